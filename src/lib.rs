@@ -1,0 +1,3 @@
+//! tfd, a file-exchange daemon that gives every client a process and a Unix
+//! identity of its own.
+pub mod tf;

@@ -1,0 +1,537 @@
+//! Messages and raw units on a TCP connection (document, "Overview" and the
+//! headers of PUT, GET, SDOWN, SUP; tf-protocol(7), FRAMING).
+//!
+//! A message is a header unit (4 bytes, big-endian length) and a body unit. A
+//! raw unit has no header of its own. The wire never looks into a body and
+//! never allocates for a length it has not checked.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::cipher::Cipher;
+
+/// The longest body of a message, in bytes.
+pub const MAX_MESSAGE: usize = 512 * 1024;
+
+/// Bytes read ahead of their use.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// A buffer above this size is given back when small messages follow.
+const KEEP_BUFFER: usize = 64 * 1024;
+
+/// Why a wire can't go on. After any of these the connection is over.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The peer closed the connection between two messages.
+    #[error("connection closed")]
+    Closed,
+    /// The peer closed the connection inside a message or a raw unit.
+    #[error("connection closed in the middle of a message")]
+    Cut,
+    /// A message header with a negative length or one above [`MAX_MESSAGE`].
+    #[error("message of {0} bytes announced, allowed are 0 to {MAX_MESSAGE}")]
+    Length(i32),
+    /// The peer let a time limit pass.
+    #[error("time limit passed")]
+    TimedOut,
+    /// The process was asked to end while it waited for a message.
+    #[error("asked to end")]
+    Stopped,
+    /// The system's word on why reading or writing failed.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl From<io::Error> for WireError {
+    fn from(e: io::Error) -> WireError {
+        match e.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => WireError::TimedOut,
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => WireError::Cut,
+            _ => WireError::Io(e),
+        }
+    }
+}
+
+/// Shorthand for what can fail by the connection.
+pub type Result<T> = std::result::Result<T, WireError>;
+
+/// Both directions of a connection, in plain until [`Wire::encipher`].
+pub struct Wire {
+    socket: TcpStream,
+    ciphers: Option<Ciphers>,
+    /// After NIGMA, the ciphers of a client that starts its seed anew.
+    restarted: Option<Ciphers>,
+    ahead: Vec<u8>,
+    used: usize,
+    out: Vec<u8>,
+    deadline: Option<Instant>,
+    stop: Option<&'static AtomicBool>,
+}
+
+#[derive(Clone)]
+struct Ciphers {
+    rx: Cipher,
+    tx: Cipher,
+}
+
+impl Ciphers {
+    fn new(key: &[u8]) -> Ciphers {
+        Ciphers { rx: Cipher::new(key), tx: Cipher::new(key) }
+    }
+}
+
+impl Wire {
+    /// A wire on a connected socket. Turns Nagle's algorithm off.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub fn new(socket: TcpStream) -> io::Result<Wire> {
+        socket.set_nodelay(true)?;
+        Ok(Wire {
+            socket,
+            ciphers: None,
+            restarted: None,
+            ahead: Vec::new(),
+            used: 0,
+            out: Vec::new(),
+            deadline: None,
+            stop: None,
+        })
+    }
+
+    /// Enciphers all that follows, in both directions, with this session key.
+    pub fn encipher(&mut self, key: &[u8]) {
+        self.ciphers = Some(Ciphers::new(key));
+    }
+
+    /// Swaps the session key as NIGMA does. A client may let its seed go on
+    /// or start it anew from the new key: its next header tells which.
+    pub fn swap_key(&mut self, key: &[u8]) {
+        if let Some(ciphers) = &mut self.ciphers {
+            *ciphers = Ciphers {
+                rx: ciphers.rx.with_new_key(key),
+                tx: ciphers.tx.with_new_key(key),
+            };
+            self.restarted = Some(Ciphers::new(key));
+        }
+    }
+
+    /// Swaps the session key on the client's side of NIGMA, the seed going on.
+    pub fn follow_key(&mut self, key: &[u8]) {
+        self.swap_key(key);
+        self.restarted = None;
+    }
+
+    /// The moment at which reading and writing fail with `TimedOut`, whatever
+    /// the peer does until then; `None` for no such moment.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// How long one read or write may stand still; `None` for ever.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub fn set_idle_limit(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        self.socket.set_read_timeout(limit)?;
+        self.socket.set_write_timeout(limit)
+    }
+
+    /// A flag, set by a signal, that ends the wait for the next message.
+    pub fn stop_on(&mut self, flag: &'static AtomicBool) {
+        self.stop = Some(flag);
+    }
+
+    /// The socket, for its options.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Whether bytes of the peer are there to be read without waiting.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        if self.used < self.ahead.len() {
+            return true;
+        }
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN | PollFlags::HUP)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(n) if n > 0)
+    }
+
+    /// Reads the next message into `body`.
+    ///
+    /// # Errors
+    /// `Closed` at the end of the stream, `Length` before anything of the
+    /// body is read, or another failure of the connection.
+    pub fn read_message(&mut self, body: &mut Vec<u8>) -> Result<()> {
+        let len = self.read_length()?;
+        if body.capacity() > KEEP_BUFFER && len < KEEP_BUFFER {
+            *body = Vec::new();
+        }
+        body.resize(len, 0);
+        self.read_raw(body)
+    }
+
+    /// Reads the next message into `body` if it has at most `max` bytes; a
+    /// longer one is read and dropped, and `false` comes back.
+    ///
+    /// # Errors
+    /// As [`Wire::read_message`].
+    pub fn read_short_message(&mut self, body: &mut Vec<u8>, max: usize) -> Result<bool> {
+        let len = self.read_length()?;
+        if len > max {
+            self.skip_raw(len as u64)?;
+            return Ok(false);
+        }
+        body.resize(len, 0);
+        self.read_raw(body)?;
+        Ok(true)
+    }
+
+    /// Reads the header of a message and checks it.
+    fn read_length(&mut self) -> Result<usize> {
+        let mut header = [0; 4];
+        self.wait_for_message()?;
+        self.read_bytes(&mut header)?;
+        self.settle_key(header)?;
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.rx.decrypt(&mut header);
+        }
+        let announced = i32::from_be_bytes(header);
+        valid_length(announced).ok_or(WireError::Length(announced))
+    }
+
+    /// After NIGMA: which of the two possible ciphers made this header?
+    fn settle_key(&mut self, header: [u8; 4]) -> Result<()> {
+        let (Some(kept), Some(restarted)) = (self.ciphers.clone(), self.restarted.take()) else {
+            return Ok(());
+        };
+        let length_under = |ciphers: &Ciphers| {
+            let mut bytes = header;
+            ciphers.rx.clone().decrypt(&mut bytes);
+            valid_length(i32::from_be_bytes(bytes))
+        };
+        let restart = match (length_under(&kept), length_under(&restarted)) {
+            (None, Some(_)) => true,
+            (Some(_), None) | (None, None) => false,
+            (Some(a), Some(b)) => {
+                // Once in 8,000 times both are lengths: the first word tells.
+                self.fill_ahead(a.min(b).min(8))?;
+                let reads_as_word = |mut rx: Cipher, len: usize| {
+                    rx.decrypt(&mut header.clone());
+                    let from = &self.ahead[self.used..];
+                    let mut word = from[..len.min(from.len()).min(8)].to_vec();
+                    rx.decrypt(&mut word);
+                    word.first().is_some_and(u8::is_ascii_alphabetic)
+                        && word.iter().take_while(|c| **c != b' ').all(u8::is_ascii_alphanumeric)
+                };
+                !reads_as_word(kept.rx, a) && reads_as_word(restarted.rx.clone(), b)
+            }
+        };
+        if restart {
+            self.ciphers = Some(restarted);
+        }
+        Ok(())
+    }
+
+    /// Waits until a byte of the next message is there.
+    fn wait_for_message(&mut self) -> Result<()> {
+        match self.fill_ahead(1) {
+            Err(WireError::Cut) => Err(WireError::Closed),
+            other => other,
+        }
+    }
+
+    /// Reads one raw unit; its length is that of `unit`.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn read_raw(&mut self, unit: &mut [u8]) -> Result<()> {
+        self.read_part(0, unit)
+    }
+
+    /// Reads part of a raw unit whose first `offset` bytes are read already.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn read_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
+        self.read_bytes(part)?;
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.rx.decrypt_part(offset, part);
+        }
+        Ok(())
+    }
+
+    /// Reads a raw unit of `len` bytes and drops it.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn skip_raw(&mut self, len: u64) -> Result<()> {
+        let mut scratch = [0; 4096];
+        let mut done = 0;
+        while done < len {
+            let n = (len - done).min(scratch.len() as u64) as usize;
+            self.read_part(done as usize, &mut scratch[..n])?;
+            done += n as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads a raw 8-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn read_i64(&mut self) -> Result<i64> {
+        let mut unit = [0; 8];
+        self.read_raw(&mut unit)?;
+        Ok(i64::from_be_bytes(unit))
+    }
+
+    /// Reads a raw 4-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn read_i32(&mut self) -> Result<i32> {
+        let mut unit = [0; 4];
+        self.read_raw(&mut unit)?;
+        Ok(i32::from_be_bytes(unit))
+    }
+
+    /// Sends one message with one write.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_message(&mut self, body: &[u8]) -> Result<()> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        out.extend_from_slice(&(body.len() as i32).to_be_bytes());
+        out.extend_from_slice(body);
+        let sent = self.write_units(&mut out, &[4, body.len()]);
+        if out.capacity() <= KEEP_BUFFER {
+            self.out = out;
+        }
+        sent
+    }
+
+    /// Enciphers `bytes` in place, cut into units of these lengths, and sends
+    /// them with one write. The lengths add up to that of `bytes`.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_units(&mut self, bytes: &mut [u8], lengths: &[usize]) -> Result<()> {
+        debug_assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
+        if let Some(ciphers) = &mut self.ciphers {
+            let mut rest = &mut *bytes;
+            for len in lengths {
+                let (unit, behind) = rest.split_at_mut(*len);
+                ciphers.tx.encrypt(unit);
+                rest = behind;
+            }
+        }
+        self.write_bytes(bytes)
+    }
+
+    /// Enciphers in place and sends part of a raw unit whose first `offset`
+    /// bytes are sent already.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.tx.encrypt_part(offset, part);
+        }
+        self.write_bytes(part)
+    }
+
+    /// Sends a raw 8-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_i64(&mut self, value: i64) -> Result<()> {
+        self.write_units(&mut value.to_be_bytes(), &[8])
+    }
+
+    /// Sends a raw 4-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_i32(&mut self, value: i32) -> Result<()> {
+        self.write_units(&mut value.to_be_bytes(), &[4])
+    }
+
+    /// Takes bytes as they came: first those read ahead, then the socket's.
+    fn read_bytes(&mut self, to: &mut [u8]) -> Result<()> {
+        let mut done = 0;
+        while done < to.len() {
+            if self.used == self.ahead.len() {
+                if to.len() - done >= READ_AHEAD {
+                    done += self.read_some(|socket| socket.read(&mut to[done..]), false)?;
+                    continue;
+                }
+                self.fill_ahead(1)?;
+            }
+            let n = (to.len() - done).min(self.ahead.len() - self.used);
+            to[done..done + n].copy_from_slice(&self.ahead[self.used..self.used + n]);
+            self.used += n;
+            done += n;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that at least `n` bytes (up to [`READ_AHEAD`]) are there.
+    fn fill_ahead(&mut self, n: usize) -> Result<()> {
+        while self.ahead.len() - self.used < n {
+            let mut ahead = std::mem::take(&mut self.ahead);
+            ahead.drain(..self.used);
+            self.used = 0;
+            let have = ahead.len();
+            ahead.resize(READ_AHEAD, 0);
+            let idle = have == 0;
+            let got = self.read_some(|socket| socket.read(&mut ahead[have..]), idle);
+            ahead.truncate(have + *got.as_ref().unwrap_or(&0));
+            self.ahead = ahead;
+            got?;
+        }
+        Ok(())
+    }
+
+    /// One read that gave something. `idle`: nothing of a message is read
+    /// yet, so a request to stop ends the wait.
+    fn read_some(
+        &self,
+        mut read: impl FnMut(&mut &TcpStream) -> io::Result<usize>,
+        idle: bool,
+    ) -> Result<usize> {
+        loop {
+            if idle && self.stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                return Err(WireError::Stopped);
+            }
+            if let Some(deadline) = self.deadline {
+                self.wait_until(deadline)?;
+            }
+            match read(&mut &self.socket) {
+                Ok(0) => return Err(WireError::Cut),
+                Ok(n) => return Ok(n),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Waits for input until the deadline.
+    fn wait_until(&self, deadline: Instant) -> Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(WireError::TimedOut);
+        }
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => Err(WireError::TimedOut),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(WireError::Io(e.into())),
+        }
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.socket.write_all(bytes).map_err(WireError::from)
+    }
+}
+
+/// The length a header announces, if it is one a message can have.
+fn valid_length(announced: i32) -> Option<usize> {
+    usize::try_from(announced).ok().filter(|len| *len <= MAX_MESSAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn pair() -> (Wire, Wire) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let client = TcpStream::connect(listener.local_addr().expect("addr")).expect("connect");
+        let (server, _) = listener.accept().expect("accept");
+        (Wire::new(client).expect("wire"), Wire::new(server).expect("wire"))
+    }
+
+    fn read(wire: &mut Wire) -> Vec<u8> {
+        let mut body = Vec::new();
+        wire.read_message(&mut body).expect("message");
+        body
+    }
+
+    #[test]
+    fn messages_and_raw_units_arrive_as_sent() {
+        let (mut client, mut server) = pair();
+        client.write_message(b"0.0").expect("write");
+        assert_eq!(read(&mut server), b"0.0");
+        client.encipher(b"0123456789abcdef");
+        server.encipher(b"0123456789abcdef");
+        let long = vec![7; 100_000];
+        let sender = std::thread::spawn(move || {
+            client.write_message(b"ECHO a").expect("write");
+            client.write_message(b"").expect("write");
+            client.write_message(&long).expect("write");
+            client.write_i64(-127).expect("write");
+            client
+        });
+        assert_eq!(read(&mut server), b"ECHO a");
+        assert_eq!(read(&mut server), b"");
+        assert_eq!(read(&mut server), vec![7; 100_000]);
+        assert_eq!(server.read_i64().expect("raw"), -127);
+        drop(sender.join());
+        assert!(matches!(server.read_message(&mut Vec::new()), Err(WireError::Closed)));
+    }
+
+    #[test]
+    fn a_length_out_of_bounds_is_refused_before_the_body() {
+        for announced in [-1, i32::MIN, MAX_MESSAGE as i32 + 1, i32::MAX] {
+            let (client, mut server) = pair();
+            (&client.socket).write_all(&announced.to_be_bytes()).expect("write");
+            let mut body = Vec::new();
+            let result = server.read_message(&mut body);
+            assert!(matches!(result, Err(WireError::Length(n)) if n == announced));
+            assert_eq!(body.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_a_slow_peer() {
+        let (client, mut server) = pair();
+        server.set_deadline(Some(Instant::now() + Duration::from_millis(50)));
+        (&client.socket).write_all(&[0, 0]).expect("write");
+        assert!(matches!(server.read_message(&mut Vec::new()), Err(WireError::TimedOut)));
+    }
+
+    #[test]
+    fn a_new_key_is_followed_with_the_seed_kept_or_restarted() {
+        for restart in [false, true] {
+            for round in 0..50_u8 {
+                let (mut client, mut server) = pair();
+                let new_key = [round, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+                client.encipher(b"0123456789abcdef");
+                server.encipher(b"0123456789abcdef");
+                client.write_message(b"NIGMA 12").expect("write");
+                assert_eq!(read(&mut server), b"NIGMA 12");
+                server.swap_key(&new_key);
+                if restart {
+                    client.encipher(&new_key);
+                } else {
+                    client.follow_key(&new_key);
+                }
+                client.write_message(b"DATE").expect("write");
+                assert_eq!(read(&mut server), b"DATE");
+                server.write_message(b"OK 1").expect("write");
+                assert_eq!(read(&mut client), b"OK 1");
+            }
+        }
+    }
+}
