@@ -129,12 +129,7 @@ impl Cipher {
     }
 
     /// Runs `combine(data, key bytes, seed bytes)` over part of a unit.
-    fn apply(
-        &mut self,
-        offset: usize,
-        part: &mut [u8],
-        combine: impl Fn(&mut [u8], &[u8], &[u8]),
-    ) {
+    fn apply(&mut self, offset: usize, part: &mut [u8], combine: impl Fn(&mut [u8], &[u8], &[u8])) {
         let n = self.key.len();
         let mut done = 0;
         while done < part.len() {

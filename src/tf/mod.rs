@@ -1,4 +1,10 @@
 //! TF Protocol 2.4.1: bytes to units to requests to replies.
 pub mod cipher;
+mod command;
+pub mod env;
+pub mod request;
+pub mod session;
+pub mod settings;
 pub mod status;
+mod transfer;
 pub mod wire;

@@ -112,10 +112,8 @@ impl Wire {
     /// or start it anew from the new key: its next header tells which.
     pub fn swap_key(&mut self, key: &[u8]) {
         if let Some(ciphers) = &mut self.ciphers {
-            *ciphers = Ciphers {
-                rx: ciphers.rx.with_new_key(key),
-                tx: ciphers.tx.with_new_key(key),
-            };
+            *ciphers =
+                Ciphers { rx: ciphers.rx.with_new_key(key), tx: ciphers.tx.with_new_key(key) };
             self.restarted = Some(Ciphers::new(key));
         }
     }
@@ -428,10 +426,8 @@ impl Wire {
         if left.is_zero() {
             return Err(WireError::TimedOut);
         }
-        let timeout = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
+        let timeout =
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
         match poll(&mut fds, Some(&timeout)) {
             Ok(0) => Err(WireError::TimedOut),

@@ -1,0 +1,73 @@
+//! The configuration file: its keys, their defaults, and errors that name
+//! line and key. See tfd.toml(5).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::tf::settings::Settings;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[tf]`
+    pub tf: Tf,
+}
+
+/// What concerns the daemon and its processes.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The identity of clients in single-user mode and of every process that
+    /// faces the network before login. Needed when root starts the daemon.
+    pub user: Option<String>,
+    /// Log filter: a level, or `module=level` parts, as `RUST_LOG`.
+    pub log: String,
+    /// How long transfers may go on after a request to stop.
+    pub stop_grace: Duration,
+    /// The most connections at once, in all.
+    pub max_sessions: u32,
+    /// The most connections at once from one address.
+    pub max_sessions_per_address: u32,
+}
+
+/// How clients come by their Unix identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Every client acts as `[server].user`.
+    #[default]
+    SingleUser,
+    /// Every client logs in.
+    MultiUser,
+}
+
+/// What concerns TF Protocol.
+#[derive(Clone, Debug)]
+pub struct Tf {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// The version string clients must send first.
+    pub version: String,
+    /// The hash string clients must send last.
+    pub hash: String,
+    /// The directory that clients see.
+    pub root: PathBuf,
+    /// The RSA private key, PEM.
+    pub private_key: PathBuf,
+    /// How clients come by their identity.
+    pub mode: Mode,
+    /// The users file of multi-user mode.
+    pub users: Option<PathBuf>,
+    /// Whether clients must enter a jail.
+    pub jail: bool,
+    /// The pool file of the load balancer.
+    pub tlb_pool: Option<PathBuf>,
+    /// The server behind the transparent proxy.
+    pub proxy_to: Option<String>,
+    /// How long a client may take from connecting to its last door.
+    pub handshake_limit: Duration,
+    /// What sessions follow.
+    pub session: Settings,
+}

@@ -1,0 +1,224 @@
+//! Paths as clients send them, checked once and for all: relative to the
+//! root, without `..`, without names that are the server's own. What a path
+//! leads to is for the kernel to say, see [`super::Root`].
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// The token file of a jail: never visible or usable for a client.
+pub const JAIL_FILE: &[u8] = b"jail.key";
+
+/// How the name of an upload under way begins and ends: hidden from clients.
+pub const PART_PREFIX: &[u8] = b".tfd-";
+/// See [`PART_PREFIX`].
+pub const PART_SUFFIX: &[u8] = b".part";
+
+/// The ending of a secure directory's name (document, "Secured Directory").
+const SECURE_SUFFIX: &[u8] = b".sd";
+
+/// The longest path the system takes, its final NUL included.
+const PATH_MAX: usize = 4096;
+
+/// A path that no client may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("path not allowed")]
+pub struct Forbidden;
+
+/// A path beneath the root: names joined by `/`, no empty ones, no `.` and no
+/// `..`. The empty path is the root itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RootPath {
+    text: Vec<u8>,
+    directory: bool,
+}
+
+impl RootPath {
+    /// The root itself.
+    #[must_use]
+    pub fn root() -> RootPath {
+        RootPath { text: Vec::new(), directory: true }
+    }
+
+    /// Reads a path as a client sends it: `/a/b`, `a/b` and `//a/./b` are one.
+    ///
+    /// # Errors
+    /// `Forbidden` for a `..`, a NUL byte, a name of the server's own, or a
+    /// path longer than the system takes.
+    pub fn parse(raw: &[u8]) -> Result<RootPath, Forbidden> {
+        if raw.contains(&0) {
+            return Err(Forbidden);
+        }
+        let mut text = Vec::with_capacity(raw.len());
+        for name in raw.split(|c| *c == b'/').filter(|n| !n.is_empty() && *n != b".") {
+            if name == b".." || is_hidden(name) {
+                return Err(Forbidden);
+            }
+            if !text.is_empty() {
+                text.push(b'/');
+            }
+            text.extend_from_slice(name);
+        }
+        if text.len() >= PATH_MAX {
+            return Err(Forbidden);
+        }
+        let directory = text.is_empty() || raw.ends_with(b"/") || raw.ends_with(b"/.");
+        Ok(RootPath { text, directory })
+    }
+
+    /// Whether this is the root itself.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Whether it was written as a directory's path (`a/`).
+    #[must_use]
+    pub fn names_directory(&self) -> bool {
+        self.directory
+    }
+
+    /// The bytes, without a leading or trailing `/`.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// What to hand to the system: `.` for the root.
+    #[must_use]
+    pub fn as_os_str(&self) -> &OsStr {
+        OsStr::from_bytes(if self.text.is_empty() { b"." } else { &self.text })
+    }
+
+    /// The last name; `None` for the root.
+    #[must_use]
+    pub fn name(&self) -> Option<&[u8]> {
+        self.text.rsplit(|c| *c == b'/').next().filter(|n| !n.is_empty())
+    }
+
+    /// The directory this lives in; the root for the root.
+    #[must_use]
+    pub fn parent(&self) -> RootPath {
+        let end = self.text.iter().rposition(|c| *c == b'/').unwrap_or(0);
+        RootPath { text: self.text[..end].to_vec(), directory: true }
+    }
+
+    /// The entry of this name in this directory. `name` is one component.
+    #[must_use]
+    pub fn join(&self, name: &[u8]) -> RootPath {
+        debug_assert!(!name.is_empty() && !name.contains(&b'/'));
+        let mut text = self.text.clone();
+        if !text.is_empty() {
+            text.push(b'/');
+        }
+        text.extend_from_slice(name);
+        RootPath { text, directory: false }
+    }
+
+    /// The names on the way, first to last.
+    pub fn names(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.text.split(|c| *c == b'/').filter(|n| !n.is_empty())
+    }
+
+    /// Whether the other path is this one or lies beneath it.
+    #[must_use]
+    pub fn contains(&self, other: &RootPath) -> bool {
+        other
+            .text
+            .strip_prefix(self.text.as_slice())
+            .is_some_and(|rest| rest.is_empty() || self.text.is_empty() || rest[0] == b'/')
+    }
+
+    /// Whether the path ends in these names (the pattern of XCOPY, XCPDIR,
+    /// XDEL, XRMDIR). An empty pattern fits nothing.
+    #[must_use]
+    pub fn ends_with(&self, pattern: &RootPath) -> bool {
+        !pattern.is_root()
+            && self
+                .text
+                .strip_suffix(pattern.text.as_slice())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with(b"/"))
+    }
+}
+
+impl std::fmt::Display for RootPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "/{}", self.text.escape_ascii())
+    }
+}
+
+/// Whether an entry of this name is the server's own and hidden from clients.
+#[must_use]
+pub fn is_hidden(name: &[u8]) -> bool {
+    name == JAIL_FILE || is_part(name)
+}
+
+/// Whether this is the name of an upload under way.
+#[must_use]
+pub fn is_part(name: &[u8]) -> bool {
+    name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX)
+}
+
+/// Whether a directory of this name is a secure one.
+#[must_use]
+pub fn is_secure(name: &[u8]) -> bool {
+    name.ends_with(SECURE_SUFFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path(text: &str) -> RootPath {
+        RootPath::parse(text.as_bytes()).expect("allowed")
+    }
+
+    #[test]
+    fn spellings_of_one_path_are_one() {
+        for text in ["a/b", "/a/b", "//a//b", "./a/./b", "a/b/"] {
+            assert_eq!(path(text).as_bytes(), b"a/b", "{text}");
+        }
+        assert!(path("").is_root() && path("/").is_root() && path("./").is_root());
+        assert!(path("a/").names_directory() && !path("a").names_directory());
+    }
+
+    #[test]
+    fn no_path_leads_up_or_to_the_servers_own_files() {
+        for text in ["..", "../x", "a/..", "a/../b", "/..", "jail.key", "a/jail.key/b", "a\0b"] {
+            assert_eq!(RootPath::parse(text.as_bytes()), Err(Forbidden), "{text:?}");
+        }
+        assert_eq!(RootPath::parse(b"d/.tfd-00ff.part"), Err(Forbidden));
+        assert_eq!(RootPath::parse(&[b'a'; 4096]), Err(Forbidden));
+        assert!(RootPath::parse(b"..a/b..").is_ok());
+    }
+
+    #[test]
+    fn a_pattern_is_whole_names() {
+        assert!(path("d1/sub").ends_with(&path("sub")));
+        assert!(path("sub").ends_with(&path("/sub/")));
+        assert!(path("d4/d2/d2").ends_with(&path("d2/d2")));
+        assert!(!path("d1/sub").ends_with(&path("ub")));
+        assert!(!path("d1/sub").ends_with(&path("")));
+    }
+
+    #[test]
+    fn containment_goes_by_whole_names() {
+        assert!(path("a").contains(&path("a/b")) && path("a").contains(&path("a")));
+        assert!(path("").contains(&path("a")) && !path("a").contains(&path("ab")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_allowed_stays_beneath_the_root(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(path) = RootPath::parse(&raw) {
+                prop_assert!(path.names().all(|n| n != b".." && n != b"." && !n.contains(&0)));
+                prop_assert_eq!(RootPath::parse(path.as_bytes()).map(|p| p.as_bytes().to_vec()),
+                    Ok(path.as_bytes().to_vec()));
+                if let Some(name) = path.name() {
+                    let rejoined = path.parent().join(name);
+                    prop_assert_eq!(rejoined.as_bytes(), path.as_bytes());
+                }
+            }
+        }
+    }
+}

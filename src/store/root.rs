@@ -1,0 +1,219 @@
+//! The root: one directory handle beneath which the kernel resolves every
+//! path (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`). There
+//! is no check of path strings here and no time between check and use: what
+//! would lead outside fails in the kernel, with `EXDEV`.
+//!
+//! Links are followed while they stay beneath the root. An absolute link is
+//! refused even when its target lies beneath, for the kernel can't tell.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::path::RootPath;
+
+/// How often a resolution is tried again when renames elsewhere in the
+/// system made it uncertain (`EAGAIN`).
+const TRIES: usize = 64;
+
+/// The most links followed in the last place of a path, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// A directory handle and everything beneath it.
+#[derive(Debug)]
+pub struct Root {
+    directory: OwnedFd,
+}
+
+/// An entry by the directory it lives in, for calls that make, rename or
+/// remove it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The directory.
+    pub directory: OwnedFd,
+    /// The name in it.
+    pub name: Vec<u8>,
+}
+
+impl Entry {
+    /// The name as the system takes it.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        OsStr::from_bytes(&self.name)
+    }
+
+    /// What is there, a link itself and not its target.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn stat(&self) -> Result<Stat, Errno> {
+        rustix::fs::statat(&self.directory, self.name(), AtFlags::SYMLINK_NOFOLLOW)
+    }
+}
+
+impl Root {
+    /// Opens the directory that is to be the root.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &std::path::Path) -> Result<Root, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Root { directory: rustix::fs::open(path, flags, Mode::empty())? })
+    }
+
+    /// The root behind a directory handle.
+    #[must_use]
+    pub fn from_handle(directory: OwnedFd) -> Root {
+        Root { directory }
+    }
+
+    /// The directory handle.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Opens a path. Links are followed unless `flags` has `NOFOLLOW`.
+    ///
+    /// # Errors
+    /// `EXDEV` when the path leads out of the root, else the system's.
+    pub fn open_at(&self, path: &RootPath, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        open_beneath(self.directory.as_fd(), path.as_os_str(), flags, mode)
+    }
+
+    /// Opens a directory for reading its entries and for calls beneath it.
+    ///
+    /// # Errors
+    /// As [`Root::open_at`]; `ENOTDIR` when it is none.
+    pub fn open_dir(&self, path: &RootPath) -> Result<OwnedFd, Errno> {
+        self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+    }
+
+    /// What a path leads to, links followed.
+    ///
+    /// # Errors
+    /// As [`Root::open_at`]; `ENOTDIR` for `a/` where `a` is a file.
+    pub fn stat(&self, path: &RootPath) -> Result<Stat, Errno> {
+        let directory = if path.names_directory() { OFlags::DIRECTORY } else { OFlags::empty() };
+        rustix::fs::fstat(self.open_at(path, OFlags::PATH | directory, Mode::empty())?)
+    }
+
+    /// The entry of a path in its directory; a link in the last place is the
+    /// entry itself.
+    ///
+    /// # Errors
+    /// `EINVAL` for the root, which is no entry of anything; else as
+    /// [`Root::open_at`].
+    pub fn entry(&self, path: &RootPath) -> Result<Entry, Errno> {
+        let name = path.name().ok_or(Errno::INVAL)?.to_vec();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        Ok(Entry { directory: self.open_at(&path.parent(), flags, Mode::empty())?, name })
+    }
+
+    /// The entry a path leads to after the links in its last place: where a
+    /// new file must appear so that a reader of the path sees it.
+    ///
+    /// # Errors
+    /// `EXDEV` when a link leads out of the root or is absolute, `ELOOP`
+    /// after too many of them, else as [`Root::entry`].
+    pub fn final_entry(&self, path: &RootPath) -> Result<Entry, Errno> {
+        let mut entry = self.entry(path)?;
+        let mut way = path.parent().as_os_str().as_bytes().to_vec();
+        for _ in 0..MAX_LINKS {
+            let target = match rustix::fs::readlinkat(&entry.directory, entry.name(), Vec::new()) {
+                Ok(target) => target.into_bytes(),
+                Err(Errno::INVAL | Errno::NOENT) => return Ok(entry),
+                Err(e) => return Err(e),
+            };
+            let cut = target.iter().rposition(|c| *c == b'/').map_or(0, |at| at + 1);
+            let name = &target[cut..];
+            if target.starts_with(b"/") || matches!(name, b"" | b"." | b"..") {
+                return Err(Errno::XDEV);
+            }
+            // The kernel walks the whole way again from the root, so that a
+            // `..` of the link can't leave it.
+            way.push(b'/');
+            way.extend_from_slice(&target[..cut]);
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let directory =
+                open_beneath(self.handle(), OsStr::from_bytes(&way), flags, Mode::empty())?;
+            entry = Entry { directory, name: name.to_vec() };
+        }
+        Err(Errno::LOOP)
+    }
+}
+
+/// Opens a path beneath any directory handle, resolved by the kernel.
+///
+/// # Errors
+/// `EXDEV` when the path leads out of the directory, else the system's.
+pub fn open_beneath(
+    directory: BorrowedFd<'_>,
+    path: &OsStr,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    let mut flags = flags | OFlags::CLOEXEC;
+    if !flags.contains(OFlags::PATH) {
+        flags |= OFlags::NOCTTY;
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut result = Err(Errno::AGAIN);
+    for _ in 0..TRIES {
+        result = rustix::fs::openat2(directory, path, flags, mode, resolve);
+        if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
+            break;
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn path(text: &str) -> RootPath {
+        RootPath::parse(text.as_bytes()).expect("allowed")
+    }
+
+    fn tree() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let top = dir.path().join("root");
+        fs::create_dir_all(top.join("a/b")).expect("mkdir");
+        fs::write(dir.path().join("outside"), "no").expect("write");
+        fs::write(top.join("a/f"), "yes").expect("write");
+        symlink("../a/f", top.join("a/inner")).expect("link");
+        symlink("b/../inner", top.join("a/twice")).expect("link");
+        symlink("../../outside", top.join("a/outer")).expect("link");
+        symlink("/etc/passwd", top.join("absolute")).expect("link");
+        symlink("loop", top.join("loop")).expect("link");
+        symlink("new", top.join("dangling")).expect("link");
+        let root = Root::open(&top).expect("root");
+        (dir, root)
+    }
+
+    #[test]
+    fn links_are_followed_only_beneath_the_root() {
+        let (_dir, root) = tree();
+        assert_eq!(root.stat(&path("a/twice")).expect("stat").st_size, 3);
+        for outside in ["a/outer", "absolute"] {
+            assert_eq!(root.stat(&path(outside)).err(), Some(Errno::XDEV), "{outside}");
+        }
+        assert_eq!(root.stat(&path("loop")).err(), Some(Errno::LOOP));
+    }
+
+    #[test]
+    fn the_final_entry_is_behind_the_links_and_never_outside() {
+        let (_dir, root) = tree();
+        assert_eq!(root.final_entry(&path("a/twice")).expect("entry").name, b"f");
+        assert_eq!(root.final_entry(&path("dangling")).expect("entry").name, b"new");
+        assert_eq!(root.final_entry(&path("a/outer")).err(), Some(Errno::XDEV));
+        assert_eq!(root.final_entry(&path("absolute")).err(), Some(Errno::XDEV));
+        assert_eq!(root.final_entry(&path("loop")).err(), Some(Errno::LOOP));
+    }
+}

@@ -1,0 +1,16 @@
+//! CHMOD (document, "CHMOD").
+
+use crate::store::RootPath;
+use crate::tf::env::Env;
+use crate::tf::status::{Reply, Status};
+
+/// Runs the command.
+///
+/// # Errors
+/// To be written.
+pub(crate) fn run(env: &Env, path: &RootPath, mode: &[u8]) -> Result<Reply, Status> {
+    let _ = env;
+    let _ = path;
+    let _ = mode;
+    Err(Status::AccessDenied)
+}

@@ -1,0 +1,21 @@
+//! One file a command: a function from a request and a root to a reply.
+pub(crate) mod chmod;
+pub(crate) mod chown;
+pub(crate) mod copy;
+pub(crate) mod cpdir;
+pub(crate) mod date;
+pub(crate) mod del;
+pub(crate) mod freesp;
+pub(crate) mod fstat;
+pub(crate) mod fupd;
+pub(crate) mod keepalive;
+pub(crate) mod mkdir;
+pub(crate) mod renam;
+pub(crate) mod rmdir;
+pub(crate) mod rmsecdir;
+pub(crate) mod sha256;
+pub(crate) mod touch;
+pub(crate) mod xcopy;
+pub(crate) mod xcpdir;
+pub(crate) mod xdel;
+pub(crate) mod xrmdir;

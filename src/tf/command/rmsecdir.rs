@@ -1,0 +1,16 @@
+//! RMSECDIR (document, "RMSECDIR").
+
+use crate::store::RootPath;
+use crate::tf::env::Env;
+use crate::tf::status::{Reply, Status};
+
+/// Runs the command.
+///
+/// # Errors
+/// To be written.
+pub(crate) fn run(env: &Env, token: &[u8], path: &RootPath) -> Result<Reply, Status> {
+    let _ = env;
+    let _ = token;
+    let _ = path;
+    Err(Status::AccessDenied)
+}

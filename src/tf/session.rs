@@ -1,0 +1,107 @@
+//! A session: one request after another until the client ends it. By now the
+//! process has the client's identity and its root; all doors are passed.
+
+use super::command;
+use super::env::Env;
+use super::request::Request;
+use super::status::{Reply, Status};
+use super::transfer;
+use super::wire::{Result, Wire};
+use crate::store::Lock;
+
+/// Serves a client to the end of the session: `Ok` after END.
+///
+/// # Errors
+/// Why the connection could not go on; `Closed` is the quiet end.
+pub fn serve(wire: &mut Wire, env: &mut Env) -> Result<()> {
+    wire.set_deadline(None);
+    wire.set_idle_limit(env.settings.idle_limit)?;
+    let mut body = Vec::new();
+    loop {
+        wire.read_message(&mut body)?;
+        match Request::parse(&body) {
+            Ok(Request::End) => return Ok(()),
+            Ok(request) => answer(wire, env, request)?,
+            Err(reply) => wire.write_message(&reply.into_bytes())?,
+        }
+    }
+}
+
+/// Carries out one request and sends all its replies.
+fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<()> {
+    use Request as R;
+    let reply: Reply = match request {
+        R::End => return Ok(()),
+        R::Echo { text } => echo(env, text),
+        R::Mkdir { path } => command::mkdir::run(env, &path).into(),
+        R::Del { path } => command::del::run(env, &path).into(),
+        R::Rmdir { path } => command::rmdir::run(env, &path).into(),
+        R::Copy { from, to } => command::copy::run(env, &from, &to).into(),
+        R::Touch { path } => command::touch::run(env, &path).into(),
+        R::Date => command::date::date(),
+        R::Udate => command::date::udate(),
+        R::Ndate => command::date::ndate(),
+        R::Datef => command::date::datef(),
+        R::Dtof { timestamp } => command::date::dtof(&timestamp).into(),
+        R::Ftod { date } => command::date::ftod(&date).into(),
+        R::Fstat { path } => command::fstat::run(env, &path).into(),
+        R::Fupd { path } => command::fupd::run(env, &path).into(),
+        R::Cpdir { from, to } => command::cpdir::run(env, &from, &to).into(),
+        R::Xcopy { name, from, pattern } => command::xcopy::run(env, &name, &from, &pattern).into(),
+        R::Xdel { start, pattern } => command::xdel::run(env, &start, &pattern).into(),
+        R::Xrmdir { start, pattern } => command::xrmdir::run(env, &start, &pattern).into(),
+        R::Xcpdir { name, from, pattern } => {
+            command::xcpdir::run(env, &name, &from, &pattern).into()
+        }
+        R::Lock { name } => lock(env, &name).into(),
+        R::Renam { from, to } => command::renam::run(env, &from, &to).into(),
+        R::Keepalive { on, idle, interval, count } => {
+            command::keepalive::run(wire.socket(), on, idle, interval, count).into()
+        }
+        R::Prockey => prockey(env).into(),
+        R::Freesp => command::freesp::run(env).into(),
+        R::Chmod { path, mode } => command::chmod::run(env, &path, &mode).into(),
+        R::Chown { path, user, group } => command::chown::run(env, &path, &user, &group).into(),
+        R::Sha256 { path } => command::sha256::run(env, &path).into(),
+        R::Rmsecdir { token, path } => command::rmsecdir::run(env, &token, &path).into(),
+        R::Login { .. } => Status::AlreadyLoggedIn.into(),
+        R::Injail { .. } => Status::AlreadyInJail.into(),
+        R::Tlb => Status::Balance.into(),
+        R::Sndfile { overwrite, path } => {
+            return transfer::sndfile::run(wire, env, overwrite, &path);
+        }
+        R::Rcvfile { delete, path } => return transfer::rcvfile::run(wire, env, delete, &path),
+        R::Ls { path } => return transfer::list::run(wire, env, false, &path),
+        R::Lsr { path } => return transfer::list::run(wire, env, true, &path),
+        R::Put(request) => return transfer::put::run(wire, env, &request),
+        R::Get(request) => return transfer::get::run(wire, env, &request),
+        R::Putcan(request) => return transfer::putcan::run(wire, env, &request),
+        R::Getcan(request) => return transfer::getcan::run(wire, env, &request),
+        R::Nigma { length } => return transfer::nigma::run(wire, env, length),
+        R::Sdown { path } => return transfer::sdown::run(wire, env, &path),
+        R::Sup { path } => return transfer::sup::run(wire, env, &path),
+        R::Fsize { path } => return transfer::fsize::run(wire, env, &path),
+        R::Fsizels { path } => return transfer::fsize::run_list(wire, env, &path),
+    };
+    wire.write_message(&reply.into_bytes())
+}
+
+/// ECHO: the text, in the document's dialect with the word before it.
+fn echo(env: &Env, text: Vec<u8>) -> Reply {
+    match env.settings.dialect {
+        super::settings::Dialect::Deployed => Reply::Text(text),
+        super::settings::Dialect::Document => Reply::Text([b"ECHO ", text.as_slice()].concat()),
+    }
+}
+
+/// LOCK: sets the session's lock name.
+fn lock(env: &mut Env, name: &[u8]) -> std::result::Result<Reply, Status> {
+    env.lock = Lock::new(name).map_err(|_| Status::LockToken)?;
+    Ok(Reply::Ok)
+}
+
+/// PROCKEY: the key by which UDP probes find this session.
+fn prockey(env: &Env) -> std::result::Result<Reply, Status> {
+    let key = env.process_key.as_ref().ok_or(Status::NoProcessKey)?;
+    Ok(Reply::OkWith(format!("/{key}").into_bytes()))
+}
