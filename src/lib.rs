@@ -1,5 +1,8 @@
 //! tfd, a file-exchange daemon that gives every client a process and a Unix
 //! identity of its own.
 pub mod config;
+pub mod logging;
 pub mod store;
+pub mod sys;
 pub mod tf;
+pub mod users;

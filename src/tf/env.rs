@@ -12,8 +12,8 @@ pub struct Env {
     pub root: Root,
     /// Its lock name (LOCK).
     pub lock: Lock,
-    /// Its unguessable key (PROCKEY), if it has one.
-    pub process_key: Option<String>,
+    /// Its unguessable key (PROCKEY).
+    pub process_key: String,
     /// What the configuration says.
     pub settings: Settings,
 }

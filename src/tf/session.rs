@@ -2,6 +2,7 @@
 //! process has the client's identity and its root; all doors are passed.
 
 use super::command;
+use super::doors::prockey;
 use super::env::Env;
 use super::request::Request;
 use super::status::{Reply, Status};
@@ -58,7 +59,7 @@ fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<()> {
         R::Keepalive { on, idle, interval, count } => {
             command::keepalive::run(wire.socket(), on, idle, interval, count).into()
         }
-        R::Prockey => prockey(env).into(),
+        R::Prockey => prockey(&env.process_key),
         R::Freesp => command::freesp::run(env).into(),
         R::Chmod { path, mode } => command::chmod::run(env, &path, &mode).into(),
         R::Chown { path, user, group } => command::chown::run(env, &path, &user, &group).into(),
@@ -98,10 +99,4 @@ fn echo(env: &Env, text: Vec<u8>) -> Reply {
 fn lock(env: &mut Env, name: &[u8]) -> std::result::Result<Reply, Status> {
     env.lock = Lock::new(name).map_err(|_| Status::LockToken)?;
     Ok(Reply::Ok)
-}
-
-/// PROCKEY: the key by which UDP probes find this session.
-fn prockey(env: &Env) -> std::result::Result<Reply, Status> {
-    let key = env.process_key.as_ref().ok_or(Status::NoProcessKey)?;
-    Ok(Reply::OkWith(format!("/{key}").into_bytes()))
 }

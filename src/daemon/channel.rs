@@ -1,0 +1,158 @@
+//! A channel between two of tfd's processes: messages that keep their
+//! borders, with descriptors beside them. A peer may send any bytes: whoever
+//! reads a message checks its length and every field.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
+};
+
+/// The most descriptors beside one message.
+pub const MAX_HANDLES: usize = 2;
+
+/// One end of a channel.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// Two connected ends.
+///
+/// # Errors
+/// The system's.
+pub fn pair() -> io::Result<(Channel, Channel)> {
+    let (a, b) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((Channel(a), Channel(b)))
+}
+
+impl Channel {
+    /// The channel behind a descriptor that came over another one.
+    #[must_use]
+    pub fn from_handle(handle: OwnedFd) -> Channel {
+        Channel(handle)
+    }
+
+    /// The descriptor, for handing the channel on.
+    #[must_use]
+    pub fn into_handle(self) -> OwnedFd {
+        self.0
+    }
+
+    /// Sends one message, waiting for room.
+    ///
+    /// # Errors
+    /// The system's; `BrokenPipe` when the other end is gone.
+    pub fn send(&self, message: &[u8], handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(message, handles, SendFlags::NOSIGNAL)
+    }
+
+    /// Sends one message, or fails with `WouldBlock` when there is no room.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn try_send(&self, message: &[u8], handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(message, handles, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    fn send_with(
+        &self,
+        message: &[u8],
+        handles: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_HANDLES))];
+        let mut beside = SendAncillaryBuffer::new(&mut space);
+        if !handles.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(handles)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        loop {
+            match sendmsg(&self.0, &[IoSlice::new(message)], &mut beside, flags) {
+                Err(Errno::INTR) => {}
+                other => return Ok(other.map(drop)?),
+            }
+        }
+    }
+
+    /// Receives one message into `buffer`, waiting for it. Returns its length,
+    /// 0 when the other end is gone, and the descriptors beside it.
+    ///
+    /// # Errors
+    /// The system's; `InvalidData` for a message longer than the buffer or
+    /// with more than [`MAX_HANDLES`] descriptors.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        self.receive_with(buffer, RecvFlags::CMSG_CLOEXEC)
+    }
+
+    /// Receives one message, or fails with `WouldBlock` when there is none.
+    ///
+    /// # Errors
+    /// As [`Channel::receive`].
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        self.receive_with(buffer, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    }
+
+    fn receive_with(
+        &self,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_HANDLES))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            match recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut beside, flags) {
+                Err(Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        let mut handles = Vec::new();
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                handles.extend(rights);
+            }
+        }
+        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok((received.bytes, handles))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_borders_and_their_descriptors() {
+        let (a, b) = pair().expect("pair");
+        let (x, _y) = pair().expect("pair");
+        a.send(b"one", &[]).expect("send");
+        a.send(b"two", &[x.as_fd()]).expect("send");
+        let mut buffer = [0; 8];
+        assert_eq!(b.receive(&mut buffer).expect("receive").0, 3);
+        let (len, handles) = b.receive(&mut buffer).expect("receive");
+        assert_eq!((&buffer[..len], handles.len()), (&b"two"[..], 1));
+        assert!(matches!(b.try_receive(&mut buffer),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock));
+        drop(a);
+        assert_eq!(b.receive(&mut buffer).expect("receive").0, 0);
+    }
+
+    #[test]
+    fn a_message_longer_than_the_buffer_is_an_error_not_a_part() {
+        let (a, b) = pair().expect("pair");
+        a.send(&[1; 9], &[]).expect("send");
+        assert!(matches!(b.receive(&mut [0; 8]),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData));
+    }
+}

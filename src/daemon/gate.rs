@@ -1,0 +1,139 @@
+//! The gate: the unprivileged process that faces a client until its last door
+//! is passed (document, "Beginning the connection"): version, RSA block,
+//! hash. It holds no key but the session's own and reaches no file.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
+use crate::tf::status::{Reply, Status};
+use crate::tf::wire::{Wire, WireError};
+
+/// The longest version string, in bytes, with the NUL some clients send.
+const MAX_VERSION: usize = 32;
+
+/// How long a refused client may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Keepalive probes every connection starts with, as deployed: after an hour
+/// of silence, every 75 s, 9 of them.
+const KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(3600), Duration::from_secs(75), 9);
+
+/// Why a client did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The client was told a status and the connection closed.
+    #[error("{0}")]
+    Told(Status),
+    /// The connection ended or broke a rule of the wire.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The keeper or the system failed.
+    #[error("internal: {0}")]
+    Internal(#[from] io::Error),
+}
+
+/// What a client must know, and by when.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// The version string of the configuration.
+    pub version: Vec<u8>,
+    /// How long the client may take for all doors.
+    pub limit: Duration,
+    /// The door behind the hash, when there is one.
+    pub closed: crate::tf::doors::Closed,
+}
+
+/// A client that has passed: its wire, and the root's handle if the keeper
+/// gave one.
+pub struct Passed {
+    /// The connection, enciphered.
+    pub wire: Wire,
+    /// The root's handle.
+    pub root: Option<OwnedFd>,
+}
+
+/// Leads a client through the doors.
+///
+/// # Errors
+/// Why it did not pass; the client has been told where the protocol has a
+/// word for it.
+pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed, Refusal> {
+    let deadline = Instant::now() + doors.limit;
+    let _ = keep_alive(&socket);
+    let mut wire = Wire::new(socket)?;
+    wire.set_deadline(Some(deadline));
+    wire.stop_on(&crate::sys::signal::STOP);
+    let mut body = Vec::new();
+
+    let short = wire.read_short_message(&mut body, MAX_VERSION)?;
+    let version = body.strip_suffix(&[0]).unwrap_or(&body);
+    if !short || version != doors.version {
+        return Err(refuse(wire, Status::IncompatibleProtocol));
+    }
+    wire.write_message(b"OK")?;
+
+    let short = wire.read_short_message(&mut body, MAX_BLOCK)?;
+    let key = if short { keeper.decrypt(&body)? } else { None };
+    let Some(key) = key else {
+        return Err(refuse(wire, Status::BadKey));
+    };
+    wire.write_message(b"OK")?;
+    wire.encipher(&key);
+
+    let short = wire.read_short_message(&mut body, MAX_HASH)?;
+    let granted = if short { keeper.compare(&body)? } else { None };
+    let Some(root) = granted else {
+        return Err(refuse(wire, Status::InvalidHash));
+    };
+    wire.write_message(b"OK")?;
+    Ok(Passed { wire, root })
+}
+
+/// Tells the client why and closes so that it can read it.
+fn refuse(mut wire: Wire, status: Status) -> Refusal {
+    if let Err(e) = wire.write_message(&Reply::from(status).into_bytes()) {
+        return e.into();
+    }
+    linger(wire.socket());
+    Refusal::Told(status)
+}
+
+/// Ends our side and takes in what the client still sends, so that the system
+/// does not cut the connection before the reply is read. Bounded in time and
+/// bytes.
+fn linger(mut socket: &TcpStream) {
+    let end = Instant::now() + LINGER;
+    let mut scratch = [0; 4096];
+    let _ = socket.shutdown(Shutdown::Write);
+    let _ = socket.set_read_timeout(Some(LINGER));
+    for _ in 0..64 {
+        match socket.read(&mut scratch) {
+            Ok(n) if n > 0 && Instant::now() < end => {}
+            _ => break,
+        }
+    }
+}
+
+fn keep_alive(socket: &TcpStream) -> rustix::io::Result<()> {
+    use rustix::net::sockopt;
+    let (idle, interval, count) = KEEPALIVE;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, idle)?;
+    sockopt::set_tcp_keepintvl(socket, interval)?;
+    sockopt::set_tcp_keepcnt(socket, count)
+}
+
+/// One log line on a client that did not pass.
+pub fn log_refusal(peer: SocketAddr, refusal: &Refusal) {
+    match refusal {
+        Refusal::Wire(WireError::Closed | WireError::Stopped) => {
+            log::debug!("left peer={peer} stage=handshake");
+        }
+        Refusal::Internal(e) => log::error!("gate failed peer={peer} error=\"{e}\""),
+        _ => log::warn!("refused peer={peer} stage=handshake reason=\"{refusal}\""),
+    }
+}

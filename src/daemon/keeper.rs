@@ -1,0 +1,258 @@
+//! The keeper: the one process that holds the RSA key and the hash. A gate
+//! may ask it to decrypt one block and to compare one hash, and in
+//! single-user mode gets the root's handle with a hash that fits. It answers
+//! nothing else, runs unprivileged, and any other bytes end the gate's
+//! channel.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use openssl::pkey::Private;
+use openssl::rsa::{Padding, Rsa};
+use rustix::event::epoll;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::channel::Channel;
+
+/// The longest RSA block, in bytes (4096 bits).
+pub const MAX_BLOCK: usize = 512;
+/// The longest hash, in bytes, with the NUL some clients send.
+pub const MAX_HASH: usize = 256;
+/// The lengths a session key may have (document, "The encryption system").
+pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=214;
+
+/// What a gate asks, as the first byte of a message.
+const DECRYPT: u8 = 1;
+const COMPARE: u8 = 2;
+/// What the keeper answers, likewise.
+const GRANTED: u8 = 1;
+const REFUSED: u8 = 0;
+
+/// What the keeper knows.
+pub struct Secrets {
+    /// The RSA private key.
+    pub key: Rsa<Private>,
+    /// The hash clients must send.
+    pub hash: Zeroizing<Vec<u8>>,
+    /// The root, handed to a gate that has shown the hash; `None` where a
+    /// further door follows.
+    pub root: Option<OwnedFd>,
+}
+
+impl Secrets {
+    /// Decrypts a block once, so that OpenSSL has set itself up before the
+    /// first client waits for it.
+    pub fn warm(&self) {
+        let mut block = vec![0; self.key.size() as usize];
+        let mut plain = block.clone();
+        let _ = self.key.public_encrypt(&[1; 16], &mut block, Padding::PKCS1_OAEP);
+        let _ = self.key.private_decrypt(&block, &mut plain, Padding::PKCS1_OAEP);
+    }
+
+    /// The session key in an RSA block, if it is one.
+    fn decrypt(&self, block: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        if block.len() != self.key.size() as usize {
+            return None;
+        }
+        let mut plain = Zeroizing::new(vec![0; block.len()]);
+        let len = self.key.private_decrypt(block, &mut plain, Padding::PKCS1_OAEP).ok()?;
+        KEY_LENGTHS.contains(&len).then(|| Zeroizing::new(plain[..len].to_vec()))
+    }
+
+    /// Whether a hash is the right one; a trailing NUL is accepted.
+    fn fits(&self, hash: &[u8]) -> bool {
+        let hash = hash.strip_suffix(&[0]).unwrap_or(hash);
+        hash.ct_eq(&self.hash).into()
+    }
+}
+
+/// What a gate may still ask.
+struct Client {
+    channel: Channel,
+    may_decrypt: bool,
+    may_compare: bool,
+}
+
+/// Serves gates until the daemon's channel and all gates' channels are
+/// closed. New gates' channels come over `daemon`, one a message.
+///
+/// # Errors
+/// The system's, when the keeper can't go on.
+pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
+    const DAEMON: u64 = u64::MAX;
+    let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let readable = epoll::EventFlags::IN;
+    epoll::add(&poller, daemon, epoll::EventData::new_u64(DAEMON), readable)?;
+    let mut clients: HashMap<u64, Client> = HashMap::new();
+    let mut next = 0;
+    let mut daemon_gone = false;
+    let mut events = Vec::with_capacity(64);
+    while !(daemon_gone && clients.is_empty()) {
+        events.clear();
+        match epoll::wait(&poller, rustix::buffer::spare_capacity(&mut events), None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        for event in &events {
+            let id = event.data.u64();
+            if id == DAEMON {
+                match daemon.receive(&mut [0; 1]) {
+                    Ok((1, handles)) => {
+                        for handle in handles {
+                            let channel = Channel::from_handle(handle);
+                            let data = epoll::EventData::new_u64(next);
+                            epoll::add(&poller, &channel, data, readable)?;
+                            let client = Client { channel, may_decrypt: true, may_compare: true };
+                            clients.insert(next, client);
+                            next += 1;
+                        }
+                    }
+                    _ => {
+                        daemon_gone = true;
+                        epoll::delete(&poller, daemon)?;
+                    }
+                }
+            } else if let Some(client) = clients.get_mut(&id)
+                && !answer(secrets, client)
+            {
+                clients.remove(&id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Answers one message of a gate; `false` when its channel is to be closed.
+fn answer(secrets: &Secrets, client: &mut Client) -> bool {
+    let mut buffer = Zeroizing::new([0; 1 + MAX_BLOCK]);
+    let Ok((len, _)) = client.channel.receive(&mut *buffer) else { return false };
+    match &buffer[..len] {
+        [DECRYPT, block @ ..] if client.may_decrypt => {
+            client.may_decrypt = false;
+            let reply = match secrets.decrypt(block) {
+                Some(key) => Zeroizing::new([&[GRANTED], key.as_slice()].concat()),
+                None => Zeroizing::new(vec![REFUSED]),
+            };
+            client.channel.try_send(&reply, &[]).is_ok()
+        }
+        [COMPARE, hash @ ..] if client.may_compare && !client.may_decrypt => {
+            client.may_compare = false;
+            if !secrets.fits(hash) {
+                return client.channel.try_send(&[REFUSED], &[]).is_ok();
+            }
+            let root = secrets.root.as_ref().map(AsFd::as_fd);
+            client.channel.try_send(&[GRANTED], root.as_slice()).is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// A gate's view of the keeper.
+#[derive(Debug)]
+pub struct Keeper(Channel);
+
+impl Keeper {
+    /// The keeper at the other end of a gate's channel.
+    #[must_use]
+    pub fn new(channel: Channel) -> Keeper {
+        Keeper(channel)
+    }
+
+    /// The session key in an RSA block; `None` when it holds none.
+    ///
+    /// # Errors
+    /// When the keeper is out of reach.
+    pub fn decrypt(&self, block: &[u8]) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        if block.len() > MAX_BLOCK {
+            return Ok(None);
+        }
+        let (answer, _) = self.ask(DECRYPT, block)?;
+        Ok(match answer.split_first() {
+            Some((&GRANTED, key)) => Some(Zeroizing::new(key.to_vec())),
+            _ => None,
+        })
+    }
+
+    /// Whether the hash is the right one, and if so the root's handle, where
+    /// the keeper has one to give.
+    ///
+    /// # Errors
+    /// When the keeper is out of reach.
+    pub fn compare(&self, hash: &[u8]) -> io::Result<Option<Option<OwnedFd>>> {
+        if hash.len() > MAX_HASH {
+            return Ok(None);
+        }
+        let (answer, handles) = self.ask(COMPARE, hash)?;
+        Ok((answer.first() == Some(&GRANTED)).then(|| handles.into_iter().next()))
+    }
+
+    fn ask(&self, what: u8, data: &[u8]) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
+        self.0.send(&[&[what], data].concat(), &[])?;
+        let mut buffer = Zeroizing::new(vec![0; 1 + MAX_BLOCK]);
+        let (len, handles) = self.0.receive(&mut buffer)?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.truncate(len);
+        Ok((buffer, handles))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::channel::pair;
+
+    fn keeper_thread() -> (Channel, Rsa<openssl::pkey::Public>) {
+        let key = Rsa::generate(2048).expect("key");
+        let public = Rsa::public_key_from_pem(&key.public_key_to_pem().expect("pem")).expect("key");
+        let (ours, theirs) = pair().expect("pair");
+        let secrets = Secrets { key, hash: Zeroizing::new(b"testhash".to_vec()), root: None };
+        std::thread::spawn(move || run(&secrets, &theirs));
+        (ours, public)
+    }
+
+    fn gate(daemon: &Channel) -> Keeper {
+        let (ours, theirs) = pair().expect("pair");
+        daemon.send(&[0], &[theirs.as_fd()]).expect("send");
+        Keeper::new(ours)
+    }
+
+    fn block(public: &Rsa<openssl::pkey::Public>, key: &[u8]) -> Vec<u8> {
+        let mut block = vec![0; 256];
+        public.public_encrypt(key, &mut block, Padding::PKCS1_OAEP).expect("encrypt");
+        block
+    }
+
+    #[test]
+    fn session_keys_of_16_to_214_bytes_are_told_and_no_others() {
+        let (daemon, public) = keeper_thread();
+        for (len, fine) in [(15, false), (16, true), (214, true)] {
+            let key = vec![9; len];
+            let told = gate(&daemon).decrypt(&block(&public, &key)).expect("keeper");
+            assert_eq!(told.map(|k| k.to_vec()), fine.then_some(key));
+        }
+        for bad in [vec![], vec![0; 255], vec![7; 256], vec![7; 257], vec![7; 600]] {
+            assert!(gate(&daemon).decrypt(&bad).expect("keeper").is_none());
+        }
+    }
+
+    #[test]
+    fn a_gate_may_ask_each_thing_once_and_in_order() {
+        let (daemon, public) = keeper_thread();
+        let early = gate(&daemon);
+        assert!(early.compare(b"testhash").is_err());
+        let twice = gate(&daemon);
+        assert!(twice.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
+        assert!(twice.compare(b"wrong").expect("keeper").is_none());
+        assert!(twice.compare(b"testhash").is_err());
+        let fine = gate(&daemon);
+        assert!(fine.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
+        assert!(fine.compare(b"testhash\0").expect("keeper").is_some());
+        assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
+        let odd = gate(&daemon);
+        assert!(odd.ask(77, b"x").is_err());
+    }
+}

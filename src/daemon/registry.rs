@@ -1,0 +1,117 @@
+//! The table of connections: who has which slot, and how many are allowed.
+//! Only the daemon has it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// The slots and who has them.
+#[derive(Debug)]
+pub struct Registry {
+    free: Vec<u32>,
+    peers: HashMap<u32, SocketAddr>,
+    per_address: HashMap<IpAddr, u32>,
+    per_address_limit: u32,
+}
+
+/// Why a connection gets no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// All slots are taken.
+    #[error("too many connections in all (max_sessions)")]
+    InAll,
+    /// This address has all it may have.
+    #[error("too many connections from this address (max_sessions_per_address)")]
+    FromAddress,
+}
+
+impl Registry {
+    /// A table of `slots` free slots. `per_address_limit` is the most for one
+    /// address, 0 for no limit.
+    #[must_use]
+    pub fn new(slots: u32, per_address_limit: u32) -> Registry {
+        Registry {
+            free: (0..slots).rev().collect(),
+            peers: HashMap::new(),
+            per_address: HashMap::new(),
+            per_address_limit,
+        }
+    }
+
+    /// Sets the limit for one address from now on, 0 for none.
+    pub fn limit_per_address(&mut self, limit: u32) {
+        self.per_address_limit = limit;
+    }
+
+    /// Takes a slot for a connection.
+    ///
+    /// # Errors
+    /// Which limit is reached; nothing has changed then.
+    pub fn take(&mut self, peer: SocketAddr) -> Result<u32, Full> {
+        let from_address = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
+        if self.per_address_limit > 0 && from_address >= self.per_address_limit {
+            return Err(Full::FromAddress);
+        }
+        let slot = self.free.pop().ok_or(Full::InAll)?;
+        self.per_address.insert(peer.ip(), from_address + 1);
+        self.peers.insert(slot, peer);
+        Ok(slot)
+    }
+
+    /// Frees the slot of a connection whose process has ended. Returns the
+    /// peer it belonged to, `None` for a slot that is free.
+    pub fn release(&mut self, slot: u32) -> Option<SocketAddr> {
+        let peer = self.peers.remove(&slot)?;
+        if let Some(count) = self.per_address.get_mut(&peer.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&peer.ip());
+            }
+        }
+        self.free.push(slot);
+        Some(peer)
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> SocketAddr {
+        text.parse().expect("address")
+    }
+
+    #[test]
+    fn a_slot_is_one_connections_until_it_is_released() {
+        let mut registry = Registry::new(2, 0);
+        let first = registry.take(peer("127.0.0.1:1")).expect("slot");
+        let second = registry.take(peer("127.0.0.1:2")).expect("slot");
+        assert_ne!(first, second);
+        assert_eq!(registry.take(peer("127.0.0.1:3")), Err(Full::InAll));
+        assert_eq!(registry.release(first), Some(peer("127.0.0.1:1")));
+        assert_eq!(registry.release(first), None);
+        assert_eq!(registry.take(peer("127.0.0.1:4")), Ok(first));
+    }
+
+    #[test]
+    fn one_address_can_not_take_all_slots() {
+        let mut registry = Registry::new(8, 2);
+        let first = registry.take(peer("127.0.0.1:1")).expect("slot");
+        registry.take(peer("127.0.0.1:2")).expect("slot");
+        assert_eq!(registry.take(peer("127.0.0.1:3")), Err(Full::FromAddress));
+        registry.take(peer("127.0.0.2:1")).expect("another address");
+        registry.release(first);
+        registry.take(peer("127.0.0.1:3")).expect("room again");
+    }
+}

@@ -1,0 +1,358 @@
+//! The daemon's loop: one poll over listeners, signals and helper processes.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::generation::Generation;
+use super::listen::Listener;
+use super::registry::Registry;
+use super::zygote::{ENDED_LEN, Ended, Order};
+use crate::config::Config;
+use crate::users::Identity;
+
+/// Clients taken from one listener before the daemon looks elsewhere.
+const ACCEPT_AT_ONCE: usize = 64;
+
+/// How long the daemon accepts nobody after the system ran out of something.
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// How long processes have to vanish after they were killed.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// How soon after its start a generation may fail without ending the daemon.
+const EARLY: Duration = Duration::from_secs(1);
+
+/// The daemon's state.
+pub struct Supervisor {
+    path: PathBuf,
+    config: Config,
+    signals: SignalFd,
+    listeners: Vec<Listener>,
+    registry: Registry,
+    /// The newest last.
+    generations: Vec<Generation>,
+    started: Instant,
+    accept_from: Instant,
+    stop: Option<Stop>,
+}
+
+/// The daemon's end.
+struct Stop {
+    kill_at: Instant,
+    killed: bool,
+}
+
+impl Supervisor {
+    /// Listens and starts the helper processes.
+    ///
+    /// # Errors
+    /// One line that says what could not be started and why; nothing runs
+    /// then.
+    pub fn start(
+        path: &Path,
+        config: Config,
+        identity: Option<Identity>,
+    ) -> Result<Supervisor, String> {
+        let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
+        let listeners = bind_all(&config, Vec::new())?;
+        let generation = Generation::start(&config, identity.as_ref())?;
+        let registry =
+            Registry::new(config.server.max_sessions, config.server.max_sessions_per_address);
+        match &identity {
+            Some(identity) => log::info!("clients are served as user={}", identity.name),
+            None => log::warn!(
+                "not started by root: every client is served as user={}, without chroot",
+                Identity::own().name
+            ),
+        }
+        for listener in &listeners {
+            log::info!("listening address={}", listener.local_address());
+        }
+        log::info!("ready root=\"{}\" pid={}", config.tf.root.display(), std::process::id());
+        Ok(Supervisor {
+            path: path.to_owned(),
+            config,
+            signals,
+            listeners,
+            registry,
+            generations: vec![generation],
+            started: Instant::now(),
+            accept_from: Instant::now(),
+            stop: None,
+        })
+    }
+
+    /// Serves until a signal ends the daemon and every process has ended.
+    ///
+    /// # Errors
+    /// The system's, when the daemon can't go on. All processes are ended.
+    pub fn run(mut self) -> io::Result<()> {
+        let result = self.serve();
+        for generation in &self.generations {
+            generation.end();
+        }
+        let last = Instant::now() + LAST_WAIT;
+        while Instant::now() < last && matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(_)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        log::info!("ended");
+        result
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            if let Some(stop) = &mut self.stop {
+                if self.registry.is_empty() || stop.killed {
+                    return Ok(());
+                }
+                if Instant::now() >= stop.kill_at {
+                    log::warn!("ending sessions that still run count={}", self.registry.len());
+                    stop.killed = true;
+                    self.order_all(Order::Kill);
+                    continue;
+                }
+            }
+            self.wait_and_act()?;
+        }
+    }
+
+    /// One poll and what it brings.
+    fn wait_and_act(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let accepting = self.stop.is_none() && now >= self.accept_from;
+        let until = match &self.stop {
+            Some(stop) => Some(stop.kill_at),
+            None if now < self.accept_from => Some(self.accept_from),
+            None => None,
+        };
+        let timeout = until.map(|until| until.saturating_duration_since(now)).map(|left| {
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+
+        let signals = PollFd::new(&self.signals, PollFlags::IN);
+        let zygotes =
+            self.generations.iter().map(|g| PollFd::new(&g.zygote.channel, PollFlags::IN));
+        let listeners = self.listeners.iter().map(|l| PollFd::new(l, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
+            .chain(zygotes)
+            .chain(listeners.filter(|_| accepting))
+            .collect();
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+
+        let (zygotes, listeners) = ready[1..].split_at(self.generations.len());
+        let (zygotes, listeners) = (zygotes.to_vec(), listeners.to_vec());
+        for index in (0..zygotes.len()).rev().filter(|index| zygotes[*index]) {
+            self.hear_zygote(index)?;
+        }
+        for index in (0..listeners.len()).filter(|index| listeners[*index]) {
+            self.accept_from(index);
+        }
+        if ready[0] {
+            self.hear_signals()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the clients that wait at a listener.
+    fn accept_from(&mut self, index: usize) {
+        for _ in 0..ACCEPT_AT_ONCE {
+            let Some(listener) = self.listeners.get(index) else { return };
+            match listener.accept() {
+                Ok((socket, peer)) => self.connect(&socket, peer),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(e) => {
+                    log::error!("can't accept error=\"{e}\"");
+                    self.accept_from = Instant::now() + BREATHER;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, socket: &OwnedFd, peer: std::net::SocketAddr) {
+        let slot = match self.registry.take(peer) {
+            Ok(slot) => slot,
+            Err(full) => {
+                log::warn!("refused peer={peer} stage=accept reason=\"{full}\"");
+                return;
+            }
+        };
+        let passed = match self.generations.last_mut() {
+            Some(generation) => generation.pass_on(slot, peer, socket),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match passed {
+            Ok(()) => log::debug!("connection peer={peer} slot={slot}"),
+            Err(e) => {
+                log::error!("can't serve peer={peer} error=\"{e}\"");
+                self.registry.release(slot);
+                self.accept_from = Instant::now() + BREATHER;
+            }
+        }
+    }
+
+    /// Takes news of ended processes from a zygote, or its own end.
+    fn hear_zygote(&mut self, index: usize) -> io::Result<()> {
+        let mut buffer = [0; ENDED_LEN];
+        loop {
+            let generation = &mut self.generations[index];
+            match generation.zygote.channel.try_receive(&mut buffer) {
+                Ok((0, _)) => return self.zygote_gone(index),
+                Ok((len, _)) => {
+                    let slot = Ended::from_bytes(&buffer[..len]).map(|ended| ended.slot);
+                    if let Some(slot) = slot.filter(|slot| generation.slots.remove(slot)) {
+                        self.registry.release(slot);
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return self.zygote_gone(index),
+            }
+        }
+    }
+
+    /// A zygote ended, and with it all its children. The newest one is
+    /// replaced, unless it ended before it was of use.
+    fn zygote_gone(&mut self, index: usize) -> io::Result<()> {
+        let generation = self.generations.remove(index);
+        generation.end();
+        for slot in &generation.slots {
+            self.registry.release(*slot);
+        }
+        if index < self.generations.len() || self.stop.is_some() {
+            return Ok(());
+        }
+        log::error!("zygote ended unasked pid={}", generation.zygote.pid);
+        if self.started.elapsed() < EARLY {
+            return Err(io::Error::other("the zygote does not stay up"));
+        }
+        self.replace_generation()
+    }
+
+    /// Starts a generation in place of one that failed.
+    fn replace_generation(&mut self) -> io::Result<()> {
+        let identity = match &self.config.server.user {
+            Some(name) if nix::unistd::geteuid().is_root() => Some(Identity::of(name)?),
+            _ => None,
+        };
+        let generation =
+            Generation::start(&self.config, identity.as_ref()).map_err(io::Error::other)?;
+        self.generations.push(generation);
+        self.started = Instant::now();
+        Ok(())
+    }
+
+    fn hear_signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.read_signal()? {
+            match Signal::try_from(signal.ssi_signo as i32) {
+                Ok(Signal::SIGHUP | Signal::SIGUSR1) => self.reload(),
+                Ok(Signal::SIGTERM | Signal::SIGINT) => self.begin_stop(),
+                _ => self.reap()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes leave of helpers that have ended. A keeper that ended unasked
+    /// takes its generation with it.
+    fn reap(&mut self) -> io::Result<()> {
+        loop {
+            let pid = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => pid,
+                _ => return Ok(()),
+            };
+            let Some(generation) = self.generations.last_mut() else { continue };
+            if generation.keepers.iter().any(|keeper| keeper.pid == pid) && self.stop.is_none() {
+                log::error!("keeper ended unasked pid={pid}");
+                generation.retire();
+                if self.started.elapsed() < EARLY {
+                    return Err(io::Error::other("the keeper does not stay up"));
+                }
+                self.replace_generation()?;
+            }
+        }
+    }
+
+    /// Reads the configuration again. New clients get the new one; sessions
+    /// that run keep theirs. With a problem everything stays as it is.
+    fn reload(&mut self) {
+        if self.stop.is_some() {
+            return;
+        }
+        match self.try_reload() {
+            Ok(()) => log::info!("configuration read again"),
+            Err(text) => log::error!("configuration not taken over: {text}"),
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<(), String> {
+        let (config, identity) = super::load(&self.path)?;
+        let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
+        let generation = Generation::start(&config, identity.as_ref())?;
+        self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
+        self.listeners.extend(fresh);
+        if let Some(old) = self.generations.last_mut() {
+            old.retire();
+        }
+        self.generations.push(generation);
+        self.started = Instant::now();
+        self.registry.limit_per_address(config.server.max_sessions_per_address);
+        if config.server.max_sessions != self.config.server.max_sessions {
+            log::warn!("max_sessions takes effect at the next start");
+        }
+        self.config = config;
+        Ok(())
+    }
+
+    /// Stops accepting and asks all sessions to end; asked twice, ends them.
+    fn begin_stop(&mut self) {
+        let again = self.stop.is_some();
+        log::info!("stopping sessions={} at_once={again}", self.registry.len());
+        let grace = if again { Duration::ZERO } else { self.config.server.stop_grace };
+        self.stop = Some(Stop { kill_at: Instant::now() + grace, killed: false });
+        self.listeners.clear();
+        self.order_all(Order::Stop);
+    }
+
+    fn order_all(&self, order: Order) {
+        for generation in &self.generations {
+            generation.order(order);
+        }
+    }
+}
+
+/// Blocks the signals the daemon waits for and opens the descriptor on which
+/// they arrive.
+fn take_signals() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
+    {
+        mask.add(signal);
+    }
+    mask.thread_block()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+/// Listens on every address of the configuration but those already open.
+fn bind_all(config: &Config, open: Vec<std::net::SocketAddr>) -> Result<Vec<Listener>, String> {
+    let wanted = config.tf.listen.iter().filter(|address| !open.contains(address));
+    wanted
+        .map(|address| {
+            Listener::bind(*address).map_err(|e| format!("tf.listen {address}: can't listen: {e}"))
+        })
+        .collect()
+}

@@ -1,0 +1,88 @@
+//! Forking, and the end of a forked process.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::unistd::{ForkResult, Pid};
+
+/// The exit status of a child that panicked.
+pub const PANICKED: i32 = 101;
+
+/// Runs `child` in a forked process and ends that process with its result.
+/// The child never returns into the parent's code: no destructor of the
+/// parent's values runs twice.
+///
+/// The calling process must have one thread; builds with debug assertions
+/// check it where `/proc` is in reach.
+///
+/// # Errors
+/// The system's, when it can't make a process.
+pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    debug_assert!(thread_count().is_none_or(|n| n == 1), "fork needs a single thread");
+    // SAFETY: the process has a single thread (contract above, asserted in
+    // debug builds), so no lock is held by a thread that the child lacks.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            let status = catch_unwind(AssertUnwindSafe(child)).unwrap_or(PANICKED);
+            exit(status)
+        }
+    }
+}
+
+/// Ends the process at once, without running destructors or exit handlers.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: `_exit` takes any number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Closes every descriptor but the standard three and these. Called in a
+/// process just forked: the owners of the others are copies that the child
+/// neither uses nor drops.
+///
+/// # Errors
+/// The system's.
+pub fn keep_only(handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = handles.iter().map(|h| h.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for handle in kept.into_iter().filter(|h| *h >= 3) {
+        close_range(first, handle.wrapping_sub(1))?;
+        first = handle + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: takes any numbers; that nobody uses the descriptors closed is
+    // the contract of `keep_only`, its only caller.
+    match unsafe { libc::close_range(first, last, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// How many threads this process has, where `/proc` tells.
+fn thread_count() -> Option<usize> {
+    std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::wait::{WaitStatus, waitpid};
+
+    #[test]
+    fn a_child_ends_with_its_result_and_never_returns() {
+        // The test harness has threads, so the check of `fork` does not apply.
+        // SAFETY: the child only calls `_exit`.
+        let pid = match unsafe { nix::unistd::fork() }.expect("fork") {
+            nix::unistd::ForkResult::Parent { child } => child,
+            nix::unistd::ForkResult::Child => super::exit(7),
+        };
+        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 7)));
+    }
+}

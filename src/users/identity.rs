@@ -1,0 +1,114 @@
+//! A system identity: looked up by name once, taken for good, verified.
+
+use std::ffi::CString;
+use std::io;
+
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// uid, gid and supplementary groups of a system user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's name, for the log.
+    pub name: String,
+    /// The uid.
+    pub uid: Uid,
+    /// The primary group.
+    pub gid: Gid,
+    /// All groups, the primary one included.
+    pub groups: Vec<Gid>,
+}
+
+impl Identity {
+    /// Looks a system user up by name.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that name, else the system's.
+    pub fn of(name: &str) -> io::Result<Identity> {
+        let user = User::from_name(name)?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such system user"))?;
+        let c_name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let groups = getgrouplist(&c_name, user.gid)?;
+        Ok(Identity { name: user.name, uid: user.uid, gid: user.gid, groups })
+    }
+
+    /// The identity this process has now.
+    #[must_use]
+    pub fn own() -> Identity {
+        let uid = Uid::effective();
+        let name = match User::from_uid(uid) {
+            Ok(Some(user)) => user.name,
+            _ => uid.to_string(),
+        };
+        let groups = nix::unistd::getgroups().unwrap_or_default();
+        Identity { name, uid, gid: Gid::effective(), groups }
+    }
+
+    /// Takes this identity for good: groups, gid, uid, then no capability in
+    /// any set and no way to gain one. Each step is read back.
+    ///
+    /// # Errors
+    /// The system's, or `PermissionDenied` when a step did not take effect.
+    /// The process must end then.
+    pub fn take(&self) -> io::Result<()> {
+        drop_bounding_set();
+        nix::unistd::setgroups(&self.groups)?;
+        nix::unistd::setresgid(self.gid, self.gid, self.gid)?;
+        nix::unistd::setresuid(self.uid, self.uid, self.uid)?;
+        clear_capabilities()?;
+        nix::sys::prctl::set_no_new_privs()?;
+        nix::sys::prctl::set_dumpable(false)?;
+        self.verify()
+    }
+
+    /// Checks that the process has exactly this identity.
+    fn verify(&self) -> io::Result<()> {
+        let uids = nix::unistd::getresuid()?;
+        let gids = nix::unistd::getresgid()?;
+        let mut groups = nix::unistd::getgroups()?;
+        let mut wanted = self.groups.clone();
+        for list in [&mut groups, &mut wanted] {
+            list.sort_unstable_by_key(|g| g.as_raw());
+            list.dedup();
+        }
+        let has = |uid| uid == self.uid;
+        let in_group = |gid| gid == self.gid;
+        let capabilities = rustix::thread::capabilities(None)?;
+        let fine = [uids.real, uids.effective, uids.saved].into_iter().all(has)
+            && [gids.real, gids.effective, gids.saved].into_iter().all(in_group)
+            && groups == wanted
+            && capabilities.effective.is_empty()
+            && capabilities.permitted.is_empty()
+            && nix::sys::prctl::get_no_new_privs()?;
+        if fine { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+}
+
+/// Takes every capability out of the bounding set, for good. The kernel
+/// refuses numbers it doesn't know.
+fn drop_bounding_set() {
+    for capability in CapabilitySet::all().iter() {
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+}
+
+/// Empties the permitted, effective and inheritable sets.
+fn clear_capabilities() -> io::Result<()> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_user_is_found_with_its_groups_and_an_unknown_one_is_not() {
+        let root = Identity::of("root").expect("root");
+        assert!(root.uid.is_root() && root.groups.contains(&Gid::from_raw(0)));
+        let missing = Identity::of("no-such-user-here").map_err(|e| e.kind());
+        assert_eq!(missing, Err(io::ErrorKind::NotFound));
+    }
+}
