@@ -1,6 +1,9 @@
 //! tfd, a file-exchange daemon that gives every client a process and a Unix
 //! identity of its own.
 pub mod config;
+pub mod daemon;
+pub mod import;
+pub mod keygen;
 pub mod logging;
 pub mod store;
 pub mod sys;

@@ -6,11 +6,9 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
-use openssl::rsa::Rsa;
 use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
@@ -18,7 +16,7 @@ use super::channel::{Channel, pair};
 use super::gate::Doors;
 use super::keeper::{self, Secrets};
 use super::zygote::{self, Order, Zygote};
-use crate::config::{Config, Mode as Users};
+use crate::config::{Config, Mode as Users, read_key};
 use crate::sys::process::{fork, keep_only};
 use crate::tf::doors::Closed;
 use crate::users::Identity;
@@ -229,7 +227,7 @@ fn finish(what: &str, result: io::Result<()>) -> i32 {
 }
 
 fn read_secrets(config: &Config) -> Result<Secrets, String> {
-    let key = read_key(&config.tf.private_key)?;
+    let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
     let open_door = config.tf.mode == Users::SingleUser && !config.tf.jail;
     let root = if open_door {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -240,10 +238,4 @@ fn read_secrets(config: &Config) -> Result<Secrets, String> {
         None
     };
     Ok(Secrets { key, hash: Zeroizing::new(config.tf.hash.clone().into_bytes()), root })
-}
-
-fn read_key(path: &Path) -> Result<Rsa<openssl::pkey::Private>, String> {
-    let shown = path.display();
-    let pem = Zeroizing::new(std::fs::read(path).map_err(|e| format!("private_key {shown}: {e}"))?);
-    Rsa::private_key_from_pem(&pem).map_err(|e| format!("private_key {shown}: not an RSA key: {e}"))
 }

@@ -99,7 +99,7 @@ impl Supervisor {
             generation.end();
         }
         let last = Instant::now() + LAST_WAIT;
-        while Instant::now() < last && matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(_)) {
+        while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
         }
         log::info!("ended");

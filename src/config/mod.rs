@@ -1,15 +1,26 @@
 //! The configuration file: its keys, their defaults, and errors that name
 //! line and key. See tfd.toml(5).
 
+mod file;
+mod problem;
+mod report;
+mod world;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tf::settings::Settings;
 
+pub use problem::Problem;
+pub use report::report;
+pub use world::{check_listen, check_world, read_key};
+
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where it was read from.
+    pub path: PathBuf,
     /// `[server]`
     pub server: Server,
     /// `[tf]`
@@ -28,8 +39,10 @@ pub struct Server {
     pub stop_grace: Duration,
     /// The most connections at once, in all.
     pub max_sessions: u32,
-    /// The most connections at once from one address.
+    /// The most connections at once from one address; 0 for no limit.
     pub max_sessions_per_address: u32,
+    /// Whether `user` may be root.
+    pub allow_root_user: bool,
 }
 
 /// How clients come by their Unix identity.

@@ -1,0 +1,360 @@
+//! From the text of the file to a [`Config`]: every value checked, every
+//! problem collected.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Config, Mode, Problem, Server, Tf};
+use crate::tf::settings::{Dialect, Durability, Settings};
+
+/// The longest version and hash, in bytes (document, "Starting
+/// communication").
+const MAX_VERSION: usize = 31;
+const MAX_HASH: usize = 255;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    server: RawServer,
+    tf: RawTf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawServer {
+    user: Option<Spanned<String>>,
+    log: Option<Spanned<String>>,
+    #[serde(default)]
+    allow_root_user: bool,
+    stop_grace: Option<Spanned<f64>>,
+    max_sessions: Option<Spanned<u32>>,
+    max_sessions_per_address: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTf {
+    listen: Spanned<Vec<Spanned<String>>>,
+    version: Spanned<String>,
+    hash: Spanned<String>,
+    root: PathBuf,
+    private_key: PathBuf,
+    #[serde(default)]
+    dialect: Dialect,
+    #[serde(default)]
+    mode: Mode,
+    users: Option<PathBuf>,
+    #[serde(default)]
+    jail: bool,
+    tlb_pool: Option<Spanned<PathBuf>>,
+    proxy_to: Option<Spanned<String>>,
+    handshake_timeout: Option<Spanned<f64>>,
+    idle_timeout: Option<Spanned<f64>>,
+    buffer_limit: Option<Spanned<u64>>,
+    #[serde(default)]
+    durability: Durability,
+    file_mode: Option<Spanned<String>>,
+    directory_mode: Option<Spanned<String>>,
+}
+
+/// Collects problems while values are read.
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Config {
+    /// Reads and checks a configuration file. Relative paths in it are
+    /// relative to its directory.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| vec![Problem::new(path, format!("can't be read: {e}"))])?;
+        Config::parse(path, &text)
+    }
+
+    /// As [`Config::load`], from a text that was read from `path`.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
+        let mut reader = Reader { path, text, problems: Vec::new() };
+        let raw: RawConfig = match toml::from_str(text) {
+            Ok(raw) => raw,
+            Err(e) => {
+                reader.syntax(&e);
+                return Err(reader.problems);
+            }
+        };
+        let config = Config {
+            path: path.to_owned(),
+            server: reader.server(raw.server),
+            tf: reader.tf(raw.tf),
+        };
+        if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    }
+}
+
+impl Reader<'_> {
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        before.matches('\n').count() + 1
+    }
+
+    fn problem(&mut self, span: std::ops::Range<usize>, text: impl Into<String>) {
+        let line = self.line(span.start);
+        self.problems.push(Problem::on_line(self.path, line, text));
+    }
+
+    /// What the TOML reader says, on one line, with the place.
+    fn syntax(&mut self, error: &toml::de::Error) {
+        let text = error.message().lines().collect::<Vec<_>>().join("; ");
+        let text = match text.strip_prefix("missing field `") {
+            Some(rest) => format!("the key {} is missing: add it", rest.trim_end_matches('`')),
+            None => text,
+        };
+        match error.span() {
+            Some(span) => self.problem(span, text),
+            None => self.problems.push(Problem::new(self.path, text)),
+        }
+    }
+
+    fn server(&mut self, raw: RawServer) -> Server {
+        if let Some(log) = &raw.log
+            && !filter_is_valid(log.get_ref())
+        {
+            self.problem(
+                log.span(),
+                format!(
+                    "server.log: \"{}\" is no log filter: use error, warn, info, debug or trace",
+                    log.get_ref()
+                ),
+            );
+        }
+        if let Some(user) = raw.user.as_ref().filter(|user| user.get_ref().is_empty()) {
+            self.problem(user.span(), "server.user: empty: name a system user");
+        }
+        let max_sessions = match raw.max_sessions {
+            Some(max) if (1..=1_000_000).contains(max.get_ref()) => max.into_inner(),
+            Some(max) => {
+                self.problem(max.span(), "server.max_sessions: use a number from 1 to 1000000");
+                1
+            }
+            None => 4096,
+        };
+        Server {
+            user: raw.user.map(Spanned::into_inner),
+            log: raw.log.map_or_else(|| "info".to_owned(), Spanned::into_inner),
+            stop_grace: self.seconds("server.stop_grace", raw.stop_grace, 3.0),
+            max_sessions,
+            max_sessions_per_address: raw.max_sessions_per_address.unwrap_or(256),
+            allow_root_user: raw.allow_root_user,
+        }
+    }
+
+    fn tf(&mut self, raw: RawTf) -> Tf {
+        let listen = self.listen(&raw.listen);
+        let version = self.text("tf.version", raw.version, MAX_VERSION);
+        let hash = self.text("tf.hash", raw.hash, MAX_HASH);
+        if let Some(pool) = &raw.tlb_pool {
+            self.problem(pool.span(), unsupported("tf.tlb_pool"));
+        }
+        if let Some(proxy) = &raw.proxy_to {
+            self.problem(proxy.span(), unsupported("tf.proxy_to"));
+        }
+        if raw.mode == Mode::MultiUser {
+            self.problems.push(Problem::new(self.path, unsupported("tf.mode = \"multi-user\"")));
+        }
+        if raw.jail {
+            self.problems.push(Problem::new(self.path, unsupported("tf.jail = true")));
+        }
+        let defaults = Settings::default();
+        let handshake = self.seconds("tf.handshake_timeout", raw.handshake_timeout, 10.0);
+        if handshake.is_zero() {
+            let text = "tf.handshake_timeout: 0 would let clients in never: use seconds above 0";
+            self.problems.push(Problem::new(self.path, text));
+        }
+        let idle = self.seconds("tf.idle_timeout", raw.idle_timeout, 0.0);
+        let buffer_limit = match raw.buffer_limit {
+            Some(limit) if (1..=1 << 30).contains(limit.get_ref()) => limit.into_inner(),
+            Some(limit) => {
+                self.problem(limit.span(), "tf.buffer_limit: use 1 to 1073741824 bytes");
+                1
+            }
+            None => defaults.buffer_limit,
+        };
+        let session = Settings {
+            dialect: raw.dialect,
+            durability: raw.durability,
+            buffer_limit,
+            idle_limit: (!idle.is_zero()).then_some(idle),
+            file_mode: self.mode("tf.file_mode", raw.file_mode, defaults.file_mode),
+            directory_mode: self.mode(
+                "tf.directory_mode",
+                raw.directory_mode,
+                defaults.directory_mode,
+            ),
+        };
+        Tf {
+            listen,
+            version,
+            hash,
+            root: self.resolve(raw.root),
+            private_key: self.resolve(raw.private_key),
+            mode: raw.mode,
+            users: raw.users.map(|users| self.resolve(users)),
+            jail: raw.jail,
+            tlb_pool: None,
+            proxy_to: None,
+            handshake_limit: handshake,
+            session,
+        }
+    }
+
+    fn listen(&mut self, raw: &Spanned<Vec<Spanned<String>>>) -> Vec<SocketAddr> {
+        if raw.get_ref().is_empty() {
+            self.problem(raw.span(), "tf.listen: empty: name at least one \"address:port\"");
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for text in raw.get_ref() {
+            match text.get_ref().parse::<SocketAddr>() {
+                Ok(address) if addresses.contains(&address) && address.port() != 0 => {
+                    self.problem(text.span(), format!("tf.listen: {address} stands twice"));
+                }
+                Ok(address) => addresses.push(address),
+                Err(_) => self.problem(
+                    text.span(),
+                    format!(
+                        "tf.listen: \"{}\" is no address:port, such as \"0.0.0.0:10345\" \
+                         or \"[::]:10345\"",
+                        text.get_ref()
+                    ),
+                ),
+            }
+        }
+        addresses
+    }
+
+    fn text(&mut self, key: &str, raw: Spanned<String>, max: usize) -> String {
+        let text = raw.get_ref();
+        if text.is_empty() || text.len() > max || text.contains('\0') {
+            self.problem(raw.span(), format!("{key}: use 1 to {max} bytes without NUL"));
+        }
+        raw.into_inner()
+    }
+
+    fn seconds(&mut self, key: &str, raw: Option<Spanned<f64>>, default: f64) -> Duration {
+        let value = raw.as_ref().map_or(default, |raw| *raw.get_ref());
+        if let Ok(duration) = Duration::try_from_secs_f64(value)
+            && value <= 1e9
+        {
+            return duration;
+        }
+        if let Some(raw) = raw {
+            self.problem(raw.span(), format!("{key}: use seconds, 0 or more"));
+        }
+        Duration::ZERO
+    }
+
+    fn mode(&mut self, key: &str, raw: Option<Spanned<String>>, default: u32) -> u32 {
+        let Some(raw) = raw else { return default };
+        match u32::from_str_radix(raw.get_ref(), 8) {
+            Ok(mode) if mode <= 0o7777 => mode,
+            _ => {
+                self.problem(raw.span(), format!("{key}: use an octal mode such as \"0644\""));
+                default
+            }
+        }
+    }
+
+    /// A path as seen from the file's directory.
+    fn resolve(&self, path: PathBuf) -> PathBuf {
+        match self.path.parent() {
+            Some(directory) => directory.join(path),
+            None => path,
+        }
+    }
+}
+
+fn unsupported(key: &str) -> String {
+    format!("{key}: not supported by this version: remove the key")
+}
+
+fn filter_is_valid(filter: &str) -> bool {
+    filter.split(',').all(|part| {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        level.trim().parse::<log::LevelFilter>().is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "[server]\nuser = \"nobody\"\n\n[tf]\nlisten = [\"127.0.0.1:1\"]\n\
+        version = \"0.0\"\nhash = \"h\"\nroot = \"data\"\nprivate_key = \"/k.pem\"\n";
+
+    fn parse(text: &str) -> Result<Config, Vec<String>> {
+        Config::parse(Path::new("/etc/tfd/tfd.toml"), text)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
+        let config = parse(PLAIN).expect("fine");
+        assert_eq!(config.tf.root, Path::new("/etc/tfd/data"));
+        assert_eq!(config.tf.private_key, Path::new("/k.pem"));
+        assert_eq!(config.tf.handshake_limit, Duration::from_secs(10));
+        assert_eq!(config.tf.session.idle_limit, None);
+        assert_eq!(config.tf.session.buffer_limit, 8 << 20);
+        assert_eq!(config.tf.mode, Mode::SingleUser);
+        assert_eq!(config.server.stop_grace, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_line_and_key() {
+        let text = PLAIN
+            .replace("\"127.0.0.1:1\"", "\"localhost\", \"[::1]:2\"")
+            .replace("\"h\"", "\"\"")
+            .replace("[tf]", "log = \"loud\"\nmax_sessions = 0\n[tf]\nidle_timeout = -1");
+        let problems = parse(&text).expect_err("problems");
+        for (problem, begin) in problems.iter().zip([
+            "/etc/tfd/tfd.toml:4: server.log: ",
+            "/etc/tfd/tfd.toml:5: server.max_sessions: ",
+            "/etc/tfd/tfd.toml:8: tf.listen: \"localhost\" is no address:port",
+            "/etc/tfd/tfd.toml:10: tf.hash: ",
+            "/etc/tfd/tfd.toml:7: tf.idle_timeout: ",
+        ]) {
+            assert!(problem.starts_with(begin), "{problem}");
+        }
+        assert_eq!(problems.len(), 5);
+    }
+
+    #[test]
+    fn unknown_and_missing_keys_are_refused_by_name() {
+        let problems = parse(&PLAIN.replace("hash", "hsah")).expect_err("unknown");
+        assert!(problems[0].contains("tfd.toml:7: unknown field `hsah`"), "{problems:?}");
+        let problems = parse(&PLAIN.replace("hash = \"h\"\n", "")).expect_err("missing");
+        assert!(problems[0].contains("the key hash is missing"), "{problems:?}");
+        assert!(parse("[server]\n[tf\n").expect_err("syntax")[0].contains("tfd.toml:2: "));
+    }
+
+    #[test]
+    fn what_this_version_can_not_do_is_refused_not_ignored() {
+        for line in
+            ["proxy_to = \"a:1\"", "tlb_pool = \"p\"", "mode = \"multi-user\"", "jail = true"]
+        {
+            let problems = parse(&format!("{PLAIN}{line}\n")).expect_err(line);
+            assert!(problems[0].contains("not supported by this version"), "{problems:?}");
+        }
+        let wrong = parse(&format!("{PLAIN}mode = \"multiuser\"\n")).expect_err("mode");
+        assert!(wrong[0].contains("single-user"), "{wrong:?}");
+    }
+}

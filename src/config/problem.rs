@@ -1,0 +1,35 @@
+//! What is wrong with a configuration: file, line, key, and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// One problem, shown on one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    file: PathBuf,
+    line: Option<usize>,
+    text: String,
+}
+
+impl Problem {
+    /// A problem of the whole file or of the world it names.
+    #[must_use]
+    pub fn new(file: &Path, text: impl Into<String>) -> Problem {
+        Problem { file: file.to_owned(), line: None, text: text.into() }
+    }
+
+    /// A problem on a line, the first being 1.
+    #[must_use]
+    pub fn on_line(file: &Path, line: usize, text: impl Into<String>) -> Problem {
+        Problem { file: file.to_owned(), line: Some(line), text: text.into() }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        write!(f, " {}", self.text)
+    }
+}

@@ -1,0 +1,50 @@
+//! `tfd check`: every problem, or what would be served.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{Config, Mode, Problem, check_listen, check_world};
+
+/// Prints every problem of a configuration to standard error, or a summary
+/// to standard output. The exit code is 0 when there is no problem, else 1.
+#[must_use]
+pub fn report(path: &Path) -> ExitCode {
+    let problems = match Config::load(path) {
+        Err(problems) => problems,
+        Ok(config) => {
+            let mut problems = check_world(&config);
+            problems.extend(check_listen(&config));
+            if problems.is_empty() {
+                println!("{}", summary(&config));
+                return ExitCode::SUCCESS;
+            }
+            problems
+        }
+    };
+    for problem in &problems {
+        eprintln!("tfd: {problem}");
+    }
+    eprintln!("tfd: {}", count(&problems));
+    ExitCode::FAILURE
+}
+
+fn count(problems: &[Problem]) -> String {
+    match problems.len() {
+        1 => "1 problem, nothing would be started".to_owned(),
+        n => format!("{n} problems, nothing would be started"),
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let listen: Vec<String> = config.tf.listen.iter().map(ToString::to_string).collect();
+    let mode = match config.tf.mode {
+        Mode::SingleUser => "single-user",
+        Mode::MultiUser => "multi-user",
+    };
+    format!(
+        "configuration ok: {} on {}, {mode}, as {}",
+        config.tf.root.display(),
+        listen.join(" "),
+        config.server.user.as_deref().unwrap_or("the user who starts tfd"),
+    )
+}

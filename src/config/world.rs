@@ -1,0 +1,145 @@
+//! Whether the world is as a configuration says: users, directories, keys,
+//! addresses. Reads only.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nix::unistd::geteuid;
+use openssl::pkey::Private;
+use openssl::rsa::Rsa;
+use zeroize::Zeroizing;
+
+use super::{Config, Problem};
+use crate::users::Identity;
+
+/// The sizes an RSA key may have, in bits.
+const KEY_BITS: std::ops::RangeInclusive<u32> = 2048..=4096;
+
+/// Every problem that keeps this configuration from being served, other than
+/// addresses in use.
+#[must_use]
+pub fn check_world(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut tell = |text: String| problems.push(Problem::new(&config.path, text));
+    let identity = check_user(config, &mut tell);
+    if let Some(identity) = identity {
+        check_root(&config.tf.root, &identity, &mut tell);
+    }
+    if let Err(text) = read_key(&config.tf.private_key) {
+        tell(format!("tf.private_key: {text}"));
+    }
+    if geteuid().is_root() {
+        check_owner(&config.path, &mut tell);
+    }
+    problems
+}
+
+/// Addresses that can't be listened on now.
+#[must_use]
+pub fn check_listen(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for address in &config.tf.listen {
+        if let Err(e) = crate::daemon::listen::Listener::bind(*address) {
+            let text = format!("tf.listen: {address}: can't listen: {e}");
+            problems.push(Problem::new(&config.path, text));
+        }
+    }
+    problems
+}
+
+fn check_user(config: &Config, tell: &mut impl FnMut(String)) -> Option<Identity> {
+    if !geteuid().is_root() {
+        return Some(Identity::own());
+    }
+    let Some(name) = &config.server.user else {
+        tell("server.user is missing: root starts tfd, so name the user it serves as".to_owned());
+        return None;
+    };
+    match Identity::of(name) {
+        Ok(identity) if identity.uid.is_root() && !config.server.allow_root_user => {
+            tell(format!(
+                "server.user: \"{name}\" is root: name an ordinary user \
+                 (or set allow_root_user = true)"
+            ));
+            None
+        }
+        Ok(identity) => Some(identity),
+        Err(e) => {
+            tell(format!("server.user: \"{name}\": {e}: make it (useradd --system {name})"));
+            None
+        }
+    }
+}
+
+fn check_root(root: &Path, identity: &Identity, tell: &mut impl FnMut(String)) {
+    let shown = root.display();
+    let metadata = match fs::metadata(root) {
+        Ok(metadata) => metadata,
+        Err(e) => return tell(format!("tf.root: {shown}: {e}: make the directory")),
+    };
+    if !metadata.is_dir() {
+        return tell(format!("tf.root: {shown} is not a directory"));
+    }
+    if root.canonicalize().is_ok_and(|full| full == Path::new("/")) {
+        return tell("tf.root: / would serve the whole system: name a directory".to_owned());
+    }
+    if !may_use(&metadata, identity) {
+        let user = &identity.name;
+        tell(format!(
+            "tf.root: {user} may not read, write and enter {shown}: \
+             chown {user} {shown} && chmod u+rwx {shown}"
+        ));
+    }
+}
+
+/// Whether the mode bits let an identity read, write and search.
+fn may_use(metadata: &Metadata, identity: &Identity) -> bool {
+    let mode = metadata.mode();
+    let bits = if metadata.uid() == identity.uid.as_raw() {
+        mode >> 6
+    } else if identity.groups.iter().any(|gid| gid.as_raw() == metadata.gid())
+        || metadata.gid() == identity.gid.as_raw()
+    {
+        mode >> 3
+    } else {
+        mode
+    };
+    identity.uid.is_root() || bits & 0o7 == 0o7
+}
+
+/// A configuration that others may change would give them root.
+fn check_owner(path: &Path, tell: &mut impl FnMut(String)) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+        let shown = path.display();
+        tell(format!(
+            "others than root may change this file: chown root {shown} && chmod go-w {shown}"
+        ));
+    }
+}
+
+/// Reads the RSA private key and checks that it is one to use.
+///
+/// # Errors
+/// What is wrong with it and what to do.
+pub fn read_key(path: &Path) -> Result<Rsa<Private>, String> {
+    let shown = path.display();
+    let remedy = "make one with tfd keygen";
+    let metadata = fs::metadata(path).map_err(|e| format!("{shown}: {e}: {remedy}"))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!("{shown}: others may read the key: chmod 600 {shown}"));
+    }
+    let pem = fs::read(path).map(Zeroizing::new).map_err(|e| format!("{shown}: {e}"))?;
+    let key = Rsa::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| {
+        format!("{shown}: no RSA private key in PEM without a passphrase: {remedy}")
+    })?;
+    let bits = key.size() * 8;
+    if !KEY_BITS.contains(&bits) {
+        return Err(format!("{shown}: {bits} bits, allowed are 2048 to 4096: {remedy}"));
+    }
+    if !key.check_key().unwrap_or(false) {
+        return Err(format!("{shown}: the key is damaged: {remedy}"));
+    }
+    Ok(key)
+}

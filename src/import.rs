@@ -1,0 +1,196 @@
+//! `tfd import`: a tfd.toml from a configuration of the public C server. What
+//! can't be taken over stands in the result as a comment that says why.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use openssl::rsa::Rsa;
+use zeroize::Zeroizing;
+
+use crate::keygen::write_new;
+
+/// Words of the old configuration that have no counterpart, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("userdb", "its passwords are in clear text; this version has no logins yet"),
+    ("injail", "jails are not supported by this version"),
+    ("tlb", "the load balancer is not supported by this version"),
+    ("trp_dns", "the transparent proxy is not supported by this version"),
+    ("trp_ipv4", "the transparent proxy is not supported by this version"),
+    ("trp_ipv6", "the transparent proxy is not supported by this version"),
+    ("faipath", "not part of TF Protocol 2.4.1"),
+    ("faitok_mq", "not part of TF Protocol 2.4.1"),
+    ("locksys", "not part of TF Protocol 2.4.1"),
+    ("flycontext", "not part of TF Protocol 2.4.1"),
+    ("runbash", "not part of TF Protocol 2.4.1"),
+    ("xsntmex", "the extended subsystems are not served"),
+    ("xsace", "the extended subsystems are not served"),
+    ("rpcproxy", "the extended subsystems are not served"),
+    ("nprocmax", "see max_sessions in tfd.toml(5)"),
+    ("securefs", "secure directories are always on"),
+];
+
+/// Writes `out` and the private key beside it. The exit code is 1 when
+/// anything is missing or in the way.
+#[must_use]
+pub fn run(old: &Path, out: &Path) -> ExitCode {
+    match import(old, out) {
+        Ok(key) => {
+            println!("configuration: {}", out.display());
+            println!("private key:   {} (keep it secret)", key.display());
+            println!(
+                "next: read the comments in it, then run tfd check --config {}",
+                out.display()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("tfd: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Converts `old` and writes the result; returns the path of the key.
+///
+/// # Errors
+/// One line that says what is missing or in the way. Nothing is written then.
+pub fn import(old: &Path, out: &Path) -> Result<PathBuf, String> {
+    let text = fs::read(old).map_err(|e| format!("{}: {e}", old.display()))?;
+    let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    let key_path = out.with_file_name("private.pem");
+    for path in [out, &key_path] {
+        if path.symlink_metadata().is_ok() {
+            return Err(format!("{} exists: move it away or choose another --out", path.display()));
+        }
+    }
+    let converted = convert(&text).map_err(|e| format!("{}: {e}", old.display()))?;
+    write_new(&key_path, converted.key.as_bytes(), 0o600)
+        .map_err(|e| format!("{}: {e}", key_path.display()))?;
+    if let Err(e) = write_new(out, converted.toml.as_bytes(), 0o644) {
+        let _ = fs::remove_file(&key_path);
+        return Err(format!("{}: {e}", out.display()));
+    }
+    Ok(key_path)
+}
+
+/// An old configuration in today's form.
+#[derive(Debug)]
+pub struct Converted {
+    /// The text of tfd.toml; the key is expected beside it as `private.pem`.
+    pub toml: String,
+    /// The private key, PEM.
+    pub key: Zeroizing<String>,
+}
+
+/// Converts the text of an old configuration.
+///
+/// # Errors
+/// Which needed word is missing or unusable.
+pub fn convert(text: &str) -> Result<Converted, String> {
+    let key = key_block(text).ok_or("no privkey { ... } block")?;
+    Rsa::private_key_from_pem(key.as_bytes())
+        .map_err(|_| "the privkey block holds no RSA private key")?;
+    let needed = |word| value(text, word).ok_or(format!("the word {word} is missing"));
+    let port: u16 = needed("port")?.parse().map_err(|_| "port is no port number")?;
+    let mut toml = String::from("# Made by tfd import; see tfd.toml(5).\n[server]\n");
+    match value(text, "defusr") {
+        Some(user) => toml.push_str(&format!("user = {}\n", quoted(user))),
+        None => toml.push_str(
+            "# The old configuration has no defusr: name the user to serve as.\nuser = \"nobody\"\n",
+        ),
+    }
+    toml.push_str(&format!(
+        "\n[tf]\nlisten = [\"0.0.0.0:{port}\", \"[::]:{port}\"]\nversion = {}\nhash = {}\n\
+         root = {}\nprivate_key = \"private.pem\"\n",
+        quoted(needed("proto")?),
+        quoted(needed("hash")?),
+        quoted(needed("dbdir")?),
+    ));
+    for (word, why) in LEFT_OUT {
+        if let Some(value) = flag_or_value(text, word) {
+            let line = format!("\n# not taken over: {word} {value}");
+            toml.push_str(&format!("{}: {why}", line.trim_end()));
+        }
+    }
+    toml.push('\n');
+    Ok(Converted { toml, key })
+}
+
+/// The value behind a word at the start of a line.
+fn value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    flag_or_value(text, word).filter(|value| !value.is_empty())
+}
+
+fn flag_or_value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    text.lines().map(str::trim).find_map(|line| match line.strip_prefix(word)? {
+        "" => Some(""),
+        rest => rest.starts_with([' ', '\t']).then(|| rest.trim()),
+    })
+}
+
+/// What stands between the braces behind `privkey`.
+fn key_block(text: &str) -> Option<Zeroizing<String>> {
+    let (_, rest) = text.split_once("privkey")?;
+    let (_, rest) = rest.split_once('{')?;
+    let (block, _) = rest.split_once('}')?;
+    let lines = block.lines().map(str::trim).filter(|line| !line.is_empty());
+    Some(Zeroizing::new(lines.flat_map(|line| [line, "\n"]).collect()))
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn old_text(more: &str) -> String {
+        let key = Rsa::generate(2048).and_then(|key| key.private_key_to_pem()).expect("key");
+        let key = String::from_utf8(key).expect("text");
+        format!(
+            "# hash of a comment\nproto 0.0\nhash a \"b\"\\c\ndbdir /srv/tf/\nport 10345\n{more}\n\
+             privkey {{\n{key}}}\npubkey {{\nx\n}}\n"
+        )
+    }
+
+    #[test]
+    fn an_old_configuration_becomes_one_that_loads() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (old, out) = (dir.path().join("old.conf"), dir.path().join("tfd.toml"));
+        fs::write(&old, old_text("defusr nobody\ntlb /etc/pool\ninjail")).expect("write");
+        let key = import(&old, &out).expect("imported");
+        let config = Config::load(&out).expect("loads");
+        assert_eq!(config.server.user.as_deref(), Some("nobody"));
+        assert_eq!(config.tf.hash, "a \"b\"\\c");
+        assert_eq!(config.tf.root, Path::new("/srv/tf/"));
+        assert_eq!(config.tf.listen.len(), 2);
+        assert_eq!(config.tf.private_key, key);
+        crate::config::read_key(&key).expect("a usable key");
+        let text = fs::read_to_string(&out).expect("read");
+        assert!(text.contains("# not taken over: tlb /etc/pool: "), "{text}");
+        assert!(text.contains("# not taken over: injail: "), "{text}");
+        assert!(import(&old, &out).expect_err("exists").contains("exists"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_nothing_is_written() {
+        for word in ["proto", "hash", "dbdir", "port", "privkey"] {
+            let text = old_text("").replace(&format!("\n{word}"), &format!("\n#{word}"));
+            let text = if word == "privkey" { text.replace("privkey", "nokey") } else { text };
+            assert!(convert(&text).expect_err(word).contains(word), "{word}");
+        }
+    }
+}
