@@ -1,8 +1,15 @@
 //! Files beneath a root: paths, the root itself, and what commands do with
 //! it. Nothing here knows of sockets or protocols.
+
+pub mod copy;
 pub mod lock;
+pub mod part;
 pub mod path;
+pub mod read;
 pub mod root;
+pub mod sweep;
+pub mod tree;
+pub mod upload;
 
 pub use lock::Lock;
 pub use path::RootPath;

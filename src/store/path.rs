@@ -114,6 +114,15 @@ impl RootPath {
         RootPath { text, directory: false }
     }
 
+    /// The path that leads on from this one by another.
+    #[must_use]
+    pub fn joined(&self, rest: &RootPath) -> RootPath {
+        if self.is_root() || rest.is_root() {
+            return if self.is_root() { rest.clone() } else { self.clone() };
+        }
+        RootPath { text: [&self.text, b"/".as_slice(), &rest.text].concat(), directory: false }
+    }
+
     /// The names on the way, first to last.
     pub fn names(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.text.split(|c| *c == b'/').filter(|n| !n.is_empty())

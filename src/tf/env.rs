@@ -1,8 +1,13 @@
 //! What a command works on: the root, the session's lock name, its key and
 //! the settings.
 
-use super::settings::Settings;
-use super::status::Status;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use super::settings::{Durability, Settings};
+use super::status::{Reply, Status};
+use crate::store::part::sync_directory;
 use crate::store::{Lock, Root, RootPath};
 
 /// The surroundings of a command.
@@ -36,5 +41,23 @@ impl Env {
             return Err(Status::DirectoryLocked);
         }
         Ok(())
+    }
+
+    /// Whether what is acknowledged must be on disk.
+    #[must_use]
+    pub fn sync(&self) -> bool {
+        self.settings.durability == Durability::File
+    }
+
+    /// `OK` once a change of names in a directory is as durable as the
+    /// settings ask.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn settle(&self, directory: &OwnedFd) -> Result<Reply, Errno> {
+        if self.sync() {
+            sync_directory(directory)?;
+        }
+        Ok(Reply::Ok)
     }
 }

@@ -1,16 +1,66 @@
-//! CHMOD (document, "CHMOD").
+//! CHMOD (document, "CHMOD"): the permission bits of a file or directory.
 
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::store::Entry;
 use crate::store::RootPath;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Sets the mode, octal from 0 to 7777, of what the path leads to.
 ///
 /// # Errors
-/// To be written.
+/// 1, 9 or 41.
 pub(crate) fn run(env: &Env, path: &RootPath, mode: &[u8]) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = path;
-    let _ = mode;
-    Err(Status::AccessDenied)
+    let mode = parse_mode(mode).ok_or(Status::ChangeMode)?;
+    let changed = if path.is_root() {
+        env.root.open_dir(path).and_then(|root| rustix::fs::fchmod(root, mode))
+    } else {
+        env.root.final_entry(path).and_then(|entry| set_mode(&entry, mode))
+    };
+    changed.map(|()| Reply::Ok).map_err(|e| match e {
+        Errno::NOENT | Errno::NOTDIR => Status::FileMissing,
+        Errno::XDEV | Errno::ACCESS => Status::AccessDenied,
+        _ => Status::ChangeMode,
+    })
+}
+
+fn parse_mode(text: &[u8]) -> Option<Mode> {
+    let octal = text.len() <= 8 && text.iter().all(|c| (b'0'..=b'7').contains(c));
+    let text = std::str::from_utf8(text).ok().filter(|_| octal)?;
+    let bits = u32::from_str_radix(text, 8).ok()?;
+    (bits <= 0o7777).then(|| Mode::from_raw_mode(bits))
+}
+
+/// Sets the mode of an entry that is no link, even one put there meanwhile.
+fn set_mode(entry: &Entry, mode: Mode) -> Result<(), Errno> {
+    let (directory, name) = (&entry.directory, entry.name());
+    match rustix::fs::chmodat(directory, name, mode, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+        other => return other,
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(directory, name, flags | OFlags::RDONLY, Mode::empty())
+        .or_else(|_| rustix::fs::openat(directory, name, flags | OFlags::WRONLY, Mode::empty()));
+    match opened {
+        Ok(file) => rustix::fs::fchmod(file, mode),
+        Err(Errno::NOENT) => Err(Errno::NOENT),
+        Err(_) => Err(Errno::PERM),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_octal_and_nothing_else() {
+        for (text, bits) in [("0", 0), ("644", 0o644), ("00755", 0o755), ("7777", 0o7777)] {
+            assert_eq!(parse_mode(text.as_bytes()), Some(Mode::from_raw_mode(bits)), "{text}");
+        }
+        for text in ["8", "10000", "-1", "+1", "0x1", "644 ", "abc", "777777777"] {
+            assert_eq!(parse_mode(text.as_bytes()), None, "{text}");
+        }
+    }
 }

@@ -1,15 +1,37 @@
-//! DEL (document, "DEL").
+//! DEL (document, "DEL"): one file, or a link itself. The only command that
+//! works in a locked directory, and there on the lock file alone.
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use crate::store::RootPath;
+use crate::store::part::is_directory;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Deletes a file.
 ///
 /// # Errors
-/// To be written.
+/// 1, 8, 9 or 30; another failure is told without a code.
 pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = path;
-    Err(Status::AccessDenied)
+    if !env.lock.is_lock_file(path) {
+        env.check_lock_around(path)?;
+    }
+    if path.is_root() {
+        return Err(Status::IsDirectory);
+    }
+    let deleted = env.root.entry(path).and_then(|entry| {
+        if is_directory(&entry.stat()?) {
+            return Err(Errno::ISDIR);
+        }
+        rustix::fs::unlinkat(&entry.directory, entry.name(), AtFlags::empty())?;
+        env.settle(&entry.directory)
+    });
+    match deleted {
+        Ok(reply) => Ok(reply),
+        Err(Errno::ISDIR) => Err(Status::IsDirectory),
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(Status::FileMissing),
+        Err(Errno::ACCESS | Errno::PERM | Errno::XDEV | Errno::LOOP) => Err(Status::AccessDenied),
+        Err(_) => Ok(Reply::FailedBare),
+    }
 }

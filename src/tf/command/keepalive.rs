@@ -1,13 +1,18 @@
 //! KEEPALIVE (document, "KEEPALIVE"): the TCP keepalive of this connection.
 
 use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::net::sockopt;
 
 use crate::tf::status::{Reply, Status};
 
-/// Sets or switches off the keepalive probes of the socket.
+/// Sets the keepalive probes of the socket, `idle` and `interval` in seconds,
+/// or switches them off. The connection ends when the last probe goes
+/// unanswered, also while data waits to be sent.
 ///
 /// # Errors
-/// `Keepalive` when the system refuses a value; probes are off then.
+/// 32 when the system refuses a value; probes are off then.
 pub(crate) fn run(
     socket: &TcpStream,
     on: bool,
@@ -15,6 +20,28 @@ pub(crate) fn run(
     interval: i64,
     count: i64,
 ) -> Result<Reply, Status> {
-    let _ = (socket, on, idle, interval, count);
-    Err(Status::Keepalive)
+    let set = if on { switch_on(socket, idle, interval, count) } else { switch_off(socket) };
+    set.ok_or_else(|| {
+        let _ = switch_off(socket);
+        Status::Keepalive
+    })
+}
+
+fn switch_on(socket: &TcpStream, idle: i64, interval: i64, count: i64) -> Option<Reply> {
+    let seconds = |value| u64::try_from(value).ok().map(Duration::from_secs);
+    let count = u32::try_from(count).ok()?;
+    let (idle, interval) = (seconds(idle)?, seconds(interval)?);
+    sockopt::set_tcp_keepidle(socket, idle).ok()?;
+    sockopt::set_tcp_keepintvl(socket, interval).ok()?;
+    sockopt::set_tcp_keepcnt(socket, count).ok()?;
+    let limit = (idle + interval * count).as_millis().saturating_sub(1);
+    sockopt::set_tcp_user_timeout(socket, u32::try_from(limit).ok()?).ok()?;
+    sockopt::set_socket_keepalive(socket, true).ok()?;
+    Some(Reply::Ok)
+}
+
+fn switch_off(socket: &TcpStream) -> Option<Reply> {
+    sockopt::set_tcp_user_timeout(socket, 0).ok()?;
+    sockopt::set_socket_keepalive(socket, false).ok()?;
+    Some(Reply::Ok)
 }

@@ -14,6 +14,7 @@ pub(crate) mod renam;
 pub(crate) mod rmdir;
 pub(crate) mod rmsecdir;
 pub(crate) mod sha256;
+mod spread;
 pub(crate) mod touch;
 pub(crate) mod xcopy;
 pub(crate) mod xcpdir;

@@ -1,16 +1,30 @@
-//! RENAM (document, "RENAM").
+//! RENAM (document, "RENAM"): renames a file or directory in one step. A file
+//! or an empty directory of the new name is replaced.
+
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
 
 use crate::store::RootPath;
+use crate::store::part::rename;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Renames an entry.
 ///
 /// # Errors
-/// To be written.
+/// 1 for a way that leads outside, 30, else 31.
 pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = from;
-    let _ = to;
-    Err(Status::AccessDenied)
+    env.check_lock_around(from)?;
+    env.check_lock_around(to)?;
+    let renamed = env.root.entry(from).and_then(|old| {
+        let new = env.root.entry(to)?;
+        let flags = RenameFlags::empty();
+        rename(&old.directory, old.name(), &new.directory, new.name(), flags)?;
+        env.settle(&old.directory)?;
+        env.settle(&new.directory)
+    });
+    renamed.map_err(|e| match e {
+        Errno::XDEV => Status::AccessDenied,
+        _ => Status::Rename,
+    })
 }

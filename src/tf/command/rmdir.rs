@@ -1,15 +1,54 @@
-//! RMDIR (document, "RMDIR").
+//! RMDIR (document, "RMDIR" and "Secured Directory"): a directory with
+//! everything in it. Secure directories stay, and so do those they are in.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
 
 use crate::store::RootPath;
+use crate::store::tree::{Secure, remove_contents, remove_tree};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Removes a directory; a path that is not there is fine.
 ///
 /// # Errors
-/// To be written.
+/// 30, 1 for a way that leads outside, 15 when something stays: a secure
+/// directory, what may not be removed, the root itself, or no directory.
 pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = path;
-    Err(Status::AccessDenied)
+    env.check_lock_around(path)?;
+    env.check_lock_in(path)?;
+    if path.is_root() {
+        return Err(empty_root(env, Secure::Keep));
+    }
+    remove(env, path, Secure::Keep)
+}
+
+/// Removes a directory as RMDIR and RMSECDIR do.
+///
+/// # Errors
+/// 1 or 15, see [`run`].
+pub(crate) fn remove(env: &Env, path: &RootPath, secure: Secure) -> Result<Reply, Status> {
+    let removed = env.root.entry(path).and_then(|entry| {
+        remove_tree(entry.directory.as_fd(), entry.name(), secure)?;
+        env.settle(&entry.directory)
+    });
+    match removed {
+        Ok(reply) => Ok(reply),
+        Err(Errno::NOENT) => Ok(Reply::Ok),
+        Err(Errno::XDEV) => Err(Status::AccessDenied),
+        Err(_) => Err(Status::DirectoryRemains),
+    }
+}
+
+/// Removes what is in the root: the status is always that the root remains.
+pub(crate) fn empty_root(env: &Env, secure: Secure) -> Status {
+    let emptied = env
+        .root
+        .open_dir(&RootPath::root())
+        .and_then(|directory| remove_contents(directory.as_fd(), secure));
+    if let Err(e) = emptied {
+        log::debug!("root not emptied error=\"{e}\"");
+    }
+    Status::DirectoryRemains
 }

@@ -1,16 +1,37 @@
-//! RMSECDIR (document, "RMSECDIR").
+//! RMSECDIR (document, "RMSECDIR"): removes a secure directory, and all in it,
+//! for whom knows the name of an entry in it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::rmdir::{empty_root, remove};
 use crate::store::RootPath;
+use crate::store::path::is_hidden;
+use crate::store::tree::Secure;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Removes a directory when an entry of the token's name is in it.
 ///
 /// # Errors
-/// To be written.
+/// 1, 15, 30 or 47.
 pub(crate) fn run(env: &Env, token: &[u8], path: &RootPath) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = token;
-    let _ = path;
-    Err(Status::AccessDenied)
+    env.check_lock_around(path)?;
+    env.check_lock_in(path)?;
+    if matches!(token, b"" | b"." | b"..") || token.contains(&b'/') || is_hidden(token) {
+        return Err(Status::SecureDirectory);
+    }
+    let fits = env.root.open_dir(path).and_then(|directory| {
+        let token = OsStr::from_bytes(token);
+        rustix::fs::statat(directory, token, AtFlags::SYMLINK_NOFOLLOW)
+    });
+    match fits {
+        Err(Errno::XDEV) => Err(Status::AccessDenied),
+        Err(_) => Err(Status::SecureDirectory),
+        Ok(_) if path.is_root() => Err(empty_root(env, Secure::Remove)),
+        Ok(_) => remove(env, path, Secure::Remove),
+    }
 }

@@ -1,22 +1,42 @@
-//! XCOPY (document, "XCOPY").
+//! XCOPY (document, "XCOPY"): a copy of a file in every directory that the
+//! pattern fits. Best effort: where it can't be made it is left out.
 
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use super::spread::{new_entry, open_targets};
 use crate::store::RootPath;
+use crate::store::copy::copy_file;
+use crate::store::read::{FileReader, ReadError};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Copies a file to many places under the name `name`.
 ///
 /// # Errors
-/// To be written.
+/// 1, 17, 23 or 30, of the source alone.
 pub(crate) fn run(
     env: &Env,
     name: &[u8],
     from: &RootPath,
     pattern: &RootPath,
 ) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = name;
-    let _ = from;
-    let _ = pattern;
-    Err(Status::AccessDenied)
+    env.check_lock_around(from)?;
+    let open = || FileReader::open(&env.root, from);
+    open().map_err(|e| match e {
+        ReadError::Directory | ReadError::Special => Status::SourceNotFile,
+        ReadError::System(Errno::NOENT | Errno::NOTDIR) => Status::SourceFileMissing,
+        ReadError::System(_) => Status::AccessDenied,
+    })?;
+    for target in open_targets(env, pattern).map_err(|_| Status::AccessDenied)? {
+        let copied = new_entry(env, &target, name).and_then(|entry| {
+            let source = open().map_err(|_| Errno::NOENT)?;
+            copy_file(source.handle().as_fd(), &entry, env.sync())
+        });
+        if let Err(e) = copied {
+            log::debug!("XCOPY left out directory={target} error=\"{e}\"");
+        }
+    }
+    Ok(Reply::Ok)
 }

@@ -1,22 +1,38 @@
-//! XCPDIR (document, "XCPDIR").
+//! XCPDIR (document, "XCPDIR"): a copy of a tree in every directory that the
+//! pattern fits. Best effort: where it can't be made it is left out.
 
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use super::spread::{new_entry, open_targets};
 use crate::store::RootPath;
+use crate::store::copy::copy_tree;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Copies a tree to many places under the name `name`.
 ///
 /// # Errors
-/// To be written.
+/// 1, 20, 29 or 30, of the source alone.
 pub(crate) fn run(
     env: &Env,
     name: &[u8],
     from: &RootPath,
     pattern: &RootPath,
 ) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = name;
-    let _ = from;
-    let _ = pattern;
-    Err(Status::AccessDenied)
+    env.check_lock_in(from)?;
+    let source = env.root.open_dir(from).map_err(|e| match e {
+        Errno::NOENT => Status::SourcePathMissing,
+        Errno::NOTDIR => Status::SourceNotDirectory,
+        _ => Status::AccessDenied,
+    })?;
+    for target in open_targets(env, pattern).map_err(|_| Status::AccessDenied)? {
+        let copied = new_entry(env, &target, name)
+            .and_then(|entry| copy_tree(source.as_fd(), &entry, env.sync()));
+        if let Err(e) = copied {
+            log::debug!("XCPDIR left out directory={target} error=\"{e}\"");
+        }
+    }
+    Ok(Reply::Ok)
 }

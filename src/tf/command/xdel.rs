@@ -1,16 +1,32 @@
-//! XDEL (document, "XDEL").
+//! XDEL (document, "XDEL"): deletes every file of a name beneath a directory.
+//! Best effort: what is locked or can't be deleted stays.
 
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::spread::find;
 use crate::store::RootPath;
+use crate::store::tree::Step;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Runs the command.
+/// Deletes what the pattern fits and is no directory.
 ///
 /// # Errors
-/// To be written.
+/// 1, 20 or 30, of the start alone.
 pub(crate) fn run(env: &Env, start: &RootPath, pattern: &RootPath) -> Result<Reply, Status> {
-    let _ = env;
-    let _ = start;
-    let _ = pattern;
-    Err(Status::AccessDenied)
+    env.check_lock_in(start)?;
+    let walked = find(env, start, pattern, |visit| {
+        if !visit.kind.is_dir() && !env.lock.closes_handle(visit.directory) {
+            let gone = rustix::fs::unlinkat(visit.directory, visit.name(), AtFlags::empty());
+            if let Err(e) = gone {
+                log::debug!("XDEL left path={} error=\"{e}\"", start.joined(visit.path));
+            }
+        }
+        Step::Enter
+    });
+    walked.map(|()| Reply::Ok).map_err(|e| match e {
+        Errno::NOTDIR => Status::SourceNotDirectory,
+        _ => Status::AccessDenied,
+    })
 }

@@ -1,0 +1,156 @@
+//! Part files: what is being made, beside the place where it will appear,
+//! under a name that is hidden from clients. A part is locked while it is
+//! written, so that a sweep can tell it from one whose writer has died.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use super::path::{PART_PREFIX, PART_SUFFIX};
+use super::root::Entry;
+
+/// How often a name is drawn anew when it is taken.
+const TRIES: usize = 8;
+
+/// A new name for a part: unguessable, so nobody can be waiting there.
+///
+/// # Errors
+/// `EIO` when the system has no random bytes.
+pub fn part_name() -> Result<Vec<u8>, Errno> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    let digits = format!("{:032x}", u128::from_be_bytes(random));
+    Ok([PART_PREFIX, digits.as_bytes(), PART_SUFFIX].concat())
+}
+
+/// A file being made for an entry. Dropped without [`PartFile::publish`], it
+/// vanishes.
+#[derive(Debug)]
+pub struct PartFile {
+    file: OwnedFd,
+    directory: OwnedFd,
+    name: Vec<u8>,
+    published: bool,
+}
+
+impl PartFile {
+    /// Makes an empty part in the directory of `target`, with this mode after
+    /// the umask.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create(target: &Entry, mode: u32) -> Result<PartFile, Errno> {
+        let directory = rustix::io::fcntl_dupfd_cloexec(&target.directory, 0)?;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for _ in 0..TRIES {
+            let name = part_name()?;
+            let mode = Mode::from_raw_mode(mode);
+            match rustix::fs::openat(&directory, OsStr::from_bytes(&name), flags, mode) {
+                Ok(file) => {
+                    let part = PartFile { file, directory, name, published: false };
+                    // Where files can't be locked, a sweep can't lock them either.
+                    let locked = FlockOperation::NonBlockingLockExclusive;
+                    if rustix::fs::flock(&part.file, locked) == Err(Errno::WOULDBLOCK) {
+                        return Err(Errno::WOULDBLOCK);
+                    }
+                    return Ok(part);
+                }
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Errno::EXIST)
+    }
+
+    /// The file, for reading and writing.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Sets the permission bits, whatever the umask.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
+    }
+
+    /// Lets the file appear under its own name, in place of what is there if
+    /// `replace`. With `sync`, file and name are on disk before this returns.
+    ///
+    /// # Errors
+    /// `EEXIST` when something is there and may not be replaced, else the
+    /// system's. The part vanishes then.
+    pub fn publish(mut self, target: &OsStr, replace: bool, sync: bool) -> Result<(), Errno> {
+        if sync {
+            rustix::fs::fsync(&self.file)?;
+        }
+        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        let name = OsStr::from_bytes(&self.name);
+        rename(&self.directory, name, &self.directory, target, flags)?;
+        self.published = true;
+        if sync {
+            sync_directory(&self.directory)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.published {
+            let name = OsStr::from_bytes(&self.name);
+            if let Err(e) = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+                log::debug!("a part remains name={} error=\"{e}\"", self.name.escape_ascii());
+            }
+        }
+    }
+}
+
+/// Renames, refusing to replace where asked. File systems without that
+/// refusal get a hard link and an unlink, which refuse as well.
+///
+/// # Errors
+/// The system's; `EEXIST` for a name that is taken.
+pub fn rename(
+    from_directory: impl AsFd,
+    from: &OsStr,
+    to_directory: impl AsFd,
+    to: &OsStr,
+    flags: RenameFlags,
+) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(&from_directory, from, &to_directory, to, flags) {
+        Err(Errno::INVAL | Errno::NOSYS) if flags.contains(RenameFlags::NOREPLACE) => {
+            rustix::fs::linkat(&from_directory, from, &to_directory, to, AtFlags::empty())?;
+            rustix::fs::unlinkat(&from_directory, from, AtFlags::empty())
+        }
+        other => other,
+    }
+}
+
+/// Puts the names of a directory on disk. `directory` may be a path handle.
+///
+/// # Errors
+/// The system's.
+pub fn sync_directory(directory: impl AsFd) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let readable = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+    rustix::fs::fsync(readable)
+}
+
+/// Whether this is a regular file.
+#[must_use]
+pub fn is_file(stat: &Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
+}
+
+/// Whether this is a directory.
+#[must_use]
+pub fn is_directory(stat: &Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir()
+}

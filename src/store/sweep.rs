@@ -1,0 +1,69 @@
+//! Sweeping: part files and part trees whose writer has died are removed at
+//! the daemon's start. A writer that lives holds a lock on its part, also one
+//! of another daemon on the same directory.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::path::{RootPath, is_part};
+use super::root::Root;
+use super::tree::{Secure, Step, remove_tree, walk};
+
+/// Removes every abandoned part beneath the root and returns how many.
+///
+/// # Errors
+/// The system's, when the root can't be read.
+pub fn sweep(root: &Root) -> Result<usize, Errno> {
+    let start = root.open_dir(&RootPath::root())?;
+    let mut removed = 0;
+    walk(start.as_fd(), |visit| {
+        let name = visit.name();
+        if !is_part(name.as_bytes()) || !(visit.kind.is_file() || visit.kind.is_dir()) {
+            return Ok::<Step, Errno>(Step::Enter);
+        }
+        if let Some(_lock) = take_over(visit.directory.as_fd(), name) {
+            let gone = if visit.kind.is_dir() {
+                remove_tree(visit.directory, name, Secure::Remove)
+            } else {
+                rustix::fs::unlinkat(visit.directory, name, AtFlags::empty())
+            };
+            removed += usize::from(gone.is_ok());
+        }
+        Ok(Step::Over)
+    })?;
+    Ok(removed)
+}
+
+/// The lock on a part that nobody holds.
+fn take_over(directory: std::os::fd::BorrowedFd<'_>, name: &OsStr) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let part = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
+    rustix::fs::flock(&part, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::upload::Upload;
+    use std::fs;
+
+    #[test]
+    fn abandoned_parts_go_and_those_being_written_stay() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let root = Root::open(dir.path()).expect("root");
+        fs::create_dir_all(dir.path().join("a/x.sd/.tfd-1.part/deep")).expect("mkdir");
+        fs::write(dir.path().join("a/.tfd-2.part"), "").expect("write");
+        fs::write(dir.path().join("a/f.part"), "").expect("write");
+        let path = RootPath::parse(b"a/new").expect("path");
+        let upload = Upload::begin(&root, &path, false, 0o644).expect("begin");
+        assert_eq!(sweep(&root), Ok(2));
+        assert_eq!(fs::read_dir(dir.path().join("a")).expect("dir").count(), 3);
+        upload.commit(false).expect("commit");
+        assert!(dir.path().join("a/new").exists() && dir.path().join("a/f.part").exists());
+    }
+}

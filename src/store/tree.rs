@@ -1,0 +1,196 @@
+//! Walking and removing trees. Nothing here follows a link: below the start,
+//! directories are opened with `RESOLVE_NO_SYMLINKS`, so a directory that is
+//! swapped for a link meanwhile is left alone. Neither the stack nor the
+//! number of open descriptors grows with the depth.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::path::{RootPath, is_secure};
+
+/// How often a removal goes over a tree again while others add to it.
+const PASSES: usize = 4;
+
+/// An entry met on a walk.
+#[derive(Debug)]
+pub struct Visit<'a> {
+    /// Its path from where the walk began.
+    pub path: &'a RootPath,
+    /// What it is; a link is a link.
+    pub kind: FileType,
+    /// The directory it lives in.
+    pub directory: BorrowedFd<'a>,
+}
+
+impl Visit<'_> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        OsStr::from_bytes(self.path.name().unwrap_or_default())
+    }
+}
+
+/// Whether a walk goes into a directory it met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It does.
+    Enter,
+    /// It does not.
+    Over,
+}
+
+/// Visits every entry beneath a directory, a directory before what is in it.
+/// Directories that can't be opened, or are gone, are passed over.
+///
+/// # Errors
+/// What `visit` returns, and the system's when `start` can't be read.
+pub fn walk<E: From<Errno>>(
+    start: BorrowedFd<'_>,
+    mut visit: impl FnMut(&Visit<'_>) -> Result<Step, E>,
+) -> Result<(), E> {
+    let mut waiting = vec![RootPath::root()];
+    let mut first = true;
+    while let Some(path) = waiting.pop() {
+        let directory = match open_directory(start, &path) {
+            Err(e) if first => return Err(e.into()),
+            Err(_) => continue,
+            Ok(directory) => directory,
+        };
+        first = false;
+        let mut entries = Dir::read_from(&directory)?;
+        while let Some(entry) = entries.read() {
+            let Ok(entry) = entry else { break };
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => kind_of(&directory, name),
+                kind => kind,
+            };
+            let path = path.join(name);
+            let step = visit(&Visit { path: &path, kind, directory: directory.as_fd() })?;
+            if kind.is_dir() && step == Step::Enter {
+                waiting.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kind_of(directory: &OwnedFd, name: &[u8]) -> FileType {
+    rustix::fs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
+        .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+/// Opens a directory beneath another for reading, through no link at all.
+///
+/// # Errors
+/// The system's.
+pub fn open_directory(start: BorrowedFd<'_>, path: &RootPath) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match rustix::fs::openat2(start, path.as_os_str(), flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// What a removal does with secure directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secure {
+    /// They stay, and so do the directories on the way to them.
+    Keep,
+    /// They go like any other.
+    Remove,
+}
+
+/// Removes everything in a directory but not itself. What can't be removed
+/// stays; that it stayed shows when the directory is removed.
+///
+/// # Errors
+/// The system's, when the directory can't be read.
+pub fn remove_contents(directory: BorrowedFd<'_>, secure: Secure) -> Result<(), Errno> {
+    for _ in 0..PASSES {
+        let mut removed = false;
+        let mut directories = Vec::new();
+        walk(directory, |visit| {
+            if !visit.kind.is_dir() {
+                removed |=
+                    rustix::fs::unlinkat(visit.directory, visit.name(), AtFlags::empty()).is_ok();
+                return Ok(Step::Over);
+            }
+            if secure == Secure::Keep && is_secure(visit.name().as_bytes()) {
+                return Ok(Step::Over);
+            }
+            directories.push(visit.path.clone());
+            Ok::<Step, Errno>(Step::Enter)
+        })?;
+        for path in directories.iter().rev() {
+            removed |= remove_empty(directory, path).is_ok();
+        }
+        if !removed {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn remove_empty(start: BorrowedFd<'_>, path: &RootPath) -> Result<(), Errno> {
+    let parent = open_directory(start, &path.parent())?;
+    let name = OsStr::from_bytes(path.name().ok_or(Errno::INVAL)?);
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Removes a directory with everything in it. `parent` is where it lives.
+///
+/// # Errors
+/// `ENOTEMPTY` when something stayed, `ENOTDIR` for what is no directory, else
+/// the system's.
+pub fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr, secure: Secure) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    if secure == Secure::Keep && is_secure(name.as_bytes()) {
+        return Err(Errno::NOTEMPTY);
+    }
+    remove_contents(directory.as_fd(), secure)?;
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_tree_is_removed_without_going_through_its_links() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        fs::create_dir_all(dir.path().join("t/a/b")).expect("mkdir");
+        fs::create_dir(dir.path().join("out")).expect("mkdir");
+        fs::write(dir.path().join("out/f"), "").expect("write");
+        fs::write(dir.path().join("t/a/f"), "").expect("write");
+        symlink("../out", dir.path().join("t/link")).expect("link");
+        let top = fs::File::open(dir.path()).expect("open");
+        remove_tree(top.as_fd(), OsStr::new("t"), Secure::Keep).expect("removed");
+        assert!(!dir.path().join("t").exists() && dir.path().join("out/f").exists());
+    }
+
+    #[test]
+    fn secure_directories_stay_with_the_way_to_them() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        fs::create_dir_all(dir.path().join("t/a/x.sd/in")).expect("mkdir");
+        fs::create_dir_all(dir.path().join("t/b")).expect("mkdir");
+        let top = fs::File::open(dir.path()).expect("open");
+        let name = OsStr::new("t");
+        assert_eq!(remove_tree(top.as_fd(), name, Secure::Keep), Err(Errno::NOTEMPTY));
+        assert!(dir.path().join("t/a/x.sd/in").exists() && !dir.path().join("t/b").exists());
+        remove_tree(top.as_fd(), name, Secure::Remove).expect("removed");
+    }
+}

@@ -1,0 +1,60 @@
+//! What XCOPY, XCPDIR, XDEL and XRMDIR share: finding entries by the last
+//! names of their paths (tf-protocol(7), PATTERNS).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::store::path::{is_hidden, is_secure};
+use crate::store::tree::{Step, Visit, open_directory, walk};
+use crate::store::{Entry, RootPath};
+use crate::tf::env::Env;
+
+/// Visits the entries beneath `start` that a pattern fits, seen from the
+/// root. Secure directories are not entered unless `start` names them, nor is
+/// what `found` has dealt with ([`Step::Over`]).
+///
+/// # Errors
+/// The system's, when `start` can't be read.
+pub(super) fn find(
+    env: &Env,
+    start: &RootPath,
+    pattern: &RootPath,
+    mut found: impl FnMut(&Visit<'_>) -> Step,
+) -> Result<(), Errno> {
+    let directory = env.root.open_dir(start)?;
+    walk(directory.as_fd(), |visit| {
+        let name = visit.path.name().unwrap_or_default();
+        if is_hidden(name) || visit.kind.is_dir() && is_secure(name) {
+            return Ok::<Step, Errno>(Step::Over);
+        }
+        let fits = start.joined(visit.path).ends_with(pattern);
+        Ok(if fits { found(visit) } else { Step::Enter })
+    })
+}
+
+/// The directories beneath the root that a pattern fits, those that are
+/// locked left out.
+///
+/// # Errors
+/// The system's, when the root can't be read.
+pub(super) fn open_targets(env: &Env, pattern: &RootPath) -> Result<Vec<RootPath>, Errno> {
+    let mut targets = Vec::new();
+    find(env, &RootPath::root(), pattern, |visit| {
+        if visit.kind.is_dir() && !env.lock.closes(&env.root, visit.path) {
+            targets.push(visit.path.clone());
+        }
+        Step::Enter
+    })?;
+    Ok(targets)
+}
+
+/// The entry of a new name in a directory that a walk has found, reached
+/// through no link.
+///
+/// # Errors
+/// The system's, when the directory is gone.
+pub(super) fn new_entry(env: &Env, directory: &RootPath, name: &[u8]) -> Result<Entry, Errno> {
+    let directory: OwnedFd = open_directory(env.root.handle(), directory)?;
+    Ok(Entry { directory, name: name.to_vec() })
+}

@@ -1,0 +1,410 @@
+//! A tfd of its own for each test: real processes, real sockets, a real
+//! directory. As root it serves as `nobody`, else as the user who runs the
+//! tests.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use openssl::pkey::{Private, Public};
+use openssl::rsa::{Padding, Rsa};
+use tempfile::TempDir;
+use tfd::tf::status::Status;
+use tfd::tf::wire::{Wire, WireError};
+
+pub const HASH: &str = "testhash";
+pub const VERSION: &str = "0.0";
+
+/// How long anything in a test may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// One key for all servers of a test binary.
+pub fn key() -> &'static Rsa<Private> {
+    static KEY: OnceLock<Rsa<Private>> = OnceLock::new();
+    KEY.get_or_init(|| Rsa::generate(2048).expect("key"))
+}
+
+pub fn public_key() -> Rsa<Public> {
+    Rsa::public_key_from_pem(&key().public_key_to_pem().expect("pem")).expect("key")
+}
+
+/// A running tfd. It ends with the value.
+pub struct Server {
+    dir: TempDir,
+    root: PathBuf,
+    child: Child,
+    addresses: Vec<SocketAddr>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// What is different from the plain configuration.
+#[derive(Default)]
+pub struct Setup {
+    /// Lines added under `[server]`.
+    pub server: String,
+    /// Lines added under `[tf]`.
+    pub tf: String,
+    /// A root made elsewhere, such as on a file system of its own.
+    pub root: Option<PathBuf>,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(Setup::default())
+    }
+
+    pub fn with(setup: Setup) -> Server {
+        let dir = tempfile::tempdir().expect("scratch directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let root = setup.root.unwrap_or_else(|| dir.path().join("root"));
+        fs::create_dir_all(&root).expect("root");
+        give_to_server(&root);
+        let key_path = dir.path().join("private.pem");
+        fs::write(&key_path, key().private_key_to_pem().expect("pem")).expect("write key");
+        fs::set_permissions(&key_path, fs::Permissions::from_mode(0o600)).expect("mode");
+        let user = if is_root() { "user = \"nobody\"" } else { "" };
+        let listen = if setup.tf.contains("listen =") { "" } else { "listen = [\"127.0.0.1:0\"]" };
+        let config = format!(
+            "[server]\n{user}\nlog = \"debug\"\n{}\n[tf]\n{listen}\nversion = \"{VERSION}\"\n\
+             hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{}\n",
+            setup.server,
+            root.display(),
+            key_path.display(),
+            setup.tf,
+        );
+        fs::write(dir.path().join("tfd.toml"), config).expect("write configuration");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tfd"))
+            .args(["serve", "--config"])
+            .arg(dir.path().join("tfd.toml"))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start tfd");
+        let stderr = child.stderr.take().expect("standard error");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().expect("log").push(line);
+            }
+        });
+        let mut server = Server { dir, root, child, addresses: Vec::new(), log };
+        server.wait_for_log("ready root=");
+        server.addresses = server
+            .log()
+            .iter()
+            .filter_map(|line| line.split_once("listening address="))
+            .map(|(_, address)| address.trim().parse().expect("address"))
+            .collect();
+        server
+    }
+
+    /// The root on disk.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path beneath the root on disk.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("tfd.toml")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// A file beneath the root, made by the server's user.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+        fs::write(&path, content).expect("write");
+        let mut at = path.as_path();
+        while at != self.root {
+            give_to_server(at);
+            at = at.parent().expect("parent");
+        }
+    }
+
+    pub fn mkdir(&self, name: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(&path).expect("directories");
+        let mut at = path.as_path();
+        while at != self.root {
+            give_to_server(at);
+            at = at.parent().expect("parent");
+        }
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub fn exists(&self, name: &str) -> bool {
+        self.path(name).symlink_metadata().is_ok()
+    }
+
+    /// The names in a directory, sorted, hidden ones included.
+    pub fn names(&self, directory: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.path(directory))
+            .expect("read directory")
+            .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("log").clone()
+    }
+
+    /// Waits until a line of the log holds the text.
+    pub fn wait_for_log(&mut self, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.log().iter().any(|line| line.contains(text)) {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                std::thread::sleep(Duration::from_millis(50));
+                panic!("tfd ended with {status}: {:#?}", self.log());
+            }
+            assert!(Instant::now() < end, "no \"{text}\" in {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A client that has passed the hash.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, signal).expect("signal");
+    }
+
+    /// Waits for the end and tells the exit code.
+    pub fn wait_for_end(&mut self) -> Option<i32> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "tfd does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal(nix::sys::signal::Signal::SIGTERM);
+            let end = Instant::now() + Duration::from_secs(6);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("log of tfd:\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+/// Makes the server's user the owner of a path, when root runs the tests.
+pub fn give_to_server(path: &Path) {
+    if is_root() {
+        let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+        chown(path, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).expect("chown");
+    }
+}
+
+/// A client that speaks the bare wire.
+pub struct Client {
+    pub wire: Wire,
+}
+
+impl Client {
+    /// Connects and passes version, key and hash.
+    pub fn connect(address: SocketAddr) -> Client {
+        let mut client = Client::knock(address);
+        assert_eq!(client.ask(VERSION), "OK");
+        client.send_key(&[7; 32]);
+        assert_eq!(client.reply(), "OK");
+        client.wire.encipher(&[7; 32]);
+        assert_eq!(client.ask(HASH), "OK");
+        client
+    }
+
+    /// Connects and says nothing.
+    pub fn knock(address: SocketAddr) -> Client {
+        let socket = TcpStream::connect(address).expect("connect");
+        let wire = Wire::new(socket).expect("wire");
+        wire.socket().set_read_timeout(Some(PATIENCE)).expect("timeout");
+        wire.socket().set_write_timeout(Some(PATIENCE)).expect("timeout");
+        Client { wire }
+    }
+
+    /// Sends a session key in an RSA block.
+    pub fn send_key(&mut self, session_key: &[u8]) {
+        let mut block = vec![0; 256];
+        public_key().public_encrypt(session_key, &mut block, Padding::PKCS1_OAEP).expect("encrypt");
+        self.send(&block);
+    }
+
+    pub fn send(&mut self, message: impl AsRef<[u8]>) {
+        self.wire.write_message(message.as_ref()).expect("send");
+    }
+
+    pub fn receive(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        self.wire.read_message(&mut body).expect("receive");
+        body
+    }
+
+    pub fn reply(&mut self) -> String {
+        String::from_utf8_lossy(&self.receive()).into_owned()
+    }
+
+    pub fn ask(&mut self, message: impl AsRef<[u8]>) -> String {
+        self.send(message);
+        self.reply()
+    }
+
+    /// Sends a request and expects a status code, or 0 for a plain `OK`.
+    #[track_caller]
+    pub fn expect(&mut self, request: impl AsRef<[u8]>, code: u32) {
+        let request = request.as_ref();
+        let reply = self.ask(request);
+        assert_eq!(reply, reply_for(code), "{}", request.escape_ascii());
+    }
+
+    /// Runs a table of requests and the codes of their replies, 0 for `OK`.
+    #[track_caller]
+    pub fn expect_all(&mut self, table: &[(&str, u32)]) {
+        for (request, code) in table {
+            self.expect(request, *code);
+        }
+    }
+
+    /// Asserts that the server closes the connection without another word.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        let mut body = Vec::new();
+        let end = self.wire.read_message(&mut body);
+        assert!(
+            matches!(end, Err(WireError::Closed | WireError::Cut)),
+            "{end:?} with {}",
+            body.escape_ascii()
+        );
+    }
+
+    /// Asserts that the session still answers.
+    #[track_caller]
+    pub fn expect_alive(&mut self) {
+        assert_eq!(self.ask("ECHO still here"), "still here");
+    }
+
+    /// The body of `PUT`, `GET`, `PUTCAN` or `GETCAN`.
+    pub fn hp(word: &str, path: &str, numbers: &[i64]) -> Vec<u8> {
+        let mut body = format!("{word} {path} ").into_bytes();
+        for number in numbers {
+            body.extend_from_slice(&number.to_be_bytes());
+        }
+        body
+    }
+
+    /// Sends such a request and returns the agreed buffer.
+    #[track_caller]
+    pub fn hp_open(&mut self, word: &str, path: &str, numbers: &[i64]) -> i64 {
+        self.send(Client::hp(word, path, numbers));
+        let reply = self.receive();
+        let agreed = reply.strip_prefix(b"OK ").and_then(|n| n.try_into().ok());
+        match agreed {
+            Some(bytes) => i64::from_be_bytes(bytes),
+            None => panic!("{word} {path}: {}", reply.escape_ascii()),
+        }
+    }
+
+    /// A raw frame with an 8-byte header.
+    pub fn send_frame(&mut self, payload: &[u8]) {
+        let mut bytes = (payload.len() as i64).to_be_bytes().to_vec();
+        bytes.extend_from_slice(payload);
+        self.wire.write_units(&mut bytes, &[8, payload.len()]).expect("send frame");
+    }
+
+    /// The 8-byte header and, where it is a length, the payload behind it.
+    pub fn receive_frame(&mut self) -> (i64, Vec<u8>) {
+        let header = self.wire.read_i64().expect("frame header");
+        let mut payload = vec![0; usize::try_from(header).unwrap_or(0)];
+        self.wire.read_raw(&mut payload).expect("frame payload");
+        (header, payload)
+    }
+
+    /// A whole file by SNDFILE.
+    #[track_caller]
+    pub fn send_file(&mut self, path: &str, overwrite: bool, content: &[u8]) {
+        assert_eq!(self.ask(format!("SNDFILE {} {path}", u8::from(overwrite))), "CONT");
+        for chunk in content.chunks(100_000) {
+            assert_eq!(self.ask([b"CONT ", chunk].concat()), "CONT");
+        }
+        assert_eq!(self.ask("OK"), "OK");
+    }
+
+    /// The stream of RCVFILE, LS and LSR after its request was sent.
+    pub fn receive_stream(&mut self) -> Result<Vec<u8>, String> {
+        let mut content = Vec::new();
+        loop {
+            let message = self.receive();
+            match message.strip_prefix(b"CONT ") {
+                Some(part) => content.extend_from_slice(part),
+                None if message == b"OK" => return Ok(content),
+                None => return Err(String::from_utf8_lossy(&message).into_owned()),
+            }
+            self.send("CONT");
+        }
+    }
+
+    /// The lines of LS or LSR, sorted.
+    #[track_caller]
+    pub fn list(&mut self, request: &str) -> Vec<String> {
+        self.send(request);
+        let content = self.receive_stream().unwrap_or_else(|e| panic!("{request}: {e}"));
+        let text = String::from_utf8_lossy(&content).into_owned();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// The reply with this code; `OK` for 0.
+pub fn reply_for(code: u32) -> String {
+    match code {
+        0 => "OK".to_owned(),
+        code => Status::from_code(code).expect("a code of the protocol").to_string(),
+    }
+}

@@ -1,0 +1,67 @@
+//! The clock and dates.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::common::{Client, Server};
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("clock").as_secs()
+}
+
+fn data(client: &mut Client, request: &str) -> String {
+    let reply = client.ask(request);
+    reply.strip_prefix("OK ").unwrap_or_else(|| panic!("{request}: {reply}")).to_owned()
+}
+
+#[test]
+fn the_clock_in_four_forms() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let close = |text: &str| text.parse::<u64>().expect("seconds").abs_diff(now()) <= 5;
+    assert!(close(&data(&mut client, "DATE")));
+    for (request, digits) in [("UDATE", 6), ("NDATE", 9)] {
+        for _ in 0..50 {
+            let text = data(&mut client, request);
+            let (seconds, fraction) = text.split_once('.').expect("a fraction");
+            assert!(close(seconds) && fraction.len() == digits, "{text}");
+        }
+    }
+    let date = data(&mut client, "DATEF");
+    assert_eq!(date.len(), "yyyy-mm-dd HH:MM:SS".len());
+    assert!(close(&data(&mut client, &format!("FTOD {date}"))));
+}
+
+#[test]
+fn dates_and_timestamps_convert_both_ways() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for (timestamp, date) in [
+        ("0", "1970-01-01 00:00:00"),
+        ("1600000000", "2020-09-13 12:26:40"),
+        ("-1", "1969-12-31 23:59:59"),
+        ("951782400", "2000-02-29 00:00:00"),
+        ("4102444800", "2100-01-01 00:00:00"),
+    ] {
+        assert_eq!(data(&mut client, &format!("DTOF {timestamp}")), date);
+        assert_eq!(data(&mut client, &format!("FTOD {date}")), timestamp);
+    }
+}
+
+#[test]
+fn what_is_no_date_is_26() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.expect_all(&[
+        ("DTOF", 16),
+        ("DTOF abc", 26),
+        ("DTOF 1.5", 26),
+        ("DTOF 99999999999999999999", 26),
+        ("DTOF 9223372036854775807", 26),
+        ("FTOD", 16),
+        ("FTOD abc", 26),
+        ("FTOD 2020-13-45 00:00:00", 26),
+        ("FTOD 2021-02-29 00:00:00", 26),
+        ("FTOD 2020-01-01 25:00:00", 26),
+        ("FTOD 2020-01-01 00:00:00 and more", 26),
+    ]);
+}

@@ -1,0 +1,17 @@
+//! What a client sends, what comes back, and what is on disk then: over real
+//! sockets, against the daemon as it is installed.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod dates;
+mod dialect;
+mod entries;
+mod framing;
+mod handshake;
+mod hp;
+mod locks;
+mod raw;
+mod session_key;
+mod streams;
+mod trees;
