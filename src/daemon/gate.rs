@@ -74,14 +74,14 @@ pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed
     if !short || version != doors.version {
         return Err(refuse(wire, Status::IncompatibleProtocol));
     }
-    wire.write_message(b"OK")?;
+    accept(&mut wire)?;
 
     let short = wire.read_short_message(&mut body, MAX_BLOCK)?;
     let key = if short { keeper.decrypt(&body)? } else { None };
     let Some(key) = key else {
         return Err(refuse(wire, Status::BadKey));
     };
-    wire.write_message(b"OK")?;
+    accept(&mut wire)?;
     wire.encipher(&key);
 
     let short = wire.read_short_message(&mut body, MAX_HASH)?;
@@ -91,6 +91,16 @@ pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed
     };
     wire.write_message(b"OK")?;
     Ok(Passed { wire, root })
+}
+
+/// Says `OK`; to a client that has gone on without waiting for it, together
+/// with the next word.
+fn accept(wire: &mut Wire) -> Result<(), WireError> {
+    if wire.has_read_ahead() {
+        wire.write_message_later(b"OK");
+        return Ok(());
+    }
+    wire.write_message(b"OK")
 }
 
 /// Tells the client why and closes so that it can read it.

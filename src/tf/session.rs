@@ -78,7 +78,7 @@ fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<()> {
         R::Get(request) => return transfer::get::run(wire, env, &request),
         R::Putcan(request) => return transfer::putcan::run(wire, env, &request),
         R::Getcan(request) => return transfer::getcan::run(wire, env, &request),
-        R::Nigma { length } => return transfer::nigma::run(wire, env, length),
+        R::Nigma { length } => return transfer::nigma::run(wire, length),
         R::Sdown { path } => return transfer::sdown::run(wire, env, &path),
         R::Sup { path } => return transfer::sup::run(wire, env, &path),
         R::Fsize { path } => return transfer::fsize::run(wire, env, &path),

@@ -41,6 +41,9 @@ pub enum WireError {
     /// The process was asked to end while it waited for a message.
     #[error("asked to end")]
     Stopped,
+    /// The peer sent what has no meaning where it stands.
+    #[error("protocol broken: {0}")]
+    Broken(&'static str),
     /// The system's word on why reading or writing failed.
     #[error(transparent)]
     Io(io::Error),
@@ -65,9 +68,13 @@ pub struct Wire {
     ciphers: Option<Ciphers>,
     /// After NIGMA, the ciphers of a client that starts its seed anew.
     restarted: Option<Ciphers>,
-    ahead: Vec<u8>,
+    /// Bytes read ahead: those from `used` to `filled`.
+    ahead: Box<[u8]>,
     used: usize,
+    filled: usize,
     out: Vec<u8>,
+    /// Enciphered bytes that go out with the next write.
+    held: Vec<u8>,
     deadline: Option<Instant>,
     stop: Option<&'static AtomicBool>,
 }
@@ -95,9 +102,11 @@ impl Wire {
             socket,
             ciphers: None,
             restarted: None,
-            ahead: Vec::new(),
+            ahead: Box::default(),
             used: 0,
+            filled: 0,
             out: Vec::new(),
+            held: Vec::new(),
             deadline: None,
             stop: None,
         })
@@ -153,11 +162,17 @@ impl Wire {
     /// Whether bytes of the peer are there to be read without waiting.
     #[must_use]
     pub fn has_input(&self) -> bool {
-        if self.used < self.ahead.len() {
+        if self.has_read_ahead() {
             return true;
         }
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN | PollFlags::HUP)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(n) if n > 0)
+    }
+
+    /// Whether bytes of the peer are read already and not yet used.
+    #[must_use]
+    pub fn has_read_ahead(&self) -> bool {
+        self.used < self.filled
     }
 
     /// Reads the next message into `body`.
@@ -221,7 +236,7 @@ impl Wire {
                 self.fill_ahead(a.min(b).min(8))?;
                 let reads_as_word = |mut rx: Cipher, len: usize| {
                     rx.decrypt(&mut header.clone());
-                    let from = &self.ahead[self.used..];
+                    let from = &self.ahead[self.used..self.filled];
                     let mut word = from[..len.min(from.len()).min(8)].to_vec();
                     rx.decrypt(&mut word);
                     word.first().is_some_and(u8::is_ascii_alphabetic)
@@ -315,6 +330,19 @@ impl Wire {
         sent
     }
 
+    /// Enciphers one message now and sends it with the next write: for a
+    /// reply behind which another follows at once.
+    pub fn write_message_later(&mut self, body: &[u8]) {
+        let at = self.held.len();
+        self.held.extend_from_slice(&(body.len() as i32).to_be_bytes());
+        self.held.extend_from_slice(body);
+        if let Some(ciphers) = &mut self.ciphers {
+            let (header, body) = self.held[at..].split_at_mut(4);
+            ciphers.tx.encrypt(header);
+            ciphers.tx.encrypt(body);
+        }
+    }
+
     /// Enciphers `bytes` in place, cut into units of these lengths, and sends
     /// them with one write. The lengths add up to that of `bytes`.
     ///
@@ -365,14 +393,14 @@ impl Wire {
     fn read_bytes(&mut self, to: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < to.len() {
-            if self.used == self.ahead.len() {
+            if !self.has_read_ahead() {
                 if to.len() - done >= READ_AHEAD {
-                    done += self.read_some(|socket| socket.read(&mut to[done..]), false)?;
+                    done += self.read_some(&mut to[done..], false)?;
                     continue;
                 }
                 self.fill_ahead(1)?;
             }
-            let n = (to.len() - done).min(self.ahead.len() - self.used);
+            let n = (to.len() - done).min(self.filled - self.used);
             to[done..done + n].copy_from_slice(&self.ahead[self.used..self.used + n]);
             self.used += n;
             done += n;
@@ -382,28 +410,25 @@ impl Wire {
 
     /// Sees to it that at least `n` bytes (up to [`READ_AHEAD`]) are there.
     fn fill_ahead(&mut self, n: usize) -> Result<()> {
-        while self.ahead.len() - self.used < n {
-            let mut ahead = std::mem::take(&mut self.ahead);
-            ahead.drain(..self.used);
-            self.used = 0;
-            let have = ahead.len();
-            ahead.resize(READ_AHEAD, 0);
-            let idle = have == 0;
-            let got = self.read_some(|socket| socket.read(&mut ahead[have..]), idle);
-            ahead.truncate(have + *got.as_ref().unwrap_or(&0));
-            self.ahead = ahead;
-            got?;
+        let mut ahead = std::mem::take(&mut self.ahead);
+        if ahead.is_empty() {
+            ahead = vec![0; READ_AHEAD].into_boxed_slice();
         }
-        Ok(())
+        ahead.copy_within(self.used..self.filled, 0);
+        self.filled -= self.used;
+        self.used = 0;
+        let mut result = Ok(());
+        while self.filled < n && result.is_ok() {
+            let idle = self.filled == 0;
+            result = self.read_some(&mut ahead[self.filled..], idle).map(|got| self.filled += got);
+        }
+        self.ahead = ahead;
+        result
     }
 
     /// One read that gave something. `idle`: nothing of a message is read
     /// yet, so a request to stop ends the wait.
-    fn read_some(
-        &self,
-        mut read: impl FnMut(&mut &TcpStream) -> io::Result<usize>,
-        idle: bool,
-    ) -> Result<usize> {
+    fn read_some(&self, to: &mut [u8], idle: bool) -> Result<usize> {
         loop {
             if idle && self.stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return Err(WireError::Stopped);
@@ -411,7 +436,7 @@ impl Wire {
             if let Some(deadline) = self.deadline {
                 self.wait_until(deadline)?;
             }
-            match read(&mut &self.socket) {
+            match (&self.socket).read(to) {
                 Ok(0) => return Err(WireError::Cut),
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -437,7 +462,12 @@ impl Wire {
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.socket.write_all(bytes).map_err(WireError::from)
+        if self.held.is_empty() {
+            return self.socket.write_all(bytes).map_err(WireError::from);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(bytes);
+        self.socket.write_all(&held).map_err(WireError::from)
     }
 }
 

@@ -53,8 +53,7 @@ fn nothing_is_done_in_a_locked_directory_but_deleting_the_lock() {
     }
     client.expect_all(&[
         ("XCOPY c free/f | d", 0),
-        ("XDEL  f", 16),
-        ("XDEL / f", 0),
+        ("XDEL  f", 0),
         ("CHMOD d/f 600", 0),
         ("MKDIR free/new", 0),
     ]);

@@ -1,6 +1,8 @@
 //! What a client sends, what comes back, and what is on disk then: over real
 //! sockets, against the daemon as it is installed.
 
+#![allow(unreachable_pub, reason = "shared by the test binaries")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -149,7 +149,7 @@ fn fsizels() {
         }
         sizes
     };
-    assert_eq!(sizes("list"), [5, -2, -1, -1, -2, 28, 5, -3]);
+    assert_eq!(sizes("list"), [5, -2, -1, -1, -2, 25, 5, -3]);
     for path in ["empty", "missing", "d", "../list", ""] {
         assert_eq!(sizes(path), [-3], "{path}");
     }

@@ -9,7 +9,7 @@ use crate::common::{Server, is_root, reply_for};
 fn a_file_is_sent_and_received() {
     let server = Server::start();
     let mut client = server.connect();
-    let content: Vec<u8> = (0..1_300_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..1_300_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     client.send_file("f", false, &content);
     assert!(server.read("f") == content);
     client.send("RCVFILE 0 f");

@@ -1,23 +1,67 @@
-//! FSIZE and FSIZELS (document, "FSIZE" and "FSIZELS").
+//! FSIZE and FSIZELS (document, same names): sizes of files as raw 8-byte
+//! numbers, without messages.
 
+use crate::store::RootPath;
+use crate::store::part::is_file;
+use crate::store::read::FileReader;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
+use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 
-/// FSIZE: sends one raw 8-byte header.
+const FAILED: i64 = -1;
+const NO_FILE: i64 = -2;
+const NO_MORE: i64 = -3;
+
+/// Bytes of the list read at once, and more than a path can have.
+const BUFFER: usize = 64 * 1024;
+
+/// FSIZE: the size in bytes, -1 on failure, -2 for what is no regular file.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
-    let _ = (env, path);
-    wire.write_i64(-1)
+    wire.write_i64(size(env, path))
 }
 
-/// FSIZELS: sends one raw 8-byte header per line of the file, then -3.
+/// FSIZELS: what FSIZE says of each line of the file, then -3.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
-    let _ = (env, path);
-    wire.write_i64(-3)
+    let opened = path.as_ref().ok().and_then(|path| FileReader::open(&env.root, path).ok());
+    if let Some(file) = opened {
+        let mut buffer = vec![0; BUFFER];
+        let mut offset = 0;
+        while let Ok(len @ 1..) = file.read_at(&mut buffer, offset) {
+            let at_end = len < buffer.len();
+            let whole = match buffer[..len].iter().rposition(|c| *c == b'\n') {
+                Some(last) if !at_end => last + 1,
+                _ => len,
+            };
+            send_sizes(wire, env, &buffer[..whole])?;
+            offset += whole as u64;
+        }
+    }
+    wire.write_i64(NO_MORE)
+}
+
+/// Sends the sizes for some lines with one write.
+fn send_sizes(wire: &mut Wire, env: &Env, lines: &[u8]) -> Result<()> {
+    let lines = lines.strip_suffix(b"\n").unwrap_or(lines).split(|c| *c == b'\n');
+    let mut sizes = Vec::new();
+    for line in lines {
+        let path = RootPath::parse(line).map_err(|_| Status::AccessDenied);
+        sizes.extend_from_slice(&size(env, &path).to_be_bytes());
+    }
+    let units = vec![8; sizes.len() / 8];
+    wire.write_units(&mut sizes, &units)
+}
+
+fn size(env: &Env, path: &RawPath) -> i64 {
+    match path.as_ref().map(|path| env.root.stat(path)) {
+        Ok(Ok(stat)) if is_file(&stat) => stat.st_size,
+        Ok(Ok(_)) => NO_FILE,
+        _ => FAILED,
+    }
 }

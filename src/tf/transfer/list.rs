@@ -1,16 +1,72 @@
-//! LIST (document, "LIST").
+//! LS and LSR (document, same names): the entries of a directory, one a line,
+//! sent as RCVFILE sends a file. Secure directories and what is in them are
+//! left out, and so are names with a newline, which could forge a line.
 
+use std::os::fd::AsFd;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::stream::{Interrupted, Stream};
 use crate::store::RootPath;
+use crate::store::path::{is_hidden, is_secure};
+use crate::store::tree::{Step, walk};
 use crate::tf::env::Env;
+use crate::tf::settings::Dialect;
+use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Result, Wire};
 
-/// Runs the command and sends its replies.
+/// Runs the command and sends its replies: 1, 10 or 30 on failure.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) -> Result<()> {
-    let _ = env;
-    let _ = recursive;
-    let _ = path;
-    wire.write_message(b"UNKNOWN")
+    let opened = env.check_lock_in(path).and_then(|()| {
+        env.root.open_dir(path).map_err(|e| match e {
+            Errno::ACCESS | Errno::PERM | Errno::XDEV => Status::AccessDenied,
+            _ => Status::DirectoryMissing,
+        })
+    });
+    let directory = match opened {
+        Ok(directory) => directory,
+        Err(status) => return wire.write_message(&Reply::from(status).into_bytes()),
+    };
+    let mut stream = Stream::new(wire);
+    let mut line = Vec::new();
+    let listed = walk(directory.as_fd(), |visit| {
+        let name = visit.path.name().unwrap_or_default();
+        if is_hidden(name) || visit.kind.is_dir() && is_secure(name) {
+            return Ok(Step::Over);
+        }
+        if name.contains(&b'\n') {
+            log::debug!("not listed, for its newline: path={}", visit.path);
+            return Ok(Step::Over);
+        }
+        line.clear();
+        write_line(&mut line, env.settings.dialect, visit.kind, visit.path);
+        stream.push(&line)?;
+        Ok(if recursive { Step::Enter } else { Step::Over })
+    });
+    let reply = match listed.and_then(|()| stream.finish()) {
+        Ok(()) => Reply::Ok,
+        Err(Interrupted::Break) => return Ok(()),
+        Err(Interrupted::Wire(e)) => return Err(e),
+        Err(Interrupted::System(_)) => Status::DirectoryMissing.into(),
+    };
+    wire.write_message(&reply.into_bytes())
+}
+
+fn write_line(line: &mut Vec<u8>, dialect: Dialect, kind: FileType, path: &RootPath) {
+    line.push(match kind {
+        FileType::RegularFile => b'F',
+        FileType::Directory => b'D',
+        _ => b'U',
+    });
+    let deployed = dialect == Dialect::Deployed;
+    line.extend_from_slice(if deployed { b": " } else { b" " });
+    line.extend_from_slice(path.as_bytes());
+    if deployed && kind.is_dir() {
+        line.push(b'/');
+    }
+    line.push(b'\n');
 }

@@ -1,14 +1,33 @@
-//! NIGMA (document, "NIGMA").
+//! NIGMA (document, "NIGMA"): a new session key. Its bytes are the system's
+//! random ones; how the client goes on with its seed is for the wire to see.
 
-use crate::tf::env::Env;
+use zeroize::Zeroizing;
+
+use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Result, Wire};
 
-/// Runs the command and sends its replies.
+/// The lengths a key may have, in bytes; multiples of 4 only.
+const LENGTHS: std::ops::RangeInclusive<i64> = 8..=65_536;
+
+/// Runs the command: 46, or `OK`, the length and the key, after which both
+/// sides use it.
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, length: i64) -> Result<()> {
-    let _ = env;
-    let _ = length;
-    wire.write_message(b"UNKNOWN")
+pub(crate) fn run(wire: &mut Wire, length: i64) -> Result<()> {
+    if !LENGTHS.contains(&length) || length % 4 != 0 {
+        return wire.write_message(&Reply::from(Status::SwapKey).into_bytes());
+    }
+    let mut key = Zeroizing::new(vec![0; length as usize]);
+    if getrandom::fill(&mut key).is_err() {
+        return wire.write_message(&Reply::from(Status::SwapKey).into_bytes());
+    }
+    let mut units = Zeroizing::new(Vec::with_capacity(10 + key.len()));
+    units.extend_from_slice(&2_i32.to_be_bytes());
+    units.extend_from_slice(b"OK");
+    units.extend_from_slice(&(length as i32).to_be_bytes());
+    units.extend_from_slice(&key);
+    wire.write_units(&mut units, &[4, 2, 4, key.len()])?;
+    wire.swap_key(&key);
+    Ok(())
 }

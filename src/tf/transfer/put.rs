@@ -1,15 +1,65 @@
-//! PUT (document, "PUT").
+//! PUT (document, "PUT"): a file from the client in frames, without
+//! acknowledgements. Written in place: what was received stays when the
+//! connection is lost, so that the client can resume.
 
+use super::hp::{CANCEL, END, FIN, STOP, Target, tell};
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire};
 
-/// Runs the command and sends its replies.
+/// Runs the command: 1, 34, 35, 36, or the buffer and the exchange of frames.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()> {
-    let _ = env;
-    let _ = request;
-    wire.write_message(b"UNKNOWN")
+    let Some((mut target, limit)) = tell(wire, Target::open(env, request))? else {
+        return Ok(());
+    };
+    let mut buffer = Vec::new();
+    loop {
+        let header = wire.read_i64()?;
+        let stored = match header {
+            END | STOP => target.keep(env).is_ok(),
+            CANCEL => {
+                target.delete();
+                true
+            }
+            1.. if header as u64 <= limit => {
+                if target.receive(wire, &mut buffer, header as u64)?.is_ok() {
+                    continue;
+                }
+                false
+            }
+            1.. => {
+                cancel(wire, &target)?;
+                wire.skip_raw(header as u64)?;
+                return drain(wire);
+            }
+            _ => false,
+        };
+        if stored {
+            wire.write_i64(FIN)?;
+        } else {
+            cancel(wire, &target)?;
+        }
+        return drain(wire);
+    }
+}
+
+/// Tells the client that the operation is off.
+fn cancel(wire: &mut Wire, target: &Target) -> Result<()> {
+    target.give_up();
+    let mut codes = [CANCEL.to_be_bytes(), FIN.to_be_bytes()].concat();
+    wire.write_units(&mut codes, &[8, 8])
+}
+
+/// Takes in what the client sends until it has said that it is over.
+fn drain(wire: &mut Wire) -> Result<()> {
+    loop {
+        match wire.read_i64()? {
+            FIN => return Ok(()),
+            header @ 1.. => wire.skip_raw(header as u64)?,
+            _ => {}
+        }
+    }
 }

@@ -1,16 +1,66 @@
-//! RCVFILE (document, "RCVFILE").
+//! RCVFILE (document, "RCVFILE"): a file to the client, in messages that are
+//! acknowledged one by one. A file replaced meanwhile is sent as it was.
 
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::stream::{Interrupted, Stream};
 use crate::store::RootPath;
+use crate::store::read::{FileReader, ReadError};
 use crate::tf::env::Env;
+use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Result, Wire};
 
-/// Runs the command and sends its replies.
+/// Runs the command and sends its replies: 1, 7, 8, 9 or 30 on failure. With
+/// `delete` the file goes after the last acknowledgement, if it still is the
+/// one that was sent.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> Result<()> {
-    let _ = env;
-    let _ = delete;
-    let _ = path;
-    wire.write_message(b"UNKNOWN")
+    let opened = env.check_lock_around(path).and_then(|()| open(env, path));
+    let file = match opened {
+        Ok(file) => file,
+        Err(status) => return wire.write_message(&Reply::from(status).into_bytes()),
+    };
+    file.read_in_order();
+    let mut offset = 0;
+    let sent = Stream::new(wire).fill(|part| {
+        let len = file.read_at(part, offset)?;
+        offset += len as u64;
+        Ok(len)
+    });
+    let reply = match sent {
+        Ok(()) => Reply::Ok,
+        Err(Interrupted::Break) => return Ok(()),
+        Err(Interrupted::Wire(e)) => return Err(e),
+        Err(Interrupted::System(_)) => Status::TransferApi.into(),
+    };
+    if delete && reply == Reply::Ok {
+        delete_sent(env, path, &file);
+    }
+    wire.write_message(&reply.into_bytes())
+}
+
+fn open(env: &Env, path: &RootPath) -> std::result::Result<FileReader, Status> {
+    FileReader::open(&env.root, path).map_err(|e| match e {
+        ReadError::Directory => Status::IsDirectory,
+        ReadError::Special => Status::TransferApi,
+        ReadError::System(Errno::NOENT | Errno::NOTDIR) => Status::FileMissing,
+        ReadError::System(Errno::ACCESS | Errno::PERM | Errno::XDEV) => Status::AccessDenied,
+        ReadError::System(_) => Status::TransferApi,
+    })
+}
+
+fn delete_sent(env: &Env, path: &RootPath, file: &FileReader) {
+    let deleted = env.root.final_entry(path).and_then(|entry| {
+        let (now, sent) = (entry.stat()?, rustix::fs::fstat(file.handle())?);
+        if (now.st_dev, now.st_ino) != (sent.st_dev, sent.st_ino) {
+            return Err(Errno::STALE);
+        }
+        rustix::fs::unlinkat(&entry.directory, entry.name(), AtFlags::empty())
+    });
+    if let Err(e) = deleted {
+        log::debug!("RCVFILE left path={path} error=\"{e}\"");
+    }
 }

@@ -1,15 +1,31 @@
-//! SDOWN (document, "SDOWN").
+//! SDOWN (document, "SDOWN"): a file to the client in frames with 4-byte
+//! headers; 0 ends it, -1 tells a failure.
 
+use super::frames::Frames;
+use crate::store::read::FileReader;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
-use crate::tf::wire::{Result, Wire};
+use crate::tf::wire::{MAX_MESSAGE, Result, Wire};
 
-/// Runs the command and sends its replies.
+const END: i32 = 0;
+const FAILED: i32 = -1;
+
+/// Runs the command and sends the file.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
-    let _ = env;
-    let _ = path;
-    wire.write_message(b"UNKNOWN")
+    let opened = path.as_ref().ok().and_then(|path| FileReader::open(&env.root, path).ok());
+    let Some(file) = opened else {
+        return wire.write_i32(FAILED);
+    };
+    file.read_in_order();
+    let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE as u64);
+    loop {
+        match frames.send(wire)? {
+            Ok(true) => {}
+            Ok(false) => return wire.write_i32(END),
+            Err(_) => return wire.write_i32(FAILED),
+        }
+    }
 }

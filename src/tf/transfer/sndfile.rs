@@ -1,16 +1,68 @@
-//! SNDFILE (document, "SNDFILE").
+//! SNDFILE (document, "SNDFILE"): a file from the client, in messages that are
+//! acknowledged one by one. The file appears whole with the last `OK`.
+
+use rustix::io::Errno;
 
 use crate::store::RootPath;
+use crate::store::upload::{Upload, UploadError};
 use crate::tf::env::Env;
+use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Result, Wire};
 
-/// Runs the command and sends its replies.
+/// Runs the command and sends its replies: 1, 7, 8, 12, 13 or 30 on failure.
+/// `BREAK`, a failure and a lost connection leave everything as it was.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) -> Result<()> {
-    let _ = env;
-    let _ = overwrite;
-    let _ = path;
-    wire.write_message(b"UNKNOWN")
+    let begun = env.check_lock_around(path).and_then(|()| {
+        Upload::begin(&env.root, path, overwrite, env.settings.file_mode).map_err(begin_status)
+    });
+    let mut upload = match begun {
+        Ok(upload) => upload,
+        Err(status) => return wire.write_message(&Reply::from(status).into_bytes()),
+    };
+    wire.write_message(b"CONT")?;
+    let mut body = Vec::new();
+    loop {
+        wire.read_message(&mut body)?;
+        let word = body.split(|c| *c == b' ').next().unwrap_or_default();
+        let ended = match word {
+            b"OK" => upload.commit(env.sync()).map(|()| Reply::Ok),
+            b"BREAK" => {
+                drop(upload);
+                Ok(Reply::Ok)
+            }
+            _ => match upload.write(body.get(word.len() + 1..).unwrap_or_default()) {
+                Ok(()) => {
+                    wire.write_message(b"CONT")?;
+                    continue;
+                }
+                Err(e) => {
+                    drop(upload);
+                    Err(e)
+                }
+            },
+        };
+        let reply = Reply::from(ended.map_err(write_status));
+        return wire.write_message(&reply.into_bytes());
+    }
+}
+
+fn begin_status(e: UploadError) -> Status {
+    match e {
+        UploadError::Directory => Status::IsDirectory,
+        UploadError::Exists => Status::FileExists,
+        UploadError::Special => Status::TransferApi,
+        UploadError::System(e) => write_status(e),
+    }
+}
+
+fn write_status(e: Errno) -> Status {
+    match e {
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Status::QuotaExceeded,
+        Errno::ACCESS | Errno::PERM | Errno::XDEV | Errno::ROFS => Status::AccessDenied,
+        Errno::EXIST => Status::FileExists,
+        _ => Status::TransferApi,
+    }
 }

@@ -1,15 +1,44 @@
-//! SUP (document, "SUP").
+//! SUP (document, "SUP"): a file from the client in frames with 4-byte
+//! headers. It appears whole when the client has said 0; a negative header or
+//! a lost connection leaves everything as it was.
 
+use super::hp::PIECE;
+use crate::store::upload::Upload;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
-use crate::tf::wire::{Result, Wire};
+use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
 
-/// Runs the command and sends its replies.
+const STORED: i32 = 0;
+const FAILED: i32 = -1;
+
+/// Runs the command: takes the file and answers 0, or -1 when it could not be
+/// stored.
 ///
 /// # Errors
-/// When the connection can't go on.
+/// When the connection can't go on; `Length` for a frame above
+/// [`MAX_MESSAGE`].
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
-    let _ = env;
-    let _ = path;
-    wire.write_message(b"UNKNOWN")
+    let mode = env.settings.file_mode;
+    let mut upload =
+        path.as_ref().ok().and_then(|path| Upload::begin(&env.root, path, true, mode).ok());
+    let mut buffer = Vec::new();
+    loop {
+        let header = wire.read_i32()?;
+        let Ok(len) = usize::try_from(header) else { return Ok(()) };
+        if len > MAX_MESSAGE {
+            return Err(WireError::Length(header));
+        }
+        if len == 0 {
+            let stored = upload.is_some_and(|upload| upload.commit(env.sync()).is_ok());
+            return wire.write_i32(if stored { STORED } else { FAILED });
+        }
+        buffer.resize(len.min(PIECE).max(buffer.len()), 0);
+        let mut done = 0;
+        while done < len {
+            let piece = &mut buffer[..(len - done).min(PIECE)];
+            wire.read_part(done, piece)?;
+            done += piece.len();
+            upload = upload.and_then(|mut upload| upload.write(piece).is_ok().then_some(upload));
+        }
+    }
 }

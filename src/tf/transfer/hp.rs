@@ -1,0 +1,201 @@
+//! What PUT, GET, PUTCAN and GETCAN share (document, "PUT"): codes, the buffer
+//! both sides agree on, and the file.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::store::Entry;
+use crate::store::part::is_file;
+use crate::store::read::{FileReader, ReadError};
+use crate::tf::env::Env;
+use crate::tf::request::HpRequest;
+use crate::tf::status::{Reply, Status};
+use crate::tf::wire::{Result, Wire};
+
+/// No more data.
+pub(super) const END: i64 = 0;
+/// Enough for now; what was sent stays.
+pub(super) const STOP: i64 = -1;
+/// The operation is off.
+pub(super) const CANCEL: i64 = -2;
+/// Go on, at a window of PUTCAN and GETCAN.
+pub(super) const CONTINUE: i64 = -3;
+/// The operation is over, said by both sides of PUT and GET.
+pub(super) const FIN: i64 = -127;
+
+/// The most bytes handled at once: what is deciphered still is in the cache
+/// when it is written.
+pub(super) const PIECE: usize = 256 * 1024;
+
+/// The buffer to agree on, in bytes.
+///
+/// # Errors
+/// 35 for an offset no file has, 36 for a buffer below 1.
+pub(super) fn agree(env: &Env, request: &HpRequest) -> std::result::Result<u64, Status> {
+    if i64::try_from(request.offset).is_err() {
+        return Err(Status::HpSeek);
+    }
+    match u64::try_from(request.buffer) {
+        Ok(buffer) if buffer > 0 => Ok(buffer.min(env.settings.buffer_limit)),
+        _ => Err(Status::HpBuffer),
+    }
+}
+
+/// Tells the client the buffer, or why not; the opened file in the first case.
+///
+/// # Errors
+/// When the connection can't go on.
+pub(super) fn tell<T>(
+    wire: &mut Wire,
+    opened: std::result::Result<(T, u64), Status>,
+) -> Result<Option<(T, u64)>> {
+    let reply = match &opened {
+        Ok((_, buffer)) => Reply::OkWith(buffer.to_be_bytes().to_vec()),
+        Err(status) => (*status).into(),
+    };
+    wire.write_message(&reply.into_bytes())?;
+    Ok(opened.ok())
+}
+
+/// The file of GET and GETCAN.
+///
+/// # Errors
+/// 1 for a way that leads outside, else 34.
+pub(super) fn open_to_read(
+    env: &Env,
+    request: &HpRequest,
+) -> std::result::Result<(FileReader, u64), Status> {
+    let buffer = agree(env, request)?;
+    let file = FileReader::open(&env.root, &request.path).map_err(|e| match e {
+        ReadError::System(Errno::XDEV) => Status::AccessDenied,
+        _ => Status::HpOpen,
+    })?;
+    file.read_in_order();
+    Ok((file, buffer))
+}
+
+/// The file of PUT and PUTCAN, written in place so that a transfer can be
+/// resumed.
+pub(super) struct Target {
+    file: OwnedFd,
+    entry: Entry,
+    created: bool,
+    offset: u64,
+}
+
+impl Target {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// 1 for a way that leads outside, 34, 35, 36. No file is made then.
+    pub(super) fn open(
+        env: &Env,
+        request: &HpRequest,
+    ) -> std::result::Result<(Target, u64), Status> {
+        let buffer = agree(env, request)?;
+        if request.path.names_directory() {
+            return Err(Status::HpOpen);
+        }
+        let opened = env.root.final_entry(&request.path).and_then(|entry| {
+            let mode = Mode::from_raw_mode(env.settings.file_mode);
+            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let open = |flags| rustix::fs::openat(&entry.directory, entry.name(), flags, mode);
+            let (file, created) = match open(flags | OFlags::CREATE | OFlags::EXCL) {
+                Ok(file) => (file, true),
+                Err(Errno::EXIST) if !is_file(&entry.stat()?) => return Err(Errno::INVAL),
+                Err(Errno::EXIST) => (open(flags)?, false),
+                Err(e) => return Err(e),
+            };
+            if !is_file(&rustix::fs::fstat(&file)?) {
+                return Err(Errno::INVAL);
+            }
+            Ok(Target { file, entry, created, offset: request.offset })
+        });
+        opened.map(|target| (target, buffer)).map_err(|e| match e {
+            Errno::XDEV => Status::AccessDenied,
+            _ => Status::HpOpen,
+        })
+    }
+
+    /// Writes on where the last write ended.
+    ///
+    /// # Errors
+    /// The system's, `ENOSPC` and `EDQUOT` among them.
+    fn write(&mut self, mut data: &[u8]) -> std::result::Result<(), Errno> {
+        while !data.is_empty() {
+            match rustix::io::pwrite(&self.file, data, self.offset) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(n) => {
+                    self.offset += n as u64;
+                    data = &data[n..];
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives a frame of `len` bytes and writes it; a frame that can't be
+    /// written is received all the same.
+    ///
+    /// # Errors
+    /// Outside when the connection can't go on, inside when writing failed.
+    pub(super) fn receive(
+        &mut self,
+        wire: &mut Wire,
+        buffer: &mut Vec<u8>,
+        len: u64,
+    ) -> Result<std::result::Result<(), Errno>> {
+        let mut done = 0;
+        let mut written = Ok(());
+        while done < len {
+            let piece = (len - done).min(PIECE as u64) as usize;
+            if buffer.len() < piece {
+                buffer.resize(piece, 0);
+            }
+            wire.read_part(done as usize, &mut buffer[..piece])?;
+            if written.is_ok() {
+                written = self.write(&buffer[..piece]);
+            }
+            done += piece as u64;
+        }
+        Ok(written)
+    }
+
+    /// Keeps what was received, on disk if the settings ask for that.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn keep(&self, env: &Env) -> std::result::Result<(), Errno> {
+        if env.sync() {
+            rustix::fs::fsync(&self.file)?;
+            env.settle(&self.entry.directory)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the file, if it still is the one that was written.
+    pub(super) fn delete(&self) {
+        let deleted = self.entry.stat().and_then(|now| {
+            let own = rustix::fs::fstat(&self.file)?;
+            if (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino) {
+                return Err(Errno::STALE);
+            }
+            rustix::fs::unlinkat(&self.entry.directory, self.entry.name(), AtFlags::empty())
+        });
+        if let Err(e) = deleted {
+            log::debug!("not deleted name={} error=\"{e}\"", self.entry.name.escape_ascii());
+        }
+    }
+
+    /// After a failure of ours: a file that this transfer made goes, one that
+    /// was there before stays.
+    pub(super) fn give_up(&self) {
+        if self.created {
+            self.delete();
+        }
+    }
+}
