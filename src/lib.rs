@@ -1,5 +1,7 @@
 //! tfd, a file-exchange daemon that gives every client a process and a Unix
 //! identity of its own.
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod import;

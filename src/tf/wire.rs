@@ -65,9 +65,11 @@ pub type Result<T> = std::result::Result<T, WireError>;
 /// Both directions of a connection, in plain until [`Wire::encipher`].
 pub struct Wire {
     socket: TcpStream,
-    ciphers: Option<Ciphers>,
-    /// After NIGMA, the ciphers of a client that starts its seed anew.
-    restarted: Option<Ciphers>,
+    rx: Option<Cipher>,
+    tx: Option<Cipher>,
+    /// After NIGMA, the ciphers of a client that starts its seed anew: from
+    /// the peer, to the peer.
+    restarted: Option<(Cipher, Cipher)>,
     /// Bytes read ahead: those from `used` to `filled`.
     ahead: Box<[u8]>,
     used: usize,
@@ -79,18 +81,6 @@ pub struct Wire {
     stop: Option<&'static AtomicBool>,
 }
 
-#[derive(Clone)]
-struct Ciphers {
-    rx: Cipher,
-    tx: Cipher,
-}
-
-impl Ciphers {
-    fn new(key: &[u8]) -> Ciphers {
-        Ciphers { rx: Cipher::new(key), tx: Cipher::new(key) }
-    }
-}
-
 impl Wire {
     /// A wire on a connected socket. Turns Nagle's algorithm off.
     ///
@@ -100,7 +90,8 @@ impl Wire {
         socket.set_nodelay(true)?;
         Ok(Wire {
             socket,
-            ciphers: None,
+            rx: None,
+            tx: None,
             restarted: None,
             ahead: Box::default(),
             used: 0,
@@ -114,16 +105,27 @@ impl Wire {
 
     /// Enciphers all that follows, in both directions, with this session key.
     pub fn encipher(&mut self, key: &[u8]) {
-        self.ciphers = Some(Ciphers::new(key));
+        self.encipher_sending(key);
+        self.encipher_receiving(key);
+    }
+
+    /// Enciphers what is sent from now on.
+    pub fn encipher_sending(&mut self, key: &[u8]) {
+        self.tx = Some(Cipher::new(key));
+    }
+
+    /// Deciphers what is received from now on.
+    pub fn encipher_receiving(&mut self, key: &[u8]) {
+        self.rx = Some(Cipher::new(key));
     }
 
     /// Swaps the session key as NIGMA does. A client may let its seed go on
     /// or start it anew from the new key: its next header tells which.
     pub fn swap_key(&mut self, key: &[u8]) {
-        if let Some(ciphers) = &mut self.ciphers {
-            *ciphers =
-                Ciphers { rx: ciphers.rx.with_new_key(key), tx: ciphers.tx.with_new_key(key) };
-            self.restarted = Some(Ciphers::new(key));
+        if let (Some(rx), Some(tx)) = (&mut self.rx, &mut self.tx) {
+            *rx = rx.with_new_key(key);
+            *tx = tx.with_new_key(key);
+            self.restarted = Some((Cipher::new(key), Cipher::new(key)));
         }
     }
 
@@ -211,8 +213,8 @@ impl Wire {
         self.wait_for_message()?;
         self.read_bytes(&mut header)?;
         self.settle_key(header)?;
-        if let Some(ciphers) = &mut self.ciphers {
-            ciphers.rx.decrypt(&mut header);
+        if let Some(rx) = &mut self.rx {
+            rx.decrypt(&mut header);
         }
         let announced = i32::from_be_bytes(header);
         valid_length(announced).ok_or(WireError::Length(announced))
@@ -220,12 +222,12 @@ impl Wire {
 
     /// After NIGMA: which of the two possible ciphers made this header?
     fn settle_key(&mut self, header: [u8; 4]) -> Result<()> {
-        let (Some(kept), Some(restarted)) = (self.ciphers.clone(), self.restarted.take()) else {
+        let (Some(kept), Some((restarted, tx))) = (self.rx.clone(), self.restarted.take()) else {
             return Ok(());
         };
-        let length_under = |ciphers: &Ciphers| {
+        let length_under = |rx: &Cipher| {
             let mut bytes = header;
-            ciphers.rx.clone().decrypt(&mut bytes);
+            rx.clone().decrypt(&mut bytes);
             valid_length(i32::from_be_bytes(bytes))
         };
         let restart = match (length_under(&kept), length_under(&restarted)) {
@@ -242,11 +244,11 @@ impl Wire {
                     word.first().is_some_and(u8::is_ascii_alphabetic)
                         && word.iter().take_while(|c| **c != b' ').all(u8::is_ascii_alphanumeric)
                 };
-                !reads_as_word(kept.rx, a) && reads_as_word(restarted.rx.clone(), b)
+                !reads_as_word(kept, a) && reads_as_word(restarted.clone(), b)
             }
         };
         if restart {
-            self.ciphers = Some(restarted);
+            (self.rx, self.tx) = (Some(restarted), Some(tx));
         }
         Ok(())
     }
@@ -273,8 +275,8 @@ impl Wire {
     /// Any failure of the connection.
     pub fn read_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
         self.read_bytes(part)?;
-        if let Some(ciphers) = &mut self.ciphers {
-            ciphers.rx.decrypt_part(offset, part);
+        if let Some(rx) = &mut self.rx {
+            rx.decrypt_part(offset, part);
         }
         Ok(())
     }
@@ -336,10 +338,10 @@ impl Wire {
         let at = self.held.len();
         self.held.extend_from_slice(&(body.len() as i32).to_be_bytes());
         self.held.extend_from_slice(body);
-        if let Some(ciphers) = &mut self.ciphers {
+        if let Some(tx) = &mut self.tx {
             let (header, body) = self.held[at..].split_at_mut(4);
-            ciphers.tx.encrypt(header);
-            ciphers.tx.encrypt(body);
+            tx.encrypt(header);
+            tx.encrypt(body);
         }
     }
 
@@ -350,11 +352,11 @@ impl Wire {
     /// Any failure of the connection.
     pub fn write_units(&mut self, bytes: &mut [u8], lengths: &[usize]) -> Result<()> {
         debug_assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
-        if let Some(ciphers) = &mut self.ciphers {
+        if let Some(tx) = &mut self.tx {
             let mut rest = &mut *bytes;
             for len in lengths {
                 let (unit, behind) = rest.split_at_mut(*len);
-                ciphers.tx.encrypt(unit);
+                tx.encrypt(unit);
                 rest = behind;
             }
         }
@@ -367,8 +369,8 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn write_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
-        if let Some(ciphers) = &mut self.ciphers {
-            ciphers.tx.encrypt_part(offset, part);
+        if let Some(tx) = &mut self.tx {
+            tx.encrypt_part(offset, part);
         }
         self.write_bytes(part)
     }

@@ -1,0 +1,53 @@
+//! Exit statuses by class of failure, see tf(1).
+
+use std::process::ExitCode;
+
+use crate::client::ClientError;
+
+/// Why `tf` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All was done.
+    Ok = 0,
+    /// The server refused something.
+    Refused = 1,
+    /// The arguments make no sense.
+    Usage = 2,
+    /// No connection to the server.
+    NoConnection = 3,
+    /// The server was reached and did not let us in.
+    NotLetIn = 4,
+    /// The connection was lost.
+    Lost = 5,
+    /// What arrived is not what was sent.
+    Mismatch = 6,
+    /// Something on this side failed.
+    Local = 7,
+}
+
+impl Exit {
+    /// The class of a failure.
+    #[must_use]
+    pub fn of(error: &ClientError) -> Exit {
+        match error {
+            ClientError::Refused { .. }
+            | ClientError::Odd { .. }
+            | ClientError::Cancelled { .. } => Exit::Refused,
+            ClientError::Resolve { .. } | ClientError::Connect { .. } => Exit::NoConnection,
+            ClientError::Version(_)
+            | ClientError::WrongKey
+            | ClientError::Hash
+            | ClientError::Handshake(_) => Exit::NotLetIn,
+            ClientError::Lost(_) => Exit::Lost,
+            ClientError::Mismatch { .. } => Exit::Mismatch,
+            ClientError::Key { .. } | ClientError::Local { .. } => Exit::Local,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

@@ -1,0 +1,200 @@
+//! The commands that are one request and one reply.
+
+use super::connect::{Connection, ok_data, refusal};
+use super::error::Result;
+use super::listing::Kind;
+
+/// What FSTAT tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Last access, in seconds since the epoch.
+    pub accessed: i64,
+    /// Last change of content, in seconds since the epoch.
+    pub modified: i64,
+}
+
+impl Stat {
+    /// Reads `T size atime mtime`.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Stat> {
+        let text = std::str::from_utf8(text).ok()?;
+        let mut fields = text.split(' ');
+        let kind = match fields.next()? {
+            "F" => Kind::File,
+            "D" => Kind::Directory,
+            "U" => Kind::Other,
+            _ => return None,
+        };
+        let size = fields.next()?.parse().ok()?;
+        let accessed = fields.next()?.parse().ok()?;
+        let modified = fields.next()?.parse().ok()?;
+        fields.next().is_none().then_some(Stat { kind, size, accessed, modified })
+    }
+}
+
+macro_rules! plain_commands {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident),*) = $format:literal;)*) => {
+        impl Connection {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// The server's refusal, or the connection is lost.
+                pub fn $name(&mut self, $($argument: &str),*) -> Result<()> {
+                    self.command(&format!($format)).map(drop)
+                }
+            )*
+        }
+    };
+}
+
+plain_commands! {
+    /// Makes a directory (document, "MKDIR").
+    make_directory(path) = "MKDIR {path}";
+    /// Deletes a file (document, "DEL").
+    delete(path) = "DEL {path}";
+    /// Removes a directory with all in it (document, "RMDIR").
+    remove_directory(path) = "RMDIR {path}";
+    /// Copies a file on the server (document, "COPY").
+    copy(from, to) = "COPY {from} | {to}";
+    /// Copies a tree on the server (document, "CPDIR").
+    copy_directory(from, to) = "CPDIR {from} | {to}";
+    /// Renames, replacing what is there (document, "RENAM").
+    rename(from, to) = "RENAM {from} | {to}";
+    /// Makes an empty file (document, "TOUCH").
+    touch(path) = "TOUCH {path}";
+    /// Sets the mode, octal (document, "CHMOD").
+    change_mode(path, mode) = "CHMOD {path} {mode}";
+    /// Sets the lock name of this session, empty for none (document, "LOCK").
+    lock(name) = "LOCK {name}";
+    /// Logs in (document, "LOGIN").
+    log_in(user, password) = "LOGIN {user} {password}";
+    /// Enters a jail (document, "INJAIL").
+    enter_jail(token, path) = "INJAIL {token} | {path}";
+}
+
+impl Connection {
+    /// Sends a text there and back (document, "ECHO"); whether it came back.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn echo(&mut self, text: &str) -> Result<bool> {
+        let reply = self.request(format!("ECHO {text}").as_bytes())?;
+        Ok(reply.strip_prefix(b"ECHO ").unwrap_or(&reply) == text.as_bytes())
+    }
+
+    /// Kind, size and times (document, "FSTAT").
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn stat(&mut self, path: &str) -> Result<Stat> {
+        let request = format!("FSTAT {path}");
+        let data = self.command(&request)?;
+        Stat::parse(&data).ok_or_else(|| refusal(&request, &data))
+    }
+
+    /// As [`Connection::stat`] for many paths, with few round trips. What the
+    /// server refuses is an error in its place.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn stat_all(&mut self, paths: &[String]) -> Result<Vec<Result<Stat>>> {
+        const AT_ONCE: usize = 64;
+        let mut stats = Vec::with_capacity(paths.len());
+        for some in paths.chunks(AT_ONCE) {
+            let requests: Vec<String> = some.iter().map(|path| format!("FSTAT {path}")).collect();
+            let (last, others) = requests.split_last().map_or(("", &[][..]), |(l, o)| (l, o));
+            for request in others {
+                self.wire().write_message_later(request.as_bytes());
+            }
+            self.wire().write_message(last.as_bytes())?;
+            for request in &requests {
+                let mut body = std::mem::take(&mut self.body);
+                self.wire().read_message(&mut body)?;
+                let stat = ok_data(request, &body)
+                    .and_then(|data| Stat::parse(data).ok_or_else(|| refusal(request, data)));
+                stats.push(stat);
+                self.body = body;
+            }
+        }
+        Ok(stats)
+    }
+
+    /// The SHA-256 of a file, 64 hexadecimal digits (document, "SHA256").
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn sha256(&mut self, path: &str) -> Result<String> {
+        let request = format!("SHA256 {path}");
+        let data = self.command(&request)?;
+        let digits = data.strip_prefix(b"0x").unwrap_or(&data);
+        if digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit) {
+            Ok(String::from_utf8_lossy(digits).to_ascii_lowercase())
+        } else {
+            Err(refusal(&request, &data))
+        }
+    }
+
+    /// Free space where the server's root lies, in bytes (document, "FREESP").
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn free_space(&mut self) -> Result<u64> {
+        let data = self.command("FREESP")?;
+        let text = String::from_utf8_lossy(&data);
+        text.parse().map_err(|_| refusal("FREESP", &data))
+    }
+
+    /// The session's key for UDP probes (document, "PROCKEY").
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn process_key(&mut self) -> Result<Vec<u8>> {
+        self.command("PROCKEY")
+    }
+
+    /// The size of a file, in bytes; -1 when there is none, -2 for what is no
+    /// regular file (document, "FSIZE").
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn file_size(&mut self, path: &str) -> Result<i64> {
+        self.wire().write_message(format!("FSIZE {path}").as_bytes())?;
+        Ok(self.wire().read_i64()?)
+    }
+
+    /// Swaps the session key for a new one of `length` bytes (document,
+    /// "NIGMA").
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn swap_key(&mut self, length: u32) -> Result<()> {
+        self.command(&format!("NIGMA {length}"))?;
+        let announced = self.wire().read_i32()?;
+        if u32::try_from(announced) != Ok(length) {
+            return Err(refusal("NIGMA", announced.to_string().as_bytes()));
+        }
+        let mut key = zeroize::Zeroizing::new(vec![0; length as usize]);
+        self.wire().read_raw(&mut key)?;
+        self.wire().follow_key(&key);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stats_are_read_and_nothing_else() {
+        let stat = Stat { kind: Kind::File, size: 5, accessed: -1, modified: 2 };
+        assert_eq!(Stat::parse(b"F 5 -1 2"), Some(stat));
+        for odd in ["", "F", "F 5 1", "X 5 1 2", "F -5 1 2", "F 5 1 2 3", "F  5 1 2"] {
+            assert_eq!(Stat::parse(odd.as_bytes()), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! From a name to a session: connection and handshake (document, "Beginning
+//! the connection").
+
+use std::fs;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use openssl::base64::encode_block;
+use openssl::pkey::Public;
+use openssl::rsa::{Padding, Rsa};
+use openssl::sha::sha256;
+use zeroize::Zeroizing;
+
+use super::error::{ClientError, Result};
+use crate::tf::status::{Reply, Status};
+use crate::tf::wire::{Wire, WireError};
+
+/// The length of the session keys made here, in bytes.
+const KEY_LENGTH: usize = 32;
+
+/// A server's public RSA key.
+#[derive(Clone, Debug)]
+pub struct PublicKey(Rsa<Public>);
+
+impl PublicKey {
+    /// Reads a key in PEM, `PUBLIC KEY` or `RSA PUBLIC KEY`.
+    ///
+    /// # Errors
+    /// `Key`, with what is wrong.
+    pub fn from_file(path: &Path) -> Result<PublicKey> {
+        let told = |why: String| ClientError::Key { path: path.to_owned(), why };
+        let pem = fs::read(path).map_err(|e| told(e.to_string()))?;
+        PublicKey::from_pem(&pem).ok_or_else(|| told("no RSA public key in PEM".to_owned()))
+    }
+
+    /// The key in a PEM text, if there is one.
+    #[must_use]
+    pub fn from_pem(pem: &[u8]) -> Option<PublicKey> {
+        Rsa::public_key_from_pem(pem)
+            .or_else(|_| Rsa::public_key_from_pem_pkcs1(pem))
+            .ok()
+            .map(PublicKey)
+    }
+
+    /// SHA-256 of the key in DER, base64 without padding.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let der = self.0.public_key_to_der().unwrap_or_default();
+        encode_block(&sha256(&der)).trim_end_matches('=').to_owned()
+    }
+}
+
+/// A server and what it wants to hear.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `host:port`.
+    pub server: String,
+    /// Its public key.
+    pub key: PublicKey,
+    /// The version string it is configured with.
+    pub version: String,
+    /// The hash it is configured with.
+    pub hash: String,
+    /// How long connecting and handshake may take.
+    pub timeout: Duration,
+}
+
+impl Target {
+    /// A server with the usual version string `0.0` and a time limit of 15 s.
+    #[must_use]
+    pub fn new(server: &str, key: PublicKey, hash: &str) -> Target {
+        Target {
+            server: server.to_owned(),
+            key,
+            version: "0.0".to_owned(),
+            hash: hash.to_owned(),
+            timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A session with a server.
+pub struct Connection {
+    wire: Wire,
+    pub(super) body: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects to the first address of the server that answers and passes
+    /// version, key and hash. All three go out at once, so the handshake
+    /// takes one round trip.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn open(target: &Target) -> Result<Connection> {
+        let deadline = Instant::now() + target.timeout;
+        let socket = connect(target)?;
+        let mut wire = Wire::new(socket).map_err(|e| ClientError::Lost(e.into()))?;
+        wire.set_deadline(Some(deadline));
+        let mut connection = Connection { wire, body: Vec::new() };
+        connection.shake_hands(target)?;
+        connection.wire.set_deadline(None);
+        Ok(connection)
+    }
+
+    fn shake_hands(&mut self, target: &Target) -> Result<()> {
+        let mut session_key = Zeroizing::new([0; KEY_LENGTH]);
+        getrandom::fill(&mut *session_key)
+            .map_err(|e| ClientError::Lost(WireError::Io(std::io::Error::other(e))))?;
+        let rsa = &target.key.0;
+        let mut block = vec![0; rsa.size() as usize];
+        rsa.public_encrypt(&*session_key, &mut block, Padding::PKCS1_OAEP)
+            .map_err(|_| ClientError::WrongKey)?;
+
+        self.wire.write_message_later(target.version.as_bytes());
+        self.wire.write_message_later(&block);
+        self.wire.encipher_sending(&*session_key);
+        self.wire.write_message(target.hash.as_bytes()).map_err(ClientError::Handshake)?;
+        self.expect_ok(Status::IncompatibleProtocol, || {
+            ClientError::Version(target.version.clone())
+        })?;
+        self.expect_ok(Status::BadKey, || ClientError::WrongKey)?;
+        self.wire.encipher_receiving(&*session_key);
+        self.expect_ok(Status::InvalidHash, || ClientError::Hash)
+    }
+
+    /// Takes one reply of the handshake.
+    fn expect_ok(&mut self, refusal: Status, error: impl Fn() -> ClientError) -> Result<()> {
+        let read = self.wire.read_message(&mut self.body);
+        match read {
+            Ok(()) if self.body == b"OK" => Ok(()),
+            Ok(()) if self.body == Reply::from(refusal).into_bytes() => Err(error()),
+            Ok(()) => Err(ClientError::Odd {
+                request: "handshake".to_owned(),
+                reply: self.body.escape_ascii().to_string(),
+            }),
+            Err(e) => Err(ClientError::Handshake(e)),
+        }
+    }
+
+    /// The connection itself, for requests this library has no word for.
+    pub fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    /// Sends a request and returns the reply as it is.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn request(&mut self, request: &[u8]) -> Result<Vec<u8>> {
+        self.wire.write_message(request)?;
+        self.wire.read_message(&mut self.body)?;
+        Ok(self.body.clone())
+    }
+
+    /// Sends a request and returns what stands behind `OK`.
+    ///
+    /// # Errors
+    /// `Refused` or `Odd` for any other reply, or the connection is lost.
+    pub fn command(&mut self, request: &str) -> Result<Vec<u8>> {
+        let reply = self.request(request.as_bytes())?;
+        ok_data(request, &reply).map(<[u8]>::to_vec)
+    }
+
+    /// Ends the session (document, "END").
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn end(mut self) -> Result<()> {
+        Ok(self.wire.write_message(b"END")?)
+    }
+}
+
+fn connect(target: &Target) -> Result<TcpStream> {
+    let server = target.server.clone();
+    let addresses = match target.server.to_socket_addrs() {
+        Ok(addresses) => addresses,
+        Err(source) => return Err(ClientError::Resolve { server, source }),
+    };
+    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, target.timeout) {
+            Ok(socket) => return Ok(socket),
+            Err(e) => last = e,
+        }
+    }
+    Err(ClientError::Connect { server, source: last })
+}
+
+/// What stands behind `OK` in a reply.
+///
+/// # Errors
+/// `Refused` or `Odd` for any other reply.
+pub(super) fn ok_data<'a>(request: &str, reply: &'a [u8]) -> Result<&'a [u8]> {
+    match reply.strip_prefix(b"OK") {
+        Some(b"") => Ok(b""),
+        Some([b' ', data @ ..]) => Ok(data),
+        _ => Err(refusal(request, reply)),
+    }
+}
+
+/// The error in a reply that is no `OK`.
+pub(super) fn refusal(request: &str, reply: &[u8]) -> ClientError {
+    let request = request.escape_debug().to_string();
+    let text = String::from_utf8_lossy(reply);
+    let code = text.strip_prefix("FAILED ").and_then(|rest| rest.split([' ', ':']).next());
+    match code.and_then(|code| code.parse().ok()).and_then(Status::from_code) {
+        Some(status) => ClientError::Refused { request, status },
+        None => ClientError::Odd { request, reply: reply.escape_ascii().to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_read_in_both_spacings() {
+        assert_eq!(ok_data("X", b"OK").expect("ok"), b"");
+        assert_eq!(ok_data("X", b"OK a b").expect("ok"), b"a b");
+        for reply in ["FAILED 9 : File does not exist.", "FAILED 9: File does not exist."] {
+            let error = ok_data("X", reply.as_bytes()).expect_err("failed");
+            assert_eq!(error.status(), Some(Status::FileMissing), "{reply}");
+        }
+        for reply in ["", "UNKNOWN", "OKAY", "FAILED ", "FAILED 99 : x"] {
+            let error = ok_data("X", reply.as_bytes()).expect_err("failed");
+            assert!(matches!(error, ClientError::Odd { .. }), "{reply}");
+        }
+    }
+}

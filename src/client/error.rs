@@ -1,0 +1,109 @@
+//! What can go wrong for a client, told with the cause and the next step.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::tf::status::Status;
+use crate::tf::wire::WireError;
+
+/// Shorthand for what a client can fail at.
+pub type Result<T> = std::result::Result<T, ClientError>;
+
+/// A failure, and whose it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server's name has no address.
+    #[error("can't find {server}: {source}: check the name, and that it ends in :PORT")]
+    Resolve {
+        /// `host:port` as given.
+        server: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// No address of the server took the connection.
+    #[error(
+        "can't connect to {server}: {source}: check that tfd runs there and that no firewall is between"
+    )]
+    Connect {
+        /// `host:port` as given.
+        server: String,
+        /// The system's word on the last address tried.
+        source: io::Error,
+    },
+    /// The server's public key can't be used.
+    #[error("{path}: {why}: give the server's public.pem", path = .path.display())]
+    Key {
+        /// The file it was read from.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The server refused the version.
+    #[error("the server refused version \"{0}\": give the one in its configuration")]
+    Version(String),
+    /// The server could not read the session key.
+    #[error("the server could not read the session key: the public key is not the server's")]
+    WrongKey,
+    /// The server refused the hash.
+    #[error("the server refused the hash: give the one in its configuration")]
+    Hash,
+    /// The handshake ended without a word from the server.
+    #[error("no handshake: {0}: is it a TF server that listens there, and its public key?")]
+    Handshake(WireError),
+    /// The server refused a request with a status.
+    #[error("{request}: {status}")]
+    Refused {
+        /// The command and its path.
+        request: String,
+        /// What it said.
+        status: Status,
+    },
+    /// The server answered with a failure that has no known code, or does not
+    /// know the command.
+    #[error("{request}: the server answered \"{reply}\"")]
+    Odd {
+        /// The command and its path.
+        request: String,
+        /// The reply.
+        reply: String,
+    },
+    /// The server could not store or read on in the middle of a transfer.
+    #[error("{path}: the server cancelled the transfer: its disk may be full or the file changed")]
+    Cancelled {
+        /// The remote path.
+        path: String,
+    },
+    /// The connection was lost.
+    #[error("connection lost: {0}")]
+    Lost(#[from] WireError),
+    /// Something on this side failed.
+    #[error("{path}: {source}", path = .path.display())]
+    Local {
+        /// The local path.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// What arrived is not what was sent.
+    #[error("{path}: SHA-256 differs, the old file is untouched: try again")]
+    Mismatch {
+        /// The path that was to be written.
+        path: String,
+    },
+}
+
+impl ClientError {
+    /// A failure of a local file.
+    pub(crate) fn local(path: &Path, source: io::Error) -> ClientError {
+        ClientError::Local { path: path.to_owned(), source }
+    }
+
+    /// The status the server gave, if it gave one.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        match self {
+            ClientError::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}

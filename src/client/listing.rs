@@ -1,0 +1,90 @@
+//! Listings of LS and LSR, in both dialects.
+
+use super::connect::{Connection, refusal};
+use super::error::Result;
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Anything else: a link, a pipe, a device.
+    Other,
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Its path from the listed directory, without a trailing `/`. Names are
+    /// bytes; clean them before they reach a terminal.
+    pub path: Vec<u8>,
+}
+
+impl Entry {
+    /// Reads a line: `D: name/` of deployed servers or `D name` of the
+    /// document; `None` for any other line.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Option<Entry> {
+        let (kind, rest) = line.split_first()?;
+        let kind = match kind {
+            b'F' => Kind::File,
+            b'D' => Kind::Directory,
+            b'U' => Kind::Other,
+            _ => return None,
+        };
+        let path = rest.strip_prefix(b": ").or_else(|| rest.strip_prefix(b" "))?;
+        let path = path.strip_prefix(b"./").unwrap_or(path);
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        (!path.is_empty()).then(|| Entry { kind, path: path.to_vec() })
+    }
+}
+
+impl Connection {
+    /// The entries of a directory (document, "LS").
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn list(&mut self, path: &str) -> Result<Vec<Entry>> {
+        self.listing(&format!("LS {path}"))
+    }
+
+    /// The entries of a directory and all beneath it (document, "LSR").
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn list_recursive(&mut self, path: &str) -> Result<Vec<Entry>> {
+        self.listing(&format!("LSR {path}"))
+    }
+
+    fn listing(&mut self, request: &str) -> Result<Vec<Entry>> {
+        let mut text = Vec::new();
+        self.wire().write_message(request.as_bytes())?;
+        self.take_stream(request, &mut |part| {
+            text.extend_from_slice(part);
+            Ok(())
+        })?;
+        let lines = text.split(|c| *c == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| Entry::parse(line).ok_or_else(|| refusal(request, line))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_both_dialects_are_read() {
+        let entry = |kind, path: &str| Some(Entry { kind, path: path.into() });
+        assert_eq!(Entry::parse(b"D: a/b/"), entry(Kind::Directory, "a/b"));
+        assert_eq!(Entry::parse(b"F: with space"), entry(Kind::File, "with space"));
+        assert_eq!(Entry::parse(b"U: ./link"), entry(Kind::Other, "link"));
+        assert_eq!(Entry::parse(b"D a"), entry(Kind::Directory, "a"));
+        for odd in [&b""[..], b"F", b"F:", b"F: ", b"X: a", b"Fa"] {
+            assert_eq!(Entry::parse(odd), None, "{odd:?}");
+        }
+    }
+}

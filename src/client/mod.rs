@@ -1,0 +1,29 @@
+//! A client of TF servers: what `tf` and the tests use. It talks to any
+//! server of TF Protocol 2.4.1, tfd or the public C server.
+//!
+//! ```no_run
+//! use tfd::client::{Connection, PublicKey, Target};
+//!
+//! let key = PublicKey::from_file("public.pem".as_ref())?;
+//! let target = Target::new("files.example.org:10345", key, "the hash");
+//! let mut connection = Connection::open(&target)?;
+//! connection.make_directory("reports")?;
+//! for entry in connection.list("reports")? {
+//!     println!("{:?} {}", entry.kind, entry.path.escape_ascii());
+//! }
+//! # Ok::<(), tfd::client::ClientError>(())
+//! ```
+
+mod commands;
+mod connect;
+mod error;
+mod file;
+mod listing;
+mod streams;
+mod transfer;
+
+pub use commands::Stat;
+pub use connect::{Connection, PublicKey, Target};
+pub use error::{ClientError, Result};
+pub use file::Progress;
+pub use listing::{Entry, Kind};
