@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# What the scripts share: installing what is missing, saying so.
+
+say() { printf '%s\n' "== $*"; }
+
+die() {
+    printf '%s\n' "$0: $*" >&2
+    exit 1
+}
+
+# The repository's top, from wherever a script is called.
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Tools that are installed for the scripts alone.
+tools="$top/target/tools"
+# The public Python client has an environment of its own.
+venv="$top/target/python"
+
+# need_packages PACKAGE=PROGRAM_OR_FILE ... : installs Debian packages whose
+# program or file is not there.
+need_packages() {
+    local missing=() pair package probe
+    for pair in "$@"; do
+        package=${pair%%=*}
+        probe=${pair#*=}
+        if ! command -v "$probe" >/dev/null && [ ! -e "$probe" ]; then
+            missing+=("$package")
+        fi
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        die "missing: ${missing[*]}. As root: apt-get install ${missing[*]}"
+    fi
+    say "installing ${missing[*]} with apt-get"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" >/dev/null
+}
+
+# What the build itself needs: OpenSSL's headers and the way to find them.
+need_build() {
+    command -v cargo >/dev/null || die "Rust is missing: see https://rustup.rs"
+    need_packages libssl-dev=/usr/include/openssl/ssl.h pkg-config=pkg-config gcc=gcc
+}
+
+# The public Python client, in an environment below target/.
+need_python_client() {
+    if [ -x "$venv/bin/python" ] && "$venv/bin/python" -c 'import tfprotocol_client' 2>/dev/null; then
+        return 0
+    fi
+    command -v python3 >/dev/null || need_packages python3=python3
+    say "installing the public Python client (tfprotocol-client 1.2.2) into ${venv#"$top"/}"
+    if ! python3 -m venv "$venv" 2>/dev/null; then
+        need_packages python3-venv=/nonexistent
+        python3 -m venv --clear "$venv"
+    fi
+    "$venv/bin/pip" install --quiet --disable-pip-version-check 'tfprotocol-client==1.2.2'
+}
