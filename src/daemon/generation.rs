@@ -6,20 +6,22 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, getpid};
 use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::channel::{Channel, pair};
+use super::confinement::{Confinement, finish};
 use super::gate::Doors;
 use super::keeper::{self, Secrets};
 use super::zygote::{self, Order, Zygote};
 use crate::config::{Config, Mode as Users, read_key};
-use crate::sys::process::{fork, keep_only};
+use crate::sys::process::fork;
 use crate::tf::doors::Closed;
-use crate::users::Identity;
+use crate::users::{Identity, Names};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
 const MAX_KEEPERS: usize = 8;
@@ -56,17 +58,13 @@ impl Generation {
     /// One line that says what could not be started and why; what had been
     /// started is ended.
     pub fn start(config: &Config, identity: Option<&Identity>) -> Result<Generation, String> {
-        let nowhere = match identity {
-            Some(_) => Some(empty_directory().map_err(|e| format!("no empty directory: {e}"))?),
-            None => None,
-        };
-        let jail = Confinement { identity, nowhere: nowhere.as_ref() };
-        let zygote = start_zygote(config, &jail)?;
+        let confinement = Confinement::new(identity)?;
+        let zygote = start_zygote(config, &confinement)?;
         let mut generation =
             Generation { zygote, keepers: Vec::new(), slots: HashSet::new(), turn: 0 };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..cores.min(MAX_KEEPERS) {
-            match start_keeper(config, &jail) {
+            match start_keeper(config, &confinement) {
                 Ok(keeper) => generation.keepers.push(keeper),
                 Err(e) => {
                     generation.end();
@@ -117,48 +115,7 @@ impl Generation {
     }
 }
 
-/// What a helper process gives up before it begins.
-struct Confinement<'a> {
-    identity: Option<&'a Identity>,
-    nowhere: Option<&'a OwnedFd>,
-}
-
-impl Confinement<'_> {
-    /// In a process just forked: keeps no descriptor but these, follows the
-    /// parent into its end, and takes identity and directory for good.
-    fn enter(&self, parent: Pid, handles: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<()> {
-        if let Some(nowhere) = self.nowhere {
-            rustix::process::fchdir(nowhere)?;
-            rustix::process::chroot(".")?;
-        }
-        keep_only(handles)?;
-        match self.identity {
-            Some(identity) => identity.take()?,
-            None => {
-                nix::sys::prctl::set_no_new_privs()?;
-                nix::sys::prctl::set_dumpable(false)?;
-            }
-        }
-        // A change of identity clears this setting, so it comes last.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() != parent {
-            return Err(io::Error::other("the daemon is gone"));
-        }
-        Ok(())
-    }
-}
-
-/// A directory that has no entries and no name: made, opened, removed.
-fn empty_directory() -> io::Result<OwnedFd> {
-    let template = std::env::temp_dir().join("tfd-empty-XXXXXX");
-    let path = nix::unistd::mkdtemp(&template)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::open(&path, flags, Mode::empty());
-    rustix::fs::rmdir(&path)?;
-    Ok(handle?)
-}
-
-fn start_zygote(config: &Config, jail: &Confinement<'_>) -> Result<Helper, String> {
+fn start_zygote(config: &Config, confinement: &Confinement<'_>) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
     let parent = getpid();
     let closed = match config.tf.mode {
@@ -173,9 +130,10 @@ fn start_zygote(config: &Config, jail: &Confinement<'_>) -> Result<Helper, Strin
     let settings = config.tf.session.clone();
     let child = || {
         let run = || {
-            jail.enter(parent, &[theirs.as_fd()])?;
+            let names = Rc::new(Names::read()?);
+            confinement.enter(parent, &[theirs.as_fd()])?;
             let _ = nix::sys::prctl::set_name(c"tfd-zygote");
-            zygote::run(&Zygote { doors, settings }, &theirs)
+            zygote::run(&Zygote { doors, settings, names }, &theirs)
         };
         finish("zygote", run())
     };
@@ -185,7 +143,7 @@ fn start_zygote(config: &Config, jail: &Confinement<'_>) -> Result<Helper, Strin
 
 /// Starts a keeper and waits until it has read the key. The key never is in
 /// the daemon's memory.
-fn start_keeper(config: &Config, jail: &Confinement<'_>) -> Result<Helper, String> {
+fn start_keeper(config: &Config, confinement: &Confinement<'_>) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("keeper: {e}"))?;
     let parent = getpid();
     let child = || {
@@ -199,7 +157,7 @@ fn start_keeper(config: &Config, jail: &Confinement<'_>) -> Result<Helper, Strin
         let run = || {
             let mut handles = vec![theirs.as_fd()];
             handles.extend(secrets.root.as_ref().map(AsFd::as_fd));
-            jail.enter(parent, &handles)?;
+            confinement.enter(parent, &handles)?;
             let _ = nix::sys::prctl::set_name(c"tfd-keeper");
             secrets.warm();
             theirs.send(READY, &[])?;
@@ -213,16 +171,6 @@ fn start_keeper(config: &Config, jail: &Confinement<'_>) -> Result<Helper, Strin
         Ok((len, _)) if &buffer[..len] == READY => Ok(Helper { pid, channel: ours }),
         Ok((len, _)) if len > 0 => Err(String::from_utf8_lossy(&buffer[..len]).into_owned()),
         _ => Err("keeper ended before it was ready".to_owned()),
-    }
-}
-
-fn finish(what: &str, result: io::Result<()>) -> i32 {
-    match result {
-        Ok(()) => 0,
-        Err(e) => {
-            log::error!("{what} failed error=\"{e}\"");
-            1
-        }
     }
 }
 

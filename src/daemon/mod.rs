@@ -3,12 +3,14 @@
 //! never holds the private key. See tfd(8), PROCESSES.
 
 pub mod channel;
+pub mod confinement;
 pub mod gate;
 pub mod generation;
 pub mod keeper;
 pub mod listen;
 pub mod registry;
 pub mod supervisor;
+pub mod sweeper;
 pub mod zygote;
 
 use std::path::Path;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Problem};
 use crate::sys::process::fork;
 use crate::users::Identity;
 use supervisor::Supervisor;
@@ -47,35 +49,52 @@ pub fn serve(path: &Path) -> ExitCode {
 /// The problems, one a line.
 pub fn load(path: &Path) -> Result<(Config, Option<Identity>), String> {
     let config = Config::load(path).map_err(|problems| lines(&problems))?;
-    check_apart(&config)?;
-    if !nix::unistd::geteuid().is_root() {
-        return Ok((config, None));
-    }
-    let name = config.server.user.as_deref().unwrap_or_default();
-    let identity = Identity::of(name)
-        .map_err(|e| format!("{}: server.user \"{name}\": {e}", path.display()))?;
-    Ok((config, Some(identity)))
+    let identity = check_apart(&config)?;
+    Ok((config, nix::unistd::geteuid().is_root().then_some(identity)))
 }
 
-/// Checks the world in a process of its own, so that the private key, which
-/// the check reads, never is in the daemon's memory.
-fn check_apart(config: &Config) -> Result<(), String> {
+/// The longest list of problems that is told.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// Checks the world in a process of its own. The private key, which the check
+/// reads, never is in the daemon's memory, and neither are the libraries that
+/// look users up: every process forked later would carry them.
+fn check_apart(config: &Config) -> Result<Identity, String> {
     let (ours, theirs) = channel::pair().map_err(|e| e.to_string())?;
     let child = || {
-        let problems = config::check_world(config);
-        let sent = theirs.send(lines(&problems).as_bytes(), &[]);
-        i32::from(!problems.is_empty() || sent.is_err())
+        let mut problems = config::check_world(config);
+        let identity = identity_of(config);
+        if let (true, Err(e)) = (problems.is_empty(), &identity) {
+            problems.push(Problem::new(&config.path, e.to_string()));
+        }
+        let (status, answer) = match identity {
+            Ok(identity) if problems.is_empty() => (0, identity.to_bytes()),
+            _ => (1, lines(&problems).into_bytes()),
+        };
+        let answer = &answer[..answer.len().min(MAX_TEXT)];
+        if theirs.send(answer, &[]).is_ok() { status } else { 1 }
     };
     let pid = fork(child).map_err(|e| e.to_string())?;
-    let mut text = vec![0; 64 * 1024];
-    let received = ours.receive(&mut text).map(|(len, _)| len);
-    match (waitpid(pid, None), received) {
-        (Ok(WaitStatus::Exited(_, 0)), _) => Ok(()),
-        (_, Ok(len)) if len > 0 => Err(String::from_utf8_lossy(&text[..len]).into_owned()),
-        _ => Err("the check of the configuration failed".to_owned()),
+    drop(theirs);
+    let mut answer = vec![0; MAX_TEXT];
+    let len = ours.receive(&mut answer).map_or(0, |(len, _)| len);
+    answer.truncate(len);
+    let failed = || "the check of the configuration failed".to_owned();
+    match waitpid(pid, None) {
+        Ok(WaitStatus::Exited(_, 0)) => Identity::from_bytes(&answer).ok_or_else(failed),
+        _ if len > 0 => Err(String::from_utf8_lossy(&answer).into_owned()),
+        _ => Err(failed()),
     }
 }
 
-fn lines(problems: &[config::Problem]) -> String {
+/// The identity that clients are served as.
+fn identity_of(config: &Config) -> std::io::Result<Identity> {
+    match &config.server.user {
+        Some(name) if nix::unistd::geteuid().is_root() => Identity::of(name),
+        _ => Ok(Identity::own()),
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ntfd: ")
 }

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::generation::Generation;
 use super::listen::Listener;
 use super::registry::Registry;
+use super::sweeper;
 use super::zygote::{ENDED_LEN, Ended, Order};
 use crate::config::Config;
 use crate::users::Identity;
@@ -33,6 +34,7 @@ const EARLY: Duration = Duration::from_secs(1);
 pub struct Supervisor {
     path: PathBuf,
     config: Config,
+    identity: Option<Identity>,
     signals: SignalFd,
     listeners: Vec<Listener>,
     registry: Registry,
@@ -63,6 +65,7 @@ impl Supervisor {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let listeners = bind_all(&config, Vec::new())?;
         let generation = Generation::start(&config, identity.as_ref())?;
+        sweeper::start(&config, identity.as_ref())?;
         let registry =
             Registry::new(config.server.max_sessions, config.server.max_sessions_per_address);
         match &identity {
@@ -79,6 +82,7 @@ impl Supervisor {
         Ok(Supervisor {
             path: path.to_owned(),
             config,
+            identity,
             signals,
             listeners,
             registry,
@@ -244,12 +248,8 @@ impl Supervisor {
 
     /// Starts a generation in place of one that failed.
     fn replace_generation(&mut self) -> io::Result<()> {
-        let identity = match &self.config.server.user {
-            Some(name) if nix::unistd::geteuid().is_root() => Some(Identity::of(name)?),
-            _ => None,
-        };
         let generation =
-            Generation::start(&self.config, identity.as_ref()).map_err(io::Error::other)?;
+            Generation::start(&self.config, self.identity.as_ref()).map_err(io::Error::other)?;
         self.generations.push(generation);
         self.started = Instant::now();
         Ok(())
@@ -314,6 +314,7 @@ impl Supervisor {
             log::warn!("max_sessions takes effect at the next start");
         }
         self.config = config;
+        self.identity = identity;
         Ok(())
     }
 

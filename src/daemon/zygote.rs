@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -26,6 +27,7 @@ use crate::tf::env::Env;
 use crate::tf::session;
 use crate::tf::settings::Settings;
 use crate::tf::wire::WireError;
+use crate::users::Names;
 
 /// How often children that were asked to end are asked again: a request that
 /// comes just before a read begins does not interrupt it.
@@ -133,6 +135,8 @@ pub struct Zygote {
     pub doors: Doors,
     /// What sessions follow.
     pub settings: Settings,
+    /// The names CHOWN knows.
+    pub names: Rc<Names>,
 }
 
 /// Forks gates until the daemon is gone or says to stop, and all have ended.
@@ -295,9 +299,9 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
         return Ok(());
     };
     log::info!("session start peer={peer} slot={slot}");
-    let settings = zygote.settings.clone();
+    let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
     let root = Root::from_handle(root);
-    let mut env = Env { root, lock: Lock::default(), process_key, settings };
+    let mut env = Env { root, lock: Lock::default(), process_key, names, settings };
     let ended = session::serve(&mut wire, &mut env);
     log_end(peer, &ended);
     Ok(())

@@ -2,6 +2,7 @@
 //! the settings.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use rustix::io::Errno;
 
@@ -9,6 +10,7 @@ use super::settings::{Durability, Settings};
 use super::status::{Reply, Status};
 use crate::store::part::sync_directory;
 use crate::store::{Lock, Root, RootPath};
+use crate::users::Names;
 
 /// The surroundings of a command.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Env {
     pub lock: Lock,
     /// Its unguessable key (PROCKEY).
     pub process_key: String,
+    /// The names CHOWN knows.
+    pub names: Rc<Names>,
     /// What the configuration says.
     pub settings: Settings,
 }

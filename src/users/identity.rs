@@ -32,6 +32,36 @@ impl Identity {
         Ok(Identity { name: user.name, uid: user.uid, gid: user.gid, groups })
     }
 
+    /// The identity as bytes, for another process of tfd.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let gids = self.groups.iter().map(|gid| gid.as_raw());
+        for id in [self.uid.as_raw(), self.gid.as_raw()].into_iter().chain(gids) {
+            bytes.extend_from_slice(&id.to_be_bytes());
+        }
+        let mut message = (self.groups.len() as u32).to_be_bytes().to_vec();
+        message.extend_from_slice(&bytes);
+        message.extend_from_slice(self.name.as_bytes());
+        message
+    }
+
+    /// The identity in such bytes, if they are one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Identity> {
+        let (count, rest) = bytes.split_first_chunk::<4>()?;
+        let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
+        let (ids, name) = rest.split_at_checked(count.checked_add(2)?.checked_mul(4)?)?;
+        let mut ids =
+            ids.chunks_exact(4).map(|id| u32::from_be_bytes([id[0], id[1], id[2], id[3]]));
+        Some(Identity {
+            uid: Uid::from_raw(ids.next()?),
+            gid: Gid::from_raw(ids.next()?),
+            groups: ids.map(Gid::from_raw).collect(),
+            name: String::from_utf8(name.to_vec()).ok()?,
+        })
+    }
+
     /// The identity this process has now.
     #[must_use]
     pub fn own() -> Identity {
@@ -108,6 +138,8 @@ mod tests {
     fn a_system_user_is_found_with_its_groups_and_an_unknown_one_is_not() {
         let root = Identity::of("root").expect("root");
         assert!(root.uid.is_root() && root.groups.contains(&Gid::from_raw(0)));
+        assert_eq!(Identity::from_bytes(&root.to_bytes()), Some(root));
+        assert_eq!(Identity::from_bytes(&[255; 12]), None);
         let missing = Identity::of("no-such-user-here").map_err(|e| e.kind());
         assert_eq!(missing, Err(io::ErrorKind::NotFound));
     }

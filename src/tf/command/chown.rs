@@ -1,7 +1,6 @@
 //! CHOWN (document, "CHOWN"): owner and group of a file or directory. The
 //! system lets a session give a file only to the groups it is in.
 
-use nix::unistd::{Group, User};
 use rustix::fs::{AtFlags, Gid, Uid};
 use rustix::io::Errno;
 
@@ -14,10 +13,8 @@ use crate::tf::status::{Reply, Status};
 /// # Errors
 /// 1, 42, 43 or 44.
 pub(crate) fn run(env: &Env, path: &RootPath, user: &[u8], group: &[u8]) -> Result<Reply, Status> {
-    let uid = lookup(user, |name| Ok(User::from_name(name)?.map(|user| user.uid.as_raw())))
-        .ok_or(Status::UserMissing)?;
-    let gid = lookup(group, |name| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw())))
-        .ok_or(Status::GroupMissing)?;
+    let uid = env.names.user(user).ok_or(Status::UserMissing)?;
+    let gid = env.names.group(group).ok_or(Status::GroupMissing)?;
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     let changed = if path.is_root() {
         rustix::fs::chownat(env.root.handle(), "", uid, gid, AtFlags::EMPTY_PATH)
@@ -31,13 +28,4 @@ pub(crate) fn run(env: &Env, path: &RootPath, user: &[u8], group: &[u8]) -> Resu
         Errno::XDEV => Status::AccessDenied,
         _ => Status::ChangeOwner,
     })
-}
-
-/// The id of a name; a number that is no name is itself.
-fn lookup(text: &[u8], find: impl Fn(&str) -> nix::Result<Option<u32>>) -> Option<u32> {
-    let name = std::str::from_utf8(text).ok().filter(|name| !name.is_empty())?;
-    match find(name) {
-        Ok(Some(id)) => Some(id),
-        _ => name.parse().ok().filter(|id| *id != u32::MAX),
-    }
 }

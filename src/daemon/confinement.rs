@@ -1,0 +1,82 @@
+//! What every helper process gives up before it begins: its root directory for
+//! an empty one, root's identity for an ordinary user's, and its way to any
+//! other privilege.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
+use rustix::fs::{Mode, OFlags};
+
+use crate::sys::process::keep_only;
+use crate::users::Identity;
+
+/// What a helper process gives up before it begins.
+pub struct Confinement<'a> {
+    identity: Option<&'a Identity>,
+    nowhere: Option<OwnedFd>,
+}
+
+impl<'a> Confinement<'a> {
+    /// Prepares it; `identity` is `None` when this process may not take another
+    /// one, and then nothing of it can be had.
+    ///
+    /// # Errors
+    /// One line that says what could not be prepared.
+    pub fn new(identity: Option<&'a Identity>) -> Result<Confinement<'a>, String> {
+        let nowhere = match identity {
+            Some(_) => Some(empty_directory().map_err(|e| format!("no empty directory: {e}"))?),
+            None => None,
+        };
+        Ok(Confinement { identity, nowhere })
+    }
+
+    /// In a process just forked: keeps no descriptor but these, follows the
+    /// parent into its end, and takes identity and directory for good.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn enter(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if let Some(nowhere) = &self.nowhere {
+            rustix::process::fchdir(nowhere)?;
+            rustix::process::chroot(".")?;
+        }
+        keep_only(handles)?;
+        match self.identity {
+            Some(identity) => identity.take()?,
+            None => {
+                nix::sys::prctl::set_no_new_privs()?;
+                nix::sys::prctl::set_dumpable(false)?;
+            }
+        }
+        // A change of identity clears this setting, so it comes last.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != parent {
+            return Err(io::Error::other("the daemon is gone"));
+        }
+        Ok(())
+    }
+}
+
+/// A directory that has no entries and no name: made, opened, removed.
+fn empty_directory() -> io::Result<OwnedFd> {
+    let template = std::env::temp_dir().join("tfd-empty-XXXXXX");
+    let path = nix::unistd::mkdtemp(&template)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::open(&path, flags, Mode::empty());
+    rustix::fs::rmdir(&path)?;
+    Ok(handle?)
+}
+
+/// Turns the end of a helper process into its exit status, with a log line
+/// when it failed.
+pub fn finish(what: &str, result: io::Result<()>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(e) => {
+            log::error!("{what} failed error=\"{e}\"");
+            1
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The sweeper: a process that removes what uploads and copies have left behind
+//! whose writers died, then ends. It runs as clients do, in the background.
+
+use std::os::fd::AsFd;
+
+use nix::unistd::getpid;
+
+use super::confinement::{Confinement, finish};
+use crate::config::Config;
+use crate::store::{Root, sweep};
+use crate::sys::process::fork;
+use crate::users::Identity;
+
+/// Starts a sweep beneath the root of a configuration.
+///
+/// # Errors
+/// One line that says what could not be started.
+pub fn start(config: &Config, identity: Option<&Identity>) -> Result<(), String> {
+    let confinement = Confinement::new(identity)?;
+    let shown = config.tf.root.display();
+    let root = Root::open(&config.tf.root).map_err(|e| format!("tf.root {shown}: {e}"))?;
+    let parent = getpid();
+    let child = || {
+        let run = || {
+            confinement.enter(parent, &[root.handle().as_fd()])?;
+            let _ = nix::sys::prctl::set_name(c"tfd-sweeper");
+            match sweep::sweep(&root)? {
+                0 => log::debug!("swept root, nothing left behind"),
+                count => log::warn!("swept root, removed abandoned parts count={count}"),
+            }
+            Ok(())
+        };
+        finish("sweeper", run())
+    };
+    fork(child).map(drop).map_err(|e| format!("sweeper: {e}"))
+}
