@@ -97,10 +97,10 @@ impl Connection {
         let deadline = Instant::now() + target.timeout;
         let socket = connect(target)?;
         let mut wire = Wire::new(socket).map_err(|e| ClientError::Lost(e.into()))?;
-        wire.set_deadline(Some(deadline));
+        wire.set_deadline(Some(deadline)).map_err(|e| ClientError::Lost(e.into()))?;
         let mut connection = Connection { wire, body: Vec::new() };
         connection.shake_hands(target)?;
-        connection.wire.set_deadline(None);
+        connection.wire.set_deadline(None).map_err(|e| ClientError::Lost(e.into()))?;
         Ok(connection)
     }
 

@@ -17,11 +17,6 @@ const MAX_VERSION: usize = 32;
 /// How long a refused client may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Keepalive probes every connection starts with, as deployed: after an hour
-/// of silence, every 75 s, 9 of them.
-const KEEPALIVE: (Duration, Duration, u32) =
-    (Duration::from_secs(3600), Duration::from_secs(75), 9);
-
 /// Why a client did not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -63,9 +58,8 @@ pub struct Passed {
 /// word for it.
 pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed, Refusal> {
     let deadline = Instant::now() + doors.limit;
-    let _ = keep_alive(&socket);
     let mut wire = Wire::new(socket)?;
-    wire.set_deadline(Some(deadline));
+    wire.set_deadline(Some(deadline))?;
     wire.stop_on(&crate::sys::signal::STOP);
     let mut body = Vec::new();
 
@@ -126,15 +120,6 @@ fn linger(mut socket: &TcpStream) {
             _ => break,
         }
     }
-}
-
-fn keep_alive(socket: &TcpStream) -> rustix::io::Result<()> {
-    use rustix::net::sockopt;
-    let (idle, interval, count) = KEEPALIVE;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, idle)?;
-    sockopt::set_tcp_keepintvl(socket, interval)?;
-    sockopt::set_tcp_keepcnt(socket, count)
 }
 
 /// One log line on a client that did not pass.

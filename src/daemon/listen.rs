@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, listen, socket_with, sockopt,
@@ -10,6 +11,11 @@ use rustix::net::{
 
 /// Connections the system holds for us before we take them.
 const BACKLOG: i32 = 1024;
+
+/// Keepalive probes every connection starts with, as deployed: after an hour
+/// of silence, every 75 s, 9 of them.
+const KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(3600), Duration::from_secs(75), 9);
 
 /// A listening socket and its address.
 #[derive(Debug)]
@@ -35,6 +41,7 @@ impl Listener {
         if family == AddressFamily::INET6 {
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
+        set_defaults(&socket)?;
         bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
         Ok(Listener { address, socket })
@@ -60,6 +67,16 @@ impl Listener {
             .and_then(|socket| TcpListener::from(socket).local_addr())
             .unwrap_or(self.address)
     }
+}
+
+/// Sets what every accepted socket inherits: keepalive, and no Nagle.
+fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
+    let (idle, interval, count) = KEEPALIVE;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, idle)?;
+    sockopt::set_tcp_keepintvl(socket, interval)?;
+    sockopt::set_tcp_keepcnt(socket, count)?;
+    sockopt::set_tcp_nodelay(socket, true)
 }
 
 impl std::os::fd::AsFd for Listener {

@@ -144,6 +144,7 @@ pub struct Zygote {
 /// # Errors
 /// The system's, when the zygote can't go on.
 pub fn run(zygote: &Zygote, daemon: &Channel) -> io::Result<()> {
+    follow_stop()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     mask.thread_block()?;
@@ -280,7 +281,7 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     keep_only(&[socket.as_fd(), keeper.as_fd()])?;
     set_pdeathsig(Signal::SIGKILL)?;
     let _ = set_name(c"tfd-session");
-    follow_stop()?;
+    SigSet::all().thread_unblock()?;
     let process_key = format!("{:032x}", u128::from_be_bytes(key));
 
     let keeper = Keeper::new(Channel::from_handle(keeper));

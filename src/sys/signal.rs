@@ -13,7 +13,8 @@ extern "C" fn note_stop(_: libc::c_int) {
 }
 
 /// Makes SIGTERM set [`STOP`] and interrupt blocking calls; ignores SIGINT,
-/// SIGHUP and SIGUSR1, which are for the daemon; unblocks all signals.
+/// SIGHUP and SIGUSR1, which are for the daemon. Processes forked later
+/// inherit this; none of the signals arrives while it is blocked.
 ///
 /// # Errors
 /// The system's.
@@ -28,5 +29,5 @@ pub fn follow_stop() -> nix::Result<()> {
         sigaction(Signal::SIGHUP, &ignore)?;
         sigaction(Signal::SIGUSR1, &ignore)?;
     }
-    SigSet::all().thread_unblock()
+    Ok(())
 }

@@ -25,10 +25,10 @@ pub enum Closed {
 /// # Errors
 /// Why the connection could not go on; `Closed` is the quiet end.
 pub fn serve_closed(wire: &mut Wire, closed: Closed, process_key: &str) -> Result<()> {
-    wire.set_deadline(Some(Instant::now() + LIMIT));
+    wire.set_deadline(Some(Instant::now() + LIMIT))?;
     let mut body = Vec::new();
     loop {
-        wire.read_message(&mut body)?;
+        wire.read_request(&mut body)?;
         let reply = match (closed, word(&body).as_slice()) {
             (_, b"END") => return Ok(()),
             (Closed::Login, b"LOGIN") => refuse_door(&body, Status::UsersDatabase),

@@ -15,11 +15,11 @@ use crate::store::Lock;
 /// # Errors
 /// Why the connection could not go on; `Closed` is the quiet end.
 pub fn serve(wire: &mut Wire, env: &mut Env) -> Result<()> {
-    wire.set_deadline(None);
+    wire.set_deadline(None)?;
     wire.set_idle_limit(env.settings.idle_limit)?;
     let mut body = Vec::new();
     loop {
-        wire.read_message(&mut body)?;
+        wire.read_request(&mut body)?;
         match Request::parse(&body) {
             Ok(Request::End) => return Ok(()),
             Ok(request) => answer(wire, env, request)?,

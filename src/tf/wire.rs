@@ -18,7 +18,11 @@ use super::cipher::Cipher;
 pub const MAX_MESSAGE: usize = 512 * 1024;
 
 /// Bytes read ahead of their use.
-const READ_AHEAD: usize = 16 * 1024;
+const READ_AHEAD: usize = 4 * 1024;
+
+/// How far a deadline may be passed: the system's time limit for one read is
+/// set anew this often.
+const SLACK: Duration = Duration::from_millis(100);
 
 /// A buffer above this size is given back when small messages follow.
 const KEEP_BUFFER: usize = 64 * 1024;
@@ -78,6 +82,8 @@ pub struct Wire {
     /// Enciphered bytes that go out with the next write.
     held: Vec<u8>,
     deadline: Option<Instant>,
+    /// When the system was last told how long a read may take.
+    armed: Option<Instant>,
     stop: Option<&'static AtomicBool>,
 }
 
@@ -99,6 +105,7 @@ impl Wire {
             out: Vec::new(),
             held: Vec::new(),
             deadline: None,
+            armed: None,
             stop: None,
         })
     }
@@ -135,22 +142,33 @@ impl Wire {
         self.restarted = None;
     }
 
-    /// The moment at which reading and writing fail with `TimedOut`, whatever
-    /// the peer does until then; `None` for no such moment.
-    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+    /// The moment at which reading fails with `TimedOut`, whatever the peer
+    /// does until then; `None` for no such moment.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         self.deadline = deadline;
+        if self.armed.take().is_some() {
+            self.socket.set_read_timeout(None)?;
+        }
+        Ok(())
     }
 
-    /// How long one read or write may stand still; `None` for ever.
+    /// How long one read or write may stand still from now on; `None` leaves
+    /// it at for ever.
     ///
     /// # Errors
     /// What the system says of the socket.
     pub fn set_idle_limit(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        if limit.is_none() {
+            return Ok(());
+        }
         self.socket.set_read_timeout(limit)?;
         self.socket.set_write_timeout(limit)
     }
 
-    /// A flag, set by a signal, that ends the wait for the next message.
+    /// A flag, set by a signal, that ends the wait for the next request.
     pub fn stop_on(&mut self, flag: &'static AtomicBool) {
         self.stop = Some(flag);
     }
@@ -183,6 +201,22 @@ impl Wire {
     /// `Closed` at the end of the stream, `Length` before anything of the
     /// body is read, or another failure of the connection.
     pub fn read_message(&mut self, body: &mut Vec<u8>) -> Result<()> {
+        self.wait_for_message(false)?;
+        self.read_awaited(body)
+    }
+
+    /// As [`Wire::read_message`], where nothing is under way: a request to
+    /// stop ends the wait.
+    ///
+    /// # Errors
+    /// As [`Wire::read_message`], or `Stopped`.
+    pub fn read_request(&mut self, body: &mut Vec<u8>) -> Result<()> {
+        self.wait_for_message(true)?;
+        self.read_awaited(body)
+    }
+
+    /// Reads a message of which a byte is there.
+    fn read_awaited(&mut self, body: &mut Vec<u8>) -> Result<()> {
         let len = self.read_length()?;
         if body.capacity() > KEEP_BUFFER && len < KEEP_BUFFER {
             *body = Vec::new();
@@ -195,8 +229,9 @@ impl Wire {
     /// longer one is read and dropped, and `false` comes back.
     ///
     /// # Errors
-    /// As [`Wire::read_message`].
+    /// As [`Wire::read_request`].
     pub fn read_short_message(&mut self, body: &mut Vec<u8>, max: usize) -> Result<bool> {
+        self.wait_for_message(true)?;
         let len = self.read_length()?;
         if len > max {
             self.skip_raw(len as u64)?;
@@ -210,7 +245,6 @@ impl Wire {
     /// Reads the header of a message and checks it.
     fn read_length(&mut self) -> Result<usize> {
         let mut header = [0; 4];
-        self.wait_for_message()?;
         self.read_bytes(&mut header)?;
         self.settle_key(header)?;
         if let Some(rx) = &mut self.rx {
@@ -235,7 +269,7 @@ impl Wire {
             (Some(_), None) | (None, None) => false,
             (Some(a), Some(b)) => {
                 // Once in 8,000 times both are lengths: the first word tells.
-                self.fill_ahead(a.min(b).min(8))?;
+                self.fill_ahead(a.min(b).min(8), false)?;
                 let reads_as_word = |mut rx: Cipher, len: usize| {
                     rx.decrypt(&mut header.clone());
                     let from = &self.ahead[self.used..self.filled];
@@ -254,8 +288,11 @@ impl Wire {
     }
 
     /// Waits until a byte of the next message is there.
-    fn wait_for_message(&mut self) -> Result<()> {
-        match self.fill_ahead(1) {
+    fn wait_for_message(&mut self, may_stop: bool) -> Result<()> {
+        if self.has_read_ahead() {
+            return Ok(());
+        }
+        match self.fill_ahead(1, may_stop) {
             Err(WireError::Cut) => Err(WireError::Closed),
             other => other,
         }
@@ -400,7 +437,7 @@ impl Wire {
                     done += self.read_some(&mut to[done..], false)?;
                     continue;
                 }
-                self.fill_ahead(1)?;
+                self.fill_ahead(1, false)?;
             }
             let n = (to.len() - done).min(self.filled - self.used);
             to[done..done + n].copy_from_slice(&self.ahead[self.used..self.used + n]);
@@ -411,7 +448,7 @@ impl Wire {
     }
 
     /// Sees to it that at least `n` bytes (up to [`READ_AHEAD`]) are there.
-    fn fill_ahead(&mut self, n: usize) -> Result<()> {
+    fn fill_ahead(&mut self, n: usize, may_stop: bool) -> Result<()> {
         let mut ahead = std::mem::take(&mut self.ahead);
         if ahead.is_empty() {
             ahead = vec![0; READ_AHEAD].into_boxed_slice();
@@ -421,22 +458,22 @@ impl Wire {
         self.used = 0;
         let mut result = Ok(());
         while self.filled < n && result.is_ok() {
-            let idle = self.filled == 0;
-            result = self.read_some(&mut ahead[self.filled..], idle).map(|got| self.filled += got);
+            let got = self.read_some(&mut ahead[self.filled..], may_stop);
+            result = got.map(|got| self.filled += got);
         }
         self.ahead = ahead;
         result
     }
 
-    /// One read that gave something. `idle`: nothing of a message is read
-    /// yet, so a request to stop ends the wait.
-    fn read_some(&self, to: &mut [u8], idle: bool) -> Result<usize> {
+    /// One read that gave something. With `may_stop` a request to stop ends
+    /// the wait.
+    fn read_some(&mut self, to: &mut [u8], may_stop: bool) -> Result<usize> {
         loop {
-            if idle && self.stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            if may_stop && self.stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return Err(WireError::Stopped);
             }
             if let Some(deadline) = self.deadline {
-                self.wait_until(deadline)?;
+                self.arm(deadline)?;
             }
             match (&self.socket).read(to) {
                 Ok(0) => return Err(WireError::Cut),
@@ -447,20 +484,18 @@ impl Wire {
         }
     }
 
-    /// Waits for input until the deadline.
-    fn wait_until(&self, deadline: Instant) -> Result<()> {
-        let left = deadline.saturating_duration_since(Instant::now());
+    /// Tells the system how long the next read may take.
+    fn arm(&mut self, deadline: Instant) -> Result<()> {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(WireError::TimedOut);
         }
-        let timeout =
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(0) => Err(WireError::TimedOut),
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(e) => Err(WireError::Io(e.into())),
+        if self.armed.is_none_or(|armed| now - armed > SLACK) {
+            self.socket.set_read_timeout(Some(left))?;
+            self.armed = Some(now);
         }
+        Ok(())
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
@@ -534,7 +569,8 @@ mod tests {
     #[test]
     fn a_deadline_ends_a_slow_peer() {
         let (client, mut server) = pair();
-        server.set_deadline(Some(Instant::now() + Duration::from_millis(50)));
+        let deadline = Instant::now() + Duration::from_millis(50);
+        server.set_deadline(Some(deadline)).expect("deadline");
         (&client.socket).write_all(&[0, 0]).expect("write");
         assert!(matches!(server.read_message(&mut Vec::new()), Err(WireError::TimedOut)));
     }

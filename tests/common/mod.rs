@@ -57,6 +57,8 @@ pub struct Setup {
     pub tf: String,
     /// A root made elsewhere, such as on a file system of its own.
     pub root: Option<PathBuf>,
+    /// The user who starts tfd, when it is not the one who runs the tests.
+    pub started_by: Option<u32>,
 }
 
 impl Server {
@@ -84,23 +86,23 @@ impl Server {
             setup.tf,
         );
         fs::write(dir.path().join("tfd.toml"), config).expect("write configuration");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tfd"))
-            .args(["serve", "--config"])
-            .arg(dir.path().join("tfd.toml"))
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start tfd");
-        let stderr = child.stderr.take().expect("standard error");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines.lock().expect("log").push(line);
-            }
-        });
+        if let Some(uid) = setup.started_by {
+            chown(&key_path, Some(uid), None).expect("chown");
+        }
+        let (child, log) = spawn(dir.path(), setup.started_by);
         let mut server = Server { dir, root, child, addresses: Vec::new(), log };
+        server.wait_until_ready();
+        server
+    }
+
+    /// Starts tfd again on the same configuration and root, after its end.
+    pub fn start_again(&mut self) {
+        (self.child, self.log) = spawn(self.dir.path(), None);
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let server = self;
         server.wait_for_log("ready root=");
         server.addresses = server
             .log()
@@ -108,7 +110,6 @@ impl Server {
             .filter_map(|line| line.split_once("listening address="))
             .map(|(_, address)| address.trim().parse().expect("address"))
             .collect();
-        server
     }
 
     /// The root on disk.
@@ -232,6 +233,66 @@ impl Drop for Server {
         if std::thread::panicking() {
             eprintln!("log of tfd:\n{}", self.log().join("\n"));
         }
+    }
+}
+
+/// Starts tfd on the configuration in a directory and collects its log.
+fn spawn(dir: &Path, started_by: Option<u32>) -> (Child, Arc<Mutex<Vec<String>>>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
+    command
+        .args(["serve", "--config"])
+        .arg(dir.join("tfd.toml"))
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    if let Some(uid) = started_by {
+        use std::os::unix::process::CommandExt;
+        command.uid(uid).gid(uid);
+    }
+    let mut child = command.spawn().expect("start tfd");
+    let stderr = child.stderr.take().expect("standard error");
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            lines.lock().expect("log").push(line);
+        }
+    });
+    (child, log)
+}
+
+/// What a process and its helpers are called, by pid, as far as they run.
+pub fn descendants(pid: u32) -> Vec<(u32, String)> {
+    let mut parents = vec![pid];
+    let mut found = Vec::new();
+    let all: Vec<(u32, u32, String)> = fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+            let mut fields = rest.split_whitespace();
+            let state = fields.next()?;
+            let parent = fields.next()?.parse().ok()?;
+            (state != "Z").then(|| (pid, parent, name.to_owned()))
+        })
+        .collect();
+    while let Some(parent) = parents.pop() {
+        for (pid, _, name) in all.iter().filter(|(_, p, _)| *p == parent) {
+            parents.push(*pid);
+            found.push((*pid, name.clone()));
+        }
+    }
+    found
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

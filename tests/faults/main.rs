@@ -1,1 +1,12 @@
+//! What goes wrong in the world: cut connections, full disks, killed
+//! processes, restarts. No acknowledged byte is lost, no other session
+//! notices, and nothing stays behind.
+#![allow(unreachable_pub, reason = "shared by the test binaries")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cuts;
+mod disk;
+mod processes;
+mod readers;

@@ -1,1 +1,225 @@
+//! Who runs as what, and what each process could reach: the promises of
+//! tfd(8), SECURITY. They need root; without it only the last ones apply.
+#![allow(unreachable_pub, reason = "shared by the test binaries")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use common::{Client, Server, Setup, descendants, is_root, key, wait_until};
+
+/// Says why a test is left out.
+fn without_root() -> bool {
+    if !is_root() {
+        println!("left out: taking identities needs root");
+    }
+    !is_root()
+}
+
+/// The fields of /proc/PID/status.
+fn status(pid: u32, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {field}")).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn pids(server: &Server, name: &str) -> Vec<u32> {
+    let named = |(pid, found): (u32, String)| (found == name).then_some(pid);
+    descendants(server.pid()).into_iter().filter_map(named).collect()
+}
+
+/// What the descriptors of a process lead to, standard ones left out.
+fn handles(pid: u32) -> Vec<String> {
+    let mut targets: Vec<(u32, String)> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("fd")
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
+        })
+        .collect();
+    targets.sort();
+    targets.into_iter().filter(|(number, _)| *number > 2).map(|(_, target)| target).collect()
+}
+
+/// A gate, a session and all helpers of a server, by name.
+fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
+    wait_until("helpers and two connections", || pids(server, "tfd-session").len() == 2);
+    ["tfd-keeper", "tfd-zygote", "tfd-session"]
+        .into_iter()
+        .flat_map(|name| pids(server, name).into_iter().map(move |pid| (pid, name)))
+        .collect()
+}
+
+#[test]
+fn every_process_but_the_daemon_is_nobody_for_good() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let _gate = Client::knock(server.address());
+    let mut session = server.connect();
+    session.expect_alive();
+    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+    let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+    for (pid, name) in everyone(&server) {
+        assert_eq!(status(pid, "Uid"), format!("{uid} {uid} {uid} {uid}"), "{name}");
+        assert_eq!(status(pid, "Gid"), format!("{gid} {gid} {gid} {gid}"), "{name}");
+        assert_eq!(status(pid, "Groups"), gid.to_string(), "{name}");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status(pid, set), "0000000000000000", "{name} {set}");
+        }
+        assert_eq!(status(pid, "NoNewPrivs"), "1", "{name}");
+    }
+    assert_eq!(status(server.pid(), "Uid"), "0 0 0 0");
+}
+
+#[test]
+fn every_process_but_the_daemon_lives_in_an_empty_directory_without_a_name() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let _gate = Client::knock(server.address());
+    let _session = server.connect();
+    for (pid, name) in everyone(&server) {
+        for link in ["root", "cwd"] {
+            let path = format!("/proc/{pid}/{link}");
+            let target = fs::read_link(&path).expect("link").to_string_lossy().into_owned();
+            assert!(target.ends_with("(deleted)"), "{name} {link}: {target}");
+            assert_eq!(fs::read_dir(&path).expect("directory").count(), 0, "{name} {link}");
+        }
+    }
+}
+
+#[test]
+fn no_process_of_ours_can_be_traced_or_dumped_by_its_like() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let _gate = Client::knock(server.address());
+    let _session = server.connect();
+    for (pid, name) in everyone(&server) {
+        // The files of a process that can't be dumped belong to root.
+        let owner = fs::metadata(format!("/proc/{pid}/environ")).expect("stat").uid();
+        assert_eq!(owner, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_gate_holds_its_two_sockets_and_nothing_else() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let _gate = Client::knock(server.address());
+    wait_until("the gate", || pids(&server, "tfd-session").len() == 1);
+    let gate = pids(&server, "tfd-session")[0];
+    let held = handles(gate);
+    assert_eq!(held.len(), 2, "{held:?}");
+    assert!(held.iter().all(|target| target.starts_with("socket:")), "{held:?}");
+}
+
+#[test]
+fn a_session_holds_its_socket_and_the_root() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let mut client = server.connect();
+    client.expect_alive();
+    let session = pids(&server, "tfd-session")[0];
+    let held = handles(session);
+    let root = server.root().to_string_lossy().into_owned();
+    assert_eq!(held.len(), 2, "{held:?}");
+    assert!(held.contains(&root), "{held:?}");
+    assert!(held.iter().any(|target| target.starts_with("socket:")), "{held:?}");
+}
+
+/// Whether the writable memory of a process holds these bytes.
+fn memory_holds(pid: u32, needle: &[u8]) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("maps");
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("mem");
+    maps.lines().filter(|line| line.contains(" rw")).any(|line| {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let (from, to) = range.expect("a range");
+        let at = |text| u64::from_str_radix(text, 16).expect("an address");
+        let mut bytes = vec![0; usize::try_from(at(to) - at(from)).expect("a size")];
+        memory.read_exact_at(&mut bytes, at(from)).is_ok()
+            && bytes.windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+#[test]
+fn the_private_key_is_in_the_keepers_memory_alone() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let _gate = Client::knock(server.address());
+    let _session = server.connect();
+    let prime = key().p().expect("a prime factor").to_vec();
+    let number: Vec<u8> = prime[..64].iter().rev().copied().collect();
+    let pem = key().private_key_to_pem().expect("pem");
+    let text = &pem[100..140];
+    for (pid, name) in everyone(&server).into_iter().chain([(server.pid(), "tfd")]) {
+        let holds = memory_holds(pid, &number);
+        assert_eq!(holds, name == "tfd-keeper", "{name}: the number");
+        assert!(!memory_holds(pid, text), "{name}: the text of the file");
+    }
+}
+
+#[test]
+fn files_belong_to_the_servers_user() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send_file("f", false, b"x");
+    client.expect_all(&[("MKDIR d", 0), ("COPY f | d/g", 0), ("CPDIR d | e", 0)]);
+    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+    for name in ["f", "d", "d/g", "e", "e/g"] {
+        let metadata = fs::metadata(server.path(name)).expect("stat");
+        assert_eq!(metadata.uid(), nobody.uid.as_raw(), "{name}");
+        assert_eq!(metadata.gid(), nobody.gid.as_raw(), "{name}");
+    }
+}
+
+#[test]
+fn root_is_refused_as_the_user_to_serve_as() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let text = fs::read_to_string(server.config_path()).expect("read");
+    let path = server.config_path().with_file_name("root.toml");
+    for (user, said) in [("root", "is root"), ("no-such-user-here", "no such system user")] {
+        fs::write(&path, text.replace("nobody", user)).expect("write");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
+            .args(["serve", "--config"])
+            .arg(&path)
+            .output()
+            .expect("run");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(said), "{told}");
+    }
+}
+
+#[test]
+fn without_root_it_serves_as_who_started_it_and_says_so() {
+    let started_by = is_root().then_some(65534);
+    let server = Server::with(Setup { started_by, ..Setup::default() });
+    assert!(server.log().iter().any(|line| line.contains("not started by root")));
+    let mut client = server.connect();
+    client.send_file("f", false, b"x");
+    let own = started_by.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
+    assert_eq!(fs::metadata(server.path("f")).expect("stat").uid(), own);
+    for pid in pids(&server, "tfd-session") {
+        assert_eq!(status(pid, "NoNewPrivs"), "1");
+    }
+}

@@ -1,0 +1,219 @@
+//! Signals, killed processes, restarts, reloads.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::{Client, HASH, Server, Setup, VERSION, descendants, reply_for, wait_until};
+
+fn alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.starts_with(" Z")))
+}
+
+fn session_pids(server: &Server) -> Vec<u32> {
+    let named = |(pid, name): (u32, String)| (name == "tfd-session").then_some(pid);
+    descendants(server.pid()).into_iter().filter_map(named).collect()
+}
+
+#[test]
+fn a_signal_ends_the_daemon_and_all_its_children_with_status_0() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = Server::start();
+        let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+        let silent = Client::knock(server.address());
+        wait_until("six connections", || session_pids(&server).len() == 6);
+        let children = descendants(server.pid());
+        assert!(children.len() >= 8, "{children:?}");
+        let begin = Instant::now();
+        server.signal(signal);
+        assert_eq!(server.wait_for_end(), Some(0));
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        for (pid, name) in children {
+            wait_until("the child ends", || !alive(pid));
+            drop(name);
+        }
+        for client in &mut clients {
+            client.expect_closed();
+        }
+        drop(silent);
+    }
+}
+
+#[test]
+fn a_running_transfer_may_finish_when_the_daemon_is_asked_to_stop() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("stopping");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(client.ask("CONT late"), "CONT");
+    assert_eq!(client.ask("OK"), "OK");
+    assert_eq!(server.wait_for_end(), Some(0));
+    assert_eq!(server.read("f"), b"late");
+}
+
+#[test]
+fn a_transfer_that_takes_too_long_is_ended_with_the_daemon() {
+    let setup = Setup { server: "stop_grace = 0.5".to_owned(), ..Setup::default() };
+    let mut server = Server::with(setup);
+    let mut client = server.connect();
+    assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
+    let begin = Instant::now();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(4));
+    assert!(!server.exists("f"));
+}
+
+#[test]
+fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_the_next_start() {
+    let mut server = Server::start();
+    let mut witness = server.connect();
+    let others = session_pids(&server);
+    let mut client = server.connect();
+    assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
+    assert_eq!(client.ask("CONT part"), "CONT");
+    let pid = session_pids(&server).into_iter().find(|pid| !others.contains(pid)).expect("pid");
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
+    server.wait_for_log("session killed");
+    client.expect_closed();
+    witness.expect_alive();
+    server.connect().expect_alive();
+    assert_eq!(server.names("").len(), 1, "the part");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end(), Some(0));
+    server.start_again();
+    wait_until("the part is swept", || server.names("").is_empty());
+    server.connect().expect_alive();
+}
+
+#[test]
+fn a_killed_daemon_leaves_no_process_behind() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    let children = descendants(server.pid());
+    assert!(children.len() >= 3, "{children:?}");
+    server.signal(Signal::SIGKILL);
+    server.wait_for_end();
+    for (pid, name) in children {
+        wait_until(&name, || !alive(pid));
+    }
+    client.expect_closed();
+    server.start_again();
+    server.connect().expect_alive();
+}
+
+#[test]
+fn a_killed_zygote_or_keeper_is_replaced() {
+    for name in ["tfd-zygote", "tfd-keeper"] {
+        let mut server = Server::start();
+        std::thread::sleep(Duration::from_millis(1100));
+        let (pid, _) = descendants(server.pid())
+            .into_iter()
+            .find(|(_, found)| found == name)
+            .expect("the helper");
+        kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
+        server.wait_for_log("ended unasked");
+        wait_until("a new one", || {
+            descendants(server.pid()).iter().any(|(other, found)| found == name && *other != pid)
+        });
+        for _ in 0..8 {
+            server.connect().expect_alive();
+        }
+    }
+}
+
+#[test]
+fn a_reload_is_for_new_clients_and_a_broken_one_for_nobody() {
+    let mut server = Server::start();
+    let mut old = server.connect();
+    let text = fs::read_to_string(server.config_path()).expect("read");
+    let changed = text.replace(HASH, "another hash");
+    fs::write(server.config_path(), changed).expect("write");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    let mut client = Client::knock(server.address());
+    assert_eq!(client.ask(VERSION), "OK");
+    client.send_key(&[7; 32]);
+    assert_eq!(client.reply(), "OK");
+    client.wire.encipher(&[7; 32]);
+    assert_eq!(client.ask(HASH), reply_for(3));
+    old.expect_alive();
+
+    fs::write(server.config_path(), "nonsense").expect("write");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("configuration not taken over");
+    let mut client = Client::knock(server.address());
+    assert_eq!(client.ask(VERSION), "OK");
+    old.expect_alive();
+    fs::write(server.config_path(), text).expect("write");
+    server.signal(Signal::SIGHUP);
+    wait_until("the old hash again", || {
+        let lines = server.log();
+        lines.iter().filter(|line| line.contains("configuration read again")).count() == 2
+    });
+    server.connect().expect_alive();
+}
+
+#[test]
+fn limits_on_connections_hold_and_are_given_back() {
+    let setup = Setup {
+        server: "max_sessions = 4\nmax_sessions_per_address = 3".to_owned(),
+        ..Setup::default()
+    };
+    let mut server = Server::with(setup);
+    let clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    Client::knock(server.address()).expect_closed();
+    server.wait_for_log("max_sessions_per_address");
+    drop(clients);
+    wait_until("room again", || session_pids(&server).is_empty());
+    std::thread::sleep(Duration::from_millis(50));
+    server.connect().expect_alive();
+}
+
+/// Runs `tfd` and returns exit code and standard error.
+fn tfd(arguments: &[&str], config: &std::path::Path) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tfd"))
+        .args(arguments)
+        .arg(config)
+        .output()
+        .expect("run tfd");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_bad_start_is_one_line_and_exit_code_1() {
+    let server = Server::start();
+    let good = fs::read_to_string(server.config_path()).expect("read");
+    let path = server.config_path().with_file_name("bad.toml");
+    let in_use = server.address().to_string();
+    for (from, to, said) in [
+        ("127.0.0.1:0", in_use.as_str(), "can't listen"),
+        ("private.pem", "missing.pem", "tf.private_key"),
+        ("private.pem", "tfd.toml", "tf.private_key"),
+        ("/root\"", "/missing\"", "tf.root"),
+        ("/root\"", "/tfd.toml\"", "tf.root"),
+        ("hash =", "hsah =", "hsah"),
+        ("log = \"debug\"", "log = \"loud\"", "server.log"),
+        ("[tf]", "[tf", "bad.toml"),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert_ne!(bad, good, "{from}");
+        fs::write(&path, bad).expect("write");
+        for command in ["serve", "check"] {
+            let (code, text) = tfd(&[command, "--config"], &path);
+            assert_eq!(code, Some(1), "{command} {to}: {text}");
+            assert!(text.contains(said), "{command} {to}: {text}");
+            if command == "serve" {
+                assert_eq!(text.lines().count(), 1, "{to}: {text}");
+            }
+        }
+    }
+    let (code, text) = tfd(&["serve", "--config"], &path.with_file_name("missing.toml"));
+    assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
+}
