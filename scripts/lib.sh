@@ -11,6 +11,7 @@ die() {
 # The repository's top, from wherever a script is called.
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Tools that are installed for the scripts alone.
+# shellcheck disable=SC2034 # read by the scripts that source this one
 tools="$top/target/tools"
 # The public Python client has an environment of its own.
 venv="$top/target/python"

@@ -1,0 +1,205 @@
+//! The load that `scripts/bench` puts on a server, one figure a call, and the
+//! cipher on its own. The server is told by `TF_SERVER`, `TF_KEY` and
+//! `TF_HASH`, as for `tf`.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use tfd::client::{ClientError, Connection, PublicKey, Target};
+use tfd::tf::cipher::{Cipher, PlainCipher};
+
+const MIB: f64 = 1_048_576.0;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["handshakes", clients, count] => handshakes(number(clients), number(count)),
+        ["roundtrips", request, count] => roundtrips(request, number(count)),
+        ["tcp", size, count] => bare_tcp(number(size), number(count)),
+        ["tcp-server", size] => return serve_bare_tcp(number(size)),
+        ["transfer", flow, local, remote] => transfer(flow, local, remote),
+        ["cipher"] => Ok(ciphers()),
+        ["idle", count] => idle(number(count)),
+        _ => {
+            eprintln!(
+                "usage: load handshakes CLIENTS COUNT | roundtrips REQUEST COUNT | \
+                 tcp SIZE COUNT | transfer FLOW LOCAL REMOTE | cipher | idle COUNT"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("load: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(word: &str) -> usize {
+    word.parse().unwrap_or(1)
+}
+
+fn target() -> Result<Target, ClientError> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let key = PublicKey::from_file(variable("TF_KEY").as_ref())?;
+    Ok(Target::new(&variable("TF_SERVER"), key, &variable("TF_HASH")))
+}
+
+/// Connections from TCP to the hash's `OK` and END, per second.
+fn handshakes(clients: usize, count: usize) -> Result<String, ClientError> {
+    let target = target()?;
+    let begin = Instant::now();
+    let threads: Vec<_> = (0..clients)
+        .map(|_| {
+            let target = target.clone();
+            std::thread::spawn(move || {
+                (0..count / clients).try_for_each(|_| Connection::open(&target)?.end())
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap_or(Ok(()))?;
+    }
+    let done = count / clients * clients;
+    Ok(format!("{:.0}", done as f64 / begin.elapsed().as_secs_f64()))
+}
+
+/// Requests, each sent when the last was answered, per second.
+fn roundtrips(request: &str, count: usize) -> Result<String, ClientError> {
+    let mut connection = Connection::open(&target()?)?;
+    let begin = Instant::now();
+    for _ in 0..count {
+        connection.request(request.as_bytes())?;
+    }
+    Ok(format!("{:.0}", count as f64 / begin.elapsed().as_secs_f64()))
+}
+
+/// The same with a process that only sends back what it reads.
+fn bare_tcp(size: usize, count: usize) -> Result<String, ClientError> {
+    let told = |source| ClientError::Local { path: "bare TCP".into(), source };
+    let mut server = Command::new(std::env::current_exe().map_err(told)?)
+        .args(["tcp-server", &size.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(told)?;
+    let mut address = String::new();
+    if let Some(output) = server.stdout.take() {
+        use std::io::BufRead;
+        std::io::BufReader::new(output).read_line(&mut address).map_err(told)?;
+    }
+    let mut socket = TcpStream::connect(address.trim()).map_err(told)?;
+    socket.set_nodelay(true).map_err(told)?;
+    let mut buffer = vec![1; size];
+    let begin = Instant::now();
+    for _ in 0..count {
+        socket.write_all(&buffer).and_then(|()| socket.read_exact(&mut buffer)).map_err(told)?;
+    }
+    let rate = count as f64 / begin.elapsed().as_secs_f64();
+    drop(socket);
+    server.wait().map_err(told)?;
+    Ok(format!("{rate:.0}"))
+}
+
+fn serve_bare_tcp(size: usize) -> ExitCode {
+    let serve = || -> std::io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        println!("{}", listener.local_addr()?);
+        let (mut socket, _) = listener.accept()?;
+        socket.set_nodelay(true)?;
+        let mut buffer = vec![0; size];
+        while socket.read_exact(&mut buffer).is_ok() {
+            socket.write_all(&buffer)?;
+        }
+        Ok(())
+    };
+    if serve().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One file by one flow, in MiB per second.
+fn transfer(flow: &str, local: &str, remote: &str) -> Result<String, ClientError> {
+    let told = |source| ClientError::Local { path: local.into(), source };
+    let mut connection = Connection::open(&target()?)?;
+    let up = matches!(flow, "sndfile" | "put" | "sup");
+    let file = if up { File::open(local) } else { File::create(local) };
+    let mut file = file.map_err(told)?;
+    let mut moved = 0_u64;
+    let begin = Instant::now();
+    if up {
+        let mut source = |buffer: &mut [u8]| {
+            let len = file.read(buffer).map_err(told)?;
+            moved += len as u64;
+            Ok(len)
+        };
+        match flow {
+            "sndfile" => connection.send_file(remote, true, &mut source)?,
+            "put" => connection.put(remote, 0, &mut source)?,
+            _ => connection.stream_up(remote, &mut source)?,
+        }
+    } else {
+        let mut sink = |data: &[u8]| {
+            moved += data.len() as u64;
+            file.write_all(data).map_err(told)
+        };
+        match flow {
+            "rcvfile" => connection.receive_file(remote, false, &mut sink)?,
+            "get" => connection.get(remote, 0, &mut sink)?,
+            _ => connection.stream_down(remote, &mut sink)?,
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    connection.end()?;
+    Ok(format!("{:.0}", moved as f64 / MIB / seconds))
+}
+
+/// MiB per second on one core: the document's loop, one byte after another;
+/// ours; the bare recurrence of the seed.
+fn ciphers() -> String {
+    const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
+    const ROUNDS: usize = 512;
+    let mut data = vec![0; 512 * 1024];
+    let rate = |work: &mut dyn FnMut(&mut [u8])| {
+        let begin = Instant::now();
+        for _ in 0..ROUNDS {
+            work(black_box(&mut data));
+        }
+        (ROUNDS * data.len()) as f64 / MIB / begin.elapsed().as_secs_f64()
+    };
+    let mut rate = rate;
+    let mut plain = PlainCipher::new(KEY);
+    let plain = rate(&mut |data| plain.encrypt(data));
+    let mut ours = Cipher::new(KEY);
+    let ours = rate(&mut |data| ours.encrypt(data));
+    let mut seed = 0x3736_3534_3332_3130_u64;
+    let bare = rate(&mut |data| {
+        for _ in 0..data.len() {
+            seed = seed.wrapping_mul((seed >> 8) & 0xffff_ffff).wrapping_add((seed >> 40) & 0xffff);
+        }
+        black_box(seed);
+    });
+    format!("{plain:.0} {ours:.0} {bare:.0}")
+}
+
+/// Holds sessions open until standard input ends.
+fn idle(count: usize) -> Result<String, ClientError> {
+    let target = target()?;
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        let mut connection = Connection::open(&target)?;
+        connection.echo("hello")?;
+        connections.push(connection);
+    }
+    println!("ready");
+    let mut end = Vec::new();
+    let _ = std::io::stdin().read_to_end(&mut end);
+    Ok(format!("{count} ended"))
+}
