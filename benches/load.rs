@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use tfd::client::{ClientError, Connection, PublicKey, Target};
-use tfd::tf::cipher::{Cipher, PlainCipher};
+use tfd::tf::cipher::{Cipher, PlainCipher, cycle};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -128,6 +128,7 @@ fn serve_bare_tcp(size: usize) -> ExitCode {
 /// One file by one flow, in MiB per second.
 fn transfer(flow: &str, local: &str, remote: &str) -> Result<String, ClientError> {
     let told = |source| ClientError::Local { path: local.into(), source };
+    cycle::make_table_on_need();
     let mut connection = Connection::open(&target()?)?;
     let up = matches!(flow, "sndfile" | "put" | "sup");
     let file = if up { File::open(local) } else { File::create(local) };

@@ -133,6 +133,7 @@ fn main() -> ExitCode {
         clap_complete::generate(shell, &mut command, "tf", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
+    tfd::tf::cipher::cycle::make_table_on_need();
     match session(arguments.connection) {
         Ok(session) => cli::report(run(&session, arguments.command)).into(),
         Err(text) => {

@@ -59,6 +59,26 @@ struct RawTf {
     durability: Durability,
     file_mode: Option<Spanned<String>>,
     directory_mode: Option<Spanned<String>>,
+    #[serde(default)]
+    keystream_table: KeystreamTable,
+    keystream_memory: Option<Spanned<u64>>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum KeystreamTable {
+    /// Made when a session can use them.
+    #[default]
+    Auto,
+    Off,
+}
+
+/// Bytes for keystream tables where the configuration does not say: enough for
+/// all of them, but no more than a quarter of the machine's memory.
+fn default_keystream_memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    let machine = system.totalram as u64 * u64::from(system.mem_unit);
+    (512 << 20).min(machine / 4)
 }
 
 /// Collects problems while values are read.
@@ -202,6 +222,15 @@ impl Reader<'_> {
                 defaults.directory_mode,
             ),
         };
+        let keystream_memory = match raw.keystream_memory {
+            Some(mib) if *mib.get_ref() <= 1 << 20 => mib.into_inner() << 20,
+            Some(mib) => {
+                self.problem(mib.span(), "tf.keystream_memory: use 0 to 1048576 MiB");
+                0
+            }
+            None => default_keystream_memory(),
+        };
+        let tables = raw.keystream_table == KeystreamTable::Auto;
         Tf {
             listen,
             version,
@@ -213,6 +242,7 @@ impl Reader<'_> {
             jail: raw.jail,
             tlb_pool: None,
             proxy_to: None,
+            keystream_memory: tables.then_some(keystream_memory),
             handshake_limit: handshake,
             session,
         }

@@ -79,6 +79,9 @@ pub struct Tf {
     pub tlb_pool: Option<PathBuf>,
     /// The server behind the transparent proxy.
     pub proxy_to: Option<String>,
+    /// Bytes of memory for the keystream tables that all sessions share;
+    /// `None` for no tables.
+    pub keystream_memory: Option<u64>,
     /// How long a client may take from connecting to its last door.
     pub handshake_limit: Duration,
     /// What sessions follow.

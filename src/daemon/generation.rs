@@ -17,6 +17,7 @@ use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::gate::Doors;
 use super::keeper::{self, Secrets};
+use super::tables::Tables;
 use super::zygote::{self, Order, Zygote};
 use crate::config::{Config, Mode as Users, read_key};
 use crate::sys::process::fork;
@@ -52,14 +53,19 @@ pub struct Generation {
 
 impl Generation {
     /// Starts the processes for a configuration. `identity` is taken by all
-    /// of them; `None` when this process may not take another.
+    /// of them; `None` when this process may not take another. Sessions read
+    /// the `tables`, if there are any.
     ///
     /// # Errors
     /// One line that says what could not be started and why; what had been
     /// started is ended.
-    pub fn start(config: &Config, identity: Option<&Identity>) -> Result<Generation, String> {
+    pub fn start(
+        config: &Config,
+        identity: Option<&Identity>,
+        tables: Option<&Tables>,
+    ) -> Result<Generation, String> {
         let confinement = Confinement::new(identity)?;
-        let zygote = start_zygote(config, &confinement)?;
+        let zygote = start_zygote(config, &confinement, tables)?;
         let mut generation =
             Generation { zygote, keepers: Vec::new(), slots: HashSet::new(), turn: 0 };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -115,7 +121,11 @@ impl Generation {
     }
 }
 
-fn start_zygote(config: &Config, confinement: &Confinement<'_>) -> Result<Helper, String> {
+fn start_zygote(
+    config: &Config,
+    confinement: &Confinement<'_>,
+    tables: Option<&Tables>,
+) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
     let parent = getpid();
     let closed = match config.tf.mode {
@@ -131,7 +141,10 @@ fn start_zygote(config: &Config, confinement: &Confinement<'_>) -> Result<Helper
     let child = || {
         let run = || {
             let names = Rc::new(Names::read()?);
-            confinement.enter(parent, &[theirs.as_fd()])?;
+            let mut handles = vec![theirs.as_fd()];
+            handles.extend(tables.into_iter().flat_map(Tables::handles));
+            confinement.enter(parent, &handles)?;
+            tables.map_or(Ok(()), Tables::read)?;
             let _ = nix::sys::prctl::set_name(c"tfd-zygote");
             zygote::run(&Zygote { doors, settings, names }, &theirs)
         };

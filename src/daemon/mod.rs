@@ -11,6 +11,7 @@ pub mod listen;
 pub mod registry;
 pub mod supervisor;
 pub mod sweeper;
+pub mod tables;
 pub mod zygote;
 
 use std::path::Path;

@@ -14,6 +14,7 @@ use super::generation::Generation;
 use super::listen::Listener;
 use super::registry::Registry;
 use super::sweeper;
+use super::tables::Tables;
 use super::zygote::{ENDED_LEN, Ended, Order};
 use crate::config::Config;
 use crate::users::Identity;
@@ -38,6 +39,7 @@ pub struct Supervisor {
     signals: SignalFd,
     listeners: Vec<Listener>,
     registry: Registry,
+    tables: Option<Tables>,
     /// The newest last.
     generations: Vec<Generation>,
     started: Instant,
@@ -64,7 +66,8 @@ impl Supervisor {
     ) -> Result<Supervisor, String> {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let listeners = bind_all(&config, Vec::new())?;
-        let generation = Generation::start(&config, identity.as_ref())?;
+        let tables = tables_for(&config, identity.as_ref());
+        let generation = Generation::start(&config, identity.as_ref(), tables.as_ref())?;
         sweeper::start(&config, identity.as_ref())?;
         let registry =
             Registry::new(config.server.max_sessions, config.server.max_sessions_per_address);
@@ -86,6 +89,7 @@ impl Supervisor {
             signals,
             listeners,
             registry,
+            tables,
             generations: vec![generation],
             started: Instant::now(),
             accept_from: Instant::now(),
@@ -248,8 +252,9 @@ impl Supervisor {
 
     /// Starts a generation in place of one that failed.
     fn replace_generation(&mut self) -> io::Result<()> {
-        let generation =
-            Generation::start(&self.config, self.identity.as_ref()).map_err(io::Error::other)?;
+        let tables = self.tables.as_ref();
+        let generation = Generation::start(&self.config, self.identity.as_ref(), tables)
+            .map_err(io::Error::other)?;
         self.generations.push(generation);
         self.started = Instant::now();
         Ok(())
@@ -301,7 +306,10 @@ impl Supervisor {
     fn try_reload(&mut self) -> Result<(), String> {
         let (config, identity) = super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
-        let generation = Generation::start(&config, identity.as_ref())?;
+        if config.tf.keystream_memory != self.config.tf.keystream_memory {
+            self.tables = tables_for(&config, identity.as_ref());
+        }
+        let generation = Generation::start(&config, identity.as_ref(), self.tables.as_ref())?;
         self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
@@ -333,6 +341,15 @@ impl Supervisor {
             generation.order(order);
         }
     }
+}
+
+/// The process that makes keystream tables, unless they are switched off.
+/// Without it sessions are slower, and nothing else.
+fn tables_for(config: &Config, identity: Option<&Identity>) -> Option<Tables> {
+    let limit = config.tf.keystream_memory?;
+    Tables::start(limit, identity)
+        .inspect_err(|e| log::warn!("no keystream tables error=\"{e}\""))
+        .ok()
 }
 
 /// Blocks the signals the daemon waits for and opens the descriptor on which

@@ -22,6 +22,7 @@ use super::keeper::Keeper;
 use crate::store::{Lock, Root};
 use crate::sys::process::{fork, keep_only};
 use crate::sys::signal::follow_stop;
+use crate::tf::cipher::cycle;
 use crate::tf::doors;
 use crate::tf::env::Env;
 use crate::tf::session;
@@ -278,7 +279,9 @@ fn fork_gate(zygote: &Zygote, connection: Connection) -> Option<Pid> {
 /// The life of a connection in its own process: gate, then session.
 fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     let Connection { slot, peer, key, socket, keeper } = connection;
-    keep_only(&[socket.as_fd(), keeper.as_fd()])?;
+    let mut handles = vec![socket.as_fd(), keeper.as_fd()];
+    handles.extend(cycle::handles());
+    keep_only(&handles)?;
     set_pdeathsig(Signal::SIGKILL)?;
     let _ = set_name(c"tfd-session");
     SigSet::all().thread_unblock()?;

@@ -3,5 +3,6 @@
 //! sound. Nothing here decides anything.
 #![allow(unsafe_code)]
 
+pub mod memory;
 pub mod process;
 pub mod signal;

@@ -312,11 +312,16 @@ pub struct Client {
 impl Client {
     /// Connects and passes version, key and hash.
     pub fn connect(address: SocketAddr) -> Client {
+        Client::connect_with_key(address, &[7; 32])
+    }
+
+    /// The same with a session key of the test's choice.
+    pub fn connect_with_key(address: SocketAddr, session_key: &[u8]) -> Client {
         let mut client = Client::knock(address);
         assert_eq!(client.ask(VERSION), "OK");
-        client.send_key(&[7; 32]);
+        client.send_key(session_key);
         assert_eq!(client.reply(), "OK");
-        client.wire.encipher(&[7; 32]);
+        client.wire.encipher(session_key);
         assert_eq!(client.ask(HASH), "OK");
         client
     }

@@ -267,3 +267,35 @@ fn getcan_waits_at_its_windows() {
     assert_eq!(client.receive_frame().0, END);
     client.expect_alive();
 }
+
+#[test]
+fn a_long_stream_goes_over_to_the_shared_tables_without_a_seam() {
+    const LEN: usize = 40 << 20;
+    // With this key the chain is on a cycle after 5 million bytes.
+    let mut key = 0x0f1a_50d5_9c0a_a21a_u64.to_le_bytes().to_vec();
+    key.extend([9; 24]);
+    for setting in ["auto", "off"] {
+        let tf = format!("keystream_table = \"{setting}\"");
+        let mut server = Server::with(Setup { tf, ..Setup::default() });
+        let content: Vec<u8> = (0..LEN).map(|i| (i >> 9) as u8).collect();
+        server.write("f", &content);
+        let mut client = Client::connect_with_key(server.address(), &key);
+        for _ in 0..2 {
+            client.hp_open("GET", "f", &[0, 1 << 20]);
+            let mut received = Vec::new();
+            loop {
+                match client.receive_frame() {
+                    (END, _) => break,
+                    (_, payload) => received.extend(payload),
+                }
+            }
+            assert!(received == content);
+            client.wire.write_i64(FIN).expect("send");
+            assert_eq!(client.receive_frame().0, FIN);
+            if setting == "auto" {
+                server.wait_for_log("keystream tables made");
+            }
+        }
+        client.expect_alive();
+    }
+}

@@ -2,16 +2,18 @@
 //! tf-protocol(7)). It keeps eyes off the wire and nothing more: both
 //! directions start alike and nothing is authenticated.
 //!
-//! The chain of seeds depends on neither data nor units, so it is computed
-//! block by block ahead of its use: one loop makes two byte arrays (the top
-//! and the low byte of each seed), another applies them with xor and add.
+//! The chain of seeds depends on neither data nor units, so it is made ahead
+//! of its use, as two byte arrays (the top and the low byte of each seed),
+//! and applied to the data with xor and add.
+
+mod chain;
+pub mod cycle;
+mod plain;
 
 use zeroize::Zeroize;
 
-/// Seeds made in one go, two bytes of memory each: few at first, so that a
-/// handshake pays for what it uses, then more with each block.
-const FIRST_BLOCK: usize = 128;
-const LARGEST_BLOCK: usize = 8192;
+use chain::{Chain, first_seed, step};
+pub use plain::PlainCipher;
 
 /// One direction of a session: the key as it stands, the seed chain, and the
 /// bytes of the chain that are made but not yet used.
@@ -20,68 +22,6 @@ pub struct Cipher {
     key: Vec<u8>,
     chain: Chain,
     scratch: Vec<u8>,
-}
-
-/// The seed recurrence and a block of its output.
-#[derive(Clone)]
-struct Chain {
-    /// The seed behind the last byte of the block.
-    seed: u64,
-    /// `seed >> 56` before each step.
-    top: Vec<u8>,
-    /// The low byte of the seed after each step.
-    low: Vec<u8>,
-    used: usize,
-    /// Length of the last block made.
-    block: usize,
-}
-
-impl Chain {
-    fn new(seed: u64) -> Chain {
-        Chain { seed, top: Vec::new(), low: Vec::new(), used: 0, block: FIRST_BLOCK / 2 }
-    }
-
-    fn ready(&self) -> usize {
-        self.top.len() - self.used
-    }
-
-    /// Makes the next block. It ends early where the seed would become 0:
-    /// that step needs the key and is taken by [`Cipher::reseed_step`].
-    fn refill(&mut self) {
-        let block = (self.block * 2).min(LARGEST_BLOCK);
-        self.block = block;
-        self.top.resize(block, 0);
-        self.low.resize(block, 0);
-        self.used = 0;
-        let mut seed = self.seed;
-        let mut made = block;
-        for (i, (top, low)) in self.top.iter_mut().zip(&mut self.low).enumerate() {
-            let next = step(seed);
-            if next == 0 {
-                made = i;
-                break;
-            }
-            *top = (seed >> 56) as u8;
-            *low = next as u8;
-            seed = next;
-        }
-        self.seed = seed;
-        self.top.truncate(made);
-        self.low.truncate(made);
-    }
-}
-
-/// One step of the recurrence, before the reload that follows a 0.
-fn step(seed: u64) -> u64 {
-    seed.wrapping_mul((seed >> 8) & 0xffff_ffff).wrapping_add((seed >> 40) & 0xffff)
-}
-
-/// The first eight bytes of a key, little-endian.
-fn first_seed(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let n = key.len().min(8);
-    bytes[..n].copy_from_slice(&key[..n]);
-    u64::from_le_bytes(bytes)
 }
 
 impl Cipher {
@@ -98,6 +38,12 @@ impl Cipher {
     #[must_use]
     pub fn with_new_key(&self, key: &[u8]) -> Cipher {
         Cipher { key: key.to_vec(), chain: self.chain.clone(), scratch: Vec::new() }
+    }
+
+    /// Whether the chain is on a cycle and read from its table.
+    #[cfg(test)]
+    fn reads_a_table(&self) -> bool {
+        self.chain.ready() > 1 << 20
     }
 
     /// Enciphers one unit in place.
@@ -145,9 +91,7 @@ impl Cipher {
                 continue;
             }
             let piece = &mut part[done..done + len];
-            let from = self.chain.used;
-            let top = &self.chain.top[from..from + len];
-            let low = &self.chain.low[from..from + len];
+            let (top, low) = self.chain.next(len);
 
             // The key byte of position p is the low byte made n bytes before,
             // or, for the first n bytes of the piece, what the key holds.
@@ -159,7 +103,7 @@ impl Cipher {
             for (i, byte) in low.iter().enumerate().skip(len - head) {
                 self.key[(at + i) % n] = *byte;
             }
-            self.chain.used += len;
+            self.chain.advance(len);
             done += len;
         }
     }
@@ -167,15 +111,15 @@ impl Cipher {
     /// The step whose seed becomes 0: the seed is loaded anew from the key.
     /// Returns the seed byte and the key byte of this step.
     fn reseed_step(&mut self, at: usize) -> (u8, u8) {
-        let top = (self.chain.seed >> 56) as u8;
+        let seed = self.chain.seed();
         let key_byte = self.key[at];
-        let next = match step(self.chain.seed) {
+        let next = match step(seed) {
             0 => first_seed(&self.key),
-            seed => seed,
+            next => next,
         };
         self.key[at] = next as u8;
-        self.chain.seed = next;
-        (top, key_byte)
+        self.chain.restart(next);
+        ((seed >> 56) as u8, key_byte)
     }
 }
 
@@ -183,41 +127,7 @@ impl Drop for Cipher {
     fn drop(&mut self) {
         self.key.zeroize();
         self.scratch.zeroize();
-        self.chain.seed.zeroize();
-        self.chain.top.zeroize();
-        self.chain.low.zeroize();
-    }
-}
-
-/// The cipher as the document writes it, one byte after another: the measure
-/// for [`Cipher`], which must give the same bytes faster.
-pub struct PlainCipher {
-    key: Vec<u8>,
-    seed: u64,
-}
-
-impl PlainCipher {
-    /// A direction at its start.
-    #[must_use]
-    pub fn new(key: &[u8]) -> PlainCipher {
-        PlainCipher { key: key.to_vec(), seed: first_seed(key) }
-    }
-
-    /// Enciphers one unit in place.
-    pub fn encrypt(&mut self, unit: &mut [u8]) {
-        let mut j = 0;
-        for byte in unit {
-            if j == self.key.len() {
-                j = 0;
-            }
-            *byte = (*byte ^ self.key[j]).wrapping_add((self.seed >> 56) as u8);
-            self.seed = step(self.seed);
-            if self.seed == 0 {
-                self.seed = first_seed(&self.key);
-            }
-            self.key[j] = self.seed as u8;
-            j += 1;
-        }
+        self.chain.wipe();
     }
 }
 

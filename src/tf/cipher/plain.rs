@@ -1,0 +1,35 @@
+//! The cipher as the document writes it, one byte after another.
+
+use super::chain::{first_seed, step};
+
+/// The measure for [`Cipher`](super::Cipher), which must give the same bytes
+/// faster.
+pub struct PlainCipher {
+    key: Vec<u8>,
+    seed: u64,
+}
+
+impl PlainCipher {
+    /// A direction at its start.
+    #[must_use]
+    pub fn new(key: &[u8]) -> PlainCipher {
+        PlainCipher { key: key.to_vec(), seed: first_seed(key) }
+    }
+
+    /// Enciphers one unit in place.
+    pub fn encrypt(&mut self, unit: &mut [u8]) {
+        let mut j = 0;
+        for byte in unit {
+            if j == self.key.len() {
+                j = 0;
+            }
+            *byte = (*byte ^ self.key[j]).wrapping_add((self.seed >> 56) as u8);
+            self.seed = step(self.seed);
+            if self.seed == 0 {
+                self.seed = first_seed(&self.key);
+            }
+            self.key[j] = self.seed as u8;
+            j += 1;
+        }
+    }
+}
