@@ -12,8 +12,7 @@ use crate::keygen::write_new;
 
 /// Words of the old configuration that have no counterpart, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("userdb", "its passwords are in clear text; this version has no logins yet"),
-    ("injail", "jails are not supported by this version"),
+    ("userdb", "its passwords are in clear text; take them over with tfd user import FILE"),
     ("tlb", "the load balancer is not supported by this version"),
     ("trp_dns", "the transparent proxy is not supported by this version"),
     ("trp_ipv4", "the transparent proxy is not supported by this version"),
@@ -96,9 +95,7 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     let mut toml = String::from("# Made by tfd import; see tfd.toml(5).\n[server]\n");
     match value(text, "defusr") {
         Some(user) => toml.push_str(&format!("user = {}\n", quoted(user))),
-        None => toml.push_str(
-            "# The old configuration has no defusr: name the user to serve as.\nuser = \"nobody\"\n",
-        ),
+        None => toml.push_str("# Whom clients face before they log in.\nuser = \"nobody\"\n"),
     }
     toml.push_str(&format!(
         "\n[tf]\nlisten = [\"0.0.0.0:{port}\", \"[::]:{port}\"]\nversion = {}\nhash = {}\n\
@@ -107,6 +104,12 @@ pub fn convert(text: &str) -> Result<Converted, String> {
         quoted(needed("hash")?),
         quoted(needed("dbdir")?),
     ));
+    if value(text, "defusr").is_none() {
+        toml.push_str("mode = \"multi-user\"\nusers = \"users\"\n");
+    }
+    if flag_or_value(text, "injail").is_some() {
+        toml.push_str("jail = true\n");
+    }
     for (word, why) in LEFT_OUT {
         if let Some(value) = flag_or_value(text, word) {
             let line = format!("\n# not taken over: {word} {value}");
@@ -181,8 +184,16 @@ mod tests {
         crate::config::read_key(&key).expect("a usable key");
         let text = fs::read_to_string(&out).expect("read");
         assert!(text.contains("# not taken over: tlb /etc/pool: "), "{text}");
-        assert!(text.contains("# not taken over: injail: "), "{text}");
+        assert!(config.tf.jail);
+        assert_eq!(config.tf.mode, crate::config::Mode::SingleUser);
         assert!(import(&old, &out).expect_err("exists").contains("exists"));
+    }
+
+    #[test]
+    fn without_a_default_user_clients_log_in() {
+        let toml = convert(&old_text("userdb /etc/users")).expect("converted").toml;
+        assert!(toml.contains("mode = \"multi-user\"\nusers = \"users\"\n"), "{toml}");
+        assert!(toml.contains("# not taken over: userdb /etc/users: "), "{toml}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `tf`: arguments only, see tf(1).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tfd::cli::{self, Exit, Session};
+use zeroize::Zeroizing;
 
 /// Files on a TF server, there and back.
 #[derive(Parser)]
@@ -46,6 +47,18 @@ struct ConnectionArguments {
     /// Show no progress bar
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// The account to log in with, where the server asks for one
+    #[arg(long, value_name = "NAME", env = "TF_USER", global = true)]
+    user: Option<String>,
+    /// A file whose first line is its password [default: ask]
+    #[arg(long, value_name = "FILE", requires = "user", global = true)]
+    password_file: Option<PathBuf>,
+    /// The directory to be jailed in, where the server asks for one
+    #[arg(long, value_name = "DIR", env = "TF_JAIL", global = true)]
+    jail: Option<String>,
+    /// A file whose first line is its token [default: ask]
+    #[arg(long, value_name = "FILE", requires = "jail", global = true)]
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -146,9 +159,7 @@ fn main() -> ExitCode {
 fn session(arguments: ConnectionArguments) -> Result<Session, String> {
     let hash = match (arguments.hash, arguments.hash_file) {
         (Some(hash), _) => hash,
-        (None, Some(path)) => std::fs::read_to_string(&path)
-            .map(|text| text.lines().next().unwrap_or_default().to_owned())
-            .map_err(|e| format!("{}: {e}", path.display()))?,
+        (None, Some(path)) => first_line(&path)?.to_string(),
         (None, None) => return Err("no hash: give --hash-file or set TF_HASH".to_owned()),
     };
     Ok(Session {
@@ -158,7 +169,31 @@ fn session(arguments: ConnectionArguments) -> Result<Session, String> {
         version: arguments.protocol_version,
         timeout: Duration::from_secs(arguments.timeout.max(1)),
         quiet: arguments.quiet,
+        login: secret(arguments.user, arguments.password_file.as_deref(), "Password for")?,
+        jail: secret(arguments.jail, arguments.token_file.as_deref(), "Token for")?,
     })
+}
+
+/// A name with what only its owner knows: from a file, or asked for.
+fn secret(
+    name: Option<String>,
+    file: Option<&Path>,
+    prompt: &str,
+) -> Result<Option<(String, Zeroizing<String>)>, String> {
+    let Some(name) = name else { return Ok(None) };
+    let secret = match file {
+        Some(path) => first_line(path)?,
+        None => rpassword::prompt_password(format!("{prompt} {name}: "))
+            .map(Zeroizing::new)
+            .map_err(|e| format!("can't ask for it here ({e}): name a file"))?,
+    };
+    Ok(Some((name, secret)))
+}
+
+fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn run(session: &Session, command: Command) -> Result<(), tfd::client::ClientError> {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use tfd::config::Config;
+use tfd::users::admin::{self, Addition};
 
 /// A file-exchange daemon that gives every client a process and a Unix
 /// identity of its own. It speaks TF Protocol 2.4.1.
@@ -59,6 +61,16 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "tfd.toml")]
         out: PathBuf,
     },
+    /// Add, change and list the accounts of multi-user mode
+    ///
+    /// A running tfd takes a change over with the next client; sessions that
+    /// run go on.
+    User {
+        #[command(flatten)]
+        file: UsersFile,
+        #[command(subcommand)]
+        command: UserCommand,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  tfd completions bash > /etc/bash_completion.d/tfd")]
     Completions {
@@ -67,12 +79,139 @@ enum Command {
     },
 }
 
+#[derive(Args)]
+struct UsersFile {
+    /// The users file [default: the one named in the configuration]
+    #[arg(long, value_name = "FILE", global = true)]
+    users: Option<PathBuf>,
+    /// The configuration, see tfd.toml(5)
+    #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml", global = true)]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Add an account; asks for its password
+    #[command(after_help = "Examples:\n  tfd user add ann\n  \
+        tfd user add backup --system-user backup --home backups --options max=4,from=192.0.2.0/24")]
+    Add {
+        /// The name to log in with
+        name: String,
+        /// The system user its sessions run as [default: the one of the same name]
+        #[arg(long, value_name = "USER")]
+        system_user: Option<String>,
+        /// Its directory beneath the root [default: the root]
+        #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+        home: String,
+        /// Comma-separated: read-only, max=SESSIONS, from=NETWORK
+        #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+        options: String,
+        /// The last day one can log in with it, in UTC, as 2027-12-31
+        #[arg(long, value_name = "DAY", default_value = "", hide_default_value = true)]
+        expiry: String,
+        /// Let its sessions run as root
+        #[arg(long)]
+        allow_root: bool,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Set the password of an account
+    Passwd {
+        /// The account
+        name: String,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Let nobody log in with an account
+    Lock {
+        /// The account
+        name: String,
+    },
+    /// Let people log in with an account again
+    Unlock {
+        /// The account
+        name: String,
+    },
+    /// Delete an account; its files stay
+    Del {
+        /// The account
+        name: String,
+    },
+    /// Show all accounts
+    List,
+    /// Add the accounts of the public C server's user file, hashed
+    #[command(after_help = "Example:\n  tfd user import /etc/tfproto.users")]
+    Import {
+        /// The old file: a name, a space and the password in clear on each line
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// Take an account of root over, too
+        #[arg(long)]
+        allow_root: bool,
+    },
+}
+
+/// `tfd user`: a line or a table to standard output, or what is wrong to
+/// standard error.
+fn user(file: UsersFile, command: UserCommand) -> Result<String, String> {
+    let file = match file.users {
+        Some(path) => path,
+        None => Config::load(&file.config)
+            .map_err(|problems| format!("{} (or name the file with --users)", problems[0]))?
+            .tf
+            .users
+            .ok_or_else(|| format!("{} names no tf.users", file.config.display()))?,
+    };
+    match command {
+        UserCommand::Add {
+            name,
+            system_user,
+            home,
+            options,
+            expiry,
+            allow_root,
+            password_stdin,
+        } => {
+            let addition = Addition {
+                name: &name,
+                system_user: system_user.as_deref(),
+                home: &home,
+                options: &options,
+                expiry: &expiry,
+                allow_root,
+                from_stdin: password_stdin,
+            };
+            admin::add(&file, &addition)
+        }
+        UserCommand::Passwd { name, password_stdin } => {
+            admin::set_password(&file, &name, password_stdin)
+        }
+        UserCommand::Lock { name } => admin::set_locked(&file, &name, true),
+        UserCommand::Unlock { name } => admin::set_locked(&file, &name, false),
+        UserCommand::Del { name } => admin::delete(&file, &name),
+        UserCommand::List => admin::list(&file),
+        UserCommand::Import { old, allow_root } => admin::import(&file, &old, allow_root),
+    }
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config } => tfd::daemon::serve(&config),
         Command::Check { config } => tfd::config::report(&config),
         Command::Keygen { out, bits } => tfd::keygen::run(&out, bits),
         Command::Import { old, out } => tfd::import::run(&old, &out),
+        Command::User { file, command } => match user(file, command) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(text) => {
+                eprintln!("tfd: {text}");
+                ExitCode::FAILURE
+            }
+        },
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "tfd", &mut std::io::stdout());

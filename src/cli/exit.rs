@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::client::ClientError;
+use crate::tf::status::Status;
 
 /// Why `tf` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,12 @@ impl Exit {
     /// The class of a failure.
     #[must_use]
     pub fn of(error: &ClientError) -> Exit {
+        use Status as S;
         match error {
+            ClientError::Refused {
+                status: S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail,
+                ..
+            } => Exit::NotLetIn,
             ClientError::Refused { .. }
             | ClientError::Odd { .. }
             | ClientError::Cancelled { .. } => Exit::Refused,

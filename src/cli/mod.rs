@@ -12,7 +12,10 @@ use std::time::Duration;
 pub use commands::{cat, get, list, make_directories, put, remove, rename, show_sha256, show_stat};
 pub use exit::Exit;
 
+use zeroize::Zeroizing;
+
 use crate::client::{ClientError, Connection, PublicKey, Target};
+use crate::tf::status::Status;
 
 /// How to reach the server, and how much to say.
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ pub struct Session {
     pub timeout: Duration,
     /// Whether to leave progress bars out.
     pub quiet: bool,
+    /// The account and its password, where the server asks for one.
+    pub login: Option<(String, Zeroizing<String>)>,
+    /// The directory to be jailed in and its token, where it asks for that.
+    pub jail: Option<(String, Zeroizing<String>)>,
 }
 
 impl Session {
@@ -40,7 +47,14 @@ impl Session {
         let mut target = Target::new(&self.server, PublicKey::from_file(&self.key)?, &self.hash);
         target.version.clone_from(&self.version);
         target.timeout = self.timeout;
-        Connection::open(&target)
+        let mut connection = Connection::open(&target)?;
+        if let Some((user, password)) = &self.login {
+            connection.log_in(user, password)?;
+        }
+        if let Some((directory, token)) = &self.jail {
+            connection.enter_jail(token, directory)?;
+        }
+        Ok(connection)
     }
 }
 
@@ -57,6 +71,11 @@ pub fn report(result: Result<(), ClientError>) -> Exit {
         }
         Err(e) => {
             eprintln!("tf: {e}");
+            match e.status() {
+                Some(Status::BeforeLogin) => eprintln!("tf: the server asks who you are: --user"),
+                Some(Status::BeforeJail) => eprintln!("tf: the server asks for a jail: --jail"),
+                _ => {}
+            }
             Exit::of(&e)
         }
     }

@@ -1,5 +1,7 @@
 //! The commands that are one request and one reply.
 
+use zeroize::Zeroizing;
+
 use super::connect::{Connection, ok_data, refusal};
 use super::error::Result;
 use super::listing::Kind;
@@ -71,13 +73,33 @@ plain_commands! {
     change_mode(path, mode) = "CHMOD {path} {mode}";
     /// Sets the lock name of this session, empty for none (document, "LOCK").
     lock(name) = "LOCK {name}";
-    /// Logs in (document, "LOGIN").
-    log_in(user, password) = "LOGIN {user} {password}";
-    /// Enters a jail (document, "INJAIL").
-    enter_jail(token, path) = "INJAIL {token} | {path}";
 }
 
 impl Connection {
+    /// Logs in (document, "LOGIN"). The password is in no error.
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn log_in(&mut self, user: &str, password: &str) -> Result<()> {
+        let request = Zeroizing::new(format!("LOGIN {user} {password}"));
+        self.secret_command(&request, format!("LOGIN {user}"))
+    }
+
+    /// Enters a jail (document, "INJAIL"). The token is in no error.
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn enter_jail(&mut self, token: &str, path: &str) -> Result<()> {
+        let request = Zeroizing::new(format!("INJAIL {token} | {path}"));
+        self.secret_command(&request, format!("INJAIL {path}"))
+    }
+
+    /// Sends a request of which errors show `shown` only.
+    fn secret_command(&mut self, request: &str, shown: String) -> Result<()> {
+        let reply = self.request(request.as_bytes())?;
+        ok_data(&shown, &reply).map(drop)
+    }
+
     /// Sends a text there and back (document, "ECHO"); whether it came back.
     ///
     /// # Errors

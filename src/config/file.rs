@@ -189,11 +189,9 @@ impl Reader<'_> {
         if let Some(proxy) = &raw.proxy_to {
             self.problem(proxy.span(), unsupported("tf.proxy_to"));
         }
-        if raw.mode == Mode::MultiUser {
-            self.problems.push(Problem::new(self.path, unsupported("tf.mode = \"multi-user\"")));
-        }
-        if raw.jail {
-            self.problems.push(Problem::new(self.path, unsupported("tf.jail = true")));
+        if raw.mode == Mode::MultiUser && raw.users.is_none() {
+            let text = "tf.users is missing: multi-user mode needs a users file (tfd user add)";
+            self.problems.push(Problem::new(self.path, text));
         }
         let defaults = Settings::default();
         let handshake = self.seconds("tf.handshake_timeout", raw.handshake_timeout, 10.0);
@@ -378,12 +376,12 @@ mod tests {
 
     #[test]
     fn what_this_version_can_not_do_is_refused_not_ignored() {
-        for line in
-            ["proxy_to = \"a:1\"", "tlb_pool = \"p\"", "mode = \"multi-user\"", "jail = true"]
-        {
+        for line in ["proxy_to = \"a:1\"", "tlb_pool = \"p\""] {
             let problems = parse(&format!("{PLAIN}{line}\n")).expect_err(line);
             assert!(problems[0].contains("not supported by this version"), "{problems:?}");
         }
+        let alone = parse(&format!("{PLAIN}mode = \"multi-user\"\n")).expect_err("users");
+        assert!(alone[0].contains("tf.users is missing"), "{alone:?}");
         let wrong = parse(&format!("{PLAIN}mode = \"multiuser\"\n")).expect_err("mode");
         assert!(wrong[0].contains("single-user"), "{wrong:?}");
     }

@@ -41,10 +41,14 @@ fn summary(config: &Config) -> String {
         Mode::SingleUser => "single-user",
         Mode::MultiUser => "multi-user",
     };
+    let served_as = match config.tf.mode {
+        Mode::SingleUser => config.server.user.as_deref().unwrap_or("the user who starts tfd"),
+        Mode::MultiUser => "the system user of each account",
+    };
+    let jail = if config.tf.jail { ", in jails" } else { "" };
     format!(
-        "configuration ok: {} on {}, {mode}, as {}",
+        "configuration ok: {} on {}, {mode}{jail}, as {served_as}",
         config.tf.root.display(),
         listen.join(" "),
-        config.server.user.as_deref().unwrap_or("the user who starts tfd"),
     )
 }

@@ -10,7 +10,7 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
-use super::{Config, Problem};
+use super::{Config, Mode, Problem};
 use crate::users::Identity;
 
 /// The sizes an RSA key may have, in bits.
@@ -23,8 +23,18 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut tell = |text: String| problems.push(Problem::new(&config.path, text));
     let identity = check_user(config, &mut tell);
+    let shared = config.tf.mode == Mode::SingleUser && !config.tf.jail;
     if let Some(identity) = identity {
-        check_root(&config.tf.root, &identity, &mut tell);
+        check_root(&config.tf.root, shared.then_some(&identity), &mut tell);
+    }
+    if !shared && !geteuid().is_root() {
+        tell(
+            "tf.mode, tf.jail: only root can start a server that changes identity or root \
+              for its clients"
+                .to_owned(),
+        );
+    } else if let (Mode::MultiUser, Some(users)) = (config.tf.mode, &config.tf.users) {
+        check_accounts(config, users, &mut tell);
     }
     if let Err(text) = read_key(&config.tf.private_key) {
         tell(format!("tf.private_key: {text}"));
@@ -72,7 +82,39 @@ fn check_user(config: &Config, tell: &mut impl FnMut(String)) -> Option<Identity
     }
 }
 
-fn check_root(root: &Path, identity: &Identity, tell: &mut impl FnMut(String)) {
+/// Checks the users file, its system users, and their directories.
+fn check_accounts(config: &Config, users: &Path, tell: &mut impl FnMut(String)) {
+    let accounts = match crate::users::file::read(users) {
+        Ok(accounts) => accounts,
+        Err(problems) => {
+            return problems.into_iter().for_each(|problem| tell(format!("tf.users: {problem}")));
+        }
+    };
+    let shown = users.display();
+    for account in accounts {
+        let (name, system_user) = (&account.name, &account.system_user);
+        match Identity::of(system_user) {
+            Ok(identity) if identity.uid.is_root() && !config.server.allow_root_user => {
+                tell(format!(
+                    "tf.users: {shown}: {name}: \"{system_user}\" is root: name an ordinary user \
+                     (or set allow_root_user = true)"
+                ));
+            }
+            Ok(_) => {}
+            Err(e) => tell(format!(
+                "tf.users: {shown}: {name}: \"{system_user}\": {e}: make it (useradd {system_user})"
+            )),
+        }
+        let home = config.tf.root.join(account.home.trim_start_matches('/'));
+        if !home.is_dir() {
+            tell(format!("tf.users: {shown}: {name}: {} is no directory: make it", home.display()));
+        }
+    }
+}
+
+/// Checks the root, and that `identity`, if it is the one all clients have,
+/// may work in it.
+fn check_root(root: &Path, identity: Option<&Identity>, tell: &mut impl FnMut(String)) {
     let shown = root.display();
     let metadata = match fs::metadata(root) {
         Ok(metadata) => metadata,
@@ -84,7 +126,7 @@ fn check_root(root: &Path, identity: &Identity, tell: &mut impl FnMut(String)) {
     if root.canonicalize().is_ok_and(|full| full == Path::new("/")) {
         return tell("tf.root: / would serve the whole system: name a directory".to_owned());
     }
-    if !may_use(&metadata, identity) {
+    if let Some(identity) = identity.filter(|identity| !may_use(&metadata, identity)) {
         let user = &identity.name;
         tell(format!(
             "tf.root: {user} may not read, write and enter {shown}: \

@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use rustix::fs::{Mode, OFlags};
+use rustix::thread::CapabilitySet;
 
 use crate::sys::process::keep_only;
 use crate::users::Identity;
@@ -15,7 +16,10 @@ use crate::users::Identity;
 /// What a helper process gives up before it begins.
 pub struct Confinement<'a> {
     identity: Option<&'a Identity>,
-    nowhere: Option<OwnedFd>,
+    /// An empty directory without a name, where this process may change root.
+    pub nowhere: Option<OwnedFd>,
+    /// Capabilities that stay.
+    kept: CapabilitySet,
 }
 
 impl<'a> Confinement<'a> {
@@ -29,7 +33,19 @@ impl<'a> Confinement<'a> {
             Some(_) => Some(empty_directory().map_err(|e| format!("no empty directory: {e}"))?),
             None => None,
         };
-        Ok(Confinement { identity, nowhere })
+        Ok(Confinement { identity, nowhere, kept: CapabilitySet::empty() })
+    }
+
+    /// The same, but these capabilities stay with the other identity.
+    #[must_use]
+    pub fn keeping(self, kept: CapabilitySet) -> Confinement<'a> {
+        Confinement { kept, ..self }
+    }
+
+    /// The name of the user it takes, or has.
+    #[must_use]
+    pub fn user(&self) -> String {
+        self.identity.map_or_else(|| Identity::own().name, |identity| identity.name.clone())
     }
 
     /// In a process just forked: keeps no descriptor but these, follows the
@@ -44,7 +60,7 @@ impl<'a> Confinement<'a> {
         }
         keep_only(handles)?;
         match self.identity {
-            Some(identity) => identity.take()?,
+            Some(identity) => identity.take_keeping(self.kept)?,
             None => {
                 nix::sys::prctl::set_no_new_privs()?;
                 nix::sys::prctl::set_dumpable(false)?;

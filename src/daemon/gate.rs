@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
+use crate::tf::doors::Closed;
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Wire, WireError};
 
@@ -38,17 +39,17 @@ pub struct Doors {
     pub version: Vec<u8>,
     /// How long the client may take for all doors.
     pub limit: Duration,
-    /// The door behind the hash, when there is one.
-    pub closed: crate::tf::doors::Closed,
+    /// The doors behind the hash.
+    pub closed: Closed,
 }
 
-/// A client that has passed: its wire, and the root's handle if the keeper
-/// gave one.
+/// A client that has shown the hash.
 pub struct Passed {
     /// The connection, enciphered.
     pub wire: Wire,
-    /// The root's handle.
-    pub root: Option<OwnedFd>,
+    /// The root's handle, or where doors are left, the channel to whoever
+    /// stands behind them.
+    pub granted: OwnedFd,
 }
 
 /// Leads a client through the doors.
@@ -80,11 +81,11 @@ pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed
 
     let short = wire.read_short_message(&mut body, MAX_HASH)?;
     let granted = if short { keeper.compare(&body)? } else { None };
-    let Some(root) = granted else {
+    let Some(granted) = granted else {
         return Err(refuse(wire, Status::InvalidHash));
     };
     wire.write_message(b"OK")?;
-    Ok(Passed { wire, root })
+    Ok(Passed { wire, granted })
 }
 
 /// Says `OK`; to a client that has gone on without waiting for it, together

@@ -1,11 +1,12 @@
-//! A generation: the keepers and the zygote of one reading of the
-//! configuration. A reload starts a new one; the old one ends with its last
-//! session.
+//! A generation: the helper processes of one reading of the configuration,
+//! and what they tell the daemon. A reload starts a new one; the old one ends
+//! with its last gate.
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use nix::sys::signal::{Signal, kill};
@@ -17,18 +18,28 @@ use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::gate::Doors;
 use super::keeper::{self, Secrets};
+use super::porter;
 use super::tables::Tables;
 use super::zygote::{self, Order, Zygote};
 use crate::config::{Config, Mode as Users, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
-use crate::users::{Identity, Names};
+use crate::tf::settings::Settings;
+use crate::users::{self, Account, Identity, Login, Names, Rights};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
 const MAX_KEEPERS: usize = 8;
 
 /// What a keeper says when it is ready; anything else is why it is not.
 const READY: &[u8] = b"ready";
+
+/// What the porter's messages before that begin with: an account, or why it
+/// is not ready.
+const ACCOUNT: u8 = 1;
+const NOT_READY: u8 = 2;
+
+/// More bytes than an account's message has.
+const MAX_LOGIN: usize = 512 * 1024;
 
 /// A helper process and the channel to it.
 #[derive(Debug)]
@@ -46,9 +57,38 @@ pub struct Generation {
     pub zygote: Helper,
     /// Hold the key, asked in turn.
     pub keepers: Vec<Helper>,
-    /// The slots of the connections it serves.
+    /// Checks passwords, in multi-user mode.
+    pub porter: Option<Helper>,
+    /// The slots of the gates it serves.
     pub slots: HashSet<u32>,
+    /// Those of them whose client has shown the hash.
+    admitted: HashSet<u32>,
+    /// Whether clients log in.
+    pub multi_user: bool,
+    /// The accounts, in the order of the users file; where nobody logs in, the
+    /// one that all clients share.
+    logins: Vec<Login>,
+    /// Whether INJAIL is the last door.
+    pub jail: bool,
+    /// The configuration's root.
+    pub root: PathBuf,
+    /// What its sessions follow.
+    pub settings: Settings,
+    /// An empty directory without a name.
+    pub nowhere: Option<OwnedFd>,
+    /// The keepers and the porter, as long as they have not ended.
+    pub helpers: Vec<Pid>,
     turn: usize,
+}
+
+/// A channel to a gate whose client is to have a session.
+pub struct Admission {
+    /// The gate's slot.
+    pub slot: u32,
+    /// Whom the session is for.
+    pub login: Login,
+    /// The channel.
+    pub gate: Channel,
 }
 
 impl Generation {
@@ -64,10 +104,35 @@ impl Generation {
         identity: Option<&Identity>,
         tables: Option<&Tables>,
     ) -> Result<Generation, String> {
-        let confinement = Confinement::new(identity)?;
+        let mut confinement = Confinement::new(identity)?;
         let zygote = start_zygote(config, &confinement, tables)?;
-        let mut generation =
-            Generation { zygote, keepers: Vec::new(), slots: HashSet::new(), turn: 0 };
+        let mut generation = Generation {
+            zygote,
+            keepers: Vec::new(),
+            porter: None,
+            slots: HashSet::new(),
+            admitted: HashSet::new(),
+            multi_user: config.tf.mode == Users::MultiUser,
+            logins: vec![shared_login(config, identity)],
+            jail: config.tf.jail,
+            root: config.tf.root.clone(),
+            settings: config.tf.session.clone(),
+            nowhere: None,
+            helpers: Vec::new(),
+            turn: 0,
+        };
+        if generation.multi_user {
+            match start_porter(config, &confinement) {
+                Ok((porter, logins)) => {
+                    generation.porter = Some(porter);
+                    generation.logins = logins;
+                }
+                Err(e) => {
+                    generation.end();
+                    return Err(e);
+                }
+            }
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..cores.min(MAX_KEEPERS) {
             match start_keeper(config, &confinement) {
@@ -78,6 +143,9 @@ impl Generation {
                 }
             }
         }
+        generation.helpers =
+            generation.keepers.iter().chain(&generation.porter).map(|helper| helper.pid).collect();
+        generation.nowhere = confinement.nowhere.take();
         Ok(generation)
     }
 
@@ -85,14 +153,18 @@ impl Generation {
     ///
     /// # Errors
     /// The system's, when a process is gone.
-    pub fn pass_on(&mut self, slot: u32, peer: SocketAddr, socket: &OwnedFd) -> io::Result<()> {
+    pub fn pass_on(
+        &mut self,
+        slot: u32,
+        peer: SocketAddr,
+        key: [u8; 16],
+        socket: &OwnedFd,
+    ) -> io::Result<()> {
         let (ours, theirs) = pair()?;
         self.turn = self.turn.wrapping_add(1);
         let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
         let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
-        keeper.channel.send(&[0], &[theirs.as_fd()])?;
-        let mut key = [0; 16];
-        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        keeper.channel.send(&keeper::gate_message(slot), &[theirs.as_fd()])?;
         let order = Order::Connection { slot, peer, key };
         self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
         self.slots.insert(slot);
@@ -106,16 +178,80 @@ impl Generation {
         }
     }
 
-    /// Takes no more connections; the processes end with the last session.
+    /// Hears from a keeper that the client of a gate has shown the hash. In
+    /// multi-user mode the porter comes next, else a session.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn hear_keeper(
+        &mut self,
+        index: usize,
+        address_of: impl Fn(u32) -> Option<IpAddr>,
+    ) -> io::Result<Option<Admission>> {
+        let mut buffer = [0; 4];
+        let keeper = self.keepers.get(index).ok_or(io::ErrorKind::WouldBlock)?;
+        let (len, handles) = keeper.channel.try_receive(&mut buffer)?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let slot = keeper::read_admission(&buffer[..len]).filter(|slot| self.slots.contains(slot));
+        let (Some(slot), Some(handle)) = (slot, handles.into_iter().next()) else {
+            return Ok(None);
+        };
+        if !self.admitted.insert(slot) {
+            return Ok(None);
+        }
+        if !self.multi_user {
+            let (login, gate) = (self.logins[0].clone(), Channel::from_handle(handle));
+            return Ok(Some(Admission { slot, login, gate }));
+        }
+        if let (Some(porter), Some(peer)) = (&self.porter, address_of(slot)) {
+            let message = porter::gate_message(slot, peer);
+            if let Err(e) = porter.channel.send(&message, &[handle.as_fd()]) {
+                log::debug!("porter out of reach pid={} error=\"{e}\"", porter.pid);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Hears from the porter that a password has fitted.
+    ///
+    /// # Errors
+    /// When the porter is gone.
+    pub fn hear_porter(&self) -> io::Result<Option<Admission>> {
+        let porter = self.porter.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let mut buffer = [0; porter::ADMIT_LEN];
+        let (len, handles) = porter.channel.try_receive(&mut buffer)?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let admission = || {
+            let (slot, account) = porter::read_admission(&buffer[..len])?;
+            let login = self.logins.get(account).filter(|_| self.admitted.contains(&slot))?.clone();
+            let gate = Channel::from_handle(handles.into_iter().next()?);
+            Some(Admission { slot, login, gate })
+        };
+        Ok(admission())
+    }
+
+    /// Forgets a gate that has ended; whether there was one.
+    pub fn forget(&mut self, slot: u32) -> bool {
+        self.admitted.remove(&slot);
+        self.slots.remove(&slot)
+    }
+
+    /// Takes no more connections; the processes end with the last gate.
     pub fn retire(&mut self) {
         self.order(Order::Retire);
-        self.keepers.clear();
+        for keeper in &self.keepers {
+            let _ = keeper.channel.send(keeper::RETIRE, &[]);
+        }
     }
 
     /// Ends its processes at once.
     pub fn end(&self) {
         self.order(Order::Kill);
-        for helper in self.keepers.iter().chain([&self.zygote]) {
+        for helper in self.keepers.iter().chain(&self.porter).chain([&self.zygote]) {
             let _ = kill(helper.pid, Signal::SIGKILL);
         }
     }
@@ -128,16 +264,14 @@ fn start_zygote(
 ) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
     let parent = getpid();
-    let closed = match config.tf.mode {
-        Users::MultiUser => Closed::Login,
-        Users::SingleUser => Closed::Jail,
-    };
+    let closed = Closed { login: config.tf.mode == Users::MultiUser, jail: config.tf.jail };
     let doors = Doors {
         version: config.tf.version.clone().into_bytes(),
         limit: config.tf.handshake_limit,
         closed,
     };
     let settings = config.tf.session.clone();
+    let user = confinement.user();
     let child = || {
         let run = || {
             let names = Rc::new(Names::read()?);
@@ -146,7 +280,7 @@ fn start_zygote(
             confinement.enter(parent, &handles)?;
             tables.map_or(Ok(()), Tables::read)?;
             let _ = nix::sys::prctl::set_name(c"tfd-zygote");
-            zygote::run(&Zygote { doors, settings, names }, &theirs)
+            zygote::run(&Zygote { doors, settings, names, user }, &theirs)
         };
         finish("zygote", run())
     };
@@ -185,6 +319,72 @@ fn start_keeper(config: &Config, confinement: &Confinement<'_>) -> Result<Helper
         Ok((len, _)) if len > 0 => Err(String::from_utf8_lossy(&buffer[..len]).into_owned()),
         _ => Err("keeper ended before it was ready".to_owned()),
     }
+}
+
+/// The login of all clients where there are no accounts.
+fn shared_login(config: &Config, identity: Option<&Identity>) -> Login {
+    let identity = identity.cloned().unwrap_or_else(Identity::own);
+    let name = identity.name.clone();
+    let max_sessions = Some(config.server.max_sessions);
+    Login { name, identity, home: String::new(), rights: Rights::Full, max_sessions }
+}
+
+/// Starts the porter and waits until it has read the users file and looked
+/// up their system users. The hashes never are in the daemon's memory.
+fn start_porter(
+    config: &Config,
+    confinement: &Confinement<'_>,
+) -> Result<(Helper, Vec<Login>), String> {
+    let (ours, theirs) = pair().map_err(|e| format!("porter: {e}"))?;
+    let parent = getpid();
+    let child = || {
+        let run = || {
+            let accounts = match read_accounts(config) {
+                Ok(accounts) => accounts,
+                Err(e) => {
+                    theirs.send(&[&[NOT_READY], e.as_bytes()].concat(), &[])?;
+                    return Ok(());
+                }
+            };
+            for (account, identity) in &accounts {
+                let login = Login::new(account, identity.clone());
+                theirs.send(&[&[ACCOUNT], &*login.to_bytes()].concat(), &[])?;
+            }
+            confinement.enter(parent, &[theirs.as_fd()])?;
+            let _ = nix::sys::prctl::set_name(c"tfd-porter");
+            theirs.send(READY, &[])?;
+            let accounts = accounts.into_iter().map(|(account, _)| account).collect();
+            porter::run(accounts, Channel::from_handle(theirs.as_fd().try_clone_to_owned()?))
+        };
+        finish("porter", run())
+    };
+    let pid = fork(child).map_err(|e| format!("porter: {e}"))?;
+    drop(theirs);
+    let mut logins = Vec::new();
+    let mut buffer = vec![0; MAX_LOGIN];
+    loop {
+        match ours.receive(&mut buffer).map(|(len, _)| &buffer[..len]) {
+            Ok(READY) => return Ok((Helper { pid, channel: ours }, logins)),
+            Ok([ACCOUNT, login @ ..]) => logins.extend(Login::from_bytes(login)),
+            Ok([NOT_READY, why @ ..]) => return Err(String::from_utf8_lossy(why).into_owned()),
+            _ => return Err("porter ended before it was ready".to_owned()),
+        }
+    }
+}
+
+/// The accounts of the users file and the identities they lead to.
+fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
+    let path = config.tf.users.as_deref().ok_or("tf.users is missing")?;
+    let accounts = users::file::read(path).map_err(|problems| problems.join("; "))?;
+    let with_identity = |account: Account| {
+        let identity = Identity::of(&account.system_user)
+            .map_err(|e| format!("{}: {}: {e}", account.name, account.system_user))?;
+        if identity.uid.is_root() && !config.server.allow_root_user {
+            return Err(format!("{}: {} is root", account.name, account.system_user));
+        }
+        Ok((account, identity))
+    };
+    accounts.into_iter().map(with_identity).collect()
 }
 
 fn read_secrets(config: &Config) -> Result<Secrets, String> {

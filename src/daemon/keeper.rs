@@ -1,10 +1,11 @@
 //! The keeper: the one process that holds the RSA key and the hash. A gate
-//! may ask it to decrypt one block and to compare one hash, and in
-//! single-user mode gets the root's handle with a hash that fits. It answers
+//! may ask it to decrypt one block and to compare one hash. For a hash that
+//! fits it gets the root's handle or, where doors are left, a channel whose
+//! other end the keeper gives to the daemon. The keeper answers
 //! nothing else, runs unprivileged, and any other bytes end the gate's
 //! channel.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,14 +15,15 @@ use rustix::event::epoll;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::channel::Channel;
+use super::channel::{Channel, pair};
+use crate::tf::cipher::MAX_KEY;
 
 /// The longest RSA block, in bytes (4096 bits).
 pub const MAX_BLOCK: usize = 512;
 /// The longest hash, in bytes, with the NUL some clients send.
 pub const MAX_HASH: usize = 256;
 /// The lengths a session key may have (document, "The encryption system").
-pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=214;
+pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=MAX_KEY;
 
 /// What a gate asks, as the first byte of a message.
 const DECRYPT: u8 = 1;
@@ -36,8 +38,8 @@ pub struct Secrets {
     pub key: Rsa<Private>,
     /// The hash clients must send.
     pub hash: Zeroizing<Vec<u8>>,
-    /// The root, handed to a gate that has shown the hash; `None` where a
-    /// further door follows.
+    /// The root, handed to a gate that has shown the hash; `None` where
+    /// doors are left.
     pub root: Option<OwnedFd>,
 }
 
@@ -70,13 +72,54 @@ impl Secrets {
 
 /// What a gate may still ask.
 struct Client {
+    slot: u32,
     channel: Channel,
     may_decrypt: bool,
     may_compare: bool,
 }
 
-/// Serves gates until the daemon's channel and all gates' channels are
-/// closed. New gates' channels come over `daemon`, one a message.
+impl Client {
+    fn new(slot: u32, channel: Channel) -> Client {
+        Client { slot, channel, may_decrypt: true, may_compare: true }
+    }
+}
+
+/// The daemon's message with a gate's channel: its slot. A shorter one says
+/// that no more will come.
+#[must_use]
+pub fn gate_message(slot: u32) -> [u8; 4] {
+    slot.to_be_bytes()
+}
+
+/// The message that says that no more gates will come.
+pub const RETIRE: &[u8] = &[0];
+
+/// The slot in the keeper's message, beside which comes the channel to a gate
+/// that has shown the hash.
+#[must_use]
+pub fn read_admission(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// Channels to gates on their way to the daemon. The keeper never waits for
+/// the daemon, since the daemon may be waiting for the keeper.
+#[derive(Default)]
+struct Outbox(VecDeque<(u32, Channel)>);
+
+impl Outbox {
+    /// Sends as much as there is room for.
+    fn flush(&mut self, daemon: &Channel) {
+        while let Some((slot, channel)) = self.0.front() {
+            match daemon.try_send(&slot.to_be_bytes(), &[channel.as_fd()]) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                _ => drop(self.0.pop_front()),
+            }
+        }
+    }
+}
+
+/// Serves gates until no more will come and all have ended. New gates'
+/// channels come over `daemon`, one a message.
 ///
 /// # Errors
 /// The system's, when the keeper can't go on.
@@ -86,46 +129,54 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
     let readable = epoll::EventFlags::IN;
     epoll::add(&poller, daemon, epoll::EventData::new_u64(DAEMON), readable)?;
     let mut clients: HashMap<u64, Client> = HashMap::new();
+    let mut outbox = Outbox::default();
     let mut next = 0;
-    let mut daemon_gone = false;
+    let mut retired = false;
     let mut events = Vec::with_capacity(64);
-    while !(daemon_gone && clients.is_empty()) {
+    while !(retired && clients.is_empty() && outbox.0.is_empty()) {
         events.clear();
         match epoll::wait(&poller, rustix::buffer::spare_capacity(&mut events), None) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };
+        let waited = !outbox.0.is_empty();
         for event in &events {
-            let id = event.data.u64();
-            if id == DAEMON {
-                match daemon.receive(&mut [0; 1]) {
-                    Ok((1, handles)) => {
+            let (id, flags) = (event.data.u64(), event.flags);
+            if id == DAEMON && flags.contains(epoll::EventFlags::IN) {
+                let mut slot = [0; 4];
+                match daemon.receive(&mut slot) {
+                    Ok((4, handles)) => {
                         for handle in handles {
-                            let channel = Channel::from_handle(handle);
+                            let slot = u32::from_be_bytes(slot);
+                            let client = Client::new(slot, Channel::from_handle(handle));
                             let data = epoll::EventData::new_u64(next);
-                            epoll::add(&poller, &channel, data, readable)?;
-                            let client = Client { channel, may_decrypt: true, may_compare: true };
+                            epoll::add(&poller, &client.channel, data, readable)?;
                             clients.insert(next, client);
                             next += 1;
                         }
                     }
-                    _ => {
-                        daemon_gone = true;
-                        epoll::delete(&poller, daemon)?;
-                    }
+                    Ok((1, _)) => retired = true,
+                    _ => return Ok(()),
                 }
+            } else if id == DAEMON && flags.contains(epoll::EventFlags::HUP) {
+                return Ok(());
             } else if let Some(client) = clients.get_mut(&id)
-                && !answer(secrets, client)
+                && !answer(secrets, client, &mut outbox)
             {
                 clients.remove(&id);
             }
+        }
+        outbox.flush(daemon);
+        if waited == outbox.0.is_empty() {
+            let writable = if waited { readable } else { readable | epoll::EventFlags::OUT };
+            epoll::modify(&poller, daemon, epoll::EventData::new_u64(DAEMON), writable)?;
         }
     }
     Ok(())
 }
 
 /// Answers one message of a gate; `false` when its channel is to be closed.
-fn answer(secrets: &Secrets, client: &mut Client) -> bool {
+fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
     let mut buffer = Zeroizing::new([0; 1 + MAX_BLOCK]);
     let Ok((len, _)) = client.channel.receive(&mut *buffer) else { return false };
     match &buffer[..len] {
@@ -142,8 +193,12 @@ fn answer(secrets: &Secrets, client: &mut Client) -> bool {
             if !secrets.fits(hash) {
                 return client.channel.try_send(&[REFUSED], &[]).is_ok();
             }
-            let root = secrets.root.as_ref().map(AsFd::as_fd);
-            client.channel.try_send(&[GRANTED], root.as_slice()).is_ok()
+            if let Some(root) = &secrets.root {
+                return client.channel.try_send(&[GRANTED], &[root.as_fd()]).is_ok();
+            }
+            let Ok((gates, daemons)) = pair() else { return false };
+            outbox.0.push_back((client.slot, daemons));
+            client.channel.try_send(&[GRANTED], &[gates.as_fd()]).is_ok()
         }
         _ => false,
     }
@@ -175,17 +230,17 @@ impl Keeper {
         })
     }
 
-    /// Whether the hash is the right one, and if so the root's handle, where
-    /// the keeper has one to give.
+    /// The root's handle, or the channel to the next door, if the hash is the
+    /// right one.
     ///
     /// # Errors
     /// When the keeper is out of reach.
-    pub fn compare(&self, hash: &[u8]) -> io::Result<Option<Option<OwnedFd>>> {
+    pub fn compare(&self, hash: &[u8]) -> io::Result<Option<OwnedFd>> {
         if hash.len() > MAX_HASH {
             return Ok(None);
         }
         let (answer, handles) = self.ask(COMPARE, hash)?;
-        Ok((answer.first() == Some(&GRANTED)).then(|| handles.into_iter().next()))
+        Ok(handles.into_iter().next().filter(|_| answer.first() == Some(&GRANTED)))
     }
 
     fn ask(&self, what: u8, data: &[u8]) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
@@ -216,7 +271,7 @@ mod tests {
 
     fn gate(daemon: &Channel) -> Keeper {
         let (ours, theirs) = pair().expect("pair");
-        daemon.send(&[0], &[theirs.as_fd()]).expect("send");
+        daemon.send(&gate_message(3), &[theirs.as_fd()]).expect("send");
         Keeper::new(ours)
     }
 

@@ -2,16 +2,20 @@
 //! takes leave of processes that have ended; it parses no network byte and
 //! never holds the private key. See tfd(8), PROCESSES.
 
+pub mod admission;
 pub mod channel;
 pub mod confinement;
 pub mod gate;
 pub mod generation;
 pub mod keeper;
 pub mod listen;
+pub mod porter;
 pub mod registry;
+pub mod session;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;
+pub mod usher;
 pub mod zygote;
 
 use std::path::Path;

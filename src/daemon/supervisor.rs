@@ -1,22 +1,30 @@
 //! The daemon's loop: one poll over listeners, signals and helper processes.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::generation::Generation;
+use super::confinement::finish;
+use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::registry::Registry;
+use super::session::{Card, key_text};
 use super::sweeper;
 use super::tables::Tables;
+use super::usher::{self, Usher};
 use super::zygote::{ENDED_LEN, Ended, Order};
 use crate::config::Config;
+use crate::sys::process::fork;
+use crate::tf::status::Status;
 use crate::users::Identity;
 
 /// Clients taken from one listener before the daemon looks elsewhere.
@@ -27,6 +35,9 @@ const BREATHER: Duration = Duration::from_millis(100);
 
 /// How long processes have to vanish after they were killed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// How often sessions that were asked to end are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How soon after its start a generation may fail without ending the daemon.
 const EARLY: Duration = Duration::from_secs(1);
@@ -42,9 +53,33 @@ pub struct Supervisor {
     tables: Option<Tables>,
     /// The newest last.
     generations: Vec<Generation>,
+    /// The sessions the daemon has forked itself.
+    sessions: HashMap<Pid, Running>,
     started: Instant,
     accept_from: Instant,
     stop: Option<Stop>,
+    /// The users file as it was when it was last read.
+    users: Option<FileStamp>,
+}
+
+/// What tells whether a file was replaced or changed: inode, size, time.
+type FileStamp = (u64, u64, i64, i64);
+
+/// What the daemon waits for.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    /// A generation's keeper.
+    Keeper(usize, usize),
+    Porter(usize),
+    Zygote(usize),
+    Listener(usize),
+}
+
+/// A session the daemon has forked.
+struct Running {
+    slot: u32,
+    user: String,
 }
 
 /// The daemon's end.
@@ -67,6 +102,7 @@ impl Supervisor {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let listeners = bind_all(&config, Vec::new())?;
         let tables = tables_for(&config, identity.as_ref());
+        let users = users_stamp(&config);
         let generation = Generation::start(&config, identity.as_ref(), tables.as_ref())?;
         sweeper::start(&config, identity.as_ref())?;
         let registry =
@@ -91,9 +127,11 @@ impl Supervisor {
             registry,
             tables,
             generations: vec![generation],
+            sessions: HashMap::new(),
             started: Instant::now(),
             accept_from: Instant::now(),
             stop: None,
+            users,
         })
     }
 
@@ -106,6 +144,7 @@ impl Supervisor {
         for generation in &self.generations {
             generation.end();
         }
+        self.signal_sessions(Signal::SIGKILL);
         let last = Instant::now() + LAST_WAIT;
         while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
@@ -124,8 +163,12 @@ impl Supervisor {
                     log::warn!("ending sessions that still run count={}", self.registry.len());
                     stop.killed = true;
                     self.order_all(Order::Kill);
+                    self.signal_sessions(Signal::SIGKILL);
                     continue;
                 }
+                // A request that comes just before a read begins does not
+                // interrupt it, so it is repeated.
+                self.signal_sessions(Signal::SIGTERM);
             }
             self.wait_and_act()?;
         }
@@ -136,7 +179,8 @@ impl Supervisor {
         let now = Instant::now();
         let accepting = self.stop.is_none() && now >= self.accept_from;
         let until = match &self.stop {
-            Some(stop) => Some(stop.kill_at),
+            Some(stop) if self.sessions.is_empty() => Some(stop.kill_at),
+            Some(stop) => Some(stop.kill_at.min(now + ASK_AGAIN)),
             None if now < self.accept_from => Some(self.accept_from),
             None => None,
         };
@@ -145,37 +189,133 @@ impl Supervisor {
         });
 
         let signals = PollFd::new(&self.signals, PollFlags::IN);
-        let zygotes =
-            self.generations.iter().map(|g| PollFd::new(&g.zygote.channel, PollFlags::IN));
-        let listeners = self.listeners.iter().map(|l| PollFd::new(l, PollFlags::IN));
-        let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
-            .chain(zygotes)
-            .chain(listeners.filter(|_| accepting))
-            .collect();
+        let mut sources = vec![Source::Signals];
+        let mut fds = vec![signals];
+        for (index, generation) in self.generations.iter().enumerate() {
+            let keepers = (0..generation.keepers.len()).map(|keeper| Source::Keeper(index, keeper));
+            sources.extend(keepers);
+            fds.extend(generation.keepers.iter().map(|k| PollFd::new(&k.channel, PollFlags::IN)));
+            if let Some(porter) = &generation.porter {
+                sources.push(Source::Porter(index));
+                fds.push(PollFd::new(&porter.channel, PollFlags::IN));
+            }
+            sources.push(Source::Zygote(index));
+            fds.push(PollFd::new(&generation.zygote.channel, PollFlags::IN));
+        }
+        for (index, listener) in self.listeners.iter().enumerate().filter(|_| accepting) {
+            sources.push(Source::Listener(index));
+            fds.push(PollFd::new(listener, PollFlags::IN));
+        }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(e) => return Err(e.into()),
         }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let is_ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let ready: Vec<Source> =
+            sources.into_iter().zip(is_ready).filter_map(|(s, ready)| ready.then_some(s)).collect();
         drop(fds);
-
-        let (zygotes, listeners) = ready[1..].split_at(self.generations.len());
-        let (zygotes, listeners) = (zygotes.to_vec(), listeners.to_vec());
-        for index in (0..zygotes.len()).rev().filter(|index| zygotes[*index]) {
-            self.hear_zygote(index)?;
-        }
-        for index in (0..listeners.len()).filter(|index| listeners[*index]) {
-            self.accept_from(index);
-        }
-        if ready[0] {
-            self.hear_signals()?;
+        // From the last to the first: hearing a zygote or the signals may
+        // take a generation out.
+        for source in ready.into_iter().rev() {
+            match source {
+                Source::Listener(index) => self.accept_from(index),
+                Source::Keeper(index, keeper) => self.hear_keeper(index, keeper),
+                Source::Porter(index) => self.hear_porter(index),
+                Source::Zygote(index) => self.hear_zygote(index)?,
+                Source::Signals => self.hear_signals()?,
+            }
         }
         Ok(())
     }
 
+    /// Takes news of clients that have shown the hash.
+    fn hear_keeper(&mut self, index: usize, keeper: usize) {
+        loop {
+            let Some(generation) = self.generations.get_mut(index) else { return };
+            let registry = &self.registry;
+            let address_of = |slot| registry.connection(slot).map(|(peer, _)| peer.ip());
+            match generation.hear_keeper(keeper, address_of) {
+                Ok(Some(admission)) => self.admit(index, admission),
+                Ok(None) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                // A keeper that ended unasked is dealt with when it is reaped.
+                Err(_) => return drop(generation.keepers.remove(keeper)),
+            }
+        }
+    }
+
+    /// Takes news of clients whose password has fitted.
+    fn hear_porter(&mut self, index: usize) {
+        loop {
+            let Some(generation) = self.generations.get_mut(index) else { return };
+            match generation.hear_porter() {
+                Ok(Some(admission)) => self.admit(index, admission),
+                Ok(None) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                // As for a keeper.
+                Err(_) => return generation.porter = None,
+            }
+        }
+    }
+
+    /// Starts the session of a client.
+    fn admit(&mut self, index: usize, admission: Admission) {
+        let Admission { slot, login, gate } = admission;
+        let generation = &self.generations[index];
+        let (Some((peer, key)), Some(nowhere)) =
+            (self.registry.connection(slot), generation.nowhere.as_ref())
+        else {
+            return;
+        };
+        let refuse = |reason: &str| {
+            log::warn!("login refused peer={peer} user={} reason=\"{reason}\"", login.name);
+            let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
+        };
+        let running = self.sessions.values().filter(|session| session.user == login.name).count();
+        if login.max_sessions.is_some_and(|max| running >= max as usize) {
+            return refuse("too many sessions of this user");
+        }
+        let card = Card {
+            peer,
+            slot,
+            process_key: key_text(key),
+            user: login.name.clone(),
+            rights: login.rights,
+        };
+        let usher = Usher {
+            gate: &gate,
+            nowhere,
+            root: &generation.root,
+            home: &login.home,
+            identity: &login.identity,
+            after_login: generation.multi_user,
+            jail: generation.jail,
+            settings: generation.settings.clone(),
+            card,
+        };
+        let daemon = getpid();
+        let tables = self.tables.as_ref();
+        let forked = fork(|| {
+            let result =
+                tables.map_or(Ok(()), Tables::read).and_then(|()| usher::run(usher, daemon));
+            finish("session", result)
+        });
+        match forked {
+            Ok(pid) => {
+                self.registry.share(slot);
+                self.sessions.insert(pid, Running { slot, user: login.name });
+            }
+            Err(e) => refuse(&e.to_string()),
+        }
+    }
+
     /// Takes the clients that wait at a listener.
     fn accept_from(&mut self, index: usize) {
+        if self.users != users_stamp(&self.config) {
+            log::info!("the users file has changed");
+            self.reload();
+        }
         for _ in 0..ACCEPT_AT_ONCE {
             let Some(listener) = self.listeners.get(index) else { return };
             match listener.accept() {
@@ -192,7 +332,11 @@ impl Supervisor {
     }
 
     fn connect(&mut self, socket: &OwnedFd, peer: std::net::SocketAddr) {
-        let slot = match self.registry.take(peer) {
+        let mut key = [0; 16];
+        if let Err(e) = getrandom::fill(&mut key) {
+            return log::error!("can't serve peer={peer} error=\"{e}\"");
+        }
+        let slot = match self.registry.take(peer, key) {
             Ok(slot) => slot,
             Err(full) => {
                 log::warn!("refused peer={peer} stage=accept reason=\"{full}\"");
@@ -200,7 +344,7 @@ impl Supervisor {
             }
         };
         let passed = match self.generations.last_mut() {
-            Some(generation) => generation.pass_on(slot, peer, socket),
+            Some(generation) => generation.pass_on(slot, peer, key, socket),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         match passed {
@@ -222,7 +366,7 @@ impl Supervisor {
                 Ok((0, _)) => return self.zygote_gone(index),
                 Ok((len, _)) => {
                     let slot = Ended::from_bytes(&buffer[..len]).map(|ended| ended.slot);
-                    if let Some(slot) = slot.filter(|slot| generation.slots.remove(slot)) {
+                    if let Some(slot) = slot.filter(|slot| generation.forget(*slot)) {
                         self.registry.release(slot);
                     }
                 }
@@ -271,20 +415,30 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes leave of helpers that have ended. A keeper that ended unasked
-    /// takes its generation with it.
+    /// Takes leave of sessions and helpers that have ended. A keeper or porter
+    /// that ended unasked takes its generation with it.
     fn reap(&mut self) -> io::Result<()> {
         loop {
-            let pid = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => pid,
+            let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
+            let (pid, status) = match status {
+                Ok(status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _))) => {
+                    (pid, status)
+                }
                 _ => return Ok(()),
             };
+            if let Some(session) = self.sessions.remove(&pid) {
+                if let WaitStatus::Signaled(_, signal, _) = status {
+                    log::error!("session killed pid={pid} signal={signal}");
+                }
+                self.registry.release(session.slot);
+                continue;
+            }
             let Some(generation) = self.generations.last_mut() else { continue };
-            if generation.keepers.iter().any(|keeper| keeper.pid == pid) && self.stop.is_none() {
-                log::error!("keeper ended unasked pid={pid}");
+            if generation.helpers.contains(&pid) && self.stop.is_none() {
+                log::error!("keeper or porter ended unasked pid={pid}");
                 generation.retire();
                 if self.started.elapsed() < EARLY {
-                    return Err(io::Error::other("the keeper does not stay up"));
+                    return Err(io::Error::other("a helper process does not stay up"));
                 }
                 self.replace_generation()?;
             }
@@ -304,6 +458,7 @@ impl Supervisor {
     }
 
     fn try_reload(&mut self) -> Result<(), String> {
+        self.users = users_stamp(&self.config);
         let (config, identity) = super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
         if config.tf.keystream_memory != self.config.tf.keystream_memory {
@@ -336,11 +491,23 @@ impl Supervisor {
         self.order_all(Order::Stop);
     }
 
+    fn signal_sessions(&self, signal: Signal) {
+        for pid in self.sessions.keys() {
+            let _ = kill(*pid, signal);
+        }
+    }
+
     fn order_all(&self, order: Order) {
         for generation in &self.generations {
             generation.order(order);
         }
     }
+}
+
+/// The users file as it is now; `None` where there is none.
+fn users_stamp(config: &Config) -> Option<FileStamp> {
+    let metadata = std::fs::metadata(config.tf.users.as_ref()?).ok()?;
+    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// The process that makes keystream tables, unless they are switched off.

@@ -1,12 +1,15 @@
 //! The sweeper: a process that removes what uploads and copies have left behind
-//! whose writers died, then ends. It runs as clients do, in the background.
+//! whose writers died, then ends. It runs in the background, as clients do;
+//! where they have identities of their own, it may go past the modes of files,
+//! for it parses nothing but names.
 
 use std::os::fd::AsFd;
 
 use nix::unistd::getpid;
+use rustix::thread::CapabilitySet;
 
 use super::confinement::{Confinement, finish};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::store::{Root, sweep};
 use crate::sys::process::fork;
 use crate::users::Identity;
@@ -16,7 +19,10 @@ use crate::users::Identity;
 /// # Errors
 /// One line that says what could not be started.
 pub fn start(config: &Config, identity: Option<&Identity>) -> Result<(), String> {
-    let confinement = Confinement::new(identity)?;
+    let shared = config.tf.mode == Mode::SingleUser && !config.tf.jail;
+    let everywhere = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
+    let kept = if shared { CapabilitySet::empty() } else { everywhere };
+    let confinement = Confinement::new(identity)?.keeping(kept);
     let shown = config.tf.root.display();
     let root = Root::open(&config.tf.root).map_err(|e| format!("tf.root {shown}: {e}"))?;
     let parent = getpid();

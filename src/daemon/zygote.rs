@@ -1,7 +1,7 @@
 //! The zygote: an unprivileged process in an empty directory that forks a
 //! gate for each connection the daemon passes on, and tells the daemon when
-//! that process has ended. It parses no network byte. In single-user mode the
-//! gate becomes the session when the keeper hands it the root.
+//! that process has ended. It parses no network byte. Where the hash is the
+//! last door the gate becomes the session when the keeper hands it the root.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,19 +16,17 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::admission::NextDoor;
 use super::channel::Channel;
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
-use crate::store::{Lock, Root};
+use super::session::{self, Card, key_text};
 use crate::sys::process::{fork, keep_only};
 use crate::sys::signal::follow_stop;
 use crate::tf::cipher::cycle;
-use crate::tf::doors;
-use crate::tf::env::Env;
-use crate::tf::session;
+use crate::tf::doors::{self, Closed};
 use crate::tf::settings::Settings;
-use crate::tf::wire::WireError;
-use crate::users::Names;
+use crate::users::{Names, Rights};
 
 /// How often children that were asked to end are asked again: a request that
 /// comes just before a read begins does not interrupt it.
@@ -138,6 +136,8 @@ pub struct Zygote {
     pub settings: Settings,
     /// The names CHOWN knows.
     pub names: Rc<Names>,
+    /// The system user that sessions act as in single-user mode.
+    pub user: String,
 }
 
 /// Forks gates until the daemon is gone or says to stop, and all have ended.
@@ -276,7 +276,8 @@ fn fork_gate(zygote: &Zygote, connection: Connection) -> Option<Pid> {
     .ok()
 }
 
-/// The life of a connection in its own process: gate, then session.
+/// The life of a connection in its own process: gate, then session, or until
+/// another process takes the session over.
 fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     let Connection { slot, peer, key, socket, keeper } = connection;
     let mut handles = vec![socket.as_fd(), keeper.as_fd()];
@@ -285,40 +286,35 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     let _ = set_name(c"tfd-session");
     SigSet::all().thread_unblock()?;
-    let process_key = format!("{:032x}", u128::from_be_bytes(key));
+    let process_key = key_text(key);
 
     let keeper = Keeper::new(Channel::from_handle(keeper));
     let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
     drop(keeper);
-    let gate::Passed { mut wire, root } = match admitted {
+    let gate::Passed { mut wire, granted } = match admitted {
         Ok(passed) => passed,
         Err(refusal) => {
             gate::log_refusal(peer, &refusal);
             return Ok(());
         }
     };
-    let Some(root) = root else {
-        let ended = doors::serve_closed(&mut wire, zygote.doors.closed, &process_key);
-        log_end(peer, &ended);
+    if zygote.doors.closed == Closed::NONE {
+        let user = zygote.user.clone();
+        let card = Card { peer, slot, process_key, user, rights: Rights::Full };
+        session::run(&mut wire, card, granted, zygote.settings.clone(), Rc::clone(&zygote.names));
         return Ok(());
-    };
-    log::info!("session start peer={peer} slot={slot}");
-    let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
-    let root = Root::from_handle(root);
-    let mut env = Env { root, lock: Lock::default(), process_key, names, settings };
-    let ended = session::serve(&mut wire, &mut env);
-    log_end(peer, &ended);
-    Ok(())
-}
-
-/// One log line on the end of a connection that was let in.
-fn log_end(peer: SocketAddr, ended: &Result<(), WireError>) {
-    match ended {
-        Ok(()) => log::info!("session end peer={peer} reason=\"END\""),
-        Err(e @ (WireError::Closed | WireError::Stopped)) => {
-            log::info!("session end peer={peer} reason=\"{e}\"");
+    }
+    let mut next = NextDoor::new(granted);
+    match doors::pass(&mut wire, zygote.doors.closed, &process_key, &mut next) {
+        Ok(true) => next.hand_over(wire),
+        Ok(false) => {
+            session::log_end(peer, &Ok(()));
+            Ok(())
         }
-        Err(e) => log::warn!("session end peer={peer} reason=\"{e}\""),
+        Err(e) => {
+            session::log_end(peer, &Err(e));
+            Ok(())
+        }
     }
 }
 

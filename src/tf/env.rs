@@ -10,7 +10,7 @@ use super::settings::{Durability, Settings};
 use super::status::{Reply, Status};
 use crate::store::part::sync_directory;
 use crate::store::{Lock, Root, RootPath};
-use crate::users::Names;
+use crate::users::{Names, Rights};
 
 /// The surroundings of a command.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Env {
     pub names: Rc<Names>,
     /// What the configuration says.
     pub settings: Settings,
+    /// What the session may do to files, beside what the system lets it.
+    pub rights: Rights,
 }
 
 impl Env {

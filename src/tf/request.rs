@@ -86,6 +86,59 @@ pub fn word(body: &[u8]) -> Vec<u8> {
 }
 
 impl Request {
+    /// Whether it changes anything beneath the root.
+    #[must_use]
+    pub fn changes_files(&self) -> bool {
+        use Request as R;
+        match self {
+            R::Rcvfile { delete, .. } => *delete,
+            R::Mkdir { .. }
+            | R::Del { .. }
+            | R::Rmdir { .. }
+            | R::Copy { .. }
+            | R::Touch { .. }
+            | R::Fupd { .. }
+            | R::Cpdir { .. }
+            | R::Xcopy { .. }
+            | R::Xdel { .. }
+            | R::Xrmdir { .. }
+            | R::Xcpdir { .. }
+            | R::Sndfile { .. }
+            | R::Renam { .. }
+            | R::Put(_)
+            | R::Putcan(_)
+            | R::Chmod { .. }
+            | R::Chown { .. }
+            | R::Rmsecdir { .. }
+            | R::Sup { .. } => true,
+            R::End
+            | R::Echo { .. }
+            | R::Date
+            | R::Udate
+            | R::Ndate
+            | R::Datef
+            | R::Dtof { .. }
+            | R::Ftod { .. }
+            | R::Fstat { .. }
+            | R::Lock { .. }
+            | R::Ls { .. }
+            | R::Lsr { .. }
+            | R::Keepalive { .. }
+            | R::Prockey
+            | R::Freesp
+            | R::Get(_)
+            | R::Getcan(_)
+            | R::Login { .. }
+            | R::Sha256 { .. }
+            | R::Nigma { .. }
+            | R::Injail { .. }
+            | R::Tlb
+            | R::Sdown { .. }
+            | R::Fsize { .. }
+            | R::Fsizels { .. } => false,
+        }
+    }
+
     /// Reads a message body.
     ///
     /// # Errors

@@ -4,11 +4,12 @@
 use super::command;
 use super::doors::prockey;
 use super::env::Env;
-use super::request::Request;
+use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::transfer;
 use super::wire::{Result, Wire};
 use crate::store::Lock;
+use crate::users::Rights;
 
 /// Serves a client to the end of the session: `Ok` after END.
 ///
@@ -22,8 +23,23 @@ pub fn serve(wire: &mut Wire, env: &mut Env) -> Result<()> {
         wire.read_request(&mut body)?;
         match Request::parse(&body) {
             Ok(Request::End) => return Ok(()),
+            // Frames of the client follow this one, whatever the answer.
+            Ok(Request::Sup { .. }) if env.rights == Rights::ReadOnly => {
+                transfer::sup::run(wire, env, &Err(Status::AccessDenied))?;
+            }
+            Ok(request) if env.rights == Rights::ReadOnly && request.changes_files() => {
+                wire.write_message(&Reply::from(Status::AccessDenied).into_bytes())?;
+            }
             Ok(request) => answer(wire, env, request)?,
-            Err(reply) => wire.write_message(&reply.into_bytes())?,
+            Err(reply) => {
+                // These two are refused before their arguments are looked at.
+                let reply = match word(&body).as_slice() {
+                    b"LOGIN" => Status::AlreadyLoggedIn.into(),
+                    b"INJAIL" => Status::AlreadyInJail.into(),
+                    _ => reply,
+                };
+                wire.write_message(&reply.into_bytes())?;
+            }
         }
     }
 }

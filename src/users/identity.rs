@@ -81,18 +81,38 @@ impl Identity {
     /// The system's, or `PermissionDenied` when a step did not take effect.
     /// The process must end then.
     pub fn take(&self) -> io::Result<()> {
+        self.take_keeping(CapabilitySet::empty())
+    }
+
+    /// As [`Identity::take`], but these capabilities stay until
+    /// [`Identity::give_up_rest`].
+    ///
+    /// # Errors
+    /// As [`Identity::take`].
+    pub fn take_keeping(&self, kept: CapabilitySet) -> io::Result<()> {
         drop_bounding_set();
         nix::unistd::setgroups(&self.groups)?;
         nix::unistd::setresgid(self.gid, self.gid, self.gid)?;
+        rustix::thread::set_keep_capabilities(!kept.is_empty())?;
         nix::unistd::setresuid(self.uid, self.uid, self.uid)?;
-        clear_capabilities()?;
+        rustix::thread::set_keep_capabilities(false)?;
+        limit_capabilities(kept)?;
         nix::sys::prctl::set_no_new_privs()?;
         nix::sys::prctl::set_dumpable(false)?;
-        self.verify()
+        self.verify(kept)
+    }
+
+    /// Gives up the capabilities that [`Identity::take_keeping`] left.
+    ///
+    /// # Errors
+    /// As [`Identity::take`].
+    pub fn give_up_rest(&self) -> io::Result<()> {
+        limit_capabilities(CapabilitySet::empty())?;
+        self.verify(CapabilitySet::empty())
     }
 
     /// Checks that the process has exactly this identity.
-    fn verify(&self) -> io::Result<()> {
+    fn verify(&self, kept: CapabilitySet) -> io::Result<()> {
         let uids = nix::unistd::getresuid()?;
         let gids = nix::unistd::getresgid()?;
         let mut groups = nix::unistd::getgroups()?;
@@ -107,8 +127,9 @@ impl Identity {
         let fine = [uids.real, uids.effective, uids.saved].into_iter().all(has)
             && [gids.real, gids.effective, gids.saved].into_iter().all(in_group)
             && groups == wanted
-            && capabilities.effective.is_empty()
-            && capabilities.permitted.is_empty()
+            && capabilities.effective == kept
+            && capabilities.permitted == kept
+            && capabilities.inheritable.is_empty()
             && nix::sys::prctl::get_no_new_privs()?;
         if fine { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
@@ -122,10 +143,10 @@ fn drop_bounding_set() {
     }
 }
 
-/// Empties the permitted, effective and inheritable sets.
-fn clear_capabilities() -> io::Result<()> {
+/// Leaves these capabilities effective and permitted, and none to inherit.
+fn limit_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: none };
     rustix::thread::set_capabilities(None, sets)?;
     Ok(())
 }

@@ -1,7 +1,14 @@
-//! Who a process is: system identities, looked up before any root changes and
-//! taken for good.
+//! Who a process is: accounts and their passwords, and the system identities
+//! they lead to, looked up before any root changes and taken for good.
+pub mod account;
+pub mod admin;
+pub mod file;
+pub mod hash;
 pub mod identity;
+pub mod login;
 pub mod names;
 
+pub use account::{Account, Rights};
 pub use identity::Identity;
+pub use login::Login;
 pub use names::Names;

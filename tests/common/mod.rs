@@ -55,6 +55,10 @@ pub struct Setup {
     pub server: String,
     /// Lines added under `[tf]`.
     pub tf: String,
+    /// Directories made beneath the root before the start.
+    pub directories: &'static [&'static str],
+    /// The users file, named `users`.
+    pub users: String,
     /// A root made elsewhere, such as on a file system of its own.
     pub root: Option<PathBuf>,
     /// The user who starts tfd, when it is not the one who runs the tests.
@@ -72,6 +76,10 @@ impl Server {
         let root = setup.root.unwrap_or_else(|| dir.path().join("root"));
         fs::create_dir_all(&root).expect("root");
         give_to_server(&root);
+        for name in setup.directories {
+            fs::create_dir_all(root.join(name)).expect("directory");
+        }
+        write_users(dir.path(), &setup.users);
         let key_path = dir.path().join("private.pem");
         fs::write(&key_path, key().private_key_to_pem().expect("pem")).expect("write key");
         fs::set_permissions(&key_path, fs::Permissions::from_mode(0o600)).expect("mode");
@@ -110,6 +118,11 @@ impl Server {
             .filter_map(|line| line.split_once("listening address="))
             .map(|(_, address)| address.trim().parse().expect("address"))
             .collect();
+    }
+
+    /// Puts another users file in place.
+    pub fn set_users(&self, text: &str) {
+        write_users(self.dir.path(), text);
     }
 
     /// The root on disk.
@@ -234,6 +247,19 @@ impl Drop for Server {
             eprintln!("log of tfd:\n{}", self.log().join("\n"));
         }
     }
+}
+
+fn write_users(dir: &Path, text: &str) {
+    let new = dir.join("users.new");
+    fs::write(&new, text).expect("write users");
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("mode");
+    fs::rename(&new, dir.join("users")).expect("rename");
+}
+
+/// A line of the users file.
+pub fn account(name: &str, password: &str, rest: &str) -> String {
+    let hash = tfd::users::hash::make(password.as_bytes()).expect("hash");
+    format!("{name}:{hash}:{rest}\n")
 }
 
 /// Starts tfd on the configuration in a directory and collects its log.

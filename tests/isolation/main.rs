@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod jail;
+mod login;
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};

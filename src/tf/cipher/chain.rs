@@ -53,6 +53,11 @@ impl Chain {
         }
     }
 
+    /// The chain with this seed behind bytes made before.
+    pub(super) fn resume(seed: u64, top: &[u8], low: &[u8]) -> Chain {
+        Chain { top: top.to_vec(), low: low.to_vec(), made: top.len(), ..Chain::new(seed) }
+    }
+
     /// How many bytes are ready.
     pub(super) fn ready(&self) -> usize {
         self.cycle.map_or(self.top.len(), |cycle| cycle.len()) - self.used

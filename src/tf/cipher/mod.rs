@@ -9,11 +9,16 @@
 mod chain;
 pub mod cycle;
 mod plain;
+mod state;
 
 use zeroize::Zeroize;
 
 use chain::{Chain, first_seed, step};
 pub use plain::PlainCipher;
+
+/// The longest session key of a handshake, in bytes (document, "The encryption
+/// system").
+pub const MAX_KEY: usize = 214;
 
 /// One direction of a session: the key as it stands, the seed chain, and the
 /// bytes of the chain that are made but not yet used.

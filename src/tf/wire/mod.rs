@@ -5,6 +5,8 @@
 //! raw unit has no header of its own. The wire never looks into a body and
 //! never allocates for a length it has not checked.
 
+mod state;
+
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
+pub use state::MAX_STATE;
 
 /// The longest body of a message, in bytes.
 pub const MAX_MESSAGE: usize = 512 * 1024;

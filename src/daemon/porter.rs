@@ -1,0 +1,275 @@
+//! The porter: the one process that knows the hashes of passwords. A gate
+//! whose client has shown the hash may ask it whether a name and a password
+//! fit; then it hands the gate's channel to the daemon, which starts the
+//! session. It answers nothing else and runs unprivileged.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::epoll;
+use zeroize::Zeroizing;
+
+use super::admission::{Ask, MAX_ASK};
+use super::channel::Channel;
+use crate::tf::status::Status;
+use crate::users::account::Account;
+use crate::users::hash;
+
+/// Passwords checked at once; each takes 19 MiB while it is.
+const WORKERS: usize = 2;
+
+/// Bytes of the daemon's message with a gate's channel: slot, address.
+pub const GATE_LEN: usize = 4 + 16;
+/// Bytes of the porter's message with a channel back: slot, account.
+pub const ADMIT_LEN: usize = 4 + 4;
+
+/// The daemon's message with a gate's channel.
+#[must_use]
+pub fn gate_message(slot: u32, peer: IpAddr) -> [u8; GATE_LEN] {
+    let address = match peer {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    let mut bytes = [0; GATE_LEN];
+    bytes[..4].copy_from_slice(&slot.to_be_bytes());
+    bytes[4..].copy_from_slice(&address.octets());
+    bytes
+}
+
+/// The slot and the account in the porter's message, if it is one.
+#[must_use]
+pub fn read_admission(bytes: &[u8]) -> Option<(u32, usize)> {
+    let bytes: &[u8; ADMIT_LEN] = bytes.try_into().ok()?;
+    let (slot, account) = bytes.split_at(4);
+    let number = |part: &[u8]| part.try_into().ok().map(u32::from_be_bytes);
+    Some((number(slot)?, usize::try_from(number(account)?).ok()?))
+}
+
+/// A gate that may ask.
+struct Gate {
+    slot: u32,
+    peer: IpAddr,
+    channel: Channel,
+}
+
+/// A password to check, and the gate it is for.
+struct Job {
+    gate: Gate,
+    name: String,
+    password: Zeroizing<Vec<u8>>,
+}
+
+/// The accounts, and a hash for names that none of them has.
+struct Book {
+    accounts: Vec<Account>,
+    nobody: String,
+}
+
+impl Book {
+    fn new(accounts: Vec<Account>) -> io::Result<Book> {
+        let mut password = [0; 32];
+        getrandom::fill(&mut password).map_err(io::Error::other)?;
+        Ok(Book { accounts, nobody: hash::make(&password).map_err(io::Error::other)? })
+    }
+
+    /// The hash a password is checked against. For a name that no account has,
+    /// it is one of another account, always the same: the answer takes as long
+    /// as for some account of the file.
+    fn hash_for(&self, found: Option<usize>, name: &str) -> &str {
+        let has_hash = |account: &&Account| !account.hash.is_empty();
+        if let Some(account) = found.map(|index| &self.accounts[index]).filter(has_hash) {
+            return &account.hash;
+        }
+        let all: Vec<&Account> = self.accounts.iter().filter(has_hash).collect();
+        let sum = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31) + usize::from(b));
+        all.get(sum.checked_rem(all.len()).unwrap_or(0)).map_or(&self.nobody, |other| &other.hash)
+    }
+}
+
+/// Serves gates until the daemon's channel is closed.
+///
+/// # Errors
+/// The system's, when the porter can't go on.
+pub fn run(accounts: Vec<Account>, daemon: Channel) -> io::Result<()> {
+    let book = Arc::new(Book::new(accounts)?);
+    let daemon = Arc::new(daemon);
+    let (jobs, queue) = channel::<Job>();
+    let queue = Arc::new(Mutex::new(queue));
+    let (back, returned) = channel::<Gate>();
+    let wake = Arc::new(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?);
+    for _ in 0..WORKERS {
+        let (book, daemon, queue) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&queue));
+        let (back, wake) = (back.clone(), Arc::clone(&wake));
+        std::thread::Builder::new().name("tfd-porter".to_owned()).spawn(move || {
+            while let Some(job) = next(&queue) {
+                if let Some(gate) = check(&book, &daemon, job) {
+                    let _ = back.send(gate);
+                    let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
+                }
+            }
+        })?;
+    }
+    listen(&daemon, &jobs, &returned, &wake)
+}
+
+fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// Takes gates from the daemon and questions from gates.
+fn listen(
+    daemon: &Channel,
+    jobs: &Sender<Job>,
+    returned: &Receiver<Gate>,
+    wake: &OwnedFd,
+) -> io::Result<()> {
+    const DAEMON: u64 = u64::MAX;
+    const WAKE: u64 = u64::MAX - 1;
+    let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let readable = epoll::EventFlags::IN;
+    epoll::add(&poller, daemon, epoll::EventData::new_u64(DAEMON), readable)?;
+    epoll::add(&poller, wake, epoll::EventData::new_u64(WAKE), readable)?;
+    let mut gates: HashMap<u64, Gate> = HashMap::new();
+    let mut counter = 0;
+    let mut events = Vec::with_capacity(64);
+    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
+    loop {
+        events.clear();
+        match epoll::wait(&poller, rustix::buffer::spare_capacity(&mut events), None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        let mut arrived = Vec::new();
+        for event in &events {
+            match event.data.u64() {
+                DAEMON => match daemon.receive(&mut buffer)? {
+                    (0, _) => return Ok(()),
+                    (len, handles) => arrived.extend(read_gate(&buffer[..len], handles)),
+                },
+                WAKE => {
+                    rustix::io::read(wake, &mut [0; 8])?;
+                    arrived.extend(returned.try_iter());
+                }
+                id => {
+                    let Some(gate) = gates.remove(&id) else { continue };
+                    epoll::delete(&poller, &gate.channel)?;
+                    let received = gate.channel.receive(&mut buffer);
+                    let Ok((len, _)) = received else { continue };
+                    if let Some(Ask::Login { name, password }) = Ask::from_bytes(&buffer[..len]) {
+                        let (name, password) = (name.to_owned(), password.to_vec());
+                        let password = Zeroizing::new(password);
+                        if jobs.send(Job { gate, name, password }).is_err() {
+                            return Err(io::Error::other("no thread checks passwords"));
+                        }
+                    }
+                }
+            }
+        }
+        for gate in arrived {
+            epoll::add(&poller, &gate.channel, epoll::EventData::new_u64(counter), readable)?;
+            gates.insert(counter, gate);
+            counter += 1;
+        }
+    }
+}
+
+fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
+    let bytes: &[u8; GATE_LEN] = bytes.try_into().ok()?;
+    let slot = u32::from_be_bytes(bytes[..4].try_into().ok()?);
+    let octets: [u8; 16] = bytes[4..].try_into().ok()?;
+    let peer = Ipv6Addr::from(octets).to_canonical();
+    let channel = Channel::from_handle(handles.into_iter().next()?);
+    Some(Gate { slot, peer, channel })
+}
+
+/// Checks a password. A gate whose password fits goes to the daemon; another
+/// one is told so and comes back, to ask again.
+fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
+    let Job { gate, name, password } = job;
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let found = book.accounts.iter().position(|account| account.name == name);
+    let open = found.filter(|index| book.accounts[*index].is_open(gate.peer, today));
+    let fits = hash::fits(book.hash_for(found, &name), &password);
+    if let Some(index) = open.filter(|_| fits) {
+        let mut message = [0; ADMIT_LEN];
+        message[..4].copy_from_slice(&gate.slot.to_be_bytes());
+        message[4..].copy_from_slice(&(index as u32).to_be_bytes());
+        let _ = daemon.send(&message, &[gate.channel.as_fd()]);
+        return None;
+    }
+    let reason = match (found, open) {
+        (None, _) => "no such user",
+        (Some(_), None) => "locked, expired or not from here",
+        _ => "wrong password",
+    };
+    log::warn!("login failed peer={} user={name:?} reason=\"{reason}\"", gate.peer);
+    let told = gate.channel.try_send(&[Status::LoginFailed.code()], &[]);
+    told.is_ok().then_some(gate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::admission::NextDoor;
+    use crate::daemon::channel::pair;
+    use crate::tf::doors::Doorkeeper;
+
+    fn start(lines: &[String]) -> Channel {
+        let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
+        let (ours, theirs) = pair().expect("pair");
+        std::thread::spawn(move || run(accounts, theirs));
+        ours
+    }
+
+    fn gate(porter: &Channel) -> NextDoor {
+        let (ours, theirs) = pair().expect("pair");
+        let message = gate_message(7, "192.0.2.1".parse().expect("address"));
+        porter.send(&message, &[theirs.as_fd()]).expect("send");
+        NextDoor::new(ours.into_handle())
+    }
+
+    #[test]
+    fn a_right_password_sends_the_channel_to_the_daemon_and_a_wrong_one_is_told() {
+        let hash = hash::make(b"right").expect("hash");
+        let porter = start(&[format!("bob:!{hash}:bob:::"), format!("ann:{hash}:ann:::")]);
+        let mut client = gate(&porter);
+        for (user, password) in
+            [("ann", "wrong"), ("bob", "right"), ("nn", "right"), ("ann ", "right"), ("", "")]
+        {
+            let told = client.login(user.as_bytes(), password.as_bytes()).expect("porter");
+            assert_eq!(told, Some(Status::LoginFailed), "{user}");
+        }
+        let asking = std::thread::spawn(move || client.login(b"ann", b"right"));
+        let mut buffer = [0; ADMIT_LEN];
+        let (len, handles) = porter.receive(&mut buffer).expect("admission");
+        assert_eq!(read_admission(&buffer[..len]), Some((7, 1)));
+        let usher = Channel::from_handle(handles.into_iter().next().expect("channel"));
+        usher.send(&[0], &[]).expect("send");
+        assert_eq!(asking.join().expect("gate").expect("answer"), None);
+    }
+
+    #[test]
+    fn a_gate_that_asks_anything_else_is_cut_off() {
+        let porter = start(&[]);
+        let mut client = gate(&porter);
+        assert!(client.injail(b"t", &crate::store::RootPath::root()).is_err());
+        let mut other = gate(&porter);
+        assert_eq!(other.login(b"ann", b"x").expect("porter"), Some(Status::LoginFailed));
+    }
+
+    #[test]
+    fn a_name_without_an_account_is_checked_against_some_hash() {
+        let empty = Book::new(Vec::new()).expect("book");
+        assert!(hash::Scheme::of(empty.hash_for(None, "x")).is_some());
+        let hash = hash::make(b"x").expect("hash");
+        let lines = [format!("a:{hash}:a:::"), "new:!:a:::".to_owned()];
+        let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
+        let book = Book::new(accounts).expect("book");
+        assert_eq!(book.hash_for(Some(1), "new"), hash);
+        assert_eq!(book.hash_for(None, "zzz"), hash);
+    }
+}

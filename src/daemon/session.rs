@@ -1,0 +1,55 @@
+//! A session in its process, whichever way it came there: what it works on,
+//! and its lines in the log.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use crate::store::{Lock, Root};
+use crate::tf::env::Env;
+use crate::tf::session;
+use crate::tf::settings::Settings;
+use crate::tf::wire::{Wire, WireError};
+use crate::users::{Names, Rights};
+
+/// Who a session is.
+#[derive(Clone, Debug)]
+pub struct Card {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The connection's slot.
+    pub slot: u32,
+    /// The unguessable key of PROCKEY, as text.
+    pub process_key: String,
+    /// The account or the system user it acts as.
+    pub user: String,
+    /// What it may do to files.
+    pub rights: Rights,
+}
+
+/// The text of a process key.
+#[must_use]
+pub fn key_text(key: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(key))
+}
+
+/// Serves a client whose doors are all open, beneath this root.
+pub fn run(wire: &mut Wire, card: Card, root: OwnedFd, settings: Settings, names: Rc<Names>) {
+    let Card { peer, slot, process_key, user, rights } = card;
+    log::info!("session start peer={peer} user={user} slot={slot}");
+    let root = Root::from_handle(root);
+    let mut env = Env { root, lock: Lock::default(), process_key, names, settings, rights };
+    let ended = session::serve(wire, &mut env);
+    log_end(peer, &ended);
+}
+
+/// One log line on the end of a connection that was let in.
+pub fn log_end(peer: SocketAddr, ended: &Result<(), WireError>) {
+    match ended {
+        Ok(()) => log::info!("session end peer={peer} reason=\"END\""),
+        Err(e @ (WireError::Closed | WireError::Stopped)) => {
+            log::info!("session end peer={peer} reason=\"{e}\"");
+        }
+        Err(e) => log::warn!("session end peer={peer} reason=\"{e}\""),
+    }
+}

@@ -1,0 +1,319 @@
+//! The users file: one account a line, `name:hash:system-user:home:options:expiry`.
+//! See tfd-users(5). Reading it checks everything that can be checked without
+//! looking at the system.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use jiff::civil::Date;
+use zeroize::Zeroizing;
+
+use super::hash::Scheme;
+use crate::store::RootPath;
+
+/// The longest name of an account, in bytes.
+pub const MAX_NAME: usize = 64;
+
+/// What stands before the hash of an account that is locked.
+const LOCK: char = '!';
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The name a client logs in with.
+    pub name: String,
+    /// The hash of its password, in crypt format.
+    pub hash: Zeroizing<String>,
+    /// Whether nobody can log in with it.
+    pub locked: bool,
+    /// The system user whose identity its sessions take.
+    pub system_user: String,
+    /// The directory beneath the root that is its sessions' root; empty for
+    /// the root itself.
+    pub home: String,
+    /// What it may do and from where.
+    pub options: Options,
+    /// The last day, in UTC, on which one can log in with it.
+    pub expiry: Option<Date>,
+}
+
+/// What an account may do and from where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Networks it may be used from; none for any.
+    pub from: Vec<Network>,
+    /// The most sessions at once; `None` for no limit of its own.
+    pub max_sessions: Option<u32>,
+    /// What its sessions may do to files.
+    pub rights: Rights,
+}
+
+/// What a session may do to files, beside what the system lets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rights {
+    /// Whatever the system allows.
+    #[default]
+    Full,
+    /// Change nothing.
+    ReadOnly,
+}
+
+/// A network: an address and how many of its bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Whether an address is in it. An IPv4 address in IPv6 clothes is the
+    /// IPv4 address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |a: u128, b: u128, width: u32| {
+            let unused = width - u32::from(self.bits);
+            unused >= width || a >> unused == b >> unused
+        };
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Network, String> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let wrong = || format!("\"{text}\" is no network: write 192.0.2.0/24 or 2001:db8::/32");
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| wrong()))?;
+        if bits > most {
+            return Err(wrong());
+        }
+        Ok(Network { address, bits })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+impl FromStr for Options {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Options, String> {
+        let mut options = Options::default();
+        for word in text.split(',').filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                None if word == "read-only" => options.rights = Rights::ReadOnly,
+                Some(("from", network)) => options.from.push(network.parse()?),
+                Some(("max", count)) => {
+                    let count = count.parse().ok().filter(|count| *count > 0);
+                    let remedy = || "max: use a number above 0".to_owned();
+                    options.max_sessions = Some(count.ok_or_else(remedy)?);
+                }
+                _ => {
+                    return Err(format!(
+                        "unknown option \"{word}\": use read-only, max=N, from=NETWORK"
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rights = match self.rights {
+            Rights::Full => None,
+            Rights::ReadOnly => Some("read-only".to_owned()),
+        };
+        let max = self.max_sessions.map(|max| format!("max={max}"));
+        let from = self.from.iter().map(|network| format!("from={network}"));
+        let words: Vec<String> = rights.into_iter().chain(max).chain(from).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+impl FromStr for Account {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Account, String> {
+        // A network may hold colons, so the last two fields are cut from the
+        // end.
+        let fields: Vec<&str> = line.splitn(5, ':').collect();
+        let [name, hash, system_user, home, rest] = fields[..] else {
+            return Err(
+                "fewer than six fields: write name:hash:system-user:home:options:expiry".to_owned()
+            );
+        };
+        let (options, expiry) = rest
+            .rsplit_once(':')
+            .ok_or("fewer than six fields: write name:hash:system-user:home:options:expiry")?;
+        check_name(name)?;
+        let (locked, hash) = match hash.strip_prefix(LOCK) {
+            Some(hash) => (true, hash),
+            None => (false, hash),
+        };
+        if Scheme::of(hash).is_none() && !(locked && hash.is_empty()) {
+            return Err(format!("{name}: no hash that is known here: set it with tfd user passwd"));
+        }
+        if system_user.is_empty() {
+            return Err(format!("{name}: no system user"));
+        }
+        if !home.is_empty() && RootPath::parse(home.as_bytes()).is_err() {
+            return Err(format!("{name}: \"{home}\" is no directory beneath the root"));
+        }
+        let expiry = match expiry {
+            "" => None,
+            day => Some(
+                day.parse()
+                    .map_err(|_| format!("{name}: \"{day}\" is no day: write it as 2027-12-31"))?,
+            ),
+        };
+        Ok(Account {
+            name: name.to_owned(),
+            hash: Zeroizing::new(hash.to_owned()),
+            locked,
+            system_user: system_user.to_owned(),
+            home: home.to_owned(),
+            options: options.parse().map_err(|e| format!("{name}: {e}"))?,
+            expiry,
+        })
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lock = if self.locked { "!" } else { "" };
+        let expiry = self.expiry.map(|day| day.to_string()).unwrap_or_default();
+        let Account { name, hash, system_user, home, options, .. } = self;
+        write!(f, "{name}:{lock}{}:{system_user}:{home}:{options}:{expiry}", hash.as_str())
+    }
+}
+
+impl Account {
+    /// Whether one may log in with it now, from there.
+    #[must_use]
+    pub fn is_open(&self, from: IpAddr, today: Date) -> bool {
+        let networks = &self.options.from;
+        !self.locked
+            && self.expiry.is_none_or(|last| today <= last)
+            && (networks.is_empty() || networks.iter().any(|network| network.contains(from)))
+    }
+}
+
+/// Whether a name can be that of an account: no blanks, since LOGIN ends it
+/// at the first, and nothing that has a meaning in the file or in a log.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let fine = |c: char| c.is_alphanumeric() || "._@+-".contains(c);
+    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fine) {
+        return Err(format!(
+            "\"{}\" is no name of an account: use 1 to {MAX_NAME} letters, digits and ._@+-",
+            name.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
+/// The accounts of a users file. Empty lines and lines that begin with `#` do
+/// not count.
+///
+/// # Errors
+/// Every problem, with its line.
+pub fn parse(text: &str) -> Result<Vec<Account>, Vec<(usize, String)>> {
+    let mut accounts: Vec<Account> = Vec::new();
+    let mut problems = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.parse::<Account>() {
+            Ok(account) if accounts.iter().any(|other| other.name == account.name) => {
+                problems.push((index + 1, format!("{}: stands twice", account.name)));
+            }
+            Ok(account) => accounts.push(account),
+            Err(text) => problems.push((index + 1, text)),
+        }
+    }
+    if problems.is_empty() { Ok(accounts) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HASH: &str = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$42RgPIrXdXSEEs77lDi/4IqKVqFBAVaHJkzw5uD1r57";
+
+    #[test]
+    fn a_line_is_read_and_written_the_same() {
+        for line in [
+            format!("ann:{HASH}:ann:::"),
+            format!("ann:!{HASH}:web-data:sites/ann:read-only,max=2:2027-12-31"),
+            format!("a@b.c:{HASH}:ann::from=192.0.2.0/24,from=2001:db8::/32:"),
+            "new:!:ann:::".to_owned(),
+        ] {
+            let account: Account = line.parse().expect("account");
+            assert_eq!(account.to_string(), line);
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_its_line() {
+        let text = format!(
+            "# comment\n\nann:{HASH}:ann:::\nann:{HASH}:ann:::\nbob:secret:bob:::\n\
+             eve:{HASH}::::\nroot:{HASH}:root:../x::\nx y:{HASH}:x:::\nshort:{HASH}:x\n\
+             opt:{HASH}:x::fast:\nday:{HASH}:x:::2027-13-01\nnet:{HASH}:x::from=1.2.3.4/33:\n\
+             max:{HASH}:x::max=0:\nopen::x:::\nboth:{HASH}:x::append-only:\n"
+        );
+        let problems = parse(&text).expect_err("problems");
+        let lines: Vec<usize> = problems.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, (4..=15).collect::<Vec<_>>(), "{problems:?}");
+    }
+
+    #[test]
+    fn an_account_is_open_until_its_last_day_from_its_networks_only() {
+        let day = |text: &str| text.parse::<Date>().expect("day");
+        let account: Account =
+            format!("a:{HASH}:a::from=192.0.2.0/24,from=::1:2026-12-31").parse().expect("account");
+        for (from, today, open) in [
+            ("192.0.2.7", "2026-12-31", true),
+            ("::ffff:192.0.2.7", "2026-01-01", true),
+            ("::1", "2026-01-01", true),
+            ("192.0.2.7", "2027-01-01", false),
+            ("192.0.3.7", "2026-01-01", false),
+            ("::2", "2026-01-01", false),
+        ] {
+            let from = from.parse().expect("address");
+            assert_eq!(account.is_open(from, day(today)), open, "{from} {today}");
+        }
+        let locked: Account = format!("a:!{HASH}:a:::").parse().expect("account");
+        assert!(!locked.is_open("127.0.0.1".parse().expect("address"), day("2026-01-01")));
+        let all: Network = "0.0.0.0/0".parse().expect("network");
+        assert!(all.contains("198.51.100.1".parse().expect("address")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "\\PC{0,80}") {
+            if let Ok(account) = text.parse::<Account>() {
+                prop_assert_eq!(account.to_string().parse::<Account>(), Ok(account));
+            }
+        }
+    }
+}

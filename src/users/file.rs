@@ -1,0 +1,202 @@
+//! The users file on disk: who may write it, and changes that leave the old
+//! file or the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use zeroize::Zeroizing;
+
+use super::account::{self, Account};
+
+/// Reads the accounts of a users file that nobody but its owner may write,
+/// nor others read.
+///
+/// # Errors
+/// Every problem, each with what to do.
+pub fn read(path: &Path) -> Result<Vec<Account>, Vec<String>> {
+    let shown = path.display();
+    let text = check_mode(path)
+        .and_then(|()| fs::read_to_string(path).map_err(|e| format!("{shown}: {e}")))
+        .map(Zeroizing::new)
+        .map_err(|problem| vec![problem])?;
+    account::parse(&text).map_err(|problems| {
+        problems.into_iter().map(|(line, text)| format!("{shown}:{line}: {text}")).collect()
+    })
+}
+
+/// Refuses a file that others than root or the user who asks may write or
+/// read.
+fn check_mode(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let metadata =
+        fs::metadata(path).map_err(|e| format!("{shown}: {e}: add a user with tfd user add"))?;
+    if !metadata.is_file() {
+        return Err(format!("{shown} is no file"));
+    }
+    let own = nix::unistd::geteuid().as_raw();
+    if metadata.uid() != 0 && metadata.uid() != own {
+        return Err(format!("{shown} belongs to somebody else: chown root {shown}"));
+    }
+    if metadata.mode() & 0o037 != 0 {
+        return Err(format!("{shown}: others may read or change it: chmod 600 {shown}"));
+    }
+    Ok(())
+}
+
+/// The file being changed: locked against other changes until it is dropped.
+pub struct Edit {
+    path: PathBuf,
+    text: Zeroizing<String>,
+    _lock: File,
+}
+
+impl Edit {
+    /// Takes the lock and reads the file; one that is missing is empty.
+    ///
+    /// # Errors
+    /// One line that says what is in the way.
+    pub fn begin(path: &Path) -> Result<Edit, String> {
+        let shown = path.display();
+        let told = |e: io::Error| format!("{shown}: {e}");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(beside(path, ".lock"))
+            .map_err(|e| format!("{}: {e}", beside(path, ".lock").display()))?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| told(e.into()))?;
+        let text = match fs::read_to_string(path) {
+            Ok(text) => {
+                check_mode(path)?;
+                text
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(told(e)),
+        };
+        Ok(Edit { path: path.to_owned(), text: Zeroizing::new(text), _lock: lock })
+    }
+
+    /// The accounts in the file.
+    ///
+    /// # Errors
+    /// The first problem in it.
+    pub fn accounts(&self) -> Result<Vec<Account>, String> {
+        account::parse(&self.text).map_err(|problems| {
+            let (line, text) = &problems[0];
+            format!("{}:{line}: {text}", self.path.display())
+        })
+    }
+
+    /// Puts an account in place of the one of its name, or at the end.
+    pub fn put(&mut self, account: &Account) {
+        let new = account.to_string();
+        let mut found = false;
+        let mut lines: Vec<&str> = Vec::new();
+        for line in self.text.lines() {
+            if is_line_of(line, &account.name) {
+                found = true;
+                lines.push(&new);
+            } else {
+                lines.push(line);
+            }
+        }
+        if !found {
+            lines.push(&new);
+        }
+        self.text = Zeroizing::new(lines.join("\n") + "\n");
+    }
+
+    /// Takes an account out; whether there was one of that name.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let kept: Vec<&str> = self.text.lines().filter(|line| !is_line_of(line, name)).collect();
+        let removed = kept.len() < self.text.lines().count();
+        let end = if kept.is_empty() { "" } else { "\n" };
+        self.text = Zeroizing::new(kept.join("\n") + end);
+        removed
+    }
+
+    /// Writes the file anew and puts it in place of the old one, which it
+    /// leaves as it is when anything fails.
+    ///
+    /// # Errors
+    /// One line that says what failed.
+    pub fn commit(self) -> Result<(), String> {
+        let new = beside(&self.path, ".new");
+        let write = || {
+            let _ = fs::remove_file(&new);
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
+            if let Ok(old) = fs::metadata(&self.path) {
+                std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+                file.set_permissions(old.permissions())?;
+            }
+            file.write_all(self.text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|e: io::Error| {
+            let _ = fs::remove_file(&new);
+            format!("{}: {e}: nothing is changed", self.path.display())
+        })
+    }
+}
+
+fn is_line_of(line: &str, name: &str) -> bool {
+    line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn account(line: &str) -> Account {
+        line.parse().expect("account")
+    }
+
+    #[test]
+    fn changes_keep_comments_and_other_lines() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("users");
+        let mut edit = Edit::begin(&path).expect("a new file");
+        edit.put(&account("ann:!:ann:::"));
+        edit.put(&account("annette:!:ann:::"));
+        edit.commit().expect("commit");
+        let text = fs::read_to_string(&path).expect("read");
+        fs::write(&path, format!("# ours\n{text}")).expect("write");
+
+        let mut edit = Edit::begin(&path).expect("edit");
+        edit.put(&account("ann:!:bob:::"));
+        assert!(edit.remove("annette") && !edit.remove("nobody"));
+        edit.commit().expect("commit");
+        assert_eq!(fs::read_to_string(&path).expect("read"), "# ours\nann:!:bob:::\n");
+        assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
+        assert_eq!(read(&path).expect("accounts").len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_others_may_change_or_read_is_refused() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("users");
+        fs::write(&path, "ann:!:ann:::\n").expect("write");
+        for (mode, fine) in [(0o600, true), (0o640, true), (0o660, false), (0o644, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
+            assert_eq!(read(&path).is_ok(), fine, "{mode:o}");
+            assert_eq!(Edit::begin(&path).is_ok(), fine, "{mode:o}");
+        }
+        assert!(read(&dir.path().join("none")).is_err());
+        assert!(read(dir.path()).is_err());
+    }
+}

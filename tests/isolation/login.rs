@@ -1,0 +1,424 @@
+//! LOGIN: every client its own Unix user, on real system users that every
+//! Debian has.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::time::{Duration, Instant};
+
+use crate::common::{Client, Server, Setup, account, descendants, wait_until};
+use crate::{pids, status, without_root};
+
+const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"";
+
+fn setup(users: &str) -> Setup {
+    Setup { tf: MULTI_USER.to_owned(), users: users.to_owned(), ..Setup::default() }
+}
+
+/// A server with two accounts and a root that each may write in.
+fn server() -> Server {
+    let users = [
+        "# two accounts\n\n".to_owned(),
+        account("ann", "pass word", "games:::"),
+        account("bob", "b", "mail:::"),
+    ];
+    let server = Server::with(setup(&users.concat()));
+    fs::set_permissions(server.root(), fs::Permissions::from_mode(0o1777)).expect("mode");
+    server
+}
+
+fn ids(user: &str) -> (u32, u32, Vec<u32>) {
+    let identity = tfd::users::Identity::of(user).expect("system user");
+    let mut groups: Vec<u32> = identity.groups.iter().map(|gid| gid.as_raw()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    (identity.uid.as_raw(), identity.gid.as_raw(), groups)
+}
+
+/// The session's process: a child of the daemon that is no helper.
+fn session_pid(server: &Server) -> u32 {
+    let parent_of = |pid: u32| status(pid, "PPid");
+    let of_daemon = |pid: &u32| parent_of(*pid) == server.pid().to_string();
+    wait_until("a session", || pids(server, "tfd-session").iter().any(&of_daemon));
+    pids(server, "tfd-session").into_iter().find(of_daemon).expect("session")
+}
+
+#[test]
+fn before_login_only_four_commands_exist() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    let mut client = server.connect();
+    client.expect_all(&[
+        ("ECHO x", 38),
+        ("LS /", 38),
+        ("INJAIL t | d", 38),
+        ("NOSUCH", 38),
+        ("", 38),
+        ("LOGIN", 16),
+        ("LOGIN ann", 16),
+        ("KEEPALIVE 1 60 | 5 | 3", 0),
+    ]);
+    assert!(client.ask("PROCKEY").starts_with("OK /"));
+    client.expect("ECHO x", 38);
+    client.send("END");
+    client.expect_closed();
+}
+
+#[test]
+fn after_login_the_process_is_that_system_user_and_nothing_else() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    let mut client = server.connect();
+    let key = client.ask("PROCKEY");
+    client.expect("LOGIN ann pass word", 0);
+    assert_eq!(client.ask("PROCKEY"), key);
+    client.expect("LOGIN ann pass word", 39);
+    client.expect("INJAIL t | d", 51);
+    client.send_file("mine", false, b"x");
+    let (uid, gid, groups) = ids("games");
+    let metadata = fs::metadata(server.path("mine")).expect("stat");
+    assert_eq!((metadata.uid(), metadata.gid()), (uid, gid));
+
+    let session = session_pid(&server);
+    assert_eq!(status(session, "Uid"), format!("{uid} {uid} {uid} {uid}"));
+    assert_eq!(status(session, "Gid"), format!("{gid} {gid} {gid} {gid}"));
+    let mut held: Vec<u32> =
+        status(session, "Groups").split_whitespace().map(|gid| gid.parse().expect("gid")).collect();
+    held.sort_unstable();
+    assert_eq!(held, groups);
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status(session, set), "0000000000000000", "{set}");
+    }
+    assert_eq!(status(session, "NoNewPrivs"), "1");
+    let root = format!("/proc/{session}/root");
+    assert_eq!(fs::read_dir(root).expect("directory").count(), 0);
+    let handles = crate::handles_beside_tables(session);
+    assert_eq!(handles.len(), 3, "socket, root, channel: {handles:?}");
+}
+
+#[test]
+fn the_kernel_keeps_users_apart() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    let mut ann = server.connect();
+    ann.expect("LOGIN ann pass word", 0);
+    let mut bob = server.connect();
+    bob.expect("LOGIN bob b", 0);
+    ann.send_file("anns", false, b"secret");
+    ann.expect_all(&[("CHMOD anns | 600", 41), ("CHMOD anns 600", 0)]);
+    bob.send("RCVFILE 0 anns");
+    assert!(bob.receive_stream().is_err());
+    bob.expect_all(&[
+        ("CHMOD anns 666", 41),
+        ("CHOWN anns mail mail", 44),
+        ("DEL anns", 1),
+        ("CHOWN anns no-such-user mail", 42),
+    ]);
+    ann.expect("CHOWN anns mail mail", 44);
+    assert_eq!(server.read("anns"), b"secret");
+    ann.expect_alive();
+}
+
+#[test]
+fn what_is_no_name_and_password_of_the_file_is_refused() {
+    if without_root() {
+        return;
+    }
+    let users = [
+        account("ann", "pass", "games:::"),
+        account("xroot", "rootpw", "games:::"),
+        account("old", "pass", "games:::2020-01-01"),
+        account("far", "pass", "games::from=192.0.2.0/24:"),
+    ];
+    let locked = account("shut", "pass", "games:::").replacen("shut:", "shut:!", 1);
+    let server = Server::with(setup(&(users.concat() + &locked)));
+    for login in
+        ["ann wrong", "ann pass ", "ann Pass", "nn pass", "ANN pass", "root rootpw", "games pass"]
+    {
+        let mut client = server.connect();
+        client.expect(format!("LOGIN {login}"), 37);
+        client.expect("ECHO x", 38);
+    }
+    for login in ["old pass", "far pass", "shut pass"] {
+        server.connect().expect(format!("LOGIN {login}"), 37);
+    }
+    let mut client = server.connect();
+    let long = format!("LOGIN ann {}", "x".repeat(5000));
+    client.expect(&long, 37);
+    client.expect(format!("LOGIN {} x", "n".repeat(5000)), 37);
+    client.expect("LOGIN ann pass", 0);
+    client.expect_alive();
+    assert_eq!(server.log().iter().filter(|line| line.contains("login failed")).count(), 12);
+    let hidden = ["wrong", "rootpw", "Pass"];
+    assert!(!server.log().iter().any(|line| hidden.iter().any(|word| line.contains(word))
+        && !line.contains("reason=\"wrong password\"")));
+}
+
+#[test]
+fn ten_wrong_passwords_end_the_connection() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    let mut client = server.connect();
+    for _ in 0..10 {
+        client.expect("LOGIN ann x", 37);
+    }
+    client.expect_closed();
+    server.connect().expect("LOGIN ann pass word", 0);
+}
+
+#[test]
+fn a_wrong_name_takes_as_long_as_a_wrong_password() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    let mut client = server.connect();
+    let mut time = |login: &str| {
+        let begin = Instant::now();
+        client.expect(format!("LOGIN {login}"), 37);
+        begin.elapsed()
+    };
+    time("ann x");
+    let mut known: Vec<Duration> = (0..4).map(|_| time("ann x")).collect();
+    let mut unknown: Vec<Duration> = (0..4).map(|_| time("nobody-here x")).collect();
+    known.sort_unstable();
+    unknown.sort_unstable();
+    // The fastest of each: what disturbs a measurement only adds to it. A
+    // check left out would take less than a hundredth.
+    let ratio = unknown[0].as_secs_f64() / known[0].as_secs_f64();
+    assert!((0.5..2.0).contains(&ratio), "{known:?} {unknown:?}");
+}
+
+#[test]
+fn home_rights_and_number_of_sessions_are_the_accounts() {
+    if without_root() {
+        return;
+    }
+    let users = [
+        account("ann", "a", "games:homes/ann:max=1:"),
+        account("look", "l", "games:homes/ann:read-only:"),
+    ];
+    let server = Server::with(Setup {
+        tf: MULTI_USER.to_owned(),
+        users: users.concat(),
+        directories: &["homes/ann"],
+        ..Setup::default()
+    });
+    server.write("outside", b"x");
+    let (uid, gid, _) = ids("games");
+    chown(server.path("homes/ann"), Some(uid), Some(gid)).expect("chown");
+
+    let mut ann = server.connect();
+    ann.expect("LOGIN ann a", 0);
+    ann.send_file("f", false, b"in her home");
+    assert_eq!(server.read("homes/ann/f"), b"in her home");
+    ann.expect("FSTAT outside", 9);
+    std::os::unix::fs::symlink("../../outside", server.path("homes/ann/link")).expect("link");
+    ann.expect("FSTAT link", 1);
+    server.connect().expect("LOGIN ann a", 37);
+
+    let mut look = server.connect();
+    look.expect("LOGIN look l", 0);
+    look.send("RCVFILE 0 f");
+    assert_eq!(look.receive_stream().expect("file"), b"in her home");
+    look.expect_all(&[
+        ("RCVFILE 1 f", 1),
+        ("DEL f", 1),
+        ("MKDIR d", 1),
+        ("COPY f | g", 1),
+        ("TOUCH f", 1),
+        ("RENAM f | g", 1),
+        ("CHMOD f 600", 1),
+        ("SNDFILE 1 f", 1),
+        ("XDEL / | f", 1),
+        ("FUPD f", 1),
+    ]);
+    look.expect(Client::hp("PUT", "g", &[0, 10]), 1);
+    look.send("SUP g");
+    look.wire.write_units(&mut b"\0\0\0\x03abc\0\0\0\0".to_vec(), &[4, 3, 4]).expect("send");
+    assert_eq!(look.wire.read_i32().expect("answer"), -1);
+    look.expect_alive();
+    assert_eq!(server.names("homes/ann"), ["f", "link"]);
+
+    ann.send("END");
+    ann.expect_closed();
+    wait_until("her session's end", || server.connect().ask("LOGIN ann a") == "OK");
+}
+
+#[test]
+fn a_changed_users_file_counts_from_the_next_client_on() {
+    if without_root() {
+        return;
+    }
+    let mut server = server();
+    let mut running = server.connect();
+    running.expect("LOGIN ann pass word", 0);
+    server.set_users(&account("new", "n", "games:::"));
+    server.connect().expect("LOGIN ann pass word", 37);
+    server.connect().expect("LOGIN new n", 0);
+    running.expect_alive();
+    server.set_users("rubbish\n");
+    server.connect().expect("LOGIN new n", 0);
+    server.wait_for_log("configuration not taken over");
+}
+
+#[test]
+fn a_session_ends_with_the_daemon_and_leaves_nothing_behind() {
+    if without_root() {
+        return;
+    }
+    let mut server = server();
+    let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.expect("LOGIN bob b", 0);
+    }
+    let everyone = descendants(server.pid());
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    let begin = Instant::now();
+    assert_eq!(server.wait_for_end(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    wait_until("their end", || {
+        everyone.iter().all(|(pid, _)| fs::metadata(format!("/proc/{pid}")).is_err())
+    });
+}
+
+#[test]
+fn hashes_are_in_the_porters_memory_alone() {
+    if without_root() {
+        return;
+    }
+    let line = account("ann", "pass", "games:::");
+    let hash = line.split(':').nth(1).expect("hash").as_bytes()[40..].to_vec();
+    let server = Server::with(setup(&line));
+    let mut client = server.connect();
+    client.expect("LOGIN ann pass", 0);
+    let _gate = server.connect();
+    let everyone = descendants(server.pid()).into_iter().chain([(server.pid(), "tfd".to_owned())]);
+    for (pid, name) in everyone {
+        assert_eq!(crate::memory_holds(pid, &hash), name == "tfd-porter", "{name}");
+    }
+}
+
+#[test]
+fn accounts_of_root_and_of_nobody_known_are_refused_at_the_start() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    for (rest, said) in [("root:::", "is root"), ("no-such-user:::", "no such system user")] {
+        server.set_users(&account("ann", "x", rest));
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
+            .args(["check", "--config"])
+            .arg(server.config_path())
+            .output()
+            .expect("run");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(said), "{told}");
+    }
+}
+
+/// Runs tf against a server: its exit status and what it said.
+fn tf(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
+    let key = server.config_path().with_file_name("public.pem");
+    fs::write(&key, crate::common::public_key().public_key_to_pem().expect("pem")).expect("write");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tf"))
+        .args(arguments)
+        .env("TF_SERVER", server.address().to_string())
+        .env("TF_KEY", &key)
+        .env("TF_HASH", crate::common::HASH)
+        .output()
+        .expect("run");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn tf_logs_in_and_says_what_is_missing() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    let password = server.config_path().with_file_name("password");
+    let password = password.to_str().expect("path");
+    fs::write(password, "pass word\nsecond line\n").expect("write");
+    let login = ["--user", "ann", "--password-file", password];
+    let (code, said) = tf(&server, &[&login[..], &["mkdir", "d"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(fs::metadata(server.path("d")).expect("stat").uid(), ids("games").0);
+    let (code, said) = tf(&server, &["ls"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("--user"), "{said}");
+    fs::write(password, "secret but wrong\n").expect("write");
+    let (code, said) = tf(&server, &[&login[..], &["ls"]].concat());
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("LOGIN ann") && !said.contains("secret"), "{said}");
+}
+
+#[test]
+fn the_users_file_is_made_by_command() {
+    if without_root() {
+        return;
+    }
+    let server = server();
+    let config = server.config_path();
+    let old = config.with_file_name("old-users");
+    fs::write(&old, "mail mail pw with blanks\nroot rootpw\nno-such-user x\n").expect("write");
+    let tfd = |arguments: &[&str], input: &str| {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
+            .arg("user")
+            .args(arguments)
+            .arg("--config")
+            .arg(&config)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("run");
+        use std::io::Write;
+        // A refusal may come before the password is read.
+        let _ = child.stdin.take().expect("input").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("wait");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let fine = |arguments: &[&str], input: &str| {
+        let (fine, said) = tfd(arguments, input);
+        assert!(fine, "{arguments:?}: {said}");
+        said
+    };
+    let refused = |arguments: &[&str], input: &str, why: &str| {
+        let (fine, said) = tfd(arguments, input);
+        assert!(!fine && said.contains(why), "{arguments:?}: {said}");
+    };
+    fine(&["add", "carl", "--system-user", "games", "--password-stdin"], "first\n");
+    refused(&["add", "carl", "--system-user", "games", "--password-stdin"], "x\n", "there already");
+    refused(&["add", "root", "--password-stdin"], "x\n", "is root");
+    refused(&["add", "dora", "--password-stdin"], "x\n", "useradd dora");
+    refused(&["add", "e e", "--system-user", "games", "--password-stdin"], "x\n", "no name");
+    refused(&["add", "empty", "--system-user", "games", "--password-stdin"], "\n", "is empty");
+    refused(&["passwd", "nobody-here", "--password-stdin"], "x\n", "tfd user list");
+    server.connect().expect("LOGIN carl first", 0);
+    fine(&["passwd", "carl", "--password-stdin"], "second\n");
+    server.connect().expect("LOGIN carl first", 37);
+    server.connect().expect("LOGIN carl second", 0);
+    fine(&["lock", "carl"], "");
+    server.connect().expect("LOGIN carl second", 37);
+    assert!(fine(&["list"], "").contains("locked"));
+    fine(&["unlock", "carl"], "");
+    server.connect().expect("LOGIN carl second", 0);
+    fine(&["del", "carl"], "");
+    server.connect().expect("LOGIN carl second", 37);
+    let said = fine(&["import", old.to_str().expect("path")], "");
+    assert!(said.contains("old-users:2: left out") && said.contains("1 added"), "{said}");
+    server.connect().expect("LOGIN mail mail pw with blanks", 0);
+    let text = fs::read_to_string(config.with_file_name("users")).expect("read");
+    assert!(text.starts_with("# two accounts\n") && !text.contains("blanks"), "{text}");
+}
