@@ -30,6 +30,7 @@ struct RawServer {
     log: Option<Spanned<String>>,
     #[serde(default)]
     allow_root_user: bool,
+    sandbox: Option<bool>,
     stop_grace: Option<Spanned<f64>>,
     max_sessions: Option<Spanned<u32>>,
     max_sessions_per_address: Option<u32>,
@@ -176,6 +177,7 @@ impl Reader<'_> {
             max_sessions,
             max_sessions_per_address: raw.max_sessions_per_address.unwrap_or(256),
             allow_root_user: raw.allow_root_user,
+            sandbox: raw.sandbox.unwrap_or(true),
         }
     }
 

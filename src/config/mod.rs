@@ -43,6 +43,8 @@ pub struct Server {
     pub max_sessions_per_address: u32,
     /// Whether `user` may be root.
     pub allow_root_user: bool,
+    /// Whether processes enter the sandbox.
+    pub sandbox: bool,
 }
 
 /// How clients come by their Unix identity.

@@ -10,6 +10,7 @@ use nix::unistd::{Pid, getppid};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::CapabilitySet;
 
+use super::sandbox::Sandbox;
 use crate::sys::process::keep_only;
 use crate::users::Identity;
 
@@ -20,6 +21,8 @@ pub struct Confinement<'a> {
     pub nowhere: Option<OwnedFd>,
     /// Capabilities that stay.
     kept: CapabilitySet,
+    /// What it enters last.
+    pub sandbox: Sandbox,
 }
 
 impl<'a> Confinement<'a> {
@@ -28,12 +31,16 @@ impl<'a> Confinement<'a> {
     ///
     /// # Errors
     /// One line that says what could not be prepared.
-    pub fn new(identity: Option<&'a Identity>) -> Result<Confinement<'a>, String> {
+    pub fn new(
+        identity: Option<&'a Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<Confinement<'a>, String> {
         let nowhere = match identity {
             Some(_) => Some(empty_directory().map_err(|e| format!("no empty directory: {e}"))?),
             None => None,
         };
-        Ok(Confinement { identity, nowhere, kept: CapabilitySet::empty() })
+        let sandbox = sandbox.clone();
+        Ok(Confinement { identity, nowhere, kept: CapabilitySet::empty(), sandbox })
     }
 
     /// The same, but these capabilities stay with the other identity.
@@ -71,7 +78,23 @@ impl<'a> Confinement<'a> {
         if getppid() != parent {
             return Err(io::Error::other("the daemon is gone"));
         }
-        Ok(())
+        self.sandbox.enter()
+    }
+
+    /// As [`Confinement::enter`], for a process that forks no other and needs
+    /// no file but those beneath `root`.
+    ///
+    /// # Errors
+    /// As [`Confinement::enter`].
+    pub fn enter_as_leaf(
+        &self,
+        parent: Pid,
+        handles: &[BorrowedFd<'_>],
+        root: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        self.enter(parent, handles)?;
+        self.sandbox.limit_files(root)?;
+        self.sandbox.become_leaf()
     }
 }
 

@@ -19,6 +19,7 @@ use super::confinement::{Confinement, finish};
 use super::gate::Doors;
 use super::keeper::{self, Secrets};
 use super::porter;
+use super::sandbox::Sandbox;
 use super::tables::Tables;
 use super::zygote::{self, Order, Zygote};
 use crate::config::{Config, Mode as Users, read_key};
@@ -103,8 +104,9 @@ impl Generation {
         config: &Config,
         identity: Option<&Identity>,
         tables: Option<&Tables>,
+        sandbox: &Sandbox,
     ) -> Result<Generation, String> {
-        let mut confinement = Confinement::new(identity)?;
+        let mut confinement = Confinement::new(identity, sandbox)?;
         let zygote = start_zygote(config, &confinement, tables)?;
         let mut generation = Generation {
             zygote,
@@ -280,7 +282,8 @@ fn start_zygote(
             confinement.enter(parent, &handles)?;
             tables.map_or(Ok(()), Tables::read)?;
             let _ = nix::sys::prctl::set_name(c"tfd-zygote");
-            zygote::run(&Zygote { doors, settings, names, user }, &theirs)
+            let sandbox = confinement.sandbox.clone();
+            zygote::run(&Zygote { doors, settings, names, user, sandbox }, &theirs)
         };
         finish("zygote", run())
     };
@@ -304,7 +307,7 @@ fn start_keeper(config: &Config, confinement: &Confinement<'_>) -> Result<Helper
         let run = || {
             let mut handles = vec![theirs.as_fd()];
             handles.extend(secrets.root.as_ref().map(AsFd::as_fd));
-            confinement.enter(parent, &handles)?;
+            confinement.enter_as_leaf(parent, &handles, None)?;
             let _ = nix::sys::prctl::set_name(c"tfd-keeper");
             secrets.warm();
             theirs.send(READY, &[])?;
@@ -350,7 +353,7 @@ fn start_porter(
                 let login = Login::new(account, identity.clone());
                 theirs.send(&[&[ACCOUNT], &*login.to_bytes()].concat(), &[])?;
             }
-            confinement.enter(parent, &[theirs.as_fd()])?;
+            confinement.enter_as_leaf(parent, &[theirs.as_fd()], None)?;
             let _ = nix::sys::prctl::set_name(c"tfd-porter");
             theirs.send(READY, &[])?;
             let accounts = accounts.into_iter().map(|(account, _)| account).collect();

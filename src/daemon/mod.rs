@@ -11,6 +11,7 @@ pub mod keeper;
 pub mod listen;
 pub mod porter;
 pub mod registry;
+pub mod sandbox;
 pub mod session;
 pub mod supervisor;
 pub mod sweeper;

@@ -17,6 +17,7 @@ use super::confinement::finish;
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::registry::Registry;
+use super::sandbox::{Sandbox, landlock_is_whole};
 use super::session::{Card, key_text};
 use super::sweeper;
 use super::tables::Tables;
@@ -51,6 +52,7 @@ pub struct Supervisor {
     listeners: Vec<Listener>,
     registry: Registry,
     tables: Option<Tables>,
+    sandbox: Sandbox,
     /// The newest last.
     generations: Vec<Generation>,
     /// The sessions the daemon has forked itself.
@@ -101,10 +103,11 @@ impl Supervisor {
     ) -> Result<Supervisor, String> {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let listeners = bind_all(&config, Vec::new())?;
-        let tables = tables_for(&config, identity.as_ref());
+        let sandbox = sandbox_for(&config)?;
+        let tables = tables_for(&config, identity.as_ref(), &sandbox);
         let users = users_stamp(&config);
-        let generation = Generation::start(&config, identity.as_ref(), tables.as_ref())?;
-        sweeper::start(&config, identity.as_ref())?;
+        let generation = Generation::start(&config, identity.as_ref(), tables.as_ref(), &sandbox)?;
+        sweeper::start(&config, identity.as_ref(), &sandbox)?;
         let registry =
             Registry::new(config.server.max_sessions, config.server.max_sessions_per_address);
         match &identity {
@@ -126,6 +129,7 @@ impl Supervisor {
             listeners,
             registry,
             tables,
+            sandbox,
             generations: vec![generation],
             sessions: HashMap::new(),
             started: Instant::now(),
@@ -291,6 +295,7 @@ impl Supervisor {
             identity: &login.identity,
             after_login: generation.multi_user,
             jail: generation.jail,
+            sandbox: &self.sandbox,
             settings: generation.settings.clone(),
             card,
         };
@@ -397,8 +402,9 @@ impl Supervisor {
     /// Starts a generation in place of one that failed.
     fn replace_generation(&mut self) -> io::Result<()> {
         let tables = self.tables.as_ref();
-        let generation = Generation::start(&self.config, self.identity.as_ref(), tables)
-            .map_err(io::Error::other)?;
+        let generation =
+            Generation::start(&self.config, self.identity.as_ref(), tables, &self.sandbox)
+                .map_err(io::Error::other)?;
         self.generations.push(generation);
         self.started = Instant::now();
         Ok(())
@@ -462,9 +468,11 @@ impl Supervisor {
         let (config, identity) = super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
         if config.tf.keystream_memory != self.config.tf.keystream_memory {
-            self.tables = tables_for(&config, identity.as_ref());
+            self.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
         }
-        let generation = Generation::start(&config, identity.as_ref(), self.tables.as_ref())?;
+        self.sandbox = sandbox_for(&config)?;
+        let tables = self.tables.as_ref();
+        let generation = Generation::start(&config, identity.as_ref(), tables, &self.sandbox)?;
         self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
@@ -504,6 +512,18 @@ impl Supervisor {
     }
 }
 
+/// The sandbox that the configuration asks for, as far as the kernel has it.
+fn sandbox_for(config: &Config) -> Result<Sandbox, String> {
+    if !config.server.sandbox {
+        log::warn!("the sandbox is switched off (server.sandbox)");
+        return Ok(Sandbox::off());
+    }
+    if !landlock_is_whole() {
+        log::warn!("this kernel's Landlock does not have all that the sandbox uses");
+    }
+    Sandbox::new().map_err(|e| format!("sandbox: {e}: set server.sandbox = false to do without"))
+}
+
 /// The users file as it is now; `None` where there is none.
 fn users_stamp(config: &Config) -> Option<FileStamp> {
     let metadata = std::fs::metadata(config.tf.users.as_ref()?).ok()?;
@@ -512,9 +532,9 @@ fn users_stamp(config: &Config) -> Option<FileStamp> {
 
 /// The process that makes keystream tables, unless they are switched off.
 /// Without it sessions are slower, and nothing else.
-fn tables_for(config: &Config, identity: Option<&Identity>) -> Option<Tables> {
+fn tables_for(config: &Config, identity: Option<&Identity>, sandbox: &Sandbox) -> Option<Tables> {
     let limit = config.tf.keystream_memory?;
-    Tables::start(limit, identity)
+    Tables::start(limit, identity, sandbox)
         .inspect_err(|e| log::warn!("no keystream tables error=\"{e}\""))
         .ok()
 }

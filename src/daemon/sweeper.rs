@@ -3,12 +3,11 @@
 //! where they have identities of their own, it may go past the modes of files,
 //! for it parses nothing but names.
 
-use std::os::fd::AsFd;
-
 use nix::unistd::getpid;
 use rustix::thread::CapabilitySet;
 
 use super::confinement::{Confinement, finish};
+use super::sandbox::Sandbox;
 use crate::config::{Config, Mode};
 use crate::store::{Root, sweep};
 use crate::sys::process::fork;
@@ -18,17 +17,21 @@ use crate::users::Identity;
 ///
 /// # Errors
 /// One line that says what could not be started.
-pub fn start(config: &Config, identity: Option<&Identity>) -> Result<(), String> {
+pub fn start(
+    config: &Config,
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+) -> Result<(), String> {
     let shared = config.tf.mode == Mode::SingleUser && !config.tf.jail;
     let everywhere = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
     let kept = if shared { CapabilitySet::empty() } else { everywhere };
-    let confinement = Confinement::new(identity)?.keeping(kept);
+    let confinement = Confinement::new(identity, sandbox)?.keeping(kept);
     let shown = config.tf.root.display();
     let root = Root::open(&config.tf.root).map_err(|e| format!("tf.root {shown}: {e}"))?;
     let parent = getpid();
     let child = || {
         let run = || {
-            confinement.enter(parent, &[root.handle().as_fd()])?;
+            confinement.enter_as_leaf(parent, &[root.handle()], Some(root.handle()))?;
             let _ = nix::sys::prctl::set_name(c"tfd-sweeper");
             match sweep::sweep(&root)? {
                 0 => log::debug!("swept root, nothing left behind"),

@@ -9,6 +9,7 @@ use nix::unistd::getpid;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::confinement::{Confinement, finish};
+use super::sandbox::Sandbox;
 use crate::sys::process::fork;
 use crate::tf::cipher::cycle::{self, CYCLES};
 use crate::users::Identity;
@@ -25,7 +26,7 @@ impl Tables {
     ///
     /// # Errors
     /// The system's. Sessions compute everything then.
-    pub fn start(limit: u64, identity: Option<&Identity>) -> io::Result<Tables> {
+    pub fn start(limit: u64, identity: Option<&Identity>, sandbox: &Sandbox) -> io::Result<Tables> {
         let mut handles = Vec::new();
         let mut left = limit;
         for (_, len) in CYCLES {
@@ -35,12 +36,12 @@ impl Tables {
         }
         let readers = handles.iter().map(cycle::for_reading).collect::<io::Result<_>>()?;
         let word = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let confinement = Confinement::new(identity).map_err(io::Error::other)?;
+        let confinement = Confinement::new(identity, sandbox).map_err(io::Error::other)?;
         let parent = getpid();
         fork(|| {
             let kept: Vec<_> = handles.iter().chain([&word]).map(AsFd::as_fd).collect();
             let run = || {
-                confinement.enter(parent, &kept)?;
+                confinement.enter_as_leaf(parent, &kept, None)?;
                 let _ = nix::sys::prctl::set_name(c"tfd-tables");
                 make_when_asked(&handles, &word)
             };

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::admission::{Ask, MAX_ASK};
 use super::channel::Channel;
+use super::sandbox::Sandbox;
 use super::session::{self, Card};
 use crate::store::path::JAIL_FILE;
 use crate::store::{Root, RootPath};
@@ -54,6 +55,8 @@ pub struct Usher<'a> {
     pub after_login: bool,
     /// Whether INJAIL is left.
     pub jail: bool,
+    /// What it enters.
+    pub sandbox: &'a Sandbox,
     /// What the session follows.
     pub settings: Settings,
     /// Who it is.
@@ -103,6 +106,11 @@ fn begin(usher: &Usher<'_>, daemon: Pid) -> io::Result<(OwnedFd, Names)> {
     let _ = set_name(c"tfd-session");
     follow_stop()?;
     SigSet::all().thread_unblock()?;
+    usher.sandbox.enter()?;
+    usher.sandbox.limit_files(Some(home.as_fd()))?;
+    if !usher.jail {
+        usher.sandbox.become_leaf()?;
+    }
     Ok((home, names))
 }
 
@@ -126,6 +134,8 @@ fn wait_for_session(usher: &Usher<'_>, home: OwnedFd) -> io::Result<Option<(Owne
                     home = jail;
                     locked = false;
                     usher.identity.give_up_rest()?;
+                    usher.sandbox.limit_files(Some(home.as_fd()))?;
+                    usher.sandbox.become_leaf()?;
                     usher.gate.send(&[0], &[])?;
                 }
                 Err(status) => {

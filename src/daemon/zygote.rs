@@ -20,6 +20,7 @@ use super::admission::NextDoor;
 use super::channel::Channel;
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
+use super::sandbox::Sandbox;
 use super::session::{self, Card, key_text};
 use crate::sys::process::{fork, keep_only};
 use crate::sys::signal::follow_stop;
@@ -138,6 +139,8 @@ pub struct Zygote {
     pub names: Rc<Names>,
     /// The system user that sessions act as in single-user mode.
     pub user: String,
+    /// What gates and sessions enter.
+    pub sandbox: Sandbox,
 }
 
 /// Forks gates until the daemon is gone or says to stop, and all have ended.
@@ -286,6 +289,7 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     let _ = set_name(c"tfd-session");
     SigSet::all().thread_unblock()?;
+    zygote.sandbox.become_leaf()?;
     let process_key = key_text(key);
 
     let keeper = Keeper::new(Channel::from_handle(keeper));
@@ -299,6 +303,7 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
         }
     };
     if zygote.doors.closed == Closed::NONE {
+        zygote.sandbox.limit_files(Some(granted.as_fd()))?;
         let user = zygote.user.clone();
         let card = Card { peer, slot, process_key, user, rights: Rights::Full };
         session::run(&mut wire, card, granted, zygote.settings.clone(), Rc::clone(&zygote.names));

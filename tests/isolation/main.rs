@@ -99,6 +99,10 @@ fn every_process_but_the_daemon_is_nobody_for_good() {
             assert_eq!(status(pid, set), "0000000000000000", "{name} {set}");
         }
         assert_eq!(status(pid, "NoNewPrivs"), "1", "{name}");
+        assert_eq!(status(pid, "Seccomp"), "2", "{name}");
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+        assert!(core.is_some_and(|line| line.split_whitespace().nth(4) == Some("0")), "{name}");
     }
     assert_eq!(status(server.pid(), "Uid"), "0 0 0 0");
 }
