@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::{Config, Mode, Problem, Server, Tf};
 use crate::tf::settings::{Dialect, Durability, Settings};
+use crate::users::throttle::Limits;
 
 /// The longest version and hash, in bytes (document, "Starting
 /// communication").
@@ -63,6 +64,8 @@ struct RawTf {
     #[serde(default)]
     keystream_table: KeystreamTable,
     keystream_memory: Option<Spanned<u64>>,
+    login_failures: Option<u32>,
+    login_block: Option<Spanned<f64>>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
@@ -230,6 +233,10 @@ impl Reader<'_> {
             }
             None => default_keystream_memory(),
         };
+        let login_limits = Limits {
+            failures: raw.login_failures.unwrap_or(10),
+            block: self.seconds("tf.login_block", raw.login_block, 60.0),
+        };
         let tables = raw.keystream_table == KeystreamTable::Auto;
         Tf {
             listen,
@@ -239,6 +246,7 @@ impl Reader<'_> {
             private_key: self.resolve(raw.private_key),
             mode: raw.mode,
             users: raw.users.map(|users| self.resolve(users)),
+            login_limits,
             jail: raw.jail,
             tlb_pool: None,
             proxy_to: None,

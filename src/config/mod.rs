@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tf::settings::Settings;
+use crate::users::throttle::Limits;
 
 pub use problem::Problem;
 pub use report::report;
@@ -75,6 +76,8 @@ pub struct Tf {
     pub mode: Mode,
     /// The users file of multi-user mode.
     pub users: Option<PathBuf>,
+    /// When failed logins are blocked.
+    pub login_limits: Limits,
     /// Whether clients must enter a jail.
     pub jail: bool,
     /// The pool file of the load balancer.

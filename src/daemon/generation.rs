@@ -3,9 +3,11 @@
 //! with its last gate.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -26,6 +28,7 @@ use crate::config::{Config, Mode as Users, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
 use crate::tf::settings::Settings;
+use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
@@ -353,11 +356,15 @@ fn start_porter(
                 let login = Login::new(account, identity.clone());
                 theirs.send(&[&[ACCOUNT], &*login.to_bytes()].concat(), &[])?;
             }
-            confinement.enter_as_leaf(parent, &[theirs.as_fd()], None)?;
+            let blocked = open_blocked(config)?;
+            let handles = [theirs.as_fd(), blocked.as_fd()];
+            confinement.enter_as_leaf(parent, &handles, None)?;
             let _ = nix::sys::prctl::set_name(c"tfd-porter");
             theirs.send(READY, &[])?;
             let accounts = accounts.into_iter().map(|(account, _)| account).collect();
-            porter::run(accounts, Channel::from_handle(theirs.as_fd().try_clone_to_owned()?))
+            let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
+            let daemon = Channel::from_handle(theirs.as_fd().try_clone_to_owned()?);
+            porter::run(accounts, throttle, daemon)
         };
         finish("porter", run())
     };
@@ -373,6 +380,14 @@ fn start_porter(
             _ => return Err("porter ended before it was ready".to_owned()),
         }
     }
+}
+
+/// The file beside the users file that keeps who is blocked.
+fn open_blocked(config: &Config) -> io::Result<File> {
+    let mut path = config.tf.users.clone().unwrap_or_default().into_os_string();
+    path.push(".blocked");
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// The accounts of the users file and the identities they lead to.

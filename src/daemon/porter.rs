@@ -18,6 +18,7 @@ use super::channel::Channel;
 use crate::tf::status::Status;
 use crate::users::account::Account;
 use crate::users::hash;
+use crate::users::throttle::Throttle;
 
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
@@ -63,17 +64,19 @@ struct Job {
     password: Zeroizing<Vec<u8>>,
 }
 
-/// The accounts, and a hash for names that none of them has.
+/// The accounts, a hash for names that none of them has, and who has failed.
 struct Book {
     accounts: Vec<Account>,
     nobody: String,
+    throttle: Mutex<Throttle>,
 }
 
 impl Book {
-    fn new(accounts: Vec<Account>) -> io::Result<Book> {
+    fn new(accounts: Vec<Account>, throttle: Throttle) -> io::Result<Book> {
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
-        Ok(Book { accounts, nobody: hash::make(&password).map_err(io::Error::other)? })
+        let nobody = hash::make(&password).map_err(io::Error::other)?;
+        Ok(Book { accounts, nobody, throttle: Mutex::new(throttle) })
     }
 
     /// The hash a password is checked against. For a name that no account has,
@@ -94,8 +97,8 @@ impl Book {
 ///
 /// # Errors
 /// The system's, when the porter can't go on.
-pub fn run(accounts: Vec<Account>, daemon: Channel) -> io::Result<()> {
-    let book = Arc::new(Book::new(accounts)?);
+pub fn run(accounts: Vec<Account>, throttle: Throttle, daemon: Channel) -> io::Result<()> {
+    let book = Arc::new(Book::new(accounts, throttle)?);
     let daemon = Arc::new(daemon);
     let (jobs, queue) = channel::<Job>();
     let queue = Arc::new(Mutex::new(queue));
@@ -190,25 +193,62 @@ fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
 /// one is told so and comes back, to ask again.
 fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
     let Job { gate, name, password } = job;
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let found = book.accounts.iter().position(|account| account.name == name);
-    let open = found.filter(|index| book.accounts[*index].is_open(gate.peer, today));
-    let fits = hash::fits(book.hash_for(found, &name), &password);
-    if let Some(index) = open.filter(|_| fits) {
-        let mut message = [0; ADMIT_LEN];
-        message[..4].copy_from_slice(&gate.slot.to_be_bytes());
-        message[4..].copy_from_slice(&(index as u32).to_be_bytes());
-        let _ = daemon.send(&message, &[gate.channel.as_fd()]);
-        return None;
+    match admit(book, gate.peer, &name, &password) {
+        Ok(index) => {
+            let mut message = [0; ADMIT_LEN];
+            message[..4].copy_from_slice(&gate.slot.to_be_bytes());
+            message[4..].copy_from_slice(&(index as u32).to_be_bytes());
+            let _ = daemon.send(&message, &[gate.channel.as_fd()]);
+            None
+        }
+        Err(reason) => {
+            log::warn!("login failed peer={} user={name:?} reason=\"{reason}\"", gate.peer);
+            let told = gate.channel.try_send(&[Status::LoginFailed.code()], &[]);
+            told.is_ok().then_some(gate)
+        }
     }
-    let reason = match (found, open) {
-        (None, _) => "no such user",
-        (Some(_), None) => "locked, expired or not from here",
-        _ => "wrong password",
+}
+
+/// The account that a name and a password open.
+///
+/// # Errors
+/// Why they open none.
+fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize, &'static str> {
+    let time = jiff::Timestamp::now();
+    let now = u64::try_from(time.as_second()).unwrap_or(0);
+    let throttle = || book.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+    if throttle().address_blocked(peer, now).is_some() {
+        return Err("too many failures from this address");
+    }
+    let found = book.accounts.iter().position(|account| account.name == name);
+    let fits = hash::fits(book.hash_for(found, name), password);
+    // All of this comes after the hash, so that it takes as long for a name
+    // that no account has.
+    let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let mut throttle = throttle();
+    let verdict = match found.map(|index| (index, &book.accounts[index])) {
+        None => Err("no such user"),
+        Some(_) if throttle.account_blocked(name, now).is_some() => {
+            return Err("too many failures of this user");
+        }
+        Some((_, account)) if !account.is_open(peer, today) => {
+            Err("locked, expired or not from here")
+        }
+        Some(_) if !fits => Err("wrong password"),
+        Some((index, _)) => Ok(index),
     };
-    log::warn!("login failed peer={} user={name:?} reason=\"{reason}\"", gate.peer);
-    let told = gate.channel.try_send(&[Status::LoginFailed.code()], &[]);
-    told.is_ok().then_some(gate)
+    let written = match verdict {
+        Ok(_) => throttle.succeeded(peer, name),
+        Err(_) => throttle.failed(peer, found.map(|_| name), now).map(|blocked| {
+            if let Some(seconds) = blocked {
+                log::warn!("login blocked peer={peer} user={name:?} seconds={seconds}");
+            }
+        }),
+    };
+    if let Err(e) = written {
+        log::error!("blocked logins can't be written down error=\"{e}\"");
+    }
+    verdict
 }
 
 #[cfg(test)]
@@ -217,11 +257,14 @@ mod tests {
     use crate::daemon::admission::NextDoor;
     use crate::daemon::channel::pair;
     use crate::tf::doors::Doorkeeper;
+    use crate::users::throttle::Limits;
+
+    const LIMITS: Limits = Limits { failures: 100, block: std::time::Duration::from_secs(60) };
 
     fn start(lines: &[String]) -> Channel {
         let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
         let (ours, theirs) = pair().expect("pair");
-        std::thread::spawn(move || run(accounts, theirs));
+        std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), theirs));
         ours
     }
 
@@ -263,12 +306,13 @@ mod tests {
 
     #[test]
     fn a_name_without_an_account_is_checked_against_some_hash() {
-        let empty = Book::new(Vec::new()).expect("book");
+        let throttle = || Throttle::new(LIMITS, None);
+        let empty = Book::new(Vec::new(), throttle()).expect("book");
         assert!(hash::Scheme::of(empty.hash_for(None, "x")).is_some());
         let hash = hash::make(b"x").expect("hash");
         let lines = [format!("a:{hash}:a:::"), "new:!:a:::".to_owned()];
         let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
-        let book = Book::new(accounts).expect("book");
+        let book = Book::new(accounts, throttle()).expect("book");
         assert_eq!(book.hash_for(Some(1), "new"), hash);
         assert_eq!(book.hash_for(None, "zzz"), hash);
     }

@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How often a door may stay closed before the connection is.
 const MAX_FAILURES: u32 = 10;
 
+/// How much longer each further refusal takes than the one before.
+const PENALTY: Duration = Duration::from_millis(100);
+
 /// The doors behind the hash that are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
@@ -77,7 +80,10 @@ pub fn pass(
             b"INJAIL" => injail(&body, &mut open, keeper)?,
             _ => Status::BeforeJail.into(),
         };
-        failures += u32::from(is_failure(&reply));
+        if is_failure(&reply) {
+            failures += 1;
+            std::thread::sleep(PENALTY * failures);
+        }
         wire.write_message(&reply.into_bytes())?;
         if failures >= MAX_FAILURES {
             return Err(WireError::Broken("too many failed attempts"));

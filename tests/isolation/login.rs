@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Client, Server, Setup, account, descendants, wait_until};
 use crate::{pids, status, without_root};
 
-const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"";
+const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
 
 fn setup(users: &str) -> Setup {
     Setup { tf: MULTI_USER.to_owned(), users: users.to_owned(), ..Setup::default() }
@@ -398,4 +398,59 @@ fn the_users_file_is_made_by_command() {
     server.connect().expect("LOGIN mail mail pw with blanks", 0);
     let text = fs::read_to_string(config.with_file_name("users")).expect("read");
     assert!(text.starts_with("# two accounts\n") && !text.contains("blanks"), "{text}");
+}
+
+#[test]
+fn failures_block_address_and_account_and_a_restart_frees_nobody() {
+    if without_root() {
+        return;
+    }
+    let tf = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 3\nlogin_block = 3600";
+    let users = account("ann", "a", "games:::") + &account("bob", "b", "mail:::");
+    let mut server = Server::with(Setup { tf: tf.to_owned(), users, ..Setup::default() });
+    let mut client = server.connect();
+    client.expect("LOGIN ann a", 0);
+    let mut client = server.connect();
+    for _ in 0..3 {
+        client.expect("LOGIN ann wrong", 37);
+    }
+    server.wait_for_log("login blocked peer=127.0.0.1 user=\"ann\" seconds=3600");
+    server.connect().expect("LOGIN ann a", 37);
+    server.connect().expect("LOGIN bob b", 37);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(server.wait_for_end(), Some(0));
+    server.start_again();
+    server.connect().expect("LOGIN bob b", 37);
+    server.wait_for_log("too many failures from this address");
+    let kept = server.config_path().with_file_name("users.blocked");
+    assert_eq!(fs::metadata(kept).expect("stat").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_fail2ban_filter_matches_who_failed_and_nobody_else() {
+    if without_root() {
+        return;
+    }
+    let mut server = server();
+    let mut client = server.connect();
+    client.expect("LOGIN ann peer=192.0.2.1", 37);
+    client.expect("LOGIN peer=192.0.2.1 x", 37);
+    client.expect("LOGIN ann pass word", 0);
+    assert!(Client::knock(server.address()).ask("wrong version").starts_with("FAILED 2"));
+    server.wait_for_log("stage=handshake");
+    let log = server.config_path().with_file_name("log");
+    fs::write(&log, server.log().join("\n") + "\n").expect("write");
+    let filter = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/fail2ban-tfd.conf");
+    let output = std::process::Command::new("fail2ban-regex")
+        .args(["--print-all-matched", "--datepattern", "^%%Y-%%m-%%dT%%H:%%M:%%S"])
+        .args([log.as_os_str(), filter.as_ref()])
+        .output();
+    let Ok(output) = output else {
+        println!("left out: fail2ban-regex is not installed");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("3 matched"), "{said}");
+    let banned = said.lines().filter(|line| line.contains("192.0.2.1")).count();
+    assert_eq!(banned, said.lines().filter(|line| line.contains("user=\"peer=192")).count());
 }
