@@ -144,6 +144,12 @@ impl Connection {
         &mut self.wire
     }
 
+    /// The connection itself, without this library's words for it.
+    #[must_use]
+    pub fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     /// Sends a request and returns the reply as it is.
     ///
     /// # Errors

@@ -23,15 +23,17 @@ impl Connection {
         self.agree("GET", path, offset)?;
         let mut buffer = Vec::new();
         let mut result = Ok(());
+        // Whether we have said that it is over: once, and no more.
+        let mut over = false;
         loop {
             let header = self.wire().read_i64()?;
             match header {
                 END => break,
                 CANCEL => {
-                    result = Err(ClientError::Cancelled { path: path.to_owned() });
+                    result = result.and(Err(ClientError::Cancelled { path: path.to_owned() }));
                     break;
                 }
-                FIN if result.is_err() => return result,
+                FIN if over => return result,
                 1.. if header as u64 <= BUFFER as u64 => {
                     buffer.resize(header as usize, 0);
                     self.wire().read_raw(&mut buffer)?;
@@ -40,13 +42,16 @@ impl Connection {
                         if result.is_err() {
                             let mut codes = [CANCEL.to_be_bytes(), FIN.to_be_bytes()].concat();
                             self.wire().write_units(&mut codes, &[8, 8])?;
+                            over = true;
                         }
                     }
                 }
                 _ => return Err(refusal("GET", header.to_string().as_bytes())),
             }
         }
-        self.wire().write_i64(FIN)?;
+        if !over {
+            self.wire().write_i64(FIN)?;
+        }
         while self.wire().read_i64()? != FIN {}
         result
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use openssl::pkey::{Private, Public};
 use openssl::rsa::{Padding, Rsa};
 use tempfile::TempDir;
+use tfd::client::{Connection, PublicKey, Target};
 use tfd::tf::status::Status;
 use tfd::tf::wire::{Wire, WireError};
 
@@ -338,7 +339,11 @@ pub struct Client {
 impl Client {
     /// Connects and passes version, key and hash.
     pub fn connect(address: SocketAddr) -> Client {
-        Client::connect_with_key(address, &[7; 32])
+        let pem = public_key().public_key_to_pem().expect("pem");
+        let key = PublicKey::from_pem(&pem).expect("key");
+        let target = Target::new(&address.to_string(), key, HASH);
+        let wire = Connection::open(&target).expect("connection").into_wire();
+        Client::with_patience(wire)
     }
 
     /// The same with a session key of the test's choice.
@@ -355,7 +360,10 @@ impl Client {
     /// Connects and says nothing.
     pub fn knock(address: SocketAddr) -> Client {
         let socket = TcpStream::connect(address).expect("connect");
-        let wire = Wire::new(socket).expect("wire");
+        Client::with_patience(Wire::new(socket).expect("wire"))
+    }
+
+    fn with_patience(wire: Wire) -> Client {
         wire.socket().set_read_timeout(Some(PATIENCE)).expect("timeout");
         wire.socket().set_write_timeout(Some(PATIENCE)).expect("timeout");
         Client { wire }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{Client, HASH, Server, Setup, VERSION, descendants, reply_for, wait_until};
+use crate::common::{
+    Client, HASH, Server, Setup, VERSION, account, descendants, is_root, reply_for, wait_until,
+};
 
 fn alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
@@ -126,6 +128,95 @@ fn a_killed_zygote_or_keeper_is_replaced() {
             server.connect().expect_alive();
         }
     }
+}
+
+/// A server whose clients log in as `games`; needs root.
+fn multi_user() -> Server {
+    Server::with(Setup {
+        tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        users: account("ann", "a", "games:::"),
+        ..Setup::default()
+    })
+}
+
+#[test]
+fn a_killed_porter_is_replaced_and_sessions_go_on() {
+    if !is_root() {
+        println!("left out: multi-user mode needs root");
+        return;
+    }
+    let mut server = multi_user();
+    let mut session = server.connect();
+    session.expect("LOGIN ann a", 0);
+    let mut gate = server.connect();
+    std::thread::sleep(Duration::from_millis(1100));
+    let porter = |server: &Server| {
+        let found = descendants(server.pid()).into_iter().find(|(_, name)| name == "tfd-porter");
+        found.map(|(pid, _)| pid)
+    };
+    let old = porter(&server).expect("porter");
+    kill(Pid::from_raw(old as i32), Signal::SIGKILL).expect("kill");
+    server.wait_for_log("ended unasked");
+    wait_until("a new one", || porter(&server).is_some_and(|pid| pid != old));
+    // Nobody is let in without a porter: the gate of the old one is closed.
+    gate.send("LOGIN ann a");
+    gate.expect_closed();
+    session.expect_alive();
+    server.connect().expect("LOGIN ann a", 0);
+}
+
+#[test]
+fn who_is_getting_in_during_a_reload_gets_in() {
+    if !is_root() {
+        println!("left out: multi-user mode needs root");
+        return;
+    }
+    let mut server = multi_user();
+    let mut gate = server.connect();
+    let mut early = Client::knock(server.address());
+    assert_eq!(early.ask(VERSION), "OK");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    gate.expect("LOGIN ann a", 0);
+    early.send_key(&[7; 32]);
+    assert_eq!(early.reply(), "OK");
+    early.wire.encipher(&[7; 32]);
+    assert_eq!(early.ask(HASH), "OK");
+    early.expect("LOGIN ann a", 0);
+    gate.expect_alive();
+}
+
+#[test]
+fn a_killed_session_takes_no_other_with_it() {
+    if !is_root() {
+        println!("left out: multi-user mode needs root");
+        return;
+    }
+    let mut server = multi_user();
+    let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.expect("LOGIN ann a", 0);
+    }
+    let daemon = server.pid();
+    let parent = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(')').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+        rest.split_whitespace().nth(1).and_then(|pid| pid.parse::<u32>().ok())
+    };
+    let session = descendants(daemon)
+        .into_iter()
+        .find(|(pid, name)| name == "tfd-session" && parent(*pid) == Some(daemon))
+        .expect("a session");
+    kill(Pid::from_raw(session.0 as i32), Signal::SIGKILL).expect("kill");
+    server.wait_for_log("session killed");
+    let living = clients
+        .iter_mut()
+        .filter_map(|client| {
+            client.wire.write_message(b"ECHO x").ok()?;
+            client.wire.read_message(&mut Vec::new()).ok()
+        })
+        .count();
+    assert_eq!(living, 3);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn requests_in_one_piece_and_byte_by_byte_get_their_replies() {
         assert_eq!(client.reply(), n.to_string());
     }
     let mut twin = tfd::tf::cipher::Cipher::new(&[7; 32]);
-    let mut client = server.connect();
+    let mut client = Client::connect_with_key(server.address(), &[7; 32]);
     twin.encrypt(&mut [0; 4]);
     twin.encrypt(&mut [0; 8]);
     for mut unit in [vec![0, 0, 0, 6], b"ECHO a".to_vec()] {

@@ -6,12 +6,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod command_line;
 mod dates;
 mod dialect;
 mod entries;
 mod framing;
 mod handshake;
 mod hp;
+mod library;
 mod locks;
 mod raw;
 mod session_key;
