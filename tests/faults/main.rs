@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod chaos;
 mod cuts;
 mod disk;
 mod processes;

@@ -1,0 +1,162 @@
+//! Processes killed at random under load: what was acknowledged is whole, and
+//! nothing stays behind.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tfd::client::{Connection, PublicKey, Target};
+
+use crate::common::{HASH, Server, Setup, descendants, public_key, wait_until};
+
+const CLIENTS: u64 = 16;
+
+/// How long it goes on; `TFD_CHAOS_SECONDS` says otherwise.
+const SECONDS: u64 = 20;
+
+/// Numbers that look random and are the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit.max(1)
+    }
+}
+
+/// The content of the file with this number.
+fn content(number: u64) -> Vec<u8> {
+    let mut dice = Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let len = dice.below(200_000) as usize;
+    (0..len).map(|_| dice.below(256) as u8).collect()
+}
+
+/// The number of a file's content that was last acknowledged, and the one that
+/// may have replaced it without a word.
+type Versions = (Option<u64>, Option<u64>);
+
+/// What the clients share.
+struct Shared {
+    address: Mutex<SocketAddr>,
+    stop: AtomicBool,
+    /// By file name.
+    acknowledged: Mutex<HashMap<String, Versions>>,
+    count: AtomicU64,
+}
+
+/// One client: files of its own, replaced over and over.
+fn client(shared: &Shared, id: u64) {
+    let pem = public_key().public_key_to_pem().expect("pem");
+    let key = PublicKey::from_pem(&pem).expect("key");
+    let mut dice = Dice(id + 1);
+    let mut number = id << 32;
+    while !shared.stop.load(Ordering::Relaxed) {
+        let address = shared.address.lock().expect("address").to_string();
+        let mut target = Target::new(&address, key.clone(), HASH);
+        target.timeout = Duration::from_secs(5);
+        let Ok(mut connection) = Connection::open(&target) else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        let _ = connection.wire().socket().set_read_timeout(Some(Duration::from_secs(10)));
+        for _ in 0..1 + dice.below(8) {
+            number += 1;
+            let name = format!("f-{id}-{}", dice.below(4));
+            shared.acknowledged.lock().expect("files").entry(name.clone()).or_default().1 =
+                Some(number);
+            let bytes = content(number);
+            let mut left = bytes.as_slice();
+            let mut source = |buffer: &mut [u8]| {
+                let len = buffer.len().min(left.len()).min(50_000);
+                buffer[..len].copy_from_slice(&left[..len]);
+                left = &left[len..];
+                Ok(len)
+            };
+            let sent = match dice.below(2) {
+                0 => connection.send_file(&name, true, &mut source),
+                _ => connection.stream_up(&name, &mut source),
+            };
+            if sent.is_err() {
+                break;
+            }
+            let mut files = shared.acknowledged.lock().expect("files");
+            files.insert(name, (Some(number), None));
+            shared.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_any_process_being_killed() {
+    let seconds = std::env::var("TFD_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
+    let mut server =
+        Server::with(Setup { tf: "listen = [\"127.0.0.1:0\"]".into(), ..Setup::default() });
+    let shared = Arc::new(Shared {
+        address: Mutex::new(server.address()),
+        stop: AtomicBool::new(false),
+        acknowledged: Mutex::default(),
+        count: AtomicU64::new(0),
+    });
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|id| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || client(&shared, id))
+        })
+        .collect();
+
+    let mut dice = Dice(0x5eed);
+    let mut next_restart = Instant::now() + Duration::from_secs(4);
+    let mut killed = 0;
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20 + dice.below(150)));
+        if Instant::now() >= next_restart {
+            let children = descendants(server.pid());
+            server.signal(Signal::SIGKILL);
+            server.wait_for_end();
+            for (pid, name) in children {
+                wait_until(&name, || fs::metadata(format!("/proc/{pid}")).is_err());
+            }
+            server.start_again();
+            *shared.address.lock().expect("address") = server.address();
+            next_restart = Instant::now() + Duration::from_millis(2000 + dice.below(4000));
+            continue;
+        }
+        // A helper that ends within a second of its start ends the daemon, so
+        // sessions are killed most of the time.
+        let sessions: Vec<(u32, String)> = descendants(server.pid())
+            .into_iter()
+            .filter(|(_, name)| name == "tfd-session" || name == "tfd-tables")
+            .collect();
+        if let Some((pid, _)) = sessions.get(dice.below(sessions.len() as u64) as usize) {
+            let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
+            killed += 1;
+        }
+    }
+    shared.stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("client");
+    }
+    server.signal(Signal::SIGKILL);
+    server.wait_for_end();
+    server.start_again();
+    wait_until("the sweep", || !server.names("").iter().any(|name| name.starts_with(".tfd-")));
+
+    let files = shared.acknowledged.lock().expect("files");
+    let count = shared.count.load(Ordering::Relaxed);
+    println!("{count} files acknowledged, {killed} processes killed");
+    assert!(count > 100 && killed > 20, "{count} files, {killed} killed");
+    for (name, (whole, begun)) in files.iter() {
+        let fits = |number: &u64| fs::read(server.path(name)).is_ok_and(|b| b == content(*number));
+        let missing = whole.is_none() && !server.exists(name);
+        assert!(missing || whole.iter().chain(begun).any(fits), "{name}: {whole:?} {begun:?}");
+    }
+    server.connect().expect_alive();
+}
