@@ -190,12 +190,16 @@ fn ciphers() -> String {
     format!("{plain:.0} {ours:.0} {bare:.0}")
 }
 
-/// Holds sessions open until standard input ends.
+/// Holds sessions open until standard input ends; logged in where `TF_USER`
+/// and `TF_PASSWORD` are set.
 fn idle(count: usize) -> Result<String, ClientError> {
     let target = target()?;
     let mut connections = Vec::new();
     for _ in 0..count {
         let mut connection = Connection::open(&target)?;
+        if let (Ok(user), Ok(password)) = (std::env::var("TF_USER"), std::env::var("TF_PASSWORD")) {
+            connection.log_in(&user, &password)?;
+        }
         connection.echo("hello")?;
         connections.push(connection);
     }
