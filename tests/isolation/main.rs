@@ -254,3 +254,15 @@ fn without_root_it_serves_as_who_started_it_and_says_so() {
         assert_eq!(status(pid, "NoNewPrivs"), "1");
     }
 }
+
+#[test]
+fn times_of_a_file_that_belongs_to_somebody_else_stay() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    fs::write(server.path("roots"), b"x").expect("write");
+    let mut client = server.connect();
+    client.expect_all(&[("FUPD roots", 27), ("CHMOD roots 666", 41)]);
+    client.expect_alive();
+}
