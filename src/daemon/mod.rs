@@ -13,6 +13,7 @@ pub mod porter;
 pub mod registry;
 pub mod sandbox;
 pub mod session;
+pub mod sessions;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;

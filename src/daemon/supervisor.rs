@@ -1,31 +1,25 @@
 //! The daemon's loop: one poll over listeners, signals and helper processes.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::confinement::finish;
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::registry::Registry;
 use super::sandbox::{Sandbox, landlock_is_whole};
-use super::session::{Card, key_text};
+use super::sessions::{Around, Sessions};
 use super::sweeper;
 use super::tables::Tables;
-use super::usher::{self, Usher};
 use super::zygote::{ENDED_LEN, Ended, Order};
 use crate::config::Config;
-use crate::sys::process::fork;
-use crate::tf::status::Status;
 use crate::users::Identity;
 
 /// Clients taken from one listener before the daemon looks elsewhere.
@@ -55,8 +49,7 @@ pub struct Supervisor {
     sandbox: Sandbox,
     /// The newest last.
     generations: Vec<Generation>,
-    /// The sessions the daemon has forked itself.
-    sessions: HashMap<Pid, Running>,
+    sessions: Sessions,
     started: Instant,
     accept_from: Instant,
     stop: Option<Stop>,
@@ -76,12 +69,6 @@ enum Source {
     Porter(usize),
     Zygote(usize),
     Listener(usize),
-}
-
-/// A session the daemon has forked.
-struct Running {
-    slot: u32,
-    user: String,
 }
 
 /// The daemon's end.
@@ -131,7 +118,7 @@ impl Supervisor {
             tables,
             sandbox,
             generations: vec![generation],
-            sessions: HashMap::new(),
+            sessions: Sessions::default(),
             started: Instant::now(),
             accept_from: Instant::now(),
             stop: None,
@@ -148,7 +135,7 @@ impl Supervisor {
         for generation in &self.generations {
             generation.end();
         }
-        self.signal_sessions(Signal::SIGKILL);
+        self.sessions.signal_all(Signal::SIGKILL);
         let last = Instant::now() + LAST_WAIT;
         while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
@@ -167,12 +154,12 @@ impl Supervisor {
                     log::warn!("ending sessions that still run count={}", self.registry.len());
                     stop.killed = true;
                     self.order_all(Order::Kill);
-                    self.signal_sessions(Signal::SIGKILL);
+                    self.sessions.signal_all(Signal::SIGKILL);
                     continue;
                 }
                 // A request that comes just before a read begins does not
                 // interrupt it, so it is repeated.
-                self.signal_sessions(Signal::SIGTERM);
+                self.sessions.signal_all(Signal::SIGTERM);
             }
             self.wait_and_act()?;
         }
@@ -240,7 +227,7 @@ impl Supervisor {
             let registry = &self.registry;
             let address_of = |slot| registry.connection(slot).map(|(peer, _)| peer.ip());
             match generation.hear_keeper(keeper, address_of) {
-                Ok(Some(admission)) => self.admit(index, admission),
+                Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 // A keeper that ended unasked is dealt with when it is reaped.
@@ -254,7 +241,7 @@ impl Supervisor {
         loop {
             let Some(generation) = self.generations.get_mut(index) else { return };
             match generation.hear_porter() {
-                Ok(Some(admission)) => self.admit(index, admission),
+                Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 // As for a keeper.
@@ -263,56 +250,13 @@ impl Supervisor {
         }
     }
 
-    /// Starts the session of a client.
-    fn admit(&mut self, index: usize, admission: Admission) {
-        let Admission { slot, login, gate } = admission;
-        let generation = &self.generations[index];
-        let (Some((peer, key)), Some(nowhere)) =
-            (self.registry.connection(slot), generation.nowhere.as_ref())
-        else {
-            return;
-        };
-        let refuse = |reason: &str| {
-            log::warn!("login refused peer={peer} user={} reason=\"{reason}\"", login.name);
-            let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
-        };
-        let running = self.sessions.values().filter(|session| session.user == login.name).count();
-        if login.max_sessions.is_some_and(|max| running >= max as usize) {
-            return refuse("too many sessions of this user");
-        }
-        let card = Card {
-            peer,
-            slot,
-            process_key: key_text(key),
-            user: login.name.clone(),
-            rights: login.rights,
-        };
-        let usher = Usher {
-            gate: &gate,
-            nowhere,
-            root: &generation.root,
-            home: &login.home,
-            identity: &login.identity,
-            after_login: generation.multi_user,
-            jail: generation.jail,
+    fn start_session(&mut self, index: usize, admission: Admission) {
+        let around = Around {
+            generation: &self.generations[index],
             sandbox: &self.sandbox,
-            settings: generation.settings.clone(),
-            card,
+            tables: self.tables.as_ref(),
         };
-        let daemon = getpid();
-        let tables = self.tables.as_ref();
-        let forked = fork(|| {
-            let result =
-                tables.map_or(Ok(()), Tables::read).and_then(|()| usher::run(usher, daemon));
-            finish("session", result)
-        });
-        match forked {
-            Ok(pid) => {
-                self.registry.share(slot);
-                self.sessions.insert(pid, Running { slot, user: login.name });
-            }
-            Err(e) => refuse(&e.to_string()),
-        }
+        self.sessions.start(&mut self.registry, &around, admission);
     }
 
     /// Takes the clients that wait at a listener.
@@ -426,17 +370,13 @@ impl Supervisor {
     fn reap(&mut self) -> io::Result<()> {
         loop {
             let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
-            let (pid, status) = match status {
-                Ok(status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _))) => {
-                    (pid, status)
-                }
+            let (pid, killed) = match status {
+                Ok(WaitStatus::Exited(pid, _)) => (pid, None),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Some(signal)),
                 _ => return Ok(()),
             };
-            if let Some(session) = self.sessions.remove(&pid) {
-                if let WaitStatus::Signaled(_, signal, _) = status {
-                    log::error!("session killed pid={pid} signal={signal}");
-                }
-                self.registry.release(session.slot);
+            if let Some(slot) = self.sessions.ended(pid, killed) {
+                self.registry.release(slot);
                 continue;
             }
             let Some(generation) = self.generations.last_mut() else { continue };
@@ -497,12 +437,6 @@ impl Supervisor {
         self.stop = Some(Stop { kill_at: Instant::now() + grace, killed: false });
         self.listeners.clear();
         self.order_all(Order::Stop);
-    }
-
-    fn signal_sessions(&self, signal: Signal) {
-        for pid in self.sessions.keys() {
-            let _ = kill(*pid, signal);
-        }
     }
 
     fn order_all(&self, order: Order) {

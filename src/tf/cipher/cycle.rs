@@ -12,7 +12,7 @@ use std::sync::{Once, OnceLock};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
-use super::chain::step;
+use super::recurrence::step;
 use crate::sys::memory::map_sealed;
 
 /// A seed on each cycle and the steps that lead back to it, the cycle that

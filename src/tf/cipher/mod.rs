@@ -9,12 +9,14 @@
 mod chain;
 pub mod cycle;
 mod plain;
+mod recurrence;
 mod state;
 
 use zeroize::Zeroize;
 
-use chain::{Chain, first_seed, step};
+use chain::Chain;
 pub use plain::PlainCipher;
+use recurrence::{first_seed, step};
 
 /// The longest session key of a handshake, in bytes (document, "The encryption
 /// system").

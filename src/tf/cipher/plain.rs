@@ -1,6 +1,6 @@
 //! The cipher as the document writes it, one byte after another.
 
-use super::chain::{first_seed, step};
+use super::recurrence::{first_seed, step};
 
 /// The measure for [`Cipher`](super::Cipher), which must give the same bytes
 /// faster.
