@@ -332,7 +332,8 @@ fn shared_login(config: &Config, identity: Option<&Identity>) -> Login {
     let identity = identity.cloned().unwrap_or_else(Identity::own);
     let name = identity.name.clone();
     let max_sessions = Some(config.server.max_sessions);
-    Login { name, identity, home: String::new(), rights: Rights::Full, max_sessions }
+    let (home, rights) = (String::new(), Rights::Full);
+    Login { name, identity, home, rights, max_sessions, rate: None }
 }
 
 /// Starts the porter and waits until it has read the users file and looked

@@ -25,6 +25,8 @@ pub struct Card {
     pub user: String,
     /// What it may do to files.
     pub rights: Rights,
+    /// The most bytes a second it may move.
+    pub rate: Option<u64>,
 }
 
 /// The text of a process key.
@@ -35,7 +37,8 @@ pub fn key_text(key: [u8; 16]) -> String {
 
 /// Serves a client whose doors are all open, beneath this root.
 pub fn run(wire: &mut Wire, card: Card, root: OwnedFd, settings: Settings, names: Rc<Names>) {
-    let Card { peer, slot, process_key, user, rights } = card;
+    let Card { peer, slot, process_key, user, rights, rate } = card;
+    wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
     let root = Root::from_handle(root);
     let mut env = Env { root, lock: Lock::default(), process_key, names, settings, rights };

@@ -61,6 +61,7 @@ impl Sessions {
             process_key: key_text(key),
             user: login.name.clone(),
             rights: login.rights,
+            rate: login.rate,
         };
         let usher = Usher {
             gate: &gate,

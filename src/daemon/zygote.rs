@@ -305,7 +305,7 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     if zygote.doors.closed == Closed::NONE {
         zygote.sandbox.limit_files(Some(granted.as_fd()))?;
         let user = zygote.user.clone();
-        let card = Card { peer, slot, process_key, user, rights: Rights::Full };
+        let card = Card { peer, slot, process_key, user, rights: Rights::Full, rate: None };
         session::run(&mut wire, card, granted, zygote.settings.clone(), Rc::clone(&zygote.names));
         return Ok(());
     }

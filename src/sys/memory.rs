@@ -26,3 +26,20 @@ pub fn map_sealed(handle: BorrowedFd<'_>) -> io::Result<&'static [u8]> {
     // writing to the memory and from making it shorter.
     Ok(unsafe { std::slice::from_raw_parts(start.as_ptr().cast(), len) })
 }
+
+/// Asks for large pages behind what a vector has room for; what the system
+/// answers makes a difference in speed only.
+pub fn advise_huge_pages(buffer: &mut Vec<u8>) {
+    let room = buffer.spare_capacity_mut();
+    let start = room.as_mut_ptr().addr().next_multiple_of(PAGE) - room.as_mut_ptr().addr();
+    let len = room.len().saturating_sub(start) / PAGE * PAGE;
+    if len > 0 {
+        let place = room[start..start + len].as_mut_ptr().cast();
+        // SAFETY: the pages lie within the vector's own allocation, and this
+        // advice changes nothing of what they hold.
+        unsafe { libc::madvise(place, len, libc::MADV_HUGEPAGE) };
+    }
+}
+
+/// No page of a supported system is larger than this, and all divide it.
+const PAGE: usize = 64 * 1024;

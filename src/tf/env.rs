@@ -49,6 +49,12 @@ impl Env {
         Ok(())
     }
 
+    /// Whether what is there may be replaced or written to.
+    #[must_use]
+    pub fn may_replace(&self) -> bool {
+        self.rights != Rights::AppendOnly
+    }
+
     /// Whether what is acknowledged must be on disk.
     #[must_use]
     pub fn sync(&self) -> bool {

@@ -86,6 +86,25 @@ pub fn word(body: &[u8]) -> Vec<u8> {
 }
 
 impl Request {
+    /// Whether it only adds what is not there, or can be held to that.
+    #[must_use]
+    pub fn only_adds(&self) -> bool {
+        use Request as R;
+        matches!(
+            self,
+            R::Mkdir { .. }
+                | R::Touch { .. }
+                | R::Copy { .. }
+                | R::Cpdir { .. }
+                | R::Xcopy { .. }
+                | R::Xcpdir { .. }
+                | R::Sndfile { overwrite: false, .. }
+                | R::Sup { .. }
+                | R::Put(_)
+                | R::Putcan(_)
+        )
+    }
+
     /// Whether it changes anything beneath the root.
     #[must_use]
     pub fn changes_files(&self) -> bool {

@@ -23,14 +23,10 @@ pub fn serve(wire: &mut Wire, env: &mut Env) -> Result<()> {
         wire.read_request(&mut body)?;
         match Request::parse(&body) {
             Ok(Request::End) => return Ok(()),
+            Ok(request) if may(env.rights, &request) => answer(wire, env, request)?,
             // Frames of the client follow this one, whatever the answer.
-            Ok(Request::Sup { .. }) if env.rights == Rights::ReadOnly => {
-                transfer::sup::run(wire, env, &Err(Status::AccessDenied))?;
-            }
-            Ok(request) if env.rights == Rights::ReadOnly && request.changes_files() => {
-                wire.write_message(&Reply::from(Status::AccessDenied).into_bytes())?;
-            }
-            Ok(request) => answer(wire, env, request)?,
+            Ok(Request::Sup { .. }) => transfer::sup::run(wire, env, &Err(Status::AccessDenied))?,
+            Ok(_) => wire.write_message(&Reply::from(Status::AccessDenied).into_bytes())?,
             Err(reply) => {
                 // These two are refused before their arguments are looked at.
                 let reply = match word(&body).as_slice() {
@@ -41,6 +37,15 @@ pub fn serve(wire: &mut Wire, env: &mut Env) -> Result<()> {
                 wire.write_message(&reply.into_bytes())?;
             }
         }
+    }
+}
+
+/// Whether a session with these rights may make a request.
+fn may(rights: Rights, request: &Request) -> bool {
+    match rights {
+        Rights::Full => true,
+        Rights::AppendOnly => request.only_adds() || !request.changes_files(),
+        Rights::ReadOnly => !request.changes_files(),
     }
 }
 

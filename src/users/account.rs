@@ -47,6 +47,8 @@ pub struct Options {
     pub max_sessions: Option<u32>,
     /// What its sessions may do to files.
     pub rights: Rights,
+    /// The most bytes a second of one session, both ways together.
+    pub rate: Option<u64>,
 }
 
 /// What a session may do to files, beside what the system lets it.
@@ -55,6 +57,8 @@ pub enum Rights {
     /// Whatever the system allows.
     #[default]
     Full,
+    /// Add files and directories; never change, replace or remove any.
+    AppendOnly,
     /// Change nothing.
     ReadOnly,
 }
@@ -108,6 +112,23 @@ impl fmt::Display for Network {
     }
 }
 
+/// Bytes a second: a number, or one with K, M or G.
+fn read_rate(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+        Some(number) => (number, text.chars().last()),
+        None => (text, None),
+    };
+    let shift = match unit {
+        Some('K') => 10,
+        Some('M') => 20,
+        Some(_) => 30,
+        None => 0,
+    };
+    let rate = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    let remedy = || format!("rate: \"{text}\": use bytes a second, as 500000, 500K or 20M");
+    rate.filter(|rate| *rate >= 1024).ok_or_else(remedy)
+}
+
 impl FromStr for Options {
     type Err = String;
 
@@ -116,6 +137,8 @@ impl FromStr for Options {
         for word in text.split(',').filter(|word| !word.is_empty()) {
             match word.split_once('=') {
                 None if word == "read-only" => options.rights = Rights::ReadOnly,
+                None if word == "append-only" => options.rights = Rights::AppendOnly,
+                Some(("rate", rate)) => options.rate = Some(read_rate(rate)?),
                 Some(("from", network)) => options.from.push(network.parse()?),
                 Some(("max", count)) => {
                     let count = count.parse().ok().filter(|count| *count > 0);
@@ -124,10 +147,14 @@ impl FromStr for Options {
                 }
                 _ => {
                     return Err(format!(
-                        "unknown option \"{word}\": use read-only, max=N, from=NETWORK"
+                        "unknown option \"{word}\": use read-only, append-only, max=N, \
+                         rate=BYTES, from=NETWORK"
                     ));
                 }
             }
+        }
+        if text.contains("read-only") && text.contains("append-only") {
+            return Err("read-only and append-only exclude each other".to_owned());
         }
         Ok(options)
     }
@@ -137,11 +164,13 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rights = match self.rights {
             Rights::Full => None,
+            Rights::AppendOnly => Some("append-only".to_owned()),
             Rights::ReadOnly => Some("read-only".to_owned()),
         };
+        let rate = self.rate.map(|rate| format!("rate={rate}"));
         let max = self.max_sessions.map(|max| format!("max={max}"));
         let from = self.from.iter().map(|network| format!("from={network}"));
-        let words: Vec<String> = rights.into_iter().chain(max).chain(from).collect();
+        let words: Vec<String> = rights.into_iter().chain(max).chain(rate).chain(from).collect();
         f.write_str(&words.join(","))
     }
 }
@@ -265,6 +294,7 @@ mod tests {
         for line in [
             format!("ann:{HASH}:ann:::"),
             format!("ann:!{HASH}:web-data:sites/ann:read-only,max=2:2027-12-31"),
+            format!("backup:{HASH}:backup:b:append-only,rate=1048576:"),
             format!("a@b.c:{HASH}:ann::from=192.0.2.0/24,from=2001:db8::/32:"),
             "new:!:ann:::".to_owned(),
         ] {
@@ -279,11 +309,11 @@ mod tests {
             "# comment\n\nann:{HASH}:ann:::\nann:{HASH}:ann:::\nbob:secret:bob:::\n\
              eve:{HASH}::::\nroot:{HASH}:root:../x::\nx y:{HASH}:x:::\nshort:{HASH}:x\n\
              opt:{HASH}:x::fast:\nday:{HASH}:x:::2027-13-01\nnet:{HASH}:x::from=1.2.3.4/33:\n\
-             max:{HASH}:x::max=0:\nopen::x:::\nboth:{HASH}:x::append-only:\n"
+             max:{HASH}:x::max=0:\nopen::x:::\nboth:{HASH}:x::append-only,read-only:\nrate:{HASH}:x::rate=9:\n"
         );
         let problems = parse(&text).expect_err("problems");
         let lines: Vec<usize> = problems.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, (4..=15).collect::<Vec<_>>(), "{problems:?}");
+        assert_eq!(lines, (4..=16).collect::<Vec<_>>(), "{problems:?}");
     }
 
     #[test]

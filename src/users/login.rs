@@ -18,6 +18,8 @@ pub struct Login {
     pub rights: Rights,
     /// The most sessions at once; `None` for no limit of its own.
     pub max_sessions: Option<u32>,
+    /// The most bytes a second of one session; `None` for no limit.
+    pub rate: Option<u64>,
 }
 
 impl Login {
@@ -30,6 +32,7 @@ impl Login {
             home: account.home.clone(),
             rights: account.options.rights,
             max_sessions: account.options.max_sessions,
+            rate: account.options.rate,
         }
     }
 
@@ -39,8 +42,10 @@ impl Login {
         let mut bytes = vec![match self.rights {
             Rights::Full => 0,
             Rights::ReadOnly => 1,
+            Rights::AppendOnly => 2,
         }];
         bytes.extend_from_slice(&self.max_sessions.unwrap_or(0).to_be_bytes());
+        bytes.extend_from_slice(&self.rate.unwrap_or(0).to_be_bytes());
         for text in [&self.name, &self.home] {
             bytes.extend_from_slice(&(text.len() as u16).to_be_bytes());
             bytes.extend_from_slice(text.as_bytes());
@@ -56,10 +61,13 @@ impl Login {
         let rights = match rights {
             0 => Rights::Full,
             1 => Rights::ReadOnly,
+            2 => Rights::AppendOnly,
             _ => return None,
         };
-        let (max, mut bytes) = bytes.split_first_chunk::<4>()?;
+        let (max, bytes) = bytes.split_first_chunk::<4>()?;
         let max = u32::from_be_bytes(*max);
+        let (rate, mut bytes) = bytes.split_first_chunk::<8>()?;
+        let rate = u64::from_be_bytes(*rate);
         let mut text = || {
             let (len, rest) = bytes.split_first_chunk::<2>()?;
             let (text, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
@@ -69,7 +77,8 @@ impl Login {
         let (name, home) = (text()?, text()?);
         let identity = Identity::from_bytes(bytes)?;
         let max_sessions = (max > 0).then_some(max);
-        Some(Login { name, identity, home, rights, max_sessions })
+        let rate = (rate > 0).then_some(rate);
+        Some(Login { name, identity, home, rights, max_sessions, rate })
     }
 }
 
@@ -81,9 +90,14 @@ mod tests {
     #[test]
     fn a_login_arrives_as_sent() {
         let identity = Identity::of("root").expect("root");
-        for (rights, max_sessions) in [(Rights::Full, None), (Rights::ReadOnly, Some(3))] {
+        for (rights, max_sessions, rate) in [
+            (Rights::Full, None, None),
+            (Rights::ReadOnly, Some(3), None),
+            (Rights::AppendOnly, None, Some(1 << 40)),
+        ] {
             let (name, home) = ("ann".to_owned(), "sites/ann".to_owned());
-            let login = Login { name, identity: identity.clone(), home, rights, max_sessions };
+            let identity = identity.clone();
+            let login = Login { name, identity, home, rights, max_sessions, rate };
             assert_eq!(Login::from_bytes(&login.to_bytes()), Some(login));
         }
     }

@@ -454,3 +454,68 @@ fn the_fail2ban_filter_matches_who_failed_and_nobody_else() {
     let banned = said.lines().filter(|line| line.contains("192.0.2.1")).count();
     assert_eq!(banned, said.lines().filter(|line| line.contains("user=\"peer=192")).count());
 }
+
+#[test]
+fn an_append_only_account_adds_and_destroys_nothing() {
+    if without_root() {
+        return;
+    }
+    let server = Server::with(Setup {
+        directories: &["backups"],
+        ..setup(&account("backup", "b", "games:backups:append-only:"))
+    });
+    let (uid, gid, _) = ids("games");
+    chown(server.path("backups"), Some(uid), Some(gid)).expect("chown");
+    let mut client = server.connect();
+    client.expect("LOGIN backup b", 0);
+    client.send_file("a", false, b"first");
+    client.hp_open("PUT", "b", &[0, 100]);
+    client.send_frame(b"second");
+    client.wire.write_units(&mut [0; 8], &[8]).expect("end");
+    assert_eq!(client.wire.read_i64().expect("answer"), -127);
+    client.wire.write_i64(-127).expect("send");
+    client.send("SUP c");
+    client.wire.write_units(&mut b"\0\0\0\x05third\0\0\0\0".to_vec(), &[4, 5, 4]).expect("send");
+    assert_eq!(client.wire.read_i32().expect("answer"), 0);
+    client.expect_all(&[("MKDIR d", 0), ("COPY a | d/a", 0), ("CPDIR d | e", 0), ("TOUCH t", 0)]);
+    client.expect_all(&[
+        ("SNDFILE 1 a", 1),
+        ("SNDFILE 0 a", 12),
+        ("DEL a", 1),
+        ("RENAM a | z", 1),
+        ("RMDIR d", 1),
+        ("XDEL / | a", 1),
+        ("XRMDIR / | d", 1),
+        ("RCVFILE 1 a", 1),
+        ("CHMOD a 600", 1),
+        ("FUPD a", 1),
+        ("COPY b | a", 12),
+    ]);
+    for word in ["PUT", "PUTCAN"] {
+        let numbers: &[i64] = if word == "PUT" { &[0, 10] } else { &[0, 10, 1] };
+        client.expect(Client::hp(word, "a", numbers), 34);
+    }
+    client.send("SUP a");
+    client.wire.write_units(&mut b"\0\0\0\x03new\0\0\0\0".to_vec(), &[4, 3, 4]).expect("send");
+    assert_eq!(client.wire.read_i32().expect("answer"), -1);
+    client.send("RCVFILE 0 a");
+    assert_eq!(client.receive_stream().expect("file"), b"first");
+    for (name, content) in [("a", "first"), ("b", "second"), ("c", "third"), ("e/a", "first")] {
+        assert_eq!(server.read(&format!("backups/{name}")), content.as_bytes());
+    }
+}
+
+#[test]
+fn a_rate_is_kept_by_waiting() {
+    if without_root() {
+        return;
+    }
+    let server = Server::with(setup(&account("slow", "s", "games::rate=100K:")));
+    server.write("f", vec![7; 250_000]);
+    let mut client = server.connect();
+    client.expect("LOGIN slow s", 0);
+    let begin = Instant::now();
+    client.send("RCVFILE 0 f");
+    assert_eq!(client.receive_stream().expect("file").len(), 250_000);
+    assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
+}

@@ -13,7 +13,7 @@ use std::sync::{Once, OnceLock};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 use super::recurrence::step;
-use crate::sys::memory::map_sealed;
+use crate::sys::memory::{advise_huge_pages, map_sealed};
 
 /// A seed on each cycle and the steps that lead back to it, the cycle that
 /// most chains reach first. (Of 40 random seeds 34 reached the first, 5 the
@@ -94,8 +94,8 @@ pub(super) struct Meeting {
 enum Maker {
     /// A process that waits for a word on this descriptor.
     Process(OwnedFd),
-    /// A thread of this process, which writes them through these.
-    Thread(Vec<OwnedFd>),
+    /// A thread of this process, which makes the first one.
+    Thread,
 }
 
 /// The tables as this process reads them.
@@ -120,16 +120,15 @@ impl Tables {
 
     /// The tables that are ready.
     fn ready(&self) -> impl Iterator<Item = Cycle> {
-        let parts = self.handles.iter().zip(&self.mapped).zip(CYCLES);
-        parts.filter_map(|((handle, mapped), (_, len))| {
+        for ((handle, mapped), (_, len)) in self.handles.iter().zip(&self.mapped).zip(CYCLES) {
             if mapped.get().is_none()
                 && let Ok(table) = map_sealed(handle.as_fd())
                 && let Some(cycle) = Cycle::new(table, len)
             {
                 let _ = mapped.set(cycle);
             }
-            mapped.get().copied()
-        })
+        }
+        self.mapped.iter().filter_map(|mapped| mapped.get().copied())
     }
 
     /// Has them made. Without them everything goes on as before, only slower.
@@ -138,14 +137,9 @@ impl Tables {
             Maker::Process(word) => {
                 let _ = rustix::io::write(word, &1_u64.to_ne_bytes());
             }
-            Maker::Thread(handles) => {
-                let Ok(handles) = handles.iter().map(OwnedFd::try_clone).collect() else { return };
-                let work = move || {
-                    if let Err(e) = make(handles) {
-                        log::debug!("no keystream table error=\"{e}\"");
-                    }
-                };
-                let _ = std::thread::Builder::new().name("keystream".to_owned()).spawn(work);
+            Maker::Thread => {
+                let name = "keystream".to_owned();
+                let _ = std::thread::Builder::new().name(name).spawn(make_in_memory);
             }
         });
     }
@@ -164,7 +158,7 @@ pub fn handles<'a>() -> impl Iterator<Item = BorrowedFd<'a>> {
     TABLES.get().into_iter().flat_map(|tables| {
         let word = match &tables.maker {
             Maker::Process(word) => Some(word),
-            Maker::Thread(_) => None,
+            Maker::Thread => None,
         };
         tables.handles.iter().chain(word).map(AsFd::as_fd)
     })
@@ -173,11 +167,29 @@ pub fn handles<'a>() -> impl Iterator<Item = BorrowedFd<'a>> {
 /// Lets the chains of this process read a table of the first cycle, which a
 /// thread makes on first need.
 pub fn make_table_on_need() {
-    if let Ok(handle) = memory_for_table()
-        && let Ok(reader) = handle.try_clone()
-    {
-        let _ = TABLES.set(Tables::new(vec![reader], Maker::Thread(vec![handle])));
+    let _ = TABLES.set(Tables::new(Vec::new(), Maker::Thread));
+}
+
+/// Makes the table of the first cycle in this process's own memory.
+fn make_in_memory() {
+    let (seed, len) = CYCLES[0];
+    let table = Vec::leak(table_in_memory(seed, len));
+    if let (Some(tables), Some(cycle)) = (TABLES.get(), Cycle::new(table, len)) {
+        let _ = tables.mapped[0].set(cycle);
     }
+}
+
+fn table_in_memory(seed: u64, len: usize) -> Vec<u8> {
+    let mut table = Vec::with_capacity(usize::try_from(table_bytes(len)).unwrap_or(0) + PIECE);
+    advise_huge_pages(&mut table);
+    table.resize(2 * len, 0);
+    let (top, low) = table.split_at_mut(len);
+    let mut walk = Walk::new(seed);
+    for (top, low) in top.chunks_mut(PIECE).zip(low.chunks_mut(PIECE)) {
+        walk.fill(top, low);
+    }
+    table.extend(walk.into_marks());
+    table
 }
 
 /// Looks ahead for a place where a chain is on a cycle. `made` is the chain's
@@ -246,30 +258,50 @@ pub fn make(handles: Vec<OwnedFd>) -> io::Result<()> {
 }
 
 fn write_table(file: &File, first: u64, len: usize) -> io::Result<()> {
-    let mut seed = first;
-    let mut marks = Vec::new();
+    let mut walk = Walk::new(first);
     let (mut top, mut low) = (vec![0; PIECE], vec![0; PIECE]);
-    let mut done = 0;
-    while done < len {
-        let piece = PIECE.min(len - done);
-        for (i, (top, low)) in top.iter_mut().zip(&mut low).take(piece).enumerate() {
+    while walk.done < len {
+        let (at, piece) = (walk.done, PIECE.min(len - walk.done));
+        walk.fill(&mut top[..piece], &mut low[..piece]);
+        file.write_all_at(&top[..piece], at as u64)?;
+        file.write_all_at(&low[..piece], (len + at) as u64)?;
+    }
+    file.write_all_at(&walk.into_marks(), 2 * len as u64)
+}
+
+/// A walk round a cycle.
+struct Walk {
+    seed: u64,
+    done: usize,
+    marks: Vec<(u64, u64)>,
+}
+
+impl Walk {
+    fn new(seed: u64) -> Walk {
+        Walk { seed, done: 0, marks: Vec::new() }
+    }
+
+    /// Fills the next top and low bytes; both have one length.
+    fn fill(&mut self, top: &mut [u8], low: &mut [u8]) {
+        let mut seed = self.seed;
+        for (i, (top, low)) in top.iter_mut().zip(low).enumerate() {
             if is_marked(seed) {
-                marks.push((seed, (done + i) as u64));
+                self.marks.push((seed, (self.done + i) as u64));
             }
             *top = (seed >> 56) as u8;
             seed = step(seed);
             *low = seed as u8;
         }
-        file.write_all_at(&top[..piece], done as u64)?;
-        file.write_all_at(&low[..piece], (len + done) as u64)?;
-        done += piece;
+        self.done += top.len();
+        self.seed = seed;
     }
-    marks.sort_unstable();
-    let marks: Vec<u8> = marks
-        .into_iter()
-        .flat_map(|(seed, place)| [seed.to_le_bytes(), place.to_le_bytes()].concat())
-        .collect();
-    file.write_all_at(&marks, 2 * len as u64)
+
+    /// The remembered seeds, in order, as they stand in a table.
+    fn into_marks(mut self) -> Vec<u8> {
+        self.marks.sort_unstable();
+        let bytes = |(seed, place): (u64, u64)| [seed.to_le_bytes(), place.to_le_bytes()].concat();
+        self.marks.into_iter().flat_map(bytes).collect()
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +318,21 @@ mod tests {
                 assert_ne!(seed, 0);
             }
             assert_eq!(seed, first);
+        }
+    }
+
+    #[test]
+    fn a_table_is_the_same_in_a_file_and_in_memory() {
+        let (seed, len) = CYCLES[2];
+        let file = tempfile::tempfile().expect("file");
+        write_table(&file, seed, len).expect("table");
+        let table = table_in_memory(seed, len);
+        assert_eq!(file.metadata().expect("stat").len(), table.len() as u64);
+        let mut piece = vec![0; PIECE];
+        for (n, expected) in table.chunks(PIECE).enumerate() {
+            let piece = &mut piece[..expected.len()];
+            file.read_exact_at(piece, (n * PIECE) as u64).expect("read");
+            assert!(piece == expected, "piece {n}");
         }
     }
 

@@ -104,6 +104,7 @@ impl Target {
             let open = |flags| rustix::fs::openat(&entry.directory, entry.name(), flags, mode);
             let (file, created) = match open(flags | OFlags::CREATE | OFlags::EXCL) {
                 Ok(file) => (file, true),
+                Err(Errno::EXIST) if !env.may_replace() => return Err(Errno::EXIST),
                 Err(Errno::EXIST) if !is_file(&entry.stat()?) => return Err(Errno::INVAL),
                 Err(Errno::EXIST) => (open(flags)?, false),
                 Err(e) => return Err(e),

@@ -5,6 +5,7 @@
 //! raw unit has no header of its own. The wire never looks into a body and
 //! never allocates for a length it has not checked.
 
+mod pace;
 mod state;
 
 use std::io::{self, Read, Write};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
+use pace::Pace;
 pub use state::MAX_STATE;
 
 /// The longest body of a message, in bytes.
@@ -88,6 +90,7 @@ pub struct Wire {
     /// When the system was last told how long a read may take.
     armed: Option<Instant>,
     stop: Option<&'static AtomicBool>,
+    pace: Option<Pace>,
 }
 
 impl Wire {
@@ -110,6 +113,7 @@ impl Wire {
             deadline: None,
             armed: None,
             stop: None,
+            pace: None,
         })
     }
 
@@ -169,6 +173,11 @@ impl Wire {
         }
         self.socket.set_read_timeout(limit)?;
         self.socket.set_write_timeout(limit)
+    }
+
+    /// The most bytes a second from now on, both directions together.
+    pub fn limit_rate(&mut self, bytes_per_second: Option<u64>) {
+        self.pace = bytes_per_second.map(Pace::new);
     }
 
     /// A flag, set by a signal, that ends the wait for the next request.
@@ -480,7 +489,12 @@ impl Wire {
             }
             match (&self.socket).read(to) {
                 Ok(0) => return Err(WireError::Cut),
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.moved(n);
+                    }
+                    return Ok(n);
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }
@@ -502,6 +516,9 @@ impl Wire {
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(pace) = &mut self.pace {
+            pace.moved(self.held.len() + bytes.len());
+        }
         if self.held.is_empty() {
             return self.socket.write_all(bytes).map_err(WireError::from);
         }
