@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tf::doors::Closed;
 use crate::tf::settings::Settings;
 use crate::users::throttle::Limits;
 
@@ -91,4 +92,12 @@ pub struct Tf {
     pub handshake_limit: Duration,
     /// What sessions follow.
     pub session: Settings,
+}
+
+impl Tf {
+    /// The doors behind the hash.
+    #[must_use]
+    pub fn closed(&self) -> Closed {
+        Closed { login: self.mode == Mode::MultiUser, jail: self.jail }
+    }
 }

@@ -11,6 +11,7 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use super::{Config, Mode, Problem};
+use crate::tf::doors::Closed;
 use crate::users::Identity;
 
 /// The sizes an RSA key may have, in bits.
@@ -23,7 +24,7 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut tell = |text: String| problems.push(Problem::new(&config.path, text));
     let identity = check_user(config, &mut tell);
-    let shared = config.tf.mode == Mode::SingleUser && !config.tf.jail;
+    let shared = config.tf.closed() == Closed::NONE;
     if let Some(identity) = identity {
         check_root(&config.tf.root, shared.then_some(&identity), &mut tell);
     }

@@ -4,6 +4,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -19,6 +20,21 @@ pub const MAX_HANDLES: usize = 2;
 /// One end of a channel.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
+
+/// An address as it stands in messages: IPv4 in IPv6 clothes.
+#[must_use]
+pub fn address_to_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// The address in such bytes.
+#[must_use]
+pub fn address_from_bytes(octets: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(octets).to_canonical()
+}
 
 /// Two connected ends.
 ///

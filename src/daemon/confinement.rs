@@ -49,12 +49,6 @@ impl<'a> Confinement<'a> {
         Confinement { kept, ..self }
     }
 
-    /// The name of the user it takes, or has.
-    #[must_use]
-    pub fn user(&self) -> String {
-        self.identity.map_or_else(|| Identity::own().name, |identity| identity.name.clone())
-    }
-
     /// In a process just forked: keeps no descriptor but these, follows the
     /// parent into its end, and takes identity and directory for good.
     ///

@@ -110,7 +110,8 @@ impl Generation {
         sandbox: &Sandbox,
     ) -> Result<Generation, String> {
         let mut confinement = Confinement::new(identity, sandbox)?;
-        let zygote = start_zygote(config, &confinement, tables)?;
+        let shared = shared_login(config, identity);
+        let zygote = start_zygote(config, &confinement, tables, &shared.name)?;
         let mut generation = Generation {
             zygote,
             keepers: Vec::new(),
@@ -118,7 +119,7 @@ impl Generation {
             slots: HashSet::new(),
             admitted: HashSet::new(),
             multi_user: config.tf.mode == Users::MultiUser,
-            logins: vec![shared_login(config, identity)],
+            logins: vec![shared],
             jail: config.tf.jail,
             root: config.tf.root.clone(),
             settings: config.tf.session.clone(),
@@ -266,17 +267,16 @@ fn start_zygote(
     config: &Config,
     confinement: &Confinement<'_>,
     tables: Option<&Tables>,
+    user: &str,
 ) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
     let parent = getpid();
-    let closed = Closed { login: config.tf.mode == Users::MultiUser, jail: config.tf.jail };
     let doors = Doors {
         version: config.tf.version.clone().into_bytes(),
         limit: config.tf.handshake_limit,
-        closed,
+        closed: config.tf.closed(),
     };
     let settings = config.tf.session.clone();
-    let user = confinement.user();
     let child = || {
         let run = || {
             let names = Rc::new(Names::read()?);
@@ -286,6 +286,7 @@ fn start_zygote(
             tables.map_or(Ok(()), Tables::read)?;
             let _ = nix::sys::prctl::set_name(c"tfd-zygote");
             let sandbox = confinement.sandbox.clone();
+            let user = user.to_owned();
             zygote::run(&Zygote { doors, settings, names, user, sandbox }, &theirs)
         };
         finish("zygote", run())
@@ -408,8 +409,7 @@ fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
 
 fn read_secrets(config: &Config) -> Result<Secrets, String> {
     let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
-    let open_door = config.tf.mode == Users::SingleUser && !config.tf.jail;
-    let root = if open_door {
+    let root = if config.tf.closed() == Closed::NONE {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&config.tf.root, flags, Mode::empty())
             .map_err(|e| format!("root {}: {e}", config.tf.root.display()))?;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use rustix::event::epoll;
 use zeroize::Zeroizing;
 
 use super::admission::{Ask, MAX_ASK};
-use super::channel::Channel;
+use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use crate::tf::status::Status;
 use crate::users::account::Account;
 use crate::users::hash;
@@ -31,13 +31,9 @@ pub const ADMIT_LEN: usize = 4 + 4;
 /// The daemon's message with a gate's channel.
 #[must_use]
 pub fn gate_message(slot: u32, peer: IpAddr) -> [u8; GATE_LEN] {
-    let address = match peer {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    };
     let mut bytes = [0; GATE_LEN];
     bytes[..4].copy_from_slice(&slot.to_be_bytes());
-    bytes[4..].copy_from_slice(&address.octets());
+    bytes[4..].copy_from_slice(&address_to_bytes(peer));
     bytes
 }
 
@@ -184,7 +180,7 @@ fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
     let bytes: &[u8; GATE_LEN] = bytes.try_into().ok()?;
     let slot = u32::from_be_bytes(bytes[..4].try_into().ok()?);
     let octets: [u8; 16] = bytes[4..].try_into().ok()?;
-    let peer = Ipv6Addr::from(octets).to_canonical();
+    let peer = address_from_bytes(octets);
     let channel = Channel::from_handle(handles.into_iter().next()?);
     Some(Gate { slot, peer, channel })
 }

@@ -8,9 +8,10 @@ use rustix::thread::CapabilitySet;
 
 use super::confinement::{Confinement, finish};
 use super::sandbox::Sandbox;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::store::{Root, sweep};
 use crate::sys::process::fork;
+use crate::tf::doors::Closed;
 use crate::users::Identity;
 
 /// Starts a sweep beneath the root of a configuration.
@@ -22,7 +23,7 @@ pub fn start(
     identity: Option<&Identity>,
     sandbox: &Sandbox,
 ) -> Result<(), String> {
-    let shared = config.tf.mode == Mode::SingleUser && !config.tf.jail;
+    let shared = config.tf.closed() == Closed::NONE;
     let everywhere = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
     let kept = if shared { CapabilitySet::empty() } else { everywhere };
     let confinement = Confinement::new(identity, sandbox)?.keeping(kept);

@@ -75,8 +75,7 @@ pub fn run(usher: Usher<'_>, daemon: Pid) -> io::Result<()> {
         usher.gate.send(&[answer], &[])?;
     }
     let (home, names) = begun?;
-    let Some((home, wire)) = wait_for_session(&usher, home)? else { return Ok(()) };
-    let mut wire = wire;
+    let Some((home, mut wire)) = wait_for_session(&usher, home)? else { return Ok(()) };
     wire.stop_on(&crate::sys::signal::STOP);
     session::run(&mut wire, usher.card, home, usher.settings, Rc::new(names));
     Ok(())

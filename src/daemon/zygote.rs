@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::admission::NextDoor;
-use super::channel::Channel;
+use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
 use super::sandbox::Sandbox;
@@ -68,11 +68,7 @@ impl Order {
                 bytes[0] = 1;
                 bytes[1..5].copy_from_slice(&slot.to_be_bytes());
                 bytes[5..7].copy_from_slice(&peer.port().to_be_bytes());
-                let address = match peer.ip() {
-                    IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-                    IpAddr::V6(v6) => v6,
-                };
-                bytes[7..23].copy_from_slice(&address.octets());
+                bytes[7..23].copy_from_slice(&address_to_bytes(peer.ip()));
                 bytes[23..].copy_from_slice(&key);
             }
             Order::Retire => bytes[0] = 2,
@@ -91,7 +87,7 @@ impl Order {
                 let slot = u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
                 let port = u16::from_be_bytes([bytes[5], bytes[6]]);
                 let octets: [u8; 16] = bytes[7..23].try_into().ok()?;
-                let ip = Ipv6Addr::from(octets).to_canonical();
+                let ip = address_from_bytes(octets);
                 let key = bytes[23..].try_into().ok()?;
                 Some(Order::Connection { slot, peer: SocketAddr::new(ip, port), key })
             }

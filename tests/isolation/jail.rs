@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::{Client, Server, Setup, account, wait_until};
-use crate::{pids, status, without_root};
+use crate::{pids, session_pid, status, without_root};
 
 /// A jail `cells/one` with a token file that only root can read.
 fn server(more: &str, users: &str) -> Server {
@@ -24,18 +24,6 @@ fn write_tokens(server: &Server, text: &str) {
     let _ = fs::remove_file(&path);
     fs::write(&path, text).expect("write");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
-}
-
-/// The session's process: no child of the zygote any more.
-fn session(server: &Server) -> u32 {
-    let pid = server.pid().to_string();
-    wait_until("a session", || {
-        pids(server, "tfd-session").iter().any(|session| status(*session, "PPid") == pid)
-    });
-    pids(server, "tfd-session")
-        .into_iter()
-        .find(|session| status(*session, "PPid") == pid)
-        .expect("session")
 }
 
 #[test]
@@ -86,7 +74,7 @@ fn inside_the_jail_nothing_else_can_be_named_and_the_token_file_is_not_there() {
         client.send_file("new", false, b"x");
         assert_eq!(server.read("cells/one/new"), b"x");
 
-        let session = session(&server);
+        let session = session_pid(&server);
         let root = fs::read_link(format!("/proc/{session}/root")).expect("root");
         assert_eq!(root, server.path("cells/one"));
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -167,7 +155,7 @@ fn login_comes_before_injail_where_both_are_asked_for() {
     assert_eq!(client.ask("PROCKEY"), key);
     assert_eq!(client.list("LS /"), ["F: inside"]);
     let games = tfd::users::Identity::of("games").expect("games").uid.as_raw();
-    assert_eq!(status(session(&server), "Uid"), format!("{games} {games} {games} {games}"));
+    assert_eq!(status(session_pid(&server), "Uid"), format!("{games} {games} {games} {games}"));
 }
 
 #[test]
@@ -178,7 +166,7 @@ fn while_injail_is_left_the_process_keeps_two_rights_and_no_root() {
     let server = server("", "");
     let mut client = server.connect();
     client.expect("ECHO x", 50);
-    let waiting = session(&server);
+    let waiting = session_pid(&server);
     // CAP_DAC_READ_SEARCH and CAP_SYS_CHROOT.
     assert_eq!(status(waiting, "CapPrm"), "0000000000040004");
     assert_eq!(status(waiting, "CapBnd"), "0000000000000000");

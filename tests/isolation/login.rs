@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
 use crate::common::{Client, Server, Setup, account, descendants, wait_until};
-use crate::{pids, status, without_root};
+use crate::{session_pid, status, without_root};
 
 const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
 
@@ -32,14 +32,6 @@ fn ids(user: &str) -> (u32, u32, Vec<u32>) {
     groups.sort_unstable();
     groups.dedup();
     (identity.uid.as_raw(), identity.gid.as_raw(), groups)
-}
-
-/// The session's process: a child of the daemon that is no helper.
-fn session_pid(server: &Server) -> u32 {
-    let parent_of = |pid: u32| status(pid, "PPid");
-    let of_daemon = |pid: &u32| parent_of(*pid) == server.pid().to_string();
-    wait_until("a session", || pids(server, "tfd-session").iter().any(&of_daemon));
-    pids(server, "tfd-session").into_iter().find(of_daemon).expect("session")
 }
 
 #[test]

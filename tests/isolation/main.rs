@@ -32,6 +32,14 @@ fn pids(server: &Server, name: &str) -> Vec<u32> {
     descendants(server.pid()).into_iter().filter_map(named).collect()
 }
 
+/// The session's process: behind LOGIN or INJAIL: a child of the daemon.
+fn session_pid(server: &Server) -> u32 {
+    let parent_of = |pid: u32| status(pid, "PPid");
+    let of_daemon = |pid: &u32| parent_of(*pid) == server.pid().to_string();
+    wait_until("a session", || pids(server, "tfd-session").iter().any(&of_daemon));
+    pids(server, "tfd-session").into_iter().find(of_daemon).expect("session")
+}
+
 /// What the descriptors of a process lead to, standard ones left out.
 fn handles(pid: u32) -> Vec<String> {
     let mut targets: Vec<(u32, String)> = fs::read_dir(format!("/proc/{pid}/fd"))
