@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::{Config, Mode, Problem, Server, Tf};
 use crate::tf::settings::{Dialect, Durability, Settings};
+use crate::users::size;
 use crate::users::throttle::Limits;
 
 /// The longest version and hash, in bytes (document, "Starting
@@ -35,6 +36,7 @@ struct RawServer {
     stop_grace: Option<Spanned<f64>>,
     max_sessions: Option<Spanned<u32>>,
     max_sessions_per_address: Option<u32>,
+    max_unauthenticated: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +54,7 @@ struct RawTf {
     users: Option<PathBuf>,
     #[serde(default)]
     jail: bool,
+    quota: Option<Spanned<String>>,
     tlb_pool: Option<Spanned<PathBuf>>,
     proxy_to: Option<Spanned<String>>,
     handshake_timeout: Option<Spanned<f64>>,
@@ -165,22 +168,30 @@ impl Reader<'_> {
         if let Some(user) = raw.user.as_ref().filter(|user| user.get_ref().is_empty()) {
             self.problem(user.span(), "server.user: empty: name a system user");
         }
-        let max_sessions = match raw.max_sessions {
-            Some(max) if (1..=1_000_000).contains(max.get_ref()) => max.into_inner(),
-            Some(max) => {
-                self.problem(max.span(), "server.max_sessions: use a number from 1 to 1000000");
-                1
-            }
-            None => 4096,
-        };
+        let max_sessions = self.count("server.max_sessions", raw.max_sessions, 4096);
+        let max_unauthenticated =
+            self.count("server.max_unauthenticated", raw.max_unauthenticated, 3000);
         Server {
             user: raw.user.map(Spanned::into_inner),
             log: raw.log.map_or_else(|| "info".to_owned(), Spanned::into_inner),
             stop_grace: self.seconds("server.stop_grace", raw.stop_grace, 3.0),
             max_sessions,
             max_sessions_per_address: raw.max_sessions_per_address.unwrap_or(256),
+            max_unauthenticated,
             allow_root_user: raw.allow_root_user,
             sandbox: raw.sandbox.unwrap_or(true),
+        }
+    }
+
+    /// A number of connections.
+    fn count(&mut self, key: &str, raw: Option<Spanned<u32>>, default: u32) -> u32 {
+        match raw {
+            Some(count) if (1..=1_000_000).contains(count.get_ref()) => count.into_inner(),
+            Some(count) => {
+                self.problem(count.span(), format!("{key}: use a number from 1 to 1000000"));
+                1
+            }
+            None => default,
         }
     }
 
@@ -237,6 +248,13 @@ impl Reader<'_> {
             failures: raw.login_failures.unwrap_or(10),
             block: self.seconds("tf.login_block", raw.login_block, 60.0),
         };
+        let quota = raw.quota.and_then(|quota| {
+            let bytes = size::parse(quota.get_ref()).filter(|bytes| (1..=1 << 62).contains(bytes));
+            if bytes.is_none() {
+                self.problem(quota.span(), "tf.quota: use bytes above 0, as \"500G\" or \"2T\"");
+            }
+            bytes
+        });
         let tables = raw.keystream_table == KeystreamTable::Auto;
         Tf {
             listen,
@@ -247,6 +265,7 @@ impl Reader<'_> {
             mode: raw.mode,
             users: raw.users.map(|users| self.resolve(users)),
             login_limits,
+            quota,
             jail: raw.jail,
             tlb_pool: None,
             proxy_to: None,

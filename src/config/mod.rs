@@ -43,6 +43,8 @@ pub struct Server {
     pub max_sessions: u32,
     /// The most connections at once from one address; 0 for no limit.
     pub max_sessions_per_address: u32,
+    /// The most connections at once that have not passed their last door.
+    pub max_unauthenticated: u32,
     /// Whether `user` may be root.
     pub allow_root_user: bool,
     /// Whether processes enter the sandbox.
@@ -79,6 +81,8 @@ pub struct Tf {
     pub users: Option<PathBuf>,
     /// When failed logins are blocked.
     pub login_limits: Limits,
+    /// The most bytes that all files beneath the root may have.
+    pub quota: Option<u64>,
     /// Whether clients must enter a jail.
     pub jail: bool,
     /// The pool file of the load balancer.

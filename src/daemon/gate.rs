@@ -50,6 +50,8 @@ pub struct Passed {
     /// The root's handle, or where doors are left, the channel to whoever
     /// stands behind them.
     pub granted: OwnedFd,
+    /// The counters that quotas are held to, beside the root's handle.
+    pub counters: Option<OwnedFd>,
 }
 
 /// Leads a client through the doors.
@@ -80,12 +82,13 @@ pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed
     wire.encipher(&key);
 
     let short = wire.read_short_message(&mut body, MAX_HASH)?;
-    let granted = if short { keeper.compare(&body)? } else { None };
-    let Some(granted) = granted else {
+    let handles = if short { keeper.compare(&body)? } else { Vec::new() };
+    let mut handles = handles.into_iter();
+    let Some(granted) = handles.next() else {
         return Err(refuse(wire, Status::InvalidHash));
     };
     wire.write_message(b"OK")?;
-    Ok(Passed { wire, granted })
+    Ok(Passed { wire, granted, counters: handles.next() })
 }
 
 /// Says `OK`; to a client that has gone on without waiting for it, together

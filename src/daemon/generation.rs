@@ -20,6 +20,7 @@ use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::gate::Doors;
 use super::keeper::{self, Secrets};
+use super::memory::Shared;
 use super::porter;
 use super::sandbox::Sandbox;
 use super::tables::Tables;
@@ -78,6 +79,8 @@ pub struct Generation {
     pub root: PathBuf,
     /// What its sessions follow.
     pub settings: Settings,
+    /// The most bytes beneath the root.
+    pub quota: Option<u64>,
     /// An empty directory without a name.
     pub nowhere: Option<OwnedFd>,
     /// The keepers and the porter, as long as they have not ended.
@@ -97,8 +100,7 @@ pub struct Admission {
 
 impl Generation {
     /// Starts the processes for a configuration. `identity` is taken by all
-    /// of them; `None` when this process may not take another. Sessions read
-    /// the `tables`, if there are any.
+    /// of them; `None` when this process may not take another.
     ///
     /// # Errors
     /// One line that says what could not be started and why; what had been
@@ -106,12 +108,12 @@ impl Generation {
     pub fn start(
         config: &Config,
         identity: Option<&Identity>,
-        tables: Option<&Tables>,
+        memory: &Shared<'_>,
         sandbox: &Sandbox,
     ) -> Result<Generation, String> {
         let mut confinement = Confinement::new(identity, sandbox)?;
         let shared = shared_login(config, identity);
-        let zygote = start_zygote(config, &confinement, tables, &shared.name)?;
+        let zygote = start_zygote(config, &confinement, memory, &shared.name)?;
         let mut generation = Generation {
             zygote,
             keepers: Vec::new(),
@@ -123,6 +125,7 @@ impl Generation {
             jail: config.tf.jail,
             root: config.tf.root.clone(),
             settings: config.tf.session.clone(),
+            quota: config.tf.quota,
             nowhere: None,
             helpers: Vec::new(),
             turn: 0,
@@ -141,7 +144,7 @@ impl Generation {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..cores.min(MAX_KEEPERS) {
-            match start_keeper(config, &confinement) {
+            match start_keeper(config, &confinement, memory) {
                 Ok(keeper) => generation.keepers.push(keeper),
                 Err(e) => {
                     generation.end();
@@ -153,6 +156,12 @@ impl Generation {
             generation.keepers.iter().chain(&generation.porter).map(|helper| helper.pid).collect();
         generation.nowhere = confinement.nowhere.take();
         Ok(generation)
+    }
+
+    /// Whether anybody has a quota.
+    #[must_use]
+    pub fn has_quotas(&self) -> bool {
+        self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())
     }
 
     /// Passes a connection on to the zygote, with a channel to a keeper.
@@ -266,7 +275,7 @@ impl Generation {
 fn start_zygote(
     config: &Config,
     confinement: &Confinement<'_>,
-    tables: Option<&Tables>,
+    memory: &Shared<'_>,
     user: &str,
 ) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
@@ -280,14 +289,16 @@ fn start_zygote(
     let child = || {
         let run = || {
             let names = Rc::new(Names::read()?);
-            let mut handles = vec![theirs.as_fd()];
-            handles.extend(tables.into_iter().flat_map(Tables::handles));
+            let slots = memory.slots.as_fd();
+            let mut handles = vec![theirs.as_fd(), slots];
+            handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
             confinement.enter(parent, &handles)?;
-            tables.map_or(Ok(()), Tables::read)?;
+            memory.tables.map_or(Ok(()), Tables::read)?;
             let _ = nix::sys::prctl::set_name(c"tfd-zygote");
             let sandbox = confinement.sandbox.clone();
             let user = user.to_owned();
-            zygote::run(&Zygote { doors, settings, names, user, sandbox }, &theirs)
+            let limits = memory.limits;
+            zygote::run(&Zygote { doors, settings, names, user, sandbox, limits, slots }, &theirs)
         };
         finish("zygote", run())
     };
@@ -297,11 +308,15 @@ fn start_zygote(
 
 /// Starts a keeper and waits until it has read the key. The key never is in
 /// the daemon's memory.
-fn start_keeper(config: &Config, confinement: &Confinement<'_>) -> Result<Helper, String> {
+fn start_keeper(
+    config: &Config,
+    confinement: &Confinement<'_>,
+    memory: &Shared<'_>,
+) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("keeper: {e}"))?;
     let parent = getpid();
     let child = || {
-        let secrets = match read_secrets(config) {
+        let secrets = match read_secrets(config, memory) {
             Ok(secrets) => secrets,
             Err(e) => {
                 let _ = theirs.send(e.as_bytes(), &[]);
@@ -310,7 +325,7 @@ fn start_keeper(config: &Config, confinement: &Confinement<'_>) -> Result<Helper
         };
         let run = || {
             let mut handles = vec![theirs.as_fd()];
-            handles.extend(secrets.root.as_ref().map(AsFd::as_fd));
+            handles.extend(secrets.granted.iter().map(AsFd::as_fd));
             confinement.enter_as_leaf(parent, &handles, None)?;
             let _ = nix::sys::prctl::set_name(c"tfd-keeper");
             secrets.warm();
@@ -334,7 +349,7 @@ fn shared_login(config: &Config, identity: Option<&Identity>) -> Login {
     let name = identity.name.clone();
     let max_sessions = Some(config.server.max_sessions);
     let (home, rights) = (String::new(), Rights::Full);
-    Login { name, identity, home, rights, max_sessions, rate: None }
+    Login { name, identity, home, rights, max_sessions, rate: None, quota: None }
 }
 
 /// Starts the porter and waits until it has read the users file and looked
@@ -407,15 +422,17 @@ fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
     accounts.into_iter().map(with_identity).collect()
 }
 
-fn read_secrets(config: &Config) -> Result<Secrets, String> {
+fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String> {
     let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
-    let root = if config.tf.closed() == Closed::NONE {
+    let mut granted = Vec::new();
+    if config.tf.closed() == Closed::NONE {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&config.tf.root, flags, Mode::empty())
             .map_err(|e| format!("root {}: {e}", config.tf.root.display()))?;
-        Some(root)
-    } else {
-        None
-    };
-    Ok(Secrets { key, hash: Zeroizing::new(config.tf.hash.clone().into_bytes()), root })
+        granted.push(root);
+        if memory.limits.is_some() {
+            granted.push(memory.usage.try_clone_to_owned().map_err(|e| e.to_string())?);
+        }
+    }
+    Ok(Secrets { key, hash: Zeroizing::new(config.tf.hash.clone().into_bytes()), granted })
 }

@@ -38,9 +38,9 @@ pub struct Secrets {
     pub key: Rsa<Private>,
     /// The hash clients must send.
     pub hash: Zeroizing<Vec<u8>>,
-    /// The root, handed to a gate that has shown the hash; `None` where
-    /// doors are left.
-    pub root: Option<OwnedFd>,
+    /// What a gate that has shown the hash is handed: the root, and where
+    /// there are quotas the counters; nothing where doors are left.
+    pub granted: Vec<OwnedFd>,
 }
 
 impl Secrets {
@@ -193,8 +193,9 @@ fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
             if !secrets.fits(hash) {
                 return client.channel.try_send(&[REFUSED], &[]).is_ok();
             }
-            if let Some(root) = &secrets.root {
-                return client.channel.try_send(&[GRANTED], &[root.as_fd()]).is_ok();
+            if !secrets.granted.is_empty() {
+                let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
+                return client.channel.try_send(&[GRANTED], &granted).is_ok();
             }
             let Ok((gates, daemons)) = pair() else { return false };
             outbox.0.push_back((client.slot, daemons));
@@ -230,17 +231,18 @@ impl Keeper {
         })
     }
 
-    /// The root's handle, or the channel to the next door, if the hash is the
-    /// right one.
+    /// What there is for a client that has shown the right hash: the root's
+    /// handle and the counters, or the channel to the next door. Nothing for
+    /// another hash.
     ///
     /// # Errors
     /// When the keeper is out of reach.
-    pub fn compare(&self, hash: &[u8]) -> io::Result<Option<OwnedFd>> {
+    pub fn compare(&self, hash: &[u8]) -> io::Result<Vec<OwnedFd>> {
         if hash.len() > MAX_HASH {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let (answer, handles) = self.ask(COMPARE, hash)?;
-        Ok(handles.into_iter().next().filter(|_| answer.first() == Some(&GRANTED)))
+        Ok(if answer.first() == Some(&GRANTED) { handles } else { Vec::new() })
     }
 
     fn ask(&self, what: u8, data: &[u8]) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
@@ -264,7 +266,8 @@ mod tests {
         let key = Rsa::generate(2048).expect("key");
         let public = Rsa::public_key_from_pem(&key.public_key_to_pem().expect("pem")).expect("key");
         let (ours, theirs) = pair().expect("pair");
-        let secrets = Secrets { key, hash: Zeroizing::new(b"testhash".to_vec()), root: None };
+        let secrets =
+            Secrets { key, hash: Zeroizing::new(b"testhash".to_vec()), granted: Vec::new() };
         std::thread::spawn(move || run(&secrets, &theirs));
         (ours, public)
     }
@@ -301,11 +304,11 @@ mod tests {
         assert!(early.compare(b"testhash").is_err());
         let twice = gate(&daemon);
         assert!(twice.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
-        assert!(twice.compare(b"wrong").expect("keeper").is_none());
+        assert!(twice.compare(b"wrong").expect("keeper").is_empty());
         assert!(twice.compare(b"testhash").is_err());
         let fine = gate(&daemon);
         assert!(fine.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
-        assert!(fine.compare(b"testhash\0").expect("keeper").is_some());
+        assert!(!fine.compare(b"testhash\0").expect("keeper").is_empty());
         assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
         let odd = gate(&daemon);
         assert!(odd.ask(77, b"x").is_err());

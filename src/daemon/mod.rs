@@ -9,14 +9,18 @@ pub mod gate;
 pub mod generation;
 pub mod keeper;
 pub mod listen;
+pub mod memory;
 pub mod porter;
+pub mod recount;
 pub mod registry;
 pub mod sandbox;
 pub mod session;
 pub mod sessions;
+pub mod slots;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;
+pub mod usage;
 pub mod usher;
 pub mod zygote;
 

@@ -3,6 +3,22 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// How often the table is looked through for clients that have passed their
+/// last door meanwhile, for each of them: a look costs less than a tenth of
+/// that.
+const LOOK_AGAIN: Duration = Duration::from_micros(10);
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From one address, 0 for no limit.
+    pub per_address: u32,
+    /// Before their last door. From three quarters of this on, newcomers are
+    /// refused at random, the more the nearer it is.
+    pub unauthenticated: u32,
+}
 
 /// The slots and who has them.
 #[derive(Debug)]
@@ -10,7 +26,10 @@ pub struct Registry {
     free: Vec<u32>,
     holders: HashMap<u32, Holder>,
     per_address: HashMap<IpAddr, u32>,
-    per_address_limit: u32,
+    limits: Limits,
+    /// Those of whom nothing is known but that they came.
+    waiting: u32,
+    looked: Instant,
 }
 
 /// Who has a slot.
@@ -20,6 +39,7 @@ struct Holder {
     key: [u8; 16],
     /// How many processes serve it: the gate, the session, for a moment both.
     processes: u32,
+    waiting: bool,
 }
 
 /// Why a connection gets no slot.
@@ -31,40 +51,72 @@ pub enum Full {
     /// This address has all it may have.
     #[error("too many connections from this address (max_sessions_per_address)")]
     FromAddress,
+    /// Too many have not passed their last door.
+    #[error("too many connections before login (max_unauthenticated)")]
+    Unauthenticated,
 }
 
 impl Registry {
-    /// A table of `slots` free slots. `per_address_limit` is the most for one
-    /// address, 0 for no limit.
+    /// A table of `slots` free slots.
     #[must_use]
-    pub fn new(slots: u32, per_address_limit: u32) -> Registry {
+    pub fn new(slots: u32, limits: Limits) -> Registry {
         Registry {
             free: (0..slots).rev().collect(),
             holders: HashMap::new(),
             per_address: HashMap::new(),
-            per_address_limit,
+            limits,
+            waiting: 0,
+            looked: Instant::now(),
         }
     }
 
-    /// Sets the limit for one address from now on, 0 for none.
-    pub fn limit_per_address(&mut self, limit: u32) {
-        self.per_address_limit = limit;
+    /// Sets the limits from now on.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Takes a slot for a connection and the process that serves it. `key` is
-    /// the connection's process key.
+    /// the connection's process key, `lot` a random number. Whether a slot's
+    /// client has passed its last door is asked of `is_admitted`.
     ///
     /// # Errors
     /// Which limit is reached; nothing has changed then.
-    pub fn take(&mut self, peer: SocketAddr, key: [u8; 16]) -> Result<u32, Full> {
+    pub fn take(
+        &mut self,
+        peer: SocketAddr,
+        key: [u8; 16],
+        lot: u32,
+        is_admitted: impl Fn(u32) -> bool,
+    ) -> Result<u32, Full> {
         let from_address = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
-        if self.per_address_limit > 0 && from_address >= self.per_address_limit {
+        if self.limits.per_address > 0 && from_address >= self.limits.per_address {
             return Err(Full::FromAddress);
+        }
+        if self.is_crowded(lot, is_admitted) {
+            return Err(Full::Unauthenticated);
         }
         let slot = self.free.pop().ok_or(Full::InAll)?;
         self.per_address.insert(peer.ip(), from_address + 1);
-        self.holders.insert(slot, Holder { peer, key, processes: 1 });
+        self.waiting += 1;
+        self.holders.insert(slot, Holder { peer, key, processes: 1, waiting: true });
         Ok(slot)
+    }
+
+    /// Whether this lot falls on a newcomer to be refused.
+    fn is_crowded(&mut self, lot: u32, is_admitted: impl Fn(u32) -> bool) -> bool {
+        let limit = self.limits.unauthenticated;
+        let from = limit - limit / 4;
+        if self.waiting >= from && self.looked.elapsed() >= LOOK_AGAIN * self.waiting {
+            self.looked = Instant::now();
+            for (slot, holder) in self.holders.iter_mut().filter(|(_, holder)| holder.waiting) {
+                if is_admitted(*slot) {
+                    holder.waiting = false;
+                    self.waiting -= 1;
+                }
+            }
+        }
+        let over = self.waiting.saturating_sub(from);
+        self.waiting >= limit || lot % (limit - from).max(1) < over
     }
 
     /// Counts a further process that serves a connection.
@@ -83,6 +135,7 @@ impl Registry {
             return;
         }
         let address = holder.peer.ip();
+        self.waiting -= u32::from(holder.waiting);
         self.holders.remove(&slot);
         if let Some(count) = self.per_address.get_mut(&address) {
             *count -= 1;
@@ -118,34 +171,60 @@ mod tests {
 
     const KEY: [u8; 16] = [7; 16];
 
+    const LIMITS: Limits = Limits { per_address: 0, unauthenticated: 100 };
+
     fn peer(text: &str) -> SocketAddr {
         text.parse().expect("address")
     }
 
+    fn take(registry: &mut Registry, from: &str) -> Result<u32, Full> {
+        registry.take(peer(from), KEY, 0, |_| false)
+    }
+
     #[test]
     fn a_slot_is_one_connections_until_it_is_released() {
-        let mut registry = Registry::new(2, 0);
-        let first = registry.take(peer("127.0.0.1:1"), KEY).expect("slot");
-        let second = registry.take(peer("127.0.0.1:2"), KEY).expect("slot");
+        let mut registry = Registry::new(2, LIMITS);
+        let first = take(&mut registry, "127.0.0.1:1").expect("slot");
+        let second = take(&mut registry, "127.0.0.1:2").expect("slot");
         assert_ne!(first, second);
-        assert_eq!(registry.take(peer("127.0.0.1:3"), KEY), Err(Full::InAll));
+        assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::InAll));
         registry.share(first);
         registry.release(first);
         assert_eq!(registry.connection(first), Some((peer("127.0.0.1:1"), KEY)));
         registry.release(first);
         assert_eq!(registry.connection(first), None);
         registry.release(first);
-        assert_eq!(registry.take(peer("127.0.0.1:4"), KEY), Ok(first));
+        assert_eq!(take(&mut registry, "127.0.0.1:4"), Ok(first));
     }
 
     #[test]
     fn one_address_can_not_take_all_slots() {
-        let mut registry = Registry::new(8, 2);
-        let first = registry.take(peer("127.0.0.1:1"), KEY).expect("slot");
-        registry.take(peer("127.0.0.1:2"), KEY).expect("slot");
-        assert_eq!(registry.take(peer("127.0.0.1:3"), KEY), Err(Full::FromAddress));
-        registry.take(peer("127.0.0.2:1"), KEY).expect("another address");
+        let mut registry = Registry::new(8, Limits { per_address: 2, ..LIMITS });
+        let first = take(&mut registry, "127.0.0.1:1").expect("slot");
+        take(&mut registry, "127.0.0.1:2").expect("slot");
+        assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::FromAddress));
+        take(&mut registry, "127.0.0.2:1").expect("another address");
         registry.release(first);
-        registry.take(peer("127.0.0.1:3"), KEY).expect("room again");
+        take(&mut registry, "127.0.0.1:3").expect("room again");
+    }
+
+    #[test]
+    fn newcomers_are_refused_at_random_before_the_limit_and_always_at_it() {
+        let mut registry = Registry::new(200, LIMITS);
+        let mut refused_from = None;
+        for count in 0..100 {
+            let all: Vec<bool> = (0..25).map(|lot| registry.is_crowded(lot, |_| false)).collect();
+            let refused = all.iter().filter(|crowded| **crowded).count();
+            assert_eq!(refused, usize::saturating_sub(count, 75), "at {count}");
+            if refused > 0 {
+                refused_from.get_or_insert(count);
+            }
+            registry.take(peer("127.0.0.1:1"), KEY, 24, |_| false).expect("slot");
+        }
+        assert_eq!(refused_from, Some(76));
+        assert_eq!(take(&mut registry, "127.0.0.1:1"), Err(Full::Unauthenticated));
+        std::thread::sleep(LOOK_AGAIN * 100);
+        registry.take(peer("127.0.0.1:1"), KEY, 0, |_| true).expect("all of them are in");
+        assert_eq!(registry.waiting, 1);
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use crate::store::{Lock, Root};
+use crate::store::{Lock, Quota, Root};
 use crate::tf::env::Env;
 use crate::tf::session;
 use crate::tf::settings::Settings;
@@ -27,6 +27,8 @@ pub struct Card {
     pub rights: Rights,
     /// The most bytes a second it may move.
     pub rate: Option<u64>,
+    /// What it may store.
+    pub quota: Quota,
 }
 
 /// The text of a process key.
@@ -37,11 +39,12 @@ pub fn key_text(key: [u8; 16]) -> String {
 
 /// Serves a client whose doors are all open, beneath this root.
 pub fn run(wire: &mut Wire, card: Card, root: OwnedFd, settings: Settings, names: Rc<Names>) {
-    let Card { peer, slot, process_key, user, rights, rate } = card;
+    let Card { peer, slot, process_key, user, rights, rate, quota } = card;
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
     let root = Root::from_handle(root);
-    let mut env = Env { root, lock: Lock::default(), process_key, names, settings, rights };
+    let lock = Lock::default();
+    let mut env = Env { root, lock, process_key, names, settings, rights, quota };
     let ended = session::serve(wire, &mut env);
     log_end(peer, &ended);
 }

@@ -8,11 +8,12 @@ use nix::unistd::{Pid, getpid};
 
 use super::confinement::finish;
 use super::generation::{Admission, Generation};
+use super::memory::Shared;
 use super::registry::Registry;
 use super::sandbox::Sandbox;
 use super::session::{Card, key_text};
-use super::tables::Tables;
 use super::usher::{self, Usher};
+use crate::store::Quota;
 use crate::sys::process::fork;
 use crate::tf::status::Status;
 
@@ -22,8 +23,8 @@ pub struct Around<'a> {
     pub generation: &'a Generation,
     /// What it enters.
     pub sandbox: &'a Sandbox,
-    /// What it reads its keystream from.
-    pub tables: Option<&'a Tables>,
+    /// What it shares with others.
+    pub shared: Shared<'a>,
 }
 
 /// The sessions that run, by process.
@@ -41,7 +42,7 @@ impl Sessions {
     /// that ends. A client that gets none is told 37.
     pub fn start(&mut self, registry: &mut Registry, around: &Around<'_>, admission: Admission) {
         let Admission { slot, login, gate } = admission;
-        let Around { generation, sandbox, tables } = *around;
+        let Around { generation, sandbox, shared } = *around;
         let (Some((peer, key)), Some(nowhere)) =
             (registry.connection(slot), generation.nowhere.as_ref())
         else {
@@ -62,6 +63,7 @@ impl Sessions {
             user: login.name.clone(),
             rights: login.rights,
             rate: login.rate,
+            quota: Quota::none(),
         };
         let usher = Usher {
             gate: &gate,
@@ -73,12 +75,13 @@ impl Sessions {
             jail: generation.jail,
             sandbox,
             settings: generation.settings.clone(),
+            counters: shared.limits.map(|limits| (shared.usage, limits)),
             card,
         };
         let daemon = getpid();
         let forked = fork(|| {
-            let read = tables.map_or(Ok(()), Tables::read);
-            finish("session", read.and_then(|()| usher::run(usher, daemon)))
+            let mapped = shared.map(slot);
+            finish("session", mapped.and_then(|page| usher::run(usher, page, daemon)))
         });
         match forked {
             Ok(pid) => {

@@ -13,14 +13,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
-use super::registry::Registry;
+use super::memory::Memory;
+use super::recount::Recount;
+use super::registry::{Limits, Registry};
 use super::sandbox::{Sandbox, landlock_is_whole};
 use super::sessions::{Around, Sessions};
-use super::sweeper;
+use super::slots::Slots;
 use super::tables::Tables;
+use super::usage::Usage;
 use super::zygote::{ENDED_LEN, Ended, Order};
 use crate::config::Config;
-use crate::users::Identity;
+use crate::users::{Identity, Login};
 
 /// Clients taken from one listener before the daemon looks elsewhere.
 const ACCEPT_AT_ONCE: usize = 64;
@@ -45,7 +48,8 @@ pub struct Supervisor {
     signals: SignalFd,
     listeners: Vec<Listener>,
     registry: Registry,
-    tables: Option<Tables>,
+    memory: Memory,
+    recount: Recount,
     sandbox: Sandbox,
     /// The newest last.
     generations: Vec<Generation>,
@@ -64,6 +68,7 @@ type FileStamp = (u64, u64, i64, i64);
 #[derive(Clone, Copy)]
 enum Source {
     Signals,
+    Recount,
     /// A generation's keeper.
     Keeper(usize, usize),
     Porter(usize),
@@ -93,10 +98,15 @@ impl Supervisor {
         let sandbox = sandbox_for(&config)?;
         let tables = tables_for(&config, identity.as_ref(), &sandbox);
         let users = users_stamp(&config);
-        let generation = Generation::start(&config, identity.as_ref(), tables.as_ref(), &sandbox)?;
-        sweeper::start(&config, identity.as_ref(), &sandbox)?;
-        let registry =
-            Registry::new(config.server.max_sessions, config.server.max_sessions_per_address);
+        let shared_memory = |e: io::Error| format!("shared memory: {e}");
+        let slots = Slots::new(config.server.max_sessions).map_err(shared_memory)?;
+        let usage = Usage::new().map_err(shared_memory)?;
+        let mut memory = Memory { tables, slots, usage };
+        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox)?;
+        let wanted = generation.has_quotas();
+        let usage = &mut memory.usage;
+        let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
+        let registry = Registry::new(config.server.max_sessions, limits(&config));
         match &identity {
             Some(identity) => log::info!("clients are served as user={}", identity.name),
             None => log::warn!(
@@ -115,7 +125,8 @@ impl Supervisor {
             signals,
             listeners,
             registry,
-            tables,
+            memory,
+            recount,
             sandbox,
             generations: vec![generation],
             sessions: Sessions::default(),
@@ -169,11 +180,15 @@ impl Supervisor {
     fn wait_and_act(&mut self) -> io::Result<()> {
         let now = Instant::now();
         let accepting = self.stop.is_none() && now >= self.accept_from;
+        if self.stop.is_none() {
+            let (config, identity) = (&self.config, self.identity.as_ref());
+            self.recount.begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
+        }
         let until = match &self.stop {
             Some(stop) if self.sessions.is_empty() => Some(stop.kill_at),
             Some(stop) => Some(stop.kill_at.min(now + ASK_AGAIN)),
             None if now < self.accept_from => Some(self.accept_from),
-            None => None,
+            None => self.recount.due(),
         };
         let timeout = until.map(|until| until.saturating_duration_since(now)).map(|left| {
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
@@ -192,6 +207,10 @@ impl Supervisor {
             }
             sources.push(Source::Zygote(index));
             fds.push(PollFd::new(&generation.zygote.channel, PollFlags::IN));
+        }
+        if let Some(channel) = self.recount.channel() {
+            sources.push(Source::Recount);
+            fds.push(PollFd::new(channel, PollFlags::IN));
         }
         for (index, listener) in self.listeners.iter().enumerate().filter(|_| accepting) {
             sources.push(Source::Listener(index));
@@ -214,6 +233,7 @@ impl Supervisor {
                 Source::Keeper(index, keeper) => self.hear_keeper(index, keeper),
                 Source::Porter(index) => self.hear_porter(index),
                 Source::Zygote(index) => self.hear_zygote(index)?,
+                Source::Recount => self.recount.hear(&mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
             }
         }
@@ -251,10 +271,16 @@ impl Supervisor {
     }
 
     fn start_session(&mut self, index: usize, admission: Admission) {
+        let Login { identity, quota, .. } = &admission.login;
+        let all = self.generations[index].quota;
+        let limits = match self.memory.usage.limits(identity.uid.as_raw(), *quota, all) {
+            Ok(limits) => limits,
+            Err(e) => return log::error!("no session slot={} quota error=\"{e}\"", admission.slot),
+        };
         let around = Around {
             generation: &self.generations[index],
             sandbox: &self.sandbox,
-            tables: self.tables.as_ref(),
+            shared: self.memory.share(limits),
         };
         self.sessions.start(&mut self.registry, &around, admission);
     }
@@ -281,21 +307,25 @@ impl Supervisor {
     }
 
     fn connect(&mut self, socket: &OwnedFd, peer: std::net::SocketAddr) {
-        let mut key = [0; 16];
-        if let Err(e) = getrandom::fill(&mut key) {
+        let mut random = [0; 20];
+        if let Err(e) = getrandom::fill(&mut random) {
             return log::error!("can't serve peer={peer} error=\"{e}\"");
         }
-        let slot = match self.registry.take(peer, key) {
+        let [a, b, c, d, key @ ..] = random;
+        let lot = u32::from_ne_bytes([a, b, c, d]);
+        let slots = &self.memory.slots;
+        let slot = match self.registry.take(peer, key, lot, |slot| slots.is_admitted(slot)) {
             Ok(slot) => slot,
             Err(full) => {
                 log::warn!("refused peer={peer} stage=accept reason=\"{full}\"");
                 return;
             }
         };
-        let passed = match self.generations.last_mut() {
-            Some(generation) => generation.pass_on(slot, peer, key, socket),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
+        let passed =
+            self.memory.slots.clear(slot).and_then(|()| match self.generations.last_mut() {
+                Some(generation) => generation.pass_on(slot, peer, key, socket),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            });
         match passed {
             Ok(()) => log::debug!("connection peer={peer} slot={slot}"),
             Err(e) => {
@@ -345,10 +375,9 @@ impl Supervisor {
 
     /// Starts a generation in place of one that failed.
     fn replace_generation(&mut self) -> io::Result<()> {
-        let tables = self.tables.as_ref();
-        let generation =
-            Generation::start(&self.config, self.identity.as_ref(), tables, &self.sandbox)
-                .map_err(io::Error::other)?;
+        let identity = self.identity.as_ref();
+        let generation = start_generation(&self.config, identity, &mut self.memory, &self.sandbox)
+            .map_err(io::Error::other)?;
         self.generations.push(generation);
         self.started = Instant::now();
         Ok(())
@@ -408,11 +437,12 @@ impl Supervisor {
         let (config, identity) = super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
         if config.tf.keystream_memory != self.config.tf.keystream_memory {
-            self.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
+            self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
         }
         self.sandbox = sandbox_for(&config)?;
-        let tables = self.tables.as_ref();
-        let generation = Generation::start(&config, identity.as_ref(), tables, &self.sandbox)?;
+        let generation =
+            start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox)?;
+        self.recount.reset(generation.has_quotas());
         self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
@@ -420,7 +450,7 @@ impl Supervisor {
         }
         self.generations.push(generation);
         self.started = Instant::now();
-        self.registry.limit_per_address(config.server.max_sessions_per_address);
+        self.registry.limit(limits(&config));
         if config.server.max_sessions != self.config.server.max_sessions {
             log::warn!("max_sessions takes effect at the next start");
         }
@@ -444,6 +474,26 @@ impl Supervisor {
             generation.order(order);
         }
     }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        per_address: config.server.max_sessions_per_address,
+        unauthenticated: config.server.max_unauthenticated,
+    }
+}
+
+/// Starts the processes of a configuration.
+fn start_generation(
+    config: &Config,
+    identity: Option<&Identity>,
+    memory: &mut Memory,
+    sandbox: &Sandbox,
+) -> Result<Generation, String> {
+    let uid = identity.map_or_else(nix::unistd::geteuid, |identity| identity.uid).as_raw();
+    let limits = memory.usage.limits(uid, None, config.tf.quota);
+    let limits = limits.map_err(|e| format!("quota: {e}"))?;
+    Generation::start(config, identity, &memory.share(limits), sandbox)
 }
 
 /// The sandbox that the configuration asks for, as far as the kernel has it.

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
@@ -23,8 +23,10 @@ use super::admission::{Ask, MAX_ASK};
 use super::channel::Channel;
 use super::sandbox::Sandbox;
 use super::session::{self, Card};
+use super::slots::Slot;
 use crate::store::path::JAIL_FILE;
-use crate::store::{Root, RootPath};
+use crate::store::quota::Limits;
+use crate::store::{Quota, Root, RootPath};
 use crate::sys::process::keep_only;
 use crate::sys::signal::follow_stop;
 use crate::tf::cipher::cycle;
@@ -59,6 +61,8 @@ pub struct Usher<'a> {
     pub sandbox: &'a Sandbox,
     /// What the session follows.
     pub settings: Settings,
+    /// The counters that its quota is held to, and its limits.
+    pub counters: Option<(BorrowedFd<'a>, Limits)>,
     /// Who it is.
     pub card: Card,
 }
@@ -68,7 +72,9 @@ pub struct Usher<'a> {
 /// # Errors
 /// Why there is no session; a gate that waits for the answer to LOGIN is told
 /// 37.
-pub fn run(usher: Usher<'_>, daemon: Pid) -> io::Result<()> {
+pub fn run(usher: Usher<'_>, slot: Slot, daemon: Pid) -> io::Result<()> {
+    let quota =
+        usher.counters.map_or(Ok(Quota::none()), |(memory, limits)| Quota::map(memory, limits))?;
     let begun = begin(&usher, daemon);
     if usher.after_login {
         let answer = if begun.is_ok() { 0 } else { Status::LoginFailed.code() };
@@ -76,8 +82,10 @@ pub fn run(usher: Usher<'_>, daemon: Pid) -> io::Result<()> {
     }
     let (home, names) = begun?;
     let Some((home, mut wire)) = wait_for_session(&usher, home)? else { return Ok(()) };
+    slot.admit();
     wire.stop_on(&crate::sys::signal::STOP);
-    session::run(&mut wire, usher.card, home, usher.settings, Rc::new(names));
+    let card = Card { quota, ..usher.card };
+    session::run(&mut wire, card, home, usher.settings, Rc::new(names));
     Ok(())
 }
 

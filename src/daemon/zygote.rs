@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
@@ -22,6 +22,9 @@ use super::gate::{self, Doors};
 use super::keeper::Keeper;
 use super::sandbox::Sandbox;
 use super::session::{self, Card, key_text};
+use super::slots::Slot;
+use crate::store::Quota;
+use crate::store::quota::Limits;
 use crate::sys::process::{fork, keep_only};
 use crate::sys::signal::follow_stop;
 use crate::tf::cipher::cycle;
@@ -126,7 +129,7 @@ impl Ended {
 
 /// What the zygote gives each process it forks.
 #[derive(Debug)]
-pub struct Zygote {
+pub struct Zygote<'a> {
     /// The doors a client has to pass.
     pub doors: Doors,
     /// What sessions follow.
@@ -137,13 +140,17 @@ pub struct Zygote {
     pub user: String,
     /// What gates and sessions enter.
     pub sandbox: Sandbox,
+    /// What sessions may store in single-user mode.
+    pub limits: Option<Limits>,
+    /// The table of slots.
+    pub slots: BorrowedFd<'a>,
 }
 
 /// Forks gates until the daemon is gone or says to stop, and all have ended.
 ///
 /// # Errors
 /// The system's, when the zygote can't go on.
-pub fn run(zygote: &Zygote, daemon: &Channel) -> io::Result<()> {
+pub fn run(zygote: &Zygote<'_>, daemon: &Channel) -> io::Result<()> {
     follow_stop()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
@@ -262,7 +269,7 @@ impl Connection {
     }
 }
 
-fn fork_gate(zygote: &Zygote, connection: Connection) -> Option<Pid> {
+fn fork_gate(zygote: &Zygote<'_>, connection: Connection) -> Option<Pid> {
     let peer = connection.peer;
     fork(|| match serve(zygote, connection) {
         Ok(()) => 0,
@@ -277,8 +284,9 @@ fn fork_gate(zygote: &Zygote, connection: Connection) -> Option<Pid> {
 
 /// The life of a connection in its own process: gate, then session, or until
 /// another process takes the session over.
-fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
+fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     let Connection { slot, peer, key, socket, keeper } = connection;
+    let page = Slot::map(zygote.slots, slot)?;
     let mut handles = vec![socket.as_fd(), keeper.as_fd()];
     handles.extend(cycle::handles());
     keep_only(&handles)?;
@@ -291,7 +299,7 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     let keeper = Keeper::new(Channel::from_handle(keeper));
     let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
     drop(keeper);
-    let gate::Passed { mut wire, granted } = match admitted {
+    let gate::Passed { mut wire, granted, counters } = match admitted {
         Ok(passed) => passed,
         Err(refusal) => {
             gate::log_refusal(peer, &refusal);
@@ -300,8 +308,14 @@ fn serve(zygote: &Zygote, connection: Connection) -> io::Result<()> {
     };
     if zygote.doors.closed == Closed::NONE {
         zygote.sandbox.limit_files(Some(granted.as_fd()))?;
+        page.admit();
         let user = zygote.user.clone();
-        let card = Card { peer, slot, process_key, user, rights: Rights::Full, rate: None };
+        let quota = match (counters, zygote.limits) {
+            (Some(counters), Some(limits)) => Quota::map(counters.as_fd(), limits)?,
+            _ => Quota::none(),
+        };
+        let rights = Rights::Full;
+        let card = Card { peer, slot, process_key, user, rights, rate: None, quota };
         session::run(&mut wire, card, granted, zygote.settings.clone(), Rc::clone(&zygote.names));
         return Ok(());
     }

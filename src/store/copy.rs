@@ -8,8 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::part::{PartFile, part_name, rename, sync_directory};
+use super::part::{PartFile, Taken, part_name, rename, sync_directory};
 use super::path::{RootPath, is_hidden};
+use super::quota::{Quota, Reservation};
 use super::root::Entry;
 use super::tree::{Secure, Step, Visit, open_directory, remove_tree, walk};
 
@@ -27,12 +28,35 @@ const MODE: u32 = 0o7777;
 ///
 /// # Errors
 /// `EEXIST` when the name is taken, else the system's. Nothing is left then.
-pub fn copy_file(source: BorrowedFd<'_>, target: &Entry, sync: bool) -> Result<(), Errno> {
-    let mode = rustix::fs::fstat(source)?.st_mode & MODE;
+pub fn copy_file(
+    source: BorrowedFd<'_>,
+    target: &Entry,
+    sync: bool,
+    quota: &Quota,
+) -> Result<(), Errno> {
     let part = PartFile::create(target, 0o600)?;
-    copy_data(source, part.file())?;
+    let (mode, taken) = copy_within(quota, source, part.file())?;
     part.set_mode(mode)?;
-    part.publish(target.name(), false, sync)
+    part.publish(target.name(), Taken::Refuse, sync)?;
+    taken.keep();
+    Ok(())
+}
+
+/// Copies all bytes of one file to another, empty one, within a quota: the
+/// mode of the first and the space taken for the second.
+fn copy_within(
+    quota: &Quota,
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+) -> Result<(u32, Reservation), Errno> {
+    let stat = rustix::fs::fstat(source)?;
+    let expected = stat.st_size as u64;
+    let mut taken = quota.reserve(expected)?;
+    copy_data(source, target)?;
+    let copied = rustix::fs::fstat(target)?.st_size as u64;
+    taken.grow(copied.saturating_sub(expected))?;
+    taken.become_bytes(copied);
+    Ok((stat.st_mode & MODE, taken))
 }
 
 /// Copies all bytes of one file to another, empty one.
@@ -80,12 +104,17 @@ fn copy_by_hand(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Er
 ///
 /// # Errors
 /// `EEXIST` when the name is taken, else the system's. Nothing is left then.
-pub fn copy_tree(source: BorrowedFd<'_>, target: &Entry, sync: bool) -> Result<(), Errno> {
+pub fn copy_tree(
+    source: BorrowedFd<'_>,
+    target: &Entry,
+    sync: bool,
+    quota: &Quota,
+) -> Result<(), Errno> {
     let parent = target.directory.as_fd();
     let hidden = part_name()?;
     let name = OsStr::from_bytes(&hidden);
     rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
-    let built = build_tree(source, parent, name).and_then(|copy| {
+    let built = build_tree(source, parent, name, quota).and_then(|copy| {
         rename(parent, name, parent, target.name(), RenameFlags::NOREPLACE)?;
         if sync {
             rustix::fs::syncfs(&copy)?;
@@ -94,7 +123,7 @@ pub fn copy_tree(source: BorrowedFd<'_>, target: &Entry, sync: bool) -> Result<(
         Ok(())
     });
     if built.is_err() {
-        let _ = remove_tree(parent, name, Secure::Remove);
+        let _ = remove_tree(parent, name, Secure::Remove, quota);
     }
     built
 }
@@ -103,6 +132,7 @@ fn build_tree(
     source: BorrowedFd<'_>,
     parent: BorrowedFd<'_>,
     name: &OsStr,
+    quota: &Quota,
 ) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let copy = rustix::fs::openat(parent, name, flags, Mode::empty())?;
@@ -112,7 +142,7 @@ fn build_tree(
         if is_hidden(visit.name().as_bytes()) {
             return Ok(Step::Over);
         }
-        copy_entry(visit, copy.as_fd(), &mut modes)?;
+        copy_entry(visit, copy.as_fd(), &mut modes, quota)?;
         Ok::<Step, Errno>(Step::Enter)
     })?;
     // Last, and from below: a directory that may not be written to could not
@@ -127,6 +157,7 @@ fn copy_entry(
     visit: &Visit<'_>,
     copy: BorrowedFd<'_>,
     modes: &mut Vec<(RootPath, u32)>,
+    quota: &Quota,
 ) -> Result<(), Errno> {
     let into = || open_directory(copy, &visit.path.parent());
     match visit.kind {
@@ -139,11 +170,20 @@ fn copy_entry(
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let source = rustix::fs::openat(visit.directory, visit.name(), flags, Mode::empty())?;
-            let mode = rustix::fs::fstat(&source)?.st_mode & MODE;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let target = rustix::fs::openat(into()?, visit.name(), flags, Mode::RUSR | Mode::WUSR)?;
-            copy_data(source.as_fd(), target.as_fd())?;
-            rustix::fs::fchmod(&target, Mode::from_raw_mode(mode))?;
+            let into = into()?;
+            let target = rustix::fs::openat(&into, visit.name(), flags, Mode::RUSR | Mode::WUSR)?;
+            match copy_within(quota, source.as_fd(), target.as_fd()) {
+                Ok((mode, taken)) => {
+                    taken.keep();
+                    rustix::fs::fchmod(&target, Mode::from_raw_mode(mode))?;
+                }
+                Err(e) => {
+                    // Its space is given back already, and not again with the tree's.
+                    rustix::fs::unlinkat(into, visit.name(), AtFlags::empty())?;
+                    return Err(e);
+                }
+            }
         }
         FileType::Symlink => {
             let text = rustix::fs::readlinkat(visit.directory, visit.name(), Vec::new())?;
@@ -191,11 +231,11 @@ mod tests {
         mode(&source.join("closed/f"), 0o440);
         mode(&source.join("closed"), 0o550);
         let opened = fs::File::open(&source).expect("open");
-        copy_tree(opened.as_fd(), &entry(dir.path(), "t"), true).expect("copy");
+        copy_tree(opened.as_fd(), &entry(dir.path(), "t"), true, &Quota::none()).expect("copy");
         let copied = fs::metadata(dir.path().join("t/closed")).expect("stat");
         assert_eq!(copied.permissions().mode() & 0o7777, 0o550);
         assert!(dir.path().join("t/closed/f").exists() && !dir.path().join("t/pipe").exists());
-        let taken = copy_tree(opened.as_fd(), &entry(dir.path(), "t"), false);
+        let taken = copy_tree(opened.as_fd(), &entry(dir.path(), "t"), false, &Quota::none());
         assert_eq!(taken, Err(Errno::EXIST));
         assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 2);
         mode(&source.join("closed"), 0o750);

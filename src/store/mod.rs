@@ -5,6 +5,7 @@ pub mod copy;
 pub mod lock;
 pub mod part;
 pub mod path;
+pub mod quota;
 pub mod read;
 pub mod root;
 pub mod sweep;
@@ -13,4 +14,5 @@ pub mod upload;
 
 pub use lock::Lock;
 pub use path::RootPath;
+pub use quota::Quota;
 pub use root::{Entry, Root};

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::path::{PART_PREFIX, PART_SUFFIX};
+use super::quota::Quota;
 use super::root::Entry;
 
 /// How often a name is drawn anew when it is taken.
@@ -24,6 +25,15 @@ pub fn part_name() -> Result<Vec<u8>, Errno> {
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
     let digits = format!("{:032x}", u128::from_be_bytes(random));
     Ok([PART_PREFIX, digits.as_bytes(), PART_SUFFIX].concat())
+}
+
+/// What happens when a name is taken.
+#[derive(Clone, Copy, Debug)]
+pub enum Taken<'a> {
+    /// What is there stays, and the new file does not appear.
+    Refuse,
+    /// It is replaced, and its space given back.
+    Replace(&'a Quota),
 }
 
 /// A file being made for an entry. Dropped without [`PartFile::publish`], it
@@ -80,19 +90,22 @@ impl PartFile {
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
     }
 
-    /// Lets the file appear under its own name, in place of what is there if
-    /// `replace`. With `sync`, file and name are on disk before this returns.
+    /// Lets the file appear under its own name. With `sync`, file and name are
+    /// on disk before this returns.
     ///
     /// # Errors
     /// `EEXIST` when something is there and may not be replaced, else the
     /// system's. The part vanishes then.
-    pub fn publish(mut self, target: &OsStr, replace: bool, sync: bool) -> Result<(), Errno> {
+    pub fn publish(mut self, target: &OsStr, on: Taken<'_>, sync: bool) -> Result<(), Errno> {
         if sync {
             rustix::fs::fsync(&self.file)?;
         }
-        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         let name = OsStr::from_bytes(&self.name);
-        rename(&self.directory, name, &self.directory, target, flags)?;
+        let directory = &self.directory;
+        match on {
+            Taken::Refuse => rename(directory, name, directory, target, RenameFlags::NOREPLACE)?,
+            Taken::Replace(quota) => quota.replace(directory, name, directory, target)?,
+        }
         self.published = true;
         if sync {
             sync_directory(&self.directory)?;

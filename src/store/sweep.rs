@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::path::{RootPath, is_part};
+use super::quota::Quota;
 use super::root::Root;
 use super::tree::{Secure, Step, remove_tree, walk};
 
@@ -27,7 +28,7 @@ pub fn sweep(root: &Root) -> Result<usize, Errno> {
         }
         if let Some(_lock) = take_over(visit.directory.as_fd(), name) {
             let gone = if visit.kind.is_dir() {
-                remove_tree(visit.directory, name, Secure::Remove)
+                remove_tree(visit.directory, name, Secure::Remove, &Quota::none())
             } else {
                 rustix::fs::unlinkat(visit.directory, name, AtFlags::empty())
             };
@@ -60,7 +61,7 @@ mod tests {
         fs::write(dir.path().join("a/.tfd-2.part"), "").expect("write");
         fs::write(dir.path().join("a/f.part"), "").expect("write");
         let path = RootPath::parse(b"a/new").expect("path");
-        let upload = Upload::begin(&root, &path, false, 0o644).expect("begin");
+        let upload = Upload::begin(&root, &path, false, 0o644, Quota::none()).expect("begin");
         assert_eq!(sweep(&root), Ok(2));
         assert_eq!(fs::read_dir(dir.path().join("a")).expect("dir").count(), 3);
         upload.commit(false).expect("commit");

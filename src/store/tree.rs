@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::path::{RootPath, is_secure};
+use super::quota::Quota;
 
 /// How often a removal goes over a tree again while others add to it.
 const PASSES: usize = 4;
@@ -111,19 +112,23 @@ pub enum Secure {
     Remove,
 }
 
-/// Removes everything in a directory but not itself. What can't be removed
-/// stays; that it stayed shows when the directory is removed.
+/// Removes everything in a directory but not itself, and gives its space back.
+/// What can't be removed stays; that it stayed shows when the directory is
+/// removed.
 ///
 /// # Errors
 /// The system's, when the directory can't be read.
-pub fn remove_contents(directory: BorrowedFd<'_>, secure: Secure) -> Result<(), Errno> {
+pub fn remove_contents(
+    directory: BorrowedFd<'_>,
+    secure: Secure,
+    quota: &Quota,
+) -> Result<(), Errno> {
     for _ in 0..PASSES {
         let mut removed = false;
         let mut directories = Vec::new();
         walk(directory, |visit| {
             if !visit.kind.is_dir() {
-                removed |=
-                    rustix::fs::unlinkat(visit.directory, visit.name(), AtFlags::empty()).is_ok();
+                removed |= quota.unlink(visit.directory, visit.name()).is_ok();
                 return Ok(Step::Over);
             }
             if secure == Secure::Keep && is_secure(visit.name().as_bytes()) {
@@ -153,13 +158,18 @@ fn remove_empty(start: BorrowedFd<'_>, path: &RootPath) -> Result<(), Errno> {
 /// # Errors
 /// `ENOTEMPTY` when something stayed, `ENOTDIR` for what is no directory, else
 /// the system's.
-pub fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr, secure: Secure) -> Result<(), Errno> {
+pub fn remove_tree(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    secure: Secure,
+    quota: &Quota,
+) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     if secure == Secure::Keep && is_secure(name.as_bytes()) {
         return Err(Errno::NOTEMPTY);
     }
-    remove_contents(directory.as_fd(), secure)?;
+    remove_contents(directory.as_fd(), secure, quota)?;
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
@@ -178,7 +188,7 @@ mod tests {
         fs::write(dir.path().join("t/a/f"), "").expect("write");
         symlink("../out", dir.path().join("t/link")).expect("link");
         let top = fs::File::open(dir.path()).expect("open");
-        remove_tree(top.as_fd(), OsStr::new("t"), Secure::Keep).expect("removed");
+        remove_tree(top.as_fd(), OsStr::new("t"), Secure::Keep, &Quota::none()).expect("removed");
         assert!(!dir.path().join("t").exists() && dir.path().join("out/f").exists());
     }
 
@@ -189,8 +199,11 @@ mod tests {
         fs::create_dir_all(dir.path().join("t/b")).expect("mkdir");
         let top = fs::File::open(dir.path()).expect("open");
         let name = OsStr::new("t");
-        assert_eq!(remove_tree(top.as_fd(), name, Secure::Keep), Err(Errno::NOTEMPTY));
+        assert_eq!(
+            remove_tree(top.as_fd(), name, Secure::Keep, &Quota::none()),
+            Err(Errno::NOTEMPTY)
+        );
         assert!(dir.path().join("t/a/x.sd/in").exists() && !dir.path().join("t/b").exists());
-        remove_tree(top.as_fd(), name, Secure::Remove).expect("removed");
+        remove_tree(top.as_fd(), name, Secure::Remove, &Quota::none()).expect("removed");
     }
 }

@@ -4,8 +4,9 @@
 use rustix::fs::{Access, AtFlags, Stat};
 use rustix::io::Errno;
 
-use super::part::{PartFile, is_directory, is_file};
+use super::part::{PartFile, Taken, is_directory, is_file};
 use super::path::RootPath;
+use super::quota::{Quota, Reservation};
 use super::root::{Entry, Root};
 
 /// An upload under way.
@@ -15,6 +16,8 @@ pub struct Upload {
     target: Entry,
     replace: bool,
     length: u64,
+    quota: Quota,
+    taken: Reservation,
 }
 
 /// Why an upload can't begin.
@@ -46,6 +49,7 @@ impl Upload {
         path: &RootPath,
         replace: bool,
         mode: u32,
+        quota: Quota,
     ) -> Result<Upload, UploadError> {
         if path.is_root() || path.names_directory() {
             return Err(if replace { UploadError::Directory } else { UploadError::Exists });
@@ -60,14 +64,16 @@ impl Upload {
         if let Some(mode) = old {
             part.set_mode(mode)?;
         }
-        Ok(Upload { part, target, replace, length: 0 })
+        let taken = quota.reserve(0)?;
+        Ok(Upload { part, target, replace, length: 0, quota, taken })
     }
 
     /// Appends data. All of it is stored, or an error comes back.
     ///
     /// # Errors
-    /// The system's, `ENOSPC` and `EDQUOT` among them.
+    /// The system's, `ENOSPC` among them, or `EDQUOT` for a quota.
     pub fn write(&mut self, mut data: &[u8]) -> Result<(), Errno> {
+        self.taken.grow(data.len() as u64)?;
         while !data.is_empty() {
             match rustix::io::pwrite(self.part.file(), data, self.length) {
                 Ok(0) => return Err(Errno::IO),
@@ -88,7 +94,10 @@ impl Upload {
     /// `EEXIST` when the name was taken meanwhile and may not be replaced,
     /// else the system's. The old file is as it was then.
     pub fn commit(self, sync: bool) -> Result<(), Errno> {
-        self.part.publish(self.target.name(), self.replace, sync)
+        let on = if self.replace { Taken::Replace(&self.quota) } else { Taken::Refuse };
+        self.part.publish(self.target.name(), on, sync)?;
+        self.taken.keep();
+        Ok(())
     }
 }
 
@@ -122,12 +131,14 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let root = Root::open(dir.path()).expect("root");
         fs::write(dir.path().join("f"), "old").expect("write");
-        let mut upload = Upload::begin(&root, &path("f"), true, 0o644).expect("begin");
+        let mut upload =
+            Upload::begin(&root, &path("f"), true, 0o644, Quota::none()).expect("begin");
         upload.write(b"new").expect("write");
         assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"old");
         drop(upload);
         assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
-        let mut upload = Upload::begin(&root, &path("f"), true, 0o644).expect("begin");
+        let mut upload =
+            Upload::begin(&root, &path("f"), true, 0o644, Quota::none()).expect("begin");
         upload.write(b"new").expect("write");
         upload.commit(true).expect("commit");
         assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"new");
@@ -138,7 +149,7 @@ mod tests {
     fn a_name_taken_meanwhile_is_kept() {
         let dir = tempfile::tempdir().expect("tempdir");
         let root = Root::open(dir.path()).expect("root");
-        let upload = Upload::begin(&root, &path("f"), false, 0o644).expect("begin");
+        let upload = Upload::begin(&root, &path("f"), false, 0o644, Quota::none()).expect("begin");
         fs::write(dir.path().join("f"), "theirs").expect("write");
         assert_eq!(upload.commit(false), Err(Errno::EXIST));
         assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"theirs");

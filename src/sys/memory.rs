@@ -2,10 +2,85 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-use rustix::fs::SealFlags;
+use rustix::fs::{MemfdFlags, SealFlags};
+
+/// Bytes of a page, the least that can be mapped.
+#[must_use]
+pub fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// Bytes of a word.
+pub const WORD: usize = size_of::<AtomicU64>();
+
+/// Memory of so many pages that processes can share, all zero. Its size is
+/// sealed. Pages that nobody has written to cost nothing.
+///
+/// # Errors
+/// The system's.
+pub fn shared_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
+    let memory = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&memory, (pages * page_size()) as u64)?;
+    let seals = SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&memory, seals)?;
+    Ok(memory)
+}
+
+/// Words of shared memory that this process can only read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadWords(&'static [AtomicU64]);
+
+impl ReadWords {
+    /// A word, or 0 where there is none.
+    #[must_use]
+    pub fn load(self, index: usize) -> u64 {
+        self.0.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+}
+
+/// Maps one page of such memory for reading and writing. It stays mapped
+/// until the process ends.
+///
+/// # Errors
+/// `InvalidInput` for a page that the memory does not have or a size that is
+/// not sealed, or what the system says.
+pub fn map_page(memory: BorrowedFd<'_>, page: usize) -> io::Result<&'static [AtomicU64]> {
+    map(memory, page, 1, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+}
+
+/// Maps all of such memory for reading, likewise.
+///
+/// # Errors
+/// As [`map_page`].
+pub fn map_to_read(memory: BorrowedFd<'_>) -> io::Result<ReadWords> {
+    let size = usize::try_from(rustix::fs::fstat(memory)?.st_size).map_err(io::Error::other)?;
+    Ok(ReadWords(map(memory, 0, size / page_size(), ProtFlags::PROT_READ)?))
+}
+
+fn map(
+    memory: BorrowedFd<'_>,
+    first: usize,
+    pages: usize,
+    protection: ProtFlags,
+) -> io::Result<&'static [AtomicU64]> {
+    let fixed = SealFlags::GROW | SealFlags::SHRINK;
+    let (offset, len) = (first * page_size(), pages * page_size());
+    let backed = (offset + len) as i64 <= rustix::fs::fstat(memory)?.st_size
+        && rustix::fs::fcntl_get_seals(memory)?.contains(fixed);
+    let size = NonZeroUsize::new(len).filter(|_| backed).ok_or(io::ErrorKind::InvalidInput)?;
+    let offset = offset as libc::off_t;
+    // SAFETY: the kernel chooses the place, so nothing is mapped over.
+    let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, memory, offset) }?;
+    // SAFETY: `len` bytes are mapped from `start`, aligned to a page, never
+    // unmapped, and the sealed size keeps them backed. Any bits are a valid
+    // word, and all access is atomic. Words mapped for reading only are out
+    // of reach behind `ReadWords`, which never stores.
+    Ok(unsafe { std::slice::from_raw_parts(start.as_ptr().cast(), len / WORD) })
+}
 
 /// Maps memory that is sealed against writing and against a change of its
 /// size. It stays mapped until the process ends.
@@ -43,3 +118,28 @@ pub fn advise_huge_pages(buffer: &mut Vec<u8>) {
 
 /// No page of a supported system is larger than this, and all divide it.
 const PAGE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_one_mapping_writes_the_others_read() {
+        let memory = shared_pages("test", 3).expect("memory");
+        let page = map_page(memory.as_fd(), 2).expect("page");
+        let all = map_to_read(memory.as_fd()).expect("all");
+        page[1].store(7, Ordering::Relaxed);
+        assert_eq!(all.load(2 * page_size() / WORD + 1), 7);
+        assert_eq!(all.load(3 * page_size() / WORD), 0);
+    }
+
+    #[test]
+    fn memory_that_could_shrink_or_has_no_such_page_is_not_mapped() {
+        let memory = shared_pages("test", 1).expect("memory");
+        assert!(map_page(memory.as_fd(), 1).is_err());
+        let open = rustix::fs::memfd_create("test", MemfdFlags::ALLOW_SEALING).expect("memory");
+        rustix::fs::ftruncate(&open, page_size() as u64).expect("size");
+        assert!(map_page(open.as_fd(), 0).is_err());
+    }
+}

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::settings::{Durability, Settings};
 use super::status::{Reply, Status};
 use crate::store::part::sync_directory;
-use crate::store::{Lock, Root, RootPath};
+use crate::store::{Lock, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
 
 /// The surroundings of a command.
@@ -27,6 +27,8 @@ pub struct Env {
     pub settings: Settings,
     /// What the session may do to files, beside what the system lets it.
     pub rights: Rights,
+    /// What it may store.
+    pub quota: Quota,
 }
 
 impl Env {

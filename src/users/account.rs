@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use zeroize::Zeroizing;
 
 use super::hash::Scheme;
+use super::size;
 use crate::store::RootPath;
 
 /// The longest name of an account, in bytes.
@@ -49,6 +50,8 @@ pub struct Options {
     pub rights: Rights,
     /// The most bytes a second of one session, both ways together.
     pub rate: Option<u64>,
+    /// The most bytes the files of its system user may have beneath the root.
+    pub quota: Option<u64>,
 }
 
 /// What a session may do to files, beside what the system lets it.
@@ -112,21 +115,16 @@ impl fmt::Display for Network {
     }
 }
 
-/// Bytes a second: a number, or one with K, M or G.
+/// Bytes a second.
 fn read_rate(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.strip_suffix(['K', 'M', 'G']) {
-        Some(number) => (number, text.chars().last()),
-        None => (text, None),
-    };
-    let shift = match unit {
-        Some('K') => 10,
-        Some('M') => 20,
-        Some(_) => 30,
-        None => 0,
-    };
-    let rate = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
     let remedy = || format!("rate: \"{text}\": use bytes a second, as 500000, 500K or 20M");
-    rate.filter(|rate| *rate >= 1024).ok_or_else(remedy)
+    size::parse(text).filter(|rate| *rate >= 1024).ok_or_else(remedy)
+}
+
+/// Bytes stored. No quota is written by leaving the option out, not as 0.
+fn read_quota(text: &str) -> Result<u64, String> {
+    let remedy = || format!("quota: \"{text}\": use bytes above 0, as 500M or 2T");
+    size::parse(text).filter(|quota| (1..=1 << 62).contains(quota)).ok_or_else(remedy)
 }
 
 impl FromStr for Options {
@@ -139,6 +137,7 @@ impl FromStr for Options {
                 None if word == "read-only" => options.rights = Rights::ReadOnly,
                 None if word == "append-only" => options.rights = Rights::AppendOnly,
                 Some(("rate", rate)) => options.rate = Some(read_rate(rate)?),
+                Some(("quota", quota)) => options.quota = Some(read_quota(quota)?),
                 Some(("from", network)) => options.from.push(network.parse()?),
                 Some(("max", count)) => {
                     let count = count.parse().ok().filter(|count| *count > 0);
@@ -148,7 +147,7 @@ impl FromStr for Options {
                 _ => {
                     return Err(format!(
                         "unknown option \"{word}\": use read-only, append-only, max=N, \
-                         rate=BYTES, from=NETWORK"
+                         rate=BYTES, quota=BYTES, from=NETWORK"
                     ));
                 }
             }
@@ -170,7 +169,9 @@ impl fmt::Display for Options {
         let rate = self.rate.map(|rate| format!("rate={rate}"));
         let max = self.max_sessions.map(|max| format!("max={max}"));
         let from = self.from.iter().map(|network| format!("from={network}"));
-        let words: Vec<String> = rights.into_iter().chain(max).chain(rate).chain(from).collect();
+        let quota = self.quota.map(|quota| format!("quota={quota}"));
+        let words: Vec<String> =
+            rights.into_iter().chain(max).chain(rate).chain(quota).chain(from).collect();
         f.write_str(&words.join(","))
     }
 }

@@ -20,6 +20,8 @@ pub struct Login {
     pub max_sessions: Option<u32>,
     /// The most bytes a second of one session; `None` for no limit.
     pub rate: Option<u64>,
+    /// The most bytes its system user may have stored.
+    pub quota: Option<u64>,
 }
 
 impl Login {
@@ -33,6 +35,7 @@ impl Login {
             rights: account.options.rights,
             max_sessions: account.options.max_sessions,
             rate: account.options.rate,
+            quota: account.options.quota,
         }
     }
 
@@ -46,6 +49,7 @@ impl Login {
         }];
         bytes.extend_from_slice(&self.max_sessions.unwrap_or(0).to_be_bytes());
         bytes.extend_from_slice(&self.rate.unwrap_or(0).to_be_bytes());
+        bytes.extend_from_slice(&self.quota.unwrap_or(0).to_be_bytes());
         for text in [&self.name, &self.home] {
             bytes.extend_from_slice(&(text.len() as u16).to_be_bytes());
             bytes.extend_from_slice(text.as_bytes());
@@ -66,8 +70,10 @@ impl Login {
         };
         let (max, bytes) = bytes.split_first_chunk::<4>()?;
         let max = u32::from_be_bytes(*max);
-        let (rate, mut bytes) = bytes.split_first_chunk::<8>()?;
+        let (rate, bytes) = bytes.split_first_chunk::<8>()?;
         let rate = u64::from_be_bytes(*rate);
+        let (quota, mut bytes) = bytes.split_first_chunk::<8>()?;
+        let quota = u64::from_be_bytes(*quota);
         let mut text = || {
             let (len, rest) = bytes.split_first_chunk::<2>()?;
             let (text, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
@@ -78,7 +84,8 @@ impl Login {
         let identity = Identity::from_bytes(bytes)?;
         let max_sessions = (max > 0).then_some(max);
         let rate = (rate > 0).then_some(rate);
-        Some(Login { name, identity, home, rights, max_sessions, rate })
+        let quota = (quota > 0).then_some(quota);
+        Some(Login { name, identity, home, rights, max_sessions, rate, quota })
     }
 }
 
@@ -97,7 +104,8 @@ mod tests {
         ] {
             let (name, home) = ("ann".to_owned(), "sites/ann".to_owned());
             let identity = identity.clone();
-            let login = Login { name, identity, home, rights, max_sessions, rate };
+            let quota = rate.map(|rate| rate * 3);
+            let login = Login { name, identity, home, rights, max_sessions, rate, quota };
             assert_eq!(Login::from_bytes(&login.to_bytes()), Some(login));
         }
     }

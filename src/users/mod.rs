@@ -7,6 +7,7 @@ pub mod hash;
 pub mod identity;
 pub mod login;
 pub mod names;
+pub mod size;
 pub mod throttle;
 
 pub use account::{Account, Rights};

@@ -363,6 +363,19 @@ impl Client {
         Client::with_patience(Wire::new(socket).expect("wire"))
     }
 
+    /// Passes the doors, unless the connection is refused.
+    pub fn try_in(mut self) -> Option<Client> {
+        let mut body = Vec::new();
+        let mut ask = |wire: &mut Wire, message: &[u8]| {
+            wire.write_message(message).and_then(|()| wire.read_message(&mut body)).ok()
+        };
+        ask(&mut self.wire, VERSION.as_bytes())?;
+        ask(&mut self.wire, &key_block(&[1; 16]))?;
+        self.wire.encipher(&[1; 16]);
+        ask(&mut self.wire, HASH.as_bytes())?;
+        Some(self)
+    }
+
     fn with_patience(wire: Wire) -> Client {
         wire.socket().set_read_timeout(Some(PATIENCE)).expect("timeout");
         wire.socket().set_write_timeout(Some(PATIENCE)).expect("timeout");
@@ -371,9 +384,7 @@ impl Client {
 
     /// Sends a session key in an RSA block.
     pub fn send_key(&mut self, session_key: &[u8]) {
-        let mut block = vec![0; 256];
-        public_key().public_encrypt(session_key, &mut block, Padding::PKCS1_OAEP).expect("encrypt");
-        self.send(&block);
+        self.send(key_block(session_key));
     }
 
     pub fn send(&mut self, message: impl AsRef<[u8]>) {
@@ -499,6 +510,13 @@ impl Client {
         lines.sort();
         lines
     }
+}
+
+/// A session key in an RSA block.
+fn key_block(session_key: &[u8]) -> Vec<u8> {
+    let mut block = vec![0; 256];
+    public_key().public_encrypt(session_key, &mut block, Padding::PKCS1_OAEP).expect("encrypt");
+    block
 }
 
 /// The reply with this code; `OK` for 0.

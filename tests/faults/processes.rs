@@ -1,6 +1,7 @@
 //! Signals, killed processes, restarts, reloads.
 
 use std::fs;
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -264,6 +265,31 @@ fn limits_on_connections_hold_and_are_given_back() {
     drop(clients);
     wait_until("room again", || session_pids(&server).is_empty());
     std::thread::sleep(Duration::from_millis(50));
+    server.connect().expect_alive();
+}
+
+#[test]
+fn a_crowd_before_login_is_held_off_and_those_who_are_in_do_not_count() {
+    let server = "max_unauthenticated = 8\nmax_sessions_per_address = 0".to_owned();
+    let mut server = Server::with(Setup { server, ..Setup::default() });
+    let mut inside: Vec<Client> = Vec::new();
+    wait_until("20 sessions", || {
+        // Right after a crowd has come in, the daemon may not have seen that
+        // yet and refuse one.
+        inside.extend(Client::knock(server.address()).try_in());
+        inside.len() == 20
+    });
+    let crowd: Vec<TcpStream> =
+        (0..40).map(|_| TcpStream::connect(server.address()).expect("connect")).collect();
+    server.wait_for_log("max_unauthenticated");
+    let gates = || session_pids(&server).len() - 20;
+    wait_until("those held off are gone", || gates() <= 8);
+    assert!(gates() >= 6, "{}", gates());
+    for client in &mut inside {
+        client.expect_alive();
+    }
+    drop(crowd);
+    wait_until("room again", || gates() == 0);
     server.connect().expect_alive();
 }
 

@@ -511,3 +511,67 @@ fn a_rate_is_kept_by_waiting() {
     assert_eq!(client.receive_stream().expect("file").len(), 250_000);
     assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
 }
+
+#[test]
+fn each_user_has_a_quota_of_its_own_beside_the_roots() {
+    if without_root() {
+        return;
+    }
+    let users = [
+        account("ann", "a", "games::quota=100K:"),
+        account("anna", "a", "games::quota=100K:"),
+        account("bob", "b", "mail:::"),
+    ];
+    let mut setup = setup(&users.concat());
+    setup.tf.push_str("\nquota = \"200K\"");
+    let server = Server::with(setup);
+    fs::set_permissions(server.root(), fs::Permissions::from_mode(0o777)).expect("mode");
+    let login = |line: &str| {
+        let mut client = server.connect();
+        client.expect(format!("LOGIN {line}"), 0);
+        client
+    };
+    let (mut ann, mut anna, mut bob) = (login("ann a"), login("anna a"), login("bob b"));
+    ann.send_file("a", false, &[0; 60 << 10]);
+    assert_eq!(anna.ask("FREESP"), format!("OK {}", 40 << 10));
+    assert_eq!(bob.ask("FREESP"), format!("OK {}", 140 << 10));
+    assert_eq!(anna.ask("SNDFILE 1 b"), "CONT");
+    assert_eq!(anna.ask([&b"CONT "[..], &[0; 41 << 10]].concat()), crate::common::reply_for(13));
+    bob.send_file("b", false, &[0; 130 << 10]);
+    assert_eq!(ann.ask("FREESP"), format!("OK {}", 10 << 10));
+    // Bob may remove ann's file here: her space and the root's are free again
+    // once it is counted anew, the root's at once.
+    bob.expect("DEL a", 0);
+    assert_eq!(bob.ask("FREESP"), format!("OK {}", 70 << 10));
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_until("a new count", || ann.ask("FREESP") == format!("OK {}", 70 << 10));
+}
+
+#[test]
+fn a_session_shares_one_page_of_memory_and_reads_no_other_connections() {
+    if without_root() {
+        return;
+    }
+    let users = [account("ann", "a", "games::quota=100K:"), account("bob", "b", "mail:::")];
+    let server = Server::with(setup(&users.concat()));
+    let (mut ann, mut bob) = (server.connect(), server.connect());
+    ann.expect("LOGIN ann a", 0);
+    bob.expect("LOGIN bob b", 0);
+    let page = rustix::param::page_size();
+    for (pid, name) in descendants(server.pid()).into_iter().filter(|(_, n)| n != "tfd-zygote") {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("maps");
+        let bytes = |what: &str, rights: &str| -> usize {
+            let fits = |line: &&str| line.contains(what) && line.contains(rights);
+            let size = |line: &str| {
+                let (from, rest) = line.split_once('-').expect("range");
+                let to = rest.split_whitespace().next().expect("range");
+                let number = |text| usize::from_str_radix(text, 16).expect("address");
+                number(to) - number(from)
+            };
+            maps.lines().filter(fits).map(size).sum()
+        };
+        let of_slots = if name == "tfd-session" { page } else { 0 };
+        assert_eq!(bytes("tfd-slots", " "), of_slots, "{name}:\n{maps}");
+        assert!(bytes("tfd-usage", " rw") <= page, "{name}:\n{maps}");
+    }
+}

@@ -15,6 +15,7 @@ mod handshake;
 mod hp;
 mod library;
 mod locks;
+mod quota;
 mod raw;
 mod session_key;
 mod streams;

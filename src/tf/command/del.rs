@@ -1,7 +1,6 @@
 //! DEL (document, "DEL"): one file, or a link itself. The only command that
 //! works in a locked directory, and there on the lock file alone.
 
-use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use crate::store::RootPath;
@@ -24,7 +23,7 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
         if is_directory(&entry.stat()?) {
             return Err(Errno::ISDIR);
         }
-        rustix::fs::unlinkat(&entry.directory, entry.name(), AtFlags::empty())?;
+        env.quota.unlink(&entry.directory, entry.name())?;
         env.settle(&entry.directory)
     });
     match deleted {

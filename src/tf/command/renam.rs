@@ -1,11 +1,9 @@
 //! RENAM (document, "RENAM"): renames a file or directory in one step. A file
 //! or an empty directory of the new name is replaced.
 
-use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use crate::store::RootPath;
-use crate::store::part::rename;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
@@ -18,8 +16,7 @@ pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, St
     env.check_lock_around(to)?;
     let renamed = env.root.entry(from).and_then(|old| {
         let new = env.root.entry(to)?;
-        let flags = RenameFlags::empty();
-        rename(&old.directory, old.name(), &new.directory, new.name(), flags)?;
+        env.quota.replace(&old.directory, old.name(), &new.directory, new.name())?;
         env.settle(&old.directory)?;
         env.settle(&new.directory)
     });

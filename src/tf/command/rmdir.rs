@@ -30,7 +30,7 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
 /// 1 or 15, see [`run`].
 pub(crate) fn remove(env: &Env, path: &RootPath, secure: Secure) -> Result<Reply, Status> {
     let removed = env.root.entry(path).and_then(|entry| {
-        remove_tree(entry.directory.as_fd(), entry.name(), secure)?;
+        remove_tree(entry.directory.as_fd(), entry.name(), secure, &env.quota)?;
         env.settle(&entry.directory)
     });
     match removed {
@@ -46,7 +46,7 @@ pub(crate) fn empty_root(env: &Env, secure: Secure) -> Status {
     let emptied = env
         .root
         .open_dir(&RootPath::root())
-        .and_then(|directory| remove_contents(directory.as_fd(), secure));
+        .and_then(|directory| remove_contents(directory.as_fd(), secure, &env.quota));
     if let Err(e) = emptied {
         log::debug!("root not emptied error=\"{e}\"");
     }

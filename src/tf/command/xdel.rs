@@ -1,7 +1,6 @@
 //! XDEL (document, "XDEL"): deletes every file of a name beneath a directory.
 //! Best effort: what is locked or can't be deleted stays.
 
-use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::spread::find;
@@ -18,7 +17,7 @@ pub(crate) fn run(env: &Env, start: &RootPath, pattern: &RootPath) -> Result<Rep
     env.check_lock_in(start)?;
     let walked = find(env, start, pattern, |visit| {
         if !visit.kind.is_dir() && !env.lock.closes_handle(visit.directory) {
-            let gone = rustix::fs::unlinkat(visit.directory, visit.name(), AtFlags::empty());
+            let gone = env.quota.unlink(visit.directory, visit.name());
             if let Err(e) = gone {
                 log::debug!("XDEL left path={} error=\"{e}\"", start.joined(visit.path));
             }

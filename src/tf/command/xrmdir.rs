@@ -24,7 +24,7 @@ pub(crate) fn run(env: &Env, start: &RootPath, pattern: &RootPath) -> Result<Rep
         {
             return Step::Enter;
         }
-        match remove_tree(visit.directory, visit.name(), Secure::Keep) {
+        match remove_tree(visit.directory, visit.name(), Secure::Keep, &env.quota) {
             Ok(()) => Step::Over,
             Err(e) => {
                 log::debug!("XRMDIR left path={path} error=\"{e}\"");

@@ -1,14 +1,14 @@
 //! What PUT, GET, PUTCAN and GETCAN share (document, "PUT"): codes, the buffer
 //! both sides agree on, and the file.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::store::Entry;
 use crate::store::part::is_file;
 use crate::store::read::{FileReader, ReadError};
+use crate::store::{Entry, Quota};
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::status::{Reply, Status};
@@ -83,6 +83,7 @@ pub(super) struct Target {
     entry: Entry,
     created: bool,
     offset: u64,
+    quota: Quota,
 }
 
 impl Target {
@@ -112,7 +113,7 @@ impl Target {
             if !is_file(&rustix::fs::fstat(&file)?) {
                 return Err(Errno::INVAL);
             }
-            Ok(Target { file, entry, created, offset: request.offset })
+            Ok(Target { file, entry, created, offset: request.offset, quota: env.quota })
         });
         opened.map(|target| (target, buffer)).map_err(|e| match e {
             Errno::XDEV => Status::AccessDenied,
@@ -123,20 +124,24 @@ impl Target {
     /// Writes on where the last write ended.
     ///
     /// # Errors
-    /// The system's, `ENOSPC` and `EDQUOT` among them.
+    /// The system's, `ENOSPC` among them, or `EDQUOT` for a quota.
     fn write(&mut self, mut data: &[u8]) -> std::result::Result<(), Errno> {
-        while !data.is_empty() {
-            match rustix::io::pwrite(&self.file, data, self.offset) {
-                Ok(0) => return Err(Errno::IO),
-                Ok(n) => {
-                    self.offset += n as u64;
-                    data = &data[n..];
+        let (file, offset) = (&self.file, &mut self.offset);
+        let end = offset.saturating_add(data.len() as u64);
+        self.quota.grow_file(file.as_fd(), end, || {
+            while !data.is_empty() {
+                match rustix::io::pwrite(file, data, *offset) {
+                    Ok(0) => return Err(Errno::IO),
+                    Ok(n) => {
+                        *offset += n as u64;
+                        data = &data[n..];
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(e) => return Err(e),
                 }
-                Err(Errno::INTR) => {}
-                Err(e) => return Err(e),
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Receives a frame of `len` bytes and writes it; a frame that can't be
@@ -185,7 +190,7 @@ impl Target {
             if (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino) {
                 return Err(Errno::STALE);
             }
-            rustix::fs::unlinkat(&self.entry.directory, self.entry.name(), AtFlags::empty())
+            self.quota.unlink(&self.entry.directory, self.entry.name())
         });
         if let Err(e) = deleted {
             log::debug!("not deleted name={} error=\"{e}\"", self.entry.name.escape_ascii());

@@ -1,7 +1,6 @@
 //! RCVFILE (document, "RCVFILE"): a file to the client, in messages that are
 //! acknowledged one by one. A file replaced meanwhile is sent as it was.
 
-use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::stream::{Interrupted, Stream};
@@ -58,7 +57,7 @@ fn delete_sent(env: &Env, path: &RootPath, file: &FileReader) {
         if (now.st_dev, now.st_ino) != (sent.st_dev, sent.st_ino) {
             return Err(Errno::STALE);
         }
-        rustix::fs::unlinkat(&entry.directory, entry.name(), AtFlags::empty())
+        env.quota.unlink(&entry.directory, entry.name())
     });
     if let Err(e) = deleted {
         log::debug!("RCVFILE left path={path} error=\"{e}\"");

@@ -16,7 +16,8 @@ use crate::tf::wire::{Result, Wire};
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) -> Result<()> {
     let begun = env.check_lock_around(path).and_then(|()| {
-        Upload::begin(&env.root, path, overwrite, env.settings.file_mode).map_err(begin_status)
+        let mode = env.settings.file_mode;
+        Upload::begin(&env.root, path, overwrite, mode, env.quota).map_err(begin_status)
     });
     let mut upload = match begun {
         Ok(upload) => upload,

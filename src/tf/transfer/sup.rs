@@ -20,8 +20,10 @@ const FAILED: i32 = -1;
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
     let mode = env.settings.file_mode;
     let replace = env.may_replace();
-    let mut upload =
-        path.as_ref().ok().and_then(|path| Upload::begin(&env.root, path, replace, mode).ok());
+    let mut upload = path
+        .as_ref()
+        .ok()
+        .and_then(|path| Upload::begin(&env.root, path, replace, mode, env.quota).ok());
     let mut buffer = Vec::new();
     loop {
         let header = wire.read_i32()?;

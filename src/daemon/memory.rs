@@ -1,0 +1,60 @@
+//! The memory that tfd's processes share: keystream tables, the table of
+//! slots, and the counters of what is stored. The daemon makes all of it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::slots::{Slot, Slots};
+use super::tables::Tables;
+use super::usage::Usage;
+use crate::store::quota::Limits;
+
+/// All of it, in the daemon.
+#[derive(Debug)]
+pub struct Memory {
+    /// What sessions read their keystream from, unless that is switched off.
+    pub tables: Option<Tables>,
+    /// The table of slots.
+    pub slots: Slots,
+    /// The counters that quotas are held to.
+    pub usage: Usage,
+}
+
+impl Memory {
+    /// What a process forked now is given of it. `limits` are those of the
+    /// process's one identity, if it has one.
+    #[must_use]
+    pub fn share(&self, limits: Option<Limits>) -> Shared<'_> {
+        Shared {
+            tables: self.tables.as_ref(),
+            slots: &self.slots,
+            usage: self.usage.as_fd(),
+            limits,
+        }
+    }
+}
+
+/// What a process is given of it.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    /// What sessions read their keystream from, if there is any.
+    pub tables: Option<&'a Tables>,
+    /// The table of slots.
+    pub slots: &'a Slots,
+    /// The counters that quotas are held to.
+    pub usage: BorrowedFd<'a>,
+    /// Which of them, and up to where; `None` for no quota.
+    pub limits: Option<Limits>,
+}
+
+impl Shared<'_> {
+    /// In a process that serves a connection: reads the tables from now on and
+    /// maps the connection's page.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn map(&self, slot: u32) -> io::Result<Slot> {
+        self.tables.map_or(Ok(()), Tables::read)?;
+        Slot::map(self.slots.as_fd(), slot)
+    }
+}

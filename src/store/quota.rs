@@ -1,0 +1,317 @@
+//! Quotas: how many bytes the files beneath a root, and those of one system
+//! user among them, may have. Space is taken before it is written and given
+//! back when a file is gone, in counters that all sessions share, so that
+//! uploads at the same time never pass a limit together. Each identity writes
+//! to a page of its own and can only read the others.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, FlockOperation, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use super::part::{is_file, rename};
+use crate::sys::memory::{ReadWords, WORD, map_page, map_to_read, page_size};
+
+/// How long a file that others hold locked is waited for; without the lock
+/// its growth may be taken twice, never too little.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the words of an identity's page hold. The first is the daemon's.
+pub mod page {
+    /// The bytes of its files when they were last counted.
+    pub const COUNTED: usize = 0;
+    /// How many bytes its sessions have added to its own files since.
+    pub const OWN: usize = 1;
+    /// How many they have added to all files.
+    pub const ALL: usize = 2;
+    /// How often they have changed one of these.
+    pub const CHANGES: usize = 3;
+    /// In page 0: how many pages of identities follow.
+    pub const PAGES: usize = 1;
+}
+
+/// The limits of one identity, and which page is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Its page.
+    pub page: usize,
+    /// Its uid.
+    pub uid: u32,
+    /// The most bytes its own files may have.
+    pub own: Option<u64>,
+    /// The most bytes all files beneath the root may have.
+    pub all: Option<u64>,
+}
+
+/// What a session knows of its quota; nothing where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quota(Option<Meter>);
+
+#[derive(Clone, Copy, Debug)]
+struct Meter {
+    limits: Limits,
+    mine: &'static [AtomicU64],
+    pages: ReadWords,
+}
+
+/// Bytes taken for a file that is not whole yet. Dropped, they are given back.
+#[derive(Debug)]
+pub struct Reservation {
+    quota: Quota,
+    bytes: u64,
+}
+
+impl Quota {
+    /// No quota at all.
+    #[must_use]
+    pub fn none() -> Quota {
+        Quota(None)
+    }
+
+    /// The quota of an identity, in the memory all sessions share.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn map(memory: BorrowedFd<'_>, limits: Limits) -> std::io::Result<Quota> {
+        let mine = map_page(memory, limits.page)?;
+        Ok(Quota(Some(Meter { limits, mine, pages: map_to_read(memory)? })))
+    }
+
+    /// The bytes that may still be added, or `None` for no limit.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        let meter = self.0?;
+        let left = |limit: u64, used: i64| limit.saturating_sub(u64::try_from(used).unwrap_or(0));
+        let own = meter.limits.own.map(|limit| left(limit, meter.own()));
+        let all = meter.limits.all.map(|limit| left(limit, meter.all()));
+        own.into_iter().chain(all).min()
+    }
+
+    /// Takes space for bytes about to be written.
+    ///
+    /// # Errors
+    /// `EDQUOT` when that passes a limit; nothing is taken then.
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation, Errno> {
+        let mut reservation = Reservation { quota: *self, bytes: 0 };
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    /// Removes a file, and gives back the space of the last link to it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn unlink(&self, directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
+        let stat = match self.0 {
+            Some(_) => Some(rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?),
+            None => None,
+        };
+        rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
+        if let Some(stat) = stat {
+            self.gone(&stat);
+        }
+        Ok(())
+    }
+
+    /// Renames, in place of what has the new name. With a quota the two change
+    /// places first, so that exactly one gives the old file's space back.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn replace(
+        &self,
+        from_directory: impl AsFd,
+        from: &OsStr,
+        to_directory: impl AsFd,
+        to: &OsStr,
+    ) -> Result<(), Errno> {
+        let plain = |flags| rename(&from_directory, from, &to_directory, to, flags);
+        if self.0.is_none() {
+            return plain(RenameFlags::empty());
+        }
+        loop {
+            match plain(RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => {}
+                other => return other,
+            }
+            let old = rustix::fs::statat(&to_directory, to, AtFlags::SYMLINK_NOFOLLOW);
+            match old {
+                Ok(old) if !is_file(&old) => return plain(RenameFlags::empty()),
+                Ok(_) => {}
+                Err(Errno::NOENT) => continue,
+                Err(e) => return Err(e),
+            }
+            match plain(RenameFlags::EXCHANGE) {
+                Ok(()) => return self.unlink(&from_directory, from),
+                Err(Errno::NOENT) => {}
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    plain(RenameFlags::empty())?;
+                    return old.map(|old| self.gone(&old));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Lets `write` bring a file to `end` bytes, if it is shorter now. Others
+    /// who let the same file grow wait, so that its growth is taken once.
+    ///
+    /// # Errors
+    /// `EDQUOT` when the growth passes a limit, and what `write` returns.
+    pub fn grow_file(
+        &self,
+        file: BorrowedFd<'_>,
+        end: u64,
+        write: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        if self.0.is_none() {
+            return write();
+        }
+        let length = || rustix::fs::fstat(file).map(|stat| stat.st_size as u64);
+        let locked = (0..LOCK_TRIES).any(|_| {
+            let free = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            if !free {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            free
+        });
+        let before = length()?;
+        let grown = self.reserve(end.saturating_sub(before)).and_then(|mut taken| {
+            let written = write();
+            taken.become_bytes(length().map_or(0, |now| now.saturating_sub(before)));
+            taken.keep();
+            written
+        });
+        if locked {
+            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+        }
+        grown
+    }
+
+    /// Gives back the space of a file whose last link is gone.
+    fn gone(&self, stat: &Stat) {
+        if let Some(meter) = self.0.filter(|_| is_file(stat) && stat.st_nlink <= 1) {
+            meter.add(-stat.st_size, stat.st_uid == meter.limits.uid);
+        }
+    }
+}
+
+impl Meter {
+    /// The bytes of its own files.
+    fn own(&self) -> i64 {
+        let counted = self.mine[page::COUNTED].load(Ordering::Relaxed) as i64;
+        counted + self.mine[page::OWN].load(Ordering::Relaxed) as i64
+    }
+
+    /// The bytes of all files.
+    fn all(&self) -> i64 {
+        let words = page_size() / WORD;
+        let word = |page: usize, word: usize| self.pages.load(page * words + word) as i64;
+        let pages = usize::try_from(word(0, page::PAGES)).unwrap_or(0);
+        (1..=pages).map(|index| word(index, page::ALL)).sum::<i64>() + word(0, page::COUNTED)
+    }
+
+    fn add(&self, bytes: i64, to_own: bool) {
+        if to_own {
+            self.mine[page::OWN].fetch_add(bytes as u64, Ordering::SeqCst);
+        }
+        self.mine[page::ALL].fetch_add(bytes as u64, Ordering::SeqCst);
+        self.mine[page::CHANGES].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn is_over(&self) -> bool {
+        let above = |limit: Option<u64>, used: i64| {
+            limit.is_some_and(|limit| u64::try_from(used).is_ok_and(|used| used > limit))
+        };
+        above(self.limits.own, self.own()) || above(self.limits.all, self.all())
+    }
+}
+
+impl Reservation {
+    /// Takes more.
+    ///
+    /// # Errors
+    /// `EDQUOT` when that passes a limit; it stays as it was then.
+    pub fn grow(&mut self, bytes: u64) -> Result<(), Errno> {
+        let Some(meter) = self.quota.0.filter(|_| bytes > 0) else { return Ok(()) };
+        let signed = i64::try_from(bytes).map_err(|_| Errno::DQUOT)?;
+        meter.add(signed, true);
+        if meter.is_over() {
+            meter.add(-signed, true);
+            return Err(Errno::DQUOT);
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Is this large from now on, whatever the limits say.
+    pub fn become_bytes(&mut self, bytes: u64) {
+        if let Some(meter) = self.quota.0 {
+            meter.add(bytes as i64 - self.bytes as i64, true);
+            self.bytes = bytes;
+        }
+    }
+
+    /// Leaves the space to the file that is whole now.
+    pub fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(meter) = self.quota.0.filter(|_| self.bytes > 0) {
+            meter.add(-(self.bytes as i64), true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::memory::shared_pages;
+
+    fn quotas(own: u64, all: u64) -> [Quota; 2] {
+        let memory = shared_pages("test", 3).expect("memory");
+        map_page(memory.as_fd(), 0).expect("page")[page::PAGES].store(2, Ordering::Relaxed);
+        [1, 2].map(|page| {
+            let limits = Limits { page, uid: page as u32, own: Some(own), all: Some(all) };
+            Quota::map(memory.as_fd(), limits).expect("quota")
+        })
+    }
+
+    #[test]
+    fn space_is_taken_up_to_each_limit_and_given_back() {
+        let [first, second] = quotas(100, 150);
+        let mut taken = first.reserve(60).expect("room");
+        assert_eq!(first.reserve(41).err(), Some(Errno::DQUOT));
+        taken.grow(40).expect("room");
+        assert_eq!(taken.grow(1), Err(Errno::DQUOT));
+        assert_eq!((first.left(), second.left()), (Some(0), Some(50)));
+        assert_eq!(second.reserve(51).err(), Some(Errno::DQUOT));
+        let other = second.reserve(50).expect("room");
+        drop(taken);
+        assert_eq!((first.left(), second.left()), (Some(100), Some(50)));
+        other.keep();
+        assert_eq!(first.left(), Some(100));
+        assert_eq!(Quota::none().left(), None);
+    }
+
+    #[test]
+    fn those_who_take_at_once_never_pass_a_limit_together() {
+        let quotas = quotas(u64::MAX >> 1, 1000);
+        let threads = [0, 1, 0, 1].map(|index| {
+            let quota = quotas[index];
+            std::thread::spawn(move || {
+                (0..10_000).filter_map(|_| quota.reserve(7).ok()).map(Reservation::keep).count()
+            })
+        });
+        let taken: usize = threads.into_iter().map(|thread| thread.join().expect("thread")).sum();
+        assert!(taken <= 1000 / 7, "{taken}");
+        assert_eq!(quotas[0].left(), Some(1000 - 7 * taken as u64));
+    }
+}
