@@ -30,6 +30,7 @@ struct RawConfig {
 struct RawServer {
     user: Option<Spanned<String>>,
     log: Option<Spanned<String>>,
+    audit: Option<PathBuf>,
     #[serde(default)]
     allow_root_user: bool,
     sandbox: Option<bool>,
@@ -178,6 +179,7 @@ impl Reader<'_> {
             max_sessions,
             max_sessions_per_address: raw.max_sessions_per_address.unwrap_or(256),
             max_unauthenticated,
+            audit: raw.audit.map(|audit| self.resolve(audit)),
             allow_root_user: raw.allow_root_user,
             sandbox: raw.sandbox.unwrap_or(true),
         }

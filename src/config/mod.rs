@@ -47,6 +47,8 @@ pub struct Server {
     pub max_unauthenticated: u32,
     /// Whether `user` may be root.
     pub allow_root_user: bool,
+    /// The audit log.
+    pub audit: Option<PathBuf>,
     /// Whether processes enter the sandbox.
     pub sandbox: bool,
 }

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 /// The most descriptors beside one message.
-pub const MAX_HANDLES: usize = 2;
+pub const MAX_HANDLES: usize = 3;
 
 /// One end of a channel.
 #[derive(Debug)]

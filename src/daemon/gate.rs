@@ -50,8 +50,10 @@ pub struct Passed {
     /// The root's handle, or where doors are left, the channel to whoever
     /// stands behind them.
     pub granted: OwnedFd,
-    /// The counters that quotas are held to, beside the root's handle.
+    /// Beside the root's handle: the counters that quotas are held to.
     pub counters: Option<OwnedFd>,
+    /// And the way to the auditor.
+    pub records: Option<OwnedFd>,
 }
 
 /// Leads a client through the doors.
@@ -88,7 +90,7 @@ pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed
         return Err(refuse(wire, Status::InvalidHash));
     };
     wire.write_message(b"OK")?;
-    Ok(Passed { wire, granted, counters: handles.next() })
+    Ok(Passed { wire, granted, counters: handles.next(), records: handles.next() })
 }
 
 /// Says `OK`; to a client that has gone on without waiting for it, together

@@ -430,8 +430,8 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
         let root = rustix::fs::open(&config.tf.root, flags, Mode::empty())
             .map_err(|e| format!("root {}: {e}", config.tf.root.display()))?;
         granted.push(root);
-        if memory.limits.is_some() {
-            granted.push(memory.usage.try_clone_to_owned().map_err(|e| e.to_string())?);
+        for handle in [Some(memory.usage), memory.records].into_iter().flatten() {
+            granted.push(handle.try_clone_to_owned().map_err(|e| e.to_string())?);
         }
     }
     Ok(Secrets { key, hash: Zeroizing::new(config.tf.hash.clone().into_bytes()), granted })

@@ -38,8 +38,9 @@ pub struct Secrets {
     pub key: Rsa<Private>,
     /// The hash clients must send.
     pub hash: Zeroizing<Vec<u8>>,
-    /// What a gate that has shown the hash is handed: the root, and where
-    /// there are quotas the counters; nothing where doors are left.
+    /// What a gate that has shown the hash is handed: the root, the counters
+    /// of quotas, and the way to the auditor if there is one; nothing where
+    /// doors are left.
     pub granted: Vec<OwnedFd>,
 }
 
@@ -232,7 +233,7 @@ impl Keeper {
     }
 
     /// What there is for a client that has shown the right hash: the root's
-    /// handle and the counters, or the channel to the next door. Nothing for
+    /// handle and what comes with it, or the channel to the next door. Nothing for
     /// another hash.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
-//! The memory that tfd's processes share: keystream tables, the table of
-//! slots, and the counters of what is stored. The daemon makes all of it.
+//! What tfd's processes share: keystream tables, the table of slots, the
+//! counters of what is stored, and the way to the auditor. The daemon makes all
+//! of it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::audit::Auditor;
 use super::slots::{Slot, Slots};
 use super::tables::Tables;
 use super::usage::Usage;
@@ -18,6 +20,8 @@ pub struct Memory {
     pub slots: Slots,
     /// The counters that quotas are held to.
     pub usage: Usage,
+    /// The process that keeps the audit log, if there is one.
+    pub auditor: Option<Auditor>,
 }
 
 impl Memory {
@@ -30,6 +34,7 @@ impl Memory {
             slots: &self.slots,
             usage: self.usage.as_fd(),
             limits,
+            records: self.auditor.as_ref().map(AsFd::as_fd),
         }
     }
 }
@@ -45,6 +50,8 @@ pub struct Shared<'a> {
     pub usage: BorrowedFd<'a>,
     /// Which of them, and up to where; `None` for no quota.
     pub limits: Option<Limits>,
+    /// Where sessions tell the auditor what they did.
+    pub records: Option<BorrowedFd<'a>>,
 }
 
 impl Shared<'_> {

@@ -3,6 +3,7 @@
 //! never holds the private key. See tfd(8), PROCESSES.
 
 pub mod admission;
+pub mod audit;
 pub mod channel;
 pub mod confinement;
 pub mod gate;
@@ -17,6 +18,7 @@ pub mod sandbox;
 pub mod session;
 pub mod sessions;
 pub mod slots;
+mod start;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use super::audit::Audit;
 use crate::store::{Lock, Quota, Root};
 use crate::tf::env::Env;
 use crate::tf::session;
@@ -37,15 +38,27 @@ pub fn key_text(key: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(key))
 }
 
-/// Serves a client whose doors are all open, beneath this root.
-pub fn run(wire: &mut Wire, card: Card, root: OwnedFd, settings: Settings, names: Rc<Names>) {
+/// Serves a client whose doors are all open, beneath this root. What it does
+/// is put on `records`, if there are any.
+pub fn run(
+    wire: &mut Wire,
+    card: Card,
+    root: OwnedFd,
+    records: Option<OwnedFd>,
+    settings: Settings,
+    names: Rc<Names>,
+) {
     let Card { peer, slot, process_key, user, rights, rate, quota } = card;
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
+    let mut audit = Audit::new(records, peer, &user);
     let root = Root::from_handle(root);
     let lock = Lock::default();
     let mut env = Env { root, lock, process_key, names, settings, rights, quota };
-    let ended = session::serve(wire, &mut env);
+    let ended = match audit.begin() {
+        Ok(()) => session::serve(wire, &mut env, &mut audit),
+        Err(e) => Err(e.into()),
+    };
     log_end(peer, &ended);
 }
 

@@ -75,6 +75,7 @@ impl Sessions {
             jail: generation.jail,
             sandbox,
             settings: generation.settings.clone(),
+            records: shared.records,
             counters: shared.limits.map(|limits| (shared.usage, limits)),
             card,
         };

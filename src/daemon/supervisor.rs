@@ -2,24 +2,27 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::audit::Auditor;
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::memory::Memory;
 use super::recount::Recount;
-use super::registry::{Limits, Registry};
-use super::sandbox::{Sandbox, landlock_is_whole};
+use super::registry::Registry;
+use super::sandbox::Sandbox;
 use super::sessions::{Around, Sessions};
 use super::slots::Slots;
-use super::tables::Tables;
+use super::start::{
+    FileStamp, bind_all, limits, sandbox_for, start_generation, tables_for, take_signals,
+    users_stamp,
+};
 use super::usage::Usage;
 use super::zygote::{ENDED_LEN, Ended, Order};
 use crate::config::Config;
@@ -61,9 +64,6 @@ pub struct Supervisor {
     users: Option<FileStamp>,
 }
 
-/// What tells whether a file was replaced or changed: inode, size, time.
-type FileStamp = (u64, u64, i64, i64);
-
 /// What the daemon waits for.
 #[derive(Clone, Copy)]
 enum Source {
@@ -101,7 +101,9 @@ impl Supervisor {
         let shared_memory = |e: io::Error| format!("shared memory: {e}");
         let slots = Slots::new(config.server.max_sessions).map_err(shared_memory)?;
         let usage = Usage::new().map_err(shared_memory)?;
-        let mut memory = Memory { tables, slots, usage };
+        let auditor = config.server.audit.as_ref();
+        let auditor = auditor.map(|path| Auditor::start(path, identity.as_ref(), &sandbox));
+        let mut memory = Memory { tables, slots, usage, auditor: auditor.transpose()? };
         let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox)?;
         let wanted = generation.has_quotas();
         let usage = &mut memory.usage;
@@ -147,6 +149,8 @@ impl Supervisor {
             generation.end();
         }
         self.sessions.signal_all(Signal::SIGKILL);
+        // With the last way to it gone, the auditor writes what is left.
+        self.memory.auditor = None;
         let last = Instant::now() + LAST_WAIT;
         while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
@@ -408,6 +412,10 @@ impl Supervisor {
                 self.registry.release(slot);
                 continue;
             }
+            if self.memory.auditor.as_ref().is_some_and(|auditor| auditor.pid == pid) {
+                self.auditor_gone()?;
+                continue;
+            }
             let Some(generation) = self.generations.last_mut() else { continue };
             if generation.helpers.contains(&pid) && self.stop.is_none() {
                 log::error!("keeper or porter ended unasked pid={pid}");
@@ -418,6 +426,22 @@ impl Supervisor {
                 self.replace_generation()?;
             }
         }
+    }
+
+    /// The auditor ended unasked. Sessions that can't tell it what they did
+    /// end; new ones get a new one.
+    fn auditor_gone(&mut self) -> io::Result<()> {
+        if self.stop.is_some() {
+            return Ok(());
+        }
+        log::error!("auditor ended unasked");
+        let path = self.config.server.audit.clone().unwrap_or_default();
+        let started = Auditor::start(&path, self.identity.as_ref(), &self.sandbox);
+        self.memory.auditor = Some(started.map_err(io::Error::other)?);
+        if let Some(generation) = self.generations.last_mut() {
+            generation.retire();
+        }
+        self.replace_generation()
     }
 
     /// Reads the configuration again. New clients get the new one; sessions
@@ -440,6 +464,7 @@ impl Supervisor {
             self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
         }
         self.sandbox = sandbox_for(&config)?;
+        self.reload_audit(&config, identity.as_ref())?;
         let generation =
             start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox)?;
         self.recount.reset(generation.has_quotas());
@@ -459,6 +484,24 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Lets the audit log go on in the file that has its name now, after the
+    /// old one was moved away, or begins or ends it.
+    fn reload_audit(&mut self, config: &Config, identity: Option<&Identity>) -> Result<(), String> {
+        let auditor = &mut self.memory.auditor;
+        match (&config.server.audit, &*auditor) {
+            (None, _) => *auditor = None,
+            (Some(path), Some(running)) => {
+                running
+                    .reopen(path)
+                    .map_err(|e| format!("server.audit {}: {e}", path.display()))?;
+            }
+            (Some(path), None) => {
+                *auditor = Some(Auditor::start(path, identity, &self.sandbox)?);
+            }
+        }
+        Ok(())
+    }
+
     /// Stops accepting and asks all sessions to end; asked twice, ends them.
     fn begin_stop(&mut self) {
         let again = self.stop.is_some();
@@ -474,74 +517,4 @@ impl Supervisor {
             generation.order(order);
         }
     }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        per_address: config.server.max_sessions_per_address,
-        unauthenticated: config.server.max_unauthenticated,
-    }
-}
-
-/// Starts the processes of a configuration.
-fn start_generation(
-    config: &Config,
-    identity: Option<&Identity>,
-    memory: &mut Memory,
-    sandbox: &Sandbox,
-) -> Result<Generation, String> {
-    let uid = identity.map_or_else(nix::unistd::geteuid, |identity| identity.uid).as_raw();
-    let limits = memory.usage.limits(uid, None, config.tf.quota);
-    let limits = limits.map_err(|e| format!("quota: {e}"))?;
-    Generation::start(config, identity, &memory.share(limits), sandbox)
-}
-
-/// The sandbox that the configuration asks for, as far as the kernel has it.
-fn sandbox_for(config: &Config) -> Result<Sandbox, String> {
-    if !config.server.sandbox {
-        log::warn!("the sandbox is switched off (server.sandbox)");
-        return Ok(Sandbox::off());
-    }
-    if !landlock_is_whole() {
-        log::warn!("this kernel's Landlock does not have all that the sandbox uses");
-    }
-    Sandbox::new().map_err(|e| format!("sandbox: {e}: set server.sandbox = false to do without"))
-}
-
-/// The users file as it is now; `None` where there is none.
-fn users_stamp(config: &Config) -> Option<FileStamp> {
-    let metadata = std::fs::metadata(config.tf.users.as_ref()?).ok()?;
-    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
-}
-
-/// The process that makes keystream tables, unless they are switched off.
-/// Without it sessions are slower, and nothing else.
-fn tables_for(config: &Config, identity: Option<&Identity>, sandbox: &Sandbox) -> Option<Tables> {
-    let limit = config.tf.keystream_memory?;
-    Tables::start(limit, identity, sandbox)
-        .inspect_err(|e| log::warn!("no keystream tables error=\"{e}\""))
-        .ok()
-}
-
-/// Blocks the signals the daemon waits for and opens the descriptor on which
-/// they arrive.
-fn take_signals() -> nix::Result<SignalFd> {
-    let mut mask = SigSet::empty();
-    for signal in
-        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
-    {
-        mask.add(signal);
-    }
-    mask.thread_block()?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-}
-
-/// Listens on every address of the configuration but those already open.
-fn bind_all(config: &Config, open: Vec<std::net::SocketAddr>) -> Result<Vec<Listener>, String> {
-    let wanted = config.tf.listen.iter().filter(|address| !open.contains(address));
-    wanted
-        .map(|address| {
-            Listener::bind(*address).map_err(|e| format!("tf.listen {address}: can't listen: {e}"))
-        })
-        .collect()
 }

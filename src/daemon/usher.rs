@@ -63,6 +63,8 @@ pub struct Usher<'a> {
     pub settings: Settings,
     /// The counters that its quota is held to, and its limits.
     pub counters: Option<(BorrowedFd<'a>, Limits)>,
+    /// Where it tells the auditor what it did.
+    pub records: Option<BorrowedFd<'a>>,
     /// Who it is.
     pub card: Card,
 }
@@ -85,7 +87,8 @@ pub fn run(usher: Usher<'_>, slot: Slot, daemon: Pid) -> io::Result<()> {
     slot.admit();
     wire.stop_on(&crate::sys::signal::STOP);
     let card = Card { quota, ..usher.card };
-    session::run(&mut wire, card, home, usher.settings, Rc::new(names));
+    let records = usher.records.map(|records| records.try_clone_to_owned()).transpose()?;
+    session::run(&mut wire, card, home, records, usher.settings, Rc::new(names));
     Ok(())
 }
 
@@ -97,6 +100,7 @@ fn begin(usher: &Usher<'_>, daemon: Pid) -> io::Result<(OwnedFd, Names)> {
     rustix::process::fchdir(usher.nowhere)?;
     rustix::process::chroot(".")?;
     let mut handles = vec![usher.gate.as_fd(), home.as_fd()];
+    handles.extend(usher.records);
     handles.extend(cycle::handles());
     keep_only(&handles)?;
     let kept = if usher.jail {

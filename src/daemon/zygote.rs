@@ -299,7 +299,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     let keeper = Keeper::new(Channel::from_handle(keeper));
     let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
     drop(keeper);
-    let gate::Passed { mut wire, granted, counters } = match admitted {
+    let gate::Passed { mut wire, granted, counters, records } = match admitted {
         Ok(passed) => passed,
         Err(refusal) => {
             gate::log_refusal(peer, &refusal);
@@ -316,7 +316,8 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
         };
         let rights = Rights::Full;
         let card = Card { peer, slot, process_key, user, rights, rate: None, quota };
-        session::run(&mut wire, card, granted, zygote.settings.clone(), Rc::clone(&zygote.names));
+        let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
+        session::run(&mut wire, card, granted, records, settings, names);
         return Ok(());
     }
     let mut next = NextDoor::new(granted);

@@ -1,6 +1,7 @@
 //! TF Protocol 2.4.1: bytes to units to requests to replies.
 pub mod cipher;
 mod command;
+pub mod deed;
 pub mod doors;
 pub mod env;
 pub mod request;

@@ -2,12 +2,13 @@
 //! process has the client's identity and its root; all doors are passed.
 
 use super::command;
+use super::deed::{Deed, Outcome, Subject, Witness, refuse};
 use super::doors::prockey;
 use super::env::Env;
 use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::transfer;
-use super::wire::{Result, Wire};
+use super::wire::{Result, Wire, WireError};
 use crate::store::Lock;
 use crate::users::Rights;
 
@@ -15,29 +16,57 @@ use crate::users::Rights;
 ///
 /// # Errors
 /// Why the connection could not go on; `Closed` is the quiet end.
-pub fn serve(wire: &mut Wire, env: &mut Env) -> Result<()> {
+pub fn serve(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Result<()> {
     wire.set_deadline(None)?;
     wire.set_idle_limit(env.settings.idle_limit)?;
     let mut body = Vec::new();
     loop {
         wire.read_request(&mut body)?;
-        match Request::parse(&body) {
+        let request = match Request::parse(&body) {
             Ok(Request::End) => return Ok(()),
-            Ok(request) if may(env.rights, &request) => answer(wire, env, request)?,
-            // Frames of the client follow this one, whatever the answer.
-            Ok(Request::Sup { .. }) => transfer::sup::run(wire, env, &Err(Status::AccessDenied))?,
-            Ok(_) => wire.write_message(&Reply::from(Status::AccessDenied).into_bytes())?,
+            Ok(request) => request,
             Err(reply) => {
-                // These two are refused before their arguments are looked at.
-                let reply = match word(&body).as_slice() {
-                    b"LOGIN" => Status::AlreadyLoggedIn.into(),
-                    b"INJAIL" => Status::AlreadyInJail.into(),
-                    _ => reply,
-                };
-                wire.write_message(&reply.into_bytes())?;
+                refuse_unread(wire, &body, reply, witness)?;
+                continue;
             }
+        };
+        let subject = request.subject();
+        let answered = match request {
+            request if may(env.rights, &request) => answer(wire, env, request),
+            // Frames of the client follow this one, whatever the answer.
+            Request::Sup { .. } => transfer::sup::run(wire, env, &Err(Status::AccessDenied)),
+            _ => refuse(wire, Status::AccessDenied),
+        };
+        if let Some(subject) = subject {
+            let outcome = *answered.as_ref().unwrap_or(&Outcome::Lost);
+            let bytes = wire.take_data_count();
+            witness.ended(Deed { subject, outcome, bytes }).map_err(WireError::Io)?;
         }
+        answered?;
     }
+}
+
+/// Refuses what is no request, or names a path that nobody may name.
+fn refuse_unread(
+    wire: &mut Wire,
+    body: &[u8],
+    reply: Reply,
+    witness: &mut dyn Witness,
+) -> Result<()> {
+    let word = word(body);
+    // These two are refused before their arguments are looked at.
+    let reply = match word.as_slice() {
+        b"LOGIN" => Status::AlreadyLoggedIn.into(),
+        b"INJAIL" => Status::AlreadyInJail.into(),
+        _ => reply,
+    };
+    if reply == Reply::Failed(Status::AccessDenied) {
+        let path = body.get(word.len() + 1..).unwrap_or_default().to_vec();
+        let subject = Subject { command: "REFUSED", path, other: word };
+        let outcome = Outcome::from(&reply);
+        witness.ended(Deed { subject, outcome, bytes: 0 }).map_err(WireError::Io)?;
+    }
+    wire.write_message(&reply.into_bytes())
 }
 
 /// Whether a session with these rights may make a request.
@@ -50,10 +79,10 @@ fn may(rights: Rights, request: &Request) -> bool {
 }
 
 /// Carries out one request and sends all its replies.
-fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<()> {
+fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<Outcome> {
     use Request as R;
     let reply: Reply = match request {
-        R::End => return Ok(()),
+        R::End => return Ok(Outcome::Done),
         R::Echo { text } => echo(env, text),
         R::Mkdir { path } => command::mkdir::run(env, &path).into(),
         R::Del { path } => command::del::run(env, &path).into(),
@@ -105,7 +134,9 @@ fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<()> {
         R::Fsize { path } => return transfer::fsize::run(wire, env, &path),
         R::Fsizels { path } => return transfer::fsize::run_list(wire, env, &path),
     };
-    wire.write_message(&reply.into_bytes())
+    let outcome = Outcome::from(&reply);
+    wire.write_message(&reply.into_bytes())?;
+    Ok(outcome)
 }
 
 /// ECHO: the text, in the document's dialect with the word before it.

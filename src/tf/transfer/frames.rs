@@ -40,6 +40,7 @@ impl<'a> Frames<'a> {
         header.copy_from_slice(&bytes[bytes.len() - header.len()..]);
         self.offset += len as u64;
         wire.write_units(&mut self.buffer[..self.header + len], &[self.header, len])?;
+        wire.count_data(len);
         Ok(Ok(true))
     }
 }

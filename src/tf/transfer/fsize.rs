@@ -4,6 +4,7 @@
 use crate::store::RootPath;
 use crate::store::part::is_file;
 use crate::store::read::FileReader;
+use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
 use crate::tf::status::Status;
@@ -20,16 +21,19 @@ const BUFFER: usize = 64 * 1024;
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
-    wire.write_i64(size(env, path))
+pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
+    let size = size(env, path);
+    wire.write_i64(size)?;
+    Ok(if size < 0 { Outcome::Failed(None) } else { Outcome::Done })
 }
 
 /// FSIZELS: what FSIZE says of each line of the file, then -3.
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
+pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
     let opened = path.as_ref().ok().and_then(|path| FileReader::open(&env.root, path).ok());
+    let outcome = if opened.is_some() { Outcome::Done } else { Outcome::Failed(None) };
     if let Some(file) = opened {
         let mut buffer = vec![0; BUFFER];
         let mut offset = 0;
@@ -43,7 +47,8 @@ pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()>
             offset += whole as u64;
         }
     }
-    wire.write_i64(NO_MORE)
+    wire.write_i64(NO_MORE)?;
+    Ok(outcome)
 }
 
 /// Sends the sizes for some lines with one write.

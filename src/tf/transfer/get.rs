@@ -3,6 +3,7 @@
 
 use super::frames::Frames;
 use super::hp::{CANCEL, END, FIN, open_to_read, tell};
+use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire};
@@ -11,9 +12,10 @@ use crate::tf::wire::{Result, Wire};
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()> {
-    let Some((file, limit)) = tell(wire, open_to_read(env, request))? else {
-        return Ok(());
+pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
+    let (file, limit) = match tell(wire, open_to_read(env, request))? {
+        Ok(opened) => opened,
+        Err(outcome) => return Ok(outcome),
     };
     let mut frames = Frames::new(&file, request.offset, 8, limit);
     let mut client_is_done = false;
@@ -37,5 +39,10 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()>
     while !client_is_done {
         client_is_done = wire.read_i64()? == FIN;
     }
-    wire.write_i64(FIN)
+    wire.write_i64(FIN)?;
+    Ok(match last {
+        Some(END) => Outcome::Done,
+        Some(_) => Outcome::Failed(None),
+        None => Outcome::BrokenOff,
+    })
 }

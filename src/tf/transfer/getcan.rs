@@ -3,6 +3,7 @@
 
 use super::frames::Frames;
 use super::hp::{CANCEL, CONTINUE, END, open_to_read, tell};
+use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire};
@@ -11,22 +12,29 @@ use crate::tf::wire::{Result, Wire};
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()> {
-    let Some((file, limit)) = tell(wire, open_to_read(env, request))? else {
-        return Ok(());
+pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
+    let (file, limit) = match tell(wire, open_to_read(env, request))? {
+        Ok(opened) => opened,
+        Err(outcome) => return Ok(outcome),
     };
     let mut frames = Frames::new(&file, request.offset, 8, limit);
     let mut sent = 0;
     loop {
         match frames.send(wire)? {
             Ok(true) => sent += 1,
-            Ok(false) => return wire.write_i64(END),
-            Err(_) => return wire.write_i64(CANCEL),
+            Ok(false) => {
+                wire.write_i64(END)?;
+                return Ok(Outcome::Done);
+            }
+            Err(_) => {
+                wire.write_i64(CANCEL)?;
+                return Ok(Outcome::Failed(None));
+            }
         }
         if sent == request.cancel_point {
             sent = 0;
             if wire.read_i64()? != CONTINUE {
-                return Ok(());
+                return Ok(Outcome::BrokenOff);
             }
         }
     }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::store::part::is_file;
 use crate::store::read::{FileReader, ReadError};
 use crate::store::{Entry, Quota};
+use crate::tf::deed::{Outcome, refuse};
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::status::{Reply, Status};
@@ -43,20 +44,23 @@ pub(super) fn agree(env: &Env, request: &HpRequest) -> std::result::Result<u64, 
     }
 }
 
-/// Tells the client the buffer, or why not; the opened file in the first case.
+/// Tells the client the buffer, or why not; the opened file in the first case,
+/// the outcome in the other.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(super) fn tell<T>(
     wire: &mut Wire,
     opened: std::result::Result<(T, u64), Status>,
-) -> Result<Option<(T, u64)>> {
-    let reply = match &opened {
-        Ok((_, buffer)) => Reply::OkWith(buffer.to_be_bytes().to_vec()),
-        Err(status) => (*status).into(),
-    };
-    wire.write_message(&reply.into_bytes())?;
-    Ok(opened.ok())
+) -> Result<std::result::Result<(T, u64), Outcome>> {
+    match opened {
+        Ok((file, buffer)) => {
+            let reply = Reply::OkWith(buffer.to_be_bytes().to_vec());
+            wire.write_message(&reply.into_bytes())?;
+            Ok(Ok((file, buffer)))
+        }
+        Err(status) => Ok(Err(refuse(wire, status)?)),
+    }
 }
 
 /// The file of GET and GETCAN.
@@ -165,6 +169,7 @@ impl Target {
             wire.read_part(done as usize, &mut buffer[..piece])?;
             if written.is_ok() {
                 written = self.write(&buffer[..piece]);
+                wire.count_data(piece);
             }
             done += piece as u64;
         }

@@ -11,16 +11,17 @@ use super::stream::{Interrupted, Stream};
 use crate::store::RootPath;
 use crate::store::path::{is_hidden, is_secure};
 use crate::store::tree::{Step, walk};
+use crate::tf::deed::{Outcome, refuse};
 use crate::tf::env::Env;
 use crate::tf::settings::Dialect;
-use crate::tf::status::{Reply, Status};
+use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 
 /// Runs the command and sends its replies: 1, 10 or 30 on failure.
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) -> Result<()> {
+pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) -> Result<Outcome> {
     let opened = env.check_lock_in(path).and_then(|()| {
         env.root.open_dir(path).map_err(|e| match e {
             Errno::ACCESS | Errno::PERM | Errno::XDEV => Status::AccessDenied,
@@ -29,7 +30,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
     });
     let directory = match opened {
         Ok(directory) => directory,
-        Err(status) => return wire.write_message(&Reply::from(status).into_bytes()),
+        Err(status) => return refuse(wire, status),
     };
     let mut stream = Stream::new(wire);
     let mut line = Vec::new();
@@ -47,13 +48,14 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
         stream.push(&line)?;
         Ok(if recursive { Step::Enter } else { Step::Over })
     });
-    let reply = match listed.and_then(|()| stream.finish()) {
-        Ok(()) => Reply::Ok,
-        Err(Interrupted::Break) => return Ok(()),
+    match listed.and_then(|()| stream.finish()) {
+        Ok(()) => {}
+        Err(Interrupted::Break) => return Ok(Outcome::BrokenOff),
         Err(Interrupted::Wire(e)) => return Err(e),
-        Err(Interrupted::System(_)) => Status::DirectoryMissing.into(),
-    };
-    wire.write_message(&reply.into_bytes())
+        Err(Interrupted::System(_)) => return refuse(wire, Status::DirectoryMissing),
+    }
+    wire.write_message(b"OK")?;
+    Ok(Outcome::Done)
 }
 
 fn write_line(line: &mut Vec<u8>, dialect: Dialect, kind: FileType, path: &RootPath) {

@@ -3,7 +3,8 @@
 
 use zeroize::Zeroizing;
 
-use crate::tf::status::{Reply, Status};
+use crate::tf::deed::{Outcome, refuse};
+use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 
 /// The lengths a key may have, in bytes; multiples of 4 only.
@@ -14,13 +15,13 @@ const LENGTHS: std::ops::RangeInclusive<i64> = 8..=65_536;
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, length: i64) -> Result<()> {
+pub(crate) fn run(wire: &mut Wire, length: i64) -> Result<Outcome> {
     if !LENGTHS.contains(&length) || length % 4 != 0 {
-        return wire.write_message(&Reply::from(Status::SwapKey).into_bytes());
+        return refuse(wire, Status::SwapKey);
     }
     let mut key = Zeroizing::new(vec![0; length as usize]);
     if getrandom::fill(&mut key).is_err() {
-        return wire.write_message(&Reply::from(Status::SwapKey).into_bytes());
+        return refuse(wire, Status::SwapKey);
     }
     let mut units = Zeroizing::new(Vec::with_capacity(10 + key.len()));
     units.extend_from_slice(&2_i32.to_be_bytes());
@@ -29,5 +30,5 @@ pub(crate) fn run(wire: &mut Wire, length: i64) -> Result<()> {
     units.extend_from_slice(&key);
     wire.write_units(&mut units, &[4, 2, 4, key.len()])?;
     wire.swap_key(&key);
-    Ok(())
+    Ok(Outcome::Done)
 }

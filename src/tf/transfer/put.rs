@@ -3,46 +3,54 @@
 //! connection is lost, so that the client can resume.
 
 use super::hp::{CANCEL, END, FIN, STOP, Target, tell};
+use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire};
+
+const FAILED: Outcome = Outcome::Failed(None);
 
 /// Runs the command: 1, 34, 35, 36, or the buffer and the exchange of frames.
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()> {
-    let Some((mut target, limit)) = tell(wire, Target::open(env, request))? else {
-        return Ok(());
+pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
+    let (mut target, limit) = match tell(wire, Target::open(env, request))? {
+        Ok(opened) => opened,
+        Err(outcome) => return Ok(outcome),
     };
     let mut buffer = Vec::new();
     loop {
         let header = wire.read_i64()?;
-        let stored = match header {
-            END | STOP => target.keep(env).is_ok(),
+        let outcome = match header {
+            END | STOP if target.keep(env).is_err() => FAILED,
+            END => Outcome::Done,
+            STOP => Outcome::BrokenOff,
             CANCEL => {
                 target.delete();
-                true
+                Outcome::BrokenOff
             }
             1.. if header as u64 <= limit => {
                 if target.receive(wire, &mut buffer, header as u64)?.is_ok() {
                     continue;
                 }
-                false
+                FAILED
             }
             1.. => {
                 cancel(wire, &target)?;
                 wire.skip_raw(header as u64)?;
-                return drain(wire);
+                drain(wire)?;
+                return Ok(FAILED);
             }
-            _ => false,
+            _ => FAILED,
         };
-        if stored {
-            wire.write_i64(FIN)?;
-        } else {
+        if outcome == FAILED {
             cancel(wire, &target)?;
+        } else {
+            wire.write_i64(FIN)?;
         }
-        return drain(wire);
+        drain(wire)?;
+        return Ok(outcome);
     }
 }
 

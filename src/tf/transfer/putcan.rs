@@ -3,6 +3,7 @@
 //! could not be stored and no window is left to say so, the connection ends.
 
 use super::hp::{CANCEL, CONTINUE, END, STOP, Target, tell};
+use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire, WireError};
@@ -11,9 +12,10 @@ use crate::tf::wire::{Result, Wire, WireError};
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()> {
-    let Some((mut target, limit)) = tell(wire, Target::open(env, request))? else {
-        return Ok(());
+pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
+    let (mut target, limit) = match tell(wire, Target::open(env, request))? {
+        Ok(opened) => opened,
+        Err(outcome) => return Ok(outcome),
     };
     let mut buffer = Vec::new();
     let mut stored = true;
@@ -21,14 +23,15 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()>
     loop {
         let header = wire.read_i64()?;
         match header {
-            END | STOP if stored && target.keep(env).is_ok() => return Ok(()),
+            END if stored && target.keep(env).is_ok() => return Ok(Outcome::Done),
+            STOP if stored && target.keep(env).is_ok() => return Ok(Outcome::BrokenOff),
             END | STOP => {
                 target.give_up();
                 return Err(WireError::Io(std::io::ErrorKind::StorageFull.into()));
             }
             CANCEL => {
                 target.delete();
-                return Ok(());
+                return Ok(Outcome::BrokenOff);
             }
             1.. if stored && header as u64 <= limit => {
                 stored = target.receive(wire, &mut buffer, header as u64)?.is_ok();
@@ -44,7 +47,8 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<()>
             frames = 0;
             if !stored {
                 target.give_up();
-                return wire.write_i64(CANCEL);
+                wire.write_i64(CANCEL)?;
+                return Ok(Outcome::Failed(None));
             }
             wire.write_i64(CONTINUE)?;
         }

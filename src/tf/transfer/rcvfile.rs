@@ -6,8 +6,9 @@ use rustix::io::Errno;
 use super::stream::{Interrupted, Stream};
 use crate::store::RootPath;
 use crate::store::read::{FileReader, ReadError};
+use crate::tf::deed::{Outcome, refuse};
 use crate::tf::env::Env;
-use crate::tf::status::{Reply, Status};
+use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 
 /// Runs the command and sends its replies: 1, 7, 8, 9 or 30 on failure. With
@@ -16,11 +17,11 @@ use crate::tf::wire::{Result, Wire};
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> Result<()> {
+pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> Result<Outcome> {
     let opened = env.check_lock_around(path).and_then(|()| open(env, path));
     let file = match opened {
         Ok(file) => file,
-        Err(status) => return wire.write_message(&Reply::from(status).into_bytes()),
+        Err(status) => return refuse(wire, status),
     };
     file.read_in_order();
     let mut offset = 0;
@@ -29,16 +30,17 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> 
         offset += len as u64;
         Ok(len)
     });
-    let reply = match sent {
-        Ok(()) => Reply::Ok,
-        Err(Interrupted::Break) => return Ok(()),
+    match sent {
+        Ok(()) => {}
+        Err(Interrupted::Break) => return Ok(Outcome::BrokenOff),
         Err(Interrupted::Wire(e)) => return Err(e),
-        Err(Interrupted::System(_)) => Status::TransferApi.into(),
-    };
-    if delete && reply == Reply::Ok {
+        Err(Interrupted::System(_)) => return refuse(wire, Status::TransferApi),
+    }
+    if delete {
         delete_sent(env, path, &file);
     }
-    wire.write_message(&reply.into_bytes())
+    wire.write_message(b"OK")?;
+    Ok(Outcome::Done)
 }
 
 fn open(env: &Env, path: &RootPath) -> std::result::Result<FileReader, Status> {

@@ -3,6 +3,7 @@
 
 use super::frames::Frames;
 use crate::store::read::FileReader;
+use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire};
@@ -14,18 +15,25 @@ const FAILED: i32 = -1;
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
+pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
     let opened = path.as_ref().ok().and_then(|path| FileReader::open(&env.root, path).ok());
     let Some(file) = opened else {
-        return wire.write_i32(FAILED);
+        wire.write_i32(FAILED)?;
+        return Ok(Outcome::Failed(None));
     };
     file.read_in_order();
     let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE as u64);
     loop {
         match frames.send(wire)? {
             Ok(true) => {}
-            Ok(false) => return wire.write_i32(END),
-            Err(_) => return wire.write_i32(FAILED),
+            Ok(false) => {
+                wire.write_i32(END)?;
+                return Ok(Outcome::Done);
+            }
+            Err(_) => {
+                wire.write_i32(FAILED)?;
+                return Ok(Outcome::Failed(None));
+            }
         }
     }
 }

@@ -5,8 +5,9 @@ use rustix::io::Errno;
 
 use crate::store::RootPath;
 use crate::store::upload::{Upload, UploadError};
+use crate::tf::deed::{Outcome, refuse};
 use crate::tf::env::Env;
-use crate::tf::status::{Reply, Status};
+use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 
 /// Runs the command and sends its replies: 1, 7, 8, 12, 13 or 30 on failure.
@@ -14,14 +15,14 @@ use crate::tf::wire::{Result, Wire};
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) -> Result<()> {
+pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) -> Result<Outcome> {
     let begun = env.check_lock_around(path).and_then(|()| {
         let mode = env.settings.file_mode;
         Upload::begin(&env.root, path, overwrite, mode, env.quota).map_err(begin_status)
     });
     let mut upload = match begun {
         Ok(upload) => upload,
-        Err(status) => return wire.write_message(&Reply::from(status).into_bytes()),
+        Err(status) => return refuse(wire, status),
     };
     wire.write_message(b"CONT")?;
     let mut body = Vec::new();
@@ -29,24 +30,30 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) 
         wire.read_message(&mut body)?;
         let word = body.split(|c| *c == b' ').next().unwrap_or_default();
         let ended = match word {
-            b"OK" => upload.commit(env.sync()).map(|()| Reply::Ok),
+            b"OK" => upload.commit(env.sync()).map(|()| Outcome::Done),
             b"BREAK" => {
                 drop(upload);
-                Ok(Reply::Ok)
+                Ok(Outcome::BrokenOff)
             }
-            _ => match upload.write(body.get(word.len() + 1..).unwrap_or_default()) {
-                Ok(()) => {
-                    wire.write_message(b"CONT")?;
-                    continue;
+            _ => {
+                let data = body.get(word.len() + 1..).unwrap_or_default();
+                match upload.write(data) {
+                    Ok(()) => {
+                        wire.count_data(data.len());
+                        wire.write_message(b"CONT")?;
+                        continue;
+                    }
+                    Err(e) => {
+                        drop(upload);
+                        Err(e)
+                    }
                 }
-                Err(e) => {
-                    drop(upload);
-                    Err(e)
-                }
-            },
+            }
         };
-        let reply = Reply::from(ended.map_err(write_status));
-        return wire.write_message(&reply.into_bytes());
+        return match ended.map_err(write_status) {
+            Ok(outcome) => wire.write_message(b"OK").map(|()| outcome),
+            Err(status) => refuse(wire, status),
+        };
     }
 }
 

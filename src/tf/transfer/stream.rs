@@ -89,6 +89,7 @@ impl<'a> Stream<'a> {
         self.message[..HEADER].copy_from_slice(&(len as i32).to_be_bytes());
         self.wire.write_units(&mut self.message, &[HEADER, len])?;
         self.message.clear();
+        self.wire.count_data(len - WORD.len());
         self.wire.read_message(&mut self.reply)?;
         if self.reply == b"BREAK" {
             self.wire.write_message(b"OK")?;

@@ -4,6 +4,7 @@
 
 use super::hp::PIECE;
 use crate::store::upload::Upload;
+use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
@@ -17,7 +18,7 @@ const FAILED: i32 = -1;
 /// # Errors
 /// When the connection can't go on; `Length` for a frame above
 /// [`MAX_MESSAGE`].
-pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
+pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
     let mode = env.settings.file_mode;
     let replace = env.may_replace();
     let mut upload = path
@@ -27,13 +28,14 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
     let mut buffer = Vec::new();
     loop {
         let header = wire.read_i32()?;
-        let Ok(len) = usize::try_from(header) else { return Ok(()) };
+        let Ok(len) = usize::try_from(header) else { return Ok(Outcome::BrokenOff) };
         if len > MAX_MESSAGE {
             return Err(WireError::Length(header));
         }
         if len == 0 {
             let stored = upload.is_some_and(|upload| upload.commit(env.sync()).is_ok());
-            return wire.write_i32(if stored { STORED } else { FAILED });
+            wire.write_i32(if stored { STORED } else { FAILED })?;
+            return Ok(if stored { Outcome::Done } else { Outcome::Failed(None) });
         }
         buffer.resize(len.min(PIECE).max(buffer.len()), 0);
         let mut done = 0;
@@ -41,6 +43,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<()> {
             let piece = &mut buffer[..(len - done).min(PIECE)];
             wire.read_part(done, piece)?;
             done += piece.len();
+            wire.count_data(piece.len());
             upload = upload.and_then(|mut upload| upload.write(piece).is_ok().then_some(upload));
         }
     }

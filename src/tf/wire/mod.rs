@@ -91,6 +91,8 @@ pub struct Wire {
     armed: Option<Instant>,
     stop: Option<&'static AtomicBool>,
     pace: Option<Pace>,
+    /// Bytes of files and listings since [`Wire::take_data_count`].
+    data: u64,
 }
 
 impl Wire {
@@ -114,6 +116,7 @@ impl Wire {
             armed: None,
             stop: None,
             pace: None,
+            data: 0,
         })
     }
 
@@ -178,6 +181,16 @@ impl Wire {
     /// The most bytes a second from now on, both directions together.
     pub fn limit_rate(&mut self, bytes_per_second: Option<u64>) {
         self.pace = bytes_per_second.map(Pace::new);
+    }
+
+    /// Counts bytes of files or listings that were moved.
+    pub fn count_data(&mut self, bytes: usize) {
+        self.data += bytes as u64;
+    }
+
+    /// How many were counted since this was last asked.
+    pub fn take_data_count(&mut self) -> u64 {
+        std::mem::take(&mut self.data)
     }
 
     /// A flag, set by a signal, that ends the wait for the next request.

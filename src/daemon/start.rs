@@ -1,0 +1,97 @@
+//! What the daemon makes of a configuration at its start and at a reload:
+//! signals, listeners, limits, the sandbox, helper processes.
+
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::generation::Generation;
+use super::listen::Listener;
+use super::memory::Memory;
+use super::registry::Limits;
+use super::sandbox::{Sandbox, landlock_is_whole};
+use super::tables::Tables;
+use crate::config::Config;
+use crate::users::Identity;
+
+/// What tells whether a file was replaced or changed: inode, size, time.
+pub(super) type FileStamp = (u64, u64, i64, i64);
+
+/// The limits on connections.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        per_address: config.server.max_sessions_per_address,
+        unauthenticated: config.server.max_unauthenticated,
+    }
+}
+
+/// Starts the processes of a configuration.
+pub(super) fn start_generation(
+    config: &Config,
+    identity: Option<&Identity>,
+    memory: &mut Memory,
+    sandbox: &Sandbox,
+) -> Result<Generation, String> {
+    let uid = identity.map_or_else(nix::unistd::geteuid, |identity| identity.uid).as_raw();
+    let limits = memory.usage.limits(uid, None, config.tf.quota);
+    let limits = limits.map_err(|e| format!("quota: {e}"))?;
+    Generation::start(config, identity, &memory.share(limits), sandbox)
+}
+
+/// The sandbox that the configuration asks for, as far as the kernel has it.
+pub(super) fn sandbox_for(config: &Config) -> Result<Sandbox, String> {
+    if !config.server.sandbox {
+        log::warn!("the sandbox is switched off (server.sandbox)");
+        return Ok(Sandbox::off());
+    }
+    if !landlock_is_whole() {
+        log::warn!("this kernel's Landlock does not have all that the sandbox uses");
+    }
+    Sandbox::new().map_err(|e| format!("sandbox: {e}: set server.sandbox = false to do without"))
+}
+
+/// The users file as it is now; `None` where there is none.
+pub(super) fn users_stamp(config: &Config) -> Option<FileStamp> {
+    let metadata = std::fs::metadata(config.tf.users.as_ref()?).ok()?;
+    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// The process that makes keystream tables, unless they are switched off.
+/// Without it sessions are slower, and nothing else.
+pub(super) fn tables_for(
+    config: &Config,
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+) -> Option<Tables> {
+    let limit = config.tf.keystream_memory?;
+    Tables::start(limit, identity, sandbox)
+        .inspect_err(|e| log::warn!("no keystream tables error=\"{e}\""))
+        .ok()
+}
+
+/// Blocks the signals the daemon waits for and opens the descriptor on which
+/// they arrive.
+pub(super) fn take_signals() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
+    {
+        mask.add(signal);
+    }
+    mask.thread_block()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+/// Listens on every address of the configuration but those already open.
+pub(super) fn bind_all(
+    config: &Config,
+    open: Vec<std::net::SocketAddr>,
+) -> Result<Vec<Listener>, String> {
+    let wanted = config.tf.listen.iter().filter(|address| !open.contains(address));
+    wanted
+        .map(|address| {
+            Listener::bind(*address).map_err(|e| format!("tf.listen {address}: can't listen: {e}"))
+        })
+        .collect()
+}
