@@ -558,7 +558,10 @@ fn a_session_shares_one_page_of_memory_and_reads_no_other_connections() {
     ann.expect("LOGIN ann a", 0);
     bob.expect("LOGIN bob b", 0);
     let page = rustix::param::page_size();
-    for (pid, name) in descendants(server.pid()).into_iter().filter(|(_, n)| n != "tfd-zygote") {
+    wait_until("the sweeper ends", || {
+        !descendants(server.pid()).iter().any(|(_, name)| name == "tfd-sweeper")
+    });
+    for (pid, name) in descendants(server.pid()) {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("maps");
         let bytes = |what: &str, rights: &str| -> usize {
             let fits = |line: &&str| line.contains(what) && line.contains(rights);
