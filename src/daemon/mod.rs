@@ -11,6 +11,7 @@ pub mod generation;
 pub mod keeper;
 pub mod listen;
 pub mod memory;
+pub mod place;
 pub mod porter;
 pub mod recount;
 pub mod registry;

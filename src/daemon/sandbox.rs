@@ -36,6 +36,8 @@ struct Filters {
     /// Every call that is listed ends the process.
     deadly: BpfProgram,
     /// The same for calls that only the zygote needs.
+    deadly_to_loners: BpfProgram,
+    /// The same for these and a change of identity or root.
     deadly_to_leaves: BpfProgram,
 }
 
@@ -50,7 +52,8 @@ impl Sandbox {
         let filters = Filters {
             known: filter(&[KNOWN, KNOWN_HERE].concat(), enosys, SeccompAction::Allow)?,
             deadly: filter(DEADLY, SeccompAction::Allow, kill.clone())?,
-            deadly_to_leaves: leaves(kill)?,
+            deadly_to_loners: alone(&[], kill.clone())?,
+            deadly_to_leaves: alone(CHANGES, kill)?,
         };
         Ok(Sandbox(Some(Arc::new(filters))))
     }
@@ -80,6 +83,16 @@ impl Sandbox {
     pub fn become_leaf(&self) -> io::Result<()> {
         let Some(filters) = &self.0 else { return Ok(()) };
         apply_filter(&filters.deadly_to_leaves).map_err(io::Error::other)
+    }
+
+    /// For a process that forks no other but has to change its root yet: from
+    /// now on it can make none and signal none.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn stay_alone(&self) -> io::Result<()> {
+        let Some(filters) = &self.0 else { return Ok(()) };
+        apply_filter(&filters.deadly_to_loners).map_err(io::Error::other)
     }
 
     /// Leaves the process no file but those beneath `root`, whatever
@@ -136,9 +149,9 @@ fn filter(
     compile(rules, otherwise, listed)
 }
 
-/// Making processes, and signals to others, which only the zygote needs. A
-/// thread may be made.
-fn leaves(kill: SeccompAction) -> io::Result<BpfProgram> {
+/// Making processes, and signals to others, which only the zygote needs, and
+/// these calls besides. A thread may be made.
+fn alone(besides: &[libc::c_long], kill: SeccompAction) -> io::Result<BpfProgram> {
     let flags = |value: u64| {
         let mask = libc::CLONE_THREAD as u64;
         let operation = SeccompCmpOp::MaskedEq(mask);
@@ -152,12 +165,8 @@ fn leaves(kill: SeccompAction) -> io::Result<BpfProgram> {
         (libc::SYS_tkill, Vec::new()),
         (libc::SYS_rt_sigqueueinfo, Vec::new()),
         (libc::SYS_pidfd_send_signal, Vec::new()),
-        (libc::SYS_chroot, Vec::new()),
-        (libc::SYS_setuid, Vec::new()),
-        (libc::SYS_setresuid, Vec::new()),
-        (libc::SYS_setresgid, Vec::new()),
-        (libc::SYS_setgroups, Vec::new()),
     ]);
+    rules.extend(besides.iter().map(|call| (*call, Vec::new())));
     #[cfg(target_arch = "x86_64")]
     rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
     compile(rules, SeccompAction::Allow, kill)
@@ -172,6 +181,15 @@ fn compile(
     let filter = SeccompFilter::new(rules, otherwise, listed, here).map_err(io::Error::other)?;
     BpfProgram::try_from(filter).map_err(io::Error::other)
 }
+
+/// Changes of identity and root.
+const CHANGES: &[libc::c_long] = &[
+    libc::SYS_chroot,
+    libc::SYS_setuid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+];
 
 /// What no process of ours has any business with.
 const DEADLY: &[libc::c_long] = &[

@@ -2,10 +2,11 @@
 //! and its lines in the log.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use super::audit::Audit;
+use super::place::{self, Place};
 use crate::store::{Lock, Quota, Root};
 use crate::tf::env::Env;
 use crate::tf::session;
@@ -51,6 +52,7 @@ pub fn run(
     let Card { peer, slot, process_key, user, rights, rate, quota } = card;
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
+    place::reached(Place::Session, peer, Some(root.as_fd()));
     let mut audit = Audit::new(records, peer, &user);
     let root = Root::from_handle(root);
     let lock = Lock::default();

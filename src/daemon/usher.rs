@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::admission::{Ask, MAX_ASK};
 use super::channel::Channel;
+use super::place::{self, Place};
 use super::sandbox::Sandbox;
 use super::session::{self, Card};
 use super::slots::Slot;
@@ -119,7 +120,10 @@ fn begin(usher: &Usher<'_>, daemon: Pid) -> io::Result<(OwnedFd, Names)> {
     SigSet::all().thread_unblock()?;
     usher.sandbox.enter()?;
     usher.sandbox.limit_files(Some(home.as_fd()))?;
-    if !usher.jail {
+    if usher.jail {
+        usher.sandbox.stay_alone()?;
+        place::reached(Place::BeforeJail, usher.card.peer, Some(home.as_fd()));
+    } else {
         usher.sandbox.become_leaf()?;
     }
     Ok((home, names))

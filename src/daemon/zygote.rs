@@ -20,6 +20,7 @@ use super::admission::NextDoor;
 use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
+use super::place::{self, Place};
 use super::sandbox::Sandbox;
 use super::session::{self, Card, key_text};
 use super::slots::Slot;
@@ -294,6 +295,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     let _ = set_name(c"tfd-session");
     SigSet::all().thread_unblock()?;
     zygote.sandbox.become_leaf()?;
+    place::reached(Place::Gate, peer, None);
     let process_key = key_text(key);
 
     let keeper = Keeper::new(Channel::from_handle(keeper));

@@ -62,6 +62,8 @@ pub struct Setup {
     pub users: String,
     /// A root made elsewhere, such as on a file system of its own.
     pub root: Option<PathBuf>,
+    /// What is started in place of tfd, and its environment.
+    pub program: Option<(PathBuf, Vec<(&'static str, String)>)>,
     /// The user who starts tfd, when it is not the one who runs the tests.
     pub started_by: Option<u32>,
 }
@@ -98,7 +100,7 @@ impl Server {
         if let Some(uid) = setup.started_by {
             chown(&key_path, Some(uid), None).expect("chown");
         }
-        let (child, log) = spawn(dir.path(), setup.started_by);
+        let (child, log) = spawn(dir.path(), setup.program, setup.started_by);
         let mut server = Server { dir, root, child, addresses: Vec::new(), log };
         server.wait_until_ready();
         server
@@ -106,7 +108,7 @@ impl Server {
 
     /// Starts tfd again on the same configuration and root, after its end.
     pub fn start_again(&mut self) {
-        (self.child, self.log) = spawn(self.dir.path(), None);
+        (self.child, self.log) = spawn(self.dir.path(), None, None);
         self.wait_until_ready();
     }
 
@@ -264,9 +266,16 @@ pub fn account(name: &str, password: &str, rest: &str) -> String {
 }
 
 /// Starts tfd on the configuration in a directory and collects its log.
-fn spawn(dir: &Path, started_by: Option<u32>) -> (Child, Arc<Mutex<Vec<String>>>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
+fn spawn(
+    dir: &Path,
+    program: Option<(PathBuf, Vec<(&'static str, String)>)>,
+    started_by: Option<u32>,
+) -> (Child, Arc<Mutex<Vec<String>>>) {
+    let (program, environment) =
+        program.unwrap_or_else(|| (env!("CARGO_BIN_EXE_tfd").into(), Vec::new()));
+    let mut command = Command::new(program);
     command
+        .envs(environment)
         .args(["serve", "--config"])
         .arg(dir.join("tfd.toml"))
         .env_remove("RUST_LOG")

@@ -1,162 +1,101 @@
-//! What a session that was taken over could do: each attempt is made from a
-//! process that has gone the way of a session, once inside the sandbox, where
-//! it must fail, and once without it. Attempts that the sandbox alone prevents
-//! must succeed then, or the test would prove nothing.
+//! What a gate and a session that were taken over could do: a tfd with a
+//! visitor in it, which attacks from inside the real processes in their
+//! places, once in the sandbox and once without it. Attempts that the sandbox
+//! alone prevents must succeed then, or the test would prove nothing.
 //!
-//! It forks, so it has one thread and no harness. It needs root.
+//! The test is that tfd, too: called with `serve` it serves. So it has no
+//! harness. It needs root.
+#![allow(unreachable_pub, reason = "shared by the test binaries")]
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+mod attacks;
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
-use nix::sys::ptrace;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, getpid};
-use rustix::fs::{Mode, OFlags};
-use tfd::daemon::confinement::Confinement;
-use tfd::daemon::sandbox::{Sandbox, landlock_is_whole};
-use tfd::sys::process::fork;
-use tfd::users::Identity;
+use attacks::{ATTACKS, Outcome};
+use common::{Client, Server, Setup, wait_until};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use tfd::daemon::place::{Place, call_in_place};
+use tfd::daemon::sandbox::landlock_is_whole;
+use tfd::tf::wire::Wire;
 
-/// What is around a session.
-struct World {
-    /// The session's root.
-    root: OwnedFd,
-    /// A process of the same user.
-    sibling: Pid,
-    /// Somebody who listens.
-    listener: SocketAddr,
-}
-
-/// What an attempt came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Succeeded,
-    Refused,
-    Killed,
-}
-
-/// An attempt, what it comes to inside the sandbox, and without it.
-struct Attempt {
-    name: &'static str,
-    inside: Outcome,
-    without: Outcome,
-    run: fn(&World) -> io::Result<()>,
-}
-
-use Outcome::{Killed, Refused, Succeeded};
-
-const ATTEMPTS: &[Attempt] = &[
-    Attempt { name: "read a file of its root", inside: Succeeded, without: Succeeded, run: read },
-    Attempt { name: "write one", inside: Succeeded, without: Succeeded, run: write },
-    Attempt { name: "leave the root by its handle", inside: Refused, without: Succeeded, run: up },
-    Attempt { name: "read /etc/shadow", inside: Refused, without: Refused, run: shadow },
-    Attempt { name: "connect out", inside: Killed, without: Succeeded, run: connect_out },
-    Attempt { name: "open a netlink socket", inside: Killed, without: Succeeded, run: netlink },
-    Attempt { name: "signal another process", inside: Killed, without: Succeeded, run: signal },
-    Attempt { name: "fork", inside: Killed, without: Succeeded, run: make_process },
-    Attempt { name: "make a thread", inside: Succeeded, without: Succeeded, run: make_thread },
-    Attempt { name: "trace another process", inside: Killed, without: Refused, run: trace },
-    Attempt { name: "become root", inside: Killed, without: Refused, run: become_root },
-    Attempt { name: "change its root", inside: Killed, without: Refused, run: change_root },
-    Attempt { name: "make namespaces", inside: Killed, without: Refused, run: namespaces },
-    Attempt { name: "start a program", inside: Killed, without: Refused, run: start_program },
-];
-
-fn read(world: &World) -> io::Result<()> {
-    open(&world.root, "inside", OFlags::RDONLY)
-}
-
-fn write(world: &World) -> io::Result<()> {
-    open(&world.root, "new", OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
-}
-
-fn up(world: &World) -> io::Result<()> {
-    open(&world.root, "../outside", OFlags::RDONLY)
-}
-
-fn open(root: &OwnedFd, path: &str, flags: OFlags) -> io::Result<()> {
-    Ok(rustix::fs::openat(root, path, flags, Mode::RUSR | Mode::WUSR).map(drop)?)
-}
-
-fn shadow(world: &World) -> io::Result<()> {
-    let above = "../".repeat(20) + "etc/shadow";
-    open(&world.root, &above, OFlags::RDONLY).or_else(|_| std::fs::read("/etc/shadow").map(drop))
-}
-
-fn connect_out(world: &World) -> io::Result<()> {
-    std::net::TcpStream::connect(world.listener).map(drop)
-}
-
-fn netlink(_: &World) -> io::Result<()> {
-    let family = AddressFamily::Netlink;
-    let protocol = SockProtocol::NetlinkRoute;
-    Ok(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).map(drop)?)
-}
-
-fn signal(world: &World) -> io::Result<()> {
-    Ok(kill(world.sibling, Signal::SIGCONT)?)
-}
-
-fn make_process(_: &World) -> io::Result<()> {
-    let pid = fork(|| 0)?;
-    Ok(waitpid(pid, None).map(drop)?)
-}
-
-fn make_thread(_: &World) -> io::Result<()> {
-    let thread = std::thread::Builder::new().spawn(|| ())?;
-    thread.join().map_err(|_| io::Error::other("thread"))
-}
-
-fn trace(world: &World) -> io::Result<()> {
-    Ok(ptrace::attach(world.sibling)?)
-}
-
-fn become_root(_: &World) -> io::Result<()> {
-    let root = Uid::from_raw(0);
-    Ok(nix::unistd::setresuid(root, root, root)?)
-}
-
-fn change_root(world: &World) -> io::Result<()> {
-    rustix::process::fchdir(&world.root)?;
-    Ok(rustix::process::chroot(".")?)
-}
-
-fn namespaces(_: &World) -> io::Result<()> {
-    Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER)?)
-}
-
-fn start_program(_: &World) -> io::Result<()> {
-    Ok(nix::unistd::execv(c"/bin/true", &[c"true"]).map(drop)?)
-}
-
-/// Makes an attempt from a process that has gone the way of a session.
-fn make(attempt: &Attempt, world: &World, identity: &Identity, sandbox: &Sandbox) -> Outcome {
-    let parent = getpid();
-    let confinement = Confinement::new(Some(identity), sandbox).expect("confinement");
-    let child = || {
-        let root = world.root.as_fd();
-        let entered = confinement.enter_as_leaf(parent, &[root], Some(root));
-        if let Err(e) = entered {
-            eprintln!("not confined: {e}");
-            return 2;
+/// In a process of the attacked tfd.
+fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
+    let wanted = std::env::var("TFD_TEST_PLACE").unwrap_or_default();
+    if format!("{place:?}") != wanted {
+        return;
+    }
+    if let Some(attack) = attacks::of(peer) {
+        match (attack.run)(root) {
+            Ok(()) => eprintln!("attack succeeded"),
+            Err(e) => eprintln!("attack refused error=\"{e}\""),
         }
-        i32::from((attempt.run)(world).is_err())
-    };
-    let pid = fork(child).expect("fork");
-    match waitpid(pid, None).expect("wait") {
-        WaitStatus::Exited(_, 0) => Succeeded,
-        WaitStatus::Exited(_, 1) => Refused,
-        WaitStatus::Signaled(_, Signal::SIGSYS, _) => Killed,
-        other => panic!("{}: {other:?}", attempt.name),
     }
 }
 
+/// A client from an address of its own. The way through the doors ends where
+/// the attack has killed the process.
+fn come_from(address: Ipv4Addr, server: SocketAddr) -> Option<Client> {
+    let socket: OwnedFd = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    bind(&socket, &SocketAddrV4::new(address, 0)).expect("bind");
+    connect(&socket, &server).expect("connect");
+    Client { wire: Wire::new(TcpStream::from(socket)).expect("wire") }.try_in()
+}
+
+/// How often the log says this.
+fn count(server: &Server, text: &str) -> usize {
+    server.log().iter().filter(|line| line.contains(text)).count()
+}
+
+/// Makes all attempts in one place; how many came to something else than
+/// expected.
+fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
+    let environment =
+        vec![("TFD_TEST_PLACE", format!("{place:?}")), ("TFD_TEST_PORT", listener.to_string())];
+    let jail = if place == Place::BeforeJail { "jail = true" } else { "" };
+    let server = Server::with(Setup {
+        server: format!("sandbox = {sandbox}"),
+        tf: jail.to_owned(),
+        program: Some((std::env::current_exe().expect("this program"), environment)),
+        ..Setup::default()
+    });
+    server.write("inside", "inside");
+    let mut failures = 0;
+    for (index, attack) in ATTACKS.iter().enumerate() {
+        let said = ["attack succeeded", "attack refused", "signal=SIGSYS"];
+        let before = said.map(|text| count(&server, text));
+        let client = come_from(attacks::address(index), server.address());
+        let mut outcome = None;
+        wait_until(attack.name, || {
+            let now = said.map(|text| count(&server, text));
+            outcome = (0..3).find(|at| now[*at] > before[*at]);
+            outcome.is_some()
+        });
+        drop(client);
+        let outcome = [Outcome::Succeeded, Outcome::Refused, Outcome::Killed][outcome.unwrap_or(0)];
+        let expected = attack.expected(place, sandbox);
+        let verdict = if outcome == expected { "ok" } else { "FAILED" };
+        failures += usize::from(outcome != expected);
+        let around = if sandbox { "in the sandbox" } else { "without it" };
+        println!(
+            "{verdict:6} {place:?} {around}: {}: {outcome:?}, expected {expected:?}",
+            attack.name
+        );
+    }
+    failures
+}
+
 fn main() -> ExitCode {
-    if !nix::unistd::geteuid().is_root() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|word| word == "serve") {
+        call_in_place(attack);
+        return tfd::daemon::serve(Path::new(&arguments[3]));
+    }
+    if !common::is_root() {
         println!("left out: the sandbox is tested as root");
         return ExitCode::SUCCESS;
     }
@@ -164,44 +103,12 @@ fn main() -> ExitCode {
         println!("left out: this kernel's Landlock does not have all that the sandbox uses");
         return ExitCode::SUCCESS;
     }
-    let identity = Identity::of("nobody").expect("nobody");
-    let scratch = tempfile::tempdir().expect("directory");
-    let path = |name: &str| scratch.path().join(name);
-    let readable = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o777);
-    std::fs::create_dir(path("root")).expect("root");
-    for name in ["root/inside", "outside"] {
-        std::fs::write(path(name), name).expect("write");
-    }
-    for name in ["", "root", "root/inside", "outside"] {
-        std::fs::set_permissions(path(name), readable.clone()).expect("mode");
-    }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(path("root"), flags, Mode::empty()).expect("root");
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
-    let sibling = fork(|| {
-        let _ = identity.take();
-        std::thread::sleep(std::time::Duration::from_secs(60));
-        0
-    });
-    let sibling = sibling.expect("fork");
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    let listener_address = listener.local_addr().expect("address");
-    let world = World { root, sibling, listener: listener_address };
-
+    let port = listener.local_addr().expect("address").port();
     let mut failures = 0;
-    for (what, sandbox) in
-        [("inside the sandbox", Sandbox::new().expect("filters")), ("without it", Sandbox::off())]
-    {
-        for attempt in ATTEMPTS {
-            let wanted = if sandbox.is_on() { attempt.inside } else { attempt.without };
-            let outcome = make(attempt, &world, &identity, &sandbox);
-            let verdict = if outcome == wanted { "ok" } else { "FAILED" };
-            failures += u32::from(outcome != wanted);
-            println!("{verdict:6} {what}: {}: {outcome:?}, expected {wanted:?}", attempt.name);
-        }
+    for place in [Place::Gate, Place::BeforeJail, Place::Session] {
+        failures += attack_in(place, true, port) + attack_in(place, false, port);
     }
-    let _ = kill(sibling, Signal::SIGKILL);
-    let _ = waitpid(sibling, None);
-    println!("{} attempts, {failures} failed", 2 * ATTEMPTS.len());
+    println!("{} attempts, {failures} failed", 6 * ATTACKS.len());
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,0 +1,178 @@
+//! What an attacker would try from a process that was taken over, and what
+//! each attempt comes to in each place.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
+
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Uid, getppid};
+use rustix::fs::{Mode, OFlags};
+use tfd::daemon::place::Place;
+use tfd::sys::process::fork;
+
+/// What an attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Succeeded,
+    Refused,
+    Killed,
+}
+
+use Outcome::{Killed, Refused, Succeeded};
+
+/// What an attempt comes to inside the sandbox, and without it.
+type Expected = (Outcome, Outcome);
+
+/// An attempt and what it comes to in a gate, before INJAIL, in a session.
+pub struct Attack {
+    pub name: &'static str,
+    gate: Expected,
+    before_jail: Expected,
+    session: Expected,
+    pub run: fn(Option<BorrowedFd<'_>>) -> io::Result<()>,
+}
+
+impl Attack {
+    pub fn expected(&self, place: Place, sandbox: bool) -> Outcome {
+        let (inside, without) = match place {
+            Place::Gate => self.gate,
+            Place::BeforeJail => self.before_jail,
+            Place::Session => self.session,
+        };
+        if sandbox { inside } else { without }
+    }
+}
+
+const NEVER: Expected = (Refused, Refused);
+const ALWAYS: Expected = (Succeeded, Succeeded);
+const BY_FILES: Expected = (Refused, Succeeded);
+const BY_FILTER: Expected = (Killed, Succeeded);
+const TWICE: Expected = (Killed, Refused);
+
+/// The attack that a client from this address sets off.
+pub fn of(peer: SocketAddr) -> Option<&'static Attack> {
+    let SocketAddr::V4(peer) = peer else { return None };
+    ATTACKS.get(usize::from(peer.ip().octets()[3]).checked_sub(FIRST)?)
+}
+
+/// The address of the client that sets off an attack.
+pub fn address(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, (FIRST + index) as u8)
+}
+
+const FIRST: usize = 10;
+
+macro_rules! attacks {
+    ($($name:literal: $gate:ident, $before_jail:ident, $session:ident, $run:expr;)*) => {
+        pub const ATTACKS: &[Attack] = &[$(Attack {
+            name: $name,
+            gate: $gate,
+            before_jail: $before_jail,
+            session: $session,
+            run: $run,
+        },)*];
+    };
+}
+
+attacks! {
+    //                                    gate       before jail  session
+    "read a file of the root":            NEVER,     ALWAYS,      ALWAYS,    |root| open(root, "inside", READ);
+    "write a file of the root":           NEVER,     ALWAYS,      ALWAYS,    |root| open(root, "new", WRITE);
+    "leave the root by its handle":       NEVER,     BY_FILES,    BY_FILES,  |root| open(root, "../tfd.toml", READ);
+    "read /etc/shadow by name":           NEVER,     NEVER,       NEVER,     |_| std::fs::read("/etc/shadow").map(drop);
+    "read /etc/shadow by the handle":     NEVER,     BY_FILES,    NEVER,     |root| open(root, SHADOW, READ);
+    "read /etc/shadow by another root":   TWICE,     BY_FILES,    TWICE,     by_another_root;
+    "read the private key":               NEVER,     BY_FILES,    NEVER,     |root| open(root, "../private.pem", READ);
+    "read the memory of its parent":      TWICE,     TWICE,       TWICE,     |_| read_parent();
+    "trace its parent":                   TWICE,     TWICE,       TWICE,     |_| Ok(ptrace::attach(getppid())?);
+    "signal its parent":                  BY_FILTER, BY_FILTER,   BY_FILTER, |_| Ok(kill(getppid(), Signal::SIGCONT)?);
+    "become root":                        TWICE,     NEVER,       TWICE,     |_| become_root();
+    "take root's groups":                 TWICE,     NEVER,       TWICE,     |_| Ok(nix::unistd::setgroups(&[0.into()])?);
+    "connect out":                        BY_FILTER, BY_FILTER,   BY_FILTER, |_| connect_out();
+    "open a netlink socket":              BY_FILTER, BY_FILTER,   BY_FILTER, |_| netlink();
+    "make a process":                     BY_FILTER, BY_FILTER,   BY_FILTER, |_| make_process();
+    "make a thread":                      ALWAYS,    ALWAYS,      ALWAYS,    |_| make_thread();
+    "make namespaces":                    TWICE,     TWICE,       TWICE,     |_| namespaces();
+    "mount":                              TWICE,     TWICE,       TWICE,     |_| mount();
+    "start a program":                    TWICE,     TWICE,       TWICE,     |_| start_program();
+    "dump core":                          NEVER,     NEVER,       NEVER,     |_| allow_core();
+}
+
+const READ: OFlags = OFlags::RDONLY;
+const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CREATE);
+const SHADOW: &str = "../../../../../../../../../../../../etc/shadow";
+
+fn open(root: Option<BorrowedFd<'_>>, path: &str, flags: OFlags) -> io::Result<()> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    match root {
+        Some(root) => Ok(rustix::fs::openat(root, path, flags, mode).map(drop)?),
+        None => Ok(rustix::fs::open(format!("/{path}"), flags, mode).map(drop)?),
+    }
+}
+
+/// The old way out of a changed root: change it once more, with a handle from
+/// before.
+fn by_another_root(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    rustix::process::chroot("/")?;
+    open(root, SHADOW, READ)
+}
+
+fn read_parent() -> io::Result<()> {
+    let mut byte = [0];
+    let here = (&raw const byte).addr();
+    let remote = [RemoteIoVec { base: here, len: 1 }];
+    Ok(process_vm_readv(getppid(), &mut [io::IoSliceMut::new(&mut byte)], &remote).map(drop)?)
+}
+
+fn become_root() -> io::Result<()> {
+    let root = Uid::from_raw(0);
+    Ok(nix::unistd::setresuid(root, root, root)?)
+}
+
+/// To whoever started the test: see `main`.
+fn connect_out() -> io::Result<()> {
+    let port = std::env::var("TFD_TEST_PORT").ok().and_then(|port| port.parse().ok());
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port.unwrap_or(0))).map(drop)
+}
+
+fn netlink() -> io::Result<()> {
+    let family = AddressFamily::Netlink;
+    let protocol = SockProtocol::NetlinkRoute;
+    Ok(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).map(drop)?)
+}
+
+fn make_process() -> io::Result<()> {
+    let pid = fork(|| 0)?;
+    Ok(waitpid(pid, None).map(drop)?)
+}
+
+fn make_thread() -> io::Result<()> {
+    let thread = std::thread::Builder::new().spawn(|| ())?;
+    thread.join().map_err(|_| io::Error::other("thread"))
+}
+
+fn namespaces() -> io::Result<()> {
+    Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER)?)
+}
+
+fn mount() -> io::Result<()> {
+    let flags = rustix::mount::MountFlags::empty();
+    Ok(rustix::mount::mount("none", "/", "tmpfs", flags, None)?)
+}
+
+fn start_program() -> io::Result<()> {
+    Ok(nix::unistd::execv(c"/bin/true", &[c"true"]).map(drop)?)
+}
+
+/// Core dumps would carry session keys onto the disk.
+fn allow_core() -> io::Result<()> {
+    if nix::sys::prctl::get_dumpable()? {
+        return Ok(());
+    }
+    Err(io::ErrorKind::PermissionDenied.into())
+}
