@@ -44,11 +44,23 @@ struct Record {
     until: u64,
 }
 
+impl Record {
+    /// The record as it is now: one from the future, of a clock that was set
+    /// back, counts from now on.
+    fn at(self, now: u64) -> Record {
+        let ahead = self.last.saturating_sub(now);
+        let until = self.until.saturating_sub(ahead);
+        Record { last: self.last - ahead, until, ..self }
+    }
+}
+
 /// The failures so far. Times are seconds since the epoch.
 #[derive(Debug)]
 pub struct Throttle {
     limits: Limits,
     records: HashMap<Who, Record>,
+    /// The last time it was told.
+    now: u64,
     file: Option<File>,
 }
 
@@ -56,31 +68,40 @@ impl Throttle {
     /// Goes on with what the file holds; lines that make no sense don't count.
     #[must_use]
     pub fn new(limits: Limits, file: Option<File>) -> Throttle {
-        let mut throttle = Throttle { limits, records: HashMap::new(), file };
+        let mut throttle = Throttle { limits, records: HashMap::new(), now: 0, file };
         let mut text = String::new();
         if let Some(file) = &mut throttle.file {
             let _ = file.take(16 << 20).read_to_string(&mut text);
         }
         throttle.records = text.lines().filter_map(read_line).collect();
+        throttle.now = throttle.records.values().map(|record| record.last).max().unwrap_or(0);
         throttle
     }
 
     /// How many seconds logins from an address are still blocked for; `None`
     /// when they are not.
     #[must_use]
-    pub fn address_blocked(&self, address: IpAddr, now: u64) -> Option<u64> {
+    pub fn address_blocked(&mut self, address: IpAddr, now: u64) -> Option<u64> {
         self.left(&network(address), now)
     }
 
     /// The same for an account.
     #[must_use]
-    pub fn account_blocked(&self, account: &str, now: u64) -> Option<u64> {
+    pub fn account_blocked(&mut self, account: &str, now: u64) -> Option<u64> {
         self.left(&Who::Account(account.to_owned()), now)
     }
 
-    fn left(&self, who: &Who, now: u64) -> Option<u64> {
-        let until = self.records.get(who).map_or(0, |record| record.until);
-        until.checked_sub(now).filter(|left| *left > 0)
+    fn left(&mut self, who: &Who, now: u64) -> Option<u64> {
+        self.follow_clock(now);
+        self.records.get(who)?.until.checked_sub(now).filter(|left| *left > 0)
+    }
+
+    /// A clock that was set back makes no block longer.
+    fn follow_clock(&mut self, now: u64) {
+        if now < self.now {
+            self.records.values_mut().for_each(|record| *record = record.at(now));
+        }
+        self.now = now;
     }
 
     /// Takes note of a failure from an address, for an account if there is one
@@ -97,6 +118,7 @@ impl Throttle {
         if self.limits.failures == 0 {
             return Ok(None);
         }
+        self.follow_clock(now);
         let mut longest = 0;
         let account = account.map(|name| Who::Account(name.to_owned()));
         for who in [network(address)].into_iter().chain(account) {
@@ -197,6 +219,19 @@ mod tests {
         assert_eq!(throttle.address_blocked(address("192.0.2.2"), 301), None);
         assert_eq!(throttle.account_blocked("bob", 301), None);
         assert_eq!(throttle.address_blocked(from, 540), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_block_longer() {
+        let mut throttle = Throttle::new(LIMITS, None);
+        let from = address("192.0.2.1");
+        for now in [90_000, 90_001, 90_002] {
+            throttle.failed(from, None, now).expect("noted");
+        }
+        assert_eq!(throttle.address_blocked(from, 3600), Some(60));
+        assert_eq!(throttle.address_blocked(from, 3602), Some(58));
+        assert_eq!(throttle.failed(from, None, 3602).expect("noted"), Some(120));
+        assert_eq!(throttle.address_blocked(from, 3612), Some(110));
     }
 
     #[test]

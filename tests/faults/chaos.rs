@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tfd::client::{Connection, PublicKey, Target};
 
-use crate::common::{HASH, Server, Setup, descendants, public_key, wait_until};
+use crate::common::{HASH, Server, Setup, account, descendants, is_root, public_key, wait_until};
 
 const CLIENTS: u64 = 16;
 
@@ -45,6 +45,8 @@ type Versions = (Option<u64>, Option<u64>);
 /// What the clients share.
 struct Shared {
     address: Mutex<SocketAddr>,
+    /// What the session begins with.
+    login: Option<String>,
     stop: AtomicBool,
     /// By file name.
     acknowledged: Mutex<HashMap<String, Versions>>,
@@ -66,6 +68,11 @@ fn client(shared: &Shared, id: u64) {
             continue;
         };
         let _ = connection.wire().socket().set_read_timeout(Some(Duration::from_secs(10)));
+        if let Some(login) = &shared.login
+            && connection.command(login).is_err()
+        {
+            continue;
+        }
         for _ in 0..1 + dice.below(8) {
             number += 1;
             let name = format!("f-{id}-{}", dice.below(4));
@@ -95,12 +102,30 @@ fn client(shared: &Shared, id: u64) {
 
 #[test]
 fn what_was_acknowledged_survives_any_process_being_killed() {
+    let listen = "listen = [\"127.0.0.1:0\"]\n".to_owned();
+    kill_at_random(Setup { tf: listen, ..Setup::default() }, None);
+}
+
+#[test]
+fn and_so_it_does_where_gates_hand_over_to_sessions_of_users() {
+    if !is_root() {
+        println!("left out: taking identities needs root");
+        return;
+    }
+    let tf = "listen = [\"127.0.0.1:0\"]\nmode = \"multi-user\"\nusers = \"users\"\n\
+              quota = \"1G\"\n";
+    let users = account("ann", "a", "nobody:::");
+    let setup = Setup { tf: tf.to_owned(), users, ..Setup::default() };
+    kill_at_random(setup, Some("LOGIN ann a".to_owned()));
+}
+
+fn kill_at_random(setup: Setup, login: Option<String>) {
     let seconds = std::env::var("TFD_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
-    let mut server =
-        Server::with(Setup { tf: "listen = [\"127.0.0.1:0\"]".into(), ..Setup::default() });
+    let mut server = Server::with(setup);
     let shared = Arc::new(Shared {
         address: Mutex::new(server.address()),
+        login,
         stop: AtomicBool::new(false),
         acknowledged: Mutex::default(),
         count: AtomicU64::new(0),

@@ -7,7 +7,9 @@
 mod common;
 
 mod chaos;
+mod clock;
 mod cuts;
 mod disk;
+mod limits;
 mod processes;
 mod readers;

@@ -1,0 +1,102 @@
+//! The system runs out of something: descriptors, processes, memory. Who is
+//! not concerned does not notice, and what is stored stays as it was.
+
+use std::fs;
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::common::{Client, Server, descendants, is_root, wait_until};
+
+/// Limits a resource of a running process, as a process of the same user may.
+fn limit(pid: u32, resource: &str, current: &str) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let id = |field: &str| -> u32 {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect(field);
+        line.split_whitespace().next().and_then(|id| id.parse().ok()).expect("number")
+    };
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg("--pid").arg(pid.to_string()).arg(format!("--{resource}={current}:"));
+    let limited = prlimit.uid(id("Uid:")).gid(id("Gid:")).status().expect("prlimit");
+    assert!(limited.success(), "prlimit {resource} of {pid}");
+}
+
+fn pids(server: &Server, name: &str) -> Vec<u32> {
+    let named = |(pid, found): (u32, String)| (found == name).then_some(pid);
+    descendants(server.pid()).into_iter().filter_map(named).collect()
+}
+
+#[test]
+fn a_daemon_without_descriptors_keeps_its_sessions_and_recovers() {
+    let mut server = Server::start();
+    let mut inside = server.connect();
+    limit(server.pid(), "nofile", "5");
+    let late = Client::knock(server.address());
+    server.wait_for_log("can't accept");
+    inside.send_file("f", true, b"stored meanwhile");
+    limit(server.pid(), "nofile", "1024");
+    assert!(late.try_in().is_some(), "the one who waited is served");
+    server.connect().expect_alive();
+    assert_eq!(server.read("f"), b"stored meanwhile");
+}
+
+#[test]
+fn a_session_without_descriptors_says_so_and_lives() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send_file("f", true, b"old");
+    let session = pids(&server, "tfd-session")[0];
+    limit(session, "nofile", "0");
+    for request in ["MKDIR d", "SNDFILE 1 f", "RCVFILE 0 f", "LS ", "COPY f | g", "DEL f"] {
+        let reply = client.ask(request);
+        assert!(reply.starts_with("FAILED "), "{request}: {reply}");
+    }
+    limit(session, "nofile", "1024");
+    assert_eq!(server.names(""), ["f"]);
+    client.send_file("f", true, b"new");
+    assert_eq!(server.read("f"), b"new");
+}
+
+#[test]
+fn a_zygote_that_can_not_fork_refuses_and_recovers() {
+    if !is_root() {
+        println!("left out: as the user of the tests the limit would count all its processes");
+        return;
+    }
+    let mut server = Server::start();
+    let mut inside = server.connect();
+    let zygote = pids(&server, "tfd-zygote")[0];
+    limit(zygote, "nproc", "1");
+    Client::knock(server.address()).expect_closed();
+    server.wait_for_log("can't fork a gate");
+    inside.expect_alive();
+    limit(zygote, "nproc", "10000");
+    server.connect().expect_alive();
+}
+
+#[test]
+fn a_session_without_memory_takes_nobody_and_nothing_with_it() {
+    let server = Server::start();
+    server.write("f", "old");
+    let mut other = server.connect();
+    let mut client = server.connect();
+    assert_eq!(client.ask("SNDFILE 1 f"), "CONT");
+    let sessions = pids(&server, "tfd-session");
+    for session in &sessions {
+        let status = fs::read_to_string(format!("/proc/{session}/status")).expect("status");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("VmSize");
+        let kib: u64 = size.trim().trim_end_matches(" kB").parse().expect("KiB");
+        limit(*session, "as", &(kib << 10).to_string());
+    }
+    client.send([b"CONT ", vec![1; 400_000].as_slice()].concat());
+    let mut body = Vec::new();
+    // It may get by with what it has, or end; it may not lose anything.
+    if client.wire.read_message(&mut body).is_err() {
+        wait_until("it is gone", || pids(&server, "tfd-session").len() < sessions.len());
+    }
+    assert_eq!(server.read("f"), b"old");
+    other.expect_alive();
+    drop(client);
+    server.connect().send_file("f", true, b"new");
+    assert_eq!(server.read("f"), b"new");
+}
