@@ -10,4 +10,5 @@ pub mod logging;
 pub mod store;
 pub mod sys;
 pub mod tf;
+pub mod trusted;
 pub mod users;

@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::{Config, Mode, Problem, Server, Tf};
 use crate::tf::settings::{Dialect, Durability, Settings};
+use crate::trusted;
 use crate::users::size;
 use crate::users::throttle::Limits;
 
@@ -103,8 +104,8 @@ impl Config {
     /// # Errors
     /// Every problem found.
     pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| vec![Problem::new(path, format!("can't be read: {e}"))])?;
+        let text =
+            read(path).map_err(|e| vec![Problem::new(path, format!("can't be read: {e}"))])?;
         Config::parse(path, &text)
     }
 
@@ -130,6 +131,25 @@ impl Config {
     }
 }
 
+/// A complaint about a value without the value, which may be a secret.
+fn without_value(text: String) -> String {
+    let expected = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|start| text.strip_prefix(start)?.rsplit_once(", expected "));
+    match expected {
+        Some((_, expected)) => format!("wrong kind of value: expected {expected}"),
+        None => text,
+    }
+}
+
+/// Reads the text; root does so through no link of an ordinary user.
+fn read(path: &Path) -> std::io::Result<String> {
+    if nix::unistd::geteuid().is_root() {
+        return trusted::open_to_read(path).and_then(std::io::read_to_string);
+    }
+    std::fs::read_to_string(path)
+}
+
 impl Reader<'_> {
     fn line(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or(self.text);
@@ -146,7 +166,7 @@ impl Reader<'_> {
         let text = error.message().lines().collect::<Vec<_>>().join("; ");
         let text = match text.strip_prefix("missing field `") {
             Some(rest) => format!("the key {} is missing: add it", rest.trim_end_matches('`')),
-            None => text,
+            None => without_value(text),
         };
         match error.span() {
             Some(span) => self.problem(span, text),

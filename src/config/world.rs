@@ -2,6 +2,7 @@
 //! addresses. Reads only.
 
 use std::fs::{self, Metadata};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Config, Mode, Problem};
 use crate::tf::doors::Closed;
+use crate::trusted;
 use crate::users::Identity;
 
 /// The sizes an RSA key may have, in bits.
@@ -153,7 +155,10 @@ fn may_use(metadata: &Metadata, identity: &Identity) -> bool {
 
 /// A configuration that others may change would give them root.
 fn check_owner(path: &Path, tell: &mut impl FnMut(String)) {
-    let Ok(metadata) = fs::metadata(path) else { return };
+    let metadata = match trusted::open_to_read(path).and_then(|file| file.metadata()) {
+        Ok(metadata) => metadata,
+        Err(e) => return tell(e.to_string()),
+    };
     if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
         let shown = path.display();
         tell(format!(
@@ -169,11 +174,17 @@ fn check_owner(path: &Path, tell: &mut impl FnMut(String)) {
 pub fn read_key(path: &Path) -> Result<Rsa<Private>, String> {
     let shown = path.display();
     let remedy = "make one with tfd keygen";
-    let metadata = fs::metadata(path).map_err(|e| format!("{shown}: {e}: {remedy}"))?;
+    let told = |e: std::io::Error| format!("{shown}: {e}");
+    let mut file = trusted::open_to_read(path).map_err(|e| format!("{}: {remedy}", told(e)))?;
+    if !trusted::is_ours(&file).map_err(told)? {
+        return Err(format!("{shown} belongs to somebody else: chown root {shown}"));
+    }
+    let metadata = file.metadata().map_err(told)?;
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(format!("{shown}: others may read the key: chmod 600 {shown}"));
     }
-    let pem = fs::read(path).map(Zeroizing::new).map_err(|e| format!("{shown}: {e}"))?;
+    let mut pem = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0)));
+    file.read_to_end(&mut pem).map_err(told)?;
     let key = Rsa::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| {
         format!("{shown}: no RSA private key in PEM without a passphrase: {remedy}")
     })?;

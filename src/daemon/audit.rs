@@ -9,11 +9,11 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
@@ -24,6 +24,7 @@ use super::confinement::{Confinement, finish};
 use super::sandbox::Sandbox;
 use crate::sys::process::fork;
 use crate::tf::deed::{Deed, Outcome, Subject, Witness};
+use crate::trusted;
 use crate::users::Identity;
 
 /// The longest path that is put on record whole, in bytes.
@@ -89,13 +90,12 @@ impl AsFd for Auditor {
 }
 
 /// Opens the log. What others than root could have put in its place, a link
-/// or a special file, is refused.
+/// or a file of their own, is refused.
 fn open(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.append(true).create(true).mode(0o600);
-    let log = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    if !log.metadata()?.is_file() {
-        return Err(io::Error::other("no regular file"));
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let log = trusted::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    if !log.metadata()?.is_file() || !trusted::is_ours(&log)? {
+        return Err(io::Error::other("not a file of root: remove it"));
     }
     Ok(log)
 }

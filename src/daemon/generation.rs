@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -29,6 +28,7 @@ use crate::config::{Config, Mode as Users, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
 use crate::tf::settings::Settings;
+use crate::trusted;
 use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
 
@@ -362,8 +362,10 @@ fn start_porter(
     let parent = getpid();
     let child = || {
         let run = || {
-            let accounts = match read_accounts(config) {
-                Ok(accounts) => accounts,
+            let opened = read_accounts(config)
+                .and_then(|accounts| open_blocked(config).map(|blocked| (accounts, blocked)));
+            let (accounts, blocked) = match opened {
+                Ok(opened) => opened,
                 Err(e) => {
                     theirs.send(&[&[NOT_READY], e.as_bytes()].concat(), &[])?;
                     return Ok(());
@@ -373,7 +375,6 @@ fn start_porter(
                 let login = Login::new(account, identity.clone());
                 theirs.send(&[&[ACCOUNT], &*login.to_bytes()].concat(), &[])?;
             }
-            let blocked = open_blocked(config)?;
             let handles = [theirs.as_fd(), blocked.as_fd()];
             confinement.enter_as_leaf(parent, &handles, None)?;
             let _ = nix::sys::prctl::set_name(c"tfd-porter");
@@ -400,11 +401,16 @@ fn start_porter(
 }
 
 /// The file beside the users file that keeps who is blocked.
-fn open_blocked(config: &Config) -> io::Result<File> {
+fn open_blocked(config: &Config) -> Result<File, String> {
     let mut path = config.tf.users.clone().unwrap_or_default().into_os_string();
     path.push(".blocked");
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let path = PathBuf::from(path);
+    let told = |e: io::Error| format!("{}: {e}", path.display());
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
+    let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(told)?;
+    let fine = trusted::is_ours(&file).map_err(told)? && file.metadata().map_err(told)?.is_file();
+    let shown = path.display();
+    fine.then_some(file).ok_or_else(|| format!("{shown}: not a file of root: remove it"))
 }
 
 /// The accounts of the users file and the identities they lead to.

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::path::RootPath;
+use super::path::{RootPath, is_hidden};
 
 /// How often a resolution is tried again when renames elsewhere in the
 /// system made it uncertain (`EAGAIN`).
@@ -76,12 +76,34 @@ impl Root {
         self.directory.as_fd()
     }
 
-    /// Opens a path. Links are followed unless `flags` has `NOFOLLOW`.
+    /// Opens a path. Links are followed, but to no name that is the server's
+    /// own.
     ///
     /// # Errors
-    /// `EXDEV` when the path leads out of the root, else the system's.
+    /// `EXDEV` when the path leads out of the root or to such a name, else the
+    /// system's.
     pub fn open_at(&self, path: &RootPath, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-        open_beneath(self.directory.as_fd(), path.as_os_str(), flags, mode)
+        let open = |flags| open_beneath(self.handle(), path.as_os_str(), flags, mode);
+        if flags.contains(OFlags::DIRECTORY) {
+            return open(flags);
+        }
+        match open(flags | OFlags::NOFOLLOW) {
+            Err(Errno::LOOP) => {}
+            Ok(opened) if flags.contains(OFlags::PATH) && is_link(&opened)? => {}
+            other => return other,
+        }
+        match self.final_entry(path) {
+            Ok(entry) => {
+                let flags = flags | OFlags::NOFOLLOW;
+                open_beneath(entry.directory.as_fd(), entry.name(), flags, mode)
+            }
+            // Perhaps a link to `a/` or `a/..`, which have no name of their own.
+            Err(Errno::XDEV) => open(flags | OFlags::DIRECTORY).map_err(|e| match e {
+                Errno::NOTDIR => Errno::XDEV,
+                e => e,
+            }),
+            Err(e) => Err(e),
+        }
     }
 
     /// Opens a directory for reading its entries and for calls beneath it.
@@ -117,8 +139,9 @@ impl Root {
     /// new file must appear so that a reader of the path sees it.
     ///
     /// # Errors
-    /// `EXDEV` when a link leads out of the root or is absolute, `ELOOP`
-    /// after too many of them, else as [`Root::entry`].
+    /// `EXDEV` when a link leads out of the root, is absolute, or names what
+    /// is the server's own; `ELOOP` after too many of them, else as
+    /// [`Root::entry`].
     pub fn final_entry(&self, path: &RootPath) -> Result<Entry, Errno> {
         let mut entry = self.entry(path)?;
         let mut way = path.parent().as_os_str().as_bytes().to_vec();
@@ -130,7 +153,8 @@ impl Root {
             };
             let cut = target.iter().rposition(|c| *c == b'/').map_or(0, |at| at + 1);
             let name = &target[cut..];
-            if target.starts_with(b"/") || matches!(name, b"" | b"." | b"..") {
+            let odd = matches!(name, b"" | b"." | b"..");
+            if target.starts_with(b"/") || odd || is_hidden(name) {
                 return Err(Errno::XDEV);
             }
             // The kernel walks the whole way again from the root, so that a
@@ -144,6 +168,11 @@ impl Root {
         }
         Err(Errno::LOOP)
     }
+}
+
+fn is_link(handle: &OwnedFd) -> Result<bool, Errno> {
+    let mode = rustix::fs::fstat(handle)?.st_mode;
+    Ok(rustix::fs::FileType::from_raw_mode(mode).is_symlink())
 }
 
 /// Opens a path beneath any directory handle, resolved by the kernel.
@@ -193,6 +222,10 @@ mod tests {
         symlink("/etc/passwd", top.join("absolute")).expect("link");
         symlink("loop", top.join("loop")).expect("link");
         symlink("new", top.join("dangling")).expect("link");
+        symlink("a/", top.join("slash")).expect("link");
+        fs::write(top.join("jail.key"), "token").expect("write");
+        symlink("../jail.key", top.join("a/token")).expect("link");
+        symlink("a/token", top.join("token")).expect("link");
         let root = Root::open(&top).expect("root");
         (dir, root)
     }
@@ -205,6 +238,19 @@ mod tests {
             assert_eq!(root.stat(&path(outside)).err(), Some(Errno::XDEV), "{outside}");
         }
         assert_eq!(root.stat(&path("loop")).err(), Some(Errno::LOOP));
+        assert_eq!(root.stat(&path("dangling")).err(), Some(Errno::NOENT));
+        assert!(root.stat(&path("slash")).is_ok());
+    }
+
+    #[test]
+    fn no_link_leads_to_the_servers_own_files() {
+        let (_dir, root) = tree();
+        for way in ["token", "a/token"] {
+            assert_eq!(root.stat(&path(way)).err(), Some(Errno::XDEV), "{way}");
+            let opened = root.open_at(&path(way), OFlags::RDONLY, Mode::empty());
+            assert!(opened.is_err(), "{way}");
+            assert_eq!(root.final_entry(&path(way)).err(), Some(Errno::XDEV), "{way}");
+        }
     }
 
     #[test]

@@ -165,7 +165,8 @@ impl Request {
     /// are missing or name what no client may name.
     pub fn parse(body: &[u8]) -> Result<Request, Reply> {
         let word = word(body);
-        let raw = body.get(word.len() + 1..).unwrap_or_default();
+        // A NUL ends a message of text: what is behind it is nobody's word.
+        let raw = body[word.len()..].strip_prefix(b" ").unwrap_or_default();
         if word.len() > MAX_WORD {
             return Err(Reply::Unknown);
         }
@@ -367,6 +368,7 @@ mod tests {
         assert_eq!(Request::parse(b"DATE extra"), Ok(Request::Date));
         assert_eq!(Request::parse(b"MKDIR"), Ok(Request::Mkdir { path: RootPath::root() }));
         assert_eq!(Request::parse(b"LS a\0b"), Ok(Request::Ls { path: root_path("a") }));
+        assert_eq!(Request::parse(b"DEL\0b"), Ok(Request::Del { path: RootPath::root() }));
         for unknown in [&b"DATE\n"[..], b"ECHO\tx", b" ECHO x", b"", b"\0", b"FROB"] {
             assert_eq!(Request::parse(unknown), Err(Reply::Unknown), "{unknown:?}");
         }

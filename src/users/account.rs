@@ -1,6 +1,7 @@
 //! The users file: one account a line, `name:hash:system-user:home:options:expiry`.
 //! See tfd-users(5). Reading it checks everything that can be checked without
-//! looking at the system.
+//! looking at the system. What is told of a line never quotes it: a field in
+//! the wrong place may be a hash or a password.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -98,7 +99,7 @@ impl FromStr for Network {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let wrong = || format!("\"{text}\" is no network: write 192.0.2.0/24 or 2001:db8::/32");
+        let wrong = || "from: no network: write 192.0.2.0/24 or 2001:db8::/32".to_owned();
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| wrong()))?;
@@ -117,13 +118,13 @@ impl fmt::Display for Network {
 
 /// Bytes a second.
 fn read_rate(text: &str) -> Result<u64, String> {
-    let remedy = || format!("rate: \"{text}\": use bytes a second, as 500000, 500K or 20M");
+    let remedy = || "rate: use bytes a second, as 500000, 500K or 20M".to_owned();
     size::parse(text).filter(|rate| *rate >= 1024).ok_or_else(remedy)
 }
 
 /// Bytes stored. No quota is written by leaving the option out, not as 0.
 fn read_quota(text: &str) -> Result<u64, String> {
-    let remedy = || format!("quota: \"{text}\": use bytes above 0, as 500M or 2T");
+    let remedy = || "quota: use bytes above 0, as 500M or 2T".to_owned();
     size::parse(text).filter(|quota| (1..=1 << 62).contains(quota)).ok_or_else(remedy)
 }
 
@@ -145,10 +146,9 @@ impl FromStr for Options {
                     options.max_sessions = Some(count.ok_or_else(remedy)?);
                 }
                 _ => {
-                    return Err(format!(
-                        "unknown option \"{word}\": use read-only, append-only, max=N, \
-                         rate=BYTES, quota=BYTES, from=NETWORK"
-                    ));
+                    let remedy = "unknown option: use read-only, append-only, max=N, rate=BYTES, \
+                                  quota=BYTES, from=NETWORK";
+                    return Err(remedy.to_owned());
                 }
             }
         }
@@ -202,14 +202,17 @@ impl FromStr for Account {
         if system_user.is_empty() {
             return Err(format!("{name}: no system user"));
         }
+        if [system_user, home].into_iter().any(|field| Scheme::of(field).is_some()) {
+            return Err(format!("{name}: the hash stands in the wrong field"));
+        }
         if !home.is_empty() && RootPath::parse(home.as_bytes()).is_err() {
-            return Err(format!("{name}: \"{home}\" is no directory beneath the root"));
+            return Err(format!("{name}: the home is no directory beneath the root"));
         }
         let expiry = match expiry {
             "" => None,
             day => Some(
                 day.parse()
-                    .map_err(|_| format!("{name}: \"{day}\" is no day: write it as 2027-12-31"))?,
+                    .map_err(|_| format!("{name}: the expiry is no day: write 2027-12-31"))?,
             ),
         };
         Ok(Account {
@@ -253,8 +256,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     let fine = |c: char| c.is_alphanumeric() || "._@+-".contains(c);
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fine) {
         return Err(format!(
-            "\"{}\" is no name of an account: use 1 to {MAX_NAME} letters, digits and ._@+-",
-            name.escape_debug()
+            "no name of an account: use 1 to {MAX_NAME} letters, digits and ._@+-"
         ));
     }
     Ok(())

@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::account::{self, Account};
+use crate::trusted;
 
 /// Reads the accounts of a users file that nobody but its owner may write,
 /// nor others read.
@@ -18,8 +19,8 @@ use super::account::{self, Account};
 /// Every problem, each with what to do.
 pub fn read(path: &Path) -> Result<Vec<Account>, Vec<String>> {
     let shown = path.display();
-    let text = check_mode(path)
-        .and_then(|()| fs::read_to_string(path).map_err(|e| format!("{shown}: {e}")))
+    let text = open_checked(path)
+        .and_then(|file| io::read_to_string(file).map_err(|e| format!("{shown}: {e}")))
         .map(Zeroizing::new)
         .map_err(|problem| vec![problem])?;
     account::parse(&text).map_err(|problems| {
@@ -27,17 +28,23 @@ pub fn read(path: &Path) -> Result<Vec<Account>, Vec<String>> {
     })
 }
 
-/// Refuses a file that others than root or the user who asks may write or
-/// read.
-fn check_mode(path: &Path) -> Result<(), String> {
+/// Opens the file; one that others than root or the user who asks may write or
+/// read is refused.
+fn open_checked(path: &Path) -> Result<File, String> {
     let shown = path.display();
-    let metadata =
-        fs::metadata(path).map_err(|e| format!("{shown}: {e}: add a user with tfd user add"))?;
+    let file = trusted::open_to_read(path)
+        .map_err(|e| format!("{shown}: {e}: add a user with tfd user add"))?;
+    check_mode(&file, path)?;
+    Ok(file)
+}
+
+fn check_mode(file: &File, path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let metadata = file.metadata().map_err(|e| format!("{shown}: {e}"))?;
     if !metadata.is_file() {
         return Err(format!("{shown} is no file"));
     }
-    let own = nix::unistd::geteuid().as_raw();
-    if metadata.uid() != 0 && metadata.uid() != own {
+    if !trusted::is_ours(file).map_err(|e| format!("{shown}: {e}"))? {
         return Err(format!("{shown} belongs to somebody else: chown root {shown}"));
     }
     if metadata.mode() & 0o037 != 0 {
@@ -61,18 +68,14 @@ impl Edit {
     pub fn begin(path: &Path) -> Result<Edit, String> {
         let shown = path.display();
         let told = |e: io::Error| format!("{shown}: {e}");
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(beside(path, ".lock"))
+        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let lock = trusted::open(&beside(path, ".lock"), flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| format!("{}: {e}", beside(path, ".lock").display()))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| told(e.into()))?;
-        let text = match fs::read_to_string(path) {
-            Ok(text) => {
-                check_mode(path)?;
-                text
+        let text = match trusted::open_to_read(path) {
+            Ok(file) => {
+                check_mode(&file, path)?;
+                io::read_to_string(file).map_err(told)?
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
             Err(e) => return Err(told(e)),

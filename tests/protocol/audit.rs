@@ -126,7 +126,13 @@ fn a_log_that_is_a_planted_link_keeps_tfd_from_starting() {
     let text = fs::read_to_string(server.config_path()).expect("read");
     let config = server.config_path().with_file_name("planted.toml");
     let target = server.config_path().with_file_name("target");
-    symlink(&target, server.config_path().with_file_name("audit.jsonl")).expect("link");
+    let link = server.config_path().with_file_name("audit.jsonl");
+    symlink(&target, &link).expect("link");
+    if !crate::common::is_root() {
+        println!("left out: links of others need root");
+        return;
+    }
+    std::os::unix::fs::lchown(&link, Some(65534), None).expect("chown");
     fs::write(&config, text.replace("[tf]", "audit = \"audit.jsonl\"\n[tf]")).expect("write");
     let mut tfd = Command::new(env!("CARGO_BIN_EXE_tfd"));
     let output = tfd.args(["serve", "--config"]).arg(config).output().expect("run");

@@ -1,0 +1,133 @@
+//! Opening files that decide what root does: through no link but root's own
+//! or that of the user who asks, on the whole way. A link that an ordinary
+//! user has put there could lead to any file of the system.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// The most links on one way, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// Opens a file, with these flags and, if it is made, this mode.
+///
+/// # Errors
+/// The system's, or what is wrong with a link on the way.
+pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
+    let (directory, name) = resolve(path)?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(directory, name, flags, mode)?))
+}
+
+/// Opens a file for reading, without waiting for a pipe's writer.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+}
+
+/// Whether an open file belongs to root or to the user who asks.
+///
+/// # Errors
+/// The system's.
+pub fn is_ours(file: &File) -> io::Result<bool> {
+    Ok(is_our_uid(file.metadata()?.uid()))
+}
+
+fn is_our_uid(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
+}
+
+/// The directory that a path ends in, and the name in it, which is no link.
+fn resolve(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    let mut directory = start(path)?;
+    let mut waiting = names(path);
+    let mut links = 0;
+    while let Some(name) = waiting.pop() {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let entry = match rustix::fs::openat(&directory, &name, flags, Mode::empty()) {
+            Err(Errno::NOENT) if waiting.is_empty() => return Ok((directory, name)),
+            other => other?,
+        };
+        let stat = rustix::fs::fstat(&entry)?;
+        if FileType::from_raw_mode(stat.st_mode).is_symlink() {
+            let target = rustix::fs::readlinkat(&entry, "", Vec::new())?.into_bytes();
+            let target = OsString::from_vec(target);
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            if !is_our_uid(stat.st_uid) {
+                return Err(foreign(&name, stat.st_uid));
+            }
+            if target.as_bytes().starts_with(b"/") {
+                directory = start(Path::new(&target))?;
+            }
+            waiting.extend(names(Path::new(&target)));
+        } else if waiting.is_empty() {
+            return Ok((directory, name));
+        } else {
+            directory = entry;
+        }
+    }
+    Ok((directory, OsString::from(".")))
+}
+
+fn foreign(name: &OsStr, uid: u32) -> io::Error {
+    io::Error::other(format!(
+        "{} is a link that belongs to uid {uid}: chown -h root it, or remove it",
+        name.display()
+    ))
+}
+
+/// Where a path begins.
+fn start(path: &Path) -> io::Result<OwnedFd> {
+    let from = if path.is_absolute() { "/" } else { "." };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(from, flags, Mode::empty())?)
+}
+
+/// The names of a path, last to first.
+fn names(path: &Path) -> Vec<OsString> {
+    let name = |component: Component<'_>| match component {
+        Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_owned()),
+        _ => None,
+    };
+    path.components().rev().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn own_links_are_followed_wherever_they_lead() {
+        let dir = tempfile::tempdir().expect("directory");
+        fs::create_dir_all(dir.path().join("a/b")).expect("mkdir");
+        fs::write(dir.path().join("a/f"), "read").expect("write");
+        symlink("../f", dir.path().join("a/b/relative")).expect("link");
+        symlink(dir.path().join("a/b"), dir.path().join("way")).expect("link");
+        symlink("loop", dir.path().join("loop")).expect("link");
+        for way in ["a/f", "a/b/../f", "a/b/relative", "way/relative", "way/../f"] {
+            let mut text = String::new();
+            let file = open_to_read(&dir.path().join(way));
+            file.expect(way).read_to_string(&mut text).expect("read");
+            assert_eq!(text, "read", "{way}");
+        }
+        let error = |way| open_to_read(&dir.path().join(way)).expect_err(way).raw_os_error();
+        assert_eq!(error("loop"), Some(libc::ELOOP));
+        assert_eq!(error("a/none"), Some(libc::ENOENT));
+        assert_eq!(error("a/f/x"), Some(libc::ENOTDIR));
+    }
+}
