@@ -151,6 +151,9 @@ impl Supervisor {
         self.sessions.signal_all(Signal::SIGKILL);
         // With the last way to it gone, the auditor writes what is left.
         self.memory.auditor = None;
+        if let Some(tables) = &self.memory.tables {
+            tables.end();
+        }
         let last = Instant::now() + LAST_WAIT;
         while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
@@ -411,6 +414,9 @@ impl Supervisor {
             if let Some(slot) = self.sessions.ended(pid, killed) {
                 self.registry.release(slot);
                 continue;
+            }
+            if let Some(tables) = &mut self.memory.tables {
+                tables.reaped(pid);
             }
             if self.memory.auditor.as_ref().is_some_and(|auditor| auditor.pid == pid) {
                 self.auditor_gone()?;

@@ -5,7 +5,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::unistd::getpid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::confinement::{Confinement, finish};
@@ -19,6 +20,8 @@ use crate::users::Identity;
 pub struct Tables {
     readers: Vec<OwnedFd>,
     word: OwnedFd,
+    /// The process that makes them, until it has ended.
+    maker: Option<Pid>,
 }
 
 impl Tables {
@@ -38,7 +41,7 @@ impl Tables {
         let word = eventfd(0, EventfdFlags::CLOEXEC)?;
         let confinement = Confinement::new(identity, sandbox).map_err(io::Error::other)?;
         let parent = getpid();
-        fork(|| {
+        let pid = fork(|| {
             let kept: Vec<_> = handles.iter().chain([&word]).map(AsFd::as_fd).collect();
             let run = || {
                 confinement.enter_as_leaf(parent, &kept, None)?;
@@ -47,7 +50,19 @@ impl Tables {
             };
             finish("making keystream tables", run())
         })?;
-        Ok(Tables { readers, word })
+        Ok(Tables { readers, word, maker: Some(pid) })
+    }
+
+    /// Takes note that a process has ended.
+    pub fn reaped(&mut self, pid: Pid) {
+        self.maker = self.maker.filter(|maker| *maker != pid);
+    }
+
+    /// Ends the process that makes them, if it still runs.
+    pub fn end(&self) {
+        if let Some(maker) = self.maker {
+            let _ = kill(maker, Signal::SIGKILL);
+        }
     }
 
     /// The descriptors that a process needs to read the tables.
