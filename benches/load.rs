@@ -9,6 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
 use tfd::client::{ClientError, Connection, PublicKey, Target};
 use tfd::tf::cipher::{Cipher, PlainCipher, cycle};
 
@@ -25,10 +27,13 @@ fn main() -> ExitCode {
         ["transfer", flow, local, remote] => transfer(flow, local, remote),
         ["cipher"] => Ok(ciphers()),
         ["idle", count] => idle(number(count)),
+        ["ready", count] => ready(number(count)),
+        ["account"] => Ok(account()),
         _ => {
             eprintln!(
                 "usage: load handshakes CLIENTS COUNT | roundtrips REQUEST COUNT | \
-                 tcp SIZE COUNT | transfer FLOW LOCAL REMOTE | cipher | idle COUNT"
+                 tcp SIZE COUNT | transfer FLOW LOCAL REMOTE | cipher | idle COUNT | \
+                 ready COUNT | account"
             );
             return ExitCode::from(2);
         }
@@ -194,17 +199,44 @@ fn ciphers() -> String {
 /// and `TF_PASSWORD` are set.
 fn idle(count: usize) -> Result<String, ClientError> {
     let target = target()?;
-    let mut connections = Vec::new();
-    for _ in 0..count {
-        let mut connection = Connection::open(&target)?;
-        if let (Ok(user), Ok(password)) = (std::env::var("TF_USER"), std::env::var("TF_PASSWORD")) {
-            connection.log_in(&user, &password)?;
-        }
-        connection.echo("hello")?;
-        connections.push(connection);
-    }
+    let connections: Vec<_> = (0..count).map(|_| enter(&target)).collect::<Result<_, _>>()?;
     println!("ready");
     let mut end = Vec::new();
     let _ = std::io::stdin().read_to_end(&mut end);
+    drop(connections);
     Ok(format!("{count} ended"))
+}
+
+/// A session that has answered, logged in where `TF_USER` and `TF_PASSWORD`
+/// say as whom.
+fn enter(target: &Target) -> Result<Connection, ClientError> {
+    let mut connection = Connection::open(target)?;
+    if let (Ok(user), Ok(password)) = (std::env::var("TF_USER"), std::env::var("TF_PASSWORD")) {
+        connection.log_in(&user, &password)?;
+    }
+    connection.echo("hello")?;
+    Ok(connection)
+}
+
+/// From connecting to the first answer, in microseconds: the median.
+fn ready(count: usize) -> Result<String, ClientError> {
+    let target = target()?;
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let begin = Instant::now();
+        let connection = enter(&target)?;
+        times.push(begin.elapsed());
+        connection.end()?;
+    }
+    times.sort_unstable();
+    Ok(times[count / 2].as_micros().to_string())
+}
+
+/// A line of the users file for `bench` with password `bench`, whose hash costs
+/// next to nothing.
+fn account() -> String {
+    let cheap = argon2::Params::new(8, 1, 1, None).expect("parameters");
+    let hasher = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, cheap);
+    let hash = hasher.hash_password(b"bench").expect("hash");
+    format!("bench:{hash}:nobody:::")
 }
