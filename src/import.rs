@@ -144,11 +144,15 @@ fn key_block(text: &str) -> Option<Zeroizing<String>> {
 
 /// A value as a comment can hold it: control characters escaped.
 fn one_line(text: &str) -> String {
-    let shown = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(shown).collect()
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A TOML string.
