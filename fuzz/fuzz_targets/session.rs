@@ -7,10 +7,10 @@
 #![no_main]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
@@ -31,20 +31,10 @@ const LONGEST: u64 = 1 << 20;
 /// A client that reads nothing is waited for so long.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Holds the root and a file beside it.
-static OUTSIDE: LazyLock<TempDir> = LazyLock::new(|| {
-    let mut signal = SigSet::empty();
-    signal.add(Signal::SIGXFSZ);
-    signal.thread_block().expect("mask");
-    setrlimit(Resource::RLIMIT_FSIZE, LONGEST, LONGEST).expect("limit");
-    let directory = tempfile::tempdir().expect("directory");
-    fs::write(directory.path().join("beside"), b"beside").expect("file");
-    directory
-});
-
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: limit_files(), |data: &[u8]| {
     let Some((choice, stream)) = data.split_first() else { return };
-    let root = root();
+    let outside = outside();
+    let root = outside.path().join("root");
     let (_peer, ours) = connection_with(stream);
     let mut wire = Wire::new(ours).expect("wire");
     let settings = Settings {
@@ -67,8 +57,8 @@ fuzz_target!(|data: &[u8]| {
         rights,
     };
     let _ = serve(&mut wire, &mut env);
-    assert_eq!(fs::read(OUTSIDE.path().join("beside")).expect("file"), b"beside");
-    let names = fs::read_dir(OUTSIDE.path()).expect("directory").flatten();
+    assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");
+    let names = fs::read_dir(outside.path()).expect("directory").flatten();
     assert!(names.map(|entry| entry.file_name()).all(|name| name == "root" || name == "beside"));
     if rights != Rights::Full {
         assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
@@ -76,15 +66,25 @@ fuzz_target!(|data: &[u8]| {
     remove(&root);
 });
 
-/// A root with a file, a directory, and links that lead nowhere good.
-fn root() -> PathBuf {
-    let root = OUTSIDE.path().join("root");
+/// Has writes beyond the limit fail, and not end the process.
+fn limit_files() {
+    let mut signal = SigSet::empty();
+    signal.add(Signal::SIGXFSZ);
+    signal.thread_block().expect("mask");
+    setrlimit(Resource::RLIMIT_FSIZE, LONGEST, LONGEST).expect("limit");
+}
+
+/// Holds a file and, beside it, a root with a file, directories and links.
+fn outside() -> TempDir {
+    let outside = tempfile::tempdir().expect("directory");
+    fs::write(outside.path().join("beside"), b"beside").expect("file");
+    let root = outside.path().join("root");
     fs::create_dir_all(root.join("d/e")).expect("directory");
     fs::write(root.join("file"), b"content").expect("file");
     fs::write(root.join("d/e/f"), b"").expect("file");
-    std::os::unix::fs::symlink("../beside", root.join("up")).expect("link");
-    std::os::unix::fs::symlink("d", root.join("link")).expect("link");
-    root
+    symlink("../beside", root.join("up")).expect("link");
+    symlink("d", root.join("link")).expect("link");
+    outside
 }
 
 /// Removes a tree, also what a client has closed by CHMOD.
