@@ -100,7 +100,7 @@ impl Book {
             return &account.hash;
         }
         let all: Vec<&Account> = self.accounts.iter().filter(has_hash).collect();
-        let sum = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31) + usize::from(b));
+        let sum = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
         all.get(sum.checked_rem(all.len()).unwrap_or(0)).map_or(&self.nobody, |other| &other.hash)
     }
 }
