@@ -112,6 +112,7 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     }
     for (word, why) in LEFT_OUT {
         if let Some(value) = flag_or_value(text, word) {
+            let value = one_line(value);
             let line = format!("\n# not taken over: {word} {value}");
             toml.push_str(&format!("{}: {why}", line.trim_end()));
         }
@@ -139,6 +140,19 @@ fn key_block(text: &str) -> Option<Zeroizing<String>> {
     let (block, _) = rest.split_once('}')?;
     let lines = block.lines().map(str::trim).filter(|line| !line.is_empty());
     Some(Zeroizing::new(lines.flat_map(|line| [line, "\n"]).collect()))
+}
+
+/// A value as a comment can hold it: control characters escaped.
+fn one_line(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A TOML string.
@@ -194,6 +208,13 @@ mod tests {
         let toml = convert(&old_text("userdb /etc/users")).expect("converted").toml;
         assert!(toml.contains("mode = \"multi-user\"\nusers = \"users\"\n"), "{toml}");
         assert!(toml.contains("# not taken over: userdb /etc/users: "), "{toml}");
+    }
+
+    #[test]
+    fn control_characters_of_what_is_left_out_break_no_comment() {
+        let toml = convert(&old_text("tlb a\u{7f}\r\u{0}b")).expect("converted").toml;
+        assert!(toml.contains("# not taken over: tlb a\\u{7f}\\r\\u{0}b: "), "{toml}");
+        Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
     }
 
     #[test]

@@ -98,10 +98,16 @@ impl Connection {
         let socket = connect(target)?;
         let mut wire = Wire::new(socket).map_err(|e| ClientError::Lost(e.into()))?;
         wire.set_deadline(Some(deadline)).map_err(|e| ClientError::Lost(e.into()))?;
-        let mut connection = Connection { wire, body: Vec::new() };
+        let mut connection = Connection::from_wire(wire);
         connection.shake_hands(target)?;
         connection.wire.set_deadline(None).map_err(|e| ClientError::Lost(e.into()))?;
         Ok(connection)
+    }
+
+    /// A session on a wire whose server waits for a request.
+    #[must_use]
+    pub fn from_wire(wire: Wire) -> Connection {
+        Connection { wire, body: Vec::new() }
     }
 
     fn shake_hands(&mut self, target: &Target) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// One problem, shown on one line.
+/// One problem, shown on one line: control characters that it quotes are
+/// escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     file: PathBuf,
@@ -30,6 +31,25 @@ impl std::fmt::Display for Problem {
         if let Some(line) = self.line {
             write!(f, "{line}:")?;
         }
-        write!(f, " {}", self.text)
+        f.write_str(" ")?;
+        for c in self.text.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_stays_on_one_line_whatever_it_quotes() {
+        let problem = Problem::on_line(Path::new("a"), 3, "\"x\n\u{1b}\u{e9}\" is none");
+        assert_eq!(problem.to_string(), "a:3: \"x\\n\\u{1b}\u{e9}\" is none");
     }
 }

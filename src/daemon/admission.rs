@@ -71,12 +71,20 @@ impl<'a> Ask<'a> {
             _ => None,
         }
     }
-}
 
-/// The message of [`Ask::Login`] or [`Ask::Jail`].
-fn message(what: u8, first: &[u8], second: &[u8]) -> Zeroizing<Vec<u8>> {
-    let len = (first.len() as u16).to_be_bytes();
-    Zeroizing::new([&[what], &len[..], first, second].concat())
+    /// The message.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let two = |what: u8, first: &[u8], second: &[u8]| {
+            let len = (first.len() as u16).to_be_bytes();
+            Zeroizing::new([&[what], &len[..], first, second].concat())
+        };
+        match self {
+            Ask::Login { name, password } => two(LOGIN, name.as_bytes(), password),
+            Ask::Jail { token, path } => two(JAIL, token, path),
+            Ask::State(state) => Zeroizing::new([&[STATE], *state].concat()),
+        }
+    }
 }
 
 /// A gate's view of its next door.
@@ -90,8 +98,8 @@ impl NextDoor {
         NextDoor(Channel::from_handle(handle))
     }
 
-    fn ask(&self, message: &[u8]) -> io::Result<Option<Status>> {
-        self.0.send(message, &[])?;
+    fn ask(&self, ask: &Ask<'_>) -> io::Result<Option<Status>> {
+        self.0.send(&ask.to_bytes(), &[])?;
         let mut answer = [0; 1];
         match self.0.receive(&mut answer)? {
             (1, _) if answer[0] == 0 => Ok(None),
@@ -107,26 +115,25 @@ impl NextDoor {
     pub fn hand_over(self, wire: Wire) -> io::Result<()> {
         let state = wire.into_state();
         let (socket, state): (TcpStream, _) = state.ok_or(io::ErrorKind::InvalidInput)?;
-        let message = Zeroizing::new([&[STATE], state.as_slice()].concat());
-        self.0.send(&message, &[socket.as_fd()])
+        self.0.send(&Ask::State(&state).to_bytes(), &[socket.as_fd()])
     }
 }
 
 impl Doorkeeper for NextDoor {
     fn login(&mut self, user: &[u8], password: &[u8]) -> io::Result<Option<Status>> {
         let fine = user.len() <= MAX_NAME && password.len() <= MAX_PASSWORD;
-        let known = std::str::from_utf8(user).is_ok() && fine;
+        let name = std::str::from_utf8(user).ok().filter(|_| fine);
         // What no account can have is asked for all the same, as an account
         // that no file can have: the answer takes its time.
-        let (user, password) = if known { (user, password) } else { (&b" "[..], &b" "[..]) };
-        self.ask(&message(LOGIN, user, password))
+        let (name, password) = name.map_or((" ", &b" "[..]), |name| (name, password));
+        self.ask(&Ask::Login { name, password })
     }
 
     fn injail(&mut self, token: &[u8], path: &RootPath) -> io::Result<Option<Status>> {
         if token.len() > MAX_TOKEN {
             return Ok(Some(Status::JailToken));
         }
-        self.ask(&message(JAIL, token, path.as_bytes()))
+        self.ask(&Ask::Jail { token, path: path.as_bytes() })
     }
 }
 
@@ -137,17 +144,16 @@ mod tests {
 
     #[test]
     fn what_a_gate_asks_arrives_as_sent() {
-        let bytes = message(LOGIN, b"ann", b"a b");
-        assert_eq!(Ask::from_bytes(&bytes), Some(Ask::Login { name: "ann", password: b"a b" }));
-        let bytes = message(JAIL, b"", b"sites");
-        assert_eq!(Ask::from_bytes(&bytes), Some(Ask::Jail { token: b"", path: b"sites" }));
-        assert_eq!(Ask::from_bytes(&[STATE, 7]), Some(Ask::State(&[7])));
+        let login = Ask::Login { name: "ann", password: b"a b" };
+        for ask in [login, Ask::Jail { token: b"", path: b"sites" }, Ask::State(&[7])] {
+            assert_eq!(Ask::from_bytes(&ask.to_bytes()), Some(ask));
+        }
         for bad in [&[][..], &[0], &[9, 0, 0], &[LOGIN, 0], &[LOGIN, 0, 9, 1], &[LOGIN, 0, 1, 255]]
         {
             assert_eq!(Ask::from_bytes(bad), None, "{bad:?}");
         }
-        let long = message(LOGIN, b"ann", &[1; MAX_PASSWORD + 1]);
-        assert_eq!(Ask::from_bytes(&long), None);
+        let long = Ask::Login { name: "ann", password: &[1; MAX_PASSWORD + 1] };
+        assert_eq!(Ask::from_bytes(&long.to_bytes()), None);
     }
 
     proptest! {

@@ -227,7 +227,9 @@ impl Keeper {
         }
         let (answer, _) = self.ask(DECRYPT, block)?;
         Ok(match answer.split_first() {
-            Some((&GRANTED, key)) => Some(Zeroizing::new(key.to_vec())),
+            Some((&GRANTED, key)) if KEY_LENGTHS.contains(&key.len()) => {
+                Some(Zeroizing::new(key.to_vec()))
+            }
             _ => None,
         })
     }
@@ -313,5 +315,15 @@ mod tests {
         assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
         let odd = gate(&daemon);
         assert!(odd.ask(77, b"x").is_err());
+    }
+
+    #[test]
+    fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
+        for (len, fine) in [(0, false), (7, false), (16, true), (214, true), (215, false)] {
+            let (gates, keepers) = pair().expect("pair");
+            keepers.send(&[&[GRANTED], vec![9; len].as_slice()].concat(), &[]).expect("send");
+            let told = Keeper::new(gates).decrypt(b"block").expect("keeper");
+            assert_eq!(told.is_some(), fine, "{len}");
+        }
     }
 }

@@ -37,6 +37,22 @@ pub fn gate_message(slot: u32, peer: IpAddr) -> [u8; GATE_LEN] {
     bytes
 }
 
+/// The slot and the address in the daemon's message, if it is one.
+#[must_use]
+pub fn read_gate_message(bytes: &[u8]) -> Option<(u32, IpAddr)> {
+    let (slot, octets) = bytes.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*slot), address_from_bytes(octets.try_into().ok()?)))
+}
+
+/// The porter's message with a channel back.
+#[must_use]
+pub fn admission(slot: u32, account: usize) -> [u8; ADMIT_LEN] {
+    let mut bytes = [0; ADMIT_LEN];
+    bytes[..4].copy_from_slice(&slot.to_be_bytes());
+    bytes[4..].copy_from_slice(&(account as u32).to_be_bytes());
+    bytes
+}
+
 /// The slot and the account in the porter's message, if it is one.
 #[must_use]
 pub fn read_admission(bytes: &[u8]) -> Option<(u32, usize)> {
@@ -84,7 +100,7 @@ impl Book {
             return &account.hash;
         }
         let all: Vec<&Account> = self.accounts.iter().filter(has_hash).collect();
-        let sum = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31) + usize::from(b));
+        let sum = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
         all.get(sum.checked_rem(all.len()).unwrap_or(0)).map_or(&self.nobody, |other| &other.hash)
     }
 }
@@ -177,10 +193,7 @@ fn listen(
 }
 
 fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
-    let bytes: &[u8; GATE_LEN] = bytes.try_into().ok()?;
-    let slot = u32::from_be_bytes(bytes[..4].try_into().ok()?);
-    let octets: [u8; 16] = bytes[4..].try_into().ok()?;
-    let peer = address_from_bytes(octets);
+    let (slot, peer) = read_gate_message(bytes)?;
     let channel = Channel::from_handle(handles.into_iter().next()?);
     Some(Gate { slot, peer, channel })
 }
@@ -191,10 +204,7 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
     let Job { gate, name, password } = job;
     match admit(book, gate.peer, &name, &password) {
         Ok(index) => {
-            let mut message = [0; ADMIT_LEN];
-            message[..4].copy_from_slice(&gate.slot.to_be_bytes());
-            message[4..].copy_from_slice(&(index as u32).to_be_bytes());
-            let _ = daemon.send(&message, &[gate.channel.as_fd()]);
+            let _ = daemon.send(&admission(gate.slot, index), &[gate.channel.as_fd()]);
             None
         }
         Err(reason) => {

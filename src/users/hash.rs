@@ -21,19 +21,31 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The scheme of a hash, if it is one of those accepted.
+    /// The scheme of a hash, if it is one of those accepted, and whole: one
+    /// that was cut short would fit more than one password.
     #[must_use]
     pub fn of(hash: &str) -> Option<Scheme> {
         if hash.starts_with("$argon2") {
-            phc::PasswordHash::new(hash).ok().map(|_| Scheme::Argon2)
-        } else if hash.starts_with("$y$") {
-            Some(Scheme::Yescrypt)
-        } else if hash.starts_with("$6$") {
-            Some(Scheme::Sha512Crypt)
-        } else {
-            None
+            let hash = phc::PasswordHash::new(hash).ok()?;
+            return hash.hash.is_some().then_some(Scheme::Argon2);
         }
+        let fields: Vec<&str> = hash.split('$').collect();
+        let (scheme, digits, len) = match fields[..] {
+            ["", "y", _, _, digits] => (Scheme::Yescrypt, digits, 43),
+            ["", "6", salt, digits] | ["", "6", _, salt, digits] if salt.len() <= 16 => {
+                (Scheme::Sha512Crypt, digits, 86)
+            }
+            _ => return None,
+        };
+        let is_digit = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'/');
+        (digits.len() == len && digits.bytes().all(is_digit)).then_some(scheme)
     }
+}
+
+/// Whether a text is meant as a hash, a good one or not.
+#[must_use]
+pub fn is_meant(text: &[u8]) -> bool {
+    [&b"$argon2"[..], b"$y$", b"$6$"].iter().any(|begin| text.starts_with(begin))
 }
 
 /// Whether a password is the one a hash was made of.
@@ -67,6 +79,13 @@ pub fn make(password: &[u8]) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    /// Of "Hello world!", as glibc's crypt(3) makes them.
+    const OF_CRYPT: [&str; 2] = [
+        "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcb\
+         YEdFCoEOfaS35inz1",
+        "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$42RgPIrXdXSEEs77lDi/4IqKVqFBAVaHJkzw5uD1r57",
+    ];
+
     #[test]
     fn a_new_hash_fits_its_password_and_no_other() {
         let hash = make(b"correct horse").expect("hash");
@@ -81,15 +100,25 @@ mod tests {
 
     #[test]
     fn hashes_of_other_systems_are_accepted() {
-        // Of "Hello world!", as glibc's crypt(3) makes them.
-        for hash in [
-            "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcb\
-             YEdFCoEOfaS35inz1",
-            "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$42RgPIrXdXSEEs77lDi/4IqKVqFBAVaHJkzw5uD1r57",
-        ] {
+        for hash in OF_CRYPT {
             assert!(fits(hash, b"Hello world!"), "{hash}");
             assert!(!fits(hash, b"hello world!"), "{hash}");
         }
+    }
+
+    #[test]
+    fn a_hash_that_was_cut_short_is_none() {
+        for hash in OF_CRYPT {
+            for len in 0..hash.len() {
+                assert_eq!(Scheme::of(&hash[..len]), None, "{len}");
+                assert!(!fits(&hash[..len], b"Hello world!"), "{len}");
+            }
+        }
+        let hash = make(b"x").expect("hash");
+        let (without, _) = hash.rsplit_once('$').expect("fields");
+        assert_eq!(Scheme::of(without), None);
+        assert_eq!(Scheme::of(&format!("$6$salt${0}${0}", &OF_CRYPT[0][14..])), None);
+        assert!(Scheme::of(&format!("$6$rounds=9999$saltstring{}", &OF_CRYPT[0][13..])).is_some());
     }
 
     #[test]

@@ -1,0 +1,42 @@
+//! Messages between tfd's processes: each that is read, written again, reads
+//! the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tfd::daemon::admission::Ask;
+use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
+use tfd::daemon::zygote::{Ended, Order};
+use tfd::daemon::{keeper, porter};
+use tfd::users::{Identity, Login};
+
+fuzz_target!(|data: &[u8]| {
+    if let Some(ask) = Ask::from_bytes(data) {
+        assert_eq!(Ask::from_bytes(&ask.to_bytes()), Some(ask));
+    }
+    if let Some(order) = Order::from_bytes(data) {
+        assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
+    }
+    if let Some(ended) = Ended::from_bytes(data) {
+        assert_eq!(Ended::from_bytes(&ended.to_bytes()), Some(ended));
+    }
+    if let Some(login) = Login::from_bytes(data) {
+        assert_eq!(Login::from_bytes(&login.to_bytes()), Some(login));
+    }
+    if let Some(identity) = Identity::from_bytes(data) {
+        assert_eq!(Identity::from_bytes(&identity.to_bytes()), Some(identity));
+    }
+    if let Some(slot) = keeper::read_admission(data) {
+        assert_eq!(keeper::gate_message(slot), data);
+    }
+    if let Some((slot, peer)) = porter::read_gate_message(data) {
+        let again = porter::gate_message(slot, peer);
+        assert_eq!(porter::read_gate_message(&again), Some((slot, peer)));
+    }
+    if let Some((slot, account)) = porter::read_admission(data) {
+        assert_eq!(porter::admission(slot, account), data);
+    }
+    if let Some(octets) = data.first_chunk::<16>() {
+        let address = address_from_bytes(*octets);
+        assert_eq!(address_from_bytes(address_to_bytes(address)), address);
+    }
+});

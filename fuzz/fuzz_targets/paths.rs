@@ -1,0 +1,35 @@
+//! Paths as clients send them: none that is allowed leads up or to a name of
+//! the server's own.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tfd::store::RootPath;
+use tfd::store::path::is_hidden;
+
+fuzz_target!(|data: &[u8]| {
+    let mut parts = data.splitn(2, |c| *c == b'\n');
+    let mut next = || RootPath::parse(parts.next().unwrap_or_default());
+    let (Ok(path), other) = (next(), next()) else { return };
+    check(&path);
+    assert!(path.contains(&path) && RootPath::root().contains(&path));
+    if let Some(name) = path.name() {
+        assert_eq!(path.parent().join(name).as_bytes(), path.as_bytes());
+        assert!(path.parent().contains(&path) && !path.contains(&path.parent()));
+        assert!(path.ends_with(&path) && path.ends_with(&RootPath::root().join(name)));
+    }
+    let Ok(other) = other else { return };
+    let joined = path.joined(&other);
+    assert!(path.contains(&joined));
+    assert!(other.is_root() || joined.ends_with(&other));
+    assert!(joined.names().eq(path.names().chain(other.names())));
+});
+
+fn check(path: &RootPath) {
+    for name in path.names() {
+        assert!(name != b".." && name != b"." && !is_hidden(name));
+        assert!(!name.iter().any(|c| matches!(c, b'/' | 0)));
+    }
+    assert!(!path.as_bytes().starts_with(b"/") && !path.as_os_str().is_empty());
+    let again = RootPath::parse(path.as_bytes()).expect("allowed once, allowed again");
+    assert_eq!(again.as_bytes(), path.as_bytes());
+}

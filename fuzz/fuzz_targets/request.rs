@@ -1,0 +1,53 @@
+//! Message bodies to requests: whatever the arguments, no path of a request
+//! leads up, and the classes that rights go by agree with each other.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tfd::store::RootPath;
+use tfd::tf::request::{Request, word};
+
+fuzz_target!(|data: &[u8]| {
+    let parsed = Request::parse(data);
+    let mut small = data.to_vec();
+    let len = word(data).len();
+    small[..len].make_ascii_lowercase();
+    assert_eq!(Request::parse(&small), parsed);
+    if let Ok(request) = parsed {
+        assert!(!request.only_adds() || request.changes_files());
+        for path in paths(&request) {
+            assert!(path.names().all(|name| name != b".." && !name.contains(&0)));
+        }
+    }
+});
+
+fn paths(request: &Request) -> Vec<&RootPath> {
+    use Request as R;
+    match request {
+        R::Mkdir { path }
+        | R::Del { path }
+        | R::Rmdir { path }
+        | R::Touch { path }
+        | R::Fstat { path }
+        | R::Fupd { path }
+        | R::Sndfile { path, .. }
+        | R::Rcvfile { path, .. }
+        | R::Ls { path }
+        | R::Lsr { path }
+        | R::Chmod { path, .. }
+        | R::Chown { path, .. }
+        | R::Sha256 { path }
+        | R::Rmsecdir { path, .. }
+        | R::Injail { path, .. } => vec![path],
+        R::Copy { from, to } | R::Cpdir { from, to } | R::Renam { from, to } => vec![from, to],
+        R::Xcopy { name, from, pattern } | R::Xcpdir { name, from, pattern } => {
+            assert!(!name.is_empty() && name != b".." && !name.contains(&b'/'));
+            vec![from, pattern]
+        }
+        R::Xdel { start, pattern } | R::Xrmdir { start, pattern } => vec![start, pattern],
+        R::Put(hp) | R::Get(hp) | R::Putcan(hp) | R::Getcan(hp) => vec![&hp.path],
+        R::Sdown { path } | R::Sup { path } | R::Fsize { path } | R::Fsizels { path } => {
+            path.iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,97 @@
+//! A session from its first request on, in a directory of its own: every
+//! command, with the frames and acknowledgements that follow it. What a client
+//! sends leaves nothing outside the root.
+//!
+//! The first byte chooses dialect and rights, the rest is the stream of the
+//! client in plain.
+#![no_main]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use tempfile::TempDir;
+use tfd::store::{Lock, Root};
+use tfd::tf::env::Env;
+use tfd::tf::session::serve;
+use tfd::tf::settings::{Dialect, Settings};
+use tfd::tf::wire::Wire;
+use tfd::users::{Names, Rights};
+use tfd_fuzz::connection_with;
+
+/// No file grows longer, so that none takes long to read.
+const LONGEST: u64 = 1 << 20;
+
+/// A client that reads nothing is waited for so long.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+fuzz_target!(init: limit_files(), |data: &[u8]| {
+    let Some((choice, stream)) = data.split_first() else { return };
+    let outside = outside();
+    let root = outside.path().join("root");
+    let (_peer, ours) = connection_with(stream);
+    let mut wire = Wire::new(ours).expect("wire");
+    let settings = Settings {
+        dialect: if choice & 1 == 0 { Dialect::Deployed } else { Dialect::Document },
+        buffer_limit: 64 * 1024,
+        idle_limit: Some(PATIENCE),
+        ..Settings::default()
+    };
+    let rights = match choice >> 1 & 3 {
+        0 | 1 => Rights::Full,
+        2 => Rights::AppendOnly,
+        _ => Rights::ReadOnly,
+    };
+    let mut env = Env {
+        root: Root::open(&root).expect("root"),
+        lock: Lock::default(),
+        process_key: "key".to_owned(),
+        names: Rc::new(Names::default()),
+        settings,
+        rights,
+    };
+    let _ = serve(&mut wire, &mut env);
+    assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");
+    let names = fs::read_dir(outside.path()).expect("directory").flatten();
+    assert!(names.map(|entry| entry.file_name()).all(|name| name == "root" || name == "beside"));
+    if rights != Rights::Full {
+        assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
+    }
+    remove(&root);
+});
+
+/// Has writes beyond the limit fail, and not end the process.
+fn limit_files() {
+    let mut signal = SigSet::empty();
+    signal.add(Signal::SIGXFSZ);
+    signal.thread_block().expect("mask");
+    setrlimit(Resource::RLIMIT_FSIZE, LONGEST, LONGEST).expect("limit");
+}
+
+/// Holds a file and, beside it, a root with a file, directories and links.
+fn outside() -> TempDir {
+    let outside = tempfile::tempdir().expect("directory");
+    fs::write(outside.path().join("beside"), b"beside").expect("file");
+    let root = outside.path().join("root");
+    fs::create_dir_all(root.join("d/e")).expect("directory");
+    fs::write(root.join("file"), b"content").expect("file");
+    fs::write(root.join("d/e/f"), b"").expect("file");
+    symlink("../beside", root.join("up")).expect("link");
+    symlink("d", root.join("link")).expect("link");
+    outside
+}
+
+/// Removes a tree, also what a client has closed by CHMOD.
+fn remove(root: &Path) {
+    if fs::remove_dir_all(root).is_err() {
+        let opened = Command::new("chmod").args(["-R", "u+rwx"]).arg(root).status();
+        assert!(opened.expect("chmod").success());
+        fs::remove_dir_all(root).expect("removed");
+    }
+}
