@@ -41,14 +41,15 @@ fuzz_target!(|data: &[u8]| {
     let doors = Doors { version: b"0.0".to_vec(), limit: Duration::from_secs(9), closed };
     let admitted = admit(ours, &Keeper::new(gate_end), &doors);
     check_keeper(&keepers);
-    let Ok(Passed { mut wire, granted }) = admitted else { return };
+    let Ok(Passed { mut wire, granted, .. }) = admitted else { return };
     assert!(KEY_LENGTHS.contains(&key.len()));
-    let mut next = NextDoor::new(granted);
+    let mut next = NextDoor::new(granted, closed);
     let passed = doors::pass(&mut wire, closed, "key", &mut next);
-    if let Ok(true) = passed {
+    let handed_over = matches!(passed, Ok(doors::Passed::All));
+    if handed_over {
         next.hand_over(wire).expect("handed over");
     }
-    check_doors(&doors_end, matches!(passed, Ok(true)));
+    check_doors(&doors_end, handed_over);
 });
 
 /// The stream as the client sends it: version and block in plain.

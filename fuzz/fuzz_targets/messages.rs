@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use tfd::daemon::admission::Ask;
 use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
-use tfd::daemon::zygote::{Ended, Order};
+use tfd::daemon::brood::{Ended, Order};
 use tfd::daemon::{keeper, porter};
 use tfd::users::{Identity, Login};
 

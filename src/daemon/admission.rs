@@ -4,13 +4,13 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use zeroize::Zeroizing;
 
 use super::channel::Channel;
 use crate::store::RootPath;
-use crate::tf::doors::Doorkeeper;
+use crate::tf::doors::{Answer, Closed, Doorkeeper};
 use crate::tf::status::Status;
 use crate::tf::wire::{MAX_STATE, Wire};
 use crate::users::account::MAX_NAME;
@@ -20,11 +20,12 @@ use crate::users::hash::MAX_PASSWORD;
 pub const MAX_TOKEN: usize = 1024;
 
 /// No message of a gate is longer.
-pub const MAX_ASK: usize = 1 + MAX_STATE;
+pub const MAX_ASK: usize = 1 + 2 + MAX_NAME + 2 + MAX_PASSWORD + MAX_STATE;
 
 const LOGIN: u8 = 1;
 const JAIL: u8 = 2;
 const STATE: u8 = 3;
+const LAST_LOGIN: u8 = 4;
 
 /// What a gate asks. Other bytes end its channel.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +46,16 @@ pub enum Ask<'a> {
     },
     /// All doors are open: take the session over. The socket is beside it.
     State(&'a [u8]),
+    /// Does this password fit? Then take the session over, and say `OK` to the
+    /// client: LOGIN is the last door. The socket is beside it.
+    LastLogin {
+        /// The name of the account.
+        name: &'a str,
+        /// The password.
+        password: &'a [u8],
+        /// As in [`Ask::State`].
+        state: &'a [u8],
+    },
 }
 
 impl<'a> Ask<'a> {
@@ -52,20 +63,28 @@ impl<'a> Ask<'a> {
     #[must_use]
     pub fn from_bytes(bytes: &'a [u8]) -> Option<Ask<'a>> {
         let (what, rest) = bytes.split_first()?;
-        let two = || {
+        let cut = |rest: &'a [u8]| {
             let (len, rest) = rest.split_first_chunk::<2>()?;
             rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
         };
+        let account = |name: &'a [u8], password: &[u8]| {
+            let fine = name.len() <= MAX_NAME && password.len() <= MAX_PASSWORD;
+            std::str::from_utf8(name).ok().filter(|_| fine)
+        };
         match *what {
             LOGIN => {
-                let (name, password) = two()?;
-                let fine = name.len() <= MAX_NAME && password.len() <= MAX_PASSWORD;
-                let name = std::str::from_utf8(name).ok().filter(|_| fine)?;
-                Some(Ask::Login { name, password })
+                let (name, password) = cut(rest)?;
+                Some(Ask::Login { name: account(name, password)?, password })
             }
             JAIL => {
-                let (token, path) = two()?;
+                let (token, path) = cut(rest)?;
                 (token.len() <= MAX_TOKEN).then_some(Ask::Jail { token, path })
+            }
+            LAST_LOGIN => {
+                let (name, rest) = cut(rest)?;
+                let (password, state) = cut(rest)?;
+                let name = account(name, password).filter(|_| state.len() <= MAX_STATE)?;
+                Some(Ask::LastLogin { name, password, state })
             }
             STATE if rest.len() <= MAX_STATE => Some(Ask::State(rest)),
             _ => None,
@@ -83,27 +102,42 @@ impl<'a> Ask<'a> {
             Ask::Login { name, password } => two(LOGIN, name.as_bytes(), password),
             Ask::Jail { token, path } => two(JAIL, token, path),
             Ask::State(state) => Zeroizing::new([&[STATE], *state].concat()),
+            Ask::LastLogin { name, password, state } => {
+                let mut bytes = two(LAST_LOGIN, name.as_bytes(), &[]);
+                bytes.extend_from_slice(&(password.len() as u16).to_be_bytes());
+                bytes.extend_from_slice(password);
+                bytes.extend_from_slice(state);
+                bytes
+            }
         }
     }
 }
 
 /// A gate's view of its next door.
 #[derive(Debug)]
-pub struct NextDoor(Channel);
+pub struct NextDoor {
+    channel: Channel,
+    /// Whether nothing is behind LOGIN.
+    last: bool,
+}
 
 impl NextDoor {
-    /// The door at the other end of a channel.
+    /// The door at the other end of a channel; the first of those that are
+    /// closed.
     #[must_use]
-    pub fn new(handle: OwnedFd) -> NextDoor {
-        NextDoor(Channel::from_handle(handle))
+    pub fn new(handle: OwnedFd, closed: Closed) -> NextDoor {
+        NextDoor { channel: Channel::from_handle(handle), last: !closed.jail }
     }
 
-    fn ask(&self, ask: &Ask<'_>) -> io::Result<Option<Status>> {
-        self.0.send(&ask.to_bytes(), &[])?;
+    fn ask(&self, ask: &Ask<'_>, beside: &[BorrowedFd<'_>]) -> io::Result<Answer> {
+        self.channel.send(&ask.to_bytes(), beside)?;
         let mut answer = [0; 1];
-        match self.0.receive(&mut answer)? {
-            (1, _) if answer[0] == 0 => Ok(None),
-            (1, _) => Ok(Some(Status::from_code(answer[0].into()).unwrap_or(Status::LoginFailed))),
+        match (self.channel.receive(&mut answer)?.0, answer[0]) {
+            (1, 0) => Ok(Answer::Open),
+            (1, code) => {
+                let status = Status::from_code(code.into()).unwrap_or(Status::LoginFailed);
+                Ok(Answer::Closed(status))
+            }
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -115,25 +149,33 @@ impl NextDoor {
     pub fn hand_over(self, wire: Wire) -> io::Result<()> {
         let state = wire.into_state();
         let (socket, state): (TcpStream, _) = state.ok_or(io::ErrorKind::InvalidInput)?;
-        self.0.send(&Ask::State(&state).to_bytes(), &[socket.as_fd()])
+        self.channel.send(&Ask::State(&state).to_bytes(), &[socket.as_fd()])
     }
 }
 
 impl Doorkeeper for NextDoor {
-    fn login(&mut self, user: &[u8], password: &[u8]) -> io::Result<Option<Status>> {
+    fn login(&mut self, wire: &Wire, user: &[u8], password: &[u8]) -> io::Result<Answer> {
         let fine = user.len() <= MAX_NAME && password.len() <= MAX_PASSWORD;
         let name = std::str::from_utf8(user).ok().filter(|_| fine);
         // What no account can have is asked for all the same, as an account
         // that no file can have: the answer takes its time.
         let (name, password) = name.map_or((" ", &b" "[..]), |name| (name, password));
-        self.ask(&Ask::Login { name, password })
+        if !self.last {
+            return self.ask(&Ask::Login { name, password }, &[]);
+        }
+        let state = wire.state().ok_or(io::ErrorKind::InvalidInput)?;
+        let ask = Ask::LastLogin { name, password, state: &state };
+        Ok(match self.ask(&ask, &[wire.socket().as_fd()])? {
+            Answer::Open => Answer::TakenOver,
+            other => other,
+        })
     }
 
-    fn injail(&mut self, token: &[u8], path: &RootPath) -> io::Result<Option<Status>> {
+    fn injail(&mut self, token: &[u8], path: &RootPath) -> io::Result<Answer> {
         if token.len() > MAX_TOKEN {
-            return Ok(Some(Status::JailToken));
+            return Ok(Answer::Closed(Status::JailToken));
         }
-        self.ask(&Ask::Jail { token, path: path.as_bytes() })
+        self.ask(&Ask::Jail { token, path: path.as_bytes() }, &[])
     }
 }
 
@@ -145,7 +187,8 @@ mod tests {
     #[test]
     fn what_a_gate_asks_arrives_as_sent() {
         let login = Ask::Login { name: "ann", password: b"a b" };
-        for ask in [login, Ask::Jail { token: b"", path: b"sites" }, Ask::State(&[7])] {
+        let last = Ask::LastLogin { name: "ann", password: b"a b", state: &[7, 8] };
+        for ask in [login, Ask::Jail { token: b"", path: b"sites" }, Ask::State(&[7]), last] {
             assert_eq!(Ask::from_bytes(&ask.to_bytes()), Some(ask));
         }
         for bad in [&[][..], &[0], &[9, 0, 0], &[LOGIN, 0], &[LOGIN, 0, 9, 1], &[LOGIN, 0, 1, 255]]

@@ -104,6 +104,25 @@ impl Channel {
         self.receive_with(buffer, RecvFlags::CMSG_CLOEXEC)
     }
 
+    /// Reads the message that is next and leaves it where it is, with the
+    /// descriptors beside it. Returns its length, 0 when the other end is gone.
+    ///
+    /// # Errors
+    /// As [`Channel::receive`].
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut beside = RecvAncillaryBuffer::default();
+        let received = loop {
+            match recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut beside, RecvFlags::PEEK) {
+                Err(Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        if received.flags.contains(ReturnFlags::TRUNC) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(received.bytes)
+    }
+
     /// Receives one message, or fails with `WouldBlock` when there is none.
     ///
     /// # Errors
@@ -162,6 +181,20 @@ mod tests {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock));
         drop(a);
         assert_eq!(b.receive(&mut buffer).expect("receive").0, 0);
+    }
+
+    #[test]
+    fn a_message_looked_at_stays_with_its_descriptors() {
+        let (a, b) = pair().expect("pair");
+        let (x, _y) = pair().expect("pair");
+        a.send(b"one", &[x.as_fd()]).expect("send");
+        let mut buffer = [0; 8];
+        assert_eq!(b.peek(&mut buffer).expect("peek"), 3);
+        assert_eq!(&buffer[..3], b"one");
+        let (len, handles) = b.receive(&mut buffer).expect("receive");
+        assert_eq!((len, handles.len()), (3, 1));
+        a.send(&[1; 9], &[]).expect("send");
+        assert!(b.peek(&mut buffer).is_err());
     }
 
     #[test]

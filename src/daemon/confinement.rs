@@ -13,6 +13,15 @@ use rustix::thread::CapabilitySet;
 use super::sandbox::Sandbox;
 use crate::sys::process::keep_only;
 use crate::users::Identity;
+use crate::users::identity::limit_root;
+
+/// What an usher keeps: to become any user, to open any client's directory and
+/// token file, to change the root, to ask sessions to end.
+const USHERS: CapabilitySet = CapabilitySet::SETUID
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::KILL);
 
 /// What a helper process gives up before it begins.
 pub struct Confinement<'a> {
@@ -73,6 +82,31 @@ impl<'a> Confinement<'a> {
             return Err(io::Error::other("the daemon is gone"));
         }
         self.sandbox.enter()
+    }
+
+    /// For the usher: stays root, with what it needs to give each child the
+    /// identity of a client, and reaches no file but those beneath `root`.
+    ///
+    /// # Errors
+    /// As [`Confinement::enter`].
+    pub fn enter_as_usher(
+        &self,
+        parent: Pid,
+        handles: &[BorrowedFd<'_>],
+        root: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        if let Some(nowhere) = &self.nowhere {
+            rustix::process::fchdir(nowhere)?;
+            rustix::process::chroot(".")?;
+        }
+        keep_only(handles)?;
+        limit_root(USHERS)?;
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != parent {
+            return Err(io::Error::other("the daemon is gone"));
+        }
+        self.sandbox.enter_as_usher()?;
+        self.sandbox.limit_files(Some(root))
     }
 
     /// As [`Confinement::enter`], for a process that forks no other and needs

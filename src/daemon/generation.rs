@@ -15,6 +15,7 @@ use nix::unistd::{Pid, getpid};
 use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
+use super::brood::{Order, Start};
 use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::gate::Doors;
@@ -23,11 +24,11 @@ use super::memory::Shared;
 use super::porter;
 use super::sandbox::Sandbox;
 use super::tables::Tables;
-use super::zygote::{self, Order, Zygote};
+use super::usher::{self, Usher};
+use super::zygote::{self, Zygote};
 use crate::config::{Config, Mode as Users, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
-use crate::tf::settings::Settings;
 use crate::trusted;
 use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
@@ -73,16 +74,12 @@ pub struct Generation {
     /// The accounts, in the order of the users file; where nobody logs in, the
     /// one that all clients share.
     logins: Vec<Login>,
-    /// Whether INJAIL is the last door.
-    pub jail: bool,
-    /// The configuration's root.
-    pub root: PathBuf,
-    /// What its sessions follow.
-    pub settings: Settings,
+    /// Forks the sessions behind LOGIN or INJAIL, until the daemon takes it on.
+    pub usher: Option<Helper>,
+    /// The process of that.
+    pub usher_pid: Option<Pid>,
     /// The most bytes beneath the root.
     pub quota: Option<u64>,
-    /// An empty directory without a name.
-    pub nowhere: Option<OwnedFd>,
     /// The keepers and the porter, as long as they have not ended.
     pub helpers: Vec<Pid>,
     turn: usize,
@@ -111,7 +108,7 @@ impl Generation {
         memory: &Shared<'_>,
         sandbox: &Sandbox,
     ) -> Result<Generation, String> {
-        let mut confinement = Confinement::new(identity, sandbox)?;
+        let confinement = Confinement::new(identity, sandbox)?;
         let shared = shared_login(config, identity);
         let zygote = start_zygote(config, &confinement, memory, &shared.name)?;
         let mut generation = Generation {
@@ -122,11 +119,9 @@ impl Generation {
             admitted: HashSet::new(),
             multi_user: config.tf.mode == Users::MultiUser,
             logins: vec![shared],
-            jail: config.tf.jail,
-            root: config.tf.root.clone(),
-            settings: config.tf.session.clone(),
+            usher: None,
+            usher_pid: None,
             quota: config.tf.quota,
-            nowhere: None,
             helpers: Vec::new(),
             turn: 0,
         };
@@ -154,7 +149,18 @@ impl Generation {
         }
         generation.helpers =
             generation.keepers.iter().chain(&generation.porter).map(|helper| helper.pid).collect();
-        generation.nowhere = confinement.nowhere.take();
+        if config.tf.closed() != Closed::NONE {
+            match start_usher(config, &confinement, memory) {
+                Ok(usher) => {
+                    generation.usher_pid = Some(usher.pid);
+                    generation.usher = Some(usher);
+                }
+                Err(e) => {
+                    generation.end();
+                    return Err(e);
+                }
+            }
+        }
         Ok(generation)
     }
 
@@ -180,14 +186,14 @@ impl Generation {
         let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
         let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
         keeper.channel.send(&keeper::gate_message(slot), &[theirs.as_fd()])?;
-        let order = Order::Connection { slot, peer, key };
+        let order = Order::Start(Start { slot, peer, key, rest: &[] });
         self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
         self.slots.insert(slot);
         Ok(())
     }
 
     /// Gives the zygote an order. A zygote that is gone needs none.
-    pub fn order(&self, order: Order) {
+    pub fn order(&self, order: Order<'_>) {
         if let Err(e) = self.zygote.channel.send(&order.to_bytes(), &[]) {
             log::debug!("zygote out of reach pid={} error=\"{e}\"", self.zygote.pid);
         }
@@ -266,7 +272,9 @@ impl Generation {
     /// Ends its processes at once.
     pub fn end(&self) {
         self.order(Order::Kill);
-        for helper in self.keepers.iter().chain(&self.porter).chain([&self.zygote]) {
+        for helper in
+            self.keepers.iter().chain(&self.porter).chain(&self.usher).chain([&self.zygote])
+        {
             let _ = kill(helper.pid, Signal::SIGKILL);
         }
     }
@@ -304,6 +312,48 @@ fn start_zygote(
     };
     let pid = fork(child).map_err(|e| format!("zygote: {e}"))?;
     Ok(Helper { pid, channel: ours })
+}
+
+fn start_usher(
+    config: &Config,
+    confinement: &Confinement<'_>,
+    memory: &Shared<'_>,
+) -> Result<Helper, String> {
+    let (ours, theirs) = pair().map_err(|e| format!("usher: {e}"))?;
+    let parent = getpid();
+    let root = open_root(config)?;
+    let child = || {
+        let run = || {
+            let usher = Usher {
+                root: root.try_clone()?,
+                after_login: config.tf.mode == Users::MultiUser,
+                jail: config.tf.jail,
+                sandbox: &confinement.sandbox,
+                settings: config.tf.session.clone(),
+                names: Rc::new(Names::read()?),
+                slots: memory.slots.as_fd(),
+                usage: memory.usage,
+                records: memory.records,
+            };
+            let mut handles = vec![theirs.as_fd(), usher.root.as_fd(), usher.slots, usher.usage];
+            handles.extend(usher.records);
+            handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
+            confinement.enter_as_usher(parent, &handles, usher.root.as_fd())?;
+            memory.tables.map_or(Ok(()), Tables::read)?;
+            let _ = nix::sys::prctl::set_name(c"tfd-usher");
+            usher::run(&usher, &theirs)
+        };
+        finish("usher", run())
+    };
+    let pid = fork(child).map_err(|e| format!("usher: {e}"))?;
+    Ok(Helper { pid, channel: ours })
+}
+
+/// The handle of the configuration's root.
+fn open_root(config: &Config) -> Result<OwnedFd, String> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&config.tf.root, flags, Mode::empty())
+        .map_err(|e| format!("root {}: {e}", config.tf.root.display()))
 }
 
 /// Starts a keeper and waits until it has read the key. The key never is in
@@ -432,10 +482,7 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
     let mut granted = Vec::new();
     if config.tf.closed() == Closed::NONE {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&config.tf.root, flags, Mode::empty())
-            .map_err(|e| format!("root {}: {e}", config.tf.root.display()))?;
-        granted.push(root);
+        granted.push(open_root(config)?);
         for handle in [Some(memory.usage), memory.records].into_iter().flatten() {
             granted.push(handle.try_clone_to_owned().map_err(|e| e.to_string())?);
         }

@@ -2,11 +2,10 @@
 //! counters of what is stored, and the way to the auditor. The daemon makes all
 //! of it.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::audit::Auditor;
-use super::slots::{Slot, Slots};
+use super::slots::Slots;
 use super::tables::Tables;
 use super::usage::Usage;
 use crate::store::quota::Limits;
@@ -52,16 +51,4 @@ pub struct Shared<'a> {
     pub limits: Option<Limits>,
     /// Where sessions tell the auditor what they did.
     pub records: Option<BorrowedFd<'a>>,
-}
-
-impl Shared<'_> {
-    /// In a process that serves a connection: reads the tables from now on and
-    /// maps the connection's page.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn map(&self, slot: u32) -> io::Result<Slot> {
-        self.tables.map_or(Ok(()), Tables::read)?;
-        Slot::map(self.slots.as_fd(), slot)
-    }
 }

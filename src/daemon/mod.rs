@@ -4,10 +4,12 @@
 
 pub mod admission;
 pub mod audit;
+pub mod brood;
 pub mod channel;
 pub mod confinement;
 pub mod gate;
 pub mod generation;
+mod jail;
 pub mod keeper;
 pub mod listen;
 pub mod memory;

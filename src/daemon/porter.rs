@@ -74,6 +74,8 @@ struct Job {
     gate: Gate,
     name: String,
     password: Zeroizing<Vec<u8>>,
+    /// Whether the question still is in the channel.
+    to_drop: bool,
 }
 
 /// The accounts, a hash for names that none of them has, and who has failed.
@@ -172,14 +174,10 @@ fn listen(
                 id => {
                     let Some(gate) = gates.remove(&id) else { continue };
                     epoll::delete(&poller, &gate.channel)?;
-                    let received = gate.channel.receive(&mut buffer);
-                    let Ok((len, _)) = received else { continue };
-                    if let Some(Ask::Login { name, password }) = Ask::from_bytes(&buffer[..len]) {
-                        let (name, password) = (name.to_owned(), password.to_vec());
-                        let password = Zeroizing::new(password);
-                        if jobs.send(Job { gate, name, password }).is_err() {
-                            return Err(io::Error::other("no thread checks passwords"));
-                        }
+                    if let Some(job) = read_job(gate, &mut buffer)
+                        && jobs.send(job).is_err()
+                    {
+                        return Err(io::Error::other("no thread checks passwords"));
                     }
                 }
             }
@@ -198,10 +196,26 @@ fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
     Some(Gate { slot, peer, channel })
 }
 
+/// The question of a gate. One that comes with the state of the session stays
+/// where it is, for the session to read.
+fn read_job(gate: Gate, buffer: &mut [u8]) -> Option<Job> {
+    let len = gate.channel.peek(buffer).ok()?;
+    let (name, password, to_drop) = match Ask::from_bytes(&buffer[..len])? {
+        Ask::Login { name, password } => (name, password, false),
+        Ask::LastLogin { name, password, .. } => (name, password, true),
+        _ => return None,
+    };
+    let (name, password) = (name.to_owned(), Zeroizing::new(password.to_vec()));
+    if !to_drop {
+        gate.channel.receive(buffer).ok()?;
+    }
+    Some(Job { gate, name, password, to_drop })
+}
+
 /// Checks a password. A gate whose password fits goes to the daemon; another
 /// one is told so and comes back, to ask again.
 fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
-    let Job { gate, name, password } = job;
+    let Job { gate, name, password, to_drop } = job;
     match admit(book, gate.peer, &name, &password) {
         Ok(index) => {
             let _ = daemon.send(&admission(gate.slot, index), &[gate.channel.as_fd()]);
@@ -209,6 +223,9 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
         }
         Err(reason) => {
             log::warn!("login failed peer={} user={name:?} reason=\"{reason}\"", gate.peer);
+            if to_drop {
+                gate.channel.receive(&mut Zeroizing::new(vec![0; MAX_ASK])).ok()?;
+            }
             let told = gate.channel.try_send(&[Status::LoginFailed.code()], &[]);
             told.is_ok().then_some(gate)
         }
@@ -262,7 +279,8 @@ mod tests {
     use super::*;
     use crate::daemon::admission::NextDoor;
     use crate::daemon::channel::pair;
-    use crate::tf::doors::Doorkeeper;
+    use crate::tf::doors::{Answer, Closed, Doorkeeper};
+    use crate::tf::wire::Wire;
     use crate::users::throttle::Limits;
 
     const LIMITS: Limits = Limits { failures: 100, block: std::time::Duration::from_secs(60) };
@@ -274,40 +292,63 @@ mod tests {
         ours
     }
 
-    fn gate(porter: &Channel) -> NextDoor {
+    /// LOGIN with a door behind it, so that no wire is looked at.
+    fn log_in(gate: &mut NextDoor, user: &[u8], password: &[u8]) -> Answer {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?));
+        let mut wire = Wire::new(socket.expect("socket")).expect("wire");
+        wire.encipher(&[1; 16]);
+        gate.login(&wire, user, password).expect("porter")
+    }
+
+    fn gate(porter: &Channel, jail: bool) -> NextDoor {
         let (ours, theirs) = pair().expect("pair");
         let message = gate_message(7, "192.0.2.1".parse().expect("address"));
         porter.send(&message, &[theirs.as_fd()]).expect("send");
-        NextDoor::new(ours.into_handle())
+        NextDoor::new(ours.into_handle(), Closed { login: true, jail })
     }
 
     #[test]
     fn a_right_password_sends_the_channel_to_the_daemon_and_a_wrong_one_is_told() {
+        for jail in [true, false] {
+            log_in_with(jail);
+        }
+    }
+
+    fn log_in_with(jail: bool) {
         let hash = hash::make(b"right").expect("hash");
         let porter = start(&[format!("bob:!{hash}:bob:::"), format!("ann:{hash}:ann:::")]);
-        let mut client = gate(&porter);
+        let mut client = gate(&porter, jail);
         for (user, password) in
             [("ann", "wrong"), ("bob", "right"), ("nn", "right"), ("ann ", "right"), ("", "")]
         {
-            let told = client.login(user.as_bytes(), password.as_bytes()).expect("porter");
-            assert_eq!(told, Some(Status::LoginFailed), "{user}");
+            let told = log_in(&mut client, user.as_bytes(), password.as_bytes());
+            assert_eq!(told, Answer::Closed(Status::LoginFailed), "{user}");
         }
-        let asking = std::thread::spawn(move || client.login(b"ann", b"right"));
+        let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
         let mut buffer = [0; ADMIT_LEN];
         let (len, handles) = porter.receive(&mut buffer).expect("admission");
         assert_eq!(read_admission(&buffer[..len]), Some((7, 1)));
         let usher = Channel::from_handle(handles.into_iter().next().expect("channel"));
+        if !jail {
+            let mut question = vec![0; MAX_ASK];
+            let (len, beside) = usher.receive(&mut question).expect("question");
+            let asked = Ask::from_bytes(&question[..len]);
+            assert!(matches!(asked, Some(Ask::LastLogin { name: "ann", .. })), "{asked:?}");
+            assert_eq!(beside.len(), 1);
+        }
         usher.send(&[0], &[]).expect("send");
-        assert_eq!(asking.join().expect("gate").expect("answer"), None);
+        let answer = asking.join().expect("gate");
+        assert_eq!(answer, if jail { Answer::Open } else { Answer::TakenOver });
     }
 
     #[test]
     fn a_gate_that_asks_anything_else_is_cut_off() {
         let porter = start(&[]);
-        let mut client = gate(&porter);
+        let mut client = gate(&porter, true);
         assert!(client.injail(b"t", &crate::store::RootPath::root()).is_err());
-        let mut other = gate(&porter);
-        assert_eq!(other.login(b"ann", b"x").expect("porter"), Some(Status::LoginFailed));
+        let mut other = gate(&porter, true);
+        assert_eq!(log_in(&mut other, b"ann", b"x"), Answer::Closed(Status::LoginFailed));
     }
 
     #[test]

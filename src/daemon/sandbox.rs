@@ -33,6 +33,8 @@ pub struct Sandbox(Option<Arc<Filters>>);
 struct Filters {
     /// Every call that is not listed fails.
     known: BpfProgram,
+    /// The same, where identity and root are changed yet.
+    known_to_ushers: BpfProgram,
     /// Every call that is listed ends the process.
     deadly: BpfProgram,
     /// The same for calls that only the zygote needs.
@@ -50,7 +52,12 @@ impl Sandbox {
         let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
         let kill = SeccompAction::KillProcess;
         let filters = Filters {
-            known: filter(&[KNOWN, KNOWN_HERE].concat(), enosys, SeccompAction::Allow)?,
+            known: filter(&[KNOWN, KNOWN_HERE].concat(), enosys.clone(), SeccompAction::Allow)?,
+            known_to_ushers: filter(
+                &[KNOWN, KNOWN_HERE, CHANGES].concat(),
+                enosys,
+                SeccompAction::Allow,
+            )?,
             deadly: filter(DEADLY, SeccompAction::Allow, kill.clone())?,
             deadly_to_loners: alone(&[], kill.clone())?,
             deadly_to_leaves: alone(CHANGES, kill)?,
@@ -69,10 +76,23 @@ impl Sandbox {
     /// # Errors
     /// The system's. The process must end then.
     pub fn enter(&self) -> io::Result<()> {
+        self.enter_with(|filters| &filters.known)
+    }
+
+    /// The same, for a process whose children are to change identity and root
+    /// before they become leaves.
+    ///
+    /// # Errors
+    /// As [`Sandbox::enter`].
+    pub fn enter_as_usher(&self) -> io::Result<()> {
+        self.enter_with(|filters| &filters.known_to_ushers)
+    }
+
+    fn enter_with(&self, known: fn(&Filters) -> &BpfProgram) -> io::Result<()> {
         let Some(filters) = &self.0 else { return Ok(()) };
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         apply_filter(&filters.deadly).map_err(io::Error::other)?;
-        apply_filter(&filters.known).map_err(io::Error::other)
+        apply_filter(known(filters)).map_err(io::Error::other)
     }
 
     /// For a process that forks no other and has its identity: from now on it

@@ -1,117 +1,109 @@
-//! The sessions that the daemon has forked itself: those behind LOGIN or
-//! INJAIL.
+//! The sessions behind LOGIN or INJAIL, as the daemon knows them: which usher
+//! has which, and for whom.
 
 use std::collections::HashMap;
+use std::io;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
+use std::os::fd::AsFd;
 
-use super::confinement::finish;
-use super::generation::{Admission, Generation};
-use super::memory::Shared;
+use super::brood::{ENDED_LEN, Ended, Order, Start};
+use super::channel::Channel;
+use super::generation::{Admission, Helper};
 use super::registry::Registry;
-use super::sandbox::Sandbox;
-use super::session::{Card, key_text};
-use super::usher::{self, Usher};
-use crate::store::Quota;
-use crate::sys::process::fork;
+use super::usher::Seating;
+use crate::store::quota::Limits;
 use crate::tf::status::Status;
 
-/// What a session is started from.
-pub struct Around<'a> {
-    /// The generation that its gate belongs to.
-    pub generation: &'a Generation,
-    /// What it enters.
-    pub sandbox: &'a Sandbox,
-    /// What it shares with others.
-    pub shared: Shared<'a>,
-}
-
-/// The sessions that run, by process.
+/// The ushers that run, and their sessions.
 #[derive(Debug, Default)]
-pub struct Sessions(HashMap<Pid, Running>);
+pub struct Sessions(Vec<Ushered>);
 
 #[derive(Debug)]
-struct Running {
-    slot: u32,
-    user: String,
+struct Ushered {
+    usher: Helper,
+    /// The user of each session, by slot.
+    users: HashMap<u32, String>,
 }
 
 impl Sessions {
-    /// Starts the session of a client; the slot is shared with its gate until
-    /// that ends. A client that gets none is told 37.
-    pub fn start(&mut self, registry: &mut Registry, around: &Around<'_>, admission: Admission) {
+    /// Takes an usher on.
+    pub fn adopt(&mut self, usher: Helper) {
+        self.0.push(Ushered { usher, users: HashMap::new() });
+    }
+
+    /// The channels of the ushers, for waiting.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.0.iter().map(|ushered| &ushered.usher.channel)
+    }
+
+    /// Lets an usher start the session of a client; the slot is shared with
+    /// its gate until that ends. A client that gets none is told 37.
+    pub fn start(
+        &mut self,
+        registry: &mut Registry,
+        usher: Option<Pid>,
+        admission: Admission,
+        limits: Option<Limits>,
+    ) {
         let Admission { slot, login, gate } = admission;
-        let Around { generation, sandbox, shared } = *around;
-        let (Some((peer, key)), Some(nowhere)) =
-            (registry.connection(slot), generation.nowhere.as_ref())
-        else {
-            return;
-        };
+        let Some((peer, key)) = registry.connection(slot) else { return };
+        let name = login.name.clone();
         let refuse = |reason: &str| {
-            log::warn!("login refused peer={peer} user={} reason=\"{reason}\"", login.name);
+            log::warn!("login refused peer={peer} user={name} reason=\"{reason}\"");
             let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
         };
-        let running = self.0.values().filter(|session| session.user == login.name).count();
+        let users = self.0.iter().flat_map(|ushered| ushered.users.values());
+        let running = users.filter(|user| **user == name).count();
         if login.max_sessions.is_some_and(|max| running >= max as usize) {
             return refuse("too many sessions of this user");
         }
-        let card = Card {
-            peer,
-            slot,
-            process_key: key_text(key),
-            user: login.name.clone(),
-            rights: login.rights,
-            rate: login.rate,
-            quota: Quota::none(),
-        };
-        let usher = Usher {
-            gate: &gate,
-            nowhere,
-            root: &generation.root,
-            home: &login.home,
-            identity: &login.identity,
-            after_login: generation.multi_user,
-            jail: generation.jail,
-            sandbox,
-            settings: generation.settings.clone(),
-            records: shared.records,
-            counters: shared.limits.map(|limits| (shared.usage, limits)),
-            card,
-        };
-        let daemon = getpid();
-        let forked = fork(|| {
-            let mapped = shared.map(slot);
-            finish("session", mapped.and_then(|page| usher::run(usher, page, daemon)))
-        });
-        match forked {
-            Ok(pid) => {
+        let found = self.0.iter_mut().find(|ushered| Some(ushered.usher.pid) == usher);
+        let Some(ushered) = found else { return refuse("no usher") };
+        let rest = Seating { login, limits }.to_bytes();
+        let order = Order::Start(Start { slot, peer, key, rest: &rest });
+        match ushered.usher.channel.send(&order.to_bytes(), &[gate.as_fd()]) {
+            Ok(()) => {
                 registry.share(slot);
-                self.0.insert(pid, Running { slot, user: login.name });
+                ushered.users.insert(slot, name);
             }
             Err(e) => refuse(&e.to_string()),
         }
     }
 
-    /// Takes note that a process has ended; its slot, if it was a session.
-    pub fn ended(&mut self, pid: Pid, killed: Option<Signal>) -> Option<u32> {
-        let session = self.0.remove(&pid)?;
-        if let Some(signal) = killed {
-            log::error!("session killed pid={pid} signal={signal}");
+    /// Takes news of ended sessions from an usher. The usher that has ended
+    /// itself is given back.
+    pub fn hear(&mut self, registry: &mut Registry, index: usize) -> Option<Pid> {
+        let mut buffer = [0; ENDED_LEN];
+        let ushered = self.0.get_mut(index)?;
+        loop {
+            match ushered.usher.channel.try_receive(&mut buffer) {
+                Ok((len, _)) if len > 0 => {
+                    let slot = Ended::from_bytes(&buffer[..len]).map(|ended| ended.slot);
+                    if let Some(slot) = slot.filter(|slot| ushered.users.remove(slot).is_some()) {
+                        registry.release(slot);
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
+                _ => break,
+            }
         }
-        Some(session.slot)
+        let Ushered { usher, users } = self.0.remove(index);
+        users.keys().for_each(|slot| registry.release(*slot));
+        Some(usher.pid)
     }
 
-    /// Sends all of them a signal.
-    pub fn signal_all(&self, signal: Signal) {
-        for pid in self.0.keys() {
-            let _ = kill(*pid, signal);
+    /// Gives an usher an order. One that is gone needs none.
+    pub fn order(&self, usher: Pid, order: Order<'_>) {
+        for ushered in self.0.iter().filter(|ushered| ushered.usher.pid == usher) {
+            let _ = ushered.usher.channel.send(&order.to_bytes(), &[]);
         }
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Gives all of them an order.
+    pub fn order_all(&self, order: Order<'_>) {
+        for ushered in &self.0 {
+            let _ = ushered.usher.channel.send(&order.to_bytes(), &[]);
+        }
     }
 }

@@ -8,23 +8,24 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::audit::Auditor;
+use super::brood::{ENDED_LEN, Ended, Order};
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::memory::Memory;
 use super::recount::Recount;
 use super::registry::Registry;
 use super::sandbox::Sandbox;
-use super::sessions::{Around, Sessions};
+use super::sessions::Sessions;
 use super::slots::Slots;
 use super::start::{
     FileStamp, bind_all, limits, sandbox_for, start_generation, tables_for, take_signals,
     users_stamp,
 };
 use super::usage::Usage;
-use super::zygote::{ENDED_LEN, Ended, Order};
 use crate::config::Config;
 use crate::users::{Identity, Login};
 
@@ -36,9 +37,6 @@ const BREATHER: Duration = Duration::from_millis(100);
 
 /// How long processes have to vanish after they were killed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-
-/// How often sessions that were asked to end are asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How soon after its start a generation may fail without ending the daemon.
 const EARLY: Duration = Duration::from_secs(1);
@@ -73,6 +71,7 @@ enum Source {
     Keeper(usize, usize),
     Porter(usize),
     Zygote(usize),
+    Usher(usize),
     Listener(usize),
 }
 
@@ -120,7 +119,7 @@ impl Supervisor {
             log::info!("listening address={}", listener.local_address());
         }
         log::info!("ready root=\"{}\" pid={}", config.tf.root.display(), std::process::id());
-        Ok(Supervisor {
+        let mut supervisor = Supervisor {
             path: path.to_owned(),
             config,
             identity,
@@ -130,13 +129,15 @@ impl Supervisor {
             memory,
             recount,
             sandbox,
-            generations: vec![generation],
+            generations: Vec::new(),
             sessions: Sessions::default(),
             started: Instant::now(),
             accept_from: Instant::now(),
             stop: None,
             users,
-        })
+        };
+        supervisor.take_on(generation);
+        Ok(supervisor)
     }
 
     /// Serves until a signal ends the daemon and every process has ended.
@@ -148,7 +149,7 @@ impl Supervisor {
         for generation in &self.generations {
             generation.end();
         }
-        self.sessions.signal_all(Signal::SIGKILL);
+        self.sessions.order_all(Order::Kill);
         // With the last way to it gone, the auditor writes what is left.
         self.memory.auditor = None;
         if let Some(tables) = &self.memory.tables {
@@ -172,12 +173,9 @@ impl Supervisor {
                     log::warn!("ending sessions that still run count={}", self.registry.len());
                     stop.killed = true;
                     self.order_all(Order::Kill);
-                    self.sessions.signal_all(Signal::SIGKILL);
+                    self.sessions.order_all(Order::Kill);
                     continue;
                 }
-                // A request that comes just before a read begins does not
-                // interrupt it, so it is repeated.
-                self.sessions.signal_all(Signal::SIGTERM);
             }
             self.wait_and_act()?;
         }
@@ -192,8 +190,7 @@ impl Supervisor {
             self.recount.begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
         }
         let until = match &self.stop {
-            Some(stop) if self.sessions.is_empty() => Some(stop.kill_at),
-            Some(stop) => Some(stop.kill_at.min(now + ASK_AGAIN)),
+            Some(stop) => Some(stop.kill_at),
             None if now < self.accept_from => Some(self.accept_from),
             None => self.recount.due(),
         };
@@ -214,6 +211,10 @@ impl Supervisor {
             }
             sources.push(Source::Zygote(index));
             fds.push(PollFd::new(&generation.zygote.channel, PollFlags::IN));
+        }
+        for (index, channel) in self.sessions.channels().enumerate() {
+            sources.push(Source::Usher(index));
+            fds.push(PollFd::new(channel, PollFlags::IN));
         }
         if let Some(channel) = self.recount.channel() {
             sources.push(Source::Recount);
@@ -240,6 +241,7 @@ impl Supervisor {
                 Source::Keeper(index, keeper) => self.hear_keeper(index, keeper),
                 Source::Porter(index) => self.hear_porter(index),
                 Source::Zygote(index) => self.hear_zygote(index)?,
+                Source::Usher(index) => self.hear_usher(index)?,
                 Source::Recount => self.recount.hear(&mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
             }
@@ -284,12 +286,8 @@ impl Supervisor {
             Ok(limits) => limits,
             Err(e) => return log::error!("no session slot={} quota error=\"{e}\"", admission.slot),
         };
-        let around = Around {
-            generation: &self.generations[index],
-            sandbox: &self.sandbox,
-            shared: self.memory.share(limits),
-        };
-        self.sessions.start(&mut self.registry, &around, admission);
+        let usher = self.generations[index].usher_pid;
+        self.sessions.start(&mut self.registry, usher, admission, limits);
     }
 
     /// Takes the clients that wait at a listener.
@@ -362,11 +360,26 @@ impl Supervisor {
         }
     }
 
+    /// Takes news of ended sessions from an usher. The end of one whose
+    /// generation still takes clients was unasked.
+    fn hear_usher(&mut self, index: usize) -> io::Result<()> {
+        let Some(pid) = self.sessions.hear(&mut self.registry, index) else { return Ok(()) };
+        match self.generations.last() {
+            Some(newest) if newest.usher_pid == Some(pid) && self.stop.is_none() => {
+                self.replace_failed("usher", pid)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A zygote ended, and with it all its children. The newest one is
     /// replaced, unless it ended before it was of use.
     fn zygote_gone(&mut self, index: usize) -> io::Result<()> {
         let generation = self.generations.remove(index);
         generation.end();
+        if let Some(usher) = generation.usher_pid {
+            self.sessions.order(usher, Order::Retire);
+        }
         for slot in &generation.slots {
             self.registry.release(*slot);
         }
@@ -385,9 +398,17 @@ impl Supervisor {
         let identity = self.identity.as_ref();
         let generation = start_generation(&self.config, identity, &mut self.memory, &self.sandbox)
             .map_err(io::Error::other)?;
+        self.take_on(generation);
+        Ok(())
+    }
+
+    /// Lets a generation serve from now on.
+    fn take_on(&mut self, mut generation: Generation) {
+        if let Some(usher) = generation.usher.take() {
+            self.sessions.adopt(usher);
+        }
         self.generations.push(generation);
         self.started = Instant::now();
-        Ok(())
     }
 
     fn hear_signals(&mut self) -> io::Result<()> {
@@ -406,15 +427,10 @@ impl Supervisor {
     fn reap(&mut self) -> io::Result<()> {
         loop {
             let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
-            let (pid, killed) = match status {
-                Ok(WaitStatus::Exited(pid, _)) => (pid, None),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Some(signal)),
-                _ => return Ok(()),
+            let (Ok(WaitStatus::Exited(pid, _)) | Ok(WaitStatus::Signaled(pid, _, _))) = status
+            else {
+                return Ok(());
             };
-            if let Some(slot) = self.sessions.ended(pid, killed) {
-                self.registry.release(slot);
-                continue;
-            }
             if let Some(tables) = &mut self.memory.tables {
                 tables.reaped(pid);
             }
@@ -422,16 +438,24 @@ impl Supervisor {
                 self.auditor_gone()?;
                 continue;
             }
-            let Some(generation) = self.generations.last_mut() else { continue };
-            if generation.helpers.contains(&pid) && self.stop.is_none() {
-                log::error!("keeper or porter ended unasked pid={pid}");
-                generation.retire();
-                if self.started.elapsed() < EARLY {
-                    return Err(io::Error::other("a helper process does not stay up"));
-                }
-                self.replace_generation()?;
+            let newest = self.generations.last();
+            if newest.is_some_and(|newest| newest.helpers.contains(&pid)) && self.stop.is_none() {
+                self.replace_failed("keeper or porter", pid)?;
             }
         }
+    }
+
+    /// A process of the newest generation ended unasked: another generation
+    /// takes its place, unless this one was of no use.
+    fn replace_failed(&mut self, what: &str, pid: Pid) -> io::Result<()> {
+        log::error!("{what} ended unasked pid={pid}");
+        if let Some(generation) = self.generations.last_mut() {
+            generation.retire();
+        }
+        if self.started.elapsed() < EARLY {
+            return Err(io::Error::other("a helper process does not stay up"));
+        }
+        self.replace_generation()
     }
 
     /// The auditor ended unasked. Sessions that can't tell it what they did
@@ -479,8 +503,7 @@ impl Supervisor {
         if let Some(old) = self.generations.last_mut() {
             old.retire();
         }
-        self.generations.push(generation);
-        self.started = Instant::now();
+        self.take_on(generation);
         self.registry.limit(limits(&config));
         if config.server.max_sessions != self.config.server.max_sessions {
             log::warn!("max_sessions takes effect at the next start");
@@ -516,9 +539,10 @@ impl Supervisor {
         self.stop = Some(Stop { kill_at: Instant::now() + grace, killed: false });
         self.listeners.clear();
         self.order_all(Order::Stop);
+        self.sessions.order_all(Order::Stop);
     }
 
-    fn order_all(&self, order: Order) {
+    fn order_all(&self, order: Order<'_>) {
         for generation in &self.generations {
             generation.order(order);
         }

@@ -1,10 +1,12 @@
-//! The usher: the process that the daemon forks, still root, when a client
-//! has passed LOGIN, or the hash where only INJAIL is left. In one function
-//! it opens the client's root, gives up everything else, takes the client's
-//! identity for good, and then becomes the session. Where INJAIL is left it
-//! keeps, until the token has fitted, the rights to read the token's file and
-//! to change its root, and parses no byte but token and path.
+//! The usher: a root process that forks the session of each client behind
+//! LOGIN or INJAIL. It is in the sandbox from its start, reaches no file but
+//! those beneath the root, and parses nothing but the daemon's orders. Its
+//! child, still root, opens the client's directory, gives up everything else,
+//! takes the client's identity for good, and then becomes the session. Where
+//! INJAIL is left it keeps, until the token has fitted, the rights to read the
+//! token's file and to change its root, and parses no byte but token and path.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,95 +14,212 @@ use std::rc::Rc;
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::admission::{Ask, MAX_ASK};
-use super::channel::Channel;
+use super::brood::{self, Order, Start};
+use super::channel::{Channel, pair};
+use super::confinement::finish;
+use super::jail;
 use super::place::{self, Place};
 use super::sandbox::Sandbox;
-use super::session::{self, Card};
+use super::session::{self, Card, key_text};
 use super::slots::Slot;
-use crate::store::path::JAIL_FILE;
 use crate::store::quota::Limits;
 use crate::store::{Quota, Root, RootPath};
-use crate::sys::process::keep_only;
-use crate::sys::signal::follow_stop;
+use crate::sys::process::{fork, keep_only};
 use crate::tf::cipher::cycle;
 use crate::tf::settings::Settings;
 use crate::tf::status::Status;
 use crate::tf::wire::Wire;
-use crate::users::{Identity, Names, hash};
+use crate::users::{Login, Names};
 
 /// The most tokens a client may try.
 const MAX_TRIES: usize = 10;
 
-/// The longest token file, in bytes.
-const MAX_TOKENS: usize = 64 * 1024;
+/// No order is longer: limits and a login with its groups.
+const MAX_SEATING: usize = LIMITS_LEN + 512 * 1024;
 
-/// What an usher needs to start a session.
+/// Bytes of the limits in an order: page, own, all.
+const LIMITS_LEN: usize = 4 + 8 + 8;
+
+/// What an usher works with.
 pub struct Usher<'a> {
-    /// The channel to the gate.
-    pub gate: &'a Channel,
-    /// An empty directory without a name.
-    pub nowhere: &'a OwnedFd,
     /// The root of the configuration.
-    pub root: &'a std::path::Path,
-    /// The directory beneath it that is the client's root; empty for itself.
-    pub home: &'a str,
-    /// Whom the session becomes.
-    pub identity: &'a Identity,
+    pub root: OwnedFd,
     /// Whether the gate waits for the answer to LOGIN.
     pub after_login: bool,
     /// Whether INJAIL is left.
     pub jail: bool,
-    /// What it enters.
+    /// What it and its children are in.
     pub sandbox: &'a Sandbox,
-    /// What the session follows.
+    /// What sessions follow.
     pub settings: Settings,
-    /// The counters that its quota is held to, and its limits.
-    pub counters: Option<(BorrowedFd<'a>, Limits)>,
-    /// Where it tells the auditor what it did.
+    /// The names CHOWN knows.
+    pub names: Rc<Names>,
+    /// The table of slots.
+    pub slots: BorrowedFd<'a>,
+    /// The counters that quotas are held to.
+    pub usage: BorrowedFd<'a>,
+    /// Where sessions tell the auditor what they did.
     pub records: Option<BorrowedFd<'a>>,
-    /// Who it is.
-    pub card: Card,
 }
 
-/// From root to the end of the session.
+/// Whom a session is for.
+pub struct Seating {
+    /// The account.
+    pub login: Login,
+    /// What its quota is held to.
+    pub limits: Option<Limits>,
+}
+
+impl Seating {
+    /// What stands behind an order's [`Start`].
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let page = self.limits.map_or(0, |limits| limits.page as u32);
+        let number = |of: fn(&Limits) -> Option<u64>| {
+            self.limits.as_ref().and_then(of).unwrap_or(0).to_be_bytes()
+        };
+        let (own, all) = (number(|limits| limits.own), number(|limits| limits.all));
+        [&page.to_be_bytes()[..], &own, &all, &self.login.to_bytes()].concat()
+    }
+
+    /// The same, read.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Seating> {
+        let (page, rest) = bytes.split_first_chunk::<4>()?;
+        let (own, rest) = rest.split_first_chunk::<8>()?;
+        let (all, rest) = rest.split_first_chunk::<8>()?;
+        let login = Login::from_bytes(rest)?;
+        let page = u32::from_be_bytes(*page) as usize;
+        let number = |bytes: &[u8; 8]| Some(u64::from_be_bytes(*bytes)).filter(|n| *n > 0);
+        let uid = login.identity.uid.as_raw();
+        let limits = Limits { page, uid, own: number(own), all: number(all) };
+        Some(Seating { login, limits: (page > 0).then_some(limits) })
+    }
+}
+
+/// A session about to begin.
+struct Seat<'a> {
+    usher: &'a Usher<'a>,
+    gate: Channel,
+    login: Login,
+    card: Card,
+}
+
+/// Forks sessions until the daemon is gone or says to stop, and all have
+/// ended. The process of the next one is forked ahead, so that no client waits
+/// for that.
 ///
 /// # Errors
-/// Why there is no session; a gate that waits for the answer to LOGIN is told
-/// 37.
-pub fn run(usher: Usher<'_>, slot: Slot, daemon: Pid) -> io::Result<()> {
-    let quota =
-        usher.counters.map_or(Ok(Quota::none()), |(memory, limits)| Quota::map(memory, limits))?;
-    let begun = begin(&usher, daemon);
-    if usher.after_login {
-        let answer = if begun.is_ok() { 0 } else { Status::LoginFailed.code() };
-        usher.gate.send(&[answer], &[])?;
+/// The system's, when the usher can't go on.
+pub fn run(usher: &Usher<'_>, daemon: &Channel) -> io::Result<()> {
+    let next = RefCell::new(Waiting::fork(usher).ok());
+    brood::run(daemon, MAX_SEATING, |start, handles| {
+        let gate = handles.into_iter().next()?;
+        let order = Order::Start(start).to_bytes();
+        let begin = || {
+            let waiting = next.take().map_or_else(|| Waiting::fork(usher), Ok)?;
+            waiting.channel.send(&order, &[gate.as_fd()])?;
+            Ok(waiting.pid)
+        };
+        let begun: io::Result<Pid> = begin();
+        next.replace(Waiting::fork(usher).ok());
+        begun
+            .inspect_err(|e| {
+                log::error!("no process for a session peer={} error=\"{e}\"", start.peer);
+                let refusal = [Status::LoginFailed.code()];
+                let _ = gate
+                    .try_clone()
+                    .map(Channel::from_handle)
+                    .map(|gate| gate.try_send(&refusal, &[]));
+            })
+            .ok()
+    })
+}
+
+/// A process that waits for its session.
+struct Waiting {
+    pid: Pid,
+    channel: Channel,
+}
+
+impl Waiting {
+    fn fork(usher: &Usher<'_>) -> io::Result<Waiting> {
+        let (channel, theirs) = pair()?;
+        let parent = getpid();
+        let pid = fork(|| finish("session", wait_for_seat(usher, &theirs, parent)))?;
+        Ok(Waiting { pid, channel })
     }
-    let (home, names) = begun?;
-    let Some((home, mut wire)) = wait_for_session(&usher, home)? else { return Ok(()) };
-    slot.admit();
+}
+
+/// Waits for the usher to pass an order on; an usher that is gone has none.
+fn wait_for_seat(usher: &Usher<'_>, channel: &Channel, parent: Pid) -> io::Result<()> {
+    let mut handles = vec![channel.as_fd(), usher.root.as_fd(), usher.slots, usher.usage];
+    handles.extend(usher.records);
+    handles.extend(cycle::handles());
+    keep_only(&handles)?;
+    follow(parent)?;
+    let _ = set_name(c"tfd-waiting");
+    let mut order = vec![0; brood::START_LEN + MAX_SEATING];
+    let (len, handles) = channel.receive(&mut order)?;
+    let (Some(Order::Start(start)), Some(gate)) =
+        (Order::from_bytes(&order[..len]), handles.into_iter().next())
+    else {
+        return Ok(());
+    };
+    let seating = Seating::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
+    seat(usher, start, seating, Channel::from_handle(gate), parent)
+}
+
+/// From root to the end of the session. A gate that waits for the answer to
+/// LOGIN is told 37 when there is none.
+fn seat(
+    usher: &Usher<'_>,
+    start: Start<'_>,
+    seating: Seating,
+    gate: Channel,
+    parent: Pid,
+) -> io::Result<()> {
+    let Start { slot, peer, key, .. } = start;
+    let Seating { login, limits } = seating;
+    let page = Slot::map(usher.slots, slot)?;
+    let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
+    let card = Card {
+        peer,
+        slot,
+        process_key: key_text(key),
+        user: login.name.clone(),
+        rights: login.rights,
+        rate: login.rate,
+        quota,
+    };
+    let seat = Seat { usher, gate, login, card };
+    let begun = begin(&seat, parent);
+    if usher.after_login && (begun.is_err() || usher.jail) {
+        let answer = if begun.is_ok() { 0 } else { Status::LoginFailed.code() };
+        seat.gate.send(&[answer], &[])?;
+    }
+    let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else { return Ok(()) };
+    page.admit();
     wire.stop_on(&crate::sys::signal::STOP);
-    let card = Card { quota, ..usher.card };
     let records = usher.records.map(|records| records.try_clone_to_owned()).transpose()?;
-    session::run(&mut wire, card, home, records, usher.settings, Rc::new(names));
+    let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
+    session::run(&mut wire, seat.card, home, records, settings, names);
     Ok(())
 }
 
 /// Opens the client's root and takes its identity.
-fn begin(usher: &Usher<'_>, daemon: Pid) -> io::Result<(OwnedFd, Names)> {
-    let names = Names::read()?;
-    let home = open_home(usher)
-        .map_err(|e| io::Error::other(format!("{}/{}: {e}", usher.root.display(), usher.home)))?;
-    rustix::process::fchdir(usher.nowhere)?;
-    rustix::process::chroot(".")?;
-    let mut handles = vec![usher.gate.as_fd(), home.as_fd()];
+fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
+    let Seat { usher, gate, login, card } = seat;
+    let home = open_home(usher, &login.home)
+        .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
+    let mut handles = vec![gate.as_fd(), home.as_fd()];
     handles.extend(usher.records);
     handles.extend(cycle::handles());
     keep_only(&handles)?;
@@ -109,148 +228,80 @@ fn begin(usher: &Usher<'_>, daemon: Pid) -> io::Result<(OwnedFd, Names)> {
     } else {
         CapabilitySet::empty()
     };
-    usher.identity.take_keeping(kept)?;
-    // A change of identity clears this setting, so it comes last.
-    set_pdeathsig(Signal::SIGKILL)?;
-    if getppid() != daemon {
-        return Err(io::Error::other("the daemon is gone"));
-    }
+    login.identity.take_keeping(kept)?;
+    // A change of identity clears this, so it comes again.
+    follow(parent)?;
     let _ = set_name(c"tfd-session");
-    follow_stop()?;
     SigSet::all().thread_unblock()?;
-    usher.sandbox.enter()?;
-    usher.sandbox.limit_files(Some(home.as_fd()))?;
+    // The usher's own limit is the configuration's root.
+    if !login.home.is_empty() {
+        usher.sandbox.limit_files(Some(home.as_fd()))?;
+    }
     if usher.jail {
         usher.sandbox.stay_alone()?;
-        place::reached(Place::BeforeJail, usher.card.peer, Some(home.as_fd()));
+        place::reached(Place::BeforeJail, card.peer, Some(home.as_fd()));
     } else {
         usher.sandbox.become_leaf()?;
     }
-    Ok((home, names))
+    Ok(home)
 }
 
-fn open_home(usher: &Usher<'_>) -> Result<OwnedFd, Errno> {
-    let path = RootPath::parse(usher.home.as_bytes()).map_err(|_| Errno::INVAL)?;
-    let root = Root::open(usher.root)?;
+/// Follows the usher into its end.
+fn follow(usher: Pid) -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    if getppid() != usher {
+        return Err(io::Error::other("the usher is gone"));
+    }
+    Ok(())
+}
+
+fn open_home(usher: &Usher<'_>, home: &str) -> Result<OwnedFd, Errno> {
+    let path = RootPath::parse(home.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(&usher.root, 0)?);
     root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
 }
 
 /// Answers the gate until it hands the session over; the session's root and
 /// its wire, or `None` when the client has left.
-fn wait_for_session(usher: &Usher<'_>, home: OwnedFd) -> io::Result<Option<(OwnedFd, Wire)>> {
+fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedFd, Wire)>> {
     let mut home = home;
-    let mut locked = usher.jail;
+    let mut locked = seat.usher.jail;
     let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
     for _ in 0..=MAX_TRIES {
-        let (len, handles) = usher.gate.receive(&mut buffer)?;
+        let (len, handles) = seat.gate.receive(&mut buffer)?;
         match Ask::from_bytes(&buffer[..len]) {
-            Some(Ask::Jail { token, path }) if locked => match enter_jail(&home, token, path) {
+            Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, token, path) {
                 Ok(jail) => {
                     home = jail;
                     locked = false;
-                    usher.identity.give_up_rest()?;
-                    usher.sandbox.limit_files(Some(home.as_fd()))?;
-                    usher.sandbox.become_leaf()?;
-                    usher.gate.send(&[0], &[])?;
+                    seat.login.identity.give_up_rest()?;
+                    seat.usher.sandbox.limit_files(Some(home.as_fd()))?;
+                    seat.usher.sandbox.become_leaf()?;
+                    seat.gate.send(&[0], &[])?;
                 }
                 Err(status) => {
                     log::warn!(
                         "injail refused peer={} user={} reason=\"{status}\"",
-                        usher.card.peer,
-                        usher.card.user
+                        seat.card.peer,
+                        seat.card.user
                     );
-                    usher.gate.send(&[status.code()], &[])?;
+                    seat.gate.send(&[status.code()], &[])?;
                 }
             },
             Some(Ask::State(state)) if !locked => {
                 let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
                 return Ok(Some((home, Wire::from_state(TcpStream::from(socket), state)?)));
             }
+            Some(Ask::LastLogin { state, .. }) if !locked && seat.usher.after_login => {
+                let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                let mut wire = Wire::from_state(TcpStream::from(socket), state)?;
+                wire.write_message(b"OK").map_err(io::Error::other)?;
+                seat.gate.send(&[0], &[])?;
+                return Ok(Some((home, wire)));
+            }
             None if len == 0 => return Ok(None),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
     Ok(None)
-}
-
-/// INJAIL (document, "INJAIL"): changes the root to a directory beneath
-/// `home` whose token file holds the token. The new root's handle, opened
-/// anew: one from before would lead out.
-///
-/// # Errors
-/// 1, 48 or 49.
-fn enter_jail(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd, Status> {
-    let path = RootPath::parse(path).map_err(|_| Status::AccessDenied)?;
-    let root = Root::from_handle(home.try_clone().map_err(|_| Status::JailFile)?);
-    let directory = root.open_dir(&path).map_err(|e| match e {
-        Errno::XDEV => Status::AccessDenied,
-        _ => Status::JailFile,
-    })?;
-    let tokens = read_tokens(&directory).map_err(|_| Status::JailFile)?;
-    if !tokens.split(|c| *c == b'\n').any(|line| opens(line, token)) {
-        return Err(Status::JailToken);
-    }
-    let enter = || {
-        rustix::process::fchdir(&directory)?;
-        rustix::process::chroot(".")?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open("/", flags, Mode::empty())
-    };
-    enter().map_err(|e: Errno| {
-        log::error!("can't change the root error=\"{e}\"");
-        Status::JailFile
-    })
-}
-
-fn read_tokens(directory: &OwnedFd) -> io::Result<Zeroizing<Vec<u8>>> {
-    use std::io::Read;
-    use std::os::unix::ffi::OsStrExt;
-    let name = std::ffi::OsStr::from_bytes(JAIL_FILE);
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut tokens = Zeroizing::new(Vec::new());
-    file.take(MAX_TOKENS as u64 + 1).read_to_end(&mut tokens)?;
-    if tokens.len() > MAX_TOKENS {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(tokens)
-}
-
-/// Whether a line of the token file, plain or a hash, is for this token.
-fn opens(line: &[u8], token: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() || token.is_empty() {
-        return false;
-    }
-    if hash::is_meant(line) {
-        return std::str::from_utf8(line).is_ok_and(|line| hash::fits(line, token));
-    }
-    line.ct_eq(token).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_opens_by_its_whole_line_plain_or_hashed() {
-        assert!(opens(b"token", b"token") && opens(b"token\r", b"token"));
-        for (line, token) in [
-            (&b""[..], &b""[..]),
-            (b"token", b""),
-            (b"", b"token"),
-            (b"token", b"toke"),
-            (b"token", b"token "),
-        ] {
-            assert!(!opens(line, token));
-        }
-        let hash = hash::make(b"token").expect("hash");
-        assert!(opens(hash.as_bytes(), b"token"));
-        assert!(!opens(hash.as_bytes(), hash.as_bytes()));
-        let cut = &hash.as_bytes()[..hash.len() - 1];
-        assert!(!opens(cut, b"token") && !opens(cut, cut));
-    }
 }

@@ -36,23 +36,44 @@ impl Closed {
     pub const NONE: Closed = Closed { login: false, jail: false };
 }
 
-/// Who opens the doors. `Ok(Some(status))` is a refusal.
+/// What comes of an attempt on a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is open.
+    Open,
+    /// It stays closed; the client is told why.
+    Closed(Status),
+    /// It was the last one, and another process has the client now.
+    TakenOver,
+}
+
+/// How the way through the doors ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// All are open, and the client is told so.
+    All,
+    /// The client has said END.
+    Left,
+    /// Another process has the client.
+    TakenOver,
+}
+
+/// Who opens the doors.
 pub trait Doorkeeper {
-    /// LOGIN with a name and a password.
+    /// LOGIN with a name and a password, over this wire.
     ///
     /// # Errors
     /// When nobody is there to ask.
-    fn login(&mut self, user: &[u8], password: &[u8]) -> io::Result<Option<Status>>;
+    fn login(&mut self, wire: &Wire, user: &[u8], password: &[u8]) -> io::Result<Answer>;
 
     /// INJAIL with a token and a directory.
     ///
     /// # Errors
     /// When nobody is there to ask.
-    fn injail(&mut self, token: &[u8], path: &RootPath) -> io::Result<Option<Status>>;
+    fn injail(&mut self, token: &[u8], path: &RootPath) -> io::Result<Answer>;
 }
 
-/// Serves a client until its last door is open: `true` then, and the `OK` is
-/// sent; `false` after END.
+/// Serves a client until its last door is open, or END.
 ///
 /// # Errors
 /// Why the connection could not go on; `Closed` is the quiet end.
@@ -61,7 +82,7 @@ pub fn pass(
     closed: Closed,
     process_key: &str,
     keeper: &mut impl Doorkeeper,
-) -> Result<bool> {
+) -> Result<Passed> {
     wire.set_deadline(Some(Instant::now() + LIMIT))?;
     let mut open = closed;
     let mut failures = 0;
@@ -69,10 +90,11 @@ pub fn pass(
     while open.login || open.jail {
         wire.read_request(&mut body)?;
         let reply = match word(&body).as_slice() {
-            b"END" => return Ok(false),
+            b"END" => return Ok(Passed::Left),
             b"LOGIN" if closed.login => {
-                let reply = login(&body, &mut open, keeper)?;
+                let reply = login(wire, &body, &mut open, keeper)?;
                 body.zeroize();
+                let Some(reply) = reply else { return Ok(Passed::TakenOver) };
                 reply
             }
             b"KEEPALIVE" | b"PROCKEY" if closed.login => free(wire, &body, process_key),
@@ -89,7 +111,7 @@ pub fn pass(
             return Err(WireError::Broken("too many failed attempts"));
         }
     }
-    Ok(true)
+    Ok(Passed::All)
 }
 
 /// Whether a door stayed closed for what the client knows or does not.
@@ -97,20 +119,32 @@ fn is_failure(reply: &Reply) -> bool {
     matches!(reply, Reply::Failed(Status::LoginFailed | Status::JailToken))
 }
 
-fn login(body: &[u8], open: &mut Closed, keeper: &mut impl Doorkeeper) -> Result<Reply> {
+/// The reply; none where another process gives it.
+fn login(
+    wire: &Wire,
+    body: &[u8],
+    open: &mut Closed,
+    keeper: &mut impl Doorkeeper,
+) -> Result<Option<Reply>> {
     if !open.login {
-        return Ok(Status::AlreadyLoggedIn.into());
+        return Ok(Some(Status::AlreadyLoggedIn.into()));
     }
     let (user, mut password) = match Request::parse(body) {
         Ok(Request::Login { user, password }) => (user, password),
-        Ok(_) => return Ok(Reply::Unknown),
-        Err(reply) => return Ok(reply),
+        Ok(_) => return Ok(Some(Reply::Unknown)),
+        Err(reply) => return Ok(Some(reply)),
     };
-    let refused = keeper.login(&user, &password);
+    let answer = keeper.login(wire, &user, &password);
     password.zeroize();
-    let refused = refused.map_err(WireError::Io)?;
-    open.login = refused.is_some();
-    Ok(refused.map_or(Reply::Ok, Reply::from))
+    let reply = match answer.map_err(WireError::Io)? {
+        Answer::Open => {
+            open.login = false;
+            Reply::Ok
+        }
+        Answer::Closed(status) => status.into(),
+        Answer::TakenOver => return Ok(None),
+    };
+    Ok(Some(reply))
 }
 
 fn injail(body: &[u8], open: &mut Closed, keeper: &mut impl Doorkeeper) -> Result<Reply> {
@@ -119,9 +153,13 @@ fn injail(body: &[u8], open: &mut Closed, keeper: &mut impl Doorkeeper) -> Resul
         Ok(_) => return Ok(Reply::Unknown),
         Err(reply) => return Ok(reply),
     };
-    let refused = keeper.injail(&token, &path).map_err(WireError::Io)?;
-    open.jail = refused.is_some();
-    Ok(refused.map_or(Reply::Ok, Reply::from))
+    match keeper.injail(&token, &path).map_err(WireError::Io)? {
+        Answer::Closed(status) => Ok(status.into()),
+        Answer::Open | Answer::TakenOver => {
+            open.jail = false;
+            Ok(Reply::Ok)
+        }
+    }
 }
 
 /// The commands that need no door.

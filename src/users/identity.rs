@@ -135,9 +135,29 @@ impl Identity {
     }
 }
 
+/// Leaves root these capabilities and no way to any other, for good.
+///
+/// # Errors
+/// The system's. The process must end then.
+pub fn limit_root(kept: CapabilitySet) -> io::Result<()> {
+    drop_bounding_set();
+    limit_capabilities(kept)?;
+    nix::sys::prctl::set_no_new_privs()?;
+    nix::sys::prctl::set_dumpable(false)?;
+    let held = rustix::thread::capabilities(None)?;
+    let fine = held.effective == kept && held.permitted == kept && held.inheritable.is_empty();
+    if fine { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
+
 /// Takes every capability out of the bounding set, for good. The kernel
 /// refuses numbers it doesn't know.
 fn drop_bounding_set() {
+    // Without this one nothing can be taken out, and the parent of a process
+    // that lacks it has taken all out.
+    let may = rustix::thread::capabilities(None);
+    if may.is_ok_and(|held| !held.effective.contains(CapabilitySet::SETPCAP)) {
+        return;
+    }
     for capability in CapabilitySet::all().iter() {
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);
     }

@@ -32,12 +32,12 @@ fn pids(server: &Server, name: &str) -> Vec<u32> {
     descendants(server.pid()).into_iter().filter_map(named).collect()
 }
 
-/// The session's process: behind LOGIN or INJAIL: a child of the daemon.
+/// The session's process behind LOGIN or INJAIL: a child of the usher.
 fn session_pid(server: &Server) -> u32 {
-    let parent_of = |pid: u32| status(pid, "PPid");
-    let of_daemon = |pid: &u32| parent_of(*pid) == server.pid().to_string();
-    wait_until("a session", || pids(server, "tfd-session").iter().any(&of_daemon));
-    pids(server, "tfd-session").into_iter().find(of_daemon).expect("session")
+    let usher = pids(server, "tfd-usher")[0].to_string();
+    let seated = |pid: &u32| status(*pid, "PPid") == usher;
+    wait_until("a session", || pids(server, "tfd-session").iter().any(&seated));
+    pids(server, "tfd-session").into_iter().find(seated).expect("session")
 }
 
 /// What the descriptors of a process lead to, standard ones left out.

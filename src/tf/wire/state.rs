@@ -17,6 +17,14 @@ impl Wire {
     /// `None` where bytes wait to be sent or a new key is not settled.
     #[must_use]
     pub fn into_state(self) -> Option<(TcpStream, Zeroizing<Vec<u8>>)> {
+        let bytes = self.state()?;
+        Some((self.socket, bytes))
+    }
+
+    /// The state alone, for a process that perhaps takes the session over; as
+    /// [`Wire::into_state`].
+    #[must_use]
+    pub fn state(&self) -> Option<Zeroizing<Vec<u8>>> {
         let (Some(rx), Some(tx)) = (&self.rx, &self.tx) else { return None };
         if self.restarted.is_some() || !self.held.is_empty() {
             return None;
@@ -25,7 +33,7 @@ impl Wire {
         rx.write_state(&mut bytes);
         tx.write_state(&mut bytes);
         bytes.extend_from_slice(&self.ahead[self.used..self.filled]);
-        (bytes.len() <= MAX_STATE).then_some((self.socket, bytes))
+        (bytes.len() <= MAX_STATE).then_some(bytes)
     }
 
     /// The wire with this socket and state.
