@@ -1,11 +1,14 @@
 //! The load balancer behind TLB: which servers are in the pool, which of them
 //! are alive, and which a client is sent to. No socket and no file is used
-//! here: datagrams, times and random numbers are the caller's.
+//! here: datagrams, times and random numbers are the caller's. Only
+//! [`resolver`] has a driver over sockets, for callers that may wait.
 
 mod choose;
 pub mod health;
 pub mod pool;
 pub mod probe;
+pub mod resolver;
+pub mod srv;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
