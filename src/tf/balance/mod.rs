@@ -9,6 +9,7 @@ pub mod pool;
 pub mod probe;
 pub mod resolver;
 pub mod srv;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -75,7 +75,7 @@ pub enum Step {
 /// The servers of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// By priority, the lowest first; none where the zone has none.
+    /// By priority, the lowest first, and address; none where the zone has none.
     pub servers: Vec<Server>,
     /// When to look again.
     pub ttl: Duration,
@@ -204,7 +204,6 @@ impl Lookup {
     }
 
     fn result(&mut self) -> Step {
-        self.records.sort_by_key(|record| record.priority);
         let (mut servers, mut lost) = (Vec::new(), Vec::new());
         for record in &self.records {
             match self.addresses.get(&record.target) {
@@ -216,6 +215,8 @@ impl Lookup {
                 None => lost.push(record.target.clone()),
             }
         }
+        // Name servers shuffle their records.
+        servers.sort_by_key(|server: &Server| (server.priority, server.address));
         servers.truncate(MAX_SERVERS);
         match self.failed.take() {
             Some(failed) if servers.is_empty() => Step::Failed(failed),
