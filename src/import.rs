@@ -13,7 +13,6 @@ use crate::keygen::write_new;
 /// Words of the old configuration that have no counterpart, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("userdb", "its passwords are in clear text; take them over with tfd user import FILE"),
-    ("tlb", "the load balancer is not supported by this version"),
     ("trp_dns", "the transparent proxy is not supported by this version"),
     ("trp_ipv4", "the transparent proxy is not supported by this version"),
     ("trp_ipv6", "the transparent proxy is not supported by this version"),
@@ -110,6 +109,9 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     if flag_or_value(text, "injail").is_some() {
         toml.push_str("jail = true\n");
     }
+    if let Some(pool) = value(text, "tlb") {
+        toml.push_str(&format!("tlb_pool = {}\n", quoted(pool)));
+    }
     for (word, why) in LEFT_OUT {
         if let Some(value) = flag_or_value(text, word) {
             let value = one_line(value);
@@ -197,7 +199,8 @@ mod tests {
         assert_eq!(config.tf.private_key, key);
         crate::config::read_key(&key).expect("a usable key");
         let text = fs::read_to_string(&out).expect("read");
-        assert!(text.contains("# not taken over: tlb /etc/pool: "), "{text}");
+        assert!(!text.contains("# not taken over"), "{text}");
+        assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/pool")));
         assert!(config.tf.jail);
         assert_eq!(config.tf.mode, crate::config::Mode::SingleUser);
         assert!(import(&old, &out).expect_err("exists").contains("exists"));
@@ -212,8 +215,8 @@ mod tests {
 
     #[test]
     fn control_characters_of_what_is_left_out_break_no_comment() {
-        let toml = convert(&old_text("tlb a\u{7f}\r\u{0}b")).expect("converted").toml;
-        assert!(toml.contains("# not taken over: tlb a\\u{7f}\\r\\u{0}b: "), "{toml}");
+        let toml = convert(&old_text("rpcproxy a\u{7f}\r\u{0}b")).expect("converted").toml;
+        assert!(toml.contains("# not taken over: rpcproxy a\\u{7f}\\r\\u{0}b: "), "{toml}");
         Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
     }
 

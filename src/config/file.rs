@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Config, Mode, Problem, Server, Tf};
+use crate::tf::balance::srv::is_name;
 use crate::tf::settings::{Dialect, Durability, Settings};
 use crate::trusted;
 use crate::users::size;
@@ -57,7 +58,8 @@ struct RawTf {
     #[serde(default)]
     jail: bool,
     quota: Option<Spanned<String>>,
-    tlb_pool: Option<Spanned<PathBuf>>,
+    tlb_pool: Option<PathBuf>,
+    tlb_dns: Option<Spanned<String>>,
     proxy_to: Option<Spanned<String>>,
     handshake_timeout: Option<Spanned<f64>>,
     idle_timeout: Option<Spanned<f64>>,
@@ -221,8 +223,11 @@ impl Reader<'_> {
         let listen = self.listen(&raw.listen);
         let version = self.text("tf.version", raw.version, MAX_VERSION);
         let hash = self.text("tf.hash", raw.hash, MAX_HASH);
-        if let Some(pool) = &raw.tlb_pool {
-            self.problem(pool.span(), unsupported("tf.tlb_pool"));
+        if let Some(name) = raw.tlb_dns.as_ref().filter(|name| !is_name(name.get_ref())) {
+            self.problem(
+                name.span(),
+                "tf.tlb_dns: no DNS name of a service, such as \"_tf._tcp.example.org\"",
+            );
         }
         if let Some(proxy) = &raw.proxy_to {
             self.problem(proxy.span(), unsupported("tf.proxy_to"));
@@ -289,7 +294,8 @@ impl Reader<'_> {
             login_limits,
             quota,
             jail: raw.jail,
-            tlb_pool: None,
+            tlb_pool: raw.tlb_pool.map(|pool| self.resolve(pool)),
+            tlb_dns: raw.tlb_dns.map(Spanned::into_inner),
             proxy_to: None,
             keystream_memory: tables.then_some(keystream_memory),
             handshake_limit: handshake,
@@ -426,11 +432,19 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_comes_from_a_file_or_a_name() {
+        let with = |name| parse(&format!("{PLAIN}tlb_pool = \"pool\"\ntlb_dns = \"{name}\"\n"));
+        let config = with("_tf._tcp.example.org").expect("fine");
+        assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/tfd/pool")));
+        assert_eq!(config.tf.tlb_dns.as_deref(), Some("_tf._tcp.example.org"));
+        let problems = with("a b.org").expect_err("no name");
+        assert!(problems[0].starts_with("/etc/tfd/tfd.toml:11: tf.tlb_dns: "), "{problems:?}");
+    }
+
+    #[test]
     fn what_this_version_can_not_do_is_refused_not_ignored() {
-        for line in ["proxy_to = \"a:1\"", "tlb_pool = \"p\""] {
-            let problems = parse(&format!("{PLAIN}{line}\n")).expect_err(line);
-            assert!(problems[0].contains("not supported by this version"), "{problems:?}");
-        }
+        let problems = parse(&format!("{PLAIN}proxy_to = \"a:1\"\n")).expect_err("proxy");
+        assert!(problems[0].contains("not supported by this version"), "{problems:?}");
         let alone = parse(&format!("{PLAIN}mode = \"multi-user\"\n")).expect_err("users");
         assert!(alone[0].contains("tf.users is missing"), "{alone:?}");
         let wrong = parse(&format!("{PLAIN}mode = \"multiuser\"\n")).expect_err("mode");

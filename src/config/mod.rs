@@ -2,6 +2,7 @@
 //! line and key. See tfd.toml(5).
 
 mod file;
+mod pool;
 mod problem;
 mod report;
 mod world;
@@ -14,6 +15,7 @@ use crate::tf::doors::Closed;
 use crate::tf::settings::Settings;
 use crate::users::throttle::Limits;
 
+pub use pool::{check_pool, read_pool};
 pub use problem::Problem;
 pub use report::report;
 pub use world::{check_listen, check_world, read_key};
@@ -89,6 +91,8 @@ pub struct Tf {
     pub jail: bool,
     /// The pool file of the load balancer.
     pub tlb_pool: Option<PathBuf>,
+    /// The DNS name whose SRV records are servers of the pool, too.
+    pub tlb_dns: Option<String>,
     /// The server behind the transparent proxy.
     pub proxy_to: Option<String>,
     /// Bytes of memory for the keystream tables that all sessions share;

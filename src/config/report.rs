@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Config, Mode, Problem, check_listen, check_world};
+use super::{Config, Mode, Problem, check_listen, check_pool, check_world};
 
 /// Prints every problem of a configuration to standard error, or a summary
 /// to standard output. The exit code is 0 when there is no problem, else 1.
@@ -15,24 +15,32 @@ pub fn report(path: &Path) -> ExitCode {
             let mut problems = check_world(&config);
             problems.extend(check_listen(&config));
             if problems.is_empty() {
-                println!("{}", summary(&config));
-                return ExitCode::SUCCESS;
+                return report_pool(&config);
             }
+            problems.extend(check_pool(&config));
             problems
         }
     };
-    for problem in &problems {
-        eprintln!("tfd: {problem}");
-    }
-    eprintln!("tfd: {}", count(&problems));
-    ExitCode::FAILURE
+    tell(&problems, "nothing would be started")
 }
 
-fn count(problems: &[Problem]) -> String {
-    match problems.len() {
-        1 => "1 problem, nothing would be started".to_owned(),
-        n => format!("{n} problems, nothing would be started"),
+/// The end of a check that found nothing else wrong.
+fn report_pool(config: &Config) -> ExitCode {
+    let problems = check_pool(config);
+    if problems.is_empty() {
+        println!("{}", summary(config));
+        return ExitCode::SUCCESS;
     }
+    tell(&problems, "tfd would start without what is wrong in the pool")
+}
+
+fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
+    for problem in problems {
+        eprintln!("tfd: {problem}");
+    }
+    let s = if problems.len() == 1 { "" } else { "s" };
+    eprintln!("tfd: {} problem{s}, {outcome}", problems.len());
+    ExitCode::FAILURE
 }
 
 fn summary(config: &Config) -> String {

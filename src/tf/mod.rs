@@ -1,4 +1,5 @@
 //! TF Protocol 2.4.1: bytes to units to requests to replies.
+pub mod balance;
 pub mod cipher;
 mod command;
 pub mod deed;

@@ -7,6 +7,7 @@
 mod common;
 
 mod audit;
+mod balance;
 mod command_line;
 mod dates;
 mod dialect;
