@@ -11,6 +11,7 @@ pub mod gate;
 pub mod generation;
 mod jail;
 pub mod keeper;
+pub mod keys;
 pub mod listen;
 pub mod memory;
 pub mod place;

@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use super::audit::Audit;
 use super::place::{self, Place};
+use super::slots::Slot;
 use crate::store::{Lock, Quota, Root};
 use crate::tf::env::Env;
+use crate::tf::outofband::{self, Strays};
 use crate::tf::session;
 use crate::tf::settings::Settings;
 use crate::tf::wire::{Wire, WireError};
@@ -33,17 +35,12 @@ pub struct Card {
     pub quota: Quota,
 }
 
-/// The text of a process key.
-#[must_use]
-pub fn key_text(key: [u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(key))
-}
-
 /// Serves a client whose doors are all open, beneath this root. What it does
 /// is put on `records`, if there are any.
 pub fn run(
     wire: &mut Wire,
     card: Card,
+    page: Slot,
     root: OwnedFd,
     records: Option<OwnedFd>,
     settings: Settings,
@@ -52,6 +49,13 @@ pub fn run(
     let Card { peer, slot, process_key, user, rights, rate, quota } = card;
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
+    let strays = Strays::default();
+    let tell = move |count| page.tell_out_of_band(count);
+    match outofband::start(wire.socket(), strays.clone(), tell) {
+        Ok(()) => wire.expect_strays(strays),
+        Err(e) => log::warn!("no thread for out-of-band bytes peer={peer} error=\"{e}\""),
+    }
+    page.admit();
     place::reached(Place::Session, peer, Some(root.as_fd()));
     let mut audit = Audit::new(records, peer, &user);
     let root = Root::from_handle(root);

@@ -11,8 +11,11 @@ use crate::sys::memory::{WORD, map_page, page_size, shared_pages};
 /// What the words of a page hold.
 const STAGE: usize = 0;
 
+/// Out-of-band bytes so far.
+pub const OUT_OF_BAND: usize = 7;
+
 /// How many words of a page are in use.
-const WORDS: usize = 1;
+const WORDS: usize = 8;
 
 /// What stands in [`STAGE`] once the last door is open.
 const ADMITTED: u64 = 1;
@@ -74,6 +77,11 @@ impl Slot {
     /// The system's.
     pub fn map(slots: BorrowedFd<'_>, slot: u32) -> io::Result<Slot> {
         Ok(Slot(map_page(slots, slot as usize)?))
+    }
+
+    /// Says how many out-of-band bytes there were.
+    pub fn tell_out_of_band(self, count: u64) {
+        self.0[OUT_OF_BAND].store(count, Ordering::Relaxed);
     }
 
     /// Says that the last door is open.

@@ -25,9 +25,10 @@ use super::brood::{self, Order, Start};
 use super::channel::{Channel, pair};
 use super::confinement::finish;
 use super::jail;
+use super::keys::key_text;
 use super::place::{self, Place};
 use super::sandbox::Sandbox;
-use super::session::{self, Card, key_text};
+use super::session::{self, Card};
 use super::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Quota, Root, RootPath};
@@ -193,7 +194,7 @@ fn seat(
     let card = Card {
         peer,
         slot,
-        process_key: key_text(key),
+        process_key: key_text(slot, key),
         user: login.name.clone(),
         rights: login.rights,
         rate: login.rate,
@@ -206,11 +207,10 @@ fn seat(
         seat.gate.send(&[answer], &[])?;
     }
     let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else { return Ok(()) };
-    page.admit();
     wire.stop_on(&crate::sys::signal::STOP);
     let records = usher.records.map(|records| records.try_clone_to_owned()).transpose()?;
     let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
-    session::run(&mut wire, seat.card, home, records, settings, names);
+    session::run(&mut wire, seat.card, page, home, records, settings, names);
     Ok(())
 }
 

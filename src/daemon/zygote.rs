@@ -16,9 +16,10 @@ use super::brood::{self, Start};
 use super::channel::Channel;
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
+use super::keys::key_text;
 use super::place::{self, Place};
 use super::sandbox::Sandbox;
-use super::session::{self, Card, key_text};
+use super::session::{self, Card};
 use super::slots::Slot;
 use crate::store::Quota;
 use crate::store::quota::Limits;
@@ -98,7 +99,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     SigSet::all().thread_unblock()?;
     zygote.sandbox.become_leaf()?;
     place::reached(Place::Gate, peer, None);
-    let process_key = key_text(key);
+    let process_key = key_text(slot, key);
 
     let keeper = Keeper::new(Channel::from_handle(keeper));
     let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
@@ -112,7 +113,6 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     };
     if zygote.doors.closed == Closed::NONE {
         zygote.sandbox.limit_files(Some(granted.as_fd()))?;
-        page.admit();
         let user = zygote.user.clone();
         let quota = match (counters, zygote.limits) {
             (Some(counters), Some(limits)) => Quota::map(counters.as_fd(), limits)?,
@@ -121,7 +121,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
         let rights = Rights::Full;
         let card = Card { peer, slot, process_key, user, rights, rate: None, quota };
         let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
-        session::run(&mut wire, card, granted, records, settings, names);
+        session::run(&mut wire, card, page, granted, records, settings, names);
         return Ok(());
     }
     let mut next = NextDoor::new(granted, zygote.doors.closed);

@@ -57,7 +57,7 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
         set(jump);
         assert!((date(&mut inside) - today - jump).abs() < 60, "the library is not in between");
         inside.send_file("f", true, b"new");
-        assert_eq!(waiting.ask("PROCKEY").len(), "OK /".len() + 32);
+        assert!(waiting.ask("PROCKEY").starts_with("OK /"));
     }
     set(DAY);
     let mut guess = server.connect();

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
+use super::outofband::Strays;
 use pace::Pace;
 pub use state::MAX_STATE;
 
@@ -28,6 +29,13 @@ const READ_AHEAD: usize = 4 * 1024;
 /// How far a deadline may be passed: the system's time limit for one read is
 /// set anew this often.
 const SLACK: Duration = Duration::from_millis(100);
+
+/// The most out-of-band bytes looked for between two messages.
+const MAX_STRAYS: u64 = 4096;
+
+/// How often, and after what time, it is looked whether there are any.
+const STRAY_LOOKS: u32 = 20;
+const STRAY_PAUSE: Duration = Duration::from_millis(1);
 
 /// A buffer above this size is given back when small messages follow.
 const KEEP_BUFFER: usize = 64 * 1024;
@@ -93,6 +101,7 @@ pub struct Wire {
     pace: Option<Pace>,
     /// Bytes of files and listings since [`Wire::take_data_count`].
     data: u64,
+    strays: Option<Strays>,
 }
 
 impl Wire {
@@ -117,6 +126,7 @@ impl Wire {
             stop: None,
             pace: None,
             data: 0,
+            strays: None,
         })
     }
 
@@ -191,6 +201,11 @@ impl Wire {
     /// How many were counted since this was last asked.
     pub fn take_data_count(&mut self) -> u64 {
         std::mem::take(&mut self.data)
+    }
+
+    /// Looks for out-of-band bytes between messages, should there be any.
+    pub fn expect_strays(&mut self, strays: Strays) {
+        self.strays = Some(strays);
     }
 
     /// A flag, set by a signal, that ends the wait for the next request.
@@ -272,11 +287,43 @@ impl Wire {
         let mut header = [0; 4];
         self.read_bytes(&mut header)?;
         self.settle_key(header)?;
+        let first = self.announced(header);
+        let mut skipped = 0;
+        while valid_length(self.announced(header)).is_none() {
+            if skipped == MAX_STRAYS || !self.has_strays() {
+                return Err(WireError::Length(first));
+            }
+            header.copy_within(1.., 0);
+            self.read_bytes(&mut header[3..])?;
+            skipped += 1;
+        }
+        if let Some(strays) = self.strays.as_ref().filter(|_| skipped > 0) {
+            strays.found(skipped);
+        }
         if let Some(rx) = &mut self.rx {
             rx.decrypt(&mut header);
         }
-        let announced = i32::from_be_bytes(header);
-        valid_length(announced).ok_or(WireError::Length(announced))
+        valid_length(i32::from_be_bytes(header)).ok_or(WireError::Length(first))
+    }
+
+    /// The length in a header, if it is the next unit.
+    fn announced(&self, mut header: [u8; 4]) -> i32 {
+        if let Some(rx) = &self.rx {
+            rx.clone().decrypt(&mut header);
+        }
+        i32::from_be_bytes(header)
+    }
+
+    /// Whether what does not make sense may be an out-of-band byte. Of the
+    /// last one of a burst the news may be on its way yet.
+    fn has_strays(&self) -> bool {
+        let Some(strays) = &self.strays else { return false };
+        (0..STRAY_LOOKS).any(|look| {
+            if look > 0 {
+                std::thread::sleep(STRAY_PAUSE);
+            }
+            strays.are_possible()
+        })
     }
 
     /// After NIGMA: which of the two possible ciphers made this header?
