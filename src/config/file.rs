@@ -61,6 +61,7 @@ struct RawTf {
     proxy_to: Option<Spanned<String>>,
     handshake_timeout: Option<Spanned<f64>>,
     idle_timeout: Option<Spanned<f64>>,
+    notify_interval_floor: Option<Spanned<f64>>,
     buffer_limit: Option<Spanned<u64>>,
     #[serde(default)]
     durability: Durability,
@@ -238,6 +239,16 @@ impl Reader<'_> {
             self.problems.push(Problem::new(self.path, text));
         }
         let idle = self.seconds("tf.idle_timeout", raw.idle_timeout, 0.0);
+        let notify_floor = self.seconds(
+            "tf.notify_interval_floor",
+            raw.notify_interval_floor,
+            defaults.notify_floor.as_secs_f64(),
+        );
+        if notify_floor.is_zero() {
+            let text = "tf.notify_interval_floor: 0 would let clients keep the server busy: \
+                        use seconds above 0";
+            self.problems.push(Problem::new(self.path, text));
+        }
         let buffer_limit = match raw.buffer_limit {
             Some(limit) if (1..=1 << 30).contains(limit.get_ref()) => limit.into_inner(),
             Some(limit) => {
@@ -251,6 +262,7 @@ impl Reader<'_> {
             durability: raw.durability,
             buffer_limit,
             idle_limit: (!idle.is_zero()).then_some(idle),
+            notify_floor,
             file_mode: self.mode("tf.file_mode", raw.file_mode, defaults.file_mode),
             directory_mode: self.mode(
                 "tf.directory_mode",

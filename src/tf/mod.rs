@@ -4,6 +4,7 @@ mod command;
 pub mod deed;
 pub mod doors;
 pub mod env;
+pub mod notify;
 pub mod request;
 pub mod session;
 pub mod settings;
