@@ -16,6 +16,7 @@ mod handshake;
 mod hp;
 mod library;
 mod locks;
+mod notify;
 mod quota;
 mod raw;
 mod session_key;
