@@ -93,7 +93,12 @@ impl Events {
                 log::warn!("no inotify: directories are scanned error=\"{e}\"");
             })
             .ok();
-        Events { inotify, directories: HashMap::new(), places: vec![Vec::new(); watches] }
+        Events { inotify, ..Events::none(watches) }
+    }
+
+    /// For so many watches, none of which can be begun.
+    pub(super) fn none(watches: usize) -> Events {
+        Events { inotify: None, directories: HashMap::new(), places: vec![Vec::new(); watches] }
     }
 
     /// Readable when there is something to [`Events::read`].

@@ -176,3 +176,37 @@ fn is_other(directory: &OwnedFd, entry: &rustix::fs::DirEntry) -> bool {
     };
     kind.is_dir() || kind.is_symlink()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn without_events_a_directory_is_scanned_batch_after_batch() {
+        let dir = tempfile::tempdir().expect("directory");
+        let root = Root::open(dir.path()).expect("root");
+        fs::create_dir_all(dir.path().join("d/x-directory")).expect("mkdir");
+        symlink("..", dir.path().join("d/x-link")).expect("link");
+        let path = RootPath::parse(b"d").expect("path");
+        let mut watch = Watch::new(0, Listed { token: b"x".to_vec(), path });
+        let mut events = Events::none(1);
+        let pause = Duration::from_millis(1);
+        for round in 0..2 {
+            for number in 0..=2 * BATCH {
+                fs::write(dir.path().join(format!("d/x{round}-{number}")), "").expect("write");
+            }
+            for _ in 0..=2 * BATCH {
+                std::thread::sleep(watch.due().expect("a scan") - Instant::now());
+                watch.look(&mut events, &root, pause);
+                let told = watch.next(&root, pause).expect("a file");
+                let name = String::from_utf8(told.name).expect("text");
+                fs::remove_file(dir.path().join("d").join(name)).expect("remove");
+                watch.is_gone();
+            }
+            watch.look(&mut events, &root, pause);
+            assert!(watch.next(&root, pause).is_none());
+        }
+    }
+}
