@@ -69,7 +69,7 @@ pub(super) enum News<'a> {
 
 /// The inotify and what its descriptors stand for.
 pub(super) struct Events {
-    /// `None` where the user has no more of them.
+    /// `None` while the user has no more of them.
     inotify: Option<OwnedFd>,
     directories: HashMap<i32, Directory>,
     /// By watch: where it stands in `directories`, and under which name.
@@ -88,17 +88,10 @@ struct Directory {
 impl Events {
     /// For so many watches, none of which is begun.
     pub(super) fn new(watches: usize) -> Events {
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
-            .inspect_err(|e| {
-                log::warn!("no inotify: directories are scanned error=\"{e}\"");
-            })
+        let inotify = init()
+            .inspect_err(|e| log::warn!("no inotify: directories are scanned error=\"{e}\""))
             .ok();
-        Events { inotify, ..Events::none(watches) }
-    }
-
-    /// For so many watches, none of which can be begun.
-    pub(super) fn none(watches: usize) -> Events {
-        Events { inotify: None, directories: HashMap::new(), places: vec![Vec::new(); watches] }
+        Events { inotify, directories: HashMap::new(), places: vec![Vec::new(); watches] }
     }
 
     /// Readable when there is something to [`Events::read`].
@@ -120,6 +113,9 @@ impl Events {
         path: &RootPath,
     ) -> Result<bool, Errno> {
         self.forget(watch);
+        if self.inotify.is_none() {
+            self.inotify = Some(init()?);
+        }
         let begun = self.walk(watch, root, path);
         if begun.is_err() {
             self.forget(watch);
@@ -184,12 +180,7 @@ impl Events {
             return Err(Errno::OPNOTSUPP);
         }
         let flags = flags | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD;
-        // The system takes a path only, and there is no /proc to make one of
-        // a handle; no other path of this process is relative to where it is.
-        rustix::process::fchdir(directory)?;
-        let added = inotify::add_watch(inotify, ".", flags);
-        rustix::process::fchdir(root.handle())?;
-        let id = added?;
+        let id = add_handle(inotify, directory, flags, root)?;
         let entry = self.directories.entry(id).or_default();
         let of = match name {
             None => &mut entry.here,
@@ -237,6 +228,27 @@ impl Events {
             directory.here.iter().for_each(|watch| tell(News::Arrived(*watch, name)));
         }
     }
+}
+
+fn init() -> Result<OwnedFd, Errno> {
+    inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
+}
+
+/// Adds a directory by its handle. The system takes a path only, and there is
+/// no /proc to make one of a handle: so the process goes there, and back to
+/// where it was, or to the root where it may not enter that again.
+fn add_handle(
+    inotify: &OwnedFd,
+    directory: &OwnedFd,
+    flags: WatchFlags,
+    root: &Root,
+) -> Result<i32, Errno> {
+    let handle = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = rustix::fs::open(".", handle, Mode::empty()).ok();
+    rustix::process::fchdir(directory)?;
+    let added = inotify::add_watch(inotify, ".", flags);
+    rustix::process::fchdir(here.as_ref().map_or(root.handle(), AsFd::as_fd))?;
+    added
 }
 
 /// Opens a directory that no link leads to.

@@ -65,7 +65,7 @@ fn round(
         any = true;
         match tell(wire, index, &told)? {
             Answer::End => return Ok(None),
-            Answer::Delete if delete(env, watch, &told, witness)? => watch.is_gone(),
+            Answer::Delete if delete(env, watch, &told, witness)? => watch.drop_told(),
             Answer::Delete | Answer::Keep => staying.push(watch),
         }
     }

@@ -82,13 +82,13 @@ impl Watch {
 
     /// Takes note of a name that has appeared.
     pub(super) fn arrived(&mut self, name: &[u8]) {
-        if !self.wants(name) || self.names.iter().any(|known| known == name) {
+        if !self.wants(name) {
             return;
         }
-        if self.names.len() < BATCH {
-            self.names.push_back(name.to_vec());
-        } else {
+        if self.names.len() >= BATCH {
             self.more = true;
+        } else if !self.names.iter().any(|known| known == name) {
+            self.names.push_back(name.to_vec());
         }
     }
 
@@ -154,7 +154,7 @@ impl Watch {
     }
 
     /// The file told last is gone: the next may follow at once.
-    pub(super) fn is_gone(&mut self) {
+    pub(super) fn drop_told(&mut self) {
         self.names.pop_front();
     }
 
@@ -184,29 +184,28 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn without_events_a_directory_is_scanned_batch_after_batch() {
+    fn files_are_taken_up_batch_after_batch() {
         let dir = tempfile::tempdir().expect("directory");
         let root = Root::open(dir.path()).expect("root");
         fs::create_dir_all(dir.path().join("d/x-directory")).expect("mkdir");
         symlink("..", dir.path().join("d/x-link")).expect("link");
         let path = RootPath::parse(b"d").expect("path");
         let mut watch = Watch::new(0, Listed { token: b"x".to_vec(), path });
-        let mut events = Events::none(1);
         let pause = Duration::from_millis(1);
-        for round in 0..2 {
-            for number in 0..=2 * BATCH {
-                fs::write(dir.path().join(format!("d/x{round}-{number}")), "").expect("write");
+        for number in 0..3 * BATCH {
+            let name = format!("x{number}");
+            fs::write(dir.path().join("d").join(&name), "").expect("write");
+            if number < 2 * BATCH {
+                watch.arrived(name.as_bytes());
             }
-            for _ in 0..=2 * BATCH {
-                std::thread::sleep(watch.due().expect("a scan") - Instant::now());
-                watch.look(&mut events, &root, pause);
-                let told = watch.next(&root, pause).expect("a file");
-                let name = String::from_utf8(told.name).expect("text");
-                fs::remove_file(dir.path().join("d").join(name)).expect("remove");
-                watch.is_gone();
-            }
-            watch.look(&mut events, &root, pause);
-            assert!(watch.next(&root, pause).is_none());
         }
+        for _ in 0..3 * BATCH {
+            let told = watch.next(&root, pause).expect("a file");
+            assert!(watch.names.len() <= BATCH);
+            let name = String::from_utf8(told.name).expect("text");
+            fs::remove_file(dir.path().join("d").join(name)).expect("remove");
+            watch.drop_told();
+        }
+        assert!(watch.next(&root, pause).is_none() && !watch.more);
     }
 }
