@@ -17,6 +17,7 @@ mod hp;
 mod library;
 mod locks;
 mod notify;
+mod notify_load;
 mod quota;
 mod raw;
 mod session_key;
