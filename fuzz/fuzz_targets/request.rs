@@ -37,6 +37,7 @@ fn paths(request: &Request) -> Vec<&RootPath> {
         | R::Chown { path, .. }
         | R::Sha256 { path }
         | R::Rmsecdir { path, .. }
+        | R::Addntfy { path, .. }
         | R::Injail { path, .. } => vec![path],
         R::Copy { from, to } | R::Cpdir { from, to } | R::Renam { from, to } => vec![from, to],
         R::Xcopy { name, from, pattern } | R::Xcpdir { name, from, pattern } => {

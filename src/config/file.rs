@@ -63,6 +63,7 @@ struct RawTf {
     proxy_to: Option<Spanned<String>>,
     handshake_timeout: Option<Spanned<f64>>,
     idle_timeout: Option<Spanned<f64>>,
+    notify_interval_floor: Option<Spanned<f64>>,
     buffer_limit: Option<Spanned<u64>>,
     #[serde(default)]
     durability: Durability,
@@ -243,6 +244,17 @@ impl Reader<'_> {
             self.problems.push(Problem::new(self.path, text));
         }
         let idle = self.seconds("tf.idle_timeout", raw.idle_timeout, 0.0);
+        let notify_floor = match &raw.notify_interval_floor {
+            Some(floor) if !(1e-6..=1e9).contains(floor.get_ref()) => {
+                self.problem(
+                    floor.span(),
+                    "tf.notify_interval_floor: use seconds, 0.000001 or more",
+                );
+                defaults.notify_floor
+            }
+            Some(floor) => Duration::from_secs_f64(*floor.get_ref()),
+            None => defaults.notify_floor,
+        };
         let buffer_limit = match raw.buffer_limit {
             Some(limit) if (1..=1 << 30).contains(limit.get_ref()) => limit.into_inner(),
             Some(limit) => {
@@ -256,6 +268,7 @@ impl Reader<'_> {
             durability: raw.durability,
             buffer_limit,
             idle_limit: (!idle.is_zero()).then_some(idle),
+            notify_floor,
             file_mode: self.mode("tf.file_mode", raw.file_mode, defaults.file_mode),
             directory_mode: self.mode(
                 "tf.directory_mode",
@@ -408,18 +421,23 @@ mod tests {
         let text = PLAIN
             .replace("\"127.0.0.1:1\"", "\"localhost\", \"[::1]:2\"")
             .replace("\"h\"", "\"\"")
-            .replace("[tf]", "log = \"loud\"\nmax_sessions = 0\n[tf]\nidle_timeout = -1");
+            .replace(
+                "[tf]",
+                "log = \"loud\"\nmax_sessions = 0\n[tf]\nidle_timeout = -1\n\
+                 notify_interval_floor = 0",
+            );
         let problems = parse(&text).expect_err("problems");
         for (problem, begin) in problems.iter().zip([
             "/etc/tfd/tfd.toml:4: server.log: ",
             "/etc/tfd/tfd.toml:5: server.max_sessions: ",
-            "/etc/tfd/tfd.toml:8: tf.listen: \"localhost\" is no address:port",
-            "/etc/tfd/tfd.toml:10: tf.hash: ",
+            "/etc/tfd/tfd.toml:9: tf.listen: \"localhost\" is no address:port",
+            "/etc/tfd/tfd.toml:11: tf.hash: ",
             "/etc/tfd/tfd.toml:7: tf.idle_timeout: ",
+            "/etc/tfd/tfd.toml:8: tf.notify_interval_floor: ",
         ]) {
             assert!(problem.starts_with(begin), "{problem}");
         }
-        assert_eq!(problems.len(), 5);
+        assert_eq!(problems.len(), 6);
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub fn run(
     let mut audit = Audit::new(records, peer, &user);
     let root = Root::from_handle(root);
     let lock = Lock::default();
-    let mut env = Env { root, lock, process_key, names, settings, rights, quota };
+    let watches = Vec::new();
+    let mut env = Env { root, lock, process_key, names, settings, rights, quota, watches };
     let ended = match audit.begin() {
         Ok(()) => session::serve(wire, &mut env, &mut audit),
         Err(e) => Err(e.into()),

@@ -114,6 +114,7 @@ impl Request {
             }
             R::Sha256 { path } => one("SHA256", path.as_bytes()),
             R::Rmsecdir { path, .. } => one("RMSECDIR", path.as_bytes()),
+            R::Addntfy { token, path } => two("ADDNTFY", path.as_bytes(), token),
             R::Sdown { path } => raw("SDOWN", path),
             R::Sup { path } => raw("SUP", path),
             R::Fsize { path } => raw("FSIZE", path),
@@ -133,7 +134,8 @@ impl Request {
             | R::Login { .. }
             | R::Nigma { .. }
             | R::Injail { .. }
-            | R::Tlb => return None,
+            | R::Tlb
+            | R::Startntfy { .. } => return None,
         };
         Some(Subject { command, path, other })
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
+use super::notify::Listed;
 use super::settings::{Durability, Settings};
 use super::status::{Reply, Status};
 use crate::store::part::sync_directory;
@@ -29,6 +30,8 @@ pub struct Env {
     pub rights: Rights,
     /// What it may store.
     pub quota: Quota,
+    /// What STARTNTFY will watch, in the order of ADDNTFY.
+    pub watches: Vec<Listed>,
 }
 
 impl Env {

@@ -5,6 +5,7 @@ mod command;
 pub mod deed;
 pub mod doors;
 pub mod env;
+pub mod notify;
 pub mod outofband;
 pub mod request;
 pub mod session;

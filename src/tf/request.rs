@@ -7,6 +7,9 @@ use crate::store::RootPath;
 /// The longest command word looked at.
 const MAX_WORD: usize = 31;
 
+/// The longest name of a file.
+const MAX_NAME: usize = 255;
+
 /// What stands between two paths of one command.
 const BAR: &[u8] = b" | ";
 
@@ -72,6 +75,8 @@ pub enum Request {
     Rmsecdir { token: Vec<u8>, path: RootPath },
     Injail { token: Vec<u8>, path: RootPath },
     Tlb,
+    Addntfy { token: Vec<u8>, path: RootPath },
+    Startntfy { interval: Vec<u8> },
     Sdown { path: RawPath },
     Sup { path: RawPath },
     Fsize { path: RawPath },
@@ -152,6 +157,8 @@ impl Request {
             | R::Nigma { .. }
             | R::Injail { .. }
             | R::Tlb
+            | R::Addntfy { .. }
+            | R::Startntfy { .. }
             | R::Sdown { .. }
             | R::Fsize { .. }
             | R::Fsizels { .. } => false,
@@ -257,6 +264,11 @@ impl Request {
                 Request::Injail { token: token.to_vec(), path: path(name)? }
             }
             b"TLB" => Request::Tlb,
+            b"ADDNTFY" => {
+                let (token, name) = notification(text)?;
+                Request::Addntfy { token: token.to_vec(), path: path(name)? }
+            }
+            b"STARTNTFY" => Request::Startntfy { interval: text.to_vec() },
             b"SDOWN" => Request::Sdown { path: path(text) },
             b"SUP" => Request::Sup { path: path(text) },
             b"FSIZE" => Request::Fsize { path: path(text) },
@@ -304,6 +316,13 @@ fn spread(text: &[u8]) -> Result<(Vec<u8>, RootPath, RootPath), Status> {
         return Err(Status::AccessDenied);
     }
     Ok((name.to_vec(), path(from)?, path(pattern)?))
+}
+
+/// `token path` of ADDNTFY; the token begins names.
+fn notification(text: &[u8]) -> Result<(&[u8], &[u8]), Status> {
+    let (token, name) = split(text, b" ").map_err(|_| Status::NotifyAdd)?;
+    let odd = matches!(token, b"." | b"..") || token.contains(&b'/') || token.len() > MAX_NAME;
+    if odd { Err(Status::NotifyAdd) } else { Ok((token, name)) }
 }
 
 fn keepalive(text: &[u8]) -> Result<Request, Status> {
@@ -424,7 +443,7 @@ mod tests {
         fn any_arguments_of_any_word_parse_without_a_panic(
             word in proptest::sample::select(vec![
                 "COPY", "XCOPY", "XDEL", "SNDFILE", "KEEPALIVE", "PUT", "GETCAN", "LOGIN",
-                "CHMOD", "CHOWN", "NIGMA", "RMSECDIR", "INJAIL", "FSIZELS",
+                "CHMOD", "CHOWN", "NIGMA", "RMSECDIR", "INJAIL", "FSIZELS", "ADDNTFY",
             ]),
             args in "[ |/.a0-]{0,40}\\PC{0,8}",
         ) {

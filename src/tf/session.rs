@@ -5,6 +5,7 @@ use super::command;
 use super::deed::{Deed, Outcome, Subject, Witness, refuse};
 use super::doors::prockey;
 use super::env::Env;
+use super::notify;
 use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::transfer;
@@ -24,6 +25,9 @@ pub fn serve(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Resul
         wire.read_request(&mut body)?;
         let request = match Request::parse(&body) {
             Ok(Request::End) => return Ok(()),
+            Ok(Request::Startntfy { interval }) if !env.watches.is_empty() => {
+                return notify::serve(wire, env, &interval, witness);
+            }
             Ok(request) => request,
             Err(reply) => {
                 refuse_unread(wire, &body, reply, witness)?;
@@ -118,6 +122,8 @@ fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<Outcome> {
         R::Login { .. } => Status::AlreadyLoggedIn.into(),
         R::Injail { .. } => Status::AlreadyInJail.into(),
         R::Tlb => Status::Balance.into(),
+        R::Addntfy { token, path } => notify::add(env, token, path).into(),
+        R::Startntfy { .. } => Status::NotifyListEmpty.into(),
         R::Sndfile { overwrite, path } => {
             return transfer::sndfile::run(wire, env, overwrite, &path);
         }

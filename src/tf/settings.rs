@@ -36,6 +36,8 @@ pub struct Settings {
     pub buffer_limit: u64,
     /// How long a peer may stand still once it is in; `None` for ever.
     pub idle_limit: Option<Duration>,
+    /// The shortest interval of STARTNTFY.
+    pub notify_floor: Duration,
     /// Mode of new files, before the umask.
     pub file_mode: u32,
     /// Mode of new directories, before the umask.
@@ -49,6 +51,7 @@ impl Default for Settings {
             durability: Durability::default(),
             buffer_limit: 8 * 1024 * 1024,
             idle_limit: None,
+            notify_floor: Duration::from_millis(1),
             file_mode: 0o644,
             directory_mode: 0o755,
         }

@@ -290,6 +290,42 @@ def check_new_key(port, key):
     tf.end_command()
 
 
+class Enough(Exception):
+    """Ends this client's loop for notifications, which has no end of its own."""
+
+
+def check_notifications(port, key, root):
+    """ADDNTFY and STARTNTFY, with both answers this client knows."""
+    tf = client(port, key)
+    expect_ok("MKDIR of an inbox", tf.mkdir_command, "inbox")
+    (root / "inbox/msg-1").write_text("x")
+    (root / "inbox/other").write_text("x")
+    expect_ok("ADDNTFY", tf.addntfy_command, "msg-", "inbox")
+    expect_ok("ADDNTFY of the root", tf.addntfy_command, "never-", "")
+    expect_code("ADDNTFY of a file", 5, tf.addntfy_command, "msg-", "inbox/msg-1")
+    expect_code("ADDNTFY of what is outside", 1, tf.addntfy_command, "msg-", "../inbox")
+    told = []
+
+    def on_notification(status, send_ok, send_del):
+        told.append(status.message)
+        if len(told) == 1:
+            send_ok()
+        elif len(told) == 2:
+            send_del()
+            wait_for(lambda: not (root / "inbox/msg-1").exists())
+            (root / "inbox/msg-2").write_text("x")
+        else:
+            raise Enough
+
+    try:
+        tf.startnfy_command(0.05, on_notification)
+    except Enough:
+        pass
+    check("STARTNTFY", told == ["0 msg-1", "0 msg-1", "0 msg-2"], told)
+    names = sorted(entry.name for entry in (root / "inbox").iterdir())
+    check("DEL deletes the file told", names == ["msg-2", "other"], names)
+
+
 def wait_for(condition):
     """Waits a bounded time for what another thread of the client does."""
     end = time.monotonic() + 20
@@ -313,6 +349,7 @@ def main():
             tf.end_command()
             check_frames(port, key, root)
             check_new_key(port, key)
+            check_notifications(port, key, root)
         finally:
             server.send_signal(signal.SIGTERM)
             status = server.wait(timeout=10)

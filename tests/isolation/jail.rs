@@ -88,6 +88,47 @@ fn inside_the_jail_nothing_else_can_be_named_and_the_token_file_is_not_there() {
 }
 
 #[test]
+fn notifications_come_from_inside_the_jail_alone() {
+    if without_root() {
+        return;
+    }
+    let users = account("ann", "a", "nobody:::");
+    for more in ["", "mode = \"multi-user\"\nusers = \"users\""] {
+        let server = server(more, &users);
+        server.mkdir("cells/one/in/deep");
+        std::os::unix::fs::symlink("/cells", server.path("cells/one/out")).expect("link");
+        let mut client = server.connect();
+        if !more.is_empty() {
+            client.expect("LOGIN ann a", 0);
+        }
+        client.expect_all(&[
+            ("ADDNTFY  in", 50),
+            ("STARTNTFY", 50),
+            ("INJAIL plain token | cells/one", 0),
+            ("ADDNTFY  ../two", 1),
+            ("ADDNTFY  out", 1),
+            ("ADDNTFY  cells", 5),
+            ("ADDNTFY jail ", 0),
+            ("ADDNTFY  in/deep", 0),
+            ("ADDNTFY in ", 0),
+        ]);
+        client.send("STARTNTFY 0.001");
+        assert_eq!(client.reply(), "2 inside");
+        client.send("DEL");
+        wait_until("its end", || !server.exists("cells/one/inside"));
+        server.write("cells/one/new", b"x");
+        fs::rename(server.path("cells/one/new"), server.path("cells/one/in/deep/f"))
+            .expect("rename");
+        assert_eq!(client.reply(), "1 f");
+        client.send("END");
+        client.expect_closed();
+        assert!(server.exists("cells/one/jail.key"));
+        // Nobody had to scan: the system told of it all.
+        assert!(!server.log().iter().any(|line| line.contains("scanned path=")));
+    }
+}
+
+#[test]
 fn an_empty_or_odd_token_file_opens_to_nobody() {
     if without_root() {
         return;

@@ -17,6 +17,8 @@ mod handshake;
 mod hp;
 mod library;
 mod locks;
+mod notify;
+mod notify_load;
 mod quota;
 mod raw;
 mod session_key;

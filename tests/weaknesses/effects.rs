@@ -82,21 +82,42 @@ fn weakness_13_ls_of_odd_directories_answers_and_uses_no_file() {
 }
 
 #[test]
-fn weakness_14_watching_directories_is_not_offered_and_no_handle_is_left_open() {
+fn weakness_14_notifications_leave_no_handle_open_and_a_file_is_no_directory() {
     let mut scene = Scene::new();
     scene.server.write("d/f", "inside");
     let (mut client, pid) = connect_with_pid(&scene.server);
     // Only root may look.
     let handles = || fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     let before = handles();
-    for _ in 0..500 {
-        assert_eq!(client.ask("ADDNTFY f d"), "UNKNOWN");
-        assert_eq!(client.ask("ADDNTFY f d/f"), "UNKNOWN");
-        assert_eq!(client.ask("STARTNTFY 0"), "UNKNOWN");
-        assert_eq!(client.list("LSR d"), ["F: f"]);
-        client.expect_all(&[("CPDIR d | f/x", 21), ("XDEL d g", 0)]);
+    for _ in 0..2 {
+        client.expect_all(&[("ADDNTFY f d/f", 5), ("STARTNTFY", 6)]);
     }
+    client.expect_all(&[("ADDNTFY f d", 0), ("ADDNTFY f d/f", 5), ("ADDNTFY f ", 0)]);
     assert_eq!(handles(), before);
+    client.send("STARTNTFY 0.001");
+    assert_eq!(client.reply(), "0 f");
+    let begun = handles();
+    for round in 0..500 {
+        let server = &scene.server;
+        fs::rename(server.path("d"), server.path("moved")).expect("rename");
+        if round % 2 == 0 {
+            scene.server.write("d/f", "inside");
+            fs::remove_dir_all(server.path("moved")).expect("remove");
+        } else {
+            fs::rename(server.path("moved"), server.path("d")).expect("rename");
+        }
+        client.send(if round % 50 == 0 { "OK" } else { "" });
+        assert_eq!(client.reply(), "0 f");
+    }
+    assert_eq!(handles(), begun);
+    // The inotify, and the file told of last.
+    assert!(begun <= before + 2, "{before} {begun}");
+    let watches = fs::read_dir(format!("/proc/{pid}/fdinfo")).map_or(0, |entries| {
+        let text = |entry: fs::DirEntry| fs::read_to_string(entry.path()).unwrap_or_default();
+        let all: String = entries.flatten().map(text).collect();
+        all.lines().filter(|line| line.starts_with("inotify wd:")).count()
+    });
+    assert!(watches <= 2, "{watches}");
     scene.unharmed();
 }
 

@@ -7,6 +7,7 @@
 
 mod pace;
 mod state;
+mod wait;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

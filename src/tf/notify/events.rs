@@ -1,0 +1,259 @@
+//! What the system tells of the directories on the list: one inotify for all
+//! of them, and for the directories on the way to each, so that a path that
+//! leads elsewhere from now on is told, too. The name of a directory that is
+//! missing is waited for in the one where it would appear.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::inotify::{self, CreateFlags, Event, ReadFlags, Reader, WatchFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::store::{Root, RootPath};
+
+/// Asked of a directory on the list.
+const IN_PLACE: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF);
+
+/// Asked of a directory on the way to it.
+const ON_THE_WAY: WatchFlags =
+    WatchFlags::DELETE.union(WatchFlags::MOVED_FROM).union(WatchFlags::MOVED_TO);
+
+/// What happened to a directory as such.
+const ITSELF: ReadFlags = ReadFlags::DELETE_SELF
+    .union(ReadFlags::MOVE_SELF)
+    .union(ReadFlags::UNMOUNT)
+    .union(ReadFlags::IGNORED);
+
+/// File systems on which others change what this system is not told of: NFS,
+/// SMB (three kinds), FUSE, Ceph, 9P, AFS (two), Coda, GFS2, OCFS2, Lustre,
+/// GPFS, VirtualBox.
+const SILENT: [u32; 15] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x00c3_6400,
+    0x0102_1997,
+    0x5346_414f,
+    0x6b41_4653,
+    0x7375_7245,
+    0x0116_1970,
+    0x7461_636f,
+    0x0bd0_0bd0,
+    0x4750_4653,
+    0x786f_4256,
+];
+
+/// Events are read in bits of this many bytes.
+const BUFFER: usize = 16 * 1024;
+
+/// As many events are read in one go, and no more, lest others wait.
+const AT_ONCE: usize = 16 * 1024;
+
+/// Something that happened, by the index of the watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News<'a> {
+    /// An entry of this name, which is no directory, has appeared.
+    Arrived(usize, &'a [u8]),
+    /// The path may lead elsewhere now, or nowhere.
+    Moved(usize),
+    /// Some events were lost.
+    Missed,
+}
+
+/// The inotify and what its descriptors stand for.
+pub(super) struct Events {
+    /// `None` while the user has no more of them.
+    inotify: Option<OwnedFd>,
+    directories: HashMap<i32, Directory>,
+    /// By watch: where it stands in `directories`, and under which name.
+    places: Vec<Vec<(i32, Option<Vec<u8>>)>>,
+}
+
+/// The watches that a directory matters to.
+#[derive(Default)]
+struct Directory {
+    /// It is what they watch.
+    here: Vec<usize>,
+    /// Their way leads on by this name.
+    ways: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl Events {
+    /// For so many watches, none of which is begun.
+    pub(super) fn new(watches: usize) -> Events {
+        let inotify = init()
+            .inspect_err(|e| log::warn!("no inotify: directories are scanned error=\"{e}\""))
+            .ok();
+        Events { inotify, directories: HashMap::new(), places: vec![Vec::new(); watches] }
+    }
+
+    /// Readable when there is something to [`Events::read`].
+    pub(super) fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Begins a watch, or begins it anew: from now on all that happens is
+    /// told. Whether the directory is there; if not, that it has come is told
+    /// as [`News::Moved`].
+    ///
+    /// # Errors
+    /// The reason why not all would be told; nothing is told then. `ELOOP` for
+    /// a link on the way, which may lead elsewhere unnoticed.
+    pub(super) fn begin(
+        &mut self,
+        watch: usize,
+        root: &Root,
+        path: &RootPath,
+    ) -> Result<bool, Errno> {
+        self.forget(watch);
+        if self.inotify.is_none() {
+            self.inotify = Some(init()?);
+        }
+        let begun = self.walk(watch, root, path);
+        if begun.is_err() {
+            self.forget(watch);
+        }
+        begun
+    }
+
+    fn walk(&mut self, watch: usize, root: &Root, path: &RootPath) -> Result<bool, Errno> {
+        let mut at = RootPath::root();
+        let mut directory = open(root, &at)?;
+        for name in path.names() {
+            let on = Some(name);
+            self.add(watch, root, &directory, ON_THE_WAY, on)?;
+            at = at.join(name);
+            let next = match open(root, &at) {
+                Err(Errno::NOENT) => {
+                    self.add(watch, root, &directory, WatchFlags::CREATE, on)?;
+                    open(root, &at)
+                }
+                opened => opened,
+            };
+            directory = match next {
+                Err(Errno::NOENT) => return Ok(false),
+                opened => opened?,
+            };
+        }
+        self.add(watch, root, &directory, IN_PLACE, None).map(|()| true)
+    }
+
+    /// Lets nothing more be told to a watch.
+    pub(super) fn forget(&mut self, watch: usize) {
+        for (id, name) in std::mem::take(&mut self.places[watch]) {
+            let Some(directory) = self.directories.get_mut(&id) else { continue };
+            match name {
+                None => directory.here.retain(|other| *other != watch),
+                Some(name) => {
+                    let of = directory.ways.entry(name.clone()).or_default();
+                    of.retain(|other| *other != watch);
+                    if of.is_empty() {
+                        directory.ways.remove(&name);
+                    }
+                }
+            }
+            if directory.here.is_empty() && directory.ways.is_empty() {
+                self.directories.remove(&id);
+                // It is gone already when the directory is.
+                let _ = self.inotify.as_ref().map(|inotify| inotify::remove_watch(inotify, id));
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        watch: usize,
+        root: &Root,
+        directory: &OwnedFd,
+        flags: WatchFlags,
+        name: Option<&[u8]>,
+    ) -> Result<(), Errno> {
+        let inotify = self.inotify.as_ref().ok_or(Errno::MFILE)?;
+        if SILENT.contains(&(rustix::fs::fstatfs(directory)?.f_type as u32)) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let flags = flags | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD;
+        let id = add_handle(inotify, directory, flags, root)?;
+        let entry = self.directories.entry(id).or_default();
+        let of = match name {
+            None => &mut entry.here,
+            Some(name) => entry.ways.entry(name.to_vec()).or_default(),
+        };
+        if of.last() != Some(&watch) {
+            of.push(watch);
+            self.places[watch].push((id, name.map(<[u8]>::to_vec)));
+        }
+        Ok(())
+    }
+
+    /// Takes in what has happened.
+    pub(super) fn read(&mut self, mut tell: impl FnMut(News<'_>)) {
+        let Some(inotify) = &self.inotify else { return };
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut reader = Reader::new(inotify, &mut buffer);
+        let mut count = 0;
+        while count < AT_ONCE || !reader.is_buffer_empty() {
+            match reader.next() {
+                Ok(event) => self.tell_of(&event, &mut tell),
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+            }
+            count += 1;
+        }
+    }
+
+    fn tell_of(&self, event: &Event<'_>, tell: &mut impl FnMut(News<'_>)) {
+        let what = event.events();
+        if what.contains(ReadFlags::QUEUE_OVERFLOW) {
+            return tell(News::Missed);
+        }
+        let Some(directory) = self.directories.get(&event.wd()) else { return };
+        if what.intersects(ITSELF) {
+            let all = directory.here.iter().chain(directory.ways.values().flatten());
+            return all.for_each(|watch| tell(News::Moved(*watch)));
+        }
+        let name = event.file_name().map_or(&[][..], |name| name.to_bytes());
+        if let Some(watches) = directory.ways.get(name) {
+            watches.iter().for_each(|watch| tell(News::Moved(*watch)));
+        }
+        let arrived = what.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
+        if arrived && !what.contains(ReadFlags::ISDIR) {
+            directory.here.iter().for_each(|watch| tell(News::Arrived(*watch, name)));
+        }
+    }
+}
+
+fn init() -> Result<OwnedFd, Errno> {
+    inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
+}
+
+/// Adds a directory by its handle. The system takes a path only, and there is
+/// no /proc to make one of a handle: so the process goes there, and back to
+/// where it was, or to the root where it may not enter that again.
+fn add_handle(
+    inotify: &OwnedFd,
+    directory: &OwnedFd,
+    flags: WatchFlags,
+    root: &Root,
+) -> Result<i32, Errno> {
+    let handle = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = rustix::fs::open(".", handle, Mode::empty()).ok();
+    rustix::process::fchdir(directory)?;
+    let added = inotify::add_watch(inotify, ".", flags);
+    rustix::process::fchdir(here.as_ref().map_or(root.handle(), AsFd::as_fd))?;
+    added
+}
+
+/// Opens a directory that no link leads to.
+fn open(root: &Root, path: &RootPath) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(root.handle(), path.as_os_str(), flags, Mode::empty(), resolve)
+}

@@ -1,0 +1,13 @@
+//! Notification mode (document, "The notification system"): ADDNTFY makes a
+//! list of directories, STARTNTFY tells the client of files in them, for the
+//! rest of the session.
+mod events;
+mod interval;
+mod list;
+mod serve;
+mod told;
+mod watch;
+
+pub use list::Listed;
+pub(crate) use list::add;
+pub(crate) use serve::serve;

@@ -1,0 +1,43 @@
+//! Waiting while the client has nothing to say: for something else, or for
+//! the client to leave.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::{Result, Wire, WireError};
+
+impl Wire {
+    /// Waits until `other` is readable or the moment has come; whether it is
+    /// readable. What the peer sends meanwhile is left for later, and no idle
+    /// limit applies.
+    ///
+    /// # Errors
+    /// `Closed` once the peer sends no more, `Stopped`, or the system's word.
+    pub fn wait_beside(
+        &self,
+        other: Option<BorrowedFd<'_>>,
+        until: Option<Instant>,
+    ) -> Result<bool> {
+        loop {
+            if self.stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                return Err(WireError::Stopped);
+            }
+            let mut fds = vec![PollFd::new(&self.socket, PollFlags::RDHUP)];
+            fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let limit = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut fds, limit.as_ref()) {
+                Err(Errno::INTR) => continue,
+                polled => polled.map_err(std::io::Error::from)?,
+            };
+            if !fds[0].revents().is_empty() {
+                return Err(WireError::Closed);
+            }
+            return Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
+        }
+    }
+}
