@@ -57,6 +57,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         settings,
         rights,
         quota: Quota::none(),
+        pool: None,
         watches: Vec::new(),
     };
     let _ = serve(&mut wire, &mut env, &mut Nobody);

@@ -105,6 +105,12 @@ pub struct Tf {
 }
 
 impl Tf {
+    /// Whether there is a pool of servers to hand out.
+    #[must_use]
+    pub fn has_pool(&self) -> bool {
+        self.tlb_pool.is_some() || self.tlb_dns.is_some()
+    }
+
     /// The doors behind the hash.
     #[must_use]
     pub fn closed(&self) -> Closed {

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 /// The most descriptors beside one message.
-pub const MAX_HANDLES: usize = 3;
+pub const MAX_HANDLES: usize = 4;
 
 /// One end of a channel.
 #[derive(Debug)]

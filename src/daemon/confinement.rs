@@ -15,6 +15,9 @@ use crate::sys::process::keep_only;
 use crate::users::Identity;
 use crate::users::identity::limit_root;
 
+/// The port of name servers.
+const DNS: u16 = 53;
+
 /// What an usher keeps: to become any user, to open any client's directory and
 /// token file, to change the root, to ask sessions to end.
 const USHERS: CapabilitySet = CapabilitySet::SETUID
@@ -64,6 +67,11 @@ impl<'a> Confinement<'a> {
     /// # Errors
     /// The system's. The process must end then.
     pub fn enter(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.give_up(parent, handles)?;
+        self.sandbox.enter()
+    }
+
+    fn give_up(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
         if let Some(nowhere) = &self.nowhere {
             rustix::process::fchdir(nowhere)?;
             rustix::process::chroot(".")?;
@@ -81,7 +89,7 @@ impl<'a> Confinement<'a> {
         if getppid() != parent {
             return Err(io::Error::other("the daemon is gone"));
         }
-        self.sandbox.enter()
+        Ok(())
     }
 
     /// For the usher: stays root, with what it needs to give each child the
@@ -107,6 +115,22 @@ impl<'a> Confinement<'a> {
         }
         self.sandbox.enter_as_usher()?;
         self.sandbox.limit_files(Some(root))
+    }
+
+    /// As [`Confinement::enter_as_leaf`], for one that asks name servers.
+    ///
+    /// # Errors
+    /// As [`Confinement::enter`].
+    pub fn enter_as_resolver(
+        &self,
+        parent: Pid,
+        handles: &[BorrowedFd<'_>],
+        root: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        self.give_up(parent, handles)?;
+        self.sandbox.enter_as_resolver()?;
+        self.sandbox.limit_files_and_ports(root, DNS)?;
+        self.sandbox.become_leaf()
     }
 
     /// As [`Confinement::enter`], for a process that forks no other and needs

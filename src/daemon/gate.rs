@@ -54,6 +54,8 @@ pub struct Passed {
     pub counters: Option<OwnedFd>,
     /// And the way to the auditor.
     pub records: Option<OwnedFd>,
+    /// And the way to the pool.
+    pub pool: Option<OwnedFd>,
 }
 
 /// Leads a client through the doors.
@@ -84,13 +86,16 @@ pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed
     wire.encipher(&key);
 
     let short = wire.read_short_message(&mut body, MAX_HASH)?;
-    let handles = if short { keeper.compare(&body)? } else { Vec::new() };
+    let (handles, extras) = if short { keeper.compare(&body)? } else { Default::default() };
     let mut handles = handles.into_iter();
     let Some(granted) = handles.next() else {
         return Err(refuse(wire, Status::InvalidHash));
     };
     wire.write_message(b"OK")?;
-    Ok(Passed { wire, granted, counters: handles.next(), records: handles.next() })
+    let counters = handles.next();
+    let records = extras.records.then(|| handles.next()).flatten();
+    let pool = extras.pool.then(|| handles.next()).flatten();
+    Ok(Passed { wire, granted, counters, records, pool })
 }
 
 /// Says `OK`; to a client that has gone on without waiting for it, together

@@ -19,7 +19,7 @@ use super::brood::{Order, Start};
 use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::gate::Doors;
-use super::keeper::{self, Secrets};
+use super::keeper::{self, Extras, Secrets};
 use super::memory::Shared;
 use super::porter;
 use super::sandbox::Sandbox;
@@ -334,9 +334,10 @@ fn start_usher(
                 slots: memory.slots.as_fd(),
                 usage: memory.usage,
                 records: memory.records,
+                pool: memory.pool,
             };
             let mut handles = vec![theirs.as_fd(), usher.root.as_fd(), usher.slots, usher.usage];
-            handles.extend(usher.records);
+            handles.extend(usher.records.into_iter().chain(usher.pool));
             handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
             confinement.enter_as_usher(parent, &handles, usher.root.as_fd())?;
             memory.tables.map_or(Ok(()), Tables::read)?;
@@ -483,9 +484,11 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     let mut granted = Vec::new();
     if config.tf.closed() == Closed::NONE {
         granted.push(open_root(config)?);
-        for handle in [Some(memory.usage), memory.records].into_iter().flatten() {
+        for handle in [Some(memory.usage), memory.records, memory.pool].into_iter().flatten() {
             granted.push(handle.try_clone_to_owned().map_err(|e| e.to_string())?);
         }
     }
-    Ok(Secrets { key, hash: Zeroizing::new(config.tf.hash.clone().into_bytes()), granted })
+    let extras = Extras { records: memory.records.is_some(), pool: memory.pool.is_some() };
+    let hash = Zeroizing::new(config.tf.hash.clone().into_bytes());
+    Ok(Secrets { key, hash, granted, extras })
 }

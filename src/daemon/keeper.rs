@@ -42,6 +42,27 @@ pub struct Secrets {
     /// of quotas, and the way to the auditor if there is one; nothing where
     /// doors are left.
     pub granted: Vec<OwnedFd>,
+    /// Which of those that may be missing are among them.
+    pub extras: Extras,
+}
+
+/// What a session may have beside its root and the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The way to the auditor.
+    pub records: bool,
+    /// The way to the pool.
+    pub pool: bool,
+}
+
+impl Extras {
+    fn to_byte(self) -> u8 {
+        u8::from(self.records) | u8::from(self.pool) << 1
+    }
+
+    fn from_byte(byte: u8) -> Extras {
+        Extras { records: byte & 1 != 0, pool: byte & 2 != 0 }
+    }
 }
 
 impl Secrets {
@@ -196,11 +217,12 @@ fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
             }
             if !secrets.granted.is_empty() {
                 let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
-                return client.channel.try_send(&[GRANTED], &granted).is_ok();
+                let answer = [GRANTED, secrets.extras.to_byte()];
+                return client.channel.try_send(&answer, &granted).is_ok();
             }
             let Ok((gates, daemons)) = pair() else { return false };
             outbox.0.push_back((client.slot, daemons));
-            client.channel.try_send(&[GRANTED], &[gates.as_fd()]).is_ok()
+            client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()]).is_ok()
         }
         _ => false,
     }
@@ -240,12 +262,16 @@ impl Keeper {
     ///
     /// # Errors
     /// When the keeper is out of reach.
-    pub fn compare(&self, hash: &[u8]) -> io::Result<Vec<OwnedFd>> {
+    pub fn compare(&self, hash: &[u8]) -> io::Result<(Vec<OwnedFd>, Extras)> {
+        let nothing = (Vec::new(), Extras::default());
         if hash.len() > MAX_HASH {
-            return Ok(Vec::new());
+            return Ok(nothing);
         }
         let (answer, handles) = self.ask(COMPARE, hash)?;
-        Ok(if answer.first() == Some(&GRANTED) { handles } else { Vec::new() })
+        Ok(match answer[..] {
+            [GRANTED, extras] => (handles, Extras::from_byte(extras)),
+            _ => nothing,
+        })
     }
 
     fn ask(&self, what: u8, data: &[u8]) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
@@ -269,8 +295,12 @@ mod tests {
         let key = Rsa::generate(2048).expect("key");
         let public = Rsa::public_key_from_pem(&key.public_key_to_pem().expect("pem")).expect("key");
         let (ours, theirs) = pair().expect("pair");
-        let secrets =
-            Secrets { key, hash: Zeroizing::new(b"testhash".to_vec()), granted: Vec::new() };
+        let secrets = Secrets {
+            key,
+            hash: Zeroizing::new(b"testhash".to_vec()),
+            granted: Vec::new(),
+            extras: Extras::default(),
+        };
         std::thread::spawn(move || run(&secrets, &theirs));
         (ours, public)
     }
@@ -307,11 +337,11 @@ mod tests {
         assert!(early.compare(b"testhash").is_err());
         let twice = gate(&daemon);
         assert!(twice.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
-        assert!(twice.compare(b"wrong").expect("keeper").is_empty());
+        assert!(twice.compare(b"wrong").expect("keeper").0.is_empty());
         assert!(twice.compare(b"testhash").is_err());
         let fine = gate(&daemon);
         assert!(fine.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
-        assert!(!fine.compare(b"testhash\0").expect("keeper").is_empty());
+        assert!(!fine.compare(b"testhash\0").expect("keeper").0.is_empty());
         assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
         let odd = gate(&daemon);
         assert!(odd.ask(77, b"x").is_err());

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::{
@@ -17,34 +17,51 @@ const BACKLOG: i32 = 1024;
 const KEEPALIVE: (Duration, Duration, u32) =
     (Duration::from_secs(3600), Duration::from_secs(75), 9);
 
-/// A listening socket and its address.
+/// How many numbers are tried where the system is to choose one, until the UDP
+/// port of the same number is free, too.
+const PORT_TRIES: usize = 32;
+
+/// A listening socket and its address, and the UDP socket of the same number.
 #[derive(Debug)]
 pub struct Listener {
     /// The address asked for.
     pub address: SocketAddr,
     socket: OwnedFd,
+    udp: OwnedFd,
 }
 
 impl Listener {
-    /// Listens on an address. An IPv6 address takes IPv6 clients only.
+    /// Listens on an address, by TCP and UDP. An IPv6 address takes IPv6 clients only.
     ///
     /// # Errors
     /// The system's.
     pub fn bind(address: SocketAddr) -> io::Result<Listener> {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        if family == AddressFamily::INET6 {
-            sockopt::set_ipv6_v6only(&socket, true)?;
+        let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..PORT_TRIES {
+            let socket = open(address, SocketType::STREAM)?;
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            set_defaults(&socket)?;
+            bind(&socket, &address)?;
+            let bound = local_address(&socket)?;
+            let udp = open(address, SocketType::DGRAM)?;
+            match bind(&udp, &bound) {
+                Ok(()) => {
+                    listen(&socket, BACKLOG)?;
+                    return Ok(Listener { address, socket, udp });
+                }
+                Err(e) => last = io::Error::new(io::Error::from(e).kind(), format!("UDP: {e}")),
+            }
+            if address.port() != 0 {
+                break;
+            }
         }
-        set_defaults(&socket)?;
-        bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
-        Ok(Listener { address, socket })
+        Err(last)
+    }
+
+    /// The UDP socket of the same number.
+    #[must_use]
+    pub fn udp(&self) -> BorrowedFd<'_> {
+        self.udp.as_fd()
     }
 
     /// The next client that waits; `WouldBlock` when none does.
@@ -62,11 +79,24 @@ impl Listener {
     /// The address the system gave, where the one asked for left it open.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.socket
-            .try_clone()
-            .and_then(|socket| TcpListener::from(socket).local_addr())
-            .unwrap_or(self.address)
+        local_address(&self.socket).unwrap_or(self.address)
     }
+}
+
+fn open(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    if family == AddressFamily::INET6 {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    Ok(socket)
+}
+
+fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    TcpListener::from(socket.try_clone()?).local_addr()
 }
 
 /// Sets what every accepted socket inherits: keepalive, and no Nagle.
@@ -79,8 +109,8 @@ fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)
 }
 
-impl std::os::fd::AsFd for Listener {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }

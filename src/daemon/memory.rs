@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::audit::Auditor;
 use super::slots::Slots;
 use super::tables::Tables;
+use super::udp::Udp;
 use super::usage::Usage;
 use crate::store::quota::Limits;
 
@@ -21,6 +22,8 @@ pub struct Memory {
     pub usage: Usage,
     /// The process that keeps the audit log, if there is one.
     pub auditor: Option<Auditor>,
+    /// The UDP process.
+    pub udp: Option<Udp>,
 }
 
 impl Memory {
@@ -34,6 +37,7 @@ impl Memory {
             usage: self.usage.as_fd(),
             limits,
             records: self.auditor.as_ref().map(AsFd::as_fd),
+            pool: self.udp.as_ref().map(AsFd::as_fd),
         }
     }
 }
@@ -51,4 +55,6 @@ pub struct Shared<'a> {
     pub limits: Option<Limits>,
     /// Where sessions tell the auditor what they did.
     pub records: Option<BorrowedFd<'a>>,
+    /// Where sessions ask for a server of the pool.
+    pub pool: Option<BorrowedFd<'a>>,
 }

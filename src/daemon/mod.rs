@@ -26,6 +26,7 @@ mod start;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;
+pub mod udp;
 pub mod usage;
 pub mod usher;
 pub mod zygote;

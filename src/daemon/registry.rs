@@ -2,8 +2,11 @@
 //! Only the daemon has it.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+
+use super::keys::{KEY, Keys};
 
 /// How often the table is looked through for clients that have passed their
 /// last door meanwhile, for each of them: a look costs less than a tenth of
@@ -30,6 +33,7 @@ pub struct Registry {
     /// Those of whom nothing is known but that they came.
     waiting: u32,
     looked: Instant,
+    keys: Keys,
 }
 
 /// Who has a slot.
@@ -58,16 +62,25 @@ pub enum Full {
 
 impl Registry {
     /// A table of `slots` free slots.
-    #[must_use]
-    pub fn new(slots: u32, limits: Limits) -> Registry {
-        Registry {
+    ///
+    /// # Errors
+    /// The system's, for want of memory for the keys.
+    pub fn new(slots: u32, limits: Limits) -> io::Result<Registry> {
+        Ok(Registry {
             free: (0..slots).rev().collect(),
             holders: HashMap::new(),
             per_address: HashMap::new(),
             limits,
             waiting: 0,
             looked: Instant::now(),
-        }
+            keys: Keys::new(slots)?,
+        })
+    }
+
+    /// The memory with the keys of connections.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Sets the limits from now on.
@@ -99,6 +112,7 @@ impl Registry {
         self.per_address.insert(peer.ip(), from_address + 1);
         self.waiting += 1;
         self.holders.insert(slot, Holder { peer, key, processes: 1, waiting: true });
+        self.tell(slot, key);
         Ok(slot)
     }
 
@@ -144,6 +158,15 @@ impl Registry {
             }
         }
         self.free.push(slot);
+        self.tell(slot, [0; KEY]);
+    }
+
+    /// Tells who reads the keys that a slot has this one now.
+    fn tell(&self, slot: u32, key: [u8; KEY]) {
+        let told = self.keys.set(slot, key).and_then(|()| self.keys.count(self.holders.len()));
+        if let Err(e) = told {
+            log::error!("key of slot={slot} not told error=\"{e}\"");
+        }
     }
 
     /// The peer and the process key of a connection.
@@ -183,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_one_connections_until_it_is_released() {
-        let mut registry = Registry::new(2, LIMITS);
+        let mut registry = Registry::new(2, LIMITS).expect("registry");
         let first = take(&mut registry, "127.0.0.1:1").expect("slot");
         let second = take(&mut registry, "127.0.0.1:2").expect("slot");
         assert_ne!(first, second);
@@ -199,7 +222,7 @@ mod tests {
 
     #[test]
     fn one_address_can_not_take_all_slots() {
-        let mut registry = Registry::new(8, Limits { per_address: 2, ..LIMITS });
+        let mut registry = Registry::new(8, Limits { per_address: 2, ..LIMITS }).expect("registry");
         let first = take(&mut registry, "127.0.0.1:1").expect("slot");
         take(&mut registry, "127.0.0.1:2").expect("slot");
         assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::FromAddress));
@@ -210,7 +233,7 @@ mod tests {
 
     #[test]
     fn newcomers_are_refused_at_random_before_the_limit_and_always_at_it() {
-        let mut registry = Registry::new(200, LIMITS);
+        let mut registry = Registry::new(200, LIMITS).expect("registry");
         let mut refused_from = None;
         for count in 0..100 {
             let all: Vec<bool> = (0..25).map(|lot| registry.is_crowded(lot, |_| false)).collect();

@@ -12,8 +12,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, Scope,
 };
 use nix::sys::resource::{Resource, setrlimit};
 use seccompiler::{
@@ -37,6 +37,9 @@ struct Filters {
     known_to_ushers: BpfProgram,
     /// Every call that is listed ends the process.
     deadly: BpfProgram,
+    /// The same, where name servers are asked, and what is known there.
+    deadly_to_resolvers: BpfProgram,
+    known_to_resolvers: BpfProgram,
     /// The same for calls that only the zygote needs.
     deadly_to_loners: BpfProgram,
     /// The same for these and a change of identity or root.
@@ -55,7 +58,17 @@ impl Sandbox {
             known: filter(&[KNOWN, KNOWN_HERE].concat(), enosys.clone(), SeccompAction::Allow)?,
             known_to_ushers: filter(
                 &[KNOWN, KNOWN_HERE, CHANGES].concat(),
-                enosys,
+                enosys.clone(),
+                SeccompAction::Allow,
+            )?,
+            deadly_to_resolvers: {
+                let deadly: Vec<_> =
+                    DEADLY.iter().copied().filter(|call| !ASKING.contains(call)).collect();
+                filter(&deadly, SeccompAction::Allow, kill.clone())?
+            },
+            known_to_resolvers: filter(
+                &[KNOWN, KNOWN_HERE, ASKING].concat(),
+                enosys.clone(),
                 SeccompAction::Allow,
             )?,
             deadly: filter(DEADLY, SeccompAction::Allow, kill.clone())?,
@@ -76,7 +89,15 @@ impl Sandbox {
     /// # Errors
     /// The system's. The process must end then.
     pub fn enter(&self) -> io::Result<()> {
-        self.enter_with(|filters| &filters.known)
+        self.enter_with(|filters| [&filters.deadly, &filters.known])
+    }
+
+    /// The same, for a process that asks name servers.
+    ///
+    /// # Errors
+    /// As [`Sandbox::enter`].
+    pub fn enter_as_resolver(&self) -> io::Result<()> {
+        self.enter_with(|filters| [&filters.deadly_to_resolvers, &filters.known_to_resolvers])
     }
 
     /// The same, for a process whose children are to change identity and root
@@ -85,14 +106,16 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::enter`].
     pub fn enter_as_usher(&self) -> io::Result<()> {
-        self.enter_with(|filters| &filters.known_to_ushers)
+        self.enter_with(|filters| [&filters.deadly, &filters.known_to_ushers])
     }
 
-    fn enter_with(&self, known: fn(&Filters) -> &BpfProgram) -> io::Result<()> {
+    fn enter_with(&self, which: fn(&Filters) -> [&BpfProgram; 2]) -> io::Result<()> {
         let Some(filters) = &self.0 else { return Ok(()) };
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-        apply_filter(&filters.deadly).map_err(io::Error::other)?;
-        apply_filter(known(filters)).map_err(io::Error::other)
+        which(filters)
+            .into_iter()
+            .try_for_each(|filter| apply_filter(filter))
+            .map_err(io::Error::other)
     }
 
     /// For a process that forks no other and has its identity: from now on it
@@ -124,7 +147,18 @@ impl Sandbox {
         if self.0.is_none() {
             return Ok(());
         }
-        restrict(root).map_err(io::Error::other)
+        restrict(root, None).map_err(io::Error::other)
+    }
+
+    /// The same, but TCP connections to one port may be made.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn limit_files_and_ports(&self, root: Option<BorrowedFd<'_>>, port: u16) -> io::Result<()> {
+        if self.0.is_none() {
+            return Ok(());
+        }
+        restrict(root, Some(port)).map_err(io::Error::other)
     }
 
     /// Whether there is one.
@@ -147,7 +181,7 @@ pub fn landlock_is_whole() -> bool {
     all.is_ok()
 }
 
-fn restrict(root: Option<BorrowedFd<'_>>) -> Result<(), landlock::RulesetError> {
+fn restrict(root: Option<BorrowedFd<'_>>, port: Option<u16>) -> Result<(), landlock::RulesetError> {
     let files = AccessFs::from_all(LANDLOCK);
     let mut rules = Ruleset::default()
         .handle_access(files)?
@@ -156,6 +190,9 @@ fn restrict(root: Option<BorrowedFd<'_>>) -> Result<(), landlock::RulesetError> 
         .create()?;
     if let Some(root) = root {
         rules = rules.add_rule(PathBeneath::new(root, files))?;
+    }
+    if let Some(port) = port {
+        rules = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
     }
     rules.restrict_self().map(drop)
 }
@@ -201,6 +238,9 @@ fn compile(
     let filter = SeccompFilter::new(rules, otherwise, listed, here).map_err(io::Error::other)?;
     BpfProgram::try_from(filter).map_err(io::Error::other)
 }
+
+/// What it takes to ask a name server.
+const ASKING: &[libc::c_long] = &[libc::SYS_socket, libc::SYS_connect, libc::SYS_bind];
 
 /// Changes of identity and root.
 const CHANGES: &[libc::c_long] = &[

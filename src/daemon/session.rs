@@ -8,8 +8,9 @@ use std::rc::Rc;
 use super::audit::Audit;
 use super::place::{self, Place};
 use super::slots::Slot;
+use super::udp::AskPool;
 use crate::store::{Lock, Quota, Root};
-use crate::tf::env::Env;
+use crate::tf::env::{Env, Pool};
 use crate::tf::outofband::{self, Strays};
 use crate::tf::session;
 use crate::tf::settings::Settings;
@@ -35,33 +36,41 @@ pub struct Card {
     pub quota: Quota,
 }
 
-/// Serves a client whose doors are all open, beneath this root. What it does
-/// is put on `records`, if there are any.
+/// The ways from a session to other processes.
+#[derive(Debug)]
+pub struct Ways {
+    /// To the auditor, if there is one.
+    pub records: Option<OwnedFd>,
+    /// To the pool, if there is one.
+    pub pool: Option<OwnedFd>,
+}
+
+/// Serves a client whose doors are all open, beneath this root.
 pub fn run(
     wire: &mut Wire,
     card: Card,
     page: Slot,
     root: OwnedFd,
-    records: Option<OwnedFd>,
+    ways: Ways,
     settings: Settings,
     names: Rc<Names>,
 ) {
     let Card { peer, slot, process_key, user, rights, rate, quota } = card;
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
-    let strays = Strays::default();
-    let tell = move |count| page.tell_out_of_band(count);
-    match outofband::start(wire.socket(), strays.clone(), tell) {
+    let strays = Strays::new(move |count| page.tell_out_of_band(count));
+    match outofband::start(wire.socket(), strays.clone()) {
         Ok(()) => wire.expect_strays(strays),
         Err(e) => log::warn!("no thread for out-of-band bytes peer={peer} error=\"{e}\""),
     }
     page.admit();
     place::reached(Place::Session, peer, Some(root.as_fd()));
-    let mut audit = Audit::new(records, peer, &user);
+    let mut audit = Audit::new(ways.records, peer, &user);
+    let pool = ways.pool.map(|pool| Box::new(AskPool::new(pool)) as Box<dyn Pool>);
     let root = Root::from_handle(root);
     let lock = Lock::default();
     let watches = Vec::new();
-    let mut env = Env { root, lock, process_key, names, settings, rights, quota, watches };
+    let mut env = Env { root, lock, process_key, names, settings, rights, quota, pool, watches };
     let ended = match audit.begin() {
         Ok(()) => session::serve(wire, &mut env, &mut audit),
         Err(e) => Err(e.into()),

@@ -1,7 +1,7 @@
 //! The daemon's loop: one poll over listeners, signals and helper processes.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use super::start::{
     FileStamp, bind_all, limits, sandbox_for, start_generation, tables_for, take_signals,
     users_stamp,
 };
+use super::udp::Udp;
 use super::usage::Usage;
 use crate::config::Config;
 use crate::users::{Identity, Login};
@@ -102,12 +103,17 @@ impl Supervisor {
         let usage = Usage::new().map_err(shared_memory)?;
         let auditor = config.server.audit.as_ref();
         let auditor = auditor.map(|path| Auditor::start(path, identity.as_ref(), &sandbox));
-        let mut memory = Memory { tables, slots, usage, auditor: auditor.transpose()? };
+        let registry =
+            Registry::new(config.server.max_sessions, limits(&config)).map_err(shared_memory)?;
+        let auditor = auditor.transpose()?;
+        let read = (registry.keys().as_fd(), slots.as_fd());
+        let all: Vec<&Listener> = listeners.iter().collect();
+        let udp = Some(Udp::start(&config, &all, read, identity.as_ref(), &sandbox)?);
+        let mut memory = Memory { tables, slots, usage, auditor, udp };
         let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox)?;
         let wanted = generation.has_quotas();
         let usage = &mut memory.usage;
         let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
-        let registry = Registry::new(config.server.max_sessions, limits(&config));
         match &identity {
             Some(identity) => log::info!("clients are served as user={}", identity.name),
             None => log::warn!(
@@ -154,6 +160,9 @@ impl Supervisor {
         self.memory.auditor = None;
         if let Some(tables) = &self.memory.tables {
             tables.end();
+        }
+        if let Some(udp) = &self.memory.udp {
+            udp.end();
         }
         let last = Instant::now() + LAST_WAIT;
         while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
@@ -434,6 +443,10 @@ impl Supervisor {
             if let Some(tables) = &mut self.memory.tables {
                 tables.reaped(pid);
             }
+            if self.memory.udp.as_mut().is_some_and(|udp| udp.reaped(pid)) {
+                self.udp_gone()?;
+                continue;
+            }
             if self.memory.auditor.as_ref().is_some_and(|auditor| auditor.pid == pid) {
                 self.auditor_gone()?;
                 continue;
@@ -456,6 +469,33 @@ impl Supervisor {
             return Err(io::Error::other("a helper process does not stay up"));
         }
         self.replace_generation()
+    }
+
+    /// The UDP process, or the one that knows the pool, ended unasked.
+    fn udp_gone(&mut self) -> io::Result<()> {
+        if self.stop.is_some() {
+            return Ok(());
+        }
+        log::error!("the UDP process or that of the pool ended unasked");
+        if self.started.elapsed() < EARLY {
+            return Err(io::Error::other("a helper process does not stay up"));
+        }
+        self.start_udp().map_err(io::Error::other)?;
+        if let Some(generation) = self.generations.last_mut() {
+            generation.retire();
+        }
+        self.replace_generation()
+    }
+
+    /// Starts the UDP process anew, for the configuration and listeners of now.
+    fn start_udp(&mut self) -> Result<(), String> {
+        let all: Vec<&Listener> = self.listeners.iter().collect();
+        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
+        let udp = Udp::start(&self.config, &all, read, self.identity.as_ref(), &self.sandbox)?;
+        if let Some(old) = self.memory.udp.replace(udp) {
+            old.end();
+        }
+        Ok(())
     }
 
     /// The auditor ended unasked. Sessions that can't tell it what they did
@@ -495,8 +535,17 @@ impl Supervisor {
         }
         self.sandbox = sandbox_for(&config)?;
         self.reload_audit(&config, identity.as_ref())?;
-        let generation =
-            start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox)?;
+        let stays = |listener: &&Listener| config.tf.listen.contains(&listener.address);
+        let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(&fresh).collect();
+        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
+        let udp = Udp::start(&config, &all, read, identity.as_ref(), &self.sandbox)?;
+        let before = self.memory.udp.replace(udp);
+        let started = start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox);
+        // Of the two UDP processes the one stays that belongs to the rest.
+        let ended =
+            if started.is_ok() { before } else { std::mem::replace(&mut self.memory.udp, before) };
+        ended.inspect(Udp::end);
+        let generation = started?;
         self.recount.reset(generation.has_quotas());
         self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
         self.listeners.extend(fresh);
@@ -538,6 +587,7 @@ impl Supervisor {
         let grace = if again { Duration::ZERO } else { self.config.server.stop_grace };
         self.stop = Some(Stop { kill_at: Instant::now() + grace, killed: false });
         self.listeners.clear();
+        let _ = self.registry.keys().drain();
         self.order_all(Order::Stop);
         self.sessions.order_all(Order::Stop);
     }

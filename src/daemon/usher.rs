@@ -28,7 +28,7 @@ use super::jail;
 use super::keys::key_text;
 use super::place::{self, Place};
 use super::sandbox::Sandbox;
-use super::session::{self, Card};
+use super::session::{self, Card, Ways};
 use super::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Quota, Root, RootPath};
@@ -68,6 +68,8 @@ pub struct Usher<'a> {
     pub usage: BorrowedFd<'a>,
     /// Where sessions tell the auditor what they did.
     pub records: Option<BorrowedFd<'a>>,
+    /// Where they ask for a server of the pool.
+    pub pool: Option<BorrowedFd<'a>>,
 }
 
 /// Whom a session is for.
@@ -162,7 +164,7 @@ impl Waiting {
 /// Waits for the usher to pass an order on; an usher that is gone has none.
 fn wait_for_seat(usher: &Usher<'_>, channel: &Channel, parent: Pid) -> io::Result<()> {
     let mut handles = vec![channel.as_fd(), usher.root.as_fd(), usher.slots, usher.usage];
-    handles.extend(usher.records);
+    handles.extend(usher.records.into_iter().chain(usher.pool));
     handles.extend(cycle::handles());
     keep_only(&handles)?;
     follow(parent)?;
@@ -208,9 +210,12 @@ fn seat(
     }
     let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else { return Ok(()) };
     wire.stop_on(&crate::sys::signal::STOP);
-    let records = usher.records.map(|records| records.try_clone_to_owned()).transpose()?;
+    let own = |handle: Option<BorrowedFd<'_>>| {
+        handle.map(|handle| handle.try_clone_to_owned()).transpose()
+    };
+    let ways = Ways { records: own(usher.records)?, pool: own(usher.pool)? };
     let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
-    session::run(&mut wire, seat.card, page, home, records, settings, names);
+    session::run(&mut wire, seat.card, page, home, ways, settings, names);
     Ok(())
 }
 
@@ -220,7 +225,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     let home = open_home(usher, &login.home)
         .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
     let mut handles = vec![gate.as_fd(), home.as_fd()];
-    handles.extend(usher.records);
+    handles.extend(usher.records.into_iter().chain(usher.pool));
     handles.extend(cycle::handles());
     keep_only(&handles)?;
     let kept = if usher.jail {

@@ -19,7 +19,7 @@ use super::keeper::Keeper;
 use super::keys::key_text;
 use super::place::{self, Place};
 use super::sandbox::Sandbox;
-use super::session::{self, Card};
+use super::session::{self, Card, Ways};
 use super::slots::Slot;
 use crate::store::Quota;
 use crate::store::quota::Limits;
@@ -104,7 +104,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     let keeper = Keeper::new(Channel::from_handle(keeper));
     let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
     drop(keeper);
-    let gate::Passed { mut wire, granted, counters, records } = match admitted {
+    let gate::Passed { mut wire, granted, counters, records, pool } = match admitted {
         Ok(passed) => passed,
         Err(refusal) => {
             gate::log_refusal(peer, &refusal);
@@ -121,7 +121,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
         let rights = Rights::Full;
         let card = Card { peer, slot, process_key, user, rights, rate: None, quota };
         let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
-        session::run(&mut wire, card, page, granted, records, settings, names);
+        session::run(&mut wire, card, page, granted, Ways { records, pool }, settings, names);
         return Ok(());
     }
     let mut next = NextDoor::new(granted, zygote.doors.closed);

@@ -13,6 +13,13 @@ use crate::store::part::sync_directory;
 use crate::store::{Lock, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
 
+/// A pool of servers.
+pub trait Pool: std::fmt::Debug {
+    /// The tuple of the server that a client is to take (TLB); `None` when
+    /// there is none.
+    fn tuple(&self) -> Option<Vec<u8>>;
+}
+
 /// The surroundings of a command.
 #[derive(Debug)]
 pub struct Env {
@@ -30,6 +37,8 @@ pub struct Env {
     pub rights: Rights,
     /// What it may store.
     pub quota: Quota,
+    /// Who knows which server a client is to take, if there is a pool.
+    pub pool: Option<Box<dyn Pool>>,
     /// What STARTNTFY will watch, in the order of ADDNTFY.
     pub watches: Vec<Listed>,
 }

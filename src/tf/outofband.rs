@@ -1,5 +1,6 @@
 //! The out-of-band byte (document, "Out-of-band"): a thread of its own sends
-//! each back and counts it, whatever the session is doing.
+//! each back and counts it, whatever the session is doing. Before the session
+//! reads on, it does so itself: the system lets a byte go once it is read past.
 //!
 //! TCP marks one byte as urgent at a time. Of a burst only the last may arrive
 //! so; the others come in with the data, where the wire takes them out again
@@ -19,51 +20,71 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 /// Bytes of the thread's stack.
 const STACK: usize = 64 * 1024;
 
-/// Out-of-band bytes of a connection so far: those that arrived as such, and
+/// The out-of-band bytes of a connection: those that arrived as such, and
 /// those found among the data.
-#[derive(Clone, Debug, Default)]
-pub struct Strays(Arc<AtomicU64>);
+#[derive(Clone)]
+pub struct Strays(Arc<Counted>);
+
+struct Counted {
+    count: AtomicU64,
+    tell: Box<dyn Fn(u64) + Send + Sync>,
+}
 
 impl Strays {
+    /// None so far. `tell` is told how many there were, after each.
+    pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Strays {
+        Strays(Arc::new(Counted { count: AtomicU64::new(0), tell: Box::new(tell) }))
+    }
+
     /// Whether there was any, so that others may be among the data.
     #[must_use]
     pub fn are_possible(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts bytes found among the data.
+    /// Counts bytes found.
     pub fn found(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        let so_far = self.0.count.fetch_add(count, Ordering::Relaxed) + count;
+        (self.0.tell)(so_far);
     }
 
-    /// How many there were.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// Sends the byte that is there back, if it still is.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn answer(&self, socket: impl AsFd) -> Result<(), Errno> {
+        let mut byte = [0];
+        match recv(&socket, &mut byte, RecvFlags::OOB | RecvFlags::DONTWAIT) {
+            Ok((1.., _)) => {
+                self.found(1);
+                send(&socket, &byte, SendFlags::OOB | SendFlags::NOSIGNAL).map(drop)
+            }
+            // Another one has taken its place, or somebody else has it.
+            Ok(_) | Err(Errno::INVAL | Errno::AGAIN | Errno::INTR) => {
+                std::thread::yield_now();
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
     }
 }
 
-/// Starts the thread for a connection. `tell` is told how many there were so
-/// far, after each. The thread ends with the connection.
+/// Starts the thread for a connection. It ends with that.
 ///
 /// # Errors
 /// The system's, when it can't make a thread.
-pub fn start(
-    socket: &TcpStream,
-    strays: Strays,
-    tell: impl Fn(u64) + Send + 'static,
-) -> io::Result<()> {
+pub fn start(socket: &TcpStream, strays: Strays) -> io::Result<()> {
     let socket = socket.as_fd().try_clone_to_owned()?;
     // Signals are for the thread that serves the client.
     let before = SigSet::thread_get_mask()?;
     SigSet::all().thread_block()?;
     let thread = std::thread::Builder::new().name("tfd-oob".to_owned()).stack_size(STACK);
-    let started = thread.spawn(move || answer(&socket, &strays, &tell));
+    let started = thread.spawn(move || answer_all(&socket, &strays));
     before.thread_set_mask()?;
     started.map(drop)
 }
 
-fn answer(socket: &OwnedFd, strays: &Strays, tell: &dyn Fn(u64)) {
+fn answer_all(socket: &OwnedFd, strays: &Strays) {
     loop {
         let mut fds = [PollFd::new(socket, PollFlags::PRI)];
         match poll(&mut fds, None) {
@@ -71,23 +92,12 @@ fn answer(socket: &OwnedFd, strays: &Strays, tell: &dyn Fn(u64)) {
             Err(_) => return,
         }
         let what = fds[0].revents();
-        if what.contains(PollFlags::PRI) {
-            let mut byte = [0];
-            match recv(socket, &mut byte, RecvFlags::OOB | RecvFlags::DONTWAIT) {
-                Ok((1.., _)) => {
-                    strays.found(1);
-                    tell(strays.count());
-                    if send(socket, &byte, SendFlags::OOB | SendFlags::NOSIGNAL).is_err() {
-                        return;
-                    }
-                }
-                // Another one has taken its place, or it has not arrived yet.
-                Ok(_) | Err(Errno::INVAL | Errno::AGAIN | Errno::INTR) => {
-                    std::thread::yield_now();
-                }
-                Err(_) => return,
-            }
-        } else if what.intersects(PollFlags::HUP | PollFlags::ERR) {
+        let over = if what.contains(PollFlags::PRI) {
+            strays.answer(socket).is_err()
+        } else {
+            what.intersects(PollFlags::HUP | PollFlags::ERR)
+        };
+        if over {
             return;
         }
     }

@@ -121,7 +121,10 @@ fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<Outcome> {
         R::Rmsecdir { token, path } => command::rmsecdir::run(env, &token, &path).into(),
         R::Login { .. } => Status::AlreadyLoggedIn.into(),
         R::Injail { .. } => Status::AlreadyInJail.into(),
-        R::Tlb => Status::Balance.into(),
+        R::Tlb => match env.pool.as_ref().and_then(|pool| pool.tuple()) {
+            Some(tuple) => Reply::OkWith(tuple),
+            None => Status::Balance.into(),
+        },
         R::Addntfy { token, path } => notify::add(env, token, path).into(),
         R::Startntfy { .. } => Status::NotifyListEmpty.into(),
         R::Sndfile { overwrite, path } => {

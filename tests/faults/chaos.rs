@@ -183,5 +183,9 @@ fn kill_at_random(setup: Setup, login: Option<String>) {
         let missing = whole.is_none() && !server.exists(name);
         assert!(missing || whole.iter().chain(begun).any(fits), "{name}: {whole:?} {begun:?}");
     }
-    server.connect().expect_alive();
+    let mut client = server.connect();
+    if let Some(login) = &shared.login {
+        client.expect(login, 0);
+    }
+    client.expect_alive();
 }

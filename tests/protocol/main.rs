@@ -19,6 +19,7 @@ mod library;
 mod locks;
 mod notify;
 mod notify_load;
+mod probes;
 mod quota;
 mod raw;
 mod session_key;

@@ -103,6 +103,7 @@ pub struct Wire {
     /// Bytes of files and listings since [`Wire::take_data_count`].
     data: u64,
     strays: Option<Strays>,
+    idle: Option<Duration>,
 }
 
 impl Wire {
@@ -128,6 +129,7 @@ impl Wire {
             pace: None,
             data: 0,
             strays: None,
+            idle: None,
         })
     }
 
@@ -182,6 +184,7 @@ impl Wire {
     /// # Errors
     /// What the system says of the socket.
     pub fn set_idle_limit(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        self.idle = limit;
         if limit.is_none() {
             return Ok(());
         }
@@ -547,6 +550,9 @@ impl Wire {
             }
             if let Some(deadline) = self.deadline {
                 self.arm(deadline)?;
+            }
+            if self.strays.is_some() && !self.wait_past_urgent()? {
+                continue;
             }
             match (&self.socket).read(to) {
                 Ok(0) => return Err(WireError::Cut),

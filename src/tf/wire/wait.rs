@@ -1,9 +1,9 @@
-//! Waiting while the client has nothing to say: for something else, or for
-//! the client to leave.
+//! Waiting: for something to read, for something else, or for the client to
+//! leave.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -38,6 +38,35 @@ impl Wire {
                 return Err(WireError::Closed);
             }
             return Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
+        }
+    }
+
+    /// Waits until there is something to read and no out-of-band byte before
+    /// it; `false` when a signal came first.
+    pub(super) fn wait_past_urgent(&self) -> Result<bool> {
+        let until = self.idle.map(|idle| Instant::now() + idle);
+        loop {
+            let left = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return Err(WireError::TimedOut),
+                Some(left) => Timespec::try_from(left).ok(),
+                None => None,
+            };
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN | PollFlags::PRI)];
+            match poll(&mut fds, left.as_ref()) {
+                Ok(_) => {}
+                Err(Errno::INTR) => return Ok(false),
+                Err(e) => return Err(WireError::Io(e.into())),
+            }
+            let what = fds[0].revents();
+            match &self.strays {
+                Some(strays) if what.contains(PollFlags::PRI) => {
+                    strays
+                        .answer(&self.socket)
+                        .map_err(|e| WireError::from(std::io::Error::from(e)))?;
+                }
+                _ if what.is_empty() => {}
+                _ => return Ok(true),
+            }
         }
     }
 }

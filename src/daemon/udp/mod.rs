@@ -1,0 +1,101 @@
+//! The UDP process: answers probes (document, "Keepalive") on the port of each
+//! listener and hands out servers of the pool (TLB), to those who ask by UDP
+//! and to sessions. It has its sockets from the daemon, reads the keys of
+//! sessions and their out-of-band counters, and writes to nothing.
+
+pub mod answer;
+mod ask;
+mod limit;
+mod pool;
+mod port;
+mod serve;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+
+use super::channel::pair;
+use super::confinement::{Confinement, finish};
+use super::listen::Listener;
+use super::sandbox::Sandbox;
+use crate::config::Config;
+use crate::sys::process::fork;
+use crate::users::Identity;
+
+pub use ask::AskPool;
+use port::Port;
+use serve::Server;
+
+/// The UDP process, in the daemon.
+#[derive(Debug)]
+pub struct Udp {
+    /// Its process.
+    pub pid: Pid,
+    pool: Option<Pid>,
+    questions: OwnedFd,
+}
+
+impl Udp {
+    /// Starts it, and where there is a pool the process that reads that. It
+    /// reads the memory with the keys of sessions and the table of slots.
+    ///
+    /// # Errors
+    /// One line that says what could not be started.
+    pub fn start(
+        config: &Config,
+        listeners: &[&Listener],
+        (keys, slots): (BorrowedFd<'_>, BorrowedFd<'_>),
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<Udp, String> {
+        let failed = |e: io::Error| format!("udp: {e}");
+        let (questions, sessions) = pair().map_err(failed)?;
+        let (list, lists) = pair().map_err(failed)?;
+        let pool = pool::start(config, lists, identity, sandbox)?;
+        let ports = listeners.iter().map(|listener| Port::new(listener.udp()));
+        let ports: Vec<Port> = ports.collect::<io::Result<_>>().map_err(failed)?;
+        let probes = serve::probe_sockets().map_err(failed)?;
+        let confinement = Confinement::new(identity, sandbox)?;
+        let parent = getpid();
+        let child = || {
+            let run = || {
+                let server =
+                    Server::new(config, (keys, slots), &ports, &probes, &questions, &list)?;
+                let mut handles: Vec<BorrowedFd<'_>> = ports.iter().map(AsFd::as_fd).collect();
+                handles.extend(probes.iter().map(AsFd::as_fd));
+                handles.extend([questions.as_fd(), list.as_fd()]);
+                confinement.enter_as_leaf(parent, &handles, None)?;
+                let _ = nix::sys::prctl::set_name(c"tfd-udp");
+                server.run()
+            };
+            finish("udp", run())
+        };
+        let pid = fork(child).map_err(failed)?;
+        Ok(Udp { pid, pool, questions: sessions.into_handle() })
+    }
+
+    /// Whether a process is one of its two; it has ended then.
+    pub fn reaped(&mut self, pid: Pid) -> bool {
+        if self.pool == Some(pid) {
+            self.pool = None;
+            return true;
+        }
+        self.pid == pid
+    }
+
+    /// Ends both.
+    pub fn end(&self) {
+        for pid in [Some(self.pid), self.pool].into_iter().flatten() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+impl AsFd for Udp {
+    /// The socket on which sessions ask for a server.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.questions.as_fd()
+    }
+}
