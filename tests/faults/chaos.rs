@@ -19,6 +19,12 @@ const CLIENTS: u64 = 16;
 /// How long it goes on; `TFD_CHAOS_SECONDS` says otherwise.
 const SECONDS: u64 = 20;
 
+/// Processes that are killed whenever: gates and sessions above all.
+const OFTEN: &[&str] = &["tfd-session", "tfd-waiting", "tfd-tables"];
+
+/// Those that are killed when they have been up for a while.
+const HELPERS: &[&str] = &["tfd-udp", "tfd-usher", "tfd-zygote", "tfd-keeper", "tfd-porter"];
+
 /// Numbers that look random and are the same for the same seed.
 struct Dice(u64);
 
@@ -140,6 +146,7 @@ fn kill_at_random(setup: Setup, login: Option<String>) {
     let mut dice = Dice(0x5eed);
     let mut next_restart = Instant::now() + Duration::from_secs(4);
     let mut killed = 0;
+    let mut last_helper = Instant::now();
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20 + dice.below(150)));
         if Instant::now() >= next_restart {
@@ -152,17 +159,24 @@ fn kill_at_random(setup: Setup, login: Option<String>) {
             server.start_again();
             *shared.address.lock().expect("address") = server.address();
             next_restart = Instant::now() + Duration::from_millis(2000 + dice.below(4000));
+            last_helper = Instant::now();
             continue;
         }
-        // A helper that ends within a second of its start ends the daemon, so
-        // sessions are killed most of the time.
-        let sessions: Vec<(u32, String)> = descendants(server.pid())
+        // A helper that ends within a second of its start ends the daemon.
+        let may_kill_helper = last_helper.elapsed() > Duration::from_millis(1500);
+        let processes: Vec<(u32, String)> = descendants(server.pid())
             .into_iter()
-            .filter(|(_, name)| name == "tfd-session" || name == "tfd-tables")
+            .filter(|(_, name)| {
+                may_kill_helper && HELPERS.contains(&name.as_str())
+                    || OFTEN.contains(&name.as_str())
+            })
             .collect();
-        if let Some((pid, _)) = sessions.get(dice.below(sessions.len() as u64) as usize) {
+        if let Some((pid, name)) = processes.get(dice.below(processes.len() as u64) as usize) {
             let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
             killed += 1;
+            if HELPERS.contains(&name.as_str()) {
+                last_helper = Instant::now();
+            }
         }
     }
     shared.stop.store(true, Ordering::Relaxed);

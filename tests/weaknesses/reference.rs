@@ -1,14 +1,15 @@
 //! The numbered weaknesses of the public C server, each attacked as it was
-//! there, up to number 11. Number 10 is of UDP, which tfd does not listen on.
+//! there, up to number 11.
 
 use std::fs;
 use std::io::Write;
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use tfd::tf::wire::MAX_MESSAGE;
 
-use crate::common::{Client, Server, Setup, VERSION, account, reply_for, wait_until};
-use crate::{Scene, connect_with_pid, sessions, tfd, without_root};
+use crate::common::{Client, Server, Setup, VERSION, account, descendants, reply_for, wait_until};
+use crate::{Scene, connect_with_pid, memory_of, sessions, tfd, without_root};
 
 const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
 
@@ -365,6 +366,51 @@ fn weakness_09_session_keys_are_long_enough_and_new_ones_are_random() {
         keys.push(key);
     }
     assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2]);
+    scene.unharmed();
+}
+
+#[test]
+fn weakness_10_questions_by_udp_kill_nothing_and_each_gets_its_own_answer() {
+    let mut scene = Scene::new();
+    let server = scene.server.address();
+    let mut client = scene.connect();
+    let key = client.ask("PROCKEY").split_off("OK ".len());
+    let socket = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
+        socket.connect(server).expect("connect");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+        socket
+    };
+    let ask = |socket: &UdpSocket, question: &[u8]| {
+        socket.send(question).expect("send");
+        let mut answer = [0; 64];
+        let len = socket.recv(&mut answer).expect("answer");
+        answer[..len].to_vec()
+    };
+    for _ in 0..8 {
+        assert_eq!(ask(&socket(), &[3]), [0], "TLB without a pool");
+    }
+    std::thread::scope(|scope| {
+        for sender in 0..8 {
+            let key = &key;
+            scope.spawn(move || {
+                let socket = socket();
+                for _ in 0..1000 {
+                    let (question, answer) = match sender % 4 {
+                        0 => (vec![0], vec![1]),
+                        1 => ([&[1], key.as_bytes()].concat(), vec![1]),
+                        2 => ([&[2], key.as_bytes()].concat(), b"\x010\0".to_vec()),
+                        _ => (b"\x01/no-such-key".to_vec(), vec![0]),
+                    };
+                    assert_eq!(ask(&socket, &question), answer, "sender {sender}");
+                }
+            });
+        }
+    });
+    let udp = descendants(scene.server.pid()).into_iter().find(|(_, name)| name == "tfd-udp");
+    let kib = memory_of(udp.expect("udp").0, "RssAnon");
+    assert!(kib < 4096, "SOCKCHECK maps and never unmaps: {kib} KiB");
+    client.expect_alive();
     scene.unharmed();
 }
 
