@@ -123,6 +123,13 @@ impl Channel {
         Ok(received.bytes)
     }
 
+    /// Takes in what is there and drops it. A channel closed with a message
+    /// unread tells the other end so, in place of what was said last.
+    pub fn drop_unread(&self, longest: usize) {
+        let mut buffer = zeroize::Zeroizing::new(vec![0; longest]);
+        while matches!(self.try_receive(&mut buffer), Ok((1.., _))) {}
+    }
+
     /// Receives one message, or fails with `WouldBlock` when there is none.
     ///
     /// # Errors

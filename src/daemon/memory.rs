@@ -37,7 +37,7 @@ impl Memory {
             usage: self.usage.as_fd(),
             limits,
             records: self.auditor.as_ref().map(AsFd::as_fd),
-            pool: self.udp.as_ref().map(AsFd::as_fd),
+            pool: self.udp.as_ref().and_then(Udp::questions),
         }
     }
 }

@@ -205,6 +205,9 @@ fn seat(
     let seat = Seat { usher, gate, login, card };
     let begun = begin(&seat, parent);
     if usher.after_login && (begun.is_err() || usher.jail) {
+        if begun.is_err() {
+            seat.gate.drop_unread(MAX_ASK);
+        }
         let answer = if begun.is_ok() { 0 } else { Status::LoginFailed.code() };
         seat.gate.send(&[answer], &[])?;
     }

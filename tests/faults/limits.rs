@@ -46,7 +46,7 @@ fn a_session_without_descriptors_says_so_and_lives() {
     let mut client = server.connect();
     client.send_file("f", true, b"old");
     let session = pids(&server, "tfd-session")[0];
-    limit(session, "nofile", "0");
+    limit(session, "nofile", "1");
     for request in ["MKDIR d", "SNDFILE 1 f", "RCVFILE 0 f", "LS ", "COPY f | g", "DEL f"] {
         let reply = client.ask(request);
         assert!(reply.starts_with("FAILED "), "{request}: {reply}");

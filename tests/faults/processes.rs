@@ -199,6 +199,8 @@ fn a_killed_session_takes_no_other_with_it() {
         client.expect("LOGIN ann a", 0);
     }
     let daemon = server.pid();
+    let usher = descendants(daemon).into_iter().find(|(_, name)| name == "tfd-usher");
+    let usher = usher.expect("usher").0;
     let parent = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let rest = stat.rsplit_once(')').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
@@ -206,7 +208,7 @@ fn a_killed_session_takes_no_other_with_it() {
     };
     let session = descendants(daemon)
         .into_iter()
-        .find(|(pid, name)| name == "tfd-session" && parent(*pid) == Some(daemon))
+        .find(|(pid, name)| name == "tfd-session" && parent(*pid) == Some(usher))
         .expect("a session");
     kill(Pid::from_raw(session.0 as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("session killed");

@@ -88,7 +88,7 @@ fn after_login_the_process_is_that_system_user_and_nothing_else() {
     let root = format!("/proc/{session}/root");
     assert_eq!(fs::read_dir(root).expect("directory").count(), 0);
     let handles = crate::handles_beside_tables(session);
-    assert_eq!(handles.len(), 3, "socket, root, channel: {handles:?}");
+    assert_eq!(handles.len(), 4, "socket twice, root, channel: {handles:?}");
 }
 
 #[test]
@@ -574,7 +574,10 @@ fn a_session_shares_one_page_of_memory_and_reads_no_other_connections() {
             maps.lines().filter(fits).map(size).sum()
         };
         let of_slots = if name == "tfd-session" { page } else { 0 };
-        assert_eq!(bytes("tfd-slots", " "), of_slots, "{name}:\n{maps}");
+        assert_eq!(bytes("tfd-slots", " rw"), of_slots, "{name}:\n{maps}");
+        let reads_all = name == "tfd-udp";
+        assert_eq!(bytes("tfd-slots", " r-") > 0, reads_all, "{name}:\n{maps}");
+        assert_eq!(bytes("tfd-keys", " ") > 0, reads_all, "{name}:\n{maps}");
         assert!(bytes("tfd-usage", " rw") <= page, "{name}:\n{maps}");
     }
 }

@@ -34,7 +34,8 @@ pub struct Udp {
     /// Its process.
     pub pid: Pid,
     pool: Option<Pid>,
-    questions: OwnedFd,
+    /// Where sessions ask for a server, if there is a pool.
+    questions: Option<OwnedFd>,
 }
 
 impl Udp {
@@ -73,7 +74,8 @@ impl Udp {
             finish("udp", run())
         };
         let pid = fork(child).map_err(failed)?;
-        Ok(Udp { pid, pool, questions: sessions.into_handle() })
+        let questions = config.tf.has_pool().then(|| sessions.into_handle());
+        Ok(Udp { pid, pool, questions })
     }
 
     /// Whether a process is one of its two; it has ended then.
@@ -85,17 +87,16 @@ impl Udp {
         self.pid == pid
     }
 
+    /// Where sessions ask for a server, if there is a pool.
+    #[must_use]
+    pub fn questions(&self) -> Option<BorrowedFd<'_>> {
+        self.questions.as_ref().map(AsFd::as_fd)
+    }
+
     /// Ends both.
     pub fn end(&self) {
         for pid in [Some(self.pid), self.pool].into_iter().flatten() {
             let _ = kill(pid, Signal::SIGKILL);
         }
-    }
-}
-
-impl AsFd for Udp {
-    /// The socket on which sessions ask for a server.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.questions.as_fd()
     }
 }

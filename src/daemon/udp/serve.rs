@@ -28,7 +28,7 @@ pub(super) struct Server<'a> {
     sessions: Sessions,
     ports: &'a [Port],
     probes: &'a [UdpSocket],
-    questions: &'a Channel,
+    questions: Option<&'a Channel>,
     lists: Lists<'a>,
     has_pool: bool,
     balancer: Balancer,
@@ -62,7 +62,7 @@ impl<'a> Server<'a> {
             },
             ports,
             probes,
-            questions,
+            questions: Some(questions),
             lists: Lists::new(list),
             has_pool: config.tf.has_pool(),
             balancer: Balancer::default(),
@@ -89,7 +89,7 @@ impl<'a> Server<'a> {
                     self.hear_probes(index);
                 }
             }
-            if ready.next() == Some(true) {
+            if self.questions.is_some() && ready.next() == Some(true) {
                 self.answer_session();
             }
             if ready.next() == Some(true)
@@ -106,7 +106,7 @@ impl<'a> Server<'a> {
         let mut fds: Vec<PollFd<'_>> =
             self.ports.iter().map(|port| PollFd::new(port, interest)).collect();
         fds.extend(self.probes.iter().map(|socket| PollFd::new(socket, interest)));
-        fds.push(PollFd::new(self.questions, interest));
+        fds.extend(self.questions.map(|channel| PollFd::new(channel, interest)));
         fds.extend(self.lists.channel().map(|channel| PollFd::new(channel, interest)));
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         match poll(&mut fds, limit.as_ref()) {
@@ -176,11 +176,19 @@ impl<'a> Server<'a> {
     }
 
     fn answer_session(&mut self) {
-        if let Ok((1.., handles)) = self.questions.try_receive(&mut [0; 1])
-            && let Some(back) = handles.into_iter().next()
-        {
-            let tuple = self.tuple().unwrap_or_default();
-            let _ = Channel::from_handle(back).try_send(tuple.as_bytes(), &[]);
+        match self.questions {
+            Some(questions) => match questions.try_receive(&mut [0; 1]) {
+                Ok((1.., handles)) => {
+                    if let Some(back) = handles.into_iter().next() {
+                        let tuple = self.tuple().unwrap_or_default();
+                        let _ = Channel::from_handle(back).try_send(tuple.as_bytes(), &[]);
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // Nobody is left who could ask.
+                _ => self.questions = None,
+            },
+            None => {}
         }
     }
 }
