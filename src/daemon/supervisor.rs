@@ -1,5 +1,8 @@
 //! The daemon's loop: one poll over listeners, signals and helper processes.
 
+mod losses;
+mod reload;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -7,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::audit::Auditor;
@@ -37,9 +39,6 @@ const BREATHER: Duration = Duration::from_millis(100);
 
 /// How long processes have to vanish after they were killed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-
-/// How soon after its start a generation may fail without ending the daemon.
-const EARLY: Duration = Duration::from_secs(1);
 
 /// The daemon's state.
 pub struct Supervisor {
@@ -372,36 +371,6 @@ impl Supervisor {
         }
     }
 
-    /// A zygote ended, and with it all its children. The newest one is
-    /// replaced, unless it ended before it was of use.
-    fn zygote_gone(&mut self, index: usize) -> io::Result<()> {
-        let generation = self.generations.remove(index);
-        generation.end();
-        if let Some(usher) = generation.usher_pid {
-            self.sessions.order(usher, Order::Retire);
-        }
-        for slot in &generation.slots {
-            self.registry.release(*slot);
-        }
-        if index < self.generations.len() || self.stop.is_some() {
-            return Ok(());
-        }
-        log::error!("zygote ended unasked pid={}", generation.zygote.pid);
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("the zygote does not stay up"));
-        }
-        self.replace_generation()
-    }
-
-    /// Starts a generation in place of one that failed.
-    fn replace_generation(&mut self) -> io::Result<()> {
-        let identity = self.identity.as_ref();
-        let generation = start_generation(&self.config, identity, &mut self.memory, &self.sandbox)
-            .map_err(io::Error::other)?;
-        self.take_on(generation);
-        Ok(())
-    }
-
     /// Lets a generation serve from now on.
     fn take_on(&mut self, mut generation: Generation) {
         if let Some(usher) = generation.usher.take() {
@@ -417,115 +386,6 @@ impl Supervisor {
                 Ok(Signal::SIGHUP | Signal::SIGUSR1) => self.reload(),
                 Ok(Signal::SIGTERM | Signal::SIGINT) => self.begin_stop(),
                 _ => self.reap()?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes leave of sessions and helpers that have ended. A keeper or porter
-    /// that ended unasked takes its generation with it.
-    fn reap(&mut self) -> io::Result<()> {
-        loop {
-            let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
-            let (Ok(WaitStatus::Exited(pid, _)) | Ok(WaitStatus::Signaled(pid, _, _))) = status
-            else {
-                return Ok(());
-            };
-            if let Some(tables) = &mut self.memory.tables {
-                tables.reaped(pid);
-            }
-            if self.memory.auditor.as_ref().is_some_and(|auditor| auditor.pid == pid) {
-                self.auditor_gone()?;
-                continue;
-            }
-            let newest = self.generations.last();
-            if newest.is_some_and(|newest| newest.helpers.contains(&pid)) && self.stop.is_none() {
-                self.replace_failed("keeper or porter", pid)?;
-            }
-        }
-    }
-
-    /// A process of the newest generation ended unasked: another generation
-    /// takes its place, unless this one was of no use.
-    fn replace_failed(&mut self, what: &str, pid: Pid) -> io::Result<()> {
-        log::error!("{what} ended unasked pid={pid}");
-        if let Some(generation) = self.generations.last_mut() {
-            generation.retire();
-        }
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("a helper process does not stay up"));
-        }
-        self.replace_generation()
-    }
-
-    /// The auditor ended unasked. Sessions that can't tell it what they did
-    /// end; new ones get a new one.
-    fn auditor_gone(&mut self) -> io::Result<()> {
-        if self.stop.is_some() {
-            return Ok(());
-        }
-        log::error!("auditor ended unasked");
-        let path = self.config.server.audit.clone().unwrap_or_default();
-        let started = Auditor::start(&path, self.identity.as_ref(), &self.sandbox);
-        self.memory.auditor = Some(started.map_err(io::Error::other)?);
-        if let Some(generation) = self.generations.last_mut() {
-            generation.retire();
-        }
-        self.replace_generation()
-    }
-
-    /// Reads the configuration again. New clients get the new one; sessions
-    /// that run keep theirs. With a problem everything stays as it is.
-    fn reload(&mut self) {
-        if self.stop.is_some() {
-            return;
-        }
-        match self.try_reload() {
-            Ok(()) => log::info!("configuration read again"),
-            Err(text) => log::error!("configuration not taken over: {text}"),
-        }
-    }
-
-    fn try_reload(&mut self) -> Result<(), String> {
-        self.users = users_stamp(&self.config);
-        let (config, identity) = super::load(&self.path)?;
-        let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
-        if config.tf.keystream_memory != self.config.tf.keystream_memory {
-            self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
-        }
-        self.sandbox = sandbox_for(&config)?;
-        self.reload_audit(&config, identity.as_ref())?;
-        let generation =
-            start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox)?;
-        self.recount.reset(generation.has_quotas());
-        self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
-        self.listeners.extend(fresh);
-        if let Some(old) = self.generations.last_mut() {
-            old.retire();
-        }
-        self.take_on(generation);
-        self.registry.limit(limits(&config));
-        if config.server.max_sessions != self.config.server.max_sessions {
-            log::warn!("max_sessions takes effect at the next start");
-        }
-        self.config = config;
-        self.identity = identity;
-        Ok(())
-    }
-
-    /// Lets the audit log go on in the file that has its name now, after the
-    /// old one was moved away, or begins or ends it.
-    fn reload_audit(&mut self, config: &Config, identity: Option<&Identity>) -> Result<(), String> {
-        let auditor = &mut self.memory.auditor;
-        match (&config.server.audit, &*auditor) {
-            (None, _) => *auditor = None,
-            (Some(path), Some(running)) => {
-                running
-                    .reopen(path)
-                    .map_err(|e| format!("server.audit {}: {e}", path.display()))?;
-            }
-            (Some(path), None) => {
-                *auditor = Some(Auditor::start(path, identity, &self.sandbox)?);
             }
         }
         Ok(())
