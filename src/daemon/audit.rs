@@ -23,7 +23,7 @@ use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::sandbox::Sandbox;
 use crate::sys::process::fork;
-use crate::tf::deed::{Deed, Outcome, Subject, Witness};
+use crate::tf::deed::{Deed, Outcome, Subject};
 use crate::trusted;
 use crate::users::Identity;
 
@@ -271,12 +271,16 @@ impl Audit {
     /// When the auditor is gone.
     pub fn begin(&mut self) -> io::Result<()> {
         let subject = Subject { command: "BEGIN", path: Vec::new(), other: Vec::new() };
-        self.ended(Deed { subject, outcome: Outcome::Done, bytes: 0 })
+        self.record(Deed { subject, outcome: Outcome::Done, bytes: 0 })
     }
 }
 
-impl Witness for Audit {
-    fn ended(&mut self, deed: Deed) -> io::Result<()> {
+impl Audit {
+    /// Puts a request that is over on record.
+    ///
+    /// # Errors
+    /// When the auditor is gone.
+    pub fn record(&mut self, deed: Deed) -> io::Result<()> {
         let Some(records) = &self.records else { return Ok(()) };
         let record = Record {
             peer: self.peer.as_bytes(),

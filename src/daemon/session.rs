@@ -1,13 +1,16 @@
 //! A session in its process, whichever way it came there: what it works on,
-//! and its lines in the log.
+//! who watches it, and its lines in the log.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use super::audit::Audit;
 use super::place::{self, Place};
+use super::slots::Slot;
 use crate::store::{Lock, Quota, Root};
+use crate::tf::deed::{Deed, Subject, Witness};
 use crate::tf::env::Env;
 use crate::tf::session;
 use crate::tf::settings::Settings;
@@ -21,6 +24,8 @@ pub struct Card {
     pub peer: SocketAddr,
     /// The connection's slot.
     pub slot: u32,
+    /// The page of that.
+    pub page: Slot,
     /// The unguessable key of PROCKEY, as text.
     pub process_key: String,
     /// The account or the system user it acts as.
@@ -49,19 +54,37 @@ pub fn run(
     settings: Settings,
     names: Rc<Names>,
 ) {
-    let Card { peer, slot, process_key, user, rights, rate, quota } = card;
+    let Card { peer, slot, page, process_key, user, rights, rate, quota } = card;
+    page.admit();
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
     place::reached(Place::Session, peer, Some(root.as_fd()));
-    let mut audit = Audit::new(records, peer, &user);
+    let mut watch = Watch { audit: Audit::new(records, peer, &user), page };
     let root = Root::from_handle(root);
     let lock = Lock::default();
     let mut env = Env { root, lock, process_key, names, settings, rights, quota };
-    let ended = match audit.begin() {
-        Ok(()) => session::serve(wire, &mut env, &mut audit),
+    let ended = match watch.audit.begin() {
+        Ok(()) => session::serve(wire, &mut env, &mut watch),
         Err(e) => Err(e.into()),
     };
     log_end(peer, &ended);
+}
+
+/// What a session does stands in its page, what it did goes to the auditor.
+struct Watch {
+    audit: Audit,
+    page: Slot,
+}
+
+impl Witness for Watch {
+    fn begins(&mut self, subject: &Subject) {
+        self.page.begins(subject.command, &subject.path);
+    }
+
+    fn ended(&mut self, deed: Deed) -> io::Result<()> {
+        self.page.ended();
+        self.audit.record(deed)
+    }
 }
 
 /// One log line on the end of a connection that was let in.

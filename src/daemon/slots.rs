@@ -1,25 +1,87 @@
 //! The table of slots: memory that the daemon shares with the processes that
 //! serve clients, a page for each connection. A process maps the page of its
 //! own connection and no other; the daemon reads and writes without mapping.
+//! What a page says is the word of a process that may have been taken over.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::sys::memory::{WORD, map_page, page_size, shared_pages};
+use crate::tf::wire::Meter;
 
 /// What the words of a page hold.
-const STAGE: usize = 0;
+mod word {
+    pub(super) const STAGE: usize = 0;
+    /// The process that serves the connection.
+    pub(super) const PROCESS: usize = 1;
+    pub(super) const RECEIVED: usize = 2;
+    pub(super) const SENT: usize = 3;
+    /// Odd while the words of the request are being written.
+    pub(super) const SEQUENCE: usize = 4;
+    /// The command of the request under way, as bytes; 0 for none.
+    pub(super) const COMMAND: usize = 5;
+    /// When it began, on the clock of [`super::now`].
+    pub(super) const BEGUN: usize = 6;
+    /// For the count of out-of-band bytes.
+    #[expect(dead_code, reason = "its place is kept free")]
+    pub(super) const OOB: usize = 7;
+    /// The bytes of its path, and these.
+    pub(super) const LENGTH: usize = 8;
+    pub(super) const PATH: usize = 9;
+}
+
+/// The longest path that is told whole, in bytes.
+const MAX_PATH: usize = 1024;
 
 /// How many words of a page are in use.
-const WORDS: usize = 1;
+const WORDS: usize = word::PATH + MAX_PATH / WORD;
 
-/// What stands in [`STAGE`] once the last door is open.
+/// What stands in the stage once the last door is open.
 const ADMITTED: u64 = 1;
+
+/// How often a request is read again that was written to meanwhile.
+const TRIES: usize = 8;
+
+/// Time since some moment in the past, the same for all processes.
+#[must_use]
+pub fn now() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
 
 /// The daemon's view of the table.
 #[derive(Debug)]
 pub struct Slots(OwnedFd);
+
+/// What the page of a connection says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Whether the last door is open.
+    pub admitted: bool,
+    /// The process that serves it; 0 for none.
+    pub process: u64,
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+    /// The request under way.
+    pub doing: Option<Doing>,
+}
+
+/// A request under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doing {
+    /// The command.
+    pub command: Vec<u8>,
+    /// When it began, on the clock of [`now`].
+    pub begun: Duration,
+    /// The path it names first, or its beginning.
+    pub path: Vec<u8>,
+}
 
 impl Slots {
     /// A table of `count` slots.
@@ -30,7 +92,7 @@ impl Slots {
         Ok(Slots(shared_pages("tfd-slots", count as usize)?))
     }
 
-    /// Begins a connection: whatever stood in its page is gone.
+    /// Begins or ends a connection: whatever stood in its page is gone.
     ///
     /// # Errors
     /// The system's.
@@ -41,7 +103,40 @@ impl Slots {
     /// Whether the last door of a connection is open, as its process says.
     #[must_use]
     pub fn is_admitted(&self, slot: u32) -> bool {
-        self.word(slot, STAGE) == ADMITTED
+        self.word(slot, word::STAGE) == ADMITTED
+    }
+
+    /// All that the page of a connection says.
+    #[must_use]
+    pub fn page(&self, slot: u32) -> Page {
+        let mut page = Page::default();
+        for _ in 0..TRIES {
+            let words = self.words(slot);
+            page = Page {
+                admitted: words[word::STAGE] == ADMITTED,
+                process: words[word::PROCESS],
+                received: words[word::RECEIVED],
+                sent: words[word::SENT],
+                doing: None,
+            };
+            let sequence = words[word::SEQUENCE];
+            if sequence.is_multiple_of(2) && self.word(slot, word::SEQUENCE) == sequence {
+                page.doing = doing(&words);
+                break;
+            }
+        }
+        page
+    }
+
+    fn words(&self, slot: u32) -> [u64; WORDS] {
+        let mut bytes = [0; WORDS * WORD];
+        let mut words = [0; WORDS];
+        if rustix::io::pread(&self.0, &mut bytes, place(slot, 0)) == Ok(bytes.len()) {
+            for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+                *word = u64::from_ne_bytes(*bytes);
+            }
+        }
+        words
     }
 
     fn word(&self, slot: u32, word: usize) -> u64 {
@@ -51,6 +146,16 @@ impl Slots {
             _ => 0,
         }
     }
+}
+
+/// The request that the words of a page tell of.
+fn doing(words: &[u64; WORDS]) -> Option<Doing> {
+    let mut command = words[word::COMMAND].to_ne_bytes().to_vec();
+    command.retain(|byte| *byte != 0);
+    let path = words[word::PATH..].iter().flat_map(|word| word.to_ne_bytes());
+    let len = usize::try_from(words[word::LENGTH]).unwrap_or(MAX_PATH);
+    let begun = Duration::from_nanos(words[word::BEGUN]);
+    (!command.is_empty()).then(|| Doing { command, begun, path: path.take(len).collect() })
 }
 
 impl AsFd for Slots {
@@ -63,7 +168,8 @@ fn place(slot: u32, word: usize) -> u64 {
     slot as u64 * page_size() as u64 + (word * WORD) as u64
 }
 
-/// A connection's own page, in the processes that serve it.
+/// A connection's own page, in the processes that serve it. One at a time of
+/// them writes to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot(&'static [AtomicU64]);
 
@@ -76,9 +182,56 @@ impl Slot {
         Ok(Slot(map_page(slots, slot as usize)?))
     }
 
-    /// Says that the last door is open.
+    /// Says that this process serves the connection.
+    pub fn enter(self) {
+        self.set(word::PROCESS, u64::from(std::process::id()));
+    }
+
+    /// Says that the last door is open, and the session in this process.
     pub fn admit(self) {
-        self.0[STAGE].store(ADMITTED, Ordering::Relaxed);
+        self.enter();
+        self.set(word::STAGE, ADMITTED);
+    }
+
+    /// The counters of what the connection moves.
+    #[must_use]
+    pub fn meter(self) -> Meter {
+        Meter { received: &self.0[word::RECEIVED], sent: &self.0[word::SENT] }
+    }
+
+    /// Says that a request has begun.
+    pub fn begins(self, command: &str, path: &[u8]) {
+        let path = &path[..path.len().min(MAX_PATH)];
+        let mut name = [0; WORD];
+        name.iter_mut().zip(command.bytes()).for_each(|(to, from)| *to = from);
+        self.write(|| {
+            self.set(word::COMMAND, u64::from_ne_bytes(name));
+            self.set(word::BEGUN, u64::try_from(now().as_nanos()).unwrap_or(0));
+            self.set(word::LENGTH, path.len() as u64);
+            for (at, part) in path.chunks(WORD).enumerate() {
+                let mut bytes = [0; WORD];
+                bytes[..part.len()].copy_from_slice(part);
+                self.set(word::PATH + at, u64::from_ne_bytes(bytes));
+            }
+        });
+    }
+
+    /// Says that it is over.
+    pub fn ended(self) {
+        self.write(|| self.set(word::COMMAND, 0));
+    }
+
+    /// Writes what belongs together so that a reader can tell a torn text.
+    fn write(self, words: impl FnOnce()) {
+        let sequence = self.0[word::SEQUENCE].load(Ordering::Relaxed);
+        self.set(word::SEQUENCE, sequence.wrapping_add(1));
+        fence(Ordering::Release);
+        words();
+        self.0[word::SEQUENCE].store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    fn set(self, word: usize, value: u64) {
+        self.0[word].store(value, Ordering::Relaxed);
     }
 }
 
@@ -93,8 +246,38 @@ mod tests {
         assert!(!slots.is_admitted(3));
         slot.admit();
         assert!(slots.is_admitted(3) && !slots.is_admitted(2));
+        let page = slots.page(3);
+        assert!(page.admitted && page.process == u64::from(std::process::id()));
+        assert_eq!(slots.page(2), Page::default());
         slots.clear(3).expect("clear");
-        assert!(!slots.is_admitted(3));
+        assert_eq!(slots.page(3), Page::default());
         assert!(Slot::map(slots.as_fd(), 4).is_err());
+    }
+
+    #[test]
+    fn a_request_is_told_while_it_runs_with_its_path_up_to_a_length() {
+        let slots = Slots::new(1).expect("slots");
+        let slot = Slot::map(slots.as_fd(), 0).expect("slot");
+        for len in [0, 1, 8, 9, MAX_PATH, MAX_PATH + 1] {
+            slot.begins("RMSECDIR", &vec![b'x'; len]);
+            let doing = slots.page(0).doing.expect("a request");
+            assert_eq!(doing.command, b"RMSECDIR");
+            assert_eq!(doing.path, vec![b'x'; len.min(MAX_PATH)]);
+            assert!(doing.begun <= now() && now() - doing.begun < Duration::from_secs(9));
+        }
+        slot.ended();
+        assert_eq!(slots.page(0).doing, None);
+    }
+
+    #[test]
+    fn what_is_being_written_is_not_told() {
+        let slots = Slots::new(1).expect("slots");
+        let slot = Slot::map(slots.as_fd(), 0).expect("slot");
+        slot.begins("DEL", b"a");
+        slot.write(|| assert_eq!(slots.page(0).doing, None));
+        assert!(slots.page(0).doing.is_some());
+        slot.set(word::SEQUENCE, 0);
+        slot.set(word::LENGTH, u64::MAX);
+        assert_eq!(slots.page(0).doing.expect("a request").path.len(), MAX_PATH);
     }
 }

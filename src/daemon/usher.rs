@@ -188,11 +188,11 @@ fn seat(
 ) -> io::Result<()> {
     let Start { slot, peer, key, .. } = start;
     let Seating { login, limits } = seating;
-    let page = Slot::map(usher.slots, slot)?;
     let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
     let card = Card {
         peer,
         slot,
+        page: Slot::map(usher.slots, slot)?,
         process_key: key_text(key),
         user: login.name.clone(),
         rights: login.rights,
@@ -206,7 +206,6 @@ fn seat(
         seat.gate.send(&[answer], &[])?;
     }
     let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else { return Ok(()) };
-    page.admit();
     wire.stop_on(&crate::sys::signal::STOP);
     let records = usher.records.map(|records| records.try_clone_to_owned()).transpose()?;
     let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
@@ -290,11 +289,11 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
             },
             Some(Ask::State(state)) if !locked => {
                 let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
-                return Ok(Some((home, Wire::from_state(TcpStream::from(socket), state)?)));
+                return Ok(Some((home, take_over(seat, socket, state)?)));
             }
             Some(Ask::LastLogin { state, .. }) if !locked && seat.usher.after_login => {
                 let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
-                let mut wire = Wire::from_state(TcpStream::from(socket), state)?;
+                let mut wire = take_over(seat, socket, state)?;
                 wire.write_message(b"OK").map_err(io::Error::other)?;
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));
@@ -304,4 +303,11 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
         }
     }
     Ok(None)
+}
+
+/// The connection that a gate hands over.
+fn take_over(seat: &Seat<'_>, socket: OwnedFd, state: &[u8]) -> io::Result<Wire> {
+    let mut wire = Wire::from_state(TcpStream::from(socket), state)?;
+    wire.count_on(seat.card.page.meter());
+    Ok(wire)
 }

@@ -98,10 +98,11 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     SigSet::all().thread_unblock()?;
     zygote.sandbox.become_leaf()?;
     place::reached(Place::Gate, peer, None);
+    page.enter();
     let process_key = key_text(key);
 
     let keeper = Keeper::new(Channel::from_handle(keeper));
-    let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
+    let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors, page.meter());
     drop(keeper);
     let gate::Passed { mut wire, granted, counters, records } = match admitted {
         Ok(passed) => passed,
@@ -112,14 +113,13 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     };
     if zygote.doors.closed == Closed::NONE {
         zygote.sandbox.limit_files(Some(granted.as_fd()))?;
-        page.admit();
         let user = zygote.user.clone();
         let quota = match (counters, zygote.limits) {
             (Some(counters), Some(limits)) => Quota::map(counters.as_fd(), limits)?,
             _ => Quota::none(),
         };
         let rights = Rights::Full;
-        let card = Card { peer, slot, process_key, user, rights, rate: None, quota };
+        let card = Card { peer, slot, page, process_key, user, rights, rate: None, quota };
         let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
         session::run(&mut wire, card, granted, records, settings, names);
         return Ok(());
