@@ -231,7 +231,7 @@ impl<'a> Record<'a> {
 }
 
 /// A text as it stands in JSON; a byte that is no UTF-8 becomes `\\xNN`.
-fn json(text: &[u8]) -> String {
+pub(super) fn json(text: &[u8]) -> String {
     let mut escaped = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -25,6 +25,7 @@ mod start;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;
+pub mod tally;
 pub mod usage;
 pub mod usher;
 pub mod zygote;

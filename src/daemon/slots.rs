@@ -31,7 +31,9 @@ mod word {
     pub(super) const OOB: usize = 7;
     /// The bytes of its path, and these.
     pub(super) const LENGTH: usize = 8;
-    pub(super) const PATH: usize = 9;
+    pub(super) const PATH: usize = 10;
+    /// Which connection the page is of: the daemon's word.
+    pub(super) const MARK: usize = 9;
 }
 
 /// The longest path that is told whole, in bytes.
@@ -62,6 +64,8 @@ pub struct Slots(OwnedFd);
 pub struct Page {
     /// Whether the last door is open.
     pub admitted: bool,
+    /// Which connection it is, see [`mark`].
+    pub mark: u64,
     /// The process that serves it; 0 for none.
     pub process: u64,
     /// Bytes from the client.
@@ -92,12 +96,24 @@ impl Slots {
         Ok(Slots(shared_pages("tfd-slots", count as usize)?))
     }
 
-    /// Begins or ends a connection: whatever stood in its page is gone.
+    /// Begins the connection with this process key: whatever stood in its
+    /// page is gone.
     ///
     /// # Errors
     /// The system's.
-    pub fn clear(&self, slot: u32) -> io::Result<()> {
-        Ok(rustix::io::pwrite(&self.0, &[0; WORDS * WORD], place(slot, 0)).map(drop)?)
+    pub fn begin(&self, slot: u32, key: [u8; 16]) -> io::Result<()> {
+        let mut words = [0; WORDS * WORD];
+        words[word::MARK * WORD..][..WORD].copy_from_slice(&mark(key).to_ne_bytes());
+        Ok(rustix::io::pwrite(&self.0, &words, place(slot, 0)).map(drop)?)
+    }
+
+    /// Ends a connection: no process serves it from now on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn end(&self, slot: u32) -> io::Result<()> {
+        const { assert!(word::STAGE == 0 && word::PROCESS == 1) };
+        Ok(rustix::io::pwrite(&self.0, &[0; 2 * WORD], place(slot, 0)).map(drop)?)
     }
 
     /// Whether the last door of a connection is open, as its process says.
@@ -114,6 +130,7 @@ impl Slots {
             let words = self.words(slot);
             page = Page {
                 admitted: words[word::STAGE] == ADMITTED,
+                mark: words[word::MARK],
                 process: words[word::PROCESS],
                 received: words[word::RECEIVED],
                 sent: words[word::SENT],
@@ -146,6 +163,12 @@ impl Slots {
             _ => 0,
         }
     }
+}
+
+/// What tells the connection with this key from others in the same slot.
+#[must_use]
+pub fn mark(key: [u8; 16]) -> u64 {
+    u64::from_ne_bytes(key.as_chunks().0[0])
 }
 
 /// The request that the words of a page tell of.
@@ -249,8 +272,10 @@ mod tests {
         let page = slots.page(3);
         assert!(page.admitted && page.process == u64::from(std::process::id()));
         assert_eq!(slots.page(2), Page::default());
-        slots.clear(3).expect("clear");
+        slots.end(3).expect("end");
         assert_eq!(slots.page(3), Page::default());
+        slots.begin(3, [7; 16]).expect("begin");
+        assert_eq!(slots.page(3), Page { mark: mark([7; 16]), ..Page::default() });
         assert!(Slot::map(slots.as_fd(), 4).is_err());
     }
 

@@ -245,6 +245,13 @@ impl Supervisor {
                 Source::Signals => self.hear_signals()?,
             }
         }
+        let slots = &self.memory.slots;
+        self.registry.settle(|tally, slot| {
+            tally.add(&slots.page(slot));
+            if let Err(e) = slots.end(slot) {
+                log::error!("can't end a page slot={slot} error=\"{e}\"");
+            }
+        });
         Ok(())
     }
 
@@ -326,7 +333,7 @@ impl Supervisor {
             }
         };
         let passed =
-            self.memory.slots.clear(slot).and_then(|()| match self.generations.last_mut() {
+            self.memory.slots.begin(slot, key).and_then(|()| match self.generations.last_mut() {
                 Some(generation) => generation.pass_on(slot, peer, key, socket),
                 None => Err(io::ErrorKind::NotConnected.into()),
             });
@@ -334,7 +341,7 @@ impl Supervisor {
             Ok(()) => log::debug!("connection peer={peer} slot={slot}"),
             Err(e) => {
                 log::error!("can't serve peer={peer} error=\"{e}\"");
-                self.registry.release(slot);
+                self.registry.release(slot, true);
                 self.accept_from = Instant::now() + BREATHER;
             }
         }
@@ -348,9 +355,11 @@ impl Supervisor {
             match generation.zygote.channel.try_receive(&mut buffer) {
                 Ok((0, _)) => return self.zygote_gone(index),
                 Ok((len, _)) => {
-                    let slot = Ended::from_bytes(&buffer[..len]).map(|ended| ended.slot);
-                    if let Some(slot) = slot.filter(|slot| generation.forget(*slot)) {
-                        self.registry.release(slot);
+                    let ended = Ended::from_bytes(&buffer[..len]);
+                    if let Some(Ended { slot, orderly }) =
+                        ended.filter(|ended| generation.forget(ended.slot))
+                    {
+                        self.registry.release(slot, orderly);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -377,6 +386,7 @@ impl Supervisor {
             self.sessions.adopt(usher);
         }
         self.generations.push(generation);
+        self.registry.tally.generations += 1;
         self.started = Instant::now();
     }
 

@@ -25,7 +25,7 @@ impl Supervisor {
             self.sessions.order(usher, Order::Retire);
         }
         for slot in &generation.slots {
-            self.registry.release(*slot);
+            self.registry.release(*slot, false);
         }
         if index < self.generations.len() || self.stop.is_some() {
             return Ok(());
