@@ -7,6 +7,7 @@ pub mod audit;
 pub mod brood;
 pub mod channel;
 pub mod confinement;
+pub mod desk;
 pub mod gate;
 pub mod generation;
 mod jail;

@@ -217,6 +217,12 @@ impl Registry {
         self.holders.get(&slot).map(|holder| (holder.peer, holder.key))
     }
 
+    /// How many there may be in all.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        (self.free.len() + self.ended.len() + self.holders.len()) as u32
+    }
+
     /// How many connections there are.
     #[must_use]
     pub fn len(&self) -> usize {

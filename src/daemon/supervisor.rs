@@ -1,5 +1,6 @@
 //! The daemon's loop: one poll over listeners, signals and helper processes.
 
+mod desk;
 mod losses;
 mod reload;
 
@@ -15,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::audit::Auditor;
 use super::brood::{ENDED_LEN, Ended, Order};
+use super::desk::{self as counter, Desk};
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::memory::Memory;
@@ -47,6 +49,7 @@ pub struct Supervisor {
     identity: Option<Identity>,
     signals: SignalFd,
     listeners: Vec<Listener>,
+    desk: Desk,
     registry: Registry,
     memory: Memory,
     recount: Recount,
@@ -66,6 +69,7 @@ pub struct Supervisor {
 enum Source {
     Signals,
     Recount,
+    Desk(counter::Source),
     /// A generation's keeper.
     Keeper(usize, usize),
     Porter(usize),
@@ -93,6 +97,7 @@ impl Supervisor {
     ) -> Result<Supervisor, String> {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let listeners = bind_all(&config, Vec::new())?;
+        let desk = Desk::open(&config)?;
         let sandbox = sandbox_for(&config)?;
         let tables = tables_for(&config, identity.as_ref(), &sandbox);
         let users = users_stamp(&config);
@@ -124,6 +129,7 @@ impl Supervisor {
             identity,
             signals,
             listeners,
+            desk,
             registry,
             memory,
             recount,
@@ -219,6 +225,10 @@ impl Supervisor {
             sources.push(Source::Recount);
             fds.push(PollFd::new(channel, PollFlags::IN));
         }
+        for (source, handle) in self.desk.sources() {
+            sources.push(Source::Desk(source));
+            fds.push(PollFd::from_borrowed_fd(handle, PollFlags::IN));
+        }
         for (index, listener) in self.listeners.iter().enumerate().filter(|_| accepting) {
             sources.push(Source::Listener(index));
             fds.push(PollFd::new(listener, PollFlags::IN));
@@ -241,6 +251,7 @@ impl Supervisor {
                 Source::Porter(index) => self.hear_porter(index),
                 Source::Zygote(index) => self.hear_zygote(index)?,
                 Source::Usher(index) => self.hear_usher(index)?,
+                Source::Desk(source) => self.hear_desk(source),
                 Source::Recount => self.recount.hear(&mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
             }

@@ -17,6 +17,7 @@ mod handshake;
 mod hp;
 mod library;
 mod locks;
+mod operations;
 mod quota;
 mod raw;
 mod session_key;

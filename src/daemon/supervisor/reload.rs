@@ -26,6 +26,7 @@ impl Supervisor {
         self.users = users_stamp(&self.config);
         let (config, identity) = super::super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
+        self.desk.follow(&config)?;
         if config.tf.keystream_memory != self.config.tf.keystream_memory {
             self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
         }
