@@ -13,7 +13,6 @@ use std::path::Path;
 
 use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
@@ -53,7 +52,7 @@ impl Auditor {
         sandbox: &Sandbox,
     ) -> Result<Auditor, String> {
         let shown = path.display();
-        let log = open(path).map_err(|e| format!("server.audit: {shown}: {e}"))?;
+        let log = trusted::open_log(path).map_err(|e| format!("server.audit: {shown}: {e}"))?;
         let failed = |e: io::Error| format!("auditor: {e}");
         let (control, theirs) = pair().map_err(failed)?;
         let (records, sessions) = pair().map_err(failed)?;
@@ -78,7 +77,7 @@ impl Auditor {
     /// # Errors
     /// The system's; it goes on in the old one then.
     pub fn reopen(&self, path: &Path) -> io::Result<()> {
-        self.control.send(&[0], &[open(path)?.as_fd()])
+        self.control.send(&[0], &[trusted::open_log(path)?.as_fd()])
     }
 }
 
@@ -87,17 +86,6 @@ impl AsFd for Auditor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.records.as_fd()
     }
-}
-
-/// Opens the log. What others than root could have put in its place, a link
-/// or a file of their own, is refused.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
-    let log = trusted::open(path, flags, Mode::RUSR | Mode::WUSR)?;
-    if !log.metadata()?.is_file() || !trusted::is_ours(&log)? {
-        return Err(io::Error::other("not a file of root: remove it"));
-    }
-    Ok(log)
 }
 
 /// Writes records until the daemon and all sessions are gone.

@@ -14,6 +14,7 @@ mod jail;
 pub mod keeper;
 pub mod listen;
 pub mod memory;
+pub mod notify;
 pub mod place;
 pub mod porter;
 pub mod recount;
@@ -31,12 +32,16 @@ pub mod usage;
 pub mod usher;
 pub mod zygote;
 
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::config::{self, Config, Problem};
+use crate::sys::environment::passed_descriptors;
 use crate::sys::process::fork;
 use crate::users::Identity;
 use supervisor::Supervisor;
@@ -46,15 +51,24 @@ use supervisor::Supervisor;
 /// started then.
 #[must_use]
 pub fn serve(path: &Path) -> ExitCode {
+    let passed = passed_descriptors();
+    // Where problems are told even when the log has gone elsewhere.
+    let told = std::io::stderr().as_fd().try_clone_to_owned();
     let start = load(path).and_then(|(config, identity)| {
-        crate::logging::start(&config.server.log);
-        Supervisor::start(path, config, identity)
+        let file = config.server.log_file.as_deref();
+        file.map_or(Ok(()), crate::logging::go_on_in)
+            .map_err(|e| format!("server.log_file: {e}"))?;
+        crate::logging::start(&config.server.log, file.is_some());
+        Supervisor::start(path, config, identity, passed)
     });
     let result = start.and_then(|supervisor| supervisor.run().map_err(|e| e.to_string()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            eprintln!("tfd: {text}");
+            log::error!("not served: {text}");
+            if let Ok(told) = told {
+                let _ = File::from(told).write_all(format!("tfd: {text}\n").as_bytes());
+            }
             ExitCode::FAILURE
         }
     }

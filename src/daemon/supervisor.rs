@@ -20,13 +20,14 @@ use super::desk::{self as counter, Desk};
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::memory::Memory;
+use super::notify::Notifier;
 use super::recount::Recount;
 use super::registry::Registry;
 use super::sandbox::Sandbox;
 use super::sessions::Sessions;
 use super::slots::Slots;
 use super::start::{
-    FileStamp, bind_all, limits, sandbox_for, start_generation, tables_for, take_signals,
+    FileStamp, limits, listen_on, sandbox_for, start_generation, tables_for, take_signals,
     users_stamp,
 };
 use super::usage::Usage;
@@ -42,6 +43,9 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// How long processes have to vanish after they were killed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
+/// What systemd is told of a daemon that serves.
+const SERVING: &str = "serving clients";
+
 /// The daemon's state.
 pub struct Supervisor {
     path: PathBuf,
@@ -50,6 +54,7 @@ pub struct Supervisor {
     signals: SignalFd,
     listeners: Vec<Listener>,
     desk: Desk,
+    notifier: Notifier,
     registry: Registry,
     memory: Memory,
     recount: Recount,
@@ -85,7 +90,8 @@ struct Stop {
 }
 
 impl Supervisor {
-    /// Listens and starts the helper processes.
+    /// Listens, on these sockets where they fit, and starts the helper
+    /// processes.
     ///
     /// # Errors
     /// One line that says what could not be started and why; nothing runs
@@ -94,9 +100,11 @@ impl Supervisor {
         path: &Path,
         config: Config,
         identity: Option<Identity>,
+        passed: Vec<OwnedFd>,
     ) -> Result<Supervisor, String> {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
-        let listeners = bind_all(&config, Vec::new())?;
+        let notifier = Notifier::from_environment();
+        let listeners = listen_on(&config, passed)?;
         let desk = Desk::open(&config)?;
         let sandbox = sandbox_for(&config)?;
         let tables = tables_for(&config, identity.as_ref(), &sandbox);
@@ -130,6 +138,7 @@ impl Supervisor {
             signals,
             listeners,
             desk,
+            notifier,
             registry,
             memory,
             recount,
@@ -142,6 +151,7 @@ impl Supervisor {
             users,
         };
         supervisor.take_on(generation);
+        supervisor.notifier.ready(SERVING);
         Ok(supervisor)
     }
 
@@ -194,11 +204,15 @@ impl Supervisor {
             let (config, identity) = (&self.config, self.identity.as_ref());
             self.recount.begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
         }
+        let is_well = self.stop.is_some() || !self.generations.is_empty();
+        let clients = self.registry.len();
+        self.notifier.alive(is_well, || format!("{SERVING} connections={clients}"));
         let until = match &self.stop {
             Some(stop) => Some(stop.kill_at),
             None if now < self.accept_from => Some(self.accept_from),
             None => self.recount.due(),
         };
+        let until = [until, self.notifier.due()].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(now)).map(|left| {
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
@@ -417,6 +431,7 @@ impl Supervisor {
         let again = self.stop.is_some();
         log::info!("stopping sessions={} at_once={again}", self.registry.len());
         let grace = if again { Duration::ZERO } else { self.config.server.stop_grace };
+        self.notifier.stopping(grace);
         self.stop = Some(Stop { kill_at: Instant::now() + grace, killed: false });
         self.listeners.clear();
         self.order_all(Order::Stop);

@@ -20,6 +20,7 @@ mod locks;
 mod operations;
 mod quota;
 mod raw;
+mod service;
 mod session_key;
 mod streams;
 mod trees;

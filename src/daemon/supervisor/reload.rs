@@ -5,7 +5,7 @@ use super::super::audit::Auditor;
 use super::super::start::{
     bind_all, limits, sandbox_for, start_generation, tables_for, users_stamp,
 };
-use super::Supervisor;
+use super::{SERVING, Supervisor};
 use crate::config::Config;
 use crate::users::Identity;
 
@@ -16,9 +16,16 @@ impl Supervisor {
         if self.stop.is_some() {
             return;
         }
+        self.notifier.reloading();
         match self.try_reload() {
-            Ok(()) => log::info!("configuration read again"),
-            Err(text) => log::error!("configuration not taken over: {text}"),
+            Ok(()) => {
+                log::info!("configuration read again");
+                self.notifier.ready(SERVING);
+            }
+            Err(text) => {
+                log::error!("configuration not taken over: {text}");
+                self.notifier.ready("serving clients by the old configuration: see the log");
+            }
         }
     }
 
@@ -26,6 +33,9 @@ impl Supervisor {
         self.users = users_stamp(&self.config);
         let (config, identity) = super::super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
+        if let Some(path) = &config.server.log_file {
+            crate::logging::go_on_in(path).map_err(|e| format!("server.log_file: {e}"))?;
+        }
         self.desk.follow(&config)?;
         if config.tf.keystream_memory != self.config.tf.keystream_memory {
             self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
