@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::sys::memory::{WORD, map_page, page_size, shared_pages};
+use crate::sys::memory::{WORD, for_reading, map_page, page_size, shared_pages};
 use crate::tf::wire::Meter;
 
 /// What the words of a page hold.
@@ -57,7 +57,10 @@ pub fn now() -> Duration {
 
 /// The daemon's view of the table.
 #[derive(Debug)]
-pub struct Slots(OwnedFd);
+pub struct Slots {
+    memory: OwnedFd,
+    reader: OwnedFd,
+}
 
 /// What the page of a connection says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +96,10 @@ impl Slots {
     /// # Errors
     /// The system's.
     pub fn new(count: u32) -> io::Result<Slots> {
-        Ok(Slots(shared_pages("tfd-slots", count as usize)?))
+        let memory = shared_pages("tfd-slots", count as usize)?;
+        // Without /proc there are no clerks either, who need it.
+        let reader = for_reading(&memory).or_else(|_| memory.try_clone())?;
+        Ok(Slots { memory, reader })
     }
 
     /// Begins the connection with this process key: whatever stood in its
@@ -104,7 +110,7 @@ impl Slots {
     pub fn begin(&self, slot: u32, key: [u8; 16]) -> io::Result<()> {
         let mut words = [0; WORDS * WORD];
         words[word::MARK * WORD..][..WORD].copy_from_slice(&mark(key).to_ne_bytes());
-        Ok(rustix::io::pwrite(&self.0, &words, place(slot, 0)).map(drop)?)
+        Ok(rustix::io::pwrite(&self.memory, &words, place(slot, 0)).map(drop)?)
     }
 
     /// Ends a connection: no process serves it from now on.
@@ -113,7 +119,7 @@ impl Slots {
     /// The system's.
     pub fn end(&self, slot: u32) -> io::Result<()> {
         const { assert!(word::STAGE == 0 && word::PROCESS == 1) };
-        Ok(rustix::io::pwrite(&self.0, &[0; 2 * WORD], place(slot, 0)).map(drop)?)
+        Ok(rustix::io::pwrite(&self.memory, &[0; 2 * WORD], place(slot, 0)).map(drop)?)
     }
 
     /// Whether the last door of a connection is open, as its process says.
@@ -145,10 +151,16 @@ impl Slots {
         page
     }
 
+    /// What a process needs that only reads.
+    #[must_use]
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
     fn words(&self, slot: u32) -> [u64; WORDS] {
         let mut bytes = [0; WORDS * WORD];
         let mut words = [0; WORDS];
-        if rustix::io::pread(&self.0, &mut bytes, place(slot, 0)) == Ok(bytes.len()) {
+        if rustix::io::pread(&self.reader, &mut bytes, place(slot, 0)) == Ok(bytes.len()) {
             for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
                 *word = u64::from_ne_bytes(*bytes);
             }
@@ -158,7 +170,7 @@ impl Slots {
 
     fn word(&self, slot: u32, word: usize) -> u64 {
         let mut bytes = [0; WORD];
-        match rustix::io::pread(&self.0, &mut bytes, place(slot, word)) {
+        match rustix::io::pread(&self.reader, &mut bytes, place(slot, word)) {
             Ok(WORD) => u64::from_ne_bytes(bytes),
             _ => 0,
         }
@@ -183,7 +195,7 @@ fn doing(words: &[u64; WORDS]) -> Option<Doing> {
 
 impl AsFd for Slots {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.memory.as_fd()
     }
 }
 

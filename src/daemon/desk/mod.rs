@@ -159,8 +159,8 @@ impl Desk {
             let run = || {
                 nix::unistd::alarm::set(LIFE);
                 let text = (kind == Kind::Collector).then(|| metrics::text(view));
-                let [slots, usage] = view.handles();
-                let handles = [client.as_fd(), theirs.as_fd(), slots, usage];
+                let mut handles = vec![client.as_fd(), theirs.as_fd()];
+                handles.extend((kind == Kind::Operator).then_some(view.slots.reader()));
                 confinement.enter_as_leaf(parent, &handles, None)?;
                 let _ = nix::sys::prctl::set_name(c"tfd-clerk");
                 let stream = client.try_clone()?.into();

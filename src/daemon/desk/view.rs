@@ -2,7 +2,6 @@
 //! and the pages of the connections as they are now.
 
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::super::registry::{Held, Registry};
@@ -61,13 +60,6 @@ pub struct Entry {
 }
 
 impl View<'_> {
-    /// The descriptors that a clerk needs for it.
-    #[must_use]
-    pub fn handles(&self) -> [BorrowedFd<'_>; 2] {
-        use std::os::fd::AsFd;
-        [self.slots.as_fd(), self.usage.as_fd()]
-    }
-
     /// All connections that there are still, by slot.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
