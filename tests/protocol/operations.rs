@@ -98,7 +98,7 @@ fn status_shows_sessions_gates_and_what_they_do() {
     assert!(checked.expect("python3").success(), "{json}");
     drop(sending.join().expect("the upload goes on"));
     wait_until("only the others are left", || {
-        tfd(&server, &["status"]).1.contains(": 1 sessions, 1 logging in")
+        tfd(&server, &["status"]).1.contains(": 1 session, 1 logging in")
     });
 }
 

@@ -56,12 +56,13 @@ fn table(view: &View<'_>, lines: &[Line]) -> String {
             doing(entry),
         ]
     }));
+    let sessions = lines.len() - gates;
+    let s = if sessions == 1 { "" } else { "s" };
     let mut text = format!(
-        "tfd {} pid {} up {}: {} sessions, {gates} logging in, at most {}{}\n",
+        "tfd {} pid {} up {}: {sessions} session{s}, {gates} logging in, at most {}{}\n",
         env!("CARGO_PKG_VERSION"),
         view.process,
         span(view.born.elapsed()),
-        lines.len() - gates,
         view.limit,
         if view.stopping { ", stopping" } else { "" },
     );
