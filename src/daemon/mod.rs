@@ -52,26 +52,26 @@ use supervisor::Supervisor;
 #[must_use]
 pub fn serve(path: &Path) -> ExitCode {
     let passed = passed_descriptors();
-    // Where problems are told even when the log has gone elsewhere.
-    let told = std::io::stderr().as_fd().try_clone_to_owned();
+    // Where problems are told when the log has gone elsewhere.
+    let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
+    let mut to_file = false;
     let start = load(path).and_then(|(config, identity)| {
-        let file = config.server.log_file.as_deref();
-        file.map_or(Ok(()), crate::logging::go_on_in)
-            .map_err(|e| format!("server.log_file: {e}"))?;
-        crate::logging::start(&config.server.log, file.is_some());
+        if let Some(file) = &config.server.log_file {
+            crate::logging::go_on_in(file).map_err(|e| format!("server.log_file: {e}"))?;
+            to_file = true;
+        }
+        crate::logging::start(&config.server.log, to_file);
         Supervisor::start(path, config, identity, passed)
     });
     let result = start.and_then(|supervisor| supervisor.run().map_err(|e| e.to_string()));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
-            log::error!("not served: {text}");
-            if let Ok(told) = told {
-                let _ = File::from(told).write_all(format!("tfd: {text}\n").as_bytes());
-            }
-            ExitCode::FAILURE
-        }
+    let Err(text) = result else { return ExitCode::SUCCESS };
+    if to_file {
+        log::error!("{text}");
     }
+    if let Ok(handle) = standard_error {
+        let _ = File::from(handle).write_all(format!("tfd: {text}\n").as_bytes());
+    }
+    ExitCode::FAILURE
 }
 
 /// Reads and checks the configuration, and looks up the identity that its

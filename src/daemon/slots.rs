@@ -128,6 +128,20 @@ impl Slots {
         self.word(slot, word::STAGE) == ADMITTED
     }
 
+    /// How many bytes came from the client of a connection, and went to it.
+    #[must_use]
+    pub fn moved(&self, slot: u32) -> (u64, u64) {
+        const { assert!(word::SENT == word::RECEIVED + 1) };
+        let mut bytes = [0; 2 * WORD];
+        match rustix::io::pread(&self.reader, &mut bytes, place(slot, word::RECEIVED)) {
+            Ok(len) if len == bytes.len() => {
+                let words = bytes.as_chunks().0;
+                (u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1]))
+            }
+            _ => (0, 0),
+        }
+    }
+
     /// All that the page of a connection says.
     #[must_use]
     pub fn page(&self, slot: u32) -> Page {
@@ -284,8 +298,11 @@ mod tests {
         let page = slots.page(3);
         assert!(page.admitted && page.process == u64::from(std::process::id()));
         assert_eq!(slots.page(2), Page::default());
+        slot.meter().received.store(3, Ordering::Relaxed);
+        slot.meter().sent.store(4, Ordering::Relaxed);
+        assert_eq!((slots.moved(3), slots.moved(2)), ((3, 4), (0, 0)));
         slots.end(3).expect("end");
-        assert_eq!(slots.page(3), Page::default());
+        assert_eq!(slots.page(3), Page { received: 3, sent: 4, ..Page::default() });
         slots.begin(3, [7; 16]).expect("begin");
         assert_eq!(slots.page(3), Page { mark: mark([7; 16]), ..Page::default() });
         assert!(Slot::map(slots.as_fd(), 4).is_err());

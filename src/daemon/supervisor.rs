@@ -272,7 +272,7 @@ impl Supervisor {
         }
         let slots = &self.memory.slots;
         self.registry.settle(|tally, slot| {
-            tally.add(&slots.page(slot));
+            tally.add(slots.moved(slot));
             if let Err(e) = slots.end(slot) {
                 log::error!("can't end a page slot={slot} error=\"{e}\"");
             }

@@ -3,7 +3,6 @@
 //! over; the daemon decides nothing by them.
 
 use super::registry::Full;
-use super::slots::Page;
 
 /// The counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,8 +28,8 @@ impl Tally {
     }
 
     /// Adds up what a connection has moved.
-    pub fn add(&mut self, page: &Page) {
-        self.received = self.received.wrapping_add(page.received);
-        self.sent = self.sent.wrapping_add(page.sent);
+    pub fn add(&mut self, (received, sent): (u64, u64)) {
+        self.received = self.received.wrapping_add(received);
+        self.sent = self.sent.wrapping_add(sent);
     }
 }
