@@ -106,7 +106,7 @@ impl Desk {
         let control = match Door::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
             // A path that nobody asked for may be another tfd's.
             Err(e) if wanted == Some(Local::Path(DEFAULT_CONTROL.into())) => {
-                log::warn!("no control socket path={DEFAULT_CONTROL} error=\"{e}\"");
+                log::warn!("no control socket error=\"{e}\"");
                 Some(None)
             }
             other => other.map_err(|e| format!("server.control: {e}"))?,
@@ -158,6 +158,8 @@ impl Desk {
         let child = || {
             let run = || {
                 nix::unistd::alarm::set(LIFE);
+                // A collector's clerk needs no table after this, and has read
+                // no byte of its client before.
                 let text = (kind == Kind::Collector).then(|| metrics::text(view));
                 let mut handles = vec![client.as_fd(), theirs.as_fd()];
                 handles.extend((kind == Kind::Operator).then_some(view.slots.reader()));
