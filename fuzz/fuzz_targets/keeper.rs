@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
     let key = Rsa::private_key_from_pem(&PEM).expect("key");
     let mut block = vec![0; key.size() as usize];
     key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP).expect("block");
-    let secrets = Secrets { key, hash: Zeroizing::new(HASH.to_vec()), root: None };
+    let secrets = Secrets { key, hash: Zeroizing::new(HASH.to_vec()), granted: Vec::new() };
 
     let (daemon, keepers) = pair().expect("pair");
     let (gate, theirs) = pair().expect("pair");

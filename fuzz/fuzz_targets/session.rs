@@ -17,7 +17,8 @@ use libfuzzer_sys::fuzz_target;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
-use tfd::store::{Lock, Root};
+use tfd::store::{Lock, Quota, Root};
+use tfd::tf::deed::{Deed, Subject, Witness};
 use tfd::tf::env::Env;
 use tfd::tf::session::serve;
 use tfd::tf::settings::{Dialect, Settings};
@@ -55,8 +56,9 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         names: Rc::new(Names::default()),
         settings,
         rights,
+        quota: Quota::none(),
     };
-    let _ = serve(&mut wire, &mut env);
+    let _ = serve(&mut wire, &mut env, &mut Nobody);
     assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");
     let names = fs::read_dir(outside.path()).expect("directory").flatten();
     assert!(names.map(|entry| entry.file_name()).all(|name| name == "root" || name == "beside"));
@@ -65,6 +67,17 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
     }
     remove(&root);
 });
+
+/// Nobody watches.
+struct Nobody;
+
+impl Witness for Nobody {
+    fn begins(&mut self, _: &Subject) {}
+
+    fn ended(&mut self, _: Deed) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Has writes beyond the limit fail, and not end the process.
 fn limit_files() {
