@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod import;
 pub mod keygen;
 pub mod logging;
+pub mod operator;
 pub mod store;
 pub mod sys;
 pub mod tf;

@@ -2,20 +2,33 @@
 //! written with one call so that lines of different processes don't mix.
 //! Control characters are escaped: what a client sends can't forge a line.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 
 use log::{Level, Record};
 
 /// Sets the log up. `filter` is a level or a list of `module=level`;
-/// `RUST_LOG` has the last word.
-pub fn start(filter: &str) {
+/// `RUST_LOG` has the last word. Lines for a file have time and level, whoever
+/// started this process.
+pub fn start(filter: &str, to_file: bool) {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| filter.to_owned());
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = !to_file && std::env::var_os("JOURNAL_STREAM").is_some();
     let _ = env_logger::Builder::new()
         .parse_filters(&filter)
         .format(move |out, record| out.write_all(line(record, journal).as_bytes()))
         .try_init();
     log::set_max_level(log::max_level());
+}
+
+/// Puts a file that is appended to in the place of standard error, for this
+/// process and those it starts from now on.
+///
+/// # Errors
+/// One line that says why it can't be written to; all stays as it is.
+pub fn go_on_in(path: &Path) -> Result<(), String> {
+    let told = |e: io::Error| format!("{}: {e}", path.display());
+    let file = crate::trusted::open_log(path).map_err(told)?;
+    rustix::stdio::dup2_stderr(&file).map_err(|e| told(e.into()))
 }
 
 /// A log line: under systemd with its priority, elsewhere with time and level.

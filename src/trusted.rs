@@ -34,6 +34,21 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
 }
 
+/// Opens a log for appending, and makes it where there is none. What others
+/// than root could have put in its place, a link or a file of their own, is
+/// refused.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_log(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let log = open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    if !log.metadata()?.is_file() || !is_ours(&log)? {
+        return Err(io::Error::other("not a file of root: remove it"));
+    }
+    Ok(log)
+}
+
 /// Whether an open file belongs to root or to the user who asks.
 ///
 /// # Errors

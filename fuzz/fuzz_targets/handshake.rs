@@ -10,6 +10,7 @@
 
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
@@ -19,10 +20,13 @@ use tfd::daemon::gate::{Doors, Passed, admit};
 use tfd::daemon::keeper::{KEY_LENGTHS, Keeper, MAX_BLOCK, MAX_HASH};
 use tfd::tf::cipher::Cipher;
 use tfd::tf::doors::{self, Closed};
-use tfd::tf::wire::Wire;
+use tfd::tf::wire::{Meter, Wire};
 use tfd_fuzz::{connection_with, encipher, take_message};
 
 const ANSWERS: usize = 8;
+
+static RECEIVED: AtomicU64 = AtomicU64::new(0);
+static SENT: AtomicU64 = AtomicU64::new(0);
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[choice, key_len], data)) = data.split_first_chunk::<2>() else { return };
@@ -39,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
 
     let closed = Closed { login: choice & 1 != 0, jail: choice & 2 != 0 };
     let doors = Doors { version: b"0.0".to_vec(), limit: Duration::from_secs(9), closed };
-    let admitted = admit(ours, &Keeper::new(gate_end), &doors);
+    let meter = Meter { received: &RECEIVED, sent: &SENT };
+    let admitted = admit(ours, &Keeper::new(gate_end), &doors, meter);
     check_keeper(&keepers);
     let Ok(Passed { mut wire, granted, .. }) = admitted else { return };
     assert!(KEY_LENGTHS.contains(&key.len()));

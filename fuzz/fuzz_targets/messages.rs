@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use tfd::daemon::admission::Ask;
 use tfd::daemon::brood::{Ended, Order};
 use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
+use tfd::daemon::desk::request::Request;
 use tfd::daemon::{keeper, porter};
 use tfd::users::{Identity, Login};
 
@@ -15,6 +16,9 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Some(order) = Order::from_bytes(data) {
         assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
+    }
+    if let Some(request) = Request::from_line(data) {
+        assert_eq!(Request::from_line(request.to_line().as_bytes()), Some(request));
     }
     if let Some(ended) = Ended::from_bytes(data) {
         assert_eq!(Ended::from_bytes(&ended.to_bytes()), Some(ended));

@@ -1,10 +1,13 @@
 //! `tfd`: arguments only, see tfd(8).
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tfd::config::Config;
+use tfd::daemon::desk::request::{Request, Whom};
+use tfd::operator;
 use tfd::users::admin::{self, Addition};
 
 /// A file-exchange daemon that gives every client a process and a Unix
@@ -35,6 +38,31 @@ enum Command {
         /// The configuration, see tfd.toml(5)
         #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
         config: PathBuf,
+    },
+    /// Show who is connected to a running tfd and what they do
+    ///
+    /// Watches for a second, for the rates.
+    #[command(after_help = "Example:\n  sudo tfd status")]
+    Status {
+        /// As JSON, see tfd(8)
+        #[arg(long)]
+        json: bool,
+        /// The control socket of the running tfd
+        #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
+        control: PathBuf,
+    },
+    /// End sessions of a running tfd: exit status 0 when there were any, else 1
+    ///
+    /// A session that waits for a request ends at once, any other a second
+    /// later. An upload that is broken off leaves the old file.
+    #[command(after_help = "Examples:\n  sudo tfd kick --user ann\n  \
+        sudo tfd kick --address 192.0.2.7")]
+    Kick {
+        #[command(flatten)]
+        whom: Kicked,
+        /// The control socket of the running tfd
+        #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
+        control: PathBuf,
     },
     /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
     ///
@@ -77,6 +105,38 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Kicked {
+    /// The session of this slot
+    #[arg(long)]
+    slot: Option<u32>,
+    /// All sessions of this user
+    #[arg(long, value_name = "NAME", value_parser = one_line)]
+    user: Option<String>,
+    /// All sessions from this address
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// All sessions
+    #[arg(long)]
+    all: bool,
+}
+
+impl Kicked {
+    fn whom(self) -> Whom {
+        match self {
+            Kicked { slot: Some(slot), .. } => Whom::Slot(slot),
+            Kicked { user: Some(user), .. } => Whom::User(user),
+            Kicked { address: Some(address), .. } => Whom::Address(address),
+            _ => Whom::All,
+        }
+    }
+}
+
+fn one_line(text: &str) -> Result<String, &'static str> {
+    if text.contains('\n') { Err("no name has two lines") } else { Ok(text.to_owned()) }
 }
 
 #[derive(Args)]
@@ -201,6 +261,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config } => tfd::daemon::serve(&config),
         Command::Check { config } => tfd::config::report(&config),
+        Command::Status { json, control } => operator::ask(&control, &Request::Status { json }),
+        Command::Kick { whom, control } => operator::ask(&control, &Request::Kick(whom.whom())),
         Command::Keygen { out, bits } => tfd::keygen::run(&out, bits),
         Command::Import { old, out } => tfd::import::run(&old, &out),
         Command::User { file, command } => match user(file, command) {

@@ -3,7 +3,7 @@
 
 mod commands;
 mod exit;
-mod names;
+pub(crate) mod names;
 mod progress;
 
 use std::path::PathBuf;

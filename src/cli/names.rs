@@ -3,7 +3,7 @@
 
 /// A name as it is safe to print.
 #[must_use]
-pub(super) fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -27,7 +27,7 @@ fn is_direction_mark(c: char) -> bool {
 
 /// A size for people: at most three digits and a binary unit.
 #[must_use]
-pub(super) fn human_size(bytes: u64) -> String {
+pub(crate) fn human_size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
     if bytes < 1000 {
         return bytes.to_string();

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, Mode, Problem, Server, Tf};
+use super::{Config, Local, Mode, Problem, Server, Tf};
+use crate::daemon::desk::DEFAULT_CONTROL;
 use crate::tf::balance::srv::is_name;
 use crate::tf::settings::{Dialect, Durability, Settings};
 use crate::trusted;
@@ -40,6 +41,9 @@ struct RawServer {
     max_sessions: Option<Spanned<u32>>,
     max_sessions_per_address: Option<u32>,
     max_unauthenticated: Option<Spanned<u32>>,
+    control: Option<PathBuf>,
+    metrics: Option<Spanned<String>>,
+    log_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +209,29 @@ impl Reader<'_> {
             audit: raw.audit.map(|audit| self.resolve(audit)),
             allow_root_user: raw.allow_root_user,
             sandbox: raw.sandbox.unwrap_or(true),
+            control: match raw.control {
+                Some(path) if path.as_os_str().is_empty() => None,
+                Some(path) => Some(self.resolve(path)),
+                None => nix::unistd::geteuid().is_root().then(|| DEFAULT_CONTROL.into()),
+            },
+            metrics: raw.metrics.and_then(|metrics| self.metrics(&metrics)),
+            log_file: raw.log_file.map(|path| self.resolve(path)),
+        }
+    }
+
+    /// A path, or an address that only this machine reaches.
+    fn metrics(&mut self, raw: &Spanned<String>) -> Option<Local> {
+        match raw.get_ref().parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Some(Local::Address(address)),
+            Err(_) if raw.get_ref().contains('/') => {
+                Some(Local::Path(self.resolve(raw.get_ref().into())))
+            }
+            _ => {
+                let text = "server.metrics: use a loopback address such as \"127.0.0.1:9345\", \
+                            or the path of a socket: nobody else is to read it";
+                self.problem(raw.span(), text);
+                None
+            }
         }
     }
 
@@ -457,6 +484,19 @@ mod tests {
         assert_eq!(config.tf.tlb_dns.as_deref(), Some("_tf._tcp.example.org"));
         let problems = with("a b.org").expect_err("no name");
         assert!(problems[0].starts_with("/etc/tfd/tfd.toml:11: tf.tlb_dns: "), "{problems:?}");
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine() {
+        let with = |place| parse(&PLAIN.replace("[tf]", &format!("metrics = \"{place}\"\n[tf]")));
+        let metrics = |place| with(place).expect("fine").server.metrics.expect("metrics");
+        let address = "[::1]:9".parse().expect("address");
+        assert_eq!(metrics("[::1]:9"), Local::Address(address));
+        assert_eq!(metrics("/run/m"), Local::Path("/run/m".into()));
+        for place in ["0.0.0.0:9", "192.0.2.1:9", "localhost:9", "m"] {
+            let problems = with(place).expect_err(place);
+            assert!(problems[0].contains("tfd.toml:4: server.metrics"), "{problems:?}");
+        }
     }
 
     #[test]

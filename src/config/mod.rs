@@ -53,6 +53,21 @@ pub struct Server {
     pub audit: Option<PathBuf>,
     /// Whether processes enter the sandbox.
     pub sandbox: bool,
+    /// The control socket.
+    pub control: Option<PathBuf>,
+    /// Where metrics are had.
+    pub metrics: Option<Local>,
+    /// The file that the log goes to in place of standard error.
+    pub log_file: Option<PathBuf>,
+}
+
+/// A place that only this machine reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// A Unix socket.
+    Path(PathBuf),
+    /// A loopback address.
+    Address(SocketAddr),
 }
 
 /// How clients come by their Unix identity.

@@ -13,7 +13,6 @@ use std::path::Path;
 
 use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
@@ -23,7 +22,7 @@ use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::sandbox::Sandbox;
 use crate::sys::process::fork;
-use crate::tf::deed::{Deed, Outcome, Subject, Witness};
+use crate::tf::deed::{Deed, Outcome, Subject};
 use crate::trusted;
 use crate::users::Identity;
 
@@ -53,7 +52,7 @@ impl Auditor {
         sandbox: &Sandbox,
     ) -> Result<Auditor, String> {
         let shown = path.display();
-        let log = open(path).map_err(|e| format!("server.audit: {shown}: {e}"))?;
+        let log = trusted::open_log(path).map_err(|e| format!("server.audit: {shown}: {e}"))?;
         let failed = |e: io::Error| format!("auditor: {e}");
         let (control, theirs) = pair().map_err(failed)?;
         let (records, sessions) = pair().map_err(failed)?;
@@ -78,7 +77,7 @@ impl Auditor {
     /// # Errors
     /// The system's; it goes on in the old one then.
     pub fn reopen(&self, path: &Path) -> io::Result<()> {
-        self.control.send(&[0], &[open(path)?.as_fd()])
+        self.control.send(&[0], &[trusted::open_log(path)?.as_fd()])
     }
 }
 
@@ -87,17 +86,6 @@ impl AsFd for Auditor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.records.as_fd()
     }
-}
-
-/// Opens the log. What others than root could have put in its place, a link
-/// or a file of their own, is refused.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
-    let log = trusted::open(path, flags, Mode::RUSR | Mode::WUSR)?;
-    if !log.metadata()?.is_file() || !trusted::is_ours(&log)? {
-        return Err(io::Error::other("not a file of root: remove it"));
-    }
-    Ok(log)
 }
 
 /// Writes records until the daemon and all sessions are gone.
@@ -231,7 +219,7 @@ impl<'a> Record<'a> {
 }
 
 /// A text as it stands in JSON; a byte that is no UTF-8 becomes `\\xNN`.
-fn json(text: &[u8]) -> String {
+pub(super) fn json(text: &[u8]) -> String {
     let mut escaped = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -271,12 +259,16 @@ impl Audit {
     /// When the auditor is gone.
     pub fn begin(&mut self) -> io::Result<()> {
         let subject = Subject { command: "BEGIN", path: Vec::new(), other: Vec::new() };
-        self.ended(Deed { subject, outcome: Outcome::Done, bytes: 0 })
+        self.record(Deed { subject, outcome: Outcome::Done, bytes: 0 })
     }
 }
 
-impl Witness for Audit {
-    fn ended(&mut self, deed: Deed) -> io::Result<()> {
+impl Audit {
+    /// Puts a request that is over on record.
+    ///
+    /// # Errors
+    /// When the auditor is gone.
+    pub fn record(&mut self, deed: Deed) -> io::Result<()> {
         let Some(records) = &self.records else { return Ok(()) };
         let record = Record {
             peer: self.peer.as_bytes(),

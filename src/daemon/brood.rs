@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -21,6 +22,9 @@ use crate::sys::signal::follow_stop;
 /// comes just before a read begins does not interrupt it.
 const ASK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
+/// How long a child that was asked to end may take.
+const MERCY: Duration = Duration::from_secs(1);
+
 /// Bytes of a message for a connection, without what is behind it: what, slot,
 /// port, address, key.
 pub const START_LEN: usize = 1 + 4 + 2 + 16 + 16;
@@ -31,6 +35,7 @@ const START: u8 = 1;
 const RETIRE: u8 = 2;
 const STOP: u8 = 3;
 const KILL: u8 = 4;
+const END: u8 = 5;
 
 /// What the daemon tells such a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,11 @@ pub enum Order<'a> {
     Stop,
     /// End all children now.
     Kill,
+    /// Ask the child of this slot to end, and soon end it.
+    End {
+        /// The slot.
+        slot: u32,
+    },
 }
 
 /// A connection that is to have a process.
@@ -70,6 +80,7 @@ impl<'a> Order<'a> {
             Order::Retire => vec![RETIRE],
             Order::Stop => vec![STOP],
             Order::Kill => vec![KILL],
+            Order::End { slot } => [&[END], &slot.to_be_bytes()[..]].concat(),
         }
     }
 
@@ -80,6 +91,9 @@ impl<'a> Order<'a> {
             [RETIRE] => Some(Order::Retire),
             [STOP] => Some(Order::Stop),
             [KILL] => Some(Order::Kill),
+            [END, slot @ ..] => {
+                Some(Order::End { slot: u32::from_be_bytes(slot.try_into().ok()?) })
+            }
             [START, ..] => {
                 let (start, rest) = bytes.split_first_chunk::<START_LEN>()?;
                 let slot = u32::from_be_bytes(start[1..5].try_into().ok()?);
@@ -135,7 +149,7 @@ pub fn run(
     mask.add(Signal::SIGCHLD);
     mask.thread_block()?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    let mut children = HashMap::new();
+    let mut children = Children::new();
     let mut news = VecDeque::new();
     let mut phase = Phase::Serving;
     loop {
@@ -146,7 +160,8 @@ pub fn run(
         if phase == Phase::Stopping {
             signal_all(&children, Signal::SIGTERM);
         }
-        let timeout = (phase == Phase::Stopping).then_some(&ASK_AGAIN);
+        let ending = hurry(&children);
+        let timeout = (ending || phase == Phase::Stopping).then_some(&ASK_AGAIN);
         let interest = if news.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
         let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(daemon, interest)];
         match poll(&mut fds, timeout) {
@@ -163,11 +178,18 @@ pub fn run(
             let (len, handles) = daemon.receive(&mut buffer)?;
             match Order::from_bytes(&buffer[..len]) {
                 Some(Order::Start(start)) => match fork(start, handles) {
-                    Some(pid) => drop(children.insert(pid, start.slot)),
+                    Some(pid) => {
+                        children.insert(pid, Child { slot: start.slot, end_by: None });
+                    }
                     None => news.push_back(Ended { slot: start.slot, orderly: false }),
                 },
                 Some(Order::Retire) => phase = Phase::Retired,
                 Some(Order::Stop) => phase = Phase::Stopping,
+                Some(Order::End { slot }) => {
+                    for child in children.values_mut().filter(|child| child.slot == slot) {
+                        child.end_by.get_or_insert_with(|| Instant::now() + MERCY);
+                    }
+                }
                 Some(Order::Kill) | None => {
                     signal_all(&children, Signal::SIGKILL);
                     return Ok(());
@@ -188,25 +210,50 @@ enum Phase {
     Stopping,
 }
 
-fn signal_all(children: &HashMap<Pid, u32>, signal: Signal) {
+/// The process of a connection.
+struct Child {
+    slot: u32,
+    /// When it is to have ended, once it was asked to.
+    end_by: Option<Instant>,
+}
+
+type Children = HashMap<Pid, Child>;
+
+/// Asks the children that are to end, and ends those whose time is up; whether
+/// there are any.
+fn hurry(children: &Children) -> bool {
+    let mut any = false;
+    for (pid, end_by) in children.iter().filter_map(|(pid, child)| Some((pid, child.end_by?))) {
+        let late = Instant::now() >= end_by;
+        let _ = kill(*pid, if late { Signal::SIGKILL } else { Signal::SIGTERM });
+        any = true;
+    }
+    any
+}
+
+fn signal_all(children: &Children, signal: Signal) {
     for pid in children.keys() {
         let _ = kill(*pid, signal);
     }
 }
 
 /// Takes leave of all children that have ended.
-fn reap(children: &mut HashMap<Pid, u32>, news: &mut VecDeque<Ended>) {
+fn reap(children: &mut Children, news: &mut VecDeque<Ended>) {
     loop {
-        let (pid, orderly) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, status)) => (pid, status == 0),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                log::error!("session killed pid={pid} signal={signal}");
-                (pid, false)
-            }
+        let (pid, killed_by) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) => (pid, Err(status)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Ok(signal)),
             _ => return,
         };
-        if let Some(slot) = children.remove(&pid) {
-            news.push_back(Ended { slot, orderly });
+        let child = children.remove(&pid);
+        if let Ok(signal) = killed_by {
+            match child.as_ref().and_then(|child| child.end_by) {
+                Some(_) => log::info!("session ended as asked pid={pid} signal={signal}"),
+                None => log::error!("session killed pid={pid} signal={signal}"),
+            }
+        }
+        if let Some(Child { slot, .. }) = child {
+            news.push_back(Ended { slot, orderly: killed_by == Err(0) });
         }
     }
 }
@@ -234,7 +281,7 @@ mod tests {
             let order = Order::Start(Start { slot: 70_000, peer, key: [9; 16], rest: b"more" });
             assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
         }
-        for order in [Order::Retire, Order::Stop, Order::Kill] {
+        for order in [Order::Retire, Order::Stop, Order::Kill, Order::End { slot: 70_000 }] {
             assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
         }
         let ended = Ended { slot: 70_000, orderly: true };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
 use crate::tf::doors::Closed;
 use crate::tf::status::{Reply, Status};
-use crate::tf::wire::{Wire, WireError};
+use crate::tf::wire::{Meter, Wire, WireError};
 
 /// The longest version string, in bytes, with the NUL some clients send.
 const MAX_VERSION: usize = 32;
@@ -58,14 +58,21 @@ pub struct Passed {
     pub pool: Option<OwnedFd>,
 }
 
-/// Leads a client through the doors.
+/// Leads a client through the doors. What it sends and gets is counted on
+/// `meter`.
 ///
 /// # Errors
 /// Why it did not pass; the client has been told where the protocol has a
 /// word for it.
-pub fn admit(socket: TcpStream, keeper: &Keeper, doors: &Doors) -> Result<Passed, Refusal> {
+pub fn admit(
+    socket: TcpStream,
+    keeper: &Keeper,
+    doors: &Doors,
+    meter: Meter,
+) -> Result<Passed, Refusal> {
     let deadline = Instant::now() + doors.limit;
     let mut wire = Wire::new(socket)?;
+    wire.count_on(meter);
     wire.set_deadline(Some(deadline))?;
     wire.stop_on(&crate::sys::signal::STOP);
     let mut body = Vec::new();

@@ -164,6 +164,12 @@ impl Generation {
         Ok(generation)
     }
 
+    /// The user of all clients, where nobody logs in.
+    #[must_use]
+    pub fn shared_user(&self) -> &str {
+        if self.multi_user { "" } else { &self.logins[0].name }
+    }
+
     /// Whether anybody has a quota.
     #[must_use]
     pub fn has_quotas(&self) -> bool {

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, listen, socket_with, sockopt,
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen,
+    socket_with, sockopt,
 };
 
 /// Connections the system holds for us before we take them.
@@ -62,6 +63,24 @@ impl Listener {
     #[must_use]
     pub fn udp(&self) -> BorrowedFd<'_> {
         self.udp.as_fd()
+    }
+
+    /// A socket that somebody else has made, at the address it has.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is none that listens for TCP, else the system's.
+    pub fn inherit(socket: OwnedFd) -> io::Result<Listener> {
+        let fits = sockopt::socket_acceptconn(&socket)?
+            && sockopt::socket_type(&socket)? == SocketType::STREAM;
+        let address = SocketAddr::try_from(getsockname(&socket)?)?;
+        if !fits {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        set_defaults(&socket)?;
+        let udp = open(address, SocketType::DGRAM)?;
+        bind(&udp, &local_address(&socket)?)?;
+        Ok(Listener { address, socket, udp })
     }
 
     /// The next client that waits; `WouldBlock` when none does.

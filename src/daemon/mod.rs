@@ -7,6 +7,7 @@ pub mod audit;
 pub mod brood;
 pub mod channel;
 pub mod confinement;
+pub mod desk;
 pub mod gate;
 pub mod generation;
 mod jail;
@@ -14,6 +15,7 @@ pub mod keeper;
 pub mod keys;
 pub mod listen;
 pub mod memory;
+pub mod notify;
 pub mod place;
 pub mod porter;
 pub mod recount;
@@ -26,17 +28,22 @@ mod start;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;
+pub mod tally;
 pub mod udp;
 pub mod usage;
 pub mod usher;
 pub mod zygote;
 
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::config::{self, Config, Problem};
+use crate::sys::environment::passed_descriptors;
 use crate::sys::process::fork;
 use crate::users::Identity;
 use supervisor::Supervisor;
@@ -46,18 +53,27 @@ use supervisor::Supervisor;
 /// started then.
 #[must_use]
 pub fn serve(path: &Path) -> ExitCode {
+    let passed = passed_descriptors();
+    // Where problems are told when the log has gone elsewhere.
+    let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
+    let mut to_file = false;
     let start = load(path).and_then(|(config, identity)| {
-        crate::logging::start(&config.server.log);
-        Supervisor::start(path, config, identity)
+        if let Some(file) = &config.server.log_file {
+            crate::logging::go_on_in(file).map_err(|e| format!("server.log_file: {e}"))?;
+            to_file = true;
+        }
+        crate::logging::start(&config.server.log, to_file);
+        Supervisor::start(path, config, identity, passed)
     });
     let result = start.and_then(|supervisor| supervisor.run().map_err(|e| e.to_string()));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
-            eprintln!("tfd: {text}");
-            ExitCode::FAILURE
-        }
+    let Err(text) = result else { return ExitCode::SUCCESS };
+    if to_file {
+        log::error!("{text}");
     }
+    if let Ok(handle) = standard_error {
+        let _ = File::from(handle).write_all(format!("tfd: {text}\n").as_bytes());
+    }
+    ExitCode::FAILURE
 }
 
 /// Reads and checks the configuration, and looks up the identity that its

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::keys::{KEY, Keys};
+use super::tally::Tally;
 
 /// How often the table is looked through for clients that have passed their
 /// last door meanwhile, for each of them: a look costs less than a tenth of
@@ -27,6 +28,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Registry {
     free: Vec<u32>,
+    /// Slots whose processes have ended, until [`Registry::settle`].
+    ended: Vec<u32>,
     holders: HashMap<u32, Holder>,
     per_address: HashMap<IpAddr, u32>,
     limits: Limits,
@@ -34,6 +37,8 @@ pub struct Registry {
     waiting: u32,
     looked: Instant,
     keys: Keys,
+    /// What was counted.
+    pub tally: Tally,
 }
 
 /// Who has a slot.
@@ -44,6 +49,25 @@ struct Holder {
     /// How many processes serve it: the gate, the session, for a moment both.
     processes: u32,
     waiting: bool,
+    since: Instant,
+}
+
+/// A connection, as the daemon knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its slot.
+    pub slot: u32,
+    /// The client.
+    pub peer: SocketAddr,
+    /// Its process key.
+    pub key: [u8; 16],
+    /// When it came.
+    pub since: Instant,
+}
+
+impl Full {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Full; 3] = [Full::InAll, Full::FromAddress, Full::Unauthenticated];
 }
 
 /// Why a connection gets no slot.
@@ -68,12 +92,14 @@ impl Registry {
     pub fn new(slots: u32, limits: Limits) -> io::Result<Registry> {
         Ok(Registry {
             free: (0..slots).rev().collect(),
+            ended: Vec::new(),
             holders: HashMap::new(),
             per_address: HashMap::new(),
             limits,
             waiting: 0,
             looked: Instant::now(),
             keys: Keys::new(slots)?,
+            tally: Tally::default(),
         })
     }
 
@@ -101,6 +127,21 @@ impl Registry {
         lot: u32,
         is_admitted: impl Fn(u32) -> bool,
     ) -> Result<u32, Full> {
+        let taken = self.try_take(peer, key, lot, is_admitted);
+        match taken {
+            Ok(_) => self.tally.connections += 1,
+            Err(full) => self.tally.refuse(full),
+        }
+        taken
+    }
+
+    fn try_take(
+        &mut self,
+        peer: SocketAddr,
+        key: [u8; 16],
+        lot: u32,
+        is_admitted: impl Fn(u32) -> bool,
+    ) -> Result<u32, Full> {
         let from_address = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
         if self.limits.per_address > 0 && from_address >= self.limits.per_address {
             return Err(Full::FromAddress);
@@ -111,7 +152,8 @@ impl Registry {
         let slot = self.free.pop().ok_or(Full::InAll)?;
         self.per_address.insert(peer.ip(), from_address + 1);
         self.waiting += 1;
-        self.holders.insert(slot, Holder { peer, key, processes: 1, waiting: true });
+        let since = Instant::now();
+        self.holders.insert(slot, Holder { peer, key, processes: 1, waiting: true, since });
         self.tell(slot, key);
         Ok(slot)
     }
@@ -140,10 +182,11 @@ impl Registry {
         }
     }
 
-    /// Takes note that a process has ended; with the last one of a connection
-    /// its slot is free.
-    pub fn release(&mut self, slot: u32) {
+    /// Takes note that a process has ended, by itself or not; with the last
+    /// one of a connection that is over.
+    pub fn release(&mut self, slot: u32, orderly: bool) {
         let Some(holder) = self.holders.get_mut(&slot) else { return };
+        self.tally.killed += u64::from(!orderly);
         holder.processes -= 1;
         if holder.processes > 0 {
             return;
@@ -157,7 +200,7 @@ impl Registry {
                 self.per_address.remove(&address);
             }
         }
-        self.free.push(slot);
+        self.ended.push(slot);
         self.tell(slot, [0; KEY]);
     }
 
@@ -169,10 +212,37 @@ impl Registry {
         }
     }
 
+    /// Frees the slots of the connections that are over, after a last look at
+    /// each by `each`.
+    pub fn settle(&mut self, mut each: impl FnMut(&mut Tally, u32)) {
+        for slot in self.ended.drain(..) {
+            each(&mut self.tally, slot);
+            self.free.push(slot);
+        }
+    }
+
+    /// All connections, by slot.
+    #[must_use]
+    pub fn all(&self) -> Vec<Held> {
+        let held = |(slot, holder): (&u32, &Holder)| {
+            let Holder { peer, key, since, .. } = *holder;
+            Held { slot: *slot, peer, key, since }
+        };
+        let mut all: Vec<Held> = self.holders.iter().map(held).collect();
+        all.sort_by_key(|held| held.slot);
+        all
+    }
+
     /// The peer and the process key of a connection.
     #[must_use]
     pub fn connection(&self, slot: u32) -> Option<(SocketAddr, [u8; 16])> {
         self.holders.get(&slot).map(|holder| (holder.peer, holder.key))
+    }
+
+    /// How many there may be in all.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        (self.free.len() + self.ended.len() + self.holders.len()) as u32
     }
 
     /// How many connections there are.
@@ -212,11 +282,18 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::InAll));
         registry.share(first);
-        registry.release(first);
+        registry.release(first, true);
         assert_eq!(registry.connection(first), Some((peer("127.0.0.1:1"), KEY)));
-        registry.release(first);
+        assert_eq!(registry.all().len(), 2);
+        registry.release(first, false);
         assert_eq!(registry.connection(first), None);
-        registry.release(first);
+        registry.release(first, true);
+        assert_eq!(take(&mut registry, "127.0.0.1:4"), Err(Full::InAll));
+        let mut settled = Vec::new();
+        registry.settle(|_, slot| settled.push(slot));
+        assert_eq!(settled, [first]);
+        let Tally { connections, refused, killed, .. } = registry.tally;
+        assert_eq!((connections, refused, killed), (2, [2, 0, 0], 1));
         assert_eq!(take(&mut registry, "127.0.0.1:4"), Ok(first));
     }
 
@@ -227,7 +304,7 @@ mod tests {
         take(&mut registry, "127.0.0.1:2").expect("slot");
         assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::FromAddress));
         take(&mut registry, "127.0.0.2:1").expect("another address");
-        registry.release(first);
+        registry.release(first, true);
         take(&mut registry, "127.0.0.1:3").expect("room again");
     }
 

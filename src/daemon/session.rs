@@ -1,6 +1,7 @@
 //! A session in its process, whichever way it came there: what it works on,
-//! and its lines in the log.
+//! who watches it, and its lines in the log.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use super::place::{self, Place};
 use super::slots::Slot;
 use super::udp::AskPool;
 use crate::store::{Lock, Quota, Root};
+use crate::tf::deed::{Deed, Subject, Witness};
 use crate::tf::env::{Env, Pool};
 use crate::tf::outofband::{self, Strays};
 use crate::tf::session;
@@ -24,6 +26,8 @@ pub struct Card {
     pub peer: SocketAddr,
     /// The connection's slot.
     pub slot: u32,
+    /// The page of that.
+    pub page: Slot,
     /// The unguessable key of PROCKEY, as text.
     pub process_key: String,
     /// The account or the system user it acts as.
@@ -49,13 +53,12 @@ pub struct Ways {
 pub fn run(
     wire: &mut Wire,
     card: Card,
-    page: Slot,
     root: OwnedFd,
     ways: Ways,
     settings: Settings,
     names: Rc<Names>,
 ) {
-    let Card { peer, slot, process_key, user, rights, rate, quota } = card;
+    let Card { peer, slot, page, process_key, user, rights, rate, quota } = card;
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
     let strays = Strays::new(move |count| page.tell_out_of_band(count));
@@ -65,17 +68,34 @@ pub fn run(
     }
     page.admit();
     place::reached(Place::Session, peer, Some(root.as_fd()));
-    let mut audit = Audit::new(ways.records, peer, &user);
+    let mut watch = Watch { audit: Audit::new(ways.records, peer, &user), page };
     let pool = ways.pool.map(|pool| Box::new(AskPool::new(pool)) as Box<dyn Pool>);
     let root = Root::from_handle(root);
     let lock = Lock::default();
     let watches = Vec::new();
     let mut env = Env { root, lock, process_key, names, settings, rights, quota, pool, watches };
-    let ended = match audit.begin() {
-        Ok(()) => session::serve(wire, &mut env, &mut audit),
+    let ended = match watch.audit.begin() {
+        Ok(()) => session::serve(wire, &mut env, &mut watch),
         Err(e) => Err(e.into()),
     };
     log_end(peer, &ended);
+}
+
+/// What a session does stands in its page, what it did goes to the auditor.
+struct Watch {
+    audit: Audit,
+    page: Slot,
+}
+
+impl Witness for Watch {
+    fn begins(&mut self, subject: &Subject) {
+        self.page.begins(subject.command, &subject.path);
+    }
+
+    fn ended(&mut self, deed: Deed) -> io::Result<()> {
+        self.page.ended();
+        self.audit.record(deed)
+    }
 }
 
 /// One log line on the end of a connection that was let in.

@@ -81,9 +81,11 @@ impl Sessions {
         loop {
             match ushered.usher.channel.try_receive(&mut buffer) {
                 Ok((len, _)) if len > 0 => {
-                    let slot = Ended::from_bytes(&buffer[..len]).map(|ended| ended.slot);
-                    if let Some(slot) = slot.filter(|slot| ushered.users.remove(slot).is_some()) {
-                        registry.release(slot);
+                    let ended = Ended::from_bytes(&buffer[..len]);
+                    if let Some(Ended { slot, orderly }) =
+                        ended.filter(|ended| ushered.users.remove(&ended.slot).is_some())
+                    {
+                        registry.release(slot, orderly);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
@@ -91,7 +93,7 @@ impl Sessions {
             }
         }
         let Ushered { usher, users } = self.0.remove(index);
-        users.keys().for_each(|slot| registry.release(*slot));
+        users.keys().for_each(|slot| registry.release(*slot, false));
         Some(usher.pid)
     }
 
@@ -99,6 +101,19 @@ impl Sessions {
     pub fn order(&self, usher: Pid, order: Order<'_>) {
         for ushered in self.0.iter().filter(|ushered| ushered.usher.pid == usher) {
             let _ = ushered.usher.channel.send(&order.to_bytes(), &[]);
+        }
+    }
+
+    /// Whom the session of a slot is for, if there is one.
+    #[must_use]
+    pub fn user(&self, slot: u32) -> Option<&str> {
+        self.0.iter().find_map(|ushered| ushered.users.get(&slot)).map(String::as_str)
+    }
+
+    /// Has the session of a slot ended, if there is one.
+    pub fn end(&self, slot: u32) {
+        for ushered in self.0.iter().filter(|ushered| ushered.users.contains_key(&slot)) {
+            let _ = ushered.usher.channel.send(&Order::End { slot }.to_bytes(), &[]);
         }
     }
 

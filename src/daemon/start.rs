@@ -1,6 +1,7 @@
 //! What the daemon makes of a configuration at its start and at a reload:
 //! signals, listeners, limits, the sandbox, helper processes.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -94,4 +95,27 @@ pub(super) fn bind_all(
             Listener::bind(*address).map_err(|e| format!("tf.listen {address}: can't listen: {e}"))
         })
         .collect()
+}
+
+/// Listens on every address of the configuration, by these sockets where they
+/// have it. Those that have none of them are closed.
+pub(super) fn listen_on(config: &Config, passed: Vec<OwnedFd>) -> Result<Vec<Listener>, String> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for socket in passed {
+        let is_wanted = |listener: &Listener| {
+            let taken = listeners.iter().any(|other| other.address == listener.address);
+            config.tf.listen.contains(&listener.address) && !taken
+        };
+        match Listener::inherit(socket) {
+            Ok(listener) if is_wanted(&listener) => listeners.push(listener),
+            Ok(other) => {
+                let address = other.address;
+                log::warn!("a socket was passed on that is none of tf.listen address={address}");
+            }
+            Err(e) => log::warn!("a socket was passed on that is of no use error=\"{e}\""),
+        }
+    }
+    let open = listeners.iter().map(|listener| listener.address).collect();
+    listeners.extend(bind_all(config, open)?);
+    Ok(listeners)
 }

@@ -1,5 +1,9 @@
 //! The daemon's loop: one poll over listeners, signals and helper processes.
 
+mod desk;
+mod losses;
+mod reload;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -7,22 +11,23 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::audit::Auditor;
 use super::brood::{ENDED_LEN, Ended, Order};
+use super::desk::{self as counter, Desk};
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::memory::Memory;
+use super::notify::Notifier;
 use super::recount::Recount;
 use super::registry::Registry;
 use super::sandbox::Sandbox;
 use super::sessions::Sessions;
 use super::slots::Slots;
 use super::start::{
-    FileStamp, bind_all, limits, sandbox_for, start_generation, tables_for, take_signals,
+    FileStamp, limits, listen_on, sandbox_for, start_generation, tables_for, take_signals,
     users_stamp,
 };
 use super::udp::Udp;
@@ -39,8 +44,8 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// How long processes have to vanish after they were killed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// How soon after its start a generation may fail without ending the daemon.
-const EARLY: Duration = Duration::from_secs(1);
+/// What systemd is told of a daemon that serves.
+const SERVING: &str = "serving clients";
 
 /// The daemon's state.
 pub struct Supervisor {
@@ -49,6 +54,8 @@ pub struct Supervisor {
     identity: Option<Identity>,
     signals: SignalFd,
     listeners: Vec<Listener>,
+    desk: Desk,
+    notifier: Notifier,
     registry: Registry,
     memory: Memory,
     recount: Recount,
@@ -68,6 +75,7 @@ pub struct Supervisor {
 enum Source {
     Signals,
     Recount,
+    Desk(counter::Source),
     /// A generation's keeper.
     Keeper(usize, usize),
     Porter(usize),
@@ -83,7 +91,8 @@ struct Stop {
 }
 
 impl Supervisor {
-    /// Listens and starts the helper processes.
+    /// Listens, on these sockets where they fit, and starts the helper
+    /// processes.
     ///
     /// # Errors
     /// One line that says what could not be started and why; nothing runs
@@ -92,9 +101,12 @@ impl Supervisor {
         path: &Path,
         config: Config,
         identity: Option<Identity>,
+        passed: Vec<OwnedFd>,
     ) -> Result<Supervisor, String> {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
-        let listeners = bind_all(&config, Vec::new())?;
+        let notifier = Notifier::from_environment();
+        let listeners = listen_on(&config, passed)?;
+        let desk = Desk::open(&config)?;
         let sandbox = sandbox_for(&config)?;
         let tables = tables_for(&config, identity.as_ref(), &sandbox);
         let users = users_stamp(&config);
@@ -131,6 +143,8 @@ impl Supervisor {
             identity,
             signals,
             listeners,
+            desk,
+            notifier,
             registry,
             memory,
             recount,
@@ -143,6 +157,7 @@ impl Supervisor {
             users,
         };
         supervisor.take_on(generation);
+        supervisor.notifier.ready(SERVING);
         Ok(supervisor)
     }
 
@@ -198,11 +213,15 @@ impl Supervisor {
             let (config, identity) = (&self.config, self.identity.as_ref());
             self.recount.begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
         }
+        let is_well = self.stop.is_some() || !self.generations.is_empty();
+        let clients = self.registry.len();
+        self.notifier.alive(is_well, || format!("{SERVING} connections={clients}"));
         let until = match &self.stop {
             Some(stop) => Some(stop.kill_at),
             None if now < self.accept_from => Some(self.accept_from),
             None => self.recount.due(),
         };
+        let until = [until, self.notifier.due()].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(now)).map(|left| {
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
@@ -229,6 +248,10 @@ impl Supervisor {
             sources.push(Source::Recount);
             fds.push(PollFd::new(channel, PollFlags::IN));
         }
+        for (source, handle) in self.desk.sources() {
+            sources.push(Source::Desk(source));
+            fds.push(PollFd::from_borrowed_fd(handle, PollFlags::IN));
+        }
         for (index, listener) in self.listeners.iter().enumerate().filter(|_| accepting) {
             sources.push(Source::Listener(index));
             fds.push(PollFd::new(listener, PollFlags::IN));
@@ -251,10 +274,18 @@ impl Supervisor {
                 Source::Porter(index) => self.hear_porter(index),
                 Source::Zygote(index) => self.hear_zygote(index)?,
                 Source::Usher(index) => self.hear_usher(index)?,
+                Source::Desk(source) => self.hear_desk(source),
                 Source::Recount => self.recount.hear(&mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
             }
         }
+        let slots = &self.memory.slots;
+        self.registry.settle(|tally, slot| {
+            tally.add(slots.moved(slot));
+            if let Err(e) = slots.end(slot) {
+                log::error!("can't end a page slot={slot} error=\"{e}\"");
+            }
+        });
         Ok(())
     }
 
@@ -336,7 +367,7 @@ impl Supervisor {
             }
         };
         let passed =
-            self.memory.slots.clear(slot).and_then(|()| match self.generations.last_mut() {
+            self.memory.slots.begin(slot, key).and_then(|()| match self.generations.last_mut() {
                 Some(generation) => generation.pass_on(slot, peer, key, socket),
                 None => Err(io::ErrorKind::NotConnected.into()),
             });
@@ -344,7 +375,7 @@ impl Supervisor {
             Ok(()) => log::debug!("connection peer={peer} slot={slot}"),
             Err(e) => {
                 log::error!("can't serve peer={peer} error=\"{e}\"");
-                self.registry.release(slot);
+                self.registry.release(slot, true);
                 self.accept_from = Instant::now() + BREATHER;
             }
         }
@@ -358,9 +389,11 @@ impl Supervisor {
             match generation.zygote.channel.try_receive(&mut buffer) {
                 Ok((0, _)) => return self.zygote_gone(index),
                 Ok((len, _)) => {
-                    let slot = Ended::from_bytes(&buffer[..len]).map(|ended| ended.slot);
-                    if let Some(slot) = slot.filter(|slot| generation.forget(*slot)) {
-                        self.registry.release(slot);
+                    let ended = Ended::from_bytes(&buffer[..len]);
+                    if let Some(Ended { slot, orderly }) =
+                        ended.filter(|ended| generation.forget(ended.slot))
+                    {
+                        self.registry.release(slot, orderly);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -381,42 +414,13 @@ impl Supervisor {
         }
     }
 
-    /// A zygote ended, and with it all its children. The newest one is
-    /// replaced, unless it ended before it was of use.
-    fn zygote_gone(&mut self, index: usize) -> io::Result<()> {
-        let generation = self.generations.remove(index);
-        generation.end();
-        if let Some(usher) = generation.usher_pid {
-            self.sessions.order(usher, Order::Retire);
-        }
-        for slot in &generation.slots {
-            self.registry.release(*slot);
-        }
-        if index < self.generations.len() || self.stop.is_some() {
-            return Ok(());
-        }
-        log::error!("zygote ended unasked pid={}", generation.zygote.pid);
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("the zygote does not stay up"));
-        }
-        self.replace_generation()
-    }
-
-    /// Starts a generation in place of one that failed.
-    fn replace_generation(&mut self) -> io::Result<()> {
-        let identity = self.identity.as_ref();
-        let generation = start_generation(&self.config, identity, &mut self.memory, &self.sandbox)
-            .map_err(io::Error::other)?;
-        self.take_on(generation);
-        Ok(())
-    }
-
     /// Lets a generation serve from now on.
     fn take_on(&mut self, mut generation: Generation) {
         if let Some(usher) = generation.usher.take() {
             self.sessions.adopt(usher);
         }
         self.generations.push(generation);
+        self.registry.tally.generations += 1;
         self.started = Instant::now();
     }
 
@@ -431,160 +435,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes leave of sessions and helpers that have ended. A keeper or porter
-    /// that ended unasked takes its generation with it.
-    fn reap(&mut self) -> io::Result<()> {
-        loop {
-            let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
-            let (Ok(WaitStatus::Exited(pid, _)) | Ok(WaitStatus::Signaled(pid, _, _))) = status
-            else {
-                return Ok(());
-            };
-            if let Some(tables) = &mut self.memory.tables {
-                tables.reaped(pid);
-            }
-            if self.memory.udp.as_mut().is_some_and(|udp| udp.reaped(pid)) {
-                self.udp_gone()?;
-                continue;
-            }
-            if self.memory.auditor.as_ref().is_some_and(|auditor| auditor.pid == pid) {
-                self.auditor_gone()?;
-                continue;
-            }
-            let newest = self.generations.last();
-            if newest.is_some_and(|newest| newest.helpers.contains(&pid)) && self.stop.is_none() {
-                self.replace_failed("keeper or porter", pid)?;
-            }
-        }
-    }
-
-    /// A process of the newest generation ended unasked: another generation
-    /// takes its place, unless this one was of no use.
-    fn replace_failed(&mut self, what: &str, pid: Pid) -> io::Result<()> {
-        log::error!("{what} ended unasked pid={pid}");
-        if let Some(generation) = self.generations.last_mut() {
-            generation.retire();
-        }
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("a helper process does not stay up"));
-        }
-        self.replace_generation()
-    }
-
-    /// The UDP process, or the one that knows the pool, ended unasked.
-    fn udp_gone(&mut self) -> io::Result<()> {
-        if self.stop.is_some() {
-            return Ok(());
-        }
-        log::error!("the UDP process or that of the pool ended unasked");
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("a helper process does not stay up"));
-        }
-        self.start_udp().map_err(io::Error::other)?;
-        if let Some(generation) = self.generations.last_mut() {
-            generation.retire();
-        }
-        self.replace_generation()
-    }
-
-    /// Starts the UDP process anew, for the configuration and listeners of now.
-    fn start_udp(&mut self) -> Result<(), String> {
-        let all: Vec<&Listener> = self.listeners.iter().collect();
-        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = Udp::start(&self.config, &all, read, self.identity.as_ref(), &self.sandbox)?;
-        if let Some(old) = self.memory.udp.replace(udp) {
-            old.end();
-        }
-        Ok(())
-    }
-
-    /// The auditor ended unasked. Sessions that can't tell it what they did
-    /// end; new ones get a new one.
-    fn auditor_gone(&mut self) -> io::Result<()> {
-        if self.stop.is_some() {
-            return Ok(());
-        }
-        log::error!("auditor ended unasked");
-        let path = self.config.server.audit.clone().unwrap_or_default();
-        let started = Auditor::start(&path, self.identity.as_ref(), &self.sandbox);
-        self.memory.auditor = Some(started.map_err(io::Error::other)?);
-        if let Some(generation) = self.generations.last_mut() {
-            generation.retire();
-        }
-        self.replace_generation()
-    }
-
-    /// Reads the configuration again. New clients get the new one; sessions
-    /// that run keep theirs. With a problem everything stays as it is.
-    fn reload(&mut self) {
-        if self.stop.is_some() {
-            return;
-        }
-        match self.try_reload() {
-            Ok(()) => log::info!("configuration read again"),
-            Err(text) => log::error!("configuration not taken over: {text}"),
-        }
-    }
-
-    fn try_reload(&mut self) -> Result<(), String> {
-        self.users = users_stamp(&self.config);
-        let (config, identity) = super::load(&self.path)?;
-        let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
-        if config.tf.keystream_memory != self.config.tf.keystream_memory {
-            self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
-        }
-        self.sandbox = sandbox_for(&config)?;
-        self.reload_audit(&config, identity.as_ref())?;
-        let stays = |listener: &&Listener| config.tf.listen.contains(&listener.address);
-        let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(&fresh).collect();
-        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = Udp::start(&config, &all, read, identity.as_ref(), &self.sandbox)?;
-        let before = self.memory.udp.replace(udp);
-        let started = start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox);
-        // Of the two UDP processes the one stays that belongs to the rest.
-        let ended =
-            if started.is_ok() { before } else { std::mem::replace(&mut self.memory.udp, before) };
-        ended.inspect(Udp::end);
-        let generation = started?;
-        self.recount.reset(generation.has_quotas());
-        self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
-        self.listeners.extend(fresh);
-        if let Some(old) = self.generations.last_mut() {
-            old.retire();
-        }
-        self.take_on(generation);
-        self.registry.limit(limits(&config));
-        if config.server.max_sessions != self.config.server.max_sessions {
-            log::warn!("max_sessions takes effect at the next start");
-        }
-        self.config = config;
-        self.identity = identity;
-        Ok(())
-    }
-
-    /// Lets the audit log go on in the file that has its name now, after the
-    /// old one was moved away, or begins or ends it.
-    fn reload_audit(&mut self, config: &Config, identity: Option<&Identity>) -> Result<(), String> {
-        let auditor = &mut self.memory.auditor;
-        match (&config.server.audit, &*auditor) {
-            (None, _) => *auditor = None,
-            (Some(path), Some(running)) => {
-                running
-                    .reopen(path)
-                    .map_err(|e| format!("server.audit {}: {e}", path.display()))?;
-            }
-            (Some(path), None) => {
-                *auditor = Some(Auditor::start(path, identity, &self.sandbox)?);
-            }
-        }
-        Ok(())
-    }
-
     /// Stops accepting and asks all sessions to end; asked twice, ends them.
     fn begin_stop(&mut self) {
         let again = self.stop.is_some();
         log::info!("stopping sessions={} at_once={again}", self.registry.len());
         let grace = if again { Duration::ZERO } else { self.config.server.stop_grace };
+        self.notifier.stopping(grace);
         self.stop = Some(Stop { kill_at: Instant::now() + grace, killed: false });
         self.listeners.clear();
         let _ = self.registry.keys().drain();

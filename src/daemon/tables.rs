@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::confinement::{Confinement, finish};
 use super::sandbox::Sandbox;
+use crate::sys::memory::for_reading;
 use crate::sys::process::fork;
 use crate::tf::cipher::cycle::{self, CYCLES};
 use crate::users::Identity;
@@ -37,7 +38,7 @@ impl Tables {
             left = rest;
             handles.push(cycle::memory_for_table()?);
         }
-        let readers = handles.iter().map(cycle::for_reading).collect::<io::Result<_>>()?;
+        let readers = handles.iter().map(for_reading).collect::<io::Result<_>>()?;
         let word = eventfd(0, EventfdFlags::CLOEXEC)?;
         let confinement = Confinement::new(identity, sandbox).map_err(io::Error::other)?;
         let parent = getpid();

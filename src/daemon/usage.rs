@@ -63,6 +63,12 @@ impl Usage {
         self.sum(page::CHANGES)
     }
 
+    /// How many bytes count for the root's quota.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.get(0, page::COUNTED).wrapping_add(self.sum(page::ALL))
+    }
+
     /// Takes a count of the bytes of each owner over.
     ///
     /// # Errors
@@ -124,7 +130,7 @@ mod tests {
         assert_eq!((five.left(), six.left()), (Some(10), Some(53)));
         six.reserve(20).expect("room").keep();
         assert_eq!((five.left(), six.left()), (Some(10), Some(33)));
-        assert_eq!(usage.changes(), 1);
+        assert_eq!((usage.changes(), usage.stored()), (1, 67));
         usage.take_over(HashMap::from([(5, 10), (6, 30)])).expect("count");
         assert_eq!((five.left(), six.left()), (Some(40), Some(50)));
     }

@@ -191,11 +191,11 @@ fn seat(
 ) -> io::Result<()> {
     let Start { slot, peer, key, .. } = start;
     let Seating { login, limits } = seating;
-    let page = Slot::map(usher.slots, slot)?;
     let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
     let card = Card {
         peer,
         slot,
+        page: Slot::map(usher.slots, slot)?,
         process_key: key_text(slot, key),
         user: login.name.clone(),
         rights: login.rights,
@@ -218,7 +218,7 @@ fn seat(
     };
     let ways = Ways { records: own(usher.records)?, pool: own(usher.pool)? };
     let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
-    session::run(&mut wire, seat.card, page, home, ways, settings, names);
+    session::run(&mut wire, seat.card, home, ways, settings, names);
     Ok(())
 }
 
@@ -298,11 +298,11 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
             },
             Some(Ask::State(state)) if !locked => {
                 let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
-                return Ok(Some((home, Wire::from_state(TcpStream::from(socket), state)?)));
+                return Ok(Some((home, take_over(seat, socket, state)?)));
             }
             Some(Ask::LastLogin { state, .. }) if !locked && seat.usher.after_login => {
                 let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
-                let mut wire = Wire::from_state(TcpStream::from(socket), state)?;
+                let mut wire = take_over(seat, socket, state)?;
                 wire.write_message(b"OK").map_err(io::Error::other)?;
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));
@@ -312,4 +312,11 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
         }
     }
     Ok(None)
+}
+
+/// The connection that a gate hands over.
+fn take_over(seat: &Seat<'_>, socket: OwnedFd, state: &[u8]) -> io::Result<Wire> {
+    let mut wire = Wire::from_state(TcpStream::from(socket), state)?;
+    wire.count_on(seat.card.page.meter());
+    Ok(wire)
 }

@@ -99,10 +99,11 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     SigSet::all().thread_unblock()?;
     zygote.sandbox.become_leaf()?;
     place::reached(Place::Gate, peer, None);
+    page.enter();
     let process_key = key_text(slot, key);
 
     let keeper = Keeper::new(Channel::from_handle(keeper));
-    let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
+    let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors, page.meter());
     drop(keeper);
     let gate::Passed { mut wire, granted, counters, records, pool } = match admitted {
         Ok(passed) => passed,
@@ -119,9 +120,9 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
             _ => Quota::none(),
         };
         let rights = Rights::Full;
-        let card = Card { peer, slot, process_key, user, rights, rate: None, quota };
+        let card = Card { peer, slot, page, process_key, user, rights, rate: None, quota };
         let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
-        session::run(&mut wire, card, page, granted, Ways { records, pool }, settings, names);
+        session::run(&mut wire, card, granted, Ways { records, pool }, settings, names);
         return Ok(());
     }
     let mut next = NextDoor::new(granted, zygote.doors.closed);

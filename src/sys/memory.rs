@@ -2,11 +2,11 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 /// Bytes of a page, the least that can be mapped.
 #[must_use]
@@ -28,6 +28,15 @@ pub fn shared_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
     let seals = SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&memory, seals)?;
     Ok(memory)
+}
+
+/// The same memory behind a descriptor that is for reading only.
+///
+/// # Errors
+/// The system's; also where `/proc` is not mounted.
+pub fn for_reading(memory: &OwnedFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Words of shared memory that this process can only read.

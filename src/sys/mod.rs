@@ -3,6 +3,7 @@
 //! sound. Nothing here decides anything.
 #![allow(unsafe_code)]
 
+pub mod environment;
 pub mod memory;
 pub mod process;
 pub mod signal;

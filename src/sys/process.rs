@@ -67,7 +67,7 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
 }
 
 /// How many threads this process has, where `/proc` tells.
-fn thread_count() -> Option<usize> {
+pub(super) fn thread_count() -> Option<usize> {
     std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
 }
 

@@ -1,4 +1,4 @@
-//! What a session did, for the audit log.
+//! What a session does and did, for the audit log and `tfd status`.
 
 use std::io;
 
@@ -62,6 +62,9 @@ pub struct Deed {
 
 /// Somebody who watches a session.
 pub trait Witness {
+    /// A request that names a path begins.
+    fn begins(&mut self, subject: &Subject);
+
     /// A request that names a path is over.
     ///
     /// # Errors

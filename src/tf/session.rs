@@ -35,6 +35,9 @@ pub fn serve(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Resul
             }
         };
         let subject = request.subject();
+        if let Some(subject) = &subject {
+            witness.begins(subject);
+        }
         let answered = match request {
             request if may(env.rights, &request) => answer(wire, env, request),
             // Frames of the client follow this one, whatever the answer.

@@ -87,9 +87,11 @@ impl Server {
         fs::write(&key_path, key().private_key_to_pem().expect("pem")).expect("write key");
         fs::set_permissions(&key_path, fs::Permissions::from_mode(0o600)).expect("mode");
         let user = if is_root() { "user = \"nobody\"" } else { "" };
+        // The default place is one for all.
+        let control = if setup.server.contains("control =") { "" } else { "control = \"\"" };
         let listen = if setup.tf.contains("listen =") { "" } else { "listen = [\"127.0.0.1:0\"]" };
         let config = format!(
-            "[server]\n{user}\nlog = \"debug\"\n{}\n[tf]\n{listen}\nversion = \"{VERSION}\"\n\
+            "[server]\n{user}\nlog = \"debug\"\n{control}\n{}\n[tf]\n{listen}\nversion = \"{VERSION}\"\n\
              hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{}\n",
             setup.server,
             root.display(),

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::{Once, OnceLock};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, SealFlags};
 
 use super::recurrence::step;
 use crate::sys::memory::{advise_huge_pages, map_sealed};
@@ -224,16 +224,6 @@ pub fn memory_for_table() -> io::Result<OwnedFd> {
     let handle = rustix::fs::memfd_create("tfd-keystream", flags)?;
     rustix::fs::fchmod(&handle, Mode::RUSR)?;
     Ok(handle)
-}
-
-/// The same memory, for reading only.
-///
-/// # Errors
-/// The system's; also where `/proc` is not mounted.
-pub fn for_reading(handle: &OwnedFd) -> io::Result<OwnedFd> {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Bytes of memory that a table takes.

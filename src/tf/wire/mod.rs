@@ -5,6 +5,7 @@
 //! raw unit has no header of its own. The wire never looks into a body and
 //! never allocates for a length it has not checked.
 
+mod meter;
 mod pace;
 mod state;
 mod wait;
@@ -18,6 +19,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
 use super::outofband::Strays;
+pub use meter::Meter;
+use meter::count;
 use pace::Pace;
 pub use state::MAX_STATE;
 
@@ -100,6 +103,7 @@ pub struct Wire {
     armed: Option<Instant>,
     stop: Option<&'static AtomicBool>,
     pace: Option<Pace>,
+    meter: Option<Meter>,
     /// Bytes of files and listings since [`Wire::take_data_count`].
     data: u64,
     strays: Option<Strays>,
@@ -127,6 +131,7 @@ impl Wire {
             armed: None,
             stop: None,
             pace: None,
+            meter: None,
             data: 0,
             strays: None,
             idle: None,
@@ -195,6 +200,12 @@ impl Wire {
     /// The most bytes a second from now on, both directions together.
     pub fn limit_rate(&mut self, bytes_per_second: Option<u64>) {
         self.pace = bytes_per_second.map(Pace::new);
+    }
+
+    /// Counts all bytes that are moved from now on, as they are on the
+    /// network.
+    pub fn count_on(&mut self, meter: Meter) {
+        self.meter = Some(meter);
     }
 
     /// Counts bytes of files or listings that were moved.
@@ -560,6 +571,9 @@ impl Wire {
                     if let Some(pace) = &mut self.pace {
                         pace.moved(n);
                     }
+                    if let Some(meter) = &self.meter {
+                        count(meter.received, n);
+                    }
                     return Ok(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -585,6 +599,9 @@ impl Wire {
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         if let Some(pace) = &mut self.pace {
             pace.moved(self.held.len() + bytes.len());
+        }
+        if let Some(meter) = &self.meter {
+            count(meter.sent, self.held.len() + bytes.len());
         }
         if self.held.is_empty() {
             return self.socket.write_all(bytes).map_err(WireError::from);

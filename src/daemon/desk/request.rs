@@ -1,0 +1,96 @@
+//! What an operator asks on the control socket: one line of text.
+
+use std::net::IpAddr;
+
+/// The longest line, in bytes.
+pub const MAX_LINE: usize = 1024;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Who is connected and what they do.
+    Status {
+        /// As JSON, not as a table.
+        json: bool,
+    },
+    /// End sessions.
+    Kick(Whom),
+}
+
+/// Which sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// That of a slot.
+    Slot(u32),
+    /// Those of a user.
+    User(String),
+    /// Those from an address.
+    Address(IpAddr),
+    /// All.
+    All,
+}
+
+impl Request {
+    /// The line, without its end.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        match self {
+            Request::Status { json: false } => "status".to_owned(),
+            Request::Status { json: true } => "status json".to_owned(),
+            Request::Kick(Whom::Slot(slot)) => format!("kick slot {slot}"),
+            Request::Kick(Whom::User(user)) => format!("kick user {user}"),
+            Request::Kick(Whom::Address(address)) => format!("kick address {address}"),
+            Request::Kick(Whom::All) => "kick all".to_owned(),
+        }
+    }
+
+    /// The request in a line, if it is one.
+    #[must_use]
+    pub fn from_line(line: &[u8]) -> Option<Request> {
+        let line = std::str::from_utf8(line).ok()?;
+        let whom = match line {
+            "status" => return Some(Request::Status { json: false }),
+            "status json" => return Some(Request::Status { json: true }),
+            "kick all" => Whom::All,
+            _ => match line.strip_prefix("kick ")?.split_once(' ')? {
+                ("slot", slot) => Whom::Slot(slot.parse().ok()?),
+                ("user", user) => Whom::User(user.to_owned()),
+                ("address", address) => {
+                    Whom::Address(address.parse::<IpAddr>().ok()?.to_canonical())
+                }
+                _ => return None,
+            },
+        };
+        Some(Request::Kick(whom))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn requests_arrive_as_sent() {
+        for request in [
+            Request::Status { json: false },
+            Request::Status { json: true },
+            Request::Kick(Whom::Slot(u32::MAX)),
+            Request::Kick(Whom::User("a name".to_owned())),
+            Request::Kick(Whom::Address("2001:db8::1".parse().expect("address"))),
+            Request::Kick(Whom::All),
+        ] {
+            assert_eq!(Request::from_line(request.to_line().as_bytes()), Some(request));
+        }
+        for wrong in ["", "kick", "kick slot -1", "kick slot", "status xml", "kick address x"] {
+            assert_eq!(Request::from_line(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Request::from_line(&bytes);
+        }
+    }
+}

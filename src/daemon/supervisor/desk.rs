@@ -1,0 +1,56 @@
+//! The daemon at its desk: clerks are given what the daemon knows, and what
+//! they tell it is checked.
+
+use super::super::brood::Order;
+use super::super::desk::view::View;
+use super::super::desk::{End, Kind, Source};
+use super::Supervisor;
+
+impl Supervisor {
+    /// Deals with what has happened at the desk.
+    pub(super) fn hear_desk(&mut self, source: Source) {
+        match source {
+            Source::Door(kind) => self.answer(kind),
+            Source::Clerk(index) => {
+                if let Some(end) = self.desk.hear(index) {
+                    self.end_session(end);
+                }
+            }
+        }
+    }
+
+    /// Has a clerk answer whoever waits at a door.
+    fn answer(&mut self, kind: Kind) {
+        let Some(client) = self.desk.accept(kind) else { return };
+        let shared_user = self.generations.last().map_or("", |newest| newest.shared_user());
+        let view = View {
+            registry: &self.registry,
+            sessions: &self.sessions,
+            shared_user,
+            slots: &self.memory.slots,
+            usage: &self.memory.usage,
+            quota: self.config.tf.quota,
+            limit: self.registry.slots(),
+            process: std::process::id(),
+            born: self.desk.born,
+            stopping: self.stop.is_some(),
+            generations: self.generations.len(),
+        };
+        let identity = self.identity.as_ref();
+        if let Err(e) = self.desk.answer(kind, &client, &view, identity, &self.sandbox) {
+            log::error!("can't answer kind={kind:?} error=\"{e}\"");
+        }
+    }
+
+    /// Has the session ended that a clerk names, if it is still that one.
+    fn end_session(&self, End { slot, key }: End) {
+        let Some((peer, _)) = self.registry.connection(slot).filter(|(_, of)| *of == key) else {
+            return;
+        };
+        log::info!("session to be ended peer={peer} slot={slot}");
+        for generation in self.generations.iter().filter(|of| of.slots.contains(&slot)) {
+            generation.order(Order::End { slot });
+        }
+        self.sessions.end(slot);
+    }
+}

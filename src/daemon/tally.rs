@@ -1,0 +1,35 @@
+//! What the daemon has counted since its start, for the metrics. Sums of what
+//! ended connections have said of themselves may be lies of one that was taken
+//! over; the daemon decides nothing by them.
+
+use super::registry::Full;
+
+/// The counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Connections that got a slot.
+    pub connections: u64,
+    /// Connections that got none, by [`Full`].
+    pub refused: [u64; Full::ALL.len()],
+    /// Processes of connections that did not end by themselves.
+    pub killed: u64,
+    /// Bytes from clients whose connections have ended.
+    pub received: u64,
+    /// Bytes to them.
+    pub sent: u64,
+    /// Generations started.
+    pub generations: u64,
+}
+
+impl Tally {
+    /// Counts a connection that got no slot.
+    pub fn refuse(&mut self, why: Full) {
+        self.refused[why as usize] += 1;
+    }
+
+    /// Adds up what a connection has moved.
+    pub fn add(&mut self, (received, sent): (u64, u64)) {
+        self.received = self.received.wrapping_add(received);
+        self.sent = self.sent.wrapping_add(sent);
+    }
+}
