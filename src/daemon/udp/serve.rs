@@ -176,19 +176,17 @@ impl<'a> Server<'a> {
     }
 
     fn answer_session(&mut self) {
-        match self.questions {
-            Some(questions) => match questions.try_receive(&mut [0; 1]) {
-                Ok((1.., handles)) => {
-                    if let Some(back) = handles.into_iter().next() {
-                        let tuple = self.tuple().unwrap_or_default();
-                        let _ = Channel::from_handle(back).try_send(tuple.as_bytes(), &[]);
-                    }
+        let Some(questions) = self.questions else { return };
+        match questions.try_receive(&mut [0; 1]) {
+            Ok((1.., handles)) => {
+                if let Some(back) = handles.into_iter().next() {
+                    let tuple = self.tuple().unwrap_or_default();
+                    let _ = Channel::from_handle(back).try_send(tuple.as_bytes(), &[]);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // Nobody is left who could ask.
-                _ => self.questions = None,
-            },
-            None => {}
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            // Nobody is left who could ask.
+            _ => self.questions = None,
         }
     }
 }
