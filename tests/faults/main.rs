@@ -11,5 +11,7 @@ mod clock;
 mod cuts;
 mod disk;
 mod limits;
+mod link;
+mod namespaces;
 mod processes;
 mod readers;
