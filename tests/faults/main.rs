@@ -10,6 +10,7 @@ mod chaos;
 mod clock;
 mod cuts;
 mod disk;
+mod fleet;
 mod limits;
 mod link;
 mod namespaces;
