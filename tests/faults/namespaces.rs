@@ -1,0 +1,115 @@
+//! Two network namespaces and a link between them that can be cut: two
+//! machines, as far as the network goes. Both go with the value.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sched::{CloneFlags, setns};
+
+use crate::common::is_root;
+
+/// The addresses of the two ends.
+pub(crate) const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(crate) const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+/// What the link is called at either end.
+const DEVICE: &str = "tfd";
+
+/// Two namespaces with a link between them.
+pub(crate) struct Link {
+    near: Namespace,
+    far: Namespace,
+}
+
+impl Link {
+    /// A link that is up, or none where that is not possible, which is told.
+    pub(crate) fn make() -> Option<Link> {
+        if !is_root() {
+            println!("left out: network namespaces need root");
+            return None;
+        }
+        Link::try_make()
+            .inspect_err(|e| println!("left out: no network namespaces can be made here: {e}"))
+            .ok()
+    }
+
+    fn try_make() -> Result<Link, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = |end| format!("tfd-test-{}-{number}-{end}", std::process::id());
+        let link =
+            Link { near: Namespace::make(name("near"))?, far: Namespace::make(name("far"))? };
+        let (near, far) = (&link.near.0, &link.far.0);
+        ip(&format!("link add {DEVICE} netns {near} type veth peer name {DEVICE} netns {far}"))?;
+        for (namespace, address) in [(near, NEAR), (far, FAR)] {
+            ip(&format!("-n {namespace} address add {address}/24 dev {DEVICE}"))?;
+            ip(&format!("-n {namespace} link set lo up"))?;
+            ip(&format!("-n {namespace} link set {DEVICE} up"))?;
+        }
+        Ok(link)
+    }
+
+    /// Does something at the near end. Sockets made and processes started
+    /// there stay there.
+    pub(crate) fn near<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.near.run(work)
+    }
+
+    /// Does something at the far end.
+    pub(crate) fn far<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.far.run(work)
+    }
+
+    /// Takes the link down, at the far end.
+    pub(crate) fn cut(&self) {
+        ip(&format!("-n {} link set {DEVICE} down", self.far.0)).expect("cut");
+    }
+
+    /// Brings it up again.
+    pub(crate) fn mend(&self) {
+        ip(&format!("-n {} link set {DEVICE} up", self.far.0)).expect("mend");
+    }
+}
+
+/// A network namespace by its name.
+struct Namespace(String);
+
+impl Namespace {
+    fn make(name: String) -> Result<Namespace, String> {
+        ip(&format!("netns add {name}"))?;
+        Ok(Namespace(name))
+    }
+
+    /// Does something in a thread that has entered the namespace.
+    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let enter = || {
+            let namespace = File::open(format!("/run/netns/{}", self.0)).expect("namespace");
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("entered");
+            work()
+        };
+        match std::thread::scope(|scope| scope.spawn(enter).join()) {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(e) = ip(&format!("netns delete {}", self.0)) {
+            eprintln!("{} remains: {e}", self.0);
+        }
+    }
+}
+
+/// Runs `ip` with these words.
+fn ip(words: &str) -> Result<(), String> {
+    let done =
+        Command::new("ip").args(words.split(' ')).output().map_err(|e| format!("ip: {e}"))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(format!("ip {words}: {}", String::from_utf8_lossy(&done.stderr).trim()))
+}
