@@ -3,6 +3,7 @@
 
 mod file;
 mod problem;
+mod proxy;
 mod report;
 mod world;
 
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 use crate::tf::doors::Closed;
 use crate::tf::settings::Settings;
+use crate::users::account::Network;
 use crate::users::throttle::Limits;
 
 pub use problem::Problem;
+pub use proxy::{Backend, Host, Proxy};
 pub use report::report;
 pub use world::{check_listen, check_world, read_key};
 
@@ -89,8 +92,11 @@ pub struct Tf {
     pub jail: bool,
     /// The pool file of the load balancer.
     pub tlb_pool: Option<PathBuf>,
-    /// The server behind the transparent proxy.
-    pub proxy_to: Option<String>,
+    /// Where the transparent proxy relays to; then no file is served, and
+    /// version, hash, root and key may be empty.
+    pub proxy: Option<Proxy>,
+    /// Whose connections begin with the client's address.
+    pub accept_proxy_from: Vec<Network>,
     /// Bytes of memory for the keystream tables that all sessions share;
     /// `None` for no tables.
     pub keystream_memory: Option<u64>,

@@ -26,6 +26,12 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut tell = |text: String| problems.push(Problem::new(&config.path, text));
     let identity = check_user(config, &mut tell);
+    if geteuid().is_root() {
+        check_owner(&config.path, &mut tell);
+    }
+    if config.tf.proxy.is_some() {
+        return problems;
+    }
     let shared = config.tf.closed() == Closed::NONE;
     if let Some(identity) = identity {
         check_root(&config.tf.root, shared.then_some(&identity), &mut tell);
@@ -41,9 +47,6 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     }
     if let Err(text) = read_key(&config.tf.private_key) {
         tell(format!("tf.private_key: {text}"));
-    }
-    if geteuid().is_root() {
-        check_owner(&config.path, &mut tell);
     }
     problems
 }

@@ -70,7 +70,7 @@ impl Listener {
 }
 
 /// Sets what every accepted socket inherits: keepalive, and no Nagle.
-fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
+pub(super) fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
     let (idle, interval, count) = KEEPALIVE;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, idle)?;

@@ -7,19 +7,23 @@
 //! unknown fails with `ENOSYS`, so that a newer C library, which tries new
 //! calls first and falls back, goes on working.
 
+mod reach;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use nix::sys::resource::{Resource, setrlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter,
 };
+
+pub use reach::Reach;
 
 /// The newest Landlock this is written for: files, TCP, devices, signals and
 /// abstract sockets. An older kernel enforces what it knows.
@@ -127,17 +131,21 @@ pub fn landlock_is_whole() -> bool {
     all.is_ok()
 }
 
-fn restrict(root: Option<BorrowedFd<'_>>) -> Result<(), landlock::RulesetError> {
-    let files = AccessFs::from_all(LANDLOCK);
-    let mut rules = Ruleset::default()
-        .handle_access(files)?
-        .handle_access(AccessNet::from_all(LANDLOCK))?
-        .scope(Scope::from_all(LANDLOCK))?
-        .create()?;
+fn restrict(root: Option<BorrowedFd<'_>>) -> Result<(), RulesetError> {
+    let mut rules = rules()?;
     if let Some(root) = root {
-        rules = rules.add_rule(PathBeneath::new(root, files))?;
+        rules = rules.add_rule(PathBeneath::new(root, AccessFs::from_all(LANDLOCK)))?;
     }
     rules.restrict_self().map(drop)
+}
+
+/// Rules under which nothing is left that is not added to them.
+fn rules() -> Result<RulesetCreated, RulesetError> {
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .scope(Scope::from_all(LANDLOCK))?
+        .create()
 }
 
 fn filter(

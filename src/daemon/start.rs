@@ -23,6 +23,7 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits {
         per_address: config.server.max_sessions_per_address,
         unauthenticated: config.server.max_unauthenticated,
+        proxies: config.tf.accept_proxy_from.clone(),
     }
 }
 
@@ -32,11 +33,13 @@ pub(super) fn start_generation(
     identity: Option<&Identity>,
     memory: &mut Memory,
     sandbox: &Sandbox,
+    listeners: &[&Listener],
 ) -> Result<Generation, String> {
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_address()).collect();
     let uid = identity.map_or_else(nix::unistd::geteuid, |identity| identity.uid).as_raw();
     let limits = memory.usage.limits(uid, None, config.tf.quota);
     let limits = limits.map_err(|e| format!("quota: {e}"))?;
-    Generation::start(config, identity, &memory.share(limits), sandbox)
+    Generation::start(config, identity, &memory.share(limits), sandbox, &addresses)
 }
 
 /// The sandbox that the configuration asks for, as far as the kernel has it.
@@ -81,6 +84,15 @@ pub(super) fn take_signals() -> nix::Result<SignalFd> {
     }
     mask.thread_block()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+/// Tells that clients can connect.
+pub(super) fn say_ready(config: &Config) {
+    let pid = std::process::id();
+    match &config.tf.proxy {
+        Some(proxy) => log::info!("ready proxy_to={} pid={pid}", proxy.backend),
+        None => log::info!("ready root=\"{}\" pid={pid}", config.tf.root.display()),
+    }
 }
 
 /// Listens on every address of the configuration but those already open.

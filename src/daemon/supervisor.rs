@@ -20,8 +20,8 @@ use super::sandbox::Sandbox;
 use super::sessions::{Around, Sessions};
 use super::slots::Slots;
 use super::start::{
-    FileStamp, bind_all, limits, sandbox_for, start_generation, tables_for, take_signals,
-    users_stamp,
+    FileStamp, bind_all, limits, sandbox_for, say_ready, start_generation, tables_for,
+    take_signals, users_stamp,
 };
 use super::usage::Usage;
 use super::zygote::{ENDED_LEN, Ended, Order};
@@ -104,7 +104,8 @@ impl Supervisor {
         let auditor = config.server.audit.as_ref();
         let auditor = auditor.map(|path| Auditor::start(path, identity.as_ref(), &sandbox));
         let mut memory = Memory { tables, slots, usage, auditor: auditor.transpose()? };
-        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox)?;
+        let all: Vec<&Listener> = listeners.iter().collect();
+        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
         let wanted = generation.has_quotas();
         let usage = &mut memory.usage;
         let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
@@ -119,7 +120,7 @@ impl Supervisor {
         for listener in &listeners {
             log::info!("listening address={}", listener.local_address());
         }
-        log::info!("ready root=\"{}\" pid={}", config.tf.root.display(), std::process::id());
+        say_ready(&config);
         Ok(Supervisor {
             path: path.to_owned(),
             config,
@@ -251,8 +252,11 @@ impl Supervisor {
     fn hear_keeper(&mut self, index: usize, keeper: usize) {
         loop {
             let Some(generation) = self.generations.get_mut(index) else { return };
-            let registry = &self.registry;
-            let address_of = |slot| registry.connection(slot).map(|(peer, _)| peer.ip());
+            let (registry, slots) = (&mut self.registry, &self.memory.slots);
+            let address_of = |slot| {
+                registry.introduce(slot, slots.client(slot));
+                registry.connection(slot).map(|(client, _)| client.ip())
+            };
             match generation.hear_keeper(keeper, address_of) {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
@@ -289,6 +293,7 @@ impl Supervisor {
             sandbox: &self.sandbox,
             shared: self.memory.share(limits),
         };
+        self.registry.introduce(admission.slot, self.memory.slots.client(admission.slot));
         self.sessions.start(&mut self.registry, &around, admission);
     }
 
@@ -382,8 +387,9 @@ impl Supervisor {
 
     /// Starts a generation in place of one that failed.
     fn replace_generation(&mut self) -> io::Result<()> {
-        let identity = self.identity.as_ref();
-        let generation = start_generation(&self.config, identity, &mut self.memory, &self.sandbox)
+        let (config, identity) = (&self.config, self.identity.as_ref());
+        let all: Vec<&Listener> = self.listeners.iter().collect();
+        let generation = start_generation(config, identity, &mut self.memory, &self.sandbox, &all)
             .map_err(io::Error::other)?;
         self.generations.push(generation);
         self.started = Instant::now();
@@ -424,7 +430,7 @@ impl Supervisor {
             }
             let Some(generation) = self.generations.last_mut() else { continue };
             if generation.helpers.contains(&pid) && self.stop.is_none() {
-                log::error!("keeper or porter ended unasked pid={pid}");
+                log::error!("helper process ended unasked pid={pid}");
                 generation.retire();
                 if self.started.elapsed() < EARLY {
                     return Err(io::Error::other("a helper process does not stay up"));
@@ -471,10 +477,13 @@ impl Supervisor {
         }
         self.sandbox = sandbox_for(&config)?;
         self.reload_audit(&config, identity.as_ref())?;
-        let generation =
-            start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox)?;
+        let stays = |listener: &Listener| config.tf.listen.contains(&listener.address);
+        let all = self.listeners.iter().filter(|listener| stays(listener)).chain(&fresh);
+        let all: Vec<&Listener> = all.collect();
+        let (user, memory) = (identity.as_ref(), &mut self.memory);
+        let generation = start_generation(&config, user, memory, &self.sandbox, &all)?;
         self.recount.reset(generation.has_quotas());
-        self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
+        self.listeners.retain(stays);
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
             old.retire();

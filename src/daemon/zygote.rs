@@ -8,6 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -21,6 +22,7 @@ use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
 use super::place::{self, Place};
+use super::proxy;
 use super::sandbox::Sandbox;
 use super::session::{self, Card, key_text};
 use super::slots::Slot;
@@ -147,11 +149,12 @@ pub struct Zygote<'a> {
     pub slots: BorrowedFd<'a>,
 }
 
-/// Forks gates until the daemon is gone or says to stop, and all have ended.
+/// Forks a process for each connection, in which `serve` is called, until the
+/// daemon is gone or says to stop, and all have ended.
 ///
 /// # Errors
 /// The system's, when the zygote can't go on.
-pub fn run(zygote: &Zygote<'_>, daemon: &Channel) -> io::Result<()> {
+pub fn run(daemon: &Channel, serve: impl Fn(Connection) -> io::Result<()>) -> io::Result<()> {
     follow_stop()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
@@ -160,6 +163,7 @@ pub fn run(zygote: &Zygote<'_>, daemon: &Channel) -> io::Result<()> {
     let mut children = HashMap::new();
     let mut news = VecDeque::new();
     let mut phase = Phase::Serving;
+    let mut turn = 0;
     loop {
         tell(daemon, &mut news);
         if phase != Phase::Serving && children.is_empty() && news.is_empty() {
@@ -186,8 +190,13 @@ pub fn run(zygote: &Zygote<'_>, daemon: &Channel) -> io::Result<()> {
             let (len, handles) = daemon.receive(&mut buffer)?;
             match Order::from_bytes(&buffer[..len]) {
                 Some(Order::Connection { slot, peer, key }) => {
-                    let pid = Connection::new(slot, peer, key, handles)
-                        .and_then(|connection| fork_gate(zygote, connection));
+                    turn += 1;
+                    let mut handles = handles.into_iter();
+                    let pid = handles.next().and_then(|socket| {
+                        let keeper = handles.next();
+                        let connection = Connection { slot, peer, key, turn, socket, keeper };
+                        fork_apart(&serve, connection)
+                    });
                     match pid {
                         Some(pid) => drop(children.insert(pid, slot)),
                         None => news.push_back(Ended { slot, orderly: false }),
@@ -250,29 +259,27 @@ fn tell(daemon: &Channel, news: &mut VecDeque<Ended>) {
 }
 
 /// A connection on its way into a process of its own.
-struct Connection {
-    slot: u32,
-    peer: SocketAddr,
-    key: [u8; 16],
-    socket: OwnedFd,
-    keeper: OwnedFd,
+pub struct Connection {
+    /// Its slot.
+    pub slot: u32,
+    /// The client.
+    pub peer: SocketAddr,
+    /// What PROCKEY tells.
+    pub key: [u8; 16],
+    /// Which connection of this zygote it is.
+    pub turn: usize,
+    /// The client's socket.
+    pub socket: OwnedFd,
+    /// The channel to a keeper, for a gate.
+    pub keeper: Option<OwnedFd>,
 }
 
-impl Connection {
-    fn new(
-        slot: u32,
-        peer: SocketAddr,
-        key: [u8; 16],
-        handles: Vec<OwnedFd>,
-    ) -> Option<Connection> {
-        let [socket, keeper]: [OwnedFd; 2] = handles.try_into().ok()?;
-        Some(Connection { slot, peer, key, socket, keeper })
-    }
-}
-
-fn fork_gate(zygote: &Zygote<'_>, connection: Connection) -> Option<Pid> {
+fn fork_apart(
+    serve: &impl Fn(Connection) -> io::Result<()>,
+    connection: Connection,
+) -> Option<Pid> {
     let peer = connection.peer;
-    fork(|| match serve(zygote, connection) {
+    fork(|| match serve(connection) {
         Ok(()) => 0,
         Err(e) => {
             log::error!("gate failed peer={peer} error=\"{e}\"");
@@ -285,8 +292,12 @@ fn fork_gate(zygote: &Zygote<'_>, connection: Connection) -> Option<Pid> {
 
 /// The life of a connection in its own process: gate, then session, or until
 /// another process takes the session over.
-fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
-    let Connection { slot, peer, key, socket, keeper } = connection;
+///
+/// # Errors
+/// What of the system or of our own processes failed it.
+pub fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
+    let Connection { slot, peer, key, socket, keeper, .. } = connection;
+    let keeper = keeper.ok_or(io::ErrorKind::InvalidInput)?;
     let page = Slot::map(zygote.slots, slot)?;
     let mut handles = vec![socket.as_fd(), keeper.as_fd()];
     handles.extend(cycle::handles());
@@ -298,8 +309,18 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     place::reached(Place::Gate, peer, None);
     let process_key = key_text(key);
 
+    let socket = TcpStream::from(socket);
+    let Doors { limit, accept_proxy_from, .. } = &zygote.doors;
+    let peer = match proxy::announced(&socket, peer, accept_proxy_from, Instant::now() + *limit) {
+        Ok(client) => client,
+        Err(e) => {
+            log::warn!("refused peer={peer} stage=handshake reason=\"{e}\"");
+            return Ok(());
+        }
+    };
+    page.set_client(peer);
     let keeper = Keeper::new(Channel::from_handle(keeper));
-    let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors);
+    let admitted = gate::admit(socket, &keeper, &zygote.doors);
     drop(keeper);
     let gate::Passed { mut wire, granted, counters, records } = match admitted {
         Ok(passed) => passed,

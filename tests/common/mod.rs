@@ -114,7 +114,7 @@ impl Server {
 
     fn wait_until_ready(&mut self) {
         let server = self;
-        server.wait_for_log("ready root=");
+        server.wait_for_log(" ready ");
         server.addresses = server
             .log()
             .iter()
