@@ -16,6 +16,8 @@ mod handshake;
 mod hp;
 mod library;
 mod locks;
+mod proxied;
+mod proxy;
 mod quota;
 mod raw;
 mod session_key;

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getpid};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fs::SealFlags;
 
 use crate::config::{Backend, Host};
 use crate::daemon::channel::{address_from_bytes, address_to_bytes, pair};
 use crate::daemon::confinement::{Confinement, finish};
 use crate::daemon::sandbox::{Reach, Sandbox};
-use crate::sys::memory::{ReadWords, map_page, map_to_read, shared_pages};
+use crate::sys::memory::{ReadWords, map_page, map_to_read, seal_against_others, sealable_pages};
 use crate::sys::process::fork;
 use crate::users::Identity;
 
@@ -66,7 +65,7 @@ pub(super) fn start(
         Host::Name(name) => name,
     };
     let failed = |e: io::Error| format!("resolver: {e}");
-    let page = shared_pages("tfd-backend", 1).map_err(failed)?;
+    let page = sealable_pages("tfd-backend", 1).map_err(failed)?;
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let wake = eventfd(0, flags).map_err(|e| failed(e.into()))?;
     let sandbox = sandbox.reaching(Reach::Names).map_err(failed)?;
@@ -78,8 +77,7 @@ pub(super) fn start(
     let child = || {
         let run = || {
             let words = map_page(page.as_fd(), 0)?;
-            // From now on nobody else can map it for writing.
-            rustix::fs::fcntl_add_seals(&page, SealFlags::FUTURE_WRITE)?;
+            seal_against_others(page.as_fd())?;
             confinement.enter(parent, &[theirs.as_fd(), wake.as_fd()])?;
             sandbox.limit_to_names()?;
             sandbox.become_leaf()?;
@@ -223,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_is_looked_up_is_read_whole_by_the_others() {
-        let page = shared_pages("test", 1).expect("page");
+        let page = sealable_pages("test", 1).expect("page");
         let words = map_page(page.as_fd(), 0).expect("words");
         let wake = eventfd(0, EventfdFlags::NONBLOCK).expect("eventfd");
         let reader = Addresses::Shared { page, wake }.reader().expect("reader");
