@@ -51,13 +51,19 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// Addresses that can't be listened on now.
+/// Addresses that can't be listened on or connected from now.
 #[must_use]
 pub fn check_listen(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for address in &config.tf.listen {
         if let Err(e) = crate::daemon::listen::Listener::bind(*address) {
             let text = format!("tf.listen: {address}: can't listen: {e}");
+            problems.push(Problem::new(&config.path, text));
+        }
+    }
+    for source in config.tf.proxy.iter().flat_map(|proxy| &proxy.from) {
+        if let Err(e) = std::net::UdpSocket::bind((*source, 0)) {
+            let text = format!("tf.proxy_from: {source}: no address of this machine: {e}");
             problems.push(Problem::new(&config.path, text));
         }
     }

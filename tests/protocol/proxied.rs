@@ -128,6 +128,25 @@ fn logins_are_throttled_by_the_clients_address_and_not_by_the_proxys() {
 }
 
 #[test]
+fn the_check_says_what_a_proxy_does_and_which_address_is_not_here() {
+    let proxy = Server::proxy("192.0.2.1:1", "");
+    let path = proxy.config_path().with_file_name("other.toml");
+    let text = std::fs::read_to_string(proxy.config_path()).expect("read");
+    let check = |more: &str| {
+        std::fs::write(&path, format!("{text}{more}\n")).expect("write");
+        let mut tfd = Command::new(env!("CARGO_BIN_EXE_tfd"));
+        let output = tfd.args(["check", "--config"]).arg(&path).output().expect("run");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let said = check("");
+    assert!(said.contains("configuration ok: proxy to 192.0.2.1:1 on 127.0.0.1:0"), "{said}");
+    let said = check("proxy_from = [\"127.0.0.1\", \"192.0.2.77\"]");
+    assert!(said.contains("tf.proxy_from: 192.0.2.77: no address of this machine"), "{said}");
+    let said = check("jail = true");
+    assert!(said.contains("tf.jail: a proxy serves no file: remove this key"), "{said}");
+}
+
+#[test]
 fn own_addresses_are_used_in_turn() {
     let backend = Server::start();
     let proxy = Server::proxy(

@@ -51,6 +51,21 @@ fn read_urgent(socket: &TcpStream) -> u8 {
     byte[0]
 }
 
+/// Writes until neither the other end nor the proxy takes any more.
+fn fill_up(mut socket: &TcpStream) {
+    socket.set_nonblocking(true).expect("non-blocking");
+    let mut refused = 0;
+    while refused < 20 {
+        match socket.write(&[0; 65536]) {
+            Ok(1..) => refused = 0,
+            _ => {
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
 fn read_text(socket: &mut TcpStream, len: usize) -> String {
     let mut text = vec![0; len];
     socket.read_exact(&mut text).expect("read");
@@ -207,19 +222,8 @@ fn a_backend_that_does_not_answer_is_waited_for_no_longer_than_said() {
 #[test]
 fn nobody_notices_a_backend_that_accepts_and_says_nothing() {
     let (listener, mut proxy) = plain("");
-    let (mut stuck, _silent) = pair(&listener, &proxy);
-    stuck.set_nonblocking(true).expect("non-blocking");
-    // Until neither the backend nor the proxy takes any more.
-    let mut refused = 0;
-    while refused < 20 {
-        match stuck.write(&[0; 65536]) {
-            Ok(_) => refused = 0,
-            Err(_) => {
-                refused += 1;
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
+    let (stuck, _silent) = pair(&listener, &proxy);
+    fill_up(&stuck);
     let begin = Instant::now();
     let (mut client, mut backend) = pair(&listener, &proxy);
     client.write_all(b"hello").expect("write");
@@ -242,17 +246,7 @@ fn a_relay_that_waits_costs_no_time() {
     let (mut client, backend) = pair(&listener, &proxy);
     // Half closed one way, stuck the other.
     client.shutdown(Shutdown::Write).expect("shutdown");
-    backend.set_nonblocking(true).expect("non-blocking");
-    let mut full = 0;
-    while full < 20 {
-        match (&backend).write(&[0; 65536]) {
-            Ok(_) => full = 0,
-            Err(_) => {
-                full += 1;
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
+    fill_up(&backend);
     let all = crate::common::descendants(proxy.pid());
     let (pid, _) = all.into_iter().find(|(_, name)| name == "tfd-relay").expect("relay");
     let ticks = || -> u64 {

@@ -17,6 +17,7 @@ use crate::daemon::confinement::{Confinement, finish};
 use crate::daemon::sandbox::{Reach, Sandbox};
 use crate::sys::memory::{ReadWords, map_page, map_to_read, seal_against_others, sealable_pages};
 use crate::sys::process::fork;
+use crate::sys::signal::STOP;
 use crate::users::Identity;
 
 /// The most addresses of a name that are tried.
@@ -177,7 +178,8 @@ impl Reader {
     pub(super) fn wait(&self, deadline: Instant) -> Vec<IpAddr> {
         loop {
             let addresses = self.now();
-            if !addresses.is_empty() || Instant::now() >= deadline {
+            let stop = STOP.load(Ordering::Relaxed) || Instant::now() >= deadline;
+            if stop || !addresses.is_empty() {
                 return addresses;
             }
             std::thread::sleep(LOOK_AGAIN);
