@@ -22,9 +22,6 @@ const PIPE_SIZE: usize = 256 * 1024;
 /// Bytes read in the step over a mark: an empty pipe takes them in any case.
 const STEP: usize = 4096;
 
-/// How often one direction may fill its pipe before the other has its turn.
-const TURNS: usize = 16;
-
 /// How long nothing may move between the two, once one direction has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
 
@@ -58,11 +55,19 @@ pub(super) fn relay(
     let mut down = Direction::new().map_err(in_words("system"))?;
     // Hung up for good, and of no more interest: polling would not wait.
     let mut hung = [false; 2];
+    let mut ready = [PollFlags::all(); 2];
     let mut quiet_since = Instant::now();
     loop {
         let before = (up.moved, down.moved);
-        up.pump(client, backend).map_err(in_words("to the backend"))?;
-        down.pump(backend, client).map_err(in_words("to the client"))?;
+        let [of_client, of_backend] = ready;
+        if !of_client.is_empty() || of_backend.contains(PollFlags::OUT) {
+            up.look |= of_client.contains(PollFlags::PRI);
+            up.pump(client, backend).map_err(in_words("to the backend"))?;
+        }
+        if !of_backend.is_empty() || of_client.contains(PollFlags::OUT) {
+            down.look |= of_backend.contains(PollFlags::PRI);
+            down.pump(backend, client).map_err(in_words("to the client"))?;
+        }
         *moved = Moved { up: up.moved, down: down.moved };
         if up.ended && down.ended {
             return Ok("connection closed");
@@ -96,7 +101,9 @@ pub(super) fn relay(
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e.to_string()),
         }
+        ready = [PollFlags::empty(); 2];
         for (at, fd) in watched.iter().zip(&fds) {
+            ready[*at] = fd.revents();
             if fd.revents().contains(PollFlags::ERR) {
                 let whose = if *at == 0 { "client" } else { "backend" };
                 let error = sockopt::socket_error(sockets[*at]).ok().and_then(Result::err);
@@ -117,6 +124,8 @@ struct Direction {
     /// The out-of-band byte, from when it is read to when the stream goes on
     /// behind it.
     urgent: Option<Urgent>,
+    /// Whether there may be one to read.
+    look: bool,
     /// Whether the source has sent its last byte, and the other was told.
     ended: bool,
     moved: u64,
@@ -143,7 +152,7 @@ impl Direction {
         let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Where many have pipes already, the size it has must do.
         let _ = fcntl_setpipe_size(&pipe.1, PIPE_SIZE);
-        Ok(Direction { pipe, waiting: 0, urgent: None, ended: false, moved: 0 })
+        Ok(Direction { pipe, waiting: 0, urgent: None, look: false, ended: false, moved: 0 })
     }
 
     /// What to wait for at the source.
@@ -165,25 +174,23 @@ impl Direction {
         matches!(self.urgent, Some(Urgent::Read(_))) && is_at_mark(from.as_fd()).unwrap_or(false)
     }
 
-    /// Moves what can be moved now.
+    /// Empties the pipe, fills it once, and empties it again, as far as that
+    /// can be done now.
     fn pump(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
-        for _ in 0..TURNS {
-            if self.ended || !self.drain(to)? {
-                return Ok(());
-            }
-            match self.fill(from, to)? {
-                Read::Something => {}
-                Read::Nothing => return Ok(()),
-                Read::End => {
-                    self.ended = true;
-                    return match shutdown(to, Shutdown::Write) {
-                        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
-                        Err(e) => Err(e.into()),
-                    };
+        if self.ended || !self.drain(to)? {
+            return Ok(());
+        }
+        match self.fill(from, to)? {
+            Read::Something => self.drain(to).map(drop),
+            Read::Nothing => Ok(()),
+            Read::End => {
+                self.ended = true;
+                match shutdown(to, Shutdown::Write) {
+                    Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+                    Err(e) => Err(e.into()),
                 }
             }
         }
-        Ok(())
     }
 
     /// Empties the pipe as far as the other side takes it; whether it is
@@ -207,15 +214,19 @@ impl Direction {
     /// Fills the empty pipe from the source. The system ends what it reads at
     /// the mark of an out-of-band byte, which goes on from there.
     fn fill(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<Read> {
-        if self.urgent.is_none() {
+        if std::mem::take(&mut self.look) && self.urgent.is_none() {
             self.urgent = read_urgent(from)?.map(Urgent::Read);
         }
-        if is_at_mark(from.as_fd())? {
+        if self.urgent.is_some() && is_at_mark(from.as_fd())? {
             return self.pass_mark(from, to);
         }
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match splice(from, None, &self.pipe.1, None, PIPE_SIZE, flags) {
-            Ok(0) if is_at_mark(from.as_fd())? => Ok(Read::Something),
+            Ok(0) if is_at_mark(from.as_fd())? => {
+                // The byte is there, since what ends the stream is behind it.
+                self.urgent = Some(read_urgent(from)?.map_or(Urgent::Passed, Urgent::Read));
+                self.pass_mark(from, to)
+            }
             Ok(0) => Ok(Read::End),
             Ok(n) => {
                 self.waiting = n;
@@ -229,8 +240,7 @@ impl Direction {
     /// All before the mark is through: now the byte itself, then over it.
     fn pass_mark(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<Read> {
         match self.urgent {
-            None => return Ok(Read::Nothing),
-            Some(Urgent::Passed) => {}
+            None | Some(Urgent::Passed) => {}
             Some(Urgent::Read(byte)) => {
                 let flags = SendFlags::OOB | SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 match send(to, &[byte], flags) {
