@@ -16,6 +16,7 @@ pub mod listen;
 pub mod memory;
 pub mod place;
 pub mod porter;
+pub mod proxy;
 pub mod recount;
 pub mod registry;
 pub mod sandbox;

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::keys::{KEY, Keys};
+use super::proxy::is_trusted;
+use crate::users::account::Network;
 
 /// How often the table is looked through for clients that have passed their
 /// last door meanwhile, for each of them: a look costs less than a tenth of
@@ -14,10 +16,12 @@ use super::keys::{KEY, Keys};
 const LOOK_AGAIN: Duration = Duration::from_micros(10);
 
 /// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// From one address, 0 for no limit.
     pub per_address: u32,
+    /// Proxies, which stand for many addresses and count them themselves.
+    pub proxies: Vec<Network>,
     /// Before their last door. From three quarters of this on, newcomers are
     /// refused at random, the more the nearer it is.
     pub unauthenticated: u32,
@@ -40,6 +44,8 @@ pub struct Registry {
 #[derive(Debug)]
 struct Holder {
     peer: SocketAddr,
+    /// Whose connection it is, where a proxy brought it.
+    client: Option<SocketAddr>,
     key: [u8; 16],
     /// How many processes serve it: the gate, the session, for a moment both.
     processes: u32,
@@ -102,7 +108,8 @@ impl Registry {
         is_admitted: impl Fn(u32) -> bool,
     ) -> Result<u32, Full> {
         let from_address = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
-        if self.limits.per_address > 0 && from_address >= self.limits.per_address {
+        let is_proxy = is_trusted(peer.ip(), &self.limits.proxies);
+        if self.limits.per_address > 0 && from_address >= self.limits.per_address && !is_proxy {
             return Err(Full::FromAddress);
         }
         if self.is_crowded(lot, is_admitted) {
@@ -111,7 +118,7 @@ impl Registry {
         let slot = self.free.pop().ok_or(Full::InAll)?;
         self.per_address.insert(peer.ip(), from_address + 1);
         self.waiting += 1;
-        self.holders.insert(slot, Holder { peer, key, processes: 1, waiting: true });
+        self.holders.insert(slot, Holder { peer, client: None, key, processes: 1, waiting: true });
         self.tell(slot, key);
         Ok(slot)
     }
@@ -169,10 +176,20 @@ impl Registry {
         }
     }
 
-    /// The peer and the process key of a connection.
+    /// Takes note of whose connection it is, where a proxy brought it; others
+    /// speak for themselves alone.
+    pub fn introduce(&mut self, slot: u32, client: Option<SocketAddr>) {
+        let Some(holder) = self.holders.get_mut(&slot) else { return };
+        if is_trusted(holder.peer.ip(), &self.limits.proxies) {
+            holder.client = client;
+        }
+    }
+
+    /// The client and the process key of a connection.
     #[must_use]
     pub fn connection(&self, slot: u32) -> Option<(SocketAddr, [u8; 16])> {
-        self.holders.get(&slot).map(|holder| (holder.peer, holder.key))
+        let of = |holder: &Holder| (holder.client.unwrap_or(holder.peer), holder.key);
+        self.holders.get(&slot).map(of)
     }
 
     /// How many connections there are.
@@ -194,7 +211,7 @@ mod tests {
 
     const KEY: [u8; 16] = [7; 16];
 
-    const LIMITS: Limits = Limits { per_address: 0, unauthenticated: 100 };
+    const LIMITS: Limits = Limits { per_address: 0, unauthenticated: 100, proxies: Vec::new() };
 
     fn peer(text: &str) -> SocketAddr {
         text.parse().expect("address")
@@ -229,6 +246,23 @@ mod tests {
         take(&mut registry, "127.0.0.2:1").expect("another address");
         registry.release(first);
         take(&mut registry, "127.0.0.1:3").expect("room again");
+    }
+
+    #[test]
+    fn a_proxy_brings_clients_of_many_addresses_and_nobody_else_does() {
+        let proxies = vec!["127.0.0.1".parse().expect("network")];
+        let limits = Limits { per_address: 1, proxies, ..LIMITS };
+        let mut registry = Registry::new(8, limits).expect("registry");
+        let first = take(&mut registry, "127.0.0.1:1").expect("slot");
+        take(&mut registry, "127.0.0.1:2").expect("another client of the proxy");
+        let other = take(&mut registry, "127.0.0.2:1").expect("slot");
+        let client = peer("192.0.2.1:7");
+        registry.introduce(first, Some(client));
+        registry.introduce(other, Some(client));
+        assert_eq!(registry.connection(first), Some((client, KEY)));
+        assert_eq!(registry.connection(other), Some((peer("127.0.0.2:1"), KEY)));
+        registry.release(first);
+        assert_eq!(registry.per_address.get(&peer("127.0.0.1:1").ip()), Some(&1));
     }
 
     #[test]

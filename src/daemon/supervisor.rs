@@ -22,8 +22,8 @@ use super::sandbox::Sandbox;
 use super::sessions::Sessions;
 use super::slots::Slots;
 use super::start::{
-    FileStamp, bind_all, limits, sandbox_for, start_generation, tables_for, take_signals,
-    users_stamp,
+    FileStamp, bind_all, limits, sandbox_for, say_ready, start_generation, start_udp, tables_for,
+    take_signals, users_stamp,
 };
 use super::udp::Udp;
 use super::usage::Usage;
@@ -106,11 +106,11 @@ impl Supervisor {
         let registry =
             Registry::new(config.server.max_sessions, limits(&config)).map_err(shared_memory)?;
         let auditor = auditor.transpose()?;
-        let read = (registry.keys().as_fd(), slots.as_fd());
         let all: Vec<&Listener> = listeners.iter().collect();
-        let udp = Some(Udp::start(&config, &all, read, identity.as_ref(), &sandbox)?);
+        let read = (registry.keys().as_fd(), slots.as_fd());
+        let udp = start_udp(&config, &all, read, identity.as_ref(), &sandbox)?;
         let mut memory = Memory { tables, slots, usage, auditor, udp };
-        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox)?;
+        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
         let wanted = generation.has_quotas();
         let usage = &mut memory.usage;
         let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
@@ -124,7 +124,7 @@ impl Supervisor {
         for listener in &listeners {
             log::info!("listening address={}", listener.local_address());
         }
-        log::info!("ready root=\"{}\" pid={}", config.tf.root.display(), std::process::id());
+        say_ready(&config);
         let mut supervisor = Supervisor {
             path: path.to_owned(),
             config,
@@ -262,8 +262,11 @@ impl Supervisor {
     fn hear_keeper(&mut self, index: usize, keeper: usize) {
         loop {
             let Some(generation) = self.generations.get_mut(index) else { return };
-            let registry = &self.registry;
-            let address_of = |slot| registry.connection(slot).map(|(peer, _)| peer.ip());
+            let (registry, slots) = (&mut self.registry, &self.memory.slots);
+            let address_of = |slot| {
+                registry.introduce(slot, slots.client(slot));
+                registry.connection(slot).map(|(client, _)| client.ip())
+            };
             match generation.hear_keeper(keeper, address_of) {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
@@ -295,6 +298,7 @@ impl Supervisor {
             Ok(limits) => limits,
             Err(e) => return log::error!("no session slot={} quota error=\"{e}\"", admission.slot),
         };
+        self.registry.introduce(admission.slot, self.memory.slots.client(admission.slot));
         let usher = self.generations[index].usher_pid;
         self.sessions.start(&mut self.registry, usher, admission, limits);
     }
@@ -404,8 +408,9 @@ impl Supervisor {
 
     /// Starts a generation in place of one that failed.
     fn replace_generation(&mut self) -> io::Result<()> {
-        let identity = self.identity.as_ref();
-        let generation = start_generation(&self.config, identity, &mut self.memory, &self.sandbox)
+        let (config, identity) = (&self.config, self.identity.as_ref());
+        let all: Vec<&Listener> = self.listeners.iter().collect();
+        let generation = start_generation(config, identity, &mut self.memory, &self.sandbox, &all)
             .map_err(io::Error::other)?;
         self.take_on(generation);
         Ok(())
@@ -431,8 +436,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes leave of sessions and helpers that have ended. A keeper or porter
-    /// that ended unasked takes its generation with it.
+    /// Takes leave of sessions and helpers that have ended. A helper that
+    /// ended unasked takes its generation with it.
     fn reap(&mut self) -> io::Result<()> {
         loop {
             let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
@@ -453,7 +458,7 @@ impl Supervisor {
             }
             let newest = self.generations.last();
             if newest.is_some_and(|newest| newest.helpers.contains(&pid)) && self.stop.is_none() {
-                self.replace_failed("keeper or porter", pid)?;
+                self.replace_failed("helper process", pid)?;
             }
         }
     }
@@ -480,7 +485,7 @@ impl Supervisor {
         if self.started.elapsed() < EARLY {
             return Err(io::Error::other("a helper process does not stay up"));
         }
-        self.start_udp().map_err(io::Error::other)?;
+        self.replace_udp().map_err(io::Error::other)?;
         if let Some(generation) = self.generations.last_mut() {
             generation.retire();
         }
@@ -488,13 +493,12 @@ impl Supervisor {
     }
 
     /// Starts the UDP process anew, for the configuration and listeners of now.
-    fn start_udp(&mut self) -> Result<(), String> {
+    fn replace_udp(&mut self) -> Result<(), String> {
         let all: Vec<&Listener> = self.listeners.iter().collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = Udp::start(&self.config, &all, read, self.identity.as_ref(), &self.sandbox)?;
-        if let Some(old) = self.memory.udp.replace(udp) {
-            old.end();
-        }
+        let udp = start_udp(&self.config, &all, read, self.identity.as_ref(), &self.sandbox)?;
+        let old = std::mem::replace(&mut self.memory.udp, udp);
+        old.inspect(Udp::end);
         Ok(())
     }
 
@@ -535,19 +539,21 @@ impl Supervisor {
         }
         self.sandbox = sandbox_for(&config)?;
         self.reload_audit(&config, identity.as_ref())?;
-        let stays = |listener: &&Listener| config.tf.listen.contains(&listener.address);
-        let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(&fresh).collect();
-        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = Udp::start(&config, &all, read, identity.as_ref(), &self.sandbox)?;
-        let before = self.memory.udp.replace(udp);
-        let started = start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox);
+        let stays = |listener: &Listener| config.tf.listen.contains(&listener.address);
+        let all = self.listeners.iter().filter(|listener| stays(listener)).chain(&fresh);
+        let all: Vec<&Listener> = all.collect();
+        let (user, memory) = (identity.as_ref(), &mut self.memory);
+        let read = (self.registry.keys().as_fd(), memory.slots.as_fd());
+        let udp = start_udp(&config, &all, read, user, &self.sandbox)?;
+        let before = std::mem::replace(&mut memory.udp, udp);
+        let started = start_generation(&config, user, memory, &self.sandbox, &all);
         // Of the two UDP processes the one stays that belongs to the rest.
         let ended =
-            if started.is_ok() { before } else { std::mem::replace(&mut self.memory.udp, before) };
+            if started.is_ok() { before } else { std::mem::replace(&mut memory.udp, before) };
         ended.inspect(Udp::end);
         let generation = started?;
         self.recount.reset(generation.has_quotas());
-        self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
+        self.listeners.retain(stays);
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
             old.retire();

@@ -20,6 +20,8 @@ mod locks;
 mod notify;
 mod notify_load;
 mod probes;
+mod proxied;
+mod proxy;
 mod quota;
 mod raw;
 mod session_key;
