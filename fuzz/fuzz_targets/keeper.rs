@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::channel::{Channel, pair};
-use tfd::daemon::keeper::{self, RETIRE, Secrets, gate_message, read_admission};
+use tfd::daemon::keeper::{self, Extras, RETIRE, Secrets, gate_message, read_admission};
 use tfd_fuzz::KEY;
 use zeroize::Zeroizing;
 
@@ -29,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
     let key = Rsa::private_key_from_pem(&PEM).expect("key");
     let mut block = vec![0; key.size() as usize];
     key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP).expect("block");
-    let secrets = Secrets { key, hash: Zeroizing::new(HASH.to_vec()), root: None };
+    let hash = Zeroizing::new(HASH.to_vec());
+    let secrets = Secrets { key, hash, granted: Vec::new(), extras: Extras::default() };
 
     let (daemon, keepers) = pair().expect("pair");
     let (gate, theirs) = pair().expect("pair");
