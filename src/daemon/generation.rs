@@ -288,7 +288,9 @@ impl Generation {
     /// Takes no more connections; the processes end with the last gate.
     pub fn retire(&mut self) {
         self.order(Order::Retire);
-        self.proxy = self.proxy.take().map(|_| proxy::Helpers::default());
+        if let Some(helpers) = &mut self.proxy {
+            helpers.retire();
+        }
         for keeper in &self.keepers {
             let _ = keeper.channel.send(keeper::RETIRE, &[]);
         }

@@ -306,6 +306,33 @@ fn echo(socket: &UdpSocket, text: &[u8], asker: SocketAddr) {
 }
 
 #[test]
+fn a_reload_loses_no_question_by_udp_and_no_answer() {
+    let port = udp_backend("127.0.0.1", echo);
+    let mut proxy = Server::proxy(format!("127.0.0.1:{port}"), "listen = [\"0.0.0.0:0\"]");
+    let to = format!("127.0.0.5:{}", proxy.address().port());
+    let asker = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    asker.connect(to).expect("connect");
+    asker.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    asker.send(b"late").expect("send");
+    std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..3 {
+        proxy.signal(nix::sys::signal::Signal::SIGHUP);
+        for _ in 0..20 {
+            asker.send(b"q").expect("send");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        proxy.wait_for_log("configuration read again");
+    }
+    let mut answer = [0; 600];
+    let mut answers: Vec<Vec<u8>> = Vec::new();
+    while answers.len() < 61 {
+        let len = asker.recv(&mut answer).expect("an answer");
+        answers.push(answer[..len].to_vec());
+    }
+    assert_eq!(answers.iter().filter(|answer| *answer == b"late").count(), 1, "{answers:?}");
+}
+
+#[test]
 fn questions_by_udp_are_answered_once_and_to_who_asked() {
     for listen in ["127.0.0.1:0", "[::1]:0"] {
         let port = udp_backend("127.0.0.1", echo);

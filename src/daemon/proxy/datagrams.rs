@@ -17,7 +17,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketType, bind, connect, recv, send};
 use super::connect::{socket_for, sources, timespec};
 use super::resolve::{Addresses, Reader};
 use crate::config::Proxy;
-use crate::daemon::channel::pair;
+use crate::daemon::channel::{Channel, pair};
 use crate::daemon::confinement::{Confinement, finish};
 use crate::daemon::sandbox::{Reach, Sandbox};
 use crate::daemon::udp::port::{At, Port, address_of};
@@ -48,7 +48,8 @@ struct Question {
     until: Instant,
 }
 
-/// Starts the process, on the sockets of the listeners.
+/// Starts the process, on the sockets of the listeners. It ends, with the last
+/// question that waits, once the channel to it is closed.
 ///
 /// # Errors
 /// One line that says what could not be started and why.
@@ -58,7 +59,7 @@ pub(super) fn start(
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     udp: &[BorrowedFd<'_>],
-) -> Result<Pid, String> {
+) -> Result<(Pid, Channel), String> {
     let failed = |e: io::Error| format!("udp: {e}");
     let ports = udp.iter().map(|socket| Port::new(*socket)).collect::<io::Result<Vec<_>>>();
     let ports = ports.map_err(failed)?;
@@ -75,30 +76,36 @@ pub(super) fn start(
             confinement.enter_as_leaf(parent, &handles, None)?;
             let _ = nix::sys::prctl::set_name(c"tfd-udp");
             theirs.send(b"ready", &[])?;
-            run(&ports, proxy, &backend)
+            run(&ports, proxy, &backend, &theirs)
         };
         finish("udp", run())
     };
     let pid = fork(child).map_err(failed)?;
     drop(theirs);
     match ours.receive(&mut [0; 8]) {
-        Ok((1.., _)) => Ok(pid),
+        Ok((1.., _)) => Ok((pid, ours)),
         _ => Err("udp ended before it was ready".to_owned()),
     }
 }
 
-/// Relays until the daemon ends the process.
-fn run(ports: &[Port], proxy: &Proxy, backend: &Reader) -> io::Result<()> {
+/// Relays until the daemon wants no more of it and no question waits.
+fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io::Result<()> {
     let mut waiting: VecDeque<Question> = VecDeque::new();
     let mut turn = 0;
+    // What is waited for beside answers: the daemon and the ports.
+    let mut open: Vec<BorrowedFd<'_>> = vec![daemon.as_fd()];
+    open.extend(ports.iter().map(AsFd::as_fd));
     loop {
         let now = Instant::now();
         while waiting.front().is_some_and(|oldest| oldest.until <= now) {
             waiting.pop_front();
         }
+        if open.is_empty() && waiting.is_empty() {
+            return Ok(());
+        }
         let timeout = waiting.front().map(|oldest| timespec(oldest.until - now));
         let waited = waiting.iter().map(|question| question.socket.as_fd());
-        let handles = ports.iter().map(AsFd::as_fd).chain(waited);
+        let handles = open.iter().copied().chain(waited);
         let mut fds: Vec<PollFd<'_>> =
             handles.map(|handle| PollFd::from_borrowed_fd(handle, PollFlags::IN)).collect();
         match poll(&mut fds, timeout.as_ref()) {
@@ -108,7 +115,7 @@ fn run(ports: &[Port], proxy: &Proxy, backend: &Reader) -> io::Result<()> {
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        let (asked, answered) = ready.split_at(ports.len());
+        let (asked, answered) = ready.split_at(open.len());
         // An answer, or news that there will be none, ends the question.
         let mut answered = answered.iter();
         waiting.retain(|question| match answered.next() {
@@ -118,6 +125,12 @@ fn run(ports: &[Port], proxy: &Proxy, backend: &Reader) -> io::Result<()> {
             }
             _ => true,
         });
+        // Another process takes the questions from now on.
+        let [daemon, asked @ ..] = asked else { continue };
+        if *daemon {
+            open.clear();
+            continue;
+        }
         for port in (0..ports.len()).filter(|port| asked[*port]) {
             take_questions(ports, port, proxy, backend, &mut turn, &mut waiting);
         }

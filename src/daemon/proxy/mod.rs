@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
-use super::channel::pair;
+use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::generation::Helper;
 use super::memory::Shared;
@@ -31,9 +31,20 @@ pub use relay::{announced, is_trusted};
 pub struct Helpers {
     /// Their processes.
     pub pids: Vec<Pid>,
+    /// The one for datagrams, which goes on as long as this is open.
+    udp: Option<(Pid, Channel)>,
 }
 
 impl Helpers {
+    /// Ends them, but lets answers that are awaited by UDP come.
+    pub fn retire(&mut self) {
+        if let Some((udp, _)) = self.udp.take() {
+            self.pids.retain(|pid| *pid != udp);
+        }
+        self.end();
+        self.pids.clear();
+    }
+
     /// Ends them at once.
     pub fn end(&self) {
         for pid in &self.pids {
@@ -66,7 +77,9 @@ pub fn start(
     let mut helpers = Helpers::default();
     let (backend, resolver) = resolve::start(&proxy.backend, identity, sandbox)?;
     helpers.pids.extend(resolver);
-    helpers.pids.push(datagrams::start(proxy, &backend, identity, sandbox, udp)?);
+    let (pid, channel) = datagrams::start(proxy, &backend, identity, sandbox, udp)?;
+    helpers.pids.push(pid);
+    helpers.udp = Some((pid, channel));
 
     let failed = |e: std::io::Error| format!("zygote: {e}");
     let reaching = sandbox.reaching(Reach::Tcp).map_err(failed)?;
