@@ -19,6 +19,7 @@ pub mod porter;
 pub mod proxy;
 pub mod recount;
 pub mod registry;
+mod reload;
 pub mod sandbox;
 pub mod session;
 pub mod sessions;

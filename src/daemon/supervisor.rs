@@ -44,23 +44,23 @@ const EARLY: Duration = Duration::from_secs(1);
 
 /// The daemon's state.
 pub struct Supervisor {
-    path: PathBuf,
-    config: Config,
-    identity: Option<Identity>,
+    pub(super) path: PathBuf,
+    pub(super) config: Config,
+    pub(super) identity: Option<Identity>,
     signals: SignalFd,
-    listeners: Vec<Listener>,
-    registry: Registry,
-    memory: Memory,
-    recount: Recount,
-    sandbox: Sandbox,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) registry: Registry,
+    pub(super) memory: Memory,
+    pub(super) recount: Recount,
+    pub(super) sandbox: Sandbox,
     /// The newest last.
-    generations: Vec<Generation>,
+    pub(super) generations: Vec<Generation>,
     sessions: Sessions,
     started: Instant,
     accept_from: Instant,
-    stop: Option<Stop>,
+    pub(super) stop: Option<Stop>,
     /// The users file as it was when it was last read.
-    users: Option<FileStamp>,
+    pub(super) users: Option<FileStamp>,
 }
 
 /// What the daemon waits for.
@@ -77,7 +77,7 @@ enum Source {
 }
 
 /// The daemon's end.
-struct Stop {
+pub(super) struct Stop {
     kill_at: Instant,
     killed: bool,
 }
@@ -417,7 +417,7 @@ impl Supervisor {
     }
 
     /// Lets a generation serve from now on.
-    fn take_on(&mut self, mut generation: Generation) {
+    pub(super) fn take_on(&mut self, mut generation: Generation) {
         if let Some(usher) = generation.usher.take() {
             self.sessions.adopt(usher);
         }
@@ -516,74 +516,6 @@ impl Supervisor {
             generation.retire();
         }
         self.replace_generation()
-    }
-
-    /// Reads the configuration again. New clients get the new one; sessions
-    /// that run keep theirs. With a problem everything stays as it is.
-    fn reload(&mut self) {
-        if self.stop.is_some() {
-            return;
-        }
-        match self.try_reload() {
-            Ok(()) => log::info!("configuration read again"),
-            Err(text) => log::error!("configuration not taken over: {text}"),
-        }
-    }
-
-    fn try_reload(&mut self) -> Result<(), String> {
-        self.users = users_stamp(&self.config);
-        let (config, identity) = super::load(&self.path)?;
-        let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
-        if config.tf.keystream_memory != self.config.tf.keystream_memory {
-            self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
-        }
-        self.sandbox = sandbox_for(&config)?;
-        self.reload_audit(&config, identity.as_ref())?;
-        let stays = |listener: &Listener| config.tf.listen.contains(&listener.address);
-        let all = self.listeners.iter().filter(|listener| stays(listener)).chain(&fresh);
-        let all: Vec<&Listener> = all.collect();
-        let (user, memory) = (identity.as_ref(), &mut self.memory);
-        let read = (self.registry.keys().as_fd(), memory.slots.as_fd());
-        let udp = start_udp(&config, &all, read, user, &self.sandbox)?;
-        let before = std::mem::replace(&mut memory.udp, udp);
-        let started = start_generation(&config, user, memory, &self.sandbox, &all);
-        // Of the two UDP processes the one stays that belongs to the rest.
-        let ended =
-            if started.is_ok() { before } else { std::mem::replace(&mut memory.udp, before) };
-        ended.inspect(Udp::end);
-        let generation = started?;
-        self.recount.reset(generation.has_quotas());
-        self.listeners.retain(stays);
-        self.listeners.extend(fresh);
-        if let Some(old) = self.generations.last_mut() {
-            old.retire();
-        }
-        self.take_on(generation);
-        self.registry.limit(limits(&config));
-        if config.server.max_sessions != self.config.server.max_sessions {
-            log::warn!("max_sessions takes effect at the next start");
-        }
-        self.config = config;
-        self.identity = identity;
-        Ok(())
-    }
-
-    /// Lets the audit log go on in the file that has its name now, after the
-    /// old one was moved away, or begins or ends it.
-    fn reload_audit(&mut self, config: &Config, identity: Option<&Identity>) -> Result<(), String> {
-        let auditor = &mut self.memory.auditor;
-        match (&config.server.audit, &*auditor) {
-            (None, _) => *auditor = None,
-            (Some(path), Some(running)) => {
-                running
-                    .reopen(path)
-                    .map_err(|e| format!("server.audit {}: {e}", path.display()))?;
-            }
-            (Some(path), None) => {
-                *auditor = Some(Auditor::start(path, identity, &self.sandbox)?);
-            }
-        }
-        Ok(())
     }
 
     /// Stops accepting and asks all sessions to end; asked twice, ends them.
