@@ -8,14 +8,12 @@ use std::process::ExitCode;
 use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
+use crate::config::Backend;
 use crate::keygen::write_new;
 
 /// Words of the old configuration that have no counterpart, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("userdb", "its passwords are in clear text; take them over with tfd user import FILE"),
-    ("trp_dns", "the transparent proxy is not supported by this version"),
-    ("trp_ipv4", "the transparent proxy is not supported by this version"),
-    ("trp_ipv6", "the transparent proxy is not supported by this version"),
     ("faipath", "not part of TF Protocol 2.4.1"),
     ("faitok_mq", "not part of TF Protocol 2.4.1"),
     ("locksys", "not part of TF Protocol 2.4.1"),
@@ -27,6 +25,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("nprocmax", "see max_sessions in tfd.toml(5)"),
     ("securefs", "secure directories are always on"),
 ];
+
+/// Words for the server behind the proxy.
+const PROXY_TO: &[&str] = &["trp_ipv4", "trp_ipv6", "trp_dns"];
 
 /// Writes `out` and the private key beside it. The exit code is 1 when
 /// anything is missing or in the way.
@@ -103,16 +104,27 @@ pub fn convert(text: &str) -> Result<Converted, String> {
         quoted(needed("hash")?),
         quoted(needed("dbdir")?),
     ));
-    if value(text, "defusr").is_none() {
+    let backend = PROXY_TO.iter().find_map(|word| backend(value(text, word)?, port));
+    if let Some(backend) = &backend {
+        toml.push_str(&format!("proxy_to = \"{backend}\"\n"));
+    } else if value(text, "defusr").is_none() {
         toml.push_str("mode = \"multi-user\"\nusers = \"users\"\n");
     }
-    if flag_or_value(text, "injail").is_some() {
-        toml.push_str("jail = true\n");
+    let mut left_out = LEFT_OUT.to_vec();
+    if backend.is_none() {
+        let why = "no address or name, and clients are served here";
+        left_out.extend(PROXY_TO.iter().map(|word| (*word, why)));
+        if flag_or_value(text, "injail").is_some() {
+            toml.push_str("jail = true\n");
+        }
+    } else {
+        left_out.push(("injail", "a proxy serves no file; the server behind it does"));
+        left_out.push(("tlb", "a proxy has no pool; the server behind it may"));
     }
-    if let Some(pool) = value(text, "tlb") {
+    if let Some(pool) = value(text, "tlb").filter(|_| backend.is_none()) {
         toml.push_str(&format!("tlb_pool = {}\n", quoted(pool)));
     }
-    for (word, why) in LEFT_OUT {
+    for (word, why) in left_out {
         if let Some(value) = flag_or_value(text, word) {
             let value = one_line(value);
             let line = format!("\n# not taken over: {word} {value}");
@@ -121,6 +133,12 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     }
     toml.push('\n');
     Ok(Converted { toml, key })
+}
+
+/// The server behind the proxy, on the same port as this one.
+fn backend(host: &str, port: u16) -> Option<Backend> {
+    let in_brackets = format!("[{host}]:{port}");
+    Backend::parse(&in_brackets).or_else(|| Backend::parse(&format!("{host}:{port}")))
 }
 
 /// The value behind a word at the start of a line.
@@ -211,6 +229,25 @@ mod tests {
         let toml = convert(&old_text("userdb /etc/users")).expect("converted").toml;
         assert!(toml.contains("mode = \"multi-user\"\nusers = \"users\"\n"), "{toml}");
         assert!(toml.contains("# not taken over: userdb /etc/users: "), "{toml}");
+    }
+
+    #[test]
+    fn a_proxy_stays_one_to_the_same_port() {
+        for (word, to) in [
+            ("trp_ipv4 192.0.2.1", "192.0.2.1:10345"),
+            ("trp_ipv6 2001:db8::1", "[2001:db8::1]:10345"),
+            ("trp_dns files.example.org", "files.example.org:10345"),
+        ] {
+            let toml = convert(&old_text(&format!("injail\ntlb /etc/pool\n{word}")))
+                .expect("converted")
+                .toml;
+            let config = Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
+            assert_eq!(config.tf.proxy.expect("proxy").backend.to_string(), to);
+            assert!(toml.contains("# not taken over: injail: a proxy serves no file"), "{toml}");
+            assert!(toml.contains("# not taken over: tlb /etc/pool: a proxy has no"), "{toml}");
+        }
+        let toml = convert(&old_text("trp_ipv4 nowhere at all")).expect("converted").toml;
+        assert!(toml.contains("# not taken over: trp_ipv4 nowhere at all: no address"), "{toml}");
     }
 
     #[test]

@@ -42,7 +42,12 @@ fuzz_target!(|data: &[u8]| {
     keepers.send(&[1], &granted).expect("send");
 
     let closed = Closed { login: choice & 1 != 0, jail: choice & 2 != 0 };
-    let doors = Doors { version: b"0.0".to_vec(), limit: Duration::from_secs(9), closed };
+    let doors = Doors {
+        version: b"0.0".to_vec(),
+        limit: Duration::from_secs(9),
+        accept_proxy_from: Vec::new(),
+        closed,
+    };
     let meter = Meter { received: &RECEIVED, sent: &SENT };
     let admitted = admit(ours, &Keeper::new(gate_end), &doors, meter);
     check_keeper(&keepers);

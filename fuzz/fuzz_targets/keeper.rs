@@ -29,12 +29,8 @@ fuzz_target!(|data: &[u8]| {
     let key = Rsa::private_key_from_pem(&PEM).expect("key");
     let mut block = vec![0; key.size() as usize];
     key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP).expect("block");
-    let secrets = Secrets {
-        key,
-        hash: Zeroizing::new(HASH.to_vec()),
-        granted: Vec::new(),
-        extras: Extras::default(),
-    };
+    let hash = Zeroizing::new(HASH.to_vec());
+    let secrets = Secrets { key, hash, granted: Vec::new(), extras: Extras::default() };
 
     let (daemon, keepers) = pair().expect("pair");
     let (gate, theirs) = pair().expect("pair");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::proxy::Keys;
 use super::{Config, Local, Mode, Problem, Server, Tf};
 use crate::daemon::desk::DEFAULT_CONTROL;
 use crate::tf::balance::srv::is_name;
@@ -50,10 +51,10 @@ struct RawServer {
 #[serde(deny_unknown_fields)]
 struct RawTf {
     listen: Spanned<Vec<Spanned<String>>>,
-    version: Spanned<String>,
-    hash: Spanned<String>,
-    root: PathBuf,
-    private_key: PathBuf,
+    version: Option<Spanned<String>>,
+    hash: Option<Spanned<String>>,
+    root: Option<PathBuf>,
+    private_key: Option<PathBuf>,
     #[serde(default)]
     dialect: Dialect,
     #[serde(default)]
@@ -65,6 +66,10 @@ struct RawTf {
     tlb_pool: Option<PathBuf>,
     tlb_dns: Option<Spanned<String>>,
     proxy_to: Option<Spanned<String>>,
+    proxy_from: Option<Spanned<Vec<Spanned<String>>>>,
+    proxy_protocol: Option<Spanned<bool>>,
+    #[serde(default)]
+    accept_proxy_from: Vec<Spanned<String>>,
     handshake_timeout: Option<Spanned<f64>>,
     idle_timeout: Option<Spanned<f64>>,
     notify_interval_floor: Option<Spanned<f64>>,
@@ -98,10 +103,10 @@ fn default_keystream_memory() -> u64 {
 }
 
 /// Collects problems while values are read.
-struct Reader<'a> {
-    path: &'a Path,
+pub(super) struct Reader<'a> {
+    pub(super) path: &'a Path,
     text: &'a str,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Config {
@@ -134,6 +139,9 @@ impl Config {
             server: reader.server(raw.server),
             tf: reader.tf(raw.tf),
         };
+        if config.tf.proxy.is_some() && config.server.audit.is_some() {
+            reader.of_no_use("server.audit");
+        }
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
 }
@@ -163,7 +171,7 @@ impl Reader<'_> {
         before.matches('\n').count() + 1
     }
 
-    fn problem(&mut self, span: std::ops::Range<usize>, text: impl Into<String>) {
+    pub(super) fn problem(&mut self, span: std::ops::Range<usize>, text: impl Into<String>) {
         let line = self.line(span.start);
         self.problems.push(Problem::on_line(self.path, line, text));
     }
@@ -249,16 +257,31 @@ impl Reader<'_> {
 
     fn tf(&mut self, raw: RawTf) -> Tf {
         let listen = self.listen(&raw.listen);
-        let version = self.text("tf.version", raw.version, MAX_VERSION);
-        let hash = self.text("tf.hash", raw.hash, MAX_HASH);
+        let keys = Keys { to: raw.proxy_to, from: raw.proxy_from, announce: raw.proxy_protocol };
+        let proxy = self.proxy(keys, &listen);
+        let accept_proxy_from = self.networks("tf.accept_proxy_from", raw.accept_proxy_from);
+        let serves = proxy.is_none();
+        let version = self.served(serves, "version", raw.version.as_ref());
+        let version = version.map_or_else(String::new, |v| self.text("tf.version", v, MAX_VERSION));
+        let hash = self.served(serves, "hash", raw.hash.as_ref());
+        let hash = hash.map_or_else(String::new, |hash| self.text("tf.hash", hash, MAX_HASH));
         if let Some(name) = raw.tlb_dns.as_ref().filter(|name| !is_name(name.get_ref())) {
             self.problem(
                 name.span(),
                 "tf.tlb_dns: no DNS name of a service, such as \"_tf._tcp.example.org\"",
             );
         }
-        if let Some(proxy) = &raw.proxy_to {
-            self.problem(proxy.span(), unsupported("tf.proxy_to"));
+        for (key, is_set) in [
+            ("mode", raw.mode == Mode::MultiUser),
+            ("users", raw.users.is_some()),
+            ("jail", raw.jail),
+            ("quota", raw.quota.is_some()),
+            ("tlb_pool", raw.tlb_pool.is_some()),
+            ("tlb_dns", raw.tlb_dns.is_some()),
+        ] {
+            if !serves && is_set {
+                self.of_no_use(&format!("tf.{key}"));
+            }
         }
         if raw.mode == Mode::MultiUser && raw.users.is_none() {
             let text = "tf.users is missing: multi-user mode needs a users file (tfd user add)";
@@ -322,13 +345,15 @@ impl Reader<'_> {
             }
             bytes
         });
-        let tables = raw.keystream_table == KeystreamTable::Auto;
+        let root = self.served_path(serves, "root", raw.root);
+        let private_key = self.served_path(serves, "private_key", raw.private_key);
+        let tables = serves && raw.keystream_table == KeystreamTable::Auto;
         Tf {
             listen,
             version,
             hash,
-            root: self.resolve(raw.root),
-            private_key: self.resolve(raw.private_key),
+            root,
+            private_key,
             mode: raw.mode,
             users: raw.users.map(|users| self.resolve(users)),
             login_limits,
@@ -336,7 +361,8 @@ impl Reader<'_> {
             jail: raw.jail,
             tlb_pool: raw.tlb_pool.map(|pool| self.resolve(pool)),
             tlb_dns: raw.tlb_dns.map(Spanned::into_inner),
-            proxy_to: None,
+            proxy,
+            accept_proxy_from,
             keystream_memory: tables.then_some(keystream_memory),
             handshake_limit: handshake,
             session,
@@ -367,12 +393,26 @@ impl Reader<'_> {
         addresses
     }
 
-    fn text(&mut self, key: &str, raw: Spanned<String>, max: usize) -> String {
+    /// A key that only a server with files of its own needs.
+    fn served<T>(&mut self, serves: bool, key: &str, value: Option<T>) -> Option<T> {
+        if serves && value.is_none() {
+            let text = format!("the key {key} is missing: add it");
+            self.problems.push(Problem::new(self.path, text));
+        }
+        value
+    }
+
+    fn served_path(&mut self, serves: bool, key: &str, value: Option<PathBuf>) -> PathBuf {
+        let path = self.served(serves, key, value);
+        path.map_or_else(PathBuf::new, |path| self.resolve(path))
+    }
+
+    fn text(&mut self, key: &str, raw: &Spanned<String>, max: usize) -> String {
         let text = raw.get_ref();
         if text.is_empty() || text.len() > max || text.contains('\0') {
             self.problem(raw.span(), format!("{key}: use 1 to {max} bytes without NUL"));
         }
-        raw.into_inner()
+        text.clone()
     }
 
     fn seconds(&mut self, key: &str, raw: Option<Spanned<f64>>, default: f64) -> Duration {
@@ -406,10 +446,6 @@ impl Reader<'_> {
             None => path,
         }
     }
-}
-
-fn unsupported(key: &str) -> String {
-    format!("{key}: not supported by this version: remove the key")
 }
 
 fn filter_is_valid(filter: &str) -> bool {
@@ -500,9 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_can_not_do_is_refused_not_ignored() {
-        let problems = parse(&format!("{PLAIN}proxy_to = \"a:1\"\n")).expect_err("proxy");
-        assert!(problems[0].contains("not supported by this version"), "{problems:?}");
+    fn what_can_not_be_done_is_refused_not_ignored() {
         let alone = parse(&format!("{PLAIN}mode = \"multi-user\"\n")).expect_err("users");
         assert!(alone[0].contains("tf.users is missing"), "{alone:?}");
         let wrong = parse(&format!("{PLAIN}mode = \"multiuser\"\n")).expect_err("mode");

@@ -4,6 +4,7 @@
 mod file;
 mod pool;
 mod problem;
+mod proxy;
 mod report;
 mod world;
 
@@ -13,10 +14,12 @@ use std::time::Duration;
 
 use crate::tf::doors::Closed;
 use crate::tf::settings::Settings;
+use crate::users::account::Network;
 use crate::users::throttle::Limits;
 
 pub use pool::{check_pool, read_pool};
 pub use problem::Problem;
+pub use proxy::{Backend, Host, Proxy};
 pub use report::report;
 pub use world::{check_listen, check_world, read_key};
 
@@ -108,8 +111,11 @@ pub struct Tf {
     pub tlb_pool: Option<PathBuf>,
     /// The DNS name whose SRV records are servers of the pool, too.
     pub tlb_dns: Option<String>,
-    /// The server behind the transparent proxy.
-    pub proxy_to: Option<String>,
+    /// Where the transparent proxy relays to; then no file is served, and
+    /// version, hash, root and key may be empty.
+    pub proxy: Option<Proxy>,
+    /// Whose connections begin with the client's address.
+    pub accept_proxy_from: Vec<Network>,
     /// Bytes of memory for the keystream tables that all sessions share;
     /// `None` for no tables.
     pub keystream_memory: Option<u64>,

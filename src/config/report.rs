@@ -45,6 +45,9 @@ fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
 
 fn summary(config: &Config) -> String {
     let listen: Vec<String> = config.tf.listen.iter().map(ToString::to_string).collect();
+    if let Some(proxy) = &config.tf.proxy {
+        return format!("configuration ok: proxy to {} on {}", proxy.backend, listen.join(" "));
+    }
     let mode = match config.tf.mode {
         Mode::SingleUser => "single-user",
         Mode::MultiUser => "multi-user",

@@ -26,6 +26,12 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut tell = |text: String| problems.push(Problem::new(&config.path, text));
     let identity = check_user(config, &mut tell);
+    if geteuid().is_root() {
+        check_owner(&config.path, &mut tell);
+    }
+    if config.tf.proxy.is_some() {
+        return problems;
+    }
     let shared = config.tf.closed() == Closed::NONE;
     if let Some(identity) = identity {
         check_root(&config.tf.root, shared.then_some(&identity), &mut tell);
@@ -42,19 +48,22 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     if let Err(text) = read_key(&config.tf.private_key) {
         tell(format!("tf.private_key: {text}"));
     }
-    if geteuid().is_root() {
-        check_owner(&config.path, &mut tell);
-    }
     problems
 }
 
-/// Addresses that can't be listened on now.
+/// Addresses that can't be listened on or connected from now.
 #[must_use]
 pub fn check_listen(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for address in &config.tf.listen {
         if let Err(e) = crate::daemon::listen::Listener::bind(*address) {
             let text = format!("tf.listen: {address}: can't listen: {e}");
+            problems.push(Problem::new(&config.path, text));
+        }
+    }
+    for source in config.tf.proxy.iter().flat_map(|proxy| &proxy.from) {
+        if let Err(e) = std::net::UdpSocket::bind((*source, 0)) {
+            let text = format!("tf.proxy_from: {source}: no address of this machine: {e}");
             problems.push(Problem::new(&config.path, text));
         }
     }

@@ -15,9 +15,6 @@ use crate::sys::process::keep_only;
 use crate::users::Identity;
 use crate::users::identity::limit_root;
 
-/// The port of name servers.
-const DNS: u16 = 53;
-
 /// What an usher keeps: to become any user, to open any client's directory and
 /// token file, to change the root, to ask sessions to end.
 const USHERS: CapabilitySet = CapabilitySet::SETUID
@@ -117,7 +114,8 @@ impl<'a> Confinement<'a> {
         self.sandbox.limit_files(Some(root))
     }
 
-    /// As [`Confinement::enter_as_leaf`], for one that asks name servers.
+    /// As [`Confinement::enter_as_leaf`], for one that asks name servers and
+    /// reads files beneath `top`. Its sandbox is one of [`super::sandbox::Reach::Names`].
     ///
     /// # Errors
     /// As [`Confinement::enter`].
@@ -125,11 +123,10 @@ impl<'a> Confinement<'a> {
         &self,
         parent: Pid,
         handles: &[BorrowedFd<'_>],
-        root: Option<BorrowedFd<'_>>,
+        top: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        self.give_up(parent, handles)?;
-        self.sandbox.enter_as_resolver()?;
-        self.sandbox.limit_files_and_ports(root, DNS)?;
+        self.enter(parent, handles)?;
+        self.sandbox.limit_to_names(top)?;
         self.sandbox.become_leaf()
     }
 

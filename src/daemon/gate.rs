@@ -11,6 +11,7 @@ use super::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
 use crate::tf::doors::Closed;
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Meter, Wire, WireError};
+use crate::users::account::Network;
 
 /// The longest version string, in bytes, with the NUL some clients send.
 const MAX_VERSION: usize = 32;
@@ -39,6 +40,8 @@ pub struct Doors {
     pub version: Vec<u8>,
     /// How long the client may take for all doors.
     pub limit: Duration,
+    /// Who has to say first whose connection it brings.
+    pub accept_proxy_from: Vec<Network>,
     /// The doors behind the hash.
     pub closed: Closed,
 }

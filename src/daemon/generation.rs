@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -21,11 +21,11 @@ use super::confinement::{Confinement, finish};
 use super::gate::Doors;
 use super::keeper::{self, Extras, Secrets};
 use super::memory::Shared;
-use super::porter;
 use super::sandbox::Sandbox;
 use super::tables::Tables;
 use super::usher::{self, Usher};
 use super::zygote::{self, Zygote};
+use super::{porter, proxy};
 use crate::config::{Config, Mode as Users, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
@@ -80,8 +80,11 @@ pub struct Generation {
     pub usher_pid: Option<Pid>,
     /// The most bytes beneath the root.
     pub quota: Option<u64>,
-    /// The keepers and the porter, as long as they have not ended.
+    /// Those beside the zygote, as long as they have not ended: the keepers and
+    /// the porter, or a proxy's.
     pub helpers: Vec<Pid>,
+    /// The processes of a proxy, which has relays in place of gates.
+    proxy: Option<proxy::Helpers>,
     turn: usize,
 }
 
@@ -97,7 +100,8 @@ pub struct Admission {
 
 impl Generation {
     /// Starts the processes for a configuration. `identity` is taken by all
-    /// of them; `None` when this process may not take another.
+    /// of them; `None` when this process may not take another. A proxy relays
+    /// what comes to the sockets `udp`, too.
     ///
     /// # Errors
     /// One line that says what could not be started and why; what had been
@@ -107,24 +111,19 @@ impl Generation {
         identity: Option<&Identity>,
         memory: &Shared<'_>,
         sandbox: &Sandbox,
+        udp: &[BorrowedFd<'_>],
     ) -> Result<Generation, String> {
-        let confinement = Confinement::new(identity, sandbox)?;
         let shared = shared_login(config, identity);
+        if let Some(proxy) = &config.tf.proxy {
+            let (zygote, helpers) = proxy::start(config, proxy, identity, memory, sandbox, udp)?;
+            let mut generation = Generation::of(config, zygote, shared);
+            generation.helpers.clone_from(&helpers.pids);
+            generation.proxy = Some(helpers);
+            return Ok(generation);
+        }
+        let confinement = Confinement::new(identity, sandbox)?;
         let zygote = start_zygote(config, &confinement, memory, &shared.name)?;
-        let mut generation = Generation {
-            zygote,
-            keepers: Vec::new(),
-            porter: None,
-            slots: HashSet::new(),
-            admitted: HashSet::new(),
-            multi_user: config.tf.mode == Users::MultiUser,
-            logins: vec![shared],
-            usher: None,
-            usher_pid: None,
-            quota: config.tf.quota,
-            helpers: Vec::new(),
-            turn: 0,
-        };
+        let mut generation = Generation::of(config, zygote, shared);
         if generation.multi_user {
             match start_porter(config, &confinement) {
                 Ok((porter, logins)) => {
@@ -170,13 +169,33 @@ impl Generation {
         if self.multi_user { "" } else { &self.logins[0].name }
     }
 
+    /// With a zygote and nothing else yet.
+    fn of(config: &Config, zygote: Helper, shared: Login) -> Generation {
+        Generation {
+            zygote,
+            keepers: Vec::new(),
+            porter: None,
+            slots: HashSet::new(),
+            admitted: HashSet::new(),
+            multi_user: config.tf.mode == Users::MultiUser,
+            logins: vec![shared],
+            usher: None,
+            usher_pid: None,
+            quota: config.tf.quota,
+            helpers: Vec::new(),
+            proxy: None,
+            turn: 0,
+        }
+    }
+
     /// Whether anybody has a quota.
     #[must_use]
     pub fn has_quotas(&self) -> bool {
         self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())
     }
 
-    /// Passes a connection on to the zygote, with a channel to a keeper.
+    /// Passes a connection on to the zygote, with a channel to a keeper where
+    /// a gate is to be forked.
     ///
     /// # Errors
     /// The system's, when a process is gone.
@@ -187,12 +206,17 @@ impl Generation {
         key: [u8; 16],
         socket: &OwnedFd,
     ) -> io::Result<()> {
+        let order = Order::Start(Start { slot, peer, key, rest: &[] });
+        if self.proxy.is_some() {
+            self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd()])?;
+            self.slots.insert(slot);
+            return Ok(());
+        }
         let (ours, theirs) = pair()?;
         self.turn = self.turn.wrapping_add(1);
         let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
         let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
         keeper.channel.send(&keeper::gate_message(slot), &[theirs.as_fd()])?;
-        let order = Order::Start(Start { slot, peer, key, rest: &[] });
         self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
         self.slots.insert(slot);
         Ok(())
@@ -213,7 +237,7 @@ impl Generation {
     pub fn hear_keeper(
         &mut self,
         index: usize,
-        address_of: impl Fn(u32) -> Option<IpAddr>,
+        mut address_of: impl FnMut(u32) -> Option<IpAddr>,
     ) -> io::Result<Option<Admission>> {
         let mut buffer = [0; 4];
         let keeper = self.keepers.get(index).ok_or(io::ErrorKind::WouldBlock)?;
@@ -270,6 +294,9 @@ impl Generation {
     /// Takes no more connections; the processes end with the last gate.
     pub fn retire(&mut self) {
         self.order(Order::Retire);
+        if let Some(helpers) = &mut self.proxy {
+            helpers.retire();
+        }
         for keeper in &self.keepers {
             let _ = keeper.channel.send(keeper::RETIRE, &[]);
         }
@@ -282,6 +309,9 @@ impl Generation {
             self.keepers.iter().chain(&self.porter).chain(&self.usher).chain([&self.zygote])
         {
             let _ = kill(helper.pid, Signal::SIGKILL);
+        }
+        if let Some(helpers) = &self.proxy {
+            helpers.end();
         }
     }
 }
@@ -297,6 +327,7 @@ fn start_zygote(
     let doors = Doors {
         version: config.tf.version.clone().into_bytes(),
         limit: config.tf.handshake_limit,
+        accept_proxy_from: config.tf.accept_proxy_from.clone(),
         closed: config.tf.closed(),
     };
     let settings = config.tf.session.clone();
@@ -312,7 +343,8 @@ fn start_zygote(
             let sandbox = confinement.sandbox.clone();
             let user = user.to_owned();
             let limits = memory.limits;
-            zygote::run(&Zygote { doors, settings, names, user, sandbox, limits, slots }, &theirs)
+            let zygote = Zygote { doors, settings, names, user, sandbox, limits, slots };
+            zygote::run(&theirs, |connection| zygote::serve(&zygote, connection))
         };
         finish("zygote", run())
     };

@@ -119,7 +119,7 @@ fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
 }
 
 /// Sets what every accepted socket inherits: keepalive, and no Nagle.
-fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
+pub(super) fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
     let (idle, interval, count) = KEEPALIVE;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, idle)?;

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod notify;
 pub mod place;
 pub mod porter;
+pub mod proxy;
 pub mod recount;
 pub mod registry;
 pub mod sandbox;

@@ -14,6 +14,8 @@ pub enum Place {
     BeforeJail,
     /// A session, before its first request.
     Session,
+    /// A relay, once connected.
+    Relay,
 }
 
 #[cfg(debug_assertions)]

@@ -27,7 +27,8 @@ pub struct Recount {
 }
 
 impl Recount {
-    /// Counts before anybody is served, where `wanted`; sweeps in any case.
+    /// Counts before anybody is served, where `wanted`; sweeps wherever there is a
+    /// root.
     ///
     /// # Errors
     /// One line that says what could not be done.
@@ -38,6 +39,9 @@ impl Recount {
         usage: &mut Usage,
         wanted: bool,
     ) -> Result<Recount, String> {
+        if config.tf.proxy.is_some() {
+            return Ok(Recount::default());
+        }
         let sweep = Sweep::start(config, identity, sandbox, wanted)?;
         if !wanted {
             return Ok(Recount::default());

@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::keys::{KEY, Keys};
+use super::proxy::is_trusted;
 use super::tally::Tally;
+use crate::users::account::Network;
 
 /// How often the table is looked through for clients that have passed their
 /// last door meanwhile, for each of them: a look costs less than a tenth of
@@ -15,10 +17,12 @@ use super::tally::Tally;
 const LOOK_AGAIN: Duration = Duration::from_micros(10);
 
 /// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// From one address, 0 for no limit.
     pub per_address: u32,
+    /// Proxies, which stand for many addresses and count them themselves.
+    pub proxies: Vec<Network>,
     /// Before their last door. From three quarters of this on, newcomers are
     /// refused at random, the more the nearer it is.
     pub unauthenticated: u32,
@@ -45,6 +49,8 @@ pub struct Registry {
 #[derive(Debug)]
 struct Holder {
     peer: SocketAddr,
+    /// Whose connection it is, where a proxy brought it.
+    client: Option<SocketAddr>,
     key: [u8; 16],
     /// How many processes serve it: the gate, the session, for a moment both.
     processes: u32,
@@ -143,7 +149,8 @@ impl Registry {
         is_admitted: impl Fn(u32) -> bool,
     ) -> Result<u32, Full> {
         let from_address = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
-        if self.limits.per_address > 0 && from_address >= self.limits.per_address {
+        let is_proxy = is_trusted(peer.ip(), &self.limits.proxies);
+        if self.limits.per_address > 0 && from_address >= self.limits.per_address && !is_proxy {
             return Err(Full::FromAddress);
         }
         if self.is_crowded(lot, is_admitted) {
@@ -153,7 +160,8 @@ impl Registry {
         self.per_address.insert(peer.ip(), from_address + 1);
         self.waiting += 1;
         let since = Instant::now();
-        self.holders.insert(slot, Holder { peer, key, processes: 1, waiting: true, since });
+        let holder = Holder { peer, client: None, key, processes: 1, waiting: true, since };
+        self.holders.insert(slot, holder);
         self.tell(slot, key);
         Ok(slot)
     }
@@ -225,18 +233,28 @@ impl Registry {
     #[must_use]
     pub fn all(&self) -> Vec<Held> {
         let held = |(slot, holder): (&u32, &Holder)| {
-            let Holder { peer, key, since, .. } = *holder;
-            Held { slot: *slot, peer, key, since }
+            let Holder { peer, client, key, since, .. } = *holder;
+            Held { slot: *slot, peer: client.unwrap_or(peer), key, since }
         };
         let mut all: Vec<Held> = self.holders.iter().map(held).collect();
         all.sort_by_key(|held| held.slot);
         all
     }
 
-    /// The peer and the process key of a connection.
+    /// Takes note of whose connection it is, where a proxy brought it; others
+    /// speak for themselves alone.
+    pub fn introduce(&mut self, slot: u32, client: Option<SocketAddr>) {
+        let Some(holder) = self.holders.get_mut(&slot) else { return };
+        if is_trusted(holder.peer.ip(), &self.limits.proxies) {
+            holder.client = client;
+        }
+    }
+
+    /// The client and the process key of a connection.
     #[must_use]
     pub fn connection(&self, slot: u32) -> Option<(SocketAddr, [u8; 16])> {
-        self.holders.get(&slot).map(|holder| (holder.peer, holder.key))
+        let of = |holder: &Holder| (holder.client.unwrap_or(holder.peer), holder.key);
+        self.holders.get(&slot).map(of)
     }
 
     /// How many there may be in all.
@@ -264,7 +282,7 @@ mod tests {
 
     const KEY: [u8; 16] = [7; 16];
 
-    const LIMITS: Limits = Limits { per_address: 0, unauthenticated: 100 };
+    const LIMITS: Limits = Limits { per_address: 0, unauthenticated: 100, proxies: Vec::new() };
 
     fn peer(text: &str) -> SocketAddr {
         text.parse().expect("address")
@@ -306,6 +324,23 @@ mod tests {
         take(&mut registry, "127.0.0.2:1").expect("another address");
         registry.release(first, true);
         take(&mut registry, "127.0.0.1:3").expect("room again");
+    }
+
+    #[test]
+    fn a_proxy_brings_clients_of_many_addresses_and_nobody_else_does() {
+        let proxies = vec!["127.0.0.1".parse().expect("network")];
+        let limits = Limits { per_address: 1, proxies, ..LIMITS };
+        let mut registry = Registry::new(8, limits).expect("registry");
+        let first = take(&mut registry, "127.0.0.1:1").expect("slot");
+        take(&mut registry, "127.0.0.1:2").expect("another client of the proxy");
+        let other = take(&mut registry, "127.0.0.2:1").expect("slot");
+        let client = peer("192.0.2.1:7");
+        registry.introduce(first, Some(client));
+        registry.introduce(other, Some(client));
+        assert_eq!(registry.connection(first), Some((client, KEY)));
+        assert_eq!(registry.connection(other), Some((peer("127.0.0.2:1"), KEY)));
+        registry.release(first, true);
+        assert_eq!(registry.per_address.get(&peer("127.0.0.1:1").ip()), Some(&1));
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! What a page says is the word of a process that may have been taken over.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::channel::{address_from_bytes, address_to_bytes};
 use crate::sys::memory::{WORD, for_reading, map_page, page_size, shared_pages};
 use crate::tf::wire::Meter;
 
@@ -28,9 +30,12 @@ mod word {
     pub(super) const BEGUN: usize = 6;
     /// The bytes of its path, and these.
     pub(super) const LENGTH: usize = 8;
-    pub(super) const PATH: usize = 10;
+    pub(super) const PATH: usize = 13;
     /// Which connection the page is of: the daemon's word.
     pub(super) const MARK: usize = 9;
+    /// Who the client is, where a proxy brought it.
+    pub(super) const PORT: usize = 10;
+    pub(super) const ADDRESS: [usize; 2] = [11, 12];
 }
 
 /// The longest path that is told whole, in bytes.
@@ -182,6 +187,14 @@ impl Slots {
         words
     }
 
+    /// The client of a connection, as its process says.
+    #[must_use]
+    pub fn client(&self, slot: u32) -> Option<SocketAddr> {
+        let port = u16::try_from(self.word(slot, word::PORT)).ok().filter(|port| *port > 0)?;
+        let [high, low] = word::ADDRESS.map(|word| u128::from(self.word(slot, word)));
+        Some(SocketAddr::new(address_from_bytes((high << 64 | low).to_be_bytes()), port))
+    }
+
     fn word(&self, slot: u32, word: usize) -> u64 {
         let mut bytes = [0; WORD];
         match rustix::io::pread(&self.reader, &mut bytes, place(slot, word)) {
@@ -234,6 +247,14 @@ impl Slot {
     /// Says how many out-of-band bytes there were.
     pub fn tell_out_of_band(self, count: u64) {
         self.set(OUT_OF_BAND, count);
+    }
+
+    /// Says who the client is.
+    pub fn set_client(self, client: SocketAddr) {
+        let bits = u128::from_be_bytes(address_to_bytes(client.ip()));
+        self.set(word::ADDRESS[0], (bits >> 64) as u64);
+        self.set(word::ADDRESS[1], bits as u64);
+        self.set(word::PORT, client.port().into());
     }
 
     /// Says that this process serves the connection.
@@ -306,10 +327,17 @@ mod tests {
         slot.meter().received.store(3, Ordering::Relaxed);
         slot.meter().sent.store(4, Ordering::Relaxed);
         assert_eq!((slots.moved(3), slots.moved(2)), ((3, 4), (0, 0)));
+        assert_eq!(slots.client(3), None);
+        for client in ["192.0.2.1:7", "[2001:db8::1]:65535"] {
+            let client = client.parse().expect("address");
+            slot.set_client(client);
+            assert_eq!(slots.client(3), Some(client));
+        }
         slots.end(3).expect("end");
         assert_eq!(slots.page(3), Page { received: 3, sent: 4, ..Page::default() });
         slots.begin(3, [7; 16]).expect("begin");
         assert_eq!(slots.page(3), Page { mark: mark([7; 16]), ..Page::default() });
+        assert_eq!(slots.client(3), None);
         assert!(Slot::map(slots.as_fd(), 4).is_err());
     }
 

@@ -1,7 +1,7 @@
 //! What the daemon makes of a configuration at its start and at a reload:
 //! signals, listeners, limits, the sandbox, helper processes.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -13,6 +13,7 @@ use super::memory::Memory;
 use super::registry::Limits;
 use super::sandbox::{Sandbox, landlock_is_whole};
 use super::tables::Tables;
+use super::udp::Udp;
 use crate::config::Config;
 use crate::users::Identity;
 
@@ -24,6 +25,7 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits {
         per_address: config.server.max_sessions_per_address,
         unauthenticated: config.server.max_unauthenticated,
+        proxies: config.tf.accept_proxy_from.clone(),
     }
 }
 
@@ -33,11 +35,28 @@ pub(super) fn start_generation(
     identity: Option<&Identity>,
     memory: &mut Memory,
     sandbox: &Sandbox,
+    listeners: &[&Listener],
 ) -> Result<Generation, String> {
+    let udp: Vec<_> = listeners.iter().map(|listener| listener.udp()).collect();
     let uid = identity.map_or_else(nix::unistd::geteuid, |identity| identity.uid).as_raw();
     let limits = memory.usage.limits(uid, None, config.tf.quota);
     let limits = limits.map_err(|e| format!("quota: {e}"))?;
-    Generation::start(config, identity, &memory.share(limits), sandbox)
+    Generation::start(config, identity, &memory.share(limits), sandbox, &udp)
+}
+
+/// Starts the process that answers by UDP; none for a proxy, which has one of
+/// its own that relays.
+pub(super) fn start_udp(
+    config: &Config,
+    listeners: &[&Listener],
+    read: (BorrowedFd<'_>, BorrowedFd<'_>),
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+) -> Result<Option<Udp>, String> {
+    if config.tf.proxy.is_some() {
+        return Ok(None);
+    }
+    Udp::start(config, listeners, read, identity, sandbox).map(Some)
 }
 
 /// The sandbox that the configuration asks for, as far as the kernel has it.
@@ -82,6 +101,15 @@ pub(super) fn take_signals() -> nix::Result<SignalFd> {
     }
     mask.thread_block()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+/// Tells that clients can connect.
+pub(super) fn say_ready(config: &Config) {
+    let pid = std::process::id();
+    match &config.tf.proxy {
+        Some(proxy) => log::info!("ready proxy_to={} pid={pid}", proxy.backend),
+        None => log::info!("ready root=\"{}\" pid={pid}", config.tf.root.display()),
+    }
 }
 
 /// Listens on every address of the configuration but those already open.

@@ -27,10 +27,9 @@ use super::sandbox::Sandbox;
 use super::sessions::Sessions;
 use super::slots::Slots;
 use super::start::{
-    FileStamp, limits, listen_on, sandbox_for, start_generation, tables_for, take_signals,
-    users_stamp,
+    FileStamp, limits, listen_on, sandbox_for, say_ready, start_generation, start_udp, tables_for,
+    take_signals, users_stamp,
 };
-use super::udp::Udp;
 use super::usage::Usage;
 use crate::config::Config;
 use crate::users::{Identity, Login};
@@ -49,9 +48,9 @@ const SERVING: &str = "serving clients";
 
 /// The daemon's state.
 pub struct Supervisor {
-    path: PathBuf,
-    config: Config,
-    identity: Option<Identity>,
+    pub(super) path: PathBuf,
+    pub(super) config: Config,
+    pub(super) identity: Option<Identity>,
     signals: SignalFd,
     listeners: Vec<Listener>,
     desk: Desk,
@@ -61,13 +60,13 @@ pub struct Supervisor {
     recount: Recount,
     sandbox: Sandbox,
     /// The newest last.
-    generations: Vec<Generation>,
+    pub(super) generations: Vec<Generation>,
     sessions: Sessions,
     started: Instant,
     accept_from: Instant,
-    stop: Option<Stop>,
+    pub(super) stop: Option<Stop>,
     /// The users file as it was when it was last read.
-    users: Option<FileStamp>,
+    pub(super) users: Option<FileStamp>,
 }
 
 /// What the daemon waits for.
@@ -85,7 +84,7 @@ enum Source {
 }
 
 /// The daemon's end.
-struct Stop {
+pub(super) struct Stop {
     kill_at: Instant,
     killed: bool,
 }
@@ -118,11 +117,11 @@ impl Supervisor {
         let registry =
             Registry::new(config.server.max_sessions, limits(&config)).map_err(shared_memory)?;
         let auditor = auditor.transpose()?;
-        let read = (registry.keys().as_fd(), slots.as_fd());
         let all: Vec<&Listener> = listeners.iter().collect();
-        let udp = Some(Udp::start(&config, &all, read, identity.as_ref(), &sandbox)?);
+        let read = (registry.keys().as_fd(), slots.as_fd());
+        let udp = start_udp(&config, &all, read, identity.as_ref(), &sandbox)?;
         let mut memory = Memory { tables, slots, usage, auditor, udp };
-        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox)?;
+        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
         let wanted = generation.has_quotas();
         let usage = &mut memory.usage;
         let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
@@ -136,7 +135,7 @@ impl Supervisor {
         for listener in &listeners {
             log::info!("listening address={}", listener.local_address());
         }
-        log::info!("ready root=\"{}\" pid={}", config.tf.root.display(), std::process::id());
+        say_ready(&config);
         let mut supervisor = Supervisor {
             path: path.to_owned(),
             config,
@@ -293,8 +292,11 @@ impl Supervisor {
     fn hear_keeper(&mut self, index: usize, keeper: usize) {
         loop {
             let Some(generation) = self.generations.get_mut(index) else { return };
-            let registry = &self.registry;
-            let address_of = |slot| registry.connection(slot).map(|(peer, _)| peer.ip());
+            let (registry, slots) = (&mut self.registry, &self.memory.slots);
+            let address_of = |slot| {
+                registry.introduce(slot, slots.client(slot));
+                registry.connection(slot).map(|(client, _)| client.ip())
+            };
             match generation.hear_keeper(keeper, address_of) {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
@@ -326,6 +328,7 @@ impl Supervisor {
             Ok(limits) => limits,
             Err(e) => return log::error!("no session slot={} quota error=\"{e}\"", admission.slot),
         };
+        self.registry.introduce(admission.slot, self.memory.slots.client(admission.slot));
         let usher = self.generations[index].usher_pid;
         self.sessions.start(&mut self.registry, usher, admission, limits);
     }
@@ -415,7 +418,7 @@ impl Supervisor {
     }
 
     /// Lets a generation serve from now on.
-    fn take_on(&mut self, mut generation: Generation) {
+    pub(super) fn take_on(&mut self, mut generation: Generation) {
         if let Some(usher) = generation.usher.take() {
             self.sessions.adopt(usher);
         }

@@ -2,10 +2,12 @@
 //! gate for each connection. Where the hash is the last door the gate becomes
 //! the session when the keeper hands it the root.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SigSet, Signal};
@@ -18,6 +20,7 @@ use super::gate::{self, Doors};
 use super::keeper::Keeper;
 use super::keys::key_text;
 use super::place::{self, Place};
+use super::proxy;
 use super::sandbox::Sandbox;
 use super::session::{self, Card, Ways};
 use super::slots::Slot;
@@ -48,34 +51,50 @@ pub struct Zygote<'a> {
     pub slots: BorrowedFd<'a>,
 }
 
-/// Forks gates until the daemon is gone or says to stop, and all have ended.
+/// Forks a process for each connection, in which `serve` is called, until the
+/// daemon is gone or says to stop, and all have ended.
 ///
 /// # Errors
 /// The system's, when the zygote can't go on.
-pub fn run(zygote: &Zygote<'_>, daemon: &Channel) -> io::Result<()> {
-    brood::run(daemon, 0, |start, handles| fork_gate(zygote, Connection::new(start, handles)?))
+pub fn run(daemon: &Channel, serve: impl Fn(Connection) -> io::Result<()>) -> io::Result<()> {
+    let turn = Cell::new(0);
+    brood::run(daemon, 0, |start, handles| {
+        turn.set(turn.get() + 1);
+        fork_apart(&serve, Connection::new(start, turn.get(), handles)?)
+    })
 }
 
 /// A connection on its way into a process of its own.
-struct Connection {
-    slot: u32,
-    peer: SocketAddr,
-    key: [u8; 16],
-    socket: OwnedFd,
-    keeper: OwnedFd,
+pub struct Connection {
+    /// Its slot.
+    pub slot: u32,
+    /// The client.
+    pub peer: SocketAddr,
+    /// What PROCKEY tells.
+    pub key: [u8; 16],
+    /// Which connection of this zygote it is.
+    pub turn: usize,
+    /// The client's socket.
+    pub socket: OwnedFd,
+    /// The channel to a keeper, for a gate.
+    pub keeper: Option<OwnedFd>,
 }
 
 impl Connection {
-    fn new(start: Start<'_>, handles: Vec<OwnedFd>) -> Option<Connection> {
+    fn new(start: Start<'_>, turn: usize, handles: Vec<OwnedFd>) -> Option<Connection> {
         let Start { slot, peer, key, .. } = start;
-        let [socket, keeper]: [OwnedFd; 2] = handles.try_into().ok()?;
-        Some(Connection { slot, peer, key, socket, keeper })
+        let mut handles = handles.into_iter();
+        let socket = handles.next()?;
+        Some(Connection { slot, peer, key, turn, socket, keeper: handles.next() })
     }
 }
 
-fn fork_gate(zygote: &Zygote<'_>, connection: Connection) -> Option<Pid> {
+fn fork_apart(
+    serve: &impl Fn(Connection) -> io::Result<()>,
+    connection: Connection,
+) -> Option<Pid> {
     let peer = connection.peer;
-    fork(|| match serve(zygote, connection) {
+    fork(|| match serve(connection) {
         Ok(()) => 0,
         Err(e) => {
             log::error!("gate failed peer={peer} error=\"{e}\"");
@@ -88,8 +107,12 @@ fn fork_gate(zygote: &Zygote<'_>, connection: Connection) -> Option<Pid> {
 
 /// The life of a connection in its own process: gate, then session, or until
 /// another process takes the session over.
-fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
-    let Connection { slot, peer, key, socket, keeper } = connection;
+///
+/// # Errors
+/// What of the system or of our own processes failed it.
+pub fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
+    let Connection { slot, peer, key, socket, keeper, .. } = connection;
+    let keeper = keeper.ok_or(io::ErrorKind::InvalidInput)?;
     let page = Slot::map(zygote.slots, slot)?;
     let mut handles = vec![socket.as_fd(), keeper.as_fd()];
     handles.extend(cycle::handles());
@@ -102,8 +125,18 @@ fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
     page.enter();
     let process_key = key_text(slot, key);
 
+    let socket = TcpStream::from(socket);
+    let Doors { limit, accept_proxy_from, .. } = &zygote.doors;
+    let peer = match proxy::announced(&socket, peer, accept_proxy_from, Instant::now() + *limit) {
+        Ok(client) => client,
+        Err(e) => {
+            log::warn!("refused peer={peer} stage=handshake reason=\"{e}\"");
+            return Ok(());
+        }
+    };
+    page.set_client(peer);
     let keeper = Keeper::new(Channel::from_handle(keeper));
-    let admitted = gate::admit(TcpStream::from(socket), &keeper, &zygote.doors, page.meter());
+    let admitted = gate::admit(socket, &keeper, &zygote.doors, page.meter());
     drop(keeper);
     let gate::Passed { mut wire, granted, counters, records, pool } = match admitted {
         Ok(passed) => passed,

@@ -10,10 +10,6 @@ use super::part::{is_directory, is_file};
 use super::path::RootPath;
 use super::root::Root;
 
-/// How often a file is looked for again that was replaced between its lookup
-/// and its opening. Only file systems of the network and FUSE tell of that.
-const TRIES: usize = 4;
-
 /// A regular file open for reading.
 #[derive(Debug)]
 pub struct FileReader {
@@ -42,17 +38,6 @@ impl FileReader {
     /// # Errors
     /// Why not.
     pub fn open(root: &Root, path: &RootPath) -> Result<FileReader, ReadError> {
-        let mut result = Err(ReadError::System(Errno::NOENT));
-        for _ in 0..TRIES {
-            result = FileReader::try_open(root, path);
-            if !matches!(result, Err(ReadError::System(Errno::NOENT | Errno::STALE))) {
-                break;
-            }
-        }
-        result
-    }
-
-    fn try_open(root: &Root, path: &RootPath) -> Result<FileReader, ReadError> {
         let stat = root.stat(path)?;
         if is_directory(&stat) {
             return Err(ReadError::Directory);

@@ -23,10 +23,19 @@ pub const WORD: usize = size_of::<AtomicU64>();
 /// # Errors
 /// The system's.
 pub fn shared_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
+    let memory = sealable_pages(name, pages)?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::SEAL)?;
+    Ok(memory)
+}
+
+/// The same, which whoever has mapped it can seal against other writers.
+///
+/// # Errors
+/// The system's.
+pub fn sealable_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
     let memory = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&memory, (pages * page_size()) as u64)?;
-    let seals = SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&memory, seals)?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::GROW | SealFlags::SHRINK)?;
     Ok(memory)
 }
 
@@ -37,6 +46,15 @@ pub fn shared_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
 pub fn for_reading(memory: &OwnedFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// From now on nobody can map it for writing, nor take that back; who has,
+/// goes on.
+///
+/// # Errors
+/// The system's.
+pub fn seal_against_others(memory: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(memory, SealFlags::FUTURE_WRITE | SealFlags::SEAL)?)
 }
 
 /// Words of shared memory that this process can only read.
@@ -141,6 +159,17 @@ mod tests {
         page[1].store(7, Ordering::Relaxed);
         assert_eq!(all.load(2 * page_size() / WORD + 1), 7);
         assert_eq!(all.load(3 * page_size() / WORD), 0);
+    }
+
+    #[test]
+    fn only_who_mapped_before_the_seal_writes() {
+        let memory = sealable_pages("test", 1).expect("memory");
+        let page = map_page(memory.as_fd(), 0).expect("page");
+        seal_against_others(memory.as_fd()).expect("seal");
+        assert!(map_page(memory.as_fd(), 0).is_err());
+        assert!(rustix::io::pwrite(&memory, &[1], 0).is_err());
+        page[0].store(7, Ordering::Relaxed);
+        assert_eq!(map_to_read(memory.as_fd()).expect("all").load(0), 7);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl FromStr for Network {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let wrong = || "from: no network: write 192.0.2.0/24 or 2001:db8::/32".to_owned();
+        let wrong = || "no network: write 192.0.2.0/24 or 2001:db8::/32".to_owned();
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| wrong()))?;
@@ -139,7 +139,9 @@ impl FromStr for Options {
                 None if word == "append-only" => options.rights = Rights::AppendOnly,
                 Some(("rate", rate)) => options.rate = Some(read_rate(rate)?),
                 Some(("quota", quota)) => options.quota = Some(read_quota(quota)?),
-                Some(("from", network)) => options.from.push(network.parse()?),
+                Some(("from", network)) => {
+                    options.from.push(network.parse().map_err(|e| format!("from: {e}"))?)
+                }
                 Some(("max", count)) => {
                     let count = count.parse().ok().filter(|count| *count > 0);
                     let remedy = || "max: use a number above 0".to_owned();

@@ -40,8 +40,14 @@ pub fn public_key() -> Rsa<Public> {
     Rsa::public_key_from_pem(&key().public_key_to_pem().expect("pem")).expect("key")
 }
 
+/// Set to have a proxy in front of every server, so that a test of a server is
+/// one of the proxy, too.
+pub const THROUGH_PROXY: &str = "TFD_TEST_THROUGH_PROXY";
+
 /// A running tfd. It ends with the value.
 pub struct Server {
+    /// What clients connect to in its place, see [`THROUGH_PROXY`].
+    proxy: Option<Box<Server>>,
     dir: TempDir,
     root: PathBuf,
     child: Child,
@@ -103,9 +109,19 @@ impl Server {
             chown(&key_path, Some(uid), None).expect("chown");
         }
         let (child, log) = spawn(dir.path(), setup.program, setup.started_by);
-        let mut server = Server { dir, root, child, addresses: Vec::new(), log };
+        let mut server = Server { proxy: None, dir, root, child, addresses: Vec::new(), log };
         server.wait_until_ready();
+        let in_front = std::env::var_os(THROUGH_PROXY).is_some();
+        if in_front && !setup.tf.contains("proxy_to =") {
+            server.proxy = Some(Box::new(Server::proxy(server.addresses[0], "")));
+        }
         server
+    }
+
+    /// A proxy in front of a server, with further lines under `[tf]`.
+    pub fn proxy(backend: impl std::fmt::Display, lines: &str) -> Server {
+        let tf = format!("proxy_to = \"{backend}\"\n{lines}");
+        Server::with(Setup { tf, ..Setup::default() })
     }
 
     /// Starts tfd again on the same configuration and root, after its end.
@@ -116,7 +132,7 @@ impl Server {
 
     fn wait_until_ready(&mut self) {
         let server = self;
-        server.wait_for_log("ready root=");
+        server.wait_for_log(" ready ");
         server.addresses = server
             .log()
             .iter()
@@ -149,7 +165,7 @@ impl Server {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.addresses[0]
+        self.proxy.as_ref().map_or(self.addresses[0], |proxy| proxy.address())
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {

@@ -198,15 +198,14 @@ fn a_killed_session_takes_no_other_with_it() {
     for client in &mut clients {
         client.expect("LOGIN ann a", 0);
     }
-    let daemon = server.pid();
-    let usher = descendants(daemon).into_iter().find(|(_, name)| name == "tfd-usher");
-    let usher = usher.expect("usher").0;
+    let everyone = descendants(server.pid());
+    let usher = everyone.iter().find(|(_, name)| name == "tfd-usher").expect("an usher").0;
     let parent = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let rest = stat.rsplit_once(')').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
         rest.split_whitespace().nth(1).and_then(|pid| pid.parse::<u32>().ok())
     };
-    let session = descendants(daemon)
+    let session = everyone
         .into_iter()
         .find(|(pid, name)| name == "tfd-session" && parent(*pid) == Some(usher))
         .expect("a session");

@@ -21,6 +21,8 @@ mod notify;
 mod notify_load;
 mod operations;
 mod probes;
+mod proxied;
+mod proxy;
 mod quota;
 mod raw;
 mod service;

@@ -56,10 +56,15 @@ fn count(server: &Server, text: &str) -> usize {
 fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
     let environment =
         vec![("TFD_TEST_PLACE", format!("{place:?}")), ("TFD_TEST_PORT", listener.to_string())];
-    let jail = if place == Place::BeforeJail { "jail = true" } else { "" };
+    let backend = (place == Place::Relay).then(Server::start);
+    let lines = match (place, &backend) {
+        (Place::BeforeJail, _) => "jail = true".to_owned(),
+        (_, Some(backend)) => format!("proxy_to = \"{}\"", backend.address()),
+        _ => String::new(),
+    };
     let server = Server::with(Setup {
         server: format!("sandbox = {sandbox}"),
-        tf: jail.to_owned(),
+        tf: lines,
         program: Some((std::env::current_exe().expect("this program"), environment)),
         ..Setup::default()
     });
@@ -106,9 +111,9 @@ fn main() -> ExitCode {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = listener.local_addr().expect("address").port();
     let mut failures = 0;
-    for place in [Place::Gate, Place::BeforeJail, Place::Session] {
+    for place in [Place::Gate, Place::BeforeJail, Place::Session, Place::Relay] {
         failures += attack_in(place, true, port) + attack_in(place, false, port);
     }
-    println!("{} attempts, {failures} failed", 6 * ATTACKS.len());
+    println!("{} attempts, {failures} failed", 8 * ATTACKS.len());
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::super::audit::Auditor;
 use super::super::brood::Order;
 use super::super::listen::Listener;
-use super::super::start::start_generation;
+use super::super::start::{start_generation, start_udp};
 use super::super::udp::Udp;
 use super::Supervisor;
 
@@ -42,8 +42,9 @@ impl Supervisor {
 
     /// Starts a generation in place of one that failed.
     fn replace_generation(&mut self) -> io::Result<()> {
-        let identity = self.identity.as_ref();
-        let generation = start_generation(&self.config, identity, &mut self.memory, &self.sandbox)
+        let (config, identity) = (&self.config, self.identity.as_ref());
+        let all: Vec<&Listener> = self.listeners.iter().collect();
+        let generation = start_generation(config, identity, &mut self.memory, &self.sandbox, &all)
             .map_err(io::Error::other)?;
         self.take_on(generation);
         Ok(())
@@ -71,7 +72,7 @@ impl Supervisor {
             }
             let newest = self.generations.last();
             if newest.is_some_and(|newest| newest.helpers.contains(&pid)) && self.stop.is_none() {
-                self.replace_failed("keeper or porter", pid)?;
+                self.replace_failed("helper process", pid)?;
             }
         }
     }
@@ -98,7 +99,7 @@ impl Supervisor {
         if self.started.elapsed() < EARLY {
             return Err(io::Error::other("a helper process does not stay up"));
         }
-        self.start_udp().map_err(io::Error::other)?;
+        self.replace_udp().map_err(io::Error::other)?;
         if let Some(generation) = self.generations.last_mut() {
             generation.retire();
         }
@@ -106,13 +107,12 @@ impl Supervisor {
     }
 
     /// Starts the UDP process anew, for the configuration and listeners of now.
-    fn start_udp(&mut self) -> Result<(), String> {
+    fn replace_udp(&mut self) -> Result<(), String> {
         let all: Vec<&Listener> = self.listeners.iter().collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = Udp::start(&self.config, &all, read, self.identity.as_ref(), &self.sandbox)?;
-        if let Some(old) = self.memory.udp.replace(udp) {
-            old.end();
-        }
+        let udp = start_udp(&self.config, &all, read, self.identity.as_ref(), &self.sandbox)?;
+        let old = std::mem::replace(&mut self.memory.udp, udp);
+        old.inspect(Udp::end);
         Ok(())
     }
 

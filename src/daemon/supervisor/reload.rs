@@ -4,7 +4,7 @@
 use super::super::audit::Auditor;
 use super::super::listen::Listener;
 use super::super::start::{
-    bind_all, limits, sandbox_for, start_generation, tables_for, users_stamp,
+    bind_all, limits, sandbox_for, start_generation, start_udp, tables_for, users_stamp,
 };
 use super::super::udp::Udp;
 use super::{SERVING, Supervisor};
@@ -49,9 +49,10 @@ impl Supervisor {
         let stays = |listener: &&Listener| config.tf.listen.contains(&listener.address);
         let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(&fresh).collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = Udp::start(&config, &all, read, identity.as_ref(), &self.sandbox)?;
-        let before = self.memory.udp.replace(udp);
-        let started = start_generation(&config, identity.as_ref(), &mut self.memory, &self.sandbox);
+        let user = identity.as_ref();
+        let udp = start_udp(&config, &all, read, user, &self.sandbox)?;
+        let before = std::mem::replace(&mut self.memory.udp, udp);
+        let started = start_generation(&config, user, &mut self.memory, &self.sandbox, &all);
         // Of the two UDP processes the one stays that belongs to the rest.
         let ended =
             if started.is_ok() { before } else { std::mem::replace(&mut self.memory.udp, before) };

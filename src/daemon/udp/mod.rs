@@ -7,7 +7,7 @@ pub mod answer;
 mod ask;
 mod limit;
 mod pool;
-mod port;
+pub(super) mod port;
 mod serve;
 
 use std::io;

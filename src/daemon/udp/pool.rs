@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::config::Config;
 use crate::daemon::channel::{Channel, address_from_bytes, address_to_bytes};
 use crate::daemon::confinement::{Confinement, finish};
-use crate::daemon::sandbox::Sandbox;
+use crate::daemon::sandbox::{Reach, Sandbox};
 use crate::sys::process::fork;
 use crate::tf::balance::pool::{self, MAX_FILE, Server};
 use crate::tf::balance::resolver::{name_servers, resolve};
@@ -55,7 +55,10 @@ pub(super) fn start(
     let file = config.tf.tlb_pool.as_deref().map(open_directory).transpose()?;
     let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let watch = config.tf.tlb_dns.as_deref().map(Watch::new);
-    let confinement = Confinement::new(identity, sandbox)?;
+    let failed = |e: io::Error| format!("pool: {e}");
+    let reaching = watch.is_some().then(|| sandbox.reaching(Reach::Names)).transpose();
+    let reaching = reaching.map_err(failed)?;
+    let confinement = Confinement::new(identity, reaching.as_ref().unwrap_or(sandbox))?;
     let parent = getpid();
     let child = || {
         let run = || {
@@ -72,7 +75,7 @@ pub(super) fn start(
         };
         finish("pool", run())
     };
-    fork(child).map(Some).map_err(|e| format!("pool: {e}"))
+    fork(child).map(Some).map_err(failed)
 }
 
 fn open_directory(path: &Path) -> Result<PoolFile, String> {

@@ -13,18 +13,18 @@ use nix::sys::socket::{
 
 /// The socket of one listener.
 #[derive(Debug)]
-pub(super) struct Port(OwnedFd);
+pub(in crate::daemon) struct Port(OwnedFd);
 
 /// Where a datagram came to.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum At {
+pub(in crate::daemon) enum At {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
     Unknown,
 }
 
 impl Port {
-    pub(super) fn new(socket: BorrowedFd<'_>) -> io::Result<Port> {
+    pub(in crate::daemon) fn new(socket: BorrowedFd<'_>) -> io::Result<Port> {
         let port = Port(socket.try_clone_to_owned()?);
         let address = UdpSocket::from(port.0.try_clone()?).local_addr()?;
         match address {
@@ -40,7 +40,7 @@ impl Port {
     }
 
     /// The next datagram, or `None` when there is none now.
-    pub(super) fn receive(
+    pub(in crate::daemon) fn receive(
         &self,
         buffer: &mut [u8],
     ) -> io::Result<Option<(usize, SockaddrStorage, At)>> {
@@ -66,7 +66,7 @@ impl Port {
     }
 
     /// Answers; what can't be sent now is lost, as datagrams may be.
-    pub(super) fn answer(&self, bytes: &[u8], to: &SockaddrStorage, at: At) {
+    pub(in crate::daemon) fn answer(&self, bytes: &[u8], to: &SockaddrStorage, at: At) {
         let parts = [IoSlice::new(bytes)];
         let beside = match &at {
             At::V4(info) => vec![ControlMessage::Ipv4PacketInfo(info)],
@@ -82,4 +82,12 @@ impl AsFd for Port {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The address in what the system tells.
+pub(in crate::daemon) fn address_of(from: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = from.as_sockaddr_in() {
+        return Some(SocketAddr::V4((*v4).into()));
+    }
+    from.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()))
 }

@@ -6,13 +6,12 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::SockaddrStorage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::answer::{MAX_DATAGRAM, Question, Sessions, spell};
 use super::limit::Limit;
 use super::pool::Lists;
-use super::port::Port;
+use super::port::{Port, address_of};
 use crate::config::Config;
 use crate::daemon::channel::Channel;
 use crate::daemon::keys::ReadKeys;
@@ -195,11 +194,4 @@ fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = getrandom::fill(&mut bytes);
     u64::from_ne_bytes(bytes)
-}
-
-fn address_of(from: &SockaddrStorage) -> Option<SocketAddr> {
-    if let Some(v4) = from.as_sockaddr_in() {
-        return Some(SocketAddr::V4((*v4).into()));
-    }
-    from.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()))
 }
