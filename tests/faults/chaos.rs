@@ -44,9 +44,9 @@ fn content(number: u64) -> Vec<u8> {
     (0..len).map(|_| dice.below(256) as u8).collect()
 }
 
-/// The number of a file's content that was last acknowledged, and the one that
+/// The number of a file's content that was last acknowledged, and those that
 /// may have replaced it without a word.
-type Versions = (Option<u64>, Option<u64>);
+type Versions = (Option<u64>, Vec<u64>);
 
 /// What the clients share.
 struct Shared {
@@ -82,8 +82,9 @@ fn client(shared: &Shared, id: u64) {
         for _ in 0..1 + dice.below(8) {
             number += 1;
             let name = format!("f-{id}-{}", dice.below(4));
-            shared.acknowledged.lock().expect("files").entry(name.clone()).or_default().1 =
-                Some(number);
+            let mut files = shared.acknowledged.lock().expect("files");
+            files.entry(name.clone()).or_default().1.push(number);
+            drop(files);
             let bytes = content(number);
             let mut left = bytes.as_slice();
             let mut source = |buffer: &mut [u8]| {
@@ -100,7 +101,7 @@ fn client(shared: &Shared, id: u64) {
                 break;
             }
             let mut files = shared.acknowledged.lock().expect("files");
-            files.insert(name, (Some(number), None));
+            files.insert(name, (Some(number), Vec::new()));
             shared.count.fetch_add(1, Ordering::Relaxed);
         }
     }

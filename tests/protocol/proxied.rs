@@ -156,10 +156,10 @@ fn own_addresses_are_used_in_turn() {
     for _ in 0..6 {
         proxy.connect().expect_alive();
     }
-    let log = backend.log();
     for address in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
         let text = format!("session start peer={address}:");
-        assert_eq!(log.iter().filter(|line| line.contains(&text)).count(), 2, "{address}");
+        let count = || backend.log().iter().filter(|line| line.contains(&text)).count();
+        wait_until(address, || count() == 2);
     }
 }
 
