@@ -5,9 +5,9 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
@@ -15,6 +15,9 @@ use tfd::client::{ClientError, Connection, PublicKey, Target};
 use tfd::tf::cipher::{Cipher, PlainCipher, cycle};
 
 const MIB: f64 = 1_048_576.0;
+
+/// Probes that wait for their answers at once.
+const OUTSTANDING: usize = 64;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -28,12 +31,13 @@ fn main() -> ExitCode {
         ["cipher"] => Ok(ciphers()),
         ["idle", count] => idle(number(count)),
         ["ready", count] => ready(number(count)),
+        ["probes", count] => probes(number(count)),
         ["account"] => Ok(account()),
         _ => {
             eprintln!(
                 "usage: load handshakes CLIENTS COUNT | roundtrips REQUEST COUNT | \
                  tcp SIZE COUNT | transfer FLOW LOCAL REMOTE | cipher | idle COUNT | \
-                 ready COUNT | account"
+                 ready COUNT | probes COUNT | account"
             );
             return ExitCode::from(2);
         }
@@ -230,6 +234,35 @@ fn ready(count: usize) -> Result<String, ClientError> {
     }
     times.sort_unstable();
     Ok(times[count / 2].as_micros().to_string())
+}
+
+/// PROCHECK questions about a session of our own, answered per second, by one
+/// socket. One that is lost, or its answer, fails.
+fn probes(count: usize) -> Result<String, ClientError> {
+    let told = |source| ClientError::Local { path: "UDP".into(), source };
+    let mut connection = enter(&target()?)?;
+    let reply = connection.request(b"PROCKEY")?;
+    let key = reply.strip_prefix(b"OK ").unwrap_or_default();
+    let question = [&[1], key].concat();
+    let server = connection.wire().socket().peer_addr().map_err(told)?;
+    let own = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(own).map_err(told)?;
+    socket.connect(server).map_err(told)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(told)?;
+    let begin = Instant::now();
+    for number in 0..count + OUTSTANDING {
+        if number >= OUTSTANDING {
+            let mut answer = [0; 2];
+            let len = socket.recv(&mut answer).map_err(told)?;
+            assert_eq!(answer[..len], [1], "our session is alive");
+        }
+        if number < count {
+            socket.send(&question).map_err(told)?;
+        }
+    }
+    let rate = count as f64 / begin.elapsed().as_secs_f64();
+    connection.end()?;
+    Ok(format!("{rate:.0}"))
 }
 
 /// A line of the users file for `bench` with password `bench`, whose hash costs
