@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::channel::{Channel, pair};
-use tfd::daemon::keeper::{self, RETIRE, Secrets, gate_message, read_admission};
+use tfd::daemon::keeper::{self, Extras, RETIRE, Secrets, gate_message, read_admission};
 use tfd_fuzz::KEY;
 use zeroize::Zeroizing;
 
@@ -29,7 +29,12 @@ fuzz_target!(|data: &[u8]| {
     let key = Rsa::private_key_from_pem(&PEM).expect("key");
     let mut block = vec![0; key.size() as usize];
     key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP).expect("block");
-    let secrets = Secrets { key, hash: Zeroizing::new(HASH.to_vec()), root: None };
+    let secrets = Secrets {
+        key,
+        hash: Zeroizing::new(HASH.to_vec()),
+        granted: Vec::new(),
+        extras: Extras::default(),
+    };
 
     let (daemon, keepers) = pair().expect("pair");
     let (gate, theirs) = pair().expect("pair");
@@ -56,7 +61,8 @@ fuzz_target!(|data: &[u8]| {
     if let Some((answer, handles)) = answers.get(1) {
         let fits = matches!(&asked[1][..], [2, hash @ ..]
             if hash == HASH || hash.strip_suffix(&[0]) == Some(HASH));
-        assert_eq!((answer.as_slice(), *handles), (&[u8::from(fits)][..], usize::from(fits)));
+        let expected: &[u8] = if fits { &[1, 0] } else { &[0] };
+        assert_eq!((answer.as_slice(), *handles), (expected, usize::from(fits)));
     }
     let admitted = received(&daemon);
     assert_eq!(admitted.len(), answers.get(1).map_or(0, |(_, handles)| *handles));

@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use tfd::daemon::admission::Ask;
-use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
 use tfd::daemon::brood::{Ended, Order};
+use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
 use tfd::daemon::{keeper, porter};
 use tfd::users::{Identity, Login};
 
