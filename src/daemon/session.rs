@@ -13,7 +13,7 @@ use super::udp::AskPool;
 use crate::store::{Lock, Quota, Root};
 use crate::tf::deed::{Deed, Subject, Witness};
 use crate::tf::env::{Env, Pool};
-use crate::tf::outofband::{self, Strays};
+use crate::tf::outofband::Strays;
 use crate::tf::session;
 use crate::tf::settings::Settings;
 use crate::tf::wire::{Wire, WireError};
@@ -62,10 +62,7 @@ pub fn run(
     wire.limit_rate(rate);
     log::info!("session start peer={peer} user={user} slot={slot}");
     let strays = Strays::new(move |count| page.tell_out_of_band(count));
-    match outofband::start(wire.socket(), strays.clone()) {
-        Ok(()) => wire.expect_strays(strays),
-        Err(e) => log::warn!("no thread for out-of-band bytes peer={peer} error=\"{e}\""),
-    }
+    wire.expect_strays(strays);
     page.admit();
     place::reached(Place::Session, peer, Some(root.as_fd()));
     let mut watch = Watch { audit: Audit::new(ways.records, peer, &user), page };

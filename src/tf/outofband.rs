@@ -1,6 +1,7 @@
 //! The out-of-band byte (document, "Out-of-band"): a thread of its own sends
-//! each back and counts it, whatever the session is doing. Before the session
-//! reads on, it does so itself: the system lets a byte go once it is read past.
+//! each back and counts it while the session is busy with a request that may
+//! take long. Before the session reads on, it does so itself: the system lets a
+//! byte go once it is read past.
 //!
 //! TCP marks one byte as urgent at a time. Of a burst only the last may arrive
 //! so; the others come in with the data, where the wire takes them out again
@@ -10,7 +11,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -27,13 +28,15 @@ pub struct Strays(Arc<Counted>);
 
 struct Counted {
     count: AtomicU64,
+    has_thread: AtomicBool,
     tell: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 impl Strays {
     /// None so far. `tell` is told how many there were, after each.
     pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Strays {
-        Strays(Arc::new(Counted { count: AtomicU64::new(0), tell: Box::new(tell) }))
+        let (count, has_thread) = (AtomicU64::new(0), AtomicBool::new(false));
+        Strays(Arc::new(Counted { count, has_thread, tell: Box::new(tell) }))
     }
 
     /// Whether there was any, so that others may be among the data.
@@ -69,11 +72,15 @@ impl Strays {
     }
 }
 
-/// Starts the thread for a connection. It ends with that.
+/// Starts the thread for a connection, unless it has one. It ends with that.
 ///
 /// # Errors
 /// The system's, when it can't make a thread.
-pub fn start(socket: &TcpStream, strays: Strays) -> io::Result<()> {
+pub fn start(socket: &TcpStream, strays: &Strays) -> io::Result<()> {
+    if strays.0.has_thread.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let strays = strays.clone();
     let socket = socket.as_fd().try_clone_to_owned()?;
     // Signals are for the thread that serves the client.
     let before = SigSet::thread_get_mask()?;

@@ -110,6 +110,37 @@ impl Request {
         )
     }
 
+    /// Whether it may keep a session busy for longer than a few system calls
+    /// take.
+    #[must_use]
+    pub fn may_take_long(&self) -> bool {
+        use Request as R;
+        !matches!(
+            self,
+            R::End
+                | R::Echo { .. }
+                | R::Mkdir { .. }
+                | R::Del { .. }
+                | R::Touch { .. }
+                | R::Date
+                | R::Udate
+                | R::Ndate
+                | R::Datef
+                | R::Dtof { .. }
+                | R::Ftod { .. }
+                | R::Fstat { .. }
+                | R::Fupd { .. }
+                | R::Lock { .. }
+                | R::Renam { .. }
+                | R::Keepalive { .. }
+                | R::Prockey
+                | R::Freesp
+                | R::Chmod { .. }
+                | R::Chown { .. }
+                | R::Fsize { .. }
+        )
+    }
+
     /// Whether it changes anything beneath the root.
     #[must_use]
     pub fn changes_files(&self) -> bool {

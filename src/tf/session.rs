@@ -38,6 +38,9 @@ pub fn serve(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Resul
         if let Some(subject) = &subject {
             witness.begins(subject);
         }
+        if request.may_take_long() {
+            wire.answer_urgent_beside();
+        }
         let answered = match request {
             request if may(env.rights, &request) => answer(wire, env, request),
             // Frames of the client follow this one, whatever the answer.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
-use super::outofband::Strays;
+use super::outofband::{self, Strays};
 pub use meter::Meter;
 use meter::count;
 use pace::Pace;
@@ -221,6 +221,16 @@ impl Wire {
     /// Looks for out-of-band bytes between messages, should there be any.
     pub fn expect_strays(&mut self, strays: Strays) {
         self.strays = Some(strays);
+    }
+
+    /// Lets a thread answer out-of-band bytes from now on, whatever this one is
+    /// doing.
+    pub fn answer_urgent_beside(&self) {
+        if let Some(strays) = &self.strays
+            && let Err(e) = outofband::start(&self.socket, strays)
+        {
+            log::warn!("no thread for out-of-band bytes error=\"{e}\"");
+        }
     }
 
     /// A flag, set by a signal, that ends the wait for the next request.
