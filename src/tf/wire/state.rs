@@ -9,8 +9,10 @@ use zeroize::Zeroizing;
 use super::{READ_AHEAD, Wire};
 use crate::tf::cipher::Cipher;
 
-/// More bytes than any wire's state has.
-pub const MAX_STATE: usize = 64 * 1024;
+/// More bytes than the state of a wire has whose key came in the handshake: two
+/// ciphers and what was read ahead. A longer one would cost time at each
+/// login, for it is wiped.
+pub const MAX_STATE: usize = 8 * 1024;
 
 impl Wire {
     /// The state of an enciphered wire between two messages, and its socket;
@@ -29,7 +31,7 @@ impl Wire {
         if self.restarted.is_some() || !self.held.is_empty() {
             return None;
         }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_STATE));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1024));
         rx.write_state(&mut bytes);
         tx.write_state(&mut bytes);
         bytes.extend_from_slice(&self.ahead[self.used..self.filled]);
