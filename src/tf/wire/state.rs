@@ -12,7 +12,7 @@ use crate::tf::cipher::Cipher;
 /// More bytes than the state of a wire has whose key came in the handshake: two
 /// ciphers and what was read ahead. A longer one would cost time at each
 /// login, for it is wiped.
-pub const MAX_STATE: usize = 8 * 1024;
+pub const MAX_STATE: usize = 32 * 1024;
 
 impl Wire {
     /// The state of an enciphered wire between two messages, and its socket;
