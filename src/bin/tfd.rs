@@ -164,7 +164,7 @@ enum UserCommand {
         #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
         home: String,
         /// Comma-separated: read-only or append-only, max=SESSIONS, rate=BYTES,
-        /// from=NETWORK
+        /// quota=BYTES, from=NETWORK
         #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
         options: String,
         /// The last day one can log in with it, in UTC, as 2027-12-31

@@ -3,49 +3,26 @@
 //! with its last gate.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
-use std::rc::Rc;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
-use rustix::fs::{Mode, OFlags};
-use zeroize::Zeroizing;
+use nix::unistd::Pid;
 
 use super::brood::{Order, Start};
 use super::channel::{Channel, pair};
-use super::confinement::{Confinement, finish};
-use super::gate::Doors;
-use super::keeper::{self, Extras, Secrets};
+use super::confinement::Confinement;
+use super::helpers::{shared_login, start_keeper, start_porter, start_usher, start_zygote};
 use super::memory::Shared;
 use super::sandbox::Sandbox;
-use super::tables::Tables;
-use super::usher::{self, Usher};
-use super::zygote::{self, Zygote};
-use super::{porter, proxy};
-use crate::config::{Config, Mode as Users, read_key};
-use crate::sys::process::fork;
+use super::{keeper, porter, proxy};
+use crate::config::{Config, Mode as Users};
 use crate::tf::doors::Closed;
-use crate::trusted;
-use crate::users::throttle::Throttle;
-use crate::users::{self, Account, Identity, Login, Names, Rights};
+use crate::users::{Identity, Login};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
 const MAX_KEEPERS: usize = 8;
-
-/// What a keeper says when it is ready; anything else is why it is not.
-const READY: &[u8] = b"ready";
-
-/// What the porter's messages before that begin with: an account, or why it
-/// is not ready.
-const ACCOUNT: u8 = 1;
-const NOT_READY: u8 = 2;
-
-/// More bytes than an account's message has.
-const MAX_LOGIN: usize = 512 * 1024;
 
 /// A helper process and the channel to it.
 #[derive(Debug)]
@@ -314,219 +291,4 @@ impl Generation {
             helpers.end();
         }
     }
-}
-
-fn start_zygote(
-    config: &Config,
-    confinement: &Confinement<'_>,
-    memory: &Shared<'_>,
-    user: &str,
-) -> Result<Helper, String> {
-    let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
-    let parent = getpid();
-    let doors = Doors {
-        version: config.tf.version.clone().into_bytes(),
-        limit: config.tf.handshake_limit,
-        accept_proxy_from: config.tf.accept_proxy_from.clone(),
-        closed: config.tf.closed(),
-    };
-    let settings = config.tf.session.clone();
-    let child = || {
-        let run = || {
-            let names = Rc::new(Names::read()?);
-            let slots = memory.slots.as_fd();
-            let mut handles = vec![theirs.as_fd(), slots];
-            handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
-            confinement.enter(parent, &handles)?;
-            memory.tables.map_or(Ok(()), Tables::read)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-zygote");
-            let sandbox = confinement.sandbox.clone();
-            let user = user.to_owned();
-            let limits = memory.limits;
-            let zygote = Zygote { doors, settings, names, user, sandbox, limits, slots };
-            zygote::run(&theirs, |connection| zygote::serve(&zygote, connection))
-        };
-        finish("zygote", run())
-    };
-    let pid = fork(child).map_err(|e| format!("zygote: {e}"))?;
-    Ok(Helper { pid, channel: ours })
-}
-
-fn start_usher(
-    config: &Config,
-    confinement: &Confinement<'_>,
-    memory: &Shared<'_>,
-) -> Result<Helper, String> {
-    let (ours, theirs) = pair().map_err(|e| format!("usher: {e}"))?;
-    let parent = getpid();
-    let root = open_root(config)?;
-    let child = || {
-        let run = || {
-            let usher = Usher {
-                root: root.try_clone()?,
-                after_login: config.tf.mode == Users::MultiUser,
-                jail: config.tf.jail,
-                sandbox: &confinement.sandbox,
-                settings: config.tf.session.clone(),
-                names: Rc::new(Names::read()?),
-                slots: memory.slots.as_fd(),
-                usage: memory.usage,
-                records: memory.records,
-                pool: memory.pool,
-            };
-            let mut handles = vec![theirs.as_fd(), usher.root.as_fd(), usher.slots, usher.usage];
-            handles.extend(usher.records.into_iter().chain(usher.pool));
-            handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
-            confinement.enter_as_usher(parent, &handles, usher.root.as_fd())?;
-            memory.tables.map_or(Ok(()), Tables::read)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-usher");
-            usher::run(&usher, &theirs)
-        };
-        finish("usher", run())
-    };
-    let pid = fork(child).map_err(|e| format!("usher: {e}"))?;
-    Ok(Helper { pid, channel: ours })
-}
-
-/// The handle of the configuration's root.
-fn open_root(config: &Config) -> Result<OwnedFd, String> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(&config.tf.root, flags, Mode::empty())
-        .map_err(|e| format!("root {}: {e}", config.tf.root.display()))
-}
-
-/// Starts a keeper and waits until it has read the key. The key never is in
-/// the daemon's memory.
-fn start_keeper(
-    config: &Config,
-    confinement: &Confinement<'_>,
-    memory: &Shared<'_>,
-) -> Result<Helper, String> {
-    let (ours, theirs) = pair().map_err(|e| format!("keeper: {e}"))?;
-    let parent = getpid();
-    let child = || {
-        let secrets = match read_secrets(config, memory) {
-            Ok(secrets) => secrets,
-            Err(e) => {
-                let _ = theirs.send(e.as_bytes(), &[]);
-                return 1;
-            }
-        };
-        let run = || {
-            let mut handles = vec![theirs.as_fd()];
-            handles.extend(secrets.granted.iter().map(AsFd::as_fd));
-            confinement.enter_as_leaf(parent, &handles, None)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-keeper");
-            secrets.warm();
-            theirs.send(READY, &[])?;
-            keeper::run(&secrets, &theirs)
-        };
-        finish("keeper", run())
-    };
-    let pid = fork(child).map_err(|e| format!("keeper: {e}"))?;
-    let mut buffer = [0; 1024];
-    match ours.receive(&mut buffer) {
-        Ok((len, _)) if &buffer[..len] == READY => Ok(Helper { pid, channel: ours }),
-        Ok((len, _)) if len > 0 => Err(String::from_utf8_lossy(&buffer[..len]).into_owned()),
-        _ => Err("keeper ended before it was ready".to_owned()),
-    }
-}
-
-/// The login of all clients where there are no accounts.
-fn shared_login(config: &Config, identity: Option<&Identity>) -> Login {
-    let identity = identity.cloned().unwrap_or_else(Identity::own);
-    let name = identity.name.clone();
-    let max_sessions = Some(config.server.max_sessions);
-    let (home, rights) = (String::new(), Rights::Full);
-    Login { name, identity, home, rights, max_sessions, rate: None, quota: None }
-}
-
-/// Starts the porter and waits until it has read the users file and looked
-/// up their system users. The hashes never are in the daemon's memory.
-fn start_porter(
-    config: &Config,
-    confinement: &Confinement<'_>,
-) -> Result<(Helper, Vec<Login>), String> {
-    let (ours, theirs) = pair().map_err(|e| format!("porter: {e}"))?;
-    let parent = getpid();
-    let child = || {
-        let run = || {
-            let opened = read_accounts(config)
-                .and_then(|accounts| open_blocked(config).map(|blocked| (accounts, blocked)));
-            let (accounts, blocked) = match opened {
-                Ok(opened) => opened,
-                Err(e) => {
-                    theirs.send(&[&[NOT_READY], e.as_bytes()].concat(), &[])?;
-                    return Ok(());
-                }
-            };
-            for (account, identity) in &accounts {
-                let login = Login::new(account, identity.clone());
-                theirs.send(&[&[ACCOUNT], &*login.to_bytes()].concat(), &[])?;
-            }
-            let handles = [theirs.as_fd(), blocked.as_fd()];
-            confinement.enter_as_leaf(parent, &handles, None)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-porter");
-            theirs.send(READY, &[])?;
-            let accounts = accounts.into_iter().map(|(account, _)| account).collect();
-            let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
-            let daemon = Channel::from_handle(theirs.as_fd().try_clone_to_owned()?);
-            porter::run(accounts, throttle, daemon)
-        };
-        finish("porter", run())
-    };
-    let pid = fork(child).map_err(|e| format!("porter: {e}"))?;
-    drop(theirs);
-    let mut logins = Vec::new();
-    let mut buffer = vec![0; MAX_LOGIN];
-    loop {
-        match ours.receive(&mut buffer).map(|(len, _)| &buffer[..len]) {
-            Ok(READY) => return Ok((Helper { pid, channel: ours }, logins)),
-            Ok([ACCOUNT, login @ ..]) => logins.extend(Login::from_bytes(login)),
-            Ok([NOT_READY, why @ ..]) => return Err(String::from_utf8_lossy(why).into_owned()),
-            _ => return Err("porter ended before it was ready".to_owned()),
-        }
-    }
-}
-
-/// The file beside the users file that keeps who is blocked.
-fn open_blocked(config: &Config) -> Result<File, String> {
-    let mut path = config.tf.users.clone().unwrap_or_default().into_os_string();
-    path.push(".blocked");
-    let path = PathBuf::from(path);
-    let told = |e: io::Error| format!("{}: {e}", path.display());
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
-    let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(told)?;
-    let fine = trusted::is_ours(&file).map_err(told)? && file.metadata().map_err(told)?.is_file();
-    let shown = path.display();
-    fine.then_some(file).ok_or_else(|| format!("{shown}: not a file of root: remove it"))
-}
-
-/// The accounts of the users file and the identities they lead to.
-fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
-    let path = config.tf.users.as_deref().ok_or("tf.users is missing")?;
-    let accounts = users::file::read(path).map_err(|problems| problems.join("; "))?;
-    let with_identity = |account: Account| {
-        let identity = Identity::of(&account.system_user)
-            .map_err(|e| format!("{}: {}: {e}", account.name, account.system_user))?;
-        if identity.uid.is_root() && !config.server.allow_root_user {
-            return Err(format!("{}: {} is root", account.name, account.system_user));
-        }
-        Ok((account, identity))
-    };
-    accounts.into_iter().map(with_identity).collect()
-}
-
-fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String> {
-    let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
-    let mut granted = Vec::new();
-    if config.tf.closed() == Closed::NONE {
-        granted.push(open_root(config)?);
-        for handle in [Some(memory.usage), memory.records, memory.pool].into_iter().flatten() {
-            granted.push(handle.try_clone_to_owned().map_err(|e| e.to_string())?);
-        }
-    }
-    let extras = Extras { records: memory.records.is_some(), pool: memory.pool.is_some() };
-    let hash = Zeroizing::new(config.tf.hash.clone().into_bytes());
-    Ok(Secrets { key, hash, granted, extras })
 }

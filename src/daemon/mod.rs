@@ -10,6 +10,7 @@ pub mod confinement;
 pub mod desk;
 pub mod gate;
 pub mod generation;
+mod helpers;
 mod jail;
 pub mod keeper;
 pub mod keys;

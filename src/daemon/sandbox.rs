@@ -96,7 +96,11 @@ impl Sandbox {
 
     fn enter_with(&self, which: fn(&Filters) -> [&BpfProgram; 2]) -> io::Result<()> {
         let Some(filters) = &self.0 else { return Ok(()) };
-        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        for of_no_use in
+            [Resource::RLIMIT_CORE, Resource::RLIMIT_MEMLOCK, Resource::RLIMIT_MSGQUEUE]
+        {
+            setrlimit(of_no_use, 0, 0)?;
+        }
         which(filters)
             .into_iter()
             .try_for_each(|filter| apply_filter(filter))

@@ -197,6 +197,25 @@ fn a_gate_holds_its_two_sockets_and_nothing_else() {
 }
 
 #[test]
+fn no_process_but_the_daemon_dumps_core_or_locks_memory() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    let _gate = Client::knock(server.address());
+    let mut session = server.connect();
+    session.expect_alive();
+    for (pid, name) in everyone(&server) {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
+        for limit in ["Max core file size", "Max locked memory", "Max msgqueue size"] {
+            let line = limits.lines().find_map(|line| line.strip_prefix(limit)).expect(limit);
+            let words: Vec<&str> = line.split_whitespace().take(2).collect();
+            assert_eq!(words, ["0", "0"], "{limit} of {name}");
+        }
+    }
+}
+
+#[test]
 fn a_session_holds_its_socket_and_the_root() {
     if without_root() {
         return;

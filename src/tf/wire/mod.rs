@@ -5,12 +5,14 @@
 //! raw unit has no header of its own. The wire never looks into a body and
 //! never allocates for a length it has not checked.
 
+mod header;
 mod meter;
 mod pace;
 mod state;
 mod wait;
+mod write;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -307,83 +309,6 @@ impl Wire {
         Ok(true)
     }
 
-    /// Reads the header of a message and checks it.
-    fn read_length(&mut self) -> Result<usize> {
-        let mut header = [0; 4];
-        self.read_bytes(&mut header)?;
-        self.settle_key(header)?;
-        let first = self.announced(header);
-        let mut skipped = 0;
-        while valid_length(self.announced(header)).is_none() {
-            if skipped == MAX_STRAYS || !self.has_strays() {
-                return Err(WireError::Length(first));
-            }
-            header.copy_within(1.., 0);
-            self.read_bytes(&mut header[3..])?;
-            skipped += 1;
-        }
-        if let Some(strays) = self.strays.as_ref().filter(|_| skipped > 0) {
-            strays.found(skipped);
-        }
-        if let Some(rx) = &mut self.rx {
-            rx.decrypt(&mut header);
-        }
-        valid_length(i32::from_be_bytes(header)).ok_or(WireError::Length(first))
-    }
-
-    /// The length in a header, if it is the next unit.
-    fn announced(&self, mut header: [u8; 4]) -> i32 {
-        if let Some(rx) = &self.rx {
-            rx.clone().decrypt(&mut header);
-        }
-        i32::from_be_bytes(header)
-    }
-
-    /// Whether what does not make sense may be an out-of-band byte. Of the
-    /// last one of a burst the news may be on its way yet.
-    fn has_strays(&self) -> bool {
-        let Some(strays) = &self.strays else { return false };
-        (0..STRAY_LOOKS).any(|look| {
-            if look > 0 {
-                std::thread::sleep(STRAY_PAUSE);
-            }
-            strays.are_possible()
-        })
-    }
-
-    /// After NIGMA: which of the two possible ciphers made this header?
-    fn settle_key(&mut self, header: [u8; 4]) -> Result<()> {
-        let (Some(kept), Some((restarted, tx))) = (self.rx.clone(), self.restarted.take()) else {
-            return Ok(());
-        };
-        let length_under = |rx: &Cipher| {
-            let mut bytes = header;
-            rx.clone().decrypt(&mut bytes);
-            valid_length(i32::from_be_bytes(bytes))
-        };
-        let restart = match (length_under(&kept), length_under(&restarted)) {
-            (None, Some(_)) => true,
-            (Some(_), None) | (None, None) => false,
-            (Some(a), Some(b)) => {
-                // Once in 8,000 times both are lengths: the first word tells.
-                self.fill_ahead(a.min(b).min(8), false)?;
-                let reads_as_word = |mut rx: Cipher, len: usize| {
-                    rx.decrypt(&mut header.clone());
-                    let from = &self.ahead[self.used..self.filled];
-                    let mut word = from[..len.min(from.len()).min(8)].to_vec();
-                    rx.decrypt(&mut word);
-                    word.first().is_some_and(u8::is_ascii_alphabetic)
-                        && word.iter().take_while(|c| **c != b' ').all(u8::is_ascii_alphanumeric)
-                };
-                !reads_as_word(kept, a) && reads_as_word(restarted.clone(), b)
-            }
-        };
-        if restart {
-            (self.rx, self.tx) = (Some(restarted), Some(tx));
-        }
-        Ok(())
-    }
-
     /// Waits until a byte of the next message is there.
     fn wait_for_message(&mut self, may_stop: bool) -> Result<()> {
         if self.has_read_ahead() {
@@ -448,81 +373,6 @@ impl Wire {
         let mut unit = [0; 4];
         self.read_raw(&mut unit)?;
         Ok(i32::from_be_bytes(unit))
-    }
-
-    /// Sends one message with one write.
-    ///
-    /// # Errors
-    /// Any failure of the connection.
-    pub fn write_message(&mut self, body: &[u8]) -> Result<()> {
-        let mut out = std::mem::take(&mut self.out);
-        out.clear();
-        out.extend_from_slice(&(body.len() as i32).to_be_bytes());
-        out.extend_from_slice(body);
-        let sent = self.write_units(&mut out, &[4, body.len()]);
-        if out.capacity() <= KEEP_BUFFER {
-            self.out = out;
-        }
-        sent
-    }
-
-    /// Enciphers one message now and sends it with the next write: for a
-    /// reply behind which another follows at once.
-    pub fn write_message_later(&mut self, body: &[u8]) {
-        let at = self.held.len();
-        self.held.extend_from_slice(&(body.len() as i32).to_be_bytes());
-        self.held.extend_from_slice(body);
-        if let Some(tx) = &mut self.tx {
-            let (header, body) = self.held[at..].split_at_mut(4);
-            tx.encrypt(header);
-            tx.encrypt(body);
-        }
-    }
-
-    /// Enciphers `bytes` in place, cut into units of these lengths, and sends
-    /// them with one write. The lengths add up to that of `bytes`.
-    ///
-    /// # Errors
-    /// Any failure of the connection.
-    pub fn write_units(&mut self, bytes: &mut [u8], lengths: &[usize]) -> Result<()> {
-        debug_assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
-        if let Some(tx) = &mut self.tx {
-            let mut rest = &mut *bytes;
-            for len in lengths {
-                let (unit, behind) = rest.split_at_mut(*len);
-                tx.encrypt(unit);
-                rest = behind;
-            }
-        }
-        self.write_bytes(bytes)
-    }
-
-    /// Enciphers in place and sends part of a raw unit whose first `offset`
-    /// bytes are sent already.
-    ///
-    /// # Errors
-    /// Any failure of the connection.
-    pub fn write_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
-        if let Some(tx) = &mut self.tx {
-            tx.encrypt_part(offset, part);
-        }
-        self.write_bytes(part)
-    }
-
-    /// Sends a raw 8-byte header.
-    ///
-    /// # Errors
-    /// Any failure of the connection.
-    pub fn write_i64(&mut self, value: i64) -> Result<()> {
-        self.write_units(&mut value.to_be_bytes(), &[8])
-    }
-
-    /// Sends a raw 4-byte header.
-    ///
-    /// # Errors
-    /// Any failure of the connection.
-    pub fn write_i32(&mut self, value: i32) -> Result<()> {
-        self.write_units(&mut value.to_be_bytes(), &[4])
     }
 
     /// Takes bytes as they came: first those read ahead, then the socket's.
@@ -605,21 +455,6 @@ impl Wire {
         }
         Ok(())
     }
-
-    fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(pace) = &mut self.pace {
-            pace.moved(self.held.len() + bytes.len());
-        }
-        if let Some(meter) = &self.meter {
-            count(meter.sent, self.held.len() + bytes.len());
-        }
-        if self.held.is_empty() {
-            return self.socket.write_all(bytes).map_err(WireError::from);
-        }
-        let mut held = std::mem::take(&mut self.held);
-        held.extend_from_slice(bytes);
-        self.socket.write_all(&held).map_err(WireError::from)
-    }
 }
 
 /// The length a header announces, if it is one a message can have.
@@ -628,88 +463,4 @@ fn valid_length(announced: i32) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-
-    fn pair() -> (Wire, Wire) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let client = TcpStream::connect(listener.local_addr().expect("addr")).expect("connect");
-        let (server, _) = listener.accept().expect("accept");
-        (Wire::new(client).expect("wire"), Wire::new(server).expect("wire"))
-    }
-
-    fn read(wire: &mut Wire) -> Vec<u8> {
-        let mut body = Vec::new();
-        wire.read_message(&mut body).expect("message");
-        body
-    }
-
-    #[test]
-    fn messages_and_raw_units_arrive_as_sent() {
-        let (mut client, mut server) = pair();
-        client.write_message(b"0.0").expect("write");
-        assert_eq!(read(&mut server), b"0.0");
-        client.encipher(b"0123456789abcdef");
-        server.encipher(b"0123456789abcdef");
-        let long = vec![7; 100_000];
-        let sender = std::thread::spawn(move || {
-            client.write_message(b"ECHO a").expect("write");
-            client.write_message(b"").expect("write");
-            client.write_message(&long).expect("write");
-            client.write_i64(-127).expect("write");
-            client
-        });
-        assert_eq!(read(&mut server), b"ECHO a");
-        assert_eq!(read(&mut server), b"");
-        assert_eq!(read(&mut server), vec![7; 100_000]);
-        assert_eq!(server.read_i64().expect("raw"), -127);
-        drop(sender.join());
-        assert!(matches!(server.read_message(&mut Vec::new()), Err(WireError::Closed)));
-    }
-
-    #[test]
-    fn a_length_out_of_bounds_is_refused_before_the_body() {
-        for announced in [-1, i32::MIN, MAX_MESSAGE as i32 + 1, i32::MAX] {
-            let (client, mut server) = pair();
-            (&client.socket).write_all(&announced.to_be_bytes()).expect("write");
-            let mut body = Vec::new();
-            let result = server.read_message(&mut body);
-            assert!(matches!(result, Err(WireError::Length(n)) if n == announced));
-            assert_eq!(body.capacity(), 0);
-        }
-    }
-
-    #[test]
-    fn a_deadline_ends_a_slow_peer() {
-        let (client, mut server) = pair();
-        let deadline = Instant::now() + Duration::from_millis(50);
-        server.set_deadline(Some(deadline)).expect("deadline");
-        (&client.socket).write_all(&[0, 0]).expect("write");
-        assert!(matches!(server.read_message(&mut Vec::new()), Err(WireError::TimedOut)));
-    }
-
-    #[test]
-    fn a_new_key_is_followed_with_the_seed_kept_or_restarted() {
-        for restart in [false, true] {
-            for round in 0..50_u8 {
-                let (mut client, mut server) = pair();
-                let new_key = [round, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
-                client.encipher(b"0123456789abcdef");
-                server.encipher(b"0123456789abcdef");
-                client.write_message(b"NIGMA 12").expect("write");
-                assert_eq!(read(&mut server), b"NIGMA 12");
-                server.swap_key(&new_key);
-                if restart {
-                    client.encipher(&new_key);
-                } else {
-                    client.follow_key(&new_key);
-                }
-                client.write_message(b"DATE").expect("write");
-                assert_eq!(read(&mut server), b"DATE");
-                server.write_message(b"OK 1").expect("write");
-                assert_eq!(read(&mut client), b"OK 1");
-            }
-        }
-    }
-}
+mod tests;

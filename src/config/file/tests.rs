@@ -1,0 +1,85 @@
+use super::*;
+
+const PLAIN: &str = "[server]\nuser = \"nobody\"\n\n[tf]\nlisten = [\"127.0.0.1:1\"]\n\
+    version = \"0.0\"\nhash = \"h\"\nroot = \"data\"\nprivate_key = \"/k.pem\"\n";
+
+fn parse(text: &str) -> Result<Config, Vec<String>> {
+    Config::parse(Path::new("/etc/tfd/tfd.toml"), text)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
+    let config = parse(PLAIN).expect("fine");
+    assert_eq!(config.tf.root, Path::new("/etc/tfd/data"));
+    assert_eq!(config.tf.private_key, Path::new("/k.pem"));
+    assert_eq!(config.tf.handshake_limit, Duration::from_secs(10));
+    assert_eq!(config.tf.session.idle_limit, None);
+    assert_eq!(config.tf.session.buffer_limit, 8 << 20);
+    assert_eq!(config.tf.mode, Mode::SingleUser);
+    assert_eq!(config.server.stop_grace, Duration::from_secs(3));
+}
+
+#[test]
+fn every_problem_is_told_with_its_line_and_key() {
+    let text = PLAIN
+        .replace("\"127.0.0.1:1\"", "\"localhost\", \"[::1]:2\"")
+        .replace("\"h\"", "\"\"")
+        .replace(
+            "[tf]",
+            "log = \"loud\"\nmax_sessions = 0\n[tf]\nidle_timeout = -1\n\
+             notify_interval_floor = 0",
+        );
+    let problems = parse(&text).expect_err("problems");
+    for (problem, begin) in problems.iter().zip([
+        "/etc/tfd/tfd.toml:4: server.log: ",
+        "/etc/tfd/tfd.toml:5: server.max_sessions: ",
+        "/etc/tfd/tfd.toml:9: tf.listen: \"localhost\" is no address:port",
+        "/etc/tfd/tfd.toml:11: tf.hash: ",
+        "/etc/tfd/tfd.toml:7: tf.idle_timeout: ",
+        "/etc/tfd/tfd.toml:8: tf.notify_interval_floor: ",
+    ]) {
+        assert!(problem.starts_with(begin), "{problem}");
+    }
+    assert_eq!(problems.len(), 6);
+}
+
+#[test]
+fn unknown_and_missing_keys_are_refused_by_name() {
+    let problems = parse(&PLAIN.replace("hash", "hsah")).expect_err("unknown");
+    assert!(problems[0].contains("tfd.toml:7: unknown field `hsah`"), "{problems:?}");
+    let problems = parse(&PLAIN.replace("hash = \"h\"\n", "")).expect_err("missing");
+    assert!(problems[0].contains("the key hash is missing"), "{problems:?}");
+    assert!(parse("[server]\n[tf\n").expect_err("syntax")[0].contains("tfd.toml:2: "));
+}
+
+#[test]
+fn a_pool_comes_from_a_file_or_a_name() {
+    let with = |name| parse(&format!("{PLAIN}tlb_pool = \"pool\"\ntlb_dns = \"{name}\"\n"));
+    let config = with("_tf._tcp.example.org").expect("fine");
+    assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/tfd/pool")));
+    assert_eq!(config.tf.tlb_dns.as_deref(), Some("_tf._tcp.example.org"));
+    let problems = with("a b.org").expect_err("no name");
+    assert!(problems[0].starts_with("/etc/tfd/tfd.toml:11: tf.tlb_dns: "), "{problems:?}");
+}
+
+#[test]
+fn metrics_are_for_this_machine() {
+    let with = |place| parse(&PLAIN.replace("[tf]", &format!("metrics = \"{place}\"\n[tf]")));
+    let metrics = |place| with(place).expect("fine").server.metrics.expect("metrics");
+    let address = "[::1]:9".parse().expect("address");
+    assert_eq!(metrics("[::1]:9"), Local::Address(address));
+    assert_eq!(metrics("/run/m"), Local::Path("/run/m".into()));
+    for place in ["0.0.0.0:9", "192.0.2.1:9", "localhost:9", "m"] {
+        let problems = with(place).expect_err(place);
+        assert!(problems[0].contains("tfd.toml:4: server.metrics"), "{problems:?}");
+    }
+}
+
+#[test]
+fn what_can_not_be_done_is_refused_not_ignored() {
+    let alone = parse(&format!("{PLAIN}mode = \"multi-user\"\n")).expect_err("users");
+    assert!(alone[0].contains("tf.users is missing"), "{alone:?}");
+    let wrong = parse(&format!("{PLAIN}mode = \"multiuser\"\n")).expect_err("mode");
+    assert!(wrong[0].contains("single-user"), "{wrong:?}");
+}

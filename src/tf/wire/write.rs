@@ -1,0 +1,98 @@
+//! Sending: messages and raw units, each with one write.
+
+use std::io::Write;
+
+use super::meter::count;
+use super::{KEEP_BUFFER, Result, Wire, WireError};
+
+impl Wire {
+    /// Sends one message with one write.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_message(&mut self, body: &[u8]) -> Result<()> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        out.extend_from_slice(&(body.len() as i32).to_be_bytes());
+        out.extend_from_slice(body);
+        let sent = self.write_units(&mut out, &[4, body.len()]);
+        if out.capacity() <= KEEP_BUFFER {
+            self.out = out;
+        }
+        sent
+    }
+
+    /// Enciphers one message now and sends it with the next write: for a
+    /// reply behind which another follows at once.
+    pub fn write_message_later(&mut self, body: &[u8]) {
+        let at = self.held.len();
+        self.held.extend_from_slice(&(body.len() as i32).to_be_bytes());
+        self.held.extend_from_slice(body);
+        if let Some(tx) = &mut self.tx {
+            let (header, body) = self.held[at..].split_at_mut(4);
+            tx.encrypt(header);
+            tx.encrypt(body);
+        }
+    }
+
+    /// Enciphers `bytes` in place, cut into units of these lengths, and sends
+    /// them with one write. The lengths add up to that of `bytes`.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_units(&mut self, bytes: &mut [u8], lengths: &[usize]) -> Result<()> {
+        debug_assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
+        if let Some(tx) = &mut self.tx {
+            let mut rest = &mut *bytes;
+            for len in lengths {
+                let (unit, behind) = rest.split_at_mut(*len);
+                tx.encrypt(unit);
+                rest = behind;
+            }
+        }
+        self.write_bytes(bytes)
+    }
+
+    /// Enciphers in place and sends part of a raw unit whose first `offset`
+    /// bytes are sent already.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
+        if let Some(tx) = &mut self.tx {
+            tx.encrypt_part(offset, part);
+        }
+        self.write_bytes(part)
+    }
+
+    /// Sends a raw 8-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_i64(&mut self, value: i64) -> Result<()> {
+        self.write_units(&mut value.to_be_bytes(), &[8])
+    }
+
+    /// Sends a raw 4-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn write_i32(&mut self, value: i32) -> Result<()> {
+        self.write_units(&mut value.to_be_bytes(), &[4])
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(pace) = &mut self.pace {
+            pace.moved(self.held.len() + bytes.len());
+        }
+        if let Some(meter) = &self.meter {
+            count(meter.sent, self.held.len() + bytes.len());
+        }
+        if self.held.is_empty() {
+            return self.socket.write_all(bytes).map_err(WireError::from);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(bytes);
+        self.socket.write_all(&held).map_err(WireError::from)
+    }
+}
