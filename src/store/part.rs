@@ -61,13 +61,13 @@ impl PartFile {
             let mode = Mode::from_raw_mode(mode);
             match rustix::fs::openat(&directory, OsStr::from_bytes(&name), flags, mode) {
                 Ok(file) => {
-                    let part = PartFile { file, directory, name, published: false };
                     // Where files can't be locked, a sweep can't lock them either.
                     let locked = FlockOperation::NonBlockingLockExclusive;
-                    if rustix::fs::flock(&part.file, locked) == Err(Errno::WOULDBLOCK) {
-                        return Err(Errno::WOULDBLOCK);
+                    let locked = rustix::fs::flock(&file, locked) != Err(Errno::WOULDBLOCK);
+                    // A sweep that found it before it was locked has it, or had.
+                    if locked && rustix::fs::fstat(&file)?.st_nlink > 0 {
+                        return Ok(PartFile { file, directory, name, published: false });
                     }
-                    return Ok(part);
                 }
                 Err(Errno::EXIST) => {}
                 Err(e) => return Err(e),

@@ -67,4 +67,28 @@ mod tests {
         upload.commit(false).expect("commit");
         assert!(dir.path().join("a/new").exists() && dir.path().join("a/f.part").exists());
     }
+
+    #[test]
+    fn a_sweep_at_the_same_time_takes_no_part_from_its_writer() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let root = Root::open(dir.path()).expect("root");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+                while !over.load(std::sync::atomic::Ordering::Relaxed)
+                    && std::time::Instant::now() < end
+                {
+                    sweep(&root).expect("sweep");
+                }
+            });
+            for number in 0..3000 {
+                let path = RootPath::parse(format!("{number}").as_bytes()).expect("path");
+                let upload = Upload::begin(&root, &path, false, 0o644, Quota::none());
+                upload.expect("begin").commit(false).expect("commit");
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 3000);
+    }
 }
