@@ -90,6 +90,9 @@ fn a_buffer_of_the_peers_choice_is_capped_and_zero_is_no_way_around() {
     let mut scene = Scene::new();
     scene.server.write("f", vec![3; 3_000_000]);
     let (mut client, pid) = connect_with_pid(&scene.server);
+    // With the first request that may take long comes a thread.
+    client.list("LS ");
+    client.expect_alive();
     let before = memory_of(pid, "VmPeak");
     for word in ["PUT", "GET", "PUTCAN", "GETCAN"] {
         let more: &[i64] = if word.ends_with("CAN") { &[1] } else { &[] };

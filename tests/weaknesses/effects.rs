@@ -86,6 +86,9 @@ fn weakness_14_notifications_leave_no_handle_open_and_a_file_is_no_directory() {
     let mut scene = Scene::new();
     scene.server.write("d/f", "inside");
     let (mut client, pid) = connect_with_pid(&scene.server);
+    // With the first request that may take long comes a thread, with a handle.
+    client.list("LS ");
+    client.expect_alive();
     // Only root may look.
     let handles = || fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     let before = handles();
