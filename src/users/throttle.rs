@@ -170,10 +170,16 @@ impl Throttle {
 }
 
 fn network(address: IpAddr) -> Who {
-    Who::Address(match address.to_canonical() {
+    Who::Address(source_of(address))
+}
+
+/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits.
+#[must_use]
+pub fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 @ IpAddr::V4(_) => v4,
-    })
+    }
 }
 
 /// `address 192.0.2.1 failures last until` or `account ann failures last until`.

@@ -2,8 +2,10 @@
 //! one source, so that nobody can have others flooded in its name.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::users::throttle::source_of;
 
 /// Long answers a source may have at once, and again after each pause.
 const BURST: u32 = 20;
@@ -34,7 +36,7 @@ impl Limit {
                 return false;
             }
         }
-        let (given, since) = self.0.entry(network(source)).or_insert((0, now));
+        let (given, since) = self.0.entry(source_of(source)).or_insert((0, now));
         let pauses = now.saturating_duration_since(*since).as_millis() / PAUSE.as_millis();
         if pauses > 0 {
             *given = given.saturating_sub(u32::try_from(pauses).unwrap_or(u32::MAX));
@@ -42,14 +44,6 @@ impl Limit {
         }
         *given += 1;
         *given <= BURST
-    }
-}
-
-/// A source is an IPv4 address or an IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

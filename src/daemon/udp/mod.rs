@@ -100,3 +100,10 @@ impl Udp {
         }
     }
 }
+
+/// A number that nobody can foresee.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}

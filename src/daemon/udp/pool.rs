@@ -116,7 +116,7 @@ fn follow(
         if let Some(watch) = &mut watch
             && let Some(lookup) = watch.due(started.elapsed(), name_servers.to_vec())
         {
-            let found = resolve(lookup, random);
+            let found = resolve(lookup, super::random);
             if let Err(e) = &found {
                 log::warn!("no servers found by SRV error=\"{e}\"");
             }
@@ -217,12 +217,6 @@ impl<'a> Lists<'a> {
             }
         }
     }
-}
-
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_ne_bytes(bytes)
 }
 
 #[cfg(test)]

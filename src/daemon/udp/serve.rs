@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::daemon::channel::Channel;
 use crate::daemon::keys::ReadKeys;
 use crate::sys::memory::map_to_read;
-use crate::tf::balance::Balancer;
 use crate::tf::balance::probe::{self, Load};
+use crate::tf::balance::{Balancer, Summary};
 
 /// Datagrams taken from one socket before the others are looked at.
 const AT_ONCE: usize = 256;
@@ -72,7 +72,7 @@ impl<'a> Server<'a> {
 
     pub(super) fn run(mut self) -> io::Result<()> {
         loop {
-            for probe in self.balancer.due(self.started.elapsed(), random) {
+            for probe in self.balancer.due(self.started.elapsed(), super::random) {
                 self.ask(probe.address, &probe.question);
             }
             let wait = self.balancer.wait(self.started.elapsed());
@@ -146,8 +146,10 @@ impl<'a> Server<'a> {
         let keys = self.sessions.keys;
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         let load = Load { sessions: number(keys.sessions()), most: number(keys.most()) };
-        let of_pool = self.balancer.summary();
-        let known = of_pool.iter().any(|known| known.server.address.ip() == source.to_canonical());
+        let source = source.to_canonical();
+        let is_source = |known: &Summary| known.server.address.ip() == source;
+        let known =
+            datagram.len() >= probe::QUESTION && self.balancer.summary().iter().any(is_source);
         let question = if known { datagram } else { datagram.get(..1).unwrap_or_default() };
         probe::answer(question, load, keys.is_draining())
     }
@@ -188,10 +190,4 @@ impl<'a> Server<'a> {
             _ => self.questions = None,
         }
     }
-}
-
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_ne_bytes(bytes)
 }
