@@ -143,6 +143,18 @@ pub fn advise_huge_pages(buffer: &mut Vec<u8>) {
     }
 }
 
+/// Lets all threads of this process, and of those it forks, take memory from
+/// one place. Without it glibc reserves 128 MiB of addresses for the first
+/// allocation of each further thread.
+pub fn share_one_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call sets a number that malloc reads; called before any
+    // other thread is there.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+}
+
 /// No page of a supported system is larger than this, and all divide it.
 const PAGE: usize = 64 * 1024;
 
