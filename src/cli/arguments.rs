@@ -7,7 +7,24 @@ use clap::{Args, Parser};
 use zeroize::Zeroizing;
 
 use super::command::Command;
-use crate::client::{Access, PublicKey, Secret, Target};
+use crate::client::{Access, ClientError, PublicKey, Secret, Target};
+
+/// Why arguments tell no way to a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAccess {
+    /// Something is missing or makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The public key can't be used.
+    #[error(transparent)]
+    Key(#[from] ClientError),
+}
+
+impl From<String> for NoAccess {
+    fn from(text: String) -> NoAccess {
+        NoAccess::Usage(text)
+    }
+}
 
 /// Files on a TF server, there and back.
 #[derive(Parser)]
@@ -75,16 +92,19 @@ impl ConnectionArguments {
     /// where they don't.
     ///
     /// # Errors
-    /// One line that says what is missing or wrong.
-    pub(super) fn access(self) -> Result<Access, String> {
+    /// What is missing or wrong.
+    pub(super) fn access(self) -> Result<Access, NoAccess> {
         let hash = match (self.hash, self.hash_file) {
             (Some(hash), _) => hash,
             (None, Some(path)) => first_line(&path)?.to_string(),
-            (None, None) => return Err("no hash: give --hash-file or set TF_HASH".to_owned()),
+            (None, None) => {
+                return Err("no hash: give --hash-file or set TF_HASH".to_owned().into());
+            }
         };
-        let server = self.server.ok_or("no server: give --server or set TF_SERVER")?;
-        let key = self.key.ok_or("no public key: give --key or set TF_KEY")?;
-        let key = PublicKey::from_file(&key).map_err(|e| e.to_string())?;
+        let server =
+            self.server.ok_or_else(|| "no server: give --server or set TF_SERVER".to_owned())?;
+        let key = self.key.ok_or_else(|| "no public key: give --key or set TF_KEY".to_owned())?;
+        let key = PublicKey::from_file(&key)?;
         let mut target = Target::new(&server, key, &hash);
         target.version = self.protocol_version;
         target.timeout = Duration::from_secs(self.timeout.max(1));

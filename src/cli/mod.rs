@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::Arguments;
+use arguments::{Arguments, NoAccess};
 use command::Command;
 use context::Context;
 pub use exit::Exit;
@@ -31,8 +31,9 @@ pub fn main() -> ExitCode {
     crate::tf::cipher::cycle::make_table_on_need();
     let access = match connection.access() {
         Ok(access) => access,
-        Err(text) => {
-            eprintln!("tf: {text}");
+        Err(NoAccess::Key(e)) => return report(Err(e)).into(),
+        Err(e @ NoAccess::Usage(_)) => {
+            eprintln!("tf: {e}");
             return Exit::Usage.into();
         }
     };
