@@ -44,6 +44,8 @@ impl Exit {
             ClientError::Version(_)
             | ClientError::WrongKey
             | ClientError::Hash
+            | ClientError::Tls { .. }
+            | ClientError::NoKey
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,
             ClientError::Mismatch { .. } => Exit::Mismatch,

@@ -23,7 +23,9 @@ mod streams;
 mod transfer;
 
 pub use commands::Stat;
-pub use connect::{Connection, PublicKey, Target};
+pub use connect::{Certificate, Connection, PublicKey, Target, Transport, fetch_certificate};
 pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use listing::{Entry, Kind};
+
+pub use crate::tls::client::{Tls, Trust};
