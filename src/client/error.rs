@@ -49,6 +49,18 @@ pub enum ClientError {
     /// The handshake ended without a word from the server.
     #[error("no handshake: {0}: is it a TF server that listens there, and its public key?")]
     Handshake(WireError),
+    /// The handshake of TLS came to nothing.
+    #[error("no TLS with {server}: {why}")]
+    Tls {
+        /// `host:port` as given.
+        server: String,
+        /// What was wrong.
+        why: String,
+    },
+    /// The server wants a session key inside TLS, and its public key is not
+    /// known.
+    #[error("the server does not do without the cipher inside TLS: give its public.pem, too")]
+    NoKey,
     /// The server refused a request with a status.
     #[error("{request}: {status}")]
     Refused {

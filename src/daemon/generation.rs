@@ -16,7 +16,7 @@ use super::confinement::Confinement;
 use super::helpers::{shared_login, start_keeper, start_porter, start_usher, start_zygote};
 use super::memory::Shared;
 use super::sandbox::Sandbox;
-use super::{keeper, porter, proxy};
+use super::{keeper, porter, proxy, zygote};
 use crate::config::{Config, Mode as Users};
 use crate::tf::doors::Closed;
 use crate::users::{Identity, Login};
@@ -92,8 +92,8 @@ impl Generation {
     ) -> Result<Generation, String> {
         let shared = shared_login(config, identity);
         if let Some(proxy) = &config.tf.proxy {
-            let (zygote, helpers) = proxy::start(config, proxy, identity, memory, sandbox, udp)?;
-            let mut generation = Generation::of(config, zygote, shared);
+            let (forker, helpers) = proxy::start(config, proxy, identity, memory, sandbox, udp)?;
+            let mut generation = Generation::of(config, forker, shared);
             generation.helpers.clone_from(&helpers.pids);
             generation.proxy = Some(helpers);
             return Ok(generation);
@@ -171,8 +171,8 @@ impl Generation {
         self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())
     }
 
-    /// Passes a connection on to the zygote, with a channel to a keeper where
-    /// a gate is to be forked.
+    /// Passes a connection on to the zygote, with its socket and whether it is to
+    /// speak TLS, and with a channel to a keeper where a gate is to be forked.
     ///
     /// # Errors
     /// The system's, when a process is gone.
@@ -181,9 +181,9 @@ impl Generation {
         slot: u32,
         peer: SocketAddr,
         key: [u8; 16],
-        socket: &OwnedFd,
+        (socket, tls): (&OwnedFd, bool),
     ) -> io::Result<()> {
-        let order = Order::Start(Start { slot, peer, key, rest: &[] });
+        let order = Order::Start(Start { slot, peer, key, rest: &zygote::rest(tls) });
         if self.proxy.is_some() {
             self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd()])?;
             self.slots.insert(slot);
@@ -193,7 +193,7 @@ impl Generation {
         self.turn = self.turn.wrapping_add(1);
         let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
         let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
-        keeper.channel.send(&keeper::gate_message(slot), &[theirs.as_fd()])?;
+        keeper.channel.send(&keeper::gate_message(slot, tls), &[theirs.as_fd()])?;
         self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
         self.slots.insert(slot);
         Ok(())

@@ -21,9 +21,12 @@ use super::porter;
 use super::tables::Tables;
 use super::usher::{self, Usher};
 use super::zygote::{self, Zygote};
-use crate::config::{Config, Mode as Users, read_key};
+use crate::config::{Config, Mode as Users, Tls, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
+use crate::tls::certificate;
+use crate::tls::secrets::TlsSecrets;
+use crate::tls::server::Door;
 use crate::trusted;
 use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
@@ -47,7 +50,9 @@ pub(super) fn start_zygote(
 ) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
     let parent = getpid();
+    let shown = read_certificates(config)?;
     let doors = Doors {
+        tls: None,
         version: config.tf.version.clone().into_bytes(),
         limit: config.tf.handshake_limit,
         accept_proxy_from: config.tf.accept_proxy_from.clone(),
@@ -57,6 +62,7 @@ pub(super) fn start_zygote(
     let child = || {
         let run = || {
             let names = Rc::new(Names::read()?);
+            let doors = Doors { tls: open_door(shown.as_ref())?, ..doors };
             let slots = memory.slots.as_fd();
             let mut handles = vec![theirs.as_fd(), slots];
             handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
@@ -73,6 +79,27 @@ pub(super) fn start_zygote(
     };
     let pid = fork(child).map_err(|e| format!("zygote: {e}"))?;
     Ok(Helper { pid, channel: ours })
+}
+
+/// A server's certificate and those who vouch for clients, in PEM.
+type Certificates = (Vec<u8>, Option<Vec<u8>>);
+
+/// Reads them where TLS is spoken.
+fn read_certificates(config: &Config) -> Result<Option<Certificates>, String> {
+    let Some(tls) = &config.tf.tls else { return Ok(None) };
+    let own = certificate::read_file(&tls.certificate);
+    let own = own.map_err(|e| format!("tf.tls_certificate: {e}"))?;
+    let clients = tls.client_ca.as_deref().map(certificate::read_file).transpose();
+    Ok(Some((own, clients.map_err(|e| format!("tf.tls_client_ca: {e}"))?)))
+}
+
+/// The door that gates show them at.
+fn open_door(shown: Option<&Certificates>) -> io::Result<Option<Door>> {
+    let Some((own, clients)) = shown else { return Ok(None) };
+    if let Some(warning) = certificate::expiry_warning(own) {
+        log::warn!("tls_certificate: {warning}");
+    }
+    Door::new(own, clients.as_deref()).map(Some).map_err(io::Error::other)
 }
 
 pub(super) fn start_usher(
@@ -240,8 +267,18 @@ fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
     accounts.into_iter().map(with_identity).collect()
 }
 
+fn read_tls_secrets(tls: &Tls) -> Result<TlsSecrets, String> {
+    let key = certificate::read_key_file(&tls.key).map_err(|e| format!("tf.tls_key: {e}"))?;
+    let own = certificate::read_file(&tls.certificate);
+    let own = own.map_err(|e| format!("tf.tls_certificate: {e}"))?;
+    certificate::check_pair(&own, &key)
+        .and_then(|()| TlsSecrets::new(&key, &own))
+        .map_err(|e| format!("tf.tls_key: {e}"))
+}
+
 fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String> {
     let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
+    let tls = config.tf.tls.as_ref().map(read_tls_secrets).transpose()?;
     let mut granted = Vec::new();
     if config.tf.closed() == Closed::NONE {
         granted.push(open_root(config)?);
@@ -251,5 +288,5 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     }
     let extras = Extras { records: memory.records.is_some(), pool: memory.pool.is_some() };
     let hash = Zeroizing::new(config.tf.hash.clone().into_bytes());
-    Ok(Secrets { key, hash, granted, extras })
+    Ok(Secrets { key, tls, hash, granted, extras })
 }

@@ -60,6 +60,7 @@ pub fn run(
 ) {
     let Card { peer, slot, page, process_key, user, rights, rate, quota } = card;
     wire.limit_rate(rate);
+    wire.expect_transfers();
     log::info!("session start peer={peer} user={user} slot={slot}");
     let strays = Strays::new(move |count| page.tell_out_of_band(count));
     wire.expect_strays(strays);
@@ -75,6 +76,7 @@ pub fn run(
         Ok(()) => session::serve(wire, &mut env, &mut watch),
         Err(e) => Err(e.into()),
     };
+    wire.close();
     log_end(peer, &ended);
 }
 
