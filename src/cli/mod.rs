@@ -37,7 +37,8 @@ pub fn main() -> ExitCode {
     crate::tf::cipher::cycle::make_table_on_need();
     let done = Directory::read(connection).and_then(|directory| {
         let mut context = Context::new(directory, output);
-        command.run(&mut context).and_then(|()| context.end())
+        let done = command.run(&mut context);
+        done.and(context.end())
     });
     done.map_or_else(|failure| failure.tell(), |()| Exit::Ok as u8).into()
 }
