@@ -92,17 +92,16 @@ impl Secrets {
     }
 }
 
-/// What a gate may still ask.
+/// A gate: it may ask for one block, then for one hash.
 struct Client {
     slot: u32,
     channel: Channel,
     may_decrypt: bool,
-    may_compare: bool,
 }
 
 impl Client {
     fn new(slot: u32, channel: Channel) -> Client {
-        Client { slot, channel, may_decrypt: true, may_compare: true }
+        Client { slot, channel, may_decrypt: true }
     }
 }
 
@@ -197,7 +196,8 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers one message of a gate; `false` when its channel is to be closed.
+/// Answers one message of a gate; `false` when its channel is to be closed,
+/// as it is once there is nothing left to ask.
 fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
     let mut buffer = Zeroizing::new([0; 1 + MAX_BLOCK]);
     let Ok((len, _)) = client.channel.receive(&mut *buffer) else { return false };
@@ -210,22 +210,27 @@ fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
             };
             client.channel.try_send(&reply, &[]).is_ok()
         }
-        [COMPARE, hash @ ..] if client.may_compare && !client.may_decrypt => {
-            client.may_compare = false;
-            if !secrets.fits(hash) {
-                return client.channel.try_send(&[REFUSED], &[]).is_ok();
-            }
-            if !secrets.granted.is_empty() {
-                let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
-                let answer = [GRANTED, secrets.extras.to_byte()];
-                return client.channel.try_send(&answer, &granted).is_ok();
-            }
-            let Ok((gates, daemons)) = pair() else { return false };
-            outbox.0.push_back((client.slot, daemons));
-            client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()]).is_ok()
+        [COMPARE, hash @ ..] if !client.may_decrypt => {
+            // Whether a gate that is gone hears the answer is all the same.
+            let _ = match secrets.fits(hash) {
+                false => client.channel.try_send(&[REFUSED], &[]),
+                true => grant(secrets, client, outbox),
+            };
+            false
         }
         _ => false,
     }
+}
+
+/// Hands a gate whose client has shown the hash what is behind it.
+fn grant(secrets: &Secrets, client: &Client, outbox: &mut Outbox) -> io::Result<()> {
+    if !secrets.granted.is_empty() {
+        let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
+        return client.channel.try_send(&[GRANTED, secrets.extras.to_byte()], &granted);
+    }
+    let (gates, daemons) = pair()?;
+    outbox.0.push_back((client.slot, daemons));
+    client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()])
 }
 
 /// A gate's view of the keeper.
