@@ -40,6 +40,9 @@ const READ_AHEAD: usize = 4 * 1024;
 /// set anew this often.
 const SLACK: Duration = Duration::from_millis(100);
 
+/// Bytes that are dropped in one go, of a unit that is not wanted.
+const SKIPPED: u64 = 4096;
+
 /// The most out-of-band bytes looked for between two messages.
 const MAX_STRAYS: u64 = 4096;
 
@@ -355,7 +358,7 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn skip_raw(&mut self, len: u64) -> Result<()> {
-        let mut scratch = [0; 4096];
+        let mut scratch = vec![0; len.min(SKIPPED) as usize];
         let mut done = 0;
         while done < len {
             let n = (len - done).min(scratch.len() as u64) as usize;
