@@ -2,6 +2,7 @@
 
 use super::connect::{Connection, refusal};
 use super::error::Result;
+use super::streams::Acknowledge;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Connection {
     fn listing(&mut self, request: &str) -> Result<Vec<Entry>> {
         let mut text = Vec::new();
         self.wire().write_message(request.as_bytes())?;
-        self.take_stream(request, &mut |part| {
+        self.take_stream(request, Acknowledge::Stored, &mut |part| {
             text.extend_from_slice(part);
             Ok(())
         })?;
