@@ -346,9 +346,14 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn read_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
-        self.read_bytes(part)?;
-        if let Some(rx) = &mut self.rx {
-            rx.decrypt_part(offset, part);
+        let mut done = 0;
+        while done < part.len() {
+            // What has come is deciphered while more is on its way.
+            let some = self.take_some(&mut part[done..])?;
+            if let Some(rx) = &mut self.rx {
+                rx.decrypt_part(offset + done, &mut part[done..done + some]);
+            }
+            done += some;
         }
         Ok(())
     }
@@ -388,23 +393,28 @@ impl Wire {
         Ok(i32::from_be_bytes(unit))
     }
 
-    /// Takes bytes as they came: first those read ahead, then the socket's.
+    /// Takes bytes as they came until `to` is full.
     fn read_bytes(&mut self, to: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < to.len() {
-            if !self.has_read_ahead() {
-                if to.len() - done >= READ_AHEAD {
-                    done += self.read_some(&mut to[done..], false)?;
-                    continue;
-                }
-                self.fill_ahead(1, false)?;
-            }
-            let n = (to.len() - done).min(self.filled - self.used);
-            to[done..done + n].copy_from_slice(&self.ahead[self.used..self.used + n]);
-            self.used += n;
-            done += n;
+            done += self.take_some(&mut to[done..])?;
         }
         Ok(())
+    }
+
+    /// Takes some bytes as they came, at least one: those read ahead, else the
+    /// socket's.
+    fn take_some(&mut self, to: &mut [u8]) -> Result<usize> {
+        if !self.has_read_ahead() {
+            if to.len() >= READ_AHEAD {
+                return self.read_some(to, false);
+            }
+            self.fill_ahead(1, false)?;
+        }
+        let n = to.len().min(self.filled - self.used);
+        to[..n].copy_from_slice(&self.ahead[self.used..self.used + n]);
+        self.used += n;
+        Ok(n)
     }
 
     /// Sees to it that at least `n` bytes (up to [`READ_AHEAD`]) are there.
