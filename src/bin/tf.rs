@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tfd::cli::{self, Exit, Session};
+use tfd::client::{Tls, Trust};
 use zeroize::Zeroizing;
 
 /// Files on a TF server, there and back.
@@ -31,6 +32,22 @@ struct ConnectionArguments {
     /// The server's public key, PEM
     #[arg(long, value_name = "FILE", env = "TF_KEY", global = true)]
     key: Option<PathBuf>,
+    /// Connect with TLS; the system's authorities vouch for the server
+    #[arg(long, global = true)]
+    tls: bool,
+    /// Connect with TLS to the server whose certificate has this public key, as
+    /// tfd keygen prints it
+    #[arg(long, value_name = "SHA256", env = "TF_TLS_PIN", global = true)]
+    tls_pin: Option<String>,
+    /// Connect with TLS; one of these certificates, PEM, vouches for the server
+    #[arg(long, value_name = "FILE", env = "TF_TLS_CA", conflicts_with = "tls_pin", global = true)]
+    tls_ca: Option<PathBuf>,
+    /// A certificate of your own, PEM, that logs you in over TLS
+    #[arg(long, value_name = "FILE", env = "TF_CERT", requires = "cert_key", global = true)]
+    cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", env = "TF_CERT_KEY", requires = "cert", global = true)]
+    cert_key: Option<PathBuf>,
     /// The server's hash; others on this machine can see it here, so prefer
     /// --hash-file or TF_HASH
     #[arg(long, env = "TF_HASH", hide_env_values = true, global = true)]
@@ -162,9 +179,20 @@ fn session(arguments: ConnectionArguments) -> Result<Session, String> {
         (None, Some(path)) => first_line(&path)?.to_string(),
         (None, None) => return Err("no hash: give --hash-file or set TF_HASH".to_owned()),
     };
+    let own = (arguments.cert.as_deref(), arguments.cert_key.as_deref());
+    let tls = match (arguments.tls_pin, arguments.tls_ca) {
+        (Some(pin), _) => Some(Trust::Pin(pin)),
+        (None, Some(file)) => Some(Trust::Authorities(content(&file)?)),
+        (None, None) if arguments.tls => Some(Trust::System),
+        (None, None) => None,
+    };
+    if tls.is_none() && arguments.key.is_none() {
+        return Err("no public key: give --key or set TF_KEY, or connect with --tls".to_owned());
+    }
     Ok(Session {
         server: arguments.server.ok_or("no server: give --server or set TF_SERVER")?,
-        key: arguments.key.ok_or("no public key: give --key or set TF_KEY")?,
+        key: arguments.key,
+        tls: tls.map(|trust| speak_tls(&trust, own)).transpose()?,
         hash,
         version: arguments.protocol_version,
         timeout: Duration::from_secs(arguments.timeout.max(1)),
@@ -172,6 +200,20 @@ fn session(arguments: ConnectionArguments) -> Result<Session, String> {
         login: secret(arguments.user, arguments.password_file.as_deref(), "Password for")?,
         jail: secret(arguments.jail, arguments.token_file.as_deref(), "Token for")?,
     })
+}
+
+/// How TLS is spoken with this trust and a certificate of one's own.
+fn speak_tls(trust: &Trust, own: (Option<&Path>, Option<&Path>)) -> Result<Tls, String> {
+    let own = match own {
+        (Some(certificate), Some(key)) => Some((content(certificate)?, content(key)?)),
+        _ => None,
+    };
+    let own = own.as_ref().map(|(certificate, key)| (certificate.as_slice(), key.as_slice()));
+    Tls::new(trust, own).map_err(|e| format!("TLS: {e}"))
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// A name with what only its owner knows: from a file, or asked for.

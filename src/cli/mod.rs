@@ -14,7 +14,7 @@ pub use exit::Exit;
 
 use zeroize::Zeroizing;
 
-use crate::client::{ClientError, Connection, PublicKey, Target};
+use crate::client::{ClientError, Connection, PublicKey, Target, Tls, Transport};
 use crate::tf::status::Status;
 
 /// How to reach the server, and how much to say.
@@ -22,8 +22,10 @@ use crate::tf::status::Status;
 pub struct Session {
     /// `host:port`.
     pub server: String,
-    /// The file of the server's public key.
-    pub key: PathBuf,
+    /// The file of the server's public key; over TLS it may do without.
+    pub key: Option<PathBuf>,
+    /// How to speak TLS, if that is asked for.
+    pub tls: Option<Tls>,
     /// The hash.
     pub hash: String,
     /// The version string.
@@ -44,7 +46,16 @@ impl Session {
     /// # Errors
     /// Which step failed.
     pub fn open(&self) -> Result<Connection, ClientError> {
-        let mut target = Target::new(&self.server, PublicKey::from_file(&self.key)?, &self.hash);
+        let key = self.key.as_deref().map(PublicKey::from_file).transpose()?;
+        let mut target = match (&self.tls, key) {
+            (None, None) => return Err(ClientError::NoKey),
+            (None, Some(key)) => Target::new(&self.server, key, &self.hash),
+            (Some(tls), key) => {
+                let mut target = Target::tls(&self.server, tls.clone(), &self.hash);
+                target.transport = Transport::Tls(tls.clone(), key);
+                target
+            }
+        };
         target.version.clone_from(&self.version);
         target.timeout = self.timeout;
         let mut connection = Connection::open(&target)?;

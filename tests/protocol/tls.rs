@@ -379,8 +379,17 @@ fn count_one(listener: &TcpListener, to: SocketAddr) -> std::thread::JoinHandle<
 fn every_test_of_the_protocol_passes_over_tls() {
     // Left out is what looks at more than the session: arguments of the
     // programs, proxies, addresses, and out-of-band bytes, which TLS has not.
-    let of_the_socket =
-        ["proxy", "proxied", "command_line", "operations", "service", "probes", "tls::", "framing"];
+    let of_the_socket = [
+        "proxy",
+        "proxied",
+        "command_line",
+        "operations",
+        "service",
+        "probes",
+        "tls::",
+        "framing",
+        "session_key",
+    ];
     let output = Command::new(std::env::current_exe().expect("this program"))
         .args(of_the_socket.iter().flat_map(|module| ["--skip", module]))
         .env(OVER_TLS, "1")
