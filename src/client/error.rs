@@ -57,9 +57,9 @@ pub enum ClientError {
         /// What was wrong.
         why: String,
     },
-    /// The server wants a session key inside TLS, and its public key is not
-    /// known.
-    #[error("the server does not do without the cipher inside TLS: give its public.pem, too")]
+    /// The server wants a session key, over TCP or inside TLS, and its public key
+    /// is not known.
+    #[error("the server uses the session cipher: give its public key")]
     NoKey,
     /// The server refused a request with a status.
     #[error("{request}: {status}")]

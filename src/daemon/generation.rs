@@ -73,6 +73,8 @@ pub struct Admission {
     pub login: Login,
     /// The channel.
     pub gate: Channel,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
 }
 
 impl Generation {
@@ -231,7 +233,7 @@ impl Generation {
         }
         if !self.multi_user {
             let (login, gate) = (self.logins[0].clone(), Channel::from_handle(handle));
-            return Ok(Some(Admission { slot, login, gate }));
+            return Ok(Some(Admission { slot, login, gate, certificate: false }));
         }
         if let (Some(porter), Some(peer)) = (&self.porter, address_of(slot)) {
             let message = porter::gate_message(slot, peer);
@@ -242,7 +244,7 @@ impl Generation {
         Ok(None)
     }
 
-    /// Hears from the porter that a password has fitted.
+    /// Hears from the porter that a password or a certificate has fitted.
     ///
     /// # Errors
     /// When the porter is gone.
@@ -254,10 +256,10 @@ impl Generation {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let admission = || {
-            let (slot, account) = porter::read_admission(&buffer[..len])?;
+            let (slot, account, certificate) = porter::read_admission(&buffer[..len])?;
             let login = self.logins.get(account).filter(|_| self.admitted.contains(&slot))?.clone();
             let gate = Channel::from_handle(handles.into_iter().next()?);
-            Some(Admission { slot, login, gate })
+            Some(Admission { slot, login, gate, certificate })
         };
         Ok(admission())
     }

@@ -25,6 +25,7 @@ use crate::config::{Config, Mode as Users, Tls, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
 use crate::tls::certificate;
+use crate::tls::login::Authority;
 use crate::tls::secrets::TlsSecrets;
 use crate::tls::server::Door;
 use crate::trusted;
@@ -203,7 +204,8 @@ pub(super) fn start_porter(
         let run = || {
             let opened = read_accounts(config)
                 .and_then(|accounts| open_blocked(config).map(|blocked| (accounts, blocked)));
-            let (accounts, blocked) = match opened {
+            let opened = opened.and_then(|opened| Ok((opened, read_authority(config)?)));
+            let ((accounts, blocked), authority) = match opened {
                 Ok(opened) => opened,
                 Err(e) => {
                     theirs.send(&[&[NOT_READY], e.as_bytes()].concat(), &[])?;
@@ -221,7 +223,7 @@ pub(super) fn start_porter(
             let accounts = accounts.into_iter().map(|(account, _)| account).collect();
             let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
             let daemon = Channel::from_handle(theirs.as_fd().try_clone_to_owned()?);
-            porter::run(accounts, throttle, daemon)
+            porter::run(accounts, throttle, authority, daemon)
         };
         finish("porter", run())
     };
@@ -237,6 +239,14 @@ pub(super) fn start_porter(
             _ => return Err("porter ended before it was ready".to_owned()),
         }
     }
+}
+
+/// Who vouches for clients' certificates, where they log in by those.
+fn read_authority(config: &Config) -> Result<Option<Authority>, String> {
+    let path = config.tf.tls.as_ref().and_then(|tls| tls.client_ca.as_deref());
+    let Some(path) = path else { return Ok(None) };
+    let authority = certificate::read_file(path).and_then(|pem| Authority::from_pem(&pem));
+    authority.map(Some).map_err(|e| format!("tf.tls_client_ca: {e}"))
 }
 
 /// The file beside the users file that keeps who is blocked.

@@ -172,12 +172,22 @@ pub fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
             _ => Quota::none(),
         };
         let rights = Rights::Full;
-        let card = Card { peer, slot, page, process_key, user, rights, rate: None, quota };
+        let card = Card {
+            peer,
+            slot,
+            page,
+            process_key,
+            user,
+            certificate: false,
+            rights,
+            rate: None,
+            quota,
+        };
         let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
         session::run(&mut wire, card, granted, Ways { records, pool }, settings, names);
         return Ok(());
     }
-    let mut next = NextDoor::new(granted, zygote.doors.closed);
+    let mut next = NextDoor::new(granted, zygote.doors.closed).with_proof(proof);
     match doors::pass(&mut wire, zygote.doors.closed, &process_key, &mut next) {
         Ok(Passed::All) => next.hand_over(wire),
         Ok(Passed::TakenOver) => Ok(()),

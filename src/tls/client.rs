@@ -188,7 +188,10 @@ fn shake_hands(
                 data.done();
                 failed = before;
             }
-            (_, Some(before)) => return Err(before),
+            (_, Some(before)) => {
+                let _ = wire.write_raw(&out);
+                return Err(before);
+            }
             (Err(e), None) => failed = Some(refused(e)),
             (Ok(ConnectionState::BlockedHandshake), None) => wants_record = true,
             (Ok(ConnectionState::WriteTraffic(_)), None) => is_done = true,

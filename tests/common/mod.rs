@@ -46,6 +46,10 @@ pub fn public_key() -> Rsa<Public> {
 /// one of the proxy, too.
 pub const THROUGH_PROXY: &str = "TFD_TEST_THROUGH_PROXY";
 
+/// Set to have every client of [`Server::connect`] come over TLS, with no cipher
+/// inside.
+pub const OVER_TLS: &str = "TFD_TEST_OVER_TLS";
+
 /// A running tfd. It ends with the value.
 pub struct Server {
     /// What clients connect to in its place, see [`THROUGH_PROXY`].
@@ -101,7 +105,12 @@ impl Server {
         // The default place is one for all.
         let control = if setup.server.contains("control =") { "" } else { "control = \"\"" };
         let listen = if setup.tf.contains("listen =") { "" } else { "listen = [\"127.0.0.1:0\"]" };
-        let tls = if setup.tls { write_certificate(dir.path(), setup.started_by) } else { "" };
+        let over_tls = std::env::var_os(OVER_TLS).is_some() && !setup.tf.contains("proxy_to =");
+        let tls = if setup.tls || over_tls {
+            write_certificate(dir.path(), setup.started_by)
+        } else {
+            ""
+        };
         let config = format!(
             "[server]\n{user}\nlog = \"debug\"\n{control}\n{}\n[tf]\n{listen}\nversion = \"{VERSION}\"\n\
              hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{tls}\n{}\n",
@@ -152,7 +161,7 @@ impl Server {
     }
 
     /// The addresses that the log tells behind this.
-    fn listening(&self, begin: &str) -> Vec<SocketAddr> {
+    pub fn listening(&self, begin: &str) -> Vec<SocketAddr> {
         let log = self.log();
         let told = log.iter().filter_map(|line| line.split_once(begin));
         told.map(|(_, address)| address.trim().parse().expect("address")).collect()
@@ -164,8 +173,13 @@ impl Server {
 
     /// A client of TLS that trusts this server's certificate and no other.
     pub fn tls(&self) -> Tls {
+        self.tls_as(None)
+    }
+
+    /// The same, which shows a certificate of its own.
+    pub fn tls_as(&self, own: Option<(&[u8], &[u8])>) -> Tls {
         let pem = fs::read(self.dir.path().join("tls.pem")).expect("certificate");
-        Tls::new(&Trust::Authorities(pem), None).expect("TLS")
+        Tls::new(&Trust::Authorities(pem), own).expect("TLS")
     }
 
     /// The way to this server over TLS.
@@ -270,6 +284,9 @@ impl Server {
 
     /// A client that has passed the hash.
     pub fn connect(&self) -> Client {
+        if std::env::var_os(OVER_TLS).is_some() {
+            return self.connect_tls();
+        }
         Client::connect(self.address())
     }
 
@@ -453,7 +470,7 @@ impl Client {
         Some(self)
     }
 
-    fn with_patience(wire: Wire) -> Client {
+    pub fn with_patience(wire: Wire) -> Client {
         wire.socket().set_read_timeout(Some(PATIENCE)).expect("timeout");
         wire.socket().set_write_timeout(Some(PATIENCE)).expect("timeout");
         Client { wire }

@@ -4,15 +4,20 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use openssl::ssl::{
-    ShutdownState, SslConnector, SslConnectorBuilder, SslMethod, SslSession, SslStream,
-    SslVerifyMode, SslVersion,
+    ShutdownState, SslConnector, SslConnectorBuilder, SslMethod, SslSession, SslSessionCacheMode,
+    SslStream, SslVerifyMode, SslVersion,
 };
 use tfd::client::{ClientError, Connection, Target, Tls, Trust, fetch_certificate};
 
-use crate::common::{Client, HASH, PATIENCE, Server, Setup, VERSION};
+use crate::common::{
+    Client, HASH, OVER_TLS, PATIENCE, Server, Setup, VERSION, wait_until, write_certificate,
+};
 
 fn server() -> Server {
     Server::with(Setup { tls: true, ..Setup::default() })
@@ -282,4 +287,168 @@ fn a_server_that_is_not_the_one_trusted_is_refused() {
     assert!(Tls::new(&Trust::Pin("short".to_owned()), None).is_err());
     let plain = Target::tls(&server.address().to_string(), server.tls(), HASH);
     assert!(matches!(Connection::open(&plain), Err(ClientError::Handshake(_))));
+}
+
+/// Connects, takes a ticket, and tells whether the session was resumed.
+fn resume(
+    server: &Server,
+    connector: &SslConnector,
+    session: Option<&SslSession>,
+    tickets: &Arc<Mutex<Option<SslSession>>>,
+) -> (bool, SslSession) {
+    let mut stream = connect(connector, server.tls_address(), session).expect("TLS");
+    enter(&mut stream);
+    assert_eq!(ask(&mut stream, "ECHO x"), "x");
+    let resumed = stream.ssl().session_reused();
+    send(&mut stream, "END");
+    // OpenSSL drops the tickets of a connection that was not ended in order.
+    assert_eq!(stream.read(&mut [0]).expect("close_notify"), 0);
+    let _ = stream.shutdown();
+    (resumed, tickets.lock().expect("tickets").take().expect("a ticket"))
+}
+
+#[test]
+fn sessions_are_resumed_until_the_certificate_changes() {
+    let mut server = server();
+    let tickets: Arc<Mutex<Option<SslSession>>> = Arc::default();
+    let taken = Arc::clone(&tickets);
+    let connector = connector(|builder| {
+        builder.set_alpn_protos(&alpn("tf-plain/2.4.1")).expect("ALPN");
+        builder.set_session_cache_mode(SslSessionCacheMode::CLIENT);
+        builder.set_new_session_callback(move |_, session| {
+            *taken.lock().expect("tickets") = Some(session);
+        });
+    });
+    let (resumed, first) = resume(&server, &connector, None, &tickets);
+    assert!(!resumed);
+    let (resumed, second) = resume(&server, &connector, Some(&first), &tickets);
+    assert!(resumed, "by any of the keepers");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    let (resumed, third) = resume(&server, &connector, Some(&second), &tickets);
+    assert!(resumed, "a reload changes nothing");
+    write_certificate(server.config_path().parent().expect("directory"), None);
+    server.signal(Signal::SIGHUP);
+    wait_until("the reload", || {
+        server.log().iter().filter(|line| line.contains("read again")).count() == 2
+    });
+    let (resumed, _) = resume(&server, &connector, Some(&third), &tickets);
+    assert!(!resumed, "a new certificate ends them");
+}
+
+#[test]
+fn our_client_resumes_between_connections_of_one_target() {
+    let server = server();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let between = listener.local_addr().expect("address").to_string();
+    let target = Target::tls(&between, server.tls(), HASH);
+    // The certificate is what makes the first handshake longer.
+    let mut lengths = (0..3).map(|_| {
+        let counted = count_one(&listener, server.tls_address());
+        let mut connection = Connection::open(&target.clone()).expect("connection");
+        assert!(connection.echo("takes the ticket").expect("echo"));
+        connection.end().expect("end");
+        counted.join().expect("count")
+    });
+    let (first, second, third) = (lengths.next(), lengths.next(), lengths.next());
+    assert!(first > second.map(|n| n + 300), "{first:?} {second:?}");
+    assert_eq!(second, third);
+}
+
+/// Passes one connection on, and counts the bytes that come back.
+fn count_one(listener: &TcpListener, to: SocketAddr) -> std::thread::JoinHandle<u64> {
+    let listener = listener.try_clone().expect("listener");
+    std::thread::spawn(move || {
+        let (client, _) = listener.accept().expect("accept");
+        let server = TcpStream::connect(to).expect("connect");
+        let (from, into) =
+            (client.try_clone().expect("socket"), server.try_clone().expect("socket"));
+        std::thread::spawn(move || std::io::copy(&mut &from, &mut &into));
+        let mut buffer = [0; 4096];
+        let mut count = 0;
+        while let Ok(n @ 1..) = (&server).read(&mut buffer) {
+            count += n as u64;
+            let _ = (&client).write_all(&buffer[..n]);
+        }
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        count
+    })
+}
+
+#[test]
+fn every_test_of_the_protocol_passes_over_tls() {
+    // Left out is what looks at more than the session: arguments of the
+    // programs, proxies, addresses, and out-of-band bytes, which TLS has not.
+    let of_the_socket = [
+        "proxy",
+        "proxied",
+        "command_line",
+        "operations",
+        "service",
+        "probes",
+        "tls::",
+        "framing",
+        "session_key",
+    ];
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(of_the_socket.iter().flat_map(|module| ["--skip", module]))
+        .env(OVER_TLS, "1")
+        .output()
+        .expect("run");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let passed = said.lines().find_map(|line| line.strip_prefix("test result: ok. "));
+    let passed = passed.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0);
+    assert!(passed >= 80, "{said}");
+}
+
+#[test]
+fn a_proxys_header_comes_before_the_handshake() {
+    let tf = "accept_proxy_from = [\"127.0.0.1/32\"]".to_owned();
+    let mut server = Server::with(Setup { tls: true, tf, ..Setup::default() });
+    let backend = server.tls_address();
+    let proxy = Server::proxy(backend, "proxy_protocol = true");
+    let target = Target::tls(&proxy.address().to_string(), server.tls(), HASH);
+    let mut connection = Connection::open(&target).expect("TLS through the proxy");
+    assert!(connection.wire().is_plain_in_tls() && connection.echo("x").expect("echo"));
+    server.wait_for_log("session start");
+}
+
+#[test]
+fn a_reload_begins_and_ends_listening_with_tls() {
+    let dir = tempfile::tempdir().expect("directory");
+    let lines = write_certificate(dir.path(), None);
+    let mut server = Server::start();
+    let text = std::fs::read_to_string(server.config_path()).expect("configuration");
+    let lines = lines.replace("\"tls", &format!("\"{}/tls", dir.path().display()));
+    let lines = lines.replace("127.0.0.1:0", "[::1]:0");
+    std::fs::write(server.config_path(), format!("{text}\n{lines}\n")).expect("write");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    let addresses = server.listening("listening with TLS address=");
+    assert_eq!(addresses.len(), 1);
+    let shown = fetch_certificate(&addresses[0].to_string(), PATIENCE).expect("shown");
+    let tls = Tls::new(&Trust::Pin(shown.fingerprint), None).expect("TLS");
+    let target = Target::tls(&addresses[0].to_string(), tls, HASH);
+    assert!(Connection::open(&target).expect("TLS").echo("x").expect("echo"));
+    server.connect().expect_alive();
+    std::fs::write(server.config_path(), text).expect("write");
+    server.signal(Signal::SIGHUP);
+    wait_until("the end of it", || TcpStream::connect(addresses[0]).is_err());
+    server.connect().expect_alive();
+}
+
+#[test]
+fn the_kernels_keepalive_and_udp_probes_work_beside_tls() {
+    let server = server();
+    let mut client = server.connect_tls();
+    client.expect("KEEPALIVE 1 60 | 5 | 3", 0);
+    let key = client.ask("PROCKEY").strip_prefix("OK ").expect("key").to_owned();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let question = [b"\x01", key.as_bytes()].concat();
+    socket.send_to(&question, server.tls_address()).expect("send");
+    let mut answer = [0; 64];
+    let (len, from) = socket.recv_from(&mut answer).expect("an answer");
+    assert_eq!((&answer[..len], from), (&[1][..], server.tls_address()));
 }

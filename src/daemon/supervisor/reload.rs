@@ -65,6 +65,7 @@ impl Supervisor {
         for listener in &mut self.listeners {
             listener.tls = config.tf.tls_on(listener.address, listener.tls) == Some(true);
         }
+        fresh.iter().for_each(Listener::announce);
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
             old.retire();

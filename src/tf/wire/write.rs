@@ -54,12 +54,12 @@ impl Wire {
                 }
                 done += piece;
                 if done == sent + PIECE {
-                    self.write_bytes(&bytes[sent..done])?;
+                    self.write_bytes(&mut bytes[sent..done])?;
                     sent = done;
                 }
             }
         }
-        if sent < done || done == 0 { self.write_bytes(&bytes[sent..]) } else { Ok(()) }
+        if sent < done || done == 0 { self.write_bytes(&mut bytes[sent..]) } else { Ok(()) }
     }
 
     /// Enciphers in place and sends part of a raw unit whose first `offset`

@@ -43,7 +43,7 @@ impl Records {
             Some((secret, u64::from_be_bytes(*sequence)))
         };
         let (rx, tx) = (direction()?, direction()?);
-        let (owes_update, rest) = rest.split_first()?;
+        let (owes_update, rest) = rest.split_first().filter(|(owes, _)| **owes <= 1)?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let (plain, raw) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
         let mut records = Records::new(suite, rx, tx, Inbox::holding(plain, raw)?)?;
