@@ -8,6 +8,7 @@
 
 mod chain;
 pub mod cycle;
+mod generator;
 mod plain;
 mod recurrence;
 mod state;
@@ -15,6 +16,7 @@ mod state;
 use zeroize::Zeroize;
 
 use chain::Chain;
+pub use generator::Generator;
 pub use plain::PlainCipher;
 use recurrence::{first_seed, step};
 
