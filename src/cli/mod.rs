@@ -1,66 +1,48 @@
-//! What `tf` does with its arguments. It reaches servers through
-//! [`crate::client`] alone.
+//! `tf`: arguments, and what each command does with them. It reaches servers
+//! through [`crate::client`] alone. See tf(1).
 
-mod commands;
+mod arguments;
+mod command;
+mod context;
 mod exit;
 pub(crate) mod names;
+mod output;
 mod progress;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::process::ExitCode;
 
-pub use commands::{cat, get, list, make_directories, put, remove, rename, show_sha256, show_stat};
+use clap::Parser;
+
+use arguments::{Arguments, NoAccess};
+use command::Command;
+use context::Context;
 pub use exit::Exit;
 
-use zeroize::Zeroizing;
-
-use crate::client::{ClientError, Connection, PublicKey, Target};
+use crate::client::ClientError;
 use crate::tf::status::Status;
 
-/// How to reach the server, and how much to say.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// `host:port`.
-    pub server: String,
-    /// The file of the server's public key.
-    pub key: PathBuf,
-    /// The hash.
-    pub hash: String,
-    /// The version string.
-    pub version: String,
-    /// How long connecting may take.
-    pub timeout: Duration,
-    /// Whether to leave progress bars out.
-    pub quiet: bool,
-    /// The account and its password, where the server asks for one.
-    pub login: Option<(String, Zeroizing<String>)>,
-    /// The directory to be jailed in and its token, where it asks for that.
-    pub jail: Option<(String, Zeroizing<String>)>,
-}
-
-impl Session {
-    /// Connects.
-    ///
-    /// # Errors
-    /// Which step failed.
-    pub fn open(&self) -> Result<Connection, ClientError> {
-        let mut target = Target::new(&self.server, PublicKey::from_file(&self.key)?, &self.hash);
-        target.version.clone_from(&self.version);
-        target.timeout = self.timeout;
-        let mut connection = Connection::open(&target)?;
-        if let Some((user, password)) = &self.login {
-            connection.log_in(user, password)?;
-        }
-        if let Some((directory, token)) = &self.jail {
-            connection.enter_jail(token, directory)?;
-        }
-        Ok(connection)
+/// `tf` with the arguments of this process: its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments { connection, output, command } = Arguments::parse();
+    if let Command::Completions(completions) = command {
+        return completions.print().into();
     }
+    crate::tf::cipher::cycle::make_table_on_need();
+    let access = match connection.access() {
+        Ok(access) => access,
+        Err(NoAccess::Key(e)) => return report(Err(e)).into(),
+        Err(e @ NoAccess::Usage(_)) => {
+            eprintln!("tf: {e}");
+            return Exit::Usage.into();
+        }
+    };
+    let mut context = Context::new(access, output);
+    report(command.run(&mut context).and_then(|()| context.end())).into()
 }
 
 /// Shows a failure and turns it into an exit status.
-#[must_use]
-pub fn report(result: Result<(), ClientError>) -> Exit {
+fn report(result: Result<(), ClientError>) -> Exit {
     match result {
         Ok(()) => Exit::Ok,
         // The reader of our output has seen enough.

@@ -14,6 +14,7 @@
 //! # Ok::<(), tfd::client::ClientError>(())
 //! ```
 
+mod access;
 mod commands;
 mod connect;
 mod error;
@@ -22,6 +23,7 @@ mod listing;
 mod streams;
 mod transfer;
 
+pub use access::{Access, Secret};
 pub use commands::Stat;
 pub use connect::{Connection, PublicKey, Target};
 pub use error::{ClientError, Result};

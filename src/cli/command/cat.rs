@@ -1,0 +1,33 @@
+//! `tf cat`.
+
+use std::io::{self, Write};
+
+use clap::Args;
+
+use crate::cli::context::Context;
+use crate::cli::output::output_error;
+use crate::client::Result;
+
+/// Write files to standard output
+#[derive(Args)]
+pub(crate) struct Cat {
+    /// The remote files
+    #[arg(required = true)]
+    paths: Vec<String>,
+}
+
+impl Cat {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        self.paths.iter().try_for_each(|path| to_standard_output(context, path))
+    }
+}
+
+/// Writes one file to standard output.
+///
+/// # Errors
+/// The server's refusal, a local failure, or the connection is lost.
+pub(super) fn to_standard_output(context: &mut Context, path: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    context.connection()?.download_to(path, &mut out, &mut |_| {})?;
+    out.flush().map_err(output_error)
+}
