@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tfd::client::ClientError;
 
@@ -82,6 +82,8 @@ fn serve_tcp(size: usize) -> std::io::Result<()> {
 fn serve_udp(size: usize) -> std::io::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     println!("{}", socket.local_addr()?);
+    // It ends on its own, too, should nobody be left to end it.
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut buffer = vec![0; size];
     loop {
         let (len, client) = socket.recv_from(&mut buffer)?;

@@ -10,10 +10,10 @@ QUICK_MIB = 48
 
 
 class Bench:
-    """What all sections need. `scratch` is a file system in memory."""
+    """What a section needs. `scratch` is a file system in memory."""
 
-    def __init__(self, scratch, servers, quick):
-        self.scratch, self.servers, self.quick = scratch, servers, quick
+    def __init__(self, servers, quick):
+        self.scratch, self.servers, self.quick = servers.scratch, servers, quick
         self.rounds = 1 if quick else 5
         self.size = QUICK_MIB if quick else FULL_MIB
         self.program = executable("load")
@@ -64,7 +64,7 @@ class Bench:
         path = self.scratch / "root" / name
         if not path.exists():
             with path.open("wb") as file:
-                for _ in range(mib or self.size):
+                for _ in range(self.size if mib is None else mib):
                     file.write(os.urandom(2**20))
             path.chmod(0o644)
         return path

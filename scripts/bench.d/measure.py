@@ -66,14 +66,12 @@ def medians(rounds, measures):
 
 
 @contextlib.contextmanager
-def tmpfs(mib):
-    """A file system in memory that is gone afterwards."""
+def tmpfs(mib, large):
+    """A file system in memory that is gone afterwards. Files on it are in huge
+    pages when they are `large`; small ones would take one each."""
     path = pathlib.Path(run("mktemp", "-d").strip())
-    options = f"mode=755,size={mib}m"
-    try:
-        run("mount", "-t", "tmpfs", "-o", f"huge=always,{options}", "tmpfs", path)
-    except SystemExit:
-        run("mount", "-t", "tmpfs", "-o", options, "tmpfs", path)
+    options = f"mode=755,size={mib}m,huge={'always' if large else 'never'}"
+    run("mount", "-t", "tmpfs", "-o", options, "tmpfs", path)
     try:
         yield path
     finally:

@@ -16,8 +16,7 @@ def start_sshd(servers):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", scratch / name)
     (scratch / "authorized").write_text((scratch / "login.pub").read_text())
     (scratch / "authorized").chmod(0o600)
-    (scratch / "sshd_config").write_text(
-        f"""Port {port}
+    (scratch / "sshd_config").write_text(f"""Port {port}
 ListenAddress 127.0.0.1
 HostKey {scratch}/host
 AuthorizedKeysFile {scratch}/authorized
@@ -26,8 +25,7 @@ StrictModes no
 PidFile none
 UsePAM no
 Subsystem sftp internal-sftp
-"""
-    )
+""")
     servers.start(port, "/usr/sbin/sshd", "-D", "-q", "-f", scratch / "sshd_config")
     return port
 
@@ -41,8 +39,7 @@ def start_vsftpd(servers, tls):
     (root / "in").chmod(0o777)
     pathlib.Path("/var/run/vsftpd/empty").mkdir(parents=True, exist_ok=True)
     configuration = scratch / f"vsftpd-{port}.conf"
-    configuration.write_text(
-        f"""listen=YES
+    configuration.write_text(f"""listen=YES
 listen_address=127.0.0.1
 listen_port={port}
 background=NO
@@ -55,9 +52,7 @@ anon_umask=022
 anon_root={root}
 no_anon_password=YES
 secure_chroot_dir=/var/run/vsftpd/empty
-"""
-        + (vsftpd_tls(scratch) if tls else "")
-    )
+""" + (vsftpd_tls(scratch) if tls else ""))
     servers.start(port, "/usr/sbin/vsftpd", configuration)
     return port
 
@@ -85,8 +80,7 @@ def start_rsyncd(servers):
     scratch, port = servers.scratch, free_port()
     (scratch / "rsync").mkdir(exist_ok=True)
     configuration = scratch / "rsyncd.conf"
-    configuration.write_text(
-        f"""use chroot = no
+    configuration.write_text(f"""use chroot = no
 address = 127.0.0.1
 port = {port}
 log file = /dev/null
@@ -96,8 +90,7 @@ path = {scratch}/rsync
 read only = no
 uid = root
 gid = root
-"""
-    )
+""")
     servers.start(port, "rsync", "--daemon", "--no-detach", "--config", configuration)
     return port
 
@@ -154,11 +147,11 @@ class Ftp:
         """Receives a file; seconds."""
         return self._curl("-o", local, self._url(name))
 
-    def put_all(self, directory, name):
-        """Sends all files of a directory; seconds."""
+    def put_all(self, files, name):
+        """Sends files into a directory; seconds."""
         transfers = [
             f'upload-file = "{file}"\nurl = "{self._url(f"in/{name}/{file.name}")}"\n'
-            for file in sorted(pathlib.Path(directory).iterdir())
+            for file in files
         ]
         return self._curl("-K", "-", text="".join(transfers))
 

@@ -8,6 +8,7 @@ from measure import run
 
 BEGIN = "<!-- figures: begin, by scripts/bench --write -->"
 END = "<!-- figures: end -->"
+CHART = "![tfd beside its peers](benches/figures.svg)"
 
 
 def replaced(readme, text):
@@ -21,11 +22,17 @@ def replaced(readme, text):
 
 def table(*rows):
     """A Markdown table; numbers stand to the right."""
-    head, *body = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
+    head, *body = [
+        [cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows
+    ]
     columns = list(zip(*body))
-    marks = ["---:" if all(re.fullmatch(r"[\d.,]*", c) for c in column) else "---" for column in columns]
+    marks = [
+        "---:" if all(re.fullmatch(r"[\d.,]*", c) for c in column) else "---" for column in columns
+    ]
     lines = [head, marks, *body]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |").replace("|  |", "| |") for line in lines)
+    return "\n".join(
+        f"| {' | '.join(line)} |".replace("|  |", "| |").replace("|  |", "| |") for line in lines
+    )
 
 
 def number(value):
@@ -64,17 +71,32 @@ def version(package):
 
 def connections(f):
     """Handshakes."""
-    rows = [("Sessions begun and ended", "One client, per second", "of RSA signs", "16 clients, per second", "of RSA signs", "To the first answer, µs")]
+    rows = [
+        (
+            "Sessions begun and ended",
+            "One client, per second",
+            "of RSA signs",
+            "16 clients, per second",
+            "of RSA signs",
+            "To the first answer, µs",
+        )
+    ]
     rows.append(("RSA-2048 signs alone", f["signs, one core"], "", f["signs"], "", ""))
     for name in [key.removesuffix(", one") for key in f if key.endswith(", one")]:
         one, many = f[f"{name}, one"], f[name]
-        rows.append((name, one, one / f["signs, one core"], many, many / f["signs"], f[f"{name}, ready"]))
-    return table(*rows) + "\n\nMulti-user: up to LOGIN, the password's hash apart. Sandboxes are on where nothing\nelse is said."
+        rows.append(
+            (name, one, one / f["signs, one core"], many, many / f["signs"], f[f"{name}, ready"])
+        )
+    return (
+        table(*rows)
+        + "\n\nMulti-user: up to LOGIN, the password's hash apart. Sandboxes are on where\n"
+        "nothing else is said."
+    )
 
 
 def requests(f):
-    """Round trips, probes, listings, digests."""
-    trips, lists, sums = f["round trips"], f["listings"], f["digests"]
+    """Round trips, probes, listings."""
+    trips, lists = f["round trips"], f["listings"]
     rows = [("Small work", "Per second", "Beside", "Per second", "Ratio")]
 
     def row(name, value, beside, base):
@@ -88,8 +110,16 @@ def requests(f):
     listing = f"Entries of {lists['entries']:,} by LS"
     for peer in ("sftp ls", "vsftpd NLST", "rsync", "ls -f"):
         row(listing, lists["LS"], peer, lists[peer])
-    row("SHA256, MiB", sums["SHA256"], "openssl speed", sums["openssl"])
     return table(*rows)
+
+
+def digests(f):
+    """SHA256."""
+    ratio = f["SHA256"] / f["openssl"]
+    return (
+        f"SHA256 of a cached file of {f['size']} MiB: {f['SHA256']:,.0f} MiB/s, "
+        f"{ratio:.2f} of `openssl speed`'s {f['openssl']:,.0f}."
+    )
 
 
 def streams(f):
@@ -104,29 +134,48 @@ def streams(f):
         ("ours on the cycle", "enciphering on a cycle"),
     ):
         rows.append((shown, f[name], f[name] / base))
-    parts = [(f"{f['size']} MiB of a stream", "At its beginning, MiB/s", "of the bare recurrence", "On a cycle, MiB/s", "of the beginning")]
+    parts = [
+        (
+            f"{f['size']} MiB of a stream",
+            "At its beginning, MiB/s",
+            "of the bare recurrence",
+            "On a cycle, MiB/s",
+            "of the beginning",
+        )
+    ]
     for flow in ("PUT", "GET", "SNDFILE", "RCVFILE"):
         first, cycle = f[f"first {flow}"], f[f"cycle {flow}"]
         parts.append((flow, first, first / base, cycle, cycle / first))
     return table(*rows) + "\n\n" + table(*parts)
 
 
+def pairs(f, of):
+    """Rows of what goes up and what comes down: (name, up, down), flows of every
+    transport first, then the peers."""
+    transports = {name.partition(" ")[0] for name in f} & {"plain", "TLS"}
+    for transport in sorted(transports, reverse=True):
+        for up, down in targets.FLOWS:
+            if f"{transport} {up}" in f:
+                shown = f"{up}, {down}" + (" over TLS" if transport == "TLS" else "")
+                yield (
+                    shown,
+                    *of(f[f"{transport} {up}"], "up"),
+                    *of(f[f"{transport} {down}"], "down"),
+                )
+    for name in (name.removesuffix(" up") for name in f if name.endswith(" up")):
+        yield (name, *of(f[f"{name} up"], "up"), *of(f[f"{name} down"], "down"))
+
+
 def transfers(f):
     """One large file by every flow and peer."""
-    peers = [name.removesuffix(" up") for name in f if name.endswith(" up")]
-    beside = [name for name in peers if name in ("sftp", "vsftpd with TLS", "vsftpd")]
-    rows = [(f"{f['size']} MiB", "MiB/s", *[f"of {name}" for name in beside])]
-    for name in f:
-        transport, _, flow = name.partition(" ")
-        way = targets.WAY.get(flow)
-        if transport in ("plain", "TLS") and way:
-            shown = f"{flow}, TLS" if transport == "TLS" else flow
-            rows.append((shown, f[name], *[f[name] / f[f"{peer} {way}"] for peer in beside]))
-    for peer in peers:
-        for way in ("up", "down"):
-            rows.append((f"{peer}, {way}", f[f"{peer} {way}"], *["" for _ in beside]))
-    rows.append(("cp", f["cp"], *["" for _ in beside]))
-    return table(*rows)
+    beside = ("sftp", "vsftpd with TLS")
+
+    def of(value, way):
+        return value, *[value / f[f"{peer} {way}"] for peer in beside]
+
+    ratios = [f"of {peer}" for peer in beside]
+    head = (f"{f['size']} MiB", "Up, MiB/s", *ratios, "Down, MiB/s", *ratios)
+    return table(head, *pairs(f, of)) + f"\n\ncp: {f['cp']:,.0f} MiB/s."
 
 
 def proxy(f):
@@ -140,9 +189,12 @@ def proxy(f):
 
 def trees(f):
     """Many small files."""
-    rows = [(f"{f['count']:,} files of {f['bytes'] // 1024} KiB, one connection", "µs a file")]
-    rows += [(name, value) for name, value in f.items() if name not in ("count", "bytes")]
-    return table(*rows)
+    head = (f"{f['count']:,} files of {f['bytes'] // 1024} KiB", "Up, µs a file", "Down, µs a file")
+    return (
+        table(head, *pairs(f, lambda value, _: (value,)))
+        + f"\n\ncp: {f['cp']:.1f} µs a file. The flows go over one connection, vsftpd's files over\n"
+        "one control connection of curl's, and fewer of them."
+    )
 
 
 def memory(f):
@@ -155,12 +207,12 @@ def instructions(f):
     return table(("Instructions for each", "counted by callgrind"), *f.items())
 
 
-PARTS = (connections, requests, streams, transfers, proxy, trees, instructions, memory)
+PARTS = (connections, requests, streams, transfers, proxy, trees, instructions, digests, memory)
 
 
 def markdown(date, rounds, figures):
     """All that was measured."""
-    parts = [machine(date, rounds)]
+    parts = [CHART, machine(date, rounds)]
     held = targets.rows(figures)
     if held:
         parts.append(table(("What is aimed at", "Measured", "Aim", "Reached"), *held))

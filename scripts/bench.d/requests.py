@@ -1,22 +1,14 @@
-"""Requests of one message, UDP probes, listings and digests, beside what the
-network, the system and OpenSSL do alone."""
+"""Requests of one message, UDP probes and listings, beside what the network and
+the system do alone."""
 
-from measure import medians, note, run, seconds_of
+from measure import medians, note, seconds_of
 from peers import Ftp, Rsync, Sftp
-
-
-def digest_of_openssl():
-    """MiB per second of SHA-256 in large blocks."""
-    told = run("openssl", "speed", "-mr", "-seconds", 1, "-bytes", 262144, "-evp", "sha256")
-    # +F:<n>:sha256:<bytes a second>
-    rates = [line.split(":")[3] for line in told.splitlines() if line.startswith("+F:")]
-    return float(rates[-1]) / 2**20
 
 
 def round_trips(bench):
     """Requests answered per second."""
     note("round trips and probes")
-    trips, probes = bench.scaled(100_000, 2000), bench.scaled(500_000, 5000)
+    trips, probes = bench.scaled(40_000, 2000), bench.scaled(300_000, 5000)
     entry = bench.scratch / "root/entry"
     entry.touch()
     measures = {
@@ -58,23 +50,6 @@ def listings(bench):
     }
 
 
-def digests(bench):
-    """MiB per second of SHA256."""
-    note("digests")
-    bench.file()
-    return medians(
-        bench.rounds,
-        {
-            "SHA256": lambda: bench.load(bench.plain, "sha256", "file"),
-            "openssl": digest_of_openssl,
-        },
-    )
-
-
 def measure(bench):
     """All of them."""
-    return {
-        "round trips": round_trips(bench),
-        "listings": listings(bench),
-        "digests": digests(bench),
-    }
+    return {"round trips": round_trips(bench), "listings": listings(bench)}

@@ -69,8 +69,7 @@ class Servers:
         if not (self.scratch / "private.pem").exists():
             run(BIN / "tfd", "keygen", "--out", self.scratch)
         configuration = self.scratch / f"{name}.toml"
-        configuration.write_text(
-            f"""[server]
+        configuration.write_text(f"""[server]
 user = "nobody"
 log = "warn"
 control = ""
@@ -84,21 +83,20 @@ hash = "bench"
 root = "root"
 private_key = "private.pem"
 {tf}
-"""
-        )
+""")
         process = self.start(port, BIN / "tfd", "serve", "--config", configuration)
         return {
             "TF_SERVER": f"127.0.0.1:{port}",
             "TF_KEY": str(self.scratch / "public.pem"),
             "TF_HASH": "bench",
+            "TF_CONFIG": "/dev/null",
         }, process
 
     def proxy(self, behind):
         """A tfd that relays to another; what tells the load of it."""
         port = free_port()
         configuration = self.scratch / "proxy.toml"
-        configuration.write_text(
-            f"""[server]
+        configuration.write_text(f"""[server]
 user = "nobody"
 log = "warn"
 control = ""
@@ -106,7 +104,6 @@ control = ""
 [tf]
 listen = ["127.0.0.1:{port}"]
 proxy_to = "{behind["TF_SERVER"]}"
-"""
-        )
+""")
         self.start(port, BIN / "tfd", "serve", "--config", configuration)
         return {**behind, "TF_SERVER": f"127.0.0.1:{port}"}
