@@ -9,7 +9,7 @@ use super::failure::{Failure, Result};
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
 use super::servers::{Entry, Servers};
-use crate::client::{Access, PublicKey, Secret, Target};
+use crate::client::{Access, Cancel, PublicKey, Secret, Target};
 
 /// All that is known of servers.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Directory {
     options: ConnectionArguments,
     /// The servers of the configuration.
     pub(crate) servers: Servers,
+    /// Breaks off whatever waits for a server.
+    pub(crate) cancel: Cancel,
     silent: bool,
 }
 
@@ -32,9 +34,9 @@ impl Directory {
     ///
     /// # Errors
     /// `Usage`, with what is wrong in it.
-    pub(super) fn read(options: ConnectionArguments) -> Result<Directory> {
+    pub(super) fn read(options: ConnectionArguments, cancel: Cancel) -> Result<Directory> {
         let servers = Servers::read(options.config.as_deref()).map_err(Failure::Usage)?;
-        Ok(Directory { options, servers, silent: false })
+        Ok(Directory { options, servers, cancel, silent: false })
     }
 
     /// Asks nobody for a password from now on.
@@ -77,6 +79,7 @@ impl Directory {
         if let Some(version) = version {
             target.version = version;
         }
+        target.cancel = self.cancel.clone();
         target.timeout = Duration::from_secs(self.options.timeout.max(1));
         let mut access = Access::new(target);
         access.login = self.login(entry, user, &address)?;

@@ -10,6 +10,7 @@ mod context;
 mod exit;
 #[allow(dead_code, reason = "commands to come use the rest")]
 mod failure;
+mod interrupt;
 pub(crate) mod names;
 mod output;
 #[allow(dead_code, reason = "commands to come use the rest")]
@@ -27,6 +28,9 @@ use arguments::Arguments;
 use command::Command;
 use context::Context;
 pub use exit::Exit;
+use failure::Failure;
+
+use crate::client::{Cancel, ClientError};
 
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
@@ -35,10 +39,18 @@ pub fn main() -> ExitCode {
     if let Command::Completions(completions) = command {
         return completions.print().into();
     }
+    let cancel = Cancel::default();
+    if let Err(e) = interrupt::follow(cancel.clone()) {
+        eprintln!("tf: Ctrl-C can't be caught: {e}");
+    }
     crate::tf::cipher::cycle::make_table_on_need();
-    let done = Directory::read(connection).and_then(|directory| {
+    let done = Directory::read(connection, cancel.clone()).and_then(|directory| {
         let mut context = Context::new(directory, output);
         command.run(&mut context).and_then(|()| context.end())
+    });
+    let done = done.map_err(|failure| match cancel.is_cancelled() {
+        true => Failure::Client(ClientError::Interrupted),
+        false => failure,
     });
     done.map_or_else(|failure| failure.tell(), |()| Exit::Ok).into()
 }

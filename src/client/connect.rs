@@ -12,6 +12,7 @@ use openssl::rsa::{Padding, Rsa};
 use openssl::sha::sha256;
 use zeroize::Zeroizing;
 
+use super::cancel::{Cancel, Ticket};
 use super::error::{ClientError, Result};
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Wire, WireError};
@@ -75,6 +76,8 @@ pub struct Target {
     pub hash: String,
     /// How long connecting and handshake may take.
     pub timeout: Duration,
+    /// Ends its connections from another thread.
+    pub cancel: Cancel,
 }
 
 impl Target {
@@ -87,6 +90,7 @@ impl Target {
             version: "0.0".to_owned(),
             hash: hash.to_owned(),
             timeout: Duration::from_secs(15),
+            cancel: Cancel::default(),
         }
     }
 }
@@ -95,6 +99,8 @@ impl Target {
 pub struct Connection {
     wire: Wire,
     pub(super) body: Vec<u8>,
+    /// Its place in its target's [`Cancel`].
+    _ticket: Option<Ticket>,
 }
 
 impl Connection {
@@ -107,9 +113,10 @@ impl Connection {
     pub fn open(target: &Target) -> Result<Connection> {
         let deadline = Instant::now() + target.timeout;
         let socket = connect(target)?;
+        let ticket = target.cancel.follow(&socket)?;
         let mut wire = Wire::new(socket).map_err(|e| ClientError::Lost(e.into()))?;
         wire.set_deadline(Some(deadline)).map_err(|e| ClientError::Lost(e.into()))?;
-        let mut connection = Connection::from_wire(wire);
+        let mut connection = Connection { wire, body: Vec::new(), _ticket: Some(ticket) };
         connection.shake_hands(target)?;
         connection.wire.set_deadline(None).map_err(|e| ClientError::Lost(e.into()))?;
         Ok(connection)
@@ -118,7 +125,7 @@ impl Connection {
     /// A session on a wire whose server waits for a request.
     #[must_use]
     pub fn from_wire(wire: Wire) -> Connection {
-        Connection { wire, body: Vec::new() }
+        Connection { wire, body: Vec::new(), _ticket: None }
     }
 
     fn shake_hands(&mut self, target: &Target) -> Result<()> {
@@ -159,6 +166,12 @@ impl Connection {
     /// The connection itself, for requests this library has no word for.
     pub fn wire(&mut self) -> &mut Wire {
         &mut self.wire
+    }
+
+    /// The socket beneath it, for its options.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        self.wire.socket()
     }
 
     /// The connection itself, without this library's words for it.

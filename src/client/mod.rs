@@ -15,6 +15,7 @@
 //! ```
 
 mod access;
+mod cancel;
 mod commands;
 mod connect;
 mod error;
@@ -22,10 +23,13 @@ mod file;
 mod listing;
 mod streams;
 mod transfer;
+mod watch;
 
 pub use access::{Access, Secret};
+pub use cancel::Cancel;
 pub use commands::Stat;
 pub use connect::{Connection, PublicKey, Target};
 pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use listing::{Entry, Kind};
+pub use watch::{Answer, Arrival, Watch, Watched};

@@ -10,6 +10,7 @@ mod put;
 mod rm;
 mod sha256;
 mod stat;
+mod watch;
 
 use clap::Subcommand;
 
@@ -28,6 +29,7 @@ pub(super) enum Command {
     Stat(stat::Stat),
     Sha256(sha256::Sha256),
     Cat(cat::Cat),
+    Watch(watch::Watch),
     Completions(completions::Completions),
 }
 
@@ -47,6 +49,7 @@ impl Command {
             Command::Stat(stat) => stat.run(context),
             Command::Sha256(sha256) => sha256.run(context),
             Command::Cat(cat) => cat.run(context),
+            Command::Watch(watch) => watch.run(context),
             Command::Completions(completions) => {
                 completions.print();
                 Ok(())
