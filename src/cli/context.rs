@@ -63,6 +63,21 @@ impl Context {
         Ok(&mut self.sessions[at])
     }
 
+    /// Forgets the sessions whose server has ended them or was cut off: the
+    /// servers. Their next use opens them anew.
+    pub(super) fn drop_lost(&mut self) -> Vec<ServerName> {
+        let mut lost = Vec::new();
+        for session in &mut self.sessions {
+            // Between two requests a server has nothing to say.
+            let is_lost = |connection: &mut Connection| connection.wire().has_input();
+            if session.connection.as_mut().is_some_and(is_lost) {
+                session.connection = None;
+                lost.push(session.server.clone());
+            }
+        }
+        lost
+    }
+
     /// Ends all sessions.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod context;
 mod exit;
 #[allow(dead_code, reason = "commands to come use the rest")]
 mod failure;
+mod here;
 mod interrupt;
 pub(crate) mod names;
 mod output;
@@ -18,10 +19,9 @@ mod place;
 mod progress;
 mod secrets;
 mod servers;
+mod shell;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use access::Directory;
 use arguments::Arguments;
@@ -35,7 +35,10 @@ use crate::client::{Cancel, ClientError};
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments { connection, output, command } = Arguments::parse();
+    let Arguments { connection, output, command } = match arguments::read() {
+        Ok(arguments) => arguments,
+        Err(e) => e.exit(),
+    };
     if let Command::Completions(completions) = command {
         return completions.print().into();
     }
@@ -46,7 +49,10 @@ pub fn main() -> ExitCode {
     crate::tf::cipher::cycle::make_table_on_need();
     let done = Directory::read(connection, cancel.clone()).and_then(|directory| {
         let mut context = Context::new(directory, output);
-        command.run(&mut context).and_then(|()| context.end())
+        match command {
+            Command::Shell(shell) => shell.run(context),
+            command => command.run(&mut context).and_then(|()| context.end()),
+        }
     });
     let done = done.map_err(|failure| match cancel.is_cancelled() {
         true => Failure::Client(ClientError::Interrupted),

@@ -8,10 +8,15 @@
 //!                                default server; elsewhere a local one
 //! ```
 //!
+//! In a shell the default server is the shell's, and paths begin at its
+//! directory.
+//!
 //! A `/` before the colon makes it a plain path: `./a:b`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use super::here;
 
 /// The port of a server that names none.
 const PORT: u16 = 10345;
@@ -60,8 +65,7 @@ impl FromStr for Remote {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Remote, BadAddress> {
-        let of_default = |path: &str| Remote::new(ServerName::Default, path);
-        Ok(explicit(text)?.unwrap_or_else(|| of_default(text)))
+        Ok(explicit(text)?.unwrap_or_else(|| Remote::of_default(text)))
     }
 }
 
@@ -78,6 +82,12 @@ impl Remote {
     pub(crate) fn new(server: ServerName, path: &str) -> Remote {
         let path = path.strip_prefix("./").unwrap_or(path);
         Remote { server, path: path.to_owned() }
+    }
+
+    /// A path where none names a server.
+    fn of_default(path: &str) -> Remote {
+        let (server, path) = here::find(path);
+        Remote { server, path }
     }
 
     /// The last name of the path; empty for the root.
@@ -157,7 +167,7 @@ fn explicit(text: &str) -> Result<Option<Remote>, BadAddress> {
         return url(rest).map(Some);
     }
     Ok(match text.split_once(':') {
-        Some(("", path)) => Some(Remote::new(ServerName::Default, path)),
+        Some(("", path)) => Some(Remote::of_default(path)),
         Some((name, path)) if is_entry_name(name) => {
             Some(Remote::new(ServerName::Named(name.to_owned()), path))
         }

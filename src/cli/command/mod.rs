@@ -9,13 +9,14 @@ mod mv;
 mod put;
 mod rm;
 mod sha256;
+pub(super) mod shell;
 mod stat;
 mod watch;
 
 use clap::Subcommand;
 
 use super::context::Context;
-use super::failure::Result;
+use super::failure::{Failure, Result};
 
 /// A command with its arguments.
 #[derive(Subcommand)]
@@ -30,6 +31,7 @@ pub(super) enum Command {
     Sha256(sha256::Sha256),
     Cat(cat::Cat),
     Watch(watch::Watch),
+    Shell(shell::Shell),
     Completions(completions::Completions),
 }
 
@@ -50,6 +52,7 @@ impl Command {
             Command::Sha256(sha256) => sha256.run(context),
             Command::Cat(cat) => cat.run(context),
             Command::Watch(watch) => watch.run(context),
+            Command::Shell(_) => Err(Failure::Usage("this is a shell already: see cd".to_owned())),
             Command::Completions(completions) => {
                 completions.print();
                 Ok(())
