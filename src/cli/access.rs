@@ -34,9 +34,9 @@ impl Directory {
     ///
     /// # Errors
     /// `Usage`, with what is wrong in it.
-    pub(super) fn read(options: ConnectionArguments, cancel: Cancel) -> Result<Directory> {
+    pub(super) fn read(options: ConnectionArguments) -> Result<Directory> {
         let servers = Servers::read(options.config.as_deref()).map_err(Failure::Usage)?;
-        Ok(Directory { options, servers, cancel, silent: false })
+        Ok(Directory { options, servers, cancel: Cancel::default(), silent: false })
     }
 
     /// Asks nobody for a password from now on.
@@ -120,7 +120,7 @@ impl Directory {
     /// The server that is meant where none is named.
     ///
     /// # Errors
-    /// When none is known.
+    /// `Usage` when none is known.
     pub(crate) fn default_server(&self) -> Result<ServerName> {
         let given = self.options.server.clone().or_else(|| environment("TF_SERVER"));
         if let Some(text) = given {

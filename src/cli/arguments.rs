@@ -10,7 +10,6 @@ use clap::{Args, Parser};
 use super::access::Directory;
 use super::command::Command;
 use super::command::shell::names_server;
-use crate::client::Cancel;
 
 /// Files on a TF server, there and back.
 #[derive(Parser)]
@@ -114,7 +113,7 @@ fn shell_instead(arguments: &[OsString], error: &clap::Error) -> Option<Argument
         let mut arguments = arguments.to_vec();
         arguments.insert(at, "shell".into());
         let arguments = Arguments::try_parse_from(arguments).ok()?;
-        let directory = Directory::read(arguments.connection.clone(), Cancel::default()).ok()?;
+        let directory = Directory::read(arguments.connection.clone()).ok()?;
         Some((arguments, directory))
     };
     match error.kind() {

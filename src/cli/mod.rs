@@ -1,25 +1,27 @@
 //! `tf`: arguments, and what each command does with them. It reaches servers
 //! through [`crate::client`] alone. See tf(1).
 
-#[allow(dead_code, reason = "commands to come use the rest")]
 mod access;
 mod arguments;
 mod command;
-#[allow(dead_code, reason = "commands to come use the rest")]
+mod complete;
 mod context;
+mod entries;
 mod exit;
-#[allow(dead_code, reason = "commands to come use the rest")]
+mod expand;
 mod failure;
+mod filter;
 mod here;
 mod interrupt;
 pub(crate) mod names;
 mod output;
-#[allow(dead_code, reason = "commands to come use the rest")]
 mod place;
 mod progress;
 mod secrets;
 mod servers;
 mod shell;
+mod sums;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -30,33 +32,31 @@ use context::Context;
 pub use exit::Exit;
 use failure::Failure;
 
-use crate::client::{Cancel, ClientError};
+use crate::client::ClientError;
 
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    complete::answer();
     let Arguments { connection, output, command } = match arguments::read() {
         Ok(arguments) => arguments,
         Err(e) => e.exit(),
     };
-    if let Command::Completions(completions) = command {
-        return completions.print().into();
-    }
-    let cancel = Cancel::default();
-    if let Err(e) = interrupt::follow(cancel.clone()) {
-        eprintln!("tf: Ctrl-C can't be caught: {e}");
-    }
     crate::tf::cipher::cycle::make_table_on_need();
-    let done = Directory::read(connection, cancel.clone()).and_then(|directory| {
-        let mut context = Context::new(directory, output);
-        match command {
-            Command::Shell(shell) => shell.run(context),
-            command => command.run(&mut context).and_then(|()| context.end()),
+    let done = Directory::read(connection).and_then(|directory| {
+        let cancel = directory.cancel.clone();
+        if let Err(e) = interrupt::follow(cancel.clone()) {
+            eprintln!("tf: Ctrl-C can't be caught: {e}");
         }
+        let mut context = Context::new(directory, output);
+        let done = match command {
+            Command::Shell(shell) => shell.open(context),
+            command => command.run(&mut context).and_then(|()| context.end()),
+        };
+        done.map_err(|failure| match cancel.is_cancelled() {
+            true => Failure::Client(ClientError::Interrupted),
+            false => failure,
+        })
     });
-    let done = done.map_err(|failure| match cancel.is_cancelled() {
-        true => Failure::Client(ClientError::Interrupted),
-        false => failure,
-    });
-    done.map_or_else(|failure| failure.tell(), |()| Exit::Ok).into()
+    done.map_or_else(|failure| failure.tell(), |()| Exit::Ok as u8).into()
 }

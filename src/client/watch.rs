@@ -36,7 +36,7 @@ pub struct Arrival {
 
 /// What becomes of a file that was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Verdict {
     /// It stays, and may be told again after each interval.
     Keep,
     /// The server deletes it. It does so where it may; who may not, is told
@@ -48,7 +48,7 @@ pub enum Answer {
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use tfd::client::{Access, Answer, Watched};
+/// use tfd::client::{Access, Verdict, Watched};
 ///
 /// # fn access() -> Access { unimplemented!() }
 /// let access = access();
@@ -59,7 +59,7 @@ pub enum Answer {
 ///     let arrival = watch.wait()?;
 ///     let Ok(name) = std::str::from_utf8(&arrival.name) else { continue };
 ///     beside.download(&format!("inbox/{name}"), name.as_ref(), &mut |_| {})?;
-///     watch.answer(Answer::Delete)?;
+///     watch.answer(Verdict::Delete)?;
 /// }
 /// # Ok::<(), tfd::client::ClientError>(())
 /// ```
@@ -107,7 +107,7 @@ impl Watch {
     /// is lost.
     pub fn wait(&mut self) -> Result<Arrival> {
         if self.awaited {
-            self.answer(Answer::Keep)?;
+            self.answer(Verdict::Keep)?;
         }
         let mut body = std::mem::take(&mut self.connection.body);
         self.connection.wire().read_message(&mut body)?;
@@ -122,13 +122,13 @@ impl Watch {
     ///
     /// # Errors
     /// When the connection is lost.
-    pub fn answer(&mut self, answer: Answer) -> Result<()> {
+    pub fn answer(&mut self, verdict: Verdict) -> Result<()> {
         if !std::mem::take(&mut self.awaited) {
             return Ok(());
         }
-        let word: &[u8] = match answer {
-            Answer::Keep => b"OK",
-            Answer::Delete => b"DEL",
+        let word: &[u8] = match verdict {
+            Verdict::Keep => b"OK",
+            Verdict::Delete => b"DEL",
         };
         Ok(self.connection.wire().write_message(word)?)
     }

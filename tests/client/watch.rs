@@ -49,7 +49,7 @@ fn received_files_are_whole_before_they_are_deleted_and_overwrite_none() {
     fs::write(desk.path().join("got/other"), "mine").expect("write");
     let all = ["watch", "--delete", "--get", "got", "--interval", "0.01", "--json", "in"];
     let watch = desk.start(&all);
-    watch.expect_lines(&[r#"{"path":"in/big","local":"got/big","deleted":true}"#]);
+    watch.expect_lines(&[r#"{"type":"arrival","path":"in/big","local":"got/big","deleted":true}"#]);
     let got = |name: &str| fs::read(desk.path().join("got").join(name)).expect("read");
     assert!(got("big") == content);
     arrive(&desk, "in/same", "same");

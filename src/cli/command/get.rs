@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::cat::to_standard_output;
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::Result;
 use crate::cli::names::shown;
@@ -18,6 +19,7 @@ use crate::tf::status::Status;
 #[command(after_help = "Example:\n  tf get reports/may.pdf .")]
 pub(crate) struct Get {
     /// The remote file
+    #[arg(add = remote_paths())]
     remote: Remote,
     /// A file, a directory, or - for standard output
     local: Option<PathBuf>,

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::Result;
+use crate::cli::failure::{Failure, Result};
 use crate::cli::names::shown;
-use crate::cli::place::{Remote, ServerName};
+use crate::cli::place::{Place, Remote, ServerName};
 use crate::cli::progress::Bar;
 use crate::client::{ClientError, Kind};
 
@@ -18,15 +19,19 @@ use crate::client::{ClientError, Kind};
 #[command(after_help = "Example:\n  tf put may.pdf reports/")]
 pub(crate) struct Put {
     /// A file, or - for standard input
-    local: PathBuf,
+    local: Place,
     /// The remote file or directory
-    #[arg(required_if_eq("local", "-"))]
+    #[arg(required_if_eq("local", "-"), add = remote_paths())]
     remote: Option<Remote>,
 }
 
 impl Put {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let Put { local, remote } = self;
+        let Put { local: Place::Local(local), remote } = self else {
+            let text =
+                "put sends local files: on a server use cp, a local name with a colon is ./NAME";
+            return Err(Failure::Usage(text.to_owned()));
+        };
         let told = |source| ClientError::Local { path: local.clone(), source };
         let quiet = context.output.quiet;
         let remote = remote.unwrap_or_else(|| Remote::new(ServerName::Default, ""));

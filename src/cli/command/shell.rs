@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::{Remote, ServerName};
@@ -31,12 +32,21 @@ pub(crate) struct Shell {
     keep_going: bool,
     /// NAME, NAME:path, HOST:PORT or tf://HOST:PORT/path [default: the default
     /// server]
-    #[arg(value_name = "SERVER")]
+    #[arg(value_name = "SERVER", add = servers())]
     server: Option<String>,
 }
 
 impl Shell {
-    pub(crate) fn run(self, context: Context) -> Result<()> {
+    /// In a shell there is no other.
+    pub(super) fn run(self, _: &mut Context) -> Result<()> {
+        Err(Failure::Usage("this is a shell already: see cd".to_owned()))
+    }
+
+    /// Opens it, to the end.
+    ///
+    /// # Errors
+    /// Why it can't be opened, or that of the script's first failure.
+    pub(crate) fn open(self, context: Context) -> Result<()> {
         let at = match &self.server {
             None => Remote::new(ServerName::Default, ""),
             Some(text) => place(text, &context.directory.servers)?,

@@ -9,14 +9,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::builder::ValueParser;
-use clap::{Arg, Command, CommandFactory, value_parser};
+use clap::{Arg, Command, value_parser};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context as LineContext, Helper};
 
-use super::line::Line;
+use super::line::commands;
 use super::local::LOCAL_COMMANDS;
 use super::words::{Partial, partial, quoted};
 use crate::cli::context::Context;
@@ -54,9 +54,7 @@ enum Expected {
 
 impl Completion {
     pub(super) fn new(context: Rc<RefCell<Context>>) -> Completion {
-        let mut commands = Line::command();
-        commands.build();
-        Completion { context, commands, listings: RefCell::default() }
+        Completion { context, commands: commands(), listings: RefCell::default() }
     }
 
     /// Asks anew for all listings, as after a command that may change them.

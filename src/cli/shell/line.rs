@@ -1,15 +1,15 @@
 //! One line of a shell: a command of the shell itself, or one of `tf`.
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use super::local::{LOCAL_COMMANDS, Where, change_local, escape, print_local, run, usage};
+use super::local::{LOCAL_COMMANDS, Where, change_local, escape, print, print_local, run, usage};
 use super::words::split;
 use crate::cli::arguments::OutputArguments;
 use crate::cli::command::Command;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::output::print;
 
 /// A command of `tf` in a shell, where the server is known.
 #[derive(Parser)]
@@ -19,6 +19,16 @@ pub(super) struct Line {
     output: OutputArguments,
     #[command(subcommand)]
     command: Command,
+}
+
+/// The commands of `tf` that make sense in a shell.
+pub(super) fn commands() -> clap::Command {
+    let mut commands = Line::command();
+    for outside in ["shell", "completions"] {
+        commands = commands.mut_subcommand(outside, |command| command.hide(true));
+    }
+    commands.build();
+    commands
 }
 
 /// What follows on a line.
@@ -49,7 +59,7 @@ pub(super) fn carry_out(line: &str, at: &mut Where, context: &mut Context) -> Re
     match name {
         "exit" | "quit" => at_most(0).map(|_| Then::End),
         "cd" => at.change(context, at_most(1)?).map(|()| Then::GoOn),
-        "pwd" => at_most(0).and_then(|_| Ok(print([at.shown()])?)).map(|()| Then::GoOn),
+        "pwd" => at_most(0).and_then(|_| print([at.shown()])).map(|()| Then::GoOn),
         "lcd" => change_local(at_most(1)?).map(|()| Then::GoOn),
         "lpwd" => at_most(0).and_then(|_| print_local()).map(|()| Then::GoOn),
         "lls" => run("ls", arguments).map(|()| Then::GoOn),
@@ -61,6 +71,9 @@ pub(super) fn carry_out(line: &str, at: &mut Where, context: &mut Context) -> Re
 fn command(words: &[&str], context: &mut Context) -> Result<()> {
     let Line { output, command } = match Line::try_parse_from(words) {
         Ok(line) => line,
+        Err(e) if e.kind() == ErrorKind::InvalidSubcommand => {
+            return Err(usage(format!("there is no command {}: see help", words[0])));
+        }
         Err(e) => {
             // Help asked for is printed as such.
             let printed = e.print().is_ok() && !e.use_stderr();
@@ -76,8 +89,7 @@ fn command(words: &[&str], context: &mut Context) -> Result<()> {
 }
 
 fn help(name: Option<&str>) -> Result<()> {
-    let mut commands = Line::command();
-    commands.build();
+    let mut commands = commands();
     let Some(name) = name else {
         let local = LOCAL_COMMANDS.iter().map(|local| (local.name, local.about.to_owned()));
         let all = commands.get_subcommands().filter(|command| !command.is_hide_set());
@@ -86,13 +98,13 @@ fn help(name: Option<&str>) -> Result<()> {
             (command.get_name(), about.unwrap_or_default())
         });
         let lines = local.chain(all).map(|(name, about)| format!("{name:<12} {about}"));
-        return Ok(print(lines)?);
+        return print(lines);
     };
     if let Some(local) = LOCAL_COMMANDS.iter().find(|local| local.name == name) {
-        return Ok(print([format!("{name:<12} {}", local.about)])?);
+        return print([format!("{name:<12} {}", local.about)]);
     }
     match commands.find_subcommand_mut(name) {
-        Some(command) => Ok(print([command.render_long_help().to_string()])?),
+        Some(command) => print([command.render_long_help().to_string()]),
         None => Err(usage(format!("there is no command {name}: see help"))),
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::failure::{Failure, Result};
 use crate::cli::here;
 use crate::cli::interrupt::{OnInterrupt, on_interrupt};
 use crate::cli::names::shown;
-use crate::cli::output::print;
+use crate::cli::output::Printer;
 use crate::cli::place::Remote;
 use crate::client::{ClientError, Kind};
 
@@ -105,7 +105,7 @@ pub(super) fn change_local(to: Option<&str>) -> Result<()> {
 /// `lpwd`.
 pub(super) fn print_local() -> Result<()> {
     let here = std::env::current_dir().map_err(|source| local(Path::new("."), source))?;
-    Ok(print([shown(here.as_os_str().as_encoded_bytes())])?)
+    print([shown(here.as_os_str().as_encoded_bytes())])
 }
 
 /// Runs a program on this machine, which has the terminal and Ctrl-C meanwhile.
@@ -135,4 +135,14 @@ pub(super) fn usage(text: impl ToString) -> Failure {
 
 fn local(path: &Path, source: std::io::Error) -> Failure {
     ClientError::Local { path: path.to_owned(), source }.into()
+}
+
+/// Prints lines for a person.
+///
+/// # Errors
+/// When standard output can't be written to.
+pub(super) fn print(lines: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut printer = Printer::new(false);
+    lines.into_iter().try_for_each(|line| printer.line(&line))?;
+    Ok(printer.flush()?)
 }

@@ -135,13 +135,13 @@ impl Shell {
                     let exit = failure.tell();
                     let interrupted = matches!(failure, Failure::Client(ClientError::Interrupted));
                     if !keep_going || interrupted {
-                        return Err(Failure::Told(exit));
+                        return Err(Failure::Ended(exit));
                     }
                     first.get_or_insert(exit);
                 }
             }
         }
-        first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
+        first.map_or(Ok(()), |exit| Err(Failure::Ended(exit)))
     }
 
     fn carry_out(&mut self, line: &str) -> Result<Then> {

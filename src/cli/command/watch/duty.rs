@@ -2,17 +2,16 @@
 //! printed, in this order; the first failure ends it. Never deletes anything.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::cli::arguments::OutputArguments;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::names::shown;
-use crate::cli::output::output_error;
+use crate::cli::output::{Printer, Record};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;
 use crate::client::{Access, ClientError, Connection, Kind, Stat};
@@ -27,15 +26,6 @@ pub(super) struct Duty {
     delete: bool,
     output: OutputArguments,
     beside: Option<Connection>,
-}
-
-/// The line of a file, see tf(1), JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<String>,
-    deleted: bool,
 }
 
 impl Duty {
@@ -126,12 +116,11 @@ impl Duty {
             Some(local) => shown(local.as_bytes()),
             None => shown(path.as_bytes()),
         };
-        let line = Line { path: &path, local, deleted: self.delete };
-        let line = match self.output.json {
-            true => serde_json::to_string(&line).map_err(|e| output_error(e.into()))?,
-            false => text,
-        };
-        writeln!(io::stdout(), "{line}").map_err(output_error)?;
+        let local = local.as_deref();
+        let record = Record::Arrival { path: &path, local, deleted: self.delete };
+        let mut printer = Printer::new(self.output.json);
+        printer.show(&record, || text)?;
+        printer.flush()?;
         Ok(true)
     }
 

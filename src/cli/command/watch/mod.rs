@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::cli::arguments::OutputArguments;
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::names::shown;
 use crate::cli::place::{Remote, beneath};
-use crate::client::{Access, Answer, ClientError, Kind, Stat, Watched};
+use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
 use duty::{Duty, note};
 use memory::Memory;
 
@@ -33,7 +34,7 @@ Examples:
   tf watch --delete --exec 'tf get {} . && ./import' files:inbox")]
 pub(crate) struct Watch {
     /// The remote directories, all on one server
-    #[arg(required = true, value_name = "DIR")]
+    #[arg(required = true, value_name = "DIR", add = remote_paths())]
     directories: Vec<Remote>,
     /// Only names that begin with this
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = prefix)]
@@ -158,7 +159,7 @@ impl Post {
                 watch.answer(answer)?;
             } else {
                 // It says no more than that there is something.
-                watch.answer(Answer::Keep)?;
+                watch.answer(Verdict::Keep)?;
                 self.look(arrival.index)?;
             }
         }
@@ -166,16 +167,16 @@ impl Post {
     }
 
     /// Does what is to be done with a file the server told of.
-    fn told(&mut self, index: usize, name: &[u8]) -> Result<Answer> {
+    fn told(&mut self, index: usize, name: &[u8]) -> Result<Verdict> {
         let directory = self.list[index].directory.clone();
         if !self.wants(name) || !self.memory.may_try(index, name) {
-            return Ok(Answer::Keep);
+            return Ok(Verdict::Keep);
         }
         let stamp = self.duty.stamp(&self.access, &directory, name)?;
         if !self.memory.was_done(index, name, stamp) {
             if !self.duty.perform(&self.access, &directory, name)? {
                 self.memory.failed(index, name);
-                return Ok(Answer::Keep);
+                return Ok(Verdict::Keep);
             }
             self.left -= 1;
         }
@@ -188,7 +189,7 @@ impl Post {
                 ),
             );
         }
-        Ok(Answer::Delete)
+        Ok(Verdict::Delete)
     }
 
     /// Looks through a directory whose files stay, for those that are new or
