@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::arguments::ConnectionArguments;
 use super::failure::{Failure, Result};
+use super::here;
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
 use super::servers::{Entry, Servers};
@@ -122,6 +123,10 @@ impl Directory {
     /// # Errors
     /// `Usage` when none is known.
     pub(crate) fn default_server(&self) -> Result<ServerName> {
+        let here = here::server(&ServerName::Default);
+        if here != ServerName::Default {
+            return Ok(here);
+        }
         let given = self.options.server.clone().or_else(|| environment("TF_SERVER"));
         if let Some(text) = given {
             let is_entry = |name: &str| self.servers.entries.contains_key(name);

@@ -4,6 +4,7 @@
 use super::access::Directory;
 use super::arguments::OutputArguments;
 use super::failure::Result;
+use super::here;
 use super::place::ServerName;
 use crate::client::{Access, Connection};
 
@@ -51,12 +52,13 @@ impl Context {
     }
 
     fn session(&mut self, server: &ServerName) -> Result<&mut Session> {
-        let at = self.sessions.iter().position(|session| session.server == *server);
+        let server = here::server(server);
+        let at = self.sessions.iter().position(|session| session.server == server);
         let at = match at {
             Some(at) => at,
             None => {
-                let access = self.directory.access(server)?;
-                self.sessions.push(Session { server: server.clone(), access, connection: None });
+                let access = self.directory.access(&server)?;
+                self.sessions.push(Session { server, access, connection: None });
                 self.sessions.len() - 1
             }
         };

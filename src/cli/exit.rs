@@ -36,7 +36,14 @@ impl Exit {
         use Status as S;
         match error {
             ClientError::Refused {
-                status: S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail,
+                status:
+                    S::LoginFailed
+                    | S::BeforeLogin
+                    | S::AlreadyLoggedIn
+                    | S::JailFile
+                    | S::JailToken
+                    | S::BeforeJail
+                    | S::AlreadyInJail,
                 ..
             } => Exit::NotLetIn,
             ClientError::Refused { .. }

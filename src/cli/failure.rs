@@ -115,6 +115,8 @@ fn next_step(error: &ClientError) -> Option<&'static str> {
         Status::LoginFailed => {
             "wrong name or password, or the account is locked or blocked for a while: its log tells"
         }
+        Status::AlreadyLoggedIn => "this server asks for no account: leave the user out",
+        Status::AlreadyInJail => "this server asks for no jail: leave it out",
         Status::BeforeJail => "the server asks for a jail: --jail DIR",
         Status::JailFile => "that directory is no jail: one has a file jail.key",
         Status::JailToken => "the token is none of that jail's: ask the server's administrator",

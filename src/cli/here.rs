@@ -15,6 +15,14 @@ pub(super) fn go(to: Remote) {
     HERE.with_borrow_mut(|here| *here = Some(to));
 }
 
+/// The shell's server, for the default one; another as it is.
+pub(super) fn server(server: &ServerName) -> ServerName {
+    match server {
+        ServerName::Default => find("").0,
+        other => other.clone(),
+    }
+}
+
 /// The server and the path that a path without a server stands for.
 pub(super) fn find(path: &str) -> (ServerName, String) {
     HERE.with_borrow(|here| match here {

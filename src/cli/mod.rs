@@ -51,7 +51,10 @@ pub fn main() -> ExitCode {
         let mut context = Context::new(directory, output);
         let done = match command {
             Command::Shell(shell) => shell.open(context),
-            command => command.run(&mut context).and_then(|()| context.end()),
+            command => {
+                let done = command.run(&mut context);
+                done.and(context.end())
+            }
         };
         done.map_err(|failure| match cancel.is_cancelled() {
             true => Failure::Client(ClientError::Interrupted),

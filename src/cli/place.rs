@@ -65,7 +65,7 @@ impl FromStr for Remote {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Remote, BadAddress> {
-        Ok(explicit(text)?.unwrap_or_else(|| Remote::of_default(text)))
+        Ok(explicit(text)?.unwrap_or_else(|| Remote::new(ServerName::Default, text)))
     }
 }
 
@@ -78,16 +78,14 @@ impl FromStr for Place {
 }
 
 impl Remote {
-    /// A path on a server.
+    /// A path on a server; on the default one from where a shell is.
     pub(crate) fn new(server: ServerName, path: &str) -> Remote {
+        if server == ServerName::Default {
+            let (server, path) = here::find(path);
+            return Remote { server, path };
+        }
         let path = path.strip_prefix("./").unwrap_or(path);
         Remote { server, path: path.to_owned() }
-    }
-
-    /// A path where none names a server.
-    fn of_default(path: &str) -> Remote {
-        let (server, path) = here::find(path);
-        Remote { server, path }
     }
 
     /// The last name of the path; empty for the root.
@@ -167,7 +165,7 @@ fn explicit(text: &str) -> Result<Option<Remote>, BadAddress> {
         return url(rest).map(Some);
     }
     Ok(match text.split_once(':') {
-        Some(("", path)) => Some(Remote::of_default(path)),
+        Some(("", path)) => Some(Remote::new(ServerName::Default, path)),
         Some((name, path)) if is_entry_name(name) => {
             Some(Remote::new(ServerName::Named(name.to_owned()), path))
         }

@@ -1,7 +1,10 @@
-//! `tf` as people use it, against a tfd of its own.
+//! `tf` that goes on for a while: watching, and in a shell, on a terminal too.
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 #[path = "../common/mod.rs"]
 mod common;
-mod desk;
+mod running;
+mod shell;
+mod terminal;
+mod tmux;
 mod watch;

@@ -33,7 +33,7 @@ pub(crate) struct Shell {
     /// NAME, NAME:path, HOST:PORT or tf://HOST:PORT/path [default: the default
     /// server]
     #[arg(value_name = "SERVER", add = servers())]
-    server: Option<String>,
+    place: Option<String>,
 }
 
 impl Shell {
@@ -47,7 +47,7 @@ impl Shell {
     /// # Errors
     /// Why it can't be opened, or that of the script's first failure.
     pub(crate) fn open(self, context: Context) -> Result<()> {
-        let at = match &self.server {
+        let at = match &self.place {
             None => Remote::new(ServerName::Default, ""),
             Some(text) => place(text, &context.directory.servers)?,
         };

@@ -100,6 +100,8 @@ impl Shell {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .history_ignore_space(true)
+            // What a command prints may not end its last line.
+            .check_cursor_position(true)
             .max_history_size(history::MOST_LINES)?
             .build();
         let history = FileHistory::with_config(&config);
@@ -131,8 +133,8 @@ impl Shell {
                 Ok(Then::GoOn) => {}
                 Ok(Then::End) => break,
                 Err(failure) => {
-                    eprintln!("tf: {name}:{}: this line failed:", number + 1);
                     let exit = failure.tell();
+                    eprintln!("tf: {name}:{}: this line failed", number + 1);
                     let interrupted = matches!(failure, Failure::Client(ClientError::Interrupted));
                     if !keep_going || interrupted {
                         return Err(Failure::Ended(exit));
