@@ -70,9 +70,7 @@ impl Context {
     pub(super) fn drop_lost(&mut self) -> Vec<ServerName> {
         let mut lost = Vec::new();
         for session in &mut self.sessions {
-            // Between two requests a server has nothing to say.
-            let is_lost = |connection: &mut Connection| connection.wire().has_input();
-            if session.connection.as_mut().is_some_and(is_lost) {
+            if session.connection.as_ref().is_some_and(Connection::is_lost) {
                 session.connection = None;
                 lost.push(session.server.clone());
             }

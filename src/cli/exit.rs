@@ -54,6 +54,8 @@ impl Exit {
             ClientError::Version(_)
             | ClientError::WrongKey(_)
             | ClientError::Hash
+            | ClientError::Tls { .. }
+            | ClientError::NoKey
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,
             ClientError::Mismatch { .. } => Exit::Mismatch,

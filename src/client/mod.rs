@@ -34,7 +34,9 @@ pub use access::{Access, Secret};
 pub use balance::balance_by_udp;
 pub use cancel::Cancel;
 pub use commands::{Stat, mode_request, owner_request};
-pub use connect::{Connection, PublicKey, Target, resolve};
+pub use connect::{
+    Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, resolve,
+};
 pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use glob::{fits, is_pattern};
@@ -42,3 +44,5 @@ pub use listing::{Entry, Kind};
 pub use probe::{Answer, Question};
 pub use secret::{secret_name, secret_token};
 pub use watch::{Arrival, Verdict, Watch, Watched};
+
+pub use crate::tls::client::{Tls, Trust};

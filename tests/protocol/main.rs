@@ -28,4 +28,5 @@ mod raw;
 mod service;
 mod session_key;
 mod streams;
+mod tls;
 mod trees;
