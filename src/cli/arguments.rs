@@ -77,6 +77,9 @@ pub(super) struct ConnectionArguments {
     /// An open file descriptor to read its token from
     #[arg(long, value_name = "N", conflicts_with = "token_file", global = true)]
     pub(super) token_fd: Option<u32>,
+    /// Take *, ? and [ in remote paths as they are
+    #[arg(long, global = true)]
+    pub(super) literal: bool,
     /// Leave directories alone in which an entry of this name stands
     #[arg(long, value_name = "NAME", global = true)]
     pub(super) honour_lock: Option<String>,

@@ -67,6 +67,10 @@ fn rm_takes_files_and_with_r_trees_and_never_the_root() {
     person.fails(&["rm", "none", ".hidden.tmp"], 1, &["none"]);
     assert!(!server.exists(".hidden.tmp"));
     person.fine(&["rm", "-f", "none"]);
+    // A name with an asterisk in it removes no others.
+    server.write("e*", "x");
+    person.fine(&["--literal", "rm", "e*"]);
+    assert_eq!(server.names(""), ["d", "e[1]"]);
     person.fine(&["rm", "e[1]"]);
     person.fine(&["rm", "-r", "d"]);
     assert!(server.names("").is_empty());

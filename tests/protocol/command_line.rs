@@ -126,7 +126,7 @@ fn help_and_completions_are_there() {
         for shell in ["bash", "zsh", "fish"] {
             let script = run(Command::new(program).args(["completions", shell]), b"");
             assert_eq!(script.code, Some(0), "{}", script.err);
-            assert!(script.out.len() > 300, "{shell}: {}", script.out);
+            assert!(script.out.contains("complet"), "{shell}: {}", script.out);
         }
     }
 }
