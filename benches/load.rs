@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         ["tcp", size, count] => bare_tcp(number(size), number(count)),
         ["tcp-server", size] => return serve_bare_tcp(number(size)),
         ["transfer", flow, local, remote] => transfer(flow, local, remote),
+        ["files", size, count] => files(number(size), number(count)),
         ["cipher"] => Ok(ciphers()),
         ["idle", count] => idle(number(count)),
         ["ready", count] => ready(number(count)),
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "usage: load handshakes CLIENTS COUNT | roundtrips REQUEST COUNT | \
-                 tcp SIZE COUNT | transfer FLOW LOCAL REMOTE | cipher | idle COUNT | \
+                 tcp SIZE COUNT | transfer FLOW LOCAL REMOTE | files SIZE COUNT | cipher | idle COUNT | \
                  ready COUNT | probes COUNT | account"
             );
             return ExitCode::from(2);
@@ -169,6 +170,28 @@ fn transfer(flow: &str, local: &str, remote: &str) -> Result<String, ClientError
     let seconds = begin.elapsed().as_secs_f64();
     connection.end()?;
     Ok(format!("{:.0}", moved as f64 / MIB / seconds))
+}
+
+/// So many files of one size by SNDFILE over one connection, then by RCVFILE:
+/// microseconds a file, each way.
+fn files(size: usize, count: usize) -> Result<String, ClientError> {
+    let mut connection = Connection::open(&target()?)?;
+    let data = vec![7; size];
+    let micros = |begin: Instant| begin.elapsed().as_secs_f64() * 1e6 / count as f64;
+    let begin = Instant::now();
+    for number in 0..count {
+        let mut rest = data.as_slice();
+        let mut source = |buffer: &mut [u8]| rest.read(buffer).map_err(|_| ClientError::WrongKey);
+        connection.send_file(&format!("small-{number}"), true, &mut source)?;
+    }
+    let up = micros(begin);
+    let begin = Instant::now();
+    for number in 0..count {
+        connection.receive_file(&format!("small-{number}"), false, &mut |_| Ok(()))?;
+    }
+    let down = micros(begin);
+    connection.end()?;
+    Ok(format!("{up:.0} {down:.0}"))
 }
 
 /// MiB per second on one core: the document's loop, one byte after another;
