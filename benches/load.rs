@@ -27,7 +27,8 @@ fn main() -> ExitCode {
         ["roundtrips", request, count] => roundtrips(request, number(count)),
         ["tcp", size, count] => bare_tcp(number(size), number(count)),
         ["tcp-server", size] => return serve_bare_tcp(number(size)),
-        ["transfer", flow, local, remote] => transfer(flow, local, remote),
+        ["transfer", flow, local, remote] => transfer(flow, local, remote, 1),
+        ["transfer", flow, local, remote, times] => transfer(flow, local, remote, number(times)),
         ["files", size, count] => files(number(size), number(count)),
         ["cipher"] => Ok(ciphers()),
         ["idle", count] => idle(number(count)),
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "usage: load handshakes CLIENTS COUNT | roundtrips REQUEST COUNT | \
-                 tcp SIZE COUNT | transfer FLOW LOCAL REMOTE | files SIZE COUNT | cipher | idle COUNT | \
+                 tcp SIZE COUNT | transfer FLOW LOCAL REMOTE [TIMES] | files SIZE COUNT | cipher | idle COUNT | \
                  ready COUNT | probes COUNT | account"
             );
             return ExitCode::from(2);
@@ -135,11 +136,24 @@ fn serve_bare_tcp(size: usize) -> ExitCode {
     if serve().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One file by one flow, in MiB per second.
-fn transfer(flow: &str, local: &str, remote: &str) -> Result<String, ClientError> {
-    let told = |source| ClientError::Local { path: local.into(), source };
+/// One file by one flow, so many times over one connection: MiB per second,
+/// each time.
+fn transfer(flow: &str, local: &str, remote: &str, times: usize) -> Result<String, ClientError> {
     cycle::make_table_on_need();
     let mut connection = Connection::open(&target()?)?;
+    let rates: Result<Vec<_>, _> =
+        (0..times).map(|_| transfer_once(&mut connection, flow, local, remote)).collect();
+    connection.end()?;
+    Ok(rates?.join(" "))
+}
+
+fn transfer_once(
+    connection: &mut Connection,
+    flow: &str,
+    local: &str,
+    remote: &str,
+) -> Result<String, ClientError> {
+    let told = |source| ClientError::Local { path: local.into(), source };
     let up = matches!(flow, "sndfile" | "put" | "sup");
     let file = if up { File::open(local) } else { File::create(local) };
     let mut file = file.map_err(told)?;
@@ -168,7 +182,6 @@ fn transfer(flow: &str, local: &str, remote: &str) -> Result<String, ClientError
         }
     }
     let seconds = begin.elapsed().as_secs_f64();
-    connection.end()?;
     Ok(format!("{:.0}", moved as f64 / MIB / seconds))
 }
 
