@@ -25,6 +25,8 @@ pub enum Exit {
     Mismatch = 6,
     /// Something on this side failed.
     Local = 7,
+    /// Broken off by Ctrl-C.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -34,19 +36,30 @@ impl Exit {
         use Status as S;
         match error {
             ClientError::Refused {
-                status: S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail,
+                status:
+                    S::LoginFailed
+                    | S::BeforeLogin
+                    | S::AlreadyLoggedIn
+                    | S::JailFile
+                    | S::JailToken
+                    | S::BeforeJail
+                    | S::AlreadyInJail,
                 ..
             } => Exit::NotLetIn,
             ClientError::Refused { .. }
             | ClientError::Odd { .. }
+            | ClientError::NoWord { .. }
             | ClientError::Cancelled { .. } => Exit::Refused,
             ClientError::Resolve { .. } | ClientError::Connect { .. } => Exit::NoConnection,
             ClientError::Version(_)
-            | ClientError::WrongKey
+            | ClientError::WrongKey(_)
             | ClientError::Hash
+            | ClientError::Tls { .. }
+            | ClientError::NoKey
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,
             ClientError::Mismatch { .. } => Exit::Mismatch,
+            ClientError::Interrupted => Exit::Interrupted,
             ClientError::Key { .. } | ClientError::Local { .. } => Exit::Local,
         }
     }

@@ -1,64 +1,65 @@
 //! `tf`: arguments, and what each command does with them. It reaches servers
 //! through [`crate::client`] alone. See tf(1).
 
+mod access;
 mod arguments;
 mod command;
+mod complete;
 mod context;
+mod entries;
 mod exit;
+mod expand;
+mod failure;
+mod filter;
+mod here;
+mod interrupt;
 pub(crate) mod names;
 mod output;
+mod place;
 mod progress;
+mod secrets;
+mod servers;
+mod shell;
+mod sums;
+mod targets;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use arguments::{Arguments, NoAccess};
+use access::Directory;
+use arguments::Arguments;
 use command::Command;
 use context::Context;
 pub use exit::Exit;
+use failure::Failure;
 
 use crate::client::ClientError;
-use crate::tf::status::Status;
 
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments { connection, output, command } = Arguments::parse();
-    if let Command::Completions(completions) = command {
-        return completions.print().into();
-    }
-    crate::tf::cipher::cycle::make_table_on_need();
-    let access = match connection.access() {
-        Ok(access) => access,
-        Err(NoAccess::Key(e)) => return report(Err(e)).into(),
-        Err(e @ NoAccess::Usage(_)) => {
-            eprintln!("tf: {e}");
-            return Exit::Usage.into();
-        }
+    complete::answer();
+    let Arguments { connection, output, command } = match arguments::read() {
+        Ok(arguments) => arguments,
+        Err(e) => e.exit(),
     };
-    let mut context = Context::new(access, output);
-    report(command.run(&mut context).and_then(|()| context.end())).into()
-}
-
-/// Shows a failure and turns it into an exit status.
-fn report(result: Result<(), ClientError>) -> Exit {
-    match result {
-        Ok(()) => Exit::Ok,
-        // The reader of our output has seen enough.
-        Err(ClientError::Local { source, .. })
-            if source.kind() == std::io::ErrorKind::BrokenPipe =>
-        {
-            Exit::Ok
+    crate::tf::cipher::cycle::make_table_on_need();
+    let done = Directory::read(connection).and_then(|directory| {
+        let cancel = directory.cancel.clone();
+        if let Err(e) = interrupt::follow(cancel.clone()) {
+            eprintln!("tf: Ctrl-C can't be caught: {e}");
         }
-        Err(e) => {
-            eprintln!("tf: {e}");
-            match e.status() {
-                Some(Status::BeforeLogin) => eprintln!("tf: the server asks who you are: --user"),
-                Some(Status::BeforeJail) => eprintln!("tf: the server asks for a jail: --jail"),
-                _ => {}
+        let mut context = Context::new(directory, output);
+        let done = match command {
+            Command::Shell(shell) => shell.open(context),
+            command => {
+                let done = command.run(&mut context);
+                done.and(context.end())
             }
-            Exit::of(&e)
-        }
-    }
+        };
+        done.map_err(|failure| match cancel.is_cancelled() {
+            true => Failure::Client(ClientError::Interrupted),
+            false => failure,
+        })
+    });
+    done.map_or_else(|failure| failure.tell(), |()| Exit::Ok as u8).into()
 }

@@ -21,9 +21,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// No address of the server took the connection.
-    #[error(
-        "can't connect to {server}: {source}: check that tfd runs there and that no firewall is between"
-    )]
+    #[error("can't connect to {server}: {source}: {}", way_out(.source.kind()))]
     Connect {
         /// `host:port` as given.
         server: String,
@@ -41,15 +39,28 @@ pub enum ClientError {
     /// The server refused the version.
     #[error("the server refused version \"{0}\": give the one in its configuration")]
     Version(String),
-    /// The server could not read the session key.
-    #[error("the server could not read the session key: the public key is not the server's")]
-    WrongKey,
+    /// The server could not read the session key. With the fingerprint of
+    /// the public key used.
+    #[error("the public key SHA256:{0} is not the server's: it could not read the session key")]
+    WrongKey(String),
     /// The server refused the hash.
     #[error("the server refused the hash: give the one in its configuration")]
     Hash,
     /// The handshake ended without a word from the server.
     #[error("no handshake: {0}: is it a TF server that listens there, and its public key?")]
     Handshake(WireError),
+    /// The handshake of TLS came to nothing.
+    #[error("no TLS with {server}: {why}")]
+    Tls {
+        /// `host:port` as given.
+        server: String,
+        /// What was wrong.
+        why: String,
+    },
+    /// The server wants a session key, over TCP or inside TLS, and its public key
+    /// is not known.
+    #[error("the server uses the session cipher: give its public key")]
+    NoKey,
     /// The server refused a request with a status.
     #[error("{request}: {status}")]
     Refused {
@@ -73,9 +84,22 @@ pub enum ClientError {
         /// The remote path.
         path: String,
     },
+    /// A path that can't be named in a request, where it ends earlier.
+    #[error("{path}: {word} has no word for a path with \"{end}\" in it: rename it first")]
+    NoWord {
+        /// The path.
+        path: String,
+        /// What ends a path there.
+        end: &'static str,
+        /// The command.
+        word: &'static str,
+    },
     /// The connection was lost.
     #[error("connection lost: {0}")]
     Lost(#[from] WireError),
+    /// The user of the library had it broken off, see [`Cancel`](super::Cancel).
+    #[error("broken off")]
+    Interrupted,
     /// Something on this side failed.
     #[error("{path}: {source}", path = .path.display())]
     Local {
@@ -90,6 +114,17 @@ pub enum ClientError {
         /// The path that was to be written.
         path: String,
     },
+}
+
+/// What to look at when a connection fails.
+fn way_out(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind as K;
+    match kind {
+        K::ConnectionRefused => "nothing listens there: check the port, and that tfd runs",
+        K::TimedOut => "no answer: the host is down, or a firewall drops what is sent to it",
+        K::HostUnreachable | K::NetworkUnreachable => "no way there: check this machine's network",
+        _ => "check that tfd runs there and that no firewall is between",
+    }
 }
 
 impl ClientError {

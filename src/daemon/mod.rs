@@ -25,6 +25,7 @@ pub mod registry;
 pub mod sandbox;
 pub mod session;
 pub mod sessions;
+mod shown;
 pub mod slots;
 mod start;
 pub mod supervisor;

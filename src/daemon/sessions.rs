@@ -7,7 +7,6 @@ use std::io;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
-use super::admission::MAX_ASK;
 use super::brood::{ENDED_LEN, Ended, Order, Start};
 use super::channel::Channel;
 use super::generation::{Admission, Helper};
@@ -47,12 +46,12 @@ impl Sessions {
         admission: Admission,
         limits: Option<Limits>,
     ) {
-        let Admission { slot, login, gate } = admission;
+        let Admission { slot, login, gate, certificate } = admission;
         let Some((peer, key)) = registry.connection(slot) else { return };
         let name = login.name.clone();
         let refuse = |reason: &str| {
             log::warn!("login refused peer={peer} user={name} reason=\"{reason}\"");
-            gate.drop_unread(MAX_ASK);
+            gate.drop_unread();
             let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
         };
         let users = self.0.iter().flat_map(|ushered| ushered.users.values());
@@ -62,7 +61,7 @@ impl Sessions {
         }
         let found = self.0.iter_mut().find(|ushered| Some(ushered.usher.pid) == usher);
         let Some(ushered) = found else { return refuse("no usher") };
-        let rest = Seating { login, limits }.to_bytes();
+        let rest = Seating { login, limits, certificate }.to_bytes();
         let order = Order::Start(Start { slot, peer, key, rest: &rest });
         match ushered.usher.channel.send(&order.to_bytes(), &[gate.as_fd()]) {
             Ok(()) => {

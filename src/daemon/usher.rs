@@ -18,7 +18,6 @@ use nix::unistd::{Pid, getpid, getppid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
-use zeroize::Zeroizing;
 
 use super::admission::{Ask, MAX_ASK};
 use super::brood::{self, Order, Start};
@@ -45,8 +44,8 @@ const MAX_TRIES: usize = 10;
 /// No order is longer: limits and a login with its groups.
 const MAX_SEATING: usize = LIMITS_LEN + 512 * 1024;
 
-/// Bytes of the limits in an order: page, own, all.
-const LIMITS_LEN: usize = 4 + 8 + 8;
+/// Bytes of the limits in an order, page, own, all, and of how it logged in.
+const LIMITS_LEN: usize = 4 + 8 + 8 + 1;
 
 /// What an usher works with.
 pub struct Usher<'a> {
@@ -78,6 +77,8 @@ pub struct Seating {
     pub login: Login,
     /// What its quota is held to.
     pub limits: Option<Limits>,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
 }
 
 impl Seating {
@@ -89,7 +90,8 @@ impl Seating {
             self.limits.as_ref().and_then(of).unwrap_or(0).to_be_bytes()
         };
         let (own, all) = (number(|limits| limits.own), number(|limits| limits.all));
-        [&page.to_be_bytes()[..], &own, &all, &self.login.to_bytes()].concat()
+        let by = [u8::from(self.certificate)];
+        [&page.to_be_bytes()[..], &own, &all, &by, &self.login.to_bytes()].concat()
     }
 
     /// The same, read.
@@ -98,12 +100,14 @@ impl Seating {
         let (page, rest) = bytes.split_first_chunk::<4>()?;
         let (own, rest) = rest.split_first_chunk::<8>()?;
         let (all, rest) = rest.split_first_chunk::<8>()?;
+        let (by, rest) = rest.split_first()?;
         let login = Login::from_bytes(rest)?;
         let page = u32::from_be_bytes(*page) as usize;
         let number = |bytes: &[u8; 8]| Some(u64::from_be_bytes(*bytes)).filter(|n| *n > 0);
         let uid = login.identity.uid.as_raw();
         let limits = Limits { page, uid, own: number(own), all: number(all) };
-        Some(Seating { login, limits: (page > 0).then_some(limits) })
+        let limits = (page > 0).then_some(limits);
+        Some(Seating { login, limits, certificate: *by == 1 })
     }
 }
 
@@ -169,10 +173,9 @@ fn wait_for_seat(usher: &Usher<'_>, channel: &Channel, parent: Pid) -> io::Resul
     keep_only(&handles)?;
     follow(parent)?;
     let _ = set_name(c"tfd-waiting");
-    let mut order = vec![0; brood::START_LEN + MAX_SEATING];
-    let (len, handles) = channel.receive(&mut order)?;
+    let (order, handles) = channel.receive_whole(brood::START_LEN + MAX_SEATING)?;
     let (Some(Order::Start(start)), Some(gate)) =
-        (Order::from_bytes(&order[..len]), handles.into_iter().next())
+        (Order::from_bytes(&order), handles.into_iter().next())
     else {
         return Ok(());
     };
@@ -190,7 +193,7 @@ fn seat(
     parent: Pid,
 ) -> io::Result<()> {
     let Start { slot, peer, key, .. } = start;
-    let Seating { login, limits } = seating;
+    let Seating { login, limits, certificate } = seating;
     let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
     let card = Card {
         peer,
@@ -198,6 +201,7 @@ fn seat(
         page: Slot::map(usher.slots, slot)?,
         process_key: key_text(slot, key),
         user: login.name.clone(),
+        certificate,
         rights: login.rights,
         rate: login.rate,
         quota,
@@ -206,7 +210,7 @@ fn seat(
     let begun = begin(&seat, parent);
     if usher.after_login && (begun.is_err() || usher.jail) {
         if begun.is_err() {
-            seat.gate.drop_unread(MAX_ASK);
+            seat.gate.drop_unread();
         }
         let answer = if begun.is_ok() { 0 } else { Status::LoginFailed.code() };
         seat.gate.send(&[answer], &[])?;
@@ -274,10 +278,9 @@ fn open_home(usher: &Usher<'_>, home: &str) -> Result<OwnedFd, Errno> {
 fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedFd, Wire)>> {
     let mut home = home;
     let mut locked = seat.usher.jail;
-    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
     for _ in 0..=MAX_TRIES {
-        let (len, handles) = seat.gate.receive(&mut buffer)?;
-        match Ask::from_bytes(&buffer[..len]) {
+        let (ask, handles) = seat.gate.receive_whole(MAX_ASK)?;
+        match Ask::from_bytes(&ask) {
             Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, token, path) {
                 Ok(jail) => {
                     home = jail;
@@ -307,7 +310,13 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));
             }
-            None if len == 0 => return Ok(None),
+            Some(Ask::LastCertificate { state, .. }) if !locked && seat.usher.after_login => {
+                let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                let wire = take_over(seat, socket, state)?;
+                seat.gate.send(&[0], &[])?;
+                return Ok(Some((home, wire)));
+            }
+            None if ask.is_empty() => return Ok(None),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
     }

@@ -29,4 +29,5 @@ mod raw;
 mod service;
 mod session_key;
 mod streams;
+mod tls;
 mod trees;

@@ -2,29 +2,40 @@
 
 use clap::Args;
 
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::client::{Kind, Result};
+use crate::cli::expand::is_root;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::place::Remote;
+use crate::cli::targets::Targets;
+use crate::client::ClientError;
+use crate::tf::status::Status;
 
 /// Rename, or move into a directory
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf mv may.pdf june.pdf\n  tf mv -n 'incoming/*.pdf' files:reports/"
+)]
 pub(crate) struct Mv {
-    /// The old path
-    from: String,
-    /// The new path, or a directory
-    to: String,
+    /// Replace nothing
+    #[arg(short, long)]
+    no_clobber: bool,
+    /// The old paths or patterns, and the new path or a directory
+    #[arg(required = true, num_args = 2.., add = remote_paths())]
+    paths: Vec<Remote>,
 }
 
 impl Mv {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let Mv { from, to } = self;
-        let connection = context.connection()?;
-        let name = from.trim_end_matches('/').rsplit('/').next().unwrap_or(&from);
-        let target = match connection.stat(&to) {
-            Ok(stat) if stat.kind == Kind::Directory => {
-                format!("{}/{name}", to.trim_end_matches('/'))
+        Targets::of(context, &self.paths)?.for_each(|connection, from, to| {
+            if is_root(from) {
+                return Err(Failure::Usage("the server's root stays where it is".to_owned()));
             }
-            _ => to,
-        };
-        connection.rename(&from, &target)
+            if self.no_clobber && connection.stat(to).is_ok() {
+                let request = format!("mv {from} {to}");
+                return Err(ClientError::Refused { request, status: Status::FileExists }.into());
+            }
+            Ok(connection.rename(from, to)?)
+        })
     }
 }

@@ -1,9 +1,6 @@
 //! Sending: messages and raw units, each with one write, long ones in pieces.
 
-use std::io::Write;
-
-use super::meter::count;
-use super::{KEEP_BUFFER, Result, Wire, WireError};
+use super::{KEEP_BUFFER, Result, Wire};
 
 /// The most bytes enciphered before they are sent: the peer works on one piece
 /// while the next is made.
@@ -57,12 +54,12 @@ impl Wire {
                 }
                 done += piece;
                 if done == sent + PIECE {
-                    self.write_bytes(&bytes[sent..done])?;
+                    self.write_bytes(&mut bytes[sent..done])?;
                     sent = done;
                 }
             }
         }
-        if sent < done || done == 0 { self.write_bytes(&bytes[sent..]) } else { Ok(()) }
+        if sent < done || done == 0 { self.write_bytes(&mut bytes[sent..]) } else { Ok(()) }
     }
 
     /// Enciphers in place and sends part of a raw unit whose first `offset`
@@ -93,18 +90,12 @@ impl Wire {
         self.write_units(&mut value.to_be_bytes(), &[4])
     }
 
-    fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(pace) = &mut self.pace {
-            pace.moved(self.held.len() + bytes.len());
-        }
-        if let Some(meter) = &self.meter {
-            count(meter.sent, self.held.len() + bytes.len());
-        }
+    fn write_bytes(&mut self, bytes: &mut [u8]) -> Result<()> {
         if self.held.is_empty() {
-            return self.socket.write_all(bytes).map_err(WireError::from);
+            return self.send(bytes);
         }
         let mut held = std::mem::take(&mut self.held);
         held.extend_from_slice(bytes);
-        self.socket.write_all(&held).map_err(WireError::from)
+        self.send(&mut held)
     }
 }
