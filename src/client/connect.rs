@@ -114,7 +114,9 @@ impl Target {
         Target::over(server, Transport::Tls(tls, None), hash)
     }
 
-    fn over(server: &str, transport: Transport, hash: &str) -> Target {
+    /// The same over either.
+    #[must_use]
+    pub fn over(server: &str, transport: Transport, hash: &str) -> Target {
         Target {
             server: server.to_owned(),
             transport,
@@ -208,6 +210,12 @@ impl Connection {
         }
     }
 
+    /// Whether TLS is around the session.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        self.wire.is_over_tls()
+    }
+
     /// The address of the server.
     ///
     /// # Errors
@@ -299,6 +307,7 @@ fn shake_hands_of_tls(tls: &Tls, wire: &mut Wire, server: &str) -> Result<()> {
 fn told(e: HelloError, server: &str) -> ClientError {
     match e {
         HelloError::Wire(e) => ClientError::Handshake(e),
+        HelloError::NotPinned => ClientError::NotPinned { server: server.to_owned() },
         HelloError::Refused(why) => ClientError::Tls { server: server.to_owned(), why },
     }
 }
