@@ -8,7 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use tfd::store::RootPath;
-use tfd::tf::cipher::{Cipher, Generator, PlainCipher, cycle};
+use tfd::tf::cipher::{ChainAlone, Cipher, PlainCipher, cycle};
 use tfd::tf::request::Request;
 
 /// A key whose chain meets no cycle in the little that is done with it.
@@ -50,7 +50,7 @@ fn prepare(name: &str) -> Option<(Work, usize)> {
     Some(match name {
         "recurrence" => (Box::new(recurrence), BYTES),
         "generator" => {
-            let mut generator = Generator::new(KEY);
+            let mut generator = ChainAlone::new(KEY);
             (Box::new(move || assert_eq!(generator.make(BYTES), BYTES)), BYTES)
         }
         "loop" => (Box::new(move || plain.encrypt(black_box(&mut data))), BYTES),

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::io;
 use std::time::Instant;
 
-use tfd::tf::cipher::{Cipher, Generator, PlainCipher, cycle};
+use tfd::tf::cipher::{ChainAlone, Cipher, PlainCipher, cycle};
 
 use crate::keys::{long_way, on_cycle, step};
 use crate::server::local;
@@ -24,7 +24,7 @@ pub(crate) fn rates() -> Figure {
     let plain = rate(&mut |data| plain.encrypt(data));
     let mut ours = Cipher::new(&key);
     let ours = rate(&mut |data| ours.encrypt(data));
-    let mut generator = Generator::new(&key);
+    let mut generator = ChainAlone::new(&key);
     let generator = rate(&mut |data| assert_eq!(generator.make(data.len()), data.len()));
     let mut seed = u64::from_le_bytes(std::array::from_fn(|i| key[i]));
     let bare = rate(&mut |data| {

@@ -12,6 +12,7 @@ use crate::cli::place::Remote;
 
 /// Write files to standard output
 #[derive(Args)]
+#[command(after_help = "Example:\n  tf cat reports/notes.txt | less")]
 pub(crate) struct Cat {
     /// The remote files
     #[arg(required = true, add = remote_paths())]

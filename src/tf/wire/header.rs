@@ -31,7 +31,7 @@ impl Wire {
     /// The length in a header, if it is the next unit.
     fn announced(&self, mut header: [u8; 4]) -> i32 {
         if let Some(rx) = &self.rx {
-            rx.decrypt_ahead(&mut header);
+            rx.preview(&mut header);
         }
         i32::from_be_bytes(header)
     }
@@ -54,7 +54,7 @@ impl Wire {
         let Some(kept) = self.rx.clone() else { return Ok(()) };
         let length_under = |rx: &Cipher| {
             let mut bytes = header;
-            rx.decrypt_ahead(&mut bytes);
+            rx.preview(&mut bytes);
             valid_length(i32::from_be_bytes(bytes))
         };
         let restart = match (length_under(&kept), length_under(&restarted)) {
