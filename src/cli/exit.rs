@@ -34,15 +34,23 @@ impl Exit {
         use Status as S;
         match error {
             ClientError::Refused {
-                status: S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail,
+                status:
+                    S::LoginFailed
+                    | S::BeforeLogin
+                    | S::AlreadyLoggedIn
+                    | S::JailFile
+                    | S::JailToken
+                    | S::BeforeJail
+                    | S::AlreadyInJail,
                 ..
             } => Exit::NotLetIn,
             ClientError::Refused { .. }
             | ClientError::Odd { .. }
+            | ClientError::NoWord { .. }
             | ClientError::Cancelled { .. } => Exit::Refused,
             ClientError::Resolve { .. } | ClientError::Connect { .. } => Exit::NoConnection,
             ClientError::Version(_)
-            | ClientError::WrongKey
+            | ClientError::WrongKey(_)
             | ClientError::Hash
             | ClientError::Tls { .. }
             | ClientError::NoKey

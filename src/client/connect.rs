@@ -2,7 +2,7 @@
 //! the connection"), above TLS where that is asked for.
 
 use std::fs;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,17 @@ impl PublicKey {
         PublicKey::from_pem(&pem).ok_or_else(|| told("no RSA public key in PEM".to_owned()))
     }
 
+    /// Reads a key from a text that stands in a file.
+    ///
+    /// # Errors
+    /// `Key`, with the file's name.
+    pub fn from_text(text: &str, file: &Path) -> Result<PublicKey> {
+        PublicKey::from_pem(text.as_bytes()).ok_or_else(|| ClientError::Key {
+            path: file.to_owned(),
+            why: "no RSA public key in PEM".to_owned(),
+        })
+    }
+
     /// The key in a PEM text, if there is one.
     #[must_use]
     pub fn from_pem(pem: &[u8]) -> Option<PublicKey> {
@@ -43,6 +54,13 @@ impl PublicKey {
             .or_else(|_| Rsa::public_key_from_pem_pkcs1(pem))
             .ok()
             .map(PublicKey)
+    }
+
+    /// The key in PEM, `PUBLIC KEY`.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let pem = self.0.public_key_to_pem().unwrap_or_default();
+        String::from_utf8_lossy(&pem).into_owned()
     }
 
     /// SHA-256 of the key in DER, base64 without padding.
@@ -148,20 +166,21 @@ impl Connection {
             self.expect_ok(Status::IncompatibleProtocol, version)?;
             return self.expect_ok(Status::InvalidHash, || ClientError::Hash);
         }
-        let rsa = &key.ok_or(ClientError::NoKey)?.0;
+        let key = key.ok_or(ClientError::NoKey)?;
         let mut session_key = Zeroizing::new([0; KEY_LENGTH]);
         getrandom::fill(&mut *session_key)
             .map_err(|e| ClientError::Lost(WireError::Io(std::io::Error::other(e))))?;
-        let mut block = vec![0; rsa.size() as usize];
-        rsa.public_encrypt(&*session_key, &mut block, Padding::PKCS1_OAEP)
-            .map_err(|_| ClientError::WrongKey)?;
+        let mut block = vec![0; key.0.size() as usize];
+        key.0
+            .public_encrypt(&*session_key, &mut block, Padding::PKCS1_OAEP)
+            .map_err(|_| ClientError::WrongKey(key.fingerprint()))?;
 
         self.wire.write_message_later(target.version.as_bytes());
         self.wire.write_message_later(&block);
         self.wire.encipher_sending(&*session_key);
         self.wire.write_message(target.hash.as_bytes()).map_err(ClientError::Handshake)?;
         self.expect_ok(Status::IncompatibleProtocol, version)?;
-        self.expect_ok(Status::BadKey, || ClientError::WrongKey)?;
+        self.expect_ok(Status::BadKey, || ClientError::WrongKey(key.fingerprint()))?;
         self.wire.encipher_receiving(&*session_key);
         self.expect_ok(Status::InvalidHash, || ClientError::Hash)
     }
@@ -178,6 +197,14 @@ impl Connection {
             }),
             Err(e) => Err(ClientError::Handshake(e)),
         }
+    }
+
+    /// The address of the server.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn peer(&self) -> Result<SocketAddr> {
+        self.wire.socket().peer_addr().map_err(|e| ClientError::Lost(e.into()))
     }
 
     /// The connection itself, for requests this library has no word for.
@@ -219,6 +246,16 @@ impl Connection {
         self.wire.close();
         Ok(())
     }
+}
+
+/// The first address of `host:port`.
+///
+/// # Errors
+/// `Resolve` when it has none.
+pub fn resolve(server: &str) -> Result<SocketAddr> {
+    let told = |source| ClientError::Resolve { server: server.to_owned(), source };
+    let mut addresses = server.to_socket_addrs().map_err(told)?;
+    addresses.next().ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
 }
 
 fn connect(server: &str, timeout: Duration) -> Result<Wire> {

@@ -14,18 +14,31 @@
 //! # Ok::<(), tfd::client::ClientError>(())
 //! ```
 
+mod access;
+mod balance;
 mod commands;
 mod connect;
 mod error;
 mod file;
+mod glob;
 mod listing;
+mod probe;
+mod replace;
+mod secret;
 mod streams;
 mod transfer;
 
-pub use commands::Stat;
-pub use connect::{Certificate, Connection, PublicKey, Target, Transport, fetch_certificate};
+pub use access::{Access, Secret};
+pub use balance::balance_by_udp;
+pub use commands::{Stat, mode_request, owner_request};
+pub use connect::{
+    Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, resolve,
+};
 pub use error::{ClientError, Result};
 pub use file::Progress;
+pub use glob::{fits, is_pattern};
 pub use listing::{Entry, Kind};
+pub use probe::{Answer, Question};
+pub use secret::{secret_name, secret_token};
 
 pub use crate::tls::client::{Tls, Trust};

@@ -106,12 +106,11 @@ impl Secrets {
     }
 }
 
-/// What a gate may still ask.
+/// A gate, and what it may still ask; a hash comes last.
 struct Client {
     slot: u32,
     channel: Channel,
     may_decrypt: bool,
-    may_compare: bool,
     /// Whether it speaks TLS, so that there may be no block.
     tls: bool,
     may_sign: bool,
@@ -126,7 +125,6 @@ impl Client {
             slot,
             channel,
             may_decrypt: true,
-            may_compare: true,
             tls,
             may_sign: tls,
             may_seal: tls,
@@ -232,7 +230,8 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers one message of a gate; `false` when its channel is to be closed.
+/// Answers one message of a gate; `false` when its channel is to be closed,
+/// as it is once there is nothing left to ask.
 fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
     let mut buffer = Zeroizing::new([0; MAX_MESSAGE]);
     let Ok((len, _)) = client.channel.receive(&mut *buffer) else { return false };
@@ -245,20 +244,13 @@ fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
             };
             client.channel.try_send(&reply, &[]).is_ok()
         }
-        [COMPARE, hash @ ..] if client.may_compare && (client.tls || !client.may_decrypt) => {
-            client.may_compare = false;
-            client.may_decrypt = false;
-            if !secrets.fits(hash) {
-                return client.channel.try_send(&[REFUSED], &[]).is_ok();
-            }
-            if !secrets.granted.is_empty() {
-                let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
-                let answer = [GRANTED, secrets.extras.to_byte()];
-                return client.channel.try_send(&answer, &granted).is_ok();
-            }
-            let Ok((gates, daemons)) = pair() else { return false };
-            outbox.0.push_back((client.slot, daemons));
-            client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()]).is_ok()
+        [COMPARE, hash @ ..] if client.tls || !client.may_decrypt => {
+            // Whether a gate that is gone hears the answer is all the same.
+            let _ = match secrets.fits(hash) {
+                false => client.channel.try_send(&[REFUSED], &[]),
+                true => grant(secrets, client, outbox),
+            };
+            false
         }
         [SIGN, a, b, content @ ..] if client.may_sign => {
             client.may_sign = false;
@@ -284,6 +276,17 @@ fn tell(client: &Client, answer: Option<Vec<u8>>) -> bool {
         None => Zeroizing::new(vec![REFUSED]),
     };
     client.channel.try_send(&reply, &[]).is_ok()
+}
+
+/// Hands a gate whose client has shown the hash what is behind it.
+fn grant(secrets: &Secrets, client: &Client, outbox: &mut Outbox) -> io::Result<()> {
+    if !secrets.granted.is_empty() {
+        let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
+        return client.channel.try_send(&[GRANTED, secrets.extras.to_byte()], &granted);
+    }
+    let (gates, daemons) = pair()?;
+    outbox.0.push_back((client.slot, daemons));
+    client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()])
 }
 
 /// A gate's view of the keeper.

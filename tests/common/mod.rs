@@ -3,6 +3,8 @@
 //! tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod tf;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};

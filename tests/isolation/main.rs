@@ -8,6 +8,7 @@ mod common;
 mod desk;
 mod jail;
 mod login;
+mod secrets;
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};

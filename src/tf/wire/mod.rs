@@ -40,6 +40,9 @@ const READ_AHEAD: usize = 4 * 1024;
 /// set anew this often.
 const SLACK: Duration = Duration::from_millis(100);
 
+/// Bytes that are dropped in one go, of a unit that is not wanted.
+const SKIPPED: u64 = 4096;
+
 /// The most out-of-band bytes looked for between two messages.
 const MAX_STRAYS: u64 = 4096;
 
@@ -343,9 +346,14 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn read_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
-        self.read_bytes(part)?;
-        if let Some(rx) = &mut self.rx {
-            rx.decrypt_part(offset, part);
+        let mut done = 0;
+        while done < part.len() {
+            // What has come is deciphered while more is on its way.
+            let some = self.take_some(&mut part[done..])?;
+            if let Some(rx) = &mut self.rx {
+                rx.decrypt_part(offset + done, &mut part[done..done + some]);
+            }
+            done += some;
         }
         Ok(())
     }
@@ -355,7 +363,7 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn skip_raw(&mut self, len: u64) -> Result<()> {
-        let mut scratch = [0; 4096];
+        let mut scratch = vec![0; len.min(SKIPPED) as usize];
         let mut done = 0;
         while done < len {
             let n = (len - done).min(scratch.len() as u64) as usize;
@@ -385,23 +393,28 @@ impl Wire {
         Ok(i32::from_be_bytes(unit))
     }
 
-    /// Takes bytes as they came: first those read ahead, then the socket's.
+    /// Takes bytes as they came until `to` is full.
     fn read_bytes(&mut self, to: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < to.len() {
-            if !self.has_read_ahead() {
-                if to.len() - done >= READ_AHEAD {
-                    done += self.read_some(&mut to[done..], false)?;
-                    continue;
-                }
-                self.fill_ahead(1, false)?;
-            }
-            let n = (to.len() - done).min(self.filled - self.used);
-            to[done..done + n].copy_from_slice(&self.ahead[self.used..self.used + n]);
-            self.used += n;
-            done += n;
+            done += self.take_some(&mut to[done..])?;
         }
         Ok(())
+    }
+
+    /// Takes some bytes as they came, at least one: those read ahead, else the
+    /// socket's.
+    fn take_some(&mut self, to: &mut [u8]) -> Result<usize> {
+        if !self.has_read_ahead() {
+            if to.len() >= READ_AHEAD {
+                return self.read_some(to, false);
+            }
+            self.fill_ahead(1, false)?;
+        }
+        let n = to.len().min(self.filled - self.used);
+        to[..n].copy_from_slice(&self.ahead[self.used..self.used + n]);
+        self.used += n;
+        Ok(n)
     }
 
     /// Sees to it that at least `n` bytes (up to [`READ_AHEAD`]) are there.

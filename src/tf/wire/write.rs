@@ -1,6 +1,10 @@
-//! Sending: messages and raw units, each with one write.
+//! Sending: messages and raw units, each with one write, long ones in pieces.
 
 use super::{KEEP_BUFFER, Result, Wire};
+
+/// The most bytes enciphered before they are sent: the peer works on one piece
+/// while the next is made.
+const PIECE: usize = 128 * 1024;
 
 impl Wire {
     /// Sends one message with one write.
@@ -33,21 +37,29 @@ impl Wire {
     }
 
     /// Enciphers `bytes` in place, cut into units of these lengths, and sends
-    /// them with one write. The lengths add up to that of `bytes`.
+    /// them, with one write unless they are long. The lengths add up to that of
+    /// `bytes`.
     ///
     /// # Errors
     /// Any failure of the connection.
     pub fn write_units(&mut self, bytes: &mut [u8], lengths: &[usize]) -> Result<()> {
         debug_assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
-        if let Some(tx) = &mut self.tx {
-            let mut rest = &mut *bytes;
-            for len in lengths {
-                let (unit, behind) = rest.split_at_mut(*len);
-                tx.encrypt(unit);
-                rest = behind;
+        let (mut sent, mut done) = (0, 0);
+        for len in lengths {
+            let end = done + len;
+            while done < end {
+                let piece = (end - done).min(sent + PIECE - done);
+                if let Some(tx) = &mut self.tx {
+                    tx.encrypt_part(done + len - end, &mut bytes[done..done + piece]);
+                }
+                done += piece;
+                if done == sent + PIECE {
+                    self.write_bytes(&mut bytes[sent..done])?;
+                    sent = done;
+                }
             }
         }
-        self.write_bytes(bytes)
+        if sent < done || done == 0 { self.write_bytes(&mut bytes[sent..]) } else { Ok(()) }
     }
 
     /// Enciphers in place and sends part of a raw unit whose first `offset`
