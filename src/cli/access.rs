@@ -9,7 +9,8 @@ use super::failure::{Failure, Result};
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
 use super::servers::{Entry, Servers};
-use crate::client::{Access, PublicKey, Secret, Target};
+use super::tls;
+use crate::client::{Access, PublicKey, Secret, Target, Transport};
 
 /// All that is known of servers.
 #[derive(Debug, Default)]
@@ -58,19 +59,24 @@ impl Directory {
         let address = addresses.next().unwrap_or_default();
         let hash = self.hash(entry, &address)?;
         let key = match (&self.options.key, entry.map(|entry| entry.key(&self.servers))) {
-            (Some(path), _) => PublicKey::from_file(path)?,
-            (None, Some(Ok(Some(key)))) => key,
+            (Some(path), _) => Some(PublicKey::from_file(path)?),
+            (None, Some(Ok(Some(key)))) => Some(key),
             (None, Some(Err(e))) => return Err(e.into()),
             (None, None | Some(Ok(None))) => match environment("TF_KEY") {
-                Some(path) => PublicKey::from_file(path.as_ref())?,
-                None => {
-                    return Err(Failure::Usage(format!(
-                        "no public key for {address}: give --key or set TF_KEY, or keep it by tf trust"
-                    )));
-                }
+                Some(path) => Some(PublicKey::from_file(path.as_ref())?),
+                None => None,
             },
         };
-        let mut target = Target::new(&address, key, &hash);
+        let transport = match (tls::asked_for(&self.options, entry.is_some())?, key) {
+            (Some(tls), key) => Transport::Tls(tls, key),
+            (None, Some(key)) => Transport::Tcp(key),
+            (None, None) => {
+                return Err(Failure::Usage(format!(
+                    "no public key for {address}: give --key or set TF_KEY, or keep it by tf trust"
+                )));
+            }
+        };
+        let mut target = Target::over(&address, transport, &hash);
         let version = self.options.protocol_version.clone();
         let version =
             version.or_else(|| entry?.version.clone()).or_else(|| environment("TF_VERSION"));
@@ -194,6 +200,6 @@ impl Directory {
 }
 
 /// A variable that is set to something.
-fn environment(name: &str) -> Option<String> {
+pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

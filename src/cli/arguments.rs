@@ -41,6 +41,22 @@ pub(super) struct ConnectionArguments {
     /// The server's public key, PEM
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) key: Option<PathBuf>,
+    /// Connect with TLS; the system's authorities vouch for the server
+    #[arg(long, global = true)]
+    pub(super) tls: bool,
+    /// Connect with TLS to the server whose certificate has this public key, as
+    /// tfd keygen prints it
+    #[arg(long, value_name = "SHA256", global = true)]
+    pub(super) tls_pin: Option<String>,
+    /// Connect with TLS; one of these certificates, PEM, vouches for the server
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_pin", global = true)]
+    pub(super) tls_ca: Option<PathBuf>,
+    /// A certificate of your own, PEM, that logs you in over TLS
+    #[arg(long, value_name = "FILE", requires = "cert_key", global = true)]
+    pub(super) cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert", global = true)]
+    pub(super) cert_key: Option<PathBuf>,
     /// The server's hash; others on this machine can see it here, so prefer
     /// --hash-file, the configuration or TF_HASH
     #[arg(long, global = true)]

@@ -19,6 +19,7 @@ mod secrets;
 mod servers;
 mod sums;
 mod targets;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -109,7 +109,9 @@ impl Target {
         Target::over(server, Transport::Tls(tls, None), hash)
     }
 
-    fn over(server: &str, transport: Transport, hash: &str) -> Target {
+    /// The same over either.
+    #[must_use]
+    pub fn over(server: &str, transport: Transport, hash: &str) -> Target {
         Target {
             server: server.to_owned(),
             transport,
