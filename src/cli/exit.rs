@@ -25,6 +25,8 @@ pub enum Exit {
     Mismatch = 6,
     /// Something on this side failed.
     Local = 7,
+    /// Broken off by Ctrl-C.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -57,6 +59,7 @@ impl Exit {
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,
             ClientError::Mismatch { .. } => Exit::Mismatch,
+            ClientError::Interrupted => Exit::Interrupted,
             ClientError::Key { .. } | ClientError::Local { .. } => Exit::Local,
         }
     }

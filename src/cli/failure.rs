@@ -123,6 +123,11 @@ fn next_step(error: &ClientError) -> Option<&'static str> {
         Status::AccessDenied => {
             "you may not do that there, a directory on the way is missing, or the path leads outside"
         }
+        Status::IsDirectory => "that is a directory: see -r",
+        Status::FileExists => "there is one of that name: see -f, or choose another",
+        Status::FileCreation => "is the directory there, and may you write in it?",
+        Status::HpOpen => "it is missing, a directory, or not yours to open",
+        Status::Rename => "the old path is missing, or can't take the place of the new one",
         Status::QuotaExceeded => "no room is left for you there: see tf df, and remove something",
         Status::DirectoryLocked => "somebody holds the lock: wait, or take it off by tf unlock",
         Status::DirectoryRemains => {

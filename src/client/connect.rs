@@ -10,8 +10,10 @@ use openssl::base64::encode_block;
 use openssl::pkey::Public;
 use openssl::rsa::{Padding, Rsa};
 use openssl::sha::sha256;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
+use super::cancel::{Cancel, Ticket};
 use super::error::{ClientError, Result};
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Wire, WireError};
@@ -94,6 +96,8 @@ pub struct Target {
     pub hash: String,
     /// How long connecting and handshake may take.
     pub timeout: Duration,
+    /// Ends its connections from another thread.
+    pub cancel: Cancel,
 }
 
 impl Target {
@@ -118,6 +122,7 @@ impl Target {
             version: "0.0".to_owned(),
             hash: hash.to_owned(),
             timeout: Duration::from_secs(15),
+            cancel: Cancel::default(),
         }
     }
 }
@@ -126,6 +131,8 @@ impl Target {
 pub struct Connection {
     wire: Wire,
     pub(super) body: Vec<u8>,
+    /// Its place in its target's [`Cancel`].
+    _ticket: Option<Ticket>,
 }
 
 impl Connection {
@@ -139,6 +146,7 @@ impl Connection {
     pub fn open(target: &Target) -> Result<Connection> {
         let deadline = Instant::now() + target.timeout;
         let mut wire = connect(&target.server, target.timeout)?;
+        let ticket = target.cancel.follow(wire.socket())?;
         wire.set_deadline(Some(deadline)).map_err(|e| ClientError::Lost(e.into()))?;
         let key = match &target.transport {
             Transport::Tcp(key) => Some(key),
@@ -148,7 +156,7 @@ impl Connection {
             }
         };
         wire.expect_transfers();
-        let mut connection = Connection::from_wire(wire);
+        let mut connection = Connection { wire, body: Vec::new(), _ticket: Some(ticket) };
         connection.shake_hands(target, key)?;
         connection.wire.set_deadline(None).map_err(|e| ClientError::Lost(e.into()))?;
         Ok(connection)
@@ -157,7 +165,7 @@ impl Connection {
     /// A session on a wire whose server waits for a request.
     #[must_use]
     pub fn from_wire(wire: Wire) -> Connection {
-        Connection { wire, body: Vec::new() }
+        Connection { wire, body: Vec::new(), _ticket: None }
     }
 
     fn shake_hands(&mut self, target: &Target, key: Option<&PublicKey>) -> Result<()> {
@@ -212,6 +220,21 @@ impl Connection {
     /// The connection itself, for requests this library has no word for.
     pub fn wire(&mut self) -> &mut Wire {
         &mut self.wire
+    }
+
+    /// Whether the server is known to have ended the session, or the way to it
+    /// to be cut.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let lost = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut fds = [PollFd::new(self.wire.socket(), lost)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(n) if n > 0)
+    }
+
+    /// The socket beneath it, for its options.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        self.wire.socket()
     }
 
     /// The connection itself, without this library's words for it.

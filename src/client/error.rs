@@ -97,6 +97,9 @@ pub enum ClientError {
     /// The connection was lost.
     #[error("connection lost: {0}")]
     Lost(#[from] WireError),
+    /// The user of the library had it broken off, see [`Cancel`](super::Cancel).
+    #[error("broken off")]
+    Interrupted,
     /// Something on this side failed.
     #[error("{path}: {source}", path = .path.display())]
     Local {

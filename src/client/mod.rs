@@ -16,6 +16,7 @@
 
 mod access;
 mod balance;
+mod cancel;
 mod commands;
 mod connect;
 mod error;
@@ -27,9 +28,11 @@ mod replace;
 mod secret;
 mod streams;
 mod transfer;
+mod watch;
 
 pub use access::{Access, Secret};
 pub use balance::balance_by_udp;
+pub use cancel::Cancel;
 pub use commands::{Stat, mode_request, owner_request};
 pub use connect::{
     Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, resolve,
@@ -40,5 +43,6 @@ pub use glob::{fits, is_pattern};
 pub use listing::{Entry, Kind};
 pub use probe::{Answer, Question};
 pub use secret::{secret_name, secret_token};
+pub use watch::{Arrival, Verdict, Watch, Watched};
 
 pub use crate::tls::client::{Tls, Trust};

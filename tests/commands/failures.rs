@@ -2,7 +2,9 @@
 //! an exit status by class.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crate::common::tf::Person;
 use crate::common::{Server, Setup};
@@ -25,6 +27,10 @@ fn a_server_that_says_nothing_or_nonsense_is_no_tf_server() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = silent.local_addr().expect("address").to_string();
     person.fails(&["--server", &address, "--timeout", "1", "ls"], 4, &["time limit", "TF server"]);
+    // One whose queue is full drops what is sent to it, as a firewall does.
+    let (_full, address) = full_listener();
+    let address = address.to_string();
+    person.fails(&["--server", &address, "--timeout", "1", "ls"], 3, &["no answer", "firewall"]);
     let chatty = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = chatty.local_addr().expect("address").to_string();
     std::thread::spawn(move || {
@@ -35,6 +41,23 @@ fn a_server_that_says_nothing_or_nonsense_is_no_tf_server() {
         }
     });
     person.fails(&["--server", &address, "ls"], 4, &["TF server"]);
+}
+
+/// A listener with no room for another connection, and the ones it has.
+fn full_listener() -> ((OwnedFd, Vec<TcpStream>), SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("address");
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    bind(&listener, &any).expect("bind");
+    listen(&listener, 0).expect("listen");
+    let address = getsockname(&listener).expect("name").try_into().expect("address");
+    let short = Duration::from_millis(300);
+    let mut held = Vec::new();
+    while let Ok(socket) = TcpStream::connect_timeout(&address, short) {
+        held.push(socket);
+        assert!(held.len() < 100, "it is never full");
+    }
+    ((listener, held), address)
 }
 
 #[test]

@@ -100,6 +100,8 @@ fn each_command_prints_lines_of_the_schema_and_each_shape_is_printed() {
         &["where"],
         &["servers"],
         &["secret", "path", "x", "--passphrase-file", "pass"],
+        &["watch", "-n", "1", "d/sub"],
+        &["watch", "-n", "1", "--get", ".", "d/sub"],
         &["raw", "PROCKEY"],
     ] {
         let out = person.fine(&[&["--json"], arguments].concat());

@@ -15,6 +15,7 @@ mod entries;
 mod framing;
 mod handshake;
 mod hp;
+mod keystream;
 mod library;
 mod locks;
 mod notify;
