@@ -58,8 +58,8 @@ def peers(bench):
             scratch / "sftp/up",
         ),
         "vsftpd with TLS": (Ftp(bench.servers, True), scratch / "ftp", scratch / "ftp/in/up"),
-        "vsftpd": (Ftp(bench.servers), scratch / "ftp", scratch / "ftp/in/up"),
-        "rsync": (Rsync(bench.servers), scratch / "rsync", scratch / "rsync/up"),
+        "vsftpd in plain": (Ftp(bench.servers), scratch / "ftp", scratch / "ftp/in/up"),
+        "rsync in plain": (Rsync(bench.servers), scratch / "rsync", scratch / "rsync/up"),
     }
 
 
