@@ -25,6 +25,8 @@ pub enum Exit {
     Mismatch = 6,
     /// Something on this side failed.
     Local = 7,
+    /// The user asked to stop.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -46,8 +48,12 @@ impl Exit {
             | ClientError::Hash
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,
-            ClientError::Mismatch { .. } => Exit::Mismatch,
-            ClientError::Key { .. } | ClientError::Local { .. } => Exit::Local,
+            ClientError::Mismatch { .. } | ClientError::Changed { .. } => Exit::Mismatch,
+            ClientError::Interrupted => Exit::Interrupted,
+            ClientError::Key { .. }
+            | ClientError::Local { .. }
+            | ClientError::BadName { .. }
+            | ClientError::TooManyDeletions { .. } => Exit::Local,
         }
     }
 }

@@ -20,8 +20,10 @@ mod connect;
 mod error;
 mod file;
 mod listing;
+mod observe;
 mod streams;
 mod transfer;
+mod transfers;
 
 pub use access::{Access, Secret};
 pub use commands::Stat;
@@ -29,3 +31,5 @@ pub use connect::{Connection, PublicKey, Target};
 pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use listing::{Entry, Kind};
+pub use observe::{Deed, Event, Note, Observer};
+pub use transfers::{Failure, Options, Summary, Transfers};

@@ -23,7 +23,7 @@ use super::cipher::Cipher;
 use super::outofband::{self, Strays};
 pub use meter::Meter;
 use meter::count;
-use pace::Pace;
+pub use pace::Pace;
 pub use state::MAX_STATE;
 
 /// The longest body of a message, in bytes.
@@ -202,6 +202,11 @@ impl Wire {
     /// The most bytes a second from now on, both directions together.
     pub fn limit_rate(&mut self, bytes_per_second: Option<u64>) {
         self.pace = bytes_per_second.map(Pace::new);
+    }
+
+    /// As [`Wire::limit_rate`], with a rate that other wires share.
+    pub fn share_rate(&mut self, pace: Pace) {
+        self.pace = Some(pace);
     }
 
     /// Counts all bytes that are moved from now on, as they are on the
@@ -428,7 +433,7 @@ impl Wire {
             match (&self.socket).read(to) {
                 Ok(0) => return Err(WireError::Cut),
                 Ok(n) => {
-                    if let Some(pace) = &mut self.pace {
+                    if let Some(pace) = &self.pace {
                         pace.moved(n);
                     }
                     if let Some(meter) = &self.meter {

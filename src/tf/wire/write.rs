@@ -2,6 +2,9 @@
 
 use std::io::Write;
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
 use super::meter::count;
 use super::{KEEP_BUFFER, Result, Wire, WireError};
 
@@ -25,14 +28,46 @@ impl Wire {
     /// Enciphers one message now and sends it with the next write: for a
     /// reply behind which another follows at once.
     pub fn write_message_later(&mut self, body: &[u8]) {
+        self.hold_unit(&(body.len() as i32).to_be_bytes());
+        self.hold_unit(body);
+    }
+
+    /// Enciphers one raw unit now and keeps it for the next write.
+    pub fn hold_unit(&mut self, unit: &[u8]) {
         let at = self.held.len();
-        self.held.extend_from_slice(&(body.len() as i32).to_be_bytes());
-        self.held.extend_from_slice(body);
+        self.held.extend_from_slice(unit);
         if let Some(tx) = &mut self.tx {
-            let (header, body) = self.held[at..].split_at_mut(4);
-            tx.encrypt(header);
-            tx.encrypt(body);
+            tx.encrypt(&mut self.held[at..]);
         }
+    }
+
+    /// How many bytes are kept for the next write.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Sends of the bytes that are kept, at most `limit`, as many as the
+    /// system takes without waiting.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn send_held(&mut self, limit: usize) -> Result<()> {
+        let some = &self.held[..self.held.len().min(limit)];
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match rustix::net::send(&self.socket, some, flags) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(e) => return Err(std::io::Error::from(e).into()),
+        };
+        if let Some(pace) = &self.pace {
+            pace.moved(sent);
+        }
+        if let Some(meter) = &self.meter {
+            count(meter.sent, sent);
+        }
+        self.held.drain(..sent);
+        Ok(())
     }
 
     /// Enciphers `bytes` in place, cut into units of these lengths, and sends
@@ -82,7 +117,7 @@ impl Wire {
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(pace) = &mut self.pace {
+        if let Some(pace) = &self.pace {
             pace.moved(self.held.len() + bytes.len());
         }
         if let Some(meter) = &self.meter {

@@ -1,0 +1,132 @@
+//! A connection that comes back: lost, it is opened anew with growing pauses,
+//! and the work at hand begins again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::run::Run;
+use crate::client::connect::Connection;
+use crate::client::error::{ClientError, Result};
+use crate::client::observe::Event;
+
+/// The pauses before tries: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a pause looks whether the user wants to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A connection of a run, while there is one.
+pub(super) struct Line<'r> {
+    run: &'r Run<'r>,
+    connection: Option<Connection>,
+    /// Whether there ever was a connection: the first is tried once.
+    was_open: bool,
+    failures: u32,
+    /// What had been moved at the last failure.
+    moved_then: u64,
+    moved: AtomicU64,
+}
+
+impl<'r> Line<'r> {
+    pub(super) fn new(run: &'r Run<'r>) -> Line<'r> {
+        Line {
+            run,
+            connection: None,
+            was_open: false,
+            failures: 0,
+            moved_then: 0,
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    /// Opens the connection.
+    ///
+    /// # Errors
+    /// Why it can't be opened.
+    pub(super) fn open(&mut self) -> Result<()> {
+        if self.connection.is_none() {
+            let mut connection = self.run.access.open()?;
+            if let Some(pace) = &self.run.pace {
+                connection.wire().share_rate(pace.clone());
+            }
+            self.connection = Some(connection);
+            self.was_open = true;
+        }
+        Ok(())
+    }
+
+    /// Does work that can be begun anew, with a connection that is opened
+    /// again when it is lost. What moves something says so by the counter;
+    /// only tries in a row that moved nothing are counted.
+    ///
+    /// # Errors
+    /// What `work` returns but a loss of connection, or the loss when it is
+    /// given up, or `Interrupted`.
+    pub(super) fn steadily<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Connection, &AtomicU64) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let done = self.open().and_then(|()| match &mut self.connection {
+                Some(connection) => work(connection, &self.moved),
+                None => Err(ClientError::Interrupted),
+            });
+            match done {
+                Err(e) if e.ends_a_run() => {
+                    self.connection = None;
+                    if !self.was_open || !is_loss(&e) {
+                        return Err(e);
+                    }
+                    self.pause(e)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// The loss, when there have been tries enough, or `Interrupted`.
+    fn pause(&mut self, error: ClientError) -> Result<()> {
+        let moved = self.moved.load(Ordering::Relaxed);
+        if moved > self.moved_then {
+            self.failures = 0;
+        }
+        self.moved_then = moved;
+        let attempts = self.run.options.retries;
+        if self.failures >= attempts {
+            return Err(error);
+        }
+        let wait = (FIRST_PAUSE * 2u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+        self.failures += 1;
+        let attempt = self.failures;
+        self.run.tell(&Event::Retrying { attempt, attempts, wait, error: &error });
+        let end = Instant::now() + wait;
+        while Instant::now() < end {
+            self.run.go_on()?;
+            std::thread::sleep(LOOK.min(wait));
+        }
+        Ok(())
+    }
+
+    /// Gives the connection up; the next work opens another.
+    pub(super) fn close(&mut self) {
+        self.connection = None;
+    }
+
+    /// Ends the session politely.
+    pub(super) fn end(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // It is over either way.
+            let _ = connection.end();
+        }
+    }
+}
+
+/// Whether a new connection may help.
+fn is_loss(error: &ClientError) -> bool {
+    use ClientError as E;
+    matches!(error, E::Lost(_) | E::Handshake(_) | E::Connect { .. } | E::Resolve { .. })
+}

@@ -1,0 +1,1 @@
+//! One directory made like another.
