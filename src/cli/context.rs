@@ -1,41 +1,76 @@
-//! What the commands of one run of `tf` share: the way to the server, the
-//! session, and how much to say.
+//! What the commands of one run of `tf` share: the servers, the sessions with
+//! them, and how much to say.
 
+use super::access::Directory;
 use super::arguments::OutputArguments;
-use crate::client::{Access, Connection, Result};
+use super::failure::Result;
+use super::place::ServerName;
+use crate::client::{Access, Connection};
 
 /// The surroundings of a command.
-pub(super) struct Context {
-    /// The way to a session, for one that has to be opened anew or beside.
-    pub(super) access: Access,
+pub(crate) struct Context {
+    /// All that is known of servers.
+    pub(crate) directory: Directory,
     /// How much to say, and in which form.
     pub(super) output: OutputArguments,
+    sessions: Vec<Session>,
+}
+
+struct Session {
+    server: ServerName,
+    access: Access,
     connection: Option<Connection>,
 }
 
 impl Context {
     /// Nothing is connected yet.
-    pub(super) fn new(access: Access, output: OutputArguments) -> Context {
-        Context { access, output, connection: None }
+    pub(super) fn new(directory: Directory, output: OutputArguments) -> Context {
+        Context { directory, output, sessions: Vec::new() }
     }
 
-    /// The session, opened with the first call.
+    /// The session with a server, opened with the first call.
     ///
     /// # Errors
     /// Why none can be opened.
-    pub(super) fn connection(&mut self) -> Result<&mut Connection> {
-        let connection = match self.connection.take() {
+    pub(crate) fn connection(&mut self, server: &ServerName) -> Result<&mut Connection> {
+        let session = self.session(server)?;
+        let connection = match session.connection.take() {
             Some(connection) => connection,
-            None => self.access.open()?,
+            None => session.access.open()?,
         };
-        Ok(self.connection.insert(connection))
+        Ok(session.connection.insert(connection))
     }
 
-    /// Ends the session, if there is one.
+    /// The way to a session with a server, for one that has to be opened anew
+    /// or beside. Passwords are asked for once.
     ///
     /// # Errors
-    /// When the connection is lost.
+    /// What is missing or wrong.
+    pub(crate) fn access(&mut self, server: &ServerName) -> Result<&Access> {
+        self.session(server).map(|session| &session.access)
+    }
+
+    fn session(&mut self, server: &ServerName) -> Result<&mut Session> {
+        let at = self.sessions.iter().position(|session| session.server == *server);
+        let at = match at {
+            Some(at) => at,
+            None => {
+                let access = self.directory.access(server)?;
+                self.sessions.push(Session { server: server.clone(), access, connection: None });
+                self.sessions.len() - 1
+            }
+        };
+        Ok(&mut self.sessions[at])
+    }
+
+    /// Ends all sessions.
+    ///
+    /// # Errors
+    /// When a connection is lost.
     pub(super) fn end(&mut self) -> Result<()> {
-        self.connection.take().map_or(Ok(()), Connection::end)
+        for session in self.sessions.drain(..) {
+            session.connection.map_or(Ok(()), Connection::end)?;
+        }
+        Ok(())
     }
 }

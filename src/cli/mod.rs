@@ -1,25 +1,32 @@
 //! `tf`: arguments, and what each command does with them. It reaches servers
 //! through [`crate::client`] alone. See tf(1).
 
+#[allow(dead_code, reason = "commands to come use the rest")]
+mod access;
 mod arguments;
 mod command;
+#[allow(dead_code, reason = "commands to come use the rest")]
 mod context;
 mod exit;
+#[allow(dead_code, reason = "commands to come use the rest")]
+mod failure;
 pub(crate) mod names;
 mod output;
+#[allow(dead_code, reason = "commands to come use the rest")]
+mod place;
 mod progress;
+mod secrets;
+mod servers;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, NoAccess};
+use access::Directory;
+use arguments::Arguments;
 use command::Command;
 use context::Context;
 pub use exit::Exit;
-
-use crate::client::ClientError;
-use crate::tf::status::Status;
 
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
@@ -29,36 +36,9 @@ pub fn main() -> ExitCode {
         return completions.print().into();
     }
     crate::tf::cipher::cycle::make_table_on_need();
-    let access = match connection.access() {
-        Ok(access) => access,
-        Err(NoAccess::Key(e)) => return report(Err(e)).into(),
-        Err(e @ NoAccess::Usage(_)) => {
-            eprintln!("tf: {e}");
-            return Exit::Usage.into();
-        }
-    };
-    let mut context = Context::new(access, output);
-    report(command.run(&mut context).and_then(|()| context.end())).into()
-}
-
-/// Shows a failure and turns it into an exit status.
-fn report(result: Result<(), ClientError>) -> Exit {
-    match result {
-        Ok(()) => Exit::Ok,
-        // The reader of our output has seen enough.
-        Err(ClientError::Local { source, .. })
-            if source.kind() == std::io::ErrorKind::BrokenPipe =>
-        {
-            Exit::Ok
-        }
-        Err(e) => {
-            eprintln!("tf: {e}");
-            match e.status() {
-                Some(Status::BeforeLogin) => eprintln!("tf: the server asks who you are: --user"),
-                Some(Status::BeforeJail) => eprintln!("tf: the server asks for a jail: --jail"),
-                _ => {}
-            }
-            Exit::of(&e)
-        }
-    }
+    let done = Directory::read(connection).and_then(|directory| {
+        let mut context = Context::new(directory, output);
+        command.run(&mut context).and_then(|()| context.end())
+    });
+    done.map_or_else(|failure| failure.tell(), |()| Exit::Ok).into()
 }

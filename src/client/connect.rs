@@ -34,6 +34,17 @@ impl PublicKey {
         PublicKey::from_pem(&pem).ok_or_else(|| told("no RSA public key in PEM".to_owned()))
     }
 
+    /// Reads a key from a text that stands in a file.
+    ///
+    /// # Errors
+    /// `Key`, with the file's name.
+    pub fn from_text(text: &str, file: &Path) -> Result<PublicKey> {
+        PublicKey::from_pem(text.as_bytes()).ok_or_else(|| ClientError::Key {
+            path: file.to_owned(),
+            why: "no RSA public key in PEM".to_owned(),
+        })
+    }
+
     /// The key in a PEM text, if there is one.
     #[must_use]
     pub fn from_pem(pem: &[u8]) -> Option<PublicKey> {

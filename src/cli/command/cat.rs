@@ -5,15 +5,16 @@ use std::io::{self, Write};
 use clap::Args;
 
 use crate::cli::context::Context;
+use crate::cli::failure::Result;
 use crate::cli::output::output_error;
-use crate::client::Result;
+use crate::cli::place::Remote;
 
 /// Write files to standard output
 #[derive(Args)]
 pub(crate) struct Cat {
     /// The remote files
     #[arg(required = true)]
-    paths: Vec<String>,
+    paths: Vec<Remote>,
 }
 
 impl Cat {
@@ -26,8 +27,8 @@ impl Cat {
 ///
 /// # Errors
 /// The server's refusal, a local failure, or the connection is lost.
-pub(super) fn to_standard_output(context: &mut Context, path: &str) -> Result<()> {
+pub(super) fn to_standard_output(context: &mut Context, remote: &Remote) -> Result<()> {
     let mut out = io::stdout().lock();
-    context.connection()?.download_to(path, &mut out, &mut |_| {})?;
-    out.flush().map_err(output_error)
+    context.connection(&remote.server)?.download_to(&remote.path, &mut out, &mut |_| {})?;
+    Ok(out.flush().map_err(output_error)?)
 }

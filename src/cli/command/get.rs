@@ -6,9 +6,11 @@ use clap::Args;
 
 use super::cat::to_standard_output;
 use crate::cli::context::Context;
+use crate::cli::failure::Result;
 use crate::cli::names::shown;
+use crate::cli::place::Remote;
 use crate::cli::progress::Bar;
-use crate::client::{ClientError, Kind, Result};
+use crate::client::{ClientError, Kind};
 use crate::tf::status::Status;
 
 /// Receive a file; it is in place only when it is whole and verified
@@ -16,7 +18,7 @@ use crate::tf::status::Status;
 #[command(after_help = "Example:\n  tf get reports/may.pdf .")]
 pub(crate) struct Get {
     /// The remote file
-    remote: String,
+    remote: Remote,
     /// A file, a directory, or - for standard output
     local: Option<PathBuf>,
 }
@@ -27,20 +29,19 @@ impl Get {
         if local.as_deref() == Some(Path::new("-")) {
             return to_standard_output(context, &remote);
         }
-        let name = remote.trim_end_matches('/').rsplit('/').next().unwrap_or(&remote);
         let target = match local {
-            Some(directory) if directory.is_dir() => directory.join(name),
+            Some(directory) if directory.is_dir() => directory.join(remote.name()),
             Some(file) => file,
-            None => name.into(),
+            None => remote.name().into(),
         };
         let quiet = context.output.quiet;
-        let connection = context.connection()?;
-        let stat = connection.stat(&remote)?;
+        let connection = context.connection(&remote.server)?;
+        let stat = connection.stat(&remote.path)?;
         if stat.kind == Kind::Directory {
-            let request = format!("get {remote}");
-            return Err(ClientError::Refused { request, status: Status::IsDirectory });
+            let request = format!("get {}", remote.path);
+            return Err(ClientError::Refused { request, status: Status::IsDirectory }.into());
         }
-        let bar = Bar::new(quiet, shown(remote.as_bytes()), Some(stat.size));
-        connection.download(&remote, &target, &mut |bytes| bar.set(bytes))
+        let bar = Bar::new(quiet, shown(remote.path.as_bytes()), Some(stat.size));
+        Ok(connection.download(&remote.path, &target, &mut |bytes| bar.set(bytes))?)
     }
 }

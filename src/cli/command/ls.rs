@@ -3,9 +3,11 @@
 use clap::Args;
 
 use crate::cli::context::Context;
+use crate::cli::failure::Result;
 use crate::cli::names::{human_size, shown};
 use crate::cli::output::{letter, print, time};
-use crate::client::{Entry, Kind, Result, Stat};
+use crate::cli::place::{Remote, beneath};
+use crate::client::{Entry, Kind, Stat};
 
 /// List a directory
 #[derive(Args)]
@@ -19,36 +21,32 @@ pub(crate) struct Ls {
     recursive: bool,
     /// The directory; the root when left out
     #[arg(default_value = "")]
-    path: String,
+    path: Remote,
 }
 
 impl Ls {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let connection = context.connection()?;
+        let Remote { server, path } = &self.path;
+        let connection = context.connection(server)?;
         let mut entries = if self.recursive {
-            connection.list_recursive(&self.path)?
+            connection.list_recursive(path)?
         } else {
-            connection.list(&self.path)?
+            connection.list(path)?
         };
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         if !self.long {
-            return print(entries.iter().map(short_line));
+            return Ok(print(entries.iter().map(short_line))?);
         }
-        let paths: Vec<String> = entries.iter().map(|entry| beneath(&self.path, entry)).collect();
+        let paths: Vec<String> = entries
+            .iter()
+            .map(|entry| beneath(path, &String::from_utf8_lossy(&entry.path)))
+            .collect();
         let stats = connection.stat_all(&paths)?;
-        print(entries.iter().zip(stats).map(|(entry, stat)| match stat {
+        let lines = entries.iter().zip(stats).map(|(entry, stat)| match stat {
             Ok(stat) => long_line(&stat, &short_line(entry)),
             Err(_) => format!("?        -                       - {}", short_line(entry)),
-        }))
-    }
-}
-
-fn beneath(path: &str, entry: &Entry) -> String {
-    let name = String::from_utf8_lossy(&entry.path);
-    if path.is_empty() {
-        name.into_owned()
-    } else {
-        format!("{}/{name}", path.trim_end_matches('/'))
+        });
+        Ok(print(lines)?)
     }
 }
 

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use crate::cli::context::Context;
-use crate::client::Result;
+use crate::cli::failure::Result;
+use crate::cli::place::Remote;
 use crate::tf::status::Status;
 
 /// Make directories
@@ -14,13 +15,13 @@ pub(crate) struct Mkdir {
     parents: bool,
     /// The remote directories
     #[arg(required = true)]
-    paths: Vec<String>,
+    paths: Vec<Remote>,
 }
 
 impl Mkdir {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let connection = context.connection()?;
-        for path in &self.paths {
+        for Remote { server, path } in &self.paths {
+            let connection = context.connection(server)?;
             if !self.parents {
                 connection.make_directory(path)?;
                 continue;

@@ -14,7 +14,7 @@ mod stat;
 use clap::Subcommand;
 
 use super::context::Context;
-use crate::client::Result;
+use super::failure::Result;
 
 /// A command with its arguments.
 #[derive(Subcommand)]

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use crate::cli::context::Context;
-use crate::client::Result;
+use crate::cli::failure::Result;
+use crate::cli::place::Remote;
 use crate::tf::status::Status;
 
 /// Delete files
@@ -14,13 +15,13 @@ pub(crate) struct Rm {
     recursive: bool,
     /// The remote files
     #[arg(required = true)]
-    paths: Vec<String>,
+    paths: Vec<Remote>,
 }
 
 impl Rm {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let connection = context.connection()?;
-        for path in &self.paths {
+        for Remote { server, path } in &self.paths {
+            let connection = context.connection(server)?;
             match connection.delete(path) {
                 Err(e) if self.recursive && e.status() == Some(Status::IsDirectory) => {
                     connection.remove_directory(path)?;

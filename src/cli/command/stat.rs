@@ -3,24 +3,25 @@
 use clap::Args;
 
 use crate::cli::context::Context;
+use crate::cli::failure::Result;
 use crate::cli::names::shown;
 use crate::cli::output::{print, time};
-use crate::client::{Kind, Result};
+use crate::cli::place::Remote;
+use crate::client::Kind;
 
 /// Show kind, size and times
 #[derive(Args)]
 pub(crate) struct Stat {
     /// The remote paths
     #[arg(required = true)]
-    paths: Vec<String>,
+    paths: Vec<Remote>,
 }
 
 impl Stat {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let connection = context.connection()?;
         let mut lines = Vec::new();
-        for path in &self.paths {
-            let stat = connection.stat(path)?;
+        for Remote { server, path } in &self.paths {
+            let stat = context.connection(server)?.stat(path)?;
             let kind = match stat.kind {
                 Kind::File => "file",
                 Kind::Directory => "directory",
@@ -34,6 +35,6 @@ impl Stat {
                 time(stat.accessed),
             ));
         }
-        print(lines)
+        Ok(print(lines)?)
     }
 }

@@ -1,0 +1,118 @@
+//! Why a command of `tf` failed, and how that is told: the cause, and the
+//! next step where one is known.
+
+use std::io::ErrorKind;
+
+use super::exit::Exit;
+use crate::client::ClientError;
+use crate::tf::status::Status;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// On the way to the server or there.
+    Client(ClientError),
+    /// The arguments or the configuration make no sense.
+    Usage(String),
+    /// All was told already.
+    Told(Exit),
+}
+
+/// Shorthand for what a command can fail at.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        Failure::Client(error)
+    }
+}
+
+impl Failure {
+    /// Whether another path of the same command may fare better.
+    pub(crate) fn is_of_one_path(&self) -> bool {
+        match self {
+            Failure::Client(error) => matches!(
+                error,
+                ClientError::Refused { .. }
+                    | ClientError::Odd { .. }
+                    | ClientError::Cancelled { .. }
+                    | ClientError::Mismatch { .. }
+            ),
+            Failure::Usage(_) => false,
+            Failure::Told(exit) => *exit == Exit::Refused,
+        }
+    }
+
+    /// Tells it on standard error: its exit status.
+    pub(crate) fn tell(&self) -> Exit {
+        match self {
+            Failure::Told(exit) => *exit,
+            Failure::Usage(text) => {
+                eprintln!("tf: {text}");
+                Exit::Usage
+            }
+            // The reader of our output has seen enough.
+            Failure::Client(ClientError::Local { source, .. })
+                if source.kind() == ErrorKind::BrokenPipe =>
+            {
+                Exit::Ok
+            }
+            Failure::Client(error) => {
+                eprintln!("tf: {error}");
+                if let Some(step) = next_step(error) {
+                    eprintln!("tf: {step}");
+                }
+                Exit::of(error)
+            }
+        }
+    }
+}
+
+/// Does the same for each, tells what fails on the way and goes on, unless the
+/// connection is gone.
+///
+/// # Errors
+/// What ended it, or that something failed.
+pub(crate) fn for_each<T>(
+    all: impl IntoIterator<Item = T>,
+    mut act: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let mut worst = None;
+    for one in all {
+        match act(one) {
+            Err(failure) if failure.is_of_one_path() => {
+                worst = worst.max(Some(failure.tell() as u8))
+            }
+            other => other?,
+        }
+    }
+    match worst {
+        None => Ok(()),
+        Some(code) if code == Exit::Mismatch as u8 => Err(Failure::Told(Exit::Mismatch)),
+        Some(_) => Err(Failure::Told(Exit::Refused)),
+    }
+}
+
+/// What may help.
+fn next_step(error: &ClientError) -> Option<&'static str> {
+    Some(match error.status()? {
+        Status::BeforeLogin => "the server asks who you are: --user NAME",
+        Status::LoginFailed => {
+            "wrong name or password, or the account is locked or blocked for a while: its log tells"
+        }
+        Status::BeforeJail => "the server asks for a jail: --jail DIR",
+        Status::JailFile => "that directory is no jail: one has a file jail.key",
+        Status::JailToken => "the token is none of that jail's: ask the server's administrator",
+        Status::AccessDenied => {
+            "you may not do that there, a directory on the way is missing, or the path leads outside"
+        }
+        Status::QuotaExceeded => "no room is left for you there: see tf df, and remove something",
+        Status::DirectoryLocked => "somebody holds the lock: wait, or take it off by tf unlock",
+        Status::DirectoryRemains => {
+            "something in it could not be removed: a secure directory, or what is not yours"
+        }
+        Status::ChangeOwner | Status::ChangeMode => "only its owner may do that, or root",
+        Status::Balance => "the server has no pool to choose from, or none of it is alive",
+        _ => return None,
+    })
+}

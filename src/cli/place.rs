@@ -1,0 +1,259 @@
+//! Where a file is: what people write for it, the same for every command.
+//!
+//! ```text
+//! tf://[user@]host[:port]/path   on that server
+//! NAME:path                      on the server with that entry
+//! :path                          on the default server
+//! path                           where only a remote path makes sense, on the
+//!                                default server; elsewhere a local one
+//! ```
+//!
+//! A `/` before the colon makes it a plain path: `./a:b`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The port of a server that names none.
+const PORT: u16 = 10345;
+
+/// Which server is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ServerName {
+    /// That of `--server`, TF_SERVER or the configuration.
+    #[default]
+    Default,
+    /// The one with this entry in the configuration.
+    Named(String),
+    /// The one at this address.
+    At {
+        /// The account, if one is named.
+        user: Option<String>,
+        /// `host:port`.
+        address: String,
+    },
+}
+
+/// A path on a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// The server.
+    pub(crate) server: ServerName,
+    /// The path beneath its root; empty for the root.
+    pub(crate) path: String,
+}
+
+/// A path on a server or on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On this machine.
+    Local(PathBuf),
+    /// On a server.
+    Remote(Remote),
+}
+
+/// A text that begins as `tf://` and goes on otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}: write tf://[user@]host[:port]/path")]
+pub(crate) struct BadAddress(&'static str);
+
+impl FromStr for Remote {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Remote, BadAddress> {
+        let of_default = |path: &str| Remote::new(ServerName::Default, path);
+        Ok(explicit(text)?.unwrap_or_else(|| of_default(text)))
+    }
+}
+
+impl FromStr for Place {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Place, BadAddress> {
+        Ok(explicit(text)?.map_or_else(|| Place::Local(text.into()), Place::Remote))
+    }
+}
+
+impl Remote {
+    /// A path on a server.
+    pub(crate) fn new(server: ServerName, path: &str) -> Remote {
+        let path = path.strip_prefix("./").unwrap_or(path);
+        Remote { server, path: path.to_owned() }
+    }
+
+    /// The last name of the path; empty for the root.
+    pub(crate) fn name(&self) -> &str {
+        last_name(&self.path)
+    }
+
+    /// Another path on the same server.
+    pub(crate) fn with_path(&self, path: String) -> Remote {
+        Remote { server: self.server.clone(), path }
+    }
+}
+
+/// The last name of a path; empty for the root.
+pub(crate) fn last_name(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A name in a directory.
+pub(crate) fn beneath(directory: &str, name: &str) -> String {
+    match directory.trim_end_matches('/') {
+        "" if directory.is_empty() => name.to_owned(),
+        directory => format!("{directory}/{name}"),
+    }
+}
+
+impl ServerName {
+    /// Reads what `--server` and TF_SERVER hold: an address, in either form,
+    /// or the name of an entry.
+    ///
+    /// # Errors
+    /// When it begins as `tf://` and goes on otherwise.
+    pub(crate) fn read(
+        text: &str,
+        is_entry: impl Fn(&str) -> bool,
+    ) -> Result<ServerName, BadAddress> {
+        if let Some(rest) = text.strip_prefix("tf://") {
+            return Ok(url(rest)?.server);
+        }
+        if is_entry(text) {
+            return Ok(ServerName::Named(text.to_owned()));
+        }
+        Ok(ServerName::At { user: None, address: with_port(text) })
+    }
+}
+
+impl std::fmt::Display for ServerName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ServerName::Default => f.write_str("the default server"),
+            ServerName::Named(name) => f.write_str(name),
+            ServerName::At { user: Some(user), address } => write!(f, "tf://{user}@{address}"),
+            ServerName::At { user: None, address } => write!(f, "tf://{address}"),
+        }
+    }
+}
+
+/// Whether an entry may have this name: letters, digits, `.`, `-` and `_`.
+pub(crate) fn is_entry_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(fits)
+}
+
+/// `host:port`, the port as usual where none is given.
+pub(crate) fn with_port(address: &str) -> String {
+    let host = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+    match host.contains(':') {
+        true => address.to_owned(),
+        false => format!("{address}:{PORT}"),
+    }
+}
+
+/// A text that names a server.
+fn explicit(text: &str) -> Result<Option<Remote>, BadAddress> {
+    if let Some(rest) = text.strip_prefix("tf://") {
+        return url(rest).map(Some);
+    }
+    Ok(match text.split_once(':') {
+        Some(("", path)) => Some(Remote::new(ServerName::Default, path)),
+        Some((name, path)) if is_entry_name(name) => {
+            Some(Remote::new(ServerName::Named(name.to_owned()), path))
+        }
+        _ => None,
+    })
+}
+
+/// What stands behind `tf://`.
+fn url(rest: &str) -> Result<Remote, BadAddress> {
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => {
+            return Err(BadAddress("a password has no place here"));
+        }
+        Some((user, host)) => (Some(unescape(user)?), host),
+        None => (None, authority),
+    };
+    let address = with_port(host);
+    let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+    if host.is_empty() || host.starts_with(':') || port.parse::<u16>().is_err() {
+        return Err(BadAddress("no host and port"));
+    }
+    let user = user.filter(|user| !user.is_empty());
+    Ok(Remote { server: ServerName::At { user, address }, path: unescape(path)? })
+}
+
+/// Takes `%20` and its like for what they stand for.
+fn unescape(text: &str) -> Result<String, BadAddress> {
+    let told = BadAddress("% stands before two hexadecimal digits");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, behind) = rest.split_first_chunk::<2>().ok_or(told.clone())?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(told.clone());
+        bytes.push((digit(digits[0])? << 4 | digit(digits[1])?) as u8);
+        rest = behind;
+    }
+    String::from_utf8(bytes).map_err(|_| BadAddress("the path is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(user: Option<&str>, address: &str) -> ServerName {
+        ServerName::At { user: user.map(str::to_owned), address: address.to_owned() }
+    }
+
+    #[test]
+    fn a_text_says_where_a_file_is() {
+        let named = |name: &str| ServerName::Named(name.to_owned());
+        for (text, server, path) in [
+            ("tf://ann@h:1/a/b", at(Some("ann"), "h:1"), "a/b"),
+            ("tf://h", at(None, "h:10345"), ""),
+            ("tf://[::1]/a%20b", at(None, "[::1]:10345"), "a b"),
+            ("tf://[::1]:7//a", at(None, "[::1]:7"), "/a"),
+            ("files:a:b", named("files"), "a:b"),
+            ("files:", named("files"), ""),
+            (":a", ServerName::Default, "a"),
+        ] {
+            let remote = Remote { server, path: path.to_owned() };
+            assert_eq!(text.parse::<Remote>(), Ok(remote.clone()), "{text}");
+            assert_eq!(text.parse::<Place>(), Ok(Place::Remote(remote)), "{text}");
+        }
+        for (text, path) in
+            [("a", "a"), ("./a:b", "a:b"), ("/a:b", "/a:b"), ("", ""), ("-x:y", "-x:y")]
+        {
+            assert_eq!(
+                text.parse(),
+                Ok(Remote { server: ServerName::Default, path: path.to_owned() })
+            );
+            assert_eq!(text.parse(), Ok(Place::Local(text.into())));
+        }
+        for odd in [
+            "tf://",
+            "tf://:1/x",
+            "tf://h:x/",
+            "tf://h/%4",
+            "tf://h/%zz",
+            "tf://u:p@h/",
+            "tf://h/%ff",
+        ] {
+            assert!(odd.parse::<Place>().is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn names_are_joined_and_taken_apart() {
+        assert_eq!((last_name("a/b/"), last_name("a"), last_name("/")), ("b", "a", ""));
+        assert_eq!(beneath("", "x"), "x");
+        assert_eq!(beneath("a/", "x"), "a/x");
+        assert_eq!(beneath("/", "x"), "/x");
+    }
+}

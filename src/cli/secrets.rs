@@ -1,0 +1,113 @@
+//! Where passwords and tokens come from: a file, a descriptor, a program that
+//! asks, or the terminal. Never an argument, which others can read.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use zeroize::Zeroizing;
+
+/// The longest first line that is read, in bytes.
+const LONGEST: usize = 4096;
+
+/// What is known of where a secret is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Source {
+    /// A file with it in its first line.
+    pub(crate) file: Option<PathBuf>,
+    /// A program that prints it, with the prompt as its argument.
+    pub(crate) askpass: Option<PathBuf>,
+    /// Whether nobody may be asked.
+    pub(crate) silent: bool,
+}
+
+impl Source {
+    /// The secret, asked for with the prompt where nothing else has it.
+    ///
+    /// # Errors
+    /// One line that says what to do.
+    pub(crate) fn get(&self, prompt: &str) -> Result<Zeroizing<String>, String> {
+        if let Some(file) = &self.file {
+            return first_line(file);
+        }
+        let program = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(askpass) =
+            self.askpass.clone().map(OsString::from).or_else(|| program("TF_ASKPASS"))
+        {
+            return ask_program(askpass, prompt);
+        }
+        if self.silent {
+            return Err("nobody may be asked for a password here".to_owned());
+        }
+        // As ssh does: without a terminal its helper is asked.
+        let has_terminal = std::fs::File::open("/dev/tty").is_ok();
+        match program("SSH_ASKPASS").filter(|_| !has_terminal) {
+            Some(askpass) => ask_program(askpass, prompt),
+            None => rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|e| {
+                format!(
+                    "can't ask \"{}\" here ({e}): name a file, a descriptor or TF_ASKPASS",
+                    prompt.trim_end()
+                )
+            }),
+        }
+    }
+}
+
+/// The first line of a file.
+///
+/// # Errors
+/// One line with the file's name.
+pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
+    let told = |e: std::io::Error| format!("{}: {e}", path.display());
+    let file = std::fs::File::open(path).map_err(told)?;
+    read_line(file).map_err(told)
+}
+
+/// The file that stands for a descriptor which the caller of `tf` opened.
+pub(crate) fn descriptor(number: u32) -> PathBuf {
+    format!("/dev/fd/{number}").into()
+}
+
+fn ask_program(program: OsString, prompt: &str) -> Result<Zeroizing<String>, String> {
+    let name = program.to_string_lossy().into_owned();
+    let told = |e: std::io::Error| format!("{name}: {e}");
+    let mut command = Command::new(&program);
+    let mut child = command.arg(prompt).stdout(Stdio::piped()).spawn().map_err(told)?;
+    let answer = child.stdout.take().map_or(Ok(Zeroizing::default()), read_line);
+    let status = child.wait().map_err(told)?;
+    match status.success() {
+        true => answer.map_err(told),
+        false => Err(format!("{name} gave no answer: {status}")),
+    }
+}
+
+fn read_line(mut from: impl Read) -> std::io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0; LONGEST]);
+    let mut len = 0;
+    while len < LONGEST && !bytes[..len].contains(&b'\n') {
+        match from.read(&mut bytes[len..]) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let line = bytes[..len].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = std::str::from_utf8(line).map_err(std::io::Error::other)?;
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_first_line_whatever_ends_it() {
+        for text in ["pass word", "pass word\n", "pass word\r\nmore\n"] {
+            assert_eq!(*read_line(text.as_bytes()).expect("line"), "pass word");
+        }
+        assert_eq!(*read_line(&b""[..]).expect("line"), "");
+    }
+}

@@ -1,0 +1,217 @@
+//! `config.toml`: the servers a person uses, by name. See tf(1), FILES.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::place::{is_entry_name, with_port};
+use crate::client::PublicKey;
+
+/// The servers of a configuration file.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    /// The name of the one that is meant where none is named.
+    pub(crate) default: Option<String>,
+    /// All of them, by name.
+    pub(crate) entries: BTreeMap<String, Entry>,
+    /// The file they were read from.
+    pub(crate) file: PathBuf,
+}
+
+/// What is known of a server. Paths are relative to the file's directory.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    address: Addresses,
+    key: Option<String>,
+    hash: Option<String>,
+    hash_file: Option<PathBuf>,
+    /// The version string it is configured with.
+    pub(crate) version: Option<String>,
+    /// The account to log in with.
+    pub(crate) user: Option<String>,
+    password_file: Option<PathBuf>,
+    /// The directory to be jailed in.
+    pub(crate) jail: Option<String>,
+    token_file: Option<PathBuf>,
+    askpass: Option<PathBuf>,
+    /// The lock name of sessions (document, "LOCK").
+    pub(crate) lock: Option<String>,
+    /// Whether its load balancer is asked which server to take.
+    #[serde(default)]
+    pub(crate) balance: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an address or a list of addresses")]
+enum Addresses {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    default: Option<String>,
+    #[serde(default)]
+    server: BTreeMap<String, Entry>,
+}
+
+/// The place of the file where none is named.
+///
+/// # Errors
+/// When neither XDG_CONFIG_HOME nor HOME is set.
+pub(crate) fn usual_file() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(base.join("tf/config.toml"))
+}
+
+impl Servers {
+    /// Reads a file; `None` stands for the usual one, which may be missing.
+    ///
+    /// # Errors
+    /// One line with what is wrong where.
+    pub(crate) fn read(named: Option<&Path>) -> Result<Servers, String> {
+        let Some(file) = named.map(Path::to_owned).or_else(usual_file) else {
+            return Ok(Servers::default());
+        };
+        let text = match std::fs::read_to_string(&file).map(Zeroizing::new) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
+                return Ok(Servers { file, ..Servers::default() });
+            }
+            Err(e) => return Err(format!("{}: {e}", file.display())),
+        };
+        Servers::parse(&text, file)
+    }
+
+    /// The servers in a text.
+    ///
+    /// # Errors
+    /// One line with what is wrong where.
+    pub(crate) fn parse(text: &str, file: PathBuf) -> Result<Servers, String> {
+        let told = |line: usize, what: &str| format!("{}:{line}: {what}", file.display());
+        let raw: Raw = toml::from_str(text).map_err(|e| {
+            let start = e.span().map_or(0, |span| span.start);
+            let line = text.get(..start).map_or(1, |before| before.matches('\n').count() + 1);
+            told(line, e.message().trim_end())
+        })?;
+        let whole = |what: String| format!("{}: {what}", file.display());
+        for (name, entry) in &raw.server {
+            if !is_entry_name(name) {
+                return Err(whole(format!("\"{name}\" is no name: letters, digits, . - _")));
+            }
+            if entry.addresses().next().is_none() {
+                return Err(whole(format!("server {name} has no address")));
+            }
+        }
+        if let Some(name) = raw.default.as_ref().filter(|name| !raw.server.contains_key(*name)) {
+            return Err(whole(format!("default = \"{name}\" names no server of the file")));
+        }
+        Ok(Servers { default: raw.default, entries: raw.server, file })
+    }
+
+    /// The entry that has this address, and is for this account if one is
+    /// named.
+    pub(crate) fn at(&self, address: &str, user: Option<&str>) -> Option<&Entry> {
+        let there = |entry: &&Entry| entry.addresses().any(|own| own == address);
+        let fits = |entry: &&Entry| user.is_some() && entry.user.as_deref() == user;
+        let mut entries = self.entries.values().filter(there);
+        entries.clone().find(fits).or_else(|| entries.next())
+    }
+
+    /// A path of the file as it is to be opened.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.file.parent().map_or_else(|| path.to_owned(), |directory| directory.join(path))
+    }
+}
+
+impl Entry {
+    /// Its addresses, `host:port`.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = String> {
+        let addresses = match &self.address {
+            Addresses::One(one) => std::slice::from_ref(one),
+            Addresses::Several(several) => several,
+        };
+        addresses.iter().map(|address| with_port(address))
+    }
+
+    /// Its public key, if it has one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn key(&self, servers: &Servers) -> crate::client::Result<Option<PublicKey>> {
+        match self.key.as_deref() {
+            None => Ok(None),
+            Some(text) if text.contains("-----BEGIN") => {
+                PublicKey::from_text(text, &servers.file).map(Some)
+            }
+            Some(path) => PublicKey::from_file(&servers.resolve(path.as_ref())).map(Some),
+        }
+    }
+
+    /// The text of its hash and, where that is missing, the file that has it.
+    pub(crate) fn hash(&self, servers: &Servers) -> (Option<String>, Option<PathBuf>) {
+        (self.hash.clone(), self.hash_file.as_ref().map(|path| servers.resolve(path)))
+    }
+
+    /// The file with the password.
+    pub(crate) fn password_file(&self, servers: &Servers) -> Option<PathBuf> {
+        self.password_file.as_ref().map(|path| servers.resolve(path))
+    }
+
+    /// The file with the token of the jail.
+    pub(crate) fn token_file(&self, servers: &Servers) -> Option<PathBuf> {
+        self.token_file.as_ref().map(|path| servers.resolve(path))
+    }
+
+    /// The program that is asked for password and token.
+    pub(crate) fn askpass(&self, servers: &Servers) -> Option<PathBuf> {
+        self.askpass.as_ref().map(|path| servers.resolve(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Servers, String> {
+        Servers::parse(text, "/c/config.toml".into())
+    }
+
+    #[test]
+    fn entries_are_found_by_name_and_by_address() {
+        let servers = parse(
+            "default = \"a\"\n[server.a]\naddress = \"h\"\nuser = \"ann\"\nhash_file = \"hash\"\n\
+             [server.b]\naddress = [\"h:10345\", \"i:7\"]\nuser = \"bob\"\nbalance = true\n",
+        )
+        .expect("servers");
+        assert_eq!(servers.default.as_deref(), Some("a"));
+        let user = |address, user| servers.at(address, user).and_then(|entry| entry.user.clone());
+        assert_eq!(user("h:10345", None).as_deref(), Some("ann"));
+        assert_eq!(user("h:10345", Some("bob")).as_deref(), Some("bob"));
+        assert_eq!(user("i:7", Some("eve")).as_deref(), Some("bob"));
+        assert_eq!(user("h:7", None), None);
+        let (_, file) = servers.entries["a"].hash(&servers);
+        assert_eq!(file.as_deref(), Some(Path::new("/c/hash")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, told) in [
+            ("[server.a]\nadress = \"h\"\n", "config.toml:2: unknown field `adress`"),
+            ("[server.a]\nuser = \"x\"\n", "address"),
+            ("default = \"b\"\n", "names no server"),
+            ("[server.\"a/b\"]\naddress = \"h\"\n", "no name"),
+            ("[server.a]\naddress = []\n", "no address"),
+            ("[server.a]\naddress = 1\n", "config.toml:2: an address or a list"),
+            ("x", "config.toml:1: "),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+}
