@@ -57,14 +57,17 @@ impl Failure {
             {
                 Exit::Ok
             }
-            Failure::Client(error) => {
-                eprintln!("tf: {error}");
-                if let Some(step) = next_step(error) {
-                    eprintln!("tf: {step}");
-                }
-                Exit::of(error)
-            }
+            Failure::Client(error) => Failure::tell_client(error),
         }
+    }
+
+    /// Tells a failure of the library on standard error: its exit status.
+    pub(crate) fn tell_client(error: &ClientError) -> Exit {
+        eprintln!("tf: {error}");
+        if let Some(step) = next_step(error) {
+            eprintln!("tf: {step}");
+        }
+        Exit::of(error)
     }
 }
 

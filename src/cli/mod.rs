@@ -10,6 +10,7 @@ mod context;
 mod exit;
 #[allow(dead_code, reason = "commands to come use the rest")]
 mod failure;
+mod interrupt;
 pub(crate) mod names;
 mod output;
 #[allow(dead_code, reason = "commands to come use the rest")]
@@ -17,6 +18,7 @@ mod place;
 mod progress;
 mod secrets;
 mod servers;
+mod transfer;
 
 use std::process::ExitCode;
 

@@ -32,4 +32,4 @@ pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use listing::{Entry, Kind};
 pub use observe::{Deed, Event, Note, Observer};
-pub use transfers::{Failure, Options, Summary, Transfers};
+pub use transfers::{Direction, Failure, Mirror, Options, Summary, Transfers};

@@ -4,6 +4,7 @@ mod cat;
 mod completions;
 mod get;
 mod ls;
+mod mirror;
 mod mkdir;
 mod mv;
 mod put;
@@ -22,6 +23,7 @@ pub(super) enum Command {
     Ls(ls::Ls),
     Get(get::Get),
     Put(put::Put),
+    Mirror(mirror::Mirror),
     Rm(rm::Rm),
     Mkdir(mkdir::Mkdir),
     Mv(mv::Mv),
@@ -41,6 +43,7 @@ impl Command {
             Command::Ls(ls) => ls.run(context),
             Command::Get(get) => get.run(context),
             Command::Put(put) => put.run(context),
+            Command::Mirror(mirror) => mirror.run(context),
             Command::Rm(rm) => rm.run(context),
             Command::Mkdir(mkdir) => mkdir.run(context),
             Command::Mv(mv) => mv.run(context),

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::names::{PART_SUFFIX, directory, is_part, last};
@@ -84,17 +84,6 @@ impl Target {
         let handle = Arc::new(opened.map_err(|e| self.error(parent, e))?);
         *last = Some((parent.to_vec(), Arc::clone(&handle)));
         Ok(handle)
-    }
-
-    /// What is at a path, links not followed.
-    ///
-    /// # Errors
-    /// The system's, `NotFound` among them.
-    pub(super) fn stat(&self, relative: &[u8]) -> Result<Stat> {
-        let directory = self.directory_of(relative)?;
-        let name = OsStr::from_bytes(last(relative));
-        rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| self.error(relative, e))
     }
 
     /// Deletes a file or link, or an empty directory.

@@ -8,6 +8,8 @@ mod line;
 mod local;
 mod mirror;
 mod names;
+mod pipe;
+mod plan;
 mod pump;
 mod queue;
 mod ranges;
@@ -27,6 +29,7 @@ use glob::Pattern;
 use super::access::Access;
 use super::error::ClientError;
 use super::observe::Observer;
+pub use mirror::{Direction, Mirror};
 
 /// How files are moved.
 #[derive(Clone, Debug)]
@@ -106,7 +109,7 @@ pub struct Failure {
 ///
 /// let key = PublicKey::from_file("public.pem".as_ref())?;
 /// let target = Target::new("files.example.org:10345", key, "the hash");
-/// let access = Access { target, login: None, jail: None };
+/// let access = Access::new(target);
 /// let options = Options { recursive: true, streams: 4, ..Options::default() };
 /// let transfers = Transfers::new(&access, &options, &());
 /// let summary = transfers.put(&["reports".into()], "2026/")?;

@@ -10,7 +10,7 @@ use super::requests::{data_of, request};
 use super::{Failure, Options, Summary};
 use crate::client::access::Access;
 use crate::client::error::{ClientError, Result};
-use crate::client::observe::{Event, Note, Observer};
+use crate::client::observe::{Deed, Event, Note, Observer};
 use crate::client::transfer::BUFFER;
 use crate::tf::status::Status;
 use crate::tf::wire::Pace;
@@ -32,6 +32,8 @@ pub(super) struct Id {
     pub(super) number: usize,
     /// Its remote path.
     pub(super) name: Vec<u8>,
+    /// What a mirror does with it, and its path there.
+    pub(super) deed: Option<(Deed, Vec<u8>)>,
 }
 
 impl<'r> Run<'r> {
@@ -81,7 +83,7 @@ impl<'r> Run<'r> {
 
     /// A number for a file.
     pub(super) fn id(&self, name: Vec<u8>) -> Id {
-        Id { number: self.next_file.fetch_add(1, Ordering::Relaxed), name }
+        Id { number: self.next_file.fetch_add(1, Ordering::Relaxed), name, deed: None }
     }
 
     /// Whether to go on.
@@ -108,6 +110,9 @@ impl<'r> Run<'r> {
             summary.files += 1;
             summary.bytes += size;
         });
+        if let Some((deed, name)) = &id.deed {
+            self.tell(&Event::Mirror { deed: *deed, name });
+        }
         self.tell(&Event::Done { file: id.number, name: &id.name, size });
     }
 
@@ -124,6 +129,13 @@ impl<'r> Run<'r> {
     fn fail(&self, file: Option<usize>, name: &[u8], error: ClientError) {
         self.tell(&Event::Failed { file, name, error: &error });
         self.sum(|summary| summary.failures.push(Failure { name: name.to_vec(), error }));
+    }
+
+    /// Whether anything has failed so far.
+    pub(super) fn has_failed(&self) -> bool {
+        let mut failed = false;
+        self.sum(|summary| failed = !summary.failures.is_empty());
+        failed
     }
 
     /// Something a user should know of an entry.

@@ -42,11 +42,18 @@ impl Found {
 }
 
 /// A tree.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tree {
     pub(super) entries: BTreeMap<Vec<u8>, Found>,
     /// Whether nothing was left unread.
     pub(super) whole: bool,
+}
+
+impl Tree {
+    /// A tree with nothing in it.
+    pub(super) fn empty() -> Tree {
+        Tree { entries: BTreeMap::new(), whole: true }
+    }
 }
 
 /// Whether a path is left out, by its own name or by that of a directory it
@@ -69,7 +76,7 @@ pub(super) fn is_excluded(exclude: &[Pattern], path: &[u8]) -> bool {
 /// # Errors
 /// When its top can't be read, or `Interrupted`.
 pub(super) fn scan_local(run: &Run<'_>, top: &Path) -> Result<Tree> {
-    let mut tree = Tree { whole: true, ..Tree::default() };
+    let mut tree = Tree::empty();
     let metadata = fs::metadata(top).map_err(|e| ClientError::local(top, e))?;
     let mut above = vec![(metadata.dev(), metadata.ino())];
     read_directory(run, top, b"", &mut tree, &mut above)?;
@@ -134,7 +141,7 @@ fn read_directory(
 /// # Errors
 /// The server's refusal, or the connection is lost.
 pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str) -> Result<Tree> {
-    let mut tree = Tree { whole: true, ..Tree::default() };
+    let mut tree = Tree::empty();
     let path = |relative: &[u8]| join(top.as_bytes(), relative);
     let listed = connection.list_recursive(top)?;
     let listed = listed.into_iter().filter(|e| !is_excluded(&run.options.exclude, &e.path));

@@ -154,6 +154,8 @@ struct Pipeline<'p> {
     sending: Option<Sending>,
     /// Parts that may take their places.
     sound: VecDeque<usize>,
+    /// Parts that are to go.
+    useless: VecDeque<Vec<u8>>,
     buffer: Vec<u8>,
     reply: Vec<u8>,
 }
@@ -174,6 +176,7 @@ impl<'p> Pipeline<'p> {
             flights: HashMap::new(),
             sending: None,
             sound: VecDeque::new(),
+            useless: VecDeque::new(),
             buffer: vec![0; FRAME],
             reply: Vec::new(),
         }
@@ -183,7 +186,7 @@ impl<'p> Pipeline<'p> {
     fn go(&mut self) -> Result<()> {
         loop {
             self.run.go_on()?;
-            self.fill()?;
+            self.fill();
             if self.due.is_empty() && self.connection.wire().held() == 0 {
                 return Ok(());
             }
@@ -197,20 +200,23 @@ impl<'p> Pipeline<'p> {
     }
 
     /// Enciphers what can be sent next.
-    fn fill(&mut self) -> Result<()> {
+    fn fill(&mut self) {
         while self.connection.wire().held() < HELD {
-            if let Some(number) = self.sound.pop_front() {
+            // Nothing else goes between the frames of a file.
+            if let Some(sending) = self.sending.take() {
+                self.send_on(sending);
+            } else if let Some(number) = self.sound.pop_front() {
                 self.rename(number);
-            } else if let Some(sending) = self.sending.take() {
-                self.send_on(sending)?;
+            } else if let Some(part) = self.useless.pop_front() {
+                self.connection.wire().write_message_later(&request("DEL", &part));
+                self.due.push_back((Due::Deleted, 0));
             } else if self.flights.len() < ON_THE_WAY {
-                let Some(item) = self.queue.take_small() else { return Ok(()) };
+                let Some(item) = self.queue.take_small() else { return };
                 self.begin(item);
             } else {
-                return Ok(());
+                return;
             }
         }
-        Ok(())
     }
 
     fn begin(&mut self, item: Upload) {
@@ -226,7 +232,7 @@ impl<'p> Pipeline<'p> {
     }
 
     /// Sends the next frame, or the end of the file and what follows it.
-    fn send_on(&mut self, mut sending: Sending) -> Result<()> {
+    fn send_on(&mut self, mut sending: Sending) {
         let read = read_some(&mut sending.file, &sending.item.local, &mut self.buffer);
         match read {
             Ok(0) => self.finish(sending),
@@ -252,7 +258,6 @@ impl<'p> Pipeline<'p> {
                 self.run.failed(&sending.item.id, e);
             }
         }
-        Ok(())
     }
 
     fn finish(&mut self, sending: Sending) {
@@ -336,8 +341,7 @@ impl<'p> Pipeline<'p> {
         match data_of(&shown, &self.reply) {
             Ok(_) => self.arrived(&item),
             Err(e) => {
-                self.connection.wire().write_message_later(&request("DEL", &part));
-                self.due.push_back((Due::Deleted, number));
+                self.useless.push_back(part);
                 self.run.failed(&item.id, e);
             }
         }
