@@ -114,7 +114,11 @@ impl Directory {
         }
     }
 
-    fn default_server(&self) -> Result<ServerName> {
+    /// The server that is meant where none is named.
+    ///
+    /// # Errors
+    /// `Usage` when none is known.
+    pub(crate) fn default_server(&self) -> Result<ServerName> {
         let given = self.options.server.clone().or_else(|| environment("TF_SERVER"));
         if let Some(text) = given {
             let is_entry = |name: &str| self.servers.entries.contains_key(name);

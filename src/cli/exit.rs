@@ -41,10 +41,11 @@ impl Exit {
             } => Exit::NotLetIn,
             ClientError::Refused { .. }
             | ClientError::Odd { .. }
+            | ClientError::NoWord { .. }
             | ClientError::Cancelled { .. } => Exit::Refused,
             ClientError::Resolve { .. } | ClientError::Connect { .. } => Exit::NoConnection,
             ClientError::Version(_)
-            | ClientError::WrongKey
+            | ClientError::WrongKey(_)
             | ClientError::Hash
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// All was told already.
     Told(Exit),
+    /// A program that was run for the command ended with this status.
+    Ended(u8),
 }
 
 /// Shorthand for what a command can fail at.
@@ -35,17 +37,19 @@ impl Failure {
                 error,
                 ClientError::Refused { .. }
                     | ClientError::Odd { .. }
+                    | ClientError::NoWord { .. }
                     | ClientError::Cancelled { .. }
                     | ClientError::Mismatch { .. }
             ),
-            Failure::Usage(_) => false,
-            Failure::Told(exit) => *exit == Exit::Refused,
+            Failure::Told(exit) => matches!(exit, Exit::Refused | Exit::Mismatch),
+            Failure::Usage(_) | Failure::Ended(_) => false,
         }
     }
 
     /// Tells it on standard error: its exit status.
-    pub(crate) fn tell(&self) -> Exit {
-        match self {
+    pub(crate) fn tell(&self) -> u8 {
+        let exit = match self {
+            Failure::Ended(status) => return *status,
             Failure::Told(exit) => *exit,
             Failure::Usage(text) => {
                 eprintln!("tf: {text}");
@@ -58,11 +62,15 @@ impl Failure {
                 Exit::Ok
             }
             Failure::Client(error) => Failure::tell_client(error),
-        }
+        };
+        exit as u8
     }
 
     /// Tells a failure of the library on standard error: its exit status.
     pub(crate) fn tell_client(error: &ClientError) -> Exit {
+        if let ClientError::WrongKey(_) = error {
+            eprintln!("{WRONG_KEY}");
+        }
         eprintln!("tf: {error}");
         if let Some(step) = next_step(error) {
             eprintln!("tf: {step}");
@@ -83,9 +91,7 @@ pub(crate) fn for_each<T>(
     let mut worst = None;
     for one in all {
         match act(one) {
-            Err(failure) if failure.is_of_one_path() => {
-                worst = worst.max(Some(failure.tell() as u8))
-            }
+            Err(failure) if failure.is_of_one_path() => worst = worst.max(Some(failure.tell())),
             other => other?,
         }
     }
@@ -95,6 +101,15 @@ pub(crate) fn for_each<T>(
         Some(_) => Err(Failure::Told(Exit::Refused)),
     }
 }
+
+/// Told of a server that has another key than the one kept.
+const WRONG_KEY: &str = "\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@ THE SERVER DOES NOT HAVE THE KEY THAT YOU TRUST         @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+Somebody may sit between you and the server, or its key was changed.
+Ask its administrator for public.pem and the fingerprint, by another way than
+this network. If the key was changed:  tf trust NAME --key public.pem --replace";
 
 /// What may help.
 fn next_step(error: &ClientError) -> Option<&'static str> {

@@ -1,21 +1,114 @@
-//! Lines for people, on standard output.
+//! Results on standard output: lines for people, or JSON, one object a line,
+//! in the shapes of `conf/tf-output.schema.json`.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::client::{ClientError, Kind, Result};
 
-/// Prints lines; a reader that goes away ends it quietly.
-///
-/// # Errors
-/// When standard output can't be written to.
-pub(super) fn print(lines: impl IntoIterator<Item = String>) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = lines.into_iter().try_for_each(|line| writeln!(out, "{line}"));
-    match written.and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(output_error(e)),
-        _ => Ok(()),
+/// One result. The schema of each is a part of what `tf` promises.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(super) enum Record<'a> {
+    /// A file or directory on a server.
+    Entry {
+        /// Its path; what is no UTF-8 in it is U+FFFD.
+        path: &'a str,
+        kind: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        modified: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        accessed: Option<i64>,
+    },
+    /// The digest of a file.
+    Digest { path: &'a str, sha256: &'a str },
+    /// Whether a file has the digest it should have.
+    Check { path: &'a str, fits: bool },
+    /// Free space.
+    Space { server: &'a str, free: u64 },
+    /// A try to reach a server.
+    Ping {
+        by: &'static str,
+        sequence: u64,
+        alive: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        milliseconds: Option<f64>,
+    },
+    /// What the tries of one way came to.
+    PingSummary { by: &'static str, sent: u64, answered: u64 },
+    /// A server that a load balancer says to take.
+    Where { by: &'static str, address: String },
+    /// A server of the configuration.
+    Server {
+        name: &'a str,
+        addresses: Vec<String>,
+        default: bool,
+        user: Option<&'a str>,
+        jail: Option<&'a str>,
+        fingerprint: Option<String>,
+    },
+    /// A directory whose name is a secret.
+    SecretDirectory { path: &'a str },
+    /// A reply as it came.
+    Reply { text: &'a str, hex: String },
+}
+
+/// Standard output.
+pub(super) struct Printer {
+    out: BufWriter<StdoutLock<'static>>,
+    /// Whether results are JSON.
+    pub(super) json: bool,
+}
+
+impl Printer {
+    /// Standard output, from now on until this is dropped.
+    pub(super) fn new(json: bool) -> Printer {
+        Printer { out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), json }
+    }
+
+    /// One result: the record as JSON, or the line.
+    ///
+    /// # Errors
+    /// When standard output can't be written to.
+    pub(super) fn show(
+        &mut self,
+        record: &Record<'_>,
+        line: impl FnOnce() -> String,
+    ) -> Result<()> {
+        if !self.json {
+            return self.line(&line());
+        }
+        serde_json::to_writer(&mut self.out, record).map_err(|e| output_error(e.into()))?;
+        self.bytes(b"\n")
+    }
+
+    /// A line.
+    ///
+    /// # Errors
+    /// When standard output can't be written to.
+    pub(super) fn line(&mut self, line: &str) -> Result<()> {
+        self.bytes(line.as_bytes())?;
+        self.bytes(b"\n")
+    }
+
+    /// Bytes as they are.
+    ///
+    /// # Errors
+    /// When standard output can't be written to.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(output_error)
+    }
+
+    /// Lets a reader see all of it so far.
+    ///
+    /// # Errors
+    /// When standard output can't be written to.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(output_error)
     }
 }
 
@@ -30,6 +123,15 @@ pub(super) fn letter(kind: Kind) -> char {
         Kind::File => '-',
         Kind::Directory => 'd',
         Kind::Other => '?',
+    }
+}
+
+/// The word for a kind.
+pub(super) fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Directory => "directory",
+        Kind::Other => "other",
     }
 }
 

@@ -1,8 +1,11 @@
 //! All that opens a session: the server, the account, the jail. Kept by who
 //! may have to connect again.
 
+use std::net::SocketAddr;
+
 use zeroize::Zeroizing;
 
+use super::balance::balance_by_udp;
 use super::connect::{Connection, Target};
 use super::error::{ClientError, Result};
 
@@ -42,7 +45,64 @@ impl Access {
     /// # Errors
     /// Which door stayed closed.
     pub fn open(&self) -> Result<Connection> {
-        let mut connection = self.connect()?;
+        if !self.balance {
+            return self.enter(self.connect()?);
+        }
+        let told = self.servers().find_map(|server| balance_by_udp(server).ok().flatten());
+        if let Some(address) = told {
+            match self.open_at(address) {
+                Err(e) if is_out_of_reach(&e) => {}
+                other => return other,
+            }
+        }
+        let mut connection = self.enter(self.connect()?)?;
+        if told.is_some() {
+            return Ok(connection);
+        }
+        // UDP may not come through where TCP does.
+        let here = connection.peer().ok();
+        match connection.balance() {
+            Ok(address) if Some(address) != here => match self.open_at(address) {
+                Ok(better) => {
+                    connection.end()?;
+                    Ok(better)
+                }
+                Err(_) => Ok(connection),
+            },
+            Ok(_) => Ok(connection),
+            Err(e) if e.status().is_some() => Ok(connection),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// All its addresses.
+    fn servers(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.target.server).chain(&self.others)
+    }
+
+    /// A session with a server of its pool.
+    fn open_at(&self, address: SocketAddr) -> Result<Connection> {
+        self.enter(Connection::open(&self.target_at(&address.to_string()))?)
+    }
+
+    fn target_at(&self, server: &str) -> Target {
+        Target { server: server.to_owned(), ..self.target.clone() }
+    }
+
+    /// A connection to the first address that can be reached.
+    fn connect(&self) -> Result<Connection> {
+        let first = Connection::open(&self.target);
+        match &first {
+            Err(e) if is_out_of_reach(e) => {}
+            _ => return first,
+        }
+        let mut others = self.others.iter().map(|server| Connection::open(&self.target_at(server)));
+        let reached = |other: &Result<Connection>| !matches!(other, Err(e) if is_out_of_reach(e));
+        others.find(reached).unwrap_or(first)
+    }
+
+    /// Passes the doors behind the handshake.
+    fn enter(&self, mut connection: Connection) -> Result<Connection> {
         if let Some((user, password)) = &self.login {
             connection.log_in(user, password)?;
         }
@@ -54,19 +114,8 @@ impl Access {
         }
         Ok(connection)
     }
+}
 
-    /// A session with the first address that can be reached.
-    fn connect(&self) -> Result<Connection> {
-        let out_of_reach = |connected: &Result<Connection>| {
-            matches!(connected, Err(ClientError::Resolve { .. } | ClientError::Connect { .. }))
-        };
-        let first = Connection::open(&self.target);
-        if !out_of_reach(&first) {
-            return first;
-        }
-        let others = self.others.iter().map(|server| {
-            Connection::open(&Target { server: server.clone(), ..self.target.clone() })
-        });
-        others.into_iter().find(|connected| !out_of_reach(connected)).unwrap_or(first)
-    }
+fn is_out_of_reach(error: &ClientError) -> bool {
+    matches!(error, ClientError::Resolve { .. } | ClientError::Connect { .. })
 }

@@ -1,9 +1,11 @@
 //! The commands that are one request and one reply.
 
+use std::collections::VecDeque;
+
 use zeroize::Zeroizing;
 
 use super::connect::{Connection, ok_data, refusal};
-use super::error::Result;
+use super::error::{ClientError, Result};
 use super::listing::Kind;
 
 /// What FSTAT tells.
@@ -61,21 +63,69 @@ plain_commands! {
     delete(path) = "DEL {path}";
     /// Removes a directory with all in it (document, "RMDIR").
     remove_directory(path) = "RMDIR {path}";
-    /// Copies a file on the server (document, "COPY").
-    copy(from, to) = "COPY {from} | {to}";
-    /// Copies a tree on the server (document, "CPDIR").
-    copy_directory(from, to) = "CPDIR {from} | {to}";
-    /// Renames, replacing what is there (document, "RENAM").
-    rename(from, to) = "RENAM {from} | {to}";
     /// Makes an empty file (document, "TOUCH").
     touch(path) = "TOUCH {path}";
-    /// Sets the mode, octal (document, "CHMOD").
-    change_mode(path, mode) = "CHMOD {path} {mode}";
+    /// Sets both times to now (document, "FUPD").
+    update_times(path) = "FUPD {path}";
     /// Sets the lock name of this session, empty for none (document, "LOCK").
     lock(name) = "LOCK {name}";
 }
 
 impl Connection {
+    /// Copies a file on the server (document, "COPY").
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost.
+    pub fn copy(&mut self, from: &str, to: &str) -> Result<()> {
+        self.two_paths("COPY", from, to)
+    }
+
+    /// Copies a tree on the server (document, "CPDIR").
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost.
+    pub fn copy_directory(&mut self, from: &str, to: &str) -> Result<()> {
+        self.two_paths("CPDIR", from, to)
+    }
+
+    /// Renames, replacing what is there (document, "RENAM").
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        self.two_paths("RENAM", from, to)
+    }
+
+    /// Removes a directory, secure or not, that has an entry of the token's
+    /// name (document, "RMSECDIR").
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost.
+    pub fn remove_secure_directory(&mut self, token: &str, path: &str) -> Result<()> {
+        self.two_paths("RMSECDIR", token, path)
+    }
+
+    fn two_paths(&mut self, word: &'static str, first: &str, second: &str) -> Result<()> {
+        no_word(first, " | ", word)?;
+        self.command(&format!("{word} {first} | {second}")).map(drop)
+    }
+
+    /// Sets the mode, octal (document, "CHMOD").
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost.
+    pub fn change_mode(&mut self, path: &str, mode: &str) -> Result<()> {
+        self.command(&mode_request(path, mode)?).map(drop)
+    }
+
+    /// Sets owner and group, by name or number (document, "CHOWN").
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost.
+    pub fn change_owner(&mut self, path: &str, user: &str, group: &str) -> Result<()> {
+        self.command(&owner_request(path, user, group)?).map(drop)
+    }
+
     /// Logs in (document, "LOGIN"). The password is in no error.
     ///
     /// # Errors
@@ -125,25 +175,46 @@ impl Connection {
     /// # Errors
     /// When the connection is lost.
     pub fn stat_all(&mut self, paths: &[String]) -> Result<Vec<Result<Stat>>> {
-        const AT_ONCE: usize = 64;
-        let mut stats = Vec::with_capacity(paths.len());
-        for some in paths.chunks(AT_ONCE) {
-            let requests: Vec<String> = some.iter().map(|path| format!("FSTAT {path}")).collect();
-            let (last, others) = requests.split_last().map_or(("", &[][..]), |(l, o)| (l, o));
-            for request in others {
-                self.wire().write_message_later(request.as_bytes());
+        let requests = paths.iter().map(|path| format!("FSTAT {path}"));
+        self.command_all(requests, |request, data| {
+            Stat::parse(data).ok_or_else(|| refusal(request, data))
+        })
+    }
+
+    /// Sends many requests of one reply each, with few round trips, and reads
+    /// what stands behind `OK` in each reply. What the server refuses is an
+    /// error in its place.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn command_all<T>(
+        &mut self,
+        requests: impl IntoIterator<Item = String>,
+        mut read: impl FnMut(&str, &[u8]) -> Result<T>,
+    ) -> Result<Vec<Result<T>>> {
+        /// Requests under way, so that neither side's buffers fill up.
+        const WINDOW: usize = 64;
+        let mut requests = requests.into_iter().peekable();
+        let mut waiting = VecDeque::with_capacity(WINDOW);
+        let mut results = Vec::new();
+        loop {
+            if waiting.len() <= WINDOW / 2 {
+                while let Some(request) = requests.next_if(|_| waiting.len() < WINDOW) {
+                    let more = waiting.len() + 1 < WINDOW && requests.peek().is_some();
+                    if more {
+                        self.wire().write_message_later(request.as_bytes());
+                    } else {
+                        self.wire().write_message(request.as_bytes())?;
+                    }
+                    waiting.push_back(request);
+                }
             }
-            self.wire().write_message(last.as_bytes())?;
-            for request in &requests {
-                let mut body = std::mem::take(&mut self.body);
-                self.wire().read_message(&mut body)?;
-                let stat = ok_data(request, &body)
-                    .and_then(|data| Stat::parse(data).ok_or_else(|| refusal(request, data)));
-                stats.push(stat);
-                self.body = body;
-            }
+            let Some(request) = waiting.pop_front() else { return Ok(results) };
+            let mut body = std::mem::take(&mut self.body);
+            self.wire().read_message(&mut body)?;
+            results.push(ok_data(&request, &body).and_then(|data| read(&request, data)));
+            self.body = body;
         }
-        Ok(stats)
     }
 
     /// The SHA-256 of a file, 64 hexadecimal digits (document, "SHA256").
@@ -205,6 +276,34 @@ impl Connection {
         self.wire().follow_key(&key);
         Ok(())
     }
+}
+
+/// The request that sets a mode.
+///
+/// # Errors
+/// `NoWord`.
+pub fn mode_request(path: &str, mode: &str) -> Result<String> {
+    no_word(path, " ", "CHMOD")?;
+    Ok(format!("CHMOD {path} {mode}"))
+}
+
+/// The request that sets owner and group.
+///
+/// # Errors
+/// `NoWord`.
+pub fn owner_request(path: &str, user: &str, group: &str) -> Result<String> {
+    no_word(path, " ", "CHOWN")?;
+    no_word(user, " ", "CHOWN")?;
+    Ok(format!("CHOWN {path} {user} {group}"))
+}
+
+/// Refuses what would be read as another path, so that nothing happens to
+/// that.
+fn no_word(argument: &str, end: &'static str, word: &'static str) -> Result<()> {
+    if argument.contains(end) {
+        return Err(ClientError::NoWord { path: argument.to_owned(), end, word });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! the connection").
 
 use std::fs;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,13 @@ impl PublicKey {
             .or_else(|_| Rsa::public_key_from_pem_pkcs1(pem))
             .ok()
             .map(PublicKey)
+    }
+
+    /// The key in PEM, `PUBLIC KEY`.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let pem = self.0.public_key_to_pem().unwrap_or_default();
+        String::from_utf8_lossy(&pem).into_owned()
     }
 
     /// SHA-256 of the key in DER, base64 without padding.
@@ -128,7 +135,7 @@ impl Connection {
         let rsa = &target.key.0;
         let mut block = vec![0; rsa.size() as usize];
         rsa.public_encrypt(&*session_key, &mut block, Padding::PKCS1_OAEP)
-            .map_err(|_| ClientError::WrongKey)?;
+            .map_err(|_| ClientError::WrongKey(target.key.fingerprint()))?;
 
         self.wire.write_message_later(target.version.as_bytes());
         self.wire.write_message_later(&block);
@@ -137,7 +144,7 @@ impl Connection {
         self.expect_ok(Status::IncompatibleProtocol, || {
             ClientError::Version(target.version.clone())
         })?;
-        self.expect_ok(Status::BadKey, || ClientError::WrongKey)?;
+        self.expect_ok(Status::BadKey, || ClientError::WrongKey(target.key.fingerprint()))?;
         self.wire.encipher_receiving(&*session_key);
         self.expect_ok(Status::InvalidHash, || ClientError::Hash)
     }
@@ -154,6 +161,14 @@ impl Connection {
             }),
             Err(e) => Err(ClientError::Handshake(e)),
         }
+    }
+
+    /// The address of the server.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn peer(&self) -> Result<SocketAddr> {
+        self.wire.socket().peer_addr().map_err(|e| ClientError::Lost(e.into()))
     }
 
     /// The connection itself, for requests this library has no word for.
@@ -193,6 +208,16 @@ impl Connection {
     pub fn end(mut self) -> Result<()> {
         Ok(self.wire.write_message(b"END")?)
     }
+}
+
+/// The first address of `host:port`.
+///
+/// # Errors
+/// `Resolve` when it has none.
+pub fn resolve(server: &str) -> Result<SocketAddr> {
+    let told = |source| ClientError::Resolve { server: server.to_owned(), source };
+    let mut addresses = server.to_socket_addrs().map_err(told)?;
+    addresses.next().ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
 }
 
 fn connect(target: &Target) -> Result<TcpStream> {

@@ -21,9 +21,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// No address of the server took the connection.
-    #[error(
-        "can't connect to {server}: {source}: check that tfd runs there and that no firewall is between"
-    )]
+    #[error("can't connect to {server}: {source}: {}", way_out(.source.kind()))]
     Connect {
         /// `host:port` as given.
         server: String,
@@ -41,9 +39,10 @@ pub enum ClientError {
     /// The server refused the version.
     #[error("the server refused version \"{0}\": give the one in its configuration")]
     Version(String),
-    /// The server could not read the session key.
-    #[error("the server could not read the session key: the public key is not the server's")]
-    WrongKey,
+    /// The server could not read the session key. With the fingerprint of
+    /// the public key used.
+    #[error("the public key SHA256:{0} is not the server's: it could not read the session key")]
+    WrongKey(String),
     /// The server refused the hash.
     #[error("the server refused the hash: give the one in its configuration")]
     Hash,
@@ -72,6 +71,16 @@ pub enum ClientError {
     Cancelled {
         /// The remote path.
         path: String,
+    },
+    /// A path that can't be named in a request, where it ends earlier.
+    #[error("{path}: {word} has no word for a path with \"{end}\" in it: rename it first")]
+    NoWord {
+        /// The path.
+        path: String,
+        /// What ends a path there.
+        end: &'static str,
+        /// The command.
+        word: &'static str,
     },
     /// The connection was lost.
     #[error("connection lost: {0}")]
@@ -117,6 +126,17 @@ pub enum ClientError {
     },
 }
 
+/// What to look at when a connection fails.
+fn way_out(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind as K;
+    match kind {
+        K::ConnectionRefused => "nothing listens there: check the port, and that tfd runs",
+        K::TimedOut => "no answer: the host is down, or a firewall drops what is sent to it",
+        K::HostUnreachable | K::NetworkUnreachable => "no way there: check this machine's network",
+        _ => "check that tfd runs there and that no firewall is between",
+    }
+}
+
 impl ClientError {
     /// A failure of a local file.
     pub(crate) fn local(path: &Path, source: io::Error) -> ClientError {
@@ -132,7 +152,7 @@ impl ClientError {
             | ClientError::Connect { .. }
             | ClientError::Resolve { .. }
             | ClientError::Version(_)
-            | ClientError::WrongKey
+            | ClientError::WrongKey(_)
             | ClientError::Hash
             | ClientError::Interrupted => true,
             ClientError::Refused { status, .. } => matches!(

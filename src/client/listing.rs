@@ -61,14 +61,57 @@ impl Connection {
     }
 
     fn listing(&mut self, request: &str) -> Result<Vec<Entry>> {
-        let mut text = Vec::new();
-        self.wire().write_message(request.as_bytes())?;
-        self.take_stream(request, &mut |part| {
-            text.extend_from_slice(part);
+        let mut entries = Vec::new();
+        self.list_each(request, &mut |entry| {
+            entries.push(entry);
             Ok(())
         })?;
-        let lines = text.split(|c| *c == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| Entry::parse(line).ok_or_else(|| refusal(request, line))).collect()
+        Ok(entries)
+    }
+
+    /// Hands the entries of a listing over as they come; `recursive` as
+    /// [`Connection::list_recursive`].
+    ///
+    /// # Errors
+    /// The server's refusal, that of `take` (the listing is broken off), or
+    /// the connection is lost.
+    pub fn list_as_it_comes(
+        &mut self,
+        path: &str,
+        recursive: bool,
+        take: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        let word = if recursive { "LSR" } else { "LS" };
+        self.list_each(&format!("{word} {path}"), take)
+    }
+
+    fn list_each(
+        &mut self,
+        request: &str,
+        take: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        // The beginning of a line whose end is in the next part.
+        let mut begun = Vec::new();
+        let mut take_line = |line: &[u8]| match line {
+            b"" => Ok(()),
+            line => take(Entry::parse(line).ok_or_else(|| refusal(request, line))?),
+        };
+        self.wire().write_message(request.as_bytes())?;
+        self.take_stream(request, &mut |part| {
+            let mut lines = part.split(|c| *c == b'\n');
+            let last = lines.next_back().unwrap_or_default();
+            for line in lines {
+                if begun.is_empty() {
+                    take_line(line)?;
+                } else {
+                    begun.extend_from_slice(line);
+                    take_line(&std::mem::take(&mut begun))?;
+                }
+            }
+            begun.extend_from_slice(last);
+            Ok(())
+        })?;
+        take_line(&begun)
     }
 }
 

@@ -15,21 +15,30 @@
 //! ```
 
 mod access;
+mod balance;
 mod commands;
 mod connect;
 mod error;
 mod file;
+mod glob;
 mod listing;
 mod observe;
+mod probe;
+mod replace;
+mod secret;
 mod streams;
 mod transfer;
 mod transfers;
 
 pub use access::{Access, Secret};
-pub use commands::Stat;
-pub use connect::{Connection, PublicKey, Target};
+pub use balance::balance_by_udp;
+pub use commands::{Stat, mode_request, owner_request};
+pub use connect::{Connection, PublicKey, Target, resolve};
 pub use error::{ClientError, Result};
 pub use file::Progress;
+pub use glob::{fits, is_pattern};
 pub use listing::{Entry, Kind};
 pub use observe::{Deed, Event, Note, Observer};
+pub use probe::{Answer, Question};
+pub use secret::{secret_name, secret_token};
 pub use transfers::{Direction, Failure, Mirror, Options, Summary, Transfers};

@@ -10,9 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg,
     sendmsg, socketpair,
 };
+use zeroize::Zeroizing;
 
 /// The most descriptors beside one message.
 pub const MAX_HANDLES: usize = 4;
@@ -104,6 +105,27 @@ impl Channel {
         self.receive_with(buffer, RecvFlags::CMSG_CLOEXEC)
     }
 
+    /// As [`Channel::receive`], into memory of the message's own length, which
+    /// is wiped after use: most messages are much shorter than they may be.
+    ///
+    /// # Errors
+    /// The system's; `InvalidData` for a message longer than `longest`.
+    pub fn receive_whole(&self, longest: usize) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
+        let len = loop {
+            match recv(&self.0, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC) {
+                Err(Errno::INTR) => {}
+                other => break other?.1,
+            }
+        };
+        if len > longest {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut message = Zeroizing::new(vec![0; len]);
+        let (len, handles) = self.receive(&mut message)?;
+        message.truncate(len);
+        Ok((message, handles))
+    }
+
     /// Reads the message that is next and leaves it where it is, with the
     /// descriptors beside it. Returns its length, 0 when the other end is gone.
     ///
@@ -125,9 +147,16 @@ impl Channel {
 
     /// Takes in what is there and drops it. A channel closed with a message
     /// unread tells the other end so, in place of what was said last.
-    pub fn drop_unread(&self, longest: usize) {
-        let mut buffer = zeroize::Zeroizing::new(vec![0; longest]);
-        while matches!(self.try_receive(&mut buffer), Ok((1.., _))) {}
+    pub fn drop_unread(&self) {
+        let mut first = Zeroizing::new([0; 1]);
+        loop {
+            match self.try_receive(&mut *first) {
+                Ok((1.., _)) => {}
+                // The rest of a message is gone with its first byte.
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
+                _ => return,
+            }
+        }
     }
 
     /// Receives one message, or fails with `WouldBlock` when there is none.
@@ -202,6 +231,33 @@ mod tests {
         assert_eq!((len, handles.len()), (3, 1));
         a.send(&[1; 9], &[]).expect("send");
         assert!(b.peek(&mut buffer).is_err());
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_received_whole_up_to_the_longest() {
+        let (a, b) = pair().expect("pair");
+        let (x, _y) = pair().expect("pair");
+        for len in [1, 9, 4096] {
+            a.send(&vec![7; len], &[x.as_fd()]).expect("send");
+            let (message, handles) = b.receive_whole(4096).expect("receive");
+            assert_eq!((&*message, handles.len()), (&vec![7; len], 1));
+        }
+        a.send(&[7; 9], &[]).expect("send");
+        assert!(matches!(b.receive_whole(8), Err(e) if e.kind() == io::ErrorKind::InvalidData));
+        b.drop_unread();
+        drop(a);
+        assert!(b.receive_whole(8).expect("receive").0.is_empty());
+    }
+
+    #[test]
+    fn what_is_unread_is_dropped_whatever_its_length() {
+        let (a, b) = pair().expect("pair");
+        for len in [1, 2, 9000] {
+            a.send(&vec![7; len], &[]).expect("send");
+        }
+        b.drop_unread();
+        assert!(matches!(b.try_receive(&mut [0; 8]),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock));
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
         Err(reason) => {
             log::warn!("login failed peer={} user={name:?} reason=\"{reason}\"", gate.peer);
             if to_drop {
-                gate.channel.receive(&mut Zeroizing::new(vec![0; MAX_ASK])).ok()?;
+                gate.channel.receive_whole(MAX_ASK).ok()?;
             }
             let told = gate.channel.try_send(&[Status::LoginFailed.code()], &[]);
             told.is_ok().then_some(gate)

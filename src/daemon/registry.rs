@@ -242,11 +242,11 @@ impl Registry {
     }
 
     /// Takes note of whose connection it is, where a proxy brought it; others
-    /// speak for themselves alone.
-    pub fn introduce(&mut self, slot: u32, client: Option<SocketAddr>) {
+    /// speak for themselves alone, and nobody is asked about them.
+    pub fn introduce(&mut self, slot: u32, client: impl FnOnce() -> Option<SocketAddr>) {
         let Some(holder) = self.holders.get_mut(&slot) else { return };
         if is_trusted(holder.peer.ip(), &self.limits.proxies) {
-            holder.client = client;
+            holder.client = client();
         }
     }
 
@@ -335,8 +335,8 @@ mod tests {
         take(&mut registry, "127.0.0.1:2").expect("another client of the proxy");
         let other = take(&mut registry, "127.0.0.2:1").expect("slot");
         let client = peer("192.0.2.1:7");
-        registry.introduce(first, Some(client));
-        registry.introduce(other, Some(client));
+        registry.introduce(first, || Some(client));
+        registry.introduce(other, || Some(client));
         assert_eq!(registry.connection(first), Some((client, KEY)));
         assert_eq!(registry.connection(other), Some((peer("127.0.0.2:1"), KEY)));
         registry.release(first, true);

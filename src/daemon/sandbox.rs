@@ -7,6 +7,7 @@
 //! unknown fails with `ENOSYS`, so that a newer C library, which tries new
 //! calls first and falls back, goes on working.
 
+mod alone;
 mod calls;
 mod reach;
 
@@ -20,10 +21,10 @@ use landlock::{
 };
 use nix::sys::resource::{Resource, setrlimit};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
+use alone::alone;
 use calls::{CHANGES, DEADLY, KNOWN, KNOWN_HERE};
 pub use reach::Reach;
 
@@ -64,9 +65,9 @@ impl Sandbox {
                 enosys.clone(),
                 SeccompAction::Allow,
             )?,
-            deadly: filter(DEADLY, SeccompAction::Allow, kill.clone())?,
-            deadly_to_loners: alone(&[], kill.clone())?,
-            deadly_to_leaves: alone(CHANGES, kill)?,
+            deadly: filter(DEADLY, SeccompAction::Allow, kill)?,
+            deadly_to_loners: alone(&[]),
+            deadly_to_leaves: alone(CHANGES),
         };
         Ok(Sandbox(Some(Arc::new(filters))))
     }
@@ -183,29 +184,6 @@ fn filter(
 ) -> io::Result<BpfProgram> {
     let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
     compile(rules, otherwise, listed)
-}
-
-/// Making processes, and signals to others, which only the zygote needs, and
-/// these calls besides. A thread may be made.
-fn alone(besides: &[libc::c_long], kill: SeccompAction) -> io::Result<BpfProgram> {
-    let flags = |value: u64| {
-        let mask = libc::CLONE_THREAD as u64;
-        let operation = SeccompCmpOp::MaskedEq(mask);
-        SeccompCondition::new(0, SeccompCmpArgLen::Qword, operation, value)
-            .and_then(|condition| SeccompRule::new(vec![condition]))
-            .map_err(io::Error::other)
-    };
-    let mut rules = std::collections::BTreeMap::from([
-        (libc::SYS_clone, vec![flags(0)?]),
-        (libc::SYS_kill, Vec::new()),
-        (libc::SYS_tkill, Vec::new()),
-        (libc::SYS_rt_sigqueueinfo, Vec::new()),
-        (libc::SYS_pidfd_send_signal, Vec::new()),
-    ]);
-    rules.extend(besides.iter().map(|call| (*call, Vec::new())));
-    #[cfg(target_arch = "x86_64")]
-    rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
-    compile(rules, SeccompAction::Allow, kill)
 }
 
 fn compile(

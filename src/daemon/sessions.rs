@@ -7,7 +7,6 @@ use std::io;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
-use super::admission::MAX_ASK;
 use super::brood::{ENDED_LEN, Ended, Order, Start};
 use super::channel::Channel;
 use super::generation::{Admission, Helper};
@@ -52,7 +51,7 @@ impl Sessions {
         let name = login.name.clone();
         let refuse = |reason: &str| {
             log::warn!("login refused peer={peer} user={name} reason=\"{reason}\"");
-            gate.drop_unread(MAX_ASK);
+            gate.drop_unread();
             let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
         };
         let users = self.0.iter().flat_map(|ushered| ushered.users.values());

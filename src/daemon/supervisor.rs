@@ -294,7 +294,7 @@ impl Supervisor {
             let Some(generation) = self.generations.get_mut(index) else { return };
             let (registry, slots) = (&mut self.registry, &self.memory.slots);
             let address_of = |slot| {
-                registry.introduce(slot, slots.client(slot));
+                registry.introduce(slot, || slots.client(slot));
                 registry.connection(slot).map(|(client, _)| client.ip())
             };
             match generation.hear_keeper(keeper, address_of) {
@@ -328,7 +328,8 @@ impl Supervisor {
             Ok(limits) => limits,
             Err(e) => return log::error!("no session slot={} quota error=\"{e}\"", admission.slot),
         };
-        self.registry.introduce(admission.slot, self.memory.slots.client(admission.slot));
+        let slots = &self.memory.slots;
+        self.registry.introduce(admission.slot, || slots.client(admission.slot));
         let usher = self.generations[index].usher_pid;
         self.sessions.start(&mut self.registry, usher, admission, limits);
     }

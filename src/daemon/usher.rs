@@ -18,7 +18,6 @@ use nix::unistd::{Pid, getpid, getppid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
-use zeroize::Zeroizing;
 
 use super::admission::{Ask, MAX_ASK};
 use super::brood::{self, Order, Start};
@@ -169,10 +168,9 @@ fn wait_for_seat(usher: &Usher<'_>, channel: &Channel, parent: Pid) -> io::Resul
     keep_only(&handles)?;
     follow(parent)?;
     let _ = set_name(c"tfd-waiting");
-    let mut order = vec![0; brood::START_LEN + MAX_SEATING];
-    let (len, handles) = channel.receive(&mut order)?;
+    let (order, handles) = channel.receive_whole(brood::START_LEN + MAX_SEATING)?;
     let (Some(Order::Start(start)), Some(gate)) =
-        (Order::from_bytes(&order[..len]), handles.into_iter().next())
+        (Order::from_bytes(&order), handles.into_iter().next())
     else {
         return Ok(());
     };
@@ -206,7 +204,7 @@ fn seat(
     let begun = begin(&seat, parent);
     if usher.after_login && (begun.is_err() || usher.jail) {
         if begun.is_err() {
-            seat.gate.drop_unread(MAX_ASK);
+            seat.gate.drop_unread();
         }
         let answer = if begun.is_ok() { 0 } else { Status::LoginFailed.code() };
         seat.gate.send(&[answer], &[])?;
@@ -274,10 +272,9 @@ fn open_home(usher: &Usher<'_>, home: &str) -> Result<OwnedFd, Errno> {
 fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedFd, Wire)>> {
     let mut home = home;
     let mut locked = seat.usher.jail;
-    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
     for _ in 0..=MAX_TRIES {
-        let (len, handles) = seat.gate.receive(&mut buffer)?;
-        match Ask::from_bytes(&buffer[..len]) {
+        let (ask, handles) = seat.gate.receive_whole(MAX_ASK)?;
+        match Ask::from_bytes(&ask) {
             Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, token, path) {
                 Ok(jail) => {
                     home = jail;
@@ -307,7 +304,7 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));
             }
-            None if len == 0 => return Ok(None),
+            None if ask.is_empty() => return Ok(None),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
     }

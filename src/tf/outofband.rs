@@ -13,10 +13,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use crate::sys::thread::spawn_beside;
 
 /// Bytes of the thread's stack.
 const STACK: usize = 64 * 1024;
@@ -82,13 +83,7 @@ pub fn start(socket: &TcpStream, strays: &Strays) -> io::Result<()> {
     }
     let strays = strays.clone();
     let socket = socket.as_fd().try_clone_to_owned()?;
-    // Signals are for the thread that serves the client.
-    let before = SigSet::thread_get_mask()?;
-    SigSet::all().thread_block()?;
-    let thread = std::thread::Builder::new().name("tfd-oob".to_owned()).stack_size(STACK);
-    let started = thread.spawn(move || answer_all(&socket, &strays));
-    before.thread_set_mask()?;
-    started.map(drop)
+    spawn_beside("tfd-oob", STACK, move || answer_all(&socket, &strays))
 }
 
 fn answer_all(socket: &OwnedFd, strays: &Strays) {

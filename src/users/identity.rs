@@ -115,7 +115,9 @@ impl Identity {
     fn verify(&self, kept: CapabilitySet) -> io::Result<()> {
         let uids = nix::unistd::getresuid()?;
         let gids = nix::unistd::getresgid()?;
-        let mut groups = nix::unistd::getgroups()?;
+        // The C library's way would look for a limit below /proc.
+        let groups = rustix::process::getgroups()?;
+        let mut groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(gid.as_raw())).collect();
         let mut wanted = self.groups.clone();
         for list in [&mut groups, &mut wanted] {
             list.sort_unstable_by_key(|g| g.as_raw());

@@ -29,7 +29,7 @@ fn the_handshake_names_the_door_that_stayed_closed() {
     let other = openssl::rsa::Rsa::generate(2048).expect("key");
     let pem = other.public_key_to_pem().expect("pem");
     let wrong_key = Target { key: PublicKey::from_pem(&pem).expect("key"), ..fine.clone() };
-    assert!(matches!(Connection::open(&wrong_key), Err(ClientError::WrongKey)));
+    assert!(matches!(Connection::open(&wrong_key), Err(ClientError::WrongKey(_))));
     let nobody = Target { server: "127.0.0.1:1".to_owned(), ..fine.clone() };
     assert!(matches!(Connection::open(&nobody), Err(ClientError::Connect { .. })));
     Connection::open(&fine).expect("connection").end().expect("end");

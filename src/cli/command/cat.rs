@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::Result;
 use crate::cli::output::output_error;
@@ -13,7 +14,7 @@ use crate::cli::place::Remote;
 #[derive(Args)]
 pub(crate) struct Cat {
     /// The remote files
-    #[arg(required = true)]
+    #[arg(required = true, add = remote_paths())]
     paths: Vec<Remote>,
 }
 

@@ -1,23 +1,77 @@
 //! `tf completions`.
 
-use clap::{Args, CommandFactory};
+use std::io;
 
-use crate::cli::Exit;
-use crate::cli::arguments::Arguments;
+use clap::{Args, ValueEnum};
+use clap_complete::env::Shells;
+
+use crate::cli::complete::VARIABLE;
+use crate::cli::context::Context;
+use crate::cli::failure::Result;
+use crate::cli::output::output_error;
 
 /// Print a completion script for a shell
 #[derive(Args)]
-#[command(after_help = "Example:\n  tf completions bash > /etc/bash_completion.d/tf")]
+#[command(
+    after_help = "Examples:\n  tf completions bash > ~/.local/share/bash-completion/completions/tf\n  \
+                  tf completions zsh > ~/.zfunc/_tf\n  \
+                  tf completions fish > ~/.config/fish/completions/tf.fish\n\n\
+                  It completes names of servers, and remote paths where no password has to be asked for."
+)]
 pub(crate) struct Completions {
     /// The shell
-    shell: clap_complete::Shell,
+    shell: Shell,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+}
+
+/// bash takes a colon for the end of a word: this puts the words together
+/// again before they are completed, and takes off what bash has already.
+const BASH: &str = r#"
+_tf_with_colons() {
+    local joined=() index=0 word i
+    for i in "${!COMP_WORDS[@]}"; do
+        word=${COMP_WORDS[i]}
+        if (( i > 1 )) && [[ $word == :* || ${COMP_WORDS[i - 1]} == *: ]]; then
+            joined[index]+=$word
+        else
+            (( i > 0 )) && (( index += 1 ))
+            joined[index]=$word
+        fi
+        (( i == COMP_CWORD )) && break
+    done
+    local COMP_WORDS=("${joined[@]}") COMP_CWORD=$index
+    local current=${joined[index]}
+    _clap_complete_tf "$1" "$current" "${joined[index - 1]}"
+    if [[ $COMP_WORDBREAKS == *:* && $current == *:* ]]; then
+        local had=${current%"${current##*:}"}
+        COMPREPLY=("${COMPREPLY[@]#"$had"}")
+    fi
+}
+complete -o nospace -o bashdefault -F _tf_with_colons tf
+"#;
+
 impl Completions {
-    /// Prints it. No server is needed.
-    pub(crate) fn print(&self) -> Exit {
-        let mut command = Arguments::command();
-        clap_complete::generate(self.shell, &mut command, "tf", &mut std::io::stdout());
-        Exit::Ok
+    pub(super) fn run(self, _: &mut Context) -> Result<()> {
+        let value = self.shell.to_possible_value();
+        let name = value.as_ref().map_or("", |value| value.get_name());
+        let shells = Shells::builtins();
+        let mut script = Vec::new();
+        if let Some(shell) = shells.completer(name) {
+            shell
+                .write_registration(VARIABLE, "tf", "tf", "tf", &mut script)
+                .map_err(output_error)?;
+        }
+        if let Shell::Bash = self.shell {
+            script.extend_from_slice(BASH.as_bytes());
+        }
+        Ok(io::Write::write_all(&mut io::stdout(), &script).map_err(output_error)?)
     }
 }

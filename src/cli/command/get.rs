@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::cat::to_standard_output;
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
+use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::{Place, Remote};
 use crate::cli::transfer::{self, TransferArguments};
@@ -20,7 +22,7 @@ use crate::client::{Options, Transfers};
 pub(crate) struct Get {
     /// Remote files, patterns among them, and where they go: a local file or
     /// directory, or - for standard output; here when there is one path alone
-    #[arg(required = true, value_name = "REMOTE... [LOCAL]")]
+    #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = remote_paths())]
     paths: Vec<String>,
     /// Directories with all in them
     #[arg(short, long)]
@@ -52,7 +54,10 @@ impl Get {
         if local == Path::new("-") {
             return remotes.iter().try_for_each(|remote| to_standard_output(context, remote));
         }
-        let sources: Vec<String> = remotes.into_iter().map(|remote| remote.path).collect();
+        let mut sources = Vec::new();
+        for remote in &remotes {
+            sources.extend(expand(context, remote)?.into_iter().map(|remote| remote.path));
+        }
         let options = Options { recursive, ..transfer.options() };
         let output = context.output.clone();
         let access = context.access(&server)?.clone();

@@ -1,60 +1,213 @@
 //! `tf ls`.
 
-use clap::Args;
+use std::cmp::Reverse;
 
+use clap::{ArgAction, Args};
+
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::Result;
+use crate::cli::expand::expand;
+use crate::cli::failure::{Failure, Result, for_each};
 use crate::cli::names::{human_size, shown};
-use crate::cli::output::{letter, print, time};
-use crate::cli::place::{Remote, beneath};
-use crate::client::{Entry, Kind, Stat};
+use crate::cli::output::{Printer, Record, letter, time, word};
+use crate::cli::place::{Remote, ServerName, beneath};
+use crate::client::{ClientError, Connection, Entry, Kind, Stat};
+use crate::tf::status::Status;
 
-/// List a directory
+/// List directories
 #[derive(Args)]
-#[command(after_help = "Example:\n  tf ls -l reports")]
+#[command(
+    disable_help_flag = true,
+    after_help = "Examples:\n  tf ls -lh reports\n  tf ls -lt files: | head\n  tf ls 'reports/*.pdf'\n  \
+                  tf ls -R --json tf://ann@files.example.org/ | jq -r .path"
+)]
 pub(crate) struct Ls {
     /// Kind, size and time of each entry
     #[arg(short, long)]
     long: bool,
-    /// All beneath it, too
+    /// All beneath, too
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// The directory; the root when left out
-    #[arg(default_value = "")]
-    path: Remote,
+    /// Largest first
+    #[arg(short = 'S', conflicts_with_all = ["by_time", "unsorted"])]
+    by_size: bool,
+    /// Newest first
+    #[arg(short = 't', conflicts_with = "unsorted")]
+    by_time: bool,
+    /// As the server lists them, shown as they come
+    #[arg(short = 'U')]
+    unsorted: bool,
+    /// The other way round
+    #[arg(short, long)]
+    reverse: bool,
+    /// Sizes such as 1.5M
+    #[arg(short, long)]
+    human: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Directories, files or patterns; the root when left out
+    #[arg(add = remote_paths())]
+    paths: Vec<Remote>,
+}
+
+/// An entry with what was asked about it.
+struct Item {
+    entry: Entry,
+    stat: Option<Stat>,
 }
 
 impl Ls {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let Remote { server, path } = &self.path;
-        let connection = context.connection(server)?;
-        let mut entries = if self.recursive {
-            connection.list_recursive(path)?
-        } else {
-            connection.list(path)?
-        };
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        if !self.long {
-            return Ok(print(entries.iter().map(short_line))?);
-        }
-        let paths: Vec<String> = entries
-            .iter()
-            .map(|entry| beneath(path, &String::from_utf8_lossy(&entry.path)))
-            .collect();
-        let stats = connection.stat_all(&paths)?;
-        let lines = entries.iter().zip(stats).map(|(entry, stat)| match stat {
-            Ok(stat) => long_line(&stat, &short_line(entry)),
-            Err(_) => format!("?        -                       - {}", short_line(entry)),
+        let json = context.output.json;
+        let root = [Remote::new(ServerName::Default, "")];
+        let asked = if self.paths.is_empty() { &root[..] } else { &self.paths };
+        let mut paths = Vec::new();
+        let expanded = for_each(asked, |remote| {
+            paths.append(&mut expand(context, remote)?);
+            Ok(())
         });
-        Ok(print(lines)?)
+        // One argument is listed at once; of several, files come first.
+        if let [only] = &paths[..] {
+            let mut printer = Printer::new(json);
+            self.one(context.connection(&only.server)?, &mut printer, &only.path)?;
+            printer.flush()?;
+            return expanded;
+        }
+        let mut directories = Vec::new();
+        let mut files = Vec::new();
+        let sorted_out = for_each(&paths, |remote| {
+            let stat = context.connection(&remote.server)?.stat(&remote.path)?;
+            if stat.kind == Kind::Directory {
+                directories.push(remote);
+            } else {
+                let entry = Entry { kind: stat.kind, path: remote.path.clone().into_bytes() };
+                files.push(Item { entry, stat: Some(stat) });
+            }
+            Ok(())
+        });
+        let mut printer = Printer::new(json);
+        let with_files = !files.is_empty();
+        self.print(&mut printer, files, "")?;
+        let listed = for_each(directories.iter().enumerate(), |(at, remote)| {
+            if !json {
+                let gap = if at > 0 || with_files { "\n" } else { "" };
+                printer.line(&format!("{gap}{}:", shown(remote.path.as_bytes())))?;
+            }
+            self.one(context.connection(&remote.server)?, &mut printer, &remote.path)
+        });
+        printer.flush()?;
+        expanded.and(sorted_out).and(listed)
+    }
+
+    /// Lists a directory, or a file as it is.
+    fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
+        let needs_stats = self.long || self.by_size || self.by_time;
+        let mut items = Vec::new();
+        let listed = connection.list_as_it_comes(path, self.recursive, &mut |entry| {
+            let item = Item { entry, stat: None };
+            if self.unsorted && !needs_stats {
+                return self.print_item(printer, &item, path, 0);
+            }
+            items.push(item);
+            Ok(())
+        });
+        match listed {
+            Err(e) if e.status() == Some(Status::DirectoryMissing) => {
+                return self.file(connection, printer, path, e);
+            }
+            other => other?,
+        }
+        if needs_stats {
+            let paths: Vec<String> = items.iter().map(|item| item.path(path)).collect();
+            let stats = connection.stat_all(&paths)?;
+            for (item, stat) in items.iter_mut().zip(stats) {
+                item.stat = stat.ok();
+            }
+        }
+        self.print(printer, items, path)
+    }
+
+    /// Shows what is no directory.
+    fn file(
+        &self,
+        connection: &mut Connection,
+        printer: &mut Printer,
+        path: &str,
+        refusal: ClientError,
+    ) -> Result<()> {
+        let stat = match connection.stat(path) {
+            Ok(stat) if stat.kind != Kind::Directory => stat,
+            Err(e) if e.status().is_none() => return Err(e.into()),
+            _ => return Err(Failure::Client(refusal)),
+        };
+        let entry = Entry { kind: stat.kind, path: path.as_bytes().to_vec() };
+        self.print(printer, vec![Item { entry, stat: Some(stat) }], "")
+    }
+
+    fn print(&self, printer: &mut Printer, mut items: Vec<Item>, directory: &str) -> Result<()> {
+        if !self.unsorted {
+            self.sort(&mut items);
+        }
+        let width = items.iter().map(|item| self.size(item).len()).max().unwrap_or(0);
+        for item in &items {
+            self.print_item(printer, item, directory, width)?;
+        }
+        Ok(())
+    }
+
+    fn sort(&self, items: &mut [Item]) {
+        items.sort_unstable_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        if self.by_size {
+            items.sort_by_key(|item| Reverse(item.stat.map(|stat| stat.size)));
+        }
+        if self.by_time {
+            items.sort_by_key(|item| Reverse(item.stat.map(|stat| stat.modified)));
+        }
+        if self.reverse {
+            items.reverse();
+        }
+    }
+
+    fn size(&self, item: &Item) -> String {
+        match item.stat {
+            None => "-".to_owned(),
+            Some(stat) if self.human => human_size(stat.size),
+            Some(stat) => stat.size.to_string(),
+        }
+    }
+
+    fn print_item(
+        &self,
+        printer: &mut Printer,
+        item: &Item,
+        directory: &str,
+        width: usize,
+    ) -> crate::client::Result<()> {
+        if printer.json {
+            let record = Record::Entry {
+                path: &item.path(directory),
+                kind: word(item.entry.kind),
+                size: item.stat.map(|stat| stat.size),
+                modified: item.stat.map(|stat| stat.modified),
+                accessed: item.stat.map(|stat| stat.accessed),
+            };
+            return printer.show(&record, String::new);
+        }
+        let mark = if item.entry.kind == Kind::Directory { "/" } else { "" };
+        let name = shown(&item.entry.path);
+        if !self.long {
+            return printer.line(&format!("{name}{mark}"));
+        }
+        let time = item.stat.map_or_else(|| "-".to_owned(), |stat| time(stat.modified));
+        let kind = letter(item.stat.map_or(item.entry.kind, |stat| stat.kind));
+        printer.line(&format!("{kind} {:>width$} {time:<23} {name}{mark}", self.size(item)))
     }
 }
 
-fn short_line(entry: &Entry) -> String {
-    let mark = if entry.kind == Kind::Directory { "/" } else { "" };
-    format!("{}{mark}", shown(&entry.path))
-}
-
-fn long_line(stat: &Stat, name: &str) -> String {
-    format!("{} {:>8} {} {name}", letter(stat.kind), human_size(stat.size), time(stat.modified))
+impl Item {
+    /// Its path from the root.
+    fn path(&self, directory: &str) -> String {
+        beneath(directory, &String::from_utf8_lossy(&self.entry.path))
+    }
 }

@@ -1,59 +1,85 @@
 //! The commands of `tf`, a file each: arguments, and what is done with them.
 
+mod balance;
 mod cat;
+mod chmod;
+mod chown;
 mod completions;
+mod cp;
+mod df;
+mod find;
 mod get;
+mod lock;
 mod ls;
 mod mirror;
 mod mkdir;
 mod mv;
+mod ping;
 mod put;
+mod raw;
 mod rm;
+mod rmdir;
+mod secret;
+mod servers;
 mod sha256;
 mod stat;
+mod touch;
+mod tree;
+mod trust;
 
 use clap::Subcommand;
 
 use super::context::Context;
 use super::failure::Result;
 
-/// A command with its arguments.
-#[derive(Subcommand)]
-pub(super) enum Command {
-    Ls(ls::Ls),
-    Get(get::Get),
-    Put(put::Put),
-    Mirror(mirror::Mirror),
-    Rm(rm::Rm),
-    Mkdir(mkdir::Mkdir),
-    Mv(mv::Mv),
-    Stat(stat::Stat),
-    Sha256(sha256::Sha256),
-    Cat(cat::Cat),
-    Completions(completions::Completions),
-}
+macro_rules! commands {
+    ($($name:ident = $type:path;)*) => {
+        /// A command with its arguments.
+        #[derive(Subcommand)]
+        pub(super) enum Command {
+            $($name($type),)*
+        }
 
-impl Command {
-    /// Carries it out.
-    ///
-    /// # Errors
-    /// The server's refusal, a local failure, or the connection is lost.
-    pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        match self {
-            Command::Ls(ls) => ls.run(context),
-            Command::Get(get) => get.run(context),
-            Command::Put(put) => put.run(context),
-            Command::Mirror(mirror) => mirror.run(context),
-            Command::Rm(rm) => rm.run(context),
-            Command::Mkdir(mkdir) => mkdir.run(context),
-            Command::Mv(mv) => mv.run(context),
-            Command::Stat(stat) => stat.run(context),
-            Command::Sha256(sha256) => sha256.run(context),
-            Command::Cat(cat) => cat.run(context),
-            Command::Completions(completions) => {
-                completions.print();
-                Ok(())
+        impl Command {
+            /// Carries it out.
+            ///
+            /// # Errors
+            /// The server's refusal, a local failure, or the connection is
+            /// lost.
+            pub(super) fn run(self, context: &mut Context) -> Result<()> {
+                match self {
+                    $(Command::$name(command) => command.run(context),)*
+                }
             }
         }
-    }
+    };
+}
+
+commands! {
+    Ls = ls::Ls;
+    Get = get::Get;
+    Put = put::Put;
+    Mirror = mirror::Mirror;
+    Cat = cat::Cat;
+    Find = find::Find;
+    Stat = stat::Stat;
+    Sha256 = sha256::Sha256;
+    Df = df::Df;
+    Mkdir = mkdir::Mkdir;
+    Rmdir = rmdir::Rmdir;
+    Rm = rm::Rm;
+    Mv = mv::Mv;
+    Cp = cp::Cp;
+    Touch = touch::Touch;
+    Chmod = chmod::Chmod;
+    Chown = chown::Chown;
+    Lock = lock::Lock;
+    Unlock = lock::Unlock;
+    Secret = secret::Secret;
+    Ping = ping::Ping;
+    Where = balance::Where;
+    Raw = raw::Raw;
+    Trust = trust::Trust;
+    Servers = servers::Servers;
+    Completions = completions::Completions;
 }

@@ -2,39 +2,48 @@
 
 use clap::Args;
 
+use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
+use crate::cli::expand::for_each_path;
 use crate::cli::failure::Result;
 use crate::cli::names::shown;
-use crate::cli::output::{print, time};
+use crate::cli::output::{Printer, Record, time, word};
 use crate::cli::place::Remote;
-use crate::client::Kind;
 
 /// Show kind, size and times
 #[derive(Args)]
+#[command(after_help = "Examples:\n  tf stat reports/may.pdf\n  tf stat --json 'reports/*'")]
 pub(crate) struct Stat {
-    /// The remote paths
-    #[arg(required = true)]
+    /// Remote paths or patterns
+    #[arg(required = true, add = remote_paths())]
     paths: Vec<Remote>,
 }
 
 impl Stat {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let mut lines = Vec::new();
-        for Remote { server, path } in &self.paths {
+        let mut printer = Printer::new(context.output.json);
+        let done = for_each_path(context, &self.paths, |context, Remote { server, path }| {
             let stat = context.connection(server)?.stat(path)?;
-            let kind = match stat.kind {
-                Kind::File => "file",
-                Kind::Directory => "directory",
-                Kind::Other => "special",
+            let record = Record::Entry {
+                path,
+                kind: word(stat.kind),
+                size: Some(stat.size),
+                modified: Some(stat.modified),
+                accessed: Some(stat.accessed),
             };
-            lines.push(format!(
-                "{}: {kind}, {} bytes, changed {}, read {}",
-                shown(path.as_bytes()),
-                stat.size,
-                time(stat.modified),
-                time(stat.accessed),
-            ));
-        }
-        Ok(print(lines)?)
+            let line = || {
+                format!(
+                    "{}: {}, {} bytes, changed {}, read {}",
+                    shown(path.as_bytes()),
+                    word(stat.kind),
+                    stat.size,
+                    time(stat.modified),
+                    time(stat.accessed),
+                )
+            };
+            Ok(printer.show(&record, line)?)
+        });
+        printer.flush()?;
+        done
     }
 }

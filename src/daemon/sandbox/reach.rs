@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use landlock::{AccessFs, AccessNet, NetPort, PathBeneath, RulesetCreatedAttr, RulesetError};
 
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
+
 use super::{
-    CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, Sandbox, SeccompAction, SeccompCmpArgLen,
-    SeccompCmpOp, SeccompCondition, SeccompRule, alone, compile, filter, rules,
+    CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, Sandbox, SeccompAction, SeccompRule, alone,
+    compile, filter, rules,
 };
 
 /// The port of name servers.
@@ -49,9 +51,9 @@ impl Sandbox {
         let filters = Filters {
             known_to_ushers: compile(known.clone(), enosys.clone(), SeccompAction::Allow)?,
             known: compile(known, enosys, SeccompAction::Allow)?,
-            deadly: filter(&deadly, SeccompAction::Allow, kill.clone())?,
-            deadly_to_loners: alone(&[], kill.clone())?,
-            deadly_to_leaves: alone(CHANGES, kill)?,
+            deadly: filter(&deadly, SeccompAction::Allow, kill)?,
+            deadly_to_loners: alone(&[]),
+            deadly_to_leaves: alone(CHANGES),
         };
         Ok(Sandbox(Some(Arc::new(filters))))
     }

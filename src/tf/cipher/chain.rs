@@ -1,76 +1,77 @@
-//! The chain of seeds: made block by block, and read from a table once it has
-//! run into one of the cycles in which every chain ends.
+//! The chain of seeds: made block by block as it is used, or ahead by a
+//! thread where it is used fast, and read from a table once it has run into
+//! one of the cycles in which every chain ends.
 
-use zeroize::Zeroize;
+use std::time::{Duration, Instant};
 
-use super::cycle::{self, Cycle};
+use super::ahead::Ahead;
+use super::cycle::Cycle;
+use super::generator::{Block, Generator};
 use super::recurrence::step;
 
-/// Seeds made in one go, two bytes of memory each: few at first, so that a
-/// handshake pays for what it uses, then more with each block.
+/// Bytes made in one go: few at first, so that a handshake pays for what it
+/// uses, then more with each block.
 const FIRST_BLOCK: usize = 128;
 const LARGEST_BLOCK: usize = 8192;
 
-/// Steps between two looks for a cycle.
-const LOOK_EVERY: usize = 4 * 1024 * 1024;
+/// A chain is used fast when so many bytes take no longer than that.
+const STRETCH: usize = 4 * 1024 * 1024;
+const FAST: Duration = Duration::from_millis(100);
 
-/// The seed recurrence and the part of its output that is ready for use.
-#[derive(Clone)]
+/// The chain and the part of it that is ready for use.
 pub(super) struct Chain {
-    /// The seed behind the last byte made. Of no meaning on a cycle.
-    seed: u64,
-    /// `seed >> 56` before each step.
-    top: Vec<u8>,
-    /// The low byte of the seed after each step.
-    low: Vec<u8>,
-    /// The cycle the chain is on, which stands in for `top` and `low`.
-    cycle: Option<Cycle>,
-    /// How far `top` and `low` are used.
+    source: Source,
+    /// What is ready, but on a cycle.
+    block: Block,
+    /// How far the block, or the cycle, is used.
     used: usize,
-    /// Length of the last block made.
-    block: usize,
-    /// Steps made in all.
-    made: usize,
-    /// Where the next look for a cycle is due, in steps made.
-    look_at: usize,
-    /// Where the chain is known to meet a cycle: in steps made; the cycle; the
-    /// place in it.
-    meeting: Option<(usize, Cycle, usize)>,
+    /// Length of the last block that was made as it was used.
+    len: usize,
+    /// Where the next stretch ends, in steps made, and when this one began.
+    stretch: (usize, Option<Instant>),
+}
+
+/// Where the next bytes come from.
+enum Source {
+    Generator(Generator),
+    Ahead(Ahead),
+    /// The table of the cycle, which stands in for the block.
+    Cycle(Cycle),
 }
 
 impl Chain {
     /// The chain that starts with this seed.
     pub(super) fn new(seed: u64) -> Chain {
         Chain {
-            seed,
-            top: Vec::new(),
-            low: Vec::new(),
-            cycle: None,
+            source: Source::Generator(Generator::new(seed)),
+            block: Block::empty(seed),
             used: 0,
-            block: FIRST_BLOCK / 2,
-            made: 0,
-            look_at: LOOK_EVERY,
-            meeting: None,
+            len: FIRST_BLOCK / 2,
+            stretch: (STRETCH, None),
         }
-    }
-
-    /// The chain with this seed behind bytes made before.
-    pub(super) fn resume(seed: u64, top: &[u8], low: &[u8]) -> Chain {
-        Chain { top: top.to_vec(), low: low.to_vec(), made: top.len(), ..Chain::new(seed) }
     }
 
     /// How many bytes are ready.
     pub(super) fn ready(&self) -> usize {
-        self.cycle.map_or(self.top.len(), |cycle| cycle.len()) - self.used
+        match &self.source {
+            Source::Cycle(cycle) => cycle.len() - self.used,
+            _ => self.block.len() - self.used,
+        }
     }
 
     /// The next `len` top bytes and low bytes; no more than are ready.
     pub(super) fn next(&self, len: usize) -> (&[u8], &[u8]) {
         let range = self.used..self.used + len;
-        match &self.cycle {
-            Some(cycle) => (&cycle.top()[range.clone()], &cycle.low()[range]),
-            None => (&self.top[range.clone()], &self.low[range]),
+        match &self.source {
+            Source::Cycle(cycle) => (&cycle.top()[range.clone()], &cycle.low()[range]),
+            _ => (&self.block.top[range.clone()], &self.block.low[range]),
         }
+    }
+
+    /// Whether a thread makes it.
+    #[cfg(test)]
+    pub(super) fn is_made_ahead(&self) -> bool {
+        matches!(self.source, Source::Ahead(_))
     }
 
     /// Marks `len` bytes as used.
@@ -78,69 +79,76 @@ impl Chain {
         self.used += len;
     }
 
-    /// The seed behind the last byte made. Only where nothing is ready, and
-    /// never on a cycle: no cycle has a step that needs it.
+    /// The seed behind the last byte used.
     pub(super) fn seed(&self) -> u64 {
-        self.seed
+        let (from, steps) = match &self.source {
+            Source::Cycle(cycle) => cycle.mark_before(self.used),
+            _ => (self.block.before, self.used),
+        };
+        (0..steps).fold(from, |seed, _| step(seed))
     }
 
-    /// Goes on from another seed.
+    /// Goes on from another seed, where nothing is ready.
     pub(super) fn restart(&mut self, seed: u64) {
-        self.seed = seed;
-        self.meeting = None;
+        if let Source::Generator(generator) = &mut self.source {
+            generator.restart(seed);
+            self.block.before = seed;
+        }
     }
 
-    /// Makes bytes ready. It ends early, perhaps with none, where the seed
-    /// would become 0: that step needs the key.
+    /// Makes bytes ready where none are: none again where the seed would
+    /// become 0. That step needs the key.
     pub(super) fn refill(&mut self) {
         self.used = 0;
-        if self.cycle.is_some() {
-            return;
-        }
-        if self.made >= self.look_at && self.meeting.is_none() {
-            self.look_at = self.made + LOOK_EVERY;
-            self.meeting = cycle::meet(self.seed, self.made)
-                .map(|meeting| (self.made + meeting.steps, meeting.cycle, meeting.place));
-        }
-        match self.meeting {
-            Some((at, cycle, place)) if at == self.made => {
-                self.cycle = Some(cycle);
-                self.used = place;
-                self.wipe();
+        if let Source::Ahead(ahead) = &self.source {
+            match ahead.next(&mut self.block) {
+                Ok(()) => return,
+                Err(generator) => {
+                    self.block = Block::default();
+                    self.source = Source::Generator(generator);
+                }
             }
-            Some((at, _, _)) => self.compute((at - self.made).min(LARGEST_BLOCK)),
-            None => {
-                self.block = (self.block * 2).min(LARGEST_BLOCK);
-                self.compute(self.block);
-            }
+        }
+        let Source::Generator(generator) = &mut self.source else { return };
+        self.len = (self.len * 2).min(LARGEST_BLOCK);
+        if let Some((cycle, place)) = generator.make(&mut self.block, self.len) {
+            self.source = Source::Cycle(cycle);
+            self.used = place;
+            self.block = Block::default();
+        } else if self.is_used_fast() {
+            self.make_ahead();
         }
     }
 
-    fn compute(&mut self, len: usize) {
-        self.top.resize(len, 0);
-        self.low.resize(len, 0);
-        let mut seed = self.seed;
-        let mut made = len;
-        for (i, (top, low)) in self.top.iter_mut().zip(&mut self.low).enumerate() {
-            let next = step(seed);
-            if next == 0 {
-                made = i;
-                break;
-            }
-            *top = (seed >> 56) as u8;
-            *low = next as u8;
-            seed = next;
+    /// Whether a stretch has ended now that did not take long.
+    fn is_used_fast(&mut self) -> bool {
+        let Source::Generator(generator) = &self.source else { return false };
+        let (end, begun) = self.stretch;
+        if generator.made() < end {
+            return false;
         }
-        self.seed = seed;
-        self.top.truncate(made);
-        self.low.truncate(made);
-        self.made += made;
+        self.stretch = (generator.made() + STRETCH, Some(Instant::now()));
+        begun.is_some_and(|begun| begun.elapsed() < FAST)
     }
 
-    /// Overwrites what was computed.
-    pub(super) fn wipe(&mut self) {
-        self.seed.zeroize();
-        self.top.zeroize();
-        self.low.zeroize();
+    /// Lets a thread make what comes behind the bytes that are ready.
+    pub(super) fn make_ahead(&mut self) {
+        if let Source::Generator(generator) = &self.source
+            && let Some(ahead) = Ahead::start(generator)
+        {
+            self.source = Source::Ahead(ahead);
+        }
+    }
+}
+
+/// A copy makes its bytes itself.
+impl Clone for Chain {
+    fn clone(&self) -> Chain {
+        match &self.source {
+            Source::Cycle(cycle) => {
+                Chain { source: Source::Cycle(*cycle), used: self.used, ..Chain::new(0) }
+            }
+            _ => Chain::new(self.seed()),
+        }
     }
 }

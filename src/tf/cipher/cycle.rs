@@ -69,15 +69,28 @@ impl Cycle {
         &self.table[self.len..2 * self.len]
     }
 
+    fn marks(&self) -> &'static [[u8; MARK_LEN]] {
+        self.table[2 * self.len..].as_chunks().0
+    }
+
     /// The place of a remembered seed.
     fn place(&self, seed: u64) -> Option<usize> {
-        let (marks, _) = self.table[2 * self.len..].as_chunks::<MARK_LEN>();
-        let number = |mark: &[u8; MARK_LEN], at: usize| {
-            u64::from_le_bytes(std::array::from_fn(|i| mark[at + i]))
-        };
+        let marks = self.marks();
         let found = marks.binary_search_by_key(&seed, |mark| number(mark, 0)).ok()?;
         usize::try_from(number(&marks[found], 8)).ok().filter(|place| *place < self.len)
     }
+
+    /// The last remembered seed before a place, and the steps from there.
+    pub(super) fn mark_before(&self, place: usize) -> (u64, usize) {
+        let steps = |mark| (place + self.len - number(mark, 8) as usize) % self.len;
+        let nearest = self.marks().iter().map(|mark| (steps(mark), number(mark, 0))).min();
+        nearest.map_or((0, 0), |(steps, seed)| (seed, steps))
+    }
+}
+
+/// A number of a remembered seed: at 0 the seed, at 8 the place.
+fn number(mark: &[u8; MARK_LEN], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| mark[at + i]))
 }
 
 /// Where a chain meets a cycle.
@@ -336,16 +349,30 @@ mod tests {
         let mut key = 0x0f1a_50d5_9c0a_a21a_u64.to_le_bytes().to_vec();
         key.extend(1..=13);
         let (mut fast, mut plain) = (Cipher::new(&key), PlainCipher::new(&key));
+        let mut ahead = Cipher::new(&key);
+        ahead.make_ahead();
         let mut text = vec![0; 1_000_003];
         let lap = CYCLES[0].1;
         for round in 0..(6_000_000 + 2 * lap) / text.len() {
-            let mut fast_text = std::mem::take(&mut text);
-            let mut plain_text = fast_text.clone();
-            fast.encrypt(&mut fast_text);
-            plain.encrypt(&mut plain_text);
-            assert!(fast_text == plain_text, "round {round}");
-            text = fast_text;
+            let mut texts = [text.clone(), text.clone()];
+            fast.encrypt(&mut texts[0]);
+            ahead.encrypt(&mut texts[1]);
+            plain.encrypt(&mut text);
+            assert!(texts[0] == text, "round {round}");
+            assert!(texts[1] == text, "round {round}, made by a thread");
         }
-        assert!(fast.reads_a_table());
+        assert!(fast.reads_a_table() && ahead.reads_a_table());
+
+        // A copy that is made on the cycle, and what a new process makes of it.
+        let mut state = Vec::new();
+        fast.write_state(&mut state);
+        let resumed = Cipher::read_state(&mut state.as_slice()).expect("state");
+        let mut expected = vec![0; 100_000];
+        plain.encrypt(&mut expected);
+        for mut copy in [fast.clone(), resumed] {
+            let mut text = vec![0; 100_000];
+            copy.encrypt(&mut text);
+            assert!(text == expected);
+        }
     }
 }

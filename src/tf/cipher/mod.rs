@@ -6,8 +6,10 @@
 //! of its use, as two byte arrays (the top and the low byte of each seed),
 //! and applied to the data with xor and add.
 
+mod ahead;
 mod chain;
 pub mod cycle;
+mod generator;
 mod plain;
 mod recurrence;
 mod state;
@@ -47,10 +49,26 @@ impl Cipher {
         Cipher { key: key.to_vec(), chain: self.chain.clone(), scratch: Vec::new() }
     }
 
+    /// Deciphers the first bytes of the next unit, 8 at most, and leaves the
+    /// direction where it is.
+    pub fn preview(&self, bytes: &mut [u8]) {
+        if self.chain.ready() < bytes.len() {
+            return self.clone().decrypt(bytes);
+        }
+        let (top, _) = self.chain.next(bytes.len());
+        subtract_and_xor(bytes, &self.key, top);
+    }
+
     /// Whether the chain is on a cycle and read from its table.
     #[cfg(test)]
     fn reads_a_table(&self) -> bool {
         self.chain.ready() > 1 << 20
+    }
+
+    /// Lets a thread make the chain, however fast it is used.
+    #[cfg(test)]
+    fn make_ahead(&mut self) {
+        self.chain.make_ahead();
     }
 
     /// Enciphers one unit in place.
@@ -65,20 +83,12 @@ impl Cipher {
 
     /// Enciphers part of a unit whose first `offset` bytes are done already.
     pub fn encrypt_part(&mut self, offset: usize, part: &mut [u8]) {
-        self.apply(offset, part, |bytes, xor, add| {
-            for ((b, x), a) in bytes.iter_mut().zip(xor).zip(add) {
-                *b = (*b ^ x).wrapping_add(*a);
-            }
-        });
+        self.apply(offset, part, xor_and_add);
     }
 
     /// Deciphers part of a unit whose first `offset` bytes are done already.
     pub fn decrypt_part(&mut self, offset: usize, part: &mut [u8]) {
-        self.apply(offset, part, |bytes, xor, sub| {
-            for ((b, x), s) in bytes.iter_mut().zip(xor).zip(sub) {
-                *b = b.wrapping_sub(*s) ^ x;
-            }
-        });
+        self.apply(offset, part, subtract_and_xor);
     }
 
     /// Runs `combine(data, key bytes, seed bytes)` over part of a unit.
@@ -130,11 +140,24 @@ impl Cipher {
     }
 }
 
+/// Enciphers bytes with their key bytes and seed bytes.
+fn xor_and_add(bytes: &mut [u8], key: &[u8], seed: &[u8]) {
+    for ((byte, key), seed) in bytes.iter_mut().zip(key).zip(seed) {
+        *byte = (*byte ^ key).wrapping_add(*seed);
+    }
+}
+
+/// Deciphers them.
+fn subtract_and_xor(bytes: &mut [u8], key: &[u8], seed: &[u8]) {
+    for ((byte, key), seed) in bytes.iter_mut().zip(key).zip(seed) {
+        *byte = byte.wrapping_sub(*seed) ^ key;
+    }
+}
+
 impl Drop for Cipher {
     fn drop(&mut self) {
         self.key.zeroize();
         self.scratch.zeroize();
-        self.chain.wipe();
     }
 }
 
@@ -232,27 +255,88 @@ mod tests {
         );
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+    /// What may befall a direction between two units.
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// Nothing.
+        None,
+        /// A thread makes the chain from now on.
+        Thread,
+        /// NIGMA.
+        NewKey(Vec<u8>),
+        /// Another process takes it over.
+        HandOver,
+        /// A copy goes on in its place.
+        Copy,
+        /// The next header is looked at.
+        Preview,
+    }
 
-        #[test]
-        fn any_units_give_the_same_bytes_as_the_plain_loop(
-            key in proptest::collection::vec(any::<u8>(), 8..300),
-            weak_seed in proptest::option::of(0u64..0x1_0000),
-            units in proptest::collection::vec(0usize..20_000, 1..6),
-        ) {
-            let mut key = key;
-            if let Some(seed) = weak_seed {
+    fn events() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            3 => Just(Event::None),
+            3 => Just(Event::Thread),
+            1 => proptest::collection::vec(any::<u8>(), 8..MAX_KEY).prop_map(Event::NewKey),
+            1 => Just(Event::HandOver),
+            1 => Just(Event::Copy),
+            2 => Just(Event::Preview),
+        ]
+    }
+
+    fn keys() -> impl Strategy<Value = Vec<u8>> {
+        let weak = prop_oneof![
+            6 => Just(None),
+            // The key that is never used up, and the seed that leads to itself.
+            1 => Just(Some(0)),
+            1 => Just(Some(0x100)),
+            4 => (0u64..0x1_0000).prop_map(Some),
+        ];
+        (proptest::collection::vec(any::<u8>(), 8..MAX_KEY), weak).prop_map(|(mut key, weak)| {
+            if let Some(seed) = weak {
                 key[..8].copy_from_slice(&seed.to_le_bytes());
             }
+            key
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn any_units_give_the_same_bytes_as_the_plain_loop_whatever_befalls_the_cipher(
+            key in keys(),
+            units in proptest::collection::vec((events(), 0usize..200_000), 1..8),
+        ) {
             let mut fast = Cipher::new(&key);
             let mut back = Cipher::new(&key);
             let mut plain = PlainCipher::new(&key);
-            for (n, len) in units.into_iter().enumerate() {
+            for (n, (event, len)) in units.into_iter().enumerate() {
                 let text: Vec<u8> = (0..len).map(|i| (i * 7 + n) as u8).collect();
                 let (mut a, mut b) = (text.clone(), text.clone());
-                fast.encrypt(&mut a);
+                let mut previewed = 0;
+                match event {
+                    Event::None => {}
+                    Event::Thread => {
+                        fast.make_ahead();
+                        back.make_ahead();
+                    }
+                    Event::NewKey(key) => {
+                        (fast, back) = (fast.with_new_key(&key), back.with_new_key(&key));
+                        plain = plain.with_new_key(&key);
+                    }
+                    Event::HandOver => {
+                        let mut state = Vec::new();
+                        fast.write_state(&mut state);
+                        fast = Cipher::read_state(&mut state.as_slice()).expect("state");
+                    }
+                    Event::Copy => (fast, back) = (fast.clone(), back.clone()),
+                    Event::Preview => previewed = len.min(8),
+                }
                 plain.encrypt(&mut b);
+                let mut header = b[..previewed].to_vec();
+                back.preview(&mut header);
+                prop_assert_eq!(&header, &text[..previewed]);
+                fast.encrypt(&mut a);
                 prop_assert!(a == b);
                 let (first, second) = a.split_at_mut(len / 3);
                 back.decrypt_part(0, first);
@@ -260,5 +344,27 @@ mod tests {
                 prop_assert!(a == text);
             }
         }
+    }
+
+    #[test]
+    fn a_chain_used_fast_is_made_by_a_thread_and_by_none_after_a_rest() {
+        let key = range_key(0x30, 0x50);
+        let (mut fast, mut plain) = (Cipher::new(&key), PlainCipher::new(&key));
+        let mut same = |fast: &mut Cipher, len| {
+            let mut texts = (vec![0; len], vec![0; len]);
+            fast.encrypt(&mut texts.0);
+            plain.encrypt(&mut texts.1);
+            assert!(texts.0 == texts.1);
+        };
+        same(&mut fast, 1000);
+        assert!(!fast.chain.is_made_ahead());
+        fast.make_ahead();
+        // One core leaves the thread out; the bytes are the same.
+        let several = crate::sys::thread::cores() > 1;
+        same(&mut fast, 3_000_000);
+        assert_eq!(fast.chain.is_made_ahead(), several);
+        std::thread::sleep(4 * ahead::REST_AFTER);
+        same(&mut fast, 2_000_000);
+        assert!(!fast.chain.is_made_ahead());
     }
 }

@@ -16,6 +16,12 @@ impl PlainCipher {
         PlainCipher { key: key.to_vec(), seed: first_seed(key) }
     }
 
+    /// The same direction after NIGMA: a new key, the seed going on.
+    #[cfg(test)]
+    pub(super) fn with_new_key(&self, key: &[u8]) -> PlainCipher {
+        PlainCipher { key: key.to_vec(), seed: self.seed }
+    }
+
     /// Enciphers one unit in place.
     pub fn encrypt(&mut self, unit: &mut [u8]) {
         let mut j = 0;

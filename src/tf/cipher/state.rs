@@ -1,6 +1,5 @@
 //! A direction's state as bytes, for the process that takes a session over.
-//! Shape: key length (2 bytes), key, seed (8), bytes ready (2), the top bytes,
-//! the low bytes; numbers big-endian.
+//! Shape: key length (2 bytes), key, seed (8); numbers big-endian.
 
 use super::chain::Chain;
 use super::{Cipher, MAX_KEY};
@@ -8,13 +7,9 @@ use super::{Cipher, MAX_KEY};
 impl Cipher {
     /// Appends the state to `bytes`.
     pub(crate) fn write_state(&self, bytes: &mut Vec<u8>) {
-        let (top, low) = self.chain.next(self.chain.ready());
         bytes.extend_from_slice(&(self.key.len() as u16).to_be_bytes());
         bytes.extend_from_slice(&self.key);
         bytes.extend_from_slice(&self.chain.seed().to_be_bytes());
-        bytes.extend_from_slice(&(top.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(top);
-        bytes.extend_from_slice(low);
     }
 
     /// Takes a state from the front of `bytes`; `None` when there is none.
@@ -30,13 +25,7 @@ impl Cipher {
         }
         let key = take(key_len)?;
         let seed = u64::from_be_bytes(take(8)?.try_into().ok()?);
-        let ready = usize::from(u16::from_be_bytes(take(2)?.try_into().ok()?));
-        let (top, low) = (take(ready)?, take(ready)?);
-        Some(Cipher {
-            key: key.to_vec(),
-            chain: Chain::resume(seed, top, low),
-            scratch: Vec::new(),
-        })
+        Some(Cipher { key: key.to_vec(), chain: Chain::new(seed), scratch: Vec::new() })
     }
 }
 

@@ -31,7 +31,7 @@ impl Wire {
     /// The length in a header, if it is the next unit.
     fn announced(&self, mut header: [u8; 4]) -> i32 {
         if let Some(rx) = &self.rx {
-            rx.clone().decrypt(&mut header);
+            rx.preview(&mut header);
         }
         i32::from_be_bytes(header)
     }
@@ -50,12 +50,11 @@ impl Wire {
 
     /// After NIGMA: which of the two possible ciphers made this header?
     fn settle_key(&mut self, header: [u8; 4]) -> Result<()> {
-        let (Some(kept), Some((restarted, tx))) = (self.rx.clone(), self.restarted.take()) else {
-            return Ok(());
-        };
+        let Some((restarted, tx)) = self.restarted.take() else { return Ok(()) };
+        let Some(kept) = self.rx.clone() else { return Ok(()) };
         let length_under = |rx: &Cipher| {
             let mut bytes = header;
-            rx.clone().decrypt(&mut bytes);
+            rx.preview(&mut bytes);
             valid_length(i32::from_be_bytes(bytes))
         };
         let restart = match (length_under(&kept), length_under(&restarted)) {

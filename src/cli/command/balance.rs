@@ -1,0 +1,55 @@
+//! `tf where`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use crate::cli::Exit;
+use crate::cli::complete::servers;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::output::{Printer, Record};
+use crate::cli::place::{Remote, ServerName};
+use crate::client::balance_by_udp;
+
+/// Ask the load balancer which server to take
+#[derive(Args)]
+#[command(after_help = "Examples:\n  tf where\n  tf where --tcp files:\n\n\
+                  With balance = true in a server's entry every command asks, and goes there.")]
+pub(crate) struct Where {
+    /// Only by UDP, which needs no session
+    #[arg(long, conflicts_with = "tcp")]
+    udp: bool,
+    /// Only by TCP, in a session
+    #[arg(long)]
+    tcp: bool,
+    /// The server, as NAME: or tf://HOST
+    #[arg(add = servers())]
+    server: Option<Remote>,
+}
+
+impl Where {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let server = self.server.map_or(ServerName::Default, |remote| remote.server);
+        let json = context.output.json;
+        if !self.tcp {
+            for address in context.directory.addresses(&server)? {
+                if let Some(found) = balance_by_udp(&address)? {
+                    return show(json, "udp", found);
+                }
+            }
+            if self.udp {
+                eprintln!("tf: no server by UDP: a firewall is between, or there is no pool");
+                return Err(Failure::Told(Exit::Refused));
+            }
+        }
+        show(json, "tcp", context.connection(&server)?.balance()?)
+    }
+}
+
+fn show(json: bool, by: &'static str, address: SocketAddr) -> Result<()> {
+    let mut printer = Printer::new(json);
+    let record = Record::Where { by, address: address.to_string() };
+    printer.show(&record, || address.to_string())?;
+    Ok(printer.flush()?)
+}

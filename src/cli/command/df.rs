@@ -1,0 +1,45 @@
+//! `tf df`.
+
+use clap::{ArgAction, Args};
+
+use crate::cli::complete::servers;
+use crate::cli::context::Context;
+use crate::cli::failure::{Result, for_each};
+use crate::cli::names::human_size;
+use crate::cli::output::{Printer, Record};
+use crate::cli::place::{Remote, ServerName};
+
+/// Show how much room is left
+#[derive(Args)]
+#[command(disable_help_flag = true, after_help = "Examples:\n  tf df -h\n  tf df files: archive:")]
+pub(crate) struct Df {
+    /// Sizes such as 1.5T
+    #[arg(short, long)]
+    human: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// The servers, as NAME: or tf://HOST
+    #[arg(add = servers())]
+    servers: Vec<Remote>,
+}
+
+impl Df {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let default = [Remote::new(ServerName::Default, "")];
+        let asked = if self.servers.is_empty() { &default[..] } else { &self.servers };
+        let mut printer = Printer::new(context.output.json);
+        let done = for_each(asked, |Remote { server, .. }| {
+            let free = context.connection(server)?.free_space()?;
+            let name = match server {
+                ServerName::Default => context.directory.default_server()?.to_string(),
+                server => server.to_string(),
+            };
+            let text = if self.human { human_size(free) } else { free.to_string() };
+            let record = Record::Space { server: &name, free };
+            Ok(printer.show(&record, || format!("{text} free on {name}"))?)
+        });
+        printer.flush()?;
+        done
+    }
+}

@@ -1,0 +1,136 @@
+//! `tf lock` and `tf unlock`: lock files (document, "LOCK"). A directory is
+//! closed to those who honour the name of a file in it, and to no others.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::cli::complete::remote_paths;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Result, for_each};
+use crate::cli::place::{Remote, beneath};
+use crate::client::ClientError;
+use crate::tf::status::Status;
+
+/// How often a lock that somebody holds is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Make the lock file of a directory, alone or while a program runs
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf lock reports && tf put *.pdf reports/; tf unlock reports\n  \
+                  tf lock --wait 60 reports -- rsync-reports.sh\n\n\
+                  It keeps out those who honour that name: tf --honour-lock LOCK, or lock = \"LOCK\" in\n\
+                  a server's entry. Others are not kept out, and the protocol promises no more."
+)]
+pub(crate) struct Lock {
+    #[command(flatten)]
+    named: Named,
+    /// Wait for one that somebody else holds, at most this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
+    /// The remote directory
+    #[arg(add = remote_paths())]
+    directory: Remote,
+    /// A program with its arguments; the lock is taken off when it has ended
+    #[arg(last = true)]
+    program: Vec<String>,
+}
+
+/// Take the lock file of a directory off
+#[derive(Args)]
+#[command(after_help = "Example:\n  tf unlock reports")]
+pub(crate) struct Unlock {
+    #[command(flatten)]
+    named: Named,
+    /// The remote directories
+    #[arg(required = true, add = remote_paths())]
+    directories: Vec<Remote>,
+}
+
+#[derive(Args)]
+struct Named {
+    /// The name of the lock file: no '.' and no '/'
+    #[arg(long, default_value = "LOCK")]
+    name: String,
+}
+
+impl Named {
+    fn check(&self) -> Result<()> {
+        if self.name.is_empty() || self.name.contains(['.', '/']) {
+            return Err(Failure::Usage(format!(
+                "\"{}\": a lock name has no '.' and no '/'",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Lock {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        self.named.check()?;
+        let path = beneath(&self.directory.path, &self.named.name);
+        self.take(context, &path)?;
+        let Some((program, arguments)) = self.program.split_first() else { return Ok(()) };
+        let ended = Command::new(program).args(arguments).status();
+        self.take_off(context, &path)?;
+        let told = |source| ClientError::Local { path: program.into(), source };
+        match ended.map_err(told)?.code() {
+            Some(0) => Ok(()),
+            Some(code) => Err(Failure::Ended(code as u8)),
+            None => Err(Failure::Ended(u8::MAX)),
+        }
+    }
+
+    fn take(&self, context: &mut Context, path: &str) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(self.wait);
+        let connection = context.connection(&self.directory.server)?;
+        loop {
+            match connection.touch(path) {
+                Err(e) if is_held(&e) && Instant::now() < end => std::thread::sleep(PAUSE),
+                Err(e) if is_held(&e) => {
+                    let since =
+                        connection.stat(path).map(|stat| crate::cli::output::time(stat.modified));
+                    let since =
+                        since.map_or_else(|_| String::new(), |time| format!(" since {time}"));
+                    eprintln!(
+                        "tf: {path}: somebody holds this lock{since}: wait, or see tf unlock"
+                    );
+                    return Err(Failure::Told(crate::cli::Exit::Refused));
+                }
+                other => break other?,
+            }
+        }
+        // Servers are known that say OK without having made it.
+        connection.stat(path)?;
+        Ok(())
+    }
+
+    /// Removes the lock file, over a new session if the old one is lost.
+    fn take_off(&self, context: &mut Context, path: &str) -> Result<()> {
+        let server = &self.directory.server;
+        match context.connection(server)?.delete(path) {
+            Err(ClientError::Lost(_)) => {
+                let mut again = context.access(server)?.open()?;
+                Ok(again.delete(path)?)
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+fn is_held(error: &ClientError) -> bool {
+    matches!(error.status(), Some(Status::FileExists | Status::DirectoryLocked))
+}
+
+impl Unlock {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        self.named.check()?;
+        for_each(&self.directories, |Remote { server, path }| {
+            let connection = context.connection(server)?;
+            Ok(connection.delete(&beneath(path, &self.named.name))?)
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! `tf ping`: the keepalive mechanisms of the protocol, each asked and timed
+//! (document, "Keepalive").
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::Exit;
+use crate::cli::complete::servers;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::output::{Printer, Record};
+use crate::cli::place::{Remote, ServerName};
+use crate::client::{Answer, ClientError, Connection, Question};
+
+/// What KEEPALIVE sets: seconds until the first probe, between two, and how
+/// many.
+const KEEPALIVE: (u32, u32, u32) = (60, 10, 6);
+
+/// Ask a server, a session and its connection for signs of life
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf ping files:\n  tf ping --by host -c 1 && echo up\n  tf ping --by oob -c 0 -i 0.2\n\n\
+                  host: does the server answer by UDP (HOSTCHECK)? Needs no session.\n\
+                  process: does this session live, by UDP (PROCHECK)?\n\
+                  socket: has its connection had our bytes, by UDP (SOCKCHECK)?\n\
+                  oob: an urgent byte there and back on the connection.\n\
+                  keepalive: has the server probe the connection by TCP (KEEPALIVE).\n\
+                  The exit status is 0 when each way was answered at least once."
+)]
+pub(crate) struct Ping {
+    /// Only so; all ways when left out
+    #[arg(long, value_enum)]
+    by: Vec<Way>,
+    /// How often; 0 for no end
+    #[arg(short, long, default_value_t = 4)]
+    count: u64,
+    /// Seconds between two rounds
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    interval: Duration,
+    /// How long an answer may take
+    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    wait: Duration,
+    /// The server, as NAME: or tf://HOST
+    #[arg(add = servers())]
+    server: Option<Remote>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Way {
+    Host,
+    Process,
+    Socket,
+    Oob,
+    Keepalive,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Host => "host",
+            Way::Process => "process",
+            Way::Socket => "socket",
+            Way::Oob => "oob",
+            Way::Keepalive => "keepalive",
+        }
+    }
+}
+
+/// What the tries of one way came to.
+struct Count {
+    way: Way,
+    sent: u64,
+    times: Vec<Duration>,
+}
+
+impl Ping {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let server = self.server.clone().map_or(ServerName::Default, |remote| remote.server);
+        let ways: &[Way] = if self.by.is_empty() { Way::value_variants() } else { &self.by };
+        let mut counts: Vec<Count> =
+            ways.iter().map(|way| Count { way: *way, sent: 0, times: Vec::new() }).collect();
+        let mut printer = Printer::new(context.output.json);
+        let mut prober = Prober::new(context, &server, ways)?;
+        let rounds = if self.count == 0 { u64::MAX } else { self.count };
+        for sequence in 1..=rounds {
+            for count in &mut counts {
+                let time = prober.ask(count.way, self.wait)?;
+                count.sent += 1;
+                count.times.extend(time);
+                show(&mut printer, count.way, sequence, time)?;
+            }
+            printer.flush()?;
+            if sequence < rounds {
+                std::thread::sleep(self.interval);
+            }
+        }
+        for count in &counts {
+            summarize(&mut printer, count)?;
+        }
+        printer.flush()?;
+        match counts.iter().all(|count| !count.times.is_empty()) {
+            true => Ok(()),
+            false => Err(Failure::Told(Exit::Refused)),
+        }
+    }
+}
+
+/// Who asks.
+struct Prober<'a> {
+    server: SocketAddr,
+    session: Option<Session<'a>>,
+}
+
+struct Session<'a> {
+    connection: &'a mut Connection,
+    key: Vec<u8>,
+    /// Out-of-band bytes sent so far.
+    bytes: u32,
+}
+
+impl<'a> Prober<'a> {
+    fn new(context: &'a mut Context, server: &ServerName, ways: &[Way]) -> Result<Prober<'a>> {
+        if ways.iter().all(|way| *way == Way::Host) {
+            let addresses = context.directory.addresses(server)?;
+            let server = crate::client::resolve(&addresses[0])?;
+            return Ok(Prober { server, session: None });
+        }
+        let connection = context.connection(server)?;
+        let key = connection.process_key()?;
+        let server = connection.peer()?;
+        Ok(Prober { server, session: Some(Session { connection, key, bytes: 0 }) })
+    }
+
+    /// Asks one way: how long the answer took, if there was a good one.
+    fn ask(&mut self, way: Way, wait: Duration) -> Result<Option<Duration>> {
+        let start = Instant::now();
+        let alive = match (way, &mut self.session) {
+            (Way::Host, _) | (_, None) => self.answer(Question::Host, wait)?.is_some(),
+            (Way::Process, Some(session)) => {
+                let key = session.key.clone();
+                self.answer(Question::Process(&key), wait)?.is_some()
+            }
+            (Way::Socket, Some(session)) => {
+                session.send_byte(wait)?;
+                let (key, bytes) = (session.key.clone(), session.bytes);
+                self.answer(Question::Socket(&key), wait)? == Some(bytes.to_string())
+            }
+            (Way::Oob, Some(session)) => return session.send_byte(wait),
+            (Way::Keepalive, Some(session)) => {
+                let (idle, interval, count) = KEEPALIVE;
+                session.connection.keep_alive(true, idle, interval, count)?;
+                true
+            }
+        };
+        Ok(alive.then(|| start.elapsed()))
+    }
+
+    fn answer(&self, question: Question<'_>, wait: Duration) -> Result<Option<String>> {
+        let told = |source| ClientError::Connect { server: self.server.to_string(), source };
+        Ok(match question.ask(self.server, wait).map_err(told)? {
+            Answer::Yes(text) => Some(text),
+            Answer::No | Answer::Silence => None,
+        })
+    }
+}
+
+impl Session<'_> {
+    fn send_byte(&mut self, wait: Duration) -> Result<Option<Duration>> {
+        self.bytes = self.bytes.wrapping_add(1);
+        Ok(self.connection.out_of_band(self.bytes as u8, wait)?)
+    }
+}
+
+fn show(printer: &mut Printer, way: Way, sequence: u64, time: Option<Duration>) -> Result<()> {
+    let by = way.name();
+    let milliseconds = time.map(in_milliseconds);
+    let record = Record::Ping { by, sequence, alive: time.is_some(), milliseconds };
+    let line = || match milliseconds {
+        Some(time) => format!("{by:<9} {sequence}: {time:.3} ms"),
+        None => format!("{by:<9} {sequence}: no answer"),
+    };
+    Ok(printer.show(&record, line)?)
+}
+
+fn summarize(printer: &mut Printer, count: &Count) -> Result<()> {
+    let (by, sent, answered) = (count.way.name(), count.sent, count.times.len() as u64);
+    let record = Record::PingSummary { by, sent, answered };
+    let line = || {
+        let mut line = format!("{by:<9} {answered} of {sent} answered");
+        if let (Some(least), Some(most)) = (count.times.iter().min(), count.times.iter().max()) {
+            let mean = count.times.iter().sum::<Duration>() / answered.max(1) as u32;
+            let [least, mean, most] = [*least, mean, *most].map(in_milliseconds);
+            line += &format!(", {least:.3} / {mean:.3} / {most:.3} ms (least, mean, most)");
+        }
+        line
+    };
+    Ok(printer.show(&record, line)?)
+}
+
+fn in_milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "no number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(number).map_err(|e| e.to_string())
+}

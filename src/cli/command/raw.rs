@@ -1,0 +1,56 @@
+//! `tf raw`.
+
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::cli::Exit;
+use crate::cli::complete::servers;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::names::shown;
+use crate::cli::output::{Printer, Record};
+use crate::cli::place::{Remote, ServerName};
+use crate::client::ClientError;
+use crate::tf::wire::WireError;
+
+/// Send one request and print the reply
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf raw FSTAT reports/may.pdf\n  tf raw -x PROCKEY\n  tf raw --at files: DATE\n\n\
+                  For requests that are answered by one message; transfers and listings are not.\n\
+                  The exit status is 1 when the reply begins with FAILED or is UNKNOWN."
+)]
+pub(crate) struct Raw {
+    /// The server, as NAME: or tf://HOST
+    #[arg(long, value_name = "SERVER", add = servers())]
+    at: Option<Remote>,
+    /// Print the reply in hexadecimal
+    #[arg(short = 'x', long)]
+    hex: bool,
+    /// The command and its arguments, sent with one space between
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    request: Vec<String>,
+}
+
+impl Raw {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let server = self.at.map_or(ServerName::Default, |remote| remote.server);
+        let patience = context.access(&server)?.target.timeout;
+        let connection = context.connection(&server)?;
+        let lost = |e: std::io::Error| ClientError::Lost(WireError::Io(e));
+        connection.wire().set_deadline(Some(Instant::now() + patience)).map_err(lost)?;
+        let reply = connection.request(self.request.join(" ").as_bytes())?;
+        connection.wire().set_deadline(None).map_err(lost)?;
+        let mut printer = Printer::new(context.output.json);
+        let text = String::from_utf8_lossy(&reply);
+        let hex: String = reply.iter().map(|byte| format!("{byte:02x}")).collect();
+        let line = if self.hex { hex.clone() } else { shown(&reply) };
+        printer.show(&Record::Reply { text: &text, hex }, || line)?;
+        printer.flush()?;
+        match reply.starts_with(b"FAILED") || reply == b"UNKNOWN" {
+            true => Err(Failure::Told(Exit::Refused)),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `tf secret`: secure directories, whose names are known to those who know a
+//! passphrase (document, "Secured Directory").
+
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use crate::cli::complete::remote_paths;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::names::shown;
+use crate::cli::output::{Printer, Record, word};
+use crate::cli::place::{Remote, ServerName, beneath};
+use crate::cli::secrets::{Source, descriptor};
+use crate::client::{secret_name, secret_token};
+
+/// Directories that nobody finds who does not know a passphrase
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf secret make diary\n  tf put may.txt \"$(tf secret path diary)/\"\n  \
+                  tf secret ls diary\n  tf secret rm diary\n\n\
+                  The directory is DIR/HASH.sd. HASH is the SHA-256 of NAME:PASSPHRASE in hexadecimal,\n\
+                  hashed again for each further round. It is in no listing; who knows it can use it."
+)]
+pub(crate) struct Secret {
+    #[command(subcommand)]
+    deed: Deed,
+}
+
+#[derive(Subcommand)]
+enum Deed {
+    /// Make it
+    Make(Which),
+    /// Print its path, without asking the server
+    Path(Which),
+    /// List what is in it
+    Ls(Which),
+    /// Remove it with all in it
+    Rm(Which),
+}
+
+#[derive(Args)]
+struct Which {
+    /// How often the hash is taken
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rounds: u32,
+    /// A file whose first line is the passphrase [default: ask]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<std::path::PathBuf>,
+    /// An open file descriptor to read the passphrase from
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
+    passphrase_fd: Option<u32>,
+    /// A name that goes into the hash
+    name: String,
+    /// The remote directory it is in; the root when left out
+    #[arg(add = remote_paths())]
+    directory: Option<Remote>,
+}
+
+impl Secret {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        match self.deed {
+            Deed::Make(which) => {
+                let found = which.find(true)?;
+                let connection = context.connection(&found.at.server)?;
+                connection.make_directory(&found.at.path)?;
+                Ok(connection.touch(&beneath(&found.at.path, &found.token))?)
+            }
+            Deed::Path(which) => {
+                let path = which.find(false)?.at.path;
+                let mut printer = Printer::new(context.output.json);
+                printer
+                    .show(&Record::SecretDirectory { path: &path }, || shown(path.as_bytes()))?;
+                Ok(printer.flush()?)
+            }
+            Deed::Ls(which) => which.find(false)?.list(context),
+            Deed::Rm(which) => {
+                let found = which.find(false)?;
+                let connection = context.connection(&found.at.server)?;
+                Ok(connection.remove_secure_directory(&found.token, &found.at.path)?)
+            }
+        }
+    }
+}
+
+/// A secure directory, and the name of an entry in it that allows its removal.
+struct Found {
+    at: Remote,
+    token: String,
+}
+
+impl Which {
+    fn find(self, twice: bool) -> Result<Found> {
+        let file = self.passphrase_file.or_else(|| self.passphrase_fd.map(descriptor));
+        let asked = file.is_none();
+        let source = Source { file, ..Source::default() };
+        let ask = |prompt: &str| source.get(prompt).map_err(Failure::Usage);
+        let passphrase: Zeroizing<String> = ask(&format!("Passphrase of {}: ", self.name))?;
+        if passphrase.is_empty() {
+            return Err(Failure::Usage("the passphrase is empty".to_owned()));
+        }
+        if twice && asked && *ask("Once more: ")? != *passphrase {
+            return Err(Failure::Usage("the two are not the same".to_owned()));
+        }
+        let directory = self.directory.unwrap_or(Remote::new(ServerName::Default, ""));
+        let name = secret_name(&self.name, &passphrase, self.rounds);
+        let path = beneath(&directory.path, &name);
+        Ok(Found { at: directory.with_path(path), token: secret_token(&name) })
+    }
+}
+
+impl Found {
+    /// Lists it, without the entry that allows its removal.
+    fn list(&self, context: &mut Context) -> Result<()> {
+        let mut printer = Printer::new(context.output.json);
+        let mut entries = context.connection(&self.at.server)?.list(&self.at.path)?;
+        entries.retain(|entry| entry.path != self.token.as_bytes());
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        for entry in entries {
+            let path = beneath(&self.at.path, &String::from_utf8_lossy(&entry.path));
+            let kind = word(entry.kind);
+            let record =
+                Record::Entry { path: &path, kind, size: None, modified: None, accessed: None };
+            printer.show(&record, || shown(&entry.path))?;
+        }
+        Ok(printer.flush()?)
+    }
+}

@@ -1,0 +1,45 @@
+//! `tf servers`.
+
+use clap::Args;
+
+use crate::cli::context::Context;
+use crate::cli::failure::Result;
+use crate::cli::output::{Printer, Record};
+
+/// List the servers of the configuration
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf servers\n  tf servers --json | jq -r .name\n\nAdd one: tf trust"
+)]
+pub(crate) struct Servers {}
+
+impl Servers {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let mut printer = Printer::new(context.output.json);
+        let servers = &context.directory.servers;
+        for (name, entry) in &servers.entries {
+            let default = servers.default.as_deref() == Some(name);
+            let fingerprint = entry.key(servers)?.map(|key| key.fingerprint());
+            let fingerprint = fingerprint.map(|print| format!("SHA256:{print}"));
+            let record = Record::Server {
+                name,
+                addresses: entry.addresses().collect(),
+                default,
+                user: entry.user.as_deref(),
+                jail: entry.jail.as_deref(),
+                fingerprint: fingerprint.clone(),
+            };
+            printer.show(&record, || {
+                let mark = if default { "*" } else { " " };
+                let user = entry.user.as_ref().map_or(String::new(), |user| format!("{user}@"));
+                let addresses: Vec<String> = entry.addresses().collect();
+                let fingerprint = fingerprint.as_deref().unwrap_or("no key");
+                format!("{mark} {name}: {user}{} {fingerprint}", addresses.join(","))
+            })?;
+        }
+        if servers.entries.is_empty() && !context.output.json {
+            eprintln!("tf: no servers in {}: add one by tf trust", servers.file.display());
+        }
+        Ok(printer.flush()?)
+    }
+}

@@ -1,0 +1,85 @@
+//! What a shell is told when somebody presses Tab: servers, and remote paths
+//! where nobody has to be asked for a password.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use clap::CommandFactory;
+use clap_complete::CompleteEnv;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+
+use super::access::Directory;
+use super::arguments::{Arguments, ConnectionArguments};
+use super::place::{Remote, ServerName};
+use crate::client::{Entry, Kind};
+
+/// The variable by which a completion script calls `tf`.
+pub(super) const VARIABLE: &str = "TF_COMPLETE";
+
+/// How long a server may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Answers a completion script, if it is one that called, and ends then.
+pub(super) fn answer() {
+    CompleteEnv::with_factory(Arguments::command).var(VARIABLE).complete();
+}
+
+/// Completes a remote path.
+pub(super) fn remote_paths() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let mut found = complete_servers(current);
+        found.extend(complete_paths(current).unwrap_or_default());
+        found
+    })
+}
+
+/// Completes a server, `NAME:`.
+pub(super) fn servers() -> ArgValueCompleter {
+    ArgValueCompleter::new(complete_servers)
+}
+
+fn directory() -> Option<Directory> {
+    let config = std::env::var_os("TF_CONFIG").map(Into::into);
+    let mut directory =
+        Directory::read(ConnectionArguments { config, ..ConnectionArguments::default() }).ok()?;
+    directory.be_silent();
+    Some(directory)
+}
+
+fn complete_servers(current: &OsStr) -> Vec<CompletionCandidate> {
+    let (Some(current), Some(directory)) = (current.to_str(), directory()) else {
+        return Vec::new();
+    };
+    let names = directory.servers.entries.keys().filter(|name| name.starts_with(current));
+    names.map(|name| CompletionCandidate::new(format!("{name}:"))).collect()
+}
+
+/// The entries of the directory that the text is in, as far as they begin with
+/// its last name.
+fn complete_paths(current: &OsStr) -> Option<Vec<CompletionCandidate>> {
+    let current = current.to_str()?;
+    let remote: Remote = current.parse().ok()?;
+    if matches!(&remote.server, ServerName::At { .. }) && !current["tf://".len()..].contains('/') {
+        return None;
+    }
+    let begun = remote.path.rfind('/').map_or(0, |at| at + 1);
+    let (directory_path, begin) = remote.path.split_at(begun);
+    let given = current.len() - begin.len();
+    let mut access = directory()?.access(&remote.server).ok()?;
+    access.target.timeout = PATIENCE;
+    let mut connection = access.open().ok()?;
+    let mut found = Vec::new();
+    let taken = connection.list_as_it_comes(directory_path, false, &mut |Entry { kind, path }| {
+        if let Ok(name) = String::from_utf8(path)
+            && name.starts_with(begin)
+            && !name.contains(char::is_control)
+        {
+            let mark = if kind == Kind::Directory { "/" } else { "" };
+            found.push(format!("{}{name}{mark}", &current[..given]));
+        }
+        Ok(())
+    });
+    taken.and_then(|()| connection.end()).ok()?;
+    found.sort();
+    Some(found.into_iter().map(CompletionCandidate::new).collect())
+}

@@ -1,0 +1,42 @@
+//! Remote paths as people write them: patterns become what fits them.
+
+use super::context::Context;
+use super::failure::{Result, for_each};
+use super::place::Remote;
+use crate::client::is_pattern;
+
+/// The paths a text stands for. A pattern that fits nothing stands for itself,
+/// so that a name with `[` in it can be written as it is.
+///
+/// # Errors
+/// The server's refusal, or the connection is lost.
+pub(super) fn expand(context: &mut Context, remote: &Remote) -> Result<Vec<Remote>> {
+    if !is_pattern(&remote.path) {
+        return Ok(vec![remote.clone()]);
+    }
+    let found = context.connection(&remote.server)?.expand(&remote.path)?;
+    if found.is_empty() {
+        return Ok(vec![remote.clone()]);
+    }
+    Ok(found.into_iter().map(|path| remote.with_path(path)).collect())
+}
+
+/// Does the same with each path the texts stand for, see [`for_each`].
+///
+/// # Errors
+/// What ended it, or that something failed.
+pub(super) fn for_each_path(
+    context: &mut Context,
+    remotes: &[Remote],
+    mut act: impl FnMut(&mut Context, &Remote) -> Result<()>,
+) -> Result<()> {
+    for_each(remotes, |remote| {
+        let paths = expand(context, remote)?;
+        for_each(&paths, |path| act(context, path))
+    })
+}
+
+/// Whether a path is that of a server's root, whatever way it is written.
+pub(super) fn is_root(path: &str) -> bool {
+    path.split('/').all(|name| matches!(name, "" | "."))
+}

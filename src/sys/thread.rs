@@ -1,0 +1,28 @@
+//! Threads beside the one that serves the client, which gets all signals.
+
+use std::io;
+
+use nix::sys::signal::SigSet;
+
+/// Starts a thread that no signal comes to, with so many bytes of stack.
+///
+/// # Errors
+/// The system's, when it can't make a thread.
+pub fn spawn_beside(
+    name: &str,
+    stack: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let before = SigSet::thread_get_mask()?;
+    SigSet::all().thread_block()?;
+    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(stack);
+    let started = thread.spawn(work);
+    before.thread_set_mask()?;
+    started.map(drop)
+}
+
+/// How many cores this process may run on.
+#[must_use]
+pub fn cores() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize)
+}
