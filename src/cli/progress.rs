@@ -6,7 +6,7 @@ mod json;
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -65,9 +65,13 @@ impl Board {
 
     /// A line on standard error, above the bars.
     pub(super) fn say(&self, text: &str) {
+        self.line(&format!("tf: {text}"));
+    }
+
+    fn line(&self, line: &str) {
         match &self.bars {
-            Some(bars) => bars.suspend(|| eprintln!("tf: {text}")),
-            None => eprintln!("tf: {text}"),
+            Some(bars) => bars.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
         }
     }
 
@@ -183,6 +187,17 @@ impl State {
     }
 }
 
+/// The line that tells of a lost connection.
+pub(super) fn retry_line(
+    error: &ClientError,
+    attempt: u32,
+    attempts: u32,
+    wait: Duration,
+) -> String {
+    let wait = wait.as_secs_f64();
+    format!("tf: {error}; try {attempt} of {attempts} in {wait} s")
+}
+
 fn bar(form: &str, length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style.progress_chars("=> "))
@@ -213,8 +228,7 @@ impl Observer for Board {
             }
             Event::Retrying { attempt, attempts, wait, error } => {
                 if self.json.is_none() {
-                    let wait = wait.as_secs_f64();
-                    self.say(&format!("{error}; try {attempt} of {attempts} in {wait} s"));
+                    self.line(&retry_line(error, attempt, attempts, wait));
                 }
             }
             Event::Mirror { deed, name } => {

@@ -18,7 +18,7 @@ pub(super) struct TransferArguments {
           value_parser = clap::value_parser!(u8).range(1..=64))]
     streams: u8,
     /// How often in a row a lost connection is opened again
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 10)]
     retries: u32,
     /// The most bytes a second, with K, M or G
     #[arg(long, value_name = "RATE", value_parser = rate)]

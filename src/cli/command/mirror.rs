@@ -58,10 +58,10 @@ impl Mirror {
             max_delete: self.max_delete,
             dry_run: self.dry_run,
         };
+        let access = context.access(&remote.server)?.clone();
         let (exclude, follow) = (self.exclude, self.follow);
         let options = Options { exclude, follow, ..self.transfer.options() };
         let output = context.output.clone();
-        let access = context.access(&remote.server)?.clone();
         transfer::run(&output, |board| {
             Transfers::new(&access, &options, board).mirror(&local, &remote.path, direction, &how)
         })

@@ -39,9 +39,9 @@ impl Put {
             _ => paths.pop().unwrap_or_default().parse().map_err(usage)?,
         };
         let sources: Vec<PathBuf> = paths.iter().map(|path| local(path)).collect::<Result<_>>()?;
+        let access = context.access(&remote.server)?.clone();
         let options = Options { recursive, follow, ..transfer.options() };
         let output = context.output.clone();
-        let access = context.access(&remote.server)?.clone();
         transfer::run(&output, |board| {
             let transfers = Transfers::new(&access, &options, board);
             if sources == [Path::new("-")] {

@@ -1,8 +1,14 @@
 //! A connection that comes back: lost, it is opened anew with growing pauses,
 //! and the work at hand begins again.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{
+    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
+    set_tcp_user_timeout,
+};
 
 use super::run::Run;
 use crate::client::connect::Connection;
@@ -10,8 +16,11 @@ use crate::client::error::{ClientError, Result};
 use crate::client::observe::Event;
 
 /// The pauses before tries: the first, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A link that is silent for longer, though it was asked, is dead.
+const SILENCE: Duration = Duration::from_secs(40);
 
 /// How often a pause looks whether the user wants to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -47,6 +56,8 @@ impl<'r> Line<'r> {
     pub(super) fn open(&mut self) -> Result<()> {
         if self.connection.is_none() {
             let mut connection = self.run.access.open()?;
+            // Without it a dead link is noticed later.
+            let _ = notice_silence(connection.wire().socket());
             if let Some(pace) = &self.run.pace {
                 connection.wire().share_rate(pace.clone());
             }
@@ -123,6 +134,16 @@ impl<'r> Line<'r> {
             let _ = connection.end();
         }
     }
+}
+
+/// Lets the system find out that a link is dead, whether it is we who wait or
+/// the bytes we sent.
+fn notice_silence(socket: &TcpStream) -> rustix::io::Result<()> {
+    set_socket_keepalive(socket, true)?;
+    set_tcp_keepidle(socket, SILENCE / 2)?;
+    set_tcp_keepintvl(socket, SILENCE / 8)?;
+    set_tcp_keepcnt(socket, 4)?;
+    set_tcp_user_timeout(socket, SILENCE.as_millis() as u32)
 }
 
 /// Whether a new connection may help.

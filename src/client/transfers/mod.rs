@@ -58,11 +58,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// One connection, verified, with eight tries.
+    /// One connection, verified, with ten tries: for more than a minute.
     fn default() -> Options {
         Options {
             streams: 1,
-            retries: 8,
+            retries: 10,
             verify: true,
             limit: None,
             recursive: false,

@@ -17,7 +17,7 @@ use super::pump::{Source, digest_of_start, read_ahead};
 use super::queue::Item;
 use super::run::{Id, Run};
 use super::upload::Upload;
-use super::upload_alone::{begin_at, finish, length_of};
+use super::upload_alone::{begin_at, finish, length_of, told_of};
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::Event;
 
@@ -148,6 +148,12 @@ fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Ranged for Upload {
     fn move_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        self.send_by_ranges(run, lines).map_err(|e| told_of(e, self))
+    }
+}
+
+impl Upload {
+    fn send_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         let part = self.part(run);
         let file = self.open()?;
         let source = Source { file: &file, path: &self.local };

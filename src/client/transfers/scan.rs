@@ -18,6 +18,9 @@ use crate::client::error::{ClientError, Result};
 use crate::client::listing::{Entry, Kind};
 use crate::client::observe::Note;
 
+/// The most bytes of a listing that are kept: that of some ten million files.
+const LONGEST_LISTING: usize = 1 << 30;
+
 /// A file or directory of a tree.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -143,8 +146,19 @@ fn read_directory(
 pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str) -> Result<Tree> {
     let mut tree = Tree::empty();
     let path = |relative: &[u8]| join(top.as_bytes(), relative);
-    let listed = connection.list_recursive(top)?;
-    let listed = listed.into_iter().filter(|e| !is_excluded(&run.options.exclude, &e.path));
+    let mut listed = Vec::new();
+    let mut room = LONGEST_LISTING;
+    connection.list_as_it_comes(top, true, &mut |entry| {
+        room =
+            room.checked_sub(entry.path.len() + std::mem::size_of::<Entry>()).ok_or_else(|| {
+                ClientError::BadName { name: top.into(), why: "the server's listing has no end" }
+            })?;
+        if !is_excluded(&run.options.exclude, &entry.path) {
+            listed.push(entry);
+        }
+        Ok(())
+    })?;
+    let listed = listed.into_iter();
     let (sound, bad): (Vec<_>, Vec<_>) = listed.partition(|entry| beneath(&entry.path).is_ok());
     let files = sound.iter().filter(|entry| entry.kind == Kind::File);
     let asked: Vec<_> = files.map(|file| request("FSTAT", &path(&file.path))).collect();

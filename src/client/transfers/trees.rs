@@ -181,7 +181,8 @@ impl Up {
             run.find_rights(&mut lines[0], directory(&self.files[0].remote))?;
         }
         let made = self.make_directories(run, &mut lines[0])?;
-        let files = move_ranged(run, lines, self.files)?;
+        // An account that may only add can't open a file twice.
+        let files = if run.direct() { self.files } else { move_ranged(run, lines, self.files)? };
         Queue::new(files).run(run, lines)?;
         set_modes(run, &mut lines[0], &made)
     }

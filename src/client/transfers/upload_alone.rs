@@ -2,6 +2,8 @@
 //! through with the others. Its part is resumed where its bytes are those of
 //! the file, and made anew where not.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use super::line::Line;
@@ -9,11 +11,15 @@ use super::pump::{Source, digest_of_start, read_ahead};
 use super::requests::{data_of, digest_of, request, stat_of, two_paths};
 use super::run::Run;
 use super::upload::Upload;
+use crate::client::commands::Stat;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::listing::Kind;
 use crate::client::observe::{Event, Note};
 use crate::tf::status::Status;
+
+/// How long a part may rest before it is looked at again.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// Sends one file.
 ///
@@ -26,10 +32,23 @@ pub(super) fn send_alone(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> R
     }
     let part = item.part(run);
     // What was there before may have spoiled it: the second time it is all new.
-    send_once(run, item, &part, line).or_else(|e| match e {
+    let sent = send_once(run, item, &part, line).or_else(|e| match e {
         ClientError::Mismatch { .. } => send_once(run, item, &part, line),
         e => Err(e),
-    })
+    });
+    sent.map_err(|e| told_of(e, item))
+}
+
+/// An error about a part, told of the file it is of.
+pub(super) fn told_of(error: ClientError, item: &Upload) -> ClientError {
+    let path = String::from_utf8_lossy(&item.remote).into_owned();
+    match error {
+        ClientError::Refused { request, status } if request.starts_with("PUT ") => {
+            ClientError::Refused { request: format!("PUT {path}"), status }
+        }
+        ClientError::Cancelled { .. } => ClientError::Cancelled { path },
+        error => error,
+    }
 }
 
 fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> Result<()> {
@@ -117,27 +136,36 @@ pub(super) fn begin_at(
     source: Source<'_>,
     length: u64,
 ) -> Result<Begin> {
-    let anew = Begin { exists: false, offset: 0, digest: Sha256::new() };
-    let asked = request("FSTAT", part);
-    let reply = connection.request(&asked)?;
-    let stat = match stat_of(&asked, &reply) {
-        Ok(stat) => stat,
-        // What is wrong with the place, PUT will tell.
-        Err(_) => return Ok(anew),
-    };
-    if stat.kind == Kind::File && (1..=length).contains(&stat.size) {
+    let (mut exists, mut last) = (false, None);
+    // What is wrong with the place, PUT will tell.
+    while let Ok(Stat { kind: Kind::File, size, .. }) = stat_there(connection, part)? {
+        exists = true;
+        // It grows while the server takes what an earlier connection left.
+        if last == Some(size) || size > length {
+            break;
+        }
+        last = Some(size);
         let asked = request("SHA256", part);
         connection.wire().write_message(&asked)?;
-        let digest = digest_of_start(run, source, stat.size)?;
+        let digest = digest_of_start(run, source, size)?;
         let mut reply = Vec::new();
         connection.wire().read_message(&mut reply)?;
         let here: [u8; 32] = digest.clone().finalize().into();
-        if digest_of(&asked, &reply).is_ok_and(|there| there == here) {
-            return Ok(Begin { exists: true, offset: stat.size, digest });
+        if size > 0 && digest_of(&asked, &reply).is_ok_and(|there| there == here) {
+            return Ok(Begin { exists: true, offset: size, digest });
         }
+        std::thread::sleep(SETTLING);
     }
-    connection.ask(&request("DEL", part))?;
-    Ok(anew)
+    if exists {
+        connection.ask(&request("DEL", part))?;
+    }
+    Ok(Begin { exists: false, offset: 0, digest: Sha256::new() })
+}
+
+fn stat_there(connection: &mut Connection, path: &[u8]) -> Result<Result<Stat>> {
+    let asked = request("FSTAT", path);
+    let reply = connection.request(&asked)?;
+    Ok(stat_of(&asked, &reply))
 }
 
 fn send_rest(

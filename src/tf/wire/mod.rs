@@ -100,6 +100,8 @@ pub struct Wire {
     out: Vec<u8>,
     /// Enciphered bytes that go out with the next write.
     held: Vec<u8>,
+    /// Whether the peer waits for what is held.
+    owes: bool,
     deadline: Option<Instant>,
     /// When the system was last told how long a read may take.
     armed: Option<Instant>,
@@ -129,6 +131,7 @@ impl Wire {
             filled: 0,
             out: Vec::new(),
             held: Vec::new(),
+            owes: false,
             deadline: None,
             armed: None,
             stop: None,
@@ -420,6 +423,9 @@ impl Wire {
     /// One read that gave something. With `may_stop` a request to stop ends
     /// the wait.
     fn read_some(&mut self, to: &mut [u8], may_stop: bool) -> Result<usize> {
+        if self.owes && !self.has_input() {
+            self.flush()?;
+        }
         loop {
             if may_stop && self.stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return Err(WireError::Stopped);

@@ -8,6 +8,9 @@ use rustix::net::SendFlags;
 use super::meter::count;
 use super::{KEEP_BUFFER, Result, Wire, WireError};
 
+/// Replies are sent when they are more bytes than this.
+const MOST_OWED: usize = 16 * 1024;
+
 impl Wire {
     /// Sends one message with one write.
     ///
@@ -30,6 +33,38 @@ impl Wire {
     pub fn write_message_later(&mut self, body: &[u8]) {
         self.hold_unit(&(body.len() as i32).to_be_bytes());
         self.hold_unit(body);
+    }
+
+    /// Sends a reply: with those to the requests that came together with its
+    /// own, before anything is waited for.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn reply(&mut self, body: &[u8]) -> Result<()> {
+        self.write_message_later(body);
+        self.reply_is_held()
+    }
+
+    /// As [`Wire::reply`] for a raw 4-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn reply_i32(&mut self, value: i32) -> Result<()> {
+        self.hold_unit(&value.to_be_bytes());
+        self.reply_is_held()
+    }
+
+    fn reply_is_held(&mut self) -> Result<()> {
+        self.owes = true;
+        if self.has_read_ahead() && self.held.len() < MOST_OWED { Ok(()) } else { self.flush() }
+    }
+
+    /// Sends the bytes that are kept, if there are any.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.held.is_empty() { Ok(()) } else { self.write_bytes(&[]) }
     }
 
     /// Enciphers one raw unit now and keeps it for the next write.
@@ -117,6 +152,7 @@ impl Wire {
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.owes = false;
         if let Some(pace) = &self.pace {
             pace.moved(self.held.len() + bytes.len());
         }
