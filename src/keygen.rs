@@ -1,5 +1,5 @@
-//! `tfd keygen`: an RSA key pair, written so that it never replaces another
-//! and that the private key never is readable by others.
+//! `tfd keygen`: an RSA key pair, and a certificate for TLS, written so that
+//! nothing is replaced and that private keys never are readable by others.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,18 +11,40 @@ use openssl::base64::encode_block;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::sha::sha256;
+use openssl::x509::X509;
 use zeroize::Zeroizing;
 
+use crate::tls::certificate;
+
 /// Makes `private.pem` and `public.pem` in a directory, which is made when
-/// missing. The exit code is 1 when anything is in the way.
+/// missing; with names also a certificate for them, `tls.pem`, and its key,
+/// `tls-key.pem`, and then a pair that is there stays. The exit code is 1 when
+/// anything is in the way.
 #[must_use]
-pub fn run(directory: &Path, bits: u32) -> ExitCode {
-    match make(directory, bits) {
-        Ok(made) => {
+pub fn run(directory: &Path, bits: u32, names: &[String]) -> ExitCode {
+    let has_pair = ["private.pem", "public.pem"].iter().all(|name| directory.join(name).exists());
+    let made = if has_pair && !names.is_empty() {
+        Ok("next: set tls_listen, tls_certificate and tls_key in tfd.toml, then run tfd check")
+    } else {
+        make(directory, bits).map(|made| {
             println!("private key: {} (keep it secret)", made.private.display());
             println!("public key:  {} (give it to clients)", made.public.display());
             println!("fingerprint: SHA256:{}", made.fingerprint);
-            println!("next: set private_key in tfd.toml, then run tfd check");
+            "next: set private_key in tfd.toml, then run tfd check"
+        })
+    };
+    let certified = made.and_then(|next| {
+        if !names.is_empty() {
+            let made = make_certificate(directory, names)?;
+            println!("TLS key:     {} (keep it secret)", made.private.display());
+            println!("certificate: {} (clients may have it)", made.public.display());
+            println!("TLS pin:     SHA256:{} (for tf --tls-pin)", made.fingerprint);
+        }
+        Ok(next)
+    });
+    match certified {
+        Ok(next) => {
+            println!("{next}");
             ExitCode::SUCCESS
         }
         Err(text) => {
@@ -32,12 +54,37 @@ pub fn run(directory: &Path, bits: u32) -> ExitCode {
     }
 }
 
+/// Makes a certificate for these names or addresses, which vouches for itself.
+///
+/// # Errors
+/// As [`make`].
+pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, String> {
+    let (private, public) = (directory.join("tls-key.pem"), directory.join("tls.pem"));
+    for path in [&private, &public] {
+        if path.symlink_metadata().is_ok() {
+            return Err(format!("{} exists: move it away or choose another --out", path.display()));
+        }
+    }
+    let (pem, key) = certificate::self_signed(names)
+        .map_err(|e| format!("no certificate for {}: {e}", names.join(" ")))?;
+    let fingerprint = X509::from_pem(&pem).and_then(|certificate| certificate.to_der());
+    let fingerprint = fingerprint.ok().and_then(|der| certificate::fingerprint(&der));
+    let fingerprint = fingerprint.ok_or("the certificate is damaged")?;
+    let told = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
+    write_new(&private, &key, 0o600).map_err(|e| told(&private, e))?;
+    if let Err(e) = write_new(&public, &pem, 0o644) {
+        let _ = fs::remove_file(&private);
+        return Err(told(&public, e));
+    }
+    Ok(Made { private, public, fingerprint })
+}
+
 /// A key pair on disk.
 #[derive(Debug)]
 pub struct Made {
     /// PKCS#8 PEM, mode 0600.
     pub private: PathBuf,
-    /// SubjectPublicKeyInfo PEM.
+    /// `SubjectPublicKeyInfo` PEM, or the certificate.
     pub public: PathBuf,
     /// SHA-256 of the public key's DER form, base64 without padding.
     pub fingerprint: String,
@@ -100,6 +147,19 @@ mod tests {
         let pem = fs::read(&made.public).expect("read");
         let public = Rsa::public_key_from_pem(&pem).expect("public key");
         assert_eq!(private.n().to_vec(), public.n().to_vec());
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_can_be_served_with() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let names = ["files.example.org", "192.0.2.7", "2001:db8::7"].map(str::to_owned);
+        let made = make_certificate(dir.path(), &names).expect("made");
+        let key = certificate::read_key_file(&made.private).expect("key");
+        let pem = certificate::read_file(&made.public).expect("certificate");
+        certificate::check_pair(&pem, &key).expect("they fit");
+        assert_eq!(certificate::expiry_warning(&pem), None);
+        assert_eq!(made.fingerprint.len(), 43);
+        assert!(make_certificate(dir.path(), &names).expect_err("twice").contains("exists"));
     }
 
     #[test]

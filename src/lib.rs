@@ -11,5 +11,6 @@ pub mod operator;
 pub mod store;
 pub mod sys;
 pub mod tf;
+pub mod tls;
 pub mod trusted;
 pub mod users;

@@ -10,6 +10,7 @@
 
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -47,9 +48,10 @@ fuzz_target!(|data: &[u8]| {
         limit: Duration::from_secs(9),
         accept_proxy_from: Vec::new(),
         closed,
+        tls: None,
     };
     let meter = Meter { received: &RECEIVED, sent: &SENT };
-    let admitted = admit(ours, &Keeper::new(gate_end), &doors, meter);
+    let admitted = admit(ours, None, &Arc::new(Keeper::new(gate_end)), &doors, meter);
     check_keeper(&keepers);
     let Ok(Passed { mut wire, granted, .. }) = admitted else { return };
     assert!(KEY_LENGTHS.contains(&key.len()));

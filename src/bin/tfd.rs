@@ -66,8 +66,11 @@ enum Command {
     },
     /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
     ///
-    /// Existing files are never overwritten.
-    #[command(after_help = "Example:\n  tfd keygen --out /etc/tfd")]
+    /// With --tls also a certificate for TLS that vouches for itself, tls.pem,
+    /// and its key, tls-key.pem; a key pair that is there stays. Existing files
+    /// are never overwritten.
+    #[command(after_help = "Examples:\n  tfd keygen --out /etc/tfd\n  \
+        tfd keygen --out /etc/tfd --tls files.example.org --tls 192.0.2.7")]
     Keygen {
         /// The directory for both files
         #[arg(long, value_name = "DIR")]
@@ -75,6 +78,9 @@ enum Command {
         /// Size of the key, in bits; old clients take 2048 only
         #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2048..=4096))]
         bits: u32,
+        /// A name or an address that the server has for its clients
+        #[arg(long, value_name = "NAME")]
+        tls: Vec<String>,
     },
     /// Write a tfd.toml from a configuration of the public C server
     ///
@@ -263,7 +269,7 @@ fn main() -> ExitCode {
         Command::Check { config } => tfd::config::report(&config),
         Command::Status { json, control } => operator::ask(&control, &Request::Status { json }),
         Command::Kick { whom, control } => operator::ask(&control, &Request::Kick(whom.whom())),
-        Command::Keygen { out, bits } => tfd::keygen::run(&out, bits),
+        Command::Keygen { out, bits, tls } => tfd::keygen::run(&out, bits, &tls),
         Command::Import { old, out } => tfd::import::run(&old, &out),
         Command::User { file, command } => match user(file, command) {
             Ok(text) => {

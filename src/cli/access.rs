@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::arguments::ConnectionArguments;
 use super::failure::{Failure, Result};
+use super::here;
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
 use super::servers::{Entry, Servers};
-use crate::client::{Access, PublicKey, Secret, Target};
+use crate::client::{Access, Cancel, PublicKey, Secret, Target};
 
 /// All that is known of servers.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct Directory {
     options: ConnectionArguments,
     /// The servers of the configuration.
     pub(crate) servers: Servers,
+    /// Breaks off whatever waits for a server.
+    pub(crate) cancel: Cancel,
     silent: bool,
 }
 
@@ -34,7 +37,7 @@ impl Directory {
     /// `Usage`, with what is wrong in it.
     pub(super) fn read(options: ConnectionArguments) -> Result<Directory> {
         let servers = Servers::read(options.config.as_deref()).map_err(Failure::Usage)?;
-        Ok(Directory { options, servers, silent: false })
+        Ok(Directory { options, servers, cancel: Cancel::default(), silent: false })
     }
 
     /// Asks nobody for a password from now on.
@@ -77,6 +80,7 @@ impl Directory {
         if let Some(version) = version {
             target.version = version;
         }
+        target.cancel = self.cancel.clone();
         target.timeout = Duration::from_secs(self.options.timeout.max(1));
         let mut access = Access::new(target);
         access.login = self.login(entry, user, &address)?;
@@ -119,6 +123,10 @@ impl Directory {
     /// # Errors
     /// `Usage` when none is known.
     pub(crate) fn default_server(&self) -> Result<ServerName> {
+        let here = here::server(&ServerName::Default);
+        if here != ServerName::Default {
+            return Ok(here);
+        }
         let given = self.options.server.clone().or_else(|| environment("TF_SERVER"));
         if let Some(text) = given {
             let is_entry = |name: &str| self.servers.entries.contains_key(name);

@@ -1,10 +1,15 @@
 //! The arguments of `tf` that all commands take.
 
+use std::ffi::OsString;
+use std::io::{IsTerminal, stdin, stdout};
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser};
 
+use super::access::Directory;
 use super::command::Command;
+use super::command::shell::names_server;
 
 /// Files on a TF server, there and back.
 #[derive(Parser)]
@@ -72,6 +77,9 @@ pub(super) struct ConnectionArguments {
     /// An open file descriptor to read its token from
     #[arg(long, value_name = "N", conflicts_with = "token_file", global = true)]
     pub(super) token_fd: Option<u32>,
+    /// Take *, ? and [ in remote paths as they are
+    #[arg(long, global = true)]
+    pub(super) literal: bool,
     /// Leave directories alone in which an entry of this name stands
     #[arg(long, value_name = "NAME", global = true)]
     pub(super) honour_lock: Option<String>,
@@ -87,4 +95,44 @@ pub(crate) struct OutputArguments {
     /// Print results as JSON, one object a line
     #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+/// The arguments of this process. `tf SERVER`, and on a terminal `tf` where a
+/// default server is known, open a shell; commands go before servers of their
+/// name.
+///
+/// # Errors
+/// What is wrong with them, or the help that was asked for.
+pub(super) fn read() -> Result<Arguments, clap::Error> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    Arguments::try_parse_from(&arguments)
+        .map_err(|e| (shell_instead(&arguments, &e), e))
+        .or_else(|(shell, e)| shell.ok_or(e))
+}
+
+/// The same arguments with `shell` in its place, where that is what they mean.
+fn shell_instead(arguments: &[OsString], error: &clap::Error) -> Option<Arguments> {
+    let with_shell = |at: usize| {
+        let mut arguments = arguments.to_vec();
+        arguments.insert(at, "shell".into());
+        let arguments = Arguments::try_parse_from(arguments).ok()?;
+        let directory = Directory::read(arguments.connection.clone()).ok()?;
+        Some((arguments, directory))
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+                return None;
+            };
+            let at = (1..arguments.len()).filter(|at| arguments[*at] == **word);
+            let (arguments, directory) = at.into_iter().find_map(with_shell)?;
+            names_server(word, &directory.servers).then_some(arguments)
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let (arguments, directory) = with_shell(arguments.len())?;
+            let meant = stdin().is_terminal() && stdout().is_terminal();
+            (meant && directory.default_server().is_ok()).then_some(arguments)
+        }
+        _ => None,
+    }
 }

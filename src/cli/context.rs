@@ -4,6 +4,7 @@
 use super::access::Directory;
 use super::arguments::OutputArguments;
 use super::failure::Result;
+use super::here;
 use super::place::ServerName;
 use crate::client::{Access, Connection};
 
@@ -50,17 +51,39 @@ impl Context {
         self.session(server).map(|session| &session.access)
     }
 
+    /// Hands the session over to who works on with it, if one is open.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    pub(crate) fn take(&mut self, server: &ServerName) -> Result<Option<Connection>> {
+        Ok(self.session(server)?.connection.take())
+    }
+
     fn session(&mut self, server: &ServerName) -> Result<&mut Session> {
-        let at = self.sessions.iter().position(|session| session.server == *server);
+        let server = here::server(server);
+        let at = self.sessions.iter().position(|session| session.server == server);
         let at = match at {
             Some(at) => at,
             None => {
-                let access = self.directory.access(server)?;
-                self.sessions.push(Session { server: server.clone(), access, connection: None });
+                let access = self.directory.access(&server)?;
+                self.sessions.push(Session { server, access, connection: None });
                 self.sessions.len() - 1
             }
         };
         Ok(&mut self.sessions[at])
+    }
+
+    /// Forgets the sessions whose server has ended them or was cut off: the
+    /// servers. Their next use opens them anew.
+    pub(super) fn drop_lost(&mut self) -> Vec<ServerName> {
+        let mut lost = Vec::new();
+        for session in &mut self.sessions {
+            if session.connection.as_ref().is_some_and(Connection::is_lost) {
+                session.connection = None;
+                lost.push(session.server.clone());
+            }
+        }
+        lost
     }
 
     /// Ends all sessions.

@@ -25,7 +25,7 @@ pub enum Exit {
     Mismatch = 6,
     /// Something on this side failed.
     Local = 7,
-    /// The user asked to stop.
+    /// Broken off by Ctrl-C.
     Interrupted = 130,
 }
 
@@ -36,7 +36,14 @@ impl Exit {
         use Status as S;
         match error {
             ClientError::Refused {
-                status: S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail,
+                status:
+                    S::LoginFailed
+                    | S::BeforeLogin
+                    | S::AlreadyLoggedIn
+                    | S::JailFile
+                    | S::JailToken
+                    | S::BeforeJail
+                    | S::AlreadyInJail,
                 ..
             } => Exit::NotLetIn,
             ClientError::Refused { .. }
@@ -47,6 +54,8 @@ impl Exit {
             ClientError::Version(_)
             | ClientError::WrongKey(_)
             | ClientError::Hash
+            | ClientError::Tls { .. }
+            | ClientError::NoKey
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,
             ClientError::Mismatch { .. } | ClientError::Changed { .. } => Exit::Mismatch,

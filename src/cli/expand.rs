@@ -11,7 +11,7 @@ use crate::client::is_pattern;
 /// # Errors
 /// The server's refusal, or the connection is lost.
 pub(super) fn expand(context: &mut Context, remote: &Remote) -> Result<Vec<Remote>> {
-    if !is_pattern(&remote.path) {
+    if context.directory.options().literal || !is_pattern(&remote.path) {
         return Ok(vec![remote.clone()]);
     }
     let found = context.connection(&remote.server)?.expand(&remote.path)?;

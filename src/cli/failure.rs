@@ -118,12 +118,19 @@ fn next_step(error: &ClientError) -> Option<&'static str> {
         Status::LoginFailed => {
             "wrong name or password, or the account is locked or blocked for a while: its log tells"
         }
+        Status::AlreadyLoggedIn => "this server asks for no account: leave the user out",
+        Status::AlreadyInJail => "this server asks for no jail: leave it out",
         Status::BeforeJail => "the server asks for a jail: --jail DIR",
         Status::JailFile => "that directory is no jail: one has a file jail.key",
         Status::JailToken => "the token is none of that jail's: ask the server's administrator",
         Status::AccessDenied => {
             "you may not do that there, a directory on the way is missing, or the path leads outside"
         }
+        Status::IsDirectory => "that is a directory: see -r",
+        Status::FileExists => "there is one of that name: see -f, or choose another",
+        Status::FileCreation => "is the directory there, and may you write in it?",
+        Status::HpOpen => "it is missing, a directory, or not yours to open",
+        Status::Rename => "the old path is missing, or can't take the place of the new one",
         Status::QuotaExceeded => "no room is left for you there: see tf df, and remove something",
         Status::DirectoryLocked => "somebody holds the lock: wait, or take it off by tf unlock",
         Status::DirectoryRemains => {

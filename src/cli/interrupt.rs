@@ -1,39 +1,54 @@
-//! Ctrl-C during transfers: the first lets what is under way stop where it can
-//! be resumed, a second ends the program.
+//! Ctrl-C: what is under way is broken off, and `tf` ends as it does after any
+//! failure; or it goes on, when a shell has it so.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
+use super::Exit;
+use crate::client::Cancel;
+use crate::sys::signal::interrupts;
 
-use super::exit::Exit;
+/// How long ending may take before the process ends without it.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a transfer may take to stop, on a link that stands still.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What Ctrl-C does from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum OnInterrupt {
+    /// It breaks off all and ends the process, if need be by force.
+    End,
+    /// It breaks off all, and no more.
+    BreakOff,
+    /// It is for somebody else.
+    Ignore,
+}
 
-/// A flag that SIGINT and SIGTERM set from now on. To be called before there
-/// are other threads, which inherit that the signals wait for this one.
-pub(super) fn flag() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    let told = Arc::clone(&stop);
-    let wait = move || {
-        if signals.wait().is_err() {
-            return;
+/// The signal is one for the whole process.
+static ON_INTERRUPT: AtomicU8 = AtomicU8::new(OnInterrupt::End as u8);
+
+/// Takes SIGINT from now on.
+///
+/// # Errors
+/// The system's.
+pub(super) fn follow(cancel: Cancel) -> io::Result<()> {
+    let mut interrupts = interrupts()?;
+    std::thread::spawn(move || {
+        while interrupts.read_exact(&mut [0]).is_ok() {
+            let on_interrupt = ON_INTERRUPT.load(Ordering::SeqCst);
+            if on_interrupt != OnInterrupt::Ignore as u8 {
+                cancel.cancel();
+            }
+            if on_interrupt == OnInterrupt::End as u8 {
+                std::thread::sleep(PATIENCE);
+                std::process::exit(Exit::Interrupted as i32);
+            }
         }
-        told.store(true, Ordering::Relaxed);
-        std::thread::spawn(|| {
-            std::thread::sleep(PATIENCE);
-            std::process::exit(Exit::Interrupted as i32);
-        });
-        if signals.wait().is_ok() {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    };
-    // Without it the signals end the program at once, as they do elsewhere.
-    if signals.thread_block().is_ok() && std::thread::Builder::new().spawn(wait).is_err() {
-        let _ = signals.thread_unblock();
-    }
-    stop
+    });
+    Ok(())
+}
+
+/// Says what SIGINT does.
+pub(super) fn on_interrupt(what: OnInterrupt) {
+    ON_INTERRUPT.store(what as u8, Ordering::SeqCst);
 }

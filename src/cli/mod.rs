@@ -11,6 +11,7 @@ mod exit;
 mod expand;
 mod failure;
 mod filter;
+mod here;
 mod interrupt;
 pub(crate) mod names;
 mod output;
@@ -18,28 +19,48 @@ mod place;
 mod progress;
 mod secrets;
 mod servers;
+mod shell;
 mod sums;
 mod targets;
 mod transfer;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use access::Directory;
 use arguments::Arguments;
+use command::Command;
 use context::Context;
 pub use exit::Exit;
+use failure::Failure;
+
+use crate::client::ClientError;
 
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     complete::answer();
-    let Arguments { connection, output, command } = Arguments::parse();
+    let Arguments { connection, output, command } = match arguments::read() {
+        Ok(arguments) => arguments,
+        Err(e) => e.exit(),
+    };
     crate::tf::cipher::cycle::make_table_on_need();
     let done = Directory::read(connection).and_then(|directory| {
+        let cancel = directory.cancel.clone();
+        if let Err(e) = interrupt::follow(cancel.clone()) {
+            eprintln!("tf: Ctrl-C can't be caught: {e}");
+        }
         let mut context = Context::new(directory, output);
-        command.run(&mut context).and_then(|()| context.end())
+        let done = match command {
+            Command::Shell(shell) => shell.open(context),
+            command => {
+                let done = command.run(&mut context);
+                done.and(context.end())
+            }
+        };
+        done.map_err(|failure| match cancel.is_cancelled() {
+            true => Failure::Client(ClientError::Interrupted),
+            false => failure,
+        })
     });
     done.map_or_else(|failure| failure.tell(), |()| Exit::Ok as u8).into()
 }

@@ -53,6 +53,15 @@ pub(super) enum Record<'a> {
     },
     /// A directory whose name is a secret.
     SecretDirectory { path: &'a str },
+    /// A file that has arrived, and all was done with it.
+    Arrival {
+        path: &'a str,
+        /// Where it was received.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        local: Option<&'a str>,
+        /// Whether the server is told to delete it.
+        deleted: bool,
+    },
     /// A reply as it came.
     Reply { text: &'a str, hex: String },
 }

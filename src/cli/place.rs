@@ -8,10 +8,15 @@
 //!                                default server; elsewhere a local one
 //! ```
 //!
+//! In a shell the default server is the shell's, and paths begin at its
+//! directory.
+//!
 //! A `/` before the colon makes it a plain path: `./a:b`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use super::here;
 
 /// The port of a server that names none.
 const PORT: u16 = 10345;
@@ -60,8 +65,7 @@ impl FromStr for Remote {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Remote, BadAddress> {
-        let of_default = |path: &str| Remote::new(ServerName::Default, path);
-        Ok(explicit(text)?.unwrap_or_else(|| of_default(text)))
+        Ok(explicit(text)?.unwrap_or_else(|| Remote::new(ServerName::Default, text)))
     }
 }
 
@@ -74,8 +78,12 @@ impl FromStr for Place {
 }
 
 impl Remote {
-    /// A path on a server.
+    /// A path on a server; on the default one from where a shell is.
     pub(crate) fn new(server: ServerName, path: &str) -> Remote {
+        if server == ServerName::Default {
+            let (server, path) = here::find(path);
+            return Remote { server, path };
+        }
         let path = path.strip_prefix("./").unwrap_or(path);
         Remote { server, path: path.to_owned() }
     }

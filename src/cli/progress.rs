@@ -1,6 +1,7 @@
 //! How transfers go: bars on a terminal, events as JSON for programs, and
 //! elsewhere only what a person has to know.
 
+mod bar;
 mod json;
 
 use std::collections::HashMap;
@@ -11,10 +12,9 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::arguments::OutputArguments;
-use super::exit::Exit;
-use super::failure::Failure;
 use super::names::{human_size, shown};
 use crate::client::{ClientError, Deed, Event, Note, Observer, Summary};
+pub(super) use bar::Bar;
 use json::JsonLines;
 
 /// Files shorter than this get no bar of their own.
@@ -84,7 +84,7 @@ impl Board {
     }
 
     /// Takes the bars away.
-    pub(super) fn end(&self) {
+    fn end(&self) {
         if let Some(bars) = &self.bars {
             let mut state = self.state();
             state.own.clear();
@@ -94,12 +94,12 @@ impl Board {
         }
     }
 
-    /// Tells why a run ended before its end: the exit status.
-    pub(super) fn tell_end(&self, error: &ClientError) -> Exit {
+    /// Tells programs why a run ended before its end.
+    pub(super) fn tell_end(&self, error: &ClientError) {
+        self.end();
         if let Some(json) = &self.json {
             json.error(None, error);
         }
-        Failure::tell_client(error)
     }
 
     /// Tells what a run came to.
@@ -133,7 +133,7 @@ impl Board {
             && files > 0
         {
             let form = "{msg:>13} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
-            state.total = Some(bars.add(bar(form, bytes)));
+            state.total = Some(bars.add(new_bar(form, bytes)));
         }
     }
 
@@ -145,7 +145,7 @@ impl Board {
             && state.own.len() < OWN_BARS
         {
             let form = "{bytes:>13} [{bar:30}] {binary_bytes_per_sec} {eta} {msg}";
-            let own = bars.insert(0, bar(form, size)).with_message(shown(name));
+            let own = bars.insert(0, new_bar(form, size)).with_message(shown(name));
             own.set_position(from);
             own.reset_eta();
             state.own.insert(file, own);
@@ -198,7 +198,7 @@ pub(super) fn retry_line(
     format!("tf: {error}; try {attempt} of {attempts} in {wait} s")
 }
 
-fn bar(form: &str, length: u64) -> ProgressBar {
+fn new_bar(form: &str, length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style.progress_chars("=> "))
 }

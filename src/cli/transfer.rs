@@ -5,7 +5,6 @@ use clap::Args;
 use super::arguments::OutputArguments;
 use super::exit::Exit;
 use super::failure::{Failure, Result};
-use super::interrupt;
 use super::progress::Board;
 use crate::client::{ClientError, Options, Summary};
 
@@ -29,14 +28,13 @@ pub(super) struct TransferArguments {
 }
 
 impl TransferArguments {
-    /// The options they stand for; signals stop the run from now on.
+    /// The options they stand for.
     pub(super) fn options(&self) -> Options {
         Options {
             streams: usize::from(self.streams),
             retries: self.retries,
             verify: !self.no_verify,
             limit: self.limit,
-            stop: Some(interrupt::flag()),
             ..Options::default()
         }
     }
@@ -73,13 +71,11 @@ pub(super) fn run(
             }
         }
         Err(error) => {
-            board.end();
-            let resumable = matches!(error, ClientError::Lost(_) | ClientError::Interrupted);
-            let exit = board.tell_end(&error);
-            if resumable {
+            board.tell_end(&error);
+            if matches!(error, ClientError::Lost(_) | ClientError::Interrupted) {
                 board.say("what has been moved is kept: the same command goes on from there");
             }
-            Err(Failure::Told(exit))
+            Err(error.into())
         }
     }
 }

@@ -1,5 +1,5 @@
 //! From a name to a session: connection and handshake (document, "Beginning
-//! the connection").
+//! the connection"), above TLS where that is asked for.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,11 +10,15 @@ use openssl::base64::encode_block;
 use openssl::pkey::Public;
 use openssl::rsa::{Padding, Rsa};
 use openssl::sha::sha256;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
+use super::cancel::{Cancel, Ticket};
 use super::error::{ClientError, Result};
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Wire, WireError};
+use crate::tls;
+use crate::tls::client::{HelloError, Tls};
 
 /// The length of the session keys made here, in bytes.
 const KEY_LENGTH: usize = 32;
@@ -69,31 +73,54 @@ impl PublicKey {
     }
 }
 
+/// What protects a connection.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// The session cipher alone, its key told by this key of the server.
+    Tcp(PublicKey),
+    /// TLS; where the server does not do without the session cipher inside, its
+    /// public key is needed, too.
+    Tls(Tls, Option<PublicKey>),
+}
+
 /// A server and what it wants to hear.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// `host:port`.
     pub server: String,
-    /// Its public key.
-    pub key: PublicKey,
+    /// What protects the connection.
+    pub transport: Transport,
     /// The version string it is configured with.
     pub version: String,
     /// The hash it is configured with.
     pub hash: String,
     /// How long connecting and handshake may take.
     pub timeout: Duration,
+    /// Ends its connections from another thread.
+    pub cancel: Cancel,
 }
 
 impl Target {
     /// A server with the usual version string `0.0` and a time limit of 15 s.
     #[must_use]
     pub fn new(server: &str, key: PublicKey, hash: &str) -> Target {
+        Target::over(server, Transport::Tcp(key), hash)
+    }
+
+    /// The same over TLS. Copies of it resume each other's sessions.
+    #[must_use]
+    pub fn tls(server: &str, tls: Tls, hash: &str) -> Target {
+        Target::over(server, Transport::Tls(tls, None), hash)
+    }
+
+    fn over(server: &str, transport: Transport, hash: &str) -> Target {
         Target {
             server: server.to_owned(),
-            key,
+            transport,
             version: "0.0".to_owned(),
             hash: hash.to_owned(),
             timeout: Duration::from_secs(15),
+            cancel: Cancel::default(),
         }
     }
 }
@@ -102,22 +129,33 @@ impl Target {
 pub struct Connection {
     wire: Wire,
     pub(super) body: Vec<u8>,
+    /// Its place in its target's [`Cancel`].
+    _ticket: Option<Ticket>,
 }
 
 impl Connection {
     /// Connects to the first address of the server that answers and passes
     /// version, key and hash. All three go out at once, so the handshake
-    /// takes one round trip.
+    /// takes one round trip, and over TLS one more. Over TLS there is no key
+    /// where the server can do without the cipher inside.
     ///
     /// # Errors
     /// Which step failed.
     pub fn open(target: &Target) -> Result<Connection> {
         let deadline = Instant::now() + target.timeout;
-        let socket = connect(target)?;
-        let mut wire = Wire::new(socket).map_err(|e| ClientError::Lost(e.into()))?;
+        let mut wire = connect(&target.server, target.timeout)?;
+        let ticket = target.cancel.follow(wire.socket())?;
         wire.set_deadline(Some(deadline)).map_err(|e| ClientError::Lost(e.into()))?;
-        let mut connection = Connection::from_wire(wire);
-        connection.shake_hands(target)?;
+        let key = match &target.transport {
+            Transport::Tcp(key) => Some(key),
+            Transport::Tls(tls, key) => {
+                shake_hands_of_tls(tls, &mut wire, &target.server)?;
+                key.as_ref()
+            }
+        };
+        wire.expect_transfers();
+        let mut connection = Connection { wire, body: Vec::new(), _ticket: Some(ticket) };
+        connection.shake_hands(target, key)?;
         connection.wire.set_deadline(None).map_err(|e| ClientError::Lost(e.into()))?;
         Ok(connection)
     }
@@ -125,26 +163,32 @@ impl Connection {
     /// A session on a wire whose server waits for a request.
     #[must_use]
     pub fn from_wire(wire: Wire) -> Connection {
-        Connection { wire, body: Vec::new() }
+        Connection { wire, body: Vec::new(), _ticket: None }
     }
 
-    fn shake_hands(&mut self, target: &Target) -> Result<()> {
+    fn shake_hands(&mut self, target: &Target, key: Option<&PublicKey>) -> Result<()> {
+        let version = || ClientError::Version(target.version.clone());
+        if self.wire.is_plain_in_tls() {
+            self.wire.write_message_later(target.version.as_bytes());
+            self.wire.write_message(target.hash.as_bytes()).map_err(ClientError::Handshake)?;
+            self.expect_ok(Status::IncompatibleProtocol, version)?;
+            return self.expect_ok(Status::InvalidHash, || ClientError::Hash);
+        }
+        let key = key.ok_or(ClientError::NoKey)?;
         let mut session_key = Zeroizing::new([0; KEY_LENGTH]);
         getrandom::fill(&mut *session_key)
             .map_err(|e| ClientError::Lost(WireError::Io(std::io::Error::other(e))))?;
-        let rsa = &target.key.0;
-        let mut block = vec![0; rsa.size() as usize];
-        rsa.public_encrypt(&*session_key, &mut block, Padding::PKCS1_OAEP)
-            .map_err(|_| ClientError::WrongKey(target.key.fingerprint()))?;
+        let mut block = vec![0; key.0.size() as usize];
+        key.0
+            .public_encrypt(&*session_key, &mut block, Padding::PKCS1_OAEP)
+            .map_err(|_| ClientError::WrongKey(key.fingerprint()))?;
 
         self.wire.write_message_later(target.version.as_bytes());
         self.wire.write_message_later(&block);
         self.wire.encipher_sending(&*session_key);
         self.wire.write_message(target.hash.as_bytes()).map_err(ClientError::Handshake)?;
-        self.expect_ok(Status::IncompatibleProtocol, || {
-            ClientError::Version(target.version.clone())
-        })?;
-        self.expect_ok(Status::BadKey, || ClientError::WrongKey(target.key.fingerprint()))?;
+        self.expect_ok(Status::IncompatibleProtocol, version)?;
+        self.expect_ok(Status::BadKey, || ClientError::WrongKey(key.fingerprint()))?;
         self.wire.encipher_receiving(&*session_key);
         self.expect_ok(Status::InvalidHash, || ClientError::Hash)
     }
@@ -174,6 +218,21 @@ impl Connection {
     /// The connection itself, for requests this library has no word for.
     pub fn wire(&mut self) -> &mut Wire {
         &mut self.wire
+    }
+
+    /// Whether the server is known to have ended the session, or the way to it
+    /// to be cut.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let lost = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut fds = [PollFd::new(self.wire.socket(), lost)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(n) if n > 0)
+    }
+
+    /// The socket beneath it, for its options.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        self.wire.socket()
     }
 
     /// The connection itself, without this library's words for it.
@@ -206,7 +265,9 @@ impl Connection {
     /// # Errors
     /// When the connection is lost.
     pub fn end(mut self) -> Result<()> {
-        Ok(self.wire.write_message(b"END")?)
+        self.wire.write_message(b"END")?;
+        self.wire.close();
+        Ok(())
     }
 }
 
@@ -220,20 +281,65 @@ pub fn resolve(server: &str) -> Result<SocketAddr> {
     addresses.next().ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
 }
 
-fn connect(target: &Target) -> Result<TcpStream> {
-    let server = target.server.clone();
-    let addresses = match target.server.to_socket_addrs() {
+fn connect(server: &str, timeout: Duration) -> Result<Wire> {
+    let addresses = match server.to_socket_addrs() {
         Ok(addresses) => addresses,
-        Err(source) => return Err(ClientError::Resolve { server, source }),
+        Err(source) => return Err(ClientError::Resolve { server: server.to_owned(), source }),
     };
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
     for address in addresses {
-        match TcpStream::connect_timeout(&address, target.timeout) {
-            Ok(socket) => return Ok(socket),
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(socket) => return Wire::new(socket).map_err(|e| ClientError::Lost(e.into())),
             Err(e) => last = e,
         }
     }
-    Err(ClientError::Connect { server, source: last })
+    Err(ClientError::Connect { server: server.to_owned(), source: last })
+}
+
+/// The machine in `host:port`, as its certificate names it.
+fn host(server: &str) -> &str {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+fn shake_hands_of_tls(tls: &Tls, wire: &mut Wire, server: &str) -> Result<()> {
+    tls.connect(wire, host(server)).map_err(|e| told(e, server))
+}
+
+fn told(e: HelloError, server: &str) -> ClientError {
+    match e {
+        HelloError::Wire(e) => ClientError::Handshake(e),
+        HelloError::Refused(why) => ClientError::Tls { server: server.to_owned(), why },
+    }
+}
+
+/// What a server shows to those who connect with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// SHA-256 of its public key in DER, base64 without padding: a pin.
+    pub fingerprint: String,
+    /// Whom it names, as `CN = files.example.org`.
+    pub subject: String,
+    /// When it expires, as OpenSSL writes it.
+    pub expires: String,
+}
+
+/// Connects with TLS and returns the certificate that the server shows. Nobody
+/// has vouched for it: show it to somebody who knows.
+///
+/// # Errors
+/// Why there is none.
+pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
+    let mut wire = connect(server, timeout)?;
+    let deadline = Some(Instant::now() + timeout);
+    wire.set_deadline(deadline).map_err(|e| ClientError::Lost(e.into()))?;
+    let chain = tls::client::look(&mut wire, host(server)).map_err(|e| told(e, server))?;
+    let shown = chain.first().and_then(|first| {
+        let (subject, expires) = tls::certificate::describe(first)?;
+        Some(Certificate { fingerprint: tls::certificate::fingerprint(first)?, subject, expires })
+    });
+    let why = || "its certificate is damaged".to_owned();
+    shown.ok_or_else(|| ClientError::Tls { server: server.to_owned(), why: why() })
 }
 
 /// What stands behind `OK` in a reply.

@@ -49,6 +49,18 @@ pub enum ClientError {
     /// The handshake ended without a word from the server.
     #[error("no handshake: {0}: is it a TF server that listens there, and its public key?")]
     Handshake(WireError),
+    /// The handshake of TLS came to nothing.
+    #[error("no TLS with {server}: {why}")]
+    Tls {
+        /// `host:port` as given.
+        server: String,
+        /// What was wrong.
+        why: String,
+    },
+    /// The server wants a session key, over TCP or inside TLS, and its public key
+    /// is not known.
+    #[error("the server uses the session cipher: give its public key")]
+    NoKey,
     /// The server refused a request with a status.
     #[error("{request}: {status}")]
     Refused {
@@ -85,6 +97,9 @@ pub enum ClientError {
     /// The connection was lost.
     #[error("connection lost: {0}")]
     Lost(#[from] WireError),
+    /// The user of the library had it broken off, see [`Cancel`](super::Cancel).
+    #[error("broken off")]
+    Interrupted,
     /// Something on this side failed.
     #[error("{path}: {source}", path = .path.display())]
     Local {
@@ -107,9 +122,6 @@ pub enum ClientError {
         /// Its path.
         path: String,
     },
-    /// The user asked to stop.
-    #[error("interrupted")]
-    Interrupted,
     /// A mirror would delete more than it may; it deletes nothing.
     #[error("{found} entries would be deleted and --max-delete allows {allowed}: none was")]
     TooManyDeletions {

@@ -2,6 +2,7 @@
 
 use super::connect::{Connection, refusal};
 use super::error::Result;
+use super::streams::Acknowledge;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Connection {
             line => take(Entry::parse(line).ok_or_else(|| refusal(request, line))?),
         };
         self.wire().write_message(request.as_bytes())?;
-        self.take_stream(request, &mut |part| {
+        self.take_stream(request, Acknowledge::Stored, &mut |part| {
             let mut lines = part.split(|c| *c == b'\n');
             let last = lines.next_back().unwrap_or_default();
             for line in lines {

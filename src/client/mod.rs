@@ -16,6 +16,7 @@
 
 mod access;
 mod balance;
+mod cancel;
 mod commands;
 mod connect;
 mod error;
@@ -29,11 +30,15 @@ mod secret;
 mod streams;
 mod transfer;
 mod transfers;
+mod watch;
 
 pub use access::{Access, Secret};
 pub use balance::balance_by_udp;
+pub use cancel::Cancel;
 pub use commands::{Stat, mode_request, owner_request};
-pub use connect::{Connection, PublicKey, Target, resolve};
+pub use connect::{
+    Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, resolve,
+};
 pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use glob::{fits, is_pattern};
@@ -42,3 +47,6 @@ pub use observe::{Deed, Event, Note, Observer};
 pub use probe::{Answer, Question};
 pub use secret::{secret_name, secret_token};
 pub use transfers::{Direction, Failure, Mirror, Options, Summary, Transfers};
+pub use watch::{Arrival, Verdict, Watch, Watched};
+
+pub use crate::tls::client::{Tls, Trust};

@@ -12,8 +12,22 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 /// What gives the parts of a file; 0 bytes at its end.
 pub(super) type Source<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<usize>;
 
-/// The most bytes of one part of SNDFILE.
+/// What stands before each part of SNDFILE: the header of the message, and the
+/// word.
+const BEFORE: usize = 4 + 5;
+
+/// The most bytes of one part, and of one when little is to be sent.
 const PART: usize = MAX_MESSAGE - 5;
+const SMALL_PART: usize = 64 * 1024;
+
+/// When a part of a stream is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acknowledge {
+    /// As soon as it has come; it is stored while the next is on its way.
+    Received,
+    /// When it is stored.
+    Stored,
+}
 
 impl Connection {
     /// Receives a file in acknowledged messages (document, "RCVFILE"). With
@@ -25,22 +39,37 @@ impl Connection {
     pub fn receive_file(&mut self, path: &str, delete: bool, sink: Sink<'_>) -> Result<()> {
         let request = format!("RCVFILE {} {path}", u8::from(delete));
         self.wire().write_message(request.as_bytes())?;
-        self.take_stream(&request, sink)
+        // With the last acknowledgement the server's file may go.
+        let when = if delete { Acknowledge::Stored } else { Acknowledge::Received };
+        self.take_stream(&request, when, sink)
     }
 
     /// Takes a stream of `CONT` messages to its `OK`.
-    pub(super) fn take_stream(&mut self, request: &str, sink: Sink<'_>) -> Result<()> {
+    pub(super) fn take_stream(
+        &mut self,
+        request: &str,
+        when: Acknowledge,
+        sink: Sink<'_>,
+    ) -> Result<()> {
         let mut body = std::mem::take(&mut self.body);
+        let mut stored = Ok(());
         loop {
             self.wire().read_message(&mut body)?;
             let Some(part) = body.strip_prefix(b"CONT") else {
-                return ok_data(request, &body).map(drop);
+                return stored.and(ok_data(request, &body).map(drop));
             };
-            if let Err(e) = sink(part.strip_prefix(b" ").unwrap_or(part)) {
+            let part = part.strip_prefix(b" ").unwrap_or(part);
+            if stored.is_ok() && when == Acknowledge::Stored {
+                stored = sink(part);
+            }
+            if stored.is_err() {
                 self.request(b"BREAK")?;
-                return Err(e);
+                return stored;
             }
             self.wire().write_message(b"CONT")?;
+            if when == Acknowledge::Received {
+                stored = sink(part);
+            }
         }
     }
 
@@ -59,24 +88,30 @@ impl Connection {
         let begin = format!("SNDFILE {} ", u8::from(overwrite));
         let mut reply = self.request(&[begin.as_bytes(), path].concat())?;
         let request = format!("{begin}{}", String::from_utf8_lossy(path));
-        let mut message = vec![0; 4 + 5 + PART];
+        if reply != b"CONT" {
+            return Err(refusal(&request, &reply));
+        }
+        let (mut part, mut next) = (Vec::new(), Vec::new());
+        let mut loaded = load(&mut part, source);
         loop {
-            if reply != b"CONT" {
-                return Err(refusal(&request, &reply));
-            }
-            let len = match source(&mut message[9..]) {
+            let body = match loaded {
                 Ok(0) => break,
-                Ok(len) => len,
+                Ok(len) => len + 5,
                 Err(e) => {
                     self.request(b"BREAK")?;
                     return Err(e);
                 }
             };
-            let body = 5 + len;
-            message[..4].copy_from_slice(&(body as i32).to_be_bytes());
-            message[4..9].copy_from_slice(b"CONT ");
-            self.wire().write_units(&mut message[..4 + body], &[4, body])?;
+            part[..4].copy_from_slice(&(body as i32).to_be_bytes());
+            part[4..BEFORE].copy_from_slice(b"CONT ");
+            self.wire().write_units(&mut part[..4 + body], &[4, body])?;
+            // The next part is read while the server has this one.
+            loaded = load(&mut next, source);
             self.wire().read_message(&mut reply)?;
+            if reply != b"CONT" {
+                return Err(refusal(&request, &reply));
+            }
+            std::mem::swap(&mut part, &mut next);
         }
         let reply = self.request(b"OK")?;
         ok_data(&request, &reply).map(drop)
@@ -133,6 +168,20 @@ impl Connection {
             _ => Err(ClientError::Cancelled { path: path.to_owned() }),
         }
     }
+}
+
+/// Lets the source fill the next part; the buffer is a long one only when a
+/// short one was too small.
+fn load(part: &mut Vec<u8>, source: Source<'_>) -> Result<usize> {
+    if part.is_empty() {
+        part.resize(BEFORE + SMALL_PART, 0);
+    }
+    let mut len = source(&mut part[BEFORE..])?;
+    if len == SMALL_PART {
+        part.resize(BEFORE + PART, 0);
+        len += source(&mut part[BEFORE + SMALL_PART..])?;
+    }
+    Ok(len)
 }
 
 fn too_long(header: i32) -> crate::tf::wire::WireError {

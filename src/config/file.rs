@@ -51,6 +51,10 @@ struct RawServer {
 #[serde(deny_unknown_fields)]
 struct RawTf {
     listen: Spanned<Vec<Spanned<String>>>,
+    tls_listen: Option<Spanned<Vec<Spanned<String>>>>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
     version: Option<Spanned<String>>,
     hash: Option<Spanned<String>>,
     root: Option<PathBuf>,
@@ -256,11 +260,22 @@ impl Reader<'_> {
     }
 
     fn tf(&mut self, raw: RawTf) -> Tf {
-        let listen = self.listen(&raw.listen);
+        let listen = self.listen("tf.listen", &raw.listen, &[]);
+        if listen.is_empty() && raw.listen.get_ref().is_empty() && raw.tls_listen.is_none() {
+            let text = "tf.listen: empty: name at least one \"address:port\"";
+            self.problem(raw.listen.span(), text);
+        }
         let keys = Keys { to: raw.proxy_to, from: raw.proxy_from, announce: raw.proxy_protocol };
         let proxy = self.proxy(keys, &listen);
         let accept_proxy_from = self.networks("tf.accept_proxy_from", raw.accept_proxy_from);
         let serves = proxy.is_none();
+        let keys = super::tls::Keys {
+            listen: raw.tls_listen,
+            certificate: raw.tls_certificate,
+            key: raw.tls_key,
+            client_ca: raw.tls_client_ca,
+        };
+        let tls = self.tls(keys, &listen, serves, raw.mode == Mode::MultiUser);
         let version = self.served(serves, "version", raw.version.as_ref());
         let version = version.map_or_else(String::new, |v| self.text("tf.version", v, MAX_VERSION));
         let hash = self.served(serves, "hash", raw.hash.as_ref());
@@ -350,6 +365,7 @@ impl Reader<'_> {
         let tables = serves && raw.keystream_table == KeystreamTable::Auto;
         Tf {
             listen,
+            tls,
             version,
             hash,
             root,
@@ -369,21 +385,27 @@ impl Reader<'_> {
         }
     }
 
-    fn listen(&mut self, raw: &Spanned<Vec<Spanned<String>>>) -> Vec<SocketAddr> {
-        if raw.get_ref().is_empty() {
-            self.problem(raw.span(), "tf.listen: empty: name at least one \"address:port\"");
-        }
+    /// The addresses of a key that are not `taken`.
+    pub(super) fn listen(
+        &mut self,
+        key: &str,
+        raw: &Spanned<Vec<Spanned<String>>>,
+        taken: &[SocketAddr],
+    ) -> Vec<SocketAddr> {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for text in raw.get_ref() {
             match text.get_ref().parse::<SocketAddr>() {
-                Ok(address) if addresses.contains(&address) && address.port() != 0 => {
-                    self.problem(text.span(), format!("tf.listen: {address} stands twice"));
+                Ok(address)
+                    if address.port() != 0
+                        && (addresses.contains(&address) || taken.contains(&address)) =>
+                {
+                    self.problem(text.span(), format!("{key}: {address} stands twice"));
                 }
                 Ok(address) => addresses.push(address),
                 Err(_) => self.problem(
                     text.span(),
                     format!(
-                        "tf.listen: \"{}\" is no address:port, such as \"0.0.0.0:10345\" \
+                        "{key}: \"{}\" is no address:port, such as \"0.0.0.0:10345\" \
                          or \"[::]:10345\"",
                         text.get_ref()
                     ),
@@ -440,7 +462,7 @@ impl Reader<'_> {
     }
 
     /// A path as seen from the file's directory.
-    fn resolve(&self, path: PathBuf) -> PathBuf {
+    pub(super) fn resolve(&self, path: PathBuf) -> PathBuf {
         match self.path.parent() {
             Some(directory) => directory.join(path),
             None => path,

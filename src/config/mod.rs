@@ -6,6 +6,7 @@ mod pool;
 mod problem;
 mod proxy;
 mod report;
+mod tls;
 mod world;
 
 use std::net::SocketAddr;
@@ -21,7 +22,8 @@ pub use pool::{check_pool, read_pool};
 pub use problem::Problem;
 pub use proxy::{Backend, Host, Proxy};
 pub use report::report;
-pub use world::{check_listen, check_world, read_key};
+pub use tls::Tls;
+pub use world::{check_listen, check_world, read_key, read_secret, warnings};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -89,6 +91,8 @@ pub enum Mode {
 pub struct Tf {
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen with TLS, and with which certificate.
+    pub tls: Option<Tls>,
     /// The version string clients must send first.
     pub version: String,
     /// The hash string clients must send last.
@@ -126,6 +130,22 @@ pub struct Tf {
 }
 
 impl Tf {
+    /// All addresses to listen on, and whether with TLS.
+    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        let with_tls = self.tls.iter().flat_map(|tls| &tls.listen);
+        self.listen.iter().map(|a| (*a, false)).chain(with_tls.map(|a| (*a, true)))
+    }
+
+    /// Whether an address is listened on with TLS, as it was before if it may
+    /// be; `None` for one that is not listened on.
+    #[must_use]
+    pub fn tls_on(&self, address: SocketAddr, before: bool) -> Option<bool> {
+        if self.listeners().any(|listener| listener == (address, before)) {
+            return Some(before);
+        }
+        self.listeners().find(|(listened, _)| *listened == address).map(|(_, tls)| tls)
+    }
+
     /// Whether there is a pool of servers to hand out.
     #[must_use]
     pub fn has_pool(&self) -> bool {

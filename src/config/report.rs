@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Config, Mode, Problem, check_listen, check_pool, check_world};
+use super::{Config, Mode, Problem, check_listen, check_pool, check_world, warnings};
 
 /// Prints every problem of a configuration to standard error, or a summary
 /// to standard output. The exit code is 0 when there is no problem, else 1.
@@ -27,6 +27,9 @@ pub fn report(path: &Path) -> ExitCode {
 /// The end of a check that found nothing else wrong.
 fn report_pool(config: &Config) -> ExitCode {
     let problems = check_pool(config);
+    for warning in warnings(config) {
+        eprintln!("tfd: warning: {warning}");
+    }
     if problems.is_empty() {
         println!("{}", summary(config));
         return ExitCode::SUCCESS;
@@ -44,7 +47,9 @@ fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
 }
 
 fn summary(config: &Config) -> String {
-    let listen: Vec<String> = config.tf.listen.iter().map(ToString::to_string).collect();
+    let shown =
+        |(address, tls)| if tls { format!("{address} (TLS)") } else { format!("{address}") };
+    let listen: Vec<String> = config.tf.listeners().map(shown).collect();
     if let Some(proxy) = &config.tf.proxy {
         return format!("configuration ok: proxy to {} on {}", proxy.backend, listen.join(" "));
     }

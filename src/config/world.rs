@@ -11,8 +11,10 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
-use super::{Config, Mode, Problem};
+use super::{Config, Mode, Problem, Tls};
 use crate::tf::doors::Closed;
+use crate::tls::certificate;
+use crate::tls::login::Authority;
 use crate::trusted;
 use crate::users::Identity;
 
@@ -48,16 +50,51 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     if let Err(text) = read_key(&config.tf.private_key) {
         tell(format!("tf.private_key: {text}"));
     }
+    if let Some(tls) = &config.tf.tls {
+        check_tls(tls, &mut tell);
+    }
     problems
+}
+
+/// Checks certificate and key, and who vouches for clients.
+fn check_tls(tls: &Tls, tell: &mut impl FnMut(String)) {
+    let shown = tls.certificate.display();
+    let pem = certificate::read_file(&tls.certificate);
+    match (&pem, certificate::read_key_file(&tls.key)) {
+        (Err(e), _) => tell(format!("tf.tls_certificate: {e}")),
+        (_, Err(e)) => tell(format!("tf.tls_key: {e}")),
+        (Ok(pem), Ok(key)) => {
+            if let Err(e) = certificate::check_pair(pem, &key) {
+                tell(format!("tf.tls_certificate: {shown}: {e}"));
+            }
+        }
+    }
+    let Some(path) = &tls.client_ca else { return };
+    let authority = certificate::read_file(path).and_then(|pem| Authority::from_pem(&pem));
+    if let Err(e) = authority {
+        tell(format!("tf.tls_client_ca: {}: {e}", path.display()));
+    }
+}
+
+/// What does not keep this configuration from being served, but will keep
+/// clients from using it.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<Problem> {
+    let Some(tls) = &config.tf.tls else { return Vec::new() };
+    let pem = certificate::read_file(&tls.certificate).unwrap_or_default();
+    let text = certificate::expiry_warning(&pem);
+    let told = |text| format!("tf.tls_certificate: {}: {text}", tls.certificate.display());
+    text.map(|text| Problem::new(&config.path, told(text))).into_iter().collect()
 }
 
 /// Addresses that can't be listened on or connected from now.
 #[must_use]
 pub fn check_listen(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for address in &config.tf.listen {
-        if let Err(e) = crate::daemon::listen::Listener::bind(*address) {
-            let text = format!("tf.listen: {address}: can't listen: {e}");
+    for (address, tls) in config.tf.listeners() {
+        if let Err(e) = crate::daemon::listen::Listener::bind(address, tls) {
+            let key = if tls { "tf.tls_listen" } else { "tf.listen" };
+            let text = format!("{key}: {address}: can't listen: {e}");
             problems.push(Problem::new(&config.path, text));
         }
     }
@@ -183,17 +220,7 @@ fn check_owner(path: &Path, tell: &mut impl FnMut(String)) {
 pub fn read_key(path: &Path) -> Result<Rsa<Private>, String> {
     let shown = path.display();
     let remedy = "make one with tfd keygen";
-    let told = |e: std::io::Error| format!("{shown}: {e}");
-    let mut file = trusted::open_to_read(path).map_err(|e| format!("{}: {remedy}", told(e)))?;
-    if !trusted::is_ours(&file).map_err(told)? {
-        return Err(format!("{shown} belongs to somebody else: chown root {shown}"));
-    }
-    let metadata = file.metadata().map_err(told)?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(format!("{shown}: others may read the key: chmod 600 {shown}"));
-    }
-    let mut pem = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0)));
-    file.read_to_end(&mut pem).map_err(told)?;
+    let pem = read_secret(path, remedy)?;
     let key = Rsa::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| {
         format!("{shown}: no RSA private key in PEM without a passphrase: {remedy}")
     })?;
@@ -205,4 +232,24 @@ pub fn read_key(path: &Path) -> Result<Rsa<Private>, String> {
         return Err(format!("{shown}: the key is damaged: {remedy}"));
     }
     Ok(key)
+}
+
+/// Reads a file that only its owner may read, root or the user who asks.
+///
+/// # Errors
+/// What is wrong with it and what to do.
+pub fn read_secret(path: &Path, remedy: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let shown = path.display();
+    let told = |e: std::io::Error| format!("{shown}: {e}");
+    let mut file = trusted::open_to_read(path).map_err(|e| format!("{}: {remedy}", told(e)))?;
+    if !trusted::is_ours(&file).map_err(told)? {
+        return Err(format!("{shown} belongs to somebody else: chown root {shown}"));
+    }
+    let metadata = file.metadata().map_err(told)?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!("{shown}: others may read the key: chmod 600 {shown}"));
+    }
+    let mut pem = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0)));
+    file.read_to_end(&mut pem).map_err(told)?;
+    Ok(pem)
 }

@@ -13,6 +13,7 @@ use crate::store::RootPath;
 use crate::tf::doors::{Answer, Closed, Doorkeeper};
 use crate::tf::status::Status;
 use crate::tf::wire::{MAX_STATE, Wire};
+use crate::tls::login::{MAX_PROOF, Proof};
 use crate::users::account::MAX_NAME;
 use crate::users::hash::MAX_PASSWORD;
 
@@ -20,12 +21,14 @@ use crate::users::hash::MAX_PASSWORD;
 pub const MAX_TOKEN: usize = 1024;
 
 /// No message of a gate is longer.
-pub const MAX_ASK: usize = 1 + 2 + MAX_NAME + 2 + MAX_PASSWORD + MAX_STATE;
+pub const MAX_ASK: usize = 1 + 2 + MAX_NAME + 2 + MAX_PASSWORD + MAX_PROOF + MAX_STATE;
 
 const LOGIN: u8 = 1;
 const JAIL: u8 = 2;
 const STATE: u8 = 3;
 const LAST_LOGIN: u8 = 4;
+const CERTIFICATE: u8 = 5;
+const LAST_CERTIFICATE: u8 = 6;
 
 /// What a gate asks. Other bytes end its channel.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +56,16 @@ pub enum Ask<'a> {
         name: &'a str,
         /// The password.
         password: &'a [u8],
+        /// As in [`Ask::State`].
+        state: &'a [u8],
+    },
+    /// Is this the [`Proof`] of an account?
+    Certificate(&'a [u8]),
+    /// Is it? Then take the session over: LOGIN is the last door. The client
+    /// hears nothing of it. The socket is beside it.
+    LastCertificate {
+        /// The proof.
+        proof: &'a [u8],
         /// As in [`Ask::State`].
         state: &'a [u8],
     },
@@ -87,6 +100,12 @@ impl<'a> Ask<'a> {
                 Some(Ask::LastLogin { name, password, state })
             }
             STATE if rest.len() <= MAX_STATE => Some(Ask::State(rest)),
+            CERTIFICATE if rest.len() <= MAX_PROOF => Some(Ask::Certificate(rest)),
+            LAST_CERTIFICATE => {
+                let (proof, state) = cut(rest)?;
+                let fine = proof.len() <= MAX_PROOF && state.len() <= MAX_STATE;
+                fine.then_some(Ask::LastCertificate { proof, state })
+            }
             _ => None,
         }
     }
@@ -109,6 +128,8 @@ impl<'a> Ask<'a> {
                 bytes.extend_from_slice(state);
                 bytes
             }
+            Ask::Certificate(proof) => Zeroizing::new([&[CERTIFICATE], *proof].concat()),
+            Ask::LastCertificate { proof, state } => two(LAST_CERTIFICATE, proof, state),
         }
     }
 }
@@ -119,6 +140,8 @@ pub struct NextDoor {
     channel: Channel,
     /// Whether nothing is behind LOGIN.
     last: bool,
+    /// What the client has proved.
+    proof: Option<Proof>,
 }
 
 impl NextDoor {
@@ -126,7 +149,13 @@ impl NextDoor {
     /// closed.
     #[must_use]
     pub fn new(handle: OwnedFd, closed: Closed) -> NextDoor {
-        NextDoor { channel: Channel::from_handle(handle), last: !closed.jail }
+        NextDoor { channel: Channel::from_handle(handle), last: !closed.jail, proof: None }
+    }
+
+    /// The same for a client that has proved something.
+    #[must_use]
+    pub fn with_proof(self, proof: Option<Proof>) -> NextDoor {
+        NextDoor { proof, ..self }
     }
 
     fn ask(&self, ask: &Ask<'_>, beside: &[BorrowedFd<'_>]) -> io::Result<Answer> {
@@ -154,6 +183,21 @@ impl NextDoor {
 }
 
 impl Doorkeeper for NextDoor {
+    fn show_certificate(&mut self, wire: &Wire) -> io::Result<Option<Answer>> {
+        let Some(proof) = self.proof.take().and_then(|proof| proof.to_bytes()) else {
+            return Ok(None);
+        };
+        if !self.last {
+            return self.ask(&Ask::Certificate(&proof), &[]).map(Some);
+        }
+        let state = wire.state().ok_or(io::ErrorKind::InvalidInput)?;
+        let ask = Ask::LastCertificate { proof: &proof, state: &state };
+        Ok(Some(match self.ask(&ask, &[wire.socket().as_fd()])? {
+            Answer::Open => Answer::TakenOver,
+            other => other,
+        }))
+    }
+
     fn login(&mut self, wire: &Wire, user: &[u8], password: &[u8]) -> io::Result<Answer> {
         let fine = user.len() <= MAX_NAME && password.len() <= MAX_PASSWORD;
         let name = std::str::from_utf8(user).ok().filter(|_| fine);
@@ -188,6 +232,11 @@ mod tests {
     fn what_a_gate_asks_arrives_as_sent() {
         let login = Ask::Login { name: "ann", password: b"a b" };
         let last = Ask::LastLogin { name: "ann", password: b"a b", state: &[7, 8] };
+        let (proof, state) = (&[1, 2][..], &[3][..]);
+        let shown = [Ask::Certificate(proof), Ask::LastCertificate { proof, state }];
+        for ask in shown {
+            assert_eq!(Ask::from_bytes(&ask.to_bytes()), Some(ask));
+        }
         for ask in [login, Ask::Jail { token: b"", path: b"sites" }, Ask::State(&[7]), last] {
             assert_eq!(Ask::from_bytes(&ask.to_bytes()), Some(ask));
         }
@@ -197,6 +246,8 @@ mod tests {
         }
         let long = Ask::Login { name: "ann", password: &[1; MAX_PASSWORD + 1] };
         assert_eq!(Ask::from_bytes(&long.to_bytes()), None);
+        let proof = [0; MAX_PROOF + 1];
+        assert_eq!(Ask::from_bytes(&Ask::Certificate(&proof).to_bytes()), None);
     }
 
     proptest! {

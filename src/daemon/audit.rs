@@ -257,8 +257,9 @@ impl Audit {
     ///
     /// # Errors
     /// When the auditor is gone.
-    pub fn begin(&mut self) -> io::Result<()> {
-        let subject = Subject { command: "BEGIN", path: Vec::new(), other: Vec::new() };
+    pub fn begin(&mut self, certificate: bool) -> io::Result<()> {
+        let other = if certificate { b"certificate".to_vec() } else { Vec::new() };
+        let subject = Subject { command: "BEGIN", path: Vec::new(), other };
         self.record(Deed { subject, outcome: Outcome::Done, bytes: 0 })
     }
 }

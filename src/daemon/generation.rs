@@ -16,7 +16,7 @@ use super::confinement::Confinement;
 use super::helpers::{shared_login, start_keeper, start_porter, start_usher, start_zygote};
 use super::memory::Shared;
 use super::sandbox::Sandbox;
-use super::{keeper, porter, proxy};
+use super::{keeper, porter, proxy, zygote};
 use crate::config::{Config, Mode as Users};
 use crate::tf::doors::Closed;
 use crate::users::{Identity, Login};
@@ -73,6 +73,8 @@ pub struct Admission {
     pub login: Login,
     /// The channel.
     pub gate: Channel,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
 }
 
 impl Generation {
@@ -92,8 +94,8 @@ impl Generation {
     ) -> Result<Generation, String> {
         let shared = shared_login(config, identity);
         if let Some(proxy) = &config.tf.proxy {
-            let (zygote, helpers) = proxy::start(config, proxy, identity, memory, sandbox, udp)?;
-            let mut generation = Generation::of(config, zygote, shared);
+            let (forker, helpers) = proxy::start(config, proxy, identity, memory, sandbox, udp)?;
+            let mut generation = Generation::of(config, forker, shared);
             generation.helpers.clone_from(&helpers.pids);
             generation.proxy = Some(helpers);
             return Ok(generation);
@@ -171,8 +173,8 @@ impl Generation {
         self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())
     }
 
-    /// Passes a connection on to the zygote, with a channel to a keeper where
-    /// a gate is to be forked.
+    /// Passes a connection on to the zygote, with its socket and whether it is to
+    /// speak TLS, and with a channel to a keeper where a gate is to be forked.
     ///
     /// # Errors
     /// The system's, when a process is gone.
@@ -181,9 +183,9 @@ impl Generation {
         slot: u32,
         peer: SocketAddr,
         key: [u8; 16],
-        socket: &OwnedFd,
+        (socket, tls): (&OwnedFd, bool),
     ) -> io::Result<()> {
-        let order = Order::Start(Start { slot, peer, key, rest: &[] });
+        let order = Order::Start(Start { slot, peer, key, rest: &zygote::rest(tls) });
         if self.proxy.is_some() {
             self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd()])?;
             self.slots.insert(slot);
@@ -193,7 +195,7 @@ impl Generation {
         self.turn = self.turn.wrapping_add(1);
         let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
         let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
-        keeper.channel.send(&keeper::gate_message(slot), &[theirs.as_fd()])?;
+        keeper.channel.send(&keeper::gate_message(slot, tls), &[theirs.as_fd()])?;
         self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
         self.slots.insert(slot);
         Ok(())
@@ -231,7 +233,7 @@ impl Generation {
         }
         if !self.multi_user {
             let (login, gate) = (self.logins[0].clone(), Channel::from_handle(handle));
-            return Ok(Some(Admission { slot, login, gate }));
+            return Ok(Some(Admission { slot, login, gate, certificate: false }));
         }
         if let (Some(porter), Some(peer)) = (&self.porter, address_of(slot)) {
             let message = porter::gate_message(slot, peer);
@@ -242,7 +244,7 @@ impl Generation {
         Ok(None)
     }
 
-    /// Hears from the porter that a password has fitted.
+    /// Hears from the porter that a password or a certificate has fitted.
     ///
     /// # Errors
     /// When the porter is gone.
@@ -254,10 +256,10 @@ impl Generation {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let admission = || {
-            let (slot, account) = porter::read_admission(&buffer[..len])?;
+            let (slot, account, certificate) = porter::read_admission(&buffer[..len])?;
             let login = self.logins.get(account).filter(|_| self.admitted.contains(&slot))?.clone();
             let gate = Channel::from_handle(handles.into_iter().next()?);
-            Some(Admission { slot, login, gate })
+            Some(Admission { slot, login, gate, certificate })
         };
         Ok(admission())
     }

@@ -21,9 +21,13 @@ use super::porter;
 use super::tables::Tables;
 use super::usher::{self, Usher};
 use super::zygote::{self, Zygote};
-use crate::config::{Config, Mode as Users, read_key};
+use crate::config::{Config, Mode as Users, Tls, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
+use crate::tls::certificate;
+use crate::tls::login::Authority;
+use crate::tls::secrets::TlsSecrets;
+use crate::tls::server::Door;
 use crate::trusted;
 use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
@@ -47,7 +51,9 @@ pub(super) fn start_zygote(
 ) -> Result<Helper, String> {
     let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
     let parent = getpid();
+    let shown = read_certificates(config)?;
     let doors = Doors {
+        tls: None,
         version: config.tf.version.clone().into_bytes(),
         limit: config.tf.handshake_limit,
         accept_proxy_from: config.tf.accept_proxy_from.clone(),
@@ -57,6 +63,7 @@ pub(super) fn start_zygote(
     let child = || {
         let run = || {
             let names = Rc::new(Names::read()?);
+            let doors = Doors { tls: open_door(shown.as_ref())?, ..doors };
             let slots = memory.slots.as_fd();
             let mut handles = vec![theirs.as_fd(), slots];
             handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
@@ -73,6 +80,27 @@ pub(super) fn start_zygote(
     };
     let pid = fork(child).map_err(|e| format!("zygote: {e}"))?;
     Ok(Helper { pid, channel: ours })
+}
+
+/// A server's certificate and those who vouch for clients, in PEM.
+type Certificates = (Vec<u8>, Option<Vec<u8>>);
+
+/// Reads them where TLS is spoken.
+fn read_certificates(config: &Config) -> Result<Option<Certificates>, String> {
+    let Some(tls) = &config.tf.tls else { return Ok(None) };
+    let own = certificate::read_file(&tls.certificate);
+    let own = own.map_err(|e| format!("tf.tls_certificate: {e}"))?;
+    let clients = tls.client_ca.as_deref().map(certificate::read_file).transpose();
+    Ok(Some((own, clients.map_err(|e| format!("tf.tls_client_ca: {e}"))?)))
+}
+
+/// The door that gates show them at.
+fn open_door(shown: Option<&Certificates>) -> io::Result<Option<Door>> {
+    let Some((own, clients)) = shown else { return Ok(None) };
+    if let Some(warning) = certificate::expiry_warning(own) {
+        log::warn!("tls_certificate: {warning}");
+    }
+    Door::new(own, clients.as_deref()).map(Some).map_err(io::Error::other)
 }
 
 pub(super) fn start_usher(
@@ -176,7 +204,8 @@ pub(super) fn start_porter(
         let run = || {
             let opened = read_accounts(config)
                 .and_then(|accounts| open_blocked(config).map(|blocked| (accounts, blocked)));
-            let (accounts, blocked) = match opened {
+            let opened = opened.and_then(|opened| Ok((opened, read_authority(config)?)));
+            let ((accounts, blocked), authority) = match opened {
                 Ok(opened) => opened,
                 Err(e) => {
                     theirs.send(&[&[NOT_READY], e.as_bytes()].concat(), &[])?;
@@ -194,7 +223,7 @@ pub(super) fn start_porter(
             let accounts = accounts.into_iter().map(|(account, _)| account).collect();
             let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
             let daemon = Channel::from_handle(theirs.as_fd().try_clone_to_owned()?);
-            porter::run(accounts, throttle, daemon)
+            porter::run(accounts, throttle, authority, daemon)
         };
         finish("porter", run())
     };
@@ -210,6 +239,14 @@ pub(super) fn start_porter(
             _ => return Err("porter ended before it was ready".to_owned()),
         }
     }
+}
+
+/// Who vouches for clients' certificates, where they log in by those.
+fn read_authority(config: &Config) -> Result<Option<Authority>, String> {
+    let path = config.tf.tls.as_ref().and_then(|tls| tls.client_ca.as_deref());
+    let Some(path) = path else { return Ok(None) };
+    let authority = certificate::read_file(path).and_then(|pem| Authority::from_pem(&pem));
+    authority.map(Some).map_err(|e| format!("tf.tls_client_ca: {e}"))
 }
 
 /// The file beside the users file that keeps who is blocked.
@@ -240,8 +277,18 @@ fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
     accounts.into_iter().map(with_identity).collect()
 }
 
+fn read_tls_secrets(tls: &Tls) -> Result<TlsSecrets, String> {
+    let key = certificate::read_key_file(&tls.key).map_err(|e| format!("tf.tls_key: {e}"))?;
+    let own = certificate::read_file(&tls.certificate);
+    let own = own.map_err(|e| format!("tf.tls_certificate: {e}"))?;
+    certificate::check_pair(&own, &key)
+        .and_then(|()| TlsSecrets::new(&key, &own))
+        .map_err(|e| format!("tf.tls_key: {e}"))
+}
+
 fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String> {
     let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
+    let tls = config.tf.tls.as_ref().map(read_tls_secrets).transpose()?;
     let mut granted = Vec::new();
     if config.tf.closed() == Closed::NONE {
         granted.push(open_root(config)?);
@@ -251,5 +298,5 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     }
     let extras = Extras { records: memory.records.is_some(), pool: memory.pool.is_some() };
     let hash = Zeroizing::new(config.tf.hash.clone().into_bytes());
-    Ok(Secrets { key, hash, granted, extras })
+    Ok(Secrets { key, tls, hash, granted, extras })
 }

@@ -1,5 +1,6 @@
-//! The keeper: the one process that holds the RSA key and the hash. A gate
-//! may ask it to decrypt one block and to compare one hash. For a hash that
+//! The keeper: the one process that holds the private keys and the hash. A gate
+//! may ask it to decrypt one block and to compare one hash; one that speaks TLS
+//! may have it sign one handshake, and seal and open tickets, too. For a hash that
 //! fits it gets the root's handle or, where doors are left, a channel whose
 //! other end the keeper gives to the daemon. The keeper answers
 //! nothing else, runs unprivileged, and any other bytes end the gate's
@@ -17,6 +18,8 @@ use zeroize::Zeroizing;
 
 use super::channel::{Channel, pair};
 use crate::tf::cipher::MAX_KEY;
+use crate::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
+use crate::tls::server::Keyholder;
 
 /// The longest RSA block, in bytes (4096 bits).
 pub const MAX_BLOCK: usize = 512;
@@ -28,14 +31,25 @@ pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=MAX_KEY;
 /// What a gate asks, as the first byte of a message.
 const DECRYPT: u8 = 1;
 const COMPARE: u8 = 2;
+const SIGN: u8 = 3;
+const SEAL: u8 = 4;
+const OPEN: u8 = 5;
 /// What the keeper answers, likewise.
 const GRANTED: u8 = 1;
 const REFUSED: u8 = 0;
+
+/// No message between a gate and the keeper is longer.
+const MAX_MESSAGE: usize = 1 + MAX_TICKET;
+
+/// The most tickets that a gate may have opened: what a client offers, twice.
+const MAX_OPENED: u32 = 8;
 
 /// What the keeper knows.
 pub struct Secrets {
     /// The RSA private key.
     pub key: Rsa<Private>,
+    /// What TLS needs, where it is spoken.
+    pub tls: Option<TlsSecrets>,
     /// The hash clients must send.
     pub hash: Zeroizing<Vec<u8>>,
     /// What a gate that has shown the hash is handed: the root, the counters
@@ -92,25 +106,42 @@ impl Secrets {
     }
 }
 
-/// What a gate may still ask.
+/// A gate, and what it may still ask; a hash comes last.
 struct Client {
     slot: u32,
     channel: Channel,
     may_decrypt: bool,
-    may_compare: bool,
+    /// Whether it speaks TLS, so that there may be no block.
+    tls: bool,
+    may_sign: bool,
+    may_seal: bool,
+    /// How many tickets it may have opened.
+    may_open: u32,
 }
 
 impl Client {
-    fn new(slot: u32, channel: Channel) -> Client {
-        Client { slot, channel, may_decrypt: true, may_compare: true }
+    fn new(slot: u32, tls: bool, channel: Channel) -> Client {
+        Client {
+            slot,
+            channel,
+            may_decrypt: true,
+            tls,
+            may_sign: tls,
+            may_seal: tls,
+            may_open: if tls { MAX_OPENED } else { 0 },
+        }
     }
 }
 
-/// The daemon's message with a gate's channel: its slot. A shorter one says
-/// that no more will come.
+/// Bytes of the daemon's message with a gate's channel.
+const GATE_LEN: usize = 4 + 1;
+
+/// The daemon's message with a gate's channel: its slot, and whether it speaks
+/// TLS. A shorter one says that no more will come.
 #[must_use]
-pub fn gate_message(slot: u32) -> [u8; 4] {
-    slot.to_be_bytes()
+pub fn gate_message(slot: u32, tls: bool) -> [u8; GATE_LEN] {
+    let [a, b, c, d] = slot.to_be_bytes();
+    [a, b, c, d, u8::from(tls)]
 }
 
 /// The message that says that no more gates will come.
@@ -165,12 +196,14 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
         for event in &events {
             let (id, flags) = (event.data.u64(), event.flags);
             if id == DAEMON && flags.contains(epoll::EventFlags::IN) {
-                let mut slot = [0; 4];
-                match daemon.receive(&mut slot) {
-                    Ok((4, handles)) => {
+                let mut message = [0; GATE_LEN];
+                match daemon.receive(&mut message) {
+                    Ok((GATE_LEN, handles)) => {
                         for handle in handles {
+                            let [slot @ .., tls] = message;
                             let slot = u32::from_be_bytes(slot);
-                            let client = Client::new(slot, Channel::from_handle(handle));
+                            let channel = Channel::from_handle(handle);
+                            let client = Client::new(slot, tls == 1, channel);
                             let data = epoll::EventData::new_u64(next);
                             epoll::add(&poller, &client.channel, data, readable)?;
                             clients.insert(next, client);
@@ -197,9 +230,10 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers one message of a gate; `false` when its channel is to be closed.
+/// Answers one message of a gate; `false` when its channel is to be closed,
+/// as it is once there is nothing left to ask.
 fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
-    let mut buffer = Zeroizing::new([0; 1 + MAX_BLOCK]);
+    let mut buffer = Zeroizing::new([0; MAX_MESSAGE]);
     let Ok((len, _)) = client.channel.receive(&mut *buffer) else { return false };
     match &buffer[..len] {
         [DECRYPT, block @ ..] if client.may_decrypt => {
@@ -210,22 +244,49 @@ fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
             };
             client.channel.try_send(&reply, &[]).is_ok()
         }
-        [COMPARE, hash @ ..] if client.may_compare && !client.may_decrypt => {
-            client.may_compare = false;
-            if !secrets.fits(hash) {
-                return client.channel.try_send(&[REFUSED], &[]).is_ok();
-            }
-            if !secrets.granted.is_empty() {
-                let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
-                let answer = [GRANTED, secrets.extras.to_byte()];
-                return client.channel.try_send(&answer, &granted).is_ok();
-            }
-            let Ok((gates, daemons)) = pair() else { return false };
-            outbox.0.push_back((client.slot, daemons));
-            client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()]).is_ok()
+        [COMPARE, hash @ ..] if client.tls || !client.may_decrypt => {
+            // Whether a gate that is gone hears the answer is all the same.
+            let _ = match secrets.fits(hash) {
+                false => client.channel.try_send(&[REFUSED], &[]),
+                true => grant(secrets, client, outbox),
+            };
+            false
+        }
+        [SIGN, a, b, content @ ..] if client.may_sign => {
+            client.may_sign = false;
+            let scheme = u16::from_be_bytes([*a, *b]);
+            tell(client, secrets.tls.as_ref().and_then(|tls| tls.sign(scheme, content)))
+        }
+        [SEAL, session @ ..] if client.may_seal => {
+            client.may_seal = false;
+            tell(client, secrets.tls.as_ref().and_then(|tls| tls.seal(session)))
+        }
+        [OPEN, ticket @ ..] if client.may_open > 0 => {
+            client.may_open -= 1;
+            tell(client, secrets.tls.as_ref().and_then(|tls| tls.open(ticket)))
         }
         _ => false,
     }
+}
+
+/// Tells a gate what came of its question; whether it still listens.
+fn tell(client: &Client, answer: Option<Vec<u8>>) -> bool {
+    let reply = match answer.map(Zeroizing::new) {
+        Some(answer) => Zeroizing::new([&[GRANTED], answer.as_slice()].concat()),
+        None => Zeroizing::new(vec![REFUSED]),
+    };
+    client.channel.try_send(&reply, &[]).is_ok()
+}
+
+/// Hands a gate whose client has shown the hash what is behind it.
+fn grant(secrets: &Secrets, client: &Client, outbox: &mut Outbox) -> io::Result<()> {
+    if !secrets.granted.is_empty() {
+        let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
+        return client.channel.try_send(&[GRANTED, secrets.extras.to_byte()], &granted);
+    }
+    let (gates, daemons) = pair()?;
+    outbox.0.push_back((client.slot, daemons));
+    client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()])
 }
 
 /// A gate's view of the keeper.
@@ -276,7 +337,7 @@ impl Keeper {
 
     fn ask(&self, what: u8, data: &[u8]) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
         self.0.send(&[&[what], data].concat(), &[])?;
-        let mut buffer = Zeroizing::new(vec![0; 1 + MAX_BLOCK]);
+        let mut buffer = Zeroizing::new(vec![0; MAX_MESSAGE]);
         let (len, handles) = self.0.receive(&mut buffer)?;
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -284,19 +345,48 @@ impl Keeper {
         buffer.truncate(len);
         Ok((buffer, handles))
     }
+
+    /// What the keeper grants of a question of at most `max` bytes.
+    fn granted(&self, what: u8, data: &[u8], max: usize) -> Option<Vec<u8>> {
+        if data.len() > max {
+            return None;
+        }
+        let (answer, _) = self.ask(what, data).ok()?;
+        match answer.split_first() {
+            Some((&GRANTED, granted)) => Some(granted.to_vec()),
+            _ => None,
+        }
+    }
+}
+
+impl Keyholder for Keeper {
+    fn sign(&self, scheme: u16, content: &[u8]) -> Option<Vec<u8>> {
+        self.granted(SIGN, &[&scheme.to_be_bytes()[..], content].concat(), 2 + MAX_SIGNED)
+    }
+
+    fn seal(&self, session: &[u8]) -> Option<Vec<u8>> {
+        self.granted(SEAL, session, MAX_SESSION)
+    }
+
+    fn open(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        self.granted(OPEN, ticket, MAX_TICKET)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::daemon::channel::pair;
+    use crate::tls::certificate::self_signed;
 
     fn keeper_thread() -> (Channel, Rsa<openssl::pkey::Public>) {
         let key = Rsa::generate(2048).expect("key");
         let public = Rsa::public_key_from_pem(&key.public_key_to_pem().expect("pem")).expect("key");
         let (ours, theirs) = pair().expect("pair");
+        let (certificate, tls_key) = self_signed(&["localhost".to_owned()]).expect("certificate");
         let secrets = Secrets {
             key,
+            tls: Some(TlsSecrets::new(&tls_key, &certificate).expect("secrets")),
             hash: Zeroizing::new(b"testhash".to_vec()),
             granted: Vec::new(),
             extras: Extras::default(),
@@ -306,9 +396,60 @@ mod tests {
     }
 
     fn gate(daemon: &Channel) -> Keeper {
+        gate_of(daemon, false)
+    }
+
+    fn gate_of(daemon: &Channel, tls: bool) -> Keeper {
         let (ours, theirs) = pair().expect("pair");
-        daemon.send(&gate_message(3), &[theirs.as_fd()]).expect("send");
+        daemon.send(&gate_message(3, tls), &[theirs.as_fd()]).expect("send");
         Keeper::new(ours)
+    }
+
+    /// What a server signs, in shape.
+    fn handshake() -> Vec<u8> {
+        [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat()
+    }
+
+    #[test]
+    fn a_gate_with_tls_has_one_handshake_signed_and_a_plain_one_none() {
+        const ECDSA: u16 = 0x0403;
+        let (daemon, _) = keeper_thread();
+        let one = gate_of(&daemon, true);
+        assert!(one.sign(ECDSA, &handshake()).is_some());
+        assert!(one.sign(ECDSA, &handshake()).is_none(), "twice");
+        let other = gate_of(&daemon, true);
+        let client = [&[b' '; 64][..], b"TLS 1.3, client CertificateVerify\0", &[7; 32]].concat();
+        assert!(other.sign(ECDSA, &client).is_none(), "other content");
+        assert!(other.sign(ECDSA, &handshake()).is_none(), "a second try");
+        let plain = gate(&daemon);
+        assert!(plain.sign(ECDSA, &handshake()).is_none());
+        assert!(plain.decrypt(b"x").is_err(), "its channel is closed");
+        let plain = gate(&daemon);
+        assert!(plain.seal(b"session").is_none() && plain.compare(b"testhash").is_err());
+    }
+
+    #[test]
+    fn tickets_of_one_gate_are_opened_for_another_but_not_without_end() {
+        let (daemon, _) = keeper_thread();
+        let one = gate_of(&daemon, true);
+        let ticket = one.seal(b"session").expect("ticket");
+        assert!(one.seal(b"session").is_none(), "one a connection");
+        let other = gate_of(&daemon, true);
+        for _ in 0..MAX_OPENED {
+            assert_eq!(other.open(&ticket).as_deref(), Some(&b"session"[..]));
+        }
+        assert!(other.open(&ticket).is_none());
+    }
+
+    #[test]
+    fn over_tls_the_hash_may_come_without_a_block_and_then_no_block_follows() {
+        let (daemon, public) = keeper_thread();
+        let one = gate_of(&daemon, true);
+        assert!(!one.compare(b"testhash").expect("keeper").0.is_empty());
+        assert!(one.decrypt(&block(&public, &[1; 16])).is_err());
+        let other = gate_of(&daemon, true);
+        assert!(other.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
+        assert!(!other.compare(b"testhash").expect("keeper").0.is_empty());
     }
 
     fn block(public: &Rsa<openssl::pkey::Public>, key: &[u8]) -> Vec<u8> {

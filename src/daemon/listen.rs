@@ -27,6 +27,8 @@ const PORT_TRIES: usize = 32;
 pub struct Listener {
     /// The address asked for.
     pub address: SocketAddr,
+    /// Whether its clients are to speak TLS.
+    pub tls: bool,
     socket: OwnedFd,
     udp: OwnedFd,
 }
@@ -36,7 +38,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system's.
-    pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+    pub fn bind(address: SocketAddr, tls: bool) -> io::Result<Listener> {
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..PORT_TRIES {
             let socket = open(address, SocketType::STREAM)?;
@@ -48,7 +50,7 @@ impl Listener {
             match bind(&udp, &bound) {
                 Ok(()) => {
                     listen(&socket, BACKLOG)?;
-                    return Ok(Listener { address, socket, udp });
+                    return Ok(Listener { address, tls, socket, udp });
                 }
                 Err(e) => last = io::Error::new(io::Error::from(e).kind(), format!("UDP: {e}")),
             }
@@ -65,7 +67,14 @@ impl Listener {
         self.udp.as_fd()
     }
 
-    /// A socket that somebody else has made, at the address it has.
+    /// A line in the log.
+    pub fn announce(&self) {
+        let with = if self.tls { " with TLS" } else { "" };
+        log::info!("listening{with} address={}", self.local_address());
+    }
+
+    /// A socket that somebody else has made, at the address it has; without TLS
+    /// until that is set.
     ///
     /// # Errors
     /// `InvalidInput` when it is none that listens for TCP, else the system's.
@@ -80,7 +89,7 @@ impl Listener {
         set_defaults(&socket)?;
         let udp = open(address, SocketType::DGRAM)?;
         bind(&udp, &local_address(&socket)?)?;
-        Ok(Listener { address, socket, udp })
+        Ok(Listener { address, tls: false, socket, udp })
     }
 
     /// The next client that waits; `WouldBlock` when none does.

@@ -25,6 +25,7 @@ pub mod registry;
 pub mod sandbox;
 pub mod session;
 pub mod sessions;
+mod shown;
 pub mod slots;
 mod start;
 pub mod supervisor;
@@ -46,7 +47,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::config::{self, Config, Problem};
 use crate::sys::environment::passed_descriptors;
-use crate::sys::memory::share_one_arena;
+use crate::sys::memory::keep_little_memory;
 use crate::sys::process::fork;
 use crate::users::Identity;
 use supervisor::Supervisor;
@@ -56,7 +57,7 @@ use supervisor::Supervisor;
 /// started then.
 #[must_use]
 pub fn serve(path: &Path) -> ExitCode {
-    share_one_arena();
+    keep_little_memory();
     let passed = passed_descriptors();
     // Where problems are told when the log has gone elsewhere.
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();

@@ -1,6 +1,6 @@
 //! The porter: the one process that knows the hashes of passwords. A gate
 //! whose client has shown the hash may ask it whether a name and a password
-//! fit; then it hands the gate's channel to the daemon, which starts the
+//! fit, or what its client has proved by a certificate; then it hands the gate's channel to the daemon, which starts the
 //! session. It answers nothing else and runs unprivileged.
 
 use std::collections::HashMap;
@@ -15,7 +15,9 @@ use zeroize::Zeroizing;
 
 use super::admission::{Ask, MAX_ASK};
 use super::channel::{Channel, address_from_bytes, address_to_bytes};
+use super::shown::Shown;
 use crate::tf::status::Status;
+use crate::tls::login::{Authority, Proof};
 use crate::users::account::Account;
 use crate::users::hash;
 use crate::users::throttle::Throttle;
@@ -25,8 +27,9 @@ const WORKERS: usize = 2;
 
 /// Bytes of the daemon's message with a gate's channel: slot, address.
 pub const GATE_LEN: usize = 4 + 16;
-/// Bytes of the porter's message with a channel back: slot, account.
-pub const ADMIT_LEN: usize = 4 + 4;
+/// Bytes of the porter's message with a channel back: slot, account, whether a
+/// certificate has fitted.
+pub const ADMIT_LEN: usize = 4 + 4 + 1;
 
 /// The daemon's message with a gate's channel.
 #[must_use]
@@ -46,20 +49,23 @@ pub fn read_gate_message(bytes: &[u8]) -> Option<(u32, IpAddr)> {
 
 /// The porter's message with a channel back.
 #[must_use]
-pub fn admission(slot: u32, account: usize) -> [u8; ADMIT_LEN] {
+pub fn admission(slot: u32, account: usize, certificate: bool) -> [u8; ADMIT_LEN] {
     let mut bytes = [0; ADMIT_LEN];
     bytes[..4].copy_from_slice(&slot.to_be_bytes());
-    bytes[4..].copy_from_slice(&(account as u32).to_be_bytes());
+    bytes[4..8].copy_from_slice(&(account as u32).to_be_bytes());
+    bytes[8] = u8::from(certificate);
     bytes
 }
 
-/// The slot and the account in the porter's message, if it is one.
+/// Slot, account, and whether a certificate has fitted, in the porter's message,
+/// if it is one.
 #[must_use]
-pub fn read_admission(bytes: &[u8]) -> Option<(u32, usize)> {
-    let bytes: &[u8; ADMIT_LEN] = bytes.try_into().ok()?;
-    let (slot, account) = bytes.split_at(4);
-    let number = |part: &[u8]| part.try_into().ok().map(u32::from_be_bytes);
-    Some((number(slot)?, usize::try_from(number(account)?).ok()?))
+pub fn read_admission(bytes: &[u8]) -> Option<(u32, usize, bool)> {
+    let (slot, rest) = bytes.split_first_chunk::<4>()?;
+    let (account, rest) = rest.split_first_chunk::<4>()?;
+    let [certificate @ (0 | 1)] = *rest else { return None };
+    let account = usize::try_from(u32::from_be_bytes(*account)).ok()?;
+    Some((u32::from_be_bytes(*slot), account, certificate == 1))
 }
 
 /// A gate that may ask.
@@ -69,28 +75,40 @@ struct Gate {
     channel: Channel,
 }
 
-/// A password to check, and the gate it is for.
+/// Who a client says that it is.
+enum Claim {
+    Password(String, Zeroizing<Vec<u8>>),
+    Certificate(Box<Proof>),
+}
+
+/// A claim to check, and the gate it is for.
 struct Job {
     gate: Gate,
-    name: String,
-    password: Zeroizing<Vec<u8>>,
+    claim: Claim,
     /// Whether the question still is in the channel.
     to_drop: bool,
 }
 
-/// The accounts, a hash for names that none of them has, and who has failed.
+/// The accounts, a hash for names that none of them has, who has failed, and
+/// what tells whom a certificate names.
 struct Book {
     accounts: Vec<Account>,
     nobody: String,
     throttle: Mutex<Throttle>,
+    shown: Option<Shown>,
 }
 
 impl Book {
-    fn new(accounts: Vec<Account>, throttle: Throttle) -> io::Result<Book> {
+    fn new(
+        accounts: Vec<Account>,
+        throttle: Throttle,
+        authority: Option<Authority>,
+    ) -> io::Result<Book> {
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
         let nobody = hash::make(&password).map_err(io::Error::other)?;
-        Ok(Book { accounts, nobody, throttle: Mutex::new(throttle) })
+        let (throttle, shown) = (Mutex::new(throttle), authority.map(Shown::new));
+        Ok(Book { accounts, nobody, throttle, shown })
     }
 
     /// The hash a password is checked against. For a name that no account has,
@@ -111,8 +129,13 @@ impl Book {
 ///
 /// # Errors
 /// The system's, when the porter can't go on.
-pub fn run(accounts: Vec<Account>, throttle: Throttle, daemon: Channel) -> io::Result<()> {
-    let book = Arc::new(Book::new(accounts, throttle)?);
+pub fn run(
+    accounts: Vec<Account>,
+    throttle: Throttle,
+    authority: Option<Authority>,
+    daemon: Channel,
+) -> io::Result<()> {
+    let book = Arc::new(Book::new(accounts, throttle, authority)?);
     let daemon = Arc::new(daemon);
     let (jobs, queue) = channel::<Job>();
     let queue = Arc::new(Mutex::new(queue));
@@ -200,29 +223,41 @@ fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
 /// where it is, for the session to read.
 fn read_job(gate: Gate, buffer: &mut [u8]) -> Option<Job> {
     let len = gate.channel.peek(buffer).ok()?;
-    let (name, password, to_drop) = match Ask::from_bytes(&buffer[..len])? {
-        Ask::Login { name, password } => (name, password, false),
-        Ask::LastLogin { name, password, .. } => (name, password, true),
+    let ask = Ask::from_bytes(&buffer[..len])?;
+    let to_drop = matches!(ask, Ask::LastLogin { .. } | Ask::LastCertificate { .. });
+    let claim = match ask {
+        Ask::Login { name, password } | Ask::LastLogin { name, password, .. } => {
+            Claim::Password(name.to_owned(), Zeroizing::new(password.to_vec()))
+        }
+        Ask::Certificate(proof) | Ask::LastCertificate { proof, .. } => {
+            Claim::Certificate(Box::new(Proof::from_bytes(proof)?))
+        }
         _ => return None,
     };
-    let (name, password) = (name.to_owned(), Zeroizing::new(password.to_vec()));
     if !to_drop {
         gate.channel.receive(buffer).ok()?;
     }
-    Some(Job { gate, name, password, to_drop })
+    Some(Job { gate, claim, to_drop })
 }
 
-/// Checks a password. A gate whose password fits goes to the daemon; another
-/// one is told so and comes back, to ask again.
+/// Checks a claim. A gate whose claim holds goes to the daemon; another one is
+/// told so and comes back, to ask again.
 fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
-    let Job { gate, name, password, to_drop } = job;
-    match admit(book, gate.peer, &name, &password) {
+    let Job { gate, claim, to_drop } = job;
+    let by_certificate = matches!(claim, Claim::Certificate(_));
+    let (name, verdict) = match &claim {
+        Claim::Password(name, password) => (name.clone(), admit(book, gate.peer, name, password)),
+        Claim::Certificate(proof) => admit_by_certificate(book, gate.peer, proof),
+    };
+    match verdict {
         Ok(index) => {
-            let _ = daemon.send(&admission(gate.slot, index), &[gate.channel.as_fd()]);
+            let message = admission(gate.slot, index, by_certificate);
+            let _ = daemon.send(&message, &[gate.channel.as_fd()]);
             None
         }
         Err(reason) => {
-            log::warn!("login failed peer={} user={name:?} reason=\"{reason}\"", gate.peer);
+            let by = if by_certificate { " by=certificate" } else { "" };
+            log::warn!("login failed peer={} user={name:?}{by} reason=\"{reason}\"", gate.peer);
             if to_drop {
                 gate.channel.receive_whole(MAX_ASK).ok()?;
             }
@@ -230,6 +265,31 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
             told.is_ok().then_some(gate)
         }
     }
+}
+
+/// The name in a certificate, and the account that it opens or why it opens
+/// none. Nobody can guess a certificate, so that failures block nobody, and an
+/// account that is blocked for wrong passwords opens.
+fn admit_by_certificate(
+    book: &Book,
+    peer: IpAddr,
+    proof: &Proof,
+) -> (String, Result<usize, &'static str>) {
+    let Some(shown) = &book.shown else { return (String::new(), Err("no certificates are taken")) };
+    let name = match shown.name(proof) {
+        Ok(name) => name,
+        Err(reason) => return (String::new(), Err(reason)),
+    };
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let found = book.accounts.iter().position(|account| account.name == name);
+    let verdict = match found.map(|index| (index, &book.accounts[index])) {
+        None => Err("no such user"),
+        Some((_, account)) if !account.is_open(peer, today) => {
+            Err("locked, expired or not from here")
+        }
+        Some((index, _)) => Ok(index),
+    };
+    (name, verdict)
 }
 
 /// The account that a name and a password open.
@@ -288,7 +348,7 @@ mod tests {
     fn start(lines: &[String]) -> Channel {
         let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
         let (ours, theirs) = pair().expect("pair");
-        std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), theirs));
+        std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), None, theirs));
         ours
     }
 
@@ -328,7 +388,7 @@ mod tests {
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
         let mut buffer = [0; ADMIT_LEN];
         let (len, handles) = porter.receive(&mut buffer).expect("admission");
-        assert_eq!(read_admission(&buffer[..len]), Some((7, 1)));
+        assert_eq!(read_admission(&buffer[..len]), Some((7, 1, false)));
         let usher = Channel::from_handle(handles.into_iter().next().expect("channel"));
         if !jail {
             let mut question = vec![0; MAX_ASK];
@@ -354,12 +414,12 @@ mod tests {
     #[test]
     fn a_name_without_an_account_is_checked_against_some_hash() {
         let throttle = || Throttle::new(LIMITS, None);
-        let empty = Book::new(Vec::new(), throttle()).expect("book");
+        let empty = Book::new(Vec::new(), throttle(), None).expect("book");
         assert!(hash::Scheme::of(empty.hash_for(None, "x")).is_some());
         let hash = hash::make(b"x").expect("hash");
         let lines = [format!("a:{hash}:a:::"), "new:!:a:::".to_owned()];
         let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
-        let book = Book::new(accounts, throttle()).expect("book");
+        let book = Book::new(accounts, throttle(), None).expect("book");
         assert_eq!(book.hash_for(Some(1), "new"), hash);
         assert_eq!(book.hash_for(None, "zzz"), hash);
     }

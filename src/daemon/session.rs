@@ -32,6 +32,8 @@ pub struct Card {
     pub process_key: String,
     /// The account or the system user it acts as.
     pub user: String,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
     /// What it may do to files.
     pub rights: Rights,
     /// The most bytes a second it may move.
@@ -58,9 +60,11 @@ pub fn run(
     settings: Settings,
     names: Rc<Names>,
 ) {
-    let Card { peer, slot, page, process_key, user, rights, rate, quota } = card;
+    let Card { peer, slot, page, process_key, user, certificate, rights, rate, quota } = card;
     wire.limit_rate(rate);
-    log::info!("session start peer={peer} user={user} slot={slot}");
+    wire.expect_transfers();
+    let by = if certificate { " by=certificate" } else { "" };
+    log::info!("session start peer={peer} user={user} slot={slot}{by}");
     let strays = Strays::new(move |count| page.tell_out_of_band(count));
     wire.expect_strays(strays);
     page.admit();
@@ -71,10 +75,11 @@ pub fn run(
     let lock = Lock::default();
     let watches = Vec::new();
     let mut env = Env { root, lock, process_key, names, settings, rights, quota, pool, watches };
-    let ended = match watch.audit.begin() {
+    let ended = match watch.audit.begin(certificate) {
         Ok(()) => session::serve(wire, &mut env, &mut watch),
         Err(e) => Err(e.into()),
     };
+    wire.close();
     log_end(peer, &ended);
 }
 

@@ -46,7 +46,7 @@ impl Sessions {
         admission: Admission,
         limits: Option<Limits>,
     ) {
-        let Admission { slot, login, gate } = admission;
+        let Admission { slot, login, gate, certificate } = admission;
         let Some((peer, key)) = registry.connection(slot) else { return };
         let name = login.name.clone();
         let refuse = |reason: &str| {
@@ -61,7 +61,7 @@ impl Sessions {
         }
         let found = self.0.iter_mut().find(|ushered| Some(ushered.usher.pid) == usher);
         let Some(ushered) = found else { return refuse("no usher") };
-        let rest = Seating { login, limits }.to_bytes();
+        let rest = Seating { login, limits, certificate }.to_bytes();
         let order = Order::Start(Start { slot, peer, key, rest: &rest });
         match ushered.usher.channel.send(&order.to_bytes(), &[gate.as_fd()]) {
             Ok(()) => {

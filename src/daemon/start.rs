@@ -117,10 +117,11 @@ pub(super) fn bind_all(
     config: &Config,
     open: Vec<std::net::SocketAddr>,
 ) -> Result<Vec<Listener>, String> {
-    let wanted = config.tf.listen.iter().filter(|address| !open.contains(address));
+    let wanted = config.tf.listeners().filter(|(address, _)| !open.contains(address));
     wanted
-        .map(|address| {
-            Listener::bind(*address).map_err(|e| format!("tf.listen {address}: can't listen: {e}"))
+        .map(|(address, tls)| {
+            let key = if tls { "tf.tls_listen" } else { "tf.listen" };
+            Listener::bind(address, tls).map_err(|e| format!("{key} {address}: can't listen: {e}"))
         })
         .collect()
 }
@@ -132,10 +133,13 @@ pub(super) fn listen_on(config: &Config, passed: Vec<OwnedFd>) -> Result<Vec<Lis
     for socket in passed {
         let is_wanted = |listener: &Listener| {
             let taken = listeners.iter().any(|other| other.address == listener.address);
-            config.tf.listen.contains(&listener.address) && !taken
+            config.tf.tls_on(listener.address, listener.tls).is_some() && !taken
         };
         match Listener::inherit(socket) {
-            Ok(listener) if is_wanted(&listener) => listeners.push(listener),
+            Ok(mut listener) if is_wanted(&listener) => {
+                listener.tls = config.tf.tls_on(listener.address, listener.tls) == Some(true);
+                listeners.push(listener);
+            }
             Ok(other) => {
                 let address = other.address;
                 log::warn!("a socket was passed on that is none of tf.listen address={address}");

@@ -133,7 +133,7 @@ impl Supervisor {
             ),
         }
         for listener in &listeners {
-            log::info!("listening address={}", listener.local_address());
+            listener.announce();
         }
         say_ready(&config);
         let mut supervisor = Supervisor {
@@ -343,7 +343,7 @@ impl Supervisor {
         for _ in 0..ACCEPT_AT_ONCE {
             let Some(listener) = self.listeners.get(index) else { return };
             match listener.accept() {
-                Ok((socket, peer)) => self.connect(&socket, peer),
+                Ok((socket, peer)) => self.connect((&socket, listener.tls), peer),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
@@ -355,7 +355,9 @@ impl Supervisor {
         }
     }
 
-    fn connect(&mut self, socket: &OwnedFd, peer: std::net::SocketAddr) {
+    /// Has a process serve a connection: its socket, and whether it is to speak
+    /// TLS.
+    fn connect(&mut self, socket: (&OwnedFd, bool), peer: std::net::SocketAddr) {
         let mut random = [0; 20];
         if let Err(e) = getrandom::fill(&mut random) {
             return log::error!("can't serve peer={peer} error=\"{e}\"");

@@ -44,8 +44,8 @@ const MAX_TRIES: usize = 10;
 /// No order is longer: limits and a login with its groups.
 const MAX_SEATING: usize = LIMITS_LEN + 512 * 1024;
 
-/// Bytes of the limits in an order: page, own, all.
-const LIMITS_LEN: usize = 4 + 8 + 8;
+/// Bytes of the limits in an order, page, own, all, and of how it logged in.
+const LIMITS_LEN: usize = 4 + 8 + 8 + 1;
 
 /// What an usher works with.
 pub struct Usher<'a> {
@@ -77,6 +77,8 @@ pub struct Seating {
     pub login: Login,
     /// What its quota is held to.
     pub limits: Option<Limits>,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
 }
 
 impl Seating {
@@ -88,7 +90,8 @@ impl Seating {
             self.limits.as_ref().and_then(of).unwrap_or(0).to_be_bytes()
         };
         let (own, all) = (number(|limits| limits.own), number(|limits| limits.all));
-        [&page.to_be_bytes()[..], &own, &all, &self.login.to_bytes()].concat()
+        let by = [u8::from(self.certificate)];
+        [&page.to_be_bytes()[..], &own, &all, &by, &self.login.to_bytes()].concat()
     }
 
     /// The same, read.
@@ -97,12 +100,14 @@ impl Seating {
         let (page, rest) = bytes.split_first_chunk::<4>()?;
         let (own, rest) = rest.split_first_chunk::<8>()?;
         let (all, rest) = rest.split_first_chunk::<8>()?;
+        let (by, rest) = rest.split_first()?;
         let login = Login::from_bytes(rest)?;
         let page = u32::from_be_bytes(*page) as usize;
         let number = |bytes: &[u8; 8]| Some(u64::from_be_bytes(*bytes)).filter(|n| *n > 0);
         let uid = login.identity.uid.as_raw();
         let limits = Limits { page, uid, own: number(own), all: number(all) };
-        Some(Seating { login, limits: (page > 0).then_some(limits) })
+        let limits = (page > 0).then_some(limits);
+        Some(Seating { login, limits, certificate: *by == 1 })
     }
 }
 
@@ -188,7 +193,7 @@ fn seat(
     parent: Pid,
 ) -> io::Result<()> {
     let Start { slot, peer, key, .. } = start;
-    let Seating { login, limits } = seating;
+    let Seating { login, limits, certificate } = seating;
     let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
     let card = Card {
         peer,
@@ -196,6 +201,7 @@ fn seat(
         page: Slot::map(usher.slots, slot)?,
         process_key: key_text(slot, key),
         user: login.name.clone(),
+        certificate,
         rights: login.rights,
         rate: login.rate,
         quota,
@@ -301,6 +307,12 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                 let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
                 let mut wire = take_over(seat, socket, state)?;
                 wire.write_message(b"OK").map_err(io::Error::other)?;
+                seat.gate.send(&[0], &[])?;
+                return Ok(Some((home, wire)));
+            }
+            Some(Ask::LastCertificate { state, .. }) if !locked && seat.usher.after_login => {
+                let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                let wire = take_over(seat, socket, state)?;
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));
             }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
@@ -58,10 +59,20 @@ pub struct Zygote<'a> {
 /// The system's, when the zygote can't go on.
 pub fn run(daemon: &Channel, serve: impl Fn(Connection) -> io::Result<()>) -> io::Result<()> {
     let turn = Cell::new(0);
-    brood::run(daemon, 0, |start, handles| {
+    brood::run(daemon, REST_LEN, |start, handles| {
         turn.set(turn.get() + 1);
         fork_apart(&serve, Connection::new(start, turn.get(), handles)?)
     })
+}
+
+/// Bytes of what the daemon says of a connection besides: whether it is to
+/// speak TLS.
+const REST_LEN: usize = 1;
+
+/// The same, for the daemon.
+#[must_use]
+pub fn rest(tls: bool) -> [u8; REST_LEN] {
+    [u8::from(tls)]
 }
 
 /// A connection on its way into a process of its own.
@@ -72,6 +83,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// What PROCKEY tells.
     pub key: [u8; 16],
+    /// Whether it is to speak TLS.
+    pub tls: bool,
     /// Which connection of this zygote it is.
     pub turn: usize,
     /// The client's socket.
@@ -82,10 +95,11 @@ pub struct Connection {
 
 impl Connection {
     fn new(start: Start<'_>, turn: usize, handles: Vec<OwnedFd>) -> Option<Connection> {
-        let Start { slot, peer, key, .. } = start;
+        let Start { slot, peer, key, rest } = start;
+        let tls = rest == [1];
         let mut handles = handles.into_iter();
         let socket = handles.next()?;
-        Some(Connection { slot, peer, key, turn, socket, keeper: handles.next() })
+        Some(Connection { slot, peer, key, tls, turn, socket, keeper: handles.next() })
     }
 }
 
@@ -111,7 +125,7 @@ fn fork_apart(
 /// # Errors
 /// What of the system or of our own processes failed it.
 pub fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
-    let Connection { slot, peer, key, socket, keeper, .. } = connection;
+    let Connection { slot, peer, key, tls, socket, keeper, .. } = connection;
     let keeper = keeper.ok_or(io::ErrorKind::InvalidInput)?;
     let page = Slot::map(zygote.slots, slot)?;
     let mut handles = vec![socket.as_fd(), keeper.as_fd()];
@@ -135,10 +149,15 @@ pub fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
         }
     };
     page.set_client(peer);
-    let keeper = Keeper::new(Channel::from_handle(keeper));
-    let admitted = gate::admit(socket, &keeper, &zygote.doors, page.meter());
+    let keeper = Arc::new(Keeper::new(Channel::from_handle(keeper)));
+    let tls = match (tls, &zygote.doors.tls) {
+        (false, _) => None,
+        (true, Some(door)) => Some(door),
+        (true, None) => return Err(io::Error::other("a TLS listener without a certificate")),
+    };
+    let admitted = gate::admit(socket, tls, &keeper, &zygote.doors, page.meter());
     drop(keeper);
-    let gate::Passed { mut wire, granted, counters, records, pool } = match admitted {
+    let gate::Passed { mut wire, proof, granted, counters, records, pool } = match admitted {
         Ok(passed) => passed,
         Err(refusal) => {
             gate::log_refusal(peer, &refusal);
@@ -153,12 +172,22 @@ pub fn serve(zygote: &Zygote<'_>, connection: Connection) -> io::Result<()> {
             _ => Quota::none(),
         };
         let rights = Rights::Full;
-        let card = Card { peer, slot, page, process_key, user, rights, rate: None, quota };
+        let card = Card {
+            peer,
+            slot,
+            page,
+            process_key,
+            user,
+            certificate: false,
+            rights,
+            rate: None,
+            quota,
+        };
         let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
         session::run(&mut wire, card, granted, Ways { records, pool }, settings, names);
         return Ok(());
     }
-    let mut next = NextDoor::new(granted, zygote.doors.closed);
+    let mut next = NextDoor::new(granted, zygote.doors.closed).with_proof(proof);
     match doors::pass(&mut wire, zygote.doors.closed, &process_key, &mut next) {
         Ok(Passed::All) => next.hand_over(wire),
         Ok(Passed::TakenOver) => Ok(()),

@@ -144,16 +144,22 @@ pub fn advise_huge_pages(buffer: &mut Vec<u8>) {
 }
 
 /// Lets all threads of this process, and of those it forks, take memory from
-/// one place. Without it glibc reserves 128 MiB of addresses for the first
-/// allocation of each further thread.
-pub fn share_one_arena() {
+/// one place, and large pieces go back to the system as soon as they are freed.
+/// Without it glibc reserves 128 MiB of addresses for the first allocation of
+/// each further thread, and keeps megabytes after a transfer.
+pub fn keep_little_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the call sets a number that malloc reads; called before any
-    // other thread is there.
+    // SAFETY: the calls set numbers that malloc reads; called before any other
+    // thread is there.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1)
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     };
 }
+
+/// Bytes of a piece of memory that the system gives and takes back alone.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 64 * 1024;
 
 /// No page of a supported system is larger than this, and all divide it.
 const PAGE: usize = 64 * 1024;

@@ -1,8 +1,11 @@
-//! The request to stop: a flag that SIGTERM sets. Its handler does nothing
-//! else, so a blocking read returns and sees the flag.
+//! Signals as something to look at: the request to stop is a flag that SIGTERM
+//! sets, SIGINT a byte in a pipe. Handlers do nothing else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, PipeReader};
+use std::os::fd::IntoRawFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Set once the process was asked to stop.
@@ -10,6 +13,36 @@ pub static STOP: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note_stop(_: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
+}
+
+/// Where [`note_interrupt`] writes to; below zero before [`interrupts`].
+static INTERRUPTS: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn note_interrupt(_: libc::c_int) {
+    let before = Errno::last_raw();
+    let pipe = INTERRUPTS.load(Ordering::Relaxed);
+    // SAFETY: `write` is async-signal-safe and reads one byte of a static;
+    // the descriptor is never closed. A pipe that is full has bytes enough.
+    unsafe { libc::write(pipe, b"!".as_ptr().cast(), 1) };
+    Errno::set_raw(before);
+}
+
+/// Makes SIGINT write a byte to a pipe, the end of which comes back, and
+/// nothing else: blocking calls go on. Programs started later are ended by it
+/// as usual. Called once.
+///
+/// # Errors
+/// The system's.
+pub fn interrupts() -> io::Result<PipeReader> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&writer, true)?;
+    INTERRUPTS.store(writer.into_raw_fd(), Ordering::Relaxed);
+    let handler = SigHandler::Handler(note_interrupt);
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does what is async-signal-safe and leaves errno as
+    // it was.
+    unsafe { sigaction(Signal::SIGINT, &action) }?;
+    Ok(reader)
 }
 
 /// Makes SIGTERM set [`STOP`] and interrupt blocking calls; ignores SIGINT,

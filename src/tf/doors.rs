@@ -60,6 +60,13 @@ pub enum Passed {
 
 /// Who opens the doors.
 pub trait Doorkeeper {
+    /// What the client has proved by a certificate opens in place of LOGIN;
+    /// `None` where it has proved nothing.
+    ///
+    /// # Errors
+    /// When nobody is there to ask.
+    fn show_certificate(&mut self, wire: &Wire) -> io::Result<Option<Answer>>;
+
     /// LOGIN with a name and a password, over this wire.
     ///
     /// # Errors
@@ -87,6 +94,13 @@ pub fn pass(
     let mut open = closed;
     let mut failures = 0;
     let mut body = Vec::new();
+    if open.login {
+        match keeper.show_certificate(wire).map_err(WireError::Io)? {
+            Some(Answer::Open) => open.login = false,
+            Some(Answer::TakenOver) => return Ok(Passed::TakenOver),
+            Some(Answer::Closed(_)) | None => {}
+        }
+    }
     while open.login || open.jail {
         wire.read_request(&mut body)?;
         let reply = match word(&body).as_slice() {

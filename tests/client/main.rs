@@ -1,12 +1,9 @@
-//! The transfers of `tf` and of the client library: trees, lost connections,
-//! mirrors, servers that lie, disks that fill up; against the daemon over real
-//! sockets.
-
+//! `tf` at longer work: transfers of trees, lost connections, mirrors, servers
+//! that lie and disks that fill up; watching, and a shell, on a terminal too.
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 #[path = "../common/mod.rs"]
 mod common;
-
 mod cuts;
 mod desk;
 mod full;
@@ -17,5 +14,10 @@ mod mirror;
 mod output;
 mod relay;
 mod rights;
+mod running;
+mod shell;
 mod streams;
+mod terminal;
+mod tmux;
 mod trees;
+mod watch;

@@ -1,14 +1,23 @@
 //! What `tf` prints of its transfers.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::common::schema::{fits, schema, types};
 use crate::desk::{Desk, content};
 use crate::relay::{Link, Relay};
 
+/// The events in an output, all of them of the schema.
 fn events(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    let schema = schema("tf-transfers.schema.json");
+    let event = |line| {
+        let event = serde_json::from_str(line).expect(line);
+        assert!(fits(&schema, &event), "{line}");
+        event
+    };
+    text.lines().map(event).collect()
 }
 
 fn of_type<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
@@ -49,9 +58,18 @@ fn programs_read_events_one_a_line() {
         (&2.into(), &1.into(), &0.into())
     );
 
+    let mut shapes: BTreeSet<String> = BTreeSet::new();
+    let mut shapes_of = |events: &[Value]| {
+        shapes.extend(events.iter().map(|event| event["type"].as_str().expect("type").to_owned()));
+    };
+    shapes_of(&events);
+    shapes_of(&self::events(&desk.fine(&["mirror", "--json", "t", ":mirrored"]).out));
+
     let run = desk.tf(&["get", "--json", "none", "t/small", "."]);
     assert_eq!(run.code, Some(1));
     let events = self::events(&run.out);
+    shapes_of(&events);
+    assert_eq!(shapes, types(&schema("tf-transfers.schema.json")));
     let error = of_type(&events, "error");
     assert_eq!((&error[0]["path"], &error[0]["exit"]), (&"none".into(), &1.into()));
     assert_eq!(events.last().expect("events")["failed"], 1);

@@ -3,6 +3,9 @@
 //! tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod schema;
+pub mod tf;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +18,7 @@ use std::time::{Duration, Instant};
 use openssl::pkey::{Private, Public};
 use openssl::rsa::{Padding, Rsa};
 use tempfile::TempDir;
-use tfd::client::{Connection, PublicKey, Target};
+use tfd::client::{Connection, PublicKey, Target, Tls, Trust};
 use tfd::tf::status::Status;
 use tfd::tf::wire::{Wire, WireError};
 
@@ -44,6 +47,10 @@ pub fn public_key() -> Rsa<Public> {
 /// one of the proxy, too.
 pub const THROUGH_PROXY: &str = "TFD_TEST_THROUGH_PROXY";
 
+/// Set to have every client of [`Server::connect`] come over TLS, with no cipher
+/// inside.
+pub const OVER_TLS: &str = "TFD_TEST_OVER_TLS";
+
 /// A running tfd. It ends with the value.
 pub struct Server {
     /// What clients connect to in its place, see [`THROUGH_PROXY`].
@@ -52,6 +59,7 @@ pub struct Server {
     root: PathBuf,
     child: Child,
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -64,6 +72,8 @@ pub struct Setup {
     pub tf: String,
     /// Directories made beneath the root before the start.
     pub directories: &'static [&'static str],
+    /// Whether to listen with TLS, too.
+    pub tls: bool,
     /// The users file, named `users`.
     pub users: String,
     /// A root made elsewhere, such as on a file system of its own.
@@ -96,9 +106,15 @@ impl Server {
         // The default place is one for all.
         let control = if setup.server.contains("control =") { "" } else { "control = \"\"" };
         let listen = if setup.tf.contains("listen =") { "" } else { "listen = [\"127.0.0.1:0\"]" };
+        let over_tls = std::env::var_os(OVER_TLS).is_some() && !setup.tf.contains("proxy_to =");
+        let tls = if setup.tls || over_tls {
+            write_certificate(dir.path(), setup.started_by)
+        } else {
+            ""
+        };
         let config = format!(
             "[server]\n{user}\nlog = \"debug\"\n{control}\n{}\n[tf]\n{listen}\nversion = \"{VERSION}\"\n\
-             hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{}\n",
+             hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{tls}\n{}\n",
             setup.server,
             root.display(),
             key_path.display(),
@@ -109,7 +125,15 @@ impl Server {
             chown(&key_path, Some(uid), None).expect("chown");
         }
         let (child, log) = spawn(dir.path(), setup.program, setup.started_by);
-        let mut server = Server { proxy: None, dir, root, child, addresses: Vec::new(), log };
+        let mut server = Server {
+            proxy: None,
+            dir,
+            root,
+            child,
+            addresses: Vec::new(),
+            tls_addresses: Vec::new(),
+            log,
+        };
         server.wait_until_ready();
         let in_front = std::env::var_os(THROUGH_PROXY).is_some();
         if in_front && !setup.tf.contains("proxy_to =") {
@@ -133,12 +157,41 @@ impl Server {
     fn wait_until_ready(&mut self) {
         let server = self;
         server.wait_for_log(" ready ");
-        server.addresses = server
-            .log()
-            .iter()
-            .filter_map(|line| line.split_once("listening address="))
-            .map(|(_, address)| address.trim().parse().expect("address"))
-            .collect();
+        server.addresses = server.listening("listening address=");
+        server.tls_addresses = server.listening("listening with TLS address=");
+    }
+
+    /// The addresses that the log tells behind this.
+    pub fn listening(&self, begin: &str) -> Vec<SocketAddr> {
+        let log = self.log();
+        let told = log.iter().filter_map(|line| line.split_once(begin));
+        told.map(|(_, address)| address.trim().parse().expect("address")).collect()
+    }
+
+    pub fn tls_address(&self) -> SocketAddr {
+        self.tls_addresses[0]
+    }
+
+    /// A client of TLS that trusts this server's certificate and no other.
+    pub fn tls(&self) -> Tls {
+        self.tls_as(None)
+    }
+
+    /// The same, which shows a certificate of its own.
+    pub fn tls_as(&self, own: Option<(&[u8], &[u8])>) -> Tls {
+        let pem = fs::read(self.dir.path().join("tls.pem")).expect("certificate");
+        Tls::new(&Trust::Authorities(pem), own).expect("TLS")
+    }
+
+    /// The way to this server over TLS.
+    pub fn tls_target(&self) -> Target {
+        Target::tls(&self.tls_address().to_string(), self.tls(), HASH)
+    }
+
+    /// A client that has passed the hash, protected by TLS alone.
+    pub fn connect_tls(&self) -> Client {
+        let wire = Connection::open(&self.tls_target()).expect("connection").into_wire();
+        Client::with_patience(wire)
     }
 
     /// Puts another users file in place.
@@ -232,6 +285,9 @@ impl Server {
 
     /// A client that has passed the hash.
     pub fn connect(&self) -> Client {
+        if std::env::var_os(OVER_TLS).is_some() {
+            return self.connect_tls();
+        }
         Client::connect(self.address())
     }
 
@@ -268,6 +324,18 @@ impl Drop for Server {
             eprintln!("log of tfd:\n{}", self.log().join("\n"));
         }
     }
+}
+
+/// Writes a certificate and its key into a directory; the lines that name them.
+pub fn write_certificate(dir: &Path, owner: Option<u32>) -> &'static str {
+    let (certificate, key) =
+        tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
+    fs::write(dir.join("tls.pem"), certificate).expect("write certificate");
+    let path = dir.join("tls-key.pem");
+    fs::write(&path, &*key).expect("write key");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
+    chown(&path, owner, None).expect("chown");
+    "tls_listen = [\"127.0.0.1:0\"]\ntls_certificate = \"tls.pem\"\ntls_key = \"tls-key.pem\""
 }
 
 fn write_users(dir: &Path, text: &str) {
@@ -403,7 +471,7 @@ impl Client {
         Some(self)
     }
 
-    fn with_patience(wire: Wire) -> Client {
+    pub fn with_patience(wire: Wire) -> Client {
         wire.socket().set_read_timeout(Some(PATIENCE)).expect("timeout");
         wire.socket().set_write_timeout(Some(PATIENCE)).expect("timeout");
         Client { wire }

@@ -2,11 +2,13 @@
 //! tfd(8), SECURITY. They need root; without it only the last ones apply.
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod desk;
 mod jail;
 mod login;
+mod secrets;
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};

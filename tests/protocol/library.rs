@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use tfd::client::{ClientError, Connection, Kind, PublicKey, Target};
+use tfd::client::{ClientError, Connection, Kind, PublicKey, Target, Transport};
 use tfd::tf::status::Status;
 
 use crate::common::{HASH, Server, Setup, public_key};
@@ -28,7 +28,8 @@ fn the_handshake_names_the_door_that_stayed_closed() {
     assert!(matches!(Connection::open(&wrong_hash), Err(ClientError::Hash)));
     let other = openssl::rsa::Rsa::generate(2048).expect("key");
     let pem = other.public_key_to_pem().expect("pem");
-    let wrong_key = Target { key: PublicKey::from_pem(&pem).expect("key"), ..fine.clone() };
+    let wrong_key = PublicKey::from_pem(&pem).expect("key");
+    let wrong_key = Target { transport: Transport::Tcp(wrong_key), ..fine.clone() };
     assert!(matches!(Connection::open(&wrong_key), Err(ClientError::WrongKey(_))));
     let nobody = Target { server: "127.0.0.1:1".to_owned(), ..fine.clone() };
     assert!(matches!(Connection::open(&nobody), Err(ClientError::Connect { .. })));

@@ -173,6 +173,24 @@ fn a_file_that_stays_is_told_again_after_each_interval_in_the_order_of_the_list(
 }
 
 #[test]
+fn a_file_that_stays_holds_up_none_of_its_directory() {
+    let server = Server::start();
+    for name in ["a", "b", "c"] {
+        server.write(&format!("d/{name}"), "x");
+    }
+    let mut client = watching(&server, "0.001", &[("", "d")]);
+    let mut told = || {
+        let told = client.reply();
+        client.send("OK");
+        told
+    };
+    let first = HashSet::from([told(), told(), told()]);
+    assert_eq!(first, HashSet::from(["0 a", "0 b", "0 c"].map(str::to_owned)));
+    arrive(&server, "d/e");
+    assert!((0..4).any(|_| told() == "0 e"));
+}
+
+#[test]
 fn a_file_replaced_after_it_was_told_is_not_deleted_but_told_again() {
     let server = Server::start();
     server.write("d/f", "old");

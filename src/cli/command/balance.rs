@@ -24,13 +24,13 @@ pub(crate) struct Where {
     #[arg(long)]
     tcp: bool,
     /// The server, as NAME: or tf://HOST
-    #[arg(add = servers())]
-    server: Option<Remote>,
+    #[arg(value_name = "SERVER", add = servers())]
+    of: Option<Remote>,
 }
 
 impl Where {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = self.server.map_or(ServerName::Default, |remote| remote.server);
+        let server = self.of.map_or(ServerName::Default, |remote| remote.server);
         let json = context.output.json;
         if !self.tcp {
             for address in context.directory.addresses(&server)? {

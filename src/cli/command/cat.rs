@@ -14,6 +14,7 @@ use crate::client::{Event, Observer, Options, Transfers};
 
 /// Write files to standard output
 #[derive(Args)]
+#[command(after_help = "Example:\n  tf cat reports/notes.txt | less")]
 pub(crate) struct Cat {
     /// The remote files
     #[arg(required = true, add = remote_paths())]
@@ -37,9 +38,10 @@ pub(super) fn to_standard_output(
     remote: &Remote,
     options: &Options,
 ) -> Result<()> {
-    let access = context.access(&remote.server)?;
+    let access = context.access(&remote.server)?.clone();
+    let open = context.take(&remote.server)?;
     let mut out = io::stdout().lock();
-    Transfers::new(access, options, &Quiet).get_to(&remote.path, &mut out)?;
+    Transfers::new(&access, options, &Quiet).with(open).get_to(&remote.path, &mut out)?;
     Ok(out.flush().map_err(output_error)?)
 }
 

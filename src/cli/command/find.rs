@@ -18,7 +18,7 @@ const AT_ONCE: usize = 4096;
 /// Find files in a tree
 #[derive(Args)]
 #[command(after_help = "Examples:\n  tf find reports --name '*.pdf' --newer 2d\n  \
-                  tf find --type f --size +100M --json\n  tf find tmp --name '*.part' -0 | xargs -0 tf rm")]
+                  tf find --type f --size +100M --json\n  tf find tmp --name '*.part' -0 | xargs -0 tf --literal rm")]
 pub(crate) struct Find {
     /// Whose name fits a pattern; one of several is enough
     #[arg(long, value_name = "PATTERN")]

@@ -52,21 +52,20 @@ impl Get {
             return Err(usage("get receives from one server at a time"));
         }
         if local == Path::new("-") {
-            context.access(&server)?;
             let options = transfer.options();
             let mut remotes = remotes.iter();
             return remotes.try_for_each(|remote| to_standard_output(context, remote, &options));
         }
-        // Passwords are asked for before signals wait.
-        let access = context.access(&server)?.clone();
         let options = Options { recursive, ..transfer.options() };
         let mut sources = Vec::new();
         for remote in &remotes {
             sources.extend(expand(context, remote)?.into_iter().map(|remote| remote.path));
         }
         let output = context.output.clone();
+        let access = context.access(&server)?.clone();
+        let open = context.take(&server)?;
         transfer::run(&output, |board| {
-            Transfers::new(&access, &options, board).get(&sources, &local)
+            Transfers::new(&access, &options, board).with(open).get(&sources, &local)
         })
     }
 }

@@ -59,11 +59,13 @@ impl Mirror {
             dry_run: self.dry_run,
         };
         let access = context.access(&remote.server)?.clone();
+        let open = context.take(&remote.server)?;
         let (exclude, follow) = (self.exclude, self.follow);
         let options = Options { exclude, follow, ..self.transfer.options() };
         let output = context.output.clone();
         transfer::run(&output, |board| {
-            Transfers::new(&access, &options, board).mirror(&local, &remote.path, direction, &how)
+            let transfers = Transfers::new(&access, &options, board).with(open);
+            transfers.mirror(&local, &remote.path, direction, &how)
         })
     }
 }

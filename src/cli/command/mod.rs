@@ -22,10 +22,12 @@ mod rmdir;
 mod secret;
 mod servers;
 mod sha256;
+pub(super) mod shell;
 mod stat;
 mod touch;
 mod tree;
 mod trust;
+mod watch;
 
 use clap::Subcommand;
 
@@ -78,7 +80,9 @@ commands! {
     Secret = secret::Secret;
     Ping = ping::Ping;
     Where = balance::Where;
+    Watch = watch::Watch;
     Raw = raw::Raw;
+    Shell = shell::Shell;
     Trust = trust::Trust;
     Servers = servers::Servers;
     Completions = completions::Completions;

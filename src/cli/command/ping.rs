@@ -43,8 +43,8 @@ pub(crate) struct Ping {
     #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     wait: Duration,
     /// The server, as NAME: or tf://HOST
-    #[arg(add = servers())]
-    server: Option<Remote>,
+    #[arg(value_name = "SERVER", add = servers())]
+    of: Option<Remote>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,7 +77,7 @@ struct Count {
 
 impl Ping {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = self.server.clone().map_or(ServerName::Default, |remote| remote.server);
+        let server = self.of.clone().map_or(ServerName::Default, |remote| remote.server);
         let ways: &[Way] = if self.by.is_empty() { Way::value_variants() } else { &self.by };
         let mut counts: Vec<Count> =
             ways.iter().map(|way| Count { way: *way, sent: 0, times: Vec::new() }).collect();

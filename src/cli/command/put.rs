@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::{Place, Remote, ServerName};
+use crate::cli::place::{Place, Remote};
 use crate::cli::transfer::{self, TransferArguments};
 use crate::client::{Options, Transfers};
 
@@ -34,16 +34,17 @@ pub(crate) struct Put {
 impl Put {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let Put { mut paths, recursive, follow, transfer } = self;
-        let remote = match paths.len() {
-            1 => Remote::new(ServerName::Default, ""),
+        let remote: Remote = match paths.len() {
+            1 => "".parse().map_err(usage)?,
             _ => paths.pop().unwrap_or_default().parse().map_err(usage)?,
         };
         let sources: Vec<PathBuf> = paths.iter().map(|path| local(path)).collect::<Result<_>>()?;
         let access = context.access(&remote.server)?.clone();
+        let open = context.take(&remote.server)?;
         let options = Options { recursive, follow, ..transfer.options() };
         let output = context.output.clone();
         transfer::run(&output, |board| {
-            let transfers = Transfers::new(&access, &options, board);
+            let transfers = Transfers::new(&access, &options, board).with(open);
             if sources == [Path::new("-")] {
                 return transfers.put_from(&mut std::io::stdin().lock(), &remote.path);
             }

@@ -3,7 +3,7 @@
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
@@ -21,9 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A link that is silent for longer, though it was asked, is dead.
 const SILENCE: Duration = Duration::from_secs(40);
-
-/// How often a pause looks whether the user wants to stop.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A connection of a run, while there is one.
 pub(super) struct Line<'r> {
@@ -55,16 +52,21 @@ impl<'r> Line<'r> {
     /// Why it can't be opened.
     pub(super) fn open(&mut self) -> Result<()> {
         if self.connection.is_none() {
-            let mut connection = self.run.access.open()?;
-            // Without it a dead link is noticed later.
-            let _ = notice_silence(connection.wire().socket());
-            if let Some(pace) = &self.run.pace {
-                connection.wire().share_rate(pace.clone());
-            }
-            self.connection = Some(connection);
-            self.was_open = true;
+            self.take(self.run.access.open()?);
         }
         Ok(())
+    }
+
+    /// Takes a connection that is open.
+    pub(super) fn take(&mut self, mut connection: Connection) {
+        // Without it a dead link is noticed later.
+        let _ = notice_silence(connection.wire().socket());
+        if let Some(pace) = &self.run.pace {
+            connection.wire().share_rate(pace.clone());
+        }
+        connection.wire().expect_transfers();
+        self.connection = Some(connection);
+        self.was_open = true;
     }
 
     /// Does work that can be begun anew, with a connection that is opened
@@ -86,6 +88,8 @@ impl<'r> Line<'r> {
             match done {
                 Err(e) if e.ends_a_run() => {
                     self.connection = None;
+                    // Then it was we who cut it.
+                    self.run.go_on()?;
                     if !self.was_open || !is_loss(&e) {
                         return Err(e);
                     }
@@ -114,12 +118,7 @@ impl<'r> Line<'r> {
         self.failures += 1;
         let attempt = self.failures;
         self.run.tell(&Event::Retrying { attempt, attempts, wait, error: &error });
-        let end = Instant::now() + wait;
-        while Instant::now() < end {
-            self.run.go_on()?;
-            std::thread::sleep(LOOK.min(wait));
-        }
-        Ok(())
+        self.run.access.target.cancel.sleep(wait)
     }
 
     /// Gives the connection up; the next work opens another.

@@ -22,6 +22,7 @@ use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::{Deed, Event};
+use crate::client::streams::Acknowledge;
 use crate::tf::status::Status;
 
 /// Which side is made like the other.
@@ -63,7 +64,7 @@ impl Transfers<'_> {
         how: &Mirror,
     ) -> Result<Summary> {
         let run = Run::new(self.access, self.options, self.observer);
-        let mut lines = run.lines();
+        let mut lines = self.lines(&run);
         let here = scan_local(&run, local).or_else(|e| missing_local(e, direction))?;
         let there = lines[0]
             .steadily(|connection, _| scan_remote(&run, connection, remote))
@@ -374,7 +375,7 @@ fn remove_if_empty(connection: &mut Connection, path: &[u8]) -> Result<()> {
     connection.wire().write_message(&asked)?;
     let mut empty = true;
     let shown = String::from_utf8_lossy(&asked).into_owned();
-    let listed = connection.take_stream(&shown, &mut |data| {
+    let listed = connection.take_stream(&shown, Acknowledge::Received, &mut |data| {
         empty &= data.is_empty();
         Ok(())
     });

@@ -21,12 +21,15 @@ mod upload;
 mod upload_alone;
 mod writer;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::cell::RefCell;
 
 use glob::Pattern;
 
+use line::Line;
+use run::Run;
+
 use super::access::Access;
+use super::connect::Connection;
 use super::error::ClientError;
 use super::observe::Observer;
 pub use mirror::{Direction, Mirror};
@@ -51,8 +54,6 @@ pub struct Options {
     /// What is left out of trees: patterns for names, or for paths from the
     /// tree's top.
     pub exclude: Vec<Pattern>,
-    /// Set to stop: what is under way stays to be resumed.
-    pub stop: Option<Arc<AtomicBool>>,
     /// What tells this machine from others that send to the same place.
     pub machine: Vec<u8>,
 }
@@ -68,7 +69,6 @@ impl Default for Options {
             recursive: false,
             follow: false,
             exclude: Vec::new(),
-            stop: None,
             machine: rustix::system::uname().nodename().to_bytes().to_vec(),
         }
     }
@@ -121,16 +121,34 @@ pub struct Transfers<'t> {
     access: &'t Access,
     options: &'t Options,
     observer: &'t dyn Observer,
+    open: RefCell<Option<Connection>>,
 }
 
 impl<'t> Transfers<'t> {
     /// Nothing is connected yet. `()` is an observer that nobody looks at.
+    /// Cancelling the target of `access` interrupts a run; what is under way
+    /// stays to be resumed.
     #[must_use]
     pub fn new(
         access: &'t Access,
         options: &'t Options,
         observer: &'t dyn Observer,
     ) -> Transfers<'t> {
-        Transfers { access, options, observer }
+        Transfers { access, options, observer, open: RefCell::default() }
+    }
+
+    /// Begins with a connection that is open already.
+    #[must_use]
+    pub fn with(self, connection: Option<Connection>) -> Transfers<'t> {
+        Transfers { open: RefCell::new(connection), ..self }
+    }
+
+    /// The lines of a run, none or the first of them open.
+    fn lines<'r>(&self, run: &'r Run<'r>) -> Vec<Line<'r>> {
+        let mut lines: Vec<_> = (0..self.options.streams.max(1)).map(|_| Line::new(run)).collect();
+        if let Some(connection) = self.open.take() {
+            lines[0].take(connection);
+        }
+        lines
     }
 }

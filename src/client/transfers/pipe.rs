@@ -21,7 +21,10 @@ impl Transfers<'_> {
     pub fn put_from(&self, reader: &mut dyn Read, remote: &str) -> Result<Summary> {
         let run = Run::new(self.access, self.options, self.observer);
         let id = run.id(remote.into());
-        let mut connection = self.access.open()?;
+        let mut connection = match self.open.take() {
+            Some(connection) => connection,
+            None => self.access.open()?,
+        };
         if let Some(pace) = &run.pace {
             connection.wire().share_rate(pace.clone());
         }
@@ -45,7 +48,7 @@ impl Transfers<'_> {
     pub fn get_to(&self, remote: &str, writer: &mut dyn Write) -> Result<Summary> {
         let run = Run::new(self.access, self.options, self.observer);
         let id = run.id(remote.into());
-        let mut lines = run.lines();
+        let mut lines = self.lines(&run);
         let mut digest = Sha256::new();
         let mut position = 0;
         lines[0].steadily(|connection, moved| {

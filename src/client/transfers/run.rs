@@ -53,11 +53,6 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// As many lines as there may be, none of them open.
-    pub(super) fn lines(&'r self) -> Vec<Line<'r>> {
-        (0..self.options.streams.max(1)).map(|_| Line::new(self)).collect()
-    }
-
     /// Whether the account may only add: then a part could take no place, and
     /// files are sent under their own names.
     pub(super) fn direct(&self) -> bool {
@@ -91,9 +86,9 @@ impl<'r> Run<'r> {
     /// # Errors
     /// `Interrupted` when the user asked to stop.
     pub(super) fn go_on(&self) -> Result<()> {
-        match &self.options.stop {
-            Some(stop) if stop.load(Ordering::Relaxed) => Err(ClientError::Interrupted),
-            _ => Ok(()),
+        match self.access.target.cancel.is_cancelled() {
+            true => Err(ClientError::Interrupted),
+            false => Ok(()),
         }
     }
 

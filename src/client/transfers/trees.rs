@@ -34,7 +34,7 @@ impl Transfers<'_> {
     /// the summary, and the others are moved.
     pub fn put(&self, sources: &[PathBuf], remote: &str) -> Result<Summary> {
         let run = Run::new(self.access, self.options, self.observer);
-        let mut lines = run.lines();
+        let mut lines = self.lines(&run);
         let into = sources.len() != 1
             || remote.is_empty()
             || remote.ends_with('/')
@@ -68,7 +68,7 @@ impl Transfers<'_> {
     /// As [`Transfers::put`].
     pub fn get(&self, sources: &[String], local: &Path) -> Result<Summary> {
         let run = Run::new(self.access, self.options, self.observer);
-        let mut lines = run.lines();
+        let mut lines = self.lines(&run);
         let ends_in_slash = local.as_os_str().as_bytes().ends_with(b"/");
         let into = sources.len() != 1 || ends_in_slash || local.is_dir();
         let asked: Vec<_> = sources.iter().map(|s| request("FSTAT", stat_path(s))).collect();

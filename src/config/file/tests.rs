@@ -9,6 +9,41 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
 }
 
 #[test]
+fn the_keys_of_tls_are_checked_together() {
+    let tls = "tls_listen = [\"127.0.0.1:2\"]\ntls_certificate = \"c.pem\"\ntls_key = \"/k.pem\"";
+    let parse = |listen: &str, lines: &str| {
+        let text = format!(
+            "[server]\n[tf]\nlisten = [{listen}]\nversion = \"0.0\"\nhash = \"h\"\nroot = \"/srv\"\n\
+             private_key = \"/k\"\n{lines}\n"
+        );
+        Config::parse(Path::new("/etc/tfd/tfd.toml"), &text).map_err(|problems| {
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        })
+    };
+    let config = parse("", tls).expect("TLS alone");
+    let read = config.tf.tls.expect("TLS");
+    assert_eq!(read.certificate, Path::new("/etc/tfd/c.pem"));
+    assert_eq!(read.key, Path::new("/k.pem"));
+    for (listen, lines, told) in [
+        ("", "", "tf.listen: empty"),
+        ("\"127.0.0.1:2\"", tls, "tf.tls_listen: 127.0.0.1:2 stands twice"),
+        ("", "tls_listen = [\"127.0.0.1:2\"]", "tf.tls_certificate is missing"),
+        ("", "tls_listen = [\"127.0.0.1:2\"]", "tf.tls_key is missing"),
+        ("", "tls_listen = [\"localhost\"]", "tf.tls_listen: \"localhost\" is no address:port"),
+        ("\"127.0.0.1:1\"", "tls_key = \"k\"", "tf.tls_key is of no use without tf.tls_listen"),
+        ("", &format!("{tls}\ntls_client_ca = \"a\""), "of no use in single-user mode"),
+        (
+            "\"127.0.0.1:1\"",
+            &format!("{tls}\nproxy_to = \"127.0.0.1:9\""),
+            "a proxy relays TLS as it comes",
+        ),
+    ] {
+        let problems = parse(listen, lines).expect_err(told);
+        assert!(problems.contains(told), "{problems}");
+    }
+}
+
+#[test]
 fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
     let config = parse(PLAIN).expect("fine");
     assert_eq!(config.tf.root, Path::new("/etc/tfd/data"));

@@ -46,7 +46,8 @@ impl Supervisor {
         }
         self.sandbox = sandbox_for(&config)?;
         self.reload_audit(&config, identity.as_ref())?;
-        let stays = |listener: &&Listener| config.tf.listen.contains(&listener.address);
+        let stays =
+            |listener: &&Listener| config.tf.tls_on(listener.address, listener.tls).is_some();
         let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(&fresh).collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
         let user = identity.as_ref();
@@ -59,7 +60,12 @@ impl Supervisor {
         ended.inspect(Udp::end);
         let generation = started?;
         self.recount.reset(generation.has_quotas());
-        self.listeners.retain(|listener| config.tf.listen.contains(&listener.address));
+        self.listeners
+            .retain(|listener| config.tf.tls_on(listener.address, listener.tls).is_some());
+        for listener in &mut self.listeners {
+            listener.tls = config.tf.tls_on(listener.address, listener.tls) == Some(true);
+        }
+        fresh.iter().for_each(Listener::announce);
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
             old.retire();

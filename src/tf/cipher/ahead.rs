@@ -16,13 +16,11 @@ pub(super) const BLOCK: usize = 64 * 1024;
 /// The most blocks made and not taken.
 const QUEUE: usize = 8;
 
-/// How many are left of a full queue when the making goes on.
-const LOW_MARK: usize = QUEUE / 2;
+/// A full queue is filled again when it is half empty, and a chain that waits
+/// goes on when it is half full: waking the other side costs time.
+const HALF: usize = QUEUE / 2;
 
-/// How many are made before a chain that waits for one goes on.
-const WAKE_AT: usize = 2;
-
-/// How long a queue may stay above the mark before the thread ends.
+/// How long a queue may stay more than half full before the thread ends.
 pub(super) const REST_AFTER: Duration = Duration::from_millis(100);
 
 /// Bytes of the thread's stack.
@@ -75,7 +73,7 @@ impl Ahead {
             if let Some(next) = queue.made.pop_front() {
                 let spent = std::mem::replace(block, next);
                 queue.spent.push(spent);
-                if queue.made.len() == LOW_MARK {
+                if queue.made.len() == HALF {
                     self.0.taken.notify_one();
                 }
                 return Ok(());
@@ -106,7 +104,7 @@ impl Shared {
         let mut queue = self.lock();
         while !queue.unwanted {
             if queue.made.len() >= QUEUE {
-                let is_full = |queue: &mut Queue| queue.made.len() > LOW_MARK && !queue.unwanted;
+                let is_full = |queue: &mut Queue| queue.made.len() > HALF && !queue.unwanted;
                 let waited = self.taken.wait_timeout_while(queue, REST_AFTER, is_full);
                 let (locked, limit) = waited.unwrap_or_else(PoisonError::into_inner);
                 queue = locked;
@@ -124,7 +122,7 @@ impl Shared {
                 break;
             }
             queue.made.push_back(block);
-            if queue.taker_waits && queue.made.len() >= WAKE_AT {
+            if queue.taker_waits && queue.made.len() >= HALF {
                 queue.taker_waits = false;
                 self.made.notify_one();
             }

@@ -340,6 +340,15 @@ mod tests {
     }
 
     #[test]
+    fn a_table_for_which_memory_runs_out_is_never_read() {
+        let handle = memory_for_table().expect("memfd");
+        rustix::fs::ftruncate(&handle, 64 << 20).expect("size");
+        rustix::fs::fcntl_add_seals(&handle, SealFlags::GROW).expect("seal");
+        assert!(make(vec![handle.try_clone().expect("handle")]).is_err());
+        assert!(map_sealed(handle.as_fd()).is_err());
+    }
+
+    #[test]
     fn a_chain_goes_over_to_the_table_without_a_seam() {
         let handle = memory_for_table().expect("memfd");
         let (word, _other_end) = rustix::pipe::pipe().expect("pipe");

@@ -7,6 +7,7 @@
 //! and applied to the data with xor and add.
 
 mod ahead;
+mod alone;
 mod chain;
 pub mod cycle;
 mod generator;
@@ -16,6 +17,7 @@ mod state;
 
 use zeroize::Zeroize;
 
+pub use alone::ChainAlone;
 use chain::Chain;
 pub use plain::PlainCipher;
 use recurrence::{first_seed, step};

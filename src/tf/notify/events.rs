@@ -4,7 +4,6 @@
 //! missing is waited for in the one where it would appear.
 
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::inotify::{self, CreateFlags, Event, ReadFlags, Reader, WatchFlags};
@@ -196,8 +195,8 @@ impl Events {
     /// Takes in what has happened.
     pub(super) fn read(&mut self, mut tell: impl FnMut(News<'_>)) {
         let Some(inotify) = &self.inotify else { return };
-        let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut reader = Reader::new(inotify, &mut buffer);
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut reader = Reader::new(inotify, buffer.spare_capacity_mut());
         let mut count = 0;
         while count < AT_ONCE || !reader.is_buffer_empty() {
             match reader.next() {

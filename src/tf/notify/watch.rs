@@ -158,8 +158,12 @@ impl Watch {
         self.names.pop_front();
     }
 
-    /// The file told last stays: it is told again at this time.
+    /// The file told last stays: at this time the next is told, and this one
+    /// when it is its turn again, so that it holds up no other.
     pub(super) fn rest_until(&mut self, time: Instant) {
+        if !self.names.is_empty() {
+            self.names.rotate_left(1);
+        }
         self.rests_until = time;
     }
 }

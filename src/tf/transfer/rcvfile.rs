@@ -25,7 +25,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> 
     };
     file.read_in_order();
     let mut offset = 0;
-    let sent = Stream::new(wire).fill(|part| {
+    let sent = Stream::new(wire).fill(file.length, |part| {
         let len = file.read_at(part, offset)?;
         offset += len as u64;
         Ok(len)

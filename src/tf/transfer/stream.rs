@@ -7,8 +7,12 @@ use crate::tf::wire::{MAX_MESSAGE, Wire, WireError};
 const WORD: &[u8] = b"CONT ";
 /// The header of a message.
 const HEADER: usize = 4;
+/// What both take.
+const BEFORE: usize = HEADER + WORD.len();
 /// The most bytes of one part.
 const PART: usize = MAX_MESSAGE - WORD.len();
+/// The same beyond the bytes expected.
+const BEYOND: usize = 4096;
 
 /// Why a stream ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ impl<'a> Stream<'a> {
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Interrupted> {
         while !bytes.is_empty() {
             if self.message.is_empty() {
-                self.begin_part();
+                self.message.resize(BEFORE, 0);
             }
             let room = HEADER + MAX_MESSAGE - self.message.len();
             let (now, later) = bytes.split_at(bytes.len().min(room));
@@ -53,23 +57,34 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Lets `read` fill parts until it gives 0 bytes, sending each.
+    /// Lets `read` fill parts until it gives 0 bytes, sending each; the next is
+    /// read while the client has the last. `expected` is how many bytes there
+    /// should be.
     pub(super) fn fill(
         &mut self,
+        expected: u64,
         mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,
     ) -> Result<(), Interrupted> {
-        loop {
-            self.begin_part();
-            let begin = self.message.len();
-            self.message.resize(begin + PART, 0);
-            let len = read(&mut self.message[begin..])?;
-            self.message.truncate(begin + len);
-            if len == 0 {
-                self.message.clear();
-                return Ok(());
+        let mut left = expected;
+        let mut load = |part: &mut Vec<u8>| {
+            let room = if left > 0 { left.min(PART as u64) as usize } else { BEYOND };
+            if part.len() < BEFORE + room {
+                part.resize(BEFORE + room, 0);
             }
-            self.send_part()?;
+            let len = read(&mut part[BEFORE..BEFORE + room])?;
+            left = left.saturating_sub(len as u64);
+            Ok::<usize, Interrupted>(len)
+        };
+        let (mut part, mut next) = (Vec::new(), Vec::new());
+        let mut len = load(&mut part)?;
+        while len > 0 {
+            self.send(&mut part[..BEFORE + len])?;
+            let loaded = load(&mut next);
+            self.await_acknowledgement()?;
+            len = loaded?;
+            std::mem::swap(&mut part, &mut next);
         }
+        Ok(())
     }
 
     /// Sends what is left, without the final `OK`.
@@ -77,19 +92,26 @@ impl<'a> Stream<'a> {
         if self.message.is_empty() { Ok(()) } else { self.send_part() }
     }
 
-    fn begin_part(&mut self) {
-        self.message.clear();
-        self.message.extend_from_slice(&[0; HEADER]);
-        self.message.extend_from_slice(WORD);
-    }
-
     /// Sends a part and waits for its acknowledgement.
     fn send_part(&mut self) -> Result<(), Interrupted> {
-        let len = self.message.len() - HEADER;
-        self.message[..HEADER].copy_from_slice(&(len as i32).to_be_bytes());
-        self.wire.write_units(&mut self.message, &[HEADER, len])?;
+        let mut message = std::mem::take(&mut self.message);
+        self.send(&mut message)?;
+        self.message = message;
         self.message.clear();
+        self.await_acknowledgement()
+    }
+
+    /// Sends a part: its message with room for the header and the word.
+    fn send(&mut self, message: &mut [u8]) -> Result<(), Interrupted> {
+        let len = message.len() - HEADER;
+        message[..HEADER].copy_from_slice(&(len as i32).to_be_bytes());
+        message[HEADER..BEFORE].copy_from_slice(WORD);
+        self.wire.write_units(message, &[HEADER, len])?;
         self.wire.count_data(len - WORD.len());
+        Ok(())
+    }
+
+    fn await_acknowledgement(&mut self) -> Result<(), Interrupted> {
         self.wire.read_message(&mut self.reply)?;
         if self.reply == b"BREAK" {
             self.wire.write_message(b"OK")?;

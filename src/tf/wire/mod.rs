@@ -3,9 +3,11 @@
 //!
 //! A message is a header unit (4 bytes, big-endian length) and a body unit. A
 //! raw unit has no header of its own. The wire never looks into a body and
-//! never allocates for a length it has not checked.
+//! never allocates for a length it has not checked. Below the units is TCP, or
+//! TLS on it.
 
 mod header;
+mod link;
 mod meter;
 mod pace;
 mod state;
@@ -21,6 +23,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
 use super::outofband::{self, Strays};
+pub use link::Inside;
+use link::Link;
 pub use meter::Meter;
 use meter::count;
 pub use pace::Pace;
@@ -35,6 +39,9 @@ const READ_AHEAD: usize = 4 * 1024;
 /// How far a deadline may be passed: the system's time limit for one read is
 /// set anew this often.
 const SLACK: Duration = Duration::from_millis(100);
+
+/// Bytes that are dropped in one go, of a unit that is not wanted.
+const SKIPPED: u64 = 4096;
 
 /// The most out-of-band bytes looked for between two messages.
 const MAX_STRAYS: u64 = 4096;
@@ -88,6 +95,7 @@ pub type Result<T> = std::result::Result<T, WireError>;
 /// Both directions of a connection, in plain until [`Wire::encipher`].
 pub struct Wire {
     socket: TcpStream,
+    link: Link,
     rx: Option<Cipher>,
     tx: Option<Cipher>,
     /// After NIGMA, the ciphers of a client that starts its seed anew: from
@@ -100,6 +108,8 @@ pub struct Wire {
     out: Vec<u8>,
     /// Enciphered bytes that go out with the next write.
     held: Vec<u8>,
+    /// Bytes of them as they go over the network, on their way already.
+    going: Vec<u8>,
     /// Whether the peer waits for what is held.
     owes: bool,
     deadline: Option<Instant>,
@@ -123,6 +133,7 @@ impl Wire {
         socket.set_nodelay(true)?;
         Ok(Wire {
             socket,
+            link: Link::Tcp,
             rx: None,
             tx: None,
             restarted: None,
@@ -131,6 +142,7 @@ impl Wire {
             filled: 0,
             out: Vec::new(),
             held: Vec::new(),
+            going: Vec::new(),
             owes: false,
             deadline: None,
             armed: None,
@@ -228,9 +240,10 @@ impl Wire {
         std::mem::take(&mut self.data)
     }
 
-    /// Looks for out-of-band bytes between messages, should there be any.
+    /// Looks for out-of-band bytes between messages, should there be any. Over
+    /// TLS there are none.
     pub fn expect_strays(&mut self, strays: Strays) {
-        self.strays = Some(strays);
+        self.strays = self.is_tcp().then_some(strays);
     }
 
     /// Lets a thread answer out-of-band bytes from now on, whatever this one is
@@ -256,9 +269,12 @@ impl Wire {
 
     /// Whether bytes of the peer are there to be read without waiting.
     #[must_use]
-    pub fn has_input(&self) -> bool {
+    pub fn has_input(&mut self) -> bool {
         if self.has_read_ahead() {
             return true;
+        }
+        if !self.is_tcp() {
+            return self.has_record();
         }
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN | PollFlags::HUP)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(n) if n > 0)
@@ -323,7 +339,7 @@ impl Wire {
             return Ok(());
         }
         match self.fill_ahead(1, may_stop) {
-            Err(WireError::Cut) => Err(WireError::Closed),
+            Err(WireError::Cut) if self.may_end_here() => Err(WireError::Closed),
             other => other,
         }
     }
@@ -341,9 +357,14 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn read_part(&mut self, offset: usize, part: &mut [u8]) -> Result<()> {
-        self.read_bytes(part)?;
-        if let Some(rx) = &mut self.rx {
-            rx.decrypt_part(offset, part);
+        let mut done = 0;
+        while done < part.len() {
+            // What has come is deciphered while more is on its way.
+            let some = self.take_some(&mut part[done..])?;
+            if let Some(rx) = &mut self.rx {
+                rx.decrypt_part(offset + done, &mut part[done..done + some]);
+            }
+            done += some;
         }
         Ok(())
     }
@@ -353,7 +374,7 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn skip_raw(&mut self, len: u64) -> Result<()> {
-        let mut scratch = [0; 4096];
+        let mut scratch = vec![0; len.min(SKIPPED) as usize];
         let mut done = 0;
         while done < len {
             let n = (len - done).min(scratch.len() as u64) as usize;
@@ -383,23 +404,28 @@ impl Wire {
         Ok(i32::from_be_bytes(unit))
     }
 
-    /// Takes bytes as they came: first those read ahead, then the socket's.
+    /// Takes bytes as they came until `to` is full.
     fn read_bytes(&mut self, to: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < to.len() {
-            if !self.has_read_ahead() {
-                if to.len() - done >= READ_AHEAD {
-                    done += self.read_some(&mut to[done..], false)?;
-                    continue;
-                }
-                self.fill_ahead(1, false)?;
-            }
-            let n = (to.len() - done).min(self.filled - self.used);
-            to[done..done + n].copy_from_slice(&self.ahead[self.used..self.used + n]);
-            self.used += n;
-            done += n;
+            done += self.take_some(&mut to[done..])?;
         }
         Ok(())
+    }
+
+    /// Takes some bytes as they came, at least one: those read ahead, else the
+    /// socket's.
+    fn take_some(&mut self, to: &mut [u8]) -> Result<usize> {
+        if !self.has_read_ahead() {
+            if to.len() >= READ_AHEAD {
+                return self.read_some(to, false);
+            }
+            self.fill_ahead(1, false)?;
+        }
+        let n = to.len().min(self.filled - self.used);
+        to[..n].copy_from_slice(&self.ahead[self.used..self.used + n]);
+        self.used += n;
+        Ok(n)
     }
 
     /// Sees to it that at least `n` bytes (up to [`READ_AHEAD`]) are there.
@@ -420,12 +446,9 @@ impl Wire {
         result
     }
 
-    /// One read that gave something. With `may_stop` a request to stop ends
-    /// the wait.
-    fn read_some(&mut self, to: &mut [u8], may_stop: bool) -> Result<usize> {
-        if self.owes && !self.has_input() {
-            self.flush()?;
-        }
+    /// One read of the socket that gave something. With `may_stop` a request to
+    /// stop ends the wait.
+    fn read_socket(&mut self, to: &mut [u8], may_stop: bool) -> Result<usize> {
         loop {
             if may_stop && self.stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return Err(WireError::Stopped);

@@ -18,7 +18,7 @@ impl Wire {
     /// # Errors
     /// `Closed` once the peer sends no more, `Stopped`, or the system's word.
     pub fn wait_beside(
-        &self,
+        &mut self,
         other: Option<BorrowedFd<'_>>,
         until: Option<Instant>,
     ) -> Result<bool> {
@@ -35,7 +35,10 @@ impl Wire {
                 polled => polled.map_err(std::io::Error::from)?,
             };
             if !fds[0].revents().is_empty() {
-                return Err(WireError::Closed);
+                // Over TLS the last records tell whether anything is missing.
+                let _ = self.has_input();
+                let is_end = self.may_end_here();
+                return Err(if is_end { WireError::Closed } else { WireError::Cut });
             }
             return Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
         }
@@ -46,8 +49,8 @@ impl Wire {
     ///
     /// # Errors
     /// The system's word.
-    pub fn wait_for_either(&self) -> Result<bool> {
-        if self.has_read_ahead() {
+    pub fn wait_for_either(&mut self) -> Result<bool> {
+        if self.has_input() {
             return Ok(true);
         }
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN | PollFlags::OUT)];

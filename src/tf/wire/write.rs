@@ -1,12 +1,10 @@
-//! Sending: messages and raw units, each with one write.
+//! Sending: messages and raw units, each with one write, long ones in pieces.
 
-use std::io::Write;
+use super::{KEEP_BUFFER, Result, Wire};
 
-use rustix::io::Errno;
-use rustix::net::SendFlags;
-
-use super::meter::count;
-use super::{KEEP_BUFFER, Result, Wire, WireError};
+/// The most bytes enciphered before they are sent: the peer works on one piece
+/// while the next is made.
+const PIECE: usize = 128 * 1024;
 
 /// Replies are sent when they are more bytes than this.
 const MOST_OWED: usize = 16 * 1024;
@@ -64,7 +62,7 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn flush(&mut self) -> Result<()> {
-        if self.held.is_empty() { Ok(()) } else { self.write_bytes(&[]) }
+        if self.held() == 0 { Ok(()) } else { self.write_bytes(&mut []) }
     }
 
     /// Enciphers one raw unit now and keeps it for the next write.
@@ -79,7 +77,7 @@ impl Wire {
     /// How many bytes are kept for the next write.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.going.len()
     }
 
     /// Sends of the bytes that are kept, at most `limit`, as many as the
@@ -88,39 +86,38 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn send_held(&mut self, limit: usize) -> Result<()> {
-        let some = &self.held[..self.held.len().min(limit)];
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = match rustix::net::send(&self.socket, some, flags) {
-            Ok(sent) => sent,
-            Err(Errno::AGAIN | Errno::INTR) => 0,
-            Err(e) => return Err(std::io::Error::from(e).into()),
-        };
-        if let Some(pace) = &self.pace {
-            pace.moved(sent);
+        if self.going.is_empty() {
+            let some = self.held.len().min(limit);
+            self.going = self.held.drain(..some).collect();
+            self.seal_going()?;
         }
-        if let Some(meter) = &self.meter {
-            count(meter.sent, sent);
-        }
-        self.held.drain(..sent);
-        Ok(())
+        self.send_going()
     }
 
     /// Enciphers `bytes` in place, cut into units of these lengths, and sends
-    /// them with one write. The lengths add up to that of `bytes`.
+    /// them, with one write unless they are long. The lengths add up to that of
+    /// `bytes`.
     ///
     /// # Errors
     /// Any failure of the connection.
     pub fn write_units(&mut self, bytes: &mut [u8], lengths: &[usize]) -> Result<()> {
         debug_assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
-        if let Some(tx) = &mut self.tx {
-            let mut rest = &mut *bytes;
-            for len in lengths {
-                let (unit, behind) = rest.split_at_mut(*len);
-                tx.encrypt(unit);
-                rest = behind;
+        let (mut sent, mut done) = (0, 0);
+        for len in lengths {
+            let end = done + len;
+            while done < end {
+                let piece = (end - done).min(sent + PIECE - done);
+                if let Some(tx) = &mut self.tx {
+                    tx.encrypt_part(done + len - end, &mut bytes[done..done + piece]);
+                }
+                done += piece;
+                if done == sent + PIECE {
+                    self.write_bytes(&mut bytes[sent..done])?;
+                    sent = done;
+                }
             }
         }
-        self.write_bytes(bytes)
+        if sent < done || done == 0 { self.write_bytes(&mut bytes[sent..]) } else { Ok(()) }
     }
 
     /// Enciphers in place and sends part of a raw unit whose first `offset`
@@ -151,19 +148,17 @@ impl Wire {
         self.write_units(&mut value.to_be_bytes(), &[4])
     }
 
-    fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    fn write_bytes(&mut self, bytes: &mut [u8]) -> Result<()> {
         self.owes = false;
-        if let Some(pace) = &self.pace {
-            pace.moved(self.held.len() + bytes.len());
-        }
-        if let Some(meter) = &self.meter {
-            count(meter.sent, self.held.len() + bytes.len());
+        if !self.going.is_empty() {
+            let going = std::mem::take(&mut self.going);
+            self.write_raw(&going)?;
         }
         if self.held.is_empty() {
-            return self.socket.write_all(bytes).map_err(WireError::from);
+            return self.send(bytes);
         }
         let mut held = std::mem::take(&mut self.held);
         held.extend_from_slice(bytes);
-        self.socket.write_all(&held).map_err(WireError::from)
+        self.send(&mut held)
     }
 }

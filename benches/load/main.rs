@@ -1,0 +1,83 @@
+//! The load that `scripts/bench` puts on a server, one figure a call, and the
+//! cipher on its own. The server is told by the environment, see `server`.
+
+mod bare;
+mod canpt;
+mod cipher;
+mod connections;
+mod idle;
+mod keys;
+mod listing;
+mod probes;
+mod requests;
+mod server;
+mod transfer;
+mod trees;
+
+use std::process::ExitCode;
+
+use tfd::client::ClientError;
+
+/// What a measure prints.
+type Figure = Result<String, ClientError>;
+
+const MIB: f64 = 1_048_576.0;
+
+const USAGE: &str = "\
+usage: load handshakes CLIENTS COUNT      sessions begun and ended per second
+       load ready COUNT                   microseconds from connecting to an answer
+       load idle COUNT                    holds sessions until standard input ends
+       load roundtrips REQUEST COUNT      requests per second
+       load tcp SIZE COUNT                the same of a bare TCP echo
+       load probes COUNT                  UDP probes answered per second
+       load udp COUNT                     the same of a bare UDP echo
+       load transfer FLOW LOCAL REMOTE [random|first|cycle]
+                                          MiB per second of one file
+       load tree FLOW LOCAL REMOTE        microseconds a file of a directory
+       load listing PATH                  entries per second of LS
+       load sha256 PATH                   MiB per second of SHA256
+       load cipher                        MiB per second: the plain loop, ours, our
+                                          generator, bare recurrence, on a cycle
+       load keys                          checks the session keys of transfers
+       load account                       a line of a users file";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let figure = match words.as_slice() {
+        ["handshakes", clients, count] => connections::per_second(number(clients), number(count)),
+        ["ready", count] => connections::ready(number(count)),
+        ["idle", count] => idle::hold(number(count)),
+        ["roundtrips", request, count] => requests::per_second(request, number(count)),
+        ["tcp", size, count] => bare::tcp(number(size), number(count)),
+        ["probes", count] => probes::per_second(number(count)),
+        ["udp", count] => bare::udp(number(count)),
+        ["serve", kind, size] => bare::serve(kind, number(size)),
+        ["transfer", flow, local, remote] => transfer::rate(flow, local, remote, "random"),
+        ["transfer", flow, local, remote, chain] => transfer::rate(flow, local, remote, chain),
+        ["tree", flow, local, remote] => trees::per_file(flow, local, remote),
+        ["listing", path] => listing::per_second(path),
+        ["sha256", path] => requests::digest_rate(path),
+        ["cipher"] => cipher::rates(),
+        ["keys"] => keys::check(),
+        ["account"] => Ok(server::account()),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match figure {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("load: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(word: &str) -> usize {
+    word.parse().unwrap_or(1)
+}

@@ -1,0 +1,27 @@
+//! Requests of one message and one reply.
+
+use std::time::Instant;
+
+use crate::server::{enter, failure, target};
+use crate::{Figure, MIB};
+
+/// Requests, each sent when the last was answered, per second.
+pub(crate) fn per_second(request: &str, count: usize) -> Figure {
+    let mut connection = enter(&target()?)?;
+    let begin = Instant::now();
+    for _ in 0..count {
+        connection.request(request.as_bytes())?;
+    }
+    Ok(format!("{:.0}", count as f64 / begin.elapsed().as_secs_f64()))
+}
+
+/// SHA256 of a file, in MiB per second.
+pub(crate) fn digest_rate(path: &str) -> Figure {
+    let mut connection = enter(&target()?)?;
+    let size = u64::try_from(connection.file_size(path)?).map_err(|_| failure("no such file"))?;
+    let begin = Instant::now();
+    connection.sha256(path)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    connection.end()?;
+    Ok(format!("{:.0}", size as f64 / MIB / seconds))
+}

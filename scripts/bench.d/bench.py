@@ -1,0 +1,103 @@
+"""One run: its sizes, its servers, its files, and the load program."""
+
+import filecmp
+import os
+
+from measure import executable, run
+
+FULL_MIB = 1024
+QUICK_MIB = 48
+
+
+class Bench:
+    """What a section needs. `scratch` is a file system in memory."""
+
+    def __init__(self, servers, quick):
+        self.scratch, self.servers, self.quick = servers.scratch, servers, quick
+        self.rounds = 1 if quick else 5
+        self.size = QUICK_MIB if quick else FULL_MIB
+        self.program = executable("load")
+        self.plain, _ = servers.tfd("plain")
+        self.made, self.compared = [], set()
+
+    def scaled(self, full, quick):
+        """A number as the run is."""
+        return quick if self.quick else full
+
+    def transports(self):
+        """What tells the load of each way to the same files."""
+        return {"plain": self.plain}
+
+    def doors(self):
+        """What tells the load of each way in."""
+        users = self.scratch / "users"
+        users.write_text(run(self.program, "account"))
+        users.chmod(0o600)
+        multi, _ = self.servers.tfd("multi", tf='mode = "multi-user"\nusers = "users"')
+        open_doors, _ = self.servers.tfd("open", server="sandbox = false")
+        return {
+            "single-user": self.plain,
+            "multi-user": {**multi, "TF_USER": "bench", "TF_PASSWORD": "bench"},
+            "single-user without sandbox": open_doors,
+        }
+
+    def command(self, *words):
+        """The load program with these words."""
+        return [self.program, *map(str, words)]
+
+    @staticmethod
+    def environment(env):
+        """This process's environment with further variables."""
+        return {**os.environ, **env}
+
+    def words(self, env, *words):
+        """What the load program prints, as numbers where they are."""
+        told = run(*self.command(*words), env=env, seconds=600).split()
+        return [float(word) if word.replace(".", "", 1).isdigit() else word for word in told]
+
+    def load(self, env, *words):
+        """One figure of the load program."""
+        return self.words(env, *words)[0]
+
+    def file(self, mib=None, name="file"):
+        """A file of random bytes in the server's root; its path."""
+        path = self.scratch / "root" / name
+        if not path.exists():
+            with path.open("wb") as file:
+                for _ in range(self.size if mib is None else mib):
+                    file.write(os.urandom(2**20))
+            path.chmod(0o644)
+        return path
+
+    @staticmethod
+    def link(source, target):
+        """A second name for a file."""
+        if not target.exists():
+            os.link(source, target)
+
+    def fresh(self, path):
+        """A path where nothing is, that of any such call before emptied."""
+        path = self.scratch / path
+        for used in {*self.made, path}:
+            used.unlink(missing_ok=True)
+        self.made = [path]
+        return path
+
+    def rate(self, seconds):
+        """MiB per second of what moves the file once and gives the seconds."""
+        return self.size / seconds()
+
+    def transfer(self, env, flow, name="file", chain="random"):
+        """MiB per second of a file by a flow; what arrived is compared once."""
+        source = self.scratch / "root" / name
+        if flow in ("PUT", "PUTCAN", "SNDFILE", "SUP"):
+            arrived = self.fresh("root/up")
+            figure = self.load(env, "transfer", flow.lower(), source, "up", chain)
+        else:
+            arrived = self.fresh("back")
+            figure = self.load(env, "transfer", flow.lower(), arrived, name, chain)
+        case = (env["TF_SERVER"], flow, name)
+        if case not in self.compared and not filecmp.cmp(source, arrived, shallow=False):
+            raise SystemExit(f"{name} arrived changed by {flow}")
+        self.compared.add(case)
+        return figure

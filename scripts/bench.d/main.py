@@ -1,0 +1,102 @@
+"""The figures of the README: see --help. Started by scripts/bench, which builds
+what is measured and installs what it is compared with."""
+
+import argparse
+import datetime
+import signal
+import sys
+
+import chart
+import connections
+import digests
+import instructions
+import memory
+import report
+import requests
+import streams
+import transfers
+import trees
+from bench import FULL_MIB, QUICK_MIB, Bench
+from measure import TOP, note, tmpfs
+from servers import Servers
+
+# Each with its measure, and whether its files are large ones.
+SECTIONS = {
+    "connections": (connections.measure, False),
+    "requests": (requests.measure, False),
+    "digests": (digests.measure, True),
+    "streams": (streams.measure, True),
+    "transfers": (transfers.measure, True),
+    "proxy": (transfers.through_proxy, True),
+    "trees": (trees.measure, False),
+    "memory": (memory.measure, False),
+    "instructions": (instructions.measure, False),
+}
+
+
+def arguments():
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measures tfd and its peers in one run over loopback, and prints the "
+        "medians of 5 as Markdown. Needs root; installs Debian packages that are missing.",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="SECTION[,SECTION]",
+        help=f"measure these alone: {', '.join(SECTIONS)}",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one round with small sizes: tells that all works, the figures mean nothing",
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the figures into README.md and the chart into benches/figures.svg",
+    )
+    chosen = parser.parse_args()
+    if chosen.write and (chosen.quick or chosen.only):
+        parser.error("--write is for whole runs only")
+    names = chosen.only.split(",") if chosen.only else list(SECTIONS)
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    return names, chosen.quick, chosen.write
+
+
+def measure(names, quick):
+    """The figures of these sections."""
+    mib = QUICK_MIB if quick else FULL_MIB
+    figures = {}
+    for large in (False, True):
+        chosen = {name: SECTIONS[name][0] for name in names if SECTIONS[name][1] == large}
+        if not chosen:
+            continue
+        size = 4 * mib + 512 if large else 1024
+        with tmpfs(size, large) as scratch, Servers(scratch) as servers:
+            bench = Bench(servers, quick)
+            figures |= {name: section(bench) for name, section in chosen.items()}
+    return figures
+
+
+def main():
+    """Measures and reports."""
+    names, quick, write = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    figures = measure(names, quick)
+    text = report.markdown(date, 1 if quick else 5, figures)
+    print(text)
+    # A chart of what is there; with all of it in a whole run.
+    drawing = chart.draw(date, figures)
+    if write:
+        readme = TOP / "README.md"
+        readme.write_text(report.replaced(readme.read_text(), text))
+        (TOP / "benches/figures.svg").write_text(drawing)
+        note("wrote README.md and benches/figures.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The figures as the Markdown of the README."""
+
+import pathlib
+import re
+
+import targets
+from measure import run
+
+BEGIN = "<!-- figures: begin, by scripts/bench --write -->"
+END = "<!-- figures: end -->"
+CHART = "![tfd beside its peers](benches/figures.svg)"
+
+
+def replaced(readme, text):
+    """The README with this text between its two marks."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit("README.md has not the two marks of the figures")
+    return f"{before}{BEGIN}\n{text.strip()}\n{END}{after}"
+
+
+def table(*rows):
+    """A Markdown table; numbers stand to the right."""
+    head, *body = [
+        [cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows
+    ]
+    columns = list(zip(*body))
+    marks = [
+        "---:" if all(re.fullmatch(r"[\d.,]*", c) for c in column) else "---" for column in columns
+    ]
+    lines = [head, marks, *body]
+    return "\n".join(
+        f"| {' | '.join(line)} |".replace("|  |", "| |").replace("|  |", "| |") for line in lines
+    )
+
+
+def number(value):
+    """A number with as many digits as mean something."""
+    if value < 10:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def machine(date, rounds):
+    """What was measured, where and when."""
+    cpu = re.search(r"^model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    cores = run("nproc").strip()
+    words = {
+        "rustc": run("rustc", "--version").split()[:2],
+        "tfd": run("target/release/tfd", "--version").split(),
+        "OpenSSL": run("openssl", "version").split()[:2],
+        "OpenSSH": ["OpenSSH", version("openssh-server")],
+        "vsftpd": ["vsftpd", version("vsftpd")],
+        "rsync": ["rsync", version("rsync")],
+    }
+    versions = ", ".join(" ".join(each) for each in words.values())
+    medians = f"medians of {rounds}" if rounds > 1 else "one round"
+    return (
+        f"{date}, {cpu[1] if cpu else 'unknown processor'}, {cores} cores, "
+        f"Linux {run('uname', '-r').strip()};\n{versions}.\n"
+        f"Loopback, files on tmpfs, {medians} taken by turns, client and server on the\n"
+        "same cores. Ratios within one run mean more than the figures themselves."
+    )
+
+
+def version(package):
+    """The upstream version of a Debian package."""
+    return run("dpkg-query", "-W", "-f", "${Version}", package).split(":")[-1]
+
+
+def connections(f):
+    """Handshakes."""
+    rows = [
+        (
+            "Sessions begun and ended",
+            "One client, per second",
+            "of RSA signs",
+            "16 clients, per second",
+            "of RSA signs",
+            "To the first answer, µs",
+        )
+    ]
+    rows.append(("RSA-2048 signs alone", f["signs, one core"], "", f["signs"], "", ""))
+    for name in [key.removesuffix(", one") for key in f if key.endswith(", one")]:
+        one, many = f[f"{name}, one"], f[name]
+        rows.append(
+            (name, one, one / f["signs, one core"], many, many / f["signs"], f[f"{name}, ready"])
+        )
+    return (
+        table(*rows)
+        + "\n\nMulti-user: up to LOGIN, the password's hash apart. Sandboxes are on where\n"
+        "nothing else is said."
+    )
+
+
+def requests(f):
+    """Round trips, probes, listings."""
+    trips, lists = f["round trips"], f["listings"]
+    rows = [("Small work", "Per second", "Beside", "Per second", "Ratio")]
+
+    def row(name, value, beside, base):
+        rows.append((name, value, beside, base, value / base))
+
+    for name in trips:
+        transport, _, word = name.partition(" ")
+        if word:
+            row(f"{word} round trips, {transport}", trips[name], "bare TCP echo", trips["tcp"])
+    row("UDP probes, 64 outstanding", trips["probes"], "bare UDP echo", trips["udp"])
+    listing = f"Entries of {lists['entries']:,} by LS"
+    for peer in ("sftp ls", "vsftpd NLST", "rsync", "ls -f"):
+        row(listing, lists["LS"], peer, lists[peer])
+    return table(*rows)
+
+
+def digests(f):
+    """SHA256."""
+    ratio = f["SHA256"] / f["openssl"]
+    return (
+        f"SHA256 of a cached file of {f['size']} MiB: {f['SHA256']:,.0f} MiB/s, "
+        f"{ratio:.2f} of `openssl speed`'s {f['openssl']:,.0f}."
+    )
+
+
+def streams(f):
+    """The two parts of a stream."""
+    base = f["recurrence"]
+    rows = [("The cipher", "MiB/s", "of the bare recurrence")]
+    for name, shown in (
+        ("recurrence", "bare recurrence, one core"),
+        ("generator", "generator alone"),
+        ("ours", "enciphering"),
+        ("loop", "the document's loop"),
+        ("ours on the cycle", "enciphering on a cycle"),
+    ):
+        rows.append((shown, f[name], f[name] / base))
+    parts = [
+        (
+            f"{f['size']} MiB of a stream",
+            "At its beginning, MiB/s",
+            "of the bare recurrence",
+            "On a cycle, MiB/s",
+            "of the beginning",
+        )
+    ]
+    for flow in ("PUT", "GET", "SNDFILE", "RCVFILE"):
+        first, cycle = f[f"first {flow}"], f[f"cycle {flow}"]
+        parts.append((flow, first, first / base, cycle, cycle / first))
+    return table(*rows) + "\n\n" + table(*parts)
+
+
+def pairs(f, of):
+    """Rows of what goes up and what comes down: (name, up, down), flows of every
+    transport first, then the peers."""
+    transports = {name.partition(" ")[0] for name in f} & {"plain", "TLS"}
+    for transport in sorted(transports, reverse=True):
+        for up, down in targets.FLOWS:
+            if f"{transport} {up}" in f:
+                shown = f"{up}, {down}" + (" over TLS" if transport == "TLS" else "")
+                yield (
+                    shown,
+                    *of(f[f"{transport} {up}"], "up"),
+                    *of(f[f"{transport} {down}"], "down"),
+                )
+    for name in (name.removesuffix(" up") for name in f if name.endswith(" up")):
+        yield (name, *of(f[f"{name} up"], "up"), *of(f[f"{name} down"], "down"))
+
+
+def transfers(f):
+    """One large file by every flow and peer."""
+    beside = ("sftp", "vsftpd with TLS")
+
+    def of(value, way):
+        return value, *[value / f[f"{peer} {way}"] for peer in beside]
+
+    ratios = [f"of {peer}" for peer in beside]
+    head = (f"{f['size']} MiB", "Up, MiB/s", *ratios, "Down, MiB/s", *ratios)
+    return table(head, *pairs(f, of)) + f"\n\ncp: {f['cp']:,.0f} MiB/s."
+
+
+def proxy(f):
+    """Transfers through the proxy."""
+    rows = [("Through the proxy", "MiB/s", "without it", "Ratio")]
+    for flow in ("SNDFILE", "SDOWN"):
+        by, direct = f[f"{flow} by proxy"], f[flow]
+        rows.append((flow, by, direct, by / direct))
+    return table(*rows)
+
+
+def trees(f):
+    """Many small files."""
+    head = (f"{f['count']:,} files of {f['bytes'] // 1024} KiB", "Up, µs a file", "Down, µs a file")
+    return (
+        table(head, *pairs(f, lambda value, _: (value,)))
+        + f"\n\ncp: {f['cp']:.1f} µs a file. The flows go over one connection, vsftpd's files over\n"
+        "one control connection of curl's, and fewer of them."
+    )
+
+
+def memory(f):
+    """Idle sessions."""
+    return f"An idle session of {f['sessions']}: {f['KiB']:.0f} KiB of private memory."
+
+
+def instructions(f):
+    """Instruction counts."""
+    return table(("Instructions for each", "counted by callgrind"), *f.items())
+
+
+PARTS = (connections, requests, streams, transfers, proxy, trees, instructions, digests, memory)
+
+
+def markdown(date, rounds, figures):
+    """All that was measured."""
+    parts = [CHART, machine(date, rounds)]
+    held = targets.rows(figures)
+    if held:
+        parts.append(table(("What is aimed at", "Measured", "Aim", "Reached"), *held))
+    parts += [part(figures[part.__name__]) for part in PARTS if part.__name__ in figures]
+    return "\n\n".join(parts)

@@ -1,0 +1,109 @@
+"""tfd's servers, each for one purpose, and the peers'. All end with `Servers`."""
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+import time
+
+from measure import BIN, run
+
+
+def free_port():
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port):
+    """Waits until something listens there."""
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"nothing listens on port {port}")
+
+
+class Servers:
+    """Processes that run until the `with` block ends, in one directory."""
+
+    def __init__(self, scratch):
+        self.scratch = pathlib.Path(scratch)
+        self.processes = []
+        self.peers = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+                continue
+            process.kill()
+            process.wait()
+
+    def start(self, port, *words):
+        """Starts a daemon that listens on this port; its process."""
+        process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL)
+        self.processes.append(process)
+        wait_for(port)
+        return process
+
+    def once(self, name, start, *words):
+        """The port of a peer, started when it is first asked for."""
+        if name not in self.peers:
+            self.peers[name] = start(self, *words)
+        return self.peers[name]
+
+    def tfd(self, name, server="", tf=""):
+        """A tfd with further lines in its two sections; what tells the load of
+        it, and its process."""
+        port = free_port()
+        (self.scratch / "root").mkdir(exist_ok=True)
+        run("chown", "nobody", self.scratch / "root")
+        if not (self.scratch / "private.pem").exists():
+            run(BIN / "tfd", "keygen", "--out", self.scratch)
+        configuration = self.scratch / f"{name}.toml"
+        configuration.write_text(f"""[server]
+user = "nobody"
+log = "warn"
+control = ""
+max_sessions_per_address = 4096
+{server}
+
+[tf]
+listen = ["127.0.0.1:{port}"]
+version = "0.0"
+hash = "bench"
+root = "root"
+private_key = "private.pem"
+{tf}
+""")
+        process = self.start(port, BIN / "tfd", "serve", "--config", configuration)
+        return {
+            "TF_SERVER": f"127.0.0.1:{port}",
+            "TF_KEY": str(self.scratch / "public.pem"),
+            "TF_HASH": "bench",
+            "TF_CONFIG": "/dev/null",
+        }, process
+
+    def proxy(self, behind):
+        """A tfd that relays to another; what tells the load of it."""
+        port = free_port()
+        configuration = self.scratch / "proxy.toml"
+        configuration.write_text(f"""[server]
+user = "nobody"
+log = "warn"
+control = ""
+
+[tf]
+listen = ["127.0.0.1:{port}"]
+proxy_to = "{behind["TF_SERVER"]}"
+""")
+        self.start(port, BIN / "tfd", "serve", "--config", configuration)
+        return {**behind, "TF_SERVER": f"127.0.0.1:{port}"}

@@ -1,0 +1,51 @@
+"""What is aimed at, as ratios within one run."""
+
+# Flows that send, each with the one that brings back.
+FLOWS = (
+    ("PUT", "GET"),
+    ("PUTCAN", "GETCAN"),
+    ("SNDFILE", "RCVFILE"),
+    ("SUP", "SDOWN"),
+    ("tf put", "tf get"),
+)
+
+
+def aims(f):
+    """(what, measured, aim, whether more is better) of the sections there are."""
+    if streams := f.get("streams"):
+        base = streams["recurrence"]
+        yield "Generator alone, of the bare recurrence", streams["generator"] / base, 0.95, True
+        for flow in ("PUT", "GET"):
+            first, cycle = streams[f"first {flow}"], streams[f"cycle {flow}"]
+            yield f"{flow} at the beginning, of the bare recurrence", first / base, 0.85, True
+            yield f"{flow} on a cycle, of the beginning", cycle / first, 4, True
+        for part, shown in (("first", "at the beginning"), ("cycle", "on a cycle")):
+            for message, raw in (("SNDFILE", "PUT"), ("RCVFILE", "GET")):
+                ratio = streams[f"{part} {message}"] / streams[f"{part} {raw}"]
+                yield f"{message} of {raw}, {shown}", ratio, 0.7, True
+    if transfers := f.get("transfers"):
+        for flow, way in (("PUT", "up"), ("GET", "down")):
+            if ours := transfers.get(f"TLS {flow}"):
+                for peer, aim in (("sftp", 3), ("vsftpd with TLS", 1.2)):
+                    ratio = ours / transfers[f"{peer} {way}"]
+                    yield f"{flow} over TLS, of {peer}", ratio, aim, True
+    if connections := f.get("connections"):
+        signs = connections["signs"]
+        single = connections["single-user"]
+        yield "Sessions, 16 clients, single-user, of RSA signs", single / signs, 0.6, True
+        multi = connections["multi-user"]
+        yield "Sessions, 16 clients, up to LOGIN, of RSA signs", multi / signs, 0.5, True
+        if resumed := connections.get("TLS resumed"):
+            yield "TLS resumed, 16 clients, of single-user", resumed / single, 1.5, True
+    if trees := f.get("trees"):
+        yield "Small file by SNDFILE, µs", trees["plain SNDFILE"], 150, False
+    if digests := f.get("digests"):
+        yield "SHA256, of openssl speed", digests["SHA256"] / digests["openssl"], 0.9, True
+
+
+def rows(figures):
+    """The rows of the table."""
+    for what, measured, aim, more in aims(figures):
+        reached = measured >= aim if more else measured <= aim
+        bound = f"{'at least' if more else 'at most'} {aim:g}"
+        yield what, measured, bound, "yes" if reached else "no"

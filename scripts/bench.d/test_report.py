@@ -1,0 +1,80 @@
+"""What scripts/bench says of its figures: python3 -m unittest discover -s scripts/bench.d"""
+
+import contextlib
+import io
+import sys
+import unittest
+
+import chart
+import main
+import report
+import targets
+from measure import medians
+
+TRANSFERS = {
+    "size": 1024,
+    "cp": 9000,
+    "plain PUT": 900,
+    "plain GET": 800,
+    "TLS PUT": 1500,
+    "TLS GET": 1400,
+    "sftp up": 450,
+    "sftp down": 500,
+    "vsftpd with TLS up": 1000,
+    "vsftpd with TLS down": 1400,
+}
+
+
+class Report(unittest.TestCase):
+    def test_medians_are_taken_of_each_name(self):
+        values = iter([3, 9, 1])
+        columns = iter([{"b": 1, "c": 5}, {"b": 3, "c": 4}, {"b": 2, "c": 9}])
+        figures = medians(3, {"a": lambda: next(values), "others": lambda: next(columns)})
+        self.assertEqual(figures, {"a": 3, "b": 2, "c": 5})
+
+    def test_a_missed_aim_is_told(self):
+        rows = {
+            what: (bound, reached)
+            for what, _, bound, reached in targets.rows({"transfers": TRANSFERS})
+        }
+        self.assertEqual(rows["PUT over TLS, of sftp"], ("at least 3", "yes"))
+        self.assertEqual(rows["GET over TLS, of sftp"], ("at least 3", "no"))
+        self.assertEqual(rows["GET over TLS, of vsftpd with TLS"], ("at least 1.2", "no"))
+
+    def test_tables_put_numbers_to_the_right(self):
+        text = report.table(("What", "Rate"), ("a", 1234.5), ("b", 0.123))
+        self.assertEqual(text, "| What | Rate |\n| --- | ---: |\n| a | 1,234 |\n| b | 0.12 |")
+
+    def test_flows_and_peers_stand_with_what_they_reach_of_others(self):
+        rows = report.transfers(TRANSFERS).splitlines()
+        self.assertIn("| PUT, GET over TLS | 1,500 | 3.33 | 1.50 | 1,400 | 2.80 | 1.00 |", rows)
+        self.assertIn("| sftp | 450 | 1.00 | 0.45 | 500 | 1.00 | 0.36 |", rows)
+
+    def test_only_what_stands_between_the_marks_is_replaced(self):
+        readme = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+        self.assertEqual(
+            report.replaced(readme, "new\n"), f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
+        )
+        for broken in ("", report.BEGIN, report.END):
+            with self.assertRaises(SystemExit):
+                report.replaced(broken, "new")
+
+    def test_the_readme_has_the_marks(self):
+        report.replaced((main.TOP / "README.md").read_text(), "new")
+
+    def test_the_chart_is_labelled_and_its_longest_bar_is_whole(self):
+        drawing = chart.draw("2026-11-21", {"transfers": TRANSFERS})
+        for word in ("MiB/s", "2026-11-21", "sftp", "prefers-color-scheme: dark"):
+            self.assertIn(word, drawing)
+        self.assertIn(f'width="{chart.WIDTH - chart.LABEL - 80:.1f}"', drawing)
+
+    def test_figures_of_a_smoke_run_are_never_written(self):
+        for words in (["--write", "--quick"], ["--write", "--only", "trees"], ["--only", "none"]):
+            sys.argv = ["bench", *words]
+            with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as ended:
+                main.arguments()
+            self.assertEqual(ended.exception.code, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

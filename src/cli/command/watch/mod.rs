@@ -1,0 +1,256 @@
+//! `tf watch`: a session in notification mode, opened anew when it is lost,
+//! and what is done with each file it tells of.
+
+mod duty;
+mod memory;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::cli::arguments::OutputArguments;
+use crate::cli::complete::remote_paths;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::names::shown;
+use crate::cli::place::{Remote, beneath};
+use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
+use duty::{Duty, note};
+use memory::Memory;
+
+/// The longest pause between two attempts to connect again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A directory is looked through so many times as long after as it took.
+const LEISURE: u32 = 10;
+
+/// Tell of files as they arrive, and do something with each
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  tf watch inbox
+  tf watch --get /var/spool/orders --delete orders
+  tf watch --delete --exec 'tf get {} . && ./import' files:inbox")]
+pub(crate) struct Watch {
+    /// The remote directories, all on one server
+    #[arg(required = true, value_name = "DIR", add = remote_paths())]
+    directories: Vec<Remote>,
+    /// Only names that begin with this
+    #[arg(long, value_name = "TEXT", default_value = "", value_parser = prefix)]
+    prefix: String,
+    /// Receive each file into this local directory; a name that is taken gets
+    /// a number
+    #[arg(long, value_name = "LOCAL")]
+    get: Option<PathBuf>,
+    /// Run this by sh for each file; {} stands for its path, the local one
+    /// with --get
+    #[arg(long, value_name = "COMMAND")]
+    exec: Option<String>,
+    /// Have the server delete each file after all that has succeeded
+    #[arg(long)]
+    delete: bool,
+    /// How often to look at files that stay, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    interval: Duration,
+    /// How often to try to connect again, before giving up [default: no end]
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// End after so many files
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+}
+
+fn prefix(text: &str) -> std::result::Result<String, String> {
+    match text.contains(['/', ' ']) {
+        true => Err("no name begins with / here, nor can a space be asked for".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let number = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    number
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a number above 0".to_owned())
+}
+
+impl Watch {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let server = self.directories[0].server.clone();
+        if self.directories.iter().any(|directory| directory.server != server) {
+            let text = "all directories must be on one server: run one tf watch for each";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        let output = context.output.clone();
+        let access = context.access(&server)?.clone();
+        let list = self.directories.iter().map(|directory| Watched {
+            directory: directory.path.clone(),
+            prefix: self.prefix.clone(),
+        });
+        let list: Vec<Watched> = list.collect();
+        let duty = Duty::new(self.get, self.exec, self.delete, output.clone());
+        let left = self.count.unwrap_or(u64::MAX);
+        let memory = Memory::new(self.interval);
+        let looks = vec![Instant::now(); list.len()];
+        let interval = self.interval;
+        let mut post =
+            Post { access, list, interval, duty, memory, looks, left, output, met: false };
+        post.keep(self.retries)
+    }
+}
+
+/// A watch over directories, from session to session.
+struct Post {
+    access: Access,
+    list: Vec<Watched>,
+    interval: Duration,
+    duty: Duty,
+    memory: Memory,
+    /// When each directory may be looked through again.
+    looks: Vec<Instant>,
+    /// How many files more.
+    left: u64,
+    output: OutputArguments,
+    /// Whether there was a session since the last attempt.
+    met: bool,
+}
+
+impl Post {
+    /// Watches until all files have come that were asked for.
+    fn keep(&mut self, retries: Option<u32>) -> Result<()> {
+        let cancel = self.access.target.cancel.clone();
+        let mut attempts = None;
+        loop {
+            let Err(failure) = self.session() else { return Ok(()) };
+            if cancel.is_cancelled() {
+                return Err(ClientError::Interrupted.into());
+            }
+            if std::mem::take(&mut self.met) {
+                attempts = Some(0);
+            }
+            // What does not work at the first attempt is told at once.
+            let (Failure::Client(error), Some(attempt)) = (&failure, &mut attempts) else {
+                return Err(failure);
+            };
+            if !may_pass(error) || retries.is_some_and(|most| *attempt >= most) {
+                return Err(failure);
+            }
+            let pause = Duration::from_secs(1 << (*attempt).min(6)).min(LONGEST_PAUSE);
+            *attempt += 1;
+            note(&self.output, &format!("{error}: trying again in {} s", pause.as_secs()));
+            cancel.sleep(pause)?;
+        }
+    }
+
+    /// One session: `Ok` when all files have come, never before.
+    fn session(&mut self) -> Result<()> {
+        let mut watch = self.access.open()?.watch(&self.list, self.interval)?;
+        if self.memory.was_met() {
+            note(&self.output, "connected again");
+        }
+        self.met = true;
+        self.memory.meet();
+        self.duty.forget_session();
+        while self.left > 0 {
+            let arrival = watch.wait()?;
+            if self.duty.deletes() {
+                let answer = self.told(arrival.index, &arrival.name)?;
+                watch.answer(answer)?;
+            } else {
+                // It says no more than that there is something.
+                watch.answer(Verdict::Keep)?;
+                self.look(arrival.index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is to be done with a file the server told of.
+    fn told(&mut self, index: usize, name: &[u8]) -> Result<Verdict> {
+        let directory = self.list[index].directory.clone();
+        if !self.wants(name) || !self.memory.may_try(index, name) {
+            return Ok(Verdict::Keep);
+        }
+        let stamp = self.duty.stamp(&self.access, &directory, name)?;
+        if !self.memory.was_done(index, name, stamp) {
+            if !self.duty.perform(&self.access, &directory, name)? {
+                self.memory.failed(index, name);
+                return Ok(Verdict::Keep);
+            }
+            self.left -= 1;
+        }
+        if self.memory.done(index, name, stamp) {
+            let path = shown(&[directory.as_bytes(), b"/", name].concat());
+            note(
+                &self.output,
+                &format!(
+                    "{path} is told again and again: may this account delete it, or does it change?"
+                ),
+            );
+        }
+        Ok(Verdict::Delete)
+    }
+
+    /// Looks through a directory whose files stay, for those that are new or
+    /// have changed.
+    fn look(&mut self, index: usize) -> Result<()> {
+        let begin = Instant::now();
+        if self.looks[index] > begin {
+            return Ok(());
+        }
+        let directory = self.list[index].directory.clone();
+        let files = self.files(&directory)?;
+        self.looks[index] = Instant::now() + begin.elapsed() * LEISURE;
+        self.memory.keep_only(index, |name| files.iter().any(|(known, _)| known == name));
+        for (name, stamp) in files {
+            let news = !self.memory.knows(index, &name, stamp);
+            if self.left == 0 || !news || !self.memory.may_try(index, &name) {
+                continue;
+            }
+            if self.duty.perform(&self.access, &directory, &name)? {
+                self.memory.saw(index, &name, stamp);
+                self.left -= 1;
+            } else {
+                self.memory.failed(index, &name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of a directory that matter, and what tells a changed one.
+    fn files(&mut self, directory: &str) -> Result<Vec<(Vec<u8>, Option<Stat>)>> {
+        let beside = self.duty.beside(&self.access)?;
+        let entries = match beside.list(directory) {
+            // It is gone for now.
+            Err(ClientError::Refused { .. } | ClientError::Odd { .. }) => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names: Vec<Vec<u8>> = entries
+            .into_iter()
+            .filter(|entry| entry.kind == Kind::File && self.wants(&entry.path))
+            .map(|entry| entry.path)
+            .collect();
+        let path = |name: &Vec<u8>| beneath(directory, &String::from_utf8_lossy(name));
+        let paths: Vec<String> = names.iter().map(path).collect();
+        let stats = self.duty.beside(&self.access)?.stat_all(&paths)?;
+        Ok(names.into_iter().zip(stats.into_iter().map(|stat| stat.ok())).collect())
+    }
+
+    /// Hidden names are those of files on their way.
+    fn wants(&self, name: &[u8]) -> bool {
+        let prefix = self.list[0].prefix.as_bytes();
+        name.starts_with(prefix) && (prefix.starts_with(b".") || !name.starts_with(b"."))
+    }
+}
+
+/// Whether a failure may be over at the next attempt.
+fn may_pass(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Lost(_)
+            | ClientError::Connect { .. }
+            | ClientError::Resolve { .. }
+            | ClientError::Handshake(_)
+    )
+}

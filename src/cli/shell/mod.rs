@@ -1,0 +1,173 @@
+//! The shell: one session, and line after line of it, from a person or from a
+//! script. A failed line never ends it for a person.
+
+mod complete;
+mod history;
+mod line;
+mod local;
+mod words;
+
+use std::cell::RefCell;
+use std::io::BufRead;
+use std::rc::Rc;
+
+use rustyline::config::Config;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{CompletionType, Editor};
+
+use super::context::Context;
+use super::failure::{Failure, Result};
+use super::interrupt::{OnInterrupt, on_interrupt};
+use super::place::Remote;
+use crate::client::ClientError;
+use complete::Completion;
+use line::{Then, carry_out};
+use local::{Where, usage};
+use words::is_private;
+
+/// A shell under way.
+pub(super) struct Shell {
+    context: Rc<RefCell<Context>>,
+    at: Where,
+}
+
+impl Shell {
+    /// Begins at a directory of a server, with a session opened at once.
+    ///
+    /// # Errors
+    /// Why none can be opened, or that there is no such directory.
+    pub(super) fn begin(mut context: Context, at: Remote) -> Result<Shell> {
+        let root = at.with_path(String::new());
+        context.connection(&root.server)?;
+        let mut place = Where::at(root);
+        if !at.path.is_empty() {
+            place.change(&mut context, Some(&format!("/{}", at.path)))?;
+        }
+        on_interrupt(OnInterrupt::BreakOff);
+        Ok(Shell { context: Rc::new(RefCell::new(context)), at: place })
+    }
+
+    /// Ends all sessions.
+    ///
+    /// # Errors
+    /// When a connection is lost.
+    pub(super) fn end(self) -> Result<()> {
+        self.context.borrow_mut().end()
+    }
+
+    /// Reads lines from a person until they have enough.
+    ///
+    /// # Errors
+    /// When the terminal can't be used.
+    pub(super) fn talk(&mut self) -> Result<()> {
+        let mut editor = self.editor().map_err(terminal)?;
+        let history = history::open().unwrap_or_else(|e| {
+            eprintln!("tf: lines are not kept: {e}");
+            None
+        });
+        if let Some(path) = &history {
+            // An empty one is none yet.
+            let _ = editor.load_history(path);
+        }
+        loop {
+            let line = match editor.readline(&format!("{}> ", self.at.shown())) {
+                Ok(line) => line,
+                Err(ReadlineError::Interrupted) => continue,
+                Err(ReadlineError::Eof) => return Ok(()),
+                Err(e) => return Err(terminal(e)),
+            };
+            if !line.trim().is_empty() && !is_private(&line) {
+                let kept = editor.add_history_entry(line.as_str()).map(|_| ());
+                if let (Ok(()), Some(path)) = (kept, &history)
+                    && let Err(e) = editor.append_history(path)
+                {
+                    eprintln!("tf: {}: {e}", path.display());
+                }
+            }
+            match self.carry_out(&line) {
+                Ok(Then::End) => return Ok(()),
+                Ok(Then::GoOn) => {}
+                Err(failure) => drop(failure.tell()),
+            }
+            if let Some(completion) = editor.helper() {
+                completion.forget();
+            }
+        }
+    }
+
+    fn editor(&self) -> rustyline::Result<Editor<Completion, FileHistory>> {
+        let config = Config::builder()
+            .completion_type(CompletionType::List)
+            .history_ignore_space(true)
+            // What a command prints may not end its last line.
+            .check_cursor_position(true)
+            .max_history_size(history::MOST_LINES)?
+            .build();
+        let history = FileHistory::with_config(&config);
+        let mut editor = Editor::with_history(config, history)?;
+        editor.set_helper(Some(Completion::new(Rc::clone(&self.context))));
+        Ok(editor)
+    }
+
+    /// Does what the lines of a script say. The first that fails ends it,
+    /// unless it is to go on; then the first failure is told again.
+    ///
+    /// # Errors
+    /// That failure, or that the script can't be read.
+    pub(super) fn follow(
+        &mut self,
+        name: &str,
+        script: impl BufRead,
+        keep_going: bool,
+    ) -> Result<()> {
+        let mut first = None;
+        for (number, line) in script.lines().enumerate() {
+            let line = line.map_err(|source| {
+                Failure::from(ClientError::Local { path: name.into(), source })
+            })?;
+            if line.trim_start().starts_with('#') {
+                continue;
+            }
+            match self.carry_out(&line) {
+                Ok(Then::GoOn) => {}
+                Ok(Then::End) => break,
+                Err(failure) => {
+                    let exit = failure.tell();
+                    eprintln!("tf: {name}:{}: this line failed", number + 1);
+                    let interrupted = matches!(failure, Failure::Client(ClientError::Interrupted));
+                    if !keep_going || interrupted {
+                        return Err(Failure::Ended(exit));
+                    }
+                    first.get_or_insert(exit);
+                }
+            }
+        }
+        first.map_or(Ok(()), |exit| Err(Failure::Ended(exit)))
+    }
+
+    fn carry_out(&mut self, line: &str) -> Result<Then> {
+        let mut context = self.context.borrow_mut();
+        let cancel = context.directory.cancel.clone();
+        cancel.renew();
+        for server in context.drop_lost() {
+            eprintln!("tf: the connection to {server} was lost: opening it anew");
+        }
+        let done = carry_out(line, &mut self.at, &mut context);
+        match done {
+            Err(_) if cancel.is_cancelled() => {
+                // All of them, and everybody knows why.
+                context.drop_lost();
+                Err(ClientError::Interrupted.into())
+            }
+            done => done,
+        }
+    }
+}
+
+fn terminal(e: ReadlineError) -> Failure {
+    match e {
+        ReadlineError::Io(source) => ClientError::Local { path: "terminal".into(), source }.into(),
+        e => usage(format!("the terminal: {e}")),
+    }
+}

@@ -1,0 +1,163 @@
+//! Notification mode (document, "The notification system"): the server tells
+//! of files in directories, and hears of each whether it is to be deleted.
+
+use std::time::Duration;
+
+use rustix::net::sockopt;
+
+use super::connect::{Connection, refusal};
+use super::error::{ClientError, Result};
+use crate::tf::wire::WireError;
+
+/// After this time without a word the peer is asked whether it is there, and
+/// is lost when it does not say so as many times.
+const QUIET: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+const ASKS: u32 = 4;
+
+/// A directory to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The directory; empty for the root.
+    pub directory: String,
+    /// How the names begin that matter; empty for all.
+    pub prefix: String,
+}
+
+/// A file the server has told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Where its directory stands in the list, from 0.
+    pub index: usize,
+    /// Its name in the directory. Names are bytes; clean them before they
+    /// reach a terminal.
+    pub name: Vec<u8>,
+}
+
+/// What becomes of a file that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays, and may be told again after each interval.
+    Keep,
+    /// The server deletes it. It does so where it may; who may not, is told
+    /// of the file again.
+    Delete,
+}
+
+/// A session in notification mode, to the end of which it can do nothing else.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tfd::client::{Access, Verdict, Watched};
+///
+/// # fn access() -> Access { unimplemented!() }
+/// let access = access();
+/// let inbox = Watched { directory: "inbox".to_owned(), prefix: String::new() };
+/// let mut watch = access.open()?.watch(&[inbox], Duration::from_secs(1))?;
+/// let mut beside = access.open()?;
+/// loop {
+///     let arrival = watch.wait()?;
+///     let Ok(name) = std::str::from_utf8(&arrival.name) else { continue };
+///     beside.download(&format!("inbox/{name}"), name.as_ref(), &mut |_| {})?;
+///     watch.answer(Verdict::Delete)?;
+/// }
+/// # Ok::<(), tfd::client::ClientError>(())
+/// ```
+pub struct Watch {
+    connection: Connection,
+    /// How many directories are on the list.
+    count: usize,
+    /// Whether the server waits for an answer.
+    awaited: bool,
+}
+
+impl Connection {
+    /// Has the server tell of files in these directories from now on, those
+    /// that are there first (document, "ADDNTFY" and "STARTNTFY"). A file
+    /// that stays is told again after each interval.
+    ///
+    /// # Errors
+    /// The server's refusal, or the connection is lost.
+    pub fn watch(mut self, list: &[Watched], interval: Duration) -> Result<Watch> {
+        for Watched { directory, prefix } in list {
+            self.command(&format!("ADDNTFY {prefix} {directory}"))?;
+        }
+        keep_alive(&self).map_err(|e| ClientError::Lost(WireError::Io(e.into())))?;
+        let request = format!("STARTNTFY {}", interval.as_secs_f64());
+        self.wire().write_message(request.as_bytes())?;
+        Ok(Watch { connection: self, count: list.len(), awaited: false })
+    }
+}
+
+/// Has the system notice a peer that is gone without a word.
+fn keep_alive(connection: &Connection) -> rustix::io::Result<()> {
+    let socket = connection.socket();
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, QUIET)?;
+    sockopt::set_tcp_keepintvl(socket, ASK_AGAIN)?;
+    sockopt::set_tcp_keepcnt(socket, ASKS)
+}
+
+impl Watch {
+    /// Waits for the next file. One that was told before and not answered is
+    /// kept.
+    ///
+    /// # Errors
+    /// `Odd` for what is no name in a directory of the list, or the connection
+    /// is lost.
+    pub fn wait(&mut self) -> Result<Arrival> {
+        if self.awaited {
+            self.answer(Verdict::Keep)?;
+        }
+        let mut body = std::mem::take(&mut self.connection.body);
+        self.connection.wire().read_message(&mut body)?;
+        let arrival = Arrival::parse(&body, self.count).ok_or_else(|| refusal("STARTNTFY", &body));
+        self.connection.body = body;
+        self.awaited = arrival.is_ok();
+        arrival
+    }
+
+    /// Says what is to become of the file told last. The second answer to a
+    /// file says nothing.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn answer(&mut self, verdict: Verdict) -> Result<()> {
+        if !std::mem::take(&mut self.awaited) {
+            return Ok(());
+        }
+        let word: &[u8] = match verdict {
+            Verdict::Keep => b"OK",
+            Verdict::Delete => b"DEL",
+        };
+        Ok(self.connection.wire().write_message(word)?)
+    }
+}
+
+impl Arrival {
+    /// Reads `index name`, where the name is one entry of a directory.
+    fn parse(message: &[u8], count: usize) -> Option<Arrival> {
+        let at = message.iter().position(|byte| *byte == b' ')?;
+        let (index, name) = (&message[..at], &message[at + 1..]);
+        let index = std::str::from_utf8(index).ok()?.parse().ok()?;
+        let is_name = !matches!(name, b"" | b"." | b"..")
+            && !name.iter().any(|byte| matches!(byte, b'/' | 0));
+        (index < count && is_name).then(|| Arrival { index, name: name.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_is_an_index_and_one_name() {
+        let arrival = |index, name: &str| Some(Arrival { index, name: name.into() });
+        assert_eq!(Arrival::parse(b"0 f", 1), arrival(0, "f"));
+        assert_eq!(Arrival::parse(b"1  two\nlines ", 2), arrival(1, " two\nlines "));
+        for odd in ["", "0", "0 ", "1 f", "-1 f", "x f", "0 a/b", "0 ..", "0 .", "0 /etc", "0 a\0"]
+        {
+            assert_eq!(Arrival::parse(odd.as_bytes(), 1), None, "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The shell as a person at a terminal meets it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use crate::common::tf::Person;
+use crate::common::{Server, wait_until};
+use crate::tmux::Terminal;
+
+/// Has a server of the configuration named `files`, and no other way to it.
+fn person_with_entry(address: SocketAddr) -> Person {
+    let person = Person::new();
+    person.configure(&format!(
+        "default = \"files\"\n[server.files]\naddress = \"{address}\"\n\
+         key = \"../../public.pem\"\nhash_file = \"../../hash\"\n"
+    ));
+    person
+}
+
+/// An address that leads to another, a little at a time.
+fn slowed(to: SocketAddr, bytes_per_second: usize) -> SocketAddr {
+    const STEPS: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("address");
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(to).expect("connect");
+            let back = (server.try_clone().expect("clone"), client.try_clone().expect("clone"));
+            std::thread::spawn(move || copy(client, server, bytes_per_second / STEPS));
+            std::thread::spawn(move || copy(back.0, back.1, 1 << 20));
+        }
+    });
+    return address;
+
+    fn copy(mut from: TcpStream, mut to: TcpStream, at_once: usize) {
+        let mut buffer = vec![0; at_once];
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            if to.write_all(&buffer[..n]).is_err() {
+                break;
+            }
+            if n > 1000 {
+                std::thread::sleep(Duration::from_secs(1) / STEPS as u32);
+            }
+        }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+}
+
+#[test]
+fn tab_completes_commands_options_and_paths_here_and_there() {
+    let server = Server::start();
+    server.write("reports/may report.pdf", "what is in it");
+    server.write("reports/june", "x");
+    server.write("reports/\u{1b}[2Jbad", "x");
+    server.write("other", "x");
+    let mut person = person_with_entry(server.address());
+    person.write("local file", "x");
+    let terminal = Terminal::open(&mut person);
+    terminal.line("tf");
+    terminal.wait_for_last("files:/>");
+    terminal.write("sha");
+    terminal.press("Tab");
+    terminal.wait_for_last("files:/> sha256");
+    terminal.press("C-u");
+    terminal.write("find --ty");
+    terminal.press("Tab");
+    terminal.wait_for_last("files:/> find --type");
+    terminal.press("C-u");
+    terminal.write("cat re");
+    terminal.press("Tab");
+    terminal.wait_for_last("files:/> cat reports/");
+    terminal.press("Tab");
+    terminal.press("Tab");
+    terminal.wait_for("june            may report.pdf");
+    terminal.write("m");
+    terminal.press("Tab");
+    terminal.wait_for_last("files:/> cat 'reports/may report.pdf'");
+    terminal.press("Enter");
+    terminal.wait_for("what is in it");
+    terminal.write("put loc");
+    terminal.press("Tab");
+    terminal.wait_for_last("files:/> put 'local file'");
+    terminal.press("C-u");
+    terminal.line("cd reports");
+    terminal.wait_for_last("files:/reports>");
+    terminal.line("ls");
+    terminal.wait_for("\\u{1b}[2Jbad");
+    terminal.wait_for("what is in it");
+    terminal.write("cat ../o");
+    terminal.press("Tab");
+    terminal.wait_for_last("files:/reports> cat ../other");
+    terminal.press("C-u");
+    terminal.line("help find");
+    terminal.wait_for("--newer");
+    terminal.press("C-d");
+    terminal.line("echo status $?");
+    terminal.wait_for("status 0");
+}
+
+#[test]
+fn lines_are_kept_for_the_next_shell_without_what_is_secret() {
+    let server = Server::start();
+    let mut person = person_with_entry(server.address());
+    let history = person.path(".local/state/tf/history");
+    let terminal = Terminal::open(&mut person);
+    terminal.line("tf files");
+    terminal.wait_for_last("files:/>");
+    for line in ["mkdir first", "mkdir second", "raw 'LOGIN ann secret'", " mkdir blank", "nothing"]
+    {
+        terminal.line(line);
+        terminal.wait("the next prompt", |screen| {
+            screen.contains(line) && screen.lines().last() == Some("files:/>")
+        });
+    }
+    terminal.press("C-d");
+    terminal.line("tf shell files:second");
+    terminal.wait_for_last("files:/second>");
+    for line in ["nothing", "mkdir second", "mkdir first"] {
+        terminal.press("Up");
+        terminal.wait_for_last(&format!("files:/second> {line}"));
+    }
+    terminal.press("Enter");
+    wait_until("the directory", || server.exists("second/first"));
+    let text = std::fs::read_to_string(&history).expect("history");
+    assert!(!text.contains("secret") && !text.contains("blank"), "{text}");
+    let mode = |path: &std::path::Path| path.metadata().expect("stat").permissions().mode() & 0o777;
+    assert_eq!(mode(&history), 0o600);
+    assert_eq!(mode(history.parent().expect("directory")), 0o700);
+}
+
+#[test]
+fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
+    let server = Server::start();
+    let mut person = person_with_entry(slowed(server.address(), 2_000_000));
+    let content: Vec<u8> = (0..10_000_000_u32).map(|n| (n >> 8) as u8).collect();
+    person.write("big", &content);
+    let terminal = Terminal::open(&mut person);
+    terminal.line("tf");
+    terminal.wait_for_last("files:/>");
+    terminal.line("put big");
+    // [==>   ] done/all rate eta
+    let bar = |screen: &str| {
+        screen.lines().any(|line| {
+            let is_eta = |text: &str| text.ends_with('s') && text.starts_with(char::is_numeric);
+            let rate_and_eta = line.split_once("B/s ").is_some_and(|(_, eta)| is_eta(eta.trim()));
+            line.contains('[') && rate_and_eta
+        })
+    };
+    terminal.wait("a bar with its rate", bar);
+    terminal.press("C-c");
+    terminal.wait_for_last("files:/>");
+    assert!(terminal.screen().contains("broken off"), "{}", terminal.screen());
+    assert!(!server.exists("big"));
+    // The shell lives, with a session of its own again.
+    terminal.line("ls; mkdir");
+    terminal.line("mkdir after");
+    wait_until("the directory", || server.exists("after"));
+    // At the prompt it clears the line, and no more.
+    terminal.write("half a li");
+    terminal.press("C-c");
+    terminal.wait_for_last("files:/>");
+    // What is run on this machine gets it alone.
+    terminal.line("!sleep 1000");
+    terminal.wait_for_last("files:/> !sleep 1000");
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.press("C-c");
+    terminal.wait_for_last("files:/>");
+    terminal.line("put 'big' small/../again");
+    terminal.wait("a bar for it", bar);
+    wait_until("the whole file", || server.exists("again"));
+    assert!(server.read("again") == content);
+    let screen = terminal.screen();
+    assert!(!screen.contains("was lost"), "{screen}");
+    terminal.line("exit");
+    terminal.line("echo status $?");
+    terminal.wait_for("status 0");
+}
+
+#[test]
+fn a_server_that_was_away_is_connected_again_with_a_word_about_it() {
+    let mut server = Server::start();
+    let address = server.address().to_string();
+    let config = std::fs::read_to_string(server.config_path()).expect("read");
+    let config = config.replace("127.0.0.1:0", &address);
+    std::fs::write(server.config_path(), config).expect("write");
+    let mut person = person_with_entry(server.address());
+    let terminal = Terminal::open(&mut person);
+    terminal.line("tf");
+    terminal.wait_for_last("files:/>");
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(server.wait_for_end(), Some(0));
+    terminal.line("mkdir away");
+    terminal.wait_for("the connection to files was lost: opening it anew");
+    terminal.wait_for("can't connect");
+    terminal.wait_for_last("files:/>");
+    server.start_again();
+    terminal.line("mkdir back");
+    wait_until("the directory", || server.exists("back"));
+    assert!(!server.exists("away"));
+}

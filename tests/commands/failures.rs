@@ -1,0 +1,114 @@
+//! What a person sees when something is wrong: the cause, the next step, and
+//! an exit status by class.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::common::tf::Person;
+use crate::common::{Server, Setup};
+
+#[test]
+fn what_keeps_a_session_from_opening_is_told_apart() {
+    let server = Server::start();
+    let person = Person::of(&server);
+    person.fails(&["--hash", "wrong", "ls"], 4, &["refused the hash"]);
+    person.fails(&["--protocol-version", "9", "ls"], 4, &["refused version \"9\""]);
+    person.fails(&["--server", "127.0.0.1:1", "ls"], 3, &["nothing listens there", "port"]);
+    person.fails(&["--server", "no-such-host.invalid", "ls"], 3, &["can't find", "10345"]);
+    person.fails(&["--key", "hash", "ls"], 7, &["no RSA public key", "public.pem"]);
+}
+
+#[test]
+fn a_server_that_says_nothing_or_nonsense_is_no_tf_server() {
+    let server = Server::start();
+    let person = Person::of(&server);
+    let silent = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = silent.local_addr().expect("address").to_string();
+    person.fails(&["--server", &address, "--timeout", "1", "ls"], 4, &["time limit", "TF server"]);
+    // One whose queue is full drops what is sent to it, as a firewall does.
+    let (_full, address) = full_listener();
+    let address = address.to_string();
+    person.fails(&["--server", &address, "--timeout", "1", "ls"], 3, &["no answer", "firewall"]);
+    let chatty = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = chatty.local_addr().expect("address").to_string();
+    std::thread::spawn(move || {
+        for socket in chatty.incoming().flatten() {
+            let mut socket = socket;
+            let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+            let _ = socket.read(&mut [0; 1024]);
+        }
+    });
+    person.fails(&["--server", &address, "ls"], 4, &["TF server"]);
+}
+
+/// A listener with no room for another connection, and the ones it has.
+fn full_listener() -> ((OwnedFd, Vec<TcpStream>), SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("address");
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    bind(&listener, &any).expect("bind");
+    listen(&listener, 0).expect("listen");
+    let address = getsockname(&listener).expect("name").try_into().expect("address");
+    let short = Duration::from_millis(300);
+    let mut held = Vec::new();
+    while let Ok(socket) = TcpStream::connect_timeout(&address, short) {
+        held.push(socket);
+        assert!(held.len() < 100, "it is never full");
+    }
+    ((listener, held), address)
+}
+
+#[test]
+fn what_the_server_refuses_is_told_with_what_may_help() {
+    let server = Server::start();
+    let person = Person::of(&server);
+    server.write("f", "x");
+    person.fails(&["rm", "../x"], 1, &["FAILED 1", "leads outside"]);
+    person.fails(&["touch", "none/x"], 1, &["FAILED"]);
+    person.fails(
+        &["--user", "ann", "--password-file", "hash", "ls"],
+        4,
+        &["FAILED 39", "leave the user out"],
+    );
+    let tf = "quota = \"1000\"".to_owned();
+    let small = Server::with(Setup { tf, ..Setup::default() });
+    let person = Person::of(&small);
+    assert_eq!(person.tf_with(&["put", "-", "f"], &[0; 900]).code, Some(0));
+    person.fails(&["cp", "f", "g"], 1, &["FAILED"]);
+    let run = person.tf_with(&["put", "-", "g"], &[0; 5000]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains("may be full") || run.err.contains("tf df"), "{}", run.err);
+}
+
+#[test]
+fn what_makes_no_sense_is_told_before_anything_is_sent() {
+    let person = Person::new();
+    person.fails(&["frobnicate"], 2, &["Usage"]);
+    person.fails(&["ls"], 2, &["no server"]);
+    person.fails(&["chmod", "abc", "x"], 2, &["octal"]);
+    person.fails(&["put", "a:b", "c"], 2, &["local"]);
+}
+
+#[test]
+fn each_command_has_help_with_an_example() {
+    let person = Person::new();
+    let help = person.fine(&["--help"]);
+    let commands = help.split("Commands:").nth(1).expect("commands");
+    let names: Vec<&str> = commands
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .filter(|name| *name != "help" && name.starts_with(char::is_lowercase))
+        .collect();
+    assert!(names.len() >= 25, "{names:?}");
+    for name in names {
+        let help = person.fine(&["help", name]);
+        assert!(
+            help.contains("Example") && help.contains(&format!("  tf {name}")),
+            "{name}: {help}"
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! `tf` as people use it: each command against a real tfd, what it prints, its
+//! exit status, and what is on disk then.
+
+#![allow(unreachable_pub, reason = "shared by the test binaries")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod completion;
+mod everyday;
+mod failures;
+mod listings;
+mod locks;
+mod probes;
+mod schema;
+mod servers;
+mod trust;

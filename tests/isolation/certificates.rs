@@ -1,0 +1,221 @@
+//! Certificates that log clients in: whom they name, what still is refused, and
+//! that the session is the account's own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{BasicConstraints, KeyUsage};
+use openssl::x509::{X509, X509Name};
+use tfd::client::{ClientError, Connection, Target};
+
+use crate::common::{Client, HASH, Server, Setup, account};
+use crate::without_root;
+
+/// Somebody who vouches for clients.
+struct Ca {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+fn new_key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("curve");
+    PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key")
+}
+
+fn name(names: &[&str]) -> X509Name {
+    let mut builder = X509Name::builder().expect("name");
+    for name in names {
+        builder.append_entry_by_nid(Nid::COMMONNAME, name).expect("name");
+    }
+    builder.build()
+}
+
+/// A certificate for a key; signed by itself where there is no CA.
+fn certify(ca: Option<&Ca>, key: &PKey<Private>, names: &[&str], days: i64) -> X509 {
+    let mut builder = X509::builder().expect("certificate");
+    builder.set_version(2).expect("version");
+    let serial = BigNum::from_u32(7).and_then(|n| n.to_asn1_integer()).expect("serial");
+    builder.set_serial_number(&serial).expect("serial");
+    builder.set_subject_name(&name(names)).expect("subject");
+    builder.set_pubkey(key).expect("key");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("clock").as_secs() as i64;
+    let day = |at: i64| Asn1Time::from_unix(now + at * 86_400).expect("time");
+    builder.set_not_before(&day(-9)).expect("time");
+    builder.set_not_after(&day(days)).expect("time");
+    match ca {
+        Some(ca) => {
+            builder.set_issuer_name(ca.certificate.subject_name()).expect("issuer");
+            builder.append_extension(BasicConstraints::new().build().expect("ext")).expect("ext");
+            builder.sign(&ca.key, MessageDigest::sha256()).expect("sign");
+        }
+        None => {
+            builder.set_issuer_name(&name(names)).expect("issuer");
+            let ca = BasicConstraints::new().critical().ca().build().expect("ext");
+            builder.append_extension(ca).expect("ext");
+            let usage = KeyUsage::new().key_cert_sign().build().expect("ext");
+            builder.append_extension(usage).expect("ext");
+            builder.sign(key, MessageDigest::sha256()).expect("sign");
+        }
+    }
+    builder.build()
+}
+
+impl Ca {
+    fn new() -> Ca {
+        let key = new_key();
+        Ca { certificate: certify(None, &key, &["test CA"], 9), key }
+    }
+
+    /// A certificate for these common names and its key, both in PEM.
+    fn issue(&self, names: &[&str], days: i64) -> (Vec<u8>, Vec<u8>) {
+        let key = new_key();
+        let certificate = certify(Some(self), &key, names, days);
+        let key = key.private_key_to_pem_pkcs8().expect("pem");
+        (certificate.to_pem().expect("pem"), key)
+    }
+}
+
+/// A server whose clients log in by certificates of this CA, too.
+fn server(ca: &Ca, users: &[String], more: &str) -> Server {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("ca.pem");
+    fs::write(&path, ca.certificate.to_pem().expect("pem")).expect("write");
+    let tf = format!(
+        "mode = \"multi-user\"\nusers = \"users\"\ntls_client_ca = \"{}\"\n{more}",
+        path.display()
+    );
+    let server = Server::with(Setup { tls: true, tf, users: users.concat(), ..Setup::default() });
+    fs::set_permissions(server.root(), fs::Permissions::from_mode(0o1777)).expect("mode");
+    server
+}
+
+fn accounts() -> Vec<String> {
+    vec![account("ann", "pass word", "games:::"), account("bob", "b", "mail:::")]
+}
+
+fn target(server: &Server, own: &(Vec<u8>, Vec<u8>)) -> Target {
+    let tls = server.tls_as(Some((&own.0, &own.1)));
+    Target::tls(&server.tls_address().to_string(), tls, HASH)
+}
+
+fn open(server: &Server, own: &(Vec<u8>, Vec<u8>)) -> Client {
+    let wire = Connection::open(&target(server, own)).expect("connection").into_wire();
+    Client::with_patience(wire)
+}
+
+fn owner(path: &Path) -> u32 {
+    fs::metadata(path).expect("stat").uid()
+}
+
+#[test]
+fn a_certificate_logs_in_the_account_that_it_names() {
+    if without_root() {
+        return;
+    }
+    let ca = Ca::new();
+    let audit = tempfile::tempdir().expect("directory");
+    let mut server = server(&ca, &accounts(), "");
+    drop(audit);
+    let ann = ca.issue(&["ann"], 9);
+    let mut client = open(&server, &ann);
+    client.expect("LOGIN ann pass word", 39);
+    client.send_file("mine", false, b"x");
+    let uid = tfd::users::Identity::of("games").expect("user").uid.as_raw();
+    assert_eq!(owner(&server.path("mine")), uid);
+    server.wait_for_log("by=certificate");
+    // Without one the password is asked for, as ever, and over TLS alone.
+    let mut client = server.connect_tls();
+    client.expect("ECHO x", 38);
+    client.expect("LOGIN ann wrong", 37);
+    client.expect("LOGIN bob b", 0);
+    client.send_file("bobs", false, b"x");
+    let uid = tfd::users::Identity::of("mail").expect("user").uid.as_raw();
+    assert_eq!(owner(&server.path("bobs")), uid);
+    assert_eq!(client.ask("ECHO on and on"), "on and on");
+}
+
+#[test]
+fn a_certificate_that_opens_no_account_leaves_the_password() {
+    if without_root() {
+        return;
+    }
+    let ca = Ca::new();
+    let mut users = accounts();
+    users.push(account("old", "o", "mail:::2020-01-01"));
+    users.push(account("far", "f", "mail::from=192.0.2.0/24:"));
+    users.push(format!("shut:!{}", account("x", "s", "mail:::").split_once(':').expect("line").1));
+    let server = server(&ca, &users, "");
+    for names in [&["nobody-here"][..], &["old"], &["far"], &["shut"], &["ann", "bob"], &[]] {
+        let mut client = open(&server, &ca.issue(names, 9));
+        client.expect("ECHO x", 38);
+        client.expect("LOGIN ann pass word", 0);
+    }
+    let log = server.log();
+    let failed = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(failed("by=certificate reason=\"locked, expired or not from here\""), 3);
+    assert_eq!(failed("by=certificate reason=\"no such user\""), 1);
+    assert_eq!(failed("by=certificate reason=\"the certificate has not one common name\""), 2);
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_ends_the_handshake() {
+    if without_root() {
+        return;
+    }
+    let ca = Ca::new();
+    let mut server = server(&ca, &accounts(), "");
+    let expired = ca.issue(&["ann"], -1);
+    for own in [Ca::new().issue(&["ann"], 9), expired] {
+        let refused = Connection::open(&target(&server, &own));
+        assert!(matches!(refused, Err(ClientError::Handshake(_) | ClientError::Tls { .. })));
+        server.wait_for_log("client certificate refused");
+    }
+    assert!(!server.log().iter().any(|line| line.contains("session start")));
+    server.connect_tls().expect("LOGIN ann pass word", 0);
+}
+
+#[test]
+fn limits_of_the_account_count_and_the_certificate_is_needed_each_time() {
+    if without_root() {
+        return;
+    }
+    let ca = Ca::new();
+    let server = server(&ca, &[account("ann", "a", "games::max=1:")], "");
+    let ann = ca.issue(&["ann"], 9);
+    let target = target(&server, &ann);
+    let open = || Client::with_patience(Connection::open(&target).expect("open").into_wire());
+    let mut first = open();
+    assert_eq!(first.ask("ECHO 1"), "1");
+    let mut second = open();
+    second.expect("ECHO 2", 38);
+    drop(first);
+    crate::wait_until("the second's turn", || open().ask("ECHO 3") == "3");
+}
+
+#[test]
+fn a_certificate_stands_for_login_where_a_jail_follows() {
+    if without_root() {
+        return;
+    }
+    let ca = Ca::new();
+    let server = server(&ca, &accounts(), "jail = true");
+    server.write("cell/jail.key", "token");
+    let mut client = open(&server, &ca.issue(&["ann"], 9));
+    client.expect("ECHO x", 50);
+    client.expect("LOGIN ann pass word", 39);
+    client.expect("INJAIL wrong | cell", 49);
+    client.expect("INJAIL token | cell", 0);
+    assert_eq!(client.ask("ECHO inside"), "inside");
+    let mut client = server.connect_tls();
+    client.expect("LOGIN ann pass word", 0);
+    client.expect("INJAIL token | cell", 0);
+    assert_eq!(client.ask("ECHO inside"), "inside");
+}
