@@ -110,7 +110,7 @@ pub(super) struct TlsArguments {
 /// How much to say, and in which form.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Output")]
-pub(super) struct OutputArguments {
+pub(crate) struct OutputArguments {
     /// Show no progress bar
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,

@@ -22,6 +22,7 @@ mod servers;
 mod shell;
 mod sums;
 mod targets;
+mod transfer;
 mod transport;
 
 use std::process::ExitCode;

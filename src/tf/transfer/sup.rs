@@ -35,7 +35,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
         }
         if len == 0 {
             let stored = upload.is_some_and(|upload| upload.commit(env.sync()).is_ok());
-            wire.write_i32(if stored { STORED } else { FAILED })?;
+            wire.reply_i32(if stored { STORED } else { FAILED })?;
             return Ok(if stored { Outcome::Done } else { Outcome::Failed(None) });
         }
         buffer.resize(len.min(PIECE).max(buffer.len()), 0);
