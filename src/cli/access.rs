@@ -10,7 +10,8 @@ use super::here;
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
 use super::servers::{Entry, Servers};
-use crate::client::{Access, Cancel, PublicKey, Secret, Target};
+use super::transport::transport;
+use crate::client::{Access, Cancel, Secret, Target};
 
 /// All that is known of servers.
 #[derive(Debug, Default)]
@@ -60,20 +61,9 @@ impl Directory {
         let mut addresses = addresses.into_iter();
         let address = addresses.next().unwrap_or_default();
         let hash = self.hash(entry, &address)?;
-        let key = match (&self.options.key, entry.map(|entry| entry.key(&self.servers))) {
-            (Some(path), _) => PublicKey::from_file(path)?,
-            (None, Some(Ok(Some(key)))) => key,
-            (None, Some(Err(e))) => return Err(e.into()),
-            (None, None | Some(Ok(None))) => match environment("TF_KEY") {
-                Some(path) => PublicKey::from_file(path.as_ref())?,
-                None => {
-                    return Err(Failure::Usage(format!(
-                        "no public key for {address}: give --key or set TF_KEY, or keep it by tf trust"
-                    )));
-                }
-            },
-        };
-        let mut target = Target::new(&address, key, &hash);
+        let key = self.options.key.as_deref();
+        let transport = transport(&self.options.tls, key, entry, &self.servers, &address)?;
+        let mut target = Target::over(&address, transport, &hash);
         let version = self.options.protocol_version.clone();
         let version =
             version.or_else(|| entry?.version.clone()).or_else(|| environment("TF_VERSION"));
@@ -202,6 +192,6 @@ impl Directory {
 }
 
 /// A variable that is set to something.
-fn environment(name: &str) -> Option<String> {
+pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -55,6 +55,7 @@ impl Exit {
             | ClientError::WrongKey(_)
             | ClientError::Hash
             | ClientError::Tls { .. }
+            | ClientError::NotPinned { .. }
             | ClientError::NoKey
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,

@@ -22,6 +22,7 @@ mod servers;
 mod shell;
 mod sums;
 mod targets;
+mod transport;
 
 use std::process::ExitCode;
 

@@ -57,6 +57,12 @@ pub enum ClientError {
         /// What was wrong.
         why: String,
     },
+    /// The server has another certificate than the one pinned.
+    #[error("no TLS with {server}: its certificate is not the one pinned")]
+    NotPinned {
+        /// `host:port` as given.
+        server: String,
+    },
     /// The server wants a session key, over TCP or inside TLS, and its public key
     /// is not known.
     #[error("the server uses the session cipher: give its public key")]

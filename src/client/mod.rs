@@ -24,6 +24,7 @@ mod file;
 mod glob;
 mod listing;
 mod probe;
+mod reach;
 mod replace;
 mod secret;
 mod streams;

@@ -158,6 +158,11 @@ impl NextDoor {
         NextDoor { proof, ..self }
     }
 
+    #[cfg(test)]
+    pub(super) fn into_channel(self) -> Channel {
+        self.channel
+    }
+
     fn ask(&self, ask: &Ask<'_>, beside: &[BorrowedFd<'_>]) -> io::Result<Answer> {
         self.channel.send(&ask.to_bytes(), beside)?;
         let mut answer = [0; 1];

@@ -403,6 +403,31 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_that_a_gate_has_made_up_opens_nothing() {
+        let hash = hash::make(b"right").expect("hash");
+        let porter = start(&[format!("ann:{hash}:ann:::")]);
+        let proof = crate::tls::login::Proof {
+            chain: vec![b"certificate of ann".to_vec()],
+            ..Default::default()
+        };
+        for jail in [true, false] {
+            let mut client = gate(&porter, jail).with_proof(Some(proof.clone()));
+            let socket = std::net::TcpListener::bind("127.0.0.1:0")
+                .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?));
+            let mut wire = Wire::new(socket.expect("socket")).expect("wire");
+            wire.encipher(&[1; 16]);
+            let told = client.show_certificate(&wire).expect("porter");
+            assert_eq!(told, Some(Answer::Closed(Status::LoginFailed)));
+            assert_eq!(client.show_certificate(&wire).expect("once"), None);
+            let told = log_in(&mut client, b"ann", b"wrong");
+            assert_eq!(told, Answer::Closed(Status::LoginFailed), "it may ask on");
+        }
+        let odd = gate(&porter, true).into_channel();
+        odd.send(&Ask::Certificate(b"\0").to_bytes(), &[]).expect("send");
+        assert!(matches!(odd.receive(&mut [0; 1]), Ok((0, _)) | Err(_)), "its channel is closed");
+    }
+
+    #[test]
     fn a_gate_that_asks_anything_else_is_cut_off() {
         let porter = start(&[]);
         let mut client = gate(&porter, true);

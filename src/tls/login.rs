@@ -133,3 +133,111 @@ fn common_name(certificate: &[u8]) -> Option<String> {
     let name = names.next()?.data().to_string().ok()?;
     names.next().is_none().then_some(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::asn1::Asn1Time;
+    use openssl::bn::BigNum;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::{PKey, Private};
+    use openssl::sign::Signer;
+    use openssl::x509::X509Name;
+    use openssl::x509::extension::BasicConstraints;
+    use proptest::prelude::*;
+
+    fn name(name: &str) -> X509Name {
+        let mut builder = X509Name::builder().expect("name");
+        builder.append_entry_by_nid(Nid::COMMONNAME, name).expect("name");
+        builder.build()
+    }
+
+    fn key() -> PKey<Private> {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("curve");
+        PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key")
+    }
+
+    /// A certificate of `key` that the owner of `ca_key`, named CA, vouches for.
+    fn certify(subject: &str, key: &PKey<Private>, ca_key: &PKey<Private>) -> X509 {
+        let mut builder = X509::builder().expect("certificate");
+        builder.set_version(2).expect("version");
+        let serial = BigNum::from_u32(7).and_then(|n| n.to_asn1_integer()).expect("serial");
+        builder.set_serial_number(&serial).expect("serial");
+        builder.set_subject_name(&name(subject)).expect("subject");
+        builder.set_issuer_name(&name("CA")).expect("issuer");
+        builder.set_pubkey(key).expect("key");
+        let day = |days| Asn1Time::days_from_now(days).expect("time");
+        builder.set_not_before(&day(0)).expect("time");
+        builder.set_not_after(&day(9)).expect("time");
+        let mut constraints = BasicConstraints::new();
+        if subject == "CA" {
+            constraints.critical().ca();
+        }
+        builder.append_extension(constraints.build().expect("extension")).expect("extension");
+        builder.sign(ca_key, MessageDigest::sha256()).expect("sign");
+        builder.build()
+    }
+
+    fn content(context: &[u8]) -> Vec<u8> {
+        [&[b' '; PADDING][..], context, &[7; 32]].concat()
+    }
+
+    fn proof(certificate: &X509, key: &PKey<Private>, content: Vec<u8>) -> Proof {
+        let mut signer = Signer::new(MessageDigest::sha256(), key).expect("signer");
+        let signature = signer.sign_oneshot_to_vec(&content).expect("signature");
+        let chain = vec![certificate.to_der().expect("der")];
+        Proof { chain, scheme: 0x0403, content, signature }
+    }
+
+    #[test]
+    fn only_a_handshake_signed_with_the_certificates_own_key_names_somebody() {
+        let (ca_key, own, other) = (key(), key(), key());
+        let ca = certify("CA", &ca_key, &ca_key);
+        let authority = Authority::from_pem(&ca.to_pem().expect("pem")).expect("authority");
+        let ann = certify("ann", &own, &ca_key);
+        let fine = proof(&ann, &own, content(SIGNED));
+        assert_eq!(authority.name(&fine), Ok("ann".to_owned()));
+        let sent = fine.to_bytes().expect("bytes");
+        assert_eq!(Proof::from_bytes(&sent).as_ref(), Some(&fine));
+
+        let forged = proof(&ann, &other, content(SIGNED));
+        assert_eq!(authority.name(&forged), Err("the signature does not fit"));
+        let mut changed = fine.clone();
+        changed.content[120] ^= 1;
+        assert_eq!(authority.name(&changed), Err("the signature does not fit"));
+        for scheme in [0x0401, 0x0804, 0x0503, 0x0807, 0] {
+            let other_scheme = Proof { scheme, ..fine.clone() };
+            assert_eq!(authority.name(&other_scheme), Err("the signature does not fit"));
+        }
+        let servers = content(b"TLS 1.3, server CertificateVerify\0");
+        for odd in [servers, b"log me in".to_vec(), Vec::new()] {
+            let odd = proof(&ann, &own, odd);
+            assert_eq!(authority.name(&odd), Err("what was signed is no handshake"));
+        }
+        let own_word = certify("ann", &own, &own);
+        let own_word = proof(&own_word, &own, content(SIGNED));
+        let nobody = Err("nobody we trust vouches for the certificate");
+        assert_eq!(authority.name(&own_word), nobody);
+        let no_certificate = Proof { chain: vec![b"x".to_vec()], ..fine.clone() };
+        assert_eq!(authority.name(&no_certificate), nobody);
+        assert_eq!(authority.name(&Proof { chain: Vec::new(), ..fine }), Err("no certificate"));
+    }
+
+    #[test]
+    fn a_proof_too_long_is_none() {
+        let long = Proof { chain: vec![vec![0; MAX_PROOF]], ..Proof::default() };
+        assert_eq!(long.to_bytes(), None);
+        let many = Proof { chain: vec![Vec::new(); MAX_CHAIN + 1], ..Proof::default() };
+        assert_eq!(many.to_bytes(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(proof) = Proof::from_bytes(&bytes) {
+                prop_assert_eq!(proof.to_bytes(), Some(bytes));
+            }
+        }
+    }
+}

@@ -289,6 +289,35 @@ fn a_server_that_is_not_the_one_trusted_is_refused() {
     assert!(matches!(Connection::open(&plain), Err(ClientError::Handshake(_))));
 }
 
+#[test]
+fn tf_connects_with_a_pin_that_keygen_prints_and_needs_no_key() {
+    let mut server = server();
+    server.write("down", b"x");
+    let shown = fetch_certificate(&server.tls_address().to_string(), PATIENCE).expect("shown");
+    let home = tempfile::tempdir().expect("directory");
+    let tf = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tf"));
+        command.env_clear().env("HOME", home.path()).env("TF_HASH", HASH);
+        command.env("TF_SERVER", server.tls_address().to_string());
+        let output = command.args(arguments).output().expect("tf");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let pin = format!("SHA256:{}", shown.fingerprint);
+    let ca = server.config_path().with_file_name("tls.pem").display().to_string();
+    for trust in [["--tls-pin", pin.as_str()], ["--tls-ca", &ca]] {
+        let (code, out, err) = tf(&[trust[0], trust[1], "ls"]);
+        assert_eq!((code, out.as_str()), (Some(0), "down\n"), "{err}");
+    }
+    let (code, _, err) = tf(&["ls"]);
+    assert!(code == Some(2) && err.contains("no public key"), "{code:?} {err}");
+    let (_, _, err) = tf(&["--tls-pin", &"A".repeat(43), "ls"]);
+    assert!(err.contains("not the one pinned"), "{err}");
+    let (_, _, err) = tf(&["--tls-pin", "short", "ls"]);
+    assert!(err.contains("TLS: no SHA-256"), "{err}");
+    server.wait_for_log("session start");
+}
+
 /// Connects, takes a ticket, and tells whether the session was resumed.
 fn resume(
     server: &Server,

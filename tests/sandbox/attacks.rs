@@ -100,6 +100,7 @@ attacks! {
     "make namespaces":                    TWICE,     TWICE,       TWICE,     |_| namespaces();
     "mount":                              TWICE,     TWICE,       TWICE,     |_| mount();
     "start a program":                    TWICE,     TWICE,       TWICE,     |_| start_program();
+    "have the keeper sign a word":        NEVER,     NEVER,       NEVER,     |_| have_signed();
     "dump core":                          NEVER,     NEVER,       NEVER,     |_| allow_core();
 }
 
@@ -167,6 +168,32 @@ fn mount() -> io::Result<()> {
 
 fn start_program() -> io::Result<()> {
     Ok(nix::unistd::execv(c"/bin/true", &[c"true"]).map(drop)?)
+}
+
+/// Asks whoever is at the other end of any channel to sign what is no handshake.
+fn have_signed() -> io::Result<()> {
+    use nix::sys::socket::{SockType, getsockopt, recv, send, sockopt};
+    let flags = nix::sys::socket::MsgFlags::MSG_NOSIGNAL;
+    for number in 3..64 {
+        // SAFETY: it is looked at before anything else is done, and never closed.
+        #[allow(unsafe_code, reason = "an attacker tries every number")]
+        let handle = unsafe { BorrowedFd::borrow_raw(number) };
+        if getsockopt(&handle, sockopt::SockType) != Ok(SockType::SeqPacket) {
+            continue;
+        }
+        send(number, &[&[3, 4, 3][..], b"a word"].concat(), flags)?;
+        let patience = rustix::event::Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+        let mut waiting = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+        if rustix::event::poll(&mut waiting, Some(&patience))? == 0 {
+            continue;
+        }
+        let mut answer = [0; 128];
+        let len = recv(number, &mut answer, nix::sys::socket::MsgFlags::empty())?;
+        if len > 1 && answer[0] == 1 {
+            return Ok(());
+        }
+    }
+    Err(io::ErrorKind::PermissionDenied.into())
 }
 
 /// Core dumps would carry session keys onto the disk.

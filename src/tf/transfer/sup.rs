@@ -24,7 +24,8 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
     let mut upload = path
         .as_ref()
         .ok()
-        .and_then(|path| Upload::begin(&env.root, path, replace, mode, env.quota).ok());
+        .and_then(|path| Upload::begin(&env.root, path, replace, mode, env.quota).ok())
+        .map(|upload| upload.with_write_behind(env.sync()));
     let mut buffer = Vec::new();
     loop {
         let header = wire.read_i32()?;

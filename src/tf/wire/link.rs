@@ -40,6 +40,12 @@ impl Wire {
         matches!(self.link, Link::Tcp)
     }
 
+    /// Whether this wire is above TLS.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        matches!(self.link, Link::Tls(..))
+    }
+
     /// Whether TLS alone protects this wire, so that it has no session key.
     #[must_use]
     pub fn is_plain_in_tls(&self) -> bool {
