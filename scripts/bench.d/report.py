@@ -55,12 +55,16 @@ def machine(date, rounds):
         "rsync": ["rsync", version("rsync")],
     }
     versions = ", ".join(" ".join(each) for each in words.values())
-    medians = f"medians of {rounds}" if rounds > 1 else "one round"
+    medians = (
+        f"medians of {rounds}"
+        if rounds > 1
+        else "one round of a smoke run, whose figures mean nothing"
+    )
     return (
         f"{date}, {cpu[1] if cpu else 'unknown processor'}, {cores} cores, "
         f"Linux {run('uname', '-r').strip()};\n{versions}.\n"
-        f"Loopback, files on tmpfs, {medians} taken by turns, client and server on the\n"
-        "same cores. Ratios within one run mean more than the figures themselves."
+        f"Loopback, files on tmpfs, {medians}, taken by turns;\n"
+        "client and server on the same cores. Ratios within one run mean more than the figures themselves."
     )
 
 
