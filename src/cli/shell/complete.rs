@@ -21,7 +21,7 @@ use super::local::LOCAL_COMMANDS;
 use super::words::{Partial, partial, quoted};
 use crate::cli::context::Context;
 use crate::cli::names::shown;
-use crate::cli::place::{Place, Remote};
+use crate::cli::place::{Place, Remote, Written};
 use crate::client::Kind;
 
 /// How long a listing is offered before it is asked for again.
@@ -231,7 +231,7 @@ fn value(arg: &Arg) -> Expected {
         arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
     if !values.is_empty() {
         Expected::Values(values)
-    } else if is(value_parser!(Remote).into()) {
+    } else if is(value_parser!(Remote).into()) || is(value_parser!(Written).into()) {
         Expected::Remote
     } else if is(value_parser!(PathBuf)) {
         Expected::Local
