@@ -59,6 +59,19 @@ impl Context {
         Ok(self.session(server)?.connection.take())
     }
 
+    /// Takes a session back.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    pub(crate) fn put_back(
+        &mut self,
+        server: &ServerName,
+        connection: Option<Connection>,
+    ) -> Result<()> {
+        self.session(server)?.connection = connection;
+        Ok(())
+    }
+
     fn session(&mut self, server: &ServerName) -> Result<&mut Session> {
         let server = here::server(server);
         let at = self.sessions.iter().position(|session| session.server == server);

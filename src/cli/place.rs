@@ -56,6 +56,19 @@ pub(crate) enum Place {
     Remote(Remote),
 }
 
+/// A path as it is written, where only its place in a list tells whether it is
+/// remote.
+#[derive(Clone, Debug)]
+pub(crate) struct Written(pub(crate) String);
+
+impl FromStr for Written {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Written, Self::Err> {
+        Ok(Written(text.to_owned()))
+    }
+}
+
 /// A text that begins as `tf://` and goes on otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: write tf://[user@]host[:port]/path")]

@@ -2,11 +2,12 @@
 
 use clap::Args;
 
-use super::arguments::OutputArguments;
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Failure, Result};
+use super::place::ServerName;
 use super::progress::Board;
-use crate::client::{ClientError, Options, Summary};
+use crate::client::{ClientError, Options, Summary, Transfers};
 
 /// How files are moved.
 #[derive(Args, Clone, Debug)]
@@ -52,16 +53,21 @@ fn rate(text: &str) -> std::result::Result<u64, String> {
     number.checked_mul(unit).filter(|rate| *rate >= 1024).ok_or("1K or more".to_owned())
 }
 
-/// Runs transfers, shows how they go, and tells how they ended.
+/// Runs transfers with a server, shows how they go, and tells how they ended.
 ///
 /// # Errors
 /// Why the run ended before its end, or that something in it failed.
 pub(super) fn run(
-    output: &OutputArguments,
-    transfers: impl FnOnce(&Board) -> crate::client::Result<Summary>,
+    context: &mut Context,
+    server: &ServerName,
+    options: &Options,
+    act: impl FnOnce(&Transfers<'_>) -> crate::client::Result<Summary>,
 ) -> Result<()> {
-    let board = Board::new(output);
-    let ended = transfers(&board);
+    let board = Board::new(&context.output);
+    let access = context.access(server)?.clone();
+    let transfers = Transfers::new(&access, options, &board).with(context.take(server)?);
+    let ended = act(&transfers);
+    context.put_back(server, transfers.into_connection())?;
     match ended {
         Ok(summary) => {
             board.sum(&summary);

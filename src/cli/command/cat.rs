@@ -41,7 +41,10 @@ pub(super) fn to_standard_output(
     let access = context.access(&remote.server)?.clone();
     let open = context.take(&remote.server)?;
     let mut out = io::stdout().lock();
-    Transfers::new(&access, options, &Quiet).with(open).get_to(&remote.path, &mut out)?;
+    let transfers = Transfers::new(&access, options, &Quiet).with(open);
+    let ended = transfers.get_to(&remote.path, &mut out);
+    context.put_back(&remote.server, transfers.into_connection())?;
+    ended?;
     Ok(out.flush().map_err(output_error)?)
 }
 

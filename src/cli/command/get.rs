@@ -9,9 +9,9 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::{Place, Remote};
+use crate::cli::place::{Place, Remote, Written};
 use crate::cli::transfer::{self, TransferArguments};
-use crate::client::{Options, Transfers};
+use crate::client::Options;
 
 /// Receive files and trees; each is in place only when it is whole and verified
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Get {
     /// Remote files, patterns among them, and where they go: a local file or
     /// directory, or - for standard output; here when there is one path alone
     #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = remote_paths())]
-    paths: Vec<String>,
+    paths: Vec<Written>,
     /// Directories with all in them
     #[arg(short, long)]
     recursive: bool,
@@ -37,15 +37,17 @@ impl Get {
         let usage = |text: &str| Failure::Usage(text.to_owned());
         let local = match paths.len() {
             1 => PathBuf::from("."),
-            _ => match paths.pop().unwrap_or_default().parse() {
-                Ok(Place::Local(path)) => path,
-                Ok(Place::Remote(_)) => return Err(usage("get receives into a local path")),
-                Err(e) => return Err(usage(&e.to_string())),
-            },
+            _ => {
+                match paths.pop().map_or(Ok(Place::Local(PathBuf::new())), |last| last.0.parse()) {
+                    Ok(Place::Local(path)) => path,
+                    Ok(Place::Remote(_)) => return Err(usage("get receives into a local path")),
+                    Err(e) => return Err(usage(&e.to_string())),
+                }
+            }
         };
         let remotes: Vec<Remote> = paths
             .iter()
-            .map(|path| path.parse().map_err(|e| usage(&format!("{e}"))))
+            .map(|path| path.0.parse().map_err(|e| usage(&format!("{e}"))))
             .collect::<Result<_>>()?;
         let server = remotes[0].server.clone();
         if remotes.iter().any(|remote| remote.server != server) {
@@ -61,11 +63,6 @@ impl Get {
         for remote in &remotes {
             sources.extend(expand(context, remote)?.into_iter().map(|remote| remote.path));
         }
-        let output = context.output.clone();
-        let access = context.access(&server)?.clone();
-        let open = context.take(&server)?;
-        transfer::run(&output, |board| {
-            Transfers::new(&access, &options, board).with(open).get(&sources, &local)
-        })
+        transfer::run(context, &server, &options, |transfers| transfers.get(&sources, &local))
     }
 }

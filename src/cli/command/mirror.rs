@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::Place;
 use crate::cli::transfer::{self, TransferArguments};
-use crate::client::{Direction, Options, Transfers};
+use crate::client::{Direction, Options};
 
 /// Make one directory like another, on the server or here
 #[derive(Args)]
@@ -58,13 +58,9 @@ impl Mirror {
             max_delete: self.max_delete,
             dry_run: self.dry_run,
         };
-        let access = context.access(&remote.server)?.clone();
-        let open = context.take(&remote.server)?;
         let (exclude, follow) = (self.exclude, self.follow);
         let options = Options { exclude, follow, ..self.transfer.options() };
-        let output = context.output.clone();
-        transfer::run(&output, |board| {
-            let transfers = Transfers::new(&access, &options, board).with(open);
+        transfer::run(context, &remote.server, &options, |transfers| {
             transfers.mirror(&local, &remote.path, direction, &how)
         })
     }

@@ -127,11 +127,18 @@ impl<'r> Line<'r> {
     }
 
     /// Ends the session politely.
-    pub(super) fn end(&mut self) {
-        if let Some(connection) = self.connection.take() {
+    pub(super) fn end(self) {
+        if let Some(connection) = self.connection {
             // It is over either way.
             let _ = connection.end();
         }
+    }
+
+    /// The connection, if there is one, as fast as it can be.
+    pub(super) fn into_connection(self) -> Option<Connection> {
+        let mut connection = self.connection?;
+        connection.wire().limit_rate(None);
+        Some(connection)
     }
 }
 

@@ -89,8 +89,7 @@ impl Transfers<'_> {
                 Direction::Down => work.down(&mut lines, &plan, &there)?,
             }
         }
-        lines.iter_mut().for_each(Line::end);
-        drop(lines);
+        self.end(lines);
         Ok(run.into_summary())
     }
 }

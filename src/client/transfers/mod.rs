@@ -143,6 +143,19 @@ impl<'t> Transfers<'t> {
         Transfers { open: RefCell::new(connection), ..self }
     }
 
+    /// The connection, where one is still open.
+    #[must_use]
+    pub fn into_connection(self) -> Option<Connection> {
+        self.open.into_inner()
+    }
+
+    /// Ends a run; the first connection stays open.
+    fn end(&self, lines: Vec<Line<'_>>) {
+        let mut lines = lines.into_iter();
+        self.open.replace(lines.next().and_then(Line::into_connection));
+        lines.for_each(Line::end);
+    }
+
     /// The lines of a run, none or the first of them open.
     fn lines<'r>(&self, run: &'r Run<'r>) -> Vec<Line<'r>> {
         let mut lines: Vec<_> = (0..self.options.streams.max(1)).map(|_| Line::new(run)).collect();

@@ -35,7 +35,8 @@ impl Transfers<'_> {
             run.tell(&Event::At { file: id.number, position });
         })?;
         run.done(&id, size);
-        connection.end()?;
+        connection.wire().limit_rate(None);
+        self.open.replace(Some(connection));
         Ok(run.into_summary())
     }
 
@@ -68,8 +69,7 @@ impl Transfers<'_> {
             super::download_alone::check(&run, connection, remote.as_bytes(), digest.clone())
         })?;
         run.done(&id, position);
-        lines[0].end();
-        drop(lines);
+        self.end(lines);
         Ok(run.into_summary())
     }
 }

@@ -54,8 +54,7 @@ impl Transfers<'_> {
             }
         }
         up.go(&run, &mut lines)?;
-        lines.iter_mut().for_each(Line::end);
-        drop(lines);
+        self.end(lines);
         Ok(run.into_summary())
     }
 
@@ -90,8 +89,7 @@ impl Transfers<'_> {
             }
         }
         down.go(&run, &mut lines)?;
-        lines.iter_mut().for_each(Line::end);
-        drop(lines);
+        self.end(lines);
         Ok(run.into_summary())
     }
 }
