@@ -68,6 +68,7 @@ pub(super) fn start_zygote(
             let mut handles = vec![theirs.as_fd(), slots];
             handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
             confinement.enter(parent, &handles)?;
+            doors.tls.as_ref().inspect(|door| door.warm());
             memory.tables.map_or(Ok(()), Tables::read)?;
             let _ = nix::sys::prctl::set_name(c"tfd-zygote");
             let sandbox = confinement.sandbox.clone();

@@ -71,7 +71,7 @@ pub(super) fn read_record(wire: &mut Wire, inbox: &mut Inbox) -> Result<usize, W
             Ok(None) => {}
             Err(fault) => return Err(WireError::Broken(fault.text)),
         }
-        let n = wire.read_raw_bytes(inbox.room())?;
+        let n = wire.read_raw_bytes(inbox.room(0))?;
         inbox.arrived(n);
         check_begin(inbox.raw())?;
     }

@@ -19,10 +19,11 @@ use rustls::{
 
 use super::certificate::{self, Chain};
 use super::hello::{End, Secrets, read_record};
+use super::keys::Keys;
 use super::login::Proof;
-use super::records::Inbox;
+use super::records::{BEHIND, Inbox};
 use super::secrets::TICKET_LIFE;
-use super::{ALPN_PLAIN, ALPN_USUAL, provider};
+use super::{ALPN_PLAIN, ALPN_USUAL, Suite, provider};
 use crate::tf::wire::{Inside, Wire, WireError};
 
 /// What only the holder of the private key can do.
@@ -65,6 +66,23 @@ impl Door {
         let chain = Chain::from_pem(certificate)?;
         let clients = client_ca.map(certificate::client_verifier).transpose()?;
         Ok(Door { chain, clients })
+    }
+
+    /// Agrees on keys with itself and uses them once, so that the library has
+    /// set itself up before the first gate is forked.
+    pub fn warm(&self) {
+        for group in provider().kx_groups.iter().take(2) {
+            if let Ok(share) = group.start() {
+                let _ = group.start_and_complete(share.pub_key());
+            }
+        }
+        for suite in [Suite::Aes128, Suite::Aes256] {
+            let secret = [1; 48];
+            let keys = Keys::new(suite, &secret[..suite.secret_len()], 0);
+            let (mut content, mut behind) = (vec![0; 1024], [0; BEHIND]);
+            let header = super::records::header(content.len());
+            let _ = keys.and_then(|mut keys| keys.seal(header, &mut content, 0, &mut behind));
+        }
     }
 
     /// Shakes hands on a fresh connection, which is above TLS then. What the

@@ -64,7 +64,7 @@ impl Wire {
     /// Large buffers from now on, for transfers.
     pub fn expect_transfers(&mut self) {
         if let Link::Tls(records, _) = &mut self.link {
-            records.inbox.widen();
+            records.inbox.let_grow();
         }
     }
 
@@ -115,7 +115,7 @@ impl Wire {
                 Ok(Got::Data(n)) => return Ok(n),
                 Ok(Got::Closed) => return Err(WireError::Cut),
                 Ok(Got::More) => {
-                    let n = self.read_socket(records.inbox.room(), may_stop)?;
+                    let n = self.read_socket(records.inbox.room(to.len()), may_stop)?;
                     records.inbox.arrived(n);
                 }
                 Err(fault) => return Err(self.complain(records, fault)),
@@ -136,7 +136,7 @@ impl Wire {
     pub(super) fn has_record(&mut self) -> bool {
         let Link::Tls(records, _) = &mut self.link else { return false };
         while let Ok(Got::More) = records.look() {
-            match recv(&self.socket, records.inbox.room(), RecvFlags::DONTWAIT) {
+            match recv(&self.socket, records.inbox.room(0), RecvFlags::DONTWAIT) {
                 Ok((n @ 1.., _)) => {
                     records.inbox.arrived(n);
                     if let Some(meter) = &self.meter {

@@ -10,6 +10,9 @@ const MAX_RECORD: usize = MAX_CONTENT + 256;
 pub(crate) const SMALL: usize = HEADER + MAX_RECORD;
 const LARGE: usize = 256 * 1024;
 
+/// Who wants so many bytes at once gets the large buffer, once it may be.
+const MUCH: usize = 64 * 1024;
+
 /// The buffer. None is there before the first byte comes.
 #[derive(Default)]
 pub(crate) struct Inbox {
@@ -19,14 +22,13 @@ pub(crate) struct Inbox {
     /// Where what is not begins and ends; behind the other.
     from: usize,
     to: usize,
+    may_be_large: bool,
 }
 
 impl Inbox {
-    /// A large buffer from now on, for long transfers.
-    pub(crate) fn widen(&mut self) {
-        if self.buffer.len() < LARGE {
-            self.buffer.resize(LARGE, 0);
-        }
+    /// From now on the buffer is a large one when much is wanted.
+    pub(crate) fn let_grow(&mut self) {
+        self.may_be_large = true;
     }
 
     /// What it holds, as bytes deciphered and bytes as they came.
@@ -43,14 +45,18 @@ impl Inbox {
         let mut buffer = vec![0; if to == 0 { 0 } else { SMALL }];
         buffer[..plain.len()].copy_from_slice(plain);
         buffer[plain.len()..to].copy_from_slice(raw);
-        Some(Inbox { buffer, plain: (0, plain.len()), from: plain.len(), to })
+        Some(Inbox { buffer, plain: (0, plain.len()), from: plain.len(), to, may_be_large: false })
     }
 
-    /// Room for what comes next. Only where no whole record is there and
-    /// nothing deciphered.
-    pub(crate) fn room(&mut self) -> &mut [u8] {
-        if self.buffer.is_empty() {
-            self.buffer.resize(SMALL, 0);
+    /// Room for what comes next, where so many bytes are wanted. Only where no
+    /// whole record is there and nothing deciphered.
+    pub(crate) fn room(&mut self, wanted: usize) -> &mut [u8] {
+        let size = if self.may_be_large && wanted >= MUCH { LARGE } else { SMALL };
+        if self.buffer.len() < size {
+            // Memory that is made anew costs nothing before it is used.
+            let mut buffer = vec![0; size];
+            buffer[..self.to].copy_from_slice(&self.buffer[..self.to]);
+            self.buffer = buffer;
         }
         if self.from > 0 && (self.from == self.to || self.buffer.len() - self.from < SMALL) {
             self.buffer.copy_within(self.from..self.to, 0);
