@@ -59,6 +59,38 @@ rm -r a
 }
 
 #[test]
+fn trees_and_patterns_go_there_and_back() {
+    let server = Server::start();
+    let person = Person::of(&server);
+    for name in ["photos/may/1.jpg", "photos/2.jpg", "a.txt", "b.txt", "[c].txt", ".d.txt"] {
+        person.write(name, name);
+    }
+    let script = "\
+mkdir texts
+put -r photos /
+put *.txt texts
+put '[c].txt' one
+cd photos
+get -r may ../copy
+get '*.jpg' .
+cd ..
+ls -R
+mirror --delete :photos again
+";
+    let run = person.tf_with(&["-q", "shell"], script.as_bytes());
+    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+    for name in ["photos/may/1.jpg", "photos/2.jpg", "texts/a.txt", "texts/b.txt", "texts/[c].txt"]
+    {
+        assert!(server.exists(name), "{name}");
+    }
+    assert!(!server.exists("texts/.d.txt"));
+    assert_eq!(server.read("one"), b"[c].txt");
+    let back = |name: &str| fs::read(person.path(name)).expect("read");
+    assert_eq!(back("2.jpg"), b"photos/2.jpg");
+    assert_eq!(back("again/may/1.jpg"), b"photos/may/1.jpg");
+}
+
+#[test]
 fn a_script_ends_with_the_first_failure_unless_it_is_to_go_on() {
     let server = Server::start();
     server.write("f", "x");

@@ -82,6 +82,9 @@ fn tab_completes_commands_options_and_paths_here_and_there() {
     terminal.write("put loc");
     terminal.press("Tab");
     terminal.wait_for_last("files:/> put 'local file'");
+    terminal.write("re");
+    terminal.press("Tab");
+    terminal.wait_for_last("files:/> put 'local file' reports/");
     terminal.press("C-u");
     terminal.line("cd reports");
     terminal.wait_for_last("files:/reports>");

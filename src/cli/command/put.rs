@@ -8,7 +8,14 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::{Place, Remote};
 use crate::cli::transfer::{self, TransferArguments};
-use crate::client::Options;
+use crate::client::{Options, is_pattern};
+
+/// A name that begins with a dot is fitted by a pattern that does.
+const PATTERNS: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// Send files and trees; each is in place only when it is whole and verified
 #[derive(Args)]
@@ -40,7 +47,10 @@ impl Put {
             Some(Place::Local(path)) => text(&path)?.parse().map_err(usage)?,
             None => "".parse().map_err(usage)?,
         };
-        let sources: Vec<PathBuf> = paths.into_iter().map(local).collect::<Result<_>>()?;
+        let mut sources: Vec<PathBuf> = Vec::new();
+        for path in paths {
+            sources.extend(expand(local(path)?));
+        }
         let options = Options { recursive, follow, ..transfer.options() };
         transfer::run(context, &remote.server, &options, |transfers| {
             if sources == [Path::new("-")] {
@@ -49,6 +59,16 @@ impl Put {
             transfers.put(&sources, &remote.path)
         })
     }
+}
+
+/// The files a pattern stands for, where no sh has expanded it. What is there as
+/// it is written, or fits nothing, stands for itself.
+fn expand(path: PathBuf) -> Vec<PathBuf> {
+    let is_there = path.symlink_metadata().is_ok();
+    let pattern = path.to_str().filter(|text| is_pattern(text) && !is_there);
+    let found = pattern.and_then(|pattern| glob::glob_with(pattern, PATTERNS).ok());
+    let found: Vec<PathBuf> = found.into_iter().flatten().flatten().collect();
+    if found.is_empty() { vec![path] } else { found }
 }
 
 fn text(path: &Path) -> Result<&str> {

@@ -21,7 +21,7 @@ use super::local::LOCAL_COMMANDS;
 use super::words::{Partial, partial, quoted};
 use crate::cli::context::Context;
 use crate::cli::names::shown;
-use crate::cli::place::{Place, Remote, Written};
+use crate::cli::place::{Place, Remote};
 use crate::client::Kind;
 
 /// How long a listing is offered before it is asked for again.
@@ -49,6 +49,8 @@ enum Expected {
     Local,
     /// A local path, or a remote one if it names a server.
     Either,
+    /// A path here or there.
+    Both,
     Unknown,
 }
 
@@ -92,7 +94,7 @@ impl Completion {
             }
         }
         if let Some(arg) = awaits_value {
-            return value(arg);
+            return value(arg, 0);
         }
         if word.text.starts_with('-') && !only_positionals {
             return Expected::Option(options(command));
@@ -101,7 +103,7 @@ impl Completion {
         let last = command.get_positionals().last();
         let repeats = |arg: &&Arg| arg.get_num_args().is_some_and(|n| n.max_values() > 1);
         let place = places.nth(positionals).or_else(|| last.filter(repeats));
-        place.map_or(Expected::Unknown, value)
+        place.map_or(Expected::Unknown, |arg| value(arg, positionals))
     }
 
     fn candidates(&self, word: &Partial) -> Vec<Candidate> {
@@ -119,6 +121,13 @@ impl Completion {
                 Ok(Place::Remote(_)) => self.remote(&word.text),
                 _ => local(&word.text),
             },
+            Expected::Both => {
+                let mut all = self.remote(&word.text);
+                all.extend(local(&word.text));
+                all.sort_by(|a, b| a.word.cmp(&b.word));
+                all.dedup_by(|a, b| a.word == b.word);
+                all
+            }
             Expected::Unknown => Vec::new(),
         }
     }
@@ -224,14 +233,24 @@ fn options(command: &Command) -> Vec<String> {
     written
 }
 
-/// What the value of an argument is.
-fn value(arg: &Arg) -> Expected {
+/// What the value of an argument is, behind so many others that have a place of
+/// their own.
+fn value(arg: &Arg, before: usize) -> Expected {
     let is = |parser: ValueParser| arg.get_value_parser().type_id() == parser.type_id();
+    // LOCAL... [REMOTE]: any but the first may be the last.
+    let mixed = |first: &str| {
+        let names = arg.get_value_names().unwrap_or_default();
+        names.first().is_some_and(|name| name.starts_with(&format!("{first}... ")))
+    };
     let values: Vec<String> =
         arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
     if !values.is_empty() {
         Expected::Values(values)
-    } else if is(value_parser!(Remote).into()) || is(value_parser!(Written).into()) {
+    } else if mixed("REMOTE") {
+        if before == 0 { Expected::Remote } else { Expected::Both }
+    } else if mixed("LOCAL") {
+        if before == 0 { Expected::Local } else { Expected::Both }
+    } else if is(value_parser!(Remote).into()) {
         Expected::Remote
     } else if is(value_parser!(PathBuf)) {
         Expected::Local
