@@ -2,20 +2,25 @@
 
 use std::time::Instant;
 
-use tfd::client::ClientError;
+use tfd::client::{ClientError, Target};
 
 use crate::Figure;
 use crate::server::{enter, target};
 
-/// Sessions from TCP to the last door's `OK` and END, per second.
-pub(crate) fn per_second(clients: usize, count: usize) -> Figure {
-    let target = target()?;
+/// Sessions from TCP to the last door's `OK` and END, per second. Over TLS they
+/// resume one another, or with `fresh` none does.
+pub(crate) fn per_second(clients: usize, count: usize, fresh: bool) -> Figure {
+    let shared = target()?;
     let each = count / clients;
+    let one = move |shared: &Target| match fresh {
+        true => enter(&target()?)?.end(),
+        false => enter(shared)?.end(),
+    };
     let begin = Instant::now();
     let threads: Vec<_> = (0..clients)
         .map(|_| {
-            let target = target.clone();
-            std::thread::spawn(move || (0..each).try_for_each(|_| enter(&target)?.end()))
+            let shared = shared.clone();
+            std::thread::spawn(move || (0..each).try_for_each(|_| one(&shared)))
         })
         .collect();
     for thread in threads {

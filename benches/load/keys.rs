@@ -67,6 +67,7 @@ pub(crate) fn check() -> Figure {
 pub(crate) fn enter_with(key: &[u8]) -> Result<Connection, ClientError> {
     let socket = std::net::TcpStream::connect(variable("TF_SERVER")).map_err(local("TCP"))?;
     let mut wire = Wire::new(socket).map_err(local("TCP"))?;
+    wire.expect_transfers();
     let block = rsa_block(key).ok_or_else(|| failure("no RSA block with TF_KEY"))?;
     wire.write_message_later(b"0.0");
     wire.write_message_later(&block);

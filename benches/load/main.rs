@@ -24,7 +24,8 @@ type Figure = Result<String, ClientError>;
 const MIB: f64 = 1_048_576.0;
 
 const USAGE: &str = "\
-usage: load handshakes CLIENTS COUNT      sessions begun and ended per second
+usage: load handshakes CLIENTS COUNT [fresh]
+                                          sessions begun and ended per second
        load ready COUNT                   microseconds from connecting to an answer
        load idle COUNT                    holds sessions until standard input ends
        load roundtrips REQUEST COUNT      requests per second
@@ -45,7 +46,12 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let figure = match words.as_slice() {
-        ["handshakes", clients, count] => connections::per_second(number(clients), number(count)),
+        ["handshakes", clients, count] => {
+            connections::per_second(number(clients), number(count), false)
+        }
+        ["handshakes", clients, count, "fresh"] => {
+            connections::per_second(number(clients), number(count), true)
+        }
         ["ready", count] => connections::ready(number(count)),
         ["idle", count] => idle::hold(number(count)),
         ["roundtrips", request, count] => requests::per_second(request, number(count)),

@@ -12,7 +12,9 @@ pub(crate) fn per_second(request: &str, count: usize) -> Figure {
     for _ in 0..count {
         connection.request(request.as_bytes())?;
     }
-    Ok(format!("{:.0}", count as f64 / begin.elapsed().as_secs_f64()))
+    let seconds = begin.elapsed().as_secs_f64();
+    connection.end()?;
+    Ok(format!("{:.0}", count as f64 / seconds))
 }
 
 /// SHA256 of a file, in MiB per second.

@@ -1,11 +1,12 @@
 //! The server that is measured, told by `TF_SERVER`, `TF_KEY` and `TF_HASH` as
-//! for `tf`; `TF_USER` and `TF_PASSWORD` where it wants a login.
+//! for `tf`; `TF_TLS_PIN` in place of the key where it speaks TLS, `TF_USER` and
+//! `TF_PASSWORD` where it wants a login.
 
 use std::path::PathBuf;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
-use tfd::client::{ClientError, Connection, PublicKey, Target};
+use tfd::client::{ClientError, Connection, PublicKey, Target, Tls, Trust};
 
 /// A variable of the environment; empty when it is not set.
 pub(crate) fn variable(name: &str) -> String {
@@ -14,8 +15,13 @@ pub(crate) fn variable(name: &str) -> String {
 
 /// The server.
 pub(crate) fn target() -> Result<Target, ClientError> {
+    let (server, hash) = (variable("TF_SERVER"), variable("TF_HASH"));
+    if let Ok(pin) = std::env::var("TF_TLS_PIN") {
+        let tls = Tls::new(&Trust::Pin(pin), None).map_err(|e| failure(&e))?;
+        return Ok(Target::tls(&server, tls, &hash));
+    }
     let key = PublicKey::from_file(variable("TF_KEY").as_ref())?;
-    Ok(Target::new(&variable("TF_SERVER"), key, &variable("TF_HASH")))
+    Ok(Target::new(&server, key, &hash))
 }
 
 /// A session behind its last door.

@@ -17,7 +17,7 @@ class Bench:
         self.rounds = 1 if quick else 5
         self.size = QUICK_MIB if quick else FULL_MIB
         self.program = executable("load")
-        self.plain, _ = servers.tfd("plain")
+        self.plain, self.tls = servers.tfd_with_tls("plain")
         self.made, self.compared = [], set()
 
     def scaled(self, full, quick):
@@ -26,19 +26,21 @@ class Bench:
 
     def transports(self):
         """What tells the load of each way to the same files."""
-        return {"plain": self.plain}
+        return {"plain": self.plain, "TLS": self.tls}
 
     def doors(self):
-        """What tells the load of each way in."""
+        """What tells the load of each way in, and a further word for it."""
         users = self.scratch / "users"
         users.write_text(run(self.program, "account"))
         users.chmod(0o600)
         multi, _ = self.servers.tfd("multi", tf='mode = "multi-user"\nusers = "users"')
         open_doors, _ = self.servers.tfd("open", server="sandbox = false")
         return {
-            "single-user": self.plain,
-            "multi-user": {**multi, "TF_USER": "bench", "TF_PASSWORD": "bench"},
-            "single-user without sandbox": open_doors,
+            "single-user": (self.plain,),
+            "multi-user": ({**multi, "TF_USER": "bench", "TF_PASSWORD": "bench"},),
+            "TLS": (self.tls, "fresh"),
+            "TLS, resumed": (self.tls,),
+            "single-user without sandbox": (open_doors,),
         }
 
     def command(self, *words):

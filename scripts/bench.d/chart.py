@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 WIDTH = 760
-LABEL = 190
+LABEL = 200
 BAR = 16
 STEP = 22
 PANEL_HEAD = 46

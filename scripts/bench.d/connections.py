@@ -28,16 +28,21 @@ def measure(bench):
             "signs, one core": lambda: rsa_signs(seconds),
             "signs": lambda: rsa_signs(seconds, "-multi", cores),
             **{
-                f"{name}, one": lambda env=env: bench.load(env, "handshakes", 1, one)
-                for name, env in doors.items()
+                f"{name}, one": lambda env=env, fresh=fresh: bench.load(
+                    env, "handshakes", 1, one, *fresh
+                )
+                for name, (env, *fresh) in doors.items()
             },
             **{
-                name: lambda env=env: bench.load(env, "handshakes", CLIENTS, many)
-                for name, env in doors.items()
+                name: lambda env=env, fresh=fresh: bench.load(
+                    env, "handshakes", CLIENTS, many, *fresh
+                )
+                for name, (env, *fresh) in doors.items()
             },
             **{
                 f"{name}, ready": lambda env=env: bench.load(env, "ready", one)
-                for name, env in doors.items()
+                for name, (env, *fresh) in doors.items()
+                if not fresh
             },
         },
     )

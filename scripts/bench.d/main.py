@@ -84,12 +84,13 @@ def measure(names, quick):
 def main():
     """Measures and reports."""
     names, quick, write = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What was started is ended on the way out.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     figures = measure(names, quick)
     text = report.markdown(date, 1 if quick else 5, figures)
     print(text)
-    # A chart of what is there; with all of it in a whole run.
     drawing = chart.draw(date, figures)
     if write:
         readme = TOP / "README.md"

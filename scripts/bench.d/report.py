@@ -4,7 +4,7 @@ import pathlib
 import re
 
 import targets
-from measure import run
+from measure import BIN, run
 
 BEGIN = "<!-- figures: begin, by scripts/bench --write -->"
 END = "<!-- figures: end -->"
@@ -48,7 +48,7 @@ def machine(date, rounds):
     cores = run("nproc").strip()
     words = {
         "rustc": run("rustc", "--version").split()[:2],
-        "tfd": run("target/release/tfd", "--version").split(),
+        "tfd": run(BIN / "tfd", "--version").split(),
         "OpenSSL": run("openssl", "version").split()[:2],
         "OpenSSH": ["OpenSSH", version("openssh-server")],
         "vsftpd": ["vsftpd", version("vsftpd")],
@@ -85,7 +85,14 @@ def connections(f):
     for name in [key.removesuffix(", one") for key in f if key.endswith(", one")]:
         one, many = f[f"{name}, one"], f[name]
         rows.append(
-            (name, one, one / f["signs, one core"], many, many / f["signs"], f[f"{name}, ready"])
+            (
+                name,
+                one,
+                one / f["signs, one core"],
+                many,
+                many / f["signs"],
+                f.get(f"{name}, ready", ""),
+            )
         )
     return (
         table(*rows)

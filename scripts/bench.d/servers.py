@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import socket
 import subprocess
 import time
@@ -33,6 +34,7 @@ class Servers:
         self.scratch = pathlib.Path(scratch)
         self.processes = []
         self.peers = {}
+        self.pin = None
 
     def __enter__(self):
         return self
@@ -60,6 +62,19 @@ class Servers:
             self.peers[name] = start(self, *words)
         return self.peers[name]
 
+    def tfd_with_tls(self, name):
+        """A tfd that also speaks TLS; what tells the load of it, without and
+        with TLS."""
+        port = free_port()
+        plain, _ = self.tfd(
+            name,
+            tf=f"""tls_listen = ["127.0.0.1:{port}"]
+tls_certificate = "tls.pem"
+tls_key = "tls-key.pem"
+""",
+        )
+        return plain, {**plain, "TF_SERVER": f"127.0.0.1:{port}", "TF_TLS_PIN": self.pin}
+
     def tfd(self, name, server="", tf=""):
         """A tfd with further lines in its two sections; what tells the load of
         it, and its process."""
@@ -67,7 +82,8 @@ class Servers:
         (self.scratch / "root").mkdir(exist_ok=True)
         run("chown", "nobody", self.scratch / "root")
         if not (self.scratch / "private.pem").exists():
-            run(BIN / "tfd", "keygen", "--out", self.scratch)
+            told = run(BIN / "tfd", "keygen", "--out", self.scratch, "--tls", "127.0.0.1")
+            self.pin = re.search(r"TLS pin: +(\S+)", told)[1]
         configuration = self.scratch / f"{name}.toml"
         configuration.write_text(f"""[server]
 user = "nobody"

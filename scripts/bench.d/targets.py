@@ -35,8 +35,8 @@ def aims(f):
         yield "Sessions, 16 clients, single-user, of RSA signs", single / signs, 0.6, True
         multi = connections["multi-user"]
         yield "Sessions, 16 clients, up to LOGIN, of RSA signs", multi / signs, 0.5, True
-        if resumed := connections.get("TLS resumed"):
-            yield "TLS resumed, 16 clients, of single-user", resumed / single, 1.5, True
+        if resumed := connections.get("TLS, resumed"):
+            yield "Sessions, 16 clients, TLS resumed, of single-user", resumed / single, 1.5, True
     if trees := f.get("trees"):
         yield "Small file by SNDFILE, µs", trees["plain SNDFILE"], 150, False
     if digests := f.get("digests"):

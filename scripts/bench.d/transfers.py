@@ -17,12 +17,12 @@ def measure(bench):
     for name, env in bench.transports().items():
         for flow in FLOWS:
             measures[f"{name} {flow}"] = lambda env=env, flow=flow: bench.transfer(env, flow)
-        measures[f"{name} tf put"] = lambda env=env: bench.rate(
-            lambda: seconds_of(BIN / "tf", "put", file, bench.fresh("root/up").name, env=env)
-        )
-        measures[f"{name} tf get"] = lambda env=env: bench.rate(
-            lambda: seconds_of(BIN / "tf", "get", "file", bench.fresh(back), env=env)
-        )
+    measures["plain tf put"] = lambda: bench.rate(
+        lambda: seconds_of(BIN / "tf", "put", file, bench.fresh("root/up").name, env=bench.plain)
+    )
+    measures["plain tf get"] = lambda: bench.rate(
+        lambda: seconds_of(BIN / "tf", "get", "file", bench.fresh(back), env=bench.plain)
+    )
     empty = bench.file(0, "empty")
     for name, (peer, store, received) in peers(bench).items():
         bench.link(file, store / "file")
@@ -58,8 +58,8 @@ def peers(bench):
             scratch / "sftp/up",
         ),
         "vsftpd with TLS": (Ftp(bench.servers, True), scratch / "ftp", scratch / "ftp/in/up"),
-        "vsftpd": (Ftp(bench.servers), scratch / "ftp", scratch / "ftp/in/up"),
-        "rsync": (Rsync(bench.servers), scratch / "rsync", scratch / "rsync/up"),
+        "vsftpd in plain": (Ftp(bench.servers), scratch / "ftp", scratch / "ftp/in/up"),
+        "rsync in plain": (Rsync(bench.servers), scratch / "rsync", scratch / "rsync/up"),
     }
 
 

@@ -71,10 +71,10 @@ def theirs(bench, tree):
         "sftp down": lambda: each(sftp.get("tree", gone(back))),
         "vsftpd with TLS up": lambda: ftp_up(ftps, FTP_TLS_FILES),
         "vsftpd with TLS down": lambda: ftp_down(ftps, FTP_TLS_FILES),
-        "vsftpd up": lambda: ftp_up(ftp, FTP_FILES),
-        "vsftpd down": lambda: ftp_down(ftp, FTP_FILES),
-        "rsync up": lambda: each(rsync.put(tree, gone(scratch / "rsync/tree-up").name)),
-        "rsync down": lambda: each(rsync.get("tree/", gone(back))),
+        "vsftpd in plain up": lambda: ftp_up(ftp, FTP_FILES),
+        "vsftpd in plain down": lambda: ftp_down(ftp, FTP_FILES),
+        "rsync in plain up": lambda: each(rsync.put(tree, gone(scratch / "rsync/tree-up").name)),
+        "rsync in plain down": lambda: each(rsync.get("tree/", gone(back))),
     }
 
 

@@ -10,8 +10,8 @@ use super::here;
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
 use super::servers::{Entry, Servers};
-use super::tls;
-use crate::client::{Access, Cancel, PublicKey, Secret, Target, Transport};
+use super::transport::transport;
+use crate::client::{Access, Cancel, Secret, Target};
 
 /// All that is known of servers.
 #[derive(Debug, Default)]
@@ -61,24 +61,8 @@ impl Directory {
         let mut addresses = addresses.into_iter();
         let address = addresses.next().unwrap_or_default();
         let hash = self.hash(entry, &address)?;
-        let key = match (&self.options.key, entry.map(|entry| entry.key(&self.servers))) {
-            (Some(path), _) => Some(PublicKey::from_file(path)?),
-            (None, Some(Ok(Some(key)))) => Some(key),
-            (None, Some(Err(e))) => return Err(e.into()),
-            (None, None | Some(Ok(None))) => match environment("TF_KEY") {
-                Some(path) => Some(PublicKey::from_file(path.as_ref())?),
-                None => None,
-            },
-        };
-        let transport = match (tls::asked_for(&self.options, entry.is_some())?, key) {
-            (Some(tls), key) => Transport::Tls(tls, key),
-            (None, Some(key)) => Transport::Tcp(key),
-            (None, None) => {
-                return Err(Failure::Usage(format!(
-                    "no public key for {address}: give --key or set TF_KEY, or keep it by tf trust"
-                )));
-            }
-        };
+        let key = self.options.key.as_deref();
+        let transport = transport(&self.options.tls, key, entry, &self.servers, &address)?;
         let mut target = Target::over(&address, transport, &hash);
         let version = self.options.protocol_version.clone();
         let version =

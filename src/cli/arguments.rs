@@ -46,22 +46,8 @@ pub(super) struct ConnectionArguments {
     /// The server's public key, PEM
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) key: Option<PathBuf>,
-    /// Connect with TLS; the system's authorities vouch for the server
-    #[arg(long, global = true)]
-    pub(super) tls: bool,
-    /// Connect with TLS to the server whose certificate has this public key, as
-    /// tfd keygen prints it
-    #[arg(long, value_name = "SHA256", global = true)]
-    pub(super) tls_pin: Option<String>,
-    /// Connect with TLS; one of these certificates, PEM, vouches for the server
-    #[arg(long, value_name = "FILE", conflicts_with = "tls_pin", global = true)]
-    pub(super) tls_ca: Option<PathBuf>,
-    /// A certificate of your own, PEM, that logs you in over TLS
-    #[arg(long, value_name = "FILE", requires = "cert_key", global = true)]
-    pub(super) cert: Option<PathBuf>,
-    /// Its private key, PEM
-    #[arg(long, value_name = "FILE", requires = "cert", global = true)]
-    pub(super) cert_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: TlsArguments,
     /// The server's hash; others on this machine can see it here, so prefer
     /// --hash-file, the configuration or TF_HASH
     #[arg(long, global = true)]
@@ -101,10 +87,30 @@ pub(super) struct ConnectionArguments {
     pub(super) honour_lock: Option<String>,
 }
 
+/// How to speak TLS with it.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct TlsArguments {
+    /// Connect with TLS; the system's authorities vouch for the server
+    #[arg(long, global = true)]
+    pub(super) tls: bool,
+    /// Connect with TLS to the server whose certificate has this public key
+    #[arg(long, value_name = "SHA256:…", conflicts_with = "tls_ca", global = true)]
+    pub(super) tls_pin: Option<String>,
+    /// Connect with TLS; one of these certificates, PEM, vouches for the server
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) tls_ca: Option<PathBuf>,
+    /// A certificate of your own, PEM, that logs you in over TLS
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) cert_key: Option<PathBuf>,
+}
+
 /// How much to say, and in which form.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Output")]
-pub(super) struct OutputArguments {
+pub(crate) struct OutputArguments {
     /// Show no progress bar
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,

@@ -51,6 +51,14 @@ impl Context {
         self.session(server).map(|session| &session.access)
     }
 
+    /// Hands the session over to who works on with it, if one is open.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    pub(crate) fn take(&mut self, server: &ServerName) -> Result<Option<Connection>> {
+        Ok(self.session(server)?.connection.take())
+    }
+
     fn session(&mut self, server: &ServerName) -> Result<&mut Session> {
         let server = here::server(server);
         let at = self.sessions.iter().position(|session| session.server == server);

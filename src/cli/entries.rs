@@ -20,7 +20,15 @@ pub(super) struct Addition<'a> {
     /// `host:port`.
     pub(super) address: Option<String>,
     /// Its public key, PEM.
-    pub(super) key: String,
+    pub(super) key: Option<String>,
+    /// The pin of its certificate.
+    pub(super) tls_pin: Option<String>,
+    /// The file with certificates that vouch for it.
+    pub(super) tls_ca: Option<PathBuf>,
+    /// The file with one's own certificate.
+    pub(super) cert: Option<PathBuf>,
+    /// The file with its private key.
+    pub(super) cert_key: Option<PathBuf>,
     /// Its hash.
     pub(super) hash: Option<String>,
     /// Its version string.
@@ -93,7 +101,11 @@ fn with_entry(old: &str, addition: &Addition<'_>) -> std::result::Result<String,
         |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     for (key, new) in [
         ("address", addition.address.clone()),
-        ("key", Some(addition.key.clone())),
+        ("key", addition.key.clone()),
+        ("tls_pin", addition.tls_pin.clone()),
+        ("tls_ca", text(&addition.tls_ca)),
+        ("cert", text(&addition.cert)),
+        ("cert_key", text(&addition.cert_key)),
         ("hash", addition.hash.clone()),
         ("version", addition.version.clone()),
         ("user", addition.user.clone()),
@@ -121,7 +133,11 @@ mod tests {
         Addition {
             name,
             address: Some("h:1".to_owned()),
-            key: key.to_owned(),
+            key: Some(key.to_owned()),
+            tls_pin: None,
+            tls_ca: None,
+            cert: None,
+            cert_key: None,
             hash: Some("x".to_owned()),
             version: None,
             user: None,

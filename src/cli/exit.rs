@@ -55,12 +55,16 @@ impl Exit {
             | ClientError::WrongKey(_)
             | ClientError::Hash
             | ClientError::Tls { .. }
+            | ClientError::NotPinned { .. }
             | ClientError::NoKey
             | ClientError::Handshake(_) => Exit::NotLetIn,
             ClientError::Lost(_) => Exit::Lost,
-            ClientError::Mismatch { .. } => Exit::Mismatch,
+            ClientError::Mismatch { .. } | ClientError::Changed { .. } => Exit::Mismatch,
             ClientError::Interrupted => Exit::Interrupted,
-            ClientError::Key { .. } | ClientError::Local { .. } => Exit::Local,
+            ClientError::Key { .. }
+            | ClientError::Local { .. }
+            | ClientError::BadName { .. }
+            | ClientError::TooManyDeletions { .. } => Exit::Local,
         }
     }
 }

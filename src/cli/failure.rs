@@ -61,18 +61,21 @@ impl Failure {
             {
                 Exit::Ok
             }
-            Failure::Client(error) => {
-                if let ClientError::WrongKey(_) = error {
-                    eprintln!("{WRONG_KEY}");
-                }
-                eprintln!("tf: {error}");
-                if let Some(step) = next_step(error) {
-                    eprintln!("tf: {step}");
-                }
-                Exit::of(error)
-            }
+            Failure::Client(error) => Failure::tell_client(error),
         };
         exit as u8
+    }
+
+    /// Tells a failure of the library on standard error: its exit status.
+    pub(crate) fn tell_client(error: &ClientError) -> Exit {
+        if let ClientError::WrongKey(_) | ClientError::NotPinned { .. } = error {
+            eprintln!("{WRONG_KEY}");
+        }
+        eprintln!("tf: {error}");
+        if let Some(step) = next_step(error) {
+            eprintln!("tf: {step}");
+        }
+        Exit::of(error)
     }
 }
 
@@ -105,8 +108,9 @@ const WRONG_KEY: &str = "\
 @ THE SERVER DOES NOT HAVE THE KEY THAT YOU TRUST         @
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 Somebody may sit between you and the server, or its key was changed.
-Ask its administrator for public.pem and the fingerprint, by another way than
-this network. If the key was changed:  tf trust NAME --key public.pem --replace";
+Ask its administrator for the key and its fingerprint, by another way than this
+network. If it was changed: tf trust NAME --replace, with --key public.pem where
+the server is reached without TLS.";
 
 /// What may help.
 fn next_step(error: &ClientError) -> Option<&'static str> {

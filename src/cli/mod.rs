@@ -22,7 +22,8 @@ mod servers;
 mod shell;
 mod sums;
 mod targets;
-mod tls;
+mod transfer;
+mod transport;
 
 use std::process::ExitCode;
 

@@ -49,6 +49,7 @@ pub(super) enum Record<'a> {
         default: bool,
         user: Option<&'a str>,
         jail: Option<&'a str>,
+        tls: bool,
         fingerprint: Option<String>,
     },
     /// A directory whose name is a secret.

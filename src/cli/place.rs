@@ -88,11 +88,6 @@ impl Remote {
         Remote { server, path: path.to_owned() }
     }
 
-    /// The last name of the path; empty for the root.
-    pub(crate) fn name(&self) -> &str {
-        last_name(&self.path)
-    }
-
     /// Another path on the same server.
     pub(crate) fn with_path(&self, path: String) -> Remote {
         Remote { server: self.server.clone(), path }

@@ -1,41 +1,253 @@
-//! A progress bar on a terminal; nothing elsewhere.
+//! How transfers go: bars on a terminal, events as JSON for programs, and
+//! elsewhere only what a person has to know.
 
+mod bar;
+mod json;
+
+use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// The bar of one transfer.
-pub(super) struct Bar(ProgressBar);
+use super::arguments::OutputArguments;
+use super::names::{human_size, shown};
+use crate::client::{ClientError, Deed, Event, Note, Observer, Summary};
+pub(super) use bar::Bar;
+use json::JsonLines;
 
-impl Bar {
-    /// A bar for `length` bytes, or for an unknown number.
-    pub(super) fn new(quiet: bool, name: String, length: Option<u64>) -> Bar {
-        if quiet || !std::io::stderr().is_terminal() {
-            return Bar(ProgressBar::hidden());
+/// Files shorter than this get no bar of their own.
+const OWN_BAR: u64 = 1024 * 1024;
+
+/// How many files have one at the same time.
+const OWN_BARS: usize = 8;
+
+/// Where a run of transfers is shown.
+pub(super) struct Board {
+    quiet: bool,
+    bars: Option<MultiProgress>,
+    json: Option<JsonLines>,
+    state: Mutex<State>,
+    begin: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bytes of the files under way.
+    positions: HashMap<usize, u64>,
+    moved: u64,
+    files: u64,
+    planned_files: u64,
+    planned_bytes: u64,
+    total: Option<ProgressBar>,
+    own: HashMap<usize, ProgressBar>,
+    modes_lost: u64,
+}
+
+impl Board {
+    /// A board in the form the user asked for.
+    pub(super) fn new(output: &OutputArguments) -> Board {
+        let on_terminal = std::io::stderr().is_terminal();
+        let bars = on_terminal && !output.quiet && !output.json;
+        Board {
+            quiet: output.quiet,
+            bars: bars.then(MultiProgress::new),
+            json: output.json.then(JsonLines::new),
+            state: Mutex::default(),
+            begin: Instant::now(),
         }
-        let (bar, form) = match length {
-            Some(length) => (
-                ProgressBar::new(length),
-                "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
-            ),
-            None => (ProgressBar::new_spinner(), "{msg} {spinner} {bytes} {binary_bytes_per_sec}"),
-        };
-        let style = ProgressStyle::with_template(form)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        Bar(bar.with_style(style).with_message(name))
     }
 
-    /// Shows how many bytes have moved.
-    pub(super) fn set(&self, bytes: u64) {
-        self.0.set_position(bytes);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line on standard error, above the bars.
+    pub(super) fn say(&self, text: &str) {
+        self.line(&format!("tf: {text}"));
+    }
+
+    fn line(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// A line on standard output.
+    fn print(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| println!("{line}")),
+            None => println!("{line}"),
+        }
+    }
+
+    /// Takes the bars away.
+    fn end(&self) {
+        if let Some(bars) = &self.bars {
+            let mut state = self.state();
+            state.own.clear();
+            state.total = None;
+            // It only draws.
+            let _ = bars.clear();
+        }
+    }
+
+    /// Tells programs why a run ended before its end.
+    pub(super) fn tell_end(&self, error: &ClientError) {
+        self.end();
+        if let Some(json) = &self.json {
+            json.error(None, error);
+        }
+    }
+
+    /// Tells what a run came to.
+    pub(super) fn sum(&self, summary: &Summary) {
+        self.end();
+        if let Some(json) = &self.json {
+            json.summary(summary, self.begin.elapsed());
+        }
+        let failed = summary.failures.len() as u64;
+        if failed > 0 {
+            let all = failed + summary.files + summary.unchanged;
+            self.say(&format!("{failed} of {all} entries failed"));
+        }
+        let modes_lost = self.state().modes_lost;
+        if modes_lost > 0 && !self.quiet {
+            self.say(&format!("{modes_lost} entries did not keep their modes"));
+        }
+        if self.bars.is_some() {
+            let seconds = self.begin.elapsed().as_secs_f64();
+            let rate = human_size((summary.bytes as f64 / seconds.max(0.001)) as u64);
+            let (files, bytes) = (summary.files, human_size(summary.bytes));
+            let file = if files == 1 { "file" } else { "files" };
+            eprintln!("{files} {file}, {bytes} in {seconds:.1} s, {rate}/s");
+        }
+    }
+
+    fn plan(&self, files: u64, bytes: u64) {
+        let mut state = self.state();
+        (state.planned_files, state.planned_bytes) = (files, bytes);
+        if let Some(bars) = &self.bars
+            && files > 0
+        {
+            let form = "{msg:>13} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+            state.total = Some(bars.add(new_bar(form, bytes)));
+        }
+    }
+
+    fn begun(&self, file: usize, name: &[u8], size: u64, from: u64) {
+        let mut state = self.state();
+        if let Some(bars) = &self.bars
+            && size >= OWN_BAR
+            && state.planned_files > 1
+            && state.own.len() < OWN_BARS
+        {
+            let form = "{bytes:>13} [{bar:30}] {binary_bytes_per_sec} {eta} {msg}";
+            let own = bars.insert(0, new_bar(form, size)).with_message(shown(name));
+            own.set_position(from);
+            own.reset_eta();
+            state.own.insert(file, own);
+        }
+        state.at(file, from);
+        if let Some(total) = &state.total {
+            total.reset_eta();
+        }
+    }
+
+    fn done(&self, file: usize, size: u64) {
+        let mut state = self.state();
+        state.at(file, size);
+        state.positions.remove(&file);
+        state.files += 1;
+        state.finish(file);
     }
 }
 
-impl Drop for Bar {
-    fn drop(&mut self) {
-        if !self.0.is_finished() {
-            self.0.abandon();
+impl State {
+    fn at(&mut self, file: usize, position: u64) {
+        let before = self.positions.insert(file, position).unwrap_or(0);
+        self.moved = (self.moved + position).saturating_sub(before);
+        if let Some(own) = self.own.get(&file) {
+            own.set_position(position);
+        }
+        if let Some(total) = &self.total {
+            total.set_position(self.moved);
+        }
+    }
+
+    fn finish(&mut self, file: usize) {
+        if let Some(own) = self.own.remove(&file) {
+            own.finish_and_clear();
+        }
+        if let Some(total) = &self.total {
+            total.set_message(format!("{}/{} files", self.files, self.planned_files));
+        }
+    }
+}
+
+/// The line that tells of a lost connection.
+pub(super) fn retry_line(
+    error: &ClientError,
+    attempt: u32,
+    attempts: u32,
+    wait: Duration,
+) -> String {
+    let wait = wait.as_secs_f64();
+    format!("tf: {error}; try {attempt} of {attempts} in {wait} s")
+}
+
+fn new_bar(form: &str, length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style.progress_chars("=> "))
+}
+
+impl Observer for Board {
+    fn tell(&self, event: &Event<'_>) {
+        match *event {
+            Event::Planned { files, bytes } => self.plan(files, bytes),
+            Event::Begun { file, name, size, from } => self.begun(file, name, size, from),
+            Event::At { file, position } => self.state().at(file, position),
+            Event::Done { file, size, .. } => self.done(file, size),
+            Event::Failed { file, name, error } => {
+                if let Some(file) = file {
+                    self.state().finish(file);
+                }
+                if self.json.is_none() {
+                    self.say(&format!("{}: {error}", shown(name)));
+                }
+            }
+            Event::Note { what: Note::ModeNotKept | Note::ModeRefused, .. } => {
+                self.state().modes_lost += 1;
+            }
+            Event::Note { name, what } => {
+                if !self.quiet && self.json.is_none() {
+                    self.say(&format!("{}: {what}", shown(name)));
+                }
+            }
+            Event::Retrying { attempt, attempts, wait, error } => {
+                if self.json.is_none() {
+                    self.line(&retry_line(error, attempt, attempts, wait));
+                }
+            }
+            Event::Mirror { deed, name } => {
+                if !self.quiet && self.json.is_none() {
+                    let mark = match deed {
+                        Deed::Add => '+',
+                        Deed::Change => '~',
+                        Deed::Delete => '-',
+                    };
+                    self.print(&format!("{mark} {}", shown(name)));
+                }
+            }
+        }
+        if let Some(json) = &self.json {
+            let state = self.state();
+            let (moved, files) = (state.moved, state.files);
+            let planned = (state.planned_bytes, state.planned_files);
+            drop(state);
+            json.event(event, moved, files, planned);
         }
     }
 }

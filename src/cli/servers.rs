@@ -37,6 +37,17 @@ pub(crate) struct Entry {
     pub(crate) jail: Option<String>,
     token_file: Option<PathBuf>,
     askpass: Option<PathBuf>,
+    /// Whether it is reached with TLS.
+    #[serde(default)]
+    pub(crate) tls: bool,
+    /// The SHA-256 of its certificate's public key; TLS, too.
+    pub(crate) tls_pin: Option<String>,
+    /// Certificates that vouch for it; TLS, too.
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// A certificate of one's own.
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key.
+    pub(crate) cert_key: Option<PathBuf>,
     /// The lock name of sessions (document, "LOCK").
     pub(crate) lock: Option<String>,
     /// Whether its load balancer is asked which server to take.
@@ -151,6 +162,11 @@ impl Entry {
             }
             Some(path) => PublicKey::from_file(&servers.resolve(path.as_ref())).map(Some),
         }
+    }
+
+    /// Whether it is reached with TLS, whoever vouches for it.
+    pub(crate) fn is_over_tls(&self) -> bool {
+        self.tls || self.tls_pin.is_some() || self.tls_ca.is_some()
     }
 
     /// The text of its hash and, where that is missing, the file that has it.

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::cancel::{Cancel, Ticket};
 use super::error::{ClientError, Result};
+use super::reach::reach;
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Wire, WireError};
 use crate::tls;
@@ -145,7 +146,7 @@ impl Connection {
     /// Which step failed.
     pub fn open(target: &Target) -> Result<Connection> {
         let deadline = Instant::now() + target.timeout;
-        let mut wire = connect(&target.server, target.timeout)?;
+        let mut wire = wire(reach(&target.server, target.timeout, &target.cancel)?)?;
         let ticket = target.cancel.follow(wire.socket())?;
         wire.set_deadline(Some(deadline)).map_err(|e| ClientError::Lost(e.into()))?;
         let key = match &target.transport {
@@ -207,6 +208,12 @@ impl Connection {
             }),
             Err(e) => Err(ClientError::Handshake(e)),
         }
+    }
+
+    /// Whether TLS is around the session.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        self.wire.is_over_tls()
     }
 
     /// The address of the server.
@@ -283,19 +290,8 @@ pub fn resolve(server: &str) -> Result<SocketAddr> {
     addresses.next().ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
 }
 
-fn connect(server: &str, timeout: Duration) -> Result<Wire> {
-    let addresses = match server.to_socket_addrs() {
-        Ok(addresses) => addresses,
-        Err(source) => return Err(ClientError::Resolve { server: server.to_owned(), source }),
-    };
-    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(socket) => return Wire::new(socket).map_err(|e| ClientError::Lost(e.into())),
-            Err(e) => last = e,
-        }
-    }
-    Err(ClientError::Connect { server: server.to_owned(), source: last })
+fn wire(socket: TcpStream) -> Result<Wire> {
+    Wire::new(socket).map_err(|e| ClientError::Lost(e.into()))
 }
 
 /// The machine in `host:port`, as its certificate names it.
@@ -311,6 +307,7 @@ fn shake_hands_of_tls(tls: &Tls, wire: &mut Wire, server: &str) -> Result<()> {
 fn told(e: HelloError, server: &str) -> ClientError {
     match e {
         HelloError::Wire(e) => ClientError::Handshake(e),
+        HelloError::NotPinned => ClientError::NotPinned { server: server.to_owned() },
         HelloError::Refused(why) => ClientError::Tls { server: server.to_owned(), why },
     }
 }
@@ -332,7 +329,7 @@ pub struct Certificate {
 /// # Errors
 /// Why there is none.
 pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
-    let mut wire = connect(server, timeout)?;
+    let mut wire = wire(reach(server, timeout, &Cancel::default())?)?;
     let deadline = Some(Instant::now() + timeout);
     wire.set_deadline(deadline).map_err(|e| ClientError::Lost(e.into()))?;
     let chain = tls::client::look(&mut wire, host(server)).map_err(|e| told(e, server))?;

@@ -57,6 +57,12 @@ pub enum ClientError {
         /// What was wrong.
         why: String,
     },
+    /// The server has another certificate than the one pinned.
+    #[error("no TLS with {server}: its certificate is not the one pinned")]
+    NotPinned {
+        /// `host:port` as given.
+        server: String,
+    },
     /// The server wants a session key, over TCP or inside TLS, and its public key
     /// is not known.
     #[error("the server uses the session cipher: give its public key")]
@@ -108,6 +114,28 @@ pub enum ClientError {
         /// The system's word.
         source: io::Error,
     },
+    /// A name that one side has and that can't be moved to the other.
+    #[error("{name}: {why}", name = .name.escape_ascii())]
+    BadName {
+        /// The path.
+        name: Vec<u8>,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A file changed while it was moved.
+    #[error("{path}: changed while it was being moved: try again")]
+    Changed {
+        /// Its path.
+        path: String,
+    },
+    /// A mirror would delete more than it may; it deletes nothing.
+    #[error("{found} entries would be deleted and --max-delete allows {allowed}: none was")]
+    TooManyDeletions {
+        /// How many would have gone.
+        found: u64,
+        /// How many may.
+        allowed: u64,
+    },
     /// What arrived is not what was sent.
     #[error("{path}: SHA-256 differs, the old file is untouched: try again")]
     Mismatch {
@@ -131,6 +159,26 @@ impl ClientError {
     /// A failure of a local file.
     pub(crate) fn local(path: &Path, source: io::Error) -> ClientError {
         ClientError::Local { path: path.to_owned(), source }
+    }
+
+    /// Whether it ends a run of transfers, and not that of one file alone.
+    pub(crate) fn ends_a_run(&self) -> bool {
+        use Status as S;
+        match self {
+            ClientError::Lost(_)
+            | ClientError::Handshake(_)
+            | ClientError::Connect { .. }
+            | ClientError::Resolve { .. }
+            | ClientError::Version(_)
+            | ClientError::WrongKey(_)
+            | ClientError::Hash
+            | ClientError::Interrupted => true,
+            ClientError::Refused { status, .. } => matches!(
+                status,
+                S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail
+            ),
+            _ => false,
+        }
     }
 
     /// The status the server gave, if it gave one.

@@ -23,11 +23,14 @@ mod error;
 mod file;
 mod glob;
 mod listing;
+mod observe;
 mod probe;
+mod reach;
 mod replace;
 mod secret;
 mod streams;
 mod transfer;
+mod transfers;
 mod watch;
 
 pub use access::{Access, Secret};
@@ -41,8 +44,10 @@ pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use glob::{fits, is_pattern};
 pub use listing::{Entry, Kind};
+pub use observe::{Deed, Event, Note, Observer};
 pub use probe::{Answer, Question};
 pub use secret::{secret_name, secret_token};
+pub use transfers::{Direction, Failure, Mirror, Options, Summary, Transfers};
 pub use watch::{Arrival, Verdict, Watch, Watched};
 
 pub use crate::tls::client::{Tls, Trust};

@@ -98,8 +98,12 @@ impl Connection {
     /// One at a time: the next may follow when this one has come back.
     ///
     /// # Errors
-    /// When the connection is lost.
+    /// `Odd` over TLS, which has no such bytes, or the connection is lost.
     pub fn out_of_band(&mut self, byte: u8, patience: Duration) -> Result<Option<Duration>> {
+        if self.is_over_tls() {
+            let request = "out-of-band byte".to_owned();
+            return Err(ClientError::Odd { request, reply: "none over TLS".to_owned() });
+        }
         let socket = self.wire().socket();
         let told = |e: Errno| ClientError::Lost(WireError::from(io::Error::from(e)));
         let start = Instant::now();

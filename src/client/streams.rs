@@ -78,9 +78,16 @@ impl Connection {
     /// # Errors
     /// The server's refusal, the source's failure (the transfer is broken
     /// off), or the connection is lost.
-    pub fn send_file(&mut self, path: &str, overwrite: bool, source: Source<'_>) -> Result<()> {
-        let request = format!("SNDFILE {} {path}", u8::from(overwrite));
-        let mut reply = self.request(request.as_bytes())?;
+    pub fn send_file(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        overwrite: bool,
+        source: Source<'_>,
+    ) -> Result<()> {
+        let path = path.as_ref();
+        let begin = format!("SNDFILE {} ", u8::from(overwrite));
+        let mut reply = self.request(&[begin.as_bytes(), path].concat())?;
+        let request = format!("{begin}{}", String::from_utf8_lossy(path));
         if reply != b"CONT" {
             return Err(refusal(&request, &reply));
         }

@@ -1,17 +1,31 @@
-//! PUT and GET: files in frames with 8-byte headers, from any offset
-//! (document, "PUT" and "GET").
+//! PUT, GET and GETCAN: files in frames with 8-byte headers, from any offset
+//! (document, same names). Inside this library frames change hands without
+//! being copied.
 
 use super::connect::{Connection, ok_data, refusal};
 use super::error::{ClientError, Result};
 use super::streams::{Sink, Source};
+use crate::tf::wire::WireError;
 
 const END: i64 = 0;
 const STOP: i64 = -1;
 const CANCEL: i64 = -2;
 const FIN: i64 = -127;
 
+const BAD_FRAME: WireError = WireError::Broken("a frame of a length nobody agreed on");
+
+/// The bytes before the data of a frame.
+pub(super) const HEADER: usize = 8;
+
 /// The buffer proposed to the server, in bytes.
-const BUFFER: usize = 256 * 1024;
+pub(super) const BUFFER: usize = 256 * 1024;
+
+/// Gives the next frame, room for its header before its data; `None` at the
+/// end. It gets the last frame back, to use its memory again.
+pub(super) type Frames<'a> = &'a mut dyn FnMut(Vec<u8>) -> Result<Option<Vec<u8>>>;
+
+/// Takes the data of a frame in a buffer and gives back a buffer for the next.
+pub(super) type Taker<'a> = &'a mut dyn FnMut(Vec<u8>) -> Result<Vec<u8>>;
 
 impl Connection {
     /// Receives a file from an offset on (document, "GET").
@@ -19,9 +33,20 @@ impl Connection {
     /// # Errors
     /// The server's refusal, `Cancelled` when it can't read on, the sink's
     /// failure (the transfer is cancelled), or the connection is lost.
-    pub fn get(&mut self, path: &str, offset: u64, sink: Sink<'_>) -> Result<()> {
-        self.agree("GET", path, offset)?;
-        let mut buffer = Vec::new();
+    pub fn get(&mut self, path: impl AsRef<[u8]>, offset: u64, sink: Sink<'_>) -> Result<()> {
+        self.get_frames(path.as_ref(), offset, BUFFER, &mut |data| sink(&data).map(|()| data))
+    }
+
+    /// As [`Connection::get`], with frames of at most `buffer` bytes.
+    pub(super) fn get_frames(
+        &mut self,
+        path: &[u8],
+        offset: u64,
+        buffer: usize,
+        take: Taker<'_>,
+    ) -> Result<()> {
+        self.agree("GET", path, &[offset, buffer as u64])?;
+        let mut data = Vec::new();
         let mut result = Ok(());
         // Whether we have said that it is over: once, and no more.
         let mut over = false;
@@ -30,23 +55,26 @@ impl Connection {
             match header {
                 END => break,
                 CANCEL => {
-                    result = result.and(Err(ClientError::Cancelled { path: path.to_owned() }));
+                    result = result.and(Err(cancelled(path)));
                     break;
                 }
                 FIN if over => return result,
-                1.. if header as u64 <= BUFFER as u64 => {
-                    buffer.resize(header as usize, 0);
-                    self.wire().read_raw(&mut buffer)?;
+                1.. if header as u64 <= buffer as u64 => {
+                    data.resize(header as usize, 0);
+                    self.wire().read_raw(&mut data)?;
                     if result.is_ok() {
-                        result = sink(&buffer);
-                        if result.is_err() {
-                            let mut codes = [CANCEL.to_be_bytes(), FIN.to_be_bytes()].concat();
-                            self.wire().write_units(&mut codes, &[8, 8])?;
-                            over = true;
+                        match take(std::mem::take(&mut data)) {
+                            Ok(next) => data = next,
+                            Err(e) => {
+                                result = Err(e);
+                                let mut codes = [CANCEL.to_be_bytes(), FIN.to_be_bytes()].concat();
+                                self.wire().write_units(&mut codes, &[8, 8])?;
+                                over = true;
+                            }
                         }
                     }
                 }
-                _ => return Err(refusal("GET", header.to_string().as_bytes())),
+                _ => return Err(BAD_FRAME.into()),
             }
         }
         if !over {
@@ -56,25 +84,75 @@ impl Connection {
         result
     }
 
+    /// Receives `count` frames of at most `buffer` bytes from an offset on, or
+    /// fewer at the end of the file (document, "GETCAN").
+    ///
+    /// # Errors
+    /// The server's refusal, `Cancelled` when it can't read on, or the
+    /// connection is lost. A taker's failure costs the connection.
+    pub(super) fn get_some_frames(
+        &mut self,
+        path: &[u8],
+        offset: u64,
+        buffer: usize,
+        count: u64,
+        take: Taker<'_>,
+    ) -> Result<()> {
+        self.agree("GETCAN", path, &[offset, buffer as u64, count])?;
+        let mut data = Vec::new();
+        for _ in 0..count {
+            let header = self.wire().read_i64()?;
+            match header {
+                END => return Ok(()),
+                CANCEL => return Err(cancelled(path)),
+                1.. if header as u64 <= buffer as u64 => {
+                    data.resize(header as usize, 0);
+                    self.wire().read_raw(&mut data)?;
+                    data = take(data)?;
+                }
+                _ => return Err(BAD_FRAME.into()),
+            }
+        }
+        Ok(self.wire().write_i64(CANCEL)?)
+    }
+
     /// Sends a file to be written from an offset on (document, "PUT"). What
     /// is stored behind the last byte sent stays.
     ///
     /// # Errors
     /// The server's refusal, `Cancelled` when it can't store on, the source's
     /// failure (what was sent stays), or the connection is lost.
-    pub fn put(&mut self, path: &str, offset: u64, source: Source<'_>) -> Result<()> {
-        let size = self.agree("PUT", path, offset)?;
-        let mut frame = vec![0; 8 + size];
+    pub fn put(&mut self, path: impl AsRef<[u8]>, offset: u64, source: Source<'_>) -> Result<()> {
+        let path = path.as_ref();
+        let size = self.begin_put(path, offset, BUFFER)?;
+        self.put_frames(path, &mut |mut frame| {
+            frame.resize(HEADER + size, 0);
+            let len = source(&mut frame[HEADER..])?;
+            frame.truncate(HEADER + len);
+            Ok((len > 0).then_some(frame))
+        })
+    }
+
+    /// Asks for a PUT and returns the most bytes of a frame's data.
+    pub(super) fn begin_put(&mut self, path: &[u8], offset: u64, buffer: usize) -> Result<usize> {
+        self.agree("PUT", path, &[offset, buffer as u64])
+    }
+
+    /// Sends the frames of a PUT that has begun.
+    pub(super) fn put_frames(&mut self, path: &[u8], next: Frames<'_>) -> Result<()> {
         let mut failed = None;
+        let mut spent = Vec::new();
         let last = loop {
             if self.wire().has_input() {
                 break None;
             }
-            match source(&mut frame[8..]) {
-                Ok(0) => break Some(END),
-                Ok(len) => {
-                    frame[..8].copy_from_slice(&(len as i64).to_be_bytes());
-                    self.wire().write_units(&mut frame[..8 + len], &[8, len])?;
+            match next(spent) {
+                Ok(None) => break Some(END),
+                Ok(Some(mut frame)) => {
+                    let len = frame.len() - HEADER;
+                    frame[..HEADER].copy_from_slice(&(len as i64).to_be_bytes());
+                    self.wire().write_units(&mut frame, &[HEADER, len])?;
+                    spent = frame;
                 }
                 Err(e) => {
                     failed = Some(e);
@@ -93,22 +171,28 @@ impl Connection {
         match failed {
             Some(e) => Err(e),
             None if first == FIN => Ok(()),
-            None => Err(ClientError::Cancelled { path: path.to_owned() }),
+            None => Err(cancelled(path)),
         }
     }
 
-    /// Sends the request and returns the agreed buffer.
-    fn agree(&mut self, word: &str, path: &str, offset: u64) -> Result<usize> {
-        let shown = format!("{word} {path}");
-        let mut request = format!("{word} {path} ").into_bytes();
-        request.extend_from_slice(&offset.to_be_bytes());
-        request.extend_from_slice(&(BUFFER as u64).to_be_bytes());
+    /// Sends a request whose last number but those behind it is the buffer,
+    /// and returns the agreed one.
+    fn agree(&mut self, word: &str, path: &[u8], numbers: &[u64]) -> Result<usize> {
+        let shown = format!("{word} {}", String::from_utf8_lossy(path));
+        let mut request = [word.as_bytes(), b" ", path, b" "].concat();
+        for number in numbers {
+            request.extend_from_slice(&number.to_be_bytes());
+        }
         let reply = self.request(&request)?;
         let data = ok_data(&shown, &reply)?;
         let size = data.try_into().map(u64::from_be_bytes).unwrap_or(0);
         match usize::try_from(size) {
-            Ok(size @ 1..=BUFFER) => Ok(size),
+            Ok(size) if size > 0 && size as u64 <= numbers[1] => Ok(size),
             _ => Err(refusal(&shown, &reply)),
         }
     }
+}
+
+fn cancelled(path: &[u8]) -> ClientError {
+    ClientError::Cancelled { path: String::from_utf8_lossy(path).into_owned() }
 }

@@ -1,6 +1,7 @@
 //! Files beneath a root: paths, the root itself, and what commands do with
 //! it. Nothing here knows of sockets or protocols.
 
+pub mod behind;
 pub mod copy;
 pub mod lock;
 pub mod part;

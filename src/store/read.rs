@@ -1,21 +1,38 @@
 //! Opening a regular file for reading, without ever blocking on a pipe or
 //! acting on a device.
 
+use std::cell::Cell;
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{Advice, Mode, OFlags, fadvise};
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::part::{is_directory, is_file};
 use super::path::RootPath;
 use super::root::Root;
 
+/// Bytes asked for ahead of their use, where they have to come from disk.
+const AHEAD: u64 = 4 * 1024 * 1024;
+
 /// A regular file open for reading.
 #[derive(Debug)]
 pub struct FileReader {
     file: OwnedFd,
+    order: Cell<Order>,
     /// Its length when it was opened, in bytes.
     pub length: u64,
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// In any.
+    Any,
+    /// From front to back, and all was in memory so far.
+    FromMemory,
+    /// From front to back, and asked for up to this offset.
+    FromDisk(u64),
 }
 
 /// Why a file can't be read.
@@ -50,7 +67,8 @@ impl FileReader {
         if !is_file(&stat) {
             return Err(ReadError::Special);
         }
-        Ok(FileReader { file, length: u64::try_from(stat.st_size).unwrap_or(0) })
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(FileReader { file, order: Cell::new(Order::Any), length })
     }
 
     /// The open file.
@@ -59,9 +77,11 @@ impl FileReader {
         self.file.as_fd()
     }
 
-    /// Tells the system that the file will be read from front to back.
+    /// From now on the file is read from front to back: what is not in memory
+    /// is asked for ahead of its use, so that it comes while the last is sent.
     pub fn read_in_order(&self) {
-        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::Sequential);
+        let _ = fadvise(&self.file, 0, None, Advice::Sequential);
+        self.order.set(Order::FromMemory);
     }
 
     /// Reads at an offset until the buffer is full or the file ends; returns
@@ -72,7 +92,7 @@ impl FileReader {
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let mut done = 0;
         while done < buffer.len() {
-            match rustix::io::pread(&self.file, &mut buffer[done..], offset + done as u64) {
+            match self.read_some(&mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
@@ -80,5 +100,60 @@ impl FileReader {
             }
         }
         Ok(done)
+    }
+    fn read_some(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        if let Order::FromMemory = self.order.get() {
+            let part = &mut [IoSliceMut::new(buffer)];
+            match rustix::io::preadv2(&self.file, part, offset, ReadWriteFlags::NOWAIT) {
+                Err(Errno::AGAIN) => self.order.set(Order::FromDisk(offset)),
+                // Not every file system can tell.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.order.set(Order::Any),
+                read => return read,
+            }
+        }
+        if let Order::FromDisk(asked) = self.order.get()
+            && offset + AHEAD / 2 >= asked
+        {
+            let from = asked.max(offset);
+            let _ = fadvise(&self.file, from, AHEAD.try_into().ok(), Advice::WillNeed);
+            self.order.set(Order::FromDisk(from + AHEAD));
+        }
+        rustix::io::pread(&self.file, buffer, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_read_in_order_has_the_same_bytes_from_memory_and_from_disk() {
+        let content: Vec<u8> = (0..11_000_000_u32).map(|i| (i >> 5) as u8).collect();
+        let directory = tempfile::tempdir().expect("directory");
+        std::fs::write(directory.path().join("f"), &content).expect("write");
+        let root = Root::open(directory.path()).expect("root");
+        let path = RootPath::parse(b"f").expect("path");
+        for start in [None, Some(0), Some(3_000_000)] {
+            let file = FileReader::open(&root, &path).expect("open");
+            file.read_in_order();
+            // As after a read that found nothing in memory.
+            if let Some(start) = start {
+                file.order.set(Order::FromDisk(start));
+            }
+            let mut read = Vec::new();
+            let mut piece = vec![0; 300_000];
+            loop {
+                let len = file.read_at(&mut piece, read.len() as u64).expect("read");
+                read.extend_from_slice(&piece[..len]);
+                if len < piece.len() {
+                    break;
+                }
+            }
+            assert!(read == content);
+            if start.is_some() {
+                let Order::FromDisk(asked) = file.order.get() else { panic!("another order") };
+                assert!(asked > content.len() as u64, "asked for up to {asked}");
+            }
+        }
     }
 }

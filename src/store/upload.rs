@@ -4,6 +4,7 @@
 use rustix::fs::{Access, AtFlags, Stat};
 use rustix::io::Errno;
 
+use super::behind::WriteBehind;
 use super::part::{PartFile, Taken, is_directory, is_file};
 use super::path::RootPath;
 use super::quota::{Quota, Reservation};
@@ -16,6 +17,7 @@ pub struct Upload {
     target: Entry,
     replace: bool,
     length: u64,
+    behind: WriteBehind,
     quota: Quota,
     taken: Reservation,
 }
@@ -65,7 +67,16 @@ impl Upload {
             part.set_mode(mode)?;
         }
         let taken = quota.reserve(0)?;
-        Ok(Upload { part, target, replace, length: 0, quota, taken })
+        let behind = WriteBehind::new(0, false);
+        Ok(Upload { part, target, replace, length: 0, behind, quota, taken })
+    }
+
+    /// Lets what is written go to disk meanwhile, if it must be there at the
+    /// end.
+    #[must_use]
+    pub fn with_write_behind(mut self, wanted: bool) -> Upload {
+        self.behind = WriteBehind::new(0, wanted);
+        self
     }
 
     /// Appends data. All of it is stored, or an error comes back.
@@ -85,6 +96,7 @@ impl Upload {
                 Err(e) => return Err(e),
             }
         }
+        self.behind.wrote(self.part.file(), self.length);
         Ok(())
     }
 
@@ -143,6 +155,20 @@ mod tests {
         upload.commit(true).expect("commit");
         assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"new");
         assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
+    }
+
+    #[test]
+    fn an_upload_that_goes_to_disk_meanwhile_is_as_whole() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let root = Root::open(dir.path()).expect("root");
+        let begun = Upload::begin(&root, &path("f"), false, 0o644, Quota::none());
+        let mut upload = begun.expect("begin").with_write_behind(true);
+        let content: Vec<u8> = (0..20_000_000_u32).map(|i| (i >> 7) as u8).collect();
+        for piece in content.chunks(300_000) {
+            upload.write(piece).expect("write");
+        }
+        upload.commit(true).expect("commit");
+        assert!(fs::read(dir.path().join("f")).expect("read") == content);
     }
 
     #[test]

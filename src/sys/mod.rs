@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod environment;
+pub mod file;
 pub mod memory;
 pub mod process;
 pub mod signal;

@@ -18,6 +18,13 @@ use crate::users::Rights;
 /// # Errors
 /// Why the connection could not go on; `Closed` is the quiet end.
 pub fn serve(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Result<()> {
+    let served = serve_requests(wire, env, witness);
+    // A client that has said all it has to say may still listen.
+    let flushed = wire.flush();
+    served.and(flushed)
+}
+
+fn serve_requests(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Result<()> {
     wire.set_deadline(None)?;
     wire.set_idle_limit(env.settings.idle_limit)?;
     let mut body = Vec::new();
@@ -26,6 +33,7 @@ pub fn serve(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Resul
         let request = match Request::parse(&body) {
             Ok(Request::End) => return Ok(()),
             Ok(Request::Startntfy { interval }) if !env.watches.is_empty() => {
+                wire.flush()?;
                 return notify::serve(wire, env, &interval, witness);
             }
             Ok(request) => request,
@@ -150,7 +158,7 @@ fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<Outcome> {
         R::Fsizels { path } => return transfer::fsize::run_list(wire, env, &path),
     };
     let outcome = Outcome::from(&reply);
-    wire.write_message(&reply.into_bytes())?;
+    wire.reply(&reply.into_bytes())?;
     Ok(outcome)
 }
 

@@ -47,6 +47,9 @@ pub enum HelloError {
     /// The connection ended.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// The server has another key than the one pinned.
+    #[error("its certificate is not the one pinned")]
+    NotPinned,
     /// What was wrong.
     #[error("{0}")]
     Refused(String),
@@ -228,9 +231,16 @@ fn encode(
 
 #[allow(clippy::needless_pass_by_value, reason = "used as a function of an error")]
 fn refused(error: Error) -> HelloError {
+    use CertificateError as C;
     HelloError::Refused(match error {
-        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
-            "its certificate is not the one pinned".to_owned()
+        Error::InvalidCertificate(C::ApplicationVerificationFailure) => {
+            return HelloError::NotPinned;
+        }
+        Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet: is the clock of this machine right?".to_owned()
+        }
+        Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            "its certificate has expired, or the clock of this machine is wrong".to_owned()
         }
         Error::InvalidCertificate(e) => format!("its certificate is not trusted: {e}"),
         Error::AlertReceived(alert) => format!("it refused: {alert:?}"),

@@ -1,10 +1,23 @@
-//! `tf` that goes on for a while: watching, and in a shell, on a terminal too.
+//! `tf` at longer work: transfers of trees, lost connections, mirrors, servers
+//! that lie and disks that fill up; watching, and a shell, on a terminal too.
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod cuts;
+mod desk;
+mod full;
+mod interrupt;
+mod liar;
+mod lying;
+mod mirror;
+mod output;
+mod relay;
+mod rights;
 mod running;
 mod shell;
+mod streams;
 mod terminal;
 mod tmux;
+mod trees;
 mod watch;

@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use tfd::client::{ClientError, Connection, PublicKey, Target};
+
 use crate::common::tf::Person;
-use crate::common::{Server, Setup};
+use crate::common::{HASH, Server, Setup, public_key, wait_until};
 
 #[test]
 fn a_script_runs_over_one_session_with_paths_from_where_it_is() {
@@ -140,4 +142,22 @@ fn a_session_that_the_server_has_ended_is_opened_anew() {
     assert_eq!(run.code, Some(0), "{}", run.err);
     assert!(run.err.contains("was lost: opening it anew"), "{}", run.err);
     assert!(server.exists("a") && server.exists("b"));
+}
+
+#[test]
+fn a_session_that_is_lost_is_known_to_be_over_tls_too() {
+    let tf = "idle_timeout = 0.5".to_owned();
+    let server = Server::with(Setup { tf, tls: true, ..Setup::default() });
+    let key = PublicKey::from_pem(&public_key().public_key_to_pem().expect("pem")).expect("key");
+    let plain = Target::new(&server.address().to_string(), key, HASH);
+    for target in [plain, server.tls_target()] {
+        let mut connection = Connection::open(&target).expect("connection");
+        assert!(connection.echo("x").expect("echo"));
+        assert!(!connection.is_lost());
+        wait_until("its end", || connection.is_lost());
+        let connection = Connection::open(&target).expect("connection");
+        target.cancel.cancel();
+        assert!(connection.is_lost());
+        assert!(matches!(Connection::open(&target), Err(ClientError::Interrupted)));
+    }
 }

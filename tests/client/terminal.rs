@@ -94,7 +94,9 @@ fn tab_completes_commands_options_and_paths_here_and_there() {
     terminal.press("C-u");
     terminal.line("help find");
     terminal.wait_for("--newer");
+    terminal.wait_for_last("files:/reports>");
     terminal.press("C-d");
+    terminal.wait_for_last("$");
     terminal.line("echo status $?");
     terminal.wait_for("status 0");
 }
@@ -115,6 +117,7 @@ fn lines_are_kept_for_the_next_shell_without_what_is_secret() {
         });
     }
     terminal.press("C-d");
+    terminal.wait_for_last("$");
     terminal.line("tf shell files:second");
     terminal.wait_for_last("files:/second>");
     for line in ["nothing", "mkdir second", "mkdir first"] {
@@ -154,11 +157,12 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     assert!(terminal.screen().contains("broken off"), "{}", terminal.screen());
     assert!(!server.exists("big"));
     // The shell lives, with a session of its own again.
-    terminal.line("ls; mkdir");
     terminal.line("mkdir after");
     wait_until("the directory", || server.exists("after"));
     // At the prompt it clears the line, and no more.
+    terminal.wait_for_last("files:/>");
     terminal.write("half a li");
+    terminal.wait_for_last("files:/> half a li");
     terminal.press("C-c");
     terminal.wait_for_last("files:/>");
     // What is run on this machine gets it alone.
@@ -171,9 +175,11 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     terminal.wait("a bar for it", bar);
     wait_until("the whole file", || server.exists("again"));
     assert!(server.read("again") == content);
+    terminal.wait_for_last("files:/>");
     let screen = terminal.screen();
     assert!(!screen.contains("was lost"), "{screen}");
     terminal.line("exit");
+    terminal.wait_for_last("$");
     terminal.line("echo status $?");
     terminal.wait_for("status 0");
 }

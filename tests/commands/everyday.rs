@@ -3,11 +3,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::Server;
 use crate::common::tf::Person;
+use crate::common::{Server, is_root};
 
 fn mode(server: &Server, path: &str) -> u32 {
     fs::metadata(server.path(path)).expect("stat").permissions().mode() & 0o7777
+}
+
+/// User and group of who runs the tests, by number.
+fn own_ids() -> String {
+    format!("{}:{}", nix::unistd::geteuid(), nix::unistd::getegid())
 }
 
 #[test]
@@ -126,6 +131,9 @@ fn chmod_sets_modes_of_trees_and_never_those_of_another_file() {
     person.fine(&["chmod", "-R", "640", "--directories", "750", "site"]);
     assert_eq!((mode(&server, "site/a"), mode(&server, "site/deep/b")), (0o640, 0o640));
     assert_eq!((mode(&server, "site"), mode(&server, "site/deep")), (0o750, 0o750));
+    let owner = if is_root() { "nobody:nogroup".to_owned() } else { own_ids() };
+    person.fine(&["chown", "-R", &owner, "site"]);
+    person.fine(&["chown", &owner, "site/a", "site/d*"]);
     for odd in ["8", "u+x", "77777", ""] {
         person.fails(&["chmod", odd, "site"], 2, &["octal"]);
     }

@@ -104,7 +104,7 @@ fn a_secure_directory_is_found_by_its_passphrase_alone() {
 }
 
 #[test]
-fn a_passphrase_is_asked_for_unseen_and_twice_for_a_new_directory() {
+fn a_passphrase_is_asked_for_twice_for_a_new_directory() {
     let server = Server::start();
     let person = Person::of(&server);
     let (screen, code) = person.on_terminal("secret make diary", "sesame\nsesame\n");

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use openssl::rsa::Rsa;
 
 use crate::common::tf::{Person, run};
-use crate::common::{HASH, Server, public_key};
+use crate::common::{HASH, PATIENCE, Server, Setup, public_key};
 
 fn fingerprint(pem: &[u8]) -> String {
     let key = tfd::client::PublicKey::from_pem(pem).expect("key");
@@ -85,7 +85,7 @@ fn a_person_is_asked_and_nobody_else_can_say_yes() {
         &["expected SHA256:other", &print],
     );
     assert!(!run.err.contains("config.toml"));
-    person.fails(&["trust", "h"], 2, &["--key public.pem"]);
+    person.fails(&["trust", "127.0.0.1:1"], 3, &["nothing listens there"]);
     person.fails(&["trust", "a b", "--key", "public.pem"], 2, &["no name"]);
 }
 
@@ -127,4 +127,113 @@ fn tfd_keygen_prints_the_same_fingerprint() {
     let trust = ["trust", "h", "--key", "keys/public.pem", "--fingerprint", print];
     assert_eq!(person.tf(&trust).code, Some(0));
     assert!(person.fine(&["servers"]).contains(print));
+}
+
+#[test]
+fn over_tls_the_server_shows_its_certificate_and_that_is_kept() {
+    let server = Server::with(Setup { tls: true, ..Setup::default() });
+    server.write("welcome", "x");
+    let mut person = Person::new();
+    let address = server.tls_address().to_string();
+    let shown = tfd::client::fetch_certificate(&address, PATIENCE).expect("certificate");
+    let print = format!("SHA256:{}", shown.fingerprint);
+    person.fails(&["trust", &address], 2, &[&print, "--fingerprint"]);
+    let (screen, code) = person.on_terminal(&format!("trust {address} --hash-file hash"), "yes\n");
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(screen.contains(&print) && screen.contains("CN = 127.0.0.1"), "{screen}");
+    assert_eq!(person.fine(&["ls", "127.0.0.1:"]), "welcome\n", "no public key is needed");
+    assert!(person.fine(&["servers"]).contains(&format!("{address} TLS {print}")));
+    let ping = person.fine(&["ping", "-c", "1"]);
+    assert!(ping.contains("process   1 of 1") && !ping.contains("oob"), "{ping}");
+    person.fails(&["ping", "--by", "oob"], 2, &["over TLS"]);
+    // A plain port shows none.
+    let plain = server.address().to_string();
+    person.fails(&["trust", &plain, "--timeout", "2"], 4, &["no certificate", "--key public.pem"]);
+
+    // Another server at the same address has another key.
+    let other = Server::with(Setup { tls: true, ..Setup::default() });
+    let moved = other.tls_address().to_string();
+    let text = fs::read_to_string(person.path(".config/tf/config.toml")).expect("read");
+    person.configure(&text.replace(&address, &moved));
+    person.fails(&["ls", "127.0.0.1:"], 4, &["DOES NOT HAVE THE KEY", "--replace", "pinned"]);
+    let new = tfd::client::fetch_certificate(&moved, PATIENCE).expect("certificate").fingerprint;
+    let again = ["trust", "127.0.0.1", "--fingerprint", &new];
+    person.fails(&again, 4, &["NOT THE KEY", &print, &new]);
+    person.fine(&[&again[..], &["--replace"]].concat());
+    assert_eq!(person.fine(&["ls", "127.0.0.1:"]), "");
+    person.set("TF_HASH", HASH);
+    person.fails(&["--tls-pin", &print, "--server", &moved, "ls"], 4, &["pinned"]);
+    person.fine(&["--tls-pin", &new, "--server", &moved, "ls"]);
+}
+
+#[test]
+fn an_authority_may_vouch_and_the_environment_never_overrides_an_entry() {
+    let server = Server::with(Setup { tls: true, ..Setup::default() });
+    let mut person = Person::new();
+    let address = server.tls_address().to_string();
+    let pem = fs::read(server.config_path().with_file_name("tls.pem")).expect("certificate");
+    person.write("ca.pem", pem);
+    let trust = ["trust", "s", "--server", &address, "--tls-ca", "ca.pem", "--hash-file", "hash"];
+    assert_eq!(person.tf(&trust).code, Some(0));
+    person.fine(&["ls", "s:"]);
+    assert!(person.fine(&["servers"]).contains("TLS by its authority"));
+    person.fails(&["--tls", "ls", "s:"], 4, &["not trusted"]);
+    // The environment speaks for servers whose entry says nothing.
+    person.set("TF_TLS_PIN", &"A".repeat(43));
+    person.fine(&["ls", "s:"]);
+    let plain = server.address().to_string();
+    person.configure(&format!(
+        "[server.p]\naddress = \"{plain}\"\nhash_file = \"../../hash\"\nkey = \"../../public.pem\"\n"
+    ));
+    person.fine(&["ls", "p:"]);
+    person.set("TF_HASH", HASH);
+    person.fails(&["--server", &address, "ls"], 4, &["pinned"]);
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_at_this_time_points_at_the_clock() {
+    use openssl::asn1::Asn1Time;
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::PKey;
+    use openssl::x509::X509;
+    let signed = |from: i64, until: i64| {
+        let (own, key) =
+            tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
+        let key = PKey::private_key_from_pem(&key).expect("key");
+        let own = X509::from_pem(&own).expect("certificate");
+        let mut builder = X509::builder().expect("builder");
+        builder.set_version(2).expect("version");
+        let name = own.subject_name();
+        builder.set_subject_name(name).expect("subject");
+        builder.set_issuer_name(name).expect("issuer");
+        builder.set_pubkey(&key).expect("key");
+        let alternative = openssl::x509::extension::SubjectAlternativeName::new()
+            .ip("127.0.0.1")
+            .build(&builder.x509v3_context(None, None))
+            .expect("name");
+        builder.append_extension(alternative).expect("name");
+        let now = std::time::SystemTime::now();
+        let now = now.duration_since(std::time::UNIX_EPOCH).expect("time").as_secs() as i64;
+        let day = |days: i64| Asn1Time::from_unix(now + days * 86_400).expect("time");
+        builder.set_not_before(&day(from)).expect("time");
+        builder.set_not_after(&day(until)).expect("time");
+        builder.sign(&key, MessageDigest::sha256()).expect("signed");
+        let certificate = builder.build().to_pem().expect("pem");
+        (certificate, key.private_key_to_pem_pkcs8().expect("pem"))
+    };
+    for (from, until, told) in [(2, 9, "not valid yet: is the clock"), (-9, -2, "has expired")] {
+        let (certificate, key) = signed(from, until);
+        let mut server = Server::with(Setup { tls: true, ..Setup::default() });
+        server.signal(nix::sys::signal::Signal::SIGTERM);
+        server.wait_for_end();
+        let beside = |name: &str| server.config_path().with_file_name(name);
+        fs::write(beside("tls.pem"), &certificate).expect("write");
+        fs::write(beside("tls-key.pem"), key).expect("write");
+        server.start_again();
+        let mut person = Person::new();
+        person.write("ca.pem", &certificate);
+        person.set("TF_HASH", HASH);
+        let address = server.tls_address().to_string();
+        person.fails(&["--tls-ca", "ca.pem", "--server", &address, "ls"], 4, &[told]);
+    }
 }

@@ -3,6 +3,7 @@
 //! tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod schema;
 pub mod tf;
 
 use std::fs;

@@ -63,7 +63,7 @@ fn a_password_comes_from_a_file_a_descriptor_or_a_program() {
 }
 
 #[test]
-fn a_password_is_asked_for_on_the_terminal_and_not_shown() {
+fn a_password_is_asked_for_on_the_terminal() {
     if without_root() {
         return;
     }

@@ -26,7 +26,8 @@ fn with(tf: &str) -> Server {
 fn every_test_of_the_protocol_passes_through_the_proxy() {
     // Left out is what looks at more than the connection: arguments of the
     // programs, the clients' addresses, and what operators see and do.
-    let of_the_server_itself = ["proxy", "proxied", "command_line", "operations", "service", "tls"];
+    let of_the_server_itself =
+        ["proxy", "proxied", "command_line", "operations", "service", "tls", "keystream"];
     let output = Command::new(std::env::current_exe().expect("this program"))
         .args(of_the_server_itself.iter().flat_map(|module| ["--skip", module]))
         .env(THROUGH_PROXY, "1")

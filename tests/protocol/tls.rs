@@ -407,8 +407,8 @@ fn count_one(listener: &TcpListener, to: SocketAddr) -> std::thread::JoinHandle<
 #[test]
 fn every_test_of_the_protocol_passes_over_tls() {
     // Left out is what looks at more than the session: arguments of the
-    // programs, proxies, addresses, out-of-band bytes, which TLS has not, and the
-    // session cipher, which is left out in it.
+    // programs, proxies, addresses, the cipher's thread, and out-of-band bytes,
+    // which TLS has not.
     let of_the_socket = [
         "proxy",
         "proxied",

@@ -9,6 +9,8 @@ use crate::cli::context::Context;
 use crate::cli::failure::Result;
 use crate::cli::output::output_error;
 use crate::cli::place::Remote;
+use crate::cli::progress::retry_line;
+use crate::client::{Event, Observer, Options, Transfers};
 
 /// Write files to standard output
 #[derive(Args)]
@@ -21,16 +23,35 @@ pub(crate) struct Cat {
 
 impl Cat {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        self.paths.iter().try_for_each(|path| to_standard_output(context, path))
+        self.paths
+            .iter()
+            .try_for_each(|path| to_standard_output(context, path, &Options::default()))
     }
 }
 
-/// Writes one file to standard output.
+/// Writes one file to standard output. A lost connection is opened again.
 ///
 /// # Errors
 /// The server's refusal, a local failure, or the connection is lost.
-pub(super) fn to_standard_output(context: &mut Context, remote: &Remote) -> Result<()> {
+pub(super) fn to_standard_output(
+    context: &mut Context,
+    remote: &Remote,
+    options: &Options,
+) -> Result<()> {
+    let access = context.access(&remote.server)?.clone();
+    let open = context.take(&remote.server)?;
     let mut out = io::stdout().lock();
-    context.connection(&remote.server)?.download_to(&remote.path, &mut out, &mut |_| {})?;
+    Transfers::new(&access, options, &Quiet).with(open).get_to(&remote.path, &mut out)?;
     Ok(out.flush().map_err(output_error)?)
+}
+
+/// Tells of lost connections alone.
+struct Quiet;
+
+impl Observer for Quiet {
+    fn tell(&self, event: &Event<'_>) {
+        if let Event::Retrying { attempt, attempts, wait, error } = event {
+            eprintln!("{}", retry_line(error, *attempt, *attempts, *wait));
+        }
+    }
 }

@@ -7,43 +7,65 @@ use clap::Args;
 use super::cat::to_standard_output;
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::Result;
-use crate::cli::names::shown;
-use crate::cli::place::Remote;
-use crate::cli::progress::Bar;
-use crate::client::{ClientError, Kind};
-use crate::tf::status::Status;
+use crate::cli::expand::expand;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::place::{Place, Remote};
+use crate::cli::transfer::{self, TransferArguments};
+use crate::client::{Options, Transfers};
 
-/// Receive a file; it is in place only when it is whole and verified
+/// Receive files and trees; each is in place only when it is whole and verified
 #[derive(Args)]
-#[command(after_help = "Example:\n  tf get reports/may.pdf .")]
+#[command(after_help = "Examples:\n  \
+                        tf get reports/may.pdf .\n  \
+                        tf get -r -j 4 backup:photos /srv/\n  \
+                        tf get 'reports/*.pdf' .")]
 pub(crate) struct Get {
-    /// The remote file
-    #[arg(add = remote_paths())]
-    remote: Remote,
-    /// A file, a directory, or - for standard output
-    local: Option<PathBuf>,
+    /// Remote files, patterns among them, and where they go: a local file or
+    /// directory, or - for standard output; here when there is one path alone
+    #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = remote_paths())]
+    paths: Vec<String>,
+    /// Directories with all in them
+    #[arg(short, long)]
+    recursive: bool,
+    #[command(flatten)]
+    transfer: TransferArguments,
 }
 
 impl Get {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let Get { remote, local } = self;
-        if local.as_deref() == Some(Path::new("-")) {
-            return to_standard_output(context, &remote);
-        }
-        let target = match local {
-            Some(directory) if directory.is_dir() => directory.join(remote.name()),
-            Some(file) => file,
-            None => remote.name().into(),
+        let Get { mut paths, recursive, transfer } = self;
+        let usage = |text: &str| Failure::Usage(text.to_owned());
+        let local = match paths.len() {
+            1 => PathBuf::from("."),
+            _ => match paths.pop().unwrap_or_default().parse() {
+                Ok(Place::Local(path)) => path,
+                Ok(Place::Remote(_)) => return Err(usage("get receives into a local path")),
+                Err(e) => return Err(usage(&e.to_string())),
+            },
         };
-        let quiet = context.output.quiet;
-        let connection = context.connection(&remote.server)?;
-        let stat = connection.stat(&remote.path)?;
-        if stat.kind == Kind::Directory {
-            let request = format!("get {}", remote.path);
-            return Err(ClientError::Refused { request, status: Status::IsDirectory }.into());
+        let remotes: Vec<Remote> = paths
+            .iter()
+            .map(|path| path.parse().map_err(|e| usage(&format!("{e}"))))
+            .collect::<Result<_>>()?;
+        let server = remotes[0].server.clone();
+        if remotes.iter().any(|remote| remote.server != server) {
+            return Err(usage("get receives from one server at a time"));
         }
-        let bar = Bar::new(quiet, shown(remote.path.as_bytes()), Some(stat.size));
-        Ok(connection.download(&remote.path, &target, &mut |bytes| bar.set(bytes))?)
+        if local == Path::new("-") {
+            let options = transfer.options();
+            let mut remotes = remotes.iter();
+            return remotes.try_for_each(|remote| to_standard_output(context, remote, &options));
+        }
+        let options = Options { recursive, ..transfer.options() };
+        let mut sources = Vec::new();
+        for remote in &remotes {
+            sources.extend(expand(context, remote)?.into_iter().map(|remote| remote.path));
+        }
+        let output = context.output.clone();
+        let access = context.access(&server)?.clone();
+        let open = context.take(&server)?;
+        transfer::run(&output, |board| {
+            Transfers::new(&access, &options, board).with(open).get(&sources, &local)
+        })
     }
 }

@@ -11,6 +11,7 @@ mod find;
 mod get;
 mod lock;
 mod ls;
+mod mirror;
 mod mkdir;
 mod mv;
 mod ping;
@@ -60,6 +61,7 @@ commands! {
     Ls = ls::Ls;
     Get = get::Get;
     Put = put::Put;
+    Mirror = mirror::Mirror;
     Cat = cat::Cat;
     Find = find::Find;
     Stat = stat::Stat;

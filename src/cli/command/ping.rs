@@ -78,11 +78,11 @@ struct Count {
 impl Ping {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let server = self.of.clone().map_or(ServerName::Default, |remote| remote.server);
-        let ways: &[Way] = if self.by.is_empty() { Way::value_variants() } else { &self.by };
+        let ways = self.ways(context, &server)?;
         let mut counts: Vec<Count> =
             ways.iter().map(|way| Count { way: *way, sent: 0, times: Vec::new() }).collect();
         let mut printer = Printer::new(context.output.json);
-        let mut prober = Prober::new(context, &server, ways)?;
+        let mut prober = Prober::new(context, &server, &ways)?;
         let rounds = if self.count == 0 { u64::MAX } else { self.count };
         for sequence in 1..=rounds {
             for count in &mut counts {
@@ -104,6 +104,28 @@ impl Ping {
             true => Ok(()),
             false => Err(Failure::Told(Exit::Refused)),
         }
+    }
+}
+
+impl Ping {
+    /// The ways that were asked for, or all there are.
+    fn ways(&self, context: &mut Context, server: &ServerName) -> Result<Vec<Way>> {
+        let needs_bytes = |way: &Way| matches!(way, Way::Oob | Way::Socket);
+        let mut ways = self.by.clone();
+        if ways.is_empty() {
+            ways = Way::value_variants().to_vec();
+        } else if !ways.iter().any(needs_bytes) {
+            return Ok(ways);
+        }
+        if !context.connection(server)?.is_over_tls() {
+            return Ok(ways);
+        }
+        if self.by.iter().any(needs_bytes) {
+            let text = "over TLS there are no out-of-band bytes: leave oob and socket out";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        ways.retain(|way| !needs_bytes(way));
+        Ok(ways)
     }
 }
 

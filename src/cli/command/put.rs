@@ -1,61 +1,67 @@
 //! `tf put`.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::names::shown;
-use crate::cli::place::{Place, Remote, ServerName};
-use crate::cli::progress::Bar;
-use crate::client::{ClientError, Kind};
+use crate::cli::place::{Place, Remote};
+use crate::cli::transfer::{self, TransferArguments};
+use crate::client::{Options, Transfers};
 
-/// Send a file; it is in place only when it is whole and verified
+/// Send files and trees; each is in place only when it is whole and verified
 #[derive(Args)]
-#[command(after_help = "Example:\n  tf put may.pdf reports/")]
+#[command(after_help = "Examples:\n  \
+                        tf put may.pdf reports/\n  \
+                        tf put -r -j 4 photos backup:\n  \
+                        pg_dump shop | tf put - backups/shop.sql")]
 pub(crate) struct Put {
-    /// A file, or - for standard input
-    local: Place,
-    /// The remote file or directory
-    #[arg(required_if_eq("local", "-"), add = remote_paths())]
-    remote: Option<Remote>,
+    /// Local files, or - for standard input, and where they go: a remote file
+    /// or directory, the default server's root when there is one path alone
+    #[arg(required = true, value_name = "LOCAL... [REMOTE]")]
+    paths: Vec<String>,
+    /// Directories with all in them
+    #[arg(short, long)]
+    recursive: bool,
+    /// Follow symbolic links, which are left out of trees otherwise
+    #[arg(short = 'L', long)]
+    follow: bool,
+    #[command(flatten)]
+    transfer: TransferArguments,
 }
 
 impl Put {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let Put { local: Place::Local(local), remote } = self else {
-            let text =
-                "put sends local files: on a server use cp, a local name with a colon is ./NAME";
-            return Err(Failure::Usage(text.to_owned()));
+        let Put { mut paths, recursive, follow, transfer } = self;
+        let remote: Remote = match paths.len() {
+            1 => "".parse().map_err(usage)?,
+            _ => paths.pop().unwrap_or_default().parse().map_err(usage)?,
         };
-        let told = |source| ClientError::Local { path: local.clone(), source };
-        let quiet = context.output.quiet;
-        let remote = remote.unwrap_or_else(|| Remote::new(ServerName::Default, ""));
-        let connection = context.connection(&remote.server)?;
-        let remote = remote.path;
-        let name = local.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let target = match remote {
-            remote if remote.is_empty() || remote.ends_with('/') => format!("{remote}{name}"),
-            remote => match connection.stat(&remote) {
-                Ok(stat) if stat.kind == Kind::Directory => format!("{remote}/{name}"),
-                _ => remote,
-            },
-        };
-        if local == Path::new("-") {
-            let bar = Bar::new(quiet, shown(target.as_bytes()), None);
-            let mut input = io::stdin().lock();
-            return Ok(connection.upload(&local, &mut input, &target, &mut |bytes| bar.set(bytes))?);
-        }
-        let mut file = File::open(&local).map_err(told)?;
-        let metadata = file.metadata().map_err(told)?;
-        if metadata.is_dir() {
-            return Err(told(io::ErrorKind::IsADirectory.into()).into());
-        }
-        let bar = Bar::new(quiet, shown(target.as_bytes()), Some(metadata.len()));
-        Ok(connection.upload(&local, &mut file, &target, &mut |bytes| bar.set(bytes))?)
+        let sources: Vec<PathBuf> = paths.iter().map(|path| local(path)).collect::<Result<_>>()?;
+        let access = context.access(&remote.server)?.clone();
+        let open = context.take(&remote.server)?;
+        let options = Options { recursive, follow, ..transfer.options() };
+        let output = context.output.clone();
+        transfer::run(&output, |board| {
+            let transfers = Transfers::new(&access, &options, board).with(open);
+            if sources == [Path::new("-")] {
+                return transfers.put_from(&mut std::io::stdin().lock(), &remote.path);
+            }
+            transfers.put(&sources, &remote.path)
+        })
     }
+}
+
+fn local(path: &str) -> Result<PathBuf> {
+    match path.parse().map_err(usage)? {
+        Place::Local(path) => Ok(path),
+        Place::Remote(_) => Err(Failure::Usage(format!(
+            "{path}: put sends local files; a local name with a colon is ./NAME"
+        ))),
+    }
+}
+
+fn usage(error: impl std::fmt::Display) -> Failure {
+    Failure::Usage(error.to_string())
 }

@@ -19,7 +19,12 @@ impl Servers {
         let servers = &context.directory.servers;
         for (name, entry) in &servers.entries {
             let default = servers.default.as_deref() == Some(name);
-            let fingerprint = entry.key(servers)?.map(|key| key.fingerprint());
+            let tls = entry.is_over_tls();
+            let fingerprint = match &entry.tls_pin {
+                Some(pin) => Some(pin.trim_start_matches("SHA256:").to_owned()),
+                None if tls => None,
+                None => entry.key(servers)?.map(|key| key.fingerprint()),
+            };
             let fingerprint = fingerprint.map(|print| format!("SHA256:{print}"));
             let record = Record::Server {
                 name,
@@ -27,14 +32,17 @@ impl Servers {
                 default,
                 user: entry.user.as_deref(),
                 jail: entry.jail.as_deref(),
+                tls,
                 fingerprint: fingerprint.clone(),
             };
             printer.show(&record, || {
                 let mark = if default { "*" } else { " " };
                 let user = entry.user.as_ref().map_or(String::new(), |user| format!("{user}@"));
                 let addresses: Vec<String> = entry.addresses().collect();
-                let fingerprint = fingerprint.as_deref().unwrap_or("no key");
-                format!("{mark} {name}: {user}{} {fingerprint}", addresses.join(","))
+                let none = if tls { "by its authority" } else { "no key" };
+                let fingerprint = fingerprint.as_deref().unwrap_or(none);
+                let tls = if tls { " TLS" } else { "" };
+                format!("{mark} {name}: {user}{}{tls} {fingerprint}", addresses.join(","))
             })?;
         }
         if servers.entries.is_empty() && !context.output.json {

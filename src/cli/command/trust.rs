@@ -1,27 +1,33 @@
-//! `tf trust`: keeps a server's public key, once a person has compared its
-//! fingerprint.
+//! `tf trust`: keeps whom to believe for a server, once a person has compared
+//! a fingerprint.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::Exit;
+use crate::cli::arguments::ConnectionArguments;
 use crate::cli::context::Context;
 use crate::cli::entries::{Addition, keep};
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::{is_entry_name, with_port};
-use crate::client::{ClientError, PublicKey};
+use crate::cli::secrets::first_line;
+use crate::cli::servers::{Entry, Servers};
+use crate::client::{ClientError, PublicKey, fetch_certificate};
 
-/// Keep a server and its public key in the configuration
+/// Keep a server and its key in the configuration
 #[derive(Args)]
-#[command(after_help = "Examples:\n  tf trust files.example.org --key public.pem\n  \
+#[command(after_help = "Examples:\n  tf trust files.example.org:10346\n  \
                   tf trust files --server files.example.org:10345 --key public.pem --user ann\n  \
                   ssh admin@files.example.org cat /etc/tfd/public.pem | tf trust files.example.org \\\n    \
                   --key - --hash-file hash --fingerprint SHA256:…\n\n\
-                  The key comes from the server's administrator, who sees its fingerprint by\n\
-                  tfd keygen: the protocol does not send it. --server, --hash-file, --user, --jail,\n\
-                  --password-file, --token-file and --protocol-version go into the entry, too.")]
+                  Over TLS the server shows a certificate, whose key is kept. Without TLS the key comes\n\
+                  from the server's administrator, --key: the protocol does not send it. Its fingerprint\n\
+                  is the one that tfd keygen has printed. --server, --hash-file, --user, --jail,\n\
+                  --password-file, --token-file, --protocol-version, --tls-ca, --cert and --cert-key go\n\
+                  into the entry, too.")]
 pub(crate) struct Trust {
     /// The fingerprint the key must have; nothing is asked then
     #[arg(long, value_name = "SHA256:…")]
@@ -34,45 +40,46 @@ pub(crate) struct Trust {
     name: String,
 }
 
+/// Who is to be believed.
+enum Witness {
+    /// The server that can read what this key enciphers.
+    Key(PublicKey),
+    /// The server whose certificate has a key with this fingerprint.
+    Certificate { fingerprint: String, about: String },
+    /// Those that an authority vouches for.
+    Authority,
+}
+
 impl Trust {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let options = context.directory.options().clone();
-        let (name, address) = self.name_and_address(options.server.as_deref())?;
         let servers = &context.directory.servers;
+        let (name, address) = self.name_and_address(options.server.as_deref())?;
         let known = servers.entries.get(&name);
-        let Some(path) = &options.key else {
-            return Err(Failure::Usage(
-                "give the server's public key, which its administrator has: --key public.pem"
-                    .to_owned(),
-            ));
-        };
-        let key = read_key(path)?;
-        let fingerprint = format!("SHA256:{}", key.fingerprint());
-        let trusted = match known {
-            Some(entry) => entry.key(servers)?.map(|key| format!("SHA256:{}", key.fingerprint())),
-            None => None,
-        };
-        match trusted {
-            Some(old) if old != fingerprint && !self.replace => {
-                changed(&name, &old, &fingerprint);
-                return Err(Failure::Told(Exit::NotLetIn));
-            }
-            Some(old) if old == fingerprint => {}
-            _ => self.confirm(&name, &fingerprint, path)?,
+        let is_named = options.server.is_none() && self.name == name;
+        let kept = known.filter(|_| is_named).and_then(|entry| entry.addresses().next());
+        let (address, is_new) = kept.map_or((address, true), |address| (address, false));
+        let witness = Witness::of(&options, &address)?;
+        let fingerprint = witness.fingerprint();
+        if let Some(fingerprint) = &fingerprint {
+            self.compare(&name, &witness, fingerprint, witness.trusted(known, servers)?, &options)?;
         }
         let hash = match (&options.hash, &options.hash_file) {
             (Some(hash), _) => Some(hash.clone()),
-            (None, Some(file)) => {
-                Some(crate::cli::secrets::first_line(file).map_err(Failure::Usage)?.to_string())
-            }
+            (None, Some(file)) => Some(first_line(file).map_err(Failure::Usage)?.to_string()),
             (None, None) => None,
         };
         let has_hash =
             hash.is_some() || known.is_some_and(|entry| entry.hash(servers) != (None, None));
+        let tls = &options.tls;
         let addition = Addition {
             name: &name,
-            address: address.filter(|_| known.is_none() || options.server.is_some()),
-            key: key.to_pem(),
+            address: is_new.then_some(address),
+            key: witness.key(),
+            tls_pin: witness.pin(),
+            tls_ca: absolute(tls.tls_ca.as_deref())?,
+            cert: absolute(tls.cert.as_deref())?,
+            cert_key: absolute(tls.cert_key.as_deref())?,
             hash,
             version: options.protocol_version.clone(),
             user: options.user.clone(),
@@ -81,7 +88,8 @@ impl Trust {
             token_file: absolute(options.token_file.as_deref())?,
         };
         keep(&servers.file, &addition)?;
-        eprintln!("{name} is in {} with key {fingerprint}", servers.file.display());
+        let with = fingerprint.map_or_else(String::new, |print| format!(" with key {print}"));
+        eprintln!("{name} is in {}{with}", servers.file.display());
         if !has_hash {
             eprintln!("its hash is not: give --hash-file, or set TF_HASH");
         }
@@ -89,8 +97,8 @@ impl Trust {
         Ok(())
     }
 
-    /// The name of the entry and, unless it is there already, the address.
-    fn name_and_address(&self, server: Option<&str>) -> Result<(String, Option<String>)> {
+    /// The name of the entry, and the address.
+    fn name_and_address(&self, server: Option<&str>) -> Result<(String, String)> {
         let given = self.name.strip_prefix("tf://").unwrap_or(&self.name).trim_end_matches('/');
         let (name, address) = match server {
             Some(server) => (given, with_port(server)),
@@ -100,45 +108,136 @@ impl Trust {
             let text = format!("\"{name}\" is no name for an entry: write NAME --server HOST:PORT");
             return Err(Failure::Usage(text));
         }
-        Ok((name.to_owned(), Some(address)))
+        Ok((name.to_owned(), address))
     }
 
-    /// Has a person say that the key is the right one.
-    fn confirm(&self, name: &str, fingerprint: &str, key: &Path) -> Result<()> {
-        if let Some(expected) = &self.fingerprint {
-            let expected = expected.trim().trim_end_matches('=');
-            if expected.strip_prefix("SHA256:").unwrap_or(expected)
-                == &fingerprint["SHA256:".len()..]
-            {
+    /// Sees to it that the key is the right one.
+    fn compare(
+        &self,
+        name: &str,
+        witness: &Witness,
+        fingerprint: &str,
+        trusted: Option<String>,
+        options: &ConnectionArguments,
+    ) -> Result<()> {
+        if let Some(old) = trusted.as_deref().filter(|old| *old != fingerprint && !self.replace) {
+            changed(name, old, fingerprint);
+            return Err(Failure::Told(Exit::NotLetIn));
+        }
+        if let Some(expected) = self.fingerprint.as_ref().or(options.tls.tls_pin.as_ref()) {
+            let expected = normal(expected);
+            if expected == fingerprint {
                 return Ok(());
             }
-            eprintln!("tf: {} has another fingerprint:", key.display());
-            eprintln!("tf:   expected SHA256:{}", expected.trim_start_matches("SHA256:"));
+            eprintln!("tf: the key has another fingerprint:");
+            eprintln!("tf:   expected {expected}");
             eprintln!("tf:   found    {fingerprint}");
             return Err(Failure::Told(Exit::NotLetIn));
         }
-        let input = std::io::stdin();
-        if key == Path::new("-") || !input.is_terminal() {
+        if trusted.as_deref() == Some(fingerprint) {
+            return Ok(());
+        }
+        let has_input = options.key.as_deref() == Some(Path::new("-"));
+        if has_input || !std::io::stdin().is_terminal() {
             return Err(Failure::Usage(format!(
                 "nobody can be asked here whether {fingerprint} is right: give --fingerprint"
             )));
         }
         eprintln!("The key of {name} has the fingerprint");
         eprintln!("  {fingerprint}");
+        if let Witness::Certificate { about, .. } = witness {
+            eprintln!("{about}");
+        }
         eprintln!("Its administrator sees the same text from tfd keygen.");
-        loop {
-            eprint!("Is it the same? (yes/no) ");
-            let _ = std::io::stderr().flush();
-            let mut answer = String::new();
-            let read = input.lock().read_line(&mut answer);
-            match (read, answer.trim()) {
-                (Ok(1..), "yes") => return Ok(()),
-                (Ok(1..), "no") | (Ok(0) | Err(_), _) => {
-                    eprintln!("tf: nothing was kept");
-                    return Err(Failure::Told(Exit::NotLetIn));
-                }
-                _ => {}
+        ask()
+    }
+}
+
+impl Witness {
+    /// What the options name, or the certificate that the server shows.
+    fn of(options: &ConnectionArguments, address: &str) -> Result<Witness> {
+        if let Some(path) = &options.key {
+            return Ok(Witness::Key(read_key(path)?));
+        }
+        if options.tls.tls_ca.is_some() {
+            return Ok(Witness::Authority);
+        }
+        let timeout = Duration::from_secs(options.timeout.max(1));
+        match fetch_certificate(address, timeout) {
+            Ok(shown) => Ok(Witness::Certificate {
+                fingerprint: format!("SHA256:{}", shown.fingerprint),
+                about: format!(
+                    "Its certificate is for {}, until {}.",
+                    shown.subject, shown.expires
+                ),
+            }),
+            Err(
+                e @ (ClientError::Handshake(_) | ClientError::Tls { .. } | ClientError::Lost(_)),
+            ) => {
+                eprintln!("tf: {address} shows no certificate: {e}");
+                eprintln!(
+                    "tf: give the port where it speaks TLS, or its public key: --key public.pem"
+                );
+                Err(Failure::Told(Exit::of(&e)))
             }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        match self {
+            Witness::Key(key) => Some(format!("SHA256:{}", key.fingerprint())),
+            Witness::Certificate { fingerprint, .. } => Some(fingerprint.clone()),
+            Witness::Authority => None,
+        }
+    }
+
+    /// The fingerprint that is trusted in its place so far.
+    fn trusted(&self, known: Option<&Entry>, servers: &Servers) -> Result<Option<String>> {
+        let Some(entry) = known else { return Ok(None) };
+        Ok(match self {
+            Witness::Key(_) => entry.key(servers)?.map(|key| normal(&key.fingerprint())),
+            Witness::Certificate { .. } => entry.tls_pin.as_deref().map(normal),
+            Witness::Authority => None,
+        })
+    }
+
+    fn key(&self) -> Option<String> {
+        match self {
+            Witness::Key(key) => Some(key.to_pem()),
+            _ => None,
+        }
+    }
+
+    fn pin(&self) -> Option<String> {
+        match self {
+            Witness::Certificate { fingerprint, .. } => Some(fingerprint.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A fingerprint as it is shown.
+fn normal(fingerprint: &str) -> String {
+    let text = fingerprint.trim().trim_end_matches('=');
+    format!("SHA256:{}", text.strip_prefix("SHA256:").unwrap_or(text))
+}
+
+/// Asks a person to say yes.
+fn ask() -> Result<()> {
+    let input = std::io::stdin();
+    loop {
+        eprint!("Is it the same? (yes/no) ");
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        let read = input.lock().read_line(&mut answer);
+        match (read, answer.trim()) {
+            (Ok(1..), "yes") => return Ok(()),
+            (Ok(1..), "no") | (Ok(0) | Err(_), _) => {
+                eprintln!("tf: nothing was kept");
+                return Err(Failure::Told(Exit::NotLetIn));
+            }
+            _ => {}
         }
     }
 }
@@ -164,9 +263,7 @@ fn changed(name: &str, old: &str, new: &str) {
     eprintln!("@ THIS IS NOT THE KEY THAT YOU TRUST                      @");
     eprintln!("@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@");
     eprintln!("tf: {name} is trusted with {old}");
-    eprintln!("tf: the key given has      {new}");
+    eprintln!("tf: this key has           {new}");
     eprintln!("tf: ask the server's administrator, by another way than this network, whether it");
-    eprintln!(
-        "tf: was changed. If so, give the same command with --replace. Nothing was changed now."
-    );
+    eprintln!("tf: was changed. If so, give the same command with --replace. Nothing was changed.");
 }

@@ -8,7 +8,7 @@ mod local;
 mod words;
 
 use std::cell::RefCell;
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal, Write, stdout};
 use std::rc::Rc;
 
 use rustyline::config::Config;
@@ -71,6 +71,7 @@ impl Shell {
             let _ = editor.load_history(path);
         }
         loop {
+            begin_line(&mut editor);
             let line = match editor.readline(&format!("{}> ", self.at.shown())) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) => continue,
@@ -100,8 +101,6 @@ impl Shell {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .history_ignore_space(true)
-            // What a command prints may not end its last line.
-            .check_cursor_position(true)
             .max_history_size(history::MOST_LINES)?
             .build();
         let history = FileHistory::with_config(&config);
@@ -162,6 +161,17 @@ impl Shell {
             }
             done => done,
         }
+    }
+}
+
+/// Has the prompt stand at the beginning of a line, where the last command did
+/// not end its own: as many blanks as a line holds lead on to the next one
+/// unless they begin where it begins.
+fn begin_line(editor: &mut Editor<Completion, FileHistory>) {
+    if let (true, Some((columns, _))) = (stdout().is_terminal(), editor.dimensions()) {
+        // What can't be written is of no use to anybody.
+        let _ = write!(stdout(), "{:1$}\r", "", usize::from(columns));
+        let _ = stdout().flush();
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::store::behind::WriteBehind;
 use crate::store::part::is_file;
 use crate::store::read::{FileReader, ReadError};
 use crate::store::{Entry, Quota};
@@ -87,6 +88,7 @@ pub(super) struct Target {
     entry: Entry,
     created: bool,
     offset: u64,
+    behind: WriteBehind,
     quota: Quota,
 }
 
@@ -117,7 +119,9 @@ impl Target {
             if !is_file(&rustix::fs::fstat(&file)?) {
                 return Err(Errno::INVAL);
             }
-            Ok(Target { file, entry, created, offset: request.offset, quota: env.quota })
+            let (offset, quota) = (request.offset, env.quota);
+            let behind = WriteBehind::new(offset, env.sync());
+            Ok(Target { file, entry, created, offset, behind, quota })
         });
         opened.map(|target| (target, buffer)).map_err(|e| match e {
             Errno::XDEV => Status::AccessDenied,
@@ -130,7 +134,7 @@ impl Target {
     /// # Errors
     /// The system's, `ENOSPC` among them, or `EDQUOT` for a quota.
     fn write(&mut self, mut data: &[u8]) -> std::result::Result<(), Errno> {
-        let (file, offset) = (&self.file, &mut self.offset);
+        let (file, offset, behind) = (&self.file, &mut self.offset, &mut self.behind);
         let end = offset.saturating_add(data.len() as u64);
         self.quota.grow_file(file.as_fd(), end, || {
             while !data.is_empty() {
@@ -144,6 +148,7 @@ impl Target {
                     Err(e) => return Err(e),
                 }
             }
+            behind.wrote(file.as_fd(), *offset);
             Ok(())
         })
     }

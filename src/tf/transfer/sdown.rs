@@ -18,7 +18,7 @@ const FAILED: i32 = -1;
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
     let opened = path.as_ref().ok().and_then(|path| FileReader::open(&env.root, path).ok());
     let Some(file) = opened else {
-        wire.write_i32(FAILED)?;
+        wire.reply_i32(FAILED)?;
         return Ok(Outcome::Failed(None));
     };
     file.read_in_order();
@@ -27,11 +27,11 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
         match frames.send(wire)? {
             Ok(true) => {}
             Ok(false) => {
-                wire.write_i32(END)?;
+                wire.reply_i32(END)?;
                 return Ok(Outcome::Done);
             }
             Err(_) => {
-                wire.write_i32(FAILED)?;
+                wire.reply_i32(FAILED)?;
                 return Ok(Outcome::Failed(None));
             }
         }

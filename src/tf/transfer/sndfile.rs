@@ -18,7 +18,9 @@ use crate::tf::wire::{Result, Wire};
 pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) -> Result<Outcome> {
     let begun = env.check_lock_around(path).and_then(|()| {
         let mode = env.settings.file_mode;
-        Upload::begin(&env.root, path, overwrite, mode, env.quota).map_err(begin_status)
+        Upload::begin(&env.root, path, overwrite, mode, env.quota)
+            .map(|upload| upload.with_write_behind(env.sync()))
+            .map_err(begin_status)
     });
     let mut upload = match begun {
         Ok(upload) => upload,

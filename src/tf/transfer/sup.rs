@@ -24,7 +24,8 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
     let mut upload = path
         .as_ref()
         .ok()
-        .and_then(|path| Upload::begin(&env.root, path, replace, mode, env.quota).ok());
+        .and_then(|path| Upload::begin(&env.root, path, replace, mode, env.quota).ok())
+        .map(|upload| upload.with_write_behind(env.sync()));
     let mut buffer = Vec::new();
     loop {
         let header = wire.read_i32()?;
@@ -34,7 +35,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
         }
         if len == 0 {
             let stored = upload.is_some_and(|upload| upload.commit(env.sync()).is_ok());
-            wire.write_i32(if stored { STORED } else { FAILED })?;
+            wire.reply_i32(if stored { STORED } else { FAILED })?;
             return Ok(if stored { Outcome::Done } else { Outcome::Failed(None) });
         }
         buffer.resize(len.min(PIECE).max(buffer.len()), 0);

@@ -3,7 +3,8 @@
 
 use std::io::{self, IoSlice, Write};
 
-use rustix::net::{RecvFlags, recv};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::meter::count;
 use super::{Result, Wire, WireError};
@@ -38,6 +39,12 @@ impl Wire {
     /// Whether the units go over TCP as they are.
     pub(super) fn is_tcp(&self) -> bool {
         matches!(self.link, Link::Tcp)
+    }
+
+    /// Whether this wire is above TLS.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        matches!(self.link, Link::Tls(..))
     }
 
     /// Whether TLS alone protects this wire, so that it has no session key.
@@ -84,6 +91,9 @@ impl Wire {
     /// One read that gave something. With `may_stop` a request to stop ends
     /// the wait.
     pub(super) fn read_some(&mut self, to: &mut [u8], may_stop: bool) -> Result<usize> {
+        if self.owes && !self.has_input() {
+            self.flush()?;
+        }
         match std::mem::take(&mut self.link) {
             Link::Tcp => self.read_socket(to, may_stop),
             Link::Tls(mut records, inside) => {
@@ -133,8 +143,8 @@ impl Wire {
                         count(meter.received, n);
                     }
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return false,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return false,
                 _ => return true,
             }
         }
@@ -179,9 +189,40 @@ impl Wire {
         Ok(())
     }
 
+    /// Makes records of the bytes on their way, over TLS.
+    pub(super) fn seal_going(&mut self) -> Result<()> {
+        let Link::Tls(records, _) = &mut self.link else { return Ok(()) };
+        let mut sealed = Vec::with_capacity(self.going.len() + 1024);
+        if let Some(due) = records.due() {
+            sealed.extend_from_slice(&due);
+        }
+        for content in self.going.chunks_mut(MAX_CONTENT) {
+            let (header, behind) = records.seal(content).ok_or(WireError::Broken("TLS: no key"))?;
+            sealed.extend_from_slice(&header);
+            sealed.extend_from_slice(content);
+            sealed.extend_from_slice(&behind);
+        }
+        self.going = sealed;
+        Ok(())
+    }
+
+    /// Sends bytes that are on their way, as many as the system takes without
+    /// waiting.
+    pub(super) fn send_going(&mut self) -> Result<()> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match send(&self.socket, &self.going, flags) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(e) => return Err(io::Error::from(e).into()),
+        };
+        self.account(sent);
+        self.going.drain(..sent);
+        Ok(())
+    }
+
     /// Takes note of bytes that are about to go out.
     fn account(&mut self, bytes: usize) {
-        if let Some(pace) = &mut self.pace {
+        if let Some(pace) = &self.pace {
             pace.moved(bytes);
         }
         if let Some(meter) = &self.meter {

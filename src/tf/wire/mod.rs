@@ -27,7 +27,7 @@ pub use link::Inside;
 use link::Link;
 pub use meter::Meter;
 use meter::count;
-use pace::Pace;
+pub use pace::Pace;
 pub use state::MAX_STATE;
 
 /// The longest body of a message, in bytes.
@@ -108,6 +108,10 @@ pub struct Wire {
     out: Vec<u8>,
     /// Enciphered bytes that go out with the next write.
     held: Vec<u8>,
+    /// Bytes of them as they go over the network, on their way already.
+    going: Vec<u8>,
+    /// Whether the peer waits for what is held.
+    owes: bool,
     deadline: Option<Instant>,
     /// When the system was last told how long a read may take.
     armed: Option<Instant>,
@@ -138,6 +142,8 @@ impl Wire {
             filled: 0,
             out: Vec::new(),
             held: Vec::new(),
+            going: Vec::new(),
+            owes: false,
             deadline: None,
             armed: None,
             stop: None,
@@ -211,6 +217,11 @@ impl Wire {
     /// The most bytes a second from now on, both directions together.
     pub fn limit_rate(&mut self, bytes_per_second: Option<u64>) {
         self.pace = bytes_per_second.map(Pace::new);
+    }
+
+    /// As [`Wire::limit_rate`], with a rate that other wires share.
+    pub fn share_rate(&mut self, pace: Pace) {
+        self.pace = Some(pace);
     }
 
     /// Counts all bytes that are moved from now on, as they are on the
@@ -451,7 +462,7 @@ impl Wire {
             match (&self.socket).read(to) {
                 Ok(0) => return Err(WireError::Cut),
                 Ok(n) => {
-                    if let Some(pace) = &mut self.pace {
+                    if let Some(pace) = &self.pace {
                         pace.moved(n);
                     }
                     if let Some(meter) = &self.meter {

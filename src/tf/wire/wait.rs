@@ -44,6 +44,23 @@ impl Wire {
         }
     }
 
+    /// Waits until the peer has sent something, or takes more; whether it has
+    /// sent something.
+    ///
+    /// # Errors
+    /// The system's word.
+    pub fn wait_for_either(&mut self) -> Result<bool> {
+        if self.has_input() {
+            return Ok(true);
+        }
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN | PollFlags::OUT)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(WireError::Io(e.into())),
+        }
+        Ok(!(fds[0].revents() - PollFlags::OUT).is_empty())
+    }
+
     /// Waits until there is something to read and no out-of-band byte before
     /// it; `false` when a signal came first.
     pub(super) fn wait_past_urgent(&self) -> Result<bool> {

@@ -6,6 +6,9 @@ use super::{KEEP_BUFFER, Result, Wire};
 /// while the next is made.
 const PIECE: usize = 128 * 1024;
 
+/// Replies are sent when they are more bytes than this.
+const MOST_OWED: usize = 16 * 1024;
+
 impl Wire {
     /// Sends one message with one write.
     ///
@@ -26,14 +29,69 @@ impl Wire {
     /// Enciphers one message now and sends it with the next write: for a
     /// reply behind which another follows at once.
     pub fn write_message_later(&mut self, body: &[u8]) {
+        self.hold_unit(&(body.len() as i32).to_be_bytes());
+        self.hold_unit(body);
+    }
+
+    /// Sends a reply: with those to the requests that came together with its
+    /// own, before anything is waited for.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn reply(&mut self, body: &[u8]) -> Result<()> {
+        self.write_message_later(body);
+        self.reply_is_held()
+    }
+
+    /// As [`Wire::reply`] for a raw 4-byte header.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn reply_i32(&mut self, value: i32) -> Result<()> {
+        self.hold_unit(&value.to_be_bytes());
+        self.reply_is_held()
+    }
+
+    fn reply_is_held(&mut self) -> Result<()> {
+        self.owes = true;
+        if self.has_read_ahead() && self.held.len() < MOST_OWED { Ok(()) } else { self.flush() }
+    }
+
+    /// Sends the bytes that are kept, if there are any.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.held() == 0 { Ok(()) } else { self.write_bytes(&mut []) }
+    }
+
+    /// Enciphers one raw unit now and keeps it for the next write.
+    pub fn hold_unit(&mut self, unit: &[u8]) {
         let at = self.held.len();
-        self.held.extend_from_slice(&(body.len() as i32).to_be_bytes());
-        self.held.extend_from_slice(body);
+        self.held.extend_from_slice(unit);
         if let Some(tx) = &mut self.tx {
-            let (header, body) = self.held[at..].split_at_mut(4);
-            tx.encrypt(header);
-            tx.encrypt(body);
+            tx.encrypt(&mut self.held[at..]);
         }
+    }
+
+    /// How many bytes are kept for the next write.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len() + self.going.len()
+    }
+
+    /// Sends of the bytes that are kept, at most `limit`, as many as the
+    /// system takes without waiting.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn send_held(&mut self, limit: usize) -> Result<()> {
+        if self.going.is_empty() {
+            let some = self.held.len().min(limit);
+            self.going = self.held.drain(..some).collect();
+            self.seal_going()?;
+        }
+        self.send_going()
     }
 
     /// Enciphers `bytes` in place, cut into units of these lengths, and sends
@@ -91,6 +149,11 @@ impl Wire {
     }
 
     fn write_bytes(&mut self, bytes: &mut [u8]) -> Result<()> {
+        self.owes = false;
+        if !self.going.is_empty() {
+            let going = std::mem::take(&mut self.going);
+            self.write_raw(&going)?;
+        }
         if self.held.is_empty() {
             return self.send(bytes);
         }

@@ -1,0 +1,146 @@
+//! Events of transfers as JSON, one object a line on standard output; the
+//! shapes are those of tf(1), JSON OUTPUT.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::cli::exit::Exit;
+use crate::client::{ClientError, Deed, Event, Summary};
+
+/// The least time between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Line<'a> {
+    /// All that is to be moved is known.
+    Start { files: u64, bytes: u64 },
+    /// How far it is, at most once a second.
+    Progress {
+        bytes: u64,
+        bytes_total: u64,
+        files: u64,
+        files_total: u64,
+        bytes_per_second: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        eta_seconds: Option<u64>,
+    },
+    /// A large file's transfer has begun, or goes on from `from`.
+    Begin { path: &'a str, bytes: u64, from: u64 },
+    /// A file is in its place.
+    Done { path: &'a str, bytes: u64 },
+    /// Something to know of an entry.
+    Note { path: &'a str, note: String },
+    /// The connection was lost and is tried again.
+    Retry { attempt: u32, attempts: u32, wait_seconds: f64, error: String },
+    /// An entry could not be moved, or, without a path, the run ended.
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<&'a str>,
+        error: String,
+        exit: u8,
+    },
+    /// What a mirror does.
+    Mirror { deed: &'static str, path: &'a str },
+    /// What the run came to.
+    Summary {
+        files: u64,
+        bytes: u64,
+        unchanged: u64,
+        deleted: u64,
+        left_out: u64,
+        failed: u64,
+        seconds: f64,
+    },
+}
+
+/// Standard output for events.
+pub(super) struct JsonLines {
+    begin: Instant,
+    progress: Mutex<Instant>,
+}
+
+impl JsonLines {
+    pub(super) fn new() -> JsonLines {
+        let now = Instant::now();
+        JsonLines { begin: now, progress: Mutex::new(now) }
+    }
+
+    fn write(&self, line: &Line<'_>) {
+        let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+        bytes.push(b'\n');
+        // Who no longer reads is not served.
+        let _ = std::io::stdout().lock().write_all(&bytes);
+    }
+
+    /// What failed: an entry, or the run.
+    pub(super) fn error(&self, path: Option<&str>, error: &ClientError) {
+        let exit = Exit::of(error) as u8;
+        self.write(&Line::Error { path, error: error.to_string(), exit });
+    }
+
+    pub(super) fn summary(&self, summary: &Summary, took: Duration) {
+        self.write(&Line::Summary {
+            files: summary.files,
+            bytes: summary.bytes,
+            unchanged: summary.unchanged,
+            deleted: summary.deleted,
+            left_out: summary.left_out,
+            failed: summary.failures.len() as u64,
+            seconds: took.as_secs_f64(),
+        });
+    }
+
+    /// An event, with the bytes and files moved so far and those planned.
+    pub(super) fn event(&self, event: &Event<'_>, moved: u64, done: u64, planned: (u64, u64)) {
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        match *event {
+            Event::Planned { files, bytes } => self.write(&Line::Start { files, bytes }),
+            Event::Begun { name, size, from, .. } => {
+                self.write(&Line::Begin { path: &text(name), bytes: size, from });
+            }
+            Event::At { .. } => {}
+            Event::Done { name, size, .. } => {
+                self.write(&Line::Done { path: &text(name), bytes: size });
+            }
+            Event::Failed { name, error, .. } => self.error(Some(&text(name)), error),
+            Event::Note { name, what } => {
+                self.write(&Line::Note { path: &text(name), note: what.to_string() });
+            }
+            Event::Retrying { attempt, attempts, wait, error } => {
+                let (wait_seconds, error) = (wait.as_secs_f64(), error.to_string());
+                self.write(&Line::Retry { attempt, attempts, wait_seconds, error });
+            }
+            Event::Mirror { deed, name } => {
+                let deed = match deed {
+                    Deed::Add => "add",
+                    Deed::Change => "change",
+                    Deed::Delete => "delete",
+                };
+                self.write(&Line::Mirror { deed, path: &text(name) });
+            }
+        }
+        self.progress(moved, done, planned);
+    }
+
+    fn progress(&self, bytes: u64, files: u64, (bytes_total, files_total): (u64, u64)) {
+        let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < PROGRESS {
+            return;
+        }
+        *last = Instant::now();
+        let bytes_per_second = (bytes as f64 / self.begin.elapsed().as_secs_f64()) as u64;
+        let left = bytes_total.saturating_sub(bytes);
+        self.write(&Line::Progress {
+            bytes,
+            bytes_total,
+            files,
+            files_total,
+            bytes_per_second,
+            eta_seconds: left.checked_div(bytes_per_second),
+        });
+    }
+}

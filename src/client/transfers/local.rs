@@ -1,0 +1,277 @@
+//! The directory that files from a server are written into. Every way in it
+//! is resolved by the kernel beneath one handle and through no link, so no
+//! name a server sends, and no link that somebody planted, leads out of it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::names::{PART_SUFFIX, directory, is_part, last};
+use crate::client::error::{ClientError, Result};
+
+const OPEN_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The permission bits of new files, before the umask.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// A directory that is written into.
+pub(super) struct Target {
+    handle: Arc<OwnedFd>,
+    path: PathBuf,
+    /// The directory that was opened last: files come sorted.
+    last: Mutex<Option<(Vec<u8>, Arc<OwnedFd>)>>,
+}
+
+impl Target {
+    /// The directory at a path, which may lead through links: the user named
+    /// it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn open(path: &Path) -> Result<Target> {
+        let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let handle = rustix::fs::open(here, OPEN_DIRECTORY, Mode::empty())
+            .map_err(|e| ClientError::local(here, e.into()))?;
+        Ok(Target { handle: Arc::new(handle), path: path.to_owned(), last: Mutex::new(None) })
+    }
+
+    /// The path of something in it, for people.
+    pub(super) fn path_of(&self, relative: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(relative))
+    }
+
+    /// Makes a directory, and those on its way; one that exists is fine.
+    ///
+    /// # Errors
+    /// The system's; a link on the way is one.
+    pub(super) fn make_directory(&self, relative: &[u8]) -> Result<()> {
+        let told = |e: Errno| self.error(relative, e);
+        let mut at = Arc::clone(&self.handle);
+        for name in relative.split(|c| *c == b'/').filter(|name| !name.is_empty()) {
+            let name = OsStr::from_bytes(name);
+            match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(told(e)),
+            }
+            at = Arc::new(enter(&at, name).map_err(told)?);
+        }
+        Ok(())
+    }
+
+    /// The directory an entry lies in.
+    ///
+    /// # Errors
+    /// The system's; a link on the way is one.
+    fn directory_of(&self, relative: &[u8]) -> Result<Arc<OwnedFd>> {
+        let parent = directory(relative);
+        if parent.is_empty() {
+            return Ok(Arc::clone(&self.handle));
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((path, handle)) = &*last
+            && path == parent
+        {
+            return Ok(Arc::clone(handle));
+        }
+        let opened = enter(&self.handle, OsStr::from_bytes(parent));
+        let handle = Arc::new(opened.map_err(|e| self.error(parent, e))?);
+        *last = Some((parent.to_vec(), Arc::clone(&handle)));
+        Ok(handle)
+    }
+
+    /// Deletes a file or link, or an empty directory.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn delete(&self, relative: &[u8], is_directory: bool) -> Result<()> {
+        let directory = self.directory_of(relative)?;
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        rustix::fs::unlinkat(directory, OsStr::from_bytes(last(relative)), flags)
+            .map_err(|e| self.error(relative, e))
+    }
+
+    /// Begins a part beside an entry, empty.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn new_part(&self, relative: &[u8], name: &[u8]) -> Result<Part> {
+        let directory = self.directory_of(relative)?;
+        let name = OsStr::from_bytes(name);
+        match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(self.error(relative, e)),
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, name, flags, FILE_MODE)
+            .map_err(|e| self.error(relative, e))?;
+        let part = Part {
+            directory,
+            name: name.as_bytes().to_vec(),
+            target: last(relative).to_vec(),
+            path: self.path_of(relative),
+            file: file.into(),
+        };
+        part.take_mode_of_old().map_err(|e| self.error(relative, e))?;
+        Ok(part)
+    }
+
+    /// Removes the parts of other versions of a file: those whose names begin
+    /// as `any` does, up to its ending, but for `one`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn remove_parts_but(&self, relative: &[u8], any: &[u8], one: &[u8]) -> Result<()> {
+        let directory = self.directory_of(relative)?;
+        let told = |e: Errno| self.error(relative, e);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = rustix::fs::openat(&directory, ".", flags, Mode::empty()).map_err(told)?;
+        let begin = any.strip_suffix(PART_SUFFIX).unwrap_or(any);
+        for entry in rustix::fs::Dir::new(readable).map_err(told)? {
+            let entry = entry.map_err(told)?;
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(begin) && name != one && is_part(name) {
+                let flags = AtFlags::empty();
+                rustix::fs::unlinkat(&directory, OsStr::from_bytes(name), flags).map_err(told)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The part that an earlier try left, or a new one. Nobody else can have
+    /// it meanwhile.
+    ///
+    /// # Errors
+    /// The system's, or that another process works on it.
+    pub(super) fn resumed_part(&self, relative: &[u8], name: &[u8]) -> Result<Part> {
+        let directory = self.directory_of(relative)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&directory, OsStr::from_bytes(name), flags, Mode::empty());
+        let mut part = match opened {
+            Ok(file) if is_ours(&file) => Part {
+                directory,
+                name: name.to_vec(),
+                target: last(relative).to_vec(),
+                path: self.path_of(relative),
+                file: file.into(),
+            },
+            _ => self.new_part(relative, name)?,
+        };
+        if let Err(e) = rustix::fs::flock(&part.file, FlockOperation::NonBlockingLockExclusive) {
+            part.name.clear();
+            return Err(match e {
+                Errno::WOULDBLOCK => {
+                    let busy = io::Error::other("another tf is receiving this file");
+                    ClientError::local(&part.path, busy)
+                }
+                e => self.error(relative, e),
+            });
+        }
+        Ok(part)
+    }
+
+    fn error(&self, relative: &[u8], e: Errno) -> ClientError {
+        let path = self.path_of(relative);
+        match e {
+            Errno::LOOP | Errno::XDEV => ClientError::local(
+                &path,
+                io::Error::other("a symbolic link is in the way, and none is followed here"),
+            ),
+            e => ClientError::local(&path, e.into()),
+        }
+    }
+}
+
+/// Opens a directory beneath another, through no link.
+fn enter(at: &OwnedFd, relative: &OsStr) -> std::result::Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(at, relative, OPEN_DIRECTORY, Mode::empty(), resolve)
+}
+
+/// Whether this is a plain file of ours that no other name leads to.
+fn is_ours(file: &OwnedFd) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
+            && stat.st_nlink == 1
+            && stat.st_uid == rustix::process::geteuid().as_raw()
+    })
+}
+
+/// A file on its way to its place.
+pub(super) struct Part {
+    directory: Arc<OwnedFd>,
+    name: Vec<u8>,
+    /// The name it will have.
+    target: Vec<u8>,
+    /// The path it will have, for people.
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}
+
+impl Part {
+    /// An old file's permissions are those of the new one, from its first
+    /// byte on.
+    fn take_mode_of_old(&self) -> std::result::Result<(), Errno> {
+        let target = OsStr::from_bytes(&self.target);
+        match rustix::fs::statat(&self.directory, target, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(old) if rustix::fs::FileType::from_raw_mode(old.st_mode).is_file() => {
+                rustix::fs::fchmod(&self.file, Mode::from_raw_mode(old.st_mode & 0o777))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the time of last change, in seconds since the epoch.
+    pub(super) fn set_modified(&self, seconds: i64) -> Result<()> {
+        let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let then = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let times = Timestamps { last_access: now, last_modification: then };
+        rustix::fs::futimens(&self.file, &times).map_err(|e| self.error(e.into()))
+    }
+
+    /// Puts its bytes on disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|e| self.error(e))
+    }
+
+    /// Puts all that was written to the file system on disk.
+    pub(super) fn sync_all_beside(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.file).map_err(|e| self.error(e.into()))
+    }
+
+    /// The file system it is on.
+    pub(super) fn device(&self) -> Option<u64> {
+        rustix::fs::fstat(&self.file).ok().map(|stat| stat.st_dev)
+    }
+
+    /// Lets it take its place.
+    ///
+    /// # Errors
+    /// The system's; the part is gone then.
+    pub(super) fn publish(self) -> Result<()> {
+        let (from, to) = (OsStr::from_bytes(&self.name), OsStr::from_bytes(&self.target));
+        let renamed = rustix::fs::renameat(&self.directory, from, &self.directory, to);
+        renamed.map_err(|e| {
+            let error = self.error(e.into());
+            self.remove();
+            error
+        })
+    }
+
+    /// Removes it.
+    pub(super) fn remove(self) {
+        // What can't be removed is found and replaced by the next try.
+        let name = OsStr::from_bytes(&self.name);
+        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
+    }
+
+    pub(super) fn error(&self, e: io::Error) -> ClientError {
+        ClientError::local(&self.path, e)
+    }
+}

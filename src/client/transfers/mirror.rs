@@ -1,0 +1,391 @@
+//! One directory made like another, either way. What is to be done is known
+//! before anything is: [`Plan`]. A run that ends half-way leaves old or new
+//! files only, and the next one does the rest.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::download::Download;
+use super::line::Line;
+use super::local::Target;
+use super::names::{join, sendable};
+use super::plan::{Plan, plan};
+use super::pump::{Source, digest_of_start};
+use super::requests::{data_of, digest_of, request};
+use super::run::{Id, Run};
+use super::scan::{Found, Tree, scan_local, scan_remote};
+use super::trees::{Down, Up};
+use super::upload::Upload;
+use super::{Summary, Transfers};
+use crate::client::connect::Connection;
+use crate::client::error::{ClientError, Result};
+use crate::client::observe::{Deed, Event};
+use crate::client::streams::Acknowledge;
+use crate::tf::status::Status;
+
+/// Which side is made like the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The server's.
+    Up,
+    /// This machine's.
+    Down,
+}
+
+/// How a mirror compares and what it may delete.
+#[derive(Clone, Debug, Default)]
+pub struct Mirror {
+    /// Compare SHA-256 digests, not times.
+    pub checksum: bool,
+    /// Delete what is not in the source.
+    pub delete: bool,
+    /// Delete nothing when it would be more entries than this.
+    pub max_delete: Option<u64>,
+    /// Only tell what would be done.
+    pub dry_run: bool,
+}
+
+impl Transfers<'_> {
+    /// Makes the remote directory like the local one, or the other way round.
+    /// Files of the same size are the same when their digests are, or, without
+    /// [`Mirror::checksum`], when the copy's time fits: on the server not
+    /// older than the source, by the server's clock; here that of the source.
+    ///
+    /// # Errors
+    /// As [`Transfers::put`]; `TooManyDeletions`. Nothing is deleted when
+    /// either side could not be read in whole, or a file failed.
+    pub fn mirror(
+        &self,
+        local: &Path,
+        remote: &str,
+        direction: Direction,
+        how: &Mirror,
+    ) -> Result<Summary> {
+        let run = Run::new(self.access, self.options, self.observer);
+        let mut lines = self.lines(&run);
+        let here = scan_local(&run, local).or_else(|e| missing_local(e, direction))?;
+        let there = lines[0]
+            .steadily(|connection, _| scan_remote(&run, connection, remote))
+            .or_else(|e| missing_remote(e, direction))?;
+        // What was not read must not look as if it were not there.
+        let how = &Mirror { delete: how.delete && here.whole && there.whole, ..how.clone() };
+        let work = Work { run: &run, local, remote, how };
+        let line = &mut lines[0];
+        let same = work.same_files(line, &here, &there, direction)?;
+        let is_same = |path: &[u8]| same.contains(path);
+        let plan = match direction {
+            Direction::Up => plan(&here, &there, is_same),
+            Direction::Down => plan(&there, &here, is_same),
+        };
+        run.sum(|summary| summary.unchanged = plan.unchanged);
+        work.check_deletions(&plan)?;
+        if how.dry_run {
+            work.tell_all(&plan);
+        } else {
+            match direction {
+                Direction::Up => work.up(&mut lines, &plan, &here)?,
+                Direction::Down => work.down(&mut lines, &plan, &there)?,
+            }
+        }
+        lines.iter_mut().for_each(Line::end);
+        drop(lines);
+        Ok(run.into_summary())
+    }
+}
+
+/// A target that is not there yet is empty.
+fn missing_local(error: ClientError, direction: Direction) -> Result<Tree> {
+    match &error {
+        ClientError::Local { source, .. }
+            if direction == Direction::Down && source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(Tree::empty())
+        }
+        _ => Err(error),
+    }
+}
+
+fn missing_remote(error: ClientError, direction: Direction) -> Result<Tree> {
+    match error.status() {
+        Some(Status::DirectoryMissing) if direction == Direction::Up => Ok(Tree::empty()),
+        _ => Err(error),
+    }
+}
+
+struct Work<'w> {
+    run: &'w Run<'w>,
+    local: &'w Path,
+    remote: &'w str,
+    how: &'w Mirror,
+}
+
+impl Work<'_> {
+    fn remote_path(&self, relative: &[u8]) -> Vec<u8> {
+        join(self.remote.as_bytes(), relative)
+    }
+
+    fn local_path(&self, relative: &[u8]) -> std::path::PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        self.local.join(std::ffi::OsStr::from_bytes(relative))
+    }
+
+    /// The files that need not be moved.
+    fn same_files<'t>(
+        &self,
+        line: &mut Line<'_>,
+        here: &'t Tree,
+        there: &Tree,
+        direction: Direction,
+    ) -> Result<HashSet<&'t [u8]>> {
+        let pairs = here.entries.iter().filter_map(|(path, here)| {
+            let there = there.entries.get(path)?;
+            let comparable = !here.is_directory && !there.is_directory && here.size == there.size;
+            comparable.then_some((path.as_slice(), here, there))
+        });
+        if self.how.checksum {
+            return self.same_digests(line, pairs.map(|(path, here, _)| (path, here)).collect());
+        }
+        let ahead = line.steadily(|connection, _| clock_ahead(connection))?;
+        let fits = |here: &Found, there: &Found| match direction {
+            Direction::Up => there.modified - ahead >= here.modified,
+            Direction::Down => there.modified == here.modified,
+        };
+        Ok(pairs.filter(|(_, here, there)| fits(here, there)).map(|(path, ..)| path).collect())
+    }
+
+    fn same_digests<'t>(
+        &self,
+        line: &mut Line<'_>,
+        pairs: Vec<(&'t [u8], &Found)>,
+    ) -> Result<HashSet<&'t [u8]>> {
+        let asked: Vec<_> =
+            pairs.iter().map(|(path, _)| request("SHA256", &self.remote_path(path))).collect();
+        let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
+        let mut same = HashSet::new();
+        for (((path, found), asked), reply) in pairs.into_iter().zip(&asked).zip(&replies) {
+            let local = self.local_path(path);
+            let here = std::fs::File::open(&local)
+                .map_err(|e| ClientError::local(&local, e))
+                .and_then(|file| {
+                    digest_of_start(self.run, Source { file: &file, path: &local }, found.size)
+                });
+            match here {
+                Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),
+                Ok(here) => {
+                    let here: [u8; 32] = sha2::Digest::finalize(here).into();
+                    if digest_of(asked, reply).is_ok_and(|there| there == here) {
+                        same.insert(path);
+                    }
+                }
+                // What can't be read is moved, and fails there.
+                Err(_) => {}
+            }
+        }
+        Ok(same)
+    }
+
+    fn check_deletions(&self, plan: &Plan<'_>) -> Result<()> {
+        let found = (plan.delete.len() + plan.in_the_way.len()) as u64;
+        match self.how.max_delete {
+            Some(allowed) if self.how.delete && found > allowed => {
+                Err(ClientError::TooManyDeletions { found, allowed })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&self, deed: Deed, name: &[u8]) {
+        self.run.tell(&Event::Mirror { deed, name });
+    }
+
+    fn tell_all(&self, plan: &Plan<'_>) {
+        let deleted = plan.in_the_way.iter().chain(&plan.delete);
+        for (path, _) in deleted.filter(|_| self.how.delete) {
+            self.tell(Deed::Delete, path);
+        }
+        plan.directories.iter().for_each(|path| self.tell(Deed::Add, path));
+        plan.files.iter().for_each(|(path, deed)| self.tell(*deed, path));
+        plan.blocked.iter().filter(|_| !self.how.delete).for_each(|path| self.refuse(path));
+    }
+
+    fn refuse(&self, path: &[u8]) {
+        let why = "a directory and a file of this name: --delete would remove the one in the way";
+        self.run.failed_entry(path, ClientError::BadName { name: path.to_vec(), why });
+    }
+
+    /// The identity of a file, and what is done with it.
+    fn id(&self, relative: &[u8], deed: Deed) -> Id {
+        Id { deed: Some((deed, relative.to_vec())), ..self.run.id(self.remote_path(relative)) }
+    }
+
+    /// What is done before files are moved: what is in their way goes.
+    fn clear(
+        &self,
+        plan: &Plan<'_>,
+        delete: impl FnOnce(&[(&[u8], bool)]) -> Result<()>,
+    ) -> Result<()> {
+        if self.how.delete {
+            return delete(&plan.in_the_way);
+        }
+        plan.blocked.iter().for_each(|path| self.refuse(path));
+        Ok(())
+    }
+
+    /// Files of the plan, without those that something is in the way of.
+    fn files<'p>(&self, plan: &'p Plan<'_>) -> impl Iterator<Item = (&'p [u8], Deed)> {
+        let delete = self.how.delete;
+        let files = plan.files.iter().map(|(path, deed)| (*path, *deed));
+        files.filter(move |(path, _)| delete || !plan.is_blocked(path))
+    }
+
+    fn directories<'p>(&self, plan: &'p Plan<'_>) -> impl Iterator<Item = &'p [u8]> {
+        let delete = self.how.delete;
+        plan.directories.iter().copied().filter(move |path| delete || !plan.is_blocked(path))
+    }
+
+    fn may_delete(&self) -> bool {
+        self.how.delete && !self.run.has_failed()
+    }
+
+    fn up(&self, lines: &mut [Line<'_>], plan: &Plan<'_>, here: &Tree) -> Result<()> {
+        self.clear(plan, |entries| self.delete_there(&mut lines[0], entries))?;
+        let mut up = Up::default();
+        let top = self.remote.trim_end_matches('/').as_bytes();
+        // Each directory on the way to the top.
+        let ends = top.iter().enumerate().filter(|(at, c)| **c == b'/' && *at > 0);
+        for end in ends.map(|(at, _)| at).chain([top.len()]).filter(|end| *end > 0) {
+            up.directories.push((top[..end].to_vec(), 0o755));
+        }
+        for relative in self.directories(plan) {
+            let mode = here.entries.get(relative).map_or(0o755, |found| found.mode);
+            up.directories.push((self.remote_path(relative), mode));
+            self.tell(Deed::Add, relative);
+        }
+        for (relative, deed) in self.files(plan) {
+            let Some(found) = here.entries.get(relative) else { continue };
+            let remote = self.remote_path(relative);
+            if let Err(e) = sendable(&remote) {
+                self.run.failed_entry(&remote, e);
+                continue;
+            }
+            up.files.push(Upload {
+                id: self.id(relative, deed),
+                local: self.local_path(relative),
+                follow: self.run.options.follow,
+                remote,
+                size: found.size,
+                mode: found.mode,
+            });
+        }
+        up.go(self.run, lines)?;
+        if self.may_delete() {
+            self.delete_there(&mut lines[0], &plan.delete)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes on the server: files, then directories that are empty, so that
+    /// nothing goes that was not seen.
+    fn delete_there(&self, line: &mut Line<'_>, entries: &[(&[u8], bool)]) -> Result<()> {
+        let (directories, files): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, is)| *is);
+        let asked: Vec<_> =
+            files.iter().map(|(path, _)| request("DEL", &self.remote_path(path))).collect();
+        let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
+        for (((path, _), asked), reply) in files.iter().zip(&asked).zip(&replies) {
+            self.deleted(path, data_of(asked, reply).map(drop));
+        }
+        for (path, _) in directories {
+            let removed =
+                line.steadily(|connection, _| remove_if_empty(connection, &self.remote_path(path)));
+            match removed {
+                Err(e) if e.ends_a_run() => return Err(e),
+                other => self.deleted(path, other),
+            }
+        }
+        Ok(())
+    }
+
+    fn deleted(&self, path: &[u8], done: Result<()>) {
+        match done {
+            // Somebody was faster, or a lost connection hid the reply.
+            Ok(()) | Err(ClientError::Refused { status: Status::FileMissing, .. }) => {
+                self.run.sum(|summary| summary.deleted += 1);
+                self.tell(Deed::Delete, path);
+            }
+            Err(e) => self.run.failed_entry(path, e),
+        }
+    }
+
+    fn down(&self, lines: &mut [Line<'_>], plan: &Plan<'_>, there: &Tree) -> Result<()> {
+        std::fs::create_dir_all(self.local).map_err(|e| ClientError::local(self.local, e))?;
+        let target = Arc::new(Target::open(self.local)?);
+        self.clear(plan, |entries| {
+            self.delete_here(&target, entries);
+            Ok(())
+        })?;
+        for relative in self.directories(plan) {
+            match target.make_directory(relative) {
+                Ok(()) => self.tell(Deed::Add, relative),
+                Err(e) => self.run.failed_entry(relative, e),
+            }
+        }
+        let mut down = Down::default();
+        for (relative, deed) in self.files(plan) {
+            let Some(found) = there.entries.get(relative) else { continue };
+            down.files.push(Download {
+                id: self.id(relative, deed),
+                remote: self.remote_path(relative),
+                target: Arc::clone(&target),
+                relative: relative.to_vec(),
+                size: found.size,
+                modified: found.modified,
+            });
+        }
+        down.go(self.run, lines)?;
+        if self.may_delete() {
+            self.delete_here(&target, &plan.delete);
+        }
+        Ok(())
+    }
+
+    fn delete_here(&self, target: &Target, entries: &[(&[u8], bool)]) {
+        for (path, is_directory) in entries {
+            self.deleted(path, target.delete(path, *is_directory));
+        }
+    }
+}
+
+/// How many seconds the server's clock is ahead of ours.
+///
+/// # Errors
+/// When the connection is lost.
+fn clock_ahead(connection: &mut Connection) -> Result<i64> {
+    let reply = connection.request(b"DATE")?;
+    let there = data_of(b"DATE", &reply).ok().and_then(|data| std::str::from_utf8(data).ok());
+    let here = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let there: Option<i64> = there.and_then(|text| text.parse().ok());
+    Ok(there.map_or(0, |there| there - here))
+}
+
+/// Removes a directory in which there is nothing.
+fn remove_if_empty(connection: &mut Connection, path: &[u8]) -> Result<()> {
+    let asked = request("LS", path);
+    connection.wire().write_message(&asked)?;
+    let mut empty = true;
+    let shown = String::from_utf8_lossy(&asked).into_owned();
+    let listed = connection.take_stream(&shown, Acknowledge::Received, &mut |data| {
+        empty &= data.is_empty();
+        Ok(())
+    });
+    match listed {
+        Err(ClientError::Refused { status: Status::DirectoryMissing, .. }) => return Ok(()),
+        other => other?,
+    }
+    if !empty {
+        let why = "not empty: what is in it is excluded, or came meanwhile";
+        return Err(ClientError::BadName { name: path.to_vec(), why });
+    }
+    connection.ask(&request("RMDIR", path)).map(drop)
+}

@@ -1,0 +1,154 @@
+//! Many files, whole trees and large files, there and back: as fast as the
+//! link, begun again when the connection is lost, checked by SHA-256, and in
+//! place only when they are whole.
+
+mod download;
+mod download_alone;
+mod line;
+mod local;
+mod mirror;
+mod names;
+mod pipe;
+mod plan;
+mod pump;
+mod queue;
+mod ranges;
+mod requests;
+mod run;
+mod scan;
+mod trees;
+mod upload;
+mod upload_alone;
+mod writer;
+
+use std::cell::RefCell;
+
+use glob::Pattern;
+
+use line::Line;
+use run::Run;
+
+use super::access::Access;
+use super::connect::Connection;
+use super::error::ClientError;
+use super::observe::Observer;
+pub use mirror::{Direction, Mirror};
+
+/// How files are moved.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many connections are used at the most: for many files, or for the
+    /// ranges of a large one.
+    pub streams: usize,
+    /// How often in a row a lost connection is opened anew, without anything
+    /// moved, before it is given up.
+    pub retries: u32,
+    /// Whether SHA-256 digests are compared.
+    pub verify: bool,
+    /// The most bytes a second, over all connections.
+    pub limit: Option<u64>,
+    /// Whether directories are moved with all in them, or refused.
+    pub recursive: bool,
+    /// Whether local symbolic links are followed, or left out.
+    pub follow: bool,
+    /// What is left out of trees: patterns for names, or for paths from the
+    /// tree's top.
+    pub exclude: Vec<Pattern>,
+    /// What tells this machine from others that send to the same place.
+    pub machine: Vec<u8>,
+}
+
+impl Default for Options {
+    /// One connection, verified, with ten tries: for more than a minute.
+    fn default() -> Options {
+        Options {
+            streams: 1,
+            retries: 10,
+            verify: true,
+            limit: None,
+            recursive: false,
+            follow: false,
+            exclude: Vec::new(),
+            machine: rustix::system::uname().nodename().to_bytes().to_vec(),
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Files that are in their places.
+    pub files: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// Files that were as they should be already.
+    pub unchanged: u64,
+    /// Entries deleted.
+    pub deleted: u64,
+    /// Links, pipes and devices, which are not moved.
+    pub left_out: u64,
+    /// Files that were not tried any more.
+    pub left: u64,
+    /// What could not be moved, and why.
+    pub failures: Vec<Failure>,
+}
+
+/// An entry that could not be moved.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its remote path, or a local one where it has none.
+    pub name: Vec<u8>,
+    /// Why.
+    pub error: ClientError,
+}
+
+/// Moves files between this machine and a server.
+///
+/// ```no_run
+/// use tfd::client::{Access, Options, PublicKey, Target, Transfers};
+///
+/// let key = PublicKey::from_file("public.pem".as_ref())?;
+/// let target = Target::new("files.example.org:10345", key, "the hash");
+/// let access = Access::new(target);
+/// let options = Options { recursive: true, streams: 4, ..Options::default() };
+/// let transfers = Transfers::new(&access, &options, &());
+/// let summary = transfers.put(&["reports".into()], "2026/")?;
+/// println!("{} files, {} failed", summary.files, summary.failures.len());
+/// transfers.get(&["2026/reports".to_owned()], "copy".as_ref())?;
+/// # Ok::<(), tfd::client::ClientError>(())
+/// ```
+pub struct Transfers<'t> {
+    access: &'t Access,
+    options: &'t Options,
+    observer: &'t dyn Observer,
+    open: RefCell<Option<Connection>>,
+}
+
+impl<'t> Transfers<'t> {
+    /// Nothing is connected yet. `()` is an observer that nobody looks at.
+    /// Cancelling the target of `access` interrupts a run; what is under way
+    /// stays to be resumed.
+    #[must_use]
+    pub fn new(
+        access: &'t Access,
+        options: &'t Options,
+        observer: &'t dyn Observer,
+    ) -> Transfers<'t> {
+        Transfers { access, options, observer, open: RefCell::default() }
+    }
+
+    /// Begins with a connection that is open already.
+    #[must_use]
+    pub fn with(self, connection: Option<Connection>) -> Transfers<'t> {
+        Transfers { open: RefCell::new(connection), ..self }
+    }
+
+    /// The lines of a run, none or the first of them open.
+    fn lines<'r>(&self, run: &'r Run<'r>) -> Vec<Line<'r>> {
+        let mut lines: Vec<_> = (0..self.options.streams.max(1)).map(|_| Line::new(run)).collect();
+        if let Some(connection) = self.open.take() {
+            lines[0].take(connection);
+        }
+        lines
+    }
+}

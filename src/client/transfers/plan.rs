@@ -1,0 +1,124 @@
+//! What makes one tree like another.
+
+use std::collections::BTreeSet;
+
+use super::scan::Tree;
+use crate::client::observe::Deed;
+
+/// What is to be done, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan<'t> {
+    /// Entries of the target that are of another kind than the source's, with
+    /// all in them, what is in a directory before it; whether each is a
+    /// directory. They can only go, or the source's entries stay away.
+    pub(super) in_the_way: Vec<(&'t [u8], bool)>,
+    /// The source's entries that they are in the way of.
+    pub(super) blocked: BTreeSet<&'t [u8]>,
+    /// Directories to be made, each before those in it.
+    pub(super) directories: Vec<&'t [u8]>,
+    /// Files to be moved.
+    pub(super) files: Vec<(&'t [u8], Deed)>,
+    /// Entries that are not in the source, in the order of `in_the_way`.
+    pub(super) delete: Vec<(&'t [u8], bool)>,
+    /// Files that are as they should be.
+    pub(super) unchanged: u64,
+}
+
+impl Plan<'_> {
+    /// Whether something is in the way of an entry or of a directory it is in.
+    pub(super) fn is_blocked(&self, path: &[u8]) -> bool {
+        let ends = path.iter().enumerate().filter(|(_, c)| **c == b'/').map(|(at, _)| at);
+        ends.chain([path.len()]).any(|end| self.blocked.contains(&path[..end]))
+    }
+}
+
+/// Compares trees; `is_same` says which files need not be moved.
+pub(super) fn plan<'t>(
+    source: &'t Tree,
+    target: &'t Tree,
+    is_same: impl Fn(&[u8]) -> bool,
+) -> Plan<'t> {
+    let mut plan = Plan::default();
+    for (path, found) in &source.entries {
+        let there = target.entries.get(path);
+        match there {
+            Some(there) if there.is_directory != found.is_directory => {
+                plan.blocked.insert(path);
+            }
+            _ => {}
+        }
+        let replaces = there.is_some_and(|there| there.is_directory == found.is_directory);
+        match (found.is_directory, replaces) {
+            (true, true) => {}
+            (true, false) => plan.directories.push(path),
+            (false, true) if is_same(path) => plan.unchanged += 1,
+            (false, true) => plan.files.push((path, Deed::Change)),
+            (false, false) => plan.files.push((path, Deed::Add)),
+        }
+    }
+    // The other way round, what is in a directory comes before it.
+    for (path, found) in target.entries.iter().rev() {
+        let kept = source.entries.get(path).is_some_and(|s| s.is_directory == found.is_directory);
+        if kept {
+            continue;
+        }
+        let list = if plan.is_blocked(path) { &mut plan.in_the_way } else { &mut plan.delete };
+        list.push((path, found.is_directory));
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::transfers::scan::Found;
+
+    /// A tree of these paths; a directory's ends in `/`.
+    fn tree(paths: &[&str]) -> Tree {
+        let mut tree = Tree::empty();
+        for path in paths {
+            let is_directory = path.ends_with('/');
+            let found = Found { is_directory, size: 0, modified: 0, mode: 0 };
+            tree.entries.insert(path.trim_end_matches('/').into(), found);
+        }
+        tree
+    }
+
+    fn texts<'t>(paths: impl IntoIterator<Item = &'t &'t [u8]>) -> Vec<String> {
+        paths.into_iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+    }
+
+    /// Each row: source, target, files that are the same; then directories
+    /// made, files moved (`+` or `~`), in the way, deleted.
+    #[test]
+    fn the_target_becomes_like_the_source() {
+        type Row<'r> = (
+            &'r [&'r str],
+            &'r [&'r str],
+            &'r [&'r str],
+            (&'r [&'r str], &'r [&'r str], &'r [&'r str], &'r [&'r str]),
+        );
+        let rows: &[Row<'_>] = &[
+            (&[], &[], &[], (&[], &[], &[], &[])),
+            (&["a", "d/", "d/b"], &[], &[], (&["d"], &["+a", "+d/b"], &[], &[])),
+            (&["a", "b"], &["a", "b"], &["a"], (&[], &["~b"], &[], &[])),
+            (&["d/"], &["d/", "d/e/", "d/e/f", "x"], &[], (&[], &[], &[], &["x", "d/e/f", "d/e"])),
+            (&["a"], &["a/", "a/x"], &[], (&[], &["+a"], &["a/x", "a"], &[])),
+            (&["a/", "a/x"], &["a"], &[], (&["a"], &["+a/x"], &["a"], &[])),
+            (&["a-b", "a/", "a/b"], &["a/", "a-b", "a/b"], &["a-b", "a/b"], (&[], &[], &[], &[])),
+        ];
+        for (source, target, same, (directories, files, in_the_way, delete)) in rows {
+            let (source, target) = (tree(source), tree(target));
+            let plan = plan(&source, &target, |path| same.iter().any(|s| s.as_bytes() == path));
+            assert_eq!(texts(&plan.directories), *directories);
+            let moved = plan.files.iter().map(|(path, deed)| {
+                let mark = if *deed == Deed::Add { '+' } else { '~' };
+                format!("{mark}{}", String::from_utf8_lossy(path))
+            });
+            assert_eq!(moved.collect::<Vec<_>>(), *files);
+            assert_eq!(texts(plan.in_the_way.iter().map(|(path, _)| path)), *in_the_way);
+            assert_eq!(texts(plan.delete.iter().map(|(path, _)| path)), *delete);
+            assert_eq!(plan.unchanged as usize, same.len());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What there is in a tree, on either side: files and directories by their
+//! paths from its top, a directory before what is in it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use glob::Pattern;
+
+use super::names::{beneath, is_part, join, last};
+use super::requests::{request, stat_of};
+use super::run::Run;
+use crate::client::commands::Stat;
+use crate::client::connect::Connection;
+use crate::client::error::{ClientError, Result};
+use crate::client::listing::{Entry, Kind};
+use crate::client::observe::Note;
+
+/// The most bytes of a listing that are kept: that of some ten million files.
+const LONGEST_LISTING: usize = 1 << 30;
+
+/// A file or directory of a tree.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) is_directory: bool,
+    pub(super) size: u64,
+    /// Last change in seconds since the epoch; a fraction counts as one more.
+    pub(super) modified: i64,
+    /// Permission bits, where they are known.
+    pub(super) mode: u32,
+}
+
+impl Found {
+    /// A local file or directory.
+    pub(super) fn local(metadata: &Metadata) -> Found {
+        Found {
+            is_directory: metadata.is_dir(),
+            size: metadata.len(),
+            modified: metadata.mtime() + i64::from(metadata.mtime_nsec() > 0),
+            mode: metadata.mode() & 0o777,
+        }
+    }
+}
+
+/// A tree.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) entries: BTreeMap<Vec<u8>, Found>,
+    /// Whether nothing was left unread.
+    pub(super) whole: bool,
+}
+
+impl Tree {
+    /// A tree with nothing in it.
+    pub(super) fn empty() -> Tree {
+        Tree { entries: BTreeMap::new(), whole: true }
+    }
+}
+
+/// Whether a path is left out, by its own name or by that of a directory it
+/// is in. Parts are never moved.
+pub(super) fn is_excluded(exclude: &[Pattern], path: &[u8]) -> bool {
+    let ends = path.iter().enumerate().filter(|(_, c)| **c == b'/').map(|(at, _)| at);
+    ends.chain([path.len()]).any(|end| {
+        let path = &path[..end];
+        let name = last(path);
+        is_part(name)
+            || exclude.iter().any(|pattern| {
+                pattern.matches(&String::from_utf8_lossy(name))
+                    || pattern.matches(&String::from_utf8_lossy(path))
+            })
+    })
+}
+
+/// Reads a local tree. What can't be read is told, and the rest read.
+///
+/// # Errors
+/// When its top can't be read, or `Interrupted`.
+pub(super) fn scan_local(run: &Run<'_>, top: &Path) -> Result<Tree> {
+    let mut tree = Tree::empty();
+    let metadata = fs::metadata(top).map_err(|e| ClientError::local(top, e))?;
+    let mut above = vec![(metadata.dev(), metadata.ino())];
+    read_directory(run, top, b"", &mut tree, &mut above)?;
+    Ok(tree)
+}
+
+fn read_directory(
+    run: &Run<'_>,
+    directory: &Path,
+    relative: &[u8],
+    tree: &mut Tree,
+    above: &mut Vec<(u64, u64)>,
+) -> Result<()> {
+    run.go_on()?;
+    for entry in fs::read_dir(directory).map_err(|e| ClientError::local(directory, e))? {
+        let entry = entry.map_err(|e| ClientError::local(directory, e))?;
+        let path = entry.path();
+        let name = join(relative, entry.file_name().as_bytes());
+        if is_excluded(&run.options.exclude, &name) {
+            continue;
+        }
+        let follow = run.options.follow;
+        let metadata = if follow { fs::metadata(&path) } else { entry.metadata() };
+        let metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(e) => {
+                tree.whole = false;
+                run.failed_entry(&name, ClientError::local(&path, e));
+                continue;
+            }
+        };
+        if metadata.is_symlink() {
+            run.note(&name, Note::Link);
+        } else if metadata.is_dir() {
+            let identity = (metadata.dev(), metadata.ino());
+            if above.contains(&identity) {
+                run.note(&name, Note::Link);
+                continue;
+            }
+            tree.entries.insert(name.clone(), Found::local(&metadata));
+            above.push(identity);
+            match read_directory(run, &path, &name, tree, above) {
+                Err(e @ ClientError::Local { .. }) => {
+                    tree.whole = false;
+                    run.failed_entry(&name, e);
+                }
+                other => other?,
+            }
+            above.pop();
+        } else if metadata.is_file() {
+            tree.entries.insert(name, Found::local(&metadata));
+        } else {
+            run.note(&name, Note::Special);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a tree of the server. Names that lead out of it, or that vanish
+/// meanwhile, are told.
+///
+/// # Errors
+/// The server's refusal, or the connection is lost.
+pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str) -> Result<Tree> {
+    let mut tree = Tree::empty();
+    let path = |relative: &[u8]| join(top.as_bytes(), relative);
+    let mut listed = Vec::new();
+    let mut room = LONGEST_LISTING;
+    connection.list_as_it_comes(top, true, &mut |entry| {
+        room =
+            room.checked_sub(entry.path.len() + std::mem::size_of::<Entry>()).ok_or_else(|| {
+                ClientError::BadName { name: top.into(), why: "the server's listing has no end" }
+            })?;
+        if !is_excluded(&run.options.exclude, &entry.path) {
+            listed.push(entry);
+        }
+        Ok(())
+    })?;
+    let listed = listed.into_iter();
+    let (sound, bad): (Vec<_>, Vec<_>) = listed.partition(|entry| beneath(&entry.path).is_ok());
+    let files = sound.iter().filter(|entry| entry.kind == Kind::File);
+    let asked: Vec<_> = files.map(|file| request("FSTAT", &path(&file.path))).collect();
+    run.go_on()?;
+    let mut stats = connection.ask_all(&asked)?.into_iter().zip(&asked);
+
+    // From here on the connection is not used: what is told is told once.
+    for Entry { kind, path: relative } in sound {
+        match kind {
+            Kind::Directory => {
+                let found = Found { is_directory: true, size: 0, modified: 0, mode: 0 };
+                tree.entries.insert(relative, found);
+            }
+            Kind::Other => run.note(&path(&relative), Note::Link),
+            Kind::File => match stats.next().map(|(reply, asked)| stat_of(asked, &reply)) {
+                Some(Ok(Stat { kind: Kind::File, size, modified, .. })) => {
+                    let found = Found { is_directory: false, size, modified, mode: 0 };
+                    tree.entries.insert(relative, found);
+                }
+                Some(Err(e)) => {
+                    tree.whole = false;
+                    run.failed_entry(&path(&relative), e);
+                }
+                _ => run.note(&path(&relative), Note::Special),
+            },
+        }
+    }
+    for entry in bad {
+        tree.whole = false;
+        if let Err(e) = beneath(&entry.path) {
+            run.failed_entry(&entry.path, e);
+        }
+    }
+    Ok(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_leave_out_names_paths_and_all_beneath() {
+        let exclude: Vec<Pattern> = ["*.tmp", "cache", "a/b*"]
+            .iter()
+            .map(|pattern| Pattern::new(pattern).expect("pattern"))
+            .collect();
+        for path in
+            ["x.tmp", "a/x.tmp", "cache", "x/cache/y", "a/bc/d", ".tf-0123456789abcdef.part"]
+        {
+            assert!(is_excluded(&exclude, path.as_bytes()), "{path}");
+        }
+        for path in ["x", "tmp", "b", "x/a/b", "caches"] {
+            assert!(!is_excluded(&exclude, path.as_bytes()), "{path}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! `put` and `get`: from what the user named to files and directories, and
+//! those moved.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::download::Download;
+use super::line::Line;
+use super::local::Target;
+use super::names::{beneath, can_change_mode, directory, join, last, sendable};
+use super::queue::{Item, Queue};
+use super::ranges::move_ranged;
+use super::requests::{data_of, request, stat_of};
+use super::run::Run;
+use super::scan::{Found, Tree, scan_local, scan_remote};
+use super::upload::Upload;
+use super::{Summary, Transfers};
+use crate::client::commands::Stat;
+use crate::client::error::{ClientError, Result};
+use crate::client::listing::Kind;
+use crate::client::observe::{Event, Note};
+use crate::tf::status::Status;
+
+impl Transfers<'_> {
+    /// Sends files, and with [`super::Options::recursive`] trees, to a remote
+    /// path: into it when it is a directory, ends in `/`, is empty or is to
+    /// take several, else under that name. Permission bits are kept; times
+    /// the protocol can't set.
+    ///
+    /// # Errors
+    /// Why the run could not go to its end. What fails for one entry is in
+    /// the summary, and the others are moved.
+    pub fn put(&self, sources: &[PathBuf], remote: &str) -> Result<Summary> {
+        let run = Run::new(self.access, self.options, self.observer);
+        let mut lines = self.lines(&run);
+        let into = sources.len() != 1
+            || remote.is_empty()
+            || remote.ends_with('/')
+            || is_remote_directory(&mut lines[0], remote)?;
+        let mut up = Up::default();
+        for source in sources {
+            let name = source.file_name().map(OsStrExt::as_bytes);
+            let target = match name.filter(|_| into) {
+                Some(name) => join(remote.as_bytes(), name),
+                None => remote.trim_end_matches('/').as_bytes().to_vec(),
+            };
+            if let Err(e) = up.add(&run, source, target) {
+                match e {
+                    ClientError::Interrupted => return Err(e),
+                    e => run.failed_entry(source.as_os_str().as_bytes(), e),
+                }
+            }
+        }
+        up.go(&run, &mut lines)?;
+        lines.iter_mut().for_each(Line::end);
+        drop(lines);
+        Ok(run.into_summary())
+    }
+
+    /// Receives files, and with [`super::Options::recursive`] trees, into a
+    /// local directory, or under a local name when there is one source and no
+    /// such directory. Times of files are kept; modes the protocol does not
+    /// tell.
+    ///
+    /// # Errors
+    /// As [`Transfers::put`].
+    pub fn get(&self, sources: &[String], local: &Path) -> Result<Summary> {
+        let run = Run::new(self.access, self.options, self.observer);
+        let mut lines = self.lines(&run);
+        let ends_in_slash = local.as_os_str().as_bytes().ends_with(b"/");
+        let into = sources.len() != 1 || ends_in_slash || local.is_dir();
+        let asked: Vec<_> = sources.iter().map(|s| request("FSTAT", stat_path(s))).collect();
+        let stats = lines[0].steadily(|connection, _| connection.ask_all(&asked))?;
+        let mut down = Down::default();
+        for ((source, asked), stat) in sources.iter().zip(&asked).zip(stats) {
+            let added = stat_of(asked, &stat).and_then(|stat| {
+                let target = match last(source.as_bytes()) {
+                    b"" => local.to_owned(),
+                    name if into => local.join(std::ffi::OsStr::from_bytes(beneath(name)?)),
+                    _ => local.to_owned(),
+                };
+                down.add(&run, &mut lines[0], source, &stat, &target)
+            });
+            match added {
+                Err(e) if e.ends_a_run() => return Err(e),
+                Err(e) => run.failed_entry(source.as_bytes(), e),
+                Ok(()) => {}
+            }
+        }
+        down.go(&run, &mut lines)?;
+        lines.iter_mut().for_each(Line::end);
+        drop(lines);
+        Ok(run.into_summary())
+    }
+}
+
+/// What to ask FSTAT for: it takes no empty path.
+fn stat_path(path: &str) -> &[u8] {
+    if path.is_empty() { b"/" } else { path.as_bytes() }
+}
+
+fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<bool> {
+    let asked = request("FSTAT", stat_path(path));
+    let reply = line.steadily(|connection, _| connection.request(&asked))?;
+    match stat_of(&asked, &reply) {
+        Ok(stat) => Ok(stat.kind == Kind::Directory),
+        Err(ClientError::Refused { status: Status::FileMissing, .. }) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// What is to be sent.
+#[derive(Default)]
+pub(super) struct Up {
+    /// Remote directories and their permission bits, a directory before those
+    /// in it.
+    pub(super) directories: Vec<(Vec<u8>, u32)>,
+    pub(super) files: Vec<Upload>,
+}
+
+impl Up {
+    fn add(&mut self, run: &Run<'_>, source: &Path, remote: Vec<u8>) -> Result<()> {
+        let metadata = fs::metadata(source).map_err(|e| ClientError::local(source, e))?;
+        if !metadata.is_dir() {
+            // A link that the user named is followed.
+            return self.add_file(run, source.to_owned(), true, remote, &Found::local(&metadata));
+        }
+        if !run.options.recursive {
+            return Err(ClientError::local(source, std::io::ErrorKind::IsADirectory.into()));
+        }
+        let tree = scan_local(run, source)?;
+        if !remote.is_empty() {
+            self.directories.push((remote.clone(), Found::local(&metadata).mode));
+        }
+        self.add_tree(run, source, &remote, tree.entries.into_iter());
+        Ok(())
+    }
+
+    /// Adds entries of a tree.
+    pub(super) fn add_tree(
+        &mut self,
+        run: &Run<'_>,
+        top: &Path,
+        remote: &[u8],
+        entries: impl Iterator<Item = (Vec<u8>, Found)>,
+    ) {
+        for (relative, found) in entries {
+            let there = join(remote, &relative);
+            if found.is_directory {
+                self.directories.push((there, found.mode));
+                continue;
+            }
+            let here = top.join(std::ffi::OsStr::from_bytes(&relative));
+            if let Err(e) = self.add_file(run, here, run.options.follow, there.clone(), &found) {
+                run.failed_entry(&there, e);
+            }
+        }
+    }
+
+    fn add_file(
+        &mut self,
+        run: &Run<'_>,
+        local: PathBuf,
+        follow: bool,
+        remote: Vec<u8>,
+        found: &Found,
+    ) -> Result<()> {
+        sendable(&remote)?;
+        let id = run.id(remote.clone());
+        let (size, mode) = (found.size, found.mode);
+        self.files.push(Upload { id, local, follow, remote, size, mode });
+        Ok(())
+    }
+
+    /// Makes the directories and sends the files.
+    pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        tell_plan(run, &self.files);
+        if !self.files.is_empty() {
+            run.find_rights(&mut lines[0], directory(&self.files[0].remote))?;
+        }
+        let made = self.make_directories(run, &mut lines[0])?;
+        // An account that may only add can't open a file twice.
+        let files = if run.direct() { self.files } else { move_ranged(run, lines, self.files)? };
+        Queue::new(files).run(run, lines)?;
+        set_modes(run, &mut lines[0], &made)
+    }
+
+    /// Returns those that were not there before.
+    fn make_directories(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<Vec<(Vec<u8>, u32)>> {
+        let asked: Vec<_> =
+            self.directories.iter().map(|(path, _)| request("MKDIR", path)).collect();
+        let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
+        let mut made = Vec::new();
+        for ((directory, asked), reply) in self.directories.iter().zip(&asked).zip(&replies) {
+            match data_of(asked, reply) {
+                Ok(_) => made.push(directory.clone()),
+                Err(ClientError::Refused { status: Status::DirectoryExists, .. }) => {}
+                Err(e) => run.failed_entry(&directory.0, e),
+            }
+        }
+        Ok(made)
+    }
+}
+
+/// Gives new directories their modes, once what is in them is there.
+fn set_modes(run: &Run<'_>, line: &mut Line<'_>, made: &[(Vec<u8>, u32)]) -> Result<()> {
+    if run.direct() {
+        return Ok(());
+    }
+    let (can, can_not): (Vec<_>, Vec<_>) = made.iter().partition(|(p, _)| can_change_mode(p));
+    can_not.iter().for_each(|(path, _)| run.note(path, Note::ModeNotKept));
+    let asked: Vec<Vec<u8>> = can
+        .iter()
+        .rev()
+        .map(|(path, mode)| [request("CHMOD", path), format!(" {mode:o}").into_bytes()].concat())
+        .collect();
+    let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
+    for ((path, _), reply) in can.iter().rev().zip(&replies) {
+        if data_of(b"CHMOD", reply).is_err() {
+            run.note(path, Note::ModeRefused);
+        }
+    }
+    Ok(())
+}
+
+/// What is to be received.
+#[derive(Default)]
+pub(super) struct Down {
+    pub(super) files: Vec<Download>,
+}
+
+impl Down {
+    fn add(
+        &mut self,
+        run: &Run<'_>,
+        line: &mut Line<'_>,
+        source: &str,
+        stat: &Stat,
+        local: &Path,
+    ) -> Result<()> {
+        match stat.kind {
+            Kind::Directory if !run.options.recursive => {
+                let request = format!("get {source}");
+                Err(ClientError::Refused { request, status: Status::IsDirectory })
+            }
+            Kind::Directory => {
+                let tree = line.steadily(|connection, _| scan_remote(run, connection, source))?;
+                match fs::create_dir(local) {
+                    Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                        return Err(ClientError::local(local, e));
+                    }
+                    _ => {}
+                }
+                self.add_tree(run, source, &Arc::new(Target::open(local)?), tree);
+                Ok(())
+            }
+            Kind::File => {
+                let name = local.file_name().map(|name| name.as_bytes().to_vec());
+                let name = name.ok_or_else(|| {
+                    ClientError::local(local, std::io::ErrorKind::IsADirectory.into())
+                })?;
+                let target = Target::open(local.parent().unwrap_or(Path::new("")))?;
+                let found = Found {
+                    is_directory: false,
+                    size: stat.size,
+                    modified: stat.modified,
+                    mode: 0,
+                };
+                self.add_file(run, source.as_bytes().to_vec(), &Arc::new(target), name, &found);
+                Ok(())
+            }
+            Kind::Other => {
+                run.note(source.as_bytes(), Note::Special);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a tree, and makes its directories.
+    pub(super) fn add_tree(&mut self, run: &Run<'_>, top: &str, target: &Arc<Target>, tree: Tree) {
+        for (relative, found) in tree.entries {
+            if found.is_directory {
+                if let Err(e) = target.make_directory(&relative) {
+                    run.failed_entry(&join(top.as_bytes(), &relative), e);
+                }
+                continue;
+            }
+            self.add_file(run, join(top.as_bytes(), &relative), target, relative, &found);
+        }
+    }
+
+    fn add_file(
+        &mut self,
+        run: &Run<'_>,
+        remote: Vec<u8>,
+        target: &Arc<Target>,
+        relative: Vec<u8>,
+        found: &Found,
+    ) {
+        let id = run.id(remote.clone());
+        let (size, modified) = (found.size, found.modified);
+        let target = Arc::clone(target);
+        self.files.push(Download { id, remote, target, relative, size, modified });
+    }
+
+    /// Receives the files.
+    pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        tell_plan(run, &self.files);
+        let files = move_ranged(run, lines, self.files)?;
+        Queue::new(files).run(run, lines)
+    }
+}
+
+fn tell_plan<T: Item>(run: &Run<'_>, items: &[T]) {
+    let bytes = items.iter().map(Item::size).sum();
+    run.tell(&Event::Planned { files: items.len() as u64, bytes });
+}

@@ -1,0 +1,66 @@
+//! Ctrl-C: what has been moved stays, and the same command goes on from there.
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::wait_until;
+use crate::desk::{Desk, Run, content};
+use crate::relay::{Link, Relay};
+
+fn start(desk: &Desk, arguments: &[&str]) -> Child {
+    let mut command = desk.command(arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tf")
+}
+
+fn interrupt(child: Child) -> Run {
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("signal");
+    child.wait_with_output().expect("tf").into()
+}
+
+#[test]
+fn an_interrupted_transfer_goes_on_with_the_same_command() {
+    let mut desk = Desk::new();
+    let link = Link { delay: Duration::from_millis(1), rate: 8_000_000 };
+    let direct = desk.address;
+    desk.address = Relay::start(direct, link, Box::new(|| None)).address;
+    let expected = content(12_000_000, 1);
+    let size = |path: &std::path::Path| {
+        let mut sizes = std::fs::read_dir(path).expect("names").map(|entry| {
+            let entry = entry.expect("entry");
+            let is_part = entry.file_name().to_string_lossy().ends_with(".part");
+            if is_part { entry.metadata().map_or(0, |metadata| metadata.len()) } else { 0 }
+        });
+        sizes.find(|size| *size > 0).unwrap_or(0)
+    };
+
+    desk.write("source", &expected);
+    let child = start(&desk, &["put", "source", "there"]);
+    wait_until("some bytes are there", || size(desk.server.root()) > 2_000_000);
+    let run = interrupt(child);
+    assert_eq!(run.code, Some(130), "{}", run.err);
+    assert!(run.err.contains("the same command goes on from there"), "{}", run.err);
+    assert!(!desk.server.exists("there"));
+    let run = desk.fine(&["put", "--json", "source", "there"]);
+    assert!(from(&run.out) > 1_000_000, "{}", run.out);
+    assert!(desk.server.read("there") == expected);
+
+    let child = start(&desk, &["get", "there", "back"]);
+    wait_until("some bytes are here", || size(&desk.path("")) > 2_000_000);
+    let run = interrupt(child);
+    assert_eq!(run.code, Some(130), "{}", run.err);
+    assert!(!desk.path("back").exists());
+    let run = desk.fine(&["get", "--json", "there", "back"]);
+    assert!(from(&run.out) > 1_000_000, "{}", run.out);
+    assert!(desk.read("back") == expected);
+    assert_eq!(size(&desk.path("")) + size(desk.server.root()), 0);
+}
+
+/// Where the first file was gone on with.
+fn from(events: &str) -> u64 {
+    let event = events.lines().find(|line| line.contains("\"begin\"")).expect("begin");
+    let event: serde_json::Value = serde_json::from_str(event).expect("JSON");
+    event["from"].as_u64().expect("from")
+}

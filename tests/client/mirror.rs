@@ -1,0 +1,139 @@
+//! `tf mirror`: what it moves, deletes and leaves alone.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::desk::{Desk, tree};
+
+fn age(path: &Path, seconds: u64) {
+    let then = SystemTime::now() - Duration::from_secs(seconds);
+    let file = fs::File::options().write(true).open(path).expect("open");
+    file.set_modified(then).expect("time");
+}
+
+#[test]
+fn either_side_becomes_like_the_other_and_a_second_run_does_nothing() {
+    let desk = Desk::new();
+    for name in ["l/a", "l/d/b", "l/d/e/c"] {
+        age(&desk.write(name, name), 100);
+    }
+    fs::create_dir(desk.path("l/empty")).expect("directory");
+    let run = desk.fine(&["mirror", "l", ":deep/down/r"]);
+    let mut lines: Vec<&str> = run.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["+ a", "+ d", "+ d/b", "+ d/e", "+ d/e/c", "+ empty"]);
+    assert!(tree(&desk.server.path("deep/down/r")) == tree(&desk.path("l")));
+    assert_eq!(desk.fine(&["mirror", "l", ":deep/down/r"]).out, "");
+
+    desk.fine(&["mirror", ":deep/down/r", "back/here"]);
+    assert!(tree(&desk.path("back/here")) == tree(&desk.path("l")));
+    assert_eq!(desk.fine(&["mirror", ":deep/down/r", "back/here"]).out, "");
+    assert_eq!(desk.fine(&["mirror", "-c", "back/here", ":deep/down/r"]).out, "");
+
+    // What differs goes, and that alone.
+    desk.write("l/a", "A");
+    let run = desk.fine(&["mirror", "l", ":deep/down/r"]);
+    assert_eq!(run.out, "~ a\n");
+    assert_eq!(desk.server.read("deep/down/r/a"), b"A");
+    desk.server.write("deep/down/r/d/b", "l/d/B");
+    age(&desk.server.path("deep/down/r/d/b"), 50);
+    let run = desk.fine(&["mirror", ":deep/down/r", "back/here"]);
+    assert_eq!(run.out.lines().count(), 2, "{}", run.out);
+    assert_eq!(desk.read("back/here/d/b"), b"l/d/B");
+}
+
+#[test]
+fn same_size_and_time_can_deceive_and_digests_can_not() {
+    let desk = Desk::new();
+    age(&desk.write("l/a", "one"), 100);
+    desk.server.write("r/a", "two");
+    assert_eq!(desk.fine(&["mirror", "l", ":r"]).out, "");
+    assert_eq!(desk.fine(&["mirror", "--checksum", "l", ":r"]).out, "~ a\n");
+    assert_eq!(desk.server.read("r/a"), b"one");
+}
+
+#[test]
+fn what_is_not_in_the_source_goes_only_when_asked() {
+    let desk = Desk::new();
+    age(&desk.write("l/kept", "x"), 100);
+    for name in ["r/kept", "r/extra", "r/d/e/extra", "r/d/other", "r/cache/x.tmp"] {
+        desk.server.write(name, "x");
+    }
+    desk.server.mkdir("r/dir-only");
+    assert_eq!(desk.fine(&["mirror", "l", ":r"]).out, "");
+    let dry = desk.fine(&["mirror", "-n", "--delete", "--exclude", "*.tmp", "l", ":r"]);
+    assert_eq!(dry.out.lines().filter(|line| line.starts_with("- ")).count(), 7, "{}", dry.out);
+    assert!(desk.server.exists("r/extra"));
+    let many = desk.tf(&["mirror", "--delete", "--max-delete", "3", "l", ":r"]);
+    assert_eq!(many.code, Some(7), "{}", many.err);
+    assert!(many.err.contains("--max-delete allows 3"), "{}", many.err);
+    assert!(desk.server.exists("r/extra"));
+    // A directory with an excluded file in it stays, and says so.
+    let run = desk.tf(&["mirror", "--delete", "--exclude", "*.tmp", "l", ":r"]);
+    assert_eq!(run.code, Some(7), "{}", run.err);
+    assert!(run.err.contains("cache: not empty"), "{}", run.err);
+    assert_eq!(desk.server.names("r"), ["cache", "kept"]);
+    assert_eq!(desk.server.names("r/cache"), ["x.tmp"]);
+    desk.fine(&["mirror", "--delete", "l", ":r"]);
+    assert_eq!(desk.server.names("r"), ["kept"]);
+
+    // The other way round.
+    for name in ["l/extra", "l/d/e/extra"] {
+        desk.write(name, "x");
+    }
+    let run = desk.fine(&["mirror", "--delete", ":r", "l"]);
+    assert_eq!(run.out.lines().filter(|line| line.starts_with("- ")).count(), 4, "{}", run.out);
+    assert_eq!(tree(&desk.path("l")).len(), 1);
+}
+
+#[test]
+fn a_file_in_the_place_of_a_directory_goes_only_when_asked() {
+    let desk = Desk::new();
+    age(&desk.write("l/x", "a file"), 100);
+    desk.write("l/y/within", "in a directory");
+    desk.server.write("r/x/within", "in a directory");
+    desk.server.write("r/y", "a file");
+    let run = desk.tf(&["mirror", "l", ":r"]);
+    assert_eq!(run.code, Some(7), "{}", run.err);
+    assert_eq!(run.err.matches("--delete would remove").count(), 2, "{}", run.err);
+    assert_eq!(desk.server.read("r/y"), b"a file");
+    desk.fine(&["mirror", "--delete", "l", ":r"]);
+    assert!(tree(&desk.server.path("r")) == tree(&desk.path("l")));
+    desk.write("d/x/within", "in a directory");
+    desk.write("d/y", "a file");
+    desk.fine(&["mirror", "--delete", ":r", "d"]);
+    assert!(tree(&desk.path("d")) == tree(&desk.path("l")));
+}
+
+#[test]
+fn nothing_is_deleted_when_the_source_could_not_be_read_in_whole() {
+    let desk = Desk::new();
+    for name in ["r/kept", "r/d/file", "r/gone"] {
+        desk.server.write(name, "x");
+    }
+    desk.write("l/kept", "x");
+    desk.write("l/d/file", "x");
+    // It is listed, and can't be looked at.
+    fs::create_dir(desk.path("l/deep")).expect("directory");
+    std::os::unix::fs::symlink("nowhere", desk.path("l/deep/dangling")).expect("link");
+    let run = desk.tf(&["mirror", "-L", "--delete", "l", ":r"]);
+    assert_eq!(run.code, Some(7), "{}{}", run.out, run.err);
+    assert!(desk.server.exists("r/gone"));
+    fs::remove_dir_all(desk.path("l/deep")).expect("remove");
+    desk.fine(&["mirror", "-L", "--delete", "l", ":r"]);
+    assert!(!desk.server.exists("r/gone"));
+}
+
+#[test]
+fn both_sides_have_to_be_named() {
+    let desk = Desk::new();
+    for arguments in [["mirror", "a", "b"], ["mirror", ":a", ":b"]] {
+        assert_eq!(desk.tf(&arguments).code, Some(2));
+    }
+    let run = desk.tf(&["mirror", "none", ":r"]);
+    assert_eq!(run.code, Some(7), "{}", run.err);
+    let run = desk.tf(&["mirror", ":none", "l"]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(!desk.path("l").exists());
+}
