@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod again;
 mod audit;
 mod balance;
 mod command_line;

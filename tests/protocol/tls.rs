@@ -15,6 +15,7 @@ use openssl::ssl::{
 };
 use tfd::client::{ClientError, Connection, Target, Tls, Trust, fetch_certificate};
 
+use crate::again::run_again;
 use crate::common::{
     Client, HASH, OVER_TLS, PATIENCE, Server, Setup, VERSION, wait_until, write_certificate,
 };
@@ -421,16 +422,7 @@ fn every_test_of_the_protocol_passes_over_tls() {
         "session_key",
         "keystream",
     ];
-    let output = Command::new(std::env::current_exe().expect("this program"))
-        .args(of_the_socket.iter().flat_map(|module| ["--skip", module]))
-        .env(OVER_TLS, "1")
-        .output()
-        .expect("run");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    let passed = said.lines().find_map(|line| line.strip_prefix("test result: ok. "));
-    let passed = passed.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0);
-    assert!(passed >= 80, "{said}");
+    run_again(OVER_TLS, &of_the_socket);
 }
 
 #[test]
