@@ -204,7 +204,7 @@ fn metrics_count_connections_refusals_and_bytes() {
     Client::knock(server.address()).expect_closed();
     server.wait_for_log("max_sessions");
     assert_eq!(metric(&server, "tfd_refused_total{reason=\"max_sessions\"}"), 1);
-    assert_eq!(metric(&server, "tfd_gates"), 1);
+    wait_until("a process for the one before", || metric(&server, "tfd_gates") == 1);
     client.send("RCVFILE 0 f");
     client.receive_stream().expect("stream");
     client.send("END");
