@@ -73,7 +73,16 @@ impl Wire {
     pub fn close(&mut self) {
         if let Link::Tls(records, _) = &mut self.link {
             let farewell = records.farewell();
-            let _ = self.write_raw(&farewell);
+            self.say_last(&farewell);
+        }
+    }
+
+    /// Sends a last record if the system takes it at once: a peer that reads
+    /// nothing holds nobody up.
+    fn say_last(&mut self, record: &[u8]) {
+        let sent = send(&self.socket, record, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        if let (Ok(n), Some(meter)) = (sent, &self.meter) {
+            count(meter.sent, n);
         }
     }
 
@@ -126,7 +135,7 @@ impl Wire {
     /// Tells the peer what was wrong, as far as it still listens.
     fn complain(&mut self, records: &mut Records, fault: Fault) -> WireError {
         if let Some(complaint) = records.complaint(fault) {
-            let _ = self.write_raw(&complaint);
+            self.say_last(&complaint);
         }
         WireError::Broken(fault.text)
     }
