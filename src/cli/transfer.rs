@@ -14,9 +14,9 @@ use crate::client::{ClientError, Options, Summary, Transfers};
 #[command(next_help_heading = "Transfer")]
 pub(super) struct TransferArguments {
     /// Connections to use at once: for many files, or for a large one
-    #[arg(short = 'j', long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u8).range(1..=64))]
-    streams: u8,
+    /// [default: 1, and a second for hundreds of files]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    streams: Option<u8>,
     /// How often in a row a lost connection is opened again
     #[arg(long, value_name = "N", default_value_t = 10)]
     retries: u32,
@@ -32,7 +32,7 @@ impl TransferArguments {
     /// The options they stand for.
     pub(super) fn options(&self) -> Options {
         Options {
-            streams: usize::from(self.streams),
+            streams: self.streams.map(usize::from),
             retries: self.retries,
             verify: !self.no_verify,
             limit: self.limit,

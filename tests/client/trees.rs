@@ -49,6 +49,28 @@ fn a_tree_goes_there_and_back_and_is_the_same() {
 }
 
 #[test]
+fn a_tree_goes_over_tls_too() {
+    let mut desk = Desk::at(Server::with(Setup { tls: true, ..Setup::default() }));
+    desk.address = desk.server.tls_address();
+    let pem = fs::read(desk.server.config_path().with_file_name("tls.pem")).expect("certificate");
+    desk.write("ca.pem", pem);
+    odd_tree(&desk);
+    // Many at once, so that requests wait behind a full socket.
+    for number in 0..500 {
+        desk.write(&format!("t/many/{number}"), content(10_000, number));
+    }
+    let over_tls = |arguments: &[&str]| desk.fine(&[&["--tls-ca", "ca.pem"], arguments].concat());
+    for streams in ["1", "3"] {
+        over_tls(&["put", "-r", "-j", streams, "t"]);
+        assert!(tree(&desk.server.path("t")) == tree(&desk.path("t")), "put, {streams}");
+        over_tls(&["get", "-r", "-j", streams, "t", "back"]);
+        assert!(tree(&desk.path("back")) == tree(&desk.path("t")), "get, {streams}");
+        fs::remove_dir_all(desk.path("back")).expect("remove");
+        fs::remove_dir_all(desk.server.path("t")).expect("remove");
+    }
+}
+
+#[test]
 fn modes_go_up_and_times_come_down() {
     let desk = Desk::new();
     for (name, mode) in [("t/private", 0o600), ("t/program", 0o755), ("t/d/within", 0o640)] {

@@ -38,8 +38,8 @@ pub use mirror::{Direction, Mirror};
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many connections are used at the most: for many files, or for the
-    /// ranges of a large one.
-    pub streams: usize,
+    /// ranges of a large one. `None` is one, and a second for hundreds of files.
+    pub streams: Option<usize>,
     /// How often in a row a lost connection is opened anew, without anything
     /// moved, before it is given up.
     pub retries: u32,
@@ -59,10 +59,10 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// One connection, verified, with ten tries: for more than a minute.
+    /// Verified, with ten tries: for more than a minute.
     fn default() -> Options {
         Options {
-            streams: 1,
+            streams: None,
             retries: 10,
             verify: true,
             limit: None,
@@ -110,7 +110,7 @@ pub struct Failure {
 /// let key = PublicKey::from_file("public.pem".as_ref())?;
 /// let target = Target::new("files.example.org:10345", key, "the hash");
 /// let access = Access::new(target);
-/// let options = Options { recursive: true, streams: 4, ..Options::default() };
+/// let options = Options { recursive: true, streams: Some(4), ..Options::default() };
 /// let transfers = Transfers::new(&access, &options, &());
 /// let summary = transfers.put(&["reports".into()], "2026/")?;
 /// println!("{} files, {} failed", summary.files, summary.failures.len());
@@ -158,7 +158,8 @@ impl<'t> Transfers<'t> {
 
     /// The lines of a run, none or the first of them open.
     fn lines<'r>(&self, run: &'r Run<'r>) -> Vec<Line<'r>> {
-        let mut lines: Vec<_> = (0..self.options.streams.max(1)).map(|_| Line::new(run)).collect();
+        let mut lines: Vec<_> =
+            (0..self.options.streams.unwrap_or(2).max(1)).map(|_| Line::new(run)).collect();
         if let Some(connection) = self.open.take() {
             lines[0].take(connection);
         }

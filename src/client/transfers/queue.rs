@@ -15,6 +15,9 @@ const SMALL: u64 = 4 * 1024 * 1024;
 /// be resumed.
 const WORTH_RESUMING: u64 = 256 * 1024;
 
+/// So many files are worth a second connection that nobody asked for.
+const HUNDREDS: usize = 200;
+
 /// A file to be moved.
 pub(super) trait Item: Send {
     fn id(&self) -> &Id;
@@ -79,11 +82,12 @@ impl<T: Item> Queue<T> {
     /// Why some were left: the last connection was lost for good, or
     /// `Interrupted`. What fails for one file alone is told and summed.
     pub(super) fn run(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
-        let many = self.len().min(lines.len());
+        let asked = run.options.streams.is_some();
+        let many = if asked || self.len() >= HUNDREDS { lines.len() } else { 1 };
         let ends: Vec<Result<()>> = std::thread::scope(|scope| {
             let threads: Vec<_> = lines
                 .iter_mut()
-                .take(many)
+                .take(many.min(self.len()))
                 .map(|line| scope.spawn(|| self.work(run, line)))
                 .collect();
             let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);

@@ -34,7 +34,7 @@ pub(super) trait Ranged: Item {
 }
 
 /// Moves the large files, one after another by ranges, when there are fewer
-/// of them than lines. Returns the files that are left.
+/// of them than lines that the user asked for. Returns the files that are left.
 ///
 /// # Errors
 /// When a connection is lost for good, or `Interrupted`.
@@ -45,7 +45,7 @@ pub(super) fn move_ranged<T: Ranged>(
 ) -> Result<Vec<T>> {
     let is_large = |item: &T| item.size() >= 2 * RANGE;
     let large = files.iter().filter(|item| is_large(item)).count();
-    if large == 0 || large >= lines.len() {
+    if run.options.streams.is_none() || large == 0 || large >= lines.len() {
         return Ok(files);
     }
     let (large, others): (Vec<T>, Vec<T>) = files.into_iter().partition(is_large);
