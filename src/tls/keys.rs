@@ -125,14 +125,15 @@ impl Keys {
         Keys::new(self.suite, &secret, 0)
     }
 
-    /// The nonce of the record that is next.
-    fn nonce(&mut self) -> Nonce {
+    /// The nonce of the record that is next; `None` behind the last number.
+    fn nonce(&mut self) -> Option<Nonce> {
+        let next = self.sequence.checked_add(1)?;
         let mut nonce = self.iv;
         for (byte, digit) in nonce[NONCE - 8..].iter_mut().zip(self.sequence.to_be_bytes()) {
             *byte ^= digit;
         }
-        self.sequence += 1;
-        Nonce::assume_unique_for_key(nonce)
+        self.sequence = next;
+        Some(Nonce::assume_unique_for_key(nonce))
     }
 
     /// Enciphers a record's content in place. Its type and the tag go to
@@ -144,14 +145,14 @@ impl Keys {
         kind: u8,
         behind: &mut [u8; 1 + TAG],
     ) -> Option<()> {
-        let nonce = self.nonce();
+        let nonce = self.nonce()?;
         self.key.seal_in_place_scatter(nonce, Aad::from(header), content, &[kind], behind).ok()
     }
 
     /// Deciphers a record, tag included, in place: the length of content, type
     /// and padding.
     pub(super) fn open_in_place(&mut self, header: [u8; 5], record: &mut [u8]) -> Option<usize> {
-        let nonce = self.nonce();
+        let nonce = self.nonce()?;
         self.key.open_in_place(nonce, Aad::from(header), record).ok().map(|plain| plain.len())
     }
 
@@ -162,7 +163,7 @@ impl Keys {
         record: &[u8],
         plain: &mut [u8],
     ) -> Option<()> {
-        let nonce = self.nonce();
+        let nonce = self.nonce()?;
         let (cipher, tag) = record.split_at_checked(plain.len())?;
         self.key.open_separate_gather(nonce, Aad::from(header), cipher, tag, plain).ok()
     }

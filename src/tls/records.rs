@@ -223,28 +223,27 @@ impl Records {
         if !self.owes_update && self.tx.sequence < self.change_after {
             return None;
         }
+        let note = self.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0])?;
         self.owes_update = false;
-        let note = self.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0]);
         self.tx = self.tx.next()?;
         Some(note)
     }
 
     /// The record that says that we send no more.
-    pub(crate) fn farewell(&mut self) -> Note {
+    pub(crate) fn farewell(&mut self) -> Option<Note> {
         self.note(ALERT, &[1, alert::CLOSE_NOTIFY])
     }
 
     /// The record that tells the peer what was wrong.
     pub(crate) fn complaint(&mut self, fault: Fault) -> Option<Note> {
-        fault.alert.map(|alert| self.note(ALERT, &[2, alert]))
+        fault.alert.and_then(|alert| self.note(ALERT, &[2, alert]))
     }
 
-    fn note(&mut self, kind: u8, content: &[u8]) -> Note {
+    fn note(&mut self, kind: u8, content: &[u8]) -> Option<Note> {
         let header = header(content.len());
         let (mut content, mut behind) = (content.to_vec(), [0; BEHIND]);
-        let sealed = self.tx.seal(header, &mut content, kind, &mut behind);
-        debug_assert!(sealed.is_some(), "a short record is always sealed");
-        [&header[..], &content, &behind].concat()
+        self.tx.seal(header, &mut content, kind, &mut behind)?;
+        Some([&header[..], &content, &behind].concat())
     }
 
     /// Enciphers data in place, no more than [`MAX_CONTENT`] bytes of it: what

@@ -71,8 +71,9 @@ impl Wire {
     /// Says over TLS that nothing more is sent, so that the peer knows that
     /// nothing is missing. The connection is over then.
     pub fn close(&mut self) {
-        if let Link::Tls(records, _) = &mut self.link {
-            let farewell = records.farewell();
+        if let Link::Tls(records, _) = &mut self.link
+            && let Some(farewell) = records.farewell()
+        {
             self.say_last(&farewell);
         }
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::super::keys::Suite;
 use super::inbox::SMALL;
-use super::{Inbox, Records};
+use super::{CHANGE_AFTER, Inbox, Records};
 
 /// No state is longer.
 pub(crate) const MAX_STATE: usize = 1 + 2 * (8 + 48) + 1 + 4 + SMALL;
@@ -32,7 +32,8 @@ impl Records {
         Some(())
     }
 
-    /// The records with this state, which takes all bytes.
+    /// The records with this state, which takes all bytes; `None` as well for a
+    /// key of ours that would have been changed long ago.
     pub(crate) fn read_state(bytes: &[u8]) -> Option<Records> {
         let (suite, mut rest) = bytes.split_first()?;
         let suite = Suite::from_byte(*suite)?;
@@ -43,6 +44,9 @@ impl Records {
             Some((secret, u64::from_be_bytes(*sequence)))
         };
         let (rx, tx) = (direction()?, direction()?);
+        if tx.1 > 2 * CHANGE_AFTER {
+            return None;
+        }
         let (owes_update, rest) = rest.split_first().filter(|(owes, _)| **owes <= 1)?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let (plain, raw) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;

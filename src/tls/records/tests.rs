@@ -53,7 +53,7 @@ fn keys_change_when_asked_and_before_a_limit() {
         let wire = sent(&mut a, &data);
         assert_eq!(wire.len(), data.len() + 10 * (HEADER + BEHIND) + 3 * (HEADER + BEHIND + 5));
         assert_eq!(take_all(&mut b, &wire, 1000), Ok(data));
-        let asks = b.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 1]);
+        let asks = b.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 1]).expect("a key");
         b.tx = b.tx.next().expect("keys");
         let wire = [asks, sent(&mut b, b"more")].concat();
         assert_eq!(take_all(&mut a, &wire, 10), Ok(b"more".to_vec()));
@@ -62,6 +62,24 @@ fn keys_change_when_asked_and_before_a_limit() {
         assert!(!a.owes_update && a.tx.sequence == 1);
         assert_eq!(take_all(&mut b, &wire, 10), Ok(b"answer".to_vec()));
     }
+}
+
+#[test]
+fn no_number_of_a_record_comes_twice() {
+    let secret = [1; 32];
+    let at = |rx, tx| Records::new(Suite::Aes128, (&secret, rx), (&secret, tx), Inbox::default());
+    let state = |records: &Records| {
+        let mut bytes = Zeroizing::new(Vec::new());
+        records.write_state(&mut bytes).expect("state");
+        bytes
+    };
+    let mut last = at(u64::MAX, u64::MAX).expect("records");
+    assert!(last.seal(&mut [0; 8]).is_none() && last.farewell().is_none());
+    let record = sent(&mut at(0, 0).expect("records"), b"late");
+    assert_eq!(take_all(&mut last, &record, 10), Err(Fault::BAD_RECORD));
+    assert!(Records::read_state(&state(&last)).is_none());
+    let late = at(u64::MAX, 2 * CHANGE_AFTER).expect("records");
+    assert!(Records::read_state(&state(&late)).is_some());
 }
 
 #[test]
@@ -88,7 +106,7 @@ fn what_was_changed_on_the_way_is_refused() {
 fn records_that_have_no_meaning_end_the_connection() {
     let said = |kind, content: &[u8]| {
         let (mut a, mut b) = ends(Suite::Aes128);
-        let wire = a.note(kind, content);
+        let wire = a.note(kind, content).expect("a key");
         take_all(&mut b, &wire, 10)
     };
     for (kind, content) in [
@@ -119,14 +137,15 @@ fn records_that_have_no_meaning_end_the_connection() {
 #[test]
 fn a_peer_that_sends_nothing_but_empty_records_is_cut_off() {
     let (mut a, mut b) = ends(Suite::Aes128);
-    let wire: Vec<u8> = (0..=MAX_IDLE).flat_map(|_| a.note(DATA, b"")).collect();
+    let wire: Vec<u8> = (0..=MAX_IDLE).flat_map(|_| a.note(DATA, b"").expect("a key")).collect();
     assert_eq!(take_all(&mut b, &wire, 10), Err(Fault::NO_DATA));
 }
 
 #[test]
 fn after_close_notify_nothing_is_read() {
     let (mut a, mut b) = ends(Suite::ChaCha20);
-    let wire = [sent(&mut a, b"last"), a.farewell(), sent(&mut a, b"lost")].concat();
+    let wire =
+        [sent(&mut a, b"last"), a.farewell().expect("a key"), sent(&mut a, b"lost")].concat();
     assert_eq!(take_all(&mut b, &wire, 10), Ok(b"last".to_vec()));
     assert!(b.is_closed());
     assert_eq!(b.look(), Ok(Got::Closed));
