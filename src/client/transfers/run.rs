@@ -24,6 +24,7 @@ pub(super) struct Run<'r> {
     summary: Mutex<Summary>,
     next_file: AtomicUsize,
     direct: AtomicBool,
+    spare: AtomicBool,
 }
 
 /// A file of a run: how it is told of.
@@ -50,6 +51,7 @@ impl<'r> Run<'r> {
             summary: Mutex::default(),
             next_file: AtomicUsize::new(0),
             direct: AtomicBool::new(false),
+            spare: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +72,16 @@ impl<'r> Run<'r> {
         let denied = matches!(refused, Err(e) if e.status() == Some(Status::AccessDenied));
         self.direct.store(denied, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether one more connection than the lines that work may be opened.
+    pub(super) fn may_open_another(&self) -> bool {
+        self.spare.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub(super) fn allow_another(&self, may: bool) {
+        self.spare.store(may, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, event: &Event<'_>) {
