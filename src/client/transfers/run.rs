@@ -64,14 +64,19 @@ impl<'r> Run<'r> {
     /// Finds that out by deleting what is not there.
     ///
     /// # Errors
-    /// When the connection is lost.
+    /// That the server asks for an account or a jail first, or the connection
+    /// is lost.
     pub(super) fn find_rights(&self, line: &mut Line<'_>, directory: &[u8]) -> Result<()> {
         let asked = request("DEL", &join(directory, &part_name(&[b"nothing"], b"")));
         let reply = line.steadily(|connection, _| connection.request(&asked))?;
-        let refused = data_of(&asked, &reply);
-        let denied = matches!(refused, Err(e) if e.status() == Some(Status::AccessDenied));
-        self.direct.store(denied, Ordering::Relaxed);
-        Ok(())
+        let refusal = data_of(&asked, &reply).err();
+        let status = refusal.as_ref().and_then(ClientError::status);
+        self.direct.store(status == Some(Status::AccessDenied), Ordering::Relaxed);
+        match (status, refusal) {
+            // Else SUP were refused by a message where a code is awaited.
+            (Some(Status::BeforeLogin | Status::BeforeJail), Some(e)) => Err(e),
+            _ => Ok(()),
+        }
     }
 
     /// Whether one more connection than the lines that work may be opened.
