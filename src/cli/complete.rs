@@ -4,12 +4,10 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::CommandFactory;
-use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use super::access::Directory;
-use super::arguments::{Arguments, ConnectionArguments};
+use super::options::ConnectionOptions;
 use super::place::{Remote, ServerName};
 use crate::client::{Entry, Kind};
 
@@ -18,11 +16,6 @@ pub(super) const VARIABLE: &str = "TF_COMPLETE";
 
 /// How long a server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Answers a completion script, if it is one that called, and ends then.
-pub(super) fn answer() {
-    CompleteEnv::with_factory(Arguments::command).var(VARIABLE).complete();
-}
 
 /// Completes a remote path.
 pub(super) fn remote_paths() -> ArgValueCompleter {
@@ -41,7 +34,7 @@ pub(super) fn servers() -> ArgValueCompleter {
 fn directory() -> Option<Directory> {
     let config = std::env::var_os("TF_CONFIG").map(Into::into);
     let mut directory =
-        Directory::read(ConnectionArguments { config, ..ConnectionArguments::default() }).ok()?;
+        Directory::read(ConnectionOptions { config, ..ConnectionOptions::default() }).ok()?;
     directory.be_silent();
     Some(directory)
 }
