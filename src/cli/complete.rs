@@ -2,9 +2,12 @@
 //! where nobody has to be asked for a password.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
 
 use super::access::Directory;
 use super::options::ConnectionOptions;
@@ -22,6 +25,18 @@ pub(super) fn remote_paths() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         let mut found = complete_servers(current);
         found.extend(complete_paths(current).unwrap_or_default());
+        found
+    })
+}
+
+/// Completes what may be here or on a server.
+pub(super) fn places() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let mut found = complete_servers(current);
+        if current.as_bytes().contains(&b':') {
+            found.extend(complete_paths(current).unwrap_or_default());
+        }
+        found.extend(PathCompleter::any().complete(current));
         found
     })
 }
