@@ -15,3 +15,4 @@ mod probes;
 mod schema;
 mod servers;
 mod trust;
+mod tunnel;
