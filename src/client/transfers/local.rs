@@ -104,13 +104,16 @@ impl Target {
     pub(super) fn new_part(&self, relative: &[u8], name: &[u8]) -> Result<Part> {
         let directory = self.directory_of(relative)?;
         let name = OsStr::from_bytes(name);
-        match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(self.error(relative, e)),
-        }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&directory, name, flags, FILE_MODE)
-            .map_err(|e| self.error(relative, e))?;
+        let make = || rustix::fs::openat(&directory, name, flags, FILE_MODE);
+        let made = match make() {
+            // An earlier try left it.
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&directory, name, AtFlags::empty()).and_then(|()| make())
+            }
+            made => made,
+        };
+        let file = made.map_err(|e| self.error(relative, e))?;
         let part = Part {
             directory,
             name: name.as_bytes().to_vec(),

@@ -77,7 +77,8 @@ impl Inbox {
 fn place(run: &Run<'_>, parts: Vec<(Download, Part)>) {
     let synced = match parts.as_slice() {
         [(_, first), others @ ..] if others.len() >= ONE_BY_ONE => {
-            let together = others.iter().all(|(_, part)| part.device() == first.device());
+            let device = first.device();
+            let together = others.iter().all(|(_, part)| part.device() == device);
             together && first.sync_all_beside().is_ok()
         }
         _ => false,

@@ -7,8 +7,9 @@ use crate::store::read::{FileReader, ReadError};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Bytes read at once.
+/// The most bytes read at once, and the fewest.
 const BUFFER: usize = 256 * 1024;
+const LEAST: usize = 8 * 1024;
 
 /// `0x` and 64 hexadecimal digits.
 ///
@@ -21,7 +22,9 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     })?;
     file.read_in_order();
     let mut digest = Sha256::new();
-    let mut buffer = vec![0; BUFFER];
+    // A byte more than there should be shows the end by one read.
+    let expected = usize::try_from(file.length).unwrap_or(BUFFER);
+    let mut buffer = vec![0; expected.saturating_add(1).clamp(LEAST, BUFFER)];
     let mut offset = 0;
     loop {
         let len = file.read_at(&mut buffer, offset).map_err(|_| Status::Sha256)?;
