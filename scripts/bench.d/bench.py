@@ -103,3 +103,17 @@ class Bench:
             raise SystemExit(f"{name} arrived changed by {flow}")
         self.compared.add(case)
         return figure
+
+    def alone(self, flow, name):
+        """MiB per second of the server's part in PUT or GET at the beginning of a
+        stream; what arrived is compared once, by the load program where it is GET."""
+        source = self.scratch / "root" / name
+        remote = "up" if flow == "PUT" else name
+        arrived = self.fresh("root/up")
+        figure = self.load(self.plain, "alone", flow.lower(), source, remote)
+        case = ("alone", flow, name)
+        if flow == "PUT" and case not in self.compared:
+            if not filecmp.cmp(source, arrived, shallow=False):
+                raise SystemExit(f"{name} arrived changed by {flow}")
+            self.compared.add(case)
+        return figure

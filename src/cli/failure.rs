@@ -30,9 +30,11 @@ impl From<ClientError> for Failure {
 }
 
 impl Failure {
-    /// Whether another path of the same command may fare better.
+    /// Whether another path of the same command may fare better: not where the
+    /// server lets nobody in.
     pub(crate) fn is_of_one_path(&self) -> bool {
         match self {
+            Failure::Client(error) if Exit::of(error) == Exit::NotLetIn => false,
             Failure::Client(error) => matches!(
                 error,
                 ClientError::Refused { .. }
@@ -88,14 +90,17 @@ pub(crate) fn for_each<T>(
     all: impl IntoIterator<Item = T>,
     mut act: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
-    let mut worst = None;
+    let mut first = None;
     for one in all {
         match act(one) {
-            Err(failure) if failure.is_of_one_path() => worst = worst.max(Some(failure.tell())),
+            Err(failure) if failure.is_of_one_path() => {
+                let code = failure.tell();
+                first.get_or_insert(code);
+            }
             other => other?,
         }
     }
-    match worst {
+    match first {
         None => Ok(()),
         Some(code) if code == Exit::Mismatch as u8 => Err(Failure::Told(Exit::Mismatch)),
         Some(_) => Err(Failure::Told(Exit::Refused)),

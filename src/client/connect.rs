@@ -353,8 +353,9 @@ pub(super) fn ok_data<'a>(request: &str, reply: &'a [u8]) -> Result<&'a [u8]> {
     }
 }
 
-/// The error in a reply that is no `OK`.
-pub(super) fn refusal(request: &str, reply: &[u8]) -> ClientError {
+/// What a reply that is no `OK` tells: `Refused`, or `Odd`.
+#[must_use]
+pub fn refusal(request: &str, reply: &[u8]) -> ClientError {
     let request = request.escape_debug().to_string();
     let text = String::from_utf8_lossy(reply);
     let code = text.strip_prefix("FAILED ").and_then(|rest| rest.split([' ', ':']).next());

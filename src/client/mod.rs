@@ -38,7 +38,7 @@ pub use balance::balance_by_udp;
 pub use cancel::Cancel;
 pub use commands::{Stat, mode_request, owner_request};
 pub use connect::{
-    Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, resolve,
+    Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, refusal, resolve,
 };
 pub use error::{ClientError, Result};
 pub use file::Progress;

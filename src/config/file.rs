@@ -17,6 +17,9 @@ use crate::trusted;
 use crate::users::size;
 use crate::users::throttle::Limits;
 
+/// The hash in the configuration that is shipped.
+const EXAMPLE_HASH: &str = "change this";
+
 /// The longest version and hash, in bytes (document, "Starting
 /// communication").
 const MAX_VERSION: usize = 31;
@@ -281,6 +284,10 @@ impl Reader<'_> {
         let version = self.served(serves, "version", raw.version.as_ref());
         let version = version.map_or_else(String::new, |v| self.text("tf.version", v, MAX_VERSION));
         let hash = self.served(serves, "hash", raw.hash.as_ref());
+        if let Some(hash) = hash.filter(|hash| hash.get_ref() == EXAMPLE_HASH) {
+            let text = "tf.hash: everybody knows this one: put in what openssl rand -hex 16 prints";
+            self.problem(hash.span(), text);
+        }
         let hash = hash.map_or_else(String::new, |hash| self.text("tf.hash", hash, MAX_HASH));
         if let Some(name) = raw.tlb_dns.as_ref().filter(|name| !is_name(name.get_ref())) {
             self.problem(

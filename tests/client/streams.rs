@@ -1,4 +1,4 @@
-//! One large file over several connections.
+//! One large file over several connections, or with a second one for its digest.
 
 use crate::desk::{Desk, content};
 use crate::relay::{Link, Relay};
@@ -38,4 +38,58 @@ fn a_server_that_takes_fewer_connections_gets_fewer() {
     }
     desk.fine(&["put", "-r", "-j", "4", "t"]);
     assert!(crate::desk::tree(&desk.server.path("t")) == crate::desk::tree(&desk.path("t")));
+}
+
+/// A link to the desk's server whose connections live for as many bytes as
+/// told, the first for ever.
+fn link(desk: &mut Desk, others: Option<u64>) -> Relay {
+    let mut first = true;
+    let lives = move || if std::mem::take(&mut first) { None } else { others };
+    let relay = Relay::start(desk.server.address(), Link::default(), Box::new(lives));
+    desk.address = relay.address;
+    relay
+}
+
+#[test]
+fn the_digest_of_a_large_file_is_made_while_it_is_moved() {
+    let mut desk = Desk::new();
+    let expected = content(150_000_007, 10);
+    desk.write("large", &expected);
+    let relay = link(&mut desk, None);
+    desk.fine(&["put", "large", "there"]);
+    assert!(desk.server.read("there") == expected);
+    // It is not due before the end when sending is slow.
+    assert!(relay.connections() <= 2, "{}", relay.connections());
+    let relay = link(&mut desk, None);
+    desk.fine(&["get", "there", "back"]);
+    assert!(desk.read("back") == expected);
+    assert_eq!(relay.connections(), 2);
+    // Unless no more connections or no digests are wanted.
+    for option in ["-j1", "--no-verify"] {
+        let relay = link(&mut desk, None);
+        desk.fine(&["get", option, "there", "back"]);
+        assert_eq!(relay.connections(), 1, "{option}");
+    }
+}
+
+#[test]
+fn a_large_file_comes_through_without_a_connection_for_its_digest() {
+    use crate::common::{Server, Setup};
+    let expected = content(70_000_003, 11);
+    // The second connection is cut, or not even let in.
+    let server = "max_sessions = 1".to_owned();
+    let desks = [
+        (Desk::new(), Some(100)),
+        (Desk::new(), Some(2000)),
+        (Desk::at(Server::with(Setup { server, ..Setup::default() })), None),
+    ];
+    for (mut desk, others) in desks {
+        desk.write("large", &expected);
+        let _relay = link(&mut desk, others);
+        desk.fine(&["put", "large", "there"]);
+        let _relay = link(&mut desk, others);
+        desk.fine(&["get", "there", "back"]);
+        assert!(desk.server.read("there") == expected);
+        assert!(desk.read("back") == expected);
+    }
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::common::tf::Person;
-use crate::common::{Server, Setup};
+use crate::common::{Server, Setup, account, is_root};
 
 #[test]
 fn what_keeps_a_session_from_opening_is_told_apart() {
@@ -94,21 +94,107 @@ fn what_makes_no_sense_is_told_before_anything_is_sent() {
 #[test]
 fn each_command_has_help_with_an_example() {
     let person = Person::new();
-    let help = person.fine(&["--help"]);
-    let commands = help.split("Commands:").nth(1).expect("commands");
-    let names: Vec<&str> = commands
-        .lines()
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
-        .filter(|name| *name != "help" && name.starts_with(char::is_lowercase))
-        .collect();
-    assert!(names.len() >= 25, "{names:?}");
-    for name in names {
-        let help = person.fine(&["help", name]);
+    for name in commands(&person) {
+        let help = person.fine(&["help", &name]);
         assert!(
             help.contains("Example") && help.contains(&format!("  tf {name}")),
             "{name}: {help}"
         );
     }
+}
+
+/// All commands that `tf --help` names.
+fn commands(person: &Person) -> Vec<String> {
+    let help = person.fine(&["--help"]);
+    let commands = help.split("Commands:").nth(1).expect("commands");
+    let names: Vec<String> = commands
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .filter(|name| *name != "help" && name.starts_with(char::is_lowercase))
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() >= 25, "{names:?}");
+    names
+}
+
+/// The commands that need an account where the server asks for one.
+const BEHIND_LOGIN: &[&[&str]] = &[
+    &["cat", "f"],
+    &["chmod", "644", "f", "g"],
+    &["chmod", "-R", "644", "d"],
+    &["chown", "ann:ann", "f", "g"],
+    &["chown", "-R", "ann:ann", "d"],
+    &["cp", "f", "g"],
+    &["df"],
+    &["find"],
+    &["find", "a", "b"],
+    &["get", "f"],
+    &["get", "f", "-"],
+    &["get", "-r", "d", "e", "."],
+    &["get", "*.pdf", "."],
+    &["lock", "d"],
+    &["lock", "d", "--", "true"],
+    &["ls"],
+    &["ls", "-l", "a", "b"],
+    &["ls", "*.pdf"],
+    &["mirror", ":d", "here"],
+    &["mirror", "here", ":d"],
+    &["mkdir", "d"],
+    &["mkdir", "-p", "d/e", "f"],
+    &["mv", "f", "g"],
+    &["put", "hash"],
+    &["put", "-r", "here", "d"],
+    &["put", "-", "f"],
+    &["raw", "FSTAT", "f"],
+    &["rm", "f", "g"],
+    &["rm", "-f", "f"],
+    &["rm", "-r", "d"],
+    &["rmdir", "d", "e"],
+    &["secret", "make", "--passphrase-file", "hash", "diary"],
+    &["secret", "ls", "--passphrase-file", "hash", "diary"],
+    &["secret", "rm", "--passphrase-file", "hash", "diary"],
+    &["sha256", "f", "g"],
+    &["sha256", "-c", "sums"],
+    &["shell", "--batch", "script"],
+    &["shell", "--keep-going", "--batch", "script"],
+    &["stat", "f", "g"],
+    &["touch", "f", "g"],
+    &["touch", "-c", "f"],
+    &["unlock", "d", "e"],
+    &["watch", "-n", "1", "--retries", "0", "d"],
+    &["where", "--tcp"],
+];
+
+/// Those that ask for nothing that needs an account.
+const BEFORE_LOGIN: &[&str] = &["completions", "ping", "servers", "trust"];
+
+#[test]
+fn each_command_tells_a_server_that_lets_nobody_in_by_the_same_exit_status() {
+    let person = Person::new();
+    for name in commands(&person) {
+        let is_named = BEHIND_LOGIN.iter().any(|arguments| arguments[0] == name);
+        assert!(is_named != BEFORE_LOGIN.contains(&name.as_str()), "{name}");
+    }
+    if !is_root() {
+        println!("left out: multi-user mode needs root");
+        return;
+    }
+    let server = Server::with(Setup {
+        tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        users: account("ann", "a", "games:::"),
+        ..Setup::default()
+    });
+    let person = Person::of(&server);
+    person.write("here/f", "x");
+    person.write("sums", format!("{}  f\n", "0".repeat(64)));
+    person.write("script", "ls\nstat f\n");
+    let others: Vec<String> = BEHIND_LOGIN
+        .iter()
+        .map(|arguments| (arguments, person.tf(arguments)))
+        .filter(|(_, run)| run.code != Some(4))
+        .map(|(arguments, run)| format!("{arguments:?}: {run:?}"))
+        .collect();
+    assert!(others.is_empty(), "{}", others.join("\n"));
 }

@@ -14,4 +14,5 @@ mod locks;
 mod probes;
 mod schema;
 mod servers;
+mod setup;
 mod trust;

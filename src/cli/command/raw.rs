@@ -11,7 +11,7 @@ use crate::cli::failure::{Failure, Result};
 use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::{Remote, ServerName};
-use crate::client::ClientError;
+use crate::client::{ClientError, refusal};
 use crate::tf::wire::WireError;
 
 /// Send one request and print the reply
@@ -19,7 +19,7 @@ use crate::tf::wire::WireError;
 #[command(
     after_help = "Examples:\n  tf raw FSTAT reports/may.pdf\n  tf raw -x PROCKEY\n  tf raw --at files: DATE\n\n\
                   For requests that are answered by one message; transfers and listings are not.\n\
-                  The exit status is 1 when the reply begins with FAILED or is UNKNOWN."
+                  The exit status is that of the refusal, 1 as a rule, when the reply begins with FAILED or is\n                  UNKNOWN."
 )]
 pub(crate) struct Raw {
     /// The server, as NAME: or tf://HOST
@@ -38,9 +38,10 @@ impl Raw {
         let server = self.at.map_or(ServerName::Default, |remote| remote.server);
         let patience = context.access(&server)?.target.timeout;
         let connection = context.connection(&server)?;
+        let request = self.request.join(" ");
         let lost = |e: std::io::Error| ClientError::Lost(WireError::Io(e));
         connection.wire().set_deadline(Some(Instant::now() + patience)).map_err(lost)?;
-        let reply = connection.request(self.request.join(" ").as_bytes())?;
+        let reply = connection.request(request.as_bytes())?;
         connection.wire().set_deadline(None).map_err(lost)?;
         let mut printer = Printer::new(context.output.json);
         let text = String::from_utf8_lossy(&reply);
@@ -49,7 +50,7 @@ impl Raw {
         printer.show(&Record::Reply { text: &text, hex }, || line)?;
         printer.flush()?;
         match reply.starts_with(b"FAILED") || reply == b"UNKNOWN" {
-            true => Err(Failure::Told(Exit::Refused)),
+            true => Err(Failure::Told(Exit::of(&refusal(&request, &reply)))),
             false => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
 
+use super::beside::beside;
 use super::download::Download;
 use super::line::Line;
 use super::local::Part;
@@ -100,10 +101,12 @@ fn receive_into(
     let (number, name) = (item.id.number, item.id.name.as_slice());
     run.tell(&Event::Begun { file: number, name, size: stat.size, from: offset });
     let source = Source { file, path: &part.path };
-    let begun = digest_of_start(run, source, offset)?;
-    let digest = if offset == stat.size {
-        begun
-    } else {
+    let (digest, there) = beside(run, &item.remote, stat.size, |start| {
+        start.now();
+        let begun = digest_of_start(run, source, offset)?;
+        if offset == stat.size {
+            return Ok(begun);
+        }
         let mut position = offset;
         let mut at = offset;
         let write = |data: &[u8]| {
@@ -126,12 +129,13 @@ fn receive_into(
         if position < stat.size {
             return Err(changed());
         }
-        digest
-    };
-    check(run, connection, &item.remote, digest)
+        Ok(digest)
+    })?;
+    check(run, connection, &item.remote, digest, there)
 }
 
-/// Compares what has come with what the server has.
+/// Compares what has come with what the server has; a digest that it has told
+/// already counts if it is the same.
 ///
 /// # Errors
 /// `Mismatch`, the server's refusal, or the connection is lost.
@@ -140,9 +144,11 @@ pub(super) fn check(
     connection: &mut Connection,
     remote: &[u8],
     digest: Sha256,
+    there: Option<[u8; 32]>,
 ) -> Result<()> {
     let here: [u8; 32] = digest.finalize().into();
-    if !run.options.verify || digest_there(connection, remote)? == here {
+    let verified = !run.options.verify || there == Some(here);
+    if verified || digest_there(connection, remote)? == here {
         return Ok(());
     }
     Err(ClientError::Mismatch { path: String::from_utf8_lossy(remote).into() })

@@ -144,7 +144,7 @@ impl<'r> Line<'r> {
 
 /// Lets the system find out that a link is dead, whether it is we who wait or
 /// the bytes we sent.
-fn notice_silence(socket: &TcpStream) -> rustix::io::Result<()> {
+pub(super) fn notice_silence(socket: &TcpStream) -> rustix::io::Result<()> {
     set_socket_keepalive(socket, true)?;
     set_tcp_keepidle(socket, SILENCE / 2)?;
     set_tcp_keepintvl(socket, SILENCE / 8)?;

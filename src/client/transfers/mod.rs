@@ -2,6 +2,7 @@
 //! link, begun again when the connection is lost, checked by SHA-256, and in
 //! place only when they are whole.
 
+mod beside;
 mod download;
 mod download_alone;
 mod line;
@@ -38,7 +39,8 @@ pub use mirror::{Direction, Mirror};
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many connections are used at the most: for many files, or for the
-    /// ranges of a large one. `None` is one, and a second for hundreds of files.
+    /// ranges of a large one. `None` is one, and a second for hundreds of files
+    /// and for the digest of a large one.
     pub streams: Option<usize>,
     /// How often in a row a lost connection is opened anew, without anything
     /// moved, before it is given up.

@@ -66,7 +66,7 @@ impl Transfers<'_> {
             })
         })?;
         lines[0].steadily(|connection, _| {
-            super::download_alone::check(&run, connection, remote.as_bytes(), digest.clone())
+            super::download_alone::check(&run, connection, remote.as_bytes(), digest.clone(), None)
         })?;
         run.done(&id, position);
         self.end(lines);

@@ -1,6 +1,6 @@
 //! Threads beside the one that enciphers and sends: reading a file and making
-//! its digest cost the transfer no time while there is a core for it. Buffers
-//! go round; no byte is copied.
+//! its digest, each in a thread of its own, cost the transfer no time while
+//! there is a core for them. Buffers go round; no byte is copied.
 
 use std::fs::File;
 use std::ops::Range;
@@ -55,27 +55,37 @@ pub(super) fn read_ahead(
     send: impl FnOnce(Frames<'_>) -> Result<()>,
 ) -> Result<Option<Sha256>> {
     std::thread::scope(|scope| {
-        let (full, frames) = sync_channel(BUFFERS);
+        let (full, mut frames) = sync_channel(BUFFERS);
         let (empty, spent) = channel::<Vec<u8>>();
-        let reader = scope.spawn(move || {
-            let mut digest = digest;
+        scope.spawn(move || {
             let mut at = range.start;
             while at < range.end {
                 let mut frame = spent.try_recv().unwrap_or_default();
                 let len = (range.end - at).min(size as u64) as usize;
                 frame.resize(HEADER + len, 0);
                 let read = source.read(&mut frame[HEADER..], at);
-                if let (Ok(()), Some(digest)) = (&read, &mut digest) {
-                    digest.update(&frame[HEADER..]);
-                }
                 let failed = read.is_err();
                 // The other side has given up when nobody takes it.
                 if full.send(read.map(|()| frame)).is_err() || failed {
-                    return digest;
+                    return;
                 }
                 at += len as u64;
             }
-            digest
+        });
+        let digester = digest.map(|mut digest| {
+            let (full, read) = sync_channel(BUFFERS);
+            let read = std::mem::replace(&mut frames, read);
+            scope.spawn(move || {
+                for frame in read {
+                    if let Ok(frame) = &frame {
+                        digest.update(&frame[HEADER..]);
+                    }
+                    if full.send(frame).is_err() {
+                        break;
+                    }
+                }
+                digest
+            })
         });
         let sent = send(&mut |frame| {
             if frame.capacity() > 0 {
@@ -84,12 +94,14 @@ pub(super) fn read_ahead(
             frames.recv().ok().transpose()
         });
         drop(frames);
-        let digest = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let digest = digester.map(|digester| {
+            digester.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
         sent.map(|()| digest)
     })
 }
 
-/// Takes data on to a digest and to `write`, in a thread, while `receive`
+/// Takes data on to a digest and to `write`, each in a thread, while `receive`
 /// receives it. Returns the digest.
 ///
 /// # Errors
@@ -101,16 +113,26 @@ pub(super) fn write_behind(
 ) -> Result<Sha256> {
     std::thread::scope(|scope| {
         let (full, filled) = sync_channel::<Vec<u8>>(BUFFERS);
+        let (digested, known) = sync_channel::<Vec<u8>>(BUFFERS);
         let (empty, spent) = channel();
-        let writer = scope.spawn(move || {
+        let digester = scope.spawn(move || {
             let mut digest = digest;
             for data in filled {
                 digest.update(&data);
+                // The writer has failed when it takes no more.
+                if digested.send(data).is_err() {
+                    break;
+                }
+            }
+            digest
+        });
+        let writer = scope.spawn(move || {
+            for data in known {
                 write(&data)?;
                 // Nobody takes it at the end.
                 let _ = empty.send(data);
             }
-            Ok(digest)
+            Ok(())
         });
         let mut refused = false;
         let received = receive(&mut |data| match full.send(data) {
@@ -122,10 +144,11 @@ pub(super) fn write_behind(
             }
         });
         drop(full);
+        let digest = digester.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match written {
-            Ok(_) if refused => Err(ClientError::Interrupted),
-            Ok(digest) => received.map(|()| digest),
+            Ok(()) if refused => Err(ClientError::Interrupted),
+            Ok(()) => received.map(|()| digest),
             Err(e) => Err(e),
         }
     })

@@ -84,6 +84,7 @@ impl<T: Item> Queue<T> {
     pub(super) fn run(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         let asked = run.options.streams.is_some();
         let many = if asked || self.len() >= HUNDREDS { lines.len() } else { 1 };
+        run.allow_another(!asked && many == 1);
         let ends: Vec<Result<()>> = std::thread::scope(|scope| {
             let threads: Vec<_> = lines
                 .iter_mut()

@@ -17,7 +17,7 @@ use super::pump::{Source, digest_of_start, read_ahead};
 use super::queue::Item;
 use super::run::{Id, Run};
 use super::upload::Upload;
-use super::upload_alone::{begin_at, finish, length_of, told_of};
+use super::upload_alone::{begin_at, digests_at_once, finish, length_of, told_of};
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::Event;
 
@@ -171,7 +171,7 @@ impl Upload {
             digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         let digest = sha2::Digest::finalize(digest).into();
-        lines[0].steadily(|connection, _| finish(run, connection, self, &part, digest))?;
+        lines[0].steadily(|connection, _| finish(run, connection, self, &part, digest, None))?;
         run.done(&self.id, length);
         Ok(())
     }
@@ -216,9 +216,15 @@ impl Ranged for Download {
             part.file.set_len(ranges.frontier(stat.size)).map_err(told)?;
         }
         let checked = received.and_then(|()| {
+            if !run.options.verify {
+                return Ok(());
+            }
             let source = Source { file: &part.file, path: &part.path };
-            let digest = digest_of_start(run, source, stat.size)?;
-            lines[0].steadily(|connection, _| check(run, connection, &self.remote, digest.clone()))
+            lines[0].steadily(|connection, _| {
+                let make = || digest_of_start(run, source, stat.size);
+                let (digest, there) = digests_at_once(connection, &self.remote, make)?;
+                check(run, connection, &self.remote, digest, Some(there?))
+            })
         });
         match checked {
             Ok(()) => {

@@ -24,6 +24,7 @@ pub(super) struct Run<'r> {
     summary: Mutex<Summary>,
     next_file: AtomicUsize,
     direct: AtomicBool,
+    spare: AtomicBool,
 }
 
 /// A file of a run: how it is told of.
@@ -50,6 +51,7 @@ impl<'r> Run<'r> {
             summary: Mutex::default(),
             next_file: AtomicUsize::new(0),
             direct: AtomicBool::new(false),
+            spare: AtomicBool::new(false),
         }
     }
 
@@ -62,14 +64,29 @@ impl<'r> Run<'r> {
     /// Finds that out by deleting what is not there.
     ///
     /// # Errors
-    /// When the connection is lost.
+    /// That the server asks for an account or a jail first, or the connection
+    /// is lost.
     pub(super) fn find_rights(&self, line: &mut Line<'_>, directory: &[u8]) -> Result<()> {
         let asked = request("DEL", &join(directory, &part_name(&[b"nothing"], b"")));
         let reply = line.steadily(|connection, _| connection.request(&asked))?;
-        let refused = data_of(&asked, &reply);
-        let denied = matches!(refused, Err(e) if e.status() == Some(Status::AccessDenied));
-        self.direct.store(denied, Ordering::Relaxed);
-        Ok(())
+        let refusal = data_of(&asked, &reply).err();
+        let status = refusal.as_ref().and_then(ClientError::status);
+        self.direct.store(status == Some(Status::AccessDenied), Ordering::Relaxed);
+        match (status, refusal) {
+            // Else SUP were refused by a message where a code is awaited.
+            (Some(Status::BeforeLogin | Status::BeforeJail), Some(e)) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether one more connection than the lines that work may be opened.
+    pub(super) fn may_open_another(&self) -> bool {
+        self.spare.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub(super) fn allow_another(&self, may: bool) {
+        self.spare.store(may, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, event: &Event<'_>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::beside::beside;
 use super::line::Line;
 use super::pump::{Source, digest_of_start, read_ahead};
 use super::requests::{data_of, digest_of, request, stat_of, two_paths};
@@ -64,12 +65,18 @@ fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> 
         }
         let (number, name) = (item.id.number, item.id.name.as_slice());
         run.tell(&Event::Begun { file: number, name, size: length, from: begin.offset });
-        let digest = if begin.exists && begin.offset == length {
-            begin.digest
+        let (digest, there) = if begin.exists && begin.offset == length {
+            (begin.digest, None)
         } else {
-            send_rest(run, connection, item, part, source, length, begin)?
+            beside(run, part, length, |start| {
+                let offset = begin.offset;
+                send_rest(run, connection, part, source, length, begin, &|position| {
+                    run.tell(&Event::At { file: number, position });
+                    start.when_due(offset, position, length);
+                })
+            })?
         };
-        finish(run, connection, item, part, digest.finalize().into())?;
+        finish(run, connection, item, part, digest.finalize().into(), there)?;
         moved.fetch_add(length - stored + 1, std::sync::atomic::Ordering::Relaxed);
         run.done(&item.id, length);
         Ok(())
@@ -145,13 +152,10 @@ pub(super) fn begin_at(
             break;
         }
         last = Some(size);
-        let asked = request("SHA256", part);
-        connection.wire().write_message(&asked)?;
-        let digest = digest_of_start(run, source, size)?;
-        let mut reply = Vec::new();
-        connection.wire().read_message(&mut reply)?;
+        let (digest, there) =
+            digests_at_once(connection, part, || digest_of_start(run, source, size))?;
         let here: [u8; 32] = digest.clone().finalize().into();
-        if size > 0 && digest_of(&asked, &reply).is_ok_and(|there| there == here) {
+        if size > 0 && there.is_ok_and(|there| there == here) {
             return Ok(Begin { exists: true, offset: size, digest });
         }
         std::thread::sleep(SETTLING);
@@ -171,11 +175,11 @@ fn stat_there(connection: &mut Connection, path: &[u8]) -> Result<Result<Stat>> 
 fn send_rest(
     run: &Run<'_>,
     connection: &mut Connection,
-    item: &Upload,
     part: &[u8],
     source: Source<'_>,
     length: u64,
     begin: Begin,
+    at: &dyn Fn(u64),
 ) -> Result<Sha256> {
     let Begin { offset, digest, .. } = begin;
     let size = connection.begin_put(part, offset, run.frame())?;
@@ -184,7 +188,7 @@ fn send_rest(
         connection.put_frames(part, &mut |spent| {
             run.go_on()?;
             position += spent.len().saturating_sub(crate::client::transfer::HEADER) as u64;
-            run.tell(&Event::At { file: item.id.number, position });
+            at(position);
             frames(spent)
         })
     })?;
@@ -192,6 +196,7 @@ fn send_rest(
 }
 
 /// Compares the digest of a part that is all there, and puts it in its place.
+/// One that the server has told already counts if it is the same.
 ///
 /// # Errors
 /// `Mismatch`, and the part is gone; the server's refusal, or the connection
@@ -202,8 +207,10 @@ pub(super) fn finish(
     item: &Upload,
     part: &[u8],
     digest: [u8; 32],
+    there: Option<[u8; 32]>,
 ) -> Result<()> {
-    if run.options.verify && digest_there(connection, part)? != digest {
+    let verified = !run.options.verify || there == Some(digest);
+    if !verified && digest_there(connection, part)? != digest {
         // The other failure is the one to tell.
         let _ = connection.ask(&request("DEL", part));
         return Err(ClientError::Mismatch { path: String::from_utf8_lossy(&item.remote).into() });
@@ -219,6 +226,23 @@ pub(super) fn finish(
         let _ = connection.ask(&request("DEL", part));
     }
     renamed.map(drop)
+}
+
+/// A digest made here, and one that the server makes of a file meanwhile.
+///
+/// # Errors
+/// Why there is none here, or the connection is lost.
+pub(super) fn digests_at_once(
+    connection: &mut Connection,
+    path: &[u8],
+    make: impl FnOnce() -> Result<Sha256>,
+) -> Result<(Sha256, Result<[u8; 32]>)> {
+    let asked = request("SHA256", path);
+    connection.wire().write_message(&asked)?;
+    let here = make();
+    let mut reply = Vec::new();
+    connection.wire().read_message(&mut reply)?;
+    Ok((here?, digest_of(&asked, &reply)))
 }
 
 /// The digest of a remote file, made by the server.

@@ -1,6 +1,6 @@
 //! The chain of seeds: made block by block as it is used, or ahead by a
-//! thread where it is used fast, and read from a table once it has run into
-//! one of the cycles in which every chain ends.
+//! thread where it is used fast and a core is free, and read from a table once
+//! it has run into one of the cycles in which every chain ends.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ const LARGEST_BLOCK: usize = 8192;
 /// A chain is used fast when so many bytes take no longer than that.
 const STRETCH: usize = 4 * 1024 * 1024;
 const FAST: Duration = Duration::from_millis(100);
+
+/// Bytes made without a thread after one that had no core to itself.
+const PAUSE: usize = 32 * STRETCH;
 
 /// The chain and the part of it that is ready for use.
 pub(super) struct Chain {
@@ -103,9 +106,11 @@ impl Chain {
         if let Source::Ahead(ahead) = &self.source {
             match ahead.next(&mut self.block) {
                 Ok(()) => return,
-                Err(generator) => {
+                Err(ended) => {
+                    let pause = if ended.lacked_core { PAUSE } else { STRETCH };
+                    self.stretch = (ended.generator.made() + pause, None);
                     self.block = Block::default();
-                    self.source = Source::Generator(generator);
+                    self.source = Source::Generator(ended.generator);
                 }
             }
         }
