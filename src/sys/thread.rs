@@ -1,10 +1,8 @@
 //! Threads beside the one that serves the client, which gets all signals.
 
 use std::io;
-use std::time::Duration;
 
 use nix::sys::signal::SigSet;
-use rustix::time::{ClockId, clock_gettime};
 
 /// Starts a thread that no signal comes to, with so many bytes of stack.
 ///
@@ -21,12 +19,6 @@ pub fn spawn_beside(
     let started = thread.spawn(work);
     before.thread_set_mask()?;
     started.map(drop)
-}
-
-/// The processor's time that the calling thread has had.
-#[must_use]
-pub fn time_used() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 /// How many cores this process may run on.

@@ -1,17 +1,20 @@
 //! A chain made ahead of its use by a thread of its own: a bounded queue of
-//! blocks. The thread ends where the chain meets a cycle or needs the key, when
-//! blocks are hardly taken any more, and when it has no core to itself; it
-//! leaves the generator where the chain goes on, and no memory.
+//! blocks. The thread ends where the chain meets a cycle or needs the key, and
+//! when blocks are hardly taken any more; it leaves the generator where the
+//! chain goes on, and no memory.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::generator::{Block, Generator};
-use crate::sys::thread::{cores, spawn_beside, time_used};
+use crate::sys::thread::{cores, spawn_beside};
 
 /// Bytes of a block, each with two of memory.
 pub(super) const BLOCK: usize = 64 * 1024;
+
+/// Bytes of a piece of a block, few enough for the nearest cache.
+const PIECE: usize = 4 * 1024;
 
 /// The most blocks made and not taken.
 const QUEUE: usize = 8;
@@ -22,9 +25,6 @@ const HALF: usize = QUEUE / 2;
 
 /// How long a queue may stay more than half full before the thread ends.
 pub(super) const REST_AFTER: Duration = Duration::from_millis(100);
-
-/// Blocks after which the thread looks whether it had a core to itself.
-const LOOK_EVERY: u32 = 64;
 
 /// Bytes of the thread's stack.
 const STACK: usize = 128 * 1024;
@@ -47,17 +47,9 @@ struct Queue {
     /// Used up, for their memory.
     spent: Vec<Block>,
     /// What the thread has left when it ended.
-    ended: Option<Ended>,
+    generator: Option<Generator>,
     taker_waits: bool,
     unwanted: bool,
-}
-
-/// What a thread leaves.
-pub(super) struct Ended {
-    /// Where the chain goes on.
-    pub(super) generator: Generator,
-    /// Whether it ended because others needed its core, too.
-    pub(super) lacked_core: bool,
 }
 
 impl Ahead {
@@ -77,8 +69,8 @@ impl Ahead {
     /// Puts the next block in place of the last.
     ///
     /// # Errors
-    /// What the thread has left, when it has ended and all its blocks are taken.
-    pub(super) fn next(&self, block: &mut Block) -> Result<(), Ended> {
+    /// The generator, when the thread has ended and all its blocks are taken.
+    pub(super) fn next(&self, block: &mut Block) -> Result<(), Generator> {
         let mut queue = self.0.lock();
         loop {
             if let Some(next) = queue.made.pop_front() {
@@ -89,8 +81,8 @@ impl Ahead {
                 }
                 return Ok(());
             }
-            if let Some(ended) = queue.ended.take() {
-                return Err(ended);
+            if let Some(generator) = queue.generator.take() {
+                return Err(generator);
             }
             queue.taker_waits = true;
             queue = self.0.made.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -112,9 +104,9 @@ impl Shared {
 
     /// What the thread does.
     fn run(&self, mut generator: Generator) {
-        let mut share = Share::new();
+        let mut piece = Block::default();
         let mut queue = self.lock();
-        while !queue.unwanted && !share.is_short {
+        while !queue.unwanted {
             if queue.made.len() >= QUEUE {
                 let is_full = |queue: &mut Queue| queue.made.len() > HALF && !queue.unwanted;
                 let waited = self.taken.wait_timeout_while(queue, REST_AFTER, is_full);
@@ -128,7 +120,7 @@ impl Shared {
             }
             let mut block = queue.spent.pop().unwrap_or_default();
             drop(queue);
-            share.of(|| generator.make(&mut block, BLOCK));
+            make_block(&mut generator, &mut piece, &mut block);
             queue = self.lock();
             if block.len() == 0 {
                 break;
@@ -140,45 +132,22 @@ impl Shared {
             }
         }
         queue.spent = Vec::new();
-        queue.ended = Some(Ended { generator, lacked_core: share.is_short });
+        queue.generator = Some(generator);
         self.made.notify_one();
     }
 }
 
-/// The share of a core that the thread gets while it works.
-struct Share {
-    /// How long its work took since the last look, and how many pieces it was.
-    worked: Duration,
-    pieces: u32,
-    /// What the processor had given it by then.
-    used: Duration,
-    /// Whether it was less than a whole core.
-    is_short: bool,
-}
-
-impl Share {
-    fn new() -> Share {
-        Share { worked: Duration::ZERO, pieces: 0, used: time_used(), is_short: false }
-    }
-
-    /// Does a piece of work.
-    fn of<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let begun = Instant::now();
-        let done = work();
-        self.worked += begun.elapsed();
-        self.pieces += 1;
-        if self.pieces == LOOK_EVERY {
-            let used = time_used();
-            self.is_short = is_short(self.worked, used.saturating_sub(self.used));
-            (self.worked, self.pieces, self.used) = (Duration::ZERO, 0, used);
+/// Makes a block in pieces. The memory of a block was last in the cache of
+/// another core; written byte by byte it would hold the chain up.
+fn make_block(generator: &mut Generator, piece: &mut Block, block: &mut Block) {
+    block.clear_for(BLOCK);
+    while block.len() < BLOCK {
+        generator.make(piece, PIECE);
+        if piece.len() == 0 {
+            break;
         }
-        done
+        block.append(piece);
     }
-}
-
-/// Whether work that took so long had less than seven eighths of a core.
-fn is_short(worked: Duration, used: Duration) -> bool {
-    used < worked * 7 / 8
 }
 
 impl Queue {
@@ -193,10 +162,6 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
     use super::*;
 
     const SEED: u64 = 0x0123_4567_89ab_cdef;
@@ -218,7 +183,7 @@ mod tests {
             taken.extend_from_slice(&block.top);
         }
         let deadline = std::time::Instant::now() + 100 * REST_AFTER;
-        while ahead.0.lock().ended.is_none() {
+        while ahead.0.lock().generator.is_none() {
             assert!(std::time::Instant::now() < deadline, "the thread goes on");
             std::thread::sleep(REST_AFTER / 10);
         }
@@ -226,39 +191,10 @@ mod tests {
             let queue = ahead.0.lock();
             assert!(queue.made.is_empty() && queue.spent.is_empty());
         }
-        let ended = ahead.next(&mut block).err().expect("the thread has ended");
-        let mut generator = ended.generator;
+        let mut generator = ahead.next(&mut block).expect_err("the thread has ended");
         generator.make(&mut block, 1000);
         taken.extend_from_slice(&block.top);
         assert!(taken == computed(taken.len()));
-    }
-
-    #[test]
-    fn a_thread_that_shares_its_core_ends_and_the_chain_goes_on() {
-        let cores = sched_getaffinity(None).expect("cores");
-        let first = (0..CpuSet::MAX_CPU).find(|core| cores.is_set(*core)).expect("a core");
-        let mut one = CpuSet::new();
-        one.set(first);
-        sched_setaffinity(None, &one).expect("one core");
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| while !over.load(Ordering::Relaxed) {});
-            let ahead = Ahead::start_anyhow(Generator::new(SEED)).expect("thread");
-            let (mut block, mut taken) = (Block::default(), Vec::new());
-            let ended = (0..100 * LOOK_EVERY).find_map(|_| {
-                let ended = ahead.next(&mut block).err();
-                if ended.is_none() {
-                    taken.extend_from_slice(&block.top);
-                }
-                ended
-            });
-            over.store(true, Ordering::Relaxed);
-            let mut ended = ended.expect("the thread ends");
-            assert!(ended.lacked_core);
-            ended.generator.make(&mut block, 1000);
-            taken.extend_from_slice(&block.top);
-            assert!(taken == computed(taken.len()));
-        });
     }
 
     #[test]
@@ -267,7 +203,7 @@ mod tests {
         let shared = Arc::clone(&ahead.0);
         drop(ahead);
         let deadline = std::time::Instant::now() + 100 * REST_AFTER;
-        while shared.lock().ended.is_none() {
+        while shared.lock().generator.is_none() {
             assert!(std::time::Instant::now() < deadline, "the thread goes on");
             std::thread::yield_now();
         }
