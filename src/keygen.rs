@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use openssl::base64::encode_block;
-use openssl::pkey::PKey;
+use openssl::pkey::{HasPublic, PKey};
 use openssl::rsa::Rsa;
 use openssl::sha::sha256;
 use openssl::x509::X509;
@@ -67,9 +67,7 @@ pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, Stri
     }
     let (pem, key) = certificate::self_signed(names)
         .map_err(|e| format!("no certificate for {}: {e}", names.join(" ")))?;
-    let fingerprint = X509::from_pem(&pem).and_then(|certificate| certificate.to_der());
-    let fingerprint = fingerprint.ok().and_then(|der| certificate::fingerprint(&der));
-    let fingerprint = fingerprint.ok_or("the certificate is damaged")?;
+    let fingerprint = pin(&pem)?;
     let told = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
     write_new(&private, &key, 0o600).map_err(|e| told(&private, e))?;
     if let Err(e) = write_new(&public, &pem, 0o644) {
@@ -77,6 +75,25 @@ pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, Stri
         return Err(told(&public, e));
     }
     Ok(Made { private, public, fingerprint })
+}
+
+/// The pin of a certificate in PEM, as clients name it.
+///
+/// # Errors
+/// That it is none.
+pub fn pin(pem: &[u8]) -> Result<String, String> {
+    let der = X509::from_pem(pem).and_then(|certificate| certificate.to_der());
+    let fingerprint = der.ok().and_then(|der| certificate::fingerprint(&der));
+    fingerprint.ok_or_else(|| "the certificate is damaged".to_owned())
+}
+
+/// The fingerprint of a key's public half.
+///
+/// # Errors
+/// OpenSSL's.
+pub fn fingerprint<T: HasPublic>(key: &Rsa<T>) -> Result<String, String> {
+    let der = key.public_key_to_der().map_err(|e| e.to_string())?;
+    Ok(encode_block(&sha256(&der)).trim_end_matches('=').to_owned())
 }
 
 /// A key pair on disk.
@@ -102,11 +119,12 @@ pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
             return Err(format!("{} exists: move it away or choose another --out", path.display()));
         }
     }
-    let key = Rsa::generate(bits).and_then(PKey::from_rsa).map_err(|e| e.to_string())?;
+    let key = Rsa::generate(bits).map_err(|e| e.to_string())?;
+    let fingerprint = fingerprint(&key)?;
+    let key = PKey::from_rsa(key).map_err(|e| e.to_string())?;
     let private_pem = key.private_key_to_pem_pkcs8().map(Zeroizing::new);
     let private_pem = private_pem.map_err(|e| e.to_string())?;
     let public_pem = key.public_key_to_pem().map_err(|e| e.to_string())?;
-    let der = key.public_key_to_der().map_err(|e| e.to_string())?;
 
     let told = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
     fs::create_dir_all(directory).map_err(|e| told(directory, e))?;
@@ -115,7 +133,6 @@ pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
         let _ = fs::remove_file(&private);
         return Err(told(&public, e));
     }
-    let fingerprint = encode_block(&sha256(&der)).trim_end_matches('=').to_owned();
     Ok(Made { private, public, fingerprint })
 }
 

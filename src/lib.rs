@@ -8,6 +8,7 @@ pub mod import;
 pub mod keygen;
 pub mod logging;
 pub mod operator;
+pub mod setup;
 pub mod store;
 pub mod sys;
 pub mod tf;

@@ -1,6 +1,7 @@
 //! The load that `scripts/bench` puts on a server, one figure a call, and the
 //! cipher on its own. The server is told by the environment, see `server`.
 
+mod alone;
 mod bare;
 mod canpt;
 mod cipher;
@@ -34,6 +35,8 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load udp COUNT                     the same of a bare UDP echo
        load transfer FLOW LOCAL REMOTE [random|first|cycle]
                                           MiB per second of one file
+       load alone put|get LOCAL REMOTE    the same of the server's part, before a cycle;
+                                          GET compares with the local file
        load tree FLOW LOCAL REMOTE        microseconds a file of a directory
        load listing PATH                  entries per second of LS
        load sha256 PATH                   MiB per second of SHA256
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         ["serve", kind, size] => bare::serve(kind, number(size)),
         ["transfer", flow, local, remote] => transfer::rate(flow, local, remote, "random"),
         ["transfer", flow, local, remote, chain] => transfer::rate(flow, local, remote, chain),
+        ["alone", flow, local, remote] => alone::rate(flow, local, remote),
         ["tree", flow, local, remote] => trees::per_file(flow, local, remote),
         ["listing", path] => listing::per_second(path),
         ["sha256", path] => requests::digest_rate(path),

@@ -103,3 +103,27 @@ class Bench:
             raise SystemExit(f"{name} arrived changed by {flow}")
         self.compared.add(case)
         return figure
+
+    def alone(self, flow, name):
+        """MiB per second of the server's part in PUT or GET at the beginning of a
+        stream; what arrived is compared once, by the load program where it is GET."""
+        source = self.scratch / "root" / name
+        remote = "up" if flow == "PUT" else name
+        arrived = self.fresh("root/up")
+        self.touch_memory(3 * source.stat().st_size)
+        figure = self.load(self.plain, "alone", flow.lower(), source, remote)
+        case = ("alone", flow, name)
+        if flow == "PUT" and case not in self.compared:
+            if not filecmp.cmp(source, arrived, shallow=False):
+                raise SystemExit(f"{name} arrived changed by {flow}")
+            self.compared.add(case)
+        return figure
+
+    def touch_memory(self, size):
+        """Sees to it that so much free memory was in use a moment ago: a virtual
+        machine's host may take a second a GiB to give what was not."""
+        path = self.scratch / "memory"
+        with path.open("wb") as file:
+            for _ in range(0, size, 2**20):
+                file.write(bytes(2**20))
+        path.unlink()

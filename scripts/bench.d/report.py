@@ -157,7 +157,17 @@ def streams(f):
     for flow in ("PUT", "GET", "SNDFILE", "RCVFILE"):
         first, cycle = f[f"first {flow}"], f[f"cycle {flow}"]
         parts.append((flow, first, first / base, cycle, cycle / first))
-    return table(*rows) + "\n\n" + table(*parts)
+    for flow in ("PUT", "GET"):
+        alone = f[f"alone {flow}"]
+        parts.append((f"{flow}, server alone", alone, alone / base, "", ""))
+    return (
+        table(*rows)
+        + "\n\n"
+        + table(*parts)
+        + "\n\nServer alone: the client enciphers before the clock starts, or deciphers and\n"
+        "compares when it has stopped. All others share the cores with a client that has\n"
+        "as much to compute as the server."
+    )
 
 
 def pairs(f, of):

@@ -24,4 +24,6 @@ def measure(bench):
             measures[f"{part} {flow}"] = lambda part=part, flow=flow: bench.transfer(
                 bench.plain, flow, "part", part
             )
+    for flow in ("PUT", "GET"):
+        measures[f"alone {flow}"] = lambda flow=flow: bench.alone(flow, "part")
     return {"size": size, **medians(bench.rounds, measures)}

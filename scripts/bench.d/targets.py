@@ -18,6 +18,8 @@ def aims(f):
         for flow in ("PUT", "GET"):
             first, cycle = streams[f"first {flow}"], streams[f"cycle {flow}"]
             yield f"{flow} at the beginning, of the bare recurrence", first / base, 0.85, True
+            alone = streams[f"alone {flow}"] / base
+            yield f"{flow} at the beginning, server alone, of the same", alone, 0.85, True
             yield f"{flow} on a cycle, of the beginning", cycle / first, 4, True
         for part, shown in (("first", "at the beginning"), ("cycle", "on a cycle")):
             for message, raw in (("SNDFILE", "PUT"), ("RCVFILE", "GET")):

@@ -41,6 +41,18 @@ class Report(unittest.TestCase):
         self.assertEqual(rows["GET over TLS, of sftp"], ("at least 3", "no"))
         self.assertEqual(rows["GET over TLS, of vsftpd with TLS"], ("at least 1.2", "no"))
 
+    def test_the_servers_part_stands_beside_what_shares_the_cores(self):
+        streams = {name: 800 for name in ("recurrence", "generator", "ours", "loop")}
+        streams |= {"size": 256, "ours on the cycle": 6000}
+        for flow in ("PUT", "GET", "SNDFILE", "RCVFILE"):
+            streams |= {f"first {flow}": 600, f"cycle {flow}": 2400, f"alone {flow}": 720}
+        rows = report.streams(streams).splitlines()
+        self.assertIn("| PUT | 600 | 0.75 | 2,400 | 4.00 |", rows)
+        self.assertIn("| PUT, server alone | 720 | 0.90 | | |", rows)
+        told = {what: reached for what, _, _, reached in targets.rows({"streams": streams})}
+        self.assertEqual(told["GET at the beginning, of the bare recurrence"], "no")
+        self.assertEqual(told["GET at the beginning, server alone, of the same"], "yes")
+
     def test_tables_put_numbers_to_the_right(self):
         text = report.table(("What", "Rate"), ("a", 1234.5), ("b", 0.123))
         self.assertEqual(text, "| What | Rate |\n| --- | ---: |\n| a | 1,234 |\n| b | 0.12 |")

@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use tfd::config::Config;
 use tfd::daemon::desk::request::{Request, Whom};
 use tfd::operator;
+use tfd::setup::Setup;
 use tfd::users::admin::{self, Addition};
 
 /// A file-exchange daemon that gives every client a process and a Unix
@@ -63,6 +64,35 @@ enum Command {
         /// The control socket of the running tfd
         #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
         control: PathBuf,
+    },
+    /// Set a server up: system user, keys, certificate, configuration
+    ///
+    /// Prints what clients need. The configuration gets a hash of its own and
+    /// serves TLS on the next port. What is there already is never changed.
+    #[command(after_help = "Examples:\n  sudo tfd setup --name files.example.org\n  \
+        sudo tfd setup --root /home/shared --multi-user --port 20345")]
+    Setup {
+        /// The directory for configuration and keys
+        #[arg(long, value_name = "DIR", default_value = "/etc/tfd")]
+        dir: PathBuf,
+        /// The directory that clients see
+        #[arg(long, value_name = "DIR", default_value = "/srv/tfd")]
+        root: PathBuf,
+        /// The system user that clients act as, made when missing
+        #[arg(long, value_name = "USER", default_value = "tfd")]
+        user: String,
+        /// A name or an address that the server has for its clients [default: the host's name]
+        #[arg(long, value_name = "NAME")]
+        name: Vec<String>,
+        /// An address to listen on
+        #[arg(long, value_name = "IP", default_values = ["0.0.0.0", "::"])]
+        address: Vec<IpAddr>,
+        /// The port; TLS has the next one
+        #[arg(long, default_value_t = 10345, value_parser = clap::value_parser!(u16).range(..65535))]
+        port: u16,
+        /// Let clients log in, each as its own system user
+        #[arg(long)]
+        multi_user: bool,
     },
     /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
     ///
@@ -269,6 +299,17 @@ fn main() -> ExitCode {
         Command::Check { config } => tfd::config::report(&config),
         Command::Status { json, control } => operator::ask(&control, &Request::Status { json }),
         Command::Kick { whom, control } => operator::ask(&control, &Request::Kick(whom.whom())),
+        Command::Setup { dir, root, user, name, address, port, multi_user } => {
+            tfd::setup::run(&Setup {
+                directory: dir,
+                root,
+                user,
+                names: name,
+                addresses: address,
+                port,
+                multi_user,
+            })
+        }
         Command::Keygen { out, bits, tls } => tfd::keygen::run(&out, bits, &tls),
         Command::Import { old, out } => tfd::import::run(&old, &out),
         Command::User { file, command } => match user(file, command) {

@@ -95,7 +95,9 @@ impl Directory {
             ServerName::Named(name) => {
                 let entry = self.servers.entries.get(name).ok_or_else(|| {
                     Failure::Usage(format!(
-                        "no server is named {name}: see tf servers; a path with a colon is written ./{name}:…"
+                        "no server is named {name} in {}: see tf servers; \
+                         a path with a colon is written ./{name}:…",
+                        self.servers.file.display()
                     ))
                 })?;
                 Ok(Found { addresses: entry.addresses().collect(), entry: Some(entry), user: None })
@@ -123,11 +125,11 @@ impl Directory {
             return ServerName::read(&text, is_entry).map_err(|e| Failure::Usage(e.to_string()));
         }
         self.servers.default.clone().map(ServerName::Named).ok_or_else(|| {
-            Failure::Usage(
+            Failure::Usage(format!(
                 "no server: write NAME:path or tf://HOST/path, give --server, set TF_SERVER, \
-                 or make an entry by tf trust"
-                    .to_owned(),
-            )
+                 or make an entry in {} by tf trust",
+                self.servers.file.display()
+            ))
         })
     }
 

@@ -81,7 +81,7 @@ pub(crate) fn usual_file() -> Option<PathBuf> {
 }
 
 impl Servers {
-    /// Reads a file; `None` stands for the usual one, which may be missing.
+    /// Reads a file, which may be missing; `None` stands for the usual one.
     ///
     /// # Errors
     /// One line with what is wrong where.
@@ -91,7 +91,7 @@ impl Servers {
         };
         let text = match std::fs::read_to_string(&file).map(Zeroizing::new) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Servers { file, ..Servers::default() });
             }
             Err(e) => return Err(format!("{}: {e}", file.display())),

@@ -17,6 +17,9 @@ use crate::trusted;
 use crate::users::size;
 use crate::users::throttle::Limits;
 
+/// The hash in the configuration that is shipped.
+const EXAMPLE_HASH: &str = "change this";
+
 /// The longest version and hash, in bytes (document, "Starting
 /// communication").
 const MAX_VERSION: usize = 31;
@@ -55,6 +58,8 @@ struct RawTf {
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     tls_client_ca: Option<PathBuf>,
+    #[serde(default)]
+    kernel_tls: Use,
     version: Option<Spanned<String>>,
     hash: Option<Spanned<String>>,
     root: Option<PathBuf>,
@@ -83,16 +88,16 @@ struct RawTf {
     file_mode: Option<Spanned<String>>,
     directory_mode: Option<Spanned<String>>,
     #[serde(default)]
-    keystream_table: KeystreamTable,
+    keystream_table: Use,
     keystream_memory: Option<Spanned<u64>>,
     login_failures: Option<u32>,
     login_block: Option<Spanned<f64>>,
 }
 
+/// What is used where it helps, or never.
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-enum KeystreamTable {
-    /// Made when a session can use them.
+enum Use {
     #[default]
     Auto,
     Off,
@@ -279,6 +284,10 @@ impl Reader<'_> {
         let version = self.served(serves, "version", raw.version.as_ref());
         let version = version.map_or_else(String::new, |v| self.text("tf.version", v, MAX_VERSION));
         let hash = self.served(serves, "hash", raw.hash.as_ref());
+        if let Some(hash) = hash.filter(|hash| hash.get_ref() == EXAMPLE_HASH) {
+            let text = "tf.hash: everybody knows this one: put in what openssl rand -hex 16 prints";
+            self.problem(hash.span(), text);
+        }
         let hash = hash.map_or_else(String::new, |hash| self.text("tf.hash", hash, MAX_HASH));
         if let Some(name) = raw.tlb_dns.as_ref().filter(|name| !is_name(name.get_ref())) {
             self.problem(
@@ -334,6 +343,7 @@ impl Reader<'_> {
             buffer_limit,
             idle_limit: (!idle.is_zero()).then_some(idle),
             notify_floor,
+            kernel_tls: raw.kernel_tls == Use::Auto,
             file_mode: self.mode("tf.file_mode", raw.file_mode, defaults.file_mode),
             directory_mode: self.mode(
                 "tf.directory_mode",
@@ -362,7 +372,7 @@ impl Reader<'_> {
         });
         let root = self.served_path(serves, "root", raw.root);
         let private_key = self.served_path(serves, "private_key", raw.private_key);
-        let tables = serves && raw.keystream_table == KeystreamTable::Auto;
+        let tables = serves && raw.keystream_table == Use::Auto;
         Tf {
             listen,
             tls,

@@ -63,6 +63,9 @@ pub fn run(
     let Card { peer, slot, page, process_key, user, certificate, rights, rate, quota } = card;
     wire.limit_rate(rate);
     wire.expect_transfers();
+    if settings.kernel_tls {
+        wire.let_kernel_seal();
+    }
     let by = if certificate { " by=certificate" } else { "" };
     log::info!("session start peer={peer} user={user} slot={slot}{by}");
     let strays = Strays::new(move |count| page.tell_out_of_band(count));

@@ -41,6 +41,11 @@ pub(super) fn start_generation(
     let uid = identity.map_or_else(nix::unistd::geteuid, |identity| identity.uid).as_raw();
     let limits = memory.usage.limits(uid, None, config.tf.quota);
     let limits = limits.map_err(|e| format!("quota: {e}"))?;
+    if config.tf.tls.is_some() {
+        // Asked by root, the kernel loads what sessions could not.
+        let by_kernel = config.tf.session.kernel_tls && crate::sys::tls::is_there();
+        log::info!("sending over TLS by={}", if by_kernel { "kernel" } else { "tfd" });
+    }
     Generation::start(config, identity, &memory.share(limits), sandbox, &udp)
 }
 

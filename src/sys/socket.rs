@@ -1,7 +1,9 @@
-//! The urgent mark of a TCP stream.
+//! The urgent mark of a TCP stream, and the signal that announces one.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, Signal};
 
 /// Whether everything before the urgent byte has been read, so that it comes
 /// next (sockatmark(3)).
@@ -20,3 +22,43 @@ pub fn is_at_mark(socket: BorrowedFd<'_>) -> io::Result<bool> {
 /// The same on every architecture this runs on; the C library's crate has no
 /// name for it.
 const SIOCATMARK: libc::Ioctl = 0x8905;
+
+/// The news of urgent bytes, for one thread. Unlike poll(2) for them it comes
+/// with no other byte.
+#[derive(Debug)]
+pub struct UrgentNews(SigSet);
+
+impl UrgentNews {
+    /// Lets the calling thread have SIGURG when a byte is announced from now
+    /// on. It must block the signal.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn to_this_thread(socket: BorrowedFd<'_>) -> io::Result<UrgentNews> {
+        let owner = Owner { kind: F_OWNER_TID, pid: rustix::thread::gettid().as_raw_pid() };
+        // SAFETY: the call reads one owner from where `owner` is.
+        match unsafe { libc::fcntl(socket.as_raw_fd(), F_SETOWN_EX, &raw const owner) } {
+            0 => Ok(UrgentNews(SigSet::from(Signal::SIGURG))),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Waits until a byte is announced; it may have to arrive yet.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wait(&self) -> io::Result<()> {
+        Ok(self.0.wait().map(drop)?)
+    }
+}
+
+/// Whom a descriptor's signals go to, as fcntl(2) has it.
+#[repr(C)]
+struct Owner {
+    kind: libc::c_int,
+    pid: libc::pid_t,
+}
+
+/// The C library's crate has no names for these either.
+const F_SETOWN_EX: libc::c_int = 15;
+const F_OWNER_TID: libc::c_int = 0;

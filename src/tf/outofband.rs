@@ -13,11 +13,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use crate::sys::socket::UrgentNews;
 use crate::sys::thread::spawn_beside;
+
+/// How long after its announcement a byte is waited for.
+const BEHIND_NEWS: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Bytes of the thread's stack.
 const STACK: usize = 64 * 1024;
@@ -73,7 +77,8 @@ impl Strays {
     }
 }
 
-/// Starts the thread for a connection, unless it has one. It ends with that.
+/// Starts the thread for a connection, unless it has one. It ends with the
+/// process.
 ///
 /// # Errors
 /// The system's, when it can't make a thread.
@@ -83,24 +88,32 @@ pub fn start(socket: &TcpStream, strays: &Strays) -> io::Result<()> {
     }
     let strays = strays.clone();
     let socket = socket.as_fd().try_clone_to_owned()?;
-    spawn_beside("tfd-oob", STACK, move || answer_all(&socket, &strays))
+    spawn_beside("tfd-oob", STACK, move || {
+        if let Err(e) = answer_all(&socket, &strays) {
+            log::debug!("out-of-band bytes are no longer answered at once error=\"{e}\"");
+        }
+    })
 }
 
-fn answer_all(socket: &OwnedFd, strays: &Strays) {
+/// Answers bytes as they are announced. Only behind an announcement it polls
+/// for the byte itself, since whatever arrives wakes who does.
+fn answer_all(socket: &OwnedFd, strays: &Strays) -> io::Result<()> {
+    let news = UrgentNews::to_this_thread(socket.as_fd())?;
+    let mut limit = Timespec::default();
     loop {
         let mut fds = [PollFd::new(socket, PollFlags::PRI)];
-        match poll(&mut fds, None) {
+        match poll(&mut fds, Some(&limit)) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
+            Err(e) => return Err(e.into()),
         }
         let what = fds[0].revents();
-        let over = if what.contains(PollFlags::PRI) {
-            strays.answer(socket).is_err()
+        if what.contains(PollFlags::PRI) {
+            strays.answer(socket)?;
+        } else if what.intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Ok(());
         } else {
-            what.intersects(PollFlags::HUP | PollFlags::ERR)
-        };
-        if over {
-            return;
+            news.wait()?;
         }
+        limit = BEHIND_NEWS;
     }
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub idle_limit: Option<Duration>,
     /// The shortest interval of STARTNTFY.
     pub notify_floor: Duration,
+    /// Whether the kernel may make the records of TLS.
+    pub kernel_tls: bool,
     /// Mode of new files, before the umask.
     pub file_mode: u32,
     /// Mode of new directories, before the umask.
@@ -52,6 +54,7 @@ impl Default for Settings {
             buffer_limit: 8 * 1024 * 1024,
             idle_limit: None,
             notify_floor: Duration::from_millis(1),
+            kernel_tls: true,
             file_mode: 0o644,
             directory_mode: 0o755,
         }

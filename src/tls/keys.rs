@@ -119,6 +119,15 @@ impl Keys {
         &self.secret
     }
 
+    /// Key and IV, for who makes records in our place with AES-GCM; `None` for
+    /// another cipher.
+    pub(super) fn raw(&self) -> Option<(Zeroizing<Vec<u8>>, &[u8; NONCE])> {
+        if self.suite == Suite::ChaCha20 {
+            return None;
+        }
+        Some((expand(self.suite, &self.secret, "key", self.suite.key_len())?, &self.iv))
+    }
+
     /// The keys after a KeyUpdate.
     pub(super) fn next(&self) -> Option<Keys> {
         let secret = expand(self.suite, &self.secret, "traffic upd", self.suite.secret_len())?;

@@ -8,6 +8,7 @@ mod state;
 
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
+use zeroize::Zeroizing;
 
 pub(crate) use alert::Fault;
 pub(crate) use inbox::Inbox;
@@ -34,6 +35,9 @@ const KEY_UPDATE: u8 = 24;
 /// After so many records our key is changed; AES-GCM is safe for 24 million
 /// full ones (RFC 8446, 5.5).
 const CHANGE_AFTER: u64 = 1 << 23;
+
+/// The kernel's TLS keeps its key: here it ends, still within what is safe.
+const END_AFTER: u64 = 1 << 24;
 
 /// The most records in a row that bring no data.
 const MAX_IDLE: u32 = 32;
@@ -64,10 +68,33 @@ pub(crate) struct Records {
     closed: bool,
     idle: u32,
     change_after: u64,
+    /// Whether the kernel makes our records. Then `tx` makes none, and has a
+    /// number no less than the kernel's.
+    by_kernel: bool,
 }
 
 /// A record of ours that carries no data, enciphered.
 pub(crate) type Note = Vec<u8>;
+
+/// The last word on a connection.
+pub(crate) enum LastWord {
+    /// As it goes over the network.
+    Sealed(Note),
+    /// Type and content of the record, for the kernel to make it.
+    Bare(u8, [u8; 2]),
+}
+
+/// A key of AES-GCM, its IV and the number of the next record.
+pub(crate) struct ForKernel<'a> {
+    pub(crate) key: Zeroizing<Vec<u8>>,
+    pub(crate) iv: &'a [u8; 12],
+    pub(crate) next: u64,
+}
+
+/// What the records of so many bytes have on the network.
+pub(crate) fn length_sealed(content: usize) -> usize {
+    content + content.div_ceil(MAX_CONTENT) * (HEADER + BEHIND)
+}
 
 /// The header of an enciphered record with so many bytes of content.
 pub(crate) fn header(content: usize) -> [u8; HEADER] {
@@ -94,6 +121,7 @@ impl Records {
             closed: false,
             idle: 0,
             change_after: CHANGE_AFTER,
+            by_kernel: false,
         })
     }
 
@@ -219,27 +247,66 @@ impl Records {
     }
 
     /// The record that has to go out before more data does, if there is one.
-    pub(crate) fn due(&mut self) -> Option<Note> {
+    ///
+    /// # Errors
+    /// When our key has to be changed and the kernel has it.
+    pub(crate) fn due(&mut self) -> Result<Option<Note>, Fault> {
         if !self.owes_update && self.tx.sequence < self.change_after {
-            return None;
+            return Ok(None);
         }
-        let note = self.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0])?;
+        if self.by_kernel {
+            return Err(Fault::KEPT_KEY);
+        }
+        let note = self.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0]).ok_or(Fault::INTERNAL)?;
         self.owes_update = false;
-        self.tx = self.tx.next()?;
-        Some(note)
+        self.tx = self.tx.next().ok_or(Fault::INTERNAL)?;
+        Ok(Some(note))
     }
 
     /// The record that says that we send no more.
-    pub(crate) fn farewell(&mut self) -> Option<Note> {
-        self.note(ALERT, &[1, alert::CLOSE_NOTIFY])
+    pub(crate) fn farewell(&mut self) -> Option<LastWord> {
+        self.alert([1, alert::CLOSE_NOTIFY])
     }
 
     /// The record that tells the peer what was wrong.
-    pub(crate) fn complaint(&mut self, fault: Fault) -> Option<Note> {
-        fault.alert.and_then(|alert| self.note(ALERT, &[2, alert]))
+    pub(crate) fn complaint(&mut self, fault: Fault) -> Option<LastWord> {
+        fault.alert.and_then(|alert| self.alert([2, alert]))
+    }
+
+    fn alert(&mut self, content: [u8; 2]) -> Option<LastWord> {
+        if self.by_kernel {
+            return Some(LastWord::Bare(ALERT, content));
+        }
+        self.note(ALERT, &content).map(LastWord::Sealed)
+    }
+
+    /// What the kernel needs to make our records; `None` where it can't.
+    pub(crate) fn for_kernel(&self) -> Option<ForKernel<'_>> {
+        let (key, iv) = self.tx.raw().filter(|_| !self.by_kernel)?;
+        Some(ForKernel { key, iv, next: self.tx.sequence })
+    }
+
+    /// From now on the kernel makes our records, and nothing here does.
+    pub(crate) fn leave_to_kernel(&mut self) {
+        self.by_kernel = true;
+        self.change_after = END_AFTER;
+    }
+
+    /// Whether the kernel makes our records.
+    pub(crate) fn are_by_kernel(&self) -> bool {
+        self.by_kernel
+    }
+
+    /// Takes note of bytes that were given to the kernel at once.
+    pub(crate) fn given_to_kernel(&mut self, content: usize) {
+        let records = content.div_ceil(MAX_CONTENT) as u64 + 1;
+        self.tx.sequence = self.tx.sequence.saturating_add(records);
     }
 
     fn note(&mut self, kind: u8, content: &[u8]) -> Option<Note> {
+        if self.by_kernel {
+            return None;
+        }
         let header = header(content.len());
         let (mut content, mut behind) = (content.to_vec(), [0; BEHIND]);
         self.tx.seal(header, &mut content, kind, &mut behind)?;
@@ -249,6 +316,9 @@ impl Records {
     /// Enciphers data in place, no more than [`MAX_CONTENT`] bytes of it: what
     /// stands before and behind it on the wire.
     pub(crate) fn seal(&mut self, data: &mut [u8]) -> Option<([u8; HEADER], [u8; BEHIND])> {
+        if self.by_kernel {
+            return None;
+        }
         let (header, mut behind) = (header(data.len()), [0; BEHIND]);
         self.tx.seal(header, data, DATA, &mut behind)?;
         Some((header, behind))

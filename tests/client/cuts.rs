@@ -12,7 +12,7 @@ use crate::desk::{Desk, content, tree};
 use crate::relay::{Link, Relay};
 
 /// Numbers that look like chance, the same in each run.
-fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
+pub(crate) fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed | 1;
     move |below| {
         state ^= state << 13;
@@ -33,8 +33,8 @@ fn desk_behind(link: Link, lives: impl FnMut() -> Option<u64> + Send + 'static) 
 
 /// What a run told.
 #[derive(Default)]
-struct Told {
-    retries: Mutex<u64>,
+pub(crate) struct Told {
+    pub(crate) retries: Mutex<u64>,
     resumed: Mutex<Vec<u64>>,
 }
 

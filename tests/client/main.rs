@@ -11,6 +11,7 @@ mod interrupt;
 mod liar;
 mod lying;
 mod mirror;
+mod netem;
 mod output;
 mod relay;
 mod rights;

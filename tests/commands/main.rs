@@ -14,5 +14,6 @@ mod locks;
 mod probes;
 mod schema;
 mod servers;
+mod setup;
 mod trust;
 mod tunnel;

@@ -13,7 +13,7 @@ fn fingerprint(pem: &[u8]) -> String {
     format!("SHA256:{}", key.fingerprint())
 }
 
-fn own_fingerprint() -> String {
+pub(super) fn own_fingerprint() -> String {
     fingerprint(&public_key().public_key_to_pem().expect("pem"))
 }
 

@@ -3,6 +3,7 @@
 //! tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod namespaces;
 pub mod schema;
 pub mod tf;
 
@@ -25,8 +26,8 @@ use tfd::tf::wire::{Wire, WireError};
 pub const HASH: &str = "testhash";
 pub const VERSION: &str = "0.0";
 
-/// How long anything in a test may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything in a test may take, on a slow machine, too.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the tests run as root.
 pub fn is_root() -> bool {

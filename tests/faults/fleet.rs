@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+use crate::common::namespaces::{FAR, Link, NEAR};
 use crate::common::{Client, Server, Setup, give_to_server, reply_for, wait_until};
-use crate::namespaces::{FAR, Link, NEAR};
 
 const ROUNDS: u8 = 30;
 

@@ -4,8 +4,8 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::common::namespaces::{Link, NEAR};
 use crate::common::{Client, Server, Setup, wait_until};
-use crate::namespaces::{Link, NEAR};
 
 const IDLE: u64 = 2;
 const INTERVAL: u64 = 1;

@@ -13,6 +13,5 @@ mod disk;
 mod fleet;
 mod limits;
 mod link;
-mod namespaces;
 mod processes;
 mod readers;

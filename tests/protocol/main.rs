@@ -16,6 +16,7 @@ mod entries;
 mod framing;
 mod handshake;
 mod hp;
+mod kernel_tls;
 mod keystream;
 mod library;
 mod locks;

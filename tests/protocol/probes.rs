@@ -111,6 +111,52 @@ fn urgent_bytes_in_the_middle_of_a_transfer_do_not_harm_it() {
     client.expect_alive();
 }
 
+/// How often the thread for urgent bytes of the only session has slept; `None`
+/// where there is none yet.
+fn rests(server: &Server) -> Option<u64> {
+    let (session, _) =
+        descendants(server.pid()).into_iter().find(|(_, name)| name == "tfd-session")?;
+    let tasks = fs::read_dir(format!("/proc/{session}/task")).expect("tasks");
+    tasks.filter_map(Result::ok).find_map(|task| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let word = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        (word("Name:")?.trim() == "tfd-oob")
+            .then(|| word("voluntary_ctxt_switches:")?.trim().parse().ok())?
+    })
+}
+
+#[test]
+fn an_urgent_byte_comes_back_while_the_session_is_busy() {
+    let server = Server::start();
+    let file = fs::File::create(server.root().join("long")).expect("create");
+    file.set_len(4 << 30).expect("length");
+    let mut client = server.connect();
+    client.send("SHA256 long");
+    for byte in [1, 2] {
+        urge(&mut client, &[byte]);
+        assert_eq!(echoed(&mut client), byte);
+    }
+    assert!(!client.wire.has_input(), "the session was not busy");
+}
+
+#[test]
+fn the_thread_for_urgent_bytes_sleeps_while_data_arrives() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.hp_open("PUT", "up", &[0, 65536]);
+    wait_until("the thread is there", || rests(&server).is_some_and(|rests| rests > 0));
+    let before = rests(&server).expect("a thread");
+    for _ in 0..100 {
+        client.send_frame(&[7; 60_000]);
+    }
+    client.wire.write_i64(0).expect("end");
+    assert_eq!(client.wire.read_i64().expect("fin"), -127);
+    let after = rests(&server).expect("a thread");
+    assert!(after < before + 5, "it slept {before} times before and {after} after");
+    client.wire.write_i64(-127).expect("fin");
+    client.expect_alive();
+}
+
 #[test]
 fn a_burst_of_urgent_bytes_never_enters_the_data() {
     let server = Server::start();

@@ -25,14 +25,14 @@ fn server() -> Server {
 }
 
 /// A client of OpenSSL that takes any certificate.
-fn connector(change: impl FnOnce(&mut SslConnectorBuilder)) -> SslConnector {
+pub(crate) fn connector(change: impl FnOnce(&mut SslConnectorBuilder)) -> SslConnector {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).expect("connector");
     builder.set_verify(SslVerifyMode::NONE);
     change(&mut builder);
     builder.build()
 }
 
-fn alpn(name: &str) -> Vec<u8> {
+pub(crate) fn alpn(name: &str) -> Vec<u8> {
     [&[name.len() as u8], name.as_bytes()].concat()
 }
 
@@ -40,7 +40,7 @@ fn plain_connector() -> SslConnector {
     connector(|builder| builder.set_alpn_protos(&alpn("tf-plain/2.4.1")).expect("ALPN"))
 }
 
-fn connect(
+pub(crate) fn connect(
     connector: &SslConnector,
     address: SocketAddr,
     session: Option<&SslSession>,
@@ -60,12 +60,12 @@ fn connect(
     Ok(stream)
 }
 
-fn send(stream: &mut SslStream<TcpStream>, body: &str) {
+pub(crate) fn send(stream: &mut SslStream<TcpStream>, body: &str) {
     let message = [&(body.len() as u32).to_be_bytes()[..], body.as_bytes()].concat();
     stream.write_all(&message).expect("send");
 }
 
-fn receive(stream: &mut SslStream<TcpStream>) -> String {
+pub(crate) fn receive(stream: &mut SslStream<TcpStream>) -> String {
     let mut header = [0; 4];
     stream.read_exact(&mut header).expect("header");
     let mut body = vec![0; u32::from_be_bytes(header) as usize];
@@ -73,13 +73,13 @@ fn receive(stream: &mut SslStream<TcpStream>) -> String {
     String::from_utf8(body).expect("text")
 }
 
-fn ask(stream: &mut SslStream<TcpStream>, body: &str) -> String {
+pub(crate) fn ask(stream: &mut SslStream<TcpStream>, body: &str) -> String {
     send(stream, body);
     receive(stream)
 }
 
 /// Passes the doors where there is no cipher inside.
-fn enter(stream: &mut SslStream<TcpStream>) {
+pub(crate) fn enter(stream: &mut SslStream<TcpStream>) {
     assert_eq!(ask(stream, VERSION), "OK");
     assert_eq!(ask(stream, HASH), "OK");
 }
@@ -386,7 +386,7 @@ fn our_client_resumes_between_connections_of_one_target() {
 }
 
 /// Passes one connection on, and counts the bytes that come back.
-fn count_one(listener: &TcpListener, to: SocketAddr) -> std::thread::JoinHandle<u64> {
+pub(crate) fn count_one(listener: &TcpListener, to: SocketAddr) -> std::thread::JoinHandle<u64> {
     let listener = listener.try_clone().expect("listener");
     std::thread::spawn(move || {
         let (client, _) = listener.accept().expect("accept");

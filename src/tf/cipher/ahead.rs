@@ -13,6 +13,9 @@ use crate::sys::thread::{cores, spawn_beside};
 /// Bytes of a block, each with two of memory.
 pub(super) const BLOCK: usize = 64 * 1024;
 
+/// Bytes of a piece of a block, few enough for the nearest cache.
+const PIECE: usize = 4 * 1024;
+
 /// The most blocks made and not taken.
 const QUEUE: usize = 8;
 
@@ -101,6 +104,7 @@ impl Shared {
 
     /// What the thread does.
     fn run(&self, mut generator: Generator) {
+        let mut piece = Block::default();
         let mut queue = self.lock();
         while !queue.unwanted {
             if queue.made.len() >= QUEUE {
@@ -116,7 +120,7 @@ impl Shared {
             }
             let mut block = queue.spent.pop().unwrap_or_default();
             drop(queue);
-            generator.make(&mut block, BLOCK);
+            make_block(&mut generator, &mut piece, &mut block);
             queue = self.lock();
             if block.len() == 0 {
                 break;
@@ -130,6 +134,19 @@ impl Shared {
         queue.spent = Vec::new();
         queue.generator = Some(generator);
         self.made.notify_one();
+    }
+}
+
+/// Makes a block in pieces. The memory of a block was last in the cache of
+/// another core; written byte by byte it would hold the chain up.
+fn make_block(generator: &mut Generator, piece: &mut Block, block: &mut Block) {
+    block.clear_for(BLOCK);
+    while block.len() < BLOCK {
+        generator.make(piece, PIECE);
+        if piece.len() == 0 {
+            break;
+        }
+        block.append(piece);
     }
 }
 

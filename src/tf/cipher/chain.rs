@@ -1,22 +1,17 @@
 //! The chain of seeds: made block by block as it is used, or ahead by a
-//! thread where it is used fast, and read from a table once it has run into
-//! one of the cycles in which every chain ends.
-
-use std::time::{Duration, Instant};
+//! thread where that is faster, and read from a table once it has run into one
+//! of the cycles in which every chain ends.
 
 use super::ahead::Ahead;
 use super::cycle::Cycle;
 use super::generator::{Block, Generator};
 use super::recurrence::step;
+use super::trial::{Trial, Verdict};
 
 /// Bytes made in one go: few at first, so that a handshake pays for what it
 /// uses, then more with each block.
 const FIRST_BLOCK: usize = 128;
 const LARGEST_BLOCK: usize = 8192;
-
-/// A chain is used fast when so many bytes take no longer than that.
-const STRETCH: usize = 4 * 1024 * 1024;
-const FAST: Duration = Duration::from_millis(100);
 
 /// The chain and the part of it that is ready for use.
 pub(super) struct Chain {
@@ -27,8 +22,9 @@ pub(super) struct Chain {
     used: usize,
     /// Length of the last block that was made as it was used.
     len: usize,
-    /// Where the next stretch ends, in steps made, and when this one began.
-    stretch: (usize, Option<Instant>),
+    /// Bytes used up, in all.
+    taken: usize,
+    trial: Trial,
 }
 
 /// Where the next bytes come from.
@@ -47,7 +43,8 @@ impl Chain {
             block: Block::empty(seed),
             used: 0,
             len: FIRST_BLOCK / 2,
-            stretch: (STRETCH, None),
+            taken: 0,
+            trial: Trial::new(),
         }
     }
 
@@ -69,7 +66,6 @@ impl Chain {
     }
 
     /// Whether a thread makes it.
-    #[cfg(test)]
     pub(super) fn is_made_ahead(&self) -> bool {
         matches!(self.source, Source::Ahead(_))
     }
@@ -99,6 +95,7 @@ impl Chain {
     /// Makes bytes ready where none are: none again where the seed would
     /// become 0. That step needs the key.
     pub(super) fn refill(&mut self) {
+        self.judge();
         self.used = 0;
         if let Source::Ahead(ahead) = &self.source {
             match ahead.next(&mut self.block) {
@@ -115,23 +112,30 @@ impl Chain {
             self.source = Source::Cycle(cycle);
             self.used = place;
             self.block = Block::default();
-        } else if self.is_used_fast() {
-            self.make_ahead();
         }
     }
 
-    /// Whether a stretch has ended now that did not take long.
-    fn is_used_fast(&mut self) -> bool {
-        let Source::Generator(generator) = &self.source else { return false };
-        let (end, begun) = self.stretch;
-        if generator.made() < end {
-            return false;
+    /// Starts a thread for a chain that is used fast, or lets it end.
+    fn judge(&mut self) {
+        self.taken += self.block.len();
+        match self.trial.used(self.block.len(), self.is_made_ahead()) {
+            Verdict::GoOn => {}
+            Verdict::Start => self.make_ahead(),
+            Verdict::Stop => self.make_here(),
         }
-        self.stretch = (generator.made() + STRETCH, Some(Instant::now()));
-        begun.is_some_and(|begun| begun.elapsed() < FAST)
     }
 
-    /// Lets a thread make what comes behind the bytes that are ready.
+    /// Lets the thread end, and goes on without it behind the last byte used.
+    pub(super) fn make_here(&mut self) {
+        if self.is_made_ahead() {
+            let seed = self.seed();
+            self.source = Source::Generator(Generator::resume(seed, self.taken));
+            self.block = Block::empty(seed);
+            self.used = 0;
+        }
+    }
+
+    /// Lets a thread make what comes behind the bytes made.
     pub(super) fn make_ahead(&mut self) {
         if let Source::Generator(generator) = &self.source
             && let Some(ahead) = Ahead::start(generator)

@@ -30,6 +30,23 @@ impl Block {
     pub(super) fn len(&self) -> usize {
         self.top.len()
     }
+
+    /// Holds none from now on, and has memory for so many.
+    pub(super) fn clear_for(&mut self, len: usize) {
+        self.top.clear();
+        self.top.reserve_exact(len);
+        self.low.clear();
+        self.low.reserve_exact(len);
+    }
+
+    /// Appends the bytes that come behind its own.
+    pub(super) fn append(&mut self, behind: &Block) {
+        if self.len() == 0 {
+            self.before = behind.before;
+        }
+        self.top.extend_from_slice(&behind.top);
+        self.low.extend_from_slice(&behind.low);
+    }
 }
 
 impl Drop for Block {
@@ -59,9 +76,9 @@ impl Generator {
         Generator { seed, made: 0, look_at: LOOK_EVERY, meeting: None }
     }
 
-    /// Steps made in all.
-    pub(super) fn made(&self) -> usize {
-        self.made
+    /// The same behind steps made before.
+    pub(super) fn resume(seed: u64, made: usize) -> Generator {
+        Generator { made, look_at: made, ..Generator::new(seed) }
     }
 
     /// Goes on from another seed.

@@ -14,6 +14,7 @@ mod generator;
 mod plain;
 mod recurrence;
 mod state;
+mod trial;
 
 use zeroize::Zeroize;
 
@@ -71,6 +72,12 @@ impl Cipher {
     #[cfg(test)]
     fn make_ahead(&mut self) {
         self.chain.make_ahead();
+    }
+
+    /// Lets no thread make it from now on.
+    #[cfg(test)]
+    fn make_here(&mut self) {
+        self.chain.make_here();
     }
 
     /// Enciphers one unit in place.
@@ -264,6 +271,8 @@ mod tests {
         None,
         /// A thread makes the chain from now on.
         Thread,
+        /// No thread does any more.
+        NoThread,
         /// NIGMA.
         NewKey(Vec<u8>),
         /// Another process takes it over.
@@ -278,6 +287,7 @@ mod tests {
         prop_oneof![
             3 => Just(Event::None),
             3 => Just(Event::Thread),
+            2 => Just(Event::NoThread),
             1 => proptest::collection::vec(any::<u8>(), 8..MAX_KEY).prop_map(Event::NewKey),
             1 => Just(Event::HandOver),
             1 => Just(Event::Copy),
@@ -321,6 +331,10 @@ mod tests {
                     Event::Thread => {
                         fast.make_ahead();
                         back.make_ahead();
+                    }
+                    Event::NoThread => {
+                        fast.make_here();
+                        back.make_here();
                     }
                     Event::NewKey(key) => {
                         (fast, back) = (fast.with_new_key(&key), back.with_new_key(&key));

@@ -2,16 +2,22 @@
 //! cipher inside, and nothing turns such a wire into one on TCP.
 
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::meter::count;
 use super::{Result, Wire, WireError};
-use crate::tls::records::{BEHIND, Fault, Got, HEADER, MAX_CONTENT, Records};
+use crate::sys::tls::send_record;
+use crate::tls::records::{
+    BEHIND, Fault, Got, HEADER, LastWord, MAX_CONTENT, Records, length_sealed,
+};
 
 /// The most records that go out with one write.
 const RECORDS_AT_ONCE: usize = 16;
+
+const NO_KEY: WireError = WireError::Keyless(Fault::INTERNAL.text);
 
 /// What carries the units.
 #[derive(Default)]
@@ -80,8 +86,16 @@ impl Wire {
 
     /// Sends a last record if the system takes it at once: a peer that reads
     /// nothing holds nobody up.
-    fn say_last(&mut self, record: &[u8]) {
-        let sent = send(&self.socket, record, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    fn say_last(&mut self, word: &LastWord) {
+        let sent = match word {
+            LastWord::Sealed(record) => {
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                send(&self.socket, record, flags).map_err(io::Error::from)
+            }
+            LastWord::Bare(kind, content) => {
+                send_record(self.socket.as_fd(), *kind, content).map(length_sealed)
+            }
+        };
         if let (Ok(n), Some(meter)) = (sent, &self.meter) {
             count(meter.sent, n);
         }
@@ -166,7 +180,11 @@ impl Wire {
         match std::mem::take(&mut self.link) {
             Link::Tcp => self.write_raw(bytes),
             Link::Tls(mut records, inside) => {
-                let sent = self.send_records(&mut records, bytes);
+                let sent = if records.are_by_kernel() {
+                    self.send_by_kernel(&mut records, bytes)
+                } else {
+                    self.send_records(&mut records, bytes)
+                };
                 self.link = Link::Tls(records, inside);
                 sent
             }
@@ -175,13 +193,13 @@ impl Wire {
 
     fn send_records(&mut self, records: &mut Records, bytes: &mut [u8]) -> Result<()> {
         for batch in bytes.chunks_mut(RECORDS_AT_ONCE * MAX_CONTENT) {
-            if let Some(due) = records.due() {
+            if let Some(due) = due(records)? {
                 self.write_raw(&due)?;
             }
             let mut around = [([0; HEADER], [0; BEHIND]); RECORDS_AT_ONCE];
             for (content, around) in batch.chunks_mut(MAX_CONTENT).zip(&mut around) {
                 let sealed = records.seal(content);
-                *around = sealed.ok_or(WireError::Broken("TLS: no key"))?;
+                *around = sealed.ok_or(NO_KEY)?;
             }
             let mut slices = [IoSlice::new(&[]); 3 * RECORDS_AT_ONCE];
             let mut used = 0;
@@ -203,11 +221,11 @@ impl Wire {
     pub(super) fn seal_going(&mut self) -> Result<()> {
         let Link::Tls(records, _) = &mut self.link else { return Ok(()) };
         let mut sealed = Vec::with_capacity(self.going.len() + 1024);
-        if let Some(due) = records.due() {
+        if let Some(due) = due(records)? {
             sealed.extend_from_slice(&due);
         }
         for content in self.going.chunks_mut(MAX_CONTENT) {
-            let (header, behind) = records.seal(content).ok_or(WireError::Broken("TLS: no key"))?;
+            let (header, behind) = records.seal(content).ok_or(NO_KEY)?;
             sealed.extend_from_slice(&header);
             sealed.extend_from_slice(content);
             sealed.extend_from_slice(&behind);
@@ -231,7 +249,7 @@ impl Wire {
     }
 
     /// Takes note of bytes that are about to go out.
-    fn account(&mut self, bytes: usize) {
+    pub(super) fn account(&mut self, bytes: usize) {
         if let Some(pace) = &self.pace {
             pace.moved(bytes);
         }
@@ -239,6 +257,11 @@ impl Wire {
             count(meter.sent, bytes);
         }
     }
+}
+
+/// The record that has to go out before more data does, if there is one.
+pub(super) fn due(records: &mut Records) -> Result<Option<Vec<u8>>> {
+    records.due().map_err(|fault| WireError::Keyless(fault.text))
 }
 
 fn write_all_vectored(

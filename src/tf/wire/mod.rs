@@ -6,7 +6,9 @@
 //! never allocates for a length it has not checked. Below the units is TCP, or
 //! TLS on it.
 
+mod error;
 mod header;
+mod kernel;
 mod link;
 mod meter;
 mod pace;
@@ -23,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
 use super::outofband::{self, Strays};
+pub use error::{Result, WireError};
 pub use link::Inside;
 use link::Link;
 pub use meter::Meter;
@@ -52,45 +55,6 @@ const STRAY_PAUSE: Duration = Duration::from_millis(1);
 
 /// A buffer above this size is given back when small messages follow.
 const KEEP_BUFFER: usize = 64 * 1024;
-
-/// Why a wire can't go on. After any of these the connection is over.
-#[derive(Debug, thiserror::Error)]
-pub enum WireError {
-    /// The peer closed the connection between two messages.
-    #[error("connection closed")]
-    Closed,
-    /// The peer closed the connection inside a message or a raw unit.
-    #[error("connection closed in the middle of a message")]
-    Cut,
-    /// A message header with a negative length or one above [`MAX_MESSAGE`].
-    #[error("message of {0} bytes announced, allowed are 0 to {MAX_MESSAGE}")]
-    Length(i32),
-    /// The peer let a time limit pass.
-    #[error("time limit passed")]
-    TimedOut,
-    /// The process was asked to end while it waited for a message.
-    #[error("asked to end")]
-    Stopped,
-    /// The peer sent what has no meaning where it stands.
-    #[error("protocol broken: {0}")]
-    Broken(&'static str),
-    /// The system's word on why reading or writing failed.
-    #[error(transparent)]
-    Io(io::Error),
-}
-
-impl From<io::Error> for WireError {
-    fn from(e: io::Error) -> WireError {
-        match e.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => WireError::TimedOut,
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => WireError::Cut,
-            _ => WireError::Io(e),
-        }
-    }
-}
-
-/// Shorthand for what can fail by the connection.
-pub type Result<T> = std::result::Result<T, WireError>;
 
 /// Both directions of a connection, in plain until [`Wire::encipher`].
 pub struct Wire {

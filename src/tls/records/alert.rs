@@ -20,6 +20,8 @@ impl Fault {
     pub(crate) const TOO_LONG: Fault = Fault { alert: Some(22), text: "TLS record too long" };
     pub(crate) const NO_DATA: Fault =
         Fault { alert: Some(10), text: "too many TLS records without data" };
+    pub(crate) const KEPT_KEY: Fault =
+        Fault { alert: None, text: "TLS: a new key is due, and the kernel keeps the old one" };
     pub(crate) const INTERNAL: Fault = Fault { alert: Some(80), text: "TLS: no key" };
 
     /// The peer's word.

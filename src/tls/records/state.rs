@@ -14,10 +14,14 @@ pub(crate) const MAX_STATE: usize = 1 + 2 * (8 + 48) + 1 + 4 + SMALL;
 
 impl Records {
     /// Appends the state; `None` where it is no server's between two messages
-    /// of a handshake.
+    /// of a handshake, or the kernel has part of it.
     pub(crate) fn write_state(&self, bytes: &mut Zeroizing<Vec<u8>>) -> Option<()> {
         let (plain, raw) = self.inbox.contents();
-        if self.tickets.is_some() || self.closed || plain.len() + raw.len() > SMALL {
+        if self.tickets.is_some()
+            || self.closed
+            || self.by_kernel
+            || plain.len() + raw.len() > SMALL
+        {
             return None;
         }
         bytes.push(self.rx.suite().to_byte());

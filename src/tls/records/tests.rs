@@ -14,7 +14,7 @@ pub(crate) fn ends(suite: Suite) -> (Records, Records) {
 fn sent(from: &mut Records, data: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     for part in data.chunks(MAX_CONTENT) {
-        wire.extend(from.due().unwrap_or_default());
+        wire.extend(from.due().expect("a key").unwrap_or_default());
         let mut part = part.to_vec();
         let (header, behind) = from.seal(&mut part).expect("sealed");
         wire.extend([&header[..], &part, &behind].concat());
@@ -83,6 +83,36 @@ fn no_number_of_a_record_comes_twice() {
 }
 
 #[test]
+fn what_the_kernel_seals_is_sealed_by_nobody_else_and_not_for_ever() {
+    let (a, _) = ends(Suite::ChaCha20);
+    assert!(a.for_kernel().is_none(), "it is told no key of this suite");
+    for suite in [Suite::Aes128, Suite::Aes256] {
+        let (mut a, mut b) = ends(suite);
+        let _ = sent(&mut a, &[0; 3 * MAX_CONTENT]);
+        let given = a.for_kernel().expect("a key");
+        assert_eq!(
+            (given.key.len(), given.next),
+            (if suite == Suite::Aes128 { 16 } else { 32 }, 3)
+        );
+        a.leave_to_kernel();
+        assert!(a.for_kernel().is_none());
+        assert!(a.seal(&mut [0; 8]).is_none() && a.note(ALERT, &[1, 0]).is_none());
+        assert!(matches!(a.farewell(), Some(LastWord::Bare(ALERT, [1, 0]))));
+        assert!(a.write_state(&mut Zeroizing::new(Vec::new())).is_none());
+        assert_eq!(a.due(), Ok(None));
+        let asks = b.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 1]).expect("a key");
+        assert_eq!(take_all(&mut a, &asks, 10), Ok(Vec::new()));
+        assert_eq!(a.due(), Err(Fault::KEPT_KEY));
+        a.owes_update = false;
+        let most = (END_AFTER as usize - 3) / 2;
+        (1..most).for_each(|_| a.given_to_kernel(1));
+        assert_eq!(a.due(), Ok(None));
+        a.given_to_kernel(MAX_CONTENT + 1);
+        assert_eq!(a.due(), Err(Fault::KEPT_KEY));
+    }
+}
+
+#[test]
 fn what_was_changed_on_the_way_is_refused() {
     for suite in SUITES {
         let data = vec![7; 40_000];
@@ -144,8 +174,9 @@ fn a_peer_that_sends_nothing_but_empty_records_is_cut_off() {
 #[test]
 fn after_close_notify_nothing_is_read() {
     let (mut a, mut b) = ends(Suite::ChaCha20);
-    let wire =
-        [sent(&mut a, b"last"), a.farewell().expect("a key"), sent(&mut a, b"lost")].concat();
+    let last = sent(&mut a, b"last");
+    let Some(LastWord::Sealed(farewell)) = a.farewell() else { panic!("no farewell") };
+    let wire = [last, farewell, sent(&mut a, b"lost")].concat();
     assert_eq!(take_all(&mut b, &wire, 10), Ok(b"last".to_vec()));
     assert!(b.is_closed());
     assert_eq!(b.look(), Ok(Got::Closed));

@@ -8,24 +8,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
 
-use crate::common::is_root;
+use super::is_root;
 
 /// The addresses of the two ends.
-pub(crate) const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-pub(crate) const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+pub const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
 /// What the link is called at either end.
 const DEVICE: &str = "tfd";
 
 /// Two namespaces with a link between them.
-pub(crate) struct Link {
+pub struct Link {
     near: Namespace,
     far: Namespace,
 }
 
 impl Link {
     /// A link that is up, or none where that is not possible, which is told.
-    pub(crate) fn make() -> Option<Link> {
+    pub fn make() -> Option<Link> {
         if !is_root() {
             println!("left out: network namespaces need root");
             return None;
@@ -53,22 +53,38 @@ impl Link {
 
     /// Does something at the near end. Sockets made and processes started
     /// there stay there.
-    pub(crate) fn near<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub fn near<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.near.run(work)
     }
 
     /// Does something at the far end.
-    pub(crate) fn far<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub fn far<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.far.run(work)
     }
 
+    /// Makes the link as bad as netem is told to, both ways.
+    ///
+    /// # Errors
+    /// Why not; not every kernel has netem.
+    pub fn worsen(&self, how: &str) -> Result<(), String> {
+        [&self.near, &self.far].into_iter().try_for_each(|end| {
+            command("tc", &format!("-n {} qdisc add dev {DEVICE} root netem {how}", end.0))
+        })
+    }
+
+    /// Ends all connections of the far end there, as a machine does that is
+    /// switched off: while the link is down the other end hears nothing of it.
+    pub fn forget_connections(&self) {
+        command("ss", &format!("-N {} -K state established", self.far.0)).expect("ss");
+    }
+
     /// Takes the link down, at the far end.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         ip(&format!("-n {} link set {DEVICE} down", self.far.0)).expect("cut");
     }
 
     /// Brings it up again.
-    pub(crate) fn mend(&self) {
+    pub fn mend(&self) {
         ip(&format!("-n {} link set {DEVICE} up", self.far.0)).expect("mend");
     }
 }
@@ -106,10 +122,14 @@ impl Drop for Namespace {
 
 /// Runs `ip` with these words.
 fn ip(words: &str) -> Result<(), String> {
+    command("ip", words)
+}
+
+fn command(name: &str, words: &str) -> Result<(), String> {
     let done =
-        Command::new("ip").args(words.split(' ')).output().map_err(|e| format!("ip: {e}"))?;
+        Command::new(name).args(words.split(' ')).output().map_err(|e| format!("{name}: {e}"))?;
     if done.status.success() {
         return Ok(());
     }
-    Err(format!("ip {words}: {}", String::from_utf8_lossy(&done.stderr).trim()))
+    Err(format!("{name} {words}: {}", String::from_utf8_lossy(&done.stderr).trim()))
 }
