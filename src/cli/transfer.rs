@@ -14,7 +14,7 @@ use crate::client::{ClientError, Options, Summary, Transfers};
 #[command(next_help_heading = "Transfer")]
 pub(super) struct TransferArguments {
     /// Connections to use at once: for many files, or for a large one
-    /// [default: 1, and a second for hundreds of files or for
+    /// [default: 1, and a second to put hundreds of files or for
     /// the digest of a large one]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     streams: Option<u8>,

@@ -198,3 +198,14 @@ fn each_command_tells_a_server_that_lets_nobody_in_by_the_same_exit_status() {
         .collect();
     assert!(others.is_empty(), "{}", others.join("\n"));
 }
+
+#[test]
+fn of_several_files_to_be_shown_those_that_are_there_are() {
+    let server = Server::start();
+    server.write("logs/a", "1");
+    server.write("logs/b", "2");
+    let person = Person::of(&server);
+    let run = person.fails(&["cat", "logs/a", "none", "logs/b"], 1, &["none"]);
+    assert_eq!(run.out, "12");
+    assert_eq!(person.fine(&["cat", "logs/*"]), "12");
+}

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
+use crate::cli::expand::for_each_path;
 use crate::cli::failure::Result;
 use crate::cli::output::output_error;
 use crate::cli::place::Remote;
@@ -16,16 +17,17 @@ use crate::client::{Event, Observer, Options, Transfers};
 #[derive(Args)]
 #[command(after_help = "Example:\n  tf cat reports/notes.txt | less")]
 pub(crate) struct Cat {
-    /// The remote files
+    /// Remote files or patterns
     #[arg(required = true, add = remote_paths())]
     paths: Vec<Remote>,
 }
 
 impl Cat {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        self.paths
-            .iter()
-            .try_for_each(|path| to_standard_output(context, path, &Options::default()))
+        let options = Options::default();
+        for_each_path(context, &self.paths, |context, path| {
+            to_standard_output(context, path, &options)
+        })
     }
 }
 

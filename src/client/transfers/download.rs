@@ -49,6 +49,8 @@ impl Download {
 }
 
 impl Item for Download {
+    const IN_TWO: bool = false;
+
     fn id(&self) -> &Id {
         &self.id
     }

@@ -39,7 +39,7 @@ pub use mirror::{Direction, Mirror};
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many connections are used at the most: for many files, or for the
-    /// ranges of a large one. `None` is one, and a second for hundreds of files
+    /// ranges of a large one. `None` is one, and a second to put hundreds of files
     /// and for the digest of a large one.
     pub streams: Option<usize>,
     /// How often in a row a lost connection is opened anew, without anything

@@ -20,6 +20,9 @@ const HUNDREDS: usize = 200;
 
 /// A file to be moved.
 pub(super) trait Item: Send {
+    /// Whether hundreds of small ones are moved faster over two connections.
+    const IN_TWO: bool;
+
     fn id(&self) -> &Id;
     fn size(&self) -> u64;
 
@@ -83,7 +86,8 @@ impl<T: Item> Queue<T> {
     /// `Interrupted`. What fails for one file alone is told and summed.
     pub(super) fn run(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         let asked = run.options.streams.is_some();
-        let many = if asked || self.len() >= HUNDREDS { lines.len() } else { 1 };
+        let many_small = T::IN_TWO && self.len() >= HUNDREDS;
+        let many = if asked || many_small { lines.len() } else { 1 };
         run.allow_another(!asked && many == 1);
         let ends: Vec<Result<()>> = std::thread::scope(|scope| {
             let threads: Vec<_> = lines

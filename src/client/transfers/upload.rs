@@ -86,6 +86,8 @@ impl Upload {
 }
 
 impl Item for Upload {
+    const IN_TWO: bool = true;
+
     fn id(&self) -> &Id {
         &self.id
     }
