@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::arguments::ConnectionArguments;
 use super::failure::{Failure, Result};
 use super::here;
+use super::options::{ConnectionOptions, environment};
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
 use super::servers::{Entry, Servers};
@@ -16,7 +16,7 @@ use crate::client::{Access, Cancel, Secret, Target};
 /// All that is known of servers.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    options: ConnectionArguments,
+    options: ConnectionOptions,
     /// The servers of the configuration.
     pub(crate) servers: Servers,
     /// Breaks off whatever waits for a server.
@@ -36,7 +36,7 @@ impl Directory {
     ///
     /// # Errors
     /// `Usage`, with what is wrong in it.
-    pub(super) fn read(options: ConnectionArguments) -> Result<Directory> {
+    pub(super) fn read(options: ConnectionOptions) -> Result<Directory> {
         let servers = Servers::read(options.config.as_deref()).map_err(Failure::Usage)?;
         Ok(Directory { options, servers, cancel: Cancel::default(), silent: false })
     }
@@ -47,7 +47,7 @@ impl Directory {
     }
 
     /// The options that were given.
-    pub(super) fn options(&self) -> &ConnectionArguments {
+    pub(super) fn options(&self) -> &ConnectionOptions {
         &self.options
     }
 
@@ -191,9 +191,4 @@ impl Directory {
         let askpass = entry.and_then(|entry| entry.askpass(&self.servers));
         Source { file, askpass, silent: self.silent }.get(prompt).map_err(Failure::Usage)
     }
-}
-
-/// A variable that is set to something.
-pub(super) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -2,14 +2,15 @@
 //! where nobody has to be asked for a password.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use clap::CommandFactory;
-use clap_complete::CompleteEnv;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
 
 use super::access::Directory;
-use super::arguments::{Arguments, ConnectionArguments};
+use super::options::ConnectionOptions;
 use super::place::{Remote, ServerName};
 use crate::client::{Entry, Kind};
 
@@ -19,16 +20,23 @@ pub(super) const VARIABLE: &str = "TF_COMPLETE";
 /// How long a server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Answers a completion script, if it is one that called, and ends then.
-pub(super) fn answer() {
-    CompleteEnv::with_factory(Arguments::command).var(VARIABLE).complete();
-}
-
 /// Completes a remote path.
 pub(super) fn remote_paths() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         let mut found = complete_servers(current);
         found.extend(complete_paths(current).unwrap_or_default());
+        found
+    })
+}
+
+/// Completes what may be here or on a server.
+pub(super) fn places() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let mut found = complete_servers(current);
+        if current.as_bytes().contains(&b':') {
+            found.extend(complete_paths(current).unwrap_or_default());
+        }
+        found.extend(PathCompleter::any().complete(current));
         found
     })
 }
@@ -41,7 +49,7 @@ pub(super) fn servers() -> ArgValueCompleter {
 fn directory() -> Option<Directory> {
     let config = std::env::var_os("TF_CONFIG").map(Into::into);
     let mut directory =
-        Directory::read(ConnectionArguments { config, ..ConnectionArguments::default() }).ok()?;
+        Directory::read(ConnectionOptions { config, ..ConnectionOptions::default() }).ok()?;
     directory.be_silent();
     Some(directory)
 }

@@ -2,9 +2,9 @@
 //! them, and how much to say.
 
 use super::access::Directory;
-use super::arguments::OutputArguments;
 use super::failure::Result;
 use super::here;
+use super::options::OutputOptions;
 use super::place::ServerName;
 use crate::client::{Access, Connection};
 
@@ -13,7 +13,7 @@ pub(crate) struct Context {
     /// All that is known of servers.
     pub(crate) directory: Directory,
     /// How much to say, and in which form.
-    pub(super) output: OutputArguments,
+    pub(super) output: OutputOptions,
     sessions: Vec<Session>,
 }
 
@@ -25,7 +25,7 @@ struct Session {
 
 impl Context {
     /// Nothing is connected yet.
-    pub(super) fn new(directory: Directory, output: OutputArguments) -> Context {
+    pub(super) fn new(directory: Directory, output: OutputOptions) -> Context {
         Context { directory, output, sessions: Vec::new() }
     }
 

@@ -14,6 +14,7 @@ mod filter;
 mod here;
 mod interrupt;
 pub(crate) mod names;
+mod options;
 mod output;
 mod place;
 mod progress;
@@ -39,7 +40,7 @@ use crate::client::ClientError;
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    complete::answer();
+    arguments::answer_completion();
     let Arguments { connection, output, command } = match arguments::read() {
         Ok(arguments) => arguments,
         Err(e) => e.exit(),
@@ -52,7 +53,7 @@ pub fn main() -> ExitCode {
         }
         let mut context = Context::new(directory, output);
         let done = match command {
-            Command::Shell(shell) => shell.open(context),
+            Command::Shell(arguments) => shell::open(arguments, context),
             command => {
                 let done = command.run(&mut context);
                 done.and(context.end())

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::arguments::OutputArguments;
 use super::names::{human_size, shown};
+use super::options::OutputOptions;
 use crate::client::{ClientError, Deed, Event, Note, Observer, Summary};
 pub(super) use bar::Bar;
 use json::JsonLines;
@@ -47,7 +47,7 @@ struct State {
 
 impl Board {
     /// A board in the form the user asked for.
-    pub(super) fn new(output: &OutputArguments) -> Board {
+    pub(super) fn new(output: &OutputOptions) -> Board {
         let on_terminal = std::io::stderr().is_terminal();
         let bars = on_terminal && !output.quiet && !output.json;
         Board {

@@ -99,6 +99,12 @@ impl Servers {
         Servers::parse(&text, file)
     }
 
+    /// Whether a word that is no command stands for a server: an entry, or what
+    /// is written as an address.
+    pub(super) fn are_meant_by(&self, word: &str) -> bool {
+        self.entries.contains_key(word) || word.contains(':')
+    }
+
     /// The servers in a text.
     ///
     /// # Errors

@@ -3,9 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::access::environment;
-use super::arguments::TlsArguments;
 use super::failure::{Failure, Result};
+use super::options::{TlsOptions, environment};
 use super::servers::{Entry, Servers};
 use crate::client::{ClientError, PublicKey, Tls, Transport, Trust};
 
@@ -22,7 +21,7 @@ struct Said {
 /// # Errors
 /// What is missing or wrong.
 pub(super) fn transport(
-    options: &TlsArguments,
+    options: &TlsOptions,
     key: Option<&Path>,
     entry: Option<&Entry>,
     servers: &Servers,
@@ -63,7 +62,7 @@ impl Said {
     }
 }
 
-fn of_options(options: &TlsArguments) -> Result<Said> {
+fn of_options(options: &TlsOptions) -> Result<Said> {
     let trust = match (&options.tls_pin, &options.tls_ca) {
         (Some(pin), _) => Some(Trust::Pin(pin.clone())),
         (None, Some(file)) => Some(Trust::Authorities(content(file)?)),

@@ -1,4 +1,5 @@
-//! What Tab gives, in a real bash where one is there.
+//! What Tab gives, in real shells: bash, zsh and fish, of which none may be
+//! missing.
 
 use crate::common::tf::{Person, run};
 use crate::common::{HASH, Server};
@@ -25,8 +26,41 @@ fn offered(person: &Person, line: &str) -> Vec<String> {
     run.out.split_whitespace().map(str::to_owned).collect()
 }
 
-#[test]
-fn commands_options_servers_and_remote_paths_are_completed() {
+/// The lines that fish would offer for the word at the end of a line, without
+/// what they do.
+fn offered_by_fish(person: &Person, line: &str) -> Vec<String> {
+    let script = "tf completions fish | source; complete -C \"$LINE\"";
+    let mut fish = person.command("fish");
+    fish.env("LINE", line).args(["--no-config", "-c", script]);
+    let run = run(&mut fish, b"");
+    assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "apt-get install fish");
+    run.out.lines().map(|line| line.split('\t').next().unwrap_or(line).to_owned()).collect()
+}
+
+/// What stands on the line of a zsh after Tab at its end, in a terminal.
+fn completed_by_zsh(person: &Person, line: &str) -> String {
+    let script = r#"
+        zmodload zsh/zpty || exit 1
+        zpty shell zsh -f -i
+        zpty -w shell "autoload -Uz compinit; compinit -u -D; source <(tf completions zsh)"
+        zpty -w shell 'show() { print -r -- "<<$BUFFER>>" }; zle -N show'
+        zpty -w shell "bindkey '^I' complete-word; bindkey '^T' show; print rea''dy"
+        zpty -r shell out '*ready*'
+        zpty -w -n shell "$LINE"$'\t\x14'
+        zpty -r shell out '*<<*>>*'
+        out=${out##*<<}
+        print -rn -- "${out%%>>*}"
+    "#;
+    let mut zsh = person.command("zsh");
+    zsh.env("LINE", line).env("TERM", "xterm").args(["-f", "-c", script]);
+    let run = run(&mut zsh, b"");
+    assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "apt-get install zsh");
+    run.out
+}
+
+/// A server with some files, and a person who knows it as `files`; `tf` is in
+/// the path.
+fn files() -> (Server, Person) {
     let server = Server::start();
     server.write("reports/may.pdf", "x");
     server.write("reports/june.pdf", "x");
@@ -38,6 +72,46 @@ fn commands_options_servers_and_remote_paths_are_completed() {
         server.address()
     ));
     person.set("HISTFILE", "/dev/null");
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_tf")).parent().expect("directory");
+    let path = std::env::var("PATH").expect("path");
+    person.set("PATH", &format!("{}:{path}", bin.display()));
+    (server, person)
+}
+
+#[test]
+fn fish_completes_commands_options_servers_and_paths() {
+    let (_server, person) = files();
+    let offered = |line| offered_by_fish(&person, line);
+    assert_eq!(offered("tf rmd"), ["rmdir"]);
+    assert_eq!(offered("tf ls --rec"), ["--recursive"]);
+    assert_eq!(offered("tf ls f"), ["fast:", "files:"]);
+    assert_eq!(offered("tf rm reports/m"), ["reports/may.pdf", "reports/more/"]);
+    assert_eq!(offered("tf cat files:reports/ju"), ["files:reports/june.pdf"]);
+    assert_eq!(offered("tf put publ"), ["public.pem"]);
+    assert_eq!(offered("tf put public.pem files:r"), ["files:reports/"]);
+}
+
+#[test]
+fn zsh_completes_commands_options_servers_and_paths() {
+    let (_server, person) = files();
+    // A blank follows where a word is whole.
+    for (line, completed) in [
+        ("tf rmd", "tf rmdir "),
+        ("tf ls --rec", "tf ls --recursive "),
+        ("tf ls fi", "tf ls files:"),
+        ("tf ls rep", "tf ls reports/"),
+        ("tf rm reports/ma", "tf rm reports/may.pdf "),
+        ("tf cat files:rep", "tf cat files:reports/"),
+        ("tf cat files:reports/ju", "tf cat files:reports/june.pdf "),
+        ("tf put publ", "tf put public.pem "),
+    ] {
+        assert_eq!(completed_by_zsh(&person, line), completed, "{line}");
+    }
+}
+
+#[test]
+fn commands_options_servers_and_remote_paths_are_completed() {
+    let (_server, person) = files();
     assert_eq!(offered(&person, "tf rmd"), ["rmdir"]);
     assert_eq!(offered(&person, "tf ls fi"), ["files:"]);
     assert_eq!(offered(&person, "tf ls f"), ["fast:", "files:"]);

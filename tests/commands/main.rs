@@ -16,3 +16,4 @@ mod schema;
 mod servers;
 mod setup;
 mod trust;
+mod tunnel;

@@ -58,16 +58,44 @@ _tf_with_colons() {
 complete -o nospace -o bashdefault -F _tf_with_colons tf
 "#;
 
+/// zsh puts a blank behind what it has completed: not behind the colon of a
+/// server or the slash of a directory, where more follows.
+const ZSH: &str = r#"#compdef tf
+_tf() {
+    local -a found more whole
+    local one value
+    found=("${(@f)$(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$((CURRENT - 1)) TF_COMPLETE=zsh \
+        tf -- "${words[@]}" 2>/dev/null)}")
+    for one in $found; do
+        # A colon of the word itself has a backslash before it; behind one that
+        # has none is what it does.
+        value=${${one//\\:/$'\0'}%%:*}
+        case $value in
+            */ | *$'\0') more+=("$one") ;;
+            *) whole+=("$one") ;;
+        esac
+    done
+    (( $#more )) && _describe -V values more -S ''
+    (( $#whole )) && _describe -V values whole
+}
+if [[ ${funcstack[1]-} == _tf ]]; then
+    _tf "$@"
+else
+    compdef _tf tf
+fi
+"#;
+
 impl Completions {
     pub(super) fn run(self, _: &mut Context) -> Result<()> {
         let value = self.shell.to_possible_value();
         let name = value.as_ref().map_or("", |value| value.get_name());
         let shells = Shells::builtins();
         let mut script = Vec::new();
-        if let Some(shell) = shells.completer(name) {
-            shell
+        match (self.shell, shells.completer(name)) {
+            (Shell::Zsh, _) | (_, None) => script.extend_from_slice(ZSH.as_bytes()),
+            (_, Some(shell)) => shell
                 .write_registration(VARIABLE, "tf", "tf", "tf", &mut script)
-                .map_err(output_error)?;
+                .map_err(output_error)?,
         }
         if let Shell::Bash = self.shell {
             script.extend_from_slice(BASH.as_bytes());

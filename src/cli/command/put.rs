@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::complete::places;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::{Place, Remote};
@@ -26,7 +27,7 @@ const PATTERNS: glob::MatchOptions = glob::MatchOptions {
 pub(crate) struct Put {
     /// Local files, or - for standard input, and where they go: a remote file
     /// or directory, the default server's root when there is one path alone
-    #[arg(required = true, value_name = "LOCAL... [REMOTE]")]
+    #[arg(required = true, value_name = "LOCAL... [REMOTE]", add = places())]
     paths: Vec<Place>,
     /// Directories with all in them
     #[arg(short, long)]

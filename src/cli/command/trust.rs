@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::Exit;
-use crate::cli::arguments::ConnectionArguments;
 use crate::cli::context::Context;
 use crate::cli::entries::{Addition, keep};
 use crate::cli::failure::{Failure, Result};
+use crate::cli::options::ConnectionOptions;
 use crate::cli::place::{is_entry_name, with_port};
 use crate::cli::secrets::first_line;
 use crate::cli::servers::{Entry, Servers};
@@ -118,7 +118,7 @@ impl Trust {
         witness: &Witness,
         fingerprint: &str,
         trusted: Option<String>,
-        options: &ConnectionArguments,
+        options: &ConnectionOptions,
     ) -> Result<()> {
         if let Some(old) = trusted.as_deref().filter(|old| *old != fingerprint && !self.replace) {
             changed(name, old, fingerprint);
@@ -155,7 +155,7 @@ impl Trust {
 
 impl Witness {
     /// What the options name, or the certificate that the server shows.
-    fn of(options: &ConnectionArguments, address: &str) -> Result<Witness> {
+    fn of(options: &ConnectionOptions, address: &str) -> Result<Witness> {
         if let Some(path) = &options.key {
             return Ok(Witness::Key(read_key(path)?));
         }

@@ -5,18 +5,18 @@ use clap::{CommandFactory, Parser};
 
 use super::local::{LOCAL_COMMANDS, Where, change_local, escape, print, print_local, run, usage};
 use super::words::split;
-use crate::cli::arguments::OutputArguments;
 use crate::cli::command::Command;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Result};
+use crate::cli::options::OutputOptions;
 
 /// A command of `tf` in a shell, where the server is known.
 #[derive(Parser)]
 #[command(name = "tf", no_binary_name = true, disable_help_subcommand = true)]
 pub(super) struct Line {
     #[command(flatten)]
-    output: OutputArguments,
+    output: OutputOptions,
     #[command(subcommand)]
     command: Command,
 }

@@ -5,6 +5,7 @@ mod complete;
 mod history;
 mod line;
 mod local;
+mod open;
 mod words;
 
 use std::cell::RefCell;
@@ -24,10 +25,11 @@ use crate::client::ClientError;
 use complete::Completion;
 use line::{Then, carry_out};
 use local::{Where, usage};
+pub(super) use open::open;
 use words::is_private;
 
 /// A shell under way.
-pub(super) struct Shell {
+struct Shell {
     context: Rc<RefCell<Context>>,
     at: Where,
 }
@@ -37,7 +39,7 @@ impl Shell {
     ///
     /// # Errors
     /// Why none can be opened, or that there is no such directory.
-    pub(super) fn begin(mut context: Context, at: Remote) -> Result<Shell> {
+    fn begin(mut context: Context, at: Remote) -> Result<Shell> {
         let root = at.with_path(String::new());
         context.connection(&root.server)?;
         let mut place = Where::at(root);
@@ -52,7 +54,7 @@ impl Shell {
     ///
     /// # Errors
     /// When a connection is lost.
-    pub(super) fn end(self) -> Result<()> {
+    fn end(self) -> Result<()> {
         self.context.borrow_mut().end()
     }
 
@@ -60,7 +62,7 @@ impl Shell {
     ///
     /// # Errors
     /// When the terminal can't be used.
-    pub(super) fn talk(&mut self) -> Result<()> {
+    fn talk(&mut self) -> Result<()> {
         let mut editor = self.editor().map_err(terminal)?;
         let history = history::open().unwrap_or_else(|e| {
             eprintln!("tf: lines are not kept: {e}");
@@ -114,12 +116,7 @@ impl Shell {
     ///
     /// # Errors
     /// That failure, or that the script can't be read.
-    pub(super) fn follow(
-        &mut self,
-        name: &str,
-        script: impl BufRead,
-        keep_going: bool,
-    ) -> Result<()> {
+    fn follow(&mut self, name: &str, script: impl BufRead, keep_going: bool) -> Result<()> {
         let mut first = None;
         for (number, line) in script.lines().enumerate() {
             let line = line.map_err(|source| {

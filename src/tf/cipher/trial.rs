@@ -5,14 +5,14 @@
 use std::time::{Duration, Instant};
 
 /// Bytes after which it is looked how long they took.
-const STRETCH: usize = 8 * 1024 * 1024;
+const STRETCH: usize = 4 * 1024 * 1024;
 
 /// A stretch is fast that takes no longer.
-const FAST: Duration = Duration::from_millis(200);
+const FAST: Duration = Duration::from_millis(100);
 
 /// Stretches in one way, with a thread or without, before the other is tried
 /// again.
-const TERM: u32 = 16;
+const TERM: u32 = 32;
 
 /// What is known of the time that stretches take.
 pub(super) struct Trial {
@@ -24,6 +24,9 @@ pub(super) struct Trial {
     without: Duration,
     /// Stretches to go before the other way is tried.
     term: u32,
+    /// Whether the thread was worth it in the last stretch. One that was not
+    /// may be an accident then.
+    was_worth_it: bool,
 }
 
 /// What is to be done.
@@ -39,7 +42,7 @@ pub(super) enum Verdict {
 
 impl Trial {
     pub(super) fn new() -> Trial {
-        Trial { left: STRETCH, begun: None, without: Duration::MAX, term: 0 }
+        Trial { left: STRETCH, begun: None, without: Duration::MAX, term: 0, was_worth_it: false }
     }
 
     /// Takes note that bytes are used, with a thread or without.
@@ -58,12 +61,14 @@ impl Trial {
 
     fn judge(&mut self, took: Duration, with_thread: bool) -> Verdict {
         if with_thread {
-            let is_worth_it = took <= self.without * 19 / 20;
-            if is_worth_it && self.term > 0 {
+            let is_worth_it = took.saturating_mul(20) <= self.without.saturating_mul(19);
+            let stays = is_worth_it || self.was_worth_it;
+            self.was_worth_it = is_worth_it;
+            if stays && self.term > 0 {
                 self.term -= 1;
                 return Verdict::GoOn;
             }
-            self.term = if is_worth_it { 0 } else { TERM };
+            self.term = if stays { 0 } else { TERM };
             return Verdict::Stop;
         }
         self.without = took;
@@ -71,7 +76,7 @@ impl Trial {
             self.term = self.term.saturating_sub(1);
             return Verdict::GoOn;
         }
-        self.term = TERM;
+        (self.term, self.was_worth_it) = (TERM, false);
         Verdict::Start
     }
 }
@@ -80,9 +85,9 @@ impl Trial {
 mod tests {
     use super::*;
 
-    const FAST: Duration = Duration::from_millis(12);
+    const QUICK: Duration = Duration::from_millis(12);
     const MEDIUM: Duration = Duration::from_millis(20);
-    const SLOW: Duration = Duration::from_millis(201);
+    const SLOW: Duration = Duration::from_millis(101);
 
     #[test]
     fn a_chain_used_slowly_gets_no_thread() {
@@ -95,7 +100,6 @@ mod tests {
     fn a_thread_that_makes_nothing_faster_ends_and_is_tried_again_later() {
         let mut trial = Trial::new();
         assert_eq!(trial.judge(MEDIUM, false), Verdict::Start);
-        assert_eq!(trial.judge(FAST, true), Verdict::GoOn);
         assert_eq!(trial.judge(MEDIUM, true), Verdict::Stop);
         for _ in 0..TERM {
             assert_eq!(trial.judge(MEDIUM, false), Verdict::GoOn);
@@ -104,16 +108,32 @@ mod tests {
     }
 
     #[test]
+    fn one_slow_stretch_is_an_accident_and_two_are_not() {
+        let mut trial = Trial::new();
+        assert_eq!(trial.judge(MEDIUM, false), Verdict::Start);
+        for took in [QUICK, MEDIUM, QUICK, MEDIUM] {
+            assert_eq!(trial.judge(took, true), Verdict::GoOn);
+        }
+        assert_eq!(trial.judge(MEDIUM, true), Verdict::Stop);
+        assert_eq!(trial.judge(MEDIUM, false), Verdict::GoOn);
+    }
+
+    #[test]
     fn a_thread_that_is_worth_it_is_measured_anew_from_time_to_time() {
         let mut trial = Trial::new();
         assert_eq!(trial.judge(MEDIUM, false), Verdict::Start);
         for _ in 0..TERM {
-            assert_eq!(trial.judge(FAST, true), Verdict::GoOn);
+            assert_eq!(trial.judge(QUICK, true), Verdict::GoOn);
         }
-        assert_eq!(trial.judge(FAST, true), Verdict::Stop);
+        assert_eq!(trial.judge(QUICK, true), Verdict::Stop);
         // Without it everything has become as fast.
-        assert_eq!(trial.judge(FAST, false), Verdict::Start);
-        assert_eq!(trial.judge(FAST, true), Verdict::Stop);
+        assert_eq!(trial.judge(QUICK, false), Verdict::Start);
+        assert_eq!(trial.judge(QUICK, true), Verdict::Stop);
+    }
+
+    #[test]
+    fn a_thread_stays_of_which_nothing_is_known() {
+        assert_eq!(Trial { term: TERM, ..Trial::new() }.judge(SLOW, true), Verdict::GoOn);
     }
 
     #[test]

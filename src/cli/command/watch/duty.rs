@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use crate::cli::arguments::OutputArguments;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::names::shown;
+use crate::cli::options::OutputOptions;
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;
@@ -24,7 +24,7 @@ pub(super) struct Duty {
     get: Option<PathBuf>,
     exec: Option<String>,
     delete: bool,
-    output: OutputArguments,
+    output: OutputOptions,
     beside: Option<Connection>,
 }
 
@@ -33,7 +33,7 @@ impl Duty {
         get: Option<PathBuf>,
         exec: Option<String>,
         delete: bool,
-        output: OutputArguments,
+        output: OutputOptions,
     ) -> Duty {
         Duty { get, exec, delete, output, beside: None }
     }
@@ -161,7 +161,7 @@ impl Duty {
 }
 
 /// Says what is no result, unless nobody wants to know.
-pub(super) fn note(output: &OutputArguments, text: &str) {
+pub(super) fn note(output: &OutputOptions, text: &str) {
     if !output.quiet {
         eprintln!("tf: {text}");
     }

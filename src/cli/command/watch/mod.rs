@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::cli::arguments::OutputArguments;
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::names::shown;
+use crate::cli::options::OutputOptions;
 use crate::cli::place::{Remote, beneath};
 use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
 use duty::{Duty, note};
@@ -111,7 +111,7 @@ struct Post {
     looks: Vec<Instant>,
     /// How many files more.
     left: u64,
-    output: OutputArguments,
+    output: OutputOptions,
     /// Whether there was a session since the last attempt.
     met: bool,
 }
