@@ -3,6 +3,7 @@
 //! tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod disk;
 pub mod namespaces;
 pub mod schema;
 pub mod tf;

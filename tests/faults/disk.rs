@@ -1,50 +1,17 @@
 //! A full disk: a small file system of its own, which needs root to mount.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{Client, Server, Setup, is_root, reply_for};
-
-/// A file system of one MiB. Unmounted with the value.
-struct SmallDisk {
-    dir: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount() -> Option<SmallDisk> {
-        if !is_root() {
-            println!("left out: mounting a small file system needs root");
-            return None;
-        }
-        let dir = tempfile::tempdir().expect("directory");
-        let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m,mode=755", "tfd-test"])
-            .arg(dir.path())
-            .status()
-            .expect("mount");
-        assert!(status.success(), "mount failed");
-        std::fs::create_dir(dir.path().join("root")).expect("mkdir");
-        Some(SmallDisk { dir })
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let path: &Path = self.dir.path();
-        let unmounted = Command::new("umount").arg("-l").arg(path).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "umount failed");
-    }
-}
+use crate::common::disk::SmallDisk;
+use crate::common::{Client, Server, Setup, reply_for};
 
 fn serve(disk: &SmallDisk) -> (Server, Client) {
     // The scratch directory is root's alone, and so is the way to the disk.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(disk.dir.path(), open).expect("mode");
-    let server = Server::with(Setup { root: Some(disk.root()), ..Setup::default() });
+    std::fs::set_permissions(disk.path(), open).expect("mode");
+    let root = disk.path().join("root");
+    std::fs::create_dir(&root).expect("mkdir");
+    let server = Server::with(Setup { root: Some(root), ..Setup::default() });
     server.write("f", "old");
     let client = server.connect();
     (server, client)
@@ -52,7 +19,7 @@ fn serve(disk: &SmallDisk) -> (Server, Client) {
 
 #[test]
 fn sndfile_says_13_and_the_old_file_stays() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(1) else { return };
     let (server, mut client) = serve(&disk);
     assert_eq!(client.ask("SNDFILE 1 f"), "CONT");
     let chunk = [b"CONT ", vec![1; 200_000].as_slice()].concat();
@@ -75,7 +42,7 @@ fn sndfile_says_13_and_the_old_file_stays() {
 
 #[test]
 fn sup_says_minus_one_and_the_old_file_stays() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(1) else { return };
     let (server, mut client) = serve(&disk);
     client.send("SUP f");
     for _ in 0..8 {
@@ -92,7 +59,7 @@ fn sup_says_minus_one_and_the_old_file_stays() {
 
 #[test]
 fn put_is_cancelled_and_the_session_lives() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(1) else { return };
     let (server, mut client) = serve(&disk);
     for path in ["f", "new"] {
         client.hp_open("PUT", path, &[0, 200_000]);
@@ -111,7 +78,7 @@ fn put_is_cancelled_and_the_session_lives() {
 
 #[test]
 fn putcan_tells_at_its_window_or_closes() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(1) else { return };
     let (server, mut client) = serve(&disk);
     client.hp_open("PUTCAN", "new", &[0, 200_000, 8]);
     for _ in 0..8 {
@@ -130,7 +97,7 @@ fn putcan_tells_at_its_window_or_closes() {
 
 #[test]
 fn copies_leave_nothing_behind() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(1) else { return };
     let (server, mut client) = serve(&disk);
     server.write("d/big", vec![1; 600_000]);
     client.expect_all(&[
@@ -145,10 +112,10 @@ fn copies_leave_nothing_behind() {
 
 #[test]
 fn a_disk_that_turns_read_only_is_told_and_nothing_is_lost() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(1) else { return };
     let (server, mut client) = serve(&disk);
     let remount = |how: &str| {
-        let status = Command::new("mount").args(["-o", how]).arg(disk.dir.path()).status();
+        let status = Command::new("mount").args(["-o", how]).arg(disk.path()).status();
         assert!(status.is_ok_and(|status| status.success()), "remount");
     };
     remount("remount,ro");
