@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod hex;
 pub mod import;
 pub mod keygen;
 pub mod logging;

@@ -63,21 +63,18 @@ impl Failure {
             {
                 Exit::Ok
             }
-            Failure::Client(error) => Failure::tell_client(error),
+            Failure::Client(error) => {
+                if let ClientError::WrongKey(_) | ClientError::NotPinned { .. } = error {
+                    eprintln!("{WRONG_KEY}");
+                }
+                eprintln!("tf: {error}");
+                if let Some(step) = next_step(error) {
+                    eprintln!("tf: {step}");
+                }
+                Exit::of(error)
+            }
         };
         exit as u8
-    }
-
-    /// Tells a failure of the library on standard error: its exit status.
-    pub(crate) fn tell_client(error: &ClientError) -> Exit {
-        if let ClientError::WrongKey(_) | ClientError::NotPinned { .. } = error {
-            eprintln!("{WRONG_KEY}");
-        }
-        eprintln!("tf: {error}");
-        if let Some(step) = next_step(error) {
-            eprintln!("tf: {step}");
-        }
-        Exit::of(error)
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 
 use super::names::{human_size, shown};
 use super::options::OutputOptions;
@@ -199,8 +199,7 @@ pub(super) fn retry_line(
 }
 
 fn new_bar(form: &str, length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style.progress_chars("=> "))
+    ProgressBar::new(length).with_style(bar::style(form))
 }
 
 impl Observer for Board {

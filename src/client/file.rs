@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::connect::Connection;
 use super::error::{ClientError, Result};
+use crate::hex;
 
 /// Told the bytes moved so far.
 pub type Progress<'a> = &'a mut dyn FnMut(u64);
@@ -58,7 +59,7 @@ impl Connection {
             progress(moved);
             Ok(())
         })?;
-        if self.sha256(remote)? == hex(&digest.finalize()) {
+        if self.sha256(remote)? == hex::digits(&digest.finalize()) {
             return Ok(());
         }
         Err(ClientError::Mismatch { path: remote.to_owned() })
@@ -88,7 +89,7 @@ impl Connection {
             Ok(len)
         });
         let checked = sent.and_then(|()| {
-            if self.sha256(&part)? != hex(&digest.finalize()) {
+            if self.sha256(&part)? != hex::digits(&digest.finalize()) {
                 return Err(ClientError::Mismatch { path: remote.to_owned() });
             }
             self.rename(&part, remote)
@@ -98,10 +99,6 @@ impl Connection {
         }
         checked
     }
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A name beside a remote one that nobody else has.
@@ -114,7 +111,7 @@ fn random_digits() -> Result<String> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|e| ClientError::local(Path::new("random bytes"), io::Error::other(e)))?;
-    Ok(hex(&random))
+    Ok(hex::digits(&random))
 }
 
 /// Reads until the buffer is full or the end has come.

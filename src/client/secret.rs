@@ -1,10 +1,10 @@
 //! Names of secure directories (document, "Secured Directory"): a name and a
 //! passphrase go in, what nobody guesses comes out.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::hex;
 
 /// The name of a secure directory: the SHA-256 of `name:passphrase` in
 /// hexadecimal, that of these digits for each further round, and `.sd`.
@@ -25,11 +25,7 @@ pub fn secret_token(directory: &str) -> String {
 }
 
 fn hex_digest(text: &str) -> String {
-    let mut out = String::with_capacity(64);
-    for byte in Sha256::digest(text) {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    hex::digits(&Sha256::digest(text))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode};
 use nix::unistd::geteuid;
 
 use crate::config;
+use crate::hex;
 use crate::keygen::{self, write_new};
 use crate::users::Identity;
 use template::{VERSION, Values};
@@ -207,5 +208,5 @@ fn certificate_pair(directory: &Path, names: &[String]) -> Result<String, String
 fn new_hash() -> Result<String, String> {
     let mut bytes = [0; HASH];
     getrandom::fill(&mut bytes).map_err(|e| format!("no random numbers: {e}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::digits(&bytes))
 }

@@ -12,6 +12,7 @@ use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::{Remote, ServerName};
 use crate::client::{ClientError, refusal};
+use crate::hex;
 use crate::tf::wire::WireError;
 
 /// Send one request and print the reply
@@ -19,7 +20,8 @@ use crate::tf::wire::WireError;
 #[command(
     after_help = "Examples:\n  tf raw FSTAT reports/may.pdf\n  tf raw -x PROCKEY\n  tf raw --at files: DATE\n\n\
                   For requests that are answered by one message; transfers and listings are not.\n\
-                  The exit status is that of the refusal, 1 as a rule, when the reply begins with FAILED or is\n                  UNKNOWN."
+                  The exit status is that of the refusal, 1 as a rule, when the reply begins with FAILED or\n\
+                  is UNKNOWN."
 )]
 pub(crate) struct Raw {
     /// The server, as NAME: or tf://HOST
@@ -45,7 +47,7 @@ impl Raw {
         connection.wire().set_deadline(None).map_err(lost)?;
         let mut printer = Printer::new(context.output.json);
         let text = String::from_utf8_lossy(&reply);
-        let hex: String = reply.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex::digits(&reply);
         let line = if self.hex { hex.clone() } else { shown(&reply) };
         printer.show(&Record::Reply { text: &text, hex }, || line)?;
         printer.flush()?;

@@ -20,16 +20,20 @@ impl Bar {
             ),
             None => (ProgressBar::new_spinner(), "{msg} {spinner} {bytes} {binary_bytes_per_sec}"),
         };
-        let style = ProgressStyle::with_template(form)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        Bar(bar.with_style(style).with_message(name))
+        Bar(bar.with_style(style(form)).with_message(name))
     }
 
     /// Shows how many bytes have moved.
     pub(in crate::cli) fn set(&self, bytes: u64) {
         self.0.set_position(bytes);
     }
+}
+
+/// What a bar of this form looks like.
+pub(super) fn style(form: &str) -> ProgressStyle {
+    ProgressStyle::with_template(form)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 impl Drop for Bar {

@@ -29,10 +29,9 @@ const TOO_LONG: usize = 16 * 1024 * 1024;
 /// Files longer than this are told of while they come.
 const TOLD: usize = 64 * 1024;
 
-/// A remote file and where it goes.
+/// A remote file, by its `id`, and where it goes.
 pub(super) struct Download {
     pub(super) id: Id,
-    pub(super) remote: Vec<u8>,
     pub(super) target: Arc<Target>,
     /// Its path in the target.
     pub(super) relative: Vec<u8>,
@@ -44,7 +43,7 @@ pub(super) struct Download {
 impl Download {
     /// What makes the name of its part.
     pub(super) fn way(&self) -> [&[u8]; 2] {
-        [&self.remote, &self.relative]
+        [&self.id.name, &self.relative]
     }
 }
 
@@ -111,9 +110,9 @@ impl Pipeline<'_> {
         while self.due.len() < ON_THE_WAY {
             let Some(item) = self.queue.take_small() else { return };
             let wire = self.connection.wire();
-            wire.write_message_later(&request("SDOWN", &item.remote));
+            wire.write_message_later(&request("SDOWN", &item.id.name));
             if self.run.options.verify {
-                wire.write_message_later(&request("SHA256", &item.remote));
+                wire.write_message_later(&request("SHA256", &item.id.name));
             }
             self.due.push_back(item);
         }

@@ -13,7 +13,6 @@ use super::line::Line;
 use super::local::Part;
 use super::names::part_name;
 use super::pump::{Source, digest_of_start, write_behind};
-use super::requests::{request, stat_of};
 use super::run::Run;
 use super::upload_alone::digest_there;
 use crate::client::commands::Stat;
@@ -37,19 +36,13 @@ pub(super) fn receive_alone(run: &Run<'_>, item: &Download, line: &mut Line<'_>)
 
 fn receive_once(run: &Run<'_>, item: &Download, line: &mut Line<'_>) -> Result<()> {
     line.steadily(|connection, moved| {
-        let stat = stat_file(connection, &item.remote)?;
+        let stat = stat_file(connection, &item.id.name)?;
         let part = open_part(item, &stat)?;
         let received = receive_into(run, connection, item, &part, &stat, &mut |bytes| {
             moved.fetch_add(bytes, Ordering::Relaxed);
         });
         match received {
-            Ok(()) => {
-                part.set_modified(stat.modified)?;
-                part.sync()?;
-                part.publish()?;
-                run.done(&item.id, stat.size);
-                Ok(())
-            }
+            Ok(()) => arrived(run, item, part, &stat),
             Err(e) => {
                 if !e.ends_a_run() || part.file.metadata().is_ok_and(|m| m.len() == 0) {
                     part.remove();
@@ -60,14 +53,24 @@ fn receive_once(run: &Run<'_>, item: &Download, line: &mut Line<'_>) -> Result<(
     })
 }
 
+/// Puts a part that is whole and checked on disk and into its place.
+///
+/// # Errors
+/// The system's.
+pub(super) fn arrived(run: &Run<'_>, item: &Download, part: Part, stat: &Stat) -> Result<()> {
+    part.set_modified(stat.modified)?;
+    part.sync()?;
+    part.publish()?;
+    run.done(&item.id, stat.size);
+    Ok(())
+}
+
 /// What the server says of a file.
 ///
 /// # Errors
 /// The server's refusal, that it is no file, or the connection is lost.
 pub(super) fn stat_file(connection: &mut Connection, remote: &[u8]) -> Result<Stat> {
-    let asked = request("FSTAT", remote);
-    let reply = connection.request(&asked)?;
-    let stat = stat_of(&asked, &reply)?;
+    let stat = connection.stat_there(remote)??;
     if stat.kind == Kind::File {
         return Ok(stat);
     }
@@ -92,7 +95,7 @@ fn receive_into(
 ) -> Result<()> {
     let file = &part.file;
     let told = |e| part.error(e);
-    let changed = || ClientError::Changed { path: String::from_utf8_lossy(&item.remote).into() };
+    let changed = || ClientError::Changed { path: String::from_utf8_lossy(&item.id.name).into() };
     let mut offset = file.metadata().map_err(told)?.len();
     if offset > stat.size {
         file.set_len(0).map_err(told)?;
@@ -101,7 +104,7 @@ fn receive_into(
     let (number, name) = (item.id.number, item.id.name.as_slice());
     run.tell(&Event::Begun { file: number, name, size: stat.size, from: offset });
     let source = Source { file, path: &part.path };
-    let (digest, there) = beside(run, &item.remote, stat.size, |start| {
+    let (digest, there) = beside(run, &item.id.name, stat.size, |start| {
         start.now();
         let begun = digest_of_start(run, source, offset)?;
         if offset == stat.size {
@@ -115,7 +118,7 @@ fn receive_into(
             Ok(())
         };
         let digest = write_behind(begun, write, |take| {
-            connection.get_frames(&item.remote, offset, run.frame(), &mut |data| {
+            connection.get_frames(&item.id.name, offset, run.frame(), &mut |data| {
                 run.go_on()?;
                 position += data.len() as u64;
                 if position > stat.size {
@@ -131,7 +134,7 @@ fn receive_into(
         }
         Ok(digest)
     })?;
-    check(run, connection, &item.remote, digest, there)
+    check(run, connection, &item.id.name, digest, there)
 }
 
 /// Compares what has come with what the server has; a digest that it has told

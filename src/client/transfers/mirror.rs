@@ -7,17 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::download::Download;
 use super::line::Line;
 use super::local::Target;
-use super::names::{join, sendable};
+use super::names::{join, levels};
 use super::plan::{Plan, plan};
 use super::pump::{Source, digest_of_start};
 use super::requests::{data_of, digest_of, request};
 use super::run::{Id, Run};
 use super::scan::{Found, Tree, scan_local, scan_remote};
 use super::trees::{Down, Up};
-use super::upload::Upload;
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
@@ -253,9 +251,8 @@ impl Work<'_> {
         let mut up = Up::default();
         let top = self.remote.trim_end_matches('/').as_bytes();
         // Each directory on the way to the top.
-        let ends = top.iter().enumerate().filter(|(at, c)| **c == b'/' && *at > 0);
-        for end in ends.map(|(at, _)| at).chain([top.len()]).filter(|end| *end > 0) {
-            up.directories.push((top[..end].to_vec(), 0o755));
+        for level in levels(top).filter(|level| !level.is_empty()) {
+            up.directories.push((level.to_vec(), 0o755));
         }
         for relative in self.directories(plan) {
             let mode = here.entries.get(relative).map_or(0o755, |found| found.mode);
@@ -264,19 +261,10 @@ impl Work<'_> {
         }
         for (relative, deed) in self.files(plan) {
             let Some(found) = here.entries.get(relative) else { continue };
-            let remote = self.remote_path(relative);
-            if let Err(e) = sendable(&remote) {
-                self.run.failed_entry(&remote, e);
-                continue;
+            let (id, follow) = (self.id(relative, deed), self.run.options.follow);
+            if let Err(e) = up.add_file(id, self.local_path(relative), follow, found) {
+                self.run.failed_entry(&self.remote_path(relative), e);
             }
-            up.files.push(Upload {
-                id: self.id(relative, deed),
-                local: self.local_path(relative),
-                follow: self.run.options.follow,
-                remote,
-                size: found.size,
-                mode: found.mode,
-            });
         }
         up.go(self.run, lines)?;
         if self.may_delete() {
@@ -333,14 +321,7 @@ impl Work<'_> {
         let mut down = Down::default();
         for (relative, deed) in self.files(plan) {
             let Some(found) = there.entries.get(relative) else { continue };
-            down.files.push(Download {
-                id: self.id(relative, deed),
-                remote: self.remote_path(relative),
-                target: Arc::clone(&target),
-                relative: relative.to_vec(),
-                size: found.size,
-                modified: found.modified,
-            });
+            down.add_file(self.id(relative, deed), &target, relative.to_vec(), found);
         }
         down.go(self.run, lines)?;
         if self.may_delete() {

@@ -17,6 +17,7 @@ mod ranges;
 mod requests;
 mod run;
 mod scan;
+mod threads;
 mod trees;
 mod upload;
 mod upload_alone;

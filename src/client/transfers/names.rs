@@ -4,6 +4,7 @@
 use openssl::sha::sha256;
 
 use crate::client::error::{ClientError, Result};
+use crate::hex;
 
 /// How the name of a part begins and ends, on either side.
 const PART_PREFIX: &[u8] = b".tf-";
@@ -29,8 +30,7 @@ pub(super) fn beneath(path: &[u8]) -> Result<&[u8]> {
 /// # Errors
 /// `BadName` for one that RENAM can't name.
 pub(super) fn sendable(path: &[u8]) -> Result<()> {
-    let directory = path.iter().rposition(|c| *c == b'/').map_or(&b""[..], |at| &path[..=at]);
-    if directory.windows(BAR.len()).any(|window| window == BAR) {
+    if directory(path).windows(BAR.len()).any(|window| window == BAR) {
         return Err(bad(path, "RENAM takes no path with \" | \" in a directory's name"));
     }
     Ok(())
@@ -52,7 +52,7 @@ pub(super) fn part_name(way: &[&[u8]], version: &[u8]) -> Vec<u8> {
         // Each part's length before it, so that no two lists read alike.
         let bytes: Vec<u8> =
             parts.iter().flat_map(|p| [&p.len().to_be_bytes()[..], p].concat()).collect();
-        sha256(&bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::digits(&sha256(&bytes)[..8])
     };
     let mut name = [PART_PREFIX, digits(way).as_bytes()].concat();
     if !version.is_empty() {
@@ -88,6 +88,12 @@ pub(super) fn last(path: &[u8]) -> &[u8] {
 /// The directory a path lies in, its slash included; empty for where one is.
 pub(super) fn directory(path: &[u8]) -> &[u8] {
     path.iter().rposition(|c| *c == b'/').map_or(&b""[..], |at| &path[..=at])
+}
+
+/// The directories a path leads through, the outermost first, and itself.
+pub(super) fn levels(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = path.iter().enumerate().filter(|(_, c)| **c == b'/').map(|(at, _)| at);
+    ends.chain([path.len()]).map(|end| &path[..end])
 }
 
 #[cfg(test)]

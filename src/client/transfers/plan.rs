@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::names::levels;
 use super::scan::Tree;
 use crate::client::observe::Deed;
 
@@ -27,8 +28,7 @@ pub(super) struct Plan<'t> {
 impl Plan<'_> {
     /// Whether something is in the way of an entry or of a directory it is in.
     pub(super) fn is_blocked(&self, path: &[u8]) -> bool {
-        let ends = path.iter().enumerate().filter(|(_, c)| **c == b'/').map(|(at, _)| at);
-        ends.chain([path.len()]).any(|end| self.blocked.contains(&path[..end]))
+        levels(path).any(|level| self.blocked.contains(level))
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::mpsc::{channel, sync_channel};
 use sha2::{Digest, Sha256};
 
 use super::run::Run;
+use super::threads::joined;
 use crate::client::error::{ClientError, Result};
 use crate::client::transfer::{Frames, HEADER};
 
@@ -94,9 +95,7 @@ pub(super) fn read_ahead(
             frames.recv().ok().transpose()
         });
         drop(frames);
-        let digest = digester.map(|digester| {
-            digester.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let digest = digester.map(joined);
         sent.map(|()| digest)
     })
 }
@@ -144,8 +143,8 @@ pub(super) fn write_behind(
             }
         });
         drop(full);
-        let digest = digester.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let digest = joined(digester);
+        let written = joined(writer);
         match written {
             Ok(()) if refused => Err(ClientError::Interrupted),
             Ok(()) => received.map(|()| digest),

@@ -2,10 +2,11 @@
 //! are on their way at once, and those that go alone.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::line::Line;
 use super::run::{Id, Run};
+use super::threads::{lock, on_each};
 use crate::client::error::{ClientError, Result};
 
 /// The largest file that goes with others, in bytes.
@@ -89,15 +90,8 @@ impl<T: Item> Queue<T> {
         let many_small = T::IN_TWO && self.len() >= HUNDREDS;
         let many = if asked || many_small { lines.len() } else { 1 };
         run.allow_another(!asked && many == 1);
-        let ends: Vec<Result<()>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = lines
-                .iter_mut()
-                .take(many.min(self.len()))
-                .map(|line| scope.spawn(|| self.work(run, line)))
-                .collect();
-            let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-            ended.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        });
+        let many = many.min(self.len());
+        let ends = on_each(&mut lines[..many], |line| self.work(run, line));
         if self.len() == 0 {
             return Ok(());
         }
@@ -125,8 +119,4 @@ impl<T: Item> Queue<T> {
             }
         }
     }
-}
-
-fn lock<T>(queue: &Mutex<VecDeque<T>>) -> MutexGuard<'_, VecDeque<T>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,18 +4,19 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use sha2::Sha256;
 
 use super::download::Download;
-use super::download_alone::{check, open_part, stat_file};
+use super::download_alone::{arrived, check, open_part, stat_file};
 use super::line::Line;
 use super::local::Part;
 use super::pump::{Source, digest_of_start, read_ahead};
 use super::queue::Item;
 use super::run::{Id, Run};
+use super::threads::{joined, lock, on_each};
 use super::upload::Upload;
 use super::upload_alone::{begin_at, digests_at_once, finish, length_of, told_of};
 use crate::client::error::{ClientError, Result};
@@ -111,11 +112,7 @@ impl<'r> Ranges<'r> {
             }
             Ok(())
         };
-        let ends: Vec<Result<()>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = lines.iter_mut().map(|line| scope.spawn(|| work(line))).collect();
-            let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-            ended.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        });
+        let ends = on_each(lines, work);
         if lock(&self.begun).is_empty() && lock(&self.waiting).is_empty() {
             return Ok(());
         }
@@ -142,10 +139,6 @@ impl<'r> Ranges<'r> {
     }
 }
 
-fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Ranged for Upload {
     fn move_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         self.send_by_ranges(run, lines).map_err(|e| told_of(e, self))
@@ -168,7 +161,7 @@ impl Upload {
             ranges.move_all(lines, |line, range| {
                 send_range(run, line, &part, source, range, &ranges)
             })?;
-            digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            joined(digest)
         })?;
         let digest = sha2::Digest::finalize(digest).into();
         lines[0].steadily(|connection, _| finish(run, connection, self, &part, digest, None))?;
@@ -201,7 +194,7 @@ fn send_range(
 
 impl Ranged for Download {
     fn move_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
-        let stat = lines[0].steadily(|connection, _| stat_file(connection, &self.remote))?;
+        let stat = lines[0].steadily(|connection, _| stat_file(connection, &self.id.name))?;
         let part = open_part(self, &stat)?;
         let told = |e| part.error(e);
         let from = part.file.metadata().map_err(told)?.len();
@@ -222,18 +215,12 @@ impl Ranged for Download {
             let source = Source { file: &part.file, path: &part.path };
             lines[0].steadily(|connection, _| {
                 let make = || digest_of_start(run, source, stat.size);
-                let (digest, there) = digests_at_once(connection, &self.remote, make)?;
-                check(run, connection, &self.remote, digest, Some(there?))
+                let (digest, there) = digests_at_once(connection, &self.id.name, make)?;
+                check(run, connection, &self.id.name, digest, Some(there?))
             })
         });
         match checked {
-            Ok(()) => {
-                part.set_modified(stat.modified)?;
-                part.sync()?;
-                part.publish()?;
-                run.done(&self.id, stat.size);
-                Ok(())
-            }
+            Ok(()) => arrived(run, self, part, &stat),
             Err(e) => {
                 if !e.ends_a_run() {
                     part.remove();
@@ -269,10 +256,10 @@ impl Download {
                     Ok(data)
                 };
                 let frame = frame as usize;
-                connection.get_some_frames(&self.remote, before, frame, count, take)?;
+                connection.get_some_frames(&self.id.name, before, frame, count, take)?;
                 if at == before {
                     return Err(ClientError::Changed {
-                        path: String::from_utf8_lossy(&self.remote).into(),
+                        path: String::from_utf8_lossy(&self.id.name).into(),
                     });
                 }
             }

@@ -26,6 +26,11 @@ pub(super) fn two_paths(word: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
     [word.as_bytes(), b" ", from, b" | ", to].concat()
 }
 
+/// The bytes of the request that gives a path these permission bits.
+pub(super) fn change_mode(path: &[u8], mode: u32) -> Vec<u8> {
+    [b"CHMOD ", path, format!(" {mode:o}").as_bytes()].concat()
+}
+
 /// What stands behind `OK` in the reply to a request.
 ///
 /// # Errors
@@ -97,6 +102,14 @@ impl Connection {
     pub(super) fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         let reply = self.request(request)?;
         data_of(request, &reply).map(<[u8]>::to_vec)
+    }
+
+    /// What the server says of a path: outside that the connection is lost,
+    /// inside its refusal.
+    pub(super) fn stat_there(&mut self, path: &[u8]) -> Result<Result<Stat>> {
+        let asked = request("FSTAT", path);
+        let reply = self.request(&asked)?;
+        Ok(stat_of(&asked, &reply))
     }
 
     /// Sends of what is held, as long as the server takes it; whether it is

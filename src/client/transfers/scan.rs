@@ -9,7 +9,7 @@ use std::path::Path;
 
 use glob::Pattern;
 
-use super::names::{beneath, is_part, join, last};
+use super::names::{beneath, is_part, join, last, levels};
 use super::requests::{request, stat_of};
 use super::run::Run;
 use crate::client::commands::Stat;
@@ -62,9 +62,7 @@ impl Tree {
 /// Whether a path is left out, by its own name or by that of a directory it
 /// is in. Parts are never moved.
 pub(super) fn is_excluded(exclude: &[Pattern], path: &[u8]) -> bool {
-    let ends = path.iter().enumerate().filter(|(_, c)| **c == b'/').map(|(at, _)| at);
-    ends.chain([path.len()]).any(|end| {
-        let path = &path[..end];
+    levels(path).any(|path| {
         let name = last(path);
         is_part(name)
             || exclude.iter().any(|pattern| {

@@ -12,8 +12,8 @@ use super::local::Target;
 use super::names::{beneath, can_change_mode, directory, join, last, sendable};
 use super::queue::{Item, Queue};
 use super::ranges::move_ranged;
-use super::requests::{data_of, request, stat_of};
-use super::run::Run;
+use super::requests::{change_mode, data_of, request, stat_of};
+use super::run::{Id, Run};
 use super::scan::{Found, Tree, scan_local, scan_remote};
 use super::upload::Upload;
 use super::{Summary, Transfers};
@@ -100,9 +100,7 @@ fn stat_path(path: &str) -> &[u8] {
 }
 
 fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<bool> {
-    let asked = request("FSTAT", stat_path(path));
-    let reply = line.steadily(|connection, _| connection.request(&asked))?;
-    match stat_of(&asked, &reply) {
+    match line.steadily(|connection, _| connection.stat_there(stat_path(path)))? {
         Ok(stat) => Ok(stat.kind == Kind::Directory),
         Err(ClientError::Refused { status: Status::FileMissing, .. }) => Ok(false),
         Err(e) => Err(e),
@@ -123,7 +121,12 @@ impl Up {
         let metadata = fs::metadata(source).map_err(|e| ClientError::local(source, e))?;
         if !metadata.is_dir() {
             // A link that the user named is followed.
-            return self.add_file(run, source.to_owned(), true, remote, &Found::local(&metadata));
+            return self.add_file(
+                run.id(remote),
+                source.to_owned(),
+                true,
+                &Found::local(&metadata),
+            );
         }
         if !run.options.recursive {
             return Err(ClientError::local(source, std::io::ErrorKind::IsADirectory.into()));
@@ -137,7 +140,7 @@ impl Up {
     }
 
     /// Adds entries of a tree.
-    pub(super) fn add_tree(
+    fn add_tree(
         &mut self,
         run: &Run<'_>,
         top: &Path,
@@ -151,24 +154,27 @@ impl Up {
                 continue;
             }
             let here = top.join(std::ffi::OsStr::from_bytes(&relative));
-            if let Err(e) = self.add_file(run, here, run.options.follow, there.clone(), &found) {
+            let id = run.id(there.clone());
+            if let Err(e) = self.add_file(id, here, run.options.follow, &found) {
                 run.failed_entry(&there, e);
             }
         }
     }
 
-    fn add_file(
+    /// Adds one file.
+    ///
+    /// # Errors
+    /// `BadName` for a remote path that RENAM can't name.
+    pub(super) fn add_file(
         &mut self,
-        run: &Run<'_>,
+        id: Id,
         local: PathBuf,
         follow: bool,
-        remote: Vec<u8>,
         found: &Found,
     ) -> Result<()> {
-        sendable(&remote)?;
-        let id = run.id(remote.clone());
+        sendable(&id.name)?;
         let (size, mode) = (found.size, found.mode);
-        self.files.push(Upload { id, local, follow, remote, size, mode });
+        self.files.push(Upload { id, local, follow, size, mode });
         Ok(())
     }
 
@@ -176,7 +182,7 @@ impl Up {
     pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         tell_plan(run, &self.files);
         if !self.files.is_empty() {
-            run.find_rights(&mut lines[0], directory(&self.files[0].remote))?;
+            run.find_rights(&mut lines[0], directory(&self.files[0].id.name))?;
         }
         let made = self.make_directories(run, &mut lines[0])?;
         // An account that may only add can't open a file twice.
@@ -209,11 +215,8 @@ fn set_modes(run: &Run<'_>, line: &mut Line<'_>, made: &[(Vec<u8>, u32)]) -> Res
     }
     let (can, can_not): (Vec<_>, Vec<_>) = made.iter().partition(|(p, _)| can_change_mode(p));
     can_not.iter().for_each(|(path, _)| run.note(path, Note::ModeNotKept));
-    let asked: Vec<Vec<u8>> = can
-        .iter()
-        .rev()
-        .map(|(path, mode)| [request("CHMOD", path), format!(" {mode:o}").into_bytes()].concat())
-        .collect();
+    let asked: Vec<Vec<u8>> =
+        can.iter().rev().map(|(path, mode)| change_mode(path, *mode)).collect();
     let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
     for ((path, _), reply) in can.iter().rev().zip(&replies) {
         if data_of(b"CHMOD", reply).is_err() {
@@ -266,7 +269,7 @@ impl Down {
                     modified: stat.modified,
                     mode: 0,
                 };
-                self.add_file(run, source.as_bytes().to_vec(), &Arc::new(target), name, &found);
+                self.add_file(run.id(source.into()), &Arc::new(target), name, &found);
                 Ok(())
             }
             Kind::Other => {
@@ -277,7 +280,7 @@ impl Down {
     }
 
     /// Adds a tree, and makes its directories.
-    pub(super) fn add_tree(&mut self, run: &Run<'_>, top: &str, target: &Arc<Target>, tree: Tree) {
+    fn add_tree(&mut self, run: &Run<'_>, top: &str, target: &Arc<Target>, tree: Tree) {
         for (relative, found) in tree.entries {
             if found.is_directory {
                 if let Err(e) = target.make_directory(&relative) {
@@ -285,22 +288,22 @@ impl Down {
                 }
                 continue;
             }
-            self.add_file(run, join(top.as_bytes(), &relative), target, relative, &found);
+            let id = run.id(join(top.as_bytes(), &relative));
+            self.add_file(id, target, relative, &found);
         }
     }
 
-    fn add_file(
+    /// Adds one file; `relative` is its path in the target.
+    pub(super) fn add_file(
         &mut self,
-        run: &Run<'_>,
-        remote: Vec<u8>,
+        id: Id,
         target: &Arc<Target>,
         relative: Vec<u8>,
         found: &Found,
     ) {
-        let id = run.id(remote.clone());
         let (size, modified) = (found.size, found.modified);
         let target = Arc::clone(target);
-        self.files.push(Download { id, remote, target, relative, size, modified });
+        self.files.push(Download { id, target, relative, size, modified });
     }
 
     /// Receives the files.

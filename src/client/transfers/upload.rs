@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::line::Line;
 use super::names::{can_change_mode, directory, join, part_name};
 use super::queue::{Item, Queue};
-use super::requests::{HELD, data_of, digest_of, request, two_paths};
+use super::requests::{HELD, change_mode, data_of, digest_of, request, two_paths};
 use super::run::{Id, Run};
 use super::upload_alone::send_alone;
 use crate::client::connect::Connection;
@@ -32,13 +32,12 @@ const FRAME: usize = 64 * 1024;
 /// A file that grew beyond this while it was read goes alone.
 const TOO_LONG: u64 = 16 * 1024 * 1024;
 
-/// A local file and where it goes.
+/// A local file, and by its `id` where it goes.
 pub(super) struct Upload {
     pub(super) id: Id,
     pub(super) local: PathBuf,
     /// Whether a link in the last place is followed.
     pub(super) follow: bool,
-    pub(super) remote: Vec<u8>,
     pub(super) size: u64,
     /// Permission bits.
     pub(super) mode: u32,
@@ -66,11 +65,11 @@ impl Upload {
     pub(super) fn part(&self, run: &Run<'_>) -> Vec<u8> {
         use std::os::unix::ffi::OsStrExt;
         if run.direct() {
-            return self.remote.clone();
+            return self.id.name.clone();
         }
         let local = std::path::absolute(&self.local).unwrap_or_else(|_| self.local.clone());
-        let way = [run.options.machine.as_slice(), local.as_os_str().as_bytes(), &self.remote];
-        join(directory(&self.remote), &part_name(&way, b""))
+        let way = [run.options.machine.as_slice(), local.as_os_str().as_bytes(), &self.id.name];
+        join(directory(&self.id.name), &part_name(&way, b""))
     }
 
     /// The request that gives a path this file's mode, where the protocol has
@@ -80,8 +79,7 @@ impl Upload {
             run.note(&self.id.name, Note::ModeNotKept);
             return None;
         }
-        let mode = format!(" {:o}", self.mode);
-        Some([request("CHMOD", path), mode.into_bytes()].concat())
+        Some(change_mode(path, self.mode))
     }
 }
 
@@ -282,7 +280,7 @@ impl<'p> Pipeline<'p> {
 
     fn rename(&mut self, number: usize) {
         if let Some(Flight { item, part, .. }) = self.flights.get(&number) {
-            let request = two_paths("RENAM", part, &item.remote);
+            let request = two_paths("RENAM", part, &item.id.name);
             self.connection.wire().write_message_later(&request);
             self.due.push_back((Due::Renamed, number));
         }
@@ -339,7 +337,7 @@ impl<'p> Pipeline<'p> {
     /// A file has its place, or can't have it.
     fn end(&mut self, number: usize) {
         let Some(Flight { item, part, .. }) = self.flights.remove(&number) else { return };
-        let shown = request("RENAM", &item.remote);
+        let shown = request("RENAM", &item.id.name);
         match data_of(&shown, &self.reply) {
             Ok(_) => self.arrived(&item),
             Err(e) => {

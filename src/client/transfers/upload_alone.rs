@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::beside::beside;
 use super::line::Line;
 use super::pump::{Source, digest_of_start, read_ahead};
-use super::requests::{data_of, digest_of, request, stat_of, two_paths};
+use super::requests::{data_of, digest_of, request, two_paths};
 use super::run::Run;
 use super::upload::Upload;
 use crate::client::commands::Stat;
@@ -42,7 +42,7 @@ pub(super) fn send_alone(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> R
 
 /// An error about a part, told of the file it is of.
 pub(super) fn told_of(error: ClientError, item: &Upload) -> ClientError {
-    let path = String::from_utf8_lossy(&item.remote).into_owned();
+    let path = String::from_utf8_lossy(&item.id.name).into_owned();
     match error {
         ClientError::Refused { request, status } if request.starts_with("PUT ") => {
             ClientError::Refused { request: format!("PUT {path}"), status }
@@ -94,7 +94,7 @@ fn send_under_its_name(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> Res
         run.tell(&Event::Begun { file: number, name, size: length, from: 0 });
         let mut position = 0;
         let mut digest = Sha256::new();
-        connection.send_file(&item.remote, false, &mut |buffer| {
+        connection.send_file(&item.id.name, false, &mut |buffer| {
             run.go_on()?;
             let len = (length - position).min(buffer.len() as u64) as usize;
             source.read(&mut buffer[..len], position)?;
@@ -104,9 +104,9 @@ fn send_under_its_name(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> Res
             Ok(len)
         })?;
         let digest: [u8; 32] = digest.finalize().into();
-        if run.options.verify && digest_there(connection, &item.remote)? != digest {
+        if run.options.verify && digest_there(connection, &item.id.name)? != digest {
             return Err(ClientError::BadName {
-                name: item.remote.clone(),
+                name: item.id.name.clone(),
                 why: "SHA-256 differs, and this account may not remove it",
             });
         }
@@ -145,7 +145,7 @@ pub(super) fn begin_at(
 ) -> Result<Begin> {
     let (mut exists, mut last) = (false, None);
     // What is wrong with the place, PUT will tell.
-    while let Ok(Stat { kind: Kind::File, size, .. }) = stat_there(connection, part)? {
+    while let Ok(Stat { kind: Kind::File, size, .. }) = connection.stat_there(part)? {
         exists = true;
         // It grows while the server takes what an earlier connection left.
         if last == Some(size) || size > length {
@@ -164,12 +164,6 @@ pub(super) fn begin_at(
         connection.ask(&request("DEL", part))?;
     }
     Ok(Begin { exists: false, offset: 0, digest: Sha256::new() })
-}
-
-fn stat_there(connection: &mut Connection, path: &[u8]) -> Result<Result<Stat>> {
-    let asked = request("FSTAT", path);
-    let reply = connection.request(&asked)?;
-    Ok(stat_of(&asked, &reply))
 }
 
 fn send_rest(
@@ -213,7 +207,7 @@ pub(super) fn finish(
     if !verified && digest_there(connection, part)? != digest {
         // The other failure is the one to tell.
         let _ = connection.ask(&request("DEL", part));
-        return Err(ClientError::Mismatch { path: String::from_utf8_lossy(&item.remote).into() });
+        return Err(ClientError::Mismatch { path: String::from_utf8_lossy(&item.id.name).into() });
     }
     if let Some(request) = item.mode_request(run, part) {
         let reply = connection.request(&request)?;
@@ -221,7 +215,7 @@ pub(super) fn finish(
             run.note(&item.id.name, Note::ModeRefused);
         }
     }
-    let renamed = connection.ask(&two_paths("RENAM", part, &item.remote));
+    let renamed = connection.ask(&two_paths("RENAM", part, &item.id.name));
     if matches!(renamed, Err(ClientError::Refused { status: Status::Rename, .. })) {
         let _ = connection.ask(&request("DEL", part));
     }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::hex;
 use crate::store::RootPath;
 use crate::store::read::{FileReader, ReadError};
 use crate::tf::env::Env;
@@ -34,6 +35,6 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
             break;
         }
     }
-    let digits: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex::digits(&digest.finalize());
     Ok(Reply::OkWith(format!("0x{digits}").into_bytes()))
 }

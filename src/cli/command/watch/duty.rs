@@ -15,6 +15,7 @@ use crate::cli::output::{Printer, Record};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;
 use crate::client::{Access, ClientError, Connection, Kind, Stat};
+use crate::hex;
 
 /// As many numbers are tried for a name that is taken.
 const MOST_NUMBERS: u32 = 100_000;
@@ -207,5 +208,5 @@ fn sha256(path: &Path) -> io::Result<String> {
             n => digest.update(&buffer[..n]),
         }
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::digits(&digest.finalize()))
 }
