@@ -60,5 +60,5 @@ need_python_client() {
         need_packages python3-venv=/nonexistent
         python3 -m venv --clear "$venv"
     fi
-    "$venv/bin/pip" install --quiet --disable-pip-version-check 'tfprotocol-client==1.2.2'
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'tfprotocol-client==1.2.2'
 }
