@@ -34,6 +34,12 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The line for as long a handshake as anything may take.
 pub const HANDSHAKE: &str = "handshake_timeout = 60";
 
+/// What the tests make may be read by the users they serve, whatever the umask
+/// of who runs them.
+pub fn set_umask() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+}
+
 /// Whether the tests run as root.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
@@ -96,6 +102,7 @@ impl Server {
     }
 
     pub fn with(setup: Setup) -> Server {
+        set_umask();
         let dir = tempfile::tempdir().expect("scratch directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let root = setup.root.unwrap_or_else(|| dir.path().join("root"));
