@@ -6,7 +6,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -15,12 +14,17 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::ahead::{Nursery, Parent};
 use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use crate::sys::signal::follow_stop;
 
 /// How often children that were asked to end are asked again: a request that
 /// comes just before a read begins does not interrupt it.
 const ASK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// How long there has been nothing to do when a child is forked ahead: clients
+/// that come close together would only wait for that.
+const CALM: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// How long a child that was asked to end may take.
 const MERCY: Duration = Duration::from_secs(1);
@@ -133,17 +137,13 @@ impl Ended {
     }
 }
 
-/// Lets `fork` make children until the daemon is gone or says to stop, and all
-/// have ended. `longest` is the most bytes behind a [`Start`].
+/// Has a child for each connection until the daemon is gone or says to stop,
+/// and all have ended.
 ///
 /// # Errors
 /// The system's, when the process can't go on.
-pub fn run(
-    daemon: &Channel,
-    longest: usize,
-    fork: impl Fn(Start<'_>, Vec<OwnedFd>) -> Option<Pid>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; START_LEN + longest];
+pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
+    let mut buffer = vec![0; START_LEN + P::LONGEST];
     follow_stop()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
@@ -152,6 +152,9 @@ pub fn run(
     let mut children = Children::new();
     let mut news = VecDeque::new();
     let mut phase = Phase::Serving;
+    let mut nursery = Nursery::new(parent);
+    // One attempt each time that something has happened.
+    let mut to_prepare = true;
     loop {
         tell(daemon, &mut news);
         if phase != Phase::Serving && children.is_empty() && news.is_empty() {
@@ -161,11 +164,20 @@ pub fn run(
             signal_all(&children, Signal::SIGTERM);
         }
         let ending = hurry(&children);
-        let timeout = (ending || phase == Phase::Stopping).then_some(&ASK_AGAIN);
+        let preparing = to_prepare && phase == Phase::Serving && !nursery.is_ready();
+        let timeout = match ending || phase == Phase::Stopping {
+            true => Some(&ASK_AGAIN),
+            false => preparing.then_some(&CALM),
+        };
         let interest = if news.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
         let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(daemon, interest)];
         match poll(&mut fds, timeout) {
-            Ok(_) => {}
+            Ok(0) if preparing => {
+                nursery.prepare();
+                to_prepare = false;
+                continue;
+            }
+            Ok(_) => to_prepare = true,
             Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return Err(e.into()),
         }
@@ -177,14 +189,20 @@ pub fn run(
         if orders.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             let (len, handles) = daemon.receive(&mut buffer)?;
             match Order::from_bytes(&buffer[..len]) {
-                Some(Order::Start(start)) => match fork(start, handles) {
+                Some(Order::Start(start)) => match nursery.begin(start, handles) {
                     Some(pid) => {
                         children.insert(pid, Child { slot: start.slot, end_by: None });
                     }
                     None => news.push_back(Ended { slot: start.slot, orderly: false }),
                 },
-                Some(Order::Retire) => phase = Phase::Retired,
-                Some(Order::Stop) => phase = Phase::Stopping,
+                Some(Order::Retire) => {
+                    phase = Phase::Retired;
+                    nursery.clear();
+                }
+                Some(Order::Stop) => {
+                    phase = Phase::Stopping;
+                    nursery.clear();
+                }
                 Some(Order::End { slot }) => {
                     for child in children.values_mut().filter(|child| child.slot == slot) {
                         child.end_by.get_or_insert_with(|| Instant::now() + MERCY);

@@ -3,6 +3,7 @@
 //! never holds the private key. See tfd(8), PROCESSES.
 
 pub mod admission;
+pub mod ahead;
 pub mod audit;
 pub mod brood;
 pub mod channel;
