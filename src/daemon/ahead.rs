@@ -9,8 +9,8 @@ use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getppid};
 
-use super::brood::{Order, START_LEN, Start};
 use super::channel::{Channel, pair};
+use super::orders::{Order, START_LEN, Start};
 use crate::sys::process::{fork, keep_only};
 
 /// What the children of a process are for.

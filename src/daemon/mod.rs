@@ -18,6 +18,7 @@ pub mod keys;
 pub mod listen;
 pub mod memory;
 pub mod notify;
+pub mod orders;
 pub mod place;
 pub mod porter;
 pub mod proxy;

@@ -20,10 +20,10 @@ use rustix::thread::CapabilitySet;
 
 use super::admission::{Ask, MAX_ASK};
 use super::ahead::{Connection, Parent, follow};
-use super::brood::Start;
 use super::channel::Channel;
 use super::jail;
 use super::keys::key_text;
+use super::orders::Start;
 use super::place::{self, Place};
 use super::sandbox::Sandbox;
 use super::session::{self, Card, Ways};

@@ -14,11 +14,11 @@ use nix::sys::signal::SigSet;
 
 use super::admission::NextDoor;
 use super::ahead::{Connection, Parent, follow};
-use super::brood::Start;
 use super::channel::Channel;
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
 use super::keys::key_text;
+use super::orders::Start;
 use super::place::{self, Place};
 use super::proxy;
 use super::sandbox::Sandbox;
