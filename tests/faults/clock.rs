@@ -37,8 +37,11 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
     let offset = File::create(&path).expect("create");
     let set = |seconds: i64| offset.write_all_at(&seconds.to_ne_bytes(), 0).expect("write");
     set(0);
+    // A list of paths of libraries ends at a blank, one of directories does not.
+    let library = library(scratch.path());
     let environment = vec![
-        ("LD_PRELOAD", library(scratch.path()).display().to_string()),
+        ("LD_LIBRARY_PATH", scratch.path().display().to_string()),
+        ("LD_PRELOAD", library.file_name().expect("name").display().to_string()),
         ("TFD_TEST_CLOCK", path.display().to_string()),
     ];
     let server = Server::with(Setup {
