@@ -31,6 +31,7 @@ mod start;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;
+pub mod tag;
 pub mod tally;
 pub mod udp;
 pub mod usage;
