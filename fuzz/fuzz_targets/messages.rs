@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use tfd::daemon::admission::Ask;
-use tfd::daemon::brood::{Ended, Order};
 use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
 use tfd::daemon::desk::request::Request;
+use tfd::daemon::orders::{Ended, Order};
 use tfd::daemon::{keeper, porter};
 use tfd::tls::login::Proof;
 use tfd::users::{Identity, Login};

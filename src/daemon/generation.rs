@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::brood::{Order, Start};
 use super::channel::{Channel, pair};
 use super::confinement::Confinement;
 use super::helpers::{shared_login, start_keeper, start_porter, start_usher, start_zygote};
 use super::memory::Shared;
+use super::orders::{Order, Start};
 use super::sandbox::Sandbox;
 use super::tag::Tag;
 use super::{keeper, porter, proxy, zygote};

@@ -3,6 +3,7 @@
 //! never holds the private key. See tfd(8), PROCESSES.
 
 pub mod admission;
+pub mod ahead;
 pub mod audit;
 pub mod brood;
 pub mod channel;
@@ -17,6 +18,7 @@ pub mod keys;
 pub mod listen;
 pub mod memory;
 pub mod notify;
+pub mod orders;
 pub mod place;
 pub mod porter;
 pub mod proxy;

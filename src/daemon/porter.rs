@@ -4,19 +4,20 @@
 //! session. It answers nothing else and runs unprivileged.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::epoll;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::admission::{Ask, MAX_ASK};
 use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use super::shown::Shown;
 use super::tag::Tag;
+use crate::sys::process::{PANICKED, exit};
 use crate::tf::status::Status;
 use crate::tls::login::{Authority, Proof};
 use crate::users::account::Account;
@@ -137,78 +138,85 @@ pub fn run(
 ) -> io::Result<()> {
     let book = Arc::new(Book::new(accounts, throttle, authority)?);
     let daemon = Arc::new(daemon);
-    let (jobs, queue) = channel::<Job>();
-    let queue = Arc::new(Mutex::new(queue));
-    let (back, returned) = channel::<Gate>();
-    let wake = Arc::new(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?);
+    let gates = Arc::new(Gates::new()?);
     for _ in 0..WORKERS {
-        let (book, daemon, queue) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&queue));
-        let (back, wake) = (back.clone(), Arc::clone(&wake));
+        let (book, daemon, gates) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&gates));
         std::thread::Builder::new().name("tfd-porter".to_owned()).spawn(move || {
-            while let Some(job) = next(&queue) {
-                if let Some(gate) = check(&book, &daemon, job) {
-                    let _ = back.send(gate);
-                    let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
-                }
-            }
+            let _all = EndsAll;
+            let Err(e) = answer(&book, &daemon, &gates);
+            log::error!("porter failed error=\"{e}\"");
         })?;
     }
-    listen(&daemon, &jobs, &returned, &wake)
-}
-
-fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-}
-
-/// Takes gates from the daemon and questions from gates.
-fn listen(
-    daemon: &Channel,
-    jobs: &Sender<Job>,
-    returned: &Receiver<Gate>,
-    wake: &OwnedFd,
-) -> io::Result<()> {
-    const DAEMON: u64 = u64::MAX;
-    const WAKE: u64 = u64::MAX - 1;
-    let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let readable = epoll::EventFlags::IN;
-    epoll::add(&poller, daemon, epoll::EventData::new_u64(DAEMON), readable)?;
-    epoll::add(&poller, wake, epoll::EventData::new_u64(WAKE), readable)?;
-    let mut gates: HashMap<u64, Gate> = HashMap::new();
-    let mut counter = 0;
-    let mut events = Vec::with_capacity(64);
-    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
+    let mut buffer = [0; GATE_LEN];
     loop {
-        events.clear();
-        match epoll::wait(&poller, rustix::buffer::spare_capacity(&mut events), None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        let mut arrived = Vec::new();
-        for event in &events {
-            match event.data.u64() {
-                DAEMON => match daemon.receive(&mut buffer)? {
-                    (0, _) => return Ok(()),
-                    (len, handles) => arrived.extend(read_gate(&buffer[..len], handles)),
-                },
-                WAKE => {
-                    rustix::io::read(wake, &mut [0; 8])?;
-                    arrived.extend(returned.try_iter());
-                }
-                id => {
-                    let Some(gate) = gates.remove(&id) else { continue };
-                    epoll::delete(&poller, &gate.channel)?;
-                    if let Some(job) = read_job(gate, &mut buffer)
-                        && jobs.send(job).is_err()
-                    {
-                        return Err(io::Error::other("no thread checks passwords"));
-                    }
+        match daemon.receive(&mut buffer)? {
+            (0, _) => return Ok(()),
+            (len, handles) => {
+                if let Some(gate) = read_gate(&buffer[..len], handles) {
+                    gates.expect(gate)?;
                 }
             }
         }
-        for gate in arrived {
-            epoll::add(&poller, &gate.channel, epoll::EventData::new_u64(counter), readable)?;
-            gates.insert(counter, gate);
-            counter += 1;
+    }
+}
+
+/// Ends the process with a thread that checks passwords: the daemon starts
+/// another.
+struct EndsAll;
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        exit(PANICKED);
+    }
+}
+
+/// The gates that may ask.
+struct Gates {
+    poller: OwnedFd,
+    /// The number of the next one, and those that are expected to ask.
+    expected: Mutex<(u64, HashMap<u64, Gate>)>,
+}
+
+impl Gates {
+    fn new() -> io::Result<Gates> {
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Gates { poller, expected: Mutex::default() })
+    }
+
+    /// Has one thread told when this gate asks.
+    fn expect(&self, gate: Gate) -> io::Result<()> {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, gates) = &mut *expected;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.poller, &gate.channel, epoll::EventData::new_u64(*next), flags)?;
+        gates.insert(*next, gate);
+        *next += 1;
+        Ok(())
+    }
+
+    /// Waits for a gate that asks, or is gone.
+    fn next(&self) -> io::Result<Option<Gate>> {
+        let mut events = Vec::with_capacity(1);
+        match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), None) {
+            Err(rustix::io::Errno::INTR) => return Ok(None),
+            other => other?,
+        };
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = events.first().and_then(|event| expected.1.remove(&event.data.u64()));
+        gate.as_ref().map_or(Ok(()), |gate| epoll::delete(&self.poller, &gate.channel))?;
+        Ok(gate)
+    }
+}
+
+/// Checks what gates ask, one after another.
+fn answer(book: &Book, daemon: &Channel, gates: &Gates) -> io::Result<Infallible> {
+    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
+    loop {
+        let Some(gate) = gates.next()? else { continue };
+        let job = read_job(gate, &mut buffer);
+        buffer.as_mut_slice().zeroize();
+        if let Some(gate) = job.and_then(|job| check(book, daemon, job)) {
+            gates.expect(gate)?;
         }
     }
 }

@@ -82,10 +82,11 @@ fn handles_beside_tables(pid: u32) -> Vec<String> {
     handles(pid).into_iter().filter(others).collect()
 }
 
-/// A gate, a session and all helpers of a server, by name.
+/// A gate, a session, the next gate and all helpers of a server, by name.
 fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
     wait_until("helpers and two connections", || pids(server, "tfd-session").len() == 2);
-    ["tfd-keeper", "tfd-zygote", "tfd-session", "tfd-tables"]
+    wait_until("the next gate", || !pids(server, "tfd-waiting").is_empty());
+    ["tfd-keeper", "tfd-zygote", "tfd-waiting", "tfd-session", "tfd-tables"]
         .into_iter()
         .flat_map(|name| pids(server, name).into_iter().map(move |pid| (pid, name)))
         .collect()
@@ -163,9 +164,11 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
     let _backend = listener.accept().expect("accept");
     let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
     let uid = nobody.uid.as_raw();
-    wait_until("the relay", || !pids(&proxy, "tfd-relay").is_empty());
+    for name in ["tfd-relay", "tfd-waiting"] {
+        wait_until(name, || !pids(&proxy, name).is_empty());
+    }
     let all = descendants(proxy.pid());
-    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(all.len(), 5, "{all:?}");
     for (pid, name) in all {
         assert_eq!(status(pid, "Uid"), format!("{uid} {uid} {uid} {uid}"), "{name}");
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -196,6 +199,20 @@ fn a_gate_holds_its_two_sockets_and_nothing_else() {
     let held = handles_beside_tables(gate);
     assert_eq!(held.len(), 2, "{held:?}");
     assert!(held.iter().all(|target| target.starts_with("socket:")), "{held:?}");
+}
+
+#[test]
+fn a_gate_without_a_client_holds_a_channel_and_the_table_of_slots() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    wait_until("the next gate", || !pids(&server, "tfd-waiting").is_empty());
+    let mut held = handles_beside_tables(pids(&server, "tfd-waiting")[0]);
+    held.sort_unstable();
+    assert_eq!(held.len(), 2, "{held:?}");
+    assert!(held[0].starts_with("/memfd:tfd-slots"), "{held:?}");
+    assert!(held[1].starts_with("socket:"), "{held:?}");
 }
 
 #[test]

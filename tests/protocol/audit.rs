@@ -73,14 +73,14 @@ fn uid(metadata: fs::Metadata) -> u32 {
 
 #[test]
 fn a_log_moved_away_is_begun_anew_at_sighup_and_running_sessions_follow() {
-    let server = server();
+    let mut server = server();
     let mut client = server.connect();
     client.expect("MKDIR before", 0);
     expect(&server, &["before"]);
     let log = server.config_path().with_file_name("audit.jsonl");
     fs::rename(&log, log.with_extension("1")).expect("rename");
     server.signal(Signal::SIGHUP);
-    wait_until("a new log", || log.exists());
+    server.wait_for_log("configuration read again");
     client.expect("MKDIR after", 0);
     expect(&server, &["after"]);
     assert!(!lines(&server).iter().any(|line| line.contains("before")));

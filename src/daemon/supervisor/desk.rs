@@ -1,9 +1,9 @@
 //! The daemon at its desk: clerks are given what the daemon knows, and what
 //! they tell it is checked.
 
-use super::super::brood::Order;
 use super::super::desk::view::View;
 use super::super::desk::{End, Kind, Source};
+use super::super::orders::Order;
 use super::Supervisor;
 
 impl Supervisor {

@@ -9,8 +9,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::super::audit::Auditor;
-use super::super::brood::Order;
 use super::super::listen::Listener;
+use super::super::orders::Order;
 use super::super::start::{start_generation, start_udp};
 use super::super::udp::Udp;
 use super::Supervisor;
