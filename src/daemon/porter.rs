@@ -16,6 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::admission::{Ask, MAX_ASK};
 use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use super::shown::Shown;
+use super::tag::Tag;
 use crate::sys::process::{PANICKED, exit};
 use crate::tf::status::Status;
 use crate::tls::login::{Authority, Proof};
@@ -26,52 +27,51 @@ use crate::users::throttle::Throttle;
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
 
-/// Bytes of the daemon's message with a gate's channel: slot, address.
-pub const GATE_LEN: usize = 4 + 16;
-/// Bytes of the porter's message with a channel back: slot, account, whether a
+/// Bytes of the daemon's message with a gate's channel: tag, address.
+pub const GATE_LEN: usize = Tag::LEN + 16;
+/// Bytes of the porter's message with a channel back: tag, account, whether a
 /// certificate has fitted.
-pub const ADMIT_LEN: usize = 4 + 4 + 1;
+pub const ADMIT_LEN: usize = Tag::LEN + 4 + 1;
 
 /// The daemon's message with a gate's channel.
 #[must_use]
-pub fn gate_message(slot: u32, peer: IpAddr) -> [u8; GATE_LEN] {
+pub fn gate_message(tag: Tag, peer: IpAddr) -> [u8; GATE_LEN] {
     let mut bytes = [0; GATE_LEN];
-    bytes[..4].copy_from_slice(&slot.to_be_bytes());
-    bytes[4..].copy_from_slice(&address_to_bytes(peer));
+    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
+    bytes[Tag::LEN..].copy_from_slice(&address_to_bytes(peer));
     bytes
 }
 
-/// The slot and the address in the daemon's message, if it is one.
+/// The tag and the address in the daemon's message, if it is one.
 #[must_use]
-pub fn read_gate_message(bytes: &[u8]) -> Option<(u32, IpAddr)> {
-    let (slot, octets) = bytes.split_first_chunk::<4>()?;
-    Some((u32::from_be_bytes(*slot), address_from_bytes(octets.try_into().ok()?)))
+pub fn read_gate_message(bytes: &[u8]) -> Option<(Tag, IpAddr)> {
+    let (tag, octets) = Tag::split_from(bytes)?;
+    Some((tag, address_from_bytes(octets.try_into().ok()?)))
 }
 
 /// The porter's message with a channel back.
 #[must_use]
-pub fn admission(slot: u32, account: usize, certificate: bool) -> [u8; ADMIT_LEN] {
-    let mut bytes = [0; ADMIT_LEN];
-    bytes[..4].copy_from_slice(&slot.to_be_bytes());
-    bytes[4..8].copy_from_slice(&(account as u32).to_be_bytes());
-    bytes[8] = u8::from(certificate);
+pub fn admission(tag: Tag, account: usize, certificate: bool) -> [u8; ADMIT_LEN] {
+    let mut bytes = [u8::from(certificate); ADMIT_LEN];
+    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
+    bytes[Tag::LEN..][..4].copy_from_slice(&(account as u32).to_be_bytes());
     bytes
 }
 
-/// Slot, account, and whether a certificate has fitted, in the porter's message,
+/// Tag, account, and whether a certificate has fitted, in the porter's message,
 /// if it is one.
 #[must_use]
-pub fn read_admission(bytes: &[u8]) -> Option<(u32, usize, bool)> {
-    let (slot, rest) = bytes.split_first_chunk::<4>()?;
+pub fn read_admission(bytes: &[u8]) -> Option<(Tag, usize, bool)> {
+    let (tag, rest) = Tag::split_from(bytes)?;
     let (account, rest) = rest.split_first_chunk::<4>()?;
     let [certificate @ (0 | 1)] = *rest else { return None };
     let account = usize::try_from(u32::from_be_bytes(*account)).ok()?;
-    Some((u32::from_be_bytes(*slot), account, certificate == 1))
+    Some((tag, account, certificate == 1))
 }
 
 /// A gate that may ask.
 struct Gate {
-    slot: u32,
+    tag: Tag,
     peer: IpAddr,
     channel: Channel,
 }
@@ -222,9 +222,9 @@ fn answer(book: &Book, daemon: &Channel, gates: &Gates) -> io::Result<Infallible
 }
 
 fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
-    let (slot, peer) = read_gate_message(bytes)?;
+    let (tag, peer) = read_gate_message(bytes)?;
     let channel = Channel::from_handle(handles.into_iter().next()?);
-    Some(Gate { slot, peer, channel })
+    Some(Gate { tag, peer, channel })
 }
 
 /// The question of a gate. One that comes with the state of the session stays
@@ -259,7 +259,7 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
     };
     match verdict {
         Ok(index) => {
-            let message = admission(gate.slot, index, by_certificate);
+            let message = admission(gate.tag, index, by_certificate);
             let _ = daemon.send(&message, &[gate.channel.as_fd()]);
             None
         }
@@ -353,6 +353,8 @@ mod tests {
 
     const LIMITS: Limits = Limits { failures: 100, block: std::time::Duration::from_secs(60) };
 
+    const TAG: Tag = Tag { slot: 7, mark: 8 };
+
     fn start(lines: &[String]) -> Channel {
         let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
         let (ours, theirs) = pair().expect("pair");
@@ -371,7 +373,7 @@ mod tests {
 
     fn gate(porter: &Channel, jail: bool) -> NextDoor {
         let (ours, theirs) = pair().expect("pair");
-        let message = gate_message(7, "192.0.2.1".parse().expect("address"));
+        let message = gate_message(TAG, "192.0.2.1".parse().expect("address"));
         porter.send(&message, &[theirs.as_fd()]).expect("send");
         NextDoor::new(ours.into_handle(), Closed { login: true, jail })
     }
@@ -396,7 +398,7 @@ mod tests {
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
         let mut buffer = [0; ADMIT_LEN];
         let (len, handles) = porter.receive(&mut buffer).expect("admission");
-        assert_eq!(read_admission(&buffer[..len]), Some((7, 1, false)));
+        assert_eq!(read_admission(&buffer[..len]), Some((TAG, 1, false)));
         let usher = Channel::from_handle(handles.into_iter().next().expect("channel"));
         if !jail {
             let mut question = vec![0; MAX_ASK];

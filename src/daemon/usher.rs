@@ -212,6 +212,9 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !login.home.is_empty() {
         usher.sandbox.limit_files(Some(home.as_fd()))?;
     }
+    if usher.records.is_some() || usher.pool.is_some() {
+        usher.sandbox.share_sockets()?;
+    }
     if usher.jail {
         usher.sandbox.stay_alone()?;
         place::reached(Place::BeforeJail, card.peer, Some(home.as_fd()));

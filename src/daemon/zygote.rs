@@ -124,6 +124,9 @@ fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
     };
     if zygote.doors.closed == Closed::NONE {
         zygote.sandbox.limit_files(Some(granted.as_fd()))?;
+        if records.is_some() || pool.is_some() {
+            zygote.sandbox.share_sockets()?;
+        }
         let user = zygote.user.clone();
         let quota = match (counters, zygote.limits) {
             (Some(counters), Some(limits)) => Quota::map(counters.as_fd(), limits)?,

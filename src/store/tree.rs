@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::path::{RootPath, is_secure};
+use super::path::{JAIL_FILE, RootPath, is_secure};
 use super::quota::Quota;
 
 /// How often a removal goes over a tree again while others add to it.
@@ -35,6 +35,15 @@ impl Visit<'_> {
     }
 }
 
+/// What a walk comes upon.
+#[derive(Debug)]
+pub enum Met<'a> {
+    /// An entry.
+    Entry(Visit<'a>),
+    /// The path of a directory that can't be read to its end.
+    Unread(&'a RootPath),
+}
+
 /// Whether a walk goes into a directory it met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -45,7 +54,7 @@ pub enum Step {
 }
 
 /// Visits every entry beneath a directory, a directory before what is in it.
-/// Directories that can't be opened, or are gone, are passed over.
+/// Directories that can't be read, or are gone, are passed over.
 ///
 /// # Errors
 /// What `visit` returns, and the system's when `start` can't be read.
@@ -53,18 +62,44 @@ pub fn walk<E: From<Errno>>(
     start: BorrowedFd<'_>,
     mut visit: impl FnMut(&Visit<'_>) -> Result<Step, E>,
 ) -> Result<(), E> {
+    walk_whole(start, |met| match met {
+        Met::Entry(entry) => visit(&entry),
+        Met::Unread(_) => Ok(Step::Over),
+    })
+}
+
+/// As [`walk`], and tells of directories that can't be read to their end; one
+/// that is gone is none.
+///
+/// # Errors
+/// As [`walk`].
+pub fn walk_whole<E: From<Errno>>(
+    start: BorrowedFd<'_>,
+    mut visit: impl FnMut(Met<'_>) -> Result<Step, E>,
+) -> Result<(), E> {
     let mut waiting = vec![RootPath::root()];
     let mut first = true;
     while let Some(path) = waiting.pop() {
         let directory = match open_directory(start, &path) {
             Err(e) if first => return Err(e.into()),
-            Err(_) => continue,
+            Err(Errno::NOENT) => continue,
+            Err(_) => {
+                visit(Met::Unread(&path))?;
+                continue;
+            }
             Ok(directory) => directory,
         };
         first = false;
         let mut entries = Dir::read_from(&directory)?;
         while let Some(entry) = entries.read() {
-            let Ok(entry) = entry else { break };
+            let entry = match entry {
+                Err(Errno::NOENT) => break,
+                Err(_) => {
+                    visit(Met::Unread(&path))?;
+                    break;
+                }
+                Ok(entry) => entry,
+            };
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
@@ -74,7 +109,8 @@ pub fn walk<E: From<Errno>>(
                 kind => kind,
             };
             let path = path.join(name);
-            let step = visit(&Visit { path: &path, kind, directory: directory.as_fd() })?;
+            let entry = Visit { path: &path, kind, directory: directory.as_fd() };
+            let step = visit(Met::Entry(entry))?;
             if kind.is_dir() && step == Step::Enter {
                 waiting.push(path);
             }
@@ -113,8 +149,8 @@ pub enum Secure {
 }
 
 /// Removes everything in a directory but not itself, and gives its space back.
-/// What can't be removed stays; that it stayed shows when the directory is
-/// removed.
+/// What can't be removed stays, and so do the token files of jails; that it
+/// stayed shows when the directory is removed.
 ///
 /// # Errors
 /// The system's, when the directory can't be read.
@@ -127,6 +163,9 @@ pub fn remove_contents(
         let mut removed = false;
         let mut directories = Vec::new();
         walk(directory, |visit| {
+            if visit.name().as_bytes() == JAIL_FILE {
+                return Ok(Step::Over);
+            }
             if !visit.kind.is_dir() {
                 removed |= quota.unlink(visit.directory, visit.name()).is_ok();
                 return Ok(Step::Over);
@@ -190,6 +229,23 @@ mod tests {
         let top = fs::File::open(dir.path()).expect("open");
         remove_tree(top.as_fd(), OsStr::new("t"), Secure::Keep, &Quota::none()).expect("removed");
         assert!(!dir.path().join("t").exists() && dir.path().join("out/f").exists());
+    }
+
+    #[test]
+    fn the_token_file_of_a_jail_stays_with_the_way_to_it() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        fs::create_dir_all(dir.path().join("t/a/b")).expect("mkdir");
+        for name in ["t/f", "t/a/jail.key", "t/a/b/f"] {
+            fs::write(dir.path().join(name), "x").expect("write");
+        }
+        let top = fs::File::open(dir.path()).expect("open");
+        for secure in [Secure::Keep, Secure::Remove] {
+            let removed = remove_tree(top.as_fd(), OsStr::new("t"), secure, &Quota::none());
+            assert_eq!(removed, Err(Errno::NOTEMPTY));
+            assert_eq!(fs::read_dir(dir.path().join("t")).expect("t").count(), 1);
+            assert_eq!(fs::read_dir(dir.path().join("t/a")).expect("t/a").count(), 1);
+            assert!(dir.path().join("t/a/jail.key").exists());
+        }
     }
 
     #[test]

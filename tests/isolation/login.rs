@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, Server, Setup, account, descendants, is_running, wait_until};
+use crate::common::{
+    Client, Server, Setup, account, descendants, is_running, reply_for, wait_until,
+};
 use crate::{session_pid, status, without_root};
 
 const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
@@ -94,6 +96,41 @@ fn after_login_the_process_is_that_system_user_and_nothing_else() {
     assert_eq!(fs::read_dir(root).expect("directory").count(), 0);
     let handles = crate::handles_beside_tables(session);
     assert_eq!(handles.len(), 4, "socket twice, root, channel: {handles:?}");
+}
+
+#[test]
+fn requests_sent_together_with_login_and_injail_reach_the_session() {
+    if without_root() {
+        return;
+    }
+    let echo = "x".repeat(5000);
+    let behind = format!("ECHO {echo}");
+    for jail in [false, true] {
+        let users = account("ann", "pass word", "games:::");
+        let tf = format!("{MULTI_USER}\njail = {jail}");
+        let server = Server::with(Setup { tf, users, tls: true, ..Setup::default() });
+        server.write("cell/jail.key", "token\n");
+        for mut client in [server.connect(), server.connect_tls()] {
+            let mut requests = vec!["PROCKEY", "LOGIN ann wrong", "LOGIN ann pass word"];
+            requests.extend(jail.then_some("INJAIL token | cell"));
+            requests.extend(["ECHO a", &behind, "MKDIR cell", "RMDIR cell", "LOGIN x y"]);
+            for request in &requests {
+                client.wire.write_message_later(request.as_bytes());
+            }
+            client.wire.flush().expect("send");
+            assert!(client.reply().starts_with("OK /"));
+            assert_eq!(client.reply(), reply_for(37));
+            for _ in 0..1 + usize::from(jail) {
+                assert_eq!(client.reply(), "OK");
+            }
+            assert_eq!((client.reply(), client.reply()), ("a".to_owned(), echo.clone()));
+            // The root is not games' to write in.
+            assert!(client.reply().starts_with("FAILED "));
+            client.reply();
+            assert_eq!(client.reply(), reply_for(39));
+            client.expect_alive();
+        }
+    }
 }
 
 #[test]

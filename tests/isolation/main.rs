@@ -283,6 +283,40 @@ fn has_ended(pid: u32) -> bool {
 }
 
 #[test]
+fn a_terminal_that_tfd_was_started_at_is_read_by_none_of_its_processes() {
+    let server = Server::start();
+    let terminal = nix::pty::openpty(None, None).expect("terminal");
+    let standard = || std::process::Stdio::from(terminal.slave.try_clone().expect("handle"));
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
+        .args(["serve", "--config"])
+        .arg(server.config_path())
+        .stdin(standard())
+        .stdout(standard())
+        .stderr(standard())
+        .spawn()
+        .expect("start");
+    wait_until("the helpers", || {
+        ["tfd-zygote", "tfd-keeper", "tfd-udp"]
+            .iter()
+            .all(|wanted| descendants(child.id()).iter().any(|(_, name)| name == wanted))
+    });
+    let all = descendants(child.id()).into_iter().map(|(pid, _)| pid).chain([child.id()]);
+    for pid in all {
+        let to = |number| fs::read_link(format!("/proc/{pid}/fd/{number}"));
+        for number in [0, 1] {
+            assert_eq!(to(number).expect("link").to_str(), Some("/dev/null"), "{pid} {number}");
+        }
+        assert!(to(2).expect("link").starts_with("/dev/pts"), "{pid}");
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/2")).expect("info");
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+        let flags = u32::from_str_radix(flags.trim(), 8).expect("octal");
+        assert_eq!(flags & 3, 1, "{pid} may write alone");
+    }
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+}
+
+#[test]
 fn the_private_key_is_in_the_keepers_memory_alone() {
     if without_root() {
         return;

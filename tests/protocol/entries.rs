@@ -53,6 +53,9 @@ fn del() {
     assert!(!server.exists("d/f"));
     client.expect("DEL d/absolute", 0);
     assert!(fs::metadata("/etc/passwd").is_ok());
+    // What else the system says has no code.
+    assert_eq!(client.ask(format!("DEL {}", "n".repeat(256))), "FAILED ");
+    client.expect_alive();
 }
 
 #[test]

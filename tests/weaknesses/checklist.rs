@@ -83,8 +83,15 @@ fn names_with_a_newline_forge_no_line_of_a_listing() {
         ("TOUCH d/a\nD: forged/F: forged", 0),
         ("TOUCH d/f", 0),
     ]);
-    assert_eq!(client.list("LS d"), ["F: f"]);
-    assert_eq!(client.list("LSR /"), ["D: d/", "F: d/f"]);
+    assert_eq!(
+        client.list("LS d"),
+        ["F: f", "U: //F: forged", "U: a//D: forged", "U: b//F: forged"]
+    );
+    let all = client.list("LSR /");
+    assert!(
+        all.iter().all(|line| line.starts_with("U: d/") || ["D: d/", "F: d/f"].contains(&&**line))
+    );
+    assert_eq!(all.len(), 5, "{all:?}");
     scene.unharmed();
 }
 

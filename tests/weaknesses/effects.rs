@@ -256,6 +256,20 @@ fn weakness_16_the_token_file_of_a_jail_is_out_of_reach_inside() {
         assert!(reply.starts_with("FAILED "), "{request}: {reply}");
     }
     assert_eq!(fs::read(&tokens).expect("tokens"), b"\n\ntoken\n");
+    // Nor does it go with what is around it.
+    scene.server.write("cell/in/jail.key", "of another jail");
+    client.expect_all(&[
+        ("XRMDIR / in", 0),
+        ("RMDIR in", 15),
+        ("RMSECDIR f | ", 15),
+        ("RMDIR ", 15),
+    ]);
+    assert_eq!(scene.server.names("cell"), ["in", "jail.key"]);
+    assert_eq!(scene.server.names("cell/in"), ["jail.key"]);
+    let mut client = scene.connect();
+    client.expect_all(&[("INJAIL of another jail | cell/in", 0), ("RMDIR ", 15)]);
+    assert_eq!(scene.server.read("cell/in/jail.key"), b"of another jail");
+    assert_eq!(fs::read(&tokens).expect("tokens"), b"\n\ntoken\n");
     scene.unharmed();
 }
 

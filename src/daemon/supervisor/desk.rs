@@ -48,7 +48,7 @@ impl Supervisor {
             return;
         };
         log::info!("session to be ended peer={peer} slot={slot}");
-        for generation in self.generations.iter().filter(|of| of.slots.contains(&slot)) {
+        for generation in self.generations.iter().filter(|of| of.slots.contains_key(&slot)) {
             generation.order(Order::End { slot });
         }
         self.sessions.end(slot);

@@ -27,7 +27,7 @@ impl Supervisor {
         if let Some(usher) = generation.usher_pid {
             self.sessions.order(usher, Order::Retire);
         }
-        for slot in &generation.slots {
+        for slot in generation.slots.keys() {
             self.registry.release(*slot, false);
         }
         if index < self.generations.len() || self.stop.is_some() {
