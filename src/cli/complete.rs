@@ -77,8 +77,11 @@ fn complete_paths(current: &OsStr) -> Option<Vec<CompletionCandidate>> {
     access.target.timeout = PATIENCE;
     let mut connection = access.open().ok()?;
     let mut found = Vec::new();
-    let taken = connection.list_as_it_comes(directory_path, false, &mut |Entry { kind, path }| {
-        if let Ok(name) = String::from_utf8(path)
+    let taken = connection.list_as_it_comes(directory_path, false, &mut |entry| {
+        let is_one = entry.untold().is_none();
+        let Entry { kind, path } = entry;
+        if is_one
+            && let Ok(name) = String::from_utf8(path)
             && name.starts_with(begin)
             && !name.contains(char::is_control)
         {

@@ -49,6 +49,7 @@ impl Exit {
             ClientError::Refused { .. }
             | ClientError::Odd { .. }
             | ClientError::NoWord { .. }
+            | ClientError::Untold { .. }
             | ClientError::Cancelled { .. } => Exit::Refused,
             ClientError::Resolve { .. } | ClientError::Connect { .. } => Exit::NoConnection,
             ClientError::Version(_)

@@ -4,6 +4,8 @@
 use std::io::ErrorKind;
 
 use super::exit::Exit;
+use super::names::shown;
+use super::output::complain;
 use crate::client::ClientError;
 use crate::tf::status::Status;
 
@@ -40,6 +42,7 @@ impl Failure {
                 ClientError::Refused { .. }
                     | ClientError::Odd { .. }
                     | ClientError::NoWord { .. }
+                    | ClientError::Untold { .. }
                     | ClientError::Cancelled { .. }
                     | ClientError::Mismatch { .. }
             ),
@@ -54,7 +57,7 @@ impl Failure {
             Failure::Ended(status) => return *status,
             Failure::Told(exit) => *exit,
             Failure::Usage(text) => {
-                eprintln!("tf: {text}");
+                complain!("tf: {text}");
                 Exit::Usage
             }
             // The reader of our output has seen enough.
@@ -65,11 +68,11 @@ impl Failure {
             }
             Failure::Client(error) => {
                 if let ClientError::WrongKey(_) | ClientError::NotPinned { .. } = error {
-                    eprintln!("{WRONG_KEY}");
+                    complain!("{WRONG_KEY}");
                 }
-                eprintln!("tf: {error}");
+                complain!("tf: {}", shown(error.to_string().as_bytes()));
                 if let Some(step) = next_step(error) {
-                    eprintln!("tf: {step}");
+                    complain!("tf: {step}");
                 }
                 Exit::of(error)
             }
@@ -104,6 +107,14 @@ pub(crate) fn for_each<T>(
     }
 }
 
+/// Tells of each failure, as [`for_each`] does.
+///
+/// # Errors
+/// That there was one.
+pub(crate) fn tell_all(failures: Vec<ClientError>) -> Result<()> {
+    for_each(failures, |failure| Err(failure.into()))
+}
+
 /// Told of a server that has another key than the one kept.
 const WRONG_KEY: &str = "\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
@@ -115,7 +126,13 @@ network. If it was changed: tf trust NAME --replace, with --key public.pem where
 the server is reached without TLS.";
 
 /// What may help.
-fn next_step(error: &ClientError) -> Option<&'static str> {
+pub(super) fn next_step(error: &ClientError) -> Option<&'static str> {
+    const PLACE: &str = "is the directory there, and may you write in it?";
+    if let ClientError::Refused { request, status: Status::HpOpen } = error
+        && request.starts_with("PUT")
+    {
+        return Some(PLACE);
+    }
     Some(match error.status()? {
         Status::BeforeLogin => "the server asks who you are: --user NAME",
         Status::LoginFailed => {
@@ -131,7 +148,7 @@ fn next_step(error: &ClientError) -> Option<&'static str> {
         }
         Status::IsDirectory => "that is a directory: see -r",
         Status::FileExists => "there is one of that name: see -f, or choose another",
-        Status::FileCreation => "is the directory there, and may you write in it?",
+        Status::FileCreation => PLACE,
         Status::HpOpen => "it is missing, a directory, or not yours to open",
         Status::Rename => "the old path is missing, or can't take the place of the new one",
         Status::QuotaExceeded => "no room is left for you there: see tf df, and remove something",

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     let done = Directory::read(connection).and_then(|directory| {
         let cancel = directory.cancel.clone();
         if let Err(e) = interrupt::follow(cancel.clone()) {
-            eprintln!("tf: Ctrl-C can't be caught: {e}");
+            output::complain!("tf: Ctrl-C can't be caught: {e}");
         }
         let mut context = Context::new(directory, output);
         let done = match command {

@@ -122,6 +122,16 @@ impl Printer {
     }
 }
 
+/// A line on standard error; where it can't be written there is nobody to
+/// tell.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($text)*);
+    }};
+}
+pub(super) use complain;
+
 /// A failure of standard output.
 pub(super) fn output_error(source: io::Error) -> ClientError {
     ClientError::Local { path: "standard output".into(), source }

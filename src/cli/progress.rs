@@ -3,19 +3,23 @@
 
 mod bar;
 mod json;
+mod out;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar};
 
+use super::failure::next_step;
 use super::names::{human_size, shown};
 use super::options::OutputOptions;
+use super::output::{complain, output_error};
 use crate::client::{ClientError, Deed, Event, Note, Observer, Summary};
 pub(super) use bar::Bar;
 use json::JsonLines;
+use out::Out;
 
 /// Files shorter than this get no bar of their own.
 const OWN_BAR: u64 = 1024 * 1024;
@@ -28,6 +32,7 @@ pub(super) struct Board {
     quiet: bool,
     bars: Option<MultiProgress>,
     json: Option<JsonLines>,
+    out: Out,
     state: Mutex<State>,
     begin: Instant,
 }
@@ -43,6 +48,8 @@ struct State {
     total: Option<ProgressBar>,
     own: HashMap<usize, ProgressBar>,
     modes_lost: u64,
+    /// Next steps that were told: each is told once.
+    steps: BTreeSet<&'static str>,
 }
 
 impl Board {
@@ -54,6 +61,7 @@ impl Board {
             quiet: output.quiet,
             bars: bars.then(MultiProgress::new),
             json: output.json.then(JsonLines::new),
+            out: Out::default(),
             state: Mutex::default(),
             begin: Instant::now(),
         }
@@ -70,16 +78,39 @@ impl Board {
 
     fn line(&self, line: &str) {
         match &self.bars {
-            Some(bars) => bars.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bars) => bars.suspend(|| complain!("{line}")),
+            None => complain!("{line}"),
         }
     }
 
     /// A line on standard output.
     fn print(&self, line: &str) {
+        let line = format!("{line}\n");
         match &self.bars {
-            Some(bars) => bars.suspend(|| println!("{line}")),
-            None => println!("{line}"),
+            Some(bars) => bars.suspend(|| self.out.line(line.as_bytes())),
+            None => self.out.line(line.as_bytes()),
+        }
+    }
+
+    /// Why not all could be written to standard output, if it could not.
+    pub(super) fn output_failure(&self) -> Option<ClientError> {
+        let json = self.json.as_ref().and_then(JsonLines::output_failure);
+        self.out.failure().or(json).map(output_error)
+    }
+
+    /// Tells of an entry that failed, by its name and by that of its file,
+    /// where that is another one.
+    fn failed(&self, name: &[u8], error: &ClientError) {
+        let (name, error_text) = (shown(name), shown(error.to_string().as_bytes()));
+        let is_named = error_text.strip_prefix(&name).is_some_and(|rest| rest.starts_with(':'));
+        match is_named {
+            true => self.say(&error_text),
+            false => self.say(&format!("{name}: {error_text}")),
+        }
+        if let Some(step) = next_step(error)
+            && self.state().steps.insert(step)
+        {
+            self.say(step);
         }
     }
 
@@ -122,7 +153,7 @@ impl Board {
             let rate = human_size((summary.bytes as f64 / seconds.max(0.001)) as u64);
             let (files, bytes) = (summary.files, human_size(summary.bytes));
             let file = if files == 1 { "file" } else { "files" };
-            eprintln!("{files} {file}, {bytes} in {seconds:.1} s, {rate}/s");
+            complain!("{files} {file}, {bytes} in {seconds:.1} s, {rate}/s");
         }
     }
 
@@ -214,7 +245,7 @@ impl Observer for Board {
                     self.state().finish(file);
                 }
                 if self.json.is_none() {
-                    self.say(&format!("{}: {error}", shown(name)));
+                    self.failed(name, error);
                 }
             }
             Event::Note { what: Note::ModeNotKept | Note::ModeRefused, .. } => {

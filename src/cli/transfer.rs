@@ -72,9 +72,10 @@ pub(super) fn run(
     match ended {
         Ok(summary) => {
             board.sum(&summary);
-            match summary.failures.first() {
-                Some(first) => Err(Failure::Told(Exit::of(&first.error))),
-                None => Ok(()),
+            match (summary.failures.first(), board.output_failure()) {
+                (Some(first), _) => Err(Failure::Told(Exit::of(&first.error))),
+                (None, Some(error)) => Err(error.into()),
+                (None, None) => Ok(()),
             }
         }
         Err(error) => {

@@ -84,6 +84,14 @@ pub enum ClientError {
         /// The reply.
         reply: String,
     },
+    /// Something in a remote directory that its listing could not tell.
+    #[error("{path}: {why}")]
+    Untold {
+        /// The remote path, as far as it is known.
+        path: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The server could not store or read on in the middle of a transfer.
     #[error("{path}: the server cancelled the transfer: its disk may be full or the file changed")]
     Cancelled {

@@ -54,7 +54,7 @@ impl Connection {
                     Err(e) if e.status().is_some_and(is_passed_over) && at > 0 => continue,
                     other => other?,
                 };
-                for entry in entries {
+                for entry in entries.into_iter().filter(|entry| entry.untold().is_none()) {
                     let Ok(name) = String::from_utf8(entry.path) else { continue };
                     if fits(part, &name) && (last || entry.kind != Kind::File) {
                         next.push(format!("{directory}{joint}{name}"));

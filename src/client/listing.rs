@@ -1,7 +1,7 @@
 //! Listings of LS and LSR, in both dialects.
 
 use super::connect::{Connection, refusal};
-use super::error::Result;
+use super::error::{ClientError, Result};
 use super::streams::Acknowledge;
 
 /// What an entry is.
@@ -41,6 +41,21 @@ impl Entry {
         let path = path.strip_prefix(b"./").unwrap_or(path);
         let path = path.strip_suffix(b"/").unwrap_or(path);
         (!path.is_empty()).then(|| Entry { kind, path: path.to_vec() })
+    }
+
+    /// What the server says that no line can tell (tf-protocol(7), LS), where
+    /// this is no entry but stands for that.
+    #[must_use]
+    pub fn untold(&self) -> Option<ClientError> {
+        let why = match self.kind {
+            Kind::Other if self.path.ends_with(b"/") => "the server may not read this directory",
+            Kind::Other if self.path.windows(2).any(|two| two == b"//") => {
+                "a name with a newline, at the //, is in no listing: take it by its name"
+            }
+            _ => return None,
+        };
+        let path = self.path.strip_suffix(b"/").unwrap_or(&self.path);
+        Some(ClientError::Untold { path: String::from_utf8_lossy(path).into_owned(), why })
     }
 }
 
@@ -129,6 +144,22 @@ mod tests {
         assert_eq!(Entry::parse(b"D a"), entry(Kind::Directory, "a"));
         for odd in [&b""[..], b"F", b"F:", b"F: ", b"X: a", b"Fa"] {
             assert_eq!(Entry::parse(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_line_can_tell_is_no_entry() {
+        for (line, text) in [
+            ("U: a//", Some("a: the server may not read")),
+            ("U: a//b", Some("a//b: a name with a newline")),
+            ("U: a/b", None),
+            ("F: a//b", None),
+            ("D: a/", None),
+        ] {
+            let untold = Entry::parse(line.as_bytes()).expect("entry").untold();
+            let said = untold.map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.starts_with(text.unwrap_or_default()), "{line}: {said}");
+            assert_eq!(said.is_empty(), text.is_none(), "{line}: {said}");
         }
     }
 }

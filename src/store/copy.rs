@@ -12,7 +12,7 @@ use super::part::{PartFile, Taken, part_name, rename, sync_directory};
 use super::path::{RootPath, is_hidden};
 use super::quota::{Quota, Reservation};
 use super::root::Entry;
-use super::tree::{Secure, Step, Visit, open_directory, remove_tree, walk};
+use super::tree::{Met, Secure, Step, Visit, open_directory, remove_tree, walk_whole};
 
 /// Bytes copied by one call.
 const CHUNK: usize = 1 << 30;
@@ -138,11 +138,15 @@ fn build_tree(
     let copy = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     rustix::fs::flock(&copy, FlockOperation::NonBlockingLockExclusive)?;
     let mut modes = vec![(RootPath::root(), rustix::fs::fstat(source)?.st_mode & MODE)];
-    walk(source, |visit| {
+    walk_whole(source, |met| {
+        let visit = match met {
+            Met::Entry(visit) => visit,
+            Met::Unread(_) => return Err(Errno::ACCESS),
+        };
         if is_hidden(visit.name().as_bytes()) {
             return Ok(Step::Over);
         }
-        copy_entry(visit, copy.as_fd(), &mut modes, quota)?;
+        copy_entry(&visit, copy.as_fd(), &mut modes, quota)?;
         Ok::<Step, Errno>(Step::Enter)
     })?;
     // Last, and from below: a directory that may not be written to could not

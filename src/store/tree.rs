@@ -35,6 +35,15 @@ impl Visit<'_> {
     }
 }
 
+/// What a walk comes upon.
+#[derive(Debug)]
+pub enum Met<'a> {
+    /// An entry.
+    Entry(Visit<'a>),
+    /// The path of a directory that can't be read to its end.
+    Unread(&'a RootPath),
+}
+
 /// Whether a walk goes into a directory it met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -45,7 +54,7 @@ pub enum Step {
 }
 
 /// Visits every entry beneath a directory, a directory before what is in it.
-/// Directories that can't be opened, or are gone, are passed over.
+/// Directories that can't be read, or are gone, are passed over.
 ///
 /// # Errors
 /// What `visit` returns, and the system's when `start` can't be read.
@@ -53,18 +62,44 @@ pub fn walk<E: From<Errno>>(
     start: BorrowedFd<'_>,
     mut visit: impl FnMut(&Visit<'_>) -> Result<Step, E>,
 ) -> Result<(), E> {
+    walk_whole(start, |met| match met {
+        Met::Entry(entry) => visit(&entry),
+        Met::Unread(_) => Ok(Step::Over),
+    })
+}
+
+/// As [`walk`], and tells of directories that can't be read to their end; one
+/// that is gone is none.
+///
+/// # Errors
+/// As [`walk`].
+pub fn walk_whole<E: From<Errno>>(
+    start: BorrowedFd<'_>,
+    mut visit: impl FnMut(Met<'_>) -> Result<Step, E>,
+) -> Result<(), E> {
     let mut waiting = vec![RootPath::root()];
     let mut first = true;
     while let Some(path) = waiting.pop() {
         let directory = match open_directory(start, &path) {
             Err(e) if first => return Err(e.into()),
-            Err(_) => continue,
+            Err(Errno::NOENT) => continue,
+            Err(_) => {
+                visit(Met::Unread(&path))?;
+                continue;
+            }
             Ok(directory) => directory,
         };
         first = false;
         let mut entries = Dir::read_from(&directory)?;
         while let Some(entry) = entries.read() {
-            let Ok(entry) = entry else { break };
+            let entry = match entry {
+                Err(Errno::NOENT) => break,
+                Err(_) => {
+                    visit(Met::Unread(&path))?;
+                    break;
+                }
+                Ok(entry) => entry,
+            };
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
@@ -74,7 +109,8 @@ pub fn walk<E: From<Errno>>(
                 kind => kind,
             };
             let path = path.join(name);
-            let step = visit(&Visit { path: &path, kind, directory: directory.as_fd() })?;
+            let entry = Visit { path: &path, kind, directory: directory.as_fd() };
+            let step = visit(Met::Entry(entry))?;
             if kind.is_dir() && step == Step::Enter {
                 waiting.push(path);
             }

@@ -37,10 +37,13 @@ fn pids(server: &Server, name: &str) -> Vec<u32> {
 
 /// The session's process behind LOGIN or INJAIL: a child of the usher.
 fn session_pid(server: &Server) -> u32 {
-    let usher = pids(server, "tfd-usher")[0].to_string();
-    let seated = |pid: &u32| status(*pid, "PPid") == usher;
-    wait_until("a session", || pids(server, "tfd-session").iter().any(&seated));
-    pids(server, "tfd-session").into_iter().find(seated).expect("session")
+    let usher = pids(server, "tfd-usher")[0];
+    let seated = || {
+        let children = descendants(usher).into_iter();
+        children.filter(|(_, name)| name == "tfd-session").map(|(pid, _)| pid).next()
+    };
+    wait_until("a session", || seated().is_some());
+    seated().expect("session")
 }
 
 /// What the descriptors of a process lead to, standard ones left out.
@@ -181,6 +184,7 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
         assert_eq!(in_empty, name != "tfd-resolver", "{name}: {}", root.display());
     }
     let relay = pids(&proxy, "tfd-relay")[0];
+    wait_until("its pipes", || handles(relay).len() >= 7);
     let held = handles(relay);
     let count = |kind: &str| held.iter().filter(|target| target.starts_with(kind)).count();
     assert_eq!((count("socket:"), count("pipe:"), count("anon_inode:")), (2, 4, 1), "{held:?}");

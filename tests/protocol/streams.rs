@@ -199,6 +199,14 @@ fn listings() {
         fs::create_dir(server.path("roots")).expect("mkdir");
         fs::set_permissions(server.path("roots"), fs::Permissions::from_mode(0o700)).expect("mode");
         assert_eq!(client.ask("LS roots"), reply_for(1));
+        // Listed with others, it says that it could not be read.
+        let all = client.list("LSR");
+        assert!(all.iter().any(|line| line == "D: roots/"), "{all:?}");
+        assert!(all.iter().any(|line| line == "U: roots//"), "{all:?}");
+        server.mkdir("t");
+        fs::rename(server.path("roots"), server.path("t/roots")).expect("rename");
+        assert_eq!(client.ask("CPDIR t | copy"), reply_for(21));
+        assert!(!server.exists("copy"));
     }
 }
 
@@ -229,6 +237,7 @@ fn names_with_a_newline_can_not_forge_a_line() {
     server.write("b", "");
     let lines = server.connect().list("LS");
     assert!(!lines.iter().any(|line| line == "F: forged"), "{lines:?}");
+    assert!(lines.iter().any(|line| line == "U: a//F: forged"), "{lines:?}");
     assert!(lines.iter().any(|line| line == "F: b"));
 }
 

@@ -8,7 +8,7 @@ use crate::cli::Exit;
 use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::output::{Printer, Record};
+use crate::cli::output::{Printer, Record, complain};
 use crate::cli::place::{Remote, ServerName};
 use crate::client::balance_by_udp;
 
@@ -39,7 +39,7 @@ impl Where {
                 }
             }
             if self.udp {
-                eprintln!("tf: no server by UDP: a firewall is between, or there is no pool");
+                complain!("tf: no server by UDP: a firewall is between, or there is no pool");
                 return Err(Failure::Told(Exit::Refused));
             }
         }

@@ -8,7 +8,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::Result;
-use crate::cli::output::output_error;
+use crate::cli::output::{complain, output_error};
 use crate::cli::place::Remote;
 use crate::cli::progress::retry_line;
 use crate::client::{Event, Observer, Options, Transfers};
@@ -56,7 +56,7 @@ struct Quiet;
 impl Observer for Quiet {
     fn tell(&self, event: &Event<'_>) {
         if let Event::Retrying { attempt, attempts, wait, error } = event {
-            eprintln!("{}", retry_line(error, *attempt, *attempts, *wait));
+            complain!("{}", retry_line(error, *attempt, *attempts, *wait));
         }
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::{Result, for_each};
+use crate::cli::failure::{Result, for_each, tell_all};
 use crate::cli::filter::{SizeRange, moment};
 use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record, word};
@@ -67,8 +67,12 @@ impl Find {
 
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
         let needs_stats = !self.size.is_empty() || self.newer.is_some() || self.older.is_some();
-        let mut found = Vec::new();
+        let (mut found, mut untold) = (Vec::new(), Vec::new());
         connection.list_as_it_comes(path, true, &mut |entry| {
+            if let Some(what) = entry.untold() {
+                untold.push(what);
+                return Ok(());
+            }
             if !self.fits_entry(&entry) {
                 return Ok(());
             }
@@ -90,7 +94,8 @@ impl Find {
                 }
             }
         }
-        Ok(())
+        printer.flush()?;
+        tell_all(untold)
     }
 
     fn fits_entry(&self, entry: &Entry) -> bool {

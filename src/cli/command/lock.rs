@@ -9,6 +9,7 @@ use clap::Args;
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result, for_each};
+use crate::cli::output::complain;
 use crate::cli::place::{Remote, beneath};
 use crate::client::ClientError;
 use crate::tf::status::Status;
@@ -95,7 +96,7 @@ impl Lock {
                         connection.stat(path).map(|stat| crate::cli::output::time(stat.modified));
                     let since =
                         since.map_or_else(|_| String::new(), |time| format!(" since {time}"));
-                    eprintln!(
+                    complain!(
                         "tf: {path}: somebody holds this lock{since}: wait, or see tf unlock"
                     );
                     return Err(Failure::Told(crate::cli::Exit::Refused));

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
-use crate::cli::failure::{Failure, Result, for_each};
+use crate::cli::failure::{Failure, Result, for_each, tell_all};
 use crate::cli::names::{human_size, shown};
 use crate::cli::output::{Printer, Record, letter, time, word};
 use crate::cli::place::{Remote, ServerName, beneath};
@@ -70,9 +70,9 @@ impl Ls {
         // One argument is listed at once; of several, files come first.
         if let [only] = &paths[..] {
             let mut printer = Printer::new(json);
-            self.one(context.connection(&only.server)?, &mut printer, &only.path)?;
+            let listed = self.one(context.connection(&only.server)?, &mut printer, &only.path);
             printer.flush()?;
-            return expanded;
+            return listed.and(expanded);
         }
         let mut directories = Vec::new();
         let mut files = Vec::new();
@@ -103,8 +103,12 @@ impl Ls {
     /// Lists a directory, or a file as it is.
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
         let needs_stats = self.long || self.by_size || self.by_time;
-        let mut items = Vec::new();
+        let (mut items, mut untold) = (Vec::new(), Vec::new());
         let listed = connection.list_as_it_comes(path, self.recursive, &mut |entry| {
+            if let Some(what) = entry.untold() {
+                untold.push(what);
+                return Ok(());
+            }
             let item = Item { entry, stat: None };
             if self.unsorted && !needs_stats {
                 return self.print_item(printer, &item, path, 0);
@@ -125,7 +129,9 @@ impl Ls {
                 item.stat = stat.ok();
             }
         }
-        self.print(printer, items, path)
+        self.print(printer, items, path)?;
+        printer.flush()?;
+        tell_all(untold)
     }
 
     /// Shows what is no directory.

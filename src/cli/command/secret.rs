@@ -6,12 +6,12 @@ use zeroize::Zeroizing;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::{Failure, Result, tell_all};
 use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record, word};
 use crate::cli::place::{Remote, ServerName, beneath};
 use crate::cli::secrets::{Source, descriptor};
-use crate::client::{secret_name, secret_token};
+use crate::client::{Entry, secret_name, secret_token};
 
 /// Directories that nobody finds who does not know a passphrase
 #[derive(Args)]
@@ -115,6 +115,8 @@ impl Found {
         let mut entries = context.connection(&self.at.server)?.list(&self.at.path)?;
         entries.retain(|entry| entry.path != self.token.as_bytes());
         entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let untold: Vec<_> = entries.iter().filter_map(Entry::untold).collect();
+        entries.retain(|entry| entry.untold().is_none());
         for entry in entries {
             let path = beneath(&self.at.path, &String::from_utf8_lossy(&entry.path));
             let kind = word(entry.kind);
@@ -122,6 +124,7 @@ impl Found {
                 Record::Entry { path: &path, kind, size: None, modified: None, accessed: None };
             printer.show(&record, || shown(&entry.path))?;
         }
-        Ok(printer.flush()?)
+        printer.flush()?;
+        tell_all(untold)
     }
 }

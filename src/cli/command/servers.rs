@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Result;
-use crate::cli::output::{Printer, Record};
+use crate::cli::output::{Printer, Record, complain};
 
 /// List the servers of the configuration
 #[derive(Args)]
@@ -46,7 +46,7 @@ impl Servers {
             })?;
         }
         if servers.entries.is_empty() && !context.output.json {
-            eprintln!("tf: no servers in {}: add one by tf trust", servers.file.display());
+            complain!("tf: no servers in {}: add one by tf trust", servers.file.display());
         }
         Ok(printer.flush()?)
     }

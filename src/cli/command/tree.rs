@@ -1,6 +1,6 @@
 //! What `tf chmod -R` and `tf chown -R` share.
 
-use crate::cli::failure::{Result, for_each};
+use crate::cli::failure::{Result, for_each, tell_all};
 use crate::cli::place::beneath;
 use crate::client::{Connection, Kind};
 use crate::tf::status::Status;
@@ -16,8 +16,9 @@ pub(super) fn with_all_in_it(
     path: &str,
     request: impl Fn(&str, Kind) -> crate::client::Result<String>,
 ) -> Result<()> {
-    let mut all = Vec::new();
+    let (mut all, mut untold) = (Vec::new(), Vec::new());
     let listed = connection.list_as_it_comes(path, true, &mut |entry| {
+        untold.extend(entry.untold());
         let name = String::from_utf8_lossy(&entry.path);
         if entry.kind != Kind::Other {
             all.push((beneath(path, &name), entry.kind));
@@ -38,5 +39,5 @@ pub(super) fn with_all_in_it(
         Ok(())
     });
     let replies = connection.command_all(requests, |_, _| Ok(()))?;
-    for_each(replies, |reply| Ok(reply?)).and(said)
+    for_each(replies, |reply| Ok(reply?)).and(said).and(tell_all(untold))
 }

@@ -12,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::entries::{Addition, keep};
 use crate::cli::failure::{Failure, Result};
 use crate::cli::options::ConnectionOptions;
+use crate::cli::output::complain;
 use crate::cli::place::{is_entry_name, with_port};
 use crate::cli::secrets::first_line;
 use crate::cli::servers::{Entry, Servers};
@@ -89,11 +90,11 @@ impl Trust {
         };
         keep(&servers.file, &addition)?;
         let with = fingerprint.map_or_else(String::new, |print| format!(" with key {print}"));
-        eprintln!("{name} is in {}{with}", servers.file.display());
+        complain!("{name} is in {}{with}", servers.file.display());
         if !has_hash {
-            eprintln!("its hash is not: give --hash-file, or set TF_HASH");
+            complain!("its hash is not: give --hash-file, or set TF_HASH");
         }
-        eprintln!("try: tf ls {name}:");
+        complain!("try: tf ls {name}:");
         Ok(())
     }
 
@@ -129,9 +130,9 @@ impl Trust {
             if expected == fingerprint {
                 return Ok(());
             }
-            eprintln!("tf: the key has another fingerprint:");
-            eprintln!("tf:   expected {expected}");
-            eprintln!("tf:   found    {fingerprint}");
+            complain!("tf: the key has another fingerprint:");
+            complain!("tf:   expected {expected}");
+            complain!("tf:   found    {fingerprint}");
             return Err(Failure::Told(Exit::NotLetIn));
         }
         if trusted.as_deref() == Some(fingerprint) {
@@ -143,12 +144,12 @@ impl Trust {
                 "nobody can be asked here whether {fingerprint} is right: give --fingerprint"
             )));
         }
-        eprintln!("The key of {name} has the fingerprint");
-        eprintln!("  {fingerprint}");
+        complain!("The key of {name} has the fingerprint");
+        complain!("  {fingerprint}");
         if let Witness::Certificate { about, .. } = witness {
-            eprintln!("{about}");
+            complain!("{about}");
         }
-        eprintln!("Its administrator sees the same text from tfd keygen.");
+        complain!("Its administrator sees the same text from tfd keygen.");
         ask()
     }
 }
@@ -174,8 +175,8 @@ impl Witness {
             Err(
                 e @ (ClientError::Handshake(_) | ClientError::Tls { .. } | ClientError::Lost(_)),
             ) => {
-                eprintln!("tf: {address} shows no certificate: {e}");
-                eprintln!(
+                complain!("tf: {address} shows no certificate: {e}");
+                complain!(
                     "tf: give the port where it speaks TLS, or its public key: --key public.pem"
                 );
                 Err(Failure::Told(Exit::of(&e)))
@@ -234,7 +235,7 @@ fn ask() -> Result<()> {
         match (read, answer.trim()) {
             (Ok(1..), "yes") => return Ok(()),
             (Ok(1..), "no") | (Ok(0) | Err(_), _) => {
-                eprintln!("tf: nothing was kept");
+                complain!("tf: nothing was kept");
                 return Err(Failure::Told(Exit::NotLetIn));
             }
             _ => {}
@@ -259,11 +260,11 @@ fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
 }
 
 fn changed(name: &str, old: &str, new: &str) {
-    eprintln!("@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@");
-    eprintln!("@ THIS IS NOT THE KEY THAT YOU TRUST                      @");
-    eprintln!("@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@");
-    eprintln!("tf: {name} is trusted with {old}");
-    eprintln!("tf: this key has           {new}");
-    eprintln!("tf: ask the server's administrator, by another way than this network, whether it");
-    eprintln!("tf: was changed. If so, give the same command with --replace. Nothing was changed.");
+    complain!("@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@");
+    complain!("@ THIS IS NOT THE KEY THAT YOU TRUST                      @");
+    complain!("@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@");
+    complain!("tf: {name} is trusted with {old}");
+    complain!("tf: this key has           {new}");
+    complain!("tf: ask the server's administrator, by another way than this network, whether it");
+    complain!("tf: was changed. If so, give the same command with --replace. Nothing was changed.");
 }

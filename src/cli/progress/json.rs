@@ -1,12 +1,13 @@
 //! Events of transfers as JSON, one object a line on standard output; the
 //! shapes are those of tf(1), JSON OUTPUT.
 
-use std::io::Write;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::out::Out;
 use crate::cli::exit::Exit;
 use crate::client::{ClientError, Deed, Event, Summary};
 
@@ -61,19 +62,24 @@ enum Line<'a> {
 pub(super) struct JsonLines {
     begin: Instant,
     progress: Mutex<Instant>,
+    out: Out,
 }
 
 impl JsonLines {
     pub(super) fn new() -> JsonLines {
         let now = Instant::now();
-        JsonLines { begin: now, progress: Mutex::new(now) }
+        JsonLines { begin: now, progress: Mutex::new(now), out: Out::default() }
     }
 
     fn write(&self, line: &Line<'_>) {
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
-        // Who no longer reads is not served.
-        let _ = std::io::stdout().lock().write_all(&bytes);
+        self.out.line(&bytes);
+    }
+
+    /// As that of the board.
+    pub(super) fn output_failure(&self) -> Option<io::Error> {
+        self.out.failure()
     }
 
     /// What failed: an entry, or the run.

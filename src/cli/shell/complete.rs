@@ -155,6 +155,7 @@ impl Completion {
         let entries = context.connection(&remote.server).ok()?.list(&remote.path).ok()?;
         let mut names: Vec<String> = entries
             .into_iter()
+            .filter(|entry| entry.untold().is_none())
             .filter_map(|entry| {
                 let mark = if entry.kind == Kind::Directory { "/" } else { "" };
                 Some(String::from_utf8(entry.path).ok()? + mark)

@@ -21,6 +21,7 @@ use super::context::Context;
 use super::failure::{Failure, Result};
 use super::interrupt::{OnInterrupt, on_interrupt};
 use super::place::Remote;
+use crate::cli::output::complain;
 use crate::client::ClientError;
 use complete::Completion;
 use line::{Then, carry_out};
@@ -65,7 +66,7 @@ impl Shell {
     fn talk(&mut self) -> Result<()> {
         let mut editor = self.editor().map_err(terminal)?;
         let history = history::open().unwrap_or_else(|e| {
-            eprintln!("tf: lines are not kept: {e}");
+            complain!("tf: lines are not kept: {e}");
             None
         });
         if let Some(path) = &history {
@@ -85,7 +86,7 @@ impl Shell {
                 if let (Ok(()), Some(path)) = (kept, &history)
                     && let Err(e) = editor.append_history(path)
                 {
-                    eprintln!("tf: {}: {e}", path.display());
+                    complain!("tf: {}: {e}", path.display());
                 }
             }
             match self.carry_out(&line) {
@@ -130,7 +131,7 @@ impl Shell {
                 Ok(Then::End) => break,
                 Err(failure) => {
                     let exit = failure.tell();
-                    eprintln!("tf: {name}:{}: this line failed", number + 1);
+                    complain!("tf: {name}:{}: this line failed", number + 1);
                     let interrupted = matches!(failure, Failure::Client(ClientError::Interrupted));
                     if !keep_going || interrupted {
                         return Err(Failure::Ended(exit));
@@ -147,7 +148,7 @@ impl Shell {
         let cancel = context.directory.cancel.clone();
         cancel.renew();
         for server in context.drop_lost() {
-            eprintln!("tf: the connection to {server} was lost: opening it anew");
+            complain!("tf: the connection to {server} was lost: opening it anew");
         }
         let done = carry_out(line, &mut self.at, &mut context);
         match done {

@@ -10,7 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 
 use super::names::{PART_SUFFIX, directory, is_part, last};
@@ -121,7 +123,10 @@ impl Target {
             path: self.path_of(relative),
             file: file.into(),
         };
-        part.take_mode_of_old().map_err(|e| self.error(relative, e))?;
+        if let Err(e) = part.take_mode_of_old() {
+            part.remove();
+            return Err(e);
+        }
         Ok(part)
     }
 
@@ -200,7 +205,7 @@ fn enter(at: &OwnedFd, relative: &OsStr) -> std::result::Result<OwnedFd, Errno> 
 /// Whether this is a plain file of ours that no other name leads to.
 fn is_ours(file: &OwnedFd) -> bool {
     rustix::fs::fstat(file).is_ok_and(|stat| {
-        rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
+        FileType::from_raw_mode(stat.st_mode).is_file()
             && stat.st_nlink == 1
             && stat.st_uid == rustix::process::geteuid().as_raw()
     })
@@ -217,16 +222,38 @@ pub(super) struct Part {
     pub(super) file: File,
 }
 
+impl Drop for Part {
+    /// Whoever starts a program meanwhile may hold the file open for a moment
+    /// longer, and the lock with it.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 impl Part {
     /// An old file's permissions are those of the new one, from its first
     /// byte on.
-    fn take_mode_of_old(&self) -> std::result::Result<(), Errno> {
+    ///
+    /// # Errors
+    /// The system's, or that what is there is neither file nor link: what
+    /// reads from a pipe or writes to a device would lose it.
+    fn take_mode_of_old(&self) -> Result<()> {
         let target = OsStr::from_bytes(&self.target);
-        match rustix::fs::statat(&self.directory, target, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(old) if rustix::fs::FileType::from_raw_mode(old.st_mode).is_file() => {
-                rustix::fs::fchmod(&self.file, Mode::from_raw_mode(old.st_mode & 0o777))
+        let Ok(old) = rustix::fs::statat(&self.directory, target, AtFlags::SYMLINK_NOFOLLOW) else {
+            return Ok(());
+        };
+        match FileType::from_raw_mode(old.st_mode) {
+            FileType::RegularFile => {
+                let mode = Mode::from_raw_mode(old.st_mode & 0o777);
+                rustix::fs::fchmod(&self.file, mode).map_err(|e| self.error(e.into()))
             }
-            _ => Ok(()),
+            FileType::Symlink => Ok(()),
+            FileType::Directory => {
+                Err(self.error(io::Error::other("a directory of this name is there")))
+            }
+            _ => Err(self.error(io::Error::other(
+                "a pipe, socket or device is there: - stands for standard output",
+            ))),
         }
     }
 

@@ -14,7 +14,7 @@ use super::plan::{Plan, plan};
 use super::pump::{Source, digest_of_start};
 use super::requests::{data_of, digest_of, request};
 use super::run::{Id, Run};
-use super::scan::{Found, Tree, scan_local, scan_remote};
+use super::scan::{Found, Tree, add_unlisted, scan_local, scan_remote};
 use super::trees::{Down, Up};
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
@@ -64,9 +64,11 @@ impl Transfers<'_> {
         let run = Run::new(self.access, self.options, self.observer);
         let mut lines = self.lines(&run);
         let here = scan_local(&run, local).or_else(|e| missing_local(e, direction))?;
-        let there = lines[0]
+        let mut there = lines[0]
             .steadily(|connection, _| scan_remote(&run, connection, remote))
             .or_else(|e| missing_remote(e, direction))?;
+        lines[0]
+            .steadily(|connection, _| add_unlisted(&run, connection, remote, &here, &mut there))?;
         // What was not read must not look as if it were not there.
         let how = &Mirror { delete: how.delete && here.whole && there.whole, ..how.clone() };
         let work = Work { run: &run, local, remote, how };

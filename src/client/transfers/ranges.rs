@@ -18,7 +18,7 @@ use super::queue::Item;
 use super::run::{Id, Run};
 use super::threads::{joined, lock, on_each};
 use super::upload::Upload;
-use super::upload_alone::{begin_at, digests_at_once, finish, length_of, told_of};
+use super::upload_alone::{begin_at, digests_at_once, drop_part, finish, length_of, told_of};
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::Event;
 
@@ -141,14 +141,17 @@ impl<'r> Ranges<'r> {
 
 impl Ranged for Upload {
     fn move_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
-        self.send_by_ranges(run, lines).map_err(|e| told_of(e, self))
+        self.send_by_ranges(run, lines).map_err(|e| {
+            drop_part(run, self, &mut lines[0], &e);
+            told_of(e, self)
+        })
     }
 }
 
 impl Upload {
     fn send_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         let part = self.part(run);
-        let file = self.open()?;
+        let (file, version) = self.open()?;
         let source = Source { file: &file, path: &self.local };
         let length = length_of(source)?;
         let begin =
@@ -163,9 +166,10 @@ impl Upload {
             })?;
             joined(digest)
         })?;
+        self.is_still(&version)?;
         let digest = sha2::Digest::finalize(digest).into();
         lines[0].steadily(|connection, _| finish(run, connection, self, &part, digest, None))?;
-        run.done(&self.id, length);
+        self.arrived(run, length);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use glob::Pattern;
 
-use super::names::{beneath, is_part, join, last, levels};
+use super::names::{beneath, directory, is_part, join, last, levels};
 use super::requests::{request, stat_of};
 use super::run::Run;
 use crate::client::commands::Stat;
@@ -17,6 +17,8 @@ use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::listing::{Entry, Kind};
 use crate::client::observe::Note;
+use crate::store::path::is_secure;
+use crate::tf::status::Status;
 
 /// The most bytes of a listing that are kept: that of some ten million files.
 const LONGEST_LISTING: usize = 1 << 30;
@@ -50,12 +52,24 @@ pub(super) struct Tree {
     pub(super) entries: BTreeMap<Vec<u8>, Found>,
     /// Whether nothing was left unread.
     pub(super) whole: bool,
+    /// What the listing said that it can't tell, see [`Entry::untold`].
+    untold: Vec<Entry>,
 }
 
 impl Tree {
+    /// Tells of what the listing could not: the tree is not whole then.
+    pub(super) fn tell_untold(&mut self, run: &Run<'_>) {
+        for entry in self.untold.drain(..) {
+            self.whole = false;
+            if let Some(error) = entry.untold() {
+                run.failed_entry(&entry.path, error);
+            }
+        }
+    }
+
     /// A tree with nothing in it.
     pub(super) fn empty() -> Tree {
-        Tree { entries: BTreeMap::new(), whole: true }
+        Tree { entries: BTreeMap::new(), whole: true, untold: Vec::new() }
     }
 }
 
@@ -137,7 +151,7 @@ fn read_directory(
 }
 
 /// Reads a tree of the server. Names that lead out of it, or that vanish
-/// meanwhile, are told.
+/// meanwhile, are told; what the listing can't tell is for the caller to.
 ///
 /// # Errors
 /// The server's refusal, or the connection is lost.
@@ -185,12 +199,62 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
         }
     }
     for entry in bad {
-        tree.whole = false;
-        if let Err(e) = beneath(&entry.path) {
+        if entry.untold().is_some() {
+            tree.untold.push(entry);
+        } else if let Err(e) = beneath(&entry.path) {
+            tree.whole = false;
             run.failed_entry(&entry.path, e);
         }
     }
     Ok(tree)
+}
+
+/// Adds what stands in `here` and in a remote tree as well, though no listing
+/// tells it: names with a newline, and secure directories with what is in them.
+/// What is untold then is told.
+///
+/// # Errors
+/// The connection is lost.
+pub(super) fn add_unlisted(
+    run: &Run<'_>,
+    connection: &mut Connection,
+    top: &str,
+    here: &Tree,
+    there: &mut Tree,
+) -> Result<()> {
+    let unlisted =
+        here.entries.iter().filter(|(path, found)| is_unlisted(path, found.is_directory));
+    let paths: Vec<&Vec<u8>> = unlisted.map(|(path, _)| path).collect();
+    let asked: Vec<_> =
+        paths.iter().map(|path| request("FSTAT", &join(top.as_bytes(), path))).collect();
+    let replies = connection.ask_all(&asked)?;
+    for ((path, asked), reply) in paths.into_iter().zip(&asked).zip(&replies) {
+        match stat_of(asked, reply) {
+            Ok(Stat { kind: Kind::Other, .. }) => {}
+            Ok(Stat { kind, size, modified, .. }) => {
+                let line = path.split(|c| *c == b'\n').collect::<Vec<_>>().join(&b"//"[..]);
+                // What is in a directory of such a name stays untold.
+                there.untold.retain(|entry| kind == Kind::Directory || entry.path != line);
+                let is_directory = kind == Kind::Directory;
+                let found = Found { is_directory, size, modified, mode: 0 };
+                there.entries.insert(path.clone(), found);
+            }
+            Err(ClientError::Refused { status: Status::FileMissing, .. }) => {}
+            Err(e) => {
+                there.whole = false;
+                run.failed_entry(path, e);
+            }
+        }
+    }
+    there.tell_untold(run);
+    Ok(())
+}
+
+/// Whether a listing leaves a path out.
+pub(super) fn is_unlisted(path: &[u8], is_directory: bool) -> bool {
+    path.contains(&b'\n')
+        || is_directory && is_secure(last(path))
+        || levels(directory(path)).any(|level| is_secure(last(level)))
 }
 
 #[cfg(test)]

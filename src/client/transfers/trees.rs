@@ -1,6 +1,7 @@
 //! `put` and `get`: from what the user named to files and directories, and
 //! those moved.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::queue::{Item, Queue};
 use super::ranges::move_ranged;
 use super::requests::{change_mode, data_of, request, stat_of};
 use super::run::{Id, Run};
-use super::scan::{Found, Tree, scan_local, scan_remote};
+use super::scan::{Found, Tree, is_unlisted, scan_local, scan_remote};
 use super::upload::Upload;
 use super::{Summary, Transfers};
 use crate::client::commands::Stat;
@@ -40,13 +41,15 @@ impl Transfers<'_> {
             || remote.ends_with('/')
             || is_remote_directory(&mut lines[0], remote)?;
         let mut up = Up::default();
+        let mut names = Names::default();
         for source in sources {
             let name = source.file_name().map(OsStrExt::as_bytes);
             let target = match name.filter(|_| into) {
                 Some(name) => join(remote.as_bytes(), name),
                 None => remote.trim_end_matches('/').as_bytes().to_vec(),
             };
-            if let Err(e) = up.add(&run, source, target) {
+            let added = names.take(&target).and_then(|()| up.add(&run, source, target));
+            if let Err(e) = added {
                 match e {
                     ClientError::Interrupted => return Err(e),
                     e => run.failed_entry(source.as_os_str().as_bytes(), e),
@@ -73,6 +76,7 @@ impl Transfers<'_> {
         let asked: Vec<_> = sources.iter().map(|s| request("FSTAT", stat_path(s))).collect();
         let stats = lines[0].steadily(|connection, _| connection.ask_all(&asked))?;
         let mut down = Down::default();
+        let mut names = Names::default();
         for ((source, asked), stat) in sources.iter().zip(&asked).zip(stats) {
             let added = stat_of(asked, &stat).and_then(|stat| {
                 let target = match last(source.as_bytes()) {
@@ -80,6 +84,7 @@ impl Transfers<'_> {
                     name if into => local.join(std::ffi::OsStr::from_bytes(beneath(name)?)),
                     _ => local.to_owned(),
                 };
+                names.take(target.as_os_str().as_bytes())?;
                 down.add(&run, &mut lines[0], source, &stat, &target)
             });
             match added {
@@ -91,6 +96,25 @@ impl Transfers<'_> {
         down.go(&run, &mut lines)?;
         self.end(lines);
         Ok(run.into_summary())
+    }
+}
+
+/// The names that the sources of a run take.
+#[derive(Default)]
+struct Names(HashSet<Vec<u8>>);
+
+impl Names {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// `BadName` for one that is taken: the last source would replace the
+    /// others.
+    fn take(&mut self, name: &[u8]) -> Result<()> {
+        let why = "another source has this name, too: move them one after the other";
+        match self.0.insert(name.to_vec()) {
+            true => Ok(()),
+            false => Err(ClientError::BadName { name: name.to_vec(), why }),
+        }
     }
 }
 
@@ -196,16 +220,37 @@ impl Up {
         let asked: Vec<_> =
             self.directories.iter().map(|(path, _)| request("MKDIR", path)).collect();
         let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
-        let mut made = Vec::new();
+        let (mut made, mut there) = (Vec::new(), Vec::new());
         for ((directory, asked), reply) in self.directories.iter().zip(&asked).zip(&replies) {
             match data_of(asked, reply) {
                 Ok(_) => made.push(directory.clone()),
-                Err(ClientError::Refused { status: Status::DirectoryExists, .. }) => {}
+                Err(ClientError::Refused { status: Status::DirectoryExists, .. }) => {
+                    there.push(directory.0.as_slice());
+                }
                 Err(e) => run.failed_entry(&directory.0, e),
             }
         }
+        check_directories(run, line, &there)?;
+        made.iter().filter(|(path, _)| is_unlisted(last(path), true)).for_each(|(path, _)| {
+            run.note(path, Note::Unlisted);
+        });
         Ok(made)
     }
+}
+
+/// Tells of files that are there in place of directories.
+fn check_directories(run: &Run<'_>, line: &mut Line<'_>, there: &[&[u8]]) -> Result<()> {
+    let asked: Vec<_> = there.iter().map(|path| request("FSTAT", path)).collect();
+    let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
+    for ((path, asked), reply) in there.iter().zip(&asked).zip(&replies) {
+        if let Ok(stat) = stat_of(asked, reply)
+            && stat.kind != Kind::Directory
+        {
+            let why = "a file of this name is there, and no directory can be made";
+            run.failed_entry(path, ClientError::BadName { name: path.to_vec(), why });
+        }
+    }
+    Ok(())
 }
 
 /// Gives new directories their modes, once what is in them is there.
@@ -247,7 +292,9 @@ impl Down {
                 Err(ClientError::Refused { request, status: Status::IsDirectory })
             }
             Kind::Directory => {
-                let tree = line.steadily(|connection, _| scan_remote(run, connection, source))?;
+                let mut tree =
+                    line.steadily(|connection, _| scan_remote(run, connection, source))?;
+                tree.tell_untold(run);
                 match fs::create_dir(local) {
                     Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
                         return Err(ClientError::local(local, e));

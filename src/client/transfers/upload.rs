@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,14 +14,16 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::line::Line;
-use super::names::{can_change_mode, directory, join, part_name};
+use super::names::{can_change_mode, directory, join, last, part_name};
 use super::queue::{Item, Queue};
 use super::requests::{HELD, change_mode, data_of, digest_of, request, two_paths};
 use super::run::{Id, Run};
+use super::scan::is_unlisted;
 use super::upload_alone::send_alone;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::{Event, Note};
+use crate::tf::status::Status;
 
 /// The most files on their way over one connection.
 const ON_THE_WAY: usize = 512;
@@ -44,20 +46,48 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// Opens the local file.
+    /// Opens the local file, and tells the version of it.
     ///
     /// # Errors
     /// The system's, or that it is no regular file.
-    pub(super) fn open(&self) -> Result<File> {
+    pub(super) fn open(&self) -> Result<(File, Version)> {
         let told = |e| ClientError::local(&self.local, e);
         let link = if self.follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = (OFlags::NONBLOCK | link).bits() as i32;
         let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(&self.local);
         let file = file.map_err(told)?;
-        if !file.metadata().map_err(told)?.is_file() {
+        let metadata = file.metadata().map_err(told)?;
+        if !metadata.is_file() {
             return Err(told(std::io::Error::other("no regular file any more")));
         }
-        Ok(file)
+        Ok((file, Version::of(&metadata)))
+    }
+
+    /// Whether what was read since it was opened is one version of the file:
+    /// it may have grown meanwhile, or gone.
+    ///
+    /// # Errors
+    /// `Changed` when it is not.
+    pub(super) fn is_still(&self, version: &Version) -> Result<()> {
+        let metadata = match self.follow {
+            true => std::fs::metadata(&self.local),
+            false => std::fs::symlink_metadata(&self.local),
+        };
+        let Ok(metadata) = metadata else { return Ok(()) };
+        let now = Version::of(&metadata);
+        let has_grown = now.file == version.file && now.size > version.size;
+        match has_grown || now == *version {
+            true => Ok(()),
+            false => Err(ClientError::Changed { path: self.local.display().to_string() }),
+        }
+    }
+
+    /// It is in its place, with so many bytes.
+    pub(super) fn arrived(&self, run: &Run<'_>, size: u64) {
+        if is_unlisted(last(&self.id.name), false) {
+            run.note(&self.id.name, Note::Unlisted);
+        }
+        run.done(&self.id, size);
     }
 
     /// The remote path of the part: the same whenever this file goes there
@@ -80,6 +110,26 @@ impl Upload {
             return None;
         }
         Some(change_mode(path, self.mode))
+    }
+}
+
+/// What tells a version of a file from another one.
+#[derive(PartialEq, Eq)]
+pub(super) struct Version {
+    /// Device and inode.
+    file: (u64, u64),
+    size: u64,
+    /// Last change, in seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Version {
+    fn of(metadata: &std::fs::Metadata) -> Version {
+        Version {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
     }
 }
 
@@ -133,6 +183,7 @@ struct Flight {
     digest: [u8; 32],
     stored: bool,
     sound: bool,
+    mode_kept: bool,
 }
 
 /// A file whose bytes are being sent.
@@ -140,6 +191,7 @@ struct Sending {
     item: Upload,
     part: Vec<u8>,
     file: File,
+    version: Version,
     digest: Sha256,
     sent: u64,
 }
@@ -221,11 +273,11 @@ impl<'p> Pipeline<'p> {
 
     fn begin(&mut self, item: Upload) {
         match item.open() {
-            Ok(file) => {
+            Ok((file, version)) => {
                 let part = item.part(self.run);
                 let (digest, sent) = (Sha256::new(), 0);
                 self.connection.wire().write_message_later(&request("SUP", &part));
-                self.sending = Some(Sending { item, part, file, digest, sent });
+                self.sending = Some(Sending { item, part, file, version, digest, sent });
             }
             Err(e) => self.run.failed(&item.id, e),
         }
@@ -235,8 +287,8 @@ impl<'p> Pipeline<'p> {
     fn send_on(&mut self, mut sending: Sending) {
         let read = read_some(&mut sending.file, &sending.item.local, &mut self.buffer);
         match read {
-            Ok(0) => self.finish(sending),
-            Ok(len) if sending.sent + len as u64 > TOO_LONG => {
+            Ok(0) if sending.item.is_still(&sending.version).is_ok() => self.finish(sending),
+            Ok(len) if len == 0 || sending.sent + len as u64 > TOO_LONG => {
                 // A negative length breaks SUP off, and there is no answer.
                 self.connection.wire().hold_unit(&(-1_i32).to_be_bytes());
                 self.queue.set_alone(sending.item);
@@ -275,7 +327,8 @@ impl<'p> Pipeline<'p> {
             self.due.push_back((Due::Digest, number));
         }
         let digest = digest.finalize().into();
-        self.flights.insert(number, Flight { item, part, digest, stored: false, sound: false });
+        let flight = Flight { item, part, digest, stored: false, sound: false, mode_kept: true };
+        self.flights.insert(number, flight);
     }
 
     fn rename(&mut self, number: usize) {
@@ -304,9 +357,7 @@ impl<'p> Pipeline<'p> {
                 }
             }
             Due::Mode => {
-                if flight.stored && data_of(b"CHMOD", &self.reply).is_err() {
-                    self.run.note(&flight.item.id.name, Note::ModeRefused);
-                }
+                flight.mode_kept = data_of(b"CHMOD", &self.reply).is_ok();
             }
             Due::Digest => {
                 flight.sound = flight.stored
@@ -336,10 +387,18 @@ impl<'p> Pipeline<'p> {
 
     /// A file has its place, or can't have it.
     fn end(&mut self, number: usize) {
-        let Some(Flight { item, part, .. }) = self.flights.remove(&number) else { return };
+        let Some(flight) = self.flights.remove(&number) else { return };
+        let Flight { item, part, mode_kept, .. } = flight;
         let shown = request("RENAM", &item.id.name);
         match data_of(&shown, &self.reply) {
-            Ok(_) => self.arrived(&item),
+            Ok(_) => {
+                if !mode_kept {
+                    self.run.note(&item.id.name, Note::ModeRefused);
+                }
+                self.arrived(&item);
+            }
+            // Another tf may have sent the same; alone it finds out.
+            Err(ClientError::Refused { status: Status::Rename, .. }) => self.queue.set_alone(item),
             Err(e) => {
                 self.useless.push_back(part);
                 self.run.failed(&item.id, e);
@@ -349,7 +408,7 @@ impl<'p> Pipeline<'p> {
 
     fn arrived(&self, item: &Upload) {
         self.moved.fetch_add(1, Ordering::Relaxed);
-        self.run.done(&item.id, item.size);
+        item.arrived(self.run, item.size);
     }
 }
 

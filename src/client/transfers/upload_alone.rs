@@ -32,12 +32,28 @@ pub(super) fn send_alone(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> R
         return send_under_its_name(run, item, line);
     }
     let part = item.part(run);
-    // What was there before may have spoiled it: the second time it is all new.
+    // What was there before may have spoiled it, or the file changed: the second
+    // time it is all new.
     let sent = send_once(run, item, &part, line).or_else(|e| match e {
-        ClientError::Mismatch { .. } => send_once(run, item, &part, line),
+        ClientError::Mismatch { .. } | ClientError::Changed { .. } => {
+            send_once(run, item, &part, line)
+        }
         e => Err(e),
     });
-    sent.map_err(|e| told_of(e, item))
+    sent.map_err(|e| {
+        drop_part(run, item, line, &e);
+        told_of(e, item)
+    })
+}
+
+/// Deletes the part of a file that can't be read on: there is nothing to be
+/// resumed.
+pub(super) fn drop_part(run: &Run<'_>, item: &Upload, line: &mut Line<'_>, error: &ClientError) {
+    if let ClientError::Changed { .. } | ClientError::Local { .. } = error {
+        let asked = request("DEL", &item.part(run));
+        // The other failure is the one to tell.
+        let _ = line.steadily(|connection, _| connection.request(&asked));
+    }
 }
 
 /// An error about a part, told of the file it is of.
@@ -55,7 +71,7 @@ pub(super) fn told_of(error: ClientError, item: &Upload) -> ClientError {
 fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> Result<()> {
     let mut stored = 0;
     line.steadily(|connection, moved| {
-        let file = item.open()?;
+        let (file, version) = item.open()?;
         let source = Source { file: &file, path: &item.local };
         let length = length_of(source)?;
         let begin = begin_at(run, connection, part, source, length)?;
@@ -76,9 +92,10 @@ fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> 
                 })
             })?
         };
+        item.is_still(&version)?;
         finish(run, connection, item, part, digest.finalize().into(), there)?;
         moved.fetch_add(length - stored + 1, std::sync::atomic::Ordering::Relaxed);
-        run.done(&item.id, length);
+        item.arrived(run, length);
         Ok(())
     })
 }
@@ -87,7 +104,7 @@ fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> 
 /// that the server says exactly what is wrong. It can't be resumed.
 fn send_under_its_name(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> Result<()> {
     line.steadily(|connection, _| {
-        let file = item.open()?;
+        let (file, _) = item.open()?;
         let source = Source { file: &file, path: &item.local };
         let length = length_of(source)?;
         let (number, name) = (item.id.number, item.id.name.as_slice());
@@ -111,7 +128,7 @@ fn send_under_its_name(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> Res
             });
         }
         run.note(name, Note::ModeNotKept);
-        run.done(&item.id, length);
+        item.arrived(run, length);
         Ok(())
     })
 }
@@ -161,7 +178,11 @@ pub(super) fn begin_at(
         std::thread::sleep(SETTLING);
     }
     if exists {
-        connection.ask(&request("DEL", part))?;
+        match connection.ask(&request("DEL", part)) {
+            // Another tf that sends the same file was faster.
+            Err(ClientError::Refused { status: Status::FileMissing, .. }) => {}
+            other => drop(other?),
+        }
     }
     Ok(Begin { exists: false, offset: 0, digest: Sha256::new() })
 }
@@ -204,22 +225,46 @@ pub(super) fn finish(
     there: Option<[u8; 32]>,
 ) -> Result<()> {
     let verified = !run.options.verify || there == Some(digest);
-    if !verified && digest_there(connection, part)? != digest {
-        // The other failure is the one to tell.
-        let _ = connection.ask(&request("DEL", part));
-        return Err(ClientError::Mismatch { path: String::from_utf8_lossy(&item.id.name).into() });
-    }
-    if let Some(request) = item.mode_request(run, part) {
-        let reply = connection.request(&request)?;
-        if data_of(&request, &reply).is_err() {
-            run.note(&item.id.name, Note::ModeRefused);
+    if !verified {
+        match digest_there(connection, part) {
+            Ok(there) if there == digest => {}
+            Err(e) if e.status().is_none() => return Err(e),
+            Err(_) if is_in_place(connection, item, digest)? => return Ok(()),
+            _ => {
+                // The other failure is the one to tell.
+                let _ = connection.ask(&request("DEL", part));
+                let path = String::from_utf8_lossy(&item.id.name).into();
+                return Err(ClientError::Mismatch { path });
+            }
         }
     }
+    let mode_kept = match item.mode_request(run, part) {
+        Some(request) => data_of(&request, &connection.request(&request)?).is_ok(),
+        None => true,
+    };
     let renamed = connection.ask(&two_paths("RENAM", part, &item.id.name));
     if matches!(renamed, Err(ClientError::Refused { status: Status::Rename, .. })) {
         let _ = connection.ask(&request("DEL", part));
+        if is_in_place(connection, item, digest)? {
+            return Ok(());
+        }
+    }
+    if renamed.is_ok() && !mode_kept {
+        run.note(&item.id.name, Note::ModeRefused);
     }
     renamed.map(drop)
+}
+
+/// Whether another `tf` has put the same file in its place meanwhile, by way
+/// of the same part.
+///
+/// # Errors
+/// The connection is lost.
+fn is_in_place(connection: &mut Connection, item: &Upload, digest: [u8; 32]) -> Result<bool> {
+    match digest_there(connection, &item.id.name) {
+        Err(e) if e.status().is_none() => Err(e),
+        there => Ok(there.is_ok_and(|there| there == digest)),
+    }
 }
 
 /// A digest made here, and one that the server makes of a file meanwhile.

@@ -1,6 +1,7 @@
 //! LS and LSR (document, same names): the entries of a directory, one a line,
 //! sent as RCVFILE sends a file. Secure directories and what is in them are
-//! left out, and so are names with a newline, which could forge a line.
+//! left out. What no line can tell has one that says so: names with a newline,
+//! which could forge a line, and directories that can't be read.
 
 use std::os::fd::AsFd;
 
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use super::stream::{Interrupted, Stream};
 use crate::store::RootPath;
 use crate::store::path::{is_hidden, is_secure};
-use crate::store::tree::{Step, walk};
+use crate::store::tree::{Met, Step, walk_whole};
 use crate::tf::deed::{Outcome, refuse};
 use crate::tf::env::Env;
 use crate::tf::settings::Dialect;
@@ -34,17 +35,33 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
     };
     let mut stream = Stream::new(wire);
     let mut line = Vec::new();
-    let listed = walk(directory.as_fd(), |visit| {
+    let dialect = env.settings.dialect;
+    let listed = walk_whole(directory.as_fd(), |met| {
+        let visit = match met {
+            Met::Entry(visit) => visit,
+            Met::Unread(path) => {
+                log::debug!("not listed, for it can't be read: path={path}");
+                line.clear();
+                write_line(&mut line, dialect, FileType::Unknown, &[path.as_bytes(), b"//"]);
+                stream.push(&line)?;
+                return Ok(Step::Over);
+            }
+        };
         let name = visit.path.name().unwrap_or_default();
         if is_hidden(name) || visit.kind.is_dir() && is_secure(name) {
             return Ok(Step::Over);
         }
+        line.clear();
         if name.contains(&b'\n') {
             log::debug!("not listed, for its newline: path={}", visit.path);
+            let path = visit.path.as_bytes().split(|c| *c == b'\n').collect::<Vec<_>>();
+            write_line(&mut line, dialect, FileType::Unknown, &[&path.join(&b"//"[..])]);
+            stream.push(&line)?;
             return Ok(Step::Over);
         }
-        line.clear();
-        write_line(&mut line, env.settings.dialect, visit.kind, visit.path);
+        let slash = dialect == Dialect::Deployed && visit.kind.is_dir();
+        let end: &[u8] = if slash { b"/" } else { b"" };
+        write_line(&mut line, dialect, visit.kind, &[visit.path.as_bytes(), end]);
         stream.push(&line)?;
         Ok(if recursive { Step::Enter } else { Step::Over })
     });
@@ -58,17 +75,13 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
     Ok(Outcome::Done)
 }
 
-fn write_line(line: &mut Vec<u8>, dialect: Dialect, kind: FileType, path: &RootPath) {
+fn write_line(line: &mut Vec<u8>, dialect: Dialect, kind: FileType, path: &[&[u8]]) {
     line.push(match kind {
         FileType::RegularFile => b'F',
         FileType::Directory => b'D',
         _ => b'U',
     });
-    let deployed = dialect == Dialect::Deployed;
-    line.extend_from_slice(if deployed { b": " } else { b" " });
-    line.extend_from_slice(path.as_bytes());
-    if deployed && kind.is_dir() {
-        line.push(b'/');
-    }
+    line.extend_from_slice(if dialect == Dialect::Deployed { b": " } else { b" " });
+    path.iter().for_each(|part| line.extend_from_slice(part));
     line.push(b'\n');
 }

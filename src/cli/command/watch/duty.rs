@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::failure::{Failure, Result};
 use crate::cli::names::shown;
 use crate::cli::options::OutputOptions;
-use crate::cli::output::{Printer, Record};
+use crate::cli::output::{Printer, Record, complain};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;
 use crate::client::{Access, ClientError, Connection, Kind, Stat};
@@ -164,7 +164,7 @@ impl Duty {
 /// Says what is no result, unless nobody wants to know.
 pub(super) fn note(output: &OutputOptions, text: &str) {
     if !output.quiet {
-        eprintln!("tf: {text}");
+        complain!("tf: {text}");
     }
 }
 
