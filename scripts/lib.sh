@@ -16,6 +16,11 @@ tools="$top/target/tools"
 # The public Python client has an environment of its own.
 venv="$top/target/python"
 
+# Whatever else is set on this machine: what is built is below target/, programs
+# of the administrator are found, and all speak the language that is read here.
+export CARGO_TARGET_DIR="$top/target" LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
+unset CARGO_BUILD_TARGET
+
 # need_packages PACKAGE=PROGRAM_OR_FILE ... : installs Debian packages whose
 # program or file is not there.
 need_packages() {
@@ -32,9 +37,10 @@ need_packages() {
         die "missing: ${missing[*]}. As root: apt-get install ${missing[*]}"
     fi
     say "installing ${missing[*]} with apt-get"
-    apt-get update -qq
+    # A source of packages that is gone may not be one of theirs.
+    apt-get update -qq || true
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        "${missing[@]}" >/dev/null
+        -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null
 }
 
 # What the build itself needs: OpenSSL's headers and the way to find them.
@@ -54,5 +60,5 @@ need_python_client() {
         need_packages python3-venv=/nonexistent
         python3 -m venv --clear "$venv"
     fi
-    "$venv/bin/pip" install --quiet --disable-pip-version-check 'tfprotocol-client==1.2.2'
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'tfprotocol-client==1.2.2'
 }

@@ -13,13 +13,14 @@ use libfuzzer_sys::fuzz_target;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::channel::{Channel, pair};
 use tfd::daemon::keeper::{self, Extras, RETIRE, Secrets, gate_message, read_admission};
+use tfd::daemon::tag::Tag;
 use tfd::tls::certificate::self_signed;
 use tfd::tls::secrets::TlsSecrets;
 use tfd_fuzz::KEY;
 use zeroize::Zeroizing;
 
 const HASH: &[u8] = b"testhash";
-const SLOT: u32 = 3;
+const TAG: Tag = Tag { slot: 3, mark: 9 };
 const DECRYPT: u8 = 1;
 const MOST: usize = 8;
 
@@ -43,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
 
     let (daemon, keepers) = pair().expect("pair");
     let (gate, theirs) = pair().expect("pair");
-    daemon.send(&gate_message(SLOT, speaks_tls), &[theirs.as_fd()]).expect("send");
+    daemon.send(&gate_message(TAG, speaks_tls), &[theirs.as_fd()]).expect("send");
     daemon.send(RETIRE, &[]).expect("send");
     drop(theirs);
     let mut asked = Vec::new();
@@ -77,7 +78,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(
         admitted
             .iter()
-            .all(|(message, handles)| { (read_admission(message), *handles) == (Some(SLOT), 1) })
+            .all(|(message, handles)| { (read_admission(message), *handles) == (Some(TAG), 1) })
     );
 });
 

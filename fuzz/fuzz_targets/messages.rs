@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use tfd::daemon::admission::Ask;
-use tfd::daemon::brood::{Ended, Order};
 use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
 use tfd::daemon::desk::request::Request;
+use tfd::daemon::orders::{Ended, Order};
 use tfd::daemon::{keeper, porter};
 use tfd::tls::login::Proof;
 use tfd::users::{Identity, Login};
@@ -30,18 +30,18 @@ fuzz_target!(|data: &[u8]| {
     if let Some(identity) = Identity::from_bytes(data) {
         assert_eq!(Identity::from_bytes(&identity.to_bytes()), Some(identity));
     }
-    if let Some(slot) = keeper::read_admission(data) {
-        assert_eq!(keeper::gate_message(slot, true)[..4], *data);
+    if let Some(tag) = keeper::read_admission(data) {
+        assert_eq!(tag.to_bytes(), *data);
     }
     if let Some(bytes) = Proof::from_bytes(data).and_then(|proof| proof.to_bytes()) {
         assert_eq!(bytes, data);
     }
-    if let Some((slot, peer)) = porter::read_gate_message(data) {
-        let again = porter::gate_message(slot, peer);
-        assert_eq!(porter::read_gate_message(&again), Some((slot, peer)));
+    if let Some((tag, peer)) = porter::read_gate_message(data) {
+        let again = porter::gate_message(tag, peer);
+        assert_eq!(porter::read_gate_message(&again), Some((tag, peer)));
     }
-    if let Some((slot, account, certificate)) = porter::read_admission(data) {
-        assert_eq!(porter::admission(slot, account, certificate), data);
+    if let Some((tag, account, certificate)) = porter::read_admission(data) {
+        assert_eq!(porter::admission(tag, account, certificate), data);
     }
     if let Some(octets) = data.first_chunk::<16>() {
         let address = address_from_bytes(*octets);

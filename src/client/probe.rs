@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn nobody_there_is_silence() {
-        let taken = UdpSocket::bind("127.0.0.1:0").expect("socket");
+        let taken = UdpSocket::bind("127.0.0.7:0").expect("socket");
         let silent = taken.local_addr().expect("address");
         let short = Duration::from_millis(30);
         assert_eq!(Question::Host.ask(silent, short).expect("asked"), Answer::Silence);

@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_listener_is_reached_and_a_closed_port_is_told() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let listener = TcpListener::bind("127.0.0.7:0").expect("listen");
         let address = listener.local_addr().expect("address").to_string();
         let time = Duration::from_secs(5);
         let socket = reach(&address, time, &Cancel::default()).expect("socket");

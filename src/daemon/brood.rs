@@ -5,8 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -15,135 +13,29 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::channel::{Channel, address_from_bytes, address_to_bytes};
+use super::ahead::{Nursery, Parent};
+use super::channel::Channel;
+use super::orders::{Ended, Order, START_LEN};
 use crate::sys::signal::follow_stop;
 
 /// How often children that were asked to end are asked again: a request that
 /// comes just before a read begins does not interrupt it.
 const ASK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
+/// How long there has been nothing to do when a child is forked ahead: clients
+/// that come close together would only wait for that.
+const CALM: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
 /// How long a child that was asked to end may take.
 const MERCY: Duration = Duration::from_secs(1);
 
-/// Bytes of a message for a connection, without what is behind it: what, slot,
-/// port, address, key.
-pub const START_LEN: usize = 1 + 4 + 2 + 16 + 16;
-/// Bytes of a message to the daemon: slot, how the process ended.
-pub const ENDED_LEN: usize = 4 + 1;
-
-const START: u8 = 1;
-const RETIRE: u8 = 2;
-const STOP: u8 = 3;
-const KILL: u8 = 4;
-const END: u8 = 5;
-
-/// What the daemon tells such a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order<'a> {
-    /// Fork a child; the descriptors it needs are beside the message.
-    Start(Start<'a>),
-    /// Take no more connections, and end after the last child.
-    Retire,
-    /// Ask all children to end, and end after the last.
-    Stop,
-    /// End all children now.
-    Kill,
-    /// Ask the child of this slot to end, and soon end it.
-    End {
-        /// The slot.
-        slot: u32,
-    },
-}
-
-/// A connection that is to have a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start<'a> {
-    /// The connection's slot.
-    pub slot: u32,
-    /// The client.
-    pub peer: SocketAddr,
-    /// What PROCKEY tells: unguessable, the connection's own.
-    pub key: [u8; 16],
-    /// What else the child needs to know.
-    pub rest: &'a [u8],
-}
-
-impl<'a> Order<'a> {
-    /// The message.
-    #[must_use]
-    pub fn to_bytes(self) -> Vec<u8> {
-        match self {
-            Order::Start(Start { slot, peer, key, rest }) => {
-                let (slot, port) = (slot.to_be_bytes(), peer.port().to_be_bytes());
-                [&[START], &slot[..], &port, &address_to_bytes(peer.ip()), &key, rest].concat()
-            }
-            Order::Retire => vec![RETIRE],
-            Order::Stop => vec![STOP],
-            Order::Kill => vec![KILL],
-            Order::End { slot } => [&[END], &slot.to_be_bytes()[..]].concat(),
-        }
-    }
-
-    /// The order in a message, if it is one.
-    #[must_use]
-    pub fn from_bytes(bytes: &'a [u8]) -> Option<Order<'a>> {
-        match bytes {
-            [RETIRE] => Some(Order::Retire),
-            [STOP] => Some(Order::Stop),
-            [KILL] => Some(Order::Kill),
-            [END, slot @ ..] => {
-                Some(Order::End { slot: u32::from_be_bytes(slot.try_into().ok()?) })
-            }
-            [START, ..] => {
-                let (start, rest) = bytes.split_first_chunk::<START_LEN>()?;
-                let slot = u32::from_be_bytes(start[1..5].try_into().ok()?);
-                let port = u16::from_be_bytes([start[5], start[6]]);
-                let octets: [u8; 16] = start[7..23].try_into().ok()?;
-                let peer = SocketAddr::new(address_from_bytes(octets), port);
-                let key = start[23..].try_into().ok()?;
-                Some(Order::Start(Start { slot, peer, key, rest }))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// How the process of a connection ended, as the daemon learns it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The connection's slot.
-    pub slot: u32,
-    /// Whether it ended by itself, and not by a signal or a panic.
-    pub orderly: bool,
-}
-
-impl Ended {
-    /// The message.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; ENDED_LEN] {
-        let [a, b, c, d] = self.slot.to_be_bytes();
-        [a, b, c, d, u8::from(self.orderly)]
-    }
-
-    /// The news in a message, if it is one.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Ended> {
-        let [a, b, c, d, orderly] = *bytes else { return None };
-        Some(Ended { slot: u32::from_be_bytes([a, b, c, d]), orderly: orderly == 1 })
-    }
-}
-
-/// Lets `fork` make children until the daemon is gone or says to stop, and all
-/// have ended. `longest` is the most bytes behind a [`Start`].
+/// Has a child for each connection until the daemon is gone or says to stop,
+/// and all have ended.
 ///
 /// # Errors
 /// The system's, when the process can't go on.
-pub fn run(
-    daemon: &Channel,
-    longest: usize,
-    fork: impl Fn(Start<'_>, Vec<OwnedFd>) -> Option<Pid>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; START_LEN + longest];
+pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
+    let mut buffer = vec![0; START_LEN + P::LONGEST];
     follow_stop()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
@@ -152,6 +44,9 @@ pub fn run(
     let mut children = Children::new();
     let mut news = VecDeque::new();
     let mut phase = Phase::Serving;
+    let mut nursery = Nursery::new(parent);
+    // One attempt each time that something has happened.
+    let mut to_prepare = true;
     loop {
         tell(daemon, &mut news);
         if phase != Phase::Serving && children.is_empty() && news.is_empty() {
@@ -161,11 +56,20 @@ pub fn run(
             signal_all(&children, Signal::SIGTERM);
         }
         let ending = hurry(&children);
-        let timeout = (ending || phase == Phase::Stopping).then_some(&ASK_AGAIN);
+        let preparing = to_prepare && phase == Phase::Serving && !nursery.is_ready();
+        let timeout = match ending || phase == Phase::Stopping {
+            true => Some(&ASK_AGAIN),
+            false => preparing.then_some(&CALM),
+        };
         let interest = if news.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
         let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(daemon, interest)];
         match poll(&mut fds, timeout) {
-            Ok(_) => {}
+            Ok(0) if preparing => {
+                nursery.prepare();
+                to_prepare = false;
+                continue;
+            }
+            Ok(_) => to_prepare = true,
             Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return Err(e.into()),
         }
@@ -177,14 +81,20 @@ pub fn run(
         if orders.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             let (len, handles) = daemon.receive(&mut buffer)?;
             match Order::from_bytes(&buffer[..len]) {
-                Some(Order::Start(start)) => match fork(start, handles) {
+                Some(Order::Start(start)) => match nursery.begin(start, handles) {
                     Some(pid) => {
                         children.insert(pid, Child { slot: start.slot, end_by: None });
                     }
                     None => news.push_back(Ended { slot: start.slot, orderly: false }),
                 },
-                Some(Order::Retire) => phase = Phase::Retired,
-                Some(Order::Stop) => phase = Phase::Stopping,
+                Some(Order::Retire) => {
+                    phase = Phase::Retired;
+                    nursery.clear();
+                }
+                Some(Order::Stop) => {
+                    phase = Phase::Stopping;
+                    nursery.clear();
+                }
                 Some(Order::End { slot }) => {
                     for child in children.values_mut().filter(|child| child.slot == slot) {
                         child.end_by.get_or_insert_with(|| Instant::now() + MERCY);
@@ -265,33 +175,6 @@ fn tell(daemon: &Channel, news: &mut VecDeque<Ended>) {
         match daemon.try_send(&ended.to_bytes(), &[]) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
             _ => drop(news.pop_front()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn orders_and_news_arrive_as_sent() {
-        for peer in ["127.0.0.1:9", "[2001:db8::1]:65535"] {
-            let peer = peer.parse().expect("address");
-            let order = Order::Start(Start { slot: 70_000, peer, key: [9; 16], rest: b"more" });
-            assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
-        }
-        for order in [Order::Retire, Order::Stop, Order::Kill, Order::End { slot: 70_000 }] {
-            assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
-        }
-        let ended = Ended { slot: 70_000, orderly: true };
-        assert_eq!(Ended::from_bytes(&ended.to_bytes()), Some(ended));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..48)) {
-            let _ = (Order::from_bytes(&bytes), Ended::from_bytes(&bytes));
         }
     }
 }

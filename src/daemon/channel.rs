@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -90,9 +91,24 @@ impl Channel {
         loop {
             match sendmsg(&self.0, &[IoSlice::new(message)], &mut beside, flags) {
                 Err(Errno::INTR) => {}
+                // Another process with the same end may have made it one that
+                // does not wait.
+                Err(Errno::AGAIN) if !flags.contains(SendFlags::DONTWAIT) => {
+                    poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)
+                        .map(drop)
+                        .or_else(|e| if e == Errno::INTR { Ok(()) } else { Err(e) })?;
+                }
                 other => return Ok(other.map(drop)?),
             }
         }
+    }
+
+    /// Whether nobody is left at the other end. To receive nothing is no sign
+    /// of that where the peer may send an empty message.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
     }
 
     /// Receives one message into `buffer`, waiting for it. Returns its length,
@@ -217,6 +233,28 @@ mod tests {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock));
         drop(a);
         assert_eq!(b.receive(&mut buffer).expect("receive").0, 0);
+    }
+
+    #[test]
+    fn who_shares_an_end_can_not_make_the_others_fail() {
+        let (a, b) = pair().expect("pair");
+        let other = Channel(a.0.try_clone().expect("the same end"));
+        rustix::io::ioctl_fionbio(&other, true).expect("no waiting");
+        let sender = std::thread::spawn(move || {
+            (0..2000_u16).try_for_each(|number| a.send(&number.to_be_bytes(), &[]))
+        });
+        let mut buffer = [0; 2];
+        for number in 0..2000_u16 {
+            b.receive(&mut buffer).expect("receive");
+            assert_eq!(u16::from_be_bytes(buffer), number);
+        }
+        sender.join().expect("thread").expect("all sent");
+        assert!(!b.is_over());
+        other.send(&[], &[]).expect("an empty message");
+        assert_eq!(b.receive(&mut buffer).expect("receive").0, 0);
+        assert!(!b.is_over());
+        drop(other);
+        assert!(b.is_over());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! and what they tell the daemon. A reload starts a new one; the old one ends
 //! with its last gate.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,12 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::brood::{Order, Start};
 use super::channel::{Channel, pair};
 use super::confinement::Confinement;
 use super::helpers::{shared_login, start_keeper, start_porter, start_usher, start_zygote};
 use super::memory::Shared;
+use super::orders::{Order, Start};
 use super::sandbox::Sandbox;
+use super::tag::Tag;
 use super::{keeper, porter, proxy, zygote};
 use crate::config::{Config, Mode as Users};
 use crate::tf::doors::Closed;
@@ -42,8 +43,8 @@ pub struct Generation {
     pub keepers: Vec<Helper>,
     /// Checks passwords, in multi-user mode.
     pub porter: Option<Helper>,
-    /// The slots of the gates it serves.
-    pub slots: HashSet<u32>,
+    /// The slots of the gates it serves, each with the mark of its connection.
+    pub slots: HashMap<u32, u64>,
     /// Those of them whose client has shown the hash.
     admitted: HashSet<u32>,
     /// Whether clients log in.
@@ -154,7 +155,7 @@ impl Generation {
             zygote,
             keepers: Vec::new(),
             porter: None,
-            slots: HashSet::new(),
+            slots: HashMap::new(),
             admitted: HashSet::new(),
             multi_user: config.tf.mode == Users::MultiUser,
             logins: vec![shared],
@@ -186,18 +187,19 @@ impl Generation {
         (socket, tls): (&OwnedFd, bool),
     ) -> io::Result<()> {
         let order = Order::Start(Start { slot, peer, key, rest: &zygote::rest(tls) });
+        let tag = Tag::of(slot, key);
         if self.proxy.is_some() {
             self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd()])?;
-            self.slots.insert(slot);
+            self.slots.insert(slot, tag.mark);
             return Ok(());
         }
         let (ours, theirs) = pair()?;
         self.turn = self.turn.wrapping_add(1);
         let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
         let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
-        keeper.channel.send(&keeper::gate_message(slot, tls), &[theirs.as_fd()])?;
+        keeper.channel.send(&keeper::gate_message(tag, tls), &[theirs.as_fd()])?;
         self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
-        self.slots.insert(slot);
+        self.slots.insert(slot, tag.mark);
         Ok(())
     }
 
@@ -218,16 +220,17 @@ impl Generation {
         index: usize,
         mut address_of: impl FnMut(u32) -> Option<IpAddr>,
     ) -> io::Result<Option<Admission>> {
-        let mut buffer = [0; 4];
+        let mut buffer = [0; Tag::LEN];
         let keeper = self.keepers.get(index).ok_or(io::ErrorKind::WouldBlock)?;
         let (len, handles) = keeper.channel.try_receive(&mut buffer)?;
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let slot = keeper::read_admission(&buffer[..len]).filter(|slot| self.slots.contains(slot));
-        let (Some(slot), Some(handle)) = (slot, handles.into_iter().next()) else {
+        let tag = keeper::read_admission(&buffer[..len]).filter(|tag| self.serves(*tag));
+        let (Some(tag), Some(handle)) = (tag, handles.into_iter().next()) else {
             return Ok(None);
         };
+        let slot = tag.slot;
         if !self.admitted.insert(slot) {
             return Ok(None);
         }
@@ -236,7 +239,7 @@ impl Generation {
             return Ok(Some(Admission { slot, login, gate, certificate: false }));
         }
         if let (Some(porter), Some(peer)) = (&self.porter, address_of(slot)) {
-            let message = porter::gate_message(slot, peer);
+            let message = porter::gate_message(tag, peer);
             if let Err(e) = porter.channel.send(&message, &[handle.as_fd()]) {
                 log::debug!("porter out of reach pid={} error=\"{e}\"", porter.pid);
             }
@@ -256,18 +259,26 @@ impl Generation {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let admission = || {
-            let (slot, account, certificate) = porter::read_admission(&buffer[..len])?;
-            let login = self.logins.get(account).filter(|_| self.admitted.contains(&slot))?.clone();
+            let (tag, account, certificate) = porter::read_admission(&buffer[..len])?;
+            let slot = tag.slot;
+            let is_here = self.serves(tag) && self.admitted.contains(&slot);
+            let login = self.logins.get(account).filter(|_| is_here)?.clone();
             let gate = Channel::from_handle(handles.into_iter().next()?);
             Some(Admission { slot, login, gate, certificate })
         };
         Ok(admission())
     }
 
+    /// Whether this connection has a gate here. What is told of one that is
+    /// over must not count for the next in its slot.
+    fn serves(&self, tag: Tag) -> bool {
+        self.slots.get(&tag.slot) == Some(&tag.mark)
+    }
+
     /// Forgets a gate that has ended; whether there was one.
     pub fn forget(&mut self, slot: u32) -> bool {
         self.admitted.remove(&slot);
-        self.slots.remove(&slot)
+        self.slots.remove(&slot).is_some()
     }
 
     /// Takes no more connections; the processes end with the last gate.
@@ -292,5 +303,82 @@ impl Generation {
         if let Some(helpers) = &self.proxy {
             helpers.end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::users::Rights;
+
+    fn helper() -> (Helper, Channel) {
+        let (ours, theirs) = pair().expect("pair");
+        (Helper { pid: Pid::from_raw(1), channel: ours }, theirs)
+    }
+
+    /// One whose clients log in, with its keeper and its porter.
+    fn generation(multi_user: bool) -> (Generation, Channel, Channel) {
+        let ((zygote, _), (keeper, keepers)) = (helper(), helper());
+        let (porter, porters) = helper();
+        let identity = Identity::own();
+        let login = Login {
+            name: "ann".to_owned(),
+            identity,
+            home: String::new(),
+            rights: Rights::Full,
+            max_sessions: None,
+            rate: None,
+            quota: None,
+        };
+        let generation = Generation {
+            zygote,
+            keepers: vec![keeper],
+            porter: Some(porter),
+            slots: HashMap::new(),
+            admitted: HashSet::new(),
+            multi_user,
+            logins: vec![login],
+            usher: None,
+            usher_pid: None,
+            quota: None,
+            helpers: Vec::new(),
+            proxy: None,
+            turn: 0,
+        };
+        (generation, keepers, porters)
+    }
+
+    fn say(channel: &Channel, message: &[u8]) {
+        let (_, handle) = pair().expect("pair");
+        channel.send(message, &[handle.as_fd()]).expect("send");
+    }
+
+    #[test]
+    fn what_comes_late_of_a_connection_does_not_count_for_the_next_in_its_slot() {
+        let address = |_| Some(IpAddr::from([127, 0, 0, 1]));
+        let (gone, here) = (Tag::of(3, [1; 16]), Tag::of(3, [2; 16]));
+        let (mut single, keeper, _) = generation(false);
+        single.slots.insert(here.slot, here.mark);
+        say(&keeper, &gone.to_bytes());
+        assert!(single.hear_keeper(0, address).expect("keeper").is_none());
+        say(&keeper, &here.to_bytes());
+        let admission = single.hear_keeper(0, address).expect("keeper").expect("a session");
+        assert_eq!(admission.slot, 3);
+        say(&keeper, &here.to_bytes());
+        assert!(single.hear_keeper(0, address).expect("keeper").is_none(), "twice");
+
+        let (mut generation, keeper, porter) = generation(true);
+        generation.slots.insert(here.slot, here.mark);
+        say(&porter, &porter::admission(here, 0, false));
+        assert!(generation.hear_porter().expect("porter").is_none(), "before the hash");
+        say(&keeper, &here.to_bytes());
+        assert!(generation.hear_keeper(0, address).expect("keeper").is_none());
+        for (tag, account, is_fine) in [(gone, 0, false), (here, 1, false), (here, 0, true)] {
+            say(&porter, &porter::admission(tag, account, false));
+            assert_eq!(generation.hear_porter().expect("porter").is_some(), is_fine);
+        }
+        assert!(generation.forget(3) && !generation.forget(3));
+        say(&porter, &porter::admission(here, 0, false));
+        assert!(generation.hear_porter().expect("porter").is_none(), "it has ended");
     }
 }

@@ -11,6 +11,7 @@ use nix::unistd::getpid;
 use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
+use super::brood;
 use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::gate::Doors;
@@ -19,8 +20,8 @@ use super::keeper::{self, Extras, Secrets};
 use super::memory::Shared;
 use super::porter;
 use super::tables::Tables;
-use super::usher::{self, Usher};
-use super::zygote::{self, Zygote};
+use super::usher::Usher;
+use super::zygote::Zygote;
 use crate::config::{Config, Mode as Users, Tls, read_key};
 use crate::sys::process::fork;
 use crate::tf::doors::Closed;
@@ -75,7 +76,7 @@ pub(super) fn start_zygote(
             let user = user.to_owned();
             let limits = memory.limits;
             let zygote = Zygote { doors, settings, names, user, sandbox, limits, slots };
-            zygote::run(&theirs, |connection| zygote::serve(&zygote, connection))
+            brood::run(&theirs, &zygote)
         };
         finish("zygote", run())
     };
@@ -132,7 +133,7 @@ pub(super) fn start_usher(
             confinement.enter_as_usher(parent, &handles, usher.root.as_fd())?;
             memory.tables.map_or(Ok(()), Tables::read)?;
             let _ = nix::sys::prctl::set_name(c"tfd-usher");
-            usher::run(&usher, &theirs)
+            brood::run(&theirs, &usher)
         };
         finish("usher", run())
     };

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::channel::{Channel, pair};
+use super::tag::Tag;
 use crate::tf::cipher::MAX_KEY;
 use crate::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
 use crate::tls::server::Keyholder;
@@ -108,7 +109,7 @@ impl Secrets {
 
 /// A gate, and what it may still ask; a hash comes last.
 struct Client {
-    slot: u32,
+    tag: Tag,
     channel: Channel,
     may_decrypt: bool,
     /// Whether it speaks TLS, so that there may be no block.
@@ -120,9 +121,9 @@ struct Client {
 }
 
 impl Client {
-    fn new(slot: u32, tls: bool, channel: Channel) -> Client {
+    fn new(tag: Tag, tls: bool, channel: Channel) -> Client {
         Client {
-            slot,
+            tag,
             channel,
             may_decrypt: true,
             tls,
@@ -134,36 +135,37 @@ impl Client {
 }
 
 /// Bytes of the daemon's message with a gate's channel.
-const GATE_LEN: usize = 4 + 1;
+const GATE_LEN: usize = Tag::LEN + 1;
 
-/// The daemon's message with a gate's channel: its slot, and whether it speaks
+/// The daemon's message with a gate's channel: its tag, and whether it speaks
 /// TLS. A shorter one says that no more will come.
 #[must_use]
-pub fn gate_message(slot: u32, tls: bool) -> [u8; GATE_LEN] {
-    let [a, b, c, d] = slot.to_be_bytes();
-    [a, b, c, d, u8::from(tls)]
+pub fn gate_message(tag: Tag, tls: bool) -> [u8; GATE_LEN] {
+    let mut bytes = [u8::from(tls); GATE_LEN];
+    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
+    bytes
 }
 
 /// The message that says that no more gates will come.
 pub const RETIRE: &[u8] = &[0];
 
-/// The slot in the keeper's message, beside which comes the channel to a gate
+/// The tag in the keeper's message, beside which comes the channel to a gate
 /// that has shown the hash.
 #[must_use]
-pub fn read_admission(bytes: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+pub fn read_admission(bytes: &[u8]) -> Option<Tag> {
+    Tag::split_from(bytes).filter(|(_, rest)| rest.is_empty()).map(|(tag, _)| tag)
 }
 
 /// Channels to gates on their way to the daemon. The keeper never waits for
 /// the daemon, since the daemon may be waiting for the keeper.
 #[derive(Default)]
-struct Outbox(VecDeque<(u32, Channel)>);
+struct Outbox(VecDeque<(Tag, Channel)>);
 
 impl Outbox {
     /// Sends as much as there is room for.
     fn flush(&mut self, daemon: &Channel) {
-        while let Some((slot, channel)) = self.0.front() {
-            match daemon.try_send(&slot.to_be_bytes(), &[channel.as_fd()]) {
+        while let Some((tag, channel)) = self.0.front() {
+            match daemon.try_send(&tag.to_bytes(), &[channel.as_fd()]) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 _ => drop(self.0.pop_front()),
             }
@@ -200,10 +202,9 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
                 match daemon.receive(&mut message) {
                     Ok((GATE_LEN, handles)) => {
                         for handle in handles {
-                            let [slot @ .., tls] = message;
-                            let slot = u32::from_be_bytes(slot);
+                            let Some((tag, tls)) = Tag::split_from(&message) else { continue };
                             let channel = Channel::from_handle(handle);
-                            let client = Client::new(slot, tls == 1, channel);
+                            let client = Client::new(tag, tls == [1], channel);
                             let data = epoll::EventData::new_u64(next);
                             epoll::add(&poller, &client.channel, data, readable)?;
                             clients.insert(next, client);
@@ -285,7 +286,7 @@ fn grant(secrets: &Secrets, client: &Client, outbox: &mut Outbox) -> io::Result<
         return client.channel.try_send(&[GRANTED, secrets.extras.to_byte()], &granted);
     }
     let (gates, daemons) = pair()?;
-    outbox.0.push_back((client.slot, daemons));
+    outbox.0.push_back((client.tag, daemons));
     client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()])
 }
 

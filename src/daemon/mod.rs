@@ -3,6 +3,7 @@
 //! never holds the private key. See tfd(8), PROCESSES.
 
 pub mod admission;
+pub mod ahead;
 pub mod audit;
 pub mod brood;
 pub mod channel;
@@ -17,6 +18,7 @@ pub mod keys;
 pub mod listen;
 pub mod memory;
 pub mod notify;
+pub mod orders;
 pub mod place;
 pub mod porter;
 pub mod proxy;
@@ -27,10 +29,12 @@ pub mod session;
 pub mod sessions;
 mod shown;
 pub mod slots;
+mod standard;
 mod start;
 pub mod supervisor;
 pub mod sweeper;
 pub mod tables;
+pub mod tag;
 pub mod tally;
 pub mod udp;
 pub mod usage;
@@ -59,10 +63,11 @@ use supervisor::Supervisor;
 pub fn serve(path: &Path) -> ExitCode {
     keep_little_memory();
     let passed = passed_descriptors();
+    let kept = standard::keep_error_alone();
     // Where problems are told when the log has gone elsewhere.
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
     let mut to_file = false;
-    let start = load(path).and_then(|(config, identity)| {
+    let start = kept.and_then(|()| load(path)).and_then(|(config, identity)| {
         if let Some(file) = &config.server.log_file {
             crate::logging::go_on_in(file).map_err(|e| format!("server.log_file: {e}"))?;
             to_file = true;

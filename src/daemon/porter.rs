@@ -4,18 +4,20 @@
 //! session. It answers nothing else and runs unprivileged.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::epoll;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::admission::{Ask, MAX_ASK};
 use super::channel::{Channel, address_from_bytes, address_to_bytes};
 use super::shown::Shown;
+use super::tag::Tag;
+use crate::sys::process::{PANICKED, exit};
 use crate::tf::status::Status;
 use crate::tls::login::{Authority, Proof};
 use crate::users::account::Account;
@@ -25,52 +27,51 @@ use crate::users::throttle::Throttle;
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
 
-/// Bytes of the daemon's message with a gate's channel: slot, address.
-pub const GATE_LEN: usize = 4 + 16;
-/// Bytes of the porter's message with a channel back: slot, account, whether a
+/// Bytes of the daemon's message with a gate's channel: tag, address.
+pub const GATE_LEN: usize = Tag::LEN + 16;
+/// Bytes of the porter's message with a channel back: tag, account, whether a
 /// certificate has fitted.
-pub const ADMIT_LEN: usize = 4 + 4 + 1;
+pub const ADMIT_LEN: usize = Tag::LEN + 4 + 1;
 
 /// The daemon's message with a gate's channel.
 #[must_use]
-pub fn gate_message(slot: u32, peer: IpAddr) -> [u8; GATE_LEN] {
+pub fn gate_message(tag: Tag, peer: IpAddr) -> [u8; GATE_LEN] {
     let mut bytes = [0; GATE_LEN];
-    bytes[..4].copy_from_slice(&slot.to_be_bytes());
-    bytes[4..].copy_from_slice(&address_to_bytes(peer));
+    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
+    bytes[Tag::LEN..].copy_from_slice(&address_to_bytes(peer));
     bytes
 }
 
-/// The slot and the address in the daemon's message, if it is one.
+/// The tag and the address in the daemon's message, if it is one.
 #[must_use]
-pub fn read_gate_message(bytes: &[u8]) -> Option<(u32, IpAddr)> {
-    let (slot, octets) = bytes.split_first_chunk::<4>()?;
-    Some((u32::from_be_bytes(*slot), address_from_bytes(octets.try_into().ok()?)))
+pub fn read_gate_message(bytes: &[u8]) -> Option<(Tag, IpAddr)> {
+    let (tag, octets) = Tag::split_from(bytes)?;
+    Some((tag, address_from_bytes(octets.try_into().ok()?)))
 }
 
 /// The porter's message with a channel back.
 #[must_use]
-pub fn admission(slot: u32, account: usize, certificate: bool) -> [u8; ADMIT_LEN] {
-    let mut bytes = [0; ADMIT_LEN];
-    bytes[..4].copy_from_slice(&slot.to_be_bytes());
-    bytes[4..8].copy_from_slice(&(account as u32).to_be_bytes());
-    bytes[8] = u8::from(certificate);
+pub fn admission(tag: Tag, account: usize, certificate: bool) -> [u8; ADMIT_LEN] {
+    let mut bytes = [u8::from(certificate); ADMIT_LEN];
+    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
+    bytes[Tag::LEN..][..4].copy_from_slice(&(account as u32).to_be_bytes());
     bytes
 }
 
-/// Slot, account, and whether a certificate has fitted, in the porter's message,
+/// Tag, account, and whether a certificate has fitted, in the porter's message,
 /// if it is one.
 #[must_use]
-pub fn read_admission(bytes: &[u8]) -> Option<(u32, usize, bool)> {
-    let (slot, rest) = bytes.split_first_chunk::<4>()?;
+pub fn read_admission(bytes: &[u8]) -> Option<(Tag, usize, bool)> {
+    let (tag, rest) = Tag::split_from(bytes)?;
     let (account, rest) = rest.split_first_chunk::<4>()?;
     let [certificate @ (0 | 1)] = *rest else { return None };
     let account = usize::try_from(u32::from_be_bytes(*account)).ok()?;
-    Some((u32::from_be_bytes(*slot), account, certificate == 1))
+    Some((tag, account, certificate == 1))
 }
 
 /// A gate that may ask.
 struct Gate {
-    slot: u32,
+    tag: Tag,
     peer: IpAddr,
     channel: Channel,
 }
@@ -137,86 +138,93 @@ pub fn run(
 ) -> io::Result<()> {
     let book = Arc::new(Book::new(accounts, throttle, authority)?);
     let daemon = Arc::new(daemon);
-    let (jobs, queue) = channel::<Job>();
-    let queue = Arc::new(Mutex::new(queue));
-    let (back, returned) = channel::<Gate>();
-    let wake = Arc::new(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?);
+    let gates = Arc::new(Gates::new()?);
     for _ in 0..WORKERS {
-        let (book, daemon, queue) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&queue));
-        let (back, wake) = (back.clone(), Arc::clone(&wake));
+        let (book, daemon, gates) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&gates));
         std::thread::Builder::new().name("tfd-porter".to_owned()).spawn(move || {
-            while let Some(job) = next(&queue) {
-                if let Some(gate) = check(&book, &daemon, job) {
-                    let _ = back.send(gate);
-                    let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
-                }
-            }
+            let _all = EndsAll;
+            let Err(e) = answer(&book, &daemon, &gates);
+            log::error!("porter failed error=\"{e}\"");
         })?;
     }
-    listen(&daemon, &jobs, &returned, &wake)
-}
-
-fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-}
-
-/// Takes gates from the daemon and questions from gates.
-fn listen(
-    daemon: &Channel,
-    jobs: &Sender<Job>,
-    returned: &Receiver<Gate>,
-    wake: &OwnedFd,
-) -> io::Result<()> {
-    const DAEMON: u64 = u64::MAX;
-    const WAKE: u64 = u64::MAX - 1;
-    let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let readable = epoll::EventFlags::IN;
-    epoll::add(&poller, daemon, epoll::EventData::new_u64(DAEMON), readable)?;
-    epoll::add(&poller, wake, epoll::EventData::new_u64(WAKE), readable)?;
-    let mut gates: HashMap<u64, Gate> = HashMap::new();
-    let mut counter = 0;
-    let mut events = Vec::with_capacity(64);
-    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
+    let mut buffer = [0; GATE_LEN];
     loop {
-        events.clear();
-        match epoll::wait(&poller, rustix::buffer::spare_capacity(&mut events), None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        let mut arrived = Vec::new();
-        for event in &events {
-            match event.data.u64() {
-                DAEMON => match daemon.receive(&mut buffer)? {
-                    (0, _) => return Ok(()),
-                    (len, handles) => arrived.extend(read_gate(&buffer[..len], handles)),
-                },
-                WAKE => {
-                    rustix::io::read(wake, &mut [0; 8])?;
-                    arrived.extend(returned.try_iter());
-                }
-                id => {
-                    let Some(gate) = gates.remove(&id) else { continue };
-                    epoll::delete(&poller, &gate.channel)?;
-                    if let Some(job) = read_job(gate, &mut buffer)
-                        && jobs.send(job).is_err()
-                    {
-                        return Err(io::Error::other("no thread checks passwords"));
-                    }
+        match daemon.receive(&mut buffer)? {
+            (0, _) => return Ok(()),
+            (len, handles) => {
+                if let Some(gate) = read_gate(&buffer[..len], handles) {
+                    gates.expect(gate)?;
                 }
             }
         }
-        for gate in arrived {
-            epoll::add(&poller, &gate.channel, epoll::EventData::new_u64(counter), readable)?;
-            gates.insert(counter, gate);
-            counter += 1;
+    }
+}
+
+/// Ends the process with a thread that checks passwords: the daemon starts
+/// another.
+struct EndsAll;
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        exit(PANICKED);
+    }
+}
+
+/// The gates that may ask.
+struct Gates {
+    poller: OwnedFd,
+    /// The number of the next one, and those that are expected to ask.
+    expected: Mutex<(u64, HashMap<u64, Gate>)>,
+}
+
+impl Gates {
+    fn new() -> io::Result<Gates> {
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Gates { poller, expected: Mutex::default() })
+    }
+
+    /// Has one thread told when this gate asks.
+    fn expect(&self, gate: Gate) -> io::Result<()> {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, gates) = &mut *expected;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.poller, &gate.channel, epoll::EventData::new_u64(*next), flags)?;
+        gates.insert(*next, gate);
+        *next += 1;
+        Ok(())
+    }
+
+    /// Waits for a gate that asks, or is gone.
+    fn next(&self) -> io::Result<Option<Gate>> {
+        let mut events = Vec::with_capacity(1);
+        match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), None) {
+            Err(rustix::io::Errno::INTR) => return Ok(None),
+            other => other?,
+        };
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = events.first().and_then(|event| expected.1.remove(&event.data.u64()));
+        gate.as_ref().map_or(Ok(()), |gate| epoll::delete(&self.poller, &gate.channel))?;
+        Ok(gate)
+    }
+}
+
+/// Checks what gates ask, one after another.
+fn answer(book: &Book, daemon: &Channel, gates: &Gates) -> io::Result<Infallible> {
+    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
+    loop {
+        let Some(gate) = gates.next()? else { continue };
+        let job = read_job(gate, &mut buffer);
+        buffer.as_mut_slice().zeroize();
+        if let Some(gate) = job.and_then(|job| check(book, daemon, job)) {
+            gates.expect(gate)?;
         }
     }
 }
 
 fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
-    let (slot, peer) = read_gate_message(bytes)?;
+    let (tag, peer) = read_gate_message(bytes)?;
     let channel = Channel::from_handle(handles.into_iter().next()?);
-    Some(Gate { slot, peer, channel })
+    Some(Gate { tag, peer, channel })
 }
 
 /// The question of a gate. One that comes with the state of the session stays
@@ -251,7 +259,7 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
     };
     match verdict {
         Ok(index) => {
-            let message = admission(gate.slot, index, by_certificate);
+            let message = admission(gate.tag, index, by_certificate);
             let _ = daemon.send(&message, &[gate.channel.as_fd()]);
             None
         }
@@ -345,6 +353,8 @@ mod tests {
 
     const LIMITS: Limits = Limits { failures: 100, block: std::time::Duration::from_secs(60) };
 
+    const TAG: Tag = Tag { slot: 7, mark: 8 };
+
     fn start(lines: &[String]) -> Channel {
         let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
         let (ours, theirs) = pair().expect("pair");
@@ -363,7 +373,7 @@ mod tests {
 
     fn gate(porter: &Channel, jail: bool) -> NextDoor {
         let (ours, theirs) = pair().expect("pair");
-        let message = gate_message(7, "192.0.2.1".parse().expect("address"));
+        let message = gate_message(TAG, "192.0.2.1".parse().expect("address"));
         porter.send(&message, &[theirs.as_fd()]).expect("send");
         NextDoor::new(ours.into_handle(), Closed { login: true, jail })
     }
@@ -388,7 +398,7 @@ mod tests {
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
         let mut buffer = [0; ADMIT_LEN];
         let (len, handles) = porter.receive(&mut buffer).expect("admission");
-        assert_eq!(read_admission(&buffer[..len]), Some((7, 1, false)));
+        assert_eq!(read_admission(&buffer[..len]), Some((TAG, 1, false)));
         let usher = Channel::from_handle(handles.into_iter().next().expect("channel"));
         if !jail {
             let mut question = vec![0; MAX_ASK];

@@ -10,6 +10,7 @@ use super::keys::{KEY, Keys};
 use super::proxy::is_trusted;
 use super::tally::Tally;
 use crate::users::account::Network;
+use crate::users::throttle::source_of;
 
 /// How often the table is looked through for clients that have passed their
 /// last door meanwhile, for each of them: a look costs less than a tenth of
@@ -19,7 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_micros(10);
 /// How many connections there may be.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// From one address, 0 for no limit.
+    /// From one source ([`source_of`]), 0 for no limit.
     pub per_address: u32,
     /// Proxies, which stand for many addresses and count them themselves.
     pub proxies: Vec<Network>,
@@ -148,16 +149,17 @@ impl Registry {
         lot: u32,
         is_admitted: impl Fn(u32) -> bool,
     ) -> Result<u32, Full> {
-        let from_address = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
+        let source = source_of(peer.ip());
+        let from_source = self.per_address.get(&source).copied().unwrap_or(0);
         let is_proxy = is_trusted(peer.ip(), &self.limits.proxies);
-        if self.limits.per_address > 0 && from_address >= self.limits.per_address && !is_proxy {
+        if self.limits.per_address > 0 && from_source >= self.limits.per_address && !is_proxy {
             return Err(Full::FromAddress);
         }
         if self.is_crowded(lot, is_admitted) {
             return Err(Full::Unauthenticated);
         }
         let slot = self.free.pop().ok_or(Full::InAll)?;
-        self.per_address.insert(peer.ip(), from_address + 1);
+        self.per_address.insert(source, from_source + 1);
         self.waiting += 1;
         let since = Instant::now();
         let holder = Holder { peer, client: None, key, processes: 1, waiting: true, since };
@@ -199,13 +201,13 @@ impl Registry {
         if holder.processes > 0 {
             return;
         }
-        let address = holder.peer.ip();
+        let source = source_of(holder.peer.ip());
         self.waiting -= u32::from(holder.waiting);
         self.holders.remove(&slot);
-        if let Some(count) = self.per_address.get_mut(&address) {
+        if let Some(count) = self.per_address.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                self.per_address.remove(&address);
+                self.per_address.remove(&source);
             }
         }
         self.ended.push(slot);
@@ -324,6 +326,21 @@ mod tests {
         take(&mut registry, "127.0.0.2:1").expect("another address");
         registry.release(first, true);
         take(&mut registry, "127.0.0.1:3").expect("room again");
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one_source_and_an_ipv4_address_in_ipv6_clothes_itself() {
+        let mut registry = Registry::new(8, Limits { per_address: 2, ..LIMITS }).expect("registry");
+        let first = take(&mut registry, "[2001:db8:0:1::1]:1").expect("slot");
+        take(&mut registry, "[2001:db8:0:1:ffff::2]:1").expect("slot");
+        assert_eq!(take(&mut registry, "[2001:db8:0:1::3]:1"), Err(Full::FromAddress));
+        take(&mut registry, "[2001:db8:0:2::1]:1").expect("another network");
+        registry.release(first, true);
+        take(&mut registry, "[2001:db8:0:1::3]:1").expect("room again");
+        take(&mut registry, "192.0.2.1:1").expect("slot");
+        take(&mut registry, "[::ffff:192.0.2.1]:2").expect("slot");
+        assert_eq!(take(&mut registry, "192.0.2.1:3"), Err(Full::FromAddress));
+        take(&mut registry, "[::ffff:192.0.2.2]:2").expect("another address");
     }
 
     #[test]

@@ -21,7 +21,8 @@ use landlock::{
 };
 use nix::sys::resource::{Resource, setrlimit};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
 };
 
 use alone::alone;
@@ -48,6 +49,8 @@ struct Filters {
     deadly_to_loners: BpfProgram,
     /// The same for these and a change of identity or root.
     deadly_to_leaves: BpfProgram,
+    /// The same for calls that spoil a socket for others who have it.
+    deadly_to_sharers: BpfProgram,
 }
 
 impl Sandbox {
@@ -57,7 +60,6 @@ impl Sandbox {
     /// When this processor is not one the filters are for.
     pub fn new() -> io::Result<Sandbox> {
         let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
-        let kill = SeccompAction::KillProcess;
         let filters = Filters {
             known: filter(&[KNOWN, KNOWN_HERE].concat(), enosys.clone(), SeccompAction::Allow)?,
             known_to_ushers: filter(
@@ -65,9 +67,10 @@ impl Sandbox {
                 enosys.clone(),
                 SeccompAction::Allow,
             )?,
-            deadly: filter(DEADLY, SeccompAction::Allow, kill)?,
+            deadly: deadly(DEADLY)?,
             deadly_to_loners: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
+            deadly_to_sharers: sharing()?,
         };
         Ok(Sandbox(Some(Arc::new(filters))))
     }
@@ -128,6 +131,16 @@ impl Sandbox {
         apply_filter(&filters.deadly_to_loners).map_err(io::Error::other)
     }
 
+    /// For a process that has a socket together with others: from now on it
+    /// can neither shut it nor leave it without room for a message.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn share_sockets(&self) -> io::Result<()> {
+        let Some(filters) = &self.0 else { return Ok(()) };
+        apply_filter(&filters.deadly_to_sharers).map_err(io::Error::other)
+    }
+
     /// Leaves the process no file but those beneath `root`, whatever
     /// directory handles it has.
     ///
@@ -175,6 +188,36 @@ fn rules() -> Result<RulesetCreated, RulesetError> {
         .handle_access(AccessNet::from_all(LANDLOCK))?
         .scope(Scope::from_all(LANDLOCK))?
         .create()
+}
+
+/// An argument of a call that has this value.
+fn is(at: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(at, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+/// Ends a process that makes one of these calls, or types at a terminal.
+fn deadly(calls: &[libc::c_long]) -> io::Result<BpfProgram> {
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX]
+        .map(|request| SeccompRule::new(vec![is(1, request)?]))
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>();
+    let calls = calls.iter().map(|call| (*call, Vec::new()));
+    let rules = calls.chain([(libc::SYS_ioctl, typing.map_err(io::Error::other)?)]).collect();
+    compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
+}
+
+/// Ends a process that shuts a socket or sets how much it holds.
+fn sharing() -> io::Result<BpfProgram> {
+    let rule = |option: libc::c_int| {
+        SeccompRule::new(vec![is(1, libc::SOL_SOCKET as u64)?, is(2, option as u64)?])
+    };
+    let sizes: Result<Vec<_>, _> =
+        [libc::SO_SNDBUF, libc::SO_SNDBUFFORCE].map(rule).into_iter().collect();
+    let rules = [
+        (libc::SYS_shutdown, Vec::new()),
+        (libc::SYS_setsockopt, sizes.map_err(io::Error::other)?),
+    ];
+    compile(rules.into(), SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
 fn filter(

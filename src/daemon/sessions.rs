@@ -7,9 +7,9 @@ use std::io;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
-use super::brood::{ENDED_LEN, Ended, Order, Start};
 use super::channel::Channel;
 use super::generation::{Admission, Helper};
+use super::orders::{ENDED_LEN, Ended, Order, Start};
 use super::registry::Registry;
 use super::usher::Seating;
 use crate::store::quota::Limits;

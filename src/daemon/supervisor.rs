@@ -15,12 +15,12 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::audit::Auditor;
-use super::brood::{ENDED_LEN, Ended, Order};
 use super::desk::{self as counter, Desk};
 use super::generation::{Admission, Generation};
 use super::listen::Listener;
 use super::memory::Memory;
 use super::notify::Notifier;
+use super::orders::{ENDED_LEN, Ended, Order};
 use super::recount::Recount;
 use super::registry::Registry;
 use super::sandbox::Sandbox;

@@ -6,32 +6,31 @@
 //! INJAIL is left it keeps, until the token has fitted, the rights to read the
 //! token's file and to change its root, and parses no byte but token and path.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use nix::sys::prctl::{set_name, set_pdeathsig};
-use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::sys::prctl::set_name;
+use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use super::admission::{Ask, MAX_ASK};
-use super::brood::{self, Order, Start};
-use super::channel::{Channel, pair};
-use super::confinement::finish;
+use super::ahead::{Connection, Parent, follow};
+use super::channel::Channel;
 use super::jail;
 use super::keys::key_text;
+use super::orders::Start;
 use super::place::{self, Place};
 use super::sandbox::Sandbox;
 use super::session::{self, Card, Ways};
 use super::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Quota, Root, RootPath};
-use crate::sys::process::{fork, keep_only};
+use crate::sys::process::keep_only;
 use crate::tf::cipher::cycle;
 use crate::tf::settings::Settings;
 use crate::tf::status::Status;
@@ -119,68 +118,32 @@ struct Seat<'a> {
     card: Card,
 }
 
-/// Forks sessions until the daemon is gone or says to stop, and all have
-/// ended. The process of the next one is forked ahead, so that no client waits
-/// for that.
-///
-/// # Errors
-/// The system's, when the usher can't go on.
-pub fn run(usher: &Usher<'_>, daemon: &Channel) -> io::Result<()> {
-    let next = RefCell::new(Waiting::fork(usher).ok());
-    brood::run(daemon, MAX_SEATING, |start, handles| {
-        let gate = handles.into_iter().next()?;
-        let order = Order::Start(start).to_bytes();
-        let begin = || {
-            let waiting = next.take().map_or_else(|| Waiting::fork(usher), Ok)?;
-            waiting.channel.send(&order, &[gate.as_fd()])?;
-            Ok(waiting.pid)
-        };
-        let begun: io::Result<Pid> = begin();
-        next.replace(Waiting::fork(usher).ok());
-        begun
-            .inspect_err(|e| {
-                log::error!("no process for a session peer={} error=\"{e}\"", start.peer);
-                let refusal = [Status::LoginFailed.code()];
-                let _ = gate
-                    .try_clone()
-                    .map(Channel::from_handle)
-                    .map(|gate| gate.try_send(&refusal, &[]));
-            })
-            .ok()
-    })
-}
+impl Parent for Usher<'_> {
+    const CHILD: &'static str = "session";
+    const LONGEST: usize = MAX_SEATING;
 
-/// A process that waits for its session.
-struct Waiting {
-    pid: Pid,
-    channel: Channel,
-}
-
-impl Waiting {
-    fn fork(usher: &Usher<'_>) -> io::Result<Waiting> {
-        let (channel, theirs) = pair()?;
-        let parent = getpid();
-        let pid = fork(|| finish("session", wait_for_seat(usher, &theirs, parent)))?;
-        Ok(Waiting { pid, channel })
+    fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        let ways = self.records.into_iter().chain(self.pool);
+        let own = [self.root.as_fd(), self.slots, self.usage];
+        own.into_iter().chain(ways).chain(cycle::handles()).collect()
     }
-}
 
-/// Waits for the usher to pass an order on; an usher that is gone has none.
-fn wait_for_seat(usher: &Usher<'_>, channel: &Channel, parent: Pid) -> io::Result<()> {
-    let mut handles = vec![channel.as_fd(), usher.root.as_fd(), usher.slots, usher.usage];
-    handles.extend(usher.records.into_iter().chain(usher.pool));
-    handles.extend(cycle::handles());
-    keep_only(&handles)?;
-    follow(parent)?;
-    let _ = set_name(c"tfd-waiting");
-    let (order, handles) = channel.receive_whole(brood::START_LEN + MAX_SEATING)?;
-    let (Some(Order::Start(start)), Some(gate)) =
-        (Order::from_bytes(&order), handles.into_iter().next())
-    else {
-        return Ok(());
-    };
-    let seating = Seating::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
-    seat(usher, start, seating, Channel::from_handle(gate), parent)
+    fn settle(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
+        let Connection { start, handles, parent, .. } = connection;
+        let gate = handles.into_iter().next().ok_or(io::ErrorKind::InvalidInput)?;
+        let seating = Seating::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
+        seat(self, start, seating, Channel::from_handle(gate), parent)
+    }
+
+    fn refuse(&self, handles: Vec<OwnedFd>) {
+        for gate in handles.into_iter().map(Channel::from_handle) {
+            let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
+        }
+    }
 }
 
 /// From root to the end of the session. A gate that waits for the answer to
@@ -249,6 +212,9 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !login.home.is_empty() {
         usher.sandbox.limit_files(Some(home.as_fd()))?;
     }
+    if usher.records.is_some() || usher.pool.is_some() {
+        usher.sandbox.share_sockets()?;
+    }
     if usher.jail {
         usher.sandbox.stay_alone()?;
         place::reached(Place::BeforeJail, card.peer, Some(home.as_fd()));
@@ -256,15 +222,6 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
         usher.sandbox.become_leaf()?;
     }
     Ok(home)
-}
-
-/// Follows the usher into its end.
-fn follow(usher: Pid) -> io::Result<()> {
-    set_pdeathsig(Signal::SIGKILL)?;
-    if getppid() != usher {
-        return Err(io::Error::other("the usher is gone"));
-    }
-    Ok(())
 }
 
 fn open_home(usher: &Usher<'_>, home: &str) -> Result<OwnedFd, Errno> {

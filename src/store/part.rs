@@ -9,9 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use super::path::{PART_PREFIX, PART_SUFFIX};
+use super::path::{PART_DIGITS, PART_PREFIX, PART_SUFFIX};
 use super::quota::Quota;
 use super::root::Entry;
+use crate::hex;
 
 /// How often a name is drawn anew when it is taken.
 const TRIES: usize = 8;
@@ -21,9 +22,9 @@ const TRIES: usize = 8;
 /// # Errors
 /// `EIO` when the system has no random bytes.
 pub fn part_name() -> Result<Vec<u8>, Errno> {
-    let mut random = [0; 16];
+    let mut random = [0; PART_DIGITS / 2];
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
-    let digits = format!("{:032x}", u128::from_be_bytes(random));
+    let digits = hex::digits(&random);
     Ok([PART_PREFIX, digits.as_bytes(), PART_SUFFIX].concat())
 }
 

@@ -12,6 +12,8 @@ pub const JAIL_FILE: &[u8] = b"jail.key";
 pub const PART_PREFIX: &[u8] = b".tfd-";
 /// See [`PART_PREFIX`].
 pub const PART_SUFFIX: &[u8] = b".part";
+/// How many digits stand between the two.
+pub const PART_DIGITS: usize = 32;
 
 /// The ending of a secure directory's name (document, "Secured Directory").
 const SECURE_SUFFIX: &[u8] = b".sd";
@@ -161,10 +163,21 @@ pub fn is_hidden(name: &[u8]) -> bool {
     name == JAIL_FILE || is_part(name)
 }
 
-/// Whether this is the name of an upload under way.
+/// Whether this may be the name of an upload under way.
 #[must_use]
 pub fn is_part(name: &[u8]) -> bool {
     name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX)
+}
+
+/// Whether this is such a name to the letter, with [`PART_DIGITS`] hexadecimal
+/// digits, and nothing that somebody else would call a file of his.
+#[must_use]
+pub fn is_own_part(name: &[u8]) -> bool {
+    let middle = name.strip_prefix(PART_PREFIX).and_then(|name| name.strip_suffix(PART_SUFFIX));
+    middle.is_some_and(|middle| {
+        let digit = |c: &u8| c.is_ascii_digit() || (b'a'..=b'f').contains(c);
+        middle.len() == PART_DIGITS && middle.iter().all(digit)
+    })
 }
 
 /// Whether a directory of this name is a secure one.

@@ -6,13 +6,14 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use super::part::{is_file, rename};
+use super::part::{is_file, part_name, rename};
 use crate::sys::memory::{ReadWords, WORD, map_page, map_to_read, page_size};
 
 /// How long a file that others hold locked is waited for; without the lock
@@ -106,15 +107,58 @@ impl Quota {
     /// # Errors
     /// The system's.
     pub fn unlink(&self, directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
-        let stat = match self.0 {
-            Some(_) => Some(rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?),
-            None => None,
-        };
-        rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
-        if let Some(stat) = stat {
-            self.gone(&stat);
+        if self.0.is_some() {
+            let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if is_file(&stat) && stat.st_size > 0 {
+                return self.unlink_apart(directory.as_fd(), name, |_| true);
+            }
         }
-        Ok(())
+        rustix::fs::unlinkat(&directory, name, AtFlags::empty())
+    }
+
+    /// As [`Quota::unlink`], if it is this file: another one that has the name
+    /// meanwhile keeps it.
+    ///
+    /// # Errors
+    /// `ESTALE` for another file, else the system's.
+    pub fn unlink_exactly(
+        &self,
+        directory: impl AsFd,
+        name: &OsStr,
+        wanted: &Stat,
+    ) -> Result<(), Errno> {
+        let is_wanted = |stat: &Stat| (stat.st_dev, stat.st_ino) == (wanted.st_dev, wanted.st_ino);
+        if !is_wanted(&rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?) {
+            return Err(Errno::STALE);
+        }
+        self.unlink_apart(directory.as_fd(), name, is_wanted)
+    }
+
+    /// Removes a file under a name of its own, where nobody puts another one
+    /// in its place between a look at it and its end. One that is not wanted
+    /// gets its name back.
+    fn unlink_apart(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        is_wanted: impl Fn(&Stat) -> bool,
+    ) -> Result<(), Errno> {
+        let apart = part_name()?;
+        let apart = OsStr::from_bytes(&apart);
+        rename(directory, name, directory, apart, RenameFlags::NOREPLACE)?;
+        let removed =
+            rustix::fs::statat(directory, apart, AtFlags::SYMLINK_NOFOLLOW).and_then(|stat| {
+                if !is_wanted(&stat) {
+                    return Err(Errno::STALE);
+                }
+                rustix::fs::unlinkat(directory, apart, AtFlags::empty())?;
+                self.gone(&stat);
+                Ok(())
+            });
+        if removed.is_err() {
+            let _ = rename(directory, apart, directory, name, RenameFlags::NOREPLACE);
+        }
+        removed
     }
 
     /// Renames, in place of what has the new name. With a quota the two change
@@ -146,7 +190,14 @@ impl Quota {
                 Err(e) => return Err(e),
             }
             match plain(RenameFlags::EXCHANGE) {
-                Ok(()) => return self.unlink(&from_directory, from),
+                Ok(()) => {
+                    let Ok(old) = old else { return Ok(()) };
+                    // Whoever was faster has the old file, or removed it.
+                    return match self.unlink_exactly(&from_directory, from, &old) {
+                        Err(Errno::STALE | Errno::NOENT) => Ok(()),
+                        other => other,
+                    };
+                }
                 Err(Errno::NOENT) => {}
                 Err(Errno::INVAL | Errno::NOSYS) => {
                     plain(RenameFlags::empty())?;
@@ -313,5 +364,62 @@ mod tests {
         let taken: usize = threads.into_iter().map(|thread| thread.join().expect("thread")).sum();
         assert!(taken <= 1000 / 7, "{taken}");
         assert_eq!(quotas[0].left(), Some(1000 - 7 * taken as u64));
+    }
+    #[test]
+    fn what_is_removed_while_it_is_replaced_gives_its_space_back_once() {
+        const BIG: u64 = 1 << 40;
+        let dir = tempfile::tempdir().expect("directory");
+        let [quota, _] = quotas(u64::MAX >> 2, u64::MAX >> 2);
+        let limits =
+            Limits { uid: rustix::process::getuid().as_raw(), ..quota.0.expect("meter").limits };
+        let quota = Quota(Some(Meter { limits, ..quota.0.expect("meter") }));
+        let handle = std::fs::File::open(dir.path()).expect("open");
+        let (new, target) = (OsStr::new("new"), OsStr::new("f"));
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = quota.unlink(&handle, target);
+                }
+            });
+            for size in [BIG, 1].into_iter().cycle().take(20_000) {
+                let file = std::fs::File::create(dir.path().join(new)).expect("create");
+                let make = || {
+                    file.set_len(size).expect("a sparse file");
+                    Ok(())
+                };
+                quota.grow_file(file.as_fd(), size, make).expect("room");
+                quota.replace(&handle, new, &handle, target).expect("replace");
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        let names = std::fs::read_dir(dir.path()).expect("directory");
+        let left: u64 =
+            names.map(|entry| entry.expect("entry").metadata().expect("stat").len()).sum();
+        assert_eq!(quota.0.expect("meter").own(), left as i64);
+    }
+    #[test]
+    fn a_file_that_took_the_name_of_the_one_to_be_removed_stays() {
+        let dir = tempfile::tempdir().expect("directory");
+        let handle = std::fs::File::open(dir.path()).expect("open");
+        let path = dir.path().join("f");
+        std::fs::write(&path, "old").expect("write");
+        let old = rustix::fs::stat(&path).expect("stat");
+        let kept = std::fs::File::open(&path).expect("open");
+        std::fs::write(dir.path().join("new"), "new").expect("write");
+        std::fs::rename(dir.path().join("new"), &path).expect("rename");
+        let quota = Quota::none();
+        let name = OsStr::new("f");
+        assert_eq!(quota.unlink_exactly(&handle, name, &old), Err(Errno::STALE));
+        let apart = quota.unlink_apart(handle.as_fd(), name, |stat| stat.st_ino == old.st_ino);
+        assert_eq!(apart, Err(Errno::STALE));
+        assert_eq!(std::fs::read(&path).expect("read"), b"new");
+        let new = rustix::fs::stat(&path).expect("stat");
+        assert_eq!(quota.unlink_exactly(&handle, name, &new), Ok(()));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("directory").count(), 0);
+        std::fs::create_dir(&path).expect("mkdir");
+        assert!(quota.unlink_apart(handle.as_fd(), name, |_| true).is_err());
+        assert!(path.is_dir());
+        drop(kept);
     }
 }

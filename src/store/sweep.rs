@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::path::{RootPath, is_part};
+use super::path::{RootPath, is_own_part};
 use super::quota::Quota;
 use super::root::Root;
 use super::tree::{Secure, Step, remove_tree, walk};
@@ -23,7 +23,7 @@ pub fn sweep(root: &Root) -> Result<usize, Errno> {
     let mut removed = 0;
     walk(start.as_fd(), |visit| {
         let name = visit.name();
-        if !is_part(name.as_bytes()) || !(visit.kind.is_file() || visit.kind.is_dir()) {
+        if !is_own_part(name.as_bytes()) || !(visit.kind.is_file() || visit.kind.is_dir()) {
             return Ok::<Step, Errno>(Step::Enter);
         }
         if let Some(_lock) = take_over(visit.directory.as_fd(), name) {
@@ -57,15 +57,21 @@ mod tests {
     fn abandoned_parts_go_and_those_being_written_stay() {
         let dir = tempfile::tempdir().expect("tempdir");
         let root = Root::open(dir.path()).expect("root");
-        fs::create_dir_all(dir.path().join("a/x.sd/.tfd-1.part/deep")).expect("mkdir");
-        fs::write(dir.path().join("a/.tfd-2.part"), "").expect("write");
-        fs::write(dir.path().join("a/f.part"), "").expect("write");
+        let abandoned = |digit: &str| format!(".tfd-{}.part", digit.repeat(32));
+        let tree = dir.path().join("a/x.sd").join(abandoned("1"));
+        fs::create_dir_all(tree.join("deep")).expect("mkdir");
+        fs::write(dir.path().join("a").join(abandoned("f")), "").expect("write");
+        let like_it = ["f.part", ".tfd-notes.part", ".tfd-1.part", &abandoned("F")];
+        for name in like_it {
+            fs::write(dir.path().join("a").join(name), "").expect("write");
+        }
         let path = RootPath::parse(b"a/new").expect("path");
         let upload = Upload::begin(&root, &path, false, 0o644, Quota::none()).expect("begin");
         assert_eq!(sweep(&root), Ok(2));
-        assert_eq!(fs::read_dir(dir.path().join("a")).expect("dir").count(), 3);
+        assert_eq!(fs::read_dir(dir.path().join("a")).expect("dir").count(), 2 + like_it.len());
         upload.commit(false).expect("commit");
-        assert!(dir.path().join("a/new").exists() && dir.path().join("a/f.part").exists());
+        assert!(dir.path().join("a/new").exists());
+        assert!(like_it.iter().all(|name| dir.path().join("a").join(name).exists()));
     }
 
     #[test]

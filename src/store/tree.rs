@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::path::{RootPath, is_secure};
+use super::path::{JAIL_FILE, RootPath, is_secure};
 use super::quota::Quota;
 
 /// How often a removal goes over a tree again while others add to it.
@@ -149,8 +149,8 @@ pub enum Secure {
 }
 
 /// Removes everything in a directory but not itself, and gives its space back.
-/// What can't be removed stays; that it stayed shows when the directory is
-/// removed.
+/// What can't be removed stays, and so do the token files of jails; that it
+/// stayed shows when the directory is removed.
 ///
 /// # Errors
 /// The system's, when the directory can't be read.
@@ -163,6 +163,9 @@ pub fn remove_contents(
         let mut removed = false;
         let mut directories = Vec::new();
         walk(directory, |visit| {
+            if visit.name().as_bytes() == JAIL_FILE {
+                return Ok(Step::Over);
+            }
             if !visit.kind.is_dir() {
                 removed |= quota.unlink(visit.directory, visit.name()).is_ok();
                 return Ok(Step::Over);
@@ -226,6 +229,23 @@ mod tests {
         let top = fs::File::open(dir.path()).expect("open");
         remove_tree(top.as_fd(), OsStr::new("t"), Secure::Keep, &Quota::none()).expect("removed");
         assert!(!dir.path().join("t").exists() && dir.path().join("out/f").exists());
+    }
+
+    #[test]
+    fn the_token_file_of_a_jail_stays_with_the_way_to_it() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        fs::create_dir_all(dir.path().join("t/a/b")).expect("mkdir");
+        for name in ["t/f", "t/a/jail.key", "t/a/b/f"] {
+            fs::write(dir.path().join(name), "x").expect("write");
+        }
+        let top = fs::File::open(dir.path()).expect("open");
+        for secure in [Secure::Keep, Secure::Remove] {
+            let removed = remove_tree(top.as_fd(), OsStr::new("t"), secure, &Quota::none());
+            assert_eq!(removed, Err(Errno::NOTEMPTY));
+            assert_eq!(fs::read_dir(dir.path().join("t")).expect("t").count(), 1);
+            assert_eq!(fs::read_dir(dir.path().join("t/a")).expect("t/a").count(), 1);
+            assert!(dir.path().join("t/a/jail.key").exists());
+        }
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub enum Rights {
     ReadOnly,
 }
 
+/// The bits that an IPv4 address in IPv6 clothes has before its own.
+const MAPPED: u8 = 96;
+
 /// A network: an address and how many of its bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -106,7 +109,13 @@ impl FromStr for Network {
         if bits > most {
             return Err(wrong());
         }
-        Ok(Network { address, bits })
+        Ok(match (address, address.to_canonical()) {
+            // In IPv6 clothes: what is looked up never is.
+            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if bits >= MAPPED => {
+                Network { address: v4, bits: bits - MAPPED }
+            }
+            _ => Network { address, bits },
+        })
     }
 }
 
@@ -341,6 +350,15 @@ mod tests {
         assert!(!locked.is_open("127.0.0.1".parse().expect("address"), day("2026-01-01")));
         let all: Network = "0.0.0.0/0".parse().expect("network");
         assert!(all.contains("198.51.100.1".parse().expect("address")));
+        for (text, shown) in
+            [("::ffff:192.0.2.0/120", "192.0.2.0/24"), ("::ffff:192.0.2.7", "192.0.2.7/32")]
+        {
+            let network: Network = text.parse().expect("network");
+            assert!(network.contains("192.0.2.7".parse().expect("address")), "{text}");
+            assert!(network.contains("::ffff:192.0.2.7".parse().expect("address")), "{text}");
+            assert!(!network.contains("192.0.3.7".parse().expect("address")), "{text}");
+            assert_eq!(network.to_string(), shown);
+        }
     }
 
     proptest! {

@@ -23,9 +23,11 @@ fn interrupt(child: Child) -> Run {
 #[test]
 fn an_interrupted_transfer_goes_on_with_the_same_command() {
     let mut desk = Desk::new();
-    let link = Link { delay: Duration::from_millis(1), rate: 8_000_000 };
-    let direct = desk.address;
-    desk.address = Relay::start(direct, link, Box::new(|| None)).address;
+    // What is to be interrupted would go on for ten seconds.
+    const SLOW: u64 = 1_000_000;
+    let link = Link { delay: Duration::from_millis(1), rate: SLOW };
+    let relay = Relay::start(desk.address, link, Box::new(|| None));
+    desk.address = relay.address;
     let expected = content(12_000_000, 1);
     let size = |path: &std::path::Path| {
         let mut sizes = std::fs::read_dir(path).expect("names").map(|entry| {
@@ -43,15 +45,18 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
     assert_eq!(run.code, Some(130), "{}", run.err);
     assert!(run.err.contains("the same command goes on from there"), "{}", run.err);
     assert!(!desk.server.exists("there"));
+    relay.set_rate(0);
     let run = desk.fine(&["put", "--json", "source", "there"]);
     assert!(from(&run.out) > 1_000_000, "{}", run.out);
     assert!(desk.server.read("there") == expected);
 
+    relay.set_rate(SLOW);
     let child = start(&desk, &["get", "there", "back"]);
     wait_until("some bytes are here", || size(&desk.path("")) > 2_000_000);
     let run = interrupt(child);
     assert_eq!(run.code, Some(130), "{}", run.err);
     assert!(!desk.path("back").exists());
+    relay.set_rate(0);
     let run = desk.fine(&["get", "--json", "there", "back"]);
     assert!(from(&run.out) > 1_000_000, "{}", run.out);
     assert!(desk.read("back") == expected);

@@ -24,6 +24,7 @@ type Lives = Box<dyn FnMut() -> Option<u64> + Send>;
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicU64>,
+    rate: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -33,7 +34,8 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let address = listener.local_addr().expect("address");
         let connections = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&connections);
+        let rate = Arc::new(AtomicU64::new(link.rate));
+        let (count, rated) = (Arc::clone(&connections), Arc::clone(&rate));
         let lives = Mutex::new(lives);
         std::thread::spawn(move || {
             for near in listener.incoming() {
@@ -41,10 +43,15 @@ impl Relay {
                 let Ok(far) = TcpStream::connect(server) else { continue };
                 count.fetch_add(1, Ordering::Relaxed);
                 let left = (lives.lock().expect("lives"))();
-                relay(near, far, link, left);
+                relay(near, far, link.delay, &rated, left);
             }
         });
-        Relay { address, connections }
+        Relay { address, connections, rate }
+    }
+
+    /// Has bytes move at another rate from now on; 0 for no limit.
+    pub(crate) fn set_rate(&self, rate: u64) {
+        self.rate.store(rate, Ordering::Relaxed);
     }
 
     /// How many connections there have been.
@@ -53,15 +60,21 @@ impl Relay {
     }
 }
 
-fn relay(near: TcpStream, far: TcpStream, link: Link, lives: Option<u64>) {
+fn relay(
+    near: TcpStream,
+    far: TcpStream,
+    delay: Duration,
+    rate: &Arc<AtomicU64>,
+    lives: Option<u64>,
+) {
     let left = lives.map(|lives| Arc::new(AtomicU64::new(lives)));
     for (from, to) in [(&near, &far), (&far, &near)] {
         from.set_nodelay(true).expect("option");
         let (read, write) = (from.try_clone().expect("clone"), to.try_clone().expect("clone"));
-        let left = left.clone();
+        let (left, rate) = (left.clone(), Arc::clone(rate));
         // As many bytes as are on their way, and some more.
         let (bytes, arriving) = sync_channel(256);
-        std::thread::spawn(move || take(read, link, left.as_deref(), &bytes));
+        std::thread::spawn(move || take(read, delay, &rate, left.as_deref(), &bytes));
         std::thread::spawn(move || give(write, &arriving));
     }
 }
@@ -69,7 +82,13 @@ fn relay(near: TcpStream, far: TcpStream, link: Link, lives: Option<u64>) {
 /// Bytes, and when they arrive; `None` for a cut.
 type Arrival = Option<(Instant, Vec<u8>)>;
 
-fn take(mut from: TcpStream, link: Link, left: Option<&AtomicU64>, to: &SyncSender<Arrival>) {
+fn take(
+    mut from: TcpStream,
+    delay: Duration,
+    rate: &AtomicU64,
+    left: Option<&AtomicU64>,
+    to: &SyncSender<Arrival>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     let mut free = Instant::now();
     loop {
@@ -78,8 +97,9 @@ fn take(mut from: TcpStream, link: Link, left: Option<&AtomicU64>, to: &SyncSend
             return;
         }
         let now = Instant::now();
-        if let Some(seconds) = (len as u64 * 1_000_000).checked_div(link.rate) {
-            free = free.max(now) + Duration::from_micros(seconds);
+        let rate = rate.load(Ordering::Relaxed);
+        if let Some(microseconds) = (len as u64 * 1_000_000).checked_div(rate) {
+            free = free.max(now) + Duration::from_micros(microseconds);
             std::thread::sleep(free.saturating_duration_since(now));
         }
         let cut = left.is_some_and(|left| {
@@ -91,7 +111,7 @@ fn take(mut from: TcpStream, link: Link, left: Option<&AtomicU64>, to: &SyncSend
             let _ = from.shutdown(Shutdown::Both);
             return;
         }
-        let at = free.max(now) + link.delay;
+        let at = free.max(now) + delay;
         if to.send(Some((at, buffer[..len].to_vec()))).is_err() {
             return;
         }

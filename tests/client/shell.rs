@@ -167,10 +167,10 @@ fn a_server_in_place_of_a_command_opens_a_shell_and_commands_go_first() {
 
 #[test]
 fn a_session_that_the_server_has_ended_is_opened_anew() {
-    let tf = "idle_timeout = 0.3".to_owned();
+    let tf = "idle_timeout = 2".to_owned();
     let server = Server::with(Setup { tf, ..Setup::default() });
     let person = Person::of(&server);
-    let run = person.tf_with(&["shell"], b"mkdir a\n!sleep 1\nmkdir b\n");
+    let run = person.tf_with(&["shell"], b"mkdir a\n!sleep 4\nmkdir b\n");
     assert_eq!(run.code, Some(0), "{}", run.err);
     assert!(run.err.contains("was lost: opening it anew"), "{}", run.err);
     assert!(server.exists("a") && server.exists("b"));
@@ -178,7 +178,7 @@ fn a_session_that_the_server_has_ended_is_opened_anew() {
 
 #[test]
 fn a_session_that_is_lost_is_known_to_be_over_tls_too() {
-    let tf = "idle_timeout = 0.5".to_owned();
+    let tf = "idle_timeout = 3".to_owned();
     let server = Server::with(Setup { tf, tls: true, ..Setup::default() });
     let key = PublicKey::from_pem(&public_key().public_key_to_pem().expect("pem")).expect("key");
     let plain = Target::new(&server.address().to_string(), key, HASH);

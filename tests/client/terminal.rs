@@ -140,12 +140,13 @@ fn lines_are_kept_for_the_next_shell_without_what_is_secret() {
 fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     let server = Server::start();
     let mut person = person_with_entry(slowed(server.address(), 2_000_000));
-    let content: Vec<u8> = (0..10_000_000_u32).map(|n| (n >> 8) as u8).collect();
+    let content: Vec<u8> = (0..16_000_000_u32).map(|n| (n >> 8) as u8).collect();
     person.write("big", &content);
+    person.write("bigger", content.repeat(8));
     let terminal = Terminal::open(&mut person);
     terminal.line("tf");
     terminal.wait_for_last("files:/>");
-    terminal.line("put big");
+    terminal.line("put bigger");
     // [==>   ] done/all rate eta
     let bar = |screen: &str| {
         screen.lines().any(|line| {
@@ -158,7 +159,7 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     terminal.press("C-c");
     terminal.wait_for_last("files:/>");
     assert!(terminal.screen().contains("broken off"), "{}", terminal.screen());
-    assert!(!server.exists("big"));
+    assert!(!server.exists("bigger"));
     // The shell lives, with a session of its own again.
     terminal.line("mkdir after");
     wait_until("the directory", || server.exists("after"));
@@ -169,9 +170,8 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     terminal.press("C-c");
     terminal.wait_for_last("files:/>");
     // What is run on this machine gets it alone.
-    terminal.line("!sleep 1000");
-    terminal.wait_for_last("files:/> !sleep 1000");
-    std::thread::sleep(Duration::from_millis(300));
+    terminal.line("!echo be\"\"gun; sleep 1000");
+    terminal.wait_for_last("begun");
     terminal.press("C-c");
     terminal.wait_for_last("files:/>");
     terminal.line("put 'big' small/../again");
@@ -189,11 +189,7 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
 
 #[test]
 fn a_server_that_was_away_is_connected_again_with_a_word_about_it() {
-    let mut server = Server::start();
-    let address = server.address().to_string();
-    let config = std::fs::read_to_string(server.config_path()).expect("read");
-    let config = config.replace("127.0.0.1:0", &address);
-    std::fs::write(server.config_path(), config).expect("write");
+    let mut server = Server::at_own_address();
     let mut person = person_with_entry(server.address());
     let terminal = Terminal::open(&mut person);
     terminal.line("tf");

@@ -10,13 +10,14 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
 
-use super::common::is_root;
 use super::common::tf::{Person, Run, run};
+use super::common::{is_root, set_umask};
 
 const TFD: &str = env!("CARGO_BIN_EXE_tfd");
 
 /// A directory that the server's user may pass through.
 fn scratch() -> tempfile::TempDir {
+    set_umask();
     let dir = tempfile::tempdir().expect("directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     dir

@@ -148,7 +148,7 @@ fn over_tls_the_server_shows_its_certificate_and_that_is_kept() {
     person.fails(&["ping", "--by", "oob"], 2, &["over TLS"]);
     // A plain port shows none.
     let plain = server.address().to_string();
-    person.fails(&["trust", &plain, "--timeout", "2"], 4, &["no certificate", "--key public.pem"]);
+    person.fails(&["trust", &plain, "--timeout", "60"], 4, &["no certificate", "--key public.pem"]);
 
     // Another server at the same address has another key.
     let other = Server::with(Setup { tls: true, ..Setup::default() });

@@ -1,11 +1,11 @@
 //! A client that knows nothing of TLS, through stunnel to a server that listens
 //! with TLS: as the README says it is set up.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 
 use crate::common::tf::Person;
-use crate::common::{Server, Setup, wait_until};
+use crate::common::{Server, Setup, own_address, wait_until};
 
 /// An stunnel of ours. It ends with the value.
 struct Tunnel(Child);
@@ -20,9 +20,7 @@ impl Drop for Tunnel {
 /// Starts an stunnel that trusts the certificate in this file and no other, and
 /// returns where it listens.
 fn tunnel(person: &Person, server: &Server, certificate: &str) -> (Tunnel, SocketAddr) {
-    let free = TcpListener::bind("127.0.0.1:0").expect("listen");
-    let address = free.local_addr().expect("address");
-    drop(free);
+    let address = SocketAddr::from((own_address(), 10345));
     let configuration = format!(
         "foreground = yes\npid =\n[tf]\nclient = yes\naccept = {address}\nconnect = {}\n\
          CAfile = {certificate}\nverifyPeer = yes\n",

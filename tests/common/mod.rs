@@ -9,11 +9,12 @@ pub mod schema;
 pub mod tf;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,15 @@ pub const VERSION: &str = "0.0";
 
 /// How long anything in a test may take, on a slow machine, too.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The line for as long a handshake as anything may take.
+pub const HANDSHAKE: &str = "handshake_timeout = 60";
+
+/// What the tests make may be read by the users they serve, whatever the umask
+/// of who runs them.
+pub fn set_umask() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+}
 
 /// Whether the tests run as root.
 pub fn is_root() -> bool {
@@ -92,6 +102,7 @@ impl Server {
     }
 
     pub fn with(setup: Setup) -> Server {
+        set_umask();
         let dir = tempfile::tempdir().expect("scratch directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let root = setup.root.unwrap_or_else(|| dir.path().join("root"));
@@ -108,6 +119,8 @@ impl Server {
         // The default place is one for all.
         let control = if setup.server.contains("control =") { "" } else { "control = \"\"" };
         let listen = if setup.tf.contains("listen =") { "" } else { "listen = [\"127.0.0.1:0\"]" };
+        // A gate may wait for a slow machine; who is to be sent away says so.
+        let handshake = if setup.tf.contains("handshake_timeout") { "" } else { HANDSHAKE };
         let over_tls = std::env::var_os(OVER_TLS).is_some() && !setup.tf.contains("proxy_to =");
         let tls = if setup.tls || over_tls {
             write_certificate(dir.path(), setup.started_by)
@@ -116,7 +129,7 @@ impl Server {
         };
         let config = format!(
             "[server]\n{user}\nlog = \"debug\"\n{control}\n{}\n[tf]\n{listen}\nversion = \"{VERSION}\"\n\
-             hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{tls}\n{}\n",
+             hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{handshake}\n{tls}\n{}\n",
             setup.server,
             root.display(),
             key_path.display(),
@@ -141,6 +154,18 @@ impl Server {
         if in_front && !setup.tf.contains("proxy_to =") {
             server.proxy = Some(Box::new(Server::proxy(server.addresses[0], "")));
         }
+        server
+    }
+
+    /// One that listens at an address of its own, and there again after
+    /// [`Server::start_again`].
+    pub fn at_own_address() -> Server {
+        let tf = format!("listen = [\"{}:0\"]", own_address());
+        let server = Server::with(Setup { tf, ..Setup::default() });
+        let address = server.addresses[0];
+        let text = fs::read_to_string(server.config_path()).expect("read configuration");
+        let text = text.replace(&format!("{}:0", address.ip()), &address.to_string());
+        fs::write(server.config_path(), text).expect("write configuration");
         server
     }
 
@@ -273,13 +298,23 @@ impl Server {
     }
 
     /// Waits until a line of the log holds the text.
+    #[track_caller]
     pub fn wait_for_log(&mut self, text: &str) {
+        self.wait_for_lines(text, 1);
+    }
+
+    /// Waits until at least so many lines of the log hold the text.
+    #[track_caller]
+    pub fn wait_for_lines(&mut self, text: &str, count: usize) {
         let end = Instant::now() + PATIENCE;
-        while !self.log().iter().any(|line| line.contains(text)) {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                std::thread::sleep(Duration::from_millis(50));
-                panic!("tfd ended with {status}: {:#?}", self.log());
+        loop {
+            // Whoever has read the log to its end has let go of it.
+            let is_whole = Arc::strong_count(&self.log) == 1;
+            if self.log().iter().filter(|line| line.contains(text)).count() >= count {
+                return;
             }
+            let ended = self.child.try_wait().expect("wait").filter(|_| is_whole);
+            assert!(ended.is_none(), "tfd ended, no \"{text}\": {ended:?} {:#?}", self.log());
             assert!(Instant::now() < end, "no \"{text}\" in {:#?}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -410,6 +445,30 @@ pub fn descendants(pid: u32) -> Vec<(u32, String)> {
     found
 }
 
+/// Whether a process runs; one that has ended and that nobody has waited for
+/// does not.
+pub fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z")))
+}
+
+/// A loopback address at which nothing else of this machine listens or comes
+/// from: a port that was free there stays free.
+pub fn own_address() -> Ipv4Addr {
+    static COUNT: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 100 + COUNT.fetch_add(1, Ordering::Relaxed) % 100, high, low.max(1))
+}
+
+/// Whether this machine has IPv6 on its loopback interface; says so if not.
+pub fn has_ipv6() -> bool {
+    let has = TcpListener::bind("[::1]:0").is_ok();
+    if !has {
+        println!("left out: this machine has no IPv6");
+    }
+    has
+}
+
 /// Waits until a condition holds.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -471,6 +530,17 @@ impl Client {
         self.wire.encipher(&[1; 16]);
         ask(&mut self.wire, HASH.as_bytes())?;
         Some(self)
+    }
+
+    /// Sends these bytes and any others behind them, one at a time, until the
+    /// connection is closed.
+    #[track_caller]
+    pub fn trickle(&self, begin: &[u8]) {
+        let mut bytes = begin.iter().chain(std::iter::repeat(&b'x'));
+        wait_until("the connection is closed", || {
+            std::thread::sleep(Duration::from_millis(100));
+            self.wire.socket().write_all(&[*bytes.next().expect("endless")]).is_err()
+        });
     }
 
     pub fn with_patience(wire: Wire) -> Client {

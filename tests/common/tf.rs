@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{HASH, Server, public_key};
+use super::{HASH, Server, public_key, set_umask};
 
 /// A run of a program: its exit status, its output, its complaints.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub struct Person {
 
 impl Person {
     pub fn new() -> Person {
+        set_umask();
         let home = tempfile::tempdir().expect("directory");
         let pem = public_key().public_key_to_pem().expect("pem");
         fs::write(home.path().join("public.pem"), pem).expect("write");

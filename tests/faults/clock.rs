@@ -37,13 +37,16 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
     let offset = File::create(&path).expect("create");
     let set = |seconds: i64| offset.write_all_at(&seconds.to_ne_bytes(), 0).expect("write");
     set(0);
+    // A list of paths of libraries ends at a blank, one of directories does not.
+    let library = library(scratch.path());
     let environment = vec![
-        ("LD_PRELOAD", library(scratch.path()).display().to_string()),
+        ("LD_LIBRARY_PATH", scratch.path().display().to_string()),
+        ("LD_PRELOAD", library.file_name().expect("name").display().to_string()),
         ("TFD_TEST_CLOCK", path.display().to_string()),
     ];
     let server = Server::with(Setup {
-        tf: "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 1\nlogin_block = 1\n\
-             idle_timeout = 30\nhandshake_timeout = 30\n"
+        tf: "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 1\nlogin_block = 8\n\
+             idle_timeout = 120\nhandshake_timeout = 120\n"
             .to_owned(),
         users: account("ann", "a", "nobody:::") + &account("bob", "b", "nobody:::"),
         program: Some((env!("CARGO_BIN_EXE_tfd").into(), environment)),
@@ -65,7 +68,7 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
     set(-DAY);
     let refused = server.connect().ask("LOGIN bob b");
     assert_eq!(refused, reply_for(37), "the block is forgotten");
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(8100));
     server.connect().expect("LOGIN bob b", 0);
     waiting.expect("LOGIN ann a", 0);
     inside.expect_alive();

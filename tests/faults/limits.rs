@@ -66,10 +66,13 @@ fn a_zygote_that_can_not_fork_refuses_and_recovers() {
     let mut server = Server::start();
     let mut inside = server.connect();
     let zygote = pids(&server, "tfd-zygote")[0];
+    wait_until("a gate forked ahead", || !pids(&server, "tfd-waiting").is_empty());
     limit(zygote, "nproc", "1");
+    let mut before = server.connect();
     Client::knock(server.address()).expect_closed();
     server.wait_for_log("can't fork a gate");
     inside.expect_alive();
+    before.expect_alive();
     limit(zygote, "nproc", "10000");
     server.connect().expect_alive();
 }

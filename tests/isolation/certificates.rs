@@ -152,17 +152,21 @@ fn a_certificate_that_opens_no_account_leaves_the_password() {
     users.push(account("old", "o", "mail:::2020-01-01"));
     users.push(account("far", "f", "mail::from=192.0.2.0/24:"));
     users.push(format!("shut:!{}", account("x", "s", "mail:::").split_once(':').expect("line").1));
-    let server = server(&ca, &users, "");
+    let mut server = server(&ca, &users, "");
     for names in [&["nobody-here"][..], &["old"], &["far"], &["shut"], &["ann", "bob"], &[]] {
         let mut client = open(&server, &ca.issue(names, 9));
         client.expect("ECHO x", 38);
         client.expect("LOGIN ann pass word", 0);
     }
-    let log = server.log();
-    let failed = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(failed("by=certificate reason=\"locked, expired or not from here\""), 3);
-    assert_eq!(failed("by=certificate reason=\"no such user\""), 1);
-    assert_eq!(failed("by=certificate reason=\"the certificate has not one common name\""), 2);
+    for (reason, count) in [
+        ("locked, expired or not from here", 3),
+        ("no such user", 1),
+        ("the certificate has not one common name", 2),
+    ] {
+        let text = format!("by=certificate reason=\"{reason}\"");
+        server.wait_for_lines(&text, count);
+        assert_eq!(server.log().iter().filter(|line| line.contains(&text)).count(), count);
+    }
 }
 
 #[test]

@@ -37,10 +37,13 @@ fn pids(server: &Server, name: &str) -> Vec<u32> {
 
 /// The session's process behind LOGIN or INJAIL: a child of the usher.
 fn session_pid(server: &Server) -> u32 {
-    let usher = pids(server, "tfd-usher")[0].to_string();
-    let seated = |pid: &u32| status(*pid, "PPid") == usher;
-    wait_until("a session", || pids(server, "tfd-session").iter().any(&seated));
-    pids(server, "tfd-session").into_iter().find(seated).expect("session")
+    let usher = pids(server, "tfd-usher")[0];
+    let seated = || {
+        let children = descendants(usher).into_iter();
+        children.filter(|(_, name)| name == "tfd-session").map(|(pid, _)| pid).next()
+    };
+    wait_until("a session", || seated().is_some());
+    seated().expect("session")
 }
 
 /// What the descriptors of a process lead to, standard ones left out.
@@ -82,10 +85,11 @@ fn handles_beside_tables(pid: u32) -> Vec<String> {
     handles(pid).into_iter().filter(others).collect()
 }
 
-/// A gate, a session and all helpers of a server, by name.
+/// A gate, a session, the next gate and all helpers of a server, by name.
 fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
     wait_until("helpers and two connections", || pids(server, "tfd-session").len() == 2);
-    ["tfd-keeper", "tfd-zygote", "tfd-session", "tfd-tables"]
+    wait_until("the next gate", || !pids(server, "tfd-waiting").is_empty());
+    ["tfd-keeper", "tfd-zygote", "tfd-waiting", "tfd-session", "tfd-tables"]
         .into_iter()
         .flat_map(|name| pids(server, name).into_iter().map(move |pid| (pid, name)))
         .collect()
@@ -163,9 +167,11 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
     let _backend = listener.accept().expect("accept");
     let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
     let uid = nobody.uid.as_raw();
-    wait_until("the relay", || !pids(&proxy, "tfd-relay").is_empty());
+    for name in ["tfd-relay", "tfd-waiting"] {
+        wait_until(name, || !pids(&proxy, name).is_empty());
+    }
     let all = descendants(proxy.pid());
-    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(all.len(), 5, "{all:?}");
     for (pid, name) in all {
         assert_eq!(status(pid, "Uid"), format!("{uid} {uid} {uid} {uid}"), "{name}");
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -178,6 +184,7 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
         assert_eq!(in_empty, name != "tfd-resolver", "{name}: {}", root.display());
     }
     let relay = pids(&proxy, "tfd-relay")[0];
+    wait_until("its pipes", || handles(relay).len() >= 7);
     let held = handles(relay);
     let count = |kind: &str| held.iter().filter(|target| target.starts_with(kind)).count();
     assert_eq!((count("socket:"), count("pipe:"), count("anon_inode:")), (2, 4, 1), "{held:?}");
@@ -196,6 +203,20 @@ fn a_gate_holds_its_two_sockets_and_nothing_else() {
     let held = handles_beside_tables(gate);
     assert_eq!(held.len(), 2, "{held:?}");
     assert!(held.iter().all(|target| target.starts_with("socket:")), "{held:?}");
+}
+
+#[test]
+fn a_gate_without_a_client_holds_a_channel_and_the_table_of_slots() {
+    if without_root() {
+        return;
+    }
+    let server = Server::start();
+    wait_until("the next gate", || !pids(&server, "tfd-waiting").is_empty());
+    let mut held = handles_beside_tables(pids(&server, "tfd-waiting")[0]);
+    held.sort_unstable();
+    assert_eq!(held.len(), 2, "{held:?}");
+    assert!(held[0].starts_with("/memfd:tfd-slots"), "{held:?}");
+    assert!(held[1].starts_with("socket:"), "{held:?}");
 }
 
 #[test]
@@ -259,6 +280,40 @@ fn memory_holds(pid: u32, needle: &[u8]) -> bool {
 fn has_ended(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status"));
     status.map_or(true, |status| status.contains("\nState:\tZ"))
+}
+
+#[test]
+fn a_terminal_that_tfd_was_started_at_is_read_by_none_of_its_processes() {
+    let server = Server::start();
+    let terminal = nix::pty::openpty(None, None).expect("terminal");
+    let standard = || std::process::Stdio::from(terminal.slave.try_clone().expect("handle"));
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
+        .args(["serve", "--config"])
+        .arg(server.config_path())
+        .stdin(standard())
+        .stdout(standard())
+        .stderr(standard())
+        .spawn()
+        .expect("start");
+    wait_until("the helpers", || {
+        ["tfd-zygote", "tfd-keeper", "tfd-udp"]
+            .iter()
+            .all(|wanted| descendants(child.id()).iter().any(|(_, name)| name == wanted))
+    });
+    let all = descendants(child.id()).into_iter().map(|(pid, _)| pid).chain([child.id()]);
+    for pid in all {
+        let to = |number| fs::read_link(format!("/proc/{pid}/fd/{number}"));
+        for number in [0, 1] {
+            assert_eq!(to(number).expect("link").to_str(), Some("/dev/null"), "{pid} {number}");
+        }
+        assert!(to(2).expect("link").starts_with("/dev/pts"), "{pid}");
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/2")).expect("info");
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+        let flags = u32::from_str_radix(flags.trim(), 8).expect("octal");
+        assert_eq!(flags & 3, 1, "{pid} may write alone");
+    }
+    child.kill().expect("kill");
+    child.wait().expect("wait");
 }
 
 #[test]

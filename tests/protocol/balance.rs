@@ -18,6 +18,8 @@ use tfd::tf::balance::probe::{self, Load};
 use tfd::tf::balance::resolver::{self, Found, Lookup};
 use tfd::tf::balance::{Balancer, Summary};
 
+use crate::common::{PATIENCE, own_address};
+
 const SERVICE: &str = "_tf._tcp.pool.example";
 
 fn random() -> u64 {
@@ -142,7 +144,7 @@ fn servers_are_found_by_srv_records_however_the_addresses_come() {
 
 #[test]
 fn a_name_server_that_is_gone_or_refuses_leaves_it_to_the_next() {
-    let gone = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("port");
+    let gone = SocketAddr::from((own_address(), 53));
     let refusing = name_server(Way::Refusing);
     let found = look_up(vec![gone, refusing, name_server(Way::Apart)]).expect("found");
     assert_eq!(found.servers.len(), 2);
@@ -229,7 +231,7 @@ impl Loop {
     /// Asks and listens until it is as wanted.
     #[track_caller]
     fn until(&mut self, what: &str, wanted: impl Fn(&[Summary]) -> bool) {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + PATIENCE;
         let mut buffer = [0; 400];
         while !wanted(&self.balancer.summary()) {
             assert!(Instant::now() < end, "{what}: {:?}", self.balancer.summary());
@@ -281,7 +283,8 @@ fn the_least_loaded_is_handed_out_and_the_draining_is_not() {
     pool.until("life", |now| states(now) == [State::Alive; 3]);
     assert_eq!(pool.choose(5), [two.address; 5]);
     two.sessions.store(40, Ordering::Relaxed);
-    pool.until("report", |now| now[1].load.is_some_and(|load| load.sessions == 40));
+    let full = |now: &Summary| now.load.is_some_and(|load| load.sessions == 40);
+    pool.until("report", |now| states(now) == [State::Alive; 3] && full(&now[1]));
     assert_eq!(pool.choose(1), [one.address]);
     one.draining.store(true, Ordering::Relaxed);
     pool.until("draining", |now| now[0].state == State::Draining);

@@ -32,7 +32,8 @@ impl Desk {
 
     fn tf_with(&self, arguments: &[&str], input: &[u8]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tf"));
-        command.current_dir(self.path()).env("TF_SERVER", self.server.address().to_string());
+        command.current_dir(self.path()).env_clear().env("HOME", self.path());
+        command.env("TF_SERVER", self.server.address().to_string());
         command.env("TF_KEY", "public.pem").env("TF_HASH", HASH);
         run(command.args(arguments), input)
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::common::{Client, Server, Setup, reply_for};
+use crate::common::{Client, Server, Setup, reply_for, wait_until};
 use tfd::tf::wire::MAX_MESSAGE;
 
 #[test]
@@ -98,16 +98,17 @@ fn a_request_before_a_half_close_is_answered() {
 
 #[test]
 fn an_idle_limit_closes_only_who_is_idle() {
-    let tf = "idle_timeout = 1".to_owned();
-    let mut server = Server::with(Setup { tf, ..Setup::default() });
-    let mut idle = server.connect();
+    let tf = "idle_timeout = 3".to_owned();
+    let server = Server::with(Setup { tf, ..Setup::default() });
     let mut busy = server.connect();
-    for _ in 0..8 {
+    let mut idle = server.connect();
+    let closed = || server.log().iter().any(|line| line.contains("reason=\"time limit passed\""));
+    wait_until("the idle one is closed", || {
         busy.expect_alive();
-        std::thread::sleep(std::time::Duration::from_millis(250));
-    }
+        closed()
+    });
     idle.expect_closed();
-    server.wait_for_log("reason=\"time limit passed\"");
+    busy.expect_alive();
 }
 
 #[test]

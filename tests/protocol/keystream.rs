@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{Client, Server, Setup, descendants, wait_until};
+use crate::common::{Client, PATIENCE, Server, Setup, descendants, wait_until};
 
 const END: i64 = 0;
 const FIN: i64 = -127;
@@ -77,7 +77,8 @@ fn a_fast_transfer_gets_a_thread_and_an_idle_session_has_neither_it_nor_its_memo
     // With one core there is no thread, and the same bytes.
     if tfd::sys::thread::cores() > 1 {
         // A machine with much to do may be too slow for one for a while.
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + PATIENCE;
+        let mut fastest = PATIENCE;
         let look = || {
             while !has_thread(pid) && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(1));
@@ -86,15 +87,18 @@ fn a_fast_transfer_gets_a_thread_and_an_idle_session_has_neither_it_nor_its_memo
         std::thread::scope(|scope| {
             let looks = scope.spawn(look);
             while !looks.is_finished() {
+                let begin = Instant::now();
                 get(&mut client, "f", &content);
+                fastest = fastest.min(begin.elapsed());
             }
         });
-        assert!(Instant::now() < end, "no thread makes the keystream");
+        // What takes 100 ms for 4 MiB needs none.
+        let is_slow = fastest > Duration::from_millis(100);
+        assert!(is_slow || Instant::now() < end, "no thread makes the keystream: {fastest:?}");
         get(&mut client, "f", &content);
         wait_until("the thread ends", || !has_thread(pid));
     }
-    let after = own_memory(pid);
-    assert!(after < before + 400, "{before} KiB before, {after} KiB after");
+    wait_until("its memory is given back", || own_memory(pid) < before + 400);
     get(&mut client, "f", &content);
     client.expect_alive();
 }

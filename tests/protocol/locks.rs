@@ -13,6 +13,10 @@ fn lock_names_have_no_dot_and_no_slash() {
         ("LOCK ", 0),
         ("LOCK", 0),
     ]);
+    server.write("LCK", "");
+    for refused in ["LOCK a.b", "LOCK a/b", "LOCK ."] {
+        client.expect_all(&[("LOCK LCK", 0), (refused, 28), ("MKDIR a", 30), ("LOCK", 0)]);
+    }
 }
 
 #[test]

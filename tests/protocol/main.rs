@@ -12,6 +12,7 @@ mod balance;
 mod command_line;
 mod dates;
 mod dialect;
+mod edges;
 mod entries;
 mod framing;
 mod handshake;

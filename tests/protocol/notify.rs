@@ -149,25 +149,29 @@ fn a_file_that_stays_is_told_again_after_each_interval_in_the_order_of_the_list(
     server.write("b/two", "x");
     let mut client = watching(&server, "0.1", &[("", "b"), ("", "a")]);
     let begin = Instant::now();
-    for answer in ["OK", "", "whatever", "ok"] {
+    let answers = ["OK", "", "whatever", "ok"].into_iter().cycle();
+    for answer in answers.take(31) {
         expect_told(&mut client, "0 two", answer);
         expect_told(&mut client, "1 one", answer);
     }
     let taken = begin.elapsed();
-    let expected = Duration::from_millis(300);
-    assert!(taken >= expected && taken < expected * 10, "{taken:?}");
+    assert!((3..30).contains(&taken.as_secs()), "{taken:?}");
     // One entry rests, the other goes on.
+    let rest = Duration::from_secs(20);
+    let mut client = watching(&server, "20", &[("", "b"), ("", "a")]);
     for number in 0..50 {
         arrive(&server, &format!("a/{number}"));
     }
     let begin = Instant::now();
-    let mut deleted = 0;
+    let (mut deleted, mut rested) = (0, 0);
     while deleted < 51 {
         let told = client.reply();
         deleted += usize::from(told.starts_with('1'));
+        rested += usize::from(told.starts_with('0'));
         client.send(if told.starts_with('1') { "DEL" } else { "OK" });
     }
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let most = 1 + begin.elapsed().as_secs() / rest.as_secs();
+    assert!(rested as u64 <= most, "told {rested} times in {:?}", begin.elapsed());
     wait_until("the last", || server.names("a").is_empty());
     assert!(server.exists("b/two"));
 }
@@ -331,28 +335,27 @@ fn an_answer_sent_early_is_taken_for_the_next_file() {
 
 #[test]
 fn the_idle_limit_holds_for_answers_and_not_while_there_is_nothing_to_tell() {
-    let tf = "idle_timeout = 0.5".to_owned();
+    let tf = "idle_timeout = 2".to_owned();
     let server = Server::with(Setup { tf, ..Setup::default() });
     server.mkdir("d");
     let mut client = watching(&server, "0.001", &[("", "d")]);
-    expect_quiet(&mut client, 1200);
-    arrive(&server, "d/f");
+    expect_quiet(&mut client, 3000);
     let begin = Instant::now();
+    arrive(&server, "d/f");
     assert_eq!(client.reply(), "0 f");
     client.expect_closed();
-    assert!(begin.elapsed() >= Duration::from_millis(500) && server.exists("d/f"));
+    assert!(begin.elapsed() >= Duration::from_secs(2) && server.exists("d/f"));
 }
 
 #[test]
 fn a_stop_of_the_server_does_not_wait_for_who_is_watching() {
-    let mut server = Server::start();
+    let setup = Setup { server: "stop_grace = 600".to_owned(), ..Setup::default() };
+    let mut server = Server::with(setup);
     server.mkdir("d");
     let mut client = watching(&server, "1000", &[("", "d")]);
     expect_quiet(&mut client, 50);
-    let begin = Instant::now();
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end(), Some(0));
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     client.expect_closed();
 }
 

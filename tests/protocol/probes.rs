@@ -9,7 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::common::{Client, PATIENCE, Server, Setup, descendants, reply_for, wait_until};
+use crate::common::{
+    Client, PATIENCE, Server, Setup, descendants, has_ipv6, reply_for, wait_until,
+};
 
 /// Somebody who asks by UDP.
 struct Prober {
@@ -21,12 +23,22 @@ impl Prober {
     fn new(server: SocketAddr) -> Prober {
         let own = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
         let socket = UdpSocket::bind(own).expect("socket");
-        socket.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout");
         Prober { socket, server }
     }
 
-    /// The answer, or nothing.
+    /// The answer.
+    #[track_caller]
     fn ask(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        self.ask_for(datagram, PATIENCE)
+    }
+
+    /// The answer, or nothing when none comes in a moment.
+    fn try_ask(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        self.ask_for(datagram, Duration::from_millis(500))
+    }
+
+    fn ask_for(&self, datagram: &[u8], limit: Duration) -> Option<Vec<u8>> {
+        self.socket.set_read_timeout(Some(limit)).expect("timeout");
         self.socket.send_to(datagram, self.server).expect("send");
         let mut buffer = [0; 512];
         let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
@@ -129,7 +141,7 @@ fn rests(server: &Server) -> Option<u64> {
 fn an_urgent_byte_comes_back_while_the_session_is_busy() {
     let server = Server::start();
     let file = fs::File::create(server.root().join("long")).expect("create");
-    file.set_len(4 << 30).expect("length");
+    file.set_len(1 << 40).expect("length");
     let mut client = server.connect();
     client.send("SHA256 long");
     for byte in [1, 2] {
@@ -137,6 +149,8 @@ fn an_urgent_byte_comes_back_while_the_session_is_busy() {
         assert_eq!(echoed(&mut client), byte);
     }
     assert!(!client.wire.has_input(), "the session was not busy");
+    // It would be for an hour.
+    server.signal(Signal::SIGKILL);
 }
 
 #[test]
@@ -204,17 +218,24 @@ fn probes_tell_of_the_host_and_of_sessions_by_their_keys() {
 fn a_session_is_dead_within_a_second_however_it_ended() {
     let server = Server::start();
     let prober = Prober::new(server.address());
-    let mut killed = server.connect();
-    let mut dropped = server.connect();
-    let keys = [key_of(&mut killed), key_of(&mut dropped)];
-    for (pid, name) in descendants(server.pid()) {
-        if name == "tfd-session" {
-            kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
-        }
-    }
-    let begin = Instant::now();
-    wait_until("both dead", || keys.iter().all(|key| prober.about(1, key) == [0]));
-    assert!(begin.elapsed() < Duration::from_secs(1));
+    // A machine may be busy with something else once or twice.
+    let mut times: Vec<Duration> = (0..5)
+        .map(|_| {
+            let mut killed = server.connect();
+            let mut dropped = server.connect();
+            let keys = [key_of(&mut killed), key_of(&mut dropped)];
+            for (pid, name) in descendants(server.pid()) {
+                if name == "tfd-session" {
+                    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
+                }
+            }
+            let begin = Instant::now();
+            wait_until("both dead", || keys.iter().all(|key| prober.about(1, key) == [0]));
+            begin.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    assert!(times[2] < Duration::from_secs(1), "{times:?}");
 }
 
 #[test]
@@ -235,8 +256,8 @@ fn datagrams_that_make_no_sense_get_no_answer_and_harm_nobody() {
         quick(&vec![9; len + 1]);
     }
     // Some of the questions may be lost in the flood, but no other is answered.
-    wait_until("an answer", || prober.ask(b"\x00") == Some(vec![1]));
-    assert_eq!(prober.ask(b"\x04"), None);
+    wait_until("an answer", || prober.try_ask(b"\x00") == Some(vec![1]));
+    assert_eq!(Prober::new(server.address()).try_ask(b"\x04"), None);
     client.expect_alive();
 }
 
@@ -249,6 +270,7 @@ fn a_flood_of_questions_gets_no_more_than_was_sent() {
     }
     let (mut answers, mut bytes) = (0, 0);
     let mut buffer = [0; 512];
+    prober.socket.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout");
     while let Ok((len, _)) = prober.socket.recv_from(&mut buffer) {
         answers += 1;
         bytes += len;
@@ -256,19 +278,23 @@ fn a_flood_of_questions_gets_no_more_than_was_sent() {
     assert!(bytes <= 2 * 2000, "{answers} answers of {bytes} bytes");
     let mut client = server.connect();
     client.expect_alive();
-    assert_eq!(prober.ask(b"\x00"), Some(vec![1]));
+    let another = Prober::new(server.address());
+    wait_until("an answer", || another.try_ask(b"\x00") == Some(vec![1]));
 }
 
 #[test]
 fn probes_are_answered_on_every_listener_from_the_address_they_came_to() {
-    let listen = "listen = [\"0.0.0.0:0\", \"[::1]:0\"]".to_owned();
+    let more = if has_ipv6() { ", \"[::1]:0\"" } else { "" };
+    let listen = format!("listen = [\"0.0.0.0:0\"{more}]");
     let server = Server::with(Setup { tf: listen, ..Setup::default() });
-    let [any, v6] = [server.addresses()[0], server.addresses()[1]];
+    let any = server.addresses()[0];
     for address in ["127.0.0.1", "127.0.0.9"] {
         let address = format!("{address}:{}", any.port()).parse().expect("address");
         assert_eq!(Prober::new(address).ask(b"\x00"), Some(vec![1]), "{address}");
     }
-    assert_eq!(Prober::new(v6).ask(b"\x00"), Some(vec![1]));
+    for v6 in &server.addresses()[1..] {
+        assert_eq!(Prober::new(*v6).ask(b"\x00"), Some(vec![1]));
+    }
 }
 
 #[test]
@@ -281,7 +307,7 @@ fn one_dialect_spells_a_count_with_a_space_the_other_with_a_nul() {
 
 #[test]
 fn a_server_that_is_about_to_end_says_that_it_is_not_ready() {
-    let server = Server::with(Setup { server: "stop_grace = 5".into(), ..Setup::default() });
+    let server = Server::with(Setup { server: "stop_grace = 600".into(), ..Setup::default() });
     server.write("f", vec![0; 3_000_000]);
     let mut client = server.connect();
     client.send("RCVFILE 0 f");
@@ -319,10 +345,10 @@ fn clients_are_sent_to_servers_that_are_alive_and_to_others_when_one_dies() {
         let replies = [ports[0], ports[1]].map(|port| format!("OK {}", tuple(port)));
         replies.iter().all(|reply| told.iter().filter(|told| *told == reply).count() == 4)
     });
-    let by_udp = prober.ask(b"\x03").expect("answer");
     let spelled = |port: &u16| format!("\x01{}\0", tuple(*port)).into_bytes();
     let either: Vec<Vec<u8>> = ports.iter().map(spelled).collect();
-    assert!(either.contains(&by_udp), "{}", by_udp.escape_ascii());
+    // One that is slow to answer may be thought dead for a moment.
+    wait_until("one of them by UDP", || either.contains(&prober.ask(b"\x03").expect("answer")));
     let last = backends.pop().expect("backend");
     drop(last);
     wait_until("the dead one is not handed out", || {
@@ -363,7 +389,7 @@ fn the_udp_process_comes_back_when_it_was_killed() {
     server.wait_for_log("ended unasked");
     let prober = Prober::new(server.address());
     let end = Instant::now() + PATIENCE;
-    while prober.ask(b"\x00").is_none() {
+    while prober.try_ask(b"\x00").is_none() {
         assert!(Instant::now() < end, "no answer any more");
     }
     server.connect().expect_alive();

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
@@ -65,13 +65,14 @@ fn the_watchdog_gets_its_signs_of_life() {
 
 /// Listens as systemd does, and becomes tfd when told to.
 const LAUNCHER: &str = "import os,socket,sys\n\
-    def listen(port):\n    \
+    def listen(host, port):\n    \
         s = socket.socket()\n    \
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    \
-        s.bind(('127.0.0.1', port))\n    \
+        s.bind((host, port))\n    \
         s.listen(16)\n    \
         return os.dup(s.detach())\n\
-    fds = [os.dup(listen(int(sys.argv[1]))), os.dup(listen(0)), os.open('/dev/null', 0)]\n\
+    host, port, *tfd = sys.argv[1:]\n\
+    fds = [os.dup(listen(host, int(port))), os.dup(listen(host, 0)), os.open('/dev/null', 0)]\n\
     fds = [os.dup(os.dup(os.dup(fd))) for fd in fds]\n\
     print('listening', flush=True)\n\
     sys.stdin.readline()\n\
@@ -79,20 +80,18 @@ const LAUNCHER: &str = "import os,socket,sys\n\
         os.dup2(fd, number) if fd != number else os.set_inheritable(fd, True)\n\
     os.environ['LISTEN_PID'] = str(os.getpid())\n\
     os.environ['LISTEN_FDS'] = str(len(fds))\n\
-    os.execv(sys.argv[2], sys.argv[2:])\n";
+    os.execv(tfd[0], tfd)\n";
 
 #[test]
 fn a_client_of_a_passed_socket_who_came_before_tfd_is_served() {
-    let port =
-        TcpListener::bind("127.0.0.1:0").expect("port").local_addr().expect("address").port();
-    let tf = format!("listen = [\"127.0.0.1:{port}\"]");
-    let mut server = Server::with(Setup { tf, ..Setup::default() });
+    let mut server = Server::at_own_address();
     let address = server.address();
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
     server.signal(Signal::SIGTERM);
     server.wait_for_end();
     let log = server.config_path().with_file_name("log");
     let mut tfd = Command::new("python3")
-        .args(["-c", LAUNCHER, &port.to_string(), env!("CARGO_BIN_EXE_tfd"), "serve", "--config"])
+        .args(["-c", LAUNCHER, &host, &port, env!("CARGO_BIN_EXE_tfd"), "serve", "--config"])
         .arg(server.config_path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

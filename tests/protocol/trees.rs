@@ -96,6 +96,33 @@ fn xcpdir_copies_a_tree_into_every_directory_of_the_name() {
 }
 
 #[test]
+fn a_pattern_is_whole_names_at_the_end_of_a_path() {
+    let server = Server::start();
+    let mut client = server.connect();
+    server.write("f", "F");
+    for name in ["sub", "d/sub", "d/ub", "d4/d2/d2", "root"] {
+        server.mkdir(name);
+    }
+    for (pattern, targets) in [
+        ("ub", &["d/ub/c"][..]),
+        ("/sub/", &["d/sub/c", "sub/c"]),
+        ("d2/d2", &["d4/d2/d2/c"]),
+        ("d2", &["d4/d2/c", "d4/d2/d2/c"]),
+        ("root", &["root/c"]),
+        ("", &[]),
+        ("/", &[]),
+        ("none", &[]),
+    ] {
+        client.expect(format!("XCOPY c f | {pattern}"), 0);
+        let mut made = client.list("LSR");
+        made.retain(|line| line.ends_with("/c"));
+        let expected: Vec<String> = targets.iter().map(|path| format!("F: {path}")).collect();
+        assert_eq!(made, expected, "{pattern:?}");
+        client.expect("XDEL  c", 0);
+    }
+}
+
+#[test]
 fn xdel_deletes_every_file_of_the_name_beneath_the_start() {
     let server = Server::start();
     let mut client = server.connect();

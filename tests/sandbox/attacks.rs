@@ -101,6 +101,9 @@ attacks! {
     "mount":                              TWICE,     TWICE,       TWICE,     |_| mount();
     "start a program":                    TWICE,     TWICE,       TWICE,     |_| start_program();
     "have the keeper sign a word":        NEVER,     NEVER,       NEVER,     |_| have_signed();
+    "shut the way to the auditor":        NEVER,     BY_FILTER,   BY_FILTER, shut_channels;
+    "leave the way to the auditor no room": NEVER,   BY_FILTER,   BY_FILTER, narrow_channels;
+    "type at a terminal":                 TWICE,     TWICE,       TWICE,     |_| type_at_terminal();
     "dump core":                          NEVER,     NEVER,       NEVER,     |_| allow_core();
 }
 
@@ -194,6 +197,41 @@ fn have_signed() -> io::Result<()> {
         }
     }
     Err(io::ErrorKind::PermissionDenied.into())
+}
+
+/// Tries something on all channels of a process with a root, of which that to
+/// the auditor is one for all sessions.
+fn with_channels(
+    root: Option<BorrowedFd<'_>>,
+    run: impl Fn(BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    use nix::sys::socket::{SockType, getsockopt, sockopt};
+    let mut tried = Err(io::ErrorKind::PermissionDenied.into());
+    for number in (3..64).filter(|_| root.is_some()) {
+        // SAFETY: it is looked at before anything else is done, and never closed.
+        #[allow(unsafe_code, reason = "an attacker tries every number")]
+        let handle = unsafe { BorrowedFd::borrow_raw(number) };
+        if getsockopt(&handle, sockopt::SockType) == Ok(SockType::SeqPacket) {
+            tried = run(handle);
+        }
+    }
+    tried
+}
+
+fn shut_channels(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    with_channels(root, |handle| Ok(rustix::net::shutdown(handle, rustix::net::Shutdown::Both)?))
+}
+
+fn narrow_channels(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    with_channels(root, |handle| Ok(rustix::net::sockopt::set_socket_send_buffer_size(handle, 1)?))
+}
+
+/// At the one that standard error may be.
+fn type_at_terminal() -> io::Result<()> {
+    // SAFETY: the request reads one byte, which is there.
+    #[allow(unsafe_code, reason = "nobody offers this call")]
+    let typed = unsafe { libc::ioctl(2, libc::TIOCSTI, b"\n".as_ptr()) };
+    if typed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Core dumps would carry session keys onto the disk.

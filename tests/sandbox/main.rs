@@ -62,8 +62,10 @@ fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
         (_, Some(backend)) => format!("proxy_to = \"{}\"", backend.address()),
         _ => String::new(),
     };
+    // The auditor's socket is what sessions have together.
+    let audit = if backend.is_some() { "" } else { "audit = \"audit.log\"" };
     let server = Server::with(Setup {
-        server: format!("sandbox = {sandbox}"),
+        server: format!("sandbox = {sandbox}\n{audit}"),
         tf: lines,
         program: Some((std::env::current_exe().expect("this program"), environment)),
         ..Setup::default()

@@ -8,7 +8,9 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, HASH, Setup, VERSION, account, reply_for, wait_until};
+use crate::common::{
+    Client, HANDSHAKE, HASH, PATIENCE, Setup, VERSION, account, reply_for, wait_until,
+};
 use crate::{Scene, connect_with_pid, memory_of, tfd, without_root};
 
 /// Stands in the files whose bad lines are told, where it must not be told.
@@ -61,6 +63,7 @@ fn names_at_login_forge_no_line_of_the_log() {
     client.expect("INJAIL \r\nforged | d\r\nforged", 48);
     scene.server.wait_for_log("injail refused");
     no_forged_line(&scene);
+    scene.server.wait_for_lines("login failed", 4);
     let log = scene.server.log();
     let refused = log.iter().filter(|line| line.contains("login failed"));
     assert!(refused.clone().all(|line| !line.contains("user=\"ann\"")), "{log:#?}");
@@ -133,7 +136,7 @@ fn a_buffer_of_the_peers_choice_is_capped_and_zero_is_no_way_around() {
 fn a_limit_of_zero_in_the_configuration_is_refused_where_it_would_be_none() {
     let scene = Scene::new();
     let path = scene.server.config_path();
-    let text = fs::read_to_string(&path).expect("read");
+    let text = fs::read_to_string(&path).expect("read").replace(HANDSHAKE, "");
     for key in ["buffer_limit = 0", "handshake_timeout = 0", "handshake_timeout = -1"] {
         let other = path.with_file_name("zero.toml");
         fs::write(&other, format!("{text}{key}\n")).expect("write");
@@ -144,7 +147,7 @@ fn a_limit_of_zero_in_the_configuration_is_refused_where_it_would_be_none() {
 
 #[test]
 fn one_byte_at_a_time_does_not_outlast_the_time_for_the_handshake() {
-    let tf = "handshake_timeout = 1".to_owned();
+    let tf = "handshake_timeout = 4".to_owned();
     let mut scene = Scene::with(Setup { tf, ..Setup::default() });
     let begin = Instant::now();
     let mut greeted = Client::knock(scene.server.address());
@@ -161,12 +164,13 @@ fn one_byte_at_a_time_does_not_outlast_the_time_for_the_handshake() {
         for (client, closed) in [&greeted, &keyed].into_iter().zip(&mut closed) {
             *closed |= client.wire.socket().write_all(&[0]).is_err();
         }
-        assert!(begin.elapsed() < Duration::from_secs(4), "still open");
-        std::thread::sleep(Duration::from_millis(50));
+        assert!(begin.elapsed() < PATIENCE, "still open");
+        std::thread::sleep(Duration::from_millis(100));
     }
     greeted.expect_closed();
     keyed.expect_closed();
-    scene.server.wait_for_log("time limit passed");
+    // Their messages would have been whole after 20 seconds and more.
+    scene.server.wait_for_lines("time limit passed", 2);
     scene.unharmed();
 }
 
@@ -290,9 +294,8 @@ fn an_account_without_a_system_user_lets_nobody_in() {
 
 #[test]
 fn no_keepalive_of_the_peer_puts_the_idle_limit_off() {
-    let tf = "idle_timeout = 1".to_owned();
+    let tf = "idle_timeout = 4".to_owned();
     let mut scene = Scene::with(Setup { tf, ..Setup::default() });
-    let begin = Instant::now();
     let mut clients = Vec::new();
     for (request, code) in [
         ("KEEPALIVE 1 7200 | 75 | 9", 0),
@@ -306,6 +309,7 @@ fn no_keepalive_of_the_peer_puts_the_idle_limit_off() {
         let mut client = scene.connect();
         client.expect(request, code);
         clients.push(client);
+        scene.witness.expect_alive();
     }
     wait_until("all closed", || {
         scene.witness.expect_alive();
@@ -313,6 +317,5 @@ fn no_keepalive_of_the_peer_puts_the_idle_limit_off() {
         log.iter().filter(|line| line.contains("time limit passed")).count() == clients.len()
     });
     clients.iter_mut().for_each(Client::expect_closed);
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
     scene.unharmed();
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use tfd::tf::wire::MAX_MESSAGE;
 
-use crate::common::{Client, Server, Setup, VERSION, account, descendants, reply_for, wait_until};
+use crate::common::{
+    Client, PATIENCE, Server, Setup, VERSION, account, descendants, reply_for, wait_until,
+};
 use crate::{Scene, connect_with_pid, memory_of, sessions, tfd, without_root};
 
 const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
@@ -378,7 +380,7 @@ fn weakness_10_questions_by_udp_kill_nothing_and_each_gets_its_own_answer() {
     let socket = || {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
         socket.connect(server).expect("connect");
-        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+        socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
         socket
     };
     let ask = |socket: &UdpSocket, question: &[u8]| {

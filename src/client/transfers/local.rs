@@ -222,6 +222,14 @@ pub(super) struct Part {
     pub(super) file: File,
 }
 
+impl Drop for Part {
+    /// Whoever starts a program meanwhile may hold the file open for a moment
+    /// longer, and the lock with it.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 impl Part {
     /// An old file's permissions are those of the new one, from its first
     /// byte on.

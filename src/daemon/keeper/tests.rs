@@ -2,6 +2,8 @@ use super::*;
 use crate::daemon::channel::pair;
 use crate::tls::certificate::self_signed;
 
+const TAG: Tag = Tag { slot: 3, mark: 9 };
+
 fn keeper_thread() -> (Channel, Rsa<openssl::pkey::Public>) {
     let key = Rsa::generate(2048).expect("key");
     let public = Rsa::public_key_from_pem(&key.public_key_to_pem().expect("pem")).expect("key");
@@ -24,7 +26,7 @@ fn gate(daemon: &Channel) -> Keeper {
 
 fn gate_of(daemon: &Channel, tls: bool) -> Keeper {
     let (ours, theirs) = pair().expect("pair");
-    daemon.send(&gate_message(3, tls), &[theirs.as_fd()]).expect("send");
+    daemon.send(&gate_message(TAG, tls), &[theirs.as_fd()]).expect("send");
     Keeper::new(ours)
 }
 
@@ -106,6 +108,9 @@ fn a_gate_may_ask_each_thing_once_and_in_order() {
     let fine = gate(&daemon);
     assert!(fine.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
     assert!(!fine.compare(b"testhash\0").expect("keeper").0.is_empty());
+    let mut buffer = [0; Tag::LEN + 1];
+    let (len, handles) = daemon.receive(&mut buffer).expect("admission");
+    assert_eq!((read_admission(&buffer[..len]), handles.len()), (Some(TAG), 1));
     assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
     let odd = gate(&daemon);
     assert!(odd.ask(77, b"x").is_err());

@@ -14,12 +14,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
+use super::brood;
 use super::channel::{Channel, pair};
 use super::confinement::{Confinement, finish};
 use super::generation::Helper;
 use super::memory::Shared;
 use super::sandbox::{Reach, Sandbox};
-use super::zygote;
 use crate::config::{Config, Proxy};
 use crate::sys::process::fork;
 use crate::users::Identity;
@@ -104,7 +104,7 @@ pub fn start(
                 connecting: &reaching,
                 connected: sandbox,
             };
-            zygote::run(&theirs, |connection| relay.serve(connection))
+            brood::run(&theirs, &relay)
         };
         finish("zygote", run())
     };

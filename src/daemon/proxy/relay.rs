@@ -7,19 +7,21 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::prctl::{set_name, set_pdeathsig};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::prctl::set_name;
+use nix::sys::signal::SigSet;
 
 use super::connect::reach;
 use super::header::{self, Said, Unfit};
 use super::resolve::Reader;
 use super::splice::{self, Moved};
 use crate::config::Proxy;
+use crate::daemon::ahead::{Connection, Parent, follow};
 use crate::daemon::listen::set_defaults;
+use crate::daemon::orders::Start;
 use crate::daemon::place::{self, Place};
 use crate::daemon::sandbox::Sandbox;
 use crate::daemon::slots::Slot;
-use crate::daemon::zygote::Connection;
+use crate::daemon::zygote;
 use crate::sys::process::keep_only;
 use crate::users::account::Network;
 
@@ -40,18 +42,28 @@ pub(super) struct Relay<'a> {
     pub connected: &'a Sandbox,
 }
 
-impl Relay<'_> {
-    /// The life of a connection in its own process.
-    pub(super) fn serve(&self, connection: Connection) -> io::Result<()> {
-        let Connection { slot, peer, turn, socket, .. } = connection;
+impl Parent for Relay<'_> {
+    const CHILD: &'static str = "relay";
+    const LONGEST: usize = zygote::REST_LEN;
+
+    fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        [self.slots].into_iter().chain(self.backend.handle().map(AsFd::as_fd)).collect()
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        SigSet::all().thread_unblock()?;
+        self.connecting.become_leaf()
+    }
+
+    fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
+        let Connection { start: Start { slot, peer, .. }, handles, parent, turn } = connection;
+        let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidInput)?;
         let page = Slot::map(self.slots, slot)?;
         let mut handles = vec![socket.as_fd()];
         handles.extend(self.backend.handle().map(AsFd::as_fd));
         keep_only(&handles)?;
-        set_pdeathsig(Signal::SIGKILL)?;
+        follow(parent)?;
         let _ = set_name(c"tfd-relay");
-        SigSet::all().thread_unblock()?;
-        self.connecting.become_leaf()?;
 
         let deadline = Instant::now() + self.limit;
         let client = TcpStream::from(socket);
@@ -82,7 +94,9 @@ impl Relay<'_> {
         log::info!("proxy end peer={peer} reason=\"{reason}\" up={up} down={down}");
         Ok(())
     }
+}
 
+impl Relay<'_> {
     /// The connection to the backend, which has been told whose it is where
     /// that is wanted, and the address that answered.
     fn connect(

@@ -25,8 +25,9 @@ const STEP: usize = 4096;
 /// How long nothing may move between the two, once one direction has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
 
-/// How long nothing may move once a stop was asked for.
-const STOPPING: Duration = Duration::from_millis(200);
+/// How long nothing may move once a stop was asked for: longer than TCP waits
+/// for what was lost, and than a busy machine may keep either end waiting.
+const STOPPING: Duration = Duration::from_secs(1);
 
 /// Bytes moved from the client to the backend, and back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

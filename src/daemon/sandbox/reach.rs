@@ -12,7 +12,7 @@ use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
 
 use super::{
     CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, Sandbox, SeccompAction, SeccompRule, alone,
-    compile, filter, rules,
+    compile, deadly, rules, sharing,
 };
 
 /// The port of name servers.
@@ -41,8 +41,7 @@ impl Sandbox {
         if !self.is_on() {
             return Ok(Sandbox::off());
         }
-        let kill = SeccompAction::KillProcess;
-        let deadly: Vec<_> = DEADLY.iter().copied().filter(|call| !CALLS.contains(call)).collect();
+        let calls: Vec<_> = DEADLY.iter().copied().filter(|call| !CALLS.contains(call)).collect();
         let known = [KNOWN, KNOWN_HERE, &CALLS].concat();
         let mut known: std::collections::BTreeMap<_, _> =
             known.into_iter().map(|call| (call, Vec::new())).collect();
@@ -51,9 +50,10 @@ impl Sandbox {
         let filters = Filters {
             known_to_ushers: compile(known.clone(), enosys.clone(), SeccompAction::Allow)?,
             known: compile(known, enosys, SeccompAction::Allow)?,
-            deadly: filter(&deadly, SeccompAction::Allow, kill)?,
+            deadly: deadly(&calls)?,
             deadly_to_loners: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
+            deadly_to_sharers: sharing()?,
         };
         Ok(Sandbox(Some(Arc::new(filters))))
     }

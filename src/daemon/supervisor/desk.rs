@@ -1,9 +1,9 @@
 //! The daemon at its desk: clerks are given what the daemon knows, and what
 //! they tell it is checked.
 
-use super::super::brood::Order;
 use super::super::desk::view::View;
 use super::super::desk::{End, Kind, Source};
+use super::super::orders::Order;
 use super::Supervisor;
 
 impl Supervisor {
@@ -48,7 +48,7 @@ impl Supervisor {
             return;
         };
         log::info!("session to be ended peer={peer} slot={slot}");
-        for generation in self.generations.iter().filter(|of| of.slots.contains(&slot)) {
+        for generation in self.generations.iter().filter(|of| of.slots.contains_key(&slot)) {
             generation.order(Order::End { slot });
         }
         self.sessions.end(slot);

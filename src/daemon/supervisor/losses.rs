@@ -9,8 +9,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::super::audit::Auditor;
-use super::super::brood::Order;
 use super::super::listen::Listener;
+use super::super::orders::Order;
 use super::super::start::{start_generation, start_udp};
 use super::super::udp::Udp;
 use super::Supervisor;
@@ -27,7 +27,7 @@ impl Supervisor {
         if let Some(usher) = generation.usher_pid {
             self.sessions.order(usher, Order::Retire);
         }
-        for slot in &generation.slots {
+        for slot in generation.slots.keys() {
             self.registry.release(*slot, false);
         }
         if index < self.generations.len() || self.stop.is_some() {

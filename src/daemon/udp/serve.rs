@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::answer::{MAX_DATAGRAM, Question, Sessions, spell};
+use super::ask::{Asked, hear};
 use super::limit::Limit;
 use super::pool::Lists;
 use super::port::{Port, address_of};
@@ -178,16 +179,13 @@ impl<'a> Server<'a> {
 
     fn answer_session(&mut self) {
         let Some(questions) = self.questions else { return };
-        match questions.try_receive(&mut [0; 1]) {
-            Ok((1.., handles)) => {
-                if let Some(back) = handles.into_iter().next() {
-                    let tuple = self.tuple().unwrap_or_default();
-                    let _ = Channel::from_handle(back).try_send(tuple.as_bytes(), &[]);
-                }
+        match hear(questions) {
+            Asked::By(back) => {
+                let tuple = self.tuple().unwrap_or_default();
+                let _ = back.try_send(tuple.as_bytes(), &[]);
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            // Nobody is left who could ask.
-            _ => self.questions = None,
+            Asked::Nothing => {}
+            Asked::Over => self.questions = None,
         }
     }
 }

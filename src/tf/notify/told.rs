@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::store::RootPath;
@@ -41,12 +41,7 @@ impl Told {
         }
         let name = OsStr::from_bytes(&self.name);
         let directory = env.root.open_dir(path)?;
-        let now = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let id = |stat: &Stat| (stat.st_dev, stat.st_ino);
-        if id(&now) != id(&rustix::fs::fstat(&self.file)?) {
-            return Err(Errno::STALE);
-        }
-        env.quota.unlink(&directory, name)?;
+        env.quota.unlink_exactly(&directory, name, &rustix::fs::fstat(&self.file)?)?;
         env.settle(&directory).map(drop)
     }
 }

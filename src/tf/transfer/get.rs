@@ -20,7 +20,8 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Out
     let mut frames = Frames::new(&file, request.offset, 8, limit);
     let mut client_is_done = false;
     let last = loop {
-        if wire.has_input() {
+        // What follows the client's last word is its next request.
+        if !client_is_done && wire.has_input() {
             match wire.read_i64()? {
                 CANCEL => break None,
                 FIN => client_is_done = true,

@@ -195,12 +195,8 @@ impl Target {
 
     /// Deletes the file, if it still is the one that was written.
     pub(super) fn delete(&self) {
-        let deleted = self.entry.stat().and_then(|now| {
-            let own = rustix::fs::fstat(&self.file)?;
-            if (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino) {
-                return Err(Errno::STALE);
-            }
-            self.quota.unlink(&self.entry.directory, self.entry.name())
+        let deleted = rustix::fs::fstat(&self.file).and_then(|own| {
+            self.quota.unlink_exactly(&self.entry.directory, self.entry.name(), &own)
         });
         if let Err(e) = deleted {
             log::debug!("not deleted name={} error=\"{e}\"", self.entry.name.escape_ascii());

@@ -55,11 +55,8 @@ fn open(env: &Env, path: &RootPath) -> std::result::Result<FileReader, Status> {
 
 fn delete_sent(env: &Env, path: &RootPath, file: &FileReader) {
     let deleted = env.root.final_entry(path).and_then(|entry| {
-        let (now, sent) = (entry.stat()?, rustix::fs::fstat(file.handle())?);
-        if (now.st_dev, now.st_ino) != (sent.st_dev, sent.st_ino) {
-            return Err(Errno::STALE);
-        }
-        env.quota.unlink(&entry.directory, entry.name())
+        let sent = rustix::fs::fstat(file.handle())?;
+        env.quota.unlink_exactly(&entry.directory, entry.name(), &sent)
     });
     if let Err(e) = deleted {
         log::debug!("RCVFILE left path={path} error=\"{e}\"");

@@ -113,7 +113,7 @@ impl<'a> Stream<'a> {
 
     fn await_acknowledgement(&mut self) -> Result<(), Interrupted> {
         self.wire.read_message(&mut self.reply)?;
-        if self.reply == b"BREAK" {
+        if self.reply.split(|c| *c == 0).next() == Some(b"BREAK") {
             self.wire.write_message(b"OK")?;
             return Err(Interrupted::Break);
         }

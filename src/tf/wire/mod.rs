@@ -152,15 +152,20 @@ impl Wire {
     }
 
     /// The moment at which reading fails with `TimedOut`, whatever the peer
-    /// does until then; `None` for no such moment.
+    /// does until then; `None` for no such moment. A write that stands still
+    /// fails no later than that long after its begin.
     ///
     /// # Errors
     /// What the system says of the socket.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.deadline = deadline;
         if self.armed.take().is_some() {
             self.socket.set_read_timeout(None)?;
         }
+        if deadline.is_some() || self.deadline.is_some() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.socket.set_write_timeout(left.map(|left| left.max(SLACK)))?;
+        }
+        self.deadline = deadline;
         Ok(())
     }
 

@@ -63,6 +63,9 @@ impl Wire {
     /// `InvalidData` when the bytes are no state, or the system's word on the
     /// socket.
     pub fn from_state(socket: TcpStream, bytes: &[u8]) -> io::Result<Wire> {
+        // The limits of the process that had it are none of ours.
+        socket.set_read_timeout(None)?;
+        socket.set_write_timeout(None)?;
         let mut wire = Wire::new(socket)?;
         wire.read_state(bytes).ok_or(io::ErrorKind::InvalidData)?;
         Ok(wire)

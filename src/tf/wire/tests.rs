@@ -60,6 +60,33 @@ fn a_deadline_ends_a_slow_peer() {
 }
 
 #[test]
+fn a_deadline_ends_a_peer_that_reads_nothing() {
+    let (_client, mut server) = pair();
+    let begin = Instant::now();
+    server.set_deadline(Some(begin + Duration::from_millis(300))).expect("deadline");
+    let ended = (0..100_000).find_map(|_| server.write_message(&[7; 10_000]).err());
+    assert!(matches!(ended, Some(WireError::TimedOut)), "{ended:?}");
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    server.set_deadline(None).expect("no deadline");
+    assert_eq!(server.socket.write_timeout().expect("socket"), None);
+}
+
+#[test]
+fn who_takes_a_wire_over_has_none_of_its_time_limits() {
+    let (mut client, mut server) = pair();
+    client.encipher(&[1; 16]);
+    server.encipher(&[1; 16]);
+    server.set_deadline(Some(Instant::now() + Duration::from_secs(60))).expect("deadline");
+    client.write_message(b"LOGIN").expect("write");
+    assert_eq!(read(&mut server), b"LOGIN");
+    let (socket, state) = server.into_state().expect("state");
+    assert!(socket.read_timeout().expect("socket").is_some());
+    let taken = Wire::from_state(socket, &state).expect("wire");
+    assert_eq!(taken.socket.read_timeout().expect("socket"), None);
+    assert_eq!(taken.socket.write_timeout().expect("socket"), None);
+}
+
+#[test]
 fn a_new_key_is_followed_with_the_seed_kept_or_restarted() {
     for restart in [false, true] {
         for round in 0..50_u8 {
