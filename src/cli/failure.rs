@@ -133,6 +133,11 @@ pub(super) fn next_step(error: &ClientError) -> Option<&'static str> {
     {
         return Some(PLACE);
     }
+    if let ClientError::Refused { request, status: Status::DirectoryRemains } = error
+        && request.starts_with("rmdir")
+    {
+        return Some("it is not empty: rm -r removes it with all in it");
+    }
     Some(match error.status()? {
         Status::BeforeLogin => "the server asks who you are: --user NAME",
         Status::LoginFailed => {
@@ -149,7 +154,8 @@ pub(super) fn next_step(error: &ClientError) -> Option<&'static str> {
         Status::IsDirectory => "that is a directory: see -r",
         Status::FileExists => "there is one of that name: see -f, or choose another",
         Status::FileCreation => PLACE,
-        Status::HpOpen => "it is missing, a directory, or not yours to open",
+        Status::DirectoryMissing => "it is missing, or no directory",
+        Status::HpOpen | Status::Sha256 => "it is missing, a directory, or not yours to open",
         Status::Rename => "the old path is missing, or can't take the place of the new one",
         Status::QuotaExceeded => "no room is left for you there: see tf df, and remove something",
         Status::DirectoryLocked => "somebody holds the lock: wait, or take it off by tf unlock",

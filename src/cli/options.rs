@@ -33,7 +33,8 @@ pub(super) struct ConnectionOptions {
     #[arg(long, value_name = "TEXT", global = true)]
     pub(super) protocol_version: Option<String>,
     /// How long connecting may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, global = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, global = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) timeout: u64,
     /// The account to log in with, where the server asks for one
     #[arg(long, value_name = "NAME", global = true)]

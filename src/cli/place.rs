@@ -78,7 +78,7 @@ impl FromStr for Remote {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Remote, BadAddress> {
-        Ok(explicit(text)?.unwrap_or_else(|| Remote::new(ServerName::Default, text)))
+        Ok(explicit(no_nul(text)?)?.unwrap_or_else(|| Remote::new(ServerName::Default, text)))
     }
 }
 
@@ -86,7 +86,7 @@ impl FromStr for Place {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Place, BadAddress> {
-        Ok(explicit(text)?.map_or_else(|| Place::Local(text.into()), Place::Remote))
+        Ok(explicit(no_nul(text)?)?.map_or_else(|| Place::Local(text.into()), Place::Remote))
     }
 }
 
@@ -181,6 +181,17 @@ fn explicit(text: &str) -> Result<Option<Remote>, BadAddress> {
     })
 }
 
+/// A request would end at it.
+const NUL: BadAddress = BadAddress("there is a NUL in it");
+
+/// A text that a request can hold.
+fn no_nul(text: &str) -> Result<&str, BadAddress> {
+    match text.contains('\0') {
+        true => Err(NUL),
+        false => Ok(text),
+    }
+}
+
 /// What stands behind `tf://`.
 fn url(rest: &str) -> Result<Remote, BadAddress> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -215,6 +226,9 @@ fn unescape(text: &str) -> Result<String, BadAddress> {
         let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(told.clone());
         bytes.push((digit(digits[0])? << 4 | digit(digits[1])?) as u8);
         rest = behind;
+    }
+    if bytes.contains(&0) {
+        return Err(NUL);
     }
     String::from_utf8(bytes).map_err(|_| BadAddress("the path is not UTF-8"))
 }

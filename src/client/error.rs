@@ -47,7 +47,9 @@ pub enum ClientError {
     #[error("the server refused the hash: give the one in its configuration")]
     Hash,
     /// The handshake ended without a word from the server.
-    #[error("no handshake: {0}: is it a TF server that listens there, and its public key?")]
+    #[error(
+        "no handshake: {0}: is it a TF server that listens there, with or without TLS as it is asked, and its public key?"
+    )]
     Handshake(WireError),
     /// The handshake of TLS came to nothing.
     #[error("no TLS with {server}: {why}")]

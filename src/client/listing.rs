@@ -25,6 +25,9 @@ pub struct Entry {
     pub path: Vec<u8>,
 }
 
+/// What stands for a newline in a line.
+const NEWLINE: &[u8] = b"/./";
+
 impl Entry {
     /// Reads a line: `D: name/` of deployed servers or `D name` of the
     /// document; `None` for any other line.
@@ -39,7 +42,10 @@ impl Entry {
         };
         let path = rest.strip_prefix(b": ").or_else(|| rest.strip_prefix(b" "))?;
         let path = path.strip_prefix(b"./").unwrap_or(path);
-        let path = path.strip_suffix(b"/").unwrap_or(path);
+        let path = match kind {
+            Kind::Directory => path.strip_suffix(b"/").unwrap_or(path),
+            _ => path,
+        };
         (!path.is_empty()).then(|| Entry { kind, path: path.to_vec() })
     }
 
@@ -47,15 +53,23 @@ impl Entry {
     /// this is no entry but stands for that.
     #[must_use]
     pub fn untold(&self) -> Option<ClientError> {
-        let why = match self.kind {
-            Kind::Other if self.path.ends_with(b"/") => "the server may not read this directory",
-            Kind::Other if self.path.windows(2).any(|two| two == b"//") => {
-                "a name with a newline, at the //, is in no listing: take it by its name"
-            }
-            _ => return None,
+        let has = |text: &[u8]| self.path.windows(text.len()).any(|part| part == text);
+        let (path, why) = match self.path.strip_suffix(b"//") {
+            _ if self.kind != Kind::Other => return None,
+            _ if has(NEWLINE) => (
+                self.path.as_slice(),
+                "a name with a newline, at the /./, is in no listing: take it by its name",
+            ),
+            Some(directory) => (directory, "the server may not read this directory"),
+            None => return None,
         };
-        let path = self.path.strip_suffix(b"/").unwrap_or(&self.path);
         Some(ClientError::Untold { path: String::from_utf8_lossy(path).into_owned(), why })
+    }
+
+    /// Whether this stands for a path that no line can tell, for its newline.
+    pub(crate) fn stands_for(&self, path: &[u8]) -> bool {
+        let names: Vec<_> = path.split(|c| *c == b'\n').collect();
+        self.kind == Kind::Other && self.path == names.join(NEWLINE)
     }
 }
 
@@ -151,9 +165,11 @@ mod tests {
     fn what_no_line_can_tell_is_no_entry() {
         for (line, text) in [
             ("U: a//", Some("a: the server may not read")),
-            ("U: a//b", Some("a//b: a name with a newline")),
+            ("U: d/a/./b", Some("d/a/./b: a name with a newline")),
+            ("U: a/./", Some("a/./: a name with a newline")),
+            ("U: a//./", Some("a//./: a name with a newline")),
             ("U: a/b", None),
-            ("F: a//b", None),
+            ("F: a/./b", None),
             ("D: a/", None),
         ] {
             let untold = Entry::parse(line.as_bytes()).expect("entry").untold();

@@ -90,6 +90,8 @@ pub enum Note {
     ModeNotKept,
     /// The server refused to set its mode.
     ModeRefused,
+    /// A directory that would be deleted and is not empty.
+    Held,
     /// It has arrived under a name that listings leave out.
     Unlisted,
 }
@@ -100,6 +102,7 @@ impl std::fmt::Display for Note {
             Note::Link => "left out, a symbolic link",
             Note::Special => "left out, neither file nor directory",
             Note::ModeNotKept => "its mode is not kept: CHMOD can't name it, or is not allowed",
+            Note::Held => "stays: it holds what is left out",
             Note::Unlisted => "sent, but in no listing: its name has a newline, or ends in .sd",
             Note::ModeRefused => "its mode is not kept: the server refused it",
         })

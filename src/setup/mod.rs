@@ -87,7 +87,8 @@ impl Setup {
             move |e: io::Error| format!("{shown}: {e}")
         };
         fs::create_dir_all(&self.directory).map_err(at(&self.directory))?;
-        make_root(&self.root, identity.as_ref()).map_err(at(&self.root))?;
+        let mode = if self.multi_user { FOR_ACCOUNTS } else { FOR_ONE };
+        make_root(&self.root, identity.as_ref(), mode).map_err(at(&self.root))?;
         let directory = fs::canonicalize(&self.directory).map_err(at(&self.directory))?;
         let root = fs::canonicalize(&self.root).map_err(at(&self.root))?;
         let names = self.names();
@@ -142,7 +143,10 @@ impl Setup {
         );
         if self.multi_user {
             text += &format!(
-                "Give each client an account: tfd user add NAME --config {}\n",
+                "Give each client a directory and an account, whose system user it is:\n\
+                 \x20 install -d -o NAME {}/NAME\n\
+                 \x20 tfd user add NAME --home NAME --config {}\n",
+                self.root.display(),
                 config.display()
             );
         }
@@ -170,12 +174,16 @@ fn system_user(name: &str) -> Result<Identity, String> {
     Err(format!("no system user {name}: make one, or name another with --user ({why})"))
 }
 
-/// Makes the root, for the identity alone, unless it is there.
-fn make_root(root: &Path, identity: Option<&Identity>) -> io::Result<()> {
+/// Modes of the root: one user serves it, or each account's user enters it.
+const FOR_ONE: u32 = 0o750;
+const FOR_ACCOUNTS: u32 = 0o755;
+
+/// Makes the root, for the identity to write in, unless it is there.
+fn make_root(root: &Path, identity: Option<&Identity>, mode: u32) -> io::Result<()> {
     if let Some(parent) = root.parent() {
         fs::create_dir_all(parent)?;
     }
-    match DirBuilder::new().mode(0o750).create(root) {
+    match DirBuilder::new().mode(mode).create(root) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         other => other?,
     }

@@ -53,6 +53,40 @@ fn same_size_and_time_can_deceive_and_digests_can_not() {
     assert_eq!(desk.server.read("r/a"), b"one");
 }
 
+fn sorted(lines: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = lines.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_dry_run_tells_what_the_run_then_does() {
+    for delete in [false, true] {
+        let desk = Desk::new();
+        for name in ["l/new/a", "l/turned/b", "l/file", "l/held", "l/same"] {
+            age(&desk.write(name, "x"), 100);
+        }
+        for name in
+            ["r/turned", "r/file/c", "r/held/kept.tmp", "r/held/d", "r/same", "r/gone/e/kept.tmp"]
+        {
+            desk.server.write(name, "x");
+        }
+        let options: &[&str] = if delete { &["--delete"] } else { &[] };
+        let arguments = [&["mirror", "--exclude", "*.tmp"], options, &["l", ":r"]].concat();
+        let before = tree(&desk.server.path("r"));
+        let dry = desk.tf(&[&arguments[..], &["-n"]].concat());
+        assert!(tree(&desk.server.path("r")) == before);
+        let run = desk.tf(&arguments);
+        assert_eq!(sorted(&dry.out), sorted(&run.out), "{}{}", dry.err, run.err);
+        assert_eq!((dry.code, run.code), (Some(7), Some(7)));
+        for name in ["held/kept.tmp", "held/d", "gone/e/kept.tmp"] {
+            assert!(desk.server.exists(&format!("r/{name}")), "{name}");
+        }
+        assert!(run.err.contains("held: a directory of this name is there"), "{}", run.err);
+        assert_eq!(run.err.contains("gone/e: stays"), delete, "{}", run.err);
+    }
+}
+
 #[test]
 fn what_is_not_in_the_source_goes_only_when_asked() {
     let desk = Desk::new();
@@ -63,16 +97,17 @@ fn what_is_not_in_the_source_goes_only_when_asked() {
     desk.server.mkdir("r/dir-only");
     assert_eq!(desk.fine(&["mirror", "l", ":r"]).out, "");
     let dry = desk.fine(&["mirror", "-n", "--delete", "--exclude", "*.tmp", "l", ":r"]);
-    assert_eq!(dry.out.lines().filter(|line| line.starts_with("- ")).count(), 7, "{}", dry.out);
+    assert_eq!(dry.out.lines().filter(|line| line.starts_with("- ")).count(), 6, "{}", dry.out);
+    assert!(dry.err.contains("cache: stays: it holds what is left out"), "{}", dry.err);
     assert!(desk.server.exists("r/extra"));
     let many = desk.tf(&["mirror", "--delete", "--max-delete", "3", "l", ":r"]);
     assert_eq!(many.code, Some(7), "{}", many.err);
     assert!(many.err.contains("--max-delete allows 3"), "{}", many.err);
     assert!(desk.server.exists("r/extra"));
     // A directory with an excluded file in it stays, and says so.
-    let run = desk.tf(&["mirror", "--delete", "--exclude", "*.tmp", "l", ":r"]);
-    assert_eq!(run.code, Some(7), "{}", run.err);
-    assert!(run.err.contains("cache: not empty"), "{}", run.err);
+    let run = desk.fine(&["mirror", "--delete", "--exclude", "*.tmp", "l", ":r"]);
+    assert!(run.err.contains("cache: stays"), "{}", run.err);
+    assert_eq!(sorted(&run.out), sorted(&dry.out));
     assert_eq!(desk.server.names("r"), ["cache", "kept"]);
     assert_eq!(desk.server.names("r/cache"), ["x.tmp"]);
     desk.fine(&["mirror", "--delete", "l", ":r"]);

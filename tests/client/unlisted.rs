@@ -72,7 +72,7 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
     assert_eq!(desk.server.read(&format!("t/{name}")), b"x");
     let run = desk.tf(&["get", "-r", "t", "there"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert!(run.err.contains("new//line: a name with a newline"), "{}", run.err);
+    assert!(run.err.contains("new/./line: a name with a newline"), "{}", run.err);
     let run = desk.tf(&["ls", "t"]);
     assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
     desk.fine(&["get", &format!("t/{name}"), "by-name"]);
@@ -87,6 +87,9 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
     assert_eq!((run.code, run.out.as_str()), (Some(0), ""), "{}", run.err);
     desk.fine(&["mirror", "--delete", ":t", "t"]);
     assert_eq!(desk.read(&format!("t/{name}")), b"x");
+    desk.server.mkdir("ends\n");
+    let run = desk.tf(&["ls"]);
+    assert!(run.err.contains("ends/./: a name with a newline"), "{}", run.err);
     let run = desk.tf(&["mirror", "--delete", ":t", "elsewhere"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
 }

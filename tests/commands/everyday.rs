@@ -93,9 +93,15 @@ fn rmdir_removes_empty_directories_alone() {
     server.write("full/x", "x");
     server.mkdir("empty");
     server.write("file", "x");
-    person.fails(&["rmdir", "full", "empty"], 1, &["full", "FAILED 15"]);
+    person.fails(&["rmdir", "full", "empty"], 1, &["full", "FAILED 15", "not empty: rm -r"]);
     assert!(server.exists("full/x") && !server.exists("empty"));
-    person.fails(&["rmdir", "file"], 1, &["FAILED 10"]);
+    person.fails(&["rmdir", "file"], 1, &["FAILED 10", "missing, or no directory"]);
+    // A request would end there, and mean another path.
+    let at = format!("tf://{}/full%00x", server.address());
+    person.fails(&["rm", "-r", &at], 2, &["NUL"]);
+    let run = person.tf_with(&["shell", &server.address().to_string()], b"rm -r full\0x\n");
+    assert_eq!(run.code, Some(2), "{}", run.err);
+    assert!(server.exists("full/x"));
     person.fails(&["rmdir", "/"], 2, &["root"]);
 }
 

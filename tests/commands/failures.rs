@@ -17,6 +17,9 @@ fn what_keeps_a_session_from_opening_is_told_apart() {
     person.fails(&["--protocol-version", "9", "ls"], 4, &["refused version \"9\""]);
     person.fails(&["--server", "127.0.0.1:1", "ls"], 3, &["nothing listens there", "port"]);
     person.fails(&["--server", "no-such-host.invalid", "ls"], 3, &["can't find", "10345"]);
+    person.fails(&["--timeout", "0", "ls"], 2, &["--timeout"]);
+    person.fails(&["ping", "-W", "0"], 2, &["more than 0"]);
+    person.fails(&["--tls", "ls"], 4, &["with or without TLS"]);
     person.fails(&["--key", "hash", "ls"], 7, &["no RSA public key", "public.pem"]);
 }
 

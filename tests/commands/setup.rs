@@ -167,7 +167,10 @@ fn in_multi_user_mode_accounts_are_the_next_step() {
     let dir = scratch();
     let made = setup(dir.path(), &["--user", "nobody", "--multi-user"]);
     assert_eq!(made.code, Some(0), "{made:?}");
-    assert!(made.out.contains("tfd user add"), "{made:?}");
+    assert!(made.out.contains("tfd user add") && made.out.contains("install -d"), "{made:?}");
+    // The users of accounts can enter it.
+    let root = dir.path().join("srv/root").metadata().expect("root");
+    assert_eq!(root.permissions().mode() & 0o777, 0o755);
     let config = dir.path().join("etc/tfd.toml");
     let mut add = Command::new(TFD);
     add.args(["user", "add", "ann", "--system-user", "nobody", "--password-stdin", "--config"]);

@@ -85,7 +85,7 @@ fn names_with_a_newline_forge_no_line_of_a_listing() {
     ]);
     assert_eq!(
         client.list("LS d"),
-        ["F: f", "U: //F: forged", "U: a//D: forged", "U: b//F: forged"]
+        ["F: f", "U: /./F: forged", "U: a/./D: forged", "U: b/./F: forged"]
     );
     let all = client.list("LSR /");
     assert!(

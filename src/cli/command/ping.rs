@@ -40,7 +40,7 @@ pub(crate) struct Ping {
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     interval: Duration,
     /// How long an answer may take
-    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = patience)]
     wait: Duration,
     /// The server, as NAME: or tf://HOST
     #[arg(value_name = "SERVER", add = servers())]
@@ -223,6 +223,11 @@ fn summarize(printer: &mut Printer, count: &Count) -> Result<()> {
 
 fn in_milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn patience(text: &str) -> std::result::Result<Duration, String> {
+    let wait = seconds(text)?;
+    (!wait.is_zero()).then_some(wait).ok_or_else(|| "an answer takes more than 0".to_owned())
 }
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {

@@ -19,7 +19,7 @@ use super::trees::{Down, Up};
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::observe::{Deed, Event};
+use crate::client::observe::{Deed, Event, Note};
 use crate::client::streams::Acknowledge;
 use crate::tf::status::Status;
 
@@ -81,6 +81,7 @@ impl Transfers<'_> {
         };
         run.sum(|summary| summary.unchanged = plan.unchanged);
         work.check_deletions(&plan)?;
+        work.tell_held(&plan);
         if how.dry_run {
             work.tell_all(&plan);
         } else {
@@ -200,13 +201,24 @@ impl Work<'_> {
     }
 
     fn tell_all(&self, plan: &Plan<'_>) {
-        let deleted = plan.in_the_way.iter().chain(&plan.delete);
-        for (path, _) in deleted.filter(|_| self.how.delete) {
+        let before = plan.in_the_way.iter().filter(|_| self.how.delete);
+        for (path, _) in before.chain(plan.delete.iter().filter(|_| self.may_delete())) {
             self.tell(Deed::Delete, path);
         }
-        plan.directories.iter().for_each(|path| self.tell(Deed::Add, path));
-        plan.files.iter().for_each(|(path, deed)| self.tell(*deed, path));
+        self.directories(plan).for_each(|path| self.tell(Deed::Add, path));
+        self.files(plan).for_each(|(path, deed)| self.tell(deed, path));
         plan.blocked.iter().filter(|_| !self.how.delete).for_each(|path| self.refuse(path));
+    }
+
+    /// What stands in the way of the plan, whatever may be deleted.
+    fn tell_held(&self, plan: &Plan<'_>) {
+        if self.how.delete {
+            plan.held.iter().for_each(|path| self.run.note(path, Note::Held));
+        }
+        for path in &plan.stuck {
+            let why = "a directory of this name is there, and holds what is left out";
+            self.run.failed_entry(path, ClientError::BadName { name: path.to_vec(), why });
+        }
     }
 
     fn refuse(&self, path: &[u8]) {

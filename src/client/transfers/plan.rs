@@ -15,6 +15,11 @@ pub(super) struct Plan<'t> {
     pub(super) in_the_way: Vec<(&'t [u8], bool)>,
     /// The source's entries that they are in the way of.
     pub(super) blocked: BTreeSet<&'t [u8]>,
+    /// The source's files that a directory is in the way of which can't go, as
+    /// it holds what is left out.
+    pub(super) stuck: BTreeSet<&'t [u8]>,
+    /// Directories that are not in the source and stay for that reason.
+    pub(super) held: Vec<&'t [u8]>,
     /// Directories to be made, each before those in it.
     pub(super) directories: Vec<&'t [u8]>,
     /// Files to be moved.
@@ -42,6 +47,12 @@ pub(super) fn plan<'t>(
     for (path, found) in &source.entries {
         let there = target.entries.get(path);
         match there {
+            Some(there)
+                if there.is_directory && !found.is_directory && target.held.contains(path) =>
+            {
+                plan.stuck.insert(path);
+                continue;
+            }
             Some(there) if there.is_directory != found.is_directory => {
                 plan.blocked.insert(path);
             }
@@ -59,7 +70,11 @@ pub(super) fn plan<'t>(
     // The other way round, what is in a directory comes before it.
     for (path, found) in target.entries.iter().rev() {
         let kept = source.entries.get(path).is_some_and(|s| s.is_directory == found.is_directory);
-        if kept {
+        if kept || levels(path).any(|level| plan.stuck.contains(level)) {
+            continue;
+        }
+        if target.held.contains(path) {
+            plan.held.push(path);
             continue;
         }
         let list = if plan.is_blocked(path) { &mut plan.in_the_way } else { &mut plan.delete };

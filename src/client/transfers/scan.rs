@@ -1,7 +1,7 @@
 //! What there is in a tree, on either side: files and directories by their
 //! paths from its top, a directory before what is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -52,6 +52,9 @@ pub(super) struct Tree {
     pub(super) entries: BTreeMap<Vec<u8>, Found>,
     /// Whether nothing was left unread.
     pub(super) whole: bool,
+    /// Directories that hold, at whatever depth, what is left out: they are
+    /// not empty when all entries in them have gone.
+    pub(super) held: BTreeSet<Vec<u8>>,
     /// What the listing said that it can't tell, see [`Entry::untold`].
     untold: Vec<Entry>,
 }
@@ -62,14 +65,22 @@ impl Tree {
         for entry in self.untold.drain(..) {
             self.whole = false;
             if let Some(error) = entry.untold() {
-                run.failed_entry(&entry.path, error);
+                let name = entry.path.strip_suffix(b"//").unwrap_or(&entry.path);
+                run.failed_entry(name, error);
             }
         }
     }
 
     /// A tree with nothing in it.
     pub(super) fn empty() -> Tree {
-        Tree { entries: BTreeMap::new(), whole: true, untold: Vec::new() }
+        Tree { entries: BTreeMap::new(), whole: true, held: BTreeSet::new(), untold: Vec::new() }
+    }
+
+    /// A path is left out.
+    fn leave_out(&mut self, path: &[u8]) {
+        let above = directory(path);
+        let above = above.strip_suffix(b"/").unwrap_or(above);
+        self.held.extend(levels(above).map(<[u8]>::to_vec));
     }
 }
 
@@ -111,6 +122,7 @@ fn read_directory(
         let path = entry.path();
         let name = join(relative, entry.file_name().as_bytes());
         if is_excluded(&run.options.exclude, &name) {
+            tree.leave_out(&name);
             continue;
         }
         let follow = run.options.follow;
@@ -124,10 +136,12 @@ fn read_directory(
             }
         };
         if metadata.is_symlink() {
+            tree.leave_out(&name);
             run.note(&name, Note::Link);
         } else if metadata.is_dir() {
             let identity = (metadata.dev(), metadata.ino());
             if above.contains(&identity) {
+                tree.leave_out(&name);
                 run.note(&name, Note::Link);
                 continue;
             }
@@ -144,6 +158,7 @@ fn read_directory(
         } else if metadata.is_file() {
             tree.entries.insert(name, Found::local(&metadata));
         } else {
+            tree.leave_out(&name);
             run.note(&name, Note::Special);
         }
     }
@@ -165,8 +180,9 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
             room.checked_sub(entry.path.len() + std::mem::size_of::<Entry>()).ok_or_else(|| {
                 ClientError::BadName { name: top.into(), why: "the server's listing has no end" }
             })?;
-        if !is_excluded(&run.options.exclude, &entry.path) {
-            listed.push(entry);
+        match is_excluded(&run.options.exclude, &entry.path) {
+            true => tree.leave_out(&entry.path),
+            false => listed.push(entry),
         }
         Ok(())
     })?;
@@ -184,7 +200,10 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
                 let found = Found { is_directory: true, size: 0, modified: 0, mode: 0 };
                 tree.entries.insert(relative, found);
             }
-            Kind::Other => run.note(&path(&relative), Note::Link),
+            Kind::Other => {
+                tree.leave_out(&relative);
+                run.note(&path(&relative), Note::Link);
+            }
             Kind::File => match stats.next().map(|(reply, asked)| stat_of(asked, &reply)) {
                 Some(Ok(Stat { kind: Kind::File, size, modified, .. })) => {
                     let found = Found { is_directory: false, size, modified, mode: 0 };
@@ -194,7 +213,10 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
                     tree.whole = false;
                     run.failed_entry(&path(&relative), e);
                 }
-                _ => run.note(&path(&relative), Note::Special),
+                _ => {
+                    tree.leave_out(&relative);
+                    run.note(&path(&relative), Note::Special);
+                }
             },
         }
     }
@@ -232,9 +254,8 @@ pub(super) fn add_unlisted(
         match stat_of(asked, reply) {
             Ok(Stat { kind: Kind::Other, .. }) => {}
             Ok(Stat { kind, size, modified, .. }) => {
-                let line = path.split(|c| *c == b'\n').collect::<Vec<_>>().join(&b"//"[..]);
                 // What is in a directory of such a name stays untold.
-                there.untold.retain(|entry| kind == Kind::Directory || entry.path != line);
+                there.untold.retain(|entry| kind == Kind::Directory || !entry.stands_for(path));
                 let is_directory = kind == Kind::Directory;
                 let found = Found { is_directory, size, modified, mode: 0 };
                 there.entries.insert(path.clone(), found);

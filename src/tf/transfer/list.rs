@@ -55,7 +55,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
         if name.contains(&b'\n') {
             log::debug!("not listed, for its newline: path={}", visit.path);
             let path = visit.path.as_bytes().split(|c| *c == b'\n').collect::<Vec<_>>();
-            write_line(&mut line, dialect, FileType::Unknown, &[&path.join(&b"//"[..])]);
+            write_line(&mut line, dialect, FileType::Unknown, &[&path.join(&b"/./"[..])]);
             stream.push(&line)?;
             return Ok(Step::Over);
         }
