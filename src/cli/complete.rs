@@ -12,10 +12,17 @@ use clap_complete::engine::{
 use super::access::Directory;
 use super::options::ConnectionOptions;
 use super::place::{Remote, ServerName};
-use crate::client::{Entry, Kind};
+use crate::client::{Entry, Kind, Room};
 
 /// The variable by which a completion script calls `tf`.
 pub(super) const VARIABLE: &str = "TF_COMPLETE";
+
+/// What bash would not take for a part of a name: it puts names on its line
+/// as they are.
+const MEANS_MORE: &[char] = &[
+    ' ', '$', '`', '"', '\'', '\\', '|', '&', ';', '<', '>', '(', ')', '{', '}', '*', '?', '[',
+    ']', '!', '#', '~', '^',
+];
 
 /// How long a server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,13 +84,17 @@ fn complete_paths(current: &OsStr) -> Option<Vec<CompletionCandidate>> {
     access.target.timeout = PATIENCE;
     let mut connection = access.open().ok()?;
     let mut found = Vec::new();
+    let mut room = Room::of(directory_path);
+    let is_quoted = std::env::var_os(VARIABLE).is_none_or(|shell| shell != "bash");
     let taken = connection.list_as_it_comes(directory_path, false, &mut |entry| {
+        room.take(&entry)?;
         let is_one = entry.untold().is_none();
         let Entry { kind, path } = entry;
         if is_one
             && let Ok(name) = String::from_utf8(path)
             && name.starts_with(begin)
             && !name.contains(char::is_control)
+            && (is_quoted || !name.contains(MEANS_MORE))
         {
             let mark = if kind == Kind::Directory { "/" } else { "" };
             found.push(format!("{}{name}{mark}", &current[..given]));

@@ -46,6 +46,7 @@ impl Exit {
                     | S::AlreadyInJail,
                 ..
             } => Exit::NotLetIn,
+            ClientError::Odd { .. } if error.is_of_a_door() => Exit::NotLetIn,
             ClientError::Refused { .. }
             | ClientError::Odd { .. }
             | ClientError::NoWord { .. }

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
-/// The longest first line that is read, in bytes.
+use crate::sys::environment::keep_from_children;
+
+/// The most bytes in which the end of the first line must come.
 const LONGEST: usize = 4096;
 
 /// What is known of where a secret is.
@@ -64,8 +66,10 @@ pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
     read_line(file).map_err(told)
 }
 
-/// The file that stands for a descriptor which the caller of `tf` opened.
+/// The file that stands for a descriptor which the caller of `tf` opened. No
+/// program that is run from now on gets it.
 pub(crate) fn descriptor(number: u32) -> PathBuf {
+    keep_from_children(number);
     format!("/dev/fd/{number}").into()
 }
 
@@ -75,8 +79,12 @@ fn ask_program(program: OsString, prompt: &str) -> Result<Zeroizing<String>, Str
     let mut command = Command::new(&program);
     let mut child = command.arg(prompt).stdout(Stdio::piped()).spawn().map_err(told)?;
     let answer = child.stdout.take().map_or(Ok(Zeroizing::default()), read_line);
+    if answer.is_err() {
+        // One that is gone already is as good.
+        let _ = child.kill();
+    }
     let status = child.wait().map_err(told)?;
-    match status.success() {
+    match status.success() || answer.is_err() {
         true => answer.map_err(told),
         false => Err(format!("{name} gave no answer: {status}")),
     }
@@ -92,6 +100,10 @@ fn read_line(mut from: impl Read) -> std::io::Result<Zeroizing<String>> {
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
+    }
+    if len == LONGEST && !bytes.contains(&b'\n') {
+        let text = format!("its first line has more than {LONGEST} bytes");
+        return Err(std::io::Error::other(text));
     }
     let line = bytes[..len].split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -109,5 +121,8 @@ mod tests {
             assert_eq!(*read_line(text.as_bytes()).expect("line"), "pass word");
         }
         assert_eq!(*read_line(&b""[..]).expect("line"), "");
+        let fits = [&b"x".repeat(LONGEST - 1)[..], b"\n"].concat();
+        assert_eq!(read_line(&fits[..]).expect("line").len(), LONGEST - 1);
+        assert!(read_line(std::io::repeat(b'x')).is_err(), "cut, it would be another one");
     }
 }

@@ -1,6 +1,7 @@
 //! `config.toml`: the servers a person uses, by name. See tf(1), FILES.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::place::{is_entry_name, with_port};
 use crate::client::PublicKey;
+use crate::trusted;
 
 /// The servers of a configuration file.
 #[derive(Debug, Default)]
@@ -80,6 +82,19 @@ pub(crate) fn usual_file() -> Option<PathBuf> {
     Some(base.join("tf/config.toml"))
 }
 
+/// Reads the file; the usual one must be such that nobody else can name
+/// servers and programs in it.
+fn read_text(file: &Path, is_usual: bool) -> std::io::Result<Zeroizing<String>> {
+    let mut opened = std::fs::File::open(file)?;
+    if is_usual && !trusted::is_ours_to_change(&opened)? {
+        let text = "others may change it: chmod go-w it, and see whom it belongs to";
+        return Err(std::io::Error::other(text));
+    }
+    let mut text = Zeroizing::new(String::new());
+    opened.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 impl Servers {
     /// Reads a file, which may be missing; `None` stands for the usual one.
     ///
@@ -89,7 +104,7 @@ impl Servers {
         let Some(file) = named.map(Path::to_owned).or_else(usual_file) else {
             return Ok(Servers::default());
         };
-        let text = match std::fs::read_to_string(&file).map(Zeroizing::new) {
+        let text = match read_text(&file, named.is_none()) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Servers { file, ..Servers::default() });

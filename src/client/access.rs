@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use super::balance::balance_by_udp;
-use super::connect::{Connection, Target};
+use super::connect::{Connection, Target, Transport};
 use super::error::{ClientError, Result};
 
 /// A name with what only its owner knows.
@@ -48,7 +48,12 @@ impl Access {
         if !self.balance {
             return self.enter(self.connect()?);
         }
-        let told = self.servers().find_map(|server| balance_by_udp(server).ok().flatten());
+        let told = match self.target.transport {
+            Transport::Tcp(_) => self.told_by_udp(),
+            // Anybody can send a datagram that names an address for which an
+            // authority has vouched.
+            Transport::Tls(..) => None,
+        };
         if let Some(address) = told {
             match self.open_at(address) {
                 Err(e) if is_out_of_reach(&e) => {}
@@ -73,6 +78,11 @@ impl Access {
             Err(e) if e.status().is_some() => Ok(connection),
             Err(e) => Err(e),
         }
+    }
+
+    /// The server that the load balancer names by UDP.
+    fn told_by_udp(&self) -> Option<SocketAddr> {
+        self.servers().find_map(|server| balance_by_udp(server).ok().flatten())
     }
 
     /// All its addresses.

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
 use super::cancel::{Cancel, Ticket};
-use super::error::{ClientError, Result};
+use super::error::{ClientError, HANDSHAKE, Result};
 use super::reach::reach;
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Wire, WireError};
@@ -23,6 +23,9 @@ use crate::tls::client::{HelloError, Tls};
 
 /// The length of the session keys made here, in bytes.
 const KEY_LENGTH: usize = 32;
+
+/// The most bytes of a reply that an error quotes.
+const LONGEST_QUOTE: usize = 256;
 
 /// A server's public RSA key.
 #[derive(Clone, Debug)]
@@ -202,10 +205,9 @@ impl Connection {
         match read {
             Ok(()) if self.body == b"OK" => Ok(()),
             Ok(()) if self.body == Reply::from(refusal).into_bytes() => Err(error()),
-            Ok(()) => Err(ClientError::Odd {
-                request: "handshake".to_owned(),
-                reply: self.body.escape_ascii().to_string(),
-            }),
+            Ok(()) => {
+                Err(ClientError::Odd { request: HANDSHAKE.to_owned(), reply: quoted(&self.body) })
+            }
             Err(e) => Err(ClientError::Handshake(e)),
         }
     }
@@ -357,12 +359,20 @@ pub(super) fn ok_data<'a>(request: &str, reply: &'a [u8]) -> Result<&'a [u8]> {
 #[must_use]
 pub fn refusal(request: &str, reply: &[u8]) -> ClientError {
     let request = request.escape_debug().to_string();
-    let text = String::from_utf8_lossy(reply);
+    let text = String::from_utf8_lossy(&reply[..reply.len().min(LONGEST_QUOTE)]);
     let code = text.strip_prefix("FAILED ").and_then(|rest| rest.split([' ', ':']).next());
     match code.and_then(|code| code.parse().ok()).and_then(Status::from_code) {
         Some(status) => ClientError::Refused { request, status },
-        None => ClientError::Odd { request, reply: reply.escape_ascii().to_string() },
+        None => ClientError::Odd { request, reply: quoted(reply) },
     }
+}
+
+/// The beginning of a reply as it can be told: a server may say anything, at
+/// any length.
+fn quoted(reply: &[u8]) -> String {
+    let told = &reply[..reply.len().min(LONGEST_QUOTE)];
+    let rest = if told.len() < reply.len() { "..." } else { "" };
+    format!("{}{rest}", told.escape_ascii())
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::tf::status::Status;
 use crate::tf::wire::WireError;
 
+/// The request that an odd reply of the handshake is told with.
+pub(super) const HANDSHAKE: &str = "handshake";
+
 /// Shorthand for what a client can fail at.
 pub type Result<T> = std::result::Result<T, ClientError>;
 
@@ -181,14 +184,25 @@ impl ClientError {
             | ClientError::Resolve { .. }
             | ClientError::Version(_)
             | ClientError::WrongKey(_)
+            | ClientError::NoKey
+            | ClientError::Tls { .. }
+            | ClientError::NotPinned { .. }
             | ClientError::Hash
             | ClientError::Interrupted => true,
+            ClientError::Odd { .. } => self.is_of_a_door(),
             ClientError::Refused { status, .. } => matches!(
                 status,
                 S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail
             ),
             _ => false,
         }
+    }
+
+    /// Whether this is an odd answer to what stands before all requests of a
+    /// session.
+    pub(crate) fn is_of_a_door(&self) -> bool {
+        let ClientError::Odd { request, .. } = self else { return false };
+        request == HANDSHAKE || request.starts_with("LOGIN ") || request.starts_with("INJAIL ")
     }
 
     /// The status the server gave, if it gave one.

@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::connect::Connection;
@@ -22,11 +24,44 @@ impl Connection {
     /// The server's refusal, a local failure, `Mismatch`, or the connection
     /// is lost. The old local file is untouched then.
     pub fn download(&mut self, remote: &str, local: &Path, progress: Progress<'_>) -> Result<()> {
+        let part = self.download_part(remote, local, u64::MAX, progress)?;
+        part.publish(local)
+    }
+
+    /// As [`Connection::download`], of a file of at most `size` bytes, and what
+    /// has the local name at the end stays.
+    ///
+    /// # Errors
+    /// As [`Connection::download`]; `Changed` for a longer file; `Local` with
+    /// `AlreadyExists`.
+    pub fn download_new(
+        &mut self,
+        remote: &str,
+        local: &Path,
+        size: u64,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        self.download_part(remote, local, size, progress)?.publish_new(local)
+    }
+
+    fn download_part(
+        &mut self,
+        remote: &str,
+        local: &Path,
+        size: u64,
+        progress: Progress<'_>,
+    ) -> Result<PartFile> {
         let part = PartFile::create(local)?;
         let told = |e| ClientError::local(&part.path, e);
         let mut file = &part.file;
-        self.receive_checked(remote, &mut |data| file.write_all(data).map_err(told), progress)?;
-        part.publish(local)
+        let mut left = size;
+        let store = &mut |data: &[u8]| {
+            let after = left.checked_sub(data.len() as u64);
+            left = after.ok_or_else(|| ClientError::Changed { path: remote.to_owned() })?;
+            file.write_all(data).map_err(told)
+        };
+        self.receive_checked(remote, store, progress)?;
+        Ok(part)
     }
 
     /// Receives a file into a writer, such as standard output, and compares
@@ -144,6 +179,21 @@ impl PartFile {
             .open(&path)
             .map_err(|e| ClientError::local(&path, e))?;
         Ok(PartFile { file, path, published: false })
+    }
+
+    /// Lets it take its place, unless something has it.
+    fn publish_new(mut self, local: &Path) -> Result<()> {
+        let told = |e| ClientError::local(local, e);
+        self.file.sync_all().map_err(told)?;
+        match renameat_with(CWD, &self.path, CWD, local, RenameFlags::NOREPLACE) {
+            // A file system that can't do it; the part's own name goes then.
+            Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&self.path, local).map_err(told),
+            renamed => {
+                renamed.map_err(|e| told(e.into()))?;
+                self.published = true;
+                Ok(())
+            }
+        }
     }
 
     fn publish(mut self, local: &Path) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
 use super::streams::Acknowledge;
+use crate::tf::wire::MAX_MESSAGE;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,42 @@ pub struct Entry {
 
 /// What stands for a newline in a line.
 const NEWLINE: &[u8] = b"/./";
+
+/// The longest line, in bytes: no request could name a longer path.
+const LONGEST_LINE: usize = MAX_MESSAGE;
+
+/// The most bytes of a listing that are kept: that of some ten million files.
+const LONGEST_KEPT: usize = 1 << 30;
+
+/// Room for the entries of a listing that are kept: a server may send one
+/// without end.
+#[derive(Debug)]
+pub struct Room {
+    of: Vec<u8>,
+    left: usize,
+}
+
+impl Room {
+    /// Room for the listing of this directory.
+    #[must_use]
+    pub fn of(directory: &str) -> Room {
+        Room { of: directory.into(), left: LONGEST_KEPT }
+    }
+
+    /// Takes the room of an entry.
+    ///
+    /// # Errors
+    /// `BadName` when there is none left.
+    pub fn take(&mut self, entry: &Entry) -> Result<()> {
+        let left = self.left.checked_sub(entry.path.len() + size_of::<Entry>());
+        self.left = left.ok_or_else(|| endless(&self.of))?;
+        Ok(())
+    }
+}
+
+fn endless(directory: &[u8]) -> ClientError {
+    ClientError::BadName { name: directory.to_vec(), why: "the server's listing has no end" }
+}
 
 impl Entry {
     /// Reads a line: `D: name/` of deployed servers or `D name` of the
@@ -79,7 +116,7 @@ impl Connection {
     /// # Errors
     /// The server's refusal, or the connection is lost.
     pub fn list(&mut self, path: &str) -> Result<Vec<Entry>> {
-        self.listing(&format!("LS {path}"))
+        self.listing("LS", path)
     }
 
     /// The entries of a directory and all beneath it (document, "LSR").
@@ -87,12 +124,14 @@ impl Connection {
     /// # Errors
     /// The server's refusal, or the connection is lost.
     pub fn list_recursive(&mut self, path: &str) -> Result<Vec<Entry>> {
-        self.listing(&format!("LSR {path}"))
+        self.listing("LSR", path)
     }
 
-    fn listing(&mut self, request: &str) -> Result<Vec<Entry>> {
+    fn listing(&mut self, word: &str, path: &str) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        self.list_each(request, &mut |entry| {
+        let mut room = Room::of(path);
+        self.list_each(&format!("{word} {path}"), &mut |entry| {
+            room.take(&entry)?;
             entries.push(entry);
             Ok(())
         })?;
@@ -137,6 +176,9 @@ impl Connection {
                     begun.extend_from_slice(line);
                     take_line(&std::mem::take(&mut begun))?;
                 }
+            }
+            if begun.len() + last.len() > LONGEST_LINE {
+                return Err(endless(request.as_bytes()));
             }
             begun.extend_from_slice(last);
             Ok(())

@@ -43,7 +43,7 @@ pub use connect::{
 pub use error::{ClientError, Result};
 pub use file::Progress;
 pub use glob::{fits, is_pattern};
-pub use listing::{Entry, Kind};
+pub use listing::{Entry, Kind, Room};
 pub use observe::{Deed, Event, Note, Observer};
 pub use probe::{Answer, Question};
 pub use secret::{secret_name, secret_token};

@@ -12,6 +12,13 @@ const STOP: i64 = -1;
 const CANCEL: i64 = -2;
 const FIN: i64 = -127;
 
+/// The most codes that are on their way when a transfer ends.
+const MOST_CODES: usize = 16;
+
+/// The most bytes of frames that may come when we have cancelled: more than a
+/// network holds.
+const LATE: u64 = 1 << 30;
+
 const BAD_FRAME: WireError = WireError::Broken("a frame of a length nobody agreed on");
 
 /// The bytes before the data of a frame.
@@ -50,6 +57,7 @@ impl Connection {
         let mut result = Ok(());
         // Whether we have said that it is over: once, and no more.
         let mut over = false;
+        let mut late = LATE;
         loop {
             let header = self.wire().read_i64()?;
             match header {
@@ -72,6 +80,8 @@ impl Connection {
                                 over = true;
                             }
                         }
+                    } else {
+                        late = late.checked_sub(header as u64).ok_or(BAD_FRAME)?;
                     }
                 }
                 _ => return Err(BAD_FRAME.into()),
@@ -80,7 +90,7 @@ impl Connection {
         if !over {
             self.wire().write_i64(FIN)?;
         }
-        while self.wire().read_i64()? != FIN {}
+        self.await_fin()?;
         result
     }
 
@@ -165,7 +175,7 @@ impl Connection {
         }
         let first = self.wire().read_i64()?;
         if first != FIN {
-            while self.wire().read_i64()? != FIN {}
+            self.await_fin()?;
         }
         self.wire().write_i64(FIN)?;
         match failed {
@@ -173,6 +183,16 @@ impl Connection {
             None if first == FIN => Ok(()),
             None => Err(cancelled(path)),
         }
+    }
+
+    /// Reads to the end of a transfer.
+    fn await_fin(&mut self) -> Result<()> {
+        for _ in 0..MOST_CODES {
+            if self.wire().read_i64()? == FIN {
+                return Ok(());
+            }
+        }
+        Err(BAD_FRAME.into())
     }
 
     /// Sends a request whose last number but those behind it is the buffer,

@@ -23,6 +23,15 @@ pub fn take(name: &str) -> Option<OsString> {
     Some(value)
 }
 
+/// Has no program that is run later get this descriptor. Standard input, output
+/// and errors stay, and a number that is not open is left alone.
+pub fn keep_from_children(number: u32) {
+    let Ok(fd @ FIRST..) = RawFd::try_from(number) else { return };
+    // SAFETY: sets a flag of a number, whatever it stands for; the descriptor
+    // stays open.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
 /// The descriptors that were passed to this process by LISTEN_FDS, which is
 /// taken out of the environment: a second call finds none. Called before
 /// anything is opened.

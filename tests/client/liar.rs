@@ -18,7 +18,19 @@ pub(crate) enum Answer {
     Frames(Vec<Vec<u8>>),
     /// The agreed buffer of GET, and frames with no regard to it.
     Get(Vec<Vec<u8>>),
+    /// As much of the stream of LS and LSR, again and again so many times,
+    /// unless it is broken off.
+    Parts(usize, Vec<u8>),
+    /// The agreed buffer of GET, a frame, and no more of this connection.
+    GetCut(Vec<u8>),
+    /// GET of nothing, with so many codes before its end.
+    GetCodes(usize),
+    /// None.
+    Nothing,
 }
+
+/// The reply that agrees to a buffer of 256 KiB.
+const AGREED: &[u8] = b"OK \0\0\0\0\0\x04\0\0";
 
 impl From<&str> for Answer {
     fn from(text: &str) -> Answer {
@@ -73,9 +85,37 @@ fn serve(mut wire: Wire, answer: &dyn Fn(&str) -> Answer) -> tfd::tf::wire::Resu
                 }
                 wire.write_i32(0)?;
             }
+            Answer::Parts(count, part) => {
+                let part = [b"CONT ", part.as_slice()].concat();
+                let mut end = &b"OK"[..];
+                for _ in 0..count {
+                    wire.write_message(&part)?;
+                    wire.read_message(&mut body)?;
+                    if body == b"BREAK" {
+                        end = b"OK broken off";
+                        break;
+                    }
+                }
+                wire.write_message(end)?;
+            }
+            Answer::GetCut(mut frame) => {
+                wire.write_message(AGREED)?;
+                wire.write_i64(frame.len() as i64)?;
+                let units = [frame.len()];
+                wire.write_units(&mut frame, &units)?;
+                return Ok(());
+            }
+            Answer::GetCodes(count) => {
+                wire.write_message(AGREED)?;
+                for code in std::iter::once(0).chain(std::iter::repeat_n(1, count)) {
+                    wire.write_i64(code)?;
+                }
+                wire.write_i64(-127)?;
+                wire.read_i64()?;
+            }
+            Answer::Nothing => {}
             Answer::Get(frames) => {
-                let buffer = 256_u64 * 1024;
-                wire.write_message(&[b"OK ", &buffer.to_be_bytes()[..]].concat())?;
+                wire.write_message(AGREED)?;
                 for mut frame in frames {
                     wire.write_i64(frame.len() as i64)?;
                     let units = [frame.len()];

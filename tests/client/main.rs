@@ -6,6 +6,8 @@
 mod common;
 mod cuts;
 mod desk;
+mod doors;
+mod endless;
 mod full;
 mod interrupt;
 mod liar;
@@ -14,6 +16,7 @@ mod mirror;
 mod netem;
 mod output;
 mod pipes;
+mod planted;
 mod relay;
 mod rights;
 mod running;

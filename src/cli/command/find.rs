@@ -10,7 +10,7 @@ use crate::cli::filter::{SizeRange, moment};
 use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record, word};
 use crate::cli::place::{Remote, ServerName, beneath, last_name};
-use crate::client::{Connection, Entry, Kind, Stat, fits};
+use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
 
 /// Entries of which size and time are asked together.
 const AT_ONCE: usize = 4096;
@@ -68,8 +68,10 @@ impl Find {
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
         let needs_stats = !self.size.is_empty() || self.newer.is_some() || self.older.is_some();
         let (mut found, mut untold) = (Vec::new(), Vec::new());
+        let mut room = Room::of(path);
         connection.list_as_it_comes(path, true, &mut |entry| {
             if let Some(what) = entry.untold() {
+                room.take(&entry)?;
                 untold.push(what);
                 return Ok(());
             }
@@ -77,6 +79,7 @@ impl Find {
                 return Ok(());
             }
             if needs_stats {
+                room.take(&entry)?;
                 found.push(entry);
                 return Ok(());
             }

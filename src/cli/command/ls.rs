@@ -11,7 +11,7 @@ use crate::cli::failure::{Failure, Result, for_each, tell_all};
 use crate::cli::names::{human_size, shown};
 use crate::cli::output::{Printer, Record, letter, time, word};
 use crate::cli::place::{Remote, ServerName, beneath};
-use crate::client::{ClientError, Connection, Entry, Kind, Stat};
+use crate::client::{ClientError, Connection, Entry, Kind, Room, Stat};
 use crate::tf::status::Status;
 
 /// List directories
@@ -104,8 +104,10 @@ impl Ls {
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
         let needs_stats = self.long || self.by_size || self.by_time;
         let (mut items, mut untold) = (Vec::new(), Vec::new());
+        let mut room = Room::of(path);
         let listed = connection.list_as_it_comes(path, self.recursive, &mut |entry| {
             if let Some(what) = entry.untold() {
+                room.take(&entry)?;
                 untold.push(what);
                 return Ok(());
             }
@@ -113,6 +115,7 @@ impl Ls {
             if self.unsorted && !needs_stats {
                 return self.print_item(printer, &item, path, 0);
             }
+            room.take(&item.entry)?;
             items.push(item);
             Ok(())
         });

@@ -2,7 +2,7 @@
 
 use crate::cli::failure::{Result, for_each, tell_all};
 use crate::cli::place::beneath;
-use crate::client::{Connection, Kind};
+use crate::client::{Connection, Kind, Room};
 use crate::tf::status::Status;
 
 /// Sends a request for a path and, where that is a directory, for all in it:
@@ -17,7 +17,9 @@ pub(super) fn with_all_in_it(
     request: impl Fn(&str, Kind) -> crate::client::Result<String>,
 ) -> Result<()> {
     let (mut all, mut untold) = (Vec::new(), Vec::new());
+    let mut room = Room::of(path);
     let listed = connection.list_as_it_comes(path, true, &mut |entry| {
+        room.take(&entry)?;
         untold.extend(entry.untold());
         let name = String::from_utf8_lossy(&entry.path);
         if entry.kind != Kind::Other {

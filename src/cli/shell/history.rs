@@ -1,30 +1,58 @@
 //! The lines of earlier shells, in a file of their user alone.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::trusted;
 
 /// The most lines that are kept.
 pub(super) const MOST_LINES: usize = 10_000;
 
-/// Where it is kept; `None` when neither XDG_STATE_HOME nor HOME is set.
-fn path() -> Option<PathBuf> {
+/// Where it is kept: a directory of the user, and the file's path in it; `None`
+/// when neither XDG_STATE_HOME nor HOME is set.
+fn path() -> Option<(PathBuf, PathBuf)> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let home = || Some(absolute("HOME")?.join(".local/state"));
-    Some(absolute("XDG_STATE_HOME").or_else(home)?.join("tf/history"))
+    if let Some(state) = absolute("XDG_STATE_HOME") {
+        return Some((state.clone(), state.join("tf/history")));
+    }
+    let home = absolute("HOME")?;
+    Some((home.clone(), home.join(".local/state/tf/history")))
 }
 
 /// The file, made where there is none, for nobody else's eyes.
 ///
 /// # Errors
-/// The system's.
+/// The system's, or that others could have put something else in its place.
 pub(super) fn open() -> io::Result<Option<PathBuf>> {
-    let Some(path) = path() else { return Ok(None) };
+    let Some((base, path)) = path() else { return Ok(None) };
+    // With sudo(8) the home may be another user's, who can put links there.
+    match fs::metadata(&base) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        metadata => check(&base, &metadata?)?,
+    }
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
+    let metadata = file.metadata()?;
+    check(&path, &metadata)?;
+    if !metadata.is_file() || metadata.nlink() != 1 {
+        return Err(io::Error::other(format!("{} is no file of its own", path.display())));
+    }
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     Ok(Some(path))
+}
+
+fn check(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+    let uid = metadata.uid();
+    let is_ours = uid == 0 || uid == rustix::process::geteuid().as_raw();
+    if is_ours && metadata.mode() & 0o002 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{} belongs to others, or they may write it", path.display())))
 }

@@ -21,6 +21,9 @@ use crate::client::error::{ClientError, Result};
 use crate::client::listing::Kind;
 use crate::client::observe::Event;
 
+/// So many versions of a file that are begun count as progress.
+const MOST_VERSIONS: u32 = 8;
+
 /// Receives one file.
 ///
 /// # Errors
@@ -35,11 +38,18 @@ pub(super) fn receive_alone(run: &Run<'_>, item: &Download, line: &mut Line<'_>)
 }
 
 fn receive_once(run: &Run<'_>, item: &Download, line: &mut Line<'_>) -> Result<()> {
+    let (mut version, mut versions) = (None, 0);
     line.steadily(|connection, moved| {
         let stat = stat_file(connection, &item.id.name)?;
+        if version.replace((stat.size, stat.modified)) != Some((stat.size, stat.modified)) {
+            versions += 1;
+        }
         let part = open_part(item, &stat)?;
         let received = receive_into(run, connection, item, &part, &stat, &mut |bytes| {
-            moved.fetch_add(bytes, Ordering::Relaxed);
+            // A file that is another one at each try comes to no end.
+            if versions <= MOST_VERSIONS {
+                moved.fetch_add(bytes, Ordering::Relaxed);
+            }
         });
         match received {
             Ok(()) => arrived(run, item, part, &stat),

@@ -1,6 +1,7 @@
-//! The directory that files from a server are written into. Every way in it
-//! is resolved by the kernel beneath one handle and through no link, so no
-//! name a server sends, and no link that somebody planted, leads out of it.
+//! The directory that files from a server are written into, or a tree that is
+//! sent. Every way in it is resolved by the kernel beneath one handle and
+//! through no link, so no name a server sends, and no link that somebody
+//! planted, leads out of it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,10 +21,13 @@ use crate::client::error::{ClientError, Result};
 
 const OPEN_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
+const THROUGH_NO_LINK: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
 /// The permission bits of new files, before the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
-/// A directory that is written into.
+/// A directory that is written into, or read from.
 pub(super) struct Target {
     handle: Arc<OwnedFd>,
     path: PathBuf,
@@ -42,6 +46,17 @@ impl Target {
         let handle = rustix::fs::open(here, OPEN_DIRECTORY, Mode::empty())
             .map_err(|e| ClientError::local(here, e.into()))?;
         Ok(Target { handle: Arc::new(handle), path: path.to_owned(), last: Mutex::new(None) })
+    }
+
+    /// A directory in it, made where there is none.
+    ///
+    /// # Errors
+    /// The system's; a link in its place is one.
+    pub(super) fn beneath(&self, relative: &[u8]) -> Result<Target> {
+        self.make_directory(relative)?;
+        let handle = enter(&self.handle, OsStr::from_bytes(relative));
+        let handle = Arc::new(handle.map_err(|e| self.error(relative, e))?);
+        Ok(Target { handle, path: self.path_of(relative), last: Mutex::new(None) })
     }
 
     /// The path of something in it, for people.
@@ -86,6 +101,17 @@ impl Target {
         let handle = Arc::new(opened.map_err(|e| self.error(parent, e))?);
         *last = Some((parent.to_vec(), Arc::clone(&handle)));
         Ok(handle)
+    }
+
+    /// Opens a file for reading, without waiting for a pipe's writer.
+    ///
+    /// # Errors
+    /// The system's; a link on the way or in its place is one.
+    pub(super) fn open_to_read(&self, relative: &[u8]) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let way = OsStr::from_bytes(relative);
+        let file = rustix::fs::openat2(&self.handle, way, flags, Mode::empty(), THROUGH_NO_LINK);
+        file.map(File::from).map_err(|e| self.error(relative, e))
     }
 
     /// Deletes a file or link, or an empty directory.
@@ -198,8 +224,7 @@ impl Target {
 
 /// Opens a directory beneath another, through no link.
 fn enter(at: &OwnedFd, relative: &OsStr) -> std::result::Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(at, relative, OPEN_DIRECTORY, Mode::empty(), resolve)
+    rustix::fs::openat2(at, relative, OPEN_DIRECTORY, Mode::empty(), THROUGH_NO_LINK)
 }
 
 /// Whether this is a plain file of ours that no other name leads to.

@@ -63,6 +63,8 @@ impl Transfers<'_> {
     ) -> Result<Summary> {
         let run = Run::new(self.access, self.options, self.observer);
         let mut lines = self.lines(&run);
+        // Without a local directory there are no files in it to be opened.
+        let top = run.top(local).ok().flatten();
         let here = scan_local(&run, local).or_else(|e| missing_local(e, direction))?;
         let mut there = lines[0]
             .steadily(|connection, _| scan_remote(&run, connection, remote))
@@ -71,7 +73,7 @@ impl Transfers<'_> {
             .steadily(|connection, _| add_unlisted(&run, connection, remote, &here, &mut there))?;
         // What was not read must not look as if it were not there.
         let how = &Mirror { delete: how.delete && here.whole && there.whole, ..how.clone() };
-        let work = Work { run: &run, local, remote, how };
+        let work = Work { run: &run, local, top, remote, how };
         let line = &mut lines[0];
         let same = work.same_files(line, &here, &there, direction)?;
         let is_same = |path: &[u8]| same.contains(path);
@@ -117,6 +119,8 @@ fn missing_remote(error: ClientError, direction: Direction) -> Result<Tree> {
 struct Work<'w> {
     run: &'w Run<'w>,
     local: &'w Path,
+    /// As [`Run::top`].
+    top: Option<Arc<Target>>,
     remote: &'w str,
     how: &'w Mirror,
 }
@@ -149,7 +153,7 @@ impl Work<'_> {
         }
         let ahead = line.steadily(|connection, _| clock_ahead(connection))?;
         let fits = |here: &Found, there: &Found| match direction {
-            Direction::Up => there.modified - ahead >= here.modified,
+            Direction::Up => there.modified.saturating_sub(ahead) >= here.modified,
             Direction::Down => there.modified == here.modified,
         };
         Ok(pairs.filter(|(_, here, there)| fits(here, there)).map(|(path, ..)| path).collect())
@@ -166,11 +170,13 @@ impl Work<'_> {
         let mut same = HashSet::new();
         for (((path, found), asked), reply) in pairs.into_iter().zip(&asked).zip(&replies) {
             let local = self.local_path(path);
-            let here = std::fs::File::open(&local)
-                .map_err(|e| ClientError::local(&local, e))
-                .and_then(|file| {
-                    digest_of_start(self.run, Source { file: &file, path: &local }, found.size)
-                });
+            let here = match &self.top {
+                Some(top) => top.open_to_read(path),
+                None => std::fs::File::open(&local).map_err(|e| ClientError::local(&local, e)),
+            };
+            let here = here.and_then(|file| {
+                digest_of_start(self.run, Source { file: &file, path: &local }, found.size)
+            });
             match here {
                 Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),
                 Ok(here) => {
@@ -275,8 +281,9 @@ impl Work<'_> {
         }
         for (relative, deed) in self.files(plan) {
             let Some(found) = here.entries.get(relative) else { continue };
-            let (id, follow) = (self.id(relative, deed), self.run.options.follow);
-            if let Err(e) = up.add_file(id, self.local_path(relative), follow, found) {
+            let id = self.id(relative, deed);
+            let beneath = self.top.clone().map(|top| (top, relative.to_vec()));
+            if let Err(e) = up.add_file(id, self.local_path(relative), beneath, found) {
                 self.run.failed_entry(&self.remote_path(relative), e);
             }
         }
@@ -360,7 +367,7 @@ fn clock_ahead(connection: &mut Connection) -> Result<i64> {
     let there = data_of(b"DATE", &reply).ok().and_then(|data| std::str::from_utf8(data).ok());
     let here = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     let there: Option<i64> = there.and_then(|text| text.parse().ok());
-    Ok(there.map_or(0, |there| there - here))
+    Ok(there.map_or(0, |there| there.saturating_sub(here)))
 }
 
 /// Removes a directory in which there is nothing.

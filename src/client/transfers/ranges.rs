@@ -1,7 +1,6 @@
 //! One large file over several connections: each takes the next range that
 //! nobody has. Verified by the digest of the whole.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
@@ -75,7 +74,8 @@ struct Ranges<'r> {
     run: &'r Run<'r>,
     id: &'r Id,
     begin: u64,
-    waiting: Mutex<VecDeque<Range<u64>>>,
+    /// What nobody has taken.
+    waiting: Mutex<Range<u64>>,
     /// Ranges that are taken and not done.
     begun: Mutex<Vec<Range<u64>>>,
     moved: AtomicU64,
@@ -83,13 +83,11 @@ struct Ranges<'r> {
 
 impl<'r> Ranges<'r> {
     fn new(run: &'r Run<'r>, id: &'r Id, all: Range<u64>) -> Ranges<'r> {
-        let begins = all.clone().step_by(RANGE as usize);
-        let waiting = begins.map(|begin| begin..(begin + RANGE).min(all.end)).collect();
         Ranges {
             run,
             id,
             begin: all.start,
-            waiting: Mutex::new(waiting),
+            waiting: Mutex::new(all),
             begun: Mutex::default(),
             moved: AtomicU64::new(0),
         }
@@ -120,7 +118,14 @@ impl<'r> Ranges<'r> {
     }
 
     fn take(&self) -> Option<Range<u64>> {
-        let range = lock(&self.waiting).pop_front()?;
+        let mut waiting = lock(&self.waiting);
+        let end = waiting.start.saturating_add(RANGE).min(waiting.end);
+        let range = waiting.start..end;
+        waiting.start = end;
+        drop(waiting);
+        if range.is_empty() {
+            return None;
+        }
         lock(&self.begun).push(range.clone());
         Some(range)
     }
@@ -128,8 +133,8 @@ impl<'r> Ranges<'r> {
     /// The first byte that is not there.
     fn frontier(&self, end: u64) -> u64 {
         let first = |ranges: &[Range<u64>]| ranges.iter().map(|range| range.start).min();
-        let waiting = lock(&self.waiting).front().map(|range| range.start);
-        [first(&lock(&self.begun)), waiting].into_iter().flatten().min().unwrap_or(end)
+        let waiting = lock(&self.waiting).start;
+        first(&lock(&self.begun)).unwrap_or(end).min(waiting)
     }
 
     fn moved(&self, bytes: u64) {

@@ -10,6 +10,10 @@ use crate::tf::wire::WireError;
 /// The most requests on their way.
 const ON_THE_WAY: usize = 1024;
 
+/// The most bytes of a reply that are kept: an answer to one of these requests
+/// is shorter.
+const LONGEST_REPLY: usize = 512;
+
 /// The most bytes enciphered before they are sent.
 pub(super) const HELD: usize = 128 * 1024;
 
@@ -72,7 +76,7 @@ fn parse_digest(digits: &[u8]) -> Option<[u8; 32]> {
 }
 
 impl Connection {
-    /// Sends requests of one reply each and returns the replies in order.
+    /// Sends requests of one short reply each and returns the replies in order.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -88,7 +92,7 @@ impl Connection {
             }
             if self.reply_is_due(sent > replies.len())? {
                 let mut reply = Vec::new();
-                self.wire().read_message(&mut reply)?;
+                self.wire().read_short_message(&mut reply, LONGEST_REPLY)?;
                 replies.push(reply);
             }
         }

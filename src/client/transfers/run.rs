@@ -1,10 +1,12 @@
 //! What all parts of one run of transfers share: the way to the server, the
 //! options, who is told, and the sum of what was done.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::line::Line;
+use super::local::Target;
 use super::names::{join, part_name};
 use super::requests::{data_of, request};
 use super::{Failure, Options, Summary};
@@ -76,6 +78,18 @@ impl<'r> Run<'r> {
             // Else SUP were refused by a message where a code is awaited.
             (Some(Status::BeforeLogin | Status::BeforeJail), Some(e)) => Err(e),
             _ => Ok(()),
+        }
+    }
+
+    /// The handle by which the files of a tree are opened; `None` where links
+    /// are followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn top(&self, path: &Path) -> Result<Option<Arc<Target>>> {
+        match self.options.follow {
+            true => Ok(None),
+            false => Target::open(path).map(|top| Some(Arc::new(top))),
         }
     }
 

@@ -15,13 +15,10 @@ use super::run::Run;
 use crate::client::commands::Stat;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::listing::{Entry, Kind};
+use crate::client::listing::{Entry, Kind, Room};
 use crate::client::observe::Note;
 use crate::store::path::is_secure;
 use crate::tf::status::Status;
-
-/// The most bytes of a listing that are kept: that of some ten million files.
-const LONGEST_LISTING: usize = 1 << 30;
 
 /// A file or directory of a tree.
 #[derive(Clone, Debug)]
@@ -174,12 +171,9 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
     let mut tree = Tree::empty();
     let path = |relative: &[u8]| join(top.as_bytes(), relative);
     let mut listed = Vec::new();
-    let mut room = LONGEST_LISTING;
+    let mut room = Room::of(top);
     connection.list_as_it_comes(top, true, &mut |entry| {
-        room =
-            room.checked_sub(entry.path.len() + std::mem::size_of::<Entry>()).ok_or_else(|| {
-                ClientError::BadName { name: top.into(), why: "the server's listing has no end" }
-            })?;
+        room.take(&entry)?;
         match is_excluded(&run.options.exclude, &entry.path) {
             true => tree.leave_out(&entry.path),
             false => listed.push(entry),

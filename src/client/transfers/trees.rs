@@ -79,13 +79,14 @@ impl Transfers<'_> {
         let mut names = Names::default();
         for ((source, asked), stat) in sources.iter().zip(&asked).zip(stats) {
             let added = stat_of(asked, &stat).and_then(|stat| {
-                let target = match last(source.as_bytes()) {
-                    b"" => local.to_owned(),
-                    name if into => local.join(std::ffi::OsStr::from_bytes(beneath(name)?)),
-                    _ => local.to_owned(),
+                let name = match last(source.as_bytes()) {
+                    b"" => None,
+                    name if into => Some(beneath(name)?),
+                    _ => None,
                 };
-                names.take(target.as_os_str().as_bytes())?;
-                down.add(&run, &mut lines[0], source, &stat, &target)
+                let place = Place { named: local, name };
+                names.take(place.path().as_os_str().as_bytes())?;
+                down.add(&run, &mut lines[0], source, &stat, &place)
             });
             match added {
                 Err(e) if e.ends_a_run() => return Err(e),
@@ -114,6 +115,36 @@ impl Names {
         match self.0.insert(name.to_vec()) {
             true => Ok(()),
             false => Err(ClientError::BadName { name: name.to_vec(), why }),
+        }
+    }
+}
+
+/// Where a source goes: to a path that the user named, or to a name in it.
+struct Place<'p> {
+    named: &'p Path,
+    name: Option<&'p [u8]>,
+}
+
+impl Place<'_> {
+    fn path(&self) -> PathBuf {
+        let name = self.name.map(std::ffi::OsStr::from_bytes);
+        name.map_or_else(|| self.named.to_owned(), |name| self.named.join(name))
+    }
+
+    /// The directory for a tree, made where there is none. Links that the user
+    /// named are followed, and no other.
+    ///
+    /// # Errors
+    /// The system's.
+    fn make(&self) -> Result<Target> {
+        if let Some(name) = self.name {
+            return Target::open(self.named)?.beneath(name);
+        }
+        match fs::create_dir(self.named) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(ClientError::local(self.named, e))
+            }
+            _ => Target::open(self.named),
         }
     }
 }
@@ -148,44 +179,35 @@ impl Up {
             return self.add_file(
                 run.id(remote),
                 source.to_owned(),
-                true,
+                None,
                 &Found::local(&metadata),
             );
         }
         if !run.options.recursive {
             return Err(ClientError::local(source, std::io::ErrorKind::IsADirectory.into()));
         }
+        let top = run.top(source)?;
         let tree = scan_local(run, source)?;
         if !remote.is_empty() {
             self.directories.push((remote.clone(), Found::local(&metadata).mode));
         }
-        self.add_tree(run, source, &remote, tree.entries.into_iter());
-        Ok(())
-    }
-
-    /// Adds entries of a tree.
-    fn add_tree(
-        &mut self,
-        run: &Run<'_>,
-        top: &Path,
-        remote: &[u8],
-        entries: impl Iterator<Item = (Vec<u8>, Found)>,
-    ) {
-        for (relative, found) in entries {
-            let there = join(remote, &relative);
+        for (relative, found) in tree.entries {
+            let there = join(&remote, &relative);
             if found.is_directory {
                 self.directories.push((there, found.mode));
                 continue;
             }
-            let here = top.join(std::ffi::OsStr::from_bytes(&relative));
+            let here = source.join(std::ffi::OsStr::from_bytes(&relative));
             let id = run.id(there.clone());
-            if let Err(e) = self.add_file(id, here, run.options.follow, &found) {
+            let beneath = top.clone().map(|top| (top, relative));
+            if let Err(e) = self.add_file(id, here, beneath, &found) {
                 run.failed_entry(&there, e);
             }
         }
+        Ok(())
     }
 
-    /// Adds one file.
+    /// Adds one file; `beneath` as in [`Upload`].
     ///
     /// # Errors
     /// `BadName` for a remote path that RENAM can't name.
@@ -193,12 +215,12 @@ impl Up {
         &mut self,
         id: Id,
         local: PathBuf,
-        follow: bool,
+        beneath: Option<(Arc<Target>, Vec<u8>)>,
         found: &Found,
     ) -> Result<()> {
         sendable(&id.name)?;
         let (size, mode) = (found.size, found.mode);
-        self.files.push(Upload { id, local, follow, size, mode });
+        self.files.push(Upload { id, local, beneath, size, mode });
         Ok(())
     }
 
@@ -284,7 +306,7 @@ impl Down {
         line: &mut Line<'_>,
         source: &str,
         stat: &Stat,
-        local: &Path,
+        place: &Place<'_>,
     ) -> Result<()> {
         match stat.kind {
             Kind::Directory if !run.options.recursive => {
@@ -295,16 +317,11 @@ impl Down {
                 let mut tree =
                     line.steadily(|connection, _| scan_remote(run, connection, source))?;
                 tree.tell_untold(run);
-                match fs::create_dir(local) {
-                    Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                        return Err(ClientError::local(local, e));
-                    }
-                    _ => {}
-                }
-                self.add_tree(run, source, &Arc::new(Target::open(local)?), tree);
+                self.add_tree(run, source, &Arc::new(place.make()?), tree);
                 Ok(())
             }
             Kind::File => {
+                let local = &place.path();
                 let name = local.file_name().map(|name| name.as_bytes().to_vec());
                 let name = name.ok_or_else(|| {
                     ClientError::local(local, std::io::ErrorKind::IsADirectory.into())
@@ -362,6 +379,7 @@ impl Down {
 }
 
 fn tell_plan<T: Item>(run: &Run<'_>, items: &[T]) {
-    let bytes = items.iter().map(Item::size).sum();
+    // A server may tell any size.
+    let bytes = items.iter().map(Item::size).fold(0, u64::saturating_add);
     run.tell(&Event::Planned { files: items.len() as u64, bytes });
 }

@@ -8,12 +8,14 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::line::Line;
+use super::local::Target;
 use super::names::{can_change_mode, directory, join, last, part_name};
 use super::queue::{Item, Queue};
 use super::requests::{HELD, change_mode, data_of, digest_of, request, two_paths};
@@ -38,8 +40,9 @@ const TOO_LONG: u64 = 16 * 1024 * 1024;
 pub(super) struct Upload {
     pub(super) id: Id,
     pub(super) local: PathBuf,
-    /// Whether a link in the last place is followed.
-    pub(super) follow: bool,
+    /// The tree it is in and its path there: no link leads to it. Without
+    /// them, links are followed.
+    pub(super) beneath: Option<(Arc<Target>, Vec<u8>)>,
     pub(super) size: u64,
     /// Permission bits.
     pub(super) mode: u32,
@@ -52,10 +55,14 @@ impl Upload {
     /// The system's, or that it is no regular file.
     pub(super) fn open(&self) -> Result<(File, Version)> {
         let told = |e| ClientError::local(&self.local, e);
-        let link = if self.follow { OFlags::empty() } else { OFlags::NOFOLLOW };
-        let flags = (OFlags::NONBLOCK | link).bits() as i32;
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(&self.local);
-        let file = file.map_err(told)?;
+        let file = match &self.beneath {
+            Some((top, relative)) => top.open_to_read(relative)?,
+            None => {
+                let flags = OFlags::NONBLOCK.bits() as i32;
+                let mut options = std::fs::OpenOptions::new();
+                options.read(true).custom_flags(flags).open(&self.local).map_err(told)?
+            }
+        };
         let metadata = file.metadata().map_err(told)?;
         if !metadata.is_file() {
             return Err(told(std::io::Error::other("no regular file any more")));
@@ -69,9 +76,9 @@ impl Upload {
     /// # Errors
     /// `Changed` when it is not.
     pub(super) fn is_still(&self, version: &Version) -> Result<()> {
-        let metadata = match self.follow {
-            true => std::fs::metadata(&self.local),
-            false => std::fs::symlink_metadata(&self.local),
+        let metadata = match self.beneath {
+            None => std::fs::metadata(&self.local),
+            Some(_) => std::fs::symlink_metadata(&self.local),
         };
         let Ok(metadata) = metadata else { return Ok(()) };
         let now = Version::of(&metadata);

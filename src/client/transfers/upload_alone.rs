@@ -22,6 +22,9 @@ use crate::tf::status::Status;
 /// How long a part may rest before it is looked at again.
 const SETTLING: Duration = Duration::from_millis(100);
 
+/// How often it is looked at, as long as it grows.
+const MOST_LOOKS: u32 = 100;
+
 /// Sends one file.
 ///
 /// # Errors
@@ -160,15 +163,16 @@ pub(super) fn begin_at(
     source: Source<'_>,
     length: u64,
 ) -> Result<Begin> {
-    let (mut exists, mut last) = (false, None);
+    let (mut exists, mut last, mut looks) = (false, None, 0);
     // What is wrong with the place, PUT will tell.
     while let Ok(Stat { kind: Kind::File, size, .. }) = connection.stat_there(part)? {
         exists = true;
         // It grows while the server takes what an earlier connection left.
-        if last == Some(size) || size > length {
+        if last.is_some_and(|last| size <= last) || size > length || looks == MOST_LOOKS {
             break;
         }
         last = Some(size);
+        looks += 1;
         let (digest, there) =
             digests_at_once(connection, part, || digest_of_start(run, source, size))?;
         let here: [u8; 32] = digest.clone().finalize().into();

@@ -143,7 +143,12 @@ impl Duty {
             match fs::symlink_metadata(&local) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     let bar = Bar::new(quiet, shown(path.as_bytes()), Some(stat.size));
-                    beside.download(path, &local, &mut |bytes| bar.set(bytes))?;
+                    let progress = &mut |bytes| bar.set(bytes);
+                    match beside.download_new(path, &local, stat.size, progress) {
+                        // Somebody was faster.
+                        Err(e) if is_taken(&e) => continue,
+                        received => received?,
+                    }
                     File::open(into).and_then(|directory| directory.sync_all()).map_err(told)?;
                     return Ok(local);
                 }
@@ -161,10 +166,16 @@ impl Duty {
     }
 }
 
+/// Whether a local name is taken.
+fn is_taken(error: &ClientError) -> bool {
+    let taken = io::ErrorKind::AlreadyExists;
+    matches!(error, ClientError::Local { source, .. } if source.kind() == taken)
+}
+
 /// Says what is no result, unless nobody wants to know.
 pub(super) fn note(output: &OutputOptions, text: &str) {
     if !output.quiet {
-        complain!("tf: {text}");
+        complain!("tf: {}", shown(text.as_bytes()));
     }
 }
 
@@ -176,6 +187,7 @@ fn is_of_this_file(error: &ClientError) -> bool {
             | ClientError::Odd { .. }
             | ClientError::Cancelled { .. }
             | ClientError::Mismatch { .. }
+            | ClientError::Changed { .. }
             | ClientError::Local { .. }
     )
 }

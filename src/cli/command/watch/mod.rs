@@ -237,9 +237,12 @@ impl Post {
         Ok(names.into_iter().zip(stats.into_iter().map(|stat| stat.ok())).collect())
     }
 
-    /// Hidden names are those of files on their way.
+    /// Hidden names are those of files on their way, and a path is no name.
     fn wants(&self, name: &[u8]) -> bool {
         let prefix = self.list[0].prefix.as_bytes();
+        if name.iter().any(|byte| matches!(byte, b'/' | 0)) || matches!(name, b"." | b"..") {
+            return false;
+        }
         name.starts_with(prefix) && (prefix.starts_with(b".") || !name.starts_with(b"."))
     }
 }
