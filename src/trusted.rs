@@ -57,6 +57,15 @@ pub fn is_ours(file: &File) -> io::Result<bool> {
     Ok(is_our_uid(file.metadata()?.uid()))
 }
 
+/// Whether nobody but root and the user who asks may change an open file.
+///
+/// # Errors
+/// The system's.
+pub fn is_ours_to_change(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    Ok(is_our_uid(metadata.uid()) && metadata.mode() & 0o022 == 0)
+}
+
 fn is_our_uid(uid: u32) -> bool {
     uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }

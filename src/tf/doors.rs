@@ -16,6 +16,10 @@ use crate::store::RootPath;
 /// How long a client may take between the hash and its last door.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// No request that opens a door is longer, in bytes. Of others no more is kept,
+/// for there may be many clients here who have shown nothing but the hash.
+const MAX_REQUEST: usize = 8 * 1024;
+
 /// How often a door may stay closed before the connection is.
 const MAX_FAILURES: u32 = 10;
 
@@ -102,18 +106,19 @@ pub fn pass(
         }
     }
     while open.login || open.jail {
-        wire.read_request(&mut body)?;
+        let whole = wire.read_short_message(&mut body, MAX_REQUEST)?;
         let reply = match word(&body).as_slice() {
             b"END" => return Ok(Passed::Left),
             b"LOGIN" if closed.login => {
-                let reply = login(wire, &body, &mut open, keeper)?;
+                let reply = login(wire, (&body, whole), &mut open, keeper)?;
                 body.zeroize();
                 let Some(reply) = reply else { return Ok(Passed::TakenOver) };
                 reply
             }
             b"KEEPALIVE" | b"PROCKEY" if closed.login => free(wire, &body, process_key),
             _ if open.login => Status::BeforeLogin.into(),
-            b"INJAIL" => injail(&body, &mut open, keeper)?,
+            b"INJAIL" if whole => injail(&body, &mut open, keeper)?,
+            b"INJAIL" => Status::JailToken.into(),
             _ => Status::BeforeJail.into(),
         };
         if is_failure(&reply) {
@@ -133,10 +138,11 @@ fn is_failure(reply: &Reply) -> bool {
     matches!(reply, Reply::Failed(Status::LoginFailed | Status::JailToken))
 }
 
-/// The reply; none where another process gives it.
+/// The reply; none where another process gives it. A request that is not whole
+/// is one for an account that nobody can have.
 fn login(
     wire: &Wire,
-    body: &[u8],
+    (body, whole): (&[u8], bool),
     open: &mut Closed,
     keeper: &mut impl Doorkeeper,
 ) -> Result<Option<Reply>> {
@@ -144,6 +150,7 @@ fn login(
         return Ok(Some(Status::AlreadyLoggedIn.into()));
     }
     let (user, mut password) = match Request::parse(body) {
+        _ if !whole => (body.to_vec(), Vec::new()),
         Ok(Request::Login { user, password }) => (user, password),
         Ok(_) => return Ok(Some(Reply::Unknown)),
         Err(reply) => return Ok(Some(reply)),

@@ -139,6 +139,11 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
     let mut file = trusted::open_to_read(path)
         .map_err(|e| format!("{shown}: {e}: make one with tfd keygen --tls"))?;
+    if !trusted::is_ours_to_change(&file).map_err(|e| format!("{shown}: {e}"))? {
+        return Err(format!(
+            "others than root may change {shown}: chown root {shown} && chmod go-w {shown}"
+        ));
+    }
     let mut pem = Vec::new();
     std::io::Read::read_to_end(&mut file, &mut pem).map_err(|e| format!("{shown}: {e}"))?;
     Ok(pem)

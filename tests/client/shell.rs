@@ -71,7 +71,7 @@ put -r photos /
 put *.txt texts
 put '[c].txt' one
 cd photos
-get -r may ../copy
+get -r may copy
 get '*.jpg' .
 cd ..
 ls -R
@@ -87,6 +87,7 @@ mirror --delete :photos again
     assert_eq!(server.read("one"), b"[c].txt");
     let back = |name: &str| fs::read(person.path(name)).expect("read");
     assert_eq!(back("2.jpg"), b"photos/2.jpg");
+    assert_eq!(back("copy/1.jpg"), b"photos/may/1.jpg");
     assert_eq!(back("again/may/1.jpg"), b"photos/may/1.jpg");
 }
 

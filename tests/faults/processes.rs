@@ -124,6 +124,23 @@ fn a_killed_zygote_or_keeper_is_replaced() {
     }
 }
 
+#[test]
+fn who_comes_after_the_death_of_a_gate_forked_ahead_has_one_all_the_same() {
+    let server = Server::start();
+    for _ in 0..3 {
+        let waiting = || {
+            let all = descendants(server.pid());
+            all.into_iter().find_map(|(pid, name)| (name == "tfd-waiting").then_some(pid))
+        };
+        wait_until("a gate forked ahead", || waiting().is_some());
+        let pid = waiting().expect("nobody has come for it");
+        kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
+        wait_until("its end", || !is_running(pid));
+        let mut clients = [server.connect(), server.connect()];
+        clients.iter_mut().for_each(Client::expect_alive);
+    }
+}
+
 /// A server whose clients log in as `games`; needs root.
 fn multi_user() -> Server {
     Server::with(Setup {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::common::{
     Client, HANDSHAKE, HASH, PATIENCE, Setup, VERSION, account, reply_for, wait_until,
 };
-use crate::{Scene, connect_with_pid, memory_of, tfd, without_root};
+use crate::{Scene, connect_with_pid, memory_of, sessions, tfd, without_root};
 
 /// Stands in the files whose bad lines are told, where it must not be told.
 const SECRET_WORD: &str = "Hunter2secret";
@@ -129,6 +129,39 @@ fn a_buffer_of_the_peers_choice_is_capped_and_zero_is_no_way_around() {
     client.expect("NIGMA 2147483644", 46);
     let grown = memory_of(pid, "VmPeak") - before;
     assert!(grown < 16 << 10, "{grown} KiB");
+    scene.unharmed();
+}
+
+#[test]
+fn a_long_request_before_the_last_door_takes_no_memory() {
+    if without_root() {
+        return;
+    }
+    let tf = "mode = \"multi-user\"\nusers = \"users\"\njail = true".to_owned();
+    let users = account("ann", "a", "games:::");
+    let mut scene = Scene::with(Setup { tf, users, ..Setup::default() });
+    let others = sessions(&scene.server);
+    let mut client = scene.connect();
+    let mut pid = None;
+    wait_until("the gate", || {
+        pid = sessions(&scene.server).into_iter().find(|pid| !others.contains(pid));
+        pid.is_some()
+    });
+    client.expect("ECHO x", 38);
+    let pid = pid.expect("the gate");
+    let before = memory_of(pid, "VmPeak");
+    let long = "x".repeat(500_000);
+    for (request, code) in
+        [("", 38), ("ECHO ", 38), ("PROCKEY2 ", 38), ("LOGIN ", 37), ("LOGIN ann ", 37)]
+    {
+        client.expect(format!("{request}{long}"), code);
+    }
+    let grown = memory_of(pid, "VmPeak") - before;
+    assert!(grown < 256, "{grown} KiB");
+    client.expect("LOGIN ann a", 0);
+    for (request, code) in [("", 50), ("INJAIL ", 49), ("INJAIL t | ", 49), ("LOGIN ", 39)] {
+        client.expect(format!("{request}{long}"), code);
+    }
     scene.unharmed();
 }
 

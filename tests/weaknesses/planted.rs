@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::common::{Setup, account};
-use crate::{Scene, give_to_nobody, tfd, without_root};
+use crate::{Scene, give_to, give_to_nobody, tfd, without_root};
 
 /// A server whose accounts are in a file of their own directory.
 fn scene() -> Scene {
@@ -119,6 +119,37 @@ fn accounts_are_not_changed_through_a_link_of_an_ordinary_user() {
     let (code, said) = lock_user();
     assert!(code == Some(1) && said.contains("is a link that belongs to"), "{said}");
     assert_eq!(fs::read(users.with_extension("moved")).expect("users"), before);
+}
+
+#[test]
+fn a_certificate_that_an_ordinary_user_may_change_is_refused() {
+    if without_root() {
+        return;
+    }
+    let tf = "tls_client_ca = \"ca.pem\"\nmode = \"multi-user\"\nusers = \"users\"".to_owned();
+    let users = account("ann", "a", "games:::");
+    let scene = Scene::with(Setup { tls: true, ..Setup::default() });
+    let path = scene.server.config_path();
+    let text = fs::read_to_string(&path).expect("read");
+    let directory = path.parent().expect("directory");
+    fs::copy(directory.join("tls.pem"), directory.join("ca.pem")).expect("copy");
+    scene.server.set_users(&users);
+    let other = path.with_file_name("other.toml");
+    fs::write(&other, format!("{text}{tf}\n")).expect("write");
+    let fine = |said: &str| !said.contains("ca.pem") && !said.contains("tls.pem");
+    assert!(fine(&check(&other).1), "{}", check(&other).1);
+    for name in ["ca.pem", "tls.pem"] {
+        let file = directory.join(name);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).expect("mode");
+        let (code, said) = check(&other);
+        assert!(code == Some(1) && said.contains("others than root may change"), "{said}");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mode");
+        give_to("games", &file);
+        let (code, said) = check(&other);
+        assert!(code == Some(1) && said.contains(name), "{said}");
+        give_to("root", &file);
+        assert!(fine(&check(&other).1), "{}", check(&other).1);
+    }
 }
 
 #[test]

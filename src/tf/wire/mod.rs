@@ -285,21 +285,18 @@ impl Wire {
         self.read_raw(body)
     }
 
-    /// Reads the next message into `body` if it has at most `max` bytes; a
-    /// longer one is read and dropped, and `false` comes back.
+    /// Reads the next message into `body` if it has at most `max` bytes; of a
+    /// longer one the rest is read and dropped, and `false` comes back.
     ///
     /// # Errors
     /// As [`Wire::read_request`].
     pub fn read_short_message(&mut self, body: &mut Vec<u8>, max: usize) -> Result<bool> {
         self.wait_for_message(true)?;
         let len = self.read_length()?;
-        if len > max {
-            self.skip_raw(len as u64)?;
-            return Ok(false);
-        }
-        body.resize(len, 0);
+        body.resize(len.min(max), 0);
         self.read_raw(body)?;
-        Ok(true)
+        self.skip_part(body.len() as u64, len as u64)?;
+        Ok(len <= max)
     }
 
     /// Waits until a byte of the next message is there.
@@ -343,8 +340,13 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn skip_raw(&mut self, len: u64) -> Result<()> {
-        let mut scratch = vec![0; len.min(SKIPPED) as usize];
-        let mut done = 0;
+        self.skip_part(0, len)
+    }
+
+    /// The same for a unit whose first `done` bytes are read already.
+    fn skip_part(&mut self, done: u64, len: u64) -> Result<()> {
+        let mut scratch = vec![0; len.saturating_sub(done).min(SKIPPED) as usize];
+        let mut done = done;
         while done < len {
             let n = (len - done).min(scratch.len() as u64) as usize;
             self.read_part(done as usize, &mut scratch[..n])?;

@@ -51,6 +51,23 @@ fn a_length_out_of_bounds_is_refused_before_the_body() {
 }
 
 #[test]
+fn of_a_message_that_is_too_long_the_begin_is_kept_and_the_next_one_read() {
+    let (mut client, mut server) = pair();
+    client.encipher(&[1; 16]);
+    server.encipher(&[1; 16]);
+    let long: Vec<u8> = (0..10_000_u32).map(|i| i as u8).collect();
+    for len in [0, 9, 10, 11, 10_000] {
+        client.write_message(&long[..len]).expect("write");
+        client.write_message(b"next").expect("write");
+        let mut body = Vec::new();
+        let whole = server.read_short_message(&mut body, 10).expect("message");
+        assert_eq!((whole, body.as_slice()), (len <= 10, &long[..len.min(10)]), "{len}");
+        assert!(body.capacity() < 100);
+        assert_eq!(read(&mut server), b"next");
+    }
+}
+
+#[test]
 fn a_deadline_ends_a_slow_peer() {
     let (client, mut server) = pair();
     let deadline = Instant::now() + Duration::from_millis(50);
