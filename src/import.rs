@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Backend;
 use crate::keygen::write_new;
+use crate::operator::say;
 
 /// Words of the old configuration that have no counterpart, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -35,13 +36,11 @@ const PROXY_TO: &[&str] = &["trp_ipv4", "trp_ipv6", "trp_dns"];
 pub fn run(old: &Path, out: &Path) -> ExitCode {
     match import(old, out) {
         Ok(key) => {
-            println!("configuration: {}", out.display());
-            println!("private key:   {} (keep it secret)", key.display());
-            println!(
-                "next: read the comments in it, then run tfd check --config {}",
-                out.display()
-            );
-            ExitCode::SUCCESS
+            let (key, out) = (key.display(), out.display());
+            say(&format!(
+                "configuration: {out}\nprivate key:   {key} (keep it secret)\n\
+                 next: read the comments in it, then run tfd check --config {out}\n"
+            ))
         }
         Err(text) => {
             eprintln!("tfd: {text}");
@@ -66,7 +65,7 @@ pub fn import(old: &Path, out: &Path) -> Result<PathBuf, String> {
     let converted = convert(&text).map_err(|e| format!("{}: {e}", old.display()))?;
     write_new(&key_path, converted.key.as_bytes(), 0o600)
         .map_err(|e| format!("{}: {e}", key_path.display()))?;
-    if let Err(e) = write_new(out, converted.toml.as_bytes(), 0o644) {
+    if let Err(e) = write_new(out, converted.toml.as_bytes(), 0o600) {
         let _ = fs::remove_file(&key_path);
         return Err(format!("{}: {e}", out.display()));
     }
@@ -87,6 +86,12 @@ pub struct Converted {
 /// # Errors
 /// Which needed word is missing or unusable.
 pub fn convert(text: &str) -> Result<Converted, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    for word in ["proto", "hash", "dbdir", "defusr", "tlb"] {
+        if value(text, word).is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER)) {
+            return Err(format!("the value of {word} is not UTF-8: tfd.toml can't hold it"));
+        }
+    }
     let key = key_block(text).ok_or("no privkey { ... } block")?;
     Rsa::private_key_from_pem(key.as_bytes())
         .map_err(|_| "the privkey block holds no RSA private key")?;
@@ -193,6 +198,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use std::os::unix::fs::PermissionsExt;
 
     fn old_text(more: &str) -> String {
         let key = Rsa::generate(2048).and_then(|key| key.private_key_to_pem()).expect("key");
@@ -222,6 +228,24 @@ mod tests {
         assert!(config.tf.jail);
         assert_eq!(config.tf.mode, crate::config::Mode::SingleUser);
         assert!(import(&old, &out).expect_err("exists").contains("exists"));
+    }
+
+    #[test]
+    fn a_value_that_would_not_stay_the_same_is_refused() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (old, out) = (dir.path().join("old.conf"), dir.path().join("tfd.toml"));
+        let text = format!("\u{feff}{}", old_text("# J\u{1}rg")).into_bytes();
+        let with = |from: u8, to: u8| -> Vec<u8> {
+            text.iter().map(|byte| if *byte == from { to } else { *byte }).collect()
+        };
+        fs::write(&old, with(b'\\', 0xff)).expect("write");
+        assert!(import(&old, &out).expect_err("refused").contains("hash is not UTF-8"));
+        assert!(!out.exists());
+        // In a comment it does no harm.
+        fs::write(&old, with(1, 0xf6)).expect("write");
+        import(&old, &out).expect("imported");
+        let mode = fs::metadata(&out).expect("stat").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it holds the hash");
     }
 
     #[test]

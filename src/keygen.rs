@@ -14,6 +14,7 @@ use openssl::sha::sha256;
 use openssl::x509::X509;
 use zeroize::Zeroizing;
 
+use crate::operator::say;
 use crate::tls::certificate;
 
 /// Makes `private.pem` and `public.pem` in a directory, which is made when
@@ -22,36 +23,49 @@ use crate::tls::certificate;
 /// anything is in the way.
 #[must_use]
 pub fn run(directory: &Path, bits: u32, names: &[String]) -> ExitCode {
-    let has_pair = ["private.pem", "public.pem"].iter().all(|name| directory.join(name).exists());
-    let made = if has_pair && !names.is_empty() {
-        Ok("next: set tls_listen, tls_certificate and tls_key in tfd.toml, then run tfd check")
-    } else {
-        make(directory, bits).map(|made| {
-            println!("private key: {} (keep it secret)", made.private.display());
-            println!("public key:  {} (give it to clients)", made.public.display());
-            println!("fingerprint: SHA256:{}", made.fingerprint);
-            "next: set private_key in tfd.toml, then run tfd check"
-        })
-    };
-    let certified = made.and_then(|next| {
-        if !names.is_empty() {
-            let made = make_certificate(directory, names)?;
-            println!("TLS key:     {} (keep it secret)", made.private.display());
-            println!("certificate: {} (clients may have it)", made.public.display());
-            println!("TLS pin:     SHA256:{} (for tf --tls-pin)", made.fingerprint);
-        }
-        Ok(next)
-    });
-    match certified {
-        Ok(next) => {
-            println!("{next}");
-            ExitCode::SUCCESS
-        }
+    let mut text = String::new();
+    let made = make_all(directory, bits, names, &mut text);
+    let told = say(&text);
+    match made {
+        Ok(()) => told,
         Err(text) => {
             eprintln!("tfd: {text}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// As [`run`]; what has been made, and what comes next, is added to `text`.
+fn make_all(
+    directory: &Path,
+    bits: u32,
+    names: &[String],
+    text: &mut String,
+) -> Result<(), String> {
+    let has_pair = ["private.pem", "public.pem"].iter().all(|name| directory.join(name).exists());
+    let next = if has_pair && !names.is_empty() {
+        "next: set tls_listen, tls_certificate and tls_key in tfd.toml, then run tfd check\n"
+    } else {
+        let Made { private, public, fingerprint } = make(directory, bits)?;
+        *text += &format!(
+            "private key: {} (keep it secret)\npublic key:  {} (give it to clients)\n\
+             fingerprint: SHA256:{fingerprint}\n",
+            private.display(),
+            public.display()
+        );
+        "next: set private_key in tfd.toml, then run tfd check\n"
+    };
+    if !names.is_empty() {
+        let Made { private, public, fingerprint } = make_certificate(directory, names)?;
+        *text += &format!(
+            "TLS key:     {} (keep it secret)\ncertificate: {} (clients may have it)\n\
+             TLS pin:     SHA256:{fingerprint} (for tf --tls-pin)\n",
+            private.display(),
+            public.display()
+        );
+    }
+    *text += next;
+    Ok(())
 }
 
 /// Makes a certificate for these names or addresses, which vouches for itself.
@@ -62,7 +76,10 @@ pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, Stri
     let (private, public) = (directory.join("tls-key.pem"), directory.join("tls.pem"));
     for path in [&private, &public] {
         if path.symlink_metadata().is_ok() {
-            return Err(format!("{} exists: move it away or choose another --out", path.display()));
+            return Err(format!(
+                "{} exists: move it away or choose another directory",
+                path.display()
+            ));
         }
     }
     let (pem, key) = certificate::self_signed(names)
@@ -116,7 +133,10 @@ pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
     let public = directory.join("public.pem");
     for path in [&private, &public] {
         if path.symlink_metadata().is_ok() {
-            return Err(format!("{} exists: move it away or choose another --out", path.display()));
+            return Err(format!(
+                "{} exists: move it away or choose another directory",
+                path.display()
+            ));
         }
     }
     let key = Rsa::generate(bits).map_err(|e| e.to_string())?;

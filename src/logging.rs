@@ -3,6 +3,7 @@
 //! Control characters are escaped: what a client sends can't forge a line.
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use log::{Level, Record};
@@ -21,14 +22,23 @@ pub fn start(filter: &str, to_file: bool) {
 }
 
 /// Puts a file that is appended to in the place of standard error, for this
-/// process and those it starts from now on.
+/// process and those it starts from now on: what was there before.
 ///
 /// # Errors
 /// One line that says why it can't be written to; all stays as it is.
-pub fn go_on_in(path: &Path) -> Result<(), String> {
+pub fn go_on_in(path: &Path) -> Result<OwnedFd, String> {
     let told = |e: io::Error| format!("{}: {e}", path.display());
     let file = crate::trusted::open_log(path).map_err(told)?;
-    rustix::stdio::dup2_stderr(&file).map_err(|e| told(e.into()))
+    let before = io::stderr().as_fd().try_clone_to_owned().map_err(told)?;
+    rustix::stdio::dup2_stderr(&file).map_err(|e| told(e.into()))?;
+    Ok(before)
+}
+
+/// Puts back what [`go_on_in`] has taken the place of.
+pub fn go_back_to(before: &OwnedFd) {
+    if let Err(e) = rustix::stdio::dup2_stderr(before) {
+        log::error!("the log can't go back error=\"{e}\"");
+    }
 }
 
 /// A log line: under systemd with its priority, elsewhere with time and level.

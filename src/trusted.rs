@@ -42,7 +42,28 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
 /// As [`open`].
 pub fn open_log(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
-    let log = open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    ours(open(path, flags, Mode::RUSR | Mode::WUSR)?)
+}
+
+/// Whether [`open_log`] could open a log; makes none.
+///
+/// # Errors
+/// As [`open`].
+pub fn check_log(path: &Path) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
+    match open(path, flags, Mode::empty()).and_then(ours) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?;
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
+/// A log that nobody else has put there.
+fn ours(log: File) -> io::Result<File> {
     if !log.metadata()?.is_file() || !is_ours(&log)? {
         return Err(io::Error::other("not a file of root: remove it"));
     }

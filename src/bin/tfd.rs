@@ -294,7 +294,11 @@ fn user(file: UsersFile, command: UserCommand) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    if !matches!(command, Command::Serve { .. }) {
+        operator::set_modes();
+    }
+    match command {
         Command::Serve { config } => tfd::daemon::serve(&config),
         Command::Check { config } => tfd::config::report(&config),
         Command::Status { json, control } => operator::ask(&control, &Request::Status { json }),
@@ -313,10 +317,7 @@ fn main() -> ExitCode {
         Command::Keygen { out, bits, tls } => tfd::keygen::run(&out, bits, &tls),
         Command::Import { old, out } => tfd::import::run(&old, &out),
         Command::User { file, command } => match user(file, command) {
-            Ok(text) => {
-                println!("{text}");
-                ExitCode::SUCCESS
-            }
+            Ok(text) => operator::say(&format!("{text}\n")),
             Err(text) => {
                 eprintln!("tfd: {text}");
                 ExitCode::FAILURE
@@ -324,8 +325,9 @@ fn main() -> ExitCode {
         },
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "tfd", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "tfd", &mut script);
+            operator::say(&String::from_utf8_lossy(&script))
         }
     }
 }

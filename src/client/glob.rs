@@ -31,8 +31,9 @@ pub fn fits(pattern: &str, name: &str) -> bool {
 
 impl Connection {
     /// The paths that fit a pattern, sorted. A text without `*`, `?` and `[`
-    /// is a path itself, whether it is there or not. Names that are no UTF-8
-    /// fit no pattern.
+    /// is a path itself, whether it is there or not. What is no UTF-8 in a name
+    /// is U+FFFD: the server then says that the path is missing, and nobody
+    /// believes that all was dealt with.
     ///
     /// # Errors
     /// The server's refusal of a directory the pattern names, or the
@@ -55,7 +56,7 @@ impl Connection {
                     other => other?,
                 };
                 for entry in entries.into_iter().filter(|entry| entry.untold().is_none()) {
-                    let Ok(name) = String::from_utf8(entry.path) else { continue };
+                    let name = String::from_utf8_lossy(&entry.path);
                     if fits(part, &name) && (last || entry.kind != Kind::File) {
                         next.push(format!("{directory}{joint}{name}"));
                     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{Config, Mode, Problem, check_listen, check_pool, check_world, warnings};
+use crate::operator::say;
 
 /// Prints every problem of a configuration to standard error, or a summary
 /// to standard output. The exit code is 0 when there is no problem, else 1.
@@ -31,8 +32,7 @@ fn report_pool(config: &Config) -> ExitCode {
         eprintln!("tfd: warning: {warning}");
     }
     if problems.is_empty() {
-        println!("{}", summary(config));
-        return ExitCode::SUCCESS;
+        return say(&format!("{}\n", summary(config)));
     }
     tell(&problems, "tfd would start without what is wrong in the pool")
 }

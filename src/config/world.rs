@@ -2,7 +2,8 @@
 //! addresses. Reads only.
 
 use std::fs::{self, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -11,7 +12,9 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
-use super::{Config, Mode, Problem, Tls};
+use super::{Config, Local, Mode, Problem, Tls};
+use crate::daemon::listen::{Listener, not_listening};
+use crate::operator::serving;
 use crate::tf::doors::Closed;
 use crate::tls::certificate;
 use crate::tls::login::Authority;
@@ -31,6 +34,7 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     if geteuid().is_root() {
         check_owner(&config.path, &mut tell);
     }
+    check_logs(config, &mut tell);
     if config.tf.proxy.is_some() {
         return problems;
     }
@@ -54,6 +58,19 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
         check_tls(tls, &mut tell);
     }
     problems
+}
+
+/// Checks that the logs can be written.
+fn check_logs(config: &Config, tell: &mut impl FnMut(String)) {
+    for (key, path) in [("log_file", &config.server.log_file), ("audit", &config.server.audit)] {
+        let Some(path) = path else { continue };
+        if let Err(e) = trusted::check_log(path) {
+            tell(format!(
+                "server.{key}: {}: {e}: name a file in a directory of root",
+                path.display()
+            ));
+        }
+    }
 }
 
 /// Checks certificate and key, and who vouches for clients.
@@ -87,16 +104,30 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     text.map(|text| Problem::new(&config.path, told(text))).into_iter().collect()
 }
 
-/// Addresses that can't be listened on or connected from now.
+/// Addresses that can't be listened on or connected from now. Those are left
+/// out that a tfd which runs by this configuration listens on.
 #[must_use]
 pub fn check_listen(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut own = None;
+    let mut is_own = |e: &io::Error, address: SocketAddr| {
+        e.kind() == io::ErrorKind::AddrInUse
+            && own.get_or_insert_with(|| listening(config)).contains(&address)
+    };
     for (address, tls) in config.tf.listeners() {
-        if let Err(e) = crate::daemon::listen::Listener::bind(address, tls) {
+        let Err(e) = Listener::bind(address, tls) else { continue };
+        if !is_own(&e, address) {
             let key = if tls { "tf.tls_listen" } else { "tf.listen" };
-            let text = format!("{key}: {address}: can't listen: {e}");
+            let text = format!("{key}: {address}: {}", not_listening(&e));
             problems.push(Problem::new(&config.path, text));
         }
+    }
+    if let Some(Local::Address(address)) = config.server.metrics
+        && let Err(e) = std::net::TcpListener::bind(address)
+        && !is_own(&e, address)
+    {
+        let text = format!("server.metrics: {address}: {}", not_listening(&e));
+        problems.push(Problem::new(&config.path, text));
     }
     for source in config.tf.proxy.iter().flat_map(|proxy| &proxy.from) {
         if let Err(e) = std::net::UdpSocket::bind((*source, 0)) {
@@ -105,6 +136,16 @@ pub fn check_listen(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What a tfd that runs by this configuration listens on.
+fn listening(config: &Config) -> Vec<SocketAddr> {
+    let control = config.server.control.as_ref();
+    let Some((addresses, path)) = control.and_then(|path| serving(path)) else { return Vec::new() };
+    match (fs::canonicalize(path), fs::canonicalize(&config.path)) {
+        (Ok(theirs), Ok(ours)) if theirs == ours => addresses,
+        _ => Vec::new(),
+    }
 }
 
 fn check_user(config: &Config, tell: &mut impl FnMut(String)) -> Option<Identity> {

@@ -72,12 +72,12 @@ impl Auditor {
         Ok(Auditor { pid, control, records: sessions.into_handle() })
     }
 
-    /// Lets the auditor go on in the file that has the log's name now.
+    /// Lets the auditor go on in another file.
     ///
     /// # Errors
     /// The system's; it goes on in the old one then.
-    pub fn reopen(&self, path: &Path) -> io::Result<()> {
-        self.control.send(&[0], &[trusted::open_log(path)?.as_fd()])
+    pub fn go_on_in(&self, log: &File) -> io::Result<()> {
+        self.control.send(&[0], &[log.as_fd()])
     }
 }
 
@@ -88,9 +88,37 @@ impl AsFd for Auditor {
     }
 }
 
+/// The file that records go to.
+struct Log {
+    file: File,
+    /// Whether its last line stopped short, on a disk that was full.
+    is_broken: bool,
+}
+
+impl Log {
+    /// Writes a line, on a new one if the last stopped short.
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let before = if self.is_broken { "\n" } else { "" };
+        let text = [before, line].concat();
+        let mut left = text.as_bytes();
+        while !left.is_empty() {
+            match self.file.write(left) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    left = &left[n..];
+                    self.is_broken = !left.is_empty();
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Writes records until the daemon and all sessions are gone.
 fn write_records(log: File, daemon: &Channel, records: &Channel) -> io::Result<()> {
-    let mut log = log;
+    let mut log = Log { file: log, is_broken: false };
     let mut daemon = Some(daemon);
     let mut buffer = vec![0; MAX_RECORD];
     loop {
@@ -105,7 +133,10 @@ fn write_records(log: File, daemon: &Channel, records: &Channel) -> io::Result<(
             && let Some(channel) = daemon
         {
             match channel.receive(&mut [0; 1]) {
-                Ok((1, handles)) => log = handles.into_iter().next().map_or(log, File::from),
+                Ok((1, handles)) => {
+                    let file = handles.into_iter().next().map(File::from);
+                    log = file.map_or(log, |file| Log { file, is_broken: false });
+                }
                 _ => daemon = None,
             }
         }
@@ -113,7 +144,7 @@ fn write_records(log: File, daemon: &Channel, records: &Channel) -> io::Result<(
             let Some((pid, uid, len)) = receive(records, &mut buffer)? else { return Ok(()) };
             let Some(record) = Record::from_bytes(&buffer[..len]) else { continue };
             let line = record.line(&jiff::Timestamp::now(), pid, uid);
-            if let Err(e) = log.write_all(line.as_bytes()) {
+            if let Err(e) = log.write(&line) {
                 log::error!("audit log not written error=\"{e}\" record={line}");
             }
         }

@@ -24,7 +24,7 @@ const ASK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// How long there has been nothing to do when a child is forked ahead: clients
 /// that come close together would only wait for that.
-const CALM: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+const CALM: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
 
 /// How long a child that was asked to end may take.
 const MERCY: Duration = Duration::from_secs(1);

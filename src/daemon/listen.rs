@@ -111,6 +111,21 @@ impl Listener {
     }
 }
 
+/// Why an address can't be listened on, and what to do.
+#[must_use]
+pub fn not_listening(e: &io::Error) -> String {
+    let remedy = match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": another program (systemd, for tfd.socket?), or tfd itself at another address, \
+             has the port: see ss -ltnup"
+        }
+        io::ErrorKind::AddrNotAvailable => ": no address of this machine: see ip address",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 are for root",
+        _ => "",
+    };
+    format!("can't listen: {e}{remedy}")
+}
+
 fn open(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,

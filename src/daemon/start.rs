@@ -8,7 +8,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::generation::Generation;
-use super::listen::Listener;
+use super::listen::{Listener, not_listening};
 use super::memory::Memory;
 use super::registry::Limits;
 use super::sandbox::{Sandbox, landlock_is_whole};
@@ -126,7 +126,8 @@ pub(super) fn bind_all(
     wanted
         .map(|(address, tls)| {
             let key = if tls { "tf.tls_listen" } else { "tf.listen" };
-            Listener::bind(address, tls).map_err(|e| format!("{key} {address}: can't listen: {e}"))
+            Listener::bind(address, tls)
+                .map_err(|e| format!("{key} {address}: {}", not_listening(&e)))
         })
         .collect()
 }

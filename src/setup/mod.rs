@@ -16,6 +16,7 @@ use nix::unistd::geteuid;
 use crate::config;
 use crate::hex;
 use crate::keygen::{self, write_new};
+use crate::operator::say;
 use crate::users::Identity;
 use template::{VERSION, Values};
 
@@ -61,8 +62,9 @@ struct Outcome {
 pub fn run(setup: &Setup) -> ExitCode {
     match setup.make() {
         Ok(made) => {
-            print!("{}", setup.tell(&made));
-            config::report(&made.config)
+            let told = say(&setup.tell(&made));
+            let checked = config::report(&made.config);
+            if told == ExitCode::SUCCESS { checked } else { told }
         }
         Err(text) => {
             eprintln!("tfd: {text}");
@@ -193,13 +195,20 @@ fn make_root(root: &Path, identity: Option<&Identity>, mode: u32) -> io::Result<
     }
 }
 
-/// The fingerprint of the key pair, made unless it is there.
+/// The fingerprint of the key pair, made unless it is there. Of one whose making
+/// was stopped halfway the public key follows.
 fn key_pair(directory: &Path) -> Result<String, String> {
     let private = directory.join("private.pem");
     if private.symlink_metadata().is_err() {
         return Ok(keygen::make(directory, BITS)?.fingerprint);
     }
-    keygen::fingerprint(&config::read_key(&private)?)
+    let key = config::read_key(&private)?;
+    let public = directory.join("public.pem");
+    if public.symlink_metadata().is_err() {
+        let pem = key.public_key_to_pem().map_err(|e| e.to_string())?;
+        write_new(&public, &pem, 0o644).map_err(|e| format!("{}: {e}", public.display()))?;
+    }
+    keygen::fingerprint(&key)
 }
 
 /// The pin of the certificate, made with its key unless it is there.

@@ -142,7 +142,13 @@ impl FromStr for Options {
 
     fn from_str(text: &str) -> Result<Options, String> {
         let mut options = Options::default();
+        let mut given: Vec<&str> = Vec::new();
         for word in text.split(',').filter(|word| !word.is_empty()) {
+            let key = word.split('=').next().unwrap_or(word);
+            if key != "from" && given.contains(&key) {
+                return Err(format!("{key} stands twice: leave one"));
+            }
+            given.push(key);
             match word.split_once('=') {
                 None if word == "read-only" => options.rights = Rights::ReadOnly,
                 None if word == "append-only" => options.rights = Rights::AppendOnly,
@@ -163,7 +169,7 @@ impl FromStr for Options {
                 }
             }
         }
-        if text.contains("read-only") && text.contains("append-only") {
+        if given.contains(&"read-only") && given.contains(&"append-only") {
             return Err("read-only and append-only exclude each other".to_owned());
         }
         Ok(options)
@@ -191,6 +197,9 @@ impl FromStr for Account {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Account, String> {
+        if line.chars().any(char::is_control) {
+            return Err("a control character: remove it".to_owned());
+        }
         // A network may hold colons, so the last two fields are cut from the
         // end.
         let fields: Vec<&str> = line.splitn(5, ':').collect();
@@ -323,11 +332,12 @@ mod tests {
             "# comment\n\nann:{HASH}:ann:::\nann:{HASH}:ann:::\nbob:secret:bob:::\n\
              eve:{HASH}::::\nroot:{HASH}:root:../x::\nx y:{HASH}:x:::\nshort:{HASH}:x\n\
              opt:{HASH}:x::fast:\nday:{HASH}:x:::2027-13-01\nnet:{HASH}:x::from=1.2.3.4/33:\n\
-             max:{HASH}:x::max=0:\nopen::x:::\nboth:{HASH}:x::append-only,read-only:\nrate:{HASH}:x::rate=9:\n"
+             max:{HASH}:x::max=0:\nopen::x:::\nboth:{HASH}:x::append-only,read-only:\nrate:{HASH}:x::rate=9:\n\
+             ctl:{HASH}:x:a\0b::\ntwice:{HASH}:x::max=1,max=2:\n"
         );
         let problems = parse(&text).expect_err("problems");
         let lines: Vec<usize> = problems.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, (4..=16).collect::<Vec<_>>(), "{problems:?}");
+        assert_eq!(lines, (4..=18).collect::<Vec<_>>(), "{problems:?}");
     }
 
     #[test]

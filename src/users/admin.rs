@@ -60,7 +60,9 @@ pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
         expiry,
     };
     // What is written must be what will be read.
-    account.to_string().parse::<Account>()?;
+    if account.to_string().parse::<Account>()? != account {
+        return Err(format!("{name}: a field holds a colon: it would end there"));
+    }
     edit.put(&account);
     edit.commit()?;
     Ok(format!("{name} added: its sessions run as {system_user}"))
@@ -128,7 +130,7 @@ pub fn list(file: &Path) -> Result<String, String> {
 /// and the password in clear. Those that are there already stay as they are.
 ///
 /// # Errors
-/// As [`add`]; nothing is changed then.
+/// As [`add`]; or which lines were left out, the others are added then.
 pub fn import(file: &Path, old: &Path, allow_root: bool) -> Result<String, String> {
     let shown = old.display();
     let text = fs::read(old).map(Zeroizing::new).map_err(|e| format!("{shown}: {e}"))?;
@@ -150,8 +152,12 @@ pub fn import(file: &Path, old: &Path, allow_root: bool) -> Result<String, Strin
         }
     }
     edit.commit()?;
-    told.push(format!("{added} added to {}; delete {shown}, it is in clear", file.display()));
-    Ok(told.join("\n"))
+    let done = format!("{added} added to {}", file.display());
+    if told.is_empty() {
+        return Ok(format!("{done}; delete {shown}, it is in clear"));
+    }
+    told.push(format!("{done}, {} left out of it", told.len()));
+    Err(told.join("\ntfd: "))
 }
 
 fn import_line(edit: &Edit, line: &[u8], allow_root: bool) -> Result<Account, String> {

@@ -2,7 +2,7 @@
 //! file or the new one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,8 +20,7 @@ use crate::trusted;
 pub fn read(path: &Path) -> Result<Vec<Account>, Vec<String>> {
     let shown = path.display();
     let text = open_checked(path)
-        .and_then(|file| io::read_to_string(file).map_err(|e| format!("{shown}: {e}")))
-        .map(Zeroizing::new)
+        .and_then(|file| read_text(file, path))
         .map_err(|problem| vec![problem])?;
     account::parse(&text).map_err(|problems| {
         problems.into_iter().map(|(line, text)| format!("{shown}:{line}: {text}")).collect()
@@ -53,6 +52,31 @@ fn check_mode(file: &File, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// The text of a file.
+fn read_text(mut file: File, path: &Path) -> Result<Zeroizing<String>, String> {
+    let shown = path.display();
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.read_to_end(&mut bytes).map_err(|e| format!("{shown}: {e}"))?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(e) => {
+            let line = bytes[..e.valid_up_to()].split(|byte| *byte == b'\n').count();
+            Err(format!("{shown}:{line}: not UTF-8: write the file in it"))
+        }
+    }
+}
+
+/// The file that a path leads to by way of links, so that a change is made to
+/// it and not to a link. Whether the links are to be trusted is not asked.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            Ok(path.to_owned())
+        }
+        other => other,
+    }
+}
+
 /// The file being changed: locked against other changes until it is dropped.
 pub struct Edit {
     path: PathBuf,
@@ -68,19 +92,26 @@ impl Edit {
     pub fn begin(path: &Path) -> Result<Edit, String> {
         let shown = path.display();
         let told = |e: io::Error| format!("{shown}: {e}");
-        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let given = path;
+        if let Some(e) = trusted::open_to_read(given).err()
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            return Err(told(e));
+        }
+        let path = &behind_links(given).map_err(told)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
         let lock = trusted::open(&beside(path, ".lock"), flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| format!("{}: {e}", beside(path, ".lock").display()))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| told(e.into()))?;
-        let text = match trusted::open_to_read(path) {
+        let text = match trusted::open_to_read(given) {
             Ok(file) => {
                 check_mode(&file, path)?;
-                io::read_to_string(file).map_err(told)?
+                read_text(file, path)?
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
             Err(e) => return Err(told(e)),
         };
-        Ok(Edit { path: path.to_owned(), text: Zeroizing::new(text), _lock: lock })
+        Ok(Edit { path: path.to_owned(), text, _lock: lock })
     }
 
     /// The accounts in the file.
@@ -139,14 +170,17 @@ impl Edit {
             }
             file.write_all(self.text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+            fs::rename(&new, &self.path)
         };
+        let shown = self.path.display();
         write().map_err(|e: io::Error| {
             let _ = fs::remove_file(&new);
-            format!("{}: {e}: nothing is changed", self.path.display())
-        })
+            format!("{shown}: {e}: nothing is changed")
+        })?;
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))
+            .and_then(|directory| directory.sync_all())
+            .map_err(|e| format!("{shown}: {e}: changed, but perhaps not for good"))
     }
 }
 
@@ -187,6 +221,33 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("read"), "# ours\nann:!:bob:::\n");
         assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
         assert_eq!(read(&path).expect("accounts").len(), 1);
+    }
+
+    #[test]
+    fn a_change_goes_to_the_file_behind_a_link() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (file, link) = (dir.path().join("shared"), dir.path().join("users"));
+        fs::write(&file, "ann:!:ann:::\n").expect("write");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("mode");
+        std::os::unix::fs::symlink("shared", &link).expect("link");
+        let mut edit = Edit::begin(&link).expect("edit");
+        edit.put(&account("bob:!:bob:::"));
+        edit.commit().expect("commit");
+        assert!(link.symlink_metadata().expect("stat").is_symlink());
+        assert_eq!(read(&file).expect("accounts").len(), 2);
+
+        fs::remove_file(&file).expect("remove");
+        assert!(Edit::begin(&link).is_err(), "a link to nothing");
+    }
+
+    #[test]
+    fn text_that_is_no_utf_8_is_told_with_its_line() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("users");
+        fs::write(&path, b"ann:!:ann:::\n# J\xf6rg\n").expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
+        assert!(read(&path).expect_err("refused")[0].contains("users:2: not UTF-8"));
+        assert!(Edit::begin(&path).err().expect("refused").contains("users:2: not UTF-8"));
     }
 
     #[test]

@@ -77,19 +77,22 @@ fn a_large_file_comes_through_without_a_connection_for_its_digest() {
     use crate::common::{Server, Setup};
     let expected = content(70_000_003, 11);
     // The second connection is cut, or not even let in.
-    let server = "max_sessions = 1".to_owned();
-    let desks = [
-        (Desk::new(), Some(100)),
-        (Desk::new(), Some(2000)),
-        (Desk::at(Server::with(Setup { server, ..Setup::default() })), None),
-    ];
-    for (mut desk, others) in desks {
+    let single = || {
+        let server = "max_sessions = 1".to_owned();
+        Desk::at(Server::with(Setup { server, ..Setup::default() }))
+    };
+    let desks: [(&dyn Fn() -> Desk, _); 3] =
+        [(&Desk::new, Some(100)), (&Desk::new, Some(2000)), (&single, None)];
+    for (new_desk, others) in desks {
+        let mut desk = new_desk();
         desk.write("large", &expected);
         let _relay = link(&mut desk, others);
         desk.fine(&["put", "large", "there"]);
+        assert!(desk.server.read("there") == expected);
+        let mut desk = new_desk();
+        desk.server.write("there", &expected);
         let _relay = link(&mut desk, others);
         desk.fine(&["get", "there", "back"]);
-        assert!(desk.server.read("there") == expected);
         assert!(desk.read("back") == expected);
     }
 }

@@ -95,6 +95,26 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
 }
 
 #[test]
+fn a_pattern_passes_over_no_name_in_silence() {
+    use std::os::unix::ffi::OsStrExt;
+    let desk = Desk::new();
+    desk.server.write("t/a", "x");
+    let odd = desk.server.path("t").join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    fs::write(&odd, "x").expect("write");
+    fs::create_dir(desk.path("here")).expect("directory");
+    let run = desk.tf(&["get", "t/*", "here"]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains("t/odd\u{fffd}: ") && run.err.contains("FAILED 9"), "{}", run.err);
+    assert_eq!(desk.read("here/a"), b"x");
+    let run = desk.tf(&["rm", "t/*"]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(odd.exists() && !desk.server.exists("t/a"));
+    // With all in a directory it goes, and comes.
+    desk.fine(&["get", "-r", "t", "there"]);
+    assert!(desk.path("there").join(odd.file_name().expect("name")).exists());
+}
+
+#[test]
 fn directories_that_the_server_hides_are_mirrored_once_and_not_deleted() {
     let desk = Desk::new();
     age(&desk.write("t/photos.sd/a", "x"));

@@ -204,7 +204,7 @@ fn the_start_of_one_leaves_what_is_being_sent_to_the_other() {
     let shared = Shared::make();
     let mut a = shared.serve(0, "127.0.0.1:0");
     a.wait_for_log("swept root");
-    a.write(".tfd-1.part", "left behind");
+    a.write(&format!(".tfd-{}.part", "0f".repeat(16)), "left behind");
     let mut client = a.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
     assert_eq!(client.ask("CONT begun, "), "CONT");

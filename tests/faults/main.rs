@@ -13,5 +13,6 @@ mod disk;
 mod fleet;
 mod limits;
 mod link;
+mod operator;
 mod processes;
 mod readers;

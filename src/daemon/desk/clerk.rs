@@ -27,6 +27,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) fn answer(stream: UnixStream, view: &View<'_>, daemon: &Channel) -> io::Result<()> {
     let (code, text) = match read_request(&stream)? {
         Some(Request::Status { json }) => (0, report::status(view, json)),
+        Some(Request::Serving) => (0, report::serving(view)),
         Some(Request::Kick(whom)) => kick(view, &whom, daemon)?,
         None => (2, "this tfd does not know the request: is it of another version?\n".to_owned()),
     };

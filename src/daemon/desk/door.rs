@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -51,6 +51,14 @@ impl Door {
             }
         };
         Ok(Door { place: place.clone(), socket, file })
+    }
+
+    /// The address, if it has one.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self.place {
+            Local::Address(address) => Some(address),
+            Local::Path(_) => None,
+        }
     }
 
     /// The next client that waits, if there is one.

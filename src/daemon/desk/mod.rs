@@ -11,6 +11,7 @@ pub mod request;
 pub mod view;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -75,6 +76,14 @@ impl End {
     }
 }
 
+/// What another configuration changes: a door, or that there is none; `None`
+/// where the one that is open stays.
+#[derive(Debug)]
+pub struct Doors {
+    control: Option<Option<Door>>,
+    metrics: Option<Option<Door>>,
+}
+
 /// The doors that are open, and the clerks at work.
 #[derive(Debug)]
 pub struct Desk {
@@ -93,15 +102,16 @@ impl Desk {
     pub fn open(config: &Config) -> Result<Desk, String> {
         let clerks = Vec::new();
         let mut desk = Desk { control: None, metrics: None, clerks, born: Instant::now() };
-        desk.follow(config)?;
+        let doors = desk.doors_for(config)?;
+        desk.take(doors);
         Ok(desk)
     }
 
-    /// Opens and closes doors until they are those of a configuration.
+    /// Opens the doors of a configuration that are not open yet.
     ///
     /// # Errors
-    /// As [`Desk::open`]; nothing has changed then.
-    pub fn follow(&mut self, config: &Config) -> Result<(), String> {
+    /// As [`Desk::open`].
+    pub fn doors_for(&self, config: &Config) -> Result<Doors, String> {
         let wanted = config.server.control.clone().map(Local::Path);
         let control = match Door::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
             // A path that nobody asked for may be another tfd's.
@@ -114,9 +124,19 @@ impl Desk {
         let wanted = config.server.metrics.as_ref();
         let metrics = Door::instead_of(self.metrics.as_ref(), wanted, 0o666)
             .map_err(|e| format!("server.metrics: {e}"))?;
-        self.control = control.unwrap_or_else(|| self.control.take());
-        self.metrics = metrics.unwrap_or_else(|| self.metrics.take());
-        Ok(())
+        Ok(Doors { control, metrics })
+    }
+
+    /// Goes over to the doors of another configuration.
+    pub fn take(&mut self, doors: Doors) {
+        self.control = doors.control.unwrap_or_else(|| self.control.take());
+        self.metrics = doors.metrics.unwrap_or_else(|| self.metrics.take());
+    }
+
+    /// The address of the metrics, where they have one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(Door::address)
     }
 
     /// All that is waited for.

@@ -8,6 +8,13 @@ use super::super::slots::now;
 use super::view::{Entry, View};
 use crate::cli::names::{human_size, shown};
 
+/// The addresses listened on, and the path of the configuration.
+#[must_use]
+pub fn serving(view: &View<'_>) -> String {
+    let listening: Vec<String> = view.listening.iter().map(ToString::to_string).collect();
+    format!("{}\n{}\n", listening.join(" "), view.config.display())
+}
+
 /// How long bytes are watched for their rate.
 const WATCH: Duration = Duration::from_secs(1);
 

@@ -13,6 +13,9 @@ pub enum Request {
         /// As JSON, not as a table.
         json: bool,
     },
+    /// What is served: a line of the addresses listened on, and one of the
+    /// configuration's path.
+    Serving,
     /// End sessions.
     Kick(Whom),
 }
@@ -37,6 +40,7 @@ impl Request {
         match self {
             Request::Status { json: false } => "status".to_owned(),
             Request::Status { json: true } => "status json".to_owned(),
+            Request::Serving => "serving".to_owned(),
             Request::Kick(Whom::Slot(slot)) => format!("kick slot {slot}"),
             Request::Kick(Whom::User(user)) => format!("kick user {user}"),
             Request::Kick(Whom::Address(address)) => format!("kick address {address}"),
@@ -51,6 +55,7 @@ impl Request {
         let whom = match line {
             "status" => return Some(Request::Status { json: false }),
             "status json" => return Some(Request::Status { json: true }),
+            "serving" => return Some(Request::Serving),
             "kick all" => Whom::All,
             _ => match line.strip_prefix("kick ")?.split_once(' ')? {
                 ("slot", slot) => Whom::Slot(slot.parse().ok()?),
@@ -75,6 +80,7 @@ mod tests {
         for request in [
             Request::Status { json: false },
             Request::Status { json: true },
+            Request::Serving,
             Request::Kick(Whom::Slot(u32::MAX)),
             Request::Kick(Whom::User("a name".to_owned())),
             Request::Kick(Whom::Address("2001:db8::1".parse().expect("address"))),

@@ -2,6 +2,7 @@
 //! and the pages of the connections as they are now.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::registry::{Held, Registry};
@@ -34,6 +35,10 @@ pub struct View<'a> {
     pub stopping: bool,
     /// How many generations serve clients.
     pub generations: usize,
+    /// The configuration's path.
+    pub config: &'a Path,
+    /// The addresses listened on.
+    pub listening: &'a [SocketAddr],
 }
 
 /// A connection at a moment.

@@ -23,6 +23,9 @@ impl Supervisor {
     fn answer(&mut self, kind: Kind) {
         let Some(client) = self.desk.accept(kind) else { return };
         let shared_user = self.generations.last().map_or("", |newest| newest.shared_user());
+        let listeners = self.listeners.iter().map(|listener| listener.address);
+        let listening: Vec<_> = listeners.chain(self.desk.address()).collect();
+        let config = std::path::absolute(&self.path).unwrap_or_default();
         let view = View {
             registry: &self.registry,
             sessions: &self.sessions,
@@ -35,6 +38,8 @@ impl Supervisor {
             born: self.desk.born,
             stopping: self.stop.is_some(),
             generations: self.generations.len(),
+            config: &config,
+            listening: &listening,
         };
         let identity = self.identity.as_ref();
         if let Err(e) = self.desk.answer(kind, &client, &view, identity, &self.sandbox) {

@@ -1,17 +1,22 @@
 //! The daemon at a reload: a new reading of the configuration in place of the
 //! old one, as a whole or not at all.
 
+use std::fs::File;
+use std::mem::replace;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
 use super::super::audit::Auditor;
+use super::super::generation::Generation;
 use super::super::listen::Listener;
 use super::super::start::{
     bind_all, limits, sandbox_for, start_generation, start_udp, tables_for, users_stamp,
 };
 use super::super::udp::Udp;
 use super::{SERVING, Supervisor};
-use std::os::fd::AsFd;
-
 use crate::config::Config;
 use crate::users::Identity;
+use crate::{logging, trusted};
 
 impl Supervisor {
     /// Reads the configuration again. New clients get the new one; sessions
@@ -37,28 +42,19 @@ impl Supervisor {
         self.users = users_stamp(&self.config);
         let (config, identity) = super::super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
-        if let Some(path) = &config.server.log_file {
-            crate::logging::go_on_in(path).map_err(|e| format!("server.log_file: {e}"))?;
+        let doors = self.desk.doors_for(&config)?;
+        let audit = self.next_audit_log(&config)?;
+        let log = config.server.log_file.as_ref().map(|path| logging::go_on_in(path)).transpose();
+        let log = log.map_err(|e| format!("server.log_file: {e}"))?;
+        let generation = self
+            .start_helpers(&config, identity.as_ref(), &fresh)
+            .inspect_err(|_| log.iter().for_each(logging::go_back_to))?;
+        self.desk.take(doors);
+        if let (Some(auditor), Some(log)) = (&self.memory.auditor, audit)
+            && let Err(e) = auditor.go_on_in(&log)
+        {
+            log::error!("the audit log stays where it was error=\"{e}\"");
         }
-        self.desk.follow(&config)?;
-        if config.tf.keystream_memory != self.config.tf.keystream_memory {
-            self.memory.tables = tables_for(&config, identity.as_ref(), &self.sandbox);
-        }
-        self.sandbox = sandbox_for(&config)?;
-        self.reload_audit(&config, identity.as_ref())?;
-        let stays =
-            |listener: &&Listener| config.tf.tls_on(listener.address, listener.tls).is_some();
-        let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(&fresh).collect();
-        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let user = identity.as_ref();
-        let udp = start_udp(&config, &all, read, user, &self.sandbox)?;
-        let before = std::mem::replace(&mut self.memory.udp, udp);
-        let started = start_generation(&config, user, &mut self.memory, &self.sandbox, &all);
-        // Of the two UDP processes the one stays that belongs to the rest.
-        let ended =
-            if started.is_ok() { before } else { std::mem::replace(&mut self.memory.udp, before) };
-        ended.inspect(Udp::end);
-        let generation = started?;
         self.recount.reset(generation.has_quotas());
         self.listeners
             .retain(|listener| config.tf.tls_on(listener.address, listener.tls).is_some());
@@ -80,21 +76,49 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Lets the audit log go on in the file that has its name now, after the
-    /// old one was moved away, or begins or ends it.
-    fn reload_audit(&mut self, config: &Config, identity: Option<&Identity>) -> Result<(), String> {
-        let auditor = &mut self.memory.auditor;
-        match (&config.server.audit, &*auditor) {
-            (None, _) => *auditor = None,
-            (Some(path), Some(running)) => {
-                running
-                    .reopen(path)
-                    .map_err(|e| format!("server.audit {}: {e}", path.display()))?;
-            }
-            (Some(path), None) => {
-                *auditor = Some(Auditor::start(path, identity, &self.sandbox)?);
-            }
-        }
-        Ok(())
+    /// The file that the running auditor is to go on in: the one that has the
+    /// log's name now, perhaps after the old one was moved away.
+    fn next_audit_log(&self, config: &Config) -> Result<Option<File>, String> {
+        let path = config.server.audit.as_ref().filter(|_| self.memory.auditor.is_some());
+        let open = |path: &PathBuf| {
+            trusted::open_log(path).map_err(|e| format!("server.audit: {}: {e}", path.display()))
+        };
+        path.map(open).transpose()
+    }
+
+    /// Starts the processes of a configuration, which listens where this one
+    /// does and at the fresh ones. When it fails those of before go on.
+    fn start_helpers(
+        &mut self,
+        config: &Config,
+        user: Option<&Identity>,
+        fresh: &[Listener],
+    ) -> Result<Generation, String> {
+        let sandbox = sandbox_for(config)?;
+        let audit = config.server.audit.as_ref();
+        let begins = audit.filter(|_| self.memory.auditor.is_none());
+        let begins = begins.map(|path| Auditor::start(path, user, &sandbox)).transpose()?;
+        let stays =
+            |listener: &&Listener| config.tf.tls_on(listener.address, listener.tls).is_some();
+        let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(fresh).collect();
+        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
+        let udp = start_udp(config, &all, read, user, &sandbox)?;
+        let udp = replace(&mut self.memory.udp, udp);
+        let auditor = (audit.is_none() || begins.is_some())
+            .then(|| replace(&mut self.memory.auditor, begins));
+        let tables = (config.tf.keystream_memory != self.config.tf.keystream_memory)
+            .then(|| replace(&mut self.memory.tables, tables_for(config, user, &sandbox)));
+        let started = start_generation(config, user, &mut self.memory, &sandbox, &all);
+        let ended = if started.is_ok() {
+            self.sandbox = sandbox;
+            udp
+        } else {
+            auditor.into_iter().for_each(|auditor| self.memory.auditor = auditor);
+            tables.into_iter().for_each(|tables| self.memory.tables = tables);
+            replace(&mut self.memory.udp, udp)
+        };
+        // Of the two UDP processes the one stays that belongs to the rest.
+        ended.inspect(Udp::end);
+        started
     }
 }
