@@ -48,11 +48,14 @@ fn a_file_that_keeps_changing_is_told_and_one_that_grows_is_not() {
     let desk = Desk::new();
     desk.server.write("f", "old");
     let path = desk.write("source", content(9_000_000, 1));
-    let put = ["put", "--limit", "9M", "source", "f"];
+    let put = ["put", "--limit", "3M", "source", "f"];
     let mut child = begun(&desk, &put, || desk.server.names("").len() > 1);
     let file = fs::File::options().write(true).open(&path).expect("open");
+    // Other bytes each time: what has been sent is of no use to the second try.
+    let count = std::cell::Cell::new(0_u64);
     wait_until("it is given up", || {
-        file.write_all_at(b"again", 0).expect("write");
+        count.set(count.get() + 1);
+        file.write_all_at(&count.get().to_be_bytes(), 0).expect("write");
         std::thread::sleep(Duration::from_millis(50));
         child.try_wait().expect("wait").is_some()
     });
