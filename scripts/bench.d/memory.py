@@ -16,6 +16,11 @@ def children(pid):
     return found
 
 
+def name(pid):
+    """What a process calls itself."""
+    return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def private_kib(pid):
     """The private memory of a process."""
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -37,8 +42,10 @@ def measure(bench):
     try:
         if holder.stdout.readline().strip() != "ready":
             raise SystemExit("the idle sessions did not begin")
-        # The daemon's own children are its helpers; one of them forks the sessions.
-        sessions = [pid for helper in children(daemon.pid) for pid in children(helper)]
+        # The daemon's own children are its helpers; one of them forks the sessions,
+        # and the next one ahead of its client.
+        grandchildren = [pid for helper in children(daemon.pid) for pid in children(helper)]
+        sessions = [pid for pid in grandchildren if name(pid) == "tfd-session"]
         if len(sessions) != count:
             raise SystemExit(f"{len(sessions)} sessions found instead of {count}")
         return {"sessions": count, "KiB": statistics.median(map(private_kib, sessions))}
