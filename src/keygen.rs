@@ -73,24 +73,11 @@ fn make_all(
 /// # Errors
 /// As [`make`].
 pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, String> {
-    let (private, public) = (directory.join("tls-key.pem"), directory.join("tls.pem"));
-    for path in [&private, &public] {
-        if path.symlink_metadata().is_ok() {
-            return Err(format!(
-                "{} exists: move it away or choose another directory",
-                path.display()
-            ));
-        }
-    }
+    let (private, public) = vacant(directory, "tls-key.pem", "tls.pem")?;
     let (pem, key) = certificate::self_signed(names)
         .map_err(|e| format!("no certificate for {}: {e}", names.join(" ")))?;
     let fingerprint = pin(&pem)?;
-    let told = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
-    write_new(&private, &key, 0o600).map_err(|e| told(&private, e))?;
-    if let Err(e) = write_new(&public, &pem, 0o644) {
-        let _ = fs::remove_file(&private);
-        return Err(told(&public, e));
-    }
+    write_pair((&private, &key), (&public, &pem))?;
     Ok(Made { private, public, fingerprint })
 }
 
@@ -129,16 +116,7 @@ pub struct Made {
 /// # Errors
 /// One line that says what is in the way. Neither file is left then.
 pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
-    let private = directory.join("private.pem");
-    let public = directory.join("public.pem");
-    for path in [&private, &public] {
-        if path.symlink_metadata().is_ok() {
-            return Err(format!(
-                "{} exists: move it away or choose another directory",
-                path.display()
-            ));
-        }
-    }
+    let (private, public) = vacant(directory, "private.pem", "public.pem")?;
     let key = Rsa::generate(bits).map_err(|e| e.to_string())?;
     let fingerprint = fingerprint(&key)?;
     let key = PKey::from_rsa(key).map_err(|e| e.to_string())?;
@@ -146,14 +124,30 @@ pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
     let private_pem = private_pem.map_err(|e| e.to_string())?;
     let public_pem = key.public_key_to_pem().map_err(|e| e.to_string())?;
 
-    let told = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
-    fs::create_dir_all(directory).map_err(|e| told(directory, e))?;
-    write_new(&private, &private_pem, 0o600).map_err(|e| told(&private, e))?;
-    if let Err(e) = write_new(&public, &public_pem, 0o644) {
-        let _ = fs::remove_file(&private);
-        return Err(told(&public, e));
-    }
+    fs::create_dir_all(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    write_pair((&private, &private_pem), (&public, &public_pem))?;
     Ok(Made { private, public, fingerprint })
+}
+
+/// The paths of a pair that is to be made, unless one is taken.
+fn vacant(directory: &Path, private: &str, public: &str) -> Result<(PathBuf, PathBuf), String> {
+    let (private, public) = (directory.join(private), directory.join(public));
+    for path in [&private, &public] {
+        if path.symlink_metadata().is_ok() {
+            let taken = path.display();
+            return Err(format!("{taken} exists: move it away or choose another directory"));
+        }
+    }
+    Ok((private, public))
+}
+
+/// Writes both halves of a pair, or neither.
+fn write_pair(private: (&Path, &[u8]), public: (&Path, &[u8])) -> Result<(), String> {
+    let write = |(path, content): (&Path, &[u8]), mode| {
+        write_new(path, content, mode).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    write(private, 0o600)?;
+    write(public, 0o644).inspect_err(|_| drop(fs::remove_file(private.0)))
 }
 
 /// Writes a file that must not exist yet; a failure leaves none.

@@ -87,7 +87,9 @@ pub fn is_ours_to_change(file: &File) -> io::Result<bool> {
     Ok(is_our_uid(metadata.uid()) && metadata.mode() & 0o022 == 0)
 }
 
-fn is_our_uid(uid: u32) -> bool {
+/// Whether a uid is root's or that of the user who asks.
+#[must_use]
+pub fn is_our_uid(uid: u32) -> bool {
     uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }
 

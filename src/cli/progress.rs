@@ -7,7 +7,7 @@ mod out;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar};
@@ -32,7 +32,7 @@ pub(super) struct Board {
     quiet: bool,
     bars: Option<MultiProgress>,
     json: Option<JsonLines>,
-    out: Out,
+    out: Arc<Out>,
     state: Mutex<State>,
     begin: Instant,
 }
@@ -57,11 +57,12 @@ impl Board {
     pub(super) fn new(output: &OutputOptions) -> Board {
         let on_terminal = std::io::stderr().is_terminal();
         let bars = on_terminal && !output.quiet && !output.json;
+        let out = Arc::<Out>::default();
         Board {
             quiet: output.quiet,
             bars: bars.then(MultiProgress::new),
-            json: output.json.then(JsonLines::new),
-            out: Out::default(),
+            json: output.json.then(|| JsonLines::new(Arc::clone(&out))),
+            out,
             state: Mutex::default(),
             begin: Instant::now(),
         }
@@ -94,8 +95,7 @@ impl Board {
 
     /// Why not all could be written to standard output, if it could not.
     pub(super) fn output_failure(&self) -> Option<ClientError> {
-        let json = self.json.as_ref().and_then(JsonLines::output_failure);
-        self.out.failure().or(json).map(output_error)
+        self.out.failure().map(output_error)
     }
 
     /// Tells of an entry that failed, by its name and by that of its file,

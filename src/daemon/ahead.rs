@@ -5,13 +5,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::prctl::{set_name, set_pdeathsig};
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpid, getppid};
+use nix::sys::prctl::set_name;
+use nix::unistd::{Pid, getpid};
 
 use super::channel::{Channel, pair};
 use super::orders::{Order, START_LEN, Start};
-use crate::sys::process::{fork, keep_only};
+use crate::sys::process::{follow, fork, keep_only};
 
 /// What the children of a process are for.
 pub trait Parent {
@@ -144,18 +143,6 @@ fn wait<P: Parent>(parent: &P, channel: &Channel, pid: Pid, turn: usize) -> i32 
         }
         _ => 0,
     }
-}
-
-/// Follows the parent into its end.
-///
-/// # Errors
-/// The system's, or that it is gone.
-pub fn follow(parent: Pid) -> io::Result<()> {
-    set_pdeathsig(Signal::SIGKILL)?;
-    if getppid() != parent {
-        return Err(io::Error::other("the parent is gone"));
-    }
-    Ok(())
 }
 
 /// The exit status of a child, with a log line when it failed.

@@ -49,8 +49,11 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
     let mut to_prepare = true;
     loop {
         tell(daemon, &mut news);
-        if phase != Phase::Serving && children.is_empty() && news.is_empty() {
-            return Ok(());
+        if phase != Phase::Serving {
+            nursery.clear();
+            if children.is_empty() && news.is_empty() {
+                return Ok(());
+            }
         }
         if phase == Phase::Stopping {
             signal_all(&children, Signal::SIGTERM);
@@ -87,14 +90,8 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
                     }
                     None => news.push_back(Ended { slot: start.slot, orderly: false }),
                 },
-                Some(Order::Retire) => {
-                    phase = Phase::Retired;
-                    nursery.clear();
-                }
-                Some(Order::Stop) => {
-                    phase = Phase::Stopping;
-                    nursery.clear();
-                }
+                Some(Order::Retire) => phase = Phase::Retired,
+                Some(Order::Stop) => phase = Phase::Stopping,
                 Some(Order::End { slot }) => {
                     for child in children.values_mut().filter(|child| child.slot == slot) {
                         child.end_by.get_or_insert_with(|| Instant::now() + MERCY);

@@ -5,13 +5,12 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getppid};
+use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::CapabilitySet;
 
 use super::sandbox::Sandbox;
-use crate::sys::process::keep_only;
+use crate::sys::process::{follow, keep_only};
 use crate::users::Identity;
 use crate::users::identity::limit_root;
 
@@ -82,11 +81,7 @@ impl<'a> Confinement<'a> {
             }
         }
         // A change of identity clears this setting, so it comes last.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() != parent {
-            return Err(io::Error::other("the daemon is gone"));
-        }
-        Ok(())
+        follow(parent)
     }
 
     /// For the usher: stays root, with what it needs to give each child the
@@ -106,10 +101,7 @@ impl<'a> Confinement<'a> {
         }
         keep_only(handles)?;
         limit_root(USHERS)?;
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() != parent {
-            return Err(io::Error::other("the daemon is gone"));
-        }
+        follow(parent)?;
         self.sandbox.enter_as_usher()?;
         self.sandbox.limit_files(Some(root))
     }

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use super::admission::{Ask, MAX_ASK};
-use super::ahead::{Connection, Parent, follow};
+use super::ahead::{Connection, Parent};
 use super::channel::Channel;
 use super::jail;
 use super::keys::key_text;
@@ -30,7 +30,7 @@ use super::session::{self, Card, Ways};
 use super::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Quota, Root, RootPath};
-use crate::sys::process::keep_only;
+use crate::sys::process::{follow, keep_only};
 use crate::tf::cipher::cycle;
 use crate::tf::settings::Settings;
 use crate::tf::status::Status;

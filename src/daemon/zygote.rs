@@ -13,7 +13,7 @@ use nix::sys::prctl::set_name;
 use nix::sys::signal::SigSet;
 
 use super::admission::NextDoor;
-use super::ahead::{Connection, Parent, follow};
+use super::ahead::{Connection, Parent};
 use super::channel::Channel;
 use super::gate::{self, Doors};
 use super::keeper::Keeper;
@@ -26,7 +26,7 @@ use super::session::{self, Card, Ways};
 use super::slots::Slot;
 use crate::store::Quota;
 use crate::store::quota::Limits;
-use crate::sys::process::keep_only;
+use crate::sys::process::{follow, keep_only};
 use crate::tf::cipher::cycle;
 use crate::tf::doors::{self, Closed, Passed};
 use crate::tf::settings::Settings;

@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nix::unistd::{ForkResult, Pid};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid, getppid};
 
 /// The exit status of a child that panicked.
 pub const PANICKED: i32 = 101;
@@ -64,6 +66,18 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Has this process end with its parent.
+///
+/// # Errors
+/// The system's, or that it is gone.
+pub fn follow(parent: Pid) -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    if getppid() != parent {
+        return Err(io::Error::other("the parent is gone"));
+    }
+    Ok(())
 }
 
 /// How many threads this process has, where `/proc` tells.

@@ -1,8 +1,7 @@
 //! Events of transfers as JSON, one object a line on standard output; the
 //! shapes are those of tf(1), JSON OUTPUT.
 
-use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -62,24 +61,19 @@ enum Line<'a> {
 pub(super) struct JsonLines {
     begin: Instant,
     progress: Mutex<Instant>,
-    out: Out,
+    out: Arc<Out>,
 }
 
 impl JsonLines {
-    pub(super) fn new() -> JsonLines {
+    pub(super) fn new(out: Arc<Out>) -> JsonLines {
         let now = Instant::now();
-        JsonLines { begin: now, progress: Mutex::new(now), out: Out::default() }
+        JsonLines { begin: now, progress: Mutex::new(now), out }
     }
 
     fn write(&self, line: &Line<'_>) {
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
         self.out.line(&bytes);
-    }
-
-    /// As that of the board.
-    pub(super) fn output_failure(&self) -> Option<io::Error> {
-        self.out.failure()
     }
 
     /// What failed: an entry, or the run.

@@ -49,9 +49,7 @@ pub(super) fn open() -> io::Result<Option<PathBuf>> {
 }
 
 fn check(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
-    let uid = metadata.uid();
-    let is_ours = uid == 0 || uid == rustix::process::geteuid().as_raw();
-    if is_ours && metadata.mode() & 0o002 == 0 {
+    if trusted::is_our_uid(metadata.uid()) && metadata.mode() & 0o002 == 0 {
         return Ok(());
     }
     Err(io::Error::other(format!("{} belongs to others, or they may write it", path.display())))

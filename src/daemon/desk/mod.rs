@@ -22,6 +22,7 @@ use super::confinement::Confinement;
 use super::sandbox::Sandbox;
 use crate::config::{Config, Local};
 use crate::sys::process::fork;
+use crate::trusted::is_our_uid;
 use crate::users::Identity;
 use door::Door;
 use view::View;
@@ -219,7 +220,7 @@ impl Desk {
 fn is_operator(client: &OwnedFd) -> bool {
     let Ok(credentials) = rustix::net::sockopt::socket_peercred(client) else { return false };
     let uid = credentials.uid.as_raw();
-    let fine = uid == 0 || uid == nix::unistd::geteuid().as_raw();
+    let fine = is_our_uid(uid);
     if !fine {
         log::warn!("refused stage=control uid={uid}");
     }

@@ -15,14 +15,14 @@ use super::header::{self, Said, Unfit};
 use super::resolve::Reader;
 use super::splice::{self, Moved};
 use crate::config::Proxy;
-use crate::daemon::ahead::{Connection, Parent, follow};
+use crate::daemon::ahead::{Connection, Parent};
 use crate::daemon::listen::set_defaults;
 use crate::daemon::orders::Start;
 use crate::daemon::place::{self, Place};
 use crate::daemon::sandbox::Sandbox;
 use crate::daemon::slots::Slot;
 use crate::daemon::zygote;
-use crate::sys::process::keep_only;
+use crate::sys::process::{follow, keep_only};
 use crate::users::account::Network;
 
 /// What every relay is given.
