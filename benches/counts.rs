@@ -23,7 +23,10 @@ const TIMES: usize = 1000;
 type Work = Box<dyn FnMut()>;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     let Some((mut work, units)) = words.first().and_then(|name| prepare(name)) else {
         eprintln!(
             "usage: counts recurrence | generator | loop | cipher | cycle | message | \
@@ -51,13 +54,22 @@ fn prepare(name: &str) -> Option<(Work, usize)> {
         "recurrence" => (Box::new(recurrence), BYTES),
         "generator" => {
             let mut generator = ChainAlone::new(KEY);
-            (Box::new(move || assert_eq!(generator.make(BYTES), BYTES)), BYTES)
+            (
+                Box::new(move || assert_eq!(generator.make(BYTES), BYTES)),
+                BYTES,
+            )
         }
         "loop" => (Box::new(move || plain.encrypt(black_box(&mut data))), BYTES),
-        "cipher" => (Box::new(move || cipher.encrypt(black_box(&mut data))), BYTES),
+        "cipher" => (
+            Box::new(move || cipher.encrypt(black_box(&mut data))),
+            BYTES,
+        ),
         "cycle" => {
             let mut cipher = on_cycle(&mut data).ok()?;
-            (Box::new(move || cipher.encrypt(black_box(&mut data))), BYTES)
+            (
+                Box::new(move || cipher.encrypt(black_box(&mut data))),
+                BYTES,
+            )
         }
         "message" => repeated(move || {
             let (header, body) = data[..4 + 32].split_at_mut(4);
@@ -69,7 +81,10 @@ fn prepare(name: &str) -> Option<(Work, usize)> {
             black_box(Request::parse(black_box(body))).ok();
         }),
         "path" => repeated(|| {
-            black_box(RootPath::parse(black_box(b"reports/2026/may.pdf".as_slice()))).ok();
+            black_box(RootPath::parse(black_box(
+                b"reports/2026/may.pdf".as_slice(),
+            )))
+            .ok();
         }),
         _ => return None,
     })
@@ -83,7 +98,9 @@ fn repeated(mut once: impl FnMut() + 'static) -> (Work, usize) {
 fn recurrence() {
     let mut seed: u64 = black_box(0x3736_3534_3332_3130);
     for _ in 0..BYTES {
-        seed = seed.wrapping_mul((seed >> 8) & 0xffff_ffff).wrapping_add((seed >> 40) & 0xffff);
+        seed = seed
+            .wrapping_mul((seed >> 8) & 0xffff_ffff)
+            .wrapping_add((seed >> 40) & 0xffff);
     }
     black_box(seed);
 }

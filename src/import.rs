@@ -14,7 +14,10 @@ use crate::operator::say;
 
 /// Words of the old configuration that have no counterpart, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("userdb", "its passwords are in clear text; take them over with tfd user import FILE"),
+    (
+        "userdb",
+        "its passwords are in clear text; take them over with tfd user import FILE",
+    ),
     ("faipath", "not part of TF Protocol 2.4.1"),
     ("faitok_mq", "not part of TF Protocol 2.4.1"),
     ("locksys", "not part of TF Protocol 2.4.1"),
@@ -59,7 +62,10 @@ pub fn import(old: &Path, out: &Path) -> Result<PathBuf, String> {
     let key_path = out.with_file_name("private.pem");
     for path in [out, &key_path] {
         if path.symlink_metadata().is_ok() {
-            return Err(format!("{} exists: move it away or choose another --out", path.display()));
+            return Err(format!(
+                "{} exists: move it away or choose another --out",
+                path.display()
+            ));
         }
     }
     let converted = convert(&text).map_err(|e| format!("{}: {e}", old.display()))?;
@@ -89,14 +95,18 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     let text = text.trim_start_matches('\u{feff}');
     for word in ["proto", "hash", "dbdir", "defusr", "tlb"] {
         if value(text, word).is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER)) {
-            return Err(format!("the value of {word} is not UTF-8: tfd.toml can't hold it"));
+            return Err(format!(
+                "the value of {word} is not UTF-8: tfd.toml can't hold it"
+            ));
         }
     }
     let key = key_block(text).ok_or("no privkey { ... } block")?;
     Rsa::private_key_from_pem(key.as_bytes())
         .map_err(|_| "the privkey block holds no RSA private key")?;
     let needed = |word| value(text, word).ok_or(format!("the word {word} is missing"));
-    let port: u16 = needed("port")?.parse().map_err(|_| "port is no port number")?;
+    let port: u16 = needed("port")?
+        .parse()
+        .map_err(|_| "port is no port number")?;
     let mut toml = String::from("# Made by tfd import; see tfd.toml(5).\n[server]\n");
     match value(text, "defusr") {
         Some(user) => toml.push_str(&format!("user = {}\n", quoted(user))),
@@ -109,7 +119,9 @@ pub fn convert(text: &str) -> Result<Converted, String> {
         quoted(needed("hash")?),
         quoted(needed("dbdir")?),
     ));
-    let backend = PROXY_TO.iter().find_map(|word| backend(value(text, word)?, port));
+    let backend = PROXY_TO
+        .iter()
+        .find_map(|word| backend(value(text, word)?, port));
     if let Some(backend) = &backend {
         toml.push_str(&format!("proxy_to = \"{backend}\"\n"));
     } else if value(text, "defusr").is_none() {
@@ -123,7 +135,10 @@ pub fn convert(text: &str) -> Result<Converted, String> {
             toml.push_str("jail = true\n");
         }
     } else {
-        left_out.push(("injail", "a proxy serves no file; the server behind it does"));
+        left_out.push((
+            "injail",
+            "a proxy serves no file; the server behind it does",
+        ));
         left_out.push(("tlb", "a proxy has no pool; the server behind it may"));
     }
     if let Some(pool) = value(text, "tlb").filter(|_| backend.is_none()) {
@@ -152,10 +167,12 @@ fn value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 }
 
 fn flag_or_value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    text.lines().map(str::trim).find_map(|line| match line.strip_prefix(word)? {
-        "" => Some(""),
-        rest => rest.starts_with([' ', '\t']).then(|| rest.trim()),
-    })
+    text.lines()
+        .map(str::trim)
+        .find_map(|line| match line.strip_prefix(word)? {
+            "" => Some(""),
+            rest => rest.starts_with([' ', '\t']).then(|| rest.trim()),
+        })
 }
 
 /// What stands between the braces behind `privkey`.
@@ -164,7 +181,9 @@ fn key_block(text: &str) -> Option<Zeroizing<String>> {
     let (_, rest) = rest.split_once('{')?;
     let (block, _) = rest.split_once('}')?;
     let lines = block.lines().map(str::trim).filter(|line| !line.is_empty());
-    Some(Zeroizing::new(lines.flat_map(|line| [line, "\n"]).collect()))
+    Some(Zeroizing::new(
+        lines.flat_map(|line| [line, "\n"]).collect(),
+    ))
 }
 
 /// A value as a comment can hold it: control characters escaped.
@@ -201,7 +220,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn old_text(more: &str) -> String {
-        let key = Rsa::generate(2048).and_then(|key| key.private_key_to_pem()).expect("key");
+        let key = Rsa::generate(2048)
+            .and_then(|key| key.private_key_to_pem())
+            .expect("key");
         let key = String::from_utf8(key).expect("text");
         format!(
             "# hash of a comment\nproto 0.0\nhash a \"b\"\\c\ndbdir /srv/tf/\nport 10345\n{more}\n\
@@ -236,10 +257,16 @@ mod tests {
         let (old, out) = (dir.path().join("old.conf"), dir.path().join("tfd.toml"));
         let text = format!("\u{feff}{}", old_text("# J\u{1}rg")).into_bytes();
         let with = |from: u8, to: u8| -> Vec<u8> {
-            text.iter().map(|byte| if *byte == from { to } else { *byte }).collect()
+            text.iter()
+                .map(|byte| if *byte == from { to } else { *byte })
+                .collect()
         };
         fs::write(&old, with(b'\\', 0xff)).expect("write");
-        assert!(import(&old, &out).expect_err("refused").contains("hash is not UTF-8"));
+        assert!(
+            import(&old, &out)
+                .expect_err("refused")
+                .contains("hash is not UTF-8")
+        );
         assert!(!out.exists());
         // In a comment it does no harm.
         fs::write(&old, with(1, 0xf6)).expect("write");
@@ -250,9 +277,17 @@ mod tests {
 
     #[test]
     fn without_a_default_user_clients_log_in() {
-        let toml = convert(&old_text("userdb /etc/users")).expect("converted").toml;
-        assert!(toml.contains("mode = \"multi-user\"\nusers = \"users\"\n"), "{toml}");
-        assert!(toml.contains("# not taken over: userdb /etc/users: "), "{toml}");
+        let toml = convert(&old_text("userdb /etc/users"))
+            .expect("converted")
+            .toml;
+        assert!(
+            toml.contains("mode = \"multi-user\"\nusers = \"users\"\n"),
+            "{toml}"
+        );
+        assert!(
+            toml.contains("# not taken over: userdb /etc/users: "),
+            "{toml}"
+        );
     }
 
     #[test]
@@ -267,17 +302,33 @@ mod tests {
                 .toml;
             let config = Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
             assert_eq!(config.tf.proxy.expect("proxy").backend.to_string(), to);
-            assert!(toml.contains("# not taken over: injail: a proxy serves no file"), "{toml}");
-            assert!(toml.contains("# not taken over: tlb /etc/pool: a proxy has no"), "{toml}");
+            assert!(
+                toml.contains("# not taken over: injail: a proxy serves no file"),
+                "{toml}"
+            );
+            assert!(
+                toml.contains("# not taken over: tlb /etc/pool: a proxy has no"),
+                "{toml}"
+            );
         }
-        let toml = convert(&old_text("trp_ipv4 nowhere at all")).expect("converted").toml;
-        assert!(toml.contains("# not taken over: trp_ipv4 nowhere at all: no address"), "{toml}");
+        let toml = convert(&old_text("trp_ipv4 nowhere at all"))
+            .expect("converted")
+            .toml;
+        assert!(
+            toml.contains("# not taken over: trp_ipv4 nowhere at all: no address"),
+            "{toml}"
+        );
     }
 
     #[test]
     fn control_characters_of_what_is_left_out_break_no_comment() {
-        let toml = convert(&old_text("rpcproxy a\u{7f}\r\u{0}b")).expect("converted").toml;
-        assert!(toml.contains("# not taken over: rpcproxy a\\u{7f}\\r\\u{0}b: "), "{toml}");
+        let toml = convert(&old_text("rpcproxy a\u{7f}\r\u{0}b"))
+            .expect("converted")
+            .toml;
+        assert!(
+            toml.contains("# not taken over: rpcproxy a\\u{7f}\\r\\u{0}b: "),
+            "{toml}"
+        );
         Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
     }
 
@@ -285,7 +336,11 @@ mod tests {
     fn what_is_missing_is_named_and_nothing_is_written() {
         for word in ["proto", "hash", "dbdir", "port", "privkey"] {
             let text = old_text("").replace(&format!("\n{word}"), &format!("\n#{word}"));
-            let text = if word == "privkey" { text.replace("privkey", "nokey") } else { text };
+            let text = if word == "privkey" {
+                text.replace("privkey", "nokey")
+            } else {
+                text
+            };
             assert!(convert(&text).expect_err(word).contains(word), "{word}");
         }
     }

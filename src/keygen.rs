@@ -42,11 +42,17 @@ fn make_all(
     names: &[String],
     text: &mut String,
 ) -> Result<(), String> {
-    let has_pair = ["private.pem", "public.pem"].iter().all(|name| directory.join(name).exists());
+    let has_pair = ["private.pem", "public.pem"]
+        .iter()
+        .all(|name| directory.join(name).exists());
     let next = if has_pair && !names.is_empty() {
         "next: set tls_listen, tls_certificate and tls_key in tfd.toml, then run tfd check\n"
     } else {
-        let Made { private, public, fingerprint } = make(directory, bits)?;
+        let Made {
+            private,
+            public,
+            fingerprint,
+        } = make(directory, bits)?;
         *text += &format!(
             "private key: {} (keep it secret)\npublic key:  {} (give it to clients)\n\
              fingerprint: SHA256:{fingerprint}\n",
@@ -56,7 +62,11 @@ fn make_all(
         "next: set private_key in tfd.toml, then run tfd check\n"
     };
     if !names.is_empty() {
-        let Made { private, public, fingerprint } = make_certificate(directory, names)?;
+        let Made {
+            private,
+            public,
+            fingerprint,
+        } = make_certificate(directory, names)?;
         *text += &format!(
             "TLS key:     {} (keep it secret)\ncertificate: {} (clients may have it)\n\
              TLS pin:     SHA256:{fingerprint} (for tf --tls-pin)\n",
@@ -78,7 +88,11 @@ pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, Stri
         .map_err(|e| format!("no certificate for {}: {e}", names.join(" ")))?;
     let fingerprint = pin(&pem)?;
     write_pair((&private, &key), (&public, &pem))?;
-    Ok(Made { private, public, fingerprint })
+    Ok(Made {
+        private,
+        public,
+        fingerprint,
+    })
 }
 
 /// The pin of a certificate in PEM, as clients name it.
@@ -126,7 +140,11 @@ pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
 
     fs::create_dir_all(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     write_pair((&private, &private_pem), (&public, &public_pem))?;
-    Ok(Made { private, public, fingerprint })
+    Ok(Made {
+        private,
+        public,
+        fingerprint,
+    })
 }
 
 /// The paths of a pair that is to be made, unless one is taken.
@@ -135,7 +153,9 @@ fn vacant(directory: &Path, private: &str, public: &str) -> Result<(PathBuf, Pat
     for path in [&private, &public] {
         if path.symlink_metadata().is_ok() {
             let taken = path.display();
-            return Err(format!("{taken} exists: move it away or choose another directory"));
+            return Err(format!(
+                "{taken} exists: move it away or choose another directory"
+            ));
         }
     }
     Ok((private, public))
@@ -155,7 +175,11 @@ fn write_pair(private: (&Path, &[u8]), public: (&Path, &[u8])) -> Result<(), Str
 /// # Errors
 /// The system's.
 pub fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     let written = file.write_all(content).and_then(|()| file.sync_all());
     if written.is_err() {
         let _ = fs::remove_file(path);
@@ -172,7 +196,10 @@ mod tests {
     fn a_pair_fits_together_and_only_the_owner_reads_the_private_key() {
         let dir = tempfile::tempdir().expect("tempdir");
         let made = make(&dir.path().join("keys"), 2048).expect("made");
-        let mode = fs::metadata(&made.private).expect("stat").permissions().mode();
+        let mode = fs::metadata(&made.private)
+            .expect("stat")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         let private = crate::config::read_key(&made.private).expect("usable");
         let pem = fs::read(&made.public).expect("read");
@@ -190,7 +217,11 @@ mod tests {
         certificate::check_pair(&pem, &key).expect("they fit");
         assert_eq!(certificate::expiry_warning(&pem), None);
         assert_eq!(made.fingerprint.len(), 43);
-        assert!(make_certificate(dir.path(), &names).expect_err("twice").contains("exists"));
+        assert!(
+            make_certificate(dir.path(), &names)
+                .expect_err("twice")
+                .contains("exists")
+        );
     }
 
     #[test]
@@ -198,7 +229,11 @@ mod tests {
         for name in ["private.pem", "public.pem"] {
             let dir = tempfile::tempdir().expect("tempdir");
             fs::write(dir.path().join(name), "mine").expect("write");
-            assert!(make(dir.path(), 2048).expect_err("refused").contains("exists"));
+            assert!(
+                make(dir.path(), 2048)
+                    .expect_err("refused")
+                    .contains("exists")
+            );
             assert_eq!(fs::read(dir.path().join(name)).expect("read"), b"mine");
             assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
         }

@@ -60,7 +60,10 @@ pub fn ask(control: &Path, request: &Request) -> ExitCode {
 pub fn serving(control: &Path) -> Option<(Vec<SocketAddr>, PathBuf)> {
     let (code, text) = exchange(control, &Request::Serving).ok()?;
     let (addresses, path) = text.strip_suffix('\n')?.split_once('\n')?;
-    let addresses = addresses.split_whitespace().map(str::parse).collect::<Result<_, _>>();
+    let addresses = addresses
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>();
     Some((addresses.ok()?, PathBuf::from(path))).filter(|_| code == 0)
 }
 

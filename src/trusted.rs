@@ -23,7 +23,9 @@ const MAX_LINKS: usize = 40;
 pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
     let (directory, name) = resolve(path)?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(directory, name, flags, mode)?))
+    Ok(File::from(rustix::fs::openat(
+        directory, name, flags, mode,
+    )?))
 }
 
 /// Opens a file for reading, without waiting for a pipe's writer.
@@ -53,7 +55,9 @@ pub fn check_log(path: &Path) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
     match open(path, flags, Mode::empty()).and_then(ours) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?;
             Ok(())
@@ -166,13 +170,23 @@ mod tests {
         symlink("../f", dir.path().join("a/b/relative")).expect("link");
         symlink(dir.path().join("a/b"), dir.path().join("way")).expect("link");
         symlink("loop", dir.path().join("loop")).expect("link");
-        for way in ["a/f", "a/b/../f", "a/b/relative", "way/relative", "way/../f"] {
+        for way in [
+            "a/f",
+            "a/b/../f",
+            "a/b/relative",
+            "way/relative",
+            "way/../f",
+        ] {
             let mut text = String::new();
             let file = open_to_read(&dir.path().join(way));
             file.expect(way).read_to_string(&mut text).expect("read");
             assert_eq!(text, "read", "{way}");
         }
-        let error = |way| open_to_read(&dir.path().join(way)).expect_err(way).raw_os_error();
+        let error = |way| {
+            open_to_read(&dir.path().join(way))
+                .expect_err(way)
+                .raw_os_error()
+        };
         assert_eq!(error("loop"), Some(libc::ELOOP));
         assert_eq!(error("a/none"), Some(libc::ENOENT));
         assert_eq!(error("a/f/x"), Some(libc::ENOTDIR));

@@ -98,7 +98,9 @@ fn next_header(rest: &mut &mut [u8], cipher: &mut Cipher) -> i64 {
     let (header, behind) = std::mem::take(rest).split_at_mut(8);
     *rest = behind;
     cipher.decrypt(header);
-    header.iter().fold(0, |number, byte| number << 8 | i64::from(*byte))
+    header
+        .iter()
+        .fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
 /// A message of the server on a wire that receives bytes as they come.

@@ -40,7 +40,10 @@ pub(crate) fn udp(count: usize) -> Figure {
     socket.connect(address).map_err(local("bare UDP"))?;
     let question = [1; QUESTION];
     let rate = answered(&socket, &question, &question, count);
-    server.kill().and_then(|()| server.wait()).map_err(local("bare UDP"))?;
+    server
+        .kill()
+        .and_then(|()| server.wait())
+        .map_err(local("bare UDP"))?;
     rate
 }
 
@@ -53,7 +56,9 @@ fn start(kind: &str, size: usize) -> Result<(Child, String), ClientError> {
         .map_err(local("bare"))?;
     let mut address = String::new();
     let output = server.stdout.take().ok_or_else(|| failure("no output"))?;
-    BufReader::new(output).read_line(&mut address).map_err(local("bare"))?;
+    BufReader::new(output)
+        .read_line(&mut address)
+        .map_err(local("bare"))?;
     Ok((server, address.trim().to_owned()))
 }
 

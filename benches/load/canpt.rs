@@ -30,7 +30,9 @@ pub(crate) fn put(
             return Ok(());
         }
         frame[..8].copy_from_slice(&(len as i64).to_be_bytes());
-        connection.wire().write_units(&mut frame[..8 + len], &[8, len])?;
+        connection
+            .wire()
+            .write_units(&mut frame[..8 + len], &[8, len])?;
         frames += 1;
         if frames % CANCEL_POINT == 0 && connection.wire().read_i64()? != CONTINUE {
             return Err(failure("the server cancelled PUTCAN"));
@@ -70,9 +72,14 @@ fn agree(connection: &mut Connection, word: &str, path: &str) -> Result<usize, C
         request.extend_from_slice(&number.to_be_bytes());
     }
     let reply = connection.request(&request)?;
-    let agreed = reply.strip_prefix(b"OK ").and_then(|data| data.try_into().ok());
+    let agreed = reply
+        .strip_prefix(b"OK ")
+        .and_then(|data| data.try_into().ok());
     match agreed.map(u64::from_be_bytes) {
         Some(size @ 1..) if size <= BUFFER as u64 => Ok(size as usize),
-        _ => Err(failure(&format!("{word} refused: {}", reply.escape_ascii()))),
+        _ => Err(failure(&format!(
+            "{word} refused: {}",
+            reply.escape_ascii()
+        ))),
     }
 }

@@ -34,7 +34,9 @@ pub(crate) fn rates() -> Figure {
         black_box(seed);
     });
     let on_cycle = on_cycle_rate().map_err(local("table"))?;
-    Ok(format!("{plain:.0} {ours:.0} {generator:.0} {bare:.0} {on_cycle:.0}"))
+    Ok(format!(
+        "{plain:.0} {ours:.0} {generator:.0} {bare:.0} {on_cycle:.0}"
+    ))
 }
 
 /// Ours, read from a table, which is made here and now.

@@ -26,7 +26,10 @@ pub(crate) fn per_second(clients: usize, count: usize, fresh: bool) -> Figure {
     for thread in threads {
         thread.join().unwrap_or(Ok(()))?;
     }
-    Ok(format!("{:.0}", (each * clients) as f64 / begin.elapsed().as_secs_f64()))
+    Ok(format!(
+        "{:.0}",
+        (each * clients) as f64 / begin.elapsed().as_secs_f64()
+    ))
 }
 
 /// From connecting to the first answer, in microseconds: the median.

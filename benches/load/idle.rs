@@ -16,6 +16,8 @@ pub(crate) fn hold(count: usize) -> Figure {
         connections.push(connection);
     }
     println!("ready");
-    std::io::stdin().read_to_end(&mut Vec::new()).map_err(local("standard input"))?;
+    std::io::stdin()
+        .read_to_end(&mut Vec::new())
+        .map_err(local("standard input"))?;
     Ok(format!("{} ended", connections.len()))
 }

@@ -21,7 +21,8 @@ const SPARSE: u64 = 1 << 14;
 
 /// One step of the seed recurrence.
 pub(crate) fn step(seed: u64) -> u64 {
-    seed.wrapping_mul((seed >> 8) & 0xffff_ffff).wrapping_add((seed >> 40) & 0xffff)
+    seed.wrapping_mul((seed >> 8) & 0xffff_ffff)
+        .wrapping_add((seed >> 40) & 0xffff)
 }
 
 /// A key whose chain meets no cycle for 256 MiB and more.
@@ -38,7 +39,10 @@ pub(crate) fn on_cycle() -> Vec<u8> {
 
 /// The first seed of a key.
 fn first_seed(key: &[u8]) -> u64 {
-    key[..8].iter().rev().fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+    key[..8]
+        .iter()
+        .rev()
+        .fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 /// Walks the chain of [`long_way`] and looks for a seed of a cycle.
@@ -56,7 +60,9 @@ pub(crate) fn check() -> Figure {
     let mut seed = first_seed(LONG_WAY);
     for steps in 0..LONG_WAY_STEPS {
         if seed >> 20 & (SPARSE - 1) == 0 && remembered.contains(&seed) {
-            return Err(failure(&format!("the chain is on a cycle after {steps} steps")));
+            return Err(failure(&format!(
+                "the chain is on a cycle after {steps} steps"
+            )));
         }
         seed = step(seed);
     }
@@ -100,6 +106,7 @@ fn rsa_block(key: &[u8]) -> Option<Vec<u8>> {
     let pem = std::fs::read(variable("TF_KEY")).ok()?;
     let rsa = Rsa::public_key_from_pem(&pem).ok()?;
     let mut block = vec![0; rsa.size() as usize];
-    rsa.public_encrypt(key, &mut block, Padding::PKCS1_OAEP).ok()?;
+    rsa.public_encrypt(key, &mut block, Padding::PKCS1_OAEP)
+        .ok()?;
     Some(block)
 }

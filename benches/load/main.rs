@@ -46,7 +46,10 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load account                       a line of a users file";
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let figure = match words.as_slice() {
         ["handshakes", clients, count] => {

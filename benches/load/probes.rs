@@ -15,8 +15,16 @@ const OUTSTANDING: usize = 64;
 pub(crate) fn per_second(count: usize) -> Figure {
     let mut connection = enter(&target()?)?;
     let question = [&[1], connection.process_key()?.as_slice()].concat();
-    let server = connection.wire().socket().peer_addr().map_err(local("UDP"))?;
-    let own = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let server = connection
+        .wire()
+        .socket()
+        .peer_addr()
+        .map_err(local("UDP"))?;
+    let own = if server.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
     let socket = UdpSocket::bind(own).map_err(local("UDP"))?;
     socket.connect(server).map_err(local("UDP"))?;
     let rate = answered(&socket, &question, &[1], count)?;
@@ -32,7 +40,9 @@ pub(crate) fn answered(
     expected: &[u8],
     count: usize,
 ) -> Figure {
-    socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(local("UDP"))?;
+    socket
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .map_err(local("UDP"))?;
     let mut answer = [0; 64];
     let begin = Instant::now();
     for number in 0..count + OUTSTANDING {
@@ -46,5 +56,8 @@ pub(crate) fn answered(
             socket.send(question).map_err(local("UDP"))?;
         }
     }
-    Ok(format!("{:.0}", count as f64 / begin.elapsed().as_secs_f64()))
+    Ok(format!(
+        "{:.0}",
+        count as f64 / begin.elapsed().as_secs_f64()
+    ))
 }

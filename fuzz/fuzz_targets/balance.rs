@@ -29,7 +29,10 @@ fn pool_file(data: &[u8]) {
     let pool = pool::parse(data);
     let lines = data.split(|byte| *byte == b'\n').count();
     for (line, problem) in &pool.problems {
-        assert!((1..=lines).contains(line) && !problem.contains(char::is_control), "{problem:?}");
+        assert!(
+            (1..=lines).contains(line) && !problem.contains(char::is_control),
+            "{problem:?}"
+        );
     }
     let line = |server: &Server| format!("{} weight={}\n", server.tuple(), server.weight);
     let again = pool::parse(pool.servers.iter().map(line).collect::<String>().as_bytes());
@@ -77,7 +80,11 @@ fn check_servers(servers: &[Server]) {
 fn members(data: &[u8]) {
     assert!(probe::answer(data, Load::default(), false).len() <= data.len().max(1));
     let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 1));
-    let server = |last| Server { address: address(last), weight: last.into(), priority: 0 };
+    let server = |last| Server {
+        address: address(last),
+        weight: last.into(),
+        priority: 0,
+    };
     let mut balancer = Balancer::default();
     balancer.replace([server(1), server(2)], Duration::ZERO);
     let mut now = Duration::ZERO;
@@ -92,7 +99,12 @@ fn members(data: &[u8]) {
         if let Some((which, datagram)) = event[1..].split_first() {
             balancer.answered(address(1 + which % 2), datagram, now);
         }
-        let alive = |state| balancer.summary().iter().any(|server| server.state == state);
+        let alive = |state| {
+            balancer
+                .summary()
+                .iter()
+                .any(|server| server.state == state)
+        };
         let (some_alive, some_unknown) = (alive(State::Alive), alive(State::Unknown));
         match balancer.choose(now) {
             Some(_) => assert!(some_alive || some_unknown),

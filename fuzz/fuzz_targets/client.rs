@@ -11,7 +11,9 @@ use tfd::tf::wire::Wire;
 use tfd_fuzz::connection_with;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((choice, stream)) = data.split_first() else { return };
+    let Some((choice, stream)) = data.split_first() else {
+        return;
+    };
     let (_peer, ours) = connection_with(stream);
     let mut connection = Connection::from_wire(Wire::new(ours).expect("wire"));
     let mut taken = 0;

@@ -8,7 +8,9 @@ use libfuzzer_sys::fuzz_target;
 use tfd::config::Config;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     match Config::parse(Path::new("/etc/tfd/tfd.toml"), text) {
         Ok(Config { server, tf, .. }) => {
             assert!(server.max_sessions > 0 && !tf.listen.is_empty());

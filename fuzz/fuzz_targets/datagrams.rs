@@ -27,7 +27,10 @@ struct Memory {
 }
 
 static MEMORY: LazyLock<Memory> = LazyLock::new(|| {
-    let (keys, slots) = (Keys::new(SLOTS).expect("keys"), Slots::new(SLOTS).expect("slots"));
+    let (keys, slots) = (
+        Keys::new(SLOTS).expect("keys"),
+        Slots::new(SLOTS).expect("slots"),
+    );
     for slot in 0..SLOTS {
         let slot_of_own = Slot::map(slots.as_fd(), slot).expect("slot");
         slot_of_own.tell_out_of_band(u64::MAX >> (slot * 8));
@@ -41,29 +44,51 @@ static MEMORY: LazyLock<Memory> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Some((there, datagram)) = data.split_first() else { return };
+    let Some((there, datagram)) = data.split_first() else {
+        return;
+    };
     let memory = &*MEMORY;
     for slot in 0..SLOTS {
-        let key = if there >> slot & 1 == 1 { key_of(slot) } else { [0; KEY] };
+        let key = if there >> slot & 1 == 1 {
+            key_of(slot)
+        } else {
+            [0; KEY]
+        };
         memory.keys.set(slot, key).expect("set");
     }
     let good = key_text(SLOT, key_of(SLOT));
     let datagram: Vec<u8> = datagram
         .iter()
-        .flat_map(|byte| if *byte == b'@' { good.as_bytes() } else { std::slice::from_ref(byte) })
+        .flat_map(|byte| {
+            if *byte == b'@' {
+                good.as_bytes()
+            } else {
+                std::slice::from_ref(byte)
+            }
+        })
         .copied()
         .collect();
-    let Some(question) = Question::read(&datagram) else { return };
+    let Some(question) = Question::read(&datagram) else {
+        return;
+    };
     assert!(datagram.len() <= MAX_DATAGRAM && datagram.first().is_none_or(|first| *first < 4));
-    let (Question::Process(key) | Question::Socket(key)) = question else { return };
+    let (Question::Process(key) | Question::Socket(key)) = question else {
+        return;
+    };
     let alive = read_key(key)
         .is_some_and(|(slot, key)| slot < SLOTS && there >> slot & 1 == 1 && key == key_of(slot));
     for dialect in [Dialect::Deployed, Dialect::Document] {
-        let sessions = Sessions { dialect, ..memory.sessions };
+        let sessions = Sessions {
+            dialect,
+            ..memory.sessions
+        };
         assert_eq!(sessions.process(key), [u8::from(alive)]);
         let count = sessions.socket(key);
         assert_eq!(count.first(), Some(&u8::from(alive)));
-        assert!(count.len() <= datagram.len() && alive == (count.len() > 1), "{count:?}");
+        assert!(
+            count.len() <= datagram.len() && alive == (count.len() > 1),
+            "{count:?}"
+        );
     }
 });
 

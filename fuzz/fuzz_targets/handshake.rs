@@ -30,19 +30,32 @@ static RECEIVED: AtomicU64 = AtomicU64::new(0);
 static SENT: AtomicU64 = AtomicU64::new(0);
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&[choice, key_len], data)) = data.split_first_chunk::<2>() else { return };
-    let Some((answers, stream)) = data.split_first_chunk::<ANSWERS>() else { return };
+    let Some((&[choice, key_len], data)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let Some((answers, stream)) = data.split_first_chunk::<ANSWERS>() else {
+        return;
+    };
     let key = vec![7; key_len.into()];
     let (_peer, ours) = connection_with(&client(stream, &key));
 
     let (gates, doors_end) = pair().expect("pair");
     answer_doors(&doors_end, *answers);
     let (keepers, gate_end) = pair().expect("pair");
-    let granted = if choice & 4 == 0 { vec![gates.as_fd()] } else { Vec::new() };
-    keepers.send(&[&[1], key.as_slice()].concat(), &[]).expect("send");
+    let granted = if choice & 4 == 0 {
+        vec![gates.as_fd()]
+    } else {
+        Vec::new()
+    };
+    keepers
+        .send(&[&[1], key.as_slice()].concat(), &[])
+        .expect("send");
     keepers.send(&[1], &granted).expect("send");
 
-    let closed = Closed { login: choice & 1 != 0, jail: choice & 2 != 0 };
+    let closed = Closed {
+        login: choice & 1 != 0,
+        jail: choice & 2 != 0,
+    };
     let doors = Doors {
         version: b"0.0".to_vec(),
         limit: Duration::from_secs(9),
@@ -50,10 +63,18 @@ fuzz_target!(|data: &[u8]| {
         closed,
         tls: None,
     };
-    let meter = Meter { received: &RECEIVED, sent: &SENT };
+    let meter = Meter {
+        received: &RECEIVED,
+        sent: &SENT,
+    };
     let admitted = admit(ours, None, &Arc::new(Keeper::new(gate_end)), &doors, meter);
     check_keeper(&keepers);
-    let Ok(Passed { mut wire, granted, .. }) = admitted else { return };
+    let Ok(Passed {
+        mut wire, granted, ..
+    }) = admitted
+    else {
+        return;
+    };
     assert!(KEY_LENGTHS.contains(&key.len()));
     let mut next = NextDoor::new(granted, closed);
     let passed = doors::pass(&mut wire, closed, "key", &mut next);
@@ -91,7 +112,9 @@ fn answer_doors(channel: &Channel, answers: [u8; ANSWERS]) {
 fn check_keeper(keepers: &Channel) {
     let mut buffer = [0; 1 + MAX_BLOCK];
     for what in [1, 2] {
-        let Ok((len, _)) = keepers.try_receive(&mut buffer) else { return };
+        let Ok((len, _)) = keepers.try_receive(&mut buffer) else {
+            return;
+        };
         if len == 0 {
             return;
         }

@@ -6,8 +6,12 @@ use libfuzzer_sys::fuzz_target;
 use tfd::users::hash::{Scheme, fits};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let Some(scheme) = Scheme::of(text) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Some(scheme) = Scheme::of(text) else {
+        return;
+    };
     if scheme != Scheme::Argon2 {
         let cut = text.char_indices().map(|(len, _)| &text[..len]);
         assert!(cut.map(Scheme::of).all(|scheme| scheme.is_none()), "{text}");
@@ -21,7 +25,9 @@ fuzz_target!(|data: &[u8]| {
 /// number of its own takes the usual 19 MiB.
 fn is_cheap(scheme: Scheme, hash: &str) -> bool {
     let fields: Vec<&str> = hash.split('$').collect();
-    let numbers = hash.split(['$', ',']).filter_map(|one| one.split_once('=')?.1.parse().ok());
+    let numbers = hash
+        .split(['$', ','])
+        .filter_map(|one| one.split_once('=')?.1.parse().ok());
     let largest: u32 = numbers.max().unwrap_or(0);
     match scheme {
         Scheme::Argon2 => fields.iter().any(|field| field.starts_with("m=")) && largest <= 64,

@@ -11,13 +11,22 @@ use tfd::config::Config;
 use tfd::import::convert;
 
 static KEY_BLOCK: LazyLock<String> = LazyLock::new(|| {
-    let key = Rsa::generate(1024).and_then(|key| key.private_key_to_pem()).expect("key");
-    format!("\nprivkey {{\n{}}}\n", String::from_utf8(key).expect("text"))
+    let key = Rsa::generate(1024)
+        .and_then(|key| key.private_key_to_pem())
+        .expect("key");
+    format!(
+        "\nprivkey {{\n{}}}\n",
+        String::from_utf8(key).expect("text")
+    )
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let Ok(converted) = convert(&[text, &KEY_BLOCK].concat()) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(converted) = convert(&[text, &KEY_BLOCK].concat()) else {
+        return;
+    };
     let problems = match Config::parse(Path::new("/etc/tfd/tfd.toml"), &converted.toml) {
         Ok(_) => return,
         Err(problems) => problems,

@@ -29,28 +29,45 @@ static TLS: LazyLock<(Vec<u8>, Zeroizing<Vec<u8>>)> =
     LazyLock::new(|| self_signed(&["localhost".to_owned()]).expect("certificate"));
 
 /// Shorter than one to be served with: the keeper takes any, and is faster.
-static PEM: LazyLock<Vec<u8>> =
-    LazyLock::new(|| Rsa::generate(1024).and_then(|key| key.private_key_to_pem()).expect("key"));
+static PEM: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    Rsa::generate(1024)
+        .and_then(|key| key.private_key_to_pem())
+        .expect("key")
+});
 
 fuzz_target!(|data: &[u8]| {
     let key = Rsa::private_key_from_pem(&PEM).expect("key");
     let mut block = vec![0; key.size() as usize];
-    key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP).expect("block");
+    key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP)
+        .expect("block");
     let hash = Zeroizing::new(HASH.to_vec());
-    let Some((tls, data)) = data.split_first() else { return };
+    let Some((tls, data)) = data.split_first() else {
+        return;
+    };
     let speaks_tls = tls & 1 == 1;
     let tls = Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets"));
-    let secrets = Secrets { key, tls, hash, granted: Vec::new(), extras: Extras::default() };
+    let secrets = Secrets {
+        key,
+        tls,
+        hash,
+        granted: Vec::new(),
+        extras: Extras::default(),
+    };
 
     let (daemon, keepers) = pair().expect("pair");
     let (gate, theirs) = pair().expect("pair");
-    daemon.send(&gate_message(TAG, speaks_tls), &[theirs.as_fd()]).expect("send");
+    daemon
+        .send(&gate_message(TAG, speaks_tls), &[theirs.as_fd()])
+        .expect("send");
     daemon.send(RETIRE, &[]).expect("send");
     drop(theirs);
     let mut asked = Vec::new();
     for message in messages(data).take(MOST) {
-        let message =
-            if message == [DECRYPT] { [message, &block].concat() } else { message.into() };
+        let message = if message == [DECRYPT] {
+            [message, &block].concat()
+        } else {
+            message.into()
+        };
         gate.send(&message, &[]).expect("send");
         asked.push(message);
     }
@@ -74,7 +91,10 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!((answer.as_slice(), *handles), (told, usize::from(fits)));
     }
     let admitted = received(&daemon);
-    assert_eq!(admitted.len(), answers.get(1).map_or(0, |(_, handles)| *handles));
+    assert_eq!(
+        admitted.len(),
+        answers.get(1).map_or(0, |(_, handles)| *handles)
+    );
     assert!(
         admitted
             .iter()

@@ -19,7 +19,10 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
     }
     if let Some(request) = Request::from_line(data) {
-        assert_eq!(Request::from_line(request.to_line().as_bytes()), Some(request));
+        assert_eq!(
+            Request::from_line(request.to_line().as_bytes()),
+            Some(request)
+        );
     }
     if let Some(ended) = Ended::from_bytes(data) {
         assert_eq!(Ended::from_bytes(&ended.to_bytes()), Some(ended));

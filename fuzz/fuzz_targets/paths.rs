@@ -9,7 +9,9 @@ use tfd::store::path::is_hidden;
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.splitn(2, |c| *c == b'\n');
     let mut next = || RootPath::parse(parts.next().unwrap_or_default());
-    let (Ok(path), other) = (next(), next()) else { return };
+    let (Ok(path), other) = (next(), next()) else {
+        return;
+    };
     check(&path);
     assert!(path.contains(&path) && RootPath::root().contains(&path));
     if let Some(name) = path.name() {

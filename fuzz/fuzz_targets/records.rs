@@ -14,7 +14,9 @@ use tfd::tf::wire::{Wire, WireError};
 use tfd_fuzz::{connection_with, take_message};
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&[choice, high, low], stream)) = data.split_first_chunk::<3>() else { return };
+    let Some((&[choice, high, low], stream)) = data.split_first_chunk::<3>() else {
+        return;
+    };
     let suite = 1 + choice / 4 % 3;
     match choice % 4 {
         0 => garbage(suite, stream),
@@ -54,14 +56,20 @@ fn sent(suite: u8, mut stream: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
 
 fn server(suite: u8, bytes: &[u8]) -> (std::net::TcpStream, Wire) {
     let (peer, ours) = connection_with(bytes);
-    (peer, Wire::from_state(ours, &state(suite, true)).expect("server"))
+    (
+        peer,
+        Wire::from_state(ours, &state(suite, true)).expect("server"),
+    )
 }
 
 fn garbage(suite: u8, bytes: &[u8]) {
     let (_peer, mut server) = server(suite, bytes);
     let mut body = Vec::new();
     let result = server.read_message(&mut body);
-    assert!(matches!(result, Err(WireError::Broken(_) | WireError::Cut)), "{result:?}");
+    assert!(
+        matches!(result, Err(WireError::Broken(_) | WireError::Cut)),
+        "{result:?}"
+    );
 }
 
 fn arrives(suite: u8, stream: &[u8], hand_over: bool) {
@@ -76,7 +84,10 @@ fn arrives(suite: u8, stream: &[u8], hand_over: bool) {
             server = Wire::from_state(socket, &state).expect("the state of a wire");
         }
     }
-    assert!(matches!(server.read_message(&mut body), Err(WireError::Closed)));
+    assert!(matches!(
+        server.read_message(&mut body),
+        Err(WireError::Closed)
+    ));
 }
 
 fn changed(suite: u8, stream: &[u8], at: usize) {

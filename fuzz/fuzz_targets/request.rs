@@ -40,7 +40,16 @@ fn paths(request: &Request) -> Vec<&RootPath> {
         | R::Addntfy { path, .. }
         | R::Injail { path, .. } => vec![path],
         R::Copy { from, to } | R::Cpdir { from, to } | R::Renam { from, to } => vec![from, to],
-        R::Xcopy { name, from, pattern } | R::Xcpdir { name, from, pattern } => {
+        R::Xcopy {
+            name,
+            from,
+            pattern,
+        }
+        | R::Xcpdir {
+            name,
+            from,
+            pattern,
+        } => {
             assert!(!name.is_empty() && name != b".." && !name.contains(&b'/'));
             vec![from, pattern]
         }

@@ -105,7 +105,10 @@ fn outside() -> TempDir {
 /// Removes a tree, also what a client has closed by CHMOD.
 fn remove(root: &Path) {
     if fs::remove_dir_all(root).is_err() {
-        let opened = Command::new("chmod").args(["-R", "u+rwx"]).arg(root).status();
+        let opened = Command::new("chmod")
+            .args(["-R", "u+rwx"])
+            .arg(root)
+            .status();
         assert!(opened.expect("chmod").success());
         fs::remove_dir_all(root).expect("removed");
     }

@@ -10,7 +10,10 @@ use libfuzzer_sys::fuzz_target;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tfd::users::throttle::{Limits, Throttle};
 
-const LIMITS: Limits = Limits { failures: 2, block: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    failures: 2,
+    block: Duration::from_secs(60),
+};
 const NOW: u64 = 1_800_000_000;
 
 fuzz_target!(|data: &[u8]| {

@@ -6,7 +6,12 @@ use libfuzzer_sys::fuzz_target;
 use tfd::tf::request::{HpRequest, Request};
 
 fuzz_target!(|data: &[u8]| {
-    for (word, windows) in [("PUT", false), ("GET", false), ("PUTCAN", true), ("GETCAN", true)] {
+    for (word, windows) in [
+        ("PUT", false),
+        ("GET", false),
+        ("PUTCAN", true),
+        ("GETCAN", true),
+    ] {
         let body = [word.as_bytes(), b" ", data].concat();
         let parsed = Request::parse(&body);
         if let Ok(request) = &parsed {

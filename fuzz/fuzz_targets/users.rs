@@ -7,21 +7,29 @@ use tfd::users::account::{self, MAX_NAME};
 use tfd::users::hash::Scheme;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     match account::parse(text) {
         Ok(accounts) => {
             for account in &accounts {
                 assert!(!account.name.is_empty() && account.name.len() <= MAX_NAME);
                 assert!(account.locked || Scheme::of(&account.hash).is_some());
             }
-            let written: String = accounts.iter().map(|account| format!("{account}\n")).collect();
+            let written: String = accounts
+                .iter()
+                .map(|account| format!("{account}\n"))
+                .collect();
             assert_eq!(account::parse(&written), Ok(accounts));
         }
         Err(problems) => {
             assert!(!problems.is_empty());
             for (line, problem) in problems {
                 assert!((1..=text.lines().count()).contains(&line));
-                assert!(!problem.is_empty() && !problem.contains('\n'), "{problem:?}");
+                assert!(
+                    !problem.is_empty() && !problem.contains('\n'),
+                    "{problem:?}"
+                );
             }
         }
     }

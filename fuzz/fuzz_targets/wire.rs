@@ -12,7 +12,9 @@ use tfd_fuzz::{KEY, connection_with, encipher, take_message};
 const NEW_KEY: &[u8] = b"fedcba9876543210fedcba98";
 
 fuzz_target!(|data: &[u8]| {
-    let Some((choice, stream)) = data.split_first() else { return };
+    let Some((choice, stream)) = data.split_first() else {
+        return;
+    };
     match choice % 6 {
         0 => plain(stream),
         1 => enciphered(stream, false),
@@ -36,7 +38,9 @@ fn enciphered(mut stream: &[u8], hand_over: bool) {
         if !expect_one(&mut wire, take_message(&mut stream)) {
             return;
         }
-        let Some((socket, state)) = wire.into_state() else { panic!("no state between messages") };
+        let Some((socket, state)) = wire.into_state() else {
+            panic!("no state between messages")
+        };
         wire = Wire::from_state(socket, &state).expect("the state of a wire");
     }
     expect(&mut wire, stream);
@@ -53,7 +57,11 @@ fn enciphered(mut stream: &[u8], hand_over: bool) {
 fn new_key(mut stream: &[u8], restart: bool) {
     let mut cipher = Cipher::new(KEY);
     let mut sent = encipher(&mut cipher, take_message(&mut stream));
-    let mut cipher = if restart { Cipher::new(NEW_KEY) } else { cipher.with_new_key(NEW_KEY) };
+    let mut cipher = if restart {
+        Cipher::new(NEW_KEY)
+    } else {
+        cipher.with_new_key(NEW_KEY)
+    };
     sent.extend(encipher(&mut cipher, stream));
     let (_peer, ours) = connection_with(&sent);
     let mut wire = Wire::new(ours).expect("wire");
@@ -67,8 +75,12 @@ fn new_key(mut stream: &[u8], restart: bool) {
 
 fn state(bytes: &[u8]) {
     let (_peer, ours) = connection_with(b"");
-    let Ok(wire) = Wire::from_state(ours, bytes) else { return };
-    let Some((socket, again)) = wire.into_state() else { panic!("a state that can't be told") };
+    let Ok(wire) = Wire::from_state(ours, bytes) else {
+        return;
+    };
+    let Some((socket, again)) = wire.into_state() else {
+        panic!("a state that can't be told")
+    };
     assert!(again.as_slice() == bytes && again.len() <= MAX_STATE);
     let mut wire = Wire::from_state(socket, bytes).expect("fine once, fine again");
     wire.write_message(b"OK").expect("write");

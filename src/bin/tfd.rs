@@ -69,8 +69,10 @@ enum Command {
     ///
     /// Prints what clients need. The configuration gets a hash of its own and
     /// serves TLS on the next port. What is there already is never changed.
-    #[command(after_help = "Examples:\n  sudo tfd setup --name files.example.org\n  \
-        sudo tfd setup --root /home/shared --multi-user --port 20345")]
+    #[command(
+        after_help = "Examples:\n  sudo tfd setup --name files.example.org\n  \
+        sudo tfd setup --root /home/shared --multi-user --port 20345"
+    )]
     Setup {
         /// The directory for configuration and keys
         #[arg(long, value_name = "DIR", default_value = "/etc/tfd")]
@@ -163,16 +165,27 @@ struct Kicked {
 impl Kicked {
     fn whom(self) -> Whom {
         match self {
-            Kicked { slot: Some(slot), .. } => Whom::Slot(slot),
-            Kicked { user: Some(user), .. } => Whom::User(user),
-            Kicked { address: Some(address), .. } => Whom::Address(address),
+            Kicked {
+                slot: Some(slot), ..
+            } => Whom::Slot(slot),
+            Kicked {
+                user: Some(user), ..
+            } => Whom::User(user),
+            Kicked {
+                address: Some(address),
+                ..
+            } => Whom::Address(address),
             _ => Whom::All,
         }
     }
 }
 
 fn one_line(text: &str) -> Result<String, &'static str> {
-    if text.contains('\n') { Err("no name has two lines") } else { Ok(text.to_owned()) }
+    if text.contains('\n') {
+        Err("no name has two lines")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 #[derive(Args)]
@@ -181,7 +194,12 @@ struct UsersFile {
     #[arg(long, value_name = "FILE", global = true)]
     users: Option<PathBuf>,
     /// The configuration, see tfd.toml(5)
-    #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/tfd/tfd.toml",
+        global = true
+    )]
     config: PathBuf,
 }
 
@@ -197,14 +215,29 @@ enum UserCommand {
         #[arg(long, value_name = "USER")]
         system_user: Option<String>,
         /// Its directory beneath the root [default: the root]
-        #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "DIR",
+            default_value = "",
+            hide_default_value = true
+        )]
         home: String,
         /// Comma-separated: read-only or append-only, max=SESSIONS, rate=BYTES,
         /// quota=BYTES, from=NETWORK
-        #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "LIST",
+            default_value = "",
+            hide_default_value = true
+        )]
         options: String,
         /// The last day one can log in with it, in UTC, as 2027-12-31
-        #[arg(long, value_name = "DAY", default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "DAY",
+            default_value = "",
+            hide_default_value = true
+        )]
         expiry: String,
         /// Let its sessions run as root
         #[arg(long)]
@@ -282,9 +315,10 @@ fn user(file: UsersFile, command: UserCommand) -> Result<String, String> {
             };
             admin::add(&file, &addition)
         }
-        UserCommand::Passwd { name, password_stdin } => {
-            admin::set_password(&file, &name, password_stdin)
-        }
+        UserCommand::Passwd {
+            name,
+            password_stdin,
+        } => admin::set_password(&file, &name, password_stdin),
         UserCommand::Lock { name } => admin::set_locked(&file, &name, true),
         UserCommand::Unlock { name } => admin::set_locked(&file, &name, false),
         UserCommand::Del { name } => admin::delete(&file, &name),
@@ -303,17 +337,23 @@ fn main() -> ExitCode {
         Command::Check { config } => tfd::config::report(&config),
         Command::Status { json, control } => operator::ask(&control, &Request::Status { json }),
         Command::Kick { whom, control } => operator::ask(&control, &Request::Kick(whom.whom())),
-        Command::Setup { dir, root, user, name, address, port, multi_user } => {
-            tfd::setup::run(&Setup {
-                directory: dir,
-                root,
-                user,
-                names: name,
-                addresses: address,
-                port,
-                multi_user,
-            })
-        }
+        Command::Setup {
+            dir,
+            root,
+            user,
+            name,
+            address,
+            port,
+            multi_user,
+        } => tfd::setup::run(&Setup {
+            directory: dir,
+            root,
+            user,
+            names: name,
+            addresses: address,
+            port,
+            multi_user,
+        }),
         Command::Keygen { out, bits, tls } => tfd::keygen::run(&out, bits, &tls),
         Command::Import { old, out } => tfd::import::run(&old, &out),
         Command::User { file, command } => match user(file, command) {

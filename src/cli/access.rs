@@ -38,7 +38,12 @@ impl Directory {
     /// `Usage`, with what is wrong in it.
     pub(super) fn read(options: ConnectionOptions) -> Result<Directory> {
         let servers = Servers::read(options.config.as_deref()).map_err(Failure::Usage)?;
-        Ok(Directory { options, servers, cancel: Cancel::default(), silent: false })
+        Ok(Directory {
+            options,
+            servers,
+            cancel: Cancel::default(),
+            silent: false,
+        })
     }
 
     /// Asks nobody for a password from now on.
@@ -57,7 +62,11 @@ impl Directory {
     /// # Errors
     /// What is missing or wrong.
     pub(crate) fn access(&self, server: &ServerName) -> Result<Access> {
-        let Found { addresses, entry, user } = self.find(server)?;
+        let Found {
+            addresses,
+            entry,
+            user,
+        } = self.find(server)?;
         let mut addresses = addresses.into_iter();
         let address = addresses.next().unwrap_or_default();
         let hash = self.hash(entry, &address)?;
@@ -65,8 +74,9 @@ impl Directory {
         let transport = transport(&self.options.tls, key, entry, &self.servers, &address)?;
         let mut target = Target::over(&address, transport, &hash);
         let version = self.options.protocol_version.clone();
-        let version =
-            version.or_else(|| entry?.version.clone()).or_else(|| environment("TF_VERSION"));
+        let version = version
+            .or_else(|| entry?.version.clone())
+            .or_else(|| environment("TF_VERSION"));
         if let Some(version) = version {
             target.version = version;
         }
@@ -75,7 +85,11 @@ impl Directory {
         let mut access = Access::new(target);
         access.login = self.login(entry, user, &address)?;
         access.jail = self.jail(entry)?;
-        access.lock = self.options.honour_lock.clone().or_else(|| entry?.lock.clone());
+        access.lock = self
+            .options
+            .honour_lock
+            .clone()
+            .or_else(|| entry?.lock.clone());
         access.others = addresses.collect();
         access.balance = entry.is_some_and(|entry| entry.balance);
         Ok(access)
@@ -100,7 +114,11 @@ impl Directory {
                         self.servers.file.display()
                     ))
                 })?;
-                Ok(Found { addresses: entry.addresses().collect(), entry: Some(entry), user: None })
+                Ok(Found {
+                    addresses: entry.addresses().collect(),
+                    entry: Some(entry),
+                    user: None,
+                })
             }
             ServerName::At { user, address } => Ok(Found {
                 addresses: vec![address.clone()],
@@ -119,22 +137,32 @@ impl Directory {
         if here != ServerName::Default {
             return Ok(here);
         }
-        let given = self.options.server.clone().or_else(|| environment("TF_SERVER"));
+        let given = self
+            .options
+            .server
+            .clone()
+            .or_else(|| environment("TF_SERVER"));
         if let Some(text) = given {
             let is_entry = |name: &str| self.servers.entries.contains_key(name);
             return ServerName::read(&text, is_entry).map_err(|e| Failure::Usage(e.to_string()));
         }
-        self.servers.default.clone().map(ServerName::Named).ok_or_else(|| {
-            Failure::Usage(format!(
-                "no server: write NAME:path or tf://HOST/path, give --server, set TF_SERVER, \
+        self.servers
+            .default
+            .clone()
+            .map(ServerName::Named)
+            .ok_or_else(|| {
+                Failure::Usage(format!(
+                    "no server: write NAME:path or tf://HOST/path, give --server, set TF_SERVER, \
                  or make an entry in {} by tf trust",
-                self.servers.file.display()
-            ))
-        })
+                    self.servers.file.display()
+                ))
+            })
     }
 
     fn hash(&self, entry: Option<&Entry>, address: &str) -> Result<String> {
-        let (text, file) = entry.map(|entry| entry.hash(&self.servers)).unwrap_or_default();
+        let (text, file) = entry
+            .map(|entry| entry.hash(&self.servers))
+            .unwrap_or_default();
         let read = |path: PathBuf| match first_line(&path) {
             Ok(line) => Ok(line.to_string()),
             Err(text) => Err(Failure::Usage(text)),
@@ -160,7 +188,9 @@ impl Directory {
     ) -> Result<Option<Secret>> {
         let own = entry.and_then(|entry| entry.user.clone());
         let user = user.or_else(|| self.options.user.clone()).or(own.clone());
-        let Some(user) = user.or_else(|| environment("TF_USER")) else { return Ok(None) };
+        let Some(user) = user.or_else(|| environment("TF_USER")) else {
+            return Ok(None);
+        };
         let given = self.options.password_file.clone();
         let given = given.or_else(|| self.options.password_fd.map(descriptor));
         // The password of the entry is that of its account.
@@ -173,7 +203,9 @@ impl Directory {
     fn jail(&self, entry: Option<&Entry>) -> Result<Option<Secret>> {
         let own = entry.and_then(|entry| entry.jail.clone());
         let jail = self.options.jail.clone().or(own.clone());
-        let Some(jail) = jail.or_else(|| environment("TF_JAIL")) else { return Ok(None) };
+        let Some(jail) = jail.or_else(|| environment("TF_JAIL")) else {
+            return Ok(None);
+        };
         let given = self.options.token_file.clone();
         let given = given.or_else(|| self.options.token_fd.map(descriptor));
         let kept = entry.filter(|_| own.as_ref() == Some(&jail));
@@ -189,6 +221,12 @@ impl Directory {
         prompt: &str,
     ) -> Result<zeroize::Zeroizing<String>> {
         let askpass = entry.and_then(|entry| entry.askpass(&self.servers));
-        Source { file, askpass, silent: self.silent }.get(prompt).map_err(Failure::Usage)
+        Source {
+            file,
+            askpass,
+            silent: self.silent,
+        }
+        .get(prompt)
+        .map_err(Failure::Usage)
     }
 }

@@ -35,7 +35,9 @@ pub(super) struct Arguments {
 
 /// Answers a completion script, if it is one that called, and ends then.
 pub(super) fn answer_completion() {
-    CompleteEnv::with_factory(Arguments::command).var(VARIABLE).complete();
+    CompleteEnv::with_factory(Arguments::command)
+        .var(VARIABLE)
+        .complete();
 }
 
 /// The arguments of this process. `tf SERVER`, and on a terminal `tf` where a

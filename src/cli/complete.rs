@@ -55,8 +55,11 @@ pub(super) fn servers() -> ArgValueCompleter {
 
 fn directory() -> Option<Directory> {
     let config = std::env::var_os("TF_CONFIG").map(Into::into);
-    let mut directory =
-        Directory::read(ConnectionOptions { config, ..ConnectionOptions::default() }).ok()?;
+    let mut directory = Directory::read(ConnectionOptions {
+        config,
+        ..ConnectionOptions::default()
+    })
+    .ok()?;
     directory.be_silent();
     Some(directory)
 }
@@ -65,8 +68,14 @@ fn complete_servers(current: &OsStr) -> Vec<CompletionCandidate> {
     let (Some(current), Some(directory)) = (current.to_str(), directory()) else {
         return Vec::new();
     };
-    let names = directory.servers.entries.keys().filter(|name| name.starts_with(current));
-    names.map(|name| CompletionCandidate::new(format!("{name}:"))).collect()
+    let names = directory
+        .servers
+        .entries
+        .keys()
+        .filter(|name| name.starts_with(current));
+    names
+        .map(|name| CompletionCandidate::new(format!("{name}:")))
+        .collect()
 }
 
 /// The entries of the directory that the text is in, as far as they begin with

@@ -26,7 +26,11 @@ struct Session {
 impl Context {
     /// Nothing is connected yet.
     pub(super) fn new(directory: Directory, output: OutputOptions) -> Context {
-        Context { directory, output, sessions: Vec::new() }
+        Context {
+            directory,
+            output,
+            sessions: Vec::new(),
+        }
     }
 
     /// The session with a server, opened with the first call.
@@ -74,12 +78,19 @@ impl Context {
 
     fn session(&mut self, server: &ServerName) -> Result<&mut Session> {
         let server = here::server(server);
-        let at = self.sessions.iter().position(|session| session.server == server);
+        let at = self
+            .sessions
+            .iter()
+            .position(|session| session.server == server);
         let at = match at {
             Some(at) => at,
             None => {
                 let access = self.directory.access(&server)?;
-                self.sessions.push(Session { server, access, connection: None });
+                self.sessions.push(Session {
+                    server,
+                    access,
+                    connection: None,
+                });
                 self.sessions.len() - 1
             }
         };

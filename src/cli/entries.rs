@@ -49,14 +49,21 @@ pub(super) struct Addition<'a> {
 /// # Errors
 /// When the file can't be written or is none of ours; it is as it was then.
 pub(super) fn keep(file: &Path, addition: &Addition<'_>) -> Result<()> {
-    let told = |source: io::Error| ClientError::Local { path: file.to_owned(), source };
+    let told = |source: io::Error| ClientError::Local {
+        path: file.to_owned(),
+        source,
+    };
     // A link leads to where the file is kept.
     let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let directory = match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(told)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(told)?;
     let lock = File::open(directory).map_err(told)?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|e| told(e.into()))?;
     let old = match fs::read_to_string(file) {
@@ -80,13 +87,19 @@ pub(super) fn keep(file: &Path, addition: &Addition<'_>) -> Result<()> {
 fn write(path: &Path, text: &str) -> io::Result<()> {
     // What a run before us has left is no longer anybody's.
     let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
 fn with_entry(old: &str, addition: &Addition<'_>) -> std::result::Result<String, String> {
-    let mut document: DocumentMut = old.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
+    let mut document: DocumentMut = old
+        .parse()
+        .map_err(|e: toml_edit::TomlError| e.to_string())?;
     let root = document.as_table_mut();
     if root.is_empty() {
         root.insert("default", value(addition.name));
@@ -95,10 +108,14 @@ fn with_entry(old: &str, addition: &Addition<'_>) -> std::result::Result<String,
     all.set_implicit(true);
     let servers = root.entry("server").or_insert(Item::Table(all));
     let servers = servers.as_table_like_mut().ok_or("server is no table")?;
-    let entry = servers.entry(addition.name).or_insert(Item::Table(Table::new()));
+    let entry = servers
+        .entry(addition.name)
+        .or_insert(Item::Table(Table::new()));
     let entry = entry.as_table_like_mut().ok_or("the entry is no table")?;
-    let text =
-        |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let text = |path: &Option<PathBuf>| {
+        path.as_ref()
+            .map(|path| path.to_string_lossy().into_owned())
+    };
     for (key, new) in [
         ("address", addition.address.clone()),
         ("key", addition.key.clone()),
@@ -153,20 +170,33 @@ mod tests {
         let file = dir.path().join("new/tf/config.toml");
         keep(&file, &addition("a", "K1\nline\n")).expect("kept");
         let text = fs::read_to_string(&file).expect("read");
-        assert!(text.starts_with("default = \"a\"\n\n[server.a]\n"), "{text}");
+        assert!(
+            text.starts_with("default = \"a\"\n\n[server.a]\n"),
+            "{text}"
+        );
         let mode = |path: &Path| fs::metadata(path).expect("stat").permissions().mode() & 0o777;
-        assert_eq!((mode(&file), mode(file.parent().expect("parent"))), (0o600, 0o700));
+        assert_eq!(
+            (mode(&file), mode(file.parent().expect("parent"))),
+            (0o600, 0o700)
+        );
 
         fs::write(&file, format!("# mine\n{text}# the end\n")).expect("write");
         keep(&file, &addition("b.c", "K2")).expect("kept");
-        let again = Addition { address: None, hash: None, ..addition("a", "K3") };
+        let again = Addition {
+            address: None,
+            hash: None,
+            ..addition("a", "K3")
+        };
         keep(&file, &again).expect("kept");
         let text = fs::read_to_string(&file).expect("read");
         assert!(text.starts_with("# mine\ndefault = \"a\"\n"), "{text}");
         assert!(text.contains("# the end") && !text.contains("K1"), "{text}");
         let servers = Servers::parse(&text, file).expect("servers");
         assert_eq!(servers.entries.len(), 2);
-        assert_eq!(servers.entries["a"].addresses().collect::<Vec<_>>(), ["h:1"]);
+        assert_eq!(
+            servers.entries["a"].addresses().collect::<Vec<_>>(),
+            ["h:1"]
+        );
     }
 
     #[test]

@@ -18,7 +18,10 @@ pub(super) fn expand(context: &mut Context, remote: &Remote) -> Result<Vec<Remot
     if found.is_empty() {
         return Ok(vec![remote.clone()]);
     }
-    Ok(found.into_iter().map(|path| remote.with_path(path)).collect())
+    Ok(found
+        .into_iter()
+        .map(|path| remote.with_path(path))
+        .collect())
 }
 
 /// Does the same with each path the texts stand for, see [`for_each`].

@@ -128,12 +128,18 @@ the server is reached without TLS.";
 /// What may help.
 pub(super) fn next_step(error: &ClientError) -> Option<&'static str> {
     const PLACE: &str = "is the directory there, and may you write in it?";
-    if let ClientError::Refused { request, status: Status::HpOpen } = error
+    if let ClientError::Refused {
+        request,
+        status: Status::HpOpen,
+    } = error
         && request.starts_with("PUT")
     {
         return Some(PLACE);
     }
-    if let ClientError::Refused { request, status: Status::DirectoryRemains } = error
+    if let ClientError::Refused {
+        request,
+        status: Status::DirectoryRemains,
+    } = error
         && request.starts_with("rmdir")
     {
         return Some("it is not empty: rm -r removes it with all in it");

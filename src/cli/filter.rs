@@ -66,7 +66,9 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, &'static str> {
     if let Ok(moment) = text.parse() {
         return Ok(moment);
     }
-    let civil = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(DateTime::from));
+    let civil = text
+        .parse::<DateTime>()
+        .or_else(|_| text.parse::<Date>().map(DateTime::from));
     let zoned = civil.and_then(|civil| civil.to_zoned(TimeZone::UTC));
     zoned.map(|zoned| zoned.timestamp()).map_err(|_| told)
 }

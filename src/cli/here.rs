@@ -26,7 +26,10 @@ pub(super) fn server(server: &ServerName) -> ServerName {
 /// The server and the path that a path without a server stands for.
 pub(super) fn find(path: &str) -> (ServerName, String) {
     HERE.with_borrow(|here| match here {
-        None => (ServerName::Default, path.strip_prefix("./").unwrap_or(path).to_owned()),
+        None => (
+            ServerName::Default,
+            path.strip_prefix("./").unwrap_or(path).to_owned(),
+        ),
         Some(here) => (here.server.clone(), join(&here.path, path)),
     })
 }

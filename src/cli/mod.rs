@@ -41,7 +41,11 @@ use crate::client::ClientError;
 #[must_use]
 pub fn main() -> ExitCode {
     arguments::answer_completion();
-    let Arguments { connection, output, command } = match arguments::read() {
+    let Arguments {
+        connection,
+        output,
+        command,
+    } = match arguments::read() {
         Ok(arguments) => arguments,
         Err(e) => e.exit(),
     };
@@ -64,5 +68,6 @@ pub fn main() -> ExitCode {
             false => failure,
         })
     });
-    done.map_or_else(|failure| failure.tell(), |()| Exit::Ok as u8).into()
+    done.map_or_else(|failure| failure.tell(), |()| Exit::Ok as u8)
+        .into()
 }

@@ -43,7 +43,12 @@ pub(super) struct ConnectionOptions {
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) password_file: Option<PathBuf>,
     /// An open file descriptor to read its password from
-    #[arg(long, value_name = "N", conflicts_with = "password_file", global = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "password_file",
+        global = true
+    )]
     pub(super) password_fd: Option<u32>,
     /// The directory to be jailed in, where the server asks for one
     #[arg(long, value_name = "DIR", global = true)]
@@ -69,7 +74,12 @@ pub(super) struct TlsOptions {
     #[arg(long, global = true)]
     pub(super) tls: bool,
     /// Connect with TLS to the server whose certificate has this public key
-    #[arg(long, value_name = "SHA256:…", conflicts_with = "tls_ca", global = true)]
+    #[arg(
+        long,
+        value_name = "SHA256:…",
+        conflicts_with = "tls_ca",
+        global = true
+    )]
     pub(super) tls_pin: Option<String>,
     /// Connect with TLS; one of these certificates, PEM, vouches for the server
     #[arg(long, value_name = "FILE", global = true)]

@@ -39,7 +39,11 @@ pub(super) enum Record<'a> {
         milliseconds: Option<f64>,
     },
     /// What the tries of one way came to.
-    PingSummary { by: &'static str, sent: u64, answered: u64 },
+    PingSummary {
+        by: &'static str,
+        sent: u64,
+        answered: u64,
+    },
     /// A server that a load balancer says to take.
     Where { by: &'static str, address: String },
     /// A server of the configuration.
@@ -77,7 +81,10 @@ pub(super) struct Printer {
 impl Printer {
     /// Standard output, from now on until this is dropped.
     pub(super) fn new(json: bool) -> Printer {
-        Printer { out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), json }
+        Printer {
+            out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+            json,
+        }
     }
 
     /// One result: the record as JSON, or the line.
@@ -134,7 +141,10 @@ pub(super) use complain;
 
 /// A failure of standard output.
 pub(super) fn output_error(source: io::Error) -> ClientError {
-    ClientError::Local { path: "standard output".into(), source }
+    ClientError::Local {
+        path: "standard output".into(),
+        source,
+    }
 }
 
 /// The letter of a kind, as `ls -l` has it.

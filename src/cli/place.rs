@@ -98,12 +98,18 @@ impl Remote {
             return Remote { server, path };
         }
         let path = path.strip_prefix("./").unwrap_or(path);
-        Remote { server, path: path.to_owned() }
+        Remote {
+            server,
+            path: path.to_owned(),
+        }
     }
 
     /// Another path on the same server.
     pub(crate) fn with_path(&self, path: String) -> Remote {
-        Remote { server: self.server.clone(), path }
+        Remote {
+            server: self.server.clone(),
+            path,
+        }
     }
 }
 
@@ -137,7 +143,10 @@ impl ServerName {
         if is_entry(text) {
             return Ok(ServerName::Named(text.to_owned()));
         }
-        Ok(ServerName::At { user: None, address: with_port(text) })
+        Ok(ServerName::At {
+            user: None,
+            address: with_port(text),
+        })
     }
 }
 
@@ -146,8 +155,14 @@ impl std::fmt::Display for ServerName {
         match self {
             ServerName::Default => f.write_str("the default server"),
             ServerName::Named(name) => f.write_str(name),
-            ServerName::At { user: Some(user), address } => write!(f, "tf://{user}@{address}"),
-            ServerName::At { user: None, address } => write!(f, "tf://{address}"),
+            ServerName::At {
+                user: Some(user),
+                address,
+            } => write!(f, "tf://{user}@{address}"),
+            ServerName::At {
+                user: None,
+                address,
+            } => write!(f, "tf://{address}"),
         }
     }
 }
@@ -208,7 +223,10 @@ fn url(rest: &str) -> Result<Remote, BadAddress> {
         return Err(BadAddress("no host and port"));
     }
     let user = user.filter(|user| !user.is_empty());
-    Ok(Remote { server: ServerName::At { user, address }, path: unescape(path)? })
+    Ok(Remote {
+        server: ServerName::At { user, address },
+        path: unescape(path)?,
+    })
 }
 
 /// Takes `%20` and its like for what they stand for.
@@ -238,7 +256,10 @@ mod tests {
     use super::*;
 
     fn at(user: Option<&str>, address: &str) -> ServerName {
-        ServerName::At { user: user.map(str::to_owned), address: address.to_owned() }
+        ServerName::At {
+            user: user.map(str::to_owned),
+            address: address.to_owned(),
+        }
     }
 
     #[test]
@@ -253,16 +274,26 @@ mod tests {
             ("files:", named("files"), ""),
             (":a", ServerName::Default, "a"),
         ] {
-            let remote = Remote { server, path: path.to_owned() };
+            let remote = Remote {
+                server,
+                path: path.to_owned(),
+            };
             assert_eq!(text.parse::<Remote>(), Ok(remote.clone()), "{text}");
             assert_eq!(text.parse::<Place>(), Ok(Place::Remote(remote)), "{text}");
         }
-        for (text, path) in
-            [("a", "a"), ("./a:b", "a:b"), ("/a:b", "/a:b"), ("", ""), ("-x:y", "-x:y")]
-        {
+        for (text, path) in [
+            ("a", "a"),
+            ("./a:b", "a:b"),
+            ("/a:b", "/a:b"),
+            ("", ""),
+            ("-x:y", "-x:y"),
+        ] {
             assert_eq!(
                 text.parse(),
-                Ok(Remote { server: ServerName::Default, path: path.to_owned() })
+                Ok(Remote {
+                    server: ServerName::Default,
+                    path: path.to_owned()
+                })
             );
             assert_eq!(text.parse(), Ok(Place::Local(text.into())));
         }
@@ -281,7 +312,10 @@ mod tests {
 
     #[test]
     fn names_are_joined_and_taken_apart() {
-        assert_eq!((last_name("a/b/"), last_name("a"), last_name("/")), ("b", "a", ""));
+        assert_eq!(
+            (last_name("a/b/"), last_name("a"), last_name("/")),
+            ("b", "a", "")
+        );
         assert_eq!(beneath("", "x"), "x");
         assert_eq!(beneath("a/", "x"), "a/x");
         assert_eq!(beneath("/", "x"), "/x");

@@ -102,7 +102,9 @@ impl Board {
     /// where that is another one.
     fn failed(&self, name: &[u8], error: &ClientError) {
         let (name, error_text) = (shown(name), shown(error.to_string().as_bytes()));
-        let is_named = error_text.strip_prefix(&name).is_some_and(|rest| rest.starts_with(':'));
+        let is_named = error_text
+            .strip_prefix(&name)
+            .is_some_and(|rest| rest.starts_with(':'));
         match is_named {
             true => self.say(&error_text),
             false => self.say(&format!("{name}: {error_text}")),
@@ -176,7 +178,9 @@ impl Board {
             && state.own.len() < OWN_BARS
         {
             let form = "{bytes:>13} [{bar:30}] {binary_bytes_per_sec} {eta} {msg}";
-            let own = bars.insert(0, new_bar(form, size)).with_message(shown(name));
+            let own = bars
+                .insert(0, new_bar(form, size))
+                .with_message(shown(name));
             own.set_position(from);
             own.reset_eta();
             state.own.insert(file, own);
@@ -237,7 +241,12 @@ impl Observer for Board {
     fn tell(&self, event: &Event<'_>) {
         match *event {
             Event::Planned { files, bytes } => self.plan(files, bytes),
-            Event::Begun { file, name, size, from } => self.begun(file, name, size, from),
+            Event::Begun {
+                file,
+                name,
+                size,
+                from,
+            } => self.begun(file, name, size, from),
             Event::At { file, position } => self.state().at(file, position),
             Event::Done { file, size, .. } => self.done(file, size),
             Event::Failed { file, name, error } => {
@@ -248,7 +257,10 @@ impl Observer for Board {
                     self.failed(name, error);
                 }
             }
-            Event::Note { what: Note::ModeNotKept | Note::ModeRefused, .. } => {
+            Event::Note {
+                what: Note::ModeNotKept | Note::ModeRefused,
+                ..
+            } => {
                 self.state().modes_lost += 1;
             }
             Event::Note { name, what } => {
@@ -256,7 +268,12 @@ impl Observer for Board {
                     self.say(&format!("{}: {what}", shown(name)));
                 }
             }
-            Event::Retrying { attempt, attempts, wait, error } => {
+            Event::Retrying {
+                attempt,
+                attempts,
+                wait,
+                error,
+            } => {
                 if self.json.is_none() {
                     self.line(&retry_line(error, attempt, attempts, wait));
                 }

@@ -34,8 +34,11 @@ impl Source {
             return first_line(file);
         }
         let program = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        if let Some(askpass) =
-            self.askpass.clone().map(OsString::from).or_else(|| program("TF_ASKPASS"))
+        if let Some(askpass) = self
+            .askpass
+            .clone()
+            .map(OsString::from)
+            .or_else(|| program("TF_ASKPASS"))
         {
             return ask_program(askpass, prompt);
         }
@@ -46,12 +49,14 @@ impl Source {
         let has_terminal = std::fs::File::open("/dev/tty").is_ok();
         match program("SSH_ASKPASS").filter(|_| !has_terminal) {
             Some(askpass) => ask_program(askpass, prompt),
-            None => rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|e| {
-                format!(
-                    "can't ask \"{}\" here ({e}): name a file, a descriptor or TF_ASKPASS",
-                    prompt.trim_end()
-                )
-            }),
+            None => rpassword::prompt_password(prompt)
+                .map(Zeroizing::new)
+                .map_err(|e| {
+                    format!(
+                        "can't ask \"{}\" here ({e}): name a file, a descriptor or TF_ASKPASS",
+                        prompt.trim_end()
+                    )
+                }),
         }
     }
 }
@@ -77,8 +82,15 @@ fn ask_program(program: OsString, prompt: &str) -> Result<Zeroizing<String>, Str
     let name = program.to_string_lossy().into_owned();
     let told = |e: std::io::Error| format!("{name}: {e}");
     let mut command = Command::new(&program);
-    let mut child = command.arg(prompt).stdout(Stdio::piped()).spawn().map_err(told)?;
-    let answer = child.stdout.take().map_or(Ok(Zeroizing::default()), read_line);
+    let mut child = command
+        .arg(prompt)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(told)?;
+    let answer = child
+        .stdout
+        .take()
+        .map_or(Ok(Zeroizing::default()), read_line);
     if answer.is_err() {
         // One that is gone already is as good.
         let _ = child.kill();
@@ -105,7 +117,10 @@ fn read_line(mut from: impl Read) -> std::io::Result<Zeroizing<String>> {
         let text = format!("its first line has more than {LONGEST} bytes");
         return Err(std::io::Error::other(text));
     }
-    let line = bytes[..len].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes[..len]
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = std::str::from_utf8(line).map_err(std::io::Error::other)?;
     Ok(Zeroizing::new(line.to_owned()))
@@ -123,6 +138,9 @@ mod tests {
         assert_eq!(*read_line(&b""[..]).expect("line"), "");
         let fits = [&b"x".repeat(LONGEST - 1)[..], b"\n"].concat();
         assert_eq!(read_line(&fits[..]).expect("line").len(), LONGEST - 1);
-        assert!(read_line(std::io::repeat(b'x')).is_err(), "cut, it would be another one");
+        assert!(
+            read_line(std::io::repeat(b'x')).is_err(),
+            "cut, it would be another one"
+        );
     }
 }

@@ -77,7 +77,11 @@ struct Raw {
 /// # Errors
 /// When neither XDG_CONFIG_HOME nor HOME is set.
 pub(crate) fn usual_file() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
     let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
     Some(base.join("tf/config.toml"))
 }
@@ -107,7 +111,10 @@ impl Servers {
         let text = match read_text(&file, named.is_none()) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Servers { file, ..Servers::default() });
+                return Ok(Servers {
+                    file,
+                    ..Servers::default()
+                });
             }
             Err(e) => return Err(format!("{}: {e}", file.display())),
         };
@@ -128,22 +135,36 @@ impl Servers {
         let told = |line: usize, what: &str| format!("{}:{line}: {what}", file.display());
         let raw: Raw = toml::from_str(text).map_err(|e| {
             let start = e.span().map_or(0, |span| span.start);
-            let line = text.get(..start).map_or(1, |before| before.matches('\n').count() + 1);
+            let line = text
+                .get(..start)
+                .map_or(1, |before| before.matches('\n').count() + 1);
             told(line, e.message().trim_end())
         })?;
         let whole = |what: String| format!("{}: {what}", file.display());
         for (name, entry) in &raw.server {
             if !is_entry_name(name) {
-                return Err(whole(format!("\"{name}\" is no name: letters, digits, . - _")));
+                return Err(whole(format!(
+                    "\"{name}\" is no name: letters, digits, . - _"
+                )));
             }
             if entry.addresses().next().is_none() {
                 return Err(whole(format!("server {name} has no address")));
             }
         }
-        if let Some(name) = raw.default.as_ref().filter(|name| !raw.server.contains_key(*name)) {
-            return Err(whole(format!("default = \"{name}\" names no server of the file")));
+        if let Some(name) = raw
+            .default
+            .as_ref()
+            .filter(|name| !raw.server.contains_key(*name))
+        {
+            return Err(whole(format!(
+                "default = \"{name}\" names no server of the file"
+            )));
         }
-        Ok(Servers { default: raw.default, entries: raw.server, file })
+        Ok(Servers {
+            default: raw.default,
+            entries: raw.server,
+            file,
+        })
     }
 
     /// The entry that has this address, and is for this account if one is
@@ -157,7 +178,9 @@ impl Servers {
 
     /// A path of the file as it is to be opened.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
-        self.file.parent().map_or_else(|| path.to_owned(), |directory| directory.join(path))
+        self.file
+            .parent()
+            .map_or_else(|| path.to_owned(), |directory| directory.join(path))
     }
 }
 
@@ -192,12 +215,17 @@ impl Entry {
 
     /// The text of its hash and, where that is missing, the file that has it.
     pub(crate) fn hash(&self, servers: &Servers) -> (Option<String>, Option<PathBuf>) {
-        (self.hash.clone(), self.hash_file.as_ref().map(|path| servers.resolve(path)))
+        (
+            self.hash.clone(),
+            self.hash_file.as_ref().map(|path| servers.resolve(path)),
+        )
     }
 
     /// The file with the password.
     pub(crate) fn password_file(&self, servers: &Servers) -> Option<PathBuf> {
-        self.password_file.as_ref().map(|path| servers.resolve(path))
+        self.password_file
+            .as_ref()
+            .map(|path| servers.resolve(path))
     }
 
     /// The file with the token of the jail.
@@ -227,7 +255,11 @@ mod tests {
         )
         .expect("servers");
         assert_eq!(servers.default.as_deref(), Some("a"));
-        let user = |address, user| servers.at(address, user).and_then(|entry| entry.user.clone());
+        let user = |address, user| {
+            servers
+                .at(address, user)
+                .and_then(|entry| entry.user.clone())
+        };
         assert_eq!(user("h:10345", None).as_deref(), Some("ann"));
         assert_eq!(user("h:10345", Some("bob")).as_deref(), Some("bob"));
         assert_eq!(user("i:7", Some("eve")).as_deref(), Some("bob"));
@@ -239,12 +271,18 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_line() {
         for (text, told) in [
-            ("[server.a]\nadress = \"h\"\n", "config.toml:2: unknown field `adress`"),
+            (
+                "[server.a]\nadress = \"h\"\n",
+                "config.toml:2: unknown field `adress`",
+            ),
             ("[server.a]\nuser = \"x\"\n", "address"),
             ("default = \"b\"\n", "names no server"),
             ("[server.\"a/b\"]\naddress = \"h\"\n", "no name"),
             ("[server.a]\naddress = []\n", "no address"),
-            ("[server.a]\naddress = 1\n", "config.toml:2: an address or a list"),
+            (
+                "[server.a]\naddress = 1\n",
+                "config.toml:2: an address or a list",
+            ),
             ("x", "config.toml:1: "),
         ] {
             let error = parse(text).expect_err(text);

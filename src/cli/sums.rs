@@ -20,7 +20,10 @@ pub(super) struct Sum {
 /// the line begins with a backslash then.
 pub(super) fn line(digest: &str, name: &str) -> String {
     if name.contains(['\\', '\n', '\r']) {
-        let name = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+        let name = name
+            .replace('\\', "\\\\")
+            .replace('\n', "\\n")
+            .replace('\r', "\\r");
         return format!("\\{digest}  {}", super::names::shown(name.as_bytes()));
     }
     format!("{digest}  {}", super::names::shown(name.as_bytes()))
@@ -31,7 +34,10 @@ pub(super) fn line(digest: &str, name: &str) -> String {
 /// # Errors
 /// When it can't be read, or the first line that is none of ours.
 pub(super) fn read(file: &Path) -> Result<Vec<Sum>> {
-    let told = |source| ClientError::Local { path: file.to_owned(), source };
+    let told = |source| ClientError::Local {
+        path: file.to_owned(),
+        source,
+    };
     let text = if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -39,7 +45,10 @@ pub(super) fn read(file: &Path) -> Result<Vec<Sum>> {
         fs::read_to_string(file)
     };
     let text = text.map_err(told)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty());
     let read = |(at, line): (usize, &str)| {
         parse(line).ok_or_else(|| {
             let what = "no line of sha256sum: 64 digits, two spaces, a name";
@@ -50,12 +59,23 @@ pub(super) fn read(file: &Path) -> Result<Vec<Sum>> {
 }
 
 fn parse(line: &str) -> Option<Sum> {
-    let (line, escaped) = line.strip_prefix('\\').map_or((line, false), |rest| (rest, true));
+    let (line, escaped) = line
+        .strip_prefix('\\')
+        .map_or((line, false), |rest| (rest, true));
     let (digest, rest) = line.split_at_checked(64)?;
-    let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?;
+    let name = rest
+        .strip_prefix("  ")
+        .or_else(|| rest.strip_prefix(" *"))?;
     let fits = digest.bytes().all(|byte| byte.is_ascii_hexdigit()) && !name.is_empty();
-    let name = if escaped { unescape(name)? } else { name.to_owned() };
-    fits.then(|| Sum { digest: digest.to_ascii_lowercase(), name })
+    let name = if escaped {
+        unescape(name)?
+    } else {
+        name.to_owned()
+    };
+    fits.then(|| Sum {
+        digest: digest.to_ascii_lowercase(),
+        name,
+    })
 }
 
 fn unescape(name: &str) -> Option<String> {
@@ -84,11 +104,30 @@ mod tests {
         let digest = "ab".repeat(32);
         for name in ["a", "with  spaces", "back\\slash", "line\nend"] {
             let read = parse(&line(&digest, name)).expect(name);
-            assert_eq!(read, Sum { digest: digest.clone(), name: name.to_owned() });
+            assert_eq!(
+                read,
+                Sum {
+                    digest: digest.clone(),
+                    name: name.to_owned()
+                }
+            );
         }
         let binary = format!("{} *a", digest.to_uppercase());
-        assert_eq!(parse(&binary), Some(Sum { digest: digest.clone(), name: "a".to_owned() }));
-        for odd in ["", "x", &digest, &format!("{digest}  "), &format!("{digest} a"), "é"] {
+        assert_eq!(
+            parse(&binary),
+            Some(Sum {
+                digest: digest.clone(),
+                name: "a".to_owned()
+            })
+        );
+        for odd in [
+            "",
+            "x",
+            &digest,
+            &format!("{digest}  "),
+            &format!("{digest} a"),
+            "é",
+        ] {
             assert_eq!(parse(odd), None, "{odd}");
         }
     }

@@ -42,7 +42,12 @@ impl Targets<'_> {
         if !into && (names.len() > 1 || target.path.ends_with('/')) {
             return Err(Failure::Usage(format!("{} is no directory", target.path)));
         }
-        Ok(Targets { connection, sources: names, target: target.path.clone(), into })
+        Ok(Targets {
+            connection,
+            sources: names,
+            target: target.path.clone(),
+            into,
+        })
     }
 
     /// Does the same for each source and its new path, see [`for_each`].
@@ -53,7 +58,12 @@ impl Targets<'_> {
         self,
         mut act: impl FnMut(&mut Connection, &str, &str) -> Result<()>,
     ) -> Result<()> {
-        let Targets { connection, sources, target, into } = self;
+        let Targets {
+            connection,
+            sources,
+            target,
+            into,
+        } = self;
         for_each(&sources, |source| {
             if into {
                 act(connection, source, &beneath(&target, last_name(source)))

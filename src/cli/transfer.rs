@@ -50,8 +50,13 @@ fn rate(text: &str) -> std::result::Result<u64, String> {
         Some((at, 'G' | 'g')) => (&text[..at], 1 << 30),
         _ => (text, 1),
     };
-    let number: u64 = digits.parse().map_err(|_| "a number with K, M or G behind it".to_owned())?;
-    number.checked_mul(unit).filter(|rate| *rate >= 1024).ok_or("1K or more".to_owned())
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a number with K, M or G behind it".to_owned())?;
+    number
+        .checked_mul(unit)
+        .filter(|rate| *rate >= 1024)
+        .ok_or("1K or more".to_owned())
 }
 
 /// Runs transfers with a server, shows how they go, and tells how they ended.
@@ -94,10 +99,25 @@ mod tests {
 
     #[test]
     fn rates_have_units() {
-        for (text, bytes) in [("1024", 1024), ("20K", 20_480), ("3m", 3 << 20), ("1G", 1 << 30)] {
+        for (text, bytes) in [
+            ("1024", 1024),
+            ("20K", 20_480),
+            ("3m", 3 << 20),
+            ("1G", 1 << 30),
+        ] {
             assert_eq!(rate(text), Ok(bytes), "{text}");
         }
-        for odd in ["", "K", "0", "100", "-1M", "1.5M", "1T", "99999999999999999999", "2é"] {
+        for odd in [
+            "",
+            "K",
+            "0",
+            "100",
+            "-1M",
+            "1.5M",
+            "1T",
+            "99999999999999999999",
+            "2é",
+        ] {
             assert!(rate(odd).is_err(), "{odd}");
         }
     }

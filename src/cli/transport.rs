@@ -58,7 +58,10 @@ pub(super) fn transport(
 
 impl Said {
     fn or(self, other: Said) -> Said {
-        Said { trust: self.trust.or(other.trust), own: self.own.or(other.own) }
+        Said {
+            trust: self.trust.or(other.trust),
+            own: self.own.or(other.own),
+        }
     }
 }
 
@@ -79,7 +82,10 @@ fn of_entry(entry: &Entry, servers: &Servers) -> Result<Said> {
         (None, None) => entry.tls.then_some(Trust::System),
     };
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| servers.resolve(path));
-    Ok(Said { trust, own: path(&entry.cert).zip(path(&entry.cert_key)) })
+    Ok(Said {
+        trust,
+        own: path(&entry.cert).zip(path(&entry.cert_key)),
+    })
 }
 
 fn of_environment() -> Result<Said> {
@@ -89,18 +95,26 @@ fn of_environment() -> Result<Said> {
         (None, None) => None,
     };
     let path = |name| environment(name).map(PathBuf::from);
-    Ok(Said { trust, own: path("TF_CERT").zip(path("TF_CERT_KEY")) })
+    Ok(Said {
+        trust,
+        own: path("TF_CERT").zip(path("TF_CERT_KEY")),
+    })
 }
 
 fn speak(trust: &Trust, own: Option<(PathBuf, PathBuf)>) -> Result<Tls> {
     let own =
         own.map(|(certificate, key)| Ok::<_, Failure>((content(&certificate)?, content(&key)?)));
     let own = own.transpose()?;
-    let own = own.as_ref().map(|(certificate, key)| (certificate.as_slice(), key.as_slice()));
+    let own = own
+        .as_ref()
+        .map(|(certificate, key)| (certificate.as_slice(), key.as_slice()));
     Tls::new(trust, own).map_err(|e| Failure::Usage(format!("TLS: {e}")))
 }
 
 fn content(path: &Path) -> Result<Vec<u8>> {
-    let told = |source| ClientError::Local { path: path.to_owned(), source };
+    let told = |source| ClientError::Local {
+        path: path.to_owned(),
+        source,
+    };
     Ok(std::fs::read(path).map_err(told)?)
 }

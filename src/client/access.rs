@@ -37,7 +37,14 @@ impl Access {
     /// A server that asks for no account and no jail.
     #[must_use]
     pub fn new(target: Target) -> Access {
-        Access { target, others: Vec::new(), balance: false, login: None, jail: None, lock: None }
+        Access {
+            target,
+            others: Vec::new(),
+            balance: false,
+            login: None,
+            jail: None,
+            lock: None,
+        }
     }
 
     /// Opens a session, all doors passed.
@@ -82,7 +89,8 @@ impl Access {
 
     /// The server that the load balancer names by UDP.
     fn told_by_udp(&self) -> Option<SocketAddr> {
-        self.servers().find_map(|server| balance_by_udp(server).ok().flatten())
+        self.servers()
+            .find_map(|server| balance_by_udp(server).ok().flatten())
     }
 
     /// All its addresses.
@@ -96,7 +104,10 @@ impl Access {
     }
 
     fn target_at(&self, server: &str) -> Target {
-        Target { server: server.to_owned(), ..self.target.clone() }
+        Target {
+            server: server.to_owned(),
+            ..self.target.clone()
+        }
     }
 
     /// A connection to the first address that can be reached.
@@ -106,7 +117,10 @@ impl Access {
             Err(e) if is_out_of_reach(e) => {}
             _ => return first,
         }
-        let mut others = self.others.iter().map(|server| Connection::open(&self.target_at(server)));
+        let mut others = self
+            .others
+            .iter()
+            .map(|server| Connection::open(&self.target_at(server)));
         let reached = |other: &Result<Connection>| !matches!(other, Err(e) if is_out_of_reach(e));
         others.find(reached).unwrap_or(first)
     }
@@ -127,5 +141,8 @@ impl Access {
 }
 
 fn is_out_of_reach(error: &ClientError) -> bool {
-    matches!(error, ClientError::Resolve { .. } | ClientError::Connect { .. })
+    matches!(
+        error,
+        ClientError::Resolve { .. } | ClientError::Connect { .. }
+    )
 }

@@ -30,8 +30,10 @@ impl Connection {
 /// word.
 pub fn balance_by_udp(server: &str) -> Result<Option<SocketAddr>> {
     let resolved = server.to_socket_addrs();
-    let addresses =
-        resolved.map_err(|source| ClientError::Resolve { server: server.to_owned(), source })?;
+    let addresses = resolved.map_err(|source| ClientError::Resolve {
+        server: server.to_owned(),
+        source,
+    })?;
     for address in addresses {
         for _ in 0..TIMES {
             let answer = Question::Balance.ask(address, PATIENCE);
@@ -63,7 +65,15 @@ mod tests {
     fn tuples_are_read_and_nothing_else() {
         assert_eq!(read_tuple("4 1.2.3.4;5"), Some(([1, 2, 3, 4], 5).into()));
         assert_eq!(read_tuple("6 ::1;5"), "[::1]:5".parse().ok());
-        for odd in ["", "4", "4 1.2.3.4", "6 1.2.3.4;5", "4 ::1;5", "4 1.2.3.4;70000", "4 h;1"] {
+        for odd in [
+            "",
+            "4",
+            "4 1.2.3.4",
+            "6 1.2.3.4;5",
+            "4 ::1;5",
+            "4 1.2.3.4;70000",
+            "4 h;1",
+        ] {
             assert_eq!(read_tuple(odd), None, "{odd}");
         }
     }

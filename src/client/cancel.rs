@@ -72,7 +72,10 @@ impl Cancel {
     /// `Interrupted`, as soon as all is broken off.
     pub fn sleep(&self, time: Duration) -> Result<()> {
         let state = self.0.lock();
-        let waited = self.0.changed.wait_timeout_while(state, time, |state| !state.cancelled);
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(state, time, |state| !state.cancelled);
         match waited.unwrap_or_else(PoisonError::into_inner).0.cancelled {
             true => Err(ClientError::Interrupted),
             false => Ok(()),
@@ -88,11 +91,16 @@ impl Cancel {
         if state.cancelled {
             return Err(ClientError::Interrupted);
         }
-        let socket = socket.try_clone().map_err(|e| ClientError::Lost(e.into()))?;
+        let socket = socket
+            .try_clone()
+            .map_err(|e| ClientError::Lost(e.into()))?;
         let number = state.next;
         state.next += 1;
         state.sockets.insert(number, socket);
-        Ok(Ticket { of: Arc::downgrade(&self.0), number })
+        Ok(Ticket {
+            of: Arc::downgrade(&self.0),
+            number,
+        })
     }
 }
 

@@ -36,7 +36,12 @@ impl Stat {
         let size = fields.next()?.parse().ok()?;
         let accessed = fields.next()?.parse().ok()?;
         let modified = fields.next()?.parse().ok()?;
-        fields.next().is_none().then_some(Stat { kind, size, accessed, modified })
+        fields.next().is_none().then_some(Stat {
+            kind,
+            size,
+            accessed,
+            modified,
+        })
     }
 }
 
@@ -107,7 +112,8 @@ impl Connection {
 
     fn two_paths(&mut self, word: &'static str, first: &str, second: &str) -> Result<()> {
         no_word(first, " | ", word)?;
-        self.command(&format!("{word} {first} | {second}")).map(drop)
+        self.command(&format!("{word} {first} | {second}"))
+            .map(drop)
     }
 
     /// Sets the mode, octal (document, "CHMOD").
@@ -209,7 +215,9 @@ impl Connection {
                     waiting.push_back(request);
                 }
             }
-            let Some(request) = waiting.pop_front() else { return Ok(results) };
+            let Some(request) = waiting.pop_front() else {
+                return Ok(results);
+            };
             let mut body = std::mem::take(&mut self.body);
             self.wire().read_message(&mut body)?;
             results.push(ok_data(&request, &body).and_then(|data| read(&request, data)));
@@ -256,7 +264,8 @@ impl Connection {
     /// # Errors
     /// When the connection is lost.
     pub fn file_size(&mut self, path: &str) -> Result<i64> {
-        self.wire().write_message(format!("FSIZE {path}").as_bytes())?;
+        self.wire()
+            .write_message(format!("FSIZE {path}").as_bytes())?;
         Ok(self.wire().read_i64()?)
     }
 
@@ -301,7 +310,11 @@ pub fn owner_request(path: &str, user: &str, group: &str) -> Result<String> {
 /// that.
 fn no_word(argument: &str, end: &'static str, word: &'static str) -> Result<()> {
     if argument.contains(end) {
-        return Err(ClientError::NoWord { path: argument.to_owned(), end, word });
+        return Err(ClientError::NoWord {
+            path: argument.to_owned(),
+            end,
+            word,
+        });
     }
     Ok(())
 }
@@ -312,9 +325,22 @@ mod tests {
 
     #[test]
     fn stats_are_read_and_nothing_else() {
-        let stat = Stat { kind: Kind::File, size: 5, accessed: -1, modified: 2 };
+        let stat = Stat {
+            kind: Kind::File,
+            size: 5,
+            accessed: -1,
+            modified: 2,
+        };
         assert_eq!(Stat::parse(b"F 5 -1 2"), Some(stat));
-        for odd in ["", "F", "F 5 1", "X 5 1 2", "F -5 1 2", "F 5 1 2 3", "F  5 1 2"] {
+        for odd in [
+            "",
+            "F",
+            "F 5 1",
+            "X 5 1 2",
+            "F -5 1 2",
+            "F 5 1 2 3",
+            "F  5 1 2",
+        ] {
             assert_eq!(Stat::parse(odd.as_bytes()), None, "{odd}");
         }
     }

@@ -37,7 +37,10 @@ impl PublicKey {
     /// # Errors
     /// `Key`, with what is wrong.
     pub fn from_file(path: &Path) -> Result<PublicKey> {
-        let told = |why: String| ClientError::Key { path: path.to_owned(), why };
+        let told = |why: String| ClientError::Key {
+            path: path.to_owned(),
+            why,
+        };
         let pem = fs::read(path).map_err(|e| told(e.to_string()))?;
         PublicKey::from_pem(&pem).ok_or_else(|| told("no RSA public key in PEM".to_owned()))
     }
@@ -151,7 +154,8 @@ impl Connection {
         let deadline = Instant::now() + target.timeout;
         let mut wire = wire(reach(&target.server, target.timeout, &target.cancel)?)?;
         let ticket = target.cancel.follow(wire.socket())?;
-        wire.set_deadline(Some(deadline)).map_err(|e| ClientError::Lost(e.into()))?;
+        wire.set_deadline(Some(deadline))
+            .map_err(|e| ClientError::Lost(e.into()))?;
         let key = match &target.transport {
             Transport::Tcp(key) => Some(key),
             Transport::Tls(tls, key) => {
@@ -160,23 +164,36 @@ impl Connection {
             }
         };
         wire.expect_transfers();
-        let mut connection = Connection { wire, body: Vec::new(), _ticket: Some(ticket) };
+        let mut connection = Connection {
+            wire,
+            body: Vec::new(),
+            _ticket: Some(ticket),
+        };
         connection.shake_hands(target, key)?;
-        connection.wire.set_deadline(None).map_err(|e| ClientError::Lost(e.into()))?;
+        connection
+            .wire
+            .set_deadline(None)
+            .map_err(|e| ClientError::Lost(e.into()))?;
         Ok(connection)
     }
 
     /// A session on a wire whose server waits for a request.
     #[must_use]
     pub fn from_wire(wire: Wire) -> Connection {
-        Connection { wire, body: Vec::new(), _ticket: None }
+        Connection {
+            wire,
+            body: Vec::new(),
+            _ticket: None,
+        }
     }
 
     fn shake_hands(&mut self, target: &Target, key: Option<&PublicKey>) -> Result<()> {
         let version = || ClientError::Version(target.version.clone());
         if self.wire.is_plain_in_tls() {
             self.wire.write_message_later(target.version.as_bytes());
-            self.wire.write_message(target.hash.as_bytes()).map_err(ClientError::Handshake)?;
+            self.wire
+                .write_message(target.hash.as_bytes())
+                .map_err(ClientError::Handshake)?;
             self.expect_ok(Status::IncompatibleProtocol, version)?;
             return self.expect_ok(Status::InvalidHash, || ClientError::Hash);
         }
@@ -192,7 +209,9 @@ impl Connection {
         self.wire.write_message_later(target.version.as_bytes());
         self.wire.write_message_later(&block);
         self.wire.encipher_sending(&*session_key);
-        self.wire.write_message(target.hash.as_bytes()).map_err(ClientError::Handshake)?;
+        self.wire
+            .write_message(target.hash.as_bytes())
+            .map_err(ClientError::Handshake)?;
         self.expect_ok(Status::IncompatibleProtocol, version)?;
         self.expect_ok(Status::BadKey, || ClientError::WrongKey(key.fingerprint()))?;
         self.wire.encipher_receiving(&*session_key);
@@ -205,9 +224,10 @@ impl Connection {
         match read {
             Ok(()) if self.body == b"OK" => Ok(()),
             Ok(()) if self.body == Reply::from(refusal).into_bytes() => Err(error()),
-            Ok(()) => {
-                Err(ClientError::Odd { request: HANDSHAKE.to_owned(), reply: quoted(&self.body) })
-            }
+            Ok(()) => Err(ClientError::Odd {
+                request: HANDSHAKE.to_owned(),
+                reply: quoted(&self.body),
+            }),
             Err(e) => Err(ClientError::Handshake(e)),
         }
     }
@@ -223,7 +243,10 @@ impl Connection {
     /// # Errors
     /// When the connection is lost.
     pub fn peer(&self) -> Result<SocketAddr> {
-        self.wire.socket().peer_addr().map_err(|e| ClientError::Lost(e.into()))
+        self.wire
+            .socket()
+            .peer_addr()
+            .map_err(|e| ClientError::Lost(e.into()))
     }
 
     /// The connection itself, for requests this library has no word for.
@@ -287,9 +310,14 @@ impl Connection {
 /// # Errors
 /// `Resolve` when it has none.
 pub fn resolve(server: &str) -> Result<SocketAddr> {
-    let told = |source| ClientError::Resolve { server: server.to_owned(), source };
+    let told = |source| ClientError::Resolve {
+        server: server.to_owned(),
+        source,
+    };
     let mut addresses = server.to_socket_addrs().map_err(told)?;
-    addresses.next().ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
+    addresses
+        .next()
+        .ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
 }
 
 fn wire(socket: TcpStream) -> Result<Wire> {
@@ -299,7 +327,9 @@ fn wire(socket: TcpStream) -> Result<Wire> {
 /// The machine in `host:port`, as its certificate names it.
 fn host(server: &str) -> &str {
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 fn shake_hands_of_tls(tls: &Tls, wire: &mut Wire, server: &str) -> Result<()> {
@@ -309,8 +339,13 @@ fn shake_hands_of_tls(tls: &Tls, wire: &mut Wire, server: &str) -> Result<()> {
 fn told(e: HelloError, server: &str) -> ClientError {
     match e {
         HelloError::Wire(e) => ClientError::Handshake(e),
-        HelloError::NotPinned => ClientError::NotPinned { server: server.to_owned() },
-        HelloError::Refused(why) => ClientError::Tls { server: server.to_owned(), why },
+        HelloError::NotPinned => ClientError::NotPinned {
+            server: server.to_owned(),
+        },
+        HelloError::Refused(why) => ClientError::Tls {
+            server: server.to_owned(),
+            why,
+        },
     }
 }
 
@@ -333,14 +368,22 @@ pub struct Certificate {
 pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
     let mut wire = wire(reach(server, timeout, &Cancel::default())?)?;
     let deadline = Some(Instant::now() + timeout);
-    wire.set_deadline(deadline).map_err(|e| ClientError::Lost(e.into()))?;
+    wire.set_deadline(deadline)
+        .map_err(|e| ClientError::Lost(e.into()))?;
     let chain = tls::client::look(&mut wire, host(server)).map_err(|e| told(e, server))?;
     let shown = chain.first().and_then(|first| {
         let (subject, expires) = tls::certificate::describe(first)?;
-        Some(Certificate { fingerprint: tls::certificate::fingerprint(first)?, subject, expires })
+        Some(Certificate {
+            fingerprint: tls::certificate::fingerprint(first)?,
+            subject,
+            expires,
+        })
     });
     let why = || "its certificate is damaged".to_owned();
-    shown.ok_or_else(|| ClientError::Tls { server: server.to_owned(), why: why() })
+    shown.ok_or_else(|| ClientError::Tls {
+        server: server.to_owned(),
+        why: why(),
+    })
 }
 
 /// What stands behind `OK` in a reply.
@@ -360,10 +403,18 @@ pub(super) fn ok_data<'a>(request: &str, reply: &'a [u8]) -> Result<&'a [u8]> {
 pub fn refusal(request: &str, reply: &[u8]) -> ClientError {
     let request = request.escape_debug().to_string();
     let text = String::from_utf8_lossy(&reply[..reply.len().min(LONGEST_QUOTE)]);
-    let code = text.strip_prefix("FAILED ").and_then(|rest| rest.split([' ', ':']).next());
-    match code.and_then(|code| code.parse().ok()).and_then(Status::from_code) {
+    let code = text
+        .strip_prefix("FAILED ")
+        .and_then(|rest| rest.split([' ', ':']).next());
+    match code
+        .and_then(|code| code.parse().ok())
+        .and_then(Status::from_code)
+    {
         Some(status) => ClientError::Refused { request, status },
-        None => ClientError::Odd { request, reply: quoted(reply) },
+        None => ClientError::Odd {
+            request,
+            reply: quoted(reply),
+        },
     }
 }
 
@@ -383,7 +434,10 @@ mod tests {
     fn replies_are_read_in_both_spacings() {
         assert_eq!(ok_data("X", b"OK").expect("ok"), b"");
         assert_eq!(ok_data("X", b"OK a b").expect("ok"), b"a b");
-        for reply in ["FAILED 9 : File does not exist.", "FAILED 9: File does not exist."] {
+        for reply in [
+            "FAILED 9 : File does not exist.",
+            "FAILED 9: File does not exist.",
+        ] {
             let error = ok_data("X", reply.as_bytes()).expect_err("failed");
             assert_eq!(error.status(), Some(Status::FileMissing), "{reply}");
         }

@@ -171,7 +171,10 @@ fn way_out(kind: io::ErrorKind) -> &'static str {
 impl ClientError {
     /// A failure of a local file.
     pub(crate) fn local(path: &Path, source: io::Error) -> ClientError {
-        ClientError::Local { path: path.to_owned(), source }
+        ClientError::Local {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// Whether it ends a run of transfers, and not that of one file alone.
@@ -201,7 +204,9 @@ impl ClientError {
     /// Whether this is an odd answer to what stands before all requests of a
     /// session.
     pub(crate) fn is_of_a_door(&self) -> bool {
-        let ClientError::Odd { request, .. } = self else { return false };
+        let ClientError::Odd { request, .. } = self else {
+            return false;
+        };
         request == HANDSHAKE || request.starts_with("LOGIN ") || request.starts_with("INJAIL ")
     }
 

@@ -41,7 +41,8 @@ impl Connection {
         size: u64,
         progress: Progress<'_>,
     ) -> Result<()> {
-        self.download_part(remote, local, size, progress)?.publish_new(local)
+        self.download_part(remote, local, size, progress)?
+            .publish_new(local)
     }
 
     fn download_part(
@@ -57,7 +58,9 @@ impl Connection {
         let mut left = size;
         let store = &mut |data: &[u8]| {
             let after = left.checked_sub(data.len() as u64);
-            left = after.ok_or_else(|| ClientError::Changed { path: remote.to_owned() })?;
+            left = after.ok_or_else(|| ClientError::Changed {
+                path: remote.to_owned(),
+            })?;
             file.write_all(data).map_err(told)
         };
         self.receive_checked(remote, store, progress)?;
@@ -76,7 +79,11 @@ impl Connection {
         progress: Progress<'_>,
     ) -> Result<()> {
         let told = |e| ClientError::local(Path::new("standard output"), e);
-        self.receive_checked(remote, &mut |data| writer.write_all(data).map_err(told), progress)
+        self.receive_checked(
+            remote,
+            &mut |data| writer.write_all(data).map_err(told),
+            progress,
+        )
     }
 
     fn receive_checked(
@@ -97,7 +104,9 @@ impl Connection {
         if self.sha256(remote)? == hex::digits(&digest.finalize()) {
             return Ok(());
         }
-        Err(ClientError::Mismatch { path: remote.to_owned() })
+        Err(ClientError::Mismatch {
+            path: remote.to_owned(),
+        })
     }
 
     /// Sends a reader's bytes as a file. They arrive under another name
@@ -125,7 +134,9 @@ impl Connection {
         });
         let checked = sent.and_then(|()| {
             if self.sha256(&part)? != hex::digits(&digest.finalize()) {
-                return Err(ClientError::Mismatch { path: remote.to_owned() });
+                return Err(ClientError::Mismatch {
+                    path: remote.to_owned(),
+                });
             }
             self.rename(&part, remote)
         });
@@ -178,7 +189,11 @@ impl PartFile {
             .create_new(true)
             .open(&path)
             .map_err(|e| ClientError::local(&path, e))?;
-        Ok(PartFile { file, path, published: false })
+        Ok(PartFile {
+            file,
+            path,
+            published: false,
+        })
     }
 
     /// Lets it take its place, unless something has it.

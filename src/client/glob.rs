@@ -45,7 +45,9 @@ impl Connection {
             let last = at + 1 == parts.len();
             let joint = if at == 0 { "" } else { "/" };
             if !is_pattern(part) {
-                found.iter_mut().for_each(|path| *path = format!("{path}{joint}{part}"));
+                found
+                    .iter_mut()
+                    .for_each(|path| *path = format!("{path}{joint}{part}"));
                 continue;
             }
             let mut next = Vec::new();
@@ -70,7 +72,10 @@ impl Connection {
 }
 
 fn is_passed_over(status: Status) -> bool {
-    matches!(status, Status::DirectoryMissing | Status::AccessDenied | Status::DirectoryLocked)
+    matches!(
+        status,
+        Status::DirectoryMissing | Status::AccessDenied | Status::DirectoryLocked
+    )
 }
 
 #[cfg(test)]

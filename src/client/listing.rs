@@ -47,7 +47,10 @@ impl Room {
     /// Room for the listing of this directory.
     #[must_use]
     pub fn of(directory: &str) -> Room {
-        Room { of: directory.into(), left: LONGEST_KEPT }
+        Room {
+            of: directory.into(),
+            left: LONGEST_KEPT,
+        }
     }
 
     /// Takes the room of an entry.
@@ -62,7 +65,10 @@ impl Room {
 }
 
 fn endless(directory: &[u8]) -> ClientError {
-    ClientError::BadName { name: directory.to_vec(), why: "the server's listing has no end" }
+    ClientError::BadName {
+        name: directory.to_vec(),
+        why: "the server's listing has no end",
+    }
 }
 
 impl Entry {
@@ -77,13 +83,18 @@ impl Entry {
             b'U' => Kind::Other,
             _ => return None,
         };
-        let path = rest.strip_prefix(b": ").or_else(|| rest.strip_prefix(b" "))?;
+        let path = rest
+            .strip_prefix(b": ")
+            .or_else(|| rest.strip_prefix(b" "))?;
         let path = path.strip_prefix(b"./").unwrap_or(path);
         let path = match kind {
             Kind::Directory => path.strip_suffix(b"/").unwrap_or(path),
             _ => path,
         };
-        (!path.is_empty()).then(|| Entry { kind, path: path.to_vec() })
+        (!path.is_empty()).then(|| Entry {
+            kind,
+            path: path.to_vec(),
+        })
     }
 
     /// What the server says that no line can tell (tf-protocol(7), LS), where
@@ -100,7 +111,10 @@ impl Entry {
             Some(directory) => (directory, "the server may not read this directory"),
             None => return None,
         };
-        Some(ClientError::Untold { path: String::from_utf8_lossy(path).into_owned(), why })
+        Some(ClientError::Untold {
+            path: String::from_utf8_lossy(path).into_owned(),
+            why,
+        })
     }
 
     /// Whether this stands for a path that no line can tell, for its newline.
@@ -193,9 +207,17 @@ mod tests {
 
     #[test]
     fn lines_of_both_dialects_are_read() {
-        let entry = |kind, path: &str| Some(Entry { kind, path: path.into() });
+        let entry = |kind, path: &str| {
+            Some(Entry {
+                kind,
+                path: path.into(),
+            })
+        };
         assert_eq!(Entry::parse(b"D: a/b/"), entry(Kind::Directory, "a/b"));
-        assert_eq!(Entry::parse(b"F: with space"), entry(Kind::File, "with space"));
+        assert_eq!(
+            Entry::parse(b"F: with space"),
+            entry(Kind::File, "with space")
+        );
         assert_eq!(Entry::parse(b"U: ./link"), entry(Kind::Other, "link"));
         assert_eq!(Entry::parse(b"D a"), entry(Kind::Directory, "a"));
         for odd in [&b""[..], b"F", b"F:", b"F: ", b"X: a", b"Fa"] {

@@ -66,7 +66,10 @@ impl Question<'_> {
         socket.connect(server)?;
         socket.set_read_timeout(Some(patience))?;
         let mut bytes = [0; LONGEST];
-        match socket.send(&self.bytes()).and_then(|_| socket.recv(&mut bytes)) {
+        match socket
+            .send(&self.bytes())
+            .and_then(|_| socket.recv(&mut bytes))
+        {
             Ok(len) => Ok(Answer::read(&bytes[..len])),
             Err(e) if is_silence(e.kind()) => Ok(Answer::Silence),
             Err(e) => Err(e),
@@ -102,7 +105,10 @@ impl Connection {
     pub fn out_of_band(&mut self, byte: u8, patience: Duration) -> Result<Option<Duration>> {
         if self.is_over_tls() {
             let request = "out-of-band byte".to_owned();
-            return Err(ClientError::Odd { request, reply: "none over TLS".to_owned() });
+            return Err(ClientError::Odd {
+                request,
+                reply: "none over TLS".to_owned(),
+            });
         }
         let socket = self.wire().socket();
         let told = |e: Errno| ClientError::Lost(WireError::from(io::Error::from(e)));
@@ -136,7 +142,8 @@ impl Connection {
     /// The server's refusal, or the connection is lost.
     pub fn keep_alive(&mut self, on: bool, idle: u32, interval: u32, count: u32) -> Result<()> {
         let on = u8::from(on);
-        self.command(&format!("KEEPALIVE {on} {idle} | {interval} | {count}")).map(drop)
+        self.command(&format!("KEEPALIVE {on} {idle} | {interval} | {count}"))
+            .map(drop)
     }
 }
 
@@ -151,7 +158,10 @@ mod tests {
         assert_eq!(Answer::read(b"\x0134\0"), yes("34"));
         assert_eq!(Answer::read(b"\x01 34"), yes("34"));
         assert_eq!(Answer::read(b"\x014 1.1.1.1;1234\0"), yes("4 1.1.1.1;1234"));
-        assert_eq!((Answer::read(b"\0"), Answer::read(b"")), (Answer::No, Answer::No));
+        assert_eq!(
+            (Answer::read(b"\0"), Answer::read(b"")),
+            (Answer::No, Answer::No)
+        );
     }
 
     #[test]
@@ -159,8 +169,14 @@ mod tests {
         let taken = UdpSocket::bind("127.0.0.7:0").expect("socket");
         let silent = taken.local_addr().expect("address");
         let short = Duration::from_millis(30);
-        assert_eq!(Question::Host.ask(silent, short).expect("asked"), Answer::Silence);
+        assert_eq!(
+            Question::Host.ask(silent, short).expect("asked"),
+            Answer::Silence
+        );
         drop(taken);
-        assert_eq!(Question::Host.ask(silent, short).expect("asked"), Answer::Silence);
+        assert_eq!(
+            Question::Host.ask(silent, short).expect("asked"),
+            Answer::Silence
+        );
     }
 }

@@ -12,7 +12,10 @@ use super::cancel::Cancel;
 use super::error::{ClientError, Result};
 
 /// How often it is looked whether all was broken off.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
 /// A socket to the first address of the server that answers, each being given
 /// the time.
@@ -22,7 +25,10 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 pub(super) fn reach(server: &str, timeout: Duration, cancel: &Cancel) -> Result<TcpStream> {
     let addresses = server
         .to_socket_addrs()
-        .map_err(|source| ClientError::Resolve { server: server.to_owned(), source })?;
+        .map_err(|source| ClientError::Resolve {
+            server: server.to_owned(),
+            source,
+        })?;
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
         match connect(&address, Instant::now() + timeout, cancel) {
@@ -31,12 +37,19 @@ pub(super) fn reach(server: &str, timeout: Duration, cancel: &Cancel) -> Result<
             Err(e) => last = e,
         }
     }
-    Err(ClientError::Connect { server: server.to_owned(), source: last })
+    Err(ClientError::Connect {
+        server: server.to_owned(),
+        source: last,
+    })
 }
 
 /// Connects to one address; an error of no consequence when all was broken off.
 fn connect(address: &SocketAddr, end: Instant, cancel: &Cancel) -> io::Result<TcpStream> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, address) {
@@ -80,8 +93,11 @@ mod tests {
         // Its queue is full: the last one is not answered.
         let listener =
             rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
-        rustix::net::bind(&listener, &"127.0.0.1:0".parse::<SocketAddr>().expect("address"))
-            .expect("bind");
+        rustix::net::bind(
+            &listener,
+            &"127.0.0.1:0".parse::<SocketAddr>().expect("address"),
+        )
+        .expect("bind");
         rustix::net::listen(&listener, 0).expect("listen");
         let address = SocketAddr::try_from(rustix::net::getsockname(&listener).expect("name"))
             .expect("address");

@@ -37,8 +37,14 @@ mod tests {
         // printf ann:secret | sha256sum
         let once = "816f9bf0766e9b74f04ecb467e9977d9b3c0ac5af8b6373246d575de00d2c8ad";
         assert_eq!(secret_name("ann", "secret", 1), format!("{once}.sd"));
-        assert_ne!(secret_name("ann", "secret", 2), secret_name("ann", "secret", 1));
-        assert_eq!(secret_name("ann", "secret", 2), format!("{}.sd", hex_digest(once)));
+        assert_ne!(
+            secret_name("ann", "secret", 2),
+            secret_name("ann", "secret", 1)
+        );
+        assert_eq!(
+            secret_name("ann", "secret", 2),
+            format!("{}.sd", hex_digest(once))
+        );
         assert_eq!(secret_token("x").len(), 64);
     }
 }

@@ -40,7 +40,11 @@ impl Connection {
         let request = format!("RCVFILE {} {path}", u8::from(delete));
         self.wire().write_message(request.as_bytes())?;
         // With the last acknowledgement the server's file may go.
-        let when = if delete { Acknowledge::Stored } else { Acknowledge::Received };
+        let when = if delete {
+            Acknowledge::Stored
+        } else {
+            Acknowledge::Received
+        };
         self.take_stream(&request, when, sink)
     }
 
@@ -123,7 +127,8 @@ impl Connection {
     /// `Cancelled` when the server can't read it, the sink's failure once all
     /// has come, or the connection is lost.
     pub fn stream_down(&mut self, path: &str, sink: Sink<'_>) -> Result<()> {
-        self.wire().write_message(format!("SDOWN {path}").as_bytes())?;
+        self.wire()
+            .write_message(format!("SDOWN {path}").as_bytes())?;
         let mut buffer = Vec::new();
         let mut result = Ok(());
         loop {
@@ -136,7 +141,11 @@ impl Connection {
                     result = result.and_then(|()| sink(&buffer));
                 }
                 Ok(_) => return Err(ClientError::Lost(too_long(header))),
-                Err(_) => return Err(ClientError::Cancelled { path: path.to_owned() }),
+                Err(_) => {
+                    return Err(ClientError::Cancelled {
+                        path: path.to_owned(),
+                    });
+                }
             }
         }
     }
@@ -148,7 +157,8 @@ impl Connection {
     /// transfer is broken off), or the connection is lost.
     pub fn stream_up(&mut self, path: &str, source: Source<'_>) -> Result<()> {
         const FRAME: usize = 256 * 1024;
-        self.wire().write_message(format!("SUP {path}").as_bytes())?;
+        self.wire()
+            .write_message(format!("SUP {path}").as_bytes())?;
         let mut frame = vec![0; 4 + FRAME];
         loop {
             let len = match source(&mut frame[4..]) {
@@ -165,7 +175,9 @@ impl Connection {
         self.wire().write_i32(0)?;
         match self.wire().read_i32()? {
             0 => Ok(()),
-            _ => Err(ClientError::Cancelled { path: path.to_owned() }),
+            _ => Err(ClientError::Cancelled {
+                path: path.to_owned(),
+            }),
         }
     }
 }

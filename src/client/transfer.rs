@@ -41,7 +41,9 @@ impl Connection {
     /// The server's refusal, `Cancelled` when it can't read on, the sink's
     /// failure (the transfer is cancelled), or the connection is lost.
     pub fn get(&mut self, path: impl AsRef<[u8]>, offset: u64, sink: Sink<'_>) -> Result<()> {
-        self.get_frames(path.as_ref(), offset, BUFFER, &mut |data| sink(&data).map(|()| data))
+        self.get_frames(path.as_ref(), offset, BUFFER, &mut |data| {
+            sink(&data).map(|()| data)
+        })
     }
 
     /// As [`Connection::get`], with frames of at most `buffer` bytes.
@@ -214,5 +216,7 @@ impl Connection {
 }
 
 fn cancelled(path: &[u8]) -> ClientError {
-    ClientError::Cancelled { path: String::from_utf8_lossy(path).into_owned() }
+    ClientError::Cancelled {
+        path: String::from_utf8_lossy(path).into_owned(),
+    }
 }

@@ -85,7 +85,11 @@ impl Connection {
         keep_alive(&self).map_err(|e| ClientError::Lost(WireError::Io(e.into())))?;
         let request = format!("STARTNTFY {}", interval.as_secs_f64());
         self.wire().write_message(request.as_bytes())?;
-        Ok(Watch { connection: self, count: list.len(), awaited: false })
+        Ok(Watch {
+            connection: self,
+            count: list.len(),
+            awaited: false,
+        })
     }
 }
 
@@ -142,7 +146,10 @@ impl Arrival {
         let index = std::str::from_utf8(index).ok()?.parse().ok()?;
         let is_name = !matches!(name, b"" | b"." | b"..")
             && !name.iter().any(|byte| matches!(byte, b'/' | 0));
-        (index < count && is_name).then(|| Arrival { index, name: name.to_vec() })
+        (index < count && is_name).then(|| Arrival {
+            index,
+            name: name.to_vec(),
+        })
     }
 }
 
@@ -152,11 +159,20 @@ mod tests {
 
     #[test]
     fn a_notification_is_an_index_and_one_name() {
-        let arrival = |index, name: &str| Some(Arrival { index, name: name.into() });
+        let arrival = |index, name: &str| {
+            Some(Arrival {
+                index,
+                name: name.into(),
+            })
+        };
         assert_eq!(Arrival::parse(b"0 f", 1), arrival(0, "f"));
-        assert_eq!(Arrival::parse(b"1  two\nlines ", 2), arrival(1, " two\nlines "));
-        for odd in ["", "0", "0 ", "1 f", "-1 f", "x f", "0 a/b", "0 ..", "0 .", "0 /etc", "0 a\0"]
-        {
+        assert_eq!(
+            Arrival::parse(b"1  two\nlines ", 2),
+            arrival(1, " two\nlines ")
+        );
+        for odd in [
+            "", "0", "0 ", "1 f", "-1 f", "x f", "0 a/b", "0 ..", "0 .", "0 /etc", "0 a\0",
+        ] {
             assert_eq!(Arrival::parse(odd.as_bytes(), 1), None, "{odd:?}");
         }
     }

@@ -135,7 +135,11 @@ impl Config {
     /// # Errors
     /// Every problem found.
     pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
-        let mut reader = Reader { path, text, problems: Vec::new() };
+        let mut reader = Reader {
+            path,
+            text,
+            problems: Vec::new(),
+        };
         let raw: RawConfig = match toml::from_str(text) {
             Ok(raw) => raw,
             Err(e) => {
@@ -151,7 +155,11 @@ impl Config {
         if config.tf.proxy.is_some() && config.server.audit.is_some() {
             reader.of_no_use("server.audit");
         }
-        if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+        if reader.problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(reader.problems)
+        }
     }
 }
 
@@ -218,7 +226,9 @@ impl Reader<'_> {
             self.count("server.max_unauthenticated", raw.max_unauthenticated, 3000);
         Server {
             user: raw.user.map(Spanned::into_inner),
-            log: raw.log.map_or_else(|| "info".to_owned(), Spanned::into_inner),
+            log: raw
+                .log
+                .map_or_else(|| "info".to_owned(), Spanned::into_inner),
             stop_grace: self.seconds("server.stop_grace", raw.stop_grace, 3.0),
             max_sessions,
             max_sessions_per_address: raw.max_sessions_per_address.unwrap_or(256),
@@ -229,7 +239,9 @@ impl Reader<'_> {
             control: match raw.control {
                 Some(path) if path.as_os_str().is_empty() => None,
                 Some(path) => Some(self.resolve(path)),
-                None => nix::unistd::geteuid().is_root().then(|| DEFAULT_CONTROL.into()),
+                None => nix::unistd::geteuid()
+                    .is_root()
+                    .then(|| DEFAULT_CONTROL.into()),
             },
             metrics: raw.metrics.and_then(|metrics| self.metrics(&metrics)),
             log_file: raw.log_file.map(|path| self.resolve(path)),
@@ -257,7 +269,10 @@ impl Reader<'_> {
         match raw {
             Some(count) if (1..=1_000_000).contains(count.get_ref()) => count.into_inner(),
             Some(count) => {
-                self.problem(count.span(), format!("{key}: use a number from 1 to 1000000"));
+                self.problem(
+                    count.span(),
+                    format!("{key}: use a number from 1 to 1000000"),
+                );
                 1
             }
             None => default,
@@ -270,7 +285,11 @@ impl Reader<'_> {
             let text = "tf.listen: empty: name at least one \"address:port\"";
             self.problem(raw.listen.span(), text);
         }
-        let keys = Keys { to: raw.proxy_to, from: raw.proxy_from, announce: raw.proxy_protocol };
+        let keys = Keys {
+            to: raw.proxy_to,
+            from: raw.proxy_from,
+            announce: raw.proxy_protocol,
+        };
         let proxy = self.proxy(keys, &listen);
         let accept_proxy_from = self.networks("tf.accept_proxy_from", raw.accept_proxy_from);
         let serves = proxy.is_none();
@@ -366,7 +385,10 @@ impl Reader<'_> {
         let quota = raw.quota.and_then(|quota| {
             let bytes = size::parse(quota.get_ref()).filter(|bytes| (1..=1 << 62).contains(bytes));
             if bytes.is_none() {
-                self.problem(quota.span(), "tf.quota: use bytes above 0, as \"500G\" or \"2T\"");
+                self.problem(
+                    quota.span(),
+                    "tf.quota: use bytes above 0, as \"500G\" or \"2T\"",
+                );
             }
             bytes
         });
@@ -442,7 +464,10 @@ impl Reader<'_> {
     fn text(&mut self, key: &str, raw: &Spanned<String>, max: usize) -> String {
         let text = raw.get_ref();
         if text.is_empty() || text.len() > max || text.contains('\0') {
-            self.problem(raw.span(), format!("{key}: use 1 to {max} bytes without NUL"));
+            self.problem(
+                raw.span(),
+                format!("{key}: use 1 to {max} bytes without NUL"),
+            );
         }
         text.clone()
     }
@@ -465,7 +490,10 @@ impl Reader<'_> {
         match u32::from_str_radix(raw.get_ref(), 8) {
             Ok(mode) if mode <= 0o7777 => mode,
             _ => {
-                self.problem(raw.span(), format!("{key}: use an octal mode such as \"0644\""));
+                self.problem(
+                    raw.span(),
+                    format!("{key}: use an octal mode such as \"0644\""),
+                );
                 default
             }
         }

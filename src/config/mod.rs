@@ -133,17 +133,25 @@ impl Tf {
     /// All addresses to listen on, and whether with TLS.
     pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
         let with_tls = self.tls.iter().flat_map(|tls| &tls.listen);
-        self.listen.iter().map(|a| (*a, false)).chain(with_tls.map(|a| (*a, true)))
+        self.listen
+            .iter()
+            .map(|a| (*a, false))
+            .chain(with_tls.map(|a| (*a, true)))
     }
 
     /// Whether an address is listened on with TLS, as it was before if it may
     /// be; `None` for one that is not listened on.
     #[must_use]
     pub fn tls_on(&self, address: SocketAddr, before: bool) -> Option<bool> {
-        if self.listeners().any(|listener| listener == (address, before)) {
+        if self
+            .listeners()
+            .any(|listener| listener == (address, before))
+        {
             return Some(before);
         }
-        self.listeners().find(|(listened, _)| *listened == address).map(|(_, tls)| tls)
+        self.listeners()
+            .find(|(listened, _)| *listened == address)
+            .map(|(_, tls)| tls)
     }
 
     /// Whether there is a pool of servers to hand out.
@@ -155,6 +163,9 @@ impl Tf {
     /// The doors behind the hash.
     #[must_use]
     pub fn closed(&self) -> Closed {
-        Closed { login: self.mode == Mode::MultiUser, jail: self.jail }
+        Closed {
+            login: self.mode == Mode::MultiUser,
+            jail: self.jail,
+        }
     }
 }

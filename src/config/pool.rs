@@ -20,7 +20,9 @@ pub fn read_pool(path: &Path) -> Result<Pool, String> {
         return Err(format!("{}: not a file", path.display()));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(told)?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(told)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("{}: larger than {MAX_FILE} bytes", path.display()));
     }
@@ -30,7 +32,9 @@ pub fn read_pool(path: &Path) -> Result<Pool, String> {
 /// What would be missing in the pool.
 #[must_use]
 pub fn check_pool(config: &Config) -> Vec<Problem> {
-    let Some(path) = &config.tf.tlb_pool else { return Vec::new() };
+    let Some(path) = &config.tf.tlb_pool else {
+        return Vec::new();
+    };
     match read_pool(path) {
         Ok(pool) => {
             let problem = |(line, text)| Problem::on_line(path, line, text);
@@ -56,6 +60,10 @@ mod tests {
         assert_eq!((pool.servers.len(), pool.problems[0].0), (1, 2));
         fs::write(&path, vec![b'\n'; (1 << 20) + 1]).expect("write");
         assert!(read_pool(&path).expect_err("large").contains("larger"));
-        assert!(read_pool(dir.path()).expect_err("directory").contains("not a file"));
+        assert!(
+            read_pool(dir.path())
+                .expect_err("directory")
+                .contains("not a file")
+        );
     }
 }

@@ -15,13 +15,21 @@ impl Problem {
     /// A problem of the whole file or of the world it names.
     #[must_use]
     pub fn new(file: &Path, text: impl Into<String>) -> Problem {
-        Problem { file: file.to_owned(), line: None, text: text.into() }
+        Problem {
+            file: file.to_owned(),
+            line: None,
+            text: text.into(),
+        }
     }
 
     /// A problem on a line, the first being 1.
     #[must_use]
     pub fn on_line(file: &Path, line: usize, text: impl Into<String>) -> Problem {
-        Problem { file: file.to_owned(), line: Some(line), text: text.into() }
+        Problem {
+            file: file.to_owned(),
+            line: Some(line),
+            text: text.into(),
+        }
     }
 }
 

@@ -50,7 +50,10 @@ impl Backend {
     pub fn parse(text: &str) -> Option<Backend> {
         let (host, port) = text.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port > 0)?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
             Some(v6) => Host::Address(v6.parse::<Ipv6Addr>().ok()?.into()),
             None => match host.parse() {
                 Ok(IpAddr::V4(v4)) => Host::Address(v4.into()),
@@ -92,10 +95,14 @@ impl Reader<'_> {
         let Some(to) = keys.to else {
             let lone = [
                 keys.from.map(|from| (from.span(), "tf.proxy_from")),
-                keys.announce.map(|announce| (announce.span(), "tf.proxy_protocol")),
+                keys.announce
+                    .map(|announce| (announce.span(), "tf.proxy_protocol")),
             ];
             for (span, key) in lone.into_iter().flatten() {
-                self.problem(span, format!("{key}: of no use without proxy_to: remove it"));
+                self.problem(
+                    span,
+                    format!("{key}: of no use without proxy_to: remove it"),
+                );
             }
             return None;
         };
@@ -110,15 +117,28 @@ impl Reader<'_> {
                 ),
             ),
             Some(backend) if leads_back(backend, listen) => {
-                self.problem(to.span(), "tf.proxy_to: this server itself: name the one behind it");
+                self.problem(
+                    to.span(),
+                    "tf.proxy_to: this server itself: name the one behind it",
+                );
             }
             Some(_) => {}
         }
         let host = backend.as_ref().map(|backend| &backend.host);
-        let from = keys.from.map(|from| self.sources(from, host)).unwrap_or_default();
+        let from = keys
+            .from
+            .map(|from| self.sources(from, host))
+            .unwrap_or_default();
         let announce = keys.announce.is_some_and(Spanned::into_inner);
-        let nowhere = Backend { host: Host::Name(String::new()), port: 0 };
-        Some(Proxy { backend: backend.unwrap_or(nowhere), from, announce })
+        let nowhere = Backend {
+            host: Host::Name(String::new()),
+            port: 0,
+        };
+        Some(Proxy {
+            backend: backend.unwrap_or(nowhere),
+            from,
+            announce,
+        })
     }
 
     fn sources(
@@ -141,7 +161,9 @@ impl Reader<'_> {
         }
         if let Some(Host::Address(backend)) = backend
             && !sources.is_empty()
-            && !sources.iter().any(|source| source.is_ipv4() == backend.is_ipv4())
+            && !sources
+                .iter()
+                .any(|source| source.is_ipv4() == backend.is_ipv4())
         {
             let text = "tf.proxy_from: no address of the family of proxy_to: add one";
             self.problem(span, text);
@@ -170,7 +192,9 @@ impl Reader<'_> {
 
 /// Whether an address is one listened on here.
 fn leads_back(backend: &Backend, listen: &[SocketAddr]) -> bool {
-    let Host::Address(to) = backend.host else { return false };
+    let Host::Address(to) = backend.host else {
+        return false;
+    };
     listen.iter().any(|address| {
         let everywhere = address.ip().is_unspecified() && to.is_loopback();
         let same_family = address.is_ipv4() == to.is_ipv4();
@@ -190,7 +214,11 @@ mod tests {
     fn problems(lines: &str) -> Vec<String> {
         let text = format!("{PROXY}{lines}\n");
         let problems = Config::parse(Path::new("/etc/tfd/tfd.toml"), &text).err();
-        problems.unwrap_or_default().iter().map(ToString::to_string).collect()
+        problems
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -198,13 +226,18 @@ mod tests {
         for (text, host) in [
             ("192.0.2.1:10345", Host::Address([192, 0, 2, 1].into())),
             ("[::1]:10345", Host::Address(Ipv6Addr::LOCALHOST.into())),
-            ("files.example.org:10345", Host::Name("files.example.org".to_owned())),
+            (
+                "files.example.org:10345",
+                Host::Name("files.example.org".to_owned()),
+            ),
         ] {
             let backend = Backend::parse(text).expect(text);
             assert_eq!((&backend.host, backend.port), (&host, 10345), "{text}");
             assert_eq!(backend.to_string(), text);
         }
-        for bad in ["", "a", "a:", ":1", "a:0", "a:70000", "::1:1", "[a]:1", "1.2.3:1", "a b:1"] {
+        for bad in [
+            "", "a", "a:", ":1", "a:0", "a:70000", "::1:1", "[a]:1", "1.2.3:1", "a b:1",
+        ] {
             assert_eq!(Backend::parse(bad), None, "{bad}");
         }
     }
@@ -217,28 +250,70 @@ mod tests {
         let missing = problems("");
         for key in ["version", "hash", "root", "private_key"] {
             let said = format!("the key {key} is missing");
-            assert!(missing.iter().any(|problem| problem.contains(&said)), "{missing:?}");
+            assert!(
+                missing.iter().any(|problem| problem.contains(&said)),
+                "{missing:?}"
+            );
         }
     }
 
     #[test]
     fn what_contradicts_a_proxy_is_told_with_its_key() {
         for (lines, said) in [
-            ("proxy_to = \"a\"", "tfd.toml:6: tf.proxy_to: \"a\" is no host:port"),
-            ("proxy_to = \"127.0.0.1:1\"", "tfd.toml:6: tf.proxy_to: this server itself"),
-            ("proxy_to = \"a:1\"\njail = true", "tf.jail: a proxy serves no file"),
-            ("proxy_to = \"a:1\"\nquota = \"1G\"", "tf.quota: a proxy serves no file"),
-            ("proxy_to = \"a:1\"\ntlb_pool = \"p\"", "tf.tlb_pool: a proxy serves no file"),
-            ("proxy_to = \"a:1\"\ntlb_dns = \"_tf._tcp.a\"", "tf.tlb_dns: a proxy serves"),
-            ("proxy_to = \"a:1\"\nmode = \"multi-user\"\nusers = \"u\"", "tf.mode: a proxy"),
-            ("proxy_to = \"a:1\"\nproxy_from = [\"x\"]", "tfd.toml:7: tf.proxy_from: \"x\" is no"),
-            ("proxy_to = \"[::2]:1\"\nproxy_from = [\"127.0.0.2\"]", "of the family of proxy_to"),
-            ("proxy_protocol = true", "tfd.toml:6: tf.proxy_protocol: of no use without"),
-            ("proxy_from = []", "tfd.toml:6: tf.proxy_from: of no use without"),
-            ("accept_proxy_from = [\"all\"]", "tf.accept_proxy_from: \"all\": no network"),
+            (
+                "proxy_to = \"a\"",
+                "tfd.toml:6: tf.proxy_to: \"a\" is no host:port",
+            ),
+            (
+                "proxy_to = \"127.0.0.1:1\"",
+                "tfd.toml:6: tf.proxy_to: this server itself",
+            ),
+            (
+                "proxy_to = \"a:1\"\njail = true",
+                "tf.jail: a proxy serves no file",
+            ),
+            (
+                "proxy_to = \"a:1\"\nquota = \"1G\"",
+                "tf.quota: a proxy serves no file",
+            ),
+            (
+                "proxy_to = \"a:1\"\ntlb_pool = \"p\"",
+                "tf.tlb_pool: a proxy serves no file",
+            ),
+            (
+                "proxy_to = \"a:1\"\ntlb_dns = \"_tf._tcp.a\"",
+                "tf.tlb_dns: a proxy serves",
+            ),
+            (
+                "proxy_to = \"a:1\"\nmode = \"multi-user\"\nusers = \"u\"",
+                "tf.mode: a proxy",
+            ),
+            (
+                "proxy_to = \"a:1\"\nproxy_from = [\"x\"]",
+                "tfd.toml:7: tf.proxy_from: \"x\" is no",
+            ),
+            (
+                "proxy_to = \"[::2]:1\"\nproxy_from = [\"127.0.0.2\"]",
+                "of the family of proxy_to",
+            ),
+            (
+                "proxy_protocol = true",
+                "tfd.toml:6: tf.proxy_protocol: of no use without",
+            ),
+            (
+                "proxy_from = []",
+                "tfd.toml:6: tf.proxy_from: of no use without",
+            ),
+            (
+                "accept_proxy_from = [\"all\"]",
+                "tf.accept_proxy_from: \"all\": no network",
+            ),
         ] {
             let problems = problems(lines);
-            assert!(problems.iter().any(|problem| problem.contains(said)), "{lines}: {problems:?}");
+            assert!(
+                problems.iter().any(|problem| problem.contains(said)),
+                "{lines}: {problems:?}"
+            );
         }
     }
 }

@@ -34,7 +34,10 @@ fn report_pool(config: &Config) -> ExitCode {
     if problems.is_empty() {
         return say(&format!("{}\n", summary(config)));
     }
-    tell(&problems, "tfd would start without what is wrong in the pool")
+    tell(
+        &problems,
+        "tfd would start without what is wrong in the pool",
+    )
 }
 
 fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
@@ -47,18 +50,31 @@ fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
 }
 
 fn summary(config: &Config) -> String {
-    let shown =
-        |(address, tls)| if tls { format!("{address} (TLS)") } else { format!("{address}") };
+    let shown = |(address, tls)| {
+        if tls {
+            format!("{address} (TLS)")
+        } else {
+            format!("{address}")
+        }
+    };
     let listen: Vec<String> = config.tf.listeners().map(shown).collect();
     if let Some(proxy) = &config.tf.proxy {
-        return format!("configuration ok: proxy to {} on {}", proxy.backend, listen.join(" "));
+        return format!(
+            "configuration ok: proxy to {} on {}",
+            proxy.backend,
+            listen.join(" ")
+        );
     }
     let mode = match config.tf.mode {
         Mode::SingleUser => "single-user",
         Mode::MultiUser => "multi-user",
     };
     let served_as = match config.tf.mode {
-        Mode::SingleUser => config.server.user.as_deref().unwrap_or("the user who starts tfd"),
+        Mode::SingleUser => config
+            .server
+            .user
+            .as_deref()
+            .unwrap_or("the user who starts tfd"),
         Mode::MultiUser => "the system user of each account",
     };
     let jail = if config.tf.jail { ", in jails" } else { "" };

@@ -41,7 +41,12 @@ impl Reader<'_> {
         serves: bool,
         log_in: bool,
     ) -> Option<Tls> {
-        let Keys { listen, certificate, key, client_ca } = keys;
+        let Keys {
+            listen,
+            certificate,
+            key,
+            client_ca,
+        } = keys;
         let listen = match listen {
             Some(listen) if !serves => {
                 let text = "tf.tls_listen: a proxy relays TLS as it comes: list the address in \
@@ -76,7 +81,12 @@ impl Reader<'_> {
         let certificate = path("tls_certificate", certificate);
         let key = path("tls_key", key);
         let client_ca = client_ca.map(|ca| self.resolve(ca));
-        Some(Tls { listen, certificate, key, client_ca })
+        Some(Tls {
+            listen,
+            certificate,
+            key,
+            client_ca,
+        })
     }
 
     fn missing(&mut self, text: &str) {

@@ -62,7 +62,10 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
 
 /// Checks that the logs can be written.
 fn check_logs(config: &Config, tell: &mut impl FnMut(String)) {
-    for (key, path) in [("log_file", &config.server.log_file), ("audit", &config.server.audit)] {
+    for (key, path) in [
+        ("log_file", &config.server.log_file),
+        ("audit", &config.server.audit),
+    ] {
         let Some(path) = path else { continue };
         if let Err(e) = trusted::check_log(path) {
             tell(format!(
@@ -97,11 +100,15 @@ fn check_tls(tls: &Tls, tell: &mut impl FnMut(String)) {
 /// clients from using it.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<Problem> {
-    let Some(tls) = &config.tf.tls else { return Vec::new() };
+    let Some(tls) = &config.tf.tls else {
+        return Vec::new();
+    };
     let pem = certificate::read_file(&tls.certificate).unwrap_or_default();
     let text = certificate::expiry_warning(&pem);
     let told = |text| format!("tf.tls_certificate: {}: {text}", tls.certificate.display());
-    text.map(|text| Problem::new(&config.path, told(text))).into_iter().collect()
+    text.map(|text| Problem::new(&config.path, told(text)))
+        .into_iter()
+        .collect()
 }
 
 /// Addresses that can't be listened on or connected from now. Those are left
@@ -112,10 +119,14 @@ pub fn check_listen(config: &Config) -> Vec<Problem> {
     let mut own = None;
     let mut is_own = |e: &io::Error, address: SocketAddr| {
         e.kind() == io::ErrorKind::AddrInUse
-            && own.get_or_insert_with(|| listening(config)).contains(&address)
+            && own
+                .get_or_insert_with(|| listening(config))
+                .contains(&address)
     };
     for (address, tls) in config.tf.listeners() {
-        let Err(e) = Listener::bind(address, tls) else { continue };
+        let Err(e) = Listener::bind(address, tls) else {
+            continue;
+        };
         if !is_own(&e, address) {
             let key = if tls { "tf.tls_listen" } else { "tf.listen" };
             let text = format!("{key}: {address}: {}", not_listening(&e));
@@ -141,7 +152,9 @@ pub fn check_listen(config: &Config) -> Vec<Problem> {
 /// What a tfd that runs by this configuration listens on.
 fn listening(config: &Config) -> Vec<SocketAddr> {
     let control = config.server.control.as_ref();
-    let Some((addresses, path)) = control.and_then(|path| serving(path)) else { return Vec::new() };
+    let Some((addresses, path)) = control.and_then(|path| serving(path)) else {
+        return Vec::new();
+    };
     match (fs::canonicalize(path), fs::canonicalize(&config.path)) {
         (Ok(theirs), Ok(ours)) if theirs == ours => addresses,
         _ => Vec::new(),
@@ -166,7 +179,9 @@ fn check_user(config: &Config, tell: &mut impl FnMut(String)) -> Option<Identity
         }
         Ok(identity) => Some(identity),
         Err(e) => {
-            tell(format!("server.user: \"{name}\": {e}: make it (useradd --system {name})"));
+            tell(format!(
+                "server.user: \"{name}\": {e}: make it (useradd --system {name})"
+            ));
             None
         }
     }
@@ -177,7 +192,9 @@ fn check_accounts(config: &Config, users: &Path, tell: &mut impl FnMut(String)) 
     let accounts = match crate::users::file::read(users) {
         Ok(accounts) => accounts,
         Err(problems) => {
-            return problems.into_iter().for_each(|problem| tell(format!("tf.users: {problem}")));
+            return problems
+                .into_iter()
+                .for_each(|problem| tell(format!("tf.users: {problem}")));
         }
     };
     let shown = users.display();
@@ -197,7 +214,10 @@ fn check_accounts(config: &Config, users: &Path, tell: &mut impl FnMut(String)) 
         }
         let home = config.tf.root.join(account.home.trim_start_matches('/'));
         if !home.is_dir() {
-            tell(format!("tf.users: {shown}: {name}: {} is no directory: make it", home.display()));
+            tell(format!(
+                "tf.users: {shown}: {name}: {} is no directory: make it",
+                home.display()
+            ));
         }
     }
 }
@@ -230,7 +250,10 @@ fn may_use(metadata: &Metadata, identity: &Identity) -> bool {
     let mode = metadata.mode();
     let bits = if metadata.uid() == identity.uid.as_raw() {
         mode >> 6
-    } else if identity.groups.iter().any(|gid| gid.as_raw() == metadata.gid())
+    } else if identity
+        .groups
+        .iter()
+        .any(|gid| gid.as_raw() == metadata.gid())
         || metadata.gid() == identity.gid.as_raw()
     {
         mode >> 3
@@ -267,7 +290,9 @@ pub fn read_key(path: &Path) -> Result<Rsa<Private>, String> {
     })?;
     let bits = key.size() * 8;
     if !KEY_BITS.contains(&bits) {
-        return Err(format!("{shown}: {bits} bits, allowed are 2048 to 4096: {remedy}"));
+        return Err(format!(
+            "{shown}: {bits} bits, allowed are 2048 to 4096: {remedy}"
+        ));
     }
     if !key.check_key().unwrap_or(false) {
         return Err(format!("{shown}: the key is damaged: {remedy}"));
@@ -284,13 +309,19 @@ pub fn read_secret(path: &Path, remedy: &str) -> Result<Zeroizing<Vec<u8>>, Stri
     let told = |e: std::io::Error| format!("{shown}: {e}");
     let mut file = trusted::open_to_read(path).map_err(|e| format!("{}: {remedy}", told(e)))?;
     if !trusted::is_ours(&file).map_err(told)? {
-        return Err(format!("{shown} belongs to somebody else: chown root {shown}"));
+        return Err(format!(
+            "{shown} belongs to somebody else: chown root {shown}"
+        ));
     }
     let metadata = file.metadata().map_err(told)?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(format!("{shown}: others may read the key: chmod 600 {shown}"));
+        return Err(format!(
+            "{shown}: others may read the key: chmod 600 {shown}"
+        ));
     }
-    let mut pem = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0)));
+    let mut pem = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(metadata.len()).unwrap_or(0),
+    ));
     file.read_to_end(&mut pem).map_err(told)?;
     Ok(pem)
 }

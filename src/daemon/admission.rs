@@ -87,7 +87,10 @@ impl<'a> Ask<'a> {
         match *what {
             LOGIN => {
                 let (name, password) = cut(rest)?;
-                Some(Ask::Login { name: account(name, password)?, password })
+                Some(Ask::Login {
+                    name: account(name, password)?,
+                    password,
+                })
             }
             JAIL => {
                 let (token, path) = cut(rest)?;
@@ -97,7 +100,11 @@ impl<'a> Ask<'a> {
                 let (name, rest) = cut(rest)?;
                 let (password, state) = cut(rest)?;
                 let name = account(name, password).filter(|_| state.len() <= MAX_STATE)?;
-                Some(Ask::LastLogin { name, password, state })
+                Some(Ask::LastLogin {
+                    name,
+                    password,
+                    state,
+                })
             }
             STATE if rest.len() <= MAX_STATE => Some(Ask::State(rest)),
             CERTIFICATE if rest.len() <= MAX_PROOF => Some(Ask::Certificate(rest)),
@@ -121,7 +128,11 @@ impl<'a> Ask<'a> {
             Ask::Login { name, password } => two(LOGIN, name.as_bytes(), password),
             Ask::Jail { token, path } => two(JAIL, token, path),
             Ask::State(state) => Zeroizing::new([&[STATE], *state].concat()),
-            Ask::LastLogin { name, password, state } => {
+            Ask::LastLogin {
+                name,
+                password,
+                state,
+            } => {
                 let mut bytes = two(LAST_LOGIN, name.as_bytes(), &[]);
                 bytes.extend_from_slice(&(password.len() as u16).to_be_bytes());
                 bytes.extend_from_slice(password);
@@ -149,7 +160,11 @@ impl NextDoor {
     /// closed.
     #[must_use]
     pub fn new(handle: OwnedFd, closed: Closed) -> NextDoor {
-        NextDoor { channel: Channel::from_handle(handle), last: !closed.jail, proof: None }
+        NextDoor {
+            channel: Channel::from_handle(handle),
+            last: !closed.jail,
+            proof: None,
+        }
     }
 
     /// The same for a client that has proved something.
@@ -183,7 +198,8 @@ impl NextDoor {
     pub fn hand_over(self, wire: Wire) -> io::Result<()> {
         let state = wire.into_state();
         let (socket, state): (TcpStream, _) = state.ok_or(io::ErrorKind::InvalidInput)?;
-        self.channel.send(&Ask::State(&state).to_bytes(), &[socket.as_fd()])
+        self.channel
+            .send(&Ask::State(&state).to_bytes(), &[socket.as_fd()])
     }
 }
 
@@ -196,7 +212,10 @@ impl Doorkeeper for NextDoor {
             return self.ask(&Ask::Certificate(&proof), &[]).map(Some);
         }
         let state = wire.state().ok_or(io::ErrorKind::InvalidInput)?;
-        let ask = Ask::LastCertificate { proof: &proof, state: &state };
+        let ask = Ask::LastCertificate {
+            proof: &proof,
+            state: &state,
+        };
         Ok(Some(match self.ask(&ask, &[wire.socket().as_fd()])? {
             Answer::Open => Answer::TakenOver,
             other => other,
@@ -213,7 +232,11 @@ impl Doorkeeper for NextDoor {
             return self.ask(&Ask::Login { name, password }, &[]);
         }
         let state = wire.state().ok_or(io::ErrorKind::InvalidInput)?;
-        let ask = Ask::LastLogin { name, password, state: &state };
+        let ask = Ask::LastLogin {
+            name,
+            password,
+            state: &state,
+        };
         Ok(match self.ask(&ask, &[wire.socket().as_fd()])? {
             Answer::Open => Answer::TakenOver,
             other => other,
@@ -224,7 +247,13 @@ impl Doorkeeper for NextDoor {
         if token.len() > MAX_TOKEN {
             return Ok(Answer::Closed(Status::JailToken));
         }
-        self.ask(&Ask::Jail { token, path: path.as_bytes() }, &[])
+        self.ask(
+            &Ask::Jail {
+                token,
+                path: path.as_bytes(),
+            },
+            &[],
+        )
     }
 }
 
@@ -235,21 +264,48 @@ mod tests {
 
     #[test]
     fn what_a_gate_asks_arrives_as_sent() {
-        let login = Ask::Login { name: "ann", password: b"a b" };
-        let last = Ask::LastLogin { name: "ann", password: b"a b", state: &[7, 8] };
+        let login = Ask::Login {
+            name: "ann",
+            password: b"a b",
+        };
+        let last = Ask::LastLogin {
+            name: "ann",
+            password: b"a b",
+            state: &[7, 8],
+        };
         let (proof, state) = (&[1, 2][..], &[3][..]);
-        let shown = [Ask::Certificate(proof), Ask::LastCertificate { proof, state }];
+        let shown = [
+            Ask::Certificate(proof),
+            Ask::LastCertificate { proof, state },
+        ];
         for ask in shown {
             assert_eq!(Ask::from_bytes(&ask.to_bytes()), Some(ask));
         }
-        for ask in [login, Ask::Jail { token: b"", path: b"sites" }, Ask::State(&[7]), last] {
+        for ask in [
+            login,
+            Ask::Jail {
+                token: b"",
+                path: b"sites",
+            },
+            Ask::State(&[7]),
+            last,
+        ] {
             assert_eq!(Ask::from_bytes(&ask.to_bytes()), Some(ask));
         }
-        for bad in [&[][..], &[0], &[9, 0, 0], &[LOGIN, 0], &[LOGIN, 0, 9, 1], &[LOGIN, 0, 1, 255]]
-        {
+        for bad in [
+            &[][..],
+            &[0],
+            &[9, 0, 0],
+            &[LOGIN, 0],
+            &[LOGIN, 0, 9, 1],
+            &[LOGIN, 0, 1, 255],
+        ] {
             assert_eq!(Ask::from_bytes(bad), None, "{bad:?}");
         }
-        let long = Ask::Login { name: "ann", password: &[1; MAX_PASSWORD + 1] };
+        let long = Ask::Login {
+            name: "ann",
+            password: &[1; MAX_PASSWORD + 1],
+        };
         assert_eq!(Ask::from_bytes(&long.to_bytes()), None);
         let proof = [0; MAX_PROOF + 1];
         assert_eq!(Ask::from_bytes(&Ask::Certificate(&proof).to_bytes()), None);

@@ -66,7 +66,12 @@ struct Waiting {
 impl<'a, P: Parent> Nursery<'a, P> {
     /// One without any child.
     pub fn new(parent: &'a P) -> Nursery<'a, P> {
-        Nursery { parent, pid: getpid(), waiting: None, turn: 0 }
+        Nursery {
+            parent,
+            pid: getpid(),
+            waiting: None,
+            turn: 0,
+        }
     }
 
     /// Whether a child waits.
@@ -78,10 +83,15 @@ impl<'a, P: Parent> Nursery<'a, P> {
     /// Forks a child ahead; where that fails, the next connection has one
     /// forked.
     pub fn prepare(&mut self) {
-        let Ok((channel, theirs)) = pair() else { return };
+        let Ok((channel, theirs)) = pair() else {
+            return;
+        };
         let (parent, pid, turn) = (self.parent, self.pid, self.turn);
         if let Ok(child) = fork(|| wait(parent, &theirs, pid, turn)) {
-            self.waiting = Some(Waiting { pid: child, channel });
+            self.waiting = Some(Waiting {
+                pid: child,
+                channel,
+            });
             self.turn += 1;
         }
     }
@@ -95,7 +105,10 @@ impl<'a, P: Parent> Nursery<'a, P> {
     pub fn begin(&mut self, start: Start<'_>, handles: Vec<OwnedFd>) -> Option<Pid> {
         if let Some(Waiting { pid, channel }) = self.waiting.take() {
             let beside: Vec<_> = handles.iter().map(AsFd::as_fd).collect();
-            if channel.send(&Order::Start(start).to_bytes(), &beside).is_ok() {
+            if channel
+                .send(&Order::Start(start).to_bytes(), &beside)
+                .is_ok()
+            {
                 return Some(pid);
             }
         }
@@ -104,14 +117,23 @@ impl<'a, P: Parent> Nursery<'a, P> {
         let mut handles = Some(handles);
         let child = fork(|| {
             let handles = handles.take().unwrap_or_default();
-            let connection = Connection { start, handles, parent: pid, turn };
+            let connection = Connection {
+                start,
+                handles,
+                parent: pid,
+                turn,
+            };
             let settled = parent.settle();
             finish::<P>(start, settled.and_then(|()| parent.serve(connection)))
         });
         self.turn += 1;
         child
             .inspect_err(|e| {
-                log::error!("can't fork a {} peer={} error=\"{e}\"", P::CHILD, start.peer);
+                log::error!(
+                    "can't fork a {} peer={} error=\"{e}\"",
+                    P::CHILD,
+                    start.peer
+                );
                 parent.refuse(handles.unwrap_or_default());
             })
             .ok()
@@ -138,9 +160,15 @@ fn wait<P: Parent>(parent: &P, channel: &Channel, pid: Pid, turn: usize) -> i32 
         }
     };
     match Order::from_bytes(&order) {
-        Some(Order::Start(start)) => {
-            finish::<P>(start, parent.serve(Connection { start, handles, parent: pid, turn }))
-        }
+        Some(Order::Start(start)) => finish::<P>(
+            start,
+            parent.serve(Connection {
+                start,
+                handles,
+                parent: pid,
+                turn,
+            }),
+        ),
         _ => 0,
     }
 }

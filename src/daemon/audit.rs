@@ -69,7 +69,11 @@ impl Auditor {
             finish("auditor", run())
         };
         let pid = fork(child).map_err(failed)?;
-        Ok(Auditor { pid, control, records: sessions.into_handle() })
+        Ok(Auditor {
+            pid,
+            control,
+            records: sessions.into_handle(),
+        })
     }
 
     /// Lets the auditor go on in another file.
@@ -118,7 +122,10 @@ impl Log {
 
 /// Writes records until the daemon and all sessions are gone.
 fn write_records(log: File, daemon: &Channel, records: &Channel) -> io::Result<()> {
-    let mut log = Log { file: log, is_broken: false };
+    let mut log = Log {
+        file: log,
+        is_broken: false,
+    };
     let mut daemon = Some(daemon);
     let mut buffer = vec![0; MAX_RECORD];
     loop {
@@ -135,14 +142,21 @@ fn write_records(log: File, daemon: &Channel, records: &Channel) -> io::Result<(
             match channel.receive(&mut [0; 1]) {
                 Ok((1, handles)) => {
                     let file = handles.into_iter().next().map(File::from);
-                    log = file.map_or(log, |file| Log { file, is_broken: false });
+                    log = file.map_or(log, |file| Log {
+                        file,
+                        is_broken: false,
+                    });
                 }
                 _ => daemon = None,
             }
         }
         if ready[0] {
-            let Some((pid, uid, len)) = receive(records, &mut buffer)? else { return Ok(()) };
-            let Some(record) = Record::from_bytes(&buffer[..len]) else { continue };
+            let Some((pid, uid, len)) = receive(records, &mut buffer)? else {
+                return Ok(());
+            };
+            let Some(record) = Record::from_bytes(&buffer[..len]) else {
+                continue;
+            };
             let line = record.line(&jiff::Timestamp::now(), pid, uid);
             if let Err(e) = log.write(&line) {
                 log::error!("audit log not written error=\"{e}\" record={line}");
@@ -162,9 +176,19 @@ fn receive(records: &Channel, buffer: &mut [u8]) -> io::Result<Option<(i32, u32,
         RecvAncillaryMessage::ScmCredentials(sender) => Some(sender),
         _ => None,
     });
-    let Some(sender) = sender else { return Ok(None) };
-    let len = if received.flags.contains(ReturnFlags::TRUNC) { 0 } else { received.bytes };
-    Ok(Some((sender.pid.as_raw_nonzero().get(), sender.uid.as_raw(), len)))
+    let Some(sender) = sender else {
+        return Ok(None);
+    };
+    let len = if received.flags.contains(ReturnFlags::TRUNC) {
+        0
+    } else {
+        received.bytes
+    };
+    Ok(Some((
+        sender.pid.as_raw_nonzero().get(),
+        sender.uid.as_raw(),
+        len,
+    )))
 }
 
 /// What a session tells.
@@ -216,7 +240,15 @@ impl<'a> Record<'a> {
         let (peer, user, command) = (text()?, text()?, text()?);
         let (path, other) = (text()?, text()?);
         let bytes = u64::from_be_bytes(*count);
-        Some(Record { peer, user, command, path, other, outcome, bytes })
+        Some(Record {
+            peer,
+            user,
+            command,
+            path,
+            other,
+            outcome,
+            bytes,
+        })
     }
 
     /// The line of the log.
@@ -229,8 +261,9 @@ impl<'a> Record<'a> {
             ("path", self.path),
             ("other", self.other),
         ];
-        for (key, text) in
-            texts.into_iter().filter(|(key, text)| *key == "path" || !text.is_empty())
+        for (key, text) in texts
+            .into_iter()
+            .filter(|(key, text)| *key == "path" || !text.is_empty())
         {
             line.push_str(&format!(",\"{key}\":\"{}\"", json(text)));
         }
@@ -281,7 +314,11 @@ impl Audit {
     #[must_use]
     pub fn new(records: Option<OwnedFd>, peer: SocketAddr, user: &str) -> Audit {
         let records = records.map(Channel::from_handle);
-        Audit { records, peer: peer.to_string(), user: user.to_owned() }
+        Audit {
+            records,
+            peer: peer.to_string(),
+            user: user.to_owned(),
+        }
     }
 
     /// Puts the begin of the session on record.
@@ -289,9 +326,21 @@ impl Audit {
     /// # Errors
     /// When the auditor is gone.
     pub fn begin(&mut self, certificate: bool) -> io::Result<()> {
-        let other = if certificate { b"certificate".to_vec() } else { Vec::new() };
-        let subject = Subject { command: "BEGIN", path: Vec::new(), other };
-        self.record(Deed { subject, outcome: Outcome::Done, bytes: 0 })
+        let other = if certificate {
+            b"certificate".to_vec()
+        } else {
+            Vec::new()
+        };
+        let subject = Subject {
+            command: "BEGIN",
+            path: Vec::new(),
+            other,
+        };
+        self.record(Deed {
+            subject,
+            outcome: Outcome::Done,
+            bytes: 0,
+        })
     }
 }
 
@@ -301,7 +350,9 @@ impl Audit {
     /// # Errors
     /// When the auditor is gone.
     pub fn record(&mut self, deed: Deed) -> io::Result<()> {
-        let Some(records) = &self.records else { return Ok(()) };
+        let Some(records) = &self.records else {
+            return Ok(());
+        };
         let record = Record {
             peer: self.peer.as_bytes(),
             user: self.user.as_bytes(),

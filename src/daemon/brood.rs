@@ -20,11 +20,17 @@ use crate::sys::signal::follow_stop;
 
 /// How often children that were asked to end are asked again: a request that
 /// comes just before a read begins does not interrupt it.
-const ASK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const ASK_AGAIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
 /// How long there has been nothing to do when a child is forked ahead: clients
 /// that come close together would only wait for that.
-const CALM: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
+const CALM: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000,
+};
 
 /// How long a child that was asked to end may take.
 const MERCY: Duration = Duration::from_secs(1);
@@ -64,8 +70,15 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
             true => Some(&ASK_AGAIN),
             false => preparing.then_some(&CALM),
         };
-        let interest = if news.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-        let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(daemon, interest)];
+        let interest = if news.is_empty() {
+            PollFlags::IN
+        } else {
+            PollFlags::IN | PollFlags::OUT
+        };
+        let mut fds = [
+            PollFd::new(&signals, PollFlags::IN),
+            PollFd::new(daemon, interest),
+        ];
         match poll(&mut fds, timeout) {
             Ok(0) if preparing => {
                 nursery.prepare();
@@ -86,9 +99,18 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
             match Order::from_bytes(&buffer[..len]) {
                 Some(Order::Start(start)) => match nursery.begin(start, handles) {
                     Some(pid) => {
-                        children.insert(pid, Child { slot: start.slot, end_by: None });
+                        children.insert(
+                            pid,
+                            Child {
+                                slot: start.slot,
+                                end_by: None,
+                            },
+                        );
                     }
-                    None => news.push_back(Ended { slot: start.slot, orderly: false }),
+                    None => news.push_back(Ended {
+                        slot: start.slot,
+                        orderly: false,
+                    }),
                 },
                 Some(Order::Retire) => phase = Phase::Retired,
                 Some(Order::Stop) => phase = Phase::Stopping,
@@ -130,9 +152,19 @@ type Children = HashMap<Pid, Child>;
 /// there are any.
 fn hurry(children: &Children) -> bool {
     let mut any = false;
-    for (pid, end_by) in children.iter().filter_map(|(pid, child)| Some((pid, child.end_by?))) {
+    for (pid, end_by) in children
+        .iter()
+        .filter_map(|(pid, child)| Some((pid, child.end_by?)))
+    {
         let late = Instant::now() >= end_by;
-        let _ = kill(*pid, if late { Signal::SIGKILL } else { Signal::SIGTERM });
+        let _ = kill(
+            *pid,
+            if late {
+                Signal::SIGKILL
+            } else {
+                Signal::SIGTERM
+            },
+        );
         any = true;
     }
     any
@@ -160,7 +192,10 @@ fn reap(children: &mut Children, news: &mut VecDeque<Ended>) {
             }
         }
         if let Some(Child { slot, .. }) = child {
-            news.push_back(Ended { slot, orderly: killed_by == Err(0) });
+            news.push_back(Ended {
+                slot,
+                orderly: killed_by == Err(0),
+            });
         }
     }
 }

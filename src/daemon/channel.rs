@@ -43,8 +43,12 @@ pub fn address_from_bytes(octets: [u8; 16]) -> IpAddr {
 /// # Errors
 /// The system's.
 pub fn pair() -> io::Result<(Channel, Channel)> {
-    let (a, b) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let (a, b) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     Ok((Channel(a), Channel(b)))
 }
 
@@ -150,7 +154,12 @@ impl Channel {
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut beside = RecvAncillaryBuffer::default();
         let received = loop {
-            match recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut beside, RecvFlags::PEEK) {
+            match recvmsg(
+                &self.0,
+                &mut [IoSliceMut::new(buffer)],
+                &mut beside,
+                RecvFlags::PEEK,
+            ) {
                 Err(Errno::INTR) => {}
                 other => break other?,
             }
@@ -202,7 +211,10 @@ impl Channel {
                 handles.extend(rights);
             }
         }
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        if received
+            .flags
+            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+        {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok((received.bytes, handles))

@@ -48,7 +48,12 @@ impl<'a> Confinement<'a> {
             None => None,
         };
         let sandbox = sandbox.clone();
-        Ok(Confinement { identity, nowhere, kept: CapabilitySet::empty(), sandbox })
+        Ok(Confinement {
+            identity,
+            nowhere,
+            kept: CapabilitySet::empty(),
+            sandbox,
+        })
     }
 
     /// The same, but these capabilities stay with the other identity.

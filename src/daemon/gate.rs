@@ -107,7 +107,9 @@ pub fn admit(
         None => None,
     };
 
-    let short = wire.read_short_message(&mut body, MAX_VERSION).map_err(name_tls)?;
+    let short = wire
+        .read_short_message(&mut body, MAX_VERSION)
+        .map_err(name_tls)?;
     let version = body.strip_suffix(&[0]).unwrap_or(&body);
     if !short || version != doors.version {
         return Err(refuse(wire, Status::IncompatibleProtocol));
@@ -125,7 +127,11 @@ pub fn admit(
     }
 
     let short = wire.read_short_message(&mut body, MAX_HASH)?;
-    let (handles, extras) = if short { keeper.compare(&body)? } else { Default::default() };
+    let (handles, extras) = if short {
+        keeper.compare(&body)?
+    } else {
+        Default::default()
+    };
     let mut handles = handles.into_iter();
     let Some(granted) = handles.next() else {
         return Err(refuse(wire, Status::InvalidHash));
@@ -134,7 +140,14 @@ pub fn admit(
     let counters = handles.next();
     let records = extras.records.then(|| handles.next()).flatten();
     let pool = extras.pool.then(|| handles.next()).flatten();
-    Ok(Passed { wire, proof, granted, counters, records, pool })
+    Ok(Passed {
+        wire,
+        proof,
+        granted,
+        counters,
+        records,
+        pool,
+    })
 }
 
 /// Calls what a handshake of TLS looks like by its name.

@@ -126,8 +126,12 @@ impl Generation {
                 }
             }
         }
-        generation.helpers =
-            generation.keepers.iter().chain(&generation.porter).map(|helper| helper.pid).collect();
+        generation.helpers = generation
+            .keepers
+            .iter()
+            .chain(&generation.porter)
+            .map(|helper| helper.pid)
+            .collect();
         if config.tf.closed() != Closed::NONE {
             match start_usher(config, &confinement, memory) {
                 Ok(usher) => {
@@ -146,7 +150,11 @@ impl Generation {
     /// The user of all clients, where nobody logs in.
     #[must_use]
     pub fn shared_user(&self) -> &str {
-        if self.multi_user { "" } else { &self.logins[0].name }
+        if self.multi_user {
+            ""
+        } else {
+            &self.logins[0].name
+        }
     }
 
     /// With a zygote and nothing else yet.
@@ -186,10 +194,17 @@ impl Generation {
         key: [u8; 16],
         (socket, tls): (&OwnedFd, bool),
     ) -> io::Result<()> {
-        let order = Order::Start(Start { slot, peer, key, rest: &zygote::rest(tls) });
+        let order = Order::Start(Start {
+            slot,
+            peer,
+            key,
+            rest: &zygote::rest(tls),
+        });
         let tag = Tag::of(slot, key);
         if self.proxy.is_some() {
-            self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd()])?;
+            self.zygote
+                .channel
+                .send(&order.to_bytes(), &[socket.as_fd()])?;
             self.slots.insert(slot, tag.mark);
             return Ok(());
         }
@@ -197,8 +212,12 @@ impl Generation {
         self.turn = self.turn.wrapping_add(1);
         let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
         let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
-        keeper.channel.send(&keeper::gate_message(tag, tls), &[theirs.as_fd()])?;
-        self.zygote.channel.send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
+        keeper
+            .channel
+            .send(&keeper::gate_message(tag, tls), &[theirs.as_fd()])?;
+        self.zygote
+            .channel
+            .send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
         self.slots.insert(slot, tag.mark);
         Ok(())
     }
@@ -236,7 +255,12 @@ impl Generation {
         }
         if !self.multi_user {
             let (login, gate) = (self.logins[0].clone(), Channel::from_handle(handle));
-            return Ok(Some(Admission { slot, login, gate, certificate: false }));
+            return Ok(Some(Admission {
+                slot,
+                login,
+                gate,
+                certificate: false,
+            }));
         }
         if let (Some(porter), Some(peer)) = (&self.porter, address_of(slot)) {
             let message = porter::gate_message(tag, peer);
@@ -264,7 +288,12 @@ impl Generation {
             let is_here = self.serves(tag) && self.admitted.contains(&slot);
             let login = self.logins.get(account).filter(|_| is_here)?.clone();
             let gate = Channel::from_handle(handles.into_iter().next()?);
-            Some(Admission { slot, login, gate, certificate })
+            Some(Admission {
+                slot,
+                login,
+                gate,
+                certificate,
+            })
         };
         Ok(admission())
     }
@@ -295,8 +324,12 @@ impl Generation {
     /// Ends its processes at once.
     pub fn end(&self) {
         self.order(Order::Kill);
-        for helper in
-            self.keepers.iter().chain(&self.porter).chain(&self.usher).chain([&self.zygote])
+        for helper in self
+            .keepers
+            .iter()
+            .chain(&self.porter)
+            .chain(&self.usher)
+            .chain([&self.zygote])
         {
             let _ = kill(helper.pid, Signal::SIGKILL);
         }
@@ -313,7 +346,13 @@ mod tests {
 
     fn helper() -> (Helper, Channel) {
         let (ours, theirs) = pair().expect("pair");
-        (Helper { pid: Pid::from_raw(1), channel: ours }, theirs)
+        (
+            Helper {
+                pid: Pid::from_raw(1),
+                channel: ours,
+            },
+            theirs,
+        )
     }
 
     /// One whose clients log in, with its keeper and its porter.
@@ -362,23 +401,40 @@ mod tests {
         say(&keeper, &gone.to_bytes());
         assert!(single.hear_keeper(0, address).expect("keeper").is_none());
         say(&keeper, &here.to_bytes());
-        let admission = single.hear_keeper(0, address).expect("keeper").expect("a session");
+        let admission = single
+            .hear_keeper(0, address)
+            .expect("keeper")
+            .expect("a session");
         assert_eq!(admission.slot, 3);
         say(&keeper, &here.to_bytes());
-        assert!(single.hear_keeper(0, address).expect("keeper").is_none(), "twice");
+        assert!(
+            single.hear_keeper(0, address).expect("keeper").is_none(),
+            "twice"
+        );
 
         let (mut generation, keeper, porter) = generation(true);
         generation.slots.insert(here.slot, here.mark);
         say(&porter, &porter::admission(here, 0, false));
-        assert!(generation.hear_porter().expect("porter").is_none(), "before the hash");
+        assert!(
+            generation.hear_porter().expect("porter").is_none(),
+            "before the hash"
+        );
         say(&keeper, &here.to_bytes());
-        assert!(generation.hear_keeper(0, address).expect("keeper").is_none());
+        assert!(
+            generation
+                .hear_keeper(0, address)
+                .expect("keeper")
+                .is_none()
+        );
         for (tag, account, is_fine) in [(gone, 0, false), (here, 1, false), (here, 0, true)] {
             say(&porter, &porter::admission(tag, account, false));
             assert_eq!(generation.hear_porter().expect("porter").is_some(), is_fine);
         }
         assert!(generation.forget(3) && !generation.forget(3));
         say(&porter, &porter::admission(here, 0, false));
-        assert!(generation.hear_porter().expect("porter").is_none(), "it has ended");
+        assert!(
+            generation.hear_porter().expect("porter").is_none(),
+            "it has ended"
+        );
     }
 }

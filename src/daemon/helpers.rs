@@ -64,7 +64,10 @@ pub(super) fn start_zygote(
     let child = || {
         let run = || {
             let names = Rc::new(Names::read()?);
-            let doors = Doors { tls: open_door(shown.as_ref())?, ..doors };
+            let doors = Doors {
+                tls: open_door(shown.as_ref())?,
+                ..doors
+            };
             let slots = memory.slots.as_fd();
             let mut handles = vec![theirs.as_fd(), slots];
             handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
@@ -75,7 +78,15 @@ pub(super) fn start_zygote(
             let sandbox = confinement.sandbox.clone();
             let user = user.to_owned();
             let limits = memory.limits;
-            let zygote = Zygote { doors, settings, names, user, sandbox, limits, slots };
+            let zygote = Zygote {
+                doors,
+                settings,
+                names,
+                user,
+                sandbox,
+                limits,
+                slots,
+            };
             brood::run(&theirs, &zygote)
         };
         finish("zygote", run())
@@ -89,20 +100,33 @@ type Certificates = (Vec<u8>, Option<Vec<u8>>);
 
 /// Reads them where TLS is spoken.
 fn read_certificates(config: &Config) -> Result<Option<Certificates>, String> {
-    let Some(tls) = &config.tf.tls else { return Ok(None) };
+    let Some(tls) = &config.tf.tls else {
+        return Ok(None);
+    };
     let own = certificate::read_file(&tls.certificate);
     let own = own.map_err(|e| format!("tf.tls_certificate: {e}"))?;
-    let clients = tls.client_ca.as_deref().map(certificate::read_file).transpose();
-    Ok(Some((own, clients.map_err(|e| format!("tf.tls_client_ca: {e}"))?)))
+    let clients = tls
+        .client_ca
+        .as_deref()
+        .map(certificate::read_file)
+        .transpose();
+    Ok(Some((
+        own,
+        clients.map_err(|e| format!("tf.tls_client_ca: {e}"))?,
+    )))
 }
 
 /// The door that gates show them at.
 fn open_door(shown: Option<&Certificates>) -> io::Result<Option<Door>> {
-    let Some((own, clients)) = shown else { return Ok(None) };
+    let Some((own, clients)) = shown else {
+        return Ok(None);
+    };
     if let Some(warning) = certificate::expiry_warning(own) {
         log::warn!("tls_certificate: {warning}");
     }
-    Door::new(own, clients.as_deref()).map(Some).map_err(io::Error::other)
+    Door::new(own, clients.as_deref())
+        .map(Some)
+        .map_err(io::Error::other)
 }
 
 pub(super) fn start_usher(
@@ -191,7 +215,15 @@ pub(super) fn shared_login(config: &Config, identity: Option<&Identity>) -> Logi
     let name = identity.name.clone();
     let max_sessions = Some(config.server.max_sessions);
     let (home, rights) = (String::new(), Rights::Full);
-    Login { name, identity, home, rights, max_sessions, rate: None, quota: None }
+    Login {
+        name,
+        identity,
+        home,
+        rights,
+        max_sessions,
+        rate: None,
+        quota: None,
+    }
 }
 
 /// Starts the porter and waits until it has read the users file and looked
@@ -245,10 +277,16 @@ pub(super) fn start_porter(
 
 /// Who vouches for clients' certificates, where they log in by those.
 fn read_authority(config: &Config) -> Result<Option<Authority>, String> {
-    let path = config.tf.tls.as_ref().and_then(|tls| tls.client_ca.as_deref());
+    let path = config
+        .tf
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.client_ca.as_deref());
     let Some(path) = path else { return Ok(None) };
     let authority = certificate::read_file(path).and_then(|pem| Authority::from_pem(&pem));
-    authority.map(Some).map_err(|e| format!("tf.tls_client_ca: {e}"))
+    authority
+        .map(Some)
+        .map_err(|e| format!("tf.tls_client_ca: {e}"))
 }
 
 /// The file beside the users file that keeps who is blocked.
@@ -261,7 +299,8 @@ fn open_blocked(config: &Config) -> Result<File, String> {
     let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(told)?;
     let fine = trusted::is_ours(&file).map_err(told)? && file.metadata().map_err(told)?.is_file();
     let shown = path.display();
-    fine.then_some(file).ok_or_else(|| format!("{shown}: not a file of root: remove it"))
+    fine.then_some(file)
+        .ok_or_else(|| format!("{shown}: not a file of root: remove it"))
 }
 
 /// The accounts of the users file and the identities they lead to.
@@ -294,11 +333,23 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     let mut granted = Vec::new();
     if config.tf.closed() == Closed::NONE {
         granted.push(open_root(config)?);
-        for handle in [Some(memory.usage), memory.records, memory.pool].into_iter().flatten() {
+        for handle in [Some(memory.usage), memory.records, memory.pool]
+            .into_iter()
+            .flatten()
+        {
             granted.push(handle.try_clone_to_owned().map_err(|e| e.to_string())?);
         }
     }
-    let extras = Extras { records: memory.records.is_some(), pool: memory.pool.is_some() };
+    let extras = Extras {
+        records: memory.records.is_some(),
+        pool: memory.pool.is_some(),
+    };
     let hash = Zeroizing::new(config.tf.hash.clone().into_bytes());
-    Ok(Secrets { key, tls, hash, granted, extras })
+    Ok(Secrets {
+        key,
+        tls,
+        hash,
+        granted,
+        extras,
+    })
 }

@@ -76,7 +76,10 @@ impl Extras {
     }
 
     fn from_byte(byte: u8) -> Extras {
-        Extras { records: byte & 1 != 0, pool: byte & 2 != 0 }
+        Extras {
+            records: byte & 1 != 0,
+            pool: byte & 2 != 0,
+        }
     }
 }
 
@@ -86,8 +89,12 @@ impl Secrets {
     pub fn warm(&self) {
         let mut block = vec![0; self.key.size() as usize];
         let mut plain = block.clone();
-        let _ = self.key.public_encrypt(&[1; 16], &mut block, Padding::PKCS1_OAEP);
-        let _ = self.key.private_decrypt(&block, &mut plain, Padding::PKCS1_OAEP);
+        let _ = self
+            .key
+            .public_encrypt(&[1; 16], &mut block, Padding::PKCS1_OAEP);
+        let _ = self
+            .key
+            .private_decrypt(&block, &mut plain, Padding::PKCS1_OAEP);
     }
 
     /// The session key in an RSA block, if it is one.
@@ -96,8 +103,13 @@ impl Secrets {
             return None;
         }
         let mut plain = Zeroizing::new(vec![0; block.len()]);
-        let len = self.key.private_decrypt(block, &mut plain, Padding::PKCS1_OAEP).ok()?;
-        KEY_LENGTHS.contains(&len).then(|| Zeroizing::new(plain[..len].to_vec()))
+        let len = self
+            .key
+            .private_decrypt(block, &mut plain, Padding::PKCS1_OAEP)
+            .ok()?;
+        KEY_LENGTHS
+            .contains(&len)
+            .then(|| Zeroizing::new(plain[..len].to_vec()))
     }
 
     /// Whether a hash is the right one; a trailing NUL is accepted.
@@ -153,7 +165,9 @@ pub const RETIRE: &[u8] = &[0];
 /// that has shown the hash.
 #[must_use]
 pub fn read_admission(bytes: &[u8]) -> Option<Tag> {
-    Tag::split_from(bytes).filter(|(_, rest)| rest.is_empty()).map(|(tag, _)| tag)
+    Tag::split_from(bytes)
+        .filter(|(_, rest)| rest.is_empty())
+        .map(|(tag, _)| tag)
 }
 
 /// Channels to gates on their way to the daemon. The keeper never waits for
@@ -202,7 +216,9 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
                 match daemon.receive(&mut message) {
                     Ok((GATE_LEN, handles)) => {
                         for handle in handles {
-                            let Some((tag, tls)) = Tag::split_from(&message) else { continue };
+                            let Some((tag, tls)) = Tag::split_from(&message) else {
+                                continue;
+                            };
                             let channel = Channel::from_handle(handle);
                             let client = Client::new(tag, tls == [1], channel);
                             let data = epoll::EventData::new_u64(next);
@@ -224,7 +240,11 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
         }
         outbox.flush(daemon);
         if waited == outbox.0.is_empty() {
-            let writable = if waited { readable } else { readable | epoll::EventFlags::OUT };
+            let writable = if waited {
+                readable
+            } else {
+                readable | epoll::EventFlags::OUT
+            };
             epoll::modify(&poller, daemon, epoll::EventData::new_u64(DAEMON), writable)?;
         }
     }
@@ -235,7 +255,9 @@ pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
 /// as it is once there is nothing left to ask.
 fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
     let mut buffer = Zeroizing::new([0; MAX_MESSAGE]);
-    let Ok((len, _)) = client.channel.receive(&mut *buffer) else { return false };
+    let Ok((len, _)) = client.channel.receive(&mut *buffer) else {
+        return false;
+    };
     match &buffer[..len] {
         [DECRYPT, block @ ..] if client.may_decrypt => {
             client.may_decrypt = false;
@@ -256,15 +278,27 @@ fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
         [SIGN, a, b, content @ ..] if client.may_sign => {
             client.may_sign = false;
             let scheme = u16::from_be_bytes([*a, *b]);
-            tell(client, secrets.tls.as_ref().and_then(|tls| tls.sign(scheme, content)))
+            tell(
+                client,
+                secrets
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| tls.sign(scheme, content)),
+            )
         }
         [SEAL, session @ ..] if client.may_seal => {
             client.may_seal = false;
-            tell(client, secrets.tls.as_ref().and_then(|tls| tls.seal(session)))
+            tell(
+                client,
+                secrets.tls.as_ref().and_then(|tls| tls.seal(session)),
+            )
         }
         [OPEN, ticket @ ..] if client.may_open > 0 => {
             client.may_open -= 1;
-            tell(client, secrets.tls.as_ref().and_then(|tls| tls.open(ticket)))
+            tell(
+                client,
+                secrets.tls.as_ref().and_then(|tls| tls.open(ticket)),
+            )
         }
         _ => false,
     }
@@ -283,7 +317,9 @@ fn tell(client: &Client, answer: Option<Vec<u8>>) -> bool {
 fn grant(secrets: &Secrets, client: &Client, outbox: &mut Outbox) -> io::Result<()> {
     if !secrets.granted.is_empty() {
         let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
-        return client.channel.try_send(&[GRANTED, secrets.extras.to_byte()], &granted);
+        return client
+            .channel
+            .try_send(&[GRANTED, secrets.extras.to_byte()], &granted);
     }
     let (gates, daemons) = pair()?;
     outbox.0.push_back((client.tag, daemons));
@@ -362,7 +398,11 @@ impl Keeper {
 
 impl Keyholder for Keeper {
     fn sign(&self, scheme: u16, content: &[u8]) -> Option<Vec<u8>> {
-        self.granted(SIGN, &[&scheme.to_be_bytes()[..], content].concat(), 2 + MAX_SIGNED)
+        self.granted(
+            SIGN,
+            &[&scheme.to_be_bytes()[..], content].concat(),
+            2 + MAX_SIGNED,
+        )
     }
 
     fn seal(&self, session: &[u8]) -> Option<Vec<u8>> {

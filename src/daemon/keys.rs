@@ -150,7 +150,12 @@ mod tests {
         }
         keys.set(999, [0; KEY]).expect("set");
         assert!(!view.fits(999, [7; KEY]) && !view.fits(999, [0; KEY]));
-        for wrong in [&b""[..], b"/", &text.as_bytes()[..32], text.to_uppercase().as_bytes()] {
+        for wrong in [
+            &b""[..],
+            b"/",
+            &text.as_bytes()[..32],
+            text.to_uppercase().as_bytes(),
+        ] {
             assert!(read_key(wrong).is_none_or(|(slot, key)| !view.fits(slot, key)));
         }
     }

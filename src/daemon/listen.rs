@@ -50,7 +50,12 @@ impl Listener {
             match bind(&udp, &bound) {
                 Ok(()) => {
                     listen(&socket, BACKLOG)?;
-                    return Ok(Listener { address, tls, socket, udp });
+                    return Ok(Listener {
+                        address,
+                        tls,
+                        socket,
+                        udp,
+                    });
                 }
                 Err(e) => last = io::Error::new(io::Error::from(e).kind(), format!("UDP: {e}")),
             }
@@ -89,7 +94,12 @@ impl Listener {
         set_defaults(&socket)?;
         let udp = open(address, SocketType::DGRAM)?;
         bind(&udp, &local_address(&socket)?)?;
-        Ok(Listener { address, tls: false, socket, udp })
+        Ok(Listener {
+            address,
+            tls: false,
+            socket,
+            udp,
+        })
     }
 
     /// The next client that waits; `WouldBlock` when none does.
@@ -131,7 +141,12 @@ fn open(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let socket = socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let socket = socket_with(
+        family,
+        kind,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
     if family == AddressFamily::INET6 {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }

@@ -67,16 +67,20 @@ pub fn serve(path: &Path) -> ExitCode {
     // Where problems are told when the log has gone elsewhere.
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
     let mut to_file = false;
-    let start = kept.and_then(|()| load(path)).and_then(|(config, identity)| {
-        if let Some(file) = &config.server.log_file {
-            crate::logging::go_on_in(file).map_err(|e| format!("server.log_file: {e}"))?;
-            to_file = true;
-        }
-        crate::logging::start(&config.server.log, to_file);
-        Supervisor::start(path, config, identity, passed)
-    });
+    let start = kept
+        .and_then(|()| load(path))
+        .and_then(|(config, identity)| {
+            if let Some(file) = &config.server.log_file {
+                crate::logging::go_on_in(file).map_err(|e| format!("server.log_file: {e}"))?;
+                to_file = true;
+            }
+            crate::logging::start(&config.server.log, to_file);
+            Supervisor::start(path, config, identity, passed)
+        });
     let result = start.and_then(|supervisor| supervisor.run().map_err(|e| e.to_string()));
-    let Err(text) = result else { return ExitCode::SUCCESS };
+    let Err(text) = result else {
+        return ExitCode::SUCCESS;
+    };
     if to_file {
         log::error!("{text}");
     }
@@ -116,7 +120,11 @@ fn check_apart(config: &Config) -> Result<Identity, String> {
             _ => (1, lines(&problems).into_bytes()),
         };
         let answer = &answer[..answer.len().min(MAX_TEXT)];
-        if theirs.send(answer, &[]).is_ok() { status } else { 1 }
+        if theirs.send(answer, &[]).is_ok() {
+            status
+        } else {
+            1
+        }
     };
     let pid = fork(child).map_err(|e| e.to_string())?;
     drop(theirs);
@@ -140,5 +148,9 @@ fn identity_of(config: &Config) -> std::io::Result<Identity> {
 }
 
 fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ntfd: ")
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\ntfd: ")
 }

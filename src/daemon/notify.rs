@@ -36,7 +36,9 @@ impl Notifier {
                 socket.set_nonblocking(true)?;
                 Ok(socket)
             });
-            connected.inspect_err(|e| log::warn!("can't tell systemd anything error=\"{e}\"")).ok()
+            connected
+                .inspect_err(|e| log::warn!("can't tell systemd anything error=\"{e}\""))
+                .ok()
         });
         let number = |name| take(name)?.to_str()?.parse::<u64>().ok();
         let (interval, process) = (number("WATCHDOG_USEC"), number("WATCHDOG_PID"));
@@ -53,7 +55,10 @@ impl Notifier {
 
     /// The configuration is being read again; [`Notifier::ready`] follows.
     pub fn reloading(&self) {
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now().as_micros()));
+        self.tell(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}",
+            now().as_micros()
+        ));
     }
 
     /// The daemon is about to end, at the latest after this time.
@@ -72,7 +77,9 @@ impl Notifier {
 
     /// Gives a sign of life if one is due and the daemon is well.
     pub fn alive(&mut self, is_well: bool, status: impl FnOnce() -> String) {
-        let Some((interval, next)) = &mut self.watchdog else { return };
+        let Some((interval, next)) = &mut self.watchdog else {
+            return;
+        };
         if Instant::now() < *next {
             return;
         }
@@ -83,7 +90,11 @@ impl Notifier {
     }
 
     fn tell(&self, text: &str) {
-        if let Some(Err(e)) = self.socket.as_ref().map(|socket| socket.send(text.as_bytes())) {
+        if let Some(Err(e)) = self
+            .socket
+            .as_ref()
+            .map(|socket| socket.send(text.as_bytes()))
+        {
             log::debug!("systemd was not told error=\"{e}\"");
         }
     }

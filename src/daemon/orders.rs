@@ -52,9 +52,22 @@ impl<'a> Order<'a> {
     #[must_use]
     pub fn to_bytes(self) -> Vec<u8> {
         match self {
-            Order::Start(Start { slot, peer, key, rest }) => {
+            Order::Start(Start {
+                slot,
+                peer,
+                key,
+                rest,
+            }) => {
                 let (slot, port) = (slot.to_be_bytes(), peer.port().to_be_bytes());
-                [&[START], &slot[..], &port, &address_to_bytes(peer.ip()), &key, rest].concat()
+                [
+                    &[START],
+                    &slot[..],
+                    &port,
+                    &address_to_bytes(peer.ip()),
+                    &key,
+                    rest,
+                ]
+                .concat()
             }
             Order::Retire => vec![RETIRE],
             Order::Stop => vec![STOP],
@@ -70,9 +83,9 @@ impl<'a> Order<'a> {
             [RETIRE] => Some(Order::Retire),
             [STOP] => Some(Order::Stop),
             [KILL] => Some(Order::Kill),
-            [END, slot @ ..] => {
-                Some(Order::End { slot: u32::from_be_bytes(slot.try_into().ok()?) })
-            }
+            [END, slot @ ..] => Some(Order::End {
+                slot: u32::from_be_bytes(slot.try_into().ok()?),
+            }),
             [START, ..] => {
                 let (start, rest) = bytes.split_first_chunk::<START_LEN>()?;
                 let slot = u32::from_be_bytes(start[1..5].try_into().ok()?);
@@ -80,7 +93,12 @@ impl<'a> Order<'a> {
                 let octets: [u8; 16] = start[7..23].try_into().ok()?;
                 let peer = SocketAddr::new(address_from_bytes(octets), port);
                 let key = start[23..].try_into().ok()?;
-                Some(Order::Start(Start { slot, peer, key, rest }))
+                Some(Order::Start(Start {
+                    slot,
+                    peer,
+                    key,
+                    rest,
+                }))
             }
             _ => None,
         }
@@ -107,8 +125,13 @@ impl Ended {
     /// The news in a message, if it is one.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Ended> {
-        let [a, b, c, d, orderly] = *bytes else { return None };
-        Some(Ended { slot: u32::from_be_bytes([a, b, c, d]), orderly: orderly == 1 })
+        let [a, b, c, d, orderly] = *bytes else {
+            return None;
+        };
+        Some(Ended {
+            slot: u32::from_be_bytes([a, b, c, d]),
+            orderly: orderly == 1,
+        })
     }
 }
 
@@ -121,13 +144,26 @@ mod tests {
     fn orders_and_news_arrive_as_sent() {
         for peer in ["127.0.0.1:9", "[2001:db8::1]:65535"] {
             let peer = peer.parse().expect("address");
-            let order = Order::Start(Start { slot: 70_000, peer, key: [9; 16], rest: b"more" });
+            let order = Order::Start(Start {
+                slot: 70_000,
+                peer,
+                key: [9; 16],
+                rest: b"more",
+            });
             assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
         }
-        for order in [Order::Retire, Order::Stop, Order::Kill, Order::End { slot: 70_000 }] {
+        for order in [
+            Order::Retire,
+            Order::Stop,
+            Order::Kill,
+            Order::End { slot: 70_000 },
+        ] {
             assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
         }
-        let ended = Ended { slot: 70_000, orderly: true };
+        let ended = Ended {
+            slot: 70_000,
+            orderly: true,
+        };
         assert_eq!(Ended::from_bytes(&ended.to_bytes()), Some(ended));
     }
 

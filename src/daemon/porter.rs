@@ -64,7 +64,9 @@ pub fn admission(tag: Tag, account: usize, certificate: bool) -> [u8; ADMIT_LEN]
 pub fn read_admission(bytes: &[u8]) -> Option<(Tag, usize, bool)> {
     let (tag, rest) = Tag::split_from(bytes)?;
     let (account, rest) = rest.split_first_chunk::<4>()?;
-    let [certificate @ (0 | 1)] = *rest else { return None };
+    let [certificate @ (0 | 1)] = *rest else {
+        return None;
+    };
     let account = usize::try_from(u32::from_be_bytes(*account)).ok()?;
     Some((tag, account, certificate == 1))
 }
@@ -109,7 +111,12 @@ impl Book {
         getrandom::fill(&mut password).map_err(io::Error::other)?;
         let nobody = hash::make(&password).map_err(io::Error::other)?;
         let (throttle, shown) = (Mutex::new(throttle), authority.map(Shown::new));
-        Ok(Book { accounts, nobody, throttle, shown })
+        Ok(Book {
+            accounts,
+            nobody,
+            throttle,
+            shown,
+        })
     }
 
     /// The hash a password is checked against. For a name that no account has,
@@ -121,8 +128,11 @@ impl Book {
             return &account.hash;
         }
         let all: Vec<&Account> = self.accounts.iter().filter(has_hash).collect();
-        let sum = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
-        all.get(sum.checked_rem(all.len()).unwrap_or(0)).map_or(&self.nobody, |other| &other.hash)
+        let sum = name.bytes().fold(0_usize, |sum, b| {
+            sum.wrapping_mul(31).wrapping_add(b.into())
+        });
+        all.get(sum.checked_rem(all.len()).unwrap_or(0))
+            .map_or(&self.nobody, |other| &other.hash)
     }
 }
 
@@ -141,11 +151,13 @@ pub fn run(
     let gates = Arc::new(Gates::new()?);
     for _ in 0..WORKERS {
         let (book, daemon, gates) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&gates));
-        std::thread::Builder::new().name("tfd-porter".to_owned()).spawn(move || {
-            let _all = EndsAll;
-            let Err(e) = answer(&book, &daemon, &gates);
-            log::error!("porter failed error=\"{e}\"");
-        })?;
+        std::thread::Builder::new()
+            .name("tfd-porter".to_owned())
+            .spawn(move || {
+                let _all = EndsAll;
+                let Err(e) = answer(&book, &daemon, &gates);
+                log::error!("porter failed error=\"{e}\"");
+            })?;
     }
     let mut buffer = [0; GATE_LEN];
     loop {
@@ -180,7 +192,10 @@ struct Gates {
 impl Gates {
     fn new() -> io::Result<Gates> {
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Gates { poller, expected: Mutex::default() })
+        Ok(Gates {
+            poller,
+            expected: Mutex::default(),
+        })
     }
 
     /// Has one thread told when this gate asks.
@@ -188,7 +203,12 @@ impl Gates {
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, gates) = &mut *expected;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-        epoll::add(&self.poller, &gate.channel, epoll::EventData::new_u64(*next), flags)?;
+        epoll::add(
+            &self.poller,
+            &gate.channel,
+            epoll::EventData::new_u64(*next),
+            flags,
+        )?;
         gates.insert(*next, gate);
         *next += 1;
         Ok(())
@@ -197,13 +217,20 @@ impl Gates {
     /// Waits for a gate that asks, or is gone.
     fn next(&self) -> io::Result<Option<Gate>> {
         let mut events = Vec::with_capacity(1);
-        match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), None) {
+        match epoll::wait(
+            &self.poller,
+            rustix::buffer::spare_capacity(&mut events),
+            None,
+        ) {
             Err(rustix::io::Errno::INTR) => return Ok(None),
             other => other?,
         };
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = events.first().and_then(|event| expected.1.remove(&event.data.u64()));
-        gate.as_ref().map_or(Ok(()), |gate| epoll::delete(&self.poller, &gate.channel))?;
+        let gate = events
+            .first()
+            .and_then(|event| expected.1.remove(&event.data.u64()));
+        gate.as_ref()
+            .map_or(Ok(()), |gate| epoll::delete(&self.poller, &gate.channel))?;
         Ok(gate)
     }
 }
@@ -245,13 +272,21 @@ fn read_job(gate: Gate, buffer: &mut [u8]) -> Option<Job> {
     if !to_drop {
         gate.channel.receive(buffer).ok()?;
     }
-    Some(Job { gate, claim, to_drop })
+    Some(Job {
+        gate,
+        claim,
+        to_drop,
+    })
 }
 
 /// Checks a claim. A gate whose claim holds goes to the daemon; another one is
 /// told so and comes back, to ask again.
 fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
-    let Job { gate, claim, to_drop } = job;
+    let Job {
+        gate,
+        claim,
+        to_drop,
+    } = job;
     let by_certificate = matches!(claim, Claim::Certificate(_));
     let (name, verdict) = match &claim {
         Claim::Password(name, password) => (name.clone(), admit(book, gate.peer, name, password)),
@@ -264,8 +299,15 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
             None
         }
         Err(reason) => {
-            let by = if by_certificate { " by=certificate" } else { "" };
-            log::warn!("login failed peer={} user={name:?}{by} reason=\"{reason}\"", gate.peer);
+            let by = if by_certificate {
+                " by=certificate"
+            } else {
+                ""
+            };
+            log::warn!(
+                "login failed peer={} user={name:?}{by} reason=\"{reason}\"",
+                gate.peer
+            );
             if to_drop {
                 gate.channel.receive_whole(MAX_ASK).ok()?;
             }
@@ -283,13 +325,20 @@ fn admit_by_certificate(
     peer: IpAddr,
     proof: &Proof,
 ) -> (String, Result<usize, &'static str>) {
-    let Some(shown) = &book.shown else { return (String::new(), Err("no certificates are taken")) };
+    let Some(shown) = &book.shown else {
+        return (String::new(), Err("no certificates are taken"));
+    };
     let name = match shown.name(proof) {
         Ok(name) => name,
         Err(reason) => return (String::new(), Err(reason)),
     };
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let found = book.accounts.iter().position(|account| account.name == name);
+    let today = jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
+    let found = book
+        .accounts
+        .iter()
+        .position(|account| account.name == name);
     let verdict = match found.map(|index| (index, &book.accounts[index])) {
         None => Err("no such user"),
         Some((_, account)) if !account.is_open(peer, today) => {
@@ -311,7 +360,10 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize
     if throttle().address_blocked(peer, now).is_some() {
         return Err("too many failures from this address");
     }
-    let found = book.accounts.iter().position(|account| account.name == name);
+    let found = book
+        .accounts
+        .iter()
+        .position(|account| account.name == name);
     let fits = hash::fits(book.hash_for(found, name), password);
     // All of this comes after the hash, so that it takes as long for a name
     // that no account has.
@@ -330,11 +382,13 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize
     };
     let written = match verdict {
         Ok(_) => throttle.succeeded(peer, name),
-        Err(_) => throttle.failed(peer, found.map(|_| name), now).map(|blocked| {
-            if let Some(seconds) = blocked {
-                log::warn!("login blocked peer={peer} user={name:?} seconds={seconds}");
-            }
-        }),
+        Err(_) => throttle
+            .failed(peer, found.map(|_| name), now)
+            .map(|blocked| {
+                if let Some(seconds) = blocked {
+                    log::warn!("login blocked peer={peer} user={name:?} seconds={seconds}");
+                }
+            }),
     };
     if let Err(e) = written {
         log::error!("blocked logins can't be written down error=\"{e}\"");
@@ -351,12 +405,18 @@ mod tests {
     use crate::tf::wire::Wire;
     use crate::users::throttle::Limits;
 
-    const LIMITS: Limits = Limits { failures: 100, block: std::time::Duration::from_secs(60) };
+    const LIMITS: Limits = Limits {
+        failures: 100,
+        block: std::time::Duration::from_secs(60),
+    };
 
     const TAG: Tag = Tag { slot: 7, mark: 8 };
 
     fn start(lines: &[String]) -> Channel {
-        let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
+        let accounts = lines
+            .iter()
+            .map(|line| line.parse().expect("account"))
+            .collect();
         let (ours, theirs) = pair().expect("pair");
         std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), None, theirs));
         ours
@@ -389,9 +449,13 @@ mod tests {
         let hash = hash::make(b"right").expect("hash");
         let porter = start(&[format!("bob:!{hash}:bob:::"), format!("ann:{hash}:ann:::")]);
         let mut client = gate(&porter, jail);
-        for (user, password) in
-            [("ann", "wrong"), ("bob", "right"), ("nn", "right"), ("ann ", "right"), ("", "")]
-        {
+        for (user, password) in [
+            ("ann", "wrong"),
+            ("bob", "right"),
+            ("nn", "right"),
+            ("ann ", "right"),
+            ("", ""),
+        ] {
             let told = log_in(&mut client, user.as_bytes(), password.as_bytes());
             assert_eq!(told, Answer::Closed(Status::LoginFailed), "{user}");
         }
@@ -404,12 +468,22 @@ mod tests {
             let mut question = vec![0; MAX_ASK];
             let (len, beside) = usher.receive(&mut question).expect("question");
             let asked = Ask::from_bytes(&question[..len]);
-            assert!(matches!(asked, Some(Ask::LastLogin { name: "ann", .. })), "{asked:?}");
+            assert!(
+                matches!(asked, Some(Ask::LastLogin { name: "ann", .. })),
+                "{asked:?}"
+            );
             assert_eq!(beside.len(), 1);
         }
         usher.send(&[0], &[]).expect("send");
         let answer = asking.join().expect("gate");
-        assert_eq!(answer, if jail { Answer::Open } else { Answer::TakenOver });
+        assert_eq!(
+            answer,
+            if jail {
+                Answer::Open
+            } else {
+                Answer::TakenOver
+            }
+        );
     }
 
     #[test]
@@ -433,17 +507,28 @@ mod tests {
             assert_eq!(told, Answer::Closed(Status::LoginFailed), "it may ask on");
         }
         let odd = gate(&porter, true).into_channel();
-        odd.send(&Ask::Certificate(b"\0").to_bytes(), &[]).expect("send");
-        assert!(matches!(odd.receive(&mut [0; 1]), Ok((0, _)) | Err(_)), "its channel is closed");
+        odd.send(&Ask::Certificate(b"\0").to_bytes(), &[])
+            .expect("send");
+        assert!(
+            matches!(odd.receive(&mut [0; 1]), Ok((0, _)) | Err(_)),
+            "its channel is closed"
+        );
     }
 
     #[test]
     fn a_gate_that_asks_anything_else_is_cut_off() {
         let porter = start(&[]);
         let mut client = gate(&porter, true);
-        assert!(client.injail(b"t", &crate::store::RootPath::root()).is_err());
+        assert!(
+            client
+                .injail(b"t", &crate::store::RootPath::root())
+                .is_err()
+        );
         let mut other = gate(&porter, true);
-        assert_eq!(log_in(&mut other, b"ann", b"x"), Answer::Closed(Status::LoginFailed));
+        assert_eq!(
+            log_in(&mut other, b"ann", b"x"),
+            Answer::Closed(Status::LoginFailed)
+        );
     }
 
     #[test]
@@ -453,7 +538,10 @@ mod tests {
         assert!(hash::Scheme::of(empty.hash_for(None, "x")).is_some());
         let hash = hash::make(b"x").expect("hash");
         let lines = [format!("a:{hash}:a:::"), "new:!:a:::".to_owned()];
-        let accounts = lines.iter().map(|line| line.parse().expect("account")).collect();
+        let accounts = lines
+            .iter()
+            .map(|line| line.parse().expect("account"))
+            .collect();
         let book = Book::new(accounts, throttle(), None).expect("book");
         assert_eq!(book.hash_for(Some(1), "new"), hash);
         assert_eq!(book.hash_for(None, "zzz"), hash);

@@ -46,11 +46,18 @@ impl Recount {
         if !wanted {
             return Ok(Recount::default());
         }
-        log::info!("counting what is stored root=\"{}\"", config.tf.root.display());
-        let counted =
-            sweep.wait().map_err(|e| format!("counting {}: {e}", config.tf.root.display()))?;
+        log::info!(
+            "counting what is stored root=\"{}\"",
+            config.tf.root.display()
+        );
+        let counted = sweep
+            .wait()
+            .map_err(|e| format!("counting {}: {e}", config.tf.root.display()))?;
         take_over(usage, counted).map_err(|e| format!("quota: {e}"))?;
-        Ok(Recount { next: Some(Instant::now() + GOOD_FOR), ..Recount::default() })
+        Ok(Recount {
+            next: Some(Instant::now() + GOOD_FOR),
+            ..Recount::default()
+        })
     }
 
     /// Counts as soon as possible where `wanted`, else never.

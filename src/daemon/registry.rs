@@ -162,7 +162,14 @@ impl Registry {
         self.per_address.insert(source, from_source + 1);
         self.waiting += 1;
         let since = Instant::now();
-        let holder = Holder { peer, client: None, key, processes: 1, waiting: true, since };
+        let holder = Holder {
+            peer,
+            client: None,
+            key,
+            processes: 1,
+            waiting: true,
+            since,
+        };
         self.holders.insert(slot, holder);
         self.tell(slot, key);
         Ok(slot)
@@ -195,7 +202,9 @@ impl Registry {
     /// Takes note that a process has ended, by itself or not; with the last
     /// one of a connection that is over.
     pub fn release(&mut self, slot: u32, orderly: bool) {
-        let Some(holder) = self.holders.get_mut(&slot) else { return };
+        let Some(holder) = self.holders.get_mut(&slot) else {
+            return;
+        };
         self.tally.killed += u64::from(!orderly);
         holder.processes -= 1;
         if holder.processes > 0 {
@@ -216,7 +225,10 @@ impl Registry {
 
     /// Tells who reads the keys that a slot has this one now.
     fn tell(&self, slot: u32, key: [u8; KEY]) {
-        let told = self.keys.set(slot, key).and_then(|()| self.keys.count(self.holders.len()));
+        let told = self
+            .keys
+            .set(slot, key)
+            .and_then(|()| self.keys.count(self.holders.len()));
         if let Err(e) = told {
             log::error!("key of slot={slot} not told error=\"{e}\"");
         }
@@ -235,8 +247,19 @@ impl Registry {
     #[must_use]
     pub fn all(&self) -> Vec<Held> {
         let held = |(slot, holder): (&u32, &Holder)| {
-            let Holder { peer, client, key, since, .. } = *holder;
-            Held { slot: *slot, peer: client.unwrap_or(peer), key, since }
+            let Holder {
+                peer,
+                client,
+                key,
+                since,
+                ..
+            } = *holder;
+            Held {
+                slot: *slot,
+                peer: client.unwrap_or(peer),
+                key,
+                since,
+            }
         };
         let mut all: Vec<Held> = self.holders.iter().map(held).collect();
         all.sort_by_key(|held| held.slot);
@@ -246,7 +269,9 @@ impl Registry {
     /// Takes note of whose connection it is, where a proxy brought it; others
     /// speak for themselves alone, and nobody is asked about them.
     pub fn introduce(&mut self, slot: u32, client: impl FnOnce() -> Option<SocketAddr>) {
-        let Some(holder) = self.holders.get_mut(&slot) else { return };
+        let Some(holder) = self.holders.get_mut(&slot) else {
+            return;
+        };
         if is_trusted(holder.peer.ip(), &self.limits.proxies) {
             holder.client = client();
         }
@@ -284,7 +309,11 @@ mod tests {
 
     const KEY: [u8; 16] = [7; 16];
 
-    const LIMITS: Limits = Limits { per_address: 0, unauthenticated: 100, proxies: Vec::new() };
+    const LIMITS: Limits = Limits {
+        per_address: 0,
+        unauthenticated: 100,
+        proxies: Vec::new(),
+    };
 
     fn peer(text: &str) -> SocketAddr {
         text.parse().expect("address")
@@ -312,14 +341,26 @@ mod tests {
         let mut settled = Vec::new();
         registry.settle(|_, slot| settled.push(slot));
         assert_eq!(settled, [first]);
-        let Tally { connections, refused, killed, .. } = registry.tally;
+        let Tally {
+            connections,
+            refused,
+            killed,
+            ..
+        } = registry.tally;
         assert_eq!((connections, refused, killed), (2, [2, 0, 0], 1));
         assert_eq!(take(&mut registry, "127.0.0.1:4"), Ok(first));
     }
 
     #[test]
     fn one_address_can_not_take_all_slots() {
-        let mut registry = Registry::new(8, Limits { per_address: 2, ..LIMITS }).expect("registry");
+        let mut registry = Registry::new(
+            8,
+            Limits {
+                per_address: 2,
+                ..LIMITS
+            },
+        )
+        .expect("registry");
         let first = take(&mut registry, "127.0.0.1:1").expect("slot");
         take(&mut registry, "127.0.0.1:2").expect("slot");
         assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::FromAddress));
@@ -330,10 +371,20 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_of_64_bits_is_one_source_and_an_ipv4_address_in_ipv6_clothes_itself() {
-        let mut registry = Registry::new(8, Limits { per_address: 2, ..LIMITS }).expect("registry");
+        let mut registry = Registry::new(
+            8,
+            Limits {
+                per_address: 2,
+                ..LIMITS
+            },
+        )
+        .expect("registry");
         let first = take(&mut registry, "[2001:db8:0:1::1]:1").expect("slot");
         take(&mut registry, "[2001:db8:0:1:ffff::2]:1").expect("slot");
-        assert_eq!(take(&mut registry, "[2001:db8:0:1::3]:1"), Err(Full::FromAddress));
+        assert_eq!(
+            take(&mut registry, "[2001:db8:0:1::3]:1"),
+            Err(Full::FromAddress)
+        );
         take(&mut registry, "[2001:db8:0:2::1]:1").expect("another network");
         registry.release(first, true);
         take(&mut registry, "[2001:db8:0:1::3]:1").expect("room again");
@@ -346,7 +397,11 @@ mod tests {
     #[test]
     fn a_proxy_brings_clients_of_many_addresses_and_nobody_else_does() {
         let proxies = vec!["127.0.0.1".parse().expect("network")];
-        let limits = Limits { per_address: 1, proxies, ..LIMITS };
+        let limits = Limits {
+            per_address: 1,
+            proxies,
+            ..LIMITS
+        };
         let mut registry = Registry::new(8, limits).expect("registry");
         let first = take(&mut registry, "127.0.0.1:1").expect("slot");
         take(&mut registry, "127.0.0.1:2").expect("another client of the proxy");
@@ -357,7 +412,10 @@ mod tests {
         assert_eq!(registry.connection(first), Some((client, KEY)));
         assert_eq!(registry.connection(other), Some((peer("127.0.0.2:1"), KEY)));
         registry.release(first, true);
-        assert_eq!(registry.per_address.get(&peer("127.0.0.1:1").ip()), Some(&1));
+        assert_eq!(
+            registry.per_address.get(&peer("127.0.0.1:1").ip()),
+            Some(&1)
+        );
     }
 
     #[test]
@@ -365,18 +423,27 @@ mod tests {
         let mut registry = Registry::new(200, LIMITS).expect("registry");
         let mut refused_from = None;
         for count in 0..100 {
-            let all: Vec<bool> = (0..25).map(|lot| registry.is_crowded(lot, |_| false)).collect();
+            let all: Vec<bool> = (0..25)
+                .map(|lot| registry.is_crowded(lot, |_| false))
+                .collect();
             let refused = all.iter().filter(|crowded| **crowded).count();
             assert_eq!(refused, usize::saturating_sub(count, 75), "at {count}");
             if refused > 0 {
                 refused_from.get_or_insert(count);
             }
-            registry.take(peer("127.0.0.1:1"), KEY, 24, |_| false).expect("slot");
+            registry
+                .take(peer("127.0.0.1:1"), KEY, 24, |_| false)
+                .expect("slot");
         }
         assert_eq!(refused_from, Some(76));
-        assert_eq!(take(&mut registry, "127.0.0.1:1"), Err(Full::Unauthenticated));
+        assert_eq!(
+            take(&mut registry, "127.0.0.1:1"),
+            Err(Full::Unauthenticated)
+        );
         std::thread::sleep(LOOK_AGAIN * 100);
-        registry.take(peer("127.0.0.1:1"), KEY, 0, |_| true).expect("all of them are in");
+        registry
+            .take(peer("127.0.0.1:1"), KEY, 0, |_| true)
+            .expect("all of them are in");
         assert_eq!(registry.waiting, 1);
     }
 }

@@ -61,7 +61,11 @@ impl Sandbox {
     pub fn new() -> io::Result<Sandbox> {
         let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
         let filters = Filters {
-            known: filter(&[KNOWN, KNOWN_HERE].concat(), enosys.clone(), SeccompAction::Allow)?,
+            known: filter(
+                &[KNOWN, KNOWN_HERE].concat(),
+                enosys.clone(),
+                SeccompAction::Allow,
+            )?,
             known_to_ushers: filter(
                 &[KNOWN, KNOWN_HERE, CHANGES].concat(),
                 enosys.clone(),
@@ -99,10 +103,14 @@ impl Sandbox {
     }
 
     fn enter_with(&self, which: fn(&Filters) -> [&BpfProgram; 2]) -> io::Result<()> {
-        let Some(filters) = &self.0 else { return Ok(()) };
-        for of_no_use in
-            [Resource::RLIMIT_CORE, Resource::RLIMIT_MEMLOCK, Resource::RLIMIT_MSGQUEUE]
-        {
+        let Some(filters) = &self.0 else {
+            return Ok(());
+        };
+        for of_no_use in [
+            Resource::RLIMIT_CORE,
+            Resource::RLIMIT_MEMLOCK,
+            Resource::RLIMIT_MSGQUEUE,
+        ] {
             setrlimit(of_no_use, 0, 0)?;
         }
         which(filters)
@@ -117,7 +125,9 @@ impl Sandbox {
     /// # Errors
     /// The system's. The process must end then.
     pub fn become_leaf(&self) -> io::Result<()> {
-        let Some(filters) = &self.0 else { return Ok(()) };
+        let Some(filters) = &self.0 else {
+            return Ok(());
+        };
         apply_filter(&filters.deadly_to_leaves).map_err(io::Error::other)
     }
 
@@ -127,7 +137,9 @@ impl Sandbox {
     /// # Errors
     /// The system's. The process must end then.
     pub fn stay_alone(&self) -> io::Result<()> {
-        let Some(filters) = &self.0 else { return Ok(()) };
+        let Some(filters) = &self.0 else {
+            return Ok(());
+        };
         apply_filter(&filters.deadly_to_loners).map_err(io::Error::other)
     }
 
@@ -137,7 +149,9 @@ impl Sandbox {
     /// # Errors
     /// The system's. The process must end then.
     pub fn share_sockets(&self) -> io::Result<()> {
-        let Some(filters) = &self.0 else { return Ok(()) };
+        let Some(filters) = &self.0 else {
+            return Ok(());
+        };
         apply_filter(&filters.deadly_to_sharers).map_err(io::Error::other)
     }
 
@@ -202,7 +216,9 @@ fn deadly(calls: &[libc::c_long]) -> io::Result<BpfProgram> {
         .into_iter()
         .collect::<Result<Vec<_>, _>>();
     let calls = calls.iter().map(|call| (*call, Vec::new()));
-    let rules = calls.chain([(libc::SYS_ioctl, typing.map_err(io::Error::other)?)]).collect();
+    let rules = calls
+        .chain([(libc::SYS_ioctl, typing.map_err(io::Error::other)?)])
+        .collect();
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
@@ -211,13 +227,19 @@ fn sharing() -> io::Result<BpfProgram> {
     let rule = |option: libc::c_int| {
         SeccompRule::new(vec![is(1, libc::SOL_SOCKET as u64)?, is(2, option as u64)?])
     };
-    let sizes: Result<Vec<_>, _> =
-        [libc::SO_SNDBUF, libc::SO_SNDBUFFORCE].map(rule).into_iter().collect();
+    let sizes: Result<Vec<_>, _> = [libc::SO_SNDBUF, libc::SO_SNDBUFFORCE]
+        .map(rule)
+        .into_iter()
+        .collect();
     let rules = [
         (libc::SYS_shutdown, Vec::new()),
         (libc::SYS_setsockopt, sizes.map_err(io::Error::other)?),
     ];
-    compile(rules.into(), SeccompAction::Allow, SeccompAction::KillProcess)
+    compile(
+        rules.into(),
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+    )
 }
 
 fn filter(

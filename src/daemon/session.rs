@@ -60,7 +60,17 @@ pub fn run(
     settings: Settings,
     names: Rc<Names>,
 ) {
-    let Card { peer, slot, page, process_key, user, certificate, rights, rate, quota } = card;
+    let Card {
+        peer,
+        slot,
+        page,
+        process_key,
+        user,
+        certificate,
+        rights,
+        rate,
+        quota,
+    } = card;
     wire.limit_rate(rate);
     wire.expect_transfers();
     if settings.kernel_tls {
@@ -72,12 +82,27 @@ pub fn run(
     wire.expect_strays(strays);
     page.admit();
     place::reached(Place::Session, peer, Some(root.as_fd()));
-    let mut watch = Watch { audit: Audit::new(ways.records, peer, &user), page };
-    let pool = ways.pool.map(|pool| Box::new(AskPool::new(pool)) as Box<dyn Pool>);
+    let mut watch = Watch {
+        audit: Audit::new(ways.records, peer, &user),
+        page,
+    };
+    let pool = ways
+        .pool
+        .map(|pool| Box::new(AskPool::new(pool)) as Box<dyn Pool>);
     let root = Root::from_handle(root);
     let lock = Lock::default();
     let watches = Vec::new();
-    let mut env = Env { root, lock, process_key, names, settings, rights, quota, pool, watches };
+    let mut env = Env {
+        root,
+        lock,
+        process_key,
+        names,
+        settings,
+        rights,
+        quota,
+        pool,
+        watches,
+    };
     let ended = match watch.audit.begin(certificate) {
         Ok(()) => session::serve(wire, &mut env, &mut watch),
         Err(e) => Err(e.into()),

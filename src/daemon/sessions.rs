@@ -29,7 +29,10 @@ struct Ushered {
 impl Sessions {
     /// Takes an usher on.
     pub fn adopt(&mut self, usher: Helper) {
-        self.0.push(Ushered { usher, users: HashMap::new() });
+        self.0.push(Ushered {
+            usher,
+            users: HashMap::new(),
+        });
     }
 
     /// The channels of the ushers, for waiting.
@@ -46,8 +49,15 @@ impl Sessions {
         admission: Admission,
         limits: Option<Limits>,
     ) {
-        let Admission { slot, login, gate, certificate } = admission;
-        let Some((peer, key)) = registry.connection(slot) else { return };
+        let Admission {
+            slot,
+            login,
+            gate,
+            certificate,
+        } = admission;
+        let Some((peer, key)) = registry.connection(slot) else {
+            return;
+        };
         let name = login.name.clone();
         let refuse = |reason: &str| {
             log::warn!("login refused peer={peer} user={name} reason=\"{reason}\"");
@@ -56,14 +66,36 @@ impl Sessions {
         };
         let users = self.0.iter().flat_map(|ushered| ushered.users.values());
         let running = users.filter(|user| **user == name).count();
-        if login.max_sessions.is_some_and(|max| running >= max as usize) {
+        if login
+            .max_sessions
+            .is_some_and(|max| running >= max as usize)
+        {
             return refuse("too many sessions of this user");
         }
-        let found = self.0.iter_mut().find(|ushered| Some(ushered.usher.pid) == usher);
-        let Some(ushered) = found else { return refuse("no usher") };
-        let rest = Seating { login, limits, certificate }.to_bytes();
-        let order = Order::Start(Start { slot, peer, key, rest: &rest });
-        match ushered.usher.channel.send(&order.to_bytes(), &[gate.as_fd()]) {
+        let found = self
+            .0
+            .iter_mut()
+            .find(|ushered| Some(ushered.usher.pid) == usher);
+        let Some(ushered) = found else {
+            return refuse("no usher");
+        };
+        let rest = Seating {
+            login,
+            limits,
+            certificate,
+        }
+        .to_bytes();
+        let order = Order::Start(Start {
+            slot,
+            peer,
+            key,
+            rest: &rest,
+        });
+        match ushered
+            .usher
+            .channel
+            .send(&order.to_bytes(), &[gate.as_fd()])
+        {
             Ok(()) => {
                 registry.share(slot);
                 ushered.users.insert(slot, name);
@@ -106,13 +138,23 @@ impl Sessions {
     /// Whom the session of a slot is for, if there is one.
     #[must_use]
     pub fn user(&self, slot: u32) -> Option<&str> {
-        self.0.iter().find_map(|ushered| ushered.users.get(&slot)).map(String::as_str)
+        self.0
+            .iter()
+            .find_map(|ushered| ushered.users.get(&slot))
+            .map(String::as_str)
     }
 
     /// Has the session of a slot ended, if there is one.
     pub fn end(&self, slot: u32) {
-        for ushered in self.0.iter().filter(|ushered| ushered.users.contains_key(&slot)) {
-            let _ = ushered.usher.channel.send(&Order::End { slot }.to_bytes(), &[]);
+        for ushered in self
+            .0
+            .iter()
+            .filter(|ushered| ushered.users.contains_key(&slot))
+        {
+            let _ = ushered
+                .usher
+                .channel
+                .send(&Order::End { slot }.to_bytes(), &[]);
         }
     }
 

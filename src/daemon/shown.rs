@@ -27,7 +27,10 @@ struct Seen {
 
 impl Shown {
     pub(super) fn new(authority: Authority) -> Shown {
-        Shown { authority, seen: Mutex::default() }
+        Shown {
+            authority,
+            seen: Mutex::default(),
+        }
     }
 
     /// The name in the certificate of whoever made this proof.

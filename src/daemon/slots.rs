@@ -190,9 +190,14 @@ impl Slots {
     /// The client of a connection, as its process says.
     #[must_use]
     pub fn client(&self, slot: u32) -> Option<SocketAddr> {
-        let port = u16::try_from(self.word(slot, word::PORT)).ok().filter(|port| *port > 0)?;
+        let port = u16::try_from(self.word(slot, word::PORT))
+            .ok()
+            .filter(|port| *port > 0)?;
         let [high, low] = word::ADDRESS.map(|word| u128::from(self.word(slot, word)));
-        Some(SocketAddr::new(address_from_bytes((high << 64 | low).to_be_bytes()), port))
+        Some(SocketAddr::new(
+            address_from_bytes((high << 64 | low).to_be_bytes()),
+            port,
+        ))
     }
 
     fn word(&self, slot: u32, word: usize) -> u64 {
@@ -214,10 +219,16 @@ pub fn mark(key: [u8; 16]) -> u64 {
 fn doing(words: &[u64; WORDS]) -> Option<Doing> {
     let mut command = words[word::COMMAND].to_ne_bytes().to_vec();
     command.retain(|byte| *byte != 0);
-    let path = words[word::PATH..].iter().flat_map(|word| word.to_ne_bytes());
+    let path = words[word::PATH..]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes());
     let len = usize::try_from(words[word::LENGTH]).unwrap_or(MAX_PATH);
     let begun = Duration::from_nanos(words[word::BEGUN]);
-    (!command.is_empty()).then(|| Doing { command, begun, path: path.take(len).collect() })
+    (!command.is_empty()).then(|| Doing {
+        command,
+        begun,
+        path: path.take(len).collect(),
+    })
 }
 
 impl AsFd for Slots {
@@ -271,14 +282,19 @@ impl Slot {
     /// The counters of what the connection moves.
     #[must_use]
     pub fn meter(self) -> Meter {
-        Meter { received: &self.0[word::RECEIVED], sent: &self.0[word::SENT] }
+        Meter {
+            received: &self.0[word::RECEIVED],
+            sent: &self.0[word::SENT],
+        }
     }
 
     /// Says that a request has begun.
     pub fn begins(self, command: &str, path: &[u8]) {
         let path = &path[..path.len().min(MAX_PATH)];
         let mut name = [0; WORD];
-        name.iter_mut().zip(command.bytes()).for_each(|(to, from)| *to = from);
+        name.iter_mut()
+            .zip(command.bytes())
+            .for_each(|(to, from)| *to = from);
         self.write(|| {
             self.set(word::COMMAND, u64::from_ne_bytes(name));
             self.set(word::BEGUN, u64::try_from(now().as_nanos()).unwrap_or(0));
@@ -334,9 +350,22 @@ mod tests {
             assert_eq!(slots.client(3), Some(client));
         }
         slots.end(3).expect("end");
-        assert_eq!(slots.page(3), Page { received: 3, sent: 4, ..Page::default() });
+        assert_eq!(
+            slots.page(3),
+            Page {
+                received: 3,
+                sent: 4,
+                ..Page::default()
+            }
+        );
         slots.begin(3, [7; 16]).expect("begin");
-        assert_eq!(slots.page(3), Page { mark: mark([7; 16]), ..Page::default() });
+        assert_eq!(
+            slots.page(3),
+            Page {
+                mark: mark([7; 16]),
+                ..Page::default()
+            }
+        );
         assert_eq!(slots.client(3), None);
         assert!(Slot::map(slots.as_fd(), 4).is_err());
     }

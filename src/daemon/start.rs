@@ -38,13 +38,18 @@ pub(super) fn start_generation(
     listeners: &[&Listener],
 ) -> Result<Generation, String> {
     let udp: Vec<_> = listeners.iter().map(|listener| listener.udp()).collect();
-    let uid = identity.map_or_else(nix::unistd::geteuid, |identity| identity.uid).as_raw();
+    let uid = identity
+        .map_or_else(nix::unistd::geteuid, |identity| identity.uid)
+        .as_raw();
     let limits = memory.usage.limits(uid, None, config.tf.quota);
     let limits = limits.map_err(|e| format!("quota: {e}"))?;
     if config.tf.tls.is_some() {
         // Asked by root, the kernel loads what sessions could not.
         let by_kernel = config.tf.session.kernel_tls && crate::sys::tls::is_there();
-        log::info!("sending over TLS by={}", if by_kernel { "kernel" } else { "tfd" });
+        log::info!(
+            "sending over TLS by={}",
+            if by_kernel { "kernel" } else { "tfd" }
+        );
     }
     Generation::start(config, identity, &memory.share(limits), sandbox, &udp)
 }
@@ -79,7 +84,12 @@ pub(super) fn sandbox_for(config: &Config) -> Result<Sandbox, String> {
 /// The users file as it is now; `None` where there is none.
 pub(super) fn users_stamp(config: &Config) -> Option<FileStamp> {
     let metadata = std::fs::metadata(config.tf.users.as_ref()?).ok()?;
-    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+    Some((
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    ))
 }
 
 /// The process that makes keystream tables, unless they are switched off.
@@ -99,9 +109,13 @@ pub(super) fn tables_for(
 /// they arrive.
 pub(super) fn take_signals() -> nix::Result<SignalFd> {
     let mut mask = SigSet::empty();
-    for signal in
-        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
-    {
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGCHLD,
+    ] {
         mask.add(signal);
     }
     mask.thread_block()?;
@@ -122,7 +136,10 @@ pub(super) fn bind_all(
     config: &Config,
     open: Vec<std::net::SocketAddr>,
 ) -> Result<Vec<Listener>, String> {
-    let wanted = config.tf.listeners().filter(|(address, _)| !open.contains(address));
+    let wanted = config
+        .tf
+        .listeners()
+        .filter(|(address, _)| !open.contains(address));
     wanted
         .map(|(address, tls)| {
             let key = if tls { "tf.tls_listen" } else { "tf.listen" };
@@ -138,7 +155,9 @@ pub(super) fn listen_on(config: &Config, passed: Vec<OwnedFd>) -> Result<Vec<Lis
     let mut listeners: Vec<Listener> = Vec::new();
     for socket in passed {
         let is_wanted = |listener: &Listener| {
-            let taken = listeners.iter().any(|other| other.address == listener.address);
+            let taken = listeners
+                .iter()
+                .any(|other| other.address == listener.address);
             config.tf.tls_on(listener.address, listener.tls).is_some() && !taken
         };
         match Listener::inherit(socket) {

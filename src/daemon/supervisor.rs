@@ -120,7 +120,13 @@ impl Supervisor {
         let all: Vec<&Listener> = listeners.iter().collect();
         let read = (registry.keys().as_fd(), slots.as_fd());
         let udp = start_udp(&config, &all, read, identity.as_ref(), &sandbox)?;
-        let mut memory = Memory { tables, slots, usage, auditor, udp };
+        let mut memory = Memory {
+            tables,
+            slots,
+            usage,
+            auditor,
+            udp,
+        };
         let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
         let wanted = generation.has_quotas();
         let usage = &mut memory.usage;
@@ -193,7 +199,10 @@ impl Supervisor {
                     return Ok(());
                 }
                 if Instant::now() >= stop.kill_at {
-                    log::warn!("ending sessions that still run count={}", self.registry.len());
+                    log::warn!(
+                        "ending sessions that still run count={}",
+                        self.registry.len()
+                    );
                     stop.killed = true;
                     self.order_all(Order::Kill);
                     self.sessions.order_all(Order::Kill);
@@ -210,20 +219,25 @@ impl Supervisor {
         let accepting = self.stop.is_none() && now >= self.accept_from;
         if self.stop.is_none() {
             let (config, identity) = (&self.config, self.identity.as_ref());
-            self.recount.begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
+            self.recount
+                .begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
         }
         let is_well = self.stop.is_some() || !self.generations.is_empty();
         let clients = self.registry.len();
-        self.notifier.alive(is_well, || format!("{SERVING} connections={clients}"));
+        self.notifier
+            .alive(is_well, || format!("{SERVING} connections={clients}"));
         let until = match &self.stop {
             Some(stop) => Some(stop.kill_at),
             None if now < self.accept_from => Some(self.accept_from),
             None => self.recount.due(),
         };
         let until = [until, self.notifier.due()].into_iter().flatten().min();
-        let timeout = until.map(|until| until.saturating_duration_since(now)).map(|left| {
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
-        });
+        let timeout = until
+            .map(|until| until.saturating_duration_since(now))
+            .map(|left| Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            });
 
         let signals = PollFd::new(&self.signals, PollFlags::IN);
         let mut sources = vec![Source::Signals];
@@ -231,7 +245,12 @@ impl Supervisor {
         for (index, generation) in self.generations.iter().enumerate() {
             let keepers = (0..generation.keepers.len()).map(|keeper| Source::Keeper(index, keeper));
             sources.extend(keepers);
-            fds.extend(generation.keepers.iter().map(|k| PollFd::new(&k.channel, PollFlags::IN)));
+            fds.extend(
+                generation
+                    .keepers
+                    .iter()
+                    .map(|k| PollFd::new(&k.channel, PollFlags::IN)),
+            );
             if let Some(porter) = &generation.porter {
                 sources.push(Source::Porter(index));
                 fds.push(PollFd::new(&porter.channel, PollFlags::IN));
@@ -261,8 +280,11 @@ impl Supervisor {
             Err(e) => return Err(e.into()),
         }
         let is_ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        let ready: Vec<Source> =
-            sources.into_iter().zip(is_ready).filter_map(|(s, ready)| ready.then_some(s)).collect();
+        let ready: Vec<Source> = sources
+            .into_iter()
+            .zip(is_ready)
+            .filter_map(|(s, ready)| ready.then_some(s))
+            .collect();
         drop(fds);
         // From the last to the first: hearing a zygote or the signals may
         // take a generation out.
@@ -291,7 +313,9 @@ impl Supervisor {
     /// Takes news of clients that have shown the hash.
     fn hear_keeper(&mut self, index: usize, keeper: usize) {
         loop {
-            let Some(generation) = self.generations.get_mut(index) else { return };
+            let Some(generation) = self.generations.get_mut(index) else {
+                return;
+            };
             let (registry, slots) = (&mut self.registry, &self.memory.slots);
             let address_of = |slot| {
                 registry.introduce(slot, || slots.client(slot));
@@ -310,7 +334,9 @@ impl Supervisor {
     /// Takes news of clients whose password has fitted.
     fn hear_porter(&mut self, index: usize) {
         loop {
-            let Some(generation) = self.generations.get_mut(index) else { return };
+            let Some(generation) = self.generations.get_mut(index) else {
+                return;
+            };
             match generation.hear_porter() {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
@@ -322,16 +348,20 @@ impl Supervisor {
     }
 
     fn start_session(&mut self, index: usize, admission: Admission) {
-        let Login { identity, quota, .. } = &admission.login;
+        let Login {
+            identity, quota, ..
+        } = &admission.login;
         let all = self.generations[index].quota;
         let limits = match self.memory.usage.limits(identity.uid.as_raw(), *quota, all) {
             Ok(limits) => limits,
             Err(e) => return log::error!("no session slot={} quota error=\"{e}\"", admission.slot),
         };
         let slots = &self.memory.slots;
-        self.registry.introduce(admission.slot, || slots.client(admission.slot));
+        self.registry
+            .introduce(admission.slot, || slots.client(admission.slot));
         let usher = self.generations[index].usher_pid;
-        self.sessions.start(&mut self.registry, usher, admission, limits);
+        self.sessions
+            .start(&mut self.registry, usher, admission, limits);
     }
 
     /// Takes the clients that wait at a listener.
@@ -341,7 +371,9 @@ impl Supervisor {
             self.reload();
         }
         for _ in 0..ACCEPT_AT_ONCE {
-            let Some(listener) = self.listeners.get(index) else { return };
+            let Some(listener) = self.listeners.get(index) else {
+                return;
+            };
             match listener.accept() {
                 Ok((socket, peer)) => self.connect((&socket, listener.tls), peer),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
@@ -365,7 +397,10 @@ impl Supervisor {
         let [a, b, c, d, key @ ..] = random;
         let lot = u32::from_ne_bytes([a, b, c, d]);
         let slots = &self.memory.slots;
-        let slot = match self.registry.take(peer, key, lot, |slot| slots.is_admitted(slot)) {
+        let slot = match self
+            .registry
+            .take(peer, key, lot, |slot| slots.is_admitted(slot))
+        {
             Ok(slot) => slot,
             Err(full) => {
                 log::warn!("refused peer={peer} stage=accept reason=\"{full}\"");
@@ -373,10 +408,13 @@ impl Supervisor {
             }
         };
         let passed =
-            self.memory.slots.begin(slot, key).and_then(|()| match self.generations.last_mut() {
-                Some(generation) => generation.pass_on(slot, peer, key, socket),
-                None => Err(io::ErrorKind::NotConnected.into()),
-            });
+            self.memory
+                .slots
+                .begin(slot, key)
+                .and_then(|()| match self.generations.last_mut() {
+                    Some(generation) => generation.pass_on(slot, peer, key, socket),
+                    None => Err(io::ErrorKind::NotConnected.into()),
+                });
         match passed {
             Ok(()) => log::debug!("connection peer={peer} slot={slot}"),
             Err(e) => {
@@ -411,7 +449,9 @@ impl Supervisor {
     /// Takes news of ended sessions from an usher. The end of one whose
     /// generation still takes clients was unasked.
     fn hear_usher(&mut self, index: usize) -> io::Result<()> {
-        let Some(pid) = self.sessions.hear(&mut self.registry, index) else { return Ok(()) };
+        let Some(pid) = self.sessions.hear(&mut self.registry, index) else {
+            return Ok(());
+        };
         match self.generations.last() {
             Some(newest) if newest.usher_pid == Some(pid) && self.stop.is_none() => {
                 self.replace_failed("usher", pid)
@@ -445,9 +485,16 @@ impl Supervisor {
     fn begin_stop(&mut self) {
         let again = self.stop.is_some();
         log::info!("stopping sessions={} at_once={again}", self.registry.len());
-        let grace = if again { Duration::ZERO } else { self.config.server.stop_grace };
+        let grace = if again {
+            Duration::ZERO
+        } else {
+            self.config.server.stop_grace
+        };
         self.notifier.stopping(grace);
-        self.stop = Some(Stop { kill_at: Instant::now() + grace, killed: false });
+        self.stop = Some(Stop {
+            kill_at: Instant::now() + grace,
+            killed: false,
+        });
         self.listeners.clear();
         let _ = self.registry.keys().drain();
         self.order_all(Order::Stop);

@@ -49,7 +49,11 @@ impl Sweep {
     ) -> Result<Sweep, String> {
         let shared = config.tf.closed() == Closed::NONE;
         let everywhere = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
-        let kept = if shared { CapabilitySet::empty() } else { everywhere };
+        let kept = if shared {
+            CapabilitySet::empty()
+        } else {
+            everywhere
+        };
         let confinement = Confinement::new(identity, sandbox)?.keeping(kept);
         let shown = config.tf.root.display();
         let root = Root::open(&config.tf.root).map_err(|e| format!("tf.root {shown}: {e}"))?;
@@ -72,7 +76,10 @@ impl Sweep {
             finish("sweeper", run())
         };
         fork(child).map_err(|e| format!("sweeper: {e}"))?;
-        Ok(Sweep { channel: ours, counted: HashMap::new() })
+        Ok(Sweep {
+            channel: ours,
+            counted: HashMap::new(),
+        })
     }
 
     /// Waits for the count.
@@ -112,16 +119,22 @@ impl Sweep {
         if message == LAST {
             return Ok(true);
         }
-        let (uid, bytes) = message.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let (uid, bytes) = message
+            .split_first_chunk()
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         let bytes = bytes.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
-        self.counted.insert(u32::from_be_bytes(*uid), u64::from_be_bytes(bytes));
+        self.counted
+            .insert(u32::from_be_bytes(*uid), u64::from_be_bytes(bytes));
         Ok(false)
     }
 }
 
 fn tell(daemon: &Channel, counted: &HashMap<u32, u64>) -> io::Result<()> {
     for (uid, bytes) in counted {
-        daemon.send(&[&uid.to_be_bytes()[..], &bytes.to_be_bytes()].concat(), &[])?;
+        daemon.send(
+            &[&uid.to_be_bytes()[..], &bytes.to_be_bytes()].concat(),
+            &[],
+        )?;
     }
     daemon.send(LAST, &[])
 }

@@ -34,7 +34,9 @@ impl Tables {
         let mut handles = Vec::new();
         let mut left = limit;
         for (_, len) in CYCLES {
-            let Some(rest) = left.checked_sub(cycle::table_bytes(len)) else { break };
+            let Some(rest) = left.checked_sub(cycle::table_bytes(len)) else {
+                break;
+            };
             left = rest;
             handles.push(cycle::memory_for_table()?);
         }
@@ -51,7 +53,11 @@ impl Tables {
             };
             finish("making keystream tables", run())
         })?;
-        Ok(Tables { readers, word, maker: Some(pid) })
+        Ok(Tables {
+            readers,
+            word,
+            maker: Some(pid),
+        })
     }
 
     /// Takes note that a process has ended.
@@ -76,7 +82,11 @@ impl Tables {
     /// # Errors
     /// The system's.
     pub fn read(&self) -> io::Result<()> {
-        let readers = self.readers.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        let readers = self
+            .readers
+            .iter()
+            .map(OwnedFd::try_clone)
+            .collect::<io::Result<_>>()?;
         cycle::read_tables(readers, self.word.try_clone()?);
         Ok(())
     }
@@ -86,7 +96,10 @@ fn make_when_asked(handles: &[OwnedFd], word: &OwnedFd) -> io::Result<()> {
     rustix::io::read(word, &mut [0; 8])?;
     let _ = rustix::process::nice(10);
     let begin = std::time::Instant::now();
-    let copies = handles.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+    let copies = handles
+        .iter()
+        .map(OwnedFd::try_clone)
+        .collect::<io::Result<_>>()?;
     cycle::make(copies)?;
     let ms = begin.elapsed().as_millis();
     log::info!("keystream tables made count={} ms={ms}", handles.len());

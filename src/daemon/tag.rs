@@ -20,7 +20,10 @@ impl Tag {
     /// The connection with this process key.
     #[must_use]
     pub fn of(slot: u32, key: [u8; 16]) -> Tag {
-        Tag { slot, mark: mark(key) }
+        Tag {
+            slot,
+            mark: mark(key),
+        }
     }
 
     /// The tag in a message.

@@ -27,7 +27,11 @@ impl Usage {
     /// The system's.
     pub fn new() -> io::Result<Usage> {
         let memory = shared_pages("tfd-usage", MAX_IDENTITIES + 1)?;
-        Ok(Usage { memory, pages: HashMap::new(), counted: HashMap::new() })
+        Ok(Usage {
+            memory,
+            pages: HashMap::new(),
+            counted: HashMap::new(),
+        })
     }
 
     /// The limits of a system user, with its page; `None` where there is no
@@ -51,10 +55,19 @@ impl Usage {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         if page == next {
-            self.set(page, page::COUNTED, self.counted.get(&uid).copied().unwrap_or(0))?;
+            self.set(
+                page,
+                page::COUNTED,
+                self.counted.get(&uid).copied().unwrap_or(0),
+            )?;
             self.set(0, page::PAGES, page as u64)?;
         }
-        Ok(Some(Limits { page, uid, own, all }))
+        Ok(Some(Limits {
+            page,
+            uid,
+            own,
+            all,
+        }))
     }
 
     /// How often sessions have changed what is stored.
@@ -77,7 +90,11 @@ impl Usage {
         let all: u64 = counted.values().sum();
         for (uid, page) in &self.pages {
             let own = counted.get(uid).copied().unwrap_or(0);
-            self.set(*page, page::COUNTED, own.wrapping_sub(self.get(*page, page::OWN)))?;
+            self.set(
+                *page,
+                page::COUNTED,
+                own.wrapping_sub(self.get(*page, page::OWN)),
+            )?;
         }
         self.set(0, page::COUNTED, all.wrapping_sub(self.sum(page::ALL)))?;
         self.counted = counted;
@@ -85,7 +102,9 @@ impl Usage {
     }
 
     fn sum(&self, word: usize) -> u64 {
-        self.pages.values().fold(0, |sum, page| sum.wrapping_add(self.get(*page, word)))
+        self.pages
+            .values()
+            .fold(0, |sum, page| sum.wrapping_add(self.get(*page, word)))
     }
 
     fn get(&self, page: usize, word: usize) -> u64 {
@@ -121,9 +140,14 @@ mod tests {
     fn a_count_replaces_what_was_known_and_quotas_follow_it() {
         let mut usage = Usage::new().expect("memory");
         assert_eq!(usage.limits(5, None, None).expect("limits"), None);
-        usage.take_over(HashMap::from([(5, 40), (9, 7)])).expect("count");
+        usage
+            .take_over(HashMap::from([(5, 40), (9, 7)]))
+            .expect("count");
         let mut quota = |uid, own| {
-            let limits = usage.limits(uid, Some(own), Some(100)).expect("page").expect("limits");
+            let limits = usage
+                .limits(uid, Some(own), Some(100))
+                .expect("page")
+                .expect("limits");
             Quota::map(usage.as_fd(), limits).expect("quota")
         };
         let (five, six) = (quota(5, 50), quota(6, 80));
@@ -131,7 +155,9 @@ mod tests {
         six.reserve(20).expect("room").keep();
         assert_eq!((five.left(), six.left()), (Some(10), Some(33)));
         assert_eq!((usage.changes(), usage.stored()), (1, 67));
-        usage.take_over(HashMap::from([(5, 10), (6, 30)])).expect("count");
+        usage
+            .take_over(HashMap::from([(5, 10), (6, 30)]))
+            .expect("count");
         assert_eq!((five.left(), six.left()), (Some(40), Some(50)));
     }
 }

@@ -90,7 +90,14 @@ impl Seating {
         };
         let (own, all) = (number(|limits| limits.own), number(|limits| limits.all));
         let by = [u8::from(self.certificate)];
-        [&page.to_be_bytes()[..], &own, &all, &by, &self.login.to_bytes()].concat()
+        [
+            &page.to_be_bytes()[..],
+            &own,
+            &all,
+            &by,
+            &self.login.to_bytes(),
+        ]
+        .concat()
     }
 
     /// The same, read.
@@ -104,9 +111,18 @@ impl Seating {
         let page = u32::from_be_bytes(*page) as usize;
         let number = |bytes: &[u8; 8]| Some(u64::from_be_bytes(*bytes)).filter(|n| *n > 0);
         let uid = login.identity.uid.as_raw();
-        let limits = Limits { page, uid, own: number(own), all: number(all) };
+        let limits = Limits {
+            page,
+            uid,
+            own: number(own),
+            all: number(all),
+        };
         let limits = (page > 0).then_some(limits);
-        Some(Seating { login, limits, certificate: *by == 1 })
+        Some(Seating {
+            login,
+            limits,
+            certificate: *by == 1,
+        })
     }
 }
 
@@ -125,7 +141,10 @@ impl Parent for Usher<'_> {
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         let ways = self.records.into_iter().chain(self.pool);
         let own = [self.root.as_fd(), self.slots, self.usage];
-        own.into_iter().chain(ways).chain(cycle::handles()).collect()
+        own.into_iter()
+            .chain(ways)
+            .chain(cycle::handles())
+            .collect()
     }
 
     fn settle(&self) -> io::Result<()> {
@@ -133,8 +152,16 @@ impl Parent for Usher<'_> {
     }
 
     fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
-        let Connection { start, handles, parent, .. } = connection;
-        let gate = handles.into_iter().next().ok_or(io::ErrorKind::InvalidInput)?;
+        let Connection {
+            start,
+            handles,
+            parent,
+            ..
+        } = connection;
+        let gate = handles
+            .into_iter()
+            .next()
+            .ok_or(io::ErrorKind::InvalidInput)?;
         let seating = Seating::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
         seat(self, start, seating, Channel::from_handle(gate), parent)
     }
@@ -155,8 +182,14 @@ fn seat(
     gate: Channel,
     parent: Pid,
 ) -> io::Result<()> {
-    let Start { slot, peer, key, .. } = start;
-    let Seating { login, limits, certificate } = seating;
+    let Start {
+        slot, peer, key, ..
+    } = start;
+    let Seating {
+        login,
+        limits,
+        certificate,
+    } = seating;
     let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
     let card = Card {
         peer,
@@ -169,21 +202,35 @@ fn seat(
         rate: login.rate,
         quota,
     };
-    let seat = Seat { usher, gate, login, card };
+    let seat = Seat {
+        usher,
+        gate,
+        login,
+        card,
+    };
     let begun = begin(&seat, parent);
     if usher.after_login && (begun.is_err() || usher.jail) {
         if begun.is_err() {
             seat.gate.drop_unread();
         }
-        let answer = if begun.is_ok() { 0 } else { Status::LoginFailed.code() };
+        let answer = if begun.is_ok() {
+            0
+        } else {
+            Status::LoginFailed.code()
+        };
         seat.gate.send(&[answer], &[])?;
     }
-    let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else { return Ok(()) };
+    let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else {
+        return Ok(());
+    };
     wire.stop_on(&crate::sys::signal::STOP);
     let own = |handle: Option<BorrowedFd<'_>>| {
         handle.map(|handle| handle.try_clone_to_owned()).transpose()
     };
-    let ways = Ways { records: own(usher.records)?, pool: own(usher.pool)? };
+    let ways = Ways {
+        records: own(usher.records)?,
+        pool: own(usher.pool)?,
+    };
     let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
     session::run(&mut wire, seat.card, home, ways, settings, names);
     Ok(())
@@ -191,7 +238,12 @@ fn seat(
 
 /// Opens the client's root and takes its identity.
 fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
-    let Seat { usher, gate, login, card } = seat;
+    let Seat {
+        usher,
+        gate,
+        login,
+        card,
+    } = seat;
     let home = open_home(usher, &login.home)
         .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
     let mut handles = vec![gate.as_fd(), home.as_fd()];
@@ -257,18 +309,27 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                 }
             },
             Some(Ask::State(state)) if !locked => {
-                let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                let socket = handles
+                    .into_iter()
+                    .next()
+                    .ok_or(io::ErrorKind::InvalidData)?;
                 return Ok(Some((home, take_over(seat, socket, state)?)));
             }
             Some(Ask::LastLogin { state, .. }) if !locked && seat.usher.after_login => {
-                let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                let socket = handles
+                    .into_iter()
+                    .next()
+                    .ok_or(io::ErrorKind::InvalidData)?;
                 let mut wire = take_over(seat, socket, state)?;
                 wire.write_message(b"OK").map_err(io::Error::other)?;
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));
             }
             Some(Ask::LastCertificate { state, .. }) if !locked && seat.usher.after_login => {
-                let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                let socket = handles
+                    .into_iter()
+                    .next()
+                    .ok_or(io::ErrorKind::InvalidData)?;
                 let wire = take_over(seat, socket, state)?;
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));

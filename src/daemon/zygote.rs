@@ -82,8 +82,18 @@ impl Parent for Zygote<'_> {
 /// The life of a connection in its own process: gate, then session, or until
 /// another process takes the session over.
 fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
-    let Connection { start, handles, parent, .. } = connection;
-    let Start { slot, peer, key, rest } = start;
+    let Connection {
+        start,
+        handles,
+        parent,
+        ..
+    } = connection;
+    let Start {
+        slot,
+        peer,
+        key,
+        rest,
+    } = start;
     let tls = rest == [1];
     let [socket, keeper] =
         <[OwnedFd; 2]>::try_from(handles).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -98,7 +108,11 @@ fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
     let process_key = key_text(slot, key);
 
     let socket = TcpStream::from(socket);
-    let Doors { limit, accept_proxy_from, .. } = &zygote.doors;
+    let Doors {
+        limit,
+        accept_proxy_from,
+        ..
+    } = &zygote.doors;
     let peer = match proxy::announced(&socket, peer, accept_proxy_from, Instant::now() + *limit) {
         Ok(client) => client,
         Err(e) => {
@@ -115,7 +129,14 @@ fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
     };
     let admitted = gate::admit(socket, tls, &keeper, &zygote.doors, page.meter());
     drop(keeper);
-    let gate::Passed { mut wire, proof, granted, counters, records, pool } = match admitted {
+    let gate::Passed {
+        mut wire,
+        proof,
+        granted,
+        counters,
+        records,
+        pool,
+    } = match admitted {
         Ok(passed) => passed,
         Err(refusal) => {
             gate::log_refusal(peer, &refusal);
@@ -145,7 +166,14 @@ fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
             quota,
         };
         let (settings, names) = (zygote.settings.clone(), Rc::clone(&zygote.names));
-        session::run(&mut wire, card, granted, Ways { records, pool }, settings, names);
+        session::run(
+            &mut wire,
+            card,
+            granted,
+            Ways { records, pool },
+            settings,
+            names,
+        );
         return Ok(());
     }
     let mut next = NextDoor::new(granted, zygote.doors.closed).with_proof(proof);

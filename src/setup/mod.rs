@@ -64,7 +64,11 @@ pub fn run(setup: &Setup) -> ExitCode {
         Ok(made) => {
             let told = say(&setup.tell(&made));
             let checked = config::report(&made.config);
-            if told == ExitCode::SUCCESS { checked } else { told }
+            if told == ExitCode::SUCCESS {
+                checked
+            } else {
+                told
+            }
         }
         Err(text) => {
             eprintln!("tfd: {text}");
@@ -83,13 +87,21 @@ impl Setup {
                 "{shown} exists: change it and run tfd check, or choose another --dir"
             ));
         }
-        let identity = if geteuid().is_root() { Some(system_user(&self.user)?) } else { None };
+        let identity = if geteuid().is_root() {
+            Some(system_user(&self.user)?)
+        } else {
+            None
+        };
         let at = |path: &Path| {
             let shown = path.display().to_string();
             move |e: io::Error| format!("{shown}: {e}")
         };
         fs::create_dir_all(&self.directory).map_err(at(&self.directory))?;
-        let mode = if self.multi_user { FOR_ACCOUNTS } else { FOR_ONE };
+        let mode = if self.multi_user {
+            FOR_ACCOUNTS
+        } else {
+            FOR_ONE
+        };
         make_root(&self.root, identity.as_ref(), mode).map_err(at(&self.root))?;
         let directory = fs::canonicalize(&self.directory).map_err(at(&self.directory))?;
         let root = fs::canonicalize(&self.root).map_err(at(&self.root))?;
@@ -97,7 +109,10 @@ impl Setup {
         let fingerprint = key_pair(&directory)?;
         let pin = certificate_pair(&directory, &names)?;
         let users = self.multi_user.then(|| directory.join("users"));
-        if let Some(users) = users.as_ref().filter(|users| users.symlink_metadata().is_err()) {
+        if let Some(users) = users
+            .as_ref()
+            .filter(|users| users.symlink_metadata().is_err())
+        {
             let head = "# Accounts, see tfd-users(5); change them with tfd user.\n";
             write_new(users, head.as_bytes(), 0o600).map_err(at(users))?;
         }
@@ -113,12 +128,24 @@ impl Setup {
         };
         let config = directory.join("tfd.toml");
         write_new(&config, template::fill(&values)?.as_bytes(), 0o600).map_err(at(&config))?;
-        Ok(Outcome { config, directory, names, fingerprint, pin, hash })
+        Ok(Outcome {
+            config,
+            directory,
+            names,
+            fingerprint,
+            pin,
+            hash,
+        })
     }
 
     fn names(&self) -> Vec<String> {
         if self.names.is_empty() {
-            vec![rustix::system::uname().nodename().to_string_lossy().into_owned()]
+            vec![
+                rustix::system::uname()
+                    .nodename()
+                    .to_string_lossy()
+                    .into_owned(),
+            ]
         } else {
             self.names.clone()
         }
@@ -126,9 +153,20 @@ impl Setup {
 
     /// What clients need, and the next step.
     fn tell(&self, made: &Outcome) -> String {
-        let Outcome { config, directory, names, fingerprint, pin, hash } = made;
+        let Outcome {
+            config,
+            directory,
+            names,
+            fingerprint,
+            pin,
+            hash,
+        } = made;
         let (host, directory) = (&names[0], directory.display());
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
         let (port, tls_port) = (self.port, template::tls_port(self.port));
         let mut text = format!(
             "Clients that speak TLS need this, and no file:\n\
@@ -163,7 +201,13 @@ fn system_user(name: &str) -> Result<Identity, String> {
         other => return other.map_err(|e| format!("system user {name}: {e}")),
     }
     let made = Command::new("useradd")
-        .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"])
+        .args([
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            "/nonexistent",
+        ])
         .args(["--shell", "/usr/sbin/nologin", "--", name])
         .output();
     let why = match made {
@@ -173,7 +217,9 @@ fn system_user(name: &str) -> Result<Identity, String> {
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(e) => format!("useradd: {e}"),
     };
-    Err(format!("no system user {name}: make one, or name another with --user ({why})"))
+    Err(format!(
+        "no system user {name}: make one, or name another with --user ({why})"
+    ))
 }
 
 /// Modes of the root: one user serves it, or each account's user enters it.
@@ -190,7 +236,11 @@ fn make_root(root: &Path, identity: Option<&Identity>, mode: u32) -> io::Result<
         other => other?,
     }
     match identity {
-        Some(identity) => chown(root, Some(identity.uid.as_raw()), Some(identity.gid.as_raw())),
+        Some(identity) => chown(
+            root,
+            Some(identity.uid.as_raw()),
+            Some(identity.gid.as_raw()),
+        ),
         None => Ok(()),
     }
 }

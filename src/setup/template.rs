@@ -33,7 +33,9 @@ pub(super) fn tls_port(port: u16) -> u16 {
 /// That a path can't be written down, or the address in use.
 pub(super) fn fill(values: &Values<'_>) -> Result<String, String> {
     let path = |path: &Path| {
-        let text = path.to_str().ok_or_else(|| format!("{}: not in UTF-8", path.display()))?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| format!("{}: not in UTF-8", path.display()))?;
         Ok::<_, String>(Value::from(text))
     };
     let beside = |name: &str| path(&values.directory.join(name));
@@ -101,20 +103,35 @@ mod tests {
         assert_eq!(config.server.user.as_deref(), Some("ann"));
         let tf = &config.tf;
         assert_eq!((tf.version.as_str(), tf.hash.as_str()), (VERSION, "f00d"));
-        assert_eq!((tf.root.as_path(), tf.mode), (Path::new("/srv/\\x"), Mode::MultiUser));
+        assert_eq!(
+            (tf.root.as_path(), tf.mode),
+            (Path::new("/srv/\\x"), Mode::MultiUser)
+        );
         assert_eq!(tf.private_key, Path::new("/etc/a \"b\"/private.pem"));
         assert_eq!(tf.users.as_deref(), Some(users));
-        let shown: Vec<String> = tf.listeners().map(|(a, tls)| format!("{a} {tls}")).collect();
+        let shown: Vec<String> = tf
+            .listeners()
+            .map(|(a, tls)| format!("{a} {tls}"))
+            .collect();
         assert_eq!(shown, ["127.0.0.1:99 false", "127.0.0.1:100 true"]);
-        assert_eq!(tf.tls.as_ref().expect("TLS").key, Path::new("/etc/a \"b\"/tls-key.pem"));
+        assert_eq!(
+            tf.tls.as_ref().expect("TLS").key,
+            Path::new("/etc/a \"b\"/tls-key.pem")
+        );
         assert_eq!(text.lines().count(), TEMPLATE.lines().count());
-        assert!(Config::parse(Path::new("/etc/tfd.toml"), TEMPLATE).is_err(), "its hash is known");
+        assert!(
+            Config::parse(Path::new("/etc/tfd.toml"), TEMPLATE).is_err(),
+            "its hash is known"
+        );
     }
 
     #[test]
     fn without_root_no_user_is_named() {
         let text = fill(&values(None, None)).expect("filled");
         let config = Config::parse(Path::new("/etc/tfd.toml"), &text).expect("valid");
-        assert_eq!((config.server.user, config.tf.mode), (None, Mode::SingleUser));
+        assert_eq!(
+            (config.server.user, config.tf.mode),
+            (None, Mode::SingleUser)
+        );
     }
 }

@@ -152,7 +152,10 @@ fn build_tree(
     // Last, and from below: a directory that may not be written to could not
     // be filled.
     for (path, mode) in modes.iter().rev() {
-        rustix::fs::fchmod(open_directory(copy.as_fd(), path)?, Mode::from_raw_mode(*mode))?;
+        rustix::fs::fchmod(
+            open_directory(copy.as_fd(), path)?,
+            Mode::from_raw_mode(*mode),
+        )?;
     }
     Ok(copy)
 }
@@ -235,11 +238,22 @@ mod tests {
         mode(&source.join("closed/f"), 0o440);
         mode(&source.join("closed"), 0o550);
         let opened = fs::File::open(&source).expect("open");
-        copy_tree(opened.as_fd(), &entry(dir.path(), "t"), true, &Quota::none()).expect("copy");
+        copy_tree(
+            opened.as_fd(),
+            &entry(dir.path(), "t"),
+            true,
+            &Quota::none(),
+        )
+        .expect("copy");
         let copied = fs::metadata(dir.path().join("t/closed")).expect("stat");
         assert_eq!(copied.permissions().mode() & 0o7777, 0o550);
         assert!(dir.path().join("t/closed/f").exists() && !dir.path().join("t/pipe").exists());
-        let taken = copy_tree(opened.as_fd(), &entry(dir.path(), "t"), false, &Quota::none());
+        let taken = copy_tree(
+            opened.as_fd(),
+            &entry(dir.path(), "t"),
+            false,
+            &Quota::none(),
+        );
         assert_eq!(taken, Err(Errno::EXIST));
         assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 2);
         mode(&source.join("closed"), 0o750);

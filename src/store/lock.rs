@@ -30,7 +30,9 @@ impl Lock {
         if name.iter().any(|c| matches!(c, b'.' | b'/')) {
             return Err(BadLockName);
         }
-        Ok(Lock { name: name.to_vec() })
+        Ok(Lock {
+            name: name.to_vec(),
+        })
     }
 
     /// Whether the directory is locked for this session. A directory that

@@ -67,7 +67,12 @@ impl PartFile {
                     let locked = rustix::fs::flock(&file, locked) != Err(Errno::WOULDBLOCK);
                     // A sweep that found it before it was locked has it, or had.
                     if locked && rustix::fs::fstat(&file)?.st_nlink > 0 {
-                        return Ok(PartFile { file, directory, name, published: false });
+                        return Ok(PartFile {
+                            file,
+                            directory,
+                            name,
+                            published: false,
+                        });
                     }
                 }
                 Err(Errno::EXIST) => {}
@@ -120,7 +125,10 @@ impl Drop for PartFile {
         if !self.published {
             let name = OsStr::from_bytes(&self.name);
             if let Err(e) = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
-                log::debug!("a part remains name={} error=\"{e}\"", self.name.escape_ascii());
+                log::debug!(
+                    "a part remains name={} error=\"{e}\"",
+                    self.name.escape_ascii()
+                );
             }
         }
     }

@@ -38,7 +38,10 @@ impl RootPath {
     /// The root itself.
     #[must_use]
     pub fn root() -> RootPath {
-        RootPath { text: Vec::new(), directory: true }
+        RootPath {
+            text: Vec::new(),
+            directory: true,
+        }
     }
 
     /// Reads a path as a client sends it: `/a/b`, `a/b` and `//a/./b` are one.
@@ -51,7 +54,10 @@ impl RootPath {
             return Err(Forbidden);
         }
         let mut text = Vec::with_capacity(raw.len());
-        for name in raw.split(|c| *c == b'/').filter(|n| !n.is_empty() && *n != b".") {
+        for name in raw
+            .split(|c| *c == b'/')
+            .filter(|n| !n.is_empty() && *n != b".")
+        {
             if name == b".." || is_hidden(name) {
                 return Err(Forbidden);
             }
@@ -88,20 +94,30 @@ impl RootPath {
     /// What to hand to the system: `.` for the root.
     #[must_use]
     pub fn as_os_str(&self) -> &OsStr {
-        OsStr::from_bytes(if self.text.is_empty() { b"." } else { &self.text })
+        OsStr::from_bytes(if self.text.is_empty() {
+            b"."
+        } else {
+            &self.text
+        })
     }
 
     /// The last name; `None` for the root.
     #[must_use]
     pub fn name(&self) -> Option<&[u8]> {
-        self.text.rsplit(|c| *c == b'/').next().filter(|n| !n.is_empty())
+        self.text
+            .rsplit(|c| *c == b'/')
+            .next()
+            .filter(|n| !n.is_empty())
     }
 
     /// The directory this lives in; the root for the root.
     #[must_use]
     pub fn parent(&self) -> RootPath {
         let end = self.text.iter().rposition(|c| *c == b'/').unwrap_or(0);
-        RootPath { text: self.text[..end].to_vec(), directory: true }
+        RootPath {
+            text: self.text[..end].to_vec(),
+            directory: true,
+        }
     }
 
     /// The entry of this name in this directory. `name` is one component.
@@ -113,16 +129,26 @@ impl RootPath {
             text.push(b'/');
         }
         text.extend_from_slice(name);
-        RootPath { text, directory: false }
+        RootPath {
+            text,
+            directory: false,
+        }
     }
 
     /// The path that leads on from this one by another.
     #[must_use]
     pub fn joined(&self, rest: &RootPath) -> RootPath {
         if self.is_root() || rest.is_root() {
-            return if self.is_root() { rest.clone() } else { self.clone() };
+            return if self.is_root() {
+                rest.clone()
+            } else {
+                self.clone()
+            };
         }
-        RootPath { text: [&self.text, b"/".as_slice(), &rest.text].concat(), directory: false }
+        RootPath {
+            text: [&self.text, b"/".as_slice(), &rest.text].concat(),
+            directory: false,
+        }
     }
 
     /// The names on the way, first to last.
@@ -173,7 +199,9 @@ pub fn is_part(name: &[u8]) -> bool {
 /// digits, and nothing that somebody else would call a file of his.
 #[must_use]
 pub fn is_own_part(name: &[u8]) -> bool {
-    let middle = name.strip_prefix(PART_PREFIX).and_then(|name| name.strip_suffix(PART_SUFFIX));
+    let middle = name
+        .strip_prefix(PART_PREFIX)
+        .and_then(|name| name.strip_suffix(PART_SUFFIX));
     middle.is_some_and(|middle| {
         let digit = |c: &u8| c.is_ascii_digit() || (b'a'..=b'f').contains(c);
         middle.len() == PART_DIGITS && middle.iter().all(digit)
@@ -206,7 +234,16 @@ mod tests {
 
     #[test]
     fn no_path_leads_up_or_to_the_servers_own_files() {
-        for text in ["..", "../x", "a/..", "a/../b", "/..", "jail.key", "a/jail.key/b", "a\0b"] {
+        for text in [
+            "..",
+            "../x",
+            "a/..",
+            "a/../b",
+            "/..",
+            "jail.key",
+            "a/jail.key/b",
+            "a\0b",
+        ] {
             assert_eq!(RootPath::parse(text.as_bytes()), Err(Forbidden), "{text:?}");
         }
         assert_eq!(RootPath::parse(b"d/.tfd-00ff.part"), Err(Forbidden));

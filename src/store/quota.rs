@@ -79,7 +79,11 @@ impl Quota {
     /// The system's.
     pub fn map(memory: BorrowedFd<'_>, limits: Limits) -> std::io::Result<Quota> {
         let mine = map_page(memory, limits.page)?;
-        Ok(Quota(Some(Meter { limits, mine, pages: map_to_read(memory)? })))
+        Ok(Quota(Some(Meter {
+            limits,
+            mine,
+            pages: map_to_read(memory)?,
+        })))
     }
 
     /// The bytes that may still be added, or `None` for no limit.
@@ -97,7 +101,10 @@ impl Quota {
     /// # Errors
     /// `EDQUOT` when that passes a limit; nothing is taken then.
     pub fn reserve(&self, bytes: u64) -> Result<Reservation, Errno> {
-        let mut reservation = Reservation { quota: *self, bytes: 0 };
+        let mut reservation = Reservation {
+            quota: *self,
+            bytes: 0,
+        };
         reservation.grow(bytes)?;
         Ok(reservation)
     }
@@ -128,7 +135,11 @@ impl Quota {
         wanted: &Stat,
     ) -> Result<(), Errno> {
         let is_wanted = |stat: &Stat| (stat.st_dev, stat.st_ino) == (wanted.st_dev, wanted.st_ino);
-        if !is_wanted(&rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?) {
+        if !is_wanted(&rustix::fs::statat(
+            &directory,
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?) {
             return Err(Errno::STALE);
         }
         self.unlink_apart(directory.as_fd(), name, is_wanted)
@@ -231,12 +242,14 @@ impl Quota {
             free
         });
         let before = length()?;
-        let grown = self.reserve(end.saturating_sub(before)).and_then(|mut taken| {
-            let written = write();
-            taken.become_bytes(length().map_or(0, |now| now.saturating_sub(before)));
-            taken.keep();
-            written
-        });
+        let grown = self
+            .reserve(end.saturating_sub(before))
+            .and_then(|mut taken| {
+                let written = write();
+                taken.become_bytes(length().map_or(0, |now| now.saturating_sub(before)));
+                taken.keep();
+                written
+            });
         if locked {
             let _ = rustix::fs::flock(file, FlockOperation::Unlock);
         }
@@ -288,7 +301,9 @@ impl Reservation {
     /// # Errors
     /// `EDQUOT` when that passes a limit; it stays as it was then.
     pub fn grow(&mut self, bytes: u64) -> Result<(), Errno> {
-        let Some(meter) = self.quota.0.filter(|_| bytes > 0) else { return Ok(()) };
+        let Some(meter) = self.quota.0.filter(|_| bytes > 0) else {
+            return Ok(());
+        };
         let signed = i64::try_from(bytes).map_err(|_| Errno::DQUOT)?;
         meter.add(signed, true);
         if meter.is_over() {
@@ -330,7 +345,12 @@ mod tests {
         let memory = shared_pages("test", 3).expect("memory");
         map_page(memory.as_fd(), 0).expect("page")[page::PAGES].store(2, Ordering::Relaxed);
         [1, 2].map(|page| {
-            let limits = Limits { page, uid: page as u32, own: Some(own), all: Some(all) };
+            let limits = Limits {
+                page,
+                uid: page as u32,
+                own: Some(own),
+                all: Some(all),
+            };
             Quota::map(memory.as_fd(), limits).expect("quota")
         })
     }
@@ -358,10 +378,16 @@ mod tests {
         let threads = [0, 1, 0, 1].map(|index| {
             let quota = quotas[index];
             std::thread::spawn(move || {
-                (0..10_000).filter_map(|_| quota.reserve(7).ok()).map(Reservation::keep).count()
+                (0..10_000)
+                    .filter_map(|_| quota.reserve(7).ok())
+                    .map(Reservation::keep)
+                    .count()
             })
         });
-        let taken: usize = threads.into_iter().map(|thread| thread.join().expect("thread")).sum();
+        let taken: usize = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("thread"))
+            .sum();
         assert!(taken <= 1000 / 7, "{taken}");
         assert_eq!(quotas[0].left(), Some(1000 - 7 * taken as u64));
     }
@@ -370,9 +396,14 @@ mod tests {
         const BIG: u64 = 1 << 40;
         let dir = tempfile::tempdir().expect("directory");
         let [quota, _] = quotas(u64::MAX >> 2, u64::MAX >> 2);
-        let limits =
-            Limits { uid: rustix::process::getuid().as_raw(), ..quota.0.expect("meter").limits };
-        let quota = Quota(Some(Meter { limits, ..quota.0.expect("meter") }));
+        let limits = Limits {
+            uid: rustix::process::getuid().as_raw(),
+            ..quota.0.expect("meter").limits
+        };
+        let quota = Quota(Some(Meter {
+            limits,
+            ..quota.0.expect("meter")
+        }));
         let handle = std::fs::File::open(dir.path()).expect("open");
         let (new, target) = (OsStr::new("new"), OsStr::new("f"));
         let over = std::sync::atomic::AtomicBool::new(false);
@@ -389,13 +420,16 @@ mod tests {
                     Ok(())
                 };
                 quota.grow_file(file.as_fd(), size, make).expect("room");
-                quota.replace(&handle, new, &handle, target).expect("replace");
+                quota
+                    .replace(&handle, new, &handle, target)
+                    .expect("replace");
             }
             over.store(true, Ordering::Relaxed);
         });
         let names = std::fs::read_dir(dir.path()).expect("directory");
-        let left: u64 =
-            names.map(|entry| entry.expect("entry").metadata().expect("stat").len()).sum();
+        let left: u64 = names
+            .map(|entry| entry.expect("entry").metadata().expect("stat").len())
+            .sum();
         assert_eq!(quota.0.expect("meter").own(), left as i64);
     }
     #[test]

@@ -68,7 +68,11 @@ impl FileReader {
             return Err(ReadError::Special);
         }
         let length = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(FileReader { file, order: Cell::new(Order::Any), length })
+        Ok(FileReader {
+            file,
+            order: Cell::new(Order::Any),
+            length,
+        })
     }
 
     /// The open file.
@@ -151,7 +155,9 @@ mod tests {
             }
             assert!(read == content);
             if start.is_some() {
-                let Order::FromDisk(asked) = file.order.get() else { panic!("another order") };
+                let Order::FromDisk(asked) = file.order.get() else {
+                    panic!("another order")
+                };
                 assert!(asked > content.len() as u64, "asked for up to {asked}");
             }
         }

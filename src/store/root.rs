@@ -61,7 +61,9 @@ impl Root {
     /// The system's.
     pub fn open(path: &std::path::Path) -> Result<Root, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Root { directory: rustix::fs::open(path, flags, Mode::empty())? })
+        Ok(Root {
+            directory: rustix::fs::open(path, flags, Mode::empty())?,
+        })
     }
 
     /// The root behind a directory handle.
@@ -119,7 +121,11 @@ impl Root {
     /// # Errors
     /// As [`Root::open_at`]; `ENOTDIR` for `a/` where `a` is a file.
     pub fn stat(&self, path: &RootPath) -> Result<Stat, Errno> {
-        let directory = if path.names_directory() { OFlags::DIRECTORY } else { OFlags::empty() };
+        let directory = if path.names_directory() {
+            OFlags::DIRECTORY
+        } else {
+            OFlags::empty()
+        };
         rustix::fs::fstat(self.open_at(path, OFlags::PATH | directory, Mode::empty())?)
     }
 
@@ -132,7 +138,10 @@ impl Root {
     pub fn entry(&self, path: &RootPath) -> Result<Entry, Errno> {
         let name = path.name().ok_or(Errno::INVAL)?.to_vec();
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        Ok(Entry { directory: self.open_at(&path.parent(), flags, Mode::empty())?, name })
+        Ok(Entry {
+            directory: self.open_at(&path.parent(), flags, Mode::empty())?,
+            name,
+        })
     }
 
     /// The entry a path leads to after the links in its last place: where a
@@ -151,7 +160,10 @@ impl Root {
                 Err(Errno::INVAL | Errno::NOENT) => return Ok(entry),
                 Err(e) => return Err(e),
             };
-            let cut = target.iter().rposition(|c| *c == b'/').map_or(0, |at| at + 1);
+            let cut = target
+                .iter()
+                .rposition(|c| *c == b'/')
+                .map_or(0, |at| at + 1);
             let name = &target[cut..];
             let odd = matches!(name, b"" | b"." | b"..");
             if target.starts_with(b"/") || odd || is_hidden(name) {
@@ -164,7 +176,10 @@ impl Root {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             let directory =
                 open_beneath(self.handle(), OsStr::from_bytes(&way), flags, Mode::empty())?;
-            entry = Entry { directory, name: name.to_vec() };
+            entry = Entry {
+                directory,
+                name: name.to_vec(),
+            };
         }
         Err(Errno::LOOP)
     }
@@ -235,7 +250,11 @@ mod tests {
         let (_dir, root) = tree();
         assert_eq!(root.stat(&path("a/twice")).expect("stat").st_size, 3);
         for outside in ["a/outer", "absolute"] {
-            assert_eq!(root.stat(&path(outside)).err(), Some(Errno::XDEV), "{outside}");
+            assert_eq!(
+                root.stat(&path(outside)).err(),
+                Some(Errno::XDEV),
+                "{outside}"
+            );
         }
         assert_eq!(root.stat(&path("loop")).err(), Some(Errno::LOOP));
         assert_eq!(root.stat(&path("dangling")).err(), Some(Errno::NOENT));
@@ -249,15 +268,25 @@ mod tests {
             assert_eq!(root.stat(&path(way)).err(), Some(Errno::XDEV), "{way}");
             let opened = root.open_at(&path(way), OFlags::RDONLY, Mode::empty());
             assert!(opened.is_err(), "{way}");
-            assert_eq!(root.final_entry(&path(way)).err(), Some(Errno::XDEV), "{way}");
+            assert_eq!(
+                root.final_entry(&path(way)).err(),
+                Some(Errno::XDEV),
+                "{way}"
+            );
         }
     }
 
     #[test]
     fn the_final_entry_is_behind_the_links_and_never_outside() {
         let (_dir, root) = tree();
-        assert_eq!(root.final_entry(&path("a/twice")).expect("entry").name, b"f");
-        assert_eq!(root.final_entry(&path("dangling")).expect("entry").name, b"new");
+        assert_eq!(
+            root.final_entry(&path("a/twice")).expect("entry").name,
+            b"f"
+        );
+        assert_eq!(
+            root.final_entry(&path("dangling")).expect("entry").name,
+            b"new"
+        );
         assert_eq!(root.final_entry(&path("a/outer")).err(), Some(Errno::XDEV));
         assert_eq!(root.final_entry(&path("absolute")).err(), Some(Errno::XDEV));
         assert_eq!(root.final_entry(&path("loop")).err(), Some(Errno::LOOP));

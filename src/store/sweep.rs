@@ -68,10 +68,17 @@ mod tests {
         let path = RootPath::parse(b"a/new").expect("path");
         let upload = Upload::begin(&root, &path, false, 0o644, Quota::none()).expect("begin");
         assert_eq!(sweep(&root), Ok(2));
-        assert_eq!(fs::read_dir(dir.path().join("a")).expect("dir").count(), 2 + like_it.len());
+        assert_eq!(
+            fs::read_dir(dir.path().join("a")).expect("dir").count(),
+            2 + like_it.len()
+        );
         upload.commit(false).expect("commit");
         assert!(dir.path().join("a/new").exists());
-        assert!(like_it.iter().all(|name| dir.path().join("a").join(name).exists()));
+        assert!(
+            like_it
+                .iter()
+                .all(|name| dir.path().join("a").join(name).exists())
+        );
     }
 
     #[test]

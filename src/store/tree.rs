@@ -109,7 +109,11 @@ pub fn walk_whole<E: From<Errno>>(
                 kind => kind,
             };
             let path = path.join(name);
-            let entry = Visit { path: &path, kind, directory: directory.as_fd() };
+            let entry = Visit {
+                path: &path,
+                kind,
+                directory: directory.as_fd(),
+            };
             let step = visit(Met::Entry(entry))?;
             if kind.is_dir() && step == Step::Enter {
                 waiting.push(path);
@@ -120,8 +124,14 @@ pub fn walk_whole<E: From<Errno>>(
 }
 
 fn kind_of(directory: &OwnedFd, name: &[u8]) -> FileType {
-    rustix::fs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
-        .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+    rustix::fs::statat(
+        directory,
+        OsStr::from_bytes(name),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .map_or(FileType::Unknown, |stat| {
+        FileType::from_raw_mode(stat.st_mode)
+    })
 }
 
 /// Opens a directory beneath another for reading, through no link at all.
@@ -243,7 +253,10 @@ mod tests {
             let removed = remove_tree(top.as_fd(), OsStr::new("t"), secure, &Quota::none());
             assert_eq!(removed, Err(Errno::NOTEMPTY));
             assert_eq!(fs::read_dir(dir.path().join("t")).expect("t").count(), 1);
-            assert_eq!(fs::read_dir(dir.path().join("t/a")).expect("t/a").count(), 1);
+            assert_eq!(
+                fs::read_dir(dir.path().join("t/a")).expect("t/a").count(),
+                1
+            );
             assert!(dir.path().join("t/a/jail.key").exists());
         }
     }

@@ -54,7 +54,11 @@ impl Upload {
         quota: Quota,
     ) -> Result<Upload, UploadError> {
         if path.is_root() || path.names_directory() {
-            return Err(if replace { UploadError::Directory } else { UploadError::Exists });
+            return Err(if replace {
+                UploadError::Directory
+            } else {
+                UploadError::Exists
+            });
         }
         let target = root.final_entry(path)?;
         let old = match target.stat() {
@@ -68,7 +72,15 @@ impl Upload {
         }
         let taken = quota.reserve(0)?;
         let behind = WriteBehind::new(0, false);
-        Ok(Upload { part, target, replace, length: 0, behind, quota, taken })
+        Ok(Upload {
+            part,
+            target,
+            replace,
+            length: 0,
+            behind,
+            quota,
+            taken,
+        })
     }
 
     /// Lets what is written go to disk meanwhile, if it must be there at the
@@ -106,7 +118,11 @@ impl Upload {
     /// `EEXIST` when the name was taken meanwhile and may not be replaced,
     /// else the system's. The old file is as it was then.
     pub fn commit(self, sync: bool) -> Result<(), Errno> {
-        let on = if self.replace { Taken::Replace(&self.quota) } else { Taken::Refuse };
+        let on = if self.replace {
+            Taken::Replace(&self.quota)
+        } else {
+            Taken::Refuse
+        };
         self.part.publish(self.target.name(), on, sync)?;
         self.taken.keep();
         Ok(())

@@ -16,7 +16,10 @@ const FIRST: RawFd = 3;
 #[must_use]
 pub fn take(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
-    debug_assert!(thread_count().is_none_or(|n| n == 1), "the environment is shared");
+    debug_assert!(
+        thread_count().is_none_or(|n| n == 1),
+        "the environment is shared"
+    );
     // SAFETY: the process has a single thread (contract above, asserted in
     // debug builds), so nobody reads the environment meanwhile.
     unsafe { std::env::remove_var(name) };
@@ -26,7 +29,9 @@ pub fn take(name: &str) -> Option<OsString> {
 /// Has no program that is run later get this descriptor. Standard input, output
 /// and errors stay, and a number that is not open is left alone.
 pub fn keep_from_children(number: u32) {
-    let Ok(fd @ FIRST..) = RawFd::try_from(number) else { return };
+    let Ok(fd @ FIRST..) = RawFd::try_from(number) else {
+        return;
+    };
     // SAFETY: sets a flag of a number, whatever it stands for; the descriptor
     // stays open.
     unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
@@ -48,12 +53,14 @@ pub fn passed_descriptors() -> Vec<OwnedFd> {
         // SAFETY: asks about a number, whatever it stands for.
         unsafe { libc::fcntl(*fd, libc::F_GETFD) >= 0 }
     };
-    let passed = (FIRST..FIRST.saturating_add(count)).take_while(is_open).map(|fd| {
-        // SAFETY: it is open, was opened by the process that started this one,
-        // which says that it is for us, and the variables that say so are gone:
-        // nobody else here owns it.
-        unsafe { OwnedFd::from_raw_fd(fd) }
-    });
+    let passed = (FIRST..FIRST.saturating_add(count))
+        .take_while(is_open)
+        .map(|fd| {
+            // SAFETY: it is open, was opened by the process that started this one,
+            // which says that it is for us, and the variables that say so are gone:
+            // nobody else here owns it.
+            unsafe { OwnedFd::from_raw_fd(fd) }
+        });
     let passed: Vec<OwnedFd> = passed.collect();
     for handle in &passed {
         let _ = fcntl_setfd(handle, FdFlags::CLOEXEC);

@@ -45,7 +45,11 @@ pub fn sealable_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
 /// The system's; also where `/proc` is not mounted.
 pub fn for_reading(memory: &OwnedFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// From now on nobody can map it for writing, nor take that back; who has,
@@ -54,7 +58,10 @@ pub fn for_reading(memory: &OwnedFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// The system's.
 pub fn seal_against_others(memory: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_add_seals(memory, SealFlags::FUTURE_WRITE | SealFlags::SEAL)?)
+    Ok(rustix::fs::fcntl_add_seals(
+        memory,
+        SealFlags::FUTURE_WRITE | SealFlags::SEAL,
+    )?)
 }
 
 /// Words of shared memory that this process can only read.
@@ -65,7 +72,9 @@ impl ReadWords {
     /// A word, or 0 where there is none.
     #[must_use]
     pub fn load(self, index: usize) -> u64 {
-        self.0.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+        self.0
+            .get(index)
+            .map_or(0, |word| word.load(Ordering::Relaxed))
     }
 }
 
@@ -76,7 +85,12 @@ impl ReadWords {
 /// `InvalidInput` for a page that the memory does not have or a size that is
 /// not sealed, or what the system says.
 pub fn map_page(memory: BorrowedFd<'_>, page: usize) -> io::Result<&'static [AtomicU64]> {
-    map(memory, page, 1, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    map(
+        memory,
+        page,
+        1,
+        ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+    )
 }
 
 /// Maps all of such memory for reading, likewise.
@@ -85,7 +99,12 @@ pub fn map_page(memory: BorrowedFd<'_>, page: usize) -> io::Result<&'static [Ato
 /// As [`map_page`].
 pub fn map_to_read(memory: BorrowedFd<'_>) -> io::Result<ReadWords> {
     let size = usize::try_from(rustix::fs::fstat(memory)?.st_size).map_err(io::Error::other)?;
-    Ok(ReadWords(map(memory, 0, size / page_size(), ProtFlags::PROT_READ)?))
+    Ok(ReadWords(map(
+        memory,
+        0,
+        size / page_size(),
+        ProtFlags::PROT_READ,
+    )?))
 }
 
 fn map(
@@ -98,7 +117,9 @@ fn map(
     let (offset, len) = (first * page_size(), pages * page_size());
     let backed = (offset + len) as i64 <= rustix::fs::fstat(memory)?.st_size
         && rustix::fs::fcntl_get_seals(memory)?.contains(fixed);
-    let size = NonZeroUsize::new(len).filter(|_| backed).ok_or(io::ErrorKind::InvalidInput)?;
+    let size = NonZeroUsize::new(len)
+        .filter(|_| backed)
+        .ok_or(io::ErrorKind::InvalidInput)?;
     let offset = offset as libc::off_t;
     // SAFETY: the kernel chooses the place, so nothing is mapped over.
     let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, memory, offset) }?;
@@ -122,7 +143,16 @@ pub fn map_sealed(handle: BorrowedFd<'_>) -> io::Result<&'static [u8]> {
     let len = usize::try_from(rustix::fs::fstat(handle)?.st_size).map_err(io::Error::other)?;
     let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidData)?;
     // SAFETY: the kernel chooses the place, so nothing is mapped over.
-    let start = unsafe { mmap(None, size, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, handle, 0) }?;
+    let start = unsafe {
+        mmap(
+            None,
+            size,
+            ProtFlags::PROT_READ,
+            MapFlags::MAP_SHARED,
+            handle,
+            0,
+        )
+    }?;
     // SAFETY: `len` bytes are mapped from `start`, readable, and never
     // unmapped. The seals, which can't be taken off, keep everyone from
     // writing to the memory and from making it shorter.

@@ -21,7 +21,10 @@ pub const PANICKED: i32 = 101;
 /// # Errors
 /// The system's, when it can't make a process.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    debug_assert!(thread_count().is_none_or(|n| n == 1), "fork needs a single thread");
+    debug_assert!(
+        thread_count().is_none_or(|n| n == 1),
+        "fork needs a single thread"
+    );
     // SAFETY: the process has a single thread (contract above, asserted in
     // debug builds), so no lock is held by a thread that the child lacks.
     match unsafe { nix::unistd::fork() }? {
@@ -82,7 +85,9 @@ pub fn follow(parent: Pid) -> io::Result<()> {
 
 /// How many threads this process has, where `/proc` tells.
 pub(super) fn thread_count() -> Option<usize> {
-    std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
+    std::fs::read_dir("/proc/self/task")
+        .ok()
+        .map(Iterator::count)
 }
 
 #[cfg(test)]

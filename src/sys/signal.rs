@@ -52,7 +52,11 @@ pub fn interrupts() -> io::Result<PipeReader> {
 /// # Errors
 /// The system's.
 pub fn follow_stop() -> nix::Result<()> {
-    let stop = SigAction::new(SigHandler::Handler(note_stop), SaFlags::empty(), SigSet::empty());
+    let stop = SigAction::new(
+        SigHandler::Handler(note_stop),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler stores to an atomic and does nothing else, which is
     // async-signal-safe; ignoring a signal runs no code at all.

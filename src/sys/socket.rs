@@ -35,7 +35,10 @@ impl UrgentNews {
     /// # Errors
     /// The system's.
     pub fn to_this_thread(socket: BorrowedFd<'_>) -> io::Result<UrgentNews> {
-        let owner = Owner { kind: F_OWNER_TID, pid: rustix::thread::gettid().as_raw_pid() };
+        let owner = Owner {
+            kind: F_OWNER_TID,
+            pid: rustix::thread::gettid().as_raw_pid(),
+        };
         // SAFETY: the call reads one owner from where `owner` is.
         match unsafe { libc::fcntl(socket.as_raw_fd(), F_SETOWN_EX, &raw const owner) } {
             0 => Ok(UrgentNews(SigSet::from(Signal::SIGURG))),

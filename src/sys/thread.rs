@@ -15,7 +15,9 @@ pub fn spawn_beside(
 ) -> io::Result<()> {
     let before = SigSet::thread_get_mask()?;
     SigSet::all().thread_block()?;
-    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(stack);
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(stack);
     let started = thread.spawn(work);
     before.thread_set_mask()?;
     started.map(drop)

@@ -54,14 +54,20 @@ fn crypto_info(key: &[u8], iv: &[u8; 12], next: u64) -> Option<TlsCryptoInfo> {
     let (salt, iv, rec_seq) = (*salt, iv.try_into().ok()?, next.to_be_bytes());
     Some(match key.len() {
         16 => TlsCryptoInfo::Aes128Gcm(libc::tls12_crypto_info_aes_gcm_128 {
-            info: libc::tls_crypto_info { version, cipher_type: libc::TLS_CIPHER_AES_GCM_128 },
+            info: libc::tls_crypto_info {
+                version,
+                cipher_type: libc::TLS_CIPHER_AES_GCM_128,
+            },
             iv,
             key: key.try_into().ok()?,
             salt,
             rec_seq,
         }),
         32 => TlsCryptoInfo::Aes256Gcm(libc::tls12_crypto_info_aes_gcm_256 {
-            info: libc::tls_crypto_info { version, cipher_type: libc::TLS_CIPHER_AES_GCM_256 },
+            info: libc::tls_crypto_info {
+                version,
+                cipher_type: libc::TLS_CIPHER_AES_GCM_256,
+            },
             iv,
             key: key.try_into().ok()?,
             salt,
@@ -78,9 +84,15 @@ fn crypto_info(key: &[u8], iv: &[u8; 12], next: u64) -> Option<TlsCryptoInfo> {
 /// The system's.
 pub fn send_record(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> io::Result<usize> {
     // One control message of one byte, aligned as its header is.
-    let mut control = [libc::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 }; 2];
-    let mut part =
-        libc::iovec { iov_base: content.as_ptr().cast_mut().cast(), iov_len: content.len() };
+    let mut control = [libc::cmsghdr {
+        cmsg_len: 0,
+        cmsg_level: 0,
+        cmsg_type: 0,
+    }; 2];
+    let mut part = libc::iovec {
+        iov_base: content.as_ptr().cast_mut().cast(),
+        iov_len: content.len(),
+    };
     // SAFETY: `msghdr` is made of integers and pointers, for which zero is a
     // value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -116,8 +128,14 @@ mod tests {
         let Some(TlsCryptoInfo::Aes128Gcm(info)) = crypto_info(&[7; 16], &iv, 258) else {
             panic!("another cipher");
         };
-        assert_eq!((info.salt, info.iv), ([0, 1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11]));
-        assert_eq!((info.key, info.rec_seq), ([7; 16], [0, 0, 0, 0, 0, 0, 1, 2]));
+        assert_eq!(
+            (info.salt, info.iv),
+            ([0, 1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11])
+        );
+        assert_eq!(
+            (info.key, info.rec_seq),
+            ([7; 16], [0, 0, 0, 0, 0, 0, 1, 2])
+        );
         let longer = crypto_info(&[7; 32], &iv, 0);
         assert!(matches!(longer, Some(TlsCryptoInfo::Aes256Gcm(info)) if info.key == [7; 32]));
         assert!(crypto_info(&[7; 20], &iv, 0).is_none());

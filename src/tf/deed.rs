@@ -80,7 +80,10 @@ impl Request {
         let one = |command, path: &[u8]| (command, path.to_vec(), Vec::new());
         let two = |command, path: &[u8], other: &[u8]| (command, path.to_vec(), other.to_vec());
         let raw = |command, path: &super::request::RawPath| {
-            one(command, path.as_ref().map_or(&[][..], |path| path.as_bytes()))
+            one(
+                command,
+                path.as_ref().map_or(&[][..], |path| path.as_bytes()),
+            )
         };
         let (command, path, other) = match self {
             R::Mkdir { path } => one("MKDIR", path.as_bytes()),
@@ -91,18 +94,29 @@ impl Request {
             R::Fstat { path } => one("FSTAT", path.as_bytes()),
             R::Fupd { path } => one("FUPD", path.as_bytes()),
             R::Cpdir { from, to } => two("CPDIR", from.as_bytes(), to.as_bytes()),
-            R::Xcopy { name, from, pattern } => {
+            R::Xcopy {
+                name,
+                from,
+                pattern,
+            } => {
                 let to = [pattern.as_bytes(), b"/", name].concat();
                 two("XCOPY", from.as_bytes(), &to)
             }
-            R::Xcpdir { name, from, pattern } => {
+            R::Xcpdir {
+                name,
+                from,
+                pattern,
+            } => {
                 let to = [pattern.as_bytes(), b"/", name].concat();
                 two("XCPDIR", from.as_bytes(), &to)
             }
             R::Xdel { start, pattern } => two("XDEL", start.as_bytes(), pattern.as_bytes()),
             R::Xrmdir { start, pattern } => two("XRMDIR", start.as_bytes(), pattern.as_bytes()),
             R::Sndfile { path, .. } => one("SNDFILE", path.as_bytes()),
-            R::Rcvfile { delete: false, path } => one("RCVFILE", path.as_bytes()),
+            R::Rcvfile {
+                delete: false,
+                path,
+            } => one("RCVFILE", path.as_bytes()),
             R::Rcvfile { delete: true, path } => two("RCVFILE", path.as_bytes(), b"delete"),
             R::Ls { path } => one("LS", path.as_bytes()),
             R::Lsr { path } => one("LSR", path.as_bytes()),
@@ -112,9 +126,11 @@ impl Request {
             R::Putcan(request) => one("PUTCAN", request.path.as_bytes()),
             R::Getcan(request) => one("GETCAN", request.path.as_bytes()),
             R::Chmod { path, mode } => two("CHMOD", path.as_bytes(), mode),
-            R::Chown { path, user, group } => {
-                two("CHOWN", path.as_bytes(), &[user.as_slice(), b" ", group].concat())
-            }
+            R::Chown { path, user, group } => two(
+                "CHOWN",
+                path.as_bytes(),
+                &[user.as_slice(), b" ", group].concat(),
+            ),
             R::Sha256 { path } => one("SHA256", path.as_bytes()),
             R::Rmsecdir { path, .. } => one("RMSECDIR", path.as_bytes()),
             R::Addntfy { token, path } => two("ADDNTFY", path.as_bytes(), token),
@@ -140,6 +156,10 @@ impl Request {
             | R::Tlb
             | R::Startntfy { .. } => return None,
         };
-        Some(Subject { command, path, other })
+        Some(Subject {
+            command,
+            path,
+            other,
+        })
     }
 }

@@ -37,7 +37,10 @@ pub struct Closed {
 
 impl Closed {
     /// None is: the hash was the last door.
-    pub const NONE: Closed = Closed { login: false, jail: false };
+    pub const NONE: Closed = Closed {
+        login: false,
+        jail: false,
+    };
 }
 
 /// What comes of an attempt on a door.
@@ -112,7 +115,9 @@ pub fn pass(
             b"LOGIN" if closed.login => {
                 let reply = login(wire, (&body, whole), &mut open, keeper)?;
                 body.zeroize();
-                let Some(reply) = reply else { return Ok(Passed::TakenOver) };
+                let Some(reply) = reply else {
+                    return Ok(Passed::TakenOver);
+                };
                 reply
             }
             b"KEEPALIVE" | b"PROCKEY" if closed.login => free(wire, &body, process_key),
@@ -135,7 +140,10 @@ pub fn pass(
 
 /// Whether a door stayed closed for what the client knows or does not.
 fn is_failure(reply: &Reply) -> bool {
-    matches!(reply, Reply::Failed(Status::LoginFailed | Status::JailToken))
+    matches!(
+        reply,
+        Reply::Failed(Status::LoginFailed | Status::JailToken)
+    )
 }
 
 /// The reply; none where another process gives it. A request that is not whole
@@ -186,9 +194,12 @@ fn injail(body: &[u8], open: &mut Closed, keeper: &mut impl Doorkeeper) -> Resul
 /// The commands that need no door.
 fn free(wire: &Wire, body: &[u8], process_key: &str) -> Reply {
     match Request::parse(body) {
-        Ok(Request::Keepalive { on, idle, interval, count }) => {
-            keepalive::run(wire.socket(), on, idle, interval, count).into()
-        }
+        Ok(Request::Keepalive {
+            on,
+            idle,
+            interval,
+            count,
+        }) => keepalive::run(wire.socket(), on, idle, interval, count).into(),
         Ok(Request::Prockey) => prockey(process_key),
         Ok(_) => Reply::Unknown,
         Err(reply) => reply,

@@ -21,7 +21,10 @@ use crate::sys::socket::UrgentNews;
 use crate::sys::thread::spawn_beside;
 
 /// How long after its announcement a byte is waited for.
-const BEHIND_NEWS: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const BEHIND_NEWS: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// Bytes of the thread's stack.
 const STACK: usize = 64 * 1024;
@@ -41,7 +44,11 @@ impl Strays {
     /// None so far. `tell` is told how many there were, after each.
     pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Strays {
         let (count, has_thread) = (AtomicU64::new(0), AtomicBool::new(false));
-        Strays(Arc::new(Counted { count, has_thread, tell: Box::new(tell) }))
+        Strays(Arc::new(Counted {
+            count,
+            has_thread,
+            tell: Box::new(tell),
+        }))
     }
 
     /// Whether there was any, so that others may be among the data.

@@ -32,61 +32,158 @@ pub struct HpRequest {
 
 /// A request of the document, its arguments read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the document's words and the arguments it gives them")]
+#[allow(
+    missing_docs,
+    reason = "the document's words and the arguments it gives them"
+)]
 pub enum Request {
     End,
-    Echo { text: Vec<u8> },
-    Mkdir { path: RootPath },
-    Del { path: RootPath },
-    Rmdir { path: RootPath },
-    Copy { from: RootPath, to: RootPath },
-    Touch { path: RootPath },
+    Echo {
+        text: Vec<u8>,
+    },
+    Mkdir {
+        path: RootPath,
+    },
+    Del {
+        path: RootPath,
+    },
+    Rmdir {
+        path: RootPath,
+    },
+    Copy {
+        from: RootPath,
+        to: RootPath,
+    },
+    Touch {
+        path: RootPath,
+    },
     Date,
     Udate,
     Ndate,
     Datef,
-    Dtof { timestamp: Vec<u8> },
-    Ftod { date: Vec<u8> },
-    Fstat { path: RootPath },
-    Fupd { path: RootPath },
-    Cpdir { from: RootPath, to: RootPath },
-    Xcopy { name: Vec<u8>, from: RootPath, pattern: RootPath },
-    Xdel { start: RootPath, pattern: RootPath },
-    Xrmdir { start: RootPath, pattern: RootPath },
-    Xcpdir { name: Vec<u8>, from: RootPath, pattern: RootPath },
-    Lock { name: Vec<u8> },
-    Sndfile { overwrite: bool, path: RootPath },
-    Rcvfile { delete: bool, path: RootPath },
-    Ls { path: RootPath },
-    Lsr { path: RootPath },
-    Renam { from: RootPath, to: RootPath },
-    Keepalive { on: bool, idle: i64, interval: i64, count: i64 },
+    Dtof {
+        timestamp: Vec<u8>,
+    },
+    Ftod {
+        date: Vec<u8>,
+    },
+    Fstat {
+        path: RootPath,
+    },
+    Fupd {
+        path: RootPath,
+    },
+    Cpdir {
+        from: RootPath,
+        to: RootPath,
+    },
+    Xcopy {
+        name: Vec<u8>,
+        from: RootPath,
+        pattern: RootPath,
+    },
+    Xdel {
+        start: RootPath,
+        pattern: RootPath,
+    },
+    Xrmdir {
+        start: RootPath,
+        pattern: RootPath,
+    },
+    Xcpdir {
+        name: Vec<u8>,
+        from: RootPath,
+        pattern: RootPath,
+    },
+    Lock {
+        name: Vec<u8>,
+    },
+    Sndfile {
+        overwrite: bool,
+        path: RootPath,
+    },
+    Rcvfile {
+        delete: bool,
+        path: RootPath,
+    },
+    Ls {
+        path: RootPath,
+    },
+    Lsr {
+        path: RootPath,
+    },
+    Renam {
+        from: RootPath,
+        to: RootPath,
+    },
+    Keepalive {
+        on: bool,
+        idle: i64,
+        interval: i64,
+        count: i64,
+    },
     Prockey,
     Freesp,
     Put(HpRequest),
     Get(HpRequest),
     Putcan(HpRequest),
     Getcan(HpRequest),
-    Login { user: Vec<u8>, password: Vec<u8> },
-    Chmod { path: RootPath, mode: Vec<u8> },
-    Chown { path: RootPath, user: Vec<u8>, group: Vec<u8> },
-    Sha256 { path: RootPath },
-    Nigma { length: i64 },
-    Rmsecdir { token: Vec<u8>, path: RootPath },
-    Injail { token: Vec<u8>, path: RootPath },
+    Login {
+        user: Vec<u8>,
+        password: Vec<u8>,
+    },
+    Chmod {
+        path: RootPath,
+        mode: Vec<u8>,
+    },
+    Chown {
+        path: RootPath,
+        user: Vec<u8>,
+        group: Vec<u8>,
+    },
+    Sha256 {
+        path: RootPath,
+    },
+    Nigma {
+        length: i64,
+    },
+    Rmsecdir {
+        token: Vec<u8>,
+        path: RootPath,
+    },
+    Injail {
+        token: Vec<u8>,
+        path: RootPath,
+    },
     Tlb,
-    Addntfy { token: Vec<u8>, path: RootPath },
-    Startntfy { interval: Vec<u8> },
-    Sdown { path: RawPath },
-    Sup { path: RawPath },
-    Fsize { path: RawPath },
-    Fsizels { path: RawPath },
+    Addntfy {
+        token: Vec<u8>,
+        path: RootPath,
+    },
+    Startntfy {
+        interval: Vec<u8>,
+    },
+    Sdown {
+        path: RawPath,
+    },
+    Sup {
+        path: RawPath,
+    },
+    Fsize {
+        path: RawPath,
+    },
+    Fsizels {
+        path: RawPath,
+    },
 }
 
 /// The command word of a message, upper-cased: up to the first space or NUL.
 #[must_use]
 pub fn word(body: &[u8]) -> Vec<u8> {
-    let end = body.iter().position(|c| matches!(c, b' ' | 0)).unwrap_or(body.len());
+    let end = body
+        .iter()
+        .position(|c| matches!(c, b' ' | 0))
+        .unwrap_or(body.len());
     body[..end].to_ascii_uppercase()
 }
 
@@ -103,7 +200,10 @@ impl Request {
                 | R::Cpdir { .. }
                 | R::Xcopy { .. }
                 | R::Xcpdir { .. }
-                | R::Sndfile { overwrite: false, .. }
+                | R::Sndfile {
+                    overwrite: false,
+                    ..
+                }
                 | R::Sup { .. }
                 | R::Put(_)
                 | R::Putcan(_)
@@ -211,7 +311,9 @@ impl Request {
         let text = until_nul(raw);
         let request = match word.as_slice() {
             b"END" => Request::End,
-            b"ECHO" => Request::Echo { text: text.to_vec() },
+            b"ECHO" => Request::Echo {
+                text: text.to_vec(),
+            },
             b"MKDIR" => Request::Mkdir { path: path(text)? },
             b"DEL" => Request::Del { path: path(text)? },
             b"RMDIR" => Request::Rmdir { path: path(text)? },
@@ -224,38 +326,68 @@ impl Request {
             b"UDATE" => Request::Udate,
             b"NDATE" => Request::Ndate,
             b"DATEF" => Request::Datef,
-            b"DTOF" => Request::Dtof { timestamp: filled(text)?.to_vec() },
-            b"FTOD" => Request::Ftod { date: filled(text)?.to_vec() },
-            b"FSTAT" => Request::Fstat { path: path(filled(text)?)? },
-            b"FUPD" => Request::Fupd { path: path(filled(text)?)? },
+            b"DTOF" => Request::Dtof {
+                timestamp: filled(text)?.to_vec(),
+            },
+            b"FTOD" => Request::Ftod {
+                date: filled(text)?.to_vec(),
+            },
+            b"FSTAT" => Request::Fstat {
+                path: path(filled(text)?)?,
+            },
+            b"FUPD" => Request::Fupd {
+                path: path(filled(text)?)?,
+            },
             b"CPDIR" => {
                 let (from, to) = two_paths(text)?;
                 Request::Cpdir { from, to }
             }
             b"XCOPY" => {
                 let (name, from, pattern) = spread(text)?;
-                Request::Xcopy { name, from, pattern }
+                Request::Xcopy {
+                    name,
+                    from,
+                    pattern,
+                }
             }
             b"XCPDIR" => {
                 let (name, from, pattern) = spread(text)?;
-                Request::Xcpdir { name, from, pattern }
+                Request::Xcpdir {
+                    name,
+                    from,
+                    pattern,
+                }
             }
             b"XDEL" => {
                 let (start, pattern) = split(text, b" ")?;
-                Request::Xdel { start: path(start)?, pattern: path(pattern)? }
+                Request::Xdel {
+                    start: path(start)?,
+                    pattern: path(pattern)?,
+                }
             }
             b"XRMDIR" => {
                 let (start, pattern) = split(text, b" ")?;
-                Request::Xrmdir { start: path(start)?, pattern: path(pattern)? }
+                Request::Xrmdir {
+                    start: path(start)?,
+                    pattern: path(pattern)?,
+                }
             }
-            b"LOCK" => Request::Lock { name: text.to_vec() },
+            b"LOCK" => Request::Lock {
+                name: text.to_vec(),
+            },
             b"SNDFILE" => {
                 let (flag, name) = split(text, b" ")?;
-                Request::Sndfile { overwrite: flag == b"1", path: path(name)? }
+                Request::Sndfile {
+                    overwrite: flag == b"1",
+                    path: path(name)?,
+                }
             }
             b"RCVFILE" => {
                 let (flag, name) = split(text, b" ")?;
-                Request::Rcvfile { delete: flag == b"1", path: path(name)? }
+                Request::Rcvfile {
+                    delete: flag == b"1",
+                    path: path(name)?,
+                }
             }
             b"LS" => Request::Ls { path: path(text)? },
             b"LSR" => Request::Lsr { path: path(text)? },
@@ -272,34 +404,59 @@ impl Request {
             b"GETCAN" => Request::Getcan(hp_request(raw, 24)?),
             b"LOGIN" => {
                 let (user, password) = split(text, b" ")?;
-                Request::Login { user: filled(user)?.to_vec(), password: password.to_vec() }
+                Request::Login {
+                    user: filled(user)?.to_vec(),
+                    password: password.to_vec(),
+                }
             }
             b"CHMOD" => {
                 let (name, mode) = split(text, b" ")?;
-                Request::Chmod { path: path(name)?, mode: filled(mode)?.to_vec() }
+                Request::Chmod {
+                    path: path(name)?,
+                    mode: filled(mode)?.to_vec(),
+                }
             }
             b"CHOWN" => {
                 let (name, owner) = split(text, b" ")?;
                 let path = path(name)?;
                 let (user, group) = split(owner, b" ")?;
-                Request::Chown { path, user: user.to_vec(), group: filled(group)?.to_vec() }
+                Request::Chown {
+                    path,
+                    user: user.to_vec(),
+                    group: filled(group)?.to_vec(),
+                }
             }
-            b"SHA256" => Request::Sha256 { path: path(filled(text)?)? },
-            b"NIGMA" => Request::Nigma { length: number(text) },
+            b"SHA256" => Request::Sha256 {
+                path: path(filled(text)?)?,
+            },
+            b"NIGMA" => Request::Nigma {
+                length: number(text),
+            },
             b"RMSECDIR" => {
                 let (token, name) = split(text, BAR)?;
-                Request::Rmsecdir { token: token.to_vec(), path: path(name)? }
+                Request::Rmsecdir {
+                    token: token.to_vec(),
+                    path: path(name)?,
+                }
             }
             b"INJAIL" => {
                 let (token, name) = split(text, BAR)?;
-                Request::Injail { token: token.to_vec(), path: path(name)? }
+                Request::Injail {
+                    token: token.to_vec(),
+                    path: path(name)?,
+                }
             }
             b"TLB" => Request::Tlb,
             b"ADDNTFY" => {
                 let (token, name) = notification(text)?;
-                Request::Addntfy { token: token.to_vec(), path: path(name)? }
+                Request::Addntfy {
+                    token: token.to_vec(),
+                    path: path(name)?,
+                }
             }
-            b"STARTNTFY" => Request::Startntfy { interval: text.to_vec() },
+            b"STARTNTFY" => Request::Startntfy {
+                interval: text.to_vec(),
+            },
             b"SDOWN" => Request::Sdown { path: path(text) },
             b"SUP" => Request::Sup { path: path(text) },
             b"FSIZE" => Request::Fsize { path: path(text) },
@@ -320,7 +477,11 @@ fn path(text: &[u8]) -> Result<RootPath, Status> {
 
 /// A text that must not be empty.
 fn filled(text: &[u8]) -> Result<&[u8], Status> {
-    if text.is_empty() { Err(Status::MissingParameter) } else { Ok(text) }
+    if text.is_empty() {
+        Err(Status::MissingParameter)
+    } else {
+        Ok(text)
+    }
 }
 
 /// Both sides of the first separator.
@@ -353,7 +514,11 @@ fn spread(text: &[u8]) -> Result<(Vec<u8>, RootPath, RootPath), Status> {
 fn notification(text: &[u8]) -> Result<(&[u8], &[u8]), Status> {
     let (token, name) = split(text, b" ").map_err(|_| Status::NotifyAdd)?;
     let odd = matches!(token, b"." | b"..") || token.contains(&b'/') || token.len() > MAX_NAME;
-    if odd { Err(Status::NotifyAdd) } else { Ok((token, name)) }
+    if odd {
+        Err(Status::NotifyAdd)
+    } else {
+        Ok((token, name))
+    }
 }
 
 fn keepalive(text: &[u8]) -> Result<Request, Status> {
@@ -373,7 +538,10 @@ fn keepalive(text: &[u8]) -> Result<Request, Status> {
 fn number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let signs = usize::from(matches!(text.first(), Some(b'+' | b'-')));
-    let digits = text[signs..].iter().take_while(|c| c.is_ascii_digit()).count();
+    let digits = text[signs..]
+        .iter()
+        .take_while(|c| c.is_ascii_digit())
+        .count();
     let literal = std::str::from_utf8(&text[..signs + digits]).unwrap_or_default();
     match literal.parse::<i64>() {
         Ok(value) => value,
@@ -385,7 +553,10 @@ fn number(text: &[u8]) -> i64 {
 
 /// `path`, a space and the binary numbers in the last `numbers` bytes.
 fn hp_request(raw: &[u8], numbers: usize) -> Result<HpRequest, Status> {
-    let cut = raw.len().checked_sub(numbers + 1).ok_or(Status::MissingParameter)?;
+    let cut = raw
+        .len()
+        .checked_sub(numbers + 1)
+        .ok_or(Status::MissingParameter)?;
     if raw[cut] != b' ' {
         return Err(Status::MissingParameter);
     }
@@ -399,7 +570,11 @@ fn hp_request(raw: &[u8], numbers: usize) -> Result<HpRequest, Status> {
         path: path(name)?,
         offset: u64::from_be_bytes(field(0)),
         buffer: i64::from_be_bytes(field(1)),
-        cancel_point: if numbers.len() > 16 { u64::from_be_bytes(field(2)) } else { 0 },
+        cancel_point: if numbers.len() > 16 {
+            u64::from_be_bytes(field(2))
+        } else {
+            0
+        },
     })
 }
 
@@ -414,11 +589,31 @@ mod tests {
 
     #[test]
     fn words_are_read_without_case_and_arguments_verbatim() {
-        assert_eq!(Request::parse(b"echo  a b"), Ok(Request::Echo { text: b" a b".to_vec() }));
+        assert_eq!(
+            Request::parse(b"echo  a b"),
+            Ok(Request::Echo {
+                text: b" a b".to_vec()
+            })
+        );
         assert_eq!(Request::parse(b"DATE extra"), Ok(Request::Date));
-        assert_eq!(Request::parse(b"MKDIR"), Ok(Request::Mkdir { path: RootPath::root() }));
-        assert_eq!(Request::parse(b"LS a\0b"), Ok(Request::Ls { path: root_path("a") }));
-        assert_eq!(Request::parse(b"DEL\0b"), Ok(Request::Del { path: RootPath::root() }));
+        assert_eq!(
+            Request::parse(b"MKDIR"),
+            Ok(Request::Mkdir {
+                path: RootPath::root()
+            })
+        );
+        assert_eq!(
+            Request::parse(b"LS a\0b"),
+            Ok(Request::Ls {
+                path: root_path("a")
+            })
+        );
+        assert_eq!(
+            Request::parse(b"DEL\0b"),
+            Ok(Request::Del {
+                path: RootPath::root()
+            })
+        );
         for unknown in [&b"DATE\n"[..], b"ECHO\tx", b" ECHO x", b"", b"\0", b"FROB"] {
             assert_eq!(Request::parse(unknown), Err(Reply::Unknown), "{unknown:?}");
         }
@@ -426,7 +621,12 @@ mod tests {
 
     #[test]
     fn two_paths_are_split_at_the_first_bar() {
-        let copy = |from, to| Ok(Request::Copy { from: root_path(from), to: root_path(to) });
+        let copy = |from, to| {
+            Ok(Request::Copy {
+                from: root_path(from),
+                to: root_path(to),
+            })
+        };
         assert_eq!(Request::parse(b"COPY a b | c | d"), copy("a b", "c | d"));
         for missing in ["COPY a|b", "COPY a |b", "COPY a | ", "COPY  | b", "COPY"] {
             let reply = Request::parse(missing.as_bytes());
@@ -447,7 +647,12 @@ mod tests {
         let mut body = b"GET a b ".to_vec();
         body.extend_from_slice(&7u64.to_be_bytes());
         body.extend_from_slice(&(-1i64).to_be_bytes());
-        let expected = HpRequest { path: root_path("a b"), offset: 7, buffer: -1, cancel_point: 0 };
+        let expected = HpRequest {
+            path: root_path("a b"),
+            offset: 7,
+            buffer: -1,
+            cancel_point: 0,
+        };
         assert_eq!(Request::parse(&body), Ok(Request::Get(expected)));
         for short in [&b"PUT"[..], b"PUT ", b"PUT a 12345678"] {
             assert_eq!(Request::parse(short), Err(Status::MissingParameter.into()));
@@ -457,8 +662,21 @@ mod tests {
     #[test]
     fn keepalive_needs_its_four_fields() {
         let parsed = Request::parse(b"KEEPALIVE 1 5 | 6 | 7");
-        assert_eq!(parsed, Ok(Request::Keepalive { on: true, idle: 5, interval: 6, count: 7 }));
-        for missing in ["KEEPALIVE", "KEEPALIVE 1", "KEEPALIVE 1 5 | 6", "KEEPALIVE 0 1 | 2 | "] {
+        assert_eq!(
+            parsed,
+            Ok(Request::Keepalive {
+                on: true,
+                idle: 5,
+                interval: 6,
+                count: 7
+            })
+        );
+        for missing in [
+            "KEEPALIVE",
+            "KEEPALIVE 1",
+            "KEEPALIVE 1 5 | 6",
+            "KEEPALIVE 0 1 | 2 | ",
+        ] {
             let reply = Request::parse(missing.as_bytes());
             assert_eq!(reply, Err(Status::MissingParameter.into()), "{missing}");
         }

@@ -58,7 +58,13 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> 
         if let Some(subject) = subject {
             let outcome = *answered.as_ref().unwrap_or(&Outcome::Lost);
             let bytes = wire.take_data_count();
-            witness.ended(Deed { subject, outcome, bytes }).map_err(WireError::Io)?;
+            witness
+                .ended(Deed {
+                    subject,
+                    outcome,
+                    bytes,
+                })
+                .map_err(WireError::Io)?;
         }
         answered?;
     }
@@ -80,9 +86,19 @@ fn refuse_unread(
     };
     if reply == Reply::Failed(Status::AccessDenied) {
         let path = body.get(word.len() + 1..).unwrap_or_default().to_vec();
-        let subject = Subject { command: "REFUSED", path, other: word };
+        let subject = Subject {
+            command: "REFUSED",
+            path,
+            other: word,
+        };
         let outcome = Outcome::from(&reply);
-        witness.ended(Deed { subject, outcome, bytes: 0 }).map_err(WireError::Io)?;
+        witness
+            .ended(Deed {
+                subject,
+                outcome,
+                bytes: 0,
+            })
+            .map_err(WireError::Io)?;
     }
     wire.write_message(&reply.into_bytes())
 }
@@ -116,17 +132,26 @@ fn answer(wire: &mut Wire, env: &mut Env, request: Request) -> Result<Outcome> {
         R::Fstat { path } => command::fstat::run(env, &path).into(),
         R::Fupd { path } => command::fupd::run(env, &path).into(),
         R::Cpdir { from, to } => command::cpdir::run(env, &from, &to).into(),
-        R::Xcopy { name, from, pattern } => command::xcopy::run(env, &name, &from, &pattern).into(),
+        R::Xcopy {
+            name,
+            from,
+            pattern,
+        } => command::xcopy::run(env, &name, &from, &pattern).into(),
         R::Xdel { start, pattern } => command::xdel::run(env, &start, &pattern).into(),
         R::Xrmdir { start, pattern } => command::xrmdir::run(env, &start, &pattern).into(),
-        R::Xcpdir { name, from, pattern } => {
-            command::xcpdir::run(env, &name, &from, &pattern).into()
-        }
+        R::Xcpdir {
+            name,
+            from,
+            pattern,
+        } => command::xcpdir::run(env, &name, &from, &pattern).into(),
         R::Lock { name } => lock(env, &name).into(),
         R::Renam { from, to } => command::renam::run(env, &from, &to).into(),
-        R::Keepalive { on, idle, interval, count } => {
-            command::keepalive::run(wire.socket(), on, idle, interval, count).into()
-        }
+        R::Keepalive {
+            on,
+            idle,
+            interval,
+            count,
+        } => command::keepalive::run(wire.socket(), on, idle, interval, count).into(),
         R::Prockey => prockey(&env.process_key),
         R::Freesp => command::freesp::run(env).into(),
         R::Chmod { path, mode } => command::chmod::run(env, &path, &mode).into(),

@@ -55,7 +55,11 @@ impl Chain {
             ),
             _ => return Err("no key of ECDSA P-256 or P-384, Ed25519 or RSA 2048".to_owned()),
         };
-        Ok(Chain { certificates: certificates.into(), schemes, algorithm })
+        Ok(Chain {
+            certificates: certificates.into(),
+            schemes,
+            algorithm,
+        })
     }
 
     pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
@@ -77,7 +81,9 @@ impl Chain {
 /// When there is none.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    all.ok().filter(|all| !all.is_empty()).ok_or_else(|| "no certificate in PEM".to_owned())
+    all.ok()
+        .filter(|all| !all.is_empty())
+        .ok_or_else(|| "no certificate in PEM".to_owned())
 }
 
 /// The certificates of a PEM text as those who vouch for others.
@@ -107,7 +113,11 @@ pub(super) fn client_verifier(pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>,
 #[must_use]
 pub fn fingerprint(certificate: &[u8]) -> Option<String> {
     let key = X509::from_der(certificate).ok()?.public_key().ok()?;
-    Some(encode_block(&sha256(&key.public_key_to_der().ok()?)).trim_end_matches('=').to_owned())
+    Some(
+        encode_block(&sha256(&key.public_key_to_der().ok()?))
+            .trim_end_matches('=')
+            .to_owned(),
+    )
 }
 
 /// Whom a certificate names and when it expires; `None` where it is none.
@@ -120,7 +130,10 @@ pub fn describe(certificate: &[u8]) -> Option<(String, String)> {
         let value = entry.data().to_string().unwrap_or_default();
         format!("{key} = {}", value.escape_debug())
     });
-    Some((named.collect::<Vec<_>>().join(", "), certificate.not_after().to_string()))
+    Some((
+        named.collect::<Vec<_>>().join(", "),
+        certificate.not_after().to_string(),
+    ))
 }
 
 /// Reads a certificate's private key, which nobody else may read.
@@ -171,7 +184,10 @@ pub fn expiry_warning(certificate: &[u8]) -> Option<String> {
     let first = X509::from_pem(certificate).ok()?;
     let now = Asn1Time::days_from_now(0).ok()?;
     if first.not_after() < now {
-        return Some(format!("the certificate has expired on {}: renew it", first.not_after()));
+        return Some(format!(
+            "the certificate has expired on {}: renew it",
+            first.not_after()
+        ));
     }
     (first.not_before() > now).then(|| format!("the certificate begins on {}", first.not_before()))
 }
@@ -185,7 +201,12 @@ pub fn self_signed(names: &[String]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Er
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key: PKey<Private> = PKey::from_ec_key(EcKey::generate(&group)?)?;
     let mut subject = X509Name::builder()?;
-    let first: String = names.first().map_or("tfd", String::as_str).chars().take(64).collect();
+    let first: String = names
+        .first()
+        .map_or("tfd", String::as_str)
+        .chars()
+        .take(64)
+        .collect();
     subject.append_entry_by_nid(Nid::COMMONNAME, &first)?;
     let subject = subject.build();
     let mut serial = BigNum::new()?;

@@ -64,11 +64,18 @@ impl Tls {
     pub fn new(trust: &Trust, own: Option<(&[u8], &[u8])>) -> Result<Tls, String> {
         let roots = match trust {
             Trust::Pin(pin) => {
-                let pin = pin.strip_prefix("SHA256:").unwrap_or(pin).trim_end_matches('=');
+                let pin = pin
+                    .strip_prefix("SHA256:")
+                    .unwrap_or(pin)
+                    .trim_end_matches('=');
                 if pin.len() != 43 {
                     return Err("no SHA-256 in base64, 43 characters".to_owned());
                 }
-                return Tls::with(Some(Checked::Pin(pin.to_owned())), RootCertStore::empty(), own);
+                return Tls::with(
+                    Some(Checked::Pin(pin.to_owned())),
+                    RootCertStore::empty(),
+                    own,
+                );
             }
             Trust::Authorities(pem) => roots(pem)?,
             Trust::System => {
@@ -102,19 +109,27 @@ impl Tls {
             None => builder.with_root_certificates(roots),
             Some(checked) => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Own { checked, shown: shown.clone() })),
+                .with_custom_certificate_verifier(Arc::new(Own {
+                    checked,
+                    shown: shown.clone(),
+                })),
         };
         let mut config = match own {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let key = PrivateKeyDer::from_pem_slice(key)
                     .map_err(|_| "no private key in PEM without a passphrase".to_owned())?;
-                builder.with_client_auth_cert(certificates(certificate)?, key).map_err(told)?
+                builder
+                    .with_client_auth_cert(certificates(certificate)?, key)
+                    .map_err(told)?
             }
         };
         config.alpn_protocols = vec![ALPN_PLAIN.to_vec(), ALPN_USUAL.to_vec()];
         config.enable_secret_extraction = true;
-        Ok(Tls { config: Arc::new(config), shown })
+        Ok(Tls {
+            config: Arc::new(config),
+            shown,
+        })
     }
 
     /// Shakes hands with a server of this name, on a fresh connection, which is
@@ -162,7 +177,9 @@ pub fn look(wire: &mut Wire, host: &str) -> Result<Vec<Vec<u8>>, HelloError> {
     let tls = Tls::looking().map_err(HelloError::Refused)?;
     tls.connect(wire, host)?;
     wire.close();
-    Ok(std::mem::take(&mut tls.shown.lock().unwrap_or_else(PoisonError::into_inner)))
+    Ok(std::mem::take(
+        &mut tls.shown.lock().unwrap_or_else(PoisonError::into_inner),
+    ))
 }
 
 /// Leads a handshake to its end; nothing behind it is read. A server that is
@@ -198,7 +215,11 @@ fn shake_hands(
             (Err(e), None) => failed = Some(refused(e)),
             (Ok(ConnectionState::BlockedHandshake), None) => wants_record = true,
             (Ok(ConnectionState::WriteTraffic(_)), None) => is_done = true,
-            _ => return Err(HelloError::Refused("the server ended the handshake".to_owned())),
+            _ => {
+                return Err(HelloError::Refused(
+                    "the server ended the handshake".to_owned(),
+                ));
+            }
         }
         inbox.skip(discard);
         len -= discard;
@@ -229,7 +250,10 @@ fn encode(
     Ok(())
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "used as a function of an error")]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of an error"
+)]
 fn refused(error: Error) -> HelloError {
     use CertificateError as C;
     HelloError::Refused(match error {
@@ -278,7 +302,11 @@ impl ServerCertVerifier for Own {
         if !fits {
             return Err(CertificateError::ApplicationVerificationFailure.into());
         }
-        let all = [certificate].into_iter().chain(others).map(|one| one.to_vec()).collect();
+        let all = [certificate]
+            .into_iter()
+            .chain(others)
+            .map(|one| one.to_vec())
+            .collect();
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = all;
         Ok(ServerCertVerified::assertion())
     }

@@ -58,7 +58,11 @@ impl Secrets {
     ) -> Option<Records> {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [client, server] = &*secrets;
-        let (from, to) = if end == End::Server { (client, server) } else { (server, client) };
+        let (from, to) = if end == End::Server {
+            (client, server)
+        } else {
+            (server, client)
+        };
         Records::new(Suite::of(suite)?, (from, rx), (to, tx), inbox)
     }
 }

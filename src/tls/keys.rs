@@ -45,7 +45,9 @@ impl Suite {
     }
 
     pub(super) fn from_byte(byte: u8) -> Option<Suite> {
-        [Suite::Aes128, Suite::Aes256, Suite::ChaCha20].into_iter().find(|s| s.to_byte() == byte)
+        [Suite::Aes128, Suite::Aes256, Suite::ChaCha20]
+            .into_iter()
+            .find(|s| s.to_byte() == byte)
     }
 
     /// Bytes of a traffic secret.
@@ -79,11 +81,19 @@ impl KeyType for Length {
 /// HKDF-Expand-Label without a context; `None` for a secret of another length
 /// than the suite's.
 fn expand(suite: Suite, secret: &[u8], label: &str, len: usize) -> Option<Zeroizing<Vec<u8>>> {
-    let hash = if suite == Suite::Aes256 { HKDF_SHA384 } else { HKDF_SHA256 };
+    let hash = if suite == Suite::Aes256 {
+        HKDF_SHA384
+    } else {
+        HKDF_SHA256
+    };
     if secret.len() != suite.secret_len() {
         return None;
     }
-    let lengths = [(len as u16).to_be_bytes()[0], len as u8, label.len() as u8 + 6];
+    let lengths = [
+        (len as u16).to_be_bytes()[0],
+        len as u8,
+        label.len() as u8 + 6,
+    ];
     let mut out = Zeroizing::new(vec![0; len]);
     Prk::new_less_safe(hash, secret)
         .expand(&[&lengths, b"tls13 ", label.as_bytes(), &[0]], Length(len))
@@ -125,12 +135,20 @@ impl Keys {
         if self.suite == Suite::ChaCha20 {
             return None;
         }
-        Some((expand(self.suite, &self.secret, "key", self.suite.key_len())?, &self.iv))
+        Some((
+            expand(self.suite, &self.secret, "key", self.suite.key_len())?,
+            &self.iv,
+        ))
     }
 
     /// The keys after a KeyUpdate.
     pub(super) fn next(&self) -> Option<Keys> {
-        let secret = expand(self.suite, &self.secret, "traffic upd", self.suite.secret_len())?;
+        let secret = expand(
+            self.suite,
+            &self.secret,
+            "traffic upd",
+            self.suite.secret_len(),
+        )?;
         Keys::new(self.suite, &secret, 0)
     }
 
@@ -138,7 +156,10 @@ impl Keys {
     fn nonce(&mut self) -> Option<Nonce> {
         let next = self.sequence.checked_add(1)?;
         let mut nonce = self.iv;
-        for (byte, digit) in nonce[NONCE - 8..].iter_mut().zip(self.sequence.to_be_bytes()) {
+        for (byte, digit) in nonce[NONCE - 8..]
+            .iter_mut()
+            .zip(self.sequence.to_be_bytes())
+        {
             *byte ^= digit;
         }
         self.sequence = next;
@@ -155,14 +176,19 @@ impl Keys {
         behind: &mut [u8; 1 + TAG],
     ) -> Option<()> {
         let nonce = self.nonce()?;
-        self.key.seal_in_place_scatter(nonce, Aad::from(header), content, &[kind], behind).ok()
+        self.key
+            .seal_in_place_scatter(nonce, Aad::from(header), content, &[kind], behind)
+            .ok()
     }
 
     /// Deciphers a record, tag included, in place: the length of content, type
     /// and padding.
     pub(super) fn open_in_place(&mut self, header: [u8; 5], record: &mut [u8]) -> Option<usize> {
         let nonce = self.nonce()?;
-        self.key.open_in_place(nonce, Aad::from(header), record).ok().map(|plain| plain.len())
+        self.key
+            .open_in_place(nonce, Aad::from(header), record)
+            .ok()
+            .map(|plain| plain.len())
     }
 
     /// Deciphers a record into `plain`, which has its length without the tag.
@@ -174,7 +200,9 @@ impl Keys {
     ) -> Option<()> {
         let nonce = self.nonce()?;
         let (cipher, tag) = record.split_at_checked(plain.len())?;
-        self.key.open_separate_gather(nonce, Aad::from(header), cipher, tag, plain).ok()
+        self.key
+            .open_separate_gather(nonce, Aad::from(header), cipher, tag, plain)
+            .ok()
     }
 }
 

@@ -43,7 +43,10 @@ impl Proof {
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut bytes = self.scheme.to_be_bytes().to_vec();
-        for part in [&self.content, &self.signature].into_iter().chain(&self.chain) {
+        for part in [&self.content, &self.signature]
+            .into_iter()
+            .chain(&self.chain)
+        {
             bytes.extend_from_slice(&u16::try_from(part.len()).ok()?.to_be_bytes());
             bytes.extend_from_slice(part);
         }
@@ -65,7 +68,12 @@ impl Proof {
         let (content, signature) = (parts.next()?, parts.next()?);
         let chain: Vec<_> = parts.collect();
         let fine = (1..=MAX_CHAIN).contains(&chain.len());
-        fine.then(|| Proof { chain, scheme: u16::from_be_bytes(*scheme), content, signature })
+        fine.then(|| Proof {
+            chain,
+            scheme: u16::from_be_bytes(*scheme),
+            content,
+            signature,
+        })
     }
 }
 
@@ -96,7 +104,10 @@ impl Authority {
         if !hash.is_some_and(|hash| matches!(hash.len(), 32 | 48)) {
             return Err("what was signed is no handshake");
         }
-        let mut chain = proof.chain.iter().map(|one| CertificateDer::from(one.as_slice()));
+        let mut chain = proof
+            .chain
+            .iter()
+            .map(|one| CertificateDer::from(one.as_slice()));
         let first = chain.next().ok_or("no certificate")?;
         let others: Vec<_> = chain.collect();
         self.0
@@ -119,7 +130,10 @@ fn check_signature(certificate: &CertificateDer<'_>, proof: &Proof) -> Option<()
             | SignatureScheme::RSA_PKCS1_SHA512
     );
     let algorithms = algorithms();
-    let (_, of_scheme) = algorithms.mapping.iter().find(|(known, _)| *known == scheme)?;
+    let (_, of_scheme) = algorithms
+        .mapping
+        .iter()
+        .find(|(known, _)| *known == scheme)?;
     let algorithm = of_scheme.first().filter(|_| !is_old)?;
     EndEntityCert::try_from(certificate)
         .ok()?
@@ -149,7 +163,9 @@ mod tests {
 
     fn name(name: &str) -> X509Name {
         let mut builder = X509Name::builder().expect("name");
-        builder.append_entry_by_nid(Nid::COMMONNAME, name).expect("name");
+        builder
+            .append_entry_by_nid(Nid::COMMONNAME, name)
+            .expect("name");
         builder.build()
     }
 
@@ -162,7 +178,9 @@ mod tests {
     fn certify(subject: &str, key: &PKey<Private>, ca_key: &PKey<Private>) -> X509 {
         let mut builder = X509::builder().expect("certificate");
         builder.set_version(2).expect("version");
-        let serial = BigNum::from_u32(7).and_then(|n| n.to_asn1_integer()).expect("serial");
+        let serial = BigNum::from_u32(7)
+            .and_then(|n| n.to_asn1_integer())
+            .expect("serial");
         builder.set_serial_number(&serial).expect("serial");
         builder.set_subject_name(&name(subject)).expect("subject");
         builder.set_issuer_name(&name("CA")).expect("issuer");
@@ -174,7 +192,9 @@ mod tests {
         if subject == "CA" {
             constraints.critical().ca();
         }
-        builder.append_extension(constraints.build().expect("extension")).expect("extension");
+        builder
+            .append_extension(constraints.build().expect("extension"))
+            .expect("extension");
         builder.sign(ca_key, MessageDigest::sha256()).expect("sign");
         builder.build()
     }
@@ -187,7 +207,12 @@ mod tests {
         let mut signer = Signer::new(MessageDigest::sha256(), key).expect("signer");
         let signature = signer.sign_oneshot_to_vec(&content).expect("signature");
         let chain = vec![certificate.to_der().expect("der")];
-        Proof { chain, scheme: 0x0403, content, signature }
+        Proof {
+            chain,
+            scheme: 0x0403,
+            content,
+            signature,
+        }
     }
 
     #[test]
@@ -207,8 +232,14 @@ mod tests {
         changed.content[120] ^= 1;
         assert_eq!(authority.name(&changed), Err("the signature does not fit"));
         for scheme in [0x0401, 0x0804, 0x0503, 0x0807, 0] {
-            let other_scheme = Proof { scheme, ..fine.clone() };
-            assert_eq!(authority.name(&other_scheme), Err("the signature does not fit"));
+            let other_scheme = Proof {
+                scheme,
+                ..fine.clone()
+            };
+            assert_eq!(
+                authority.name(&other_scheme),
+                Err("the signature does not fit")
+            );
         }
         let servers = content(b"TLS 1.3, server CertificateVerify\0");
         for odd in [servers, b"log me in".to_vec(), Vec::new()] {
@@ -219,16 +250,31 @@ mod tests {
         let own_word = proof(&own_word, &own, content(SIGNED));
         let nobody = Err("nobody we trust vouches for the certificate");
         assert_eq!(authority.name(&own_word), nobody);
-        let no_certificate = Proof { chain: vec![b"x".to_vec()], ..fine.clone() };
+        let no_certificate = Proof {
+            chain: vec![b"x".to_vec()],
+            ..fine.clone()
+        };
         assert_eq!(authority.name(&no_certificate), nobody);
-        assert_eq!(authority.name(&Proof { chain: Vec::new(), ..fine }), Err("no certificate"));
+        assert_eq!(
+            authority.name(&Proof {
+                chain: Vec::new(),
+                ..fine
+            }),
+            Err("no certificate")
+        );
     }
 
     #[test]
     fn a_proof_too_long_is_none() {
-        let long = Proof { chain: vec![vec![0; MAX_PROOF]], ..Proof::default() };
+        let long = Proof {
+            chain: vec![vec![0; MAX_PROOF]],
+            ..Proof::default()
+        };
         assert_eq!(long.to_bytes(), None);
-        let many = Proof { chain: vec![Vec::new(); MAX_CHAIN + 1], ..Proof::default() };
+        let many = Proof {
+            chain: vec![Vec::new(); MAX_CHAIN + 1],
+            ..Proof::default()
+        };
         assert_eq!(many.to_bytes(), None);
     }
 

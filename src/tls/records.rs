@@ -148,7 +148,9 @@ impl Records {
             if self.closed {
                 return Ok(Got::Closed);
             }
-            let Some(len) = self.inbox.whole_record()? else { return Ok(Got::More) };
+            let Some(len) = self.inbox.whole_record()? else {
+                return Ok(Got::More);
+            };
             let n = self.open(len, to)?;
             if n > 0 {
                 self.idle = 0;
@@ -164,11 +166,17 @@ impl Records {
     pub(crate) fn look(&mut self) -> Result<Got, Fault> {
         // Nothing fits into this, so that data stays in the inbox.
         while self.inbox.plain_len() == 0 && !self.closed {
-            let Some(len) = self.inbox.whole_record()? else { return Ok(Got::More) };
+            let Some(len) = self.inbox.whole_record()? else {
+                return Ok(Got::More);
+            };
             self.open(len, &mut [])?;
         }
         let there = self.inbox.plain_len();
-        Ok(if there > 0 { Got::Data(there) } else { Got::Closed })
+        Ok(if there > 0 {
+            Got::Data(there)
+        } else {
+            Got::Closed
+        })
     }
 
     /// Opens the record at the front of the inbox, of `len` bytes behind its
@@ -183,14 +191,21 @@ impl Records {
         let direct = to.len() >= inner;
         let plain = if direct {
             let plain = &mut to[..inner];
-            self.rx.open_into(header, record, plain).ok_or(Fault::BAD_RECORD)?;
+            self.rx
+                .open_into(header, record, plain)
+                .ok_or(Fault::BAD_RECORD)?;
             &*plain
         } else {
-            self.rx.open_in_place(header, record).ok_or(Fault::BAD_RECORD)?;
+            self.rx
+                .open_in_place(header, record)
+                .ok_or(Fault::BAD_RECORD)?;
             &record[..inner]
         };
         // Behind the content stand its type and as many zeros as the peer likes.
-        let at = plain.iter().rposition(|byte| *byte != 0).ok_or(Fault::UNEXPECTED)?;
+        let at = plain
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .ok_or(Fault::UNEXPECTED)?;
         if at > MAX_CONTENT {
             return Err(Fault::TOO_LONG);
         }
@@ -238,12 +253,18 @@ impl Records {
                     return Ok(());
                 }
                 (NEW_SESSION_TICKET, ticket, Some(tickets)) => {
-                    tickets.handle_new_session_ticket(ticket).map_err(|_| Fault::UNEXPECTED)?;
+                    tickets
+                        .handle_new_session_ticket(ticket)
+                        .map_err(|_| Fault::UNEXPECTED)?;
                 }
                 _ => return Err(Fault::UNEXPECTED),
             }
         }
-        if content.is_empty() { Ok(()) } else { Err(Fault::UNEXPECTED) }
+        if content.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::UNEXPECTED)
+        }
     }
 
     /// The record that has to go out before more data does, if there is one.
@@ -257,7 +278,9 @@ impl Records {
         if self.by_kernel {
             return Err(Fault::KEPT_KEY);
         }
-        let note = self.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0]).ok_or(Fault::INTERNAL)?;
+        let note = self
+            .note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0])
+            .ok_or(Fault::INTERNAL)?;
         self.owes_update = false;
         self.tx = self.tx.next().ok_or(Fault::INTERNAL)?;
         Ok(Some(note))
@@ -283,7 +306,11 @@ impl Records {
     /// What the kernel needs to make our records; `None` where it can't.
     pub(crate) fn for_kernel(&self) -> Option<ForKernel<'_>> {
         let (key, iv) = self.tx.raw().filter(|_| !self.by_kernel)?;
-        Some(ForKernel { key, iv, next: self.tx.sequence })
+        Some(ForKernel {
+            key,
+            iv,
+            next: self.tx.sequence,
+        })
     }
 
     /// From now on the kernel makes our records, and nothing here does.

@@ -57,9 +57,16 @@ impl TlsSecrets {
         let der = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| "no private key in PEM without a passphrase".to_owned())?;
         let chain = Chain::from_pem(certificate)?;
-        let first = chain.certificates().first().map(|first| first.to_vec()).unwrap_or_default();
+        let first = chain
+            .certificates()
+            .first()
+            .map(|first| first.to_vec())
+            .unwrap_or_default();
         let tickets = Zeroizing::new([der.secret_der(), &first].concat());
-        let key = provider().key_provider.load_private_key(der).map_err(|e| e.to_string())?;
+        let key = provider()
+            .key_provider
+            .load_private_key(der)
+            .map_err(|e| e.to_string())?;
         Ok(TlsSecrets { key, tickets })
     }
 
@@ -70,7 +77,10 @@ impl TlsSecrets {
         if !is_handshake(content) {
             return None;
         }
-        self.key.choose_scheme(&[SignatureScheme::from(scheme)])?.sign(content).ok()
+        self.key
+            .choose_scheme(&[SignatureScheme::from(scheme)])?
+            .sign(content)
+            .ok()
     }
 
     /// A session as a ticket that nobody else can read or make.
@@ -88,7 +98,9 @@ impl TlsSecrets {
         let mut ticket = nonce.to_vec();
         let mut sealed = session.to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.ticket_key(period)?.seal_in_place_append_tag(nonce, Aad::empty(), &mut sealed).ok()?;
+        self.ticket_key(period)?
+            .seal_in_place_append_tag(nonce, Aad::empty(), &mut sealed)
+            .ok()?;
         ticket.extend_from_slice(&sealed);
         Some(ticket)
     }
@@ -101,12 +113,16 @@ impl TlsSecrets {
 
     fn open_at(&self, ticket: &[u8], period: u64) -> Option<Vec<u8>> {
         let (nonce, sealed) = ticket.split_first_chunk::<NONCE_LEN>()?;
-        [period, period.saturating_sub(1)].into_iter().find_map(|period| {
-            let mut sealed = sealed.to_vec();
-            let nonce = Nonce::assume_unique_for_key(*nonce);
-            let session = self.ticket_key(period)?.open_in_place(nonce, Aad::empty(), &mut sealed);
-            session.ok().map(|session| session.to_vec())
-        })
+        [period, period.saturating_sub(1)]
+            .into_iter()
+            .find_map(|period| {
+                let mut sealed = sealed.to_vec();
+                let nonce = Nonce::assume_unique_for_key(*nonce);
+                let session =
+                    self.ticket_key(period)?
+                        .open_in_place(nonce, Aad::empty(), &mut sealed);
+                session.ok().map(|session| session.to_vec())
+            })
     }
 
     /// The key of the tickets of a period.
@@ -131,7 +147,10 @@ mod tests {
 
     fn secrets() -> (TlsSecrets, Vec<u8>) {
         let (certificate, key) = self_signed(&["localhost".to_owned()]).expect("certificate");
-        (TlsSecrets::new(&key, &certificate).expect("secrets"), key.to_vec())
+        (
+            TlsSecrets::new(&key, &certificate).expect("secrets"),
+            key.to_vec(),
+        )
     }
 
     #[test]
@@ -154,9 +173,18 @@ mod tests {
             vec![b' '; 200],
             Vec::new(),
         ] {
-            assert_eq!(secrets.sign(scheme, &other), None, "{}", other.escape_ascii());
+            assert_eq!(
+                secrets.sign(scheme, &other),
+                None,
+                "{}",
+                other.escape_ascii()
+            );
         }
-        assert_eq!(secrets.sign(0x0804, &content(b' ', SIGNED, 32)), None, "another algorithm");
+        assert_eq!(
+            secrets.sign(0x0804, &content(b' ', SIGNED, 32)),
+            None,
+            "another algorithm"
+        );
     }
 
     #[test]

@@ -145,12 +145,18 @@ impl Door {
             })),
             None => builder.with_no_client_auth(),
         };
-        let key = Arc::new(Remote { chain: self.chain.clone(), holder: Arc::clone(&holder) });
+        let key = Arc::new(Remote {
+            chain: self.chain.clone(),
+            holder: Arc::clone(&holder),
+        });
         let certified = Arc::new(CertifiedKey::new(self.chain.certificates().to_vec(), key));
         let mut config = builder.with_cert_resolver(Arc::new(Always(certified)));
         config.alpn_protocols = vec![ALPN_PLAIN.to_vec(), ALPN_USUAL.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::new(Ticketer { holder, witness: Arc::clone(witness) });
+        config.ticketer = Arc::new(Ticketer {
+            holder,
+            witness: Arc::clone(witness),
+        });
         config.send_tls13_tickets = 1;
         config.key_log = Arc::clone(secrets) as _;
         config.enable_secret_extraction = true;
@@ -159,7 +165,10 @@ impl Door {
 }
 
 /// What the log says of a handshake that failed.
-#[allow(clippy::needless_pass_by_value, reason = "used as a function of an error")]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of an error"
+)]
 fn refused(error: Error) -> HelloError {
     use PeerIncompatible as P;
     HelloError::Refused(match error {
@@ -197,8 +206,15 @@ struct Remote {
 
 impl SigningKey for Remote {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let scheme = self.chain.schemes().iter().find(|scheme| offered.contains(scheme))?;
-        Some(Box::new(RemoteSigner { scheme: *scheme, holder: Arc::clone(&self.holder) }))
+        let scheme = self
+            .chain
+            .schemes()
+            .iter()
+            .find(|scheme| offered.contains(scheme))?;
+        Some(Box::new(RemoteSigner {
+            scheme: *scheme,
+            holder: Arc::clone(&self.holder),
+        }))
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
@@ -240,7 +256,11 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        if self.witness.saw_any() { None } else { self.holder.seal(plain) }
+        if self.witness.saw_any() {
+            None
+        } else {
+            self.holder.seal(plain)
+        }
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
@@ -254,7 +274,10 @@ struct Witness(Mutex<Option<Proof>>);
 
 impl Witness {
     fn saw_any(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     fn set(&self, proof: Proof) {
@@ -289,8 +312,15 @@ impl ClientCertVerifier for Watched {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.clients.verify_client_cert(certificate, chain, now)?;
-        let all = [certificate].into_iter().chain(chain).map(|one| one.to_vec()).collect();
-        self.witness.set(Proof { chain: all, ..Proof::default() });
+        let all = [certificate]
+            .into_iter()
+            .chain(chain)
+            .map(|one| one.to_vec())
+            .collect();
+        self.witness.set(Proof {
+            chain: all,
+            ..Proof::default()
+        });
         Ok(verified)
     }
 
@@ -309,7 +339,9 @@ impl ClientCertVerifier for Watched {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let valid = self.clients.verify_tls13_signature(content, certificate, signed)?;
+        let valid = self
+            .clients
+            .verify_tls13_signature(content, certificate, signed)?;
         let chain = self.witness.take().unwrap_or_default().chain;
         self.witness.set(Proof {
             chain,

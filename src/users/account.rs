@@ -111,9 +111,10 @@ impl FromStr for Network {
         }
         Ok(match (address, address.to_canonical()) {
             // In IPv6 clothes: what is looked up never is.
-            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if bits >= MAPPED => {
-                Network { address: v4, bits: bits - MAPPED }
-            }
+            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if bits >= MAPPED => Network {
+                address: v4,
+                bits: bits - MAPPED,
+            },
             _ => Network { address, bits },
         })
     }
@@ -128,13 +129,17 @@ impl fmt::Display for Network {
 /// Bytes a second.
 fn read_rate(text: &str) -> Result<u64, String> {
     let remedy = || "rate: use bytes a second, as 500000, 500K or 20M".to_owned();
-    size::parse(text).filter(|rate| *rate >= 1024).ok_or_else(remedy)
+    size::parse(text)
+        .filter(|rate| *rate >= 1024)
+        .ok_or_else(remedy)
 }
 
 /// Bytes stored. No quota is written by leaving the option out, not as 0.
 fn read_quota(text: &str) -> Result<u64, String> {
     let remedy = || "quota: use bytes above 0, as 500M or 2T".to_owned();
-    size::parse(text).filter(|quota| (1..=1 << 62).contains(quota)).ok_or_else(remedy)
+    size::parse(text)
+        .filter(|quota| (1..=1 << 62).contains(quota))
+        .ok_or_else(remedy)
 }
 
 impl FromStr for Options {
@@ -154,9 +159,9 @@ impl FromStr for Options {
                 None if word == "append-only" => options.rights = Rights::AppendOnly,
                 Some(("rate", rate)) => options.rate = Some(read_rate(rate)?),
                 Some(("quota", quota)) => options.quota = Some(read_quota(quota)?),
-                Some(("from", network)) => {
-                    options.from.push(network.parse().map_err(|e| format!("from: {e}"))?)
-                }
+                Some(("from", network)) => options
+                    .from
+                    .push(network.parse().map_err(|e| format!("from: {e}"))?),
                 Some(("max", count)) => {
                     let count = count.parse().ok().filter(|count| *count > 0);
                     let remedy = || "max: use a number above 0".to_owned();
@@ -187,8 +192,13 @@ impl fmt::Display for Options {
         let max = self.max_sessions.map(|max| format!("max={max}"));
         let from = self.from.iter().map(|network| format!("from={network}"));
         let quota = self.quota.map(|quota| format!("quota={quota}"));
-        let words: Vec<String> =
-            rights.into_iter().chain(max).chain(rate).chain(quota).chain(from).collect();
+        let words: Vec<String> = rights
+            .into_iter()
+            .chain(max)
+            .chain(rate)
+            .chain(quota)
+            .chain(from)
+            .collect();
         f.write_str(&words.join(","))
     }
 }
@@ -205,7 +215,7 @@ impl FromStr for Account {
         let fields: Vec<&str> = line.splitn(5, ':').collect();
         let [name, hash, system_user, home, rest] = fields[..] else {
             return Err(
-                "fewer than six fields: write name:hash:system-user:home:options:expiry".to_owned()
+                "fewer than six fields: write name:hash:system-user:home:options:expiry".to_owned(),
             );
         };
         let (options, expiry) = rest
@@ -217,12 +227,17 @@ impl FromStr for Account {
             None => (false, hash),
         };
         if Scheme::of(hash).is_none() && !(locked && hash.is_empty()) {
-            return Err(format!("{name}: no hash that is known here: set it with tfd user passwd"));
+            return Err(format!(
+                "{name}: no hash that is known here: set it with tfd user passwd"
+            ));
         }
         if system_user.is_empty() {
             return Err(format!("{name}: no system user"));
         }
-        if [system_user, home].into_iter().any(|field| Scheme::of(field).is_some()) {
+        if [system_user, home]
+            .into_iter()
+            .any(|field| Scheme::of(field).is_some())
+        {
             return Err(format!("{name}: the hash stands in the wrong field"));
         }
         if !home.is_empty() && RootPath::parse(home.as_bytes()).is_err() {
@@ -251,8 +266,19 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lock = if self.locked { "!" } else { "" };
         let expiry = self.expiry.map(|day| day.to_string()).unwrap_or_default();
-        let Account { name, hash, system_user, home, options, .. } = self;
-        write!(f, "{name}:{lock}{}:{system_user}:{home}:{options}:{expiry}", hash.as_str())
+        let Account {
+            name,
+            hash,
+            system_user,
+            home,
+            options,
+            ..
+        } = self;
+        write!(
+            f,
+            "{name}:{lock}{}:{system_user}:{home}:{options}:{expiry}",
+            hash.as_str()
+        )
     }
 }
 
@@ -302,7 +328,11 @@ pub fn parse(text: &str) -> Result<Vec<Account>, Vec<(usize, String)>> {
             Err(text) => problems.push((index + 1, text)),
         }
     }
-    if problems.is_empty() { Ok(accounts) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(accounts)
+    } else {
+        Err(problems)
+    }
 }
 
 #[cfg(test)]
@@ -343,8 +373,9 @@ mod tests {
     #[test]
     fn an_account_is_open_until_its_last_day_from_its_networks_only() {
         let day = |text: &str| text.parse::<Date>().expect("day");
-        let account: Account =
-            format!("a:{HASH}:a::from=192.0.2.0/24,from=::1:2026-12-31").parse().expect("account");
+        let account: Account = format!("a:{HASH}:a::from=192.0.2.0/24,from=::1:2026-12-31")
+            .parse()
+            .expect("account");
         for (from, today, open) in [
             ("192.0.2.7", "2026-12-31", true),
             ("::ffff:192.0.2.7", "2026-01-01", true),
@@ -360,13 +391,23 @@ mod tests {
         assert!(!locked.is_open("127.0.0.1".parse().expect("address"), day("2026-01-01")));
         let all: Network = "0.0.0.0/0".parse().expect("network");
         assert!(all.contains("198.51.100.1".parse().expect("address")));
-        for (text, shown) in
-            [("::ffff:192.0.2.0/120", "192.0.2.0/24"), ("::ffff:192.0.2.7", "192.0.2.7/32")]
-        {
+        for (text, shown) in [
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ] {
             let network: Network = text.parse().expect("network");
-            assert!(network.contains("192.0.2.7".parse().expect("address")), "{text}");
-            assert!(network.contains("::ffff:192.0.2.7".parse().expect("address")), "{text}");
-            assert!(!network.contains("192.0.3.7".parse().expect("address")), "{text}");
+            assert!(
+                network.contains("192.0.2.7".parse().expect("address")),
+                "{text}"
+            );
+            assert!(
+                network.contains("::ffff:192.0.2.7".parse().expect("address")),
+                "{text}"
+            );
+            assert!(
+                !network.contains("192.0.3.7".parse().expect("address")),
+                "{text}"
+            );
             assert_eq!(network.to_string(), shown);
         }
     }

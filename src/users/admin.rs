@@ -40,10 +40,15 @@ pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
     let options: Options = addition.options.parse()?;
     let expiry = match addition.expiry {
         "" => None,
-        day => Some(day.parse().map_err(|_| format!("\"{day}\" is no day: write 2027-12-31"))?),
+        day => Some(
+            day.parse()
+                .map_err(|_| format!("\"{day}\" is no day: write 2027-12-31"))?,
+        ),
     };
     if exists(&Edit::begin(file)?, name)? {
-        return Err(format!("{name} is there already: change its password with tfd user passwd"));
+        return Err(format!(
+            "{name} is there already: change its password with tfd user passwd"
+        ));
     }
     let hash = hash::make(&ask_password(name, addition.from_stdin)?)?;
     let mut edit = Edit::begin(file)?;
@@ -85,10 +90,16 @@ pub fn set_password(file: &Path, name: &str, from_stdin: bool) -> Result<String,
 /// As [`add`].
 pub fn set_locked(file: &Path, name: &str, locked: bool) -> Result<String, String> {
     if !locked && find(&Edit::begin(file)?, name)?.hash.is_empty() {
-        return Err(format!("{name} has no password: set one with tfd user passwd first"));
+        return Err(format!(
+            "{name} has no password: set one with tfd user passwd first"
+        ));
     }
     change(file, name, |account| account.locked = locked)?;
-    let state = if locked { "locked: sessions that run go on" } else { "unlocked" };
+    let state = if locked {
+        "locked: sessions that run go on"
+    } else {
+        "unlocked"
+    };
     Ok(format!("{name} {state}"))
 }
 
@@ -111,15 +122,29 @@ pub fn delete(file: &Path, name: &str) -> Result<String, String> {
 /// What is wrong with the file.
 pub fn list(file: &Path) -> Result<String, String> {
     let accounts = read(file).map_err(|problems| problems.join("\ntfd: "))?;
-    let width = accounts.iter().map(|account| account.name.len()).max().unwrap_or(0).max(4);
-    let mut lines = vec![format!("{:width$}  SYSTEM USER   STATE     HOME  OPTIONS", "NAME")];
+    let width = accounts
+        .iter()
+        .map(|account| account.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    let mut lines = vec![format!(
+        "{:width$}  SYSTEM USER   STATE     HOME  OPTIONS",
+        "NAME"
+    )];
     for account in &accounts {
         let state = match &account.expiry {
             _ if account.locked => "locked".to_owned(),
             Some(day) => format!("to {day}"),
             None => "open".to_owned(),
         };
-        let Account { name, system_user, home, options, .. } = account;
+        let Account {
+            name,
+            system_user,
+            home,
+            options,
+            ..
+        } = account;
         let line = format!("{name:width$}  {system_user:12}  {state:8}  /{home}  {options}");
         lines.push(line.trim_end().to_owned());
     }
@@ -133,7 +158,9 @@ pub fn list(file: &Path) -> Result<String, String> {
 /// As [`add`]; or which lines were left out, the others are added then.
 pub fn import(file: &Path, old: &Path, allow_root: bool) -> Result<String, String> {
     let shown = old.display();
-    let text = fs::read(old).map(Zeroizing::new).map_err(|e| format!("{shown}: {e}"))?;
+    let text = fs::read(old)
+        .map(Zeroizing::new)
+        .map_err(|e| format!("{shown}: {e}"))?;
     let mut edit = Edit::begin(file)?;
     let mut told = Vec::new();
     let mut added = 0;
@@ -195,7 +222,10 @@ fn exists(edit: &Edit, name: &str) -> Result<bool, String> {
 }
 
 fn find(edit: &Edit, name: &str) -> Result<Account, String> {
-    edit.accounts()?.into_iter().find(|account| account.name == name).ok_or_else(|| unknown(name))
+    edit.accounts()?
+        .into_iter()
+        .find(|account| account.name == name)
+        .ok_or_else(|| unknown(name))
 }
 
 fn unknown(name: &str) -> String {
@@ -214,7 +244,10 @@ fn change(file: &Path, name: &str, what: impl FnOnce(&mut Account)) -> Result<()
 fn ask_password(name: &str, from_stdin: bool) -> Result<Zeroizing<Vec<u8>>, String> {
     if from_stdin {
         let mut line = Zeroizing::new(Vec::new());
-        std::io::stdin().lock().read_until(b'\n', &mut line).map_err(|e| e.to_string())?;
+        std::io::stdin()
+            .lock()
+            .read_until(b'\n', &mut line)
+            .map_err(|e| e.to_string())?;
         while line.last().is_some_and(|c| matches!(c, b'\n' | b'\r')) {
             line.pop();
         }
@@ -224,7 +257,9 @@ fn ask_password(name: &str, from_stdin: bool) -> Result<Zeroizing<Vec<u8>>, Stri
         return Err("no terminal to ask for the password: use --password-stdin".to_owned());
     }
     let ask = |prompt: String| {
-        rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|e| e.to_string())
+        rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .map_err(|e| e.to_string())
     };
     let first = ask(format!("Password for {name}: "))?;
     if *first != *ask("Again: ".to_owned())? {

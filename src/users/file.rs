@@ -23,7 +23,10 @@ pub fn read(path: &Path) -> Result<Vec<Account>, Vec<String>> {
         .and_then(|file| read_text(file, path))
         .map_err(|problem| vec![problem])?;
     account::parse(&text).map_err(|problems| {
-        problems.into_iter().map(|(line, text)| format!("{shown}:{line}: {text}")).collect()
+        problems
+            .into_iter()
+            .map(|(line, text)| format!("{shown}:{line}: {text}"))
+            .collect()
     })
 }
 
@@ -44,10 +47,14 @@ fn check_mode(file: &File, path: &Path) -> Result<(), String> {
         return Err(format!("{shown} is no file"));
     }
     if !trusted::is_ours(file).map_err(|e| format!("{shown}: {e}"))? {
-        return Err(format!("{shown} belongs to somebody else: chown root {shown}"));
+        return Err(format!(
+            "{shown} belongs to somebody else: chown root {shown}"
+        ));
     }
     if metadata.mode() & 0o037 != 0 {
-        return Err(format!("{shown}: others may read or change it: chmod 600 {shown}"));
+        return Err(format!(
+            "{shown}: others may read or change it: chmod 600 {shown}"
+        ));
     }
     Ok(())
 }
@@ -56,11 +63,14 @@ fn check_mode(file: &File, path: &Path) -> Result<(), String> {
 fn read_text(mut file: File, path: &Path) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let mut bytes = Zeroizing::new(Vec::new());
-    file.read_to_end(&mut bytes).map_err(|e| format!("{shown}: {e}"))?;
+    file.read_to_end(&mut bytes)
+        .map_err(|e| format!("{shown}: {e}"))?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(e) => {
-            let line = bytes[..e.valid_up_to()].split(|byte| *byte == b'\n').count();
+            let line = bytes[..e.valid_up_to()]
+                .split(|byte| *byte == b'\n')
+                .count();
             Err(format!("{shown}:{line}: not UTF-8: write the file in it"))
         }
     }
@@ -111,7 +121,11 @@ impl Edit {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
             Err(e) => return Err(told(e)),
         };
-        Ok(Edit { path: path.to_owned(), text, _lock: lock })
+        Ok(Edit {
+            path: path.to_owned(),
+            text,
+            _lock: lock,
+        })
     }
 
     /// The accounts in the file.
@@ -146,7 +160,11 @@ impl Edit {
 
     /// Takes an account out; whether there was one of that name.
     pub fn remove(&mut self, name: &str) -> bool {
-        let kept: Vec<&str> = self.text.lines().filter(|line| !is_line_of(line, name)).collect();
+        let kept: Vec<&str> = self
+            .text
+            .lines()
+            .filter(|line| !is_line_of(line, name))
+            .collect();
         let removed = kept.len() < self.text.lines().count();
         let end = if kept.is_empty() { "" } else { "\n" };
         self.text = Zeroizing::new(kept.join("\n") + end);
@@ -163,7 +181,11 @@ impl Edit {
         let write = || {
             let _ = fs::remove_file(&new);
             let mut options = OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&new)?;
             if let Ok(old) = fs::metadata(&self.path) {
                 std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
                 file.set_permissions(old.permissions())?;
@@ -177,7 +199,10 @@ impl Edit {
             let _ = fs::remove_file(&new);
             format!("{shown}: {e}: nothing is changed")
         })?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = self
+            .path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         File::open(directory.unwrap_or(Path::new(".")))
             .and_then(|directory| directory.sync_all())
             .map_err(|e| format!("{shown}: {e}: changed, but perhaps not for good"))
@@ -185,7 +210,8 @@ impl Edit {
 }
 
 fn is_line_of(line: &str, name: &str) -> bool {
-    line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
+    line.strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with(':'))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -218,8 +244,14 @@ mod tests {
         edit.put(&account("ann:!:bob:::"));
         assert!(edit.remove("annette") && !edit.remove("nobody"));
         edit.commit().expect("commit");
-        assert_eq!(fs::read_to_string(&path).expect("read"), "# ours\nann:!:bob:::\n");
-        assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::read_to_string(&path).expect("read"),
+            "# ours\nann:!:bob:::\n"
+        );
+        assert_eq!(
+            fs::metadata(&path).expect("stat").permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(read(&path).expect("accounts").len(), 1);
     }
 
@@ -247,7 +279,12 @@ mod tests {
         fs::write(&path, b"ann:!:ann:::\n# J\xf6rg\n").expect("write");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
         assert!(read(&path).expect_err("refused")[0].contains("users:2: not UTF-8"));
-        assert!(Edit::begin(&path).err().expect("refused").contains("users:2: not UTF-8"));
+        assert!(
+            Edit::begin(&path)
+                .err()
+                .expect("refused")
+                .contains("users:2: not UTF-8")
+        );
     }
 
     #[test]

@@ -45,7 +45,9 @@ impl Scheme {
 /// Whether a text is meant as a hash, a good one or not.
 #[must_use]
 pub fn is_meant(text: &[u8]) -> bool {
-    [&b"$argon2"[..], b"$y$", b"$6$"].iter().any(|begin| text.starts_with(begin))
+    [&b"$argon2"[..], b"$y$", b"$6$"]
+        .iter()
+        .any(|begin| text.starts_with(begin))
 }
 
 /// Whether a password is the one a hash was made of.
@@ -70,8 +72,9 @@ pub fn make(password: &[u8]) -> Result<String, String> {
     if password.len() > MAX_PASSWORD {
         return Err(format!("the password is longer than {MAX_PASSWORD} bytes"));
     }
-    let hash: phc::PasswordHash =
-        Argon2::default().hash_password(password).map_err(|e| e.to_string())?;
+    let hash: phc::PasswordHash = Argon2::default()
+        .hash_password(password)
+        .map_err(|e| e.to_string())?;
     Ok(hash.to_string())
 }
 
@@ -89,9 +92,17 @@ mod tests {
     #[test]
     fn a_new_hash_fits_its_password_and_no_other() {
         let hash = make(b"correct horse").expect("hash");
-        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
         assert!(fits(&hash, b"correct horse"));
-        for wrong in [&b""[..], b"correct hors", b"correct horse ", b"correct horse\0"] {
+        for wrong in [
+            &b""[..],
+            b"correct hors",
+            b"correct horse ",
+            b"correct horse\0",
+        ] {
             assert!(!fits(&hash, wrong));
         }
         assert!(make(b"").is_err());
@@ -117,13 +128,26 @@ mod tests {
         let hash = make(b"x").expect("hash");
         let (without, _) = hash.rsplit_once('$').expect("fields");
         assert_eq!(Scheme::of(without), None);
-        assert_eq!(Scheme::of(&format!("$6$salt${0}${0}", &OF_CRYPT[0][14..])), None);
+        assert_eq!(
+            Scheme::of(&format!("$6$salt${0}${0}", &OF_CRYPT[0][14..])),
+            None
+        );
         assert!(Scheme::of(&format!("$6$rounds=9999$saltstring{}", &OF_CRYPT[0][13..])).is_some());
     }
 
     #[test]
     fn what_is_no_hash_fits_nothing() {
-        for hash in ["", "x", "*", "!", "$1$a$b", "$argon2id$", "$y$", "$6$", "hunter2"] {
+        for hash in [
+            "",
+            "x",
+            "*",
+            "!",
+            "$1$a$b",
+            "$argon2id$",
+            "$y$",
+            "$6$",
+            "hunter2",
+        ] {
             assert!(!fits(hash, b"hunter2"), "{hash}");
             assert!(!fits(hash, b""), "{hash}");
         }

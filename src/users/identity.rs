@@ -29,7 +29,12 @@ impl Identity {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such system user"))?;
         let c_name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
         let groups = getgrouplist(&c_name, user.gid)?;
-        Ok(Identity { name: user.name, uid: user.uid, gid: user.gid, groups })
+        Ok(Identity {
+            name: user.name,
+            uid: user.uid,
+            gid: user.gid,
+            groups,
+        })
     }
 
     /// The identity as bytes, for another process of tfd.
@@ -37,7 +42,10 @@ impl Identity {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let gids = self.groups.iter().map(|gid| gid.as_raw());
-        for id in [self.uid.as_raw(), self.gid.as_raw()].into_iter().chain(gids) {
+        for id in [self.uid.as_raw(), self.gid.as_raw()]
+            .into_iter()
+            .chain(gids)
+        {
             bytes.extend_from_slice(&id.to_be_bytes());
         }
         let mut message = (self.groups.len() as u32).to_be_bytes().to_vec();
@@ -52,8 +60,9 @@ impl Identity {
         let (count, rest) = bytes.split_first_chunk::<4>()?;
         let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
         let (ids, name) = rest.split_at_checked(count.checked_add(2)?.checked_mul(4)?)?;
-        let mut ids =
-            ids.chunks_exact(4).map(|id| u32::from_be_bytes([id[0], id[1], id[2], id[3]]));
+        let mut ids = ids
+            .chunks_exact(4)
+            .map(|id| u32::from_be_bytes([id[0], id[1], id[2], id[3]]));
         Some(Identity {
             uid: Uid::from_raw(ids.next()?),
             gid: Gid::from_raw(ids.next()?),
@@ -71,7 +80,12 @@ impl Identity {
             _ => uid.to_string(),
         };
         let groups = nix::unistd::getgroups().unwrap_or_default();
-        Identity { name, uid, gid: Gid::effective(), groups }
+        Identity {
+            name,
+            uid,
+            gid: Gid::effective(),
+            groups,
+        }
     }
 
     /// Takes this identity for good: groups, gid, uid, then no capability in
@@ -117,7 +131,10 @@ impl Identity {
         let gids = nix::unistd::getresgid()?;
         // The C library's way would look for a limit below /proc.
         let groups = rustix::process::getgroups()?;
-        let mut groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(gid.as_raw())).collect();
+        let mut groups: Vec<Gid> = groups
+            .iter()
+            .map(|gid| Gid::from_raw(gid.as_raw()))
+            .collect();
         let mut wanted = self.groups.clone();
         for list in [&mut groups, &mut wanted] {
             list.sort_unstable_by_key(|g| g.as_raw());
@@ -127,13 +144,19 @@ impl Identity {
         let in_group = |gid| gid == self.gid;
         let capabilities = rustix::thread::capabilities(None)?;
         let fine = [uids.real, uids.effective, uids.saved].into_iter().all(has)
-            && [gids.real, gids.effective, gids.saved].into_iter().all(in_group)
+            && [gids.real, gids.effective, gids.saved]
+                .into_iter()
+                .all(in_group)
             && groups == wanted
             && capabilities.effective == kept
             && capabilities.permitted == kept
             && capabilities.inheritable.is_empty()
             && nix::sys::prctl::get_no_new_privs()?;
-        if fine { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+        if fine {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
     }
 }
 
@@ -148,7 +171,11 @@ pub fn limit_root(kept: CapabilitySet) -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false)?;
     let held = rustix::thread::capabilities(None)?;
     let fine = held.effective == kept && held.permitted == kept && held.inheritable.is_empty();
-    if fine { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    if fine {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// Takes every capability out of the bounding set, for good. The kernel
@@ -168,7 +195,11 @@ fn drop_bounding_set() {
 /// Leaves these capabilities effective and permitted, and none to inherit.
 fn limit_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: none };
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: none,
+    };
     rustix::thread::set_capabilities(None, sets)?;
     Ok(())
 }

@@ -85,7 +85,15 @@ impl Login {
         let max_sessions = (max > 0).then_some(max);
         let rate = (rate > 0).then_some(rate);
         let quota = (quota > 0).then_some(quota);
-        Some(Login { name, identity, home, rights, max_sessions, rate, quota })
+        Some(Login {
+            name,
+            identity,
+            home,
+            rights,
+            max_sessions,
+            rate,
+            quota,
+        })
     }
 }
 
@@ -105,7 +113,15 @@ mod tests {
             let (name, home) = ("ann".to_owned(), "sites/ann".to_owned());
             let identity = identity.clone();
             let quota = rate.map(|rate| rate * 3);
-            let login = Login { name, identity, home, rights, max_sessions, rate, quota };
+            let login = Login {
+                name,
+                identity,
+                home,
+                rights,
+                max_sessions,
+                rate,
+                quota,
+            };
             assert_eq!(Login::from_bytes(&login.to_bytes()), Some(login));
         }
     }

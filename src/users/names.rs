@@ -19,7 +19,10 @@ impl Names {
     /// The system's.
     pub fn read() -> io::Result<Names> {
         let table = |path: &str| std::fs::read(Path::new(path)).map(|text| parse(&text));
-        Ok(Names { users: table("/etc/passwd")?, groups: table("/etc/group")? })
+        Ok(Names {
+            users: table("/etc/passwd")?,
+            groups: table("/etc/group")?,
+        })
     }
 
     /// The uid of a user by name or number.
@@ -49,7 +52,9 @@ fn parse(text: &[u8]) -> HashMap<String, u32> {
 /// The number of a name; a number that is no name is itself, but for the one
 /// that means "unchanged" to the system.
 fn id(table: &HashMap<String, u32>, name: &[u8]) -> Option<u32> {
-    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
+    let name = std::str::from_utf8(name)
+        .ok()
+        .filter(|name| !name.is_empty())?;
     let number = || {
         let digits = name.bytes().all(|c| c.is_ascii_digit());
         name.parse().ok().filter(|id| digits && *id != u32::MAX)
@@ -64,7 +69,10 @@ mod tests {
     #[test]
     fn names_and_numbers_are_found_and_nothing_else() {
         let users = parse(b"root:x:0:0::/:/bin/sh\n# note\n:x:7:\nweb:x:33:\nbad:x:-1:\n");
-        let names = Names { users, ..Names::default() };
+        let names = Names {
+            users,
+            ..Names::default()
+        };
         assert_eq!(names.user(b"web"), Some(33));
         assert_eq!(names.user(b"1234"), Some(1234));
         for none in ["", "nobody", "bad", "-1", "+5", "4294967295", "4294967296"] {

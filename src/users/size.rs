@@ -25,7 +25,17 @@ mod tests {
         assert_eq!(parse("500000"), Some(500_000));
         assert_eq!(parse("3K"), Some(3072));
         assert_eq!(parse("2T"), Some(2 << 40));
-        for wrong in ["", "K", "-1", "+1", "1k", "1.5G", "1 G", "99999999999T", "1KK"] {
+        for wrong in [
+            "",
+            "K",
+            "-1",
+            "+1",
+            "1k",
+            "1.5G",
+            "1 G",
+            "99999999999T",
+            "1KK",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

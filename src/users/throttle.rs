@@ -50,7 +50,11 @@ impl Record {
     fn at(self, now: u64) -> Record {
         let ahead = self.last.saturating_sub(now);
         let until = self.until.saturating_sub(ahead);
-        Record { last: self.last - ahead, until, ..self }
+        Record {
+            last: self.last - ahead,
+            until,
+            ..self
+        }
     }
 }
 
@@ -68,13 +72,23 @@ impl Throttle {
     /// Goes on with what the file holds; lines that make no sense don't count.
     #[must_use]
     pub fn new(limits: Limits, file: Option<File>) -> Throttle {
-        let mut throttle = Throttle { limits, records: HashMap::new(), now: 0, file };
+        let mut throttle = Throttle {
+            limits,
+            records: HashMap::new(),
+            now: 0,
+            file,
+        };
         let mut text = String::new();
         if let Some(file) = &mut throttle.file {
             let _ = file.take(16 << 20).read_to_string(&mut text);
         }
         throttle.records = text.lines().filter_map(read_line).collect();
-        throttle.now = throttle.records.values().map(|record| record.last).max().unwrap_or(0);
+        throttle.now = throttle
+            .records
+            .values()
+            .map(|record| record.last)
+            .max()
+            .unwrap_or(0);
         throttle
     }
 
@@ -93,13 +107,19 @@ impl Throttle {
 
     fn left(&mut self, who: &Who, now: u64) -> Option<u64> {
         self.follow_clock(now);
-        self.records.get(who)?.until.checked_sub(now).filter(|left| *left > 0)
+        self.records
+            .get(who)?
+            .until
+            .checked_sub(now)
+            .filter(|left| *left > 0)
     }
 
     /// A clock that was set back makes no block longer.
     fn follow_clock(&mut self, now: u64) {
         if now < self.now {
-            self.records.values_mut().for_each(|record| *record = record.at(now));
+            self.records
+                .values_mut()
+                .for_each(|record| *record = record.at(now));
         }
         self.now = now;
     }
@@ -122,7 +142,11 @@ impl Throttle {
         let mut longest = 0;
         let account = account.map(|name| Who::Account(name.to_owned()));
         for who in [network(address)].into_iter().chain(account) {
-            let new = Record { failures: 0, last: now, until: 0 };
+            let new = Record {
+                failures: 0,
+                last: now,
+                until: 0,
+            };
             let record = self.records.entry(who).or_insert(new);
             if now.saturating_sub(record.last.max(record.until)) > MEMORY {
                 *record = new;
@@ -131,7 +155,9 @@ impl Throttle {
             record.last = now;
             if let Some(beyond) = record.failures.checked_sub(self.limits.failures) {
                 let block = self.limits.block.as_secs().max(1);
-                let seconds = block.saturating_mul(1 << beyond.min(16)).min(LONGEST.max(block));
+                let seconds = block
+                    .saturating_mul(1 << beyond.min(16))
+                    .min(LONGEST.max(block));
                 record.until = now + seconds;
                 longest = longest.max(seconds);
             }
@@ -148,22 +174,37 @@ impl Throttle {
     pub fn succeeded(&mut self, address: IpAddr, account: &str) -> io::Result<()> {
         let address = self.records.remove(&network(address));
         let account = self.records.remove(&Who::Account(account.to_owned()));
-        if address.is_some() || account.is_some() { self.save() } else { Ok(()) }
+        if address.is_some() || account.is_some() {
+            self.save()
+        } else {
+            Ok(())
+        }
     }
 
     fn forget_old(&mut self, now: u64) {
-        self.records.retain(|_, record| now.saturating_sub(record.last.max(record.until)) < MEMORY);
+        self.records
+            .retain(|_, record| now.saturating_sub(record.last.max(record.until)) < MEMORY);
         while self.records.len() > MOST {
-            let oldest =
-                self.records.iter().min_by_key(|(_, record)| record.last.max(record.until));
-            let Some(oldest) = oldest.map(|(who, _)| who.clone()) else { return };
+            let oldest = self
+                .records
+                .iter()
+                .min_by_key(|(_, record)| record.last.max(record.until));
+            let Some(oldest) = oldest.map(|(who, _)| who.clone()) else {
+                return;
+            };
             self.records.remove(&oldest);
         }
     }
 
     fn save(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let text: String = self.records.iter().map(|(who, record)| line(who, *record)).collect();
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let text: String = self
+            .records
+            .iter()
+            .map(|(who, record)| line(who, *record))
+            .collect();
         file.write_all_at(text.as_bytes(), 0)?;
         file.set_len(text.len() as u64)
     }
@@ -184,7 +225,11 @@ pub fn source_of(address: IpAddr) -> IpAddr {
 
 /// `address 192.0.2.1 failures last until` or `account ann failures last until`.
 fn line(who: &Who, record: Record) -> String {
-    let Record { failures, last, until } = record;
+    let Record {
+        failures,
+        last,
+        until,
+    } = record;
     match who {
         Who::Address(address) => format!("address {address} {failures} {last} {until}\n"),
         Who::Account(name) => format!("account {name} {failures} {last} {until}\n"),
@@ -193,21 +238,37 @@ fn line(who: &Who, record: Record) -> String {
 
 fn read_line(line: &str) -> Option<(Who, Record)> {
     let words: Vec<&str> = line.split(' ').collect();
-    let [kind, who, failures, last, until] = words[..] else { return None };
+    let [kind, who, failures, last, until] = words[..] else {
+        return None;
+    };
     let who = match kind {
         "address" => Who::Address(who.parse().ok()?),
         "account" => Who::Account(who.to_owned()),
         _ => return None,
     };
-    let (failures, last, until) = (failures.parse().ok()?, last.parse().ok()?, until.parse().ok()?);
-    Some((who, Record { failures, last, until }))
+    let (failures, last, until) = (
+        failures.parse().ok()?,
+        last.parse().ok()?,
+        until.parse().ok()?,
+    );
+    Some((
+        who,
+        Record {
+            failures,
+            last,
+            until,
+        },
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { failures: 3, block: Duration::from_secs(60) };
+    const LIMITS: Limits = Limits {
+        failures: 3,
+        block: Duration::from_secs(60),
+    };
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("address")
@@ -251,7 +312,10 @@ mod tests {
         throttle.succeeded(neighbour, "ann").expect("noted");
         assert_eq!(throttle.failed(from, Some("ann"), 3).expect("noted"), None);
         assert_eq!(throttle.failed(from, Some("ann"), 4).expect("noted"), None);
-        assert_eq!(throttle.failed(from, Some("ann"), 4000).expect("noted"), None);
+        assert_eq!(
+            throttle.failed(from, Some("ann"), 4000).expect("noted"),
+            None
+        );
     }
 
     #[test]
@@ -263,7 +327,8 @@ mod tests {
             throttle.failed(from, Some("ann"), now).expect("noted");
         }
         let len = file.metadata().expect("stat").len();
-        file.write_all_at(b"address x 1\nrubbish\naccount", len).expect("write");
+        file.write_all_at(b"address x 1\nrubbish\naccount", len)
+            .expect("write");
         let reopened = |file: &File| {
             use std::io::Seek;
             let mut file = file.try_clone().expect("file");
@@ -280,7 +345,9 @@ mod tests {
         let mut throttle = Throttle::new(LIMITS, None);
         for n in 0..10_000_u32 {
             let from = IpAddr::V4(std::net::Ipv4Addr::from(n));
-            throttle.failed(from, Some(&format!("user{n}")), 1).expect("noted");
+            throttle
+                .failed(from, Some(&format!("user{n}")), 1)
+                .expect("noted");
         }
         assert!(throttle.records.len() <= MOST);
     }

@@ -19,7 +19,11 @@ pub(crate) struct Run {
 impl From<Output> for Run {
     fn from(output: Output) -> Run {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Run {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }
 
@@ -40,7 +44,11 @@ impl Desk {
         let pem = public_key().public_key_to_pem().expect("pem");
         fs::write(scratch.path().join("public.pem"), pem).expect("write");
         let address = server.address();
-        Desk { server, scratch, address }
+        Desk {
+            server,
+            scratch,
+            address,
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -62,8 +70,13 @@ impl Desk {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tf"));
         command.current_dir(self.scratch.path()).env_clear();
-        command.env("TF_SERVER", self.address.to_string()).env("TF_KEY", "public.pem");
-        command.env("TF_HASH", HASH).env("HOME", self.scratch.path()).args(arguments);
+        command
+            .env("TF_SERVER", self.address.to_string())
+            .env("TF_KEY", "public.pem");
+        command
+            .env("TF_HASH", HASH)
+            .env("HOME", self.scratch.path())
+            .args(arguments);
         command
     }
 
@@ -95,7 +108,10 @@ pub(crate) fn content(len: usize, seed: u64) -> Vec<u8> {
         state ^= state << 17;
         state
     };
-    (0..len.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(len).collect()
+    (0..len.div_ceil(8))
+        .flat_map(|_| next().to_le_bytes())
+        .take(len)
+        .collect()
 }
 
 /// All that is beneath a directory: paths, and the content of files.
@@ -105,7 +121,11 @@ pub(crate) fn tree(top: &Path) -> Vec<(String, Option<Vec<u8>>)> {
     while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(&directory).expect("directory") {
             let path = entry.expect("entry").path();
-            let name = path.strip_prefix(top).expect("beneath").to_string_lossy().into_owned();
+            let name = path
+                .strip_prefix(top)
+                .expect("beneath")
+                .to_string_lossy()
+                .into_owned();
             let kind = path.symlink_metadata().expect("stat");
             if kind.is_dir() {
                 found.push((name, None));

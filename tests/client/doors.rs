@@ -21,11 +21,17 @@ fn switch(first: SocketAddr, bytes: u64, then: SocketAddr) -> (SocketAddr, Arc<A
         for near in listener.incoming() {
             let near = near.expect("accept");
             let is_first = counter.fetch_add(1, Ordering::Relaxed) == 0;
-            let (to, lives) = if is_first { (first, bytes) } else { (then, u64::MAX) };
+            let (to, lives) = if is_first {
+                (first, bytes)
+            } else {
+                (then, u64::MAX)
+            };
             let far = TcpStream::connect(to).expect("connect");
             for (from, to, lives) in [(&near, &far, u64::MAX), (&far, &near, lives)] {
-                let (from, mut to) =
-                    (from.try_clone().expect("clone"), to.try_clone().expect("clone"));
+                let (from, mut to) = (
+                    from.try_clone().expect("clone"),
+                    to.try_clone().expect("clone"),
+                );
                 std::thread::spawn(move || {
                     use std::io::Read;
                     // Either side may end it.
@@ -39,7 +45,10 @@ fn switch(first: SocketAddr, bytes: u64, then: SocketAddr) -> (SocketAddr, Arc<A
 }
 
 fn with_tls() -> Server {
-    Server::with(Setup { tls: true, ..Setup::default() })
+    Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    })
 }
 
 #[test]
@@ -52,7 +61,10 @@ fn another_certificate_at_a_new_connection_ends_all_at_once() {
     let (address, connections) = switch(server.tls_address(), 7_000_000, other.tls_address());
     let mut person = Person::new();
     let pem = std::fs::read(server.config_path().with_file_name("tls.pem")).expect("certificate");
-    let der = openssl::x509::X509::from_pem(&pem).expect("certificate").to_der().expect("DER");
+    let der = openssl::x509::X509::from_pem(&pem)
+        .expect("certificate")
+        .to_der()
+        .expect("DER");
     let pin = tfd::tls::certificate::fingerprint(&der).expect("fingerprint");
     person.set("TF_SERVER", &address.to_string());
     person.set("TF_TLS_PIN", &pin);

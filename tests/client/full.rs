@@ -7,18 +7,30 @@ use crate::desk::{Desk, content, tree};
 
 #[test]
 fn a_full_disk_here_is_told_and_the_old_file_stays() {
-    let Some(disk) = SmallDisk::mount(2) else { return };
+    let Some(disk) = SmallDisk::mount(2) else {
+        return;
+    };
     let at = |name: &str| disk.path().join(name).display().to_string();
     let desk = Desk::new();
     std::fs::write(disk.path().join("f"), "old").expect("write");
-    for (name, streams, len) in
-        [("small", "1", 3_000_000), ("large", "1", 9_000_000), ("ranges", "2", 70_000_000)]
-    {
+    for (name, streams, len) in [
+        ("small", "1", 3_000_000),
+        ("large", "1", 9_000_000),
+        ("ranges", "2", 70_000_000),
+    ] {
         desk.server.write(name, content(len, 1));
         let run = desk.tf(&["get", "-j", streams, name, &at("f")]);
         assert_eq!(run.code, Some(7), "{name}: {}", run.err);
-        assert!(run.err.contains("No space left on device"), "{name}: {}", run.err);
-        assert_eq!(tree(disk.path()), [("f".to_owned(), Some(b"old".to_vec()))], "{name}");
+        assert!(
+            run.err.contains("No space left on device"),
+            "{name}: {}",
+            run.err
+        );
+        assert_eq!(
+            tree(disk.path()),
+            [("f".to_owned(), Some(b"old".to_vec()))],
+            "{name}"
+        );
     }
     // What there is room for comes.
     desk.server.write("t/a", content(1_500_000, 1));
@@ -32,18 +44,27 @@ fn a_full_disk_here_is_told_and_the_old_file_stays() {
 
 #[test]
 fn a_full_disk_there_is_told_and_the_old_file_stays() {
-    let Some(disk) = SmallDisk::mount(2) else { return };
+    let Some(disk) = SmallDisk::mount(2) else {
+        return;
+    };
     let root = disk.path().join("root");
     std::fs::create_dir(&root).expect("directory");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(disk.path(), open).expect("mode");
-    let desk = Desk::at(Server::with(Setup { root: Some(root), ..Setup::default() }));
+    let desk = Desk::at(Server::with(Setup {
+        root: Some(root),
+        ..Setup::default()
+    }));
     desk.server.write("f", "old");
     for (len, streams) in [(3_000_000, "1"), (9_000_000, "1"), (70_000_000, "2")] {
         desk.write("source", content(len, 1));
         let run = desk.tf(&["put", "-j", streams, "source", "f"]);
         assert_eq!(run.code, Some(1), "{len}: {}", run.err);
-        assert!(run.err.contains("its disk may be full"), "{len}: {}", run.err);
+        assert!(
+            run.err.contains("its disk may be full"),
+            "{len}: {}",
+            run.err
+        );
         assert_eq!(desk.server.names(""), ["f"], "{len}");
         assert_eq!(desk.server.read("f"), b"old", "{len}");
     }

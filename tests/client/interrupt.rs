@@ -12,7 +12,11 @@ use crate::relay::{Link, Relay};
 
 fn start(desk: &Desk, arguments: &[&str]) -> Child {
     let mut command = desk.command(arguments);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tf")
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tf")
 }
 
 fn interrupt(child: Child) -> Run {
@@ -25,7 +29,10 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
     let mut desk = Desk::new();
     // What is to be interrupted would go on for ten seconds.
     const SLOW: u64 = 1_000_000;
-    let link = Link { delay: Duration::from_millis(1), rate: SLOW };
+    let link = Link {
+        delay: Duration::from_millis(1),
+        rate: SLOW,
+    };
     let relay = Relay::start(desk.address, link, Box::new(|| None));
     desk.address = relay.address;
     let expected = content(12_000_000, 1);
@@ -33,17 +40,27 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
         let mut sizes = std::fs::read_dir(path).expect("names").map(|entry| {
             let entry = entry.expect("entry");
             let is_part = entry.file_name().to_string_lossy().ends_with(".part");
-            if is_part { entry.metadata().map_or(0, |metadata| metadata.len()) } else { 0 }
+            if is_part {
+                entry.metadata().map_or(0, |metadata| metadata.len())
+            } else {
+                0
+            }
         });
         sizes.find(|size| *size > 0).unwrap_or(0)
     };
 
     desk.write("source", &expected);
     let child = start(&desk, &["put", "source", "there"]);
-    wait_until("some bytes are there", || size(desk.server.root()) > 2_000_000);
+    wait_until("some bytes are there", || {
+        size(desk.server.root()) > 2_000_000
+    });
     let run = interrupt(child);
     assert_eq!(run.code, Some(130), "{}", run.err);
-    assert!(run.err.contains("the same command goes on from there"), "{}", run.err);
+    assert!(
+        run.err.contains("the same command goes on from there"),
+        "{}",
+        run.err
+    );
     assert!(!desk.server.exists("there"));
     relay.set_rate(0);
     let run = desk.fine(&["put", "--json", "source", "there"]);
@@ -65,7 +82,10 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
 
 /// Where the first file was gone on with.
 fn from(events: &str) -> u64 {
-    let event = events.lines().find(|line| line.contains("\"begin\"")).expect("begin");
+    let event = events
+        .lines()
+        .find(|line| line.contains("\"begin\""))
+        .expect("begin");
     let event: serde_json::Value = serde_json::from_str(event).expect("JSON");
     event["from"].as_u64().expect("from")
 }

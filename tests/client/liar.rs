@@ -60,8 +60,9 @@ fn serve(mut wire: Wire, answer: &dyn Fn(&str) -> Answer) -> tfd::tf::wire::Resu
     wire.write_message(b"OK")?;
     wire.read_message(&mut body)?;
     let mut session_key = vec![0; 256];
-    let length =
-        key().private_decrypt(&body, &mut session_key, Padding::PKCS1_OAEP).expect("a session key");
+    let length = key()
+        .private_decrypt(&body, &mut session_key, Padding::PKCS1_OAEP)
+        .expect("a session key");
     session_key.truncate(length);
     wire.write_message(b"OK")?;
     wire.encipher(&session_key);

@@ -11,7 +11,10 @@ use crate::desk::{Desk, tree};
 use crate::liar::{self, Answer};
 
 fn digest(content: &[u8]) -> String {
-    let digits: String = sha256(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = sha256(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("OK 0x{digits}")
 }
 
@@ -46,9 +49,17 @@ fn no_name_of_a_server_leads_out_of_the_directory() {
     fs::create_dir(desk.path("down")).expect("directory");
     let run = desk.tf(&["get", "-r", "t", "down/into"]);
     assert_eq!(run.code, Some(7), "{}", run.err);
-    assert_eq!(run.err.matches("outside the directory").count(), 7, "{}", run.err);
+    assert_eq!(
+        run.err.matches("outside the directory").count(),
+        7,
+        "{}",
+        run.err
+    );
     assert!(!run.err.contains('\u{1b}'), "{}", run.err);
-    let names: Vec<String> = tree(&desk.path("")).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = tree(&desk.path(""))
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let expected = [
         "down",
         "down/into",
@@ -79,11 +90,23 @@ fn no_planted_link_is_written_through() {
     symlink(&precious, desk.path("into/t/plain")).expect("link");
     let run = desk.tf(&["get", "-r", "t", "into"]);
     assert_eq!(run.code, Some(7), "{}", run.err);
-    assert!(run.err.contains("a symbolic link is in the way"), "{}", run.err);
+    assert!(
+        run.err.contains("a symbolic link is in the way"),
+        "{}",
+        run.err
+    );
     assert_eq!(desk.read("precious/file"), b"old");
-    assert_eq!(fs::read_dir(desk.path("precious")).expect("names").count(), 1);
+    assert_eq!(
+        fs::read_dir(desk.path("precious")).expect("names").count(),
+        1
+    );
     // A link in the last place gives way to the file.
-    assert!(desk.path("into/t/plain").symlink_metadata().expect("stat").is_file());
+    assert!(
+        desk.path("into/t/plain")
+            .symlink_metadata()
+            .expect("stat")
+            .is_file()
+    );
     assert_eq!(desk.read("into/t/plain"), b"new");
     assert_eq!(desk.read("into/t/e/file"), b"new");
 }
@@ -103,7 +126,10 @@ fn what_is_not_what_the_server_has_does_not_take_its_place() {
     let run = desk.tf(&["get", "-r", "t", "into"]);
     assert_eq!(run.code, Some(6), "{}", run.err);
     assert!(run.err.contains("SHA-256 differs"), "{}", run.err);
-    assert_eq!(tree(&desk.path("into/t")), [("a".to_owned(), Some(b"old".to_vec()))]);
+    assert_eq!(
+        tree(&desk.path("into/t")),
+        [("a".to_owned(), Some(b"old".to_vec()))]
+    );
     // Unless nobody asks.
     desk.fine(&["get", "-r", "--no-verify", "t", "into"]);
     assert_eq!(desk.read("into/t/a"), b"what came");
@@ -111,13 +137,19 @@ fn what_is_not_what_the_server_has_does_not_take_its_place() {
 
 #[test]
 fn a_file_without_end_fills_neither_memory_nor_disk() {
-    let desk = desk(|request| match request.split(' ').next().unwrap_or_default() {
-        "SDOWN" => Answer::Frames(vec![vec![7; 500_000]; 60]),
-        "GET" => Answer::Get(vec![vec![7; 200_000]; 200]),
-        _ => honest(request, "F: a\n", b"short"),
-    });
+    let desk = desk(
+        |request| match request.split(' ').next().unwrap_or_default() {
+            "SDOWN" => Answer::Frames(vec![vec![7; 500_000]; 60]),
+            "GET" => Answer::Get(vec![vec![7; 200_000]; 200]),
+            _ => honest(request, "F: a\n", b"short"),
+        },
+    );
     let run = desk.tf(&["get", "-r", "--retries", "1", "t", "into"]);
     assert_eq!(run.code, Some(6), "{}", run.err);
-    assert!(run.err.contains("changed while it was being moved"), "{}", run.err);
+    assert!(
+        run.err.contains("changed while it was being moved"),
+        "{}",
+        run.err
+    );
     assert_eq!(tree(&desk.path("into")), []);
 }

@@ -22,14 +22,21 @@ fn either_side_becomes_like_the_other_and_a_second_run_does_nothing() {
     let run = desk.fine(&["mirror", "l", ":deep/down/r"]);
     let mut lines: Vec<&str> = run.out.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["+ a", "+ d", "+ d/b", "+ d/e", "+ d/e/c", "+ empty"]);
+    assert_eq!(
+        lines,
+        ["+ a", "+ d", "+ d/b", "+ d/e", "+ d/e/c", "+ empty"]
+    );
     assert!(tree(&desk.server.path("deep/down/r")) == tree(&desk.path("l")));
     assert_eq!(desk.fine(&["mirror", "l", ":deep/down/r"]).out, "");
 
     desk.fine(&["mirror", ":deep/down/r", "back/here"]);
     assert!(tree(&desk.path("back/here")) == tree(&desk.path("l")));
     assert_eq!(desk.fine(&["mirror", ":deep/down/r", "back/here"]).out, "");
-    assert_eq!(desk.fine(&["mirror", "-c", "back/here", ":deep/down/r"]).out, "");
+    assert_eq!(
+        desk.fine(&["mirror", "-c", "back/here", ":deep/down/r"])
+            .out,
+        ""
+    );
 
     // What differs goes, and that alone.
     desk.write("l/a", "A");
@@ -66,9 +73,14 @@ fn a_dry_run_tells_what_the_run_then_does() {
         for name in ["l/new/a", "l/turned/b", "l/file", "l/held", "l/same"] {
             age(&desk.write(name, "x"), 100);
         }
-        for name in
-            ["r/turned", "r/file/c", "r/held/kept.tmp", "r/held/d", "r/same", "r/gone/e/kept.tmp"]
-        {
+        for name in [
+            "r/turned",
+            "r/file/c",
+            "r/held/kept.tmp",
+            "r/held/d",
+            "r/same",
+            "r/gone/e/kept.tmp",
+        ] {
             desk.server.write(name, "x");
         }
         let options: &[&str] = if delete { &["--delete"] } else { &[] };
@@ -82,7 +94,11 @@ fn a_dry_run_tells_what_the_run_then_does() {
         for name in ["held/kept.tmp", "held/d", "gone/e/kept.tmp"] {
             assert!(desk.server.exists(&format!("r/{name}")), "{name}");
         }
-        assert!(run.err.contains("held: a directory of this name is there"), "{}", run.err);
+        assert!(
+            run.err.contains("held: a directory of this name is there"),
+            "{}",
+            run.err
+        );
         assert_eq!(run.err.contains("gone/e: stays"), delete, "{}", run.err);
     }
 }
@@ -91,14 +107,32 @@ fn a_dry_run_tells_what_the_run_then_does() {
 fn what_is_not_in_the_source_goes_only_when_asked() {
     let desk = Desk::new();
     age(&desk.write("l/kept", "x"), 100);
-    for name in ["r/kept", "r/extra", "r/d/e/extra", "r/d/other", "r/cache/x.tmp"] {
+    for name in [
+        "r/kept",
+        "r/extra",
+        "r/d/e/extra",
+        "r/d/other",
+        "r/cache/x.tmp",
+    ] {
         desk.server.write(name, "x");
     }
     desk.server.mkdir("r/dir-only");
     assert_eq!(desk.fine(&["mirror", "l", ":r"]).out, "");
     let dry = desk.fine(&["mirror", "-n", "--delete", "--exclude", "*.tmp", "l", ":r"]);
-    assert_eq!(dry.out.lines().filter(|line| line.starts_with("- ")).count(), 6, "{}", dry.out);
-    assert!(dry.err.contains("cache: stays: it holds what is left out"), "{}", dry.err);
+    assert_eq!(
+        dry.out
+            .lines()
+            .filter(|line| line.starts_with("- "))
+            .count(),
+        6,
+        "{}",
+        dry.out
+    );
+    assert!(
+        dry.err.contains("cache: stays: it holds what is left out"),
+        "{}",
+        dry.err
+    );
     assert!(desk.server.exists("r/extra"));
     let many = desk.tf(&["mirror", "--delete", "--max-delete", "3", "l", ":r"]);
     assert_eq!(many.code, Some(7), "{}", many.err);
@@ -118,7 +152,15 @@ fn what_is_not_in_the_source_goes_only_when_asked() {
         desk.write(name, "x");
     }
     let run = desk.fine(&["mirror", "--delete", ":r", "l"]);
-    assert_eq!(run.out.lines().filter(|line| line.starts_with("- ")).count(), 4, "{}", run.out);
+    assert_eq!(
+        run.out
+            .lines()
+            .filter(|line| line.starts_with("- "))
+            .count(),
+        4,
+        "{}",
+        run.out
+    );
     assert_eq!(tree(&desk.path("l")).len(), 1);
 }
 
@@ -131,7 +173,12 @@ fn a_file_in_the_place_of_a_directory_goes_only_when_asked() {
     desk.server.write("r/y", "a file");
     let run = desk.tf(&["mirror", "l", ":r"]);
     assert_eq!(run.code, Some(7), "{}", run.err);
-    assert_eq!(run.err.matches("--delete would remove").count(), 2, "{}", run.err);
+    assert_eq!(
+        run.err.matches("--delete would remove").count(),
+        2,
+        "{}",
+        run.err
+    );
     assert_eq!(desk.server.read("r/y"), b"a file");
     desk.fine(&["mirror", "--delete", "l", ":r"]);
     assert!(tree(&desk.server.path("r")) == tree(&desk.path("l")));

@@ -26,13 +26,24 @@ fn bad_link() -> Option<Link> {
             None
         }
     });
-    assert!(link.is_some() || std::env::var_os("TFD_TEST_NETEM").is_none(), "no bad link");
+    assert!(
+        link.is_some() || std::env::var_os("TFD_TEST_NETEM").is_none(),
+        "no bad link"
+    );
     link
 }
 
 fn seed() -> u64 {
-    let given = std::env::var("TFD_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let now = || SystemTime::UNIX_EPOCH.elapsed().expect("time").subsec_nanos().into();
+    let given = std::env::var("TFD_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let now = || {
+        SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("time")
+            .subsec_nanos()
+            .into()
+    };
     let seed = given.unwrap_or_else(now);
     println!("TFD_TEST_SEED={seed}");
     seed
@@ -78,9 +89,17 @@ fn a_hundred_files_survive_a_link_that_is_slow_loses_packets_and_goes_down() {
     let seed = seed();
     // Of a client that forgot its connection the server hears nothing more.
     let tf = "listen = [\"0.0.0.0:0\"]\nidle_timeout = 3".to_owned();
-    let mut desk = Desk::at(link.near(|| Server::with(Setup { tf, ..Setup::default() })));
+    let mut desk = Desk::at(link.near(|| {
+        Server::with(Setup {
+            tf,
+            ..Setup::default()
+        })
+    }));
     desk.address = SocketAddr::new(NEAR, desk.address.port());
-    let options = Options { retries: 30, ..Options::default() };
+    let options = Options {
+        retries: 30,
+        ..Options::default()
+    };
     let told = Told::default();
     let in_vain = AtomicU32::new(0);
     let done = AtomicBool::new(false);
@@ -96,7 +115,9 @@ fn a_hundred_files_survive_a_link_that_is_slow_loses_packets_and_goes_down() {
                     let source = desk.write("source", &expected);
                     let access = desk.access();
                     let transfers = Transfers::new(&access, &options, &told);
-                    steadily(&in_vain, || transfers.put(std::slice::from_ref(&source), "there"));
+                    steadily(&in_vain, || {
+                        transfers.put(std::slice::from_ref(&source), "there")
+                    });
                     assert!(desk.server.read("there") == expected, "put {round}");
                     let back = desk.path("back");
                     steadily(&in_vain, || transfers.get(&["there".to_owned()], &back));
@@ -112,5 +133,7 @@ fn a_hundred_files_survive_a_link_that_is_slow_loses_packets_and_goes_down() {
     let retries = *told.retries.lock().expect("lock");
     println!("{cuts} cuts, {retries} connections anew, {in_vain:?} times not even a first one");
     assert!(cuts >= 20 && retries >= 5, "{cuts} {retries}");
-    wait_until("the end of what was begun", || desk.server.names("") == ["there"]);
+    wait_until("the end of what was begun", || {
+        desk.server.names("") == ["there"]
+    });
 }

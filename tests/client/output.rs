@@ -21,13 +21,19 @@ fn events(text: &str) -> Vec<Value> {
 }
 
 fn of_type<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
-    events.iter().filter(|event| event["type"] == kind).collect()
+    events
+        .iter()
+        .filter(|event| event["type"] == kind)
+        .collect()
 }
 
 #[test]
 fn programs_read_events_one_a_line() {
     let mut desk = Desk::new();
-    let link = Link { delay: Duration::ZERO, rate: 4_000_000 };
+    let link = Link {
+        delay: Duration::ZERO,
+        rate: 4_000_000,
+    };
     let direct = desk.address;
     let mut lives = [Some(3_000_000), None].into_iter();
     let relay = Relay::start(direct, link, Box::new(move || lives.next().flatten()));
@@ -41,16 +47,29 @@ fn programs_read_events_one_a_line() {
     assert_eq!(run.err, "");
     let events = events(&run.out);
     let start = of_type(&events, "start");
-    assert_eq!((&start[0]["files"], &start[0]["bytes"]), (&2.into(), &8_000_001.into()));
+    assert_eq!(
+        (&start[0]["files"], &start[0]["bytes"]),
+        (&2.into(), &8_000_001.into())
+    );
     let progress = of_type(&events, "progress");
     // One a second at most.
-    assert!((1..=1 + seconds as usize).contains(&progress.len()), "{}", run.out);
-    assert!(progress.iter().all(|event| event["bytes"].as_u64() <= Some(8_000_001)));
+    assert!(
+        (1..=1 + seconds as usize).contains(&progress.len()),
+        "{}",
+        run.out
+    );
+    assert!(
+        progress
+            .iter()
+            .all(|event| event["bytes"].as_u64() <= Some(8_000_001))
+    );
     let retry = of_type(&events, "retry");
     assert_eq!((retry.len(), &retry[0]["attempt"]), (1, &1.into()));
     assert_eq!(of_type(&events, "begin").len(), 2);
-    let mut done: Vec<_> =
-        of_type(&events, "done").iter().map(|event| event["path"].as_str()).collect();
+    let mut done: Vec<_> = of_type(&events, "done")
+        .iter()
+        .map(|event| event["path"].as_str())
+        .collect();
     done.sort_unstable();
     assert_eq!(done, [Some("t/large"), Some("t/small")]);
     assert_eq!(of_type(&events, "note")[0]["path"], "link");
@@ -63,10 +82,16 @@ fn programs_read_events_one_a_line() {
 
     let mut shapes: BTreeSet<String> = BTreeSet::new();
     let mut shapes_of = |events: &[Value]| {
-        shapes.extend(events.iter().map(|event| event["type"].as_str().expect("type").to_owned()));
+        shapes.extend(
+            events
+                .iter()
+                .map(|event| event["type"].as_str().expect("type").to_owned()),
+        );
     };
     shapes_of(&events);
-    shapes_of(&self::events(&desk.fine(&["mirror", "--json", "t", ":mirrored"]).out));
+    shapes_of(&self::events(
+        &desk.fine(&["mirror", "--json", "t", ":mirrored"]).out,
+    ));
 
     let run = desk.tf(&["get", "--json", "none", "t/small", "."]);
     assert_eq!(run.code, Some(1));
@@ -74,7 +99,10 @@ fn programs_read_events_one_a_line() {
     shapes_of(&events);
     assert_eq!(shapes, types(&schema("tf-transfers.schema.json")));
     let error = of_type(&events, "error");
-    assert_eq!((&error[0]["path"], &error[0]["exit"]), (&"none".into(), &1.into()));
+    assert_eq!(
+        (&error[0]["path"], &error[0]["exit"]),
+        (&"none".into(), &1.into())
+    );
     assert_eq!(events.last().expect("events")["failed"], 1);
 }
 

@@ -28,9 +28,18 @@ fn a_mirror_goes_on_when_its_output_is_full_and_says_so() {
     let full = || File::options().write(true).open("/dev/full").expect("open");
     for json in [&[][..], &["--json"]] {
         let arguments = [json, &["mirror", "-c", "t", ":t"]].concat();
-        let run: Run = desk.command(&arguments).stdout(full()).output().expect("tf").into();
+        let run: Run = desk
+            .command(&arguments)
+            .stdout(full())
+            .output()
+            .expect("tf")
+            .into();
         assert_eq!(run.code, Some(7), "{}", run.err);
-        assert!(run.err.contains("standard output: No space left"), "{}", run.err);
+        assert!(
+            run.err.contains("standard output: No space left"),
+            "{}",
+            run.err
+        );
         assert!(tree(&desk.server.path("t")) == tree(&desk.path("t")));
         desk.fine(&["rm", "-r", "t"]);
     }
@@ -38,6 +47,10 @@ fn a_mirror_goes_on_when_its_output_is_full_and_says_so() {
     desk.write("t/c", "x");
     std::os::unix::fs::symlink("a", desk.path("t/link")).expect("link");
     let mut command = desk.command(&["put", "-r", "missing", "t"]);
-    let status = command.stdout(Stdio::null()).stderr(full()).status().expect("tf");
+    let status = command
+        .stdout(Stdio::null())
+        .stderr(full())
+        .status()
+        .expect("tf");
     assert_eq!(status.code(), Some(7));
 }

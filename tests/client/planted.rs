@@ -14,7 +14,10 @@ use crate::liar::{self, Answer};
 use crate::running::Running;
 
 fn digest(content: &[u8]) -> Answer {
-    let digits: String = sha256(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = sha256(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Answer::Message(format!("OK 0x{digits}").into())
 }
 
@@ -27,8 +30,15 @@ fn a_link_in_the_place_of_a_tree_is_not_written_through() {
     symlink("../precious", desk.path("into/t")).expect("link");
     let run = desk.tf(&["get", "-r", "t", "into"]);
     assert_eq!(run.code, Some(7), "{}", run.err);
-    assert!(run.err.contains("a symbolic link is in the way"), "{}", run.err);
-    assert_eq!(tree(&desk.path("precious")), [("file".to_owned(), Some(b"old".to_vec()))]);
+    assert!(
+        run.err.contains("a symbolic link is in the way"),
+        "{}",
+        run.err
+    );
+    assert_eq!(
+        tree(&desk.path("precious")),
+        [("file".to_owned(), Some(b"old".to_vec()))]
+    );
     // One that the user names is followed.
     desk.fine(&["get", "-r", "t", "into/t"]);
     assert_eq!(desk.read("precious/t/file"), b"new");
@@ -59,10 +69,20 @@ fn a_directory_swapped_for_a_link_is_not_read_through() {
     });
     let run = desk.tf(&["put", "-r", "t", "t"]);
     assert_eq!(run.code, Some(7), "{}", run.err);
-    assert!(run.err.contains("a symbolic link is in the way"), "{}", run.err);
+    assert!(
+        run.err.contains("a symbolic link is in the way"),
+        "{}",
+        run.err
+    );
     let sent = sent.lock().expect("requests");
-    assert!(sent.iter().any(|request| request == "MKDIR t/d"), "{sent:?}");
-    assert!(!sent.iter().any(|request| request.starts_with("SUP ")), "{sent:?}");
+    assert!(
+        sent.iter().any(|request| request == "MKDIR t/d"),
+        "{sent:?}"
+    );
+    assert!(
+        !sent.iter().any(|request| request.starts_with("SUP ")),
+        "{sent:?}"
+    );
 }
 
 #[test]
@@ -86,18 +106,20 @@ fn teller(
     content: &'static [u8],
     then: impl Fn() + Send + Sync + 'static,
 ) -> Person {
-    let address = liar::start(move |request| match request.split(' ').next().unwrap_or_default() {
-        "ADDNTFY" => "OK".into(),
-        "STARTNTFY" => Answer::Message(format!("0 {name}").into()),
-        "OK" | "DEL" => Answer::Nothing,
-        "FSTAT" => stat.into(),
-        "GET" => {
-            then();
-            Answer::Get(vec![content.to_vec()])
-        }
-        "SHA256" => digest(b"content"),
-        _ => "UNKNOWN".into(),
-    });
+    let address = liar::start(
+        move |request| match request.split(' ').next().unwrap_or_default() {
+            "ADDNTFY" => "OK".into(),
+            "STARTNTFY" => Answer::Message(format!("0 {name}").into()),
+            "OK" | "DEL" => Answer::Nothing,
+            "FSTAT" => stat.into(),
+            "GET" => {
+                then();
+                Answer::Get(vec![content.to_vec()])
+            }
+            "SHA256" => digest(b"content"),
+            _ => "UNKNOWN".into(),
+        },
+    );
     let mut person = Person::new();
     person.set("TF_SERVER", &address.to_string());
     person.set("TF_KEY", "public.pem");
@@ -127,12 +149,20 @@ fn a_file_longer_than_told_is_not_kept_and_its_name_drives_no_terminal() {
     let person = teller("\u{1b}[2Jf", "OK F 3 0 0", b"content", || {});
     let watch = Running::start(&person, &["watch", "--delete", "--get", "got", "in"]);
     watch.wait_for_complaint("changed while it was being moved");
-    assert!(!watch.complaints().contains('\u{1b}'), "{:?}", watch.complaints());
+    assert!(
+        !watch.complaints().contains('\u{1b}'),
+        "{:?}",
+        watch.complaints()
+    );
     assert!(tree(&person.path("got")).is_empty());
     let person = teller("\u{1b}[2Jf", "OK F 7 0 0", b"CONTENT", || {});
     let watch = Running::start(&person, &["watch", "--delete", "--get", "got", "in"]);
     watch.wait_for_complaint("SHA-256 differs");
-    assert!(!watch.complaints().contains('\u{1b}'), "{:?}", watch.complaints());
+    assert!(
+        !watch.complaints().contains('\u{1b}'),
+        "{:?}",
+        watch.complaints()
+    );
     wait_until("no part is left", || tree(&person.path("got")).is_empty());
 }
 
@@ -143,11 +173,18 @@ fn the_lines_of_a_shell_go_through_no_link() {
     person.write("precious", "old\n");
     fs::set_permissions(person.path("precious"), fs::Permissions::from_mode(0o644)).expect("mode");
     fs::create_dir_all(person.path(".local/state/tf")).expect("directories");
-    fs::hard_link(person.path("precious"), person.path(".local/state/tf/history")).expect("link");
+    fs::hard_link(
+        person.path("precious"),
+        person.path(".local/state/tf/history"),
+    )
+    .expect("link");
     let (screen, code) = person.on_terminal("shell", "ls\nexit\n");
     assert_eq!(code, Some(0), "{screen}");
     assert!(screen.contains("lines are not kept"), "{screen}");
-    let mode = fs::metadata(person.path("precious")).expect("stat").permissions().mode();
+    let mode = fs::metadata(person.path("precious"))
+        .expect("stat")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o644);
     assert_eq!(fs::read(person.path("precious")).expect("read"), b"old\n");
     // Nor where others may put a link.
@@ -165,7 +202,11 @@ fn a_configuration_that_others_may_change_is_not_believed() {
     person.fine(&["servers"]);
     let file = person.path(".config/tf/config.toml");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("mode");
-    person.fails(&["servers"], 2, &["config.toml", "others may change it", "chmod go-w"]);
+    person.fails(
+        &["servers"],
+        2,
+        &["config.toml", "others may change it", "chmod go-w"],
+    );
     // One that is named is the user's choice.
     person.fine(&["--config", ".config/tf/config.toml", "servers"]);
     fs::remove_file(&file).expect("remove");

@@ -40,13 +40,19 @@ impl Relay {
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.expect("accept");
-                let Ok(far) = TcpStream::connect(server) else { continue };
+                let Ok(far) = TcpStream::connect(server) else {
+                    continue;
+                };
                 count.fetch_add(1, Ordering::Relaxed);
                 let left = (lives.lock().expect("lives"))();
                 relay(near, far, link.delay, &rated, left);
             }
         });
-        Relay { address, connections, rate }
+        Relay {
+            address,
+            connections,
+            rate,
+        }
     }
 
     /// Has bytes move at another rate from now on; 0 for no limit.
@@ -70,7 +76,10 @@ fn relay(
     let left = lives.map(|lives| Arc::new(AtomicU64::new(lives)));
     for (from, to) in [(&near, &far), (&far, &near)] {
         from.set_nodelay(true).expect("option");
-        let (read, write) = (from.try_clone().expect("clone"), to.try_clone().expect("clone"));
+        let (read, write) = (
+            from.try_clone().expect("clone"),
+            to.try_clone().expect("clone"),
+        );
         let (left, rate) = (left.clone(), Arc::clone(rate));
         // As many bytes as are on their way, and some more.
         let (bytes, arriving) = sync_channel(256);

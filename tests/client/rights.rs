@@ -12,7 +12,11 @@ fn an_account_that_may_only_add_gets_whole_files_there_and_replaces_none() {
     let users = account("backup", "b", "nobody::append-only:")
         + &account("reader", "r", "nobody::read-only:");
     let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
-    let desk = Desk::at(Server::with(Setup { tf, users, ..Setup::default() }));
+    let desk = Desk::at(Server::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    }));
     desk.write("password", "b");
     desk.write("reading", "r");
     for (name, len) in [("t/a", 0), ("t/b", 5_000), ("t/c", 6_000_000)] {

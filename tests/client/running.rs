@@ -21,8 +21,11 @@ impl Running {
     pub fn start(person: &Person, arguments: &[&str]) -> Running {
         let mut command = person.command(env!("CARGO_BIN_EXE_tf"));
         command.args(arguments).stdin(Stdio::null());
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start");
         let out = gather(child.stdout.take().expect("output"));
         let err = gather(child.stderr.take().expect("errors"));
         Running { child, out, err }

@@ -54,7 +54,11 @@ rm -r a
         (server.read("a/b/local file"), server.read("a/up")),
         (b"sent".into(), b"sent".into())
     );
-    let sessions = server.log().iter().filter(|line| line.contains(" session ")).count();
+    let sessions = server
+        .log()
+        .iter()
+        .filter(|line| line.contains(" session "))
+        .count();
     assert!(sessions <= 2, "{:#?}", server.log());
 }
 
@@ -62,7 +66,14 @@ rm -r a
 fn trees_and_patterns_go_there_and_back() {
     let server = Server::start();
     let person = Person::of(&server);
-    for name in ["photos/may/1.jpg", "photos/2.jpg", "a.txt", "b.txt", "[c].txt", ".d.txt"] {
+    for name in [
+        "photos/may/1.jpg",
+        "photos/2.jpg",
+        "a.txt",
+        "b.txt",
+        "[c].txt",
+        ".d.txt",
+    ] {
         person.write(name, name);
     }
     let script = "\
@@ -79,8 +90,13 @@ mirror --delete :photos again
 ";
     let run = person.tf_with(&["-q", "shell"], script.as_bytes());
     assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
-    for name in ["photos/may/1.jpg", "photos/2.jpg", "texts/a.txt", "texts/b.txt", "texts/[c].txt"]
-    {
+    for name in [
+        "photos/may/1.jpg",
+        "photos/2.jpg",
+        "texts/a.txt",
+        "texts/b.txt",
+        "texts/[c].txt",
+    ] {
         assert!(server.exists(name), "{name}");
     }
     assert!(!server.exists("texts/.d.txt"));
@@ -101,7 +117,11 @@ fn a_script_ends_with_the_first_failure_unless_it_is_to_go_on() {
     let run = person.tf(&["shell", "--batch", "script"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert!(run.err.contains("FSTAT missing: FAILED 9"), "{}", run.err);
-    assert!(run.err.ends_with("tf: script:2: this line failed\n"), "{}", run.err);
+    assert!(
+        run.err.ends_with("tf: script:2: this line failed\n"),
+        "{}",
+        run.err
+    );
     assert!(server.exists("one") && !server.exists("two"));
     let run = person.tf_with(&["shell", "-k", "-b", "-"], script.as_bytes());
     assert_eq!(run.code, Some(1), "{}", run.err);
@@ -116,7 +136,12 @@ fn a_script_ends_with_the_first_failure_unless_it_is_to_go_on() {
         assert!(run.err.contains(told), "{told}: {}", run.err);
     }
     assert!(server.exists("two"));
-    for (script, code) in [("frobnicate", 2), ("lcd /no/such", 7), ("shell", 2), ("cd a b", 2)] {
+    for (script, code) in [
+        ("frobnicate", 2),
+        ("lcd /no/such", 7),
+        ("shell", 2),
+        ("cd a b", 2),
+    ] {
         let run = person.tf_with(&["shell"], script.as_bytes());
         assert_eq!(run.code, Some(code), "{script}: {}", run.err);
     }
@@ -148,7 +173,12 @@ fn a_server_in_place_of_a_command_opens_a_shell_and_commands_go_first() {
         (&["shell", "ls"], "elsewhere\n"),
     ] {
         let run = person.tf_with(arguments, b"ls\n");
-        assert_eq!((run.code, run.out.as_str()), (Some(0), out), "{arguments:?}: {}", run.err);
+        assert_eq!(
+            (run.code, run.out.as_str()),
+            (Some(0), out),
+            "{arguments:?}: {}",
+            run.err
+        );
     }
     // Two servers in one shell.
     let run = person.tf_with(&["files"], b"cd ls:\nls\ncd files:d\nls\nls ls:\n");
@@ -158,7 +188,10 @@ fn a_server_in_place_of_a_command_opens_a_shell_and_commands_go_first() {
     let address = format!("tf://{}/d", server.address());
     assert_eq!(person.tf_with(&[&address], b"ls\n").out, "there\n");
     let address = server.address().to_string();
-    assert_eq!(person.tf_with(&[&address], b"pwd\n").out, format!("{address}:/\n"));
+    assert_eq!(
+        person.tf_with(&[&address], b"pwd\n").out,
+        format!("{address}:/\n")
+    );
     person.fails(&["lss"], 2, &["unrecognized subcommand", "ls"]);
     person.fails(&["filez"], 2, &["unrecognized subcommand", "Usage"]);
     person.fails(&["files:missing"], 1, &["missing"]);
@@ -169,7 +202,10 @@ fn a_server_in_place_of_a_command_opens_a_shell_and_commands_go_first() {
 #[test]
 fn a_session_that_the_server_has_ended_is_opened_anew() {
     let tf = "idle_timeout = 2".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     let person = Person::of(&server);
     let run = person.tf_with(&["shell"], b"mkdir a\n!sleep 4\nmkdir b\n");
     assert_eq!(run.code, Some(0), "{}", run.err);
@@ -180,7 +216,11 @@ fn a_session_that_the_server_has_ended_is_opened_anew() {
 #[test]
 fn a_session_that_is_lost_is_known_to_be_over_tls_too() {
     let tf = "idle_timeout = 3".to_owned();
-    let server = Server::with(Setup { tf, tls: true, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        tls: true,
+        ..Setup::default()
+    });
     let key = PublicKey::from_pem(&public_key().public_key_to_pem().expect("pem")).expect("key");
     let plain = Target::new(&server.address().to_string(), key, HASH);
     for target in [plain, server.tls_target()] {
@@ -191,6 +231,9 @@ fn a_session_that_is_lost_is_known_to_be_over_tls_too() {
         let connection = Connection::open(&target).expect("connection");
         target.cancel.cancel();
         assert!(connection.is_lost());
-        assert!(matches!(Connection::open(&target), Err(ClientError::Interrupted)));
+        assert!(matches!(
+            Connection::open(&target),
+            Err(ClientError::Interrupted)
+        ));
     }
 }

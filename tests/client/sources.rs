@@ -12,7 +12,11 @@ use crate::desk::{Desk, Run, content};
 /// `tf` under way with a slow transfer, when some of it has been moved.
 fn begun(desk: &Desk, arguments: &[&str], what: impl Fn() -> bool) -> Child {
     let mut command = desk.command(arguments);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tf");
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tf");
     wait_until("something is moved", what);
     child
 }
@@ -30,11 +34,14 @@ fn a_file_that_changes_while_it_is_sent_arrives_as_one_version() {
         let path = desk.write("source", content(len, 1));
         let put = ["put", "-j", streams, "--limit", &limit, "source", "f"];
         let size = |name: &String| fs::metadata(desk.server.path(name)).map_or(0, |m| m.len());
-        let child = begun(&desk, &put, || desk.server.names("").iter().any(|part| size(part) > 0));
+        let child = begun(&desk, &put, || {
+            desk.server.names("").iter().any(|part| size(part) > 0)
+        });
         // At its beginning, which has gone, and at its end, which has not.
         let file = fs::File::options().write(true).open(&path).expect("open");
         file.write_all_at(b"changed", 0).expect("write");
-        file.write_all_at(b"changed", len as u64 - 7).expect("write");
+        file.write_all_at(b"changed", len as u64 - 7)
+            .expect("write");
         let run = end(child);
         assert_eq!(run.code, Some(0), "{len}: {}", run.err);
         assert!(desk.server.read("f") == desk.read("source"), "{len}");
@@ -55,13 +62,18 @@ fn a_file_that_keeps_changing_is_told_and_one_that_grows_is_not() {
     let count = std::cell::Cell::new(0_u64);
     wait_until("it is given up", || {
         count.set(count.get() + 1);
-        file.write_all_at(&count.get().to_be_bytes(), 0).expect("write");
+        file.write_all_at(&count.get().to_be_bytes(), 0)
+            .expect("write");
         std::thread::sleep(Duration::from_millis(50));
         child.try_wait().expect("wait").is_some()
     });
     let run = end(child);
     assert_eq!(run.code, Some(6), "{}", run.err);
-    assert!(run.err.contains("changed while it was being moved"), "{}", run.err);
+    assert!(
+        run.err.contains("changed while it was being moved"),
+        "{}",
+        run.err
+    );
     assert_eq!(desk.server.read("f"), b"old");
     assert_eq!(desk.server.names(""), ["f"], "a part is left");
 
@@ -122,7 +134,11 @@ fn two_sources_of_one_name_do_not_replace_each_other() {
     for arguments in [["put", "a/f", "b/f", ":to"], ["get", "a/f", "b/f", "here"]] {
         let run = desk.tf(&arguments);
         assert_eq!(run.code, Some(7), "{arguments:?}: {}", run.err);
-        assert!(run.err.contains("another source has this name"), "{}", run.err);
+        assert!(
+            run.err.contains("another source has this name"),
+            "{}",
+            run.err
+        );
     }
     assert_eq!(desk.server.read("to/f"), b"a/f");
     assert_eq!(desk.read("here/f"), b"a/f");
@@ -138,11 +154,19 @@ fn a_pipe_or_a_device_is_not_replaced_by_a_file() {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("pipe");
         let run = desk.tf(&["get", name, "pipe"]);
         assert_eq!(run.code, Some(7), "{}", run.err);
-        assert!(run.err.contains("- stands for standard output"), "{}", run.err);
+        assert!(
+            run.err.contains("- stands for standard output"),
+            "{}",
+            run.err
+        );
         assert!(pipe.metadata().expect("stat").file_type().is_fifo());
     }
     let parts = |entry: std::io::Result<fs::DirEntry>| {
-        entry.expect("entry").file_name().to_string_lossy().starts_with(".tf-")
+        entry
+            .expect("entry")
+            .file_name()
+            .to_string_lossy()
+            .starts_with(".tf-")
     };
     assert!(!fs::read_dir(desk.path("")).expect("directory").any(parts));
 }
@@ -154,11 +178,20 @@ fn a_directory_that_a_file_is_in_the_way_of_is_told() {
     fs::create_dir(desk.path("empty")).expect("directory");
     let run = desk.tf(&["put", "-r", "empty", "f"]);
     assert_eq!(run.code, Some(7), "{}", run.err);
-    assert!(run.err.contains("f: a file of this name is there"), "{}", run.err);
+    assert!(
+        run.err.contains("f: a file of this name is there"),
+        "{}",
+        run.err
+    );
     // The next step is told with what can't be stored, once.
     desk.write("t/a", "x");
     desk.write("t/b", "x");
     let run = desk.tf(&["put", "-q", "t/a", "t/b", "missing/"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert_eq!(run.err.matches("is the directory there").count(), 1, "{}", run.err);
+    assert_eq!(
+        run.err.matches("is the directory there").count(),
+        1,
+        "{}",
+        run.err
+    );
 }

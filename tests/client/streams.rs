@@ -32,7 +32,10 @@ fn a_large_file_goes_by_ranges_and_is_the_same() {
 fn a_server_that_takes_fewer_connections_gets_fewer() {
     use crate::common::{Server, Setup};
     let server = "max_sessions = 1".to_owned();
-    let desk = Desk::at(Server::with(Setup { server, ..Setup::default() }));
+    let desk = Desk::at(Server::with(Setup {
+        server,
+        ..Setup::default()
+    }));
     for number in 0..50 {
         desk.write(&format!("t/{number}"), content(10_000, number));
     }
@@ -44,7 +47,13 @@ fn a_server_that_takes_fewer_connections_gets_fewer() {
 /// told, the first for ever.
 fn link(desk: &mut Desk, others: Option<u64>) -> Relay {
     let mut first = true;
-    let lives = move || if std::mem::take(&mut first) { None } else { others };
+    let lives = move || {
+        if std::mem::take(&mut first) {
+            None
+        } else {
+            others
+        }
+    };
     let relay = Relay::start(desk.server.address(), Link::default(), Box::new(lives));
     desk.address = relay.address;
     relay
@@ -79,10 +88,16 @@ fn a_large_file_comes_through_without_a_connection_for_its_digest() {
     // The second connection is cut, or not even let in.
     let single = || {
         let server = "max_sessions = 1".to_owned();
-        Desk::at(Server::with(Setup { server, ..Setup::default() }))
+        Desk::at(Server::with(Setup {
+            server,
+            ..Setup::default()
+        }))
     };
-    let desks: [(&dyn Fn() -> Desk, _); 3] =
-        [(&Desk::new, Some(100)), (&Desk::new, Some(2000)), (&single, None)];
+    let desks: [(&dyn Fn() -> Desk, _); 3] = [
+        (&Desk::new, Some(100)),
+        (&Desk::new, Some(2000)),
+        (&single, None),
+    ];
     for (new_desk, others) in desks {
         let mut desk = new_desk();
         desk.write("large", &expected);

@@ -27,7 +27,10 @@ fn slowed(to: SocketAddr, bytes_per_second: usize) -> SocketAddr {
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let server = TcpStream::connect(to).expect("connect");
-            let back = (server.try_clone().expect("clone"), client.try_clone().expect("clone"));
+            let back = (
+                server.try_clone().expect("clone"),
+                client.try_clone().expect("clone"),
+            );
             std::thread::spawn(move || copy(client, server, bytes_per_second / STEPS));
             std::thread::spawn(move || copy(back.0, back.1, 1 << 20));
         }
@@ -112,8 +115,13 @@ fn lines_are_kept_for_the_next_shell_without_what_is_secret() {
     let terminal = Terminal::open(&mut person);
     terminal.line("tf files");
     terminal.wait_for_last("files:/>");
-    for line in ["mkdir first", "mkdir second", "raw 'LOGIN ann secret'", " mkdir blank", "nothing"]
-    {
+    for line in [
+        "mkdir first",
+        "mkdir second",
+        "raw 'LOGIN ann secret'",
+        " mkdir blank",
+        "nothing",
+    ] {
         terminal.line(line);
         terminal.wait("the next prompt", |screen| {
             screen.contains(line) && screen.lines().last() == Some("files:/>")
@@ -130,7 +138,10 @@ fn lines_are_kept_for_the_next_shell_without_what_is_secret() {
     terminal.press("Enter");
     wait_until("the directory", || server.exists("second/first"));
     let text = std::fs::read_to_string(&history).expect("history");
-    assert!(!text.contains("secret") && !text.contains("blank"), "{text}");
+    assert!(
+        !text.contains("secret") && !text.contains("blank"),
+        "{text}"
+    );
     let mode = |path: &std::path::Path| path.metadata().expect("stat").permissions().mode() & 0o777;
     assert_eq!(mode(&history), 0o600);
     assert_eq!(mode(history.parent().expect("directory")), 0o700);
@@ -151,14 +162,20 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     let bar = |screen: &str| {
         screen.lines().any(|line| {
             let is_eta = |text: &str| text.ends_with('s') && text.starts_with(char::is_numeric);
-            let rate_and_eta = line.split_once("B/s ").is_some_and(|(_, eta)| is_eta(eta.trim()));
+            let rate_and_eta = line
+                .split_once("B/s ")
+                .is_some_and(|(_, eta)| is_eta(eta.trim()));
             line.contains('[') && rate_and_eta
         })
     };
     terminal.wait("a bar with its rate", bar);
     terminal.press("C-c");
     terminal.wait_for_last("files:/>");
-    assert!(terminal.screen().contains("broken off"), "{}", terminal.screen());
+    assert!(
+        terminal.screen().contains("broken off"),
+        "{}",
+        terminal.screen()
+    );
     assert!(!server.exists("bigger"));
     // The shell lives, with a session of its own again.
     terminal.line("mkdir after");

@@ -15,7 +15,9 @@ pub struct Terminal<'a> {
 
 impl Terminal<'_> {
     pub fn open(person: &mut Person) -> Terminal<'_> {
-        let programs = std::path::Path::new(env!("CARGO_BIN_EXE_tf")).parent().expect("directory");
+        let programs = std::path::Path::new(env!("CARGO_BIN_EXE_tf"))
+            .parent()
+            .expect("directory");
         let path = std::env::var("PATH").unwrap_or_default();
         let home = person.path("").display().to_string();
         for (name, value) in [
@@ -35,7 +37,9 @@ impl Terminal<'_> {
 
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = self.person.command("tmux");
-        command.args(["-L", "test", "-f", "/dev/null"]).args(arguments);
+        command
+            .args(["-L", "test", "-f", "/dev/null"])
+            .args(arguments);
         output(&mut command)
     }
 
@@ -65,7 +69,9 @@ impl Terminal<'_> {
     /// Waits for a text on the screen.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        self.wait(&format!("\"{text}\""), |screen| screen.contains(text.trim_end()));
+        self.wait(&format!("\"{text}\""), |screen| {
+            screen.contains(text.trim_end())
+        });
     }
 
     /// Waits until the last line is this one.

@@ -32,13 +32,22 @@ fn odd_tree(desk: &Desk) {
 #[test]
 fn a_tree_goes_there_and_back_and_is_the_same() {
     for tf in ["", "dialect = \"document\""] {
-        let desk = Desk::at(Server::with(Setup { tf: tf.to_owned(), ..Setup::default() }));
+        let desk = Desk::at(Server::with(Setup {
+            tf: tf.to_owned(),
+            ..Setup::default()
+        }));
         odd_tree(&desk);
         for streams in ["1", "3"] {
             desk.fine(&["put", "-r", "-j", streams, "t"]);
-            assert!(tree(&desk.server.path("t")) == tree(&desk.path("t")), "put, {streams}");
+            assert!(
+                tree(&desk.server.path("t")) == tree(&desk.path("t")),
+                "put, {streams}"
+            );
             desk.fine(&["get", "-r", "-j", streams, ":t", "back"]);
-            assert!(tree(&desk.path("back")) == tree(&desk.path("t")), "get, {streams}");
+            assert!(
+                tree(&desk.path("back")) == tree(&desk.path("t")),
+                "get, {streams}"
+            );
             // Into a directory that is there, under its own name.
             desk.fine(&["get", "-r", "t", "back"]);
             assert!(tree(&desk.path("back/t")) == tree(&desk.path("t")));
@@ -50,7 +59,10 @@ fn a_tree_goes_there_and_back_and_is_the_same() {
 
 #[test]
 fn a_tree_goes_over_tls_too() {
-    let mut desk = Desk::at(Server::with(Setup { tls: true, ..Setup::default() }));
+    let mut desk = Desk::at(Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    }));
     desk.address = desk.server.tls_address();
     let pem = fs::read(desk.server.config_path().with_file_name("tls.pem")).expect("certificate");
     desk.write("ca.pem", pem);
@@ -62,9 +74,15 @@ fn a_tree_goes_over_tls_too() {
     let over_tls = |arguments: &[&str]| desk.fine(&[&["--tls-ca", "ca.pem"], arguments].concat());
     for streams in ["1", "3"] {
         over_tls(&["put", "-r", "-j", streams, "t"]);
-        assert!(tree(&desk.server.path("t")) == tree(&desk.path("t")), "put, {streams}");
+        assert!(
+            tree(&desk.server.path("t")) == tree(&desk.path("t")),
+            "put, {streams}"
+        );
         over_tls(&["get", "-r", "-j", streams, "t", "back"]);
-        assert!(tree(&desk.path("back")) == tree(&desk.path("t")), "get, {streams}");
+        assert!(
+            tree(&desk.path("back")) == tree(&desk.path("t")),
+            "get, {streams}"
+        );
         fs::remove_dir_all(desk.path("back")).expect("remove");
         fs::remove_dir_all(desk.server.path("t")).expect("remove");
     }
@@ -73,35 +91,57 @@ fn a_tree_goes_over_tls_too() {
 #[test]
 fn modes_go_up_and_times_come_down() {
     let desk = Desk::new();
-    for (name, mode) in [("t/private", 0o600), ("t/program", 0o755), ("t/d/within", 0o640)] {
+    for (name, mode) in [
+        ("t/private", 0o600),
+        ("t/program", 0o755),
+        ("t/d/within", 0o640),
+    ] {
         let path = desk.write(name, "x");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
     }
     fs::set_permissions(desk.path("t/d"), fs::Permissions::from_mode(0o750)).expect("mode");
     desk.fine(&["put", "-r", "t"]);
     let mode = |name: &str| fs::metadata(desk.server.path(name)).expect("stat").mode() & 0o777;
-    let modes = [mode("t/private"), mode("t/program"), mode("t/d/within"), mode("t/d")];
+    let modes = [
+        mode("t/private"),
+        mode("t/program"),
+        mode("t/d/within"),
+        mode("t/d"),
+    ];
     assert_eq!(modes, [0o600, 0o755, 0o640, 0o750]);
     let run = desk.fine(&["put", "t/private"]);
     assert!(run.err.is_empty(), "{}", run.err);
     desk.fine(&["mkdir", "with a space"]);
     let run = desk.fine(&["put", "t/private", "with a space"]);
-    assert!(run.err.contains("1 entries did not keep their modes"), "{}", run.err);
+    assert!(
+        run.err.contains("1 entries did not keep their modes"),
+        "{}",
+        run.err
+    );
 
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     for name in ["t/private", "private"] {
-        let file = fs::File::options().write(true).open(desk.server.path(name)).expect("open");
+        let file = fs::File::options()
+            .write(true)
+            .open(desk.server.path(name))
+            .expect("open");
         file.set_modified(then).expect("time");
     }
     desk.fine(&["get", "-r", "t", "back"]);
     desk.fine(&["get", "private", "back/one"]);
     for name in ["back/private", "back/one"] {
-        assert_eq!(fs::metadata(desk.path(name)).expect("stat").mtime(), 1_600_000_000);
+        assert_eq!(
+            fs::metadata(desk.path(name)).expect("stat").mtime(),
+            1_600_000_000
+        );
     }
     // An old file's mode is kept, whoever may read the new one meanwhile.
     fs::set_permissions(desk.path("back/one"), fs::Permissions::from_mode(0o600)).expect("mode");
     desk.fine(&["get", "private", "back/one"]);
-    assert_eq!(fs::metadata(desk.path("back/one")).expect("stat").mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(desk.path("back/one")).expect("stat").mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -119,7 +159,11 @@ fn several_files_and_patterns_go_into_a_directory() {
     // One that fails keeps no other from coming.
     let run = desk.tf(&["get", "in/a.txt", "in/none", "in/c.dat", "out"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert!(run.err.contains("in/none: FSTAT in/none: FAILED 9"), "{}", run.err);
+    assert!(
+        run.err.contains("in/none: FSTAT in/none: FAILED 9"),
+        "{}",
+        run.err
+    );
     assert_eq!(desk.read("out/c.dat"), b"c.dat");
     let run = desk.tf(&["put", "a.txt", "none", "c.dat", "in"]);
     assert_eq!(run.code, Some(7), "{}", run.err);
@@ -141,7 +185,12 @@ fn links_are_left_out_or_followed_and_never_followed_round() {
     symlink("nowhere", desk.path("t/dangling")).expect("link");
     let run = desk.fine(&["put", "-r", "t", "without"]);
     assert_eq!(desk.server.names("without"), ["file"]);
-    assert_eq!(run.err.matches("left out, a symbolic link").count(), 4, "{}", run.err);
+    assert_eq!(
+        run.err.matches("left out, a symbolic link").count(),
+        4,
+        "{}",
+        run.err
+    );
     fs::remove_file(desk.path("t/dangling")).expect("remove");
     fs::remove_file(desk.path("t/round")).expect("remove");
     symlink(".", desk.path("t/round")).expect("link");
@@ -187,6 +236,9 @@ fn standard_input_and_output_are_files_too() {
     assert!(desk.server.read("from input") == big);
     for arguments in [&["get", "from input", "-"][..], &["cat", "from input"]] {
         let output = desk.command(arguments).output().expect("tf");
-        assert!(output.status.success() && output.stdout == big, "{arguments:?}");
+        assert!(
+            output.status.success() && output.stdout == big,
+            "{arguments:?}"
+        );
     }
 }

@@ -10,7 +10,8 @@ use crate::desk::Desk;
 
 fn age(path: &Path) {
     let file = fs::File::options().write(true).open(path).expect("open");
-    file.set_modified(SystemTime::now() - Duration::from_secs(100)).expect("time");
+    file.set_modified(SystemTime::now() - Duration::from_secs(100))
+        .expect("time");
 }
 
 /// A directory of the server that it may not read, with a file in it.
@@ -41,10 +42,17 @@ fn what_could_not_be_listed_is_told_and_deleted_nowhere() {
     let _closed = Closed::at(&desk, "t/closed");
     desk.write("back/closed/f", "x");
     desk.write("back/extra", "x");
-    for arguments in [&["get", "-r", "t", "there"][..], &["mirror", "--delete", ":t", "back"]] {
+    for arguments in [
+        &["get", "-r", "t", "there"][..],
+        &["mirror", "--delete", ":t", "back"],
+    ] {
         let run = desk.tf(arguments);
         assert_eq!(run.code, Some(1), "{arguments:?}: {}", run.err);
-        assert!(run.err.contains("closed: the server may not read"), "{}", run.err);
+        assert!(
+            run.err.contains("closed: the server may not read"),
+            "{}",
+            run.err
+        );
     }
     assert_eq!(desk.read("there/d/b"), b"x");
     assert_eq!(desk.read("back/d/b"), b"x");
@@ -53,8 +61,16 @@ fn what_could_not_be_listed_is_told_and_deleted_nowhere() {
     for arguments in [&["find", "t"][..], &["ls", "-R", "t"]] {
         let run = desk.tf(arguments);
         assert_eq!(run.code, Some(1), "{arguments:?}");
-        assert!(run.out.contains("d/b") && !run.out.contains("//"), "{}", run.out);
-        assert!(run.err.contains("closed: the server may not read"), "{}", run.err);
+        assert!(
+            run.out.contains("d/b") && !run.out.contains("//"),
+            "{}",
+            run.out
+        );
+        assert!(
+            run.err.contains("closed: the server may not read"),
+            "{}",
+            run.err
+        );
     }
     // A copy of it would not be whole.
     let run = desk.tf(&["cp", "-r", "t", "copy"]);
@@ -68,11 +84,19 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
     let name = "new\nline";
     age(&desk.write(&format!("t/{name}"), "x"));
     let run = desk.fine(&["put", "-r", "t"]);
-    assert!(run.err.contains("t/new\\nline: sent, but in no listing"), "{}", run.err);
+    assert!(
+        run.err.contains("t/new\\nline: sent, but in no listing"),
+        "{}",
+        run.err
+    );
     assert_eq!(desk.server.read(&format!("t/{name}")), b"x");
     let run = desk.tf(&["get", "-r", "t", "there"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert!(run.err.contains("new/./line: a name with a newline"), "{}", run.err);
+    assert!(
+        run.err.contains("new/./line: a name with a newline"),
+        "{}",
+        run.err
+    );
     let run = desk.tf(&["ls", "t"]);
     assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
     desk.fine(&["get", &format!("t/{name}"), "by-name"]);
@@ -89,7 +113,11 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
     assert_eq!(desk.read(&format!("t/{name}")), b"x");
     desk.server.mkdir("ends\n");
     let run = desk.tf(&["ls"]);
-    assert!(run.err.contains("ends/./: a name with a newline"), "{}", run.err);
+    assert!(
+        run.err.contains("ends/./: a name with a newline"),
+        "{}",
+        run.err
+    );
     let run = desk.tf(&["mirror", "--delete", ":t", "elsewhere"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
 }
@@ -99,19 +127,30 @@ fn a_pattern_passes_over_no_name_in_silence() {
     use std::os::unix::ffi::OsStrExt;
     let desk = Desk::new();
     desk.server.write("t/a", "x");
-    let odd = desk.server.path("t").join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    let odd = desk
+        .server
+        .path("t")
+        .join(std::ffi::OsStr::from_bytes(b"odd\xff"));
     fs::write(&odd, "x").expect("write");
     fs::create_dir(desk.path("here")).expect("directory");
     let run = desk.tf(&["get", "t/*", "here"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert!(run.err.contains("t/odd\u{fffd}: ") && run.err.contains("FAILED 9"), "{}", run.err);
+    assert!(
+        run.err.contains("t/odd\u{fffd}: ") && run.err.contains("FAILED 9"),
+        "{}",
+        run.err
+    );
     assert_eq!(desk.read("here/a"), b"x");
     let run = desk.tf(&["rm", "t/*"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert!(odd.exists() && !desk.server.exists("t/a"));
     // With all in a directory it goes, and comes.
     desk.fine(&["get", "-r", "t", "there"]);
-    assert!(desk.path("there").join(odd.file_name().expect("name")).exists());
+    assert!(
+        desk.path("there")
+            .join(odd.file_name().expect("name"))
+            .exists()
+    );
 }
 
 #[test]
@@ -119,10 +158,17 @@ fn directories_that_the_server_hides_are_mirrored_once_and_not_deleted() {
     let desk = Desk::new();
     age(&desk.write("t/photos.sd/a", "x"));
     let run = desk.fine(&["mirror", "t", ":t"]);
-    assert!(run.err.contains("photos.sd: sent, but in no listing"), "{}", run.err);
+    assert!(
+        run.err.contains("photos.sd: sent, but in no listing"),
+        "{}",
+        run.err
+    );
     assert_eq!(desk.fine(&["mirror", "t", ":t"]).out, "");
     desk.write("t/extra", "x");
-    assert_eq!(desk.fine(&["mirror", "--delete", ":t", "t"]).out, "~ photos.sd/a\n- extra\n");
+    assert_eq!(
+        desk.fine(&["mirror", "--delete", ":t", "t"]).out,
+        "~ photos.sd/a\n- extra\n"
+    );
     assert_eq!(desk.fine(&["mirror", "--delete", ":t", "t"]).out, "");
     assert_eq!(desk.read("t/photos.sd/a"), b"x");
 }

@@ -50,7 +50,16 @@ fn received_files_are_whole_before_they_are_deleted_and_overwrite_none() {
     fs::create_dir(person.path("got")).expect("mkdir");
     fs::write(person.path("got/same"), "same").expect("write");
     fs::write(person.path("got/other"), "mine").expect("write");
-    let all = ["watch", "--delete", "--get", "got", "--interval", "0.01", "--json", "in"];
+    let all = [
+        "watch",
+        "--delete",
+        "--get",
+        "got",
+        "--interval",
+        "0.01",
+        "--json",
+        "in",
+    ];
     let watch = Running::start(&person, &all);
     watch.expect_lines(&[r#"{"type":"arrival","path":"in/big","local":"got/big","deleted":true}"#]);
     let got = |name: &str| fs::read(person.path("got").join(name)).expect("read");
@@ -61,9 +70,16 @@ fn received_files_are_whole_before_they_are_deleted_and_overwrite_none() {
     wait_until("the third", || watch.lines().len() == 3);
     arrive(&server, "in/other", "third");
     wait_until("the last", || watch.lines().len() == 4);
-    assert!(watch.lines()[3].contains("got/other.2"), "{:?}", watch.lines());
+    assert!(
+        watch.lines()[3].contains("got/other.2"),
+        "{:?}",
+        watch.lines()
+    );
     assert_eq!(got("other"), b"mine");
-    assert_eq!((got("other.1"), got("other.2")), (b"else".to_vec(), b"third".to_vec()));
+    assert_eq!(
+        (got("other.1"), got("other.2")),
+        (b"else".to_vec(), b"third".to_vec())
+    );
     wait_until("the end of all", || server.names("in").is_empty());
     let mut names: Vec<_> = fs::read_dir(person.path("got"))
         .expect("read directory")
@@ -80,7 +96,15 @@ fn a_file_that_can_not_be_received_stays_until_it_can() {
     server.write("in/f", "content");
     let watch = Running::start(
         &person,
-        &["watch", "--delete", "--get", "later", "--interval", "0.01", "in"],
+        &[
+            "watch",
+            "--delete",
+            "--get",
+            "later",
+            "--interval",
+            "0.01",
+            "in",
+        ],
     );
     watch.wait_for_complaint("later");
     assert!(server.exists("in/f"));
@@ -100,7 +124,15 @@ fn a_command_decides_whether_a_file_is_done_and_one_that_fails_holds_up_none() {
     let command = "echo {} >> done; case {} in *poison) test -e cured;; esac";
     let watch = Running::start(
         &person,
-        &["watch", "--delete", "--exec", command, "--interval", "0.02", "in"],
+        &[
+            "watch",
+            "--delete",
+            "--exec",
+            command,
+            "--interval",
+            "0.02",
+            "in",
+        ],
     );
     wait_until("the two others", || watch.lines().len() == 2);
     for number in 0..5 {
@@ -123,8 +155,23 @@ fn a_command_gets_the_local_file_when_there_is_one() {
     let person = Person::of(&server);
     server.write("-r", "in the root");
     let command = "cat \"$TF_FILE\" {} > out; echo \"$TF_PATH\" >> out";
-    let watch = person.tf(&["watch", "-n", "1", "--get", ".", "--exec", command, "--prefix=-", ""]);
-    assert_eq!((watch.code, watch.out.as_str()), (Some(0), "./-r\n"), "{}", watch.err);
+    let watch = person.tf(&[
+        "watch",
+        "-n",
+        "1",
+        "--get",
+        ".",
+        "--exec",
+        command,
+        "--prefix=-",
+        "",
+    ]);
+    assert_eq!(
+        (watch.code, watch.out.as_str()),
+        (Some(0), "./-r\n"),
+        "{}",
+        watch.err
+    );
     let out = fs::read_to_string(person.path("out")).expect("read");
     assert_eq!(out, "in the rootin the root/-r\n");
     assert!(server.exists("-r"));
@@ -155,11 +202,16 @@ fn a_lost_connection_is_opened_anew_and_no_file_is_told_twice() {
 #[test]
 fn a_command_that_takes_longer_than_the_server_waits_is_not_run_again() {
     let tf = "idle_timeout = 2".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     let person = Person::of(&server);
     server.write("in/f", "x");
-    let watch =
-        Running::start(&person, &["watch", "--delete", "--exec", "echo >> runs; sleep 4", "in"]);
+    let watch = Running::start(
+        &person,
+        &["watch", "--delete", "--exec", "echo >> runs; sleep 4", "in"],
+    );
     watch.wait_for_complaint("connected again");
     wait_until("its end", || !server.exists("in/f"));
     let runs = fs::read_to_string(person.path("runs")).expect("read");
@@ -199,7 +251,11 @@ fn what_makes_no_sense_is_refused_at_once() {
         (&["watch", "--prefix", "a/b", "in"], 2, "--prefix"),
         (&["watch", "a:in", "b:in"], 2, "one server"),
         (&["watch", "missing"], 1, "FAILED 5"),
-        (&["--server", "127.0.0.1:1", "watch", "in"], 3, "127.0.0.1:1"),
+        (
+            &["--server", "127.0.0.1:1", "watch", "in"],
+            3,
+            "127.0.0.1:1",
+        ),
     ] {
         let run = person.tf(arguments);
         assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.err);

@@ -33,8 +33,15 @@ fn offered_by_fish(person: &Person, line: &str) -> Vec<String> {
     let mut fish = person.command("fish");
     fish.env("LINE", line).args(["--no-config", "-c", script]);
     let run = run(&mut fish, b"");
-    assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "apt-get install fish");
-    run.out.lines().map(|line| line.split('\t').next().unwrap_or(line).to_owned()).collect()
+    assert_eq!(
+        (run.code, run.err.as_str()),
+        (Some(0), ""),
+        "apt-get install fish"
+    );
+    run.out
+        .lines()
+        .map(|line| line.split('\t').next().unwrap_or(line).to_owned())
+        .collect()
 }
 
 /// What stands on the line of a zsh after Tab at its end, in a terminal.
@@ -52,9 +59,15 @@ fn completed_by_zsh(person: &Person, line: &str) -> String {
         print -rn -- "${out%%>>*}"
     "#;
     let mut zsh = person.command("zsh");
-    zsh.env("LINE", line).env("TERM", "xterm").args(["-f", "-c", script]);
+    zsh.env("LINE", line)
+        .env("TERM", "xterm")
+        .args(["-f", "-c", script]);
     let run = run(&mut zsh, b"");
-    assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "apt-get install zsh");
+    assert_eq!(
+        (run.code, run.err.as_str()),
+        (Some(0), ""),
+        "apt-get install zsh"
+    );
     run.out
 }
 
@@ -72,7 +85,9 @@ fn files() -> (Server, Person) {
         server.address()
     ));
     person.set("HISTFILE", "/dev/null");
-    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_tf")).parent().expect("directory");
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_tf"))
+        .parent()
+        .expect("directory");
     let path = std::env::var("PATH").expect("path");
     person.set("PATH", &format!("{}:{path}", bin.display()));
     (server, person)
@@ -85,8 +100,14 @@ fn fish_completes_commands_options_servers_and_paths() {
     assert_eq!(offered("tf rmd"), ["rmdir"]);
     assert_eq!(offered("tf ls --rec"), ["--recursive"]);
     assert_eq!(offered("tf ls f"), ["fast:", "files:"]);
-    assert_eq!(offered("tf rm reports/m"), ["reports/may.pdf", "reports/more/"]);
-    assert_eq!(offered("tf cat files:reports/ju"), ["files:reports/june.pdf"]);
+    assert_eq!(
+        offered("tf rm reports/m"),
+        ["reports/may.pdf", "reports/more/"]
+    );
+    assert_eq!(
+        offered("tf cat files:reports/ju"),
+        ["files:reports/june.pdf"]
+    );
     assert_eq!(offered("tf put publ"), ["public.pem"]);
     assert_eq!(offered("tf put public.pem files:r"), ["files:reports/"]);
 }
@@ -116,10 +137,16 @@ fn commands_options_servers_and_remote_paths_are_completed() {
     assert_eq!(offered(&person, "tf ls fi"), ["files:"]);
     assert_eq!(offered(&person, "tf ls f"), ["fast:", "files:"]);
     assert_eq!(offered(&person, "tf ls rep"), ["reports/"]);
-    assert_eq!(offered(&person, "tf rm reports/m"), ["reports/may.pdf", "reports/more/"]);
+    assert_eq!(
+        offered(&person, "tf rm reports/m"),
+        ["reports/may.pdf", "reports/more/"]
+    );
     // bash has the word up to the colon already.
     assert_eq!(offered(&person, "tf ls files:rep"), ["reports/"]);
-    assert_eq!(offered(&person, "tf cat files:reports/ju"), ["reports/june.pdf"]);
+    assert_eq!(
+        offered(&person, "tf cat files:reports/ju"),
+        ["reports/june.pdf"]
+    );
 }
 
 #[test]

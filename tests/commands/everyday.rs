@@ -7,7 +7,11 @@ use crate::common::tf::Person;
 use crate::common::{Server, is_root};
 
 fn mode(server: &Server, path: &str) -> u32 {
-    fs::metadata(server.path(path)).expect("stat").permissions().mode() & 0o7777
+    fs::metadata(server.path(path))
+        .expect("stat")
+        .permissions()
+        .mode()
+        & 0o7777
 }
 
 /// User and group of who runs the tests, by number.
@@ -49,13 +53,20 @@ fn cp_copies_files_and_trees_and_replaces_only_with_f() {
     person.fine(&["cp", "-r", "t", "t2"]);
     assert_eq!(server.read("t2/deep/b"), b"two");
     person.fine(&["cp", "-r", "t", "copy", "t2"]);
-    assert_eq!((server.read("t2/t/a"), server.read("t2/copy")), (b"one".to_vec(), b"one".to_vec()));
+    assert_eq!(
+        (server.read("t2/t/a"), server.read("t2/copy")),
+        (b"one".to_vec(), b"one".to_vec())
+    );
     person.fails(&["cp", "t/a", "old"], 1, &["FAILED 12"]);
     assert_eq!(server.read("old"), b"old");
     person.fine(&["cp", "-f", "t/a", "old"]);
     assert_eq!(server.read("old"), b"one");
     person.fails(&["cp", "none", "x"], 1, &["none"]);
-    assert_eq!(server.names(""), ["copy", "old", "t", "t2"], "nothing is left behind");
+    assert_eq!(
+        server.names(""),
+        ["copy", "old", "t", "t2"],
+        "nothing is left behind"
+    );
 }
 
 #[test]
@@ -93,13 +104,24 @@ fn rmdir_removes_empty_directories_alone() {
     server.write("full/x", "x");
     server.mkdir("empty");
     server.write("file", "x");
-    person.fails(&["rmdir", "full", "empty"], 1, &["full", "FAILED 15", "not empty: rm -r"]);
+    person.fails(
+        &["rmdir", "full", "empty"],
+        1,
+        &["full", "FAILED 15", "not empty: rm -r"],
+    );
     assert!(server.exists("full/x") && !server.exists("empty"));
-    person.fails(&["rmdir", "file"], 1, &["FAILED 10", "missing, or no directory"]);
+    person.fails(
+        &["rmdir", "file"],
+        1,
+        &["FAILED 10", "missing, or no directory"],
+    );
     // A request would end there, and mean another path.
     let at = format!("tf://{}/full%00x", server.address());
     person.fails(&["rm", "-r", &at], 2, &["NUL"]);
-    let run = person.tf_with(&["shell", &server.address().to_string()], b"rm -r full\0x\n");
+    let run = person.tf_with(
+        &["shell", &server.address().to_string()],
+        b"rm -r full\0x\n",
+    );
     assert_eq!(run.code, Some(2), "{}", run.err);
     assert!(server.exists("full/x"));
     person.fails(&["rmdir", "/"], 2, &["root"]);
@@ -117,11 +139,17 @@ fn mkdir_and_touch_make_what_is_missing() {
     assert_eq!(server.read("a/new"), b"");
     server.write("old", "content");
     let long_ago = std::time::SystemTime::UNIX_EPOCH;
-    let file = fs::File::options().write(true).open(server.path("old")).expect("open");
+    let file = fs::File::options()
+        .write(true)
+        .open(server.path("old"))
+        .expect("open");
     file.set_modified(long_ago).expect("times");
     person.fine(&["touch", "-c", "none", "old"]);
     assert!(!server.exists("none"));
-    let modified = fs::metadata(server.path("old")).expect("stat").modified().expect("time");
+    let modified = fs::metadata(server.path("old"))
+        .expect("stat")
+        .modified()
+        .expect("time");
     assert!(modified > long_ago + std::time::Duration::from_secs(1_000_000));
     assert_eq!(server.read("old"), b"content");
 }
@@ -135,9 +163,19 @@ fn chmod_sets_modes_of_trees_and_never_those_of_another_file() {
     person.fine(&["chmod", "600", "site/a"]);
     assert_eq!(mode(&server, "site/a"), 0o600);
     person.fine(&["chmod", "-R", "640", "--directories", "750", "site"]);
-    assert_eq!((mode(&server, "site/a"), mode(&server, "site/deep/b")), (0o640, 0o640));
-    assert_eq!((mode(&server, "site"), mode(&server, "site/deep")), (0o750, 0o750));
-    let owner = if is_root() { "nobody:nogroup".to_owned() } else { own_ids() };
+    assert_eq!(
+        (mode(&server, "site/a"), mode(&server, "site/deep/b")),
+        (0o640, 0o640)
+    );
+    assert_eq!(
+        (mode(&server, "site"), mode(&server, "site/deep")),
+        (0o750, 0o750)
+    );
+    let owner = if is_root() {
+        "nobody:nogroup".to_owned()
+    } else {
+        own_ids()
+    };
     person.fine(&["chown", "-R", &owner, "site"]);
     person.fine(&["chown", &owner, "site/a", "site/d*"]);
     for odd in ["8", "u+x", "77777", ""] {
@@ -167,14 +205,20 @@ fn sha256_prints_sums_and_checks_them() {
     server.write("b", "two");
     let sums = person.fine(&["sha256", "*"]);
     let hex = |text: &str| -> String {
-        openssl::sha::sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        openssl::sha::sha256(text.as_bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     };
     assert_eq!(sums, format!("{}  a\n{}  b\n", hex("one"), hex("two")));
     person.write("SUMS", &sums);
     assert_eq!(person.fine(&["sha256", "-c", "SUMS"]), "a: OK\nb: OK\n");
     server.write("b", "three");
     let run = person.tf_with(&["sha256", "-c", "-"], sums.as_bytes());
-    assert_eq!((run.code, run.out.as_str()), (Some(6), "a: OK\nb: FAILED\n"));
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (Some(6), "a: OK\nb: FAILED\n")
+    );
     person.write("SUMS", format!("{}  none\n{}  a\n", hex(""), hex("one")));
     let run = person.fails(&["sha256", "-c", "SUMS"], 1, &["none"]);
     assert_eq!(run.out, "a: OK\n");
@@ -186,10 +230,16 @@ fn sha256_prints_sums_and_checks_them() {
 #[test]
 fn df_tells_what_is_left() {
     let tf = "quota = \"5000000\"".to_owned();
-    let server = Server::with(crate::common::Setup { tf, ..Default::default() });
+    let server = Server::with(crate::common::Setup {
+        tf,
+        ..Default::default()
+    });
     let person = Person::of(&server);
     let address = server.address();
-    assert_eq!(person.fine(&["df"]), format!("5000000 free on tf://{address}\n"));
+    assert_eq!(
+        person.fine(&["df"]),
+        format!("5000000 free on tf://{address}\n")
+    );
     let human = person.fine(&["df", "-h", &format!("tf://{address}")]);
     assert_eq!(human, format!("4.8M free on tf://{address}\n"));
     assert!(person.fine(&["df", "--help"]).contains("Usage"));

@@ -14,13 +14,29 @@ fn what_keeps_a_session_from_opening_is_told_apart() {
     let server = Server::start();
     let person = Person::of(&server);
     person.fails(&["--hash", "wrong", "ls"], 4, &["refused the hash"]);
-    person.fails(&["--protocol-version", "9", "ls"], 4, &["refused version \"9\""]);
-    person.fails(&["--server", "127.0.0.1:1", "ls"], 3, &["nothing listens there", "port"]);
-    person.fails(&["--server", "no-such-host.invalid", "ls"], 3, &["can't find", "10345"]);
+    person.fails(
+        &["--protocol-version", "9", "ls"],
+        4,
+        &["refused version \"9\""],
+    );
+    person.fails(
+        &["--server", "127.0.0.1:1", "ls"],
+        3,
+        &["nothing listens there", "port"],
+    );
+    person.fails(
+        &["--server", "no-such-host.invalid", "ls"],
+        3,
+        &["can't find", "10345"],
+    );
     person.fails(&["--timeout", "0", "ls"], 2, &["--timeout"]);
     person.fails(&["ping", "-W", "0"], 2, &["more than 0"]);
     person.fails(&["--tls", "ls"], 4, &["with or without TLS"]);
-    person.fails(&["--key", "hash", "ls"], 7, &["no RSA public key", "public.pem"]);
+    person.fails(
+        &["--key", "hash", "ls"],
+        7,
+        &["no RSA public key", "public.pem"],
+    );
 }
 
 #[test]
@@ -29,11 +45,19 @@ fn a_server_that_says_nothing_or_nonsense_is_no_tf_server() {
     let person = Person::of(&server);
     let silent = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = silent.local_addr().expect("address").to_string();
-    person.fails(&["--server", &address, "--timeout", "1", "ls"], 4, &["time limit", "TF server"]);
+    person.fails(
+        &["--server", &address, "--timeout", "1", "ls"],
+        4,
+        &["time limit", "TF server"],
+    );
     // One whose queue is full drops what is sent to it, as a firewall does.
     let (_full, address) = full_listener();
     let address = address.to_string();
-    person.fails(&["--server", &address, "--timeout", "1", "ls"], 3, &["no answer", "firewall"]);
+    person.fails(
+        &["--server", &address, "--timeout", "1", "ls"],
+        3,
+        &["no answer", "firewall"],
+    );
     let chatty = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = chatty.local_addr().expect("address").to_string();
     std::thread::spawn(move || {
@@ -53,7 +77,10 @@ fn full_listener() -> ((OwnedFd, Vec<TcpStream>), SocketAddr) {
     let listener = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
     bind(&listener, &any).expect("bind");
     listen(&listener, 0).expect("listen");
-    let address = getsockname(&listener).expect("name").try_into().expect("address");
+    let address = getsockname(&listener)
+        .expect("name")
+        .try_into()
+        .expect("address");
     let short = Duration::from_millis(300);
     let mut held = Vec::new();
     while let Ok(socket) = TcpStream::connect_timeout(&address, short) {
@@ -76,13 +103,20 @@ fn what_the_server_refuses_is_told_with_what_may_help() {
         &["FAILED 39", "leave the user out"],
     );
     let tf = "quota = \"1000\"".to_owned();
-    let small = Server::with(Setup { tf, ..Setup::default() });
+    let small = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     let person = Person::of(&small);
     assert_eq!(person.tf_with(&["put", "-", "f"], &[0; 900]).code, Some(0));
     person.fails(&["cp", "f", "g"], 1, &["FAILED"]);
     let run = person.tf_with(&["put", "-", "g"], &[0; 5000]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert!(run.err.contains("may be full") || run.err.contains("tf df"), "{}", run.err);
+    assert!(
+        run.err.contains("may be full") || run.err.contains("tf df"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]

@@ -7,8 +7,12 @@ use crate::common::Server;
 use crate::common::tf::Person;
 
 fn set_time(server: &Server, path: &str, seconds: u64) {
-    let file = File::options().write(true).open(server.path(path)).expect("open");
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).expect("times");
+    let file = File::options()
+        .write(true)
+        .open(server.path(path))
+        .expect("open");
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        .expect("times");
 }
 
 /// `b` is old and small, `a` new and large, `d/c.pdf` between.
@@ -35,8 +39,15 @@ fn ls_sorts_as_asked() {
             || person.fine(&["ls", "-RS"]).starts_with("a\nd/\n")
     );
     let by_time = person.fine(&["ls", "-Rt"]);
-    assert_eq!(by_time, "d/\na\nd/c.pdf\nb\n", "the directory is the newest");
-    let mut unsorted: Vec<String> = person.fine(&["ls", "-U"]).lines().map(str::to_owned).collect();
+    assert_eq!(
+        by_time, "d/\na\nd/c.pdf\nb\n",
+        "the directory is the newest"
+    );
+    let mut unsorted: Vec<String> = person
+        .fine(&["ls", "-U"])
+        .lines()
+        .map(str::to_owned)
+        .collect();
     unsorted.sort();
     assert_eq!(unsorted, ["a", "b", "d/"]);
 }
@@ -49,7 +60,10 @@ fn ls_l_tells_kind_size_and_time() {
     let lines: Vec<&str> = long.lines().collect();
     assert_eq!(lines[0], "- 3000000 2023-11-14 22:13:20 UTC a");
     assert_eq!(lines[1], "-       1 2017-07-14 02:40:00 UTC b");
-    assert!(lines[2].starts_with("d ") && lines[2].ends_with(" d/"), "{long}");
+    assert!(
+        lines[2].starts_with("d ") && lines[2].ends_with(" d/"),
+        "{long}"
+    );
     let human = person.fine(&["ls", "-lh", "a"]);
     assert_eq!(human, "- 2.9M 2023-11-14 22:13:20 UTC a\n");
 }
@@ -60,7 +74,10 @@ fn ls_takes_files_patterns_and_several_directories() {
     let person = Person::of(&server);
     server.write("e/f", "x");
     assert_eq!(person.fine(&["ls", "d/*.pdf"]), "d/c.pdf\n");
-    assert_eq!(person.fine(&["ls", "d", "a", "e"]), "a\n\nd:\nc.pdf\n\ne:\nf\n");
+    assert_eq!(
+        person.fine(&["ls", "d", "a", "e"]),
+        "a\n\nd:\nc.pdf\n\ne:\nf\n"
+    );
     assert_eq!(person.fine(&["ls", "*/c*"]), "d/c.pdf\n");
     let run = person.fails(&["ls", "none", "d"], 1, &["none", "FAILED 9"]);
     assert_eq!(run.out, "d:\nc.pdf\n");
@@ -84,9 +101,19 @@ fn find_filters_by_name_kind_size_and_time() {
     assert_eq!(found(&["--type", "d"]), "d");
     assert_eq!(found(&["--type", "f", "--size", "+4K"]), "a d/c.pdf");
     assert_eq!(found(&["--type", "f", "--size", "-4K"]), "b");
-    assert_eq!(found(&["--type", "f", "--newer", "2020-01-01"]), "a d/c.pdf");
     assert_eq!(
-        found(&["--type", "f", "--newer", "2020-01-01", "--older", "2021-01-01"]),
+        found(&["--type", "f", "--newer", "2020-01-01"]),
+        "a d/c.pdf"
+    );
+    assert_eq!(
+        found(&[
+            "--type",
+            "f",
+            "--newer",
+            "2020-01-01",
+            "--older",
+            "2021-01-01"
+        ]),
         "d/c.pdf"
     );
     assert_eq!(found(&["d"]), "d/c.pdf");
@@ -121,7 +148,12 @@ fn a_long_listing_comes_whole() {
     let listed = person.fine(&["ls", "many"]);
     assert!(listed.lines().eq((0..12_000).map(name)));
     let long = person.fine(&["ls", "-l", "many"]);
-    assert_eq!(long.lines().filter(|line| line.starts_with("- 0 20")).count(), 12_000);
+    assert_eq!(
+        long.lines()
+            .filter(|line| line.starts_with("- 0 20"))
+            .count(),
+        12_000
+    );
 }
 
 #[test]
@@ -130,11 +162,22 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let person = Person::of(&server);
     server.mkdir("many");
     for i in 0..3000 {
-        std::fs::write(server.path("many").join(format!("{i}-{}", "x".repeat(60))), "")
-            .expect("write");
+        std::fs::write(
+            server.path("many").join(format!("{i}-{}", "x".repeat(60))),
+            "",
+        )
+        .expect("write");
     }
     let mut shell = person.command("bash");
-    let line = format!("set -o pipefail; '{}' ls many | head -n 1", env!("CARGO_BIN_EXE_tf"));
+    let line = format!(
+        "set -o pipefail; '{}' ls many | head -n 1",
+        env!("CARGO_BIN_EXE_tf")
+    );
     let run = crate::common::tf::run(shell.args(["-c", &line]), b"");
-    assert_eq!((run.code, run.out.lines().count()), (Some(0), 1), "{}", run.err);
+    assert_eq!(
+        (run.code, run.out.lines().count()),
+        (Some(0), 1),
+        "{}",
+        run.err
+    );
 }

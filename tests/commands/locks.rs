@@ -13,7 +13,11 @@ fn a_lock_keeps_out_those_who_honour_it() {
     server.write("d/f", "x");
     person.fine(&["lock", "d"]);
     assert!(server.exists("d/LOCK"));
-    person.fails(&["--honour-lock", "LOCK", "rm", "d/f"], 1, &["FAILED 30", "tf unlock"]);
+    person.fails(
+        &["--honour-lock", "LOCK", "rm", "d/f"],
+        1,
+        &["FAILED 30", "tf unlock"],
+    );
     person.fails(&["lock", "d"], 1, &["somebody holds", "since 20"]);
     person.fine(&["rm", "d/f"]);
     person.fine(&["--honour-lock", "LOCK", "unlock", "d"]);
@@ -31,7 +35,10 @@ fn an_entry_may_say_which_lock_is_honoured() {
     let person = Person::of(&server);
     server.write("d/f", "x");
     server.write("d/BUSY", "");
-    person.configure(&format!("[server.s]\naddress = \"{}\"\nlock = \"BUSY\"\n", server.address()));
+    person.configure(&format!(
+        "[server.s]\naddress = \"{}\"\nlock = \"BUSY\"\n",
+        server.address()
+    ));
     person.fails(&["rm", "s:d/f"], 1, &["FAILED 30"]);
     person.fine(&["unlock", "--name", "BUSY", "s:d"]);
     person.fine(&["rm", "s:d/f"]);
@@ -46,7 +53,11 @@ fn a_lock_is_held_while_a_program_runs_and_its_status_is_ours() {
     person.fails(&["lock", "d", "--", "sh", "-c", &seen], 7, &[]);
     assert!(!server.exists("d/LOCK"));
     person.fine(&["lock", "d", "--", "true"]);
-    person.fails(&["lock", "d", "--", "/no/such/program"], 7, &["/no/such/program"]);
+    person.fails(
+        &["lock", "d", "--", "/no/such/program"],
+        7,
+        &["/no/such/program"],
+    );
     assert!(!server.exists("d/LOCK"));
 }
 
@@ -64,7 +75,13 @@ fn a_lock_can_be_waited_for() {
         .stdin(Stdio::null())
         .spawn()
         .expect("start");
-    let sessions = || server.log().iter().filter(|line| line.contains("session start")).count();
+    let sessions = || {
+        server
+            .log()
+            .iter()
+            .filter(|line| line.contains("session start"))
+            .count()
+    };
     wait_until("the second session", || sessions() == 2);
     std::fs::remove_file(server.path("d/LOCK")).expect("remove");
     assert!(waiting.wait().expect("wait").success());
@@ -78,7 +95,10 @@ fn a_secure_directory_is_found_by_its_passphrase_alone() {
     fn with<'a>(words: &[&'a str]) -> Vec<&'a str> {
         [words, &["--passphrase-file", "pass"]].concat()
     }
-    let path = person.fine(&with(&["secret", "path", "diary"])).trim_end().to_owned();
+    let path = person
+        .fine(&with(&["secret", "path", "diary"]))
+        .trim_end()
+        .to_owned();
     let digest = openssl::sha::sha256(b"diary:a long passphrase");
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(path, format!("{hex}.sd"));
@@ -88,8 +108,16 @@ fn a_secure_directory_is_found_by_its_passphrase_alone() {
     assert_eq!(person.fine(&["ls", "-R"]), "", "nobody sees it");
     assert_eq!(person.fine(&with(&["secret", "ls", "diary"])), "may.txt\n");
     person.write("wrong", "another\n");
-    person.fails(&["secret", "ls", "diary", "--passphrase-file", "wrong"], 1, &["FAILED 10"]);
-    person.fails(&["secret", "rm", "diary", "--passphrase-file", "wrong"], 1, &["FAILED 47"]);
+    person.fails(
+        &["secret", "ls", "diary", "--passphrase-file", "wrong"],
+        1,
+        &["FAILED 10"],
+    );
+    person.fails(
+        &["secret", "rm", "diary", "--passphrase-file", "wrong"],
+        1,
+        &["FAILED 47"],
+    );
     person.fine(&with(&["secret", "rm", "diary"]));
     assert!(server.names("").is_empty());
 
@@ -97,10 +125,24 @@ fn a_secure_directory_is_found_by_its_passphrase_alone() {
     person.fine(&with(&["secret", "make", "--rounds", "3", "x", "deep"]));
     assert_eq!(server.names("deep").len(), 1);
     person.write("empty", "\n");
-    person.fails(&["secret", "path", "x", "--passphrase-file", "empty"], 2, &["empty"]);
+    person.fails(
+        &["secret", "path", "x", "--passphrase-file", "empty"],
+        2,
+        &["empty"],
+    );
     let from = "exec 5< pass; exec \"$0\" secret path diary --passphrase-fd 5";
-    let run = run(person.command("bash").args(["-c", from, env!("CARGO_BIN_EXE_tf")]), b"");
-    assert_eq!((run.code, run.out.trim_end()), (Some(0), path.as_str()), "{}", run.err);
+    let run = run(
+        person
+            .command("bash")
+            .args(["-c", from, env!("CARGO_BIN_EXE_tf")]),
+        b"",
+    );
+    assert_eq!(
+        (run.code, run.out.trim_end()),
+        (Some(0), path.as_str()),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -109,7 +151,10 @@ fn a_passphrase_is_asked_for_twice_for_a_new_directory() {
     let person = Person::of(&server);
     let (screen, code) = person.on_terminal("secret make diary", "sesame\nsesame\n");
     assert_eq!(code, Some(0), "{screen}");
-    assert!(screen.contains("Passphrase of diary: ") && screen.contains("Once more: "), "{screen}");
+    assert!(
+        screen.contains("Passphrase of diary: ") && screen.contains("Once more: "),
+        "{screen}"
+    );
     assert_eq!(server.names("").len(), 1);
     let (screen, code) = person.on_terminal("secret make other", "sesame\nsesam\n");
     assert_eq!(code, Some(2), "{screen}");

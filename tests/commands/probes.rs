@@ -5,7 +5,10 @@ use crate::common::{Server, Setup};
 
 /// A server whose pool has another one.
 pub(crate) fn with_pool(to: &Server) -> Server {
-    let server = Server::with(Setup { tf: "tlb_pool = \"pool\"".into(), ..Setup::default() });
+    let server = Server::with(Setup {
+        tf: "tlb_pool = \"pool\"".into(),
+        ..Setup::default()
+    });
     let pool = server.config_path().with_file_name("pool");
     let address = to.addresses()[0];
     std::fs::write(pool, format!("4 {};{}\n", address.ip(), address.port())).expect("write");
@@ -19,10 +22,15 @@ fn ping_asks_all_ways_and_tells_times() {
     let out = person.fine(&["ping", "-c", "3", "-i", "0.01", "-W", "60"]);
     for way in ["host", "process", "socket", "oob", "keepalive"] {
         assert!(out.contains(&format!("{way:<9} 3: ")), "{way}: {out}");
-        assert!(out.contains(&format!("{way:<9} 3 of 3 answered, ")), "{way}: {out}");
+        assert!(
+            out.contains(&format!("{way:<9} 3 of 3 answered, ")),
+            "{way}: {out}"
+        );
     }
     assert!(!out.contains("no answer"), "{out}");
-    let once = person.fine(&["ping", "-c", "1", "-W", "60", "--by", "oob", "--by", "socket"]);
+    let once = person.fine(&[
+        "ping", "-c", "1", "-W", "60", "--by", "oob", "--by", "socket",
+    ]);
     assert_eq!(once.lines().count(), 4);
 }
 
@@ -34,10 +42,16 @@ fn ping_by_host_needs_no_session_and_silence_is_a_failure() {
     person.fine(&["ping", "--by", "host", "-c", "1", "-W", "60", &address]);
     let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
     let address = format!("tf://{}", nobody.local_addr().expect("address"));
-    let arguments = ["ping", "--by", "host", "-c", "2", "-i", "0", "-W", "0.05", &address];
+    let arguments = [
+        "ping", "--by", "host", "-c", "2", "-i", "0", "-W", "0.05", &address,
+    ];
     let run = person.fails(&arguments, 1, &[]);
     assert!(run.out.contains("host      2: no answer\n"), "{}", run.out);
-    assert!(run.out.contains("host      0 of 2 answered\n"), "{}", run.out);
+    assert!(
+        run.out.contains("host      0 of 2 answered\n"),
+        "{}",
+        run.out
+    );
     person.fails(&["ping", "-i=-1"], 2, &["interval"]);
 }
 
@@ -68,9 +82,13 @@ fn an_entry_with_balance_leads_to_the_server_that_the_balancer_names() {
     let person = Person::of(&server);
     let entry = |balance: bool| {
         let address = server.address();
-        person.configure(&format!("[server.s]\naddress = \"{address}\"\nbalance = {balance}\n"));
+        person.configure(&format!(
+            "[server.s]\naddress = \"{address}\"\nbalance = {balance}\n"
+        ));
     };
-    crate::common::wait_until("the pool is alive", || person.tf(&["where"]).code == Some(0));
+    crate::common::wait_until("the pool is alive", || {
+        person.tf(&["where"]).code == Some(0)
+    });
     entry(true);
     assert_eq!(person.fine(&["ls", "s:"]), "here\n");
     entry(false);
@@ -82,7 +100,10 @@ fn a_server_without_a_pool_serves_those_who_ask_for_one() {
     let server = Server::start();
     server.write("here", "x");
     let person = Person::of(&server);
-    person.configure(&format!("[server.s]\naddress = \"{}\"\nbalance = true\n", server.address()));
+    person.configure(&format!(
+        "[server.s]\naddress = \"{}\"\nbalance = true\n",
+        server.address()
+    ));
     assert_eq!(person.fine(&["ls", "s:"]), "here\n");
 }
 
@@ -98,7 +119,11 @@ fn raw_sends_one_request_and_prints_the_reply() {
     let run = person.fails(&["raw", "NOSUCH"], 1, &[]);
     assert_eq!(run.out, "UNKNOWN\n");
     let at = format!("tf://{}", server.address());
-    assert!(person.fine(&["raw", "--at", &at, "DATE"]).starts_with("OK 1"));
+    assert!(
+        person
+            .fine(&["raw", "--at", &at, "DATE"])
+            .starts_with("OK 1")
+    );
     // END is answered by nothing but the end.
     person.fails(&["--timeout", "2", "raw", "END"], 5, &["connection"]);
 }

@@ -17,7 +17,9 @@ fn each_command_prints_lines_of_the_schema_and_each_shape_is_printed() {
     server.write("d/sub/g \u{1b} x", "x");
     let person = Person::of(&server);
     person.write("pass", "secret");
-    crate::common::wait_until("the pool is alive", || person.tf(&["where"]).code == Some(0));
+    crate::common::wait_until("the pool is alive", || {
+        person.tf(&["where"]).code == Some(0)
+    });
     let sums = person.fine(&["sha256", "f"]);
     person.write("SUMS", sums);
     person.configure(&format!(

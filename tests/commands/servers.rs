@@ -26,7 +26,11 @@ fn a_path_names_its_server() {
     assert_eq!(person.fine(&["ls", &by_address]), "a:b\ntwo\n");
     assert_eq!(person.fine(&["cat", &format!("{by_address}a%3Ab")]), "3");
     assert_eq!(person.fine(&["--server", "second", "cat", "./a:b"]), "3");
-    person.fails(&["cat", "a:b"], 2, &["no server is named a in ", "config.toml", "./a:"]);
+    person.fails(
+        &["cat", "a:b"],
+        2,
+        &["no server is named a in ", "config.toml", "./a:"],
+    );
     person.fails(&["ls", "tf://h:port/"], 2, &["tf://"]);
     person.fails(&["mv", "first:one", "second:one"], 2, &["one server"]);
     person.fine(&["get", "second:two", "."]);
@@ -40,12 +44,16 @@ fn options_count_before_an_entry_and_that_before_the_environment() {
     let server = Server::start();
     let mut person = Person::of(&server);
     let address = server.address();
-    person.configure(&format!("[server.s]\naddress = \"{address}\"\nhash = \"wrong\"\n"));
+    person.configure(&format!(
+        "[server.s]\naddress = \"{address}\"\nhash = \"wrong\"\n"
+    ));
     person.fails(&["ls", "s:"], 4, &["hash"]);
     person.fine(&["--hash-file", "hash", "ls", "s:"]);
     person.unset("TF_HASH");
     person.set("TF_HASH", "wrong");
-    person.configure(&format!("[server.s]\naddress = \"{address}\"\nhash = \"{HASH}\"\n"));
+    person.configure(&format!(
+        "[server.s]\naddress = \"{address}\"\nhash = \"{HASH}\"\n"
+    ));
     person.fine(&["ls", "s:"]);
     person.fails(&["--hash", "wrong", "ls", "s:"], 4, &["hash"]);
     person.configure(&format!("[server.s]\naddress = \"{address}\"\n"));
@@ -69,16 +77,43 @@ fn a_configuration_that_is_wrong_is_told_with_its_line() {
     let person = Person::new();
     person.configure("[server.s]\nadress = \"h\"\n");
     person.fails(&["ls", "s:"], 2, &["config.toml:2", "adress"]);
-    person.fails(&["--config", "none.toml", "ls"], 2, &["none.toml", "tf trust"]);
-    let trust = ["trust", "a", "--server", "h:1", "--key", "public.pem", "--fingerprint"];
+    person.fails(
+        &["--config", "none.toml", "ls"],
+        2,
+        &["none.toml", "tf trust"],
+    );
+    let trust = [
+        "trust",
+        "a",
+        "--server",
+        "h:1",
+        "--key",
+        "public.pem",
+        "--fingerprint",
+    ];
     let fingerprint = super::trust::own_fingerprint();
     person.fine(&[&["--config", "none.toml"], &trust[..], &[&fingerprint]].concat());
-    assert!(person.fine(&["--config", "none.toml", "servers"]).contains("h:1"));
+    assert!(
+        person
+            .fine(&["--config", "none.toml", "servers"])
+            .contains("h:1")
+    );
     person.write("other.toml", "[server.t]\naddress = \"127.0.0.1:1\"\n");
-    person.fails(&["--config", "other.toml", "ls", "t:"], 2, &["no hash", "TF_HASH"]);
-    person.fails(&["--config", "other.toml", "--hash-file", "hash", "ls", "t:"], 2, &["tf trust"]);
-    let run =
-        person.fails(&["--config", "other.toml", "ls"], 2, &["no server", "TF_SERVER", "tf trust"]);
+    person.fails(
+        &["--config", "other.toml", "ls", "t:"],
+        2,
+        &["no hash", "TF_HASH"],
+    );
+    person.fails(
+        &["--config", "other.toml", "--hash-file", "hash", "ls", "t:"],
+        2,
+        &["tf trust"],
+    );
+    let run = person.fails(
+        &["--config", "other.toml", "ls"],
+        2,
+        &["no server", "TF_SERVER", "tf trust"],
+    );
     assert_eq!(run.err.lines().count(), 1);
 }
 

@@ -25,8 +25,20 @@ fn scratch() -> tempfile::TempDir {
 
 fn setup(dir: &Path, more: &[&str]) -> Run {
     let mut command = Command::new(TFD);
-    command.args(["setup", "--address", "127.0.0.1", "--port", "0", "--name", "127.0.0.1"]);
-    command.arg("--dir").arg(dir.join("etc")).arg("--root").arg(dir.join("srv/root"));
+    command.args([
+        "setup",
+        "--address",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--name",
+        "127.0.0.1",
+    ]);
+    command
+        .arg("--dir")
+        .arg(dir.join("etc"))
+        .arg("--root")
+        .arg(dir.join("srv/root"));
     run(command.args(more), b"")
 }
 
@@ -37,13 +49,19 @@ impl Running {
     /// Starts it; where it listens, in plain and with TLS.
     fn start(dir: &Path) -> (Running, [String; 2]) {
         let mut command = Command::new(TFD);
-        command.arg("serve").arg("--config").arg(dir.join("etc/tfd.toml"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(dir.join("etc/tfd.toml"));
         let mut running = Running(command.stderr(Stdio::piped()).spawn().expect("start"));
         let log = running.0.stderr.take().expect("log");
         let mut listening = [String::new(), String::new()];
         for line in BufReader::new(log).lines() {
             let line = line.expect("line");
-            for (begin, place) in [("listening address=", 0), ("listening with TLS address=", 1)] {
+            for (begin, place) in [
+                ("listening address=", 0),
+                ("listening with TLS address=", 1),
+            ] {
                 if let Some((_, address)) = line.split_once(begin) {
                     listening[place] = address.trim().to_owned();
                 }
@@ -66,7 +84,10 @@ impl Drop for Running {
 
 /// What stands behind a word in the report.
 fn told<'a>(run: &'a Run, word: &str) -> &'a str {
-    let line = run.out.lines().find_map(|line| line.trim().strip_prefix(word));
+    let line = run
+        .out
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(word));
     line.unwrap_or_else(|| panic!("no {word}: {run:?}")).trim()
 }
 
@@ -76,8 +97,13 @@ fn one_command_sets_up_what_clients_use_with_one_line() {
     let made = setup(dir.path(), &["--user", "nobody"]);
     assert_eq!(made.code, Some(0), "{made:?}");
     assert!(made.out.contains("configuration ok"), "{made:?}");
-    let mode =
-        |name: &str| fs::metadata(dir.path().join(name)).expect(name).permissions().mode() & 0o777;
+    let mode = |name: &str| {
+        fs::metadata(dir.path().join(name))
+            .expect(name)
+            .permissions()
+            .mode()
+            & 0o777
+    };
     for (name, expected) in [
         ("etc/private.pem", 0o600),
         ("etc/tls-key.pem", 0o600),
@@ -88,8 +114,14 @@ fn one_command_sets_up_what_clients_use_with_one_line() {
     ] {
         assert_eq!(mode(name), expected, "{name}");
     }
-    let owner = fs::metadata(dir.path().join("srv/root")).expect("root").uid();
-    let nobody = User::from_name("nobody").expect("users").expect("nobody").uid.as_raw();
+    let owner = fs::metadata(dir.path().join("srv/root"))
+        .expect("root")
+        .uid();
+    let nobody = User::from_name("nobody")
+        .expect("users")
+        .expect("nobody")
+        .uid
+        .as_raw();
     assert_eq!(owner == nobody, is_root());
 
     let (_running, listening) = Running::start(dir.path());
@@ -100,7 +132,12 @@ fn one_command_sets_up_what_clients_use_with_one_line() {
     let line = made.out[from..to].replace("127.0.0.1:0", &listening[1]);
     let line = line.replace("| tf ", "| \"$TF\" ");
     let mut shell = person.command("sh");
-    let trusted = run(shell.env("TF", env!("CARGO_BIN_EXE_tf")).args(["-c", &line]), b"");
+    let trusted = run(
+        shell
+            .env("TF", env!("CARGO_BIN_EXE_tf"))
+            .args(["-c", &line]),
+        b"",
+    );
     assert_eq!(trusted.code, Some(0), "{line}: {trusted:?}");
     person.write("file", "content");
     person.fine(&["put", "file", "files:"]);
@@ -111,7 +148,14 @@ fn one_command_sets_up_what_clients_use_with_one_line() {
     person.write("theirs.pem", pem);
     person.write("hash", told(&made, "hash "));
     let fingerprint = told(&made, "fingerprint");
-    let trust = ["trust", "plain", "--hash-file", "hash", "--fingerprint", fingerprint];
+    let trust = [
+        "trust",
+        "plain",
+        "--hash-file",
+        "hash",
+        "--fingerprint",
+        fingerprint,
+    ];
     let key = ["--key", "theirs.pem", "--server", &listening[0]];
     person.fine(&[&trust[..], &key].concat());
     assert_eq!(person.fine(&["ls", "plain:"]), "file\n");
@@ -167,13 +211,24 @@ fn in_multi_user_mode_accounts_are_the_next_step() {
     let dir = scratch();
     let made = setup(dir.path(), &["--user", "nobody", "--multi-user"]);
     assert_eq!(made.code, Some(0), "{made:?}");
-    assert!(made.out.contains("tfd user add") && made.out.contains("install -d"), "{made:?}");
+    assert!(
+        made.out.contains("tfd user add") && made.out.contains("install -d"),
+        "{made:?}"
+    );
     // The users of accounts can enter it.
     let root = dir.path().join("srv/root").metadata().expect("root");
     assert_eq!(root.permissions().mode() & 0o777, 0o755);
     let config = dir.path().join("etc/tfd.toml");
     let mut add = Command::new(TFD);
-    add.args(["user", "add", "ann", "--system-user", "nobody", "--password-stdin", "--config"]);
+    add.args([
+        "user",
+        "add",
+        "ann",
+        "--system-user",
+        "nobody",
+        "--password-stdin",
+        "--config",
+    ]);
     let added = run(add.arg(config), b"secret\n");
     assert_eq!(added.code, Some(0), "{added:?}");
     let (_running, listening) = Running::start(dir.path());
@@ -181,7 +236,12 @@ fn in_multi_user_mode_accounts_are_the_next_step() {
     person.write("hash", told(&made, "hash "));
     person.write("password", "secret");
     let trust = ["trust", "s", "--hash-file", "hash", "--user", "ann"];
-    let more = ["--password-file", "password", "--fingerprint", told(&made, "TLS pin")];
+    let more = [
+        "--password-file",
+        "password",
+        "--fingerprint",
+        told(&made, "TLS pin"),
+    ];
     let server = ["--server", &listening[1]];
     person.fine(&[&trust[..], &more, &server].concat());
     person.fine(&["mkdir", "s:theirs"]);
@@ -209,7 +269,10 @@ fn a_missing_system_user_is_made() {
     let found = User::from_name(&user.0).expect("users").expect("made");
     assert_eq!(found.shell, Path::new("/usr/sbin/nologin"));
     let root = fs::metadata(dir.path().join("srv/root")).expect("root");
-    assert_eq!((root.uid(), root.mode() & 0o777), (found.uid.as_raw(), 0o750));
+    assert_eq!(
+        (root.uid(), root.mode() & 0o777),
+        (found.uid.as_raw(), 0o750)
+    );
 }
 
 #[test]
@@ -223,6 +286,9 @@ fn what_is_in_the_way_is_told_and_no_configuration_is_left() {
         let dir = scratch();
         let refused = setup(dir.path(), &["--user", "no such user"]);
         assert_eq!(refused.code, Some(1));
-        assert!(refused.err.contains("--user") && !dir.path().join("etc").exists(), "{refused:?}");
+        assert!(
+            refused.err.contains("--user") && !dir.path().join("etc").exists(),
+            "{refused:?}"
+        );
     }
 }

@@ -38,12 +38,25 @@ fn a_newcomer_trusts_a_server_and_uses_it() {
     ];
     let run = person.tf(&arguments);
     assert_eq!(run.code, Some(0), "{}", run.err);
-    assert!(run.err.contains(&print) && run.err.contains("tf ls files:"), "{}", run.err);
+    assert!(
+        run.err.contains(&print) && run.err.contains("tf ls files:"),
+        "{}",
+        run.err
+    );
     fs::remove_file(person.path("public.pem")).expect("remove");
     fs::remove_file(person.path("hash")).expect("remove");
     assert_eq!(person.fine(&["ls", "files:"]), "welcome\n");
-    assert_eq!(person.fine(&["ls"]), "welcome\n", "the first is the default");
-    let mode = |name: &str| fs::metadata(person.path(name)).expect("stat").permissions().mode();
+    assert_eq!(
+        person.fine(&["ls"]),
+        "welcome\n",
+        "the first is the default"
+    );
+    let mode = |name: &str| {
+        fs::metadata(person.path(name))
+            .expect("stat")
+            .permissions()
+            .mode()
+    };
     assert_eq!(mode(".config/tf/config.toml") & 0o777, 0o600);
     assert_eq!(mode(".config/tf") & 0o777, 0o700);
 }
@@ -56,7 +69,16 @@ fn a_host_is_its_own_name_and_the_key_may_come_by_standard_input() {
     let port = server.address().port().to_string();
     let host = format!("127.0.0.1:{port}");
     let print = own_fingerprint();
-    let arguments = ["trust", &host, "--key", "-", "--hash-file", "hash", "--fingerprint", &print];
+    let arguments = [
+        "trust",
+        &host,
+        "--key",
+        "-",
+        "--hash-file",
+        "hash",
+        "--fingerprint",
+        &print,
+    ];
     let run = person.tf_with(&arguments, &pem);
     assert_eq!(run.code, Some(0), "{}", run.err);
     person.fine(&["ls", &format!("tf://{host}/")]);
@@ -69,18 +91,32 @@ fn a_host_is_its_own_name_and_the_key_may_come_by_standard_input() {
 fn a_person_is_asked_and_nobody_else_can_say_yes() {
     let person = Person::new();
     let print = own_fingerprint();
-    person.fails(&["trust", "h", "--key", "public.pem"], 2, &[&print, "--fingerprint"]);
+    person.fails(
+        &["trust", "h", "--key", "public.pem"],
+        2,
+        &[&print, "--fingerprint"],
+    );
     let (screen, code) =
         person.on_terminal("trust h --key public.pem --hash-file hash", "maybe\nno\n");
     assert_eq!(code, Some(4), "{screen}");
-    assert!(screen.contains(&print) && screen.contains("nothing was kept"), "{screen}");
+    assert!(
+        screen.contains(&print) && screen.contains("nothing was kept"),
+        "{screen}"
+    );
     assert!(!person.path(".config/tf/config.toml").exists());
     let (screen, code) = person.on_terminal("trust h --key public.pem", "yes\n");
     assert_eq!(code, Some(0), "{screen}");
     assert!(screen.contains("hash is not"), "{screen}");
     assert!(person.fine(&["servers"]).contains(&print));
     let run = person.fails(
-        &["trust", "i", "--key", "public.pem", "--fingerprint", "SHA256:other"],
+        &[
+            "trust",
+            "i",
+            "--key",
+            "public.pem",
+            "--fingerprint",
+            "SHA256:other",
+        ],
         4,
         &["expected SHA256:other", &print],
     );
@@ -94,7 +130,10 @@ fn another_key_is_refused_loudly_until_it_is_said_to_be_right() {
     let server = Server::start();
     let person = Person::new();
     let address = server.address().to_string();
-    let other = Rsa::generate(2048).expect("key").public_key_to_pem().expect("pem");
+    let other = Rsa::generate(2048)
+        .expect("key")
+        .public_key_to_pem()
+        .expect("pem");
     person.write("other.pem", &other);
     let wrong = fingerprint(&other);
     let right = own_fingerprint();
@@ -102,7 +141,13 @@ fn another_key_is_refused_loudly_until_it_is_said_to_be_right() {
     trust.extend(["--key", "other.pem", "--fingerprint", &wrong]);
     assert_eq!(person.tf(&trust).code, Some(0));
     // The server has another key than the one that is trusted.
-    let told = ["DOES NOT HAVE THE KEY", &wrong, "tf trust", "--replace", "administrator"];
+    let told = [
+        "DOES NOT HAVE THE KEY",
+        &wrong,
+        "tf trust",
+        "--replace",
+        "administrator",
+    ];
     person.fails(&["ls", "s:"], 4, &told);
     let new = ["trust", "s", "--key", "public.pem", "--fingerprint", &right];
     person.fails(&new, 4, &["NOT THE KEY", &wrong, &right, "--replace"]);
@@ -113,7 +158,9 @@ fn another_key_is_refused_loudly_until_it_is_said_to_be_right() {
     person.fine(&["trust", "s", "--key", "public.pem", "--user", "ann"]);
     assert!(person.fine(&["servers"]).contains("ann@"));
     assert!(
-        fs::read_to_string(person.path(".config/tf/config.toml")).expect("read").contains(HASH)
+        fs::read_to_string(person.path(".config/tf/config.toml"))
+            .expect("read")
+            .contains(HASH)
     );
 }
 
@@ -122,16 +169,29 @@ fn tfd_keygen_prints_the_same_fingerprint() {
     let person = Person::new();
     let mut keygen = person.command(env!("CARGO_BIN_EXE_tfd"));
     let made = run(keygen.args(["keygen", "--out", "keys"]), b"");
-    let line = made.out.lines().find_map(|line| line.strip_prefix("fingerprint: "));
+    let line = made
+        .out
+        .lines()
+        .find_map(|line| line.strip_prefix("fingerprint: "));
     let print = line.expect("fingerprint").trim();
-    let trust = ["trust", "h", "--key", "keys/public.pem", "--fingerprint", print];
+    let trust = [
+        "trust",
+        "h",
+        "--key",
+        "keys/public.pem",
+        "--fingerprint",
+        print,
+    ];
     assert_eq!(person.tf(&trust).code, Some(0));
     assert!(person.fine(&["servers"]).contains(print));
 }
 
 #[test]
 fn over_tls_the_server_shows_its_certificate_and_that_is_kept() {
-    let server = Server::with(Setup { tls: true, ..Setup::default() });
+    let server = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
     server.write("welcome", "x");
     let mut person = Person::new();
     let address = server.tls_address().to_string();
@@ -140,40 +200,83 @@ fn over_tls_the_server_shows_its_certificate_and_that_is_kept() {
     person.fails(&["trust", &address], 2, &[&print, "--fingerprint"]);
     let (screen, code) = person.on_terminal(&format!("trust {address} --hash-file hash"), "yes\n");
     assert_eq!(code, Some(0), "{screen}");
-    assert!(screen.contains(&print) && screen.contains("CN = 127.0.0.1"), "{screen}");
-    assert_eq!(person.fine(&["ls", "127.0.0.1:"]), "welcome\n", "no public key is needed");
-    assert!(person.fine(&["servers"]).contains(&format!("{address} TLS {print}")));
+    assert!(
+        screen.contains(&print) && screen.contains("CN = 127.0.0.1"),
+        "{screen}"
+    );
+    assert_eq!(
+        person.fine(&["ls", "127.0.0.1:"]),
+        "welcome\n",
+        "no public key is needed"
+    );
+    assert!(
+        person
+            .fine(&["servers"])
+            .contains(&format!("{address} TLS {print}"))
+    );
     let ping = person.fine(&["ping", "-c", "1"]);
-    assert!(ping.contains("process   1 of 1") && !ping.contains("oob"), "{ping}");
+    assert!(
+        ping.contains("process   1 of 1") && !ping.contains("oob"),
+        "{ping}"
+    );
     person.fails(&["ping", "--by", "oob"], 2, &["over TLS"]);
     // A plain port shows none.
     let plain = server.address().to_string();
-    person.fails(&["trust", &plain, "--timeout", "60"], 4, &["no certificate", "--key public.pem"]);
+    person.fails(
+        &["trust", &plain, "--timeout", "60"],
+        4,
+        &["no certificate", "--key public.pem"],
+    );
 
     // Another server at the same address has another key.
-    let other = Server::with(Setup { tls: true, ..Setup::default() });
+    let other = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
     let moved = other.tls_address().to_string();
     let text = fs::read_to_string(person.path(".config/tf/config.toml")).expect("read");
     person.configure(&text.replace(&address, &moved));
-    person.fails(&["ls", "127.0.0.1:"], 4, &["DOES NOT HAVE THE KEY", "--replace", "pinned"]);
-    let new = tfd::client::fetch_certificate(&moved, PATIENCE).expect("certificate").fingerprint;
+    person.fails(
+        &["ls", "127.0.0.1:"],
+        4,
+        &["DOES NOT HAVE THE KEY", "--replace", "pinned"],
+    );
+    let new = tfd::client::fetch_certificate(&moved, PATIENCE)
+        .expect("certificate")
+        .fingerprint;
     let again = ["trust", "127.0.0.1", "--fingerprint", &new];
     person.fails(&again, 4, &["NOT THE KEY", &print, &new]);
     person.fine(&[&again[..], &["--replace"]].concat());
     assert_eq!(person.fine(&["ls", "127.0.0.1:"]), "");
     person.set("TF_HASH", HASH);
-    person.fails(&["--tls-pin", &print, "--server", &moved, "ls"], 4, &["pinned"]);
+    person.fails(
+        &["--tls-pin", &print, "--server", &moved, "ls"],
+        4,
+        &["pinned"],
+    );
     person.fine(&["--tls-pin", &new, "--server", &moved, "ls"]);
 }
 
 #[test]
 fn an_authority_may_vouch_and_the_environment_never_overrides_an_entry() {
-    let server = Server::with(Setup { tls: true, ..Setup::default() });
+    let server = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
     let mut person = Person::new();
     let address = server.tls_address().to_string();
     let pem = fs::read(server.config_path().with_file_name("tls.pem")).expect("certificate");
     person.write("ca.pem", pem);
-    let trust = ["trust", "s", "--server", &address, "--tls-ca", "ca.pem", "--hash-file", "hash"];
+    let trust = [
+        "trust",
+        "s",
+        "--server",
+        &address,
+        "--tls-ca",
+        "ca.pem",
+        "--hash-file",
+        "hash",
+    ];
     assert_eq!(person.tf(&trust).code, Some(0));
     person.fine(&["ls", "s:"]);
     assert!(person.fine(&["servers"]).contains("TLS by its authority"));
@@ -213,7 +316,10 @@ fn a_certificate_that_is_not_valid_at_this_time_points_at_the_clock() {
             .expect("name");
         builder.append_extension(alternative).expect("name");
         let now = std::time::SystemTime::now();
-        let now = now.duration_since(std::time::UNIX_EPOCH).expect("time").as_secs() as i64;
+        let now = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("time")
+            .as_secs() as i64;
         let day = |days: i64| Asn1Time::from_unix(now + days * 86_400).expect("time");
         builder.set_not_before(&day(from)).expect("time");
         builder.set_not_after(&day(until)).expect("time");
@@ -221,9 +327,15 @@ fn a_certificate_that_is_not_valid_at_this_time_points_at_the_clock() {
         let certificate = builder.build().to_pem().expect("pem");
         (certificate, key.private_key_to_pem_pkcs8().expect("pem"))
     };
-    for (from, until, told) in [(2, 9, "not valid yet: is the clock"), (-9, -2, "has expired")] {
+    for (from, until, told) in [
+        (2, 9, "not valid yet: is the clock"),
+        (-9, -2, "has expired"),
+    ] {
         let (certificate, key) = signed(from, until);
-        let mut server = Server::with(Setup { tls: true, ..Setup::default() });
+        let mut server = Server::with(Setup {
+            tls: true,
+            ..Setup::default()
+        });
         server.signal(nix::sys::signal::Signal::SIGTERM);
         server.wait_for_end();
         let beside = |name: &str| server.config_path().with_file_name(name);
@@ -234,6 +346,10 @@ fn a_certificate_that_is_not_valid_at_this_time_points_at_the_clock() {
         person.write("ca.pem", &certificate);
         person.set("TF_HASH", HASH);
         let address = server.tls_address().to_string();
-        person.fails(&["--tls-ca", "ca.pem", "--server", &address, "ls"], 4, &[told]);
+        person.fails(
+            &["--tls-ca", "ca.pem", "--server", &address, "ls"],
+            4,
+            &[told],
+        );
     }
 }

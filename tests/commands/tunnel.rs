@@ -28,7 +28,10 @@ fn tunnel(person: &Person, server: &Server, certificate: &str) -> (Tunnel, Socke
     );
     person.write("stunnel.conf", configuration);
     let mut command = person.command("stunnel4");
-    command.arg("stunnel.conf").stdin(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg("stunnel.conf")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
     let tunnel = Tunnel(command.spawn().expect("apt-get install stunnel4"));
     wait_until("stunnel listens", || TcpStream::connect(address).is_ok());
     (tunnel, address)
@@ -36,7 +39,10 @@ fn tunnel(person: &Person, server: &Server, certificate: &str) -> (Tunnel, Socke
 
 #[test]
 fn a_client_without_tls_works_through_stunnel() {
-    let server = Server::with(Setup { tls: true, ..Setup::default() });
+    let server = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
     let mut person = Person::of(&server);
     let certificate = server.config_path().with_file_name("tls.pem");
     std::fs::copy(certificate, person.path("tls.pem")).expect("copy");
@@ -51,14 +57,20 @@ fn a_client_without_tls_works_through_stunnel() {
     assert!(server.read("there/large") == content);
     person.fine(&["get", "-r", "there", "back"]);
     assert!(std::fs::read(person.path("back/large")).expect("read") == content);
-    assert_eq!(std::fs::read(person.path("back/d/49")).expect("read"), [49; 5000]);
+    assert_eq!(
+        std::fs::read(person.path("back/d/49")).expect("read"),
+        [49; 5000]
+    );
     person.fine(&["mv", "there/large", "there/moved"]);
     assert_eq!(person.fine(&["ls", "there"]), "d/\nmoved\n");
 }
 
 #[test]
 fn a_tunnel_to_another_server_than_the_one_that_is_trusted_gives_nothing() {
-    let server = Server::with(Setup { tls: true, ..Setup::default() });
+    let server = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
     let mut person = Person::of(&server);
     let (other, _) = tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("made");
     person.write("other.pem", other);

@@ -20,7 +20,9 @@ impl SmallDisk {
         let dir = tempfile::tempdir().expect("directory");
         let options = format!("size={mib}m,mode=755");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &options, "tfd-test"]).arg(dir.path());
+        mount
+            .args(["-t", "tmpfs", "-o", &options, "tfd-test"])
+            .arg(dir.path());
         let output = mount.output().expect("mount");
         if !output.status.success() {
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -39,6 +41,9 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("-l").arg(self.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "umount failed");
+        assert!(
+            unmounted.is_ok_and(|status| status.success()),
+            "umount failed"
+        );
     }
 }

@@ -117,10 +117,22 @@ impl Server {
         fs::set_permissions(&key_path, fs::Permissions::from_mode(0o600)).expect("mode");
         let user = if is_root() { "user = \"nobody\"" } else { "" };
         // The default place is one for all.
-        let control = if setup.server.contains("control =") { "" } else { "control = \"\"" };
-        let listen = if setup.tf.contains("listen =") { "" } else { "listen = [\"127.0.0.1:0\"]" };
+        let control = if setup.server.contains("control =") {
+            ""
+        } else {
+            "control = \"\""
+        };
+        let listen = if setup.tf.contains("listen =") {
+            ""
+        } else {
+            "listen = [\"127.0.0.1:0\"]"
+        };
         // A gate may wait for a slow machine; who is to be sent away says so.
-        let handshake = if setup.tf.contains("handshake_timeout") { "" } else { HANDSHAKE };
+        let handshake = if setup.tf.contains("handshake_timeout") {
+            ""
+        } else {
+            HANDSHAKE
+        };
         let over_tls = std::env::var_os(OVER_TLS).is_some() && !setup.tf.contains("proxy_to =");
         let tls = if setup.tls || over_tls {
             write_certificate(dir.path(), setup.started_by)
@@ -161,7 +173,10 @@ impl Server {
     /// [`Server::start_again`].
     pub fn at_own_address() -> Server {
         let tf = format!("listen = [\"{}:0\"]", own_address());
-        let server = Server::with(Setup { tf, ..Setup::default() });
+        let server = Server::with(Setup {
+            tf,
+            ..Setup::default()
+        });
         let address = server.addresses[0];
         let text = fs::read_to_string(server.config_path()).expect("read configuration");
         let text = text.replace(&format!("{}:0", address.ip()), &address.to_string());
@@ -172,7 +187,10 @@ impl Server {
     /// A proxy in front of a server, with further lines under `[tf]`.
     pub fn proxy(backend: impl std::fmt::Display, lines: &str) -> Server {
         let tf = format!("proxy_to = \"{backend}\"\n{lines}");
-        Server::with(Setup { tf, ..Setup::default() })
+        Server::with(Setup {
+            tf,
+            ..Setup::default()
+        })
     }
 
     /// Starts tfd again on the same configuration and root, after its end.
@@ -192,7 +210,8 @@ impl Server {
     pub fn listening(&self, begin: &str) -> Vec<SocketAddr> {
         let log = self.log();
         let told = log.iter().filter_map(|line| line.split_once(begin));
-        told.map(|(_, address)| address.trim().parse().expect("address")).collect()
+        told.map(|(_, address)| address.trim().parse().expect("address"))
+            .collect()
     }
 
     pub fn tls_address(&self) -> SocketAddr {
@@ -217,7 +236,9 @@ impl Server {
 
     /// A client that has passed the hash, protected by TLS alone.
     pub fn connect_tls(&self) -> Client {
-        let wire = Connection::open(&self.tls_target()).expect("connection").into_wire();
+        let wire = Connection::open(&self.tls_target())
+            .expect("connection")
+            .into_wire();
         Client::with_patience(wire)
     }
 
@@ -245,7 +266,9 @@ impl Server {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.proxy.as_ref().map_or(self.addresses[0], |proxy| proxy.address())
+        self.proxy
+            .as_ref()
+            .map_or(self.addresses[0], |proxy| proxy.address())
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {
@@ -286,7 +309,13 @@ impl Server {
     pub fn names(&self, directory: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.path(directory))
             .expect("read directory")
-            .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+            .map(|entry| {
+                entry
+                    .expect("entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         names.sort();
         names
@@ -314,7 +343,11 @@ impl Server {
                 return;
             }
             let ended = self.child.try_wait().expect("wait").filter(|_| is_whole);
-            assert!(ended.is_none(), "tfd ended, no \"{text}\": {ended:?} {:#?}", self.log());
+            assert!(
+                ended.is_none(),
+                "tfd ended, no \"{text}\": {ended:?} {:#?}",
+                self.log()
+            );
             assert!(Instant::now() < end, "no \"{text}\" in {:#?}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -449,7 +482,10 @@ pub fn descendants(pid: u32) -> Vec<(u32, String)> {
 /// does not.
 pub fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z")))
+    stat.is_ok_and(|stat| {
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+    })
 }
 
 /// A loopback address at which nothing else of this machine listens or comes
@@ -457,7 +493,12 @@ pub fn is_running(pid: u32) -> bool {
 pub fn own_address() -> Ipv4Addr {
     static COUNT: AtomicU8 = AtomicU8::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 100 + COUNT.fetch_add(1, Ordering::Relaxed) % 100, high, low.max(1))
+    Ipv4Addr::new(
+        127,
+        100 + COUNT.fetch_add(1, Ordering::Relaxed) % 100,
+        high,
+        low.max(1),
+    )
 }
 
 /// Whether this machine has IPv6 on its loopback interface; says so if not.
@@ -482,7 +523,9 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Makes the server's user the owner of a path, when root runs the tests.
 pub fn give_to_server(path: &Path) {
     if is_root() {
-        let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+        let nobody = nix::unistd::User::from_name("nobody")
+            .expect("users")
+            .expect("nobody");
         chown(path, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).expect("chown");
     }
 }
@@ -523,7 +566,9 @@ impl Client {
     pub fn try_in(mut self) -> Option<Client> {
         let mut body = Vec::new();
         let mut ask = |wire: &mut Wire, message: &[u8]| {
-            wire.write_message(message).and_then(|()| wire.read_message(&mut body)).ok()
+            wire.write_message(message)
+                .and_then(|()| wire.read_message(&mut body))
+                .ok()
         };
         ask(&mut self.wire, VERSION.as_bytes())?;
         ask(&mut self.wire, &key_block(&[1; 16]))?;
@@ -539,13 +584,20 @@ impl Client {
         let mut bytes = begin.iter().chain(std::iter::repeat(&b'x'));
         wait_until("the connection is closed", || {
             std::thread::sleep(Duration::from_millis(100));
-            self.wire.socket().write_all(&[*bytes.next().expect("endless")]).is_err()
+            self.wire
+                .socket()
+                .write_all(&[*bytes.next().expect("endless")])
+                .is_err()
         });
     }
 
     pub fn with_patience(wire: Wire) -> Client {
-        wire.socket().set_read_timeout(Some(PATIENCE)).expect("timeout");
-        wire.socket().set_write_timeout(Some(PATIENCE)).expect("timeout");
+        wire.socket()
+            .set_read_timeout(Some(PATIENCE))
+            .expect("timeout");
+        wire.socket()
+            .set_write_timeout(Some(PATIENCE))
+            .expect("timeout");
         Client { wire }
     }
 
@@ -632,7 +684,9 @@ impl Client {
     pub fn send_frame(&mut self, payload: &[u8]) {
         let mut bytes = (payload.len() as i64).to_be_bytes().to_vec();
         bytes.extend_from_slice(payload);
-        self.wire.write_units(&mut bytes, &[8, payload.len()]).expect("send frame");
+        self.wire
+            .write_units(&mut bytes, &[8, payload.len()])
+            .expect("send frame");
     }
 
     /// The 8-byte header and, where it is a length, the payload behind it.
@@ -646,7 +700,10 @@ impl Client {
     /// A whole file by SNDFILE.
     #[track_caller]
     pub fn send_file(&mut self, path: &str, overwrite: bool, content: &[u8]) {
-        assert_eq!(self.ask(format!("SNDFILE {} {path}", u8::from(overwrite))), "CONT");
+        assert_eq!(
+            self.ask(format!("SNDFILE {} {path}", u8::from(overwrite))),
+            "CONT"
+        );
         for chunk in content.chunks(100_000) {
             assert_eq!(self.ask([b"CONT ", chunk].concat()), "CONT");
         }
@@ -671,7 +728,9 @@ impl Client {
     #[track_caller]
     pub fn list(&mut self, request: &str) -> Vec<String> {
         self.send(request);
-        let content = self.receive_stream().unwrap_or_else(|e| panic!("{request}: {e}"));
+        let content = self
+            .receive_stream()
+            .unwrap_or_else(|e| panic!("{request}: {e}"));
         let text = String::from_utf8_lossy(&content).into_owned();
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
@@ -682,7 +741,9 @@ impl Client {
 /// A session key in an RSA block.
 fn key_block(session_key: &[u8]) -> Vec<u8> {
     let mut block = vec![0; 256];
-    public_key().public_encrypt(session_key, &mut block, Padding::PKCS1_OAEP).expect("encrypt");
+    public_key()
+        .public_encrypt(session_key, &mut block, Padding::PKCS1_OAEP)
+        .expect("encrypt");
     block
 }
 
@@ -690,6 +751,8 @@ fn key_block(session_key: &[u8]) -> Vec<u8> {
 pub fn reply_for(code: u32) -> String {
     match code {
         0 => "OK".to_owned(),
-        code => Status::from_code(code).expect("a code of the protocol").to_string(),
+        code => Status::from_code(code)
+            .expect("a code of the protocol")
+            .to_string(),
     }
 }

@@ -39,12 +39,18 @@ impl Link {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = |end| format!("tfd-test-{}-{number}-{end}", std::process::id());
-        let link =
-            Link { near: Namespace::make(name("near"))?, far: Namespace::make(name("far"))? };
+        let link = Link {
+            near: Namespace::make(name("near"))?,
+            far: Namespace::make(name("far"))?,
+        };
         let (near, far) = (&link.near.0, &link.far.0);
-        ip(&format!("link add {DEVICE} netns {near} type veth peer name {DEVICE} netns {far}"))?;
+        ip(&format!(
+            "link add {DEVICE} netns {near} type veth peer name {DEVICE} netns {far}"
+        ))?;
         for (namespace, address) in [(near, NEAR), (far, FAR)] {
-            ip(&format!("-n {namespace} address add {address}/24 dev {DEVICE}"))?;
+            ip(&format!(
+                "-n {namespace} address add {address}/24 dev {DEVICE}"
+            ))?;
             ip(&format!("-n {namespace} link set lo up"))?;
             ip(&format!("-n {namespace} link set {DEVICE} up"))?;
         }
@@ -68,7 +74,10 @@ impl Link {
     /// Why not; not every kernel has netem.
     pub fn worsen(&self, how: &str) -> Result<(), String> {
         [&self.near, &self.far].into_iter().try_for_each(|end| {
-            command("tc", &format!("-n {} qdisc add dev {DEVICE} root netem {how}", end.0))
+            command(
+                "tc",
+                &format!("-n {} qdisc add dev {DEVICE} root netem {how}", end.0),
+            )
         })
     }
 
@@ -126,10 +135,15 @@ fn ip(words: &str) -> Result<(), String> {
 }
 
 fn command(name: &str, words: &str) -> Result<(), String> {
-    let done =
-        Command::new(name).args(words.split(' ')).output().map_err(|e| format!("{name}: {e}"))?;
+    let done = Command::new(name)
+        .args(words.split(' '))
+        .output()
+        .map_err(|e| format!("{name}: {e}"))?;
     if done.status.success() {
         return Ok(());
     }
-    Err(format!("{name} {words}: {}", String::from_utf8_lossy(&done.stderr).trim()))
+    Err(format!(
+        "{name} {words}: {}",
+        String::from_utf8_lossy(&done.stderr).trim()
+    ))
 }

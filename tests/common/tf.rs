@@ -18,7 +18,10 @@ pub struct Run {
 
 /// Runs a program to its end.
 pub fn run(command: &mut Command, input: &[u8]) -> Run {
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let piped = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = piped.spawn().expect("start");
     let mut stdin = child.stdin.take().expect("input");
     let input = input.to_vec();
@@ -27,7 +30,11 @@ pub fn run(command: &mut Command, input: &[u8]) -> Run {
     let output = child.wait_with_output().expect("wait");
     writer.join().expect("writer");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    Run {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
 }
 
 /// A person with a home directory that has `public.pem` and `hash`.
@@ -43,7 +50,10 @@ impl Person {
         let pem = public_key().public_key_to_pem().expect("pem");
         fs::write(home.path().join("public.pem"), pem).expect("write");
         fs::write(home.path().join("hash"), HASH).expect("write");
-        Person { home, environment: Vec::new() }
+        Person {
+            home,
+            environment: Vec::new(),
+        }
     }
 
     /// One whose default server is this one.
@@ -85,8 +95,12 @@ impl Person {
     /// A program in the home directory, with this person's environment.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.home.path()).current_dir(self.home.path());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("HOME", self.home.path())
+            .current_dir(self.home.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -96,7 +110,10 @@ impl Person {
     }
 
     pub fn tf_with(&self, arguments: &[&str], input: &[u8]) -> Run {
-        run(self.command(env!("CARGO_BIN_EXE_tf")).args(arguments), input)
+        run(
+            self.command(env!("CARGO_BIN_EXE_tf")).args(arguments),
+            input,
+        )
     }
 
     /// The output of a run that goes well and has nothing to complain about.
@@ -111,9 +128,19 @@ impl Person {
     #[track_caller]
     pub fn fails(&self, arguments: &[&str], code: i32, words: &[&str]) -> Run {
         let run = self.tf(arguments);
-        assert_eq!(run.code, Some(code), "{arguments:?}: {}{}", run.out, run.err);
+        assert_eq!(
+            run.code,
+            Some(code),
+            "{arguments:?}: {}{}",
+            run.out,
+            run.err
+        );
         for word in words {
-            assert!(run.err.contains(word), "{arguments:?}, \"{word}\": {}", run.err);
+            assert!(
+                run.err.contains(word),
+                "{arguments:?}, \"{word}\": {}",
+                run.err
+            );
         }
         run
     }
@@ -123,7 +150,10 @@ impl Person {
     pub fn on_terminal(&self, arguments: &str, lines: &str) -> (String, Option<i32>) {
         let line = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_tf"));
         let mut command = self.command("script");
-        let run = run(command.args(["-qefc", &line, "/dev/null"]), lines.as_bytes());
+        let run = run(
+            command.args(["-qefc", &line, "/dev/null"]),
+            lines.as_bytes(),
+        );
         (run.out, run.code)
     }
 }

@@ -26,7 +26,13 @@ const SECONDS: u64 = 20;
 const OFTEN: &[&str] = &["tfd-session", "tfd-waiting", "tfd-tables"];
 
 /// Those that are killed when they have been up for a while.
-const HELPERS: &[&str] = &["tfd-udp", "tfd-usher", "tfd-zygote", "tfd-keeper", "tfd-porter"];
+const HELPERS: &[&str] = &[
+    "tfd-udp",
+    "tfd-usher",
+    "tfd-zygote",
+    "tfd-keeper",
+    "tfd-porter",
+];
 
 /// Numbers that look random and are the same for the same seed.
 struct Dice(u64);
@@ -76,7 +82,10 @@ fn client(shared: &Shared, id: u64) {
             std::thread::sleep(Duration::from_millis(20));
             continue;
         };
-        let _ = connection.wire().socket().set_read_timeout(Some(Duration::from_secs(10)));
+        let _ = connection
+            .wire()
+            .socket()
+            .set_read_timeout(Some(Duration::from_secs(10)));
         if let Some(login) = &shared.login
             && connection.command(login).is_err()
         {
@@ -113,7 +122,13 @@ fn client(shared: &Shared, id: u64) {
 #[test]
 fn what_was_acknowledged_survives_any_process_being_killed() {
     let listen = "listen = [\"127.0.0.1:0\"]\n".to_owned();
-    kill_at_random(Setup { tf: listen, ..Setup::default() }, None);
+    kill_at_random(
+        Setup {
+            tf: listen,
+            ..Setup::default()
+        },
+        None,
+    );
 }
 
 #[test]
@@ -125,12 +140,18 @@ fn and_so_it_does_where_gates_hand_over_to_sessions_of_users() {
     let tf = "listen = [\"127.0.0.1:0\"]\nmode = \"multi-user\"\nusers = \"users\"\n\
               quota = \"1G\"\n";
     let users = account("ann", "a", "nobody:::");
-    let setup = Setup { tf: tf.to_owned(), users, ..Setup::default() };
+    let setup = Setup {
+        tf: tf.to_owned(),
+        users,
+        ..Setup::default()
+    };
     kill_at_random(setup, Some("LOGIN ann a".to_owned()));
 }
 
 fn kill_at_random(setup: Setup, login: Option<String>) {
-    let seconds = std::env::var("TFD_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds = std::env::var("TFD_CHAOS_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
     let mut server = Server::with(setup);
     let shared = Arc::new(Shared {
@@ -199,7 +220,12 @@ fn kill_at_random(setup: Setup, login: Option<String>) {
     server.signal(Signal::SIGKILL);
     server.wait_for_end();
     server.start_again();
-    wait_until("the sweep", || !server.names("").iter().any(|name| name.starts_with(".tfd-")));
+    wait_until("the sweep", || {
+        !server
+            .names("")
+            .iter()
+            .any(|name| name.starts_with(".tfd-"))
+    });
 
     let files = shared.acknowledged.lock().expect("files");
     println!("{} files acknowledged, {killed} processes killed", made());
@@ -207,7 +233,10 @@ fn kill_at_random(setup: Setup, login: Option<String>) {
     for (name, (whole, begun)) in files.iter() {
         let fits = |number: &u64| fs::read(server.path(name)).is_ok_and(|b| b == content(*number));
         let missing = whole.is_none() && !server.exists(name);
-        assert!(missing || whole.iter().chain(begun).any(fits), "{name}: {whole:?} {begun:?}");
+        assert!(
+            missing || whole.iter().chain(begun).any(fits),
+            "{name}: {whole:?} {begun:?}"
+        );
     }
     let mut client = server.connect();
     if let Some(login) = &shared.login {

@@ -16,14 +16,21 @@ fn library(dir: &Path) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/clock.c");
     let library = dir.join("clock.so");
     let mut cc = Command::new("cc");
-    let built = cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    let built = cc
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source)
+        .status();
     assert!(built.expect("cc").success(), "clock.c");
     library
 }
 
 fn date(client: &mut Client) -> i64 {
     let reply = client.ask("DATE");
-    reply.strip_prefix("OK ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{reply}"))
+    reply
+        .strip_prefix("OK ")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| panic!("{reply}"))
 }
 
 #[test]
@@ -35,13 +42,20 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
     let scratch = tempfile::tempdir().expect("directory");
     let path = scratch.path().join("offset");
     let offset = File::create(&path).expect("create");
-    let set = |seconds: i64| offset.write_all_at(&seconds.to_ne_bytes(), 0).expect("write");
+    let set = |seconds: i64| {
+        offset
+            .write_all_at(&seconds.to_ne_bytes(), 0)
+            .expect("write")
+    };
     set(0);
     // A list of paths of libraries ends at a blank, one of directories does not.
     let library = library(scratch.path());
     let environment = vec![
         ("LD_LIBRARY_PATH", scratch.path().display().to_string()),
-        ("LD_PRELOAD", library.file_name().expect("name").display().to_string()),
+        (
+            "LD_PRELOAD",
+            library.file_name().expect("name").display().to_string(),
+        ),
         ("TFD_TEST_CLOCK", path.display().to_string()),
     ];
     let server = Server::with(Setup {
@@ -58,7 +72,10 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
     let mut waiting = server.connect();
     for jump in [DAY, -DAY, 0] {
         set(jump);
-        assert!((date(&mut inside) - today - jump).abs() < 60, "the library is not in between");
+        assert!(
+            (date(&mut inside) - today - jump).abs() < 60,
+            "the library is not in between"
+        );
         inside.send_file("f", true, b"new");
         assert!(waiting.ask("PROCKEY").starts_with("OK /"));
     }

@@ -8,11 +8,18 @@ use crate::common::{Client, Server, wait_until};
 fn half_message(client: &mut Client, body: &[u8]) {
     client.wire.write_i32(body.len() as i32).expect("header");
     let half = body.len() / 2;
-    client.wire.write_part(0, &mut body[..half].to_vec()).expect("half a body");
+    client
+        .wire
+        .write_part(0, &mut body[..half].to_vec())
+        .expect("half a body");
 }
 
 fn ended(server: &Server) -> usize {
-    server.log().iter().filter(|line| line.contains("session end")).count()
+    server
+        .log()
+        .iter()
+        .filter(|line| line.contains("session end"))
+        .count()
 }
 
 /// Runs the steps one more at a time, cutting the connection after each, and
@@ -117,7 +124,10 @@ fn putcan_keeps_what_was_received() {
 #[test]
 fn downloads_end_without_a_trace() {
     cut_after_each(
-        &[|client| client.send("RCVFILE 1 big"), |client| drop(client.receive())],
+        &[
+            |client| client.send("RCVFILE 1 big"),
+            |client| drop(client.receive()),
+        ],
         old_file,
         untouched,
     );
@@ -148,7 +158,10 @@ fn downloads_end_without_a_trace() {
         untouched,
     );
     cut_after_each(
-        &[|client| client.send("LSR "), |client| drop(client.receive())],
+        &[
+            |client| client.send("LSR "),
+            |client| drop(client.receive()),
+        ],
         old_file,
         untouched,
     );
@@ -162,7 +175,11 @@ fn a_handshake_cut_anywhere_harms_nobody() {
         let client = Client::knock(server.address());
         let mut bytes = b"\0\0\0\x030.0\0\0\x01\0".to_vec();
         bytes.resize(110, 1);
-        client.wire.socket().write_all(&bytes[..length]).expect("send");
+        client
+            .wire
+            .socket()
+            .write_all(&bytes[..length])
+            .expect("send");
         drop(client);
         witness.expect_alive();
     }

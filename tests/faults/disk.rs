@@ -11,7 +11,10 @@ fn serve(disk: &SmallDisk) -> (Server, Client) {
     std::fs::set_permissions(disk.path(), open).expect("mode");
     let root = disk.path().join("root");
     std::fs::create_dir(&root).expect("mkdir");
-    let server = Server::with(Setup { root: Some(root), ..Setup::default() });
+    let server = Server::with(Setup {
+        root: Some(root),
+        ..Setup::default()
+    });
     server.write("f", "old");
     let client = server.connect();
     (server, client)
@@ -19,7 +22,9 @@ fn serve(disk: &SmallDisk) -> (Server, Client) {
 
 #[test]
 fn sndfile_says_13_and_the_old_file_stays() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     let (server, mut client) = serve(&disk);
     assert_eq!(client.ask("SNDFILE 1 f"), "CONT");
     let chunk = [b"CONT ", vec![1; 200_000].as_slice()].concat();
@@ -42,13 +47,18 @@ fn sndfile_says_13_and_the_old_file_stays() {
 
 #[test]
 fn sup_says_minus_one_and_the_old_file_stays() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     let (server, mut client) = serve(&disk);
     client.send("SUP f");
     for _ in 0..8 {
         let mut part = 200_000_i32.to_be_bytes().to_vec();
         part.resize(200_004, 1);
-        client.wire.write_units(&mut part, &[4, 200_000]).expect("send");
+        client
+            .wire
+            .write_units(&mut part, &[4, 200_000])
+            .expect("send");
     }
     client.wire.write_i32(0).expect("send");
     assert_eq!(client.wire.read_i32().expect("result"), -1);
@@ -59,7 +69,9 @@ fn sup_says_minus_one_and_the_old_file_stays() {
 
 #[test]
 fn put_is_cancelled_and_the_session_lives() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     let (server, mut client) = serve(&disk);
     for path in ["f", "new"] {
         client.hp_open("PUT", path, &[0, 200_000]);
@@ -78,7 +90,9 @@ fn put_is_cancelled_and_the_session_lives() {
 
 #[test]
 fn putcan_tells_at_its_window_or_closes() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     let (server, mut client) = serve(&disk);
     client.hp_open("PUTCAN", "new", &[0, 200_000, 8]);
     for _ in 0..8 {
@@ -97,7 +111,9 @@ fn putcan_tells_at_its_window_or_closes() {
 
 #[test]
 fn copies_leave_nothing_behind() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     let (server, mut client) = serve(&disk);
     server.write("d/big", vec![1; 600_000]);
     client.expect_all(&[
@@ -112,16 +128,27 @@ fn copies_leave_nothing_behind() {
 
 #[test]
 fn a_disk_that_turns_read_only_is_told_and_nothing_is_lost() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     let (server, mut client) = serve(&disk);
     let remount = |how: &str| {
-        let status = Command::new("mount").args(["-o", how]).arg(disk.path()).status();
+        let status = Command::new("mount")
+            .args(["-o", how])
+            .arg(disk.path())
+            .status();
         assert!(status.is_ok_and(|status| status.success()), "remount");
     };
     remount("remount,ro");
-    for request in
-        ["MKDIR d", "DEL f", "TOUCH t", "COPY f | g", "SNDFILE 1 f", "RENAM f | g", "CHMOD f 600"]
-    {
+    for request in [
+        "MKDIR d",
+        "DEL f",
+        "TOUCH t",
+        "COPY f | g",
+        "SNDFILE 1 f",
+        "RENAM f | g",
+        "CHMOD f 600",
+    ] {
         let reply = client.ask(request);
         assert!(reply.starts_with("FAILED "), "{request}: {reply}");
     }

@@ -29,7 +29,10 @@ impl Shared {
             let local = tempfile::tempdir().expect("directory");
             fs::set_permissions(local.path(), fs::Permissions::from_mode(0o755)).expect("mode");
             let root = local.path().join("root");
-            return Shared { ends: [root.clone(), root], _local: Some(local) };
+            return Shared {
+                ends: [root.clone(), root],
+                _local: Some(local),
+            };
         };
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fleet-{}-{number}", std::process::id());
@@ -43,7 +46,11 @@ impl Shared {
     /// A server on one of the two machines, with a pool file.
     fn serve(&self, end: usize, listen: &str) -> Server {
         let tf = format!("listen = [\"{listen}\"]\ntlb_pool = \"pool\"");
-        Server::with(Setup { tf, root: Some(self.ends[end].clone()), ..Setup::default() })
+        Server::with(Setup {
+            tf,
+            root: Some(self.ends[end].clone()),
+            ..Setup::default()
+        })
     }
 }
 
@@ -75,7 +82,10 @@ fn wait_for_tlb(client: &mut Client, address: SocketAddr) {
 fn follow(client: &mut Client) -> Option<SocketAddr> {
     let reply = client.ask("TLB");
     let (ip, port) = reply.strip_prefix("OK 4 ")?.split_once(';')?;
-    Some(SocketAddr::new(ip.parse().expect("address"), port.parse().expect("port")))
+    Some(SocketAddr::new(
+        ip.parse().expect("address"),
+        port.parse().expect("port"),
+    ))
 }
 
 /// A session at the server that TLB hands out.
@@ -103,13 +113,19 @@ fn clients_that_follow_tlb_find_their_files() {
     first.send_file("f", false, b"by the first");
     wait_for_tlb(&mut first, b);
     let mut second = connect_by_tlb(&mut first);
-    wait_until("the file", || receive(&mut second, "f") == Ok(b"by the first".to_vec()));
+    wait_until("the file", || {
+        receive(&mut second, "f") == Ok(b"by the first".to_vec())
+    });
     second.send_file("f", true, b"by the second");
     wait_for_tlb(&mut second, a);
-    wait_until("the change", || receive(&mut first, "f") == Ok(b"by the second".to_vec()));
+    wait_until("the change", || {
+        receive(&mut first, "f") == Ok(b"by the second".to_vec())
+    });
     let [gone, _left] = servers;
     drop(gone);
-    wait_until("the one that is left", || (0..4).all(|_| follow(&mut second) == Some(b)));
+    wait_until("the one that is left", || {
+        (0..4).all(|_| follow(&mut second) == Some(b))
+    });
     assert_eq!(receive(&mut second, "f"), Ok(b"by the second".to_vec()));
 }
 
@@ -149,7 +165,9 @@ fn a_secure_directory_made_through_one_is_protected_by_the_other() {
     first.expect_all(&[("MKDIR d", 0), ("MKDIR d/name.sd", 0)]);
     first.send_file("d/name.sd/token", false, b"secret");
     first.send_file("d/token", false, b"open");
-    wait_until("the file", || receive(&mut second, "d/name.sd/token") == Ok(b"secret".to_vec()));
+    wait_until("the file", || {
+        receive(&mut second, "d/name.sd/token") == Ok(b"secret".to_vec())
+    });
     assert_eq!(second.list("LSR d"), ["F: token"]);
     second.expect_all(&[("XDEL d token", 0), ("RMSECDIR wrong | d/name.sd", 47)]);
     assert!(a.exists("d/name.sd/token"));
@@ -188,7 +206,9 @@ fn files_replaced_through_both_at_once_are_always_whole() {
             let mut client = servers[usize::from(writer)].connect();
             (1..=ROUNDS).for_each(|round| client.send_file("f", true, &version(writer, round)));
         };
-        let writers: Vec<_> = (0..2).map(|writer| scope.spawn(move || write(writer))).collect();
+        let writers: Vec<_> = (0..2)
+            .map(|writer| scope.spawn(move || write(writer)))
+            .collect();
         let written = writers.into_iter().all(|writer| writer.join().is_ok());
         done.store(true, Ordering::Relaxed);
         assert!(written && readers.into_iter().all(|reader| reader.join().is_ok()));
@@ -223,14 +243,19 @@ fn two_machines_hand_out_each_other_while_there_is_a_link() {
     let near = link.near(|| shared.serve(0, "0.0.0.0:0"));
     let far = link.far(|| shared.serve(1, "0.0.0.0:0"));
     let ports = [&near, &far].map(|server| server.address().port());
-    let [a, b] = [SocketAddr::new(NEAR, ports[0]), SocketAddr::new(FAR, ports[1])];
+    let [a, b] = [
+        SocketAddr::new(NEAR, ports[0]),
+        SocketAddr::new(FAR, ports[1]),
+    ];
     set_pool(&near, &tuple(b));
     set_pool(&far, &tuple(a));
     let mut first = link.near(|| Client::connect(a));
     wait_for_tlb(&mut first, b);
     let mut second = link.near(|| connect_by_tlb(&mut first));
     second.send_file("f", false, b"by the far one");
-    wait_until("the file", || receive(&mut first, "f") == Ok(b"by the far one".to_vec()));
+    wait_until("the file", || {
+        receive(&mut first, "f") == Ok(b"by the far one".to_vec())
+    });
     wait_for_tlb(&mut second, a);
     link.cut();
     wait_until("nobody is left", || first.ask("TLB") == reply_for(52));

@@ -12,18 +12,34 @@ use crate::common::{Client, Server, descendants, is_root, wait_until};
 fn limit(pid: u32, resource: &str, current: &str) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     let id = |field: &str| -> u32 {
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect(field);
-        line.split_whitespace().next().and_then(|id| id.parse().ok()).expect("number")
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect(field);
+        line.split_whitespace()
+            .next()
+            .and_then(|id| id.parse().ok())
+            .expect("number")
     };
     let mut prlimit = Command::new("prlimit");
-    prlimit.arg("--pid").arg(pid.to_string()).arg(format!("--{resource}={current}:"));
-    let limited = prlimit.uid(id("Uid:")).gid(id("Gid:")).status().expect("prlimit");
+    prlimit
+        .arg("--pid")
+        .arg(pid.to_string())
+        .arg(format!("--{resource}={current}:"));
+    let limited = prlimit
+        .uid(id("Uid:"))
+        .gid(id("Gid:"))
+        .status()
+        .expect("prlimit");
     assert!(limited.success(), "prlimit {resource} of {pid}");
 }
 
 fn pids(server: &Server, name: &str) -> Vec<u32> {
     let named = |(pid, found): (u32, String)| (found == name).then_some(pid);
-    descendants(server.pid()).into_iter().filter_map(named).collect()
+    descendants(server.pid())
+        .into_iter()
+        .filter_map(named)
+        .collect()
 }
 
 #[test]
@@ -47,7 +63,14 @@ fn a_session_without_descriptors_says_so_and_lives() {
     client.send_file("f", true, b"old");
     let session = pids(&server, "tfd-session")[0];
     limit(session, "nofile", "1");
-    for request in ["MKDIR d", "SNDFILE 1 f", "RCVFILE 0 f", "LS ", "COPY f | g", "DEL f"] {
+    for request in [
+        "MKDIR d",
+        "SNDFILE 1 f",
+        "RCVFILE 0 f",
+        "LS ",
+        "COPY f | g",
+        "DEL f",
+    ] {
         let reply = client.ask(request);
         assert!(reply.starts_with("FAILED "), "{request}: {reply}");
     }
@@ -66,7 +89,9 @@ fn a_zygote_that_can_not_fork_refuses_and_recovers() {
     let mut server = Server::start();
     let mut inside = server.connect();
     let zygote = pids(&server, "tfd-zygote")[0];
-    wait_until("a gate forked ahead", || !pids(&server, "tfd-waiting").is_empty());
+    wait_until("a gate forked ahead", || {
+        !pids(&server, "tfd-waiting").is_empty()
+    });
     limit(zygote, "nproc", "1");
     let mut before = server.connect();
     Client::knock(server.address()).expect_closed();
@@ -87,7 +112,10 @@ fn a_session_without_memory_takes_nobody_and_nothing_with_it() {
     let sessions = pids(&server, "tfd-session");
     for session in &sessions {
         let status = fs::read_to_string(format!("/proc/{session}/status")).expect("status");
-        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("VmSize");
+        let size = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmSize:"))
+            .expect("VmSize");
         let kib: u64 = size.trim().trim_end_matches(" kB").parse().expect("KiB");
         limit(*session, "as", &(kib << 10).to_string());
     }
@@ -98,7 +126,9 @@ fn a_session_without_memory_takes_nobody_and_nothing_with_it() {
         .and_then(|()| client.wire.read_message(&mut Vec::new()));
     // It may get by with what it has, or end; it may not lose anything.
     if answer.is_err() {
-        wait_until("it is gone", || pids(&server, "tfd-session").len() < sessions.len());
+        wait_until("it is gone", || {
+            pids(&server, "tfd-session").len() < sessions.len()
+        });
     }
     assert_eq!(server.read("f"), b"old");
     other.expect_alive();

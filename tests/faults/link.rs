@@ -33,25 +33,42 @@ impl Place {
     fn make() -> Option<Place> {
         let link = Link::make()?;
         let tf = "listen = [\"0.0.0.0:0\"]".to_owned();
-        let server = link.near(|| Server::with(Setup { tf, ..Setup::default() }));
+        let server = link.near(|| {
+            Server::with(Setup {
+                tf,
+                ..Setup::default()
+            })
+        });
         let prober = link.near(|| UdpSocket::bind("127.0.0.1:0").expect("socket"));
-        prober.connect(("127.0.0.1", server.address().port())).expect("loopback");
+        prober
+            .connect(("127.0.0.1", server.address().port()))
+            .expect("loopback");
         prober.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        Some(Place { server, prober, link })
+        Some(Place {
+            server,
+            prober,
+            link,
+        })
     }
 
     /// A client at the other end, and the key of its session.
     fn client(&self) -> (Client, String) {
         let address = SocketAddr::new(NEAR, self.server.address().port());
         let mut client = self.link.far(|| Client::connect(address));
-        let key = client.ask("PROCKEY").strip_prefix("OK ").expect("key").to_owned();
+        let key = client
+            .ask("PROCKEY")
+            .strip_prefix("OK ")
+            .expect("key")
+            .to_owned();
         (client, key)
     }
 
     /// PROCHECK.
     fn is_alive(&self, key: &str) -> bool {
         let mut answer = [0; 2];
-        self.prober.send(&[&[1], key.as_bytes()].concat()).expect("send");
+        self.prober
+            .send(&[&[1], key.as_bytes()].concat())
+            .expect("send");
         assert_eq!(self.prober.recv(&mut answer).expect("answer"), 1);
         answer[0] == 1
     }
@@ -77,7 +94,10 @@ fn a_cut_link_ends_the_session_that_asked_for_probes_on_time_and_no_other() {
     probed.expect(keepalive(), 0);
     let last_word = Instant::now();
     let took = place.time_to_death(&key, last_word);
-    assert!(took >= Duration::from_secs(IDLE) && took <= LIMIT + SLACK, "{took:?}");
+    assert!(
+        took >= Duration::from_secs(IDLE) && took <= LIMIT + SLACK,
+        "{took:?}"
+    );
     std::thread::sleep((LIMIT + LONGER).saturating_sub(took));
     assert!(place.is_alive(&other));
 }
@@ -92,7 +112,10 @@ fn so_does_a_link_cut_in_the_middle_of_a_download() {
     client.receive_frame();
     let last_word = Instant::now();
     let took = place.time_to_death(&key, last_word);
-    assert!(took >= Duration::from_secs(IDLE) && took <= LIMIT + SLACK, "{took:?}");
+    assert!(
+        took >= Duration::from_secs(IDLE) && took <= LIMIT + SLACK,
+        "{took:?}"
+    );
 }
 
 #[test]

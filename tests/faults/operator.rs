@@ -56,7 +56,9 @@ fn a_setup_that_was_stopped_between_the_keys_makes_the_public_one() {
     let (etc, root) = (dir.path().join("etc"), dir.path().join("root"));
     let setup = || {
         let mut command = tfd(&["setup", "--user", "nobody", "--address", "127.0.0.1"]);
-        command.args(["--port", "0", "--name", "localhost", "--dir"]).arg(&etc);
+        command
+            .args(["--port", "0", "--name", "localhost", "--dir"])
+            .arg(&etc);
         run(command.arg("--root").arg(&root), b"")
     };
     assert_eq!(setup().code, Some(0));
@@ -75,7 +77,12 @@ fn output_that_nobody_reads_or_that_has_no_room_is_no_crash() {
     let keys = dir.path().join("keys").display().to_string();
     let server = Server::start();
     let config = server.config_path().display().to_string();
-    let full = || OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let full = || {
+        OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("/dev/full")
+    };
     for (arguments, to_full, code) in [
         (&["check", "--config", &config][..], false, 0),
         (&["check", "--config", &config], true, 1),
@@ -86,11 +93,19 @@ fn output_that_nobody_reads_or_that_has_no_room_is_no_crash() {
         let (reader, writer) = std::io::pipe().expect("pipe");
         drop(reader);
         let mut command = tfd(arguments);
-        command.stdout(if to_full { Stdio::from(full()) } else { Stdio::from(writer) });
+        command.stdout(if to_full {
+            Stdio::from(full())
+        } else {
+            Stdio::from(writer)
+        });
         let output = command.stderr(Stdio::piped()).output().expect("run");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        assert_eq!(said.contains("standard output"), to_full, "{arguments:?}: {said}");
+        assert_eq!(
+            said.contains("standard output"),
+            to_full,
+            "{arguments:?}: {said}"
+        );
     }
     assert!(dir.path().join("keys/public.pem").exists());
 }
@@ -101,7 +116,9 @@ fn no_field_breaks_the_users_file() {
     let file = dir.path().join("users");
     let add = |more: &[&str]| {
         let mut command = tfd(&["user", "--users"]);
-        command.arg(&file).args(["add", "ann", "--system-user", "nobody", "--password-stdin"]);
+        command
+            .arg(&file)
+            .args(["add", "ann", "--system-user", "nobody", "--password-stdin"]);
         run(command.args(more), b"secret\n")
     };
     for more in [
@@ -118,7 +135,10 @@ fn no_field_breaks_the_users_file() {
     }
     assert_eq!(add(&["--home", "a b#c"]).code, Some(0));
     let listed = run(tfd(&["user", "--users"]).arg(&file).arg("list"), b"");
-    assert!(listed.code == Some(0) && listed.out.contains("/a b#c"), "{listed:?}");
+    assert!(
+        listed.code == Some(0) && listed.out.contains("/a b#c"),
+        "{listed:?}"
+    );
 }
 
 #[test]
@@ -143,17 +163,27 @@ fn a_check_passes_over_what_the_tfd_that_runs_listens_on_and_nothing_else() {
         let line = format!("{key} = \"/no-such-directory/log\"\n[tf]");
         fs::write(&other, text.replacen("[tf]", &line, 1)).expect("write");
         let refused = check(&other);
-        assert!(refused.err.contains(&format!("server.{key}: /no-such-dir")), "{refused:?}");
+        assert!(
+            refused.err.contains(&format!("server.{key}: /no-such-dir")),
+            "{refused:?}"
+        );
     }
     // Nor could an address that it does not listen on.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-    let taken = taken.local_addr().map(|address| (taken, address)).expect("address");
+    let taken = taken
+        .local_addr()
+        .map(|address| (taken, address))
+        .expect("address");
     let text = fs::read_to_string(server.config_path()).expect("read");
     let more = format!("\", \"{}\"]", taken.1);
     fs::write(server.config_path(), text.replacen("\"]", &more, 1)).expect("write");
     let refused = check(&server.config_path());
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert_eq!(refused.err.matches("can't listen").count(), 1, "{refused:?}");
+    assert_eq!(
+        refused.err.matches("can't listen").count(),
+        1,
+        "{refused:?}"
+    );
 }
 
 fn free_port() -> u16 {
@@ -164,7 +194,10 @@ fn free_port() -> u16 {
 #[test]
 fn a_reload_that_fails_at_its_end_has_changed_nothing() {
     let server = "control = \"control\"\nmetrics = \"./metrics\"".to_owned();
-    let mut server = Server::with(Setup { server, ..Setup::default() });
+    let mut server = Server::with(Setup {
+        server,
+        ..Setup::default()
+    });
     let text = fs::read_to_string(server.config_path()).expect("read");
     let place = |name: &str| server.config_path().with_file_name(name);
     let (control, log) = (place("control"), place("other.log"));
@@ -172,7 +205,11 @@ fn a_reload_that_fails_at_its_end_has_changed_nothing() {
     let changed = text
         .replacen("\"control\"", "\"moved\"", 1)
         .replacen("\"./metrics\"", "\"./moved-metrics\"", 1)
-        .replacen("[tf]", "log_file = \"other.log\"\naudit = \"none/audit.jsonl\"\n[tf]", 1);
+        .replacen(
+            "[tf]",
+            "log_file = \"other.log\"\naudit = \"none/audit.jsonl\"\n[tf]",
+            1,
+        );
     let no_way = changed.replacen("./moved-metrics", "./none/metrics", 1);
     let no_way = no_way.replacen("none/audit", "audit", 1);
     for (text, count) in [(&changed, 1), (&no_way, 2)] {
@@ -202,16 +239,23 @@ fn a_reload_that_fails_at_its_end_has_changed_nothing() {
     assert!(moved.exists() && metrics.exists() && !control.exists());
     server.connect().expect("MKDIR d", 0);
     let audit = log.with_file_name("none/audit.jsonl");
-    wait_until("a record", || fs::read_to_string(&audit).is_ok_and(|log| log.contains("MKDIR")));
+    wait_until("a record", || {
+        fs::read_to_string(&audit).is_ok_and(|log| log.contains("MKDIR"))
+    });
 }
 
 #[test]
 fn a_full_disk_ends_no_session_and_spoils_one_audit_record_at_most() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     assert!(is_root());
     let (audit, fill) = (disk.path().join("audit.jsonl"), disk.path().join("fill"));
     let lines = format!("audit = \"{}\"", audit.display());
-    let mut server = Server::with(Setup { server: lines, ..Setup::default() });
+    let mut server = Server::with(Setup {
+        server: lines,
+        ..Setup::default()
+    });
     let mut client = server.connect();
     client.expect("MKDIR before", 0);
     wait_until("the first record", || {
@@ -225,7 +269,11 @@ fn a_full_disk_ends_no_session_and_spoils_one_audit_record_at_most() {
     }
     server.wait_for_log("audit log not written");
     let short = fs::read(&audit).expect("read");
-    assert_ne!(short.last(), Some(&b'\n'), "the disk was full at the end of a line");
+    assert_ne!(
+        short.last(),
+        Some(&b'\n'),
+        "the disk was full at the end of a line"
+    );
     fs::remove_file(&fill).expect("remove");
     client.expect("MKDIR after", 0);
     wait_until("the record behind it", || {
@@ -234,7 +282,16 @@ fn a_full_disk_ends_no_session_and_spoils_one_audit_record_at_most() {
     let log = fs::read_to_string(&audit).expect("read");
     let broken = log.lines().filter(|line| !line.ends_with('}')).count();
     assert_eq!(broken, 1, "{log}");
-    assert!(log.lines().last().is_some_and(|line| line.starts_with("{\"time\"")), "{log}");
-    let again = server.log().iter().filter(|line| line.contains("audit log not written")).count();
+    assert!(
+        log.lines()
+            .last()
+            .is_some_and(|line| line.starts_with("{\"time\"")),
+        "{log}"
+    );
+    let again = server
+        .log()
+        .iter()
+        .filter(|line| line.contains("audit log not written"))
+        .count();
     assert!(again >= 1 && server.log().iter().any(|line| line.contains("record={")));
 }

@@ -15,13 +15,19 @@ use crate::common::{
 
 fn session_pids(server: &Server) -> Vec<u32> {
     let named = |(pid, name): (u32, String)| (name == "tfd-session").then_some(pid);
-    descendants(server.pid()).into_iter().filter_map(named).collect()
+    descendants(server.pid())
+        .into_iter()
+        .filter_map(named)
+        .collect()
 }
 
 #[test]
 fn a_signal_ends_the_daemon_and_all_its_children_with_status_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let setup = Setup { server: "stop_grace = 600".to_owned(), ..Setup::default() };
+        let setup = Setup {
+            server: "stop_grace = 600".to_owned(),
+            ..Setup::default()
+        };
         let mut server = Server::with(setup);
         let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
         let silent = Client::knock(server.address());
@@ -42,7 +48,10 @@ fn a_signal_ends_the_daemon_and_all_its_children_with_status_0() {
 
 #[test]
 fn a_running_transfer_may_finish_when_the_daemon_is_asked_to_stop() {
-    let setup = Setup { server: "stop_grace = 60".to_owned(), ..Setup::default() };
+    let setup = Setup {
+        server: "stop_grace = 60".to_owned(),
+        ..Setup::default()
+    };
     let mut server = Server::with(setup);
     let mut client = server.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
@@ -57,7 +66,10 @@ fn a_running_transfer_may_finish_when_the_daemon_is_asked_to_stop() {
 
 #[test]
 fn a_transfer_that_takes_too_long_is_ended_with_the_daemon() {
-    let setup = Setup { server: "stop_grace = 0.5".to_owned(), ..Setup::default() };
+    let setup = Setup {
+        server: "stop_grace = 0.5".to_owned(),
+        ..Setup::default()
+    };
     let mut server = Server::with(setup);
     let mut client = server.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
@@ -74,7 +86,10 @@ fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_the_next_start() {
     let mut client = server.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
     assert_eq!(client.ask("CONT part"), "CONT");
-    let pid = session_pids(&server).into_iter().find(|pid| !others.contains(pid)).expect("pid");
+    let pid = session_pids(&server)
+        .into_iter()
+        .find(|pid| !others.contains(pid))
+        .expect("pid");
     kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("session killed");
     client.expect_closed();
@@ -116,7 +131,9 @@ fn a_killed_zygote_or_keeper_is_replaced() {
         kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
         server.wait_for_log("ended unasked");
         wait_until("a new one", || {
-            descendants(server.pid()).iter().any(|(other, found)| found == name && *other != pid)
+            descendants(server.pid())
+                .iter()
+                .any(|(other, found)| found == name && *other != pid)
         });
         for _ in 0..8 {
             server.connect().expect_alive();
@@ -130,7 +147,8 @@ fn who_comes_after_the_death_of_a_gate_forked_ahead_has_one_all_the_same() {
     for _ in 0..3 {
         let waiting = || {
             let all = descendants(server.pid());
-            all.into_iter().find_map(|(pid, name)| (name == "tfd-waiting").then_some(pid))
+            all.into_iter()
+                .find_map(|(pid, name)| (name == "tfd-waiting").then_some(pid))
         };
         wait_until("a gate forked ahead", || waiting().is_some());
         let pid = waiting().expect("nobody has come for it");
@@ -162,13 +180,17 @@ fn a_killed_porter_is_replaced_and_sessions_go_on() {
     let mut gate = server.connect();
     std::thread::sleep(Duration::from_millis(1100));
     let porter = |server: &Server| {
-        let found = descendants(server.pid()).into_iter().find(|(_, name)| name == "tfd-porter");
+        let found = descendants(server.pid())
+            .into_iter()
+            .find(|(_, name)| name == "tfd-porter");
         found.map(|(pid, _)| pid)
     };
     let old = porter(&server).expect("porter");
     kill(Pid::from_raw(old as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("ended unasked");
-    wait_until("a new one", || porter(&server).is_some_and(|pid| pid != old));
+    wait_until("a new one", || {
+        porter(&server).is_some_and(|pid| pid != old)
+    });
     // Nobody is let in without a porter: the gate of the old one is closed.
     let _ = gate.wire.write_message(b"LOGIN ann a");
     gate.expect_closed();
@@ -209,11 +231,20 @@ fn a_killed_session_takes_no_other_with_it() {
         client.expect("LOGIN ann a", 0);
     }
     let everyone = descendants(server.pid());
-    let usher = everyone.iter().find(|(_, name)| name == "tfd-usher").expect("an usher").0;
+    let usher = everyone
+        .iter()
+        .find(|(_, name)| name == "tfd-usher")
+        .expect("an usher")
+        .0;
     let parent = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let rest = stat.rsplit_once(')').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
-        rest.split_whitespace().nth(1).and_then(|pid| pid.parse::<u32>().ok())
+        let rest = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.to_owned())
+            .unwrap_or_default();
+        rest.split_whitespace()
+            .nth(1)
+            .and_then(|pid| pid.parse::<u32>().ok())
     };
     let session = everyone
         .into_iter()
@@ -272,13 +303,18 @@ fn limits_on_connections_hold_and_are_given_back() {
     server.wait_for_log("max_sessions_per_address");
     drop(clients);
     // The daemon hears of the ends a moment after them.
-    wait_until("room again", || Client::knock(server.address()).try_in().is_some());
+    wait_until("room again", || {
+        Client::knock(server.address()).try_in().is_some()
+    });
 }
 
 #[test]
 fn a_crowd_before_login_is_held_off_and_those_who_are_in_do_not_count() {
     let server = "max_unauthenticated = 8\nmax_sessions_per_address = 0".to_owned();
-    let mut server = Server::with(Setup { server, ..Setup::default() });
+    let mut server = Server::with(Setup {
+        server,
+        ..Setup::default()
+    });
     let mut inside: Vec<Client> = Vec::new();
     wait_until("20 sessions", || {
         // Right after a crowd has come in, the daemon may not have seen that
@@ -286,8 +322,9 @@ fn a_crowd_before_login_is_held_off_and_those_who_are_in_do_not_count() {
         inside.extend(Client::knock(server.address()).try_in());
         inside.len() == 20
     });
-    let crowd: Vec<TcpStream> =
-        (0..40).map(|_| TcpStream::connect(server.address()).expect("connect")).collect();
+    let crowd: Vec<TcpStream> = (0..40)
+        .map(|_| TcpStream::connect(server.address()).expect("connect"))
+        .collect();
     server.wait_for_log("max_unauthenticated");
     let gates = || session_pids(&server).len() - 20;
     wait_until("those held off are gone", || gates() <= 8);
@@ -298,7 +335,9 @@ fn a_crowd_before_login_is_held_off_and_those_who_are_in_do_not_count() {
     drop(crowd);
     wait_until("room again", || gates() == 0);
     // The daemon hears of the last end a moment after it.
-    wait_until("a session", || Client::knock(server.address()).try_in().is_some());
+    wait_until("a session", || {
+        Client::knock(server.address()).try_in().is_some()
+    });
 }
 
 /// Runs `tfd` and returns exit code and standard error.
@@ -308,7 +347,10 @@ fn tfd(arguments: &[&str], config: &std::path::Path) -> (Option<i32>, String) {
         .arg(config)
         .output()
         .expect("run tfd");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 #[test]

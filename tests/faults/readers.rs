@@ -77,7 +77,10 @@ fn every_reader_sees_one_whole_version() {
                 writer.send("SUP f");
                 let mut part = (content.len() as i32).to_be_bytes().to_vec();
                 part.extend_from_slice(&content);
-                writer.wire.write_units(&mut part, &[4, content.len()]).expect("send");
+                writer
+                    .wire
+                    .write_units(&mut part, &[4, content.len()])
+                    .expect("send");
                 writer.wire.write_i32(0).expect("send");
                 assert_eq!(writer.wire.read_i32().expect("result"), 0);
             }

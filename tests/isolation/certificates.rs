@@ -32,7 +32,9 @@ fn new_key() -> PKey<Private> {
 fn name(names: &[&str]) -> X509Name {
     let mut builder = X509Name::builder().expect("name");
     for name in names {
-        builder.append_entry_by_nid(Nid::COMMONNAME, name).expect("name");
+        builder
+            .append_entry_by_nid(Nid::COMMONNAME, name)
+            .expect("name");
     }
     builder.build()
 }
@@ -41,7 +43,9 @@ fn name(names: &[&str]) -> X509Name {
 fn certify(ca: Option<&Ca>, key: &PKey<Private>, names: &[&str], days: i64) -> X509 {
     let mut builder = X509::builder().expect("certificate");
     builder.set_version(2).expect("version");
-    let serial = BigNum::from_u32(7).and_then(|n| n.to_asn1_integer()).expect("serial");
+    let serial = BigNum::from_u32(7)
+        .and_then(|n| n.to_asn1_integer())
+        .expect("serial");
     builder.set_serial_number(&serial).expect("serial");
     builder.set_subject_name(&name(names)).expect("subject");
     builder.set_pubkey(key).expect("key");
@@ -52,13 +56,23 @@ fn certify(ca: Option<&Ca>, key: &PKey<Private>, names: &[&str], days: i64) -> X
     builder.set_not_after(&day(days)).expect("time");
     match ca {
         Some(ca) => {
-            builder.set_issuer_name(ca.certificate.subject_name()).expect("issuer");
-            builder.append_extension(BasicConstraints::new().build().expect("ext")).expect("ext");
-            builder.sign(&ca.key, MessageDigest::sha256()).expect("sign");
+            builder
+                .set_issuer_name(ca.certificate.subject_name())
+                .expect("issuer");
+            builder
+                .append_extension(BasicConstraints::new().build().expect("ext"))
+                .expect("ext");
+            builder
+                .sign(&ca.key, MessageDigest::sha256())
+                .expect("sign");
         }
         None => {
             builder.set_issuer_name(&name(names)).expect("issuer");
-            let ca = BasicConstraints::new().critical().ca().build().expect("ext");
+            let ca = BasicConstraints::new()
+                .critical()
+                .ca()
+                .build()
+                .expect("ext");
             builder.append_extension(ca).expect("ext");
             let usage = KeyUsage::new().key_cert_sign().build().expect("ext");
             builder.append_extension(usage).expect("ext");
@@ -71,7 +85,10 @@ fn certify(ca: Option<&Ca>, key: &PKey<Private>, names: &[&str], days: i64) -> X
 impl Ca {
     fn new() -> Ca {
         let key = new_key();
-        Ca { certificate: certify(None, &key, &["test CA"], 9), key }
+        Ca {
+            certificate: certify(None, &key, &["test CA"], 9),
+            key,
+        }
     }
 
     /// A certificate for these common names and its key, both in PEM.
@@ -92,13 +109,21 @@ fn server(ca: &Ca, users: &[String], more: &str) -> Server {
         "mode = \"multi-user\"\nusers = \"users\"\ntls_client_ca = \"{}\"\n{more}",
         path.display()
     );
-    let server = Server::with(Setup { tls: true, tf, users: users.concat(), ..Setup::default() });
+    let server = Server::with(Setup {
+        tls: true,
+        tf,
+        users: users.concat(),
+        ..Setup::default()
+    });
     fs::set_permissions(server.root(), fs::Permissions::from_mode(0o1777)).expect("mode");
     server
 }
 
 fn accounts() -> Vec<String> {
-    vec![account("ann", "pass word", "games:::"), account("bob", "b", "mail:::")]
+    vec![
+        account("ann", "pass word", "games:::"),
+        account("bob", "b", "mail:::"),
+    ]
 }
 
 fn target(server: &Server, own: &(Vec<u8>, Vec<u8>)) -> Target {
@@ -107,7 +132,9 @@ fn target(server: &Server, own: &(Vec<u8>, Vec<u8>)) -> Target {
 }
 
 fn open(server: &Server, own: &(Vec<u8>, Vec<u8>)) -> Client {
-    let wire = Connection::open(&target(server, own)).expect("connection").into_wire();
+    let wire = Connection::open(&target(server, own))
+        .expect("connection")
+        .into_wire();
     Client::with_patience(wire)
 }
 
@@ -128,7 +155,10 @@ fn a_certificate_logs_in_the_account_that_it_names() {
     let mut client = open(&server, &ann);
     client.expect("LOGIN ann pass word", 39);
     client.send_file("mine", false, b"x");
-    let uid = tfd::users::Identity::of("games").expect("user").uid.as_raw();
+    let uid = tfd::users::Identity::of("games")
+        .expect("user")
+        .uid
+        .as_raw();
     assert_eq!(owner(&server.path("mine")), uid);
     server.wait_for_log("by=certificate");
     // Without one the password is asked for, as ever, and over TLS alone.
@@ -151,9 +181,22 @@ fn a_certificate_that_opens_no_account_leaves_the_password() {
     let mut users = accounts();
     users.push(account("old", "o", "mail:::2020-01-01"));
     users.push(account("far", "f", "mail::from=192.0.2.0/24:"));
-    users.push(format!("shut:!{}", account("x", "s", "mail:::").split_once(':').expect("line").1));
+    users.push(format!(
+        "shut:!{}",
+        account("x", "s", "mail:::")
+            .split_once(':')
+            .expect("line")
+            .1
+    ));
     let mut server = server(&ca, &users, "");
-    for names in [&["nobody-here"][..], &["old"], &["far"], &["shut"], &["ann", "bob"], &[]] {
+    for names in [
+        &["nobody-here"][..],
+        &["old"],
+        &["far"],
+        &["shut"],
+        &["ann", "bob"],
+        &[],
+    ] {
         let mut client = open(&server, &ca.issue(names, 9));
         client.expect("ECHO x", 38);
         client.expect("LOGIN ann pass word", 0);
@@ -165,7 +208,14 @@ fn a_certificate_that_opens_no_account_leaves_the_password() {
     ] {
         let text = format!("by=certificate reason=\"{reason}\"");
         server.wait_for_lines(&text, count);
-        assert_eq!(server.log().iter().filter(|line| line.contains(&text)).count(), count);
+        assert_eq!(
+            server
+                .log()
+                .iter()
+                .filter(|line| line.contains(&text))
+                .count(),
+            count
+        );
     }
 }
 
@@ -179,10 +229,18 @@ fn a_certificate_that_nobody_vouches_for_ends_the_handshake() {
     let expired = ca.issue(&["ann"], -1);
     for own in [Ca::new().issue(&["ann"], 9), expired] {
         let refused = Connection::open(&target(&server, &own));
-        assert!(matches!(refused, Err(ClientError::Handshake(_) | ClientError::Tls { .. })));
+        assert!(matches!(
+            refused,
+            Err(ClientError::Handshake(_) | ClientError::Tls { .. })
+        ));
         server.wait_for_log("client certificate refused");
     }
-    assert!(!server.log().iter().any(|line| line.contains("session start")));
+    assert!(
+        !server
+            .log()
+            .iter()
+            .any(|line| line.contains("session start"))
+    );
     server.connect_tls().expect("LOGIN ann pass word", 0);
 }
 

@@ -15,7 +15,11 @@ fn server() -> Server {
     Server::with(Setup {
         server: "control = \"control\"\nmetrics = \"./metrics\"".to_owned(),
         tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
-        users: [account("ann", "a", "games:::"), account("bob", "b", "mail:::")].concat(),
+        users: [
+            account("ann", "a", "games:::"),
+            account("bob", "b", "mail:::"),
+        ]
+        .concat(),
         ..Setup::default()
     })
 }
@@ -26,7 +30,10 @@ fn control(server: &Server) -> PathBuf {
 
 fn tfd(server: &Server, arguments: &[&str], uid: u32) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
-    command.args(arguments).arg("--control").arg(control(server));
+    command
+        .args(arguments)
+        .arg("--control")
+        .arg(control(server));
     command.uid(uid).output().expect("run")
 }
 
@@ -53,14 +60,20 @@ fn an_ordinary_user_may_not_use_the_control_socket_whatever_its_mode() {
 
 /// Whether a process has such a file open for more than reading.
 fn can_write(pid: u32, target: &str) -> bool {
-    fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").flatten().any(|entry| {
-        let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy());
-        let info = fs::read_to_string(info).expect("fdinfo");
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
-        let is_meant =
-            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with(target));
-        is_meant && u32::from_str_radix(flags.trim(), 8).expect("octal") & 3 != 0
-    })
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("fd")
+        .flatten()
+        .any(|entry| {
+            let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy());
+            let info = fs::read_to_string(info).expect("fdinfo");
+            let flags = info
+                .lines()
+                .find_map(|line| line.strip_prefix("flags:"))
+                .expect("flags");
+            let is_meant = fs::read_link(entry.path())
+                .is_ok_and(|to| to.to_string_lossy().starts_with(target));
+            is_meant && u32::from_str_radix(flags.trim(), 8).expect("octal") & 3 != 0
+        })
 }
 
 #[test]
@@ -71,28 +84,45 @@ fn a_clerk_is_an_ordinary_user_and_holds_its_client_and_the_tables_alone() {
     let server = server();
     let mut session = server.connect();
     session.expect("LOGIN ann a", 0);
-    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+    let nobody = nix::unistd::User::from_name("nobody")
+        .expect("users")
+        .expect("nobody");
     let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
     for name in ["control", "metrics"] {
         let place = server.config_path().with_file_name(name);
         let client = UnixStream::connect(place).expect("connect");
         wait_until("a clerk in its place", || {
-            pids(&server, "tfd-clerk").iter().any(|pid| status(*pid, "Seccomp_filters") == "3")
+            pids(&server, "tfd-clerk")
+                .iter()
+                .any(|pid| status(*pid, "Seccomp_filters") == "3")
         });
         let clerk = pids(&server, "tfd-clerk")[0];
-        assert_eq!(status(clerk, "Uid"), format!("{uid} {uid} {uid} {uid}"), "{name}");
-        assert_eq!(status(clerk, "Gid"), format!("{gid} {gid} {gid} {gid}"), "{name}");
+        assert_eq!(
+            status(clerk, "Uid"),
+            format!("{uid} {uid} {uid} {uid}"),
+            "{name}"
+        );
+        assert_eq!(
+            status(clerk, "Gid"),
+            format!("{gid} {gid} {gid} {gid}"),
+            "{name}"
+        );
         assert_eq!(status(clerk, "Groups"), gid.to_string(), "{name}");
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(status(clerk, set), "0000000000000000", "{name} {set}");
         }
         let root = fs::read_dir(format!("/proc/{clerk}/root")).expect("root");
         assert_eq!(root.count(), 0, "{name}");
-        let (sockets, others): (Vec<_>, Vec<_>) =
-            handles(clerk).into_iter().partition(|to| to.starts_with("socket:"));
+        let (sockets, others): (Vec<_>, Vec<_>) = handles(clerk)
+            .into_iter()
+            .partition(|to| to.starts_with("socket:"));
         // The one of the client twice, and the channel to the daemon.
         assert_eq!(sockets.len(), 3, "{name}: {sockets:?}");
-        let table = if name == "control" { &["/memfd:tfd-slots (deleted)"][..] } else { &[] };
+        let table = if name == "control" {
+            &["/memfd:tfd-slots (deleted)"][..]
+        } else {
+            &[]
+        };
         assert_eq!(others, table, "{name}");
         assert!(!can_write(clerk, "/memfd:tfd-slots"), "{name}");
         drop(client);
@@ -117,8 +147,16 @@ fn status_names_the_account_and_kick_ends_its_sessions_alone() {
     assert!(table.contains(": 2 sessions, 1 logging in"), "{table}");
     for (user, pid) in [("ann", "games"), ("bob", "mail")] {
         let identity = tfd::users::Identity::of(pid).expect("system user");
-        let line = table.lines().find(|line| line.contains(&format!(" {user} "))).expect("line");
-        let process = line.split_whitespace().nth(1).expect("pid").parse().expect("a number");
+        let line = table
+            .lines()
+            .find(|line| line.contains(&format!(" {user} ")))
+            .expect("line");
+        let process = line
+            .split_whitespace()
+            .nth(1)
+            .expect("pid")
+            .parse()
+            .expect("a number");
         let uid = identity.uid.as_raw().to_string();
         assert!(status(process, "Uid").starts_with(&uid), "{table}");
     }

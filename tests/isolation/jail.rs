@@ -9,7 +9,11 @@ use crate::{pids, session_pid, status, without_root};
 /// A jail `cells/one` with a token file that only root can read.
 fn server(more: &str, users: &str) -> Server {
     let tf = format!("jail = true\n{more}");
-    let server = Server::with(Setup { tf, users: users.to_owned(), ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        users: users.to_owned(),
+        ..Setup::default()
+    });
     server.write("cells/one/inside", b"in");
     server.write("cells/two/other", b"other");
     server.write("outside", b"out");
@@ -117,14 +121,22 @@ fn notifications_come_from_inside_the_jail_alone() {
         client.send("DEL");
         wait_until("its end", || !server.exists("cells/one/inside"));
         server.write("cells/one/new", b"x");
-        fs::rename(server.path("cells/one/new"), server.path("cells/one/in/deep/f"))
-            .expect("rename");
+        fs::rename(
+            server.path("cells/one/new"),
+            server.path("cells/one/in/deep/f"),
+        )
+        .expect("rename");
         assert_eq!(client.reply(), "1 f");
         client.send("END");
         client.expect_closed();
         assert!(server.exists("cells/one/jail.key"));
         // Nobody had to scan: the system told of it all.
-        assert!(!server.log().iter().any(|line| line.contains("scanned path=")));
+        assert!(
+            !server
+                .log()
+                .iter()
+                .any(|line| line.contains("scanned path="))
+        );
     }
 }
 
@@ -139,7 +151,10 @@ fn an_empty_or_odd_token_file_opens_to_nobody() {
         for token in ["", "x", "a"] {
             let mut client = server.connect();
             let told = client.ask(format!("INJAIL {token} | cells/one"));
-            assert!(told == crate::common::reply_for(code) || told.contains(" 16 "), "{told}");
+            assert!(
+                told == crate::common::reply_for(code) || told.contains(" 16 "),
+                "{told}"
+            );
             client.expect("ECHO x", 50);
         }
     }
@@ -195,8 +210,14 @@ fn login_comes_before_injail_where_both_are_asked_for() {
     ]);
     assert_eq!(client.ask("PROCKEY"), key);
     assert_eq!(client.list("LS /"), ["F: inside"]);
-    let games = tfd::users::Identity::of("games").expect("games").uid.as_raw();
-    assert_eq!(status(session_pid(&server), "Uid"), format!("{games} {games} {games} {games}"));
+    let games = tfd::users::Identity::of("games")
+        .expect("games")
+        .uid
+        .as_raw();
+    assert_eq!(
+        status(session_pid(&server), "Uid"),
+        format!("{games} {games} {games} {games}")
+    );
 }
 
 #[test]

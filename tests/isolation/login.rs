@@ -13,7 +13,11 @@ use crate::{session_pid, status, without_root};
 const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
 
 fn setup(users: &str) -> Setup {
-    Setup { tf: MULTI_USER.to_owned(), users: users.to_owned(), ..Setup::default() }
+    Setup {
+        tf: MULTI_USER.to_owned(),
+        users: users.to_owned(),
+        ..Setup::default()
+    }
 }
 
 /// Two accounts.
@@ -84,8 +88,10 @@ fn after_login_the_process_is_that_system_user_and_nothing_else() {
     let session = session_pid(&server);
     assert_eq!(status(session, "Uid"), format!("{uid} {uid} {uid} {uid}"));
     assert_eq!(status(session, "Gid"), format!("{gid} {gid} {gid} {gid}"));
-    let mut held: Vec<u32> =
-        status(session, "Groups").split_whitespace().map(|gid| gid.parse().expect("gid")).collect();
+    let mut held: Vec<u32> = status(session, "Groups")
+        .split_whitespace()
+        .map(|gid| gid.parse().expect("gid"))
+        .collect();
     held.sort_unstable();
     assert_eq!(held, groups);
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -108,7 +114,12 @@ fn requests_sent_together_with_login_and_injail_reach_the_session() {
     for jail in [false, true] {
         let users = account("ann", "pass word", "games:::");
         let tf = format!("{MULTI_USER}\njail = {jail}");
-        let server = Server::with(Setup { tf, users, tls: true, ..Setup::default() });
+        let server = Server::with(Setup {
+            tf,
+            users,
+            tls: true,
+            ..Setup::default()
+        });
         server.write("cell/jail.key", "token\n");
         for mut client in [server.connect(), server.connect_tls()] {
             let mut requests = vec!["PROCKEY", "LOGIN ann wrong", "LOGIN ann pass word"];
@@ -123,7 +134,10 @@ fn requests_sent_together_with_login_and_injail_reach_the_session() {
             for _ in 0..1 + usize::from(jail) {
                 assert_eq!(client.reply(), "OK");
             }
-            assert_eq!((client.reply(), client.reply()), ("a".to_owned(), echo.clone()));
+            assert_eq!(
+                (client.reply(), client.reply()),
+                ("a".to_owned(), echo.clone())
+            );
             // The root is not games' to write in.
             assert!(client.reply().starts_with("FAILED "));
             client.reply();
@@ -171,9 +185,15 @@ fn what_is_no_name_and_password_of_the_file_is_refused() {
     ];
     let locked = account("shut", "pass", "games:::").replacen("shut:", "shut:!", 1);
     let mut server = Server::with(setup(&(users.concat() + &locked)));
-    for login in
-        ["ann wrong", "ann pass ", "ann Pass", "nn pass", "ANN pass", "root rootpw", "games pass"]
-    {
+    for login in [
+        "ann wrong",
+        "ann pass ",
+        "ann Pass",
+        "nn pass",
+        "ANN pass",
+        "root rootpw",
+        "games pass",
+    ] {
         let mut client = server.connect();
         client.expect(format!("LOGIN {login}"), 37);
         client.expect("ECHO x", 38);
@@ -188,10 +208,22 @@ fn what_is_no_name_and_password_of_the_file_is_refused() {
     client.expect("LOGIN ann pass", 0);
     client.expect_alive();
     server.wait_for_lines("login failed", 12);
-    assert_eq!(server.log().iter().filter(|line| line.contains("login failed")).count(), 12);
+    assert_eq!(
+        server
+            .log()
+            .iter()
+            .filter(|line| line.contains("login failed"))
+            .count(),
+        12
+    );
     let hidden = ["wrong", "rootpw", "Pass"];
-    assert!(!server.log().iter().any(|line| hidden.iter().any(|word| line.contains(word))
-        && !line.contains("reason=\"wrong password\"")));
+    assert!(
+        !server
+            .log()
+            .iter()
+            .any(|line| hidden.iter().any(|word| line.contains(word))
+                && !line.contains("reason=\"wrong password\""))
+    );
 }
 
 #[test]
@@ -254,14 +286,18 @@ fn home_rights_and_number_of_sessions_are_the_accounts() {
     ]);
     look.expect(Client::hp("PUT", "g", &[0, 10]), 1);
     look.send("SUP g");
-    look.wire.write_units(&mut b"\0\0\0\x03abc\0\0\0\0".to_vec(), &[4, 3, 4]).expect("send");
+    look.wire
+        .write_units(&mut b"\0\0\0\x03abc\0\0\0\0".to_vec(), &[4, 3, 4])
+        .expect("send");
     assert_eq!(look.wire.read_i32().expect("answer"), -1);
     look.expect_alive();
     assert_eq!(server.names("homes/ann"), ["f", "link"]);
 
     ann.send("END");
     ann.expect_closed();
-    wait_until("her session's end", || server.connect().ask("LOGIN ann a") == "OK");
+    wait_until("her session's end", || {
+        server.connect().ask("LOGIN ann a") == "OK"
+    });
 }
 
 #[test]
@@ -286,8 +322,10 @@ fn a_session_ends_with_the_daemon_and_leaves_nothing_behind() {
     if without_root() {
         return;
     }
-    let mut server =
-        Server::with(Setup { server: "stop_grace = 600".to_owned(), ..setup(&accounts()) });
+    let mut server = Server::with(Setup {
+        server: "stop_grace = 600".to_owned(),
+        ..setup(&accounts())
+    });
     let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.expect("LOGIN bob b", 0);
@@ -295,7 +333,9 @@ fn a_session_ends_with_the_daemon_and_leaves_nothing_behind() {
     let everyone = descendants(server.pid());
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(server.wait_for_end(), Some(0));
-    wait_until("their end", || !everyone.iter().any(|(pid, _)| is_running(*pid)));
+    wait_until("their end", || {
+        !everyone.iter().any(|(pid, _)| is_running(*pid))
+    });
 }
 
 #[test]
@@ -309,9 +349,15 @@ fn hashes_are_in_the_porters_memory_alone() {
     let mut client = server.connect();
     client.expect("LOGIN ann pass", 0);
     let _gate = server.connect();
-    let everyone = descendants(server.pid()).into_iter().chain([(server.pid(), "tfd".to_owned())]);
+    let everyone = descendants(server.pid())
+        .into_iter()
+        .chain([(server.pid(), "tfd".to_owned())]);
     for (pid, name) in everyone {
-        assert_eq!(crate::memory_holds(pid, &hash), name == "tfd-porter", "{name}");
+        assert_eq!(
+            crate::memory_holds(pid, &hash),
+            name == "tfd-porter",
+            "{name}"
+        );
     }
 }
 
@@ -321,7 +367,10 @@ fn accounts_of_root_and_of_nobody_known_are_refused_at_the_start() {
         return;
     }
     let server = server();
-    for (rest, said) in [("root:::", "is root"), ("no-such-user:::", "no such system user")] {
+    for (rest, said) in [
+        ("root:::", "is root"),
+        ("no-such-user:::", "no such system user"),
+    ] {
         server.set_users(&account("ann", "x", rest));
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
             .args(["check", "--config"])
@@ -337,7 +386,13 @@ fn accounts_of_root_and_of_nobody_known_are_refused_at_the_start() {
 /// Runs tf against a server: its exit status and what it said.
 fn tf(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
     let key = server.config_path().with_file_name("public.pem");
-    fs::write(&key, crate::common::public_key().public_key_to_pem().expect("pem")).expect("write");
+    fs::write(
+        &key,
+        crate::common::public_key()
+            .public_key_to_pem()
+            .expect("pem"),
+    )
+    .expect("write");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_tf"))
         .args(arguments)
         .env_clear()
@@ -348,7 +403,10 @@ fn tf(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
         .output()
         .expect("run");
     let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 #[test]
@@ -363,14 +421,20 @@ fn tf_logs_in_and_says_what_is_missing() {
     let login = ["--user", "ann", "--password-file", password];
     let (code, said) = tf(&server, &[&login[..], &["mkdir", "d"]].concat());
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(fs::metadata(server.path("d")).expect("stat").uid(), ids("games").0);
+    assert_eq!(
+        fs::metadata(server.path("d")).expect("stat").uid(),
+        ids("games").0
+    );
     let (code, said) = tf(&server, &["ls"]);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("--user"), "{said}");
     fs::write(password, "secret but wrong\n").expect("write");
     let (code, said) = tf(&server, &[&login[..], &["ls"]].concat());
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("LOGIN ann") && !said.contains("secret"), "{said}");
+    assert!(
+        said.contains("LOGIN ann") && !said.contains("secret"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -381,7 +445,11 @@ fn the_users_file_is_made_by_command() {
     let server = server();
     let config = server.config_path();
     let old = config.with_file_name("old-users");
-    fs::write(&old, "mail mail pw with blanks\nroot rootpw\nno-such-user x\n").expect("write");
+    fs::write(
+        &old,
+        "mail mail pw with blanks\nroot rootpw\nno-such-user x\n",
+    )
+    .expect("write");
     let tfd = |arguments: &[&str], input: &str| {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
             .arg("user")
@@ -395,10 +463,17 @@ fn the_users_file_is_made_by_command() {
             .expect("run");
         use std::io::Write;
         // A refusal may come before the password is read.
-        let _ = child.stdin.take().expect("input").write_all(input.as_bytes());
+        let _ = child
+            .stdin
+            .take()
+            .expect("input")
+            .write_all(input.as_bytes());
         let output = child.wait_with_output().expect("wait");
         let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
     };
     let fine = |arguments: &[&str], input: &str| {
         let (fine, said) = tfd(arguments, input);
@@ -409,13 +484,32 @@ fn the_users_file_is_made_by_command() {
         let (fine, said) = tfd(arguments, input);
         assert!(!fine && said.contains(why), "{arguments:?}: {said}");
     };
-    fine(&["add", "carl", "--system-user", "games", "--password-stdin"], "first\n");
-    refused(&["add", "carl", "--system-user", "games", "--password-stdin"], "x\n", "there already");
+    fine(
+        &["add", "carl", "--system-user", "games", "--password-stdin"],
+        "first\n",
+    );
+    refused(
+        &["add", "carl", "--system-user", "games", "--password-stdin"],
+        "x\n",
+        "there already",
+    );
     refused(&["add", "root", "--password-stdin"], "x\n", "is root");
     refused(&["add", "dora", "--password-stdin"], "x\n", "useradd dora");
-    refused(&["add", "e e", "--system-user", "games", "--password-stdin"], "x\n", "no name");
-    refused(&["add", "empty", "--system-user", "games", "--password-stdin"], "\n", "is empty");
-    refused(&["passwd", "nobody-here", "--password-stdin"], "x\n", "tfd user list");
+    refused(
+        &["add", "e e", "--system-user", "games", "--password-stdin"],
+        "x\n",
+        "no name",
+    );
+    refused(
+        &["add", "empty", "--system-user", "games", "--password-stdin"],
+        "\n",
+        "is empty",
+    );
+    refused(
+        &["passwd", "nobody-here", "--password-stdin"],
+        "x\n",
+        "tfd user list",
+    );
     server.connect().expect("LOGIN carl first", 0);
     fine(&["passwd", "carl", "--password-stdin"], "second\n");
     server.connect().expect("LOGIN carl first", 37);
@@ -428,12 +522,18 @@ fn the_users_file_is_made_by_command() {
     fine(&["del", "carl"], "");
     server.connect().expect("LOGIN carl second", 37);
     let old = old.to_str().expect("path");
-    for words in ["old-users:2: left out", "old-users:1: left out: mail is there already"] {
+    for words in [
+        "old-users:2: left out",
+        "old-users:1: left out: mail is there already",
+    ] {
         refused(&["import", old], "", words);
     }
     server.connect().expect("LOGIN mail mail pw with blanks", 0);
     let text = fs::read_to_string(config.with_file_name("users")).expect("read");
-    assert!(text.starts_with("# two accounts\n") && !text.contains("blanks"), "{text}");
+    assert!(
+        text.starts_with("# two accounts\n") && !text.contains("blanks"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -443,7 +543,11 @@ fn failures_block_address_and_account_and_a_restart_frees_nobody() {
     }
     let tf = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 3\nlogin_block = 3600";
     let users = account("ann", "a", "games:::") + &account("bob", "b", "mail:::");
-    let mut server = Server::with(Setup { tf: tf.to_owned(), users, ..Setup::default() });
+    let mut server = Server::with(Setup {
+        tf: tf.to_owned(),
+        users,
+        ..Setup::default()
+    });
     let mut client = server.connect();
     client.expect("LOGIN ann a", 0);
     let mut client = server.connect();
@@ -459,7 +563,10 @@ fn failures_block_address_and_account_and_a_restart_frees_nobody() {
     server.connect().expect("LOGIN bob b", 37);
     server.wait_for_log("too many failures from this address");
     let kept = server.config_path().with_file_name("users.blocked");
-    assert_eq!(fs::metadata(kept).expect("stat").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(kept).expect("stat").permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -472,14 +579,22 @@ fn the_fail2ban_filter_matches_who_failed_and_nobody_else() {
     client.expect("LOGIN ann peer=192.0.2.1", 37);
     client.expect("LOGIN peer=192.0.2.1 x", 37);
     client.expect("LOGIN ann pass word", 0);
-    assert!(Client::knock(server.address()).ask("wrong version").starts_with("FAILED 2"));
+    assert!(
+        Client::knock(server.address())
+            .ask("wrong version")
+            .starts_with("FAILED 2")
+    );
     server.wait_for_log("stage=handshake");
     server.wait_for_lines("login failed", 2);
     let log = server.config_path().with_file_name("log");
     fs::write(&log, server.log().join("\n") + "\n").expect("write");
     let filter = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/fail2ban-tfd.conf");
     let output = std::process::Command::new("fail2ban-regex")
-        .args(["--print-all-matched", "--datepattern", "^%%Y-%%m-%%dT%%H:%%M:%%S"])
+        .args([
+            "--print-all-matched",
+            "--datepattern",
+            "^%%Y-%%m-%%dT%%H:%%M:%%S",
+        ])
         .args([log.as_os_str(), filter.as_ref()])
         .output();
     let Ok(output) = output else {
@@ -488,8 +603,16 @@ fn the_fail2ban_filter_matches_who_failed_and_nobody_else() {
     };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("3 matched"), "{said}");
-    let banned = said.lines().filter(|line| line.contains("192.0.2.1")).count();
-    assert_eq!(banned, said.lines().filter(|line| line.contains("user=\"peer=192")).count());
+    let banned = said
+        .lines()
+        .filter(|line| line.contains("192.0.2.1"))
+        .count();
+    assert_eq!(
+        banned,
+        said.lines()
+            .filter(|line| line.contains("user=\"peer=192"))
+            .count()
+    );
 }
 
 #[test]
@@ -512,9 +635,17 @@ fn an_append_only_account_adds_and_destroys_nothing() {
     assert_eq!(client.wire.read_i64().expect("answer"), -127);
     client.wire.write_i64(-127).expect("send");
     client.send("SUP c");
-    client.wire.write_units(&mut b"\0\0\0\x05third\0\0\0\0".to_vec(), &[4, 5, 4]).expect("send");
+    client
+        .wire
+        .write_units(&mut b"\0\0\0\x05third\0\0\0\0".to_vec(), &[4, 5, 4])
+        .expect("send");
     assert_eq!(client.wire.read_i32().expect("answer"), 0);
-    client.expect_all(&[("MKDIR d", 0), ("COPY a | d/a", 0), ("CPDIR d | e", 0), ("TOUCH t", 0)]);
+    client.expect_all(&[
+        ("MKDIR d", 0),
+        ("COPY a | d/a", 0),
+        ("CPDIR d | e", 0),
+        ("TOUCH t", 0),
+    ]);
     client.expect_all(&[
         ("SNDFILE 1 a", 1),
         ("SNDFILE 0 a", 12),
@@ -533,11 +664,19 @@ fn an_append_only_account_adds_and_destroys_nothing() {
         client.expect(Client::hp(word, "a", numbers), 34);
     }
     client.send("SUP a");
-    client.wire.write_units(&mut b"\0\0\0\x03new\0\0\0\0".to_vec(), &[4, 3, 4]).expect("send");
+    client
+        .wire
+        .write_units(&mut b"\0\0\0\x03new\0\0\0\0".to_vec(), &[4, 3, 4])
+        .expect("send");
     assert_eq!(client.wire.read_i32().expect("answer"), -1);
     client.send("RCVFILE 0 a");
     assert_eq!(client.receive_stream().expect("file"), b"first");
-    for (name, content) in [("a", "first"), ("b", "second"), ("c", "third"), ("e/a", "first")] {
+    for (name, content) in [
+        ("a", "first"),
+        ("b", "second"),
+        ("c", "third"),
+        ("e/a", "first"),
+    ] {
         assert_eq!(server.read(&format!("backups/{name}")), content.as_bytes());
     }
 }
@@ -554,7 +693,11 @@ fn a_rate_is_kept_by_waiting() {
     let begin = Instant::now();
     client.send("RCVFILE 0 f");
     assert_eq!(client.receive_stream().expect("file").len(), 250_000);
-    assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() > Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
 }
 
 #[test]
@@ -581,7 +724,10 @@ fn each_user_has_a_quota_of_its_own_beside_the_roots() {
     assert_eq!(anna.ask("FREESP"), format!("OK {}", 40 << 10));
     assert_eq!(bob.ask("FREESP"), format!("OK {}", 140 << 10));
     assert_eq!(anna.ask("SNDFILE 1 b"), "CONT");
-    assert_eq!(anna.ask([&b"CONT "[..], &[0; 41 << 10]].concat()), crate::common::reply_for(13));
+    assert_eq!(
+        anna.ask([&b"CONT "[..], &[0; 41 << 10]].concat()),
+        crate::common::reply_for(13)
+    );
     bob.send_file("b", false, &[0; 130 << 10]);
     assert_eq!(ann.ask("FREESP"), format!("OK {}", 10 << 10));
     // Bob may remove ann's file here: her space and the root's are free again
@@ -589,7 +735,9 @@ fn each_user_has_a_quota_of_its_own_beside_the_roots() {
     bob.expect("DEL a", 0);
     assert_eq!(bob.ask("FREESP"), format!("OK {}", 70 << 10));
     server.signal(nix::sys::signal::Signal::SIGHUP);
-    wait_until("a new count", || ann.ask("FREESP") == format!("OK {}", 70 << 10));
+    wait_until("a new count", || {
+        ann.ask("FREESP") == format!("OK {}", 70 << 10)
+    });
 }
 
 #[test]
@@ -597,14 +745,19 @@ fn a_session_shares_one_page_of_memory_and_reads_no_other_connections() {
     if without_root() {
         return;
     }
-    let users = [account("ann", "a", "games::quota=100K:"), account("bob", "b", "mail:::")];
+    let users = [
+        account("ann", "a", "games::quota=100K:"),
+        account("bob", "b", "mail:::"),
+    ];
     let server = Server::with(setup(&users.concat()));
     let (mut ann, mut bob) = (server.connect(), server.connect());
     ann.expect("LOGIN ann a", 0);
     bob.expect("LOGIN bob b", 0);
     let page = rustix::param::page_size();
     wait_until("the sweeper ends", || {
-        !descendants(server.pid()).iter().any(|(_, name)| name == "tfd-sweeper")
+        !descendants(server.pid())
+            .iter()
+            .any(|(_, name)| name == "tfd-sweeper")
     });
     for (pid, name) in descendants(server.pid()) {
         // A gate may end meanwhile, and has no memory while it does.

@@ -26,13 +26,21 @@ fn without_root() -> bool {
 /// The fields of /proc/PID/status.
 fn status(pid: u32, field: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("no {field}")).split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {field}"))
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn pids(server: &Server, name: &str) -> Vec<u32> {
     let named = |(pid, found): (u32, String)| (found == name).then_some(pid);
-    descendants(server.pid()).into_iter().filter_map(named).collect()
+    descendants(server.pid())
+        .into_iter()
+        .filter_map(named)
+        .collect()
 }
 
 /// The session's process behind LOGIN or INJAIL: a child of the usher.
@@ -40,7 +48,10 @@ fn session_pid(server: &Server) -> u32 {
     let usher = pids(server, "tfd-usher")[0];
     let seated = || {
         let children = descendants(usher).into_iter();
-        children.filter(|(_, name)| name == "tfd-session").map(|(pid, _)| pid).next()
+        children
+            .filter(|(_, name)| name == "tfd-session")
+            .map(|(pid, _)| pid)
+            .next()
     };
     wait_until("a session", || seated().is_some());
     seated().expect("session")
@@ -53,11 +64,21 @@ fn handles(pid: u32) -> Vec<String> {
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let number = entry.file_name().to_str()?.parse().ok()?;
-            Some((number, fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
+            Some((
+                number,
+                fs::read_link(entry.path())
+                    .ok()?
+                    .to_string_lossy()
+                    .into_owned(),
+            ))
         })
         .collect();
     targets.sort();
-    targets.into_iter().filter(|(number, _)| *number > 2).map(|(_, target)| target).collect()
+    targets
+        .into_iter()
+        .filter(|(number, _)| *number > 2)
+        .map(|(_, target)| target)
+        .collect()
 }
 
 /// The same without those for the keystream tables, which must be for reading
@@ -75,10 +96,16 @@ fn handles_beside_tables(pid: u32) -> Vec<String> {
     for table in tables {
         let info = format!("/proc/{pid}/fdinfo/{}", table.file_name().to_string_lossy());
         let flags = fs::read_to_string(info).expect("fdinfo");
-        let flags = flags.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+        let flags = flags
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .expect("flags");
         let flags = u32::from_str_radix(flags.trim(), 8).expect("octal");
         assert_eq!(flags & 3, 0, "opened for reading only");
-        assert_eq!(fs::metadata(table.path()).expect("stat").mode() & 0o777, 0o400);
+        assert_eq!(
+            fs::metadata(table.path()).expect("stat").mode() & 0o777,
+            0o400
+        );
     }
     let others =
         |to: &String| !to.starts_with("/memfd:tfd-keystream") && to != "anon_inode:[eventfd]";
@@ -87,12 +114,20 @@ fn handles_beside_tables(pid: u32) -> Vec<String> {
 
 /// A gate, a session, the next gate and all helpers of a server, by name.
 fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
-    wait_until("helpers and two connections", || pids(server, "tfd-session").len() == 2);
+    wait_until("helpers and two connections", || {
+        pids(server, "tfd-session").len() == 2
+    });
     wait_until("the next gate", || !pids(server, "tfd-waiting").is_empty());
-    ["tfd-keeper", "tfd-zygote", "tfd-waiting", "tfd-session", "tfd-tables"]
-        .into_iter()
-        .flat_map(|name| pids(server, name).into_iter().map(move |pid| (pid, name)))
-        .collect()
+    [
+        "tfd-keeper",
+        "tfd-zygote",
+        "tfd-waiting",
+        "tfd-session",
+        "tfd-tables",
+    ]
+    .into_iter()
+    .flat_map(|name| pids(server, name).into_iter().map(move |pid| (pid, name)))
+    .collect()
 }
 
 #[test]
@@ -104,11 +139,21 @@ fn every_process_but_the_daemon_is_nobody_for_good() {
     let _gate = Client::knock(server.address());
     let mut session = server.connect();
     session.expect_alive();
-    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+    let nobody = nix::unistd::User::from_name("nobody")
+        .expect("users")
+        .expect("nobody");
     let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
     for (pid, name) in everyone(&server) {
-        assert_eq!(status(pid, "Uid"), format!("{uid} {uid} {uid} {uid}"), "{name}");
-        assert_eq!(status(pid, "Gid"), format!("{gid} {gid} {gid} {gid}"), "{name}");
+        assert_eq!(
+            status(pid, "Uid"),
+            format!("{uid} {uid} {uid} {uid}"),
+            "{name}"
+        );
+        assert_eq!(
+            status(pid, "Gid"),
+            format!("{gid} {gid} {gid} {gid}"),
+            "{name}"
+        );
         assert_eq!(status(pid, "Groups"), gid.to_string(), "{name}");
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(status(pid, set), "0000000000000000", "{name} {set}");
@@ -116,8 +161,13 @@ fn every_process_but_the_daemon_is_nobody_for_good() {
         assert_eq!(status(pid, "NoNewPrivs"), "1", "{name}");
         assert_eq!(status(pid, "Seccomp"), "2", "{name}");
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
-        assert!(core.is_some_and(|line| line.split_whitespace().nth(4) == Some("0")), "{name}");
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        assert!(
+            core.is_some_and(|line| line.split_whitespace().nth(4) == Some("0")),
+            "{name}"
+        );
     }
     assert_eq!(status(server.pid(), "Uid"), "0 0 0 0");
 }
@@ -133,9 +183,16 @@ fn every_process_but_the_daemon_lives_in_an_empty_directory_without_a_name() {
     for (pid, name) in everyone(&server) {
         for link in ["root", "cwd"] {
             let path = format!("/proc/{pid}/{link}");
-            let target = fs::read_link(&path).expect("link").to_string_lossy().into_owned();
+            let target = fs::read_link(&path)
+                .expect("link")
+                .to_string_lossy()
+                .into_owned();
             assert!(target.ends_with("(deleted)"), "{name} {link}: {target}");
-            assert_eq!(fs::read_dir(&path).expect("directory").count(), 0, "{name} {link}");
+            assert_eq!(
+                fs::read_dir(&path).expect("directory").count(),
+                0,
+                "{name} {link}"
+            );
         }
     }
 }
@@ -150,7 +207,9 @@ fn no_process_of_ours_can_be_traced_or_dumped_by_its_like() {
     let _session = server.connect();
     for (pid, name) in everyone(&server) {
         // The files of a process that can't be dumped belong to root.
-        let owner = fs::metadata(format!("/proc/{pid}/environ")).expect("stat").uid();
+        let owner = fs::metadata(format!("/proc/{pid}/environ"))
+            .expect("stat")
+            .uid();
         assert_eq!(owner, 0, "{name}");
     }
 }
@@ -165,7 +224,9 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
     let proxy = Server::proxy(format!("localhost:{port}"), "");
     let _client = Client::knock(proxy.address());
     let _backend = listener.accept().expect("accept");
-    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+    let nobody = nix::unistd::User::from_name("nobody")
+        .expect("users")
+        .expect("nobody");
     let uid = nobody.uid.as_raw();
     for name in ["tfd-relay", "tfd-waiting"] {
         wait_until(name, || !pids(&proxy, name).is_empty());
@@ -173,7 +234,11 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
     let all = descendants(proxy.pid());
     assert_eq!(all.len(), 5, "{all:?}");
     for (pid, name) in all {
-        assert_eq!(status(pid, "Uid"), format!("{uid} {uid} {uid} {uid}"), "{name}");
+        assert_eq!(
+            status(pid, "Uid"),
+            format!("{uid} {uid} {uid} {uid}"),
+            "{name}"
+        );
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(status(pid, set), "0000000000000000", "{name} {set}");
         }
@@ -181,13 +246,26 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
         assert_eq!(status(pid, "Seccomp"), "2", "{name}");
         let root = fs::read_link(format!("/proc/{pid}/root")).expect("link");
         let in_empty = root.to_string_lossy().ends_with("(deleted)");
-        assert_eq!(in_empty, name != "tfd-resolver", "{name}: {}", root.display());
+        assert_eq!(
+            in_empty,
+            name != "tfd-resolver",
+            "{name}: {}",
+            root.display()
+        );
     }
     let relay = pids(&proxy, "tfd-relay")[0];
     wait_until("its pipes", || handles(relay).len() >= 7);
     let held = handles(relay);
-    let count = |kind: &str| held.iter().filter(|target| target.starts_with(kind)).count();
-    assert_eq!((count("socket:"), count("pipe:"), count("anon_inode:")), (2, 4, 1), "{held:?}");
+    let count = |kind: &str| {
+        held.iter()
+            .filter(|target| target.starts_with(kind))
+            .count()
+    };
+    assert_eq!(
+        (count("socket:"), count("pipe:"), count("anon_inode:")),
+        (2, 4, 1),
+        "{held:?}"
+    );
     assert_eq!(held.len(), 7, "{held:?}");
 }
 
@@ -202,7 +280,10 @@ fn a_gate_holds_its_two_sockets_and_nothing_else() {
     let gate = pids(&server, "tfd-session")[0];
     let held = handles_beside_tables(gate);
     assert_eq!(held.len(), 2, "{held:?}");
-    assert!(held.iter().all(|target| target.starts_with("socket:")), "{held:?}");
+    assert!(
+        held.iter().all(|target| target.starts_with("socket:")),
+        "{held:?}"
+    );
 }
 
 #[test]
@@ -230,8 +311,15 @@ fn no_process_but_the_daemon_dumps_core_or_locks_memory() {
     session.expect_alive();
     for (pid, name) in everyone(&server) {
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-        for limit in ["Max core file size", "Max locked memory", "Max msgqueue size"] {
-            let line = limits.lines().find_map(|line| line.strip_prefix(limit)).expect(limit);
+        for limit in [
+            "Max core file size",
+            "Max locked memory",
+            "Max msgqueue size",
+        ] {
+            let line = limits
+                .lines()
+                .find_map(|line| line.strip_prefix(limit))
+                .expect(limit);
             let words: Vec<&str> = line.split_whitespace().take(2).collect();
             assert_eq!(words, ["0", "0"], "{limit} of {name}");
         }
@@ -253,7 +341,13 @@ fn a_session_holds_its_socket_and_the_root() {
     held.dedup();
     let root = server.root().to_string_lossy().into_owned();
     assert!(held.contains(&root), "{held:?}");
-    assert_eq!(held.iter().filter(|target| target.starts_with("socket:")).count(), 1, "{held:?}");
+    assert_eq!(
+        held.iter()
+            .filter(|target| target.starts_with("socket:"))
+            .count(),
+        1,
+        "{held:?}"
+    );
     assert_eq!(held.len(), 2, "{held:?}");
 }
 
@@ -267,14 +361,19 @@ fn memory_holds(pid: u32, needle: &[u8]) -> bool {
         Err(_) if has_ended(pid) => return false,
         Err(e) => panic!("memory of {pid}: {e}"),
     };
-    maps.lines().filter(|line| line.contains(" rw")).any(|line| {
-        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
-        let (from, to) = range.expect("a range");
-        let at = |text| u64::from_str_radix(text, 16).expect("an address");
-        let mut bytes = vec![0; usize::try_from(at(to) - at(from)).expect("a size")];
-        memory.read_exact_at(&mut bytes, at(from)).is_ok()
-            && bytes.windows(needle.len()).any(|window| window == needle)
-    })
+    maps.lines()
+        .filter(|line| line.contains(" rw"))
+        .any(|line| {
+            let range = line
+                .split(' ')
+                .next()
+                .and_then(|range| range.split_once('-'));
+            let (from, to) = range.expect("a range");
+            let at = |text| u64::from_str_radix(text, 16).expect("an address");
+            let mut bytes = vec![0; usize::try_from(at(to) - at(from)).expect("a size")];
+            memory.read_exact_at(&mut bytes, at(from)).is_ok()
+                && bytes.windows(needle.len()).any(|window| window == needle)
+        })
 }
 
 fn has_ended(pid: u32) -> bool {
@@ -298,9 +397,16 @@ fn a_terminal_that_tfd_was_started_at_is_read_by_none_of_its_processes() {
     wait_until("the helpers", || {
         ["tfd-zygote", "tfd-keeper", "tfd-udp"]
             .iter()
-            .all(|wanted| descendants(child.id()).iter().any(|(_, name)| name == wanted))
+            .all(|wanted| {
+                descendants(child.id())
+                    .iter()
+                    .any(|(_, name)| name == wanted)
+            })
     });
-    let all = descendants(child.id()).into_iter().map(|(pid, _)| pid).chain([child.id()]);
+    let all = descendants(child.id())
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .chain([child.id()]);
     for pid in all {
         let to = |number| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok();
         let look = || {
@@ -316,7 +422,10 @@ fn a_terminal_that_tfd_was_started_at_is_read_by_none_of_its_processes() {
             assert_eq!(other.to_str(), Some("/dev/null"), "{pid}");
         }
         assert!(errors.starts_with("/dev/pts"), "{pid}");
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+        let flags = info
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .expect("flags");
         let flags = u32::from_str_radix(flags.trim(), 8).expect("octal");
         assert_eq!(flags & 3, 1, "{pid} may write alone");
     }
@@ -352,7 +461,9 @@ fn files_belong_to_the_servers_user() {
     let mut client = server.connect();
     client.send_file("f", false, b"x");
     client.expect_all(&[("MKDIR d", 0), ("COPY f | d/g", 0), ("CPDIR d | e", 0)]);
-    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+    let nobody = nix::unistd::User::from_name("nobody")
+        .expect("users")
+        .expect("nobody");
     for name in ["f", "d", "d/g", "e", "e/g"] {
         let metadata = fs::metadata(server.path(name)).expect("stat");
         assert_eq!(metadata.uid(), nobody.uid.as_raw(), "{name}");
@@ -368,7 +479,10 @@ fn root_is_refused_as_the_user_to_serve_as() {
     let server = Server::start();
     let text = fs::read_to_string(server.config_path()).expect("read");
     let path = server.config_path().with_file_name("root.toml");
-    for (user, said) in [("root", "is root"), ("no-such-user-here", "no such system user")] {
+    for (user, said) in [
+        ("root", "is root"),
+        ("no-such-user-here", "no such system user"),
+    ] {
         fs::write(&path, text.replace("nobody", user)).expect("write");
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
             .args(["serve", "--config"])
@@ -384,8 +498,16 @@ fn root_is_refused_as_the_user_to_serve_as() {
 #[test]
 fn without_root_it_serves_as_who_started_it_and_says_so() {
     let started_by = is_root().then_some(65534);
-    let server = Server::with(Setup { started_by, ..Setup::default() });
-    assert!(server.log().iter().any(|line| line.contains("not started by root")));
+    let server = Server::with(Setup {
+        started_by,
+        ..Setup::default()
+    });
+    assert!(
+        server
+            .log()
+            .iter()
+            .any(|line| line.contains("not started by root"))
+    );
     let mut client = server.connect();
     client.send_file("f", false, b"x");
     let own = started_by.unwrap_or_else(|| nix::unistd::geteuid().as_raw());

@@ -9,8 +9,16 @@ use crate::without_root;
 
 fn server(more: &str) -> Server {
     let tf = format!("mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100\n{more}");
-    let users = [account("ann", "pass word", "games:::"), account("bob", "b", "mail:::")].concat();
-    let server = Server::with(Setup { tf, users, ..Setup::default() });
+    let users = [
+        account("ann", "pass word", "games:::"),
+        account("bob", "b", "mail:::"),
+    ]
+    .concat();
+    let server = Server::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    });
     fs::set_permissions(server.root(), fs::Permissions::from_mode(0o1777)).expect("mode");
     server.write("welcome", "x");
     server
@@ -25,7 +33,10 @@ fn program(person: &Person, name: &str, text: &str) {
 fn in_a_shell(person: &Person, line: &str) -> Run {
     // Without a terminal, wherever the tests run.
     let mut command = person.command("setsid");
-    run(command.args(["-w", "bash", "-c", line, env!("CARGO_BIN_EXE_tf")]), b"")
+    run(
+        command.args(["-w", "bash", "-c", line, env!("CARGO_BIN_EXE_tf")]),
+        b"",
+    )
 }
 
 #[test]
@@ -36,21 +47,50 @@ fn a_password_comes_from_a_file_a_descriptor_or_a_program() {
     let server = server("");
     let mut person = Person::of(&server);
     person.write("pass", "pass word\nmore\n");
-    assert_eq!(person.fine(&["--user", "ann", "--password-file", "pass", "ls"]), "welcome\n");
+    assert_eq!(
+        person.fine(&["--user", "ann", "--password-file", "pass", "ls"]),
+        "welcome\n"
+    );
     let run = in_a_shell(&person, "exec \"$0\" --user ann --password-fd 3 ls 3< pass");
-    assert_eq!((run.code, run.out.as_str()), (Some(0), "welcome\n"), "{}", run.err);
-    let run = in_a_shell(&person, "exec \"$0\" --user ann --password-fd 3 ls 3< <(cat pass)");
-    assert_eq!((run.code, run.out.as_str()), (Some(0), "welcome\n"), "{}", run.err);
-    person.fails(&["--user", "ann", "--password-fd", "77", "ls"], 2, &["/dev/fd/77"]);
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (Some(0), "welcome\n"),
+        "{}",
+        run.err
+    );
+    let run = in_a_shell(
+        &person,
+        "exec \"$0\" --user ann --password-fd 3 ls 3< <(cat pass)",
+    );
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (Some(0), "welcome\n"),
+        "{}",
+        run.err
+    );
+    person.fails(
+        &["--user", "ann", "--password-fd", "77", "ls"],
+        2,
+        &["/dev/fd/77"],
+    );
 
     // Without a terminal and without a word where it is, nobody can be asked.
     let run = in_a_shell(&person, "exec \"$0\" --user ann ls");
     assert_eq!(run.code, Some(2));
-    assert!(run.err.contains("Password for ann") && run.err.contains("TF_ASKPASS"), "{}", run.err);
+    assert!(
+        run.err.contains("Password for ann") && run.err.contains("TF_ASKPASS"),
+        "{}",
+        run.err
+    );
     program(&person, "ask", "echo \"$1\" >> asked; echo 'pass word'");
     person.set("SSH_ASKPASS", "./ask");
     let run = in_a_shell(&person, "exec \"$0\" --user ann ls");
-    assert_eq!((run.code, run.out.as_str()), (Some(0), "welcome\n"), "{}", run.err);
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (Some(0), "welcome\n"),
+        "{}",
+        run.err
+    );
     program(&person, "refuse", "exit 1");
     person.set("TF_ASKPASS", "./refuse");
     person.fails(&["--user", "ann", "ls"], 2, &["./refuse gave no answer"]);
@@ -71,7 +111,10 @@ fn a_password_is_asked_for_on_the_terminal() {
     let person = Person::of(&server);
     let (screen, code) = person.on_terminal("--user ann ls", "pass word\n");
     assert_eq!(code, Some(0), "{screen}");
-    assert!(screen.contains("Password for ann at ") && screen.contains("welcome"), "{screen}");
+    assert!(
+        screen.contains("Password for ann at ") && screen.contains("welcome"),
+        "{screen}"
+    );
     let (_, code) = person.on_terminal("--user ann ls", "wrong\n");
     assert_eq!(code, Some(4));
 }
@@ -94,15 +137,33 @@ fn an_entry_knows_account_and_password_and_an_address_may_name_another() {
     let by_bob = format!("tf://bob@{address}/bobs");
     person.fine(&["--password-file", "bob", "touch", &by_bob]);
     // The password of the entry is ann's, and is not tried for bob.
-    person.fails(&["--user", "bob", "--password-fd", "77", "ls", "s:"], 2, &["/dev/fd/77"]);
+    person.fails(
+        &["--user", "bob", "--password-fd", "77", "ls", "s:"],
+        2,
+        &["/dev/fd/77"],
+    );
     let owner = |name: &str| {
         use std::os::unix::fs::MetadataExt;
         fs::metadata(server.path(name)).expect("stat").uid()
     };
-    let uid = |name| nix::unistd::User::from_name(name).expect("users").expect("user").uid.as_raw();
+    let uid = |name| {
+        nix::unistd::User::from_name(name)
+            .expect("users")
+            .expect("user")
+            .uid
+            .as_raw()
+    };
     assert_eq!((owner("anns"), owner("bobs")), (uid("games"), uid("mail")));
-    person.fails(&["rm", &format!("tf://ann@{address}/bobs")], 1, &["FAILED 1", "you may not"]);
-    person.fails(&["chmod", "666", "s:bobs"], 1, &["FAILED 41", "only its owner"]);
+    person.fails(
+        &["rm", &format!("tf://ann@{address}/bobs")],
+        1,
+        &["FAILED 1", "you may not"],
+    );
+    person.fails(
+        &["chmod", "666", "s:bobs"],
+        1,
+        &["FAILED 41", "only its owner"],
+    );
 }
 
 #[test]
@@ -131,9 +192,16 @@ fn a_jail_and_its_token_come_from_options_and_from_an_entry() {
     person.write("token", "the token");
     let ann = ["--user", "ann", "--password-file", "pass"];
     let in_cell = |rest: &[&'static str]| [&ann[..], &["--jail", "cell"], rest].concat();
-    assert_eq!(person.fine(&in_cell(&["--token-file", "token", "ls"])), "inside\n");
+    assert_eq!(
+        person.fine(&in_cell(&["--token-file", "token", "ls"])),
+        "inside\n"
+    );
     person.fails(&[&ann[..], &["ls"]].concat(), 4, &["FAILED 50", "--jail"]);
-    person.fails(&in_cell(&["--token-file", "pass", "ls"]), 4, &["FAILED 49", "token"]);
+    person.fails(
+        &in_cell(&["--token-file", "pass", "ls"]),
+        4,
+        &["FAILED 49", "token"],
+    );
     person.configure(&format!(
         "[server.s]\naddress = \"{}\"\nuser = \"ann\"\npassword_file = \"../../pass\"\n\
          jail = \"cell\"\ntoken_file = \"../../token\"\n",

@@ -11,8 +11,16 @@ pub(crate) fn run_again(variable: &str, without: &[&str]) {
         .output()
         .expect("run");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    let passed = said.lines().find_map(|line| line.strip_prefix("test result: ok. "));
-    let passed = passed.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let passed = said
+        .lines()
+        .find_map(|line| line.strip_prefix("test result: ok. "));
+    let passed = passed
+        .and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .unwrap_or(0);
     assert!(passed >= 80, "{said}");
 }

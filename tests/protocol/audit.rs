@@ -11,7 +11,10 @@ use nix::unistd::Pid;
 use crate::common::{Client, Server, Setup, descendants, wait_until};
 
 fn server() -> Server {
-    Server::with(Setup { server: "audit = \"audit.jsonl\"".to_owned(), ..Setup::default() })
+    Server::with(Setup {
+        server: "audit = \"audit.jsonl\"".to_owned(),
+        ..Setup::default()
+    })
 }
 
 fn lines(server: &Server) -> Vec<String> {
@@ -23,12 +26,17 @@ fn lines(server: &Server) -> Vec<String> {
 #[track_caller]
 fn expect(server: &Server, parts: &[&str]) {
     let fits = |line: &String| parts.iter().all(|part| line.contains(part));
-    wait_until(&format!("{parts:?} in {:#?}", lines(server)), || lines(server).iter().any(fits));
+    wait_until(&format!("{parts:?} in {:#?}", lines(server)), || {
+        lines(server).iter().any(fits)
+    });
 }
 
 fn pid_of(server: &Server, name: &str) -> u32 {
     let all = descendants(server.pid());
-    all.iter().find(|(_, found)| found == name).unwrap_or_else(|| panic!("no {name}: {all:?}")).0
+    all.iter()
+        .find(|(_, found)| found == name)
+        .unwrap_or_else(|| panic!("no {name}: {all:?}"))
+        .0
 }
 
 #[test]
@@ -47,23 +55,54 @@ fn every_request_that_names_a_path_is_a_line_with_its_result_and_bytes() {
     assert_eq!(client.ask("SNDFILE 1 half"), "CONT");
     assert_eq!(client.ask("CONT 12345"), "CONT");
     drop(client);
-    let process = format!("\"uid\":{}", fs::metadata(server.path("")).map(uid).expect("root"));
-    expect(&server, &["\"command\":\"BEGIN\"", "\"result\":\"ok\"", &process]);
+    let process = format!(
+        "\"uid\":{}",
+        fs::metadata(server.path("")).map(uid).expect("root")
+    );
+    expect(
+        &server,
+        &["\"command\":\"BEGIN\"", "\"result\":\"ok\"", &process],
+    );
     expect(
         &server,
         &["\"command\":\"SNDFILE\",\"path\":\"in\",\"result\":\"ok\",\"bytes\":150000}"],
     );
-    expect(&server, &["\"path\":\"in\",\"other\":\"delete\",\"result\":\"ok\",\"bytes\":150000}"]);
-    expect(&server, &["\"path\":\"d \\\"quoted\\\"\"", "\"peer\":\"127.0.0.1:"]);
-    expect(&server, &["\"command\":\"DEL\",\"path\":\"missing\",\"result\":\"failed\",\"code\":9"]);
-    expect(&server, &["\"command\":\"RENAM\",\"path\":\"a\",\"other\":\"b\"", "\"code\":31"]);
-    expect(&server, &["\"command\":\"REFUSED\",\"path\":\"../etc/passwd\",\"other\":\"DEL\""]);
-    expect(&server, &["\"path\":\"half\",\"result\":\"connection lost\",\"bytes\":5}"]);
+    expect(
+        &server,
+        &["\"path\":\"in\",\"other\":\"delete\",\"result\":\"ok\",\"bytes\":150000}"],
+    );
+    expect(
+        &server,
+        &["\"path\":\"d \\\"quoted\\\"\"", "\"peer\":\"127.0.0.1:"],
+    );
+    expect(
+        &server,
+        &["\"command\":\"DEL\",\"path\":\"missing\",\"result\":\"failed\",\"code\":9"],
+    );
+    expect(
+        &server,
+        &[
+            "\"command\":\"RENAM\",\"path\":\"a\",\"other\":\"b\"",
+            "\"code\":31",
+        ],
+    );
+    expect(
+        &server,
+        &["\"command\":\"REFUSED\",\"path\":\"../etc/passwd\",\"other\":\"DEL\""],
+    );
+    expect(
+        &server,
+        &["\"path\":\"half\",\"result\":\"connection lost\",\"bytes\":5}"],
+    );
     let mode = fs::metadata(server.config_path().with_file_name("audit.jsonl")).expect("log");
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     let check = "import json,sys\nfor line in open(sys.argv[1]): json.loads(line)['time']";
     let log = server.config_path().with_file_name("audit.jsonl");
-    let read = Command::new("python3").args(["-c", check]).arg(log).status().expect("python3");
+    let read = Command::new("python3")
+        .args(["-c", check])
+        .arg(log)
+        .status()
+        .expect("python3");
     assert!(read.success(), "not JSON: {:#?}", lines(&server));
 }
 
@@ -95,7 +134,13 @@ fn what_was_done_before_a_stop_is_on_record() {
     }
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end(), Some(0));
-    assert_eq!(lines(&server).iter().filter(|line| line.contains("MKDIR")).count(), 200);
+    assert_eq!(
+        lines(&server)
+            .iter()
+            .filter(|line| line.contains("MKDIR"))
+            .count(),
+        200
+    );
 }
 
 #[test]
@@ -134,9 +179,17 @@ fn a_log_that_is_a_planted_link_keeps_tfd_from_starting() {
         return;
     }
     std::os::unix::fs::lchown(&link, Some(65534), None).expect("chown");
-    fs::write(&config, text.replace("[tf]", "audit = \"audit.jsonl\"\n[tf]")).expect("write");
+    fs::write(
+        &config,
+        text.replace("[tf]", "audit = \"audit.jsonl\"\n[tf]"),
+    )
+    .expect("write");
     let mut tfd = Command::new(env!("CARGO_BIN_EXE_tfd"));
-    let output = tfd.args(["serve", "--config"]).arg(config).output().expect("run");
+    let output = tfd
+        .args(["serve", "--config"])
+        .arg(config)
+        .output()
+        .expect("run");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("server.audit") && !target.exists(), "{said}");

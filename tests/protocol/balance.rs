@@ -79,7 +79,9 @@ fn name_server(way: Way) -> SocketAddr {
             let answer = answer(&question, Way::Along);
             let length = u16::try_from(answer.len()).expect("short").to_be_bytes();
             // In two pieces, as networks do.
-            stream.write_all(&[&length[..], &answer[..20]].concat()).expect("send");
+            stream
+                .write_all(&[&length[..], &answer[..20]].concat())
+                .expect("send");
             thread::sleep(Duration::from_millis(20));
             stream.write_all(&answer[20..]).expect("send");
         }
@@ -92,13 +94,30 @@ fn answer(question: &[u8], way: Way) -> Vec<u8> {
     assert!(asked.has_flags(PacketFlag::RECURSION_DESIRED));
     let mut reply = Packet::new_reply(asked.id());
     let name = asked.questions[0].qname.clone();
-    let address = |last| RData::A(A { address: Ipv4Addr::new(192, 0, 2, last).into() });
+    let address = |last| {
+        RData::A(A {
+            address: Ipv4Addr::new(192, 0, 2, last).into(),
+        })
+    };
     let record = |name: &str, data| {
-        ResourceRecord::new(Name::new(name).expect("name").into_owned(), CLASS::IN, 40, data)
+        ResourceRecord::new(
+            Name::new(name).expect("name").into_owned(),
+            CLASS::IN,
+            40,
+            data,
+        )
     };
     let srv = |priority, port, target: &'static str| {
         let target = Name::new(target).expect("name");
-        record(SERVICE, RData::SRV(SRV { priority, weight: 3, port, target }))
+        record(
+            SERVICE,
+            RData::SRV(SRV {
+                priority,
+                weight: 3,
+                port,
+                target,
+            }),
+        )
     };
     match (way, name.to_string().as_str(), asked.questions[0].qtype) {
         (Way::Along | Way::Apart, SERVICE, QTYPE::TYPE(TYPE::SRV)) => {
@@ -148,7 +167,11 @@ fn a_name_server_that_is_gone_or_refuses_leaves_it_to_the_next() {
     let refusing = name_server(Way::Refusing);
     let found = look_up(vec![gone, refusing, name_server(Way::Apart)]).expect("found");
     assert_eq!(found.servers.len(), 2);
-    assert!(look_up(vec![gone, refusing]).expect_err("nobody").contains(SERVICE));
+    assert!(
+        look_up(vec![gone, refusing])
+            .expect_err("nobody")
+            .contains(SERVICE)
+    );
     let nothing = look_up(vec![refusing, name_server(Way::Nothing)]).expect("found");
     assert_eq!(nothing.servers, []);
 }
@@ -162,16 +185,30 @@ fn check_tells_the_wrong_lines_of_the_pool_file() {
         let text = fs::read_to_string(&config).expect("read");
         let other = config.with_file_name("balanced.toml");
         fs::write(&other, format!("{text}tlb_pool = \"pool\"\n")).expect("write");
-        let tfd =
-            Command::new(env!("CARGO_BIN_EXE_tfd")).args(["check", "--config"]).arg(other).output();
+        let tfd = Command::new(env!("CARGO_BIN_EXE_tfd"))
+            .args(["check", "--config"])
+            .arg(other)
+            .output();
         let tfd = tfd.expect("run");
-        (tfd.status.code(), String::from_utf8_lossy(&tfd.stderr).into_owned())
+        (
+            tfd.status.code(),
+            String::from_utf8_lossy(&tfd.stderr).into_owned(),
+        )
     };
-    assert_eq!(check("# ours\n4 192.0.2.1;10345 weight=2\n"), (Some(0), String::new()));
+    assert_eq!(
+        check("# ours\n4 192.0.2.1;10345 weight=2\n"),
+        (Some(0), String::new())
+    );
     let (code, said) = check("4 192.0.2.1;10345\n4 192.0.2.1\n6 192.0.2.1;1\n");
     assert_eq!(code, Some(1));
-    assert!(said.contains("/pool:2: no \"4 ip;port\"") && said.contains("/pool:3: "), "{said}");
-    assert!(said.contains("2 problems, tfd would start without"), "{said}");
+    assert!(
+        said.contains("/pool:2: no \"4 ip;port\"") && said.contains("/pool:3: "),
+        "{said}"
+    );
+    assert!(
+        said.contains("2 problems, tfd would start without"),
+        "{said}"
+    );
 }
 
 /// A server of the pool that answers HOSTCHECK.
@@ -196,8 +233,15 @@ fn member(reports: bool) -> Member {
     thread::spawn(move || {
         let mut buffer = [0; 400];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let load = Load { sessions: sessions.load(Ordering::Relaxed), most: 1000 };
-            let question = if reports { &buffer[..length] } else { &buffer[..1] };
+            let load = Load {
+                sessions: sessions.load(Ordering::Relaxed),
+                most: 1000,
+            };
+            let question = if reports {
+                &buffer[..length]
+            } else {
+                &buffer[..1]
+            };
             let answer = probe::answer(question, load, draining.load(Ordering::Relaxed));
             if !silent.load(Ordering::Relaxed) {
                 socket.send_to(&answer, from).expect("send");
@@ -221,11 +265,18 @@ impl Loop {
             .map(|member| format!("4 {};{}\n", member.address.ip(), member.address.port()))
             .collect();
         let pool = pool::parse(format!("rubbish\n{lines}").as_bytes());
-        assert_eq!((pool.servers.len(), pool.problems.len()), (members.len(), 1));
+        assert_eq!(
+            (pool.servers.len(), pool.problems.len()),
+            (members.len(), 1)
+        );
         let mut balancer = Balancer::default();
         balancer.replace(pool.servers, Duration::ZERO);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
-        Loop { balancer, socket, start: Instant::now() }
+        Loop {
+            balancer,
+            socket,
+            start: Instant::now(),
+        }
     }
 
     /// Asks and listens until it is as wanted.
@@ -234,22 +285,31 @@ impl Loop {
         let end = Instant::now() + PATIENCE;
         let mut buffer = [0; 400];
         while !wanted(&self.balancer.summary()) {
-            assert!(Instant::now() < end, "{what}: {:?}", self.balancer.summary());
+            assert!(
+                Instant::now() < end,
+                "{what}: {:?}",
+                self.balancer.summary()
+            );
             for probe in self.balancer.due(self.start.elapsed(), random) {
-                self.socket.send_to(&probe.question, probe.address).expect("send");
+                self.socket
+                    .send_to(&probe.question, probe.address)
+                    .expect("send");
             }
             let wait = self.balancer.wait(self.start.elapsed()).expect("a pool");
             let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(50));
             self.socket.set_read_timeout(Some(wait)).expect("option");
             if let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
-                self.balancer.answered(from, &buffer[..length], self.start.elapsed());
+                self.balancer
+                    .answered(from, &buffer[..length], self.start.elapsed());
             }
         }
     }
 
     fn choose(&mut self, count: usize) -> Vec<SocketAddr> {
         let now = self.start.elapsed();
-        (0..count).filter_map(|_| self.balancer.choose(now).map(|server| server.address)).collect()
+        (0..count)
+            .filter_map(|_| self.balancer.choose(now).map(|server| server.address))
+            .collect()
     }
 }
 
@@ -271,7 +331,10 @@ fn the_dead_are_not_handed_out_and_come_back() {
     two.silent.store(false, Ordering::Relaxed);
     pool.until("return", |now| states(now) == [State::Alive; 2]);
     let turns = pool.choose(4);
-    assert!(turns[0] != turns[1] && turns[..2] == turns[2..], "{turns:?}");
+    assert!(
+        turns[0] != turns[1] && turns[..2] == turns[2..],
+        "{turns:?}"
+    );
 }
 
 #[test]
@@ -284,7 +347,9 @@ fn the_least_loaded_is_handed_out_and_the_draining_is_not() {
     assert_eq!(pool.choose(5), [two.address; 5]);
     two.sessions.store(40, Ordering::Relaxed);
     let full = |now: &Summary| now.load.is_some_and(|load| load.sessions == 40);
-    pool.until("report", |now| states(now) == [State::Alive; 3] && full(&now[1]));
+    pool.until("report", |now| {
+        states(now) == [State::Alive; 3] && full(&now[1])
+    });
     assert_eq!(pool.choose(1), [one.address]);
     one.draining.store(true, Ordering::Relaxed);
     pool.until("draining", |now| now[0].state == State::Draining);

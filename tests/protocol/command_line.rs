@@ -19,7 +19,10 @@ impl Desk {
         let scratch = tempfile::tempdir().expect("directory");
         let pem = public_key().public_key_to_pem().expect("pem");
         fs::write(scratch.path().join("public.pem"), pem).expect("write");
-        Desk { server: Server::start(), scratch }
+        Desk {
+            server: Server::start(),
+            scratch,
+        }
     }
 
     fn path(&self) -> &Path {
@@ -32,7 +35,10 @@ impl Desk {
 
     fn tf_with(&self, arguments: &[&str], input: &[u8]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tf"));
-        command.current_dir(self.path()).env_clear().env("HOME", self.path());
+        command
+            .current_dir(self.path())
+            .env_clear()
+            .env("HOME", self.path());
         command.env("TF_SERVER", self.server.address().to_string());
         command.env("TF_KEY", "public.pem").env("TF_HASH", HASH);
         run(command.args(arguments), input)
@@ -62,12 +68,18 @@ fn each_command_does_what_it_says() {
     assert_eq!(desk.fine(&["ls", "-R", "a"]), "b/\nb/big\nb/other\n");
     let long = desk.fine(&["ls", "-l", "a/b"]);
     assert_eq!(long.lines().count(), 2);
-    assert!(long.starts_with("- 390000 ") && long.contains(" UTC big\n"), "{long}");
+    assert!(
+        long.starts_with("- 390000 ") && long.contains(" UTC big\n"),
+        "{long}"
+    );
     let digest = desk.fine(&["sha256", "big"]);
     let expected = tfd_digest(&content);
     assert_eq!(digest, format!("{expected}  big\n"));
     desk.fine(&["mv", "big", "a"]);
-    assert!(desk.fine(&["stat", "a/big"]).starts_with("a/big: file, 390000 bytes, changed 20"));
+    assert!(
+        desk.fine(&["stat", "a/big"])
+            .starts_with("a/big: file, 390000 bytes, changed 20")
+    );
     assert!(
         desk.fine(&["cat", "a/big", "a/b/big"]).as_bytes() == [&content[..], &content].concat()
     );
@@ -79,7 +91,10 @@ fn each_command_does_what_it_says() {
 }
 
 fn tfd_digest(content: &[u8]) -> String {
-    openssl::sha::sha256(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    openssl::sha::sha256(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[test]
@@ -102,7 +117,10 @@ fn exit_statuses_tell_the_class_of_a_failure() {
     told(&["put", "no-such-local-file"], 7, "no-such-local-file");
     told(&["get", "f", "no-such-directory/f"], 7, "no-such-directory");
     told(&["--key", "no-such-key", "ls"], 7, "no-such-key");
-    let bare = run(Command::new(env!("CARGO_BIN_EXE_tf")).arg("ls").env_clear(), b"");
+    let bare = run(
+        Command::new(env!("CARGO_BIN_EXE_tf")).arg("ls").env_clear(),
+        b"",
+    );
     assert_eq!(bare.code, Some(2));
     assert!(bare.err.contains("TF_"), "{}", bare.err);
 }
@@ -112,7 +130,10 @@ fn names_can_not_drive_the_terminal() {
     let desk = Desk::new();
     desk.server.write("a\u{1b}[2Jb", b"x");
     let listed = desk.fine(&["ls"]);
-    assert!(!listed.contains('\u{1b}') && listed.contains("[2Jb"), "{listed:?}");
+    assert!(
+        !listed.contains('\u{1b}') && listed.contains("[2Jb"),
+        "{listed:?}"
+    );
 }
 
 #[test]
@@ -123,7 +144,11 @@ fn help_and_completions_are_there() {
     ] {
         let help = run(Command::new(program).arg("--help"), b"");
         assert_eq!(help.code, Some(0));
-        assert!(words.iter().all(|word| help.out.contains(word)), "{}", help.out);
+        assert!(
+            words.iter().all(|word| help.out.contains(word)),
+            "{}",
+            help.out
+        );
         for shell in ["bash", "zsh", "fish"] {
             let script = run(Command::new(program).args(["completions", shell]), b"");
             assert_eq!(script.code, Some(0), "{}", script.err);
@@ -145,7 +170,10 @@ fn keygen_never_overwrites_and_keeps_the_private_key_private() {
     assert_eq!(keygen().code, Some(0));
     let private = scratch.path().join("private.pem");
     let before = fs::read(&private).expect("key");
-    assert_eq!(fs::metadata(&private).expect("stat").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&private).expect("stat").permissions().mode() & 0o777,
+        0o600
+    );
     let again = keygen();
     assert_eq!(again.code, Some(1));
     assert!(again.err.contains("private.pem"), "{}", again.err);
@@ -170,7 +198,11 @@ fn a_bad_start_says_what_and_where_in_one_line_and_starts_nothing() {
         let run = run(command.args(["serve", "--config"]).arg(&path), b"");
         assert_eq!(run.code, Some(1), "{said}: {}", run.err);
         assert!(run.err.contains(said), "{said}: {}", run.err);
-        let complaints = run.err.lines().filter(|line| line.starts_with("tfd: ")).count();
+        let complaints = run
+            .err
+            .lines()
+            .filter(|line| line.starts_with("tfd: "))
+            .count();
         assert_eq!(complaints, 1, "{}", run.err);
     }
 }

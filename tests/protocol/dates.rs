@@ -5,7 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::common::{Client, Server};
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("clock").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("clock")
+        .as_secs()
 }
 
 /// Whether what a request gives is the time at which it was made.
@@ -19,7 +22,10 @@ fn tells_now(client: &mut Client, request: &str, read: fn(&mut Client, &str) -> 
 
 fn data(client: &mut Client, request: &str) -> String {
     let reply = client.ask(request);
-    reply.strip_prefix("OK ").unwrap_or_else(|| panic!("{request}: {reply}")).to_owned()
+    reply
+        .strip_prefix("OK ")
+        .unwrap_or_else(|| panic!("{request}: {reply}"))
+        .to_owned()
 }
 
 #[test]
@@ -30,7 +36,11 @@ fn the_clock_in_four_forms() {
     for (request, digits) in [("UDATE", 6), ("NDATE", 9)] {
         for _ in 0..50 {
             let text = data(&mut client, request);
-            assert!(text.split_once('.').is_some_and(|(_, rest)| rest.len() == digits), "{text}");
+            assert!(
+                text.split_once('.')
+                    .is_some_and(|(_, rest)| rest.len() == digits),
+                "{text}"
+            );
             assert!(tells_now(&mut client, request, |_, text| {
                 text.split('.').next().unwrap_or_default().to_owned()
             }));
@@ -38,7 +48,10 @@ fn the_clock_in_four_forms() {
     }
     let date = data(&mut client, "DATEF");
     assert_eq!(date.len(), "yyyy-mm-dd HH:MM:SS".len());
-    assert!(tells_now(&mut client, "DATEF", |client, date| data(client, &format!("FTOD {date}"))));
+    assert!(tells_now(&mut client, "DATEF", |client, date| data(
+        client,
+        &format!("FTOD {date}")
+    )));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use crate::common::{Server, Setup};
 
 fn document() -> Server {
     let tf = "dialect = \"document\"".to_owned();
-    Server::with(Setup { tf, ..Setup::default() })
+    Server::with(Setup {
+        tf,
+        ..Setup::default()
+    })
 }
 
 #[test]

@@ -61,7 +61,10 @@ fn expect_next(client: &mut Client) {
 
 #[track_caller]
 fn expect_agreed(client: &mut Client, buffer: i64) {
-    assert_eq!(client.receive(), [b"OK ", &buffer.to_be_bytes()[..]].concat());
+    assert_eq!(
+        client.receive(),
+        [b"OK ", &buffer.to_be_bytes()[..]].concat()
+    );
 }
 
 fn content(len: usize) -> Vec<u8> {
@@ -97,7 +100,10 @@ fn a_get_cancelled_in_the_same_write_sends_no_data_and_no_end() {
     server.write("f", content(100_000));
     let mut client = server.connect();
     let request = Client::hp("GET", "f", &[0, 1000]);
-    send_at_once(&mut client, &[Message(&request), Code(STOP), Code(CANCEL), Code(FIN)]);
+    send_at_once(
+        &mut client,
+        &[Message(&request), Code(STOP), Code(CANCEL), Code(FIN)],
+    );
     expect_agreed(&mut client, 1000);
     loop {
         match client.receive_frame().0 {
@@ -112,14 +118,28 @@ fn a_get_cancelled_in_the_same_write_sends_no_data_and_no_end() {
 fn a_put_and_the_next_request_may_come_together() {
     let server = Server::start();
     let mut client = server.connect();
-    for (last, left) in [(END, Some(&b"abcd"[..])), (STOP, Some(b"abcd")), (CANCEL, None)] {
+    for (last, left) in [
+        (END, Some(&b"abcd"[..])),
+        (STOP, Some(b"abcd")),
+        (CANCEL, None),
+    ] {
         let request = Client::hp("PUT", "f", &[0, 1000]);
-        let all = [Message(&request), Frame(b"ab"), Frame(b"cd"), Code(last), Code(FIN)];
+        let all = [
+            Message(&request),
+            Frame(b"ab"),
+            Frame(b"cd"),
+            Code(last),
+            Code(FIN),
+        ];
         send_at_once(&mut client, &all);
         expect_agreed(&mut client, 1000);
         expect_codes(&mut client, &[FIN]);
         expect_next(&mut client);
-        assert_eq!(server.exists("f").then(|| server.read("f")).as_deref(), left, "{last}");
+        assert_eq!(
+            server.exists("f").then(|| server.read("f")).as_deref(),
+            left,
+            "{last}"
+        );
     }
 }
 
@@ -154,7 +174,10 @@ fn putcan_and_getcan_need_not_wait_for_their_windows() {
     let mut client = server.connect();
     for (last, left) in [(END, true), (STOP, true), (CANCEL, false)] {
         let request = Client::hp("PUTCAN", "f", &[0, 10, 1]);
-        send_at_once(&mut client, &[Message(&request), Frame(b"ab"), Frame(b"cd"), Code(last)]);
+        send_at_once(
+            &mut client,
+            &[Message(&request), Frame(b"ab"), Frame(b"cd"), Code(last)],
+        );
         expect_agreed(&mut client, 10);
         expect_codes(&mut client, &[CONTINUE, CONTINUE]);
         expect_next(&mut client);
@@ -162,7 +185,12 @@ fn putcan_and_getcan_need_not_wait_for_their_windows() {
     }
     server.write("f", "aabbc");
     let request = Client::hp("GETCAN", "f", &[0, 2, 1]);
-    let all = [Message(&request), Code(CONTINUE), Code(CONTINUE), Code(CONTINUE)];
+    let all = [
+        Message(&request),
+        Code(CONTINUE),
+        Code(CONTINUE),
+        Code(CONTINUE),
+    ];
     send_at_once(&mut client, &all);
     expect_agreed(&mut client, 2);
     for part in [b"aa".to_vec(), b"bb".to_vec(), b"c".to_vec()] {
@@ -171,7 +199,10 @@ fn putcan_and_getcan_need_not_wait_for_their_windows() {
     expect_codes(&mut client, &[END]);
     expect_next(&mut client);
     for word in [CANCEL, STOP, END, FIN, 7] {
-        send_at_once(&mut client, &[Message(&request), Code(CONTINUE), Code(word)]);
+        send_at_once(
+            &mut client,
+            &[Message(&request), Code(CONTINUE), Code(word)],
+        );
         expect_agreed(&mut client, 2);
         assert_eq!(client.receive_frame().1, b"aa");
         assert_eq!(client.receive_frame().1, b"bb");
@@ -184,7 +215,10 @@ fn a_putcan_of_what_can_not_be_stored_is_told_at_the_window_and_the_session_goes
     let server = Server::start();
     let mut client = server.connect();
     let request = Client::hp("PUTCAN", "f", &[0, 10, 2]);
-    send_at_once(&mut client, &[Message(&request), Frame(&[1; 11]), Frame(&[2; 10])]);
+    send_at_once(
+        &mut client,
+        &[Message(&request), Frame(&[1; 11]), Frame(&[2; 10])],
+    );
     expect_agreed(&mut client, 10);
     expect_codes(&mut client, &[CANCEL]);
     expect_next(&mut client);
@@ -203,7 +237,12 @@ fn streams_of_messages_take_what_was_sent_ahead() {
     let whole = content(2 * PART + 1);
     server.write("f", &whole);
     let mut client = server.connect();
-    let acknowledged = [Message(b"RCVFILE 0 f"), Message(b"CONT"), Message(b""), Message(b"x")];
+    let acknowledged = [
+        Message(b"RCVFILE 0 f"),
+        Message(b"CONT"),
+        Message(b""),
+        Message(b"x"),
+    ];
     send_at_once(&mut client, &acknowledged);
     let mut got = Vec::new();
     for _ in 0..3 {
@@ -215,16 +254,27 @@ fn streams_of_messages_take_what_was_sent_ahead() {
 
     let broken_off = [Message(b"RCVFILE 1 f"), Message(b"CONT"), Message(b"BREAK")];
     send_at_once(&mut client, &broken_off);
-    assert_eq!((client.receive().len(), client.receive().len()), (MAX_MESSAGE, MAX_MESSAGE));
+    assert_eq!(
+        (client.receive().len(), client.receive().len()),
+        (MAX_MESSAGE, MAX_MESSAGE)
+    );
     assert_eq!(client.reply(), "OK");
     expect_next(&mut client);
     assert!(server.exists("f"), "it was not taken whole");
 
     send_at_once(&mut client, &[Message(b"LS"), Message(b"BREAK")]);
-    assert_eq!((client.reply(), client.reply()), ("CONT F: f\n".to_owned(), "OK".to_owned()));
+    assert_eq!(
+        (client.reply(), client.reply()),
+        ("CONT F: f\n".to_owned(), "OK".to_owned())
+    );
     expect_next(&mut client);
 
-    let sent = [Message(b"SNDFILE 0 g"), Message(b"CONT a"), Message(b"CONT b"), Message(b"OK")];
+    let sent = [
+        Message(b"SNDFILE 0 g"),
+        Message(b"CONT a"),
+        Message(b"CONT b"),
+        Message(b"OK"),
+    ];
     send_at_once(&mut client, &sent);
     for word in ["CONT", "CONT", "CONT", "OK"] {
         assert_eq!(client.reply(), word);
@@ -237,12 +287,21 @@ fn streams_of_messages_take_what_was_sent_ahead() {
 fn raw_transfers_and_the_next_request_may_come_together() {
     let server = Server::start();
     let mut client = server.connect();
-    send_at_once(&mut client, &[Message(b"SUP f"), ShortFrame(b"abc"), ShortCode(0)]);
+    send_at_once(
+        &mut client,
+        &[Message(b"SUP f"), ShortFrame(b"abc"), ShortCode(0)],
+    );
     assert_eq!(client.wire.read_i32().expect("result"), 0);
     expect_next(&mut client);
-    send_at_once(&mut client, &[Message(b"SUP f"), ShortFrame(b"other"), ShortCode(-1)]);
+    send_at_once(
+        &mut client,
+        &[Message(b"SUP f"), ShortFrame(b"other"), ShortCode(-1)],
+    );
     expect_next(&mut client);
-    send_at_once(&mut client, &[Message(b"SUP ../f"), ShortFrame(b"other"), ShortCode(0)]);
+    send_at_once(
+        &mut client,
+        &[Message(b"SUP ../f"), ShortFrame(b"other"), ShortCode(0)],
+    );
     assert_eq!(client.wire.read_i32().expect("result"), -1);
     expect_next(&mut client);
     send_at_once(&mut client, &[Message(b"SDOWN f")]);
@@ -283,7 +342,17 @@ fn files_without_a_byte_go_every_way() {
 fn files_that_end_where_a_frame_does_are_whole() {
     let server = Server::start();
     let mut client = server.connect();
-    for len in [1, 4095, 4096, 4097, PART - 1, PART, PART + 1, MAX_MESSAGE, 2 * PART] {
+    for len in [
+        1,
+        4095,
+        4096,
+        4097,
+        PART - 1,
+        PART,
+        PART + 1,
+        MAX_MESSAGE,
+        2 * PART,
+    ] {
         let whole = content(len);
         let path = format!("f{len}");
         assert_eq!(client.ask(format!("SNDFILE 0 {path}")), "CONT");
@@ -293,7 +362,10 @@ fn files_that_end_where_a_frame_does_are_whole() {
         assert_eq!(client.ask("OK"), "OK");
         assert!(server.read(&path) == whole, "SNDFILE {len}");
         client.send(format!("RCVFILE 0 {path}"));
-        assert!(client.receive_stream().expect("stream") == whole, "RCVFILE {len}");
+        assert!(
+            client.receive_stream().expect("stream") == whole,
+            "RCVFILE {len}"
+        );
         client.send(format!("SDOWN {path}"));
         let mut got = Vec::new();
         loop {

@@ -112,7 +112,10 @@ fn copy_makes_a_file_of_its_own() {
         ("COPY ../a | x", 1),
         ("COPY a | ../x", 1),
     ]);
-    let (a, b) = (fs::metadata(server.path("a")), fs::metadata(server.path("b")));
+    let (a, b) = (
+        fs::metadata(server.path("a")),
+        fs::metadata(server.path("b")),
+    );
     let (a, b) = (a.expect("a"), b.expect("b"));
     assert_ne!(a.ino(), b.ino());
     assert_eq!(b.mode() & 0o7777, 0o640);
@@ -125,7 +128,12 @@ fn copy_makes_a_file_of_its_own() {
 fn touch() {
     let server = Server::start();
     let mut client = server.connect();
-    client.expect_all(&[("TOUCH f", 0), ("TOUCH f", 12), ("TOUCH", 12), ("TOUCH ../x", 1)]);
+    client.expect_all(&[
+        ("TOUCH f", 0),
+        ("TOUCH f", 12),
+        ("TOUCH", 12),
+        ("TOUCH ../x", 1),
+    ]);
     assert_eq!(server.read("f"), b"");
     let reply = client.ask("TOUCH missing/f");
     assert!([reply_for(1), reply_for(24)].contains(&reply), "{reply}");
@@ -166,7 +174,9 @@ fn fstat_and_fupd() {
         ("FUPD d", 0),
     ]);
     let now = std::time::SystemTime::now();
-    let changed = fs::metadata(server.path("f")).and_then(|m| m.modified()).expect("time");
+    let changed = fs::metadata(server.path("f"))
+        .and_then(|m| m.modified())
+        .expect("time");
     assert!(now.duration_since(changed).unwrap_or_default().as_secs() < 60);
 }
 
@@ -286,7 +296,10 @@ fn freesp() {
     // Others may be writing to the same disk.
     wait_until("what the system says", || {
         let reply = client.ask("FREESP");
-        let free: u64 = reply.strip_prefix("OK ").and_then(|n| n.parse().ok()).expect("a number");
+        let free: u64 = reply
+            .strip_prefix("OK ")
+            .and_then(|n| n.parse().ok())
+            .expect("a number");
         let stat = nix::sys::statvfs::statvfs(server.root()).expect("statvfs");
         free.abs_diff(stat.blocks_available() * stat.fragment_size()) < 1 << 20
     });
@@ -323,11 +336,25 @@ fn nothing_is_reached_through_a_link_that_leads_outside() {
             assert!(reply.starts_with("FAILED "), "{request}: {reply}");
         }
     }
-    for request in ["LS rel", "LSR abs", "RMDIR rel/x", "CPDIR rel | c", "XDEL rel secret"] {
+    for request in [
+        "LS rel",
+        "LSR abs",
+        "RMDIR rel/x",
+        "CPDIR rel | c",
+        "XDEL rel secret",
+    ] {
         let reply = client.ask(request);
-        assert!(reply.starts_with("FAILED ") || reply == "OK", "{request}: {reply}");
+        assert!(
+            reply.starts_with("FAILED ") || reply == "OK",
+            "{request}: {reply}"
+        );
     }
     client.expect_alive();
     assert_eq!(fs::read(&secret).expect("still there"), b"secret");
-    assert_eq!(fs::read_dir(secret.parent().expect("parent")).expect("dir").count(), 1);
+    assert_eq!(
+        fs::read_dir(secret.parent().expect("parent"))
+            .expect("dir")
+            .count(),
+        1
+    );
 }

@@ -10,8 +10,9 @@ fn an_empty_message_and_unknown_words_are_unknown() {
     let server = Server::start();
     let mut client = server.connect();
     let long = "A".repeat(32);
-    for message in ["", " ", "\0", "FROB", "DATE\n", "ECHO\tx", " ECHO x", "XS1_A", "LSV2 x", &long]
-    {
+    for message in [
+        "", " ", "\0", "FROB", "DATE\n", "ECHO\tx", " ECHO x", "XS1_A", "LSV2 x", &long,
+    ] {
         assert_eq!(client.ask(message), "UNKNOWN", "{message:?}");
     }
     client.expect_alive();
@@ -91,7 +92,11 @@ fn a_request_before_a_half_close_is_answered() {
     let server = Server::start();
     let mut client = server.connect();
     client.send("ECHO last");
-    client.wire.socket().shutdown(std::net::Shutdown::Write).expect("shutdown");
+    client
+        .wire
+        .socket()
+        .shutdown(std::net::Shutdown::Write)
+        .expect("shutdown");
     assert_eq!(client.reply(), "last");
     client.expect_closed();
 }
@@ -99,10 +104,18 @@ fn a_request_before_a_half_close_is_answered() {
 #[test]
 fn an_idle_limit_closes_only_who_is_idle() {
     let tf = "idle_timeout = 3".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     let mut busy = server.connect();
     let mut idle = server.connect();
-    let closed = || server.log().iter().any(|line| line.contains("reason=\"time limit passed\""));
+    let closed = || {
+        server
+            .log()
+            .iter()
+            .any(|line| line.contains("reason=\"time limit passed\""))
+    };
     wait_until("the idle one is closed", || {
         busy.expect_alive();
         closed()

@@ -27,7 +27,13 @@ fn a_wrong_version_is_told_and_closed() {
 #[test]
 fn a_bad_key_block_is_told_and_closed() {
     let server = Server::start();
-    for block in [vec![], vec![1; 255], vec![1; 256], vec![0; 257], vec![1; 400_000]] {
+    for block in [
+        vec![],
+        vec![1; 255],
+        vec![1; 256],
+        vec![0; 257],
+        vec![1; 400_000],
+    ] {
         let mut client = Client::knock(server.address());
         assert_eq!(client.ask(VERSION), "OK");
         assert_eq!(client.ask(&block), reply_for(25), "{} bytes", block.len());
@@ -42,14 +48,25 @@ fn session_keys_have_16_to_214_bytes() {
         let mut client = Client::knock(server.address());
         assert_eq!(client.ask(VERSION), "OK");
         client.send_key(&vec![5; len]);
-        assert_eq!(client.reply(), reply_for(if fine { 0 } else { 25 }), "{len} bytes");
+        assert_eq!(
+            client.reply(),
+            reply_for(if fine { 0 } else { 25 }),
+            "{len} bytes"
+        );
     }
 }
 
 #[test]
 fn a_wrong_hash_is_told_enciphered_and_closed() {
     let server = Server::start();
-    for hash in ["", "x", "testhas", "testhash2", "testhash\0\0", &"h".repeat(300_000)] {
+    for hash in [
+        "",
+        "x",
+        "testhas",
+        "testhash2",
+        "testhash\0\0",
+        &"h".repeat(300_000),
+    ] {
         let mut client = Client::knock(server.address());
         assert_eq!(client.ask(VERSION), "OK");
         client.send_key(&[7; 32]);
@@ -63,7 +80,10 @@ fn a_wrong_hash_is_told_enciphered_and_closed() {
 #[test]
 fn a_client_that_says_nothing_is_closed_when_the_time_is_over() {
     let tf = "handshake_timeout = 1".to_owned();
-    let mut server = Server::with(Setup { tf, ..Setup::default() });
+    let mut server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     let mut silent = Client::knock(server.address());
     let mut slow = Client::knock(server.address());
     // The length of a message that is never whole.
@@ -71,7 +91,9 @@ fn a_client_that_says_nothing_is_closed_when_the_time_is_over() {
     silent.expect_closed();
     slow.expect_closed();
     server.wait_for_lines("time limit passed", 2);
-    wait_until("a client in time", || Client::knock(server.address()).try_in().is_some());
+    wait_until("a client in time", || {
+        Client::knock(server.address()).try_in().is_some()
+    });
 }
 
 #[test]
@@ -100,7 +122,11 @@ fn the_whole_handshake_may_come_in_one_piece() {
     let client = Client::knock(server.address());
     client.wire.socket().write_all(&bytes).expect("send");
     let mut replies = Vec::new();
-    client.wire.socket().read_to_end(&mut replies).expect("receive");
+    client
+        .wire
+        .socket()
+        .read_to_end(&mut replies)
+        .expect("receive");
     let mut rx = Cipher::new(&session_key);
     let mut expected = b"\0\0\0\x02OK\0\0\0\x02OK".to_vec();
     for body in [&b"OK"[..], b"early"] {
@@ -118,7 +144,10 @@ fn both_families_are_served() {
         return;
     }
     let tf = "listen = [\"127.0.0.1:0\", \"[::1]:0\"]".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     assert_eq!(server.addresses().len(), 2);
     for address in server.addresses() {
         Client::connect(*address).expect_alive();

@@ -70,12 +70,18 @@ fn a_put_whose_connection_is_lost_can_be_resumed() {
     client.hp_open("PUT", "f", &[0, 1000]);
     client.send_frame(&[b'a'; 1000]);
     client.send_frame(&[b'b'; 500]);
-    client.wire.write_i64(800).expect("header of a frame that never comes");
+    client
+        .wire
+        .write_i64(800)
+        .expect("header of a frame that never comes");
     drop(client);
     let mut client = server.connect();
     let begin = std::time::Instant::now();
     while fs::metadata(server.path("f")).map_or(0, |m| m.len()) < 1500 {
-        assert!(begin.elapsed() < crate::common::PATIENCE, "what was sent is not there");
+        assert!(
+            begin.elapsed() < crate::common::PATIENCE,
+            "what was sent is not there"
+        );
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let stored = server.read("f").len() as i64;
@@ -86,12 +92,24 @@ fn a_put_whose_connection_is_lost_can_be_resumed() {
 #[test]
 fn the_agreed_buffer_is_never_above_the_request_nor_the_limit() {
     let tf = "buffer_limit = 100000".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     server.write("f", "x");
     for word in ["PUT", "GET"] {
-        for (asked, agreed) in [(1, 1), (99_999, 99_999), (100_000, 100_000), (1 << 40, 100_000)] {
+        for (asked, agreed) in [
+            (1, 1),
+            (99_999, 99_999),
+            (100_000, 100_000),
+            (1 << 40, 100_000),
+        ] {
             let mut client = server.connect();
-            assert_eq!(client.hp_open(word, "f", &[0, asked]), agreed, "{word} {asked}");
+            assert_eq!(
+                client.hp_open(word, "f", &[0, asked]),
+                agreed,
+                "{word} {asked}"
+            );
         }
     }
 }
@@ -166,10 +184,18 @@ fn get_reads_from_its_offset_in_frames_of_the_agreed_size() {
     server.write("f", &content);
     server.write("empty", "");
     let mut client = server.connect();
-    for (offset, buffer) in [(0, 1 << 20), (0, 1000), (699_000, 512), (700_001, 10), (800_000, 10)]
-    {
+    for (offset, buffer) in [
+        (0, 1 << 20),
+        (0, 1000),
+        (699_000, 512),
+        (700_001, 10),
+        (800_000, 10),
+    ] {
         let expected = content.get(offset..).unwrap_or_default();
-        assert!(get(&mut client, "f", offset as i64, buffer) == expected, "{offset} {buffer}");
+        assert!(
+            get(&mut client, "f", offset as i64, buffer) == expected,
+            "{offset} {buffer}"
+        );
     }
     assert_eq!(get(&mut client, "empty", 0, 10), b"");
     client.expect_alive();
@@ -221,7 +247,10 @@ fn putcan_has_its_windows() {
     let server = Server::start();
     let mut client = server.connect();
     client.hp_open("PUTCAN", "f", &[0, 10, 2]);
-    for (n, frame) in [b"aaaa", b"bbbb", b"cccc", b"dddd", b"eeee"].iter().enumerate() {
+    for (n, frame) in [b"aaaa", b"bbbb", b"cccc", b"dddd", b"eeee"]
+        .iter()
+        .enumerate()
+    {
         client.send_frame(*frame);
         if n % 2 == 1 {
             assert_eq!(client.wire.read_i64().expect("window"), CONTINUE);
@@ -276,7 +305,10 @@ fn a_long_stream_goes_over_to_the_shared_tables_without_a_seam() {
     key.extend([9; 24]);
     for setting in ["auto", "off"] {
         let tf = format!("keystream_table = \"{setting}\"");
-        let mut server = Server::with(Setup { tf, ..Setup::default() });
+        let mut server = Server::with(Setup {
+            tf,
+            ..Setup::default()
+        });
         let content: Vec<u8> = (0..LEN).map(|i| (i >> 9) as u8).collect();
         server.write("f", &content);
         let mut client = Client::connect_with_key(server.address(), &key);

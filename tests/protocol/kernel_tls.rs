@@ -18,11 +18,17 @@ use crate::tls::{alpn, ask, connect, connector, count_one, enter, send};
 const LEN: usize = 1_000_003;
 
 fn content() -> Vec<u8> {
-    (0..LEN as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    (0..LEN as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect()
 }
 
 fn server(lines: &str) -> Server {
-    let server = Server::with(Setup { tls: true, tf: lines.to_owned(), ..Setup::default() });
+    let server = Server::with(Setup {
+        tls: true,
+        tf: lines.to_owned(),
+        ..Setup::default()
+    });
     server.write("down", content());
     server
 }
@@ -30,14 +36,19 @@ fn server(lines: &str) -> Server {
 /// Whether the kernel makes records, where it may.
 fn is_there() -> bool {
     let there = tfd::sys::tls::is_there();
-    assert!(there || std::env::var_os("TFD_TEST_KERNEL_TLS").is_none(), "no TLS in this kernel");
+    assert!(
+        there || std::env::var_os("TFD_TEST_KERNEL_TLS").is_none(),
+        "no TLS in this kernel"
+    );
     there
 }
 
 /// How often the kernel has begun to make the records of a connection.
 fn connections_by_kernel() -> u64 {
     let counts = fs::read_to_string("/proc/net/tls_stat").unwrap_or_default();
-    let count = counts.lines().find_map(|line| line.strip_prefix("TlsTxSw")?.trim().parse().ok());
+    let count = counts
+        .lines()
+        .find_map(|line| line.strip_prefix("TlsTxSw")?.trim().parse().ok());
     count.unwrap_or(0)
 }
 
@@ -48,7 +59,9 @@ fn says(server: &Server, text: &str) -> bool {
 /// A client that speaks this suite alone.
 fn client_of(suite: &str, server: &Server) -> SslStream<TcpStream> {
     let connector = connector(|builder| {
-        builder.set_alpn_protos(&alpn("tf-plain/2.4.1")).expect("ALPN");
+        builder
+            .set_alpn_protos(&alpn("tf-plain/2.4.1"))
+            .expect("ALPN");
         builder.set_ciphersuites(suite).expect("suite");
     });
     let mut stream = connect(&connector, server.tls_address(), None).expect("TLS");
@@ -84,7 +97,11 @@ fn sdown(stream: &mut SslStream<TcpStream>, path: &str) -> (Vec<u8>, i32) {
 
 /// GET or GETCAN in frames of so many bytes; GETCAN stops behind every third.
 fn get(stream: &mut SslStream<TcpStream>, word: &str, buffer: i64) -> Vec<u8> {
-    let numbers = if word == "GET" { vec![0, buffer] } else { vec![0, buffer, 3] };
+    let numbers = if word == "GET" {
+        vec![0, buffer]
+    } else {
+        vec![0, buffer, 3]
+    };
     let body = Client::hp(word, "down", &numbers);
     let message = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
     stream.write_all(&message).expect("send");
@@ -113,9 +130,16 @@ fn get(stream: &mut SslStream<TcpStream>, word: &str, buffer: i64) -> Vec<u8> {
 fn fetch_in_all_ways(mut stream: SslStream<TcpStream>) {
     let expected = content();
     assert!(sdown(&mut stream, "down") == (expected.clone(), 0));
-    for (word, buffer) in [("GET", 1000), ("GET", 200_000), ("GETCAN", 20_001), ("GETCAN", 70_000)]
-    {
-        assert!(get(&mut stream, word, buffer) == expected, "{word} {buffer}");
+    for (word, buffer) in [
+        ("GET", 1000),
+        ("GET", 200_000),
+        ("GETCAN", 20_001),
+        ("GETCAN", 70_000),
+    ] {
+        assert!(
+            get(&mut stream, word, buffer) == expected,
+            "{word} {buffer}"
+        );
     }
     let mut received = Vec::new();
     let mut reply = ask(&mut stream, "FSTAT down").into_bytes();
@@ -124,7 +148,9 @@ fn fetch_in_all_ways(mut stream: SslStream<TcpStream>) {
     loop {
         let len = read_i32(&mut stream) as usize;
         reply = read(&mut stream, len);
-        let Some(part) = reply.strip_prefix(b"CONT ") else { break };
+        let Some(part) = reply.strip_prefix(b"CONT ") else {
+            break;
+        };
         received.extend_from_slice(part);
         send(&mut stream, "CONT");
     }
@@ -145,9 +171,16 @@ fn files_come_whole_with_every_suite_whoever_makes_the_records() {
         let before = connections_by_kernel();
         fetch_in_all_ways(client_of(suite, &server));
         server.wait_for_log("reason=\"END\"");
-        assert_eq!(says(&server, "records of TLS by=kernel"), by_kernel, "{suite}");
+        assert_eq!(
+            says(&server, "records of TLS by=kernel"),
+            by_kernel,
+            "{suite}"
+        );
         assert!(!by_kernel || connections_by_kernel() > before, "{suite}");
-        assert!(says(&server, &format!("over TLS by={}", if is_there { "kernel" } else { "tfd" })));
+        assert!(says(
+            &server,
+            &format!("over TLS by={}", if is_there { "kernel" } else { "tfd" })
+        ));
     }
 }
 
@@ -166,15 +199,24 @@ fn a_client_that_asks_for_a_new_key_gets_it_or_an_end_that_says_why() {
     let is_there = is_there();
     let mut server = server("");
     let mut child = Command::new("openssl")
-        .args(["s_client", "-alpn", "tf-plain/2.4.1", "-quiet", "-no_ign_eof", "-connect"])
+        .args([
+            "s_client",
+            "-alpn",
+            "tf-plain/2.4.1",
+            "-quiet",
+            "-no_ign_eof",
+            "-connect",
+        ])
         .arg(server.tls_address().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("openssl");
-    let (mut to, mut from) =
-        (child.stdin.take().expect("input"), child.stdout.take().expect("out"));
+    let (mut to, mut from) = (
+        child.stdin.take().expect("input"),
+        child.stdout.take().expect("out"),
+    );
     for (said, answer) in [(VERSION, "OK"), (HASH, "OK"), ("ECHO before", "before")] {
         let message = [&(said.len() as u32).to_be_bytes()[..], said.as_bytes()].concat();
         to.write_all(&message).expect("say");
@@ -182,7 +224,9 @@ fn a_client_that_asks_for_a_new_key_gets_it_or_an_end_that_says_why() {
     }
     to.write_all(b"K\n").expect("new key");
     // It looks at the first byte of each read.
-    wait_until("it has read that", || rustix::io::ioctl_fionread(&to) == Ok(0));
+    wait_until("it has read that", || {
+        rustix::io::ioctl_fionread(&to) == Ok(0)
+    });
     let message = [&9_u32.to_be_bytes()[..], b"ECHO next"].concat();
     // It may have ended with the connection.
     let _ = to.write_all(&message);
@@ -213,7 +257,10 @@ fn a_file_that_becomes_shorter_ends_its_transfer_and_nothing_else() {
     let mut stream = client_of("TLS_AES_128_GCM_SHA256", &server);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let file = fs::OpenOptions::new().write(true).open(server.path("f")).expect("open");
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(server.path("f"))
+                .expect("open");
             while !done.load(Ordering::Relaxed) {
                 file.set_len(1_000_000).expect("shorter");
                 fs::write(server.path("f"), &expected).expect("whole again");
@@ -231,7 +278,11 @@ fn a_file_that_becomes_shorter_ends_its_transfer_and_nothing_else() {
 #[test]
 fn what_status_tells_is_what_went_over_the_network() {
     is_there();
-    let setup = Setup { tls: true, server: "control = \"control\"".to_owned(), ..Setup::default() };
+    let setup = Setup {
+        tls: true,
+        server: "control = \"control\"".to_owned(),
+        ..Setup::default()
+    };
     let server = Server::with(setup);
     server.write("down", content());
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
@@ -241,7 +292,9 @@ fn what_status_tells_is_what_went_over_the_network() {
     let mut connection = Connection::open(&target).expect("connection");
     for _ in 0..3 {
         let mut down = Vec::new();
-        connection.download_to("down", &mut down, &mut |_| ()).expect("download");
+        connection
+            .download_to("down", &mut down, &mut |_| ())
+            .expect("download");
         assert!(down == content());
     }
     let status = Command::new(env!("CARGO_BIN_EXE_tfd"))
@@ -250,11 +303,18 @@ fn what_status_tells_is_what_went_over_the_network() {
         .output()
         .expect("status");
     let text = String::from_utf8_lossy(&status.stdout).into_owned();
-    let sent = text.split_once("\"bytes_sent\":").and_then(|(_, rest)| rest.split_once(','));
-    let sent: u64 = sent.and_then(|(number, _)| number.parse().ok()).expect(&text);
+    let sent = text
+        .split_once("\"bytes_sent\":")
+        .and_then(|(_, rest)| rest.split_once(','));
+    let sent: u64 = sent
+        .and_then(|(number, _)| number.parse().ok())
+        .expect(&text);
     connection.end().expect("end");
     let counted = counted.join().expect("count");
-    assert!(counted.abs_diff(sent) < counted / 200, "{counted} came, {sent} told");
+    assert!(
+        counted.abs_diff(sent) < counted / 200,
+        "{counted} came, {sent} told"
+    );
 }
 
 #[test]
@@ -273,7 +333,9 @@ fn a_limited_account_is_as_slow_as_ever() {
     server.write("down", content());
     let mut stream = {
         let plain = connector(|builder| {
-            builder.set_alpn_protos(&alpn("tf-plain/2.4.1")).expect("ALPN");
+            builder
+                .set_alpn_protos(&alpn("tf-plain/2.4.1"))
+                .expect("ALPN");
         });
         connect(&plain, server.tls_address(), None).expect("TLS")
     };

@@ -39,13 +39,17 @@ fn get(client: &mut Client, path: &str, content: &[u8]) {
 
 /// The process of the only session.
 fn session(server: &Server) -> u32 {
-    let mut found = descendants(server.pid()).into_iter().filter(|(_, name)| name == "tfd-session");
+    let mut found = descendants(server.pid())
+        .into_iter()
+        .filter(|(_, name)| name == "tfd-session");
     found.next().expect("a session").0
 }
 
 /// The process that is to make the tables.
 fn maker(server: &Server) -> Option<Pid> {
-    let mut found = descendants(server.pid()).into_iter().filter(|(_, name)| name == "tfd-tables");
+    let mut found = descendants(server.pid())
+        .into_iter()
+        .filter(|(_, name)| name == "tfd-tables");
     found.next().map(|(pid, _)| Pid::from_raw(pid as i32))
 }
 
@@ -59,15 +63,24 @@ fn has_thread(pid: u32) -> bool {
 /// Memory of its own, in KiB.
 fn own_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .expect("RssAnon");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number")
 }
 
 #[test]
 fn a_fast_transfer_gets_a_thread_and_an_idle_session_has_neither_it_nor_its_memory() {
     let content: Vec<u8> = (0..8 << 20).map(|i: u32| (i >> 9) as u8).collect();
     let tf = "keystream_table = \"off\"".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     server.write("f", &content);
     let mut client = server.connect();
     client.expect_alive();
@@ -94,11 +107,16 @@ fn a_fast_transfer_gets_a_thread_and_an_idle_session_has_neither_it_nor_its_memo
         });
         // What takes 100 ms for 4 MiB needs none.
         let is_slow = fastest > Duration::from_millis(100);
-        assert!(is_slow || Instant::now() < end, "no thread makes the keystream: {fastest:?}");
+        assert!(
+            is_slow || Instant::now() < end,
+            "no thread makes the keystream: {fastest:?}"
+        );
         get(&mut client, "f", &content);
         wait_until("the thread ends", || !has_thread(pid));
     }
-    wait_until("its memory is given back", || own_memory(pid) < before + 400);
+    wait_until("its memory is given back", || {
+        own_memory(pid) < before + 400
+    });
     get(&mut client, "f", &content);
     client.expect_alive();
 }

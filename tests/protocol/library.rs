@@ -22,24 +22,54 @@ fn connect(server: &Server) -> Connection {
 fn the_handshake_names_the_door_that_stayed_closed() {
     let server = Server::start();
     let fine = target(&server);
-    let wrong_version = Target { version: "9.9".to_owned(), ..fine.clone() };
-    assert!(matches!(Connection::open(&wrong_version), Err(ClientError::Version(_))));
-    let wrong_hash = Target { hash: "x".to_owned(), ..fine.clone() };
-    assert!(matches!(Connection::open(&wrong_hash), Err(ClientError::Hash)));
+    let wrong_version = Target {
+        version: "9.9".to_owned(),
+        ..fine.clone()
+    };
+    assert!(matches!(
+        Connection::open(&wrong_version),
+        Err(ClientError::Version(_))
+    ));
+    let wrong_hash = Target {
+        hash: "x".to_owned(),
+        ..fine.clone()
+    };
+    assert!(matches!(
+        Connection::open(&wrong_hash),
+        Err(ClientError::Hash)
+    ));
     let other = openssl::rsa::Rsa::generate(2048).expect("key");
     let pem = other.public_key_to_pem().expect("pem");
     let wrong_key = PublicKey::from_pem(&pem).expect("key");
-    let wrong_key = Target { transport: Transport::Tcp(wrong_key), ..fine.clone() };
-    assert!(matches!(Connection::open(&wrong_key), Err(ClientError::WrongKey(_))));
-    let nobody = Target { server: "127.0.0.1:1".to_owned(), ..fine.clone() };
-    assert!(matches!(Connection::open(&nobody), Err(ClientError::Connect { .. })));
-    Connection::open(&fine).expect("connection").end().expect("end");
+    let wrong_key = Target {
+        transport: Transport::Tcp(wrong_key),
+        ..fine.clone()
+    };
+    assert!(matches!(
+        Connection::open(&wrong_key),
+        Err(ClientError::WrongKey(_))
+    ));
+    let nobody = Target {
+        server: "127.0.0.1:1".to_owned(),
+        ..fine.clone()
+    };
+    assert!(matches!(
+        Connection::open(&nobody),
+        Err(ClientError::Connect { .. })
+    ));
+    Connection::open(&fine)
+        .expect("connection")
+        .end()
+        .expect("end");
 }
 
 #[test]
 fn every_short_command_does_its_work() {
     for tf in ["", "dialect = \"document\""] {
-        let server = Server::with(Setup { tf: tf.to_owned(), ..Setup::default() });
+        let server = Server::with(Setup {
+            tf: tf.to_owned(),
+            ..Setup::default()
+        });
         let mut connection = connect(&server);
         assert!(connection.echo("hello there").expect("echo"));
         connection.make_directory("d").expect("mkdir");
@@ -76,7 +106,9 @@ fn every_short_command_does_its_work() {
         }
         connection.delete("e/g").expect("delete");
         connection.remove_directory("e").expect("rmdir");
-        let stats = connection.stat_all(&["d".to_owned(), "e".to_owned()]).expect("stats");
+        let stats = connection
+            .stat_all(&["d".to_owned(), "e".to_owned()])
+            .expect("stats");
         assert!(stats[0].is_ok());
         let missing = stats[1].as_ref().expect_err("missing");
         assert_eq!(missing.status(), Some(Status::FileMissing));
@@ -92,7 +124,9 @@ fn every_short_command_does_its_work() {
 
 /// Bytes that repeat at no frame's length.
 fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8 ^ (i / 65_537) as u8).collect()
+    (0..len)
+        .map(|i| (i % 251) as u8 ^ (i / 65_537) as u8)
+        .collect()
 }
 
 #[test]
@@ -146,20 +180,28 @@ fn whole_files_take_their_place_when_they_are_verified() {
     fs::write(&local, &content).expect("write");
     let mut told = Vec::new();
     let mut file = fs::File::open(&local).expect("open");
-    connection.upload(&local, &mut file, "f", &mut |bytes| told.push(bytes)).expect("upload");
+    connection
+        .upload(&local, &mut file, "f", &mut |bytes| told.push(bytes))
+        .expect("upload");
     assert_eq!(told.last(), Some(&700_000));
     assert!(server.read("f") == content);
     assert_eq!(server.names(""), ["f"]);
     let back = scratch.path().join("back");
-    connection.download("f", &back, &mut |_| {}).expect("download");
+    connection
+        .download("f", &back, &mut |_| {})
+        .expect("download");
     assert!(fs::read(&back).expect("read") == content);
 
     // What fails leaves the old files, and nothing beside them.
     fs::write(&back, "old").expect("write");
-    connection.download("none", &back, &mut |_| {}).expect_err("missing");
+    connection
+        .download("none", &back, &mut |_| {})
+        .expect_err("missing");
     assert_eq!(fs::read(&back).expect("read"), b"old");
     let mut broken = Broken;
-    connection.upload(&local, &mut broken, "f", &mut |_| {}).expect_err("unreadable");
+    connection
+        .upload(&local, &mut broken, "f", &mut |_| {})
+        .expect_err("unreadable");
     assert!(server.read("f") == content);
     assert_eq!(server.names(""), ["f"]);
     assert_eq!(fs::read_dir(scratch.path()).expect("names").count(), 2);
@@ -183,14 +225,20 @@ fn a_sink_that_fails_cancels_and_the_session_goes_on() {
     for way in ["receive_file", "get", "stream_down"] {
         let mut sink = |_: &[u8]| {
             let source = std::io::Error::other("full");
-            Err(ClientError::Local { path: "x".into(), source })
+            Err(ClientError::Local {
+                path: "x".into(),
+                source,
+            })
         };
         let result = match way {
             "receive_file" => connection.receive_file("f", false, &mut sink),
             "get" => connection.get("f", 0, &mut sink),
             _ => connection.stream_down("f", &mut sink),
         };
-        assert!(matches!(result, Err(ClientError::Local { .. })), "{way}: {result:?}");
+        assert!(
+            matches!(result, Err(ClientError::Local { .. })),
+            "{way}: {result:?}"
+        );
         assert!(connection.echo("still here").expect("echo"), "{way}");
     }
 }

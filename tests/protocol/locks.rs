@@ -73,5 +73,10 @@ fn locking_can_be_switched_off() {
     let server = Server::start();
     server.write("LCK", "");
     let mut client = server.connect();
-    client.expect_all(&[("LOCK LCK", 0), ("MKDIR a", 30), ("LOCK ", 0), ("MKDIR a", 0)]);
+    client.expect_all(&[
+        ("LOCK LCK", 0),
+        ("MKDIR a", 30),
+        ("LOCK ", 0),
+        ("MKDIR a", 0),
+    ]);
 }

@@ -28,11 +28,23 @@ pub(crate) fn watching(server: &Server, interval: &str, list: &[(&str, &str)]) -
 #[track_caller]
 pub(crate) fn expect_quiet(client: &mut Client, milliseconds: u64) {
     let short = Some(Duration::from_millis(milliseconds));
-    client.wire.socket().set_read_timeout(short).expect("timeout");
+    client
+        .wire
+        .socket()
+        .set_read_timeout(short)
+        .expect("timeout");
     let mut body = Vec::new();
     let read = client.wire.read_message(&mut body);
-    assert!(matches!(read, Err(WireError::TimedOut)), "{read:?} {}", body.escape_ascii());
-    client.wire.socket().set_read_timeout(Some(PATIENCE)).expect("timeout");
+    assert!(
+        matches!(read, Err(WireError::TimedOut)),
+        "{read:?} {}",
+        body.escape_ascii()
+    );
+    client
+        .wire
+        .socket()
+        .set_read_timeout(Some(PATIENCE))
+        .expect("timeout");
 }
 
 /// Asserts what comes next, and answers.
@@ -54,7 +66,10 @@ pub(crate) fn arrive(server: &Server, name: &str) {
 /// The processes that serve connections.
 pub(crate) fn sessions(server: &Server) -> Vec<u32> {
     let named = |(pid, name): (u32, String)| (name == "tfd-session").then_some(pid);
-    descendants(server.pid()).into_iter().filter_map(named).collect()
+    descendants(server.pid())
+        .into_iter()
+        .filter_map(named)
+        .collect()
 }
 
 #[test]
@@ -99,7 +114,9 @@ fn files_there_before_and_files_that_come_are_told_and_deleted_on_request() {
     let mut client = watching(&server, "0.001", &[("", "d")]);
     expect_told(&mut client, "0 old", "DEL");
     expect_quiet(&mut client, 50);
-    wait_until("the end of what was told", || server.names("d") == ["directory", "link"]);
+    wait_until("the end of what was told", || {
+        server.names("d") == ["directory", "link"]
+    });
     arrive(&server, "d/made new");
     expect_told(&mut client, "0 made new", "del");
     fs::rename(server.path("staging"), server.path("d/renamed")).expect("rename");
@@ -109,17 +126,30 @@ fn files_there_before_and_files_that_come_are_told_and_deleted_on_request() {
     server.connect().send_file("d/sent", false, b"x");
     expect_told(&mut client, "0 sent", "DEL");
     expect_quiet(&mut client, 50);
-    wait_until("the end of what was told", || server.names("d") == ["directory", "link"]);
+    wait_until("the end of what was told", || {
+        server.names("d") == ["directory", "link"]
+    });
 }
 
 #[test]
 fn only_names_that_begin_with_the_token_are_told_and_none_of_the_servers_own() {
     let server = Server::start();
-    for name in ["msg-1", "msg", "Msg-1", "a-msg-1", ".tfd-00.part", "jail.key", "long-token-1"] {
+    for name in [
+        "msg-1",
+        "msg",
+        "Msg-1",
+        "a-msg-1",
+        ".tfd-00.part",
+        "jail.key",
+        "long-token-1",
+    ] {
         server.write(&format!("d/{name}"), "x");
     }
-    let mut client =
-        watching(&server, "0.001", &[("msg-", "d"), ("long-token-", "d"), ("jail", "d")]);
+    let mut client = watching(
+        &server,
+        "0.001",
+        &[("msg-", "d"), ("long-token-", "d"), ("jail", "d")],
+    );
     expect_told(&mut client, "0 msg-1", "DEL");
     expect_told(&mut client, "1 long-token-1", "DEL");
     for name in ["ms", "x-msg-", ".tfd-01.part"] {
@@ -171,7 +201,11 @@ fn a_file_that_stays_is_told_again_after_each_interval_in_the_order_of_the_list(
         client.send(if told.starts_with('1') { "DEL" } else { "OK" });
     }
     let most = 1 + begin.elapsed().as_secs() / rest.as_secs();
-    assert!(rested as u64 <= most, "told {rested} times in {:?}", begin.elapsed());
+    assert!(
+        rested as u64 <= most,
+        "told {rested} times in {:?}",
+        begin.elapsed()
+    );
     wait_until("the last", || server.names("a").is_empty());
     assert!(server.exists("b/two"));
 }
@@ -189,7 +223,10 @@ fn a_file_that_stays_holds_up_none_of_its_directory() {
         told
     };
     let first = HashSet::from([told(), told(), told()]);
-    assert_eq!(first, HashSet::from(["0 a", "0 b", "0 c"].map(str::to_owned)));
+    assert_eq!(
+        first,
+        HashSet::from(["0 a", "0 b", "0 c"].map(str::to_owned))
+    );
     arrive(&server, "d/e");
     assert!((0..4).any(|_| told() == "0 e"));
 }
@@ -336,7 +373,10 @@ fn an_answer_sent_early_is_taken_for_the_next_file() {
 #[test]
 fn the_idle_limit_holds_for_answers_and_not_while_there_is_nothing_to_tell() {
     let tf = "idle_timeout = 2".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     server.mkdir("d");
     let mut client = watching(&server, "0.001", &[("", "d")]);
     expect_quiet(&mut client, 3000);
@@ -349,7 +389,10 @@ fn the_idle_limit_holds_for_answers_and_not_while_there_is_nothing_to_tell() {
 
 #[test]
 fn a_stop_of_the_server_does_not_wait_for_who_is_watching() {
-    let setup = Setup { server: "stop_grace = 600".to_owned(), ..Setup::default() };
+    let setup = Setup {
+        server: "stop_grace = 600".to_owned(),
+        ..Setup::default()
+    };
     let mut server = Server::with(setup);
     server.mkdir("d");
     let mut client = watching(&server, "1000", &[("", "d")]);
@@ -362,14 +405,21 @@ fn a_stop_of_the_server_does_not_wait_for_who_is_watching() {
 #[test]
 fn the_shortest_interval_is_the_configured_one() {
     let tf = "notify_interval_floor = 0.2".to_owned();
-    let server = Server::with(Setup { tf, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     server.write("d/f", "x");
     let mut client = watching(&server, "0.001", &[("", "d")]);
     let begin = Instant::now();
     for _ in 0..3 {
         expect_told(&mut client, "0 f", "OK");
     }
-    assert!(begin.elapsed() >= Duration::from_millis(400), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() >= Duration::from_millis(400),
+        "{:?}",
+        begin.elapsed()
+    );
 }
 
 #[test]
@@ -398,7 +448,9 @@ fn who_may_delete_nothing_is_told_of_files_and_they_stay() {
         assert_eq!(client.reply(), "0 f");
         let log = server.config_path().with_file_name("audit.jsonl");
         let failed = "\"command\":\"STARTNTFY\",\"path\":\"in/f\",\"other\":\"delete\",\"result\":\"failed\"";
-        wait_until(failed, || fs::read_to_string(&log).is_ok_and(|text| text.contains(failed)));
+        wait_until(failed, || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains(failed))
+        });
     }
 }
 

@@ -11,9 +11,18 @@ use crate::notify::{arrive, expect_quiet, expect_told, sessions, watching};
 /// Clock ticks a process has used.
 fn ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').expect("name").1.split_whitespace().skip(11).take(2).collect();
-    fields.iter().map(|field| field.parse::<u64>().expect("number")).sum()
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .expect("name")
+        .1
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .collect();
+    fields
+        .iter()
+        .map(|field| field.parse::<u64>().expect("number"))
+        .sum()
 }
 
 #[test]
@@ -22,7 +31,9 @@ fn hundreds_of_directories_are_watched_and_the_4097th_entry_is_refused() {
     let names: Vec<String> = (0..600).map(|number| format!("all/{number}/in")).collect();
     names.iter().for_each(|name| server.mkdir(name));
     let mut client = server.connect();
-    names.iter().for_each(|name| client.expect(format!("ADDNTFY  {name}"), 0));
+    names
+        .iter()
+        .for_each(|name| client.expect(format!("ADDNTFY  {name}"), 0));
     for entry in names.len()..4097 {
         client.expect("ADDNTFY never all", if entry < 4096 { 0 } else { 5 });
     }
@@ -31,7 +42,9 @@ fn hundreds_of_directories_are_watched_and_the_4097th_entry_is_refused() {
         arrive(&server, &format!("{name}/f"));
         expect_told(&mut client, &format!("{index} f"), "DEL");
     }
-    names.iter().for_each(|name| fs::write(server.path(name).join("g"), "x").expect("write"));
+    names
+        .iter()
+        .for_each(|name| fs::write(server.path(name).join("g"), "x").expect("write"));
     let told: HashSet<String> = names
         .iter()
         .map(|_| {
@@ -56,7 +69,12 @@ fn ten_thousand_files_that_come_at_once_all_arrive() {
         fs::write(server.path("d").join(format!("f{number}")), "").expect("write");
         fs::write(server.path("noise").join(format!("{number}")), "").expect("write");
     }
-    assert!(!server.log().iter().any(|line| line.contains("scanned path=")));
+    assert!(
+        !server
+            .log()
+            .iter()
+            .any(|line| line.contains("scanned path="))
+    );
     let begin = Instant::now();
     let mut told = HashSet::new();
     for _ in 0..10_000 {
@@ -102,7 +120,9 @@ fn an_idle_watch_of_a_hundred_directories_costs_nothing_and_an_event_arrives_at_
     let names: Vec<String> = (0..100).map(|number| format!("all/{number}")).collect();
     names.iter().for_each(|name| server.mkdir(name));
     let mut client = server.connect();
-    names.iter().for_each(|name| client.expect(format!("ADDNTFY  {name}"), 0));
+    names
+        .iter()
+        .for_each(|name| client.expect(format!("ADDNTFY  {name}"), 0));
     // No look at the interval could find an event in time.
     client.send("STARTNTFY 1000");
     expect_quiet(&mut client, 300);
@@ -122,5 +142,8 @@ fn an_idle_watch_of_a_hundred_directories_costs_nothing_and_an_event_arrives_at_
         })
         .collect();
     delays.sort_unstable();
-    println!("idle for a second: {used} ticks; an event: {:?} {:?}", delays[50], delays[99]);
+    println!(
+        "idle for a second: {used} ticks; an event: {:?} {:?}",
+        delays[50], delays[99]
+    );
 }

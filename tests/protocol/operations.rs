@@ -18,7 +18,10 @@ use crate::common::{Client, Server, Setup, descendants, own_address, wait_until}
 
 fn server_with(more: &str) -> Server {
     let server = format!("control = \"control\"\nmetrics = \"./metrics\"\n{more}");
-    Server::with(Setup { server, ..Setup::default() })
+    Server::with(Setup {
+        server,
+        ..Setup::default()
+    })
 }
 
 fn beside(server: &Server, name: &str) -> PathBuf {
@@ -28,10 +31,17 @@ fn beside(server: &Server, name: &str) -> PathBuf {
 /// Exit status, output and complaints of `tfd` with these arguments.
 fn tfd(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
-    command.args(arguments).arg("--control").arg(beside(server, "control"));
+    command
+        .args(arguments)
+        .arg("--control")
+        .arg(beside(server, "control"));
     let output = command.output().expect("run tfd");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// The answer to a request for metrics.
@@ -47,8 +57,13 @@ fn http(server: &Server, request: &str) -> String {
 #[track_caller]
 fn metric(server: &Server, name: &str) -> u64 {
     let text = http(server, "GET /metrics HTTP/1.1\r\nHost: tfd\r\n\r\n");
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value
+        .unwrap_or_else(|| panic!("no {name} in {text}"))
+        .parse()
+        .expect("a number")
 }
 
 /// An upload of which a part has arrived.
@@ -79,11 +94,27 @@ fn status_shows_sessions_gates_and_what_they_do() {
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].starts_with("tfd ") && lines[0].contains(": 2 sessions, 1 logging in"));
     assert!(lines[1].starts_with("SLOT ") && lines.len() == 5, "{table}");
-    let upload = lines.iter().find(|line| line.contains("SNDFILE half \"a\" file "));
+    let upload = lines
+        .iter()
+        .find(|line| line.contains("SNDFILE half \"a\" file "));
     let upload = upload.unwrap_or_else(|| panic!("no upload: {table}"));
-    assert!(upload.contains("K/s") && upload.contains("127.0.0.1:"), "{table}");
-    assert_eq!(lines.iter().filter(|line| line.ends_with("  -")).count(), 1, "{table}");
-    assert_eq!(lines.iter().filter(|line| line.ends_with("logging in")).count(), 1, "{table}");
+    assert!(
+        upload.contains("K/s") && upload.contains("127.0.0.1:"),
+        "{table}"
+    );
+    assert_eq!(
+        lines.iter().filter(|line| line.ends_with("  -")).count(),
+        1,
+        "{table}"
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.ends_with("logging in"))
+            .count(),
+        1,
+        "{table}"
+    );
 
     let (code, json, _) = tfd(&server, &["status", "--json"]);
     assert_eq!(code, Some(0));
@@ -97,12 +128,16 @@ fn status_shows_sessions_gates_and_what_they_do() {
         assert busy['bytes_received'] > 200000 and busy['bytes_per_second'] > 0\n\
         assert busy['user'] and busy['peer'] and busy['since'].endswith('Z') and busy['pid']\n";
     let mut python = Command::new("python3");
-    let checked = python.args(["-c", check, &json, &server.pid().to_string()]).status();
+    let checked = python
+        .args(["-c", check, &json, &server.pid().to_string()])
+        .status();
     assert!(checked.expect("python3").success(), "{json}");
     done.store(true, Ordering::Relaxed);
     sending.join().expect("the upload goes on");
     wait_until("only the others are left", || {
-        tfd(&server, &["status"]).1.contains(": 1 session, 1 logging in")
+        tfd(&server, &["status"])
+            .1
+            .contains(": 1 session, 1 logging in")
     });
 }
 
@@ -112,18 +147,31 @@ fn kick_ends_the_sessions_it_names_and_no_others() {
     let mut stays = server.connect();
     let mut goes = upload(&server, "broken off");
     let (_, table, _) = tfd(&server, &["status"]);
-    let slot = table.lines().find(|line| line.contains("broken off")).expect("the upload");
+    let slot = table
+        .lines()
+        .find(|line| line.contains("broken off"))
+        .expect("the upload");
     let slot = slot.split_whitespace().next().expect("slot").to_owned();
     let (code, told, errors) = tfd(&server, &["kick", "--slot", &slot]);
-    assert_eq!((code, told.as_str()), (Some(0), "ended 1 session\n"), "{errors}");
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(0), "ended 1 session\n"),
+        "{errors}"
+    );
     goes.expect_closed();
     stays.expect_alive();
     assert!(!server.exists("broken off"));
     server.wait_for_log("session ended as asked");
 
-    for nobody in [["kick", "--user", "no-such"], ["kick", "--address", "192.0.2.1"]] {
+    for nobody in [
+        ["kick", "--user", "no-such"],
+        ["kick", "--address", "192.0.2.1"],
+    ] {
         let (code, _, told) = tfd(&server, &nobody);
-        assert_eq!((code, told.as_str()), (Some(1), "tfd: no session is meant\n"));
+        assert_eq!(
+            (code, told.as_str()),
+            (Some(1), "tfd: no session is meant\n")
+        );
     }
     let (code, told, _) = tfd(&server, &["kick", "--address", "127.0.0.1"]);
     assert_eq!((code, told.as_str()), (Some(0), "ended 1 session\n"));
@@ -144,7 +192,9 @@ fn all_sessions_and_gates_can_be_ended_at_once() {
     let (code, told, _) = tfd(&server, &["kick", "--all"]);
     assert_eq!((code, told.as_str()), (Some(0), "ended 5 sessions\n"));
     clients.iter_mut().for_each(Client::expect_closed);
-    wait_until("no session is counted", || metric(&server, "tfd_sessions") == 0);
+    wait_until("no session is counted", || {
+        metric(&server, "tfd_sessions") == 0
+    });
 }
 
 #[test]
@@ -153,7 +203,10 @@ fn without_a_daemon_status_says_so() {
     let (code, _, told) = tfd(&server, &["status"]);
     assert_eq!(code, Some(1));
     let path = beside(&server, "control");
-    let begin = format!("tfd: no daemon answers at {}: is it running? (sudo?)", path.display());
+    let begin = format!(
+        "tfd: no daemon answers at {}: is it running? (sudo?)",
+        path.display()
+    );
     assert!(told.starts_with(&begin), "{told}");
 }
 
@@ -161,7 +214,10 @@ fn without_a_daemon_status_says_so() {
 fn the_control_socket_is_private_replaced_when_stale_and_removed_at_the_end() {
     let mut server = server_with("");
     let path = beside(&server, "control");
-    assert_eq!(fs::metadata(&path).expect("socket").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&path).expect("socket").permissions().mode() & 0o777,
+        0o600
+    );
     server.signal(Signal::SIGKILL);
     server.wait_for_end();
     assert!(path.exists());
@@ -175,10 +231,15 @@ fn the_control_socket_is_private_replaced_when_stale_and_removed_at_the_end() {
 #[test]
 fn who_says_nothing_or_nonsense_at_the_control_socket_holds_nothing_up() {
     let server = server_with("");
-    let silent: Vec<UnixStream> =
-        (0..7).map(|_| UnixStream::connect(beside(&server, "control")).expect("connect")).collect();
+    let silent: Vec<UnixStream> = (0..7)
+        .map(|_| UnixStream::connect(beside(&server, "control")).expect("connect"))
+        .collect();
     wait_until("clerks", || {
-        descendants(server.pid()).iter().filter(|(_, name)| name == "tfd-clerk").count() == 7
+        descendants(server.pid())
+            .iter()
+            .filter(|(_, name)| name == "tfd-clerk")
+            .count()
+            == 7
     });
     assert_eq!(tfd(&server, &["status"]).0, Some(0));
     for nonsense in [&b"\n"[..], b"kick slot x\n", &[b'a'; 5000], &[0xff, b'\n']] {
@@ -189,7 +250,9 @@ fn who_says_nothing_or_nonsense_at_the_control_socket_holds_nothing_up() {
         assert!(answer.is_empty() || answer.starts_with("2\n"), "{answer}");
     }
     wait_until("their time is over", || {
-        !descendants(server.pid()).iter().any(|(_, name)| name == "tfd-clerk")
+        !descendants(server.pid())
+            .iter()
+            .any(|(_, name)| name == "tfd-clerk")
     });
     drop(silent);
     server.connect().expect_alive();
@@ -210,13 +273,20 @@ fn metrics_count_connections_refusals_and_bytes() {
     wait_until("it is counted", || {
         metric(&server, "tfd_refused_total{reason=\"max_sessions\"}") == 1
     });
-    wait_until("a process for the one before", || metric(&server, "tfd_gates") == 1);
+    wait_until("a process for the one before", || {
+        metric(&server, "tfd_gates") == 1
+    });
     client.send("RCVFILE 0 f");
     client.receive_stream().expect("stream");
     client.send("END");
-    wait_until("the end of the session", || metric(&server, "tfd_sessions") == 0);
+    wait_until("the end of the session", || {
+        metric(&server, "tfd_sessions") == 0
+    });
     let after = metric(&server, "tfd_bytes_received_total");
-    assert!(after > during && after < during + 10_000, "{during} then {after}");
+    assert!(
+        after > during && after < during + 10_000,
+        "{during} then {after}"
+    );
     assert!(metric(&server, "tfd_bytes_sent_total") > 150_000);
     assert_eq!(metric(&server, "tfd_connections_total"), 2);
     assert_eq!(metric(&server, "tfd_processes_killed_total"), 0);
@@ -241,10 +311,15 @@ fn metrics_have_a_loopback_address_and_the_quota_where_there_is_one() {
     });
     server.connect().send_file("f", false, &[7; 1000]);
     let mut socket = TcpStream::connect(&address).expect("connect");
-    socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("ask");
+    socket
+        .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+        .expect("ask");
     let mut text = String::new();
     socket.read_to_string(&mut text).expect("answer");
-    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("version=0.0.4"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("version=0.0.4"),
+        "{text}"
+    );
     assert!(text.contains("\ntfd_quota_used_bytes 1000\n"), "{text}");
     assert!(text.contains("\ntfd_quota_limit_bytes 1048576\n"), "{text}");
 }
@@ -258,10 +333,16 @@ fn a_stop_lets_an_upload_finish_and_ends_idle_sessions_at_once() {
     let begin = Instant::now();
     server.signal(Signal::SIGTERM);
     idle.expect_closed();
-    assert!(TcpStream::connect(server.address()).is_err(), "new clients are refused");
+    assert!(
+        TcpStream::connect(server.address()).is_err(),
+        "new clients are refused"
+    );
     let (code, table, _) = tfd(&server, &["status"]);
     assert_eq!(code, Some(0));
-    assert!(table.contains("stopping") && table.contains("SNDFILE slow"), "{table}");
+    assert!(
+        table.contains("stopping") && table.contains("SNDFILE slow"),
+        "{table}"
+    );
     while begin.elapsed() < Duration::from_secs(3) {
         assert_eq!(busy.ask([b"CONT ", &[7; 20_000][..]].concat()), "CONT");
         std::thread::sleep(Duration::from_millis(100));

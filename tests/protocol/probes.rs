@@ -21,7 +21,11 @@ struct Prober {
 
 impl Prober {
     fn new(server: SocketAddr) -> Prober {
-        let own = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+        let own = if server.is_ipv4() {
+            "127.0.0.1:0"
+        } else {
+            "[::1]:0"
+        };
         let socket = UdpSocket::bind(own).expect("socket");
         Prober { socket, server }
     }
@@ -47,12 +51,17 @@ impl Prober {
     }
 
     fn about(&self, what: u8, key: &str) -> Vec<u8> {
-        self.ask(&[&[what], key.as_bytes()].concat()).expect("answer")
+        self.ask(&[&[what], key.as_bytes()].concat())
+            .expect("answer")
     }
 }
 
 fn key_of(client: &mut Client) -> String {
-    client.ask("PROCKEY").strip_prefix("OK ").expect("key").to_owned()
+    client
+        .ask("PROCKEY")
+        .strip_prefix("OK ")
+        .expect("key")
+        .to_owned()
 }
 
 /// Sends urgent bytes in one burst.
@@ -66,7 +75,10 @@ fn urge(client: &mut Client, bytes: &[u8]) {
 fn echoed(client: &mut Client) -> u8 {
     let mut byte = [0];
     wait_until("the byte comes back", || {
-        matches!(recv(client.wire.socket(), &mut byte, RecvFlags::OOB), Ok((1.., _)))
+        matches!(
+            recv(client.wire.socket(), &mut byte, RecvFlags::OOB),
+            Ok((1.., _))
+        )
     });
     byte[0]
 }
@@ -81,7 +93,10 @@ fn an_urgent_byte_comes_back_at_once_and_is_counted() {
     for (round, byte) in [0_u8, 7, 255, 7].into_iter().enumerate() {
         urge(&mut client, &[byte]);
         assert_eq!(echoed(&mut client), byte);
-        assert_eq!(prober.about(2, &key), format!("\x01{}\0", round + 1).as_bytes());
+        assert_eq!(
+            prober.about(2, &key),
+            format!("\x01{}\0", round + 1).as_bytes()
+        );
         client.expect_alive();
     }
 }
@@ -126,8 +141,9 @@ fn urgent_bytes_in_the_middle_of_a_transfer_do_not_harm_it() {
 /// How often the thread for urgent bytes of the only session has slept; `None`
 /// where there is none yet.
 fn rests(server: &Server) -> Option<u64> {
-    let (session, _) =
-        descendants(server.pid()).into_iter().find(|(_, name)| name == "tfd-session")?;
+    let (session, _) = descendants(server.pid())
+        .into_iter()
+        .find(|(_, name)| name == "tfd-session")?;
     let tasks = fs::read_dir(format!("/proc/{session}/task")).expect("tasks");
     tasks.filter_map(Result::ok).find_map(|task| {
         let status = fs::read_to_string(task.path().join("status")).ok()?;
@@ -158,7 +174,9 @@ fn the_thread_for_urgent_bytes_sleeps_while_data_arrives() {
     let server = Server::start();
     let mut client = server.connect();
     client.hp_open("PUT", "up", &[0, 65536]);
-    wait_until("the thread is there", || rests(&server).is_some_and(|rests| rests > 0));
+    wait_until("the thread is there", || {
+        rests(&server).is_some_and(|rests| rests > 0)
+    });
     let before = rests(&server).expect("a thread");
     for _ in 0..100 {
         client.send_frame(&[7; 60_000]);
@@ -166,7 +184,10 @@ fn the_thread_for_urgent_bytes_sleeps_while_data_arrives() {
     client.wire.write_i64(0).expect("end");
     assert_eq!(client.wire.read_i64().expect("fin"), -127);
     let after = rests(&server).expect("a thread");
-    assert!(after < before + 5, "it slept {before} times before and {after} after");
+    assert!(
+        after < before + 5,
+        "it slept {before} times before and {after} after"
+    );
     client.wire.write_i64(-127).expect("fin");
     client.expect_alive();
 }
@@ -186,7 +207,11 @@ fn a_burst_of_urgent_bytes_never_enters_the_data() {
     client.expect_alive();
     let reply = prober.about(2, &key);
     let count = String::from_utf8_lossy(&reply[1..reply.len() - 1]).parse::<u32>();
-    assert!((11..=401).contains(&count.expect("number")), "{}", reply.escape_ascii());
+    assert!(
+        (11..=401).contains(&count.expect("number")),
+        "{}",
+        reply.escape_ascii()
+    );
 }
 
 #[test]
@@ -199,11 +224,20 @@ fn probes_tell_of_the_host_and_of_sessions_by_their_keys() {
     let mut client = server.connect();
     let key = key_of(&mut client);
     let bare = key.trim_start_matches('/');
-    for spelled in [key.as_str(), bare, &format!("{key}\0"), &format!("{bare}\0")] {
+    for spelled in [
+        key.as_str(),
+        bare,
+        &format!("{key}\0"),
+        &format!("{bare}\0"),
+    ] {
         assert_eq!(prober.about(1, spelled), [1], "{spelled:?}");
     }
     let other = format!("{}0", &bare[..bare.len() - 1]);
-    let wrong = [bare[1..].to_owned(), format!("0{}", &bare[1..]), format!("{bare}1")];
+    let wrong = [
+        bare[1..].to_owned(),
+        format!("0{}", &bare[1..]),
+        format!("{bare}1"),
+    ];
     for wrong in wrong.iter().chain([&other]).filter(|text| *text != bare) {
         assert_eq!(prober.about(1, wrong), [0], "{wrong}");
     }
@@ -230,7 +264,9 @@ fn a_session_is_dead_within_a_second_however_it_ended() {
                 }
             }
             let begin = Instant::now();
-            wait_until("both dead", || keys.iter().all(|key| prober.about(1, key) == [0]));
+            wait_until("both dead", || {
+                keys.iter().all(|key| prober.about(1, key) == [0])
+            });
             begin.elapsed()
         })
         .collect();
@@ -244,7 +280,10 @@ fn datagrams_that_make_no_sense_get_no_answer_and_harm_nobody() {
     let mut client = server.connect();
     let prober = Prober::new(server.address());
     let quick = |datagram: &[u8]| {
-        prober.socket.send_to(datagram, server.address()).expect("send");
+        prober
+            .socket
+            .send_to(datagram, server.address())
+            .expect("send");
     };
     for first in [4_u8, 5, 77, 255] {
         quick(&[first]);
@@ -263,14 +302,23 @@ fn datagrams_that_make_no_sense_get_no_answer_and_harm_nobody() {
 
 #[test]
 fn a_flood_of_questions_gets_no_more_than_was_sent() {
-    let server = Server::with(Setup { tf: "tlb_pool = \"pool\"".into(), ..Setup::default() });
+    let server = Server::with(Setup {
+        tf: "tlb_pool = \"pool\"".into(),
+        ..Setup::default()
+    });
     let prober = Prober::new(server.address());
     for _ in 0..2000 {
-        prober.socket.send_to(b"\x03", server.address()).expect("send");
+        prober
+            .socket
+            .send_to(b"\x03", server.address())
+            .expect("send");
     }
     let (mut answers, mut bytes) = (0, 0);
     let mut buffer = [0; 512];
-    prober.socket.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout");
+    prober
+        .socket
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("timeout");
     while let Ok((len, _)) = prober.socket.recv_from(&mut buffer) {
         answers += 1;
         bytes += len;
@@ -286,11 +334,20 @@ fn a_flood_of_questions_gets_no_more_than_was_sent() {
 fn probes_are_answered_on_every_listener_from_the_address_they_came_to() {
     let more = if has_ipv6() { ", \"[::1]:0\"" } else { "" };
     let listen = format!("listen = [\"0.0.0.0:0\"{more}]");
-    let server = Server::with(Setup { tf: listen, ..Setup::default() });
+    let server = Server::with(Setup {
+        tf: listen,
+        ..Setup::default()
+    });
     let any = server.addresses()[0];
     for address in ["127.0.0.1", "127.0.0.9"] {
-        let address = format!("{address}:{}", any.port()).parse().expect("address");
-        assert_eq!(Prober::new(address).ask(b"\x00"), Some(vec![1]), "{address}");
+        let address = format!("{address}:{}", any.port())
+            .parse()
+            .expect("address");
+        assert_eq!(
+            Prober::new(address).ask(b"\x00"),
+            Some(vec![1]),
+            "{address}"
+        );
     }
     for v6 in &server.addresses()[1..] {
         assert_eq!(Prober::new(*v6).ask(b"\x00"), Some(vec![1]));
@@ -299,7 +356,10 @@ fn probes_are_answered_on_every_listener_from_the_address_they_came_to() {
 
 #[test]
 fn one_dialect_spells_a_count_with_a_space_the_other_with_a_nul() {
-    let server = Server::with(Setup { tf: "dialect = \"document\"".into(), ..Setup::default() });
+    let server = Server::with(Setup {
+        tf: "dialect = \"document\"".into(),
+        ..Setup::default()
+    });
     let mut client = server.connect();
     let key = key_of(&mut client);
     assert_eq!(Prober::new(server.address()).about(2, &key), b"\x01 0");
@@ -307,7 +367,10 @@ fn one_dialect_spells_a_count_with_a_space_the_other_with_a_nul() {
 
 #[test]
 fn a_server_that_is_about_to_end_says_that_it_is_not_ready() {
-    let server = Server::with(Setup { server: "stop_grace = 600".into(), ..Setup::default() });
+    let server = Server::with(Setup {
+        server: "stop_grace = 600".into(),
+        ..Setup::default()
+    });
     server.write("f", vec![0; 3_000_000]);
     let mut client = server.connect();
     client.send("RCVFILE 0 f");
@@ -319,7 +382,10 @@ fn a_server_that_is_about_to_end_says_that_it_is_not_ready() {
 
 /// A server with a pool of this text.
 fn balancing(pool: &str) -> Server {
-    let server = Server::with(Setup { tf: "tlb_pool = \"pool\"".into(), ..Setup::default() });
+    let server = Server::with(Setup {
+        tf: "tlb_pool = \"pool\"".into(),
+        ..Setup::default()
+    });
     set_pool(&server, pool);
     server
 }
@@ -333,7 +399,10 @@ fn set_pool(server: &Server, pool: &str) {
 #[test]
 fn clients_are_sent_to_servers_that_are_alive_and_to_others_when_one_dies() {
     let mut backends: Vec<Server> = (0..2).map(|_| Server::start()).collect();
-    let ports: Vec<u16> = backends.iter().map(|backend| backend.address().port()).collect();
+    let ports: Vec<u16> = backends
+        .iter()
+        .map(|backend| backend.address().port())
+        .collect();
     let tuple = |port: u16| format!("4 127.0.0.1;{port}");
     let dead = "4 127.0.0.1;1\nrubbish\n6 ::1;1\n";
     let server = balancing(&format!("{}\n{dead}{}", tuple(ports[0]), tuple(ports[1])));
@@ -343,12 +412,16 @@ fn clients_are_sent_to_servers_that_are_alive_and_to_others_when_one_dies() {
     wait_until("both are handed out, and no other", || {
         told = (0..8).map(|_| client.ask("TLB")).collect();
         let replies = [ports[0], ports[1]].map(|port| format!("OK {}", tuple(port)));
-        replies.iter().all(|reply| told.iter().filter(|told| *told == reply).count() == 4)
+        replies
+            .iter()
+            .all(|reply| told.iter().filter(|told| *told == reply).count() == 4)
     });
     let spelled = |port: &u16| format!("\x01{}\0", tuple(*port)).into_bytes();
     let either: Vec<Vec<u8>> = ports.iter().map(spelled).collect();
     // One that is slow to answer may be thought dead for a moment.
-    wait_until("one of them by UDP", || either.contains(&prober.ask(b"\x03").expect("answer")));
+    wait_until("one of them by UDP", || {
+        either.contains(&prober.ask(b"\x03").expect("answer"))
+    });
     let last = backends.pop().expect("backend");
     drop(last);
     wait_until("the dead one is not handed out", || {
@@ -368,7 +441,9 @@ fn a_pool_file_that_changes_is_read_again() {
     client.expect("TLB", 52);
     let tuple = format!("4 127.0.0.1;{}", backend.address().port());
     set_pool(&server, &tuple);
-    wait_until("the new server", || client.ask("TLB") == format!("OK {tuple}"));
+    wait_until("the new server", || {
+        client.ask("TLB") == format!("OK {tuple}")
+    });
     fs::remove_file(server.config_path().with_file_name("pool")).expect("remove");
     wait_until("no server", || client.ask("TLB") == reply_for(52));
 }
@@ -384,7 +459,9 @@ fn without_a_pool_there_is_nobody_to_hand_out() {
 fn the_udp_process_comes_back_when_it_was_killed() {
     let mut server = Server::start();
     std::thread::sleep(Duration::from_millis(1100));
-    let udp = descendants(server.pid()).into_iter().find(|(_, name)| name == "tfd-udp");
+    let udp = descendants(server.pid())
+        .into_iter()
+        .find(|(_, name)| name == "tfd-udp");
     kill(Pid::from_raw(udp.expect("udp").0 as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("ended unasked");
     let prober = Prober::new(server.address());

@@ -18,19 +18,31 @@ fn come_from(from: &str, to: SocketAddr) -> Client {
     let from: SocketAddr = format!("{from}:0").parse().expect("address");
     bind(&socket, &from).expect("bind");
     connect(&socket, &to).expect("connect");
-    Client { wire: Wire::new(TcpStream::from(socket)).expect("wire") }
+    Client {
+        wire: Wire::new(TcpStream::from(socket)).expect("wire"),
+    }
 }
 
 fn with(tf: &str) -> Server {
-    Server::with(Setup { tf: tf.to_owned(), ..Setup::default() })
+    Server::with(Setup {
+        tf: tf.to_owned(),
+        ..Setup::default()
+    })
 }
 
 #[test]
 fn every_test_of_the_protocol_passes_through_the_proxy() {
     // Left out is what looks at more than the connection: arguments of the
     // programs, the clients' addresses, and what operators see and do.
-    let of_the_server_itself =
-        ["proxy", "proxied", "command_line", "operations", "service", "tls", "keystream"];
+    let of_the_server_itself = [
+        "proxy",
+        "proxied",
+        "command_line",
+        "operations",
+        "service",
+        "tls",
+        "keystream",
+    ];
     run_again(THROUGH_PROXY, &of_the_server_itself);
 }
 
@@ -38,8 +50,9 @@ fn every_test_of_the_protocol_passes_through_the_proxy() {
 fn a_big_file_goes_both_ways_unchanged() {
     let backend = Server::start();
     let proxy = Server::proxy(backend.address(), "");
-    let content: Vec<u8> =
-        (0..24_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let content: Vec<u8> = (0..24_000_000u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     let mut client = proxy.connect();
     client.send_file("f", false, &content);
     assert!(backend.read("f") == content);
@@ -51,7 +64,9 @@ fn a_big_file_goes_both_ways_unchanged() {
 fn the_backend_knows_the_clients_address_where_it_trusts_the_proxy() {
     let mut backend = with("accept_proxy_from = [\"127.0.0.1/32\"]");
     let proxy = Server::proxy(backend.address(), "proxy_protocol = true");
-    let mut client = come_from("127.0.0.77", proxy.address()).try_in().expect("in");
+    let mut client = come_from("127.0.0.77", proxy.address())
+        .try_in()
+        .expect("in");
     client.expect_alive();
     backend.wait_for_log("session start peer=127.0.0.77:");
 }
@@ -62,7 +77,10 @@ fn where_it_does_not_a_header_is_a_wrong_version_and_nothing_else() {
     let proxy = Server::proxy(backend.address(), "proxy_protocol = true");
     assert!(Client::knock(proxy.address()).try_in().is_none());
     backend.wait_for_log("refused peer=127.0.0.1:");
-    assert!(Client::knock(backend.address()).try_in().is_some(), "others need none");
+    assert!(
+        Client::knock(backend.address()).try_in().is_some(),
+        "others need none"
+    );
 }
 
 #[test]
@@ -82,9 +100,14 @@ fn from_a_trusted_network_nobody_comes_without_a_header() {
 fn proxies_in_a_row_pass_the_address_on() {
     let trust = "accept_proxy_from = [\"127.0.0.1\"]";
     let mut backend = with(trust);
-    let inner = Server::proxy(backend.address(), &format!("proxy_protocol = true\n{trust}"));
+    let inner = Server::proxy(
+        backend.address(),
+        &format!("proxy_protocol = true\n{trust}"),
+    );
     let outer = Server::proxy(inner.address(), "proxy_protocol = true");
-    let mut client = come_from("127.0.0.78", outer.address()).try_in().expect("in");
+    let mut client = come_from("127.0.0.78", outer.address())
+        .try_in()
+        .expect("in");
     client.expect_alive();
     backend.wait_for_log("session start peer=127.0.0.78:");
 }
@@ -115,10 +138,14 @@ fn logins_are_throttled_by_the_clients_address_and_not_by_the_proxys() {
         ..Setup::default()
     });
     let proxy = Server::proxy(backend.address(), "proxy_protocol = true");
-    let mut bad = come_from("127.0.0.79", proxy.address()).try_in().expect("in");
+    let mut bad = come_from("127.0.0.79", proxy.address())
+        .try_in()
+        .expect("in");
     bad.expect("LOGIN ann wrong", 37);
     backend.wait_for_log("login failed peer=127.0.0.79");
-    let mut good = come_from("127.0.0.80", proxy.address()).try_in().expect("in");
+    let mut good = come_from("127.0.0.80", proxy.address())
+        .try_in()
+        .expect("in");
     good.expect("LOGIN ann secret", 0);
     backend.wait_for_log("session start peer=127.0.0.80:");
 }
@@ -131,15 +158,28 @@ fn the_check_says_what_a_proxy_does_and_which_address_is_not_here() {
     let check = |more: &str| {
         std::fs::write(&path, format!("{text}{more}\n")).expect("write");
         let mut tfd = Command::new(env!("CARGO_BIN_EXE_tfd"));
-        let output = tfd.args(["check", "--config"]).arg(&path).output().expect("run");
+        let output = tfd
+            .args(["check", "--config"])
+            .arg(&path)
+            .output()
+            .expect("run");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
     let said = check("");
-    assert!(said.contains("configuration ok: proxy to 192.0.2.1:1 on 127.0.0.1:0"), "{said}");
+    assert!(
+        said.contains("configuration ok: proxy to 192.0.2.1:1 on 127.0.0.1:0"),
+        "{said}"
+    );
     let said = check("proxy_from = [\"127.0.0.1\", \"192.0.2.77\"]");
-    assert!(said.contains("tf.proxy_from: 192.0.2.77: no address of this machine"), "{said}");
+    assert!(
+        said.contains("tf.proxy_from: 192.0.2.77: no address of this machine"),
+        "{said}"
+    );
     let said = check("jail = true");
-    assert!(said.contains("tf.jail: a proxy serves no file: remove this key"), "{said}");
+    assert!(
+        said.contains("tf.jail: a proxy serves no file: remove this key"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -153,7 +193,13 @@ fn own_addresses_are_used_in_turn() {
     }
     for address in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
         let text = format!("session start peer={address}:");
-        let count = || backend.log().iter().filter(|line| line.contains(&text)).count();
+        let count = || {
+            backend
+                .log()
+                .iter()
+                .filter(|line| line.contains(&text))
+                .count()
+        };
         wait_until(address, || count() == 2);
     }
 }
@@ -168,13 +214,24 @@ fn a_reload_lets_relays_go_on_and_a_stop_ends_all() {
     before.expect_alive();
     proxy.connect().expect_alive();
     let pid = proxy.pid();
-    let names = |pid| descendants(pid).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
-    assert!(names(pid).contains(&"tfd-relay".to_owned()), "{:?}", names(pid));
+    let names = |pid| {
+        descendants(pid)
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        names(pid).contains(&"tfd-relay".to_owned()),
+        "{:?}",
+        names(pid)
+    );
     let all = descendants(pid);
     proxy.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(proxy.wait_for_end(), Some(0));
     before.expect_closed();
-    wait_until("all are gone", || !all.iter().any(|(pid, _)| is_running(*pid)));
+    wait_until("all are gone", || {
+        !all.iter().any(|(pid, _)| is_running(*pid))
+    });
 }
 
 #[test]

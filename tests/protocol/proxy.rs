@@ -20,7 +20,10 @@ fn plain(lines: &str) -> (TcpListener, Server) {
 
 /// Whom the proxy brings.
 fn accept(listener: &TcpListener) -> TcpStream {
-    let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let limit = Timespec {
+        tv_sec: PATIENCE.as_secs() as i64,
+        tv_nsec: 0,
+    };
     let ready = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit)).expect("poll");
     assert_eq!(ready, 1, "nobody comes");
     listener.accept().expect("accept").0
@@ -43,7 +46,10 @@ fn send_urgent(socket: &TcpStream, byte: u8) {
 
 /// Waits for the out-of-band byte.
 fn read_urgent(socket: &TcpStream) -> u8 {
-    let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let limit = Timespec {
+        tv_sec: PATIENCE.as_secs() as i64,
+        tv_nsec: 0,
+    };
     let ready = poll(&mut [PollFd::new(socket, PollFlags::PRI)], Some(&limit)).expect("poll");
     assert_eq!(ready, 1, "no out-of-band byte");
     let mut byte = [0];
@@ -102,7 +108,11 @@ fn out_of_band_bytes_in_the_middle_of_a_big_transfer_stand_at_their_place() {
     let (listener, proxy) = plain("");
     for upwards in [true, false] {
         let (client, backend) = pair(&listener, &proxy);
-        let (mut from, mut to) = if upwards { (client, backend) } else { (backend, client) };
+        let (mut from, mut to) = if upwards {
+            (client, backend)
+        } else {
+            (backend, client)
+        };
         let content: Vec<u8> = (0..8_000_000u32).map(|i| (i ^ (i >> 9)) as u8).collect();
         let sent = content.clone();
         let writer = std::thread::spawn(move || {
@@ -140,7 +150,11 @@ fn out_of_band_bytes_in_the_middle_of_a_big_transfer_stand_at_their_place() {
                 assert!(n > 0, "ended early");
                 received.extend_from_slice(&buffer[..n]);
             }
-            assert_eq!(received.len(), wanted, "the system stops at the mark, which is there");
+            assert_eq!(
+                received.len(),
+                wanted,
+                "the system stops at the mark, which is there"
+            );
             to.write_all(b"x").expect("write");
         }
         let mut rest = vec![0; content.len() - received.len()];
@@ -156,7 +170,11 @@ fn the_end_of_one_direction_leaves_the_other_open() {
     let (listener, proxy) = plain("");
     for upwards in [true, false] {
         let (client, backend) = pair(&listener, &proxy);
-        let (mut first, mut second) = if upwards { (client, backend) } else { (backend, client) };
+        let (mut first, mut second) = if upwards {
+            (client, backend)
+        } else {
+            (backend, client)
+        };
         first.write_all(b"last words").expect("write");
         first.shutdown(Shutdown::Write).expect("shutdown");
         let mut all = String::new();
@@ -189,7 +207,12 @@ fn a_backend_that_is_down_ends_the_client_with_a_line_in_the_log() {
     let mut proxy = Server::proxy(closed, "");
     Client::knock(proxy.address()).expect_closed();
     proxy.wait_for_log(&format!("backend={closed} error=\"Connection refused"));
-    assert!(proxy.log().iter().any(|line| line.contains("proxy failed peer=127.0.0.1:")));
+    assert!(
+        proxy
+            .log()
+            .iter()
+            .any(|line| line.contains("proxy failed peer=127.0.0.1:"))
+    );
     let back = TcpListener::bind(closed).expect("listen");
     let (mut client, mut backend) = pair(&back, &proxy);
     client.write_all(b"back").expect("write");
@@ -226,8 +249,12 @@ fn nobody_notices_a_backend_that_accepts_and_says_nothing() {
     let (mut client, mut backend) = pair(&listener, &proxy);
     client.write_all(b"hello").expect("write");
     assert_eq!(read_text(&mut backend, 5), "hello");
-    let relays =
-        || crate::common::descendants(proxy.pid()).iter().filter(|(_, n)| n == "tfd-relay").count();
+    let relays = || {
+        crate::common::descendants(proxy.pid())
+            .iter()
+            .filter(|(_, n)| n == "tfd-relay")
+            .count()
+    };
     assert_eq!(relays(), 2);
     let linger = rustix::net::sockopt::set_socket_linger(&stuck, Some(Duration::ZERO));
     linger.expect("linger");
@@ -245,10 +272,18 @@ fn a_relay_that_waits_costs_no_time() {
     client.shutdown(Shutdown::Write).expect("shutdown");
     fill_up(&backend);
     let all = crate::common::descendants(proxy.pid());
-    let (pid, _) = all.into_iter().find(|(_, name)| name == "tfd-relay").expect("relay");
+    let (pid, _) = all
+        .into_iter()
+        .find(|(_, name)| name == "tfd-relay")
+        .expect("relay");
     let ticks = || -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split(' ').collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .expect("fields")
+            .split(' ')
+            .collect();
         fields[12].parse::<u64>().expect("utime") + fields[13].parse::<u64>().expect("stime")
     };
     let before = ticks();
@@ -298,7 +333,11 @@ fn echo(socket: &UdpSocket, text: &[u8], asker: SocketAddr) {
             std::thread::sleep(Duration::from_millis(300));
             socket.send_to(b"late", asker).expect("send");
         }
-        text => drop(socket.send_to(&[b"re: ", text].concat(), asker).expect("send")),
+        text => drop(
+            socket
+                .send_to(&[b"re: ", text].concat(), asker)
+                .expect("send"),
+        ),
     }
 }
 
@@ -326,7 +365,11 @@ fn a_reload_loses_no_question_by_udp_and_no_answer() {
         let len = asker.recv(&mut answer).expect("an answer");
         answers.push(answer[..len].to_vec());
     }
-    assert_eq!(answers.iter().filter(|answer| *answer == b"late").count(), 1, "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|answer| *answer == b"late").count(),
+        1,
+        "{answers:?}"
+    );
 }
 
 #[test]
@@ -350,11 +393,16 @@ fn questions_by_udp_are_answered_once_and_to_who_asked() {
             one.send(text).expect("send");
         }
         let mut answers: Vec<Vec<u8>> = (0..2)
-            .map(|_| one.recv(&mut answer).map(|len| answer[..len].to_vec()).expect("answer"))
+            .map(|_| {
+                one.recv(&mut answer)
+                    .map(|len| answer[..len].to_vec())
+                    .expect("answer")
+            })
             .collect();
         answers.sort();
         assert_eq!(answers, [&b"1"[..], b"re: "]);
-        one.set_read_timeout(Some(Duration::from_millis(200))).expect("timeout");
+        one.set_read_timeout(Some(Duration::from_millis(200)))
+            .expect("timeout");
         assert!(one.recv(&mut answer).is_err(), "nothing else comes");
     }
 }
@@ -368,7 +416,8 @@ fn a_flood_of_questions_without_answer_stops_nobody() {
         let _ = flooder.send(b"never");
     }
     let one = asker(&proxy);
-    one.set_read_timeout(Some(Duration::from_millis(200))).expect("timeout");
+    one.set_read_timeout(Some(Duration::from_millis(200)))
+        .expect("timeout");
     let mut answer = [0; 16];
     wait_until("an answer", || {
         one.send(b"a").expect("send");
@@ -378,7 +427,8 @@ fn a_flood_of_questions_without_answer_stops_nobody() {
     proxy.signal(nix::sys::signal::Signal::SIGHUP);
     wait_until("an answer after the reload", || {
         one.send(b"b").expect("send");
-        one.recv(&mut answer).is_ok_and(|len| &answer[..len] == b"re: b")
+        one.recv(&mut answer)
+            .is_ok_and(|len| &answer[..len] == b"re: b")
     });
 }
 

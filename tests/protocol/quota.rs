@@ -7,13 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::common::{Client, Server, Setup, give_to_server, wait_until};
 
 fn server(quota: &str) -> Server {
-    Server::with(Setup { tf: format!("quota = \"{quota}\""), ..Setup::default() })
+    Server::with(Setup {
+        tf: format!("quota = \"{quota}\""),
+        ..Setup::default()
+    })
 }
 
 /// The bytes that may still be stored.
 fn left(client: &mut Client) -> u64 {
     let reply = client.ask("FREESP");
-    reply.strip_prefix("OK ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{reply}"))
+    reply
+        .strip_prefix("OK ")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| panic!("{reply}"))
 }
 
 /// Sends a file and tells how that ended: `OK`, or the refusal.
@@ -120,7 +126,11 @@ fn what_is_there_at_the_start_counts_once() {
         give_to_server(path);
     }
     let tf = "quota = \"10000\"".to_owned();
-    let server = Server::with(Setup { tf, root: Some(root), ..Setup::default() });
+    let server = Server::with(Setup {
+        tf,
+        root: Some(root),
+        ..Setup::default()
+    });
     let mut client = server.connect();
     assert_eq!(left(&mut client), 4000);
     client.expect("DEL deep/a", 0);
@@ -157,7 +167,10 @@ fn clients_that_upload_at_once_never_pass_the_quota_together() {
         .map(|name| fs::metadata(server.path(name)).expect("file").len())
         .sum();
     let mut client = server.connect();
-    assert!(on_disk <= QUOTA && stored.load(Ordering::Relaxed) > 20, "{on_disk}");
+    assert!(
+        on_disk <= QUOTA && stored.load(Ordering::Relaxed) > 20,
+        "{on_disk}"
+    );
     assert_eq!(left(&mut client), QUOTA - on_disk);
     for name in server.names("") {
         client.expect(format!("DEL {name}"), 0);
@@ -174,6 +187,10 @@ fn a_quota_that_is_no_size_is_refused_with_its_line() {
         );
         let problems = tfd::config::Config::parse(std::path::Path::new("t"), &text);
         let problems = problems.expect_err("a problem");
-        assert_eq!(problems[0].to_string().split(": use").next(), Some("t:3: tf.quota"), "{wrong}");
+        assert_eq!(
+            problems[0].to_string().split(": use").next(),
+            Some("t:3: tf.quota"),
+            "{wrong}"
+        );
     }
 }

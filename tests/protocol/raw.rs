@@ -21,7 +21,10 @@ fn sdown(client: &mut Client, path: &str) -> Option<Vec<u8>> {
 fn send_part(client: &mut Client, part: &[u8]) {
     let mut bytes = (part.len() as i32).to_be_bytes().to_vec();
     bytes.extend_from_slice(part);
-    client.wire.write_units(&mut bytes, &[4, part.len()]).expect("send");
+    client
+        .wire
+        .write_units(&mut bytes, &[4, part.len()])
+        .expect("send");
 }
 
 fn sup(client: &mut Client, path: &str, content: &[u8]) -> i32 {
@@ -124,9 +127,15 @@ fn fsize() {
     server.mkdir("d");
     std::os::unix::fs::symlink("f", server.path("link")).expect("link");
     let mut client = server.connect();
-    for (path, size) in
-        [("f", 5), ("link", 5), ("d", -2), ("", -2), ("missing", -1), ("../f", -1), ("f/x", -1)]
-    {
+    for (path, size) in [
+        ("f", 5),
+        ("link", 5),
+        ("d", -2),
+        ("", -2),
+        ("missing", -1),
+        ("../f", -1),
+        ("f/x", -1),
+    ] {
         client.send(format!("FSIZE {path}"));
         assert_eq!(client.wire.read_i64().expect("size"), size, "{path}");
     }

@@ -25,7 +25,14 @@ fn notifying(watchdog: &str) -> (Server, UnixDatagram, tempfile::TempDir) {
         ("WATCHDOG_USEC", watchdog.to_owned()),
     ];
     let program = Some((env!("CARGO_BIN_EXE_tfd").into(), environment));
-    (Server::with(Setup { program, ..Setup::default() }), socket, dir)
+    (
+        Server::with(Setup {
+            program,
+            ..Setup::default()
+        }),
+        socket,
+        dir,
+    )
 }
 
 fn told(socket: &UnixDatagram) -> String {
@@ -42,7 +49,10 @@ fn systemd_learns_of_readiness_reloads_and_the_end() {
     server.signal(Signal::SIGHUP);
     let reloading = told(&socket);
     let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
-    assert!(since.is_some_and(|since| since.parse::<u64>().is_ok()), "{reloading}");
+    assert!(
+        since.is_some_and(|since| since.parse::<u64>().is_ok()),
+        "{reloading}"
+    );
     assert!(told(&socket).starts_with("READY=1\nSTATUS=serving"));
     let text = fs::read_to_string(server.config_path()).expect("read");
     fs::write(server.config_path(), text.replace("hash =", "hsah =")).expect("write");
@@ -91,7 +101,15 @@ fn a_client_of_a_passed_socket_who_came_before_tfd_is_served() {
     server.wait_for_end();
     let log = server.config_path().with_file_name("log");
     let mut tfd = Command::new("python3")
-        .args(["-c", LAUNCHER, &host, &port, env!("CARGO_BIN_EXE_tfd"), "serve", "--config"])
+        .args([
+            "-c",
+            LAUNCHER,
+            &host,
+            &port,
+            env!("CARGO_BIN_EXE_tfd"),
+            "serve",
+            "--config",
+        ])
         .arg(server.config_path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -99,16 +117,31 @@ fn a_client_of_a_passed_socket_who_came_before_tfd_is_served() {
         .spawn()
         .expect("python3");
     let mut line = String::new();
-    BufReader::new(tfd.stdout.take().expect("output")).read_line(&mut line).expect("read");
+    BufReader::new(tfd.stdout.take().expect("output"))
+        .read_line(&mut line)
+        .expect("read");
     assert_eq!(line, "listening\n");
     let early = TcpStream::connect(address).expect("connect");
     early.set_read_timeout(Some(PATIENCE)).expect("timeout");
-    tfd.stdin.take().expect("input").write_all(b"\n").expect("go");
-    let early = Client { wire: Wire::new(early).expect("wire") }.try_in();
+    tfd.stdin
+        .take()
+        .expect("input")
+        .write_all(b"\n")
+        .expect("go");
+    let early = Client {
+        wire: Wire::new(early).expect("wire"),
+    }
+    .try_in();
     let log = || fs::read_to_string(&log).unwrap_or_default();
-    early.unwrap_or_else(|| panic!("not served: {}", log())).expect_alive();
+    early
+        .unwrap_or_else(|| panic!("not served: {}", log()))
+        .expect_alive();
     Client::connect(address).expect_alive();
-    assert!(log().contains("passed on that is none of tf.listen"), "{}", log());
+    assert!(
+        log().contains("passed on that is none of tf.listen"),
+        "{}",
+        log()
+    );
     assert!(log().contains("passed on that is of no use"), "{}", log());
     kill(Pid::from_raw(tfd.id() as i32), Signal::SIGTERM).expect("signal");
     assert!(tfd.wait().expect("wait").success());
@@ -131,17 +164,32 @@ fn a_log_file_is_written_from_the_start_and_begun_anew_at_sighup() {
         .expect("start");
     let read = || fs::read_to_string(&path).unwrap_or_default();
     wait_until("the log", || read().contains("ready root="));
-    assert!(read().lines().all(|line| line.contains("Z ")), "time and level: {}", read());
-    assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
-    let address = read().lines().find_map(|line| line.split_once("address=")?.1.parse().ok());
+    assert!(
+        read().lines().all(|line| line.contains("Z ")),
+        "time and level: {}",
+        read()
+    );
+    assert_eq!(
+        fs::metadata(&path).expect("stat").permissions().mode() & 0o777,
+        0o600
+    );
+    let address = read()
+        .lines()
+        .find_map(|line| line.split_once("address=")?.1.parse().ok());
     let address = address.expect("address");
     let old = path.with_extension("1");
     fs::rename(&path, &old).expect("rename");
     kill(Pid::from_raw(tfd.id() as i32), Signal::SIGHUP).expect("signal");
     wait_until("a new log", || read().contains("configuration read again"));
     Client::connect(address).expect_alive();
-    wait_until("a session in the new log", || read().contains("session start"));
-    assert!(!fs::read_to_string(&old).expect("read").contains("session start"));
+    wait_until("a session in the new log", || {
+        read().contains("session start")
+    });
+    assert!(
+        !fs::read_to_string(&old)
+            .expect("read")
+            .contains("session start")
+    );
     kill(Pid::from_raw(tfd.id() as i32), Signal::SIGTERM).expect("signal");
     assert!(tfd.wait().expect("wait").success());
 }
@@ -150,18 +198,23 @@ fn a_log_file_is_written_from_the_start_and_begun_anew_at_sighup() {
 fn a_start_that_fails_is_told_on_standard_error_even_with_a_log_file() {
     let server = Server::start();
     let text = fs::read_to_string(server.config_path()).expect("read");
-    let taken = text.replacen("log = ", "log_file = \"tfd.log\"\nlog = ", 1).replacen(
-        "127.0.0.1:0",
-        &server.address().to_string(),
-        1,
-    );
+    let taken = text
+        .replacen("log = ", "log_file = \"tfd.log\"\nlog = ", 1)
+        .replacen("127.0.0.1:0", &server.address().to_string(), 1);
     let config = server.config_path().with_file_name("taken.toml");
     fs::write(&config, taken).expect("write");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
-    let output = command.args(["serve", "--config"]).arg(&config).output().expect("run");
+    let output = command
+        .args(["serve", "--config"])
+        .arg(&config)
+        .output()
+        .expect("run");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("tfd: ") && said.contains("can't listen"), "{said}");
+    assert!(
+        said.starts_with("tfd: ") && said.contains("can't listen"),
+        "{said}"
+    );
     let log = fs::read_to_string(server.config_path().with_file_name("tfd.log"));
     assert!(log.expect("log").contains("can't listen"));
 }

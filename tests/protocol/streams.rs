@@ -64,7 +64,10 @@ fn a_file_being_sent_is_seen_whole_or_not_at_all() {
     assert_eq!(writer.ask("OK"), "OK");
     reader.send("RCVFILE 0 f");
     assert_eq!(reader.receive_stream().expect("new"), b"new");
-    assert_eq!(fs::metadata(server.path("f")).expect("stat").mode() & 0o7777, 0o600);
+    assert_eq!(
+        fs::metadata(server.path("f")).expect("stat").mode() & 0o7777,
+        0o600
+    );
     assert_eq!(server.names(""), ["f"]);
 }
 
@@ -76,7 +79,9 @@ fn a_reader_keeps_the_file_it_began_with() {
     let mut reader = server.connect();
     reader.send("RCVFILE 0 f");
     let first = reader.receive();
-    server.connect().send_file("f", true, &vec![b'n'; 2_000_000]);
+    server
+        .connect()
+        .send_file("f", true, &vec![b'n'; 2_000_000]);
     reader.send("CONT");
     let rest = reader.receive_stream().expect("stream");
     assert!([&first[5..], &rest].concat() == old);
@@ -131,7 +136,13 @@ fn a_link_is_kept_and_its_target_replaced() {
     symlink("d/target", server.path("link")).expect("link");
     server.connect().send_file("link", true, b"new");
     assert_eq!(server.read("d/target"), b"new");
-    assert!(server.path("link").symlink_metadata().expect("link").is_symlink());
+    assert!(
+        server
+            .path("link")
+            .symlink_metadata()
+            .expect("link")
+            .is_symlink()
+    );
 }
 
 #[test]
@@ -187,7 +198,10 @@ fn listings() {
     let lines = ["D: e/", "F: f", "F: with space", "U: link", "U: pipe"];
     assert_eq!(client.list("LS d"), lines);
     assert_eq!(client.list("LS d/"), lines);
-    assert_eq!(client.list("LSR d"), [&lines[..1], &["F: e/g"], &lines[1..]].concat());
+    assert_eq!(
+        client.list("LSR d"),
+        [&lines[..1], &["F: e/g"], &lines[1..]].concat()
+    );
     assert_eq!(client.list("LS"), ["D: d/", "D: empty/"]);
     client.send("LS empty");
     assert_eq!(client.reply(), "OK");
@@ -237,7 +251,10 @@ fn names_with_a_newline_can_not_forge_a_line() {
     server.write("b", "");
     let lines = server.connect().list("LS");
     assert!(!lines.iter().any(|line| line == "F: forged"), "{lines:?}");
-    assert!(lines.iter().any(|line| line == "U: a/./F: forged"), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line == "U: a/./F: forged"),
+        "{lines:?}"
+    );
     assert!(lines.iter().any(|line| line == "F: b"));
 }
 

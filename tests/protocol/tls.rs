@@ -22,7 +22,10 @@ use crate::common::{
 };
 
 fn server() -> Server {
-    Server::with(Setup { tls: true, ..Setup::default() })
+    Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    })
 }
 
 /// A client of OpenSSL that takes any certificate.
@@ -38,7 +41,11 @@ pub(crate) fn alpn(name: &str) -> Vec<u8> {
 }
 
 fn plain_connector() -> SslConnector {
-    connector(|builder| builder.set_alpn_protos(&alpn("tf-plain/2.4.1")).expect("ALPN"))
+    connector(|builder| {
+        builder
+            .set_alpn_protos(&alpn("tf-plain/2.4.1"))
+            .expect("ALPN")
+    })
 }
 
 pub(crate) fn connect(
@@ -48,9 +55,15 @@ pub(crate) fn connect(
 ) -> Result<SslStream<TcpStream>, String> {
     let socket = TcpStream::connect(address).expect("connect");
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
-    let mut ssl = connector.configure().and_then(|c| c.into_ssl("127.0.0.1")).expect("ssl");
+    let mut ssl = connector
+        .configure()
+        .and_then(|c| c.into_ssl("127.0.0.1"))
+        .expect("ssl");
     if let Some(session) = session {
-        #[allow(unsafe_code, reason = "OpenSSL asks that session and context belong together")]
+        #[allow(
+            unsafe_code,
+            reason = "OpenSSL asks that session and context belong together"
+        )]
         // SAFETY: the session was made with a context of the same method.
         unsafe {
             ssl.set_session(session).expect("session");
@@ -93,7 +106,10 @@ fn tunnel(connector: SslConnector, to: SocketAddr) -> SocketAddr {
         let (client, _) = listener.accept().expect("accept");
         let mut stream = connect(&connector, to, None).expect("TLS");
         client.set_nonblocking(true).expect("nonblocking");
-        stream.get_ref().set_read_timeout(Some(Duration::from_millis(1))).expect("timeout");
+        stream
+            .get_ref()
+            .set_read_timeout(Some(Duration::from_millis(1)))
+            .expect("timeout");
         let mut buffer = vec![0; 16 * 1024];
         loop {
             match (&client).read(&mut buffer) {
@@ -126,10 +142,14 @@ fn our_client_does_without_the_cipher_inside_and_everything_works() {
     connection.make_directory("d").expect("MKDIR");
     let data: Vec<u8> = (0..2_000_000_u32).map(|i| (i >> 3) as u8).collect();
     let mut left = data.as_slice();
-    connection.upload("up".as_ref(), &mut left, "d/up", &mut |_| ()).expect("upload");
+    connection
+        .upload("up".as_ref(), &mut left, "d/up", &mut |_| ())
+        .expect("upload");
     assert_eq!(server.read("d/up"), data);
     let mut down = Vec::new();
-    connection.download_to("down", &mut down, &mut |_| ()).expect("download");
+    connection
+        .download_to("down", &mut down, &mut |_| ())
+        .expect("download");
     assert_eq!(down, vec![7; 3_000_000]);
     let mut down = Vec::new();
     let mut sink = |part: &[u8]| {
@@ -160,10 +180,16 @@ fn any_client_works_through_a_tunnel_with_and_without_alpn() {
 fn openssl_speaks_without_the_cipher_and_says_good_bye() {
     let mut server = server();
     let mut stream = connect(&plain_connector(), server.tls_address(), None).expect("TLS");
-    assert_eq!(stream.ssl().selected_alpn_protocol(), Some(&b"tf-plain/2.4.1"[..]));
+    assert_eq!(
+        stream.ssl().selected_alpn_protocol(),
+        Some(&b"tf-plain/2.4.1"[..])
+    );
     assert_eq!(stream.ssl().version_str(), "TLSv1.3");
     enter(&mut stream);
-    assert_eq!(ask(&mut stream, "ECHO in the clear of TLS"), "in the clear of TLS");
+    assert_eq!(
+        ask(&mut stream, "ECHO in the clear of TLS"),
+        "in the clear of TLS"
+    );
     send(&mut stream, "END");
     assert_eq!(stream.read(&mut [0]).expect("close_notify"), 0);
     assert!(stream.get_shutdown().contains(ShutdownState::RECEIVED));
@@ -174,9 +200,18 @@ fn openssl_speaks_without_the_cipher_and_says_good_bye() {
 fn wrong_version_and_hash_are_told_over_tls_too() {
     let server = server();
     let fine = server.tls_target();
-    let wrong = Target { version: "9.9".to_owned(), ..fine.clone() };
-    assert!(matches!(Connection::open(&wrong), Err(ClientError::Version(_))));
-    let wrong = Target { hash: "x".to_owned(), ..fine };
+    let wrong = Target {
+        version: "9.9".to_owned(),
+        ..fine.clone()
+    };
+    assert!(matches!(
+        Connection::open(&wrong),
+        Err(ClientError::Version(_))
+    ));
+    let wrong = Target {
+        hash: "x".to_owned(),
+        ..fine
+    };
     assert!(matches!(Connection::open(&wrong), Err(ClientError::Hash)));
 }
 
@@ -202,7 +237,10 @@ fn what_was_changed_on_the_way_ends_the_connection() {
     stream.get_ref().write_all(&forged).expect("send");
     server.wait_for_log("TLS record that does not decipher");
     let mut rest = Vec::new();
-    let told = stream.read_to_end(&mut rest).expect_err("alert").to_string();
+    let told = stream
+        .read_to_end(&mut rest)
+        .expect_err("alert")
+        .to_string();
     assert!(told.contains("bad record mac"), "{told}");
 }
 
@@ -210,7 +248,9 @@ fn what_was_changed_on_the_way_ends_the_connection() {
 fn what_is_not_meant_for_the_port_is_refused_by_name() {
     let mut server = server();
     let tls12 = connector(|builder| {
-        builder.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("version");
+        builder
+            .set_max_proto_version(Some(SslVersion::TLS1_2))
+            .expect("version");
     });
     connect(&tls12, server.tls_address(), None).expect_err("TLS 1.2");
     server.wait_for_log("reason=\"a client without TLS 1.3\"");
@@ -228,9 +268,11 @@ fn what_is_not_meant_for_the_port_is_refused_by_name() {
         client.expect_closed();
     }
     server.wait_for_log("what came is not TLS");
-    for damaged in
-        [&[22, 3, 1, 255, 255][..], &[22, 3, 1, 0, 5, 9, 9, 9, 9, 9], &[23, 3, 3, 0, 1, 0]]
-    {
+    for damaged in [
+        &[22, 3, 1, 255, 255][..],
+        &[22, 3, 1, 0, 5, 9, 9, 9, 9, 9],
+        &[23, 3, 3, 0, 1, 0],
+    ] {
         let client = Client::knock(server.tls_address());
         client.wire.socket().write_all(damaged).expect("send");
         let _ = client.wire.socket().read_to_end(&mut Vec::new());
@@ -245,7 +287,11 @@ fn what_is_not_meant_for_the_port_is_refused_by_name() {
 #[test]
 fn a_handshake_of_tls_has_the_same_time_limit() {
     let tf = "handshake_timeout = 1".to_owned();
-    let mut server = Server::with(Setup { tls: true, tf, ..Setup::default() });
+    let mut server = Server::with(Setup {
+        tls: true,
+        tf,
+        ..Setup::default()
+    });
     let mut silent = Client::knock(server.tls_address());
     let mut slow = Client::knock(server.tls_address());
     // A record that is never whole.
@@ -271,20 +317,32 @@ fn a_server_that_is_not_the_one_trusted_is_refused() {
     }
     let other = Trust::Pin("A".repeat(43));
     let tls = Tls::new(&other, None).expect("TLS");
-    let told = Connection::open(&Target::tls(&address, tls, HASH)).err().expect("refused");
+    let told = Connection::open(&Target::tls(&address, tls, HASH))
+        .err()
+        .expect("refused");
     assert!(told.to_string().contains("not the one pinned"), "{told}");
     let (strangers, _) =
         tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
     let tls = Tls::new(&Trust::Authorities(strangers), None).expect("TLS");
-    let told = Connection::open(&Target::tls(&address, tls, HASH)).err().expect("refused");
+    let told = Connection::open(&Target::tls(&address, tls, HASH))
+        .err()
+        .expect("refused");
     assert!(told.to_string().contains("not trusted"), "{told}");
     server.wait_for_log("reason=\"TLS alert of the client: ");
     let named = format!("localhost:{}", server.tls_address().port());
-    let told = Connection::open(&Target::tls(&named, server.tls(), HASH)).err().expect("refused");
-    assert!(told.to_string().contains("not trusted"), "another name: {told}");
+    let told = Connection::open(&Target::tls(&named, server.tls(), HASH))
+        .err()
+        .expect("refused");
+    assert!(
+        told.to_string().contains("not trusted"),
+        "another name: {told}"
+    );
     assert!(Tls::new(&Trust::Pin("short".to_owned()), None).is_err());
     let plain = Target::tls(&server.address().to_string(), server.tls(), HASH);
-    assert!(matches!(Connection::open(&plain), Err(ClientError::Handshake(_))));
+    assert!(matches!(
+        Connection::open(&plain),
+        Err(ClientError::Handshake(_))
+    ));
 }
 
 #[test]
@@ -295,20 +353,34 @@ fn tf_connects_with_a_pin_that_keygen_prints_and_needs_no_key() {
     let home = tempfile::tempdir().expect("directory");
     let tf = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tf"));
-        command.env_clear().env("HOME", home.path()).env("TF_HASH", HASH);
+        command
+            .env_clear()
+            .env("HOME", home.path())
+            .env("TF_HASH", HASH);
         command.env("TF_SERVER", server.tls_address().to_string());
         let output = command.args(arguments).output().expect("tf");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
     };
     let pin = format!("SHA256:{}", shown.fingerprint);
-    let ca = server.config_path().with_file_name("tls.pem").display().to_string();
+    let ca = server
+        .config_path()
+        .with_file_name("tls.pem")
+        .display()
+        .to_string();
     for trust in [["--tls-pin", pin.as_str()], ["--tls-ca", &ca]] {
         let (code, out, err) = tf(&[trust[0], trust[1], "ls"]);
         assert_eq!((code, out.as_str()), (Some(0), "down\n"), "{err}");
     }
     let (code, _, err) = tf(&["ls"]);
-    assert!(code == Some(2) && err.contains("no public key"), "{code:?} {err}");
+    assert!(
+        code == Some(2) && err.contains("no public key"),
+        "{code:?} {err}"
+    );
     let (_, _, err) = tf(&["--tls-pin", &"A".repeat(43), "ls"]);
     assert!(err.contains("not the one pinned"), "{err}");
     let (_, _, err) = tf(&["--tls-pin", "short", "ls"]);
@@ -331,7 +403,10 @@ fn resume(
     // OpenSSL drops the tickets of a connection that was not ended in order.
     assert_eq!(stream.read(&mut [0]).expect("close_notify"), 0);
     let _ = stream.shutdown();
-    (resumed, tickets.lock().expect("tickets").take().expect("a ticket"))
+    (
+        resumed,
+        tickets.lock().expect("tickets").take().expect("a ticket"),
+    )
 }
 
 #[test]
@@ -340,7 +415,9 @@ fn sessions_are_resumed_until_the_certificate_changes() {
     let tickets: Arc<Mutex<Option<SslSession>>> = Arc::default();
     let taken = Arc::clone(&tickets);
     let connector = connector(|builder| {
-        builder.set_alpn_protos(&alpn("tf-plain/2.4.1")).expect("ALPN");
+        builder
+            .set_alpn_protos(&alpn("tf-plain/2.4.1"))
+            .expect("ALPN");
         builder.set_session_cache_mode(SslSessionCacheMode::CLIENT);
         builder.set_new_session_callback(move |_, session| {
             *taken.lock().expect("tickets") = Some(session);
@@ -386,8 +463,10 @@ pub(crate) fn count_one(listener: &TcpListener, to: SocketAddr) -> std::thread::
     std::thread::spawn(move || {
         let (client, _) = listener.accept().expect("accept");
         let server = TcpStream::connect(to).expect("connect");
-        let (from, into) =
-            (client.try_clone().expect("socket"), server.try_clone().expect("socket"));
+        let (from, into) = (
+            client.try_clone().expect("socket"),
+            server.try_clone().expect("socket"),
+        );
         std::thread::spawn(move || std::io::copy(&mut &from, &mut &into));
         let mut buffer = [0; 4096];
         let mut count = 0;
@@ -423,7 +502,11 @@ fn every_test_of_the_protocol_passes_over_tls() {
 #[test]
 fn a_proxys_header_comes_before_the_handshake() {
     let tf = "accept_proxy_from = [\"127.0.0.1/32\"]".to_owned();
-    let mut server = Server::with(Setup { tls: true, tf, ..Setup::default() });
+    let mut server = Server::with(Setup {
+        tls: true,
+        tf,
+        ..Setup::default()
+    });
     let backend = server.tls_address();
     let proxy = Server::proxy(backend, "proxy_protocol = true");
     let target = Target::tls(&proxy.address().to_string(), server.tls(), HASH);
@@ -436,7 +519,11 @@ fn a_proxys_header_comes_before_the_handshake() {
 fn a_reload_begins_and_ends_listening_with_tls() {
     let dir = tempfile::tempdir().expect("directory");
     let lines = write_certificate(dir.path(), None);
-    let listen = if has_ipv6() { "[::1]:0".to_owned() } else { format!("{}:0", own_address()) };
+    let listen = if has_ipv6() {
+        "[::1]:0".to_owned()
+    } else {
+        format!("{}:0", own_address())
+    };
     let mut server = Server::start();
     let text = std::fs::read_to_string(server.config_path()).expect("configuration");
     let lines = lines.replace("\"tls", &format!("\"{}/tls", dir.path().display()));
@@ -449,11 +536,18 @@ fn a_reload_begins_and_ends_listening_with_tls() {
     let shown = fetch_certificate(&addresses[0].to_string(), PATIENCE).expect("shown");
     let tls = Tls::new(&Trust::Pin(shown.fingerprint), None).expect("TLS");
     let target = Target::tls(&addresses[0].to_string(), tls, HASH);
-    assert!(Connection::open(&target).expect("TLS").echo("x").expect("echo"));
+    assert!(
+        Connection::open(&target)
+            .expect("TLS")
+            .echo("x")
+            .expect("echo")
+    );
     server.connect().expect_alive();
     std::fs::write(server.config_path(), text).expect("write");
     server.signal(Signal::SIGHUP);
-    wait_until("the end of it", || TcpStream::connect(addresses[0]).is_err());
+    wait_until("the end of it", || {
+        TcpStream::connect(addresses[0]).is_err()
+    });
     server.connect().expect_alive();
 }
 
@@ -462,11 +556,17 @@ fn the_kernels_keepalive_and_udp_probes_work_beside_tls() {
     let server = server();
     let mut client = server.connect_tls();
     client.expect("KEEPALIVE 1 60 | 5 | 3", 0);
-    let key = client.ask("PROCKEY").strip_prefix("OK ").expect("key").to_owned();
+    let key = client
+        .ask("PROCKEY")
+        .strip_prefix("OK ")
+        .expect("key")
+        .to_owned();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     let question = [b"\x01", key.as_bytes()].concat();
-    socket.send_to(&question, server.tls_address()).expect("send");
+    socket
+        .send_to(&question, server.tls_address())
+        .expect("send");
     let mut answer = [0; 64];
     let (len, from) = socket.recv_from(&mut answer).expect("an answer");
     assert_eq!((&answer[..len], from), (&[1][..], server.tls_address()));

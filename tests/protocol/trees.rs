@@ -224,8 +224,20 @@ fn links_in_trees_are_never_walked() {
     assert_eq!(client.list("LSR t"), ["F: g", "U: link", "U: loop"]);
     client.expect_all(&[("XDEL t f", 0), ("CPDIR t | copy", 0), ("RMDIR t", 0)]);
     assert!(server.exists("outside/f"));
-    assert!(server.path("copy/link").symlink_metadata().expect("copied").is_symlink());
-    assert!(server.path("copy/loop").symlink_metadata().expect("copied").is_symlink());
+    assert!(
+        server
+            .path("copy/link")
+            .symlink_metadata()
+            .expect("copied")
+            .is_symlink()
+    );
+    assert!(
+        server
+            .path("copy/loop")
+            .symlink_metadata()
+            .expect("copied")
+            .is_symlink()
+    );
 }
 
 #[test]

@@ -56,7 +56,9 @@ const TWICE: Expected = (Killed, Refused);
 
 /// The attack that a client from this address sets off.
 pub fn of(peer: SocketAddr) -> Option<&'static Attack> {
-    let SocketAddr::V4(peer) = peer else { return None };
+    let SocketAddr::V4(peer) = peer else {
+        return None;
+    };
     ATTACKS.get(usize::from(peer.ip().octets()[3]).checked_sub(FIRST)?)
 }
 
@@ -140,7 +142,9 @@ fn become_root() -> io::Result<()> {
 
 /// To whoever started the test: see `main`.
 fn connect_out() -> io::Result<()> {
-    let port = std::env::var("TFD_TEST_PORT").ok().and_then(|port| port.parse().ok());
+    let port = std::env::var("TFD_TEST_PORT")
+        .ok()
+        .and_then(|port| port.parse().ok());
     TcpStream::connect((Ipv4Addr::LOCALHOST, port.unwrap_or(0))).map(drop)
 }
 
@@ -185,8 +189,14 @@ fn have_signed() -> io::Result<()> {
             continue;
         }
         send(number, &[&[3, 4, 3][..], b"a word"].concat(), flags)?;
-        let patience = rustix::event::Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
-        let mut waiting = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+        let patience = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 300_000_000,
+        };
+        let mut waiting = [rustix::event::PollFd::new(
+            &handle,
+            rustix::event::PollFlags::IN,
+        )];
         if rustix::event::poll(&mut waiting, Some(&patience))? == 0 {
             continue;
         }
@@ -219,11 +229,17 @@ fn with_channels(
 }
 
 fn shut_channels(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    with_channels(root, |handle| Ok(rustix::net::shutdown(handle, rustix::net::Shutdown::Both)?))
+    with_channels(root, |handle| {
+        Ok(rustix::net::shutdown(handle, rustix::net::Shutdown::Both)?)
+    })
 }
 
 fn narrow_channels(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    with_channels(root, |handle| Ok(rustix::net::sockopt::set_socket_send_buffer_size(handle, 1)?))
+    with_channels(root, |handle| {
+        Ok(rustix::net::sockopt::set_socket_send_buffer_size(
+            handle, 1,
+        )?)
+    })
 }
 
 /// At the one that standard error may be.
@@ -231,7 +247,11 @@ fn type_at_terminal() -> io::Result<()> {
     // SAFETY: the request reads one byte, which is there.
     #[allow(unsafe_code, reason = "nobody offers this call")]
     let typed = unsafe { libc::ioctl(2, libc::TIOCSTI, b"\n".as_ptr()) };
-    if typed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if typed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Core dumps would carry session keys onto the disk.

@@ -43,19 +43,28 @@ fn come_from(address: Ipv4Addr, server: SocketAddr) -> Option<Client> {
     let socket: OwnedFd = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
     bind(&socket, &SocketAddrV4::new(address, 0)).expect("bind");
     connect(&socket, &server).expect("connect");
-    Client { wire: Wire::new(TcpStream::from(socket)).expect("wire") }.try_in()
+    Client {
+        wire: Wire::new(TcpStream::from(socket)).expect("wire"),
+    }
+    .try_in()
 }
 
 /// How often the log says this.
 fn count(server: &Server, text: &str) -> usize {
-    server.log().iter().filter(|line| line.contains(text)).count()
+    server
+        .log()
+        .iter()
+        .filter(|line| line.contains(text))
+        .count()
 }
 
 /// Makes all attempts in one place; how many came to something else than
 /// expected.
 fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
-    let environment =
-        vec![("TFD_TEST_PLACE", format!("{place:?}")), ("TFD_TEST_PORT", listener.to_string())];
+    let environment = vec![
+        ("TFD_TEST_PLACE", format!("{place:?}")),
+        ("TFD_TEST_PORT", listener.to_string()),
+    ];
     let backend = (place == Place::Relay).then(Server::start);
     let lines = match (place, &backend) {
         (Place::BeforeJail, _) => "jail = true".to_owned(),
@@ -63,7 +72,11 @@ fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
         _ => String::new(),
     };
     // The auditor's socket is what sessions have together.
-    let audit = if backend.is_some() { "" } else { "audit = \"audit.log\"" };
+    let audit = if backend.is_some() {
+        ""
+    } else {
+        "audit = \"audit.log\""
+    };
     let server = Server::with(Setup {
         server: format!("sandbox = {sandbox}\n{audit}"),
         tf: lines,
@@ -87,7 +100,11 @@ fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
         let expected = attack.expected(place, sandbox);
         let verdict = if outcome == expected { "ok" } else { "FAILED" };
         failures += usize::from(outcome != expected);
-        let around = if sandbox { "in the sandbox" } else { "without it" };
+        let around = if sandbox {
+            "in the sandbox"
+        } else {
+            "without it"
+        };
         println!(
             "{verdict:6} {place:?} {around}: {}: {outcome:?}, expected {expected:?}",
             attack.name
@@ -117,5 +134,9 @@ fn main() -> ExitCode {
         failures += attack_in(place, true, port) + attack_in(place, false, port);
     }
     println!("{} attempts, {failures} failed", 8 * ATTACKS.len());
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

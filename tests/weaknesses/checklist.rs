@@ -54,9 +54,18 @@ fn names_at_login_forge_no_line_of_the_log() {
     }
     let tf = "mode = \"multi-user\"\nusers = \"users\"\njail = true".to_owned();
     let users = account("ann", "a", "games:::");
-    let mut scene = Scene::with(Setup { tf, users, ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    });
     let mut client = scene.connect();
-    for name in ["a\r\nforged", "a\" user=\"ann", "\u{1b}[2Jforged", "\u{9b}forged"] {
+    for name in [
+        "a\r\nforged",
+        "a\" user=\"ann",
+        "\u{1b}[2Jforged",
+        "\u{9b}forged",
+    ] {
         client.expect(format!("LOGIN {name} a\nforged"), 37);
     }
     client.expect("LOGIN ann a", 0);
@@ -66,7 +75,10 @@ fn names_at_login_forge_no_line_of_the_log() {
     scene.server.wait_for_lines("login failed", 4);
     let log = scene.server.log();
     let refused = log.iter().filter(|line| line.contains("login failed"));
-    assert!(refused.clone().all(|line| !line.contains("user=\"ann\"")), "{log:#?}");
+    assert!(
+        refused.clone().all(|line| !line.contains("user=\"ann\"")),
+        "{log:#?}"
+    );
     assert_eq!(refused.count(), 4);
     scene.unharmed();
 }
@@ -85,11 +97,17 @@ fn names_with_a_newline_forge_no_line_of_a_listing() {
     ]);
     assert_eq!(
         client.list("LS d"),
-        ["F: f", "U: /./F: forged", "U: a/./D: forged", "U: b/./F: forged"]
+        [
+            "F: f",
+            "U: /./F: forged",
+            "U: a/./D: forged",
+            "U: b/./F: forged"
+        ]
     );
     let all = client.list("LSR /");
     assert!(
-        all.iter().all(|line| line.starts_with("U: d/") || ["D: d/", "F: d/f"].contains(&&**line))
+        all.iter()
+            .all(|line| line.starts_with("U: d/") || ["D: d/", "F: d/f"].contains(&&**line))
     );
     assert_eq!(all.len(), 5, "{all:?}");
     scene.unharmed();
@@ -109,11 +127,19 @@ fn a_buffer_of_the_peers_choice_is_capped_and_zero_is_no_way_around() {
         for buffer in [0, -1, i64::MIN] {
             client.expect(Client::hp(word, "f", &[&[0, buffer], more].concat()), 36);
         }
-        let window: &[i64] = if word.ends_with("CAN") { &[i64::MAX] } else { &[] };
+        let window: &[i64] = if word.ends_with("CAN") {
+            &[i64::MAX]
+        } else {
+            &[]
+        };
         let mut other = scene.connect();
         for buffer in [(8 << 20) + 1, 1 << 40, i64::MAX] {
             let numbers = [&[0, buffer], window].concat();
-            assert_eq!(scene.connect().hp_open(word, "f", &numbers), 8 << 20, "{word} {buffer}");
+            assert_eq!(
+                scene.connect().hp_open(word, "f", &numbers),
+                8 << 20,
+                "{word} {buffer}"
+            );
         }
         other.expect_alive();
     }
@@ -139,27 +165,42 @@ fn a_long_request_before_the_last_door_takes_no_memory() {
     }
     let tf = "mode = \"multi-user\"\nusers = \"users\"\njail = true".to_owned();
     let users = account("ann", "a", "games:::");
-    let mut scene = Scene::with(Setup { tf, users, ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    });
     let others = sessions(&scene.server);
     let mut client = scene.connect();
     let mut pid = None;
     wait_until("the gate", || {
-        pid = sessions(&scene.server).into_iter().find(|pid| !others.contains(pid));
+        pid = sessions(&scene.server)
+            .into_iter()
+            .find(|pid| !others.contains(pid));
         pid.is_some()
     });
     client.expect("ECHO x", 38);
     let pid = pid.expect("the gate");
     let before = memory_of(pid, "VmPeak");
     let long = "x".repeat(500_000);
-    for (request, code) in
-        [("", 38), ("ECHO ", 38), ("PROCKEY2 ", 38), ("LOGIN ", 37), ("LOGIN ann ", 37)]
-    {
+    for (request, code) in [
+        ("", 38),
+        ("ECHO ", 38),
+        ("PROCKEY2 ", 38),
+        ("LOGIN ", 37),
+        ("LOGIN ann ", 37),
+    ] {
         client.expect(format!("{request}{long}"), code);
     }
     let grown = memory_of(pid, "VmPeak") - before;
     assert!(grown < 256, "{grown} KiB");
     client.expect("LOGIN ann a", 0);
-    for (request, code) in [("", 50), ("INJAIL ", 49), ("INJAIL t | ", 49), ("LOGIN ", 39)] {
+    for (request, code) in [
+        ("", 50),
+        ("INJAIL ", 49),
+        ("INJAIL t | ", 49),
+        ("LOGIN ", 39),
+    ] {
         client.expect(format!("{request}{long}"), code);
     }
     scene.unharmed();
@@ -169,19 +210,31 @@ fn a_long_request_before_the_last_door_takes_no_memory() {
 fn a_limit_of_zero_in_the_configuration_is_refused_where_it_would_be_none() {
     let scene = Scene::new();
     let path = scene.server.config_path();
-    let text = fs::read_to_string(&path).expect("read").replace(HANDSHAKE, "");
-    for key in ["buffer_limit = 0", "handshake_timeout = 0", "handshake_timeout = -1"] {
+    let text = fs::read_to_string(&path)
+        .expect("read")
+        .replace(HANDSHAKE, "");
+    for key in [
+        "buffer_limit = 0",
+        "handshake_timeout = 0",
+        "handshake_timeout = -1",
+    ] {
         let other = path.with_file_name("zero.toml");
         fs::write(&other, format!("{text}{key}\n")).expect("write");
         let (code, said) = tfd(&["check", "--config", other.to_str().expect("path")]);
-        assert!(code == Some(1) && said.contains(key.split(' ').next().expect("key")), "{said}");
+        assert!(
+            code == Some(1) && said.contains(key.split(' ').next().expect("key")),
+            "{said}"
+        );
     }
 }
 
 #[test]
 fn one_byte_at_a_time_does_not_outlast_the_time_for_the_handshake() {
     let tf = "handshake_timeout = 4".to_owned();
-    let mut scene = Scene::with(Setup { tf, ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     let begin = Instant::now();
     let mut greeted = Client::knock(scene.server.address());
     assert_eq!(greeted.ask(VERSION), "OK");
@@ -214,11 +267,18 @@ fn errors_in_the_users_file_show_no_hash_and_no_password() {
     }
     let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let fine = account("ann", "a", "games:::");
-    let mut scene = Scene::with(Setup { tf, users: fine.clone(), ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        tf,
+        users: fine.clone(),
+        ..Setup::default()
+    });
     let hash = fine.split(':').nth(1).expect("hash").to_owned();
     // Where a name belongs, only what can't be one is a secret.
-    let misplaced =
-        [format!("{hash}:ann:x:::"), format!("ann:!:{hash}:::"), format!("ann:!:games:{hash}::")];
+    let misplaced = [
+        format!("{hash}:ann:x:::"),
+        format!("ann:!:{hash}:::"),
+        format!("ann:!:games:{hash}::"),
+    ];
     for (secret, more) in [(SECRET_WORD, &[][..]), (&hash, &misplaced[..])] {
         let lines = [
             format!("ann {secret}"),
@@ -240,7 +300,9 @@ fn errors_in_the_users_file_show_no_hash_and_no_password() {
             assert!(!shown, "{line:?} is told as {said:?}");
         }
     }
-    scene.server.set_users(&format!("ann:{SECRET_WORD}:games:::\n"));
+    scene
+        .server
+        .set_users(&format!("ann:{SECRET_WORD}:games:::\n"));
     scene.connect().expect("LOGIN ann a", 0);
     scene.server.wait_for_log("configuration not taken over");
     assert!(!scene.server.log().join("\n").contains(SECRET_WORD));
@@ -310,11 +372,19 @@ fn an_account_without_a_system_user_lets_nobody_in() {
     }
     let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let users = account("ann", "a", "games:::");
-    let mut scene = Scene::with(Setup { tf, users, ..Setup::default() });
-    for (system_user, said) in
-        [("", "no system user"), ("no-such-user-here", "no such system user"), ("0", "no such")]
-    {
-        scene.server.set_users(&account("eve", "e", &format!("{system_user}:::")));
+    let mut scene = Scene::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    });
+    for (system_user, said) in [
+        ("", "no system user"),
+        ("no-such-user-here", "no such system user"),
+        ("0", "no such"),
+    ] {
+        scene
+            .server
+            .set_users(&account("eve", "e", &format!("{system_user}:::")));
         let config = scene.server.config_path();
         let (code, told) = tfd(&["check", "--config", config.to_str().expect("path")]);
         assert!(code == Some(1) && told.contains(said), "{told}");
@@ -328,12 +398,18 @@ fn an_account_without_a_system_user_lets_nobody_in() {
 #[test]
 fn no_keepalive_of_the_peer_puts_the_idle_limit_off() {
     let tf = "idle_timeout = 4".to_owned();
-    let mut scene = Scene::with(Setup { tf, ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        tf,
+        ..Setup::default()
+    });
     let mut clients = Vec::new();
     for (request, code) in [
         ("KEEPALIVE 1 7200 | 75 | 9", 0),
         ("KEEPALIVE 1 32767 | 32767 | 127", 32),
-        ("KEEPALIVE 1 9223372036854775807 | 9223372036854775807 | 9223372036854775807", 32),
+        (
+            "KEEPALIVE 1 9223372036854775807 | 9223372036854775807 | 9223372036854775807",
+            32,
+        ),
         ("KEEPALIVE 1 -1 | -1 | -1", 32),
         ("KEEPALIVE -1 1 | 1 | 1", 0),
         ("KEEPALIVE 0 0 | 0 | 0", 0),
@@ -347,7 +423,10 @@ fn no_keepalive_of_the_peer_puts_the_idle_limit_off() {
     wait_until("all closed", || {
         scene.witness.expect_alive();
         let log = scene.server.log();
-        log.iter().filter(|line| line.contains("time limit passed")).count() == clients.len()
+        log.iter()
+            .filter(|line| line.contains("time limit passed"))
+            .count()
+            == clients.len()
     });
     clients.iter_mut().for_each(Client::expect_closed);
     scene.unharmed();

@@ -56,7 +56,11 @@ fn weakness_13_ls_of_odd_directories_answers_and_uses_no_file() {
     symlink("inner", scene.server.path("d/twice")).expect("link");
     symlink("loop", scene.server.path("d/loop")).expect("link");
     let target = scene.outside().join("f");
-    for pid in descendants(scene.server.pid()).into_iter().map(|(pid, _)| pid).chain(1..200) {
+    for pid in descendants(scene.server.pid())
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .chain(1..200)
+    {
         symlink(&target, scene.server.path(&format!("d/{pid}_ls.tmp"))).unwrap_or_default();
         symlink(&target, scene.server.path(&format!("{pid}_ls.tmp"))).unwrap_or_default();
     }
@@ -66,7 +70,10 @@ fn weakness_13_ls_of_odd_directories_answers_and_uses_no_file() {
         let lines = client.list(request);
         let odd = lines.iter().find(|line| line.contains(crate::SECRET));
         assert_eq!(odd, None, "{request}");
-        assert!(lines.iter().any(|line| line.ends_with("inner")) || request == "LS /", "{request}");
+        assert!(
+            lines.iter().any(|line| line.ends_with("inner")) || request == "LS /",
+            "{request}"
+        );
     }
     fs::set_permissions(scene.server.root(), fs::Permissions::from_mode(0o555)).expect("mode");
     let mut watched = scene.connect();
@@ -117,7 +124,9 @@ fn weakness_14_notifications_leave_no_handle_open_and_a_file_is_no_directory() {
     let watches = fs::read_dir(format!("/proc/{pid}/fdinfo")).map_or(0, |entries| {
         let text = |entry: fs::DirEntry| fs::read_to_string(entry.path()).unwrap_or_default();
         let all: String = entries.flatten().map(text).collect();
-        all.lines().filter(|line| line.starts_with("inotify wd:")).count()
+        all.lines()
+            .filter(|line| line.starts_with("inotify wd:"))
+            .count()
     });
     assert!(watches <= 2, "{watches}");
     scene.unharmed();
@@ -135,11 +144,18 @@ fn weakness_15_a_file_that_was_there_survives_an_upload_broken_off() {
     drop(client);
     let mut client = scene.connect();
     client.send("SUP sup");
-    client.wire.write_units(&mut b"\0\0\0\x03new".to_vec(), &[4, 3]).expect("send");
+    client
+        .wire
+        .write_units(&mut b"\0\0\0\x03new".to_vec(), &[4, 3])
+        .expect("send");
     drop(client);
     for (word, name) in [("PUT", "put"), ("PUTCAN", "putcan")] {
         let mut client = scene.connect();
-        let numbers: &[i64] = if word == "PUT" { &[0, 100] } else { &[0, 100, 0] };
+        let numbers: &[i64] = if word == "PUT" {
+            &[0, 100]
+        } else {
+            &[0, 100, 0]
+        };
         client.hp_open(word, name, numbers);
         client.send_frame(b"new");
     }
@@ -157,7 +173,11 @@ fn weakness_15_what_did_not_happen_is_not_said_to_have() {
     let mut scene = Scene::new();
     scene.server.write("closed/f", "inside");
     let mut client = scene.connect();
-    client.expect_all(&[("CHMOD closed 555", 0), ("CHMOD closed/f abc", 41), ("TOUCH no/f", 24)]);
+    client.expect_all(&[
+        ("CHMOD closed 555", 0),
+        ("CHMOD closed/f abc", 41),
+        ("TOUCH no/f", 24),
+    ]);
     if !without_root() {
         fs::write(scene.server.path("roots"), "").expect("write");
         client.expect_all(&[("CHMOD roots 777", 41), ("TOUCH closed/new", 1)]);
@@ -167,15 +187,23 @@ fn weakness_15_what_did_not_happen_is_not_said_to_have() {
 
 #[test]
 fn weakness_15_a_full_disk_is_told_before_anything_is_acknowledged() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     fs::set_permissions(disk.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     let root = Some(disk.path().join("root"));
-    let mut scene = Scene::with(Setup { root, ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        root,
+        ..Setup::default()
+    });
     let mut client = scene.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
     let chunk = [b"CONT ", vec![1; 300_000].as_slice()].concat();
     let acknowledged = (0..8).take_while(|_| client.ask(&chunk) == "CONT").count();
-    assert!((1..4).contains(&acknowledged), "{acknowledged} of 300,000 bytes on 1 MiB");
+    assert!(
+        (1..4).contains(&acknowledged),
+        "{acknowledged} of 300,000 bytes on 1 MiB"
+    );
     client.expect_alive();
     assert!(scene.server.names("").is_empty());
     scene.unharmed();
@@ -188,16 +216,27 @@ fn weakness_16_no_group_and_no_right_of_the_daemon_reaches_a_client() {
     }
     let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let users = account("ann", "a", "games:::");
-    let mut scene = Scene::with(Setup { tf, users, ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    });
     let mut client = scene.connect();
     client.expect("LOGIN ann a", 0);
     let _in_front_of_the_door = scene.connect();
     wait_until("three connections", || sessions(&scene.server).len() == 3);
     for pid in sessions(&scene.server) {
         let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-        let field = |name: &str| text.lines().find(|line| line.starts_with(name)).expect("field");
+        let field = |name: &str| {
+            text.lines()
+                .find(|line| line.starts_with(name))
+                .expect("field")
+        };
         for name in ["Uid:", "Gid:", "Groups:"] {
-            assert!(field(name).split_whitespace().skip(1).all(|id| id != "0"), "{text}");
+            assert!(
+                field(name).split_whitespace().skip(1).all(|id| id != "0"),
+                "{text}"
+            );
         }
         assert!(field("CapPrm:").ends_with("\t0000000000000000"), "{text}");
     }
@@ -209,7 +248,9 @@ fn weakness_16_a_secure_directory_goes_only_with_a_name_that_is_in_it() {
     let mut scene = Scene::new();
     scene.server.write("x.sd/token", "inside");
     let mut client = scene.connect();
-    for token in ["", ".", "..", "./token", "../x.sd", "/", "tok", "token/", "jail.key"] {
+    for token in [
+        "", ".", "..", "./token", "../x.sd", "/", "tok", "token/", "jail.key",
+    ] {
         client.expect(format!("RMSECDIR {token} | x.sd"), 47);
     }
     assert_eq!(scene.server.names("x.sd"), ["token"]);
@@ -222,7 +263,10 @@ fn weakness_16_the_token_file_of_a_jail_is_out_of_reach_inside() {
     if without_root() {
         return;
     }
-    let setup = Setup { tf: "jail = true".to_owned(), ..Setup::default() };
+    let setup = Setup {
+        tf: "jail = true".to_owned(),
+        ..Setup::default()
+    };
     let mut scene = Scene::with(setup);
     scene.server.write("cell/f", "inside");
     let tokens = scene.server.path("cell/jail.key");
@@ -251,7 +295,12 @@ fn weakness_16_the_token_file_of_a_jail_is_out_of_reach_inside() {
     client.expect("CPDIR / | copy", 0);
     assert_eq!(scene.server.names("cell/copy"), ["f", "link"]);
     assert_eq!(fs::read(&tokens).expect("tokens"), b"\n\ntoken\n");
-    for request in ["RCVFILE 0 link", "SNDFILE 1 link", "SHA256 link", "CHMOD link 666"] {
+    for request in [
+        "RCVFILE 0 link",
+        "SNDFILE 1 link",
+        "SHA256 link",
+        "CHMOD link 666",
+    ] {
         let reply = client.ask(request);
         assert!(reply.starts_with("FAILED "), "{request}: {reply}");
     }
@@ -280,12 +329,18 @@ fn weakness_17_who_says_nothing_is_closed_and_who_comes_too_often_is_turned_away
         tf: "handshake_timeout = 5".to_owned(),
         ..Setup::default()
     });
-    let mut silent: Vec<Client> = (0..5).map(|_| Client::knock(scene.server.address())).collect();
+    let mut silent: Vec<Client> = (0..5)
+        .map(|_| Client::knock(scene.server.address()))
+        .collect();
     wait_until("six connections", || sessions(&scene.server).len() == 6);
     for _ in 0..20 {
         Client::knock(scene.server.address()).expect_closed();
     }
-    assert_eq!(sessions(&scene.server).len(), 6, "no process for who is turned away");
+    assert_eq!(
+        sessions(&scene.server).len(),
+        6,
+        "no process for who is turned away"
+    );
     silent.iter_mut().for_each(Client::expect_closed);
     wait_until("room", || {
         let mut client = Client::knock(scene.server.address());
@@ -328,7 +383,12 @@ fn weakness_18_copies_share_nothing() {
         let states = || {
             let state = |name: &&str| {
                 let stat = fs::metadata(scene.server.path(name)).expect("stat");
-                (stat.ino(), stat.mode(), stat.nlink(), scene.server.read(name))
+                (
+                    stat.ino(),
+                    stat.mode(),
+                    stat.nlink(),
+                    scene.server.read(name),
+                )
             };
             others().map(state).collect::<Vec<_>>()
         };

@@ -53,7 +53,11 @@ impl Scene {
         give_tree_to_server(&outside);
         let witness = server.connect();
         let before = state_of(&outside);
-        Scene { server, witness, before }
+        Scene {
+            server,
+            witness,
+            before,
+        }
     }
 
     fn connect(&self) -> Client {
@@ -69,12 +73,16 @@ impl Scene {
     fn unharmed(&mut self) {
         let asked = self.witness.ask("ECHO still here");
         // A witness in front of a closed door is told so, and is alive.
-        let refused = ["FAILED 38 ", "FAILED 50 "].iter().any(|start| asked.starts_with(start));
+        let refused = ["FAILED 38 ", "FAILED 50 "]
+            .iter()
+            .any(|start| asked.starts_with(start));
         assert!(asked == "still here" || refused, "{asked}");
         assert_eq!(state_of(&self.outside()), self.before);
         let log = self.server.log();
         let bad = |line: &&String| {
-            ["killed", "panicked", "gate failed"].iter().any(|word| line.contains(word))
+            ["killed", "panicked", "gate failed"]
+                .iter()
+                .any(|word| line.contains(word))
         };
         assert_eq!(log.iter().find(bad), None);
     }
@@ -102,7 +110,12 @@ fn give_tree_to_server(path: &Path) {
 /// back.
 fn state_of(path: &Path) -> Vec<String> {
     let stat = fs::symlink_metadata(path).expect("stat");
-    let changed = (stat.ctime(), stat.ctime_nsec(), stat.mtime(), stat.mtime_nsec());
+    let changed = (
+        stat.ctime(),
+        stat.ctime_nsec(),
+        stat.mtime(),
+        stat.mtime_nsec(),
+    );
     let mut states = vec![format!(
         "{} {} {:o} {} {} {} {} {changed:?}",
         path.display(),
@@ -125,7 +138,10 @@ fn state_of(path: &Path) -> Vec<String> {
 /// The processes that serve connections.
 fn sessions(server: &Server) -> Vec<u32> {
     let named = |(pid, name): (u32, String)| (name == "tfd-session").then_some(pid);
-    descendants(server.pid()).into_iter().filter_map(named).collect()
+    descendants(server.pid())
+        .into_iter()
+        .filter_map(named)
+        .collect()
 }
 
 /// The process of a client that connects now.
@@ -135,7 +151,9 @@ fn connect_with_pid(server: &Server) -> (Client, u32) {
     client.expect_alive();
     let mut found = None;
     wait_until("the session", || {
-        found = sessions(server).into_iter().find(|pid| !others.contains(pid));
+        found = sessions(server)
+            .into_iter()
+            .find(|pid| !others.contains(pid));
         found.is_some()
     });
     (client, found.expect("a session"))
@@ -144,8 +162,15 @@ fn connect_with_pid(server: &Server) -> (Client, u32) {
 /// A number of KiB from /proc/PID/status.
 fn memory_of(pid: u32, field: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).expect(field);
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .expect(field);
+    line.trim_start_matches(':')
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number")
 }
 
 /// Runs tfd to its end: its exit code and what it said.
@@ -156,7 +181,10 @@ fn tfd(arguments: &[&str]) -> (Option<i32>, String) {
         .output()
         .expect("run tfd");
     let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 /// Gives a path, a link itself, to an ordinary user.
@@ -169,5 +197,10 @@ fn give_to_nobody(path: &Path) {
 /// A directory that a system user may work in.
 fn give_to(user: &str, path: &Path) {
     let identity = tfd::users::Identity::of(user).expect("system user");
-    chown(path, Some(identity.uid.as_raw()), Some(identity.gid.as_raw())).expect("chown");
+    chown(
+        path,
+        Some(identity.uid.as_raw()),
+        Some(identity.gid.as_raw()),
+    )
+    .expect("chown");
 }

@@ -12,7 +12,11 @@ use crate::{Scene, give_to, give_to_nobody, tfd, without_root};
 fn scene() -> Scene {
     let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let users = account("ann", "a", "games:::");
-    Scene::with(Setup { tf, users, ..Setup::default() })
+    Scene::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    })
 }
 
 fn beside(scene: &Scene, name: &str) -> PathBuf {
@@ -33,7 +37,9 @@ fn check(path: &Path) -> (Option<i32>, String) {
 /// What tfd says when it is started on a configuration that it must refuse.
 fn start(config: &Path) -> String {
     let mut command = std::process::Command::new("timeout");
-    command.args(["10", env!("CARGO_BIN_EXE_tfd"), "serve", "--config"]).arg(config);
+    command
+        .args(["10", env!("CARGO_BIN_EXE_tfd"), "serve", "--config"])
+        .arg(config);
     let output = command.output().expect("run");
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -52,7 +58,10 @@ fn configuration_users_and_key_are_not_read_through_a_link_of_an_ordinary_user()
         assert_eq!(check(&config).0, Some(0), "{name} through a link of root");
         give_to_nobody(&path);
         let (code, said) = check(&config);
-        assert!(code == Some(1) && said.contains("is a link that belongs to"), "{name}: {said}");
+        assert!(
+            code == Some(1) && said.contains("is a link that belongs to"),
+            "{name}: {said}"
+        );
         fs::remove_file(&path).expect("remove");
         fs::rename(path.with_extension("moved"), &path).expect("rename");
         assert_eq!(check(&config).0, Some(0));
@@ -70,7 +79,10 @@ fn a_directory_on_the_way_that_is_an_ordinary_users_link_is_not_passed() {
     assert_eq!(check(&way.join("tfd.toml")).0, Some(0));
     give_to_nobody(&way);
     let (code, said) = check(&way.join("tfd.toml"));
-    assert!(code == Some(1) && said.contains("is a link that belongs to"), "{said}");
+    assert!(
+        code == Some(1) && said.contains("is a link that belongs to"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -89,7 +101,10 @@ fn who_is_blocked_is_not_written_through_a_link_of_an_ordinary_user() {
         symlink(&victim, &blocked).expect("link");
         give_to_nobody(&blocked);
         let said = start(&scene.server.config_path());
-        assert!(said.contains("users.blocked is a link that belongs to"), "{said}");
+        assert!(
+            said.contains("users.blocked is a link that belongs to"),
+            "{said}"
+        );
         assert_eq!(fs::read_to_string(&victim).ok().as_deref(), content);
         fs::remove_file(&blocked).expect("remove");
     }
@@ -102,14 +117,25 @@ fn accounts_are_not_changed_through_a_link_of_an_ordinary_user() {
     }
     let scene = scene();
     let config = scene.server.config_path();
-    let lock_user = || tfd(&["user", "lock", "ann", "--config", config.to_str().expect("path")]);
+    let lock_user = || {
+        tfd(&[
+            "user",
+            "lock",
+            "ann",
+            "--config",
+            config.to_str().expect("path"),
+        ])
+    };
     let victim = beside(&scene, "victim");
     let before = fs::read(beside(&scene, "users")).expect("users");
     let lock = beside(&scene, "users.lock");
     symlink(&victim, &lock).expect("link");
     give_to_nobody(&lock);
     let (code, said) = lock_user();
-    assert!(code == Some(1) && said.contains("is a link that belongs to"), "{said}");
+    assert!(
+        code == Some(1) && said.contains("is a link that belongs to"),
+        "{said}"
+    );
     assert!(!victim.exists());
     fs::remove_file(&lock).expect("remove");
 
@@ -117,8 +143,14 @@ fn accounts_are_not_changed_through_a_link_of_an_ordinary_user() {
     plant(&users);
     give_to_nobody(&users);
     let (code, said) = lock_user();
-    assert!(code == Some(1) && said.contains("is a link that belongs to"), "{said}");
-    assert_eq!(fs::read(users.with_extension("moved")).expect("users"), before);
+    assert!(
+        code == Some(1) && said.contains("is a link that belongs to"),
+        "{said}"
+    );
+    assert_eq!(
+        fs::read(users.with_extension("moved")).expect("users"),
+        before
+    );
 }
 
 #[test]
@@ -128,7 +160,10 @@ fn a_certificate_that_an_ordinary_user_may_change_is_refused() {
     }
     let tf = "tls_client_ca = \"ca.pem\"\nmode = \"multi-user\"\nusers = \"users\"".to_owned();
     let users = account("ann", "a", "games:::");
-    let scene = Scene::with(Setup { tls: true, ..Setup::default() });
+    let scene = Scene::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
     let path = scene.server.config_path();
     let text = fs::read_to_string(&path).expect("read");
     let directory = path.parent().expect("directory");
@@ -142,7 +177,10 @@ fn a_certificate_that_an_ordinary_user_may_change_is_refused() {
         let file = directory.join(name);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).expect("mode");
         let (code, said) = check(&other);
-        assert!(code == Some(1) && said.contains("others than root may change"), "{said}");
+        assert!(
+            code == Some(1) && said.contains("others than root may change"),
+            "{said}"
+        );
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mode");
         give_to("games", &file);
         let (code, said) = check(&other);
@@ -161,6 +199,12 @@ fn a_key_of_an_ordinary_user_is_refused() {
     let key = beside(&scene, "private.pem");
     give_to_nobody(&key);
     let (code, said) = check(&scene.server.config_path());
-    assert!(code == Some(1) && said.contains("belongs to somebody else: chown root"), "{said}");
-    assert_eq!(fs::metadata(&key).expect("stat").permissions().mode() & 0o777, 0o600);
+    assert!(
+        code == Some(1) && said.contains("belongs to somebody else: chown root"),
+        "{said}"
+    );
+    assert_eq!(
+        fs::metadata(&key).expect("stat").permissions().mode() & 0o777,
+        0o600
+    );
 }

@@ -54,7 +54,11 @@ fn make(client: &mut Client, request: &str) -> String {
 /// have met both.
 fn race(requests: &[&str], made_ready: impl Fn(&Path)) {
     let met = race_to_the_end(requests, true, made_ready);
-    assert!(both(&met), "fine and refused: {:?}", requests.iter().zip(&met).collect::<Vec<_>>());
+    assert!(
+        both(&met),
+        "fine and refused: {:?}",
+        requests.iter().zip(&met).collect::<Vec<_>>()
+    );
 }
 
 fn both(met: &[(u32, u32)]) -> bool {
@@ -91,7 +95,10 @@ fn race_to_the_end(
             for (request, met) in requests.iter().zip(&mut met) {
                 made_ready(&real);
                 let reply = make(&mut client, request);
-                assert!(!reply.contains(SECRET) && !reply.contains("only-outside"), "{reply}");
+                assert!(
+                    !reply.contains(SECRET) && !reply.contains("only-outside"),
+                    "{reply}"
+                );
                 match reply.starts_with("OK") {
                     true => met.0 += 1,
                     false => met.1 += 1,
@@ -120,13 +127,17 @@ fn no_file(directory: &Path, name: &str) {
 
 #[test]
 fn swapped_parent_reading_never_gives_a_byte_from_outside() {
-    race(&["RCVFILE 0 d/f", "SHA256 d/f", "FSTAT d/f"], |d| file(d, "f"));
+    race(&["RCVFILE 0 d/f", "SHA256 d/f", "FSTAT d/f"], |d| {
+        file(d, "f")
+    });
 }
 
 #[test]
 fn swapped_parent_new_and_replaced_files_never_appear_outside() {
     race(&["SNDFILE 0 d/new", "PUT d/put", "TOUCH d/touched"], |d| {
-        ["new", "put", "touched"].iter().for_each(|name| no_file(d, name));
+        ["new", "put", "touched"]
+            .iter()
+            .for_each(|name| no_file(d, name));
     });
     race(&["SNDFILE 1 d/f", "PUT d/f"], |d| file(d, "f"));
 }
@@ -162,7 +173,9 @@ fn swapped_parent_xdel_and_xrmdir_remove_nothing_outside() {
 
 #[test]
 fn swapped_parent_modes_times_and_owners_outside_stay() {
-    race(&["CHMOD d/f 600", "CHMOD d/f 644", "FUPD d/f"], |d| file(d, "f"));
+    race(&["CHMOD d/f 600", "CHMOD d/f 644", "FUPD d/f"], |d| {
+        file(d, "f")
+    });
     if !without_root() {
         race(&["CHOWN d/f nobody nogroup"], |d| file(d, "f"));
     }
@@ -184,12 +197,21 @@ fn swapped_parent_copies_take_nothing_from_outside_and_put_nothing_there() {
         let _ = fs::remove_dir_all(root.join("tree"));
         file(root, "given");
     };
-    race(&["COPY d/f | copy", "COPY given | d/copy", "CPDIR d | tree"], ready);
+    race(
+        &["COPY d/f | copy", "COPY given | d/copy", "CPDIR d | tree"],
+        ready,
+    );
 }
 
 #[test]
 fn swapped_directories_on_the_way_of_a_walk_are_not_followed() {
-    let requests = ["LSR /", "XDEL / f", "XRMDIR / t", "XCOPY copy given | d", "CPDIR / | tree"];
+    let requests = [
+        "LSR /",
+        "XDEL / f",
+        "XRMDIR / t",
+        "XCOPY copy given | d",
+        "CPDIR / | tree",
+    ];
     race_to_the_end(&requests, false, |d| {
         file(d, "f");
         file(d, "t/f");

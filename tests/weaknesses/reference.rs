@@ -16,7 +16,11 @@ use crate::{Scene, connect_with_pid, memory_of, sessions, tfd, without_root};
 const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
 
 fn multi_user(users: String) -> Setup {
-    Setup { tf: MULTI_USER.to_owned(), users, ..Setup::default() }
+    Setup {
+        tf: MULTI_USER.to_owned(),
+        users,
+        ..Setup::default()
+    }
 }
 
 /// Announces a length and sends bytes behind it for as long as they are taken.
@@ -121,7 +125,11 @@ fn weakness_02_names_and_tokens_too_long_open_no_door() {
     }
     let tf = format!("{MULTI_USER}\njail = true");
     let users = account("ann", "pass", "games:::");
-    let mut scene = Scene::with(Setup { tf, users, ..Setup::default() });
+    let mut scene = Scene::with(Setup {
+        tf,
+        users,
+        ..Setup::default()
+    });
     let mut client = scene.connect();
     let long = "n".repeat(400_000);
     client.expect(format!("LOGIN {long} pass"), 37);
@@ -181,7 +189,17 @@ fn weakness_04_no_spelling_of_the_parent_leads_out_of_the_root() {
     let mut scene = Scene::new();
     scene.server.write("d/f", "inside");
     let mut client = scene.connect();
-    let ways = ["..", "../", "/..", "./..", "d/..", "d/../..", "..//", "d/./../../", "../outside"];
+    let ways = [
+        "..",
+        "../",
+        "/..",
+        "./..",
+        "d/..",
+        "d/../..",
+        "..//",
+        "d/./../../",
+        "../outside",
+    ];
     for way in ways {
         for request in [
             format!("LS {way}"),
@@ -220,7 +238,10 @@ fn weakness_04_no_spelling_of_the_parent_leads_out_of_the_root() {
         client.send(format!("SDOWN {way}/f"));
         assert_eq!(client.wire.read_i32().expect("length"), -1);
         client.send(format!("SUP {way}/f"));
-        client.wire.write_units(&mut b"\0\0\0\x03new\0\0\0\0".to_vec(), &[4, 3, 4]).expect("send");
+        client
+            .wire
+            .write_units(&mut b"\0\0\0\x03new\0\0\0\0".to_vec(), &[4, 3, 4])
+            .expect("send");
         assert_eq!(client.wire.read_i32().expect("result"), -1);
     }
     assert_eq!(
@@ -280,12 +301,23 @@ fn weakness_07_only_the_whole_name_and_password_of_one_account_log_in() {
     }
     let users = account("xroot", "rootpw", "games:::") + &account("ann", "pass word", "games:::");
     let mut scene = Scene::with(multi_user(users));
-    for login in ["root rootpw", "oot rootpw", "xroot rootp", "ann pass", "pass word"] {
+    for login in [
+        "root rootpw",
+        "oot rootpw",
+        "xroot rootp",
+        "ann pass",
+        "pass word",
+    ] {
         let mut client = scene.connect();
         client.expect(format!("LOGIN {login}"), 37);
         client.expect("ECHO x", 38);
         // Nothing of what was sent before fills in what is missing.
-        client.expect_all(&[("LOGIN", 16), ("LOGIN ", 16), ("LOGIN ann", 16), ("LOGIN ann ", 37)]);
+        client.expect_all(&[
+            ("LOGIN", 16),
+            ("LOGIN ", 16),
+            ("LOGIN ann", 16),
+            ("LOGIN ann ", 37),
+        ]);
     }
     scene.connect().expect("LOGIN xroot rootpw", 0);
     scene.unharmed();
@@ -302,7 +334,11 @@ fn weakness_07_no_account_no_login_and_guessing_takes_longer_and_longer() {
     for password in ["", "x", "root", "x y"] {
         client.expect(format!("LOGIN root {password}"), 37);
     }
-    assert!(begin.elapsed() > Duration::from_millis(1000), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() > Duration::from_millis(1000),
+        "{:?}",
+        begin.elapsed()
+    );
     client.expect("ECHO x", 38);
     scene.unharmed();
 
@@ -356,7 +392,17 @@ fn weakness_09_session_keys_are_long_enough_and_new_ones_are_random() {
     let mut keys = Vec::new();
     for server in [&scene.server, &scene.server, &other] {
         let mut client = server.connect();
-        for length in ["7", "9", "13", "4095", "65540", "2147483647", "9999999999", "-16", ""] {
+        for length in [
+            "7",
+            "9",
+            "13",
+            "4095",
+            "65540",
+            "2147483647",
+            "9999999999",
+            "-16",
+            "",
+        ] {
             client.expect(format!("NIGMA {length}"), 46);
         }
         client.expect("NIGMA 32", 0);
@@ -409,7 +455,9 @@ fn weakness_10_questions_by_udp_kill_nothing_and_each_gets_its_own_answer() {
             });
         }
     });
-    let udp = descendants(scene.server.pid()).into_iter().find(|(_, name)| name == "tfd-udp");
+    let udp = descendants(scene.server.pid())
+        .into_iter()
+        .find(|(_, name)| name == "tfd-udp");
     let kib = memory_of(udp.expect("udp").0, "RssAnon");
     assert!(kib < 4096, "SOCKCHECK maps and never unmaps: {kib} KiB");
     client.expect_alive();
@@ -433,16 +481,26 @@ fn weakness_11_a_client_that_leaves_a_download_leaves_no_process_behind() {
             (0..frames).for_each(|_| drop(client.receive_frame()));
             left.push(client);
         }
-        for request in [format!("RCVFILE 0 {file}"), format!("SDOWN {file}"), "LSR /".into()] {
+        for request in [
+            format!("RCVFILE 0 {file}"),
+            format!("SDOWN {file}"),
+            "LSR /".into(),
+        ] {
             let mut client = scene.connect();
             client.send(request);
             left.push(client);
         }
         for client in left.iter().step_by(2) {
-            client.wire.socket().shutdown(std::net::Shutdown::Write).expect("shutdown");
+            client
+                .wire
+                .socket()
+                .shutdown(std::net::Shutdown::Write)
+                .expect("shutdown");
         }
         drop(left);
-        wait_until("one process, the witness's", || sessions(&scene.server).len() == 1);
+        wait_until("one process, the witness's", || {
+            sessions(&scene.server).len() == 1
+        });
         scene.unharmed();
     }
 }
@@ -455,8 +513,16 @@ fn weakness_11_a_client_that_takes_nothing_costs_no_processor_time() {
     client.hp_open("GET", "big", &[0, 10_000]);
     let ticks = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split(' ').collect();
-        [12, 13].iter().map(|at| fields[*at].parse::<u64>().expect("ticks")).sum::<u64>()
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .expect("fields")
+            .split(' ')
+            .collect();
+        [12, 13]
+            .iter()
+            .map(|at| fields[*at].parse::<u64>().expect("ticks"))
+            .sum::<u64>()
     };
     let mut last = ticks();
     wait_until("a quiet process", || {

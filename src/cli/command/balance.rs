@@ -49,7 +49,10 @@ impl Where {
 
 fn show(json: bool, by: &'static str, address: SocketAddr) -> Result<()> {
     let mut printer = Printer::new(json);
-    let record = Record::Where { by, address: address.to_string() };
+    let record = Record::Where {
+        by,
+        address: address.to_string(),
+    };
     printer.show(&record, || address.to_string())?;
     Ok(printer.flush()?)
 }

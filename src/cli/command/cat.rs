@@ -55,7 +55,13 @@ struct Quiet;
 
 impl Observer for Quiet {
     fn tell(&self, event: &Event<'_>) {
-        if let Event::Retrying { attempt, attempts, wait, error } = event {
+        if let Event::Retrying {
+            attempt,
+            attempts,
+            wait,
+            error,
+        } = event
+        {
             complain!("{}", retry_line(error, *attempt, *attempts, *wait));
         }
     }

@@ -32,9 +32,14 @@ pub(crate) struct Chmod {
 
 impl Chmod {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        for mode in [Some(&self.mode), self.directories.as_ref()].into_iter().flatten() {
+        for mode in [Some(&self.mode), self.directories.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             if !matches!(u32::from_str_radix(mode, 8), Ok(0..=0o7777)) {
-                return Err(Failure::Usage(format!("{mode}: a mode is octal, 0 to 7777")));
+                return Err(Failure::Usage(format!(
+                    "{mode}: a mode is octal, 0 to 7777"
+                )));
             }
         }
         for_each_path(context, &self.paths, |context, Remote { server, path }| {

@@ -11,7 +11,10 @@ use crate::cli::place::{Remote, ServerName};
 
 /// Show how much room is left
 #[derive(Args)]
-#[command(disable_help_flag = true, after_help = "Examples:\n  tf df -h\n  tf df files: archive:")]
+#[command(
+    disable_help_flag = true,
+    after_help = "Examples:\n  tf df -h\n  tf df files: archive:"
+)]
 pub(crate) struct Df {
     /// Sizes such as 1.5T
     #[arg(short, long)]
@@ -27,7 +30,11 @@ pub(crate) struct Df {
 impl Df {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let default = [Remote::new(ServerName::Default, "")];
-        let asked = if self.servers.is_empty() { &default[..] } else { &self.servers };
+        let asked = if self.servers.is_empty() {
+            &default[..]
+        } else {
+            &self.servers
+        };
         let mut printer = Printer::new(context.output.json);
         let done = for_each(asked, |Remote { server, .. }| {
             let free = context.connection(server)?.free_space()?;
@@ -35,8 +42,15 @@ impl Df {
                 ServerName::Default => context.directory.default_server()?.to_string(),
                 server => server.to_string(),
             };
-            let text = if self.human { human_size(free) } else { free.to_string() };
-            let record = Record::Space { server: &name, free };
+            let text = if self.human {
+                human_size(free)
+            } else {
+                free.to_string()
+            };
+            let record = Record::Space {
+                server: &name,
+                free,
+            };
             Ok(printer.show(&record, || format!("{text} free on {name}"))?)
         });
         printer.flush()?;

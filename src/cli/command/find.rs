@@ -17,8 +17,10 @@ const AT_ONCE: usize = 4096;
 
 /// Find files in a tree
 #[derive(Args)]
-#[command(after_help = "Examples:\n  tf find reports --name '*.pdf' --newer 2d\n  \
-                  tf find --type f --size +100M --json\n  tf find tmp --name '*.part' -0 | xargs -0 tf --literal rm")]
+#[command(
+    after_help = "Examples:\n  tf find reports --name '*.pdf' --newer 2d\n  \
+                  tf find --type f --size +100M --json\n  tf find tmp --name '*.part' -0 | xargs -0 tf --literal rm"
+)]
 pub(crate) struct Find {
     /// Whose name fits a pattern; one of several is enough
     #[arg(long, value_name = "PATTERN")]
@@ -56,7 +58,11 @@ enum Type {
 impl Find {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let root = [Remote::new(ServerName::Default, "")];
-        let paths = if self.paths.is_empty() { &root[..] } else { &self.paths };
+        let paths = if self.paths.is_empty() {
+            &root[..]
+        } else {
+            &self.paths
+        };
         let mut printer = Printer::new(context.output.json);
         let done = for_each(paths, |Remote { server, path }| {
             self.one(context.connection(server)?, &mut printer, path)
@@ -142,7 +148,11 @@ impl Find {
             accessed: stat.map(|stat| stat.accessed),
         };
         printer.show(&record, || {
-            format!("{}{}", shown(beneath(start, "").as_bytes()), shown(&entry.path))
+            format!(
+                "{}{}",
+                shown(beneath(start, "").as_bytes()),
+                shown(&entry.path)
+            )
         })
     }
 }

@@ -33,12 +33,19 @@ pub(crate) struct Get {
 
 impl Get {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let Get { mut paths, recursive, transfer } = self;
+        let Get {
+            mut paths,
+            recursive,
+            transfer,
+        } = self;
         let usage = |text: &str| Failure::Usage(text.to_owned());
         let local = match paths.len() {
             1 => PathBuf::from("."),
             _ => {
-                match paths.pop().map_or(Ok(Place::Local(PathBuf::new())), |last| last.0.parse()) {
+                match paths
+                    .pop()
+                    .map_or(Ok(Place::Local(PathBuf::new())), |last| last.0.parse())
+                {
                     Ok(Place::Local(path)) => path,
                     Ok(Place::Remote(_)) => return Err(usage("get receives into a local path")),
                     Err(e) => return Err(usage(&e.to_string())),
@@ -58,11 +65,20 @@ impl Get {
             let mut remotes = remotes.iter();
             return remotes.try_for_each(|remote| to_standard_output(context, remote, &options));
         }
-        let options = Options { recursive, ..transfer.options() };
+        let options = Options {
+            recursive,
+            ..transfer.options()
+        };
         let mut sources = Vec::new();
         for remote in &remotes {
-            sources.extend(expand(context, remote)?.into_iter().map(|remote| remote.path));
+            sources.extend(
+                expand(context, remote)?
+                    .into_iter()
+                    .map(|remote| remote.path),
+            );
         }
-        transfer::run(context, &server, &options, |transfers| transfers.get(&sources, &local))
+        transfer::run(context, &server, &options, |transfers| {
+            transfers.get(&sources, &local)
+        })
     }
 }

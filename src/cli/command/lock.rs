@@ -74,10 +74,15 @@ impl Lock {
         self.named.check()?;
         let path = beneath(&self.directory.path, &self.named.name);
         self.take(context, &path)?;
-        let Some((program, arguments)) = self.program.split_first() else { return Ok(()) };
+        let Some((program, arguments)) = self.program.split_first() else {
+            return Ok(());
+        };
         let ended = Command::new(program).args(arguments).status();
         self.take_off(context, &path)?;
-        let told = |source| ClientError::Local { path: program.into(), source };
+        let told = |source| ClientError::Local {
+            path: program.into(),
+            source,
+        };
         match ended.map_err(told)?.code() {
             Some(0) => Ok(()),
             Some(code) => Err(Failure::Ended(code as u8)),
@@ -92,8 +97,9 @@ impl Lock {
             match connection.touch(path) {
                 Err(e) if is_held(&e) && Instant::now() < end => std::thread::sleep(PAUSE),
                 Err(e) if is_held(&e) => {
-                    let since =
-                        connection.stat(path).map(|stat| crate::cli::output::time(stat.modified));
+                    let since = connection
+                        .stat(path)
+                        .map(|stat| crate::cli::output::time(stat.modified));
                     let since =
                         since.map_or_else(|_| String::new(), |time| format!(" since {time}"));
                     complain!(
@@ -123,7 +129,10 @@ impl Lock {
 }
 
 fn is_held(error: &ClientError) -> bool {
-    matches!(error.status(), Some(Status::FileExists | Status::DirectoryLocked))
+    matches!(
+        error.status(),
+        Some(Status::FileExists | Status::DirectoryLocked)
+    )
 }
 
 impl Unlock {

@@ -61,7 +61,11 @@ impl Ls {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let json = context.output.json;
         let root = [Remote::new(ServerName::Default, "")];
-        let asked = if self.paths.is_empty() { &root[..] } else { &self.paths };
+        let asked = if self.paths.is_empty() {
+            &root[..]
+        } else {
+            &self.paths
+        };
         let mut paths = Vec::new();
         let expanded = for_each(asked, |remote| {
             paths.append(&mut expand(context, remote)?);
@@ -81,8 +85,14 @@ impl Ls {
             if stat.kind == Kind::Directory {
                 directories.push(remote);
             } else {
-                let entry = Entry { kind: stat.kind, path: remote.path.clone().into_bytes() };
-                files.push(Item { entry, stat: Some(stat) });
+                let entry = Entry {
+                    kind: stat.kind,
+                    path: remote.path.clone().into_bytes(),
+                };
+                files.push(Item {
+                    entry,
+                    stat: Some(stat),
+                });
             }
             Ok(())
         });
@@ -94,7 +104,11 @@ impl Ls {
                 let gap = if at > 0 || with_files { "\n" } else { "" };
                 printer.line(&format!("{gap}{}:", shown(remote.path.as_bytes())))?;
             }
-            self.one(context.connection(&remote.server)?, &mut printer, &remote.path)
+            self.one(
+                context.connection(&remote.server)?,
+                &mut printer,
+                &remote.path,
+            )
         });
         printer.flush()?;
         expanded.and(sorted_out).and(listed)
@@ -150,15 +164,29 @@ impl Ls {
             Err(e) if e.status().is_none() => return Err(e.into()),
             _ => return Err(Failure::Client(refusal)),
         };
-        let entry = Entry { kind: stat.kind, path: path.as_bytes().to_vec() };
-        self.print(printer, vec![Item { entry, stat: Some(stat) }], "")
+        let entry = Entry {
+            kind: stat.kind,
+            path: path.as_bytes().to_vec(),
+        };
+        self.print(
+            printer,
+            vec![Item {
+                entry,
+                stat: Some(stat),
+            }],
+            "",
+        )
     }
 
     fn print(&self, printer: &mut Printer, mut items: Vec<Item>, directory: &str) -> Result<()> {
         if !self.unsorted {
             self.sort(&mut items);
         }
-        let width = items.iter().map(|item| self.size(item).len()).max().unwrap_or(0);
+        let width = items
+            .iter()
+            .map(|item| self.size(item).len())
+            .max()
+            .unwrap_or(0);
         for item in &items {
             self.print_item(printer, item, directory, width)?;
         }
@@ -203,14 +231,23 @@ impl Ls {
             };
             return printer.show(&record, String::new);
         }
-        let mark = if item.entry.kind == Kind::Directory { "/" } else { "" };
+        let mark = if item.entry.kind == Kind::Directory {
+            "/"
+        } else {
+            ""
+        };
         let name = shown(&item.entry.path);
         if !self.long {
             return printer.line(&format!("{name}{mark}"));
         }
-        let time = item.stat.map_or_else(|| "-".to_owned(), |stat| time(stat.modified));
+        let time = item
+            .stat
+            .map_or_else(|| "-".to_owned(), |stat| time(stat.modified));
         let kind = letter(item.stat.map_or(item.entry.kind, |stat| stat.kind));
-        printer.line(&format!("{kind} {:>width$} {time:<23} {name}{mark}", self.size(item)))
+        printer.line(&format!(
+            "{kind} {:>width$} {time:<23} {name}{mark}",
+            self.size(item)
+        ))
     }
 }
 

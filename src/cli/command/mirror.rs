@@ -62,7 +62,11 @@ impl Mirror {
             dry_run: self.dry_run,
         };
         let (exclude, follow) = (self.exclude, self.follow);
-        let options = Options { exclude, follow, ..self.transfer.options() };
+        let options = Options {
+            exclude,
+            follow,
+            ..self.transfer.options()
+        };
         transfer::run(context, &remote.server, &options, |transfers| {
             transfers.mirror(&local, &remote.path, direction, &how)
         })

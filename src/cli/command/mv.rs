@@ -29,11 +29,17 @@ impl Mv {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         Targets::of(context, &self.paths)?.for_each(|connection, from, to| {
             if is_root(from) {
-                return Err(Failure::Usage("the server's root stays where it is".to_owned()));
+                return Err(Failure::Usage(
+                    "the server's root stays where it is".to_owned(),
+                ));
             }
             if self.no_clobber && connection.stat(to).is_ok() {
                 let request = format!("mv {from} {to}");
-                return Err(ClientError::Refused { request, status: Status::FileExists }.into());
+                return Err(ClientError::Refused {
+                    request,
+                    status: Status::FileExists,
+                }
+                .into());
             }
             Ok(connection.rename(from, to)?)
         })

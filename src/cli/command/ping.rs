@@ -77,13 +77,26 @@ struct Count {
 
 impl Ping {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = self.of.clone().map_or(ServerName::Default, |remote| remote.server);
+        let server = self
+            .of
+            .clone()
+            .map_or(ServerName::Default, |remote| remote.server);
         let ways = self.ways(context, &server)?;
-        let mut counts: Vec<Count> =
-            ways.iter().map(|way| Count { way: *way, sent: 0, times: Vec::new() }).collect();
+        let mut counts: Vec<Count> = ways
+            .iter()
+            .map(|way| Count {
+                way: *way,
+                sent: 0,
+                times: Vec::new(),
+            })
+            .collect();
         let mut printer = Printer::new(context.output.json);
         let mut prober = Prober::new(context, &server, &ways)?;
-        let rounds = if self.count == 0 { u64::MAX } else { self.count };
+        let rounds = if self.count == 0 {
+            u64::MAX
+        } else {
+            self.count
+        };
         for sequence in 1..=rounds {
             for count in &mut counts {
                 let time = prober.ask(count.way, self.wait)?;
@@ -147,12 +160,22 @@ impl<'a> Prober<'a> {
         if ways.iter().all(|way| *way == Way::Host) {
             let addresses = context.directory.addresses(server)?;
             let server = crate::client::resolve(&addresses[0])?;
-            return Ok(Prober { server, session: None });
+            return Ok(Prober {
+                server,
+                session: None,
+            });
         }
         let connection = context.connection(server)?;
         let key = connection.process_key()?;
         let server = connection.peer()?;
-        Ok(Prober { server, session: Some(Session { connection, key, bytes: 0 }) })
+        Ok(Prober {
+            server,
+            session: Some(Session {
+                connection,
+                key,
+                bytes: 0,
+            }),
+        })
     }
 
     /// Asks one way: how long the answer took, if there was a good one.
@@ -180,7 +203,10 @@ impl<'a> Prober<'a> {
     }
 
     fn answer(&self, question: Question<'_>, wait: Duration) -> Result<Option<String>> {
-        let told = |source| ClientError::Connect { server: self.server.to_string(), source };
+        let told = |source| ClientError::Connect {
+            server: self.server.to_string(),
+            source,
+        };
         Ok(match question.ask(self.server, wait).map_err(told)? {
             Answer::Yes(text) => Some(text),
             Answer::No | Answer::Silence => None,
@@ -198,7 +224,12 @@ impl Session<'_> {
 fn show(printer: &mut Printer, way: Way, sequence: u64, time: Option<Duration>) -> Result<()> {
     let by = way.name();
     let milliseconds = time.map(in_milliseconds);
-    let record = Record::Ping { by, sequence, alive: time.is_some(), milliseconds };
+    let record = Record::Ping {
+        by,
+        sequence,
+        alive: time.is_some(),
+        milliseconds,
+    };
     let line = || match milliseconds {
         Some(time) => format!("{by:<9} {sequence}: {time:.3} ms"),
         None => format!("{by:<9} {sequence}: no answer"),
@@ -227,10 +258,14 @@ fn in_milliseconds(time: Duration) -> f64 {
 
 fn patience(text: &str) -> std::result::Result<Duration, String> {
     let wait = seconds(text)?;
-    (!wait.is_zero()).then_some(wait).ok_or_else(|| "an answer takes more than 0".to_owned())
+    (!wait.is_zero())
+        .then_some(wait)
+        .ok_or_else(|| "an answer takes more than 0".to_owned())
 }
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "no number of seconds".to_owned())?;
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "no number of seconds".to_owned())?;
     Duration::try_from_secs_f64(number).map_err(|e| e.to_string())
 }

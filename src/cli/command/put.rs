@@ -41,7 +41,12 @@ pub(crate) struct Put {
 
 impl Put {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let Put { mut paths, recursive, follow, transfer } = self;
+        let Put {
+            mut paths,
+            recursive,
+            follow,
+            transfer,
+        } = self;
         let last = if paths.len() > 1 { paths.pop() } else { None };
         let remote: Remote = match last {
             Some(Place::Remote(remote)) => remote,
@@ -52,7 +57,11 @@ impl Put {
         for path in paths {
             sources.extend(expand(local(path)?));
         }
-        let options = Options { recursive, follow, ..transfer.options() };
+        let options = Options {
+            recursive,
+            follow,
+            ..transfer.options()
+        };
         transfer::run(context, &remote.server, &options, |transfers| {
             if sources == [Path::new("-")] {
                 return transfers.put_from(&mut std::io::stdin().lock(), &remote.path);
@@ -73,7 +82,8 @@ fn expand(path: PathBuf) -> Vec<PathBuf> {
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| usage("the remote path is not UTF-8"))
+    path.to_str()
+        .ok_or_else(|| usage("the remote path is not UTF-8"))
 }
 
 fn local(place: Place) -> Result<PathBuf> {

@@ -42,7 +42,10 @@ impl Raw {
         let connection = context.connection(&server)?;
         let request = self.request.join(" ");
         let lost = |e: std::io::Error| ClientError::Lost(WireError::Io(e));
-        connection.wire().set_deadline(Some(Instant::now() + patience)).map_err(lost)?;
+        connection
+            .wire()
+            .set_deadline(Some(Instant::now() + patience))
+            .map_err(lost)?;
         let reply = connection.request(request.as_bytes())?;
         connection.wire().set_deadline(None).map_err(lost)?;
         let mut printer = Printer::new(context.output.json);

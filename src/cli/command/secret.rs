@@ -68,8 +68,9 @@ impl Secret {
             Deed::Path(which) => {
                 let path = which.find(false)?.at.path;
                 let mut printer = Printer::new(context.output.json);
-                printer
-                    .show(&Record::SecretDirectory { path: &path }, || shown(path.as_bytes()))?;
+                printer.show(&Record::SecretDirectory { path: &path }, || {
+                    shown(path.as_bytes())
+                })?;
                 Ok(printer.flush()?)
             }
             Deed::Ls(which) => which.find(false)?.list(context),
@@ -90,9 +91,14 @@ struct Found {
 
 impl Which {
     fn find(self, twice: bool) -> Result<Found> {
-        let file = self.passphrase_file.or_else(|| self.passphrase_fd.map(descriptor));
+        let file = self
+            .passphrase_file
+            .or_else(|| self.passphrase_fd.map(descriptor));
         let asked = file.is_none();
-        let source = Source { file, ..Source::default() };
+        let source = Source {
+            file,
+            ..Source::default()
+        };
         let ask = |prompt: &str| source.get(prompt).map_err(Failure::Usage);
         let passphrase: Zeroizing<String> = ask(&format!("Passphrase of {}: ", self.name))?;
         if passphrase.is_empty() {
@@ -101,10 +107,15 @@ impl Which {
         if twice && asked && *ask("Once more: ")? != *passphrase {
             return Err(Failure::Usage("the two are not the same".to_owned()));
         }
-        let directory = self.directory.unwrap_or(Remote::new(ServerName::Default, ""));
+        let directory = self
+            .directory
+            .unwrap_or(Remote::new(ServerName::Default, ""));
         let name = secret_name(&self.name, &passphrase, self.rounds);
         let path = beneath(&directory.path, &name);
-        Ok(Found { at: directory.with_path(path), token: secret_token(&name) })
+        Ok(Found {
+            at: directory.with_path(path),
+            token: secret_token(&name),
+        })
     }
 }
 
@@ -120,8 +131,13 @@ impl Found {
         for entry in entries {
             let path = beneath(&self.at.path, &String::from_utf8_lossy(&entry.path));
             let kind = word(entry.kind);
-            let record =
-                Record::Entry { path: &path, kind, size: None, modified: None, accessed: None };
+            let record = Record::Entry {
+                path: &path,
+                kind,
+                size: None,
+                modified: None,
+                accessed: None,
+            };
             printer.show(&record, || shown(&entry.path))?;
         }
         printer.flush()?;

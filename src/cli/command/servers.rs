@@ -37,16 +37,25 @@ impl Servers {
             };
             printer.show(&record, || {
                 let mark = if default { "*" } else { " " };
-                let user = entry.user.as_ref().map_or(String::new(), |user| format!("{user}@"));
+                let user = entry
+                    .user
+                    .as_ref()
+                    .map_or(String::new(), |user| format!("{user}@"));
                 let addresses: Vec<String> = entry.addresses().collect();
                 let none = if tls { "by its authority" } else { "no key" };
                 let fingerprint = fingerprint.as_deref().unwrap_or(none);
                 let tls = if tls { " TLS" } else { "" };
-                format!("{mark} {name}: {user}{}{tls} {fingerprint}", addresses.join(","))
+                format!(
+                    "{mark} {name}: {user}{}{tls} {fingerprint}",
+                    addresses.join(",")
+                )
             })?;
         }
         if servers.entries.is_empty() && !context.output.json {
-            complain!("tf: no servers in {}: add one by tf trust", servers.file.display());
+            complain!(
+                "tf: no servers in {}: add one by tf trust",
+                servers.file.display()
+            );
         }
         Ok(printer.flush()?)
     }

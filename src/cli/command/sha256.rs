@@ -16,8 +16,10 @@ use crate::cli::sums::{self, Sum};
 
 /// Show SHA-256 digests, made by the server, as sha256sum prints them
 #[derive(Args)]
-#[command(after_help = "Examples:\n  tf sha256 'reports/*.pdf' > SUMS\n  tf sha256 -c SUMS\n  \
-                  sha256sum *.pdf | tf sha256 -c -")]
+#[command(
+    after_help = "Examples:\n  tf sha256 'reports/*.pdf' > SUMS\n  tf sha256 -c SUMS\n  \
+                  sha256sum *.pdf | tf sha256 -c -"
+)]
 pub(crate) struct Sha256 {
     /// Read digests and names from a file, - for standard input, and check them
     #[arg(short, long, value_name = "FILE", conflicts_with = "paths")]
@@ -34,7 +36,10 @@ impl Sha256 {
             Some(file) => check(context, &mut printer, &sums::read(file)?),
             None => for_each_path(context, &self.paths, |context, Remote { server, path }| {
                 let sha256 = context.connection(server)?.sha256(path)?;
-                let record = Record::Digest { path, sha256: &sha256 };
+                let record = Record::Digest {
+                    path,
+                    sha256: &sha256,
+                };
                 Ok(printer.show(&record, || sums::line(&sha256, path))?)
             }),
         };
@@ -45,7 +50,9 @@ impl Sha256 {
 
 fn check(context: &mut Context, printer: &mut Printer, sums: &[Sum]) -> Result<()> {
     for_each(sums, |Sum { digest, name }| {
-        let remote: Remote = name.parse().map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
+        let remote: Remote = name
+            .parse()
+            .map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
         let found = context.connection(&remote.server)?.sha256(&remote.path)?;
         let fits = found == *digest;
         let verdict = if fits { "OK" } else { "FAILED" };

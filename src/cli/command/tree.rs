@@ -41,5 +41,7 @@ pub(super) fn with_all_in_it(
         Ok(())
     });
     let replies = connection.command_all(requests, |_, _| Ok(()))?;
-    for_each(replies, |reply| Ok(reply?)).and(said).and(tell_all(untold))
+    for_each(replies, |reply| Ok(reply?))
+        .and(said)
+        .and(tell_all(untold))
 }

@@ -58,12 +58,20 @@ impl Trust {
         let (name, address) = self.name_and_address(options.server.as_deref())?;
         let known = servers.entries.get(&name);
         let is_named = options.server.is_none() && self.name == name;
-        let kept = known.filter(|_| is_named).and_then(|entry| entry.addresses().next());
+        let kept = known
+            .filter(|_| is_named)
+            .and_then(|entry| entry.addresses().next());
         let (address, is_new) = kept.map_or((address, true), |address| (address, false));
         let witness = Witness::of(&options, &address)?;
         let fingerprint = witness.fingerprint();
         if let Some(fingerprint) = &fingerprint {
-            self.compare(&name, &witness, fingerprint, witness.trusted(known, servers)?, &options)?;
+            self.compare(
+                &name,
+                &witness,
+                fingerprint,
+                witness.trusted(known, servers)?,
+                &options,
+            )?;
         }
         let hash = match (&options.hash, &options.hash_file) {
             (Some(hash), _) => Some(hash.clone()),
@@ -100,10 +108,17 @@ impl Trust {
 
     /// The name of the entry, and the address.
     fn name_and_address(&self, server: Option<&str>) -> Result<(String, String)> {
-        let given = self.name.strip_prefix("tf://").unwrap_or(&self.name).trim_end_matches('/');
+        let given = self
+            .name
+            .strip_prefix("tf://")
+            .unwrap_or(&self.name)
+            .trim_end_matches('/');
         let (name, address) = match server {
             Some(server) => (given, with_port(server)),
-            None => (given.rsplit_once(':').map_or(given, |(host, _)| host), with_port(given)),
+            None => (
+                given.rsplit_once(':').map_or(given, |(host, _)| host),
+                with_port(given),
+            ),
         };
         if !is_entry_name(name) {
             let text = format!("\"{name}\" is no name for an entry: write NAME --server HOST:PORT");
@@ -121,7 +136,10 @@ impl Trust {
         trusted: Option<String>,
         options: &ConnectionOptions,
     ) -> Result<()> {
-        if let Some(old) = trusted.as_deref().filter(|old| *old != fingerprint && !self.replace) {
+        if let Some(old) = trusted
+            .as_deref()
+            .filter(|old| *old != fingerprint && !self.replace)
+        {
             changed(name, old, fingerprint);
             return Err(Failure::Told(Exit::NotLetIn));
         }
@@ -248,14 +266,20 @@ fn read_key(path: &Path) -> Result<PublicKey> {
         return Ok(PublicKey::from_file(path)?);
     }
     let mut text = String::new();
-    let told = |source| ClientError::Local { path: "standard input".into(), source };
+    let told = |source| ClientError::Local {
+        path: "standard input".into(),
+        source,
+    };
     std::io::stdin().read_to_string(&mut text).map_err(told)?;
     Ok(PublicKey::from_text(&text, "standard input".as_ref())?)
 }
 
 fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
     let Some(path) = path else { return Ok(None) };
-    let told = |source| ClientError::Local { path: path.to_owned(), source };
+    let told = |source| ClientError::Local {
+        path: path.to_owned(),
+        source,
+    };
     Ok(std::path::absolute(path).map(Some).map_err(told)?)
 }
 

@@ -18,7 +18,10 @@ impl Bar {
                 ProgressBar::new(length),
                 "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
             ),
-            None => (ProgressBar::new_spinner(), "{msg} {spinner} {bytes} {binary_bytes_per_sec}"),
+            None => (
+                ProgressBar::new_spinner(),
+                "{msg} {spinner} {bytes} {binary_bytes_per_sec}",
+            ),
         };
         Bar(bar.with_style(style(form)).with_message(name))
     }

@@ -29,13 +29,22 @@ enum Line<'a> {
         eta_seconds: Option<u64>,
     },
     /// A large file's transfer has begun, or goes on from `from`.
-    Begin { path: &'a str, bytes: u64, from: u64 },
+    Begin {
+        path: &'a str,
+        bytes: u64,
+        from: u64,
+    },
     /// A file is in its place.
     Done { path: &'a str, bytes: u64 },
     /// Something to know of an entry.
     Note { path: &'a str, note: String },
     /// The connection was lost and is tried again.
-    Retry { attempt: u32, attempts: u32, wait_seconds: f64, error: String },
+    Retry {
+        attempt: u32,
+        attempts: u32,
+        wait_seconds: f64,
+        error: String,
+    },
     /// An entry could not be moved, or, without a path, the run ended.
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +76,11 @@ pub(super) struct JsonLines {
 impl JsonLines {
     pub(super) fn new(out: Arc<Out>) -> JsonLines {
         let now = Instant::now();
-        JsonLines { begin: now, progress: Mutex::new(now), out }
+        JsonLines {
+            begin: now,
+            progress: Mutex::new(now),
+            out,
+        }
     }
 
     fn write(&self, line: &Line<'_>) {
@@ -79,7 +92,11 @@ impl JsonLines {
     /// What failed: an entry, or the run.
     pub(super) fn error(&self, path: Option<&str>, error: &ClientError) {
         let exit = Exit::of(error) as u8;
-        self.write(&Line::Error { path, error: error.to_string(), exit });
+        self.write(&Line::Error {
+            path,
+            error: error.to_string(),
+            exit,
+        });
     }
 
     pub(super) fn summary(&self, summary: &Summary, took: Duration) {
@@ -99,20 +116,42 @@ impl JsonLines {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         match *event {
             Event::Planned { files, bytes } => self.write(&Line::Start { files, bytes }),
-            Event::Begun { name, size, from, .. } => {
-                self.write(&Line::Begin { path: &text(name), bytes: size, from });
+            Event::Begun {
+                name, size, from, ..
+            } => {
+                self.write(&Line::Begin {
+                    path: &text(name),
+                    bytes: size,
+                    from,
+                });
             }
             Event::At { .. } => {}
             Event::Done { name, size, .. } => {
-                self.write(&Line::Done { path: &text(name), bytes: size });
+                self.write(&Line::Done {
+                    path: &text(name),
+                    bytes: size,
+                });
             }
             Event::Failed { name, error, .. } => self.error(Some(&text(name)), error),
             Event::Note { name, what } => {
-                self.write(&Line::Note { path: &text(name), note: what.to_string() });
+                self.write(&Line::Note {
+                    path: &text(name),
+                    note: what.to_string(),
+                });
             }
-            Event::Retrying { attempt, attempts, wait, error } => {
+            Event::Retrying {
+                attempt,
+                attempts,
+                wait,
+                error,
+            } => {
                 let (wait_seconds, error) = (wait.as_secs_f64(), error.to_string());
-                self.write(&Line::Retry { attempt, attempts, wait_seconds, error });
+                self.write(&Line::Retry {
+                    attempt,
+                    attempts,
+                    wait_seconds,
+                    error,
+                });
             }
             Event::Mirror { deed, name } => {
                 let deed = match deed {
@@ -120,7 +159,10 @@ impl JsonLines {
                     Deed::Change => "change",
                     Deed::Delete => "delete",
                 };
-                self.write(&Line::Mirror { deed, path: &text(name) });
+                self.write(&Line::Mirror {
+                    deed,
+                    path: &text(name),
+                });
             }
         }
         self.progress(moved, done, planned);

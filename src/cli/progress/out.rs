@@ -16,7 +16,10 @@ impl Out {
         match io::stdout().lock().write_all(line) {
             // The reader has seen enough.
             Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                self.failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(e);
             }
             _ => {}
         }
@@ -24,6 +27,9 @@ impl Out {
 
     /// Why a line could not be written, if one could not.
     pub(super) fn failure(&self) -> Option<io::Error> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }

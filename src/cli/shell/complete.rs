@@ -56,7 +56,11 @@ enum Expected {
 
 impl Completion {
     pub(super) fn new(context: Rc<RefCell<Context>>) -> Completion {
-        Completion { context, commands: commands(), listings: RefCell::default() }
+        Completion {
+            context,
+            commands: commands(),
+            listings: RefCell::default(),
+        }
     }
 
     /// Asks anew for all listings, as after a command that may change them.
@@ -67,7 +71,9 @@ impl Completion {
     /// What may stand where this word stands.
     fn expected(&self, word: &Partial) -> Expected {
         let mut before = word.before.iter();
-        let Some(name) = before.next() else { return Expected::Command };
+        let Some(name) = before.next() else {
+            return Expected::Command;
+        };
         let local = LOCAL_COMMANDS.iter().find(|local| local.name == name);
         if let Some(local) = local {
             return match local.takes {
@@ -77,7 +83,9 @@ impl Completion {
                 _ => Expected::Unknown,
             };
         }
-        let Some(command) = self.commands.find_subcommand(name) else { return Expected::Unknown };
+        let Some(command) = self.commands.find_subcommand(name) else {
+            return Expected::Unknown;
+        };
         let mut positionals = 0;
         let mut awaits_value = None;
         let mut only_positionals = false;
@@ -109,7 +117,10 @@ impl Completion {
     fn candidates(&self, word: &Partial) -> Vec<Candidate> {
         match self.expected(word) {
             Expected::Command => {
-                let all = self.commands.get_subcommands().filter(|command| !command.is_hide_set());
+                let all = self
+                    .commands
+                    .get_subcommands()
+                    .filter(|command| !command.is_hide_set());
                 let names = all.map(|command| command.get_name().to_owned());
                 let local = LOCAL_COMMANDS.iter().map(|local| local.name.to_owned());
                 beginning(names.chain(local), &word.text)
@@ -138,13 +149,23 @@ impl Completion {
         // In NAME:path and tf://host/path the last name begins behind these.
         let at = text.rfind(['/', ':']).map_or(0, |at| at + 1);
         let (directory, begun) = text.split_at(at);
-        let Ok(remote) = directory.parse::<Remote>() else { return Vec::new() };
+        let Ok(remote) = directory.parse::<Remote>() else {
+            return Vec::new();
+        };
         let key = format!("{}:{}", remote.server, remote.path);
         let mut listings = self.listings.borrow_mut();
         let is_fresh = |listing: &Listing| listing.from.elapsed() < FRESH;
         if !listings.get(&key).is_some_and(is_fresh) {
-            let Some(names) = self.list(&remote) else { return Vec::new() };
-            listings.insert(key.clone(), Listing { names, from: Instant::now() });
+            let Some(names) = self.list(&remote) else {
+                return Vec::new();
+            };
+            listings.insert(
+                key.clone(),
+                Listing {
+                    names,
+                    from: Instant::now(),
+                },
+            );
         }
         let names = listings.get(&key).map_or(&[][..], |listing| &listing.names);
         names_in(directory, begun, names.iter().cloned())
@@ -152,12 +173,20 @@ impl Completion {
 
     fn list(&self, remote: &Remote) -> Option<Vec<String>> {
         let mut context = self.context.try_borrow_mut().ok()?;
-        let entries = context.connection(&remote.server).ok()?.list(&remote.path).ok()?;
+        let entries = context
+            .connection(&remote.server)
+            .ok()?
+            .list(&remote.path)
+            .ok()?;
         let mut names: Vec<String> = entries
             .into_iter()
             .filter(|entry| entry.untold().is_none())
             .filter_map(|entry| {
-                let mark = if entry.kind == Kind::Directory { "/" } else { "" };
+                let mark = if entry.kind == Kind::Directory {
+                    "/"
+                } else {
+                    ""
+                };
                 Some(String::from_utf8(entry.path).ok()? + mark)
             })
             .collect();
@@ -177,7 +206,11 @@ struct Candidate {
 /// Those of some words that begin so.
 fn beginning(all: impl IntoIterator<Item = String>, begun: &str) -> Vec<Candidate> {
     let all = all.into_iter().filter(|word| word.starts_with(begun));
-    all.map(|word| Candidate { shown: word.clone(), word }).collect()
+    all.map(|word| Candidate {
+        shown: word.clone(),
+        word,
+    })
+    .collect()
 }
 
 /// The names of a directory that begin so; hidden ones when asked for, and
@@ -188,7 +221,10 @@ fn names_in(directory: &str, begun: &str, names: impl Iterator<Item = String>) -
             name.starts_with(begun) && (begun.starts_with('.') || !name.starts_with('.'))
         })
         .filter(|name| shown(name.as_bytes()) == *name)
-        .map(|name| Candidate { word: format!("{directory}{name}"), shown: name })
+        .map(|name| Candidate {
+            word: format!("{directory}{name}"),
+            shown: name,
+        })
         .collect()
 }
 
@@ -224,7 +260,9 @@ fn takes_value(arg: &Arg) -> bool {
 
 /// The options of a command, as they are written.
 fn options(command: &Command) -> Vec<String> {
-    let all = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
+    let all = command
+        .get_arguments()
+        .filter(|arg| !arg.is_positional() && !arg.is_hide_set());
     let written = |arg: &Arg| {
         let long = arg.get_long().map(|long| format!("--{long}"));
         long.or_else(|| arg.get_short().map(|short| format!("-{short}")))
@@ -241,16 +279,29 @@ fn value(arg: &Arg, before: usize) -> Expected {
     // LOCAL... [REMOTE]: any but the first may be the last.
     let mixed = |first: &str| {
         let names = arg.get_value_names().unwrap_or_default();
-        names.first().is_some_and(|name| name.starts_with(&format!("{first}... ")))
+        names
+            .first()
+            .is_some_and(|name| name.starts_with(&format!("{first}... ")))
     };
-    let values: Vec<String> =
-        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let values: Vec<String> = arg
+        .get_possible_values()
+        .iter()
+        .map(|value| value.get_name().to_owned())
+        .collect();
     if !values.is_empty() {
         Expected::Values(values)
     } else if mixed("REMOTE") {
-        if before == 0 { Expected::Remote } else { Expected::Both }
+        if before == 0 {
+            Expected::Remote
+        } else {
+            Expected::Both
+        }
     } else if mixed("LOCAL") {
-        if before == 0 { Expected::Local } else { Expected::Both }
+        if before == 0 {
+            Expected::Local
+        } else {
+            Expected::Both
+        }
     } else if is(value_parser!(Remote).into()) {
         Expected::Remote
     } else if is(value_parser!(PathBuf)) {
@@ -276,8 +327,15 @@ impl Completer for Completion {
         let is_only = candidates.len() == 1;
         let pair = |candidate: Candidate| {
             // A file or a word is done, a directory leads on.
-            let end = if is_only && !candidate.word.ends_with('/') { " " } else { "" };
-            Pair { replacement: quoted(&candidate.word) + end, display: candidate.shown }
+            let end = if is_only && !candidate.word.ends_with('/') {
+                " "
+            } else {
+                ""
+            };
+            Pair {
+                replacement: quoted(&candidate.word) + end,
+                display: candidate.shown,
+            }
         };
         Ok((word.start, candidates.into_iter().map(pair).collect()))
     }

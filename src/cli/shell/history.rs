@@ -15,7 +15,11 @@ pub(super) const MOST_LINES: usize = 10_000;
 /// Where it is kept: a directory of the user, and the file's path in it; `None`
 /// when neither XDG_STATE_HOME nor HOME is set.
 fn path() -> Option<(PathBuf, PathBuf)> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
     if let Some(state) = absolute("XDG_STATE_HOME") {
         return Some((state.clone(), state.join("tf/history")));
     }
@@ -28,21 +32,29 @@ fn path() -> Option<(PathBuf, PathBuf)> {
 /// # Errors
 /// The system's, or that others could have put something else in its place.
 pub(super) fn open() -> io::Result<Option<PathBuf>> {
-    let Some((base, path)) = path() else { return Ok(None) };
+    let Some((base, path)) = path() else {
+        return Ok(None);
+    };
     // With sudo(8) the home may be another user's, who can put links there.
     match fs::metadata(&base) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         metadata => check(&base, &metadata?)?,
     }
     if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
     }
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
     let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
     let metadata = file.metadata()?;
     check(&path, &metadata)?;
     if !metadata.is_file() || metadata.nlink() != 1 {
-        return Err(io::Error::other(format!("{} is no file of its own", path.display())));
+        return Err(io::Error::other(format!(
+            "{} is no file of its own",
+            path.display()
+        )));
     }
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     Ok(Some(path))
@@ -52,5 +64,8 @@ fn check(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
     if trusted::is_our_uid(metadata.uid()) && metadata.mode() & 0o002 == 0 {
         return Ok(());
     }
-    Err(io::Error::other(format!("{} belongs to others, or they may write it", path.display())))
+    Err(io::Error::other(format!(
+        "{} belongs to others, or they may write it",
+        path.display()
+    )))
 }

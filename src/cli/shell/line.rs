@@ -51,15 +51,21 @@ pub(super) fn carry_out(line: &str, at: &mut Where, context: &mut Context) -> Re
     }
     let words = split(line).ok_or_else(|| usage("a quote is not closed"))?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let Some((&name, arguments)) = words.split_first() else { return Ok(Then::GoOn) };
+    let Some((&name, arguments)) = words.split_first() else {
+        return Ok(Then::GoOn);
+    };
     let at_most = |most: usize| match arguments.len() > most {
-        true => Err(usage(format!("{name} takes {most} arguments at most: see help"))),
+        true => Err(usage(format!(
+            "{name} takes {most} arguments at most: see help"
+        ))),
         false => Ok(arguments.first().copied()),
     };
     match name {
         "exit" | "quit" => at_most(0).map(|_| Then::End),
         "cd" => at.change(context, at_most(1)?).map(|()| Then::GoOn),
-        "pwd" => at_most(0).and_then(|_| print([at.shown()])).map(|()| Then::GoOn),
+        "pwd" => at_most(0)
+            .and_then(|_| print([at.shown()]))
+            .map(|()| Then::GoOn),
         "lcd" => change_local(at_most(1)?).map(|()| Then::GoOn),
         "lpwd" => at_most(0).and_then(|_| print_local()).map(|()| Then::GoOn),
         "lls" => run("ls", arguments).map(|()| Then::GoOn),
@@ -77,7 +83,11 @@ fn command(words: &[&str], context: &mut Context) -> Result<()> {
         Err(e) => {
             // Help asked for is printed as such.
             let printed = e.print().is_ok() && !e.use_stderr();
-            return if printed { Ok(()) } else { Err(Failure::Told(Exit::Usage)) };
+            return if printed {
+                Ok(())
+            } else {
+                Err(Failure::Told(Exit::Usage))
+            };
         }
     };
     let usual = context.output.clone();
@@ -91,13 +101,19 @@ fn command(words: &[&str], context: &mut Context) -> Result<()> {
 fn help(name: Option<&str>) -> Result<()> {
     let mut commands = commands();
     let Some(name) = name else {
-        let local = LOCAL_COMMANDS.iter().map(|local| (local.name, local.about.to_owned()));
-        let all = commands.get_subcommands().filter(|command| !command.is_hide_set());
+        let local = LOCAL_COMMANDS
+            .iter()
+            .map(|local| (local.name, local.about.to_owned()));
+        let all = commands
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set());
         let all = all.map(|command| {
             let about = command.get_about().map(ToString::to_string);
             (command.get_name(), about.unwrap_or_default())
         });
-        let lines = local.chain(all).map(|(name, about)| format!("{name:<12} {about}"));
+        let lines = local
+            .chain(all)
+            .map(|(name, about)| format!("{name:<12} {about}"));
         return print(lines);
     };
     if let Some(local) = LOCAL_COMMANDS.iter().find(|local| local.name == name) {

@@ -28,13 +28,21 @@ pub(super) const LOCAL_COMMANDS: [LocalCommand; 10] = [
         takes: "dir",
         about: "Go to a remote directory; to the root without one, back with -",
     },
-    LocalCommand { name: "pwd", takes: "", about: "Show the remote directory" },
+    LocalCommand {
+        name: "pwd",
+        takes: "",
+        about: "Show the remote directory",
+    },
     LocalCommand {
         name: "lcd",
         takes: "local",
         about: "Go to a local directory; home without one",
     },
-    LocalCommand { name: "lpwd", takes: "", about: "Show the local directory" },
+    LocalCommand {
+        name: "lpwd",
+        takes: "",
+        about: "Show the local directory",
+    },
     LocalCommand {
         name: "lls",
         takes: "local",
@@ -50,9 +58,21 @@ pub(super) const LOCAL_COMMANDS: [LocalCommand; 10] = [
         takes: "command",
         about: "Show what there is, or what a command does",
     },
-    LocalCommand { name: "?", takes: "command", about: "The same" },
-    LocalCommand { name: "exit", takes: "", about: "End, as quit and Ctrl-D do" },
-    LocalCommand { name: "quit", takes: "", about: "The same" },
+    LocalCommand {
+        name: "?",
+        takes: "command",
+        about: "The same",
+    },
+    LocalCommand {
+        name: "exit",
+        takes: "",
+        about: "End, as quit and Ctrl-D do",
+    },
+    LocalCommand {
+        name: "quit",
+        takes: "",
+        about: "The same",
+    },
 ];
 
 /// Where a shell is and was.
@@ -66,21 +86,30 @@ impl Where {
     /// Begins at a directory.
     pub(super) fn at(place: Remote) -> Where {
         here::go(place.clone());
-        Where { here: place, before: None }
+        Where {
+            here: place,
+            before: None,
+        }
     }
 
     /// `cd`: to a directory that is there.
     pub(super) fn change(&mut self, context: &mut Context, to: Option<&str>) -> Result<()> {
         let to = match to {
             None => self.here.with_path(String::new()),
-            Some("-") => self.before.clone().ok_or_else(|| usage("cd -: you have been nowhere"))?,
+            Some("-") => self
+                .before
+                .clone()
+                .ok_or_else(|| usage("cd -: you have been nowhere"))?,
             Some(text) => text.parse().map_err(usage)?,
         };
         let path = to.path.trim_end_matches('/').to_owned();
         let to = to.with_path(path);
         let connection = context.connection(&to.server)?;
         if !to.path.is_empty() && connection.stat(&to.path)?.kind != Kind::Directory {
-            return Err(usage(format!("{}: no directory", shown(to.path.as_bytes()))));
+            return Err(usage(format!(
+                "{}: no directory",
+                shown(to.path.as_bytes())
+            )));
         }
         here::go(to.clone());
         self.before = Some(std::mem::replace(&mut self.here, to));
@@ -98,7 +127,10 @@ impl Where {
 /// `lcd`.
 pub(super) fn change_local(to: Option<&str>) -> Result<()> {
     let home = || std::env::var_os("HOME").map(PathBuf::from);
-    let to = to.map(PathBuf::from).or_else(home).ok_or_else(|| usage("HOME is not set"))?;
+    let to = to
+        .map(PathBuf::from)
+        .or_else(home)
+        .ok_or_else(|| usage("HOME is not set"))?;
     std::env::set_current_dir(&to).map_err(|source| local(&to, source))
 }
 
@@ -115,7 +147,10 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     on_interrupt(OnInterrupt::BreakOff);
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(local(Path::new(program), std::io::Error::other(status.to_string()))),
+        Ok(status) => Err(local(
+            Path::new(program),
+            std::io::Error::other(status.to_string()),
+        )),
         Err(source) => Err(local(Path::new(program), source)),
     }
 }
@@ -134,7 +169,11 @@ pub(super) fn usage(text: impl ToString) -> Failure {
 }
 
 fn local(path: &Path, source: std::io::Error) -> Failure {
-    ClientError::Local { path: path.to_owned(), source }.into()
+    ClientError::Local {
+        path: path.to_owned(),
+        source,
+    }
+    .into()
 }
 
 /// Prints lines for a person.

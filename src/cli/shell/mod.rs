@@ -48,7 +48,10 @@ impl Shell {
             place.change(&mut context, Some(&format!("/{}", at.path)))?;
         }
         on_interrupt(OnInterrupt::BreakOff);
-        Ok(Shell { context: Rc::new(RefCell::new(context)), at: place })
+        Ok(Shell {
+            context: Rc::new(RefCell::new(context)),
+            at: place,
+        })
     }
 
     /// Ends all sessions.
@@ -121,7 +124,10 @@ impl Shell {
         let mut first = None;
         for (number, line) in script.lines().enumerate() {
             let line = line.map_err(|source| {
-                Failure::from(ClientError::Local { path: name.into(), source })
+                Failure::from(ClientError::Local {
+                    path: name.into(),
+                    source,
+                })
             })?;
             if line.trim_start().starts_with('#') {
                 continue;
@@ -175,7 +181,11 @@ fn begin_line(editor: &mut Editor<Completion, FileHistory>) {
 
 fn terminal(e: ReadlineError) -> Failure {
     match e {
-        ReadlineError::Io(source) => ClientError::Local { path: "terminal".into(), source }.into(),
+        ReadlineError::Io(source) => ClientError::Local {
+            path: "terminal".into(),
+            source,
+        }
+        .into(),
         e => usage(format!("the terminal: {e}")),
     }
 }

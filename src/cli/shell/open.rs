@@ -17,15 +17,20 @@ use crate::client::ClientError;
 /// # Errors
 /// Why it can't be opened, or that of the script's first failure.
 pub(in crate::cli) fn open(arguments: Arguments, context: Context) -> Result<()> {
-    let Arguments { batch, keep_going, place: text } = arguments;
+    let Arguments {
+        batch,
+        keep_going,
+        place: text,
+    } = arguments;
     let at = match &text {
         None => Remote::new(ServerName::Default, ""),
         Some(text) => place(text, &context.directory.servers)?,
     };
     let at = match at.server {
-        ServerName::Default => {
-            Remote { server: context.directory.default_server()?, path: at.path }
-        }
+        ServerName::Default => Remote {
+            server: context.directory.default_server()?,
+            path: at.path,
+        },
         _ => at,
     };
     let mut shell = Shell::begin(context, at)?;
@@ -35,7 +40,10 @@ pub(in crate::cli) fn open(arguments: Arguments, context: Context) -> Result<()>
         None => shell.follow("input", stdin().lock(), keep_going)?,
         Some(path) if path == input => shell.follow("input", stdin().lock(), keep_going)?,
         Some(path) => {
-            let told = |source| ClientError::Local { path: path.clone(), source };
+            let told = |source| ClientError::Local {
+                path: path.clone(),
+                source,
+            };
             let script = BufReader::new(File::open(path).map_err(told)?);
             shell.follow(&path.to_string_lossy(), script, keep_going)?;
         }

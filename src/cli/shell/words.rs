@@ -38,7 +38,11 @@ pub(super) fn partial(line: &str) -> Partial {
         .iter()
         .find_map(|end| split(&format!("{}{end}", &line[start..])))
         .and_then(|mut words| words.pop());
-    Partial { before, start, text: text.unwrap_or_default() }
+    Partial {
+        before,
+        start,
+        text: text.unwrap_or_default(),
+    }
 }
 
 /// A word as it is written in a line.
@@ -50,7 +54,9 @@ pub(super) fn quoted(word: &str) -> String {
 /// Whether a line holds what only its writer should know.
 pub(super) fn is_private(line: &str) -> bool {
     let line = line.to_ascii_uppercase();
-    ["LOGIN ", "INJAIL ", "--HASH"].iter().any(|secret| line.contains(secret))
+    ["LOGIN ", "INJAIL ", "--HASH"]
+        .iter()
+        .any(|secret| line.contains(secret))
 }
 
 #[cfg(test)]
@@ -72,8 +78,15 @@ mod tests {
             ("ls é ü", &["ls", "é"], 6, "ü"),
             ("ls é", &["ls"], 3, "é"),
         ] {
-            let before = before.iter().map(|word: &&str| (*word).to_owned()).collect();
-            let expected = Partial { before, start, text: text.to_owned() };
+            let before = before
+                .iter()
+                .map(|word: &&str| (*word).to_owned())
+                .collect();
+            let expected = Partial {
+                before,
+                start,
+                text: text.to_owned(),
+            };
             assert_eq!(partial(line), expected, "{line}");
         }
     }

@@ -36,7 +36,11 @@ pub(super) struct Start {
 
 impl Start {
     fn new(go: Option<Sender<()>>) -> Start {
-        Start { go, told: Cell::new(false), since: Instant::now() }
+        Start {
+            go,
+            told: Cell::new(false),
+            since: Instant::now(),
+        }
     }
 
     /// Now.

@@ -66,7 +66,14 @@ impl Item for Download {
             let writer = writer;
             line.steadily(|connection, moved| {
                 let due = VecDeque::new();
-                let mut pipeline = Pipeline { run, queue, connection, moved, writer: &writer, due };
+                let mut pipeline = Pipeline {
+                    run,
+                    queue,
+                    connection,
+                    moved,
+                    writer: &writer,
+                    due,
+                };
                 let done = pipeline.go();
                 queue.give_back(pipeline.due.into_iter());
                 done
@@ -108,7 +115,9 @@ impl Pipeline<'_> {
 
     fn fill(&mut self) {
         while self.due.len() < ON_THE_WAY {
-            let Some(item) = self.queue.take_small() else { return };
+            let Some(item) = self.queue.take_small() else {
+                return;
+            };
             let wire = self.connection.wire();
             wire.write_message_later(&request("SDOWN", &item.id.name));
             if self.run.options.verify {
@@ -125,7 +134,9 @@ impl Pipeline<'_> {
             true => Some(self.take_digest()?),
             false => None,
         };
-        let Some(item) = self.due.pop_front() else { return Ok(()) };
+        let Some(item) = self.due.pop_front() else {
+            return Ok(());
+        };
         match data {
             Some(data) if digest.is_none_or(|digest| digest == Some(sha256(&data))) => {
                 self.moved.fetch_add(1, Ordering::Relaxed);
@@ -149,7 +160,10 @@ impl Pipeline<'_> {
             };
             let begin = data.len();
             if begin + len > TOO_LONG {
-                self.due.pop_front().into_iter().for_each(|item| self.queue.set_alone(item));
+                self.due
+                    .pop_front()
+                    .into_iter()
+                    .for_each(|item| self.queue.set_alone(item));
                 return Err(WireError::Broken("a file much longer than it was told").into());
             }
             data.resize(begin + len, 0);

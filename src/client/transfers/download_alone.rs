@@ -84,14 +84,18 @@ pub(super) fn stat_file(connection: &mut Connection, remote: &[u8]) -> Result<St
     if stat.kind == Kind::File {
         return Ok(stat);
     }
-    Err(ClientError::BadName { name: remote.to_vec(), why: "no regular file" })
+    Err(ClientError::BadName {
+        name: remote.to_vec(),
+        why: "no regular file",
+    })
 }
 
 /// The part of this version of the file; those of others are removed.
 pub(super) fn open_part(item: &Download, stat: &Stat) -> Result<Part> {
     let version = format!("{} {}", stat.size, stat.modified);
     let name = part_name(&item.way(), version.as_bytes());
-    item.target.remove_parts_but(&item.relative, &part_name(&item.way(), b""), &name)?;
+    item.target
+        .remove_parts_but(&item.relative, &part_name(&item.way(), b""), &name)?;
     item.target.resumed_part(&item.relative, &name)
 }
 
@@ -105,15 +109,25 @@ fn receive_into(
 ) -> Result<()> {
     let file = &part.file;
     let told = |e| part.error(e);
-    let changed = || ClientError::Changed { path: String::from_utf8_lossy(&item.id.name).into() };
+    let changed = || ClientError::Changed {
+        path: String::from_utf8_lossy(&item.id.name).into(),
+    };
     let mut offset = file.metadata().map_err(told)?.len();
     if offset > stat.size {
         file.set_len(0).map_err(told)?;
         offset = 0;
     }
     let (number, name) = (item.id.number, item.id.name.as_slice());
-    run.tell(&Event::Begun { file: number, name, size: stat.size, from: offset });
-    let source = Source { file, path: &part.path };
+    run.tell(&Event::Begun {
+        file: number,
+        name,
+        size: stat.size,
+        from: offset,
+    });
+    let source = Source {
+        file,
+        path: &part.path,
+    };
     let (digest, there) = beside(run, &item.id.name, stat.size, |start| {
         start.now();
         let begun = digest_of_start(run, source, offset)?;
@@ -135,7 +149,10 @@ fn receive_into(
                     return Err(changed());
                 }
                 moved(data.len() as u64);
-                run.tell(&Event::At { file: number, position });
+                run.tell(&Event::At {
+                    file: number,
+                    position,
+                });
                 take(data)
             })
         })?;
@@ -164,5 +181,7 @@ pub(super) fn check(
     if verified || digest_there(connection, remote)? == here {
         return Ok(());
     }
-    Err(ClientError::Mismatch { path: String::from_utf8_lossy(remote).into() })
+    Err(ClientError::Mismatch {
+        path: String::from_utf8_lossy(remote).into(),
+    })
 }

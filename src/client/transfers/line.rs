@@ -117,7 +117,12 @@ impl<'r> Line<'r> {
         let wait = (FIRST_PAUSE * 2u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
         self.failures += 1;
         let attempt = self.failures;
-        self.run.tell(&Event::Retrying { attempt, attempts, wait, error: &error });
+        self.run.tell(&Event::Retrying {
+            attempt,
+            attempts,
+            wait,
+            error: &error,
+        });
         self.run.access.target.cancel.sleep(wait)
     }
 
@@ -155,5 +160,8 @@ pub(super) fn notice_silence(socket: &TcpStream) -> rustix::io::Result<()> {
 /// Whether a new connection may help.
 fn is_loss(error: &ClientError) -> bool {
     use ClientError as E;
-    matches!(error, E::Lost(_) | E::Handshake(_) | E::Connect { .. } | E::Resolve { .. })
+    matches!(
+        error,
+        E::Lost(_) | E::Handshake(_) | E::Connect { .. } | E::Resolve { .. }
+    )
 }

@@ -21,8 +21,9 @@ use crate::client::error::{ClientError, Result};
 
 const OPEN_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-const THROUGH_NO_LINK: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const THROUGH_NO_LINK: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
 
 /// The permission bits of new files, before the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
@@ -42,10 +43,18 @@ impl Target {
     /// # Errors
     /// The system's.
     pub(super) fn open(path: &Path) -> Result<Target> {
-        let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let here = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         let handle = rustix::fs::open(here, OPEN_DIRECTORY, Mode::empty())
             .map_err(|e| ClientError::local(here, e.into()))?;
-        Ok(Target { handle: Arc::new(handle), path: path.to_owned(), last: Mutex::new(None) })
+        Ok(Target {
+            handle: Arc::new(handle),
+            path: path.to_owned(),
+            last: Mutex::new(None),
+        })
     }
 
     /// A directory in it, made where there is none.
@@ -56,7 +65,11 @@ impl Target {
         self.make_directory(relative)?;
         let handle = enter(&self.handle, OsStr::from_bytes(relative));
         let handle = Arc::new(handle.map_err(|e| self.error(relative, e))?);
-        Ok(Target { handle, path: self.path_of(relative), last: Mutex::new(None) })
+        Ok(Target {
+            handle,
+            path: self.path_of(relative),
+            last: Mutex::new(None),
+        })
     }
 
     /// The path of something in it, for people.
@@ -71,7 +84,10 @@ impl Target {
     pub(super) fn make_directory(&self, relative: &[u8]) -> Result<()> {
         let told = |e: Errno| self.error(relative, e);
         let mut at = Arc::clone(&self.handle);
-        for name in relative.split(|c| *c == b'/').filter(|name| !name.is_empty()) {
+        for name in relative
+            .split(|c| *c == b'/')
+            .filter(|name| !name.is_empty())
+        {
             let name = OsStr::from_bytes(name);
             match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -120,7 +136,11 @@ impl Target {
     /// The system's.
     pub(super) fn delete(&self, relative: &[u8], is_directory: bool) -> Result<()> {
         let directory = self.directory_of(relative)?;
-        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        let flags = if is_directory {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        };
         rustix::fs::unlinkat(directory, OsStr::from_bytes(last(relative)), flags)
             .map_err(|e| self.error(relative, e))
     }
@@ -284,9 +304,18 @@ impl Part {
 
     /// Sets the time of last change, in seconds since the epoch.
     pub(super) fn set_modified(&self, seconds: i64) -> Result<()> {
-        let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
-        let then = Timespec { tv_sec: seconds, tv_nsec: 0 };
-        let times = Timestamps { last_access: now, last_modification: then };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_NOW,
+        };
+        let then = Timespec {
+            tv_sec: seconds,
+            tv_nsec: 0,
+        };
+        let times = Timestamps {
+            last_access: now,
+            last_modification: then,
+        };
         rustix::fs::futimens(&self.file, &times).map_err(|e| self.error(e.into()))
     }
 
@@ -310,7 +339,10 @@ impl Part {
     /// # Errors
     /// The system's; the part is gone then.
     pub(super) fn publish(self) -> Result<()> {
-        let (from, to) = (OsStr::from_bytes(&self.name), OsStr::from_bytes(&self.target));
+        let (from, to) = (
+            OsStr::from_bytes(&self.name),
+            OsStr::from_bytes(&self.target),
+        );
         let renamed = rustix::fs::renameat(&self.directory, from, &self.directory, to);
         renamed.map_err(|e| {
             let error = self.error(e.into());

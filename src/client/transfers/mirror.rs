@@ -72,8 +72,17 @@ impl Transfers<'_> {
         lines[0]
             .steadily(|connection, _| add_unlisted(&run, connection, remote, &here, &mut there))?;
         // What was not read must not look as if it were not there.
-        let how = &Mirror { delete: how.delete && here.whole && there.whole, ..how.clone() };
-        let work = Work { run: &run, local, top, remote, how };
+        let how = &Mirror {
+            delete: how.delete && here.whole && there.whole,
+            ..how.clone()
+        };
+        let work = Work {
+            run: &run,
+            local,
+            top,
+            remote,
+            how,
+        };
         let line = &mut lines[0];
         let same = work.same_files(line, &here, &there, direction)?;
         let is_same = |path: &[u8]| same.contains(path);
@@ -156,7 +165,10 @@ impl Work<'_> {
             Direction::Up => there.modified.saturating_sub(ahead) >= here.modified,
             Direction::Down => there.modified == here.modified,
         };
-        Ok(pairs.filter(|(_, here, there)| fits(here, there)).map(|(path, ..)| path).collect())
+        Ok(pairs
+            .filter(|(_, here, there)| fits(here, there))
+            .map(|(path, ..)| path)
+            .collect())
     }
 
     fn same_digests<'t>(
@@ -164,8 +176,10 @@ impl Work<'_> {
         line: &mut Line<'_>,
         pairs: Vec<(&'t [u8], &Found)>,
     ) -> Result<HashSet<&'t [u8]>> {
-        let asked: Vec<_> =
-            pairs.iter().map(|(path, _)| request("SHA256", &self.remote_path(path))).collect();
+        let asked: Vec<_> = pairs
+            .iter()
+            .map(|(path, _)| request("SHA256", &self.remote_path(path)))
+            .collect();
         let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
         let mut same = HashSet::new();
         for (((path, found), asked), reply) in pairs.into_iter().zip(&asked).zip(&replies) {
@@ -175,7 +189,14 @@ impl Work<'_> {
                 None => std::fs::File::open(&local).map_err(|e| ClientError::local(&local, e)),
             };
             let here = here.and_then(|file| {
-                digest_of_start(self.run, Source { file: &file, path: &local }, found.size)
+                digest_of_start(
+                    self.run,
+                    Source {
+                        file: &file,
+                        path: &local,
+                    },
+                    found.size,
+                )
             });
             match here {
                 Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),
@@ -211,30 +232,52 @@ impl Work<'_> {
         for (path, _) in before.chain(plan.delete.iter().filter(|_| self.may_delete())) {
             self.tell(Deed::Delete, path);
         }
-        self.directories(plan).for_each(|path| self.tell(Deed::Add, path));
-        self.files(plan).for_each(|(path, deed)| self.tell(deed, path));
-        plan.blocked.iter().filter(|_| !self.how.delete).for_each(|path| self.refuse(path));
+        self.directories(plan)
+            .for_each(|path| self.tell(Deed::Add, path));
+        self.files(plan)
+            .for_each(|(path, deed)| self.tell(deed, path));
+        plan.blocked
+            .iter()
+            .filter(|_| !self.how.delete)
+            .for_each(|path| self.refuse(path));
     }
 
     /// What stands in the way of the plan, whatever may be deleted.
     fn tell_held(&self, plan: &Plan<'_>) {
         if self.how.delete {
-            plan.held.iter().for_each(|path| self.run.note(path, Note::Held));
+            plan.held
+                .iter()
+                .for_each(|path| self.run.note(path, Note::Held));
         }
         for path in &plan.stuck {
             let why = "a directory of this name is there, and holds what is left out";
-            self.run.failed_entry(path, ClientError::BadName { name: path.to_vec(), why });
+            self.run.failed_entry(
+                path,
+                ClientError::BadName {
+                    name: path.to_vec(),
+                    why,
+                },
+            );
         }
     }
 
     fn refuse(&self, path: &[u8]) {
         let why = "a directory and a file of this name: --delete would remove the one in the way";
-        self.run.failed_entry(path, ClientError::BadName { name: path.to_vec(), why });
+        self.run.failed_entry(
+            path,
+            ClientError::BadName {
+                name: path.to_vec(),
+                why,
+            },
+        );
     }
 
     /// The identity of a file, and what is done with it.
     fn id(&self, relative: &[u8], deed: Deed) -> Id {
-        Id { deed: Some((deed, relative.to_vec())), ..self.run.id(self.remote_path(relative)) }
+        Id {
+            deed: Some((deed, relative.to_vec())),
+            ..self.run.id(self.remote_path(relative))
+        }
     }
 
     /// What is done before files are moved: what is in their way goes.
@@ -259,7 +302,10 @@ impl Work<'_> {
 
     fn directories<'p>(&self, plan: &'p Plan<'_>) -> impl Iterator<Item = &'p [u8]> {
         let delete = self.how.delete;
-        plan.directories.iter().copied().filter(move |path| delete || !plan.is_blocked(path))
+        plan.directories
+            .iter()
+            .copied()
+            .filter(move |path| delete || !plan.is_blocked(path))
     }
 
     fn may_delete(&self) -> bool {
@@ -280,7 +326,9 @@ impl Work<'_> {
             self.tell(Deed::Add, relative);
         }
         for (relative, deed) in self.files(plan) {
-            let Some(found) = here.entries.get(relative) else { continue };
+            let Some(found) = here.entries.get(relative) else {
+                continue;
+            };
             let id = self.id(relative, deed);
             let beneath = self.top.clone().map(|top| (top, relative.to_vec()));
             if let Err(e) = up.add_file(id, self.local_path(relative), beneath, found) {
@@ -298,8 +346,10 @@ impl Work<'_> {
     /// nothing goes that was not seen.
     fn delete_there(&self, line: &mut Line<'_>, entries: &[(&[u8], bool)]) -> Result<()> {
         let (directories, files): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, is)| *is);
-        let asked: Vec<_> =
-            files.iter().map(|(path, _)| request("DEL", &self.remote_path(path))).collect();
+        let asked: Vec<_> = files
+            .iter()
+            .map(|(path, _)| request("DEL", &self.remote_path(path)))
+            .collect();
         let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
         for (((path, _), asked), reply) in files.iter().zip(&asked).zip(&replies) {
             self.deleted(path, data_of(asked, reply).map(drop));
@@ -318,7 +368,11 @@ impl Work<'_> {
     fn deleted(&self, path: &[u8], done: Result<()>) {
         match done {
             // Somebody was faster, or a lost connection hid the reply.
-            Ok(()) | Err(ClientError::Refused { status: Status::FileMissing, .. }) => {
+            Ok(())
+            | Err(ClientError::Refused {
+                status: Status::FileMissing,
+                ..
+            }) => {
                 self.run.sum(|summary| summary.deleted += 1);
                 self.tell(Deed::Delete, path);
             }
@@ -341,7 +395,9 @@ impl Work<'_> {
         }
         let mut down = Down::default();
         for (relative, deed) in self.files(plan) {
-            let Some(found) = there.entries.get(relative) else { continue };
+            let Some(found) = there.entries.get(relative) else {
+                continue;
+            };
             down.add_file(self.id(relative, deed), &target, relative.to_vec(), found);
         }
         down.go(self.run, lines)?;
@@ -364,8 +420,12 @@ impl Work<'_> {
 /// When the connection is lost.
 fn clock_ahead(connection: &mut Connection) -> Result<i64> {
     let reply = connection.request(b"DATE")?;
-    let there = data_of(b"DATE", &reply).ok().and_then(|data| std::str::from_utf8(data).ok());
-    let here = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let there = data_of(b"DATE", &reply)
+        .ok()
+        .and_then(|data| std::str::from_utf8(data).ok());
+    let here = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs() as i64);
     let there: Option<i64> = there.and_then(|text| text.parse().ok());
     Ok(there.map_or(0, |there| there.saturating_sub(here)))
 }
@@ -381,12 +441,18 @@ fn remove_if_empty(connection: &mut Connection, path: &[u8]) -> Result<()> {
         Ok(())
     });
     match listed {
-        Err(ClientError::Refused { status: Status::DirectoryMissing, .. }) => return Ok(()),
+        Err(ClientError::Refused {
+            status: Status::DirectoryMissing,
+            ..
+        }) => return Ok(()),
         other => other?,
     }
     if !empty {
         let why = "not empty: what is in it is excluded, or came meanwhile";
-        return Err(ClientError::BadName { name: path.to_vec(), why });
+        return Err(ClientError::BadName {
+            name: path.to_vec(),
+            why,
+        });
     }
     connection.ask(&request("RMDIR", path)).map(drop)
 }

@@ -137,13 +137,21 @@ impl<'t> Transfers<'t> {
         options: &'t Options,
         observer: &'t dyn Observer,
     ) -> Transfers<'t> {
-        Transfers { access, options, observer, open: RefCell::default() }
+        Transfers {
+            access,
+            options,
+            observer,
+            open: RefCell::default(),
+        }
     }
 
     /// Begins with a connection that is open already.
     #[must_use]
     pub fn with(self, connection: Option<Connection>) -> Transfers<'t> {
-        Transfers { open: RefCell::new(connection), ..self }
+        Transfers {
+            open: RefCell::new(connection),
+            ..self
+        }
     }
 
     /// The connection, where one is still open.
@@ -155,14 +163,16 @@ impl<'t> Transfers<'t> {
     /// Ends a run; the first connection stays open.
     fn end(&self, lines: Vec<Line<'_>>) {
         let mut lines = lines.into_iter();
-        self.open.replace(lines.next().and_then(Line::into_connection));
+        self.open
+            .replace(lines.next().and_then(Line::into_connection));
         lines.for_each(Line::end);
     }
 
     /// The lines of a run, none or the first of them open.
     fn lines<'r>(&self, run: &'r Run<'r>) -> Vec<Line<'r>> {
-        let mut lines: Vec<_> =
-            (0..self.options.streams.unwrap_or(2).max(1)).map(|_| Line::new(run)).collect();
+        let mut lines: Vec<_> = (0..self.options.streams.unwrap_or(2).max(1))
+            .map(|_| Line::new(run))
+            .collect();
         if let Some(connection) = self.open.take() {
             lines[0].take(connection);
         }

@@ -21,8 +21,14 @@ const BAR: &[u8] = b" | ";
 pub(super) fn beneath(path: &[u8]) -> Result<&[u8]> {
     let fine = !path.is_empty()
         && !path.contains(&0)
-        && path.split(|c| *c == b'/').all(|name| !matches!(name, b"" | b"." | b".."));
-    if fine { Ok(path) } else { Err(bad(path, "the server named a path outside the directory")) }
+        && path
+            .split(|c| *c == b'/')
+            .all(|name| !matches!(name, b"" | b"." | b".."));
+    if fine {
+        Ok(path)
+    } else {
+        Err(bad(path, "the server named a path outside the directory"))
+    }
 }
 
 /// A remote path that can be stored by way of a part beside it.
@@ -30,14 +36,23 @@ pub(super) fn beneath(path: &[u8]) -> Result<&[u8]> {
 /// # Errors
 /// `BadName` for one that RENAM can't name.
 pub(super) fn sendable(path: &[u8]) -> Result<()> {
-    if directory(path).windows(BAR.len()).any(|window| window == BAR) {
-        return Err(bad(path, "RENAM takes no path with \" | \" in a directory's name"));
+    if directory(path)
+        .windows(BAR.len())
+        .any(|window| window == BAR)
+    {
+        return Err(bad(
+            path,
+            "RENAM takes no path with \" | \" in a directory's name",
+        ));
     }
     Ok(())
 }
 
 fn bad(path: &[u8], why: &'static str) -> ClientError {
-    ClientError::BadName { name: path.to_vec(), why }
+    ClientError::BadName {
+        name: path.to_vec(),
+        why,
+    }
 }
 
 /// Whether CHMOD can name it: it splits at the first space.
@@ -50,8 +65,10 @@ pub(super) fn can_change_mode(path: &[u8]) -> bool {
 pub(super) fn part_name(way: &[&[u8]], version: &[u8]) -> Vec<u8> {
     let digits = |parts: &[&[u8]]| -> String {
         // Each part's length before it, so that no two lists read alike.
-        let bytes: Vec<u8> =
-            parts.iter().flat_map(|p| [&p.len().to_be_bytes()[..], p].concat()).collect();
+        let bytes: Vec<u8> = parts
+            .iter()
+            .flat_map(|p| [&p.len().to_be_bytes()[..], p].concat())
+            .collect();
         hex::digits(&sha256(&bytes)[..8])
     };
     let mut name = [PART_PREFIX, digits(way).as_bytes()].concat();
@@ -82,17 +99,26 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 /// The last component of a path, trailing slashes aside.
 pub(super) fn last(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|c| *c != b'/').map_or(0, |at| at + 1);
-    path[..end].rsplit(|c| *c == b'/').next().unwrap_or_default()
+    path[..end]
+        .rsplit(|c| *c == b'/')
+        .next()
+        .unwrap_or_default()
 }
 
 /// The directory a path lies in, its slash included; empty for where one is.
 pub(super) fn directory(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|c| *c == b'/').map_or(&b""[..], |at| &path[..=at])
+    path.iter()
+        .rposition(|c| *c == b'/')
+        .map_or(&b""[..], |at| &path[..=at])
 }
 
 /// The directories a path leads through, the outermost first, and itself.
 pub(super) fn levels(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let ends = path.iter().enumerate().filter(|(_, c)| **c == b'/').map(|(at, _)| at);
+    let ends = path
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| **c == b'/')
+        .map(|(at, _)| at);
     ends.chain([path.len()]).map(|end| &path[..end])
 }
 
@@ -105,7 +131,18 @@ mod tests {
         for path in ["a", "a/b", "..a", "a/...", " ", "a\nb"] {
             assert!(beneath(path.as_bytes()).is_ok(), "{path:?}");
         }
-        for path in ["", "/", "/etc/passwd", "..", "../a", "a/../b", "a/..", ".", "a//b", "a\0"] {
+        for path in [
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../a",
+            "a/../b",
+            "a/..",
+            ".",
+            "a//b",
+            "a\0",
+        ] {
             assert!(beneath(path.as_bytes()).is_err(), "{path:?}");
         }
     }
@@ -116,8 +153,12 @@ mod tests {
         assert_eq!(name, part_name(&[b"a", b"bc"], b""));
         assert_ne!(name, part_name(&[b"ab", b"c"], b""));
         assert!(is_part(&name) && is_part(&part_name(&[b"a"], b"version")));
-        for other in [".tf-.part", ".tf-x.part", "tf-0123456789abcdef.part", ".tf-0123456789abcdef"]
-        {
+        for other in [
+            ".tf-.part",
+            ".tf-x.part",
+            "tf-0123456789abcdef.part",
+            ".tf-0123456789abcdef",
+        ] {
             assert!(!is_part(other.as_bytes()), "{other}");
         }
     }

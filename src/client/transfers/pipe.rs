@@ -30,10 +30,18 @@ impl Transfers<'_> {
         }
         run.tell(&Event::Planned { files: 1, bytes: 0 });
         let mut size = 0;
-        connection.upload(Path::new("standard input"), reader, remote, &mut |position| {
-            size = position;
-            run.tell(&Event::At { file: id.number, position });
-        })?;
+        connection.upload(
+            Path::new("standard input"),
+            reader,
+            remote,
+            &mut |position| {
+                size = position;
+                run.tell(&Event::At {
+                    file: id.number,
+                    position,
+                });
+            },
+        )?;
         run.done(&id, size);
         connection.wire().limit_rate(None);
         self.open.replace(Some(connection));
@@ -61,7 +69,10 @@ impl Transfers<'_> {
                 digest.update(&data);
                 position += data.len() as u64;
                 moved.fetch_add(data.len() as u64, std::sync::atomic::Ordering::Relaxed);
-                run.tell(&Event::At { file: id.number, position });
+                run.tell(&Event::At {
+                    file: id.number,
+                    position,
+                });
                 Ok(data)
             })
         })?;

@@ -69,7 +69,10 @@ pub(super) fn plan<'t>(
     }
     // The other way round, what is in a directory comes before it.
     for (path, found) in target.entries.iter().rev() {
-        let kept = source.entries.get(path).is_some_and(|s| s.is_directory == found.is_directory);
+        let kept = source
+            .entries
+            .get(path)
+            .is_some_and(|s| s.is_directory == found.is_directory);
         if kept || levels(path).any(|level| plan.stuck.contains(level)) {
             continue;
         }
@@ -77,7 +80,11 @@ pub(super) fn plan<'t>(
             plan.held.push(path);
             continue;
         }
-        let list = if plan.is_blocked(path) { &mut plan.in_the_way } else { &mut plan.delete };
+        let list = if plan.is_blocked(path) {
+            &mut plan.in_the_way
+        } else {
+            &mut plan.delete
+        };
         list.push((path, found.is_directory));
     }
     plan
@@ -93,14 +100,23 @@ mod tests {
         let mut tree = Tree::empty();
         for path in paths {
             let is_directory = path.ends_with('/');
-            let found = Found { is_directory, size: 0, modified: 0, mode: 0 };
-            tree.entries.insert(path.trim_end_matches('/').into(), found);
+            let found = Found {
+                is_directory,
+                size: 0,
+                modified: 0,
+                mode: 0,
+            };
+            tree.entries
+                .insert(path.trim_end_matches('/').into(), found);
         }
         tree
     }
 
     fn texts<'t>(paths: impl IntoIterator<Item = &'t &'t [u8]>) -> Vec<String> {
-        paths.into_iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+        paths
+            .into_iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect()
     }
 
     /// Each row: source, target, files that are the same; then directories
@@ -115,23 +131,53 @@ mod tests {
         );
         let rows: &[Row<'_>] = &[
             (&[], &[], &[], (&[], &[], &[], &[])),
-            (&["a", "d/", "d/b"], &[], &[], (&["d"], &["+a", "+d/b"], &[], &[])),
+            (
+                &["a", "d/", "d/b"],
+                &[],
+                &[],
+                (&["d"], &["+a", "+d/b"], &[], &[]),
+            ),
             (&["a", "b"], &["a", "b"], &["a"], (&[], &["~b"], &[], &[])),
-            (&["d/"], &["d/", "d/e/", "d/e/f", "x"], &[], (&[], &[], &[], &["x", "d/e/f", "d/e"])),
-            (&["a"], &["a/", "a/x"], &[], (&[], &["+a"], &["a/x", "a"], &[])),
-            (&["a/", "a/x"], &["a"], &[], (&["a"], &["+a/x"], &["a"], &[])),
-            (&["a-b", "a/", "a/b"], &["a/", "a-b", "a/b"], &["a-b", "a/b"], (&[], &[], &[], &[])),
+            (
+                &["d/"],
+                &["d/", "d/e/", "d/e/f", "x"],
+                &[],
+                (&[], &[], &[], &["x", "d/e/f", "d/e"]),
+            ),
+            (
+                &["a"],
+                &["a/", "a/x"],
+                &[],
+                (&[], &["+a"], &["a/x", "a"], &[]),
+            ),
+            (
+                &["a/", "a/x"],
+                &["a"],
+                &[],
+                (&["a"], &["+a/x"], &["a"], &[]),
+            ),
+            (
+                &["a-b", "a/", "a/b"],
+                &["a/", "a-b", "a/b"],
+                &["a-b", "a/b"],
+                (&[], &[], &[], &[]),
+            ),
         ];
         for (source, target, same, (directories, files, in_the_way, delete)) in rows {
             let (source, target) = (tree(source), tree(target));
-            let plan = plan(&source, &target, |path| same.iter().any(|s| s.as_bytes() == path));
+            let plan = plan(&source, &target, |path| {
+                same.iter().any(|s| s.as_bytes() == path)
+            });
             assert_eq!(texts(&plan.directories), *directories);
             let moved = plan.files.iter().map(|(path, deed)| {
                 let mark = if *deed == Deed::Add { '+' } else { '~' };
                 format!("{mark}{}", String::from_utf8_lossy(path))
             });
             assert_eq!(moved.collect::<Vec<_>>(), *files);
-            assert_eq!(texts(plan.in_the_way.iter().map(|(path, _)| path)), *in_the_way);
+            assert_eq!(
+                texts(plan.in_the_way.iter().map(|(path, _)| path)),
+                *in_the_way
+            );
             assert_eq!(texts(plan.delete.iter().map(|(path, _)| path)), *delete);
             assert_eq!(plan.unchanged as usize, same.len());
         }

@@ -34,12 +34,14 @@ impl Source<'_> {
     /// # Errors
     /// The system's, or `Changed` when the file ends before.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(buffer, offset).map_err(|e| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
-                ClientError::Changed { path: self.path.display().to_string() }
-            }
-            _ => ClientError::local(self.path, e),
-        })
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::UnexpectedEof => ClientError::Changed {
+                    path: self.path.display().to_string(),
+                },
+                _ => ClientError::local(self.path, e),
+            })
     }
 }
 

@@ -52,7 +52,10 @@ pub(super) struct Queue<T> {
 impl<T: Item> Queue<T> {
     pub(super) fn new(items: impl IntoIterator<Item = T>) -> Queue<T> {
         let (small, alone) = items.into_iter().partition(|item| item.size() <= SMALL);
-        Queue { small: Mutex::new(small), alone: Mutex::new(alone) }
+        Queue {
+            small: Mutex::new(small),
+            alone: Mutex::new(alone),
+        }
     }
 
     /// The next small file.
@@ -96,7 +99,9 @@ impl<T: Item> Queue<T> {
             return Ok(());
         }
         run.sum(|summary| summary.left = self.len() as u64);
-        ends.into_iter().find(Result::is_err).unwrap_or(Err(ClientError::Interrupted))
+        ends.into_iter()
+            .find(Result::is_err)
+            .unwrap_or(Err(ClientError::Interrupted))
     }
 
     fn work(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {

@@ -114,7 +114,9 @@ impl<'r> Ranges<'r> {
         if lock(&self.begun).is_empty() && lock(&self.waiting).is_empty() {
             return Ok(());
         }
-        ends.into_iter().find(Result::is_err).unwrap_or(Err(ClientError::Interrupted))
+        ends.into_iter()
+            .find(Result::is_err)
+            .unwrap_or(Err(ClientError::Interrupted))
     }
 
     fn take(&self) -> Option<Range<u64>> {
@@ -140,7 +142,10 @@ impl<'r> Ranges<'r> {
     fn moved(&self, bytes: u64) {
         let moved = self.moved.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let position = self.begin + moved;
-        self.run.tell(&Event::At { file: self.id.number, position });
+        self.run.tell(&Event::At {
+            file: self.id.number,
+            position,
+        });
     }
 }
 
@@ -157,12 +162,20 @@ impl Upload {
     fn send_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         let part = self.part(run);
         let (file, version) = self.open()?;
-        let source = Source { file: &file, path: &self.local };
+        let source = Source {
+            file: &file,
+            path: &self.local,
+        };
         let length = length_of(source)?;
         let begin =
             lines[0].steadily(|connection, _| begin_at(run, connection, &part, source, length))?;
         let (number, name) = (self.id.number, self.id.name.as_slice());
-        run.tell(&Event::Begun { file: number, name, size: length, from: begin.offset });
+        run.tell(&Event::Begun {
+            file: number,
+            name,
+            size: length,
+            from: begin.offset,
+        });
         let ranges = Ranges::new(run, &self.id, begin.offset..length);
         let digest = std::thread::scope(|scope| -> Result<Sha256> {
             let digest = scope.spawn(|| digest_of_start(run, source, length));
@@ -209,19 +222,30 @@ impl Ranged for Download {
         let from = part.file.metadata().map_err(told)?.len();
         let from = if from > stat.size { 0 } else { from };
         let (number, name) = (self.id.number, self.id.name.as_slice());
-        run.tell(&Event::Begun { file: number, name, size: stat.size, from });
+        run.tell(&Event::Begun {
+            file: number,
+            name,
+            size: stat.size,
+            from,
+        });
         let ranges = Ranges::new(run, &self.id, from..stat.size);
-        let received = ranges
-            .move_all(lines, |line, range| self.receive_range(run, line, &part, range, &ranges));
+        let received = ranges.move_all(lines, |line, range| {
+            self.receive_range(run, line, &part, range, &ranges)
+        });
         if received.is_err() {
             // What is behind the first gap can't be told from what is not there.
-            part.file.set_len(ranges.frontier(stat.size)).map_err(told)?;
+            part.file
+                .set_len(ranges.frontier(stat.size))
+                .map_err(told)?;
         }
         let checked = received.and_then(|()| {
             if !run.options.verify {
                 return Ok(());
             }
-            let source = Source { file: &part.file, path: &part.path };
+            let source = Source {
+                file: &part.file,
+                path: &part.path,
+            };
             lines[0].steadily(|connection, _| {
                 let make = || digest_of_start(run, source, stat.size);
                 let (digest, there) = digests_at_once(connection, &self.id.name, make)?;
@@ -258,7 +282,9 @@ impl Download {
                 let before = at;
                 let take = &mut |data: Vec<u8>| {
                     run.go_on()?;
-                    part.file.write_all_at(&data, at).map_err(|e| part.error(e))?;
+                    part.file
+                        .write_all_at(&data, at)
+                        .map_err(|e| part.error(e))?;
                     at += data.len() as u64;
                     ranges.moved(data.len() as u64);
                     moved.fetch_add(data.len() as u64, Ordering::Relaxed);

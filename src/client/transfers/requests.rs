@@ -130,7 +130,11 @@ impl Connection {
                 continue;
             }
             if wire.wait_for_either()? {
-                return if awaited { Ok(true) } else { Err(unasked().into()) };
+                return if awaited {
+                    Ok(true)
+                } else {
+                    Err(unasked().into())
+                };
             }
         }
         Ok(awaited)
@@ -150,7 +154,13 @@ mod tests {
         let digits = "0123456789abcdefABCDEF0000000000000000000000000000000000000000ff";
         let digest = digest_of(b"SHA256 f", format!("OK 0x{digits}").as_bytes()).expect("digest");
         assert_eq!((digest[1], digest[31]), (0x23, 0xff));
-        for odd in ["OK", "OK 0x12", "FAILED 45 : x", &format!("OK 0x{digits}0"), &"g".repeat(64)] {
+        for odd in [
+            "OK",
+            "OK 0x12",
+            "FAILED 45 : x",
+            &format!("OK 0x{digits}0"),
+            &"g".repeat(64),
+        ] {
             assert!(digest_of(b"SHA256 f", odd.as_bytes()).is_err(), "{odd}");
         }
     }

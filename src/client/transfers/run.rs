@@ -73,7 +73,8 @@ impl<'r> Run<'r> {
         let reply = line.steadily(|connection, _| connection.request(&asked))?;
         let refusal = data_of(&asked, &reply).err();
         let status = refusal.as_ref().and_then(ClientError::status);
-        self.direct.store(status == Some(Status::AccessDenied), Ordering::Relaxed);
+        self.direct
+            .store(status == Some(Status::AccessDenied), Ordering::Relaxed);
         match (status, refusal) {
             // Else SUP were refused by a message where a code is awaited.
             (Some(Status::BeforeLogin | Status::BeforeJail), Some(e)) => Err(e),
@@ -109,7 +110,11 @@ impl<'r> Run<'r> {
 
     /// A number for a file.
     pub(super) fn id(&self, name: Vec<u8>) -> Id {
-        Id { number: self.next_file.fetch_add(1, Ordering::Relaxed), name, deed: None }
+        Id {
+            number: self.next_file.fetch_add(1, Ordering::Relaxed),
+            name,
+            deed: None,
+        }
     }
 
     /// Whether to go on.
@@ -139,7 +144,11 @@ impl<'r> Run<'r> {
         if let Some((deed, name)) = &id.deed {
             self.tell(&Event::Mirror { deed: *deed, name });
         }
-        self.tell(&Event::Done { file: id.number, name: &id.name, size });
+        self.tell(&Event::Done {
+            file: id.number,
+            name: &id.name,
+            size,
+        });
     }
 
     /// A file could not be moved.
@@ -153,8 +162,17 @@ impl<'r> Run<'r> {
     }
 
     fn fail(&self, file: Option<usize>, name: &[u8], error: ClientError) {
-        self.tell(&Event::Failed { file, name, error: &error });
-        self.sum(|summary| summary.failures.push(Failure { name: name.to_vec(), error }));
+        self.tell(&Event::Failed {
+            file,
+            name,
+            error: &error,
+        });
+        self.sum(|summary| {
+            summary.failures.push(Failure {
+                name: name.to_vec(),
+                error,
+            })
+        });
     }
 
     /// Whether anything has failed so far.
@@ -177,6 +195,8 @@ impl<'r> Run<'r> {
     }
 
     pub(super) fn into_summary(self) -> Summary {
-        self.summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.summary
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -70,7 +70,12 @@ impl Tree {
 
     /// A tree with nothing in it.
     pub(super) fn empty() -> Tree {
-        Tree { entries: BTreeMap::new(), whole: true, held: BTreeSet::new(), untold: Vec::new() }
+        Tree {
+            entries: BTreeMap::new(),
+            whole: true,
+            held: BTreeSet::new(),
+            untold: Vec::new(),
+        }
     }
 
     /// A path is left out.
@@ -123,7 +128,11 @@ fn read_directory(
             continue;
         }
         let follow = run.options.follow;
-        let metadata = if follow { fs::metadata(&path) } else { entry.metadata() };
+        let metadata = if follow {
+            fs::metadata(&path)
+        } else {
+            entry.metadata()
+        };
         let metadata = match metadata {
             Ok(metadata) => metadata,
             Err(e) => {
@@ -183,15 +192,26 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
     let listed = listed.into_iter();
     let (sound, bad): (Vec<_>, Vec<_>) = listed.partition(|entry| beneath(&entry.path).is_ok());
     let files = sound.iter().filter(|entry| entry.kind == Kind::File);
-    let asked: Vec<_> = files.map(|file| request("FSTAT", &path(&file.path))).collect();
+    let asked: Vec<_> = files
+        .map(|file| request("FSTAT", &path(&file.path)))
+        .collect();
     run.go_on()?;
     let mut stats = connection.ask_all(&asked)?.into_iter().zip(&asked);
 
     // From here on the connection is not used: what is told is told once.
-    for Entry { kind, path: relative } in sound {
+    for Entry {
+        kind,
+        path: relative,
+    } in sound
+    {
         match kind {
             Kind::Directory => {
-                let found = Found { is_directory: true, size: 0, modified: 0, mode: 0 };
+                let found = Found {
+                    is_directory: true,
+                    size: 0,
+                    modified: 0,
+                    mode: 0,
+                };
                 tree.entries.insert(relative, found);
             }
             Kind::Other => {
@@ -199,8 +219,18 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
                 run.note(&path(&relative), Note::Link);
             }
             Kind::File => match stats.next().map(|(reply, asked)| stat_of(asked, &reply)) {
-                Some(Ok(Stat { kind: Kind::File, size, modified, .. })) => {
-                    let found = Found { is_directory: false, size, modified, mode: 0 };
+                Some(Ok(Stat {
+                    kind: Kind::File,
+                    size,
+                    modified,
+                    ..
+                })) => {
+                    let found = Found {
+                        is_directory: false,
+                        size,
+                        modified,
+                        mode: 0,
+                    };
                     tree.entries.insert(relative, found);
                 }
                 Some(Err(e)) => {
@@ -238,23 +268,44 @@ pub(super) fn add_unlisted(
     here: &Tree,
     there: &mut Tree,
 ) -> Result<()> {
-    let unlisted =
-        here.entries.iter().filter(|(path, found)| is_unlisted(path, found.is_directory));
+    let unlisted = here
+        .entries
+        .iter()
+        .filter(|(path, found)| is_unlisted(path, found.is_directory));
     let paths: Vec<&Vec<u8>> = unlisted.map(|(path, _)| path).collect();
-    let asked: Vec<_> =
-        paths.iter().map(|path| request("FSTAT", &join(top.as_bytes(), path))).collect();
+    let asked: Vec<_> = paths
+        .iter()
+        .map(|path| request("FSTAT", &join(top.as_bytes(), path)))
+        .collect();
     let replies = connection.ask_all(&asked)?;
     for ((path, asked), reply) in paths.into_iter().zip(&asked).zip(&replies) {
         match stat_of(asked, reply) {
-            Ok(Stat { kind: Kind::Other, .. }) => {}
-            Ok(Stat { kind, size, modified, .. }) => {
+            Ok(Stat {
+                kind: Kind::Other, ..
+            }) => {}
+            Ok(Stat {
+                kind,
+                size,
+                modified,
+                ..
+            }) => {
                 // What is in a directory of such a name stays untold.
-                there.untold.retain(|entry| kind == Kind::Directory || !entry.stands_for(path));
+                there
+                    .untold
+                    .retain(|entry| kind == Kind::Directory || !entry.stands_for(path));
                 let is_directory = kind == Kind::Directory;
-                let found = Found { is_directory, size, modified, mode: 0 };
+                let found = Found {
+                    is_directory,
+                    size,
+                    modified,
+                    mode: 0,
+                };
                 there.entries.insert(path.clone(), found);
             }
-            Err(ClientError::Refused { status: Status::FileMissing, .. }) => {}
+            Err(ClientError::Refused {
+                status: Status::FileMissing,
+                ..
+            }) => {}
             Err(e) => {
                 there.whole = false;
                 run.failed_entry(path, e);
@@ -282,9 +333,14 @@ mod tests {
             .iter()
             .map(|pattern| Pattern::new(pattern).expect("pattern"))
             .collect();
-        for path in
-            ["x.tmp", "a/x.tmp", "cache", "x/cache/y", "a/bc/d", ".tf-0123456789abcdef.part"]
-        {
+        for path in [
+            "x.tmp",
+            "a/x.tmp",
+            "cache",
+            "x/cache/y",
+            "a/bc/d",
+            ".tf-0123456789abcdef.part",
+        ] {
             assert!(is_excluded(&exclude, path.as_bytes()), "{path}");
         }
         for path in ["x", "tmp", "b", "x/a/b", "caches"] {

@@ -13,15 +13,19 @@ pub(super) fn on_each<'r>(
 ) -> Vec<Result<()>> {
     std::thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> =
-            lines.iter_mut().map(|line| scope.spawn(move || work(line))).collect();
+        let threads: Vec<_> = lines
+            .iter_mut()
+            .map(|line| scope.spawn(move || work(line)))
+            .collect();
         threads.into_iter().map(joined).collect()
     })
 }
 
 /// What a thread returns; its panic goes on here.
 pub(super) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// A value that threads share, whatever has become of one of them.

@@ -48,7 +48,9 @@ impl Transfers<'_> {
                 Some(name) => join(remote.as_bytes(), name),
                 None => remote.trim_end_matches('/').as_bytes().to_vec(),
             };
-            let added = names.take(&target).and_then(|()| up.add(&run, source, target));
+            let added = names
+                .take(&target)
+                .and_then(|()| up.add(&run, source, target));
             if let Err(e) = added {
                 match e {
                     ClientError::Interrupted => return Err(e),
@@ -73,7 +75,10 @@ impl Transfers<'_> {
         let mut lines = self.lines(&run);
         let ends_in_slash = local.as_os_str().as_bytes().ends_with(b"/");
         let into = sources.len() != 1 || ends_in_slash || local.is_dir();
-        let asked: Vec<_> = sources.iter().map(|s| request("FSTAT", stat_path(s))).collect();
+        let asked: Vec<_> = sources
+            .iter()
+            .map(|s| request("FSTAT", stat_path(s)))
+            .collect();
         let stats = lines[0].steadily(|connection, _| connection.ask_all(&asked))?;
         let mut down = Down::default();
         let mut names = Names::default();
@@ -114,7 +119,10 @@ impl Names {
         let why = "another source has this name, too: move them one after the other";
         match self.0.insert(name.to_vec()) {
             true => Ok(()),
-            false => Err(ClientError::BadName { name: name.to_vec(), why }),
+            false => Err(ClientError::BadName {
+                name: name.to_vec(),
+                why,
+            }),
         }
     }
 }
@@ -151,13 +159,20 @@ impl Place<'_> {
 
 /// What to ask FSTAT for: it takes no empty path.
 fn stat_path(path: &str) -> &[u8] {
-    if path.is_empty() { b"/" } else { path.as_bytes() }
+    if path.is_empty() {
+        b"/"
+    } else {
+        path.as_bytes()
+    }
 }
 
 fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<bool> {
     match line.steadily(|connection, _| connection.stat_there(stat_path(path)))? {
         Ok(stat) => Ok(stat.kind == Kind::Directory),
-        Err(ClientError::Refused { status: Status::FileMissing, .. }) => Ok(false),
+        Err(ClientError::Refused {
+            status: Status::FileMissing,
+            ..
+        }) => Ok(false),
         Err(e) => Err(e),
     }
 }
@@ -184,12 +199,16 @@ impl Up {
             );
         }
         if !run.options.recursive {
-            return Err(ClientError::local(source, std::io::ErrorKind::IsADirectory.into()));
+            return Err(ClientError::local(
+                source,
+                std::io::ErrorKind::IsADirectory.into(),
+            ));
         }
         let top = run.top(source)?;
         let tree = scan_local(run, source)?;
         if !remote.is_empty() {
-            self.directories.push((remote.clone(), Found::local(&metadata).mode));
+            self.directories
+                .push((remote.clone(), Found::local(&metadata).mode));
         }
         for (relative, found) in tree.entries {
             let there = join(&remote, &relative);
@@ -220,7 +239,13 @@ impl Up {
     ) -> Result<()> {
         sendable(&id.name)?;
         let (size, mode) = (found.size, found.mode);
-        self.files.push(Upload { id, local, beneath, size, mode });
+        self.files.push(Upload {
+            id,
+            local,
+            beneath,
+            size,
+            mode,
+        });
         Ok(())
     }
 
@@ -232,30 +257,42 @@ impl Up {
         }
         let made = self.make_directories(run, &mut lines[0])?;
         // An account that may only add can't open a file twice.
-        let files = if run.direct() { self.files } else { move_ranged(run, lines, self.files)? };
+        let files = if run.direct() {
+            self.files
+        } else {
+            move_ranged(run, lines, self.files)?
+        };
         Queue::new(files).run(run, lines)?;
         set_modes(run, &mut lines[0], &made)
     }
 
     /// Returns those that were not there before.
     fn make_directories(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<Vec<(Vec<u8>, u32)>> {
-        let asked: Vec<_> =
-            self.directories.iter().map(|(path, _)| request("MKDIR", path)).collect();
+        let asked: Vec<_> = self
+            .directories
+            .iter()
+            .map(|(path, _)| request("MKDIR", path))
+            .collect();
         let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
         let (mut made, mut there) = (Vec::new(), Vec::new());
         for ((directory, asked), reply) in self.directories.iter().zip(&asked).zip(&replies) {
             match data_of(asked, reply) {
                 Ok(_) => made.push(directory.clone()),
-                Err(ClientError::Refused { status: Status::DirectoryExists, .. }) => {
+                Err(ClientError::Refused {
+                    status: Status::DirectoryExists,
+                    ..
+                }) => {
                     there.push(directory.0.as_slice());
                 }
                 Err(e) => run.failed_entry(&directory.0, e),
             }
         }
         check_directories(run, line, &there)?;
-        made.iter().filter(|(path, _)| is_unlisted(last(path), true)).for_each(|(path, _)| {
-            run.note(path, Note::Unlisted);
-        });
+        made.iter()
+            .filter(|(path, _)| is_unlisted(last(path), true))
+            .for_each(|(path, _)| {
+                run.note(path, Note::Unlisted);
+            });
         Ok(made)
     }
 }
@@ -269,7 +306,13 @@ fn check_directories(run: &Run<'_>, line: &mut Line<'_>, there: &[&[u8]]) -> Res
             && stat.kind != Kind::Directory
         {
             let why = "a file of this name is there, and no directory can be made";
-            run.failed_entry(path, ClientError::BadName { name: path.to_vec(), why });
+            run.failed_entry(
+                path,
+                ClientError::BadName {
+                    name: path.to_vec(),
+                    why,
+                },
+            );
         }
     }
     Ok(())
@@ -281,9 +324,14 @@ fn set_modes(run: &Run<'_>, line: &mut Line<'_>, made: &[(Vec<u8>, u32)]) -> Res
         return Ok(());
     }
     let (can, can_not): (Vec<_>, Vec<_>) = made.iter().partition(|(p, _)| can_change_mode(p));
-    can_not.iter().for_each(|(path, _)| run.note(path, Note::ModeNotKept));
-    let asked: Vec<Vec<u8>> =
-        can.iter().rev().map(|(path, mode)| change_mode(path, *mode)).collect();
+    can_not
+        .iter()
+        .for_each(|(path, _)| run.note(path, Note::ModeNotKept));
+    let asked: Vec<Vec<u8>> = can
+        .iter()
+        .rev()
+        .map(|(path, mode)| change_mode(path, *mode))
+        .collect();
     let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
     for ((path, _), reply) in can.iter().rev().zip(&replies) {
         if data_of(b"CHMOD", reply).is_err() {
@@ -311,7 +359,10 @@ impl Down {
         match stat.kind {
             Kind::Directory if !run.options.recursive => {
                 let request = format!("get {source}");
-                Err(ClientError::Refused { request, status: Status::IsDirectory })
+                Err(ClientError::Refused {
+                    request,
+                    status: Status::IsDirectory,
+                })
             }
             Kind::Directory => {
                 let mut tree =
@@ -367,7 +418,13 @@ impl Down {
     ) {
         let (size, modified) = (found.size, found.modified);
         let target = Arc::clone(target);
-        self.files.push(Download { id, target, relative, size, modified });
+        self.files.push(Download {
+            id,
+            target,
+            relative,
+            size,
+            modified,
+        });
     }
 
     /// Receives the files.
@@ -381,5 +438,8 @@ impl Down {
 fn tell_plan<T: Item>(run: &Run<'_>, items: &[T]) {
     // A server may tell any size.
     let bytes = items.iter().map(Item::size).fold(0, u64::saturating_add);
-    run.tell(&Event::Planned { files: items.len() as u64, bytes });
+    run.tell(&Event::Planned {
+        files: items.len() as u64,
+        bytes,
+    });
 }

@@ -60,7 +60,11 @@ impl Upload {
             None => {
                 let flags = OFlags::NONBLOCK.bits() as i32;
                 let mut options = std::fs::OpenOptions::new();
-                options.read(true).custom_flags(flags).open(&self.local).map_err(told)?
+                options
+                    .read(true)
+                    .custom_flags(flags)
+                    .open(&self.local)
+                    .map_err(told)?
             }
         };
         let metadata = file.metadata().map_err(told)?;
@@ -80,12 +84,16 @@ impl Upload {
             None => std::fs::metadata(&self.local),
             Some(_) => std::fs::symlink_metadata(&self.local),
         };
-        let Ok(metadata) = metadata else { return Ok(()) };
+        let Ok(metadata) = metadata else {
+            return Ok(());
+        };
         let now = Version::of(&metadata);
         let has_grown = now.file == version.file && now.size > version.size;
         match has_grown || now == *version {
             true => Ok(()),
-            false => Err(ClientError::Changed { path: self.local.display().to_string() }),
+            false => Err(ClientError::Changed {
+                path: self.local.display().to_string(),
+            }),
         }
     }
 
@@ -105,7 +113,11 @@ impl Upload {
             return self.id.name.clone();
         }
         let local = std::path::absolute(&self.local).unwrap_or_else(|_| self.local.clone());
-        let way = [run.options.machine.as_slice(), local.as_os_str().as_bytes(), &self.id.name];
+        let way = [
+            run.options.machine.as_slice(),
+            local.as_os_str().as_bytes(),
+            &self.id.name,
+        ];
         join(directory(&self.id.name), &part_name(&way, b""))
     }
 
@@ -156,9 +168,16 @@ impl Item for Upload {
             let mut pipeline = Pipeline::new(run, queue, connection, moved);
             let done = pipeline.go();
             if done.is_err() {
-                let Pipeline { flights, sending, .. } = pipeline;
+                let Pipeline {
+                    flights, sending, ..
+                } = pipeline;
                 let sending = sending.into_iter().map(|sending| sending.item);
-                queue.give_back(flights.into_values().map(|flight| flight.item).chain(sending));
+                queue.give_back(
+                    flights
+                        .into_values()
+                        .map(|flight| flight.item)
+                        .chain(sending),
+                );
             }
             done
         })
@@ -267,10 +286,14 @@ impl<'p> Pipeline<'p> {
             } else if let Some(number) = self.sound.pop_front() {
                 self.rename(number);
             } else if let Some(part) = self.useless.pop_front() {
-                self.connection.wire().write_message_later(&request("DEL", &part));
+                self.connection
+                    .wire()
+                    .write_message_later(&request("DEL", &part));
                 self.due.push_back((Due::Deleted, 0));
             } else if self.flights.len() < ON_THE_WAY {
-                let Some(item) = self.queue.take_small() else { return };
+                let Some(item) = self.queue.take_small() else {
+                    return;
+                };
                 self.begin(item);
             } else {
                 return;
@@ -283,8 +306,17 @@ impl<'p> Pipeline<'p> {
             Ok((file, version)) => {
                 let part = item.part(self.run);
                 let (digest, sent) = (Sha256::new(), 0);
-                self.connection.wire().write_message_later(&request("SUP", &part));
-                self.sending = Some(Sending { item, part, file, version, digest, sent });
+                self.connection
+                    .wire()
+                    .write_message_later(&request("SUP", &part));
+                self.sending = Some(Sending {
+                    item,
+                    part,
+                    file,
+                    version,
+                    digest,
+                    sent,
+                });
             }
             Err(e) => self.run.failed(&item.id, e),
         }
@@ -304,7 +336,9 @@ impl<'p> Pipeline<'p> {
                 let data = &self.buffer[..len];
                 sending.digest.update(data);
                 sending.sent += len as u64;
-                self.connection.wire().hold_unit(&(len as i32).to_be_bytes());
+                self.connection
+                    .wire()
+                    .hold_unit(&(len as i32).to_be_bytes());
                 self.connection.wire().hold_unit(data);
                 if sending.sent > FRAME as u64 {
                     let (file, position) = (sending.item.id.number, sending.sent);
@@ -320,7 +354,9 @@ impl<'p> Pipeline<'p> {
     }
 
     fn finish(&mut self, sending: Sending) {
-        let Sending { item, part, digest, .. } = sending;
+        let Sending {
+            item, part, digest, ..
+        } = sending;
         let number = item.id.number;
         let wire = self.connection.wire();
         wire.hold_unit(&0_i32.to_be_bytes());
@@ -334,7 +370,14 @@ impl<'p> Pipeline<'p> {
             self.due.push_back((Due::Digest, number));
         }
         let digest = digest.finalize().into();
-        let flight = Flight { item, part, digest, stored: false, sound: false, mode_kept: true };
+        let flight = Flight {
+            item,
+            part,
+            digest,
+            stored: false,
+            sound: false,
+            mode_kept: true,
+        };
         self.flights.insert(number, flight);
     }
 
@@ -347,7 +390,9 @@ impl<'p> Pipeline<'p> {
     }
 
     fn take_reply(&mut self) -> Result<()> {
-        let Some((due, number)) = self.due.pop_front() else { return Ok(()) };
+        let Some((due, number)) = self.due.pop_front() else {
+            return Ok(());
+        };
         let stored = match due {
             Due::Stored => self.connection.wire().read_i32()? == 0,
             _ => {
@@ -355,7 +400,9 @@ impl<'p> Pipeline<'p> {
                 false
             }
         };
-        let Some(flight) = self.flights.get_mut(&number) else { return Ok(()) };
+        let Some(flight) = self.flights.get_mut(&number) else {
+            return Ok(());
+        };
         match due {
             Due::Stored => {
                 flight.stored = stored;
@@ -394,8 +441,15 @@ impl<'p> Pipeline<'p> {
 
     /// A file has its place, or can't have it.
     fn end(&mut self, number: usize) {
-        let Some(flight) = self.flights.remove(&number) else { return };
-        let Flight { item, part, mode_kept, .. } = flight;
+        let Some(flight) = self.flights.remove(&number) else {
+            return;
+        };
+        let Flight {
+            item,
+            part,
+            mode_kept,
+            ..
+        } = flight;
         let shown = request("RENAM", &item.id.name);
         match data_of(&shown, &self.reply) {
             Ok(_) => {
@@ -405,7 +459,10 @@ impl<'p> Pipeline<'p> {
                 self.arrived(&item);
             }
             // Another tf may have sent the same; alone it finds out.
-            Err(ClientError::Refused { status: Status::Rename, .. }) => self.queue.set_alone(item),
+            Err(ClientError::Refused {
+                status: Status::Rename,
+                ..
+            }) => self.queue.set_alone(item),
             Err(e) => {
                 self.useless.push_back(part);
                 self.run.failed(&item.id, e);

@@ -64,7 +64,10 @@ pub(super) fn told_of(error: ClientError, item: &Upload) -> ClientError {
     let path = String::from_utf8_lossy(&item.id.name).into_owned();
     match error {
         ClientError::Refused { request, status } if request.starts_with("PUT ") => {
-            ClientError::Refused { request: format!("PUT {path}"), status }
+            ClientError::Refused {
+                request: format!("PUT {path}"),
+                status,
+            }
         }
         ClientError::Cancelled { .. } => ClientError::Cancelled { path },
         error => error,
@@ -75,7 +78,10 @@ fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> 
     let mut stored = 0;
     line.steadily(|connection, moved| {
         let (file, version) = item.open()?;
-        let source = Source { file: &file, path: &item.local };
+        let source = Source {
+            file: &file,
+            path: &item.local,
+        };
         let length = length_of(source)?;
         let begin = begin_at(run, connection, part, source, length)?;
         if begin.offset > stored {
@@ -83,14 +89,22 @@ fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> 
             stored = begin.offset;
         }
         let (number, name) = (item.id.number, item.id.name.as_slice());
-        run.tell(&Event::Begun { file: number, name, size: length, from: begin.offset });
+        run.tell(&Event::Begun {
+            file: number,
+            name,
+            size: length,
+            from: begin.offset,
+        });
         let (digest, there) = if begin.exists && begin.offset == length {
             (begin.digest, None)
         } else {
             beside(run, part, length, |start| {
                 let offset = begin.offset;
                 send_rest(run, connection, part, source, length, begin, &|position| {
-                    run.tell(&Event::At { file: number, position });
+                    run.tell(&Event::At {
+                        file: number,
+                        position,
+                    });
                     start.when_due(offset, position, length);
                 })
             })?
@@ -108,10 +122,18 @@ fn send_once(run: &Run<'_>, item: &Upload, part: &[u8], line: &mut Line<'_>) -> 
 fn send_under_its_name(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> Result<()> {
     line.steadily(|connection, _| {
         let (file, _) = item.open()?;
-        let source = Source { file: &file, path: &item.local };
+        let source = Source {
+            file: &file,
+            path: &item.local,
+        };
         let length = length_of(source)?;
         let (number, name) = (item.id.number, item.id.name.as_slice());
-        run.tell(&Event::Begun { file: number, name, size: length, from: 0 });
+        run.tell(&Event::Begun {
+            file: number,
+            name,
+            size: length,
+            from: 0,
+        });
         let mut position = 0;
         let mut digest = Sha256::new();
         connection.send_file(&item.id.name, false, &mut |buffer| {
@@ -120,7 +142,10 @@ fn send_under_its_name(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> Res
             source.read(&mut buffer[..len], position)?;
             digest.update(&buffer[..len]);
             position += len as u64;
-            run.tell(&Event::At { file: number, position });
+            run.tell(&Event::At {
+                file: number,
+                position,
+            });
             Ok(len)
         })?;
         let digest: [u8; 32] = digest.finalize().into();
@@ -142,7 +167,9 @@ fn send_under_its_name(run: &Run<'_>, item: &Upload, line: &mut Line<'_>) -> Res
 /// The system's.
 pub(super) fn length_of(source: Source<'_>) -> Result<u64> {
     let metadata = source.file.metadata();
-    metadata.map(|metadata| metadata.len()).map_err(|e| ClientError::local(source.path, e))
+    metadata
+        .map(|metadata| metadata.len())
+        .map_err(|e| ClientError::local(source.path, e))
 }
 
 /// How much of a part is there, and its digest.
@@ -165,7 +192,12 @@ pub(super) fn begin_at(
 ) -> Result<Begin> {
     let (mut exists, mut last, mut looks) = (false, None, 0);
     // What is wrong with the place, PUT will tell.
-    while let Ok(Stat { kind: Kind::File, size, .. }) = connection.stat_there(part)? {
+    while let Ok(Stat {
+        kind: Kind::File,
+        size,
+        ..
+    }) = connection.stat_there(part)?
+    {
         exists = true;
         // It grows while the server takes what an earlier connection left.
         if last.is_some_and(|last| size <= last) || size > length || looks == MOST_LOOKS {
@@ -177,18 +209,29 @@ pub(super) fn begin_at(
             digests_at_once(connection, part, || digest_of_start(run, source, size))?;
         let here: [u8; 32] = digest.clone().finalize().into();
         if size > 0 && there.is_ok_and(|there| there == here) {
-            return Ok(Begin { exists: true, offset: size, digest });
+            return Ok(Begin {
+                exists: true,
+                offset: size,
+                digest,
+            });
         }
         std::thread::sleep(SETTLING);
     }
     if exists {
         match connection.ask(&request("DEL", part)) {
             // Another tf that sends the same file was faster.
-            Err(ClientError::Refused { status: Status::FileMissing, .. }) => {}
+            Err(ClientError::Refused {
+                status: Status::FileMissing,
+                ..
+            }) => {}
             other => drop(other?),
         }
     }
-    Ok(Begin { exists: false, offset: 0, digest: Sha256::new() })
+    Ok(Begin {
+        exists: false,
+        offset: 0,
+        digest: Sha256::new(),
+    })
 }
 
 fn send_rest(
@@ -247,7 +290,13 @@ pub(super) fn finish(
         None => true,
     };
     let renamed = connection.ask(&two_paths("RENAM", part, &item.id.name));
-    if matches!(renamed, Err(ClientError::Refused { status: Status::Rename, .. })) {
+    if matches!(
+        renamed,
+        Err(ClientError::Refused {
+            status: Status::Rename,
+            ..
+        })
+    ) {
         let _ = connection.ask(&request("DEL", part));
         if is_in_place(connection, item, digest)? {
             return Ok(());

@@ -37,8 +37,17 @@ impl Writer {
     /// A writer and what its thread runs on.
     pub(super) fn new() -> (Writer, Inbox) {
         let (files, inbox) = sync_channel(TOGETHER);
-        let room = Arc::new(Room { left: Mutex::new(WAITING), more: Condvar::new() });
-        (Writer { files, room: Arc::clone(&room) }, Inbox { files: inbox, room })
+        let room = Arc::new(Room {
+            left: Mutex::new(WAITING),
+            more: Condvar::new(),
+        });
+        (
+            Writer {
+                files,
+                room: Arc::clone(&room),
+            },
+            Inbox { files: inbox, room },
+        )
     }
 
     /// Hands a file over, when there is room for it.
@@ -100,7 +109,9 @@ fn place(run: &Run<'_>, parts: Vec<(Download, Part)>) {
 }
 
 fn write_part(item: &Download, data: &[u8]) -> Result<Part> {
-    let part = item.target.new_part(&item.relative, &part_name(&item.way(), b""))?;
+    let part = item
+        .target
+        .new_part(&item.relative, &part_name(&item.way(), b""))?;
     let written = (&part.file).write_all(data).map_err(|e| part.error(e));
     match written.and_then(|()| part.set_modified(item.modified)) {
         Ok(()) => Ok(part),

@@ -17,7 +17,11 @@ fn the_keys_of_tls_are_checked_together() {
              private_key = \"/k\"\n{lines}\n"
         );
         Config::parse(Path::new("/etc/tfd/tfd.toml"), &text).map_err(|problems| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
         })
     };
     let config = parse("", tls).expect("TLS alone");
@@ -26,12 +30,36 @@ fn the_keys_of_tls_are_checked_together() {
     assert_eq!(read.key, Path::new("/k.pem"));
     for (listen, lines, told) in [
         ("", "", "tf.listen: empty"),
-        ("\"127.0.0.1:2\"", tls, "tf.tls_listen: 127.0.0.1:2 stands twice"),
-        ("", "tls_listen = [\"127.0.0.1:2\"]", "tf.tls_certificate is missing"),
-        ("", "tls_listen = [\"127.0.0.1:2\"]", "tf.tls_key is missing"),
-        ("", "tls_listen = [\"localhost\"]", "tf.tls_listen: \"localhost\" is no address:port"),
-        ("\"127.0.0.1:1\"", "tls_key = \"k\"", "tf.tls_key is of no use without tf.tls_listen"),
-        ("", &format!("{tls}\ntls_client_ca = \"a\""), "of no use in single-user mode"),
+        (
+            "\"127.0.0.1:2\"",
+            tls,
+            "tf.tls_listen: 127.0.0.1:2 stands twice",
+        ),
+        (
+            "",
+            "tls_listen = [\"127.0.0.1:2\"]",
+            "tf.tls_certificate is missing",
+        ),
+        (
+            "",
+            "tls_listen = [\"127.0.0.1:2\"]",
+            "tf.tls_key is missing",
+        ),
+        (
+            "",
+            "tls_listen = [\"localhost\"]",
+            "tf.tls_listen: \"localhost\" is no address:port",
+        ),
+        (
+            "\"127.0.0.1:1\"",
+            "tls_key = \"k\"",
+            "tf.tls_key is of no use without tf.tls_listen",
+        ),
+        (
+            "",
+            &format!("{tls}\ntls_client_ca = \"a\""),
+            "of no use in single-user mode",
+        ),
         (
             "\"127.0.0.1:1\"",
             &format!("{tls}\nproxy_to = \"127.0.0.1:9\""),
@@ -82,20 +110,36 @@ fn every_problem_is_told_with_its_line_and_key() {
 #[test]
 fn unknown_and_missing_keys_are_refused_by_name() {
     let problems = parse(&PLAIN.replace("hash", "hsah")).expect_err("unknown");
-    assert!(problems[0].contains("tfd.toml:7: unknown field `hsah`"), "{problems:?}");
+    assert!(
+        problems[0].contains("tfd.toml:7: unknown field `hsah`"),
+        "{problems:?}"
+    );
     let problems = parse(&PLAIN.replace("hash = \"h\"\n", "")).expect_err("missing");
-    assert!(problems[0].contains("the key hash is missing"), "{problems:?}");
+    assert!(
+        problems[0].contains("the key hash is missing"),
+        "{problems:?}"
+    );
     assert!(parse("[server]\n[tf\n").expect_err("syntax")[0].contains("tfd.toml:2: "));
 }
 
 #[test]
 fn a_pool_comes_from_a_file_or_a_name() {
-    let with = |name| parse(&format!("{PLAIN}tlb_pool = \"pool\"\ntlb_dns = \"{name}\"\n"));
+    let with = |name| {
+        parse(&format!(
+            "{PLAIN}tlb_pool = \"pool\"\ntlb_dns = \"{name}\"\n"
+        ))
+    };
     let config = with("_tf._tcp.example.org").expect("fine");
-    assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/tfd/pool")));
+    assert_eq!(
+        config.tf.tlb_pool.as_deref(),
+        Some(Path::new("/etc/tfd/pool"))
+    );
     assert_eq!(config.tf.tlb_dns.as_deref(), Some("_tf._tcp.example.org"));
     let problems = with("a b.org").expect_err("no name");
-    assert!(problems[0].starts_with("/etc/tfd/tfd.toml:11: tf.tlb_dns: "), "{problems:?}");
+    assert!(
+        problems[0].starts_with("/etc/tfd/tfd.toml:11: tf.tlb_dns: "),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -107,7 +151,10 @@ fn metrics_are_for_this_machine() {
     assert_eq!(metrics("/run/m"), Local::Path("/run/m".into()));
     for place in ["0.0.0.0:9", "192.0.2.1:9", "localhost:9", "m"] {
         let problems = with(place).expect_err(place);
-        assert!(problems[0].contains("tfd.toml:4: server.metrics"), "{problems:?}");
+        assert!(
+            problems[0].contains("tfd.toml:4: server.metrics"),
+            "{problems:?}"
+        );
     }
 }
 

@@ -29,7 +29,10 @@ pub(super) fn answer(stream: UnixStream, view: &View<'_>, daemon: &Channel) -> i
         Some(Request::Status { json }) => (0, report::status(view, json)),
         Some(Request::Serving) => (0, report::serving(view)),
         Some(Request::Kick(whom)) => kick(view, &whom, daemon)?,
-        None => (2, "this tfd does not know the request: is it of another version?\n".to_owned()),
+        None => (
+            2,
+            "this tfd does not know the request: is it of another version?\n".to_owned(),
+        ),
     };
     (&stream).write_all(format!("{code}\n{text}").as_bytes())
 }
@@ -51,8 +54,11 @@ fn read_request(mut stream: &UnixStream) -> io::Result<Option<Request>> {
 
 /// Has sessions ended and waits until they have.
 fn kick(view: &View<'_>, whom: &Whom, daemon: &Channel) -> io::Result<(u8, String)> {
-    let users: Vec<(u32, Option<String>)> =
-        view.entries().into_iter().map(|entry| (entry.slot, entry.user)).collect();
+    let users: Vec<(u32, Option<String>)> = view
+        .entries()
+        .into_iter()
+        .map(|entry| (entry.slot, entry.user))
+        .collect();
     let user_of = |slot| users.iter().find(|(of, _)| *of == slot)?.1.as_deref();
     let is_meant = |held: &Held| match whom {
         Whom::Slot(slot) => held.slot == *slot,
@@ -60,13 +66,25 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Channel) -> io::Result<(u8, Strin
         Whom::Address(address) => same(held.peer.ip(), *address),
         Whom::All => true,
     };
-    let meant: Vec<Held> =
-        view.registry.all().into_iter().filter(is_meant).filter(|held| view.lasts(held)).collect();
+    let meant: Vec<Held> = view
+        .registry
+        .all()
+        .into_iter()
+        .filter(is_meant)
+        .filter(|held| view.lasts(held))
+        .collect();
     if meant.is_empty() {
         return Ok((1, "no session is meant\n".to_owned()));
     }
     for held in &meant {
-        daemon.send(&End { slot: held.slot, key: held.key }.to_bytes(), &[])?;
+        daemon.send(
+            &End {
+                slot: held.slot,
+                key: held.key,
+            }
+            .to_bytes(),
+            &[],
+        )?;
     }
     let end = Instant::now() + PATIENCE;
     while meant.iter().any(|held| view.lasts(held)) && Instant::now() < end {

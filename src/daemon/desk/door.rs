@@ -33,7 +33,10 @@ impl Door {
         if old.map(|door| &door.place) == wanted {
             return Ok(None);
         }
-        wanted.map(|place| Door::open(place, mode)).transpose().map(Some)
+        wanted
+            .map(|place| Door::open(place, mode))
+            .transpose()
+            .map(Some)
     }
 
     fn open(place: &Local, mode: u32) -> Result<Door, String> {
@@ -50,7 +53,11 @@ impl Door {
                 (socket.into(), None)
             }
         };
-        Ok(Door { place: place.clone(), socket, file })
+        Ok(Door {
+            place: place.clone(),
+            socket,
+            file,
+        })
     }
 
     /// The address, if it has one.
@@ -84,8 +91,13 @@ impl Drop for Door {
 /// Listens on a path in a directory that nobody but root, or the user who
 /// asks, may write to. A socket there that nobody listens on is replaced.
 fn listen_at(path: &Path, mode: u32) -> io::Result<(UnixListener, (OwnedFd, OsString))> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let name = path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_owned();
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     if path == Path::new(super::DEFAULT_CONTROL) {
         match rustix::fs::mkdir(parent, Mode::from_raw_mode(0o755)) {
@@ -96,7 +108,9 @@ fn listen_at(path: &Path, mode: u32) -> io::Result<(UnixListener, (OwnedFd, OsSt
     let directory = trusted::open(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     if !trusted::is_ours(&directory)? || directory.metadata()?.mode() & 0o022 != 0 {
         let shown = parent.display();
-        return Err(io::Error::other(format!("others may write to {shown}: chmod go-w {shown}")));
+        return Err(io::Error::other(format!(
+            "others may write to {shown}: chmod go-w {shown}"
+        )));
     }
     // By way of the handle: what is beneath it can't be put elsewhere.
     let place = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(&name);
@@ -138,7 +152,10 @@ mod tests {
         drop(UnixListener::bind(&path).expect("stale"));
         let place = Local::Path(path.clone());
         let door = Door::open(&place, 0o600).expect("in place of a stale one");
-        assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).expect("stat").permissions().mode() & 0o777,
+            0o600
+        );
         let live = Door::open(&place, 0o600).expect_err("somebody listens");
         assert!(live.contains("in use"), "{live}");
         drop(door);

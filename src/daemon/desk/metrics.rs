@@ -36,9 +36,14 @@ pub fn answer(mut stream: impl Read + Write, text: &str) -> io::Result<()> {
 
 /// Whether a request is for the metrics; else the status that it gets.
 fn route(request: &[u8]) -> Result<(), &'static str> {
-    let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = request
+        .split(|byte| *byte == b'\r')
+        .next()
+        .unwrap_or_default();
     let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-    let [method, path, version] = words[..] else { return Err("400 Bad Request") };
+    let [method, path, version] = words[..] else {
+        return Err("400 Bad Request");
+    };
     if !version.starts_with(b"HTTP/1.") {
         return Err("400 Bad Request");
     }
@@ -66,34 +71,94 @@ pub fn text(view: &View<'_>) -> String {
         }
     };
     let build = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
-    tell("tfd_build_info", "gauge", "The version of tfd.", &[(build, 1)]);
+    tell(
+        "tfd_build_info",
+        "gauge",
+        "The version of tfd.",
+        &[(build, 1)],
+    );
     let sessions = entries.len() as u64 - gates;
-    tell("tfd_sessions", "gauge", "Clients that are in.", &[("", sessions)]);
-    tell("tfd_gates", "gauge", "Clients that are logging in.", &[("", gates)]);
+    tell(
+        "tfd_sessions",
+        "gauge",
+        "Clients that are in.",
+        &[("", sessions)],
+    );
+    tell(
+        "tfd_gates",
+        "gauge",
+        "Clients that are logging in.",
+        &[("", gates)],
+    );
     let limit = u64::from(view.limit);
-    tell("tfd_connections_limit", "gauge", "The most clients at once.", &[("", limit)]);
+    tell(
+        "tfd_connections_limit",
+        "gauge",
+        "The most clients at once.",
+        &[("", limit)],
+    );
     let connections = [("", tally.connections)];
-    tell("tfd_connections_total", "counter", "Clients that were accepted.", &connections);
+    tell(
+        "tfd_connections_total",
+        "counter",
+        "Clients that were accepted.",
+        &connections,
+    );
     let refused = Full::ALL.map(|full| (reason(full), tally.refused[full as usize]));
-    tell("tfd_refused_total", "counter", "Clients refused for a limit.", &refused);
+    tell(
+        "tfd_refused_total",
+        "counter",
+        "Clients refused for a limit.",
+        &refused,
+    );
     let received = sum(tally.received, |entry| entry.received);
-    tell("tfd_bytes_received_total", "counter", "Bytes from clients.", &[("", received)]);
+    tell(
+        "tfd_bytes_received_total",
+        "counter",
+        "Bytes from clients.",
+        &[("", received)],
+    );
     let sent = sum(tally.sent, |entry| entry.sent);
-    tell("tfd_bytes_sent_total", "counter", "Bytes to clients.", &[("", sent)]);
+    tell(
+        "tfd_bytes_sent_total",
+        "counter",
+        "Bytes to clients.",
+        &[("", sent)],
+    );
     let killed = [("", tally.killed)];
     let help = "Clients' processes that did not end by themselves.";
     tell("tfd_processes_killed_total", "counter", help, &killed);
     let generations = [("", view.generations as u64)];
-    tell("tfd_generations", "gauge", "Configurations that serve clients.", &generations);
+    tell(
+        "tfd_generations",
+        "gauge",
+        "Configurations that serve clients.",
+        &generations,
+    );
     let started = [("", tally.generations)];
     let help = "Starts of helper processes, at reloads and after failures.";
     tell("tfd_generations_total", "counter", help, &started);
     let uptime = [("", view.born.elapsed().as_secs())];
-    tell("tfd_uptime_seconds", "gauge", "Seconds since the start.", &uptime);
+    tell(
+        "tfd_uptime_seconds",
+        "gauge",
+        "Seconds since the start.",
+        &uptime,
+    );
     if let Some(quota) = view.quota {
         let used = [("", view.usage.stored())];
-        tell("tfd_quota_used_bytes", "gauge", "Bytes that count for the root's quota.", &used);
-        tell("tfd_quota_limit_bytes", "gauge", "The root's quota.", &[("", quota)]);
+        tell(
+            "tfd_quota_used_bytes",
+            "gauge",
+            "Bytes that count for the root's quota.",
+            &used,
+        );
+        tell(
+            "tfd_quota_limit_bytes",
+            "gauge",
+            "The root's quota.",
+            &[("", quota)],
+        );
     }
     text
 }
@@ -117,7 +182,10 @@ mod tests {
             ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Ok(())),
             ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", Ok(())),
             ("GET / HTTP/1.1\r\n\r\n", Err("404 Not Found")),
-            ("POST /metrics HTTP/1.1\r\n\r\n", Err("405 Method Not Allowed")),
+            (
+                "POST /metrics HTTP/1.1\r\n\r\n",
+                Err("405 Method Not Allowed"),
+            ),
             ("GET /metrics HTTP/2.0\r\n\r\n", Err("400 Bad Request")),
             ("GET /metrics\r\n\r\n", Err("400 Bad Request")),
             ("", Err("400 Bad Request")),

@@ -73,7 +73,10 @@ impl End {
 
     fn from_bytes(bytes: &[u8]) -> Option<End> {
         let (slot, key) = bytes.split_first_chunk()?;
-        Some(End { slot: u32::from_be_bytes(*slot), key: key.try_into().ok()? })
+        Some(End {
+            slot: u32::from_be_bytes(*slot),
+            key: key.try_into().ok()?,
+        })
     }
 }
 
@@ -102,7 +105,12 @@ impl Desk {
     /// One line that says which could not be opened and why.
     pub fn open(config: &Config) -> Result<Desk, String> {
         let clerks = Vec::new();
-        let mut desk = Desk { control: None, metrics: None, clerks, born: Instant::now() };
+        let mut desk = Desk {
+            control: None,
+            metrics: None,
+            clerks,
+            born: Instant::now(),
+        };
         let doors = desk.doors_for(config)?;
         desk.take(doors);
         Ok(desk)
@@ -142,7 +150,10 @@ impl Desk {
 
     /// All that is waited for.
     pub fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
-        let doors = [(Kind::Operator, &self.control), (Kind::Collector, &self.metrics)];
+        let doors = [
+            (Kind::Operator, &self.control),
+            (Kind::Collector, &self.metrics),
+        ];
         let is_busy = |kind| self.clerks.iter().filter(|(of, _)| *of == kind).count() >= MAX_CLERKS;
         let doors = doors.into_iter().filter(move |(kind, _)| !is_busy(*kind));
         let clerks = self.clerks.iter().enumerate();
@@ -193,7 +204,11 @@ impl Desk {
                 }
             };
             // What a client may do wrong is no failure of ours.
-            i32::from(run().inspect_err(|e| log::debug!("clerk error=\"{e}\"")).is_err())
+            i32::from(
+                run()
+                    .inspect_err(|e| log::debug!("clerk error=\"{e}\""))
+                    .is_err(),
+            )
         };
         fork(child).map_err(failed)?;
         self.clerks.push((kind, ours));
@@ -218,7 +233,9 @@ impl Desk {
 
 /// Whether the client is root or the daemon's own user, as the kernel says.
 fn is_operator(client: &OwnedFd) -> bool {
-    let Ok(credentials) = rustix::net::sockopt::socket_peercred(client) else { return false };
+    let Ok(credentials) = rustix::net::sockopt::socket_peercred(client) else {
+        return false;
+    };
     let uid = credentials.uid.as_raw();
     let fine = is_our_uid(uid);
     if !fine {

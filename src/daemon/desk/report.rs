@@ -30,13 +30,25 @@ pub fn status(view: &View<'_>, as_json: bool) -> String {
     let before = view.entries();
     std::thread::sleep(WATCH);
     let moved = |entry: &Entry| entry.received.wrapping_add(entry.sent);
-    let earlier = |slot| before.iter().find(|entry| entry.slot == slot).map_or(0, moved);
+    let earlier = |slot| {
+        before
+            .iter()
+            .find(|entry| entry.slot == slot)
+            .map_or(0, moved)
+    };
     let lines: Vec<Line> = view
         .entries()
         .into_iter()
-        .map(|entry| Line { rate: moved(&entry).saturating_sub(earlier(entry.slot)), entry })
+        .map(|entry| Line {
+            rate: moved(&entry).saturating_sub(earlier(entry.slot)),
+            entry,
+        })
         .collect();
-    if as_json { object(view, &lines) } else { table(view, &lines) }
+    if as_json {
+        object(view, &lines)
+    } else {
+        table(view, &lines)
+    }
 }
 
 fn since(age: Duration) -> String {
@@ -48,13 +60,18 @@ fn since(age: Duration) -> String {
 
 fn table(view: &View<'_>, lines: &[Line]) -> String {
     let gates = lines.iter().filter(|line| !line.entry.admitted).count();
-    let head = ["SLOT", "PID", "USER", "ADDRESS", "SINCE", "IN", "OUT", "RATE", "DOING"];
+    let head = [
+        "SLOT", "PID", "USER", "ADDRESS", "SINCE", "IN", "OUT", "RATE", "DOING",
+    ];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(lines.iter().map(|Line { entry, rate }| {
         [
             entry.slot.to_string(),
             entry.process.to_string(),
-            entry.user.as_ref().map_or_else(|| "-".to_owned(), |user| shown(user.as_bytes())),
+            entry
+                .user
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |user| shown(user.as_bytes())),
             entry.peer.to_string(),
             since(entry.age),
             human_size(entry.received),
@@ -77,7 +94,9 @@ fn table(view: &View<'_>, lines: &[Line]) -> String {
         return text;
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
     for row in &rows {
         let line: Vec<String> = row
             .iter()
@@ -99,7 +118,11 @@ fn doing(entry: &Entry) -> String {
         _ if !entry.admitted => "logging in".to_owned(),
         Some(doing) => {
             let seconds = now().saturating_sub(doing.begun).as_secs();
-            format!("{} {} {seconds}s", shown(&doing.command), shown(&doing.path))
+            format!(
+                "{} {} {seconds}s",
+                shown(&doing.command),
+                shown(&doing.path)
+            )
         }
         None => "-".to_owned(),
     }
@@ -109,7 +132,11 @@ fn doing(entry: &Entry) -> String {
 fn span(span: Duration) -> String {
     let (days, seconds) = (span.as_secs() / 86400, span.as_secs() % 86400);
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    let days = if days > 0 { format!("{days}d") } else { String::new() };
+    let days = if days > 0 {
+        format!("{days}d")
+    } else {
+        String::new()
+    };
     format!("{days}{hours:02}:{minutes:02}:{:02}", seconds % 60)
 }
 
@@ -128,7 +155,10 @@ fn object(view: &View<'_>, lines: &[Line]) -> String {
 }
 
 fn connection(Line { entry, rate }: &Line) -> String {
-    let user = entry.user.as_ref().map(|user| format!("\"{}\"", json(user.as_bytes())));
+    let user = entry
+        .user
+        .as_ref()
+        .map(|user| format!("\"{}\"", json(user.as_bytes())));
     let request = entry.doing.as_ref().map(|doing| {
         format!(
             "{{\"command\":\"{}\",\"path\":\"{}\",\"seconds\":{:.3}}}",
@@ -183,8 +213,14 @@ mod tests {
         let line = line();
         assert_eq!(doing(&line.entry), "SNDFILE a\"\\u{1b}[2J\\n\\xff 0s");
         let text = connection(&line);
-        assert!(text.contains("\"path\":\"a\\\"\\u001b[2J\\u000a\\\\xff\""), "{text}");
-        assert!(text.contains("\"user\":null,\"peer\":\"[::1]:9\""), "{text}");
+        assert!(
+            text.contains("\"path\":\"a\\\"\\u001b[2J\\u000a\\\\xff\""),
+            "{text}"
+        );
+        assert!(
+            text.contains("\"user\":null,\"peer\":\"[::1]:9\""),
+            "{text}"
+        );
     }
 
     #[test]

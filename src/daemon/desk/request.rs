@@ -86,9 +86,19 @@ mod tests {
             Request::Kick(Whom::Address("2001:db8::1".parse().expect("address"))),
             Request::Kick(Whom::All),
         ] {
-            assert_eq!(Request::from_line(request.to_line().as_bytes()), Some(request));
+            assert_eq!(
+                Request::from_line(request.to_line().as_bytes()),
+                Some(request)
+            );
         }
-        for wrong in ["", "kick", "kick slot -1", "kick slot", "status xml", "kick address x"] {
+        for wrong in [
+            "",
+            "kick",
+            "kick slot -1",
+            "kick slot",
+            "status xml",
+            "kick address x",
+        ] {
             assert_eq!(Request::from_line(wrong.as_bytes()), None, "{wrong}");
         }
     }

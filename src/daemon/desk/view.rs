@@ -68,11 +68,20 @@ impl View<'_> {
     /// All connections that there are still, by slot.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        self.registry.all().into_iter().filter_map(|held| self.entry(held)).collect()
+        self.registry
+            .all()
+            .into_iter()
+            .filter_map(|held| self.entry(held))
+            .collect()
     }
 
     fn entry(&self, held: Held) -> Option<Entry> {
-        let Held { slot, peer, key, since } = held;
+        let Held {
+            slot,
+            peer,
+            key,
+            since,
+        } = held;
         let page = self.slots.page(slot);
         if page.mark != mark(key) || page.process == 0 {
             return None;

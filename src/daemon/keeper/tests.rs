@@ -26,13 +26,20 @@ fn gate(daemon: &Channel) -> Keeper {
 
 fn gate_of(daemon: &Channel, tls: bool) -> Keeper {
     let (ours, theirs) = pair().expect("pair");
-    daemon.send(&gate_message(TAG, tls), &[theirs.as_fd()]).expect("send");
+    daemon
+        .send(&gate_message(TAG, tls), &[theirs.as_fd()])
+        .expect("send");
     Keeper::new(ours)
 }
 
 /// What a server signs, in shape.
 fn handshake() -> Vec<u8> {
-    [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat()
+    [
+        &[b' '; 64][..],
+        b"TLS 1.3, server CertificateVerify\0",
+        &[7; 32],
+    ]
+    .concat()
 }
 
 #[test]
@@ -43,7 +50,12 @@ fn a_gate_with_tls_has_one_handshake_signed_and_a_plain_one_none() {
     assert!(one.sign(ECDSA, &handshake()).is_some());
     assert!(one.sign(ECDSA, &handshake()).is_none(), "twice");
     let other = gate_of(&daemon, true);
-    let client = [&[b' '; 64][..], b"TLS 1.3, client CertificateVerify\0", &[7; 32]].concat();
+    let client = [
+        &[b' '; 64][..],
+        b"TLS 1.3, client CertificateVerify\0",
+        &[7; 32],
+    ]
+    .concat();
     assert!(other.sign(ECDSA, &client).is_none(), "other content");
     assert!(other.sign(ECDSA, &handshake()).is_none(), "a second try");
     let plain = gate(&daemon);
@@ -73,13 +85,20 @@ fn over_tls_the_hash_may_come_without_a_block_and_then_no_block_follows() {
     assert!(!one.compare(b"testhash").expect("keeper").0.is_empty());
     assert!(one.decrypt(&block(&public, &[1; 16])).is_err());
     let other = gate_of(&daemon, true);
-    assert!(other.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
+    assert!(
+        other
+            .decrypt(&block(&public, &[1; 16]))
+            .expect("keeper")
+            .is_some()
+    );
     assert!(!other.compare(b"testhash").expect("keeper").0.is_empty());
 }
 
 fn block(public: &Rsa<openssl::pkey::Public>, key: &[u8]) -> Vec<u8> {
     let mut block = vec![0; 256];
-    public.public_encrypt(key, &mut block, Padding::PKCS1_OAEP).expect("encrypt");
+    public
+        .public_encrypt(key, &mut block, Padding::PKCS1_OAEP)
+        .expect("encrypt");
     block
 }
 
@@ -88,10 +107,18 @@ fn session_keys_of_16_to_214_bytes_are_told_and_no_others() {
     let (daemon, public) = keeper_thread();
     for (len, fine) in [(15, false), (16, true), (214, true)] {
         let key = vec![9; len];
-        let told = gate(&daemon).decrypt(&block(&public, &key)).expect("keeper");
+        let told = gate(&daemon)
+            .decrypt(&block(&public, &key))
+            .expect("keeper");
         assert_eq!(told.map(|k| k.to_vec()), fine.then_some(key));
     }
-    for bad in [vec![], vec![0; 255], vec![7; 256], vec![7; 257], vec![7; 600]] {
+    for bad in [
+        vec![],
+        vec![0; 255],
+        vec![7; 256],
+        vec![7; 257],
+        vec![7; 600],
+    ] {
         assert!(gate(&daemon).decrypt(&bad).expect("keeper").is_none());
     }
 }
@@ -102,15 +129,27 @@ fn a_gate_may_ask_each_thing_once_and_in_order() {
     let early = gate(&daemon);
     assert!(early.compare(b"testhash").is_err());
     let twice = gate(&daemon);
-    assert!(twice.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
+    assert!(
+        twice
+            .decrypt(&block(&public, &[1; 16]))
+            .expect("keeper")
+            .is_some()
+    );
     assert!(twice.compare(b"wrong").expect("keeper").0.is_empty());
     assert!(twice.compare(b"testhash").is_err());
     let fine = gate(&daemon);
-    assert!(fine.decrypt(&block(&public, &[1; 16])).expect("keeper").is_some());
+    assert!(
+        fine.decrypt(&block(&public, &[1; 16]))
+            .expect("keeper")
+            .is_some()
+    );
     assert!(!fine.compare(b"testhash\0").expect("keeper").0.is_empty());
     let mut buffer = [0; Tag::LEN + 1];
     let (len, handles) = daemon.receive(&mut buffer).expect("admission");
-    assert_eq!((read_admission(&buffer[..len]), handles.len()), (Some(TAG), 1));
+    assert_eq!(
+        (read_admission(&buffer[..len]), handles.len()),
+        (Some(TAG), 1)
+    );
     assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
     let odd = gate(&daemon);
     assert!(odd.ask(77, b"x").is_err());
@@ -118,9 +157,17 @@ fn a_gate_may_ask_each_thing_once_and_in_order() {
 
 #[test]
 fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
-    for (len, fine) in [(0, false), (7, false), (16, true), (214, true), (215, false)] {
+    for (len, fine) in [
+        (0, false),
+        (7, false),
+        (16, true),
+        (214, true),
+        (215, false),
+    ] {
         let (gates, keepers) = pair().expect("pair");
-        keepers.send(&[&[GRANTED], vec![9; len].as_slice()].concat(), &[]).expect("send");
+        keepers
+            .send(&[&[GRANTED], vec![9; len].as_slice()].concat(), &[])
+            .expect("send");
         let told = Keeper::new(gates).decrypt(b"block").expect("keeper");
         assert_eq!(told.is_some(), fine, "{len}");
     }

@@ -21,18 +21,33 @@ use crate::sys::signal::STOP;
 /// # Errors
 /// The system's.
 pub(super) fn socket_for(address: IpAddr, kind: SocketType) -> rustix::io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    socket_with(
+        family,
+        kind,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
 }
 
 /// Our own addresses that can reach one, beginning with the one whose turn it
 /// is; `None` for the system's choice.
 pub(super) fn sources(from: &[IpAddr], to: IpAddr, turn: usize) -> Vec<Option<IpAddr>> {
-    let fit: Vec<IpAddr> = from.iter().copied().filter(|a| a.is_ipv4() == to.is_ipv4()).collect();
+    let fit: Vec<IpAddr> = from
+        .iter()
+        .copied()
+        .filter(|a| a.is_ipv4() == to.is_ipv4())
+        .collect();
     if fit.is_empty() {
         return vec![None];
     }
-    (0..fit.len()).map(|at| Some(fit[turn.wrapping_add(at) % fit.len()])).collect()
+    (0..fit.len())
+        .map(|at| Some(fit[turn.wrapping_add(at) % fit.len()]))
+        .collect()
 }
 
 /// Connects to one of the backend's addresses, each of which gets its share of
@@ -57,7 +72,10 @@ pub(super) fn reach(
                 Err(e) => last = e,
             }
             // Another address of ours helps where this one has no port left.
-            if !matches!(last.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) {
+            if !matches!(
+                last.kind(),
+                io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+            ) {
                 break;
             }
         }
@@ -86,7 +104,10 @@ fn connect_from(source: Option<IpAddr>, to: SocketAddr, until: Instant) -> io::R
         if STOP.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&timespec(left))) {
+        match poll(
+            &mut [PollFd::new(&socket, PollFlags::OUT)],
+            Some(&timespec(left)),
+        ) {
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => break,
             Err(e) => return Err(e.into()),
@@ -100,7 +121,10 @@ fn connect_from(source: Option<IpAddr>, to: SocketAddr, until: Instant) -> io::R
 
 /// A time to wait, as the system takes it.
 pub(super) fn timespec(time: Duration) -> Timespec {
-    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
+    Timespec {
+        tv_sec: time.as_secs() as i64,
+        tv_nsec: i64::from(time.subsec_nanos()),
+    }
 }
 
 #[cfg(test)]
@@ -109,13 +133,20 @@ mod tests {
 
     #[test]
     fn addresses_of_our_own_take_turns_within_their_family() {
-        let from: Vec<IpAddr> =
-            ["127.0.0.2", "::1", "127.0.0.3"].map(|a| a.parse().expect("address")).into();
+        let from: Vec<IpAddr> = ["127.0.0.2", "::1", "127.0.0.3"]
+            .map(|a| a.parse().expect("address"))
+            .into();
         let v4: IpAddr = [127, 0, 0, 1].into();
         let first = |turn| sources(&from, v4, turn)[0];
-        assert_eq!([first(0), first(1), first(2)], [Some(from[0]), Some(from[2]), Some(from[0])]);
+        assert_eq!(
+            [first(0), first(1), first(2)],
+            [Some(from[0]), Some(from[2]), Some(from[0])]
+        );
         assert_eq!(sources(&from, v4, usize::MAX).len(), 2);
-        assert_eq!(sources(&from, "::2".parse().expect("address"), 5), [Some(from[1])]);
+        assert_eq!(
+            sources(&from, "::2".parse().expect("address"), 5),
+            [Some(from[1])]
+        );
         assert_eq!(sources(&[], v4, 1), [None]);
     }
 }

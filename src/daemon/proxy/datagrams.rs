@@ -61,7 +61,10 @@ pub(super) fn start(
     udp: &[BorrowedFd<'_>],
 ) -> Result<(Pid, Channel), String> {
     let failed = |e: io::Error| format!("udp: {e}");
-    let ports = udp.iter().map(|socket| Port::new(*socket)).collect::<io::Result<Vec<_>>>();
+    let ports = udp
+        .iter()
+        .map(|socket| Port::new(*socket))
+        .collect::<io::Result<Vec<_>>>();
     let ports = ports.map_err(failed)?;
     let sandbox = sandbox.reaching(Reach::Udp).map_err(failed)?;
     let confinement = Confinement::new(identity, &sandbox)?;
@@ -106,8 +109,9 @@ fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io:
         let timeout = waiting.front().map(|oldest| timespec(oldest.until - now));
         let waited = waiting.iter().map(|question| question.socket.as_fd());
         let handles = open.iter().copied().chain(waited);
-        let mut fds: Vec<PollFd<'_>> =
-            handles.map(|handle| PollFd::from_borrowed_fd(handle, PollFlags::IN)).collect();
+        let mut fds: Vec<PollFd<'_>> = handles
+            .map(|handle| PollFd::from_borrowed_fd(handle, PollFlags::IN))
+            .collect();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
@@ -126,7 +130,9 @@ fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io:
             _ => true,
         });
         // Another process takes the questions from now on.
-        let [daemon, asked @ ..] = asked else { continue };
+        let [daemon, asked @ ..] = asked else {
+            continue;
+        };
         if *daemon {
             open.clear();
             continue;
@@ -159,12 +165,18 @@ fn take_questions(
     };
     let mut text = [0; MAX_LEN + 1];
     for _ in 0..AT_ONCE {
-        let Ok(Some((len, asker, at))) = ports[port].receive(&mut text) else { return };
+        let Ok(Some((len, asker, at))) = ports[port].receive(&mut text) else {
+            return;
+        };
         let from = address_of(&asker).filter(|from| len <= MAX_LEN && from.port() != 0);
         let Some(from) = from else { continue };
         *turn = turn.wrapping_add(1);
         let source = sources(&proxy.from, to, *turn)[0];
-        let socket = match ask(source, SocketAddr::new(to, proxy.backend.port), &text[..len]) {
+        let socket = match ask(
+            source,
+            SocketAddr::new(to, proxy.backend.port),
+            &text[..len],
+        ) {
             Ok(socket) => socket,
             Err(e) => {
                 log::debug!("question not relayed peer={from} error=\"{e}\"");
@@ -174,7 +186,13 @@ fn take_questions(
         if waiting.len() == MAX_WAITING {
             waiting.pop_front();
         }
-        waiting.push_back(Question { socket, asker, port, at, until: Instant::now() + PATIENCE });
+        waiting.push_back(Question {
+            socket,
+            asker,
+            port,
+            at,
+            until: Instant::now() + PATIENCE,
+        });
     }
 }
 

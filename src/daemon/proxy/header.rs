@@ -207,10 +207,17 @@ mod tests {
             changed(14, 0xff),
             changed(15, 4),
         ] {
-            assert!(matches!(read_back(&bad).0, Err(Unfit::Invalid)), "{}", bad.escape_ascii());
+            assert!(
+                matches!(read_back(&bad).0, Err(Unfit::Invalid)),
+                "{}",
+                bad.escape_ascii()
+            );
         }
         for len in 0..good.len() {
-            assert!(matches!(read_back(&good[..len]).0, Err(Unfit::Missing(_))), "{len} bytes");
+            assert!(
+                matches!(read_back(&good[..len]).0, Err(Unfit::Missing(_))),
+                "{len} bytes"
+            );
         }
     }
 

@@ -47,7 +47,10 @@ impl Parent for Relay<'_> {
     const LONGEST: usize = zygote::REST_LEN;
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
-        [self.slots].into_iter().chain(self.backend.handle().map(AsFd::as_fd)).collect()
+        [self.slots]
+            .into_iter()
+            .chain(self.backend.handle().map(AsFd::as_fd))
+            .collect()
     }
 
     fn settle(&self) -> io::Result<()> {
@@ -56,8 +59,16 @@ impl Parent for Relay<'_> {
     }
 
     fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
-        let Connection { start: Start { slot, peer, .. }, handles, parent, turn } = connection;
-        let socket = handles.into_iter().next().ok_or(io::ErrorKind::InvalidInput)?;
+        let Connection {
+            start: Start { slot, peer, .. },
+            handles,
+            parent,
+            turn,
+        } = connection;
+        let socket = handles
+            .into_iter()
+            .next()
+            .ok_or(io::ErrorKind::InvalidInput)?;
         let page = Slot::map(self.slots, slot)?;
         let mut handles = vec![socket.as_fd()];
         handles.extend(self.backend.handle().map(AsFd::as_fd));
@@ -106,7 +117,11 @@ impl Relay<'_> {
         turn: usize,
         deadline: Instant,
     ) -> io::Result<(OwnedFd, SocketAddr)> {
-        let Proxy { backend, from, announce } = self.proxy;
+        let Proxy {
+            backend,
+            from,
+            announce,
+        } = self.proxy;
         let addresses = self.backend.wait(deadline);
         let socket = reach(&addresses, backend.port, from, turn, deadline)?;
         set_defaults(&socket)?;

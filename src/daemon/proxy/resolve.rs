@@ -103,8 +103,9 @@ pub(super) fn start(
 fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
     let mut failing = false;
     loop {
-        let found: io::Result<Vec<IpAddr>> =
-            (name, 0).to_socket_addrs().map(|all| all.map(|address| address.ip()).collect());
+        let found: io::Result<Vec<IpAddr>> = (name, 0)
+            .to_socket_addrs()
+            .map(|all| all.map(|address| address.ip()).collect());
         let wait = match found {
             Ok(addresses) => {
                 failing = false;
@@ -120,7 +121,10 @@ fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
             }
         };
         std::thread::sleep(BREATHER);
-        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: 0 };
+        let wait = Timespec {
+            tv_sec: wait.as_secs() as i64,
+            tv_nsec: 0,
+        };
         let _ = poll(&mut [PollFd::new(wake, PollFlags::IN)], Some(&wait));
         let _ = rustix::io::read(wake, &mut [0; 8]);
     }
@@ -157,9 +161,10 @@ impl Addresses {
     pub(super) fn reader(&self) -> io::Result<Reader> {
         match self {
             Addresses::Fixed(address) => Ok(Reader::Fixed(*address)),
-            Addresses::Shared { page, wake } => {
-                Ok(Reader::Shared(map_to_read(page.as_fd())?, wake.try_clone()?))
-            }
+            Addresses::Shared { page, wake } => Ok(Reader::Shared(
+                map_to_read(page.as_fd())?,
+                wake.try_clone()?,
+            )),
         }
     }
 }

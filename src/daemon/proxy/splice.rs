@@ -63,13 +63,18 @@ pub(super) fn relay(
         let [of_client, of_backend] = ready;
         if !of_client.is_empty() || of_backend.contains(PollFlags::OUT) {
             up.look |= of_client.contains(PollFlags::PRI);
-            up.pump(client, backend).map_err(in_words("to the backend"))?;
+            up.pump(client, backend)
+                .map_err(in_words("to the backend"))?;
         }
         if !of_backend.is_empty() || of_client.contains(PollFlags::OUT) {
             down.look |= of_backend.contains(PollFlags::PRI);
-            down.pump(backend, client).map_err(in_words("to the client"))?;
+            down.pump(backend, client)
+                .map_err(in_words("to the client"))?;
         }
-        *moved = Moved { up: up.moved, down: down.moved };
+        *moved = Moved {
+            up: up.moved,
+            down: down.moved,
+        };
         if up.ended && down.ended {
             return Ok("connection closed");
         }
@@ -83,17 +88,24 @@ pub(super) fn relay(
         };
         let left = limit.map(|limit| limit.saturating_sub(quiet_since.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Ok(if STOP.load(Ordering::Relaxed) { "stopped" } else { "one side silent" });
+            return Ok(if STOP.load(Ordering::Relaxed) {
+                "stopped"
+            } else {
+                "one side silent"
+            });
         }
         let interest = [
             up.reading(client) | down.writing(backend),
             down.reading(backend) | up.writing(client),
         ];
         let sockets = [client, backend];
-        let watched: Vec<usize> =
-            (0..2).filter(|at| !hung[*at] || !interest[*at].is_empty()).collect();
-        let mut fds: Vec<PollFd<'_>> =
-            watched.iter().map(|at| PollFd::new(sockets[*at], interest[*at])).collect();
+        let watched: Vec<usize> = (0..2)
+            .filter(|at| !hung[*at] || !interest[*at].is_empty())
+            .collect();
+        let mut fds: Vec<PollFd<'_>> = watched
+            .iter()
+            .map(|at| PollFd::new(sockets[*at], interest[*at]))
+            .collect();
         let timeout = left.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: i64::from(left.subsec_nanos()),
@@ -107,7 +119,9 @@ pub(super) fn relay(
             ready[*at] = fd.revents();
             if fd.revents().contains(PollFlags::ERR) {
                 let whose = if *at == 0 { "client" } else { "backend" };
-                let error = sockopt::socket_error(sockets[*at]).ok().and_then(Result::err);
+                let error = sockopt::socket_error(sockets[*at])
+                    .ok()
+                    .and_then(Result::err);
                 let error = error.map_or_else(|| "broken".to_owned(), |e| e.to_string());
                 return Err(format!("{whose}: {error}"));
             }
@@ -153,7 +167,14 @@ impl Direction {
         let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Where many have pipes already, the size it has must do.
         let _ = fcntl_setpipe_size(&pipe.1, PIPE_SIZE);
-        Ok(Direction { pipe, waiting: 0, urgent: None, look: false, ended: false, moved: 0 })
+        Ok(Direction {
+            pipe,
+            waiting: 0,
+            urgent: None,
+            look: false,
+            ended: false,
+            moved: 0,
+        })
     }
 
     /// What to wait for at the source.
@@ -167,7 +188,11 @@ impl Direction {
 
     /// What to wait for at the other side.
     fn writing(&self, from: &OwnedFd) -> PollFlags {
-        if self.waiting > 0 || self.is_held_up(from) { PollFlags::OUT } else { PollFlags::empty() }
+        if self.waiting > 0 || self.is_held_up(from) {
+            PollFlags::OUT
+        } else {
+            PollFlags::empty()
+        }
     }
 
     /// Whether the out-of-band byte is next.

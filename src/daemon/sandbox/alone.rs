@@ -26,18 +26,30 @@ const CLONE_FLAGS: u32 = 16;
 /// Making processes, signals to others, and these calls besides end the
 /// process. A thread may be made.
 pub(super) fn alone(besides: &[libc::c_long]) -> BpfProgram {
-    let deadly: Vec<u32> = ALONE.iter().chain(besides).map(|call| *call as u32).collect();
+    let deadly: Vec<u32> = ALONE
+        .iter()
+        .chain(besides)
+        .map(|call| *call as u32)
+        .collect();
     // Behind the comparisons: allow; the flags of `clone`, which allow or kill.
     let left = |at: usize| (deadly.len() - at) as u8;
     let mut program = vec![
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, NUMBER),
         equal(libc::SYS_clone as u32, left(0) + 1),
     ];
-    program.extend(deadly.iter().enumerate().map(|(at, call)| equal(*call, left(at) + 2)));
+    program.extend(
+        deadly
+            .iter()
+            .enumerate()
+            .map(|(at, call)| equal(*call, left(at) + 2)),
+    );
     program.extend([
         step(libc::BPF_RET, libc::SECCOMP_RET_ALLOW),
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, CLONE_FLAGS),
-        sock_filter { jt: 1, ..step(libc::BPF_JMP | libc::BPF_JSET, libc::CLONE_THREAD as u32) },
+        sock_filter {
+            jt: 1,
+            ..step(libc::BPF_JMP | libc::BPF_JSET, libc::CLONE_THREAD as u32)
+        },
         step(libc::BPF_RET, libc::SECCOMP_RET_KILL_PROCESS),
         step(libc::BPF_RET, libc::SECCOMP_RET_ALLOW),
     ]);
@@ -45,12 +57,20 @@ pub(super) fn alone(besides: &[libc::c_long]) -> BpfProgram {
 }
 
 fn step(code: u32, k: u32) -> sock_filter {
-    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+    sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    }
 }
 
 /// Goes so many steps further than to the next one if the number is this.
 fn equal(number: u32, further: u8) -> sock_filter {
-    sock_filter { jt: further, ..step(libc::BPF_JMP | libc::BPF_JEQ, number) }
+    sock_filter {
+        jt: further,
+        ..step(libc::BPF_JMP | libc::BPF_JEQ, number)
+    }
 }
 
 #[cfg(test)]

@@ -251,7 +251,10 @@ mod tests {
     #[test]
     fn no_call_is_both_needed_and_deadly() {
         for call in DEADLY {
-            assert!(!KNOWN.contains(call) && !KNOWN_HERE.contains(call), "{call}");
+            assert!(
+                !KNOWN.contains(call) && !KNOWN_HERE.contains(call),
+                "{call}"
+            );
         }
     }
 }

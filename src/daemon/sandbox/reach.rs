@@ -41,7 +41,11 @@ impl Sandbox {
         if !self.is_on() {
             return Ok(Sandbox::off());
         }
-        let calls: Vec<_> = DEADLY.iter().copied().filter(|call| !CALLS.contains(call)).collect();
+        let calls: Vec<_> = DEADLY
+            .iter()
+            .copied()
+            .filter(|call| !CALLS.contains(call))
+            .collect();
         let known = [KNOWN, KNOWN_HERE, &CALLS].concat();
         let mut known: std::collections::BTreeMap<_, _> =
             known.into_iter().map(|call| (call, Vec::new())).collect();
@@ -70,7 +74,11 @@ impl Sandbox {
                 .add_rule(NetPort::new(0, AccessNet::BindTcp))?;
             rules.restrict_self().map(drop)
         };
-        if self.is_on() { restrict().map_err(io::Error::other) } else { Ok(()) }
+        if self.is_on() {
+            restrict().map_err(io::Error::other)
+        } else {
+            Ok(())
+        }
     }
 
     /// Leaves the process the files beneath `top` to read and none to write,
@@ -87,7 +95,11 @@ impl Sandbox {
             }
             rules.restrict_self().map(drop)
         };
-        if self.is_on() { restrict().map_err(io::Error::other) } else { Ok(()) }
+        if self.is_on() {
+            restrict().map_err(io::Error::other)
+        } else {
+            Ok(())
+        }
     }
 }
 

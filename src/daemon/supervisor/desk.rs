@@ -21,8 +21,13 @@ impl Supervisor {
 
     /// Has a clerk answer whoever waits at a door.
     fn answer(&mut self, kind: Kind) {
-        let Some(client) = self.desk.accept(kind) else { return };
-        let shared_user = self.generations.last().map_or("", |newest| newest.shared_user());
+        let Some(client) = self.desk.accept(kind) else {
+            return;
+        };
+        let shared_user = self
+            .generations
+            .last()
+            .map_or("", |newest| newest.shared_user());
         let listeners = self.listeners.iter().map(|listener| listener.address);
         let listening: Vec<_> = listeners.chain(self.desk.address()).collect();
         let config = std::path::absolute(&self.path).unwrap_or_default();
@@ -42,7 +47,10 @@ impl Supervisor {
             listening: &listening,
         };
         let identity = self.identity.as_ref();
-        if let Err(e) = self.desk.answer(kind, &client, &view, identity, &self.sandbox) {
+        if let Err(e) = self
+            .desk
+            .answer(kind, &client, &view, identity, &self.sandbox)
+        {
             log::error!("can't answer kind={kind:?} error=\"{e}\"");
         }
     }
@@ -53,7 +61,11 @@ impl Supervisor {
             return;
         };
         log::info!("session to be ended peer={peer} slot={slot}");
-        for generation in self.generations.iter().filter(|of| of.slots.contains_key(&slot)) {
+        for generation in self
+            .generations
+            .iter()
+            .filter(|of| of.slots.contains_key(&slot))
+        {
             generation.order(Order::End { slot });
         }
         self.sessions.end(slot);

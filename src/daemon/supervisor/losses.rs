@@ -66,7 +66,12 @@ impl Supervisor {
                 self.udp_gone()?;
                 continue;
             }
-            if self.memory.auditor.as_ref().is_some_and(|auditor| auditor.pid == pid) {
+            if self
+                .memory
+                .auditor
+                .as_ref()
+                .is_some_and(|auditor| auditor.pid == pid)
+            {
                 self.auditor_gone()?;
                 continue;
             }
@@ -110,7 +115,13 @@ impl Supervisor {
     fn replace_udp(&mut self) -> Result<(), String> {
         let all: Vec<&Listener> = self.listeners.iter().collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = start_udp(&self.config, &all, read, self.identity.as_ref(), &self.sandbox)?;
+        let udp = start_udp(
+            &self.config,
+            &all,
+            read,
+            self.identity.as_ref(),
+            &self.sandbox,
+        )?;
         let old = std::mem::replace(&mut self.memory.udp, udp);
         old.inspect(Udp::end);
         Ok(())

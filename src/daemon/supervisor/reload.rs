@@ -33,7 +33,8 @@ impl Supervisor {
             }
             Err(text) => {
                 log::error!("configuration not taken over: {text}");
-                self.notifier.ready("serving clients by the old configuration: see the log");
+                self.notifier
+                    .ready("serving clients by the old configuration: see the log");
             }
         }
     }
@@ -44,7 +45,12 @@ impl Supervisor {
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
         let doors = self.desk.doors_for(&config)?;
         let audit = self.next_audit_log(&config)?;
-        let log = config.server.log_file.as_ref().map(|path| logging::go_on_in(path)).transpose();
+        let log = config
+            .server
+            .log_file
+            .as_ref()
+            .map(|path| logging::go_on_in(path))
+            .transpose();
         let log = log.map_err(|e| format!("server.log_file: {e}"))?;
         let generation = self
             .start_helpers(&config, identity.as_ref(), &fresh)
@@ -79,7 +85,11 @@ impl Supervisor {
     /// The file that the running auditor is to go on in: the one that has the
     /// log's name now, perhaps after the old one was moved away.
     fn next_audit_log(&self, config: &Config) -> Result<Option<File>, String> {
-        let path = config.server.audit.as_ref().filter(|_| self.memory.auditor.is_some());
+        let path = config
+            .server
+            .audit
+            .as_ref()
+            .filter(|_| self.memory.auditor.is_some());
         let open = |path: &PathBuf| {
             trusted::open_log(path).map_err(|e| format!("server.audit: {}: {e}", path.display()))
         };
@@ -97,7 +107,9 @@ impl Supervisor {
         let sandbox = sandbox_for(config)?;
         let audit = config.server.audit.as_ref();
         let begins = audit.filter(|_| self.memory.auditor.is_none());
-        let begins = begins.map(|path| Auditor::start(path, user, &sandbox)).transpose()?;
+        let begins = begins
+            .map(|path| Auditor::start(path, user, &sandbox))
+            .transpose()?;
         let stays =
             |listener: &&Listener| config.tf.tls_on(listener.address, listener.tls).is_some();
         let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(fresh).collect();
@@ -113,8 +125,12 @@ impl Supervisor {
             self.sandbox = sandbox;
             udp
         } else {
-            auditor.into_iter().for_each(|auditor| self.memory.auditor = auditor);
-            tables.into_iter().for_each(|tables| self.memory.tables = tables);
+            auditor
+                .into_iter()
+                .for_each(|auditor| self.memory.auditor = auditor);
+            tables
+                .into_iter()
+                .for_each(|tables| self.memory.tables = tables);
             replace(&mut self.memory.udp, udp)
         };
         // Of the two UDP processes the one stays that belongs to the rest.

@@ -101,14 +101,22 @@ mod tests {
             dialect: Dialect::Deployed,
         };
         keys.set(3, [5; 16]).expect("set");
-        Slot::map(slots.as_fd(), 3).expect("slot").tell_out_of_band(41);
+        Slot::map(slots.as_fd(), 3)
+            .expect("slot")
+            .tell_out_of_band(41);
         let key = key_text(3, [5; 16]);
         assert_eq!(sessions.process(key.as_bytes()), [1]);
         assert_eq!(sessions.socket(format!("/{key}\0").as_bytes()), b"\x0141\0");
-        let document = Sessions { dialect: Dialect::Document, ..sessions };
+        let document = Sessions {
+            dialect: Dialect::Document,
+            ..sessions
+        };
         assert_eq!(document.socket(key.as_bytes()), b"\x01 41");
         for wrong in [&b""[..], b"/", b"nonsense", key_text(4, [5; 16]).as_bytes()] {
-            assert_eq!((sessions.process(wrong), sessions.socket(wrong)), (vec![0], vec![0]));
+            assert_eq!(
+                (sessions.process(wrong), sessions.socket(wrong)),
+                (vec![0], vec![0])
+            );
         }
     }
 

@@ -36,7 +36,12 @@ pub(super) fn hear(questions: &Channel) -> Asked {
             .next()
             .map_or(Asked::Nothing, |back| Asked::By(Channel::from_handle(back))),
         Ok((0, _)) if !questions.is_over() => Asked::Nothing,
-        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::InvalidData) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::InvalidData
+            ) =>
+        {
             Asked::Nothing
         }
         _ => Asked::Over,
@@ -99,7 +104,10 @@ mod tests {
             }
         };
         back.send(b"4 192.0.2.1;1", &[]).expect("answer");
-        assert_eq!(asking.join().expect("thread").as_deref(), Some(&b"4 192.0.2.1;1"[..]));
+        assert_eq!(
+            asking.join().expect("thread").as_deref(),
+            Some(&b"4 192.0.2.1;1"[..])
+        );
         assert!(matches!(hear(&questions), Asked::Over));
     }
 }

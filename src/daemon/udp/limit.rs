@@ -31,7 +31,8 @@ impl Limit {
             return true;
         }
         if self.0.len() >= MOST {
-            self.0.retain(|_, (_, since)| now.saturating_duration_since(*since) < PAUSE * BURST);
+            self.0
+                .retain(|_, (_, since)| now.saturating_duration_since(*since) < PAUSE * BURST);
             if self.0.len() >= MOST {
                 return false;
             }
@@ -54,7 +55,10 @@ mod tests {
     #[test]
     fn a_source_gets_few_long_answers_and_any_number_of_short_ones() {
         let mut limit = Limit::default();
-        let (a, b) = ("192.0.2.1".parse().expect("a"), "192.0.2.2".parse().expect("b"));
+        let (a, b) = (
+            "192.0.2.1".parse().expect("a"),
+            "192.0.2.2".parse().expect("b"),
+        );
         let now = Instant::now();
         let given = (0..100).filter(|_| limit.allows(a, 1, 30, now)).count();
         assert_eq!(given, BURST as usize);

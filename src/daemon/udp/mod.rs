@@ -75,7 +75,11 @@ impl Udp {
         };
         let pid = fork(child).map_err(failed)?;
         let questions = config.tf.has_pool().then(|| sessions.into_handle());
-        Ok(Udp { pid, pool, questions })
+        Ok(Udp {
+            pid,
+            pool,
+            questions,
+        })
     }
 
     /// Whether a process is one of its two; it has ended then.

@@ -52,11 +52,19 @@ pub(super) fn start(
     if !config.tf.has_pool() {
         return Ok(None);
     }
-    let file = config.tf.tlb_pool.as_deref().map(open_directory).transpose()?;
+    let file = config
+        .tf
+        .tlb_pool
+        .as_deref()
+        .map(open_directory)
+        .transpose()?;
     let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let watch = config.tf.tlb_dns.as_deref().map(Watch::new);
     let failed = |e: io::Error| format!("pool: {e}");
-    let reaching = watch.is_some().then(|| sandbox.reaching(Reach::Names)).transpose();
+    let reaching = watch
+        .is_some()
+        .then(|| sandbox.reaching(Reach::Names))
+        .transpose();
     let reaching = reaching.map_err(failed)?;
     let confinement = Confinement::new(identity, reaching.as_ref().unwrap_or(sandbox))?;
     let parent = getpid();
@@ -80,11 +88,19 @@ pub(super) fn start(
 
 fn open_directory(path: &Path) -> Result<PoolFile, String> {
     let told = |e: rustix::io::Errno| format!("tf.tlb_pool: {}: {e}", path.display());
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(directory.unwrap_or(Path::new(".")), flags, Mode::empty());
-    let name = path.file_name().ok_or(rustix::io::Errno::INVAL).map_err(told)?;
-    Ok(PoolFile { directory: directory.map_err(told)?, name: name.to_owned() })
+    let name = path
+        .file_name()
+        .ok_or(rustix::io::Errno::INVAL)
+        .map_err(told)?;
+    Ok(PoolFile {
+        directory: directory.map_err(told)?,
+        name: name.to_owned(),
+    })
 }
 
 /// Follows file and service until nobody wants to know.
@@ -142,7 +158,12 @@ impl PoolFile {
 /// What tells whether a file was replaced or changed.
 fn stamp(file: &File) -> io::Result<(u64, u64, i64, i64)> {
     let metadata = file.metadata()?;
-    Ok((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+    Ok((
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    ))
 }
 
 fn read(file: File) -> io::Result<Vec<Server>> {
@@ -170,7 +191,13 @@ fn tell(lists: &Channel, servers: &[Server]) -> io::Result<()> {
 fn to_bytes(server: &Server) -> Vec<u8> {
     let address = address_to_bytes(server.address.ip());
     let port = server.address.port().to_be_bytes();
-    [&address[..], &port, &server.weight.to_be_bytes(), &server.priority.to_be_bytes()].concat()
+    [
+        &address[..],
+        &port,
+        &server.weight.to_be_bytes(),
+        &server.priority.to_be_bytes(),
+    ]
+    .concat()
 }
 
 fn from_bytes(bytes: &[u8]) -> Option<Server> {
@@ -193,7 +220,10 @@ pub(super) struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     pub(super) fn new(channel: &'a Channel) -> Lists<'a> {
-        Lists { channel: Some(channel), begun: Vec::new() }
+        Lists {
+            channel: Some(channel),
+            begun: Vec::new(),
+        }
     }
 
     /// Where they come from, as long as there is somebody.
@@ -207,7 +237,8 @@ impl<'a> Lists<'a> {
         match self.channel?.try_receive(&mut buffer) {
             Ok((len @ 1.., _)) => {
                 let part = &buffer[1..len];
-                self.begun.extend(part.chunks(SERVER).filter_map(from_bytes));
+                self.begun
+                    .extend(part.chunks(SERVER).filter_map(from_bytes));
                 (part.len() < PART * SERVER).then(|| std::mem::take(&mut self.begun))
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
@@ -230,7 +261,9 @@ mod tests {
         let mut lists = Lists::new(&theirs);
         for count in [0, 1, PART - 1, PART, PART + 1] {
             let server = |n: usize| Server {
-                address: format!("[2001:db8::{n:x}]:{}", 1 + n).parse().expect("address"),
+                address: format!("[2001:db8::{n:x}]:{}", 1 + n)
+                    .parse()
+                    .expect("address"),
                 weight: n as u32,
                 priority: 7,
             };

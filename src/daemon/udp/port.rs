@@ -89,5 +89,6 @@ pub(in crate::daemon) fn address_of(from: &SockaddrStorage) -> Option<SocketAddr
     if let Some(v4) = from.as_sockaddr_in() {
         return Some(SocketAddr::V4((*v4).into()));
     }
-    from.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()))
+    from.as_sockaddr_in6()
+        .map(|v6| SocketAddr::V6((*v6).into()))
 }

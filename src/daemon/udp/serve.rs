@@ -41,7 +41,9 @@ pub(super) struct Server<'a> {
 pub(super) fn probe_sockets() -> io::Result<Vec<UdpSocket>> {
     let bound = ["0.0.0.0:0", "[::]:0"].map(UdpSocket::bind);
     let sockets: Vec<UdpSocket> = bound.into_iter().flatten().collect();
-    sockets.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+    sockets
+        .iter()
+        .try_for_each(|socket| socket.set_nonblocking(true))?;
     Ok(sockets)
 }
 
@@ -103,11 +105,22 @@ impl<'a> Server<'a> {
     /// Which sources have something: ports, probes, questions, lists.
     fn wait(&self, limit: Option<Duration>) -> io::Result<Vec<bool>> {
         let interest = PollFlags::IN;
-        let mut fds: Vec<PollFd<'_>> =
-            self.ports.iter().map(|port| PollFd::new(port, interest)).collect();
-        fds.extend(self.probes.iter().map(|socket| PollFd::new(socket, interest)));
+        let mut fds: Vec<PollFd<'_>> = self
+            .ports
+            .iter()
+            .map(|port| PollFd::new(port, interest))
+            .collect();
+        fds.extend(
+            self.probes
+                .iter()
+                .map(|socket| PollFd::new(socket, interest)),
+        );
         fds.extend(self.questions.map(|channel| PollFd::new(channel, interest)));
-        fds.extend(self.lists.channel().map(|channel| PollFd::new(channel, interest)));
+        fds.extend(
+            self.lists
+                .channel()
+                .map(|channel| PollFd::new(channel, interest)),
+        );
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -123,9 +136,16 @@ impl<'a> Server<'a> {
                 return Ok(());
             };
             let datagram = &buffer[..len.min(buffer.len())];
-            let Some(source) = address_of(&from) else { continue };
-            let Some(answer) = self.answer(datagram, source.ip()) else { continue };
-            if self.limit.allows(source.ip(), len, answer.len(), Instant::now()) {
+            let Some(source) = address_of(&from) else {
+                continue;
+            };
+            let Some(answer) = self.answer(datagram, source.ip()) else {
+                continue;
+            };
+            if self
+                .limit
+                .allows(source.ip(), len, answer.len(), Instant::now())
+            {
                 self.ports[index].answer(&answer, &from, at);
             }
         }
@@ -146,23 +166,35 @@ impl<'a> Server<'a> {
     fn host(&self, datagram: &[u8], source: IpAddr) -> Vec<u8> {
         let keys = self.sessions.keys;
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        let load = Load { sessions: number(keys.sessions()), most: number(keys.most()) };
+        let load = Load {
+            sessions: number(keys.sessions()),
+            most: number(keys.most()),
+        };
         let source = source.to_canonical();
         let is_source = |known: &Summary| known.server.address.ip() == source;
         let known =
             datagram.len() >= probe::QUESTION && self.balancer.summary().iter().any(is_source);
-        let question = if known { datagram } else { datagram.get(..1).unwrap_or_default() };
+        let question = if known {
+            datagram
+        } else {
+            datagram.get(..1).unwrap_or_default()
+        };
         probe::answer(question, load, keys.is_draining())
     }
 
     fn tuple(&mut self) -> Option<String> {
         let now = self.started.elapsed();
-        self.balancer.choose(now).filter(|_| self.has_pool).map(|server| server.tuple())
+        self.balancer
+            .choose(now)
+            .filter(|_| self.has_pool)
+            .map(|server| server.tuple())
     }
 
     fn ask(&self, address: SocketAddr, question: &[u8]) {
         let of_family = |socket: &&UdpSocket| {
-            socket.local_addr().is_ok_and(|own| own.is_ipv4() == address.is_ipv4())
+            socket
+                .local_addr()
+                .is_ok_and(|own| own.is_ipv4() == address.is_ipv4())
         };
         if let Some(socket) = self.probes.iter().find(of_family) {
             let _ = socket.send_to(question, address);
@@ -172,13 +204,18 @@ impl<'a> Server<'a> {
     fn hear_probes(&mut self, index: usize) {
         let mut buffer = [0; MAX_DATAGRAM];
         for _ in 0..AT_ONCE {
-            let Ok((len, from)) = self.probes[index].recv_from(&mut buffer) else { return };
-            self.balancer.answered(from, &buffer[..len], self.started.elapsed());
+            let Ok((len, from)) = self.probes[index].recv_from(&mut buffer) else {
+                return;
+            };
+            self.balancer
+                .answered(from, &buffer[..len], self.started.elapsed());
         }
     }
 
     fn answer_session(&mut self) {
-        let Some(questions) = self.questions else { return };
+        let Some(questions) = self.questions else {
+            return;
+        };
         match hear(questions) {
             Asked::By(back) => {
                 let tuple = self.tuple().unwrap_or_default();

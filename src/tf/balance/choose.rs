@@ -52,7 +52,10 @@ pub(super) fn choose(candidates: &[Candidate], turns: &mut Turns) -> Option<(usi
     let key = |candidate: &Candidate| (rank(candidate), candidate.turn.max(turns.present));
     let chosen = candidates.iter().min_by(|a, b| {
         let (((full_a, rate_a), turn_a), ((full_b, rate_b), turn_b)) = (key(a), key(b));
-        full_a.cmp(&full_b).then(rate_a.total_cmp(&rate_b)).then(turn_a.cmp(&turn_b))
+        full_a
+            .cmp(&full_b)
+            .then(rate_a.total_cmp(&rate_b))
+            .then(turn_a.cmp(&turn_b))
     })?;
     Some((chosen.place, turns.take(chosen.turn, chosen.weight)))
 }
@@ -71,7 +74,10 @@ fn is_full(candidate: &Candidate) -> bool {
 
 /// The median of the rates as reported; `None` when nobody reports.
 fn median(candidates: &[Candidate]) -> Option<f64> {
-    let reported = candidates.iter().map(|candidate| Candidate { given: 0, ..*candidate });
+    let reported = candidates.iter().map(|candidate| Candidate {
+        given: 0,
+        ..*candidate
+    });
     let mut rates: Vec<f64> = reported.filter_map(|candidate| rate(&candidate)).collect();
     let middle = rates.len() / 2;
     if rates.is_empty() {
@@ -87,13 +93,16 @@ mod tests {
 
     fn pool(servers: &[(u32, Option<u32>)]) -> Vec<Candidate> {
         let load = |sessions| Load { sessions, most: 0 };
-        let candidates = servers.iter().enumerate().map(|(place, (weight, sessions))| Candidate {
-            place,
-            weight: *weight,
-            load: sessions.map(load),
-            given: 0,
-            turn: 0,
-        });
+        let candidates = servers
+            .iter()
+            .enumerate()
+            .map(|(place, (weight, sessions))| Candidate {
+                place,
+                weight: *weight,
+                load: sessions.map(load),
+                given: 0,
+                turn: 0,
+            });
         candidates.collect()
     }
 
@@ -111,7 +120,10 @@ mod tests {
     #[test]
     fn servers_without_a_report_come_in_turn() {
         let mut candidates = pool(&[(1, None), (1, None), (1, None)]);
-        assert_eq!(burst(&mut candidates, &mut Turns::default(), 7), [0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!(
+            burst(&mut candidates, &mut Turns::default(), 7),
+            [0, 1, 2, 0, 1, 2, 0]
+        );
         let mut weighted = pool(&[(3, None), (1, None)]);
         let chosen = burst(&mut weighted, &mut Turns::default(), 400);
         assert_eq!(chosen.iter().filter(|place| **place == 0).count(), 300);
@@ -124,7 +136,11 @@ mod tests {
         let mut candidates = pool(&[(1, None), (1, None)]);
         burst(&mut candidates[..1], &mut turns, 100);
         let chosen = burst(&mut candidates, &mut turns, 10);
-        assert_eq!(chosen.iter().filter(|place| **place == 1).count(), 5, "{chosen:?}");
+        assert_eq!(
+            chosen.iter().filter(|place| **place == 1).count(),
+            5,
+            "{chosen:?}"
+        );
     }
 
     #[test]
@@ -134,14 +150,20 @@ mod tests {
         assert_eq!(chosen[0], 1, "4 of 1 is less than 10 of 2");
         let mut even = pool(&[(1, Some(5)), (1, Some(5)), (2, Some(10))]);
         burst(&mut even, &mut Turns::default(), 400);
-        assert_eq!(even.iter().map(|c| c.given).collect::<Vec<_>>(), [100, 100, 200]);
+        assert_eq!(
+            even.iter().map(|c| c.given).collect::<Vec<_>>(),
+            [100, 100, 200]
+        );
     }
 
     #[test]
     fn an_unknown_load_counts_as_the_median() {
         let mut candidates = pool(&[(1, Some(100)), (1, None), (1, Some(2)), (1, Some(50))]);
         assert_eq!(burst(&mut candidates, &mut Turns::default(), 1), [2]);
-        candidates[2].load = Some(Load { sessions: 60, most: 0 });
+        candidates[2].load = Some(Load {
+            sessions: 60,
+            most: 0,
+        });
         candidates[2].given = 0;
         assert_eq!(burst(&mut candidates, &mut Turns::default(), 1), [3]);
     }
@@ -149,9 +171,16 @@ mod tests {
     #[test]
     fn a_full_server_comes_last() {
         let mut candidates = pool(&[(100, Some(8)), (1, Some(90))]);
-        candidates[0].load = Some(Load { sessions: 8, most: 10 });
+        candidates[0].load = Some(Load {
+            sessions: 8,
+            most: 10,
+        });
         let mut turns = Turns::default();
         assert_eq!(burst(&mut candidates, &mut turns, 4), [0, 0, 1, 1]);
-        assert_eq!(burst(&mut candidates[..1], &mut turns, 1), [0], "better than none");
+        assert_eq!(
+            burst(&mut candidates[..1], &mut turns, 1),
+            [0],
+            "better than none"
+        );
     }
 }

@@ -65,7 +65,13 @@ impl Health {
     /// A server never asked, to be asked at once.
     #[must_use]
     pub fn new(now: Duration) -> Health {
-        Health { state: State::Unknown, load: None, missed: 0, waiting: None, next: now }
+        Health {
+            state: State::Unknown,
+            load: None,
+            missed: 0,
+            waiting: None,
+            next: now,
+        }
     }
 
     /// What is known as of the last [`Health::tick`] or answer.
@@ -90,12 +96,16 @@ impl Health {
     /// When [`Health::due`] or [`Health::tick`] has something to do next.
     #[must_use]
     pub fn next(&self) -> Duration {
-        self.waiting.map_or(self.next, |waiting| waiting.sent + PATIENCE)
+        self.waiting
+            .map_or(self.next, |waiting| waiting.sent + PATIENCE)
     }
 
     /// Takes note of an answer that did not come in time.
     pub fn tick(&mut self, now: Duration) {
-        let Some(waiting) = self.waiting.filter(|waiting| now >= waiting.sent + PATIENCE) else {
+        let Some(waiting) = self
+            .waiting
+            .filter(|waiting| now >= waiting.sent + PATIENCE)
+        else {
             return;
         };
         self.waiting = None;
@@ -142,7 +152,11 @@ impl Health {
         if genuine {
             self.waiting = None;
             self.missed = 0;
-            self.state = if answer.ready { State::Alive } else { State::Draining };
+            self.state = if answer.ready {
+                State::Alive
+            } else {
+                State::Draining
+            };
             self.load = answer.report.map(|(_, load)| load);
         }
         genuine
@@ -155,7 +169,10 @@ mod tests {
 
     use super::*;
 
-    const LOAD: Load = Load { sessions: 7, most: 9 };
+    const LOAD: Load = Load {
+        sessions: 7,
+        most: 9,
+    };
 
     fn at(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
@@ -191,8 +208,9 @@ mod tests {
     #[test]
     fn the_dead_are_asked_less_and_less_and_may_return() {
         let mut health = Health::new(at(0.0));
-        let asked: Vec<u32> =
-            (0..100).filter(|now| ask(&mut health, (*now).into()).is_some()).collect();
+        let asked: Vec<u32> = (0..100)
+            .filter(|now| ask(&mut health, (*now).into()).is_some())
+            .collect();
         assert_eq!(asked[..8], [0, 1, 2, 4, 7, 12, 21, 32]);
         assert_eq!(asked[8], 43);
         assert_eq!(health.state(), State::Dead);
@@ -220,7 +238,10 @@ mod tests {
         assert!(!health.answered(&forged, at(0.1)));
         assert!(health.answered(&probe::answer(&question, LOAD, false), at(0.2)));
         assert_eq!((health.state(), health.load()), (State::Alive, Some(LOAD)));
-        assert!(!health.answered(&probe::answer(&question, LOAD, true), at(0.3)), "asked no more");
+        assert!(
+            !health.answered(&probe::answer(&question, LOAD, true), at(0.3)),
+            "asked no more"
+        );
         let question = ask(&mut health, 1.5).expect("due");
         assert!(!health.answered(b"\0", at(1.6)), "it knows the nonce");
         assert!(health.answered(&probe::answer(&question, LOAD, true), at(1.6)));

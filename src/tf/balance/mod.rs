@@ -68,8 +68,11 @@ impl Balancer {
     /// of two with one address the first counts, and those beyond
     /// [`MAX_SERVERS`] are left out.
     pub fn replace(&mut self, servers: impl IntoIterator<Item = Server>, now: Duration) {
-        let mut old: HashMap<SocketAddr, Entry> =
-            self.entries.drain(..).map(|entry| (entry.server.address, entry)).collect();
+        let mut old: HashMap<SocketAddr, Entry> = self
+            .entries
+            .drain(..)
+            .map(|entry| (entry.server.address, entry))
+            .collect();
         self.places.clear();
         for server in servers {
             if self.entries.len() == MAX_SERVERS {
@@ -81,7 +84,12 @@ impl Balancer {
             self.places.insert(server.address, self.entries.len());
             self.entries.push(match old.remove(&server.address) {
                 Some(entry) => Entry { server, ..entry },
-                None => Entry { server, health: Health::new(now), given: 0, turn: 0 },
+                None => Entry {
+                    server,
+                    health: Health::new(now),
+                    given: 0,
+                    turn: 0,
+                },
             });
         }
     }
@@ -91,9 +99,16 @@ impl Balancer {
     pub fn due(&mut self, now: Duration, mut random: impl FnMut() -> u64) -> Vec<Probe> {
         let ask = |entry: &mut Entry| {
             let question = entry.health.due(now, &mut random)?;
-            Some(Probe { address: entry.server.address, question })
+            Some(Probe {
+                address: entry.server.address,
+                question,
+            })
         };
-        self.entries.iter_mut().filter_map(ask).take(BATCH).collect()
+        self.entries
+            .iter_mut()
+            .filter_map(ask)
+            .take(BATCH)
+            .collect()
     }
 
     /// How long until [`Balancer::due`] should be called next; `None` when the
@@ -108,7 +123,10 @@ impl Balancer {
     /// was an answer that counts. `from` may be an IPv4 address in IPv6 form.
     pub fn answered(&mut self, from: SocketAddr, bytes: &[u8], now: Duration) -> bool {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        let Some(entry) = self.places.get(&from).and_then(|place| self.entries.get_mut(*place))
+        let Some(entry) = self
+            .places
+            .get(&from)
+            .and_then(|place| self.entries.get_mut(*place))
         else {
             return false;
         };
@@ -123,7 +141,9 @@ impl Balancer {
     /// its first question is answered or overdue a server is handed out too,
     /// if none is known to be alive.
     pub fn choose(&mut self, now: Duration) -> Option<Server> {
-        self.entries.iter_mut().for_each(|entry| entry.health.tick(now));
+        self.entries
+            .iter_mut()
+            .for_each(|entry| entry.health.tick(now));
         let mut candidates = self.candidates(|health| health.state() == State::Alive);
         if candidates.is_empty() {
             candidates = self.candidates(Health::is_fresh);
@@ -149,7 +169,12 @@ impl Balancer {
 
     /// Those of the lowest priority number among servers of this health.
     fn candidates(&self, fits: impl Fn(&Health) -> bool) -> Vec<Candidate> {
-        let fitting = || self.entries.iter().enumerate().filter(|(_, e)| fits(&e.health));
+        let fitting = || {
+            self.entries
+                .iter()
+                .enumerate()
+                .filter(|(_, e)| fits(&e.health))
+        };
         let lowest = fitting().map(|(_, entry)| entry.server.priority).min();
         let candidate = |(place, entry): (usize, &Entry)| Candidate {
             place,
@@ -158,7 +183,10 @@ impl Balancer {
             given: entry.given,
             turn: entry.turn,
         };
-        fitting().filter(|(_, e)| Some(e.server.priority) == lowest).map(candidate).collect()
+        fitting()
+            .filter(|(_, e)| Some(e.server.priority) == lowest)
+            .map(candidate)
+            .collect()
     }
 }
 

@@ -67,7 +67,8 @@ pub fn parse(bytes: &[u8]) -> Pool {
                 *weight = (*weight + server.weight).min(*WEIGHTS.end());
             }
             Ok(_) if pool.servers.len() == MAX_SERVERS => {
-                pool.problems.push((number, format!("more than {MAX_SERVERS} servers")));
+                pool.problems
+                    .push((number, format!("more than {MAX_SERVERS} servers")));
                 break;
             }
             Ok((server, None)) => {
@@ -78,7 +79,8 @@ pub fn parse(bytes: &[u8]) -> Pool {
                 pool.problems.push((number, text));
             }
             Err(_) => {
-                pool.problems.push((number, "and so on: too many wrong lines".to_owned()));
+                pool.problems
+                    .push((number, "and so on: too many wrong lines".to_owned()));
                 break;
             }
         }
@@ -94,8 +96,14 @@ fn read_line(line: &str) -> Result<Server, String> {
         .and_then(|word| word.split_once(';'))
         .ok_or("no \"4 ip;port\" or \"6 ip;port\"")?;
     let ip = match family {
-        "4" => IpAddr::V4(ip.parse::<Ipv4Addr>().map_err(|_| "no IPv4 address behind the 4")?),
-        "6" => IpAddr::V6(ip.parse::<Ipv6Addr>().map_err(|_| "no IPv6 address behind the 6")?),
+        "4" => IpAddr::V4(
+            ip.parse::<Ipv4Addr>()
+                .map_err(|_| "no IPv4 address behind the 4")?,
+        ),
+        "6" => IpAddr::V6(
+            ip.parse::<Ipv6Addr>()
+                .map_err(|_| "no IPv6 address behind the 6")?,
+        ),
         _ => return Err("neither 4 nor 6 at the start".to_owned()),
     };
     if ip.is_unspecified() || ip.is_multicast() {
@@ -104,11 +112,19 @@ fn read_line(line: &str) -> Result<Server, String> {
     if ip.to_canonical() != ip {
         return Err("an IPv4 address in IPv6 form: write it as \"4 ip;port\"".to_owned());
     }
-    let port = number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+    let port = number(port)
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|port| *port != 0);
     let port = port.ok_or("the port is no number from 1 to 65535")?;
-    let mut server = Server { address: (ip, port).into(), weight: 1, priority: 0 };
+    let mut server = Server {
+        address: (ip, port).into(),
+        weight: 1,
+        priority: 0,
+    };
     for word in words {
-        let weight = word.strip_prefix("weight=").ok_or("an unknown word behind the port")?;
+        let weight = word
+            .strip_prefix("weight=")
+            .ok_or("an unknown word behind the port")?;
         server.weight = number(weight)
             .filter(|weight| WEIGHTS.contains(weight))
             .ok_or("the weight is no number from 1 to 1000")?;
@@ -118,7 +134,9 @@ fn read_line(line: &str) -> Result<Server, String> {
 
 /// A number of digits alone.
 fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|c| c.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -137,7 +155,10 @@ mod tests {
         assert_eq!(pool.problems, []);
         let told: Vec<_> = pool.servers.iter().map(Server::tuple).collect();
         assert_eq!(told, ["4 1.1.1.1;1234", "6 ::1;1234", "6 2001:db8::2;1"]);
-        assert_eq!(pool.servers.iter().map(|s| s.weight).collect::<Vec<_>>(), [1, 1, 30]);
+        assert_eq!(
+            pool.servers.iter().map(|s| s.weight).collect::<Vec<_>>(),
+            [1, 1, 30]
+        );
     }
 
     #[test]
@@ -154,15 +175,26 @@ mod tests {
     #[test]
     fn a_server_that_stands_twice_counts_twice() {
         let pool = parse(b"4 1.1.1.1;1\n4 2.2.2.2;1\n4 1.1.1.1;1\n4 2.2.2.2;1 weight=1000\n");
-        assert_eq!(pool.servers.iter().map(|s| s.weight).collect::<Vec<_>>(), [2, 1000]);
+        assert_eq!(
+            pool.servers.iter().map(|s| s.weight).collect::<Vec<_>>(),
+            [2, 1000]
+        );
     }
 
     #[test]
     fn servers_and_problems_are_bounded() {
-        let many: String = (0..5000).map(|n| format!("4 1.1.{}.{};1\n", n >> 8, n & 255)).collect();
+        let many: String = (0..5000)
+            .map(|n| format!("4 1.1.{}.{};1\n", n >> 8, n & 255))
+            .collect();
         let pool = parse(many.as_bytes());
-        assert_eq!((pool.servers.len(), lines(&pool)), (MAX_SERVERS, vec![MAX_SERVERS + 1]));
-        assert_eq!(parse("x\n".repeat(5000).as_bytes()).problems.len(), MAX_PROBLEMS + 1);
+        assert_eq!(
+            (pool.servers.len(), lines(&pool)),
+            (MAX_SERVERS, vec![MAX_SERVERS + 1])
+        );
+        assert_eq!(
+            parse("x\n".repeat(5000).as_bytes()).problems.len(),
+            MAX_PROBLEMS + 1
+        );
     }
 
     proptest! {

@@ -69,7 +69,10 @@ pub fn read(bytes: &[u8]) -> Option<Answer> {
         1 => true,
         _ => return None,
     };
-    Some(Answer { ready, report: report(bytes) })
+    Some(Answer {
+        ready,
+        report: report(bytes),
+    })
 }
 
 fn report(bytes: &[u8]) -> Option<(u64, Load)> {
@@ -90,24 +93,48 @@ mod tests {
 
     use super::*;
 
-    const LOAD: Load = Load { sessions: 3, most: 4096 };
+    const LOAD: Load = Load {
+        sessions: 3,
+        most: 4096,
+    };
 
     #[test]
     fn the_bytes_are_as_told() {
         let question = question(0x0102_0304_0506_0708);
         assert_eq!(&question[..14], b"\0TFDL\x01\x02\x03\x04\x05\x06\x07\x08\0");
         let answer = answer(&question, LOAD, false);
-        assert_eq!(answer, b"\x01TFDL\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x03\0\0\x10\0");
+        assert_eq!(
+            answer,
+            b"\x01TFDL\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x03\0\0\x10\0"
+        );
     }
 
     #[test]
     fn plain_questions_get_plain_answers() {
-        for plain in [&b""[..], b"\0", b"\0TFDL", &question(1)[..QUESTION - 1], &[0; 400]] {
+        for plain in [
+            &b""[..],
+            b"\0",
+            b"\0TFDL",
+            &question(1)[..QUESTION - 1],
+            &[0; 400],
+        ] {
             assert_eq!(answer(plain, LOAD, false), [1]);
             assert_eq!(answer(plain, LOAD, true), [0]);
         }
-        assert_eq!(read(b"\x01"), Some(Answer { ready: true, report: None }));
-        assert_eq!(read(b"\0"), Some(Answer { ready: false, report: None }));
+        assert_eq!(
+            read(b"\x01"),
+            Some(Answer {
+                ready: true,
+                report: None
+            })
+        );
+        assert_eq!(
+            read(b"\0"),
+            Some(Answer {
+                ready: false,
+                report: None
+            })
+        );
         assert_eq!((read(b""), read(b"\x02")), (None, None));
     }
 

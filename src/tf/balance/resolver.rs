@@ -37,11 +37,17 @@ const MAX_HOSTS: usize = 64;
 pub fn name_servers(text: &str) -> Vec<SocketAddr> {
     let server = |line: &str| {
         let mut words = line.split_ascii_whitespace();
-        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
+        let address = words
+            .next()
+            .filter(|word| *word == "nameserver")
+            .and(words.next())?;
         Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, 53))
     };
-    let mut servers: Vec<SocketAddr> =
-        text.lines().filter_map(server).take(MAX_NAME_SERVERS).collect();
+    let mut servers: Vec<SocketAddr> = text
+        .lines()
+        .filter_map(server)
+        .take(MAX_NAME_SERVERS)
+        .collect();
     if servers.is_empty() {
         servers.push((Ipv4Addr::LOCALHOST, 53).into());
     }
@@ -129,12 +135,17 @@ impl Lookup {
             let message = question.to_bytes();
             let (Some(message), true) = (message, self.tries < ROUNDS * self.name_servers.len())
             else {
-                self.failed.get_or_insert(format!("no name server could tell of {name}"));
+                self.failed
+                    .get_or_insert(format!("no name server could tell of {name}"));
                 self.next_question();
                 continue;
             };
             self.current = Some(question);
-            return Step::Ask(Ask { name_server: self.name_server(), tcp: self.tcp, message });
+            return Step::Ask(Ask {
+                name_server: self.name_server(),
+                tcp: self.tcp,
+                message,
+            });
         }
         self.result()
     }
@@ -142,7 +153,9 @@ impl Lookup {
     /// Takes a message from the name server asked; whether the question is
     /// done, so that [`Lookup::step`] goes on. Otherwise go on waiting.
     pub fn answered(&mut self, message: &[u8]) -> bool {
-        let Some(question) = &self.current else { return false };
+        let Some(question) = &self.current else {
+            return false;
+        };
         match question.read(message) {
             Err(NoAnswer::Unrelated) => return false,
             Ok(answer) if answer.truncated && !self.tcp => self.tcp = true,
@@ -277,7 +290,11 @@ fn ask_by_tcp(ask: &Ask, lookup: &mut Lookup) -> io::Result<()> {
     read_until(&mut socket, &mut length, end)?;
     let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
     read_until(&mut socket, &mut message, end)?;
-    if lookup.answered(&message) { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if lookup.answered(&message) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }
 
 /// Fills a buffer before a time.
@@ -294,7 +311,11 @@ fn read_until(socket: &mut TcpStream, mut buffer: &mut [u8], end: Instant) -> io
 
 fn left(end: Instant) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    if left.is_zero() {
+        Err(io::ErrorKind::TimedOut.into())
+    } else {
+        Ok(left)
+    }
 }
 
 #[cfg(test)]
@@ -304,7 +325,9 @@ mod tests {
     use super::*;
 
     fn servers(count: u8) -> Vec<SocketAddr> {
-        (1..=count).map(|n| SocketAddr::from(([192, 0, 2, n], 53))).collect()
+        (1..=count)
+            .map(|n| SocketAddr::from(([192, 0, 2, n], 53)))
+            .collect()
     }
 
     fn ask(lookup: &mut Lookup) -> Ask {
@@ -328,7 +351,10 @@ mod tests {
         let expected = ["10.0.0.1:53", "[::1]:53", "10.0.0.2:53"];
         let expected = expected.map(|text| text.parse::<SocketAddr>().expect("address"));
         assert_eq!(name_servers(text), expected);
-        assert_eq!(name_servers(""), ["127.0.0.1:53".parse::<SocketAddr>().expect("address")]);
+        assert_eq!(
+            name_servers(""),
+            ["127.0.0.1:53".parse::<SocketAddr>().expect("address")]
+        );
     }
 
     #[test]
@@ -358,11 +384,18 @@ mod tests {
         assert!(lookup.answered(&empty(&second, 0x200)));
         let third = ask(&mut lookup);
         assert_eq!((third.name_server, third.tcp), (servers(2)[1], true));
-        assert!(lookup.answered(&empty(&third, 0x200)), "cut by TCP is a failure");
+        assert!(
+            lookup.answered(&empty(&third, 0x200)),
+            "cut by TCP is a failure"
+        );
         let fourth = ask(&mut lookup);
         assert_eq!((fourth.name_server, fourth.tcp), (servers(2)[0], false));
         assert!(lookup.answered(&empty(&fourth, 0)));
-        let nothing = Found { servers: vec![], ttl: TTL_OF_NOTHING, lost: vec![] };
+        let nothing = Found {
+            servers: vec![],
+            ttl: TTL_OF_NOTHING,
+            lost: vec![],
+        };
         assert_eq!(lookup.step(&mut || 7), Step::Found(nothing));
     }
 

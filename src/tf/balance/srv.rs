@@ -90,7 +90,9 @@ pub fn is_name(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
+            && label
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
     };
     text.len() <= 253 && text.contains('.') && text.split('.').all(label)
 }
@@ -103,7 +105,12 @@ impl Question {
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
         let kind = QTYPE::TYPE(self.kind.record_type());
         let name = Name::new(&self.name).ok()?;
-        packet.questions.push(simple_dns::Question::new(name, kind, CLASS::IN.into(), false));
+        packet.questions.push(simple_dns::Question::new(
+            name,
+            kind,
+            CLASS::IN.into(),
+            false,
+        ));
         packet.build_bytes_vec().ok()
     }
 
@@ -118,7 +125,10 @@ impl Question {
             return Err(NoAnswer::Unrelated);
         }
         if bytes[2] & 0x02 != 0 {
-            return Ok(Answer { truncated: true, ..Answer::default() });
+            return Ok(Answer {
+                truncated: true,
+                ..Answer::default()
+            });
         }
         if counts > bytes.len() {
             return Err(NoAnswer::Malformed);
@@ -144,13 +154,22 @@ impl Question {
             let ttl = Duration::from_secs(record.ttl.into());
             answer.ttl = Some(answer.ttl.map_or(ttl, |least| least.min(ttl)));
         };
-        for record in packet.answers.iter().filter(|record| text(&record.name) == owner) {
+        for record in packet
+            .answers
+            .iter()
+            .filter(|record| text(&record.name) == owner)
+        {
             match (self.kind, &record.rdata, address(&record.rdata)) {
                 (Kind::Srv, RData::SRV(srv), _) => {
                     let target = text(&srv.target);
                     if srv.port != 0 && is_name(&target) {
                         let (priority, weight, port) = (srv.priority, srv.weight, srv.port);
-                        answer.records.push(Record { priority, weight, port, target });
+                        answer.records.push(Record {
+                            priority,
+                            weight,
+                            port,
+                            target,
+                        });
                         used(record);
                     }
                 }
@@ -186,10 +205,13 @@ fn counts(bytes: &[u8]) -> Option<usize> {
 fn canonical_name(packet: &Packet<'_>, name: &str) -> String {
     let mut name = name.to_owned();
     for _ in 0..MAX_ALIASES {
-        let alias = packet.answers.iter().find_map(|record| match &record.rdata {
-            RData::CNAME(alias) if text(&record.name) == name => Some(text(&alias.0)),
-            _ => None,
-        });
+        let alias = packet
+            .answers
+            .iter()
+            .find_map(|record| match &record.rdata {
+                RData::CNAME(alias) if text(&record.name) == name => Some(text(&alias.0)),
+                _ => None,
+            });
         match alias {
             Some(alias) => name = alias,
             None => break,
@@ -224,7 +246,11 @@ mod tests {
     use super::*;
 
     fn question(kind: Kind, name: &str) -> Question {
-        Question { id: 0x1234, name: name.to_owned(), kind }
+        Question {
+            id: 0x1234,
+            name: name.to_owned(),
+            kind,
+        }
     }
 
     fn record<'a>(name: &'a str, ttl: u32, data: RData<'a>) -> ResourceRecord<'a> {
@@ -233,12 +259,19 @@ mod tests {
 
     fn srv(priority: u16, port: u16, target: &str) -> RData<'_> {
         let target = Name::new_unchecked(target);
-        RData::SRV(SRV { priority, weight: 5, port, target })
+        RData::SRV(SRV {
+            priority,
+            weight: 5,
+            port,
+            target,
+        })
     }
 
     fn reply<'a>(question: &Question, answers: Vec<ResourceRecord<'a>>) -> Packet<'a> {
         let bytes = question.to_bytes().expect("question");
-        let asked = Packet::parse(&bytes).expect("packet").questions[0].clone().into_owned();
+        let asked = Packet::parse(&bytes).expect("packet").questions[0]
+            .clone()
+            .into_owned();
         let mut packet = Packet::new_reply(question.id);
         packet.questions.push(asked);
         packet.answers = answers;
@@ -251,7 +284,9 @@ mod tests {
 
     #[test]
     fn a_question_is_as_rfc_1035_has_it() {
-        let bytes = question(Kind::Srv, "_tf._tcp.a.org.").to_bytes().expect("bytes");
+        let bytes = question(Kind::Srv, "_tf._tcp.a.org.")
+            .to_bytes()
+            .expect("bytes");
         assert_eq!(
             bytes,
             b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03_tf\x04_tcp\x01a\x03org\0\0\x21\0\x01"
@@ -260,14 +295,32 @@ mod tests {
 
     #[test]
     fn names_are_told_from_rubbish() {
-        for good in ["_tf._tcp.example.org", "_tf._tcp.example.org.", "a.b", "X_1-2.y"] {
+        for good in [
+            "_tf._tcp.example.org",
+            "_tf._tcp.example.org.",
+            "a.b",
+            "X_1-2.y",
+        ] {
             assert!(is_name(good), "{good}");
         }
         let long = ["a".repeat(64), "b".to_owned()].join(".");
-        for bad in ["", ".", "a", "a..b", "a b.c", "a.b..", "\u{e9}.fr", "a\\.b.c", &long] {
+        for bad in [
+            "",
+            ".",
+            "a",
+            "a..b",
+            "a b.c",
+            "a.b..",
+            "\u{e9}.fr",
+            "a\\.b.c",
+            &long,
+        ] {
             assert!(!is_name(bad), "{bad}");
         }
-        assert!(is_name(&"a.".repeat(127)) && !is_name(&"a.".repeat(128)), "253 bytes");
+        assert!(
+            is_name(&"a.".repeat(127)) && !is_name(&"a.".repeat(128)),
+            "253 bytes"
+        );
     }
 
     #[test]
@@ -282,15 +335,29 @@ mod tests {
         ];
         let mut packet = reply(&question, answers);
         packet.additional_records = vec![
-            record("one.a.org", 30, RData::A(A { address: 0x0102_0304 })),
+            record(
+                "one.a.org",
+                30,
+                RData::A(A {
+                    address: 0x0102_0304,
+                }),
+            ),
             record("one.a.org", 31, RData::AAAA(AAAA { address: 1 })),
             record("evil.org", 1, RData::A(A { address: 1 })),
             record("two.a.org", 1, RData::A(A { address: 0 })),
         ];
         let answer = question.read(&bytes(&packet)).expect("answer");
-        let one = |weight| Record { priority: 1, weight, port: 10345, target: "one.a.org".into() };
+        let one = |weight| Record {
+            priority: 1,
+            weight,
+            port: 10345,
+            target: "one.a.org".into(),
+        };
         assert_eq!(answer.records[0], one(5));
-        assert_eq!((answer.records.len(), answer.records[1].target.as_str()), (2, "two.a.org"));
+        assert_eq!(
+            (answer.records.len(), answer.records[1].target.as_str()),
+            (2, "two.a.org")
+        );
         let of_one = |ip: &str| ("one.a.org".to_owned(), ip.parse().expect("address"));
         assert_eq!(answer.addresses, [of_one("1.2.3.4"), of_one("::1")]);
         assert_eq!(answer.ttl, Some(Duration::from_secs(30)));
@@ -303,12 +370,28 @@ mod tests {
         let answers = vec![
             record("a.org", 9, alias("b.org")),
             record("b.org", 9, alias("c.org")),
-            record("c.org", 9, RData::A(A { address: 0x7f00_0001 })),
+            record(
+                "c.org",
+                9,
+                RData::A(A {
+                    address: 0x7f00_0001,
+                }),
+            ),
         ];
-        let answer = question.read(&bytes(&reply(&question, answers))).expect("answer");
-        assert_eq!(answer.addresses, [("a.org".to_owned(), Ipv4Addr::LOCALHOST.into())]);
-        let ring = vec![record("a.org", 9, alias("b.org")), record("b.org", 9, alias("a.org"))];
-        let answer = question.read(&bytes(&reply(&question, ring))).expect("answer");
+        let answer = question
+            .read(&bytes(&reply(&question, answers)))
+            .expect("answer");
+        assert_eq!(
+            answer.addresses,
+            [("a.org".to_owned(), Ipv4Addr::LOCALHOST.into())]
+        );
+        let ring = vec![
+            record("a.org", 9, alias("b.org")),
+            record("b.org", 9, alias("a.org")),
+        ];
+        let answer = question
+            .read(&bytes(&reply(&question, ring)))
+            .expect("answer");
         assert_eq!(answer, Answer::default());
     }
 
@@ -318,8 +401,14 @@ mod tests {
         let fine = bytes(&reply(&question, vec![]));
         assert_eq!(question.read(&fine), Ok(Answer::default()));
         let asked = question.to_bytes().expect("bytes");
-        let other = Question { name: "b.a.org".into(), ..question.clone() };
-        let other_id = Question { id: 1, ..question.clone() };
+        let other = Question {
+            name: "b.a.org".into(),
+            ..question.clone()
+        };
+        let other_id = Question {
+            id: 1,
+            ..question.clone()
+        };
         for unrelated in [
             &[][..],
             &fine[..11],
@@ -336,7 +425,11 @@ mod tests {
         };
         assert_eq!(with(3, 3), Ok(Answer::default()), "no such name");
         assert_eq!(with(3, 2), Err(NoAnswer::Refused));
-        assert_eq!(with(6, 0xff), Err(NoAnswer::Malformed), "records that are not there");
+        assert_eq!(
+            with(6, 0xff),
+            Err(NoAnswer::Malformed),
+            "records that are not there"
+        );
         assert!(with(2, 2).expect("answer").truncated);
     }
 

@@ -7,7 +7,11 @@ fn at(seconds: f64) -> Duration {
 }
 
 fn server(last: u8, priority: u16) -> Server {
-    Server { address: ([192, 0, 2, last], 1).into(), weight: 1, priority }
+    Server {
+        address: ([192, 0, 2, last], 1).into(),
+        weight: 1,
+        priority,
+    }
 }
 
 fn pool(count: u8) -> Balancer {
@@ -24,7 +28,9 @@ fn round(balancer: &mut Balancer, now: f64, answer: impl Fn(u8, &[u8]) -> Option
         nonce
     });
     for probe in probes {
-        let std::net::IpAddr::V4(ip) = probe.address.ip() else { panic!("{probe:?}") };
+        let std::net::IpAddr::V4(ip) = probe.address.ip() else {
+            panic!("{probe:?}")
+        };
         if let Some(bytes) = answer(ip.octets()[3], &probe.question) {
             assert!(balancer.answered(probe.address, &bytes, at(now)));
         }
@@ -32,8 +38,13 @@ fn round(balancer: &mut Balancer, now: f64, answer: impl Fn(u8, &[u8]) -> Option
 }
 
 fn chosen(balancer: &mut Balancer, now: f64, count: usize) -> Vec<u8> {
-    let last =
-        |server: Server| server.tuple().split(['.', ';']).nth(3).and_then(|n| n.parse().ok());
+    let last = |server: Server| {
+        server
+            .tuple()
+            .split(['.', ';'])
+            .nth(3)
+            .and_then(|n| n.parse().ok())
+    };
     let choose = |_| balancer.choose(at(now)).and_then(last).unwrap_or(0);
     (0..count).map(choose).collect()
 }
@@ -41,19 +52,30 @@ fn chosen(balancer: &mut Balancer, now: f64, count: usize) -> Vec<u8> {
 #[test]
 fn an_empty_pool_has_none() {
     let mut balancer = Balancer::default();
-    assert_eq!((balancer.choose(at(0.0)), balancer.wait(at(0.0))), (None, None));
+    assert_eq!(
+        (balancer.choose(at(0.0)), balancer.wait(at(0.0))),
+        (None, None)
+    );
     assert!(balancer.due(at(0.0), || 1).is_empty());
 }
 
 #[test]
 fn public_servers_come_line_after_line_and_dead_ones_do_not() {
     let mut balancer = pool(3);
-    assert_eq!(chosen(&mut balancer, 0.0, 4), [1, 2, 3, 1], "none is known yet");
+    assert_eq!(
+        chosen(&mut balancer, 0.0, 4),
+        [1, 2, 3, 1],
+        "none is known yet"
+    );
     let plain = |n: u8, _: &[u8]| (n != 2).then(|| vec![1]);
     for tenth in 0..80 {
         round(&mut balancer, f64::from(tenth) / 10.0, plain);
     }
-    let states: Vec<_> = balancer.summary().iter().map(|summary| summary.state).collect();
+    let states: Vec<_> = balancer
+        .summary()
+        .iter()
+        .map(|summary| summary.state)
+        .collect();
     assert_eq!(states, [State::Alive, State::Dead, State::Alive]);
     let mut next = chosen(&mut balancer, 8.0, 4);
     next.sort_unstable();
@@ -88,7 +110,10 @@ fn a_draining_server_gets_nobody() {
 fn a_burst_spreads_until_the_next_report() {
     let mut balancer = pool(2);
     let answer = |n: u8, question: &[u8]| {
-        let load = Load { sessions: if n == 1 { 10 } else { 6 }, most: 100 };
+        let load = Load {
+            sessions: if n == 1 { 10 } else { 6 },
+            most: 100,
+        };
         Some(probe::answer(question, load, false))
     };
     round(&mut balancer, 0.0, answer);
@@ -114,18 +139,30 @@ fn a_higher_number_serves_only_when_all_lower_ones_are_gone() {
 fn servers_that_stay_keep_what_is_known_of_them() {
     let mut balancer = pool(2);
     round(&mut balancer, 0.0, |_, _| Some(vec![1]));
-    let heavier = Server { weight: 7, ..server(2, 0) };
+    let heavier = Server {
+        weight: 7,
+        ..server(2, 0)
+    };
     balancer.replace([server(3, 0), heavier, server(2, 0)], at(0.2));
     let summary = balancer.summary();
     assert_eq!((summary.len(), summary[1].server), (2, heavier));
-    assert_eq!((summary[0].state, summary[1].state), (State::Unknown, State::Alive));
-    assert!(!balancer.answered(server(1, 0).address, b"\x01", at(0.3)), "no longer in the pool");
+    assert_eq!(
+        (summary[0].state, summary[1].state),
+        (State::Unknown, State::Alive)
+    );
+    assert!(
+        !balancer.answered(server(1, 0).address, b"\x01", at(0.3)),
+        "no longer in the pool"
+    );
 }
 
 #[test]
 fn only_answers_to_questions_from_their_server_count() {
     let mut balancer = pool(2);
-    assert!(!balancer.answered(server(1, 0).address, b"\x01", at(0.0)), "nobody asked");
+    assert!(
+        !balancer.answered(server(1, 0).address, b"\x01", at(0.0)),
+        "nobody asked"
+    );
     let probes = balancer.due(at(0.0), || 1);
     assert_eq!(probes.len(), 2);
     assert!(!balancer.answered(([192, 0, 2, 1], 2).into(), b"\x01", at(0.1)));
@@ -139,7 +176,10 @@ fn only_answers_to_questions_from_their_server_count() {
 fn large_pools_are_asked_in_batches_and_are_bounded() {
     let mut balancer = Balancer::default();
     let address = |n: u32| (std::net::Ipv4Addr::from(0x0a00_0000 + n), 1).into();
-    let all = (0..5000).map(|n| Server { address: address(n), ..server(0, 0) });
+    let all = (0..5000).map(|n| Server {
+        address: address(n),
+        ..server(0, 0)
+    });
     balancer.replace(all, at(0.0));
     assert_eq!(balancer.summary().len(), MAX_SERVERS);
     let mut asked = 0;

@@ -21,7 +21,11 @@ impl Watch {
     /// once.
     #[must_use]
     pub fn new(name: &str) -> Watch {
-        Watch { name: name.to_owned(), next: Some(Duration::ZERO), servers: Vec::new() }
+        Watch {
+            name: name.to_owned(),
+            next: Some(Duration::ZERO),
+            servers: Vec::new(),
+        }
     }
 
     /// The lookup to do now, if it is time; [`Watch::ended`] is due then.
@@ -73,15 +77,32 @@ mod tests {
         let mut watch = Watch::new("_tf._tcp.a.org");
         assert!(watch.due(at(0), vec![]).is_some() && watch.due(at(1), vec![]).is_none());
         assert_eq!(watch.wait(at(1)), None);
-        let server = Server { address: ([192, 0, 2, 1], 1).into(), weight: 1, priority: 0 };
-        let found = Found { servers: vec![server], ttl: at(60), lost: vec![] };
+        let server = Server {
+            address: ([192, 0, 2, 1], 1).into(),
+            weight: 1,
+            priority: 0,
+        };
+        let found = Found {
+            servers: vec![server],
+            ttl: at(60),
+            lost: vec![],
+        };
         assert!(watch.ended(Ok(found.clone()), at(2)));
-        assert_eq!((watch.wait(at(2)), watch.due(at(61), vec![]).is_none()), (Some(at(60)), true));
+        assert_eq!(
+            (watch.wait(at(2)), watch.due(at(61), vec![]).is_none()),
+            (Some(at(60)), true)
+        );
         assert!(watch.due(at(62), vec![]).is_some());
         assert!(!watch.ended(Err("nobody".to_owned()), at(63)));
-        assert_eq!((watch.servers(), watch.wait(at(63))), (&[server][..], Some(RETRY)));
+        assert_eq!(
+            (watch.servers(), watch.wait(at(63))),
+            (&[server][..], Some(RETRY))
+        );
         assert!(watch.due(at(80), vec![]).is_some() && !watch.ended(Ok(found.clone()), at(80)));
-        let none = Found { servers: vec![], ..found };
+        let none = Found {
+            servers: vec![],
+            ..found
+        };
         assert!(watch.due(at(140), vec![]).is_some() && watch.ended(Ok(none), at(140)));
         assert_eq!(watch.servers(), []);
     }

@@ -56,7 +56,11 @@ impl Ahead {
     /// Starts the thread, which goes on where this generator is; nothing where
     /// it would have no core to itself, or the system makes none.
     pub(super) fn start(generator: &Generator) -> Option<Ahead> {
-        if cores() > 1 { Ahead::start_anyhow(generator.clone()) } else { None }
+        if cores() > 1 {
+            Ahead::start_anyhow(generator.clone())
+        } else {
+            None
+        }
     }
 
     fn start_anyhow(generator: Generator) -> Option<Ahead> {
@@ -85,7 +89,11 @@ impl Ahead {
                 return Err(generator);
             }
             queue.taker_waits = true;
-            queue = self.0.made.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .0
+                .made
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

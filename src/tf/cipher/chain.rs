@@ -106,7 +106,9 @@ impl Chain {
                 }
             }
         }
-        let Source::Generator(generator) = &mut self.source else { return };
+        let Source::Generator(generator) = &mut self.source else {
+            return;
+        };
         self.len = (self.len * 2).min(LARGEST_BLOCK);
         if let Some((cycle, place)) = generator.make(&mut self.block, self.len) {
             self.source = Source::Cycle(cycle);
@@ -149,9 +151,11 @@ impl Chain {
 impl Clone for Chain {
     fn clone(&self) -> Chain {
         match &self.source {
-            Source::Cycle(cycle) => {
-                Chain { source: Source::Cycle(*cycle), used: self.used, ..Chain::new(0) }
-            }
+            Source::Cycle(cycle) => Chain {
+                source: Source::Cycle(*cycle),
+                used: self.used,
+                ..Chain::new(0)
+            },
             _ => Chain::new(self.seed()),
         }
     }

@@ -18,8 +18,11 @@ use crate::sys::memory::{advise_huge_pages, map_sealed};
 /// A seed on each cycle and the steps that lead back to it, the cycle that
 /// most chains reach first. (Of 200 random seeds 162 reached the first, 32 the
 /// second, 6 the third.)
-pub const CYCLES: [(u64, usize); 3] =
-    [(0x1c59, 73_354_274), (0x000d_ed0f_3d62, 120_558_072), (0x0044_56f9_cb48, 41_513_702)];
+pub const CYCLES: [(u64, usize); 3] = [
+    (0x1c59, 73_354_274),
+    (0x000d_ed0f_3d62, 120_558_072),
+    (0x0044_56f9_cb48, 41_513_702),
+];
 
 /// A chain this long asks for the tables.
 const WANTED_AFTER: usize = 32 * 1024 * 1024;
@@ -76,14 +79,22 @@ impl Cycle {
     /// The place of a remembered seed.
     fn place(&self, seed: u64) -> Option<usize> {
         let marks = self.marks();
-        let found = marks.binary_search_by_key(&seed, |mark| number(mark, 0)).ok()?;
-        usize::try_from(number(&marks[found], 8)).ok().filter(|place| *place < self.len)
+        let found = marks
+            .binary_search_by_key(&seed, |mark| number(mark, 0))
+            .ok()?;
+        usize::try_from(number(&marks[found], 8))
+            .ok()
+            .filter(|place| *place < self.len)
     }
 
     /// The last remembered seed before a place, and the steps from there.
     pub(super) fn mark_before(&self, place: usize) -> (u64, usize) {
         let steps = |mark| (place + self.len - number(mark, 8) as usize) % self.len;
-        let nearest = self.marks().iter().map(|mark| (steps(mark), number(mark, 0))).min();
+        let nearest = self
+            .marks()
+            .iter()
+            .map(|mark| (steps(mark), number(mark, 0)))
+            .min();
         nearest.map_or((0, 0), |(steps, seed)| (seed, steps))
     }
 }
@@ -141,7 +152,9 @@ impl Tables {
                 let _ = mapped.set(cycle);
             }
         }
-        self.mapped.iter().filter_map(|mapped| mapped.get().copied())
+        self.mapped
+            .iter()
+            .filter_map(|mapped| mapped.get().copied())
     }
 
     /// Has them made. Without them everything goes on as before, only slower.
@@ -220,8 +233,14 @@ pub(super) fn meet(seed: u64, made: usize) -> Option<Meeting> {
     let mut seed = seed;
     for steps in 0..WALK {
         if is_marked(seed) {
-            let found = ready.iter().find_map(|cycle| Some((*cycle, cycle.place(seed)?)));
-            return found.map(|(cycle, place)| Meeting { steps, cycle, place });
+            let found = ready
+                .iter()
+                .find_map(|cycle| Some((*cycle, cycle.place(seed)?)));
+            return found.map(|(cycle, place)| Meeting {
+                steps,
+                cycle,
+                place,
+            });
         }
         seed = step(seed);
     }
@@ -281,7 +300,11 @@ struct Walk {
 
 impl Walk {
     fn new(seed: u64) -> Walk {
-        Walk { seed, done: 0, marks: Vec::new() }
+        Walk {
+            seed,
+            done: 0,
+            marks: Vec::new(),
+        }
     }
 
     /// Fills the next top and low bytes; both have one length.

@@ -23,7 +23,11 @@ pub(super) struct Block {
 impl Block {
     /// No bytes, where the chain is at this seed.
     pub(super) fn empty(before: u64) -> Block {
-        Block { before, top: Vec::new(), low: Vec::new() }
+        Block {
+            before,
+            top: Vec::new(),
+            low: Vec::new(),
+        }
     }
 
     /// How many bytes it holds.
@@ -73,12 +77,21 @@ pub(super) struct Generator {
 impl Generator {
     /// The generator that goes on from this seed.
     pub(super) fn new(seed: u64) -> Generator {
-        Generator { seed, made: 0, look_at: LOOK_EVERY, meeting: None }
+        Generator {
+            seed,
+            made: 0,
+            look_at: LOOK_EVERY,
+            meeting: None,
+        }
     }
 
     /// The same behind steps made before.
     pub(super) fn resume(seed: u64, made: usize) -> Generator {
-        Generator { made, look_at: made, ..Generator::new(seed) }
+        Generator {
+            made,
+            look_at: made,
+            ..Generator::new(seed)
+        }
     }
 
     /// Goes on from another seed.

@@ -43,13 +43,21 @@ impl Cipher {
     #[must_use]
     pub fn new(key: &[u8]) -> Cipher {
         debug_assert!(key.len() >= 8);
-        Cipher { key: key.to_vec(), chain: Chain::new(first_seed(key)), scratch: Vec::new() }
+        Cipher {
+            key: key.to_vec(),
+            chain: Chain::new(first_seed(key)),
+            scratch: Vec::new(),
+        }
     }
 
     /// The same direction after NIGMA: a new key, the seed going on.
     #[must_use]
     pub fn with_new_key(&self, key: &[u8]) -> Cipher {
-        Cipher { key: key.to_vec(), chain: self.chain.clone(), scratch: Vec::new() }
+        Cipher {
+            key: key.to_vec(),
+            chain: self.chain.clone(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Deciphers the first bytes of the next unit, 8 at most, and leaves the
@@ -123,7 +131,8 @@ impl Cipher {
             // or, for the first n bytes of the piece, what the key holds.
             let head = n.min(len);
             self.scratch.clear();
-            self.scratch.extend(self.key[at..].iter().chain(&self.key[..at]).take(head));
+            self.scratch
+                .extend(self.key[at..].iter().chain(&self.key[..at]).take(head));
             combine(&mut piece[..head], &self.scratch, &top[..head]);
             combine(&mut piece[head..], &low[..len - head], &top[head..]);
             for (i, byte) in low.iter().enumerate().skip(len - head) {

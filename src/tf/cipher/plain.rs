@@ -13,13 +13,19 @@ impl PlainCipher {
     /// A direction at its start.
     #[must_use]
     pub fn new(key: &[u8]) -> PlainCipher {
-        PlainCipher { key: key.to_vec(), seed: first_seed(key) }
+        PlainCipher {
+            key: key.to_vec(),
+            seed: first_seed(key),
+        }
     }
 
     /// The same direction after NIGMA: a new key, the seed going on.
     #[cfg(test)]
     pub(super) fn with_new_key(&self, key: &[u8]) -> PlainCipher {
-        PlainCipher { key: key.to_vec(), seed: self.seed }
+        PlainCipher {
+            key: key.to_vec(),
+            seed: self.seed,
+        }
     }
 
     /// Enciphers one unit in place.

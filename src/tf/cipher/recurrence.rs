@@ -2,7 +2,8 @@
 
 /// One step of the recurrence, before the reload that follows a 0.
 pub(super) fn step(seed: u64) -> u64 {
-    seed.wrapping_mul((seed >> 8) & 0xffff_ffff).wrapping_add((seed >> 40) & 0xffff)
+    seed.wrapping_mul((seed >> 8) & 0xffff_ffff)
+        .wrapping_add((seed >> 40) & 0xffff)
 }
 
 /// The first eight bytes of a key, little-endian.

@@ -25,7 +25,11 @@ impl Cipher {
         }
         let key = take(key_len)?;
         let seed = u64::from_be_bytes(take(8)?.try_into().ok()?);
-        Some(Cipher { key: key.to_vec(), chain: Chain::new(seed), scratch: Vec::new() })
+        Some(Cipher {
+            key: key.to_vec(),
+            chain: Chain::new(seed),
+            scratch: Vec::new(),
+        })
     }
 }
 

@@ -42,7 +42,13 @@ pub(super) enum Verdict {
 
 impl Trial {
     pub(super) fn new() -> Trial {
-        Trial { left: STRETCH, begun: None, without: Duration::MAX, term: 0, was_worth_it: false }
+        Trial {
+            left: STRETCH,
+            begun: None,
+            without: Duration::MAX,
+            term: 0,
+            was_worth_it: false,
+        }
     }
 
     /// Takes note that bytes are used, with a thread or without.
@@ -133,7 +139,14 @@ mod tests {
 
     #[test]
     fn a_thread_stays_of_which_nothing_is_known() {
-        assert_eq!(Trial { term: TERM, ..Trial::new() }.judge(SLOW, true), Verdict::GoOn);
+        assert_eq!(
+            Trial {
+                term: TERM,
+                ..Trial::new()
+            }
+            .judge(SLOW, true),
+            Verdict::GoOn
+        );
     }
 
     #[test]

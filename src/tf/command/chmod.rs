@@ -15,9 +15,13 @@ use crate::tf::status::{Reply, Status};
 pub(crate) fn run(env: &Env, path: &RootPath, mode: &[u8]) -> Result<Reply, Status> {
     let mode = parse_mode(mode).ok_or(Status::ChangeMode)?;
     let changed = if path.is_root() {
-        env.root.open_dir(path).and_then(|root| rustix::fs::fchmod(root, mode))
+        env.root
+            .open_dir(path)
+            .and_then(|root| rustix::fs::fchmod(root, mode))
     } else {
-        env.root.final_entry(path).and_then(|entry| set_mode(&entry, mode))
+        env.root
+            .final_entry(path)
+            .and_then(|entry| set_mode(&entry, mode))
     };
     changed.map(|()| Reply::Ok).map_err(|e| match e {
         Errno::NOENT | Errno::NOTDIR => Status::FileMissing,
@@ -57,7 +61,11 @@ mod tests {
     #[test]
     fn modes_are_octal_and_nothing_else() {
         for (text, bits) in [("0", 0), ("644", 0o644), ("00755", 0o755), ("7777", 0o7777)] {
-            assert_eq!(parse_mode(text.as_bytes()), Some(Mode::from_raw_mode(bits)), "{text}");
+            assert_eq!(
+                parse_mode(text.as_bytes()),
+                Some(Mode::from_raw_mode(bits)),
+                "{text}"
+            );
         }
         for text in ["8", "10000", "-1", "+1", "0x1", "644 ", "abc", "777777777"] {
             assert_eq!(parse_mode(text.as_bytes()), None, "{text}");

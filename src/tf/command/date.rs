@@ -13,7 +13,9 @@ use crate::tf::status::{Reply, Status};
 const FORM: &str = "%Y-%m-%d %H:%M:%S";
 
 fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn ok(text: String) -> Reply {
@@ -66,12 +68,19 @@ pub(crate) fn dtof(timestamp: &[u8]) -> Result<Reply, Status> {
 /// 26 for what is no date.
 pub(crate) fn ftod(date: &[u8]) -> Result<Reply, Status> {
     let text = std::str::from_utf8(date).map_err(|_| Status::DateRange)?;
-    let text = if text.len() == 10 { format!("{text} 00:00:00") } else { text.to_owned() };
+    let text = if text.len() == 10 {
+        format!("{text} 00:00:00")
+    } else {
+        text.to_owned()
+    };
     let fits = text.len() == 19
-        && text.bytes().zip(*b"0000-00-00 00:00:00").all(|(c, form)| match form {
-            b'0' => c.is_ascii_digit(),
-            separator => c == separator,
-        });
+        && text
+            .bytes()
+            .zip(*b"0000-00-00 00:00:00")
+            .all(|(c, form)| match form {
+                b'0' => c.is_ascii_digit(),
+                separator => c == separator,
+            });
     if !fits {
         return Err(Status::DateRange);
     }
@@ -88,7 +97,10 @@ mod tests {
 
     fn text(reply: Result<Reply, Status>) -> Option<String> {
         let bytes = reply.ok()?.into_bytes();
-        String::from_utf8(bytes).ok()?.strip_prefix("OK ").map(str::to_owned)
+        String::from_utf8(bytes)
+            .ok()?
+            .strip_prefix("OK ")
+            .map(str::to_owned)
     }
 
     proptest! {
@@ -109,7 +121,13 @@ mod tests {
 
     #[test]
     fn days_that_do_not_exist_are_26() {
-        for date in ["2021-02-29 00:00:00", "2020-00-01", "2020-01-01 24:00:00", "2020-1-1", ""] {
+        for date in [
+            "2021-02-29 00:00:00",
+            "2020-00-01",
+            "2020-01-01 24:00:00",
+            "2020-1-1",
+            "",
+        ] {
             assert_eq!(ftod(date.as_bytes()), Err(Status::DateRange), "{date}");
         }
         assert_eq!(text(ftod(b"2020-09-13")), Some("1599955200".to_owned()));

@@ -20,7 +20,10 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
         FileType::Directory => 'D',
         _ => 'U',
     };
-    let text = format!("{kind} {} {} {}", stat.st_size, stat.st_atime, stat.st_mtime);
+    let text = format!(
+        "{kind} {} {} {}",
+        stat.st_size, stat.st_atime, stat.st_mtime
+    );
     Ok(Reply::OkWith(text.into_bytes()))
 }
 

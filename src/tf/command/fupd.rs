@@ -14,8 +14,14 @@ use crate::tf::status::{Reply, Status};
 pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(path)?;
     env.root.stat(path).map_err(missing_or_denied)?;
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let times = Timestamps { last_access: now, last_modification: now };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    let times = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
     let updated = if path.is_root() {
         rustix::fs::utimensat(env.root.handle(), ".", &times, AtFlags::SYMLINK_NOFOLLOW)
     } else {
@@ -24,5 +30,7 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
             rustix::fs::utimensat(&entry.directory, entry.name(), &times, flags)
         })
     };
-    updated.map(|()| Reply::Ok).map_err(|_| Status::TimestampUpdate)
+    updated
+        .map(|()| Reply::Ok)
+        .map_err(|_| Status::TimestampUpdate)
 }

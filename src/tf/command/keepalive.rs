@@ -20,7 +20,11 @@ pub(crate) fn run(
     interval: i64,
     count: i64,
 ) -> Result<Reply, Status> {
-    let set = if on { switch_on(socket, idle, interval, count) } else { switch_off(socket) };
+    let set = if on {
+        switch_on(socket, idle, interval, count)
+    } else {
+        switch_off(socket)
+    };
     set.ok_or_else(|| {
         let _ = switch_off(socket);
         Status::Keepalive

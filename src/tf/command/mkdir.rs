@@ -19,7 +19,9 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     let entry = env.root.entry(path).map_err(|_| Status::AccessDenied)?;
     let mode = Mode::from_raw_mode(env.settings.directory_mode);
     match rustix::fs::mkdirat(&entry.directory, entry.name(), mode) {
-        Ok(()) => env.settle(&entry.directory).map_err(|_| Status::AccessDenied),
+        Ok(()) => env
+            .settle(&entry.directory)
+            .map_err(|_| Status::AccessDenied),
         Err(Errno::EXIST) => Err(Status::DirectoryExists),
         Err(_) => Err(Status::AccessDenied),
     }

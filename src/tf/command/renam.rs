@@ -16,7 +16,8 @@ pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, St
     env.check_lock_around(to)?;
     let renamed = env.root.entry(from).and_then(|old| {
         let new = env.root.entry(to)?;
-        env.quota.replace(&old.directory, old.name(), &new.directory, new.name())?;
+        env.quota
+            .replace(&old.directory, old.name(), &new.directory, new.name())?;
         env.settle(&old.directory)?;
         env.settle(&new.directory)
     });

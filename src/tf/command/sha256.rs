@@ -28,7 +28,9 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     let mut buffer = vec![0; expected.saturating_add(1).clamp(LEAST, BUFFER)];
     let mut offset = 0;
     loop {
-        let len = file.read_at(&mut buffer, offset).map_err(|_| Status::Sha256)?;
+        let len = file
+            .read_at(&mut buffer, offset)
+            .map_err(|_| Status::Sha256)?;
         digest.update(&buffer[..len]);
         offset += len as u64;
         if len < buffer.len() {

@@ -56,5 +56,8 @@ pub(super) fn open_targets(env: &Env, pattern: &RootPath) -> Result<Vec<RootPath
 /// The system's, when the directory is gone.
 pub(super) fn new_entry(env: &Env, directory: &RootPath, name: &[u8]) -> Result<Entry, Errno> {
     let directory: OwnedFd = open_directory(env.root.handle(), directory)?;
-    Ok(Entry { directory, name: name.to_vec() })
+    Ok(Entry {
+        directory,
+        name: name.to_vec(),
+    })
 }

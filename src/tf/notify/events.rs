@@ -19,8 +19,9 @@ const IN_PLACE: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVE_SELF);
 
 /// Asked of a directory on the way to it.
-const ON_THE_WAY: WatchFlags =
-    WatchFlags::DELETE.union(WatchFlags::MOVED_FROM).union(WatchFlags::MOVED_TO);
+const ON_THE_WAY: WatchFlags = WatchFlags::DELETE
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO);
 
 /// What happened to a directory as such.
 const ITSELF: ReadFlags = ReadFlags::DELETE_SELF
@@ -90,7 +91,11 @@ impl Events {
         let inotify = init()
             .inspect_err(|e| log::warn!("no inotify: directories are scanned error=\"{e}\""))
             .ok();
-        Events { inotify, directories: HashMap::new(), places: vec![Vec::new(); watches] }
+        Events {
+            inotify,
+            directories: HashMap::new(),
+            places: vec![Vec::new(); watches],
+        }
     }
 
     /// Readable when there is something to [`Events::read`].
@@ -141,13 +146,16 @@ impl Events {
                 opened => opened?,
             };
         }
-        self.add(watch, root, &directory, IN_PLACE, None).map(|()| true)
+        self.add(watch, root, &directory, IN_PLACE, None)
+            .map(|()| true)
     }
 
     /// Lets nothing more be told to a watch.
     pub(super) fn forget(&mut self, watch: usize) {
         for (id, name) in std::mem::take(&mut self.places[watch]) {
-            let Some(directory) = self.directories.get_mut(&id) else { continue };
+            let Some(directory) = self.directories.get_mut(&id) else {
+                continue;
+            };
             match name {
                 None => directory.here.retain(|other| *other != watch),
                 Some(name) => {
@@ -161,7 +169,10 @@ impl Events {
             if directory.here.is_empty() && directory.ways.is_empty() {
                 self.directories.remove(&id);
                 // It is gone already when the directory is.
-                let _ = self.inotify.as_ref().map(|inotify| inotify::remove_watch(inotify, id));
+                let _ = self
+                    .inotify
+                    .as_ref()
+                    .map(|inotify| inotify::remove_watch(inotify, id));
             }
         }
     }
@@ -213,9 +224,14 @@ impl Events {
         if what.contains(ReadFlags::QUEUE_OVERFLOW) {
             return tell(News::Missed);
         }
-        let Some(directory) = self.directories.get(&event.wd()) else { return };
+        let Some(directory) = self.directories.get(&event.wd()) else {
+            return;
+        };
         if what.intersects(ITSELF) {
-            let all = directory.here.iter().chain(directory.ways.values().flatten());
+            let all = directory
+                .here
+                .iter()
+                .chain(directory.ways.values().flatten());
             return all.for_each(|watch| tell(News::Moved(*watch)));
         }
         let name = event.file_name().map_or(&[][..], |name| name.to_bytes());
@@ -224,7 +240,10 @@ impl Events {
         }
         let arrived = what.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
         if arrived && !what.contains(ReadFlags::ISDIR) {
-            directory.here.iter().for_each(|watch| tell(News::Arrived(*watch, name)));
+            directory
+                .here
+                .iter()
+                .for_each(|watch| tell(News::Arrived(*watch, name)));
         }
     }
 }
@@ -254,5 +273,11 @@ fn add_handle(
 fn open(root: &Root, path: &RootPath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root.handle(), path.as_os_str(), flags, Mode::empty(), resolve)
+    rustix::fs::openat2(
+        root.handle(),
+        path.as_os_str(),
+        flags,
+        Mode::empty(),
+        resolve,
+    )
 }

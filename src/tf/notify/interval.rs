@@ -14,7 +14,11 @@ const MAX_TEXT: usize = 64;
 /// The interval that a text begins with, `floor` at the least.
 pub(super) fn read(text: &[u8], floor: Duration) -> Duration {
     let wanted = number(text).filter(|seconds| *seconds > 0.0);
-    wanted.map_or(USUAL, |seconds| Duration::from_secs_f64(seconds.min(LONGEST))).max(floor)
+    wanted
+        .map_or(USUAL, |seconds| {
+            Duration::from_secs_f64(seconds.min(LONGEST))
+        })
+        .max(floor)
 }
 
 /// The longest start of a text that is a number.
@@ -49,6 +53,9 @@ mod tests {
             let expected = Duration::from_millis(milliseconds);
             assert_eq!(read(text.as_bytes(), floor), expected, "{text}");
         }
-        assert_eq!(read(b"0.001", Duration::from_secs(1)), Duration::from_secs(1));
+        assert_eq!(
+            read(b"0.001", Duration::from_secs(1)),
+            Duration::from_secs(1)
+        );
     }
 }

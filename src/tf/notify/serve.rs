@@ -33,13 +33,18 @@ pub(crate) fn serve(
     let pause = interval::read(interval, env.settings.notify_floor);
     let list = std::mem::take(&mut env.watches);
     let mut events = Events::new(list.len());
-    let mut watches: Vec<Watch> =
-        list.into_iter().enumerate().map(|(index, listed)| Watch::new(index, listed)).collect();
+    let mut watches: Vec<Watch> = list
+        .into_iter()
+        .enumerate()
+        .map(|(index, listed)| Watch::new(index, listed))
+        .collect();
     loop {
         for watch in &mut watches {
             watch.look(&mut events, &env.root, pause);
         }
-        let Some(told) = round(wire, env, &mut watches, pause, witness)? else { return Ok(()) };
+        let Some(told) = round(wire, env, &mut watches, pause, witness)? else {
+            return Ok(());
+        };
         let due = watches.iter().filter_map(Watch::due).min();
         // While the client answers, it is there, and need not be looked for.
         let busy = told && due.is_some_and(|due| due <= Instant::now());
@@ -61,7 +66,9 @@ fn round(
     let mut any = false;
     let mut staying = Vec::new();
     for (index, watch) in watches.iter_mut().enumerate() {
-        let Some(told) = watch.next(&env.root, pause) else { continue };
+        let Some(told) = watch.next(&env.root, pause) else {
+            continue;
+        };
         any = true;
         match tell(wire, index, &told)? {
             Answer::End => return Ok(None),
@@ -94,10 +101,24 @@ fn delete(env: &Env, watch: &Watch, told: &Told, witness: &mut dyn Witness) -> R
     if let Err(e) = deleted {
         log::debug!("STARTNTFY left path={path} error=\"{e}\"");
     }
-    let outcome = if deleted.is_ok() { Outcome::Done } else { Outcome::Failed(None) };
+    let outcome = if deleted.is_ok() {
+        Outcome::Done
+    } else {
+        Outcome::Failed(None)
+    };
     let (path, other) = (path.as_bytes().to_vec(), b"delete".to_vec());
-    let subject = Subject { command: "STARTNTFY", path, other };
-    witness.ended(Deed { subject, outcome, bytes: 0 }).map_err(WireError::Io)?;
+    let subject = Subject {
+        command: "STARTNTFY",
+        path,
+        other,
+    };
+    witness
+        .ended(Deed {
+            subject,
+            outcome,
+            bytes: 0,
+        })
+        .map_err(WireError::Io)?;
     Ok(matches!(deleted, Ok(()) | Err(Errno::NOENT)))
 }
 

@@ -27,7 +27,10 @@ impl Told {
         let file = file.ok()?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode);
         let is_one = !kind.is_dir() && !kind.is_symlink();
-        is_one.then(|| Told { name: name.to_vec(), file })
+        is_one.then(|| Told {
+            name: name.to_vec(),
+            file,
+        })
     }
 
     /// Deletes it from the directory it was found in.
@@ -41,7 +44,8 @@ impl Told {
         }
         let name = OsStr::from_bytes(&self.name);
         let directory = env.root.open_dir(path)?;
-        env.quota.unlink_exactly(&directory, name, &rustix::fs::fstat(&self.file)?)?;
+        env.quota
+            .unlink_exactly(&directory, name, &rustix::fs::fstat(&self.file)?)?;
         env.settle(&directory).map(drop)
     }
 }

@@ -42,7 +42,15 @@ impl Watch {
         let now = Instant::now();
         let names = VecDeque::new();
         let look_at = Some(now);
-        Watch { index, listed, names, more: false, rests_until: now, look_at, ask_at: now }
+        Watch {
+            index,
+            listed,
+            names,
+            more: false,
+            rests_until: now,
+            look_at,
+            ask_at: now,
+        }
     }
 
     pub(super) fn path(&self) -> &RootPath {
@@ -174,7 +182,9 @@ fn is_other(directory: &OwnedFd, entry: &rustix::fs::DirEntry) -> bool {
         FileType::Unknown => {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::statat(directory, entry.file_name(), flags)
-                .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+                .map_or(FileType::Unknown, |stat| {
+                    FileType::from_raw_mode(stat.st_mode)
+                })
         }
         kind => kind,
     };
@@ -194,7 +204,13 @@ mod tests {
         fs::create_dir_all(dir.path().join("d/x-directory")).expect("mkdir");
         symlink("..", dir.path().join("d/x-link")).expect("link");
         let path = RootPath::parse(b"d").expect("path");
-        let mut watch = Watch::new(0, Listed { token: b"x".to_vec(), path });
+        let mut watch = Watch::new(
+            0,
+            Listed {
+                token: b"x".to_vec(),
+                path,
+            },
+        );
         let pause = Duration::from_millis(1);
         for number in 0..3 * BATCH {
             let name = format!("x{number}");

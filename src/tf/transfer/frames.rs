@@ -26,7 +26,12 @@ impl<'a> Frames<'a> {
     pub(super) fn new(file: &'a FileReader, offset: u64, header: usize, limit: u64) -> Frames<'a> {
         let left = file.length.saturating_sub(offset).max(1);
         let size = limit.min(left).min(PIECE as u64) as usize;
-        Frames { file, offset, header, buffer: vec![0; header + size] }
+        Frames {
+            file,
+            offset,
+            header,
+            buffer: vec![0; header + size],
+        }
     }
 
     /// Sends the next frame; `false` at the end of the file, where none is

@@ -24,7 +24,11 @@ const BUFFER: usize = 64 * 1024;
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
     let size = size(env, path);
     wire.write_i64(size)?;
-    Ok(if size < 0 { Outcome::Failed(None) } else { Outcome::Done })
+    Ok(if size < 0 {
+        Outcome::Failed(None)
+    } else {
+        Outcome::Done
+    })
 }
 
 /// FSIZELS: what FSIZE says of each line of the file, then -3.
@@ -32,8 +36,15 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
-    let opened = path.as_ref().ok().and_then(|path| FileReader::open(&env.root, path).ok());
-    let outcome = if opened.is_some() { Outcome::Done } else { Outcome::Failed(None) };
+    let opened = path
+        .as_ref()
+        .ok()
+        .and_then(|path| FileReader::open(&env.root, path).ok());
+    let outcome = if opened.is_some() {
+        Outcome::Done
+    } else {
+        Outcome::Failed(None)
+    };
     if let Some(file) = opened {
         let mut buffer = vec![0; BUFFER];
         let mut offset = 0;
@@ -53,7 +64,10 @@ pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Out
 
 /// Sends the sizes for some lines with one write.
 fn send_sizes(wire: &mut Wire, env: &Env, lines: &[u8]) -> Result<()> {
-    let lines = lines.strip_suffix(b"\n").unwrap_or(lines).split(|c| *c == b'\n');
+    let lines = lines
+        .strip_suffix(b"\n")
+        .unwrap_or(lines)
+        .split(|c| *c == b'\n');
     let mut sizes = Vec::new();
     for line in lines {
         let path = RootPath::parse(line).map_err(|_| Status::AccessDenied);

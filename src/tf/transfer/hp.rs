@@ -121,7 +121,14 @@ impl Target {
             }
             let (offset, quota) = (request.offset, env.quota);
             let behind = WriteBehind::new(offset, env.sync());
-            Ok(Target { file, entry, created, offset, behind, quota })
+            Ok(Target {
+                file,
+                entry,
+                created,
+                offset,
+                behind,
+                quota,
+            })
         });
         opened.map(|target| (target, buffer)).map_err(|e| match e {
             Errno::XDEV => Status::AccessDenied,
@@ -196,10 +203,14 @@ impl Target {
     /// Deletes the file, if it still is the one that was written.
     pub(super) fn delete(&self) {
         let deleted = rustix::fs::fstat(&self.file).and_then(|own| {
-            self.quota.unlink_exactly(&self.entry.directory, self.entry.name(), &own)
+            self.quota
+                .unlink_exactly(&self.entry.directory, self.entry.name(), &own)
         });
         if let Err(e) = deleted {
-            log::debug!("not deleted name={} error=\"{e}\"", self.entry.name.escape_ascii());
+            log::debug!(
+                "not deleted name={} error=\"{e}\"",
+                self.entry.name.escape_ascii()
+            );
         }
     }
 

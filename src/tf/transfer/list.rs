@@ -42,7 +42,12 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
             Met::Unread(path) => {
                 log::debug!("not listed, for it can't be read: path={path}");
                 line.clear();
-                write_line(&mut line, dialect, FileType::Unknown, &[path.as_bytes(), b"//"]);
+                write_line(
+                    &mut line,
+                    dialect,
+                    FileType::Unknown,
+                    &[path.as_bytes(), b"//"],
+                );
                 stream.push(&line)?;
                 return Ok(Step::Over);
             }
@@ -54,14 +59,28 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
         line.clear();
         if name.contains(&b'\n') {
             log::debug!("not listed, for its newline: path={}", visit.path);
-            let path = visit.path.as_bytes().split(|c| *c == b'\n').collect::<Vec<_>>();
-            write_line(&mut line, dialect, FileType::Unknown, &[&path.join(&b"/./"[..])]);
+            let path = visit
+                .path
+                .as_bytes()
+                .split(|c| *c == b'\n')
+                .collect::<Vec<_>>();
+            write_line(
+                &mut line,
+                dialect,
+                FileType::Unknown,
+                &[&path.join(&b"/./"[..])],
+            );
             stream.push(&line)?;
             return Ok(Step::Over);
         }
         let slash = dialect == Dialect::Deployed && visit.kind.is_dir();
         let end: &[u8] = if slash { b"/" } else { b"" };
-        write_line(&mut line, dialect, visit.kind, &[visit.path.as_bytes(), end]);
+        write_line(
+            &mut line,
+            dialect,
+            visit.kind,
+            &[visit.path.as_bytes(), end],
+        );
         stream.push(&line)?;
         Ok(if recursive { Step::Enter } else { Step::Over })
     });
@@ -81,7 +100,11 @@ fn write_line(line: &mut Vec<u8>, dialect: Dialect, kind: FileType, path: &[&[u8
         FileType::Directory => b'D',
         _ => b'U',
     });
-    line.extend_from_slice(if dialect == Dialect::Deployed { b": " } else { b" " });
+    line.extend_from_slice(if dialect == Dialect::Deployed {
+        b": "
+    } else {
+        b" "
+    });
     path.iter().for_each(|part| line.extend_from_slice(part));
     line.push(b'\n');
 }

@@ -56,7 +56,8 @@ fn open(env: &Env, path: &RootPath) -> std::result::Result<FileReader, Status> {
 fn delete_sent(env: &Env, path: &RootPath, file: &FileReader) {
     let deleted = env.root.final_entry(path).and_then(|entry| {
         let sent = rustix::fs::fstat(file.handle())?;
-        env.quota.unlink_exactly(&entry.directory, entry.name(), &sent)
+        env.quota
+            .unlink_exactly(&entry.directory, entry.name(), &sent)
     });
     if let Err(e) = deleted {
         log::debug!("RCVFILE left path={path} error=\"{e}\"");

@@ -16,7 +16,10 @@ const FAILED: i32 = -1;
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
-    let opened = path.as_ref().ok().and_then(|path| FileReader::open(&env.root, path).ok());
+    let opened = path
+        .as_ref()
+        .ok()
+        .and_then(|path| FileReader::open(&env.root, path).ok());
     let Some(file) = opened else {
         wire.reply_i32(FAILED)?;
         return Ok(Outcome::Failed(None));

@@ -30,7 +30,10 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) 
     let mut body = Vec::new();
     loop {
         wire.read_message(&mut body)?;
-        let word = body.split(|c| matches!(c, b' ' | 0)).next().unwrap_or_default();
+        let word = body
+            .split(|c| matches!(c, b' ' | 0))
+            .next()
+            .unwrap_or_default();
         let ended = match word {
             b"OK" => upload.commit(env.sync()).map(|()| Outcome::Done),
             b"BREAK" => {

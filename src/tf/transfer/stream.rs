@@ -37,7 +37,11 @@ pub(super) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     pub(super) fn new(wire: &'a mut Wire) -> Stream<'a> {
-        Stream { wire, message: Vec::new(), reply: Vec::new() }
+        Stream {
+            wire,
+            message: Vec::new(),
+            reply: Vec::new(),
+        }
     }
 
     /// Appends bytes, sending a part whenever one is full.
@@ -67,7 +71,11 @@ impl<'a> Stream<'a> {
     ) -> Result<(), Interrupted> {
         let mut left = expected;
         let mut load = |part: &mut Vec<u8>| {
-            let room = if left > 0 { left.min(PART as u64) as usize } else { BEYOND };
+            let room = if left > 0 {
+                left.min(PART as u64) as usize
+            } else {
+                BEYOND
+            };
             if part.len() < BEFORE + room {
                 part.resize(BEFORE + room, 0);
             }
@@ -89,7 +97,11 @@ impl<'a> Stream<'a> {
 
     /// Sends what is left, without the final `OK`.
     pub(super) fn finish(&mut self) -> Result<(), Interrupted> {
-        if self.message.is_empty() { Ok(()) } else { self.send_part() }
+        if self.message.is_empty() {
+            Ok(())
+        } else {
+            self.send_part()
+        }
     }
 
     /// Sends a part and waits for its acknowledgement.

@@ -29,14 +29,20 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
     let mut buffer = Vec::new();
     loop {
         let header = wire.read_i32()?;
-        let Ok(len) = usize::try_from(header) else { return Ok(Outcome::BrokenOff) };
+        let Ok(len) = usize::try_from(header) else {
+            return Ok(Outcome::BrokenOff);
+        };
         if len > MAX_MESSAGE {
             return Err(WireError::Length(header));
         }
         if len == 0 {
             let stored = upload.is_some_and(|upload| upload.commit(env.sync()).is_ok());
             wire.reply_i32(if stored { STORED } else { FAILED })?;
-            return Ok(if stored { Outcome::Done } else { Outcome::Failed(None) });
+            return Ok(if stored {
+                Outcome::Done
+            } else {
+                Outcome::Failed(None)
+            });
         }
         buffer.resize(len.min(PIECE).max(buffer.len()), 0);
         let mut done = 0;

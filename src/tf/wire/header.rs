@@ -39,7 +39,9 @@ impl Wire {
     /// Whether what does not make sense may be an out-of-band byte. Of the
     /// last one of a burst the news may be on its way yet.
     fn has_strays(&self) -> bool {
-        let Some(strays) = &self.strays else { return false };
+        let Some(strays) = &self.strays else {
+            return false;
+        };
         (0..STRAY_LOOKS).any(|look| {
             if look > 0 {
                 std::thread::sleep(STRAY_PAUSE);
@@ -50,8 +52,12 @@ impl Wire {
 
     /// After NIGMA: which of the two possible ciphers made this header?
     fn settle_key(&mut self, header: [u8; 4]) -> Result<()> {
-        let Some((restarted, tx)) = self.restarted.take() else { return Ok(()) };
-        let Some(kept) = self.rx.clone() else { return Ok(()) };
+        let Some((restarted, tx)) = self.restarted.take() else {
+            return Ok(());
+        };
+        let Some(kept) = self.rx.clone() else {
+            return Ok(());
+        };
         let length_under = |rx: &Cipher| {
             let mut bytes = header;
             rx.preview(&mut bytes);
@@ -69,7 +75,10 @@ impl Wire {
                     let mut word = from[..len.min(from.len()).min(8)].to_vec();
                     rx.decrypt(&mut word);
                     word.first().is_some_and(u8::is_ascii_alphabetic)
-                        && word.iter().take_while(|c| **c != b' ').all(u8::is_ascii_alphanumeric)
+                        && word
+                            .iter()
+                            .take_while(|c| **c != b' ')
+                            .all(u8::is_ascii_alphanumeric)
                 };
                 !reads_as_word(kept, a) && reads_as_word(restarted.clone(), b)
             }

@@ -24,8 +24,12 @@ impl Wire {
         if self.held() > 0 {
             return;
         }
-        let Link::Tls(records, _) = &mut self.link else { return };
-        let Some(ForKernel { key, iv, next }) = records.for_kernel() else { return };
+        let Link::Tls(records, _) = &mut self.link else {
+            return;
+        };
+        let Some(ForKernel { key, iv, next }) = records.for_kernel() else {
+            return;
+        };
         match seal_from_now(self.socket.as_fd(), &key, iv, next) {
             Ok(()) => {
                 records.leave_to_kernel();
@@ -138,10 +142,16 @@ mod tests {
         file.rewind().expect("rewind");
         let mut got = vec![0; 3 + 60_000];
         wire.hold_unit(b"H");
-        assert!(wire.send_file(b"ea", file.as_fd(), 40_000, 60_000).expect("sent").is_ok());
+        assert!(
+            wire.send_file(b"ea", file.as_fd(), 40_000, 60_000)
+                .expect("sent")
+                .is_ok()
+        );
         far.read_exact(&mut got).expect("read");
         assert!(got[..3] == *b"Hea" && got[3..] == content[40_000..]);
-        let short = wire.send_file(b"der", file.as_fd(), 90_000, 60_000).expect("sent");
+        let short = wire
+            .send_file(b"der", file.as_fd(), 90_000, 60_000)
+            .expect("sent");
         assert_eq!(short, Err(Errno::IO));
         far.read_exact(&mut got).expect("read");
         assert!(got[..3] == *b"der" && got[3..10_003] == content[90_000..]);

@@ -158,7 +158,9 @@ impl Wire {
     /// Whether there is data, or an end of it, to be read without waiting.
     /// Records without data are dealt with.
     pub(super) fn has_record(&mut self) -> bool {
-        let Link::Tls(records, _) = &mut self.link else { return false };
+        let Link::Tls(records, _) = &mut self.link else {
+            return false;
+        };
         while let Ok(Got::More) = records.look() {
             match recv(&self.socket, records.inbox.room(0), RecvFlags::DONTWAIT) {
                 Ok((n @ 1.., _)) => {
@@ -219,7 +221,9 @@ impl Wire {
 
     /// Makes records of the bytes on their way, over TLS.
     pub(super) fn seal_going(&mut self) -> Result<()> {
-        let Link::Tls(records, _) = &mut self.link else { return Ok(()) };
+        let Link::Tls(records, _) = &mut self.link else {
+            return Ok(());
+        };
         let mut sealed = Vec::with_capacity(self.going.len() + 1024);
         if let Some(due) = due(records)? {
             sealed.extend_from_slice(&due);
@@ -261,7 +265,9 @@ impl Wire {
 
 /// The record that has to go out before more data does, if there is one.
 pub(super) fn due(records: &mut Records) -> Result<Option<Vec<u8>>> {
-    records.due().map_err(|fault| WireError::Keyless(fault.text))
+    records
+        .due()
+        .map_err(|fault| WireError::Keyless(fault.text))
 }
 
 fn write_all_vectored(

@@ -163,7 +163,8 @@ impl Wire {
         }
         if deadline.is_some() || self.deadline.is_some() {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            self.socket.set_write_timeout(left.map(|left| left.max(SLACK)))?;
+            self.socket
+                .set_write_timeout(left.map(|left| left.max(SLACK)))?;
         }
         self.deadline = deadline;
         Ok(())
@@ -464,7 +465,9 @@ impl Wire {
 
 /// The length a header announces, if it is one a message can have.
 fn valid_length(announced: i32) -> Option<usize> {
-    usize::try_from(announced).ok().filter(|len| *len <= MAX_MESSAGE)
+    usize::try_from(announced)
+        .ok()
+        .filter(|len| *len <= MAX_MESSAGE)
 }
 
 #[cfg(test)]

@@ -45,7 +45,11 @@ struct Ledger {
 
 impl Ledger {
     fn new(bytes_per_second: u64) -> Ledger {
-        Ledger { bytes_per_second: bytes_per_second.max(1), since: Instant::now(), moved: 0 }
+        Ledger {
+            bytes_per_second: bytes_per_second.max(1),
+            since: Instant::now(),
+            moved: 0,
+        }
     }
 
     /// How long to wait after these bytes, so long after the beginning.
@@ -71,7 +75,10 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(pace.wait_for(1000, Duration::ZERO), second);
         assert_eq!(pace.wait_for(500, second), second / 2);
-        assert_eq!(pace.wait_for(100, second * 3 / 2 + CREDIT / 2), Duration::ZERO);
+        assert_eq!(
+            pace.wait_for(100, second * 3 / 2 + CREDIT / 2),
+            Duration::ZERO
+        );
         assert_eq!(pace.wait_for(1000, second * 60), second);
     }
 }

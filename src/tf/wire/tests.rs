@@ -6,7 +6,10 @@ fn pair() -> (Wire, Wire) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let client = TcpStream::connect(listener.local_addr().expect("addr")).expect("connect");
     let (server, _) = listener.accept().expect("accept");
-    (Wire::new(client).expect("wire"), Wire::new(server).expect("wire"))
+    (
+        Wire::new(client).expect("wire"),
+        Wire::new(server).expect("wire"),
+    )
 }
 
 fn read(wire: &mut Wire) -> Vec<u8> {
@@ -35,14 +38,19 @@ fn messages_and_raw_units_arrive_as_sent() {
     assert_eq!(read(&mut server), vec![7; 100_000]);
     assert_eq!(server.read_i64().expect("raw"), -127);
     drop(sender.join());
-    assert!(matches!(server.read_message(&mut Vec::new()), Err(WireError::Closed)));
+    assert!(matches!(
+        server.read_message(&mut Vec::new()),
+        Err(WireError::Closed)
+    ));
 }
 
 #[test]
 fn a_length_out_of_bounds_is_refused_before_the_body() {
     for announced in [-1, i32::MIN, MAX_MESSAGE as i32 + 1, i32::MAX] {
         let (client, mut server) = pair();
-        (&client.socket).write_all(&announced.to_be_bytes()).expect("write");
+        (&client.socket)
+            .write_all(&announced.to_be_bytes())
+            .expect("write");
         let mut body = Vec::new();
         let result = server.read_message(&mut body);
         assert!(matches!(result, Err(WireError::Length(n)) if n == announced));
@@ -61,7 +69,11 @@ fn of_a_message_that_is_too_long_the_begin_is_kept_and_the_next_one_read() {
         client.write_message(b"next").expect("write");
         let mut body = Vec::new();
         let whole = server.read_short_message(&mut body, 10).expect("message");
-        assert_eq!((whole, body.as_slice()), (len <= 10, &long[..len.min(10)]), "{len}");
+        assert_eq!(
+            (whole, body.as_slice()),
+            (len <= 10, &long[..len.min(10)]),
+            "{len}"
+        );
         assert!(body.capacity() < 100);
         assert_eq!(read(&mut server), b"next");
     }
@@ -73,17 +85,26 @@ fn a_deadline_ends_a_slow_peer() {
     let deadline = Instant::now() + Duration::from_millis(50);
     server.set_deadline(Some(deadline)).expect("deadline");
     (&client.socket).write_all(&[0, 0]).expect("write");
-    assert!(matches!(server.read_message(&mut Vec::new()), Err(WireError::TimedOut)));
+    assert!(matches!(
+        server.read_message(&mut Vec::new()),
+        Err(WireError::TimedOut)
+    ));
 }
 
 #[test]
 fn a_deadline_ends_a_peer_that_reads_nothing() {
     let (_client, mut server) = pair();
     let begin = Instant::now();
-    server.set_deadline(Some(begin + Duration::from_millis(300))).expect("deadline");
+    server
+        .set_deadline(Some(begin + Duration::from_millis(300)))
+        .expect("deadline");
     let ended = (0..100_000).find_map(|_| server.write_message(&[7; 10_000]).err());
     assert!(matches!(ended, Some(WireError::TimedOut)), "{ended:?}");
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
     server.set_deadline(None).expect("no deadline");
     assert_eq!(server.socket.write_timeout().expect("socket"), None);
 }
@@ -93,7 +114,9 @@ fn who_takes_a_wire_over_has_none_of_its_time_limits() {
     let (mut client, mut server) = pair();
     client.encipher(&[1; 16]);
     server.encipher(&[1; 16]);
-    server.set_deadline(Some(Instant::now() + Duration::from_secs(60))).expect("deadline");
+    server
+        .set_deadline(Some(Instant::now() + Duration::from_secs(60)))
+        .expect("deadline");
     client.write_message(b"LOGIN").expect("write");
     assert_eq!(read(&mut server), b"LOGIN");
     let (socket, state) = server.into_state().expect("state");

@@ -38,7 +38,11 @@ impl Wire {
                 // Over TLS the last records tell whether anything is missing.
                 let _ = self.has_input();
                 let is_end = self.may_end_here();
-                return Err(if is_end { WireError::Closed } else { WireError::Cut });
+                return Err(if is_end {
+                    WireError::Closed
+                } else {
+                    WireError::Cut
+                });
             }
             return Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
         }

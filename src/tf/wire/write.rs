@@ -54,7 +54,11 @@ impl Wire {
 
     fn reply_is_held(&mut self) -> Result<()> {
         self.owes = true;
-        if self.has_read_ahead() && self.held.len() < MOST_OWED { Ok(()) } else { self.flush() }
+        if self.has_read_ahead() && self.held.len() < MOST_OWED {
+            Ok(())
+        } else {
+            self.flush()
+        }
     }
 
     /// Sends the bytes that are kept, if there are any.
@@ -62,7 +66,11 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn flush(&mut self) -> Result<()> {
-        if self.held() == 0 { Ok(()) } else { self.write_bytes(&mut []) }
+        if self.held() == 0 {
+            Ok(())
+        } else {
+            self.write_bytes(&mut [])
+        }
     }
 
     /// Enciphers one raw unit now and keeps it for the next write.
@@ -117,7 +125,11 @@ impl Wire {
                 }
             }
         }
-        if sent < done || done == 0 { self.write_bytes(&mut bytes[sent..]) } else { Ok(()) }
+        if sent < done || done == 0 {
+            self.write_bytes(&mut bytes[sent..])
+        } else {
+            Ok(())
+        }
     }
 
     /// Enciphers in place and sends part of a raw unit whose first `offset`

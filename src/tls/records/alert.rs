@@ -13,16 +13,30 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(crate) const UNEXPECTED: Fault =
-        Fault { alert: Some(10), text: "TLS record that has no meaning here" };
-    pub(crate) const BAD_RECORD: Fault =
-        Fault { alert: Some(20), text: "TLS record that does not decipher" };
-    pub(crate) const TOO_LONG: Fault = Fault { alert: Some(22), text: "TLS record too long" };
-    pub(crate) const NO_DATA: Fault =
-        Fault { alert: Some(10), text: "too many TLS records without data" };
-    pub(crate) const KEPT_KEY: Fault =
-        Fault { alert: None, text: "TLS: a new key is due, and the kernel keeps the old one" };
-    pub(crate) const INTERNAL: Fault = Fault { alert: Some(80), text: "TLS: no key" };
+    pub(crate) const UNEXPECTED: Fault = Fault {
+        alert: Some(10),
+        text: "TLS record that has no meaning here",
+    };
+    pub(crate) const BAD_RECORD: Fault = Fault {
+        alert: Some(20),
+        text: "TLS record that does not decipher",
+    };
+    pub(crate) const TOO_LONG: Fault = Fault {
+        alert: Some(22),
+        text: "TLS record too long",
+    };
+    pub(crate) const NO_DATA: Fault = Fault {
+        alert: Some(10),
+        text: "too many TLS records without data",
+    };
+    pub(crate) const KEPT_KEY: Fault = Fault {
+        alert: None,
+        text: "TLS: a new key is due, and the kernel keeps the old one",
+    };
+    pub(crate) const INTERNAL: Fault = Fault {
+        alert: Some(80),
+        text: "TLS: no key",
+    };
 
     /// The peer's word.
     pub(super) fn told(description: u8) -> Fault {

@@ -33,7 +33,10 @@ impl Inbox {
 
     /// What it holds, as bytes deciphered and bytes as they came.
     pub(super) fn contents(&self) -> (&[u8], &[u8]) {
-        (&self.buffer[self.plain.0..self.plain.1], &self.buffer[self.from..self.to])
+        (
+            &self.buffer[self.plain.0..self.plain.1],
+            &self.buffer[self.from..self.to],
+        )
     }
 
     /// One that holds this; `None` for more than fits.
@@ -45,13 +48,23 @@ impl Inbox {
         let mut buffer = vec![0; if to == 0 { 0 } else { SMALL }];
         buffer[..plain.len()].copy_from_slice(plain);
         buffer[plain.len()..to].copy_from_slice(raw);
-        Some(Inbox { buffer, plain: (0, plain.len()), from: plain.len(), to, may_be_large: false })
+        Some(Inbox {
+            buffer,
+            plain: (0, plain.len()),
+            from: plain.len(),
+            to,
+            may_be_large: false,
+        })
     }
 
     /// Room for what comes next, where so many bytes are wanted. Only where no
     /// whole record is there and nothing deciphered.
     pub(crate) fn room(&mut self, wanted: usize) -> &mut [u8] {
-        let size = if self.may_be_large && wanted >= MUCH { LARGE } else { SMALL };
+        let size = if self.may_be_large && wanted >= MUCH {
+            LARGE
+        } else {
+            SMALL
+        };
         if self.buffer.len() < size {
             // Memory that is made anew costs nothing before it is used.
             let mut buffer = vec![0; size];
@@ -78,7 +91,9 @@ impl Inbox {
     /// When its header announces more than a record may have.
     pub(crate) fn whole_record(&self) -> Result<Option<usize>, Fault> {
         let raw = &self.buffer[self.from..self.to];
-        let Some(header) = raw.first_chunk::<HEADER>() else { return Ok(None) };
+        let Some(header) = raw.first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
         let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
         if len > MAX_RECORD {
             return Err(Fault::TOO_LONG);

@@ -51,7 +51,10 @@ fn keys_change_when_asked_and_before_a_limit() {
         a.change_after = 3;
         let data: Vec<u8> = (0..10 * MAX_CONTENT).map(|i| i as u8).collect();
         let wire = sent(&mut a, &data);
-        assert_eq!(wire.len(), data.len() + 10 * (HEADER + BEHIND) + 3 * (HEADER + BEHIND + 5));
+        assert_eq!(
+            wire.len(),
+            data.len() + 10 * (HEADER + BEHIND) + 3 * (HEADER + BEHIND + 5)
+        );
         assert_eq!(take_all(&mut b, &wire, 1000), Ok(data));
         let asks = b.note(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 1]).expect("a key");
         b.tx = b.tx.next().expect("keys");
@@ -67,7 +70,14 @@ fn keys_change_when_asked_and_before_a_limit() {
 #[test]
 fn no_number_of_a_record_comes_twice() {
     let secret = [1; 32];
-    let at = |rx, tx| Records::new(Suite::Aes128, (&secret, rx), (&secret, tx), Inbox::default());
+    let at = |rx, tx| {
+        Records::new(
+            Suite::Aes128,
+            (&secret, rx),
+            (&secret, tx),
+            Inbox::default(),
+        )
+    };
     let state = |records: &Records| {
         let mut bytes = Zeroizing::new(Vec::new());
         records.write_state(&mut bytes).expect("state");
@@ -121,14 +131,25 @@ fn what_was_changed_on_the_way_is_refused() {
             let mut wire = sent(&mut a, &data);
             wire[at] ^= 1;
             let got = take_all(&mut b, &wire, 40_000);
-            assert!(got.is_err() || got.is_ok_and(|data| data.len() < 40_000), "{at}");
+            assert!(
+                got.is_err() || got.is_ok_and(|data| data.len() < 40_000),
+                "{at}"
+            );
         }
         let (mut a, mut b) = ends(suite);
         let (first, second) = (sent(&mut a, b"first"), sent(&mut a, b"second"));
-        assert_eq!(take_all(&mut b, &second, 9), Err(Fault::BAD_RECORD), "order");
+        assert_eq!(
+            take_all(&mut b, &second, 9),
+            Err(Fault::BAD_RECORD),
+            "order"
+        );
         let (_, mut b) = ends(suite);
         let twice = [&first[..], &first].concat();
-        assert_eq!(take_all(&mut b, &twice, 9), Err(Fault::BAD_RECORD), "replay");
+        assert_eq!(
+            take_all(&mut b, &twice, 9),
+            Err(Fault::BAD_RECORD),
+            "replay"
+        );
     }
 }
 
@@ -151,23 +172,38 @@ fn records_that_have_no_meaning_end_the_connection() {
         (HANDSHAKE, &[1, 255, 255, 255]),
         (ALERT, &[1]),
     ] {
-        assert_eq!(said(kind, content), Err(Fault::UNEXPECTED), "{kind} {content:?}");
+        assert_eq!(
+            said(kind, content),
+            Err(Fault::UNEXPECTED),
+            "{kind} {content:?}"
+        );
     }
     assert_eq!(said(ALERT, &[2, 20]), Err(Fault::told(20)));
     assert_eq!(said(0, &[]), Err(Fault::UNEXPECTED));
     let (_, mut b) = ends(Suite::Aes128);
-    assert_eq!(take_all(&mut b, &[23, 3, 3, 0x41, 1], 10), Err(Fault::TOO_LONG));
+    assert_eq!(
+        take_all(&mut b, &[23, 3, 3, 0x41, 1], 10),
+        Err(Fault::TOO_LONG)
+    );
     assert_eq!(take_all(&mut b, &[], 10), Err(Fault::TOO_LONG));
     let (_, mut b) = ends(Suite::Aes128);
-    assert_eq!(take_all(&mut b, &[23, 3, 3, 0, 3, 1, 2, 3], 10), Err(Fault::BAD_RECORD));
+    assert_eq!(
+        take_all(&mut b, &[23, 3, 3, 0, 3, 1, 2, 3], 10),
+        Err(Fault::BAD_RECORD)
+    );
     let (_, mut b) = ends(Suite::Aes128);
-    assert_eq!(take_all(&mut b, &[21, 3, 3, 0, 2, 1, 0], 10), Err(Fault::UNEXPECTED));
+    assert_eq!(
+        take_all(&mut b, &[21, 3, 3, 0, 2, 1, 0], 10),
+        Err(Fault::UNEXPECTED)
+    );
 }
 
 #[test]
 fn a_peer_that_sends_nothing_but_empty_records_is_cut_off() {
     let (mut a, mut b) = ends(Suite::Aes128);
-    let wire: Vec<u8> = (0..=MAX_IDLE).flat_map(|_| a.note(DATA, b"").expect("a key")).collect();
+    let wire: Vec<u8> = (0..=MAX_IDLE)
+        .flat_map(|_| a.note(DATA, b"").expect("a key"))
+        .collect();
     assert_eq!(take_all(&mut b, &wire, 10), Err(Fault::NO_DATA));
 }
 
@@ -175,7 +211,9 @@ fn a_peer_that_sends_nothing_but_empty_records_is_cut_off() {
 fn after_close_notify_nothing_is_read() {
     let (mut a, mut b) = ends(Suite::ChaCha20);
     let last = sent(&mut a, b"last");
-    let Some(LastWord::Sealed(farewell)) = a.farewell() else { panic!("no farewell") };
+    let Some(LastWord::Sealed(farewell)) = a.farewell() else {
+        panic!("no farewell")
+    };
     let wire = [last, farewell, sent(&mut a, b"lost")].concat();
     assert_eq!(take_all(&mut b, &wire, 10), Ok(b"last".to_vec()));
     assert!(b.is_closed());

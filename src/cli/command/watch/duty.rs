@@ -36,7 +36,13 @@ impl Duty {
         delete: bool,
         output: OutputOptions,
     ) -> Duty {
-        Duty { get, exec, delete, output, beside: None }
+        Duty {
+            get,
+            exec,
+            delete,
+            output,
+            beside: None,
+        }
     }
 
     /// Whether files are to be deleted in the end.
@@ -82,11 +88,17 @@ impl Duty {
         directory: &str,
         name: &[u8],
     ) -> Result<bool> {
-        let path = match (std::str::from_utf8(name), self.get.is_some() || self.exec.is_some()) {
+        let path = match (
+            std::str::from_utf8(name),
+            self.get.is_some() || self.exec.is_some(),
+        ) {
             (Ok(name), _) => beneath(directory, name),
             (Err(_), false) => beneath(directory, &shown(name)),
             (Err(_), true) => {
-                note(&self.output, &format!("{}: left alone, it is no UTF-8", shown(name)));
+                note(
+                    &self.output,
+                    &format!("{}: left alone, it is no UTF-8", shown(name)),
+                );
                 return Ok(false);
             }
         };
@@ -95,7 +107,10 @@ impl Duty {
             Some(into) => match self.receive(access, &path, &into) {
                 Ok(local) => Some(local),
                 Err(Failure::Client(error)) if is_of_this_file(&error) => {
-                    note(&self.output, &format!("{}: {error}", shown(path.as_bytes())));
+                    note(
+                        &self.output,
+                        &format!("{}: {error}", shown(path.as_bytes())),
+                    );
                     return Ok(false);
                 }
                 Err(failure) => return Err(failure),
@@ -103,7 +118,10 @@ impl Duty {
         };
         if let Some(command) = &self.exec {
             let run = run(command, &path, local.as_deref());
-            let run = run.map_err(|e| ClientError::Local { path: "sh".into(), source: e })?;
+            let run = run.map_err(|e| ClientError::Local {
+                path: "sh".into(),
+                source: e,
+            })?;
             if !run.success() {
                 note(
                     &self.output,
@@ -118,7 +136,11 @@ impl Duty {
             None => shown(path.as_bytes()),
         };
         let local = local.as_deref();
-        let record = Record::Arrival { path: &path, local, deleted: self.delete };
+        let record = Record::Arrival {
+            path: &path,
+            local,
+            deleted: self.delete,
+        };
         let mut printer = Printer::new(self.output.json);
         printer.show(&record, || text)?;
         printer.flush()?;
@@ -134,12 +156,23 @@ impl Duty {
         let stat = beside.stat(path)?;
         if stat.kind != Kind::File {
             let source = io::Error::other("no regular file");
-            return Err(ClientError::Local { path: path.into(), source }.into());
+            return Err(ClientError::Local {
+                path: path.into(),
+                source,
+            }
+            .into());
         }
         for number in 0..MOST_NUMBERS {
-            let name = if number == 0 { name.to_owned() } else { format!("{name}.{number}") };
+            let name = if number == 0 {
+                name.to_owned()
+            } else {
+                format!("{name}.{number}")
+            };
             let local = into.join(name);
-            let told = |source| ClientError::Local { path: local.clone(), source };
+            let told = |source| ClientError::Local {
+                path: local.clone(),
+                source,
+            };
             match fs::symlink_metadata(&local) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     let bar = Bar::new(quiet, shown(path.as_bytes()), Some(stat.size));
@@ -149,7 +182,9 @@ impl Duty {
                         Err(e) if is_taken(&e) => continue,
                         received => received?,
                     }
-                    File::open(into).and_then(|directory| directory.sync_all()).map_err(told)?;
+                    File::open(into)
+                        .and_then(|directory| directory.sync_all())
+                        .map_err(told)?;
                     return Ok(local);
                 }
                 Err(e) => return Err(told(e).into()),
@@ -162,7 +197,11 @@ impl Duty {
             }
         }
         let source = io::Error::other(format!("{MOST_NUMBERS} files of that name are there"));
-        Err(ClientError::Local { path: into.join(name), source }.into())
+        Err(ClientError::Local {
+            path: into.join(name),
+            source,
+        }
+        .into())
     }
 }
 
@@ -200,12 +239,26 @@ fn run(command: &str, path: &str, local: Option<&Path>) -> io::Result<std::proce
         None => ("TF_PATH", command.replace("{}", "\"$TF_PATH\"")),
     };
     // No program is to take a name for an option.
-    let path = if path.starts_with('-') { format!("/{path}") } else { path.to_owned() };
+    let path = if path.starts_with('-') {
+        format!("/{path}")
+    } else {
+        path.to_owned()
+    };
     let mut sh = Command::new("sh");
-    sh.args(["-c", &command]).stdin(Stdio::null()).env("TF_PATH", path).env_remove("TF_FILE");
+    sh.args(["-c", &command])
+        .stdin(Stdio::null())
+        .env("TF_PATH", path)
+        .env_remove("TF_FILE");
     if let Some(local) = local {
         let plain = !local.as_os_str().as_encoded_bytes().starts_with(b"-");
-        sh.env(variable, if plain { local.to_owned() } else { Path::new(".").join(local) });
+        sh.env(
+            variable,
+            if plain {
+                local.to_owned()
+            } else {
+                Path::new(".").join(local)
+            },
+        );
     }
     sh.status()
 }

@@ -41,7 +41,13 @@ impl Memory {
     /// Nothing is known yet.
     pub(super) fn new(interval: Duration) -> Memory {
         let (seen, failures) = (HashMap::new(), HashMap::new());
-        Memory { interval, seen, failures, last: None, met: false }
+        Memory {
+            interval,
+            seen,
+            failures,
+            last: None,
+            met: false,
+        }
     }
 
     /// A session begins: whether the server heard the last answer of the one
@@ -61,7 +67,9 @@ impl Memory {
     /// Whether all was done with a file in the session before, and only the
     /// answer was lost. It must be as it was.
     pub(super) fn was_done(&mut self, index: usize, name: &[u8], stat: Option<Stat>) -> bool {
-        let Some(last) = &mut self.last else { return false };
+        let Some(last) = &mut self.last else {
+            return false;
+        };
         let heard = std::mem::replace(&mut last.heard, true);
         !heard && is(&last.file, index, name) && stat.is_some() && same(last.stat, stat)
     }
@@ -78,13 +86,21 @@ impl Memory {
             _ => 0,
         };
         let file = (index, name.to_vec());
-        self.last = Some(Last { file, stat, when: now, again, heard: true });
+        self.last = Some(Last {
+            file,
+            stat,
+            when: now,
+            again,
+            heard: true,
+        });
         again == STUBBORN
     }
 
     /// Whether a file that stays is known as it is.
     pub(super) fn knows(&self, index: usize, name: &[u8], stat: Option<Stat>) -> bool {
-        self.seen.get(&(index, name.to_vec())).is_some_and(|seen| same(*seen, stat))
+        self.seen
+            .get(&(index, name.to_vec()))
+            .is_some_and(|seen| same(*seen, stat))
     }
 
     /// Takes note of a file that stays.
@@ -103,8 +119,10 @@ impl Memory {
 
     /// Takes note of a failure: the file rests for a while, longer each time.
     pub(super) fn failed(&mut self, index: usize, name: &[u8]) {
-        let (times, due) =
-            self.failures.entry((index, name.to_vec())).or_insert((0, Instant::now()));
+        let (times, due) = self
+            .failures
+            .entry((index, name.to_vec()))
+            .or_insert((0, Instant::now()));
         *due = Instant::now() + (self.interval * (1 << *times)).min(LONGEST_PAUSE);
         *times = (*times + 1).min(16);
     }
@@ -133,7 +151,12 @@ mod tests {
     use crate::client::Kind;
 
     fn stat(size: u64, accessed: i64) -> Option<Stat> {
-        Some(Stat { kind: Kind::File, size, accessed, modified: 7 })
+        Some(Stat {
+            kind: Kind::File,
+            size,
+            accessed,
+            modified: 7,
+        })
     }
 
     #[test]
@@ -142,7 +165,10 @@ mod tests {
         memory.meet();
         assert!(!memory.was_done(0, b"f", stat(1, 0)));
         memory.done(0, b"f", stat(1, 0));
-        assert!(!memory.was_done(0, b"f", stat(1, 0)), "in the same session it is told again");
+        assert!(
+            !memory.was_done(0, b"f", stat(1, 0)),
+            "in the same session it is told again"
+        );
         for (index, name, seen, done) in [
             (0, b"f", stat(1, 5), true),
             (1, b"f", stat(1, 0), false),
@@ -152,8 +178,15 @@ mod tests {
         ] {
             memory.done(0, b"f", stat(1, 0));
             memory.meet();
-            assert_eq!(memory.was_done(index, name, seen), done, "{index} {name:?} {seen:?}");
-            assert!(!memory.was_done(0, b"f", stat(1, 0)), "only the first of a session");
+            assert_eq!(
+                memory.was_done(index, name, seen),
+                done,
+                "{index} {name:?} {seen:?}"
+            );
+            assert!(
+                !memory.was_done(0, b"f", stat(1, 0)),
+                "only the first of a session"
+            );
         }
     }
 
@@ -164,7 +197,10 @@ mod tests {
             memory.failed(0, b"f");
             let left = memory.failures[&(0, b"f".to_vec())].1 - Instant::now();
             let expected = Duration::from_secs(rest);
-            assert!(left <= expected && left + Duration::from_millis(500) > expected, "{left:?}");
+            assert!(
+                left <= expected && left + Duration::from_millis(500) > expected,
+                "{left:?}"
+            );
             assert!(!memory.may_try(0, b"f") && memory.may_try(0, b"g"));
         }
         memory.saw(0, b"f", None);

@@ -78,7 +78,11 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
 impl Watch {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let server = self.directories[0].server.clone();
-        if self.directories.iter().any(|directory| directory.server != server) {
+        if self
+            .directories
+            .iter()
+            .any(|directory| directory.server != server)
+        {
             let text = "all directories must be on one server: run one tf watch for each";
             return Err(Failure::Usage(text.to_owned()));
         }
@@ -94,8 +98,17 @@ impl Watch {
         let memory = Memory::new(self.interval);
         let looks = vec![Instant::now(); list.len()];
         let interval = self.interval;
-        let mut post =
-            Post { access, list, interval, duty, memory, looks, left, output, met: false };
+        let mut post = Post {
+            access,
+            list,
+            interval,
+            duty,
+            memory,
+            looks,
+            left,
+            output,
+            met: false,
+        };
         post.keep(self.retries)
     }
 }
@@ -122,7 +135,9 @@ impl Post {
         let cancel = self.access.target.cancel.clone();
         let mut attempts = None;
         loop {
-            let Err(failure) = self.session() else { return Ok(()) };
+            let Err(failure) = self.session() else {
+                return Ok(());
+            };
             if cancel.is_cancelled() {
                 return Err(ClientError::Interrupted.into());
             }
@@ -138,7 +153,10 @@ impl Post {
             }
             let pause = Duration::from_secs(1 << (*attempt).min(6)).min(LONGEST_PAUSE);
             *attempt += 1;
-            note(&self.output, &format!("{error}: trying again in {} s", pause.as_secs()));
+            note(
+                &self.output,
+                &format!("{error}: trying again in {} s", pause.as_secs()),
+            );
             cancel.sleep(pause)?;
         }
     }
@@ -202,7 +220,8 @@ impl Post {
         let directory = self.list[index].directory.clone();
         let files = self.files(&directory)?;
         self.looks[index] = Instant::now() + begin.elapsed() * LEISURE;
-        self.memory.keep_only(index, |name| files.iter().any(|(known, _)| known == name));
+        self.memory
+            .keep_only(index, |name| files.iter().any(|(known, _)| known == name));
         for (name, stamp) in files {
             let news = !self.memory.knows(index, &name, stamp);
             if self.left == 0 || !news || !self.memory.may_try(index, &name) {
@@ -234,7 +253,10 @@ impl Post {
         let path = |name: &Vec<u8>| beneath(directory, &String::from_utf8_lossy(name));
         let paths: Vec<String> = names.iter().map(path).collect();
         let stats = self.duty.beside(&self.access)?.stat_all(&paths)?;
-        Ok(names.into_iter().zip(stats.into_iter().map(|stat| stat.ok())).collect())
+        Ok(names
+            .into_iter()
+            .zip(stats.into_iter().map(|stat| stat.ok()))
+            .collect())
     }
 
     /// Hidden names are those of files on their way, and a path is no name.
