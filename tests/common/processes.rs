@@ -1,0 +1,38 @@
+//! What runs, by `/proc`.
+
+use std::fs;
+
+/// What a process and its helpers are called, by pid, as far as they run.
+pub fn descendants(pid: u32) -> Vec<(u32, String)> {
+    let mut parents = vec![pid];
+    let mut found = Vec::new();
+    let all: Vec<(u32, u32, String)> = fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+            let mut fields = rest.split_whitespace();
+            let state = fields.next()?;
+            let parent = fields.next()?.parse().ok()?;
+            (state != "Z").then(|| (pid, parent, name.to_owned()))
+        })
+        .collect();
+    while let Some(parent) = parents.pop() {
+        for (pid, _, name) in all.iter().filter(|(_, p, _)| *p == parent) {
+            parents.push(*pid);
+            found.push((*pid, name.clone()));
+        }
+    }
+    found
+}
+
+/// Whether a process runs; one that has ended and that nobody has waited for
+/// does not.
+pub fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| {
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+    })
+}
