@@ -12,6 +12,7 @@ pub mod operator;
 pub mod setup;
 pub mod store;
 pub mod sys;
+pub(crate) mod text;
 pub mod tf;
 pub mod tls;
 pub mod trusted;

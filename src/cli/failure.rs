@@ -4,9 +4,9 @@
 use std::io::ErrorKind;
 
 use super::exit::Exit;
-use super::names::shown;
 use super::output::complain;
 use crate::client::ClientError;
+use crate::text::shown;
 use crate::tf::status::Status;
 
 /// Why a command failed.

@@ -13,7 +13,6 @@ mod failure;
 mod filter;
 mod here;
 mod interrupt;
-pub(crate) mod names;
 mod options;
 mod output;
 mod place;

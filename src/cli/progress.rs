@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar};
 
 use super::failure::next_step;
-use super::names::{human_size, shown};
 use super::options::OutputOptions;
 use super::output::{complain, output_error};
 use crate::client::{ClientError, Deed, Event, Note, Observer, Summary};
+use crate::text::{human_size, shown};
 pub(super) use bar::Bar;
 use json::JsonLines;
 use out::Out;

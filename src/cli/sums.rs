@@ -24,9 +24,9 @@ pub(super) fn line(digest: &str, name: &str) -> String {
             .replace('\\', "\\\\")
             .replace('\n', "\\n")
             .replace('\r', "\\r");
-        return format!("\\{digest}  {}", super::names::shown(name.as_bytes()));
+        return format!("\\{digest}  {}", crate::text::shown(name.as_bytes()));
     }
-    format!("{digest}  {}", super::names::shown(name.as_bytes()))
+    format!("{digest}  {}", crate::text::shown(name.as_bytes()))
 }
 
 /// Reads the lines of a file, `-` for standard input.

@@ -5,9 +5,9 @@ use clap::{ArgAction, Args};
 use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Result, for_each};
-use crate::cli::names::human_size;
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::{Remote, ServerName};
+use crate::text::human_size;
 
 /// Show how much room is left
 #[derive(Args)]

@@ -7,10 +7,10 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Result, for_each, tell_all};
 use crate::cli::filter::{SizeRange, moment};
-use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record, word};
 use crate::cli::place::{Remote, ServerName, beneath, last_name};
 use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
+use crate::text::shown;
 
 /// Entries of which size and time are asked together.
 const AT_ONCE: usize = 4096;

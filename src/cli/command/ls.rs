@@ -8,10 +8,10 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result, for_each, tell_all};
-use crate::cli::names::{human_size, shown};
 use crate::cli::output::{Printer, Record, letter, time, word};
 use crate::cli::place::{Remote, ServerName, beneath};
 use crate::client::{ClientError, Connection, Entry, Kind, Room, Stat};
+use crate::text::{human_size, shown};
 use crate::tf::status::Status;
 
 /// List directories

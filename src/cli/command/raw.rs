@@ -8,11 +8,11 @@ use crate::cli::Exit;
 use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::{Remote, ServerName};
 use crate::client::{ClientError, refusal};
 use crate::hex;
+use crate::text::shown;
 use crate::tf::wire::WireError;
 
 /// Send one request and print the reply

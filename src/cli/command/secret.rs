@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result, tell_all};
-use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record, word};
 use crate::cli::place::{Remote, ServerName, beneath};
 use crate::cli::secrets::{Source, descriptor};
 use crate::client::{Entry, secret_name, secret_token};
+use crate::text::shown;
 
 /// Directories that nobody finds who does not know a passphrase
 #[derive(Args)]

@@ -9,10 +9,10 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::{Failure, Result, for_each};
-use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::Remote;
 use crate::cli::sums::{self, Sum};
+use crate::text::shown;
 
 /// Show SHA-256 digests, made by the server, as sha256sum prints them
 #[derive(Args)]

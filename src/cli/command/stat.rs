@@ -6,9 +6,9 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::Result;
-use crate::cli::names::shown;
 use crate::cli::output::{Printer, Record, time, word};
 use crate::cli::place::Remote;
+use crate::text::shown;
 
 /// Show kind, size and times
 #[derive(Args)]

@@ -20,9 +20,9 @@ use super::line::commands;
 use super::local::LOCAL_COMMANDS;
 use super::words::{Partial, partial, quoted};
 use crate::cli::context::Context;
-use crate::cli::names::shown;
 use crate::cli::place::{Place, Remote};
 use crate::client::Kind;
+use crate::text::shown;
 
 /// How long a listing is offered before it is asked for again.
 const FRESH: Duration = Duration::from_secs(5);

@@ -8,10 +8,10 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::here;
 use crate::cli::interrupt::{OnInterrupt, on_interrupt};
-use crate::cli::names::shown;
 use crate::cli::output::Printer;
 use crate::cli::place::Remote;
 use crate::client::{ClientError, Kind};
+use crate::text::shown;
 
 /// A command of the shell itself.
 pub(super) struct LocalCommand {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::audit::json;
 use super::super::slots::now;
 use super::view::{Entry, View};
-use crate::cli::names::{human_size, shown};
+use crate::text::{human_size, shown};
 
 /// The addresses listened on, and the path of the configuration.
 #[must_use]

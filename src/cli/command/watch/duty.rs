@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 
 use crate::cli::failure::{Failure, Result};
-use crate::cli::names::shown;
 use crate::cli::options::OutputOptions;
 use crate::cli::output::{Printer, Record, complain};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;
 use crate::client::{Access, ClientError, Connection, Kind, Stat};
 use crate::hex;
+use crate::text::shown;
 
 /// As many numbers are tried for a name that is taken.
 const MOST_NUMBERS: u32 = 100_000;

@@ -12,10 +12,10 @@ use clap::Args;
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::names::shown;
 use crate::cli::options::OutputOptions;
 use crate::cli::place::{Remote, beneath};
 use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
+use crate::text::shown;
 use duty::{Duty, note};
 use memory::Memory;
 

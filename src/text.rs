@@ -1,8 +1,8 @@
-//! Names on their way to a person: control characters and what is no UTF-8
-//! are escaped, so that a name can't drive a terminal or forge a line.
+//! Text for people: sizes, and names that are safe to print. Control characters
+//! and bytes that are not UTF-8 are escaped, so that a name can neither drive a
+//! terminal nor forge a line.
 
 /// A name as it is safe to print.
-#[must_use]
 pub(crate) fn shown(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
@@ -20,13 +20,12 @@ pub(crate) fn shown(name: &[u8]) -> String {
     out
 }
 
-/// Marks that turn the direction of the text around them.
+/// Marks that change the direction of the text around them.
 fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A size for people: at most three digits and a binary unit.
-#[must_use]
+/// A size with at most three digits and a binary unit.
 pub(crate) fn human_size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
     if bytes < 1000 {
