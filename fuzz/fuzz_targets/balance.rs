@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use tfd::tf::balance::Balancer;
-use tfd::tf::balance::health::State;
-use tfd::tf::balance::pool::{self, Server};
-use tfd::tf::balance::probe::{self, Load};
-use tfd::tf::balance::resolver::{self, Lookup, Step};
-use tfd::tf::balance::srv::is_name;
+use tfd::tf::pool::Balancer;
+use tfd::tf::pool::file as pool;
+use tfd::tf::pool::file::Server;
+use tfd::tf::pool::health::State;
+use tfd::tf::pool::probe;
+use tfd::tf::pool::probe::Load;
+use tfd::tf::pool::resolver;
+use tfd::tf::pool::resolver::{Lookup, Step};
+use tfd::tf::pool::srv::is_name;
 
 /// The id of every question to a name server.
 const ID: u64 = 0x1234;

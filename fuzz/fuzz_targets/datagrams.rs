@@ -9,10 +9,10 @@ use std::os::fd::AsFd;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tfd::daemon::keys::{KEY, Keys, ReadKeys, key_text, read_key};
-use tfd::daemon::slots::{Slot, Slots};
-use tfd::daemon::udp::answer::{MAX_DATAGRAM, Question, Sessions};
+use tfd::session::keys::{KEY, Keys, ReadKeys, key_text, read_key};
+use tfd::session::slots::{Slot, Slots};
 use tfd::sys::memory::map_to_read;
+use tfd::tf::probes::answer::{MAX_DATAGRAM, Question, Sessions};
 use tfd::tf::settings::Dialect;
 
 const SLOTS: u32 = 8;

@@ -15,12 +15,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use tfd::daemon::admission::{Ask, MAX_ASK, NextDoor};
-use tfd::daemon::channel::{Channel, pair};
-use tfd::daemon::gate::{Doors, Passed, admit};
-use tfd::daemon::keeper::{KEY_LENGTHS, Keeper, MAX_BLOCK, MAX_HASH};
+use tfd::daemon::helpers::keeper::{KEY_LENGTHS, Keeper, MAX_BLOCK, MAX_HASH};
+use tfd::ipc::channel::{Channel, pair};
+use tfd::session::admission::{Ask, MAX_ASK, NextDoor};
 use tfd::tf::cipher::Cipher;
 use tfd::tf::doors::{self, Closed};
+use tfd::tf::gate::{Doors, Passed, admit};
 use tfd::tf::wire::{Meter, Wire};
 use tfd_fuzz::{connection_with, encipher, take_message};
 

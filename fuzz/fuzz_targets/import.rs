@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use openssl::rsa::Rsa;
+use tfd::admin::import::convert;
 use tfd::config::Config;
-use tfd::import::convert;
 
 static KEY_BLOCK: LazyLock<String> = LazyLock::new(|| {
     let key = Rsa::generate(1024)

@@ -11,11 +11,12 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use openssl::rsa::{Padding, Rsa};
-use tfd::daemon::channel::{Channel, pair};
-use tfd::daemon::keeper::{self, Extras, RETIRE, Secrets, gate_message, read_admission};
-use tfd::daemon::tag::Tag;
-use tfd::tls::certificate::self_signed;
-use tfd::tls::secrets::TlsSecrets;
+use tfd::daemon::helpers::keeper;
+use tfd::daemon::helpers::keeper::{Extras, RETIRE, Secrets, gate_message, read_admission};
+use tfd::ipc::channel::{Channel, pair};
+use tfd::ipc::tag::Tag;
+use tfd::net::tls::certificate::self_signed;
+use tfd::net::tls::secrets::TlsSecrets;
 use tfd_fuzz::KEY;
 use zeroize::Zeroizing;
 

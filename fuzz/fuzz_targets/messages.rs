@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tfd::daemon::admission::Ask;
-use tfd::daemon::channel::{address_from_bytes, address_to_bytes};
-use tfd::daemon::desk::request::Request;
+use tfd::daemon::helpers::desk::request::Request;
+use tfd::daemon::helpers::{keeper, porter};
 use tfd::daemon::orders::{Ended, Order};
-use tfd::daemon::{keeper, porter};
-use tfd::tls::login::Proof;
+use tfd::ipc::channel::{address_from_bytes, address_to_bytes};
+use tfd::net::tls::login::Proof;
+use tfd::session::admission::Ask;
 use tfd::users::{Identity, Login};
 
 fuzz_target!(|data: &[u8]| {

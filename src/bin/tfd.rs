@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use tfd::admin::operator;
+use tfd::admin::setup::Setup;
+use tfd::admin::user as admin;
+use tfd::admin::user::Addition;
 use tfd::config::Config;
-use tfd::daemon::desk::request::{Request, Whom};
-use tfd::operator;
-use tfd::setup::Setup;
-use tfd::users::admin::{self, Addition};
+use tfd::daemon::helpers::desk::request::{Request, Whom};
 
 /// A file-exchange daemon that gives every client a process and a Unix
 /// identity of its own. It speaks TF Protocol 2.4.1.
@@ -334,7 +335,7 @@ fn main() -> ExitCode {
     }
     match command {
         Command::Serve { config } => tfd::daemon::serve(&config),
-        Command::Check { config } => tfd::config::report(&config),
+        Command::Check { config } => tfd::admin::check::report(&config),
         Command::Status { json, control } => operator::ask(&control, &Request::Status { json }),
         Command::Kick { whom, control } => operator::ask(&control, &Request::Kick(whom.whom())),
         Command::Setup {
@@ -345,7 +346,7 @@ fn main() -> ExitCode {
             address,
             port,
             multi_user,
-        } => tfd::setup::run(&Setup {
+        } => tfd::admin::setup::run(&Setup {
             directory: dir,
             root,
             user,
@@ -354,8 +355,8 @@ fn main() -> ExitCode {
             port,
             multi_user,
         }),
-        Command::Keygen { out, bits, tls } => tfd::keygen::run(&out, bits, &tls),
-        Command::Import { old, out } => tfd::import::run(&old, &out),
+        Command::Keygen { out, bits, tls } => tfd::admin::keygen::run(&out, bits, &tls),
+        Command::Import { old, out } => tfd::admin::import::run(&old, &out),
         Command::User { file, command } => match user(file, command) {
             Ok(text) => operator::say(&format!("{text}\n")),
             Err(text) => {

@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 use super::cancel::{Cancel, Ticket};
 use super::error::{ClientError, HANDSHAKE, Result};
 use super::reach::reach;
+use crate::net::tls;
+use crate::net::tls::client::{HelloError, Tls};
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Wire, WireError};
-use crate::tls;
-use crate::tls::client::{HelloError, Tls};
 
 /// The length of the session keys made here, in bytes.
 const KEY_LENGTH: usize = 32;

@@ -50,4 +50,4 @@ pub use secret::{secret_name, secret_token};
 pub use transfers::{Direction, Failure, Mirror, Options, Summary, Transfers};
 pub use watch::{Arrival, Verdict, Watch, Watched};
 
-pub use crate::tls::client::{Tls, Trust};
+pub use crate::net::tls::client::{Tls, Trust};

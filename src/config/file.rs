@@ -10,8 +10,8 @@ use toml::Spanned;
 
 use super::proxy::Keys;
 use super::{Config, Local, Mode, Problem, Server, Tf};
-use crate::daemon::desk::DEFAULT_CONTROL;
-use crate::tf::balance::srv::is_name;
+use crate::daemon::helpers::desk::DEFAULT_CONTROL;
+use crate::tf::pool::srv::is_name;
 use crate::tf::settings::{Dialect, Durability, Settings};
 use crate::trusted;
 use crate::users::size;

@@ -5,7 +5,6 @@ mod file;
 mod pool;
 mod problem;
 mod proxy;
-mod report;
 mod tls;
 mod world;
 
@@ -18,10 +17,10 @@ use crate::tf::settings::Settings;
 use crate::users::account::Network;
 use crate::users::throttle::Limits;
 
+pub use crate::admin::check::report;
 pub use pool::{check_pool, read_pool};
 pub use problem::Problem;
 pub use proxy::{Backend, Host, Proxy};
-pub use report::report;
 pub use tls::Tls;
 pub use world::{check_listen, check_world, read_key, read_secret, warnings};
 

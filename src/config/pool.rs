@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::{Config, Problem};
-use crate::tf::balance::pool::{self, MAX_FILE, Pool};
+use crate::tf::pool::file as pool;
+use crate::tf::pool::file::{MAX_FILE, Pool};
 use crate::trusted;
 
 /// Reads a pool file, as root through no link of an ordinary user.

@@ -13,11 +13,11 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use super::{Config, Local, Mode, Problem, Tls};
-use crate::daemon::listen::{Listener, not_listening};
-use crate::operator::serving;
+use crate::admin::operator::serving;
+use crate::net::listen::{Listener, not_listening};
+use crate::net::tls::certificate;
+use crate::net::tls::login::Authority;
 use crate::tf::doors::Closed;
-use crate::tls::certificate;
-use crate::tls::login::Authority;
 use crate::trusted;
 use crate::users::Identity;
 

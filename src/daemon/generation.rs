@@ -10,15 +10,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::channel::{Channel, pair};
-use super::confinement::Confinement;
 use super::helpers::{shared_login, start_keeper, start_porter, start_usher, start_zygote};
 use super::memory::Shared;
 use super::orders::{Order, Start};
-use super::sandbox::Sandbox;
-use super::tag::Tag;
-use super::{keeper, porter, proxy, zygote};
 use crate::config::{Config, Mode as Users};
+use crate::daemon::helpers::{keeper, porter, zygote};
+use crate::ipc::channel::{Channel, pair};
+use crate::ipc::tag::Tag;
+use crate::proxy;
+use crate::sandbox::Sandbox;
+use crate::sandbox::confinement::Confinement;
 use crate::tf::doors::Closed;
 use crate::users::{Identity, Login};
 

@@ -4,12 +4,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::audit::Auditor;
-use super::slots::Slots;
-use super::tables::Tables;
-use super::udp::Udp;
-use super::usage::Usage;
+use crate::daemon::helpers::audit::Auditor;
+use crate::session::slots::Slots;
 use crate::store::quota::Limits;
+use crate::store::usage::Usage;
+use crate::tf::cipher::tables::Tables;
+use crate::tf::probes::Udp;
 
 /// All of it, in the daemon.
 #[derive(Debug)]

@@ -2,44 +2,17 @@
 //! takes leave of processes that have ended; it parses no network byte and
 //! never holds the private key. See tfd(8), PROCESSES.
 
-pub mod admission;
-pub mod ahead;
-pub mod audit;
-pub mod brood;
-pub mod channel;
-pub mod confinement;
-pub mod desk;
-pub mod gate;
 pub mod generation;
-mod helpers;
-mod jail;
-pub mod keeper;
-pub mod keys;
-pub mod listen;
+pub mod helpers;
 pub mod memory;
 pub mod notify;
 pub mod orders;
-pub mod place;
-pub mod porter;
-pub mod proxy;
-pub mod recount;
 pub mod registry;
-pub mod sandbox;
-pub mod session;
 pub mod sessions;
-mod shown;
-pub mod slots;
 mod standard;
 mod start;
 pub mod supervisor;
-pub mod sweeper;
-pub mod tables;
-pub mod tag;
 pub mod tally;
-pub mod udp;
-pub mod usage;
-pub mod usher;
-pub mod zygote;
 
 use std::fs::File;
 use std::io::Write;
@@ -108,7 +81,7 @@ const MAX_TEXT: usize = 64 * 1024;
 /// reads, never is in the daemon's memory, and neither are the libraries that
 /// look users up: every process forked later would carry them.
 fn check_apart(config: &Config) -> Result<Identity, String> {
-    let (ours, theirs) = channel::pair().map_err(|e| e.to_string())?;
+    let (ours, theirs) = crate::ipc::channel::pair().map_err(|e| e.to_string())?;
     let child = || {
         let mut problems = config::check_world(config);
         let identity = identity_of(config);

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use super::slots::now;
+use crate::session::slots::now;
 use crate::sys::environment::take;
 
 /// What systemd may wait beyond the grace that a stop has.

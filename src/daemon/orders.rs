@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::channel::{address_from_bytes, address_to_bytes};
+use crate::ipc::channel::{address_from_bytes, address_to_bytes};
 
 /// Bytes of a message for a connection, without what is behind it: what, slot,
 /// port, address, key.

@@ -6,9 +6,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::keys::{KEY, Keys};
-use super::proxy::is_trusted;
 use super::tally::Tally;
+use crate::proxy::is_trusted;
+use crate::session::keys::{KEY, Keys};
 use crate::users::account::Network;
 use crate::users::throttle::source_of;
 

@@ -7,11 +7,11 @@ use std::io;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
-use super::channel::Channel;
 use super::generation::{Admission, Helper};
 use super::orders::{ENDED_LEN, Ended, Order, Start};
 use super::registry::Registry;
-use super::usher::Seating;
+use crate::daemon::helpers::usher::Seating;
+use crate::ipc::channel::Channel;
 use crate::store::quota::Limits;
 use crate::tf::status::Status;
 

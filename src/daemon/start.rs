@@ -8,13 +8,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::generation::Generation;
-use super::listen::{Listener, not_listening};
 use super::memory::Memory;
 use super::registry::Limits;
-use super::sandbox::{Sandbox, landlock_is_whole};
-use super::tables::Tables;
-use super::udp::Udp;
 use crate::config::Config;
+use crate::net::listen::{Listener, not_listening};
+use crate::sandbox::{Sandbox, landlock_is_whole};
+use crate::tf::cipher::tables::Tables;
+use crate::tf::probes::Udp;
 use crate::users::Identity;
 
 /// What tells whether a file was replaced or changed: inode, size, time.

@@ -14,24 +14,25 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::audit::Auditor;
-use super::desk::{self as counter, Desk};
 use super::generation::{Admission, Generation};
-use super::listen::Listener;
 use super::memory::Memory;
 use super::notify::Notifier;
 use super::orders::{ENDED_LEN, Ended, Order};
-use super::recount::Recount;
 use super::registry::Registry;
-use super::sandbox::Sandbox;
 use super::sessions::Sessions;
-use super::slots::Slots;
 use super::start::{
     FileStamp, limits, listen_on, sandbox_for, say_ready, start_generation, start_udp, tables_for,
     take_signals, users_stamp,
 };
-use super::usage::Usage;
 use crate::config::Config;
+use crate::daemon::helpers::audit::Auditor;
+use crate::daemon::helpers::desk as counter;
+use crate::daemon::helpers::desk::Desk;
+use crate::daemon::helpers::recount::Recount;
+use crate::net::listen::Listener;
+use crate::sandbox::Sandbox;
+use crate::session::slots::Slots;
+use crate::store::usage::Usage;
 use crate::users::{Identity, Login};
 
 /// Clients taken from one listener before the daemon looks elsewhere.

@@ -12,6 +12,7 @@ pub mod root;
 pub mod sweep;
 pub mod tree;
 pub mod upload;
+pub mod usage;
 
 pub use lock::Lock;
 pub use path::RootPath;

@@ -1,12 +1,16 @@
 //! TF Protocol 2.4.1: bytes to units to requests to replies.
-pub mod balance;
+
 pub mod cipher;
 mod command;
 pub mod deed;
 pub mod doors;
 pub mod env;
+pub mod gate;
+pub mod jail;
 pub mod notify;
 pub mod outofband;
+pub mod pool;
+pub mod probes;
 pub mod request;
 pub mod session;
 pub mod settings;

@@ -1,7 +1,6 @@
 //! Who a process is: accounts and their passwords, and the system identities
 //! they lead to, looked up before any root changes and taken for good.
 pub mod account;
-pub mod admin;
 pub mod file;
 pub mod hash;
 pub mod identity;

@@ -65,7 +65,7 @@ fn another_certificate_at_a_new_connection_ends_all_at_once() {
         .expect("certificate")
         .to_der()
         .expect("DER");
-    let pin = tfd::tls::certificate::fingerprint(&der).expect("fingerprint");
+    let pin = tfd::net::tls::certificate::fingerprint(&der).expect("fingerprint");
     person.set("TF_SERVER", &address.to_string());
     person.set("TF_TLS_PIN", &pin);
     person.set("TF_HASH", HASH);

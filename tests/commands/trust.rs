@@ -300,8 +300,8 @@ fn a_certificate_that_is_not_valid_at_this_time_points_at_the_clock() {
     use openssl::pkey::PKey;
     use openssl::x509::X509;
     let signed = |from: i64, until: i64| {
-        let (own, key) =
-            tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
+        let (own, key) = tfd::net::tls::certificate::self_signed(&["127.0.0.1".to_owned()])
+            .expect("certificate");
         let key = PKey::private_key_from_pem(&key).expect("key");
         let own = X509::from_pem(&own).expect("certificate");
         let mut builder = X509::builder().expect("builder");

@@ -72,7 +72,8 @@ fn a_tunnel_to_another_server_than_the_one_that_is_trusted_gives_nothing() {
         ..Setup::default()
     });
     let mut person = Person::of(&server);
-    let (other, _) = tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("made");
+    let (other, _) =
+        tfd::net::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("made");
     person.write("other.pem", other);
     let (_tunnel, address) = tunnel(&person, &server, "other.pem");
     person.set("TF_SERVER", &address.to_string());

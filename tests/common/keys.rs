@@ -21,7 +21,7 @@ pub fn public_key() -> Rsa<Public> {
 /// Writes a certificate and its key into a directory; the lines that name them.
 pub fn write_certificate(dir: &Path, owner: Option<u32>) -> &'static str {
     let (certificate, key) =
-        tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
+        tfd::net::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
     fs::write(dir.join("tls.pem"), certificate).expect("write certificate");
     let path = dir.join("tls-key.pem");
     fs::write(&path, &*key).expect("write key");

@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 
 use simple_dns::rdata::{A, RData, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
-use tfd::tf::balance::health::State;
-use tfd::tf::balance::pool::{self, Server};
-use tfd::tf::balance::probe::{self, Load};
-use tfd::tf::balance::resolver::{self, Found, Lookup};
-use tfd::tf::balance::{Balancer, Summary};
+use tfd::tf::pool::file as pool;
+use tfd::tf::pool::file::Server;
+use tfd::tf::pool::health::State;
+use tfd::tf::pool::probe;
+use tfd::tf::pool::probe::Load;
+use tfd::tf::pool::resolver;
+use tfd::tf::pool::resolver::{Found, Lookup};
+use tfd::tf::pool::{Balancer, Summary};
 
 use crate::common::{PATIENCE, own_address};
 

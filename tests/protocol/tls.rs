@@ -322,7 +322,7 @@ fn a_server_that_is_not_the_one_trusted_is_refused() {
         .expect("refused");
     assert!(told.to_string().contains("not the one pinned"), "{told}");
     let (strangers, _) =
-        tfd::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
+        tfd::net::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
     let tls = Tls::new(&Trust::Authorities(strangers), None).expect("TLS");
     let told = Connection::open(&Target::tls(&address, tls, HASH))
         .err()

@@ -12,7 +12,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Uid, getppid};
 use rustix::fs::{Mode, OFlags};
-use tfd::daemon::place::Place;
+use tfd::sandbox::place::Place;
 use tfd::sys::process::fork;
 
 /// What an attempt came to.

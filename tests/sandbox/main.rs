@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use attacks::{ATTACKS, Outcome};
 use common::{Client, Server, Setup, wait_until};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-use tfd::daemon::place::{Place, call_in_place};
-use tfd::daemon::sandbox::landlock_is_whole;
+use tfd::sandbox::landlock_is_whole;
+use tfd::sandbox::place::{Place, call_in_place};
 use tfd::tf::wire::Wire;
 
 /// In a process of the attacked tfd.

@@ -1,10 +1,10 @@
 //! The daemon at its desk: clerks are given what the daemon knows, and what
 //! they tell it is checked.
 
-use super::super::desk::view::View;
-use super::super::desk::{End, Kind, Source};
 use super::super::orders::Order;
 use super::Supervisor;
+use crate::daemon::helpers::desk::view::View;
+use crate::daemon::helpers::desk::{End, Kind, Source};
 
 impl Supervisor {
     /// Deals with what has happened at the desk.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::super::audit::Auditor;
-use super::super::listen::Listener;
 use super::super::orders::Order;
 use super::super::start::{start_generation, start_udp};
-use super::super::udp::Udp;
 use super::Supervisor;
+use crate::daemon::helpers::audit::Auditor;
+use crate::net::listen::Listener;
+use crate::tf::probes::Udp;
 
 /// How soon after its start a generation may fail without ending the daemon.
 const EARLY: Duration = Duration::from_secs(1);

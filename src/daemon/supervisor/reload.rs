@@ -6,15 +6,15 @@ use std::mem::replace;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use super::super::audit::Auditor;
 use super::super::generation::Generation;
-use super::super::listen::Listener;
 use super::super::start::{
     bind_all, limits, sandbox_for, start_generation, start_udp, tables_for, users_stamp,
 };
-use super::super::udp::Udp;
 use super::{SERVING, Supervisor};
 use crate::config::Config;
+use crate::daemon::helpers::audit::Auditor;
+use crate::net::listen::Listener;
+use crate::tf::probes::Udp;
 use crate::users::Identity;
 use crate::{logging, trusted};
 

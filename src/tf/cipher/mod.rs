@@ -14,6 +14,7 @@ mod generator;
 mod plain;
 mod recurrence;
 mod state;
+pub mod tables;
 mod trial;
 
 use zeroize::Zeroize;

@@ -11,8 +11,8 @@ use rustix::net::{SendFlags, send};
 
 use super::link::{Inside, Link, due};
 use super::{Result, Wire, WireError};
+use crate::net::tls::records::{ForKernel, Records, length_sealed};
 use crate::sys::tls::seal_from_now;
-use crate::tls::records::{ForKernel, Records, length_sealed};
 
 /// What stands in for the bytes of a file that has become shorter.
 const ZEROS: [u8; 4096] = [0; 4096];

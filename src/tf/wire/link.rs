@@ -9,10 +9,10 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::meter::count;
 use super::{Result, Wire, WireError};
-use crate::sys::tls::send_record;
-use crate::tls::records::{
+use crate::net::tls::records::{
     BEHIND, Fault, Got, HEADER, LastWord, MAX_CONTENT, Records, length_sealed,
 };
+use crate::sys::tls::send_record;
 
 /// The most records that go out with one write.
 const RECORDS_AT_ONCE: usize = 16;

@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 
 use super::link::{Inside, Link};
 use super::{READ_AHEAD, Wire};
+use crate::net::tls::records;
+use crate::net::tls::records::Records;
 use crate::tf::cipher::Cipher;
-use crate::tls::records::{self, Records};
 
 /// More bytes than the state of a wire has whose key came in the handshake: two
 /// ciphers, what was read ahead, records. A longer one would cost time at each

@@ -1,0 +1,86 @@
+//! `tfd check`: every problem, or what would be served.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::admin::operator::say;
+use crate::config::{Config, Mode, Problem, check_listen, check_pool, check_world, warnings};
+
+/// Prints every problem of a configuration to standard error, or a summary
+/// to standard output. The exit code is 0 when there is no problem, else 1.
+#[must_use]
+pub fn report(path: &Path) -> ExitCode {
+    let problems = match Config::load(path) {
+        Err(problems) => problems,
+        Ok(config) => {
+            let mut problems = check_world(&config);
+            problems.extend(check_listen(&config));
+            if problems.is_empty() {
+                return report_pool(&config);
+            }
+            problems.extend(check_pool(&config));
+            problems
+        }
+    };
+    tell(&problems, "nothing would be started")
+}
+
+/// The end of a check that found nothing else wrong.
+fn report_pool(config: &Config) -> ExitCode {
+    let problems = check_pool(config);
+    for warning in warnings(config) {
+        eprintln!("tfd: warning: {warning}");
+    }
+    if problems.is_empty() {
+        return say(&format!("{}\n", summary(config)));
+    }
+    tell(
+        &problems,
+        "tfd would start without what is wrong in the pool",
+    )
+}
+
+fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
+    for problem in problems {
+        eprintln!("tfd: {problem}");
+    }
+    let s = if problems.len() == 1 { "" } else { "s" };
+    eprintln!("tfd: {} problem{s}, {outcome}", problems.len());
+    ExitCode::FAILURE
+}
+
+fn summary(config: &Config) -> String {
+    let shown = |(address, tls)| {
+        if tls {
+            format!("{address} (TLS)")
+        } else {
+            format!("{address}")
+        }
+    };
+    let listen: Vec<String> = config.tf.listeners().map(shown).collect();
+    if let Some(proxy) = &config.tf.proxy {
+        return format!(
+            "configuration ok: proxy to {} on {}",
+            proxy.backend,
+            listen.join(" ")
+        );
+    }
+    let mode = match config.tf.mode {
+        Mode::SingleUser => "single-user",
+        Mode::MultiUser => "multi-user",
+    };
+    let served_as = match config.tf.mode {
+        Mode::SingleUser => config
+            .server
+            .user
+            .as_deref()
+            .unwrap_or("the user who starts tfd"),
+        Mode::MultiUser => "the system user of each account",
+    };
+    let jail = if config.tf.jail { ", in jails" } else { "" };
+    format!(
+        "configuration ok: {} on {}, {mode}{jail}, as {served_as}",
+        config.tf.root.display(),
+        listen.join(" "),
+    )
+}

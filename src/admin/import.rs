@@ -1,0 +1,347 @@
+//! `tfd import`: a tfd.toml from a configuration of the public C server. What
+//! can't be taken over stands in the result as a comment that says why.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use openssl::rsa::Rsa;
+use zeroize::Zeroizing;
+
+use crate::admin::keygen::write_new;
+use crate::admin::operator::say;
+use crate::config::Backend;
+
+/// Words of the old configuration that have no counterpart, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    (
+        "userdb",
+        "its passwords are in clear text; take them over with tfd user import FILE",
+    ),
+    ("faipath", "not part of TF Protocol 2.4.1"),
+    ("faitok_mq", "not part of TF Protocol 2.4.1"),
+    ("locksys", "not part of TF Protocol 2.4.1"),
+    ("flycontext", "not part of TF Protocol 2.4.1"),
+    ("runbash", "not part of TF Protocol 2.4.1"),
+    ("xsntmex", "the extended subsystems are not served"),
+    ("xsace", "the extended subsystems are not served"),
+    ("rpcproxy", "the extended subsystems are not served"),
+    ("nprocmax", "see max_sessions in tfd.toml(5)"),
+    ("securefs", "secure directories are always on"),
+];
+
+/// Words for the server behind the proxy.
+const PROXY_TO: &[&str] = &["trp_ipv4", "trp_ipv6", "trp_dns"];
+
+/// Writes `out` and the private key beside it. The exit code is 1 when
+/// anything is missing or in the way.
+#[must_use]
+pub fn run(old: &Path, out: &Path) -> ExitCode {
+    match import(old, out) {
+        Ok(key) => {
+            let (key, out) = (key.display(), out.display());
+            say(&format!(
+                "configuration: {out}\nprivate key:   {key} (keep it secret)\n\
+                 next: read the comments in it, then run tfd check --config {out}\n"
+            ))
+        }
+        Err(text) => {
+            eprintln!("tfd: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Converts `old` and writes the result; returns the path of the key.
+///
+/// # Errors
+/// One line that says what is missing or in the way. Nothing is written then.
+pub fn import(old: &Path, out: &Path) -> Result<PathBuf, String> {
+    let text = fs::read(old).map_err(|e| format!("{}: {e}", old.display()))?;
+    let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    let key_path = out.with_file_name("private.pem");
+    for path in [out, &key_path] {
+        if path.symlink_metadata().is_ok() {
+            return Err(format!(
+                "{} exists: move it away or choose another --out",
+                path.display()
+            ));
+        }
+    }
+    let converted = convert(&text).map_err(|e| format!("{}: {e}", old.display()))?;
+    write_new(&key_path, converted.key.as_bytes(), 0o600)
+        .map_err(|e| format!("{}: {e}", key_path.display()))?;
+    if let Err(e) = write_new(out, converted.toml.as_bytes(), 0o600) {
+        let _ = fs::remove_file(&key_path);
+        return Err(format!("{}: {e}", out.display()));
+    }
+    Ok(key_path)
+}
+
+/// An old configuration in today's form.
+#[derive(Debug)]
+pub struct Converted {
+    /// The text of tfd.toml; the key is expected beside it as `private.pem`.
+    pub toml: String,
+    /// The private key, PEM.
+    pub key: Zeroizing<String>,
+}
+
+/// Converts the text of an old configuration.
+///
+/// # Errors
+/// Which needed word is missing or unusable.
+pub fn convert(text: &str) -> Result<Converted, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    for word in ["proto", "hash", "dbdir", "defusr", "tlb"] {
+        if value(text, word).is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER)) {
+            return Err(format!(
+                "the value of {word} is not UTF-8: tfd.toml can't hold it"
+            ));
+        }
+    }
+    let key = key_block(text).ok_or("no privkey { ... } block")?;
+    Rsa::private_key_from_pem(key.as_bytes())
+        .map_err(|_| "the privkey block holds no RSA private key")?;
+    let needed = |word| value(text, word).ok_or(format!("the word {word} is missing"));
+    let port: u16 = needed("port")?
+        .parse()
+        .map_err(|_| "port is no port number")?;
+    let mut toml = String::from("# Made by tfd import; see tfd.toml(5).\n[server]\n");
+    match value(text, "defusr") {
+        Some(user) => toml.push_str(&format!("user = {}\n", quoted(user))),
+        None => toml.push_str("# Whom clients face before they log in.\nuser = \"nobody\"\n"),
+    }
+    toml.push_str(&format!(
+        "\n[tf]\nlisten = [\"0.0.0.0:{port}\", \"[::]:{port}\"]\nversion = {}\nhash = {}\n\
+         root = {}\nprivate_key = \"private.pem\"\n",
+        quoted(needed("proto")?),
+        quoted(needed("hash")?),
+        quoted(needed("dbdir")?),
+    ));
+    let backend = PROXY_TO
+        .iter()
+        .find_map(|word| backend(value(text, word)?, port));
+    if let Some(backend) = &backend {
+        toml.push_str(&format!("proxy_to = \"{backend}\"\n"));
+    } else if value(text, "defusr").is_none() {
+        toml.push_str("mode = \"multi-user\"\nusers = \"users\"\n");
+    }
+    let mut left_out = LEFT_OUT.to_vec();
+    if backend.is_none() {
+        let why = "no address or name, and clients are served here";
+        left_out.extend(PROXY_TO.iter().map(|word| (*word, why)));
+        if flag_or_value(text, "injail").is_some() {
+            toml.push_str("jail = true\n");
+        }
+    } else {
+        left_out.push((
+            "injail",
+            "a proxy serves no file; the server behind it does",
+        ));
+        left_out.push(("tlb", "a proxy has no pool; the server behind it may"));
+    }
+    if let Some(pool) = value(text, "tlb").filter(|_| backend.is_none()) {
+        toml.push_str(&format!("tlb_pool = {}\n", quoted(pool)));
+    }
+    for (word, why) in left_out {
+        if let Some(value) = flag_or_value(text, word) {
+            let value = one_line(value);
+            let line = format!("\n# not taken over: {word} {value}");
+            toml.push_str(&format!("{}: {why}", line.trim_end()));
+        }
+    }
+    toml.push('\n');
+    Ok(Converted { toml, key })
+}
+
+/// The server behind the proxy, on the same port as this one.
+fn backend(host: &str, port: u16) -> Option<Backend> {
+    let in_brackets = format!("[{host}]:{port}");
+    Backend::parse(&in_brackets).or_else(|| Backend::parse(&format!("{host}:{port}")))
+}
+
+/// The value behind a word at the start of a line.
+fn value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    flag_or_value(text, word).filter(|value| !value.is_empty())
+}
+
+fn flag_or_value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    text.lines()
+        .map(str::trim)
+        .find_map(|line| match line.strip_prefix(word)? {
+            "" => Some(""),
+            rest => rest.starts_with([' ', '\t']).then(|| rest.trim()),
+        })
+}
+
+/// What stands between the braces behind `privkey`.
+fn key_block(text: &str) -> Option<Zeroizing<String>> {
+    let (_, rest) = text.split_once("privkey")?;
+    let (_, rest) = rest.split_once('{')?;
+    let (block, _) = rest.split_once('}')?;
+    let lines = block.lines().map(str::trim).filter(|line| !line.is_empty());
+    Some(Zeroizing::new(
+        lines.flat_map(|line| [line, "\n"]).collect(),
+    ))
+}
+
+/// A value as a comment can hold it: control characters escaped.
+fn one_line(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn old_text(more: &str) -> String {
+        let key = Rsa::generate(2048)
+            .and_then(|key| key.private_key_to_pem())
+            .expect("key");
+        let key = String::from_utf8(key).expect("text");
+        format!(
+            "# hash of a comment\nproto 0.0\nhash a \"b\"\\c\ndbdir /srv/tf/\nport 10345\n{more}\n\
+             privkey {{\n{key}}}\npubkey {{\nx\n}}\n"
+        )
+    }
+
+    #[test]
+    fn an_old_configuration_becomes_one_that_loads() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (old, out) = (dir.path().join("old.conf"), dir.path().join("tfd.toml"));
+        fs::write(&old, old_text("defusr nobody\ntlb /etc/pool\ninjail")).expect("write");
+        let key = import(&old, &out).expect("imported");
+        let config = Config::load(&out).expect("loads");
+        assert_eq!(config.server.user.as_deref(), Some("nobody"));
+        assert_eq!(config.tf.hash, "a \"b\"\\c");
+        assert_eq!(config.tf.root, Path::new("/srv/tf/"));
+        assert_eq!(config.tf.listen.len(), 2);
+        assert_eq!(config.tf.private_key, key);
+        crate::config::read_key(&key).expect("a usable key");
+        let text = fs::read_to_string(&out).expect("read");
+        assert!(!text.contains("# not taken over"), "{text}");
+        assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/pool")));
+        assert!(config.tf.jail);
+        assert_eq!(config.tf.mode, crate::config::Mode::SingleUser);
+        assert!(import(&old, &out).expect_err("exists").contains("exists"));
+    }
+
+    #[test]
+    fn a_value_that_would_not_stay_the_same_is_refused() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (old, out) = (dir.path().join("old.conf"), dir.path().join("tfd.toml"));
+        let text = format!("\u{feff}{}", old_text("# J\u{1}rg")).into_bytes();
+        let with = |from: u8, to: u8| -> Vec<u8> {
+            text.iter()
+                .map(|byte| if *byte == from { to } else { *byte })
+                .collect()
+        };
+        fs::write(&old, with(b'\\', 0xff)).expect("write");
+        assert!(
+            import(&old, &out)
+                .expect_err("refused")
+                .contains("hash is not UTF-8")
+        );
+        assert!(!out.exists());
+        // In a comment it does no harm.
+        fs::write(&old, with(1, 0xf6)).expect("write");
+        import(&old, &out).expect("imported");
+        let mode = fs::metadata(&out).expect("stat").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it holds the hash");
+    }
+
+    #[test]
+    fn without_a_default_user_clients_log_in() {
+        let toml = convert(&old_text("userdb /etc/users"))
+            .expect("converted")
+            .toml;
+        assert!(
+            toml.contains("mode = \"multi-user\"\nusers = \"users\"\n"),
+            "{toml}"
+        );
+        assert!(
+            toml.contains("# not taken over: userdb /etc/users: "),
+            "{toml}"
+        );
+    }
+
+    #[test]
+    fn a_proxy_stays_one_to_the_same_port() {
+        for (word, to) in [
+            ("trp_ipv4 192.0.2.1", "192.0.2.1:10345"),
+            ("trp_ipv6 2001:db8::1", "[2001:db8::1]:10345"),
+            ("trp_dns files.example.org", "files.example.org:10345"),
+        ] {
+            let toml = convert(&old_text(&format!("injail\ntlb /etc/pool\n{word}")))
+                .expect("converted")
+                .toml;
+            let config = Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
+            assert_eq!(config.tf.proxy.expect("proxy").backend.to_string(), to);
+            assert!(
+                toml.contains("# not taken over: injail: a proxy serves no file"),
+                "{toml}"
+            );
+            assert!(
+                toml.contains("# not taken over: tlb /etc/pool: a proxy has no"),
+                "{toml}"
+            );
+        }
+        let toml = convert(&old_text("trp_ipv4 nowhere at all"))
+            .expect("converted")
+            .toml;
+        assert!(
+            toml.contains("# not taken over: trp_ipv4 nowhere at all: no address"),
+            "{toml}"
+        );
+    }
+
+    #[test]
+    fn control_characters_of_what_is_left_out_break_no_comment() {
+        let toml = convert(&old_text("rpcproxy a\u{7f}\r\u{0}b"))
+            .expect("converted")
+            .toml;
+        assert!(
+            toml.contains("# not taken over: rpcproxy a\\u{7f}\\r\\u{0}b: "),
+            "{toml}"
+        );
+        Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_nothing_is_written() {
+        for word in ["proto", "hash", "dbdir", "port", "privkey"] {
+            let text = old_text("").replace(&format!("\n{word}"), &format!("\n#{word}"));
+            let text = if word == "privkey" {
+                text.replace("privkey", "nokey")
+            } else {
+                text
+            };
+            assert!(convert(&text).expect_err(word).contains(word), "{word}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! `tfd setup`: all that a server needs in one go: the system user, the root,
+//! keys, a certificate, and a configuration with a hash of its own. What is
+//! there already stays as it is.
+
+mod template;
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use nix::unistd::geteuid;
+
+use crate::admin::keygen;
+use crate::admin::keygen::write_new;
+use crate::admin::operator::say;
+use crate::admin::setup::template::{VERSION, Values};
+use crate::config;
+use crate::hex;
+use crate::users::Identity;
+
+/// Bytes of a new hash, before they are written in hexadecimal digits.
+const HASH: usize = 16;
+
+/// Bits of a new key: old clients take no other.
+const BITS: u32 = 2048;
+
+/// What is to be set up.
+pub struct Setup {
+    /// The directory of configuration and keys, made when missing.
+    pub directory: PathBuf,
+    /// The directory that clients see, made when missing.
+    pub root: PathBuf,
+    /// The system user that clients act as, made when missing. Nothing of it
+    /// counts when the user who asks is not root.
+    pub user: String,
+    /// The names and addresses that clients reach the server by; the host's
+    /// own name when empty.
+    pub names: Vec<String>,
+    /// Where to listen.
+    pub addresses: Vec<IpAddr>,
+    /// The port; that of TLS is the next one.
+    pub port: u16,
+    /// Whether clients log in, each as its own system user.
+    pub multi_user: bool,
+}
+
+/// What was set up.
+struct Outcome {
+    config: PathBuf,
+    directory: PathBuf,
+    names: Vec<String>,
+    fingerprint: String,
+    pin: String,
+    hash: String,
+}
+
+/// Sets a server up, prints what its clients need and checks the
+/// configuration: the exit code. A run that was stopped may be repeated.
+#[must_use]
+pub fn run(setup: &Setup) -> ExitCode {
+    match setup.make() {
+        Ok(made) => {
+            let told = say(&setup.tell(&made));
+            let checked = config::report(&made.config);
+            if told == ExitCode::SUCCESS {
+                checked
+            } else {
+                told
+            }
+        }
+        Err(text) => {
+            eprintln!("tfd: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Setup {
+    /// Makes all that is missing, the configuration last.
+    fn make(&self) -> Result<Outcome, String> {
+        let config = self.directory.join("tfd.toml");
+        if config.symlink_metadata().is_ok() {
+            let shown = config.display();
+            return Err(format!(
+                "{shown} exists: change it and run tfd check, or choose another --dir"
+            ));
+        }
+        let identity = if geteuid().is_root() {
+            Some(system_user(&self.user)?)
+        } else {
+            None
+        };
+        let at = |path: &Path| {
+            let shown = path.display().to_string();
+            move |e: io::Error| format!("{shown}: {e}")
+        };
+        fs::create_dir_all(&self.directory).map_err(at(&self.directory))?;
+        let mode = if self.multi_user {
+            FOR_ACCOUNTS
+        } else {
+            FOR_ONE
+        };
+        make_root(&self.root, identity.as_ref(), mode).map_err(at(&self.root))?;
+        let directory = fs::canonicalize(&self.directory).map_err(at(&self.directory))?;
+        let root = fs::canonicalize(&self.root).map_err(at(&self.root))?;
+        let names = self.names();
+        let fingerprint = key_pair(&directory)?;
+        let pin = certificate_pair(&directory, &names)?;
+        let users = self.multi_user.then(|| directory.join("users"));
+        if let Some(users) = users
+            .as_ref()
+            .filter(|users| users.symlink_metadata().is_err())
+        {
+            let head = "# Accounts, see tfd-users(5); change them with tfd user.\n";
+            write_new(users, head.as_bytes(), 0o600).map_err(at(users))?;
+        }
+        let hash = new_hash()?;
+        let values = Values {
+            user: identity.as_ref().map(|identity| identity.name.as_str()),
+            directory: &directory,
+            root: &root,
+            addresses: &self.addresses,
+            port: self.port,
+            hash: &hash,
+            users: users.as_deref(),
+        };
+        let config = directory.join("tfd.toml");
+        write_new(&config, template::fill(&values)?.as_bytes(), 0o600).map_err(at(&config))?;
+        Ok(Outcome {
+            config,
+            directory,
+            names,
+            fingerprint,
+            pin,
+            hash,
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        if self.names.is_empty() {
+            vec![
+                rustix::system::uname()
+                    .nodename()
+                    .to_string_lossy()
+                    .into_owned(),
+            ]
+        } else {
+            self.names.clone()
+        }
+    }
+
+    /// What clients need, and the next step.
+    fn tell(&self, made: &Outcome) -> String {
+        let Outcome {
+            config,
+            directory,
+            names,
+            fingerprint,
+            pin,
+            hash,
+        } = made;
+        let (host, directory) = (&names[0], directory.display());
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
+        let (port, tls_port) = (self.port, template::tls_port(self.port));
+        let mut text = format!(
+            "Clients that speak TLS need this, and no file:\n\
+             \x20 address      {host}:{tls_port}\n\
+             \x20 hash         {hash}\n\
+             \x20 TLS pin      SHA256:{pin}\n\
+             and with tf:\n\
+             \x20 echo {hash} | tf trust files --server {host}:{tls_port} \\\n\
+             \x20   --hash-file /dev/stdin --fingerprint SHA256:{pin}\n\
+             Others need {directory}/public.pem besides:\n\
+             \x20 address      {host}:{port}\n\
+             \x20 version      {VERSION}\n\
+             \x20 fingerprint  SHA256:{fingerprint}\n"
+        );
+        if self.multi_user {
+            text += &format!(
+                "Give each client a directory and an account, whose system user it is:\n\
+                 \x20 install -d -o NAME {}/NAME\n\
+                 \x20 tfd user add NAME --home NAME --config {}\n",
+                self.root.display(),
+                config.display()
+            );
+        }
+        text
+    }
+}
+
+/// The system user of this name, made when there is none.
+fn system_user(name: &str) -> Result<Identity, String> {
+    match Identity::of(name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        other => return other.map_err(|e| format!("system user {name}: {e}")),
+    }
+    let made = Command::new("useradd")
+        .args([
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            "/nonexistent",
+        ])
+        .args(["--shell", "/usr/sbin/nologin", "--", name])
+        .output();
+    let why = match made {
+        Ok(output) if output.status.success() => {
+            return Identity::of(name).map_err(|e| format!("system user {name}: {e}"));
+        }
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(e) => format!("useradd: {e}"),
+    };
+    Err(format!(
+        "no system user {name}: make one, or name another with --user ({why})"
+    ))
+}
+
+/// Modes of the root: one user serves it, or each account's user enters it.
+const FOR_ONE: u32 = 0o750;
+const FOR_ACCOUNTS: u32 = 0o755;
+
+/// Makes the root, for the identity to write in, unless it is there.
+fn make_root(root: &Path, identity: Option<&Identity>, mode: u32) -> io::Result<()> {
+    if let Some(parent) = root.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(mode).create(root) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    match identity {
+        Some(identity) => chown(
+            root,
+            Some(identity.uid.as_raw()),
+            Some(identity.gid.as_raw()),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The fingerprint of the key pair, made unless it is there. Of one whose making
+/// was stopped halfway the public key follows.
+fn key_pair(directory: &Path) -> Result<String, String> {
+    let private = directory.join("private.pem");
+    if private.symlink_metadata().is_err() {
+        return Ok(keygen::make(directory, BITS)?.fingerprint);
+    }
+    let key = config::read_key(&private)?;
+    let public = directory.join("public.pem");
+    if public.symlink_metadata().is_err() {
+        let pem = key.public_key_to_pem().map_err(|e| e.to_string())?;
+        write_new(&public, &pem, 0o644).map_err(|e| format!("{}: {e}", public.display()))?;
+    }
+    keygen::fingerprint(&key)
+}
+
+/// The pin of the certificate, made with its key unless it is there.
+fn certificate_pair(directory: &Path, names: &[String]) -> Result<String, String> {
+    let path = directory.join("tls.pem");
+    if path.symlink_metadata().is_err() {
+        return Ok(keygen::make_certificate(directory, names)?.fingerprint);
+    }
+    let pem = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    keygen::pin(&pem).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// A hash that nobody guesses, in hexadecimal digits.
+fn new_hash() -> Result<String, String> {
+    let mut bytes = [0; HASH];
+    getrandom::fill(&mut bytes).map_err(|e| format!("no random numbers: {e}"))?;
+    Ok(hex::digits(&bytes))
+}

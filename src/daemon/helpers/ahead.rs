@@ -1,0 +1,185 @@
+//! The children of a zygote or an usher. One is forked ahead, while there is
+//! nothing else to do, so that no client waits for that; a client who comes
+//! sooner has a child of its own forked.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::prctl::set_name;
+use nix::unistd::{Pid, getpid};
+
+use crate::daemon::orders::{Order, START_LEN, Start};
+use crate::ipc::channel::{Channel, pair};
+use crate::sys::process::{follow, fork, keep_only};
+
+/// What the children of a process are for.
+pub trait Parent {
+    /// What they are, in the log.
+    const CHILD: &'static str;
+    /// The most bytes behind a [`Start`].
+    const LONGEST: usize;
+
+    /// The descriptors of this process that a child needs.
+    fn handles(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// In a child that has no connection yet: gives up what it can do without.
+    ///
+    /// # Errors
+    /// The system's. The child ends then.
+    fn settle(&self) -> io::Result<()>;
+
+    /// The rest of a child's life.
+    ///
+    /// # Errors
+    /// What of the system or of our own processes failed it.
+    fn serve(&self, connection: Connection<'_>) -> io::Result<()>;
+
+    /// Tells whoever waits that there is no child for this connection.
+    fn refuse(&self, _handles: Vec<OwnedFd>) {}
+}
+
+/// A connection on its way into a process of its own.
+pub struct Connection<'a> {
+    /// What the daemon says of it.
+    pub start: Start<'a>,
+    /// The descriptors beside that.
+    pub handles: Vec<OwnedFd>,
+    /// The process that has forked this one.
+    pub parent: Pid,
+    /// How many children were forked before this one.
+    pub turn: usize,
+}
+
+/// A parent, and the child that waits for its connection.
+pub struct Nursery<'a, P> {
+    parent: &'a P,
+    pid: Pid,
+    waiting: Option<Waiting>,
+    turn: usize,
+}
+
+struct Waiting {
+    pid: Pid,
+    channel: Channel,
+}
+
+impl<'a, P: Parent> Nursery<'a, P> {
+    /// One without any child.
+    pub fn new(parent: &'a P) -> Nursery<'a, P> {
+        Nursery {
+            parent,
+            pid: getpid(),
+            waiting: None,
+            turn: 0,
+        }
+    }
+
+    /// Whether a child waits.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Forks a child ahead; where that fails, the next connection has one
+    /// forked.
+    pub fn prepare(&mut self) {
+        let Ok((channel, theirs)) = pair() else {
+            return;
+        };
+        let (parent, pid, turn) = (self.parent, self.pid, self.turn);
+        if let Ok(child) = fork(|| wait(parent, &theirs, pid, turn)) {
+            self.waiting = Some(Waiting {
+                pid: child,
+                channel,
+            });
+            self.turn += 1;
+        }
+    }
+
+    /// Lets the child go that waits, which ends it.
+    pub fn clear(&mut self) {
+        self.waiting = None;
+    }
+
+    /// The child for a connection, unless none can be made.
+    pub fn begin(&mut self, start: Start<'_>, handles: Vec<OwnedFd>) -> Option<Pid> {
+        if let Some(Waiting { pid, channel }) = self.waiting.take() {
+            let beside: Vec<_> = handles.iter().map(AsFd::as_fd).collect();
+            if channel
+                .send(&Order::Start(start).to_bytes(), &beside)
+                .is_ok()
+            {
+                return Some(pid);
+            }
+        }
+        let (parent, pid, turn) = (self.parent, self.pid, self.turn);
+        // Only the child takes them.
+        let mut handles = Some(handles);
+        let child = fork(|| {
+            let handles = handles.take().unwrap_or_default();
+            let connection = Connection {
+                start,
+                handles,
+                parent: pid,
+                turn,
+            };
+            let settled = parent.settle();
+            finish::<P>(start, settled.and_then(|()| parent.serve(connection)))
+        });
+        self.turn += 1;
+        child
+            .inspect_err(|e| {
+                log::error!(
+                    "can't fork a {} peer={} error=\"{e}\"",
+                    P::CHILD,
+                    start.peer
+                );
+                parent.refuse(handles.unwrap_or_default());
+            })
+            .ok()
+    }
+}
+
+/// The life of a child forked ahead. A parent that is gone, or lets it go, has
+/// no connection for it.
+fn wait<P: Parent>(parent: &P, channel: &Channel, pid: Pid, turn: usize) -> i32 {
+    let settle = || {
+        let mut handles = parent.handles();
+        handles.push(channel.as_fd());
+        keep_only(&handles)?;
+        follow(pid)?;
+        let _ = set_name(c"tfd-waiting");
+        parent.settle()?;
+        channel.receive_whole(START_LEN + P::LONGEST)
+    };
+    let (order, handles) = match settle() {
+        Ok(received) => received,
+        Err(e) => {
+            log::error!("{} failed before it had a client error=\"{e}\"", P::CHILD);
+            return 1;
+        }
+    };
+    match Order::from_bytes(&order) {
+        Some(Order::Start(start)) => finish::<P>(
+            start,
+            parent.serve(Connection {
+                start,
+                handles,
+                parent: pid,
+                turn,
+            }),
+        ),
+        _ => 0,
+    }
+}
+
+/// The exit status of a child, with a log line when it failed.
+fn finish<P: Parent>(start: Start<'_>, result: io::Result<()>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(e) => {
+            log::error!("{} failed peer={} error=\"{e}\"", P::CHILD, start.peer);
+            1
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A clerk: a process that answers one client of the control socket or of the
+//! metrics, and ends. It has given up everything by then but that client, the
+//! tables as they were when it was forked, and a word to the daemon.
+
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::daemon::helpers::desk::request::{MAX_LINE, Request, Whom};
+use crate::daemon::helpers::desk::view::View;
+use crate::daemon::helpers::desk::{End, report};
+use crate::daemon::registry::Held;
+use crate::ipc::channel::Channel;
+
+/// How long sessions that were ended are waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Answers an operator: a line with the exit status of the one who asks, then
+/// the text.
+///
+/// # Errors
+/// The connection's.
+pub(crate) fn answer(stream: UnixStream, view: &View<'_>, daemon: &Channel) -> io::Result<()> {
+    let (code, text) = match read_request(&stream)? {
+        Some(Request::Status { json }) => (0, report::status(view, json)),
+        Some(Request::Serving) => (0, report::serving(view)),
+        Some(Request::Kick(whom)) => kick(view, &whom, daemon)?,
+        None => (
+            2,
+            "this tfd does not know the request: is it of another version?\n".to_owned(),
+        ),
+    };
+    (&stream).write_all(format!("{code}\n{text}").as_bytes())
+}
+
+fn read_request(mut stream: &UnixStream) -> io::Result<Option<Request>> {
+    let mut line = Vec::new();
+    let mut part = [0; 256];
+    while line.len() <= MAX_LINE {
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            return Ok(Request::from_line(&line[..end]));
+        }
+        match stream.read(&mut part)? {
+            0 => break,
+            n => line.extend_from_slice(&part[..n]),
+        }
+    }
+    Ok(None)
+}
+
+/// Has sessions ended and waits until they have.
+fn kick(view: &View<'_>, whom: &Whom, daemon: &Channel) -> io::Result<(u8, String)> {
+    let users: Vec<(u32, Option<String>)> = view
+        .entries()
+        .into_iter()
+        .map(|entry| (entry.slot, entry.user))
+        .collect();
+    let user_of = |slot| users.iter().find(|(of, _)| *of == slot)?.1.as_deref();
+    let is_meant = |held: &Held| match whom {
+        Whom::Slot(slot) => held.slot == *slot,
+        Whom::User(user) => user_of(held.slot) == Some(user),
+        Whom::Address(address) => same(held.peer.ip(), *address),
+        Whom::All => true,
+    };
+    let meant: Vec<Held> = view
+        .registry
+        .all()
+        .into_iter()
+        .filter(is_meant)
+        .filter(|held| view.lasts(held))
+        .collect();
+    if meant.is_empty() {
+        return Ok((1, "no session is meant\n".to_owned()));
+    }
+    for held in &meant {
+        daemon.send(
+            &End {
+                slot: held.slot,
+                key: held.key,
+            }
+            .to_bytes(),
+            &[],
+        )?;
+    }
+    let end = Instant::now() + PATIENCE;
+    while meant.iter().any(|held| view.lasts(held)) && Instant::now() < end {
+        std::thread::sleep(LOOK);
+    }
+    let left = meant.iter().filter(|held| view.lasts(held)).count();
+    let ended = meant.len() - left;
+    let s = if ended == 1 { "" } else { "s" };
+    Ok(match left {
+        0 => (0, format!("ended {ended} session{s}\n")),
+        _ => (1, format!("ended {ended} session{s}, {left} still run\n")),
+    })
+}
+
+fn same(a: IpAddr, b: IpAddr) -> bool {
+    a.to_canonical() == b.to_canonical()
+}

@@ -1,0 +1,263 @@
+//! The desk: where operators and the collector of metrics are answered. The
+//! daemon accepts them and forks a clerk for each, which sees the daemon's
+//! tables as they are at that moment. All that the daemon ever hears of a
+//! clerk is which session is to end, and only of one that answers an operator.
+
+mod clerk;
+mod door;
+pub mod metrics;
+pub mod report;
+pub mod request;
+pub mod view;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use nix::unistd::getpid;
+
+use crate::config::{Config, Local};
+use crate::daemon::helpers::desk::door::Door;
+use crate::daemon::helpers::desk::view::View;
+use crate::ipc::channel::{Channel, pair};
+use crate::sandbox::Sandbox;
+use crate::sandbox::confinement::Confinement;
+use crate::sys::process::fork;
+use crate::trusted::is_our_uid;
+use crate::users::Identity;
+
+/// The most clerks of one kind at once.
+const MAX_CLERKS: usize = 8;
+
+/// How long a clerk lives, in seconds.
+const LIFE: u32 = 5;
+
+/// Where the control socket is when root starts tfd.
+pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
+
+/// Whom a clerk answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An operator, on the control socket.
+    Operator,
+    /// A collector of metrics.
+    Collector,
+}
+
+/// What is waited for at the desk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Somebody comes.
+    Door(Kind),
+    /// A clerk speaks, or has ended.
+    Clerk(usize),
+}
+
+/// The order to end a session, from a clerk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its slot.
+    pub slot: u32,
+    /// Its process key: another may have the slot by now.
+    pub key: [u8; 16],
+}
+
+impl End {
+    /// Bytes of the message.
+    const LEN: usize = 4 + 16;
+
+    fn to_bytes(self) -> Vec<u8> {
+        [&self.slot.to_be_bytes()[..], &self.key].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<End> {
+        let (slot, key) = bytes.split_first_chunk()?;
+        Some(End {
+            slot: u32::from_be_bytes(*slot),
+            key: key.try_into().ok()?,
+        })
+    }
+}
+
+/// What another configuration changes: a door, or that there is none; `None`
+/// where the one that is open stays.
+#[derive(Debug)]
+pub struct Doors {
+    control: Option<Option<Door>>,
+    metrics: Option<Option<Door>>,
+}
+
+/// The doors that are open, and the clerks at work.
+#[derive(Debug)]
+pub struct Desk {
+    control: Option<Door>,
+    metrics: Option<Door>,
+    clerks: Vec<(Kind, Channel)>,
+    /// When the daemon was started.
+    pub born: Instant,
+}
+
+impl Desk {
+    /// Opens the doors that the configuration names.
+    ///
+    /// # Errors
+    /// One line that says which could not be opened and why.
+    pub fn open(config: &Config) -> Result<Desk, String> {
+        let clerks = Vec::new();
+        let mut desk = Desk {
+            control: None,
+            metrics: None,
+            clerks,
+            born: Instant::now(),
+        };
+        let doors = desk.doors_for(config)?;
+        desk.take(doors);
+        Ok(desk)
+    }
+
+    /// Opens the doors of a configuration that are not open yet.
+    ///
+    /// # Errors
+    /// As [`Desk::open`].
+    pub fn doors_for(&self, config: &Config) -> Result<Doors, String> {
+        let wanted = config.server.control.clone().map(Local::Path);
+        let control = match Door::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
+            // A path that nobody asked for may be another tfd's.
+            Err(e) if wanted == Some(Local::Path(DEFAULT_CONTROL.into())) => {
+                log::warn!("no control socket error=\"{e}\"");
+                Some(None)
+            }
+            other => other.map_err(|e| format!("server.control: {e}"))?,
+        };
+        let wanted = config.server.metrics.as_ref();
+        let metrics = Door::instead_of(self.metrics.as_ref(), wanted, 0o666)
+            .map_err(|e| format!("server.metrics: {e}"))?;
+        Ok(Doors { control, metrics })
+    }
+
+    /// Goes over to the doors of another configuration.
+    pub fn take(&mut self, doors: Doors) {
+        self.control = doors.control.unwrap_or_else(|| self.control.take());
+        self.metrics = doors.metrics.unwrap_or_else(|| self.metrics.take());
+    }
+
+    /// The address of the metrics, where they have one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(Door::address)
+    }
+
+    /// All that is waited for.
+    pub fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+        let doors = [
+            (Kind::Operator, &self.control),
+            (Kind::Collector, &self.metrics),
+        ];
+        let is_busy = |kind| self.clerks.iter().filter(|(of, _)| *of == kind).count() >= MAX_CLERKS;
+        let doors = doors.into_iter().filter(move |(kind, _)| !is_busy(*kind));
+        let clerks = self.clerks.iter().enumerate();
+        doors
+            .filter_map(|(kind, door)| Some((Source::Door(kind), door.as_ref()?.as_fd())))
+            .chain(clerks.map(|(index, (_, channel))| (Source::Clerk(index), channel.as_fd())))
+    }
+
+    /// Takes in whoever waits at a door, and returns it with its kind.
+    #[must_use]
+    pub fn accept(&self, kind: Kind) -> Option<OwnedFd> {
+        match kind {
+            Kind::Operator => self.control.as_ref()?.accept().filter(is_operator),
+            Kind::Collector => self.metrics.as_ref()?.accept(),
+        }
+    }
+
+    /// Forks a clerk for a client.
+    ///
+    /// # Errors
+    /// One line that says why there is none.
+    pub fn answer(
+        &mut self,
+        kind: Kind,
+        client: &OwnedFd,
+        view: &View<'_>,
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<(), String> {
+        let failed = |e: io::Error| e.to_string();
+        let (ours, theirs) = pair().map_err(failed)?;
+        let confinement = Confinement::new(identity, sandbox)?;
+        let parent = getpid();
+        let child = || {
+            let run = || {
+                nix::unistd::alarm::set(LIFE);
+                // A collector's clerk needs no table after this, and has read
+                // no byte of its client before.
+                let text = (kind == Kind::Collector).then(|| metrics::text(view));
+                let mut handles = vec![client.as_fd(), theirs.as_fd()];
+                handles.extend((kind == Kind::Operator).then_some(view.slots.reader()));
+                confinement.enter_as_leaf(parent, &handles, None)?;
+                let _ = nix::sys::prctl::set_name(c"tfd-clerk");
+                let stream = client.try_clone()?.into();
+                match text {
+                    Some(text) => metrics::answer(stream, &text),
+                    None => clerk::answer(stream, view, &theirs),
+                }
+            };
+            // What a client may do wrong is no failure of ours.
+            i32::from(
+                run()
+                    .inspect_err(|e| log::debug!("clerk error=\"{e}\""))
+                    .is_err(),
+            )
+        };
+        fork(child).map_err(failed)?;
+        self.clerks.push((kind, ours));
+        Ok(())
+    }
+
+    /// Hears from a clerk which session is to end. One that has ended is
+    /// forgotten.
+    pub fn hear(&mut self, index: usize) -> Option<End> {
+        let mut buffer = [0; End::LEN];
+        let (kind, channel) = self.clerks.get(index)?;
+        match channel.try_receive(&mut buffer) {
+            Ok((len, _)) if len > 0 && *kind == Kind::Operator => End::from_bytes(&buffer[..len]),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
+            _ => {
+                self.clerks.remove(index);
+                None
+            }
+        }
+    }
+}
+
+/// Whether the client is root or the daemon's own user, as the kernel says.
+fn is_operator(client: &OwnedFd) -> bool {
+    let Ok(credentials) = rustix::net::sockopt::socket_peercred(client) else {
+        return false;
+    };
+    let uid = credentials.uid.as_raw();
+    let fine = is_our_uid(uid);
+    if !fine {
+        log::warn!("refused stage=control uid={uid}");
+    }
+    fine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn orders_arrive_as_sent_and_nothing_else_is_one(
+            bytes in proptest::collection::vec(any::<u8>(), 0..32)
+        ) {
+            match End::from_bytes(&bytes) {
+                Some(end) => prop_assert_eq!(end.to_bytes(), bytes),
+                None => prop_assert_ne!(bytes.len(), End::LEN),
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use crate::daemon::helpers::keeper::*;
+use crate::ipc::channel::pair;
+use crate::net::tls::certificate::self_signed;
+
+const TAG: Tag = Tag { slot: 3, mark: 9 };
+
+fn keeper_thread() -> (Channel, Rsa<openssl::pkey::Public>) {
+    let key = Rsa::generate(2048).expect("key");
+    let public = Rsa::public_key_from_pem(&key.public_key_to_pem().expect("pem")).expect("key");
+    let (ours, theirs) = pair().expect("pair");
+    let (certificate, tls_key) = self_signed(&["localhost".to_owned()]).expect("certificate");
+    let secrets = Secrets {
+        key,
+        tls: Some(TlsSecrets::new(&tls_key, &certificate).expect("secrets")),
+        hash: Zeroizing::new(b"testhash".to_vec()),
+        granted: Vec::new(),
+        extras: Extras::default(),
+    };
+    std::thread::spawn(move || run(&secrets, &theirs));
+    (ours, public)
+}
+
+fn gate(daemon: &Channel) -> Keeper {
+    gate_of(daemon, false)
+}
+
+fn gate_of(daemon: &Channel, tls: bool) -> Keeper {
+    let (ours, theirs) = pair().expect("pair");
+    daemon
+        .send(&gate_message(TAG, tls), &[theirs.as_fd()])
+        .expect("send");
+    Keeper::new(ours)
+}
+
+/// What a server signs, in shape.
+fn handshake() -> Vec<u8> {
+    [
+        &[b' '; 64][..],
+        b"TLS 1.3, server CertificateVerify\0",
+        &[7; 32],
+    ]
+    .concat()
+}
+
+#[test]
+fn a_gate_with_tls_has_one_handshake_signed_and_a_plain_one_none() {
+    const ECDSA: u16 = 0x0403;
+    let (daemon, _) = keeper_thread();
+    let one = gate_of(&daemon, true);
+    assert!(one.sign(ECDSA, &handshake()).is_some());
+    assert!(one.sign(ECDSA, &handshake()).is_none(), "twice");
+    let other = gate_of(&daemon, true);
+    let client = [
+        &[b' '; 64][..],
+        b"TLS 1.3, client CertificateVerify\0",
+        &[7; 32],
+    ]
+    .concat();
+    assert!(other.sign(ECDSA, &client).is_none(), "other content");
+    assert!(other.sign(ECDSA, &handshake()).is_none(), "a second try");
+    let plain = gate(&daemon);
+    assert!(plain.sign(ECDSA, &handshake()).is_none());
+    assert!(plain.decrypt(b"x").is_err(), "its channel is closed");
+    let plain = gate(&daemon);
+    assert!(plain.seal(b"session").is_none() && plain.compare(b"testhash").is_err());
+}
+
+#[test]
+fn tickets_of_one_gate_are_opened_for_another_but_not_without_end() {
+    let (daemon, _) = keeper_thread();
+    let one = gate_of(&daemon, true);
+    let ticket = one.seal(b"session").expect("ticket");
+    assert!(one.seal(b"session").is_none(), "one a connection");
+    let other = gate_of(&daemon, true);
+    for _ in 0..MAX_OPENED {
+        assert_eq!(other.open(&ticket).as_deref(), Some(&b"session"[..]));
+    }
+    assert!(other.open(&ticket).is_none());
+}
+
+#[test]
+fn over_tls_the_hash_may_come_without_a_block_and_then_no_block_follows() {
+    let (daemon, public) = keeper_thread();
+    let one = gate_of(&daemon, true);
+    assert!(!one.compare(b"testhash").expect("keeper").0.is_empty());
+    assert!(one.decrypt(&block(&public, &[1; 16])).is_err());
+    let other = gate_of(&daemon, true);
+    assert!(
+        other
+            .decrypt(&block(&public, &[1; 16]))
+            .expect("keeper")
+            .is_some()
+    );
+    assert!(!other.compare(b"testhash").expect("keeper").0.is_empty());
+}
+
+fn block(public: &Rsa<openssl::pkey::Public>, key: &[u8]) -> Vec<u8> {
+    let mut block = vec![0; 256];
+    public
+        .public_encrypt(key, &mut block, Padding::PKCS1_OAEP)
+        .expect("encrypt");
+    block
+}
+
+#[test]
+fn session_keys_of_16_to_214_bytes_are_told_and_no_others() {
+    let (daemon, public) = keeper_thread();
+    for (len, fine) in [(15, false), (16, true), (214, true)] {
+        let key = vec![9; len];
+        let told = gate(&daemon)
+            .decrypt(&block(&public, &key))
+            .expect("keeper");
+        assert_eq!(told.map(|k| k.to_vec()), fine.then_some(key));
+    }
+    for bad in [
+        vec![],
+        vec![0; 255],
+        vec![7; 256],
+        vec![7; 257],
+        vec![7; 600],
+    ] {
+        assert!(gate(&daemon).decrypt(&bad).expect("keeper").is_none());
+    }
+}
+
+#[test]
+fn a_gate_may_ask_each_thing_once_and_in_order() {
+    let (daemon, public) = keeper_thread();
+    let early = gate(&daemon);
+    assert!(early.compare(b"testhash").is_err());
+    let twice = gate(&daemon);
+    assert!(
+        twice
+            .decrypt(&block(&public, &[1; 16]))
+            .expect("keeper")
+            .is_some()
+    );
+    assert!(twice.compare(b"wrong").expect("keeper").0.is_empty());
+    assert!(twice.compare(b"testhash").is_err());
+    let fine = gate(&daemon);
+    assert!(
+        fine.decrypt(&block(&public, &[1; 16]))
+            .expect("keeper")
+            .is_some()
+    );
+    assert!(!fine.compare(b"testhash\0").expect("keeper").0.is_empty());
+    let mut buffer = [0; Tag::LEN + 1];
+    let (len, handles) = daemon.receive(&mut buffer).expect("admission");
+    assert_eq!(
+        (read_admission(&buffer[..len]), handles.len()),
+        (Some(TAG), 1)
+    );
+    assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
+    let odd = gate(&daemon);
+    assert!(odd.ask(77, b"x").is_err());
+}
+
+#[test]
+fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
+    for (len, fine) in [
+        (0, false),
+        (7, false),
+        (16, true),
+        (214, true),
+        (215, false),
+    ] {
+        let (gates, keepers) = pair().expect("pair");
+        keepers
+            .send(&[&[GRANTED], vec![9; len].as_slice()].concat(), &[])
+            .expect("send");
+        let told = Keeper::new(gates).decrypt(b"block").expect("keeper");
+        assert_eq!(told.is_some(), fine, "{len}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Counting anew what is stored, now and then: others than sessions may change
+//! files, too. A count during which sessions changed something is not taken
+//! over.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::daemon::helpers::sweeper::Sweep;
+use crate::ipc::channel::Channel;
+use crate::sandbox::Sandbox;
+use crate::store::usage::Usage;
+use crate::users::Identity;
+
+/// How long a count is good for.
+const GOOD_FOR: Duration = Duration::from_secs(3600);
+
+/// How soon one that was of no use is repeated.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// When to count, and a count under way.
+#[derive(Debug, Default)]
+pub struct Recount {
+    sweep: Option<Sweep>,
+    changes: u64,
+    next: Option<Instant>,
+}
+
+impl Recount {
+    /// Counts before anybody is served, where `wanted`; sweeps wherever there is a
+    /// root.
+    ///
+    /// # Errors
+    /// One line that says what could not be done.
+    pub fn start(
+        config: &Config,
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+        usage: &mut Usage,
+        wanted: bool,
+    ) -> Result<Recount, String> {
+        if config.tf.proxy.is_some() {
+            return Ok(Recount::default());
+        }
+        let sweep = Sweep::start(config, identity, sandbox, wanted)?;
+        if !wanted {
+            return Ok(Recount::default());
+        }
+        log::info!(
+            "counting what is stored root=\"{}\"",
+            config.tf.root.display()
+        );
+        let counted = sweep
+            .wait()
+            .map_err(|e| format!("counting {}: {e}", config.tf.root.display()))?;
+        take_over(usage, counted).map_err(|e| format!("quota: {e}"))?;
+        Ok(Recount {
+            next: Some(Instant::now() + GOOD_FOR),
+            ..Recount::default()
+        })
+    }
+
+    /// Counts as soon as possible where `wanted`, else never.
+    pub fn reset(&mut self, wanted: bool) {
+        self.sweep = None;
+        self.next = wanted.then(Instant::now);
+    }
+
+    /// When something is to be done, if nothing is under way.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.next.filter(|_| self.sweep.is_none())
+    }
+
+    /// Where news come from.
+    #[must_use]
+    pub fn channel(&self) -> Option<&Channel> {
+        self.sweep.as_ref().map(|sweep| &sweep.channel)
+    }
+
+    /// Begins a count if one is due.
+    pub fn begin_if_due(
+        &mut self,
+        config: &Config,
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+        usage: &Usage,
+    ) {
+        if self.due().is_none_or(|due| Instant::now() < due) {
+            return;
+        }
+        self.changes = usage.changes();
+        match Sweep::start(config, identity, sandbox, true) {
+            Ok(sweep) => self.sweep = Some(sweep),
+            Err(e) => {
+                log::error!("can't count what is stored error=\"{e}\"");
+                self.next = Some(Instant::now() + AGAIN);
+            }
+        }
+    }
+
+    /// Takes news of the count under way.
+    pub fn hear(&mut self, usage: &mut Usage) {
+        let Some(sweep) = &mut self.sweep else { return };
+        let unchanged = usage.changes() == self.changes;
+        let wait = match sweep.hear() {
+            Ok(None) => return,
+            Ok(Some(counted)) if unchanged => match take_over(usage, counted) {
+                Ok(()) => GOOD_FOR,
+                Err(_) => AGAIN,
+            },
+            Ok(Some(_)) => AGAIN,
+            Err(e) => {
+                log::error!("what is stored was not counted error=\"{e}\"");
+                AGAIN
+            }
+        };
+        self.sweep = None;
+        self.next = Some(Instant::now() + wait);
+    }
+}
+
+fn take_over(usage: &mut Usage, counted: std::collections::HashMap<u32, u64>) -> io::Result<()> {
+    let bytes: u64 = counted.values().sum();
+    usage.take_over(counted)?;
+    log::info!("counted what is stored bytes={bytes}");
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! The usher: a root process that forks the session of each client behind
+//! LOGIN or INJAIL. It is in the sandbox from its start, reaches no file but
+//! those beneath the root, and parses nothing but the daemon's orders. Its
+//! child, still root, opens the client's directory, gives up everything else,
+//! takes the client's identity for good, and then becomes the session. Where
+//! INJAIL is left it keeps, until the token has fitted, the rights to read the
+//! token's file and to change its root, and parses no byte but token and path.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::sys::prctl::set_name;
+use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
+
+use crate::daemon::helpers::ahead::{Connection, Parent};
+use crate::daemon::orders::Start;
+use crate::ipc::channel::Channel;
+use crate::sandbox::Sandbox;
+use crate::sandbox::place;
+use crate::sandbox::place::Place;
+use crate::session::admission::{Ask, MAX_ASK};
+use crate::session::keys::key_text;
+use crate::session::session;
+use crate::session::session::{Card, Ways};
+use crate::session::slots::Slot;
+use crate::store::quota::Limits;
+use crate::store::{Quota, Root, RootPath};
+use crate::sys::process::{follow, keep_only};
+use crate::tf::cipher::cycle;
+use crate::tf::jail;
+use crate::tf::settings::Settings;
+use crate::tf::status::Status;
+use crate::tf::wire::Wire;
+use crate::users::{Login, Names};
+
+/// The most tokens a client may try.
+const MAX_TRIES: usize = 10;
+
+/// No order is longer: limits and a login with its groups.
+const MAX_SEATING: usize = LIMITS_LEN + 512 * 1024;
+
+/// Bytes of the limits in an order, page, own, all, and of how it logged in.
+const LIMITS_LEN: usize = 4 + 8 + 8 + 1;
+
+/// What an usher works with.
+pub struct Usher<'a> {
+    /// The root of the configuration.
+    pub root: OwnedFd,
+    /// Whether the gate waits for the answer to LOGIN.
+    pub after_login: bool,
+    /// Whether INJAIL is left.
+    pub jail: bool,
+    /// What it and its children are in.
+    pub sandbox: &'a Sandbox,
+    /// What sessions follow.
+    pub settings: Settings,
+    /// The names CHOWN knows.
+    pub names: Rc<Names>,
+    /// The table of slots.
+    pub slots: BorrowedFd<'a>,
+    /// The counters that quotas are held to.
+    pub usage: BorrowedFd<'a>,
+    /// Where sessions tell the auditor what they did.
+    pub records: Option<BorrowedFd<'a>>,
+    /// Where they ask for a server of the pool.
+    pub pool: Option<BorrowedFd<'a>>,
+}
+
+/// Whom a session is for.
+pub struct Seating {
+    /// The account.
+    pub login: Login,
+    /// What its quota is held to.
+    pub limits: Option<Limits>,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
+}
+
+impl Seating {
+    /// What stands behind an order's [`Start`].
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let page = self.limits.map_or(0, |limits| limits.page as u32);
+        let number = |of: fn(&Limits) -> Option<u64>| {
+            self.limits.as_ref().and_then(of).unwrap_or(0).to_be_bytes()
+        };
+        let (own, all) = (number(|limits| limits.own), number(|limits| limits.all));
+        let by = [u8::from(self.certificate)];
+        [
+            &page.to_be_bytes()[..],
+            &own,
+            &all,
+            &by,
+            &self.login.to_bytes(),
+        ]
+        .concat()
+    }
+
+    /// The same, read.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Seating> {
+        let (page, rest) = bytes.split_first_chunk::<4>()?;
+        let (own, rest) = rest.split_first_chunk::<8>()?;
+        let (all, rest) = rest.split_first_chunk::<8>()?;
+        let (by, rest) = rest.split_first()?;
+        let login = Login::from_bytes(rest)?;
+        let page = u32::from_be_bytes(*page) as usize;
+        let number = |bytes: &[u8; 8]| Some(u64::from_be_bytes(*bytes)).filter(|n| *n > 0);
+        let uid = login.identity.uid.as_raw();
+        let limits = Limits {
+            page,
+            uid,
+            own: number(own),
+            all: number(all),
+        };
+        let limits = (page > 0).then_some(limits);
+        Some(Seating {
+            login,
+            limits,
+            certificate: *by == 1,
+        })
+    }
+}
+
+/// A session about to begin.
+struct Seat<'a> {
+    usher: &'a Usher<'a>,
+    gate: Channel,
+    login: Login,
+    card: Card,
+}
+
+impl Parent for Usher<'_> {
+    const CHILD: &'static str = "session";
+    const LONGEST: usize = MAX_SEATING;
+
+    fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        let ways = self.records.into_iter().chain(self.pool);
+        let own = [self.root.as_fd(), self.slots, self.usage];
+        own.into_iter()
+            .chain(ways)
+            .chain(cycle::handles())
+            .collect()
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
+        let Connection {
+            start,
+            handles,
+            parent,
+            ..
+        } = connection;
+        let gate = handles
+            .into_iter()
+            .next()
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let seating = Seating::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
+        seat(self, start, seating, Channel::from_handle(gate), parent)
+    }
+
+    fn refuse(&self, handles: Vec<OwnedFd>) {
+        for gate in handles.into_iter().map(Channel::from_handle) {
+            let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
+        }
+    }
+}
+
+/// From root to the end of the session. A gate that waits for the answer to
+/// LOGIN is told 37 when there is none.
+fn seat(
+    usher: &Usher<'_>,
+    start: Start<'_>,
+    seating: Seating,
+    gate: Channel,
+    parent: Pid,
+) -> io::Result<()> {
+    let Start {
+        slot, peer, key, ..
+    } = start;
+    let Seating {
+        login,
+        limits,
+        certificate,
+    } = seating;
+    let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
+    let card = Card {
+        peer,
+        slot,
+        page: Slot::map(usher.slots, slot)?,
+        process_key: key_text(slot, key),
+        user: login.name.clone(),
+        certificate,
+        rights: login.rights,
+        rate: login.rate,
+        quota,
+    };
+    let seat = Seat {
+        usher,
+        gate,
+        login,
+        card,
+    };
+    let begun = begin(&seat, parent);
+    if usher.after_login && (begun.is_err() || usher.jail) {
+        if begun.is_err() {
+            seat.gate.drop_unread();
+        }
+        let answer = if begun.is_ok() {
+            0
+        } else {
+            Status::LoginFailed.code()
+        };
+        seat.gate.send(&[answer], &[])?;
+    }
+    let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else {
+        return Ok(());
+    };
+    wire.stop_on(&crate::sys::signal::STOP);
+    let own = |handle: Option<BorrowedFd<'_>>| {
+        handle.map(|handle| handle.try_clone_to_owned()).transpose()
+    };
+    let ways = Ways {
+        records: own(usher.records)?,
+        pool: own(usher.pool)?,
+    };
+    let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
+    session::run(&mut wire, seat.card, home, ways, settings, names);
+    Ok(())
+}
+
+/// Opens the client's root and takes its identity.
+fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
+    let Seat {
+        usher,
+        gate,
+        login,
+        card,
+    } = seat;
+    let home = open_home(usher, &login.home)
+        .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
+    let mut handles = vec![gate.as_fd(), home.as_fd()];
+    handles.extend(usher.records.into_iter().chain(usher.pool));
+    handles.extend(cycle::handles());
+    keep_only(&handles)?;
+    let kept = if usher.jail {
+        CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_CHROOT
+    } else {
+        CapabilitySet::empty()
+    };
+    login.identity.take_keeping(kept)?;
+    // A change of identity clears this, so it comes again.
+    follow(parent)?;
+    let _ = set_name(c"tfd-session");
+    SigSet::all().thread_unblock()?;
+    // The usher's own limit is the configuration's root.
+    if !login.home.is_empty() {
+        usher.sandbox.limit_files(Some(home.as_fd()))?;
+    }
+    if usher.records.is_some() || usher.pool.is_some() {
+        usher.sandbox.share_sockets()?;
+    }
+    if usher.jail {
+        usher.sandbox.stay_alone()?;
+        place::reached(Place::BeforeJail, card.peer, Some(home.as_fd()));
+    } else {
+        usher.sandbox.become_leaf()?;
+    }
+    Ok(home)
+}
+
+fn open_home(usher: &Usher<'_>, home: &str) -> Result<OwnedFd, Errno> {
+    let path = RootPath::parse(home.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(&usher.root, 0)?);
+    root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+}
+
+/// Answers the gate until it hands the session over; the session's root and
+/// its wire, or `None` when the client has left.
+fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedFd, Wire)>> {
+    let mut home = home;
+    let mut locked = seat.usher.jail;
+    for _ in 0..=MAX_TRIES {
+        let (ask, handles) = seat.gate.receive_whole(MAX_ASK)?;
+        match Ask::from_bytes(&ask) {
+            Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, token, path) {
+                Ok(jail) => {
+                    home = jail;
+                    locked = false;
+                    seat.login.identity.give_up_rest()?;
+                    seat.usher.sandbox.limit_files(Some(home.as_fd()))?;
+                    seat.usher.sandbox.become_leaf()?;
+                    seat.gate.send(&[0], &[])?;
+                }
+                Err(status) => {
+                    log::warn!(
+                        "injail refused peer={} user={} reason=\"{status}\"",
+                        seat.card.peer,
+                        seat.card.user
+                    );
+                    seat.gate.send(&[status.code()], &[])?;
+                }
+            },
+            Some(Ask::State(state)) if !locked => {
+                let socket = handles
+                    .into_iter()
+                    .next()
+                    .ok_or(io::ErrorKind::InvalidData)?;
+                return Ok(Some((home, take_over(seat, socket, state)?)));
+            }
+            Some(Ask::LastLogin { state, .. }) if !locked && seat.usher.after_login => {
+                let socket = handles
+                    .into_iter()
+                    .next()
+                    .ok_or(io::ErrorKind::InvalidData)?;
+                let mut wire = take_over(seat, socket, state)?;
+                wire.write_message(b"OK").map_err(io::Error::other)?;
+                seat.gate.send(&[0], &[])?;
+                return Ok(Some((home, wire)));
+            }
+            Some(Ask::LastCertificate { state, .. }) if !locked && seat.usher.after_login => {
+                let socket = handles
+                    .into_iter()
+                    .next()
+                    .ok_or(io::ErrorKind::InvalidData)?;
+                let wire = take_over(seat, socket, state)?;
+                seat.gate.send(&[0], &[])?;
+                return Ok(Some((home, wire)));
+            }
+            None if ask.is_empty() => return Ok(None),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The connection that a gate hands over.
+fn take_over(seat: &Seat<'_>, socket: OwnedFd, state: &[u8]) -> io::Result<Wire> {
+    let mut wire = Wire::from_state(TcpStream::from(socket), state)?;
+    wire.count_on(seat.card.page.meter());
+    Ok(wire)
+}

@@ -1,0 +1,174 @@
+//! The listening sockets.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen,
+    socket_with, sockopt,
+};
+
+/// Connections the system holds for us before we take them.
+const BACKLOG: i32 = 1024;
+
+/// Keepalive probes every connection starts with, as deployed: after an hour
+/// of silence, every 75 s, 9 of them.
+const KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(3600), Duration::from_secs(75), 9);
+
+/// How many numbers are tried where the system is to choose one, until the UDP
+/// port of the same number is free, too.
+const PORT_TRIES: usize = 32;
+
+/// A listening socket and its address, and the UDP socket of the same number.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// Whether its clients are to speak TLS.
+    pub tls: bool,
+    socket: OwnedFd,
+    udp: OwnedFd,
+}
+
+impl Listener {
+    /// Listens on an address, by TCP and UDP. An IPv6 address takes IPv6 clients only.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind(address: SocketAddr, tls: bool) -> io::Result<Listener> {
+        let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..PORT_TRIES {
+            let socket = open(address, SocketType::STREAM)?;
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            set_defaults(&socket)?;
+            bind(&socket, &address)?;
+            let bound = local_address(&socket)?;
+            let udp = open(address, SocketType::DGRAM)?;
+            match bind(&udp, &bound) {
+                Ok(()) => {
+                    listen(&socket, BACKLOG)?;
+                    return Ok(Listener {
+                        address,
+                        tls,
+                        socket,
+                        udp,
+                    });
+                }
+                Err(e) => last = io::Error::new(io::Error::from(e).kind(), format!("UDP: {e}")),
+            }
+            if address.port() != 0 {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// The UDP socket of the same number.
+    #[must_use]
+    pub fn udp(&self) -> BorrowedFd<'_> {
+        self.udp.as_fd()
+    }
+
+    /// A line in the log.
+    pub fn announce(&self) {
+        let with = if self.tls { " with TLS" } else { "" };
+        log::info!("listening{with} address={}", self.local_address());
+    }
+
+    /// A socket that somebody else has made, at the address it has; without TLS
+    /// until that is set.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is none that listens for TCP, else the system's.
+    pub fn inherit(socket: OwnedFd) -> io::Result<Listener> {
+        let fits = sockopt::socket_acceptconn(&socket)?
+            && sockopt::socket_type(&socket)? == SocketType::STREAM;
+        let address = SocketAddr::try_from(getsockname(&socket)?)?;
+        if !fits {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        set_defaults(&socket)?;
+        let udp = open(address, SocketType::DGRAM)?;
+        bind(&udp, &local_address(&socket)?)?;
+        Ok(Listener {
+            address,
+            tls: false,
+            socket,
+            udp,
+        })
+    }
+
+    /// The next client that waits; `WouldBlock` when none does.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
+        let (socket, peer) = acceptfrom_with(&self.socket, SocketFlags::CLOEXEC)?;
+        let peer = peer
+            .and_then(|peer| SocketAddr::try_from(peer).ok())
+            .ok_or(io::ErrorKind::ConnectionAborted)?;
+        Ok((socket, peer))
+    }
+
+    /// The address the system gave, where the one asked for left it open.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        local_address(&self.socket).unwrap_or(self.address)
+    }
+}
+
+/// Why an address can't be listened on, and what to do.
+#[must_use]
+pub fn not_listening(e: &io::Error) -> String {
+    let remedy = match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": another program (systemd, for tfd.socket?), or tfd itself at another address, \
+             has the port: see ss -ltnup"
+        }
+        io::ErrorKind::AddrNotAvailable => ": no address of this machine: see ip address",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 are for root",
+        _ => "",
+    };
+    format!("can't listen: {e}{remedy}")
+}
+
+fn open(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(
+        family,
+        kind,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    if family == AddressFamily::INET6 {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    Ok(socket)
+}
+
+fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    TcpListener::from(socket.try_clone()?).local_addr()
+}
+
+/// Sets what every accepted socket inherits: keepalive, and no Nagle.
+pub(crate) fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
+    let (idle, interval, count) = KEEPALIVE;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, idle)?;
+    sockopt::set_tcp_keepintvl(socket, interval)?;
+    sockopt::set_tcp_keepcnt(socket, count)?;
+    sockopt::set_tcp_nodelay(socket, true)
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,208 @@
+//! The process that relays UDP: every question goes to the backend from a
+//! socket of its own, and the first answer to it back to who asked. So no
+//! answer reaches anybody else, however late it comes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::SockaddrStorage;
+use nix::unistd::{Pid, getpid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketType, bind, connect, recv, send};
+
+use crate::config::Proxy;
+use crate::ipc::channel::{Channel, pair};
+use crate::net::udp::{At, Port, address_of};
+use crate::proxy::connect::{socket_for, sources, timespec};
+use crate::proxy::resolve::{Addresses, Reader};
+use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::{Reach, Sandbox};
+use crate::sys::process::fork;
+use crate::users::Identity;
+
+/// The longest question and answer that is relayed, in bytes.
+const MAX_LEN: usize = 512;
+
+/// How long a question waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The most questions that wait at once; a further one takes the place of the
+/// oldest.
+const MAX_WAITING: usize = 256;
+
+/// Questions taken from one socket before the process looks elsewhere.
+const AT_ONCE: usize = 64;
+
+/// A question on its way.
+struct Question {
+    /// The socket it went out from.
+    socket: OwnedFd,
+    asker: SockaddrStorage,
+    /// Which of our sockets it came to, and there to which address.
+    port: usize,
+    at: At,
+    until: Instant,
+}
+
+/// Starts the process, on the sockets of the listeners. It ends, with the last
+/// question that waits, once the channel to it is closed.
+///
+/// # Errors
+/// One line that says what could not be started and why.
+pub(crate) fn start(
+    proxy: &Proxy,
+    backend: &Addresses,
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+    udp: &[BorrowedFd<'_>],
+) -> Result<(Pid, Channel), String> {
+    let failed = |e: io::Error| format!("udp: {e}");
+    let ports = udp
+        .iter()
+        .map(|socket| Port::new(*socket))
+        .collect::<io::Result<Vec<_>>>();
+    let ports = ports.map_err(failed)?;
+    let sandbox = sandbox.reaching(Reach::Udp).map_err(failed)?;
+    let confinement = Confinement::new(identity, &sandbox)?;
+    let (ours, theirs) = pair().map_err(failed)?;
+    let parent = getpid();
+    let child = || {
+        let run = || {
+            let backend = backend.reader()?;
+            let mut handles: Vec<_> = ports.iter().map(AsFd::as_fd).collect();
+            handles.extend(backend.handle().map(AsFd::as_fd));
+            handles.push(theirs.as_fd());
+            confinement.enter_as_leaf(parent, &handles, None)?;
+            let _ = nix::sys::prctl::set_name(c"tfd-udp");
+            theirs.send(b"ready", &[])?;
+            run(&ports, proxy, &backend, &theirs)
+        };
+        finish("udp", run())
+    };
+    let pid = fork(child).map_err(failed)?;
+    drop(theirs);
+    match ours.receive(&mut [0; 8]) {
+        Ok((1.., _)) => Ok((pid, ours)),
+        _ => Err("udp ended before it was ready".to_owned()),
+    }
+}
+
+/// Relays until the daemon wants no more of it and no question waits.
+fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io::Result<()> {
+    let mut waiting: VecDeque<Question> = VecDeque::new();
+    let mut turn = 0;
+    // What is waited for beside answers: the daemon and the ports.
+    let mut open: Vec<BorrowedFd<'_>> = vec![daemon.as_fd()];
+    open.extend(ports.iter().map(AsFd::as_fd));
+    loop {
+        let now = Instant::now();
+        while waiting.front().is_some_and(|oldest| oldest.until <= now) {
+            waiting.pop_front();
+        }
+        if open.is_empty() && waiting.is_empty() {
+            return Ok(());
+        }
+        let timeout = waiting.front().map(|oldest| timespec(oldest.until - now));
+        let waited = waiting.iter().map(|question| question.socket.as_fd());
+        let handles = open.iter().copied().chain(waited);
+        let mut fds: Vec<PollFd<'_>> = handles
+            .map(|handle| PollFd::from_borrowed_fd(handle, PollFlags::IN))
+            .collect();
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(e) => return Err(e.into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        let (asked, answered) = ready.split_at(open.len());
+        // An answer, or news that there will be none, ends the question.
+        let mut answered = answered.iter();
+        waiting.retain(|question| match answered.next() {
+            Some(true) => {
+                pass_back(question, ports);
+                false
+            }
+            _ => true,
+        });
+        // Another process takes the questions from now on.
+        let [daemon, asked @ ..] = asked else {
+            continue;
+        };
+        if *daemon {
+            open.clear();
+            continue;
+        }
+        for port in (0..ports.len()).filter(|port| asked[*port]) {
+            take_questions(ports, port, proxy, backend, &mut turn, &mut waiting);
+        }
+    }
+}
+
+fn pass_back(question: &Question, ports: &[Port]) {
+    let mut answer = [0; MAX_LEN + 1];
+    let received = recv(&question.socket, &mut answer, RecvFlags::DONTWAIT);
+    if let Ok((len @ 1..=MAX_LEN, _)) = received {
+        // Who asked may be gone, or the way be full: UDP promises nothing.
+        ports[question.port].answer(&answer[..len], &question.asker, question.at);
+    }
+}
+
+fn take_questions(
+    ports: &[Port],
+    port: usize,
+    proxy: &Proxy,
+    backend: &Reader,
+    turn: &mut usize,
+    waiting: &mut VecDeque<Question>,
+) {
+    let Some(to) = backend.now().first().copied() else {
+        return while matches!(ports[port].receive(&mut [0; 1]), Ok(Some(_))) {};
+    };
+    let mut text = [0; MAX_LEN + 1];
+    for _ in 0..AT_ONCE {
+        let Ok(Some((len, asker, at))) = ports[port].receive(&mut text) else {
+            return;
+        };
+        let from = address_of(&asker).filter(|from| len <= MAX_LEN && from.port() != 0);
+        let Some(from) = from else { continue };
+        *turn = turn.wrapping_add(1);
+        let source = sources(&proxy.from, to, *turn)[0];
+        let socket = match ask(
+            source,
+            SocketAddr::new(to, proxy.backend.port),
+            &text[..len],
+        ) {
+            Ok(socket) => socket,
+            Err(e) => {
+                log::debug!("question not relayed peer={from} error=\"{e}\"");
+                continue;
+            }
+        };
+        if waiting.len() == MAX_WAITING {
+            waiting.pop_front();
+        }
+        waiting.push_back(Question {
+            socket,
+            asker,
+            port,
+            at,
+            until: Instant::now() + PATIENCE,
+        });
+    }
+}
+
+/// Sends a question from a socket of its own.
+fn ask(source: Option<IpAddr>, to: SocketAddr, text: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let socket = socket_for(to.ip(), SocketType::DGRAM)?;
+    if let Some(source) = source {
+        bind(&socket, &SocketAddr::new(source, 0))?;
+    }
+    connect(&socket, &to)?;
+    send(&socket, text, SendFlags::DONTWAIT)?;
+    Ok(socket)
+}

@@ -1,0 +1,112 @@
+//! The transparent proxy (document, "Transparent Proxy System"): the processes
+//! of a daemon that serves no file and relays every connection, and every
+//! datagram, to the server behind it. None of them reads what clients say.
+
+mod connect;
+mod datagrams;
+mod relay;
+mod resolve;
+mod splice;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+
+use crate::config::{Config, Proxy};
+use crate::daemon::generation::Helper;
+use crate::daemon::helpers::brood;
+use crate::daemon::memory::Shared;
+use crate::ipc::channel::{Channel, pair};
+use crate::proxy::relay::Relay;
+pub use crate::proxy::relay::{announced, is_trusted};
+use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::{Reach, Sandbox};
+use crate::sys::process::fork;
+use crate::users::Identity;
+
+/// The processes beside the zygote.
+#[derive(Debug, Default)]
+pub struct Helpers {
+    /// Their processes.
+    pub pids: Vec<Pid>,
+    /// The one for datagrams, which goes on as long as this is open.
+    udp: Option<(Pid, Channel)>,
+}
+
+impl Helpers {
+    /// Ends them, but lets answers that are awaited by UDP come.
+    pub fn retire(&mut self) {
+        if let Some((udp, _)) = self.udp.take() {
+            self.pids.retain(|pid| *pid != udp);
+        }
+        self.end();
+        self.pids.clear();
+    }
+
+    /// Ends them at once.
+    pub fn end(&self) {
+        for pid in &self.pids {
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Starts the processes of a proxy: the zygote that forks a relay for each
+/// connection, and those beside it. Datagrams are relayed that come to the
+/// sockets `udp`.
+///
+/// # Errors
+/// One line that says what could not be started and why; what had been
+/// started is ended.
+pub fn start(
+    config: &Config,
+    proxy: &Proxy,
+    identity: Option<&Identity>,
+    memory: &Shared<'_>,
+    sandbox: &Sandbox,
+    udp: &[BorrowedFd<'_>],
+) -> Result<(Helper, Helpers), String> {
+    let mut helpers = Helpers::default();
+    let (backend, resolver) = resolve::start(&proxy.backend, identity, sandbox)?;
+    helpers.pids.extend(resolver);
+    let (pid, channel) = datagrams::start(proxy, &backend, identity, sandbox, udp)?;
+    helpers.pids.push(pid);
+    helpers.udp = Some((pid, channel));
+
+    let failed = |e: std::io::Error| format!("zygote: {e}");
+    let reaching = sandbox.reaching(Reach::Tcp).map_err(failed)?;
+    let confinement = Confinement::new(identity, &reaching)?;
+    let (ours, theirs) = pair().map_err(failed)?;
+    let parent = getpid();
+    let child = || {
+        let run = || {
+            let backend = backend.reader()?;
+            let slots = memory.slots.as_fd();
+            let mut handles = vec![theirs.as_fd(), slots];
+            handles.extend(backend.handle().map(AsFd::as_fd));
+            confinement.enter(parent, &handles)?;
+            reaching.limit_to_port(proxy.backend.port)?;
+            let _ = nix::sys::prctl::set_name(c"tfd-zygote");
+            let relay = Relay {
+                proxy,
+                backend,
+                limit: config.tf.handshake_limit,
+                accept_from: &config.tf.accept_proxy_from,
+                slots,
+                connecting: &reaching,
+                connected: sandbox,
+            };
+            brood::run(&theirs, &relay)
+        };
+        finish("zygote", run())
+    };
+    let pid = fork(child).map_err(failed)?;
+    Ok((Helper { pid, channel: ours }, helpers))
+}

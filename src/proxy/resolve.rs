@@ -1,0 +1,249 @@
+//! Where the backend is: a fixed address, or those of a name, which a process
+//! of its own looks up now and then and shares with the others. That process
+//! reads what name servers send; it holds nothing and serves nobody.
+
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Pid, getpid};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::{Mode, OFlags};
+
+use crate::config::{Backend, Host};
+use crate::ipc::channel::{address_from_bytes, address_to_bytes, pair};
+use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::{Reach, Sandbox};
+use crate::sys::memory::{ReadWords, map_page, map_to_read, seal_against_others, sealable_pages};
+use crate::sys::process::fork;
+use crate::sys::signal::STOP;
+use crate::users::Identity;
+
+/// The most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// How long what was looked up is good for, how soon a failure is repeated,
+/// and how soon a look-up that somebody asked for may follow another.
+const GOOD_FOR: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(2);
+const BREATHER: Duration = Duration::from_secs(1);
+
+/// How often one who waits for the first address looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What stands in the words of the page: how often it has changed, odd while
+/// it changes; how many addresses; two words for each.
+const CHANGES: usize = 0;
+const COUNT: usize = 1;
+const FIRST: usize = 2;
+
+/// The addresses of the backend.
+#[derive(Debug)]
+pub(crate) enum Addresses {
+    /// The configuration says it.
+    Fixed(IpAddr),
+    /// The process that looks names up says it.
+    Shared {
+        /// What it says.
+        page: OwnedFd,
+        /// How it is asked to look again.
+        wake: OwnedFd,
+    },
+}
+
+/// Starts the process that looks up the name of the backend, where it has one.
+///
+/// # Errors
+/// One line that says what could not be started.
+pub(crate) fn start(
+    backend: &Backend,
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+) -> Result<(Addresses, Option<Pid>), String> {
+    let name = match &backend.host {
+        Host::Address(address) => return Ok((Addresses::Fixed(*address), None)),
+        Host::Name(name) => name,
+    };
+    let failed = |e: io::Error| format!("resolver: {e}");
+    let page = sealable_pages("tfd-backend", 1).map_err(failed)?;
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let wake = eventfd(0, flags).map_err(|e| failed(e.into()))?;
+    let sandbox = sandbox.reaching(Reach::Names).map_err(failed)?;
+    let mut confinement = Confinement::new(identity, &sandbox)?;
+    // Names are looked up as the files of the real root say.
+    confinement.nowhere = None;
+    let (ours, theirs) = pair().map_err(failed)?;
+    let parent = getpid();
+    let child = || {
+        let run = || {
+            let words = map_page(page.as_fd(), 0)?;
+            seal_against_others(page.as_fd())?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let top = rustix::fs::open("/", flags, Mode::empty())?;
+            let handles = [theirs.as_fd(), wake.as_fd(), top.as_fd()];
+            confinement.enter_as_resolver(parent, &handles, Some(top.as_fd()))?;
+            drop(top);
+            let _ = nix::sys::prctl::set_name(c"tfd-resolver");
+            theirs.send(b"ready", &[])?;
+            run(name, words, &wake)
+        };
+        finish("resolver", run())
+    };
+    let pid = fork(child).map_err(failed)?;
+    drop(theirs);
+    match ours.receive(&mut [0; 8]) {
+        Ok((1.., _)) => Ok((Addresses::Shared { page, wake }, Some(pid))),
+        _ => Err("resolver ended before it was ready".to_owned()),
+    }
+}
+
+/// Looks a name up until the daemon is gone.
+fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
+    let mut failing = false;
+    loop {
+        let found: io::Result<Vec<IpAddr>> = (name, 0)
+            .to_socket_addrs()
+            .map(|all| all.map(|address| address.ip()).collect());
+        let wait = match found {
+            Ok(addresses) => {
+                failing = false;
+                publish(words, &addresses);
+                GOOD_FOR
+            }
+            Err(e) => {
+                if !failing {
+                    log::warn!("can't look up proxy_to name={name} error=\"{e}\"");
+                }
+                failing = true;
+                AGAIN
+            }
+        };
+        std::thread::sleep(BREATHER);
+        let wait = Timespec {
+            tv_sec: wait.as_secs() as i64,
+            tv_nsec: 0,
+        };
+        let _ = poll(&mut [PollFd::new(wake, PollFlags::IN)], Some(&wait));
+        let _ = rustix::io::read(wake, &mut [0; 8]);
+    }
+}
+
+fn publish(words: &[AtomicU64], addresses: &[IpAddr]) {
+    let changes = words[CHANGES].load(Ordering::Relaxed);
+    words[CHANGES].store(changes | 1, Ordering::Relaxed);
+    fence(Ordering::Release);
+    let addresses = &addresses[..addresses.len().min(MAX_ADDRESSES)];
+    for (at, address) in addresses.iter().enumerate() {
+        let bits = u128::from_be_bytes(address_to_bytes(*address));
+        words[FIRST + 2 * at].store((bits >> 64) as u64, Ordering::Relaxed);
+        words[FIRST + 2 * at + 1].store(bits as u64, Ordering::Relaxed);
+    }
+    words[COUNT].store(addresses.len() as u64, Ordering::Relaxed);
+    words[CHANGES].store((changes | 1).wrapping_add(1), Ordering::Release);
+}
+
+/// The addresses, as a process reads them that connects to the backend.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// This one.
+    Fixed(IpAddr),
+    /// Those on a page.
+    Shared(ReadWords, OwnedFd),
+}
+
+impl Addresses {
+    /// Prepares reading them.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn reader(&self) -> io::Result<Reader> {
+        match self {
+            Addresses::Fixed(address) => Ok(Reader::Fixed(*address)),
+            Addresses::Shared { page, wake } => Ok(Reader::Shared(
+                map_to_read(page.as_fd())?,
+                wake.try_clone()?,
+            )),
+        }
+    }
+}
+
+impl Reader {
+    /// The addresses as they are now; none when the name has none yet.
+    #[must_use]
+    pub(crate) fn now(&self) -> Vec<IpAddr> {
+        match self {
+            Reader::Fixed(address) => vec![*address],
+            // A writer that is interrupted is soon done; one that died then
+            // is replaced.
+            Reader::Shared(words, _) => (0..1000).find_map(|_| read(*words)).unwrap_or_default(),
+        }
+    }
+
+    /// The addresses, as soon as there are any.
+    #[must_use]
+    pub(crate) fn wait(&self, deadline: Instant) -> Vec<IpAddr> {
+        loop {
+            let addresses = self.now();
+            let stop = STOP.load(Ordering::Relaxed) || Instant::now() >= deadline;
+            if stop || !addresses.is_empty() {
+                return addresses;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Asks for them to be looked up anew, since nobody was met there.
+    pub(crate) fn look_again(&self) {
+        if let Reader::Shared(_, wake) = self {
+            let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// What a process must keep open for that.
+    #[must_use]
+    pub(crate) fn handle(&self) -> Option<&OwnedFd> {
+        match self {
+            Reader::Fixed(_) => None,
+            Reader::Shared(_, wake) => Some(wake),
+        }
+    }
+}
+
+/// The addresses on a page, unless it changes just now.
+fn read(words: ReadWords) -> Option<Vec<IpAddr>> {
+    let before = words.load(CHANGES);
+    fence(Ordering::Acquire);
+    let count = usize::try_from(words.load(COUNT)).ok()?.min(MAX_ADDRESSES);
+    let address = |at: usize| {
+        let (high, low) = (words.load(FIRST + 2 * at), words.load(FIRST + 2 * at + 1));
+        address_from_bytes((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
+    };
+    let addresses = (0..count).map(address).collect();
+    fence(Ordering::Acquire);
+    (before.is_multiple_of(2) && words.load(CHANGES) == before).then_some(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_up_is_read_whole_by_the_others() {
+        let page = sealable_pages("test", 1).expect("page");
+        let words = map_page(page.as_fd(), 0).expect("words");
+        let wake = eventfd(0, EventfdFlags::NONBLOCK).expect("eventfd");
+        let reader = Addresses::Shared { page, wake }.reader().expect("reader");
+        assert_eq!(reader.now(), [] as [IpAddr; 0]);
+        for all in [&["192.0.2.1", "2001:db8::1"][..], &["2001:db8::2"], &[]] {
+            let all: Vec<IpAddr> = all.iter().map(|a| a.parse().expect("address")).collect();
+            publish(words, &all);
+            assert_eq!(reader.now(), all);
+        }
+        publish(words, &[[127, 0, 0, 1].into(); 20]);
+        assert_eq!(reader.now().len(), MAX_ADDRESSES);
+        words[CHANGES].fetch_add(1, Ordering::Relaxed);
+        assert_eq!(reader.now(), [] as [IpAddr; 0], "no half of a change");
+    }
+}

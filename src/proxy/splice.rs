@@ -1,0 +1,307 @@
+//! The relay proper: moves what comes on either of two connections to the
+//! other, through pipes, so that no byte passes through this process; passes
+//! on the end of each direction by itself, and the out-of-band byte at its
+//! place in the stream.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+
+use crate::sys::signal::STOP;
+use crate::sys::socket::is_at_mark;
+
+/// Room of a pipe, where the system lets us have as much.
+const PIPE_SIZE: usize = 256 * 1024;
+
+/// Bytes read in the step over a mark: an empty pipe takes them in any case.
+const STEP: usize = 4096;
+
+/// How long nothing may move between the two, once one direction has ended.
+const HALF_CLOSED: Duration = Duration::from_secs(300);
+
+/// How long nothing may move once a stop was asked for: longer than TCP waits
+/// for what was lost, and than a busy machine may keep either end waiting.
+const STOPPING: Duration = Duration::from_secs(1);
+
+/// Bytes moved from the client to the backend, and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// From the client.
+    pub(crate) up: u64,
+    /// To the client.
+    pub(crate) down: u64,
+}
+
+/// Relays until both directions have ended, or a stop was asked for and
+/// nothing moves. Both sockets are made non-blocking.
+///
+/// # Errors
+/// What broke a connection, in words.
+pub(crate) fn relay(
+    client: &OwnedFd,
+    backend: &OwnedFd,
+    moved: &mut Moved,
+) -> Result<&'static str, String> {
+    let in_words = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
+    for socket in [client, backend] {
+        rustix::io::ioctl_fionbio(socket, true).map_err(|e| in_words("system")(e.into()))?;
+    }
+    let mut up = Direction::new().map_err(in_words("system"))?;
+    let mut down = Direction::new().map_err(in_words("system"))?;
+    // Hung up for good, and of no more interest: polling would not wait.
+    let mut hung = [false; 2];
+    let mut ready = [PollFlags::all(); 2];
+    let mut quiet_since = Instant::now();
+    loop {
+        let before = (up.moved, down.moved);
+        let [of_client, of_backend] = ready;
+        if !of_client.is_empty() || of_backend.contains(PollFlags::OUT) {
+            up.look |= of_client.contains(PollFlags::PRI);
+            up.pump(client, backend)
+                .map_err(in_words("to the backend"))?;
+        }
+        if !of_backend.is_empty() || of_client.contains(PollFlags::OUT) {
+            down.look |= of_backend.contains(PollFlags::PRI);
+            down.pump(backend, client)
+                .map_err(in_words("to the client"))?;
+        }
+        *moved = Moved {
+            up: up.moved,
+            down: down.moved,
+        };
+        if up.ended && down.ended {
+            return Ok("connection closed");
+        }
+        if before != (up.moved, down.moved) {
+            quiet_since = Instant::now();
+        }
+        let limit = match (STOP.load(Ordering::Relaxed), up.ended || down.ended) {
+            (true, _) => Some(STOPPING),
+            (false, true) => Some(HALF_CLOSED),
+            (false, false) => None,
+        };
+        let left = limit.map(|limit| limit.saturating_sub(quiet_since.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(if STOP.load(Ordering::Relaxed) {
+                "stopped"
+            } else {
+                "one side silent"
+            });
+        }
+        let interest = [
+            up.reading(client) | down.writing(backend),
+            down.reading(backend) | up.writing(client),
+        ];
+        let sockets = [client, backend];
+        let watched: Vec<usize> = (0..2)
+            .filter(|at| !hung[*at] || !interest[*at].is_empty())
+            .collect();
+        let mut fds: Vec<PollFd<'_>> = watched
+            .iter()
+            .map(|at| PollFd::new(sockets[*at], interest[*at]))
+            .collect();
+        let timeout = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.to_string()),
+        }
+        ready = [PollFlags::empty(); 2];
+        for (at, fd) in watched.iter().zip(&fds) {
+            ready[*at] = fd.revents();
+            if fd.revents().contains(PollFlags::ERR) {
+                let whose = if *at == 0 { "client" } else { "backend" };
+                let error = sockopt::socket_error(sockets[*at])
+                    .ok()
+                    .and_then(Result::err);
+                let error = error.map_or_else(|| "broken".to_owned(), |e| e.to_string());
+                return Err(format!("{whose}: {error}"));
+            }
+            hung[*at] = fd.revents().contains(PollFlags::HUP) && interest[*at].is_empty();
+        }
+    }
+}
+
+/// One direction of a relay.
+struct Direction {
+    /// Out of the pipe, and into it.
+    pipe: (OwnedFd, OwnedFd),
+    /// Bytes in the pipe.
+    waiting: usize,
+    /// The out-of-band byte, from when it is read to when the stream goes on
+    /// behind it.
+    urgent: Option<Urgent>,
+    /// Whether there may be one to read.
+    look: bool,
+    /// Whether the source has sent its last byte, and the other was told.
+    ended: bool,
+    moved: u64,
+}
+
+/// What has become of an out-of-band byte.
+#[derive(Clone, Copy, Debug)]
+enum Urgent {
+    /// It was read.
+    Read(u8),
+    /// It was passed on; the source stands at its mark.
+    Passed,
+}
+
+/// What reading from a source came to.
+enum Read {
+    Something,
+    Nothing,
+    End,
+}
+
+impl Direction {
+    fn new() -> io::Result<Direction> {
+        let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Where many have pipes already, the size it has must do.
+        let _ = fcntl_setpipe_size(&pipe.1, PIPE_SIZE);
+        Ok(Direction {
+            pipe,
+            waiting: 0,
+            urgent: None,
+            look: false,
+            ended: false,
+            moved: 0,
+        })
+    }
+
+    /// What to wait for at the source.
+    fn reading(&self, from: &OwnedFd) -> PollFlags {
+        match self.urgent {
+            _ if self.ended || self.waiting > 0 || self.is_held_up(from) => PollFlags::empty(),
+            None => PollFlags::IN | PollFlags::PRI,
+            Some(_) => PollFlags::IN,
+        }
+    }
+
+    /// What to wait for at the other side.
+    fn writing(&self, from: &OwnedFd) -> PollFlags {
+        if self.waiting > 0 || self.is_held_up(from) {
+            PollFlags::OUT
+        } else {
+            PollFlags::empty()
+        }
+    }
+
+    /// Whether the out-of-band byte is next.
+    fn is_held_up(&self, from: &OwnedFd) -> bool {
+        matches!(self.urgent, Some(Urgent::Read(_))) && is_at_mark(from.as_fd()).unwrap_or(false)
+    }
+
+    /// Empties the pipe, fills it once, and empties it again, as far as that
+    /// can be done now.
+    fn pump(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+        if self.ended || !self.drain(to)? {
+            return Ok(());
+        }
+        match self.fill(from, to)? {
+            Read::Something => self.drain(to).map(drop),
+            Read::Nothing => Ok(()),
+            Read::End => {
+                self.ended = true;
+                match shutdown(to, Shutdown::Write) {
+                    Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+                    Err(e) => Err(e.into()),
+                }
+            }
+        }
+    }
+
+    /// Empties the pipe as far as the other side takes it; whether it is
+    /// empty.
+    fn drain(&mut self, to: &OwnedFd) -> io::Result<bool> {
+        while self.waiting > 0 {
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            match splice(&self.pipe.0, None, to, None, self.waiting, flags) {
+                Ok(0) | Err(Errno::AGAIN) => return Ok(false),
+                Ok(n) => {
+                    self.waiting -= n;
+                    self.moved += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Fills the empty pipe from the source. The system ends what it reads at
+    /// the mark of an out-of-band byte, which goes on from there.
+    fn fill(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<Read> {
+        if std::mem::take(&mut self.look) && self.urgent.is_none() {
+            self.urgent = read_urgent(from)?.map(Urgent::Read);
+        }
+        if self.urgent.is_some() && is_at_mark(from.as_fd())? {
+            return self.pass_mark(from, to);
+        }
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        match splice(from, None, &self.pipe.1, None, PIPE_SIZE, flags) {
+            Ok(0) if is_at_mark(from.as_fd())? => {
+                // The byte is there, since what ends the stream is behind it.
+                self.urgent = Some(read_urgent(from)?.map_or(Urgent::Passed, Urgent::Read));
+                self.pass_mark(from, to)
+            }
+            Ok(0) => Ok(Read::End),
+            Ok(n) => {
+                self.waiting = n;
+                Ok(Read::Something)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Nothing),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// All before the mark is through: now the byte itself, then over it.
+    fn pass_mark(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<Read> {
+        match self.urgent {
+            None | Some(Urgent::Passed) => {}
+            Some(Urgent::Read(byte)) => {
+                let flags = SendFlags::OOB | SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                match send(to, &[byte], flags) {
+                    Ok(_) => self.urgent = Some(Urgent::Passed),
+                    Err(Errno::AGAIN | Errno::INTR) => return Ok(Read::Nothing),
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        // Reading, unlike splice, steps over the mark, also when nothing is
+        // behind it yet.
+        let mut behind = [0; STEP];
+        let read = recv(from, &mut behind, RecvFlags::DONTWAIT);
+        if !is_at_mark(from.as_fd())? {
+            self.urgent = None;
+        }
+        match read {
+            Ok((0, _)) => Ok(Read::End),
+            Ok((n, _)) => {
+                self.waiting = rustix::io::write(&self.pipe.1, &behind[..n])?;
+                Ok(Read::Something)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Nothing),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// The out-of-band byte, if one has come.
+fn read_urgent(from: &OwnedFd) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    match recv(from, &mut byte, RecvFlags::OOB | RecvFlags::DONTWAIT) {
+        Ok((1, _)) => Ok(Some(byte[0])),
+        // None there, not here yet, or none to come.
+        Ok(_) | Err(Errno::INVAL | Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,50 @@
+//! Where tests can step in: once a process is in place, with everything given
+//! up that it is to give up, a test build calls a visitor that tries what an
+//! attacker would. Release builds have none.
+
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+
+/// A process in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A gate, before it reads its first byte.
+    Gate,
+    /// The process behind LOGIN that waits for INJAIL's token.
+    BeforeJail,
+    /// A session, before its first request.
+    Session,
+    /// A relay, once connected.
+    Relay,
+}
+
+#[cfg(debug_assertions)]
+mod visitor {
+    use super::{BorrowedFd, Place, SocketAddr};
+    use std::sync::OnceLock;
+
+    /// What is called: with the place, the client, and the handle of the root
+    /// where the process has one.
+    pub type Visitor = fn(Place, SocketAddr, Option<BorrowedFd<'_>>);
+
+    static VISITOR: OnceLock<Visitor> = OnceLock::new();
+
+    /// Has this called in every process that comes to its place from now on.
+    pub fn call_in_place(visitor: Visitor) {
+        let _ = VISITOR.set(visitor);
+    }
+
+    pub(crate) fn reached(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
+        if let Some(visitor) = VISITOR.get() {
+            visitor(place, peer, root);
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+pub(crate) use visitor::reached;
+#[cfg(debug_assertions)]
+pub use visitor::{Visitor, call_in_place};
+
+#[cfg(not(debug_assertions))]
+pub(crate) fn reached(_: Place, _: SocketAddr, _: Option<BorrowedFd<'_>>) {}

@@ -1,0 +1,7 @@
+//! What every protocol's session gets, and what it shows of itself to the
+//! daemon. Knows no protocol.
+
+pub mod admission;
+pub mod keys;
+pub mod session;
+pub mod slots;

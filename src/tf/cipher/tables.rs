@@ -1,0 +1,107 @@
+//! The process that makes the keystream tables (see `tf::cipher::cycle`) when
+//! the first session asks for them, then ends. It is the only one that can
+//! write to their memory.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::sandbox::Sandbox;
+use crate::sandbox::confinement::{Confinement, finish};
+use crate::sys::memory::for_reading;
+use crate::sys::process::fork;
+use crate::tf::cipher::cycle::{self, CYCLES};
+use crate::users::Identity;
+
+/// What sessions need to read the tables and to ask for them.
+#[derive(Debug)]
+pub struct Tables {
+    readers: Vec<OwnedFd>,
+    word: OwnedFd,
+    /// The process that makes them, until it has ended.
+    maker: Option<Pid>,
+}
+
+impl Tables {
+    /// Starts the process. It makes as many tables as fit into `limit` bytes.
+    ///
+    /// # Errors
+    /// The system's. Sessions compute everything then.
+    pub fn start(limit: u64, identity: Option<&Identity>, sandbox: &Sandbox) -> io::Result<Tables> {
+        let mut handles = Vec::new();
+        let mut left = limit;
+        for (_, len) in CYCLES {
+            let Some(rest) = left.checked_sub(cycle::table_bytes(len)) else {
+                break;
+            };
+            left = rest;
+            handles.push(cycle::memory_for_table()?);
+        }
+        let readers = handles.iter().map(for_reading).collect::<io::Result<_>>()?;
+        let word = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let confinement = Confinement::new(identity, sandbox).map_err(io::Error::other)?;
+        let parent = getpid();
+        let pid = fork(|| {
+            let kept: Vec<_> = handles.iter().chain([&word]).map(AsFd::as_fd).collect();
+            let run = || {
+                confinement.enter_as_leaf(parent, &kept, None)?;
+                let _ = nix::sys::prctl::set_name(c"tfd-tables");
+                make_when_asked(&handles, &word)
+            };
+            finish("making keystream tables", run())
+        })?;
+        Ok(Tables {
+            readers,
+            word,
+            maker: Some(pid),
+        })
+    }
+
+    /// Takes note that a process has ended.
+    pub fn reaped(&mut self, pid: Pid) {
+        self.maker = self.maker.filter(|maker| *maker != pid);
+    }
+
+    /// Ends the process that makes them, if it still runs.
+    pub fn end(&self) {
+        if let Some(maker) = self.maker {
+            let _ = kill(maker, Signal::SIGKILL);
+        }
+    }
+
+    /// The descriptors that a process needs to read the tables.
+    pub fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.readers.iter().chain([&self.word]).map(AsFd::as_fd)
+    }
+
+    /// In a process that keeps [`Tables::handles`]: reads them from now on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&self) -> io::Result<()> {
+        let readers = self
+            .readers
+            .iter()
+            .map(OwnedFd::try_clone)
+            .collect::<io::Result<_>>()?;
+        cycle::read_tables(readers, self.word.try_clone()?);
+        Ok(())
+    }
+}
+
+fn make_when_asked(handles: &[OwnedFd], word: &OwnedFd) -> io::Result<()> {
+    rustix::io::read(word, &mut [0; 8])?;
+    let _ = rustix::process::nice(10);
+    let begin = std::time::Instant::now();
+    let copies = handles
+        .iter()
+        .map(OwnedFd::try_clone)
+        .collect::<io::Result<_>>()?;
+    cycle::make(copies)?;
+    let ms = begin.elapsed().as_millis();
+    log::info!("keystream tables made count={} ms={ms}", handles.len());
+    Ok(())
+}

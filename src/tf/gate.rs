@@ -1,0 +1,209 @@
+//! The gate: the unprivileged process that faces a client until its last door
+//! is passed (document, "Beginning the connection"): the handshake of TLS where
+//! that is spoken, version, RSA block, hash. It holds no key but the session's own and reaches no file.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::daemon::helpers::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
+use crate::net::tls::login::Proof;
+use crate::net::tls::server;
+use crate::net::tls::server::HelloError;
+use crate::tf::doors::Closed;
+use crate::tf::status::{Reply, Status};
+use crate::tf::wire::{Meter, Wire, WireError};
+use crate::users::account::Network;
+
+/// The longest version string, in bytes, with the NUL some clients send.
+const MAX_VERSION: usize = 32;
+
+/// The first two bytes of a handshake of TLS.
+const TLS_BEGIN: i32 = 0x1603;
+
+/// How long a refused client may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a client did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The client was told a status and the connection closed.
+    #[error("{0}")]
+    Told(Status),
+    /// The connection ended or broke a rule of the wire.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The handshake of TLS came to nothing.
+    #[error("{0}")]
+    Tls(String),
+    /// The keeper or the system failed.
+    #[error("internal: {0}")]
+    Internal(#[from] io::Error),
+}
+
+impl From<HelloError> for Refusal {
+    fn from(e: HelloError) -> Refusal {
+        match e {
+            HelloError::Wire(e) => Refusal::Wire(e),
+            HelloError::Refused(text) => Refusal::Tls(text),
+        }
+    }
+}
+
+/// What a client must know, and by when.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// The version string of the configuration.
+    pub version: Vec<u8>,
+    /// How long the client may take for all doors.
+    pub limit: Duration,
+    /// Who has to say first whose connection it brings.
+    pub accept_proxy_from: Vec<Network>,
+    /// The doors behind the hash.
+    pub closed: Closed,
+    /// The one before all others, on listeners that speak TLS.
+    pub tls: Option<server::Door>,
+}
+
+/// A client that has shown the hash.
+pub struct Passed {
+    /// The connection, enciphered, or protected by TLS alone.
+    pub wire: Wire,
+    /// What its certificate proves, if it has shown one.
+    pub proof: Option<Proof>,
+    /// The root's handle, or where doors are left, the channel to whoever
+    /// stands behind them.
+    pub granted: OwnedFd,
+    /// Beside the root's handle: the counters that quotas are held to.
+    pub counters: Option<OwnedFd>,
+    /// And the way to the auditor.
+    pub records: Option<OwnedFd>,
+    /// And the way to the pool.
+    pub pool: Option<OwnedFd>,
+}
+
+/// Leads a client through the doors, the first of which is TLS where there is a
+/// `tls`. What it sends and gets is counted on `meter`.
+///
+/// # Errors
+/// Why it did not pass; the client has been told where the protocol has a
+/// word for it.
+pub fn admit(
+    socket: TcpStream,
+    tls: Option<&server::Door>,
+    keeper: &Arc<Keeper>,
+    doors: &Doors,
+    meter: Meter,
+) -> Result<Passed, Refusal> {
+    let deadline = Instant::now() + doors.limit;
+    let mut wire = Wire::new(socket)?;
+    wire.count_on(meter);
+    wire.set_deadline(Some(deadline))?;
+    wire.stop_on(&crate::sys::signal::STOP);
+    let mut body = Vec::new();
+    let proof = match tls {
+        Some(tls) => tls.accept(&mut wire, Arc::clone(keeper) as _)?,
+        None => None,
+    };
+
+    let short = wire
+        .read_short_message(&mut body, MAX_VERSION)
+        .map_err(name_tls)?;
+    let version = body.strip_suffix(&[0]).unwrap_or(&body);
+    if !short || version != doors.version {
+        return Err(refuse(wire, Status::IncompatibleProtocol));
+    }
+    accept(&mut wire)?;
+
+    if !wire.is_plain_in_tls() {
+        let short = wire.read_short_message(&mut body, MAX_BLOCK)?;
+        let key = if short { keeper.decrypt(&body)? } else { None };
+        let Some(key) = key else {
+            return Err(refuse(wire, Status::BadKey));
+        };
+        accept(&mut wire)?;
+        wire.encipher(&key);
+    }
+
+    let short = wire.read_short_message(&mut body, MAX_HASH)?;
+    let (handles, extras) = if short {
+        keeper.compare(&body)?
+    } else {
+        Default::default()
+    };
+    let mut handles = handles.into_iter();
+    let Some(granted) = handles.next() else {
+        return Err(refuse(wire, Status::InvalidHash));
+    };
+    wire.write_message(b"OK")?;
+    let counters = handles.next();
+    let records = extras.records.then(|| handles.next()).flatten();
+    let pool = extras.pool.then(|| handles.next()).flatten();
+    Ok(Passed {
+        wire,
+        proof,
+        granted,
+        counters,
+        records,
+        pool,
+    })
+}
+
+/// Calls what a handshake of TLS looks like by its name.
+fn name_tls(e: WireError) -> WireError {
+    match e {
+        WireError::Length(announced) if announced >> 16 == TLS_BEGIN => {
+            WireError::Broken("a client with TLS on a listener without it")
+        }
+        other => other,
+    }
+}
+
+/// Says `OK`; to a client that has gone on without waiting for it, together
+/// with the next word.
+fn accept(wire: &mut Wire) -> Result<(), WireError> {
+    if wire.has_read_ahead() {
+        wire.write_message_later(b"OK");
+        return Ok(());
+    }
+    wire.write_message(b"OK")
+}
+
+/// Tells the client why and closes so that it can read it.
+fn refuse(mut wire: Wire, status: Status) -> Refusal {
+    if let Err(e) = wire.write_message(&Reply::from(status).into_bytes()) {
+        return e.into();
+    }
+    wire.close();
+    linger(wire.socket());
+    Refusal::Told(status)
+}
+
+/// Ends our side and takes in what the client still sends, so that the system
+/// does not cut the connection before the reply is read. Bounded in time and
+/// bytes.
+fn linger(mut socket: &TcpStream) {
+    let end = Instant::now() + LINGER;
+    let mut scratch = [0; 4096];
+    let _ = socket.shutdown(Shutdown::Write);
+    let _ = socket.set_read_timeout(Some(LINGER));
+    for _ in 0..64 {
+        match socket.read(&mut scratch) {
+            Ok(n) if n > 0 && Instant::now() < end => {}
+            _ => break,
+        }
+    }
+}
+
+/// One log line on a client that did not pass.
+pub fn log_refusal(peer: SocketAddr, refusal: &Refusal) {
+    match refusal {
+        Refusal::Wire(WireError::Closed | WireError::Stopped) => {
+            log::debug!("left peer={peer} stage=handshake");
+        }
+        Refusal::Internal(e) => log::error!("gate failed peer={peer} error=\"{e}\""),
+        _ => log::warn!("refused peer={peer} stage=handshake reason=\"{refusal}\""),
+    }
+}

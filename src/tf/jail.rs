@@ -1,0 +1,99 @@
+//! INJAIL (document, "INJAIL"): the token that opens a directory, and the
+//! change of root into it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::store::path::JAIL_FILE;
+use crate::store::{Root, RootPath};
+use crate::tf::status::Status;
+use crate::users::hash;
+
+/// The longest token file, in bytes.
+const MAX_TOKENS: usize = 64 * 1024;
+
+/// Changes the root to a directory beneath `home` whose token file holds the
+/// token. The new root's handle, opened anew: one from before would lead out.
+///
+/// # Errors
+/// 1, 48 or 49.
+pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd, Status> {
+    let path = RootPath::parse(path).map_err(|_| Status::AccessDenied)?;
+    let root = Root::from_handle(home.try_clone().map_err(|_| Status::JailFile)?);
+    let directory = root.open_dir(&path).map_err(|e| match e {
+        Errno::XDEV => Status::AccessDenied,
+        _ => Status::JailFile,
+    })?;
+    let tokens = read_tokens(&directory).map_err(|_| Status::JailFile)?;
+    if !tokens.split(|c| *c == b'\n').any(|line| opens(line, token)) {
+        return Err(Status::JailToken);
+    }
+    let enter = || {
+        rustix::process::fchdir(&directory)?;
+        rustix::process::chroot(".")?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open("/", flags, Mode::empty())
+    };
+    enter().map_err(|e: Errno| {
+        log::error!("can't change the root error=\"{e}\"");
+        Status::JailFile
+    })
+}
+
+fn read_tokens(directory: &OwnedFd) -> io::Result<Zeroizing<Vec<u8>>> {
+    use std::io::Read;
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::OsStr::from_bytes(JAIL_FILE);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut tokens = Zeroizing::new(Vec::new());
+    file.take(MAX_TOKENS as u64 + 1).read_to_end(&mut tokens)?;
+    if tokens.len() > MAX_TOKENS {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(tokens)
+}
+
+/// Whether a line of the token file, plain or a hash, is for this token.
+fn opens(line: &[u8], token: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() || token.is_empty() {
+        return false;
+    }
+    if hash::is_meant(line) {
+        return std::str::from_utf8(line).is_ok_and(|line| hash::fits(line, token));
+    }
+    line.ct_eq(token).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_opens_by_its_whole_line_plain_or_hashed() {
+        assert!(opens(b"token", b"token") && opens(b"token\r", b"token"));
+        for (line, token) in [
+            (&b""[..], &b""[..]),
+            (b"token", b""),
+            (b"", b"token"),
+            (b"token", b"toke"),
+            (b"token", b"token "),
+        ] {
+            assert!(!opens(line, token));
+        }
+        let hash = hash::make(b"token").expect("hash");
+        assert!(opens(hash.as_bytes(), b"token"));
+        assert!(!opens(hash.as_bytes(), hash.as_bytes()));
+        let cut = &hash.as_bytes()[..hash.len() - 1];
+        assert!(!opens(cut, b"token") && !opens(cut, cut));
+    }
+}

@@ -1,0 +1,195 @@
+//! The load balancer behind TLB: which servers are in the pool, which of them
+//! are alive, and which a client is sent to. No socket and no file is used
+//! here: datagrams, times and random numbers are the caller's. Only
+//! [`resolver`] has a driver over sockets, for callers that may wait.
+
+pub mod ask;
+mod choose;
+pub mod file;
+pub mod health;
+pub mod probe;
+pub mod reader;
+pub mod resolver;
+pub mod srv;
+#[cfg(test)]
+mod tests;
+pub mod watch;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::tf::pool::choose::{Candidate, Turns};
+use crate::tf::pool::file::{MAX_SERVERS, Server};
+use crate::tf::pool::health::{Health, State};
+use crate::tf::pool::probe::Load;
+
+/// The most questions [`Balancer::due`] gives at once.
+const BATCH: usize = 64;
+
+/// A HOSTCHECK to send by UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Where to.
+    pub address: SocketAddr,
+    /// The datagram.
+    pub question: [u8; probe::QUESTION],
+}
+
+/// What is known of a server, for status and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Address, weight and priority.
+    pub server: Server,
+    /// Whether it is alive.
+    pub state: State,
+    /// What it reported with its last answer, if it reports.
+    pub load: Option<Load>,
+    /// How often it was handed out since its last answer.
+    pub given: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    server: Server,
+    health: Health,
+    given: u32,
+    turn: u64,
+}
+
+/// The pool with the health of its servers. Times are durations since a start
+/// of the caller's choice, the same for all calls, and never go back.
+#[derive(Debug, Default)]
+pub struct Balancer {
+    entries: Vec<Entry>,
+    places: HashMap<SocketAddr, usize>,
+    turns: Turns,
+}
+
+impl Balancer {
+    /// Makes these the servers of the pool, in this order, as from a pool file
+    /// and then from SRV records. Those that stay keep what is known of them;
+    /// of two with one address the first counts, and those beyond
+    /// [`MAX_SERVERS`] are left out.
+    pub fn replace(&mut self, servers: impl IntoIterator<Item = Server>, now: Duration) {
+        let mut old: HashMap<SocketAddr, Entry> = self
+            .entries
+            .drain(..)
+            .map(|entry| (entry.server.address, entry))
+            .collect();
+        self.places.clear();
+        for server in servers {
+            if self.entries.len() == MAX_SERVERS {
+                break;
+            }
+            if self.places.contains_key(&server.address) {
+                continue;
+            }
+            self.places.insert(server.address, self.entries.len());
+            self.entries.push(match old.remove(&server.address) {
+                Some(entry) => Entry { server, ..entry },
+                None => Entry {
+                    server,
+                    health: Health::new(now),
+                    given: 0,
+                    turn: 0,
+                },
+            });
+        }
+    }
+
+    /// The questions to send now, at most 64; they count as sent. Datagrams
+    /// that have come in should be given to [`Balancer::answered`] first.
+    pub fn due(&mut self, now: Duration, mut random: impl FnMut() -> u64) -> Vec<Probe> {
+        let ask = |entry: &mut Entry| {
+            let question = entry.health.due(now, &mut random)?;
+            Some(Probe {
+                address: entry.server.address,
+                question,
+            })
+        };
+        self.entries
+            .iter_mut()
+            .filter_map(ask)
+            .take(BATCH)
+            .collect()
+    }
+
+    /// How long until [`Balancer::due`] should be called next; `None` when the
+    /// pool is empty.
+    #[must_use]
+    pub fn wait(&self, now: Duration) -> Option<Duration> {
+        let next = self.entries.iter().map(|entry| entry.health.next()).min()?;
+        Some(next.saturating_sub(now))
+    }
+
+    /// Takes a datagram that came in on the socket of the questions; whether it
+    /// was an answer that counts. `from` may be an IPv4 address in IPv6 form.
+    pub fn answered(&mut self, from: SocketAddr, bytes: &[u8], now: Duration) -> bool {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let Some(entry) = self
+            .places
+            .get(&from)
+            .and_then(|place| self.entries.get_mut(*place))
+        else {
+            return false;
+        };
+        let counts = entry.health.answered(bytes, now);
+        if counts {
+            entry.given = 0;
+        }
+        counts
+    }
+
+    /// The server to send a client to; `None` (52) when none is alive. Before
+    /// its first question is answered or overdue a server is handed out too,
+    /// if none is known to be alive.
+    pub fn choose(&mut self, now: Duration) -> Option<Server> {
+        self.entries
+            .iter_mut()
+            .for_each(|entry| entry.health.tick(now));
+        let mut candidates = self.candidates(|health| health.state() == State::Alive);
+        if candidates.is_empty() {
+            candidates = self.candidates(Health::is_fresh);
+        }
+        let (place, turn) = choose::choose(&candidates, &mut self.turns)?;
+        let entry = self.entries.get_mut(place)?;
+        entry.turn = turn;
+        entry.given = entry.given.saturating_add(1);
+        Some(entry.server)
+    }
+
+    /// What is known of each server, in the order of the pool.
+    #[must_use]
+    pub fn summary(&self) -> Vec<Summary> {
+        let summary = |entry: &Entry| Summary {
+            server: entry.server,
+            state: entry.health.state(),
+            load: entry.health.load(),
+            given: entry.given,
+        };
+        self.entries.iter().map(summary).collect()
+    }
+
+    /// Those of the lowest priority number among servers of this health.
+    fn candidates(&self, fits: impl Fn(&Health) -> bool) -> Vec<Candidate> {
+        let fitting = || {
+            self.entries
+                .iter()
+                .enumerate()
+                .filter(|(_, e)| fits(&e.health))
+        };
+        let lowest = fitting().map(|(_, entry)| entry.server.priority).min();
+        let candidate = |(place, entry): (usize, &Entry)| Candidate {
+            place,
+            weight: entry.server.weight,
+            load: entry.health.load(),
+            given: entry.given,
+            turn: entry.turn,
+        };
+        fitting()
+            .filter(|(_, e)| Some(e.server.priority) == lowest)
+            .map(candidate)
+            .collect()
+    }
+}

@@ -1,0 +1,277 @@
+//! The process that knows which servers are in the pool: it reads the pool
+//! file again when that has changed, looks SRV records up, and tells the UDP
+//! process. What others write and what name servers answer is parsed here and
+//! nowhere else.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Pid, getpid};
+use rustix::fs::{Mode, OFlags};
+
+use crate::config::Config;
+use crate::ipc::channel::{Channel, address_from_bytes, address_to_bytes};
+use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::{Reach, Sandbox};
+use crate::sys::process::fork;
+use crate::tf::pool::file as pool;
+use crate::tf::pool::file::{MAX_FILE, Server};
+use crate::tf::pool::resolver::{name_servers, resolve};
+use crate::tf::pool::watch::Watch;
+use crate::users::Identity;
+
+/// How often it is looked whether the file has changed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Bytes of a server in a message: address, port, weight, priority.
+const SERVER: usize = 16 + 2 + 4 + 2;
+
+/// Servers in one message; a shorter one ends a list.
+const PART: usize = 256;
+
+/// The pool file: its directory, kept open, and its name there.
+struct PoolFile {
+    directory: OwnedFd,
+    name: std::ffi::OsString,
+}
+
+/// Starts the process, where there is a pool.
+///
+/// # Errors
+/// One line that says what could not be started.
+pub(crate) fn start(
+    config: &Config,
+    lists: Channel,
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+) -> Result<Option<Pid>, String> {
+    if !config.tf.has_pool() {
+        return Ok(None);
+    }
+    let file = config
+        .tf
+        .tlb_pool
+        .as_deref()
+        .map(open_directory)
+        .transpose()?;
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let watch = config.tf.tlb_dns.as_deref().map(Watch::new);
+    let failed = |e: io::Error| format!("pool: {e}");
+    let reaching = watch
+        .is_some()
+        .then(|| sandbox.reaching(Reach::Names))
+        .transpose();
+    let reaching = reaching.map_err(failed)?;
+    let confinement = Confinement::new(identity, reaching.as_ref().unwrap_or(sandbox))?;
+    let parent = getpid();
+    let child = || {
+        let run = || {
+            let mut handles = vec![lists.as_fd()];
+            handles.extend(file.as_ref().map(|file| file.directory.as_fd()));
+            let directory = file.as_ref().map(|file| file.directory.as_fd());
+            if watch.is_some() {
+                confinement.enter_as_resolver(parent, &handles, directory)?;
+            } else {
+                confinement.enter_as_leaf(parent, &handles, directory)?;
+            }
+            let _ = nix::sys::prctl::set_name(c"tfd-pool");
+            follow(file, watch, &name_servers(&resolv_conf), &lists)
+        };
+        finish("pool", run())
+    };
+    fork(child).map(Some).map_err(failed)
+}
+
+fn open_directory(path: &Path) -> Result<PoolFile, String> {
+    let told = |e: rustix::io::Errno| format!("tf.tlb_pool: {}: {e}", path.display());
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory.unwrap_or(Path::new(".")), flags, Mode::empty());
+    let name = path
+        .file_name()
+        .ok_or(rustix::io::Errno::INVAL)
+        .map_err(told)?;
+    Ok(PoolFile {
+        directory: directory.map_err(told)?,
+        name: name.to_owned(),
+    })
+}
+
+/// Follows file and service until nobody wants to know.
+fn follow(
+    file: Option<PoolFile>,
+    mut watch: Option<Watch>,
+    name_servers: &[SocketAddr],
+    lists: &Channel,
+) -> io::Result<()> {
+    let started = Instant::now();
+    let mut seen = None;
+    let mut of_file = Vec::new();
+    loop {
+        let mut changed = false;
+        if let Some(file) = &file {
+            let now = file.open();
+            let stamp = now.as_ref().ok().and_then(|file| stamp(file).ok());
+            if stamp != seen || seen.is_none() {
+                changed = stamp != seen;
+                seen = stamp;
+                of_file = now.and_then(read).unwrap_or_else(|e| {
+                    if changed {
+                        log::warn!("the pool file can't be read error=\"{e}\"");
+                    }
+                    Vec::new()
+                });
+            }
+        }
+        if let Some(watch) = &mut watch
+            && let Some(lookup) = watch.due(started.elapsed(), name_servers.to_vec())
+        {
+            let found = resolve(lookup, crate::tf::probes::random);
+            if let Err(e) = &found {
+                log::warn!("no servers found by SRV error=\"{e}\"");
+            }
+            changed |= watch.ended(found, started.elapsed());
+        }
+        if changed {
+            let of_service = watch.as_ref().map_or(&[][..], Watch::servers);
+            let servers: Vec<Server> = of_file.iter().chain(of_service).copied().collect();
+            log::info!("pool servers={}", servers.len());
+            tell(lists, &servers)?;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+impl PoolFile {
+    fn open(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.directory, &self.name, flags, Mode::empty())?.into())
+    }
+}
+
+/// What tells whether a file was replaced or changed.
+fn stamp(file: &File) -> io::Result<(u64, u64, i64, i64)> {
+    let metadata = file.metadata()?;
+    Ok((
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    ))
+}
+
+fn read(file: File) -> io::Result<Vec<Server>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    let pool = pool::parse(&bytes);
+    for (line, problem) in &pool.problems {
+        log::warn!("pool file line={line} passed over: {problem}");
+    }
+    Ok(pool.servers)
+}
+
+fn tell(lists: &Channel, servers: &[Server]) -> io::Result<()> {
+    let mut parts = servers.chunks(PART);
+    loop {
+        let part = parts.next().unwrap_or_default();
+        let bytes: Vec<u8> = part.iter().flat_map(to_bytes).collect();
+        lists.send(&[&[0], bytes.as_slice()].concat(), &[])?;
+        if part.len() < PART {
+            return Ok(());
+        }
+    }
+}
+
+fn to_bytes(server: &Server) -> Vec<u8> {
+    let address = address_to_bytes(server.address.ip());
+    let port = server.address.port().to_be_bytes();
+    [
+        &address[..],
+        &port,
+        &server.weight.to_be_bytes(),
+        &server.priority.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn from_bytes(bytes: &[u8]) -> Option<Server> {
+    let (address, rest) = bytes.split_first_chunk::<16>()?;
+    let (port, rest) = rest.split_first_chunk::<2>()?;
+    let (weight, rest) = rest.split_first_chunk::<4>()?;
+    let ip: IpAddr = address_from_bytes(*address);
+    Some(Server {
+        address: SocketAddr::new(ip, u16::from_be_bytes(*port)),
+        weight: u32::from_be_bytes(*weight),
+        priority: u16::from_be_bytes(rest.try_into().ok()?),
+    })
+}
+
+/// Lists of servers, as the UDP process gets them.
+pub(crate) struct Lists<'a> {
+    channel: Option<&'a Channel>,
+    begun: Vec<Server>,
+}
+
+impl<'a> Lists<'a> {
+    pub(crate) fn new(channel: &'a Channel) -> Lists<'a> {
+        Lists {
+            channel: Some(channel),
+            begun: Vec::new(),
+        }
+    }
+
+    /// Where they come from, as long as there is somebody.
+    pub(crate) fn channel(&self) -> Option<&'a Channel> {
+        self.channel
+    }
+
+    /// A list that is whole now.
+    pub(crate) fn hear(&mut self) -> Option<Vec<Server>> {
+        let mut buffer = [0; 1 + PART * SERVER];
+        match self.channel?.try_receive(&mut buffer) {
+            Ok((len @ 1.., _)) => {
+                let part = &buffer[1..len];
+                self.begun
+                    .extend(part.chunks(SERVER).filter_map(from_bytes));
+                (part.len() < PART * SERVER).then(|| std::mem::take(&mut self.begun))
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
+            _ => {
+                self.channel = None;
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::channel::pair;
+
+    #[test]
+    fn lists_of_any_length_arrive_as_sent() {
+        let (ours, theirs) = pair().expect("pair");
+        let mut lists = Lists::new(&theirs);
+        for count in [0, 1, PART - 1, PART, PART + 1] {
+            let server = |n: usize| Server {
+                address: format!("[2001:db8::{n:x}]:{}", 1 + n)
+                    .parse()
+                    .expect("address"),
+                weight: n as u32,
+                priority: 7,
+            };
+            let servers: Vec<Server> = (0..count).map(server).collect();
+            tell(&ours, &servers).expect("told");
+            let heard = (0..3).find_map(|_| lists.hear());
+            assert_eq!(heard, Some(servers), "{count}");
+        }
+    }
+}

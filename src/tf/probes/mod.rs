@@ -1,0 +1,111 @@
+//! The UDP process: answers probes (document, "Keepalive") on the port of each
+//! listener and hands out servers of the pool (TLB), to those who ask by UDP
+//! and to sessions. It has its sockets from the daemon, reads the keys of
+//! sessions and their out-of-band counters, and writes to nothing.
+
+pub mod answer;
+mod limit;
+mod serve;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+
+use crate::config::Config;
+use crate::ipc::channel::pair;
+use crate::net::listen::Listener;
+use crate::sandbox::Sandbox;
+use crate::sandbox::confinement::{Confinement, finish};
+use crate::sys::process::fork;
+use crate::tf::pool::reader;
+use crate::users::Identity;
+
+use crate::net::udp::Port;
+pub use crate::tf::pool::ask::AskPool;
+use crate::tf::probes::serve::Server;
+
+/// The UDP process, in the daemon.
+#[derive(Debug)]
+pub struct Udp {
+    /// Its process.
+    pub pid: Pid,
+    pool: Option<Pid>,
+    /// Where sessions ask for a server, if there is a pool.
+    questions: Option<OwnedFd>,
+}
+
+impl Udp {
+    /// Starts it, and where there is a pool the process that reads that. It
+    /// reads the memory with the keys of sessions and the table of slots.
+    ///
+    /// # Errors
+    /// One line that says what could not be started.
+    pub fn start(
+        config: &Config,
+        listeners: &[&Listener],
+        (keys, slots): (BorrowedFd<'_>, BorrowedFd<'_>),
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<Udp, String> {
+        let failed = |e: io::Error| format!("udp: {e}");
+        let (questions, sessions) = pair().map_err(failed)?;
+        let (list, lists) = pair().map_err(failed)?;
+        let pool = reader::start(config, lists, identity, sandbox)?;
+        let ports = listeners.iter().map(|listener| Port::new(listener.udp()));
+        let ports: Vec<Port> = ports.collect::<io::Result<_>>().map_err(failed)?;
+        let probes = serve::probe_sockets().map_err(failed)?;
+        let confinement = Confinement::new(identity, sandbox)?;
+        let parent = getpid();
+        let child = || {
+            let run = || {
+                let server =
+                    Server::new(config, (keys, slots), &ports, &probes, &questions, &list)?;
+                let mut handles: Vec<BorrowedFd<'_>> = ports.iter().map(AsFd::as_fd).collect();
+                handles.extend(probes.iter().map(AsFd::as_fd));
+                handles.extend([questions.as_fd(), list.as_fd()]);
+                confinement.enter_as_leaf(parent, &handles, None)?;
+                let _ = nix::sys::prctl::set_name(c"tfd-udp");
+                server.run()
+            };
+            finish("udp", run())
+        };
+        let pid = fork(child).map_err(failed)?;
+        let questions = config.tf.has_pool().then(|| sessions.into_handle());
+        Ok(Udp {
+            pid,
+            pool,
+            questions,
+        })
+    }
+
+    /// Whether a process is one of its two; it has ended then.
+    pub fn reaped(&mut self, pid: Pid) -> bool {
+        if self.pool == Some(pid) {
+            self.pool = None;
+            return true;
+        }
+        self.pid == pid
+    }
+
+    /// Where sessions ask for a server, if there is a pool.
+    #[must_use]
+    pub fn questions(&self) -> Option<BorrowedFd<'_>> {
+        self.questions.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Ends both.
+    pub fn end(&self) {
+        for pid in [Some(self.pid), self.pool].into_iter().flatten() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// A number that nobody can foresee.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
