@@ -1,5 +1,5 @@
-"""The chart of the README, drawn from the figures: bars that are readable on light
-and dark pages."""
+"""The chart of README.md and BENCHMARKS.md, drawn from the figures: bars that are
+readable on light and dark pages."""
 
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -93,7 +93,7 @@ def draw(date, figures):
     )
     drawing = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 24}" '
-        f'width="{WIDTH}" height="{y + 24}" role="img" aria-label="tfd beside its peers">\n'
+        f'width="{WIDTH}" height="{y + 24}" role="img" aria-label="tfd compared with its peers">\n'
         f"<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n"
     )
     ElementTree.fromstring(drawing)

@@ -1,4 +1,4 @@
-"""The figures of the README: see --help. Started by scripts/bench, which builds
+"""The figures of BENCHMARKS.md: see --help. Started by scripts/bench, which builds
 what is measured and installs what it is compared with."""
 
 import argparse
@@ -54,7 +54,7 @@ def arguments():
     parser.add_argument(
         "--write",
         action="store_true",
-        help="put the figures into README.md and the chart into benches/figures.svg",
+        help="put the figures into BENCHMARKS.md and the chart into benches/figures.svg",
     )
     chosen = parser.parse_args()
     if chosen.write and (chosen.quick or chosen.only):
@@ -93,10 +93,10 @@ def main():
     print(text)
     drawing = chart.draw(date, figures)
     if write:
-        readme = TOP / "README.md"
-        readme.write_text(report.replaced(readme.read_text(), text))
+        page = TOP / "BENCHMARKS.md"
+        page.write_text(report.replaced(page.read_text(), text))
         (TOP / "benches/figures.svg").write_text(drawing)
-        note("wrote README.md and benches/figures.svg")
+        note("wrote BENCHMARKS.md and benches/figures.svg")
 
 
 if __name__ == "__main__":

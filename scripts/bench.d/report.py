@@ -1,4 +1,4 @@
-"""The figures as the Markdown of the README."""
+"""The figures as the Markdown of BENCHMARKS.md."""
 
 import pathlib
 import re
@@ -8,15 +8,15 @@ from measure import BIN, run
 
 BEGIN = "<!-- figures: begin, by scripts/bench --write -->"
 END = "<!-- figures: end -->"
-CHART = "![tfd beside its peers](benches/figures.svg)"
+CHART = "![tfd compared with its peers](benches/figures.svg)"
 
 
-def replaced(readme, text):
-    """The README with this text between its two marks."""
-    before, begin, rest = readme.partition(BEGIN)
+def replaced(page, text):
+    """The page with this text between its two marks."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit("README.md has not the two marks of the figures")
+        raise SystemExit("BENCHMARKS.md lacks the two marks around the figures")
     return f"{before}{BEGIN}\n{text.strip()}\n{END}{after}"
 
 

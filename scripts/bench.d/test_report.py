@@ -63,16 +63,16 @@ class Report(unittest.TestCase):
         self.assertIn("| sftp | 450 | 1.00 | 0.45 | 500 | 1.00 | 0.36 |", rows)
 
     def test_only_what_stands_between_the_marks_is_replaced(self):
-        readme = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+        page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
         self.assertEqual(
-            report.replaced(readme, "new\n"), f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
+            report.replaced(page, "new\n"), f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
         )
         for broken in ("", report.BEGIN, report.END):
             with self.assertRaises(SystemExit):
                 report.replaced(broken, "new")
 
-    def test_the_readme_has_the_marks(self):
-        report.replaced((main.TOP / "README.md").read_text(), "new")
+    def test_the_page_has_the_marks(self):
+        report.replaced((main.TOP / "BENCHMARKS.md").read_text(), "new")
 
     def test_the_chart_is_labelled_and_its_longest_bar_is_whole(self):
         drawing = chart.draw("2026-11-21", {"transfers": TRANSFERS})
