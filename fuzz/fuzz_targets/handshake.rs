@@ -1,5 +1,5 @@
 //! The gate, from the first byte to the last door: whatever a client sends, a
-//! gate asks keeper and porter only what they understand, and hands over a
+//! gate asks keeper and authenticator only what they understand, and hands over a
 //! session that goes on.
 //!
 //! The first byte says which doors are closed, the second which session key

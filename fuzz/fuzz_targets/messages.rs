@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tfd::daemon::helpers::desk::request::Request;
-use tfd::daemon::helpers::{keeper, porter};
+use tfd::daemon::helpers::control::request::Request;
+use tfd::daemon::helpers::{keeper, authenticator};
 use tfd::daemon::orders::{Ended, Order};
 use tfd::ipc::channel::{address_from_bytes, address_to_bytes};
 use tfd::net::tls::login::Proof;
@@ -39,12 +39,12 @@ fuzz_target!(|data: &[u8]| {
     if let Some(bytes) = Proof::from_bytes(data).and_then(|proof| proof.to_bytes()) {
         assert_eq!(bytes, data);
     }
-    if let Some((tag, peer)) = porter::read_gate_message(data) {
-        let again = porter::gate_message(tag, peer);
-        assert_eq!(porter::read_gate_message(&again), Some((tag, peer)));
+    if let Some((tag, peer)) = authenticator::read_gate_message(data) {
+        let again = authenticator::gate_message(tag, peer);
+        assert_eq!(authenticator::read_gate_message(&again), Some((tag, peer)));
     }
-    if let Some((tag, account, certificate)) = porter::read_admission(data) {
-        assert_eq!(porter::admission(tag, account, certificate), data);
+    if let Some((tag, account, certificate)) = authenticator::read_admission(data) {
+        assert_eq!(authenticator::admission(tag, account, certificate), data);
     }
     if let Some(octets) = data.first_chunk::<16>() {
         let address = address_from_bytes(*octets);

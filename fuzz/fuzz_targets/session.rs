@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
 use tfd::store::{Lock, Quota, Root};
-use tfd::tf::deed::{Deed, Subject, Witness};
+use tfd::tf::operation::{Operation, Subject, Observer};
 use tfd::tf::env::Env;
 use tfd::tf::session::serve;
 use tfd::tf::settings::{Dialect, Settings};
@@ -73,10 +73,10 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
 /// Nobody watches.
 struct Nobody;
 
-impl Witness for Nobody {
+impl Observer for Nobody {
     fn begins(&mut self, _: &Subject) {}
 
-    fn ended(&mut self, _: Deed) -> std::io::Result<()> {
+    fn ended(&mut self, _: Operation) -> std::io::Result<()> {
         Ok(())
     }
 }

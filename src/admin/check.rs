@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::admin::operator::say;
+use crate::admin::status::say;
 use crate::config::{Config, Mode, Problem, check_listen, check_pool, check_world, warnings};
 
 /// Prints every problem of a configuration to standard error, or a summary

@@ -9,7 +9,7 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use crate::admin::keygen::write_new;
-use crate::admin::operator::say;
+use crate::admin::status::say;
 use crate::config::Backend;
 
 /// Words of the old configuration that have no counterpart, and why.

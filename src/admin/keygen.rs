@@ -14,7 +14,7 @@ use openssl::sha::sha256;
 use openssl::x509::X509;
 use zeroize::Zeroizing;
 
-use crate::admin::operator::say;
+use crate::admin::status::say;
 use crate::net::tls::certificate;
 
 /// Makes `private.pem` and `public.pem` in a directory, which is made when

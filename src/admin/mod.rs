@@ -4,6 +4,6 @@
 pub mod check;
 pub mod import;
 pub mod keygen;
-pub mod operator;
 pub mod setup;
+pub mod status;
 pub mod user;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use tfd::admin::operator;
 use tfd::admin::setup::Setup;
+use tfd::admin::status;
 use tfd::admin::user as admin;
 use tfd::admin::user::Addition;
 use tfd::config::Config;
-use tfd::daemon::helpers::desk::request::{Request, Whom};
+use tfd::daemon::helpers::control::request::{Request, Whom};
 
 /// A file-exchange daemon that gives every client a process and a Unix
 /// identity of its own. It speaks TF Protocol 2.4.1.
@@ -331,13 +331,13 @@ fn user(file: UsersFile, command: UserCommand) -> Result<String, String> {
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     if !matches!(command, Command::Serve { .. }) {
-        operator::set_modes();
+        status::set_modes();
     }
     match command {
         Command::Serve { config } => tfd::daemon::serve(&config),
         Command::Check { config } => tfd::admin::check::report(&config),
-        Command::Status { json, control } => operator::ask(&control, &Request::Status { json }),
-        Command::Kick { whom, control } => operator::ask(&control, &Request::Kick(whom.whom())),
+        Command::Status { json, control } => status::ask(&control, &Request::Status { json }),
+        Command::Kick { whom, control } => status::ask(&control, &Request::Kick(whom.whom())),
         Command::Setup {
             dir,
             root,
@@ -358,7 +358,7 @@ fn main() -> ExitCode {
         Command::Keygen { out, bits, tls } => tfd::admin::keygen::run(&out, bits, &tls),
         Command::Import { old, out } => tfd::admin::import::run(&old, &out),
         Command::User { file, command } => match user(file, command) {
-            Ok(text) => operator::say(&format!("{text}\n")),
+            Ok(text) => status::say(&format!("{text}\n")),
             Err(text) => {
                 eprintln!("tfd: {text}");
                 ExitCode::FAILURE
@@ -368,7 +368,7 @@ fn main() -> ExitCode {
             let mut command = Arguments::command();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, "tfd", &mut script);
-            operator::say(&String::from_utf8_lossy(&script))
+            status::say(&String::from_utf8_lossy(&script))
         }
     }
 }

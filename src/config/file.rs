@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::proxy::Keys;
 use super::{Config, Local, Mode, Problem, Server, Tf};
-use crate::daemon::helpers::desk::DEFAULT_CONTROL;
+use crate::daemon::helpers::control::DEFAULT_CONTROL;
 use crate::tf::pool::srv::is_name;
 use crate::tf::settings::{Dialect, Durability, Settings};
 use crate::trusted;

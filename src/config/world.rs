@@ -13,7 +13,7 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use super::{Config, Local, Mode, Problem, Tls};
-use crate::admin::operator::serving;
+use crate::admin::status::serving;
 use crate::net::listen::{Listener, not_listening};
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;

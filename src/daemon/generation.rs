@@ -10,11 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::helpers::{shared_login, start_keeper, start_porter, start_usher, start_zygote};
+use super::helpers::{
+    shared_login, start_authenticator, start_keeper, start_launcher, start_zygote,
+};
 use super::memory::Shared;
 use super::orders::{Order, Start};
 use crate::config::{Config, Mode as Users};
-use crate::daemon::helpers::{keeper, porter, zygote};
+use crate::daemon::helpers::{authenticator, keeper, zygote};
 use crate::ipc::channel::{Channel, pair};
 use crate::ipc::tag::Tag;
 use crate::proxy;
@@ -43,7 +45,7 @@ pub struct Generation {
     /// Hold the key, asked in turn.
     pub keepers: Vec<Helper>,
     /// Checks passwords, in multi-user mode.
-    pub porter: Option<Helper>,
+    pub authenticator: Option<Helper>,
     /// The slots of the gates it serves, each with the mark of its connection.
     pub slots: HashMap<u32, u64>,
     /// Those of them whose client has shown the hash.
@@ -54,13 +56,13 @@ pub struct Generation {
     /// one that all clients share.
     logins: Vec<Login>,
     /// Forks the sessions behind LOGIN or INJAIL, until the daemon takes it on.
-    pub usher: Option<Helper>,
+    pub launcher: Option<Helper>,
     /// The process of that.
-    pub usher_pid: Option<Pid>,
+    pub launcher_pid: Option<Pid>,
     /// The most bytes beneath the root.
     pub quota: Option<u64>,
     /// Those beside the zygote, as long as they have not ended: the keepers and
-    /// the porter, or a proxy's.
+    /// the authenticator, or a proxy's.
     pub helpers: Vec<Pid>,
     /// The processes of a proxy, which has relays in place of gates.
     proxy: Option<proxy::Helpers>,
@@ -106,9 +108,9 @@ impl Generation {
         let zygote = start_zygote(config, &confinement, memory, &shared.name)?;
         let mut generation = Generation::of(config, zygote, shared);
         if generation.multi_user {
-            match start_porter(config, &confinement) {
-                Ok((porter, logins)) => {
-                    generation.porter = Some(porter);
+            match start_authenticator(config, &confinement) {
+                Ok((authenticator, logins)) => {
+                    generation.authenticator = Some(authenticator);
                     generation.logins = logins;
                 }
                 Err(e) => {
@@ -130,14 +132,14 @@ impl Generation {
         generation.helpers = generation
             .keepers
             .iter()
-            .chain(&generation.porter)
+            .chain(&generation.authenticator)
             .map(|helper| helper.pid)
             .collect();
         if config.tf.closed() != Closed::NONE {
-            match start_usher(config, &confinement, memory) {
-                Ok(usher) => {
-                    generation.usher_pid = Some(usher.pid);
-                    generation.usher = Some(usher);
+            match start_launcher(config, &confinement, memory) {
+                Ok(launcher) => {
+                    generation.launcher_pid = Some(launcher.pid);
+                    generation.launcher = Some(launcher);
                 }
                 Err(e) => {
                     generation.end();
@@ -163,13 +165,13 @@ impl Generation {
         Generation {
             zygote,
             keepers: Vec::new(),
-            porter: None,
+            authenticator: None,
             slots: HashMap::new(),
             admitted: HashSet::new(),
             multi_user: config.tf.mode == Users::MultiUser,
             logins: vec![shared],
-            usher: None,
-            usher_pid: None,
+            launcher: None,
+            launcher_pid: None,
             quota: config.tf.quota,
             helpers: Vec::new(),
             proxy: None,
@@ -231,7 +233,7 @@ impl Generation {
     }
 
     /// Hears from a keeper that the client of a gate has shown the hash. In
-    /// multi-user mode the porter comes next, else a session.
+    /// multi-user mode the authenticator comes next, else a session.
     ///
     /// # Errors
     /// When the keeper is gone.
@@ -263,28 +265,34 @@ impl Generation {
                 certificate: false,
             }));
         }
-        if let (Some(porter), Some(peer)) = (&self.porter, address_of(slot)) {
-            let message = porter::gate_message(tag, peer);
-            if let Err(e) = porter.channel.send(&message, &[handle.as_fd()]) {
-                log::debug!("porter out of reach pid={} error=\"{e}\"", porter.pid);
+        if let (Some(authenticator), Some(peer)) = (&self.authenticator, address_of(slot)) {
+            let message = authenticator::gate_message(tag, peer);
+            if let Err(e) = authenticator.channel.send(&message, &[handle.as_fd()]) {
+                log::debug!(
+                    "authenticator out of reach pid={} error=\"{e}\"",
+                    authenticator.pid
+                );
             }
         }
         Ok(None)
     }
 
-    /// Hears from the porter that a password or a certificate has fitted.
+    /// Hears from the authenticator that a password or a certificate has fitted.
     ///
     /// # Errors
-    /// When the porter is gone.
-    pub fn hear_porter(&self) -> io::Result<Option<Admission>> {
-        let porter = self.porter.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let mut buffer = [0; porter::ADMIT_LEN];
-        let (len, handles) = porter.channel.try_receive(&mut buffer)?;
+    /// When the authenticator is gone.
+    pub fn hear_authenticator(&self) -> io::Result<Option<Admission>> {
+        let authenticator = self
+            .authenticator
+            .as_ref()
+            .ok_or(io::ErrorKind::NotConnected)?;
+        let mut buffer = [0; authenticator::ADMIT_LEN];
+        let (len, handles) = authenticator.channel.try_receive(&mut buffer)?;
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let admission = || {
-            let (tag, account, certificate) = porter::read_admission(&buffer[..len])?;
+            let (tag, account, certificate) = authenticator::read_admission(&buffer[..len])?;
             let slot = tag.slot;
             let is_here = self.serves(tag) && self.admitted.contains(&slot);
             let login = self.logins.get(account).filter(|_| is_here)?.clone();
@@ -328,8 +336,8 @@ impl Generation {
         for helper in self
             .keepers
             .iter()
-            .chain(&self.porter)
-            .chain(&self.usher)
+            .chain(&self.authenticator)
+            .chain(&self.launcher)
             .chain([&self.zygote])
         {
             let _ = kill(helper.pid, Signal::SIGKILL);
@@ -356,10 +364,10 @@ mod tests {
         )
     }
 
-    /// One whose clients log in, with its keeper and its porter.
+    /// One whose clients log in, with its keeper and its authenticator.
     fn generation(multi_user: bool) -> (Generation, Channel, Channel) {
         let ((zygote, _), (keeper, keepers)) = (helper(), helper());
-        let (porter, porters) = helper();
+        let (authenticator, authenticators) = helper();
         let identity = Identity::own();
         let login = Login {
             name: "ann".to_owned(),
@@ -373,19 +381,19 @@ mod tests {
         let generation = Generation {
             zygote,
             keepers: vec![keeper],
-            porter: Some(porter),
+            authenticator: Some(authenticator),
             slots: HashMap::new(),
             admitted: HashSet::new(),
             multi_user,
             logins: vec![login],
-            usher: None,
-            usher_pid: None,
+            launcher: None,
+            launcher_pid: None,
             quota: None,
             helpers: Vec::new(),
             proxy: None,
             turn: 0,
         };
-        (generation, keepers, porters)
+        (generation, keepers, authenticators)
     }
 
     fn say(channel: &Channel, message: &[u8]) {
@@ -413,11 +421,14 @@ mod tests {
             "twice"
         );
 
-        let (mut generation, keeper, porter) = generation(true);
+        let (mut generation, keeper, authenticator) = generation(true);
         generation.slots.insert(here.slot, here.mark);
-        say(&porter, &porter::admission(here, 0, false));
+        say(&authenticator, &authenticator::admission(here, 0, false));
         assert!(
-            generation.hear_porter().expect("porter").is_none(),
+            generation
+                .hear_authenticator()
+                .expect("authenticator")
+                .is_none(),
             "before the hash"
         );
         say(&keeper, &here.to_bytes());
@@ -428,13 +439,25 @@ mod tests {
                 .is_none()
         );
         for (tag, account, is_fine) in [(gone, 0, false), (here, 1, false), (here, 0, true)] {
-            say(&porter, &porter::admission(tag, account, false));
-            assert_eq!(generation.hear_porter().expect("porter").is_some(), is_fine);
+            say(
+                &authenticator,
+                &authenticator::admission(tag, account, false),
+            );
+            assert_eq!(
+                generation
+                    .hear_authenticator()
+                    .expect("authenticator")
+                    .is_some(),
+                is_fine
+            );
         }
         assert!(generation.forget(3) && !generation.forget(3));
-        say(&porter, &porter::admission(here, 0, false));
+        say(&authenticator, &authenticator::admission(here, 0, false));
         assert!(
-            generation.hear_porter().expect("porter").is_none(),
+            generation
+                .hear_authenticator()
+                .expect("authenticator")
+                .is_none(),
             "it has ended"
         );
     }

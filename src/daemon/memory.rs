@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::daemon::helpers::audit::Auditor;
+use crate::daemon::helpers::auditor::Auditor;
 use crate::session::slots::Slots;
 use crate::store::quota::Limits;
 use crate::store::usage::Usage;

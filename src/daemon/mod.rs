@@ -2,6 +2,7 @@
 //! takes leave of processes that have ended; it parses no network byte and
 //! never holds the private key. See tfd(8), PROCESSES.
 
+pub mod counters;
 pub mod generation;
 pub mod helpers;
 pub mod memory;
@@ -12,7 +13,6 @@ pub mod sessions;
 mod standard;
 mod start;
 pub mod supervisor;
-pub mod tally;
 
 use std::fs::File;
 use std::io::Write;

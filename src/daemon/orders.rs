@@ -1,4 +1,4 @@
-//! What the daemon says to a zygote or an usher, and hears from it.
+//! What the daemon says to a zygote or an launcher, and hears from it.
 
 use std::net::SocketAddr;
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::tally::Tally;
+use super::counters::Counters;
 use crate::proxy::is_trusted;
 use crate::session::keys::{KEY, Keys};
 use crate::users::account::Network;
@@ -43,7 +43,7 @@ pub struct Registry {
     looked: Instant,
     keys: Keys,
     /// What was counted.
-    pub tally: Tally,
+    pub counters: Counters,
 }
 
 /// Who has a slot.
@@ -106,7 +106,7 @@ impl Registry {
             waiting: 0,
             looked: Instant::now(),
             keys: Keys::new(slots)?,
-            tally: Tally::default(),
+            counters: Counters::default(),
         })
     }
 
@@ -136,8 +136,8 @@ impl Registry {
     ) -> Result<u32, Full> {
         let taken = self.try_take(peer, key, lot, is_admitted);
         match taken {
-            Ok(_) => self.tally.connections += 1,
-            Err(full) => self.tally.refuse(full),
+            Ok(_) => self.counters.connections += 1,
+            Err(full) => self.counters.refuse(full),
         }
         taken
     }
@@ -205,7 +205,7 @@ impl Registry {
         let Some(holder) = self.holders.get_mut(&slot) else {
             return;
         };
-        self.tally.killed += u64::from(!orderly);
+        self.counters.killed += u64::from(!orderly);
         holder.processes -= 1;
         if holder.processes > 0 {
             return;
@@ -236,9 +236,9 @@ impl Registry {
 
     /// Frees the slots of the connections that are over, after a last look at
     /// each by `each`.
-    pub fn settle(&mut self, mut each: impl FnMut(&mut Tally, u32)) {
+    pub fn settle(&mut self, mut each: impl FnMut(&mut Counters, u32)) {
         for slot in self.ended.drain(..) {
-            each(&mut self.tally, slot);
+            each(&mut self.counters, slot);
             self.free.push(slot);
         }
     }
@@ -341,12 +341,12 @@ mod tests {
         let mut settled = Vec::new();
         registry.settle(|_, slot| settled.push(slot));
         assert_eq!(settled, [first]);
-        let Tally {
+        let Counters {
             connections,
             refused,
             killed,
             ..
-        } = registry.tally;
+        } = registry.counters;
         assert_eq!((connections, refused, killed), (2, [2, 0, 0], 1));
         assert_eq!(take(&mut registry, "127.0.0.1:4"), Ok(first));
     }

@@ -1,4 +1,4 @@
-//! The sessions behind LOGIN or INJAIL, as the daemon knows them: which usher
+//! The sessions behind LOGIN or INJAIL, as the daemon knows them: which launcher
 //! has which, and for whom.
 
 use std::collections::HashMap;
@@ -10,42 +10,42 @@ use std::os::fd::AsFd;
 use super::generation::{Admission, Helper};
 use super::orders::{ENDED_LEN, Ended, Order, Start};
 use super::registry::Registry;
-use crate::daemon::helpers::usher::Seating;
+use crate::daemon::helpers::launcher::SessionOrder;
 use crate::ipc::channel::Channel;
 use crate::store::quota::Limits;
 use crate::tf::status::Status;
 
-/// The ushers that run, and their sessions.
+/// The launchers that run, and their sessions.
 #[derive(Debug, Default)]
-pub struct Sessions(Vec<Ushered>);
+pub struct Sessions(Vec<Launched>);
 
 #[derive(Debug)]
-struct Ushered {
-    usher: Helper,
+struct Launched {
+    launcher: Helper,
     /// The user of each session, by slot.
     users: HashMap<u32, String>,
 }
 
 impl Sessions {
-    /// Takes an usher on.
-    pub fn adopt(&mut self, usher: Helper) {
-        self.0.push(Ushered {
-            usher,
+    /// Takes an launcher on.
+    pub fn adopt(&mut self, launcher: Helper) {
+        self.0.push(Launched {
+            launcher,
             users: HashMap::new(),
         });
     }
 
-    /// The channels of the ushers, for waiting.
+    /// The channels of the launchers, for waiting.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
-        self.0.iter().map(|ushered| &ushered.usher.channel)
+        self.0.iter().map(|launched| &launched.launcher.channel)
     }
 
-    /// Lets an usher start the session of a client; the slot is shared with
+    /// Lets an launcher start the session of a client; the slot is shared with
     /// its gate until that ends. A client that gets none is told 37.
     pub fn start(
         &mut self,
         registry: &mut Registry,
-        usher: Option<Pid>,
+        launcher: Option<Pid>,
         admission: Admission,
         limits: Option<Limits>,
     ) {
@@ -64,7 +64,7 @@ impl Sessions {
             gate.drop_unread();
             let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
         };
-        let users = self.0.iter().flat_map(|ushered| ushered.users.values());
+        let users = self.0.iter().flat_map(|launched| launched.users.values());
         let running = users.filter(|user| **user == name).count();
         if login
             .max_sessions
@@ -75,11 +75,11 @@ impl Sessions {
         let found = self
             .0
             .iter_mut()
-            .find(|ushered| Some(ushered.usher.pid) == usher);
-        let Some(ushered) = found else {
-            return refuse("no usher");
+            .find(|launched| Some(launched.launcher.pid) == launcher);
+        let Some(launched) = found else {
+            return refuse("no launcher");
         };
-        let rest = Seating {
+        let rest = SessionOrder {
             login,
             limits,
             certificate,
@@ -91,30 +91,30 @@ impl Sessions {
             key,
             rest: &rest,
         });
-        match ushered
-            .usher
+        match launched
+            .launcher
             .channel
             .send(&order.to_bytes(), &[gate.as_fd()])
         {
             Ok(()) => {
                 registry.share(slot);
-                ushered.users.insert(slot, name);
+                launched.users.insert(slot, name);
             }
             Err(e) => refuse(&e.to_string()),
         }
     }
 
-    /// Takes news of ended sessions from an usher. The usher that has ended
+    /// Takes news of ended sessions from an launcher. The launcher that has ended
     /// itself is given back.
     pub fn hear(&mut self, registry: &mut Registry, index: usize) -> Option<Pid> {
         let mut buffer = [0; ENDED_LEN];
-        let ushered = self.0.get_mut(index)?;
+        let launched = self.0.get_mut(index)?;
         loop {
-            match ushered.usher.channel.try_receive(&mut buffer) {
+            match launched.launcher.channel.try_receive(&mut buffer) {
                 Ok((len, _)) if len > 0 => {
                     let ended = Ended::from_bytes(&buffer[..len]);
                     if let Some(Ended { slot, orderly }) =
-                        ended.filter(|ended| ushered.users.remove(&ended.slot).is_some())
+                        ended.filter(|ended| launched.users.remove(&ended.slot).is_some())
                     {
                         registry.release(slot, orderly);
                     }
@@ -123,15 +123,19 @@ impl Sessions {
                 _ => break,
             }
         }
-        let Ushered { usher, users } = self.0.remove(index);
+        let Launched { launcher, users } = self.0.remove(index);
         users.keys().for_each(|slot| registry.release(*slot, false));
-        Some(usher.pid)
+        Some(launcher.pid)
     }
 
-    /// Gives an usher an order. One that is gone needs none.
-    pub fn order(&self, usher: Pid, order: Order<'_>) {
-        for ushered in self.0.iter().filter(|ushered| ushered.usher.pid == usher) {
-            let _ = ushered.usher.channel.send(&order.to_bytes(), &[]);
+    /// Gives an launcher an order. One that is gone needs none.
+    pub fn order(&self, launcher: Pid, order: Order<'_>) {
+        for launched in self
+            .0
+            .iter()
+            .filter(|launched| launched.launcher.pid == launcher)
+        {
+            let _ = launched.launcher.channel.send(&order.to_bytes(), &[]);
         }
     }
 
@@ -140,19 +144,19 @@ impl Sessions {
     pub fn user(&self, slot: u32) -> Option<&str> {
         self.0
             .iter()
-            .find_map(|ushered| ushered.users.get(&slot))
+            .find_map(|launched| launched.users.get(&slot))
             .map(String::as_str)
     }
 
     /// Has the session of a slot ended, if there is one.
     pub fn end(&self, slot: u32) {
-        for ushered in self
+        for launched in self
             .0
             .iter()
-            .filter(|ushered| ushered.users.contains_key(&slot))
+            .filter(|launched| launched.users.contains_key(&slot))
         {
-            let _ = ushered
-                .usher
+            let _ = launched
+                .launcher
                 .channel
                 .send(&Order::End { slot }.to_bytes(), &[]);
         }
@@ -160,8 +164,8 @@ impl Sessions {
 
     /// Gives all of them an order.
     pub fn order_all(&self, order: Order<'_>) {
-        for ushered in &self.0 {
-            let _ = ushered.usher.channel.send(&order.to_bytes(), &[]);
+        for launched in &self.0 {
+            let _ = launched.launcher.channel.send(&order.to_bytes(), &[]);
         }
     }
 }

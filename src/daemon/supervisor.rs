@@ -1,6 +1,6 @@
 //! The daemon's loop: one poll over listeners, signals and helper processes.
 
-mod desk;
+mod control;
 mod losses;
 mod reload;
 
@@ -25,9 +25,9 @@ use super::start::{
     take_signals, users_stamp,
 };
 use crate::config::Config;
-use crate::daemon::helpers::audit::Auditor;
-use crate::daemon::helpers::desk as counter;
-use crate::daemon::helpers::desk::Desk;
+use crate::daemon::helpers::auditor::Auditor;
+use crate::daemon::helpers::control as counter;
+use crate::daemon::helpers::control::Control;
 use crate::daemon::helpers::recount::Recount;
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
@@ -39,7 +39,7 @@ use crate::users::{Identity, Login};
 const ACCEPT_AT_ONCE: usize = 64;
 
 /// How long the daemon accepts nobody after the system ran out of something.
-const BREATHER: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How long processes have to vanish after they were killed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub struct Supervisor {
     pub(super) identity: Option<Identity>,
     signals: SignalFd,
     listeners: Vec<Listener>,
-    desk: Desk,
+    control: Control,
     notifier: Notifier,
     registry: Registry,
     memory: Memory,
@@ -75,12 +75,12 @@ pub struct Supervisor {
 enum Source {
     Signals,
     Recount,
-    Desk(counter::Source),
+    Control(counter::Source),
     /// A generation's keeper.
     Keeper(usize, usize),
-    Porter(usize),
+    Authenticator(usize),
     Zygote(usize),
-    Usher(usize),
+    Launcher(usize),
     Listener(usize),
 }
 
@@ -106,7 +106,7 @@ impl Supervisor {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let notifier = Notifier::from_environment();
         let listeners = listen_on(&config, passed)?;
-        let desk = Desk::open(&config)?;
+        let control = Control::open(&config)?;
         let sandbox = sandbox_for(&config)?;
         let tables = tables_for(&config, identity.as_ref(), &sandbox);
         let users = users_stamp(&config);
@@ -149,7 +149,7 @@ impl Supervisor {
             identity,
             signals,
             listeners,
-            desk,
+            control,
             notifier,
             registry,
             memory,
@@ -252,23 +252,23 @@ impl Supervisor {
                     .iter()
                     .map(|k| PollFd::new(&k.channel, PollFlags::IN)),
             );
-            if let Some(porter) = &generation.porter {
-                sources.push(Source::Porter(index));
-                fds.push(PollFd::new(&porter.channel, PollFlags::IN));
+            if let Some(authenticator) = &generation.authenticator {
+                sources.push(Source::Authenticator(index));
+                fds.push(PollFd::new(&authenticator.channel, PollFlags::IN));
             }
             sources.push(Source::Zygote(index));
             fds.push(PollFd::new(&generation.zygote.channel, PollFlags::IN));
         }
         for (index, channel) in self.sessions.channels().enumerate() {
-            sources.push(Source::Usher(index));
+            sources.push(Source::Launcher(index));
             fds.push(PollFd::new(channel, PollFlags::IN));
         }
         if let Some(channel) = self.recount.channel() {
             sources.push(Source::Recount);
             fds.push(PollFd::new(channel, PollFlags::IN));
         }
-        for (source, handle) in self.desk.sources() {
-            sources.push(Source::Desk(source));
+        for (source, handle) in self.control.sources() {
+            sources.push(Source::Control(source));
             fds.push(PollFd::from_borrowed_fd(handle, PollFlags::IN));
         }
         for (index, listener) in self.listeners.iter().enumerate().filter(|_| accepting) {
@@ -293,17 +293,17 @@ impl Supervisor {
             match source {
                 Source::Listener(index) => self.accept_from(index),
                 Source::Keeper(index, keeper) => self.hear_keeper(index, keeper),
-                Source::Porter(index) => self.hear_porter(index),
+                Source::Authenticator(index) => self.hear_authenticator(index),
                 Source::Zygote(index) => self.hear_zygote(index)?,
-                Source::Usher(index) => self.hear_usher(index)?,
-                Source::Desk(source) => self.hear_desk(source),
+                Source::Launcher(index) => self.hear_launcher(index)?,
+                Source::Control(source) => self.hear_control(source),
                 Source::Recount => self.recount.hear(&mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
             }
         }
         let slots = &self.memory.slots;
-        self.registry.settle(|tally, slot| {
-            tally.add(slots.moved(slot));
+        self.registry.settle(|counters, slot| {
+            counters.add(slots.moved(slot));
             if let Err(e) = slots.end(slot) {
                 log::error!("can't end a page slot={slot} error=\"{e}\"");
             }
@@ -333,17 +333,17 @@ impl Supervisor {
     }
 
     /// Takes news of clients whose password has fitted.
-    fn hear_porter(&mut self, index: usize) {
+    fn hear_authenticator(&mut self, index: usize) {
         loop {
             let Some(generation) = self.generations.get_mut(index) else {
                 return;
             };
-            match generation.hear_porter() {
+            match generation.hear_authenticator() {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 // As for a keeper.
-                Err(_) => return generation.porter = None,
+                Err(_) => return generation.authenticator = None,
             }
         }
     }
@@ -360,9 +360,9 @@ impl Supervisor {
         let slots = &self.memory.slots;
         self.registry
             .introduce(admission.slot, || slots.client(admission.slot));
-        let usher = self.generations[index].usher_pid;
+        let launcher = self.generations[index].launcher_pid;
         self.sessions
-            .start(&mut self.registry, usher, admission, limits);
+            .start(&mut self.registry, launcher, admission, limits);
     }
 
     /// Takes the clients that wait at a listener.
@@ -381,7 +381,7 @@ impl Supervisor {
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
                     log::error!("can't accept error=\"{e}\"");
-                    self.accept_from = Instant::now() + BREATHER;
+                    self.accept_from = Instant::now() + ACCEPT_BACKOFF;
                     return;
                 }
             }
@@ -421,7 +421,7 @@ impl Supervisor {
             Err(e) => {
                 log::error!("can't serve peer={peer} error=\"{e}\"");
                 self.registry.release(slot, true);
-                self.accept_from = Instant::now() + BREATHER;
+                self.accept_from = Instant::now() + ACCEPT_BACKOFF;
             }
         }
     }
@@ -447,15 +447,15 @@ impl Supervisor {
         }
     }
 
-    /// Takes news of ended sessions from an usher. The end of one whose
+    /// Takes news of ended sessions from an launcher. The end of one whose
     /// generation still takes clients was unasked.
-    fn hear_usher(&mut self, index: usize) -> io::Result<()> {
+    fn hear_launcher(&mut self, index: usize) -> io::Result<()> {
         let Some(pid) = self.sessions.hear(&mut self.registry, index) else {
             return Ok(());
         };
         match self.generations.last() {
-            Some(newest) if newest.usher_pid == Some(pid) && self.stop.is_none() => {
-                self.replace_failed("usher", pid)
+            Some(newest) if newest.launcher_pid == Some(pid) && self.stop.is_none() => {
+                self.replace_failed("launcher", pid)
             }
             _ => Ok(()),
         }
@@ -463,11 +463,11 @@ impl Supervisor {
 
     /// Lets a generation serve from now on.
     pub(super) fn take_on(&mut self, mut generation: Generation) {
-        if let Some(usher) = generation.usher.take() {
-            self.sessions.adopt(usher);
+        if let Some(launcher) = generation.launcher.take() {
+            self.sessions.adopt(launcher);
         }
         self.generations.push(generation);
-        self.registry.tally.generations += 1;
+        self.registry.counters.generations += 1;
         self.started = Instant::now();
     }
 

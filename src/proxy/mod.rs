@@ -15,7 +15,7 @@ use nix::unistd::{Pid, getpid};
 
 use crate::config::{Config, Proxy};
 use crate::daemon::generation::Helper;
-use crate::daemon::helpers::brood;
+use crate::daemon::helpers::fork_server;
 use crate::daemon::memory::Shared;
 use crate::ipc::channel::{Channel, pair};
 use crate::proxy::relay::Relay;
@@ -103,7 +103,7 @@ pub fn start(
                 connecting: &reaching,
                 connected: sandbox,
             };
-            brood::run(&theirs, &relay)
+            fork_server::run(&theirs, &relay)
         };
         finish("zygote", run())
     };

@@ -11,7 +11,7 @@ use nix::sys::prctl::set_name;
 use nix::sys::signal::SigSet;
 
 use crate::config::Proxy;
-use crate::daemon::helpers::ahead::{Connection, Parent};
+use crate::daemon::helpers::spare_child::{Connection, Parent};
 use crate::daemon::helpers::zygote;
 use crate::daemon::orders::Start;
 use crate::net::listen::set_defaults;
@@ -58,7 +58,7 @@ impl Parent for Relay<'_> {
 
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
-        self.connecting.become_leaf()
+        self.connecting.deny_fork_and_identity()
     }
 
     fn serve(&self, connection: Connection<'_>) -> io::Result<()> {

@@ -28,7 +28,7 @@ const MAX_ADDRESSES: usize = 8;
 /// and how soon a look-up that somebody asked for may follow another.
 const GOOD_FOR: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(2);
-const BREATHER: Duration = Duration::from_secs(1);
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How often one who waits for the first address looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -73,7 +73,7 @@ pub(crate) fn start(
     let sandbox = sandbox.reaching(Reach::Names).map_err(failed)?;
     let mut confinement = Confinement::new(identity, &sandbox)?;
     // Names are looked up as the files of the real root say.
-    confinement.nowhere = None;
+    confinement.empty_root = None;
     let (ours, theirs) = pair().map_err(failed)?;
     let parent = getpid();
     let child = || {
@@ -120,7 +120,7 @@ fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
                 AGAIN
             }
         };
-        std::thread::sleep(BREATHER);
+        std::thread::sleep(ACCEPT_BACKOFF);
         let wait = Timespec {
             tv_sec: wait.as_secs() as i64,
             tv_nsec: 0,

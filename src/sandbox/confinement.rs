@@ -14,9 +14,9 @@ use crate::sys::process::{follow, keep_only};
 use crate::users::Identity;
 use crate::users::identity::limit_root;
 
-/// What an usher keeps: to become any user, to open any client's directory and
+/// What an launcher keeps: to become any user, to open any client's directory and
 /// token file, to change the root, to ask sessions to end.
-const USHERS: CapabilitySet = CapabilitySet::SETUID
+const LAUNCHERS: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::SYS_CHROOT)
@@ -26,7 +26,7 @@ const USHERS: CapabilitySet = CapabilitySet::SETUID
 pub struct Confinement<'a> {
     identity: Option<&'a Identity>,
     /// An empty directory without a name, where this process may change root.
-    pub nowhere: Option<OwnedFd>,
+    pub empty_root: Option<OwnedFd>,
     /// Capabilities that stay.
     kept: CapabilitySet,
     /// What it enters last.
@@ -43,14 +43,14 @@ impl<'a> Confinement<'a> {
         identity: Option<&'a Identity>,
         sandbox: &Sandbox,
     ) -> Result<Confinement<'a>, String> {
-        let nowhere = match identity {
+        let empty_root = match identity {
             Some(_) => Some(empty_directory().map_err(|e| format!("no empty directory: {e}"))?),
             None => None,
         };
         let sandbox = sandbox.clone();
         Ok(Confinement {
             identity,
-            nowhere,
+            empty_root,
             kept: CapabilitySet::empty(),
             sandbox,
         })
@@ -73,8 +73,8 @@ impl<'a> Confinement<'a> {
     }
 
     fn give_up(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
-        if let Some(nowhere) = &self.nowhere {
-            rustix::process::fchdir(nowhere)?;
+        if let Some(empty_root) = &self.empty_root {
+            rustix::process::fchdir(empty_root)?;
             rustix::process::chroot(".")?;
         }
         keep_only(handles)?;
@@ -89,25 +89,25 @@ impl<'a> Confinement<'a> {
         follow(parent)
     }
 
-    /// For the usher: stays root, with what it needs to give each child the
+    /// For the launcher: stays root, with what it needs to give each child the
     /// identity of a client, and reaches no file but those beneath `root`.
     ///
     /// # Errors
     /// As [`Confinement::enter`].
-    pub fn enter_as_usher(
+    pub fn enter_as_launcher(
         &self,
         parent: Pid,
         handles: &[BorrowedFd<'_>],
         root: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        if let Some(nowhere) = &self.nowhere {
-            rustix::process::fchdir(nowhere)?;
+        if let Some(empty_root) = &self.empty_root {
+            rustix::process::fchdir(empty_root)?;
             rustix::process::chroot(".")?;
         }
         keep_only(handles)?;
-        limit_root(USHERS)?;
+        limit_root(LAUNCHERS)?;
         follow(parent)?;
-        self.sandbox.enter_as_usher()?;
+        self.sandbox.enter_as_launcher()?;
         self.sandbox.limit_files(Some(root))
     }
 
@@ -124,7 +124,7 @@ impl<'a> Confinement<'a> {
     ) -> io::Result<()> {
         self.enter(parent, handles)?;
         self.sandbox.limit_to_names(top)?;
-        self.sandbox.become_leaf()
+        self.sandbox.deny_fork_and_identity()
     }
 
     /// As [`Confinement::enter`], for a process that forks no other and needs
@@ -140,7 +140,7 @@ impl<'a> Confinement<'a> {
     ) -> io::Result<()> {
         self.enter(parent, handles)?;
         self.sandbox.limit_files(root)?;
-        self.sandbox.become_leaf()
+        self.sandbox.deny_fork_and_identity()
     }
 }
 

@@ -7,9 +7,9 @@
 //! unknown fails with `ENOSYS`, so that a newer C library, which tries new
 //! calls first and falls back, goes on working.
 
-mod alone;
 mod calls;
 pub mod confinement;
+mod no_fork;
 pub mod place;
 mod reach;
 
@@ -27,8 +27,8 @@ use seccompiler::{
     SeccompRule, TargetArch, apply_filter,
 };
 
-use crate::sandbox::alone::alone;
 use crate::sandbox::calls::{CHANGES, DEADLY, KNOWN, KNOWN_HERE};
+use crate::sandbox::no_fork::alone;
 pub use crate::sandbox::reach::Reach;
 
 /// The newest Landlock this is written for: files, TCP, devices, signals and
@@ -44,11 +44,11 @@ struct Filters {
     /// Every call that is not listed fails.
     known: BpfProgram,
     /// The same, where identity and root are changed yet.
-    known_to_ushers: BpfProgram,
+    known_to_launchers: BpfProgram,
     /// Every call that is listed ends the process.
     deadly: BpfProgram,
     /// The same for calls that only the zygote needs.
-    deadly_to_loners: BpfProgram,
+    no_fork: BpfProgram,
     /// The same for these and a change of identity or root.
     deadly_to_leaves: BpfProgram,
     /// The same for calls that spoil a socket for others who have it.
@@ -68,13 +68,13 @@ impl Sandbox {
                 enosys.clone(),
                 SeccompAction::Allow,
             )?,
-            known_to_ushers: filter(
+            known_to_launchers: filter(
                 &[KNOWN, KNOWN_HERE, CHANGES].concat(),
                 enosys.clone(),
                 SeccompAction::Allow,
             )?,
             deadly: deadly(DEADLY)?,
-            deadly_to_loners: alone(&[]),
+            no_fork: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
             deadly_to_sharers: sharing()?,
         };
@@ -100,8 +100,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// As [`Sandbox::enter`].
-    pub fn enter_as_usher(&self) -> io::Result<()> {
-        self.enter_with(|filters| [&filters.deadly, &filters.known_to_ushers])
+    pub fn enter_as_launcher(&self) -> io::Result<()> {
+        self.enter_with(|filters| [&filters.deadly, &filters.known_to_launchers])
     }
 
     fn enter_with(&self, which: fn(&Filters) -> [&BpfProgram; 2]) -> io::Result<()> {
@@ -126,7 +126,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// The system's. The process must end then.
-    pub fn become_leaf(&self) -> io::Result<()> {
+    pub fn deny_fork_and_identity(&self) -> io::Result<()> {
         let Some(filters) = &self.0 else {
             return Ok(());
         };
@@ -138,11 +138,11 @@ impl Sandbox {
     ///
     /// # Errors
     /// The system's. The process must end then.
-    pub fn stay_alone(&self) -> io::Result<()> {
+    pub fn deny_fork(&self) -> io::Result<()> {
         let Some(filters) = &self.0 else {
             return Ok(());
         };
-        apply_filter(&filters.deadly_to_loners).map_err(io::Error::other)
+        apply_filter(&filters.no_fork).map_err(io::Error::other)
     }
 
     /// For a process that has a socket together with others: from now on it

@@ -52,10 +52,10 @@ impl Sandbox {
         known.insert(libc::SYS_socket, sockets(reach)?);
         let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
         let filters = Filters {
-            known_to_ushers: compile(known.clone(), enosys.clone(), SeccompAction::Allow)?,
+            known_to_launchers: compile(known.clone(), enosys.clone(), SeccompAction::Allow)?,
             known: compile(known, enosys, SeccompAction::Allow)?,
             deadly: deadly(&calls)?,
-            deadly_to_loners: alone(&[]),
+            no_fork: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
             deadly_to_sharers: sharing()?,
         };

@@ -1,5 +1,5 @@
 //! What a gate says to whoever stands behind its next door, over one channel:
-//! to the porter until LOGIN, to the usher from then on. An answer is one
+//! to the authenticator until LOGIN, to the launcher from then on. An answer is one
 //! byte: 0, or the status that the client is told.
 
 use std::io;

@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use crate::daemon::helpers::audit::Audit;
+use crate::daemon::helpers::auditor::Audit;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
 use crate::session::slots::Slot;
 use crate::store::{Lock, Quota, Root};
-use crate::tf::deed::{Deed, Subject, Witness};
 use crate::tf::env::{Env, Pool};
-use crate::tf::outofband::Strays;
+use crate::tf::operation::{Observer, Operation, Subject};
 use crate::tf::probes::AskPool;
 use crate::tf::session;
 use crate::tf::settings::Settings;
+use crate::tf::urgent::UrgentBytes;
 use crate::tf::wire::{Wire, WireError};
 use crate::users::{Names, Rights};
 
@@ -79,8 +79,8 @@ pub fn run(
     }
     let by = if certificate { " by=certificate" } else { "" };
     log::info!("session start peer={peer} user={user} slot={slot}{by}");
-    let strays = Strays::new(move |count| page.tell_out_of_band(count));
-    wire.expect_strays(strays);
+    let urgent_bytes = UrgentBytes::new(move |count| page.tell_out_of_band(count));
+    wire.expect_urgent_bytes(urgent_bytes);
     page.admit();
     place::reached(Place::Session, peer, Some(root.as_fd()));
     let mut watch = Watch {
@@ -118,14 +118,14 @@ struct Watch {
     page: Slot,
 }
 
-impl Witness for Watch {
+impl Observer for Watch {
     fn begins(&mut self, subject: &Subject) {
         self.page.begins(subject.command, &subject.path);
     }
 
-    fn ended(&mut self, deed: Deed) -> io::Result<()> {
+    fn ended(&mut self, operation: Operation) -> io::Result<()> {
         self.page.ended();
-        self.audit.record(deed)
+        self.audit.record(operation)
     }
 }
 

@@ -102,7 +102,7 @@ impl Slots {
     /// The system's.
     pub fn new(count: u32) -> io::Result<Slots> {
         let memory = shared_pages("tfd-slots", count as usize)?;
-        // Without /proc there are no clerks either, who need it.
+        // Without /proc there are no responders either, who need it.
         let reader = for_reading(&memory).or_else(|_| memory.try_clone())?;
         Ok(Slots { memory, reader })
     }

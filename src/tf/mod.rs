@@ -2,13 +2,12 @@
 
 pub mod cipher;
 mod command;
-pub mod deed;
 pub mod doors;
 pub mod env;
 pub mod gate;
 pub mod jail;
 pub mod notify;
-pub mod outofband;
+pub mod operation;
 pub mod pool;
 pub mod probes;
 pub mod request;
@@ -16,4 +15,5 @@ pub mod session;
 pub mod settings;
 pub mod status;
 mod transfer;
+pub mod urgent;
 pub mod wire;

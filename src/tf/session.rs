@@ -2,10 +2,10 @@
 //! process has the client's identity and its root; all doors are passed.
 
 use super::command;
-use super::deed::{Deed, Outcome, Subject, Witness, refuse};
 use super::doors::prockey;
 use super::env::Env;
 use super::notify;
+use super::operation::{Observer, Operation, Outcome, Subject, refuse};
 use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::transfer;
@@ -17,14 +17,14 @@ use crate::users::Rights;
 ///
 /// # Errors
 /// Why the connection could not go on; `Closed` is the quiet end.
-pub fn serve(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Result<()> {
-    let served = serve_requests(wire, env, witness);
+pub fn serve(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -> Result<()> {
+    let served = serve_requests(wire, env, observer);
     // A client that has said all it has to say may still listen.
     let flushed = wire.flush();
     served.and(flushed)
 }
 
-fn serve_requests(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> Result<()> {
+fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -> Result<()> {
     wire.set_deadline(None)?;
     wire.set_idle_limit(env.settings.idle_limit)?;
     let mut body = Vec::new();
@@ -34,17 +34,17 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> 
             Ok(Request::End) => return Ok(()),
             Ok(Request::Startntfy { interval }) if !env.watches.is_empty() => {
                 wire.flush()?;
-                return notify::serve(wire, env, &interval, witness);
+                return notify::serve(wire, env, &interval, observer);
             }
             Ok(request) => request,
             Err(reply) => {
-                refuse_unread(wire, &body, reply, witness)?;
+                refuse_unread(wire, &body, reply, observer)?;
                 continue;
             }
         };
         let subject = request.subject();
         if let Some(subject) = &subject {
-            witness.begins(subject);
+            observer.begins(subject);
         }
         if request.may_take_long() {
             wire.answer_urgent_beside();
@@ -58,8 +58,8 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, witness: &mut dyn Witness) -> 
         if let Some(subject) = subject {
             let outcome = *answered.as_ref().unwrap_or(&Outcome::Lost);
             let bytes = wire.take_data_count();
-            witness
-                .ended(Deed {
+            observer
+                .ended(Operation {
                     subject,
                     outcome,
                     bytes,
@@ -75,7 +75,7 @@ fn refuse_unread(
     wire: &mut Wire,
     body: &[u8],
     reply: Reply,
-    witness: &mut dyn Witness,
+    observer: &mut dyn Observer,
 ) -> Result<()> {
     let word = word(body);
     // These two are refused before their arguments are looked at.
@@ -92,8 +92,8 @@ fn refuse_unread(
             other: word,
         };
         let outcome = Outcome::from(&reply);
-        witness
-            .ended(Deed {
+        observer
+            .ended(Operation {
                 subject,
                 outcome,
                 bytes: 0,

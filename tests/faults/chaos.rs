@@ -23,15 +23,15 @@ const CLIENTS: u64 = 16;
 const SECONDS: u64 = 20;
 
 /// Processes that are killed whenever: gates and sessions above all.
-const OFTEN: &[&str] = &["tfd-session", "tfd-waiting", "tfd-tables"];
+const OFTEN: &[&str] = &["tfd-session", "tfd-spare", "tfd-tables"];
 
 /// Those that are killed when they have been up for a while.
 const HELPERS: &[&str] = &[
     "tfd-udp",
-    "tfd-usher",
+    "tfd-launcher",
     "tfd-zygote",
     "tfd-keeper",
-    "tfd-porter",
+    "tfd-auth",
 ];
 
 /// Numbers that look random and are the same for the same seed.

@@ -26,7 +26,7 @@ fn ended(server: &Server) -> usize {
 /// lets `check` look at the disk when the session has ended.
 fn cut_after_each(steps: &[fn(&mut Client)], prepare: fn(&Server), check: fn(&Server, usize)) {
     let server = Server::start();
-    let mut witness = server.connect();
+    let mut observer = server.connect();
     for count in 1..=steps.len() {
         prepare(&server);
         let before = ended(&server);
@@ -37,7 +37,7 @@ fn cut_after_each(steps: &[fn(&mut Client)], prepare: fn(&Server), check: fn(&Se
         drop(client);
         wait_until("the session ends", || ended(&server) > before);
         check(&server, count);
-        witness.expect_alive();
+        observer.expect_alive();
     }
 }
 
@@ -170,7 +170,7 @@ fn downloads_end_without_a_trace() {
 #[test]
 fn a_handshake_cut_anywhere_harms_nobody() {
     let server = Server::start();
-    let mut witness = server.connect();
+    let mut observer = server.connect();
     for length in [0, 1, 3, 4, 5, 7, 8, 100] {
         let client = Client::knock(server.address());
         let mut bytes = b"\0\0\0\x030.0\0\0\x01\0".to_vec();
@@ -181,11 +181,11 @@ fn a_handshake_cut_anywhere_harms_nobody() {
             .write_all(&bytes[..length])
             .expect("send");
         drop(client);
-        witness.expect_alive();
+        observer.expect_alive();
     }
     let mut client = Client::knock(server.address());
     assert_eq!(client.ask(crate::common::VERSION), "OK");
     client.send_key(&[1; 16]);
     drop(client);
-    witness.expect_alive();
+    observer.expect_alive();
 }

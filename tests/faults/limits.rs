@@ -90,7 +90,7 @@ fn a_zygote_that_can_not_fork_refuses_and_recovers() {
     let mut inside = server.connect();
     let zygote = pids(&server, "tfd-zygote")[0];
     wait_until("a gate forked ahead", || {
-        !pids(&server, "tfd-waiting").is_empty()
+        !pids(&server, "tfd-spare").is_empty()
     });
     limit(zygote, "nproc", "1");
     let mut before = server.connect();

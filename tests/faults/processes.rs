@@ -81,7 +81,7 @@ fn a_transfer_that_takes_too_long_is_ended_with_the_daemon() {
 #[test]
 fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_the_next_start() {
     let mut server = Server::start();
-    let mut witness = server.connect();
+    let mut observer = server.connect();
     let others = session_pids(&server);
     let mut client = server.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
@@ -93,7 +93,7 @@ fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_the_next_start() {
     kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("session killed");
     client.expect_closed();
-    witness.expect_alive();
+    observer.expect_alive();
     server.connect().expect_alive();
     assert_eq!(server.names("").len(), 1, "the part");
     server.signal(Signal::SIGTERM);
@@ -148,7 +148,7 @@ fn who_comes_after_the_death_of_a_gate_forked_ahead_has_one_all_the_same() {
         let waiting = || {
             let all = descendants(server.pid());
             all.into_iter()
-                .find_map(|(pid, name)| (name == "tfd-waiting").then_some(pid))
+                .find_map(|(pid, name)| (name == "tfd-spare").then_some(pid))
         };
         wait_until("a gate forked ahead", || waiting().is_some());
         let pid = waiting().expect("nobody has come for it");
@@ -169,7 +169,7 @@ fn multi_user() -> Server {
 }
 
 #[test]
-fn a_killed_porter_is_replaced_and_sessions_go_on() {
+fn a_killed_authenticator_is_replaced_and_sessions_go_on() {
     if !is_root() {
         println!("left out: multi-user mode needs root");
         return;
@@ -179,19 +179,19 @@ fn a_killed_porter_is_replaced_and_sessions_go_on() {
     session.expect("LOGIN ann a", 0);
     let mut gate = server.connect();
     std::thread::sleep(Duration::from_millis(1100));
-    let porter = |server: &Server| {
+    let authenticator = |server: &Server| {
         let found = descendants(server.pid())
             .into_iter()
-            .find(|(_, name)| name == "tfd-porter");
+            .find(|(_, name)| name == "tfd-auth");
         found.map(|(pid, _)| pid)
     };
-    let old = porter(&server).expect("porter");
+    let old = authenticator(&server).expect("authenticator");
     kill(Pid::from_raw(old as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("ended unasked");
     wait_until("a new one", || {
-        porter(&server).is_some_and(|pid| pid != old)
+        authenticator(&server).is_some_and(|pid| pid != old)
     });
-    // Nobody is let in without a porter: the gate of the old one is closed.
+    // Nobody is let in without a authenticator: the gate of the old one is closed.
     let _ = gate.wire.write_message(b"LOGIN ann a");
     gate.expect_closed();
     session.expect_alive();
@@ -231,10 +231,10 @@ fn a_killed_session_takes_no_other_with_it() {
         client.expect("LOGIN ann a", 0);
     }
     let everyone = descendants(server.pid());
-    let usher = everyone
+    let launcher = everyone
         .iter()
-        .find(|(_, name)| name == "tfd-usher")
-        .expect("an usher")
+        .find(|(_, name)| name == "tfd-launcher")
+        .expect("an launcher")
         .0;
     let parent = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -248,7 +248,7 @@ fn a_killed_session_takes_no_other_with_it() {
     };
     let session = everyone
         .into_iter()
-        .find(|(pid, name)| name == "tfd-session" && parent(*pid) == Some(usher))
+        .find(|(pid, name)| name == "tfd-session" && parent(*pid) == Some(launcher))
         .expect("a session");
     kill(Pid::from_raw(session.0 as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("session killed");

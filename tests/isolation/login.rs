@@ -339,7 +339,7 @@ fn a_session_ends_with_the_daemon_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn hashes_are_in_the_porters_memory_alone() {
+fn hashes_are_in_the_authenticators_memory_alone() {
     if without_root() {
         return;
     }
@@ -355,7 +355,7 @@ fn hashes_are_in_the_porters_memory_alone() {
     for (pid, name) in everyone {
         assert_eq!(
             crate::memory_holds(pid, &hash),
-            name == "tfd-porter",
+            name == "tfd-auth",
             "{name}"
         );
     }

@@ -5,7 +5,7 @@
 mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
-mod desk;
+mod control;
 mod jail;
 mod login;
 mod secrets;
@@ -43,11 +43,11 @@ fn pids(server: &Server, name: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The session's process behind LOGIN or INJAIL: a child of the usher.
+/// The session's process behind LOGIN or INJAIL: a child of the launcher.
 fn session_pid(server: &Server) -> u32 {
-    let usher = pids(server, "tfd-usher")[0];
+    let launcher = pids(server, "tfd-launcher")[0];
     let seated = || {
-        let children = descendants(usher).into_iter();
+        let children = descendants(launcher).into_iter();
         children
             .filter(|(_, name)| name == "tfd-session")
             .map(|(pid, _)| pid)
@@ -117,11 +117,11 @@ fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
     wait_until("helpers and two connections", || {
         pids(server, "tfd-session").len() == 2
     });
-    wait_until("the next gate", || !pids(server, "tfd-waiting").is_empty());
+    wait_until("the next gate", || !pids(server, "tfd-spare").is_empty());
     [
         "tfd-keeper",
         "tfd-zygote",
-        "tfd-waiting",
+        "tfd-spare",
         "tfd-session",
         "tfd-tables",
     ]
@@ -228,7 +228,7 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
         .expect("users")
         .expect("nobody");
     let uid = nobody.uid.as_raw();
-    for name in ["tfd-relay", "tfd-waiting"] {
+    for name in ["tfd-relay", "tfd-spare"] {
         wait_until(name, || !pids(&proxy, name).is_empty());
     }
     let all = descendants(proxy.pid());
@@ -292,8 +292,8 @@ fn a_gate_without_a_client_holds_a_channel_and_the_table_of_slots() {
         return;
     }
     let server = Server::start();
-    wait_until("the next gate", || !pids(&server, "tfd-waiting").is_empty());
-    let mut held = handles_beside_tables(pids(&server, "tfd-waiting")[0]);
+    wait_until("the next gate", || !pids(&server, "tfd-spare").is_empty());
+    let mut held = handles_beside_tables(pids(&server, "tfd-spare")[0]);
     held.sort_unstable();
     assert_eq!(held.len(), 2, "{held:?}");
     assert!(held[0].starts_with("/memfd:tfd-slots"), "{held:?}");

@@ -276,7 +276,7 @@ fn a_directory_that_vanishes_disturbs_nobody_and_is_watched_again_when_it_is_bac
     let server = Server::start();
     server.write("a/b/f", "x");
     server.mkdir("other");
-    let mut witness = server.connect();
+    let mut observer = server.connect();
     let mut client = watching(&server, "0.001", &[("", "a/b"), ("", "other")]);
     assert_eq!(client.reply(), "0 f");
     // An open handle keeps the system from telling of the deletion itself.
@@ -285,7 +285,7 @@ fn a_directory_that_vanishes_disturbs_nobody_and_is_watched_again_when_it_is_bac
     client.send("DEL");
     arrive(&server, "other/g");
     expect_told(&mut client, "1 g", "DEL");
-    witness.expect_alive();
+    observer.expect_alive();
     for round in 0..3 {
         arrive(&server, &format!("a/b/back {round}"));
         expect_told(&mut client, &format!("0 back {round}"), "OK");

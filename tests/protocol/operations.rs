@@ -234,10 +234,10 @@ fn who_says_nothing_or_nonsense_at_the_control_socket_holds_nothing_up() {
     let silent: Vec<UnixStream> = (0..7)
         .map(|_| UnixStream::connect(beside(&server, "control")).expect("connect"))
         .collect();
-    wait_until("clerks", || {
+    wait_until("responders", || {
         descendants(server.pid())
             .iter()
-            .filter(|(_, name)| name == "tfd-clerk")
+            .filter(|(_, name)| name == "tfd-responder")
             .count()
             == 7
     });
@@ -252,7 +252,7 @@ fn who_says_nothing_or_nonsense_at_the_control_socket_holds_nothing_up() {
     wait_until("their time is over", || {
         !descendants(server.pid())
             .iter()
-            .any(|(_, name)| name == "tfd-clerk")
+            .any(|(_, name)| name == "tfd-responder")
     });
     drop(silent);
     server.connect().expect_alive();

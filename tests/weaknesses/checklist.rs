@@ -418,10 +418,10 @@ fn no_keepalive_of_the_peer_puts_the_idle_limit_off() {
         let mut client = scene.connect();
         client.expect(request, code);
         clients.push(client);
-        scene.witness.expect_alive();
+        scene.observer.expect_alive();
     }
     wait_until("all closed", || {
-        scene.witness.expect_alive();
+        scene.observer.expect_alive();
         let log = scene.server.log();
         log.iter()
             .filter(|line| line.contains("time limit passed"))

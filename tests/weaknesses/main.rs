@@ -32,7 +32,7 @@ fn without_root() -> bool {
 /// the root that the server's user could read and change.
 struct Scene {
     server: Server,
-    witness: Client,
+    observer: Client,
     before: Vec<String>,
 }
 
@@ -51,11 +51,11 @@ impl Scene {
         }
         std::os::unix::fs::symlink(outside.join("f"), outside.join("link")).expect("link");
         give_tree_to_server(&outside);
-        let witness = server.connect();
+        let observer = server.connect();
         let before = state_of(&outside);
         Scene {
             server,
-            witness,
+            observer,
             before,
         }
     }
@@ -71,8 +71,8 @@ impl Scene {
     /// Asserts that nobody but the attacker has noticed anything.
     #[track_caller]
     fn unharmed(&mut self) {
-        let asked = self.witness.ask("ECHO still here");
-        // A witness in front of a closed door is told so, and is alive.
+        let asked = self.observer.ask("ECHO still here");
+        // A observer in front of a closed door is told so, and is alive.
         let refused = ["FAILED 38 ", "FAILED 50 "]
             .iter()
             .any(|start| asked.starts_with(start));

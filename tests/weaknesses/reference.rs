@@ -498,7 +498,7 @@ fn weakness_11_a_client_that_leaves_a_download_leaves_no_process_behind() {
                 .expect("shutdown");
         }
         drop(left);
-        wait_until("one process, the witness's", || {
+        wait_until("one process, the observer's", || {
             sessions(&scene.server).len() == 1
         });
         scene.unharmed();

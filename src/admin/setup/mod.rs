@@ -15,8 +15,8 @@ use nix::unistd::geteuid;
 
 use crate::admin::keygen;
 use crate::admin::keygen::write_new;
-use crate::admin::operator::say;
 use crate::admin::setup::template::{VERSION, Values};
+use crate::admin::status::say;
 use crate::config;
 use crate::hex;
 use crate::users::Identity;

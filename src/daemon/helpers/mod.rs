@@ -1,16 +1,16 @@
 //! Starting the helper processes of a generation: what each is given, and what
 //! it gives up before it begins.
 
-pub mod ahead;
-pub mod audit;
-pub mod brood;
-pub mod desk;
+pub mod auditor;
+pub mod authenticator;
+pub mod control;
+pub mod fork_server;
 pub mod keeper;
-pub mod porter;
+pub mod launcher;
 pub mod recount;
-pub mod shown;
+pub mod replay_guard;
+pub mod spare_child;
 pub mod sweeper;
-pub mod usher;
 pub mod zygote;
 
 use std::fs::File;
@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 use crate::config::{Config, Mode as Users, Tls, read_key};
 use crate::daemon::generation::Helper;
 use crate::daemon::helpers::keeper::{Extras, Secrets};
-use crate::daemon::helpers::usher::Usher;
+use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
 use crate::ipc::channel::{Channel, pair};
@@ -46,7 +46,7 @@ use crate::users::{self, Account, Identity, Login, Names, Rights};
 /// What a keeper says when it is ready; anything else is why it is not.
 const READY: &[u8] = b"ready";
 
-/// What the porter's messages before that begin with: an account, or why it
+/// What the authenticator's messages before that begin with: an account, or why it
 /// is not ready.
 const ACCOUNT: u8 = 1;
 const NOT_READY: u8 = 2;
@@ -97,7 +97,7 @@ pub(crate) fn start_zygote(
                 limits,
                 slots,
             };
-            brood::run(&theirs, &zygote)
+            fork_server::run(&theirs, &zygote)
         };
         finish("zygote", run())
     };
@@ -139,17 +139,17 @@ fn open_door(shown: Option<&Certificates>) -> io::Result<Option<Door>> {
         .map_err(io::Error::other)
 }
 
-pub(crate) fn start_usher(
+pub(crate) fn start_launcher(
     config: &Config,
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
 ) -> Result<Helper, String> {
-    let (ours, theirs) = pair().map_err(|e| format!("usher: {e}"))?;
+    let (ours, theirs) = pair().map_err(|e| format!("launcher: {e}"))?;
     let parent = getpid();
     let root = open_root(config)?;
     let child = || {
         let run = || {
-            let usher = Usher {
+            let launcher = Launcher {
                 root: root.try_clone()?,
                 after_login: config.tf.mode == Users::MultiUser,
                 jail: config.tf.jail,
@@ -161,17 +161,22 @@ pub(crate) fn start_usher(
                 records: memory.records,
                 pool: memory.pool,
             };
-            let mut handles = vec![theirs.as_fd(), usher.root.as_fd(), usher.slots, usher.usage];
-            handles.extend(usher.records.into_iter().chain(usher.pool));
+            let mut handles = vec![
+                theirs.as_fd(),
+                launcher.root.as_fd(),
+                launcher.slots,
+                launcher.usage,
+            ];
+            handles.extend(launcher.records.into_iter().chain(launcher.pool));
             handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
-            confinement.enter_as_usher(parent, &handles, usher.root.as_fd())?;
+            confinement.enter_as_launcher(parent, &handles, launcher.root.as_fd())?;
             memory.tables.map_or(Ok(()), Tables::read)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-usher");
-            brood::run(&theirs, &usher)
+            let _ = nix::sys::prctl::set_name(c"tfd-launcher");
+            fork_server::run(&theirs, &launcher)
         };
-        finish("usher", run())
+        finish("launcher", run())
     };
-    let pid = fork(child).map_err(|e| format!("usher: {e}"))?;
+    let pid = fork(child).map_err(|e| format!("launcher: {e}"))?;
     Ok(Helper { pid, channel: ours })
 }
 
@@ -236,13 +241,13 @@ pub(crate) fn shared_login(config: &Config, identity: Option<&Identity>) -> Logi
     }
 }
 
-/// Starts the porter and waits until it has read the users file and looked
+/// Starts the authenticator and waits until it has read the users file and looked
 /// up their system users. The hashes never are in the daemon's memory.
-pub(crate) fn start_porter(
+pub(crate) fn start_authenticator(
     config: &Config,
     confinement: &Confinement<'_>,
 ) -> Result<(Helper, Vec<Login>), String> {
-    let (ours, theirs) = pair().map_err(|e| format!("porter: {e}"))?;
+    let (ours, theirs) = pair().map_err(|e| format!("authenticator: {e}"))?;
     let parent = getpid();
     let child = || {
         let run = || {
@@ -262,16 +267,16 @@ pub(crate) fn start_porter(
             }
             let handles = [theirs.as_fd(), blocked.as_fd()];
             confinement.enter_as_leaf(parent, &handles, None)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-porter");
+            let _ = nix::sys::prctl::set_name(c"tfd-auth");
             theirs.send(READY, &[])?;
             let accounts = accounts.into_iter().map(|(account, _)| account).collect();
             let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
             let daemon = Channel::from_handle(theirs.as_fd().try_clone_to_owned()?);
-            porter::run(accounts, throttle, authority, daemon)
+            authenticator::run(accounts, throttle, authority, daemon)
         };
-        finish("porter", run())
+        finish("authenticator", run())
     };
-    let pid = fork(child).map_err(|e| format!("porter: {e}"))?;
+    let pid = fork(child).map_err(|e| format!("authenticator: {e}"))?;
     drop(theirs);
     let mut logins = Vec::new();
     let mut buffer = vec![0; MAX_LOGIN];
@@ -280,7 +285,7 @@ pub(crate) fn start_porter(
             Ok(READY) => return Ok((Helper { pid, channel: ours }, logins)),
             Ok([ACCOUNT, login @ ..]) => logins.extend(Login::from_bytes(login)),
             Ok([NOT_READY, why @ ..]) => return Err(String::from_utf8_lossy(why).into_owned()),
-            _ => return Err("porter ended before it was ready".to_owned()),
+            _ => return Err("authenticator ended before it was ready".to_owned()),
         }
     }
 }

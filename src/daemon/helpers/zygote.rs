@@ -12,8 +12,8 @@ use std::time::Instant;
 use nix::sys::prctl::set_name;
 use nix::sys::signal::SigSet;
 
-use crate::daemon::helpers::ahead::{Connection, Parent};
 use crate::daemon::helpers::keeper::Keeper;
+use crate::daemon::helpers::spare_child::{Connection, Parent};
 use crate::daemon::orders::Start;
 use crate::ipc::channel::Channel;
 use crate::proxy;
@@ -74,7 +74,7 @@ impl Parent for Zygote<'_> {
 
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
-        self.sandbox.become_leaf()
+        self.sandbox.deny_fork_and_identity()
     }
 
     fn serve(&self, connection: Connection<'_>) -> io::Result<()> {

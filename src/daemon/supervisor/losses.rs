@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::super::orders::Order;
 use super::super::start::{start_generation, start_udp};
 use super::Supervisor;
-use crate::daemon::helpers::audit::Auditor;
+use crate::daemon::helpers::auditor::Auditor;
 use crate::net::listen::Listener;
 use crate::tf::probes::Udp;
 
@@ -24,8 +24,8 @@ impl Supervisor {
     pub(super) fn zygote_gone(&mut self, index: usize) -> io::Result<()> {
         let generation = self.generations.remove(index);
         generation.end();
-        if let Some(usher) = generation.usher_pid {
-            self.sessions.order(usher, Order::Retire);
+        if let Some(launcher) = generation.launcher_pid {
+            self.sessions.order(launcher, Order::Retire);
         }
         for slot in generation.slots.keys() {
             self.registry.release(*slot, false);
@@ -50,7 +50,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes leave of sessions and helpers that have ended. A keeper or porter
+    /// Takes leave of sessions and helpers that have ended. A keeper or authenticator
     /// that ended unasked takes its generation with it.
     pub(super) fn reap(&mut self) -> io::Result<()> {
         loop {

@@ -12,7 +12,7 @@ use super::super::start::{
 };
 use super::{SERVING, Supervisor};
 use crate::config::Config;
-use crate::daemon::helpers::audit::Auditor;
+use crate::daemon::helpers::auditor::Auditor;
 use crate::net::listen::Listener;
 use crate::tf::probes::Udp;
 use crate::users::Identity;
@@ -43,7 +43,7 @@ impl Supervisor {
         self.users = users_stamp(&self.config);
         let (config, identity) = super::super::load(&self.path)?;
         let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
-        let doors = self.desk.doors_for(&config)?;
+        let doors = self.control.endpoints_for(&config)?;
         let audit = self.next_audit_log(&config)?;
         let log = config
             .server
@@ -55,7 +55,7 @@ impl Supervisor {
         let generation = self
             .start_helpers(&config, identity.as_ref(), &fresh)
             .inspect_err(|_| log.iter().for_each(logging::go_back_to))?;
-        self.desk.take(doors);
+        self.control.take(doors);
         if let (Some(auditor), Some(log)) = (&self.memory.auditor, audit)
             && let Err(e) = auditor.go_on_in(&log)
         {

@@ -1,5 +1,5 @@
 //! What a client has proved with a certificate of its own: that it has the
-//! private key of it. The gate sees the proof first; the porter, which does not
+//! private key of it. The gate sees the proof first; the authenticator, which does not
 //! believe gates, checks all of it again before it opens an account.
 
 use std::sync::Arc;

@@ -97,8 +97,8 @@ impl Door {
         holder: Arc<dyn Keyholder>,
     ) -> Result<Option<Proof>, HelloError> {
         let secrets = Arc::new(Secrets::default());
-        let witness = Arc::new(Witness::default());
-        let config = self.config(holder, &secrets, &witness).map_err(refused)?;
+        let observer = Arc::new(Observer::default());
+        let config = self.config(holder, &secrets, &observer).map_err(refused)?;
         let mut server = ServerConnection::new(Arc::new(config)).map_err(refused)?;
         let mut inbox = Inbox::default();
         while server.is_handshaking() {
@@ -128,21 +128,21 @@ impl Door {
         let records = suite.and_then(|suite| secrets.records(End::Server, suite, numbers, inbox));
         let records = records.ok_or_else(|| HelloError::Refused("TLS: no key".to_owned()))?;
         wire.above_tls(records, inside);
-        Ok(witness.take())
+        Ok(observer.take())
     }
 
     fn config(
         &self,
         holder: Arc<dyn Keyholder>,
         secrets: &Arc<Secrets>,
-        witness: &Arc<Witness>,
+        observer: &Arc<Observer>,
     ) -> Result<ServerConfig, Error> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?;
         let builder = match &self.clients {
             Some(clients) => builder.with_client_cert_verifier(Arc::new(Watched {
                 clients: Arc::clone(clients),
-                witness: Arc::clone(witness),
+                observer: Arc::clone(observer),
             })),
             None => builder.with_no_client_auth(),
         };
@@ -156,7 +156,7 @@ impl Door {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Ticketer {
             holder,
-            witness: Arc::clone(witness),
+            observer: Arc::clone(observer),
         });
         config.send_tls13_tickets = 1;
         config.key_log = Arc::clone(secrets) as _;
@@ -244,7 +244,7 @@ impl Signer for RemoteSigner {
 #[derive(Debug)]
 struct Ticketer {
     holder: Arc<dyn Keyholder>,
-    witness: Arc<Witness>,
+    observer: Arc<Observer>,
 }
 
 impl ProducesTickets for Ticketer {
@@ -257,7 +257,7 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        if self.witness.saw_any() {
+        if self.observer.saw_any() {
             None
         } else {
             self.holder.seal(plain)
@@ -271,9 +271,9 @@ impl ProducesTickets for Ticketer {
 
 /// What a client has proved.
 #[derive(Debug, Default)]
-struct Witness(Mutex<Option<Proof>>);
+struct Observer(Mutex<Option<Proof>>);
 
-impl Witness {
+impl Observer {
     fn saw_any(&self) -> bool {
         self.0
             .lock()
@@ -294,7 +294,7 @@ impl Witness {
 #[derive(Debug)]
 struct Watched {
     clients: Arc<dyn ClientCertVerifier>,
-    witness: Arc<Witness>,
+    observer: Arc<Observer>,
 }
 
 impl ClientCertVerifier for Watched {
@@ -318,7 +318,7 @@ impl ClientCertVerifier for Watched {
             .chain(chain)
             .map(|one| one.to_vec())
             .collect();
-        self.witness.set(Proof {
+        self.observer.set(Proof {
             chain: all,
             ..Proof::default()
         });
@@ -343,8 +343,8 @@ impl ClientCertVerifier for Watched {
         let valid = self
             .clients
             .verify_tls13_signature(content, certificate, signed)?;
-        let chain = self.witness.take().unwrap_or_default().chain;
-        self.witness.set(Proof {
+        let chain = self.observer.take().unwrap_or_default().chain;
+        self.observer.set(Proof {
             chain,
             scheme: u16::from(signed.scheme),
             content: content.to_vec(),

@@ -8,8 +8,8 @@ use super::events::{Events, News};
 use super::interval;
 use super::told::Told;
 use super::watch::Watch;
-use crate::tf::deed::{Deed, Outcome, Subject, Witness};
 use crate::tf::env::Env;
+use crate::tf::operation::{Observer, Operation, Outcome, Subject};
 use crate::tf::request::word;
 use crate::tf::wire::{Result, Wire, WireError};
 
@@ -28,7 +28,7 @@ pub(crate) fn serve(
     wire: &mut Wire,
     env: &mut Env,
     interval: &[u8],
-    witness: &mut dyn Witness,
+    observer: &mut dyn Observer,
 ) -> Result<()> {
     let pause = interval::read(interval, env.settings.notify_floor);
     let list = std::mem::take(&mut env.watches);
@@ -42,7 +42,7 @@ pub(crate) fn serve(
         for watch in &mut watches {
             watch.look(&mut events, &env.root, pause);
         }
-        let Some(told) = round(wire, env, &mut watches, pause, witness)? else {
+        let Some(told) = round(wire, env, &mut watches, pause, observer)? else {
             return Ok(());
         };
         let due = watches.iter().filter_map(Watch::due).min();
@@ -61,7 +61,7 @@ fn round(
     env: &Env,
     watches: &mut [Watch],
     pause: Duration,
-    witness: &mut dyn Witness,
+    observer: &mut dyn Observer,
 ) -> Result<Option<bool>> {
     let mut any = false;
     let mut staying = Vec::new();
@@ -72,7 +72,7 @@ fn round(
         any = true;
         match tell(wire, index, &told)? {
             Answer::End => return Ok(None),
-            Answer::Delete if delete(env, watch, &told, witness)? => watch.drop_told(),
+            Answer::Delete if delete(env, watch, &told, observer)? => watch.drop_told(),
             Answer::Delete | Answer::Keep => staying.push(watch),
         }
     }
@@ -94,7 +94,7 @@ fn tell(wire: &mut Wire, index: usize, told: &Told) -> Result<Answer> {
 }
 
 /// Whether the file that was told is gone now.
-fn delete(env: &Env, watch: &Watch, told: &Told, witness: &mut dyn Witness) -> Result<bool> {
+fn delete(env: &Env, watch: &Watch, told: &Told, observer: &mut dyn Observer) -> Result<bool> {
     use rustix::io::Errno;
     let path = watch.path().join(&told.name);
     let deleted = told.delete(env, watch.path());
@@ -112,8 +112,8 @@ fn delete(env: &Env, watch: &Watch, told: &Told, witness: &mut dyn Witness) -> R
         path,
         other,
     };
-    witness
-        .ended(Deed {
+    observer
+        .ended(Operation {
             subject,
             outcome,
             bytes: 0,

@@ -4,8 +4,8 @@
 use crate::store::RootPath;
 use crate::store::part::is_file;
 use crate::store::read::FileReader;
-use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
+use crate::tf::operation::Outcome;
 use crate::tf::request::RawPath;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};

@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::tf::deed::{Outcome, refuse};
+use crate::tf::operation::{Outcome, refuse};
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

@@ -6,8 +6,8 @@ use rustix::io::Errno;
 use super::stream::{Interrupted, Stream};
 use crate::store::RootPath;
 use crate::store::read::{FileReader, ReadError};
-use crate::tf::deed::{Outcome, refuse};
 use crate::tf::env::Env;
+use crate::tf::operation::{Outcome, refuse};
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

@@ -3,8 +3,8 @@
 
 use super::frames::Frames;
 use crate::store::read::FileReader;
-use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
+use crate::tf::operation::Outcome;
 use crate::tf::request::RawPath;
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire};
 

@@ -5,8 +5,8 @@ use rustix::io::Errno;
 
 use crate::store::RootPath;
 use crate::store::upload::{Upload, UploadError};
-use crate::tf::deed::{Outcome, refuse};
 use crate::tf::env::Env;
+use crate::tf::operation::{Outcome, refuse};
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

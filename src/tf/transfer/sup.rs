@@ -4,8 +4,8 @@
 
 use super::hp::PIECE;
 use crate::store::upload::Upload;
-use crate::tf::deed::Outcome;
 use crate::tf::env::Env;
+use crate::tf::operation::Outcome;
 use crate::tf::request::RawPath;
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
 

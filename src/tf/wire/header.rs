@@ -19,8 +19,8 @@ impl Wire {
             self.read_bytes(&mut header[3..])?;
             skipped += 1;
         }
-        if let Some(strays) = self.strays.as_ref().filter(|_| skipped > 0) {
-            strays.found(skipped);
+        if let Some(urgent_bytes) = self.urgent_bytes.as_ref().filter(|_| skipped > 0) {
+            urgent_bytes.found(skipped);
         }
         if let Some(rx) = &mut self.rx {
             rx.decrypt(&mut header);
@@ -39,14 +39,14 @@ impl Wire {
     /// Whether what does not make sense may be an out-of-band byte. Of the
     /// last one of a burst the news may be on its way yet.
     fn has_strays(&self) -> bool {
-        let Some(strays) = &self.strays else {
+        let Some(urgent_bytes) = &self.urgent_bytes else {
             return false;
         };
         (0..STRAY_LOOKS).any(|look| {
             if look > 0 {
                 std::thread::sleep(STRAY_PAUSE);
             }
-            strays.are_possible()
+            urgent_bytes.are_possible()
         })
     }
 

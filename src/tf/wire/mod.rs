@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
-use super::outofband::{self, Strays};
+use super::urgent::{self, UrgentBytes};
 pub use error::{Result, WireError};
 pub use link::Inside;
 use link::Link;
@@ -84,7 +84,7 @@ pub struct Wire {
     meter: Option<Meter>,
     /// Bytes of files and listings since [`Wire::take_data_count`].
     data: u64,
-    strays: Option<Strays>,
+    urgent_bytes: Option<UrgentBytes>,
     idle: Option<Duration>,
 }
 
@@ -114,7 +114,7 @@ impl Wire {
             pace: None,
             meter: None,
             data: 0,
-            strays: None,
+            urgent_bytes: None,
             idle: None,
         })
     }
@@ -212,15 +212,15 @@ impl Wire {
 
     /// Looks for out-of-band bytes between messages, should there be any. Over
     /// TLS there are none.
-    pub fn expect_strays(&mut self, strays: Strays) {
-        self.strays = self.is_tcp().then_some(strays);
+    pub fn expect_urgent_bytes(&mut self, urgent_bytes: UrgentBytes) {
+        self.urgent_bytes = self.is_tcp().then_some(urgent_bytes);
     }
 
     /// Lets a thread answer out-of-band bytes from now on, whatever this one is
     /// doing.
     pub fn answer_urgent_beside(&self) {
-        if let Some(strays) = &self.strays
-            && let Err(e) = outofband::start(&self.socket, strays)
+        if let Some(urgent_bytes) = &self.urgent_bytes
+            && let Err(e) = urgent::start(&self.socket, urgent_bytes)
         {
             log::warn!("no thread for out-of-band bytes error=\"{e}\"");
         }
@@ -428,7 +428,7 @@ impl Wire {
             if let Some(deadline) = self.deadline {
                 self.arm(deadline)?;
             }
-            if self.strays.is_some() && !self.wait_past_urgent()? {
+            if self.urgent_bytes.is_some() && !self.wait_past_urgent()? {
                 continue;
             }
             match (&self.socket).read(to) {

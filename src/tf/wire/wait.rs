@@ -82,9 +82,9 @@ impl Wire {
                 Err(e) => return Err(WireError::Io(e.into())),
             }
             let what = fds[0].revents();
-            match &self.strays {
-                Some(strays) if what.contains(PollFlags::PRI) => {
-                    strays
+            match &self.urgent_bytes {
+                Some(urgent_bytes) if what.contains(PollFlags::PRI) => {
+                    urgent_bytes
                         .answer(&self.socket)
                         .map_err(|e| WireError::from(std::io::Error::from(e)))?;
                 }

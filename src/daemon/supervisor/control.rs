@@ -1,27 +1,27 @@
-//! The daemon at its desk: clerks are given what the daemon knows, and what
+//! The daemon at its control: responders are given what the daemon knows, and what
 //! they tell it is checked.
 
 use super::super::orders::Order;
 use super::Supervisor;
-use crate::daemon::helpers::desk::view::View;
-use crate::daemon::helpers::desk::{End, Kind, Source};
+use crate::daemon::helpers::control::view::View;
+use crate::daemon::helpers::control::{End, Kind, Source};
 
 impl Supervisor {
-    /// Deals with what has happened at the desk.
-    pub(super) fn hear_desk(&mut self, source: Source) {
+    /// Deals with what has happened at the control.
+    pub(super) fn hear_control(&mut self, source: Source) {
         match source {
-            Source::Door(kind) => self.answer(kind),
-            Source::Clerk(index) => {
-                if let Some(end) = self.desk.hear(index) {
+            Source::Endpoint(kind) => self.answer(kind),
+            Source::Responder(index) => {
+                if let Some(end) = self.control.hear(index) {
                     self.end_session(end);
                 }
             }
         }
     }
 
-    /// Has a clerk answer whoever waits at a door.
+    /// Has a responder answer whoever waits at a door.
     fn answer(&mut self, kind: Kind) {
-        let Some(client) = self.desk.accept(kind) else {
+        let Some(client) = self.control.accept(kind) else {
             return;
         };
         let shared_user = self
@@ -29,7 +29,7 @@ impl Supervisor {
             .last()
             .map_or("", |newest| newest.shared_user());
         let listeners = self.listeners.iter().map(|listener| listener.address);
-        let listening: Vec<_> = listeners.chain(self.desk.address()).collect();
+        let listening: Vec<_> = listeners.chain(self.control.address()).collect();
         let config = std::path::absolute(&self.path).unwrap_or_default();
         let view = View {
             registry: &self.registry,
@@ -40,7 +40,7 @@ impl Supervisor {
             quota: self.config.tf.quota,
             limit: self.registry.slots(),
             process: std::process::id(),
-            born: self.desk.born,
+            born: self.control.born,
             stopping: self.stop.is_some(),
             generations: self.generations.len(),
             config: &config,
@@ -48,14 +48,14 @@ impl Supervisor {
         };
         let identity = self.identity.as_ref();
         if let Err(e) = self
-            .desk
+            .control
             .answer(kind, &client, &view, identity, &self.sandbox)
         {
             log::error!("can't answer kind={kind:?} error=\"{e}\"");
         }
     }
 
-    /// Has the session ended that a clerk names, if it is still that one.
+    /// Has the session ended that a responder names, if it is still that one.
     fn end_session(&self, End { slot, key }: End) {
         let Some((peer, _)) = self.registry.connection(slot).filter(|(_, of)| *of == key) else {
             return;

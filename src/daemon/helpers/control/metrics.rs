@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::daemon::helpers::desk::view::View;
+use crate::daemon::helpers::control::view::View;
 use crate::daemon::registry::Full;
 
 /// The longest request, in bytes.
@@ -58,9 +58,9 @@ fn route(request: &[u8]) -> Result<(), &'static str> {
 #[must_use]
 pub fn text(view: &View<'_>) -> String {
     let entries = view.entries();
-    let tally = view.registry.tally;
+    let counters = view.registry.counters;
     let gates = entries.iter().filter(|entry| !entry.admitted).count() as u64;
-    let sum = |ended: u64, of: fn(&crate::daemon::helpers::desk::view::Entry) -> u64| {
+    let sum = |ended: u64, of: fn(&crate::daemon::helpers::control::view::Entry) -> u64| {
         entries.iter().map(of).fold(ended, u64::wrapping_add)
     };
     let mut text = String::new();
@@ -97,35 +97,35 @@ pub fn text(view: &View<'_>) -> String {
         "The most clients at once.",
         &[("", limit)],
     );
-    let connections = [("", tally.connections)];
+    let connections = [("", counters.connections)];
     tell(
         "tfd_connections_total",
         "counter",
         "Clients that were accepted.",
         &connections,
     );
-    let refused = Full::ALL.map(|full| (reason(full), tally.refused[full as usize]));
+    let refused = Full::ALL.map(|full| (reason(full), counters.refused[full as usize]));
     tell(
         "tfd_refused_total",
         "counter",
         "Clients refused for a limit.",
         &refused,
     );
-    let received = sum(tally.received, |entry| entry.received);
+    let received = sum(counters.received, |entry| entry.received);
     tell(
         "tfd_bytes_received_total",
         "counter",
         "Bytes from clients.",
         &[("", received)],
     );
-    let sent = sum(tally.sent, |entry| entry.sent);
+    let sent = sum(counters.sent, |entry| entry.sent);
     tell(
         "tfd_bytes_sent_total",
         "counter",
         "Bytes to clients.",
         &[("", sent)],
     );
-    let killed = [("", tally.killed)];
+    let killed = [("", counters.killed)];
     let help = "Clients' processes that did not end by themselves.";
     tell("tfd_processes_killed_total", "counter", help, &killed);
     let generations = [("", view.generations as u64)];
@@ -135,7 +135,7 @@ pub fn text(view: &View<'_>) -> String {
         "Configurations that serve clients.",
         &generations,
     );
-    let started = [("", tally.generations)];
+    let started = [("", counters.generations)];
     let help = "Starts of helper processes, at reloads and after failures.";
     tell("tfd_generations_total", "counter", help, &started);
     let uptime = [("", view.born.elapsed().as_secs())];

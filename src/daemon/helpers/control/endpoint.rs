@@ -1,4 +1,4 @@
-//! A listening socket of the desk: a path or a loopback address.
+//! A listening socket of the control: a path or a loopback address.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,33 +13,33 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use crate::config::Local;
 use crate::trusted;
 
-/// An open door.
+/// An open endpoint.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     place: Local,
     socket: OwnedFd,
     /// The directory and the name of its file, if it has one.
     file: Option<(OwnedFd, OsString)>,
 }
 
-impl Door {
-    /// The door that is to be in place of one: `None` where that one stays.
+impl Endpoint {
+    /// The endpoint that is to be in place of one: `None` where that one stays.
     /// `mode` is for its file.
     pub(crate) fn instead_of(
-        old: Option<&Door>,
+        old: Option<&Endpoint>,
         wanted: Option<&Local>,
         mode: u32,
-    ) -> Result<Option<Option<Door>>, String> {
-        if old.map(|door| &door.place) == wanted {
+    ) -> Result<Option<Option<Endpoint>>, String> {
+        if old.map(|endpoint| &endpoint.place) == wanted {
             return Ok(None);
         }
         wanted
-            .map(|place| Door::open(place, mode))
+            .map(|place| Endpoint::open(place, mode))
             .transpose()
             .map(Some)
     }
 
-    fn open(place: &Local, mode: u32) -> Result<Door, String> {
+    fn open(place: &Local, mode: u32) -> Result<Endpoint, String> {
         let (socket, file) = match place {
             Local::Path(path) => {
                 let (socket, file) = listen_at(path, mode)
@@ -53,7 +53,7 @@ impl Door {
                 (socket.into(), None)
             }
         };
-        Ok(Door {
+        Ok(Endpoint {
             place: place.clone(),
             socket,
             file,
@@ -74,13 +74,13 @@ impl Door {
     }
 }
 
-impl AsFd for Door {
+impl AsFd for Endpoint {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl Drop for Door {
+impl Drop for Endpoint {
     fn drop(&mut self) {
         if let Some((directory, name)) = &self.file {
             let _ = rustix::fs::unlinkat(directory, name, AtFlags::empty());
@@ -99,7 +99,7 @@ fn listen_at(path: &Path, mode: u32) -> io::Result<(UnixListener, (OwnedFd, OsSt
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    if path == Path::new(crate::daemon::helpers::desk::DEFAULT_CONTROL) {
+    if path == Path::new(crate::daemon::helpers::control::DEFAULT_CONTROL) {
         match rustix::fs::mkdir(parent, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
@@ -151,17 +151,17 @@ mod tests {
         let path = dir.path().join("control");
         drop(UnixListener::bind(&path).expect("stale"));
         let place = Local::Path(path.clone());
-        let door = Door::open(&place, 0o600).expect("in place of a stale one");
+        let endpoint = Endpoint::open(&place, 0o600).expect("in place of a stale one");
         assert_eq!(
             fs::metadata(&path).expect("stat").permissions().mode() & 0o777,
             0o600
         );
-        let live = Door::open(&place, 0o600).expect_err("somebody listens");
+        let live = Endpoint::open(&place, 0o600).expect_err("somebody listens");
         assert!(live.contains("in use"), "{live}");
-        drop(door);
+        drop(endpoint);
         assert!(!path.exists());
         fs::write(&path, "a file").expect("write");
-        assert!(Door::open(&place, 0o600).is_err());
+        assert!(Endpoint::open(&place, 0o600).is_err());
         assert_eq!(fs::read(&path).expect("read"), b"a file");
     }
 
@@ -169,7 +169,7 @@ mod tests {
     fn a_directory_of_everybody_is_refused() {
         let dir = tempfile::tempdir().expect("directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("mode");
-        let refused = Door::open(&Local::Path(dir.path().join("control")), 0o600);
+        let refused = Endpoint::open(&Local::Path(dir.path().join("control")), 0o600);
         assert!(refused.expect_err("refused").contains("others may write"));
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! TCP marks one byte as urgent at a time. Of a burst only the last may arrive
 //! so; the others come in with the data, where the wire takes them out again
-//! between two messages ([`Strays`]).
+//! between two messages ([`UrgentBytes`]).
 
 use std::io;
 use std::net::TcpStream;
@@ -32,7 +32,7 @@ const STACK: usize = 64 * 1024;
 /// The out-of-band bytes of a connection: those that arrived as such, and
 /// those found among the data.
 #[derive(Clone)]
-pub struct Strays(Arc<Counted>);
+pub struct UrgentBytes(Arc<Counted>);
 
 struct Counted {
     count: AtomicU64,
@@ -40,11 +40,11 @@ struct Counted {
     tell: Box<dyn Fn(u64) + Send + Sync>,
 }
 
-impl Strays {
+impl UrgentBytes {
     /// None so far. `tell` is told how many there were, after each.
-    pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Strays {
+    pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> UrgentBytes {
         let (count, has_thread) = (AtomicU64::new(0), AtomicBool::new(false));
-        Strays(Arc::new(Counted {
+        UrgentBytes(Arc::new(Counted {
             count,
             has_thread,
             tell: Box::new(tell),
@@ -89,14 +89,14 @@ impl Strays {
 ///
 /// # Errors
 /// The system's, when it can't make a thread.
-pub fn start(socket: &TcpStream, strays: &Strays) -> io::Result<()> {
-    if strays.0.has_thread.swap(true, Ordering::Relaxed) {
+pub fn start(socket: &TcpStream, urgent_bytes: &UrgentBytes) -> io::Result<()> {
+    if urgent_bytes.0.has_thread.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    let strays = strays.clone();
+    let urgent_bytes = urgent_bytes.clone();
     let socket = socket.as_fd().try_clone_to_owned()?;
     spawn_beside("tfd-oob", STACK, move || {
-        if let Err(e) = answer_all(&socket, &strays) {
+        if let Err(e) = answer_all(&socket, &urgent_bytes) {
             log::debug!("out-of-band bytes are no longer answered at once error=\"{e}\"");
         }
     })
@@ -104,7 +104,7 @@ pub fn start(socket: &TcpStream, strays: &Strays) -> io::Result<()> {
 
 /// Answers bytes as they are announced. Only behind an announcement it polls
 /// for the byte itself, since whatever arrives wakes who does.
-fn answer_all(socket: &OwnedFd, strays: &Strays) -> io::Result<()> {
+fn answer_all(socket: &OwnedFd, urgent_bytes: &UrgentBytes) -> io::Result<()> {
     let news = UrgentNews::to_this_thread(socket.as_fd())?;
     let mut limit = Timespec::default();
     loop {
@@ -115,7 +115,7 @@ fn answer_all(socket: &OwnedFd, strays: &Strays) -> io::Result<()> {
         }
         let what = fds[0].revents();
         if what.contains(PollFlags::PRI) {
-            strays.answer(socket)?;
+            urgent_bytes.answer(socket)?;
         } else if what.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Ok(());
         } else {

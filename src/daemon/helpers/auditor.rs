@@ -22,7 +22,7 @@ use crate::ipc::channel::{Channel, pair};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, finish};
 use crate::sys::process::fork;
-use crate::tf::deed::{Deed, Outcome, Subject};
+use crate::tf::operation::{Operation, Outcome, Subject};
 use crate::trusted;
 use crate::users::Identity;
 
@@ -336,7 +336,7 @@ impl Audit {
             path: Vec::new(),
             other,
         };
-        self.record(Deed {
+        self.record(Operation {
             subject,
             outcome: Outcome::Done,
             bytes: 0,
@@ -349,18 +349,18 @@ impl Audit {
     ///
     /// # Errors
     /// When the auditor is gone.
-    pub fn record(&mut self, deed: Deed) -> io::Result<()> {
+    pub fn record(&mut self, operation: Operation) -> io::Result<()> {
         let Some(records) = &self.records else {
             return Ok(());
         };
         let record = Record {
             peer: self.peer.as_bytes(),
             user: self.user.as_bytes(),
-            command: deed.subject.command.as_bytes(),
-            path: &deed.subject.path,
-            other: &deed.subject.other,
-            outcome: deed.outcome,
-            bytes: deed.bytes,
+            command: operation.subject.command.as_bytes(),
+            path: &operation.subject.path,
+            other: &operation.subject.other,
+            outcome: operation.outcome,
+            bytes: operation.bytes,
         };
         records.send(&record.to_bytes(), &[])
     }

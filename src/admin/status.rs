@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 
-use crate::daemon::helpers::desk::request::Request;
+use crate::daemon::helpers::control::request::Request;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);

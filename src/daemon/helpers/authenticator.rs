@@ -1,4 +1,4 @@
-//! The porter: the one process that knows the hashes of passwords. A gate
+//! The authenticator: the one process that knows the hashes of passwords. A gate
 //! whose client has shown the hash may ask it whether a name and a password
 //! fit, or what its client has proved by a certificate; then it hands the gate's channel to the daemon, which starts the
 //! session. It answers nothing else and runs unprivileged.
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::epoll;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::daemon::helpers::shown::Shown;
+use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::channel::{Channel, address_from_bytes, address_to_bytes};
 use crate::ipc::tag::Tag;
 use crate::net::tls::login::{Authority, Proof};
@@ -29,7 +29,7 @@ const WORKERS: usize = 2;
 
 /// Bytes of the daemon's message with a gate's channel: tag, address.
 pub const GATE_LEN: usize = Tag::LEN + 16;
-/// Bytes of the porter's message with a channel back: tag, account, whether a
+/// Bytes of the authenticator's message with a channel back: tag, account, whether a
 /// certificate has fitted.
 pub const ADMIT_LEN: usize = Tag::LEN + 4 + 1;
 
@@ -49,7 +49,7 @@ pub fn read_gate_message(bytes: &[u8]) -> Option<(Tag, IpAddr)> {
     Some((tag, address_from_bytes(octets.try_into().ok()?)))
 }
 
-/// The porter's message with a channel back.
+/// The authenticator's message with a channel back.
 #[must_use]
 pub fn admission(tag: Tag, account: usize, certificate: bool) -> [u8; ADMIT_LEN] {
     let mut bytes = [u8::from(certificate); ADMIT_LEN];
@@ -58,7 +58,7 @@ pub fn admission(tag: Tag, account: usize, certificate: bool) -> [u8; ADMIT_LEN]
     bytes
 }
 
-/// Tag, account, and whether a certificate has fitted, in the porter's message,
+/// Tag, account, and whether a certificate has fitted, in the authenticator's message,
 /// if it is one.
 #[must_use]
 pub fn read_admission(bytes: &[u8]) -> Option<(Tag, usize, bool)> {
@@ -98,7 +98,7 @@ struct Book {
     accounts: Vec<Account>,
     nobody: String,
     throttle: Mutex<Throttle>,
-    shown: Option<Shown>,
+    shown: Option<ReplayGuard>,
 }
 
 impl Book {
@@ -110,7 +110,7 @@ impl Book {
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
         let nobody = hash::make(&password).map_err(io::Error::other)?;
-        let (throttle, shown) = (Mutex::new(throttle), authority.map(Shown::new));
+        let (throttle, shown) = (Mutex::new(throttle), authority.map(ReplayGuard::new));
         Ok(Book {
             accounts,
             nobody,
@@ -139,7 +139,7 @@ impl Book {
 /// Serves gates until the daemon's channel is closed.
 ///
 /// # Errors
-/// The system's, when the porter can't go on.
+/// The system's, when the authenticator can't go on.
 pub fn run(
     accounts: Vec<Account>,
     throttle: Throttle,
@@ -152,11 +152,11 @@ pub fn run(
     for _ in 0..WORKERS {
         let (book, daemon, gates) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&gates));
         std::thread::Builder::new()
-            .name("tfd-porter".to_owned())
+            .name("tfd-auth".to_owned())
             .spawn(move || {
                 let _all = EndsAll;
                 let Err(e) = answer(&book, &daemon, &gates);
-                log::error!("porter failed error=\"{e}\"");
+                log::error!("authenticator failed error=\"{e}\"");
             })?;
     }
     let mut buffer = [0; GATE_LEN];
@@ -428,13 +428,15 @@ mod tests {
             .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?));
         let mut wire = Wire::new(socket.expect("socket")).expect("wire");
         wire.encipher(&[1; 16]);
-        gate.login(&wire, user, password).expect("porter")
+        gate.login(&wire, user, password).expect("authenticator")
     }
 
-    fn gate(porter: &Channel, jail: bool) -> NextDoor {
+    fn gate(authenticator: &Channel, jail: bool) -> NextDoor {
         let (ours, theirs) = pair().expect("pair");
         let message = gate_message(TAG, "192.0.2.1".parse().expect("address"));
-        porter.send(&message, &[theirs.as_fd()]).expect("send");
+        authenticator
+            .send(&message, &[theirs.as_fd()])
+            .expect("send");
         NextDoor::new(ours.into_handle(), Closed { login: true, jail })
     }
 
@@ -447,8 +449,8 @@ mod tests {
 
     fn log_in_with(jail: bool) {
         let hash = hash::make(b"right").expect("hash");
-        let porter = start(&[format!("bob:!{hash}:bob:::"), format!("ann:{hash}:ann:::")]);
-        let mut client = gate(&porter, jail);
+        let authenticator = start(&[format!("bob:!{hash}:bob:::"), format!("ann:{hash}:ann:::")]);
+        let mut client = gate(&authenticator, jail);
         for (user, password) in [
             ("ann", "wrong"),
             ("bob", "right"),
@@ -461,12 +463,12 @@ mod tests {
         }
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
         let mut buffer = [0; ADMIT_LEN];
-        let (len, handles) = porter.receive(&mut buffer).expect("admission");
+        let (len, handles) = authenticator.receive(&mut buffer).expect("admission");
         assert_eq!(read_admission(&buffer[..len]), Some((TAG, 1, false)));
-        let usher = Channel::from_handle(handles.into_iter().next().expect("channel"));
+        let launcher = Channel::from_handle(handles.into_iter().next().expect("channel"));
         if !jail {
             let mut question = vec![0; MAX_ASK];
-            let (len, beside) = usher.receive(&mut question).expect("question");
+            let (len, beside) = launcher.receive(&mut question).expect("question");
             let asked = Ask::from_bytes(&question[..len]);
             assert!(
                 matches!(asked, Some(Ask::LastLogin { name: "ann", .. })),
@@ -474,7 +476,7 @@ mod tests {
             );
             assert_eq!(beside.len(), 1);
         }
-        usher.send(&[0], &[]).expect("send");
+        launcher.send(&[0], &[]).expect("send");
         let answer = asking.join().expect("gate");
         assert_eq!(
             answer,
@@ -489,24 +491,24 @@ mod tests {
     #[test]
     fn a_proof_that_a_gate_has_made_up_opens_nothing() {
         let hash = hash::make(b"right").expect("hash");
-        let porter = start(&[format!("ann:{hash}:ann:::")]);
+        let authenticator = start(&[format!("ann:{hash}:ann:::")]);
         let proof = crate::net::tls::login::Proof {
             chain: vec![b"certificate of ann".to_vec()],
             ..Default::default()
         };
         for jail in [true, false] {
-            let mut client = gate(&porter, jail).with_proof(Some(proof.clone()));
+            let mut client = gate(&authenticator, jail).with_proof(Some(proof.clone()));
             let socket = std::net::TcpListener::bind("127.0.0.1:0")
                 .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?));
             let mut wire = Wire::new(socket.expect("socket")).expect("wire");
             wire.encipher(&[1; 16]);
-            let told = client.show_certificate(&wire).expect("porter");
+            let told = client.show_certificate(&wire).expect("authenticator");
             assert_eq!(told, Some(Answer::Closed(Status::LoginFailed)));
             assert_eq!(client.show_certificate(&wire).expect("once"), None);
             let told = log_in(&mut client, b"ann", b"wrong");
             assert_eq!(told, Answer::Closed(Status::LoginFailed), "it may ask on");
         }
-        let odd = gate(&porter, true).into_channel();
+        let odd = gate(&authenticator, true).into_channel();
         odd.send(&Ask::Certificate(b"\0").to_bytes(), &[])
             .expect("send");
         assert!(
@@ -517,14 +519,14 @@ mod tests {
 
     #[test]
     fn a_gate_that_asks_anything_else_is_cut_off() {
-        let porter = start(&[]);
-        let mut client = gate(&porter, true);
+        let authenticator = start(&[]);
+        let mut client = gate(&authenticator, true);
         assert!(
             client
                 .injail(b"t", &crate::store::RootPath::root())
                 .is_err()
         );
-        let mut other = gate(&porter, true);
+        let mut other = gate(&authenticator, true);
         assert_eq!(
             log_in(&mut other, b"ann", b"x"),
             Answer::Closed(Status::LoginFailed)

@@ -1,4 +1,4 @@
-//! The children of a zygote or an usher. One is forked ahead, while there is
+//! The children of a zygote or an launcher. One is forked ahead, while there is
 //! nothing else to do, so that no client waits for that; a client who comes
 //! sooner has a child of its own forked.
 
@@ -51,7 +51,7 @@ pub struct Connection<'a> {
 }
 
 /// A parent, and the child that waits for its connection.
-pub struct Nursery<'a, P> {
+pub struct SpareChild<'a, P> {
     parent: &'a P,
     pid: Pid,
     waiting: Option<Waiting>,
@@ -63,10 +63,10 @@ struct Waiting {
     channel: Channel,
 }
 
-impl<'a, P: Parent> Nursery<'a, P> {
+impl<'a, P: Parent> SpareChild<'a, P> {
     /// One without any child.
-    pub fn new(parent: &'a P) -> Nursery<'a, P> {
-        Nursery {
+    pub fn new(parent: &'a P) -> SpareChild<'a, P> {
+        SpareChild {
             parent,
             pid: getpid(),
             waiting: None,
@@ -148,7 +148,7 @@ fn wait<P: Parent>(parent: &P, channel: &Channel, pid: Pid, turn: usize) -> i32 
         handles.push(channel.as_fd());
         keep_only(&handles)?;
         follow(pid)?;
-        let _ = set_name(c"tfd-waiting");
+        let _ = set_name(c"tfd-spare");
         parent.settle()?;
         channel.receive_whole(START_LEN + P::LONGEST)
     };

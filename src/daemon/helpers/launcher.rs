@@ -1,4 +1,4 @@
-//! The usher: a root process that forks the session of each client behind
+//! The launcher: a root process that forks the session of each client behind
 //! LOGIN or INJAIL. It is in the sandbox from its start, reaches no file but
 //! those beneath the root, and parses nothing but the daemon's orders. Its
 //! child, still root, opens the client's directory, gives up everything else,
@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
-use crate::daemon::helpers::ahead::{Connection, Parent};
+use crate::daemon::helpers::spare_child::{Connection, Parent};
 use crate::daemon::orders::Start;
 use crate::ipc::channel::Channel;
 use crate::sandbox::Sandbox;
@@ -43,13 +43,13 @@ use crate::users::{Login, Names};
 const MAX_TRIES: usize = 10;
 
 /// No order is longer: limits and a login with its groups.
-const MAX_SEATING: usize = LIMITS_LEN + 512 * 1024;
+const MAX_SESSION_ORDER: usize = LIMITS_LEN + 512 * 1024;
 
 /// Bytes of the limits in an order, page, own, all, and of how it logged in.
 const LIMITS_LEN: usize = 4 + 8 + 8 + 1;
 
-/// What an usher works with.
-pub struct Usher<'a> {
+/// What an launcher works with.
+pub struct Launcher<'a> {
     /// The root of the configuration.
     pub root: OwnedFd,
     /// Whether the gate waits for the answer to LOGIN.
@@ -73,7 +73,7 @@ pub struct Usher<'a> {
 }
 
 /// Whom a session is for.
-pub struct Seating {
+pub struct SessionOrder {
     /// The account.
     pub login: Login,
     /// What its quota is held to.
@@ -82,7 +82,7 @@ pub struct Seating {
     pub certificate: bool,
 }
 
-impl Seating {
+impl SessionOrder {
     /// What stands behind an order's [`Start`].
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -104,7 +104,7 @@ impl Seating {
 
     /// The same, read.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Seating> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<SessionOrder> {
         let (page, rest) = bytes.split_first_chunk::<4>()?;
         let (own, rest) = rest.split_first_chunk::<8>()?;
         let (all, rest) = rest.split_first_chunk::<8>()?;
@@ -120,7 +120,7 @@ impl Seating {
             all: number(all),
         };
         let limits = (page > 0).then_some(limits);
-        Some(Seating {
+        Some(SessionOrder {
             login,
             limits,
             certificate: *by == 1,
@@ -130,15 +130,15 @@ impl Seating {
 
 /// A session about to begin.
 struct Seat<'a> {
-    usher: &'a Usher<'a>,
+    launcher: &'a Launcher<'a>,
     gate: Channel,
     login: Login,
     card: Card,
 }
 
-impl Parent for Usher<'_> {
+impl Parent for Launcher<'_> {
     const CHILD: &'static str = "session";
-    const LONGEST: usize = MAX_SEATING;
+    const LONGEST: usize = MAX_SESSION_ORDER;
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         let ways = self.records.into_iter().chain(self.pool);
@@ -164,8 +164,8 @@ impl Parent for Usher<'_> {
             .into_iter()
             .next()
             .ok_or(io::ErrorKind::InvalidInput)?;
-        let seating = Seating::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
-        seat(self, start, seating, Channel::from_handle(gate), parent)
+        let order = SessionOrder::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
+        seat(self, start, order, Channel::from_handle(gate), parent)
     }
 
     fn refuse(&self, handles: Vec<OwnedFd>) {
@@ -178,25 +178,27 @@ impl Parent for Usher<'_> {
 /// From root to the end of the session. A gate that waits for the answer to
 /// LOGIN is told 37 when there is none.
 fn seat(
-    usher: &Usher<'_>,
+    launcher: &Launcher<'_>,
     start: Start<'_>,
-    seating: Seating,
+    order: SessionOrder,
     gate: Channel,
     parent: Pid,
 ) -> io::Result<()> {
     let Start {
         slot, peer, key, ..
     } = start;
-    let Seating {
+    let SessionOrder {
         login,
         limits,
         certificate,
-    } = seating;
-    let quota = limits.map_or(Ok(Quota::none()), |limits| Quota::map(usher.usage, limits))?;
+    } = order;
+    let quota = limits.map_or(Ok(Quota::none()), |limits| {
+        Quota::map(launcher.usage, limits)
+    })?;
     let card = Card {
         peer,
         slot,
-        page: Slot::map(usher.slots, slot)?,
+        page: Slot::map(launcher.slots, slot)?,
         process_key: key_text(slot, key),
         user: login.name.clone(),
         certificate,
@@ -205,13 +207,13 @@ fn seat(
         quota,
     };
     let seat = Seat {
-        usher,
+        launcher,
         gate,
         login,
         card,
     };
     let begun = begin(&seat, parent);
-    if usher.after_login && (begun.is_err() || usher.jail) {
+    if launcher.after_login && (begun.is_err() || launcher.jail) {
         if begun.is_err() {
             seat.gate.drop_unread();
         }
@@ -230,10 +232,10 @@ fn seat(
         handle.map(|handle| handle.try_clone_to_owned()).transpose()
     };
     let ways = Ways {
-        records: own(usher.records)?,
-        pool: own(usher.pool)?,
+        records: own(launcher.records)?,
+        pool: own(launcher.pool)?,
     };
-    let (settings, names) = (usher.settings.clone(), Rc::clone(&usher.names));
+    let (settings, names) = (launcher.settings.clone(), Rc::clone(&launcher.names));
     session::run(&mut wire, seat.card, home, ways, settings, names);
     Ok(())
 }
@@ -241,18 +243,18 @@ fn seat(
 /// Opens the client's root and takes its identity.
 fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     let Seat {
-        usher,
+        launcher,
         gate,
         login,
         card,
     } = seat;
-    let home = open_home(usher, &login.home)
+    let home = open_home(launcher, &login.home)
         .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
     let mut handles = vec![gate.as_fd(), home.as_fd()];
-    handles.extend(usher.records.into_iter().chain(usher.pool));
+    handles.extend(launcher.records.into_iter().chain(launcher.pool));
     handles.extend(cycle::handles());
     keep_only(&handles)?;
-    let kept = if usher.jail {
+    let kept = if launcher.jail {
         CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_CHROOT
     } else {
         CapabilitySet::empty()
@@ -262,25 +264,25 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     follow(parent)?;
     let _ = set_name(c"tfd-session");
     SigSet::all().thread_unblock()?;
-    // The usher's own limit is the configuration's root.
+    // The launcher's own limit is the configuration's root.
     if !login.home.is_empty() {
-        usher.sandbox.limit_files(Some(home.as_fd()))?;
+        launcher.sandbox.limit_files(Some(home.as_fd()))?;
     }
-    if usher.records.is_some() || usher.pool.is_some() {
-        usher.sandbox.share_sockets()?;
+    if launcher.records.is_some() || launcher.pool.is_some() {
+        launcher.sandbox.share_sockets()?;
     }
-    if usher.jail {
-        usher.sandbox.stay_alone()?;
+    if launcher.jail {
+        launcher.sandbox.deny_fork()?;
         place::reached(Place::BeforeJail, card.peer, Some(home.as_fd()));
     } else {
-        usher.sandbox.become_leaf()?;
+        launcher.sandbox.deny_fork_and_identity()?;
     }
     Ok(home)
 }
 
-fn open_home(usher: &Usher<'_>, home: &str) -> Result<OwnedFd, Errno> {
+fn open_home(launcher: &Launcher<'_>, home: &str) -> Result<OwnedFd, Errno> {
     let path = RootPath::parse(home.as_bytes()).map_err(|_| Errno::INVAL)?;
-    let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(&usher.root, 0)?);
+    let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(&launcher.root, 0)?);
     root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
 }
 
@@ -288,7 +290,7 @@ fn open_home(usher: &Usher<'_>, home: &str) -> Result<OwnedFd, Errno> {
 /// its wire, or `None` when the client has left.
 fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedFd, Wire)>> {
     let mut home = home;
-    let mut locked = seat.usher.jail;
+    let mut locked = seat.launcher.jail;
     for _ in 0..=MAX_TRIES {
         let (ask, handles) = seat.gate.receive_whole(MAX_ASK)?;
         match Ask::from_bytes(&ask) {
@@ -297,8 +299,8 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                     home = jail;
                     locked = false;
                     seat.login.identity.give_up_rest()?;
-                    seat.usher.sandbox.limit_files(Some(home.as_fd()))?;
-                    seat.usher.sandbox.become_leaf()?;
+                    seat.launcher.sandbox.limit_files(Some(home.as_fd()))?;
+                    seat.launcher.sandbox.deny_fork_and_identity()?;
                     seat.gate.send(&[0], &[])?;
                 }
                 Err(status) => {
@@ -317,7 +319,7 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                     .ok_or(io::ErrorKind::InvalidData)?;
                 return Ok(Some((home, take_over(seat, socket, state)?)));
             }
-            Some(Ask::LastLogin { state, .. }) if !locked && seat.usher.after_login => {
+            Some(Ask::LastLogin { state, .. }) if !locked && seat.launcher.after_login => {
                 let socket = handles
                     .into_iter()
                     .next()
@@ -327,7 +329,7 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                 seat.gate.send(&[0], &[])?;
                 return Ok(Some((home, wire)));
             }
-            Some(Ask::LastCertificate { state, .. }) if !locked && seat.usher.after_login => {
+            Some(Ask::LastCertificate { state, .. }) if !locked && seat.launcher.after_login => {
                 let socket = handles
                     .into_iter()
                     .next()

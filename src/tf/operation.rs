@@ -51,7 +51,7 @@ pub struct Subject {
 
 /// A request that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deed {
+pub struct Operation {
     /// What it was about.
     pub subject: Subject,
     /// How it ended.
@@ -61,7 +61,7 @@ pub struct Deed {
 }
 
 /// Somebody who watches a session.
-pub trait Witness {
+pub trait Observer {
     /// A request that names a path begins.
     fn begins(&mut self, subject: &Subject);
 
@@ -69,7 +69,7 @@ pub trait Witness {
     ///
     /// # Errors
     /// When it can't be put on record; the session ends then.
-    fn ended(&mut self, deed: Deed) -> io::Result<()>;
+    fn ended(&mut self, operation: Operation) -> io::Result<()>;
 }
 
 impl Request {

@@ -1,13 +1,13 @@
-//! The desk: where operators and the collector of metrics are answered. The
-//! daemon accepts them and forks a clerk for each, which sees the daemon's
+//! The control socket: where operators and the collector of metrics are answered. The
+//! daemon accepts them and forks a responder for each, which sees the daemon's
 //! tables as they are at that moment. All that the daemon ever hears of a
-//! clerk is which session is to end, and only of one that answers an operator.
+//! responder is which session is to end, and only of one that answers an operator.
 
-mod clerk;
-mod door;
+mod endpoint;
 pub mod metrics;
 pub mod report;
 pub mod request;
+mod responder;
 pub mod view;
 
 use std::io;
@@ -18,8 +18,8 @@ use std::time::Instant;
 use nix::unistd::getpid;
 
 use crate::config::{Config, Local};
-use crate::daemon::helpers::desk::door::Door;
-use crate::daemon::helpers::desk::view::View;
+use crate::daemon::helpers::control::endpoint::Endpoint;
+use crate::daemon::helpers::control::view::View;
 use crate::ipc::channel::{Channel, pair};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::Confinement;
@@ -27,16 +27,16 @@ use crate::sys::process::fork;
 use crate::trusted::is_our_uid;
 use crate::users::Identity;
 
-/// The most clerks of one kind at once.
-const MAX_CLERKS: usize = 8;
+/// The most responders of one kind at once.
+const MAX_RESPONDERS: usize = 8;
 
-/// How long a clerk lives, in seconds.
+/// How long a responder lives, in seconds.
 const LIFE: u32 = 5;
 
 /// Where the control socket is when root starts tfd.
 pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
 
-/// Whom a clerk answers.
+/// Whom a responder answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An operator, on the control socket.
@@ -45,16 +45,16 @@ pub enum Kind {
     Collector,
 }
 
-/// What is waited for at the desk.
+/// What is waited for at the control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Somebody comes.
-    Door(Kind),
-    /// A clerk speaks, or has ended.
-    Clerk(usize),
+    Endpoint(Kind),
+    /// A responder speaks, or has ended.
+    Responder(usize),
 }
 
-/// The order to end a session, from a clerk.
+/// The order to end a session, from a responder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// Its slot.
@@ -80,49 +80,49 @@ impl End {
     }
 }
 
-/// What another configuration changes: a door, or that there is none; `None`
+/// What another configuration changes: a endpoint, or that there is none; `None`
 /// where the one that is open stays.
 #[derive(Debug)]
-pub struct Doors {
-    control: Option<Option<Door>>,
-    metrics: Option<Option<Door>>,
+pub struct Endpoints {
+    control: Option<Option<Endpoint>>,
+    metrics: Option<Option<Endpoint>>,
 }
 
-/// The doors that are open, and the clerks at work.
+/// The endpoints that are open, and the responders at work.
 #[derive(Debug)]
-pub struct Desk {
-    control: Option<Door>,
-    metrics: Option<Door>,
-    clerks: Vec<(Kind, Channel)>,
+pub struct Control {
+    control: Option<Endpoint>,
+    metrics: Option<Endpoint>,
+    responders: Vec<(Kind, Channel)>,
     /// When the daemon was started.
     pub born: Instant,
 }
 
-impl Desk {
-    /// Opens the doors that the configuration names.
+impl Control {
+    /// Opens the endpoints that the configuration names.
     ///
     /// # Errors
     /// One line that says which could not be opened and why.
-    pub fn open(config: &Config) -> Result<Desk, String> {
-        let clerks = Vec::new();
-        let mut desk = Desk {
+    pub fn open(config: &Config) -> Result<Control, String> {
+        let responders = Vec::new();
+        let mut control = Control {
             control: None,
             metrics: None,
-            clerks,
+            responders,
             born: Instant::now(),
         };
-        let doors = desk.doors_for(config)?;
-        desk.take(doors);
-        Ok(desk)
+        let endpoints = control.endpoints_for(config)?;
+        control.take(endpoints);
+        Ok(control)
     }
 
-    /// Opens the doors of a configuration that are not open yet.
+    /// Opens the endpoints of a configuration that are not open yet.
     ///
     /// # Errors
-    /// As [`Desk::open`].
-    pub fn doors_for(&self, config: &Config) -> Result<Doors, String> {
+    /// As [`Control::open`].
+    pub fn endpoints_for(&self, config: &Config) -> Result<Endpoints, String> {
         let wanted = config.server.control.clone().map(Local::Path);
-        let control = match Door::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
+        let control = match Endpoint::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
             // A path that nobody asked for may be another tfd's.
             Err(e) if wanted == Some(Local::Path(DEFAULT_CONTROL.into())) => {
                 log::warn!("no control socket error=\"{e}\"");
@@ -131,38 +131,45 @@ impl Desk {
             other => other.map_err(|e| format!("server.control: {e}"))?,
         };
         let wanted = config.server.metrics.as_ref();
-        let metrics = Door::instead_of(self.metrics.as_ref(), wanted, 0o666)
+        let metrics = Endpoint::instead_of(self.metrics.as_ref(), wanted, 0o666)
             .map_err(|e| format!("server.metrics: {e}"))?;
-        Ok(Doors { control, metrics })
+        Ok(Endpoints { control, metrics })
     }
 
-    /// Goes over to the doors of another configuration.
-    pub fn take(&mut self, doors: Doors) {
-        self.control = doors.control.unwrap_or_else(|| self.control.take());
-        self.metrics = doors.metrics.unwrap_or_else(|| self.metrics.take());
+    /// Goes over to the endpoints of another configuration.
+    pub fn take(&mut self, endpoints: Endpoints) {
+        self.control = endpoints.control.unwrap_or_else(|| self.control.take());
+        self.metrics = endpoints.metrics.unwrap_or_else(|| self.metrics.take());
     }
 
     /// The address of the metrics, where they have one.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().and_then(Door::address)
+        self.metrics.as_ref().and_then(Endpoint::address)
     }
 
     /// All that is waited for.
     pub fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
-        let doors = [
+        let endpoints = [
             (Kind::Operator, &self.control),
             (Kind::Collector, &self.metrics),
         ];
-        let is_busy = |kind| self.clerks.iter().filter(|(of, _)| *of == kind).count() >= MAX_CLERKS;
-        let doors = doors.into_iter().filter(move |(kind, _)| !is_busy(*kind));
-        let clerks = self.clerks.iter().enumerate();
-        doors
-            .filter_map(|(kind, door)| Some((Source::Door(kind), door.as_ref()?.as_fd())))
-            .chain(clerks.map(|(index, (_, channel))| (Source::Clerk(index), channel.as_fd())))
+        let is_busy =
+            |kind| self.responders.iter().filter(|(of, _)| *of == kind).count() >= MAX_RESPONDERS;
+        let endpoints = endpoints
+            .into_iter()
+            .filter(move |(kind, _)| !is_busy(*kind));
+        let responders = self.responders.iter().enumerate();
+        endpoints
+            .filter_map(|(kind, endpoint)| {
+                Some((Source::Endpoint(kind), endpoint.as_ref()?.as_fd()))
+            })
+            .chain(
+                responders.map(|(index, (_, channel))| (Source::Responder(index), channel.as_fd())),
+            )
     }
 
-    /// Takes in whoever waits at a door, and returns it with its kind.
+    /// Takes in whoever waits at a endpoint, and returns it with its kind.
     #[must_use]
     pub fn accept(&self, kind: Kind) -> Option<OwnedFd> {
         match kind {
@@ -171,7 +178,7 @@ impl Desk {
         }
     }
 
-    /// Forks a clerk for a client.
+    /// Forks a responder for a client.
     ///
     /// # Errors
     /// One line that says why there is none.
@@ -190,41 +197,41 @@ impl Desk {
         let child = || {
             let run = || {
                 nix::unistd::alarm::set(LIFE);
-                // A collector's clerk needs no table after this, and has read
+                // A collector's responder needs no table after this, and has read
                 // no byte of its client before.
                 let text = (kind == Kind::Collector).then(|| metrics::text(view));
                 let mut handles = vec![client.as_fd(), theirs.as_fd()];
                 handles.extend((kind == Kind::Operator).then_some(view.slots.reader()));
                 confinement.enter_as_leaf(parent, &handles, None)?;
-                let _ = nix::sys::prctl::set_name(c"tfd-clerk");
+                let _ = nix::sys::prctl::set_name(c"tfd-responder");
                 let stream = client.try_clone()?.into();
                 match text {
                     Some(text) => metrics::answer(stream, &text),
-                    None => clerk::answer(stream, view, &theirs),
+                    None => responder::answer(stream, view, &theirs),
                 }
             };
             // What a client may do wrong is no failure of ours.
             i32::from(
                 run()
-                    .inspect_err(|e| log::debug!("clerk error=\"{e}\""))
+                    .inspect_err(|e| log::debug!("responder error=\"{e}\""))
                     .is_err(),
             )
         };
         fork(child).map_err(failed)?;
-        self.clerks.push((kind, ours));
+        self.responders.push((kind, ours));
         Ok(())
     }
 
-    /// Hears from a clerk which session is to end. One that has ended is
+    /// Hears from a responder which session is to end. One that has ended is
     /// forgotten.
     pub fn hear(&mut self, index: usize) -> Option<End> {
         let mut buffer = [0; End::LEN];
-        let (kind, channel) = self.clerks.get(index)?;
+        let (kind, channel) = self.responders.get(index)?;
         match channel.try_receive(&mut buffer) {
             Ok((len, _)) if len > 0 && *kind == Kind::Operator => End::from_bytes(&buffer[..len]),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             _ => {
-                self.clerks.remove(index);
+                self.responders.remove(index);
                 None
             }
         }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::daemon::helpers::audit::json;
-use crate::daemon::helpers::desk::view::{Entry, View};
+use crate::daemon::helpers::auditor::json;
+use crate::daemon::helpers::control::view::{Entry, View};
 use crate::session::slots::now;
 use crate::text::{human_size, shown};
 

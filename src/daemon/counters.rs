@@ -6,7 +6,7 @@ use super::registry::Full;
 
 /// The counters.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub struct Counters {
     /// Connections that got a slot.
     pub connections: u64,
     /// Connections that got none, by [`Full`].
@@ -21,7 +21,7 @@ pub struct Tally {
     pub generations: u64,
 }
 
-impl Tally {
+impl Counters {
     /// Counts a connection that got no slot.
     pub fn refuse(&mut self, why: Full) {
         self.refused[why as usize] += 1;

@@ -1,6 +1,6 @@
 //! A process that forks another for each connection the daemon passes on, and
 //! tells the daemon when that has ended: the zygote, whose children are gates,
-//! and the usher, whose children are sessions. It parses no network byte and
+//! and the launcher, whose children are sessions. It parses no network byte and
 //! never waits for the daemon.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::daemon::helpers::ahead::{Nursery, Parent};
+use crate::daemon::helpers::spare_child::{Parent, SpareChild};
 use crate::daemon::orders::{Ended, Order, START_LEN};
 use crate::ipc::channel::Channel;
 use crate::sys::signal::follow_stop;
@@ -27,13 +27,13 @@ const ASK_AGAIN: Timespec = Timespec {
 
 /// How long there has been nothing to do when a child is forked ahead: clients
 /// that come close together would only wait for that.
-const CALM: Timespec = Timespec {
+const PREFORK_IDLE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000,
 };
 
 /// How long a child that was asked to end may take.
-const MERCY: Duration = Duration::from_secs(1);
+const KILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Has a child for each connection until the daemon is gone or says to stop,
 /// and all have ended.
@@ -50,13 +50,13 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
     let mut children = Children::new();
     let mut news = VecDeque::new();
     let mut phase = Phase::Serving;
-    let mut nursery = Nursery::new(parent);
+    let mut spare = SpareChild::new(parent);
     // One attempt each time that something has happened.
     let mut to_prepare = true;
     loop {
         tell(daemon, &mut news);
         if phase != Phase::Serving {
-            nursery.clear();
+            spare.clear();
             if children.is_empty() && news.is_empty() {
                 return Ok(());
             }
@@ -65,10 +65,10 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
             signal_all(&children, Signal::SIGTERM);
         }
         let ending = hurry(&children);
-        let preparing = to_prepare && phase == Phase::Serving && !nursery.is_ready();
+        let preparing = to_prepare && phase == Phase::Serving && !spare.is_ready();
         let timeout = match ending || phase == Phase::Stopping {
             true => Some(&ASK_AGAIN),
-            false => preparing.then_some(&CALM),
+            false => preparing.then_some(&PREFORK_IDLE),
         };
         let interest = if news.is_empty() {
             PollFlags::IN
@@ -81,7 +81,7 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
         ];
         match poll(&mut fds, timeout) {
             Ok(0) if preparing => {
-                nursery.prepare();
+                spare.prepare();
                 to_prepare = false;
                 continue;
             }
@@ -97,7 +97,7 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
         if orders.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             let (len, handles) = daemon.receive(&mut buffer)?;
             match Order::from_bytes(&buffer[..len]) {
-                Some(Order::Start(start)) => match nursery.begin(start, handles) {
+                Some(Order::Start(start)) => match spare.begin(start, handles) {
                     Some(pid) => {
                         children.insert(
                             pid,
@@ -116,7 +116,9 @@ pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
                 Some(Order::Stop) => phase = Phase::Stopping,
                 Some(Order::End { slot }) => {
                     for child in children.values_mut().filter(|child| child.slot == slot) {
-                        child.end_by.get_or_insert_with(|| Instant::now() + MERCY);
+                        child
+                            .end_by
+                            .get_or_insert_with(|| Instant::now() + KILL_AFTER);
                     }
                 }
                 Some(Order::Kill) | None => {

@@ -1,4 +1,4 @@
-//! What a clerk knows: the daemon's tables as they were when it was forked,
+//! What a responder knows: the daemon's tables as they were when it was forked,
 //! and the pages of the connections as they are now.
 
 use std::net::SocketAddr;

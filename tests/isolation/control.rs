@@ -77,7 +77,7 @@ fn can_write(pid: u32, target: &str) -> bool {
 }
 
 #[test]
-fn a_clerk_is_an_ordinary_user_and_holds_its_client_and_the_tables_alone() {
+fn a_responder_is_an_ordinary_user_and_holds_its_client_and_the_tables_alone() {
     if without_root() {
         return;
     }
@@ -91,29 +91,29 @@ fn a_clerk_is_an_ordinary_user_and_holds_its_client_and_the_tables_alone() {
     for name in ["control", "metrics"] {
         let place = server.config_path().with_file_name(name);
         let client = UnixStream::connect(place).expect("connect");
-        wait_until("a clerk in its place", || {
-            pids(&server, "tfd-clerk")
+        wait_until("a responder in its place", || {
+            pids(&server, "tfd-responder")
                 .iter()
                 .any(|pid| status(*pid, "Seccomp_filters") == "3")
         });
-        let clerk = pids(&server, "tfd-clerk")[0];
+        let responder = pids(&server, "tfd-responder")[0];
         assert_eq!(
-            status(clerk, "Uid"),
+            status(responder, "Uid"),
             format!("{uid} {uid} {uid} {uid}"),
             "{name}"
         );
         assert_eq!(
-            status(clerk, "Gid"),
+            status(responder, "Gid"),
             format!("{gid} {gid} {gid} {gid}"),
             "{name}"
         );
-        assert_eq!(status(clerk, "Groups"), gid.to_string(), "{name}");
+        assert_eq!(status(responder, "Groups"), gid.to_string(), "{name}");
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert_eq!(status(clerk, set), "0000000000000000", "{name} {set}");
+            assert_eq!(status(responder, set), "0000000000000000", "{name} {set}");
         }
-        let root = fs::read_dir(format!("/proc/{clerk}/root")).expect("root");
+        let root = fs::read_dir(format!("/proc/{responder}/root")).expect("root");
         assert_eq!(root.count(), 0, "{name}");
-        let (sockets, others): (Vec<_>, Vec<_>) = handles(clerk)
+        let (sockets, others): (Vec<_>, Vec<_>) = handles(responder)
             .into_iter()
             .partition(|to| to.starts_with("socket:"));
         // The one of the client twice, and the channel to the daemon.
@@ -124,9 +124,9 @@ fn a_clerk_is_an_ordinary_user_and_holds_its_client_and_the_tables_alone() {
             &[]
         };
         assert_eq!(others, table, "{name}");
-        assert!(!can_write(clerk, "/memfd:tfd-slots"), "{name}");
+        assert!(!can_write(responder, "/memfd:tfd-slots"), "{name}");
         drop(client);
-        wait_until("its end", || pids(&server, "tfd-clerk").is_empty());
+        wait_until("its end", || pids(&server, "tfd-responder").is_empty());
     }
     session.expect_alive();
 }

@@ -1,4 +1,4 @@
-//! A clerk: a process that answers one client of the control socket or of the
+//! A responder: a process that answers one client of the control socket or of the
 //! metrics, and ends. It has given up everything by then but that client, the
 //! tables as they were when it was forked, and a word to the daemon.
 
@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::daemon::helpers::desk::request::{MAX_LINE, Request, Whom};
-use crate::daemon::helpers::desk::view::View;
-use crate::daemon::helpers::desk::{End, report};
+use crate::daemon::helpers::control::request::{MAX_LINE, Request, Whom};
+use crate::daemon::helpers::control::view::View;
+use crate::daemon::helpers::control::{End, report};
 use crate::daemon::registry::Held;
 use crate::ipc::channel::Channel;
 

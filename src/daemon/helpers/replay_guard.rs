@@ -1,4 +1,4 @@
-//! Certificates that gates bring to the porter: whom they name. Each signature
+//! Certificates that gates bring to the authenticator: whom they name. Each signature
 //! counts once, so that a gate which was taken over can't use what it has seen
 //! for another connection.
 
@@ -13,7 +13,7 @@ use crate::net::tls::login::{Authority, Proof};
 const MEMORY: usize = 16 * 1024;
 
 /// Who vouches for clients, and what was shown.
-pub(crate) struct Shown {
+pub(crate) struct ReplayGuard {
     authority: Authority,
     seen: Mutex<Seen>,
 }
@@ -25,9 +25,9 @@ struct Seen {
     all: HashSet<[u8; 32]>,
 }
 
-impl Shown {
-    pub(crate) fn new(authority: Authority) -> Shown {
-        Shown {
+impl ReplayGuard {
+    pub(crate) fn new(authority: Authority) -> ReplayGuard {
+        ReplayGuard {
             authority,
             seen: Mutex::default(),
         }
