@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use tfd::client::{Access, PublicKey, Target};
 
-use crate::common::{HASH, Server, public_key};
+use crate::common::tf::patiently;
+use crate::common::{HASH, Server, patient, public_key};
 
 /// A run of `tf`.
 pub(crate) struct Run {
@@ -76,7 +77,7 @@ impl Desk {
         command
             .env("TF_HASH", HASH)
             .env("HOME", self.scratch.path())
-            .args(arguments);
+            .args(patiently(arguments));
         command
     }
 
@@ -95,7 +96,7 @@ impl Desk {
     pub(crate) fn access(&self) -> Access {
         let pem = public_key().public_key_to_pem().expect("pem");
         let key = PublicKey::from_pem(&pem).expect("key");
-        Access::new(Target::new(&self.address.to_string(), key, HASH))
+        Access::new(patient(Target::new(&self.address.to_string(), key, HASH)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::common::tf::Person;
+use crate::common::tf::{Person, patiently};
 use crate::common::{PATIENCE, wait_until};
 
 /// A `tf` under way. It ends with the value.
@@ -20,7 +20,7 @@ pub struct Running {
 impl Running {
     pub fn start(person: &Person, arguments: &[&str]) -> Running {
         let mut command = person.command(env!("CARGO_BIN_EXE_tf"));
-        command.args(arguments).stdin(Stdio::null());
+        command.args(patiently(arguments)).stdin(Stdio::null());
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -5,7 +5,7 @@ use std::fs;
 use tfd::client::{ClientError, Connection, PublicKey, Target};
 
 use crate::common::tf::Person;
-use crate::common::{HASH, Server, Setup, public_key, wait_until};
+use crate::common::{HASH, Server, Setup, patient, public_key, wait_until};
 
 #[test]
 fn a_script_runs_over_one_session_with_paths_from_where_it_is() {
@@ -222,7 +222,7 @@ fn a_session_that_is_lost_is_known_to_be_over_tls_too() {
         ..Setup::default()
     });
     let key = PublicKey::from_pem(&public_key().public_key_to_pem().expect("pem")).expect("key");
-    let plain = Target::new(&server.address().to_string(), key, HASH);
+    let plain = patient(Target::new(&server.address().to_string(), key, HASH));
     for target in [plain, server.tls_target()] {
         let mut connection = Connection::open(&target).expect("connection");
         assert!(connection.echo("x").expect("echo"));

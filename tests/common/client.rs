@@ -21,7 +21,7 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let pem = public_key().public_key_to_pem().expect("pem");
         let key = PublicKey::from_pem(&pem).expect("key");
-        let target = Target::new(&address.to_string(), key, HASH);
+        let target = patient(Target::new(&address.to_string(), key, HASH));
         let wire = Connection::open(&target).expect("connection").into_wire();
         Client::with_patience(wire)
     }
@@ -217,6 +217,12 @@ impl Client {
         lines.sort();
         lines
     }
+}
+
+/// The same way to a server, whose gate may take as long as anything.
+pub fn patient(mut target: Target) -> Target {
+    target.timeout = PATIENCE;
+    target
 }
 
 /// A session key in an RSA block.

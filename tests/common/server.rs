@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tfd::client::{Connection, Target, Tls, Trust};
 
 use super::{
-    Client, HASH, PATIENCE, VERSION, give_to_server, is_root, key, own_address, set_umask,
+    Client, HASH, PATIENCE, VERSION, give_to_server, is_root, key, own_address, patient, set_umask,
     write_certificate,
 };
 
@@ -196,7 +196,11 @@ impl Server {
 
     /// The way to this server over TLS.
     pub fn tls_target(&self) -> Target {
-        Target::tls(&self.tls_address().to_string(), self.tls(), HASH)
+        patient(Target::tls(
+            &self.tls_address().to_string(),
+            self.tls(),
+            HASH,
+        ))
     }
 
     /// A client that has passed the hash, protected by TLS alone.

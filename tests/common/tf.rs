@@ -37,6 +37,14 @@ pub fn run(command: &mut Command, input: &[u8]) -> Run {
     }
 }
 
+/// The same arguments of `tf`, with as long for connecting as anything may take.
+pub fn patiently<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    if arguments.is_empty() || arguments.contains(&"--timeout") {
+        return arguments.to_vec();
+    }
+    [&["--timeout", "60"], arguments].concat()
+}
+
 /// A person with a home directory that has `public.pem` and `hash`.
 pub struct Person {
     home: tempfile::TempDir,
@@ -111,7 +119,8 @@ impl Person {
 
     pub fn tf_with(&self, arguments: &[&str], input: &[u8]) -> Run {
         run(
-            self.command(env!("CARGO_BIN_EXE_tf")).args(arguments),
+            self.command(env!("CARGO_BIN_EXE_tf"))
+                .args(patiently(arguments)),
             input,
         )
     }

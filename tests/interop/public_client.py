@@ -232,7 +232,7 @@ def check_streams(tf, root):
         check(what, b"F: sent\n" in text and b"D: d/\n" in text, text)
     status = answer(tf.sha256_command, "sent")
     digest = subprocess.run(["sha256sum", root / "sent"], check=True, capture_output=True,
-                            text=True, timeout=30).stdout.split()[0]
+                            text=True, timeout=60).stdout.split()[0]
     check("SHA256", status.message == f"0x{digest}", status.message)
 
 
@@ -328,7 +328,7 @@ def check_notifications(port, key, root):
 
 def wait_for(condition):
     """Waits a bounded time for what another thread of the client does."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
 
@@ -352,7 +352,7 @@ def main():
             check_notifications(port, key, root)
         finally:
             server.send_signal(signal.SIGTERM)
-            status = server.wait(timeout=10)
+            status = server.wait(timeout=60)
         check("tfd ends with status 0", status == 0, status)
     print(f"{passed} passed, {len(failures)} failed")
     return 1 if failures else 0

@@ -15,7 +15,7 @@ use openssl::x509::extension::{BasicConstraints, KeyUsage};
 use openssl::x509::{X509, X509Name};
 use tfd::client::{ClientError, Connection, Target};
 
-use crate::common::{Client, HASH, Server, Setup, account};
+use crate::common::{Client, HASH, Server, Setup, account, patient};
 use crate::without_root;
 
 /// Somebody who vouches for clients.
@@ -128,7 +128,7 @@ fn accounts() -> Vec<String> {
 
 fn target(server: &Server, own: &(Vec<u8>, Vec<u8>)) -> Target {
     let tls = server.tls_as(Some((&own.0, &own.1)));
-    Target::tls(&server.tls_address().to_string(), tls, HASH)
+    patient(Target::tls(&server.tls_address().to_string(), tls, HASH))
 }
 
 fn open(server: &Server, own: &(Vec<u8>, Vec<u8>)) -> Client {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::tf::{Run, run};
+use crate::common::tf::{Run, patiently, run};
 use crate::common::{HASH, Server, public_key};
 
 /// A server, a scratch directory, and `tf` in it.
@@ -41,7 +41,7 @@ impl Desk {
             .env("HOME", self.path());
         command.env("TF_SERVER", self.server.address().to_string());
         command.env("TF_KEY", "public.pem").env("TF_HASH", HASH);
-        run(command.args(arguments), input)
+        run(command.args(patiently(arguments)), input)
     }
 
     #[track_caller]

@@ -12,7 +12,7 @@ use std::time::Instant;
 use openssl::ssl::SslStream;
 use tfd::client::{Connection, Target};
 
-use crate::common::{Client, HASH, Server, Setup, VERSION, account, is_root, wait_until};
+use crate::common::{Client, HASH, Server, Setup, VERSION, account, is_root, patient, wait_until};
 use crate::tls::{alpn, ask, connect, connector, count_one, enter, send};
 
 const LEN: usize = 1_000_003;
@@ -288,7 +288,7 @@ fn what_status_tells_is_what_went_over_the_network() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let between = listener.local_addr().expect("address").to_string();
     let counted = count_one(&listener, server.tls_address());
-    let target = Target::tls(&between, server.tls(), HASH);
+    let target = patient(Target::tls(&between, server.tls(), HASH));
     let mut connection = Connection::open(&target).expect("connection");
     for _ in 0..3 {
         let mut down = Vec::new();

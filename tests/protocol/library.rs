@@ -6,12 +6,12 @@ use std::fs;
 use tfd::client::{ClientError, Connection, Kind, PublicKey, Target, Transport};
 use tfd::tf::status::Status;
 
-use crate::common::{HASH, Server, Setup, public_key};
+use crate::common::{HASH, Server, Setup, patient, public_key};
 
 fn target(server: &Server) -> Target {
     let pem = public_key().public_key_to_pem().expect("pem");
     let key = PublicKey::from_pem(&pem).expect("key");
-    Target::new(&server.address().to_string(), key, HASH)
+    patient(Target::new(&server.address().to_string(), key, HASH))
 }
 
 fn connect(server: &Server) -> Connection {

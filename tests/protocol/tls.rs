@@ -16,9 +16,10 @@ use openssl::ssl::{
 use tfd::client::{ClientError, Connection, Target, Tls, Trust, fetch_certificate};
 
 use crate::again::run_again;
+use crate::common::tf::patiently;
 use crate::common::{
-    Client, HASH, OVER_TLS, PATIENCE, Server, Setup, VERSION, has_ipv6, own_address, wait_until,
-    write_certificate,
+    Client, HASH, OVER_TLS, PATIENCE, Server, Setup, VERSION, has_ipv6, own_address, patient,
+    wait_until, write_certificate,
 };
 
 fn server() -> Server {
@@ -313,24 +314,24 @@ fn a_server_that_is_not_the_one_trusted_is_refused() {
     for prefix in ["", "SHA256:"] {
         let pin = Trust::Pin(format!("{prefix}{}", shown.fingerprint));
         let tls = Tls::new(&pin, None).expect("TLS");
-        Connection::open(&Target::tls(&address, tls, HASH)).expect("pinned");
+        Connection::open(&patient(Target::tls(&address, tls, HASH))).expect("pinned");
     }
     let other = Trust::Pin("A".repeat(43));
     let tls = Tls::new(&other, None).expect("TLS");
-    let told = Connection::open(&Target::tls(&address, tls, HASH))
+    let told = Connection::open(&patient(Target::tls(&address, tls, HASH)))
         .err()
         .expect("refused");
     assert!(told.to_string().contains("not the one pinned"), "{told}");
     let (strangers, _) =
         tfd::net::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("certificate");
     let tls = Tls::new(&Trust::Authorities(strangers), None).expect("TLS");
-    let told = Connection::open(&Target::tls(&address, tls, HASH))
+    let told = Connection::open(&patient(Target::tls(&address, tls, HASH)))
         .err()
         .expect("refused");
     assert!(told.to_string().contains("not trusted"), "{told}");
     server.wait_for_log("reason=\"TLS alert of the client: ");
     let named = format!("localhost:{}", server.tls_address().port());
-    let told = Connection::open(&Target::tls(&named, server.tls(), HASH))
+    let told = Connection::open(&patient(Target::tls(&named, server.tls(), HASH)))
         .err()
         .expect("refused");
     assert!(
@@ -358,7 +359,7 @@ fn tf_connects_with_a_pin_that_keygen_prints_and_needs_no_key() {
             .env("HOME", home.path())
             .env("TF_HASH", HASH);
         command.env("TF_SERVER", server.tls_address().to_string());
-        let output = command.args(arguments).output().expect("tf");
+        let output = command.args(patiently(arguments)).output().expect("tf");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (
             output.status.code(),
@@ -443,7 +444,7 @@ fn our_client_resumes_between_connections_of_one_target() {
     let server = server();
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let between = listener.local_addr().expect("address").to_string();
-    let target = Target::tls(&between, server.tls(), HASH);
+    let target = patient(Target::tls(&between, server.tls(), HASH));
     // The certificate is what makes the first handshake longer.
     let mut lengths = (0..3).map(|_| {
         let counted = count_one(&listener, server.tls_address());
@@ -509,7 +510,11 @@ fn a_proxys_header_comes_before_the_handshake() {
     });
     let backend = server.tls_address();
     let proxy = Server::proxy(backend, "proxy_protocol = true");
-    let target = Target::tls(&proxy.address().to_string(), server.tls(), HASH);
+    let target = patient(Target::tls(
+        &proxy.address().to_string(),
+        server.tls(),
+        HASH,
+    ));
     let mut connection = Connection::open(&target).expect("TLS through the proxy");
     assert!(connection.wire().is_plain_in_tls() && connection.echo("x").expect("echo"));
     server.wait_for_log("session start");
@@ -535,7 +540,7 @@ fn a_reload_begins_and_ends_listening_with_tls() {
     assert_eq!(addresses.len(), 1);
     let shown = fetch_certificate(&addresses[0].to_string(), PATIENCE).expect("shown");
     let tls = Tls::new(&Trust::Pin(shown.fingerprint), None).expect("TLS");
-    let target = Target::tls(&addresses[0].to_string(), tls, HASH);
+    let target = patient(Target::tls(&addresses[0].to_string(), tls, HASH));
     assert!(
         Connection::open(&target)
             .expect("TLS")
