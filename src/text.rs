@@ -1,6 +1,11 @@
 //! Text for people: sizes, and names that are safe to print. Control characters
 //! and bytes that are not UTF-8 are escaped, so that a name can neither drive a
-//! terminal nor forge a line.
+//! terminal nor forge a line. JSON for programs, with the same promise.
+
+use std::borrow::Cow;
+use std::io;
+
+use serde::Serialize;
 
 /// A name as it is safe to print.
 pub(crate) fn shown(name: &[u8]) -> String {
@@ -23,6 +28,49 @@ pub(crate) fn shown(name: &[u8]) -> String {
 /// Marks that change the direction of the text around them.
 fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A name as text: `\\xNN` for each byte that is not UTF-8.
+pub(crate) fn lossy(name: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(name) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        out.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.into()
+}
+
+/// A value as one line of JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    let mut line = Vec::with_capacity(256);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, NoControls);
+    // Strings and numbers into memory: neither can fail.
+    let _ = value.serialize(&mut serializer);
+    line.push(b'\n');
+    String::from_utf8(line).unwrap_or_default()
+}
+
+/// JSON in which no control character stands as itself: serde_json escapes
+/// those of ASCII but DEL.
+struct NoControls;
+
+impl serde_json::ser::Formatter for NoControls {
+    fn write_string_fragment<W>(&mut self, out: &mut W, text: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut rest = text;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| c.is_control()) {
+            write!(out, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
+            rest = &rest[at + c.len_utf8()..];
+        }
+        out.write_all(rest.as_bytes())
+    }
 }
 
 /// A size with at most three digits and a binary unit.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 
+use crate::daemon::helpers::control::report::{Connection, GATE, Report};
 use crate::daemon::helpers::control::request::Request;
+use crate::text::{human_size, shown};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,12 +38,25 @@ pub fn say(text: &str) -> ExitCode {
     }
 }
 
-/// Asks the tfd behind a control socket and prints what it says: the exit
-/// code of the command.
-#[must_use]
+/// Sends a request to the tfd behind a control socket and prints its answer:
+/// the exit code of the command.
 pub fn ask(control: &Path, request: &Request) -> ExitCode {
+    print(control, exchange(control, request))
+}
+
+/// Prints the report of the tfd behind a control socket, as JSON or as a
+/// table: the exit code of the command.
+pub fn report(control: &Path, as_json: bool) -> ExitCode {
+    let answer = exchange(control, &Request::Status).and_then(|(code, text)| match code {
+        0 if !as_json => Ok((code, table(&serde_json::from_str(&text)?))),
+        _ => Ok((code, text)),
+    });
+    print(control, answer)
+}
+
+fn print(control: &Path, answer: io::Result<(u8, String)>) -> ExitCode {
     let shown = control.display();
-    match exchange(control, request) {
+    match answer {
         Ok((0, text)) => say(&text),
         Ok((code, text)) => {
             eprint!("tfd: {text}");
@@ -79,4 +94,102 @@ fn exchange(control: &Path, request: &Request) -> io::Result<(u8, String)> {
         Some((code.parse().ok()?, format!("{text}\n")))
     });
     answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// The report as a table.
+fn table(report: &Report) -> String {
+    let all = report.connections.len();
+    let gates = report.connections.iter().filter(|one| one.state == GATE);
+    let gates = gates.count();
+    let sessions = all - gates;
+    let mut text = format!(
+        "tfd {} pid {} up {}: {sessions} session{}, {gates} logging in, at most {}{}\n",
+        report.version,
+        report.pid,
+        span(report.uptime_seconds),
+        if sessions == 1 { "" } else { "s" },
+        report.limit,
+        if report.stopping { ", stopping" } else { "" },
+    );
+    if all == 0 {
+        return text;
+    }
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(report.connections.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; HEAD.len()] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    for row in &rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let line: Vec<String> = cells
+            .map(|(column, (cell, width))| match column {
+                0 | 1 | 5..=7 => format!("{cell:>width$}"),
+                _ => format!("{cell:width$}"),
+            })
+            .collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+const HEAD: [&str; 9] = [
+    "SLOT", "PID", "USER", "ADDRESS", "SINCE", "IN", "OUT", "RATE", "DOING",
+];
+
+fn row(connection: &Connection) -> [String; HEAD.len()] {
+    let user = connection.user.as_deref();
+    [
+        connection.slot.to_string(),
+        connection.pid.to_string(),
+        user.map_or_else(|| "-".to_owned(), |user| shown(user.as_bytes())),
+        connection.peer.to_string(),
+        shown(connection.since.as_bytes()),
+        human_size(connection.bytes_received),
+        human_size(connection.bytes_sent),
+        format!("{}/s", human_size(connection.bytes_per_second)),
+        doing(connection),
+    ]
+}
+
+fn doing(connection: &Connection) -> String {
+    match &connection.request {
+        _ if connection.state == GATE => "logging in".to_owned(),
+        None => "-".to_owned(),
+        Some(request) => {
+            let [command, path] = [&request.command, &request.path].map(|t| shown(t.as_bytes()));
+            format!("{command} {path} {:.0}s", request.seconds.trunc())
+        }
+    }
+}
+
+/// A span of seconds as 3d04:05:06.
+fn span(seconds: u64) -> String {
+    let (days, seconds) = (seconds / 86400, seconds % 86400);
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let days = if days > 0 {
+        format!("{days}d")
+    } else {
+        String::new()
+    };
+    format!("{days}{hours:02}:{minutes:02}:{:02}", seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_can_not_drive_the_terminal() {
+        let line = r#"{"slot":3,"pid":7,"state":"session","user":null,"peer":"[::1]:9","since":"",
+            "bytes_received":2048,"bytes_sent":1,"bytes_per_second":10,
+            "request":{"command":"SNDFILE","path":"a\"\u001b[2J\n\\xff","seconds":0.999}}"#;
+        let connection = serde_json::from_str(line).expect("JSON");
+        assert_eq!(doing(&connection), "SNDFILE a\"\\u{1b}[2J\\n\\xff 0s");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        assert_eq!(span(59), "00:00:59");
+        assert_eq!(span(3 * 86400 + 3661), "3d01:01:01");
+    }
 }

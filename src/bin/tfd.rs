@@ -336,7 +336,7 @@ fn main() -> ExitCode {
     match command {
         Command::Serve { config } => tfd::daemon::serve(&config),
         Command::Check { config } => tfd::admin::check::report(&config),
-        Command::Status { json, control } => status::ask(&control, &Request::Status { json }),
+        Command::Status { json, control } => status::report(&control, json),
         Command::Kick { whom, control } => status::ask(&control, &Request::Kick(whom.whom())),
         Command::Setup {
             dir,

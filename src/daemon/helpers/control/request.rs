@@ -8,11 +8,8 @@ pub const MAX_LINE: usize = 1024;
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Who is connected and what they do.
-    Status {
-        /// As JSON, not as a table.
-        json: bool,
-    },
+    /// Who is connected and what they do, as JSON.
+    Status,
     /// What is served: a line of the addresses listened on, and one of the
     /// configuration's path.
     Serving,
@@ -38,8 +35,7 @@ impl Request {
     #[must_use]
     pub fn to_line(&self) -> String {
         match self {
-            Request::Status { json: false } => "status".to_owned(),
-            Request::Status { json: true } => "status json".to_owned(),
+            Request::Status => "status json".to_owned(),
             Request::Serving => "serving".to_owned(),
             Request::Kick(Whom::Slot(slot)) => format!("kick slot {slot}"),
             Request::Kick(Whom::User(user)) => format!("kick user {user}"),
@@ -53,8 +49,7 @@ impl Request {
     pub fn from_line(line: &[u8]) -> Option<Request> {
         let line = std::str::from_utf8(line).ok()?;
         let whom = match line {
-            "status" => return Some(Request::Status { json: false }),
-            "status json" => return Some(Request::Status { json: true }),
+            "status json" => return Some(Request::Status),
             "serving" => return Some(Request::Serving),
             "kick all" => Whom::All,
             _ => match line.strip_prefix("kick ")?.split_once(' ')? {
@@ -78,8 +73,7 @@ mod tests {
     #[test]
     fn requests_arrive_as_sent() {
         for request in [
-            Request::Status { json: false },
-            Request::Status { json: true },
+            Request::Status,
             Request::Serving,
             Request::Kick(Whom::Slot(u32::MAX)),
             Request::Kick(Whom::User("a name".to_owned())),

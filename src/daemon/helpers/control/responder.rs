@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The connection's.
 pub(crate) fn answer(stream: UnixStream, view: &View<'_>, daemon: &Channel) -> io::Result<()> {
     let (code, text) = match read_request(&stream)? {
-        Some(Request::Status { json }) => (0, report::status(view, json)),
+        Some(Request::Status) => (0, report::status(view)),
         Some(Request::Serving) => (0, report::serving(view)),
         Some(Request::Kick(whom)) => kick(view, &whom, daemon)?,
         None => (

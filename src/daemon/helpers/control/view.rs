@@ -52,7 +52,7 @@ pub struct Entry {
     pub age: Duration,
     /// The user, where one is known.
     pub user: Option<String>,
-    /// Whether the last door is open.
+    /// Whether the client is logged in.
     pub admitted: bool,
     /// The process that serves it.
     pub process: u64,
@@ -64,8 +64,15 @@ pub struct Entry {
     pub doing: Option<Doing>,
 }
 
+impl Entry {
+    /// Bytes moved either way.
+    pub(crate) fn moved(&self) -> u64 {
+        self.received.wrapping_add(self.sent)
+    }
+}
+
 impl View<'_> {
-    /// All connections that there are still, by slot.
+    /// All connections still served, by slot.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         self.registry
