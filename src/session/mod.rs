@@ -2,6 +2,7 @@
 //! daemon. Knows no protocol.
 
 pub mod admission;
+pub mod audit;
 pub mod keys;
 pub mod session;
 pub mod slots;

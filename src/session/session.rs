@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use crate::daemon::helpers::auditor::Audit;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
+use crate::session::audit::{Audit, Observer, Operation, Subject};
 use crate::session::slots::Slot;
 use crate::store::{Lock, Quota, Root};
 use crate::tf::env::{Env, Pool};
-use crate::tf::operation::{Observer, Operation, Subject};
 use crate::tf::probes::AskPool;
 use crate::tf::session;
 use crate::tf::settings::Settings;

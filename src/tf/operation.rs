@@ -1,28 +1,14 @@
 //! What a session does and did, for the audit log and `tfd status`.
 
-use std::io;
-
 use super::request::Request;
 use super::status::{Reply, Status};
 use super::wire::{Result, Wire};
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As the client wanted it.
-    Done,
-    /// The client broke it off.
-    BrokenOff,
-    /// It failed, with a status where there is one for it.
-    Failed(Option<Status>),
-    /// The connection was lost meanwhile.
-    Lost,
-}
+use crate::session::audit::{Outcome, Subject};
 
 impl From<&Reply> for Outcome {
     fn from(reply: &Reply) -> Outcome {
         match reply {
-            Reply::Failed(status) => Outcome::Failed(Some(*status)),
+            Reply::Failed(status) => failed(*status),
             Reply::FailedBare | Reply::Unknown => Outcome::Failed(None),
             _ => Outcome::Done,
         }
@@ -35,41 +21,12 @@ impl From<&Reply> for Outcome {
 /// When the connection can't go on.
 pub(super) fn refuse(wire: &mut Wire, status: Status) -> Result<Outcome> {
     wire.write_message(&Reply::from(status).into_bytes())?;
-    Ok(Outcome::Failed(Some(status)))
+    Ok(failed(status))
 }
 
-/// What a request is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// The command.
-    pub command: &'static str,
-    /// The path it names first, as the client wrote it.
-    pub path: Vec<u8>,
-    /// The path, new name or pattern it names beside that; empty for none.
-    pub other: Vec<u8>,
-}
-
-/// A request that is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// What it was about.
-    pub subject: Subject,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Bytes of files and listings that were moved.
-    pub bytes: u64,
-}
-
-/// Somebody who watches a session.
-pub trait Observer {
-    /// A request that names a path begins.
-    fn begins(&mut self, subject: &Subject);
-
-    /// A request that names a path is over.
-    ///
-    /// # Errors
-    /// When it can't be put on record; the session ends then.
-    fn ended(&mut self, operation: Operation) -> io::Result<()>;
+/// A failure with its code, as the audit log has it.
+fn failed(status: Status) -> Outcome {
+    Outcome::Failed(Some(status.code().into()))
 }
 
 impl Request {

@@ -5,11 +5,12 @@ use super::command;
 use super::doors::prockey;
 use super::env::Env;
 use super::notify;
-use super::operation::{Observer, Operation, Outcome, Subject, refuse};
+use super::operation::refuse;
 use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::transfer;
 use super::wire::{Result, Wire, WireError};
+use crate::session::audit::{Observer, Operation, Outcome, Subject};
 use crate::store::Lock;
 use crate::users::Rights;
 

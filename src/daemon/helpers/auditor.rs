@@ -4,10 +4,10 @@
 //! which uid is speaking: a session that was taken over can lie about itself,
 //! but it can neither speak for another nor take back what is written.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -17,20 +17,16 @@ use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
 };
+use serde::Serialize;
 
 use crate::ipc::channel::{Channel, pair};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, finish};
+use crate::session::audit::{MAX_RECORD, Outcome, Record};
 use crate::sys::process::fork;
-use crate::tf::operation::{Operation, Outcome, Subject};
+use crate::text::{json_line, lossy};
 use crate::trusted;
 use crate::users::Identity;
-
-/// The longest path that is put on record whole, in bytes.
-const MAX_PATH: usize = 4096;
-
-/// No message is longer: five texts with their lengths, and the rest.
-const MAX_RECORD: usize = 2 * MAX_PATH + 1024;
 
 /// The auditor, in the daemon.
 #[derive(Debug)]
@@ -157,7 +153,7 @@ fn write_records(log: File, daemon: &Channel, records: &Channel) -> io::Result<(
             let Some(record) = Record::from_bytes(&buffer[..len]) else {
                 continue;
             };
-            let line = record.line(&jiff::Timestamp::now(), pid, uid);
+            let line = Line::of(&record, &jiff::Timestamp::now(), pid, uid);
             if let Err(e) = log.write(&line) {
                 log::error!("audit log not written error=\"{e}\" record={line}");
             }
@@ -191,185 +187,54 @@ fn receive(records: &Channel, buffer: &mut [u8]) -> io::Result<Option<(i32, u32,
     )))
 }
 
-/// What a session tells.
-#[derive(Debug, PartialEq, Eq)]
-struct Record<'a> {
-    peer: &'a [u8],
-    user: &'a [u8],
-    command: &'a [u8],
-    path: &'a [u8],
-    other: &'a [u8],
-    outcome: Outcome,
+/// A record as it stands in the log.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    pid: i32,
+    uid: u32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    user: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    peer: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    command: Cow<'a, str>,
+    path: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    other: Cow<'a, str>,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
     bytes: u64,
 }
 
-impl<'a> Record<'a> {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.bytes.to_be_bytes().to_vec();
-        bytes.extend_from_slice(&match self.outcome {
-            Outcome::Done => [0, 0],
-            Outcome::BrokenOff => [1, 0],
-            Outcome::Lost => [2, 0],
-            Outcome::Failed(status) => [3, status.map_or(0, crate::tf::status::Status::code)],
-        });
-        for text in [self.peer, self.user, self.command, self.path, self.other] {
-            let text = &text[..text.len().min(MAX_PATH)];
-            bytes.extend_from_slice(&(text.len() as u16).to_be_bytes());
-            bytes.extend_from_slice(text);
-        }
-        bytes
-    }
-
-    fn from_bytes(bytes: &'a [u8]) -> Option<Record<'a>> {
-        let (count, rest) = bytes.split_first_chunk()?;
-        let (outcome, mut rest) = rest.split_first_chunk::<2>()?;
-        let outcome = match *outcome {
-            [0, 0] => Outcome::Done,
-            [1, 0] => Outcome::BrokenOff,
-            [2, 0] => Outcome::Lost,
-            [3, 0] => Outcome::Failed(None),
-            [3, code] => Outcome::Failed(Some(crate::tf::status::Status::from_code(code.into())?)),
-            _ => return None,
-        };
-        let mut text = || {
-            let (len, behind) = rest.split_first_chunk::<2>()?;
-            let (text, behind) = behind.split_at_checked(u16::from_be_bytes(*len).into())?;
-            rest = behind;
-            Some(text)
-        };
-        let (peer, user, command) = (text()?, text()?, text()?);
-        let (path, other) = (text()?, text()?);
-        let bytes = u64::from_be_bytes(*count);
-        Some(Record {
-            peer,
-            user,
-            command,
-            path,
-            other,
-            outcome,
-            bytes,
-        })
-    }
-
-    /// The line of the log.
-    fn line(&self, time: &jiff::Timestamp, pid: i32, uid: u32) -> String {
-        let mut line = format!("{{\"time\":\"{time:.3}\",\"pid\":{pid},\"uid\":{uid}");
-        let texts = [
-            ("user", self.user),
-            ("peer", self.peer),
-            ("command", self.command),
-            ("path", self.path),
-            ("other", self.other),
-        ];
-        for (key, text) in texts
-            .into_iter()
-            .filter(|(key, text)| *key == "path" || !text.is_empty())
-        {
-            line.push_str(&format!(",\"{key}\":\"{}\"", json(text)));
-        }
-        let (result, code) = match self.outcome {
+impl Line<'_> {
+    fn of(record: &Record<'_>, time: &jiff::Timestamp, pid: i32, uid: u32) -> String {
+        let (result, code) = match record.outcome {
             Outcome::Done => ("ok", None),
             Outcome::BrokenOff => ("broken off", None),
             Outcome::Lost => ("connection lost", None),
-            Outcome::Failed(status) => ("failed", status.map(crate::tf::status::Status::code)),
+            Outcome::Failed(code) => ("failed", code),
         };
-        line.push_str(&format!(",\"result\":\"{result}\""));
-        if let Some(code) = code {
-            line.push_str(&format!(",\"code\":{code}"));
-        }
-        line.push_str(&format!(",\"bytes\":{}}}\n", self.bytes));
-        line
-    }
-}
-
-/// A text as it stands in JSON; a byte that is no UTF-8 becomes `\\xNN`.
-pub(crate) fn json(text: &[u8]) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for chunk in text.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => escaped.push_str("\\\""),
-                '\\' => escaped.push_str("\\\\"),
-                c if c.is_control() => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
-                c => escaped.push(c),
-            }
-        }
-        for byte in chunk.invalid() {
-            escaped.push_str(&format!("\\\\x{byte:02x}"));
-        }
-    }
-    escaped
-}
-
-/// A session's voice in the audit log, or silence where there is none.
-#[derive(Debug)]
-pub struct Audit {
-    records: Option<Channel>,
-    peer: String,
-    user: String,
-}
-
-impl Audit {
-    /// The voice of a session on the socket that [`Auditor`] listens to.
-    #[must_use]
-    pub fn new(records: Option<OwnedFd>, peer: SocketAddr, user: &str) -> Audit {
-        let records = records.map(Channel::from_handle);
-        Audit {
-            records,
-            peer: peer.to_string(),
-            user: user.to_owned(),
-        }
-    }
-
-    /// Puts the begin of the session on record.
-    ///
-    /// # Errors
-    /// When the auditor is gone.
-    pub fn begin(&mut self, certificate: bool) -> io::Result<()> {
-        let other = if certificate {
-            b"certificate".to_vec()
-        } else {
-            Vec::new()
-        };
-        let subject = Subject {
-            command: "BEGIN",
-            path: Vec::new(),
-            other,
-        };
-        self.record(Operation {
-            subject,
-            outcome: Outcome::Done,
-            bytes: 0,
+        json_line(&Line {
+            time: format!("{time:.3}"),
+            pid,
+            uid,
+            user: lossy(record.user),
+            peer: lossy(record.peer),
+            command: lossy(record.command),
+            path: lossy(record.path),
+            other: lossy(record.other),
+            result,
+            code,
+            bytes: record.bytes,
         })
-    }
-}
-
-impl Audit {
-    /// Puts a request that is over on record.
-    ///
-    /// # Errors
-    /// When the auditor is gone.
-    pub fn record(&mut self, operation: Operation) -> io::Result<()> {
-        let Some(records) = &self.records else {
-            return Ok(());
-        };
-        let record = Record {
-            peer: self.peer.as_bytes(),
-            user: self.user.as_bytes(),
-            command: operation.subject.command.as_bytes(),
-            path: &operation.subject.path,
-            other: &operation.subject.other,
-            outcome: operation.outcome,
-            bytes: operation.bytes,
-        };
-        records.send(&record.to_bytes(), &[])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tf::status::Status;
     use proptest::prelude::*;
 
     #[test]
@@ -380,16 +245,16 @@ mod tests {
             command: b"RENAM",
             path: b"a\"\\\n\xff",
             other: "\u{9b}ü".as_bytes(),
-            outcome: Outcome::Failed(Some(Status::Rename)),
+            outcome: Outcome::Failed(Some(31)),
             bytes: 7,
         };
         let bytes = record.to_bytes();
         assert_eq!(Record::from_bytes(&bytes).as_ref(), Some(&record));
         let time = jiff::Timestamp::UNIX_EPOCH;
         assert_eq!(
-            record.line(&time, 3, 1000),
+            Line::of(&record, &time, 3, 1000),
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"pid\":3,\"uid\":1000,\"user\":\"ann\",\
-             \"peer\":\"[::1]:9\",\"command\":\"RENAM\",\"path\":\"a\\\"\\\\\\u000a\\\\xff\",\
+             \"peer\":\"[::1]:9\",\"command\":\"RENAM\",\"path\":\"a\\\"\\\\\\n\\\\xff\",\
              \"other\":\"\\u009bü\",\"result\":\"failed\",\"code\":31,\"bytes\":7}\n"
         );
     }
@@ -400,7 +265,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..200)
         ) {
             if let Some(record) = Record::from_bytes(&bytes) {
-                let line = record.line(&jiff::Timestamp::UNIX_EPOCH, 1, 2);
+                let line = Line::of(&record, &jiff::Timestamp::UNIX_EPOCH, 1, 2);
                 prop_assert_eq!(line.lines().count(), 1);
             }
         }

@@ -8,8 +8,8 @@ use super::events::{Events, News};
 use super::interval;
 use super::told::Told;
 use super::watch::Watch;
+use crate::session::audit::{Observer, Operation, Outcome, Subject};
 use crate::tf::env::Env;
-use crate::tf::operation::{Observer, Operation, Outcome, Subject};
 use crate::tf::request::word;
 use crate::tf::wire::{Result, Wire, WireError};
 

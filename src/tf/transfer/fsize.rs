@@ -1,11 +1,11 @@
 //! FSIZE and FSIZELS (document, same names): sizes of files as raw 8-byte
 //! numbers, without messages.
 
+use crate::session::audit::Outcome;
 use crate::store::RootPath;
 use crate::store::part::is_file;
 use crate::store::read::FileReader;
 use crate::tf::env::Env;
-use crate::tf::operation::Outcome;
 use crate::tf::request::RawPath;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};

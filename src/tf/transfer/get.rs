@@ -3,8 +3,8 @@
 
 use super::frames::Frames;
 use super::hp::{CANCEL, END, FIN, open_to_read, tell};
+use crate::session::audit::Outcome;
 use crate::tf::env::Env;
-use crate::tf::operation::Outcome;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire};
 

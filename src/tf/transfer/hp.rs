@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::session::audit::Outcome;
 use crate::store::behind::WriteBehind;
 use crate::store::part::is_file;
 use crate::store::read::{FileReader, ReadError};
 use crate::store::{Entry, Quota};
 use crate::tf::env::Env;
-use crate::tf::operation::{Outcome, refuse};
+use crate::tf::operation::refuse;
 use crate::tf::request::HpRequest;
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Result, Wire};

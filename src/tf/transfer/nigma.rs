@@ -3,7 +3,8 @@
 
 use zeroize::Zeroizing;
 
-use crate::tf::operation::{Outcome, refuse};
+use crate::session::audit::Outcome;
+use crate::tf::operation::refuse;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

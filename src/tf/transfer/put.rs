@@ -3,8 +3,8 @@
 //! connection is lost, so that the client can resume.
 
 use super::hp::{CANCEL, END, FIN, STOP, Target, tell};
+use crate::session::audit::Outcome;
 use crate::tf::env::Env;
-use crate::tf::operation::Outcome;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire};
 

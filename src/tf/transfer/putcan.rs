@@ -3,8 +3,8 @@
 //! could not be stored and no window is left to say so, the connection ends.
 
 use super::hp::{CANCEL, CONTINUE, END, STOP, Target, tell};
+use crate::session::audit::Outcome;
 use crate::tf::env::Env;
-use crate::tf::operation::Outcome;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire, WireError};
 

@@ -2,9 +2,9 @@
 //! headers; 0 ends it, -1 tells a failure.
 
 use super::frames::Frames;
+use crate::session::audit::Outcome;
 use crate::store::read::FileReader;
 use crate::tf::env::Env;
-use crate::tf::operation::Outcome;
 use crate::tf::request::RawPath;
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire};
 

@@ -3,9 +3,9 @@
 //! a lost connection leaves everything as it was.
 
 use super::hp::PIECE;
+use crate::session::audit::Outcome;
 use crate::store::upload::Upload;
 use crate::tf::env::Env;
-use crate::tf::operation::Outcome;
 use crate::tf::request::RawPath;
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
 
