@@ -6,6 +6,8 @@ mod bare;
 mod canpt;
 mod cipher;
 mod connections;
+#[path = "../../tests/common/flows.rs"]
+mod flows;
 mod idle;
 mod keys;
 mod listing;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::flows::Flows;
 use crate::server::{enter, failure, target};
 use crate::{Figure, MIB};
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tfd::client::{ClientError, Connection};
 use tfd::tf::cipher::cycle;
 
+use crate::flows::Flows;
 use crate::server::{enter, failure, local, target};
 use crate::{Figure, MIB, canpt, keys};
 

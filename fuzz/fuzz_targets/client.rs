@@ -5,10 +5,15 @@
 //! server in plain.
 #![no_main]
 
+#[path = "../../tests/common/flows.rs"]
+mod flows;
+
 use libfuzzer_sys::fuzz_target;
 use tfd::client::Connection;
 use tfd::tf::wire::Wire;
 use tfd_fuzz::connection_with;
+
+use crate::flows::Flows;
 
 fuzz_target!(|data: &[u8]| {
     let Some((choice, stream)) = data.split_first() else {

@@ -258,17 +258,6 @@ impl Connection {
         self.command("PROCKEY")
     }
 
-    /// The size of a file, in bytes; -1 when there is none, -2 for what is no
-    /// regular file (document, "FSIZE").
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub fn file_size(&mut self, path: &str) -> Result<i64> {
-        self.wire()
-            .write_message(format!("FSIZE {path}").as_bytes())?;
-        Ok(self.wire().read_i64()?)
-    }
-
     /// Swaps the session key for a new one of `length` bytes (document,
     /// "NIGMA").
     ///

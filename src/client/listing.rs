@@ -2,7 +2,6 @@
 
 use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
-use super::streams::Acknowledge;
 use crate::tf::wire::MAX_MESSAGE;
 
 /// What an entry is.
@@ -180,7 +179,7 @@ impl Connection {
             line => take(Entry::parse(line).ok_or_else(|| refusal(request, line))?),
         };
         self.wire().write_message(request.as_bytes())?;
-        self.take_stream(request, Acknowledge::Stored, &mut |part| {
+        self.take_stream(request, &mut |part| {
             let mut lines = part.split(|c| *c == b'\n');
             let last = lines.next_back().unwrap_or_default();
             for line in lines {

@@ -1,9 +1,7 @@
-//! SNDFILE and RCVFILE, SDOWN and SUP: files in messages or in 4-byte frames.
-
-use std::io;
+//! SNDFILE, and the messages that listings come in.
 
 use super::connect::{Connection, ok_data, refusal};
-use super::error::{ClientError, Result};
+use super::error::Result;
 use crate::tf::wire::MAX_MESSAGE;
 
 /// What takes the parts of a file as they come.
@@ -20,60 +18,22 @@ const BEFORE: usize = 4 + 5;
 const PART: usize = MAX_MESSAGE - 5;
 const SMALL_PART: usize = 64 * 1024;
 
-/// When a part of a stream is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Acknowledge {
-    /// As soon as it has come; it is stored while the next is on its way.
-    Received,
-    /// When it is stored.
-    Stored,
-}
-
 impl Connection {
-    /// Receives a file in acknowledged messages (document, "RCVFILE"). With
-    /// `delete` the server deletes it afterwards.
-    ///
-    /// # Errors
-    /// The server's refusal, the sink's failure (the transfer is broken off),
-    /// or the connection is lost.
-    pub fn receive_file(&mut self, path: &str, delete: bool, sink: Sink<'_>) -> Result<()> {
-        let request = format!("RCVFILE {} {path}", u8::from(delete));
-        self.wire().write_message(request.as_bytes())?;
-        // With the last acknowledgement the server's file may go.
-        let when = if delete {
-            Acknowledge::Stored
-        } else {
-            Acknowledge::Received
-        };
-        self.take_stream(&request, when, sink)
-    }
-
-    /// Takes a stream of `CONT` messages to its `OK`.
-    pub(super) fn take_stream(
-        &mut self,
-        request: &str,
-        when: Acknowledge,
-        sink: Sink<'_>,
-    ) -> Result<()> {
+    /// Hands the parts of a stream of `CONT` messages to `sink`, up to its
+    /// `OK`. A failure of `sink` breaks the stream off.
+    pub(super) fn take_stream(&mut self, request: &str, sink: Sink<'_>) -> Result<()> {
         let mut body = std::mem::take(&mut self.body);
-        let mut stored = Ok(());
         loop {
             self.wire().read_message(&mut body)?;
             let Some(part) = body.strip_prefix(b"CONT") else {
-                return stored.and(ok_data(request, &body).map(drop));
+                return ok_data(request, &body).map(drop);
             };
-            let part = part.strip_prefix(b" ").unwrap_or(part);
-            if stored.is_ok() && when == Acknowledge::Stored {
-                stored = sink(part);
-            }
-            if stored.is_err() {
+            let taken = sink(part.strip_prefix(b" ").unwrap_or(part));
+            if taken.is_err() {
                 self.request(b"BREAK")?;
-                return stored;
+                return taken;
             }
             self.wire().write_message(b"CONT")?;
-            if when == Acknowledge::Received {
-                stored = sink(part);
-            }
         }
     }
 
@@ -120,66 +80,6 @@ impl Connection {
         let reply = self.request(b"OK")?;
         ok_data(&request, &reply).map(drop)
     }
-
-    /// Receives a file in frames (document, "SDOWN").
-    ///
-    /// # Errors
-    /// `Cancelled` when the server can't read it, the sink's failure once all
-    /// has come, or the connection is lost.
-    pub fn stream_down(&mut self, path: &str, sink: Sink<'_>) -> Result<()> {
-        self.wire()
-            .write_message(format!("SDOWN {path}").as_bytes())?;
-        let mut buffer = Vec::new();
-        let mut result = Ok(());
-        loop {
-            let header = self.wire().read_i32()?;
-            match usize::try_from(header) {
-                Ok(0) => return result,
-                Ok(len) if len <= MAX_MESSAGE => {
-                    buffer.resize(len, 0);
-                    self.wire().read_raw(&mut buffer)?;
-                    result = result.and_then(|()| sink(&buffer));
-                }
-                Ok(_) => return Err(ClientError::Lost(too_long(header))),
-                Err(_) => {
-                    return Err(ClientError::Cancelled {
-                        path: path.to_owned(),
-                    });
-                }
-            }
-        }
-    }
-
-    /// Sends a file in frames (document, "SUP"), replacing what is there.
-    ///
-    /// # Errors
-    /// `Cancelled` when the server can't store it, the source's failure (the
-    /// transfer is broken off), or the connection is lost.
-    pub fn stream_up(&mut self, path: &str, source: Source<'_>) -> Result<()> {
-        const FRAME: usize = 256 * 1024;
-        self.wire()
-            .write_message(format!("SUP {path}").as_bytes())?;
-        let mut frame = vec![0; 4 + FRAME];
-        loop {
-            let len = match source(&mut frame[4..]) {
-                Ok(0) => break,
-                Ok(len) => len,
-                Err(e) => {
-                    self.wire().write_i32(-1)?;
-                    return Err(e);
-                }
-            };
-            frame[..4].copy_from_slice(&(len as i32).to_be_bytes());
-            self.wire().write_units(&mut frame[..4 + len], &[4, len])?;
-        }
-        self.wire().write_i32(0)?;
-        match self.wire().read_i32()? {
-            0 => Ok(()),
-            _ => Err(ClientError::Cancelled {
-                path: path.to_owned(),
-            }),
-        }
-    }
 }
 
 /// Lets the source fill the next part; the buffer is a long one only when a
@@ -194,11 +94,4 @@ fn load(part: &mut Vec<u8>, source: Source<'_>) -> Result<usize> {
         len += source(&mut part[BEFORE + SMALL_PART..])?;
     }
     Ok(len)
-}
-
-fn too_long(header: i32) -> crate::tf::wire::WireError {
-    crate::tf::wire::WireError::Io(io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("frame of {header} bytes announced"),
-    ))
 }

@@ -5,6 +5,7 @@
 
 mod client;
 pub mod disk;
+pub mod flows;
 mod keys;
 pub mod namespaces;
 mod processes;

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tfd::client::{Connection, PublicKey, Target};
 
+use crate::common::flows::Flows;
 use crate::common::{
     HASH, PATIENCE, Server, Setup, account, descendants, is_root, is_running, public_key,
     wait_until,

@@ -6,6 +6,7 @@ use std::fs;
 use tfd::client::{ClientError, Connection, Kind, PublicKey, Target, Transport};
 use tfd::tf::status::Status;
 
+use crate::common::flows::Flows;
 use crate::common::{HASH, Server, Setup, patient, public_key};
 
 fn target(server: &Server) -> Target {

@@ -16,6 +16,7 @@ use openssl::ssl::{
 use tfd::client::{ClientError, Connection, Target, Tls, Trust, fetch_certificate};
 
 use crate::again::run_again;
+use crate::common::flows::Flows;
 use crate::common::tf::patiently;
 use crate::common::{
     Client, HASH, OVER_TLS, PATIENCE, Server, Setup, VERSION, has_ipv6, own_address, patient,

@@ -20,7 +20,6 @@ use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::{Deed, Event, Note};
-use crate::client::streams::Acknowledge;
 use crate::tf::status::Status;
 
 /// Which side is made like the other.
@@ -436,7 +435,7 @@ fn remove_if_empty(connection: &mut Connection, path: &[u8]) -> Result<()> {
     connection.wire().write_message(&asked)?;
     let mut empty = true;
     let shown = String::from_utf8_lossy(&asked).into_owned();
-    let listed = connection.take_stream(&shown, Acknowledge::Received, &mut |data| {
+    let listed = connection.take_stream(&shown, &mut |data| {
         empty &= data.is_empty();
         Ok(())
     });
