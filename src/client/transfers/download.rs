@@ -1,33 +1,29 @@
-//! Files on their way from the server, small ones: requests for their bytes
-//! (SDOWN) and digests (SHA256) go out ahead of the answers. What is not
-//! sound never reaches the disk.
+//! One file on its way from the server, over one connection or several. Its
+//! part is resumed as long as the server's file has the same size and time;
+//! the digest of the whole decides.
 
-use std::collections::VecDeque;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use openssl::sha::sha256;
+use sha2::{Digest, Sha256};
 
-use super::download_alone::receive_alone;
-use super::line::Line;
-use super::local::Target;
-use super::queue::{Item, Queue};
-use super::requests::{digest_of, request};
-use super::run::{Id, Run};
-use super::writer::{Arrived, Writer};
+use super::download_many::receive_small;
+use super::local::{Part, Target};
+use super::names::part_name;
+use super::pump::{
+    Source, compare, digest_concurrently, digests_at_once, extend_digest, write_behind,
+};
+use super::queue::{Item, Queue, Ranges};
+use super::run::{Id, Line, Run};
+use crate::client::commands::Stat;
 use crate::client::connect::Connection;
-use crate::client::error::Result;
-use crate::client::observe::Event;
-use crate::tf::wire::{MAX_MESSAGE, WireError};
+use crate::client::error::{ClientError, Result};
+use crate::client::listing::Kind;
 
-/// The most files on their way over one connection.
-const ON_THE_WAY: usize = 512;
-
-/// A file that turns out longer goes alone.
-const TOO_LONG: usize = 16 * 1024 * 1024;
-
-/// Files longer than this are told of while they come.
-const TOLD: usize = 64 * 1024;
+/// How many versions of a file count as progress when they are begun.
+const MOST_VERSIONS: u32 = 8;
 
 /// A remote file, by its `id`, and where it goes.
 pub(super) struct Download {
@@ -41,9 +37,62 @@ pub(super) struct Download {
 }
 
 impl Download {
-    /// What makes the name of its part.
-    pub(super) fn way(&self) -> [&[u8]; 2] {
-        [&self.id.name, &self.relative]
+    /// The name of its part, or of the part of a version.
+    pub(super) fn part_name(&self, version: &str) -> Vec<u8> {
+        part_name(&[&self.id.name, &self.relative], version.as_bytes())
+    }
+
+    /// Receives it once, over all of the lines.
+    fn receive(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        match lines {
+            [line] => self.receive_whole(run, line),
+            lines => self.receive_by_ranges(run, lines),
+        }
+    }
+
+    /// Each try begins with what the file is then.
+    fn receive_whole(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
+        let (mut version, mut versions) = (None, 0);
+        line.steadily(|connection, moved| {
+            let receiving = Receiving::begin(run, self, connection)?;
+            let now = (receiving.stat.size, receiving.stat.modified);
+            if version.replace(now) != Some(now) {
+                versions += 1;
+            }
+            let received = receiving.get(connection, &mut |bytes| {
+                // A file that is another one at each try has no end.
+                if versions <= MOST_VERSIONS {
+                    moved.fetch_add(bytes, Ordering::Relaxed);
+                }
+            });
+            receiving.end(received)
+        })
+    }
+
+    fn receive_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        let receiving =
+            lines[0].steadily(|connection, _| Receiving::begin(run, self, connection))?;
+        let size = receiving.stat.size;
+        let ranges = Ranges::new(run, &self.id, receiving.from..size);
+        let received = ranges.move_all(lines, |line, range| {
+            let received = receiving.get_range(line, range, &ranges);
+            if received.is_err() {
+                // Frames may be on their way that nobody takes.
+                line.close();
+            }
+            received
+        });
+        if received.is_err() {
+            // Bytes behind the first gap can't be resumed.
+            let file = &receiving.part.file;
+            file.set_len(ranges.frontier())
+                .map_err(|e| receiving.part.error(e))?;
+        }
+        let checked = received.and_then(|()| match run.options.verify {
+            true => lines[0].steadily(|connection, _| receiving.check(connection)),
+            false => Ok(()),
+        });
+        receiving.end(checked)
     }
 }
 
@@ -59,128 +108,182 @@ impl Item for Download {
     }
 
     fn move_small(run: &Run<'_>, queue: &Queue<Download>, line: &mut Line<'_>) -> Result<()> {
-        let (writer, inbox) = Writer::new();
-        std::thread::scope(|scope| {
-            scope.spawn(move || inbox.write_all(run));
-            // The writer ends, and with it the thread, when this returns.
-            let writer = writer;
-            line.steadily(|connection, moved| {
-                let due = VecDeque::new();
-                let mut pipeline = Pipeline {
-                    run,
-                    queue,
-                    connection,
-                    moved,
-                    writer: &writer,
-                    due,
-                };
-                let done = pipeline.go();
-                queue.give_back(pipeline.due.into_iter());
-                done
-            })
+        receive_small(run, queue, line)
+    }
+
+    fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        self.receive(run, lines).or_else(|e| match e {
+            // It has changed, or the part was another file's: once more.
+            ClientError::Mismatch { .. } | ClientError::Changed { .. } => {
+                self.receive(run, &mut lines[..1])
+            }
+            e => Err(e),
+        })
+    }
+}
+
+/// A version of a remote file, and its part.
+struct Receiving<'r> {
+    run: &'r Run<'r>,
+    item: &'r Download,
+    stat: Stat,
+    part: Part,
+    /// How many bytes the part has already.
+    from: u64,
+}
+
+impl<'r> Receiving<'r> {
+    /// Opens the part of the file's version; those of others are removed.
+    ///
+    /// # Errors
+    /// The server's refusal, that it is not a file, a local failure, or the
+    /// connection is lost.
+    fn begin(
+        run: &'r Run<'r>,
+        item: &'r Download,
+        connection: &mut Connection,
+    ) -> Result<Receiving<'r>> {
+        let stat = connection.stat_there(&item.id.name)??;
+        if stat.kind != Kind::File {
+            return Err(ClientError::BadName {
+                name: item.id.name.clone(),
+                why: "not a regular file",
+            });
+        }
+        let name = item.part_name(&format!("{} {}", stat.size, stat.modified));
+        let target = &item.target;
+        target.remove_parts_but(&item.relative, &item.part_name(""), &name)?;
+        let part = target.resumed_part(&item.relative, &name)?;
+        let mut from = part.file.metadata().map_err(|e| part.error(e))?.len();
+        if from > stat.size {
+            part.file.set_len(0).map_err(|e| part.error(e))?;
+            from = 0;
+        }
+        run.begun(&item.id, stat.size, from);
+        Ok(Receiving {
+            run,
+            item,
+            stat,
+            part,
+            from,
         })
     }
 
-    fn move_alone(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
-        receive_alone(run, self, line)
+    fn source(&self) -> Source<'_> {
+        Source {
+            file: &self.part.file,
+            path: &self.part.path,
+        }
     }
-}
 
-struct Pipeline<'p> {
-    run: &'p Run<'p>,
-    queue: &'p Queue<Download>,
-    connection: &'p mut Connection,
-    moved: &'p AtomicU64,
-    writer: &'p Writer,
-    /// Files whose answers will come, in order.
-    due: VecDeque<Download>,
-}
+    fn changed(&self) -> ClientError {
+        ClientError::Changed {
+            path: String::from_utf8_lossy(&self.item.id.name).into(),
+        }
+    }
 
-impl Pipeline<'_> {
-    /// Asks for files until there are none, and takes all answers.
-    fn go(&mut self) -> Result<()> {
-        loop {
+    /// Receives the rest and compares the digest of the whole.
+    ///
+    /// # Errors
+    /// `Changed`, `Mismatch`, a local failure, the server's refusal, or the
+    /// connection is lost.
+    fn get(&self, connection: &mut Connection, moved: &mut dyn FnMut(u64)) -> Result<()> {
+        let (run, id, size) = (self.run, &self.item.id, self.stat.size);
+        let (digest, there) = digest_concurrently(run, &id.name, size, |start| {
+            start.now();
+            let begun = extend_digest(run, self.source(), Sha256::new(), 0..self.from)?;
+            if self.from == size {
+                return Ok(begun);
+            }
+            let (mut position, mut at) = (self.from, self.from);
+            let write = |data: &[u8]| {
+                let written = self.part.file.write_all_at(data, at);
+                at += data.len() as u64;
+                written.map_err(|e| self.part.error(e))
+            };
+            let digest = write_behind(begun, write, |take| {
+                connection.get_frames(&id.name, self.from, run.frame(), &mut |data| {
+                    run.go_on()?;
+                    position += data.len() as u64;
+                    if position > size {
+                        return Err(self.changed());
+                    }
+                    moved(data.len() as u64);
+                    run.at(id, position);
+                    take(data)
+                })
+            })?;
+            match position < size {
+                true => Err(self.changed()),
+                false => Ok(digest),
+            }
+        })?;
+        compare(run, connection, &id.name, digest, there)
+    }
+
+    /// Receives a range.
+    fn get_range(&self, line: &mut Line<'_>, range: Range<u64>, ranges: &Ranges<'_>) -> Result<()> {
+        let mut at = range.start;
+        line.steadily(|connection, moved| {
+            while at < range.end {
+                let before = at;
+                self.get_some(connection, &mut at, range.end, ranges, moved)?;
+                if at == before {
+                    return Err(self.changed());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Receives as many whole frames as there are; a rest goes by itself.
+    fn get_some(
+        &self,
+        connection: &mut Connection,
+        at: &mut u64,
+        end: u64,
+        ranges: &Ranges<'_>,
+        moved: &AtomicU64,
+    ) -> Result<()> {
+        let frame = (self.run.frame() as u64).min(end - *at);
+        let (offset, count) = (*at, (end - *at) / frame);
+        let name = &self.item.id.name;
+        connection.get_some_frames(name, offset, frame as usize, count, &mut |data| {
             self.run.go_on()?;
-            if self.due.len() <= ON_THE_WAY / 2 {
-                self.fill();
-            }
-            if self.due.is_empty() {
-                return Ok(());
-            }
-            if self.connection.reply_is_due(true)? {
-                self.take_file()?;
-            }
-        }
+            let written = self.part.file.write_all_at(&data, *at);
+            written.map_err(|e| self.part.error(e))?;
+            *at += data.len() as u64;
+            ranges.moved(data.len() as u64, moved);
+            Ok(data)
+        })
     }
 
-    fn fill(&mut self) {
-        while self.due.len() < ON_THE_WAY {
-            let Some(item) = self.queue.take_small() else {
-                return;
-            };
-            let wire = self.connection.wire();
-            wire.write_message_later(&request("SDOWN", &item.id.name));
-            if self.run.options.verify {
-                wire.write_message_later(&request("SHA256", &item.id.name));
-            }
-            self.due.push_back(item);
-        }
+    /// Compares the digest of the whole part.
+    fn check(&self, connection: &mut Connection) -> Result<()> {
+        let name = &self.item.id.name;
+        let (digest, there) = digests_at_once(connection, name, || {
+            extend_digest(self.run, self.source(), Sha256::new(), 0..self.stat.size)
+        })?;
+        compare(self.run, connection, name, digest, Some(there?))
     }
 
-    /// Takes the bytes of one file and its digest.
-    fn take_file(&mut self) -> Result<()> {
-        let data = self.take_data()?;
-        let digest = match self.run.options.verify {
-            true => Some(self.take_digest()?),
-            false => None,
-        };
-        let Some(item) = self.due.pop_front() else {
-            return Ok(());
-        };
-        match data {
-            Some(data) if digest.is_none_or(|digest| digest == Some(sha256(&data))) => {
-                self.moved.fetch_add(1, Ordering::Relaxed);
-                self.writer.write(Arrived { item, data });
+    /// Puts a part that is whole and checked on disk and into its place. It
+    /// is removed after a failure unless it can be resumed.
+    fn end(self, received: Result<()>) -> Result<()> {
+        match received {
+            Ok(()) => {
+                self.part.set_modified(self.stat.modified)?;
+                self.part.sync()?;
+                self.part.publish()?;
+                self.run.done(&self.item.id, self.stat.size);
+                Ok(())
             }
-            // What is wrong is told where it goes alone.
-            _ => self.queue.set_alone(item),
-        }
-        Ok(())
-    }
-
-    fn take_data(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut data = Vec::new();
-        loop {
-            let header = self.connection.wire().read_i32()?;
-            let len = match usize::try_from(header) {
-                Ok(0) => return Ok(Some(data)),
-                Ok(len) if len <= MAX_MESSAGE => len,
-                Ok(_) => return Err(WireError::Length(header).into()),
-                Err(_) => return Ok(None),
-            };
-            let begin = data.len();
-            if begin + len > TOO_LONG {
-                self.due
-                    .pop_front()
-                    .into_iter()
-                    .for_each(|item| self.queue.set_alone(item));
-                return Err(WireError::Broken("a file much longer than it was told").into());
-            }
-            data.resize(begin + len, 0);
-            self.connection.wire().read_raw(&mut data[begin..])?;
-            if data.len() > TOLD
-                && let Some(item) = self.due.front()
-            {
-                let (file, position) = (item.id.number, data.len() as u64);
-                self.run.tell(&Event::At { file, position });
+            Err(e) => {
+                if !e.ends_a_run() || self.part.file.metadata().is_ok_and(|m| m.len() == 0) {
+                    self.part.remove();
+                }
+                Err(e)
             }
         }
-    }
-
-    /// The digest the server made, unless it could make none.
-    fn take_digest(&mut self) -> Result<Option<[u8; 32]>> {
-        let mut reply = Vec::new();
-        self.connection.wire().read_message(&mut reply)?;
-        Ok(digest_of(b"SHA256", &reply).ok())
     }
 }

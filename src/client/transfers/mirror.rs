@@ -7,13 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::line::Line;
 use super::local::Target;
 use super::names::{join, levels};
 use super::plan::{Plan, plan};
-use super::pump::{Source, digest_of_start};
+use super::pump::{Source, extend_digest};
 use super::requests::{data_of, digest_of, request};
-use super::run::{Id, Run};
+use super::run::{Id, Line, Run};
 use super::scan::{Found, Tree, add_unlisted, scan_local, scan_remote};
 use super::trees::{Down, Up};
 use super::{Summary, Transfers};
@@ -188,14 +187,11 @@ impl Work<'_> {
                 None => std::fs::File::open(&local).map_err(|e| ClientError::local(&local, e)),
             };
             let here = here.and_then(|file| {
-                digest_of_start(
-                    self.run,
-                    Source {
-                        file: &file,
-                        path: &local,
-                    },
-                    found.size,
-                )
+                let source = Source {
+                    file: &file,
+                    path: &local,
+                };
+                extend_digest(self.run, source, sha2::Sha256::default(), 0..found.size)
             });
             match here {
                 Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),

@@ -2,10 +2,8 @@
 //! link, begun again when the connection is lost, checked by SHA-256, and in
 //! place only when they are whole.
 
-mod beside;
 mod download;
-mod download_alone;
-mod line;
+mod download_many;
 mod local;
 mod mirror;
 mod names;
@@ -13,22 +11,18 @@ mod pipe;
 mod plan;
 mod pump;
 mod queue;
-mod ranges;
 mod requests;
 mod run;
 mod scan;
-mod threads;
 mod trees;
 mod upload;
-mod upload_alone;
-mod writer;
+mod upload_many;
 
 use std::cell::RefCell;
 
 use glob::Pattern;
 
-use line::Line;
-use run::Run;
+use run::{Line, Run};
 
 use super::access::Access;
 use super::connect::Connection;

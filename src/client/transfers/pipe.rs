@@ -36,10 +36,7 @@ impl Transfers<'_> {
             remote,
             &mut |position| {
                 size = position;
-                run.tell(&Event::At {
-                    file: id.number,
-                    position,
-                });
+                run.at(&id, position);
             },
         )?;
         run.done(&id, size);
@@ -69,15 +66,12 @@ impl Transfers<'_> {
                 digest.update(&data);
                 position += data.len() as u64;
                 moved.fetch_add(data.len() as u64, std::sync::atomic::Ordering::Relaxed);
-                run.tell(&Event::At {
-                    file: id.number,
-                    position,
-                });
+                run.at(&id, position);
                 Ok(data)
             })
         })?;
         lines[0].steadily(|connection, _| {
-            super::download_alone::check(&run, connection, remote.as_bytes(), digest.clone(), None)
+            super::pump::compare(&run, connection, remote.as_bytes(), digest.clone(), None)
         })?;
         run.done(&id, position);
         self.end(lines);

@@ -1,23 +1,26 @@
-//! The files of a run that wait for a connection: small ones, of which many
-//! are on their way at once, and those that go alone.
+//! What waits for a connection in a run: small files, of which many are on
+//! their way at once, large ones, and the ranges of a very large one.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::line::Line;
-use super::run::{Id, Run};
-use super::threads::{lock, on_each};
+use super::run::{Id, Line, Run, lock, on_each};
 use crate::client::error::{ClientError, Result};
 
 /// The largest file that goes with others, in bytes.
 const SMALL: u64 = 4 * 1024 * 1024;
 
-/// The smallest that goes alone once its connection was lost, so that it can
-/// be resumed.
+/// The smallest that goes by itself once its connection was lost, so that it
+/// can be resumed.
 const WORTH_RESUMING: u64 = 256 * 1024;
 
 /// So many files are worth a second connection that nobody asked for.
 const HUNDREDS: usize = 200;
+
+/// The bytes of a range.
+const RANGE: u64 = 32 * 1024 * 1024;
 
 /// A file to be moved.
 pub(super) trait Item: Send {
@@ -27,8 +30,8 @@ pub(super) trait Item: Send {
     fn id(&self) -> &Id;
     fn size(&self) -> u64;
 
-    /// Moves small files of the queue until there is none. Those that don't
-    /// come through are given back.
+    /// Moves small files of the queue until there are none left. Those that
+    /// can't be moved with others are given back.
     ///
     /// # Errors
     /// When the connection is lost, or `Interrupted`.
@@ -36,25 +39,25 @@ pub(super) trait Item: Send {
     where
         Self: Sized;
 
-    /// Moves this one.
+    /// Moves this one over all of the lines.
     ///
     /// # Errors
-    /// Why it can't be moved, or the connection is lost for good.
-    fn move_alone(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()>;
+    /// Why it can't be moved, or a connection is lost for good.
+    fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()>;
 }
 
 /// Files that wait.
 pub(super) struct Queue<T> {
     small: Mutex<VecDeque<T>>,
-    alone: Mutex<VecDeque<T>>,
+    large: Mutex<VecDeque<T>>,
 }
 
 impl<T: Item> Queue<T> {
     pub(super) fn new(items: impl IntoIterator<Item = T>) -> Queue<T> {
-        let (small, alone) = items.into_iter().partition(|item| item.size() <= SMALL);
+        let (small, large) = items.into_iter().partition(|item| item.size() <= SMALL);
         Queue {
             small: Mutex::new(small),
-            alone: Mutex::new(alone),
+            large: Mutex::new(large),
         }
     }
 
@@ -63,16 +66,16 @@ impl<T: Item> Queue<T> {
         lock(&self.small).pop_front()
     }
 
-    /// Lets a file go alone: what fails there is told exactly.
-    pub(super) fn set_alone(&self, item: T) {
-        lock(&self.alone).push_back(item);
+    /// Lets a file go by itself: what fails there is reported exactly.
+    pub(super) fn set_large(&self, item: T) {
+        lock(&self.large).push_back(item);
     }
 
     /// Gives files back whose connection was lost.
     pub(super) fn give_back(&self, items: impl Iterator<Item = T>) {
         for item in items {
             if item.size() >= WORTH_RESUMING {
-                self.set_alone(item);
+                self.set_large(item);
             } else {
                 lock(&self.small).push_back(item);
             }
@@ -80,48 +83,165 @@ impl<T: Item> Queue<T> {
     }
 
     fn len(&self) -> usize {
-        lock(&self.small).len() + lock(&self.alone).len()
+        lock(&self.small).len() + lock(&self.large).len()
     }
 
-    /// Moves all files over the lines, each in a thread of its own.
+    /// Moves all files over the lines.
     ///
     /// # Errors
     /// Why some were left: the last connection was lost for good, or
-    /// `Interrupted`. What fails for one file alone is told and summed.
+    /// `Interrupted`. What fails for one file alone is reported and counted.
     pub(super) fn run(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        let moved = self
+            .move_by_ranges(run, lines)
+            .and_then(|()| self.move_each(run, lines));
+        let left = self.len();
+        if left == 0 {
+            return Ok(());
+        }
+        run.sum(|summary| summary.left = left as u64);
+        moved.and(Err(ClientError::Interrupted))
+    }
+
+    /// Moves very large files, one after another over all lines, when there
+    /// are fewer of them than lines that the user asked for.
+    fn move_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        let is_worth_it = |item: &T| item.size() >= 2 * RANGE;
+        let count = lock(&self.large)
+            .iter()
+            .filter(|item| is_worth_it(item))
+            .count();
+        // An account that may only add can't open a file twice.
+        if run.options.streams.is_none() || run.direct() || count >= lines.len() {
+            return Ok(());
+        }
+        for _ in 0..count {
+            let mut large = lock(&self.large);
+            let next = large.iter().position(is_worth_it);
+            let Some(item) = next.and_then(|at| large.remove(at)) else {
+                break;
+            };
+            drop(large);
+            self.move_one(run, item, lines)?;
+        }
+        Ok(())
+    }
+
+    /// Moves files over the lines, each line in a thread of its own.
+    fn move_each(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         let asked = run.options.streams.is_some();
         let many_small = T::IN_TWO && self.len() >= HUNDREDS;
         let many = if asked || many_small { lines.len() } else { 1 };
         run.allow_another(!asked && many == 1);
         let many = many.min(self.len());
         let ends = on_each(&mut lines[..many], |line| self.work(run, line));
-        if self.len() == 0 {
-            return Ok(());
-        }
-        run.sum(|summary| summary.left = self.len() as u64);
-        ends.into_iter()
-            .find(Result::is_err)
-            .unwrap_or(Err(ClientError::Interrupted))
+        ends.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
 
     fn work(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
         loop {
             run.go_on()?;
-            let next = lock(&self.alone).pop_front();
+            let next = lock(&self.large).pop_front();
             if let Some(item) = next {
-                match item.move_alone(run, line) {
-                    Ok(()) => {}
-                    Err(e) if e.ends_a_run() => {
-                        self.set_alone(item);
-                        return Err(e);
-                    }
-                    Err(e) => run.failed(item.id(), e),
-                }
+                self.move_one(run, item, std::slice::from_mut(line))?;
             } else if !lock(&self.small).is_empty() {
                 T::move_small(run, self, line)?;
             } else {
                 return Ok(());
             }
         }
+    }
+
+    fn move_one(&self, run: &Run<'_>, item: T, lines: &mut [Line<'_>]) -> Result<()> {
+        match item.move_large(run, lines) {
+            Err(e) if e.ends_a_run() => {
+                self.set_large(item);
+                return Err(e);
+            }
+            Err(e) => run.failed(item.id(), e),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The ranges of a file, and how far it is.
+pub(super) struct Ranges<'r> {
+    run: &'r Run<'r>,
+    id: &'r Id,
+    begin: u64,
+    /// What nobody has taken.
+    waiting: Mutex<Range<u64>>,
+    /// Ranges that are taken and not done.
+    begun: Mutex<Vec<Range<u64>>>,
+    moved: AtomicU64,
+}
+
+impl<'r> Ranges<'r> {
+    pub(super) fn new(run: &'r Run<'r>, id: &'r Id, all: Range<u64>) -> Ranges<'r> {
+        Ranges {
+            run,
+            id,
+            begin: all.start,
+            waiting: Mutex::new(all),
+            begun: Mutex::default(),
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets each line move one range after another.
+    ///
+    /// # Errors
+    /// Why not all could be moved.
+    pub(super) fn move_all(
+        &self,
+        lines: &mut [Line<'_>],
+        one: impl Fn(&mut Line<'_>, Range<u64>) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let work = |line: &mut Line<'_>| -> Result<()> {
+            while let Some(range) = self.take() {
+                self.run.go_on()?;
+                one(line, range.clone())?;
+                lock(&self.begun).retain(|begun| *begun != range);
+            }
+            Ok(())
+        };
+        let ends = on_each(lines, work);
+        if lock(&self.begun).is_empty() && lock(&self.waiting).is_empty() {
+            return Ok(());
+        }
+        ends.into_iter()
+            .find(Result::is_err)
+            .unwrap_or(Err(ClientError::Interrupted))
+    }
+
+    fn take(&self) -> Option<Range<u64>> {
+        let mut waiting = lock(&self.waiting);
+        let end = waiting.start.saturating_add(RANGE).min(waiting.end);
+        let range = waiting.start..end;
+        waiting.start = end;
+        drop(waiting);
+        if range.is_empty() {
+            return None;
+        }
+        lock(&self.begun).push(range.clone());
+        Some(range)
+    }
+
+    /// The first byte that has not been moved.
+    pub(super) fn frontier(&self) -> u64 {
+        let waiting = lock(&self.waiting).start;
+        let begun = lock(&self.begun);
+        begun
+            .iter()
+            .map(|range| range.start)
+            .fold(waiting, u64::min)
+    }
+
+    /// Reports bytes that a line has moved.
+    pub(super) fn moved(&self, bytes: u64, of_line: &AtomicU64) {
+        of_line.fetch_add(bytes, Ordering::Relaxed);
+        let moved = self.moved.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.run.at(self.id, self.begin + moved);
     }
 }

@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::download::Download;
-use super::line::Line;
+
 use super::local::Target;
 use super::names::{beneath, can_change_mode, directory, join, last, sendable};
 use super::queue::{Item, Queue};
-use super::ranges::move_ranged;
 use super::requests::{change_mode, data_of, request, stat_of};
-use super::run::{Id, Run};
+use super::run::{Id, Line, Run};
 use super::scan::{Found, Tree, is_unlisted, scan_local, scan_remote};
 use super::upload::Upload;
 use super::{Summary, Transfers};
@@ -256,13 +255,7 @@ impl Up {
             run.find_rights(&mut lines[0], directory(&self.files[0].id.name))?;
         }
         let made = self.make_directories(run, &mut lines[0])?;
-        // An account that may only add can't open a file twice.
-        let files = if run.direct() {
-            self.files
-        } else {
-            move_ranged(run, lines, self.files)?
-        };
-        Queue::new(files).run(run, lines)?;
+        Queue::new(self.files).run(run, lines)?;
         set_modes(run, &mut lines[0], &made)
     }
 
@@ -430,8 +423,7 @@ impl Down {
     /// Receives the files.
     pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         tell_plan(run, &self.files);
-        let files = move_ranged(run, lines, self.files)?;
-        Queue::new(files).run(run, lines)
+        Queue::new(self.files).run(run, lines)
     }
 }
 

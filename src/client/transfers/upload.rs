@@ -1,40 +1,43 @@
-//! Files on their way to the server, small ones: their requests go out one
-//! behind the other, and replies are taken as they come. Each arrives as a
-//! part (SUP), its digest is compared (SHA256), and only then it takes its
-//! place (RENAM).
+//! One file on its way to the server, over one connection or several: it
+//! arrives as a part, its digest is compared, and only then it takes its
+//! place. A part is resumed if its bytes are those of the file, and deleted
+//! if not.
 
-use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, Metadata};
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
-use super::line::Line;
 use super::local::Target;
 use super::names::{can_change_mode, directory, join, last, part_name};
-use super::queue::{Item, Queue};
-use super::requests::{HELD, change_mode, data_of, digest_of, request, two_paths};
-use super::run::{Id, Run};
+use super::pump::{
+    Source, digest_concurrently, digest_there, digests_at_once, extend_digest, read_ahead,
+};
+use super::queue::{Item, Queue, Ranges};
+use super::requests::{change_mode, data_of, request, two_paths};
+use super::run::{Id, Line, Run, joined};
 use super::scan::is_unlisted;
-use super::upload_alone::send_alone;
+use super::upload_many::send_small;
+use crate::client::commands::Stat;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::observe::{Event, Note};
+use crate::client::listing::Kind;
+use crate::client::observe::Note;
+use crate::client::transfer::HEADER;
 use crate::tf::status::Status;
 
-/// The most files on their way over one connection.
-const ON_THE_WAY: usize = 512;
+/// How long a part may rest before its size is asked for again.
+const SETTLING_TIME: Duration = Duration::from_millis(100);
 
-/// The most bytes of one frame of SUP.
-const FRAME: usize = 64 * 1024;
-
-/// A file that grew beyond this while it was read goes alone.
-const TOO_LONG: u64 = 16 * 1024 * 1024;
+/// How often its size is asked for, as long as it grows.
+const MOST_LOOKS: u32 = 100;
 
 /// A local file, and by its `id` where it goes.
 pub(super) struct Upload {
@@ -48,37 +51,53 @@ pub(super) struct Upload {
     pub(super) mode: u32,
 }
 
+/// What tells a version of a file from another one.
+#[derive(PartialEq, Eq)]
+pub(super) struct Version {
+    /// Device and inode.
+    file: (u64, u64),
+    size: u64,
+    /// Last change, in seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Version {
+    fn of(metadata: &Metadata) -> Version {
+        Version {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
 impl Upload {
-    /// Opens the local file, and tells the version of it.
+    /// Opens the local file, and returns which version it is.
     ///
     /// # Errors
-    /// The system's, or that it is no regular file.
+    /// The system's, or that it is not a regular file.
     pub(super) fn open(&self) -> Result<(File, Version)> {
-        let told = |e| ClientError::local(&self.local, e);
+        let error = |e| ClientError::local(&self.local, e);
         let file = match &self.beneath {
             Some((top, relative)) => top.open_to_read(relative)?,
-            None => {
-                let flags = OFlags::NONBLOCK.bits() as i32;
-                let mut options = std::fs::OpenOptions::new();
-                options
-                    .read(true)
-                    .custom_flags(flags)
-                    .open(&self.local)
-                    .map_err(told)?
-            }
+            None => File::options()
+                .read(true)
+                .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                .open(&self.local)
+                .map_err(error)?,
         };
-        let metadata = file.metadata().map_err(told)?;
+        let metadata = file.metadata().map_err(error)?;
         if !metadata.is_file() {
-            return Err(told(std::io::Error::other("no regular file any more")));
+            return Err(error(std::io::Error::other("not a regular file any more")));
         }
         Ok((file, Version::of(&metadata)))
     }
 
-    /// Whether what was read since it was opened is one version of the file:
-    /// it may have grown meanwhile, or gone.
+    /// Checks that what was read since it was opened is one version of the
+    /// file: it may have grown since, or be gone.
     ///
     /// # Errors
-    /// `Changed` when it is not.
+    /// `Changed`.
     pub(super) fn is_still(&self, version: &Version) -> Result<()> {
         let metadata = match self.beneath {
             None => std::fs::metadata(&self.local),
@@ -106,9 +125,8 @@ impl Upload {
     }
 
     /// The remote path of the part: the same whenever this file goes there
-    /// from this machine. Where it could take no place, its own.
+    /// from this machine. If a part could not take its place, the file's own.
     pub(super) fn part(&self, run: &Run<'_>) -> Vec<u8> {
-        use std::os::unix::ffi::OsStrExt;
         if run.direct() {
             return self.id.name.clone();
         }
@@ -121,7 +139,7 @@ impl Upload {
         join(directory(&self.id.name), &part_name(&way, b""))
     }
 
-    /// The request that gives a path this file's mode, where the protocol has
+    /// The request that gives a path this file's mode, if the protocol has
     /// one.
     pub(super) fn mode_request(&self, run: &Run<'_>, path: &[u8]) -> Option<Vec<u8>> {
         if run.direct() || !can_change_mode(path) {
@@ -130,24 +148,106 @@ impl Upload {
         }
         Some(change_mode(path, self.mode))
     }
-}
 
-/// What tells a version of a file from another one.
-#[derive(PartialEq, Eq)]
-pub(super) struct Version {
-    /// Device and inode.
-    file: (u64, u64),
-    size: u64,
-    /// Last change, in seconds and nanoseconds.
-    modified: (i64, i64),
-}
+    /// Sends it once, over all of the lines.
+    fn send(&self, run: &Run<'_>, part: &[u8], lines: &mut [Line<'_>]) -> Result<()> {
+        match lines {
+            [line] => self.send_whole(run, part, line),
+            lines => self.send_by_ranges(run, part, lines),
+        }
+    }
 
-impl Version {
-    fn of(metadata: &std::fs::Metadata) -> Version {
-        Version {
-            file: (metadata.dev(), metadata.ino()),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+    /// Each try begins with what the server has of the part.
+    fn send_whole(&self, run: &Run<'_>, part: &[u8], line: &mut Line<'_>) -> Result<()> {
+        let mut stored = 0;
+        line.steadily(|connection, moved| {
+            let sending = Sending::open(run, self, part)?;
+            let length = sending.version.size;
+            let (begin, digest) = sending.begin(connection)?;
+            if begin > stored {
+                moved.fetch_add(begin - stored, Ordering::Relaxed);
+                stored = begin;
+            }
+            let (digest, there) = if begin > 0 && begin == length {
+                (Some(digest), None)
+            } else {
+                digest_concurrently(run, part, length, |start| {
+                    sending.put(connection, begin..length, Some(digest), |position| {
+                        run.at(&self.id, position);
+                        start.when_due(begin, position, length);
+                    })
+                })?
+            };
+            sending.finish(connection, digest.unwrap_or_default(), there)?;
+            moved.fetch_add(length - stored + 1, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    fn send_by_ranges(&self, run: &Run<'_>, part: &[u8], lines: &mut [Line<'_>]) -> Result<()> {
+        let sending = Sending::open(run, self, part)?;
+        let (begin, digest) = lines[0].steadily(|connection, _| sending.begin(connection))?;
+        let rest = begin..sending.version.size;
+        let ranges = Ranges::new(run, &self.id, rest.clone());
+        let digest = std::thread::scope(|scope| -> Result<Sha256> {
+            let digest = scope.spawn(|| extend_digest(run, sending.source(), digest, rest));
+            ranges.move_all(lines, |line, range| {
+                line.steadily(|connection, moved| {
+                    sending.put(connection, range.clone(), None, |_| {})?;
+                    ranges.moved(range.end - range.start, moved);
+                    Ok(())
+                })
+            })?;
+            joined(digest)
+        })?;
+        lines[0].steadily(|connection, _| sending.finish(connection, digest.clone(), None))
+    }
+
+    /// Sends a file if a part could not take its place: in acknowledged
+    /// messages, so that the server says exactly what is wrong. It can't be
+    /// resumed.
+    fn send_under_its_name(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
+        let name = &self.id.name;
+        line.steadily(|connection, _| {
+            let sending = Sending::open(run, self, name)?;
+            let length = sending.version.size;
+            run.begun(&self.id, length, 0);
+            let mut position = 0;
+            let mut digest = Sha256::new();
+            connection.send_file(name, false, &mut |buffer| {
+                run.go_on()?;
+                let len = (length - position).min(buffer.len() as u64) as usize;
+                sending.source().read(&mut buffer[..len], position)?;
+                digest.update(&buffer[..len]);
+                position += len as u64;
+                run.at(&self.id, position);
+                Ok(len)
+            })?;
+            let digest: [u8; 32] = digest.finalize().into();
+            if run.options.verify && digest_there(connection, name)? != digest {
+                return Err(ClientError::BadName {
+                    name: name.clone(),
+                    why: "SHA-256 differs, and this account may not remove it",
+                });
+            }
+            run.note(name, Note::ModeNotKept);
+            self.arrived(run, length);
+            Ok(())
+        })
+    }
+
+    /// An error about a part, reported for the file that it is a part of.
+    fn named(&self, error: ClientError) -> ClientError {
+        let path = String::from_utf8_lossy(&self.id.name).into_owned();
+        match error {
+            ClientError::Refused { request, status } if request.starts_with("PUT ") => {
+                ClientError::Refused {
+                    request: format!("PUT {path}"),
+                    status,
+                }
+            }
+            ClientError::Cancelled { .. } => ClientError::Cancelled { path },
+            error => error,
         }
     }
 }
@@ -164,323 +264,188 @@ impl Item for Upload {
     }
 
     fn move_small(run: &Run<'_>, queue: &Queue<Upload>, line: &mut Line<'_>) -> Result<()> {
-        line.steadily(|connection, moved| {
-            let mut pipeline = Pipeline::new(run, queue, connection, moved);
-            let done = pipeline.go();
-            if done.is_err() {
-                let Pipeline {
-                    flights, sending, ..
-                } = pipeline;
-                let sending = sending.into_iter().map(|sending| sending.item);
-                queue.give_back(
-                    flights
-                        .into_values()
-                        .map(|flight| flight.item)
-                        .chain(sending),
-                );
+        send_small(run, queue, line)
+    }
+
+    fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+        if run.direct() {
+            return self.send_under_its_name(run, &mut lines[0]);
+        }
+        let part = self.part(run);
+        let sent = self.send(run, &part, lines).or_else(|e| match e {
+            // Its part had other bytes, or the file changed: once more, from
+            // the beginning and over one connection.
+            ClientError::Mismatch { .. } | ClientError::Changed { .. } => {
+                self.send(run, &part, &mut lines[..1])
             }
-            done
+            e => Err(e),
+        });
+        sent.map_err(|e| {
+            if let ClientError::Changed { .. } | ClientError::Local { .. } = e {
+                // Nothing can be resumed. The first failure is the one to report.
+                let asked = request("DEL", &part);
+                let _ = lines[0].steadily(|connection, _| connection.request(&asked));
+            }
+            self.named(e)
+        })
+    }
+}
+
+/// A file that is open, and its part.
+struct Sending<'s> {
+    run: &'s Run<'s>,
+    item: &'s Upload,
+    part: &'s [u8],
+    file: File,
+    version: Version,
+}
+
+impl<'s> Sending<'s> {
+    fn open(run: &'s Run<'s>, item: &'s Upload, part: &'s [u8]) -> Result<Sending<'s>> {
+        let (file, version) = item.open()?;
+        Ok(Sending {
+            run,
+            item,
+            part,
+            file,
+            version,
         })
     }
 
-    fn move_alone(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
-        send_alone(run, self, line)
-    }
-}
-
-/// A reply that will come.
-enum Due {
-    /// To SUP.
-    Stored,
-    /// To SHA256 of the part.
-    Digest,
-    /// To CHMOD of the part.
-    Mode,
-    /// To RENAM.
-    Renamed,
-    /// To DEL of a part that is of no use.
-    Deleted,
-}
-
-/// A file that is sent and waits for replies.
-struct Flight {
-    item: Upload,
-    part: Vec<u8>,
-    digest: [u8; 32],
-    stored: bool,
-    sound: bool,
-    mode_kept: bool,
-}
-
-/// A file whose bytes are being sent.
-struct Sending {
-    item: Upload,
-    part: Vec<u8>,
-    file: File,
-    version: Version,
-    digest: Sha256,
-    sent: u64,
-}
-
-struct Pipeline<'p> {
-    run: &'p Run<'p>,
-    queue: &'p Queue<Upload>,
-    connection: &'p mut Connection,
-    moved: &'p AtomicU64,
-    due: VecDeque<(Due, usize)>,
-    flights: HashMap<usize, Flight>,
-    sending: Option<Sending>,
-    /// Parts that may take their places.
-    sound: VecDeque<usize>,
-    /// Parts that are to go.
-    useless: VecDeque<Vec<u8>>,
-    buffer: Vec<u8>,
-    reply: Vec<u8>,
-}
-
-impl<'p> Pipeline<'p> {
-    fn new(
-        run: &'p Run<'p>,
-        queue: &'p Queue<Upload>,
-        connection: &'p mut Connection,
-        moved: &'p AtomicU64,
-    ) -> Pipeline<'p> {
-        Pipeline {
-            run,
-            queue,
-            connection,
-            moved,
-            due: VecDeque::new(),
-            flights: HashMap::new(),
-            sending: None,
-            sound: VecDeque::new(),
-            useless: VecDeque::new(),
-            buffer: vec![0; FRAME],
-            reply: Vec::new(),
+    fn source(&self) -> Source<'_> {
+        Source {
+            file: &self.file,
+            path: &self.item.local,
         }
     }
 
-    /// Sends files until there are none, and takes all replies.
-    fn go(&mut self) -> Result<()> {
-        loop {
-            self.run.go_on()?;
-            self.fill();
-            if self.due.is_empty() && self.connection.wire().held() == 0 {
-                return Ok(());
-            }
-            if self.connection.reply_is_due(!self.due.is_empty())? {
-                self.take_reply()?;
-                while self.connection.wire().has_read_ahead() && !self.due.is_empty() {
-                    self.take_reply()?;
-                }
-            }
-        }
+    /// How many bytes of the file the server has, and their digest.
+    ///
+    /// # Errors
+    /// A local failure, or the connection is lost.
+    fn begin(&self, connection: &mut Connection) -> Result<(u64, Sha256)> {
+        let (begin, digest) = self.find_part(connection)?;
+        self.run.begun(&self.item.id, self.version.size, begin);
+        Ok((begin, digest))
     }
 
-    /// Enciphers what can be sent next.
-    fn fill(&mut self) {
-        while self.connection.wire().held() < HELD {
-            // Nothing else goes between the frames of a file.
-            if let Some(sending) = self.sending.take() {
-                self.send_on(sending);
-            } else if let Some(number) = self.sound.pop_front() {
-                self.rename(number);
-            } else if let Some(part) = self.useless.pop_front() {
-                self.connection
-                    .wire()
-                    .write_message_later(&request("DEL", &part));
-                self.due.push_back((Due::Deleted, 0));
-            } else if self.flights.len() < ON_THE_WAY {
-                let Some(item) = self.queue.take_small() else {
-                    return;
-                };
-                self.begin(item);
-            } else {
-                return;
+    /// A part with other bytes is deleted.
+    fn find_part(&self, connection: &mut Connection) -> Result<(u64, Sha256)> {
+        let (mut exists, mut last) = (false, None);
+        for _ in 0..MOST_LOOKS {
+            // What is wrong with the place, PUT will report.
+            let Ok(Stat {
+                kind: Kind::File,
+                size,
+                ..
+            }) = connection.stat_there(self.part)?
+            else {
+                break;
+            };
+            exists = true;
+            // It grows while the server stores what an earlier connection left.
+            if last.is_some_and(|last| size <= last) || size > self.version.size {
+                break;
+            }
+            last = Some(size);
+            let (digest, there) = digests_at_once(connection, self.part, || {
+                extend_digest(self.run, self.source(), Sha256::new(), 0..size)
+            })?;
+            let here: [u8; 32] = digest.clone().finalize().into();
+            if size > 0 && there.is_ok_and(|there| there == here) {
+                return Ok((size, digest));
+            }
+            std::thread::sleep(SETTLING_TIME);
+        }
+        if exists {
+            match connection.ask(&request("DEL", self.part)) {
+                // Another tf that sends the same file was faster.
+                Err(e) if e.status() == Some(Status::FileMissing) => {}
+                other => drop(other?),
             }
         }
+        Ok((0, Sha256::new()))
     }
 
-    fn begin(&mut self, item: Upload) {
-        match item.open() {
-            Ok((file, version)) => {
-                let part = item.part(self.run);
-                let (digest, sent) = (Sha256::new(), 0);
-                self.connection
-                    .wire()
-                    .write_message_later(&request("SUP", &part));
-                self.sending = Some(Sending {
-                    item,
-                    part,
-                    file,
-                    version,
-                    digest,
-                    sent,
-                });
-            }
-            Err(e) => self.run.failed(&item.id, e),
-        }
+    /// Sends a range; `digest` goes on over it, and `at` gets the positions.
+    fn put(
+        &self,
+        connection: &mut Connection,
+        range: Range<u64>,
+        digest: Option<Sha256>,
+        at: impl Fn(u64),
+    ) -> Result<Option<Sha256>> {
+        let mut position = range.start;
+        let frame = connection.begin_put(self.part, position, self.run.frame())?;
+        read_ahead(self.source(), range, frame, digest, |frames| {
+            connection.put_frames(self.part, &mut |spent| {
+                self.run.go_on()?;
+                position += spent.len().saturating_sub(HEADER) as u64;
+                at(position);
+                frames(spent)
+            })
+        })
     }
 
-    /// Sends the next frame, or the end of the file and what follows it.
-    fn send_on(&mut self, mut sending: Sending) {
-        let read = read_some(&mut sending.file, &sending.item.local, &mut self.buffer);
-        match read {
-            Ok(0) if sending.item.is_still(&sending.version).is_ok() => self.finish(sending),
-            Ok(len) if len == 0 || sending.sent + len as u64 > TOO_LONG => {
-                // A negative length breaks SUP off, and there is no answer.
-                self.connection.wire().hold_unit(&(-1_i32).to_be_bytes());
-                self.queue.set_alone(sending.item);
-            }
-            Ok(len) => {
-                let data = &self.buffer[..len];
-                sending.digest.update(data);
-                sending.sent += len as u64;
-                self.connection
-                    .wire()
-                    .hold_unit(&(len as i32).to_be_bytes());
-                self.connection.wire().hold_unit(data);
-                if sending.sent > FRAME as u64 {
-                    let (file, position) = (sending.item.id.number, sending.sent);
-                    self.run.tell(&Event::At { file, position });
-                }
-                self.sending = Some(sending);
-            }
-            Err(e) => {
-                self.connection.wire().hold_unit(&(-1_i32).to_be_bytes());
-                self.run.failed(&sending.item.id, e);
-            }
-        }
-    }
-
-    fn finish(&mut self, sending: Sending) {
-        let Sending {
-            item, part, digest, ..
-        } = sending;
-        let number = item.id.number;
-        let wire = self.connection.wire();
-        wire.hold_unit(&0_i32.to_be_bytes());
-        self.due.push_back((Due::Stored, number));
-        if let Some(request) = item.mode_request(self.run, &part) {
-            wire.write_message_later(&request);
-            self.due.push_back((Due::Mode, number));
-        }
-        if self.run.options.verify {
-            wire.write_message_later(&request("SHA256", &part));
-            self.due.push_back((Due::Digest, number));
-        }
+    /// Compares the digest of the whole part, and puts it in its place. One
+    /// that the server has made already counts if it is the same.
+    ///
+    /// # Errors
+    /// `Changed`; `Mismatch`, and the part is gone; the server's refusal, or
+    /// the connection is lost.
+    fn finish(
+        &self,
+        connection: &mut Connection,
+        digest: Sha256,
+        there: Option<[u8; 32]>,
+    ) -> Result<()> {
+        let item = self.item;
+        item.is_still(&self.version)?;
         let digest = digest.finalize().into();
-        let flight = Flight {
-            item,
-            part,
-            digest,
-            stored: false,
-            sound: false,
-            mode_kept: true,
-        };
-        self.flights.insert(number, flight);
-    }
-
-    fn rename(&mut self, number: usize) {
-        if let Some(Flight { item, part, .. }) = self.flights.get(&number) {
-            let request = two_paths("RENAM", part, &item.id.name);
-            self.connection.wire().write_message_later(&request);
-            self.due.push_back((Due::Renamed, number));
-        }
-    }
-
-    fn take_reply(&mut self) -> Result<()> {
-        let Some((due, number)) = self.due.pop_front() else {
-            return Ok(());
-        };
-        let stored = match due {
-            Due::Stored => self.connection.wire().read_i32()? == 0,
-            _ => {
-                self.connection.wire().read_message(&mut self.reply)?;
-                false
-            }
-        };
-        let Some(flight) = self.flights.get_mut(&number) else {
-            return Ok(());
-        };
-        match due {
-            Due::Stored => {
-                flight.stored = stored;
-                if !self.run.options.verify {
-                    self.judge(number, stored);
+        if self.run.options.verify && there != Some(digest) {
+            match digest_there(connection, self.part) {
+                Ok(there) if there == digest => {}
+                Err(e) if e.status().is_none() => return Err(e),
+                Err(_) if self.is_in_place(connection, digest)? => return self.arrived(),
+                _ => {
+                    // The other failure is the one to report.
+                    let _ = connection.ask(&request("DEL", self.part));
+                    let path = String::from_utf8_lossy(&item.id.name).into();
+                    return Err(ClientError::Mismatch { path });
                 }
             }
-            Due::Mode => {
-                flight.mode_kept = data_of(b"CHMOD", &self.reply).is_ok();
-            }
-            Due::Digest => {
-                flight.sound = flight.stored
-                    && digest_of(b"SHA256", &self.reply)
-                        .is_ok_and(|digest| digest == flight.digest);
-                let sound = flight.sound;
-                self.judge(number, sound);
-            }
-            Due::Renamed => self.end(number),
-            Due::Deleted => {}
         }
+        let mode_kept = match item.mode_request(self.run, self.part) {
+            Some(request) => data_of(&request, &connection.request(&request)?).is_ok(),
+            None => true,
+        };
+        match connection.ask(&two_paths("RENAM", self.part, &item.id.name)) {
+            Err(e) if e.status() == Some(Status::Rename) => {
+                let _ = connection.ask(&request("DEL", self.part));
+                if !self.is_in_place(connection, digest)? {
+                    return Err(e);
+                }
+            }
+            Ok(_) if !mode_kept => self.run.note(&item.id.name, Note::ModeRefused),
+            renamed => drop(renamed?),
+        }
+        self.arrived()
+    }
+
+    fn arrived(&self) -> Result<()> {
+        self.item.arrived(self.run, self.version.size);
         Ok(())
     }
 
-    /// A part is whole and may take its place, or the file goes alone.
-    fn judge(&mut self, number: usize, sound: bool) {
-        if sound && self.run.direct() {
-            if let Some(flight) = self.flights.remove(&number) {
-                self.arrived(&flight.item);
-            }
-        } else if sound {
-            self.sound.push_back(number);
-        } else if let Some(flight) = self.flights.remove(&number) {
-            self.queue.set_alone(flight.item);
-        }
-    }
-
-    /// A file has its place, or can't have it.
-    fn end(&mut self, number: usize) {
-        let Some(flight) = self.flights.remove(&number) else {
-            return;
-        };
-        let Flight {
-            item,
-            part,
-            mode_kept,
-            ..
-        } = flight;
-        let shown = request("RENAM", &item.id.name);
-        match data_of(&shown, &self.reply) {
-            Ok(_) => {
-                if !mode_kept {
-                    self.run.note(&item.id.name, Note::ModeRefused);
-                }
-                self.arrived(&item);
-            }
-            // Another tf may have sent the same; alone it finds out.
-            Err(ClientError::Refused {
-                status: Status::Rename,
-                ..
-            }) => self.queue.set_alone(item),
-            Err(e) => {
-                self.useless.push_back(part);
-                self.run.failed(&item.id, e);
-            }
-        }
-    }
-
-    fn arrived(&self, item: &Upload) {
-        self.moved.fetch_add(1, Ordering::Relaxed);
-        item.arrived(self.run, item.size);
-    }
-}
-
-fn read_some(file: &mut File, path: &Path, buffer: &mut [u8]) -> Result<usize> {
-    loop {
-        match file.read(buffer) {
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            read => return read.map_err(|e| ClientError::local(path, e)),
+    /// Whether another `tf` has put the same file in its place, by way of the
+    /// same part.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    fn is_in_place(&self, connection: &mut Connection, digest: [u8; 32]) -> Result<bool> {
+        match digest_there(connection, &self.item.id.name) {
+            Err(e) if e.status().is_none() => Err(e),
+            there => Ok(there.is_ok_and(|there| there == digest)),
         }
     }
 }
