@@ -306,7 +306,7 @@ mod tests {
             ),
             (
                 "accept_proxy_from = [\"all\"]",
-                "tf.accept_proxy_from: \"all\": no network",
+                "tf.accept_proxy_from: \"all\": not a network",
             ),
         ] {
             let problems = problems(lines);

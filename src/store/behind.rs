@@ -1,14 +1,14 @@
-//! Write-behind: what must be on disk before it is acknowledged is on its way
-//! there while more comes in.
+//! Write-behind: bytes that must be on disk before they are acknowledged are
+//! written while more arrive.
 
 use std::os::fd::BorrowedFd;
 
 use crate::sys::file::start_writing;
 
-/// Bytes sent on their way at once.
+/// Bytes to start writing at once.
 const PIECE: u64 = 8 * 1024 * 1024;
 
-/// How far a file that is written from front to back is on its way.
+/// How far writing of a file from front to back has been started.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteBehind {
     sent: u64,
@@ -16,7 +16,7 @@ pub struct WriteBehind {
 }
 
 impl WriteBehind {
-    /// From this offset on, if it is wanted at all.
+    /// The next offset to start from, if it is wanted at all.
     #[must_use]
     pub fn new(from: u64, wanted: bool) -> WriteBehind {
         WriteBehind { sent: from, wanted }

@@ -17,14 +17,14 @@ use super::tree::{Met, Secure, Step, Visit, open_directory, remove_tree, walk_wh
 /// Bytes copied by one call.
 const CHUNK: usize = 1 << 30;
 
-/// Bytes read and written at once where the kernel can't copy.
+/// Bytes to read and write at once if the kernel can't copy.
 const BUFFER: usize = 256 * 1024;
 
 /// Permission bits that are kept.
 const MODE: u32 = 0o7777;
 
-/// Copies a regular file to a name that is free, mode kept. With `sync` it is
-/// on disk when this returns.
+/// Copies a regular file to a free name and keeps the mode. With `sync` the copy
+/// is on disk when this returns.
 ///
 /// # Errors
 /// `EEXIST` when the name is taken, else the system's. Nothing is left then.
@@ -42,8 +42,8 @@ pub fn copy_file(
     Ok(())
 }
 
-/// Copies all bytes of one file to another, empty one, within a quota: the
-/// mode of the first and the space taken for the second.
+/// Copies all bytes of one file to another, empty one, within a quota. Returns
+/// the mode of the first and the space reserved for the second.
 fn copy_within(
     quota: &Quota,
     source: BorrowedFd<'_>,
@@ -97,10 +97,10 @@ fn copy_by_hand(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Er
     }
 }
 
-/// Copies a directory with everything in it to a name that is free: files and
-/// directories with their modes, links as links with the same text. Devices,
-/// pipes, sockets and the server's own files are left out. The tree is built
-/// under a hidden name and appears whole.
+/// Copies a directory with its content to a free name: files and directories
+/// with their modes, links as links with the same text. Devices, pipes, sockets
+/// and the server's own files are skipped. The tree is built under a hidden name
+/// and appears whole.
 ///
 /// # Errors
 /// `EEXIST` when the name is taken, else the system's. Nothing is left then.
@@ -186,7 +186,7 @@ fn copy_entry(
                     rustix::fs::fchmod(&target, Mode::from_raw_mode(mode))?;
                 }
                 Err(e) => {
-                    // Its space is given back already, and not again with the tree's.
+                    // Its space is given back already; don't give it back with the tree's again.
                     rustix::fs::unlinkat(into, visit.name(), AtFlags::empty())?;
                     return Err(e);
                 }

@@ -1,6 +1,6 @@
 //! The lock name of a session (document, "LOCK"): while an entry of that name
-//! stands in a directory, this session does nothing there but delete it. A
-//! courtesy between clients, not a synchronisation.
+//! is in a directory, this session does nothing there except delete it. It is a
+//! convention between clients and does not synchronise.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use super::path::RootPath;
 use super::root::Root;
 
-/// A lock name that can't be one.
+/// An invalid lock name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a lock name has no '.' and no '/'")]
 pub struct BadLockName;
@@ -25,7 +25,7 @@ impl Lock {
     /// Locking by entries of this name; off for an empty one.
     ///
     /// # Errors
-    /// `BadLockName` when it holds a `.` or a `/`.
+    /// `BadLockName` when it contains a `.` or a `/`.
     pub fn new(name: &[u8]) -> Result<Lock, BadLockName> {
         if name.iter().any(|c| matches!(c, b'.' | b'/')) {
             return Err(BadLockName);
@@ -36,7 +36,7 @@ impl Lock {
     }
 
     /// Whether the directory is locked for this session. A directory that
-    /// can't be looked into is not locked.
+    /// can't be read is not locked.
     #[must_use]
     pub fn closes(&self, root: &Root, directory: &RootPath) -> bool {
         if self.name.is_empty() {

@@ -1,5 +1,5 @@
-//! Files beneath a root: paths, the root itself, and what commands do with
-//! it. Nothing here knows of sockets or protocols.
+//! Files beneath a root: paths, the root itself, and operations on them.
+//! Nothing here knows about sockets or protocols.
 
 pub mod behind;
 pub mod copy;

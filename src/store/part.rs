@@ -1,6 +1,6 @@
-//! Part files: what is being made, beside the place where it will appear,
+//! Part files: files in progress, next to the place where they will appear,
 //! under a name that is hidden from clients. A part is locked while it is
-//! written, so that a sweep can tell it from one whose writer has died.
+//! written, so that a sweep can distinguish it from one whose writer has died.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,10 +14,10 @@ use super::quota::Quota;
 use super::root::Entry;
 use crate::hex;
 
-/// How often a name is drawn anew when it is taken.
+/// How many names to try when they are taken.
 const TRIES: usize = 8;
 
-/// A new name for a part: unguessable, so nobody can be waiting there.
+/// A new name for a part: unguessable, so that nobody can prepare it.
 ///
 /// # Errors
 /// `EIO` when the system has no random bytes.
@@ -31,14 +31,14 @@ pub fn part_name() -> Result<Vec<u8>, Errno> {
 /// What happens when a name is taken.
 #[derive(Clone, Copy, Debug)]
 pub enum Taken<'a> {
-    /// What is there stays, and the new file does not appear.
+    /// The existing file stays, and the new one does not appear.
     Refuse,
     /// It is replaced, and its space given back.
     Replace(&'a Quota),
 }
 
-/// A file being made for an entry. Dropped without [`PartFile::publish`], it
-/// vanishes.
+/// A file in progress for an entry. Removed when dropped without
+/// [`PartFile::publish`].
 #[derive(Debug)]
 pub struct PartFile {
     file: OwnedFd,
@@ -62,10 +62,10 @@ impl PartFile {
             let mode = Mode::from_raw_mode(mode);
             match rustix::fs::openat(&directory, OsStr::from_bytes(&name), flags, mode) {
                 Ok(file) => {
-                    // Where files can't be locked, a sweep can't lock them either.
+                    // If files can't be locked, a sweep can't lock them either.
                     let locked = FlockOperation::NonBlockingLockExclusive;
                     let locked = rustix::fs::flock(&file, locked) != Err(Errno::WOULDBLOCK);
-                    // A sweep that found it before it was locked has it, or had.
+                    // A sweep found it before it was locked.
                     if locked && rustix::fs::fstat(&file)?.st_nlink > 0 {
                         return Ok(PartFile {
                             file,
@@ -100,8 +100,8 @@ impl PartFile {
     /// on disk before this returns.
     ///
     /// # Errors
-    /// `EEXIST` when something is there and may not be replaced, else the
-    /// system's. The part vanishes then.
+    /// `EEXIST` when the name exists and may not be replaced, else the
+    /// system's. The part is then removed.
     pub fn publish(mut self, target: &OsStr, on: Taken<'_>, sync: bool) -> Result<(), Errno> {
         if sync {
             rustix::fs::fsync(&self.file)?;
@@ -134,7 +134,7 @@ impl Drop for PartFile {
     }
 }
 
-/// Renames, refusing to replace where asked. File systems without that
+/// Renames; refuses to replace if asked to. File systems without that
 /// refusal get a hard link and an unlink, which refuse as well.
 ///
 /// # Errors
@@ -155,7 +155,7 @@ pub fn rename(
     }
 }
 
-/// Puts the names of a directory on disk. `directory` may be a path handle.
+/// Syncs the names of a directory to disk. `directory` may be a path handle.
 ///
 /// # Errors
 /// The system's.

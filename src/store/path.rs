@@ -1,6 +1,6 @@
 //! Paths as clients send them, checked once and for all: relative to the
-//! root, without `..`, without names that are the server's own. What a path
-//! leads to is for the kernel to say, see [`super::Root`].
+//! root, without `..`, without names that are the server's own. Where a path
+//! leads is decided by the kernel, see [`super::Root`].
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 /// The token file of a jail: never visible or usable for a client.
 pub const JAIL_FILE: &[u8] = b"jail.key";
 
-/// How the name of an upload under way begins and ends: hidden from clients.
+/// How the name of an upload in progress begins and ends: hidden from clients.
 pub const PART_PREFIX: &[u8] = b".tfd-";
 /// See [`PART_PREFIX`].
 pub const PART_SUFFIX: &[u8] = b".part";
@@ -135,7 +135,7 @@ impl RootPath {
         }
     }
 
-    /// The path that leads on from this one by another.
+    /// This path joined with another.
     #[must_use]
     pub fn joined(&self, rest: &RootPath) -> RootPath {
         if self.is_root() || rest.is_root() {
@@ -166,7 +166,7 @@ impl RootPath {
     }
 
     /// Whether the path ends in these names (the pattern of XCOPY, XCPDIR,
-    /// XDEL, XRMDIR). An empty pattern fits nothing.
+    /// XDEL, XRMDIR). An empty pattern matches nothing.
     #[must_use]
     pub fn ends_with(&self, pattern: &RootPath) -> bool {
         !pattern.is_root()
@@ -189,14 +189,14 @@ pub fn is_hidden(name: &[u8]) -> bool {
     name == JAIL_FILE || is_part(name)
 }
 
-/// Whether this may be the name of an upload under way.
+/// Whether this may be the name of an upload in progress.
 #[must_use]
 pub fn is_part(name: &[u8]) -> bool {
     name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX)
 }
 
-/// Whether this is such a name to the letter, with [`PART_DIGITS`] hexadecimal
-/// digits, and nothing that somebody else would call a file of his.
+/// Whether this is exactly such a name, with [`PART_DIGITS`] hexadecimal digits,
+/// which nobody would choose for a file.
 #[must_use]
 pub fn is_own_part(name: &[u8]) -> bool {
     let middle = name

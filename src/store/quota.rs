@@ -1,8 +1,8 @@
-//! Quotas: how many bytes the files beneath a root, and those of one system
-//! user among them, may have. Space is taken before it is written and given
-//! back when a file is gone, in counters that all sessions share, so that
-//! uploads at the same time never pass a limit together. Each identity writes
-//! to a page of its own and can only read the others.
+//! Quotas: how many bytes the files beneath a root may have, and those of each
+//! system user. Space is reserved before it is written and released when a file
+//! is removed, in counters that all sessions share, so that simultaneous uploads
+//! never exceed a limit together. Each identity writes to a page of its own and
+//! can only read the others.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use super::part::{is_file, part_name, rename};
 use crate::sys::memory::{ReadWords, WORD, map_page, map_to_read, page_size};
 
-/// How long a file that others hold locked is waited for; without the lock
-/// its growth may be taken twice, never too little.
+/// How long to wait for a file that others have locked; without the lock its
+/// growth may be counted twice, but never too little.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
@@ -48,7 +48,7 @@ pub struct Limits {
     pub all: Option<u64>,
 }
 
-/// What a session knows of its quota; nothing where there is none.
+/// A session's quota, if it has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quota(Option<Meter>);
 
@@ -59,7 +59,7 @@ struct Meter {
     pages: ReadWords,
 }
 
-/// Bytes taken for a file that is not whole yet. Dropped, they are given back.
+/// Bytes reserved for a file that is not whole yet; released when dropped.
 #[derive(Debug)]
 pub struct Reservation {
     quota: Quota,
@@ -86,7 +86,7 @@ impl Quota {
         })))
     }
 
-    /// The bytes that may still be added, or `None` for no limit.
+    /// The bytes that may still be added, or `None` if unlimited.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         let meter = self.0?;
@@ -96,7 +96,7 @@ impl Quota {
         own.into_iter().chain(all).min()
     }
 
-    /// Takes space for bytes about to be written.
+    /// Reserves space for bytes about to be written.
     ///
     /// # Errors
     /// `EDQUOT` when that passes a limit; nothing is taken then.
@@ -109,7 +109,7 @@ impl Quota {
         Ok(reservation)
     }
 
-    /// Removes a file, and gives back the space of the last link to it.
+    /// Removes a file, and releases the space of the last link to it.
     ///
     /// # Errors
     /// The system's.
@@ -123,8 +123,8 @@ impl Quota {
         rustix::fs::unlinkat(&directory, name, AtFlags::empty())
     }
 
-    /// As [`Quota::unlink`], if it is this file: another one that has the name
-    /// meanwhile keeps it.
+    /// As [`Quota::unlink`], but only this file: another file that has taken the
+    /// name stays.
     ///
     /// # Errors
     /// `ESTALE` for another file, else the system's.
@@ -145,9 +145,9 @@ impl Quota {
         self.unlink_apart(directory.as_fd(), name, is_wanted)
     }
 
-    /// Removes a file under a name of its own, where nobody puts another one
-    /// in its place between a look at it and its end. One that is not wanted
-    /// gets its name back.
+    /// Renames a file to a name of its own before it looks at it and removes it,
+    /// so that nobody can put another file in its place in between. The wrong
+    /// file gets its name back.
     fn unlink_apart(
         &self,
         directory: BorrowedFd<'_>,
@@ -172,8 +172,8 @@ impl Quota {
         removed
     }
 
-    /// Renames, in place of what has the new name. With a quota the two change
-    /// places first, so that exactly one gives the old file's space back.
+    /// Renames and replaces the file of the new name. With a quota the two change
+    /// places first, so that only one session releases the old file's space.
     ///
     /// # Errors
     /// The system's.
@@ -203,7 +203,7 @@ impl Quota {
             match plain(RenameFlags::EXCHANGE) {
                 Ok(()) => {
                     let Ok(old) = old else { return Ok(()) };
-                    // Whoever was faster has the old file, or removed it.
+                    // Another session has replaced or removed the old file.
                     return match self.unlink_exactly(&from_directory, from, &old) {
                         Err(Errno::STALE | Errno::NOENT) => Ok(()),
                         other => other,
@@ -219,8 +219,8 @@ impl Quota {
         }
     }
 
-    /// Lets `write` bring a file to `end` bytes, if it is shorter now. Others
-    /// who let the same file grow wait, so that its growth is taken once.
+    /// Lets `write` extend a file to `end` bytes, if it is shorter now. Sessions
+    /// that extend the same file wait, so that its growth is counted once.
     ///
     /// # Errors
     /// `EDQUOT` when the growth passes a limit, and what `write` returns.
@@ -256,7 +256,7 @@ impl Quota {
         grown
     }
 
-    /// Gives back the space of a file whose last link is gone.
+    /// Releases the space of a file whose last link is removed.
     fn gone(&self, stat: &Stat) {
         if let Some(meter) = self.0.filter(|_| is_file(stat) && stat.st_nlink <= 1) {
             meter.add(-stat.st_size, stat.st_uid == meter.limits.uid);
@@ -296,7 +296,7 @@ impl Meter {
 }
 
 impl Reservation {
-    /// Takes more.
+    /// Reserves more.
     ///
     /// # Errors
     /// `EDQUOT` when that passes a limit; it stays as it was then.
@@ -314,7 +314,7 @@ impl Reservation {
         Ok(())
     }
 
-    /// Is this large from now on, whatever the limits say.
+    /// Sets the size, whatever the limits are.
     pub fn become_bytes(&mut self, bytes: u64) {
         if let Some(meter) = self.quota.0 {
             meter.add(bytes as i64 - self.bytes as i64, true);
@@ -322,7 +322,7 @@ impl Reservation {
         }
     }
 
-    /// Leaves the space to the file that is whole now.
+    /// Keeps the space for the file, which is whole now.
     pub fn keep(mut self) {
         self.bytes = 0;
     }

@@ -12,7 +12,7 @@ use super::part::{is_directory, is_file};
 use super::path::RootPath;
 use super::root::Root;
 
-/// Bytes asked for ahead of their use, where they have to come from disk.
+/// Bytes to read ahead from disk.
 const AHEAD: u64 = 4 * 1024 * 1024;
 
 /// A regular file open for reading.
@@ -27,11 +27,11 @@ pub struct FileReader {
 /// How a file is read.
 #[derive(Clone, Copy, Debug)]
 enum Order {
-    /// In any.
+    /// In any order.
     Any,
-    /// From front to back, and all was in memory so far.
+    /// From front to back; so far everything was in memory.
     FromMemory,
-    /// From front to back, and asked for up to this offset.
+    /// From front to back; read ahead up to this offset.
     FromDisk(u64),
 }
 
@@ -44,7 +44,7 @@ pub enum ReadError {
     /// It is a device, pipe or socket.
     #[error("not a regular file")]
     Special,
-    /// The system's word.
+    /// The system's error.
     #[error(transparent)]
     System(#[from] Errno),
 }
@@ -82,7 +82,7 @@ impl FileReader {
     }
 
     /// From now on the file is read from front to back: what is not in memory
-    /// is asked for ahead of its use, so that it comes while the last is sent.
+    /// is read ahead while earlier bytes are sent.
     pub fn read_in_order(&self) {
         let _ = fadvise(&self.file, 0, None, Advice::Sequential);
         self.order.set(Order::FromMemory);
@@ -110,7 +110,7 @@ impl FileReader {
             let part = &mut [IoSliceMut::new(buffer)];
             match rustix::io::preadv2(&self.file, part, offset, ReadWriteFlags::NOWAIT) {
                 Err(Errno::AGAIN) => self.order.set(Order::FromDisk(offset)),
-                // Not every file system can tell.
+                // Not every file system supports this.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.order.set(Order::Any),
                 read => return read,
             }

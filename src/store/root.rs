@@ -1,10 +1,10 @@
 //! The root: one directory handle beneath which the kernel resolves every
-//! path (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`). There
-//! is no check of path strings here and no time between check and use: what
-//! would lead outside fails in the kernel, with `EXDEV`.
+//! path (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`). This
+//! module never checks path strings, and leaves no time between check and use:
+//! a path that would lead outside fails in the kernel, with `EXDEV`.
 //!
 //! Links are followed while they stay beneath the root. An absolute link is
-//! refused even when its target lies beneath, for the kernel can't tell.
+//! refused even when its target is inside, because the kernel can't know that.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,8 +15,8 @@ use rustix::io::Errno;
 
 use super::path::{RootPath, is_hidden};
 
-/// How often a resolution is tried again when renames elsewhere in the
-/// system made it uncertain (`EAGAIN`).
+/// How often to retry a resolution that renames elsewhere in the system made
+/// uncertain (`EAGAIN`).
 const TRIES: usize = 64;
 
 /// The most links followed in the last place of a path, as in the kernel.
@@ -28,8 +28,8 @@ pub struct Root {
     directory: OwnedFd,
 }
 
-/// An entry by the directory it lives in, for calls that make, rename or
-/// remove it.
+/// An entry and its parent directory, for calls that make, rename or remove
+/// it.
 #[derive(Debug)]
 pub struct Entry {
     /// The directory.
@@ -45,7 +45,7 @@ impl Entry {
         OsStr::from_bytes(&self.name)
     }
 
-    /// What is there, a link itself and not its target.
+    /// The entry itself; of a link not its target.
     ///
     /// # Errors
     /// The system's.
@@ -78,7 +78,7 @@ impl Root {
         self.directory.as_fd()
     }
 
-    /// Opens a path. Links are followed, but to no name that is the server's
+    /// Opens a path. Links are followed, except to names that are the server's
     /// own.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl Root {
     /// entry itself.
     ///
     /// # Errors
-    /// `EINVAL` for the root, which is no entry of anything; else as
+    /// `EINVAL` for the root, which has no parent; else as
     /// [`Root::open_at`].
     pub fn entry(&self, path: &RootPath) -> Result<Entry, Errno> {
         let name = path.name().ok_or(Errno::INVAL)?.to_vec();

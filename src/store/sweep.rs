@@ -1,5 +1,5 @@
 //! Sweeping: part files and part trees whose writer has died are removed at
-//! the daemon's start. A writer that lives holds a lock on its part, also one
+//! the daemon's start. A live writer holds a lock on its part, also the writer
 //! of another daemon on the same directory.
 
 use std::ffi::OsStr;

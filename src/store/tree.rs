@@ -1,6 +1,6 @@
 //! Walking and removing trees. Nothing here follows a link: below the start,
 //! directories are opened with `RESOLVE_NO_SYMLINKS`, so a directory that is
-//! swapped for a link meanwhile is left alone. Neither the stack nor the
+//! swapped for a link during the walk is left alone. Neither the stack nor the
 //! number of open descriptors grows with the depth.
 
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::path::{JAIL_FILE, RootPath, is_secure};
 use super::quota::Quota;
 
-/// How often a removal goes over a tree again while others add to it.
+/// How often to repeat a removal while others add to the tree.
 const PASSES: usize = 4;
 
 /// An entry met on a walk.
@@ -35,16 +35,16 @@ impl Visit<'_> {
     }
 }
 
-/// What a walk comes upon.
+/// What a walk visits.
 #[derive(Debug)]
 pub enum Met<'a> {
     /// An entry.
     Entry(Visit<'a>),
-    /// The path of a directory that can't be read to its end.
+    /// The path of a directory that can't be read completely.
     Unread(&'a RootPath),
 }
 
-/// Whether a walk goes into a directory it met.
+/// Whether a walk enters a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It does.
@@ -53,8 +53,8 @@ pub enum Step {
     Over,
 }
 
-/// Visits every entry beneath a directory, a directory before what is in it.
-/// Directories that can't be read, or are gone, are passed over.
+/// Visits every entry beneath a directory, a directory before its content.
+/// Directories that can't be read, or have been removed, are skipped.
 ///
 /// # Errors
 /// What `visit` returns, and the system's when `start` can't be read.
@@ -68,8 +68,8 @@ pub fn walk<E: From<Errno>>(
     })
 }
 
-/// As [`walk`], and tells of directories that can't be read to their end; one
-/// that is gone is none.
+/// As [`walk`], and reports directories that can't be read completely, except
+/// removed ones.
 ///
 /// # Errors
 /// As [`walk`].
@@ -152,15 +152,15 @@ pub fn open_directory(start: BorrowedFd<'_>, path: &RootPath) -> Result<OwnedFd,
 /// What a removal does with secure directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secure {
-    /// They stay, and so do the directories on the way to them.
+    /// They stay, and so do the directories that contain them.
     Keep,
-    /// They go like any other.
+    /// They are removed like any other.
     Remove,
 }
 
-/// Removes everything in a directory but not itself, and gives its space back.
-/// What can't be removed stays, and so do the token files of jails; that it
-/// stayed shows when the directory is removed.
+/// Removes the content of a directory but not itself, and releases its space.
+/// What can't be removed stays, and so do the token files of jails; removing the
+/// directory then fails.
 ///
 /// # Errors
 /// The system's, when the directory can't be read.
@@ -202,11 +202,11 @@ fn remove_empty(start: BorrowedFd<'_>, path: &RootPath) -> Result<(), Errno> {
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-/// Removes a directory with everything in it. `parent` is where it lives.
+/// Removes a directory with its content from `parent`.
 ///
 /// # Errors
-/// `ENOTEMPTY` when something stayed, `ENOTDIR` for what is no directory, else
-/// the system's.
+/// `ENOTEMPTY` when something stayed, `ENOTDIR` if it isn't a directory, else the
+/// system's.
 pub fn remove_tree(
     parent: BorrowedFd<'_>,
     name: &OsStr,

@@ -10,7 +10,7 @@ use super::path::RootPath;
 use super::quota::{Quota, Reservation};
 use super::root::{Entry, Root};
 
-/// An upload under way.
+/// An upload in progress.
 #[derive(Debug)]
 pub struct Upload {
     part: PartFile,
@@ -28,20 +28,20 @@ pub enum UploadError {
     /// The name is a directory's.
     #[error("a directory")]
     Directory,
-    /// The name is there and may not be replaced.
+    /// The name exists and may not be replaced.
     #[error("exists")]
     Exists,
     /// The name is that of a device, pipe or socket.
     #[error("not a regular file")]
     Special,
-    /// The system's word.
+    /// The system's error.
     #[error(transparent)]
     System(#[from] Errno),
 }
 
 impl Upload {
-    /// Begins a file at `path`. A link in the last place is kept; the file
-    /// appears where it leads. With `replace` an old file is replaced and its
+    /// Begins a file at `path`. If the path ends in a link, the link is kept and
+    /// the file appears where it leads. With `replace` an old file is replaced and its
     /// permission bits kept, provided this process may write it.
     ///
     /// # Errors
@@ -83,8 +83,7 @@ impl Upload {
         })
     }
 
-    /// Lets what is written go to disk meanwhile, if it must be there at the
-    /// end.
+    /// Starts writing to disk early, if the bytes must be there at the end.
     #[must_use]
     pub fn with_write_behind(mut self, wanted: bool) -> Upload {
         self.behind = WriteBehind::new(0, wanted);
@@ -115,8 +114,8 @@ impl Upload {
     /// Lets the file appear. With `sync`, bytes and name are on disk first.
     ///
     /// # Errors
-    /// `EEXIST` when the name was taken meanwhile and may not be replaced,
-    /// else the system's. The old file is as it was then.
+    /// `EEXIST` when a file of that name was made during the upload and may not be
+    /// replaced, else the system's. The old file is then unchanged.
     pub fn commit(self, sync: bool) -> Result<(), Errno> {
         let on = if self.replace {
             Taken::Replace(&self.quota)

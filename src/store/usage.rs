@@ -1,6 +1,6 @@
 //! How much is stored, by system user and in all: the daemon's side of the
-//! counters that quotas are held to (`store::quota`). What was counted on disk
-//! is the daemon's word, what has changed since is the sessions'.
+//! counters for quotas (`store::quota`). The daemon writes what was counted on
+//! disk, sessions write what has changed since.
 
 use std::collections::HashMap;
 use std::io;
@@ -82,7 +82,7 @@ impl Usage {
         self.get(0, page::COUNTED).wrapping_add(self.sum(page::ALL))
     }
 
-    /// Takes a count of the bytes of each owner over.
+    /// Stores a new count of the bytes of each owner.
     ///
     /// # Errors
     /// The system's.

@@ -1,4 +1,4 @@
-//! What the process that started this one has left for it: variables and open
+//! What the parent process has left for this one: variables and open
 //! descriptors.
 
 use std::ffi::OsString;
@@ -21,13 +21,13 @@ pub fn take(name: &str) -> Option<OsString> {
         "the environment is shared"
     );
     // SAFETY: the process has a single thread (contract above, asserted in
-    // debug builds), so nobody reads the environment meanwhile.
+    // debug builds), so nobody else reads the environment.
     unsafe { std::env::remove_var(name) };
     Some(value)
 }
 
-/// Has no program that is run later get this descriptor. Standard input, output
-/// and errors stay, and a number that is not open is left alone.
+/// Closes this descriptor in programs that are run later. Leaves standard input,
+/// output and errors, and numbers that are not open.
 pub fn keep_from_children(number: u32) {
     let Ok(fd @ FIRST..) = RawFd::try_from(number) else {
         return;
@@ -38,7 +38,7 @@ pub fn keep_from_children(number: u32) {
 }
 
 /// The descriptors that were passed to this process by LISTEN_FDS, which is
-/// taken out of the environment: a second call finds none. Called before
+/// removed from the environment: a second call finds none. Called before
 /// anything is opened.
 #[must_use]
 pub fn passed_descriptors() -> Vec<OwnedFd> {

@@ -1,9 +1,9 @@
-//! The way of written bytes to disk.
+//! Writing back to disk.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Lets the system begin to write these bytes of a file to disk, without
-/// waiting for it. What it answers makes a difference in time only.
+/// waiting for it. Its answer only matters for speed.
 pub fn start_writing(file: BorrowedFd<'_>, offset: u64, len: u64) {
     let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else {
         return;

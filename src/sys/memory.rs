@@ -18,7 +18,7 @@ pub fn page_size() -> usize {
 pub const WORD: usize = size_of::<AtomicU64>();
 
 /// Memory of so many pages that processes can share, all zero. Its size is
-/// sealed. Pages that nobody has written to cost nothing.
+/// sealed. Untouched pages cost nothing.
 ///
 /// # Errors
 /// The system's.
@@ -28,7 +28,8 @@ pub fn shared_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
     Ok(memory)
 }
 
-/// The same, which whoever has mapped it can seal against other writers.
+/// The same, but a process that has mapped it can seal it against other
+/// writers.
 ///
 /// # Errors
 /// The system's.
@@ -52,8 +53,8 @@ pub fn for_reading(memory: &OwnedFd) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// From now on nobody can map it for writing, nor take that back; who has,
-/// goes on.
+/// From now on nobody can map it for writing or undo this; existing mappings
+/// stay.
 ///
 /// # Errors
 /// The system's.
@@ -69,7 +70,7 @@ pub fn seal_against_others(memory: BorrowedFd<'_>) -> io::Result<()> {
 pub struct ReadWords(&'static [AtomicU64]);
 
 impl ReadWords {
-    /// A word, or 0 where there is none.
+    /// A word, or 0 beyond the end.
     #[must_use]
     pub fn load(self, index: usize) -> u64 {
         self.0
@@ -159,8 +160,8 @@ pub fn map_sealed(handle: BorrowedFd<'_>) -> io::Result<&'static [u8]> {
     Ok(unsafe { std::slice::from_raw_parts(start.as_ptr().cast(), len) })
 }
 
-/// Asks for large pages behind what a vector has room for; what the system
-/// answers makes a difference in speed only.
+/// Asks for large pages for a vector's memory; the answer only matters for
+/// speed.
 pub fn advise_huge_pages(buffer: &mut Vec<u8>) {
     let room = buffer.spare_capacity_mut();
     let start = room.as_mut_ptr().addr().next_multiple_of(PAGE) - room.as_mut_ptr().addr();
@@ -173,8 +174,8 @@ pub fn advise_huge_pages(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Lets all threads of this process, and of those it forks, take memory from
-/// one place, and large pieces go back to the system as soon as they are freed.
+/// Makes all threads of this process, and of those it forks, allocate from one
+/// arena, and returns large allocations to the system as soon as they are freed.
 /// Without it glibc reserves 128 MiB of addresses for the first allocation of
 /// each further thread, and keeps megabytes after a transfer.
 pub fn keep_little_memory() {
@@ -187,7 +188,7 @@ pub fn keep_little_memory() {
     };
 }
 
-/// Bytes of a piece of memory that the system gives and takes back alone.
+/// From this many bytes on, an allocation is a mapping of its own.
 #[cfg(target_env = "gnu")]
 const LARGE: libc::c_int = 64 * 1024;
 

@@ -16,7 +16,7 @@ pub const PANICKED: i32 = 101;
 /// parent's values runs twice.
 ///
 /// The calling process must have one thread; builds with debug assertions
-/// check it where `/proc` is in reach.
+/// check it if `/proc` is mounted.
 ///
 /// # Errors
 /// The system's, when it can't make a process.
@@ -42,7 +42,7 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Closes every descriptor but the standard three and these. Called in a
+/// Closes every descriptor except the standard three and these. Called in a
 /// process just forked: the owners of the others are copies that the child
 /// neither uses nor drops.
 ///
@@ -71,19 +71,19 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
-/// Has this process end with its parent.
+/// Makes this process end with its parent.
 ///
 /// # Errors
-/// The system's, or that it is gone.
+/// The system's, or that the parent has ended.
 pub fn follow(parent: Pid) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != parent {
-        return Err(io::Error::other("the parent is gone"));
+        return Err(io::Error::other("the parent has ended"));
     }
     Ok(())
 }
 
-/// How many threads this process has, where `/proc` tells.
+/// How many threads this process has, if `/proc` is mounted.
 pub(super) fn thread_count() -> Option<usize> {
     std::fs::read_dir("/proc/self/task")
         .ok()

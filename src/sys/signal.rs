@@ -1,5 +1,5 @@
-//! Signals as something to look at: the request to stop is a flag that SIGTERM
-//! sets, SIGINT a byte in a pipe. Handlers do nothing else.
+//! Signals turned into state: SIGTERM sets a flag, SIGINT writes a byte to a
+//! pipe. Handlers do nothing else.
 
 use std::io::{self, PipeReader};
 use std::os::fd::IntoRawFd;
@@ -22,13 +22,13 @@ extern "C" fn note_interrupt(_: libc::c_int) {
     let before = Errno::last_raw();
     let pipe = INTERRUPTS.load(Ordering::Relaxed);
     // SAFETY: `write` is async-signal-safe and reads one byte of a static;
-    // the descriptor is never closed. A pipe that is full has bytes enough.
+    // the descriptor is never closed. A full pipe has enough bytes.
     unsafe { libc::write(pipe, b"!".as_ptr().cast(), 1) };
     Errno::set_raw(before);
 }
 
-/// Makes SIGINT write a byte to a pipe, the end of which comes back, and
-/// nothing else: blocking calls go on. Programs started later are ended by it
+/// Makes SIGINT write a byte to a pipe and nothing else; returns the pipe's
+/// reading end. Blocking calls continue, and SIGINT ends programs started later
 /// as usual. Called once.
 ///
 /// # Errors

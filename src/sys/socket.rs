@@ -23,14 +23,13 @@ pub fn is_at_mark(socket: BorrowedFd<'_>) -> io::Result<bool> {
 /// name for it.
 const SIOCATMARK: libc::Ioctl = 0x8905;
 
-/// The news of urgent bytes, for one thread. Unlike poll(2) for them it comes
-/// with no other byte.
+/// Announces urgent bytes to one thread. Unlike poll(2), it does not wake for
+/// other bytes.
 #[derive(Debug)]
 pub struct UrgentNews(SigSet);
 
 impl UrgentNews {
-    /// Lets the calling thread have SIGURG when a byte is announced from now
-    /// on. It must block the signal.
+    /// From now on the calling thread gets SIGURG when a byte is announced. It must block the signal.
     ///
     /// # Errors
     /// The system's.
@@ -46,7 +45,7 @@ impl UrgentNews {
         }
     }
 
-    /// Waits until a byte is announced; it may have to arrive yet.
+    /// Waits until a byte is announced; it may arrive later.
     ///
     /// # Errors
     /// The system's.
@@ -55,7 +54,7 @@ impl UrgentNews {
     }
 }
 
-/// Whom a descriptor's signals go to, as fcntl(2) has it.
+/// Who gets a descriptor's signals, see fcntl(2).
 #[repr(C)]
 struct Owner {
     kind: libc::c_int,

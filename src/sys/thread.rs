@@ -1,10 +1,11 @@
-//! Threads beside the one that serves the client, which gets all signals.
+//! Threads in addition to the one that serves the client, which gets all
+//! signals.
 
 use std::io;
 
 use nix::sys::signal::SigSet;
 
-/// Starts a thread that no signal comes to, with so many bytes of stack.
+/// Starts a thread that gets no signals, with so many bytes of stack.
 ///
 /// # Errors
 /// The system's, when it can't make a thread.

@@ -1,5 +1,5 @@
-//! The kernel's TLS for what is sent on a TCP connection: it makes the records
-//! of what is written to the socket then.
+//! Kernel TLS for sending on a TCP connection: the kernel makes records of what
+//! is written to the socket.
 
 use std::io;
 use std::mem::size_of_val;
@@ -13,14 +13,14 @@ use zeroize::Zeroize;
 
 const NAME: &[u8] = b"tls";
 
-/// Whether the kernel has it. Where root asks, the kernel loads it first.
+/// Whether the kernel has it. If root asks, the kernel loads it first.
 #[must_use]
 pub fn is_there() -> bool {
     let flags = SocketFlags::CLOEXEC;
     let Ok(socket) = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None) else {
         return false;
     };
-    // Only what it knows it can refuse for want of a connection.
+    // A kernel that knows it complains about the missing connection.
     TcpUlp::default().set(&socket, &NAME) == Err(Errno::ENOTCONN)
 }
 
@@ -29,8 +29,8 @@ pub fn is_there() -> bool {
 /// first one.
 ///
 /// # Errors
-/// The system's, `EINVAL` for a key of another length. The socket sends what
-/// it is given then, as before.
+/// The system's, `EINVAL` for a key of another length. The socket then sends
+/// bytes as before.
 pub fn seal_from_now(
     socket: BorrowedFd<'_>,
     key: &[u8],
@@ -77,8 +77,8 @@ fn crypto_info(key: &[u8], iv: &[u8; 12], next: u64) -> Option<TlsCryptoInfo> {
     })
 }
 
-/// Sends a record of this type where the kernel makes the records, if the
-/// system takes it at once: bytes taken.
+/// Sends a record of this type by the kernel, if the system accepts it at once:
+/// bytes accepted.
 ///
 /// # Errors
 /// The system's.
@@ -99,7 +99,7 @@ pub fn send_record(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> io::Resu
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    // SAFETY: `CMSG_SPACE` only computes. What it tells is within `control`,
+    // SAFETY: `CMSG_SPACE` only computes. Its result is within `control`,
     // which the assertion holds it to.
     message.msg_controllen = unsafe { libc::CMSG_SPACE(1) } as _;
     assert!(message.msg_controllen as usize <= size_of_val(&control));

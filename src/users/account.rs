@@ -1,7 +1,7 @@
 //! The users file: one account a line, `name:hash:system-user:home:options:expiry`.
 //! See tfd-users(5). Reading it checks everything that can be checked without
-//! looking at the system. What is told of a line never quotes it: a field in
-//! the wrong place may be a hash or a password.
+//! looking at the system. An error never quotes its line: a field in the wrong
+//! place may be a hash or a password.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::store::RootPath;
 /// The longest name of an account, in bytes.
 pub const MAX_NAME: usize = 64;
 
-/// What stands before the hash of an account that is locked.
+/// The mark in front of the hash of a locked account.
 const LOCK: char = '!';
 
 /// One account.
@@ -36,7 +36,7 @@ pub struct Account {
     pub home: String,
     /// What it may do and from where.
     pub options: Options,
-    /// The last day, in UTC, on which one can log in with it.
+    /// The last day, in UTC, on which the account can log in.
     pub expiry: Option<Date>,
 }
 
@@ -45,17 +45,17 @@ pub struct Account {
 pub struct Options {
     /// Networks it may be used from; none for any.
     pub from: Vec<Network>,
-    /// The most sessions at once; `None` for no limit of its own.
+    /// The most sessions at once; `None` if unlimited.
     pub max_sessions: Option<u32>,
     /// What its sessions may do to files.
     pub rights: Rights,
-    /// The most bytes a second of one session, both ways together.
+    /// The most bytes a second of one session, both directions together.
     pub rate: Option<u64>,
     /// The most bytes the files of its system user may have beneath the root.
     pub quota: Option<u64>,
 }
 
-/// What a session may do to files, beside what the system lets it.
+/// What a session may do to files, in addition to the system's permissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rights {
     /// Whatever the system allows.
@@ -67,7 +67,7 @@ pub enum Rights {
     ReadOnly,
 }
 
-/// The bits that an IPv4 address in IPv6 clothes has before its own.
+/// Bits in front of the address in an IPv4-mapped IPv6 address.
 const MAPPED: u8 = 96;
 
 /// A network: an address and how many of its bits count.
@@ -78,8 +78,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address is in it. An IPv4 address in IPv6 clothes is the
-    /// IPv4 address.
+    /// Whether an address is in it. An IPv4-mapped address counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |a: u128, b: u128, width: u32| {
@@ -102,7 +101,7 @@ impl FromStr for Network {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let wrong = || "no network: write 192.0.2.0/24 or 2001:db8::/32".to_owned();
+        let wrong = || "not a network: write 192.0.2.0/24 or 2001:db8::/32".to_owned();
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| wrong()))?;
@@ -110,7 +109,7 @@ impl FromStr for Network {
             return Err(wrong());
         }
         Ok(match (address, address.to_canonical()) {
-            // In IPv6 clothes: what is looked up never is.
+            // IPv4-mapped; lookups are canonical already.
             (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if bits >= MAPPED => Network {
                 address: v4,
                 bits: bits - MAPPED,
@@ -128,15 +127,15 @@ impl fmt::Display for Network {
 
 /// Bytes a second.
 fn read_rate(text: &str) -> Result<u64, String> {
-    let remedy = || "rate: use bytes a second, as 500000, 500K or 20M".to_owned();
+    let remedy = || "rate: use bytes a second, such as 500000, 500K or 20M".to_owned();
     size::parse(text)
         .filter(|rate| *rate >= 1024)
         .ok_or_else(remedy)
 }
 
-/// Bytes stored. No quota is written by leaving the option out, not as 0.
+/// Bytes stored. For no quota leave the option out; 0 is refused.
 fn read_quota(text: &str) -> Result<u64, String> {
-    let remedy = || "quota: use bytes above 0, as 500M or 2T".to_owned();
+    let remedy = || "quota: use bytes above 0, such as 500M or 2T".to_owned();
     size::parse(text)
         .filter(|quota| (1..=1 << 62).contains(quota))
         .ok_or_else(remedy)
@@ -151,7 +150,7 @@ impl FromStr for Options {
         for word in text.split(',').filter(|word| !word.is_empty()) {
             let key = word.split('=').next().unwrap_or(word);
             if key != "from" && given.contains(&key) {
-                return Err(format!("{key} stands twice: leave one"));
+                return Err(format!("{key} is given twice: remove one"));
             }
             given.push(key);
             match word.split_once('=') {
@@ -210,7 +209,7 @@ impl FromStr for Account {
         if line.chars().any(char::is_control) {
             return Err("a control character: remove it".to_owned());
         }
-        // A network may hold colons, so the last two fields are cut from the
+        // A network may contain colons, so the last two fields are cut from the
         // end.
         let fields: Vec<&str> = line.splitn(5, ':').collect();
         let [name, hash, system_user, home, rest] = fields[..] else {
@@ -228,7 +227,7 @@ impl FromStr for Account {
         };
         if Scheme::of(hash).is_none() && !(locked && hash.is_empty()) {
             return Err(format!(
-                "{name}: no hash that is known here: set it with tfd user passwd"
+                "{name}: unknown kind of hash: set it with tfd user passwd"
             ));
         }
         if system_user.is_empty() {
@@ -238,16 +237,18 @@ impl FromStr for Account {
             .into_iter()
             .any(|field| Scheme::of(field).is_some())
         {
-            return Err(format!("{name}: the hash stands in the wrong field"));
+            return Err(format!("{name}: the hash is in the wrong field"));
         }
         if !home.is_empty() && RootPath::parse(home.as_bytes()).is_err() {
-            return Err(format!("{name}: the home is no directory beneath the root"));
+            return Err(format!(
+                "{name}: the home is not a directory beneath the root"
+            ));
         }
         let expiry = match expiry {
             "" => None,
             day => Some(
                 day.parse()
-                    .map_err(|_| format!("{name}: the expiry is no day: write 2027-12-31"))?,
+                    .map_err(|_| format!("{name}: the expiry is not a day: write 2027-12-31"))?,
             ),
         };
         Ok(Account {
@@ -283,7 +284,7 @@ impl fmt::Display for Account {
 }
 
 impl Account {
-    /// Whether one may log in with it now, from there.
+    /// Whether the account may log in now, from this address.
     #[must_use]
     pub fn is_open(&self, from: IpAddr, today: Date) -> bool {
         let networks = &self.options.from;
@@ -293,8 +294,8 @@ impl Account {
     }
 }
 
-/// Whether a name can be that of an account: no blanks, since LOGIN ends it
-/// at the first, and nothing that has a meaning in the file or in a log.
+/// Checks the name of an account: no blanks, since LOGIN ends the name at the
+/// first, and nothing that has a meaning in the file or in a log.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -302,14 +303,14 @@ pub fn check_name(name: &str) -> Result<(), String> {
     let fine = |c: char| c.is_alphanumeric() || "._@+-".contains(c);
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fine) {
         return Err(format!(
-            "no name of an account: use 1 to {MAX_NAME} letters, digits and ._@+-"
+            "not a valid account name: use 1 to {MAX_NAME} letters, digits and ._@+-"
         ));
     }
     Ok(())
 }
 
-/// The accounts of a users file. Empty lines and lines that begin with `#` do
-/// not count.
+/// The accounts of a users file. Empty lines and lines that begin with `#` are
+/// ignored.
 ///
 /// # Errors
 /// Every problem, with its line.
@@ -322,7 +323,7 @@ pub fn parse(text: &str) -> Result<Vec<Account>, Vec<(usize, String)>> {
         }
         match line.parse::<Account>() {
             Ok(account) if accounts.iter().any(|other| other.name == account.name) => {
-                problems.push((index + 1, format!("{}: stands twice", account.name)));
+                problems.push((index + 1, format!("{}: is given twice", account.name)));
             }
             Ok(account) => accounts.push(account),
             Err(text) => problems.push((index + 1, text)),

@@ -1,5 +1,5 @@
-//! The users file on disk: who may write it, and changes that leave the old
-//! file or the new one.
+//! The users file on disk: who may write it, and changes that leave either the
+//! old file or the new one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use super::account::{self, Account};
 use crate::trusted;
 
-/// Reads the accounts of a users file that nobody but its owner may write,
-/// nor others read.
+/// Reads the accounts of a users file that only its owner may write and only its
+/// group may read.
 ///
 /// # Errors
-/// Every problem, each with what to do.
+/// Every problem, each with its remedy.
 pub fn read(path: &Path) -> Result<Vec<Account>, Vec<String>> {
     let shown = path.display();
     let text = open_checked(path)
@@ -30,8 +30,8 @@ pub fn read(path: &Path) -> Result<Vec<Account>, Vec<String>> {
     })
 }
 
-/// Opens the file; one that others than root or the user who asks may write or
-/// read is refused.
+/// Opens the file; refuses one that others than root and the calling user may
+/// write or read.
 fn open_checked(path: &Path) -> Result<File, String> {
     let shown = path.display();
     let file = trusted::open_to_read(path)
@@ -44,11 +44,11 @@ fn check_mode(file: &File, path: &Path) -> Result<(), String> {
     let shown = path.display();
     let metadata = file.metadata().map_err(|e| format!("{shown}: {e}"))?;
     if !metadata.is_file() {
-        return Err(format!("{shown} is no file"));
+        return Err(format!("{shown} is not a file"));
     }
     if !trusted::is_ours(file).map_err(|e| format!("{shown}: {e}"))? {
         return Err(format!(
-            "{shown} belongs to somebody else: chown root {shown}"
+            "{shown} belongs to another user: chown root {shown}"
         ));
     }
     if metadata.mode() & 0o037 != 0 {
@@ -71,13 +71,13 @@ fn read_text(mut file: File, path: &Path) -> Result<Zeroizing<String>, String> {
             let line = bytes[..e.valid_up_to()]
                 .split(|byte| *byte == b'\n')
                 .count();
-            Err(format!("{shown}:{line}: not UTF-8: write the file in it"))
+            Err(format!("{shown}:{line}: not UTF-8: convert the file"))
         }
     }
 }
 
-/// The file that a path leads to by way of links, so that a change is made to
-/// it and not to a link. Whether the links are to be trusted is not asked.
+/// Follows links to the file itself, so that a change does not replace a link.
+/// Does not check whether the links can be trusted.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
@@ -98,28 +98,28 @@ impl Edit {
     /// Takes the lock and reads the file; one that is missing is empty.
     ///
     /// # Errors
-    /// One line that says what is in the way.
+    /// One line with the reason.
     pub fn begin(path: &Path) -> Result<Edit, String> {
         let shown = path.display();
-        let told = |e: io::Error| format!("{shown}: {e}");
+        let in_file = |e: io::Error| format!("{shown}: {e}");
         let given = path;
         if let Some(e) = trusted::open_to_read(given).err()
             && e.kind() != io::ErrorKind::NotFound
         {
-            return Err(told(e));
+            return Err(in_file(e));
         }
-        let path = &behind_links(given).map_err(told)?;
+        let path = &behind_links(given).map_err(in_file)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
         let lock = trusted::open(&beside(path, ".lock"), flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| format!("{}: {e}", beside(path, ".lock").display()))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| told(e.into()))?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| in_file(e.into()))?;
         let text = match trusted::open_to_read(given) {
             Ok(file) => {
                 check_mode(&file, path)?;
                 read_text(file, path)?
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
-            Err(e) => return Err(told(e)),
+            Err(e) => return Err(in_file(e)),
         };
         Ok(Edit {
             path: path.to_owned(),
@@ -139,7 +139,7 @@ impl Edit {
         })
     }
 
-    /// Puts an account in place of the one of its name, or at the end.
+    /// Replaces the account of this name, or adds one at the end.
     pub fn put(&mut self, account: &Account) {
         let new = account.to_string();
         let mut found = false;
@@ -158,7 +158,7 @@ impl Edit {
         self.text = Zeroizing::new(lines.join("\n") + "\n");
     }
 
-    /// Takes an account out; whether there was one of that name.
+    /// Removes an account; whether it existed.
     pub fn remove(&mut self, name: &str) -> bool {
         let kept: Vec<&str> = self
             .text
@@ -171,8 +171,8 @@ impl Edit {
         removed
     }
 
-    /// Writes the file anew and puts it in place of the old one, which it
-    /// leaves as it is when anything fails.
+    /// Writes a new file and replaces the old one with it; after a failure the old
+    /// file stays.
     ///
     /// # Errors
     /// One line that says what failed.
@@ -197,7 +197,7 @@ impl Edit {
         let shown = self.path.display();
         write().map_err(|e: io::Error| {
             let _ = fs::remove_file(&new);
-            format!("{shown}: {e}: nothing is changed")
+            format!("{shown}: {e}: nothing was changed")
         })?;
         let directory = self
             .path
@@ -205,7 +205,7 @@ impl Edit {
             .filter(|parent| !parent.as_os_str().is_empty());
         File::open(directory.unwrap_or(Path::new(".")))
             .and_then(|directory| directory.sync_all())
-            .map_err(|e| format!("{shown}: {e}: changed, but perhaps not for good"))
+            .map_err(|e| format!("{shown}: {e}: changed, but perhaps not on disk"))
     }
 }
 

@@ -12,7 +12,7 @@ pub const MAX_PASSWORD: usize = 1024;
 /// How a hash was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// `$argon2id$`, and its kin argon2i and argon2d.
+    /// `$argon2id$`, and argon2i and argon2d.
     Argon2,
     /// `$y$`.
     Yescrypt,
@@ -21,8 +21,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The scheme of a hash, if it is one of those accepted, and whole: one
-    /// that was cut short would fit more than one password.
+    /// The scheme of a hash, if it is accepted and complete: a truncated hash
+    /// would match more than one password.
     #[must_use]
     pub fn of(hash: &str) -> Option<Scheme> {
         if hash.starts_with("$argon2") {
@@ -42,7 +42,7 @@ impl Scheme {
     }
 }
 
-/// Whether a text is meant as a hash, a good one or not.
+/// Whether a text looks like a hash, valid or not.
 #[must_use]
 pub fn is_meant(text: &[u8]) -> bool {
     [&b"$argon2"[..], b"$y$", b"$6$"]
@@ -64,7 +64,7 @@ pub fn fits(hash: &str, password: &[u8]) -> bool {
 /// A new hash of a password: argon2id, 19 MiB, two passes.
 ///
 /// # Errors
-/// One line that says why there is none.
+/// One line with the reason.
 pub fn make(password: &[u8]) -> Result<String, String> {
     if password.is_empty() {
         return Err("the password is empty".to_owned());

@@ -23,7 +23,7 @@ impl Identity {
     /// Looks a system user up by name.
     ///
     /// # Errors
-    /// `NotFound` when there is none of that name, else the system's.
+    /// `NotFound` for an unknown name, else the system's.
     pub fn of(name: &str) -> io::Result<Identity> {
         let user = User::from_name(name)?
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such system user"))?;
@@ -178,11 +178,11 @@ pub fn limit_root(kept: CapabilitySet) -> io::Result<()> {
     }
 }
 
-/// Takes every capability out of the bounding set, for good. The kernel
+/// Removes every capability from the bounding set, for good. The kernel
 /// refuses numbers it doesn't know.
 fn drop_bounding_set() {
-    // Without this one nothing can be taken out, and the parent of a process
-    // that lacks it has taken all out.
+    // Without this one nothing can be removed, and the parent of a process
+    // that lacks it has removed all.
     let may = rustix::thread::capabilities(None);
     if may.is_ok_and(|held| !held.effective.contains(CapabilitySet::SETPCAP)) {
         return;

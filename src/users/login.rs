@@ -1,5 +1,5 @@
-//! An account as the daemon knows it: whom its sessions become and what they
-//! may do, without its hash.
+//! An account as the daemon knows it: the identity of its sessions and what
+//! they may do, without its hash.
 
 use super::account::{Account, Rights};
 use super::identity::Identity;
@@ -16,9 +16,9 @@ pub struct Login {
     pub home: String,
     /// What they may do to files.
     pub rights: Rights,
-    /// The most sessions at once; `None` for no limit of its own.
+    /// The most sessions at once; `None` if unlimited.
     pub max_sessions: Option<u32>,
-    /// The most bytes a second of one session; `None` for no limit.
+    /// The most bytes a second of one session; `None` if unlimited.
     pub rate: Option<u64>,
     /// The most bytes its system user may have stored.
     pub quota: Option<u64>,

@@ -1,5 +1,5 @@
-//! Who a process is: accounts and their passwords, and the system identities
-//! they lead to, looked up before any root changes and taken for good.
+//! Accounts and their passwords, and the system identities they map to, looked
+//! up before any root changes and taken for good.
 pub mod account;
 pub mod file;
 pub mod hash;

@@ -1,5 +1,5 @@
 //! The names of the system's users and groups, read before the root changes:
-//! in an empty directory nobody can be looked up.
+//! an empty root has no files to look them up in.
 
 use std::collections::HashMap;
 use std::io;
@@ -38,7 +38,7 @@ impl Names {
     }
 }
 
-/// Lines of `name:password:number:...`; others don't count.
+/// Lines of `name:password:number:...`; others are ignored.
 fn parse(text: &[u8]) -> HashMap<String, u32> {
     let text = String::from_utf8_lossy(text);
     let entry = |line: &str| {
@@ -49,8 +49,8 @@ fn parse(text: &[u8]) -> HashMap<String, u32> {
     text.lines().filter_map(entry).collect()
 }
 
-/// The number of a name; a number that is no name is itself, but for the one
-/// that means "unchanged" to the system.
+/// The number of a name. A number that isn't also a name stands for itself,
+/// except the one that means "unchanged" to the system.
 fn id(table: &HashMap<String, u32>, name: &[u8]) -> Option<u32> {
     let name = std::str::from_utf8(name)
         .ok()

@@ -1,6 +1,6 @@
 //! Failed logins: an address or an account that has failed too often is
-//! blocked for a time that doubles with each further failure. What is blocked
-//! is kept in a file, so that a restart frees nobody.
+//! blocked for a time that doubles with each further failure. Blocks are kept in
+//! a file, so that a restart frees nobody.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,13 +9,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// Failures are forgotten after this much quiet, in seconds.
+/// Failures are forgotten after this many seconds without one.
 const MEMORY: u64 = 3600;
 
 /// The longest block, in seconds.
 const LONGEST: u64 = 3600;
 
-/// The most addresses and accounts remembered; those longest quiet go first.
+/// The most addresses and accounts remembered; the oldest are dropped first.
 const MOST: usize = 16_384;
 
 /// When logins are blocked, and for how long.
@@ -40,7 +40,7 @@ struct Record {
     failures: u32,
     /// Of the last failure, in seconds since the epoch.
     last: u64,
-    /// Until when it is blocked, likewise.
+    /// The end of the block, likewise.
     until: u64,
 }
 
@@ -63,13 +63,13 @@ impl Record {
 pub struct Throttle {
     limits: Limits,
     records: HashMap<Who, Record>,
-    /// The last time it was told.
+    /// The latest time given by the caller.
     now: u64,
     file: Option<File>,
 }
 
 impl Throttle {
-    /// Goes on with what the file holds; lines that make no sense don't count.
+    /// Continues with the content of the file; invalid lines are ignored.
     #[must_use]
     pub fn new(limits: Limits, file: Option<File>) -> Throttle {
         let mut throttle = Throttle {
@@ -92,8 +92,8 @@ impl Throttle {
         throttle
     }
 
-    /// How many seconds logins from an address are still blocked for; `None`
-    /// when they are not.
+    /// How many more seconds logins from an address are blocked; `None` if they
+    /// are not.
     #[must_use]
     pub fn address_blocked(&mut self, address: IpAddr, now: u64) -> Option<u64> {
         self.left(&network(address), now)
@@ -114,7 +114,7 @@ impl Throttle {
             .filter(|left| *left > 0)
     }
 
-    /// A clock that was set back makes no block longer.
+    /// A clock that was set back does not extend a block.
     fn follow_clock(&mut self, now: u64) {
         if now < self.now {
             self.records
@@ -124,11 +124,11 @@ impl Throttle {
         self.now = now;
     }
 
-    /// Takes note of a failure from an address, for an account if there is one
-    /// of that name. Tells how many seconds the next attempt is blocked for.
+    /// Records a failure from an address, and for an account if the name has one.
+    /// Returns how many seconds the next attempt is blocked.
     ///
     /// # Errors
-    /// When it could not be written down; it counts all the same.
+    /// When the file could not be written; the failure still counts.
     pub fn failed(
         &mut self,
         address: IpAddr,
@@ -167,7 +167,7 @@ impl Throttle {
         Ok((longest > 0).then_some(longest))
     }
 
-    /// Takes note of a login: the failures before it are forgotten.
+    /// Records a login: earlier failures are forgotten.
     ///
     /// # Errors
     /// As [`Throttle::failed`].

@@ -347,7 +347,7 @@ fn weakness_07_no_account_no_login_and_guessing_takes_longer_and_longer() {
     fs::create_dir(&users).expect("a directory in its place");
     let config = scene.server.config_path();
     let (code, said) = tfd(&["check", "--config", config.to_str().expect("path")]);
-    assert!(code == Some(1) && said.contains("is no file"), "{said}");
+    assert!(code == Some(1) && said.contains("is not a file"), "{said}");
     scene.connect().expect("LOGIN root x", 37);
 }
 
