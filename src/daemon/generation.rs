@@ -17,6 +17,7 @@ use super::memory::Shared;
 use super::orders::{Order, Start};
 use crate::config::{Config, Mode as Users};
 use crate::daemon::helpers::{authenticator, keeper, zygote};
+use crate::ipc::Helper;
 use crate::ipc::channel::{Channel, pair};
 use crate::ipc::tag::Tag;
 use crate::proxy;
@@ -27,15 +28,6 @@ use crate::users::{Identity, Login};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
 const MAX_KEEPERS: usize = 8;
-
-/// A helper process and the channel to it.
-#[derive(Debug)]
-pub struct Helper {
-    /// Its process.
-    pub pid: Pid,
-    /// The channel to it.
-    pub channel: Channel,
-}
 
 /// The processes that serve one configuration.
 #[derive(Debug)]

@@ -20,12 +20,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 
 use crate::config::{self, Config, Problem};
+use crate::ipc::Helper;
 use crate::sys::environment::passed_descriptors;
 use crate::sys::memory::keep_little_memory;
-use crate::sys::process::fork;
 use crate::users::Identity;
 use supervisor::Supervisor;
 
@@ -74,42 +74,28 @@ pub fn load(path: &Path) -> Result<(Config, Option<Identity>), String> {
     Ok((config, nix::unistd::geteuid().is_root().then_some(identity)))
 }
 
-/// The longest list of problems that is told.
-const MAX_TEXT: usize = 64 * 1024;
-
 /// Checks the world in a process of its own. The private key, which the check
 /// reads, never is in the daemon's memory, and neither are the libraries that
 /// look users up: every process forked later would carry them.
 fn check_apart(config: &Config) -> Result<Identity, String> {
-    let (ours, theirs) = crate::ipc::channel::pair().map_err(|e| e.to_string())?;
-    let child = || {
+    let mut checked = None;
+    let hear = |identity: &[u8]| checked = Identity::from_bytes(identity);
+    let checker = Helper::spawn_reporting("check of the configuration", hear, |child| {
         let mut problems = config::check_world(config);
-        let identity = identity_of(config);
-        if let (true, Err(e)) = (problems.is_empty(), &identity) {
-            problems.push(Problem::new(&config.path, e.to_string()));
+        match identity_of(config) {
+            Ok(identity) if problems.is_empty() => {
+                child.report(&identity.to_bytes())?;
+                return child.ready();
+            }
+            Err(e) if problems.is_empty() => {
+                problems.push(Problem::new(&config.path, e.to_string()));
+            }
+            _ => {}
         }
-        let (status, answer) = match identity {
-            Ok(identity) if problems.is_empty() => (0, identity.to_bytes()),
-            _ => (1, lines(&problems).into_bytes()),
-        };
-        let answer = &answer[..answer.len().min(MAX_TEXT)];
-        if theirs.send(answer, &[]).is_ok() {
-            status
-        } else {
-            1
-        }
-    };
-    let pid = fork(child).map_err(|e| e.to_string())?;
-    drop(theirs);
-    let mut answer = vec![0; MAX_TEXT];
-    let len = ours.receive(&mut answer).map_or(0, |(len, _)| len);
-    answer.truncate(len);
-    let failed = || "the check of the configuration failed".to_owned();
-    match waitpid(pid, None) {
-        Ok(WaitStatus::Exited(_, 0)) => Identity::from_bytes(&answer).ok_or_else(failed),
-        _ if len > 0 => Err(String::from_utf8_lossy(&answer).into_owned()),
-        _ => Err(failed()),
-    }
+        Err(std::io::Error::other(lines(&problems)))
+    })?;
+    let _ = waitpid(checker.pid, None);
+    checked.ok_or_else(|| "the check of the configuration failed".to_owned())
 }
 
 /// The identity that clients are served as.

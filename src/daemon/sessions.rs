@@ -7,10 +7,11 @@ use std::io;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
-use super::generation::{Admission, Helper};
+use super::generation::Admission;
 use super::orders::{ENDED_LEN, Ended, Order, Start};
 use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
+use crate::ipc::Helper;
 use crate::ipc::channel::Channel;
 use crate::store::quota::Limits;
 use crate::tf::status::Status;
@@ -27,7 +28,7 @@ struct Launched {
 }
 
 impl Sessions {
-    /// Takes an launcher on.
+    /// Takes a launcher on.
     pub fn adopt(&mut self, launcher: Helper) {
         self.0.push(Launched {
             launcher,
@@ -40,7 +41,7 @@ impl Sessions {
         self.0.iter().map(|launched| &launched.launcher.channel)
     }
 
-    /// Lets an launcher start the session of a client; the slot is shared with
+    /// Lets a launcher start the session of a client; the slot is shared with
     /// its gate until that ends. A client that gets none is told 37.
     pub fn start(
         &mut self,
@@ -104,7 +105,7 @@ impl Sessions {
         }
     }
 
-    /// Takes news of ended sessions from an launcher. The launcher that has ended
+    /// Takes news of ended sessions from a launcher. The launcher that has ended
     /// itself is given back.
     pub fn hear(&mut self, registry: &mut Registry, index: usize) -> Option<Pid> {
         let mut buffer = [0; ENDED_LEN];
@@ -128,7 +129,7 @@ impl Sessions {
         Some(launcher.pid)
     }
 
-    /// Gives an launcher an order. One that is gone needs none.
+    /// Gives a launcher an order. One that is gone needs none.
     pub fn order(&self, launcher: Pid, order: Order<'_>) {
         for launched in self
             .0

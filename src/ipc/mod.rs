@@ -2,4 +2,7 @@
 //! a channel. Knows no protocol and trusts no peer.
 
 pub mod channel;
+pub mod helper;
 pub mod tag;
+
+pub use helper::Helper;

@@ -9,19 +9,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::SockaddrStorage;
-use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, bind, connect, recv, send};
 
 use crate::config::Proxy;
-use crate::ipc::channel::{Channel, pair};
+use crate::ipc::Helper;
+use crate::ipc::channel::Channel;
 use crate::net::udp::{At, Port, address_of};
 use crate::proxy::connect::{socket_for, sources, timespec};
 use crate::proxy::resolve::{Addresses, Reader};
-use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
-use crate::sys::process::fork;
 use crate::users::Identity;
 
 /// The longest question and answer that is relayed, in bytes.
@@ -59,7 +58,7 @@ pub(crate) fn start(
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     udp: &[BorrowedFd<'_>],
-) -> Result<(Pid, Channel), String> {
+) -> Result<Helper, String> {
     let failed = |e: io::Error| format!("udp: {e}");
     let ports = udp
         .iter()
@@ -68,27 +67,15 @@ pub(crate) fn start(
     let ports = ports.map_err(failed)?;
     let sandbox = sandbox.reaching(Reach::Udp).map_err(failed)?;
     let confinement = Confinement::new(identity, &sandbox)?;
-    let (ours, theirs) = pair().map_err(failed)?;
-    let parent = getpid();
-    let child = || {
-        let run = || {
-            let backend = backend.reader()?;
-            let mut handles: Vec<_> = ports.iter().map(AsFd::as_fd).collect();
-            handles.extend(backend.handle().map(AsFd::as_fd));
-            handles.push(theirs.as_fd());
-            confinement.enter_as_leaf(parent, &handles, None)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-udp");
-            theirs.send(b"ready", &[])?;
-            run(&ports, proxy, &backend, &theirs)
-        };
-        finish("udp", run())
-    };
-    let pid = fork(child).map_err(failed)?;
-    drop(theirs);
-    match ours.receive(&mut [0; 8]) {
-        Ok((1.., _)) => Ok((pid, ours)),
-        _ => Err("udp ended before it was ready".to_owned()),
-    }
+    Helper::spawn_ready("udp", |child| {
+        let backend = backend.reader()?;
+        let mut handles: Vec<_> = ports.iter().map(AsFd::as_fd).collect();
+        handles.extend(backend.handle().map(AsFd::as_fd));
+        let confined = confinement.with(Duty::Alone(None));
+        child.enter(c"tfd-udp", &confined, &handles)?;
+        child.ready()?;
+        run(&ports, proxy, &backend, &child.channel)
+    })
 }
 
 /// Relays until the daemon wants no more of it and no question waits.

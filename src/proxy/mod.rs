@@ -11,18 +11,16 @@ mod splice;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 
 use crate::config::{Config, Proxy};
-use crate::daemon::generation::Helper;
 use crate::daemon::helpers::fork_server;
 use crate::daemon::memory::Shared;
-use crate::ipc::channel::{Channel, pair};
+use crate::ipc::Helper;
 use crate::proxy::relay::Relay;
 pub use crate::proxy::relay::{announced, is_trusted};
-use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
-use crate::sys::process::fork;
 use crate::users::Identity;
 
 /// The processes beside the zygote.
@@ -31,14 +29,14 @@ pub struct Helpers {
     /// Their processes.
     pub pids: Vec<Pid>,
     /// The one for datagrams, which goes on as long as this is open.
-    udp: Option<(Pid, Channel)>,
+    udp: Option<Helper>,
 }
 
 impl Helpers {
     /// Ends them, but lets answers that are awaited by UDP come.
     pub fn retire(&mut self) {
-        if let Some((udp, _)) = self.udp.take() {
-            self.pids.retain(|pid| *pid != udp);
+        if let Some(udp) = self.udp.take() {
+            self.pids.retain(|pid| *pid != udp.pid);
         }
         self.end();
         self.pids.clear();
@@ -76,37 +74,30 @@ pub fn start(
     let mut helpers = Helpers::default();
     let (backend, resolver) = resolve::start(&proxy.backend, identity, sandbox)?;
     helpers.pids.extend(resolver);
-    let (pid, channel) = datagrams::start(proxy, &backend, identity, sandbox, udp)?;
-    helpers.pids.push(pid);
-    helpers.udp = Some((pid, channel));
+    let udp = datagrams::start(proxy, &backend, identity, sandbox, udp)?;
+    helpers.pids.push(udp.pid);
+    helpers.udp = Some(udp);
 
-    let failed = |e: std::io::Error| format!("zygote: {e}");
-    let reaching = sandbox.reaching(Reach::Tcp).map_err(failed)?;
+    let reaching = sandbox.reaching(Reach::Tcp);
+    let reaching = reaching.map_err(|e| format!("zygote: {e}"))?;
     let confinement = Confinement::new(identity, &reaching)?;
-    let (ours, theirs) = pair().map_err(failed)?;
-    let parent = getpid();
-    let child = || {
-        let run = || {
-            let backend = backend.reader()?;
-            let slots = memory.slots.as_fd();
-            let mut handles = vec![theirs.as_fd(), slots];
-            handles.extend(backend.handle().map(AsFd::as_fd));
-            confinement.enter(parent, &handles)?;
-            reaching.limit_to_port(proxy.backend.port)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-zygote");
-            let relay = Relay {
-                proxy,
-                backend,
-                limit: config.tf.handshake_limit,
-                accept_from: &config.tf.accept_proxy_from,
-                slots,
-                connecting: &reaching,
-                connected: sandbox,
-            };
-            fork_server::run(&theirs, &relay)
+    let zygote = Helper::spawn("zygote", |child| {
+        let backend = backend.reader()?;
+        let slots = memory.slots.as_fd();
+        let mut handles = vec![slots];
+        handles.extend(backend.handle().map(AsFd::as_fd));
+        let confined = confinement.with(Duty::Connecting(proxy.backend.port));
+        child.enter(c"tfd-zygote", &confined, &handles)?;
+        let relay = Relay {
+            proxy,
+            backend,
+            limit: config.tf.handshake_limit,
+            accept_from: &config.tf.accept_proxy_from,
+            slots,
+            connecting: &reaching,
+            connected: sandbox,
         };
-        finish("zygote", run())
-    };
-    let pid = fork(child).map_err(failed)?;
-    Ok((Helper { pid, channel: ours }, helpers))
+        fork_server::run(&child.channel, &relay)
+    })?;
+    Ok((zygote, helpers))
 }

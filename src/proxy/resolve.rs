@@ -8,16 +8,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::{Backend, Host};
-use crate::ipc::channel::{address_from_bytes, address_to_bytes, pair};
-use crate::sandbox::confinement::{Confinement, finish};
+use crate::ipc::Helper;
+use crate::ipc::channel::{address_from_bytes, address_to_bytes};
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::sys::memory::{ReadWords, map_page, map_to_read, seal_against_others, sealable_pages};
-use crate::sys::process::fork;
 use crate::sys::signal::STOP;
 use crate::users::Identity;
 
@@ -74,29 +74,18 @@ pub(crate) fn start(
     let mut confinement = Confinement::new(identity, &sandbox)?;
     // Names are looked up as the files of the real root say.
     confinement.empty_root = None;
-    let (ours, theirs) = pair().map_err(failed)?;
-    let parent = getpid();
-    let child = || {
-        let run = || {
-            let words = map_page(page.as_fd(), 0)?;
-            seal_against_others(page.as_fd())?;
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let top = rustix::fs::open("/", flags, Mode::empty())?;
-            let handles = [theirs.as_fd(), wake.as_fd(), top.as_fd()];
-            confinement.enter_as_resolver(parent, &handles, Some(top.as_fd()))?;
-            drop(top);
-            let _ = nix::sys::prctl::set_name(c"tfd-resolver");
-            theirs.send(b"ready", &[])?;
-            run(name, words, &wake)
-        };
-        finish("resolver", run())
-    };
-    let pid = fork(child).map_err(failed)?;
-    drop(theirs);
-    match ours.receive(&mut [0; 8]) {
-        Ok((1.., _)) => Ok((Addresses::Shared { page, wake }, Some(pid))),
-        _ => Err("resolver ended before it was ready".to_owned()),
-    }
+    let helper = Helper::spawn_ready("resolver", |child| {
+        let words = map_page(page.as_fd(), 0)?;
+        seal_against_others(page.as_fd())?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open("/", flags, Mode::empty())?;
+        let confined = confinement.with(Duty::Resolving(Some(top.as_fd())));
+        child.enter(c"tfd-resolver", &confined, &[wake.as_fd(), top.as_fd()])?;
+        drop(top);
+        child.ready()?;
+        run(name, words, &wake)
+    })?;
+    Ok((Addresses::Shared { page, wake }, Some(helper.pid)))
 }
 
 /// Looks a name up until the daemon is gone.

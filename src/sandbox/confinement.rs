@@ -9,12 +9,13 @@ use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::CapabilitySet;
 
+use crate::ipc::helper::Confine;
 use crate::sandbox::Sandbox;
 use crate::sys::process::{follow, keep_only};
 use crate::users::Identity;
 use crate::users::identity::limit_root;
 
-/// What an launcher keeps: to become any user, to open any client's directory and
+/// What a launcher keeps: to become any user, to open any client's directory and
 /// token file, to change the root, to ask sessions to end.
 const LAUNCHERS: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETGID)
@@ -62,85 +63,74 @@ impl<'a> Confinement<'a> {
         Confinement { kept, ..self }
     }
 
-    /// In a process just forked: keeps no descriptor but these, follows the
-    /// parent into its end, and takes identity and directory for good.
-    ///
-    /// # Errors
-    /// The system's. The process must end then.
-    pub fn enter(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.give_up(parent, handles)?;
-        self.sandbox.enter()
+    /// What a helper process with this duty enters.
+    pub fn with<'d>(&'d self, duty: Duty<'d>) -> Confined<'d> {
+        Confined {
+            confinement: self,
+            duty,
+        }
     }
+}
 
-    fn give_up(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
-        if let Some(empty_root) = &self.empty_root {
+/// What a helper process does once it has given up the rest.
+#[derive(Clone, Copy, Debug)]
+pub enum Duty<'a> {
+    /// Forks others.
+    Forking,
+    /// Forks others, which connect to this TCP port; its sandbox is one of
+    /// [`Reach::Tcp`](crate::sandbox::Reach::Tcp).
+    Connecting(u16),
+    /// Forks sessions: stays root, with what it needs to give each the identity
+    /// of a client, and reaches no file but those beneath this root.
+    Launching(BorrowedFd<'a>),
+    /// Forks no other, and reaches no file but those beneath a directory.
+    Alone(Option<BorrowedFd<'a>>),
+    /// The same, reading only, and asks name servers; its sandbox is one of
+    /// [`Reach::Names`](crate::sandbox::Reach::Names).
+    Resolving(Option<BorrowedFd<'a>>),
+}
+
+/// A confinement for one duty.
+pub struct Confined<'a> {
+    confinement: &'a Confinement<'a>,
+    duty: Duty<'a>,
+}
+
+impl Confine for Confined<'_> {
+    fn enter(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let Confinement {
+            identity,
+            empty_root,
+            kept,
+            sandbox,
+        } = self.confinement;
+        if let Some(empty_root) = empty_root {
             rustix::process::fchdir(empty_root)?;
             rustix::process::chroot(".")?;
         }
         keep_only(handles)?;
-        match self.identity {
-            Some(identity) => identity.take_keeping(self.kept)?,
-            None => {
+        match (self.duty, identity) {
+            (Duty::Launching(_), _) => limit_root(LAUNCHERS)?,
+            (_, Some(identity)) => identity.take_keeping(*kept)?,
+            (_, None) => {
                 nix::sys::prctl::set_no_new_privs()?;
                 nix::sys::prctl::set_dumpable(false)?;
             }
         }
         // A change of identity clears this setting, so it comes last.
-        follow(parent)
-    }
-
-    /// For the launcher: stays root, with what it needs to give each child the
-    /// identity of a client, and reaches no file but those beneath `root`.
-    ///
-    /// # Errors
-    /// As [`Confinement::enter`].
-    pub fn enter_as_launcher(
-        &self,
-        parent: Pid,
-        handles: &[BorrowedFd<'_>],
-        root: BorrowedFd<'_>,
-    ) -> io::Result<()> {
-        if let Some(empty_root) = &self.empty_root {
-            rustix::process::fchdir(empty_root)?;
-            rustix::process::chroot(".")?;
-        }
-        keep_only(handles)?;
-        limit_root(LAUNCHERS)?;
         follow(parent)?;
-        self.sandbox.enter_as_launcher()?;
-        self.sandbox.limit_files(Some(root))
-    }
-
-    /// As [`Confinement::enter_as_leaf`], for one that asks name servers and
-    /// reads files beneath `top`. Its sandbox is one of [`crate::sandbox::Reach::Names`].
-    ///
-    /// # Errors
-    /// As [`Confinement::enter`].
-    pub fn enter_as_resolver(
-        &self,
-        parent: Pid,
-        handles: &[BorrowedFd<'_>],
-        top: Option<BorrowedFd<'_>>,
-    ) -> io::Result<()> {
-        self.enter(parent, handles)?;
-        self.sandbox.limit_to_names(top)?;
-        self.sandbox.deny_fork_and_identity()
-    }
-
-    /// As [`Confinement::enter`], for a process that forks no other and needs
-    /// no file but those beneath `root`.
-    ///
-    /// # Errors
-    /// As [`Confinement::enter`].
-    pub fn enter_as_leaf(
-        &self,
-        parent: Pid,
-        handles: &[BorrowedFd<'_>],
-        root: Option<BorrowedFd<'_>>,
-    ) -> io::Result<()> {
-        self.enter(parent, handles)?;
-        self.sandbox.limit_files(root)?;
-        self.sandbox.deny_fork_and_identity()
+        if let Duty::Launching(root) = self.duty {
+            sandbox.enter_as_launcher()?;
+            return sandbox.limit_files(Some(root));
+        }
+        sandbox.enter()?;
+        match self.duty {
+            Duty::Forking | Duty::Launching(_) => return Ok(()),
+            Duty::Connecting(port) => return sandbox.limit_to_port(port),
+            Duty::Alone(root) => sandbox.limit_files(root)?,
+            Duty::Resolving(top) => sandbox.limit_to_names(top)?,
+        }
+        sandbox.deny_fork_and_identity()
     }
 }
 
@@ -152,16 +142,4 @@ fn empty_directory() -> io::Result<OwnedFd> {
     let handle = rustix::fs::open(&path, flags, Mode::empty());
     rustix::fs::rmdir(&path)?;
     Ok(handle?)
-}
-
-/// Turns the end of a helper process into its exit status, with a log line
-/// when it failed.
-pub fn finish(what: &str, result: io::Result<()>) -> i32 {
-    match result {
-        Ok(()) => 0,
-        Err(e) => {
-            log::error!("{what} failed error=\"{e}\"");
-            1
-        }
-    }
 }

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -19,11 +19,11 @@ use rustix::net::{
 };
 use serde::Serialize;
 
+use crate::ipc::Helper;
 use crate::ipc::channel::{Channel, pair};
 use crate::sandbox::Sandbox;
-use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::audit::{MAX_RECORD, Outcome, Record};
-use crate::sys::process::fork;
 use crate::text::{json_line, lossy};
 use crate::trusted;
 use crate::users::Identity;
@@ -50,24 +50,17 @@ impl Auditor {
         let shown = path.display();
         let log = trusted::open_log(path).map_err(|e| format!("server.audit: {shown}: {e}"))?;
         let failed = |e: io::Error| format!("auditor: {e}");
-        let (control, theirs) = pair().map_err(failed)?;
         let (records, sessions) = pair().map_err(failed)?;
         sockopt::set_socket_passcred(&records, true).map_err(|e| failed(e.into()))?;
         let confinement = Confinement::new(identity, sandbox)?;
-        let parent = getpid();
-        let child = || {
-            let run = || {
-                let handles = [log.as_fd(), theirs.as_fd(), records.as_fd()];
-                confinement.enter_as_leaf(parent, &handles, None)?;
-                let _ = nix::sys::prctl::set_name(c"tfd-auditor");
-                write_records(log, &theirs, &records)
-            };
-            finish("auditor", run())
-        };
-        let pid = fork(child).map_err(failed)?;
+        let helper = Helper::spawn("auditor", |child| {
+            let confined = confinement.with(Duty::Alone(None));
+            child.enter(c"tfd-auditor", &confined, &[log.as_fd(), records.as_fd()])?;
+            write_records(log, &child.channel, &records)
+        })?;
         Ok(Auditor {
-            pid,
-            control,
+            pid: helper.pid,
+            control: helper.channel,
             records: sessions.into_handle(),
         })
     }

@@ -19,23 +19,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use nix::unistd::getpid;
 use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Mode as Users, Tls, read_key};
-use crate::daemon::generation::Helper;
 use crate::daemon::helpers::keeper::{Extras, Secrets};
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
-use crate::ipc::channel::{Channel, pair};
+use crate::ipc::Helper;
+use crate::ipc::channel::Channel;
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::net::tls::secrets::TlsSecrets;
 use crate::net::tls::server::Door;
-use crate::sandbox::confinement::{Confinement, finish};
-use crate::sys::process::fork;
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::tf::cipher::tables::Tables;
 use crate::tf::doors::Closed;
 use crate::tf::gate::Doors;
@@ -43,25 +41,12 @@ use crate::trusted;
 use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
 
-/// What a keeper says when it is ready; anything else is why it is not.
-const READY: &[u8] = b"ready";
-
-/// What the authenticator's messages before that begin with: an account, or why it
-/// is not ready.
-const ACCOUNT: u8 = 1;
-const NOT_READY: u8 = 2;
-
-/// More bytes than an account's message has.
-const MAX_LOGIN: usize = 512 * 1024;
-
 pub(crate) fn start_zygote(
     config: &Config,
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
     user: &str,
 ) -> Result<Helper, String> {
-    let (ours, theirs) = pair().map_err(|e| format!("zygote: {e}"))?;
-    let parent = getpid();
     let shown = read_certificates(config)?;
     let doors = Doors {
         tls: None,
@@ -71,38 +56,30 @@ pub(crate) fn start_zygote(
         closed: config.tf.closed(),
     };
     let settings = config.tf.session.clone();
-    let child = || {
-        let run = || {
-            let names = Rc::new(Names::read()?);
-            let doors = Doors {
-                tls: open_door(shown.as_ref())?,
-                ..doors
-            };
-            let slots = memory.slots.as_fd();
-            let mut handles = vec![theirs.as_fd(), slots];
-            handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
-            confinement.enter(parent, &handles)?;
-            doors.tls.as_ref().inspect(|door| door.warm());
-            memory.tables.map_or(Ok(()), Tables::read)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-zygote");
-            let sandbox = confinement.sandbox.clone();
-            let user = user.to_owned();
-            let limits = memory.limits;
-            let zygote = Zygote {
-                doors,
-                settings,
-                names,
-                user,
-                sandbox,
-                limits,
-                slots,
-            };
-            fork_server::run(&theirs, &zygote)
+    Helper::spawn("zygote", |child| {
+        let names = Rc::new(Names::read()?);
+        let doors = Doors {
+            tls: open_door(shown.as_ref())?,
+            ..doors
         };
-        finish("zygote", run())
-    };
-    let pid = fork(child).map_err(|e| format!("zygote: {e}"))?;
-    Ok(Helper { pid, channel: ours })
+        let slots = memory.slots.as_fd();
+        let mut handles = vec![slots];
+        handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
+        let confined = confinement.with(Duty::Forking);
+        child.enter(c"tfd-zygote", &confined, &handles)?;
+        doors.tls.as_ref().inspect(|door| door.warm());
+        memory.tables.map_or(Ok(()), Tables::read)?;
+        let zygote = Zygote {
+            doors,
+            settings,
+            names,
+            user: user.to_owned(),
+            sandbox: confinement.sandbox.clone(),
+            limits: memory.limits,
+            slots,
+        };
+        fork_server::run(&child.channel, &zygote)
+    })
 }
 
 /// A server's certificate and those who vouch for clients, in PEM.
@@ -144,40 +121,29 @@ pub(crate) fn start_launcher(
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
 ) -> Result<Helper, String> {
-    let (ours, theirs) = pair().map_err(|e| format!("launcher: {e}"))?;
-    let parent = getpid();
     let root = open_root(config)?;
-    let child = || {
-        let run = || {
-            let launcher = Launcher {
-                root: root.try_clone()?,
-                after_login: config.tf.mode == Users::MultiUser,
-                jail: config.tf.jail,
-                sandbox: &confinement.sandbox,
-                settings: config.tf.session.clone(),
-                names: Rc::new(Names::read()?),
-                slots: memory.slots.as_fd(),
-                usage: memory.usage,
-                records: memory.records,
-                pool: memory.pool,
-            };
-            let mut handles = vec![
-                theirs.as_fd(),
-                launcher.root.as_fd(),
-                launcher.slots,
-                launcher.usage,
-            ];
-            handles.extend(launcher.records.into_iter().chain(launcher.pool));
-            handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
-            confinement.enter_as_launcher(parent, &handles, launcher.root.as_fd())?;
-            memory.tables.map_or(Ok(()), Tables::read)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-launcher");
-            fork_server::run(&theirs, &launcher)
+    Helper::spawn("launcher", |child| {
+        let launcher = Launcher {
+            root,
+            after_login: config.tf.mode == Users::MultiUser,
+            jail: config.tf.jail,
+            sandbox: &confinement.sandbox,
+            settings: config.tf.session.clone(),
+            names: Rc::new(Names::read()?),
+            slots: memory.slots.as_fd(),
+            usage: memory.usage,
+            records: memory.records,
+            pool: memory.pool,
         };
-        finish("launcher", run())
-    };
-    let pid = fork(child).map_err(|e| format!("launcher: {e}"))?;
-    Ok(Helper { pid, channel: ours })
+        let root = launcher.root.as_fd();
+        let mut handles = vec![root, launcher.slots, launcher.usage];
+        handles.extend(launcher.records.into_iter().chain(launcher.pool));
+        handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
+        let confined = confinement.with(Duty::Launching(root));
+        child.enter(c"tfd-launcher", &confined, &handles)?;
+        memory.tables.map_or(Ok(()), Tables::read)?;
+        fork_server::run(&child.channel, &launcher)
+    })
 }
 
 /// The handle of the configuration's root.
@@ -194,34 +160,15 @@ pub(crate) fn start_keeper(
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
 ) -> Result<Helper, String> {
-    let (ours, theirs) = pair().map_err(|e| format!("keeper: {e}"))?;
-    let parent = getpid();
-    let child = || {
-        let secrets = match read_secrets(config, memory) {
-            Ok(secrets) => secrets,
-            Err(e) => {
-                let _ = theirs.send(e.as_bytes(), &[]);
-                return 1;
-            }
-        };
-        let run = || {
-            let mut handles = vec![theirs.as_fd()];
-            handles.extend(secrets.granted.iter().map(AsFd::as_fd));
-            confinement.enter_as_leaf(parent, &handles, None)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-keeper");
-            secrets.warm();
-            theirs.send(READY, &[])?;
-            keeper::run(&secrets, &theirs)
-        };
-        finish("keeper", run())
-    };
-    let pid = fork(child).map_err(|e| format!("keeper: {e}"))?;
-    let mut buffer = [0; 1024];
-    match ours.receive(&mut buffer) {
-        Ok((len, _)) if &buffer[..len] == READY => Ok(Helper { pid, channel: ours }),
-        Ok((len, _)) if len > 0 => Err(String::from_utf8_lossy(&buffer[..len]).into_owned()),
-        _ => Err("keeper ended before it was ready".to_owned()),
-    }
+    Helper::spawn_ready("keeper", |child| {
+        let secrets = read_secrets(config, memory).map_err(io::Error::other)?;
+        let handles: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
+        let confined = confinement.with(Duty::Alone(None));
+        child.enter(c"tfd-keeper", &confined, &handles)?;
+        secrets.warm();
+        child.ready()?;
+        keeper::run(&secrets, &child.channel)
+    })
 }
 
 /// The login of all clients where there are no accounts.
@@ -247,47 +194,25 @@ pub(crate) fn start_authenticator(
     config: &Config,
     confinement: &Confinement<'_>,
 ) -> Result<(Helper, Vec<Login>), String> {
-    let (ours, theirs) = pair().map_err(|e| format!("authenticator: {e}"))?;
-    let parent = getpid();
-    let child = || {
-        let run = || {
-            let opened = read_accounts(config)
-                .and_then(|accounts| open_blocked(config).map(|blocked| (accounts, blocked)));
-            let opened = opened.and_then(|opened| Ok((opened, read_authority(config)?)));
-            let ((accounts, blocked), authority) = match opened {
-                Ok(opened) => opened,
-                Err(e) => {
-                    theirs.send(&[&[NOT_READY], e.as_bytes()].concat(), &[])?;
-                    return Ok(());
-                }
-            };
-            for (account, identity) in &accounts {
-                let login = Login::new(account, identity.clone());
-                theirs.send(&[&[ACCOUNT], &*login.to_bytes()].concat(), &[])?;
-            }
-            let handles = [theirs.as_fd(), blocked.as_fd()];
-            confinement.enter_as_leaf(parent, &handles, None)?;
-            let _ = nix::sys::prctl::set_name(c"tfd-auth");
-            theirs.send(READY, &[])?;
-            let accounts = accounts.into_iter().map(|(account, _)| account).collect();
-            let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
-            let daemon = Channel::from_handle(theirs.as_fd().try_clone_to_owned()?);
-            authenticator::run(accounts, throttle, authority, daemon)
-        };
-        finish("authenticator", run())
-    };
-    let pid = fork(child).map_err(|e| format!("authenticator: {e}"))?;
-    drop(theirs);
     let mut logins = Vec::new();
-    let mut buffer = vec![0; MAX_LOGIN];
-    loop {
-        match ours.receive(&mut buffer).map(|(len, _)| &buffer[..len]) {
-            Ok(READY) => return Ok((Helper { pid, channel: ours }, logins)),
-            Ok([ACCOUNT, login @ ..]) => logins.extend(Login::from_bytes(login)),
-            Ok([NOT_READY, why @ ..]) => return Err(String::from_utf8_lossy(why).into_owned()),
-            _ => return Err("authenticator ended before it was ready".to_owned()),
+    let hear = |login: &[u8]| logins.extend(Login::from_bytes(login));
+    let helper = Helper::spawn_reporting("authenticator", hear, |child| {
+        let accounts = read_accounts(config).map_err(io::Error::other)?;
+        let blocked = open_blocked(config).map_err(io::Error::other)?;
+        let authority = read_authority(config).map_err(io::Error::other)?;
+        for (account, identity) in &accounts {
+            let login = Login::new(account, identity.clone());
+            child.report(&login.to_bytes())?;
         }
-    }
+        let confined = confinement.with(Duty::Alone(None));
+        child.enter(c"tfd-auth", &confined, &[blocked.as_fd()])?;
+        child.ready()?;
+        let accounts = accounts.into_iter().map(|(account, _)| account).collect();
+        let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
+        let daemon = Channel::from_handle(child.channel.as_fd().try_clone_to_owned()?);
+        authenticator::run(accounts, throttle, authority, daemon)
+    })?;
+    Ok((helper, logins))
 }
 
 /// Who vouches for clients' certificates, where they log in by those.

@@ -6,20 +6,19 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use nix::unistd::getpid;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 use std::os::fd::AsFd;
 
 use crate::config::Config;
-use crate::ipc::channel::{Channel, pair};
+use crate::ipc::Helper;
+use crate::ipc::channel::Channel;
 use crate::sandbox::Sandbox;
-use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::store::part::is_file;
 use crate::store::tree::{Step, walk};
 use crate::store::{Root, RootPath, sweep};
-use crate::sys::process::fork;
 use crate::tf::doors::Closed;
 use crate::users::Identity;
 
@@ -57,27 +56,20 @@ impl Sweep {
         let confinement = Confinement::new(identity, sandbox)?.keeping(kept);
         let shown = config.tf.root.display();
         let root = Root::open(&config.tf.root).map_err(|e| format!("tf.root {shown}: {e}"))?;
-        let (ours, theirs) = pair().map_err(|e| format!("sweeper: {e}"))?;
-        let parent = getpid();
-        let child = || {
-            let run = || {
-                let handles = [root.handle(), theirs.as_fd()];
-                confinement.enter_as_leaf(parent, &handles, Some(root.handle()))?;
-                let _ = nix::sys::prctl::set_name(c"tfd-sweeper");
-                match sweep::sweep(&root)? {
-                    0 => log::debug!("swept root, nothing left behind"),
-                    removed => log::warn!("swept root, removed abandoned parts count={removed}"),
-                }
-                if count {
-                    tell(&theirs, &count_bytes(&root)?)?;
-                }
-                Ok(())
-            };
-            finish("sweeper", run())
-        };
-        fork(child).map_err(|e| format!("sweeper: {e}"))?;
+        let helper = Helper::spawn("sweeper", |child| {
+            let confined = confinement.with(Duty::Alone(Some(root.handle())));
+            child.enter(c"tfd-sweeper", &confined, &[root.handle()])?;
+            match sweep::sweep(&root)? {
+                0 => log::debug!("swept root, nothing left behind"),
+                removed => log::warn!("swept root, removed abandoned parts count={removed}"),
+            }
+            if count {
+                tell(&child.channel, &count_bytes(&root)?)?;
+            }
+            Ok(())
+        })?;
         Ok(Sweep {
-            channel: ours,
+            channel: helper.channel,
             counted: HashMap::new(),
         })
     }

@@ -6,13 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::ipc::Helper;
 use crate::sandbox::Sandbox;
-use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sys::memory::for_reading;
-use crate::sys::process::fork;
 use crate::tf::cipher::cycle::{self, CYCLES};
 use crate::users::Identity;
 
@@ -43,20 +43,16 @@ impl Tables {
         let readers = handles.iter().map(for_reading).collect::<io::Result<_>>()?;
         let word = eventfd(0, EventfdFlags::CLOEXEC)?;
         let confinement = Confinement::new(identity, sandbox).map_err(io::Error::other)?;
-        let parent = getpid();
-        let pid = fork(|| {
+        let helper = Helper::spawn("tables", |child| {
             let kept: Vec<_> = handles.iter().chain([&word]).map(AsFd::as_fd).collect();
-            let run = || {
-                confinement.enter_as_leaf(parent, &kept, None)?;
-                let _ = nix::sys::prctl::set_name(c"tfd-tables");
-                make_when_asked(&handles, &word)
-            };
-            finish("making keystream tables", run())
-        })?;
+            let confined = confinement.with(Duty::Alone(None));
+            child.enter(c"tfd-tables", &confined, &kept)?;
+            make_when_asked(&handles, &word)
+        });
         Ok(Tables {
             readers,
             word,
-            maker: Some(pid),
+            maker: Some(helper.map_err(io::Error::other)?.pid),
         })
     }
 

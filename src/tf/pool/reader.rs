@@ -11,14 +11,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::Config;
+use crate::ipc::Helper;
 use crate::ipc::channel::{Channel, address_from_bytes, address_to_bytes};
-use crate::sandbox::confinement::{Confinement, finish};
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
-use crate::sys::process::fork;
 use crate::tf::pool::file as pool;
 use crate::tf::pool::file::{MAX_FILE, Server};
 use crate::tf::pool::resolver::{name_servers, resolve};
@@ -68,23 +68,17 @@ pub(crate) fn start(
         .transpose();
     let reaching = reaching.map_err(failed)?;
     let confinement = Confinement::new(identity, reaching.as_ref().unwrap_or(sandbox))?;
-    let parent = getpid();
-    let child = || {
-        let run = || {
-            let mut handles = vec![lists.as_fd()];
-            handles.extend(file.as_ref().map(|file| file.directory.as_fd()));
-            let directory = file.as_ref().map(|file| file.directory.as_fd());
-            if watch.is_some() {
-                confinement.enter_as_resolver(parent, &handles, directory)?;
-            } else {
-                confinement.enter_as_leaf(parent, &handles, directory)?;
-            }
-            let _ = nix::sys::prctl::set_name(c"tfd-pool");
-            follow(file, watch, &name_servers(&resolv_conf), &lists)
-        };
-        finish("pool", run())
+    let directory = file.as_ref().map(|file| file.directory.as_fd());
+    let duty = match watch {
+        Some(_) => Duty::Resolving(directory),
+        None => Duty::Alone(directory),
     };
-    fork(child).map(Some).map_err(failed)
+    let helper = Helper::spawn("pool", |child| {
+        let handles: Vec<_> = directory.into_iter().chain([lists.as_fd()]).collect();
+        child.enter(c"tfd-pool", &confinement.with(duty), &handles)?;
+        follow(file.as_ref(), watch, &name_servers(&resolv_conf), &lists)
+    })?;
+    Ok(Some(helper.pid))
 }
 
 fn open_directory(path: &Path) -> Result<PoolFile, String> {
@@ -106,7 +100,7 @@ fn open_directory(path: &Path) -> Result<PoolFile, String> {
 
 /// Follows file and service until nobody wants to know.
 fn follow(
-    file: Option<PoolFile>,
+    file: Option<&PoolFile>,
     mut watch: Option<Watch>,
     name_servers: &[SocketAddr],
     lists: &Channel,
@@ -116,7 +110,7 @@ fn follow(
     let mut of_file = Vec::new();
     loop {
         let mut changed = false;
-        if let Some(file) = &file {
+        if let Some(file) = file {
             let now = file.open();
             let stamp = now.as_ref().ok().and_then(|file| stamp(file).ok());
             if stamp != seen || seen.is_none() {

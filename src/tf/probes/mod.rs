@@ -11,14 +11,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 
 use crate::config::Config;
+use crate::ipc::Helper;
 use crate::ipc::channel::pair;
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
-use crate::sandbox::confinement::{Confinement, finish};
-use crate::sys::process::fork;
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::tf::pool::reader;
 use crate::users::Identity;
 
@@ -57,24 +57,18 @@ impl Udp {
         let ports: Vec<Port> = ports.collect::<io::Result<_>>().map_err(failed)?;
         let probes = serve::probe_sockets().map_err(failed)?;
         let confinement = Confinement::new(identity, sandbox)?;
-        let parent = getpid();
-        let child = || {
-            let run = || {
-                let server =
-                    Server::new(config, (keys, slots), &ports, &probes, &questions, &list)?;
-                let mut handles: Vec<BorrowedFd<'_>> = ports.iter().map(AsFd::as_fd).collect();
-                handles.extend(probes.iter().map(AsFd::as_fd));
-                handles.extend([questions.as_fd(), list.as_fd()]);
-                confinement.enter_as_leaf(parent, &handles, None)?;
-                let _ = nix::sys::prctl::set_name(c"tfd-udp");
-                server.run()
-            };
-            finish("udp", run())
-        };
-        let pid = fork(child).map_err(failed)?;
+        let helper = Helper::spawn("udp", |child| {
+            let server = Server::new(config, (keys, slots), &ports, &probes, &questions, &list)?;
+            let mut handles: Vec<BorrowedFd<'_>> = ports.iter().map(AsFd::as_fd).collect();
+            handles.extend(probes.iter().map(AsFd::as_fd));
+            handles.extend([questions.as_fd(), list.as_fd()]);
+            let confined = confinement.with(Duty::Alone(None));
+            child.enter(c"tfd-udp", &confined, &handles)?;
+            server.run()
+        })?;
         let questions = config.tf.has_pool().then(|| sessions.into_handle());
         Ok(Udp {
-            pid,
+            pid: helper.pid,
             pool,
             questions,
         })

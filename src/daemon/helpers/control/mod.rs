@@ -15,15 +15,13 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use nix::unistd::getpid;
-
 use crate::config::{Config, Local};
 use crate::daemon::helpers::control::endpoint::Endpoint;
 use crate::daemon::helpers::control::view::View;
-use crate::ipc::channel::{Channel, pair};
+use crate::ipc::Helper;
+use crate::ipc::channel::Channel;
 use crate::sandbox::Sandbox;
-use crate::sandbox::confinement::Confinement;
-use crate::sys::process::fork;
+use crate::sandbox::confinement::{Confinement, Duty};
 use crate::trusted::is_our_uid;
 use crate::users::Identity;
 
@@ -190,35 +188,28 @@ impl Control {
         identity: Option<&Identity>,
         sandbox: &Sandbox,
     ) -> Result<(), String> {
-        let failed = |e: io::Error| e.to_string();
-        let (ours, theirs) = pair().map_err(failed)?;
         let confinement = Confinement::new(identity, sandbox)?;
-        let parent = getpid();
-        let child = || {
-            let run = || {
-                nix::unistd::alarm::set(LIFE);
-                // A collector's responder needs no table after this, and has read
-                // no byte of its client before.
-                let text = (kind == Kind::Collector).then(|| metrics::text(view));
-                let mut handles = vec![client.as_fd(), theirs.as_fd()];
-                handles.extend((kind == Kind::Operator).then_some(view.slots.reader()));
-                confinement.enter_as_leaf(parent, &handles, None)?;
-                let _ = nix::sys::prctl::set_name(c"tfd-responder");
-                let stream = client.try_clone()?.into();
-                match text {
-                    Some(text) => metrics::answer(stream, &text),
-                    None => responder::answer(stream, view, &theirs),
-                }
+        let helper = Helper::spawn("responder", |child| {
+            nix::unistd::alarm::set(LIFE);
+            // A collector's responder needs no table after this, and has read
+            // no byte of its client before.
+            let text = (kind == Kind::Collector).then(|| metrics::text(view));
+            let mut handles = vec![client.as_fd()];
+            handles.extend((kind == Kind::Operator).then_some(view.slots.reader()));
+            let confined = confinement.with(Duty::Alone(None));
+            child.enter(c"tfd-responder", &confined, &handles)?;
+            let stream = client.try_clone()?.into();
+            let answered = match text {
+                Some(text) => metrics::answer(stream, &text),
+                None => responder::answer(stream, view, &child.channel),
             };
-            // What a client may do wrong is no failure of ours.
-            i32::from(
-                run()
-                    .inspect_err(|e| log::debug!("responder error=\"{e}\""))
-                    .is_err(),
-            )
-        };
-        fork(child).map_err(failed)?;
-        self.responders.push((kind, ours));
+            // What a client does wrong is not a failure of ours.
+            if let Err(e) = answered {
+                log::debug!("responder error=\"{e}\"");
+            }
+            Ok(())
+        })?;
+        self.responders.push((kind, helper.channel));
         Ok(())
     }
 
