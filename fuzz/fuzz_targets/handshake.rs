@@ -1,9 +1,9 @@
-//! The gate, from the first byte to the last door: whatever a client sends, a
+//! The gate, from the first byte to the last login step: whatever a client sends, a
 //! gate asks keeper and authenticator only what they understand, and hands over a
 //! session that goes on.
 //!
-//! The first byte says which doors are closed, the second which session key
-//! the keeper gives, the next eight what is answered at the doors. The rest is
+//! The first byte says which login steps there are, the second which session key
+//! the keeper gives, the next eight what is answered to them. The rest is
 //! the stream of the client in plain; from its third message on it is sent
 //! enciphered.
 #![no_main]
@@ -17,11 +17,11 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use tfd::daemon::helpers::keeper::{KEY_LENGTHS, Keeper, MAX_BLOCK, MAX_HASH};
 use tfd::ipc::channel::{Channel, pair};
-use tfd::session::admission::{Ask, MAX_ASK, NextDoor};
+use tfd::session::login::{Ask, Login, MAX_ASK, Steps};
 use tfd::tf::cipher::Cipher;
-use tfd::tf::doors::{self, Closed};
 use tfd::tf::gate::{Doors, Passed, admit};
-use tfd::tf::wire::{Meter, Wire};
+use tfd::tf::login::{self, Greeting};
+use tfd::tf::wire::Meter;
 use tfd_fuzz::{connection_with, encipher, take_message};
 
 const ANSWERS: usize = 8;
@@ -39,8 +39,8 @@ fuzz_target!(|data: &[u8]| {
     let key = vec![7; key_len.into()];
     let (_peer, ours) = connection_with(&client(stream, &key));
 
-    let (gates, doors_end) = pair().expect("pair");
-    answer_doors(&doors_end, *answers);
+    let (gates, steps_end) = pair().expect("pair");
+    answer_steps(&steps_end, *answers);
     let (keepers, gate_end) = pair().expect("pair");
     let granted = if choice & 4 == 0 {
         vec![gates.as_fd()]
@@ -52,15 +52,15 @@ fuzz_target!(|data: &[u8]| {
         .expect("send");
     keepers.send(&[1], &granted).expect("send");
 
-    let closed = Closed {
-        login: choice & 1 != 0,
+    let steps = Steps {
+        account: choice & 1 != 0,
         jail: choice & 2 != 0,
     };
     let doors = Doors {
         version: b"0.0".to_vec(),
         limit: Duration::from_secs(9),
         accept_proxy_from: Vec::new(),
-        closed,
+        steps,
         tls: None,
     };
     let meter = Meter {
@@ -76,13 +76,16 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert!(KEY_LENGTHS.contains(&key.len()));
-    let mut next = NextDoor::new(granted, closed);
-    let passed = doors::pass(&mut wire, closed, "key", &mut next);
-    let handed_over = matches!(passed, Ok(doors::Passed::All));
-    if handed_over {
-        next.hand_over(wire).expect("handed over");
+    let mut next = Login::new(granted, steps, None);
+    let passed = login::pass(&mut wire, "key", &mut next);
+    if matches!(passed, Ok(login::Passed::All)) {
+        let state = login::state(&wire, Greeting::None).expect("state");
+        next.hand_over(wire.socket(), &state).expect("handed over");
     }
-    check_doors(&doors_end, handed_over);
+    check_steps(
+        &steps_end,
+        passed.is_ok_and(|passed| passed != login::Passed::Left),
+    );
 });
 
 /// The stream as the client sends it: version and block in plain.
@@ -97,7 +100,7 @@ fn client(mut stream: &[u8], key: &[u8]) -> Vec<u8> {
 }
 
 /// Refusals are those that take no longer from one to the next.
-fn answer_doors(channel: &Channel, answers: [u8; ANSWERS]) {
+fn answer_steps(channel: &Channel, answers: [u8; ANSWERS]) {
     for answer in answers {
         let message: &[u8] = match answer % 4 {
             0 | 1 => &[0],
@@ -122,19 +125,25 @@ fn check_keeper(keepers: &Channel) {
     }
 }
 
-fn check_doors(channel: &Channel, handed_over: bool) {
+/// Every message is a question of a gate; the state in the last one is that of a
+/// session which goes on, if one was handed over.
+fn check_steps(channel: &Channel, handed_over: bool) {
     let mut buffer = vec![0; MAX_ASK];
-    let mut resumed = false;
+    let mut last = None;
     while let Ok((len @ 1.., handles)) = channel.try_receive(&mut buffer) {
         let ask = Ask::from_bytes(&buffer[..len]).expect("a question of a gate");
-        if let Ask::State(state) = ask {
-            let socket = handles.into_iter().next().expect("the socket");
-            let mut wire = Wire::from_state(socket.into(), state).expect("a session");
-            let mut body = Vec::new();
-            while wire.read_message(&mut body).is_ok() {}
-            let _ = wire.socket().shutdown(Shutdown::Both);
-            resumed = true;
-        }
+        last = match ask {
+            Ask::State(state) => Some((state.to_vec(), handles)),
+            _ => None,
+        };
     }
-    assert_eq!(resumed, handed_over);
+    if !handed_over {
+        return;
+    }
+    let (state, handles) = last.expect("a session");
+    let socket = handles.into_iter().next().expect("the socket");
+    let mut wire = login::take_over(socket.into(), &state).expect("a session");
+    let mut body = Vec::new();
+    while wire.read_message(&mut body).is_ok() {}
+    let _ = wire.socket().shutdown(Shutdown::Both);
 }

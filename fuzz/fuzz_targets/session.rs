@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tfd::session::audit::{Observer, Operation, Subject};
 use tfd::store::{Lock, Quota, Root};
 use tfd::tf::env::Env;
+use tfd::tf::operation::{Observer, Operation, Subject};
 use tfd::tf::session::serve;
 use tfd::tf::settings::{Dialect, Settings};
 use tfd::tf::wire::Wire;

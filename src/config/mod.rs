@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::tf::doors::Closed;
+use crate::session::login::Steps;
 use crate::tf::settings::Settings;
 use crate::users::account::Network;
 use crate::users::throttle::Limits;
@@ -161,9 +161,9 @@ impl Tf {
 
     /// The doors behind the hash.
     #[must_use]
-    pub fn closed(&self) -> Closed {
-        Closed {
-            login: self.mode == Mode::MultiUser,
+    pub fn login_steps(&self) -> Steps {
+        Steps {
+            account: self.mode == Mode::MultiUser,
             jail: self.jail,
         }
     }

@@ -17,7 +17,7 @@ use crate::admin::status::serving;
 use crate::net::listen::{Listener, not_listening};
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
-use crate::tf::doors::Closed;
+use crate::session::login::Steps;
 use crate::trusted;
 use crate::users::Identity;
 
@@ -38,7 +38,7 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     if config.tf.proxy.is_some() {
         return problems;
     }
-    let shared = config.tf.closed() == Closed::NONE;
+    let shared = config.tf.login_steps() == Steps::NONE;
     if let Some(identity) = identity {
         check_root(&config.tf.root, shared.then_some(&identity), &mut tell);
     }

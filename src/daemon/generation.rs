@@ -23,7 +23,7 @@ use crate::ipc::tag::Tag;
 use crate::proxy;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::Confinement;
-use crate::tf::doors::Closed;
+use crate::session::login::Steps;
 use crate::users::{Identity, Login};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
@@ -127,7 +127,7 @@ impl Generation {
             .chain(&generation.authenticator)
             .map(|helper| helper.pid)
             .collect();
-        if config.tf.closed() != Closed::NONE {
+        if config.tf.login_steps() != Steps::NONE {
             match start_launcher(config, &confinement, memory) {
                 Ok(launcher) => {
                     generation.launcher_pid = Some(launcher.pid);

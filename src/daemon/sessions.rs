@@ -13,8 +13,8 @@ use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
 use crate::ipc::Helper;
 use crate::ipc::channel::Channel;
+use crate::session::login::{self, Why};
 use crate::store::quota::Limits;
-use crate::tf::status::Status;
 
 /// The launchers that run, and their sessions.
 #[derive(Debug, Default)]
@@ -60,10 +60,9 @@ impl Sessions {
             return;
         };
         let name = login.name.clone();
-        let refuse = |reason: &str| {
+        let refuse = |why: Why, reason: &str| {
             log::warn!("login refused peer={peer} user={name} reason=\"{reason}\"");
-            gate.drop_unread();
-            let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
+            let _ = login::answer(&gate, Err(why));
         };
         let users = self.0.iter().flat_map(|launched| launched.users.values());
         let running = users.filter(|user| **user == name).count();
@@ -71,14 +70,14 @@ impl Sessions {
             .max_sessions
             .is_some_and(|max| running >= max as usize)
         {
-            return refuse("too many sessions of this user");
+            return refuse(Why::TooMany, "too many sessions of this user");
         }
         let found = self
             .0
             .iter_mut()
             .find(|launched| Some(launched.launcher.pid) == launcher);
         let Some(launched) = found else {
-            return refuse("no launcher");
+            return refuse(Why::Internal, "no launcher");
         };
         let rest = SessionOrder {
             login,
@@ -101,7 +100,7 @@ impl Sessions {
                 registry.share(slot);
                 launched.users.insert(slot, name);
             }
-            Err(e) => refuse(&e.to_string()),
+            Err(e) => refuse(Why::Internal, &e.to_string()),
         }
     }
 

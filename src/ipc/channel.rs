@@ -146,44 +146,6 @@ impl Channel {
         Ok((message, handles))
     }
 
-    /// Reads the message that is next and leaves it where it is, with the
-    /// descriptors beside it. Returns its length, 0 when the other end is gone.
-    ///
-    /// # Errors
-    /// As [`Channel::receive`].
-    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut beside = RecvAncillaryBuffer::default();
-        let received = loop {
-            match recvmsg(
-                &self.0,
-                &mut [IoSliceMut::new(buffer)],
-                &mut beside,
-                RecvFlags::PEEK,
-            ) {
-                Err(Errno::INTR) => {}
-                other => break other?,
-            }
-        };
-        if received.flags.contains(ReturnFlags::TRUNC) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(received.bytes)
-    }
-
-    /// Takes in what is there and drops it. A channel closed with a message
-    /// unread tells the other end so, in place of what was said last.
-    pub fn drop_unread(&self) {
-        let mut first = Zeroizing::new([0; 1]);
-        loop {
-            match self.try_receive(&mut *first) {
-                Ok((1.., _)) => {}
-                // The rest of a message is gone with its first byte.
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
-                _ => return,
-            }
-        }
-    }
-
     /// Receives one message, or fails with `WouldBlock` when there is none.
     ///
     /// # Errors
@@ -270,20 +232,6 @@ mod tests {
     }
 
     #[test]
-    fn a_message_looked_at_stays_with_its_descriptors() {
-        let (a, b) = pair().expect("pair");
-        let (x, _y) = pair().expect("pair");
-        a.send(b"one", &[x.as_fd()]).expect("send");
-        let mut buffer = [0; 8];
-        assert_eq!(b.peek(&mut buffer).expect("peek"), 3);
-        assert_eq!(&buffer[..3], b"one");
-        let (len, handles) = b.receive(&mut buffer).expect("receive");
-        assert_eq!((len, handles.len()), (3, 1));
-        a.send(&[1; 9], &[]).expect("send");
-        assert!(b.peek(&mut buffer).is_err());
-    }
-
-    #[test]
     fn a_message_of_any_length_is_received_whole_up_to_the_longest() {
         let (a, b) = pair().expect("pair");
         let (x, _y) = pair().expect("pair");
@@ -294,20 +242,9 @@ mod tests {
         }
         a.send(&[7; 9], &[]).expect("send");
         assert!(matches!(b.receive_whole(8), Err(e) if e.kind() == io::ErrorKind::InvalidData));
-        b.drop_unread();
+        b.receive(&mut [0; 9]).expect("receive");
         drop(a);
         assert!(b.receive_whole(8).expect("receive").0.is_empty());
-    }
-
-    #[test]
-    fn what_is_unread_is_dropped_whatever_its_length() {
-        let (a, b) = pair().expect("pair");
-        for len in [1, 2, 9000] {
-            a.send(&vec![7; len], &[]).expect("send");
-        }
-        b.drop_unread();
-        assert!(matches!(b.try_receive(&mut [0; 8]),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock));
     }
 
     #[test]

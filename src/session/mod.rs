@@ -1,8 +1,8 @@
 //! What every protocol's session gets, and what it shows of itself to the
 //! daemon. Knows no protocol.
 
-pub mod admission;
 pub mod audit;
 pub mod keys;
+pub mod login;
 pub mod session;
 pub mod slots;

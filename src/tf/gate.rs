@@ -12,7 +12,7 @@ use crate::daemon::helpers::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
 use crate::net::tls::login::Proof;
 use crate::net::tls::server;
 use crate::net::tls::server::HelloError;
-use crate::tf::doors::Closed;
+use crate::session::login::Steps;
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Meter, Wire, WireError};
 use crate::users::account::Network;
@@ -61,8 +61,8 @@ pub struct Doors {
     pub limit: Duration,
     /// Who has to say first whose connection it brings.
     pub accept_proxy_from: Vec<Network>,
-    /// The doors behind the hash.
-    pub closed: Closed,
+    /// The login steps behind the hash.
+    pub steps: Steps,
     /// The one before all others, on listeners that speak TLS.
     pub tls: Option<server::Door>,
 }

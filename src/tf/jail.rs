@@ -9,29 +9,29 @@ use rustix::io::Errno;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::session::login::Why;
 use crate::store::path::JAIL_FILE;
 use crate::store::{Root, RootPath};
-use crate::tf::status::Status;
 use crate::users::hash;
 
 /// The longest token file, in bytes.
 const MAX_TOKENS: usize = 64 * 1024;
 
 /// Changes the root to a directory beneath `home` whose token file holds the
-/// token. The new root's handle, opened anew: one from before would lead out.
+/// token. Returns the new root's handle, reopened: an older one would lead out.
 ///
 /// # Errors
-/// 1, 48 or 49.
-pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd, Status> {
-    let path = RootPath::parse(path).map_err(|_| Status::AccessDenied)?;
-    let root = Root::from_handle(home.try_clone().map_err(|_| Status::JailFile)?);
+/// Why the client may not go on.
+pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd, Why> {
+    let path = RootPath::parse(path).map_err(|_| Why::Path)?;
+    let root = Root::from_handle(home.try_clone().map_err(|_| Why::TokenFile)?);
     let directory = root.open_dir(&path).map_err(|e| match e {
-        Errno::XDEV => Status::AccessDenied,
-        _ => Status::JailFile,
+        Errno::XDEV => Why::Path,
+        _ => Why::TokenFile,
     })?;
-    let tokens = read_tokens(&directory).map_err(|_| Status::JailFile)?;
+    let tokens = read_tokens(&directory).map_err(|_| Why::TokenFile)?;
     if !tokens.split(|c| *c == b'\n').any(|line| opens(line, token)) {
-        return Err(Status::JailToken);
+        return Err(Why::Token);
     }
     let enter = || {
         rustix::process::fchdir(&directory)?;
@@ -41,7 +41,7 @@ pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd
     };
     enter().map_err(|e: Errno| {
         log::error!("can't change the root error=\"{e}\"");
-        Status::JailFile
+        Why::TokenFile
     })
 }
 

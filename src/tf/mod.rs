@@ -2,10 +2,10 @@
 
 pub mod cipher;
 mod command;
-pub mod doors;
 pub mod env;
 pub mod gate;
 pub mod jail;
+pub mod login;
 pub mod notify;
 pub mod operation;
 pub mod pool;

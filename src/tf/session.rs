@@ -2,8 +2,8 @@
 //! process has the client's identity and its root; all doors are passed.
 
 use super::command;
-use super::doors::prockey;
 use super::env::Env;
+use super::login::prockey;
 use super::notify;
 use super::operation::refuse;
 use super::request::{Request, word};

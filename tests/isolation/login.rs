@@ -362,6 +362,30 @@ fn hashes_are_in_the_authenticators_memory_alone() {
 }
 
 #[test]
+fn a_password_is_in_no_memory_but_the_gates_and_the_authenticators() {
+    if without_root() {
+        return;
+    }
+    let password = "marked-5f1c9b7e-password";
+    let server = Server::with(setup(&account("ann", password, "games:::")));
+    let sessions: Vec<Client> = (0..3)
+        .map(|_| {
+            let mut client = server.connect();
+            client.expect("LOGIN ann wrong", 37);
+            client.expect(&format!("LOGIN ann {password}"), 0);
+            client
+        })
+        .collect();
+    let everyone = descendants(server.pid())
+        .into_iter()
+        .chain([(server.pid(), "tfd".to_owned())]);
+    for (pid, name) in everyone.filter(|(_, name)| name != "tfd-auth") {
+        assert!(!crate::memory_holds(pid, password.as_bytes()), "{name}");
+    }
+    drop(sessions);
+}
+
+#[test]
 fn accounts_of_root_and_of_nobody_known_are_refused_at_the_start() {
     if without_root() {
         return;

@@ -17,9 +17,8 @@ use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::channel::{Channel, address_from_bytes, address_to_bytes};
 use crate::ipc::tag::Tag;
 use crate::net::tls::login::{Authority, Proof};
-use crate::session::admission::{Ask, MAX_ASK};
+use crate::session::login::{self, Ask, MAX_CLAIM, Why};
 use crate::sys::process::{PANICKED, exit};
-use crate::tf::status::Status;
 use crate::users::account::Account;
 use crate::users::hash;
 use crate::users::throttle::Throttle;
@@ -88,8 +87,6 @@ enum Claim {
 struct Job {
     gate: Gate,
     claim: Claim,
-    /// Whether the question still is in the channel.
-    to_drop: bool,
 }
 
 /// The accounts, a hash for names that none of them has, who has failed, and
@@ -237,14 +234,17 @@ impl Gates {
 
 /// Checks what gates ask, one after another.
 fn answer(book: &Book, daemon: &Channel, gates: &Gates) -> io::Result<Infallible> {
-    let mut buffer = Zeroizing::new(vec![0; MAX_ASK]);
+    let mut buffer = Zeroizing::new(vec![0; MAX_CLAIM]);
     loop {
         let Some(gate) = gates.next()? else { continue };
-        let job = read_job(gate, &mut buffer);
+        let asked = read_claim(&gate, &mut buffer);
         buffer.as_mut_slice().zeroize();
-        if let Some(gate) = job.and_then(|job| check(book, daemon, job)) {
-            gates.expect(gate)?;
-        }
+        let gate = match asked {
+            Asked::Claim(claim) => check(book, daemon, Job { gate, claim }),
+            Asked::Nothing => Some(gate),
+            Asked::Nonsense => None,
+        };
+        gate.map_or(Ok(()), |gate| gates.expect(gate))?;
     }
 }
 
@@ -254,65 +254,59 @@ fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
     Some(Gate { tag, peer, channel })
 }
 
-/// The question of a gate. One that comes with the state of the session stays
-/// where it is, for the session to read.
-fn read_job(gate: Gate, buffer: &mut [u8]) -> Option<Job> {
-    let len = gate.channel.peek(buffer).ok()?;
-    let ask = Ask::from_bytes(&buffer[..len])?;
-    let to_drop = matches!(ask, Ask::LastLogin { .. } | Ask::LastCertificate { .. });
-    let claim = match ask {
-        Ask::Login { name, password } | Ask::LastLogin { name, password, .. } => {
-            Claim::Password(name.to_owned(), Zeroizing::new(password.to_vec()))
-        }
-        Ask::Certificate(proof) | Ask::LastCertificate { proof, .. } => {
-            Claim::Certificate(Box::new(Proof::from_bytes(proof)?))
-        }
-        _ => return None,
-    };
-    if !to_drop {
-        gate.channel.receive(buffer).ok()?;
-    }
-    Some(Job {
-        gate,
-        claim,
-        to_drop,
-    })
+/// What a gate's message is to the authenticator.
+enum Asked {
+    Claim(Claim),
+    /// The state behind a claim that failed: it is for the session.
+    Nothing,
+    /// What no gate sends, or its end.
+    Nonsense,
 }
 
-/// Checks a claim. A gate whose claim holds goes to the daemon; another one is
-/// told so and comes back, to ask again.
+fn read_claim(gate: &Gate, buffer: &mut [u8]) -> Asked {
+    let len = match gate.channel.receive(buffer) {
+        Ok((len, _)) => len,
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Asked::Nothing,
+        Err(_) => return Asked::Nonsense,
+    };
+    match Ask::from_bytes(&buffer[..len]) {
+        Some(Ask::Password { name, password }) => Asked::Claim(Claim::Password(
+            name.to_owned(),
+            Zeroizing::new(password.to_vec()),
+        )),
+        Some(Ask::Certificate(proof)) => Proof::from_bytes(proof)
+            .map_or(Asked::Nonsense, |proof| {
+                Asked::Claim(Claim::Certificate(Box::new(proof)))
+            }),
+        Some(Ask::State(_)) => Asked::Nothing,
+        Some(Ask::Jail { .. }) | None => Asked::Nonsense,
+    }
+}
+
+/// Checks a claim. A gate whose claim holds goes to the daemon; another one
+/// gets the verdict and comes back, to ask again.
 fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
-    let Job {
-        gate,
-        claim,
-        to_drop,
-    } = job;
-    let by_certificate = matches!(claim, Claim::Certificate(_));
-    let (name, verdict) = match &claim {
-        Claim::Password(name, password) => (name.clone(), admit(book, gate.peer, name, password)),
-        Claim::Certificate(proof) => admit_by_certificate(book, gate.peer, proof),
+    let Job { gate, claim } = job;
+    let (name, by, verdict) = match &claim {
+        Claim::Password(name, password) => {
+            (name.clone(), "", admit(book, gate.peer, name, password))
+        }
+        Claim::Certificate(proof) => {
+            let (name, verdict) = admit_by_certificate(book, gate.peer, proof);
+            (name, " by=certificate", verdict)
+        }
     };
     match verdict {
         Ok(index) => {
-            let message = admission(gate.tag, index, by_certificate);
+            let message = admission(gate.tag, index, !by.is_empty());
             let _ = daemon.send(&message, &[gate.channel.as_fd()]);
             None
         }
         Err(reason) => {
-            let by = if by_certificate {
-                " by=certificate"
-            } else {
-                ""
-            };
-            log::warn!(
-                "login failed peer={} user={name:?}{by} reason=\"{reason}\"",
-                gate.peer
-            );
-            if to_drop {
-                gate.channel.receive_whole(MAX_ASK).ok()?;
-            }
-            let told = gate.channel.try_send(&[Status::LoginFailed.code()], &[]);
-            told.is_ok().then_some(gate)
+            let peer = gate.peer;
+            log::warn!("login failed peer={peer} user={name:?}{by} reason=\"{reason}\"");
+            let is_heard = login::answer(&gate.channel, Err(Why::Password)).is_ok();
+            is_heard.then_some(gate)
         }
     }
 }
@@ -400,9 +394,7 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize
 mod tests {
     use super::*;
     use crate::ipc::channel::pair;
-    use crate::session::admission::NextDoor;
-    use crate::tf::doors::{Answer, Closed, Doorkeeper};
-    use crate::tf::wire::Wire;
+    use crate::session::login::{HandOver, Login, MAX_ASK, Steps, Verdict};
     use crate::users::throttle::Limits;
 
     const LIMITS: Limits = Limits {
@@ -422,22 +414,33 @@ mod tests {
         ours
     }
 
-    /// LOGIN with a door behind it, so that no wire is looked at.
-    fn log_in(gate: &mut NextDoor, user: &[u8], password: &[u8]) -> Answer {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?));
-        let mut wire = Wire::new(socket.expect("socket")).expect("wire");
-        wire.encipher(&[1; 16]);
-        gate.login(&wire, user, password).expect("authenticator")
+    /// Tries a name and a password, with a state behind them where they are the
+    /// last step.
+    fn log_in(gate: &mut Login, user: &[u8], password: &[u8]) -> Verdict {
+        let (socket, _other) = pair().expect("pair");
+        let next = HandOver {
+            socket: socket.as_fd(),
+            state: b"state",
+        };
+        let next = gate.account_is_last().then_some(next);
+        gate.password(user, password, next).expect("authenticator")
     }
 
-    fn gate(authenticator: &Channel, jail: bool) -> NextDoor {
+    fn gate(authenticator: &Channel, jail: bool) -> Login {
+        gate_with(authenticator, jail, None)
+    }
+
+    fn gate_with(authenticator: &Channel, jail: bool, proof: Option<Proof>) -> Login {
         let (ours, theirs) = pair().expect("pair");
         let message = gate_message(TAG, "192.0.2.1".parse().expect("address"));
         authenticator
             .send(&message, &[theirs.as_fd()])
             .expect("send");
-        NextDoor::new(ours.into_handle(), Closed { login: true, jail })
+        let steps = Steps {
+            account: true,
+            jail,
+        };
+        Login::new(ours.into_handle(), steps, proof)
     }
 
     #[test]
@@ -459,7 +462,7 @@ mod tests {
             ("", ""),
         ] {
             let told = log_in(&mut client, user.as_bytes(), password.as_bytes());
-            assert_eq!(told, Answer::Closed(Status::LoginFailed), "{user}");
+            assert_eq!(told, Err(Why::Password), "{user}");
         }
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
         let mut buffer = [0; ADMIT_LEN];
@@ -468,24 +471,16 @@ mod tests {
         let launcher = Channel::from_handle(handles.into_iter().next().expect("channel"));
         if !jail {
             let mut question = vec![0; MAX_ASK];
-            let (len, beside) = launcher.receive(&mut question).expect("question");
-            let asked = Ask::from_bytes(&question[..len]);
-            assert!(
-                matches!(asked, Some(Ask::LastLogin { name: "ann", .. })),
-                "{asked:?}"
+            let (len, beside) = launcher.receive(&mut question).expect("state");
+            assert_eq!(
+                Ask::from_bytes(&question[..len]),
+                Some(Ask::State(b"state")),
+                "the password is not in it"
             );
             assert_eq!(beside.len(), 1);
         }
         launcher.send(&[0], &[]).expect("send");
-        let answer = asking.join().expect("gate");
-        assert_eq!(
-            answer,
-            if jail {
-                Answer::Open
-            } else {
-                Answer::TakenOver
-            }
-        );
+        assert_eq!(asking.join().expect("gate"), Ok(()));
     }
 
     #[test]
@@ -497,20 +492,16 @@ mod tests {
             ..Default::default()
         };
         for jail in [true, false] {
-            let mut client = gate(&authenticator, jail).with_proof(Some(proof.clone()));
-            let socket = std::net::TcpListener::bind("127.0.0.1:0")
-                .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?));
-            let mut wire = Wire::new(socket.expect("socket")).expect("wire");
-            wire.encipher(&[1; 16]);
-            let told = client.show_certificate(&wire).expect("authenticator");
-            assert_eq!(told, Some(Answer::Closed(Status::LoginFailed)));
-            assert_eq!(client.show_certificate(&wire).expect("once"), None);
+            let mut client = gate_with(&authenticator, jail, Some(proof.clone()));
+            let told = client.certificate(None).expect("authenticator");
+            assert_eq!(told, Some(Err(Why::Password)));
+            assert_eq!(client.certificate(None).expect("once"), None);
             let told = log_in(&mut client, b"ann", b"wrong");
-            assert_eq!(told, Answer::Closed(Status::LoginFailed), "it may ask on");
+            assert_eq!(told, Err(Why::Password), "it may ask on");
         }
         let odd = gate(&authenticator, true).into_channel();
-        odd.send(&Ask::Certificate(b"\0").to_bytes(), &[])
-            .expect("send");
+        let nonsense = Ask::Certificate(b"\0").to_bytes().expect("bytes");
+        odd.send(&nonsense, &[]).expect("send");
         assert!(
             matches!(odd.receive(&mut [0; 1]), Ok((0, _)) | Err(_)),
             "its channel is closed"
@@ -521,16 +512,9 @@ mod tests {
     fn a_gate_that_asks_anything_else_is_cut_off() {
         let authenticator = start(&[]);
         let mut client = gate(&authenticator, true);
-        assert!(
-            client
-                .injail(b"t", &crate::store::RootPath::root())
-                .is_err()
-        );
+        assert!(client.jail(b"t", &crate::store::RootPath::root()).is_err());
         let mut other = gate(&authenticator, true);
-        assert_eq!(
-            log_in(&mut other, b"ann", b"x"),
-            Answer::Closed(Status::LoginFailed)
-        );
+        assert_eq!(log_in(&mut other, b"ann", b"x"), Err(Why::Password));
     }
 
     #[test]

@@ -24,8 +24,8 @@ use crate::ipc::channel::Channel;
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
-use crate::session::admission::{Ask, MAX_ASK};
 use crate::session::keys::key_text;
+use crate::session::login::{self, Ask, MAX_ASK, Why};
 use crate::session::session;
 use crate::session::session::{Card, Ways};
 use crate::session::slots::Slot;
@@ -35,7 +35,6 @@ use crate::sys::process::{follow, keep_only};
 use crate::tf::cipher::cycle;
 use crate::tf::jail;
 use crate::tf::settings::Settings;
-use crate::tf::status::Status;
 use crate::tf::wire::Wire;
 use crate::users::{Login, Names};
 
@@ -170,7 +169,7 @@ impl Parent for Launcher<'_> {
 
     fn refuse(&self, handles: Vec<OwnedFd>) {
         for gate in handles.into_iter().map(Channel::from_handle) {
-            let _ = gate.try_send(&[Status::LoginFailed.code()], &[]);
+            let _ = login::answer(&gate, Err(Why::Internal));
         }
     }
 }
@@ -213,16 +212,11 @@ fn seat(
         card,
     };
     let begun = begin(&seat, parent);
-    if launcher.after_login && (begun.is_err() || launcher.jail) {
-        if begun.is_err() {
-            seat.gate.drop_unread();
-        }
-        let answer = if begun.is_ok() {
-            0
-        } else {
-            Status::LoginFailed.code()
-        };
-        seat.gate.send(&[answer], &[])?;
+    if launcher.after_login {
+        login::answer(
+            &seat.gate,
+            begun.as_ref().map(drop).map_err(|_| Why::Internal),
+        )?;
     }
     let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else {
         return Ok(());
@@ -301,15 +295,15 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                     seat.login.identity.give_up_rest()?;
                     seat.launcher.sandbox.limit_files(Some(home.as_fd()))?;
                     seat.launcher.sandbox.deny_fork_and_identity()?;
-                    seat.gate.send(&[0], &[])?;
+                    login::answer(&seat.gate, Ok(()))?;
                 }
-                Err(status) => {
+                Err(why) => {
                     log::warn!(
-                        "injail refused peer={} user={} reason=\"{status}\"",
+                        "injail refused peer={} user={} reason=\"{why}\"",
                         seat.card.peer,
                         seat.card.user
                     );
-                    seat.gate.send(&[status.code()], &[])?;
+                    login::answer(&seat.gate, Err(why))?;
                 }
             },
             Some(Ask::State(state)) if !locked => {
@@ -318,25 +312,6 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                     .next()
                     .ok_or(io::ErrorKind::InvalidData)?;
                 return Ok(Some((home, take_over(seat, socket, state)?)));
-            }
-            Some(Ask::LastLogin { state, .. }) if !locked && seat.launcher.after_login => {
-                let socket = handles
-                    .into_iter()
-                    .next()
-                    .ok_or(io::ErrorKind::InvalidData)?;
-                let mut wire = take_over(seat, socket, state)?;
-                wire.write_message(b"OK").map_err(io::Error::other)?;
-                seat.gate.send(&[0], &[])?;
-                return Ok(Some((home, wire)));
-            }
-            Some(Ask::LastCertificate { state, .. }) if !locked && seat.launcher.after_login => {
-                let socket = handles
-                    .into_iter()
-                    .next()
-                    .ok_or(io::ErrorKind::InvalidData)?;
-                let wire = take_over(seat, socket, state)?;
-                seat.gate.send(&[0], &[])?;
-                return Ok(Some((home, wire)));
             }
             None if ask.is_empty() => return Ok(None),
             _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -347,7 +322,7 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
 
 /// The connection that a gate hands over.
 fn take_over(seat: &Seat<'_>, socket: OwnedFd, state: &[u8]) -> io::Result<Wire> {
-    let mut wire = Wire::from_state(TcpStream::from(socket), state)?;
+    let mut wire = crate::tf::login::take_over(TcpStream::from(socket), state)?;
     wire.count_on(seat.card.page.meter());
     Ok(wire)
 }

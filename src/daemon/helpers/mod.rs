@@ -34,8 +34,8 @@ use crate::net::tls::login::Authority;
 use crate::net::tls::secrets::TlsSecrets;
 use crate::net::tls::server::Door;
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::session::login::Steps;
 use crate::tf::cipher::tables::Tables;
-use crate::tf::doors::Closed;
 use crate::tf::gate::Doors;
 use crate::trusted;
 use crate::users::throttle::Throttle;
@@ -53,7 +53,7 @@ pub(crate) fn start_zygote(
         version: config.tf.version.clone().into_bytes(),
         limit: config.tf.handshake_limit,
         accept_proxy_from: config.tf.accept_proxy_from.clone(),
-        closed: config.tf.closed(),
+        steps: config.tf.login_steps(),
     };
     let settings = config.tf.session.clone();
     Helper::spawn("zygote", |child| {
@@ -271,7 +271,7 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
     let tls = config.tf.tls.as_ref().map(read_tls_secrets).transpose()?;
     let mut granted = Vec::new();
-    if config.tf.closed() == Closed::NONE {
+    if config.tf.login_steps() == Steps::NONE {
         granted.push(open_root(config)?);
         for handle in [Some(memory.usage), memory.records, memory.pool]
             .into_iter()

@@ -16,10 +16,10 @@ use crate::ipc::Helper;
 use crate::ipc::channel::Channel;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::session::login::Steps;
 use crate::store::part::is_file;
 use crate::store::tree::{Step, walk};
 use crate::store::{Root, RootPath, sweep};
-use crate::tf::doors::Closed;
 use crate::users::Identity;
 
 /// Bytes of a message: an owner and how many bytes its files have. An empty
@@ -46,7 +46,7 @@ impl Sweep {
         sandbox: &Sandbox,
         count: bool,
     ) -> Result<Sweep, String> {
-        let shared = config.tf.closed() == Closed::NONE;
+        let shared = config.tf.login_steps() == Steps::NONE;
         let everywhere = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
         let kept = if shared {
             CapabilitySet::empty()

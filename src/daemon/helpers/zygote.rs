@@ -20,8 +20,8 @@ use crate::proxy;
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
-use crate::session::admission::NextDoor;
 use crate::session::keys::key_text;
+use crate::session::login::{Login, Steps};
 use crate::session::session;
 use crate::session::session::{Card, Ways};
 use crate::session::slots::Slot;
@@ -29,9 +29,9 @@ use crate::store::Quota;
 use crate::store::quota::Limits;
 use crate::sys::process::{follow, keep_only};
 use crate::tf::cipher::cycle;
-use crate::tf::doors::{self, Closed, Passed};
 use crate::tf::gate;
 use crate::tf::gate::Doors;
+use crate::tf::login::{self, Greeting, Passed};
 use crate::tf::settings::Settings;
 use crate::users::{Names, Rights};
 
@@ -146,7 +146,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
             return Ok(());
         }
     };
-    if zygote.doors.closed == Closed::NONE {
+    if zygote.doors.steps == Steps::NONE {
         zygote.sandbox.limit_files(Some(granted.as_fd()))?;
         if records.is_some() || pool.is_some() {
             zygote.sandbox.share_sockets()?;
@@ -179,9 +179,12 @@ fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
         );
         return Ok(());
     }
-    let mut next = NextDoor::new(granted, zygote.doors.closed).with_proof(proof);
-    match doors::pass(&mut wire, zygote.doors.closed, &process_key, &mut next) {
-        Ok(Passed::All) => next.hand_over(wire),
+    let mut login = Login::new(granted, zygote.doors.steps, proof);
+    match login::pass(&mut wire, &process_key, &mut login) {
+        Ok(Passed::All) => {
+            let state = login::state(&wire, Greeting::None).ok_or(io::ErrorKind::InvalidInput)?;
+            login.hand_over(wire.socket(), &state)
+        }
         Ok(Passed::TakenOver) => Ok(()),
         Ok(Passed::Left) => {
             session::log_end(peer, &Ok(()));
