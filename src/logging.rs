@@ -1,5 +1,5 @@
-//! The log: one line an event to standard error, `key=value` where it counts,
-//! written with one call so that lines of different processes don't mix.
+//! The log: one line an event to standard error, with `key=value` pairs, written
+//! with one call so that lines of different processes don't mix.
 //! Control characters are escaped: what a client sends can't forge a line.
 
 use std::io::{self, Write};
@@ -9,8 +9,8 @@ use std::path::Path;
 use log::{Level, Record};
 
 /// Sets the log up. `filter` is a level or a list of `module=level`;
-/// `RUST_LOG` has the last word. Lines for a file have time and level, whoever
-/// started this process.
+/// `RUST_LOG` overrides it. Lines for a file have time and level, also under
+/// systemd.
 pub fn start(filter: &str, to_file: bool) {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| filter.to_owned());
     let journal = !to_file && std::env::var_os("JOURNAL_STREAM").is_some();
@@ -21,20 +21,20 @@ pub fn start(filter: &str, to_file: bool) {
     log::set_max_level(log::max_level());
 }
 
-/// Puts a file that is appended to in the place of standard error, for this
-/// process and those it starts from now on: what was there before.
+/// Makes a file standard error, for this process and those it starts from now
+/// on; returns the previous one.
 ///
 /// # Errors
-/// One line that says why it can't be written to; all stays as it is.
+/// One line with the reason; nothing changes then.
 pub fn go_on_in(path: &Path) -> Result<OwnedFd, String> {
-    let told = |e: io::Error| format!("{}: {e}", path.display());
-    let file = crate::trusted::open_log(path).map_err(told)?;
-    let before = io::stderr().as_fd().try_clone_to_owned().map_err(told)?;
-    rustix::stdio::dup2_stderr(&file).map_err(|e| told(e.into()))?;
+    let in_log = |e: io::Error| format!("{}: {e}", path.display());
+    let file = crate::trusted::open_log(path).map_err(in_log)?;
+    let before = io::stderr().as_fd().try_clone_to_owned().map_err(in_log)?;
+    rustix::stdio::dup2_stderr(&file).map_err(|e| in_log(e.into()))?;
     Ok(before)
 }
 
-/// Puts back what [`go_on_in`] has taken the place of.
+/// Restores what [`go_on_in`] has replaced.
 pub fn go_back_to(before: &OwnedFd) {
     if let Err(e) = rustix::stdio::dup2_stderr(before) {
         log::error!("the log can't go back error=\"{e}\"");

@@ -1,6 +1,6 @@
-//! Opening files that decide what root does: through no link but root's own
-//! or that of the user who asks, on the whole way. A link that an ordinary
-//! user has put there could lead to any file of the system.
+//! Opening files that decide what root does: every link on the way must belong
+//! to root or to the calling user. A link planted by another user could lead to
+//! any file of the system.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,10 +13,10 @@ use std::path::{Component, Path};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// The most links on one way, as in the kernel.
+/// The most links in one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Opens a file, with these flags and, if it is made, this mode.
+/// Opens a file with these flags and, if it is new, this mode.
 ///
 /// # Errors
 /// The system's, or what is wrong with a link on the way.
@@ -36,9 +36,8 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
 }
 
-/// Opens a log for appending, and makes it where there is none. What others
-/// than root could have put in its place, a link or a file of their own, is
-/// refused.
+/// Opens a log for appending, and makes it if it is missing. Refuses a link or a
+/// file that another user could have put in its place.
 ///
 /// # Errors
 /// As [`open`].
@@ -47,7 +46,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
     ours(open(path, flags, Mode::RUSR | Mode::WUSR)?)
 }
 
-/// Whether [`open_log`] could open a log; makes none.
+/// Whether [`open_log`] could open a log; does not make one.
 ///
 /// # Errors
 /// As [`open`].
@@ -66,15 +65,15 @@ pub fn check_log(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A log that nobody else has put there.
+/// Refuses a log that another user has put there.
 fn ours(log: File) -> io::Result<File> {
     if !log.metadata()?.is_file() || !is_ours(&log)? {
-        return Err(io::Error::other("not a file of root: remove it"));
+        return Err(io::Error::other("not owned by root: remove it"));
     }
     Ok(log)
 }
 
-/// Whether an open file belongs to root or to the user who asks.
+/// Whether an open file belongs to root or to the calling user.
 ///
 /// # Errors
 /// The system's.
@@ -82,7 +81,7 @@ pub fn is_ours(file: &File) -> io::Result<bool> {
     Ok(is_our_uid(file.metadata()?.uid()))
 }
 
-/// Whether nobody but root and the user who asks may change an open file.
+/// Whether only root and the calling user may change an open file.
 ///
 /// # Errors
 /// The system's.
@@ -91,13 +90,13 @@ pub fn is_ours_to_change(file: &File) -> io::Result<bool> {
     Ok(is_our_uid(metadata.uid()) && metadata.mode() & 0o022 == 0)
 }
 
-/// Whether a uid is root's or that of the user who asks.
+/// Whether a uid is root's or that of the calling user.
 #[must_use]
 pub fn is_our_uid(uid: u32) -> bool {
     uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }
 
-/// The directory that a path ends in, and the name in it, which is no link.
+/// The directory that a path ends in, and the name in it, which isn't a link.
 fn resolve(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let mut directory = start(path)?;
     let mut waiting = names(path);

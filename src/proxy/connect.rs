@@ -1,4 +1,4 @@
-//! The way to the backend: each of its addresses, from each of our own, until
+//! Connecting to the backend: each of its addresses, from each of our own, until
 //! one answers or the time is over.
 
 use std::io;
@@ -34,8 +34,8 @@ pub(crate) fn socket_for(address: IpAddr, kind: SocketType) -> rustix::io::Resul
     )
 }
 
-/// Our own addresses that can reach one, beginning with the one whose turn it
-/// is; `None` for the system's choice.
+/// Our own addresses that can reach it, starting with the next in turn; `None`
+/// for the system's choice.
 pub(crate) fn sources(from: &[IpAddr], to: IpAddr, turn: usize) -> Vec<Option<IpAddr>> {
     let fit: Vec<IpAddr> = from
         .iter()
@@ -50,8 +50,8 @@ pub(crate) fn sources(from: &[IpAddr], to: IpAddr, turn: usize) -> Vec<Option<Ip
         .collect()
 }
 
-/// Connects to one of the backend's addresses, each of which gets its share of
-/// the time left.
+/// Connects to one of the backend's addresses; each gets its share of the time
+/// left.
 ///
 /// # Errors
 /// The last one's.
@@ -71,7 +71,7 @@ pub(crate) fn reach(
                 Ok(socket) => return Ok(socket),
                 Err(e) => last = e,
             }
-            // Another address of ours helps where this one has no port left.
+            // Another address of ours helps if this one has no port left.
             if !matches!(
                 last.kind(),
                 io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
@@ -86,7 +86,7 @@ pub(crate) fn reach(
 fn connect_from(source: Option<IpAddr>, to: SocketAddr, until: Instant) -> io::Result<OwnedFd> {
     let socket = socket_for(to.ip(), SocketType::STREAM)?;
     if let Some(source) = source {
-        // The port is chosen with the connection, so that it need be free
+        // The port is chosen with the connection, so that it must be free
         // only towards this backend.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         bind(&socket, &SocketAddr::new(source, 0))?;
@@ -119,7 +119,7 @@ fn connect_from(source: Option<IpAddr>, to: SocketAddr, until: Instant) -> io::R
     }
 }
 
-/// A time to wait, as the system takes it.
+/// A time to wait, in the system's form.
 pub(crate) fn timespec(time: Duration) -> Timespec {
     Timespec {
         tv_sec: time.as_secs() as i64,

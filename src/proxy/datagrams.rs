@@ -1,6 +1,6 @@
 //! The process that relays UDP: every question goes to the backend from a
-//! socket of its own, and the first answer to it back to who asked. So no
-//! answer reaches anybody else, however late it comes.
+//! socket of its own, and the first answer goes back to its sender. So a late
+//! answer never reaches anybody else.
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,19 +29,18 @@ const MAX_LEN: usize = 512;
 /// How long a question waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The most questions that wait at once; a further one takes the place of the
-/// oldest.
+/// The most questions that wait at once; a further one replaces the oldest.
 const MAX_WAITING: usize = 256;
 
-/// Questions taken from one socket before the process looks elsewhere.
+/// Questions read from one socket before the next socket's turn.
 const AT_ONCE: usize = 64;
 
-/// A question on its way.
+/// A question that waits for its answer.
 struct Question {
-    /// The socket it went out from.
+    /// The socket it was sent from.
     socket: OwnedFd,
     asker: SockaddrStorage,
-    /// Which of our sockets it came to, and there to which address.
+    /// Which of our sockets received it, and at which address.
     port: usize,
     at: At,
     until: Instant,
@@ -78,11 +77,11 @@ pub(crate) fn start(
     })
 }
 
-/// Relays until the daemon wants no more of it and no question waits.
+/// Relays until the daemon closes the channel and no question waits.
 fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io::Result<()> {
     let mut waiting: VecDeque<Question> = VecDeque::new();
     let mut turn = 0;
-    // What is waited for beside answers: the daemon and the ports.
+    // Sources in addition to answers: the daemon and the ports.
     let mut open: Vec<BorrowedFd<'_>> = vec![daemon.as_fd()];
     open.extend(ports.iter().map(AsFd::as_fd));
     loop {
@@ -107,7 +106,7 @@ fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io:
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
         let (asked, answered) = ready.split_at(open.len());
-        // An answer, or news that there will be none, ends the question.
+        // An answer, or an error in its place, ends the question.
         let mut answered = answered.iter();
         waiting.retain(|question| match answered.next() {
             Some(true) => {
@@ -116,7 +115,7 @@ fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io:
             }
             _ => true,
         });
-        // Another process takes the questions from now on.
+        // Another process answers from now on.
         let [daemon, asked @ ..] = asked else {
             continue;
         };
@@ -134,7 +133,7 @@ fn pass_back(question: &Question, ports: &[Port]) {
     let mut answer = [0; MAX_LEN + 1];
     let received = recv(&question.socket, &mut answer, RecvFlags::DONTWAIT);
     if let Ok((len @ 1..=MAX_LEN, _)) = received {
-        // Who asked may be gone, or the way be full: UDP promises nothing.
+        // The sender may have left, or the network be full: UDP promises nothing.
         ports[question.port].answer(&answer[..len], &question.asker, question.at);
     }
 }

@@ -1,6 +1,6 @@
 //! The transparent proxy (document, "Transparent Proxy System"): the processes
 //! of a daemon that serves no file and relays every connection, and every
-//! datagram, to the server behind it. None of them reads what clients say.
+//! datagram, to the server behind it. None of them looks at the data.
 
 mod connect;
 mod datagrams;
@@ -23,17 +23,17 @@ use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::users::Identity;
 
-/// The processes beside the zygote.
+/// The processes in addition to the zygote.
 #[derive(Debug, Default)]
 pub struct Helpers {
     /// Their processes.
     pub pids: Vec<Pid>,
-    /// The one for datagrams, which goes on as long as this is open.
+    /// The one for datagrams, which runs while this is open.
     udp: Option<Helper>,
 }
 
 impl Helpers {
-    /// Ends them, but lets answers that are awaited by UDP come.
+    /// Ends them, after the answers that UDP clients wait for.
     pub fn retire(&mut self) {
         if let Some(udp) = self.udp.take() {
             self.pids.retain(|pid| *pid != udp.pid);
@@ -57,8 +57,8 @@ impl Drop for Helpers {
 }
 
 /// Starts the processes of a proxy: the zygote that forks a relay for each
-/// connection, and those beside it. Datagrams are relayed that come to the
-/// sockets `udp`.
+/// connection, and its helpers. Datagrams that arrive on the sockets `udp` are
+/// relayed.
 ///
 /// # Errors
 /// One line that says what could not be started and why; what had been

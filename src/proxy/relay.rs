@@ -1,5 +1,5 @@
-//! A relay: the process that stands between one client and the backend. It
-//! opens one connection, gives up opening any more, and moves bytes it never
+//! A relay: the process between one client and the backend. It opens one
+//! connection, gives up the right to open others, and moves bytes that it never
 //! looks at.
 
 use std::io;
@@ -28,15 +28,15 @@ use crate::session::slots::Slot;
 use crate::sys::process::{follow, keep_only};
 use crate::users::account::Network;
 
-/// What every relay is given.
+/// What every relay gets.
 pub(crate) struct Relay<'a> {
     /// Where to, and from where.
     pub proxy: &'a Proxy,
     /// The backend's addresses.
     pub backend: Reader,
-    /// How long until the backend has to answer.
+    /// How long the backend may take to answer.
     pub limit: Duration,
-    /// Who has to say whose connection it brings.
+    /// Peers that must send a PROXY header.
     pub accept_from: &'a [Network],
     /// The table of slots.
     pub slots: BorrowedFd<'a>,
@@ -111,8 +111,8 @@ impl Parent for Relay<'_> {
 }
 
 impl Relay<'_> {
-    /// The connection to the backend, which has been told whose it is where
-    /// that is wanted, and the address that answered.
+    /// Connects to the backend and sends a PROXY header if configured; returns the
+    /// connection and the address that answered.
     fn connect(
         &self,
         client: &TcpStream,
@@ -130,7 +130,7 @@ impl Relay<'_> {
         set_defaults(&socket)?;
         let mut stream = TcpStream::from(socket);
         if *announce {
-            // It fits into the empty buffer of a fresh connection.
+            // It fits into the empty buffer of a new connection.
             io::Write::write_all(&mut stream, &header::encode(peer, client.local_addr()?))?;
         }
         let to = stream.peer_addr()?;
@@ -138,11 +138,11 @@ impl Relay<'_> {
     }
 }
 
-/// Whose connection it is: the header's client, where `peer` is one that has
-/// to send one.
+/// The client of a connection: the one that the PROXY header names, if `peer`
+/// must send a header, else `peer`.
 ///
 /// # Errors
-/// When it has to and does not.
+/// When a required header is missing or invalid.
 pub fn announced(
     socket: &TcpStream,
     peer: SocketAddr,
@@ -158,7 +158,7 @@ pub fn announced(
     }
 }
 
-/// Whether whoever connects from there says whose connections it brings.
+/// Whether a peer must send a PROXY header.
 #[must_use]
 pub fn is_trusted(peer: IpAddr, accept_from: &[Network]) -> bool {
     accept_from.iter().any(|network| network.contains(peer))

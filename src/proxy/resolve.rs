@@ -1,6 +1,6 @@
-//! Where the backend is: a fixed address, or those of a name, which a process
-//! of its own looks up now and then and shares with the others. That process
-//! reads what name servers send; it holds nothing and serves nobody.
+//! The backend's addresses: a fixed one, or those of a name, which a process of
+//! its own looks up repeatedly and shares with the others. That process reads
+//! what name servers send; it holds no secret and serves no client.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -24,13 +24,13 @@ use crate::users::Identity;
 /// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// How long what was looked up is good for, how soon a failure is repeated,
-/// and how soon a look-up that somebody asked for may follow another.
+/// How long a lookup is valid, how soon a failed one is repeated, and the least
+/// time between lookups that relays ask for.
 const GOOD_FOR: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(2);
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How often one who waits for the first address looks.
+/// How often a relay that waits for the first address checks.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What stands in the words of the page: how often it has changed, odd while
@@ -42,18 +42,18 @@ const FIRST: usize = 2;
 /// The addresses of the backend.
 #[derive(Debug)]
 pub(crate) enum Addresses {
-    /// The configuration says it.
+    /// From the configuration.
     Fixed(IpAddr),
-    /// The process that looks names up says it.
+    /// From the resolver process.
     Shared {
-        /// What it says.
+        /// The page it writes.
         page: OwnedFd,
-        /// How it is asked to look again.
+        /// Asks it to look up again.
         wake: OwnedFd,
     },
 }
 
-/// Starts the process that looks up the name of the backend, where it has one.
+/// Starts the process that looks up the backend's name, if it has one.
 ///
 /// # Errors
 /// One line that says what could not be started.
@@ -72,7 +72,7 @@ pub(crate) fn start(
     let wake = eventfd(0, flags).map_err(|e| failed(e.into()))?;
     let sandbox = sandbox.reaching(Reach::Names).map_err(failed)?;
     let mut confinement = Confinement::new(identity, &sandbox)?;
-    // Names are looked up as the files of the real root say.
+    // Lookups need the files of the real root.
     confinement.empty_root = None;
     let helper = Helper::spawn_ready("resolver", |child| {
         let words = map_page(page.as_fd(), 0)?;
@@ -88,7 +88,7 @@ pub(crate) fn start(
     Ok((Addresses::Shared { page, wake }, Some(helper.pid)))
 }
 
-/// Looks a name up until the daemon is gone.
+/// Looks a name up repeatedly until the daemon ends.
 fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
     let mut failing = false;
     loop {
@@ -133,7 +133,7 @@ fn publish(words: &[AtomicU64], addresses: &[IpAddr]) {
     words[CHANGES].store((changes | 1).wrapping_add(1), Ordering::Release);
 }
 
-/// The addresses, as a process reads them that connects to the backend.
+/// The addresses, as a relay reads them.
 #[derive(Debug)]
 pub(crate) enum Reader {
     /// This one.
@@ -159,18 +159,18 @@ impl Addresses {
 }
 
 impl Reader {
-    /// The addresses as they are now; none when the name has none yet.
+    /// The current addresses; none if the name has none yet.
     #[must_use]
     pub(crate) fn now(&self) -> Vec<IpAddr> {
         match self {
             Reader::Fixed(address) => vec![*address],
-            // A writer that is interrupted is soon done; one that died then
-            // is replaced.
+            // An interrupted writer soon finishes; one that died is
+            // replaced.
             Reader::Shared(words, _) => (0..1000).find_map(|_| read(*words)).unwrap_or_default(),
         }
     }
 
-    /// The addresses, as soon as there are any.
+    /// Waits for the first addresses.
     #[must_use]
     pub(crate) fn wait(&self, deadline: Instant) -> Vec<IpAddr> {
         loop {
@@ -183,14 +183,14 @@ impl Reader {
         }
     }
 
-    /// Asks for them to be looked up anew, since nobody was met there.
+    /// Asks for a new lookup, since no address answered.
     pub(crate) fn look_again(&self) {
         if let Reader::Shared(_, wake) = self {
             let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
         }
     }
 
-    /// What a process must keep open for that.
+    /// The descriptor to keep open for that.
     #[must_use]
     pub(crate) fn handle(&self) -> Option<&OwnedFd> {
         match self {
@@ -200,7 +200,7 @@ impl Reader {
     }
 }
 
-/// The addresses on a page, unless it changes just now.
+/// The addresses on a page, unless it is being changed.
 fn read(words: ReadWords) -> Option<Vec<IpAddr>> {
     let before = words.load(CHANGES);
     fence(Ordering::Acquire);

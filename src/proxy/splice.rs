@@ -1,7 +1,6 @@
-//! The relay proper: moves what comes on either of two connections to the
-//! other, through pipes, so that no byte passes through this process; passes
-//! on the end of each direction by itself, and the out-of-band byte at its
-//! place in the stream.
+//! Moves bytes between two connections through pipes, so that they never enter
+//! this process. Passes on the end of each direction by itself, and the
+//! out-of-band byte at its place in the stream.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,17 +15,17 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use crate::sys::signal::STOP;
 use crate::sys::socket::is_at_mark;
 
-/// Room of a pipe, where the system lets us have as much.
+/// Size of a pipe, if the system allows it.
 const PIPE_SIZE: usize = 256 * 1024;
 
-/// Bytes read in the step over a mark: an empty pipe takes them in any case.
+/// Bytes read to step over a mark; an empty pipe always has room for them.
 const STEP: usize = 4096;
 
-/// How long nothing may move between the two, once one direction has ended.
+/// How long both may be idle once one direction has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
 
-/// How long nothing may move once a stop was asked for: longer than TCP waits
-/// for what was lost, and than a busy machine may keep either end waiting.
+/// How long both may be idle after a request to stop: longer than TCP takes to
+/// retransmit, and than a busy machine may delay either end.
 const STOPPING: Duration = Duration::from_secs(1);
 
 /// Bytes moved from the client to the backend, and back.
@@ -38,11 +37,11 @@ pub(crate) struct Moved {
     pub(crate) down: u64,
 }
 
-/// Relays until both directions have ended, or a stop was asked for and
+/// Relays until both directions have ended, or after a request to stop until
 /// nothing moves. Both sockets are made non-blocking.
 ///
 /// # Errors
-/// What broke a connection, in words.
+/// Why a connection broke.
 pub(crate) fn relay(
     client: &OwnedFd,
     backend: &OwnedFd,
@@ -54,7 +53,7 @@ pub(crate) fn relay(
     }
     let mut up = Direction::new().map_err(in_words("system"))?;
     let mut down = Direction::new().map_err(in_words("system"))?;
-    // Hung up for good, and of no more interest: polling would not wait.
+    // Both directions have ended: polling would return at once.
     let mut hung = [false; 2];
     let mut ready = [PollFlags::all(); 2];
     let mut quiet_since = Instant::now();
@@ -136,26 +135,26 @@ struct Direction {
     pipe: (OwnedFd, OwnedFd),
     /// Bytes in the pipe.
     waiting: usize,
-    /// The out-of-band byte, from when it is read to when the stream goes on
-    /// behind it.
+    /// The out-of-band byte, from when it is read until the stream continues after
+    /// it.
     urgent: Option<Urgent>,
     /// Whether there may be one to read.
     look: bool,
-    /// Whether the source has sent its last byte, and the other was told.
+    /// Whether the source has ended, and the end was passed on.
     ended: bool,
     moved: u64,
 }
 
-/// What has become of an out-of-band byte.
+/// The state of an out-of-band byte.
 #[derive(Clone, Copy, Debug)]
 enum Urgent {
     /// It was read.
     Read(u8),
-    /// It was passed on; the source stands at its mark.
+    /// It was passed on; the source is at its mark.
     Passed,
 }
 
-/// What reading from a source came to.
+/// The result of reading from a source.
 enum Read {
     Something,
     Nothing,
@@ -165,7 +164,7 @@ enum Read {
 impl Direction {
     fn new() -> io::Result<Direction> {
         let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // Where many have pipes already, the size it has must do.
+        // If too many pipes exist already, keep the default size.
         let _ = fcntl_setpipe_size(&pipe.1, PIPE_SIZE);
         Ok(Direction {
             pipe,
@@ -200,8 +199,8 @@ impl Direction {
         matches!(self.urgent, Some(Urgent::Read(_))) && is_at_mark(from.as_fd()).unwrap_or(false)
     }
 
-    /// Empties the pipe, fills it once, and empties it again, as far as that
-    /// can be done now.
+    /// Empties the pipe, fills it once, and empties it again, as far as possible
+    /// without waiting.
     fn pump(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
         if self.ended || !self.drain(to)? {
             return Ok(());
@@ -237,8 +236,8 @@ impl Direction {
         Ok(true)
     }
 
-    /// Fills the empty pipe from the source. The system ends what it reads at
-    /// the mark of an out-of-band byte, which goes on from there.
+    /// Fills the empty pipe from the source. The system stops reading at
+    /// the mark of an out-of-band byte, which continues from there.
     fn fill(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<Read> {
         if std::mem::take(&mut self.look) && self.urgent.is_none() {
             self.urgent = read_urgent(from)?.map(Urgent::Read);
@@ -249,7 +248,7 @@ impl Direction {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match splice(from, None, &self.pipe.1, None, PIPE_SIZE, flags) {
             Ok(0) if is_at_mark(from.as_fd())? => {
-                // The byte is there, since what ends the stream is behind it.
+                // The byte has arrived, since the end of the stream is after it.
                 self.urgent = Some(read_urgent(from)?.map_or(Urgent::Passed, Urgent::Read));
                 self.pass_mark(from, to)
             }
@@ -263,7 +262,7 @@ impl Direction {
         }
     }
 
-    /// All before the mark is through: now the byte itself, then over it.
+    /// All bytes before the mark are moved: now the byte itself, then over it.
     fn pass_mark(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<Read> {
         match self.urgent {
             None | Some(Urgent::Passed) => {}
@@ -276,7 +275,7 @@ impl Direction {
                 }
             }
         }
-        // Reading, unlike splice, steps over the mark, also when nothing is
+        // Reading, unlike splice, steps over the mark, even if nothing is
         // behind it yet.
         let mut behind = [0; STEP];
         let read = recv(from, &mut behind, RecvFlags::DONTWAIT);
@@ -300,7 +299,7 @@ fn read_urgent(from: &OwnedFd) -> io::Result<Option<u8>> {
     let mut byte = [0];
     match recv(from, &mut byte, RecvFlags::OOB | RecvFlags::DONTWAIT) {
         Ok((1, _)) => Ok(Some(byte[0])),
-        // None there, not here yet, or none to come.
+        // None, not arrived yet, or none to come.
         Ok(_) | Err(Errno::INVAL | Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(e) => Err(e.into()),
     }

@@ -1,4 +1,4 @@
-//! System calls, by what processes of ours have to do with them.
+//! System calls, by which of our processes need them.
 
 /// Changes of identity and root.
 pub(crate) const CHANGES: &[libc::c_long] = &[
@@ -9,7 +9,7 @@ pub(crate) const CHANGES: &[libc::c_long] = &[
     libc::SYS_setgroups,
 ];
 
-/// What no process of ours has any business with.
+/// Calls that none of our processes needs.
 pub(crate) const DEADLY: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -68,7 +68,7 @@ pub(crate) const DEADLY: &[libc::c_long] = &[
     libc::SYS_mknodat,
 ];
 
-/// What our code, the standard library and the C library use.
+/// Calls that our code, the standard library and the C library use.
 pub(crate) const KNOWN: &[libc::c_long] = &[
     // Files.
     libc::SYS_read,
@@ -133,7 +133,7 @@ pub(crate) const KNOWN: &[libc::c_long] = &[
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
     libc::SYS_memfd_create,
-    // Sockets that are there already, and pairs.
+    // Existing sockets, and pairs.
     libc::SYS_socketpair,
     libc::SYS_sendto,
     libc::SYS_recvfrom,
@@ -222,7 +222,7 @@ pub(crate) const KNOWN: &[libc::c_long] = &[
 /// `fchmodat2`, on every architecture.
 const SYS_FCHMODAT2: libc::c_long = 452;
 
-/// What there is besides on this processor.
+/// Further calls on this processor.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const KNOWN_HERE: &[libc::c_long] = &[
     libc::SYS_poll,

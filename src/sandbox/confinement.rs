@@ -1,6 +1,6 @@
-//! What every helper process gives up before it begins: its root directory for
-//! an empty one, root's identity for an ordinary user's, and its way to any
-//! other privilege.
+//! What every helper process gives up before it starts: it exchanges its root
+//! directory for an empty one and root's identity for an ordinary user's, and
+//! can gain no other privilege.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -15,7 +15,7 @@ use crate::sys::process::{follow, keep_only};
 use crate::users::Identity;
 use crate::users::identity::limit_root;
 
-/// What a launcher keeps: to become any user, to open any client's directory and
+/// What the launcher keeps: to become any user, to open any client's directory and
 /// token file, to change the root, to ask sessions to end.
 const LAUNCHERS: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETGID)
@@ -23,23 +23,23 @@ const LAUNCHERS: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SYS_CHROOT)
     .union(CapabilitySet::KILL);
 
-/// What a helper process gives up before it begins.
+/// What a helper process gives up before it starts.
 pub struct Confinement<'a> {
     identity: Option<&'a Identity>,
     /// An empty directory without a name, where this process may change root.
     pub empty_root: Option<OwnedFd>,
     /// Capabilities that stay.
     kept: CapabilitySet,
-    /// What it enters last.
+    /// The sandbox, which it enters last.
     pub sandbox: Sandbox,
 }
 
 impl<'a> Confinement<'a> {
-    /// Prepares it; `identity` is `None` when this process may not take another
-    /// one, and then nothing of it can be had.
+    /// Prepares it. Without an `identity`, which this process may not change then,
+    /// only the sandbox is possible.
     ///
     /// # Errors
-    /// One line that says what could not be prepared.
+    /// One line: what could not be prepared.
     pub fn new(
         identity: Option<&'a Identity>,
         sandbox: &Sandbox,
@@ -57,7 +57,7 @@ impl<'a> Confinement<'a> {
         })
     }
 
-    /// The same, but these capabilities stay with the other identity.
+    /// The same, but these capabilities stay.
     #[must_use]
     pub fn keeping(self, kept: CapabilitySet) -> Confinement<'a> {
         Confinement { kept, ..self }
@@ -81,9 +81,9 @@ pub enum Duty<'a> {
     /// [`Reach::Tcp`](crate::sandbox::Reach::Tcp).
     Connecting(u16),
     /// Forks sessions: stays root, with what it needs to give each the identity
-    /// of a client, and reaches no file but those beneath this root.
+    /// of a client, and reaches only files beneath this root.
     Launching(BorrowedFd<'a>),
-    /// Forks no other, and reaches no file but those beneath a directory.
+    /// Doesn't fork, and reaches only files beneath a directory.
     Alone(Option<BorrowedFd<'a>>),
     /// The same, reading only, and asks name servers; its sandbox is one of
     /// [`Reach::Names`](crate::sandbox::Reach::Names).

@@ -1,11 +1,11 @@
-//! What the kernel keeps from a process that parses what others send, should
-//! it be taken over: files (Landlock), the network and signals (Landlock,
-//! seccomp), and system calls it has no need of (seccomp). Made once by the
-//! daemon, entered by each process, never left.
+//! What a process that parses foreign bytes could not reach if an attacker took
+//! it over: files (Landlock), the network and signals (Landlock, seccomp), and
+//! system calls it does not need (seccomp). Made once by the daemon, entered by
+//! each process, never left.
 //!
 //! A system call that is dangerous ends the process. One that is merely
 //! unknown fails with `ENOSYS`, so that a newer C library, which tries new
-//! calls first and falls back, goes on working.
+//! calls first and falls back, still works.
 
 mod calls;
 pub mod confinement;
@@ -43,7 +43,7 @@ pub struct Sandbox(Option<Arc<Filters>>);
 struct Filters {
     /// Every call that is not listed fails.
     known: BpfProgram,
-    /// The same, where identity and root are changed yet.
+    /// The same, for processes that still change identity and root.
     known_to_launchers: BpfProgram,
     /// Every call that is listed ends the process.
     deadly: BpfProgram,
@@ -51,7 +51,7 @@ struct Filters {
     no_fork: BpfProgram,
     /// The same for these and a change of identity or root.
     deadly_to_leaves: BpfProgram,
-    /// The same for calls that spoil a socket for others who have it.
+    /// The same for calls that spoil a socket for others that share it.
     deadly_to_sharers: BpfProgram,
 }
 
@@ -87,7 +87,7 @@ impl Sandbox {
         Sandbox(None)
     }
 
-    /// Enters what all processes share, for good.
+    /// Enters the part that all processes share, for good.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -121,8 +121,8 @@ impl Sandbox {
             .map_err(io::Error::other)
     }
 
-    /// For a process that forks no other and has its identity: from now on it
-    /// can't, nor signal another.
+    /// For a process that doesn't fork and has its final identity: from now on it
+    /// can neither fork nor signal others.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -133,8 +133,8 @@ impl Sandbox {
         apply_filter(&filters.deadly_to_leaves).map_err(io::Error::other)
     }
 
-    /// For a process that forks no other but has to change its root yet: from
-    /// now on it can make none and signal none.
+    /// For a process that doesn't fork but will still change its root: from now on
+    /// it can neither fork nor signal others.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -145,8 +145,8 @@ impl Sandbox {
         apply_filter(&filters.no_fork).map_err(io::Error::other)
     }
 
-    /// For a process that has a socket together with others: from now on it
-    /// can neither shut it nor leave it without room for a message.
+    /// For a process that shares a socket with others: from now on it can neither
+    /// shut it down nor shrink its buffers.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -157,8 +157,8 @@ impl Sandbox {
         apply_filter(&filters.deadly_to_sharers).map_err(io::Error::other)
     }
 
-    /// Leaves the process no file but those beneath `root`, whatever
-    /// directory handles it has.
+    /// Leaves the process only the files beneath `root`, whatever directory
+    /// handles it has.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -169,15 +169,15 @@ impl Sandbox {
         restrict(root).map_err(io::Error::other)
     }
 
-    /// Whether there is one.
+    /// Whether it is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 }
 
-/// Whether this kernel's Landlock enforces all that is asked of it. An older
-/// one enforces what it knows.
+/// Whether this kernel's Landlock enforces all rules. An older one enforces
+/// those it knows.
 #[must_use]
 pub fn landlock_is_whole() -> bool {
     let all = Ruleset::default()
@@ -197,7 +197,7 @@ fn restrict(root: Option<BorrowedFd<'_>>) -> Result<(), RulesetError> {
     rules.restrict_self().map(drop)
 }
 
-/// Rules under which nothing is left that is not added to them.
+/// Rules that forbid everything that is not added to them.
 fn rules() -> Result<RulesetCreated, RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))?
@@ -224,7 +224,7 @@ fn deadly(calls: &[libc::c_long]) -> io::Result<BpfProgram> {
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
-/// Ends a process that shuts a socket or sets how much it holds.
+/// Ends a process that shuts down a socket or sets the size of its buffers.
 fn sharing() -> io::Result<BpfProgram> {
     let rule = |option: libc::c_int| {
         SeccompRule::new(vec![is(1, libc::SOL_SOCKET as u64)?, is(2, option as u64)?])

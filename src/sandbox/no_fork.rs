@@ -1,8 +1,7 @@
-//! The filter that a process with a connection of its own enters: it makes no
-//! process and signals none. Written by hand, because it is entered once for
-//! each connection, and the system looks into it for each call it knows: what
-//! counts is its length. It comes on top of the filters of [`super`], which end
-//! a process that makes calls of another architecture.
+//! The filter of a process with a connection of its own: it can neither fork nor
+//! signal others. Written by hand, because it is loaded once for each connection
+//! and evaluated for each call, so its length matters. It is added to the filters
+//! of [`super`], which end a process that makes calls of another architecture.
 
 use seccompiler::{BpfProgram, sock_filter};
 
@@ -18,20 +17,20 @@ const ALONE: &[libc::c_long] = &[
     libc::SYS_vfork,
 ];
 
-/// Where the number of a call and the flags of `clone` stand in what a filter
-/// sees; the processors that `seccompiler` knows are little-endian.
+/// Offsets of the number of a call and of the flags of `clone` in a filter's
+/// input; the processors that `seccompiler` knows are little-endian.
 const NUMBER: u32 = 0;
 const CLONE_FLAGS: u32 = 16;
 
-/// Making processes, signals to others, and these calls besides end the
-/// process. A thread may be made.
+/// Forking, signals to others, and these further calls end the process. Making
+/// a thread is allowed.
 pub(crate) fn alone(besides: &[libc::c_long]) -> BpfProgram {
     let deadly: Vec<u32> = ALONE
         .iter()
         .chain(besides)
         .map(|call| *call as u32)
         .collect();
-    // Behind the comparisons: allow; the flags of `clone`, which allow or kill.
+    // After the comparisons: allow; the flags of `clone`, which allow or kill.
     let left = |at: usize| (deadly.len() - at) as u8;
     let mut program = vec![
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, NUMBER),
@@ -65,7 +64,7 @@ fn step(code: u32, k: u32) -> sock_filter {
     }
 }
 
-/// Goes so many steps further than to the next one if the number is this.
+/// Skips so many more steps if the number is this.
 fn equal(number: u32, further: u8) -> sock_filter {
     sock_filter {
         jt: further,

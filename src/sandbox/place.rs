@@ -1,6 +1,6 @@
-//! Where tests can step in: once a process is in place, with everything given
-//! up that it is to give up, a test build calls a visitor that tries what an
-//! attacker would. Release builds have none.
+//! A hook for tests: once a process has given up everything that it is to give
+//! up, a test build calls a visitor that tries what an attacker would. Release
+//! builds have none.
 
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -23,13 +23,13 @@ mod visitor {
     use super::{BorrowedFd, Place, SocketAddr};
     use std::sync::OnceLock;
 
-    /// What is called: with the place, the client, and the handle of the root
-    /// where the process has one.
+    /// Called with the place, the client, and the handle of the root if the process
+    /// has one.
     pub type Visitor = fn(Place, SocketAddr, Option<BorrowedFd<'_>>);
 
     static VISITOR: OnceLock<Visitor> = OnceLock::new();
 
-    /// Has this called in every process that comes to its place from now on.
+    /// Calls this in every process that reaches its place from now on.
     pub fn call_in_place(visitor: Visitor) {
         let _ = VISITOR.set(visitor);
     }

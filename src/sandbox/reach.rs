@@ -1,6 +1,6 @@
 //! The sandboxes of processes that open connections of their own, those of the
-//! proxy and those that ask name servers: the same as everybody's, but for one
-//! kind of socket.
+//! proxy and those that ask name servers: like all others except for one kind of
+//! socket.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -25,7 +25,7 @@ pub enum Reach {
     Tcp,
     /// UDP over IPv4 and IPv6.
     Udp,
-    /// Whatever looking up a name takes.
+    /// Everything a lookup needs.
     Names,
 }
 
@@ -62,8 +62,8 @@ impl Sandbox {
         Ok(Sandbox(Some(Arc::new(filters))))
     }
 
-    /// Leaves the process no file, and of TCP no port to connect to but this
-    /// one, from any port of its own.
+    /// Leaves the process no files, and of TCP only connections to this port, from
+    /// any port of its own.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -81,8 +81,8 @@ impl Sandbox {
         }
     }
 
-    /// Leaves the process the files beneath `top` to read and none to write,
-    /// and of TCP the port of name servers.
+    /// Leaves the process the files beneath `top` for reading, and of TCP only
+    /// connections to the port of name servers.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -103,14 +103,14 @@ impl Sandbox {
     }
 }
 
-/// Which sockets may be made; no rule stands for any.
+/// Which sockets may be made; without a rule any.
 fn sockets(reach: Reach) -> io::Result<Vec<SeccompRule>> {
     let kind = match reach {
         Reach::Tcp => libc::SOCK_STREAM,
         Reach::Udp => libc::SOCK_DGRAM,
         Reach::Names => return Ok(Vec::new()),
     };
-    // Of the second argument the flags do not count.
+    // The flags in the second argument are ignored.
     let kind_only = SeccompCmpOp::MaskedEq(0xf);
     let rule = |family: i32| {
         let condition = |at, operation, value: i32| {
