@@ -114,11 +114,11 @@ pub(super) struct Meeting {
     pub(super) place: usize,
 }
 
-/// How the tables come into being.
+/// How the tables are made.
 enum Maker {
-    /// A process that waits for a word on this descriptor.
+    /// By a process that waits for a byte on this descriptor.
     Process(OwnedFd),
-    /// A thread of this process, which makes the first one.
+    /// By a thread of this process, which makes the first one.
     Thread,
 }
 
@@ -157,7 +157,7 @@ impl Tables {
             .filter_map(|mapped| mapped.get().copied())
     }
 
-    /// Has them made. Without them everything goes on as before, only slower.
+    /// Requests them. Without them everything works as before, only slower.
     fn ask(&self) {
         self.asked.call_once(|| match &self.maker {
             Maker::Process(word) => {
@@ -171,15 +171,15 @@ impl Tables {
     }
 }
 
-/// Lets the chains of this process read tables that another process makes
-/// when told so. The first call decides; `handles` are in the order of
+/// Lets the chains of this process read tables that another process makes on
+/// request. The first call decides; `handles` are in the order of
 /// [`CYCLES`].
 pub fn read_tables(handles: Vec<OwnedFd>, word: OwnedFd) {
     let _ = TABLES.set(Tables::new(handles, Maker::Process(word)));
 }
 
-/// The descriptors by which this process reads the tables, for those that
-/// close all others.
+/// The descriptors by which this process reads the tables, to keep open when
+/// closing all others.
 pub fn handles<'a>() -> impl Iterator<Item = BorrowedFd<'a>> {
     TABLES.get().into_iter().flat_map(|tables| {
         let word = match &tables.maker {
@@ -191,7 +191,7 @@ pub fn handles<'a>() -> impl Iterator<Item = BorrowedFd<'a>> {
 }
 
 /// Lets the chains of this process read a table of the first cycle, which a
-/// thread makes on first need.
+/// thread makes when it is first needed.
 pub fn make_table_on_need() {
     let _ = TABLES.set(Tables::new(Vec::new(), Maker::Thread));
 }
@@ -247,7 +247,7 @@ pub(super) fn meet(seed: u64, made: usize) -> Option<Meeting> {
     None
 }
 
-/// Memory that can hold a table, empty.
+/// Empty memory for a table.
 ///
 /// # Errors
 /// The system's.
@@ -267,7 +267,7 @@ pub fn table_bytes(len: usize) -> u64 {
 /// Makes the tables, each in its memory and sealed when it is whole.
 ///
 /// # Errors
-/// The system's, for want of memory above all. A table begun stays unsealed,
+/// The system's, mostly because of memory. An unfinished table stays unsealed,
 /// and nobody reads it.
 pub fn make(handles: Vec<OwnedFd>) -> io::Result<()> {
     for (handle, (seed, len)) in handles.into_iter().zip(CYCLES) {

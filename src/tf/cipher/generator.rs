@@ -6,7 +6,7 @@ use zeroize::Zeroize;
 use super::cycle::{self, Cycle};
 use super::recurrence::step;
 
-/// Steps between two looks for a cycle.
+/// Steps between two checks for a cycle.
 const LOOK_EVERY: usize = 4 * 1024 * 1024;
 
 /// Consecutive bytes of a chain.
@@ -21,7 +21,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// No bytes, where the chain is at this seed.
+    /// No bytes, with the chain at this seed.
     pub(super) fn empty(before: u64) -> Block {
         Block {
             before,
@@ -35,7 +35,7 @@ impl Block {
         self.top.len()
     }
 
-    /// Holds none from now on, and has memory for so many.
+    /// Empties it, and reserves memory for so many.
     pub(super) fn clear_for(&mut self, len: usize) {
         self.top.clear();
         self.top.reserve_exact(len);
@@ -43,7 +43,7 @@ impl Block {
         self.low.reserve_exact(len);
     }
 
-    /// Appends the bytes that come behind its own.
+    /// Appends the next bytes.
     pub(super) fn append(&mut self, behind: &Block) {
         if self.len() == 0 {
             self.before = behind.before;
@@ -61,21 +61,21 @@ impl Drop for Block {
     }
 }
 
-/// The seed behind the last byte made, and what is known of the way before it.
+/// The seed after the last byte made, and what is known of the chain so far.
 #[derive(Clone)]
 pub(super) struct Generator {
     seed: u64,
     /// Steps made in all.
     made: usize,
-    /// Where the next look for a cycle is due, in steps made.
+    /// When the next check for a cycle is due, in steps made.
     look_at: usize,
-    /// Where the chain is known to meet a cycle: in steps made; the cycle; the
-    /// place in it.
+    /// Where the chain will meet a cycle: in steps made; the cycle; the place in
+    /// it.
     meeting: Option<(usize, Cycle, usize)>,
 }
 
 impl Generator {
-    /// The generator that goes on from this seed.
+    /// The generator that continues from this seed.
     pub(super) fn new(seed: u64) -> Generator {
         Generator {
             seed,
@@ -85,7 +85,7 @@ impl Generator {
         }
     }
 
-    /// The same behind steps made before.
+    /// The same after steps made before.
     pub(super) fn resume(seed: u64, made: usize) -> Generator {
         Generator {
             made,
@@ -94,7 +94,7 @@ impl Generator {
         }
     }
 
-    /// Goes on from another seed.
+    /// Continues from another seed.
     pub(super) fn restart(&mut self, seed: u64) {
         self.seed = seed;
         self.meeting = None;

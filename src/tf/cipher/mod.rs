@@ -1,6 +1,6 @@
 //! The session cipher (document, "The encryption system"; exact form in
-//! tf-protocol(7)). It keeps eyes off the wire and nothing more: both
-//! directions start alike and nothing is authenticated.
+//! tf-protocol(7)). It is weak: both directions start alike and nothing is
+//! authenticated.
 //!
 //! The chain of seeds depends on neither data nor units, so it is made ahead
 //! of its use, as two byte arrays (the top and the low byte of each seed),
@@ -28,8 +28,8 @@ use recurrence::{first_seed, step};
 /// system").
 pub const MAX_KEY: usize = 214;
 
-/// One direction of a session: the key as it stands, the seed chain, and the
-/// bytes of the chain that are made but not yet used.
+/// One direction of a session: the current key, the seed chain, and the bytes of
+/// the chain that are made but not yet used.
 #[derive(Clone)]
 pub struct Cipher {
     key: Vec<u8>,
@@ -51,7 +51,7 @@ impl Cipher {
         }
     }
 
-    /// The same direction after NIGMA: a new key, the seed going on.
+    /// The same direction after NIGMA: a new key and the same seed.
     #[must_use]
     pub fn with_new_key(&self, key: &[u8]) -> Cipher {
         Cipher {
@@ -61,8 +61,7 @@ impl Cipher {
         }
     }
 
-    /// Deciphers the first bytes of the next unit, 8 at most, and leaves the
-    /// direction where it is.
+    /// Deciphers the first bytes of the next unit, 8 at most, without advancing.
     pub fn preview(&self, bytes: &mut [u8]) {
         if self.chain.ready() < bytes.len() {
             return self.clone().decrypt(bytes);
@@ -144,7 +143,7 @@ impl Cipher {
         }
     }
 
-    /// The step whose seed becomes 0: the seed is loaded anew from the key.
+    /// The step whose seed becomes 0: the seed is reloaded from the key.
     /// Returns the seed byte and the key byte of this step.
     fn reseed_step(&mut self, at: usize) -> (u8, u8) {
         let seed = self.chain.seed();

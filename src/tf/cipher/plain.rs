@@ -2,7 +2,7 @@
 
 use super::recurrence::{first_seed, step};
 
-/// The measure for [`Cipher`](super::Cipher), which must give the same bytes
+/// The reference for [`Cipher`](super::Cipher), which must give the same bytes
 /// faster.
 pub struct PlainCipher {
     key: Vec<u8>,
@@ -19,7 +19,7 @@ impl PlainCipher {
         }
     }
 
-    /// The same direction after NIGMA: a new key, the seed going on.
+    /// The same direction after NIGMA: a new key and the same seed.
     #[cfg(test)]
     pub(super) fn with_new_key(&self, key: &[u8]) -> PlainCipher {
         PlainCipher {

@@ -8,7 +8,7 @@ use crate::store::RootPath;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Sets the mode, octal from 0 to 7777, of what the path leads to.
+/// Sets the mode, octal from 0 to 7777, of the entry that the path leads to.
 ///
 /// # Errors
 /// 1, 9 or 41.
@@ -37,7 +37,7 @@ fn parse_mode(text: &[u8]) -> Option<Mode> {
     (bits <= 0o7777).then(|| Mode::from_raw_mode(bits))
 }
 
-/// Sets the mode of an entry that is no link, even one put there meanwhile.
+/// Sets the mode of an entry unless it is a link, even one put there just now.
 fn set_mode(entry: &Entry, mode: Mode) -> Result<(), Errno> {
     let (directory, name) = (&entry.directory, entry.name());
     match rustix::fs::chmodat(directory, name, mode, AtFlags::SYMLINK_NOFOLLOW) {

@@ -8,7 +8,7 @@ use crate::store::RootPath;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Sets owner and group, by name or number, of what the path leads to.
+/// Sets owner and group, by name or number, of the entry that the path leads to.
 ///
 /// # Errors
 /// 1, 42, 43 or 44.

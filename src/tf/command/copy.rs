@@ -1,5 +1,5 @@
-//! COPY (document, "COPY"): a copy of a file under a name that is free. The
-//! two share nothing afterwards.
+//! COPY (document, "COPY"): a copy of a file under a free name. The two share
+//! nothing afterwards.
 
 use std::os::fd::AsFd;
 
@@ -11,10 +11,10 @@ use crate::store::read::{FileReader, ReadError};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Copies a file, its mode kept.
+/// Copies a file with its mode.
 ///
 /// # Errors
-/// 1, 12, 17, 18, 19 or 30. Nothing is left of a copy that failed.
+/// 1, 12, 17, 18, 19 or 30. A failed copy leaves nothing.
 pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(from)?;
     let source = FileReader::open(&env.root, from).map_err(|e| match e {

@@ -1,5 +1,5 @@
-//! CPDIR (document, "CPDIR"): a copy of a directory with everything in it,
-//! links as links. The copy appears whole, under a name that is free.
+//! CPDIR (document, "CPDIR"): a copy of a directory with its content, links as
+//! links. The copy appears whole, under a free name.
 
 use std::os::fd::AsFd;
 
@@ -13,7 +13,7 @@ use crate::tf::status::{Reply, Status};
 /// Copies a tree.
 ///
 /// # Errors
-/// 1, 4, 20, 21 or 30. Nothing is left of a copy that failed.
+/// 1, 4, 20, 21 or 30. A failed copy leaves nothing.
 pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, Status> {
     env.check_lock_in(from)?;
     let source = env.root.open_dir(from).map_err(|e| match e {

@@ -47,7 +47,7 @@ pub(crate) fn datef() -> Reply {
 /// DTOF: a timestamp in seconds as a date.
 ///
 /// # Errors
-/// 26 for what is no number, or a date before the year 0 or after 9999.
+/// 26 unless it is a number, with a date from the year 0 to 9999.
 pub(crate) fn dtof(timestamp: &[u8]) -> Result<Reply, Status> {
     let seconds: i64 = std::str::from_utf8(timestamp)
         .ok()
@@ -65,7 +65,7 @@ pub(crate) fn dtof(timestamp: &[u8]) -> Result<Reply, Status> {
 /// timestamp in seconds.
 ///
 /// # Errors
-/// 26 for what is no date.
+/// 26 unless it is a date.
 pub(crate) fn ftod(date: &[u8]) -> Result<Reply, Status> {
     let text = std::str::from_utf8(date).map_err(|_| Status::DateRange)?;
     let text = if text.len() == 10 {

@@ -1,5 +1,5 @@
 //! DEL (document, "DEL"): one file, or a link itself. The only command that
-//! works in a locked directory, and there on the lock file alone.
+//! works in a locked directory, and only on the lock file.
 
 use rustix::io::Errno;
 
@@ -11,7 +11,7 @@ use crate::tf::status::{Reply, Status};
 /// Deletes a file.
 ///
 /// # Errors
-/// 1, 8, 9 or 30; another failure is told without a code.
+/// 1, 8, 9 or 30; other failures have no code.
 pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     if !env.lock.is_lock_file(path) {
         env.check_lock_around(path)?;

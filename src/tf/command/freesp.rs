@@ -1,4 +1,4 @@
-//! FREESP (document, "FREESP"): free space where the root lies, within quotas.
+//! FREESP (document, "FREESP"): free space of the root, within quotas.
 
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
@@ -6,7 +6,7 @@ use crate::tf::status::{Reply, Status};
 /// The bytes this session may still write.
 ///
 /// # Errors
-/// 1 when the system can't tell.
+/// 1 when the system fails.
 pub(crate) fn run(env: &Env) -> Result<Reply, Status> {
     let stat = rustix::fs::fstatvfs(env.root.handle()).map_err(|_| Status::AccessDenied)?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);

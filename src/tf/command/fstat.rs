@@ -7,7 +7,7 @@ use crate::store::RootPath;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// `T size atime mtime` of what the path leads to: `T` is `F` for a file, `D`
+/// `T size atime mtime` of the entry that the path leads to: `T` is `F` for a file, `D`
 /// for a directory, `U` for anything else; size in bytes, times in seconds.
 ///
 /// # Errors
@@ -27,7 +27,7 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     Ok(Reply::OkWith(text.into_bytes()))
 }
 
-/// 9 for what is not there, 1 for what may not be seen.
+/// 9 for a missing entry, 1 for one that may not be seen.
 pub(crate) fn missing_or_denied(e: Errno) -> Status {
     match e {
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => Status::FileMissing,

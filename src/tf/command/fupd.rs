@@ -7,7 +7,7 @@ use crate::store::RootPath;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Updates the times of what the path leads to.
+/// Updates the times of the entry that the path leads to.
 ///
 /// # Errors
 /// 1, 9, 27 or 30.

@@ -9,7 +9,7 @@ use crate::tf::status::{Reply, Status};
 
 /// Sets the keepalive probes of the socket, `idle` and `interval` in seconds,
 /// or switches them off. The connection ends when the last probe goes
-/// unanswered, also while data waits to be sent.
+/// unanswered, even if data waits to be sent.
 ///
 /// # Errors
 /// 32 when the system refuses a value; probes are off then.

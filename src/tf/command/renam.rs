@@ -10,7 +10,7 @@ use crate::tf::status::{Reply, Status};
 /// Renames an entry.
 ///
 /// # Errors
-/// 1 for a way that leads outside, 30, else 31.
+/// 1 for a path that leads outside, 30, else 31.
 pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(from)?;
     env.check_lock_around(to)?;

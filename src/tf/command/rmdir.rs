@@ -1,5 +1,5 @@
-//! RMDIR (document, "RMDIR" and "Secured Directory"): a directory with
-//! everything in it. Secure directories stay, and so do those they are in.
+//! RMDIR (document, "RMDIR" and "Secured Directory"): a directory with its
+//! content. Secure directories stay, and so do those they are in.
 
 use std::os::fd::AsFd;
 
@@ -10,11 +10,11 @@ use crate::store::tree::{Secure, remove_contents, remove_tree};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Removes a directory; a path that is not there is fine.
+/// Removes a directory; a missing path is fine.
 ///
 /// # Errors
-/// 30, 1 for a way that leads outside, 15 when something stays: a secure
-/// directory, what may not be removed, the root itself, or no directory.
+/// 30, 1 for a path that leads outside, 15 when something stays: a secure
+/// directory, a protected entry, the root itself, or anything but a directory.
 pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(path)?;
     env.check_lock_in(path)?;
@@ -41,7 +41,7 @@ pub(crate) fn remove(env: &Env, path: &RootPath, secure: Secure) -> Result<Reply
     }
 }
 
-/// Removes what is in the root: the status is always that the root remains.
+/// Removes the content of the root: the status is always that the root remains.
 pub(crate) fn empty_root(env: &Env, secure: Secure) -> Status {
     let emptied = env
         .root

@@ -1,5 +1,5 @@
-//! RMSECDIR (document, "RMSECDIR"): removes a secure directory, and all in it,
-//! for whom knows the name of an entry in it.
+//! RMSECDIR (document, "RMSECDIR"): removes a secure directory with its content,
+//! for clients that know the name of an entry in it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ use crate::store::tree::Secure;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Removes a directory when an entry of the token's name is in it.
+/// Removes a directory if it contains an entry of the token's name.
 ///
 /// # Errors
 /// 1, 15, 30 or 47.

@@ -15,7 +15,7 @@ const LEAST: usize = 8 * 1024;
 /// `0x` and 64 hexadecimal digits.
 ///
 /// # Errors
-/// 1 for a way that leads outside, else 45.
+/// 1 for a path that leads outside, else 45.
 pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     let file = FileReader::open(&env.root, path).map_err(|e| match e {
         ReadError::System(rustix::io::Errno::XDEV) => Status::AccessDenied,
@@ -23,7 +23,7 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     })?;
     file.read_in_order();
     let mut digest = Sha256::new();
-    // A byte more than there should be shows the end by one read.
+    // One byte more than the file has shows the end by one read.
     let expected = usize::try_from(file.length).unwrap_or(BUFFER);
     let mut buffer = vec![0; expected.saturating_add(1).clamp(LEAST, BUFFER)];
     let mut offset = 0;

@@ -10,9 +10,9 @@ use crate::store::tree::{Step, Visit, open_directory, walk};
 use crate::store::{Entry, RootPath};
 use crate::tf::env::Env;
 
-/// Visits the entries beneath `start` that a pattern fits, seen from the
-/// root. Secure directories are not entered unless `start` names them, nor is
-/// what `found` has dealt with ([`Step::Over`]).
+/// Visits the entries beneath `start` whose path from the root matches a
+/// pattern. Enters neither secure directories, unless `start` names them, nor
+/// those that `found` has dealt with ([`Step::Over`]).
 ///
 /// # Errors
 /// The system's, when `start` can't be read.
@@ -33,8 +33,7 @@ pub(super) fn find(
     })
 }
 
-/// The directories beneath the root that a pattern fits, those that are
-/// locked left out.
+/// The directories beneath the root that match a pattern, except locked ones.
 ///
 /// # Errors
 /// The system's, when the root can't be read.
@@ -53,7 +52,7 @@ pub(super) fn open_targets(env: &Env, pattern: &RootPath) -> Result<Vec<RootPath
 /// through no link.
 ///
 /// # Errors
-/// The system's, when the directory is gone.
+/// The system's, when the directory was removed.
 pub(super) fn new_entry(env: &Env, directory: &RootPath, name: &[u8]) -> Result<Entry, Errno> {
     let directory: OwnedFd = open_directory(env.root.handle(), directory)?;
     Ok(Entry {

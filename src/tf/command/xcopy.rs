@@ -1,5 +1,5 @@
 //! XCOPY (document, "XCOPY"): a copy of a file in every directory that the
-//! pattern fits. Best effort: where it can't be made it is left out.
+//! matches the pattern. Best effort: failures are skipped.
 
 use std::os::fd::AsFd;
 

@@ -9,7 +9,7 @@ use crate::store::tree::Step;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Deletes what the pattern fits and is no directory.
+/// Deletes matching entries that are not directories.
 ///
 /// # Errors
 /// 1, 20 or 30, of the start alone.

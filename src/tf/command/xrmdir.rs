@@ -10,7 +10,7 @@ use crate::store::tree::{Secure, Step, remove_tree};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
-/// Removes the directories that the pattern fits.
+/// Removes matching directories.
 ///
 /// # Errors
 /// 1, 10, 20 or 30, of the start alone.
