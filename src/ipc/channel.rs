@@ -129,19 +129,35 @@ impl Channel {
     /// is wiped after use: most messages are much shorter than they may be.
     ///
     /// # Errors
-    /// The system's; `InvalidData` for a message longer than `longest`.
+    /// `InvalidData` for a message longer than `longest`, which is dropped.
     pub fn receive_whole(&self, longest: usize) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
+        self.receive_whole_with(longest, RecvFlags::CMSG_CLOEXEC)
+    }
+
+    /// The same, or fails with `WouldBlock` if there is none.
+    pub fn try_receive_whole(
+        &self,
+        longest: usize,
+    ) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
+        self.receive_whole_with(longest, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    }
+
+    fn receive_whole_with(
+        &self,
+        longest: usize,
+        flags: RecvFlags,
+    ) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
+        let look = RecvFlags::PEEK | RecvFlags::TRUNC | (flags & RecvFlags::DONTWAIT);
         let len = loop {
-            match recv(&self.0, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC) {
+            match recv(&self.0, &mut [0; 0], look) {
                 Err(Errno::INTR) => {}
                 other => break other?.1,
             }
         };
-        if len > longest {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut message = Zeroizing::new(vec![0; len]);
-        let (len, handles) = self.receive(&mut message)?;
+        // What does not fit into one byte is dropped whole.
+        let room = if len > longest { 1 } else { len };
+        let mut message = Zeroizing::new(vec![0; room]);
+        let (len, handles) = self.receive_with(&mut message, flags)?;
         message.truncate(len);
         Ok((message, handles))
     }
@@ -242,7 +258,6 @@ mod tests {
         }
         a.send(&[7; 9], &[]).expect("send");
         assert!(matches!(b.receive_whole(8), Err(e) if e.kind() == io::ErrorKind::InvalidData));
-        b.receive(&mut [0; 9]).expect("receive");
         drop(a);
         assert!(b.receive_whole(8).expect("receive").0.is_empty());
     }

@@ -1,8 +1,11 @@
-//! How tfd's processes speak with one another: messages with descriptors over
-//! a channel. Knows no protocol and trusts no peer.
+//! How tfd's processes speak with one another: typed messages with descriptors
+//! over channels. Knows no protocol and trusts no peer.
 
 pub mod channel;
+pub mod codec;
 pub mod helper;
+pub mod pipe;
 pub mod tag;
 
 pub use helper::Helper;
+pub use pipe::Pipe;

@@ -2,7 +2,7 @@
 //! say: its connection may have ended while the message was on its way, and
 //! another one have it.
 
-use crate::session::slots::mark;
+use super::codec::codec;
 
 /// A connection: its slot, and what tells it from the others in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,13 @@ pub struct Tag {
     pub slot: u32,
     /// See [`mark`].
     pub mark: u64,
+}
+
+codec!(struct Tag { slot, mark });
+
+/// What tells the connection with this key from others in the same slot.
+pub fn mark(key: [u8; 16]) -> u64 {
+    u64::from_ne_bytes(key.as_chunks().0[0])
 }
 
 impl Tag {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::ipc::channel::{address_from_bytes, address_to_bytes};
+use crate::ipc::tag::mark;
 use crate::sys::memory::{WORD, for_reading, map_page, page_size, shared_pages};
 use crate::tf::wire::Meter;
 
@@ -207,12 +208,6 @@ impl Slots {
             _ => 0,
         }
     }
-}
-
-/// What tells the connection with this key from others in the same slot.
-#[must_use]
-pub fn mark(key: [u8; 16]) -> u64 {
-    u64::from_ne_bytes(key.as_chunks().0[0])
 }
 
 /// The request that the words of a page tell of.

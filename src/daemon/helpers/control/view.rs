@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::registry::{Held, Registry};
 use crate::daemon::sessions::Sessions;
-use crate::session::slots::{Doing, Slots, mark};
+use crate::ipc::tag::mark;
+use crate::session::slots::{Doing, Slots};
 use crate::store::usage::Usage;
 
 /// The daemon's tables.
