@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::failure::{Failure, Result};
-use super::here;
 use super::options::{ConnectionOptions, environment};
 use super::place::ServerName;
 use super::secrets::{Source, descriptor, first_line};
@@ -105,7 +104,6 @@ impl Directory {
 
     fn find(&self, server: &ServerName) -> Result<Found<'_>> {
         match server {
-            ServerName::Default => self.find(&self.default_server()?),
             ServerName::Named(name) => {
                 let entry = self.servers.entries.get(name).ok_or_else(|| {
                     Failure::Usage(format!(
@@ -133,10 +131,6 @@ impl Directory {
     /// # Errors
     /// `Usage` when none is known.
     pub(crate) fn default_server(&self) -> Result<ServerName> {
-        let here = here::server(&ServerName::Default);
-        if here != ServerName::Default {
-            return Ok(here);
-        }
         let given = self
             .options
             .server

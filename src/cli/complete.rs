@@ -11,7 +11,7 @@ use clap_complete::engine::{
 
 use super::access::Directory;
 use super::options::ConnectionOptions;
-use super::place::{Remote, ServerName};
+use super::place::{RemoteArg, ServerName};
 use crate::client::{Entry, Kind, Room};
 
 /// The variable by which a completion script calls `tf`.
@@ -82,14 +82,19 @@ fn complete_servers(current: &OsStr) -> Vec<CompletionCandidate> {
 /// its last name.
 fn complete_paths(current: &OsStr) -> Option<Vec<CompletionCandidate>> {
     let current = current.to_str()?;
-    let remote: Remote = current.parse().ok()?;
-    if matches!(&remote.server, ServerName::At { .. }) && !current["tf://".len()..].contains('/') {
+    let remote: RemoteArg = current.parse().ok()?;
+    if matches!(&remote.server, Some(ServerName::At { .. }))
+        && !current["tf://".len()..].contains('/')
+    {
         return None;
     }
     let begun = remote.path.rfind('/').map_or(0, |at| at + 1);
     let (directory_path, begin) = remote.path.split_at(begun);
     let given = current.len() - begin.len();
-    let mut access = directory()?.access(&remote.server).ok()?;
+    let directory = directory()?;
+    let server = remote.server.clone();
+    let server = server.or_else(|| directory.default_server().ok())?;
+    let mut access = directory.access(&server).ok()?;
     access.target.timeout = PATIENCE;
     let mut connection = access.open().ok()?;
     let mut found = Vec::new();

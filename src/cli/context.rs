@@ -3,9 +3,8 @@
 
 use super::access::Directory;
 use super::failure::Result;
-use super::here;
 use super::options::OutputOptions;
-use super::place::ServerName;
+use super::place::{Remote, RemoteArg, ServerName};
 use crate::client::{Access, Connection};
 
 /// The surroundings of a command.
@@ -14,6 +13,8 @@ pub(crate) struct Context {
     pub(crate) directory: Directory,
     /// How much to say, and in which form.
     pub(super) output: OutputOptions,
+    /// A shell's directory.
+    pub(super) here: Option<Remote>,
     sessions: Vec<Session>,
 }
 
@@ -29,8 +30,31 @@ impl Context {
         Context {
             directory,
             output,
+            here: None,
             sessions: Vec::new(),
         }
+    }
+
+    /// The path that an argument stands for.
+    ///
+    /// # Errors
+    /// `Usage` when it names no server, and no default one is known.
+    pub(crate) fn resolve(&self, written: &RemoteArg) -> Result<Remote> {
+        let server = match (&written.server, &self.here) {
+            (Some(server), _) => server.clone(),
+            (None, Some(here)) => return Ok(here.join(&written.path)),
+            (None, None) => self.directory.default_server()?,
+        };
+        let path = written.path.clone();
+        Ok(Remote { server, path })
+    }
+
+    /// The server that an argument names.
+    ///
+    /// # Errors
+    /// As [`Context::resolve`].
+    pub(crate) fn server(&self, written: &RemoteArg) -> Result<ServerName> {
+        self.resolve(written).map(|remote| remote.server)
     }
 
     /// The session with a server, opened with the first call.
@@ -77,17 +101,16 @@ impl Context {
     }
 
     fn session(&mut self, server: &ServerName) -> Result<&mut Session> {
-        let server = here::server(server);
         let at = self
             .sessions
             .iter()
-            .position(|session| session.server == server);
+            .position(|session| session.server == *server);
         let at = match at {
             Some(at) => at,
             None => {
-                let access = self.directory.access(&server)?;
+                let access = self.directory.access(server)?;
                 self.sessions.push(Session {
-                    server,
+                    server: server.clone(),
                     access,
                     connection: None,
                 });

@@ -2,21 +2,22 @@
 
 use super::context::Context;
 use super::failure::{Result, for_each};
-use super::place::Remote;
-use crate::client::is_pattern;
+use super::place::{Remote, RemoteArg};
+use crate::client::{Connection, is_pattern};
 
 /// The paths a text stands for. A pattern that fits nothing stands for itself,
 /// so that a name with `[` in it can be written as it is.
 ///
 /// # Errors
 /// The server's refusal, or the connection is lost.
-pub(super) fn expand(context: &mut Context, remote: &Remote) -> Result<Vec<Remote>> {
+pub(super) fn expand(context: &mut Context, written: &RemoteArg) -> Result<Vec<Remote>> {
+    let remote = context.resolve(written)?;
     if context.directory.options().literal || !is_pattern(&remote.path) {
-        return Ok(vec![remote.clone()]);
+        return Ok(vec![remote]);
     }
     let found = context.connection(&remote.server)?.expand(&remote.path)?;
     if found.is_empty() {
-        return Ok(vec![remote.clone()]);
+        return Ok(vec![remote]);
     }
     Ok(found
         .into_iter()
@@ -30,12 +31,29 @@ pub(super) fn expand(context: &mut Context, remote: &Remote) -> Result<Vec<Remot
 /// What ended it, or that something failed.
 pub(super) fn for_each_path(
     context: &mut Context,
-    remotes: &[Remote],
-    mut act: impl FnMut(&mut Context, &Remote) -> Result<()>,
+    written: &[RemoteArg],
+    mut act: impl FnMut(&mut Connection, &str) -> Result<()>,
 ) -> Result<()> {
-    for_each(remotes, |remote| {
-        let paths = expand(context, remote)?;
-        for_each(&paths, |path| act(context, path))
+    for_each(written, |written| {
+        let paths = expand(context, written)?;
+        for_each(&paths, |Remote { server, path }| {
+            act(context.connection(server)?, path)
+        })
+    })
+}
+
+/// Does the same with each path as it is written, see [`for_each`].
+///
+/// # Errors
+/// What ended it, or that something failed.
+pub(super) fn for_each_name(
+    context: &mut Context,
+    written: &[RemoteArg],
+    mut act: impl FnMut(&mut Connection, &str) -> Result<()>,
+) -> Result<()> {
+    for_each(written, |written| {
+        let Remote { server, path } = context.resolve(written)?;
+        act(context.connection(&server)?, &path)
     })
 }
 

@@ -11,7 +11,6 @@ mod exit;
 mod expand;
 mod failure;
 mod filter;
-mod here;
 mod interrupt;
 mod options;
 mod output;

@@ -9,24 +9,19 @@
 //! ```
 //!
 //! In a shell the default server is the shell's, and paths begin at its
-//! directory.
+//! directory: see [`Remote::join`].
 //!
 //! A `/` before the colon makes it a plain path: `./a:b`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::here;
-
 /// The port of a server that names none.
 const PORT: u16 = 10345;
 
 /// Which server is meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ServerName {
-    /// That of `--server`, TF_SERVER or the configuration.
-    #[default]
-    Default,
     /// The one with this entry in the configuration.
     Named(String),
     /// The one at this address.
@@ -36,6 +31,16 @@ pub(crate) enum ServerName {
         /// `host:port`.
         address: String,
     },
+}
+
+/// A remote path as it is written. The default is the directory where such
+/// paths begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RemoteArg {
+    /// The server; `None` for the default one.
+    pub(crate) server: Option<ServerName>,
+    /// The path.
+    pub(crate) path: String,
 }
 
 /// A path on a server.
@@ -53,20 +58,7 @@ pub(crate) enum Place {
     /// On this machine.
     Local(PathBuf),
     /// On a server.
-    Remote(Remote),
-}
-
-/// A path as it is written, where only its place in a list tells whether it is
-/// remote.
-#[derive(Clone, Debug)]
-pub(crate) struct Written(pub(crate) String);
-
-impl FromStr for Written {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Written, Self::Err> {
-        Ok(Written(text.to_owned()))
-    }
+    Remote(RemoteArg),
 }
 
 /// A text that begins as `tf://` and goes on otherwise.
@@ -74,11 +66,11 @@ impl FromStr for Written {
 #[error("{0}: write tf://[user@]host[:port]/path")]
 pub(crate) struct BadAddress(&'static str);
 
-impl FromStr for Remote {
+impl FromStr for RemoteArg {
     type Err = BadAddress;
 
-    fn from_str(text: &str) -> Result<Remote, BadAddress> {
-        Ok(explicit(no_nul(text)?)?.unwrap_or_else(|| Remote::new(ServerName::Default, text)))
+    fn from_str(text: &str) -> Result<RemoteArg, BadAddress> {
+        Ok(explicit(no_nul(text)?)?.unwrap_or_else(|| RemoteArg::new(None, text)))
     }
 }
 
@@ -90,18 +82,18 @@ impl FromStr for Place {
     }
 }
 
+impl RemoteArg {
+    /// A path on a server.
+    pub(crate) fn new(server: Option<ServerName>, path: &str) -> RemoteArg {
+        let path = path.strip_prefix("./").unwrap_or(path).to_owned();
+        RemoteArg { server, path }
+    }
+}
+
 impl Remote {
-    /// A path on a server; on the default one from where a shell is.
-    pub(crate) fn new(server: ServerName, path: &str) -> Remote {
-        if server == ServerName::Default {
-            let (server, path) = here::find(path);
-            return Remote { server, path };
-        }
-        let path = path.strip_prefix("./").unwrap_or(path);
-        Remote {
-            server,
-            path: path.to_owned(),
-        }
+    /// A path from this directory on.
+    pub(crate) fn join(&self, path: &str) -> Remote {
+        self.with_path(join(&self.path, path))
     }
 
     /// Another path on the same server.
@@ -111,6 +103,25 @@ impl Remote {
             path,
         }
     }
+}
+
+/// A path from a directory on; one that begins with `/` from the root on. It
+/// never leads above the root. A `/` at its end stays.
+fn join(directory: &str, path: &str) -> String {
+    let from = if path.starts_with('/') { "" } else { directory };
+    let mut names: Vec<&str> = Vec::new();
+    for name in from.split('/').chain(path.split('/')) {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    let mut joined = names.join("/");
+    if path.ends_with('/') && !joined.is_empty() {
+        joined.push('/');
+    }
+    joined
 }
 
 /// The last name of a path; empty for the root.
@@ -138,7 +149,7 @@ impl ServerName {
         is_entry: impl Fn(&str) -> bool,
     ) -> Result<ServerName, BadAddress> {
         if let Some(rest) = text.strip_prefix("tf://") {
-            return Ok(url(rest)?.server);
+            return Ok(url(rest)?.0);
         }
         if is_entry(text) {
             return Ok(ServerName::Named(text.to_owned()));
@@ -153,7 +164,6 @@ impl ServerName {
 impl std::fmt::Display for ServerName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ServerName::Default => f.write_str("the default server"),
             ServerName::Named(name) => f.write_str(name),
             ServerName::At {
                 user: Some(user),
@@ -183,15 +193,17 @@ pub(crate) fn with_port(address: &str) -> String {
 }
 
 /// A text that names a server.
-fn explicit(text: &str) -> Result<Option<Remote>, BadAddress> {
+fn explicit(text: &str) -> Result<Option<RemoteArg>, BadAddress> {
     if let Some(rest) = text.strip_prefix("tf://") {
-        return url(rest).map(Some);
+        let (server, path) = url(rest)?;
+        return Ok(Some(RemoteArg::new(Some(server), &path)));
     }
     Ok(match text.split_once(':') {
-        Some(("", path)) => Some(Remote::new(ServerName::Default, path)),
-        Some((name, path)) if is_entry_name(name) => {
-            Some(Remote::new(ServerName::Named(name.to_owned()), path))
-        }
+        Some(("", path)) => Some(RemoteArg::new(None, path)),
+        Some((name, path)) if is_entry_name(name) => Some(RemoteArg::new(
+            Some(ServerName::Named(name.to_owned())),
+            path,
+        )),
         _ => None,
     })
 }
@@ -208,7 +220,7 @@ fn no_nul(text: &str) -> Result<&str, BadAddress> {
 }
 
 /// What stands behind `tf://`.
-fn url(rest: &str) -> Result<Remote, BadAddress> {
+fn url(rest: &str) -> Result<(ServerName, String), BadAddress> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, host) = match authority.rsplit_once('@') {
         Some((user, _)) if user.contains(':') => {
@@ -223,10 +235,7 @@ fn url(rest: &str) -> Result<Remote, BadAddress> {
         return Err(BadAddress("no host and port"));
     }
     let user = user.filter(|user| !user.is_empty());
-    Ok(Remote {
-        server: ServerName::At { user, address },
-        path: unescape(path)?,
-    })
+    Ok((ServerName::At { user, address }, unescape(path)?))
 }
 
 /// Takes `%20` and its like for what they stand for.
@@ -272,13 +281,16 @@ mod tests {
             ("tf://[::1]:7//a", at(None, "[::1]:7"), "/a"),
             ("files:a:b", named("files"), "a:b"),
             ("files:", named("files"), ""),
-            (":a", ServerName::Default, "a"),
-        ] {
-            let remote = Remote {
+        ]
+        .map(|(text, server, path)| (text, Some(server), path))
+        .into_iter()
+        .chain([(":a", None, "a")])
+        {
+            let remote = RemoteArg {
                 server,
                 path: path.to_owned(),
             };
-            assert_eq!(text.parse::<Remote>(), Ok(remote.clone()), "{text}");
+            assert_eq!(text.parse::<RemoteArg>(), Ok(remote.clone()), "{text}");
             assert_eq!(text.parse::<Place>(), Ok(Place::Remote(remote)), "{text}");
         }
         for (text, path) in [
@@ -290,8 +302,8 @@ mod tests {
         ] {
             assert_eq!(
                 text.parse(),
-                Ok(Remote {
-                    server: ServerName::Default,
+                Ok(RemoteArg {
+                    server: None,
                     path: path.to_owned()
                 })
             );
@@ -319,5 +331,23 @@ mod tests {
         assert_eq!(beneath("", "x"), "x");
         assert_eq!(beneath("a/", "x"), "a/x");
         assert_eq!(beneath("/", "x"), "/x");
+    }
+
+    #[test]
+    fn paths_begin_at_the_directory_and_never_leave_the_root() {
+        for (directory, path, joined) in [
+            ("a/b", "", "a/b"),
+            ("a/b", "c", "a/b/c"),
+            ("a/b", "./c//d/", "a/b/c/d/"),
+            ("a/b", "..", "a"),
+            ("a/b", "../../../x", "x"),
+            ("a/b", "/", ""),
+            ("a/b", "/x/./y", "x/y"),
+            ("", "..", ""),
+            ("", "../", ""),
+            ("a", "...", "a/..."),
+        ] {
+            assert_eq!(join(directory, path), joined, "{directory} {path}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::expand::expand;
 use super::failure::{Failure, Result, for_each};
-use super::place::{Remote, beneath, last_name};
+use super::place::{RemoteArg, beneath, last_name};
 use crate::client::{Connection, Kind};
 
 /// Sources and a target on one server.
@@ -21,16 +21,17 @@ impl Targets<'_> {
     /// # Errors
     /// `Usage` for paths on several servers, or several sources without a
     /// directory for them; the server's refusal, or the connection is lost.
-    pub(super) fn of<'a>(context: &'a mut Context, paths: &[Remote]) -> Result<Targets<'a>> {
+    pub(super) fn of<'a>(context: &'a mut Context, paths: &[RemoteArg]) -> Result<Targets<'a>> {
         let Some((target, sources)) = paths.split_last() else {
             return Err(Failure::Usage("no paths".to_owned()));
         };
-        if sources.iter().any(|source| source.server != target.server) {
-            let text = "all must be on one server: from one to another, use get and put";
-            return Err(Failure::Usage(text.to_owned()));
-        }
+        let target = context.resolve(target)?;
         let mut names = Vec::new();
         for source in sources {
+            if context.server(source)? != target.server {
+                let text = "all must be on one server: from one to another, use get and put";
+                return Err(Failure::Usage(text.to_owned()));
+            }
             names.extend(expand(context, source)?.into_iter().map(|found| found.path));
         }
         let connection = context.connection(&target.server)?;
@@ -45,7 +46,7 @@ impl Targets<'_> {
         Ok(Targets {
             connection,
             sources: names,
-            target: target.path.clone(),
+            target: target.path,
             into,
         })
     }

@@ -9,7 +9,7 @@ use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record, complain};
-use crate::cli::place::{Remote, ServerName};
+use crate::cli::place::RemoteArg;
 use crate::client::balance_by_udp;
 
 /// Ask the load balancer which server to take
@@ -25,12 +25,12 @@ pub(crate) struct Where {
     tcp: bool,
     /// The server, as NAME: or tf://HOST
     #[arg(value_name = "SERVER", add = servers())]
-    of: Option<Remote>,
+    of: Option<RemoteArg>,
 }
 
 impl Where {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = self.of.map_or(ServerName::Default, |remote| remote.server);
+        let server = context.server(&self.of.unwrap_or_default())?;
         let json = context.output.json;
         if !self.tcp {
             for address in context.directory.addresses(&server)? {

@@ -6,10 +6,10 @@ use clap::Args;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::expand::for_each_path;
-use crate::cli::failure::Result;
+use crate::cli::expand::expand;
+use crate::cli::failure::{Result, for_each};
 use crate::cli::output::{complain, output_error};
-use crate::cli::place::Remote;
+use crate::cli::place::{Remote, RemoteArg};
 use crate::cli::progress::retry_line;
 use crate::client::{Event, Observer, Options, Transfers};
 
@@ -19,14 +19,15 @@ use crate::client::{Event, Observer, Options, Transfers};
 pub(crate) struct Cat {
     /// Remote files or patterns
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Cat {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let options = Options::default();
-        for_each_path(context, &self.paths, |context, path| {
-            to_standard_output(context, path, &options)
+        for_each(&self.paths, |written| {
+            let paths = expand(context, written)?;
+            for_each(&paths, |path| to_standard_output(context, path, &options))
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::client::{Kind, mode_request};
 
 /// Set modes
@@ -27,7 +27,7 @@ pub(crate) struct Chmod {
     mode: String,
     /// Remote paths or patterns
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Chmod {
@@ -42,8 +42,7 @@ impl Chmod {
                 )));
             }
         }
-        for_each_path(context, &self.paths, |context, Remote { server, path }| {
-            let connection = context.connection(server)?;
+        for_each_path(context, &self.paths, |connection, path| {
             if !self.recursive {
                 return Ok(connection.change_mode(path, &self.mode)?);
             }

@@ -7,7 +7,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::client::owner_request;
 
 /// Set owner and group
@@ -24,7 +24,7 @@ pub(crate) struct Chown {
     owner: String,
     /// Remote paths or patterns
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Chown {
@@ -37,8 +37,7 @@ impl Chown {
             let text = format!("{}: the protocol sets both, write USER:GROUP", self.owner);
             return Err(Failure::Usage(text));
         };
-        for_each_path(context, &self.paths, |context, Remote { server, path }| {
-            let connection = context.connection(server)?;
+        for_each_path(context, &self.paths, |connection, path| {
             if !self.recursive {
                 return Ok(connection.change_owner(path, user, group)?);
             }

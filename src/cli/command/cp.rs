@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::cli::targets::Targets;
 use crate::client::{Connection, Kind};
 use crate::tf::status::Status;
@@ -24,7 +24,7 @@ pub(crate) struct Cp {
     force: bool,
     /// The paths or patterns to copy, and the new path or a directory
     #[arg(required = true, num_args = 2.., add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Cp {

@@ -6,7 +6,7 @@ use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Result, for_each};
 use crate::cli::output::{Printer, Record};
-use crate::cli::place::{Remote, ServerName};
+use crate::cli::place::RemoteArg;
 use crate::text::human_size;
 
 /// Show how much room is left
@@ -24,24 +24,22 @@ pub(crate) struct Df {
     help: Option<bool>,
     /// The servers, as NAME: or tf://HOST
     #[arg(add = servers())]
-    servers: Vec<Remote>,
+    servers: Vec<RemoteArg>,
 }
 
 impl Df {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let default = [Remote::new(ServerName::Default, "")];
+        let default = [RemoteArg::default()];
         let asked = if self.servers.is_empty() {
             &default[..]
         } else {
             &self.servers
         };
         let mut printer = Printer::new(context.output.json);
-        let done = for_each(asked, |Remote { server, .. }| {
-            let free = context.connection(server)?.free_space()?;
-            let name = match server {
-                ServerName::Default => context.directory.default_server()?.to_string(),
-                server => server.to_string(),
-            };
+        let done = for_each(asked, |written| {
+            let server = context.server(written)?;
+            let free = context.connection(&server)?.free_space()?;
+            let name = server.to_string();
             let text = if self.human {
                 human_size(free)
             } else {

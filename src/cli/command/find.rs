@@ -5,10 +5,11 @@ use jiff::Timestamp;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::{Result, for_each, tell_all};
+use crate::cli::expand::for_each_name;
+use crate::cli::failure::{Result, tell_all};
 use crate::cli::filter::{SizeRange, moment};
 use crate::cli::output::{Printer, Record, word};
-use crate::cli::place::{Remote, ServerName, beneath, last_name};
+use crate::cli::place::{RemoteArg, beneath, last_name};
 use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
 use crate::text::shown;
 
@@ -42,7 +43,7 @@ pub(crate) struct Find {
     print0: bool,
     /// Where to begin; the root when left out
     #[arg(add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -57,15 +58,15 @@ enum Type {
 
 impl Find {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let root = [Remote::new(ServerName::Default, "")];
+        let root = [RemoteArg::default()];
         let paths = if self.paths.is_empty() {
             &root[..]
         } else {
             &self.paths
         };
         let mut printer = Printer::new(context.output.json);
-        let done = for_each(paths, |Remote { server, path }| {
-            self.one(context.connection(server)?, &mut printer, path)
+        let done = for_each_name(context, paths, |connection, path| {
+            self.one(connection, &mut printer, path)
         });
         printer.flush()?;
         done

@@ -9,7 +9,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::{Place, Remote, Written};
+use crate::cli::place::{Place, RemoteArg};
 use crate::cli::transfer::{self, TransferArguments};
 use crate::client::Options;
 
@@ -23,7 +23,7 @@ pub(crate) struct Get {
     /// Remote files, patterns among them, and where they go: a local file or
     /// directory, or - for standard output; here when there is one path alone
     #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = remote_paths())]
-    paths: Vec<Written>,
+    paths: Vec<String>,
     /// Directories with all in them
     #[arg(short, long)]
     recursive: bool,
@@ -44,7 +44,7 @@ impl Get {
             _ => {
                 match paths
                     .pop()
-                    .map_or(Ok(Place::Local(PathBuf::new())), |last| last.0.parse())
+                    .map_or(Ok(Place::Local(PathBuf::new())), |last| last.parse())
                 {
                     Ok(Place::Local(path)) => path,
                     Ok(Place::Remote(_)) => return Err(usage("get receives into a local path")),
@@ -52,18 +52,21 @@ impl Get {
                 }
             }
         };
-        let remotes: Vec<Remote> = paths
+        let remotes: Vec<RemoteArg> = paths
             .iter()
-            .map(|path| path.0.parse().map_err(|e| usage(&format!("{e}"))))
+            .map(|path| path.parse().map_err(|e| usage(&format!("{e}"))))
             .collect::<Result<_>>()?;
-        let server = remotes[0].server.clone();
-        if remotes.iter().any(|remote| remote.server != server) {
-            return Err(usage("get receives from one server at a time"));
+        let server = context.server(&remotes[0])?;
+        for remote in &remotes {
+            if context.server(remote)? != server {
+                return Err(usage("get receives from one server at a time"));
+            }
         }
         if local == Path::new("-") {
             let options = transfer.options();
-            let mut remotes = remotes.iter();
-            return remotes.try_for_each(|remote| to_standard_output(context, remote, &options));
+            return remotes.iter().try_for_each(|written| {
+                to_standard_output(context, &context.resolve(written)?, &options)
+            });
         }
         let options = Options {
             recursive,

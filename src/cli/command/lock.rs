@@ -8,9 +8,10 @@ use clap::Args;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result, for_each};
+use crate::cli::expand::for_each_name;
+use crate::cli::failure::{Failure, Result};
 use crate::cli::output::complain;
-use crate::cli::place::{Remote, beneath};
+use crate::cli::place::{Remote, RemoteArg, ServerName, beneath};
 use crate::client::ClientError;
 use crate::tf::status::Status;
 
@@ -33,7 +34,7 @@ pub(crate) struct Lock {
     wait: u64,
     /// The remote directory
     #[arg(add = remote_paths())]
-    directory: Remote,
+    directory: RemoteArg,
     /// A program with its arguments; the lock is taken off when it has ended
     #[arg(last = true)]
     program: Vec<String>,
@@ -47,7 +48,7 @@ pub(crate) struct Unlock {
     named: Named,
     /// The remote directories
     #[arg(required = true, add = remote_paths())]
-    directories: Vec<Remote>,
+    directories: Vec<RemoteArg>,
 }
 
 #[derive(Args)]
@@ -72,13 +73,14 @@ impl Named {
 impl Lock {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         self.named.check()?;
-        let path = beneath(&self.directory.path, &self.named.name);
-        self.take(context, &path)?;
+        let Remote { server, path } = context.resolve(&self.directory)?;
+        let path = beneath(&path, &self.named.name);
+        self.take(context, &server, &path)?;
         let Some((program, arguments)) = self.program.split_first() else {
             return Ok(());
         };
         let ended = Command::new(program).args(arguments).status();
-        self.take_off(context, &path)?;
+        take_off(context, &server, &path)?;
         let told = |source| ClientError::Local {
             path: program.into(),
             source,
@@ -90,9 +92,9 @@ impl Lock {
         }
     }
 
-    fn take(&self, context: &mut Context, path: &str) -> Result<()> {
+    fn take(&self, context: &mut Context, server: &ServerName, path: &str) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(self.wait);
-        let connection = context.connection(&self.directory.server)?;
+        let connection = context.connection(server)?;
         loop {
             match connection.touch(path) {
                 Err(e) if is_held(&e) && Instant::now() < end => std::thread::sleep(PAUSE),
@@ -114,17 +116,16 @@ impl Lock {
         connection.stat(path)?;
         Ok(())
     }
+}
 
-    /// Removes the lock file, over a new session if the old one is lost.
-    fn take_off(&self, context: &mut Context, path: &str) -> Result<()> {
-        let server = &self.directory.server;
-        match context.connection(server)?.delete(path) {
-            Err(ClientError::Lost(_)) => {
-                let mut again = context.access(server)?.open()?;
-                Ok(again.delete(path)?)
-            }
-            other => Ok(other?),
+/// Removes the lock file, over a new session if the old one is lost.
+fn take_off(context: &mut Context, server: &ServerName, path: &str) -> Result<()> {
+    match context.connection(server)?.delete(path) {
+        Err(ClientError::Lost(_)) => {
+            let mut again = context.access(server)?.open()?;
+            Ok(again.delete(path)?)
         }
+        other => Ok(other?),
     }
 }
 
@@ -138,8 +139,7 @@ fn is_held(error: &ClientError) -> bool {
 impl Unlock {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         self.named.check()?;
-        for_each(&self.directories, |Remote { server, path }| {
-            let connection = context.connection(server)?;
+        for_each_name(context, &self.directories, |connection, path| {
             Ok(connection.delete(&beneath(path, &self.named.name))?)
         })
     }

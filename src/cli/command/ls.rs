@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result, for_each, tell_all};
 use crate::cli::output::{Printer, Record, letter, time, word};
-use crate::cli::place::{Remote, ServerName, beneath};
+use crate::cli::place::{RemoteArg, beneath};
 use crate::client::{ClientError, Connection, Entry, Kind, Room, Stat};
 use crate::text::{human_size, shown};
 use crate::tf::status::Status;
@@ -48,7 +48,7 @@ pub(crate) struct Ls {
     help: Option<bool>,
     /// Directories, files or patterns; the root when left out
     #[arg(add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 /// An entry with what was asked about it.
@@ -60,7 +60,7 @@ struct Item {
 impl Ls {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let json = context.output.json;
-        let root = [Remote::new(ServerName::Default, "")];
+        let root = [RemoteArg::default()];
         let asked = if self.paths.is_empty() {
             &root[..]
         } else {

@@ -67,6 +67,7 @@ impl Mirror {
             follow,
             ..self.transfer.options()
         };
+        let remote = context.resolve(&remote)?;
         transfer::run(context, &remote.server, &options, |transfers| {
             transfers.mirror(&local, &remote.path, direction, &how)
         })

@@ -4,8 +4,9 @@ use clap::Args;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::{Result, for_each};
-use crate::cli::place::Remote;
+use crate::cli::expand::for_each_name;
+use crate::cli::failure::Result;
+use crate::cli::place::RemoteArg;
 use crate::tf::status::Status;
 
 /// Make directories
@@ -17,13 +18,12 @@ pub(crate) struct Mkdir {
     parents: bool,
     /// The remote directories
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Mkdir {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        for_each(&self.paths, |Remote { server, path }| {
-            let connection = context.connection(server)?;
+        for_each_name(context, &self.paths, |connection, path| {
             if !self.parents {
                 return Ok(connection.make_directory(path)?);
             }

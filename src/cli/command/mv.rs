@@ -6,7 +6,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::is_root;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::cli::targets::Targets;
 use crate::client::ClientError;
 use crate::tf::status::Status;
@@ -22,7 +22,7 @@ pub(crate) struct Mv {
     no_clobber: bool,
     /// The old paths or patterns, and the new path or a directory
     #[arg(required = true, num_args = 2.., add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Mv {

@@ -11,7 +11,7 @@ use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record};
-use crate::cli::place::{Remote, ServerName};
+use crate::cli::place::{RemoteArg, ServerName};
 use crate::client::{Answer, ClientError, Connection, Question};
 
 /// What KEEPALIVE sets: seconds until the first probe, between two, and how
@@ -44,7 +44,7 @@ pub(crate) struct Ping {
     wait: Duration,
     /// The server, as NAME: or tf://HOST
     #[arg(value_name = "SERVER", add = servers())]
-    of: Option<Remote>,
+    of: Option<RemoteArg>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,10 +77,7 @@ struct Count {
 
 impl Ping {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = self
-            .of
-            .clone()
-            .map_or(ServerName::Default, |remote| remote.server);
+        let server = context.server(&self.of.clone().unwrap_or_default())?;
         let ways = self.ways(context, &server)?;
         let mut counts: Vec<Count> = ways
             .iter()

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::complete::places;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::{Place, Remote};
+use crate::cli::place::{Place, RemoteArg};
 use crate::cli::transfer::{self, TransferArguments};
 use crate::client::{Options, is_pattern};
 
@@ -48,15 +48,16 @@ impl Put {
             transfer,
         } = self;
         let last = if paths.len() > 1 { paths.pop() } else { None };
-        let remote: Remote = match last {
+        let target: RemoteArg = match last {
             Some(Place::Remote(remote)) => remote,
             Some(Place::Local(path)) => text(&path)?.parse().map_err(usage)?,
-            None => "".parse().map_err(usage)?,
+            None => RemoteArg::default(),
         };
         let mut sources: Vec<PathBuf> = Vec::new();
         for path in paths {
             sources.extend(expand(local(path)?));
         }
+        let remote = context.resolve(&target)?;
         let options = Options {
             recursive,
             follow,

@@ -9,7 +9,7 @@ use crate::cli::complete::servers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record};
-use crate::cli::place::{Remote, ServerName};
+use crate::cli::place::RemoteArg;
 use crate::client::{ClientError, refusal};
 use crate::hex;
 use crate::text::shown;
@@ -26,7 +26,7 @@ use crate::tf::wire::WireError;
 pub(crate) struct Raw {
     /// The server, as NAME: or tf://HOST
     #[arg(long, value_name = "SERVER", add = servers())]
-    at: Option<Remote>,
+    at: Option<RemoteArg>,
     /// Print the reply in hexadecimal
     #[arg(short = 'x', long)]
     hex: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = self.at.map_or(ServerName::Default, |remote| remote.server);
+        let server = context.server(&self.at.unwrap_or_default())?;
         let patience = context.access(&server)?.target.timeout;
         let connection = context.connection(&server)?;
         let request = self.request.join(" ");

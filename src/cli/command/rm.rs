@@ -6,7 +6,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::{for_each_path, is_root};
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::tf::status::Status;
 
 /// Delete files
@@ -23,17 +23,16 @@ pub(crate) struct Rm {
     force: bool,
     /// Remote paths or patterns
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Rm {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        for_each_path(context, &self.paths, |context, Remote { server, path }| {
+        for_each_path(context, &self.paths, |connection, path| {
             if is_root(path) {
                 let text = "that would empty the server's root: name what is in it, such as '*'";
                 return Err(Failure::Usage(text.to_owned()));
             }
-            let connection = context.connection(server)?;
             match connection.delete(path) {
                 Err(e) if self.recursive && e.status() == Some(Status::IsDirectory) => {
                     Ok(connection.remove_directory(path)?)

@@ -6,7 +6,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::expand::{for_each_path, is_root};
 use crate::cli::failure::{Failure, Result};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::client::ClientError;
 use crate::tf::status::Status;
 
@@ -16,16 +16,15 @@ use crate::tf::status::Status;
 pub(crate) struct Rmdir {
     /// Remote directories or patterns
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Rmdir {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        for_each_path(context, &self.paths, |context, Remote { server, path }| {
+        for_each_path(context, &self.paths, |connection, path| {
             if is_root(path) {
                 return Err(Failure::Usage("the server's root stays".to_owned()));
             }
-            let connection = context.connection(server)?;
             // The server's own command takes what is in it along.
             if !connection.list(path)?.is_empty() {
                 let request = format!("rmdir {path}");

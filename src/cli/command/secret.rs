@@ -8,7 +8,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result, tell_all};
 use crate::cli::output::{Printer, Record, word};
-use crate::cli::place::{Remote, ServerName, beneath};
+use crate::cli::place::{Remote, RemoteArg, beneath};
 use crate::cli::secrets::{Source, descriptor};
 use crate::client::{Entry, secret_name, secret_token};
 use crate::text::shown;
@@ -53,29 +53,29 @@ struct Which {
     name: String,
     /// The remote directory it is in; the root when left out
     #[arg(add = remote_paths())]
-    directory: Option<Remote>,
+    directory: Option<RemoteArg>,
 }
 
 impl Secret {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         match self.deed {
             Deed::Make(which) => {
-                let found = which.find(true)?;
+                let found = which.find(context, true)?;
                 let connection = context.connection(&found.at.server)?;
                 connection.make_directory(&found.at.path)?;
                 Ok(connection.touch(&beneath(&found.at.path, &found.token))?)
             }
             Deed::Path(which) => {
-                let path = which.find(false)?.at.path;
+                let path = which.find(context, false)?.at.path;
                 let mut printer = Printer::new(context.output.json);
                 printer.show(&Record::SecretDirectory { path: &path }, || {
                     shown(path.as_bytes())
                 })?;
                 Ok(printer.flush()?)
             }
-            Deed::Ls(which) => which.find(false)?.list(context),
+            Deed::Ls(which) => which.find(context, false)?.list(context),
             Deed::Rm(which) => {
-                let found = which.find(false)?;
+                let found = which.find(context, false)?;
                 let connection = context.connection(&found.at.server)?;
                 Ok(connection.remove_secure_directory(&found.token, &found.at.path)?)
             }
@@ -90,7 +90,7 @@ struct Found {
 }
 
 impl Which {
-    fn find(self, twice: bool) -> Result<Found> {
+    fn find(self, context: &Context, twice: bool) -> Result<Found> {
         let file = self
             .passphrase_file
             .or_else(|| self.passphrase_fd.map(descriptor));
@@ -107,9 +107,7 @@ impl Which {
         if twice && asked && *ask("Once more: ")? != *passphrase {
             return Err(Failure::Usage("the two are not the same".to_owned()));
         }
-        let directory = self
-            .directory
-            .unwrap_or(Remote::new(ServerName::Default, ""));
+        let directory = context.resolve(&self.directory.unwrap_or_default())?;
         let name = secret_name(&self.name, &passphrase, self.rounds);
         let path = beneath(&directory.path, &name);
         Ok(Found {

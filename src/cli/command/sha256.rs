@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::{Failure, Result, for_each};
 use crate::cli::output::{Printer, Record};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::cli::sums::{self, Sum};
 use crate::text::shown;
 
@@ -26,7 +26,7 @@ pub(crate) struct Sha256 {
     check: Option<PathBuf>,
     /// Remote files or patterns
     #[arg(required_unless_present = "check", add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Sha256 {
@@ -34,8 +34,8 @@ impl Sha256 {
         let mut printer = Printer::new(context.output.json);
         let done = match &self.check {
             Some(file) => check(context, &mut printer, &sums::read(file)?),
-            None => for_each_path(context, &self.paths, |context, Remote { server, path }| {
-                let sha256 = context.connection(server)?.sha256(path)?;
+            None => for_each_path(context, &self.paths, |connection, path| {
+                let sha256 = connection.sha256(path)?;
                 let record = Record::Digest {
                     path,
                     sha256: &sha256,
@@ -50,9 +50,10 @@ impl Sha256 {
 
 fn check(context: &mut Context, printer: &mut Printer, sums: &[Sum]) -> Result<()> {
     for_each(sums, |Sum { digest, name }| {
-        let remote: Remote = name
+        let remote: RemoteArg = name
             .parse()
             .map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
+        let remote = context.resolve(&remote)?;
         let found = context.connection(&remote.server)?.sha256(&remote.path)?;
         let fits = found == *digest;
         let verdict = if fits { "OK" } else { "FAILED" };

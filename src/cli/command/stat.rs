@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::Result;
 use crate::cli::output::{Printer, Record, time, word};
-use crate::cli::place::Remote;
+use crate::cli::place::RemoteArg;
 use crate::text::shown;
 
 /// Show kind, size and times
@@ -16,14 +16,14 @@ use crate::text::shown;
 pub(crate) struct Stat {
     /// Remote paths or patterns
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Stat {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let mut printer = Printer::new(context.output.json);
-        let done = for_each_path(context, &self.paths, |context, Remote { server, path }| {
-            let stat = context.connection(server)?.stat(path)?;
+        let done = for_each_path(context, &self.paths, |connection, path| {
+            let stat = connection.stat(path)?;
             let record = Record::Entry {
                 path,
                 kind: word(stat.kind),

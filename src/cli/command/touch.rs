@@ -4,8 +4,9 @@ use clap::Args;
 
 use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
-use crate::cli::failure::{Result, for_each};
-use crate::cli::place::Remote;
+use crate::cli::expand::for_each_name;
+use crate::cli::failure::Result;
+use crate::cli::place::RemoteArg;
 use crate::tf::status::Status;
 
 /// Make empty files, or set the times of those that are there to now
@@ -17,13 +18,12 @@ pub(crate) struct Touch {
     no_create: bool,
     /// The remote paths
     #[arg(required = true, add = remote_paths())]
-    paths: Vec<Remote>,
+    paths: Vec<RemoteArg>,
 }
 
 impl Touch {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        for_each(&self.paths, |Remote { server, path }| {
-            let connection = context.connection(server)?;
+        for_each_name(context, &self.paths, |connection, path| {
             if self.no_create {
                 return match connection.update_times(path) {
                     Err(e) if e.status() == Some(Status::FileMissing) => Ok(()),

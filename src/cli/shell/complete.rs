@@ -20,7 +20,7 @@ use super::line::commands;
 use super::local::LOCAL_COMMANDS;
 use super::words::{Partial, partial, quoted};
 use crate::cli::context::Context;
-use crate::cli::place::{Place, Remote};
+use crate::cli::place::{Place, Remote, RemoteArg};
 use crate::client::Kind;
 use crate::text::shown;
 
@@ -149,7 +149,8 @@ impl Completion {
         // In NAME:path and tf://host/path the last name begins behind these.
         let at = text.rfind(['/', ':']).map_or(0, |at| at + 1);
         let (directory, begun) = text.split_at(at);
-        let Ok(remote) = directory.parse::<Remote>() else {
+        let written = directory.parse::<RemoteArg>().ok();
+        let Some(remote) = written.and_then(|written| self.resolve(&written)) else {
             return Vec::new();
         };
         let key = format!("{}:{}", remote.server, remote.path);
@@ -169,6 +170,10 @@ impl Completion {
         }
         let names = listings.get(&key).map_or(&[][..], |listing| &listing.names);
         names_in(directory, begun, names.iter().cloned())
+    }
+
+    fn resolve(&self, written: &RemoteArg) -> Option<Remote> {
+        self.context.try_borrow().ok()?.resolve(written).ok()
     }
 
     fn list(&self, remote: &Remote) -> Option<Vec<String>> {
@@ -302,7 +307,7 @@ fn value(arg: &Arg, before: usize) -> Expected {
         } else {
             Expected::Both
         }
-    } else if is(value_parser!(Remote).into()) {
+    } else if is(value_parser!(RemoteArg).into()) {
         Expected::Remote
     } else if is(value_parser!(PathBuf)) {
         Expected::Local

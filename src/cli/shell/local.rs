@@ -6,10 +6,9 @@ use std::process::Command;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::here;
 use crate::cli::interrupt::{OnInterrupt, on_interrupt};
 use crate::cli::output::Printer;
-use crate::cli::place::Remote;
+use crate::cli::place::{Remote, RemoteArg};
 use crate::client::{ClientError, Kind};
 use crate::text::shown;
 
@@ -84,8 +83,8 @@ pub(super) struct Where {
 
 impl Where {
     /// Begins at a directory.
-    pub(super) fn at(place: Remote) -> Where {
-        here::go(place.clone());
+    pub(super) fn at(place: Remote, context: &mut Context) -> Where {
+        context.here = Some(place.clone());
         Where {
             here: place,
             before: None,
@@ -100,7 +99,7 @@ impl Where {
                 .before
                 .clone()
                 .ok_or_else(|| usage("cd -: you have been nowhere"))?,
-            Some(text) => text.parse().map_err(usage)?,
+            Some(text) => context.resolve(&text.parse::<RemoteArg>().map_err(usage)?)?,
         };
         let path = to.path.trim_end_matches('/').to_owned();
         let to = to.with_path(path);
@@ -111,7 +110,7 @@ impl Where {
                 shown(to.path.as_bytes())
             )));
         }
-        here::go(to.clone());
+        context.here = Some(to.clone());
         self.before = Some(std::mem::replace(&mut self.here, to));
         Ok(())
     }

@@ -43,7 +43,7 @@ impl Shell {
     fn begin(mut context: Context, at: Remote) -> Result<Shell> {
         let root = at.with_path(String::new());
         context.connection(&root.server)?;
-        let mut place = Where::at(root);
+        let mut place = Where::at(root, &mut context);
         if !at.path.is_empty() {
             place.change(&mut context, Some(&format!("/{}", at.path)))?;
         }

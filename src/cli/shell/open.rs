@@ -5,10 +5,11 @@ use std::io::{BufReader, IsTerminal, stdin};
 use std::path::Path;
 
 use super::Shell;
+use super::local::usage;
 use crate::cli::command::shell::Shell as Arguments;
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result};
-use crate::cli::place::{BadAddress, Remote, ServerName};
+use crate::cli::failure::Result;
+use crate::cli::place::{RemoteArg, ServerName};
 use crate::cli::servers::Servers;
 use crate::client::ClientError;
 
@@ -23,16 +24,10 @@ pub(in crate::cli) fn open(arguments: Arguments, context: Context) -> Result<()>
         place: text,
     } = arguments;
     let at = match &text {
-        None => Remote::new(ServerName::Default, ""),
+        None => RemoteArg::default(),
         Some(text) => place(text, &context.directory.servers)?,
     };
-    let at = match at.server {
-        ServerName::Default => Remote {
-            server: context.directory.default_server()?,
-            path: at.path,
-        },
-        _ => at,
-    };
+    let at = context.resolve(&at)?;
     let mut shell = Shell::begin(context, at)?;
     let input = Path::new("-");
     match &batch {
@@ -52,13 +47,12 @@ pub(in crate::cli) fn open(arguments: Arguments, context: Context) -> Result<()>
 }
 
 /// The directory that a text stands for where a server is named.
-fn place(text: &str, servers: &Servers) -> Result<Remote> {
-    let usage = |e: BadAddress| Failure::Usage(e.to_string());
+fn place(text: &str, servers: &Servers) -> Result<RemoteArg> {
     let is_entry = |name: &str| servers.entries.contains_key(name);
     let names_entry = text.split_once(':').is_some_and(|(name, _)| is_entry(name));
     if names_entry || text.starts_with("tf://") || text.starts_with(':') {
         return text.parse().map_err(usage);
     }
     let server = ServerName::read(text, is_entry).map_err(usage)?;
-    Ok(Remote::new(server, ""))
+    Ok(RemoteArg::new(Some(server), ""))
 }

@@ -13,7 +13,7 @@ use crate::cli::complete::remote_paths;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::options::OutputOptions;
-use crate::cli::place::{Remote, beneath};
+use crate::cli::place::{RemoteArg, beneath};
 use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
 use crate::text::shown;
 use duty::{Duty, note};
@@ -35,7 +35,7 @@ Examples:
 pub(crate) struct Watch {
     /// The remote directories, all on one server
     #[arg(required = true, value_name = "DIR", add = remote_paths())]
-    directories: Vec<Remote>,
+    directories: Vec<RemoteArg>,
     /// Only names that begin with this
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = prefix)]
     prefix: String,
@@ -77,22 +77,21 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
 
 impl Watch {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = self.directories[0].server.clone();
-        if self
-            .directories
-            .iter()
-            .any(|directory| directory.server != server)
-        {
-            let text = "all directories must be on one server: run one tf watch for each";
-            return Err(Failure::Usage(text.to_owned()));
+        let server = context.server(&self.directories[0])?;
+        let mut list = Vec::new();
+        for directory in &self.directories {
+            let directory = context.resolve(directory)?;
+            if directory.server != server {
+                let text = "all directories must be on one server: run one tf watch for each";
+                return Err(Failure::Usage(text.to_owned()));
+            }
+            list.push(Watched {
+                directory: directory.path,
+                prefix: self.prefix.clone(),
+            });
         }
         let output = context.output.clone();
         let access = context.access(&server)?.clone();
-        let list = self.directories.iter().map(|directory| Watched {
-            directory: directory.path.clone(),
-            prefix: self.prefix.clone(),
-        });
-        let list: Vec<Watched> = list.collect();
         let duty = Duty::new(self.get, self.exec, self.delete, output.clone());
         let left = self.count.unwrap_or(u64::MAX);
         let memory = Memory::new(self.interval);
