@@ -1,15 +1,14 @@
-//! From what a person wrote to the way to a session: options count before the
-//! server's entry, and that before the environment.
+//! From what a person wrote to the way to a session: options come before the
+//! server's entry, and that comes before the environment.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::failure::{Failure, Result};
-use super::options::{ConnectionOptions, environment};
+use super::options::ConnectionOptions;
 use super::place::ServerName;
-use super::secrets::{Source, descriptor, first_line};
-use super::servers::{Entry, Servers};
-use super::transport::transport;
+use super::secrets::{Source, first_line};
+use super::servers::Servers;
+use super::settings::{Settings, environment};
 use crate::client::{Access, Cancel, Secret, Target};
 
 /// All that is known of servers.
@@ -26,7 +25,7 @@ pub(crate) struct Directory {
 /// A server that was found: its addresses, its entry, the account named.
 struct Found<'a> {
     addresses: Vec<String>,
-    entry: Option<&'a Entry>,
+    entry: Option<&'a Settings>,
     user: Option<String>,
 }
 
@@ -61,36 +60,28 @@ impl Directory {
     /// # Errors
     /// What is missing or wrong.
     pub(crate) fn access(&self, server: &ServerName) -> Result<Access> {
-        let Found {
-            addresses,
-            entry,
-            user,
-        } = self.find(server)?;
-        let mut addresses = addresses.into_iter();
+        let found = self.find(server)?;
+        let mut settings = self.options.settings.clone();
+        settings.user = found.user.or(settings.user);
+        if let Some(entry) = found.entry {
+            settings.fill(entry.clone());
+        }
+        settings.fill_from_environment(found.entry);
+        let mut addresses = found.addresses.into_iter();
         let address = addresses.next().unwrap_or_default();
-        let hash = self.hash(entry, &address)?;
-        let key = self.options.key.as_deref();
-        let transport = transport(&self.options.tls, key, entry, &self.servers, &address)?;
-        let mut target = Target::over(&address, transport, &hash);
-        let version = self.options.protocol_version.clone();
-        let version = version
-            .or_else(|| entry?.version.clone())
-            .or_else(|| environment("TF_VERSION"));
-        if let Some(version) = version {
-            target.version = version;
+        let hash = hash(&settings, &address)?;
+        let mut target = Target::over(&address, settings.transport(&address)?, &hash);
+        if let Some(version) = &settings.version {
+            target.version = version.clone();
         }
         target.cancel = self.cancel.clone();
         target.timeout = Duration::from_secs(self.options.timeout.max(1));
         let mut access = Access::new(target);
-        access.login = self.login(entry, user, &address)?;
-        access.jail = self.jail(entry)?;
-        access.lock = self
-            .options
-            .honour_lock
-            .clone()
-            .or_else(|| entry?.lock.clone());
+        access.login = self.login(&settings, &address)?;
+        access.jail = self.jail(&settings)?;
+        access.lock = settings.lock;
         access.others = addresses.collect();
-        access.balance = entry.is_some_and(|entry| entry.balance);
+        access.balance = settings.balance;
         Ok(access)
     }
 
@@ -131,12 +122,8 @@ impl Directory {
     /// # Errors
     /// `Usage` when none is known.
     pub(crate) fn default_server(&self) -> Result<ServerName> {
-        let given = self
-            .options
-            .server
-            .clone()
-            .or_else(|| environment("TF_SERVER"));
-        if let Some(text) = given {
+        let given = self.options.server.clone();
+        if let Some(text) = given.or_else(|| environment("TF_SERVER")) {
             let is_entry = |name: &str| self.servers.entries.contains_key(name);
             return ServerName::read(&text, is_entry).map_err(|e| Failure::Usage(e.to_string()));
         }
@@ -147,80 +134,47 @@ impl Directory {
             .ok_or_else(|| {
                 Failure::Usage(format!(
                     "no server: write NAME:path or tf://HOST/path, give --server, set TF_SERVER, \
-                 or make an entry in {} by tf trust",
+                     or make an entry in {} by tf trust",
                     self.servers.file.display()
                 ))
             })
     }
 
-    fn hash(&self, entry: Option<&Entry>, address: &str) -> Result<String> {
-        let (text, file) = entry
-            .map(|entry| entry.hash(&self.servers))
-            .unwrap_or_default();
-        let read = |path: PathBuf| match first_line(&path) {
-            Ok(line) => Ok(line.to_string()),
-            Err(text) => Err(Failure::Usage(text)),
-        };
-        match (&self.options.hash, self.options.hash_file.clone(), text, file) {
-            (Some(hash), ..) => Ok(hash.clone()),
-            (None, Some(path), ..) => read(path),
-            (None, None, Some(hash), _) => Ok(hash),
-            (None, None, None, Some(path)) => read(path),
-            (None, None, None, None) => environment("TF_HASH").ok_or_else(|| {
-                Failure::Usage(format!(
-                    "no hash for {address}: give --hash-file, set TF_HASH, or write hash into its entry"
-                ))
-            }),
-        }
-    }
-
-    fn login(
-        &self,
-        entry: Option<&Entry>,
-        user: Option<String>,
-        address: &str,
-    ) -> Result<Option<Secret>> {
-        let own = entry.and_then(|entry| entry.user.clone());
-        let user = user.or_else(|| self.options.user.clone()).or(own.clone());
-        let Some(user) = user.or_else(|| environment("TF_USER")) else {
+    fn login(&self, settings: &Settings, address: &str) -> Result<Option<Secret>> {
+        let Some(user) = &settings.user else {
             return Ok(None);
         };
-        let given = self.options.password_file.clone();
-        let given = given.or_else(|| self.options.password_fd.map(descriptor));
-        // The password of the entry is that of its account.
-        let kept = entry.filter(|_| own.as_ref() == Some(&user));
-        let file = given.or_else(|| kept?.password_file(&self.servers));
-        let password = self.secret(file, entry, &format!("Password for {user} at {address}: "))?;
-        Ok(Some((user, password)))
+        let prompt = format!("Password for {user} at {address}: ");
+        let password = self.source(settings.password(), settings).get(&prompt);
+        Ok(Some((user.clone(), password.map_err(Failure::Usage)?)))
     }
 
-    fn jail(&self, entry: Option<&Entry>) -> Result<Option<Secret>> {
-        let own = entry.and_then(|entry| entry.jail.clone());
-        let jail = self.options.jail.clone().or(own.clone());
-        let Some(jail) = jail.or_else(|| environment("TF_JAIL")) else {
+    fn jail(&self, settings: &Settings) -> Result<Option<Secret>> {
+        let Some(jail) = &settings.jail else {
             return Ok(None);
         };
-        let given = self.options.token_file.clone();
-        let given = given.or_else(|| self.options.token_fd.map(descriptor));
-        let kept = entry.filter(|_| own.as_ref() == Some(&jail));
-        let file = given.or_else(|| kept?.token_file(&self.servers));
-        let token = self.secret(file, entry, &format!("Token for {jail}: "))?;
-        Ok(Some((jail, token)))
+        let token = self.source(settings.token(), settings);
+        let token = token.get(&format!("Token for {jail}: "));
+        Ok(Some((jail.clone(), token.map_err(Failure::Usage)?)))
     }
 
-    fn secret(
-        &self,
-        file: Option<PathBuf>,
-        entry: Option<&Entry>,
-        prompt: &str,
-    ) -> Result<zeroize::Zeroizing<String>> {
-        let askpass = entry.and_then(|entry| entry.askpass(&self.servers));
+    fn source(&self, file: Option<&std::path::PathBuf>, settings: &Settings) -> Source {
         Source {
-            file,
-            askpass,
+            file: file.cloned(),
+            askpass: settings.askpass.clone(),
             silent: self.silent,
         }
-        .get(prompt)
-        .map_err(Failure::Usage)
+    }
+}
+
+fn hash(settings: &Settings, address: &str) -> Result<String> {
+    match (&settings.hash, &settings.hash_file) {
+        (Some(hash), _) => Ok(hash.clone()),
+        (None, Some(file)) => first_line(file)
+            .map(|line| line.to_string())
+            .map_err(Failure::Usage),
+        (None, None) => Err(Failure::Usage(format!(
+            "no hash for {address}: give --hash-file, set TF_HASH, or write hash into its entry"
+        ))),
     }
 }

@@ -4,51 +4,22 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::failure::{Failure, Result};
 use super::servers::Servers;
+use super::settings::Settings;
 use crate::client::ClientError;
 
-/// What is to be known of a server; what is `None` stays as it was.
-pub(super) struct Addition<'a> {
-    /// Its name.
-    pub(super) name: &'a str,
-    /// `host:port`.
-    pub(super) address: Option<String>,
-    /// Its public key, PEM.
-    pub(super) key: Option<String>,
-    /// The pin of its certificate.
-    pub(super) tls_pin: Option<String>,
-    /// The file with certificates that vouch for it.
-    pub(super) tls_ca: Option<PathBuf>,
-    /// The file with one's own certificate.
-    pub(super) cert: Option<PathBuf>,
-    /// The file with its private key.
-    pub(super) cert_key: Option<PathBuf>,
-    /// Its hash.
-    pub(super) hash: Option<String>,
-    /// Its version string.
-    pub(super) version: Option<String>,
-    /// The account to log in with.
-    pub(super) user: Option<String>,
-    /// The file with the password.
-    pub(super) password_file: Option<PathBuf>,
-    /// The jail.
-    pub(super) jail: Option<String>,
-    /// The file with the token.
-    pub(super) token_file: Option<PathBuf>,
-}
-
 /// Puts an entry into the file, which is made when it is missing. The first
-/// one becomes the default.
+/// one becomes the default, and what the settings leave out stays as it was.
 ///
 /// # Errors
 /// When the file can't be written or is none of ours; it is as it was then.
-pub(super) fn keep(file: &Path, addition: &Addition<'_>) -> Result<()> {
+pub(super) fn keep(file: &Path, name: &str, settings: &Settings) -> Result<()> {
     let told = |source: io::Error| ClientError::Local {
         path: file.to_owned(),
         source,
@@ -70,12 +41,12 @@ pub(super) fn keep(file: &Path, addition: &Addition<'_>) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
         other => other.map_err(told)?,
     };
-    let text = with_entry(&old, addition)
+    let text = with_entry(&old, name, settings)
         .map_err(|e| Failure::Usage(format!("{}: {}", file.display(), e.trim_end())))?;
     Servers::parse(&text, file.clone()).map_err(Failure::Usage)?;
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = file.with_file_name(name);
+    let mut new = file.file_name().unwrap_or_default().to_owned();
+    new.push(".new");
+    let new = file.with_file_name(new);
     let written = write(&new, &text).and_then(|()| fs::rename(&new, file));
     if written.is_err() {
         let _ = fs::remove_file(&new);
@@ -96,45 +67,25 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn with_entry(old: &str, addition: &Addition<'_>) -> std::result::Result<String, String> {
+fn with_entry(old: &str, name: &str, settings: &Settings) -> std::result::Result<String, String> {
     let mut document: DocumentMut = old
         .parse()
         .map_err(|e: toml_edit::TomlError| e.to_string())?;
     let root = document.as_table_mut();
     if root.is_empty() {
-        root.insert("default", value(addition.name));
+        root.insert("default", value(name));
     }
     let mut all = Table::new();
     all.set_implicit(true);
     let servers = root.entry("server").or_insert(Item::Table(all));
     let servers = servers.as_table_like_mut().ok_or("server is no table")?;
-    let entry = servers
-        .entry(addition.name)
-        .or_insert(Item::Table(Table::new()));
+    let entry = servers.entry(name).or_insert(Item::Table(Table::new()));
     let entry = entry.as_table_like_mut().ok_or("the entry is no table")?;
-    let text = |path: &Option<PathBuf>| {
-        path.as_ref()
-            .map(|path| path.to_string_lossy().into_owned())
-    };
-    for (key, new) in [
-        ("address", addition.address.clone()),
-        ("key", addition.key.clone()),
-        ("tls_pin", addition.tls_pin.clone()),
-        ("tls_ca", text(&addition.tls_ca)),
-        ("cert", text(&addition.cert)),
-        ("cert_key", text(&addition.cert_key)),
-        ("hash", addition.hash.clone()),
-        ("version", addition.version.clone()),
-        ("user", addition.user.clone()),
-        ("password_file", text(&addition.password_file)),
-        ("jail", addition.jail.clone()),
-        ("token_file", text(&addition.token_file)),
-    ] {
-        if let Some(new) = new {
-            entry.insert(key, value(new));
-        }
+    let new = toml_edit::ser::to_document(settings).map_err(|e| e.to_string())?;
+    for (key, new) in new.iter() {
+        entry.insert(key, new.clone());
     }
-    if addition.hash.is_some() {
+    if settings.hash.is_some() {
         entry.remove("hash_file");
     }
     Ok(document.to_string())
@@ -145,22 +96,14 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::cli::settings::Addresses;
 
-    fn addition<'a>(name: &'a str, key: &str) -> Addition<'a> {
-        Addition {
-            name,
-            address: Some("h:1".to_owned()),
-            key: Some(key.to_owned()),
-            tls_pin: None,
-            tls_ca: None,
-            cert: None,
-            cert_key: None,
+    fn settings(key: &str) -> Settings {
+        Settings {
+            address: Addresses::One("h:1".to_owned()),
+            key: Some(key.into()),
             hash: Some("x".to_owned()),
-            version: None,
-            user: None,
-            password_file: None,
-            jail: None,
-            token_file: None,
+            ..Settings::default()
         }
     }
 
@@ -168,7 +111,7 @@ mod tests {
     fn an_entry_is_added_and_what_stands_there_stays() {
         let dir = tempfile::tempdir().expect("directory");
         let file = dir.path().join("new/tf/config.toml");
-        keep(&file, &addition("a", "K1\nline\n")).expect("kept");
+        keep(&file, "a", &settings("K1\nline\n")).expect("kept");
         let text = fs::read_to_string(&file).expect("read");
         assert!(
             text.starts_with("default = \"a\"\n\n[server.a]\n"),
@@ -181,13 +124,12 @@ mod tests {
         );
 
         fs::write(&file, format!("# mine\n{text}# the end\n")).expect("write");
-        keep(&file, &addition("b.c", "K2")).expect("kept");
-        let again = Addition {
-            address: None,
-            hash: None,
-            ..addition("a", "K3")
+        keep(&file, "b.c", &settings("K2")).expect("kept");
+        let again = Settings {
+            key: Some("K3".into()),
+            ..Settings::default()
         };
-        keep(&file, &again).expect("kept");
+        keep(&file, "a", &again).expect("kept");
         let text = fs::read_to_string(&file).expect("read");
         assert!(text.starts_with("# mine\ndefault = \"a\"\n"), "{text}");
         assert!(text.contains("# the end") && !text.contains("K1"), "{text}");
@@ -205,7 +147,7 @@ mod tests {
         let file = dir.path().join("config.toml");
         for text in ["not toml", "server = 1\n", "other = 1\n"] {
             fs::write(&file, text).expect("write");
-            assert!(keep(&file, &addition("a", "K")).is_err(), "{text}");
+            assert!(keep(&file, "a", &settings("K")).is_err(), "{text}");
             assert_eq!(fs::read_to_string(&file).expect("read"), text);
             assert_eq!(fs::read_dir(dir.path()).expect("directory").count(), 1);
         }

@@ -18,11 +18,11 @@ mod place;
 mod progress;
 mod secrets;
 mod servers;
+mod settings;
 mod shell;
 mod sums;
 mod targets;
 mod transfer;
-mod transport;
 
 use std::process::ExitCode;
 

@@ -73,9 +73,13 @@ pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
 
 /// The file that stands for a descriptor which the caller of `tf` opened. No
 /// program that is run from now on gets it.
-pub(crate) fn descriptor(number: u32) -> PathBuf {
+///
+/// # Errors
+/// What is wrong with the number.
+pub(crate) fn descriptor(number: &str) -> Result<PathBuf, std::num::ParseIntError> {
+    let number = number.parse()?;
     keep_from_children(number);
-    format!("/dev/fd/{number}").into()
+    Ok(format!("/dev/fd/{number}").into())
 }
 
 fn ask_program(program: OsString, prompt: &str) -> Result<Zeroizing<String>, String> {

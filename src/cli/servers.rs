@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::place::{is_entry_name, with_port};
-use crate::client::PublicKey;
+use super::place::is_entry_name;
+use super::settings::Settings;
 use crate::trusted;
 
 /// The servers of a configuration file.
@@ -17,51 +17,9 @@ pub(crate) struct Servers {
     /// The name of the one that is meant where none is named.
     pub(crate) default: Option<String>,
     /// All of them, by name.
-    pub(crate) entries: BTreeMap<String, Entry>,
+    pub(crate) entries: BTreeMap<String, Settings>,
     /// The file they were read from.
     pub(crate) file: PathBuf,
-}
-
-/// What is known of a server. Paths are relative to the file's directory.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
-    address: Addresses,
-    key: Option<String>,
-    hash: Option<String>,
-    hash_file: Option<PathBuf>,
-    /// The version string it is configured with.
-    pub(crate) version: Option<String>,
-    /// The account to log in with.
-    pub(crate) user: Option<String>,
-    password_file: Option<PathBuf>,
-    /// The directory to be jailed in.
-    pub(crate) jail: Option<String>,
-    token_file: Option<PathBuf>,
-    askpass: Option<PathBuf>,
-    /// Whether it is reached with TLS.
-    #[serde(default)]
-    pub(crate) tls: bool,
-    /// The SHA-256 of its certificate's public key; TLS, too.
-    pub(crate) tls_pin: Option<String>,
-    /// Certificates that vouch for it; TLS, too.
-    pub(crate) tls_ca: Option<PathBuf>,
-    /// A certificate of one's own.
-    pub(crate) cert: Option<PathBuf>,
-    /// Its private key.
-    pub(crate) cert_key: Option<PathBuf>,
-    /// The lock name of sessions (document, "LOCK").
-    pub(crate) lock: Option<String>,
-    /// Whether its load balancer is asked which server to take.
-    #[serde(default)]
-    pub(crate) balance: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "an address or a list of addresses")]
-enum Addresses {
-    One(String),
-    Several(Vec<String>),
 }
 
 #[derive(Deserialize)]
@@ -69,7 +27,7 @@ enum Addresses {
 struct Raw {
     default: Option<String>,
     #[serde(default)]
-    server: BTreeMap<String, Entry>,
+    server: BTreeMap<String, Settings>,
 }
 
 /// The place of the file where none is named.
@@ -133,7 +91,7 @@ impl Servers {
     /// One line with what is wrong where.
     pub(crate) fn parse(text: &str, file: PathBuf) -> Result<Servers, String> {
         let told = |line: usize, what: &str| format!("{}:{line}: {what}", file.display());
-        let raw: Raw = toml::from_str(text).map_err(|e| {
+        let mut raw: Raw = toml::from_str(text).map_err(|e| {
             let start = e.span().map_or(0, |span| span.start);
             let line = text
                 .get(..start)
@@ -141,7 +99,7 @@ impl Servers {
             told(line, e.message().trim_end())
         })?;
         let whole = |what: String| format!("{}: {what}", file.display());
-        for (name, entry) in &raw.server {
+        for (name, entry) in &mut raw.server {
             if !is_entry_name(name) {
                 return Err(whole(format!(
                     "\"{name}\" is no name: letters, digits, . - _"
@@ -150,6 +108,7 @@ impl Servers {
             if entry.addresses().next().is_none() {
                 return Err(whole(format!("server {name} has no address")));
             }
+            entry.resolve(file.parent().unwrap_or(Path::new("")));
         }
         if let Some(name) = raw
             .default
@@ -169,73 +128,11 @@ impl Servers {
 
     /// The entry that has this address, and is for this account if one is
     /// named.
-    pub(crate) fn at(&self, address: &str, user: Option<&str>) -> Option<&Entry> {
-        let there = |entry: &&Entry| entry.addresses().any(|own| own == address);
-        let fits = |entry: &&Entry| user.is_some() && entry.user.as_deref() == user;
+    pub(crate) fn at(&self, address: &str, user: Option<&str>) -> Option<&Settings> {
+        let there = |entry: &&Settings| entry.addresses().any(|own| own == address);
+        let fits = |entry: &&Settings| user.is_some() && entry.user.as_deref() == user;
         let mut entries = self.entries.values().filter(there);
         entries.clone().find(fits).or_else(|| entries.next())
-    }
-
-    /// A path of the file as it is to be opened.
-    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
-        self.file
-            .parent()
-            .map_or_else(|| path.to_owned(), |directory| directory.join(path))
-    }
-}
-
-impl Entry {
-    /// Its addresses, `host:port`.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = String> {
-        let addresses = match &self.address {
-            Addresses::One(one) => std::slice::from_ref(one),
-            Addresses::Several(several) => several,
-        };
-        addresses.iter().map(|address| with_port(address))
-    }
-
-    /// Its public key, if it has one.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn key(&self, servers: &Servers) -> crate::client::Result<Option<PublicKey>> {
-        match self.key.as_deref() {
-            None => Ok(None),
-            Some(text) if text.contains("-----BEGIN") => {
-                PublicKey::from_text(text, &servers.file).map(Some)
-            }
-            Some(path) => PublicKey::from_file(&servers.resolve(path.as_ref())).map(Some),
-        }
-    }
-
-    /// Whether it is reached with TLS, whoever vouches for it.
-    pub(crate) fn is_over_tls(&self) -> bool {
-        self.tls || self.tls_pin.is_some() || self.tls_ca.is_some()
-    }
-
-    /// The text of its hash and, where that is missing, the file that has it.
-    pub(crate) fn hash(&self, servers: &Servers) -> (Option<String>, Option<PathBuf>) {
-        (
-            self.hash.clone(),
-            self.hash_file.as_ref().map(|path| servers.resolve(path)),
-        )
-    }
-
-    /// The file with the password.
-    pub(crate) fn password_file(&self, servers: &Servers) -> Option<PathBuf> {
-        self.password_file
-            .as_ref()
-            .map(|path| servers.resolve(path))
-    }
-
-    /// The file with the token of the jail.
-    pub(crate) fn token_file(&self, servers: &Servers) -> Option<PathBuf> {
-        self.token_file.as_ref().map(|path| servers.resolve(path))
-    }
-
-    /// The program that is asked for password and token.
-    pub(crate) fn askpass(&self, servers: &Servers) -> Option<PathBuf> {
-        self.askpass.as_ref().map(|path| servers.resolve(path))
     }
 }
 
@@ -264,7 +161,7 @@ mod tests {
         assert_eq!(user("h:10345", Some("bob")).as_deref(), Some("bob"));
         assert_eq!(user("i:7", Some("eve")).as_deref(), Some("bob"));
         assert_eq!(user("h:7", None), None);
-        let (_, file) = servers.entries["a"].hash(&servers);
+        let file = &servers.entries["a"].hash_file;
         assert_eq!(file.as_deref(), Some(Path::new("/c/hash")));
     }
 

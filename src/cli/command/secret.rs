@@ -47,8 +47,8 @@ struct Which {
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<std::path::PathBuf>,
     /// An open file descriptor to read the passphrase from
-    #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
-    passphrase_fd: Option<u32>,
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_file", value_parser = descriptor)]
+    passphrase_fd: Option<std::path::PathBuf>,
     /// A name that goes into the hash
     name: String,
     /// The remote directory it is in; the root when left out
@@ -91,9 +91,7 @@ struct Found {
 
 impl Which {
     fn find(self, context: &Context, twice: bool) -> Result<Found> {
-        let file = self
-            .passphrase_file
-            .or_else(|| self.passphrase_fd.map(descriptor));
+        let file = self.passphrase_file.or(self.passphrase_fd);
         let asked = file.is_none();
         let source = Source {
             file,

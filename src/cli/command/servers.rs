@@ -23,7 +23,7 @@ impl Servers {
             let fingerprint = match &entry.tls_pin {
                 Some(pin) => Some(pin.trim_start_matches("SHA256:").to_owned()),
                 None if tls => None,
-                None => entry.key(servers)?.map(|key| key.fingerprint()),
+                None => entry.public_key()?.map(|key| key.fingerprint()),
             };
             let fingerprint = fingerprint.map(|print| format!("SHA256:{print}"));
             let record = Record::Server {

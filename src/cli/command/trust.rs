@@ -9,13 +9,13 @@ use clap::Args;
 
 use crate::cli::Exit;
 use crate::cli::context::Context;
-use crate::cli::entries::{Addition, keep};
+use crate::cli::entries::keep;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::options::ConnectionOptions;
 use crate::cli::output::complain;
 use crate::cli::place::{is_entry_name, with_port};
 use crate::cli::secrets::first_line;
-use crate::cli::servers::{Entry, Servers};
+use crate::cli::settings::{Addresses, Settings};
 use crate::client::{ClientError, PublicKey, fetch_certificate};
 
 /// Keep a server and its key in the configuration
@@ -69,34 +69,34 @@ impl Trust {
                 &name,
                 &witness,
                 fingerprint,
-                witness.trusted(known, servers)?,
+                witness.trusted(known)?,
                 &options,
             )?;
         }
-        let hash = match (&options.hash, &options.hash_file) {
-            (Some(hash), _) => Some(hash.clone()),
+        let given = options.settings;
+        let hash = match (&given.hash, &given.hash_file) {
             (None, Some(file)) => Some(first_line(file).map_err(Failure::Usage)?.to_string()),
-            (None, None) => None,
+            (hash, _) => hash.clone(),
         };
-        let has_hash =
-            hash.is_some() || known.is_some_and(|entry| entry.hash(servers) != (None, None));
-        let tls = &options.tls;
-        let addition = Addition {
-            name: &name,
-            address: is_new.then_some(address),
-            key: witness.key(),
+        let known_hash = known.is_some_and(|it| it.hash.is_some() || it.hash_file.is_some());
+        let has_hash = hash.is_some() || known_hash;
+        let mut entry = Settings {
+            address: is_new
+                .then_some(Addresses::One(address))
+                .unwrap_or_default(),
+            key: witness.key().map(PathBuf::from),
+            tls: false,
             tls_pin: witness.pin(),
-            tls_ca: absolute(tls.tls_ca.as_deref())?,
-            cert: absolute(tls.cert.as_deref())?,
-            cert_key: absolute(tls.cert_key.as_deref())?,
             hash,
-            version: options.protocol_version.clone(),
-            user: options.user.clone(),
-            password_file: absolute(options.password_file.as_deref())?,
-            jail: options.jail.clone(),
-            token_file: absolute(options.token_file.as_deref())?,
+            hash_file: None,
+            lock: None,
+            ..given
         };
-        keep(&servers.file, &addition)?;
+        entry.resolve(&std::env::current_dir().map_err(|source| {
+            let path = ".".into();
+            ClientError::Local { path, source }
+        })?);
+        keep(&servers.file, &name, &entry)?;
         let with = fingerprint.map_or_else(String::new, |print| format!(" with key {print}"));
         complain!("{name} is in {}{with}", servers.file.display());
         if !has_hash {
@@ -143,7 +143,11 @@ impl Trust {
             changed(name, old, fingerprint);
             return Err(Failure::Told(Exit::NotLetIn));
         }
-        if let Some(expected) = self.fingerprint.as_ref().or(options.tls.tls_pin.as_ref()) {
+        if let Some(expected) = self
+            .fingerprint
+            .as_ref()
+            .or(options.settings.tls_pin.as_ref())
+        {
             let expected = normal(expected);
             if expected == fingerprint {
                 return Ok(());
@@ -156,7 +160,7 @@ impl Trust {
         if trusted.as_deref() == Some(fingerprint) {
             return Ok(());
         }
-        let has_input = options.key.as_deref() == Some(Path::new("-"));
+        let has_input = options.settings.key.as_deref() == Some(Path::new("-"));
         if has_input || !std::io::stdin().is_terminal() {
             return Err(Failure::Usage(format!(
                 "nobody can be asked here whether {fingerprint} is right: give --fingerprint"
@@ -175,10 +179,10 @@ impl Trust {
 impl Witness {
     /// What the options name, or the certificate that the server shows.
     fn of(options: &ConnectionOptions, address: &str) -> Result<Witness> {
-        if let Some(path) = &options.key {
+        if let Some(path) = &options.settings.key {
             return Ok(Witness::Key(read_key(path)?));
         }
-        if options.tls.tls_ca.is_some() {
+        if options.settings.tls_ca.is_some() {
             return Ok(Witness::Authority);
         }
         let timeout = Duration::from_secs(options.timeout.max(1));
@@ -212,10 +216,10 @@ impl Witness {
     }
 
     /// The fingerprint that is trusted in its place so far.
-    fn trusted(&self, known: Option<&Entry>, servers: &Servers) -> Result<Option<String>> {
+    fn trusted(&self, known: Option<&Settings>) -> Result<Option<String>> {
         let Some(entry) = known else { return Ok(None) };
         Ok(match self {
-            Witness::Key(_) => entry.key(servers)?.map(|key| normal(&key.fingerprint())),
+            Witness::Key(_) => entry.public_key()?.map(|key| normal(&key.fingerprint())),
             Witness::Certificate { .. } => entry.tls_pin.as_deref().map(normal),
             Witness::Authority => None,
         })
@@ -272,15 +276,6 @@ fn read_key(path: &Path) -> Result<PublicKey> {
     };
     std::io::stdin().read_to_string(&mut text).map_err(told)?;
     Ok(PublicKey::from_text(&text, "standard input".as_ref())?)
-}
-
-fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
-    let Some(path) = path else { return Ok(None) };
-    let told = |source| ClientError::Local {
-        path: path.to_owned(),
-        source,
-    };
-    Ok(std::path::absolute(path).map(Some).map_err(told)?)
 }
 
 fn changed(name: &str, old: &str, new: &str) {
