@@ -19,7 +19,8 @@ pub(crate) struct Directory {
     pub(crate) servers: Servers,
     /// Breaks off whatever waits for a server.
     pub(crate) cancel: Cancel,
-    silent: bool,
+    /// Whether nobody may be asked for a password.
+    pub(super) silent: bool,
 }
 
 /// A server that was found: its addresses, its entry, the account named.
@@ -42,11 +43,6 @@ impl Directory {
             cancel: Cancel::default(),
             silent: false,
         })
-    }
-
-    /// Asks nobody for a password from now on.
-    pub(super) fn be_silent(&mut self) {
-        self.silent = true;
     }
 
     /// The options that were given.

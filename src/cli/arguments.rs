@@ -3,13 +3,11 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal, stdin, stdout};
 
+use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
-use clap_complete::CompleteEnv;
 
 use super::access::Directory;
 use super::command::Command;
-use super::complete::VARIABLE;
 use super::options::{ConnectionOptions, OutputOptions};
 
 /// Files on a TF server, there and back.
@@ -31,13 +29,6 @@ pub(super) struct Arguments {
     pub(super) output: OutputOptions,
     #[command(subcommand)]
     pub(super) command: Command,
-}
-
-/// Answers a completion script, if it is one that called, and ends then.
-pub(super) fn answer_completion() {
-    CompleteEnv::with_factory(Arguments::command)
-        .var(VARIABLE)
-        .complete();
 }
 
 /// The arguments of this process. `tf SERVER`, and on a terminal `tf` where a

@@ -26,6 +26,8 @@ mod transfer;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+
 use access::Directory;
 use arguments::Arguments;
 use command::Command;
@@ -38,7 +40,11 @@ use crate::client::ClientError;
 /// `tf` with the arguments of this process: its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    arguments::answer_completion();
+    match complete::answer(Arguments::command) {
+        Ok(false) => {}
+        Ok(true) => return Exit::Ok.into(),
+        Err(e) => e.exit(),
+    }
     let Arguments {
         connection,
         output,

@@ -131,7 +131,7 @@ fn a_script_ends_with_the_first_failure_unless_it_is_to_go_on() {
         "there is no command frobnicate: see help",
         "unexpected argument '--no-such'",
         "a quote is not closed",
-        "f: no directory",
+        "f: not a directory",
     ] {
         assert!(run.err.contains(told), "{told}: {}", run.err);
     }

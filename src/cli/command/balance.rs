@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use crate::cli::Exit;
-use crate::cli::complete::servers;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record, complain};
@@ -24,7 +24,7 @@ pub(crate) struct Where {
     #[arg(long)]
     tcp: bool,
     /// The server, as NAME: or tf://HOST
-    #[arg(value_name = "SERVER", add = servers())]
+    #[arg(value_name = "SERVER", add = Names::Server)]
     of: Option<RemoteArg>,
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Result, for_each};
@@ -18,7 +18,7 @@ use crate::client::{Event, Observer, Options, Transfers};
 #[command(after_help = "Example:\n  tf cat reports/notes.txt | less")]
 pub(crate) struct Cat {
     /// Remote files or patterns
-    #[arg(required = true, add = remote_paths())]
+    #[arg(required = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::tree::with_all_in_it;
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::{Failure, Result};
@@ -26,7 +26,7 @@ pub(crate) struct Chmod {
     /// The mode, octal
     mode: String,
     /// Remote paths or patterns
-    #[arg(required = true, add = remote_paths())]
+    #[arg(required = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::RemoteArg;
@@ -23,7 +23,7 @@ pub(crate) struct Cp {
     #[arg(short, long)]
     force: bool,
     /// The paths or patterns to copy, and the new path or a directory
-    #[arg(required = true, num_args = 2.., add = remote_paths())]
+    #[arg(required = true, num_args = 2.., add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

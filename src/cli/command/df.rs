@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args};
 
-use crate::cli::complete::servers;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Result, for_each};
 use crate::cli::output::{Printer, Record};
@@ -23,7 +23,7 @@ pub(crate) struct Df {
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
     /// The servers, as NAME: or tf://HOST
-    #[arg(add = servers())]
+    #[arg(add = Names::Server)]
     servers: Vec<RemoteArg>,
 }
 

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_name;
 use crate::cli::failure::{Result, tell_all};
@@ -42,7 +42,7 @@ pub(crate) struct Find {
     #[arg(short = '0', long, conflicts_with = "json")]
     print0: bool,
     /// Where to begin; the root when left out
-    #[arg(add = remote_paths())]
+    #[arg(add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::cat::to_standard_output;
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result};
@@ -22,7 +22,7 @@ use crate::client::Options;
 pub(crate) struct Get {
     /// Remote files, patterns among them, and where they go: a local file or
     /// directory, or - for standard output; here when there is one path alone
-    #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = remote_paths())]
+    #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = Names::Download)]
     paths: Vec<String>,
     /// Directories with all in them
     #[arg(short, long)]

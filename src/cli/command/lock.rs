@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_name;
 use crate::cli::failure::{Failure, Result};
@@ -33,7 +33,7 @@ pub(crate) struct Lock {
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
     /// The remote directory
-    #[arg(add = remote_paths())]
+    #[arg(add = Names::Remote)]
     directory: RemoteArg,
     /// A program with its arguments; the lock is taken off when it has ended
     #[arg(last = true)]
@@ -47,7 +47,7 @@ pub(crate) struct Unlock {
     #[command(flatten)]
     named: Named,
     /// The remote directories
-    #[arg(required = true, add = remote_paths())]
+    #[arg(required = true, add = Names::Remote)]
     directories: Vec<RemoteArg>,
 }
 

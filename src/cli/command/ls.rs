@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use clap::{ArgAction, Args};
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result, for_each, tell_all};
@@ -47,7 +47,7 @@ pub(crate) struct Ls {
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
     /// Directories, files or patterns; the root when left out
-    #[arg(add = remote_paths())]
+    #[arg(add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

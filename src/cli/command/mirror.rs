@@ -3,7 +3,7 @@
 use clap::Args;
 use glob::Pattern;
 
-use crate::cli::complete::places;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::Place;
@@ -18,10 +18,10 @@ use crate::client::{Direction, Options};
                         tf mirror --exclude '*.tmp' site :www")]
 pub(crate) struct Mirror {
     /// The directory to go by
-    #[arg(add = places())]
+    #[arg(add = Names::Place)]
     source: Place,
     /// The directory that is made like it; one of the two is remote
-    #[arg(add = places())]
+    #[arg(add = Names::Place)]
     target: Place,
     /// Compare SHA-256 digests, not times
     #[arg(short, long)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_name;
 use crate::cli::failure::Result;
@@ -17,7 +17,7 @@ pub(crate) struct Mkdir {
     #[arg(short, long)]
     parents: bool,
     /// The remote directories
-    #[arg(required = true, add = remote_paths())]
+    #[arg(required = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

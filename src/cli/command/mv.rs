@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::is_root;
 use crate::cli::failure::{Failure, Result};
@@ -21,7 +21,7 @@ pub(crate) struct Mv {
     #[arg(short, long)]
     no_clobber: bool,
     /// The old paths or patterns, and the new path or a directory
-    #[arg(required = true, num_args = 2.., add = remote_paths())]
+    #[arg(required = true, num_args = 2.., add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use crate::cli::Exit;
-use crate::cli::complete::servers;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record};
@@ -43,7 +43,7 @@ pub(crate) struct Ping {
     #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = patience)]
     wait: Duration,
     /// The server, as NAME: or tf://HOST
-    #[arg(value_name = "SERVER", add = servers())]
+    #[arg(value_name = "SERVER", add = Names::Server)]
     of: Option<RemoteArg>,
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::complete::places;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::place::{Place, RemoteArg};
@@ -27,7 +27,7 @@ const PATTERNS: glob::MatchOptions = glob::MatchOptions {
 pub(crate) struct Put {
     /// Local files, or - for standard input, and where they go: a remote file
     /// or directory, the default server's root when there is one path alone
-    #[arg(required = true, value_name = "LOCAL... [REMOTE]", add = places())]
+    #[arg(required = true, value_name = "LOCAL... [REMOTE]", add = Names::Upload)]
     paths: Vec<Place>,
     /// Directories with all in them
     #[arg(short, long)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::cli::Exit;
-use crate::cli::complete::servers;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record};
@@ -25,7 +25,7 @@ use crate::tf::wire::WireError;
 )]
 pub(crate) struct Raw {
     /// The server, as NAME: or tf://HOST
-    #[arg(long, value_name = "SERVER", add = servers())]
+    #[arg(long, value_name = "SERVER", add = Names::Server)]
     at: Option<RemoteArg>,
     /// Print the reply in hexadecimal
     #[arg(short = 'x', long)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::{for_each_path, is_root};
 use crate::cli::failure::{Failure, Result};
@@ -22,7 +22,7 @@ pub(crate) struct Rm {
     #[arg(short, long)]
     force: bool,
     /// Remote paths or patterns
-    #[arg(required = true, add = remote_paths())]
+    #[arg(required = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

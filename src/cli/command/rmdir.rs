@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::{for_each_path, is_root};
 use crate::cli::failure::{Failure, Result};
@@ -15,7 +15,7 @@ use crate::tf::status::Status;
 #[command(after_help = "Example:\n  tf rmdir reports/2019\n\nWith all in them: tf rm -r")]
 pub(crate) struct Rmdir {
     /// Remote directories or patterns
-    #[arg(required = true, add = remote_paths())]
+    #[arg(required = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

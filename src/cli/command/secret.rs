@@ -4,7 +4,7 @@
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result, tell_all};
 use crate::cli::output::{Printer, Record, word};
@@ -52,7 +52,7 @@ struct Which {
     /// A name that goes into the hash
     name: String,
     /// The remote directory it is in; the root when left out
-    #[arg(add = remote_paths())]
+    #[arg(add = Names::Remote)]
     directory: Option<RemoteArg>,
 }
 

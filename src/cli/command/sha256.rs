@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::Exit;
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::{Failure, Result, for_each};
@@ -25,7 +25,7 @@ pub(crate) struct Sha256 {
     #[arg(short, long, value_name = "FILE", conflicts_with = "paths")]
     check: Option<PathBuf>,
     /// Remote files or patterns
-    #[arg(required_unless_present = "check", add = remote_paths())]
+    #[arg(required_unless_present = "check", add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

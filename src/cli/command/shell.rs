@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::complete::servers;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 
@@ -26,7 +26,7 @@ pub(crate) struct Shell {
     pub(crate) keep_going: bool,
     /// NAME, NAME:path, HOST:PORT or tf://HOST:PORT/path [default: the default
     /// server]
-    #[arg(value_name = "SERVER", add = servers())]
+    #[arg(value_name = "SERVER", add = Names::Server)]
     pub(crate) place: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
 use crate::cli::failure::Result;
@@ -15,7 +15,7 @@ use crate::text::shown;
 #[command(after_help = "Examples:\n  tf stat reports/may.pdf\n  tf stat --json 'reports/*'")]
 pub(crate) struct Stat {
     /// Remote paths or patterns
-    #[arg(required = true, add = remote_paths())]
+    #[arg(required = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 

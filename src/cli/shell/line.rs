@@ -1,126 +1,257 @@
-//! One line of a shell: a command of the shell itself, or one of `tf`.
+//! One line of a shell: a command that only a shell has, a command of `tf`, or
+//! one for this machine.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
-use super::local::{LOCAL_COMMANDS, Where, change_local, escape, print, print_local, run, usage};
 use super::words::split;
 use crate::cli::command::Command;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Result};
+use crate::cli::interrupt::{OnInterrupt, on_interrupt};
 use crate::cli::options::OutputOptions;
+use crate::cli::output::Printer;
+use crate::cli::place::{Remote, RemoteArg};
+use crate::client::{ClientError, Kind};
+use crate::text::shown;
 
-/// A command of `tf` in a shell, where the server is known.
+/// A command in a shell, where the server is known.
 #[derive(Parser)]
 #[command(name = "tf", no_binary_name = true, disable_help_subcommand = true)]
-pub(super) struct Line {
+struct Line {
     #[command(flatten)]
     output: OutputOptions,
     #[command(subcommand)]
-    command: Command,
+    command: ShellCommand,
 }
 
-/// The commands of `tf` that make sense in a shell.
+#[derive(Subcommand)]
+enum ShellCommand {
+    /// Go to a remote directory: by default the root, - for the previous one
+    Cd {
+        #[arg(add = Names::Remote)]
+        directory: Option<String>,
+    },
+    /// Print the remote directory
+    Pwd,
+    /// Go to a local directory, by default home
+    Lcd {
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
+    },
+    /// Print the local directory
+    Lpwd,
+    /// List a local directory, with the options of ls(1)
+    #[command(disable_help_flag = true)]
+    Lls {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_hint = ValueHint::AnyPath)]
+        arguments: Vec<OsString>,
+    },
+    /// Run the rest of the line on this machine, or a shell
+    #[command(name = "!")]
+    Escape,
+    /// List the commands, or show the help of one
+    #[command(visible_alias = "?")]
+    Help {
+        #[arg(add = ArgValueCandidates::new(command_names))]
+        command: Option<String>,
+    },
+    /// Leave the shell, as Ctrl-D does
+    #[command(visible_alias = "quit")]
+    Exit,
+    #[command(flatten)]
+    Tf(Command),
+}
+
+/// The commands that make sense in a shell.
 pub(super) fn commands() -> clap::Command {
     let mut commands = Line::command();
     for outside in ["shell", "completions"] {
         commands = commands.mut_subcommand(outside, |command| command.hide(true));
     }
-    commands.build();
     commands
 }
 
 /// What follows on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// The next one.
-    GoOn,
+    /// The next line.
+    Continue,
     /// The end of the shell.
     End,
 }
 
-/// Does what a line says.
+/// Carries out a line. `previous` is the directory that `cd -` leads back to.
 ///
 /// # Errors
 /// That of its command; a line that makes no sense is `Usage`.
-pub(super) fn carry_out(line: &str, at: &mut Where, context: &mut Context) -> Result<Then> {
+pub(super) fn carry_out(
+    line: &str,
+    previous: &mut Option<Remote>,
+    context: &mut Context,
+) -> Result<Then> {
     let line = line.trim();
     if let Some(rest) = line.strip_prefix('!') {
-        return escape(rest).map(|()| Then::GoOn);
+        return escape(rest.trim()).map(|()| Then::Continue);
     }
     let words = split(line).ok_or_else(|| usage("a quote is not closed"))?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let Some((&name, arguments)) = words.split_first() else {
-        return Ok(Then::GoOn);
+    let Some(name) = words.first() else {
+        return Ok(Then::Continue);
     };
-    let at_most = |most: usize| match arguments.len() > most {
-        true => Err(usage(format!(
-            "{name} takes {most} arguments at most: see help"
-        ))),
-        false => Ok(arguments.first().copied()),
-    };
-    match name {
-        "exit" | "quit" => at_most(0).map(|_| Then::End),
-        "cd" => at.change(context, at_most(1)?).map(|()| Then::GoOn),
-        "pwd" => at_most(0)
-            .and_then(|_| print([at.shown()]))
-            .map(|()| Then::GoOn),
-        "lcd" => change_local(at_most(1)?).map(|()| Then::GoOn),
-        "lpwd" => at_most(0).and_then(|_| print_local()).map(|()| Then::GoOn),
-        "lls" => run("ls", arguments).map(|()| Then::GoOn),
-        "help" | "?" => help(at_most(1)?).map(|()| Then::GoOn),
-        _ => command(&words, context).map(|()| Then::GoOn),
-    }
-}
-
-fn command(words: &[&str], context: &mut Context) -> Result<()> {
-    let Line { output, command } = match Line::try_parse_from(words) {
+    let line = match Line::try_parse_from(&words) {
         Ok(line) => line,
-        Err(e) if e.kind() == ErrorKind::InvalidSubcommand => {
-            return Err(usage(format!("there is no command {}: see help", words[0])));
-        }
+        Err(e) if e.kind() == ErrorKind::InvalidSubcommand => return Err(no_command(name)),
         Err(e) => {
-            // Help asked for is printed as such.
-            let printed = e.print().is_ok() && !e.use_stderr();
-            return if printed {
-                Ok(())
-            } else {
-                Err(Failure::Told(Exit::Usage))
+            // Help is no failure.
+            return match e.print().is_ok() && !e.use_stderr() {
+                true => Ok(Then::Continue),
+                false => Err(Failure::Told(Exit::Usage)),
             };
         }
     };
-    let usual = context.output.clone();
-    context.output.quiet |= output.quiet;
-    context.output.json |= output.json;
-    let done = command.run(context);
-    context.output = usual;
-    done
+    match line.command {
+        ShellCommand::Exit => return Ok(Then::End),
+        ShellCommand::Cd { directory } => change(directory.as_deref(), previous, context),
+        ShellCommand::Pwd => print([prompt(context)]),
+        ShellCommand::Lcd { directory } => change_local(directory),
+        ShellCommand::Lpwd => {
+            let here = std::env::current_dir().map_err(|e| local(".", e))?;
+            print([shown(here.as_os_str().as_encoded_bytes())])
+        }
+        ShellCommand::Lls { arguments } => run(Process::new("ls").args(arguments)),
+        ShellCommand::Escape => escape(""),
+        ShellCommand::Help { command: None } => list_commands(),
+        ShellCommand::Help {
+            command: Some(name),
+        } => help(&name),
+        ShellCommand::Tf(command) => {
+            let usual = context.output.clone();
+            context.output.quiet |= line.output.quiet;
+            context.output.json |= line.output.json;
+            let done = command.run(context);
+            context.output = usual;
+            done
+        }
+    }
+    .map(|()| Then::Continue)
 }
 
-fn help(name: Option<&str>) -> Result<()> {
-    let mut commands = commands();
-    let Some(name) = name else {
-        let local = LOCAL_COMMANDS
-            .iter()
-            .map(|local| (local.name, local.about.to_owned()));
-        let all = commands
-            .get_subcommands()
-            .filter(|command| !command.is_hide_set());
-        let all = all.map(|command| {
-            let about = command.get_about().map(ToString::to_string);
-            (command.get_name(), about.unwrap_or_default())
-        });
-        let lines = local
-            .chain(all)
-            .map(|(name, about)| format!("{name:<12} {about}"));
-        return print(lines);
+/// `cd`: to an existing directory.
+pub(super) fn change(
+    to: Option<&str>,
+    previous: &mut Option<Remote>,
+    context: &mut Context,
+) -> Result<()> {
+    let to = match to {
+        None => context.resolve(&RemoteArg::new(None, "/"))?,
+        Some("-") => previous
+            .clone()
+            .ok_or_else(|| usage("there is no previous directory"))?,
+        Some(text) => context.resolve(&text.parse().map_err(usage)?)?,
     };
-    if let Some(local) = LOCAL_COMMANDS.iter().find(|local| local.name == name) {
-        return print([format!("{name:<12} {}", local.about)]);
+    let to = to.with_path(to.path.trim_end_matches('/').to_owned());
+    let connection = context.connection(&to.server)?;
+    if !to.path.is_empty() && connection.stat(&to.path)?.kind != Kind::Directory {
+        let path = shown(to.path.as_bytes());
+        return Err(usage(format!("{path}: not a directory")));
     }
+    *previous = context.here.replace(to);
+    Ok(())
+}
+
+/// The remote directory, as `NAME:/path`.
+pub(super) fn prompt(context: &Context) -> String {
+    let Some(here) = &context.here else {
+        return String::new();
+    };
+    let server = here.server.to_string();
+    let server = server.strip_prefix("tf://").unwrap_or(&server);
+    shown(format!("{server}:/{}", here.path).as_bytes())
+}
+
+fn change_local(to: Option<PathBuf>) -> Result<()> {
+    let to = to
+        .or_else(|| std::env::var_os("HOME").map(PathBuf::from))
+        .ok_or_else(|| usage("HOME is not set"))?;
+    std::env::set_current_dir(&to).map_err(|e| local(&to, e))
+}
+
+/// What `!` stands before: a line for sh, or a shell of the user.
+fn escape(line: &str) -> Result<()> {
+    let shell = std::env::var("SHELL").unwrap_or_else(|_| "sh".to_owned());
+    let mut shell = Process::new(shell);
+    match line {
+        "" => run(&mut shell),
+        line => run(shell.args(["-c", line])),
+    }
+}
+
+/// Runs a program on this machine, which gets the terminal and Ctrl-C.
+fn run(program: &mut Process) -> Result<()> {
+    on_interrupt(OnInterrupt::Ignore);
+    let status = program.status();
+    on_interrupt(OnInterrupt::BreakOff);
+    let ended = match status {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => std::io::Error::other(status.to_string()),
+        Err(e) => e,
+    };
+    Err(local(program.get_program(), ended))
+}
+
+fn list_commands() -> Result<()> {
+    let commands = commands();
+    let shown = commands
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    print(shown.map(|command| {
+        let about = command.get_about().map(ToString::to_string);
+        format!("{:<12} {}", command.get_name(), about.unwrap_or_default())
+    }))
+}
+
+fn command_names() -> Vec<CompletionCandidate> {
+    let commands = commands();
+    let names = commands
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    names
+        .map(|command| CompletionCandidate::new(command.get_name()))
+        .collect()
+}
+
+fn help(name: &str) -> Result<()> {
+    let mut commands = commands();
+    commands.build();
     match commands.find_subcommand_mut(name) {
         Some(command) => print([command.render_long_help().to_string()]),
-        None => Err(usage(format!("there is no command {name}: see help"))),
+        None => Err(no_command(name)),
     }
+}
+
+fn no_command(name: &str) -> Failure {
+    usage(format!("there is no command {name}: see help"))
+}
+
+pub(super) fn usage(text: impl ToString) -> Failure {
+    Failure::Usage(text.to_string())
+}
+
+fn local(path: impl AsRef<Path>, source: std::io::Error) -> Failure {
+    let path = path.as_ref().to_owned();
+    ClientError::Local { path, source }.into()
+}
+
+/// Prints lines for a person.
+fn print(lines: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut printer = Printer::new(false);
+    lines.into_iter().try_for_each(|line| printer.line(&line))?;
+    Ok(printer.flush()?)
 }

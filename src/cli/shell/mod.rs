@@ -4,35 +4,76 @@
 mod complete;
 mod history;
 mod line;
-mod local;
-mod open;
 mod words;
 
-use std::cell::RefCell;
-use std::io::{BufRead, IsTerminal, Write, stdout};
-use std::rc::Rc;
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Write, stdin, stdout};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Editor};
 
+use super::command::shell::Shell as Arguments;
 use super::context::Context;
 use super::failure::{Failure, Result};
 use super::interrupt::{OnInterrupt, on_interrupt};
-use super::place::Remote;
-use crate::cli::output::complain;
+use super::output::complain;
+use super::place::{Remote, RemoteArg, ServerName};
+use super::servers::Servers;
 use crate::client::ClientError;
 use complete::Completion;
-use line::{Then, carry_out};
-use local::{Where, usage};
-pub(super) use open::open;
+use line::{Then, carry_out, change, prompt, usage};
 use words::is_private;
+
+/// Opens a shell, to its end.
+///
+/// # Errors
+/// Why it can't be opened, or that of the script's first failure.
+pub(super) fn open(arguments: Arguments, context: Context) -> Result<()> {
+    let Arguments {
+        batch,
+        keep_going,
+        place: text,
+    } = arguments;
+    let at = match &text {
+        None => RemoteArg::default(),
+        Some(text) => place(text, &context.directory.servers)?,
+    };
+    let at = context.resolve(&at)?;
+    let mut shell = Shell::begin(context, at)?;
+    match &batch {
+        None if stdin().is_terminal() => shell.talk()?,
+        Some(path) if path != Path::new("-") => {
+            let script = File::open(path).map_err(|source| {
+                let path = path.clone();
+                ClientError::Local { path, source }
+            })?;
+            shell.follow(&path.to_string_lossy(), BufReader::new(script), keep_going)?;
+        }
+        _ => shell.follow("input", stdin().lock(), keep_going)?,
+    }
+    shell.context().end()
+}
+
+/// The directory that a text stands for where a server is named.
+fn place(text: &str, servers: &Servers) -> Result<RemoteArg> {
+    let is_entry = |name: &str| servers.entries.contains_key(name);
+    let names_entry = text.split_once(':').is_some_and(|(name, _)| is_entry(name));
+    if names_entry || text.starts_with("tf://") || text.starts_with(':') {
+        return text.parse().map_err(usage);
+    }
+    let server = ServerName::read(text, is_entry).map_err(usage)?;
+    Ok(RemoteArg::new(Some(server), ""))
+}
 
 /// A shell under way.
 struct Shell {
-    context: Rc<RefCell<Context>>,
-    at: Where,
+    context: Arc<Mutex<Context>>,
+    /// The directory before the last `cd`.
+    previous: Option<Remote>,
 }
 
 impl Shell {
@@ -41,25 +82,20 @@ impl Shell {
     /// # Errors
     /// Why none can be opened, or that there is no such directory.
     fn begin(mut context: Context, at: Remote) -> Result<Shell> {
-        let root = at.with_path(String::new());
-        context.connection(&root.server)?;
-        let mut place = Where::at(root, &mut context);
+        let mut previous = None;
+        context.connection(&at.server)?;
+        context.here = Some(at.with_path(String::new()));
         if !at.path.is_empty() {
-            place.change(&mut context, Some(&format!("/{}", at.path)))?;
+            let path = format!("/{}", at.path);
+            change(Some(&path), &mut previous, &mut context)?;
         }
         on_interrupt(OnInterrupt::BreakOff);
-        Ok(Shell {
-            context: Rc::new(RefCell::new(context)),
-            at: place,
-        })
+        let context = Arc::new(Mutex::new(context));
+        Ok(Shell { context, previous })
     }
 
-    /// Ends all sessions.
-    ///
-    /// # Errors
-    /// When a connection is lost.
-    fn end(self) -> Result<()> {
-        self.context.borrow_mut().end()
+    fn context(&self) -> MutexGuard<'_, Context> {
+        self.context.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads lines from a person until they have enough.
@@ -78,7 +114,7 @@ impl Shell {
         }
         loop {
             begin_line(&mut editor);
-            let line = match editor.readline(&format!("{}> ", self.at.shown())) {
+            let line = match editor.readline(&format!("{}> ", prompt(&self.context()))) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) => continue,
                 Err(ReadlineError::Eof) => return Ok(()),
@@ -94,11 +130,8 @@ impl Shell {
             }
             match self.carry_out(&line) {
                 Ok(Then::End) => return Ok(()),
-                Ok(Then::GoOn) => {}
+                Ok(Then::Continue) => {}
                 Err(failure) => drop(failure.tell()),
-            }
-            if let Some(completion) = editor.helper() {
-                completion.forget();
             }
         }
     }
@@ -111,7 +144,7 @@ impl Shell {
             .build();
         let history = FileHistory::with_config(&config);
         let mut editor = Editor::with_history(config, history)?;
-        editor.set_helper(Some(Completion::new(Rc::clone(&self.context))));
+        editor.set_helper(Some(Completion(Arc::clone(&self.context))));
         Ok(editor)
     }
 
@@ -133,7 +166,7 @@ impl Shell {
                 continue;
             }
             match self.carry_out(&line) {
-                Ok(Then::GoOn) => {}
+                Ok(Then::Continue) => {}
                 Ok(Then::End) => break,
                 Err(failure) => {
                     let exit = failure.tell();
@@ -150,13 +183,14 @@ impl Shell {
     }
 
     fn carry_out(&mut self, line: &str) -> Result<Then> {
-        let mut context = self.context.borrow_mut();
+        let Shell { context, previous } = self;
+        let mut context = context.lock().unwrap_or_else(PoisonError::into_inner);
         let cancel = context.directory.cancel.clone();
         cancel.renew();
         for server in context.drop_lost() {
             complain!("tf: the connection to {server} was lost: opening it anew");
         }
-        let done = carry_out(line, &mut self.at, &mut context);
+        let done = carry_out(line, previous, &mut context);
         match done {
             Err(_) if cancel.is_cancelled() => {
                 // All of them, and everybody knows why.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::cli::complete::remote_paths;
+use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::options::OutputOptions;
@@ -34,7 +34,7 @@ Examples:
   tf watch --delete --exec 'tf get {} . && ./import' files:inbox")]
 pub(crate) struct Watch {
     /// The remote directories, all on one server
-    #[arg(required = true, value_name = "DIR", add = remote_paths())]
+    #[arg(required = true, value_name = "DIR", add = Names::Remote)]
     directories: Vec<RemoteArg>,
     /// Only names that begin with this
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = prefix)]
