@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::failure::{Failure, Result};
-use super::options::ConnectionOptions;
 use super::place::ServerName;
 use super::secrets::{Source, first_line};
 use super::servers::Servers;
+use super::settings::ConnectionOptions;
 use super::settings::{Settings, environment};
 use crate::client::{Access, Cancel, Secret, Target};
 

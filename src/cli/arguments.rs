@@ -8,7 +8,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::access::Directory;
 use super::command::Command;
-use super::options::{ConnectionOptions, OutputOptions};
+use super::output::OutputOptions;
+use super::settings::ConnectionOptions;
 
 /// Files on a TF server, there and back.
 #[derive(Parser)]

@@ -14,8 +14,9 @@ use clap_complete::engine::{
 
 use super::access::Directory;
 use super::context::Context;
-use super::options::{ConnectionOptions, OutputOptions};
+use super::output::OutputOptions;
 use super::place::{RemoteArg, ServerName};
+use super::settings::ConnectionOptions;
 use crate::client::{Kind, Room};
 use crate::text::shown;
 

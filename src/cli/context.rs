@@ -3,7 +3,7 @@
 
 use super::access::Directory;
 use super::failure::Result;
-use super::options::OutputOptions;
+use super::output::OutputOptions;
 use super::place::{Remote, RemoteArg, ServerName};
 use crate::client::{Access, Connection};
 

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::Exit;
+use super::failure::Exit;
 use crate::client::Cancel;
 use crate::sys::signal::interrupts;
 

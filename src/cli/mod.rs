@@ -6,13 +6,10 @@ mod arguments;
 mod command;
 mod complete;
 mod context;
-mod entries;
-mod exit;
+mod events;
 mod expand;
 mod failure;
-mod filter;
 mod interrupt;
-mod options;
 mod output;
 mod place;
 mod progress;
@@ -20,9 +17,6 @@ mod secrets;
 mod servers;
 mod settings;
 mod shell;
-mod sums;
-mod targets;
-mod transfer;
 
 use std::process::ExitCode;
 
@@ -32,7 +26,7 @@ use access::Directory;
 use arguments::Arguments;
 use command::Command;
 use context::Context;
-pub use exit::Exit;
+pub use failure::Exit;
 use failure::Failure;
 
 use crate::client::ClientError;

@@ -3,10 +3,23 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
+use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::client::{ClientError, Kind, Result};
+
+/// How much to say, and in which form.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputOptions {
+    /// Show no progress bar
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Print results as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
 
 /// One result. The schema of each is a part of what `tf` promises.
 #[derive(Serialize)]

@@ -1,25 +1,19 @@
 //! How transfers go: bars on a terminal, events as JSON for programs, and
 //! elsewhere only what a person has to know.
 
-mod bar;
-mod json;
-mod out;
-
 use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::events::{JsonLines, Out};
 use super::failure::next_step;
-use super::options::OutputOptions;
+use super::output::OutputOptions;
 use super::output::{complain, output_error};
 use crate::client::{ClientError, Deed, Event, Note, Observer, Summary};
 use crate::text::{human_size, shown};
-pub(super) use bar::Bar;
-use json::JsonLines;
-use out::Out;
 
 /// Files shorter than this get no bar of their own.
 const OWN_BAR: u64 = 1024 * 1024;
@@ -234,7 +228,7 @@ pub(super) fn retry_line(
 }
 
 fn new_bar(form: &str, length: u64) -> ProgressBar {
-    ProgressBar::new(length).with_style(bar::style(form))
+    ProgressBar::new(length).with_style(style(form))
 }
 
 impl Observer for Board {
@@ -295,6 +289,49 @@ impl Observer for Board {
             let planned = (state.planned_bytes, state.planned_files);
             drop(state);
             json.event(event, moved, files, planned);
+        }
+    }
+}
+
+/// The bar of one transfer.
+pub(in crate::cli) struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar for `length` bytes, or for an unknown number.
+    pub(in crate::cli) fn new(quiet: bool, name: String, length: Option<u64>) -> Bar {
+        if quiet || !std::io::stderr().is_terminal() {
+            return Bar(ProgressBar::hidden());
+        }
+        let (bar, form) = match length {
+            Some(length) => (
+                ProgressBar::new(length),
+                "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+            ),
+            None => (
+                ProgressBar::new_spinner(),
+                "{msg} {spinner} {bytes} {binary_bytes_per_sec}",
+            ),
+        };
+        Bar(bar.with_style(style(form)).with_message(name))
+    }
+
+    /// Shows how many bytes have moved.
+    pub(in crate::cli) fn set(&self, bytes: u64) {
+        self.0.set_position(bytes);
+    }
+}
+
+/// What a bar of this form looks like.
+pub(super) fn style(form: &str) -> ProgressStyle {
+    ProgressStyle::with_template(form)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if !self.0.is_finished() {
+            self.0.abandon();
         }
     }
 }

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use crate::cli::Exit;
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
+use crate::cli::failure::Exit;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record, complain};
 use crate::cli::place::RemoteArg;

@@ -1,31 +1,23 @@
 //! The commands of `tf`, a file each: arguments, and what is done with them.
 
+mod attributes;
 mod balance;
 mod cat;
-mod chmod;
-mod chown;
+mod change;
 mod completions;
-mod cp;
+mod copy;
 mod df;
 mod find;
-mod get;
 mod lock;
 mod ls;
-mod mirror;
-mod mkdir;
-mod mv;
 mod ping;
-mod put;
 mod raw;
-mod rm;
-mod rmdir;
 mod secret;
 mod servers;
 mod sha256;
 pub(super) mod shell;
 mod stat;
-mod touch;
-mod tree;
+mod transfer;
 mod trust;
 mod watch;
 
@@ -59,22 +51,22 @@ macro_rules! commands {
 
 commands! {
     Ls = ls::Ls;
-    Get = get::Get;
-    Put = put::Put;
-    Mirror = mirror::Mirror;
+    Get = transfer::Get;
+    Put = transfer::Put;
+    Mirror = transfer::Mirror;
     Cat = cat::Cat;
     Find = find::Find;
     Stat = stat::Stat;
     Sha256 = sha256::Sha256;
     Df = df::Df;
-    Mkdir = mkdir::Mkdir;
-    Rmdir = rmdir::Rmdir;
-    Rm = rm::Rm;
-    Mv = mv::Mv;
-    Cp = cp::Cp;
-    Touch = touch::Touch;
-    Chmod = chmod::Chmod;
-    Chown = chown::Chown;
+    Mkdir = change::Mkdir;
+    Rmdir = change::Rmdir;
+    Rm = change::Rm;
+    Mv = copy::Mv;
+    Cp = copy::Cp;
+    Touch = change::Touch;
+    Chmod = attributes::Chmod;
+    Chown = attributes::Chown;
     Lock = lock::Lock;
     Unlock = lock::Unlock;
     Secret = secret::Secret;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::Exit;
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
+use crate::cli::failure::Exit;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::{RemoteArg, ServerName};
@@ -253,14 +253,14 @@ fn in_milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn patience(text: &str) -> std::result::Result<Duration, String> {
+fn patience(text: &str) -> Result<Duration, String> {
     let wait = seconds(text)?;
     (!wait.is_zero())
         .then_some(wait)
         .ok_or_else(|| "an answer takes more than 0".to_owned())
 }
 
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text
         .parse()
         .map_err(|_| "no number of seconds".to_owned())?;

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::cli::Exit;
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
+use crate::cli::failure::Exit;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::RemoteArg;

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::Exit;
 use crate::cli::context::Context;
-use crate::cli::entries::keep;
+use crate::cli::failure::Exit;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::options::ConnectionOptions;
 use crate::cli::output::complain;
 use crate::cli::place::{is_entry_name, with_port};
 use crate::cli::secrets::first_line;
+use crate::cli::servers::keep;
+use crate::cli::settings::ConnectionOptions;
 use crate::cli::settings::{Addresses, Settings};
 use crate::client::{ClientError, PublicKey, fetch_certificate};
 

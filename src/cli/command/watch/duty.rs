@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 
 use crate::cli::failure::{Failure, Result};
-use crate::cli::options::OutputOptions;
+use crate::cli::output::OutputOptions;
 use crate::cli::output::{Printer, Record, complain};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;

@@ -12,7 +12,7 @@ use clap::Args;
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::options::OutputOptions;
+use crate::cli::output::OutputOptions;
 use crate::cli::place::{RemoteArg, beneath};
 use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
 use crate::text::shown;
@@ -61,14 +61,14 @@ pub(crate) struct Watch {
     count: Option<u64>,
 }
 
-fn prefix(text: &str) -> std::result::Result<String, String> {
+fn prefix(text: &str) -> Result<String, String> {
     match text.contains(['/', ' ']) {
         true => Err("no name begins with / here, nor can a space be asked for".to_owned()),
         false => Ok(text.to_owned()),
     }
 }
 
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse().ok().filter(|seconds| *seconds > 0.0);
     number
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())

@@ -1,13 +1,14 @@
-//! Events of transfers as JSON, one object a line on standard output; the
-//! shapes are those of tf(1), JSON OUTPUT.
+//! Events of transfers as JSON, one object a line on standard output, in the
+//! shapes of tf(1), JSON OUTPUT. Transfers continue if nobody reads it; a
+//! failure to write is reported when they have ended.
 
+use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::out::Out;
-use crate::cli::exit::Exit;
+use crate::cli::failure::Exit;
 use crate::client::{ClientError, Deed, Event, Summary};
 
 /// The least time between two lines of progress.
@@ -184,5 +185,35 @@ impl JsonLines {
             bytes_per_second,
             eta_seconds: left.checked_div(bytes_per_second),
         });
+    }
+}
+
+/// Standard output, a line at a time.
+#[derive(Default)]
+pub(super) struct Out {
+    failed: Mutex<Option<io::Error>>,
+}
+
+impl Out {
+    /// Writes a line, whose end is at its end.
+    pub(super) fn line(&self, line: &[u8]) {
+        match io::stdout().lock().write_all(line) {
+            // The reader has seen enough.
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+                self.failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(e);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why a line could not be written, if one could not.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }

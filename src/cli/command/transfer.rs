@@ -1,0 +1,360 @@
+//! `tf get`, `tf put` and `tf mirror`: their options, and how a run of them
+//! ends.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use glob::Pattern;
+
+use super::cat::to_standard_output;
+use crate::cli::complete::Names;
+use crate::cli::context::Context;
+use crate::cli::expand::expand;
+use crate::cli::failure::Exit;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::place::{Place, RemoteArg, ServerName};
+use crate::cli::progress::Board;
+use crate::client::{ClientError, Direction, Options, Summary, Transfers, is_pattern};
+
+/// Receive files and trees; each is in place only when it is whole and verified
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+                        tf get reports/may.pdf .\n  \
+                        tf get -r -j 4 backup:photos /srv/\n  \
+                        tf get 'reports/*.pdf' .")]
+pub(crate) struct Get {
+    /// Remote files, patterns among them, and where they go: a local file or
+    /// directory, or - for standard output; here when there is one path alone
+    #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = Names::Download)]
+    paths: Vec<String>,
+    /// Directories with all in them
+    #[arg(short, long)]
+    recursive: bool,
+    #[command(flatten)]
+    transfer: TransferArguments,
+}
+
+impl Get {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let Get {
+            mut paths,
+            recursive,
+            transfer,
+        } = self;
+        let usage = |text: &str| Failure::Usage(text.to_owned());
+        let local = match paths.len() {
+            1 => PathBuf::from("."),
+            _ => {
+                match paths
+                    .pop()
+                    .map_or(Ok(Place::Local(PathBuf::new())), |last| last.parse())
+                {
+                    Ok(Place::Local(path)) => path,
+                    Ok(Place::Remote(_)) => return Err(usage("get receives into a local path")),
+                    Err(e) => return Err(usage(&e.to_string())),
+                }
+            }
+        };
+        let remotes: Vec<RemoteArg> = paths
+            .iter()
+            .map(|path| path.parse().map_err(|e| usage(&format!("{e}"))))
+            .collect::<Result<_>>()?;
+        let server = context.server(&remotes[0])?;
+        for remote in &remotes {
+            if context.server(remote)? != server {
+                return Err(usage("get receives from one server at a time"));
+            }
+        }
+        if local == Path::new("-") {
+            let options = transfer.options();
+            return remotes.iter().try_for_each(|written| {
+                to_standard_output(context, &context.resolve(written)?, &options)
+            });
+        }
+        let options = Options {
+            recursive,
+            ..transfer.options()
+        };
+        let mut sources = Vec::new();
+        for remote in &remotes {
+            sources.extend(
+                expand(context, remote)?
+                    .into_iter()
+                    .map(|remote| remote.path),
+            );
+        }
+        run_transfers(context, &server, &options, |transfers| {
+            transfers.get(&sources, &local)
+        })
+    }
+}
+
+/// A name that begins with a dot is fitted by a pattern that does.
+const PATTERNS: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// Send files and trees; each is in place only when it is whole and verified
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+                        tf put may.pdf reports/\n  \
+                        tf put -r -j 4 photos backup:\n  \
+                        pg_dump shop | tf put - backups/shop.sql")]
+pub(crate) struct Put {
+    /// Local files, or - for standard input, and where they go: a remote file
+    /// or directory, the default server's root when there is one path alone
+    #[arg(required = true, value_name = "LOCAL... [REMOTE]", add = Names::Upload)]
+    paths: Vec<Place>,
+    /// Directories with all in them
+    #[arg(short, long)]
+    recursive: bool,
+    /// Follow symbolic links, which are left out of trees otherwise
+    #[arg(short = 'L', long)]
+    follow: bool,
+    #[command(flatten)]
+    transfer: TransferArguments,
+}
+
+impl Put {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let Put {
+            mut paths,
+            recursive,
+            follow,
+            transfer,
+        } = self;
+        let last = if paths.len() > 1 { paths.pop() } else { None };
+        let target: RemoteArg = match last {
+            Some(Place::Remote(remote)) => remote,
+            Some(Place::Local(path)) => text(&path)?.parse().map_err(usage)?,
+            None => RemoteArg::default(),
+        };
+        let mut sources: Vec<PathBuf> = Vec::new();
+        for path in paths {
+            sources.extend(expand_local(local(path)?));
+        }
+        let remote = context.resolve(&target)?;
+        let options = Options {
+            recursive,
+            follow,
+            ..transfer.options()
+        };
+        run_transfers(context, &remote.server, &options, |transfers| {
+            if sources == [Path::new("-")] {
+                return transfers.put_from(&mut std::io::stdin().lock(), &remote.path);
+            }
+            transfers.put(&sources, &remote.path)
+        })
+    }
+}
+
+/// The files a pattern stands for, where no sh has expanded it. What is there as
+/// it is written, or fits nothing, stands for itself.
+fn expand_local(path: PathBuf) -> Vec<PathBuf> {
+    let is_there = path.symlink_metadata().is_ok();
+    let pattern = path.to_str().filter(|text| is_pattern(text) && !is_there);
+    let found = pattern.and_then(|pattern| glob::glob_with(pattern, PATTERNS).ok());
+    let found: Vec<PathBuf> = found.into_iter().flatten().flatten().collect();
+    if found.is_empty() { vec![path] } else { found }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .ok_or_else(|| usage("the remote path is not UTF-8"))
+}
+
+fn local(place: Place) -> Result<PathBuf> {
+    match place {
+        Place::Local(path) => Ok(path),
+        Place::Remote(remote) => Err(usage(format!(
+            "{}: put sends local files: on a server use cp; a local name with a colon is ./NAME",
+            remote.path
+        ))),
+    }
+}
+
+fn usage(error: impl std::fmt::Display) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+/// Make one directory like another, on the server or here
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+                        tf mirror --delete photos backup:photos\n  \
+                        tf mirror --dry-run backup:photos photos\n  \
+                        tf mirror --exclude '*.tmp' site :www")]
+pub(crate) struct Mirror {
+    /// The directory to go by
+    #[arg(add = Names::Place)]
+    source: Place,
+    /// The directory that is made like it; one of the two is remote
+    #[arg(add = Names::Place)]
+    target: Place,
+    /// Compare SHA-256 digests, not times
+    #[arg(short, long)]
+    checksum: bool,
+    /// Delete what is not in the source
+    #[arg(long)]
+    delete: bool,
+    /// Delete nothing when it would be more entries than this
+    #[arg(long, value_name = "N", requires = "delete")]
+    max_delete: Option<u64>,
+    /// Only say what would be done
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Leave out names that match, or paths from the top; may be given again
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<Pattern>,
+    /// Follow local symbolic links, which are left out otherwise
+    #[arg(short = 'L', long)]
+    follow: bool,
+    #[command(flatten)]
+    transfer: TransferArguments,
+}
+
+impl Mirror {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let (local, remote, direction) = match (self.source, self.target) {
+            (Place::Local(local), Place::Remote(remote)) => (local, remote, Direction::Up),
+            (Place::Remote(remote), Place::Local(local)) => (local, remote, Direction::Down),
+            _ => {
+                let text = "one of the two is remote, as NAME:path, or :path on the default server";
+                return Err(Failure::Usage(text.to_owned()));
+            }
+        };
+        let how = crate::client::Mirror {
+            checksum: self.checksum,
+            delete: self.delete,
+            max_delete: self.max_delete,
+            dry_run: self.dry_run,
+        };
+        let (exclude, follow) = (self.exclude, self.follow);
+        let options = Options {
+            exclude,
+            follow,
+            ..self.transfer.options()
+        };
+        let remote = context.resolve(&remote)?;
+        run_transfers(context, &remote.server, &options, |transfers| {
+            transfers.mirror(&local, &remote.path, direction, &how)
+        })
+    }
+}
+
+/// How files are moved.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Transfer")]
+pub(super) struct TransferArguments {
+    /// Connections to use at once: for many files, or for a large one
+    /// [default: 1, and a second to put hundreds of files or for
+    /// the digest of a large one]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    streams: Option<u8>,
+    /// How often in a row a lost connection is opened again
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    retries: u32,
+    /// The most bytes a second, with K, M or G
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    limit: Option<u64>,
+    /// Compare no SHA-256 digests at the end
+    #[arg(long)]
+    no_verify: bool,
+}
+
+impl TransferArguments {
+    /// The options they stand for.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            streams: self.streams.map(usize::from),
+            retries: self.retries,
+            verify: !self.no_verify,
+            limit: self.limit,
+            ..Options::default()
+        }
+    }
+}
+
+/// Reads a rate in bytes a second.
+fn rate(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'K' | 'k')) => (&text[..at], 1 << 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 1 << 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a number with K, M or G behind it".to_owned())?;
+    number
+        .checked_mul(unit)
+        .filter(|rate| *rate >= 1024)
+        .ok_or("1K or more".to_owned())
+}
+
+/// Runs transfers with a server, shows how they go, and tells how they ended.
+///
+/// # Errors
+/// Why the run ended before its end, or that something in it failed.
+fn run_transfers(
+    context: &mut Context,
+    server: &ServerName,
+    options: &Options,
+    act: impl FnOnce(&Transfers<'_>) -> crate::client::Result<Summary>,
+) -> Result<()> {
+    let board = Board::new(&context.output);
+    let access = context.access(server)?.clone();
+    let transfers = Transfers::new(&access, options, &board).with(context.take(server)?);
+    let ended = act(&transfers);
+    context.put_back(server, transfers.into_connection())?;
+    match ended {
+        Ok(summary) => {
+            board.sum(&summary);
+            match (summary.failures.first(), board.output_failure()) {
+                (Some(first), _) => Err(Failure::Told(Exit::of(&first.error))),
+                (None, Some(error)) => Err(error.into()),
+                (None, None) => Ok(()),
+            }
+        }
+        Err(error) => {
+            board.tell_end(&error);
+            if matches!(error, ClientError::Lost(_) | ClientError::Interrupted) {
+                board.say("what has been moved is kept: the same command goes on from there");
+            }
+            Err(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use super::rate;
+
+    #[test]
+    fn rates_have_units() {
+        for (text, bytes) in [
+            ("1024", 1024),
+            ("20K", 20_480),
+            ("3m", 3 << 20),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(rate(text), Ok(bytes), "{text}");
+        }
+        for odd in [
+            "",
+            "K",
+            "0",
+            "100",
+            "-1M",
+            "1.5M",
+            "1T",
+            "99999999999999999999",
+            "2é",
+        ] {
+            assert!(rate(odd).is_err(), "{odd}");
+        }
+    }
+}
