@@ -33,7 +33,7 @@ class Bench:
         users = self.scratch / "users"
         users.write_text(run(self.program, "account"))
         users.chmod(0o600)
-        multi, _ = self.servers.tfd("multi", tf='mode = "multi-user"\nusers = "users"')
+        multi, _ = self.servers.tfd("multi", server='mode = "multi-user"\nusers = "users"')
         open_doors, _ = self.servers.tfd("open", server="sandbox = false")
         return {
             "single-user": (self.plain,),

@@ -68,10 +68,8 @@ class Servers:
         port = free_port()
         plain, _ = self.tfd(
             name,
-            tf=f"""tls_listen = ["127.0.0.1:{port}"]
-tls_certificate = "tls.pem"
-tls_key = "tls-key.pem"
-""",
+            server='tls_certificate = "tls.pem"\ntls_key = "tls-key.pem"',
+            tf=f'tls_listen = ["127.0.0.1:{port}"]',
         )
         return plain, {**plain, "TF_SERVER": f"127.0.0.1:{port}", "TF_TLS_PIN": self.pin}
 
@@ -90,13 +88,13 @@ user = "nobody"
 log = "warn"
 control = ""
 max_sessions_per_address = 4096
+root = "root"
 {server}
 
 [tf]
 listen = ["127.0.0.1:{port}"]
 version = "0.0"
 hash = "bench"
-root = "root"
 private_key = "private.pem"
 {tf}
 """)

@@ -65,11 +65,11 @@ fn summary(config: &Config) -> String {
             listen.join(" ")
         );
     }
-    let mode = match config.tf.mode {
+    let mode = match config.server.mode {
         Mode::SingleUser => "single-user",
         Mode::MultiUser => "multi-user",
     };
-    let served_as = match config.tf.mode {
+    let served_as = match config.server.mode {
         Mode::SingleUser => config
             .server
             .user
@@ -77,10 +77,10 @@ fn summary(config: &Config) -> String {
             .unwrap_or("the user who starts tfd"),
         Mode::MultiUser => "the system user of each account",
     };
-    let jail = if config.tf.jail { ", in jails" } else { "" };
+    let jail = if config.server.jail { ", in jails" } else { "" };
     format!(
         "configuration ok: {} on {}, {mode}{jail}, as {served_as}",
-        config.tf.root.display(),
+        config.server.root.display(),
         listen.join(" "),
     )
 }

@@ -107,32 +107,33 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     let port: u16 = needed("port")?
         .parse()
         .map_err(|_| "port is no port number")?;
-    let mut toml = String::from("# Made by tfd import; see tfd.toml(5).\n[server]\n");
+    let mut server = format!("root = {}\n", quoted(needed("dbdir")?));
     match value(text, "defusr") {
-        Some(user) => toml.push_str(&format!("user = {}\n", quoted(user))),
-        None => toml.push_str("# Whom clients face before they log in.\nuser = \"nobody\"\n"),
+        Some(user) => server.push_str(&format!("user = {}\n", quoted(user))),
+        None => {
+            server.push_str("# The user that clients face before they log in.\nuser = \"nobody\"\n")
+        }
     }
-    toml.push_str(&format!(
-        "\n[tf]\nlisten = [\"0.0.0.0:{port}\", \"[::]:{port}\"]\nversion = {}\nhash = {}\n\
-         root = {}\nprivate_key = \"private.pem\"\n",
+    let mut tf = format!(
+        "listen = [\"0.0.0.0:{port}\", \"[::]:{port}\"]\nversion = {}\nhash = {}\n\
+         private_key = \"private.pem\"\n",
         quoted(needed("proto")?),
         quoted(needed("hash")?),
-        quoted(needed("dbdir")?),
-    ));
+    );
     let backend = PROXY_TO
         .iter()
         .find_map(|word| backend(value(text, word)?, port));
     if let Some(backend) = &backend {
-        toml.push_str(&format!("proxy_to = \"{backend}\"\n"));
+        tf.push_str(&format!("proxy_to = \"{backend}\"\n"));
     } else if value(text, "defusr").is_none() {
-        toml.push_str("mode = \"multi-user\"\nusers = \"users\"\n");
+        server.push_str("mode = \"multi-user\"\nusers = \"users\"\n");
     }
     let mut left_out = LEFT_OUT.to_vec();
     if backend.is_none() {
         let why = "no address or name, and clients are served here";
         left_out.extend(PROXY_TO.iter().map(|word| (*word, why)));
         if flag_or_value(text, "injail").is_some() {
-            toml.push_str("jail = true\n");
+            server.push_str("jail = true\n");
         }
     } else {
         left_out.push((
@@ -142,8 +143,10 @@ pub fn convert(text: &str) -> Result<Converted, String> {
         left_out.push(("tlb", "a proxy has no pool; the server behind it may"));
     }
     if let Some(pool) = value(text, "tlb").filter(|_| backend.is_none()) {
-        toml.push_str(&format!("tlb_pool = {}\n", quoted(pool)));
+        tf.push_str(&format!("tlb_pool = {}\n", quoted(pool)));
     }
+    let mut toml =
+        format!("# Made by tfd import; see tfd.toml(5).\n[server]\n{server}\n[tf]\n{tf}");
     for (word, why) in left_out {
         if let Some(value) = flag_or_value(text, word) {
             let value = one_line(value);
@@ -239,15 +242,15 @@ mod tests {
         let config = Config::load(&out).expect("loads");
         assert_eq!(config.server.user.as_deref(), Some("nobody"));
         assert_eq!(config.tf.hash, "a \"b\"\\c");
-        assert_eq!(config.tf.root, Path::new("/srv/tf/"));
+        assert_eq!(config.server.root, Path::new("/srv/tf/"));
         assert_eq!(config.tf.listen.len(), 2);
         assert_eq!(config.tf.private_key, key);
         crate::config::read_key(&key).expect("a usable key");
         let text = fs::read_to_string(&out).expect("read");
         assert!(!text.contains("# not taken over"), "{text}");
         assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/pool")));
-        assert!(config.tf.jail);
-        assert_eq!(config.tf.mode, crate::config::Mode::SingleUser);
+        assert!(config.server.jail);
+        assert_eq!(config.server.mode, crate::config::Mode::SingleUser);
         assert!(import(&old, &out).expect_err("exists").contains("exists"));
     }
 

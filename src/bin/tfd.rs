@@ -291,9 +291,9 @@ fn user(file: UsersFile, command: UserCommand) -> Result<String, String> {
         Some(path) => path,
         None => Config::load(&file.config)
             .map_err(|problems| format!("{} (or name the file with --users)", problems[0]))?
-            .tf
+            .server
             .users
-            .ok_or_else(|| format!("{} names no tf.users", file.config.display()))?,
+            .ok_or_else(|| format!("{} names no server.users", file.config.display()))?,
     };
     match command {
         UserCommand::Add {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::proxy::Keys;
-use super::{Config, Local, Mode, Problem, Server, Tf};
+use super::{Config, Durability, Local, Mode, Problem, Server, Tf};
 use crate::daemon::helpers::control::DEFAULT_CONTROL;
 use crate::tf::pool::srv::is_name;
-use crate::tf::settings::{Dialect, Durability, Settings};
+use crate::tf::settings::Dialect;
 use crate::trusted;
 use crate::users::size;
 use crate::users::throttle::Limits;
@@ -24,6 +25,33 @@ const EXAMPLE_HASH: &str = "change this";
 /// communication").
 const MAX_VERSION: usize = 31;
 const MAX_HASH: usize = 255;
+
+/// The shortest interval of notification mode, unless configured.
+const NOTIFY_FLOOR: Duration = Duration::from_millis(1);
+
+/// The largest buffer that clients may ask for, unless configured.
+const BUFFER_LIMIT: u64 = 8 << 20;
+
+/// Keys of `[server]` that stood in `[tf]` before.
+const MOVED: &[&str] = &[
+    "root",
+    "mode",
+    "users",
+    "jail",
+    "quota",
+    "login_failures",
+    "login_block",
+    "handshake_timeout",
+    "idle_timeout",
+    "durability",
+    "file_mode",
+    "directory_mode",
+    "tls_certificate",
+    "tls_key",
+    "tls_client_ca",
+    "kernel_tls",
+    "accept_proxy_from",
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +76,28 @@ struct RawServer {
     control: Option<PathBuf>,
     metrics: Option<Spanned<String>>,
     log_file: Option<PathBuf>,
+    root: Option<PathBuf>,
+    #[serde(default)]
+    mode: Mode,
+    users: Option<PathBuf>,
+    #[serde(default)]
+    jail: bool,
+    quota: Option<Spanned<String>>,
+    login_failures: Option<u32>,
+    login_block: Option<Spanned<f64>>,
+    handshake_timeout: Option<Spanned<f64>>,
+    idle_timeout: Option<Spanned<f64>>,
+    #[serde(default)]
+    durability: Durability,
+    file_mode: Option<Spanned<String>>,
+    directory_mode: Option<Spanned<String>>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    #[serde(default)]
+    kernel_tls: Use,
+    #[serde(default)]
+    accept_proxy_from: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -55,43 +105,21 @@ struct RawServer {
 struct RawTf {
     listen: Spanned<Vec<Spanned<String>>>,
     tls_listen: Option<Spanned<Vec<Spanned<String>>>>,
-    tls_certificate: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    tls_client_ca: Option<PathBuf>,
-    #[serde(default)]
-    kernel_tls: Use,
     version: Option<Spanned<String>>,
     hash: Option<Spanned<String>>,
-    root: Option<PathBuf>,
     private_key: Option<PathBuf>,
     #[serde(default)]
     dialect: Dialect,
-    #[serde(default)]
-    mode: Mode,
-    users: Option<PathBuf>,
-    #[serde(default)]
-    jail: bool,
-    quota: Option<Spanned<String>>,
     tlb_pool: Option<PathBuf>,
     tlb_dns: Option<Spanned<String>>,
     proxy_to: Option<Spanned<String>>,
     proxy_from: Option<Spanned<Vec<Spanned<String>>>>,
     proxy_protocol: Option<Spanned<bool>>,
-    #[serde(default)]
-    accept_proxy_from: Vec<Spanned<String>>,
-    handshake_timeout: Option<Spanned<f64>>,
-    idle_timeout: Option<Spanned<f64>>,
     notify_interval_floor: Option<Spanned<f64>>,
     buffer_limit: Option<Spanned<u64>>,
     #[serde(default)]
-    durability: Durability,
-    file_mode: Option<Spanned<String>>,
-    directory_mode: Option<Spanned<String>>,
-    #[serde(default)]
     keystream_table: Use,
     keystream_memory: Option<Spanned<u64>>,
-    login_failures: Option<u32>,
-    login_block: Option<Spanned<f64>>,
 }
 
 /// What is used where it helps, or never.
@@ -140,6 +168,10 @@ impl Config {
             text,
             problems: Vec::new(),
         };
+        reader.moved_keys();
+        if !reader.problems.is_empty() {
+            return Err(reader.problems);
+        }
         let raw: RawConfig = match toml::from_str(text) {
             Ok(raw) => raw,
             Err(e) => {
@@ -147,9 +179,12 @@ impl Config {
                 return Err(reader.problems);
             }
         };
+        let serves = raw.tf.proxy_to.is_none();
+        let with_tls = raw.tf.tls_listen.as_ref();
+        let with_tls = with_tls.is_some_and(|listen| !listen.get_ref().is_empty());
         let config = Config {
             path: path.to_owned(),
-            server: reader.server(raw.server),
+            server: reader.server(raw.server, serves, with_tls),
             tf: reader.tf(raw.tf),
         };
         if config.tf.proxy.is_some() && config.server.audit.is_some() {
@@ -206,7 +241,27 @@ impl Reader<'_> {
         }
     }
 
-    fn server(&mut self, raw: RawServer) -> Server {
+    /// Reports keys of `[server]` that stand in `[tf]`, where they were once.
+    fn moved_keys(&mut self) {
+        let Ok(document) = DeTable::parse(self.text) else {
+            return;
+        };
+        let table = document.get_ref().get("tf");
+        let Some(table) = table.and_then(|table| table.get_ref().as_table()) else {
+            return;
+        };
+        for (key, _) in table.iter() {
+            let name = key.get_ref().as_ref();
+            if MOVED.contains(&name) {
+                self.problem(
+                    key.span(),
+                    format!("tf.{name}: moved to [server]: write {name} there"),
+                );
+            }
+        }
+    }
+
+    fn server(&mut self, raw: RawServer, serves: bool, with_tls: bool) -> Server {
         if let Some(log) = &raw.log
             && !filter_is_valid(log.get_ref())
         {
@@ -224,6 +279,47 @@ impl Reader<'_> {
         let max_sessions = self.count("server.max_sessions", raw.max_sessions, 4096);
         let max_unauthenticated =
             self.count("server.max_unauthenticated", raw.max_unauthenticated, 3000);
+        for (key, is_set) in [
+            ("mode", raw.mode == Mode::MultiUser),
+            ("users", raw.users.is_some()),
+            ("jail", raw.jail),
+            ("quota", raw.quota.is_some()),
+        ] {
+            if !serves && is_set {
+                self.of_no_use(&format!("server.{key}"));
+            }
+        }
+        if raw.mode == Mode::MultiUser && raw.users.is_none() {
+            let text = "server.users is missing: multi-user mode needs a users file (tfd user add)";
+            self.problems.push(Problem::new(self.path, text));
+        }
+        let keys = super::tls::Keys {
+            certificate: raw.tls_certificate,
+            key: raw.tls_key,
+            client_ca: raw.tls_client_ca,
+        };
+        let tls = self.tls(keys, serves && with_tls, raw.mode == Mode::MultiUser);
+        let handshake = self.seconds("server.handshake_timeout", raw.handshake_timeout, 10.0);
+        if handshake.is_zero() {
+            let text =
+                "server.handshake_timeout: 0 would let clients in never: use seconds above 0";
+            self.problems.push(Problem::new(self.path, text));
+        }
+        let idle = self.seconds("server.idle_timeout", raw.idle_timeout, 0.0);
+        let quota = raw.quota.and_then(|quota| {
+            let bytes = size::parse(quota.get_ref()).filter(|bytes| (1..=1 << 62).contains(bytes));
+            if bytes.is_none() {
+                self.problem(
+                    quota.span(),
+                    "server.quota: use bytes above 0, as \"500G\" or \"2T\"",
+                );
+            }
+            bytes
+        });
+        let login_limits = Limits {
+            failures: raw.login_failures.unwrap_or(10),
+            block: self.seconds("server.login_block", raw.login_block, 60.0),
+        };
         Server {
             user: raw.user.map(Spanned::into_inner),
             log: raw
@@ -245,6 +341,20 @@ impl Reader<'_> {
             },
             metrics: raw.metrics.and_then(|metrics| self.metrics(&metrics)),
             log_file: raw.log_file.map(|path| self.resolve(path)),
+            root: self.served_path(serves, "root", raw.root),
+            mode: raw.mode,
+            users: raw.users.map(|users| self.resolve(users)),
+            jail: raw.jail,
+            quota,
+            login_limits,
+            handshake_limit: handshake,
+            idle_limit: (!idle.is_zero()).then_some(idle),
+            durability: raw.durability,
+            file_mode: self.mode("server.file_mode", raw.file_mode, 0o644),
+            directory_mode: self.mode("server.directory_mode", raw.directory_mode, 0o755),
+            tls,
+            kernel_tls: raw.kernel_tls == Use::Auto,
+            accept_proxy_from: self.networks("server.accept_proxy_from", raw.accept_proxy_from),
         }
     }
 
@@ -291,15 +401,8 @@ impl Reader<'_> {
             announce: raw.proxy_protocol,
         };
         let proxy = self.proxy(keys, &listen);
-        let accept_proxy_from = self.networks("tf.accept_proxy_from", raw.accept_proxy_from);
         let serves = proxy.is_none();
-        let keys = super::tls::Keys {
-            listen: raw.tls_listen,
-            certificate: raw.tls_certificate,
-            key: raw.tls_key,
-            client_ca: raw.tls_client_ca,
-        };
-        let tls = self.tls(keys, &listen, serves, raw.mode == Mode::MultiUser);
+        let tls_listen = self.tls_listen(raw.tls_listen, &listen, serves);
         let version = self.served(serves, "version", raw.version.as_ref());
         let version = version.map_or_else(String::new, |v| self.text("tf.version", v, MAX_VERSION));
         let hash = self.served(serves, "hash", raw.hash.as_ref());
@@ -315,10 +418,6 @@ impl Reader<'_> {
             );
         }
         for (key, is_set) in [
-            ("mode", raw.mode == Mode::MultiUser),
-            ("users", raw.users.is_some()),
-            ("jail", raw.jail),
-            ("quota", raw.quota.is_some()),
             ("tlb_pool", raw.tlb_pool.is_some()),
             ("tlb_dns", raw.tlb_dns.is_some()),
         ] {
@@ -326,27 +425,16 @@ impl Reader<'_> {
                 self.of_no_use(&format!("tf.{key}"));
             }
         }
-        if raw.mode == Mode::MultiUser && raw.users.is_none() {
-            let text = "tf.users is missing: multi-user mode needs a users file (tfd user add)";
-            self.problems.push(Problem::new(self.path, text));
-        }
-        let defaults = Settings::default();
-        let handshake = self.seconds("tf.handshake_timeout", raw.handshake_timeout, 10.0);
-        if handshake.is_zero() {
-            let text = "tf.handshake_timeout: 0 would let clients in never: use seconds above 0";
-            self.problems.push(Problem::new(self.path, text));
-        }
-        let idle = self.seconds("tf.idle_timeout", raw.idle_timeout, 0.0);
         let notify_floor = match &raw.notify_interval_floor {
             Some(floor) if !(1e-6..=1e9).contains(floor.get_ref()) => {
                 self.problem(
                     floor.span(),
                     "tf.notify_interval_floor: use seconds, 0.000001 or more",
                 );
-                defaults.notify_floor
+                NOTIFY_FLOOR
             }
             Some(floor) => Duration::from_secs_f64(*floor.get_ref()),
-            None => defaults.notify_floor,
+            None => NOTIFY_FLOOR,
         };
         let buffer_limit = match raw.buffer_limit {
             Some(limit) if (1..=1 << 30).contains(limit.get_ref()) => limit.into_inner(),
@@ -354,21 +442,7 @@ impl Reader<'_> {
                 self.problem(limit.span(), "tf.buffer_limit: use 1 to 1073741824 bytes");
                 1
             }
-            None => defaults.buffer_limit,
-        };
-        let session = Settings {
-            dialect: raw.dialect,
-            durability: raw.durability,
-            buffer_limit,
-            idle_limit: (!idle.is_zero()).then_some(idle),
-            notify_floor,
-            kernel_tls: raw.kernel_tls == Use::Auto,
-            file_mode: self.mode("tf.file_mode", raw.file_mode, defaults.file_mode),
-            directory_mode: self.mode(
-                "tf.directory_mode",
-                raw.directory_mode,
-                defaults.directory_mode,
-            ),
+            None => BUFFER_LIMIT,
         };
         let keystream_memory = match raw.keystream_memory {
             Some(mib) if *mib.get_ref() <= 1 << 20 => mib.into_inner() << 20,
@@ -378,42 +452,21 @@ impl Reader<'_> {
             }
             None => default_keystream_memory(),
         };
-        let login_limits = Limits {
-            failures: raw.login_failures.unwrap_or(10),
-            block: self.seconds("tf.login_block", raw.login_block, 60.0),
-        };
-        let quota = raw.quota.and_then(|quota| {
-            let bytes = size::parse(quota.get_ref()).filter(|bytes| (1..=1 << 62).contains(bytes));
-            if bytes.is_none() {
-                self.problem(
-                    quota.span(),
-                    "tf.quota: use bytes above 0, as \"500G\" or \"2T\"",
-                );
-            }
-            bytes
-        });
-        let root = self.served_path(serves, "root", raw.root);
         let private_key = self.served_path(serves, "private_key", raw.private_key);
         let tables = serves && raw.keystream_table == Use::Auto;
         Tf {
             listen,
-            tls,
+            tls_listen,
             version,
             hash,
-            root,
             private_key,
-            mode: raw.mode,
-            users: raw.users.map(|users| self.resolve(users)),
-            login_limits,
-            quota,
-            jail: raw.jail,
+            dialect: raw.dialect,
+            buffer_limit,
+            notify_floor,
             tlb_pool: raw.tlb_pool.map(|pool| self.resolve(pool)),
             tlb_dns: raw.tlb_dns.map(Spanned::into_inner),
             proxy,
-            accept_proxy_from,
             keystream_memory: tables.then_some(keystream_memory),
-            handshake_limit: handshake,
-            session,
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::session::login::Steps;
-use crate::tf::settings::Settings;
+use crate::tf::settings::{Dialect, Settings};
 use crate::users::account::Network;
 use crate::users::throttle::Limits;
 
@@ -63,6 +63,34 @@ pub struct Server {
     pub metrics: Option<Local>,
     /// The file that the log goes to in place of standard error.
     pub log_file: Option<PathBuf>,
+    /// The directory that clients see; empty for a proxy, which serves none.
+    pub root: PathBuf,
+    /// How clients get their identity.
+    pub mode: Mode,
+    /// The users file of multi-user mode.
+    pub users: Option<PathBuf>,
+    /// Whether clients must enter a jail.
+    pub jail: bool,
+    /// The most bytes that all files beneath the root may have.
+    pub quota: Option<u64>,
+    /// When failed logins are blocked.
+    pub login_limits: Limits,
+    /// How long a client may take from connecting to the end of its login.
+    pub handshake_limit: Duration,
+    /// How long a client may stand still once it is in; `None` for ever.
+    pub idle_limit: Option<Duration>,
+    /// When an upload is acknowledged.
+    pub durability: Durability,
+    /// Mode of new files, before the umask.
+    pub file_mode: u32,
+    /// Mode of new directories, before the umask.
+    pub directory_mode: u32,
+    /// The certificate of the listeners with TLS; `None` if there are none.
+    pub tls: Option<Tls>,
+    /// Whether the kernel may make the records of TLS.
+    pub kernel_tls: bool,
+    /// The proxies whose connections begin with the client's address.
+    pub accept_proxy_from: Vec<Network>,
 }
 
 /// A place that only this machine reaches.
@@ -85,57 +113,79 @@ pub enum Mode {
     MultiUser,
 }
 
+/// When an upload is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When the system has the bytes; the system writes them when it likes.
+    #[default]
+    System,
+    /// When the bytes and the name are on disk.
+    File,
+}
+
 /// What concerns TF Protocol.
 #[derive(Clone, Debug)]
 pub struct Tf {
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
-    /// Where to listen with TLS, and with which certificate.
-    pub tls: Option<Tls>,
+    /// Where to listen with TLS.
+    pub tls_listen: Vec<SocketAddr>,
     /// The version string clients must send first.
     pub version: String,
     /// The hash string clients must send last.
     pub hash: String,
-    /// The directory that clients see.
-    pub root: PathBuf,
     /// The RSA private key, PEM.
     pub private_key: PathBuf,
-    /// How clients come by their identity.
-    pub mode: Mode,
-    /// The users file of multi-user mode.
-    pub users: Option<PathBuf>,
-    /// When failed logins are blocked.
-    pub login_limits: Limits,
-    /// The most bytes that all files beneath the root may have.
-    pub quota: Option<u64>,
-    /// Whether clients must enter a jail.
-    pub jail: bool,
+    /// Which of two readings of the protocol sessions follow.
+    pub dialect: Dialect,
+    /// The largest buffer PUT and GET agree on, in bytes.
+    pub buffer_limit: u64,
+    /// The shortest interval of notification mode.
+    pub notify_floor: Duration,
     /// The pool file of the load balancer.
     pub tlb_pool: Option<PathBuf>,
     /// The DNS name whose SRV records are servers of the pool, too.
     pub tlb_dns: Option<String>,
     /// Where the transparent proxy relays to; then no file is served, and
-    /// version, hash, root and key may be empty.
+    /// version, hash and key may be empty.
     pub proxy: Option<Proxy>,
-    /// Whose connections begin with the client's address.
-    pub accept_proxy_from: Vec<Network>,
     /// Bytes of memory for the keystream tables that all sessions share;
     /// `None` for no tables.
     pub keystream_memory: Option<u64>,
-    /// How long a client may take from connecting to its last door.
-    pub handshake_limit: Duration,
-    /// What sessions follow.
-    pub session: Settings,
+}
+
+impl Server {
+    /// What clients do before they are in, behind what the protocol asks.
+    pub fn login_steps(&self) -> Steps {
+        Steps {
+            account: self.mode == Mode::MultiUser,
+            jail: self.jail,
+        }
+    }
+}
+
+impl Config {
+    /// What sessions of TF follow.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            dialect: self.tf.dialect,
+            durability: self.server.durability,
+            buffer_limit: self.tf.buffer_limit,
+            idle_limit: self.server.idle_limit,
+            notify_floor: self.tf.notify_floor,
+            kernel_tls: self.server.kernel_tls,
+            file_mode: self.server.file_mode,
+            directory_mode: self.server.directory_mode,
+        }
+    }
 }
 
 impl Tf {
     /// All addresses to listen on, and whether with TLS.
     pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
-        let with_tls = self.tls.iter().flat_map(|tls| &tls.listen);
-        self.listen
-            .iter()
-            .map(|a| (*a, false))
-            .chain(with_tls.map(|a| (*a, true)))
+        let with_tls = self.tls_listen.iter().map(|a| (*a, true));
+        self.listen.iter().map(|a| (*a, false)).chain(with_tls)
     }
 
     /// Whether an address is listened on with TLS, as it was before if it may
@@ -157,14 +207,5 @@ impl Tf {
     #[must_use]
     pub fn has_pool(&self) -> bool {
         self.tlb_pool.is_some() || self.tlb_dns.is_some()
-    }
-
-    /// The doors behind the hash.
-    #[must_use]
-    pub fn login_steps(&self) -> Steps {
-        Steps {
-            account: self.mode == Mode::MultiUser,
-            jail: self.jail,
-        }
     }
 }

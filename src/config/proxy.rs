@@ -212,7 +212,9 @@ mod tests {
     const PROXY: &str = "[server]\nuser = \"nobody\"\n\n[tf]\nlisten = [\"127.0.0.1:1\"]\n";
 
     fn problems(lines: &str) -> Vec<String> {
-        let text = format!("{PROXY}{lines}\n");
+        // Keys of [server] come before the line [tf] in `lines`.
+        let (server, tf) = lines.split_once("[tf]\n").unwrap_or(("", lines));
+        let text = PROXY.replace("[tf]", &format!("{server}[tf]")) + tf + "\n";
         let problems = Config::parse(Path::new("/etc/tfd/tfd.toml"), &text).err();
         problems
             .unwrap_or_default()
@@ -269,12 +271,12 @@ mod tests {
                 "tfd.toml:6: tf.proxy_to: this server itself",
             ),
             (
-                "proxy_to = \"a:1\"\njail = true",
-                "tf.jail: a proxy serves no file",
+                "jail = true\n[tf]\nproxy_to = \"a:1\"",
+                "server.jail: a proxy serves no file",
             ),
             (
-                "proxy_to = \"a:1\"\nquota = \"1G\"",
-                "tf.quota: a proxy serves no file",
+                "quota = \"1G\"\n[tf]\nproxy_to = \"a:1\"",
+                "server.quota: a proxy serves no file",
             ),
             (
                 "proxy_to = \"a:1\"\ntlb_pool = \"p\"",
@@ -285,8 +287,8 @@ mod tests {
                 "tf.tlb_dns: a proxy serves",
             ),
             (
-                "proxy_to = \"a:1\"\nmode = \"multi-user\"\nusers = \"u\"",
-                "tf.mode: a proxy",
+                "mode = \"multi-user\"\nusers = \"u\"\n[tf]\nproxy_to = \"a:1\"",
+                "server.mode: a proxy",
             ),
             (
                 "proxy_to = \"a:1\"\nproxy_from = [\"x\"]",
@@ -305,8 +307,8 @@ mod tests {
                 "tfd.toml:6: tf.proxy_from: of no use without",
             ),
             (
-                "accept_proxy_from = [\"all\"]",
-                "tf.accept_proxy_from: \"all\": not a network",
+                "accept_proxy_from = [\"all\"]\n[tf]\n",
+                "server.accept_proxy_from: \"all\": not a network",
             ),
         ] {
             let problems = problems(lines);

@@ -38,23 +38,23 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
     if config.tf.proxy.is_some() {
         return problems;
     }
-    let shared = config.tf.login_steps() == Steps::NONE;
+    let shared = config.server.login_steps() == Steps::NONE;
     if let Some(identity) = identity {
-        check_root(&config.tf.root, shared.then_some(&identity), &mut tell);
+        check_root(&config.server.root, shared.then_some(&identity), &mut tell);
     }
     if !shared && !geteuid().is_root() {
         tell(
-            "tf.mode, tf.jail: only root can start a server that changes identity or root \
+            "server.mode, server.jail: only root can start a server that changes identity or root \
               for its clients"
                 .to_owned(),
         );
-    } else if let (Mode::MultiUser, Some(users)) = (config.tf.mode, &config.tf.users) {
+    } else if let (Mode::MultiUser, Some(users)) = (config.server.mode, &config.server.users) {
         check_accounts(config, users, &mut tell);
     }
     if let Err(text) = read_key(&config.tf.private_key) {
         tell(format!("tf.private_key: {text}"));
     }
-    if let Some(tls) = &config.tf.tls {
+    if let Some(tls) = &config.server.tls {
         check_tls(tls, &mut tell);
     }
     problems
@@ -81,18 +81,18 @@ fn check_tls(tls: &Tls, tell: &mut impl FnMut(String)) {
     let shown = tls.certificate.display();
     let pem = certificate::read_file(&tls.certificate);
     match (&pem, certificate::read_key_file(&tls.key)) {
-        (Err(e), _) => tell(format!("tf.tls_certificate: {e}")),
-        (_, Err(e)) => tell(format!("tf.tls_key: {e}")),
+        (Err(e), _) => tell(format!("server.tls_certificate: {e}")),
+        (_, Err(e)) => tell(format!("server.tls_key: {e}")),
         (Ok(pem), Ok(key)) => {
             if let Err(e) = certificate::check_pair(pem, &key) {
-                tell(format!("tf.tls_certificate: {shown}: {e}"));
+                tell(format!("server.tls_certificate: {shown}: {e}"));
             }
         }
     }
     let Some(path) = &tls.client_ca else { return };
     let authority = certificate::read_file(path).and_then(|pem| Authority::from_pem(&pem));
     if let Err(e) = authority {
-        tell(format!("tf.tls_client_ca: {}: {e}", path.display()));
+        tell(format!("server.tls_client_ca: {}: {e}", path.display()));
     }
 }
 
@@ -100,12 +100,17 @@ fn check_tls(tls: &Tls, tell: &mut impl FnMut(String)) {
 /// clients from using it.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<Problem> {
-    let Some(tls) = &config.tf.tls else {
+    let Some(tls) = &config.server.tls else {
         return Vec::new();
     };
     let pem = certificate::read_file(&tls.certificate).unwrap_or_default();
     let text = certificate::expiry_warning(&pem);
-    let told = |text| format!("tf.tls_certificate: {}: {text}", tls.certificate.display());
+    let told = |text| {
+        format!(
+            "server.tls_certificate: {}: {text}",
+            tls.certificate.display()
+        )
+    };
     text.map(|text| Problem::new(&config.path, told(text)))
         .into_iter()
         .collect()
@@ -194,7 +199,7 @@ fn check_accounts(config: &Config, users: &Path, tell: &mut impl FnMut(String)) 
         Err(problems) => {
             return problems
                 .into_iter()
-                .for_each(|problem| tell(format!("tf.users: {problem}")));
+                .for_each(|problem| tell(format!("server.users: {problem}")));
         }
     };
     let shown = users.display();
@@ -203,19 +208,22 @@ fn check_accounts(config: &Config, users: &Path, tell: &mut impl FnMut(String)) 
         match Identity::of(system_user) {
             Ok(identity) if identity.uid.is_root() && !config.server.allow_root_user => {
                 tell(format!(
-                    "tf.users: {shown}: {name}: \"{system_user}\" is root: name an ordinary user \
+                    "server.users: {shown}: {name}: \"{system_user}\" is root: name an ordinary user \
                      (or set allow_root_user = true)"
                 ));
             }
             Ok(_) => {}
             Err(e) => tell(format!(
-                "tf.users: {shown}: {name}: \"{system_user}\": {e}: make it (useradd {system_user})"
+                "server.users: {shown}: {name}: \"{system_user}\": {e}: make it (useradd {system_user})"
             )),
         }
-        let home = config.tf.root.join(account.home.trim_start_matches('/'));
+        let home = config
+            .server
+            .root
+            .join(account.home.trim_start_matches('/'));
         if !home.is_dir() {
             tell(format!(
-                "tf.users: {shown}: {name}: {} is no directory: make it",
+                "server.users: {shown}: {name}: {} is no directory: make it",
                 home.display()
             ));
         }
@@ -228,18 +236,18 @@ fn check_root(root: &Path, identity: Option<&Identity>, tell: &mut impl FnMut(St
     let shown = root.display();
     let metadata = match fs::metadata(root) {
         Ok(metadata) => metadata,
-        Err(e) => return tell(format!("tf.root: {shown}: {e}: make the directory")),
+        Err(e) => return tell(format!("server.root: {shown}: {e}: make the directory")),
     };
     if !metadata.is_dir() {
-        return tell(format!("tf.root: {shown} is not a directory"));
+        return tell(format!("server.root: {shown} is not a directory"));
     }
     if root.canonicalize().is_ok_and(|full| full == Path::new("/")) {
-        return tell("tf.root: / would serve the whole system: name a directory".to_owned());
+        return tell("server.root: / would serve the whole system: name a directory".to_owned());
     }
     if let Some(identity) = identity.filter(|identity| !may_use(&metadata, identity)) {
         let user = &identity.name;
         tell(format!(
-            "tf.root: {user} may not read, write and enter {shown}: \
+            "server.root: {user} may not read, write and enter {shown}: \
              chown {user} {shown} && chmod u+rwx {shown}"
         ));
     }

@@ -127,7 +127,7 @@ impl Generation {
             .chain(&generation.authenticator)
             .map(|helper| helper.pid)
             .collect();
-        if config.tf.login_steps() != Steps::NONE {
+        if config.server.login_steps() != Steps::NONE {
             match start_launcher(config, &confinement, memory) {
                 Ok(launcher) => {
                     generation.launcher_pid = Some(launcher.pid);
@@ -160,11 +160,11 @@ impl Generation {
             authenticator: None,
             slots: HashMap::new(),
             admitted: HashSet::new(),
-            multi_user: config.tf.mode == Users::MultiUser,
+            multi_user: config.server.mode == Users::MultiUser,
             logins: vec![shared],
             launcher: None,
             launcher_pid: None,
-            quota: config.tf.quota,
+            quota: config.server.quota,
             helpers: Vec::new(),
             proxy: None,
             turn: 0,

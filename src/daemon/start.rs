@@ -25,7 +25,7 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits {
         per_address: config.server.max_sessions_per_address,
         unauthenticated: config.server.max_unauthenticated,
-        proxies: config.tf.accept_proxy_from.clone(),
+        proxies: config.server.accept_proxy_from.clone(),
     }
 }
 
@@ -41,11 +41,11 @@ pub(super) fn start_generation(
     let uid = identity
         .map_or_else(nix::unistd::geteuid, |identity| identity.uid)
         .as_raw();
-    let limits = memory.usage.limits(uid, None, config.tf.quota);
+    let limits = memory.usage.limits(uid, None, config.server.quota);
     let limits = limits.map_err(|e| format!("quota: {e}"))?;
-    if config.tf.tls.is_some() {
+    if config.server.tls.is_some() {
         // Asked by root, the kernel loads what sessions could not.
-        let by_kernel = config.tf.session.kernel_tls && crate::sys::tls::is_there();
+        let by_kernel = config.server.kernel_tls && crate::sys::tls::is_there();
         log::info!(
             "sending over TLS by={}",
             if by_kernel { "kernel" } else { "tfd" }
@@ -83,7 +83,7 @@ pub(super) fn sandbox_for(config: &Config) -> Result<Sandbox, String> {
 
 /// The users file as it is now; `None` where there is none.
 pub(super) fn users_stamp(config: &Config) -> Option<FileStamp> {
-    let metadata = std::fs::metadata(config.tf.users.as_ref()?).ok()?;
+    let metadata = std::fs::metadata(config.server.users.as_ref()?).ok()?;
     Some((
         metadata.ino(),
         metadata.size(),
@@ -127,7 +127,7 @@ pub(super) fn say_ready(config: &Config) {
     let pid = std::process::id();
     match &config.tf.proxy {
         Some(proxy) => log::info!("ready proxy_to={} pid={pid}", proxy.backend),
-        None => log::info!("ready root=\"{}\" pid={pid}", config.tf.root.display()),
+        None => log::info!("ready root=\"{}\" pid={pid}", config.server.root.display()),
     }
 }
 

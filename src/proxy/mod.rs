@@ -91,8 +91,8 @@ pub fn start(
         let relay = Relay {
             proxy,
             backend,
-            limit: config.tf.handshake_limit,
-            accept_from: &config.tf.accept_proxy_from,
+            limit: config.server.handshake_limit,
+            accept_from: &config.server.accept_proxy_from,
             slots,
             connecting: &reaching,
             connected: sandbox,

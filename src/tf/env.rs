@@ -7,8 +7,9 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::notify::Listed;
-use super::settings::{Durability, Settings};
+use super::settings::Settings;
 use super::status::{Reply, Status};
+use crate::config::Durability;
 use crate::store::part::sync_directory;
 use crate::store::{Lock, Quota, Root, RootPath};
 use crate::users::{Names, Rights};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::Durability;
+
 /// Which of two readings a session follows where the document and the
 /// deployed servers differ (tf-protocol(7), DIALECTS).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -12,17 +14,6 @@ pub enum Dialect {
     Deployed,
     /// As the document says.
     Document,
-}
-
-/// When an upload is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// When the system has the bytes; the system writes them when it likes.
-    #[default]
-    System,
-    /// When the bytes and the name are on disk.
-    File,
 }
 
 /// The part of the configuration that sessions follow.
@@ -44,19 +35,4 @@ pub struct Settings {
     pub file_mode: u32,
     /// Mode of new directories, before the umask.
     pub directory_mode: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            dialect: Dialect::default(),
-            durability: Durability::default(),
-            buffer_limit: 8 * 1024 * 1024,
-            idle_limit: None,
-            notify_floor: Duration::from_millis(1),
-            kernel_tls: true,
-            file_mode: 0o644,
-            directory_mode: 0o755,
-        }
-    }
 }

@@ -88,9 +88,10 @@ fn a_hundred_files_survive_a_link_that_is_slow_loses_packets_and_goes_down() {
     let Some(link) = bad_link() else { return };
     let seed = seed();
     // Of a client that forgot its connection the server hears nothing more.
-    let tf = "listen = [\"0.0.0.0:0\"]\nidle_timeout = 3".to_owned();
+    let tf = "listen = [\"0.0.0.0:0\"]".to_owned();
     let mut desk = Desk::at(link.near(|| {
         Server::with(Setup {
+            server: "idle_timeout = 3".to_owned(),
             tf,
             ..Setup::default()
         })

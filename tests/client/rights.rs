@@ -11,9 +11,9 @@ fn an_account_that_may_only_add_gets_whole_files_there_and_replaces_none() {
     }
     let users = account("backup", "b", "nobody::append-only:")
         + &account("reader", "r", "nobody::read-only:");
-    let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
+    let server = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let desk = Desk::at(Server::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     }));

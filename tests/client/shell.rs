@@ -201,9 +201,9 @@ fn a_server_in_place_of_a_command_opens_a_shell_and_commands_go_first() {
 
 #[test]
 fn a_session_that_the_server_has_ended_is_opened_anew() {
-    let tf = "idle_timeout = 2".to_owned();
+    let server = "idle_timeout = 2".to_owned();
     let server = Server::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     let person = Person::of(&server);
@@ -215,9 +215,9 @@ fn a_session_that_the_server_has_ended_is_opened_anew() {
 
 #[test]
 fn a_session_that_is_lost_is_known_to_be_over_tls_too() {
-    let tf = "idle_timeout = 3".to_owned();
+    let server = "idle_timeout = 3".to_owned();
     let server = Server::with(Setup {
-        tf,
+        server,
         tls: true,
         ..Setup::default()
     });

@@ -201,9 +201,9 @@ fn a_lost_connection_is_opened_anew_and_no_file_is_told_twice() {
 
 #[test]
 fn a_command_that_takes_longer_than_the_server_waits_is_not_run_again() {
-    let tf = "idle_timeout = 2".to_owned();
+    let server = "idle_timeout = 2".to_owned();
     let server = Server::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     let person = Person::of(&server);
@@ -225,7 +225,7 @@ fn who_may_not_delete_is_told_so() {
         return;
     }
     let server = Server::with(Setup {
-        tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        server: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
         users: account("ann", "a", "nobody:d:read-only:"),
         directories: &["d/in"],
         ..Setup::default()

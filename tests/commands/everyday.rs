@@ -229,9 +229,9 @@ fn sha256_prints_sums_and_checks_them() {
 
 #[test]
 fn df_tells_what_is_left() {
-    let tf = "quota = \"5000000\"".to_owned();
+    let server = "quota = \"5000000\"".to_owned();
     let server = Server::with(crate::common::Setup {
-        tf,
+        server,
         ..Default::default()
     });
     let person = Person::of(&server);

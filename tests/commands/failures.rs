@@ -102,9 +102,9 @@ fn what_the_server_refuses_is_told_with_what_may_help() {
         4,
         &["FAILED 39", "leave the user out"],
     );
-    let tf = "quota = \"1000\"".to_owned();
+    let server = "quota = \"1000\"".to_owned();
     let small = Server::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     let person = Person::of(&small);
@@ -219,7 +219,7 @@ fn each_command_tells_a_server_that_lets_nobody_in_by_the_same_exit_status() {
         return;
     }
     let server = Server::with(Setup {
-        tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        server: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
         users: account("ann", "a", "games:::"),
         ..Setup::default()
     });

@@ -27,5 +27,5 @@ pub fn write_certificate(dir: &Path, owner: Option<u32>) -> &'static str {
     fs::write(&path, &*key).expect("write key");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
     chown(&path, owner, None).expect("chown");
-    "tls_listen = [\"127.0.0.1:0\"]\ntls_certificate = \"tls.pem\"\ntls_key = \"tls-key.pem\""
+    "tls_certificate = \"tls.pem\"\ntls_key = \"tls-key.pem\""
 }

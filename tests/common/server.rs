@@ -93,22 +93,24 @@ impl Server {
             "listen = [\"127.0.0.1:0\"]"
         };
         // A gate may wait for a slow machine; who is to be sent away says so.
-        let handshake = if setup.tf.contains("handshake_timeout") {
+        let handshake = if setup.server.contains("handshake_timeout") {
             ""
         } else {
             HANDSHAKE
         };
         let over_tls = std::env::var_os(OVER_TLS).is_some() && !setup.tf.contains("proxy_to =");
-        let tls = if setup.tls || over_tls {
-            write_certificate(dir.path(), setup.started_by)
+        let (tls, tls_listen) = if setup.tls || over_tls {
+            let files = write_certificate(dir.path(), setup.started_by);
+            (files, "tls_listen = [\"127.0.0.1:0\"]")
         } else {
-            ""
+            ("", "")
         };
         let config = format!(
-            "[server]\n{user}\nlog = \"debug\"\n{control}\n{}\n[tf]\n{listen}\nversion = \"{VERSION}\"\n\
-             hash = \"{HASH}\"\nroot = \"{}\"\nprivate_key = \"{}\"\n{handshake}\n{tls}\n{}\n",
-            setup.server,
+            "[server]\n{user}\nlog = \"debug\"\n{control}\nroot = \"{}\"\n{handshake}\n{tls}\n{}\n\
+             [tf]\n{listen}\nversion = \"{VERSION}\"\nhash = \"{HASH}\"\nprivate_key = \"{}\"\n\
+             {tls_listen}\n{}\n",
             root.display(),
+            setup.server,
             key_path.display(),
             setup.tf,
         );

@@ -138,11 +138,11 @@ fn and_so_it_does_where_gates_hand_over_to_sessions_of_users() {
         println!("left out: taking identities needs root");
         return;
     }
-    let tf = "listen = [\"127.0.0.1:0\"]\nmode = \"multi-user\"\nusers = \"users\"\n\
-              quota = \"1G\"\n";
+    let server = "mode = \"multi-user\"\nusers = \"users\"\nquota = \"1G\"\n";
     let users = account("ann", "a", "nobody:::");
     let setup = Setup {
-        tf: tf.to_owned(),
+        server: server.to_owned(),
+        tf: "listen = [\"127.0.0.1:0\"]\n".to_owned(),
         users,
         ..Setup::default()
     };

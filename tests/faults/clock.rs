@@ -59,7 +59,7 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
         ("TFD_TEST_CLOCK", path.display().to_string()),
     ];
     let server = Server::with(Setup {
-        tf: "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 1\nlogin_block = 8\n\
+        server: "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 1\nlogin_block = 8\n\
              idle_timeout = 120\nhandshake_timeout = 120\n"
             .to_owned(),
         users: account("ann", "a", "nobody:::") + &account("bob", "b", "nobody:::"),

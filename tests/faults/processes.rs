@@ -162,7 +162,7 @@ fn who_comes_after_the_death_of_a_gate_forked_ahead_has_one_all_the_same() {
 /// A server whose clients log in as `games`; needs root.
 fn multi_user() -> Server {
     Server::with(Setup {
-        tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        server: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
         users: account("ann", "a", "games:::"),
         ..Setup::default()
     })
@@ -363,8 +363,8 @@ fn a_bad_start_is_one_line_and_exit_code_1() {
         ("127.0.0.1:0", in_use.as_str(), "can't listen"),
         ("private.pem", "missing.pem", "tf.private_key"),
         ("private.pem", "tfd.toml", "tf.private_key"),
-        ("/root\"", "/missing\"", "tf.root"),
-        ("/root\"", "/tfd.toml\"", "tf.root"),
+        ("/root\"", "/missing\"", "server.root"),
+        ("/root\"", "/tfd.toml\"", "server.root"),
         ("hash =", "hsah =", "hsah"),
         ("log = \"debug\"", "log = \"loud\"", "server.log"),
         ("[tf]", "[tf", "bad.toml"),

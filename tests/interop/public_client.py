@@ -90,11 +90,11 @@ def start_server(tfd, scratch):
     (scratch / "tfd.toml").write_text(f"""
 [server]
 {user}
+root = "{root}"
 [tf]
 listen = ["127.0.0.1:0"]
 version = "0.0"
 hash = "{HASH}"
-root = "{root}"
 private_key = "keys/private.pem"
 """)
     server = subprocess.Popen([tfd, "serve", "--config", str(scratch / "tfd.toml")],

@@ -105,13 +105,13 @@ fn server(ca: &Ca, users: &[String], more: &str) -> Server {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("ca.pem");
     fs::write(&path, ca.certificate.to_pem().expect("pem")).expect("write");
-    let tf = format!(
+    let server = format!(
         "mode = \"multi-user\"\nusers = \"users\"\ntls_client_ca = \"{}\"\n{more}",
         path.display()
     );
     let server = Server::with(Setup {
         tls: true,
-        tf,
+        server,
         users: users.concat(),
         ..Setup::default()
     });

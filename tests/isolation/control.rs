@@ -13,8 +13,9 @@ use crate::{handles, pids, status, without_root};
 
 fn server() -> Server {
     Server::with(Setup {
-        server: "control = \"control\"\nmetrics = \"./metrics\"".to_owned(),
-        tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        server: "control = \"control\"\nmetrics = \"./metrics\"\n\
+                 mode = \"multi-user\"\nusers = \"users\""
+            .to_owned(),
         users: [
             account("ann", "a", "games:::"),
             account("bob", "b", "mail:::"),

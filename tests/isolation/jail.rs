@@ -8,9 +8,9 @@ use crate::{pids, session_pid, status, without_root};
 
 /// A jail `cells/one` with a token file that only root can read.
 fn server(more: &str, users: &str) -> Server {
-    let tf = format!("jail = true\n{more}");
+    let server = format!("jail = true\n{more}");
     let server = Server::with(Setup {
-        tf,
+        server,
         users: users.to_owned(),
         ..Setup::default()
     });

@@ -14,7 +14,7 @@ const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failur
 
 fn setup(users: &str) -> Setup {
     Setup {
-        tf: MULTI_USER.to_owned(),
+        server: MULTI_USER.to_owned(),
         users: users.to_owned(),
         ..Setup::default()
     }
@@ -113,9 +113,9 @@ fn requests_sent_together_with_login_and_injail_reach_the_session() {
     let behind = format!("ECHO {echo}");
     for jail in [false, true] {
         let users = account("ann", "pass word", "games:::");
-        let tf = format!("{MULTI_USER}\njail = {jail}");
+        let server = format!("{MULTI_USER}\njail = {jail}");
         let server = Server::with(Setup {
-            tf,
+            server,
             users,
             tls: true,
             ..Setup::default()
@@ -250,7 +250,7 @@ fn home_rights_and_number_of_sessions_are_the_accounts() {
         account("look", "l", "games:homes/ann:read-only:"),
     ];
     let server = Server::with(Setup {
-        tf: MULTI_USER.to_owned(),
+        server: MULTI_USER.to_owned(),
         users: users.concat(),
         directories: &["homes/ann"],
         ..Setup::default()
@@ -565,10 +565,10 @@ fn failures_block_address_and_account_and_a_restart_frees_nobody() {
     if without_root() {
         return;
     }
-    let tf = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 3\nlogin_block = 3600";
+    let server = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 3\nlogin_block = 3600";
     let users = account("ann", "a", "games:::") + &account("bob", "b", "mail:::");
     let mut server = Server::with(Setup {
-        tf: tf.to_owned(),
+        server: server.to_owned(),
         users,
         ..Setup::default()
     });
@@ -735,7 +735,7 @@ fn each_user_has_a_quota_of_its_own_beside_the_roots() {
         account("bob", "b", "mail:::"),
     ];
     let mut setup = setup(&users.concat());
-    setup.tf.push_str("\nquota = \"200K\"");
+    setup.server.push_str("\nquota = \"200K\"");
     let server = Server::with(setup);
     fs::set_permissions(server.root(), fs::Permissions::from_mode(0o777)).expect("mode");
     let login = |line: &str| {

@@ -8,14 +8,14 @@ use crate::common::{HASH, Server, Setup, account};
 use crate::without_root;
 
 fn server(more: &str) -> Server {
-    let tf = format!("mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100\n{more}");
+    let server = format!("mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100\n{more}");
     let users = [
         account("ann", "pass word", "games:::"),
         account("bob", "b", "mail:::"),
     ]
     .concat();
     let server = Server::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     });

@@ -181,6 +181,39 @@ fn keygen_never_overwrites_and_keeps_the_private_key_private() {
 }
 
 #[test]
+fn a_key_that_moved_to_the_server_section_is_refused_with_its_new_place() {
+    let server = Server::start();
+    let fine = fs::read_to_string(server.config_path()).expect("read");
+    let path = server.config_path().with_file_name("moved.toml");
+    let moved = "root = \"/srv\"\nidle_timeout = 5\n";
+    let text = fine.replacen("[tf]\n", &format!("[tf]\n{moved}"), 1);
+    fs::write(&path, &text).expect("write");
+    let line = 1 + text
+        .lines()
+        .position(|line| line == "idle_timeout = 5")
+        .expect("line");
+    for command in ["check", "serve"] {
+        let mut tfd = Command::new(env!("CARGO_BIN_EXE_tfd"));
+        let run = run(tfd.args([command, "--config"]).arg(&path), b"");
+        assert_eq!(run.code, Some(1), "{command}: {}", run.err);
+        for said in [
+            format!(
+                "{}:{}: tf.root: moved to [server]",
+                path.display(),
+                line - 1
+            ),
+            format!(
+                "{}:{line}: tf.idle_timeout: moved to [server]: write idle_timeout there",
+                path.display()
+            ),
+        ] {
+            assert!(run.err.contains(&said), "{command}: {said}: {}", run.err);
+        }
+        assert!(!run.err.contains("/srv"), "{}", run.err);
+    }
+}
+
+#[test]
 fn a_bad_start_says_what_and_where_in_one_line_and_starts_nothing() {
     let server = Server::start();
     let fine = fs::read_to_string(server.config_path()).expect("read");

@@ -103,9 +103,9 @@ fn a_request_before_a_half_close_is_answered() {
 
 #[test]
 fn an_idle_limit_closes_only_who_is_idle() {
-    let tf = "idle_timeout = 3".to_owned();
+    let server = "idle_timeout = 3".to_owned();
     let server = Server::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     let mut busy = server.connect();

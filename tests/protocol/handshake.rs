@@ -79,9 +79,9 @@ fn a_wrong_hash_is_told_enciphered_and_closed() {
 
 #[test]
 fn a_client_that_says_nothing_is_closed_when_the_time_is_over() {
-    let tf = "handshake_timeout = 1".to_owned();
+    let server = "handshake_timeout = 1".to_owned();
     let mut server = Server::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     let mut silent = Client::knock(server.address());

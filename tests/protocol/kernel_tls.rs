@@ -26,7 +26,7 @@ fn content() -> Vec<u8> {
 fn server(lines: &str) -> Server {
     let server = Server::with(Setup {
         tls: true,
-        tf: lines.to_owned(),
+        server: lines.to_owned(),
         ..Setup::default()
     });
     server.write("down", content());
@@ -326,7 +326,7 @@ fn a_limited_account_is_as_slow_as_ever() {
     is_there();
     let server = Server::with(Setup {
         tls: true,
-        tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        server: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
         users: account("slow", "s", "games::rate=1M:"),
         ..Setup::default()
     });

@@ -372,9 +372,9 @@ fn an_answer_sent_early_is_taken_for_the_next_file() {
 
 #[test]
 fn the_idle_limit_holds_for_answers_and_not_while_there_is_nothing_to_tell() {
-    let tf = "idle_timeout = 2".to_owned();
+    let server = "idle_timeout = 2".to_owned();
     let server = Server::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     server.mkdir("d");
@@ -430,8 +430,7 @@ fn who_may_delete_nothing_is_told_of_files_and_they_stay() {
     }
     for option in ["read-only", "append-only"] {
         let server = Server::with(Setup {
-            server: "audit = \"audit.jsonl\"".to_owned(),
-            tf: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+            server: "audit = \"audit.jsonl\"\nmode = \"multi-user\"\nusers = \"users\"".to_owned(),
             users: account("ann", "a", &format!("nobody:d:{option}:")),
             directories: &["d/in"],
             ..Setup::default()

@@ -305,8 +305,7 @@ fn metrics_count_connections_refusals_and_bytes() {
 fn metrics_have_a_loopback_address_and_the_quota_where_there_is_one() {
     let address = format!("{}:9345", own_address());
     let server = Server::with(Setup {
-        server: format!("metrics = \"{address}\""),
-        tf: "quota = \"1M\"".to_owned(),
+        server: format!("metrics = \"{address}\"\nquota = \"1M\""),
         ..Setup::default()
     });
     server.connect().send_file("f", false, &[7; 1000]);

@@ -23,9 +23,9 @@ fn come_from(from: &str, to: SocketAddr) -> Client {
     }
 }
 
-fn with(tf: &str) -> Server {
+fn with(server: &str) -> Server {
     Server::with(Setup {
-        tf: tf.to_owned(),
+        server: server.to_owned(),
         ..Setup::default()
     })
 }
@@ -100,10 +100,14 @@ fn from_a_trusted_network_nobody_comes_without_a_header() {
 fn proxies_in_a_row_pass_the_address_on() {
     let trust = "accept_proxy_from = [\"127.0.0.1\"]";
     let mut backend = with(trust);
-    let inner = Server::proxy(
-        backend.address(),
-        &format!("proxy_protocol = true\n{trust}"),
-    );
+    let inner = Server::with(Setup {
+        server: trust.to_owned(),
+        tf: format!(
+            "proxy_to = \"{}\"\nproxy_protocol = true",
+            backend.address()
+        ),
+        ..Setup::default()
+    });
     let outer = Server::proxy(inner.address(), "proxy_protocol = true");
     let mut client = come_from("127.0.0.78", outer.address())
         .try_in()
@@ -115,8 +119,7 @@ fn proxies_in_a_row_pass_the_address_on() {
 #[test]
 fn many_clients_of_a_trusted_proxy_are_not_one_address() {
     let backend = Server::with(Setup {
-        server: "max_sessions_per_address = 2".to_owned(),
-        tf: "accept_proxy_from = [\"127.0.0.1\"]".to_owned(),
+        server: "max_sessions_per_address = 2\naccept_proxy_from = [\"127.0.0.1\"]".to_owned(),
         ..Setup::default()
     });
     let proxy = Server::proxy(backend.address(), "proxy_protocol = true");
@@ -132,7 +135,7 @@ fn logins_are_throttled_by_the_clients_address_and_not_by_the_proxys() {
     }
     let user = crate::common::account("ann", "secret", "nobody:::");
     let mut backend = Server::with(Setup {
-        tf: "mode = \"multi-user\"\nusers = \"users\"\naccept_proxy_from = [\"127.0.0.1\"]"
+        server: "mode = \"multi-user\"\nusers = \"users\"\naccept_proxy_from = [\"127.0.0.1\"]"
             .to_owned(),
         users: user,
         ..Setup::default()
@@ -156,7 +159,7 @@ fn the_check_says_what_a_proxy_does_and_which_address_is_not_here() {
     let path = proxy.config_path().with_file_name("other.toml");
     let text = std::fs::read_to_string(proxy.config_path()).expect("read");
     let check = |more: &str| {
-        std::fs::write(&path, format!("{text}{more}\n")).expect("write");
+        std::fs::write(&path, text.replacen("[tf]", more, 1)).expect("write");
         let mut tfd = Command::new(env!("CARGO_BIN_EXE_tfd"));
         let output = tfd
             .args(["check", "--config"])
@@ -165,19 +168,19 @@ fn the_check_says_what_a_proxy_does_and_which_address_is_not_here() {
             .expect("run");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
-    let said = check("");
+    let said = check("[tf]");
     assert!(
         said.contains("configuration ok: proxy to 192.0.2.1:1 on 127.0.0.1:0"),
         "{said}"
     );
-    let said = check("proxy_from = [\"127.0.0.1\", \"192.0.2.77\"]");
+    let said = check("[tf]\nproxy_from = [\"127.0.0.1\", \"192.0.2.77\"]");
     assert!(
         said.contains("tf.proxy_from: 192.0.2.77: no address of this machine"),
         "{said}"
     );
-    let said = check("jail = true");
+    let said = check("jail = true\n[tf]");
     assert!(
-        said.contains("tf.jail: a proxy serves no file: remove this key"),
+        said.contains("server.jail: a proxy serves no file: remove this key"),
         "{said}"
     );
 }

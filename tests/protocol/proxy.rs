@@ -233,7 +233,11 @@ fn a_backend_that_does_not_answer_is_waited_for_no_longer_than_said() {
     let listener = TcpListener::from(socket);
     let address = listener.local_addr().expect("address");
     let _queued = TcpStream::connect(address).expect("connect");
-    let mut proxy = Server::proxy(address, "handshake_timeout = 0.5");
+    let mut proxy = Server::with(Setup {
+        server: "handshake_timeout = 0.5".to_owned(),
+        tf: format!("proxy_to = \"{address}\""),
+        ..Setup::default()
+    });
     let begin = Instant::now();
     Client::knock(proxy.address()).expect_closed();
     let waited = begin.elapsed();
@@ -456,7 +460,11 @@ fn a_backend_by_name_and_by_ipv6_is_found() {
 
 #[test]
 fn a_name_without_address_is_told_and_its_clients_are_refused() {
-    let mut proxy = Server::proxy("no-such-host.invalid:1", "handshake_timeout = 0.3");
+    let mut proxy = Server::with(Setup {
+        server: "handshake_timeout = 0.3".to_owned(),
+        tf: "proxy_to = \"no-such-host.invalid:1\"".to_owned(),
+        ..Setup::default()
+    });
     proxy.wait_for_log("can't look up proxy_to name=no-such-host.invalid");
     Client::knock(proxy.address()).expect_closed();
     proxy.wait_for_log("error=\"its name has no address\"");

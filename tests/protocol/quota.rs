@@ -8,7 +8,7 @@ use crate::common::{Client, Server, Setup, give_to_server, wait_until};
 
 fn server(quota: &str) -> Server {
     Server::with(Setup {
-        tf: format!("quota = \"{quota}\""),
+        server: format!("quota = \"{quota}\""),
         ..Setup::default()
     })
 }
@@ -125,9 +125,9 @@ fn what_is_there_at_the_start_counts_once() {
     for path in [scratch.path(), &root.join("deep"), &root.join("deep/er")] {
         give_to_server(path);
     }
-    let tf = "quota = \"10000\"".to_owned();
+    let server = "quota = \"10000\"".to_owned();
     let server = Server::with(Setup {
-        tf,
+        server,
         root: Some(root),
         ..Setup::default()
     });
@@ -182,14 +182,14 @@ fn clients_that_upload_at_once_never_pass_the_quota_together() {
 fn a_quota_that_is_no_size_is_refused_with_its_line() {
     for wrong in ["0", "-1", "5 apples", ""] {
         let text = format!(
-            "[server]\n[tf]\nquota = \"{wrong}\"\nlisten = [\"127.0.0.1:1\"]\n\
-            version = \"0\"\nhash = \"h\"\nroot = \"r\"\nprivate_key = \"k\"\n"
+            "[server]\nquota = \"{wrong}\"\nroot = \"r\"\n[tf]\nlisten = [\"127.0.0.1:1\"]\n\
+            version = \"0\"\nhash = \"h\"\nprivate_key = \"k\"\n"
         );
         let problems = tfd::config::Config::parse(std::path::Path::new("t"), &text);
         let problems = problems.expect_err("a problem");
         assert_eq!(
             problems[0].to_string().split(": use").next(),
-            Some("t:3: tf.quota"),
+            Some("t:2: server.quota"),
             "{wrong}"
         );
     }

@@ -288,10 +288,10 @@ fn what_is_not_meant_for_the_port_is_refused_by_name() {
 
 #[test]
 fn a_handshake_of_tls_has_the_same_time_limit() {
-    let tf = "handshake_timeout = 1".to_owned();
+    let server = "handshake_timeout = 1".to_owned();
     let mut server = Server::with(Setup {
         tls: true,
-        tf,
+        server,
         ..Setup::default()
     });
     let mut silent = Client::knock(server.tls_address());
@@ -503,10 +503,10 @@ fn every_test_of_the_protocol_passes_over_tls() {
 
 #[test]
 fn a_proxys_header_comes_before_the_handshake() {
-    let tf = "accept_proxy_from = [\"127.0.0.1/32\"]".to_owned();
+    let server = "accept_proxy_from = [\"127.0.0.1/32\"]".to_owned();
     let mut server = Server::with(Setup {
         tls: true,
-        tf,
+        server,
         ..Setup::default()
     });
     let backend = server.tls_address();
@@ -533,8 +533,9 @@ fn a_reload_begins_and_ends_listening_with_tls() {
     let mut server = Server::start();
     let text = std::fs::read_to_string(server.config_path()).expect("configuration");
     let lines = lines.replace("\"tls", &format!("\"{}/tls", dir.path().display()));
-    let lines = lines.replace("127.0.0.1:0", &listen);
-    std::fs::write(server.config_path(), format!("{text}\n{lines}\n")).expect("write");
+    let lines = format!("{lines}\n[tf]\ntls_listen = [\"{listen}\"]");
+    let with_tls = text.replacen("[tf]", &lines, 1);
+    std::fs::write(server.config_path(), with_tls).expect("write");
     server.signal(Signal::SIGHUP);
     server.wait_for_log("configuration read again");
     let addresses = server.listening("listening with TLS address=");

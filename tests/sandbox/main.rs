@@ -66,10 +66,10 @@ fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
         ("TFD_TEST_PORT", listener.to_string()),
     ];
     let backend = (place == Place::Relay).then(Server::start);
-    let lines = match (place, &backend) {
-        (Place::BeforeJail, _) => "jail = true".to_owned(),
-        (_, Some(backend)) => format!("proxy_to = \"{}\"", backend.address()),
-        _ => String::new(),
+    let jail = place == Place::BeforeJail;
+    let tf = match &backend {
+        Some(backend) => format!("proxy_to = \"{}\"", backend.address()),
+        None => String::new(),
     };
     // The auditor's socket is what sessions have together.
     let audit = if backend.is_some() {
@@ -78,8 +78,8 @@ fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
         "audit = \"audit.log\""
     };
     let server = Server::with(Setup {
-        server: format!("sandbox = {sandbox}\n{audit}"),
-        tf: lines,
+        server: format!("sandbox = {sandbox}\njail = {jail}\n{audit}"),
+        tf,
         program: Some((std::env::current_exe().expect("this program"), environment)),
         ..Setup::default()
     });

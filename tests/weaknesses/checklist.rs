@@ -52,10 +52,10 @@ fn names_at_login_forge_no_line_of_the_log() {
     if without_root() {
         return;
     }
-    let tf = "mode = \"multi-user\"\nusers = \"users\"\njail = true".to_owned();
+    let server = "mode = \"multi-user\"\nusers = \"users\"\njail = true".to_owned();
     let users = account("ann", "a", "games:::");
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     });
@@ -163,10 +163,10 @@ fn a_long_request_before_the_last_door_takes_no_memory() {
     if without_root() {
         return;
     }
-    let tf = "mode = \"multi-user\"\nusers = \"users\"\njail = true".to_owned();
+    let server = "mode = \"multi-user\"\nusers = \"users\"\njail = true".to_owned();
     let users = account("ann", "a", "games:::");
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     });
@@ -219,7 +219,12 @@ fn a_limit_of_zero_in_the_configuration_is_refused_where_it_would_be_none() {
         "handshake_timeout = -1",
     ] {
         let other = path.with_file_name("zero.toml");
-        fs::write(&other, format!("{text}{key}\n")).expect("write");
+        let place = if key.starts_with("buffer") {
+            format!("[tf]\n{key}")
+        } else {
+            format!("{key}\n[tf]")
+        };
+        fs::write(&other, text.replacen("[tf]", &place, 1)).expect("write");
         let (code, said) = tfd(&["check", "--config", other.to_str().expect("path")]);
         assert!(
             code == Some(1) && said.contains(key.split(' ').next().expect("key")),
@@ -230,9 +235,9 @@ fn a_limit_of_zero_in_the_configuration_is_refused_where_it_would_be_none() {
 
 #[test]
 fn one_byte_at_a_time_does_not_outlast_the_time_for_the_handshake() {
-    let tf = "handshake_timeout = 4".to_owned();
+    let server = "handshake_timeout = 4".to_owned();
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     let begin = Instant::now();
@@ -265,10 +270,10 @@ fn errors_in_the_users_file_show_no_hash_and_no_password() {
     if without_root() {
         return;
     }
-    let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
+    let server = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let fine = account("ann", "a", "games:::");
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         users: fine.clone(),
         ..Setup::default()
     });
@@ -370,10 +375,10 @@ fn an_account_without_a_system_user_lets_nobody_in() {
     if without_root() {
         return;
     }
-    let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
+    let server = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let users = account("ann", "a", "games:::");
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     });
@@ -397,9 +402,9 @@ fn an_account_without_a_system_user_lets_nobody_in() {
 
 #[test]
 fn no_keepalive_of_the_peer_puts_the_idle_limit_off() {
-    let tf = "idle_timeout = 4".to_owned();
+    let server = "idle_timeout = 4".to_owned();
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         ..Setup::default()
     });
     let mut clients = Vec::new();

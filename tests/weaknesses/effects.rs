@@ -214,10 +214,10 @@ fn weakness_16_no_group_and_no_right_of_the_daemon_reaches_a_client() {
     if without_root() {
         return;
     }
-    let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
+    let server = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let users = account("ann", "a", "games:::");
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     });
@@ -264,7 +264,7 @@ fn weakness_16_the_token_file_of_a_jail_is_out_of_reach_inside() {
         return;
     }
     let setup = Setup {
-        tf: "jail = true".to_owned(),
+        server: "jail = true".to_owned(),
         ..Setup::default()
     };
     let mut scene = Scene::with(setup);
@@ -325,8 +325,7 @@ fn weakness_16_the_token_file_of_a_jail_is_out_of_reach_inside() {
 #[test]
 fn weakness_17_who_says_nothing_is_closed_and_who_comes_too_often_is_turned_away() {
     let mut scene = Scene::with(Setup {
-        server: "max_sessions_per_address = 6".to_owned(),
-        tf: "handshake_timeout = 5".to_owned(),
+        server: "max_sessions_per_address = 6\nhandshake_timeout = 5".to_owned(),
         ..Setup::default()
     });
     let mut silent: Vec<Client> = (0..5)

@@ -10,10 +10,10 @@ use crate::{Scene, give_to, give_to_nobody, tfd, without_root};
 
 /// A server whose accounts are in a file of their own directory.
 fn scene() -> Scene {
-    let tf = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
+    let server = "mode = \"multi-user\"\nusers = \"users\"".to_owned();
     let users = account("ann", "a", "games:::");
     Scene::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     })
@@ -158,7 +158,7 @@ fn a_certificate_that_an_ordinary_user_may_change_is_refused() {
     if without_root() {
         return;
     }
-    let tf = "tls_client_ca = \"ca.pem\"\nmode = \"multi-user\"\nusers = \"users\"".to_owned();
+    let keys = "tls_client_ca = \"ca.pem\"\nmode = \"multi-user\"\nusers = \"users\"";
     let users = account("ann", "a", "games:::");
     let scene = Scene::with(Setup {
         tls: true,
@@ -170,7 +170,8 @@ fn a_certificate_that_an_ordinary_user_may_change_is_refused() {
     fs::copy(directory.join("tls.pem"), directory.join("ca.pem")).expect("copy");
     scene.server.set_users(&users);
     let other = path.with_file_name("other.toml");
-    fs::write(&other, format!("{text}{tf}\n")).expect("write");
+    let text = text.replacen("[tf]", &format!("{keys}\n[tf]"), 1);
+    fs::write(&other, text).expect("write");
     let fine = |said: &str| !said.contains("ca.pem") && !said.contains("tls.pem");
     assert!(fine(&check(&other).1), "{}", check(&other).1);
     for name in ["ca.pem", "tls.pem"] {

@@ -17,7 +17,7 @@ const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failur
 
 fn multi_user(users: String) -> Setup {
     Setup {
-        tf: MULTI_USER.to_owned(),
+        server: MULTI_USER.to_owned(),
         users,
         ..Setup::default()
     }
@@ -123,10 +123,10 @@ fn weakness_02_names_and_tokens_too_long_open_no_door() {
     if without_root() {
         return;
     }
-    let tf = format!("{MULTI_USER}\njail = true");
+    let server = format!("{MULTI_USER}\njail = true");
     let users = account("ann", "pass", "games:::");
     let mut scene = Scene::with(Setup {
-        tf,
+        server,
         users,
         ..Setup::default()
     });

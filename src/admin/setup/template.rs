@@ -101,21 +101,21 @@ mod tests {
         let text = fill(&values(Some("ann"), Some(users))).expect("filled");
         let config = Config::parse(Path::new("/etc/tfd.toml"), &text).expect("valid");
         assert_eq!(config.server.user.as_deref(), Some("ann"));
-        let tf = &config.tf;
+        let (server, tf) = (&config.server, &config.tf);
         assert_eq!((tf.version.as_str(), tf.hash.as_str()), (VERSION, "f00d"));
         assert_eq!(
-            (tf.root.as_path(), tf.mode),
+            (server.root.as_path(), server.mode),
             (Path::new("/srv/\\x"), Mode::MultiUser)
         );
         assert_eq!(tf.private_key, Path::new("/etc/a \"b\"/private.pem"));
-        assert_eq!(tf.users.as_deref(), Some(users));
+        assert_eq!(server.users.as_deref(), Some(users));
         let shown: Vec<String> = tf
             .listeners()
             .map(|(a, tls)| format!("{a} {tls}"))
             .collect();
         assert_eq!(shown, ["127.0.0.1:99 false", "127.0.0.1:100 true"]);
         assert_eq!(
-            tf.tls.as_ref().expect("TLS").key,
+            server.tls.as_ref().expect("TLS").key,
             Path::new("/etc/a \"b\"/tls-key.pem")
         );
         assert_eq!(text.lines().count(), TEMPLATE.lines().count());
@@ -130,7 +130,7 @@ mod tests {
         let text = fill(&values(None, None)).expect("filled");
         let config = Config::parse(Path::new("/etc/tfd.toml"), &text).expect("valid");
         assert_eq!(
-            (config.server.user, config.tf.mode),
+            (config.server.user, config.server.mode),
             (None, Mode::SingleUser)
         );
     }

@@ -51,11 +51,11 @@ pub(crate) fn start_zygote(
     let doors = Doors {
         tls: None,
         version: config.tf.version.clone().into_bytes(),
-        limit: config.tf.handshake_limit,
-        accept_proxy_from: config.tf.accept_proxy_from.clone(),
-        steps: config.tf.login_steps(),
+        limit: config.server.handshake_limit,
+        accept_proxy_from: config.server.accept_proxy_from.clone(),
+        steps: config.server.login_steps(),
     };
-    let settings = config.tf.session.clone();
+    let settings = config.settings();
     Helper::spawn("zygote", |child| {
         let names = Rc::new(Names::read()?);
         let doors = Doors {
@@ -87,11 +87,11 @@ type Certificates = (Vec<u8>, Option<Vec<u8>>);
 
 /// Reads them where TLS is spoken.
 fn read_certificates(config: &Config) -> Result<Option<Certificates>, String> {
-    let Some(tls) = &config.tf.tls else {
+    let Some(tls) = &config.server.tls else {
         return Ok(None);
     };
     let own = certificate::read_file(&tls.certificate);
-    let own = own.map_err(|e| format!("tf.tls_certificate: {e}"))?;
+    let own = own.map_err(|e| format!("server.tls_certificate: {e}"))?;
     let clients = tls
         .client_ca
         .as_deref()
@@ -99,7 +99,7 @@ fn read_certificates(config: &Config) -> Result<Option<Certificates>, String> {
         .transpose();
     Ok(Some((
         own,
-        clients.map_err(|e| format!("tf.tls_client_ca: {e}"))?,
+        clients.map_err(|e| format!("server.tls_client_ca: {e}"))?,
     )))
 }
 
@@ -125,10 +125,10 @@ pub(crate) fn start_launcher(
     Helper::spawn("launcher", |child| {
         let launcher = Launcher {
             root,
-            after_login: config.tf.mode == Users::MultiUser,
-            jail: config.tf.jail,
+            after_login: config.server.mode == Users::MultiUser,
+            jail: config.server.jail,
             sandbox: &confinement.sandbox,
-            settings: config.tf.session.clone(),
+            settings: config.settings(),
             names: Rc::new(Names::read()?),
             slots: memory.slots.as_fd(),
             usage: memory.usage,
@@ -149,8 +149,8 @@ pub(crate) fn start_launcher(
 /// The handle of the configuration's root.
 fn open_root(config: &Config) -> Result<OwnedFd, String> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(&config.tf.root, flags, Mode::empty())
-        .map_err(|e| format!("root {}: {e}", config.tf.root.display()))
+    rustix::fs::open(&config.server.root, flags, Mode::empty())
+        .map_err(|e| format!("root {}: {e}", config.server.root.display()))
 }
 
 /// Starts a keeper and waits until it has read the key. The key never is in
@@ -208,7 +208,7 @@ pub(crate) fn start_authenticator(
         child.enter(c"tfd-auth", &confined, &[blocked.as_fd()])?;
         child.ready()?;
         let accounts = accounts.into_iter().map(|(account, _)| account).collect();
-        let throttle = Throttle::new(config.tf.login_limits, Some(blocked));
+        let throttle = Throttle::new(config.server.login_limits, Some(blocked));
         let daemon = Channel::from_handle(child.channel.as_fd().try_clone_to_owned()?);
         authenticator::run(accounts, throttle, authority, daemon)
     })?;
@@ -218,7 +218,7 @@ pub(crate) fn start_authenticator(
 /// Who vouches for clients' certificates, where they log in by those.
 fn read_authority(config: &Config) -> Result<Option<Authority>, String> {
     let path = config
-        .tf
+        .server
         .tls
         .as_ref()
         .and_then(|tls| tls.client_ca.as_deref());
@@ -226,12 +226,17 @@ fn read_authority(config: &Config) -> Result<Option<Authority>, String> {
     let authority = certificate::read_file(path).and_then(|pem| Authority::from_pem(&pem));
     authority
         .map(Some)
-        .map_err(|e| format!("tf.tls_client_ca: {e}"))
+        .map_err(|e| format!("server.tls_client_ca: {e}"))
 }
 
 /// The file beside the users file that keeps who is blocked.
 fn open_blocked(config: &Config) -> Result<File, String> {
-    let mut path = config.tf.users.clone().unwrap_or_default().into_os_string();
+    let mut path = config
+        .server
+        .users
+        .clone()
+        .unwrap_or_default()
+        .into_os_string();
     path.push(".blocked");
     let path = PathBuf::from(path);
     let told = |e: io::Error| format!("{}: {e}", path.display());
@@ -245,7 +250,11 @@ fn open_blocked(config: &Config) -> Result<File, String> {
 
 /// The accounts of the users file and the identities they lead to.
 fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
-    let path = config.tf.users.as_deref().ok_or("tf.users is missing")?;
+    let path = config
+        .server
+        .users
+        .as_deref()
+        .ok_or("server.users is missing")?;
     let accounts = users::file::read(path).map_err(|problems| problems.join("; "))?;
     let with_identity = |account: Account| {
         let identity = Identity::of(&account.system_user)
@@ -259,19 +268,24 @@ fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
 }
 
 fn read_tls_secrets(tls: &Tls) -> Result<TlsSecrets, String> {
-    let key = certificate::read_key_file(&tls.key).map_err(|e| format!("tf.tls_key: {e}"))?;
+    let key = certificate::read_key_file(&tls.key).map_err(|e| format!("server.tls_key: {e}"))?;
     let own = certificate::read_file(&tls.certificate);
-    let own = own.map_err(|e| format!("tf.tls_certificate: {e}"))?;
+    let own = own.map_err(|e| format!("server.tls_certificate: {e}"))?;
     certificate::check_pair(&own, &key)
         .and_then(|()| TlsSecrets::new(&key, &own))
-        .map_err(|e| format!("tf.tls_key: {e}"))
+        .map_err(|e| format!("server.tls_key: {e}"))
 }
 
 fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String> {
     let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
-    let tls = config.tf.tls.as_ref().map(read_tls_secrets).transpose()?;
+    let tls = config
+        .server
+        .tls
+        .as_ref()
+        .map(read_tls_secrets)
+        .transpose()?;
     let mut granted = Vec::new();
-    if config.tf.login_steps() == Steps::NONE {
+    if config.server.login_steps() == Steps::NONE {
         granted.push(open_root(config)?);
         for handle in [Some(memory.usage), memory.records, memory.pool]
             .into_iter()

@@ -48,11 +48,11 @@ impl Recount {
         }
         log::info!(
             "counting what is stored root=\"{}\"",
-            config.tf.root.display()
+            config.server.root.display()
         );
         let counted = sweep
             .wait()
-            .map_err(|e| format!("counting {}: {e}", config.tf.root.display()))?;
+            .map_err(|e| format!("counting {}: {e}", config.server.root.display()))?;
         take_over(usage, counted).map_err(|e| format!("quota: {e}"))?;
         Ok(Recount {
             next: Some(Instant::now() + GOOD_FOR),

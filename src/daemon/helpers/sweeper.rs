@@ -46,7 +46,7 @@ impl Sweep {
         sandbox: &Sandbox,
         count: bool,
     ) -> Result<Sweep, String> {
-        let shared = config.tf.login_steps() == Steps::NONE;
+        let shared = config.server.login_steps() == Steps::NONE;
         let everywhere = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
         let kept = if shared {
             CapabilitySet::empty()
@@ -54,8 +54,9 @@ impl Sweep {
             everywhere
         };
         let confinement = Confinement::new(identity, sandbox)?.keeping(kept);
-        let shown = config.tf.root.display();
-        let root = Root::open(&config.tf.root).map_err(|e| format!("tf.root {shown}: {e}"))?;
+        let shown = config.server.root.display();
+        let root =
+            Root::open(&config.server.root).map_err(|e| format!("server.root {shown}: {e}"))?;
         let helper = Helper::spawn("sweeper", |child| {
             let confined = confinement.with(Duty::Alone(Some(root.handle())));
             child.enter(c"tfd-sweeper", &confined, &[root.handle()])?;

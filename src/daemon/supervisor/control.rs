@@ -37,7 +37,7 @@ impl Supervisor {
             shared_user,
             slots: &self.memory.slots,
             usage: &self.memory.usage,
-            quota: self.config.tf.quota,
+            quota: self.config.server.quota,
             limit: self.registry.slots(),
             process: std::process::id(),
             born: self.control.born,

@@ -61,7 +61,7 @@ impl<'a> Server<'a> {
             sessions: Sessions {
                 keys: ReadKeys::map(keys)?,
                 slots: map_to_read(slots)?,
-                dialect: config.tf.session.dialect,
+                dialect: config.tf.dialect,
             },
             ports,
             probes,
