@@ -1,7 +1,6 @@
-//! What the system tells of the directories on the list: one inotify for all
-//! of them, and for the directories on the way to each, so that a path that
-//! leads elsewhere from now on is told, too. The name of a directory that is
-//! missing is waited for in the one where it would appear.
+//! Events of the directories on the list: one inotify for all of them and their
+//! parents, so that a path that begins to lead elsewhere is noticed, too. A
+//! missing directory is waited for in the parent where it would appear.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,24 +11,24 @@ use rustix::io::Errno;
 
 use crate::store::{Root, RootPath};
 
-/// Asked of a directory on the list.
+/// Events of a directory on the list.
 const IN_PLACE: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF);
 
-/// Asked of a directory on the way to it.
+/// Events of its parents.
 const ON_THE_WAY: WatchFlags = WatchFlags::DELETE
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO);
 
-/// What happened to a directory as such.
+/// Events of a directory itself.
 const ITSELF: ReadFlags = ReadFlags::DELETE_SELF
     .union(ReadFlags::MOVE_SELF)
     .union(ReadFlags::UNMOUNT)
     .union(ReadFlags::IGNORED);
 
-/// File systems on which others change what this system is not told of: NFS,
+/// File systems whose changes on other machines give no events: NFS,
 /// SMB (three kinds), FUSE, Ceph, 9P, AFS (two), Coda, GFS2, OCFS2, Lustre,
 /// GPFS, VirtualBox.
 const SILENT: [u32; 15] = [
@@ -53,13 +52,13 @@ const SILENT: [u32; 15] = [
 /// Events are read in bits of this many bytes.
 const BUFFER: usize = 16 * 1024;
 
-/// As many events are read in one go, and no more, lest others wait.
+/// The most events read at once, so that others don't wait.
 const AT_ONCE: usize = 16 * 1024;
 
 /// Something that happened, by the index of the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News<'a> {
-    /// An entry of this name, which is no directory, has appeared.
+    /// An entry of this name, not a directory, has appeared.
     Arrived(usize, &'a [u8]),
     /// The path may lead elsewhere now, or nowhere.
     Moved(usize),
@@ -67,26 +66,26 @@ pub(super) enum News<'a> {
     Missed,
 }
 
-/// The inotify and what its descriptors stand for.
+/// The inotify and what its descriptors mean.
 pub(super) struct Events {
-    /// `None` while the user has no more of them.
+    /// `None` while the user's limit is reached.
     inotify: Option<OwnedFd>,
     directories: HashMap<i32, Directory>,
-    /// By watch: where it stands in `directories`, and under which name.
+    /// By watch: its places in `directories`, each with the name.
     places: Vec<Vec<(i32, Option<Vec<u8>>)>>,
 }
 
-/// The watches that a directory matters to.
+/// The watches that depend on a directory.
 #[derive(Default)]
 struct Directory {
-    /// It is what they watch.
+    /// They watch it.
     here: Vec<usize>,
-    /// Their way leads on by this name.
+    /// Their path continues with this name.
     ways: HashMap<Vec<u8>, Vec<usize>>,
 }
 
 impl Events {
-    /// For so many watches, none of which is begun.
+    /// For so many watches, none started.
     pub(super) fn new(watches: usize) -> Events {
         let inotify = init()
             .inspect_err(|e| log::warn!("no inotify: directories are scanned error=\"{e}\""))
@@ -103,13 +102,12 @@ impl Events {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Begins a watch, or begins it anew: from now on all that happens is
-    /// told. Whether the directory is there; if not, that it has come is told
-    /// as [`News::Moved`].
+    /// Starts or restarts a watch: from now on every event is reported. Whether
+    /// the directory exists; if not, its arrival is a [`News::Moved`].
     ///
     /// # Errors
-    /// The reason why not all would be told; nothing is told then. `ELOOP` for
-    /// a link on the way, which may lead elsewhere unnoticed.
+    /// Why events would be missed; then none is reported. `ELOOP` for a link on
+    /// the way, which may lead elsewhere unnoticed.
     pub(super) fn begin(
         &mut self,
         watch: usize,
@@ -150,7 +148,7 @@ impl Events {
             .map(|()| true)
     }
 
-    /// Lets nothing more be told to a watch.
+    /// Stops a watch.
     pub(super) fn forget(&mut self, watch: usize) {
         for (id, name) in std::mem::take(&mut self.places[watch]) {
             let Some(directory) = self.directories.get_mut(&id) else {
@@ -168,7 +166,7 @@ impl Events {
             }
             if directory.here.is_empty() && directory.ways.is_empty() {
                 self.directories.remove(&id);
-                // It is gone already when the directory is.
+                // The kernel has removed it if the directory is gone.
                 let _ = self
                     .inotify
                     .as_ref()
@@ -203,15 +201,15 @@ impl Events {
         Ok(())
     }
 
-    /// Takes in what has happened.
-    pub(super) fn read(&mut self, mut tell: impl FnMut(News<'_>)) {
+    /// Reads the events that have arrived.
+    pub(super) fn read(&mut self, mut report: impl FnMut(News<'_>)) {
         let Some(inotify) = &self.inotify else { return };
         let mut buffer = Vec::with_capacity(BUFFER);
         let mut reader = Reader::new(inotify, buffer.spare_capacity_mut());
         let mut count = 0;
         while count < AT_ONCE || !reader.is_buffer_empty() {
             match reader.next() {
-                Ok(event) => self.tell_of(&event, &mut tell),
+                Ok(event) => self.pass_on(&event, &mut report),
                 Err(Errno::INTR) => continue,
                 Err(_) => return,
             }
@@ -219,10 +217,10 @@ impl Events {
         }
     }
 
-    fn tell_of(&self, event: &Event<'_>, tell: &mut impl FnMut(News<'_>)) {
+    fn pass_on(&self, event: &Event<'_>, report: &mut impl FnMut(News<'_>)) {
         let what = event.events();
         if what.contains(ReadFlags::QUEUE_OVERFLOW) {
-            return tell(News::Missed);
+            return report(News::Missed);
         }
         let Some(directory) = self.directories.get(&event.wd()) else {
             return;
@@ -232,18 +230,18 @@ impl Events {
                 .here
                 .iter()
                 .chain(directory.ways.values().flatten());
-            return all.for_each(|watch| tell(News::Moved(*watch)));
+            return all.for_each(|watch| report(News::Moved(*watch)));
         }
         let name = event.file_name().map_or(&[][..], |name| name.to_bytes());
         if let Some(watches) = directory.ways.get(name) {
-            watches.iter().for_each(|watch| tell(News::Moved(*watch)));
+            watches.iter().for_each(|watch| report(News::Moved(*watch)));
         }
         let arrived = what.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
         if arrived && !what.contains(ReadFlags::ISDIR) {
             directory
                 .here
                 .iter()
-                .for_each(|watch| tell(News::Arrived(*watch, name)));
+                .for_each(|watch| report(News::Arrived(*watch, name)));
         }
     }
 }
@@ -252,9 +250,9 @@ fn init() -> Result<OwnedFd, Errno> {
     inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
 }
 
-/// Adds a directory by its handle. The system takes a path only, and there is
-/// no /proc to make one of a handle: so the process goes there, and back to
-/// where it was, or to the root where it may not enter that again.
+/// Adds a directory by its handle. The system call only takes a path, and
+/// without /proc a handle has none: so the process changes its directory and
+/// then changes back, or to the root if it may not enter the old one again.
 fn add_handle(
     inotify: &OwnedFd,
     directory: &OwnedFd,
@@ -269,7 +267,7 @@ fn add_handle(
     added
 }
 
-/// Opens a directory that no link leads to.
+/// Opens a directory by a path without links.
 fn open(root: &Root, path: &RootPath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;

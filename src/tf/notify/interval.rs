@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// The interval of who names none, or one below zero.
+/// The interval of a client that sends none, or one below zero.
 const USUAL: Duration = Duration::from_millis(25);
 
 /// The longest interval, in seconds.
 const LONGEST: f64 = 1e9;
 
-/// No number is written longer.
+/// The longest number, in bytes.
 const MAX_TEXT: usize = 64;
 
 /// The interval that a text begins with, `floor` at the least.

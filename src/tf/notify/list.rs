@@ -13,13 +13,13 @@ const MOST: usize = 4096;
 /// An entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// How the names begin that the client wants to be told.
+    /// How the names begin that the client asks for.
     pub token: Vec<u8>,
     /// The directory.
     pub path: RootPath,
 }
 
-/// Puts a directory on the list.
+/// Adds a directory to the list.
 ///
 /// # Errors
 /// 1 or 5.

@@ -1,11 +1,10 @@
 //! Notification mode (document, "The notification system"): ADDNTFY makes a
-//! list of directories, STARTNTFY tells the client of files in them, for the
+//! list of directories, STARTNTFY reports files in them to the client, for the
 //! rest of the session.
 mod events;
 mod interval;
 mod list;
 mod serve;
-mod told;
 mod watch;
 
 pub use list::Listed;

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::events::{Events, News};
 use super::interval;
-use super::told::Told;
-use super::watch::Watch;
+use super::watch::{FoundFile, Watch};
 use crate::session::audit::{Observer, Operation, Outcome, Subject};
 use crate::tf::env::Env;
 use crate::tf::request::word;
 use crate::tf::wire::{Result, Wire, WireError};
 
-/// What the client made of a notification.
+/// The client's answer to a notification.
 enum Answer {
     End,
     Delete,
@@ -54,7 +53,7 @@ pub(crate) fn serve(
     }
 }
 
-/// Tells a file of each entry that has one. Whether there was any; `None`
+/// Reports one file of each entry that has one. Whether there was any; `None`
 /// after END.
 fn round(
     wire: &mut Wire,
@@ -66,13 +65,13 @@ fn round(
     let mut any = false;
     let mut staying = Vec::new();
     for (index, watch) in watches.iter_mut().enumerate() {
-        let Some(told) = watch.next(&env.root, pause) else {
+        let Some(file) = watch.next(&env.root, pause) else {
             continue;
         };
         any = true;
-        match tell(wire, index, &told)? {
+        match report(wire, index, &file)? {
             Answer::End => return Ok(None),
-            Answer::Delete if delete(env, watch, &told, observer)? => watch.drop_told(),
+            Answer::Delete if delete(env, watch, &file, observer)? => watch.drop_first(),
             Answer::Delete | Answer::Keep => staying.push(watch),
         }
     }
@@ -82,8 +81,8 @@ fn round(
 }
 
 /// Sends a notification and reads the answer.
-fn tell(wire: &mut Wire, index: usize, told: &Told) -> Result<Answer> {
-    wire.write_message(&[index.to_string().as_bytes(), b" ", &told.name].concat())?;
+fn report(wire: &mut Wire, index: usize, file: &FoundFile) -> Result<Answer> {
+    wire.write_message(&[index.to_string().as_bytes(), b" ", &file.name].concat())?;
     let mut body = Vec::new();
     wire.read_request(&mut body)?;
     Ok(match word(&body).as_slice() {
@@ -93,11 +92,11 @@ fn tell(wire: &mut Wire, index: usize, told: &Told) -> Result<Answer> {
     })
 }
 
-/// Whether the file that was told is gone now.
-fn delete(env: &Env, watch: &Watch, told: &Told, observer: &mut dyn Observer) -> Result<bool> {
+/// Deletes a reported file; whether it is gone now.
+fn delete(env: &Env, watch: &Watch, file: &FoundFile, observer: &mut dyn Observer) -> Result<bool> {
     use rustix::io::Errno;
-    let path = watch.path().join(&told.name);
-    let deleted = told.delete(env, watch.path());
+    let path = watch.path().join(&file.name);
+    let deleted = file.delete(env, watch.path());
     if let Err(e) = deleted {
         log::debug!("STARTNTFY left path={path} error=\"{e}\"");
     }

@@ -1,25 +1,27 @@
-//! One entry of the list while it is watched: the names that wait to be told,
-//! and when its directory has to be looked at again. A scan takes up a batch
-//! of names; what comes meanwhile is appended, so that no file costs a scan.
+//! One entry of the list while it is watched: the names that wait to be
+//! reported, and when to scan its directory again. A scan reads a batch of names;
+//! files that arrive are appended, so that no file costs a scan.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::events::Events;
 use super::list::Listed;
-use super::told::Told;
 use crate::store::path::is_hidden;
 use crate::store::{Root, RootPath};
+use crate::tf::env::Env;
+use crate::users::Rights;
 
 /// The most names that wait at once.
 const BATCH: usize = 256;
 
-/// How long a directory that gives no events is scanned until it is asked for
-/// them again.
+/// How long to scan a directory without events before trying events again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A directory being watched for names that begin with a token.
@@ -27,13 +29,13 @@ pub(super) struct Watch {
     index: usize,
     listed: Listed,
     names: VecDeque<Vec<u8>>,
-    /// Whether the directory may hold names beside these.
+    /// Whether the directory may contain further names.
     more: bool,
-    /// When the client may be told the next name.
+    /// When the next name may be reported.
     rests_until: Instant,
-    /// When to look at the directory again; `None` while events tell.
+    /// When to scan the directory again; `None` while it has events.
     look_at: Option<Instant>,
-    /// When to ask for events again.
+    /// When to try events again.
     ask_at: Instant,
 }
 
@@ -57,8 +59,8 @@ impl Watch {
         &self.listed.path
     }
 
-    /// Looks at the directory, if it is time: has its events told, or where
-    /// that can't be, has it scanned and looked at again after `pause`.
+    /// Checks the directory, if it is time: turns on its events, or if that is
+    /// impossible, has it scanned now and after each `pause`.
     pub(super) fn look(&mut self, events: &mut Events, root: &Root, pause: Duration) {
         let now = Instant::now();
         if self.look_at.is_none_or(|at| at > now) {
@@ -81,14 +83,14 @@ impl Watch {
         }
     }
 
-    /// Has the directory looked at again, and asked for events.
+    /// Has the directory scanned again, and events tried again.
     pub(super) fn doubt(&mut self) {
         let now = Instant::now();
         self.look_at = Some(now);
         self.ask_at = now;
     }
 
-    /// Takes note of a name that has appeared.
+    /// Adds a name that has appeared.
     pub(super) fn arrived(&mut self, name: &[u8]) {
         if !self.wants(name) {
             return;
@@ -100,16 +102,15 @@ impl Watch {
         }
     }
 
-    /// The moment at which there may be something to do; `None` while only an
-    /// event can change that.
+    /// When there may be something to do; `None` if only an event can bring it.
     pub(super) fn due(&self) -> Option<Instant> {
         let waits = !self.names.is_empty() || self.more;
-        let tell_at = waits.then_some(self.rests_until);
-        tell_at.into_iter().chain(self.look_at).min()
+        let report_at = waits.then_some(self.rests_until);
+        report_at.into_iter().chain(self.look_at).min()
     }
 
-    /// The file to tell now. Names that no longer stand for one are dropped.
-    pub(super) fn next(&mut self, root: &Root, pause: Duration) -> Option<Told> {
+    /// The file to report now. Names without a file are dropped.
+    pub(super) fn next(&mut self, root: &Root, pause: Duration) -> Option<FoundFile> {
         let now = Instant::now();
         if self.rests_until > now || self.names.is_empty() && !self.more {
             return None;
@@ -120,8 +121,8 @@ impl Watch {
             self.look_at.get_or_insert(now + pause);
             return None;
         };
-        if let Some(told) = self.first(&directory) {
-            return Some(told);
+        if let Some(file) = self.first(&directory) {
+            return Some(file);
         }
         if std::mem::take(&mut self.more) && self.scan(&directory).is_err() {
             self.look_at.get_or_insert(now + pause);
@@ -129,18 +130,18 @@ impl Watch {
         self.first(&directory)
     }
 
-    fn first(&mut self, directory: &OwnedFd) -> Option<Told> {
+    fn first(&mut self, directory: &OwnedFd) -> Option<FoundFile> {
         while let Some(name) = self.names.front() {
-            let told = Told::find(directory, name);
-            if told.is_some() {
-                return told;
+            let file = FoundFile::find(directory, name);
+            if file.is_some() {
+                return file;
             }
             self.names.pop_front();
         }
         None
     }
 
-    /// Takes up a batch of names; none is waiting.
+    /// Reads a batch of names; none is waiting.
     fn scan(&mut self, directory: &OwnedFd) -> Result<(), Errno> {
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
@@ -161,13 +162,13 @@ impl Watch {
         name.starts_with(&self.listed.token) && !is_hidden(name)
     }
 
-    /// The file told last is gone: the next may follow at once.
-    pub(super) fn drop_told(&mut self) {
+    /// The file reported last was deleted: the next may follow at once.
+    pub(super) fn drop_first(&mut self) {
         self.names.pop_front();
     }
 
-    /// The file told last stays: at this time the next is told, and this one
-    /// when it is its turn again, so that it holds up no other.
+    /// The file reported last stays: the next is reported at this time, and this
+    /// one in its turn, so that it does not hold up others.
     pub(super) fn rest_until(&mut self, time: Instant) {
         if !self.names.is_empty() {
             self.names.rotate_left(1);
@@ -189,6 +190,44 @@ fn is_other(directory: &OwnedFd, entry: &rustix::fs::DirEntry) -> bool {
         kind => kind,
     };
     kind.is_dir() || kind.is_symlink()
+}
+
+/// A file to report: found just before, and deleted only if it still has its
+/// name. The handle prevents its inode from being reused.
+pub(super) struct FoundFile {
+    pub(super) name: Vec<u8>,
+    file: OwnedFd,
+}
+
+impl FoundFile {
+    /// The entry of this name, if it exists and is neither a directory nor a link.
+    pub(super) fn find(directory: &OwnedFd, name: &[u8]) -> Option<FoundFile> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty());
+        let file = file.ok()?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode);
+        let is_one = !kind.is_dir() && !kind.is_symlink();
+        is_one.then(|| FoundFile {
+            name: name.to_vec(),
+            file,
+        })
+    }
+
+    /// Deletes it from the directory it was found in.
+    ///
+    /// # Errors
+    /// `EPERM` if the session may not delete, `ESTALE` if another file has its
+    /// name now, else the system's.
+    pub(super) fn delete(&self, env: &Env, path: &RootPath) -> Result<(), Errno> {
+        if env.rights != Rights::Full {
+            return Err(Errno::PERM);
+        }
+        let name = OsStr::from_bytes(&self.name);
+        let directory = env.root.open_dir(path)?;
+        env.quota
+            .unlink_exactly(&directory, name, &rustix::fs::fstat(&self.file)?)?;
+        env.settle(&directory).map(drop)
+    }
 }
 
 #[cfg(test)]
@@ -220,11 +259,11 @@ mod tests {
             }
         }
         for _ in 0..3 * BATCH {
-            let told = watch.next(&root, pause).expect("a file");
+            let file = watch.next(&root, pause).expect("a file");
             assert!(watch.names.len() <= BATCH);
-            let name = String::from_utf8(told.name).expect("text");
+            let name = String::from_utf8(file.name).expect("text");
             fs::remove_file(dir.path().join("d").join(name)).expect("remove");
-            watch.drop_told();
+            watch.drop_first();
         }
         assert!(watch.next(&root, pause).is_none() && !watch.more);
     }

@@ -16,19 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest answer: `6 ` with an IPv6 address and a port.
 const MAX_TUPLE: usize = 64;
 
-/// What the UDP process finds where sessions ask.
+/// What the UDP process receives from sessions.
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// The channel for the answer.
     By(Channel),
-    /// Nothing that is a question. A session that was taken over may send
-    /// anything.
+    /// Not a question. A session taken over by an attacker may send anything.
     Nothing,
-    /// Nobody is left who could ask.
+    /// All sessions have ended.
     Over,
 }
 
-/// Takes the next question.
+/// Receives the next question.
 pub(crate) fn hear(questions: &Channel) -> Asked {
     match questions.try_receive(&mut [0; 1]) {
         Ok((1.., handles)) => handles

@@ -1,6 +1,6 @@
-//! Which of the servers that are alive is handed out: the one with the least
-//! load for its weight. Where loads are the same or none is reported, servers
-//! come in turn, as the deployed server goes through its file.
+//! Which live server to hand out: the one with the least load for its weight. If
+//! loads are equal or unknown, servers come in turn, as the deployed server goes
+//! through its file.
 
 use crate::tf::pool::probe::Load;
 
@@ -11,7 +11,7 @@ pub(crate) struct Candidate {
     pub(crate) place: usize,
     /// 1 or more.
     pub(crate) weight: u32,
-    /// What it reported last, if it reports.
+    /// The load it reported last, if it reports one.
     pub(crate) load: Option<Load>,
     /// How often it was handed out since its last answer.
     pub(crate) given: u32,
@@ -19,11 +19,11 @@ pub(crate) struct Candidate {
     pub(crate) turn: u64,
 }
 
-/// How far turns go on by handing out a server of weight 1.
+/// How far handing out a server of weight 1 advances its turn.
 const STEP: u64 = 1 << 24;
 
-/// Whose turn it is. A server handed out has its next turn a step, divided by
-/// its weight, later; one that was away comes back into the present.
+/// Whose turn it is. The next turn of a server is a step, divided by its weight,
+/// later; a server that was away starts from now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Turns {
     present: u64,
@@ -60,7 +60,7 @@ pub(crate) fn choose(candidates: &[Candidate], turns: &mut Turns) -> Option<(usi
     Some((chosen.place, turns.take(chosen.turn, chosen.weight)))
 }
 
-/// Sessions for each unit of weight, where they are known.
+/// Sessions for each unit of weight, if known.
 fn rate(candidate: &Candidate) -> Option<f64> {
     let sessions = f64::from(candidate.load?.sessions) + f64::from(candidate.given);
     Some(sessions / f64::from(candidate.weight.max(1)))

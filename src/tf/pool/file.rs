@@ -1,6 +1,6 @@
 //! The pool file of the load balancer as deployed: a server a line, `4 ip;port`
-//! or `6 ip;port`. Words behind it are ours. Lines that say no server are
-//! skipped and told.
+//! or `6 ip;port`. Words after it are ours. Lines without a valid server are
+//! skipped and reported.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,23 +14,23 @@ pub const MAX_FILE: u64 = 1 << 20;
 /// The weights a pool file may give.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=1000;
 
-/// The most problems told of one file.
+/// The most problems reported of one file.
 const MAX_PROBLEMS: usize = 100;
 
 /// A server that clients may be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Where it listens, for TCP and UDP. Never an IPv4 address in IPv6 form.
+    /// Where it listens, for TCP and UDP. Never an IPv4-mapped address.
     pub address: SocketAddr,
-    /// How much of the load it takes beside others, 1 or more.
+    /// Its share of the load compared with others, 1 or more.
     pub weight: u32,
-    /// Servers are handed out only when none with a lower number is alive;
-    /// 0 for those of a pool file.
+    /// Servers are handed out only if none with a lower number is alive; 0 for
+    /// those of a pool file.
     pub priority: u16,
 }
 
 impl Server {
-    /// What clients are told: `4 ip;port` or `6 ip;port`.
+    /// The form for clients: `4 ip;port` or `6 ip;port`.
     #[must_use]
     pub fn tuple(&self) -> String {
         let family = if self.address.is_ipv4() { 4 } else { 6 };
@@ -38,18 +38,18 @@ impl Server {
     }
 }
 
-/// What a pool file says.
+/// The content of a pool file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
     /// Its servers in its order, each once.
     pub servers: Vec<Server>,
-    /// The lines that were skipped, the first being 1, and why. They quote
-    /// nothing of the file.
+    /// The skipped lines, counted from 1, and why. The reasons don't quote the
+    /// file.
     pub problems: Vec<(usize, String)>,
 }
 
-/// Reads the bytes of a pool file. A server that stands twice, as the deployed
-/// way to give it twice the load, has both weights.
+/// Reads the bytes of a pool file. A server that is given twice, the deployed way
+/// to double its load, has both weights.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Pool {
     let mut pool = Pool::default();
@@ -79,8 +79,10 @@ pub fn parse(bytes: &[u8]) -> Pool {
                 pool.problems.push((number, text));
             }
             Err(_) => {
-                pool.problems
-                    .push((number, "and so on: too many wrong lines".to_owned()));
+                pool.problems.push((
+                    number,
+                    "too many wrong lines: the rest is not listed".to_owned(),
+                ));
                 break;
             }
         }
@@ -98,24 +100,24 @@ fn read_line(line: &str) -> Result<Server, String> {
     let ip = match family {
         "4" => IpAddr::V4(
             ip.parse::<Ipv4Addr>()
-                .map_err(|_| "no IPv4 address behind the 4")?,
+                .map_err(|_| "no IPv4 address after the 4")?,
         ),
         "6" => IpAddr::V6(
             ip.parse::<Ipv6Addr>()
-                .map_err(|_| "no IPv6 address behind the 6")?,
+                .map_err(|_| "no IPv6 address after the 6")?,
         ),
         _ => return Err("neither 4 nor 6 at the start".to_owned()),
     };
     if ip.is_unspecified() || ip.is_multicast() {
-        return Err("no address of a server".to_owned());
+        return Err("not the address of a server".to_owned());
     }
     if ip.to_canonical() != ip {
-        return Err("an IPv4 address in IPv6 form: write it as \"4 ip;port\"".to_owned());
+        return Err("an IPv4-mapped address: write it as \"4 ip;port\"".to_owned());
     }
     let port = number(port)
         .and_then(|port| u16::try_from(port).ok())
         .filter(|port| *port != 0);
-    let port = port.ok_or("the port is no number from 1 to 65535")?;
+    let port = port.ok_or("the port is not a number from 1 to 65535")?;
     let mut server = Server {
         address: (ip, port).into(),
         weight: 1,
@@ -124,15 +126,15 @@ fn read_line(line: &str) -> Result<Server, String> {
     for word in words {
         let weight = word
             .strip_prefix("weight=")
-            .ok_or("an unknown word behind the port")?;
+            .ok_or("an unknown word after the port")?;
         server.weight = number(weight)
             .filter(|weight| WEIGHTS.contains(weight))
-            .ok_or("the weight is no number from 1 to 1000")?;
+            .ok_or("the weight is not a number from 1 to 1000")?;
     }
     Ok(server)
 }
 
-/// A number of digits alone.
+/// A number that consists only of digits.
 fn number(text: &str) -> Option<u32> {
     text.bytes()
         .all(|c| c.is_ascii_digit())
@@ -153,8 +155,8 @@ mod tests {
     fn the_deployed_lines_are_read_and_told_again() {
         let pool = parse(b"# ours\n4 1.1.1.1;1234\r\n\n6 ::1;1234\n 6 2001:db8::2;1 weight=30");
         assert_eq!(pool.problems, []);
-        let told: Vec<_> = pool.servers.iter().map(Server::tuple).collect();
-        assert_eq!(told, ["4 1.1.1.1;1234", "6 ::1;1234", "6 2001:db8::2;1"]);
+        let tuples: Vec<_> = pool.servers.iter().map(Server::tuple).collect();
+        assert_eq!(tuples, ["4 1.1.1.1;1234", "6 ::1;1234", "6 2001:db8::2;1"]);
         assert_eq!(
             pool.servers.iter().map(|s| s.weight).collect::<Vec<_>>(),
             [1, 1, 30]

@@ -1,12 +1,12 @@
-//! Whether a server is alive, from the answers to the questions it is asked.
-//! Time is a duration since a start of the caller's choice; nothing waits here.
+//! Whether a server is alive, judged by its answers. Time is a duration since a
+//! start that the caller chooses; nothing waits here.
 
 use std::time::Duration;
 
 use crate::tf::pool::probe;
 use crate::tf::pool::probe::Load;
 
-/// From one question to the next while answers come.
+/// The time between questions while answers come.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long an answer may take.
@@ -15,19 +15,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest pause between questions to a dead server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How many questions in a row stay without an answer until a server is dead.
+/// How many unanswered questions in a row make a server dead.
 const MISSES: u32 = 3;
 
 /// What is known of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It has not answered yet, nor missed enough questions to be dead.
+    /// It has not answered yet, and not missed enough questions to be dead.
     Unknown,
     /// It answers and takes clients.
     Alive,
     /// It answers, but takes no more clients.
     Draining,
-    /// It left three questions in a row without an answer.
+    /// It left three questions in a row unanswered.
     Dead,
 }
 
@@ -63,7 +63,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A server never asked, to be asked at once.
+    /// A server to ask for the first time, at once.
     #[must_use]
     pub fn new(now: Duration) -> Health {
         Health {
@@ -75,7 +75,7 @@ impl Health {
         }
     }
 
-    /// What is known as of the last [`Health::tick`] or answer.
+    /// The state at the last [`Health::tick`] or answer.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
@@ -87,8 +87,8 @@ impl Health {
         self.load
     }
 
-    /// Whether it has missed no question yet, so that it may be alive though
-    /// it never answered.
+    /// Whether it has missed no question yet: it may be alive though it never
+    /// answered.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.state == State::Unknown && self.missed == 0
@@ -101,7 +101,7 @@ impl Health {
             .map_or(self.next, |waiting| waiting.sent + PATIENCE)
     }
 
-    /// Takes note of an answer that did not come in time.
+    /// Counts an answer that did not come in time.
     pub fn tick(&mut self, now: Duration) {
         let Some(waiting) = self
             .waiting
@@ -120,8 +120,8 @@ impl Health {
         }
     }
 
-    /// The question to send now, if it is time; it counts as sent. `random`
-    /// gives the nonce, and up to a quarter of jitter on the pause behind it.
+    /// The question to send now, if it is time; it counts as sent. `random` gives
+    /// the nonce, and up to a quarter of jitter for the pause after it.
     pub fn due(
         &mut self,
         now: Duration,
@@ -138,9 +138,9 @@ impl Health {
         Some(probe::question(nonce))
     }
 
-    /// Takes note of a datagram that came from the server; whether it was an
-    /// answer that counts. Datagrams that nobody waited for do not, nor do
-    /// answers without the nonce of the question from a server that knows it.
+    /// Takes a datagram from the server; whether it was a valid answer. An
+    /// unexpected datagram is not, nor is one without the question's nonce from a
+    /// server that knows nonces.
     pub fn answered(&mut self, bytes: &[u8], now: Duration) -> bool {
         self.tick(now);
         let (Some(waiting), Some(answer)) = (self.waiting, probe::read(bytes)) else {

@@ -1,7 +1,7 @@
 //! The load balancer behind TLB: which servers are in the pool, which of them
-//! are alive, and which a client is sent to. No socket and no file is used
-//! here: datagrams, times and random numbers are the caller's. Only
-//! [`resolver`] has a driver over sockets, for callers that may wait.
+//! are alive, and where to send a client. Uses no sockets and no files: the caller
+//! provides datagrams, times and random numbers. Only [`resolver`] has a driver
+//! over sockets, for callers that may wait.
 
 pub mod ask;
 mod choose;
@@ -124,7 +124,7 @@ impl Balancer {
     }
 
     /// Takes a datagram that came in on the socket of the questions; whether it
-    /// was an answer that counts. `from` may be an IPv4 address in IPv6 form.
+    /// was a valid answer. `from` may be an IPv4-mapped address.
     pub fn answered(&mut self, from: SocketAddr, bytes: &[u8], now: Duration) -> bool {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let Some(entry) = self

@@ -1,6 +1,5 @@
-//! What servers ask each other by HOSTCHECK, and what they answer: a question
-//! that the public server takes as a plain one, and an answer with the load
-//! where the other is a tfd.
+//! HOSTCHECK between servers: a question that the public server takes as a plain
+//! one, and an answer that has the load if the other server is a tfd.
 //!
 //! ```text
 //! question  00 "TFDL" nonce(8) zeros to 32 bytes
@@ -9,9 +8,9 @@
 //! ```
 //!
 //! 01 is ready, 00 draining or failed. The question is longer than the answer,
-//! so that nobody gains by asking in the name of others.
+//! so that forging the sender does not pay.
 
-/// What makes a HOSTCHECK ours.
+/// The mark of our HOSTCHECK.
 const MARK: [u8; 4] = *b"TFDL";
 
 /// The length of a question, in bytes.
@@ -25,7 +24,7 @@ pub const ANSWER: usize = 21;
 pub struct Load {
     /// Sessions it has.
     pub sessions: u32,
-    /// The most sessions it takes; 0 when there is no limit.
+    /// The most sessions it takes; 0 if unlimited.
     pub most: u32,
 }
 
@@ -47,8 +46,8 @@ pub fn question(nonce: u64) -> [u8; QUESTION] {
     bytes
 }
 
-/// The answer to a HOSTCHECK, whoever asked: `question` is the whole datagram,
-/// of first byte 0 or empty. `draining` says that no more clients are wanted.
+/// The answer to a HOSTCHECK from anybody: `question` is the whole datagram, of
+/// first byte 0 or empty. `draining` means that no more clients are wanted.
 /// It is never longer than the question, or one byte.
 #[must_use]
 pub fn answer(question: &[u8], load: Load, draining: bool) -> Vec<u8> {

@@ -1,11 +1,11 @@
-//! What a datagram asks, and what is answered (tf-protocol(7), PROBES).
+//! Questions and answers in datagrams (tf-protocol(7), PROBES).
 
 use crate::session::keys::{ReadKeys, read_key};
 use crate::session::slots::OUT_OF_BAND;
 use crate::sys::memory::{ReadWords, WORD, page_size};
 use crate::tf::settings::Dialect;
 
-/// The longest datagram that is looked at.
+/// The longest datagram that is read.
 pub const MAX_DATAGRAM: usize = 400;
 
 const ALIVE: u8 = 1;
@@ -25,7 +25,7 @@ pub enum Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// Reads a datagram; others get no answer.
+    /// Reads a datagram; any other gets no answer.
     #[must_use]
     pub fn read(datagram: &'a [u8]) -> Option<Question<'a>> {
         if datagram.len() > MAX_DATAGRAM {
@@ -48,7 +48,7 @@ pub struct Sessions {
     pub keys: ReadKeys,
     /// The table of slots.
     pub slots: ReadWords,
-    /// How answers are spelled.
+    /// The form of answers.
     pub dialect: Dialect,
 }
 
@@ -66,14 +66,14 @@ impl Sessions {
         let count = read_key(key).and_then(|(slot, key)| {
             let page = slot as usize * (page_size() / WORD);
             let count = self.slots.load(page + OUT_OF_BAND);
-            // Last, for a slot may get another session meanwhile.
+            // Last, since the slot may get another session in between.
             self.keys.fits(slot, key).then_some(count)
         });
         spell(count.map(|count| count.to_string()), self.dialect)
     }
 }
 
-/// An answer with a text, or without one that there is none.
+/// An answer with a text, or the answer for none.
 #[must_use]
 pub fn spell(text: Option<String>, dialect: Dialect) -> Vec<u8> {
     let Some(text) = text else { return vec![DEAD] };

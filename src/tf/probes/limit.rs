@@ -1,5 +1,5 @@
-//! Who may have answers that are longer than the questions: few a second from
-//! one source, so that nobody can have others flooded in its name.
+//! Limits answers that are longer than their questions to a few a second for each
+//! source, so that a forged sender cannot be flooded.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
