@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_path_can_not_drive_the_terminal() {
-        let line = r#"{"slot":3,"pid":7,"state":"session","user":null,"peer":"[::1]:9","since":"",
+        let line = r#"{"slot":3,"pid":7,"protocol":"tf","state":"session","user":null,"peer":"[::1]:9","since":"",
             "bytes_received":2048,"bytes_sent":1,"bytes_per_second":10,
             "request":{"command":"SNDFILE","path":"a\"\u001b[2J\n\\xff","seconds":0.999}}"#;
         let connection = serde_json::from_str(line).expect("JSON");

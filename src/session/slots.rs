@@ -26,18 +26,23 @@ mod word {
     /// Odd while the words of the request are being written.
     pub(crate) const SEQUENCE: usize = 4;
     /// The command of the request under way, as bytes; 0 for none.
-    pub(crate) const COMMAND: usize = 5;
+    pub(crate) const COMMAND: [usize; 2] = [5, 13];
     /// When it began, on the clock of [`super::now`].
     pub(crate) const BEGUN: usize = 6;
     /// The bytes of its path, and these.
     pub(crate) const LENGTH: usize = 8;
-    pub(crate) const PATH: usize = 13;
+    pub(crate) const PATH: usize = 15;
     /// Which connection the page is of: the daemon's word.
     pub(crate) const MARK: usize = 9;
     /// Who the client is, where a proxy brought it.
     pub(crate) const PORT: usize = 10;
     pub(crate) const ADDRESS: [usize; 2] = [11, 12];
+    /// The name of its protocol, as bytes.
+    pub(crate) const PROTOCOL: usize = 14;
 }
+
+/// The longest name of a command, in bytes. Protocols assert theirs against it.
+pub const MAX_COMMAND: usize = word::COMMAND.len() * WORD;
 
 /// The longest path that is told whole, in bytes.
 const MAX_PATH: usize = 1024;
@@ -77,6 +82,8 @@ pub struct Page {
     pub mark: u64,
     /// The process that serves it; 0 for none.
     pub process: u64,
+    /// The protocol it speaks.
+    pub protocol: Vec<u8>,
     /// Bytes from the client.
     pub received: u64,
     /// Bytes to the client.
@@ -158,6 +165,7 @@ impl Slots {
                 admitted: words[word::STAGE] == ADMITTED,
                 mark: words[word::MARK],
                 process: words[word::PROCESS],
+                protocol: text_from_words(&[words[word::PROTOCOL]]),
                 received: words[word::RECEIVED],
                 sent: words[word::SENT],
                 doing: None,
@@ -212,8 +220,7 @@ impl Slots {
 
 /// The request that the words of a page tell of.
 fn doing(words: &[u64; WORDS]) -> Option<Doing> {
-    let mut command = words[word::COMMAND].to_ne_bytes().to_vec();
-    command.retain(|byte| *byte != 0);
+    let command = text_from_words(&word::COMMAND.map(|word| words[word]));
     let path = words[word::PATH..]
         .iter()
         .flat_map(|word| word.to_ne_bytes());
@@ -224,6 +231,24 @@ fn doing(words: &[u64; WORDS]) -> Option<Doing> {
         begun,
         path: path.take(len).collect(),
     })
+}
+
+/// A short text in some words, padded with NUL.
+fn text_from_words(words: &[u64]) -> Vec<u8> {
+    let mut text: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    text.retain(|byte| *byte != 0);
+    text
+}
+
+/// The words of a short text; what is longer is cut.
+fn words_from_text<const N: usize>(text: &str) -> [u64; N] {
+    let mut words = [0; N];
+    for (word, part) in words.iter_mut().zip(text.as_bytes().chunks(WORD)) {
+        let mut bytes = [0; WORD];
+        bytes[..part.len()].copy_from_slice(part);
+        *word = u64::from_ne_bytes(bytes);
+    }
+    words
 }
 
 impl AsFd for Slots {
@@ -263,6 +288,13 @@ impl Slot {
         self.set(word::PORT, client.port().into());
     }
 
+    /// Says that this process serves the connection, by this protocol.
+    pub fn serve(self, protocol: &str) {
+        let [word] = words_from_text(protocol);
+        self.set(word::PROTOCOL, word);
+        self.enter();
+    }
+
     /// Says that this process serves the connection.
     pub fn enter(self) {
         self.set(word::PROCESS, u64::from(std::process::id()));
@@ -286,12 +318,11 @@ impl Slot {
     /// Says that a request has begun.
     pub fn begins(self, command: &str, path: &[u8]) {
         let path = &path[..path.len().min(MAX_PATH)];
-        let mut name = [0; WORD];
-        name.iter_mut()
-            .zip(command.bytes())
-            .for_each(|(to, from)| *to = from);
+        debug_assert!(command.len() <= MAX_COMMAND, "{command} is cut");
+        let [first, second] = words_from_text(command);
         self.write(|| {
-            self.set(word::COMMAND, u64::from_ne_bytes(name));
+            self.set(word::COMMAND[0], first);
+            self.set(word::COMMAND[1], second);
             self.set(word::BEGUN, u64::try_from(now().as_nanos()).unwrap_or(0));
             self.set(word::LENGTH, path.len() as u64);
             for (at, part) in path.chunks(WORD).enumerate() {
@@ -304,7 +335,7 @@ impl Slot {
 
     /// Says that it is over.
     pub fn ended(self) {
-        self.write(|| self.set(word::COMMAND, 0));
+        self.write(|| word::COMMAND.into_iter().for_each(|word| self.set(word, 0)));
     }
 
     /// Writes what belongs together so that a reader can tell a torn text.

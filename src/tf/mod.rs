@@ -1,5 +1,8 @@
 //! TF Protocol 2.4.1: bytes to units to requests to replies.
 
+/// The protocol's name in status and metrics.
+pub const NAME: &str = "tf";
+
 pub mod cipher;
 mod command;
 pub mod env;

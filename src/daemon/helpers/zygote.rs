@@ -107,7 +107,7 @@ fn serve(zygote: &Zygote<'_>, connection: Connection<'_>) -> io::Result<()> {
     follow(parent)?;
     let _ = set_name(c"tfd-session");
     place::reached(Place::Gate, peer, None);
-    page.enter();
+    page.serve(crate::tf::NAME);
     let process_key = key_text(slot, key);
 
     let socket = TcpStream::from(socket);

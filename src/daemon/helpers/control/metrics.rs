@@ -1,9 +1,11 @@
-//! Metrics in the text format of Prometheus, 0.0.4, and as much of HTTP/1.1 as
-//! it takes to hand them out: one request, one answer, the end.
+//! Metrics in the text format of Prometheus, 0.0.4, and the part of HTTP/1.1
+//! that serving them takes: one request, one answer, the end.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 
-use crate::daemon::helpers::control::view::View;
+use crate::daemon::helpers::control::view::{Entry, View};
 use crate::daemon::registry::Full;
 
 /// The longest request, in bytes.
@@ -55,112 +57,89 @@ fn route(request: &[u8]) -> Result<(), &'static str> {
 }
 
 /// The metrics.
-#[must_use]
 pub fn text(view: &View<'_>) -> String {
+    let mut metrics = Metrics(String::new());
+    let build = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+    metrics.add(GAUGE, "tfd_build_info", "The version of tfd.", [(build, 1)]);
     let entries = view.entries();
-    let counters = view.registry.counters;
-    let gates = entries.iter().filter(|entry| !entry.admitted).count() as u64;
-    let sum = |ended: u64, of: fn(&crate::daemon::helpers::control::view::Entry) -> u64| {
-        entries.iter().map(of).fold(ended, u64::wrapping_add)
-    };
-    let mut text = String::new();
-    let mut tell = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
+    add_connections(&mut metrics, view, &entries);
+    let counters = &view.registry.counters;
+    let refused = Full::ALL.map(|full| (reason(full), counters.refused[full as usize]));
+    let help = "Clients refused for a limit.";
+    metrics.add(COUNTER, "tfd_refused_total", help, refused);
+    let received = entries
+        .iter()
+        .fold(counters.received, |sum, e| sum.wrapping_add(e.received));
+    let help = "Bytes from clients.";
+    metrics.counter("tfd_bytes_received_total", help, received);
+    let sent = entries
+        .iter()
+        .fold(counters.sent, |sum, e| sum.wrapping_add(e.sent));
+    metrics.counter("tfd_bytes_sent_total", "Bytes to clients.", sent);
+    let help = "Clients' processes that did not end by themselves.";
+    metrics.counter("tfd_processes_killed_total", help, counters.killed);
+    let help = "Configurations that serve clients.";
+    metrics.gauge("tfd_generations", help, view.generations as u64);
+    let help = "Starts of helper processes, at reloads and after failures.";
+    metrics.counter("tfd_generations_total", help, counters.generations);
+    let uptime = view.born.elapsed().as_secs();
+    metrics.gauge("tfd_uptime_seconds", "Seconds since the start.", uptime);
+    if let Some(quota) = view.quota {
+        let help = "Bytes that count for the root's quota.";
+        metrics.gauge("tfd_quota_used_bytes", help, view.usage.stored());
+        metrics.gauge("tfd_quota_limit_bytes", "The root's quota.", quota);
+    }
+    metrics.0
+}
+
+fn add_connections(metrics: &mut Metrics, view: &View<'_>, entries: &[Entry]) {
+    let mut by_protocol: BTreeMap<String, u64> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.admitted) {
+        let labels = format!("{{protocol=\"{}\"}}", entry.protocol);
+        *by_protocol.entry(labels).or_default() += 1;
+    }
+    let sessions = by_protocol.values().sum();
+    let gates = entries.len() as u64 - sessions;
+    metrics.gauge("tfd_sessions", "Clients that are in.", sessions);
+    let help = "Clients that are in, by protocol.";
+    metrics.add(GAUGE, "tfd_sessions_by_protocol", help, by_protocol);
+    metrics.gauge("tfd_gates", "Clients that are logging in.", gates);
+    let help = "The most clients at once.";
+    metrics.gauge("tfd_connections_limit", help, view.limit.into());
+    let accepted = view.registry.counters.connections;
+    let help = "Clients that were accepted.";
+    metrics.counter("tfd_connections_total", help, accepted);
+}
+
+const COUNTER: &str = "counter";
+const GAUGE: &str = "gauge";
+
+/// The text so far.
+struct Metrics(String);
+
+impl Metrics {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.add(GAUGE, name, help, [("", value)]);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.add(COUNTER, name, help, [("", value)]);
+    }
+
+    /// A metric with a value for each set of labels.
+    fn add<L: Display>(
+        &mut self,
+        kind: &str,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) {
+        let text = &mut self.0;
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         for (labels, value) in values {
             text.push_str(&format!("{name}{labels} {value}\n"));
         }
-    };
-    let build = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
-    tell(
-        "tfd_build_info",
-        "gauge",
-        "The version of tfd.",
-        &[(build, 1)],
-    );
-    let sessions = entries.len() as u64 - gates;
-    tell(
-        "tfd_sessions",
-        "gauge",
-        "Clients that are in.",
-        &[("", sessions)],
-    );
-    tell(
-        "tfd_gates",
-        "gauge",
-        "Clients that are logging in.",
-        &[("", gates)],
-    );
-    let limit = u64::from(view.limit);
-    tell(
-        "tfd_connections_limit",
-        "gauge",
-        "The most clients at once.",
-        &[("", limit)],
-    );
-    let connections = [("", counters.connections)];
-    tell(
-        "tfd_connections_total",
-        "counter",
-        "Clients that were accepted.",
-        &connections,
-    );
-    let refused = Full::ALL.map(|full| (reason(full), counters.refused[full as usize]));
-    tell(
-        "tfd_refused_total",
-        "counter",
-        "Clients refused for a limit.",
-        &refused,
-    );
-    let received = sum(counters.received, |entry| entry.received);
-    tell(
-        "tfd_bytes_received_total",
-        "counter",
-        "Bytes from clients.",
-        &[("", received)],
-    );
-    let sent = sum(counters.sent, |entry| entry.sent);
-    tell(
-        "tfd_bytes_sent_total",
-        "counter",
-        "Bytes to clients.",
-        &[("", sent)],
-    );
-    let killed = [("", counters.killed)];
-    let help = "Clients' processes that did not end by themselves.";
-    tell("tfd_processes_killed_total", "counter", help, &killed);
-    let generations = [("", view.generations as u64)];
-    tell(
-        "tfd_generations",
-        "gauge",
-        "Configurations that serve clients.",
-        &generations,
-    );
-    let started = [("", counters.generations)];
-    let help = "Starts of helper processes, at reloads and after failures.";
-    tell("tfd_generations_total", "counter", help, &started);
-    let uptime = [("", view.born.elapsed().as_secs())];
-    tell(
-        "tfd_uptime_seconds",
-        "gauge",
-        "Seconds since the start.",
-        &uptime,
-    );
-    if let Some(quota) = view.quota {
-        let used = [("", view.usage.stored())];
-        tell(
-            "tfd_quota_used_bytes",
-            "gauge",
-            "Bytes that count for the root's quota.",
-            &used,
-        );
-        tell(
-            "tfd_quota_limit_bytes",
-            "gauge",
-            "The root's quota.",
-            &[("", quota)],
-        );
     }
-    text
 }
 
 fn reason(full: Full) -> &'static str {

@@ -29,6 +29,7 @@ pub(crate) struct Report {
 pub(crate) struct Connection {
     pub(crate) slot: u32,
     pub(crate) pid: u64,
+    pub(crate) protocol: String,
     pub(crate) state: String,
     pub(crate) user: Option<String>,
     pub(crate) peer: SocketAddr,
@@ -80,6 +81,7 @@ fn connection(entry: &Entry, bytes_per_second: u64) -> Connection {
     Connection {
         slot: entry.slot,
         pid: entry.process,
+        protocol: entry.protocol.clone(),
         state: if entry.admitted { SESSION } else { GATE }.to_owned(),
         user: entry.user.clone(),
         peer: entry.peer,
@@ -125,6 +127,7 @@ mod tests {
             user: None,
             admitted: true,
             process: 7,
+            protocol: "tf".to_owned(),
             received: 2048,
             sent: 1,
             doing: Some(doing),

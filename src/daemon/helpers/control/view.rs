@@ -57,6 +57,8 @@ pub struct Entry {
     pub admitted: bool,
     /// The process that serves it.
     pub process: u64,
+    /// The protocol it speaks: letters and digits.
+    pub protocol: String,
     /// Bytes from the client.
     pub received: u64,
     /// Bytes to the client.
@@ -105,6 +107,7 @@ impl View<'_> {
             user: user.map(str::to_owned),
             admitted: page.admitted,
             process: page.process,
+            protocol: name(&page.protocol),
             received: page.received,
             sent: page.sent,
             doing: page.doing,
@@ -117,4 +120,10 @@ impl View<'_> {
         let page = self.slots.page(held.slot);
         page.mark == mark(held.key) && page.process != 0
     }
+}
+
+/// The letters and digits of a name that a session has written.
+fn name(bytes: &[u8]) -> String {
+    let bytes = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric());
+    bytes.map(|byte| char::from(*byte)).collect()
 }
