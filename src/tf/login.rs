@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::command::keepalive;
+use super::command::server::prockey;
 use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::wire::{Result, Wire, WireError};
@@ -212,9 +213,4 @@ fn always_allowed(wire: &Wire, body: &[u8], process_key: &str) -> Reply {
         Ok(_) => Reply::Unknown,
         Err(reply) => reply,
     }
-}
-
-/// PROCKEY: the key by which UDP probes find this session.
-pub(crate) fn prockey(key: &str) -> Reply {
-    Reply::OkWith(format!("/{key}").into_bytes())
 }

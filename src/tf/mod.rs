@@ -10,7 +10,6 @@ pub mod gate;
 pub mod jail;
 pub mod login;
 pub mod notify;
-pub mod operation;
 pub mod pool;
 pub mod probes;
 pub mod request;

@@ -1,16 +1,18 @@
 //! From a message body to a typed request (document, "The command
-//! interface"). All syntax errors end here; nothing here touches a file.
+//! interface"): the functions that read the arguments of each command of the
+//! table. All syntax errors end here; nothing here touches a file.
 
+pub use super::command::{Effect, Request};
 use super::status::{Reply, Status};
 use crate::store::RootPath;
 
-/// The longest command word looked at.
+/// The longest command word that is looked up.
 const MAX_WORD: usize = 31;
 
 /// The longest name of a file.
 const MAX_NAME: usize = 255;
 
-/// What stands between two paths of one command.
+/// The separator of two paths of one command.
 const BAR: &[u8] = b" | ";
 
 /// A path that a client sent, or `AccessDenied` for one it may not name, for
@@ -30,155 +32,7 @@ pub struct HpRequest {
     pub cancel_point: u64,
 }
 
-/// A request of the document, its arguments read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the document's words and the arguments it gives them"
-)]
-pub enum Request {
-    End,
-    Echo {
-        text: Vec<u8>,
-    },
-    Mkdir {
-        path: RootPath,
-    },
-    Del {
-        path: RootPath,
-    },
-    Rmdir {
-        path: RootPath,
-    },
-    Copy {
-        from: RootPath,
-        to: RootPath,
-    },
-    Touch {
-        path: RootPath,
-    },
-    Date,
-    Udate,
-    Ndate,
-    Datef,
-    Dtof {
-        timestamp: Vec<u8>,
-    },
-    Ftod {
-        date: Vec<u8>,
-    },
-    Fstat {
-        path: RootPath,
-    },
-    Fupd {
-        path: RootPath,
-    },
-    Cpdir {
-        from: RootPath,
-        to: RootPath,
-    },
-    Xcopy {
-        name: Vec<u8>,
-        from: RootPath,
-        pattern: RootPath,
-    },
-    Xdel {
-        start: RootPath,
-        pattern: RootPath,
-    },
-    Xrmdir {
-        start: RootPath,
-        pattern: RootPath,
-    },
-    Xcpdir {
-        name: Vec<u8>,
-        from: RootPath,
-        pattern: RootPath,
-    },
-    Lock {
-        name: Vec<u8>,
-    },
-    Sndfile {
-        overwrite: bool,
-        path: RootPath,
-    },
-    Rcvfile {
-        delete: bool,
-        path: RootPath,
-    },
-    Ls {
-        path: RootPath,
-    },
-    Lsr {
-        path: RootPath,
-    },
-    Renam {
-        from: RootPath,
-        to: RootPath,
-    },
-    Keepalive {
-        on: bool,
-        idle: i64,
-        interval: i64,
-        count: i64,
-    },
-    Prockey,
-    Freesp,
-    Put(HpRequest),
-    Get(HpRequest),
-    Putcan(HpRequest),
-    Getcan(HpRequest),
-    Login {
-        user: Vec<u8>,
-        password: Vec<u8>,
-    },
-    Chmod {
-        path: RootPath,
-        mode: Vec<u8>,
-    },
-    Chown {
-        path: RootPath,
-        user: Vec<u8>,
-        group: Vec<u8>,
-    },
-    Sha256 {
-        path: RootPath,
-    },
-    Nigma {
-        length: i64,
-    },
-    Rmsecdir {
-        token: Vec<u8>,
-        path: RootPath,
-    },
-    Injail {
-        token: Vec<u8>,
-        path: RootPath,
-    },
-    Tlb,
-    Addntfy {
-        token: Vec<u8>,
-        path: RootPath,
-    },
-    Startntfy {
-        interval: Vec<u8>,
-    },
-    Sdown {
-        path: RawPath,
-    },
-    Sup {
-        path: RawPath,
-    },
-    Fsize {
-        path: RawPath,
-    },
-    Fsizels {
-        path: RawPath,
-    },
-}
-
 /// The command word of a message, upper-cased: up to the first space or NUL.
-#[must_use]
 pub fn word(body: &[u8]) -> Vec<u8> {
     let end = body
         .iter()
@@ -188,114 +42,6 @@ pub fn word(body: &[u8]) -> Vec<u8> {
 }
 
 impl Request {
-    /// Whether it only adds what is not there, or can be held to that.
-    #[must_use]
-    pub fn only_adds(&self) -> bool {
-        use Request as R;
-        matches!(
-            self,
-            R::Mkdir { .. }
-                | R::Touch { .. }
-                | R::Copy { .. }
-                | R::Cpdir { .. }
-                | R::Xcopy { .. }
-                | R::Xcpdir { .. }
-                | R::Sndfile {
-                    overwrite: false,
-                    ..
-                }
-                | R::Sup { .. }
-                | R::Put(_)
-                | R::Putcan(_)
-        )
-    }
-
-    /// Whether it may keep a session busy for longer than a few system calls
-    /// take.
-    #[must_use]
-    pub fn may_take_long(&self) -> bool {
-        use Request as R;
-        !matches!(
-            self,
-            R::End
-                | R::Echo { .. }
-                | R::Mkdir { .. }
-                | R::Del { .. }
-                | R::Touch { .. }
-                | R::Date
-                | R::Udate
-                | R::Ndate
-                | R::Datef
-                | R::Dtof { .. }
-                | R::Ftod { .. }
-                | R::Fstat { .. }
-                | R::Fupd { .. }
-                | R::Lock { .. }
-                | R::Renam { .. }
-                | R::Keepalive { .. }
-                | R::Prockey
-                | R::Freesp
-                | R::Chmod { .. }
-                | R::Chown { .. }
-                | R::Fsize { .. }
-        )
-    }
-
-    /// Whether it changes anything beneath the root.
-    #[must_use]
-    pub fn changes_files(&self) -> bool {
-        use Request as R;
-        match self {
-            R::Rcvfile { delete, .. } => *delete,
-            R::Mkdir { .. }
-            | R::Del { .. }
-            | R::Rmdir { .. }
-            | R::Copy { .. }
-            | R::Touch { .. }
-            | R::Fupd { .. }
-            | R::Cpdir { .. }
-            | R::Xcopy { .. }
-            | R::Xdel { .. }
-            | R::Xrmdir { .. }
-            | R::Xcpdir { .. }
-            | R::Sndfile { .. }
-            | R::Renam { .. }
-            | R::Put(_)
-            | R::Putcan(_)
-            | R::Chmod { .. }
-            | R::Chown { .. }
-            | R::Rmsecdir { .. }
-            | R::Sup { .. } => true,
-            R::End
-            | R::Echo { .. }
-            | R::Date
-            | R::Udate
-            | R::Ndate
-            | R::Datef
-            | R::Dtof { .. }
-            | R::Ftod { .. }
-            | R::Fstat { .. }
-            | R::Lock { .. }
-            | R::Ls { .. }
-            | R::Lsr { .. }
-            | R::Keepalive { .. }
-            | R::Prockey
-            | R::Freesp
-            | R::Get(_)
-            | R::Getcan(_)
-            | R::Login { .. }
-            | R::Sha256 { .. }
-            | R::Nigma { .. }
-            | R::Injail { .. }
-            | R::Tlb
-            | R::Addntfy { .. }
-            | R::Startntfy { .. }
-            | R::Sdown { .. }
-            | R::Fsize { .. }
-            | R::Fsizels { .. } => false,
-        }
-    }
-
     /// Reads a message body.
     ///
     /// # Errors
@@ -303,235 +49,173 @@ impl Request {
     /// are missing or name what no client may name.
     pub fn parse(body: &[u8]) -> Result<Request, Reply> {
         let word = word(body);
-        // A NUL ends a message of text: what is behind it is nobody's word.
-        let raw = body[word.len()..].strip_prefix(b" ").unwrap_or_default();
         if word.len() > MAX_WORD {
             return Err(Reply::Unknown);
         }
-        let text = until_nul(raw);
-        let request = match word.as_slice() {
-            b"END" => Request::End,
-            b"ECHO" => Request::Echo {
-                text: text.to_vec(),
-            },
-            b"MKDIR" => Request::Mkdir { path: path(text)? },
-            b"DEL" => Request::Del { path: path(text)? },
-            b"RMDIR" => Request::Rmdir { path: path(text)? },
-            b"COPY" => {
-                let (from, to) = two_paths(text)?;
-                Request::Copy { from, to }
-            }
-            b"TOUCH" => Request::Touch { path: path(text)? },
-            b"DATE" => Request::Date,
-            b"UDATE" => Request::Udate,
-            b"NDATE" => Request::Ndate,
-            b"DATEF" => Request::Datef,
-            b"DTOF" => Request::Dtof {
-                timestamp: filled(text)?.to_vec(),
-            },
-            b"FTOD" => Request::Ftod {
-                date: filled(text)?.to_vec(),
-            },
-            b"FSTAT" => Request::Fstat {
-                path: path(filled(text)?)?,
-            },
-            b"FUPD" => Request::Fupd {
-                path: path(filled(text)?)?,
-            },
-            b"CPDIR" => {
-                let (from, to) = two_paths(text)?;
-                Request::Cpdir { from, to }
-            }
-            b"XCOPY" => {
-                let (name, from, pattern) = spread(text)?;
-                Request::Xcopy {
-                    name,
-                    from,
-                    pattern,
-                }
-            }
-            b"XCPDIR" => {
-                let (name, from, pattern) = spread(text)?;
-                Request::Xcpdir {
-                    name,
-                    from,
-                    pattern,
-                }
-            }
-            b"XDEL" => {
-                let (start, pattern) = split(text, b" ")?;
-                Request::Xdel {
-                    start: path(start)?,
-                    pattern: path(pattern)?,
-                }
-            }
-            b"XRMDIR" => {
-                let (start, pattern) = split(text, b" ")?;
-                Request::Xrmdir {
-                    start: path(start)?,
-                    pattern: path(pattern)?,
-                }
-            }
-            b"LOCK" => Request::Lock {
-                name: text.to_vec(),
-            },
-            b"SNDFILE" => {
-                let (flag, name) = split(text, b" ")?;
-                Request::Sndfile {
-                    overwrite: flag == b"1",
-                    path: path(name)?,
-                }
-            }
-            b"RCVFILE" => {
-                let (flag, name) = split(text, b" ")?;
-                Request::Rcvfile {
-                    delete: flag == b"1",
-                    path: path(name)?,
-                }
-            }
-            b"LS" => Request::Ls { path: path(text)? },
-            b"LSR" => Request::Lsr { path: path(text)? },
-            b"RENAM" => {
-                let (from, to) = two_paths(text)?;
-                Request::Renam { from, to }
-            }
-            b"KEEPALIVE" => keepalive(text)?,
-            b"PROCKEY" => Request::Prockey,
-            b"FREESP" => Request::Freesp,
-            b"PUT" => Request::Put(hp_request(raw, 16)?),
-            b"GET" => Request::Get(hp_request(raw, 16)?),
-            b"PUTCAN" => Request::Putcan(hp_request(raw, 24)?),
-            b"GETCAN" => Request::Getcan(hp_request(raw, 24)?),
-            b"LOGIN" => {
-                let (user, password) = split(text, b" ")?;
-                Request::Login {
-                    user: filled(user)?.to_vec(),
-                    password: password.to_vec(),
-                }
-            }
-            b"CHMOD" => {
-                let (name, mode) = split(text, b" ")?;
-                Request::Chmod {
-                    path: path(name)?,
-                    mode: filled(mode)?.to_vec(),
-                }
-            }
-            b"CHOWN" => {
-                let (name, owner) = split(text, b" ")?;
-                let path = path(name)?;
-                let (user, group) = split(owner, b" ")?;
-                Request::Chown {
-                    path,
-                    user: user.to_vec(),
-                    group: filled(group)?.to_vec(),
-                }
-            }
-            b"SHA256" => Request::Sha256 {
-                path: path(filled(text)?)?,
-            },
-            b"NIGMA" => Request::Nigma {
-                length: number(text),
-            },
-            b"RMSECDIR" => {
-                let (token, name) = split(text, BAR)?;
-                Request::Rmsecdir {
-                    token: token.to_vec(),
-                    path: path(name)?,
-                }
-            }
-            b"INJAIL" => {
-                let (token, name) = split(text, BAR)?;
-                Request::Injail {
-                    token: token.to_vec(),
-                    path: path(name)?,
-                }
-            }
-            b"TLB" => Request::Tlb,
-            b"ADDNTFY" => {
-                let (token, name) = notification(text)?;
-                Request::Addntfy {
-                    token: token.to_vec(),
-                    path: path(name)?,
-                }
-            }
-            b"STARTNTFY" => Request::Startntfy {
-                interval: text.to_vec(),
-            },
-            b"SDOWN" => Request::Sdown { path: path(text) },
-            b"SUP" => Request::Sup { path: path(text) },
-            b"FSIZE" => Request::Fsize { path: path(text) },
-            b"FSIZELS" => Request::Fsizels { path: path(text) },
-            _ => return Err(Reply::Unknown),
-        };
-        Ok(request)
+        let raw = body[word.len()..].strip_prefix(b" ").unwrap_or_default();
+        Request::read(
+            std::str::from_utf8(&word).unwrap_or_default(),
+            Arguments(raw),
+        )
     }
 }
 
-fn until_nul(raw: &[u8]) -> &[u8] {
-    raw.split(|c| *c == 0).next().unwrap_or_default()
+/// What follows a command word.
+#[derive(Clone, Copy)]
+pub(super) struct Arguments<'a>(&'a [u8]);
+
+impl<'a> Arguments<'a> {
+    /// As text, which a NUL ends.
+    fn text(self) -> &'a [u8] {
+        self.0.split(|c| *c == 0).next().unwrap_or_default()
+    }
 }
 
-fn path(text: &[u8]) -> Result<RootPath, Status> {
+type Read<T> = Result<T, Status>;
+
+pub(super) fn nothing(_: Arguments<'_>) -> Read<()> {
+    Ok(())
+}
+
+pub(super) fn any_text(arguments: Arguments<'_>) -> Read<Vec<u8>> {
+    Ok(arguments.text().to_vec())
+}
+
+pub(super) fn some_text(arguments: Arguments<'_>) -> Read<Vec<u8>> {
+    filled(arguments.text()).map(<[u8]>::to_vec)
+}
+
+pub(super) fn one_number(arguments: Arguments<'_>) -> Read<i64> {
+    Ok(number(arguments.text()))
+}
+
+pub(super) fn path(arguments: Arguments<'_>) -> Read<RootPath> {
+    parse_path(arguments.text())
+}
+
+pub(super) fn named_path(arguments: Arguments<'_>) -> Read<RootPath> {
+    parse_path(filled(arguments.text())?)
+}
+
+pub(super) fn raw_path(arguments: Arguments<'_>) -> Read<RawPath> {
+    Ok(path(arguments))
+}
+
+pub(super) fn two_paths(arguments: Arguments<'_>) -> Read<(RootPath, RootPath)> {
+    let (from, to) = split(arguments.text(), BAR)?;
+    let (from, to) = (filled(from)?, filled(to)?);
+    Ok((parse_path(from)?, parse_path(to)?))
+}
+
+pub(super) fn path_and_pattern(arguments: Arguments<'_>) -> Read<(RootPath, RootPath)> {
+    let (start, pattern) = split(arguments.text(), b" ")?;
+    Ok((parse_path(start)?, parse_path(pattern)?))
+}
+
+/// `new source | pattern` of XCOPY and XCPDIR.
+pub(super) fn name_path_and_pattern(
+    arguments: Arguments<'_>,
+) -> Read<(Vec<u8>, RootPath, RootPath)> {
+    let (name, rest) = split(arguments.text(), b" ")?;
+    let (from, pattern) = split(rest, BAR)?;
+    let name_path = parse_path(filled(name)?)?;
+    if name.contains(&b'/') || name_path.is_root() {
+        return Err(Status::AccessDenied);
+    }
+    Ok((name.to_vec(), parse_path(from)?, parse_path(pattern)?))
+}
+
+/// `1 path` of SNDFILE and RCVFILE; any other first word is not the flag.
+pub(super) fn flag_and_path(arguments: Arguments<'_>) -> Read<(bool, RootPath)> {
+    let (flag, name) = split(arguments.text(), b" ")?;
+    Ok((flag == b"1", parse_path(name)?))
+}
+
+pub(super) fn path_and_mode(arguments: Arguments<'_>) -> Read<(RootPath, Vec<u8>)> {
+    let (name, mode) = split(arguments.text(), b" ")?;
+    Ok((parse_path(name)?, filled(mode)?.to_vec()))
+}
+
+pub(super) fn path_and_owner(arguments: Arguments<'_>) -> Read<(RootPath, Vec<u8>, Vec<u8>)> {
+    let (name, owner) = split(arguments.text(), b" ")?;
+    let path = parse_path(name)?;
+    let (user, group) = split(owner, b" ")?;
+    Ok((path, user.to_vec(), filled(group)?.to_vec()))
+}
+
+pub(super) fn user_and_password(arguments: Arguments<'_>) -> Read<(Vec<u8>, Vec<u8>)> {
+    let (user, password) = split(arguments.text(), b" ")?;
+    Ok((filled(user)?.to_vec(), password.to_vec()))
+}
+
+/// `token | path` of RMSECDIR and INJAIL.
+pub(super) fn token_and_path(arguments: Arguments<'_>) -> Read<(Vec<u8>, RootPath)> {
+    let (token, name) = split(arguments.text(), BAR)?;
+    Ok((token.to_vec(), parse_path(name)?))
+}
+
+/// `prefix path` of ADDNTFY: the prefix of file names.
+pub(super) fn prefix_and_path(arguments: Arguments<'_>) -> Read<(Vec<u8>, RootPath)> {
+    let (prefix, name) = split(arguments.text(), b" ").map_err(|_| Status::NotifyAdd)?;
+    if matches!(prefix, b"." | b"..") || prefix.contains(&b'/') || prefix.len() > MAX_NAME {
+        return Err(Status::NotifyAdd);
+    }
+    Ok((prefix.to_vec(), parse_path(name)?))
+}
+
+/// `on idle | interval | count` of KEEPALIVE.
+pub(super) fn keepalive_numbers(arguments: Arguments<'_>) -> Read<(bool, i64, i64, i64)> {
+    let (on, rest) = split(arguments.text(), b" ")?;
+    let (idle, rest) = split(rest, BAR)?;
+    let (interval, count) = split(rest, BAR)?;
+    filled(count)?;
+    Ok((
+        number(on) != 0,
+        number(idle),
+        number(interval),
+        number(count),
+    ))
+}
+
+pub(super) fn hp_request(arguments: Arguments<'_>) -> Read<HpRequest> {
+    let (path, [offset, buffer]) = path_and_numbers(arguments.0)?;
+    Ok(HpRequest {
+        path,
+        offset: u64::from_be_bytes(offset),
+        buffer: i64::from_be_bytes(buffer),
+        cancel_point: 0,
+    })
+}
+
+pub(super) fn hp_request_with_windows(arguments: Arguments<'_>) -> Read<HpRequest> {
+    let (path, [offset, buffer, cancel_point]) = path_and_numbers(arguments.0)?;
+    Ok(HpRequest {
+        path,
+        offset: u64::from_be_bytes(offset),
+        buffer: i64::from_be_bytes(buffer),
+        cancel_point: u64::from_be_bytes(cancel_point),
+    })
+}
+
+fn parse_path(text: &[u8]) -> Read<RootPath> {
     RootPath::parse(text).map_err(|_| Status::AccessDenied)
 }
 
 /// A text that must not be empty.
-fn filled(text: &[u8]) -> Result<&[u8], Status> {
+fn filled(text: &[u8]) -> Read<&[u8]> {
     if text.is_empty() {
-        Err(Status::MissingParameter)
-    } else {
-        Ok(text)
+        return Err(Status::MissingParameter);
     }
+    Ok(text)
 }
 
 /// Both sides of the first separator.
-fn split<'a>(text: &'a [u8], separator: &[u8]) -> Result<(&'a [u8], &'a [u8]), Status> {
+fn split<'a>(text: &'a [u8], separator: &[u8]) -> Read<(&'a [u8], &'a [u8])> {
     let at = text
         .windows(separator.len())
         .position(|w| w == separator)
         .ok_or(Status::MissingParameter)?;
     Ok((&text[..at], &text[at + separator.len()..]))
-}
-
-fn two_paths(text: &[u8]) -> Result<(RootPath, RootPath), Status> {
-    let (from, to) = split(text, BAR)?;
-    let (from, to) = (filled(from)?, filled(to)?);
-    Ok((path(from)?, path(to)?))
-}
-
-/// `new source | pattern` of XCOPY and XCPDIR.
-fn spread(text: &[u8]) -> Result<(Vec<u8>, RootPath, RootPath), Status> {
-    let (name, rest) = split(text, b" ")?;
-    let (from, pattern) = split(rest, BAR)?;
-    let name_path = path(filled(name)?)?;
-    if name.contains(&b'/') || name_path.is_root() {
-        return Err(Status::AccessDenied);
-    }
-    Ok((name.to_vec(), path(from)?, path(pattern)?))
-}
-
-/// `token path` of ADDNTFY; the token begins names.
-fn notification(text: &[u8]) -> Result<(&[u8], &[u8]), Status> {
-    let (token, name) = split(text, b" ").map_err(|_| Status::NotifyAdd)?;
-    let odd = matches!(token, b"." | b"..") || token.contains(&b'/') || token.len() > MAX_NAME;
-    if odd {
-        Err(Status::NotifyAdd)
-    } else {
-        Ok((token, name))
-    }
-}
-
-fn keepalive(text: &[u8]) -> Result<Request, Status> {
-    let (on, rest) = split(text, b" ")?;
-    let (idle, rest) = split(rest, BAR)?;
-    let (interval, count) = split(rest, BAR)?;
-    filled(count)?;
-    Ok(Request::Keepalive {
-        on: number(on) != 0,
-        idle: number(idle),
-        interval: number(interval),
-        count: number(count),
-    })
 }
 
 /// A decimal number at the start of a text; 0 when there is none.
@@ -551,31 +235,16 @@ fn number(text: &[u8]) -> i64 {
     }
 }
 
-/// `path`, a space and the binary numbers in the last `numbers` bytes.
-fn hp_request(raw: &[u8], numbers: usize) -> Result<HpRequest, Status> {
-    let cut = raw
-        .len()
-        .checked_sub(numbers + 1)
-        .ok_or(Status::MissingParameter)?;
-    if raw[cut] != b' ' {
-        return Err(Status::MissingParameter);
-    }
-    let (name, numbers) = (&raw[..cut], &raw[cut + 1..]);
-    let field = |i: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&numbers[8 * i..8 * i + 8]);
-        bytes
-    };
-    Ok(HpRequest {
-        path: path(name)?,
-        offset: u64::from_be_bytes(field(0)),
-        buffer: i64::from_be_bytes(field(1)),
-        cancel_point: if numbers.len() > 16 {
-            u64::from_be_bytes(field(2))
-        } else {
-            0
-        },
-    })
+/// A path, a space and so many binary numbers of 8 bytes at the end.
+fn path_and_numbers<const N: usize>(raw: &[u8]) -> Read<(RootPath, [[u8; 8]; N])> {
+    let cut = raw.len().checked_sub(8 * N + 1);
+    let (name, rest) = raw.split_at(cut.ok_or(Status::MissingParameter)?);
+    let numbers = rest.strip_prefix(b" ").ok_or(Status::MissingParameter)?;
+    let numbers = numbers.as_chunks().0.try_into();
+    Ok((
+        parse_path(name)?,
+        numbers.map_err(|_| Status::MissingParameter)?,
+    ))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //! their texts (document, "The command interface"; spacing as deployed:
 //! `FAILED <n> : <text>`).
 
+use crate::session::audit::Outcome;
+
 macro_rules! statuses {
     ($($name:ident = $code:literal, $text:literal;)*) => {
         /// A failure that the protocol has a code for.
@@ -145,6 +147,16 @@ impl From<Status> for Reply {
 impl From<Result<Reply, Status>> for Reply {
     fn from(result: Result<Reply, Status>) -> Reply {
         result.unwrap_or_else(Reply::Failed)
+    }
+}
+
+impl From<&Reply> for Outcome {
+    fn from(reply: &Reply) -> Outcome {
+        match reply {
+            Reply::Failed(status) => Outcome::Failed(Some(status.code().into())),
+            Reply::FailedBare | Reply::Unknown => Outcome::Failed(None),
+            _ => Outcome::Done,
+        }
     }
 }
 

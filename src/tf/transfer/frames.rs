@@ -3,14 +3,22 @@
 //! Where the kernel makes the records of TLS and nothing is inside, it sends
 //! the bytes from its own memory.
 
-use rustix::io::Errno;
-
 use super::hp::PIECE;
 use crate::store::read::FileReader;
 use crate::tf::wire::{Result, Wire};
 
 /// Frames with fewer bytes are read: header and bytes go out with one call.
 const STRAIGHT: usize = 16 * 1024;
+
+/// What became of a frame.
+pub(super) enum Sent {
+    /// It is sent.
+    Frame,
+    /// The file ends here: none is sent.
+    End,
+    /// The file can't be read.
+    Failed,
+}
 
 /// The frames of a file from an offset on.
 pub(super) struct Frames<'a> {
@@ -21,7 +29,7 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// Frames with a header of `header` bytes and at most `limit` bytes behind
+    /// Frames with a header of `header` bytes and at most `limit` bytes after
     /// it.
     pub(super) fn new(file: &'a FileReader, offset: u64, header: usize, limit: u64) -> Frames<'a> {
         let left = file.length.saturating_sub(offset).max(1);
@@ -34,12 +42,11 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// Sends the next frame; `false` at the end of the file, where none is
-    /// sent.
+    /// Sends the next frame.
     ///
     /// # Errors
-    /// Outside when the connection can't go on, inside when reading failed.
-    pub(super) fn send(&mut self, wire: &mut Wire) -> Result<std::result::Result<bool, Errno>> {
+    /// When the connection can't go on.
+    pub(super) fn send(&mut self, wire: &mut Wire) -> Result<Sent> {
         if wire.takes_files()
             && let Some(len) = self.straight()
         {
@@ -47,15 +54,15 @@ impl<'a> Frames<'a> {
         }
         let (header, data) = self.buffer.split_at_mut(self.header);
         let len = match self.file.read_at(data, self.offset) {
-            Ok(0) => return Ok(Ok(false)),
+            Ok(0) => return Ok(Sent::End),
             Ok(len) => len,
-            Err(e) => return Ok(Err(e)),
+            Err(_) => return Ok(Sent::Failed),
         };
         announce(header, len);
         self.offset += len as u64;
         wire.write_units(&mut self.buffer[..self.header + len], &[self.header, len])?;
         wire.count_data(len);
-        Ok(Ok(true))
+        Ok(Sent::Frame)
     }
 
     /// How many bytes the next frame has, if they may go from the file to the
@@ -67,17 +74,13 @@ impl<'a> Frames<'a> {
         (len >= STRAIGHT).then_some(len)
     }
 
-    fn send_straight(
-        &mut self,
-        wire: &mut Wire,
-        len: usize,
-    ) -> Result<std::result::Result<bool, Errno>> {
+    fn send_straight(&mut self, wire: &mut Wire, len: usize) -> Result<Sent> {
         let header = &mut self.buffer[..self.header];
         announce(header, len);
         let sent = wire.send_file(header, self.file.handle(), self.offset, len)?;
         self.offset += len as u64;
         wire.count_data(len);
-        Ok(sent.map(|()| true))
+        Ok(sent.map_or(Sent::Failed, |()| Sent::Frame))
     }
 }
 

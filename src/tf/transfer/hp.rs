@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::refuse;
 use crate::session::audit::Outcome;
 use crate::store::behind::WriteBehind;
 use crate::store::part::is_file;
 use crate::store::read::{FileReader, ReadError};
 use crate::store::{Entry, Quota};
 use crate::tf::env::Env;
-use crate::tf::operation::refuse;
 use crate::tf::request::HpRequest;
 use crate::tf::status::{Reply, Status};
 use crate::tf::wire::{Result, Wire};
@@ -23,20 +23,23 @@ pub(super) const END: i64 = 0;
 pub(super) const STOP: i64 = -1;
 /// The operation is off.
 pub(super) const CANCEL: i64 = -2;
-/// Go on, at a window of PUTCAN and GETCAN.
+/// Continue, at a window of PUTCAN and GETCAN.
 pub(super) const CONTINUE: i64 = -3;
-/// The operation is over, said by both sides of PUT and GET.
+/// The operation is over: both sides of PUT and GET send it.
 pub(super) const FIN: i64 = -127;
 
-/// The most bytes handled at once: what is deciphered still is in the cache
-/// when it is written.
+/// The most bytes handled at once: deciphered bytes are still in the cache when
+/// they are written.
 pub(super) const PIECE: usize = 256 * 1024;
+
+/// An open file and the buffer to agree on, in bytes.
+pub(super) type Opened<T> = std::result::Result<(T, u64), Status>;
 
 /// The buffer to agree on, in bytes.
 ///
 /// # Errors
 /// 35 for an offset no file has, 36 for a buffer below 1.
-pub(super) fn agree(env: &Env, request: &HpRequest) -> std::result::Result<u64, Status> {
+fn agree(env: &Env, request: &HpRequest) -> std::result::Result<u64, Status> {
     if i64::try_from(request.offset).is_err() {
         return Err(Status::HpSeek);
     }
@@ -46,33 +49,30 @@ pub(super) fn agree(env: &Env, request: &HpRequest) -> std::result::Result<u64, 
     }
 }
 
-/// Tells the client the buffer, or why not; the opened file in the first case,
-/// the outcome in the other.
+/// Sends the agreed buffer and runs the exchange of frames with the opened
+/// file; sends a status instead when there is none.
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(super) fn tell<T>(
+pub(super) fn exchange<T>(
     wire: &mut Wire,
-    opened: std::result::Result<(T, u64), Status>,
-) -> Result<std::result::Result<(T, u64), Outcome>> {
-    match opened {
-        Ok((file, buffer)) => {
-            let reply = Reply::OkWith(buffer.to_be_bytes().to_vec());
-            wire.write_message(&reply.into_bytes())?;
-            Ok(Ok((file, buffer)))
-        }
-        Err(status) => Ok(Err(refuse(wire, status)?)),
-    }
+    opened: Opened<T>,
+    run: impl FnOnce(&mut Wire, T, u64) -> Result<Outcome>,
+) -> Result<Outcome> {
+    let (file, buffer) = match opened {
+        Ok(opened) => opened,
+        Err(status) => return refuse(wire, status),
+    };
+    let reply = Reply::OkWith(buffer.to_be_bytes().to_vec());
+    wire.write_message(&reply.into_bytes())?;
+    run(wire, file, buffer)
 }
 
 /// The file of GET and GETCAN.
 ///
 /// # Errors
 /// 1 for a way that leads outside, else 34.
-pub(super) fn open_to_read(
-    env: &Env,
-    request: &HpRequest,
-) -> std::result::Result<(FileReader, u64), Status> {
+pub(super) fn open_to_read(env: &Env, request: &HpRequest) -> Opened<FileReader> {
     let buffer = agree(env, request)?;
     let file = FileReader::open(&env.root, &request.path).map_err(|e| match e {
         ReadError::System(Errno::XDEV) => Status::AccessDenied,
@@ -98,10 +98,7 @@ impl Target {
     ///
     /// # Errors
     /// 1 for a way that leads outside, 34, 35, 36. No file is made then.
-    pub(super) fn open(
-        env: &Env,
-        request: &HpRequest,
-    ) -> std::result::Result<(Target, u64), Status> {
+    pub(super) fn open(env: &Env, request: &HpRequest) -> Opened<Target> {
         let buffer = agree(env, request)?;
         if request.path.names_directory() {
             return Err(Status::HpOpen);
@@ -137,7 +134,7 @@ impl Target {
         })
     }
 
-    /// Writes on where the last write ended.
+    /// Appends to what was written last.
     ///
     /// # Errors
     /// The system's, `ENOSPC` among them, or `EDQUOT` for a quota.
@@ -161,32 +158,33 @@ impl Target {
         })
     }
 
-    /// Receives a frame of `len` bytes and writes it; a frame that can't be
-    /// written is received all the same.
+    /// Receives a frame of `len` bytes and writes it: whether it is stored. A
+    /// frame that can't be written is received all the same.
     ///
     /// # Errors
-    /// Outside when the connection can't go on, inside when writing failed.
+    /// When the connection can't go on.
     pub(super) fn receive(
         &mut self,
         wire: &mut Wire,
         buffer: &mut Vec<u8>,
-        len: u64,
-    ) -> Result<std::result::Result<(), Errno>> {
+        mut len: u64,
+    ) -> Result<bool> {
         let mut done = 0;
-        let mut written = Ok(());
-        while done < len {
-            let piece = (len - done).min(PIECE as u64) as usize;
+        let mut stored = true;
+        while len > 0 {
+            let piece = usize::try_from(len).map_or(PIECE, |len| len.min(PIECE));
             if buffer.len() < piece {
                 buffer.resize(piece, 0);
             }
-            wire.read_part(done as usize, &mut buffer[..piece])?;
-            if written.is_ok() {
-                written = self.write(&buffer[..piece]);
+            wire.read_part(done, &mut buffer[..piece])?;
+            if stored {
+                stored = self.write(&buffer[..piece]).is_ok();
                 wire.count_data(piece);
             }
-            done += piece as u64;
+            done += piece;
+            len -= piece as u64;
         }
-        Ok(written)
+        Ok(stored)
     }
 
     /// Keeps what was received, on disk if the settings ask for that.

@@ -8,13 +8,13 @@ use std::os::fd::AsFd;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::refuse;
 use super::stream::{Interrupted, Stream};
 use crate::session::audit::Outcome;
 use crate::store::RootPath;
 use crate::store::path::{is_hidden, is_secure};
 use crate::store::tree::{Met, Step, walk_whole};
 use crate::tf::env::Env;
-use crate::tf::operation::refuse;
 use crate::tf::settings::Dialect;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};

@@ -1,17 +1,28 @@
 //! The commands that move more than one reply: files, listings, sizes, keys.
 //! Each sends its own replies and returns when the session can take the next
 //! request.
+
 mod frames;
-pub(crate) mod fsize;
-pub(crate) mod get;
-pub(crate) mod getcan;
+pub(super) mod fsize;
+pub(super) mod get;
 mod hp;
-pub(crate) mod list;
-pub(crate) mod nigma;
-pub(crate) mod put;
-pub(crate) mod putcan;
-pub(crate) mod rcvfile;
-pub(crate) mod sdown;
-pub(crate) mod sndfile;
+pub(super) mod list;
+pub(super) mod nigma;
+pub(super) mod put;
+pub(super) mod rcvfile;
+pub(super) mod sdown;
+pub(super) mod sndfile;
 mod stream;
-pub(crate) mod sup;
+pub(super) mod sup;
+
+use super::status::{Reply, Status};
+use super::wire::{Result, Wire};
+use crate::session::audit::Outcome;
+
+/// Sends the client a status instead of what it asked for.
+pub(super) fn refuse(wire: &mut Wire, status: Status) -> Result<Outcome> {
+    let reply = Reply::from(status);
+    let outcome = Outcome::from(&reply);
+    wire.write_message(&reply.into_bytes())?;
+    Ok(outcome)
+}

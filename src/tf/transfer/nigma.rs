@@ -3,8 +3,8 @@
 
 use zeroize::Zeroizing;
 
+use super::refuse;
 use crate::session::audit::Outcome;
-use crate::tf::operation::refuse;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

@@ -1,57 +1,61 @@
-//! PUT (document, "PUT"): a file from the client in frames, without
-//! acknowledgements. Written in place: what was received stays when the
-//! connection is lost, so that the client can resume.
+//! PUT and PUTCAN (document, same names): a file from the client in frames,
+//! without acknowledgements. Written in place: what was received stays when the
+//! connection is lost, so that the client can resume. In PUTCAN the server
+//! speaks only at windows, one after every `canpt` frames, and not at the end:
+//! when data could not be stored and no window is left to say so, the
+//! connection ends.
 
-use super::hp::{CANCEL, END, FIN, STOP, Target, tell};
+use super::hp::{CANCEL, CONTINUE, END, FIN, STOP, Target, exchange};
 use crate::session::audit::Outcome;
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
-use crate::tf::wire::{Result, Wire};
+use crate::tf::wire::{Result, Wire, WireError};
 
 const FAILED: Outcome = Outcome::Failed(None);
 
-/// Runs the command: 1, 34, 35, 36, or the buffer and the exchange of frames.
+/// Runs PUT: 1, 34, 35, 36, or the buffer and the exchange of frames.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
-    let (mut target, limit) = match tell(wire, Target::open(env, request))? {
-        Ok(opened) => opened,
-        Err(outcome) => return Ok(outcome),
-    };
-    let mut buffer = Vec::new();
-    loop {
-        let header = wire.read_i64()?;
-        let outcome = match header {
-            END | STOP if target.keep(env).is_err() => FAILED,
-            END => Outcome::Done,
-            STOP => Outcome::BrokenOff,
-            CANCEL => {
-                target.delete();
-                Outcome::BrokenOff
-            }
-            1.. if header as u64 <= limit => {
-                if target.receive(wire, &mut buffer, header as u64)?.is_ok() {
-                    continue;
+    exchange(
+        wire,
+        Target::open(env, request),
+        |wire, mut target, limit| {
+            let mut buffer = Vec::new();
+            let outcome = loop {
+                let header = wire.read_i64()?;
+                match (header, u64::try_from(header)) {
+                    (END | STOP, _) if target.keep(env).is_err() => break FAILED,
+                    (END, _) => break Outcome::Done,
+                    (STOP, _) => break Outcome::BrokenOff,
+                    (CANCEL, _) => {
+                        target.delete();
+                        break Outcome::BrokenOff;
+                    }
+                    (_, Ok(len)) if len <= limit => {
+                        if !target.receive(wire, &mut buffer, len)? {
+                            break FAILED;
+                        }
+                    }
+                    (_, Ok(len)) => {
+                        cancel(wire, &target)?;
+                        wire.skip_raw(len)?;
+                        drain(wire)?;
+                        return Ok(FAILED);
+                    }
+                    (_, Err(_)) => break FAILED,
                 }
-                FAILED
-            }
-            1.. => {
+            };
+            if outcome == FAILED {
                 cancel(wire, &target)?;
-                wire.skip_raw(header as u64)?;
-                drain(wire)?;
-                return Ok(FAILED);
+            } else {
+                wire.write_i64(FIN)?;
             }
-            _ => FAILED,
-        };
-        if outcome == FAILED {
-            cancel(wire, &target)?;
-        } else {
-            wire.write_i64(FIN)?;
-        }
-        drain(wire)?;
-        return Ok(outcome);
-    }
+            drain(wire)?;
+            Ok(outcome)
+        },
+    )
 }
 
 /// Tells the client that the operation is off.
@@ -61,13 +65,66 @@ fn cancel(wire: &mut Wire, target: &Target) -> Result<()> {
     wire.write_units(&mut codes, &[8, 8])
 }
 
-/// Takes in what the client sends until it has said that it is over.
+/// Discards what the client sends until it says that it is done.
 fn drain(wire: &mut Wire) -> Result<()> {
     loop {
         match wire.read_i64()? {
             FIN => return Ok(()),
-            header @ 1.. => wire.skip_raw(header as u64)?,
-            _ => {}
+            header => match u64::try_from(header) {
+                Ok(len) if len > 0 => wire.skip_raw(len)?,
+                _ => {}
+            },
         }
     }
+}
+
+/// Runs PUTCAN: as PUT.
+///
+/// # Errors
+/// When the connection can't go on.
+pub(crate) fn run_with_windows(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
+    exchange(
+        wire,
+        Target::open(env, request),
+        |wire, mut target, limit| {
+            let mut buffer = Vec::new();
+            let mut stored = true;
+            let mut frames = 0;
+            loop {
+                let header = wire.read_i64()?;
+                match (header, u64::try_from(header)) {
+                    (END, _) if stored && target.keep(env).is_ok() => return Ok(Outcome::Done),
+                    (STOP, _) if stored && target.keep(env).is_ok() => {
+                        return Ok(Outcome::BrokenOff);
+                    }
+                    (END | STOP, _) => {
+                        target.give_up();
+                        return Err(WireError::Io(std::io::ErrorKind::StorageFull.into()));
+                    }
+                    (CANCEL, _) => {
+                        target.delete();
+                        return Ok(Outcome::BrokenOff);
+                    }
+                    (_, Ok(len)) if stored && len <= limit => {
+                        stored = target.receive(wire, &mut buffer, len)?;
+                    }
+                    (_, Ok(len)) => {
+                        stored = false;
+                        wire.skip_raw(len)?;
+                    }
+                    (_, Err(_)) => return Err(WireError::Broken("unknown code in PUTCAN")),
+                }
+                frames += 1;
+                if frames == request.cancel_point {
+                    frames = 0;
+                    if !stored {
+                        target.give_up();
+                        wire.write_i64(CANCEL)?;
+                        return Ok(FAILED);
+                    }
+                    wire.write_i64(CONTINUE)?;
+                }
+            }
+        },
+    )
 }

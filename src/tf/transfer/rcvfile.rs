@@ -3,12 +3,12 @@
 
 use rustix::io::Errno;
 
+use super::refuse;
 use super::stream::{Interrupted, Stream};
 use crate::session::audit::Outcome;
 use crate::store::RootPath;
 use crate::store::read::{FileReader, ReadError};
 use crate::tf::env::Env;
-use crate::tf::operation::refuse;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

@@ -1,7 +1,7 @@
 //! SDOWN (document, "SDOWN"): a file to the client in frames with 4-byte
-//! headers; 0 ends it, -1 tells a failure.
+//! headers; 0 ends it, -1 reports a failure.
 
-use super::frames::Frames;
+use super::frames::{Frames, Sent};
 use crate::session::audit::Outcome;
 use crate::store::read::FileReader;
 use crate::tf::env::Env;
@@ -28,12 +28,12 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
     let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE as u64);
     loop {
         match frames.send(wire)? {
-            Ok(true) => {}
-            Ok(false) => {
+            Sent::Frame => {}
+            Sent::End => {
                 wire.reply_i32(END)?;
                 return Ok(Outcome::Done);
             }
-            Err(_) => {
+            Sent::Failed => {
                 wire.reply_i32(FAILED)?;
                 return Ok(Outcome::Failed(None));
             }

@@ -3,11 +3,11 @@
 
 use rustix::io::Errno;
 
+use super::refuse;
 use crate::session::audit::Outcome;
 use crate::store::RootPath;
 use crate::store::upload::{Upload, UploadError};
 use crate::tf::env::Env;
-use crate::tf::operation::refuse;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

@@ -1,0 +1,41 @@
+//! ECHO, PROCKEY, FREESP, TLB and LOCK (document, same names): questions about
+//! the server and the session, which touch no file.
+
+use crate::store::Lock;
+use crate::tf::env::Env;
+use crate::tf::settings::Dialect;
+use crate::tf::status::{Reply, Status};
+
+/// ECHO: the text, in the document's dialect with the word in front.
+pub(crate) fn echo(env: &Env, text: Vec<u8>) -> Reply {
+    Reply::Text(match env.settings.dialect {
+        Dialect::Deployed => text,
+        Dialect::Document => [b"ECHO ", text.as_slice()].concat(),
+    })
+}
+
+/// PROCKEY: the key by which UDP probes find this session.
+pub(crate) fn prockey(key: &str) -> Reply {
+    Reply::OkWith(format!("/{key}").into_bytes())
+}
+
+/// FREESP: the bytes this session may still write, on the root's file system
+/// and within its quota. 1 when the system can't say.
+pub(crate) fn freesp(env: &Env) -> Result<Reply, Status> {
+    let stat = rustix::fs::fstatvfs(env.root.handle()).map_err(|_| Status::AccessDenied)?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free = env.quota.left().map_or(free, |left| left.min(free));
+    Ok(Reply::OkWith(free.to_string().into_bytes()))
+}
+
+/// TLB: the server of the pool that the client is to use. 52 without one.
+pub(crate) fn tlb(env: &Env) -> Result<Reply, Status> {
+    let tuple = env.pool.as_ref().and_then(|pool| pool.tuple());
+    tuple.map(Reply::OkWith).ok_or(Status::Balance)
+}
+
+/// LOCK: sets the session's lock name. 28 for one that can't be a lock name.
+pub(crate) fn lock(env: &mut Env, name: &[u8]) -> Result<Reply, Status> {
+    env.lock = Lock::new(name).map_err(|_| Status::LockToken)?;
+    Ok(Reply::Ok)
+}
