@@ -1,7 +1,5 @@
 //! The commands that are one request and one reply.
 
-use std::collections::VecDeque;
-
 use zeroize::Zeroizing;
 
 use super::connect::{Connection, ok_data, refusal};
@@ -198,46 +196,12 @@ impl Connection {
         requests: impl IntoIterator<Item = String>,
         mut read: impl FnMut(&str, &[u8]) -> Result<T>,
     ) -> Result<Vec<Result<T>>> {
-        /// Requests under way, so that neither side's buffers fill up.
-        const WINDOW: usize = 64;
-        let mut requests = requests.into_iter().peekable();
-        let mut waiting = VecDeque::with_capacity(WINDOW);
-        let mut results = Vec::new();
-        loop {
-            if waiting.len() <= WINDOW / 2 {
-                while let Some(request) = requests.next_if(|_| waiting.len() < WINDOW) {
-                    let more = waiting.len() + 1 < WINDOW && requests.peek().is_some();
-                    if more {
-                        self.wire().write_message_later(request.as_bytes());
-                    } else {
-                        self.wire().write_message(request.as_bytes())?;
-                    }
-                    waiting.push_back(request);
-                }
-            }
-            let Some(request) = waiting.pop_front() else {
-                return Ok(results);
-            };
-            let mut body = std::mem::take(&mut self.body);
-            self.wire().read_message(&mut body)?;
-            results.push(ok_data(&request, &body).and_then(|data| read(&request, data)));
-            self.body = body;
-        }
-    }
-
-    /// The SHA-256 of a file, 64 hexadecimal digits (document, "SHA256").
-    ///
-    /// # Errors
-    /// The server's refusal, or the connection is lost.
-    pub fn sha256(&mut self, path: &str) -> Result<String> {
-        let request = format!("SHA256 {path}");
-        let data = self.command(&request)?;
-        let digits = data.strip_prefix(b"0x").unwrap_or(&data);
-        if digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit) {
-            Ok(String::from_utf8_lossy(digits).to_ascii_lowercase())
-        } else {
-            Err(refusal(&request, &data))
-        }
+        let requests: Vec<String> = requests.into_iter().collect();
+        let replies = self.ask_all(&requests)?;
+        let answers = requests.iter().zip(&replies);
+        Ok(answers
+            .map(|(request, reply)| read(request, ok_data(request, reply)?))
+            .collect())
     }
 
     /// Free space where the server's root lies, in bytes (document, "FREESP").

@@ -20,13 +20,11 @@ mod cancel;
 mod commands;
 mod connect;
 mod error;
-mod file;
 mod glob;
 mod listing;
 mod observe;
 mod probe;
 mod reach;
-mod replace;
 mod secret;
 mod streams;
 mod transfer;
@@ -41,13 +39,12 @@ pub use connect::{
     Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, refusal, resolve,
 };
 pub use error::{ClientError, Result};
-pub use file::Progress;
 pub use glob::{fits, is_pattern};
 pub use listing::{Entry, Kind, Room};
 pub use observe::{Deed, Event, Note, Observer};
 pub use probe::{Answer, Question};
 pub use secret::{secret_name, secret_token};
-pub use transfers::{Direction, Failure, Mirror, Options, Summary, Transfers};
+pub use transfers::{Direction, Failure, Mirror, Options, Progress, Summary, Transfers};
 pub use watch::{Arrival, Verdict, Watch, Watched};
 
 pub use crate::net::tls::client::{Tls, Trust};

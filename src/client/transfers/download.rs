@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 
 use super::download_many::receive_small;
 use super::local::{Part, Target};
-use super::names::part_name;
 use super::pump::{
     Source, compare, digest_concurrently, digests_at_once, extend_digest, write_behind,
 };
 use super::queue::{Item, Queue, Ranges};
+use super::requests::part_name;
 use super::run::{Id, Line, Run};
 use crate::client::commands::Stat;
 use crate::client::connect::Connection;
@@ -218,7 +218,10 @@ impl<'r> Receiving<'r> {
                 false => Ok(digest),
             }
         })?;
-        compare(run, connection, &id.name, digest, there)
+        match run.options.verify {
+            true => compare(connection, &id.name, digest, there),
+            false => Ok(()),
+        }
     }
 
     /// Receives a range.
@@ -264,7 +267,7 @@ impl<'r> Receiving<'r> {
         let (digest, there) = digests_at_once(connection, name, || {
             extend_digest(self.run, self.source(), Sha256::new(), 0..self.stat.size)
         })?;
-        compare(self.run, connection, name, digest, Some(there?))
+        compare(connection, name, digest, Some(there?))
     }
 
     /// Puts a part that is whole and checked on disk and into its place. It

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Timespec,
+    Timestamps,
 };
 use rustix::io::Errno;
 
-use super::names::{PART_SUFFIX, directory, is_part, last};
+use super::requests::{PART_SUFFIX, directory, is_part, last};
 use crate::client::error::{ClientError, Result};
 
 const OPEN_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -349,6 +350,33 @@ impl Part {
             self.remove();
             error
         })
+    }
+
+    /// Lets it take its place unless something has it already.
+    ///
+    /// # Errors
+    /// The system's, such as `AlreadyExists`; the part is gone then.
+    pub(super) fn publish_new(self) -> Result<()> {
+        let (from, to) = (
+            OsStr::from_bytes(&self.name),
+            OsStr::from_bytes(&self.target),
+        );
+        let at = &self.directory;
+        match rustix::fs::renameat_with(at, from, at, to, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            // A file system that can't do it.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let linked = rustix::fs::linkat(at, from, at, to, AtFlags::empty());
+                let linked = linked.map_err(|e| self.error(e.into()));
+                self.remove();
+                linked
+            }
+            Err(e) => {
+                let error = self.error(e.into());
+                self.remove();
+                Err(error)
+            }
+        }
     }
 
     /// Removes it.

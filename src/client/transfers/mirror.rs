@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::local::Target;
-use super::names::{join, levels};
 use super::plan::{Plan, plan};
 use super::pump::{Source, extend_digest};
-use super::requests::{data_of, digest_of, request};
+use super::requests::{data_of, digest_of, join, levels, request};
 use super::run::{Id, Line, Run};
 use super::scan::{Found, Tree, add_unlisted, scan_local, scan_remote};
 use super::trees::{Down, Up};

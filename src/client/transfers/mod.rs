@@ -6,14 +6,13 @@ mod download;
 mod download_many;
 mod local;
 mod mirror;
-mod names;
-mod pipe;
 mod plan;
 mod pump;
 mod queue;
 mod requests;
 mod run;
 mod scan;
+mod single;
 mod trees;
 mod upload;
 mod upload_many;
@@ -29,6 +28,7 @@ use super::connect::Connection;
 use super::error::ClientError;
 use super::observe::Observer;
 pub use mirror::{Direction, Mirror};
+pub use single::Progress;
 
 /// How files are moved.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::levels;
+use super::requests::levels;
 use super::scan::Tree;
 use crate::client::observe::Deed;
 

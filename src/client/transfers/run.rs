@@ -16,8 +16,7 @@ use rustix::net::sockopt::{
 };
 
 use super::local::Target;
-use super::names::{join, part_name};
-use super::requests::{data_of, request};
+use super::requests::{data_of, join, part_name, request};
 use super::{Failure, Options, Summary};
 use crate::client::access::Access;
 use crate::client::connect::Connection;
@@ -150,6 +149,11 @@ impl<'r> Run<'r> {
     pub(super) fn frame(&self) -> usize {
         let tenth = self.options.limit.map_or(BUFFER as u64, |rate| rate / 10);
         tenth.clamp(4096, BUFFER as u64) as usize
+    }
+
+    /// All that is to be moved is known.
+    pub(super) fn planned(&self, files: u64, bytes: u64) {
+        self.tell(&Event::Planned { files, bytes });
     }
 
     /// A file's transfer begins at this byte.

@@ -9,8 +9,7 @@ use std::path::Path;
 
 use glob::Pattern;
 
-use super::names::{beneath, directory, is_part, join, last, levels};
-use super::requests::{request, stat_of};
+use super::requests::{beneath, directory, is_part, join, last, levels, request, stat_of};
 use super::run::Run;
 use crate::client::commands::Stat;
 use crate::client::connect::Connection;

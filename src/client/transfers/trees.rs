@@ -10,9 +10,11 @@ use std::sync::Arc;
 use super::download::Download;
 
 use super::local::Target;
-use super::names::{beneath, can_change_mode, directory, join, last, sendable};
 use super::queue::{Item, Queue};
-use super::requests::{change_mode, data_of, request, stat_of};
+use super::requests::{
+    beneath, can_change_mode, change_mode, data_of, directory, join, last, request, sendable,
+    stat_of,
+};
 use super::run::{Id, Line, Run};
 use super::scan::{Found, Tree, is_unlisted, scan_local, scan_remote};
 use super::upload::Upload;
@@ -20,7 +22,7 @@ use super::{Summary, Transfers};
 use crate::client::commands::Stat;
 use crate::client::error::{ClientError, Result};
 use crate::client::listing::Kind;
-use crate::client::observe::{Event, Note};
+use crate::client::observe::Note;
 use crate::tf::status::Status;
 
 impl Transfers<'_> {
@@ -430,8 +432,5 @@ impl Down {
 fn tell_plan<T: Item>(run: &Run<'_>, items: &[T]) {
     // A server may tell any size.
     let bytes = items.iter().map(Item::size).fold(0, u64::saturating_add);
-    run.tell(&Event::Planned {
-        files: items.len() as u64,
-        bytes,
-    });
+    run.planned(items.len() as u64, bytes);
 }

@@ -16,12 +16,13 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::local::Target;
-use super::names::{can_change_mode, directory, join, last, part_name};
 use super::pump::{
     Source, digest_concurrently, digest_there, digests_at_once, extend_digest, read_ahead,
 };
 use super::queue::{Item, Queue, Ranges};
-use super::requests::{change_mode, data_of, request, two_paths};
+use super::requests::{
+    can_change_mode, change_mode, data_of, directory, join, last, part_name, request, two_paths,
+};
 use super::run::{Id, Line, Run, joined};
 use super::scan::is_unlisted;
 use super::upload_many::send_small;

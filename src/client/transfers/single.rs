@@ -1,0 +1,262 @@
+//! One file over one connection, whole or not at all, and not resumed: the
+//! library's own calls, and what can't be read or written twice, as standard
+//! input and output.
+
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use sha2::{Digest, Sha256};
+
+use super::local::{Part, Target};
+use super::pump::{compare, digest_there};
+use super::requests::{directory, join, part_name};
+use super::run::Run;
+use super::{Summary, Transfers};
+use crate::client::connect::Connection;
+use crate::client::error::{ClientError, Result};
+
+/// Called with the bytes moved so far.
+pub type Progress<'a> = &'a mut dyn FnMut(u64);
+
+impl Connection {
+    /// Receives a file into a local one, which is replaced when all bytes have
+    /// come and their SHA-256 is the server's.
+    ///
+    /// # Errors
+    /// The server's refusal, a local failure, `Mismatch`, or the connection
+    /// is lost. The old local file is untouched then.
+    pub fn download(&mut self, remote: &str, local: &Path, progress: Progress<'_>) -> Result<()> {
+        let part = self.download_part(remote, local, u64::MAX, progress)?;
+        part.publish()
+    }
+
+    /// Like [`Connection::download`], for a file of at most `size` bytes; an
+    /// existing local file stays.
+    ///
+    /// # Errors
+    /// Those of [`Connection::download`]; `Changed` for a longer file; `Local`
+    /// with `AlreadyExists`.
+    pub fn download_new(
+        &mut self,
+        remote: &str,
+        local: &Path,
+        size: u64,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        self.download_part(remote, local, size, progress)?
+            .publish_new()
+    }
+
+    fn download_part(
+        &mut self,
+        remote: &str,
+        local: &Path,
+        size: u64,
+        progress: Progress<'_>,
+    ) -> Result<Part> {
+        let name = local
+            .file_name()
+            .map(OsStrExt::as_bytes)
+            .ok_or_else(|| ClientError::local(local, io::ErrorKind::IsADirectory.into()))?;
+        let target = Target::open(local.parent().unwrap_or(Path::new("")))?;
+        let part = target.new_part(name, &new_part_name()?)?;
+        let (mut file, mut left) = (&part.file, size);
+        let received = self.receive_checked(remote, progress, &mut |data| {
+            let after = left.checked_sub(data.len() as u64);
+            left = after.ok_or_else(|| ClientError::Changed {
+                path: remote.to_owned(),
+            })?;
+            file.write_all(data).map_err(|e| part.error(e))
+        });
+        match received.and_then(|()| part.sync()) {
+            Ok(()) => Ok(part),
+            Err(e) => {
+                part.remove();
+                Err(e)
+            }
+        }
+    }
+
+    /// Receives a file into a writer and compares the SHA-256 at the end.
+    ///
+    /// # Errors
+    /// Those of [`Connection::download`]; what was written stays written.
+    pub fn download_to(
+        &mut self,
+        remote: &str,
+        writer: &mut dyn Write,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        self.receive_checked(remote, progress, &mut |data| {
+            writer.write_all(data).map_err(standard_output)
+        })
+    }
+
+    fn receive_checked(
+        &mut self,
+        remote: &str,
+        progress: Progress<'_>,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (mut digest, mut moved) = (Sha256::new(), 0);
+        self.get(remote, 0, &mut |data| {
+            digest.update(data);
+            sink(data)?;
+            moved += data.len() as u64;
+            progress(moved);
+            Ok(())
+        })?;
+        compare(self, remote.as_bytes(), digest, None)
+    }
+
+    /// Copies a file on the server over another one: next to it first, and
+    /// renamed when it is whole, so that readers see the old file or the new.
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost. The old file
+    /// is untouched then.
+    pub fn copy_over(&mut self, from: &str, to: &str) -> Result<()> {
+        let part = new_remote_part(to)?;
+        self.copy(from, &part)?;
+        let renamed = self.rename(&part, to);
+        if renamed.as_ref().is_err_and(|e| e.status().is_some()) {
+            let _ = self.delete(&part);
+        }
+        renamed
+    }
+
+    /// Sends a reader's bytes as a file, which is replaced when all bytes have
+    /// arrived and their SHA-256 is the one of those sent. `local` names the
+    /// reader in errors.
+    ///
+    /// # Errors
+    /// The server's refusal, a local failure, `Mismatch`, or the connection
+    /// is lost. The old remote file is untouched then.
+    pub fn upload(
+        &mut self,
+        local: &Path,
+        reader: &mut dyn Read,
+        remote: &str,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let part = new_remote_part(remote)?;
+        let (mut digest, mut moved) = (Sha256::new(), 0);
+        let sent = self.put(&part, 0, &mut |buffer| {
+            let len = read_full(reader, buffer).map_err(|e| ClientError::local(local, e))?;
+            digest.update(&buffer[..len]);
+            moved += len as u64;
+            progress(moved);
+            Ok(len)
+        });
+        let placed = sent.and_then(|()| {
+            let here: [u8; 32] = digest.finalize().into();
+            if digest_there(self, part.as_bytes())? != here {
+                return Err(ClientError::Mismatch {
+                    path: remote.to_owned(),
+                });
+            }
+            self.rename(&part, remote)
+        });
+        if placed.is_err() && !matches!(placed, Err(ClientError::Lost(_))) {
+            let _ = self.delete(&part);
+        }
+        placed
+    }
+}
+
+impl Transfers<'_> {
+    /// Sends a reader's bytes as a file. They can't be read twice, so a lost
+    /// connection ends it; the old file is untouched then.
+    ///
+    /// # Errors
+    /// The server's refusal, a local failure, `Mismatch`, or the connection
+    /// is lost.
+    pub fn put_from(&self, reader: &mut dyn Read, remote: &str) -> Result<Summary> {
+        let run = Run::new(self.access, self.options, self.observer);
+        let id = run.id(remote.into());
+        let mut connection = match self.open.take() {
+            Some(connection) => connection,
+            None => self.access.open()?,
+        };
+        if let Some(pace) = &run.pace {
+            connection.wire().share_rate(pace.clone());
+        }
+        run.planned(1, 0);
+        let mut size = 0;
+        let progress = &mut |position| {
+            size = position;
+            run.at(&id, position);
+        };
+        connection.upload(Path::new("standard input"), reader, remote, progress)?;
+        run.done(&id, size);
+        connection.wire().limit_rate(None);
+        self.open.replace(Some(connection));
+        Ok(run.into_summary())
+    }
+
+    /// Receives a file into a writer. When the connection is lost, the
+    /// transfer resumes at the next byte; the digest of the whole is compared
+    /// at the end.
+    ///
+    /// # Errors
+    /// The server's refusal, a local failure, `Mismatch`, or the connection
+    /// is lost for good; what was written stays written.
+    pub fn get_to(&self, remote: &str, writer: &mut dyn Write) -> Result<Summary> {
+        let run = Run::new(self.access, self.options, self.observer);
+        let id = run.id(remote.into());
+        let mut lines = self.lines(&run);
+        let (mut digest, mut position) = (Sha256::new(), 0);
+        lines[0].steadily(|connection, moved| {
+            connection.get_frames(&id.name, position, run.frame(), &mut |data| {
+                run.go_on()?;
+                writer.write_all(&data).map_err(standard_output)?;
+                digest.update(&data);
+                position += data.len() as u64;
+                moved.fetch_add(data.len() as u64, Ordering::Relaxed);
+                run.at(&id, position);
+                Ok(data)
+            })
+        })?;
+        if run.options.verify {
+            lines[0]
+                .steadily(|connection, _| compare(connection, &id.name, digest.clone(), None))?;
+        }
+        run.done(&id, position);
+        self.end(lines);
+        Ok(run.into_summary())
+    }
+}
+
+/// A part's name that nobody else has.
+fn new_part_name() -> Result<Vec<u8>> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|e| ClientError::local(Path::new("random bytes"), io::Error::other(e)))?;
+    Ok(part_name(&[&random], b""))
+}
+
+/// The path of a part next to a remote path.
+fn new_remote_part(remote: &str) -> Result<String> {
+    let part = join(directory(remote.as_bytes()), &new_part_name()?);
+    Ok(String::from_utf8_lossy(&part).into_owned())
+}
+
+fn standard_output(error: io::Error) -> ClientError {
+    ClientError::local(Path::new("standard output"), error)
+}
+
+/// Reads until the buffer is full or the end has come.
+fn read_full(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match reader.read(&mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
