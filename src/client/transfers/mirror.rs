@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::local::Target;
 use super::plan::{Plan, plan};
 use super::pump::{Source, extend_digest};
-use super::requests::{data_of, digest_of, join, levels, request};
+use super::requests::{bad_name, data_of, digest_of, done, join, levels, request};
 use super::run::{Id, Line, Run};
 use super::scan::{Found, Tree, add_unlisted, scan_local, scan_remote};
 use super::trees::{Down, Up};
@@ -173,13 +173,10 @@ impl Work<'_> {
         line: &mut Line<'_>,
         pairs: Vec<(&'t [u8], &Found)>,
     ) -> Result<HashSet<&'t [u8]>> {
-        let asked: Vec<_> = pairs
-            .iter()
-            .map(|(path, _)| request("SHA256", &self.remote_path(path)))
-            .collect();
-        let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
+        let asked = |(path, _): &(&[u8], _)| request("SHA256", &self.remote_path(path));
+        let digests = line.ask_each(&pairs, asked, digest_of)?;
         let mut same = HashSet::new();
-        for (((path, found), asked), reply) in pairs.into_iter().zip(&asked).zip(&replies) {
+        for ((path, found), there) in pairs.into_iter().zip(digests) {
             let local = self.local_path(path);
             let here = match &self.top {
                 Some(top) => top.open_to_read(path),
@@ -196,7 +193,7 @@ impl Work<'_> {
                 Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),
                 Ok(here) => {
                     let here: [u8; 32] = sha2::Digest::finalize(here).into();
-                    if digest_of(asked, reply).is_ok_and(|there| there == here) {
+                    if there.is_ok_and(|there| there == here) {
                         same.insert(path);
                     }
                 }
@@ -245,25 +242,13 @@ impl Work<'_> {
         }
         for path in &plan.stuck {
             let why = "a directory of this name is there, and holds what is left out";
-            self.run.failed_entry(
-                path,
-                ClientError::BadName {
-                    name: path.to_vec(),
-                    why,
-                },
-            );
+            self.run.failed_entry(path, bad_name(path, why));
         }
     }
 
     fn refuse(&self, path: &[u8]) {
         let why = "a directory and a file of this name: --delete would remove the one in the way";
-        self.run.failed_entry(
-            path,
-            ClientError::BadName {
-                name: path.to_vec(),
-                why,
-            },
-        );
+        self.run.failed_entry(path, bad_name(path, why));
     }
 
     /// The identity of a file, and what is done with it.
@@ -340,13 +325,10 @@ impl Work<'_> {
     /// nothing goes that was not seen.
     fn delete_there(&self, line: &mut Line<'_>, entries: &[(&[u8], bool)]) -> Result<()> {
         let (directories, files): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, is)| *is);
-        let asked: Vec<_> = files
-            .iter()
-            .map(|(path, _)| request("DEL", &self.remote_path(path)))
-            .collect();
-        let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
-        for (((path, _), asked), reply) in files.iter().zip(&asked).zip(&replies) {
-            self.deleted(path, data_of(asked, reply).map(drop));
+        let asked = |(path, _): &(&[u8], _)| request("DEL", &self.remote_path(path));
+        let replies = line.ask_each(&files, asked, done)?;
+        for ((path, _), reply) in files.iter().zip(replies) {
+            self.deleted(path, reply);
         }
         for (path, _) in directories {
             let removed =
@@ -361,16 +343,12 @@ impl Work<'_> {
 
     fn deleted(&self, path: &[u8], done: Result<()>) {
         match done {
-            // Somebody was faster, or a lost connection hid the reply.
-            Ok(())
-            | Err(ClientError::Refused {
-                status: Status::FileMissing,
-                ..
-            }) => {
+            // Another client was faster, or a lost connection hid the reply.
+            Err(e) if e.status() != Some(Status::FileMissing) => self.run.failed_entry(path, e),
+            _ => {
                 self.run.sum(|summary| summary.deleted += 1);
                 self.tell(Deed::Delete, path);
             }
-            Err(e) => self.run.failed_entry(path, e),
         }
     }
 
@@ -435,18 +413,12 @@ fn remove_if_empty(connection: &mut Connection, path: &[u8]) -> Result<()> {
         Ok(())
     });
     match listed {
-        Err(ClientError::Refused {
-            status: Status::DirectoryMissing,
-            ..
-        }) => return Ok(()),
+        Err(e) if e.status() == Some(Status::DirectoryMissing) => return Ok(()),
         other => other?,
     }
     if !empty {
         let why = "not empty: what is in it is excluded, or came meanwhile";
-        return Err(ClientError::BadName {
-            name: path.to_vec(),
-            why,
-        });
+        return Err(bad_name(path, why));
     }
     connection.ask(&request("RMDIR", path)).map(drop)
 }

@@ -45,7 +45,10 @@ pub(super) fn beneath(path: &[u8]) -> Result<&[u8]> {
     if fine {
         Ok(path)
     } else {
-        Err(bad(path, "the server named a path outside the directory"))
+        Err(bad_name(
+            path,
+            "the server named a path outside the directory",
+        ))
     }
 }
 
@@ -58,7 +61,7 @@ pub(super) fn sendable(path: &[u8]) -> Result<()> {
         .windows(BAR.len())
         .any(|window| window == BAR)
     {
-        return Err(bad(
+        return Err(bad_name(
             path,
             "RENAM takes no path with \" | \" in a directory's name",
         ));
@@ -66,7 +69,7 @@ pub(super) fn sendable(path: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn bad(path: &[u8], why: &'static str) -> ClientError {
+pub(super) fn bad_name(path: &[u8], why: &'static str) -> ClientError {
     ClientError::BadName {
         name: path.to_vec(),
         why,
@@ -163,6 +166,14 @@ pub(super) fn data_of<'a>(request: &[u8], reply: &'a [u8]) -> Result<&'a [u8]> {
     ok_data(&String::from_utf8_lossy(request), reply)
 }
 
+/// Checks that a reply is `OK`.
+///
+/// # Errors
+/// The server's refusal.
+pub(super) fn done(request: &[u8], reply: &[u8]) -> Result<()> {
+    data_of(request, reply).map(drop)
+}
+
 /// What a reply to FSTAT tells.
 ///
 /// # Errors
@@ -230,6 +241,26 @@ impl Connection {
             }
         }
         Ok(replies)
+    }
+
+    /// Sends the request of each item and returns how their replies are read,
+    /// in order.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub(super) fn ask_each<I, A>(
+        &mut self,
+        items: &[I],
+        request: impl Fn(&I) -> Vec<u8>,
+        read: impl Fn(&[u8], &[u8]) -> Result<A>,
+    ) -> Result<Vec<Result<A>>> {
+        let asked: Vec<_> = items.iter().map(request).collect();
+        let replies = self.ask_all(&asked)?;
+        Ok(asked
+            .iter()
+            .zip(&replies)
+            .map(|(asked, reply)| read(asked, reply))
+            .collect())
     }
 
     /// As [`Connection::ask_all`] for one request.

@@ -316,6 +316,19 @@ impl<'r> Line<'r> {
         }
     }
 
+    /// As [`Connection::ask_each`], over a connection that comes back.
+    ///
+    /// # Errors
+    /// The connection is lost for good.
+    pub(super) fn ask_each<I, A>(
+        &mut self,
+        items: &[I],
+        request: impl Fn(&I) -> Vec<u8>,
+        read: impl Fn(&[u8], &[u8]) -> Result<A>,
+    ) -> Result<Vec<Result<A>>> {
+        self.steadily(|connection, _| connection.ask_each(items, &request, &read))
+    }
+
     /// Waits before the next try.
     ///
     /// # Errors

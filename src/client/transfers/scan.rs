@@ -1,5 +1,5 @@
-//! What there is in a tree, on either side: files and directories by their
-//! paths from its top, a directory before what is in it.
+//! What a tree holds, on either side: files and directories by their paths
+//! from its top, a directory before its entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -20,13 +20,13 @@ use crate::store::path::is_secure;
 use crate::tf::status::Status;
 
 /// A file or directory of a tree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     pub(super) is_directory: bool,
     pub(super) size: u64,
     /// Last change in seconds since the epoch; a fraction counts as one more.
     pub(super) modified: i64,
-    /// Permission bits, where they are known.
+    /// Permission bits; 0 for a remote entry, whose bits are not known.
     pub(super) mode: u32,
 }
 
@@ -40,6 +40,16 @@ impl Found {
             mode: metadata.mode() & 0o777,
         }
     }
+
+    /// A remote file or directory.
+    pub(super) fn remote(stat: &Stat) -> Found {
+        Found {
+            is_directory: stat.kind == Kind::Directory,
+            size: stat.size,
+            modified: stat.modified,
+            mode: 0,
+        }
+    }
 }
 
 /// A tree.
@@ -51,30 +61,35 @@ pub(super) struct Tree {
     /// Directories that hold, at whatever depth, what is left out: they are
     /// not empty when all entries in them have gone.
     pub(super) held: BTreeSet<Vec<u8>>,
-    /// What the listing said that it can't tell, see [`Entry::untold`].
-    untold: Vec<Entry>,
+    /// Entries that the listing can't name, see [`Entry::untold`].
+    unlisted: Vec<Entry>,
 }
 
 impl Tree {
-    /// Tells of what the listing could not: the tree is not whole then.
-    pub(super) fn tell_untold(&mut self, run: &Run<'_>) {
-        for entry in self.untold.drain(..) {
-            self.whole = false;
-            if let Some(error) = entry.untold() {
-                let name = entry.path.strip_suffix(b"//").unwrap_or(&entry.path);
-                run.failed_entry(name, error);
-            }
-        }
-    }
-
-    /// A tree with nothing in it.
+    /// A tree without entries.
     pub(super) fn empty() -> Tree {
         Tree {
             entries: BTreeMap::new(),
             whole: true,
             held: BTreeSet::new(),
-            untold: Vec::new(),
+            unlisted: Vec::new(),
         }
+    }
+
+    /// Reports entries that the listing can't name: the tree is not whole then.
+    pub(super) fn report_unlisted(&mut self, run: &Run<'_>) {
+        for entry in std::mem::take(&mut self.unlisted) {
+            if let Some(error) = entry.untold() {
+                let name = entry.path.strip_suffix(b"//").unwrap_or(&entry.path);
+                self.fail(run, name, error);
+            }
+        }
+    }
+
+    /// An entry could not be read.
+    fn fail(&mut self, run: &Run<'_>, name: &[u8], error: ClientError) {
+        self.whole = false;
+        run.failed_entry(name, error);
     }
 
     /// A path is left out.
@@ -98,86 +113,94 @@ pub(super) fn is_excluded(exclude: &[Pattern], path: &[u8]) -> bool {
     })
 }
 
-/// Reads a local tree. What can't be read is told, and the rest read.
+/// Reads a local tree. What can't be read is reported, and the rest read.
 ///
 /// # Errors
 /// When its top can't be read, or `Interrupted`.
 pub(super) fn scan_local(run: &Run<'_>, top: &Path) -> Result<Tree> {
-    let mut tree = Tree::empty();
     let metadata = fs::metadata(top).map_err(|e| ClientError::local(top, e))?;
-    let mut above = vec![(metadata.dev(), metadata.ino())];
-    read_directory(run, top, b"", &mut tree, &mut above)?;
-    Ok(tree)
+    let mut scan = Scan {
+        run,
+        tree: Tree::empty(),
+        above: vec![(metadata.dev(), metadata.ino())],
+    };
+    scan.read_directory(top, b"")?;
+    Ok(scan.tree)
 }
 
-fn read_directory(
-    run: &Run<'_>,
-    directory: &Path,
-    relative: &[u8],
-    tree: &mut Tree,
-    above: &mut Vec<(u64, u64)>,
-) -> Result<()> {
-    run.go_on()?;
-    for entry in fs::read_dir(directory).map_err(|e| ClientError::local(directory, e))? {
-        let entry = entry.map_err(|e| ClientError::local(directory, e))?;
-        let path = entry.path();
-        let name = join(relative, entry.file_name().as_bytes());
-        if is_excluded(&run.options.exclude, &name) {
-            tree.leave_out(&name);
-            continue;
+/// A local tree that is being read.
+struct Scan<'s> {
+    run: &'s Run<'s>,
+    tree: Tree,
+    /// Device and inode of the directories that lead to the current one.
+    above: Vec<(u64, u64)>,
+}
+
+impl Scan<'_> {
+    fn read_directory(&mut self, directory: &Path, relative: &[u8]) -> Result<()> {
+        self.run.go_on()?;
+        let error = |e| ClientError::local(directory, e);
+        for entry in fs::read_dir(directory).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = join(relative, entry.file_name().as_bytes());
+            if is_excluded(&self.run.options.exclude, &name) {
+                self.tree.leave_out(&name);
+                continue;
+            }
+            let path = entry.path();
+            let metadata = match self.run.options.follow {
+                true => fs::metadata(&path),
+                false => entry.metadata(),
+            };
+            match metadata {
+                Ok(metadata) => self.take(&path, name, &metadata)?,
+                Err(e) => self.fail(&name, ClientError::local(&path, e)),
+            }
         }
-        let follow = run.options.follow;
-        let metadata = if follow {
-            fs::metadata(&path)
-        } else {
-            entry.metadata()
-        };
-        let metadata = match metadata {
-            Ok(metadata) => metadata,
-            Err(e) => {
-                tree.whole = false;
-                run.failed_entry(&name, ClientError::local(&path, e));
-                continue;
-            }
-        };
-        if metadata.is_symlink() {
-            tree.leave_out(&name);
-            run.note(&name, Note::Link);
+        Ok(())
+    }
+
+    fn take(&mut self, path: &Path, name: Vec<u8>, metadata: &Metadata) -> Result<()> {
+        let identity = (metadata.dev(), metadata.ino());
+        if metadata.is_symlink() || metadata.is_dir() && self.above.contains(&identity) {
+            self.leave_out(&name, Note::Link);
         } else if metadata.is_dir() {
-            let identity = (metadata.dev(), metadata.ino());
-            if above.contains(&identity) {
-                tree.leave_out(&name);
-                run.note(&name, Note::Link);
-                continue;
-            }
-            tree.entries.insert(name.clone(), Found::local(&metadata));
-            above.push(identity);
-            match read_directory(run, &path, &name, tree, above) {
-                Err(e @ ClientError::Local { .. }) => {
-                    tree.whole = false;
-                    run.failed_entry(&name, e);
-                }
+            let entries = &mut self.tree.entries;
+            entries.insert(name.clone(), Found::local(metadata));
+            self.above.push(identity);
+            let read = self.read_directory(path, &name);
+            self.above.pop();
+            match read {
+                Err(e @ ClientError::Local { .. }) => self.fail(&name, e),
                 other => other?,
             }
-            above.pop();
         } else if metadata.is_file() {
-            tree.entries.insert(name, Found::local(&metadata));
+            self.tree.entries.insert(name, Found::local(metadata));
         } else {
-            tree.leave_out(&name);
-            run.note(&name, Note::Special);
+            self.leave_out(&name, Note::Special);
         }
+        Ok(())
     }
-    Ok(())
+
+    fn leave_out(&mut self, name: &[u8], why: Note) {
+        self.tree.leave_out(name);
+        self.run.note(name, why);
+    }
+
+    fn fail(&mut self, name: &[u8], error: ClientError) {
+        self.tree.fail(self.run, name, error);
+    }
 }
 
 /// Reads a tree of the server. Names that lead out of it, or that vanish
-/// meanwhile, are told; what the listing can't tell is for the caller to.
+/// during the scan, are reported; entries that the listing can't name are for
+/// the caller to report.
 ///
 /// # Errors
 /// The server's refusal, or the connection is lost.
 pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str) -> Result<Tree> {
     let mut tree = Tree::empty();
-    let path = |relative: &[u8]| join(top.as_bytes(), relative);
+    let path = |entry: &Entry| join(top.as_bytes(), &entry.path);
     let mut listed = Vec::new();
     let mut room = Room::of(top);
     connection.list_as_it_comes(top, true, &mut |entry| {
@@ -188,75 +211,53 @@ pub(super) fn scan_remote(run: &Run<'_>, connection: &mut Connection, top: &str)
         }
         Ok(())
     })?;
-    let listed = listed.into_iter();
-    let (sound, bad): (Vec<_>, Vec<_>) = listed.partition(|entry| beneath(&entry.path).is_ok());
-    let files = sound.iter().filter(|entry| entry.kind == Kind::File);
-    let asked: Vec<_> = files
-        .map(|file| request("FSTAT", &path(&file.path)))
-        .collect();
+    let (sound, bad): (Vec<_>, Vec<_>) = listed
+        .into_iter()
+        .partition(|entry| beneath(&entry.path).is_ok());
     run.go_on()?;
-    let mut stats = connection.ask_all(&asked)?.into_iter().zip(&asked);
+    let (files, others): (Vec<_>, Vec<_>) = sound
+        .into_iter()
+        .partition(|entry| entry.kind == Kind::File);
+    let stats = connection.ask_each(&files, |file| request("FSTAT", &path(file)), stat_of)?;
 
-    // From here on the connection is not used: what is told is told once.
-    for Entry {
-        kind,
-        path: relative,
-    } in sound
-    {
-        match kind {
-            Kind::Directory => {
-                let found = Found {
-                    is_directory: true,
-                    size: 0,
-                    modified: 0,
-                    mode: 0,
-                };
-                tree.entries.insert(relative, found);
+    // From here on the connection is not used: each entry is reported once.
+    for entry in others {
+        if entry.kind == Kind::Directory {
+            let found = Found {
+                is_directory: true,
+                ..Found::default()
+            };
+            tree.entries.insert(entry.path, found);
+        } else {
+            tree.leave_out(&entry.path);
+            run.note(&path(&entry), Note::Link);
+        }
+    }
+    for (file, stat) in files.into_iter().zip(stats) {
+        match stat {
+            Ok(stat) if stat.kind == Kind::File => {
+                tree.entries.insert(file.path, Found::remote(&stat));
             }
-            Kind::Other => {
-                tree.leave_out(&relative);
-                run.note(&path(&relative), Note::Link);
+            Ok(_) => {
+                tree.leave_out(&file.path);
+                run.note(&path(&file), Note::Special);
             }
-            Kind::File => match stats.next().map(|(reply, asked)| stat_of(asked, &reply)) {
-                Some(Ok(Stat {
-                    kind: Kind::File,
-                    size,
-                    modified,
-                    ..
-                })) => {
-                    let found = Found {
-                        is_directory: false,
-                        size,
-                        modified,
-                        mode: 0,
-                    };
-                    tree.entries.insert(relative, found);
-                }
-                Some(Err(e)) => {
-                    tree.whole = false;
-                    run.failed_entry(&path(&relative), e);
-                }
-                _ => {
-                    tree.leave_out(&relative);
-                    run.note(&path(&relative), Note::Special);
-                }
-            },
+            Err(e) => tree.fail(run, &path(&file), e),
         }
     }
     for entry in bad {
         if entry.untold().is_some() {
-            tree.untold.push(entry);
+            tree.unlisted.push(entry);
         } else if let Err(e) = beneath(&entry.path) {
-            tree.whole = false;
-            run.failed_entry(&entry.path, e);
+            tree.fail(run, &entry.path, e);
         }
     }
     Ok(tree)
 }
 
-/// Adds what stands in `here` and in a remote tree as well, though no listing
-/// tells it: names with a newline, and secure directories with what is in them.
-/// What is untold then is told.
+/// Adds paths of `here` that are in a remote tree as well, though no listing
+/// names them: names with a newline, and secure directories with their
+/// entries. Others that the listing can't name are reported.
 ///
 /// # Errors
 /// The connection is lost.
@@ -272,46 +273,24 @@ pub(super) fn add_unlisted(
         .iter()
         .filter(|(path, found)| is_unlisted(path, found.is_directory));
     let paths: Vec<&Vec<u8>> = unlisted.map(|(path, _)| path).collect();
-    let asked: Vec<_> = paths
-        .iter()
-        .map(|path| request("FSTAT", &join(top.as_bytes(), path)))
-        .collect();
-    let replies = connection.ask_all(&asked)?;
-    for ((path, asked), reply) in paths.into_iter().zip(&asked).zip(&replies) {
-        match stat_of(asked, reply) {
-            Ok(Stat {
-                kind: Kind::Other, ..
-            }) => {}
-            Ok(Stat {
-                kind,
-                size,
-                modified,
-                ..
-            }) => {
-                // What is in a directory of such a name stays untold.
+    let asked = |path: &&Vec<u8>| request("FSTAT", &join(top.as_bytes(), path));
+    let stats = connection.ask_each(&paths, asked, stat_of)?;
+    for (path, stat) in paths.into_iter().zip(stats) {
+        match stat {
+            Ok(stat) if stat.kind == Kind::Other => {}
+            Ok(stat) => {
+                // The entries of a directory of such a name stay unlisted.
+                let is_directory = stat.kind == Kind::Directory;
                 there
-                    .untold
-                    .retain(|entry| kind == Kind::Directory || !entry.stands_for(path));
-                let is_directory = kind == Kind::Directory;
-                let found = Found {
-                    is_directory,
-                    size,
-                    modified,
-                    mode: 0,
-                };
-                there.entries.insert(path.clone(), found);
+                    .unlisted
+                    .retain(|entry| is_directory || !entry.stands_for(path));
+                there.entries.insert(path.clone(), Found::remote(&stat));
             }
-            Err(ClientError::Refused {
-                status: Status::FileMissing,
-                ..
-            }) => {}
-            Err(e) => {
-                there.whole = false;
-                run.failed_entry(path, e);
-            }
+            Err(e) if e.status() == Some(Status::FileMissing) => {}
+            Err(e) => there.fail(run, path, e),
         }
     }
-    there.tell_untold(run);
+    there.report_unlisted(run);
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use super::download::Download;
 use super::local::Target;
 use super::queue::{Item, Queue};
 use super::requests::{
-    beneath, can_change_mode, change_mode, data_of, directory, join, last, request, sendable,
-    stat_of,
+    bad_name, beneath, can_change_mode, change_mode, directory, done, join, last, request,
+    sendable, stat_of,
 };
 use super::run::{Id, Line, Run};
 use super::scan::{Found, Tree, is_unlisted, scan_local, scan_remote};
@@ -76,15 +76,12 @@ impl Transfers<'_> {
         let mut lines = self.lines(&run);
         let ends_in_slash = local.as_os_str().as_bytes().ends_with(b"/");
         let into = sources.len() != 1 || ends_in_slash || local.is_dir();
-        let asked: Vec<_> = sources
-            .iter()
-            .map(|s| request("FSTAT", stat_path(s)))
-            .collect();
-        let stats = lines[0].steadily(|connection, _| connection.ask_all(&asked))?;
+        let asked = |source: &String| request("FSTAT", stat_path(source));
+        let stats = lines[0].ask_each(sources, asked, stat_of)?;
         let mut down = Down::default();
         let mut names = Names::default();
-        for ((source, asked), stat) in sources.iter().zip(&asked).zip(stats) {
-            let added = stat_of(asked, &stat).and_then(|stat| {
+        for (source, stat) in sources.iter().zip(stats) {
+            let added = stat.and_then(|stat| {
                 let name = match last(source.as_bytes()) {
                     b"" => None,
                     name if into => Some(beneath(name)?),
@@ -120,10 +117,7 @@ impl Names {
         let why = "another source has this name, too: move them one after the other";
         match self.0.insert(name.to_vec()) {
             true => Ok(()),
-            false => Err(ClientError::BadName {
-                name: name.to_vec(),
-                why,
-            }),
+            false => Err(bad_name(name, why)),
         }
     }
 }
@@ -170,10 +164,7 @@ fn stat_path(path: &str) -> &[u8] {
 fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<bool> {
     match line.steadily(|connection, _| connection.stat_there(stat_path(path)))? {
         Ok(stat) => Ok(stat.kind == Kind::Directory),
-        Err(ClientError::Refused {
-            status: Status::FileMissing,
-            ..
-        }) => Ok(false),
+        Err(e) if e.status() == Some(Status::FileMissing) => Ok(false),
         Err(e) => Err(e),
     }
 }
@@ -263,73 +254,55 @@ impl Up {
 
     /// Returns those that were not there before.
     fn make_directories(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<Vec<(Vec<u8>, u32)>> {
-        let asked: Vec<_> = self
-            .directories
-            .iter()
-            .map(|(path, _)| request("MKDIR", path))
-            .collect();
-        let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
+        let directories = &self.directories;
+        let replies = line.ask_each(directories, |(path, _)| request("MKDIR", path), done)?;
         let (mut made, mut there) = (Vec::new(), Vec::new());
-        for ((directory, asked), reply) in self.directories.iter().zip(&asked).zip(&replies) {
-            match data_of(asked, reply) {
-                Ok(_) => made.push(directory.clone()),
-                Err(ClientError::Refused {
-                    status: Status::DirectoryExists,
-                    ..
-                }) => {
+        for (directory, reply) in directories.iter().zip(replies) {
+            match reply {
+                Ok(()) => made.push(directory.clone()),
+                Err(e) if e.status() == Some(Status::DirectoryExists) => {
                     there.push(directory.0.as_slice());
                 }
                 Err(e) => run.failed_entry(&directory.0, e),
             }
         }
         check_directories(run, line, &there)?;
-        made.iter()
-            .filter(|(path, _)| is_unlisted(last(path), true))
-            .for_each(|(path, _)| {
+        for (path, _) in &made {
+            if is_unlisted(last(path), true) {
                 run.note(path, Note::Unlisted);
-            });
+            }
+        }
         Ok(made)
     }
 }
 
-/// Tells of files that are there in place of directories.
+/// Reports files that are there in place of directories.
 fn check_directories(run: &Run<'_>, line: &mut Line<'_>, there: &[&[u8]]) -> Result<()> {
-    let asked: Vec<_> = there.iter().map(|path| request("FSTAT", path)).collect();
-    let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
-    for ((path, asked), reply) in there.iter().zip(&asked).zip(&replies) {
-        if let Ok(stat) = stat_of(asked, reply)
-            && stat.kind != Kind::Directory
-        {
+    let stats = line.ask_each(there, |path| request("FSTAT", path), stat_of)?;
+    for (path, stat) in there.iter().zip(stats) {
+        if stat.is_ok_and(|stat| stat.kind != Kind::Directory) {
             let why = "a file of this name is there, and no directory can be made";
-            run.failed_entry(
-                path,
-                ClientError::BadName {
-                    name: path.to_vec(),
-                    why,
-                },
-            );
+            run.failed_entry(path, bad_name(path, why));
         }
     }
     Ok(())
 }
 
-/// Gives new directories their modes, once what is in them is there.
+/// Gives new directories their modes, once their entries are there.
 fn set_modes(run: &Run<'_>, line: &mut Line<'_>, made: &[(Vec<u8>, u32)]) -> Result<()> {
     if run.direct() {
         return Ok(());
     }
-    let (can, can_not): (Vec<_>, Vec<_>) = made.iter().partition(|(p, _)| can_change_mode(p));
-    can_not
-        .iter()
-        .for_each(|(path, _)| run.note(path, Note::ModeNotKept));
-    let asked: Vec<Vec<u8>> = can
+    let (can, can_not): (Vec<_>, Vec<_>) = made
         .iter()
         .rev()
-        .map(|(path, mode)| change_mode(path, *mode))
-        .collect();
-    let replies = line.steadily(|connection, _| connection.ask_all(&asked))?;
-    for ((path, _), reply) in can.iter().rev().zip(&replies) {
-        if data_of(b"CHMOD", reply).is_err() {
+        .partition(|(path, _)| can_change_mode(path));
+    for (path, _) in can_not.iter().rev() {
+        run.note(path, Note::ModeNotKept);
+    }
+    let replies = line.ask_each(&can, |(path, mode)| change_mode(path, *mode), done)?;
+    for ((path, _), reply) in can.iter().zip(replies) {
+        if reply.is_err() {
             run.note(path, Note::ModeRefused);
         }
     }
@@ -362,7 +335,7 @@ impl Down {
             Kind::Directory => {
                 let mut tree =
                     line.steadily(|connection, _| scan_remote(run, connection, source))?;
-                tree.tell_untold(run);
+                tree.report_unlisted(run);
                 self.add_tree(run, source, &Arc::new(place.make()?), tree);
                 Ok(())
             }
@@ -373,12 +346,7 @@ impl Down {
                     ClientError::local(local, std::io::ErrorKind::IsADirectory.into())
                 })?;
                 let target = Target::open(local.parent().unwrap_or(Path::new("")))?;
-                let found = Found {
-                    is_directory: false,
-                    size: stat.size,
-                    modified: stat.modified,
-                    mode: 0,
-                };
+                let found = Found::remote(stat);
                 self.add_file(run.id(source.into()), &Arc::new(target), name, &found);
                 Ok(())
             }
