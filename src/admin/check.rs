@@ -50,14 +50,11 @@ fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
 }
 
 fn summary(config: &Config) -> String {
-    let shown = |(address, tls)| {
-        if tls {
-            format!("{address} (TLS)")
-        } else {
-            format!("{address}")
-        }
-    };
-    let listen: Vec<String> = config.tf.listeners().map(shown).collect();
+    let mut listen = Vec::new();
+    for listener in config.listeners() {
+        let with = if listener.tls { " (TLS)" } else { "" };
+        listen.push(format!("{}{with}", listener.address));
+    }
     if let Some(proxy) = &config.tf.proxy {
         return format!(
             "configuration ok: proxy to {} on {}",

@@ -2,6 +2,7 @@
 //! line and key. See tfd.toml(5).
 
 mod file;
+mod listener;
 mod pool;
 mod problem;
 mod proxy;
@@ -18,6 +19,7 @@ use crate::users::account::Network;
 use crate::users::throttle::Limits;
 
 pub use crate::admin::check::report;
+pub use listener::{Listener, Protocol};
 pub use pool::{check_pool, read_pool};
 pub use problem::Problem;
 pub use proxy::{Backend, Host, Proxy};
@@ -182,27 +184,6 @@ impl Config {
 }
 
 impl Tf {
-    /// All addresses to listen on, and whether with TLS.
-    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
-        let with_tls = self.tls_listen.iter().map(|a| (*a, true));
-        self.listen.iter().map(|a| (*a, false)).chain(with_tls)
-    }
-
-    /// Whether an address is listened on with TLS, as it was before if it may
-    /// be; `None` for one that is not listened on.
-    #[must_use]
-    pub fn tls_on(&self, address: SocketAddr, before: bool) -> Option<bool> {
-        if self
-            .listeners()
-            .any(|listener| listener == (address, before))
-        {
-            return Some(before);
-        }
-        self.listeners()
-            .find(|(listened, _)| *listened == address)
-            .map(|(_, tls)| tls)
-    }
-
     /// Whether there is a pool of servers to hand out.
     #[must_use]
     pub fn has_pool(&self) -> bool {

@@ -128,13 +128,13 @@ pub fn check_listen(config: &Config) -> Vec<Problem> {
                 .get_or_insert_with(|| listening(config))
                 .contains(&address)
     };
-    for (address, tls) in config.tf.listeners() {
-        let Err(e) = Listener::bind(address, tls) else {
+    for wanted in config.listeners() {
+        let address = wanted.address;
+        let Err(e) = Listener::bind(address, wanted.protocol.uses_udp()) else {
             continue;
         };
         if !is_own(&e, address) {
-            let key = if tls { "tf.tls_listen" } else { "tf.listen" };
-            let text = format!("{key}: {address}: {}", not_listening(&e));
+            let text = format!("{}: {address}: {}", wanted.key(), not_listening(&e));
             problems.push(Problem::new(&config.path, text));
         }
     }

@@ -10,7 +10,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::generation::Generation;
 use super::memory::Memory;
 use super::registry::Limits;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
 use crate::tf::cipher::tables::Tables;
@@ -37,7 +37,10 @@ pub(super) fn start_generation(
     sandbox: &Sandbox,
     listeners: &[&Listener],
 ) -> Result<Generation, String> {
-    let udp: Vec<_> = listeners.iter().map(|listener| listener.udp()).collect();
+    let udp: Vec<_> = listeners
+        .iter()
+        .filter_map(|listener| listener.udp())
+        .collect();
     let uid = identity
         .map_or_else(nix::unistd::geteuid, |identity| identity.uid)
         .as_raw();
@@ -134,19 +137,19 @@ pub(super) fn say_ready(config: &Config) {
 /// Listens on every address of the configuration but those already open.
 pub(super) fn bind_all(
     config: &Config,
-    open: Vec<std::net::SocketAddr>,
+    open: &[std::net::SocketAddr],
 ) -> Result<Vec<Listener>, String> {
-    let wanted = config
-        .tf
-        .listeners()
-        .filter(|(address, _)| !open.contains(address));
-    wanted
-        .map(|(address, tls)| {
-            let key = if tls { "tf.tls_listen" } else { "tf.listen" };
-            Listener::bind(address, tls)
-                .map_err(|e| format!("{key} {address}: {}", not_listening(&e)))
-        })
-        .collect()
+    let mut listeners = Vec::new();
+    for wanted in config.listeners() {
+        if open.contains(&wanted.address) {
+            continue;
+        }
+        let mut listener = Listener::bind(wanted.address, wanted.protocol.uses_udp())
+            .map_err(|e| format!("{} {}: {}", wanted.key(), wanted.address, not_listening(&e)))?;
+        set_purpose(&mut listener, &wanted);
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
 /// Listens on every address of the configuration, by these sockets where they
@@ -154,25 +157,46 @@ pub(super) fn bind_all(
 pub(super) fn listen_on(config: &Config, passed: Vec<OwnedFd>) -> Result<Vec<Listener>, String> {
     let mut listeners: Vec<Listener> = Vec::new();
     for socket in passed {
-        let is_wanted = |listener: &Listener| {
-            let taken = listeners
-                .iter()
-                .any(|other| other.address == listener.address);
-            config.tf.tls_on(listener.address, listener.tls).is_some() && !taken
-        };
         match Listener::inherit(socket) {
-            Ok(mut listener) if is_wanted(&listener) => {
-                listener.tls = config.tf.tls_on(listener.address, listener.tls) == Some(true);
-                listeners.push(listener);
-            }
-            Ok(other) => {
-                let address = other.address;
-                log::warn!("a socket was passed on that is none of tf.listen address={address}");
-            }
+            Ok(listener) => listeners.extend(wanted_listener(config, listener, &listeners)),
             Err(e) => log::warn!("a socket was passed on that is of no use error=\"{e}\""),
         }
     }
-    let open = listeners.iter().map(|listener| listener.address).collect();
-    listeners.extend(bind_all(config, open)?);
+    let open: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    listeners.extend(bind_all(config, &open)?);
     Ok(listeners)
+}
+
+/// A socket that was passed on, if the configuration lists its address and no
+/// other socket has it.
+fn wanted_listener(
+    config: &Config,
+    mut listener: Listener,
+    taken: &[Listener],
+) -> Option<Listener> {
+    let address = listener.address;
+    let wanted = listed(config, &listener);
+    let wanted = wanted.filter(|_| taken.iter().all(|other| other.address != address));
+    let Some(wanted) = wanted else {
+        log::warn!("a socket was passed on that is none of tf.listen address={address}");
+        return None;
+    };
+    if let Err(e) = listener.bind_udp(wanted.protocol.uses_udp()) {
+        log::warn!("a socket was passed on that is of no use error=\"{e}\"");
+        return None;
+    }
+    set_purpose(&mut listener, &wanted);
+    Some(listener)
+}
+
+/// The entry of the configuration for an open listener.
+pub(super) fn listed(config: &Config, listener: &Listener) -> Option<config::Listener> {
+    config.listener_at(listener.address, (listener.protocol, listener.tls))
+}
+
+/// Marks an open listener as that entry of the configuration.
+pub(super) fn set_purpose(listener: &mut Listener, wanted: &config::Listener) {
+    listener.id = wanted.id;
+    listener.protocol = wanted.protocol as u8;
+    listener.tls = wanted.tls;
 }

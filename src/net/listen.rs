@@ -22,42 +22,39 @@ const KEEPALIVE: (Duration, Duration, u32) =
 /// port of the same number is free, too.
 const PORT_TRIES: usize = 32;
 
-/// A listening socket and its address, and the UDP socket of the same number.
+/// A listening socket and its address, and the UDP socket of the same number
+/// if its protocol uses one.
 #[derive(Debug)]
 pub struct Listener {
     /// The address asked for.
     pub address: SocketAddr,
+    /// The number of its entry in the configuration.
+    pub id: u16,
+    /// The number of its protocol.
+    pub protocol: u8,
     /// Whether its clients are to speak TLS.
     pub tls: bool,
     socket: OwnedFd,
-    udp: OwnedFd,
+    udp: Option<OwnedFd>,
 }
 
 impl Listener {
-    /// Listens on an address, by TCP and UDP. An IPv6 address takes IPv6 clients only.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn bind(address: SocketAddr, tls: bool) -> io::Result<Listener> {
+    /// Listens on an address, by TCP, and by UDP if wanted. An IPv6 address
+    /// takes IPv6 clients only. What the listener is for is set later.
+    pub fn bind(address: SocketAddr, with_udp: bool) -> io::Result<Listener> {
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..PORT_TRIES {
             let socket = open(address, SocketType::STREAM)?;
             sockopt::set_socket_reuseaddr(&socket, true)?;
             set_defaults(&socket)?;
             bind(&socket, &address)?;
-            let bound = local_address(&socket)?;
-            let udp = open(address, SocketType::DGRAM)?;
-            match bind(&udp, &bound) {
+            let mut listener = Listener::of(socket, address);
+            match listener.bind_udp(with_udp) {
                 Ok(()) => {
-                    listen(&socket, BACKLOG)?;
-                    return Ok(Listener {
-                        address,
-                        tls,
-                        socket,
-                        udp,
-                    });
+                    listen(&listener.socket, BACKLOG)?;
+                    return Ok(listener);
                 }
-                Err(e) => last = io::Error::new(io::Error::from(e).kind(), format!("UDP: {e}")),
+                Err(e) => last = io::Error::new(e.kind(), format!("UDP: {e}")),
             }
             if address.port() != 0 {
                 break;
@@ -66,10 +63,33 @@ impl Listener {
         Err(last)
     }
 
-    /// The UDP socket of the same number.
-    #[must_use]
-    pub fn udp(&self) -> BorrowedFd<'_> {
-        self.udp.as_fd()
+    fn of(socket: OwnedFd, address: SocketAddr) -> Listener {
+        Listener {
+            address,
+            id: 0,
+            protocol: 0,
+            tls: false,
+            socket,
+            udp: None,
+        }
+    }
+
+    /// Opens the UDP socket of the same number if wanted, else closes it.
+    pub fn bind_udp(&mut self, wanted: bool) -> io::Result<()> {
+        if !wanted {
+            self.udp = None;
+        } else if self.udp.is_none() {
+            let bound = local_address(&self.socket)?;
+            let udp = open(bound, SocketType::DGRAM)?;
+            bind(&udp, &bound)?;
+            self.udp = Some(udp);
+        }
+        Ok(())
+    }
+
+    /// The UDP socket of the same number, if its protocol uses one.
+    pub fn udp(&self) -> Option<BorrowedFd<'_>> {
+        self.udp.as_ref().map(AsFd::as_fd)
     }
 
     /// A line in the log.
@@ -78,11 +98,9 @@ impl Listener {
         log::info!("listening{with} address={}", self.local_address());
     }
 
-    /// A socket that somebody else has made, at the address it has; without TLS
-    /// until that is set.
-    ///
-    /// # Errors
-    /// `InvalidInput` when it is none that listens for TCP, else the system's.
+    /// A socket that another process opened, at the address it has. Fails with
+    /// `InvalidInput` if it does not listen for TCP. What the listener is for
+    /// is set later.
     pub fn inherit(socket: OwnedFd) -> io::Result<Listener> {
         let fits = sockopt::socket_acceptconn(&socket)?
             && sockopt::socket_type(&socket)? == SocketType::STREAM;
@@ -92,14 +110,7 @@ impl Listener {
         }
         rustix::io::ioctl_fionbio(&socket, true)?;
         set_defaults(&socket)?;
-        let udp = open(address, SocketType::DGRAM)?;
-        bind(&udp, &local_address(&socket)?)?;
-        Ok(Listener {
-            address,
-            tls: false,
-            socket,
-            udp,
-        })
+        Ok(Listener::of(socket, address))
     }
 
     /// The next client that waits; `WouldBlock` when none does.

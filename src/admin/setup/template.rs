@@ -109,9 +109,10 @@ mod tests {
         );
         assert_eq!(tf.private_key, Path::new("/etc/a \"b\"/private.pem"));
         assert_eq!(server.users.as_deref(), Some(users));
-        let shown: Vec<String> = tf
+        let shown: Vec<String> = config
             .listeners()
-            .map(|(a, tls)| format!("{a} {tls}"))
+            .iter()
+            .map(|listener| format!("{} {}", listener.address, listener.tls))
             .collect();
         assert_eq!(shown, ["127.0.0.1:99 false", "127.0.0.1:100 true"]);
         assert_eq!(

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use super::super::generation::Generation;
 use super::super::start::{
-    bind_all, limits, sandbox_for, start_generation, start_udp, tables_for, users_stamp,
+    bind_all, limits, listed, sandbox_for, set_purpose, start_generation, start_udp, tables_for,
+    users_stamp,
 };
 use super::{SERVING, Supervisor};
 use crate::config::Config;
@@ -42,7 +43,8 @@ impl Supervisor {
     fn try_reload(&mut self) -> Result<(), String> {
         self.users = users_stamp(&self.config);
         let (config, identity) = super::super::load(&self.path)?;
-        let fresh = bind_all(&config, self.listeners.iter().map(|l| l.address).collect())?;
+        let open: Vec<_> = self.listeners.iter().map(|l| l.address).collect();
+        let fresh = bind_all(&config, &open)?;
         let doors = self.control.endpoints_for(&config)?;
         let audit = self.next_audit_log(&config)?;
         let log = config
@@ -63,10 +65,13 @@ impl Supervisor {
         }
         self.recount.reset(generation.has_quotas());
         self.listeners
-            .retain(|listener| config.tf.tls_on(listener.address, listener.tls).is_some());
-        for listener in &mut self.listeners {
-            listener.tls = config.tf.tls_on(listener.address, listener.tls) == Some(true);
-        }
+            .retain_mut(|listener| match listed(&config, listener) {
+                Some(wanted) => {
+                    set_purpose(listener, &wanted);
+                    true
+                }
+                None => false,
+            });
         fresh.iter().for_each(Listener::announce);
         self.listeners.extend(fresh);
         if let Some(old) = self.generations.last_mut() {
@@ -110,8 +115,7 @@ impl Supervisor {
         let begins = begins
             .map(|path| Auditor::start(path, user, &sandbox))
             .transpose()?;
-        let stays =
-            |listener: &&Listener| config.tf.tls_on(listener.address, listener.tls).is_some();
+        let stays = |listener: &&Listener| listed(config, listener).is_some();
         let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(fresh).collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
         let udp = start_udp(config, &all, read, user, &sandbox)?;

@@ -53,8 +53,11 @@ impl Udp {
         let (questions, sessions) = pair().map_err(failed)?;
         let (list, lists) = pair().map_err(failed)?;
         let pool = reader::start(config, lists, identity, sandbox)?;
-        let ports = listeners.iter().map(|listener| Port::new(listener.udp()));
-        let ports: Vec<Port> = ports.collect::<io::Result<_>>().map_err(failed)?;
+        let ports = listeners.iter().filter_map(|listener| listener.udp());
+        let ports: Vec<Port> = ports
+            .map(Port::new)
+            .collect::<io::Result<_>>()
+            .map_err(failed)?;
         let probes = serve::probe_sockets().map_err(failed)?;
         let confinement = Confinement::new(identity, sandbox)?;
         let helper = Helper::spawn("udp", |child| {

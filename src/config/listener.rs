@@ -1,0 +1,78 @@
+//! What is listened on: every address with its protocol, and whether TLS is
+//! spoken there. The one place of the configuration that lists the protocols.
+
+use std::net::SocketAddr;
+
+use super::Config;
+
+/// A protocol that tfd serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Protocol {
+    /// TF Protocol, or the proxy in front of a server of it.
+    Tf,
+}
+
+impl Protocol {
+    /// Its section of the configuration.
+    pub fn section(self) -> &'static str {
+        match self {
+            Protocol::Tf => "tf",
+        }
+    }
+
+    /// Whether it needs the UDP port of the same number as well.
+    pub fn uses_udp(self) -> bool {
+        match self {
+            Protocol::Tf => true,
+        }
+    }
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its place in [`Config::listeners`]: what a gate learns of it.
+    pub id: u16,
+    /// Where.
+    pub address: SocketAddr,
+    /// For which protocol.
+    pub protocol: Protocol,
+    /// Whether its clients speak TLS.
+    pub tls: bool,
+}
+
+impl Listener {
+    /// The key that lists it.
+    pub fn key(&self) -> String {
+        let prefix = if self.tls { "tls_" } else { "" };
+        format!("{}.{prefix}listen", self.protocol.section())
+    }
+}
+
+impl Config {
+    /// Everything to listen on, by id.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let plain = self.tf.listen.iter().map(|a| (*a, Protocol::Tf, false));
+        let with_tls = self.tf.tls_listen.iter().map(|a| (*a, Protocol::Tf, true));
+        (0..)
+            .zip(plain.chain(with_tls))
+            .map(|(id, (address, protocol, tls))| Listener {
+                id,
+                address,
+                protocol,
+                tls,
+            })
+            .collect()
+    }
+
+    /// What an open socket at this address is for: what it was for before, if
+    /// the address is still listed so (port 0 may be listed twice).
+    pub fn listener_at(&self, address: SocketAddr, before: (u8, bool)) -> Option<Listener> {
+        let mut listed = self.listeners();
+        listed.retain(|listener| listener.address == address);
+        let same = |listener: &&Listener| (listener.protocol as u8, listener.tls) == before;
+        let found = listed.iter().find(same).or(listed.first());
+        found.copied()
+    }
+}
