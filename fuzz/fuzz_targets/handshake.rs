@@ -10,16 +10,17 @@
 
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tfd::daemon::helpers::keeper::{KEY_LENGTHS, Keeper, MAX_BLOCK, MAX_HASH};
 use tfd::ipc::channel::{Channel, pair};
+use tfd::session::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
 use tfd::session::login::{Ask, Login, MAX_ASK, Steps};
+use tfd::session::protocol::Gate;
 use tfd::tf::cipher::Cipher;
-use tfd::tf::gate::{Doors, Passed, admit};
+use tfd::tf::gate::KEY_LENGTHS;
+use tfd::tf::gate::{Passed, admit};
 use tfd::tf::login::{self, Greeting};
 use tfd::tf::wire::Meter;
 use tfd_fuzz::{connection_with, encipher, take_message};
@@ -56,26 +57,31 @@ fuzz_target!(|data: &[u8]| {
         account: choice & 1 != 0,
         jail: choice & 2 != 0,
     };
-    let doors = Doors {
-        version: b"0.0".to_vec(),
-        limit: Duration::from_secs(9),
-        accept_proxy_from: Vec::new(),
-        steps,
-        tls: None,
-    };
     let meter = Meter {
         received: &RECEIVED,
         sent: &SENT,
     };
-    let admitted = admit(ours, None, &Arc::new(Keeper::new(gate_end)), &doors, meter);
+    let gate = Gate {
+        socket: ours,
+        peer: ([127, 0, 0, 1], 9).into(),
+        tls: None,
+        deadline: Instant::now() + Duration::from_secs(9),
+        meter,
+        keeper: Keeper::new(gate_end),
+        steps,
+        login: None,
+        process_key: "key",
+    };
+    let admitted = admit(gate, b"0.0");
     check_keeper(&keepers);
     let Ok(Passed {
-        mut wire, granted, ..
+        mut wire, handles, ..
     }) = admitted
     else {
         return;
     };
     assert!(KEY_LENGTHS.contains(&key.len()));
+    let granted = handles.into_iter().next().expect("a channel");
     let mut next = Login::new(granted, steps, None);
     let passed = login::pass(&mut wire, "key", &mut next);
     if matches!(passed, Ok(login::Passed::All)) {

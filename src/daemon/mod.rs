@@ -8,6 +8,7 @@ pub mod helpers;
 pub mod memory;
 pub mod notify;
 pub mod orders;
+pub mod protocols;
 pub mod registry;
 pub mod sessions;
 mod standard;

@@ -2,7 +2,9 @@
 //! daemon. Knows no protocol.
 
 pub mod audit;
+pub mod context;
+pub mod keeper;
 pub mod keys;
 pub mod login;
-pub mod session;
+pub mod protocol;
 pub mod slots;

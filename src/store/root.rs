@@ -55,6 +55,11 @@ impl Entry {
 }
 
 impl Root {
+    /// The handle of the directory.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
     /// Opens the directory that is to be the root.
     ///
     /// # Errors

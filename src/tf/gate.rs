@@ -1,6 +1,6 @@
-//! The gate: the unprivileged process that faces a client until its last door
-//! is passed (document, "Beginning the connection"): the handshake of TLS where
-//! that is spoken, version, RSA block, hash. It holds no key but the session's own and reaches no file.
+//! TF's gate, until the client has shown the hash (document, "Beginning the
+//! connection"): the handshake of TLS where that is spoken, version, RSA block,
+//! hash. It holds no key but the session's own and reaches no file.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,14 +8,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::daemon::helpers::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
 use crate::net::tls::login::Proof;
-use crate::net::tls::server;
 use crate::net::tls::server::HelloError;
-use crate::session::login::Steps;
+use crate::session::keeper::{Extras, MAX_BLOCK, MAX_HASH};
+use crate::session::protocol::Gate;
+use crate::tf::cipher::MAX_KEY;
 use crate::tf::status::{Reply, Status};
-use crate::tf::wire::{Meter, Wire, WireError};
-use crate::users::account::Network;
+use crate::tf::wire::{Wire, WireError};
+
+/// The lengths a session key may have (document, "The encryption system").
+pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=MAX_KEY;
 
 /// The longest version string, in bytes, with the NUL some clients send.
 const MAX_VERSION: usize = 32;
@@ -52,67 +54,42 @@ impl From<HelloError> for Refusal {
     }
 }
 
-/// What a client must know, and by when.
-#[derive(Clone, Debug)]
-pub struct Doors {
-    /// The version string of the configuration.
-    pub version: Vec<u8>,
-    /// How long the client may take for all doors.
-    pub limit: Duration,
-    /// Who has to say first whose connection it brings.
-    pub accept_proxy_from: Vec<Network>,
-    /// The login steps behind the hash.
-    pub steps: Steps,
-    /// The one before all others, on listeners that speak TLS.
-    pub tls: Option<server::Door>,
-}
-
 /// A client that has shown the hash.
 pub struct Passed {
     /// The connection, enciphered, or protected by TLS alone.
     pub wire: Wire,
     /// What its certificate proves, if it has shown one.
     pub proof: Option<Proof>,
-    /// The root's handle, or where doors are left, the channel to whoever
-    /// stands behind them.
-    pub granted: OwnedFd,
-    /// Beside the root's handle: the counters that quotas are held to.
-    pub counters: Option<OwnedFd>,
-    /// And the way to the auditor.
-    pub records: Option<OwnedFd>,
-    /// And the way to the pool.
-    pub pool: Option<OwnedFd>,
+    /// What the keeper grants: what a session needs, or where login steps are
+    /// left, the channel to whoever decides on them.
+    pub handles: Vec<OwnedFd>,
+    /// Which optional descriptors are among them.
+    pub extras: Extras,
 }
 
-/// Leads a client through the doors, the first of which is TLS where there is a
-/// `tls`. What it sends and gets is counted on `meter`.
+/// Takes a client through TLS, where its listener speaks that, version, RSA
+/// block and hash.
 ///
 /// # Errors
-/// Why it did not pass; the client has been told where the protocol has a
+/// Why it did not pass; the client has been answered where the protocol has a
 /// word for it.
-pub fn admit(
-    socket: TcpStream,
-    tls: Option<&server::Door>,
-    keeper: &Arc<Keeper>,
-    doors: &Doors,
-    meter: Meter,
-) -> Result<Passed, Refusal> {
-    let deadline = Instant::now() + doors.limit;
-    let mut wire = Wire::new(socket)?;
-    wire.count_on(meter);
-    wire.set_deadline(Some(deadline))?;
+pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
+    let keeper = Arc::new(gate.keeper);
+    let mut wire = Wire::new(gate.socket)?;
+    wire.count_on(gate.meter);
+    wire.set_deadline(Some(gate.deadline))?;
     wire.stop_on(&crate::sys::signal::STOP);
     let mut body = Vec::new();
-    let proof = match tls {
-        Some(tls) => tls.accept(&mut wire, Arc::clone(keeper) as _)?,
+    let proof = match gate.tls {
+        Some(tls) => tls.accept(&mut wire, Arc::clone(&keeper) as _)?,
         None => None,
     };
 
     let short = wire
         .read_short_message(&mut body, MAX_VERSION)
         .map_err(name_tls)?;
-    let version = body.strip_suffix(&[0]).unwrap_or(&body);
-    if !short || version != doors.version {
+    let shown = body.strip_suffix(&[0]).unwrap_or(&body);
+    if !short || shown != version {
         return Err(refuse(wire, Status::IncompatibleProtocol));
     }
     accept(&mut wire)?;
@@ -120,7 +97,7 @@ pub fn admit(
     if !wire.is_plain_in_tls() {
         let short = wire.read_short_message(&mut body, MAX_BLOCK)?;
         let key = if short { keeper.decrypt(&body)? } else { None };
-        let Some(key) = key else {
+        let Some(key) = key.filter(|key| KEY_LENGTHS.contains(&key.len())) else {
             return Err(refuse(wire, Status::BadKey));
         };
         accept(&mut wire)?;
@@ -133,21 +110,15 @@ pub fn admit(
     } else {
         Default::default()
     };
-    let mut handles = handles.into_iter();
-    let Some(granted) = handles.next() else {
+    if handles.is_empty() {
         return Err(refuse(wire, Status::InvalidHash));
-    };
+    }
     wire.write_message(b"OK")?;
-    let counters = handles.next();
-    let records = extras.records.then(|| handles.next()).flatten();
-    let pool = extras.pool.then(|| handles.next()).flatten();
     Ok(Passed {
         wire,
         proof,
-        granted,
-        counters,
-        records,
-        pool,
+        handles,
+        extras,
     })
 }
 

@@ -13,6 +13,7 @@ pub mod notify;
 pub mod pool;
 pub mod probes;
 pub mod request;
+pub mod server;
 pub mod session;
 pub mod settings;
 pub mod status;

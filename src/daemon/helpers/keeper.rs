@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 
 use openssl::pkey::Private;
@@ -18,29 +19,10 @@ use zeroize::Zeroizing;
 
 use crate::ipc::channel::{Channel, pair};
 use crate::ipc::tag::Tag;
-use crate::net::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
-use crate::net::tls::server::Keyholder;
-use crate::tf::cipher::MAX_KEY;
-
-/// The longest RSA block, in bytes (4096 bits).
-pub const MAX_BLOCK: usize = 512;
-/// The longest hash, in bytes, with the NUL some clients send.
-pub const MAX_HASH: usize = 256;
-/// The lengths a session key may have (document, "The encryption system").
-pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=MAX_KEY;
-
-/// What a gate asks, as the first byte of a message.
-const DECRYPT: u8 = 1;
-const COMPARE: u8 = 2;
-const SIGN: u8 = 3;
-const SEAL: u8 = 4;
-const OPEN: u8 = 5;
-/// What the keeper answers, likewise.
-const GRANTED: u8 = 1;
-const REFUSED: u8 = 0;
-
-/// No message between a gate and the keeper is longer.
-const MAX_MESSAGE: usize = 1 + MAX_TICKET;
+use crate::net::tls::secrets::TlsSecrets;
+use crate::session::keeper::{
+    COMPARE, DECRYPT, Extras, GRANTED, MAX_MESSAGE, OPEN, REFUSED, SEAL, SIGN,
+};
 
 /// The most tickets that a gate may have opened: what a client offers, twice.
 const MAX_OPENED: u32 = 8;
@@ -49,6 +31,8 @@ const MAX_OPENED: u32 = 8;
 pub struct Secrets {
     /// The RSA private key.
     pub key: Rsa<Private>,
+    /// The lengths that a decrypted session key may have.
+    pub key_lengths: RangeInclusive<usize>,
     /// What TLS needs, where it is spoken.
     pub tls: Option<TlsSecrets>,
     /// The hash clients must send.
@@ -59,28 +43,6 @@ pub struct Secrets {
     pub granted: Vec<OwnedFd>,
     /// Which of those that may be missing are among them.
     pub extras: Extras,
-}
-
-/// What a session may have beside its root and the counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
-    /// The way to the auditor.
-    pub records: bool,
-    /// The way to the pool.
-    pub pool: bool,
-}
-
-impl Extras {
-    fn to_byte(self) -> u8 {
-        u8::from(self.records) | u8::from(self.pool) << 1
-    }
-
-    fn from_byte(byte: u8) -> Extras {
-        Extras {
-            records: byte & 1 != 0,
-            pool: byte & 2 != 0,
-        }
-    }
 }
 
 impl Secrets {
@@ -107,7 +69,7 @@ impl Secrets {
             .key
             .private_decrypt(block, &mut plain, Padding::PKCS1_OAEP)
             .ok()?;
-        KEY_LENGTHS
+        self.key_lengths
             .contains(&len)
             .then(|| Zeroizing::new(plain[..len].to_vec()))
     }
@@ -324,94 +286,6 @@ fn grant(secrets: &Secrets, client: &Client, outbox: &mut Outbox) -> io::Result<
     let (gates, daemons) = pair()?;
     outbox.0.push_back((client.tag, daemons));
     client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()])
-}
-
-/// A gate's view of the keeper.
-#[derive(Debug)]
-pub struct Keeper(Channel);
-
-impl Keeper {
-    /// The keeper at the other end of a gate's channel.
-    #[must_use]
-    pub fn new(channel: Channel) -> Keeper {
-        Keeper(channel)
-    }
-
-    /// The session key in an RSA block; `None` when it holds none.
-    ///
-    /// # Errors
-    /// When the keeper is out of reach.
-    pub fn decrypt(&self, block: &[u8]) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        if block.len() > MAX_BLOCK {
-            return Ok(None);
-        }
-        let (answer, _) = self.ask(DECRYPT, block)?;
-        Ok(match answer.split_first() {
-            Some((&GRANTED, key)) if KEY_LENGTHS.contains(&key.len()) => {
-                Some(Zeroizing::new(key.to_vec()))
-            }
-            _ => None,
-        })
-    }
-
-    /// What there is for a client that has shown the right hash: the root's
-    /// handle and what comes with it, or the channel to the next door. Nothing for
-    /// another hash.
-    ///
-    /// # Errors
-    /// When the keeper is out of reach.
-    pub fn compare(&self, hash: &[u8]) -> io::Result<(Vec<OwnedFd>, Extras)> {
-        let nothing = (Vec::new(), Extras::default());
-        if hash.len() > MAX_HASH {
-            return Ok(nothing);
-        }
-        let (answer, handles) = self.ask(COMPARE, hash)?;
-        Ok(match answer[..] {
-            [GRANTED, extras] => (handles, Extras::from_byte(extras)),
-            _ => nothing,
-        })
-    }
-
-    fn ask(&self, what: u8, data: &[u8]) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
-        self.0.send(&[&[what], data].concat(), &[])?;
-        let mut buffer = Zeroizing::new(vec![0; MAX_MESSAGE]);
-        let (len, handles) = self.0.receive(&mut buffer)?;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer.truncate(len);
-        Ok((buffer, handles))
-    }
-
-    /// What the keeper grants of a question of at most `max` bytes.
-    fn granted(&self, what: u8, data: &[u8], max: usize) -> Option<Vec<u8>> {
-        if data.len() > max {
-            return None;
-        }
-        let (answer, _) = self.ask(what, data).ok()?;
-        match answer.split_first() {
-            Some((&GRANTED, granted)) => Some(granted.to_vec()),
-            _ => None,
-        }
-    }
-}
-
-impl Keyholder for Keeper {
-    fn sign(&self, scheme: u16, content: &[u8]) -> Option<Vec<u8>> {
-        self.granted(
-            SIGN,
-            &[&scheme.to_be_bytes()[..], content].concat(),
-            2 + MAX_SIGNED,
-        )
-    }
-
-    fn seal(&self, session: &[u8]) -> Option<Vec<u8>> {
-        self.granted(SEAL, session, MAX_SESSION)
-    }
-
-    fn open(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        self.granted(OPEN, ticket, MAX_TICKET)
-    }
 }
 
 #[cfg(test)]

@@ -20,22 +20,20 @@ use rustix::thread::CapabilitySet;
 
 use crate::daemon::helpers::spare_child::{Connection, Parent};
 use crate::daemon::orders::Start;
+use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
+use crate::session::context::{Context, SessionChannels, SessionInfo};
 use crate::session::keys::key_text;
 use crate::session::login::{self, Ask, MAX_ASK, Why};
-use crate::session::session;
-use crate::session::session::{Card, Ways};
+use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Quota, Root, RootPath};
 use crate::sys::process::{follow, keep_only};
-use crate::tf::cipher::cycle;
 use crate::tf::jail;
-use crate::tf::settings::Settings;
-use crate::tf::wire::Wire;
 use crate::users::{Login, Names};
 
 /// The most tokens a client may try.
@@ -57,9 +55,9 @@ pub struct Launcher<'a> {
     pub jail: bool,
     /// What it and its children are in.
     pub sandbox: &'a Sandbox,
-    /// What sessions follow.
-    pub settings: Settings,
-    /// The names CHOWN knows.
+    /// What clients speak.
+    pub protocols: Protocols,
+    /// The names of users and groups.
     pub names: Rc<Names>,
     /// The table of slots.
     pub slots: BorrowedFd<'a>,
@@ -67,8 +65,8 @@ pub struct Launcher<'a> {
     pub usage: BorrowedFd<'a>,
     /// Where sessions tell the auditor what they did.
     pub records: Option<BorrowedFd<'a>>,
-    /// Where they ask for a server of the pool.
-    pub pool: Option<BorrowedFd<'a>>,
+    /// The channel to the service of a protocol.
+    pub service: Option<BorrowedFd<'a>>,
 }
 
 /// Whom a session is for.
@@ -132,7 +130,7 @@ struct Seat<'a> {
     launcher: &'a Launcher<'a>,
     gate: Channel,
     login: Login,
-    card: Card,
+    info: SessionInfo,
 }
 
 impl Parent for Launcher<'_> {
@@ -140,11 +138,11 @@ impl Parent for Launcher<'_> {
     const LONGEST: usize = MAX_SESSION_ORDER;
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
-        let ways = self.records.into_iter().chain(self.pool);
+        let ways = self.records.into_iter().chain(self.service);
         let own = [self.root.as_fd(), self.slots, self.usage];
         own.into_iter()
             .chain(ways)
-            .chain(cycle::handles())
+            .chain(self.protocols.handles())
             .collect()
     }
 
@@ -194,7 +192,7 @@ fn seat(
     let quota = limits.map_or(Ok(Quota::none()), |limits| {
         Quota::map(launcher.usage, limits)
     })?;
-    let card = Card {
+    let info = SessionInfo {
         peer,
         slot,
         page: Slot::map(launcher.slots, slot)?,
@@ -209,7 +207,7 @@ fn seat(
         launcher,
         gate,
         login,
-        card,
+        info,
     };
     let begun = begin(&seat, parent);
     if launcher.after_login {
@@ -218,20 +216,20 @@ fn seat(
             begun.as_ref().map(drop).map_err(|_| Why::Internal),
         )?;
     }
-    let Some((home, mut wire)) = wait_for_session(&seat, begun?)? else {
+    let Some((home, serve)) = wait_for_session(&seat, begun?)? else {
         return Ok(());
     };
-    wire.stop_on(&crate::sys::signal::STOP);
-    let own = |handle: Option<BorrowedFd<'_>>| {
-        handle.map(|handle| handle.try_clone_to_owned()).transpose()
-    };
-    let ways = Ways {
+    let channels = SessionChannels {
         records: own(launcher.records)?,
-        pool: own(launcher.pool)?,
+        service: own(launcher.service)?,
     };
-    let (settings, names) = (launcher.settings.clone(), Rc::clone(&launcher.names));
-    session::run(&mut wire, seat.card, home, ways, settings, names);
+    Context::new(seat.info, home, channels, Rc::clone(&launcher.names)).run(serve);
     Ok(())
+}
+
+/// A descriptor of this process's own.
+fn own(handle: Option<BorrowedFd<'_>>) -> io::Result<Option<OwnedFd>> {
+    handle.map(|handle| handle.try_clone_to_owned()).transpose()
 }
 
 /// Opens the client's root and takes its identity.
@@ -240,13 +238,13 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
         launcher,
         gate,
         login,
-        card,
+        info,
     } = seat;
     let home = open_home(launcher, &login.home)
         .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
     let mut handles = vec![gate.as_fd(), home.as_fd()];
-    handles.extend(launcher.records.into_iter().chain(launcher.pool));
-    handles.extend(cycle::handles());
+    handles.extend(launcher.records.into_iter().chain(launcher.service));
+    handles.extend(launcher.protocols.handles());
     keep_only(&handles)?;
     let kept = if launcher.jail {
         CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_CHROOT
@@ -262,12 +260,12 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !login.home.is_empty() {
         launcher.sandbox.limit_files(Some(home.as_fd()))?;
     }
-    if launcher.records.is_some() || launcher.pool.is_some() {
+    if launcher.records.is_some() || launcher.service.is_some() {
         launcher.sandbox.share_sockets()?;
     }
     if launcher.jail {
         launcher.sandbox.deny_fork()?;
-        place::reached(Place::BeforeJail, card.peer, Some(home.as_fd()));
+        place::reached(Place::BeforeJail, info.peer, Some(home.as_fd()));
     } else {
         launcher.sandbox.deny_fork_and_identity()?;
     }
@@ -281,8 +279,11 @@ fn open_home(launcher: &Launcher<'_>, home: &str) -> Result<OwnedFd, Errno> {
 }
 
 /// Answers the gate until it hands the session over; the session's root and
-/// its wire, or `None` when the client has left.
-fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedFd, Wire)>> {
+/// what serves it, or `None` when the client has left.
+fn wait_for_session<'p>(
+    seat: &Seat<'p>,
+    home: OwnedFd,
+) -> io::Result<Option<(OwnedFd, Serve<'p>)>> {
     let mut home = home;
     let mut locked = seat.launcher.jail;
     for _ in 0..=MAX_TRIES {
@@ -300,8 +301,8 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
                 Err(why) => {
                     log::warn!(
                         "injail refused peer={} user={} reason=\"{why}\"",
-                        seat.card.peer,
-                        seat.card.user
+                        seat.info.peer,
+                        seat.info.user
                     );
                     login::answer(&seat.gate, Err(why))?;
                 }
@@ -321,8 +322,8 @@ fn wait_for_session(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<(OwnedF
 }
 
 /// The connection that a gate hands over.
-fn take_over(seat: &Seat<'_>, socket: OwnedFd, state: &[u8]) -> io::Result<Wire> {
-    let mut wire = crate::tf::login::take_over(TcpStream::from(socket), state)?;
-    wire.count_on(seat.card.page.meter());
-    Ok(wire)
+fn take_over<'p>(seat: &Seat<'p>, socket: OwnedFd, state: &[u8]) -> io::Result<Serve<'p>> {
+    let protocol = seat.launcher.protocols.get(0);
+    let protocol = protocol.ok_or(io::ErrorKind::InvalidInput)?;
+    protocol.resume(TcpStream::from(socket), state, seat.info.page.meter())
 }

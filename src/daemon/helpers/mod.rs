@@ -23,10 +23,11 @@ use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Mode as Users, Tls, read_key};
-use crate::daemon::helpers::keeper::{Extras, Secrets};
+use crate::daemon::helpers::keeper::Secrets;
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
+use crate::daemon::protocols::Protocols;
 use crate::ipc::Helper;
 use crate::ipc::channel::Channel;
 use crate::net::tls::certificate;
@@ -34,9 +35,10 @@ use crate::net::tls::login::Authority;
 use crate::net::tls::secrets::TlsSecrets;
 use crate::net::tls::server::Door;
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::session::keeper::Extras;
 use crate::session::login::Steps;
 use crate::tf::cipher::tables::Tables;
-use crate::tf::gate::Doors;
+use crate::tf::gate::KEY_LENGTHS;
 use crate::trusted;
 use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
@@ -48,30 +50,23 @@ pub(crate) fn start_zygote(
     user: &str,
 ) -> Result<Helper, String> {
     let shown = read_certificates(config)?;
-    let doors = Doors {
-        tls: None,
-        version: config.tf.version.clone().into_bytes(),
-        limit: config.server.handshake_limit,
-        accept_proxy_from: config.server.accept_proxy_from.clone(),
-        steps: config.server.login_steps(),
-    };
-    let settings = config.settings();
+    let protocols = Protocols::of(config);
     Helper::spawn("zygote", |child| {
         let names = Rc::new(Names::read()?);
-        let doors = Doors {
-            tls: open_door(shown.as_ref())?,
-            ..doors
-        };
+        let tls = open_door(shown.as_ref())?;
         let slots = memory.slots.as_fd();
         let mut handles = vec![slots];
         handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
         let confined = confinement.with(Duty::Forking);
         child.enter(c"tfd-zygote", &confined, &handles)?;
-        doors.tls.as_ref().inspect(|door| door.warm());
+        tls.as_ref().inspect(|door| door.warm());
         memory.tables.map_or(Ok(()), Tables::read)?;
         let zygote = Zygote {
-            doors,
-            settings,
+            protocols,
+            login_timeout: config.server.handshake_limit,
+            accept_proxy_from: config.server.accept_proxy_from.clone(),
+            steps: config.server.login_steps(),
+            tls,
             names,
             user: user.to_owned(),
             sandbox: confinement.sandbox.clone(),
@@ -122,22 +117,23 @@ pub(crate) fn start_launcher(
     memory: &Shared<'_>,
 ) -> Result<Helper, String> {
     let root = open_root(config)?;
+    let protocols = Protocols::of(config);
     Helper::spawn("launcher", |child| {
         let launcher = Launcher {
             root,
             after_login: config.server.mode == Users::MultiUser,
             jail: config.server.jail,
             sandbox: &confinement.sandbox,
-            settings: config.settings(),
+            protocols,
             names: Rc::new(Names::read()?),
             slots: memory.slots.as_fd(),
             usage: memory.usage,
             records: memory.records,
-            pool: memory.pool,
+            service: memory.pool,
         };
         let root = launcher.root.as_fd();
         let mut handles = vec![root, launcher.slots, launcher.usage];
-        handles.extend(launcher.records.into_iter().chain(launcher.pool));
+        handles.extend(launcher.records.into_iter().chain(launcher.service));
         handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
         let confined = confinement.with(Duty::Launching(root));
         child.enter(c"tfd-launcher", &confined, &handles)?;
@@ -296,11 +292,12 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     }
     let extras = Extras {
         records: memory.records.is_some(),
-        pool: memory.pool.is_some(),
+        service: memory.pool.is_some(),
     };
     let hash = Zeroizing::new(config.tf.hash.clone().into_bytes());
     Ok(Secrets {
         key,
+        key_lengths: KEY_LENGTHS,
         tls,
         hash,
         granted,

@@ -1,6 +1,9 @@
 use crate::daemon::helpers::keeper::*;
 use crate::ipc::channel::pair;
 use crate::net::tls::certificate::self_signed;
+use crate::net::tls::server::Keyholder;
+use crate::session::keeper::Keeper;
+use crate::tf::gate::KEY_LENGTHS;
 
 const TAG: Tag = Tag { slot: 3, mark: 9 };
 
@@ -11,6 +14,7 @@ fn keeper_thread() -> (Channel, Rsa<openssl::pkey::Public>) {
     let (certificate, tls_key) = self_signed(&["localhost".to_owned()]).expect("certificate");
     let secrets = Secrets {
         key,
+        key_lengths: KEY_LENGTHS,
         tls: Some(TlsSecrets::new(&tls_key, &certificate).expect("secrets")),
         hash: Zeroizing::new(b"testhash".to_vec()),
         granted: Vec::new(),

@@ -1,0 +1,140 @@
+//! What a session gets to work with, whatever its protocol, and its life in its
+//! process: lines in the log, page, audit log.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use crate::sandbox::place;
+use crate::sandbox::place::Place;
+use crate::session::audit::{Audit, Observer, Operation, Subject};
+use crate::session::protocol::Serve;
+use crate::session::slots::Slot;
+use crate::store::{Quota, Root};
+use crate::users::{Names, Rights};
+
+/// Whom a session is for.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The connection's slot.
+    pub slot: u32,
+    /// The page of the slot.
+    pub page: Slot,
+    /// The connection's unguessable key, as text.
+    pub process_key: String,
+    /// The account or the system user it acts as.
+    pub user: String,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
+    /// What it may do to files.
+    pub rights: Rights,
+    /// The most bytes a second it may move.
+    pub rate: Option<u64>,
+    /// What it may store.
+    pub quota: Quota,
+}
+
+/// The channels from a session to other processes.
+#[derive(Debug)]
+pub struct SessionChannels {
+    /// To the auditor, if there is one.
+    pub records: Option<OwnedFd>,
+    /// To the service of its protocol, if there is one.
+    pub service: Option<OwnedFd>,
+}
+
+/// What a session works with.
+#[derive(Debug)]
+pub struct Context {
+    /// Whom it is for.
+    pub info: SessionInfo,
+    /// All that it reaches of the file system.
+    pub root: Root,
+    /// The names of users and groups.
+    pub names: Rc<Names>,
+    /// To the service of its protocol, if there is one.
+    pub service: Option<OwnedFd>,
+    /// Has to see each of its requests.
+    pub observer: SessionObserver,
+}
+
+impl Context {
+    /// The surroundings of a session beneath this root.
+    pub fn new(
+        info: SessionInfo,
+        root: OwnedFd,
+        channels: SessionChannels,
+        names: Rc<Names>,
+    ) -> Context {
+        let audit = Audit::new(channels.records, info.peer, &info.user);
+        let page = info.page;
+        Context {
+            info,
+            root: Root::from_handle(root),
+            names,
+            service: channels.service,
+            observer: SessionObserver { audit, page },
+        }
+    }
+
+    /// Serves a client that may begin, to the end of its session.
+    pub fn run(mut self, serve: Serve<'_>) {
+        let SessionInfo {
+            peer,
+            slot,
+            page,
+            ref user,
+            certificate,
+            ..
+        } = self.info;
+        let by = if certificate { " by=certificate" } else { "" };
+        log::info!("session start peer={peer} user={user} slot={slot}{by}");
+        page.admit();
+        place::reached(Place::Session, peer, Some(self.root.directory()));
+        let end = match self.observer.audit.begin(certificate) {
+            Ok(()) => serve(self),
+            Err(e) => End::Failed(e.to_string()),
+        };
+        end.log(peer);
+    }
+}
+
+/// Shows a session's requests in its page and records them in the audit log.
+#[derive(Debug)]
+pub struct SessionObserver {
+    audit: Audit,
+    page: Slot,
+}
+
+impl Observer for SessionObserver {
+    fn begins(&mut self, subject: &Subject) {
+        self.page.begins(subject.command, &subject.path);
+    }
+
+    fn ended(&mut self, operation: Operation) -> io::Result<()> {
+        self.page.ended();
+        self.audit.record(operation)
+    }
+}
+
+/// How a connection that was let in ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As client or server wanted, with the reason for the log.
+    Orderly(String),
+    /// By a failure.
+    Failed(String),
+}
+
+impl End {
+    /// Its line in the log.
+    pub fn log(&self, peer: SocketAddr) {
+        match self {
+            End::Orderly(reason) => log::info!("session end peer={peer} reason=\"{reason}\""),
+            End::Failed(reason) => log::warn!("session end peer={peer} reason=\"{reason}\""),
+        }
+    }
+}

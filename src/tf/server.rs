@@ -1,0 +1,137 @@
+//! TF as the daemon serves it: its gate, its login and its sessions.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
+
+use crate::config::Config;
+use crate::session::context::{Context, End};
+use crate::session::login::{Login, Steps};
+use crate::session::protocol::{Gate, Gated, Grant, Protocol, Serve};
+use crate::tf::cipher::cycle;
+use crate::tf::env::{Env, Pool};
+use crate::tf::gate::{self, Passed};
+use crate::tf::login::{self, Greeting};
+use crate::tf::pool::ask::AskPool;
+use crate::tf::session;
+use crate::tf::settings::Settings;
+use crate::tf::urgent::UrgentBytes;
+use crate::tf::wire::{Meter, Wire, WireError};
+
+/// TF with the settings of a configuration.
+#[derive(Clone, Debug)]
+pub struct Server {
+    version: Vec<u8>,
+    settings: Settings,
+}
+
+impl Server {
+    /// TF as this configuration has it.
+    pub fn new(config: &Config) -> Server {
+        Server {
+            version: config.tf.version.clone().into_bytes(),
+            settings: config.settings(),
+        }
+    }
+
+    fn serve(&self, mut wire: Wire, context: Context) -> End {
+        let Context {
+            info,
+            root,
+            names,
+            service,
+            mut observer,
+        } = context;
+        wire.limit_rate(info.rate);
+        wire.expect_transfers();
+        if self.settings.kernel_tls {
+            wire.let_kernel_seal();
+        }
+        let page = info.page;
+        wire.expect_urgent_bytes(UrgentBytes::new(move |count| page.tell_out_of_band(count)));
+        let mut env = Env {
+            root,
+            lock: Default::default(),
+            process_key: info.process_key,
+            names,
+            settings: self.settings.clone(),
+            rights: info.rights,
+            quota: info.quota,
+            pool: service.map(|service| Box::new(AskPool::new(service)) as Box<dyn Pool>),
+            watches: Vec::new(),
+        };
+        let ended = session::serve(&mut wire, &mut env, &mut observer);
+        wire.close();
+        End::from(ended)
+    }
+}
+
+impl From<Result<(), WireError>> for End {
+    fn from(ended: Result<(), WireError>) -> End {
+        match ended {
+            Ok(()) => End::Orderly("END".to_owned()),
+            Err(e @ (WireError::Closed | WireError::Stopped)) => End::Orderly(e.to_string()),
+            Err(e) => End::Failed(e.to_string()),
+        }
+    }
+}
+
+impl Protocol for Server {
+    fn name(&self) -> &'static str {
+        crate::tf::NAME
+    }
+
+    fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        cycle::handles().collect()
+    }
+
+    fn gate(&self, gate: Gate<'_>) -> io::Result<Gated<'_>> {
+        let (peer, steps, process_key) = (gate.peer, gate.steps, gate.process_key);
+        let admitted = gate::admit(gate, &self.version);
+        let Passed {
+            mut wire,
+            proof,
+            handles,
+            extras,
+        } = match admitted {
+            Ok(passed) => passed,
+            Err(refusal) => {
+                gate::log_refusal(peer, &refusal);
+                return Ok(Gated::Done);
+            }
+        };
+        let mut handles = handles.into_iter();
+        let first = handles.next().ok_or(io::ErrorKind::InvalidData)?;
+        if steps == Steps::NONE {
+            let grant = Grant {
+                root: first,
+                usage: handles.next(),
+                records: extras.records.then(|| handles.next()).flatten(),
+                service: extras.service.then(|| handles.next()).flatten(),
+            };
+            let serve = move |context| self.serve(wire, context);
+            return Ok(Gated::Granted(grant, Box::new(serve)));
+        }
+        let mut login = Login::new(first, steps, proof);
+        let end = match login::pass(&mut wire, process_key, &mut login) {
+            Ok(login::Passed::All) => {
+                let state = login::state(&wire, Greeting::None);
+                let state = state.ok_or(io::ErrorKind::InvalidInput)?;
+                login.hand_over(wire.socket(), &state)?;
+                return Ok(Gated::Done);
+            }
+            Ok(login::Passed::TakenOver) => return Ok(Gated::Done),
+            Ok(login::Passed::Left) => Ok(()),
+            Err(e) => Err(e),
+        };
+        End::from(end).log(peer);
+        Ok(Gated::Done)
+    }
+
+    fn resume(&self, socket: TcpStream, state: &[u8], meter: Meter) -> io::Result<Serve<'_>> {
+        let mut wire = login::take_over(socket, state)?;
+        wire.count_on(meter);
+        wire.stop_on(&crate::sys::signal::STOP);
+        Ok(Box::new(move |context| self.serve(wire, context)))
+    }
+}
