@@ -1,5 +1,5 @@
-//! All that opens a session: the server, the account, the jail. Kept by who
-//! may have to connect again.
+//! Everything needed to open a session: the server, the account, the jail. Kept
+//! by callers that may have to reconnect.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,10 @@ use super::balance::balance_by_udp;
 use super::connect::{Connection, Target, Transport};
 use super::error::{ClientError, Result};
 
-/// A name with what only its owner knows.
+/// A name and its secret.
 pub type Secret = (String, Zeroizing<String>);
 
-/// The way to a session.
+/// How to open a session.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// The server.
@@ -20,13 +20,12 @@ pub struct Access {
     /// Further addresses of it, `host:port`, for when the first can't be
     /// reached.
     pub others: Vec<String>,
-    /// Whether its load balancer is asked which server to take (document,
-    /// "TLB").
+    /// Whether to ask its load balancer for a server (document, "TLB").
     pub balance: bool,
-    /// The account and its password, where the server asks for one (document,
+    /// The account and its password, if the server asks for one (document,
     /// "LOGIN").
     pub login: Option<Secret>,
-    /// The directory to be jailed in and its token, where it asks for that
+    /// The directory to be jailed in and its token, if the server asks for them
     /// (document, "INJAIL").
     pub jail: Option<Secret>,
     /// The lock name of the session (document, "LOCK").
@@ -34,7 +33,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// A server that asks for no account and no jail.
+    /// A server without accounts and jails.
     #[must_use]
     pub fn new(target: Target) -> Access {
         Access {
@@ -47,31 +46,31 @@ impl Access {
         }
     }
 
-    /// Opens a session, all doors passed.
+    /// Opens a session, with all login steps.
     ///
     /// # Errors
-    /// Which door stayed closed.
+    /// Which login step failed.
     pub fn open(&self) -> Result<Connection> {
         if !self.balance {
             return self.enter(self.connect()?);
         }
-        let told = match self.target.transport {
+        let named = match self.target.transport {
             Transport::Tcp(_) => self.told_by_udp(),
-            // Anybody can send a datagram that names an address for which an
+            // Anybody can send a datagram that names an address for which some
             // authority has vouched.
             Transport::Tls(..) => None,
         };
-        if let Some(address) = told {
+        if let Some(address) = named {
             match self.open_at(address) {
                 Err(e) if is_out_of_reach(&e) => {}
                 other => return other,
             }
         }
         let mut connection = self.enter(self.connect()?)?;
-        if told.is_some() {
+        if named.is_some() {
             return Ok(connection);
         }
-        // UDP may not come through where TCP does.
+        // UDP may not pass where TCP does.
         let here = connection.peer().ok();
         match connection.balance() {
             Ok(address) if Some(address) != here => match self.open_at(address) {
@@ -125,7 +124,7 @@ impl Access {
         others.find(reached).unwrap_or(first)
     }
 
-    /// Passes the doors behind the handshake.
+    /// Does the login steps after the handshake.
     fn enter(&self, mut connection: Connection) -> Result<Connection> {
         if let Some((user, password)) = &self.login {
             connection.log_in(user, password)?;

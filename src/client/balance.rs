@@ -1,4 +1,4 @@
-//! The load balancer (document, "TLB"): which server of several to take.
+//! The load balancer (document, "TLB"): which of several servers to use.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -7,12 +7,12 @@ use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
 use super::probe::{Answer, Question};
 
-/// How long an answer by UDP may take, and how often it is asked for.
+/// How long an answer by UDP may take, and how often to ask.
 const PATIENCE: Duration = Duration::from_millis(700);
 const TIMES: usize = 2;
 
 impl Connection {
-    /// The server to take (document, "TLB").
+    /// The server to use (document, "TLB").
     ///
     /// # Errors
     /// The server's refusal, or the connection is lost.
@@ -22,8 +22,8 @@ impl Connection {
     }
 }
 
-/// The server that the one at `host:port` says to take, asked by UDP: `None`
-/// when it says none or nothing.
+/// The server that the one at `host:port` names when asked by UDP; `None` if it
+/// names none or does not answer.
 ///
 /// # Errors
 /// `Resolve` when the name has no address, or `Connect` with the system's

@@ -1,4 +1,4 @@
-//! Breaking off: another thread ends whatever waits for a server, by closing
+//! Cancelling: another thread ends everything that waits for a server, by closing
 //! the connections it waits on.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::{ClientError, Result};
 
-/// Ends the connections that were opened with it; its clones are the same one.
+/// Ends the connections that were opened with it; clones share their state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,25 +43,24 @@ impl Shared {
 }
 
 impl Cancel {
-    /// Ends all connections there are; none can be opened until
-    /// [`Cancel::renew`].
+    /// Ends all connections; none can be opened until [`Cancel::renew`].
     pub fn cancel(&self) {
         let mut state = self.0.lock();
         state.cancelled = true;
         for socket in state.sockets.values() {
-            // One that is closed already is as good.
+            // It may be closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
         self.0.changed.notify_all();
     }
 
-    /// Whether all was broken off.
+    /// Whether it was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.lock().cancelled
     }
 
-    /// Lets connections be opened again.
+    /// Allows connections again.
     pub fn renew(&self) {
         self.0.lock().cancelled = false;
     }
@@ -69,7 +68,7 @@ impl Cancel {
     /// Waits, as before another attempt.
     ///
     /// # Errors
-    /// `Interrupted`, as soon as all is broken off.
+    /// `Interrupted`, as soon as it is cancelled.
     pub fn sleep(&self, time: Duration) -> Result<()> {
         let state = self.0.lock();
         let waited = self
@@ -82,10 +81,10 @@ impl Cancel {
         }
     }
 
-    /// Has a connection ended with the others.
+    /// Registers a connection, to be ended with the others.
     ///
     /// # Errors
-    /// `Interrupted` when all is broken off already.
+    /// `Interrupted` when it is cancelled already.
     pub(super) fn follow(&self, socket: &TcpStream) -> Result<Ticket> {
         let mut state = self.0.lock();
         if state.cancelled {

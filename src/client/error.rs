@@ -1,4 +1,4 @@
-//! What can go wrong for a client, told with the cause and the next step.
+//! What can go wrong for a client, with the cause and the next step.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::tf::status::Status;
 use crate::tf::wire::WireError;
 
-/// The request that an odd reply of the handshake is told with.
+/// The name of the handshake in an error about an odd reply.
 pub(super) const HANDSHAKE: &str = "handshake";
 
-/// Shorthand for what a client can fail at.
+/// The result of what a client does.
 pub type Result<T> = std::result::Result<T, ClientError>;
 
 /// A failure, and whose it is.
@@ -20,7 +20,7 @@ pub enum ClientError {
     Resolve {
         /// `host:port` as given.
         server: String,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
     /// No address of the server took the connection.
@@ -28,7 +28,7 @@ pub enum ClientError {
     Connect {
         /// `host:port` as given.
         server: String,
-        /// The system's word on the last address tried.
+        /// The system's error for the last address tried.
         source: io::Error,
     },
     /// The server's public key can't be used.
@@ -49,12 +49,12 @@ pub enum ClientError {
     /// The server refused the hash.
     #[error("the server refused the hash: give the one in its configuration")]
     Hash,
-    /// The handshake ended without a word from the server.
+    /// The handshake ended without a reply from the server.
     #[error(
-        "no handshake: {0}: is it a TF server that listens there, with or without TLS as it is asked, and its public key?"
+        "no handshake: {0}: is this a TF server, is TLS on or off as it expects, and is this its public key?"
     )]
     Handshake(WireError),
-    /// The handshake of TLS came to nothing.
+    /// The TLS handshake failed.
     #[error("no TLS with {server}: {why}")]
     Tls {
         /// `host:port` as given.
@@ -80,8 +80,8 @@ pub enum ClientError {
         /// What it said.
         status: Status,
     },
-    /// The server answered with a failure that has no known code, or does not
-    /// know the command.
+    /// The server answered with a failure without a known code, or does not know
+    /// the command.
     #[error("{request}: the server answered \"{reply}\"")]
     Odd {
         /// The command and its path.
@@ -89,7 +89,7 @@ pub enum ClientError {
         /// The reply.
         reply: String,
     },
-    /// Something in a remote directory that its listing could not tell.
+    /// An entry that the listing of a remote directory cannot express.
     #[error("{path}: {why}")]
     Untold {
         /// The remote path, as far as it is known.
@@ -97,14 +97,14 @@ pub enum ClientError {
         /// Why not.
         why: &'static str,
     },
-    /// The server could not store or read on in the middle of a transfer.
+    /// The server failed to store or read in the middle of a transfer.
     #[error("{path}: the server cancelled the transfer: its disk may be full or the file changed")]
     Cancelled {
         /// The remote path.
         path: String,
     },
-    /// A path that can't be named in a request, where it ends earlier.
-    #[error("{path}: {word} has no word for a path with \"{end}\" in it: rename it first")]
+    /// A path that a request cannot name, because it would end earlier.
+    #[error("{path}: {word} cannot name a path with \"{end}\" in it: rename it first")]
     NoWord {
         /// The path.
         path: String,
@@ -116,18 +116,18 @@ pub enum ClientError {
     /// The connection was lost.
     #[error("connection lost: {0}")]
     Lost(#[from] WireError),
-    /// The user of the library had it broken off, see [`Cancel`](super::Cancel).
+    /// The user of the library cancelled, see [`Cancel`](super::Cancel).
     #[error("broken off")]
     Interrupted,
-    /// Something on this side failed.
+    /// A local failure.
     #[error("{path}: {source}", path = .path.display())]
     Local {
         /// The local path.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
-    /// A name that one side has and that can't be moved to the other.
+    /// A name on one side that cannot be transferred to the other.
     #[error("{name}: {why}", name = .name.escape_ascii())]
     BadName {
         /// The path.
@@ -135,14 +135,14 @@ pub enum ClientError {
         /// Why not.
         why: &'static str,
     },
-    /// A file changed while it was moved.
-    #[error("{path}: changed while it was being moved: try again")]
+    /// A file changed during its transfer.
+    #[error("{path}: changed during the transfer: try again")]
     Changed {
         /// Its path.
         path: String,
     },
     /// A mirror would delete more than it may; it deletes nothing.
-    #[error("{found} entries would be deleted and --max-delete allows {allowed}: none was")]
+    #[error("{found} entries would be deleted, but --max-delete allows {allowed}: deleted none")]
     TooManyDeletions {
         /// How many would have gone.
         found: u64,
@@ -157,14 +157,14 @@ pub enum ClientError {
     },
 }
 
-/// What to look at when a connection fails.
+/// What to check when a connection fails.
 fn way_out(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind as K;
     match kind {
         K::ConnectionRefused => "nothing listens there: check the port, and that tfd runs",
         K::TimedOut => "no answer: the host is down, or a firewall drops what is sent to it",
-        K::HostUnreachable | K::NetworkUnreachable => "no way there: check this machine's network",
-        _ => "check that tfd runs there and that no firewall is between",
+        K::HostUnreachable | K::NetworkUnreachable => "no route: check this machine's network",
+        _ => "check that tfd runs there and that no firewall blocks it",
     }
 }
 
@@ -177,7 +177,7 @@ impl ClientError {
         }
     }
 
-    /// Whether it ends a run of transfers, and not that of one file alone.
+    /// Whether it ends a run of transfers, and not only one file.
     pub(crate) fn ends_a_run(&self) -> bool {
         use Status as S;
         match self {
@@ -201,8 +201,7 @@ impl ClientError {
         }
     }
 
-    /// Whether this is an odd answer to what stands before all requests of a
-    /// session.
+    /// Whether this is an odd answer to what precedes all requests of a session.
     pub(crate) fn is_of_a_door(&self) -> bool {
         let ClientError::Odd { request, .. } = self else {
             return false;

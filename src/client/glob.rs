@@ -1,4 +1,4 @@
-//! Patterns of paths, as shells have them, on what a server lists.
+//! Shell patterns of paths, matched against a server's listings.
 
 use glob::{MatchOptions, Pattern};
 
@@ -7,20 +7,20 @@ use super::error::Result;
 use super::listing::Kind;
 use crate::tf::status::Status;
 
-/// A name that begins with a dot is fitted only by a pattern that does.
+/// Only a pattern that begins with a dot matches a name that does.
 const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,
 };
 
-/// Whether a text has a character that means more than itself: `*`, `?`, `[`.
+/// Whether a text contains a special character: `*`, `?`, `[`.
 #[must_use]
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// Whether a name fits a pattern; a pattern that is none fits itself alone.
+/// Whether a name matches a pattern; an invalid pattern matches only itself.
 #[must_use]
 pub fn fits(pattern: &str, name: &str) -> bool {
     match Pattern::new(pattern) {
@@ -30,10 +30,10 @@ pub fn fits(pattern: &str, name: &str) -> bool {
 }
 
 impl Connection {
-    /// The paths that fit a pattern, sorted. A text without `*`, `?` and `[`
-    /// is a path itself, whether it is there or not. What is no UTF-8 in a name
-    /// is U+FFFD: the server then says that the path is missing, and nobody
-    /// believes that all was dealt with.
+    /// The paths that match a pattern, sorted. A text without `*`, `?` and `[` is
+    /// a path itself, even if it does not exist. Bytes of a name that are not
+    /// UTF-8 become U+FFFD: the server then reports that path as missing, so the
+    /// name is not skipped silently.
     ///
     /// # Errors
     /// The server's refusal of a directory the pattern names, or the
@@ -53,7 +53,7 @@ impl Connection {
             let mut next = Vec::new();
             for directory in &found {
                 let entries = match self.list(directory) {
-                    // One that another pattern gave may be gone or closed.
+                    // A directory that another pattern matched may be gone or closed.
                     Err(e) if e.status().is_some_and(is_passed_over) && at > 0 => continue,
                     other => other?,
                 };

@@ -25,17 +25,16 @@ pub struct Entry {
     pub path: Vec<u8>,
 }
 
-/// What stands for a newline in a line.
+/// The mark for a newline in a name.
 const NEWLINE: &[u8] = b"/./";
 
 /// The longest line, in bytes: no request could name a longer path.
 const LONGEST_LINE: usize = MAX_MESSAGE;
 
-/// The most bytes of a listing that are kept: that of some ten million files.
+/// The most bytes of a listing that are kept: enough for ten million files.
 const LONGEST_KEPT: usize = 1 << 30;
 
-/// Room for the entries of a listing that are kept: a server may send one
-/// without end.
+/// Memory left for the entries of a listing: a server may send one without end.
 #[derive(Debug)]
 pub struct Room {
     of: Vec<u8>,
@@ -52,10 +51,10 @@ impl Room {
         }
     }
 
-    /// Takes the room of an entry.
+    /// Takes the memory for an entry.
     ///
     /// # Errors
-    /// `BadName` when there is none left.
+    /// `BadName` when none is left.
     pub fn take(&mut self, entry: &Entry) -> Result<()> {
         let left = self.left.checked_sub(entry.path.len() + size_of::<Entry>());
         self.left = left.ok_or_else(|| endless(&self.of))?;
@@ -96,8 +95,8 @@ impl Entry {
         })
     }
 
-    /// What the server says that no line can tell (tf-protocol(7), LS), where
-    /// this is no entry but stands for that.
+    /// What a line cannot express (tf-protocol(7), LS), if this line is the mark
+    /// for that and not an entry.
     #[must_use]
     pub fn untold(&self) -> Option<ClientError> {
         let has = |text: &[u8]| self.path.windows(text.len()).any(|part| part == text);
@@ -105,7 +104,7 @@ impl Entry {
             _ if self.kind != Kind::Other => return None,
             _ if has(NEWLINE) => (
                 self.path.as_slice(),
-                "a name with a newline, at the /./, is in no listing: take it by its name",
+                "a name with a newline, at the /./, cannot be listed: give its name to get it",
             ),
             Some(directory) => (directory, "the server may not read this directory"),
             None => return None,
@@ -116,7 +115,7 @@ impl Entry {
         })
     }
 
-    /// Whether this stands for a path that no line can tell, for its newline.
+    /// Whether this is the mark for a path with a newline.
     pub(crate) fn stands_for(&self, path: &[u8]) -> bool {
         let names: Vec<_> = path.split(|c| *c == b'\n').collect();
         self.kind == Kind::Other && self.path == names.join(NEWLINE)
@@ -132,7 +131,7 @@ impl Connection {
         self.listing("LS", path)
     }
 
-    /// The entries of a directory and all beneath it (document, "LSR").
+    /// The entries of a directory and everything beneath it (document, "LSR").
     ///
     /// # Errors
     /// The server's refusal, or the connection is lost.
@@ -151,12 +150,12 @@ impl Connection {
         Ok(entries)
     }
 
-    /// Hands the entries of a listing over as they come; `recursive` as
+    /// Passes the entries of a listing on as they come; `recursive` as
     /// [`Connection::list_recursive`].
     ///
     /// # Errors
-    /// The server's refusal, that of `take` (the listing is broken off), or
-    /// the connection is lost.
+    /// The server's refusal, the error of `take` (which ends the listing), or the
+    /// connection is lost.
     pub fn list_as_it_comes(
         &mut self,
         path: &str,

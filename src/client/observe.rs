@@ -1,4 +1,4 @@
-//! What is told while files are moved: the library prints nothing itself.
+//! Events of transfers: the library prints nothing itself.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use super::error::ClientError;
 /// they reach a terminal.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// All that is to be moved is known.
+    /// Everything to transfer is known.
     Planned {
         /// How many files.
         files: u64,
         /// Their bytes together.
         bytes: u64,
     },
-    /// A file's transfer has begun, or begun anew.
+    /// A file's transfer has begun, or restarted.
     Begun {
         /// Its number in this run.
         file: usize,
@@ -23,10 +23,10 @@ pub enum Event<'a> {
         name: &'a [u8],
         /// Its size in bytes.
         size: u64,
-        /// How many bytes of it were there already.
+        /// How many bytes of it were transferred before.
         from: u64,
     },
-    /// So many bytes of a file have been moved.
+    /// So many bytes of a file have been transferred.
     At {
         /// Its number in this run.
         file: usize,
@@ -42,7 +42,7 @@ pub enum Event<'a> {
         /// Its size in bytes.
         size: u64,
     },
-    /// An entry could not be moved; the others go on.
+    /// An entry could not be transferred; the others continue.
     Failed {
         /// Its number in this run, for a file.
         file: Option<usize>,
@@ -51,20 +51,20 @@ pub enum Event<'a> {
         /// Why.
         error: &'a ClientError,
     },
-    /// An entry is left out, or loses something on its way.
+    /// An entry is skipped, or loses something in the transfer.
     Note {
         /// Its path.
         name: &'a [u8],
-        /// What the user should know of it.
+        /// What the user should know about it.
         what: Note,
     },
-    /// The connection was lost and will be opened anew.
+    /// The connection was lost, and will be opened again.
     Retrying {
-        /// The number of this try, from 1 on.
+        /// The number of this attempt, from 1 on.
         attempt: u32,
-        /// How many there will be before it is given up.
+        /// The most attempts.
         attempts: u32,
-        /// How long it waits before.
+        /// How long it waits before it.
         wait: Duration,
         /// What happened.
         error: &'a ClientError,
@@ -78,32 +78,32 @@ pub enum Event<'a> {
     },
 }
 
-/// What a user should know of an entry.
+/// What a user should know about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A symbolic link, which is not followed.
     Link,
     /// A pipe, device or socket.
     Special,
-    /// Its mode is not kept: the account may only add, or the protocol can't
-    /// name its path there, for a space in it.
+    /// Its mode is not kept: the account is append-only, or the path has a space,
+    /// which the request cannot name.
     ModeNotKept,
     /// The server refused to set its mode.
     ModeRefused,
-    /// A directory that would be deleted and is not empty.
+    /// A directory that would be deleted but is not empty.
     Held,
-    /// It has arrived under a name that listings leave out.
+    /// It has arrived under a name that listings omit.
     Unlisted,
 }
 
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Note::Link => "left out, a symbolic link",
-            Note::Special => "left out, neither file nor directory",
-            Note::ModeNotKept => "its mode is not kept: CHMOD can't name it, or is not allowed",
-            Note::Held => "stays: it holds what is left out",
-            Note::Unlisted => "sent, but in no listing: its name has a newline, or ends in .sd",
+            Note::Link => "skipped, a symbolic link",
+            Note::Special => "skipped, neither a file nor a directory",
+            Note::ModeNotKept => "its mode is not kept: CHMOD cannot name it, or is not allowed",
+            Note::Held => "stays: it contains skipped entries",
+            Note::Unlisted => "sent, but not listed: its name has a newline, or ends in .sd",
             Note::ModeRefused => "its mode is not kept: the server refused it",
         })
     }
@@ -116,17 +116,17 @@ pub enum Deed {
     Add,
     /// A file that differs.
     Change,
-    /// What is not in the source.
+    /// An entry that is not in the source.
     Delete,
 }
 
-/// Who is told, by several threads at once.
+/// Gets the events, from several threads at once.
 pub trait Observer: Sync {
     /// Something happened.
     fn tell(&self, event: &Event<'_>);
 }
 
-/// Nobody.
+/// Ignores all events.
 impl Observer for () {
     fn tell(&self, _: &Event<'_>) {}
 }

@@ -30,14 +30,14 @@ pub enum Question<'a> {
     Balance,
 }
 
-/// What came back.
+/// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Alive, or ready; with the count or the server, where one was asked for.
+    /// Alive, or ready; with the count or the server, if the question asks for it.
     Yes(String),
-    /// Not so.
+    /// No.
     No,
-    /// Nothing came in time: a firewall may be between, for UDP alone.
+    /// Nothing came in time: a firewall may block UDP.
     Silence,
 }
 
@@ -61,7 +61,7 @@ impl Question<'_> {
             SocketAddr::V4(_) => ([0; 4], 0).into(),
             SocketAddr::V6(_) => ([0; 16], 0).into(),
         };
-        // A socket of its own, so that no late answer is taken for this one.
+        // A socket of its own, so that a late answer is not mistaken for this one.
         let socket = UdpSocket::bind(own)?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(patience))?;
@@ -111,9 +111,9 @@ impl Connection {
             });
         }
         let socket = self.wire().socket();
-        let told = |e: Errno| ClientError::Lost(WireError::from(io::Error::from(e)));
+        let lost = |e: Errno| ClientError::Lost(WireError::from(io::Error::from(e)));
         let start = Instant::now();
-        send(socket, &[byte], SendFlags::OOB | SendFlags::NOSIGNAL).map_err(told)?;
+        send(socket, &[byte], SendFlags::OOB | SendFlags::NOSIGNAL).map_err(lost)?;
         loop {
             let left = patience.saturating_sub(start.elapsed());
             let timeout = Timespec::try_from(left).unwrap_or_default();
@@ -121,13 +121,13 @@ impl Connection {
             match poll(&mut fds, Some(&timeout)) {
                 Ok(0) => return Ok(None),
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(told(e)),
+                Err(e) => return Err(lost(e)),
             }
             let mut back = [0];
             match recv(socket, &mut back, RecvFlags::OOB | RecvFlags::DONTWAIT) {
                 Ok((1.., _)) if back == [byte] => return Ok(Some(start.elapsed())),
                 Ok(_) | Err(Errno::INVAL | Errno::AGAIN | Errno::INTR) => {}
-                Err(e) => return Err(told(e)),
+                Err(e) => return Err(lost(e)),
             }
             if fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
                 return Err(ClientError::Lost(WireError::Closed));

@@ -1,4 +1,4 @@
-//! From `host:port` to a socket, unless all is broken off meanwhile.
+//! From `host:port` to a socket, unless it is cancelled.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -11,14 +11,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use super::cancel::Cancel;
 use super::error::{ClientError, Result};
 
-/// How often it is looked whether all was broken off.
+/// How often to check for cancellation.
 const LOOK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
 
-/// A socket to the first address of the server that answers, each being given
-/// the time.
+/// A socket to the first address of the server that answers; each gets the whole
+/// time.
 ///
 /// # Errors
 /// `Resolve`, `Connect` or `Interrupted`.
@@ -43,7 +43,7 @@ pub(super) fn reach(server: &str, timeout: Duration, cancel: &Cancel) -> Result<
     })
 }
 
-/// Connects to one address; an error of no consequence when all was broken off.
+/// Connects to one address; any error if it was cancelled.
 fn connect(address: &SocketAddr, end: Instant, cancel: &Cancel) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() {
         AddressFamily::INET

@@ -1,5 +1,5 @@
-//! Names of secure directories (document, "Secured Directory"): a name and a
-//! passphrase go in, what nobody guesses comes out.
+//! Names of secure directories (document, "Secured Directory"): made from a name
+//! and a passphrase, so that nobody can guess them.
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -17,8 +17,8 @@ pub fn secret_name(name: &str, passphrase: &str, rounds: u32) -> String {
     format!("{}.sd", *text)
 }
 
-/// The name of the entry in it that allows its removal by RMSECDIR: it is no
-/// secret to those who know the directory's.
+/// The name of the entry in it that allows its removal by RMSECDIR; it follows
+/// from the directory's name.
 #[must_use]
 pub fn secret_token(directory: &str) -> String {
     hex_digest(directory)

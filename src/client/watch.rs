@@ -1,5 +1,5 @@
-//! Notification mode (document, "The notification system"): the server tells
-//! of files in directories, and hears of each whether it is to be deleted.
+//! Notification mode (document, "The notification system"): the server reports
+//! files in directories, and the client answers whether to delete each.
 
 use std::time::Duration;
 
@@ -9,42 +9,42 @@ use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
 use crate::tf::wire::WireError;
 
-/// After this time without a word the peer is asked whether it is there, and
-/// is lost when it does not say so as many times.
+/// After this time of silence the peer is probed; it is lost after as many
+/// unanswered probes.
 const QUIET: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 const ASKS: u32 = 4;
 
-/// A directory to be told of.
+/// A directory to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// The directory; empty for the root.
     pub directory: String,
-    /// How the names begin that matter; empty for all.
+    /// How the names begin; empty for all.
     pub prefix: String,
 }
 
-/// A file the server has told of.
+/// A file that the server has reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Where its directory stands in the list, from 0.
+    /// The index of its directory in the list, from 0.
     pub index: usize,
     /// Its name in the directory. Names are bytes; clean them before they
     /// reach a terminal.
     pub name: Vec<u8>,
 }
 
-/// What becomes of a file that was told.
+/// What to do with a reported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It stays, and may be told again after each interval.
+    /// It stays, and may be reported again after each interval.
     Keep,
-    /// The server deletes it. It does so where it may; who may not, is told
-    /// of the file again.
+    /// The server deletes it. If the account may not delete, the file is reported
+    /// again.
     Delete,
 }
 
-/// A session in notification mode, to the end of which it can do nothing else.
+/// A session in notification mode, in which it can do nothing else.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -54,11 +54,11 @@ pub enum Verdict {
 /// let access = access();
 /// let inbox = Watched { directory: "inbox".to_owned(), prefix: String::new() };
 /// let mut watch = access.open()?.watch(&[inbox], Duration::from_secs(1))?;
-/// let mut beside = access.open()?;
+/// let mut other = access.open()?;
 /// loop {
 ///     let arrival = watch.wait()?;
 ///     let Ok(name) = std::str::from_utf8(&arrival.name) else { continue };
-///     beside.download(&format!("inbox/{name}"), name.as_ref(), &mut |_| {})?;
+///     other.download(&format!("inbox/{name}"), name.as_ref(), &mut |_| {})?;
 ///     watch.answer(Verdict::Delete)?;
 /// }
 /// # Ok::<(), tfd::client::ClientError>(())
@@ -72,9 +72,9 @@ pub struct Watch {
 }
 
 impl Connection {
-    /// Has the server tell of files in these directories from now on, those
-    /// that are there first (document, "ADDNTFY" and "STARTNTFY"). A file
-    /// that stays is told again after each interval.
+    /// Has the server report files in these directories from now on, existing
+    /// ones first (document, "ADDNTFY" and "STARTNTFY"). A file that stays is
+    /// reported again after each interval.
     ///
     /// # Errors
     /// The server's refusal, or the connection is lost.
@@ -93,7 +93,7 @@ impl Connection {
     }
 }
 
-/// Has the system notice a peer that is gone without a word.
+/// Lets the system notice a peer that has vanished.
 fn keep_alive(connection: &Connection) -> rustix::io::Result<()> {
     let socket = connection.socket();
     sockopt::set_socket_keepalive(socket, true)?;
@@ -103,12 +103,12 @@ fn keep_alive(connection: &Connection) -> rustix::io::Result<()> {
 }
 
 impl Watch {
-    /// Waits for the next file. One that was told before and not answered is
-    /// kept.
+    /// Waits for the next file. A file that was reported before and not answered
+    /// stays.
     ///
     /// # Errors
-    /// `Odd` for what is no name in a directory of the list, or the connection
-    /// is lost.
+    /// `Odd` for a reply that is not a name in a directory of the list, or the
+    /// connection is lost.
     pub fn wait(&mut self) -> Result<Arrival> {
         if self.awaited {
             self.answer(Verdict::Keep)?;
@@ -121,8 +121,8 @@ impl Watch {
         arrival
     }
 
-    /// Says what is to become of the file told last. The second answer to a
-    /// file says nothing.
+    /// Answers what to do with the file reported last. A second answer to the same
+    /// file is ignored.
     ///
     /// # Errors
     /// When the connection is lost.

@@ -147,7 +147,7 @@ fn a_file_without_end_fills_neither_memory_nor_disk() {
     let run = desk.tf(&["get", "-r", "--retries", "1", "t", "into"]);
     assert_eq!(run.code, Some(6), "{}", run.err);
     assert!(
-        run.err.contains("changed while it was being moved"),
+        run.err.contains("changed during the transfer"),
         "{}",
         run.err
     );

@@ -129,7 +129,8 @@ fn what_is_not_in_the_source_goes_only_when_asked() {
         dry.out
     );
     assert!(
-        dry.err.contains("cache: stays: it holds what is left out"),
+        dry.err
+            .contains("cache: stays: it contains skipped entries"),
         "{}",
         dry.err
     );

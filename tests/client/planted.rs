@@ -148,7 +148,7 @@ fn what_takes_a_name_while_its_file_is_received_stays() {
 fn a_file_longer_than_told_is_not_kept_and_its_name_drives_no_terminal() {
     let person = teller("\u{1b}[2Jf", "OK F 3 0 0", b"content", || {});
     let watch = Running::start(&person, &["watch", "--delete", "--get", "got", "in"]);
-    watch.wait_for_complaint("changed while it was being moved");
+    watch.wait_for_complaint("changed during the transfer");
     assert!(
         !watch.complaints().contains('\u{1b}'),
         "{:?}",

@@ -70,7 +70,7 @@ fn a_file_that_keeps_changing_is_told_and_one_that_grows_is_not() {
     let run = end(child);
     assert_eq!(run.code, Some(6), "{}", run.err);
     assert!(
-        run.err.contains("changed while it was being moved"),
+        run.err.contains("changed during the transfer"),
         "{}",
         run.err
     );

@@ -186,7 +186,7 @@ fn links_are_left_out_or_followed_and_never_followed_round() {
     let run = desk.fine(&["put", "-r", "t", "without"]);
     assert_eq!(desk.server.names("without"), ["file"]);
     assert_eq!(
-        run.err.matches("left out, a symbolic link").count(),
+        run.err.matches("skipped, a symbolic link").count(),
         4,
         "{}",
         run.err

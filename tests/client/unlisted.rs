@@ -85,7 +85,7 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
     age(&desk.write(&format!("t/{name}"), "x"));
     let run = desk.fine(&["put", "-r", "t"]);
     assert!(
-        run.err.contains("t/new\\nline: sent, but in no listing"),
+        run.err.contains("t/new\\nline: sent, but not listed"),
         "{}",
         run.err
     );
@@ -159,7 +159,7 @@ fn directories_that_the_server_hides_are_mirrored_once_and_not_deleted() {
     age(&desk.write("t/photos.sd/a", "x"));
     let run = desk.fine(&["mirror", "t", ":t"]);
     assert!(
-        run.err.contains("photos.sd: sent, but in no listing"),
+        run.err.contains("photos.sd: sent, but not listed"),
         "{}",
         run.err
     );
