@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use tfd::store::RootPath;
 use tfd::tf::cipher::{ChainAlone, Cipher, PlainCipher, cycle};
+use tfd::tf::env::POLICY;
 use tfd::tf::request::Request;
 
 /// A key whose chain meets no cycle in the little that is done with it.
@@ -81,10 +82,8 @@ fn prepare(name: &str) -> Option<(Work, usize)> {
             black_box(Request::parse(black_box(body))).ok();
         }),
         "path" => repeated(|| {
-            black_box(RootPath::parse(black_box(
-                b"reports/2026/may.pdf".as_slice(),
-            )))
-            .ok();
+            let path = b"reports/2026/may.pdf".as_slice();
+            black_box(RootPath::parse(black_box(path), &POLICY)).ok();
         }),
         _ => return None,
     })

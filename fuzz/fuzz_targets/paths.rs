@@ -4,11 +4,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use tfd::store::RootPath;
-use tfd::store::path::is_hidden;
+use tfd::tf::env::POLICY;
 
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.splitn(2, |c| *c == b'\n');
-    let mut next = || RootPath::parse(parts.next().unwrap_or_default());
+    let mut next = || RootPath::parse(parts.next().unwrap_or_default(), &POLICY);
     let (Ok(path), other) = (next(), next()) else {
         return;
     };
@@ -28,10 +28,10 @@ fuzz_target!(|data: &[u8]| {
 
 fn check(path: &RootPath) {
     for name in path.names() {
-        assert!(name != b".." && name != b"." && !is_hidden(name));
+        assert!(name != b".." && name != b"." && !POLICY.hides(name));
         assert!(!name.iter().any(|c| matches!(c, b'/' | 0)));
     }
     assert!(!path.as_bytes().starts_with(b"/") && !path.as_os_str().is_empty());
-    let again = RootPath::parse(path.as_bytes()).expect("allowed once, allowed again");
+    let again = RootPath::parse(path.as_bytes(), &POLICY).expect("allowed once, allowed again");
     assert_eq!(again.as_bytes(), path.as_bytes());
 }

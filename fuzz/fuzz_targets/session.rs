@@ -18,8 +18,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
 use tfd::session::audit::{Observer, Operation, Subject};
-use tfd::store::{Lock, Quota, Root};
-use tfd::tf::env::Env;
+use tfd::store::{Quota, Root};
+use tfd::tf::env::{Env, Lock, POLICY};
 use tfd::tf::operation::{Observer, Operation, Subject};
 use tfd::tf::session::serve;
 use tfd::tf::settings::{Dialect, Settings};
@@ -51,7 +51,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         _ => Rights::ReadOnly,
     };
     let mut env = Env {
-        root: Root::open(&root).expect("root"),
+        root: Root::open(&root).expect("root").with_policy(POLICY),
         lock: Lock::default(),
         process_key: "key".to_owned(),
         names: Rc::new(Names::default()),

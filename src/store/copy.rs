@@ -9,10 +9,10 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::part::{PartFile, Taken, part_name, rename, sync_directory};
-use super::path::{RootPath, is_hidden};
+use super::path::{Policy, RootPath};
 use super::quota::{Quota, Reservation};
 use super::root::Entry;
-use super::tree::{Met, Secure, Step, Visit, open_directory, remove_tree, walk_whole};
+use super::tree::{Met, Step, Visit, open_directory, remove_tree, walk_whole};
 
 /// Bytes copied by one call.
 const CHUNK: usize = 1 << 30;
@@ -107,6 +107,7 @@ fn copy_by_hand(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Er
 pub fn copy_tree(
     source: BorrowedFd<'_>,
     target: &Entry,
+    policy: &Policy,
     sync: bool,
     quota: &Quota,
 ) -> Result<(), Errno> {
@@ -114,7 +115,7 @@ pub fn copy_tree(
     let hidden = part_name()?;
     let name = OsStr::from_bytes(&hidden);
     rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
-    let built = build_tree(source, parent, name, quota).and_then(|copy| {
+    let built = build_tree(source, parent, name, policy, quota).and_then(|copy| {
         rename(parent, name, parent, target.name(), RenameFlags::NOREPLACE)?;
         if sync {
             rustix::fs::syncfs(&copy)?;
@@ -123,7 +124,7 @@ pub fn copy_tree(
         Ok(())
     });
     if built.is_err() {
-        let _ = remove_tree(parent, name, Secure::Remove, quota);
+        let _ = remove_tree(parent, name, &Policy::NONE, quota);
     }
     built
 }
@@ -132,6 +133,7 @@ fn build_tree(
     source: BorrowedFd<'_>,
     parent: BorrowedFd<'_>,
     name: &OsStr,
+    policy: &Policy,
     quota: &Quota,
 ) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -143,7 +145,7 @@ fn build_tree(
             Met::Entry(visit) => visit,
             Met::Unread(_) => return Err(Errno::ACCESS),
         };
-        if is_hidden(visit.name().as_bytes()) {
+        if policy.hides(visit.name().as_bytes()) {
             return Ok(Step::Over);
         }
         copy_entry(&visit, copy.as_fd(), &mut modes, quota)?;
@@ -241,6 +243,7 @@ mod tests {
         copy_tree(
             opened.as_fd(),
             &entry(dir.path(), "t"),
+            &Policy::NONE,
             true,
             &Quota::none(),
         )
@@ -251,6 +254,7 @@ mod tests {
         let taken = copy_tree(
             opened.as_fd(),
             &entry(dir.path(), "t"),
+            &Policy::NONE,
             false,
             &Quota::none(),
         );

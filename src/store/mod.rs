@@ -3,7 +3,6 @@
 
 pub mod behind;
 pub mod copy;
-pub mod lock;
 pub mod part;
 pub mod path;
 pub mod quota;
@@ -14,7 +13,6 @@ pub mod tree;
 pub mod upload;
 pub mod usage;
 
-pub use lock::Lock;
-pub use path::RootPath;
+pub use path::{Policy, RootPath};
 pub use quota::Quota;
 pub use root::{Entry, Root};

@@ -5,9 +5,6 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// The token file of a jail: never visible or usable for a client.
-pub const JAIL_FILE: &[u8] = b"jail.key";
-
 /// How the name of an upload in progress begins and ends: hidden from clients.
 pub const PART_PREFIX: &[u8] = b".tfd-";
 /// See [`PART_PREFIX`].
@@ -15,11 +12,46 @@ pub const PART_SUFFIX: &[u8] = b".part";
 /// How many digits stand between the two.
 pub const PART_DIGITS: usize = 32;
 
-/// The ending of a secure directory's name (document, "Secured Directory").
-const SECURE_SUFFIX: &[u8] = b".sd";
-
 /// The longest path the system takes, its final NUL included.
 const PATH_MAX: usize = 4096;
+
+/// A protocol's rules on names beneath a root. Uploads in progress are hidden by
+/// every policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Names that no client may use or see, and that no removal takes.
+    pub hidden: &'static [&'static [u8]],
+    /// The ending of the names of directories that stay when a directory around
+    /// them is removed.
+    pub kept_ending: Option<&'static [u8]>,
+}
+
+impl Policy {
+    /// No rules.
+    pub const NONE: Policy = Policy {
+        hidden: &[],
+        kept_ending: None,
+    };
+
+    /// Whether an entry of this name is hidden from clients.
+    pub fn hides(&self, name: &[u8]) -> bool {
+        self.hidden.contains(&name) || is_part(name)
+    }
+
+    /// Whether a directory of this name stays when one around it is removed.
+    pub fn keeps(&self, name: &[u8]) -> bool {
+        self.kept_ending
+            .is_some_and(|ending| name.ends_with(ending))
+    }
+
+    /// The same names hidden, and no directory kept.
+    pub fn removing_all(self) -> Policy {
+        Policy {
+            kept_ending: None,
+            ..self
+        }
+    }
+}
 
 /// A path that no client may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +81,7 @@ impl RootPath {
     /// # Errors
     /// `Forbidden` for a `..`, a NUL byte, a name of the server's own, or a
     /// path longer than the system takes.
-    pub fn parse(raw: &[u8]) -> Result<RootPath, Forbidden> {
+    pub fn parse(raw: &[u8], policy: &Policy) -> Result<RootPath, Forbidden> {
         if raw.contains(&0) {
             return Err(Forbidden);
         }
@@ -58,7 +90,7 @@ impl RootPath {
             .split(|c| *c == b'/')
             .filter(|n| !n.is_empty() && *n != b".")
         {
-            if name == b".." || is_hidden(name) {
+            if name == b".." || policy.hides(name) {
                 return Err(Forbidden);
             }
             if !text.is_empty() {
@@ -183,15 +215,8 @@ impl std::fmt::Display for RootPath {
     }
 }
 
-/// Whether an entry of this name is the server's own and hidden from clients.
-#[must_use]
-pub fn is_hidden(name: &[u8]) -> bool {
-    name == JAIL_FILE || is_part(name)
-}
-
 /// Whether this may be the name of an upload in progress.
-#[must_use]
-pub fn is_part(name: &[u8]) -> bool {
+fn is_part(name: &[u8]) -> bool {
     name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX)
 }
 
@@ -208,19 +233,18 @@ pub fn is_own_part(name: &[u8]) -> bool {
     })
 }
 
-/// Whether a directory of this name is a secure one.
-#[must_use]
-pub fn is_secure(name: &[u8]) -> bool {
-    name.ends_with(SECURE_SUFFIX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const POLICY: Policy = Policy {
+        hidden: &[b"jail.key"],
+        kept_ending: None,
+    };
+
     fn path(text: &str) -> RootPath {
-        RootPath::parse(text.as_bytes()).expect("allowed")
+        RootPath::parse(text.as_bytes(), &POLICY).expect("allowed")
     }
 
     #[test]
@@ -244,11 +268,18 @@ mod tests {
             "a/jail.key/b",
             "a\0b",
         ] {
-            assert_eq!(RootPath::parse(text.as_bytes()), Err(Forbidden), "{text:?}");
+            assert_eq!(
+                RootPath::parse(text.as_bytes(), &POLICY),
+                Err(Forbidden),
+                "{text:?}"
+            );
         }
-        assert_eq!(RootPath::parse(b"d/.tfd-00ff.part"), Err(Forbidden));
-        assert_eq!(RootPath::parse(&[b'a'; 4096]), Err(Forbidden));
-        assert!(RootPath::parse(b"..a/b..").is_ok());
+        assert_eq!(
+            RootPath::parse(b"d/.tfd-00ff.part", &POLICY),
+            Err(Forbidden)
+        );
+        assert_eq!(RootPath::parse(&[b'a'; 4096], &POLICY), Err(Forbidden));
+        assert!(RootPath::parse(b"..a/b..", &POLICY).is_ok());
     }
 
     #[test]
@@ -269,9 +300,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_allowed_stays_beneath_the_root(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(path) = RootPath::parse(&raw) {
+            if let Ok(path) = RootPath::parse(&raw, &POLICY) {
                 prop_assert!(path.names().all(|n| n != b".." && n != b"." && !n.contains(&0)));
-                prop_assert_eq!(RootPath::parse(path.as_bytes()).map(|p| p.as_bytes().to_vec()),
+                prop_assert_eq!(RootPath::parse(path.as_bytes(), &POLICY).map(|p| p.as_bytes().to_vec()),
                     Ok(path.as_bytes().to_vec()));
                 if let Some(name) = path.name() {
                     let rejoined = path.parent().join(name);

@@ -129,6 +129,7 @@ impl FileReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Policy;
 
     #[test]
     fn a_file_read_in_order_has_the_same_bytes_from_memory_and_from_disk() {
@@ -136,7 +137,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         std::fs::write(directory.path().join("f"), &content).expect("write");
         let root = Root::open(directory.path()).expect("root");
-        let path = RootPath::parse(b"f").expect("path");
+        let path = RootPath::parse(b"f", &Policy::NONE).expect("path");
         for start in [None, Some(0), Some(3_000_000)] {
             let file = FileReader::open(&root, &path).expect("open");
             file.read_in_order();

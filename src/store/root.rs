@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::path::{RootPath, is_hidden};
+use super::path::{Policy, RootPath};
 
 /// How often to retry a resolution that renames elsewhere in the system made
 /// uncertain (`EAGAIN`).
@@ -26,6 +26,7 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
+    policy: Policy,
 }
 
 /// An entry and its parent directory, for calls that make, rename or remove
@@ -68,13 +69,27 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Root {
             directory: rustix::fs::open(path, flags, Mode::empty())?,
+            policy: Policy::NONE,
         })
     }
 
     /// The root behind a directory handle.
     #[must_use]
     pub fn from_handle(directory: OwnedFd) -> Root {
-        Root { directory }
+        Root {
+            directory,
+            policy: Policy::NONE,
+        }
+    }
+
+    /// The same with a protocol's rules on names.
+    pub fn with_policy(self, policy: Policy) -> Root {
+        Root { policy, ..self }
+    }
+
+    /// Its rules on names.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The directory handle.
@@ -171,7 +186,7 @@ impl Root {
                 .map_or(0, |at| at + 1);
             let name = &target[cut..];
             let odd = matches!(name, b"" | b"." | b"..");
-            if target.starts_with(b"/") || odd || is_hidden(name) {
+            if target.starts_with(b"/") || odd || self.policy.hides(name) {
                 return Err(Errno::XDEV);
             }
             // The kernel walks the whole way again from the root, so that a
@@ -226,8 +241,13 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    const POLICY: Policy = Policy {
+        hidden: &[b"jail.key"],
+        kept_ending: None,
+    };
+
     fn path(text: &str) -> RootPath {
-        RootPath::parse(text.as_bytes()).expect("allowed")
+        RootPath::parse(text.as_bytes(), &POLICY).expect("allowed")
     }
 
     fn tree() -> (tempfile::TempDir, Root) {
@@ -246,7 +266,7 @@ mod tests {
         fs::write(top.join("jail.key"), "token").expect("write");
         symlink("../jail.key", top.join("a/token")).expect("link");
         symlink("a/token", top.join("token")).expect("link");
-        let root = Root::open(&top).expect("root");
+        let root = Root::open(&top).expect("root").with_policy(POLICY);
         (dir, root)
     }
 

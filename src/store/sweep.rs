@@ -9,10 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::path::{RootPath, is_own_part};
+use super::path::{Policy, RootPath, is_own_part};
 use super::quota::Quota;
 use super::root::Root;
-use super::tree::{Secure, Step, remove_tree, walk};
+use super::tree::{Step, remove_tree, walk};
 
 /// Removes every abandoned part beneath the root and returns how many.
 ///
@@ -28,7 +28,7 @@ pub fn sweep(root: &Root) -> Result<usize, Errno> {
         }
         if let Some(_lock) = take_over(visit.directory.as_fd(), name) {
             let gone = if visit.kind.is_dir() {
-                remove_tree(visit.directory, name, Secure::Remove, &Quota::none())
+                remove_tree(visit.directory, name, &Policy::NONE, &Quota::none())
             } else {
                 rustix::fs::unlinkat(visit.directory, name, AtFlags::empty())
             };
@@ -65,7 +65,7 @@ mod tests {
         for name in like_it {
             fs::write(dir.path().join("a").join(name), "").expect("write");
         }
-        let path = RootPath::parse(b"a/new").expect("path");
+        let path = RootPath::parse(b"a/new", &Policy::NONE).expect("path");
         let upload = Upload::begin(&root, &path, false, 0o644, Quota::none()).expect("begin");
         assert_eq!(sweep(&root), Ok(2));
         assert_eq!(
@@ -96,7 +96,8 @@ mod tests {
                 }
             });
             for number in 0..3000 {
-                let path = RootPath::parse(format!("{number}").as_bytes()).expect("path");
+                let path =
+                    RootPath::parse(format!("{number}").as_bytes(), &Policy::NONE).expect("path");
                 let upload = Upload::begin(&root, &path, false, 0o644, Quota::none());
                 upload.expect("begin").commit(false).expect("commit");
             }

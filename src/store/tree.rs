@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::path::{JAIL_FILE, RootPath, is_secure};
+use super::path::{Policy, RootPath};
 use super::quota::Quota;
 
 /// How often to repeat a removal while others add to the tree.
@@ -149,15 +149,6 @@ pub fn open_directory(start: BorrowedFd<'_>, path: &RootPath) -> Result<OwnedFd,
     }
 }
 
-/// What a removal does with secure directories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secure {
-    /// They stay, and so do the directories that contain them.
-    Keep,
-    /// They are removed like any other.
-    Remove,
-}
-
 /// Removes the content of a directory but not itself, and releases its space.
 /// What can't be removed stays, and so do the token files of jails; removing the
 /// directory then fails.
@@ -166,21 +157,21 @@ pub enum Secure {
 /// The system's, when the directory can't be read.
 pub fn remove_contents(
     directory: BorrowedFd<'_>,
-    secure: Secure,
+    policy: &Policy,
     quota: &Quota,
 ) -> Result<(), Errno> {
     for _ in 0..PASSES {
         let mut removed = false;
         let mut directories = Vec::new();
         walk(directory, |visit| {
-            if visit.name().as_bytes() == JAIL_FILE {
+            if policy.hidden.contains(&visit.name().as_bytes()) {
                 return Ok(Step::Over);
             }
             if !visit.kind.is_dir() {
                 removed |= quota.unlink(visit.directory, visit.name()).is_ok();
                 return Ok(Step::Over);
             }
-            if secure == Secure::Keep && is_secure(visit.name().as_bytes()) {
+            if policy.keeps(visit.name().as_bytes()) {
                 return Ok(Step::Over);
             }
             directories.push(visit.path.clone());
@@ -210,15 +201,15 @@ fn remove_empty(start: BorrowedFd<'_>, path: &RootPath) -> Result<(), Errno> {
 pub fn remove_tree(
     parent: BorrowedFd<'_>,
     name: &OsStr,
-    secure: Secure,
+    policy: &Policy,
     quota: &Quota,
 ) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    if secure == Secure::Keep && is_secure(name.as_bytes()) {
+    if policy.keeps(name.as_bytes()) {
         return Err(Errno::NOTEMPTY);
     }
-    remove_contents(directory.as_fd(), secure, quota)?;
+    remove_contents(directory.as_fd(), policy, quota)?;
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
@@ -227,6 +218,11 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    const POLICY: Policy = Policy {
+        hidden: &[b"jail.key"],
+        kept_ending: Some(b".sd"),
+    };
 
     #[test]
     fn a_tree_is_removed_without_going_through_its_links() {
@@ -237,7 +233,7 @@ mod tests {
         fs::write(dir.path().join("t/a/f"), "").expect("write");
         symlink("../out", dir.path().join("t/link")).expect("link");
         let top = fs::File::open(dir.path()).expect("open");
-        remove_tree(top.as_fd(), OsStr::new("t"), Secure::Keep, &Quota::none()).expect("removed");
+        remove_tree(top.as_fd(), OsStr::new("t"), &POLICY, &Quota::none()).expect("removed");
         assert!(!dir.path().join("t").exists() && dir.path().join("out/f").exists());
     }
 
@@ -249,8 +245,8 @@ mod tests {
             fs::write(dir.path().join(name), "x").expect("write");
         }
         let top = fs::File::open(dir.path()).expect("open");
-        for secure in [Secure::Keep, Secure::Remove] {
-            let removed = remove_tree(top.as_fd(), OsStr::new("t"), secure, &Quota::none());
+        for policy in [POLICY, POLICY.removing_all()] {
+            let removed = remove_tree(top.as_fd(), OsStr::new("t"), &policy, &Quota::none());
             assert_eq!(removed, Err(Errno::NOTEMPTY));
             assert_eq!(fs::read_dir(dir.path().join("t")).expect("t").count(), 1);
             assert_eq!(
@@ -269,10 +265,10 @@ mod tests {
         let top = fs::File::open(dir.path()).expect("open");
         let name = OsStr::new("t");
         assert_eq!(
-            remove_tree(top.as_fd(), name, Secure::Keep, &Quota::none()),
+            remove_tree(top.as_fd(), name, &POLICY, &Quota::none()),
             Err(Errno::NOTEMPTY)
         );
         assert!(dir.path().join("t/a/x.sd/in").exists() && !dir.path().join("t/b").exists());
-        remove_tree(top.as_fd(), name, Secure::Remove, &Quota::none()).expect("removed");
+        remove_tree(top.as_fd(), name, &POLICY.removing_all(), &Quota::none()).expect("removed");
     }
 }

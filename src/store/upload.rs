@@ -147,10 +147,11 @@ fn check_old(target: &Entry, stat: &Stat, replace: bool) -> Result<u32, UploadEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Policy;
     use std::fs;
 
     fn path(text: &str) -> RootPath {
-        RootPath::parse(text.as_bytes()).expect("allowed")
+        RootPath::parse(text.as_bytes(), &Policy::NONE).expect("allowed")
     }
 
     #[test]

@@ -6,13 +6,24 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
+pub use super::command::lock::Lock;
 use super::notify::Listed;
 use super::settings::Settings;
 use super::status::{Reply, Status};
 use crate::config::Durability;
 use crate::store::part::sync_directory;
-use crate::store::{Lock, Quota, Root, RootPath};
+use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
+
+/// The token file of a jail (INJAIL).
+pub const JAIL_FILE: &[u8] = b"jail.key";
+
+/// Names beneath the root: the token files of jails are hidden, and secure
+/// directories stay (document, "Secured Directory").
+pub const POLICY: Policy = Policy {
+    hidden: &[JAIL_FILE],
+    kept_ending: Some(b".sd"),
+};
 
 /// A pool of servers.
 pub trait Pool: std::fmt::Debug {

@@ -10,8 +10,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::session::login::Why;
-use crate::store::path::JAIL_FILE;
 use crate::store::{Root, RootPath};
+use crate::tf::env::{JAIL_FILE, POLICY};
 use crate::users::hash;
 
 /// The longest token file, in bytes.
@@ -23,8 +23,8 @@ const MAX_TOKENS: usize = 64 * 1024;
 /// # Errors
 /// Why the client may not go on.
 pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd, Why> {
-    let path = RootPath::parse(path).map_err(|_| Why::Path)?;
-    let root = Root::from_handle(home.try_clone().map_err(|_| Why::TokenFile)?);
+    let path = RootPath::parse(path, &POLICY).map_err(|_| Why::Path)?;
+    let root = Root::from_handle(home.try_clone().map_err(|_| Why::TokenFile)?).with_policy(POLICY);
     let directory = root.open_dir(&path).map_err(|e| match e {
         Errno::XDEV => Why::Path,
         _ => Why::TokenFile,

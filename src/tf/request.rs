@@ -3,6 +3,7 @@
 //! table. All syntax errors end here; nothing here touches a file.
 
 pub use super::command::{Effect, Request};
+use super::env::POLICY;
 use super::status::{Reply, Status};
 use crate::store::RootPath;
 
@@ -198,7 +199,7 @@ pub(super) fn hp_request_with_windows(arguments: Arguments<'_>) -> Read<HpReques
 }
 
 fn parse_path(text: &[u8]) -> Read<RootPath> {
-    RootPath::parse(text).map_err(|_| Status::AccessDenied)
+    RootPath::parse(text, &POLICY).map_err(|_| Status::AccessDenied)
 }
 
 /// A text that must not be empty.
@@ -253,7 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn root_path(text: &str) -> RootPath {
-        RootPath::parse(text.as_bytes()).expect("allowed")
+        RootPath::parse(text.as_bytes(), &POLICY).expect("allowed")
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::session::context::{Context, End};
 use crate::session::login::{Login, Steps};
 use crate::session::protocol::{Gate, Gated, Grant, Protocol, Serve};
 use crate::tf::cipher::cycle;
-use crate::tf::env::{Env, Pool};
+use crate::tf::env::{Env, POLICY, Pool};
 use crate::tf::gate::{self, Passed};
 use crate::tf::login::{self, Greeting};
 use crate::tf::pool::ask::AskPool;
@@ -50,7 +50,7 @@ impl Server {
         let page = info.page;
         wire.expect_urgent_bytes(UrgentBytes::new(move |count| page.tell_out_of_band(count)));
         let mut env = Env {
-            root,
+            root: root.with_policy(POLICY),
             lock: Default::default(),
             process_key: info.process_key,
             names,

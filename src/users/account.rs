@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::hash::Scheme;
 use super::size;
-use crate::store::RootPath;
+use crate::store::{Policy, RootPath};
 
 /// The longest name of an account, in bytes.
 pub const MAX_NAME: usize = 64;
@@ -239,7 +239,7 @@ impl FromStr for Account {
         {
             return Err(format!("{name}: the hash is in the wrong field"));
         }
-        if !home.is_empty() && RootPath::parse(home.as_bytes()).is_err() {
+        if !home.is_empty() && RootPath::parse(home.as_bytes(), &Policy::NONE).is_err() {
             return Err(format!(
                 "{name}: the home is not a directory beneath the root"
             ));

@@ -16,7 +16,7 @@ use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::listing::{Entry, Kind, Room};
 use crate::client::observe::Note;
-use crate::store::path::is_secure;
+use crate::tf::env::POLICY;
 use crate::tf::status::Status;
 
 /// A file or directory of a tree.
@@ -297,8 +297,8 @@ pub(super) fn add_unlisted(
 /// Whether a listing leaves a path out.
 pub(super) fn is_unlisted(path: &[u8], is_directory: bool) -> bool {
     path.contains(&b'\n')
-        || is_directory && is_secure(last(path))
-        || levels(directory(path)).any(|level| is_secure(last(level)))
+        || is_directory && POLICY.keeps(last(path))
+        || levels(directory(path)).any(|level| POLICY.keeps(last(level)))
 }
 
 #[cfg(test)]

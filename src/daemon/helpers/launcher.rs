@@ -31,7 +31,7 @@ use crate::session::login::{self, Ask, MAX_ASK, Why};
 use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
 use crate::store::quota::Limits;
-use crate::store::{Quota, Root, RootPath};
+use crate::store::{Policy, Quota, Root, RootPath};
 use crate::sys::process::{follow, keep_only};
 use crate::tf::jail;
 use crate::users::{Login, Names};
@@ -273,7 +273,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
 }
 
 fn open_home(launcher: &Launcher<'_>, home: &str) -> Result<OwnedFd, Errno> {
-    let path = RootPath::parse(home.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let path = RootPath::parse(home.as_bytes(), &Policy::NONE).map_err(|_| Errno::INVAL)?;
     let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(&launcher.root, 0)?);
     root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
 }

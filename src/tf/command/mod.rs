@@ -11,6 +11,7 @@ pub(crate) mod del;
 pub(crate) mod fstat;
 pub(crate) mod fupd;
 pub(crate) mod keepalive;
+pub(crate) mod lock;
 pub(crate) mod mkdir;
 pub(crate) mod renam;
 pub(crate) mod rmdir;
@@ -154,7 +155,7 @@ commands! { (wire, env)
     "TLB" Tlb = nothing, Reads, Long, none()
         => server::tlb(env);
     "LOCK" Lock { name: Vec<u8> } = any_text, Reads, Quick, none()
-        => server::lock(env, &name);
+        => lock::run(env, &name);
     "DATE" Date = nothing, Reads, Quick, none()
         => date::date();
     "UDATE" Udate = nothing, Reads, Quick, none()

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use crate::store::RootPath;
-use crate::store::tree::{Secure, remove_contents, remove_tree};
+use crate::store::tree::{remove_contents, remove_tree};
+use crate::store::{Policy, RootPath};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
@@ -19,18 +19,18 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(path)?;
     env.check_lock_in(path)?;
     if path.is_root() {
-        return Err(empty_root(env, Secure::Keep));
+        return Err(empty_root(env, env.root.policy()));
     }
-    remove(env, path, Secure::Keep)
+    remove(env, path, env.root.policy())
 }
 
 /// Removes a directory as RMDIR and RMSECDIR do.
 ///
 /// # Errors
 /// 1 or 15, see [`run`].
-pub(crate) fn remove(env: &Env, path: &RootPath, secure: Secure) -> Result<Reply, Status> {
+pub(crate) fn remove(env: &Env, path: &RootPath, policy: &Policy) -> Result<Reply, Status> {
     let removed = env.root.entry(path).and_then(|entry| {
-        remove_tree(entry.directory.as_fd(), entry.name(), secure, &env.quota)?;
+        remove_tree(entry.directory.as_fd(), entry.name(), policy, &env.quota)?;
         env.settle(&entry.directory)
     });
     match removed {
@@ -42,11 +42,11 @@ pub(crate) fn remove(env: &Env, path: &RootPath, secure: Secure) -> Result<Reply
 }
 
 /// Removes the content of the root: the status is always that the root remains.
-pub(crate) fn empty_root(env: &Env, secure: Secure) -> Status {
+pub(crate) fn empty_root(env: &Env, policy: &Policy) -> Status {
     let emptied = env
         .root
         .open_dir(&RootPath::root())
-        .and_then(|directory| remove_contents(directory.as_fd(), secure, &env.quota));
+        .and_then(|directory| remove_contents(directory.as_fd(), policy, &env.quota));
     if let Err(e) = emptied {
         log::debug!("root not emptied error=\"{e}\"");
     }

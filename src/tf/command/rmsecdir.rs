@@ -9,9 +9,7 @@ use rustix::io::Errno;
 
 use super::rmdir::{empty_root, remove};
 use crate::store::RootPath;
-use crate::store::path::is_hidden;
-use crate::store::tree::Secure;
-use crate::tf::env::Env;
+use crate::tf::env::{Env, POLICY};
 use crate::tf::status::{Reply, Status};
 
 /// Removes a directory if it contains an entry of the token's name.
@@ -21,7 +19,10 @@ use crate::tf::status::{Reply, Status};
 pub(crate) fn run(env: &Env, token: &[u8], path: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(path)?;
     env.check_lock_in(path)?;
-    if matches!(token, b"" | b"." | b"..") || token.contains(&b'/') || is_hidden(token) {
+    if matches!(token, b"" | b"." | b"..")
+        || token.contains(&b'/')
+        || env.root.policy().hides(token)
+    {
         return Err(Status::SecureDirectory);
     }
     let fits = env.root.open_dir(path).and_then(|directory| {
@@ -31,7 +32,7 @@ pub(crate) fn run(env: &Env, token: &[u8], path: &RootPath) -> Result<Reply, Sta
     match fits {
         Err(Errno::XDEV) => Err(Status::AccessDenied),
         Err(_) => Err(Status::SecureDirectory),
-        Ok(_) if path.is_root() => Err(empty_root(env, Secure::Remove)),
-        Ok(_) => remove(env, path, Secure::Remove),
+        Ok(_) if path.is_root() => Err(empty_root(env, &POLICY.removing_all())),
+        Ok(_) => remove(env, path, &POLICY.removing_all()),
     }
 }

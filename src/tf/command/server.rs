@@ -1,7 +1,6 @@
-//! ECHO, PROCKEY, FREESP, TLB and LOCK (document, same names): questions about
-//! the server and the session, which touch no file.
+//! ECHO, PROCKEY, FREESP and TLB (document, same names): questions about the
+//! server and the session, which touch no file.
 
-use crate::store::Lock;
 use crate::tf::env::Env;
 use crate::tf::settings::Dialect;
 use crate::tf::status::{Reply, Status};
@@ -32,10 +31,4 @@ pub(crate) fn freesp(env: &Env) -> Result<Reply, Status> {
 pub(crate) fn tlb(env: &Env) -> Result<Reply, Status> {
     let tuple = env.pool.as_ref().and_then(|pool| pool.tuple());
     tuple.map(Reply::OkWith).ok_or(Status::Balance)
-}
-
-/// LOCK: sets the session's lock name. 28 for one that can't be a lock name.
-pub(crate) fn lock(env: &mut Env, name: &[u8]) -> Result<Reply, Status> {
-    env.lock = Lock::new(name).map_err(|_| Status::LockToken)?;
-    Ok(Reply::Ok)
 }

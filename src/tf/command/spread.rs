@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::store::path::{is_hidden, is_secure};
 use crate::store::tree::{Step, Visit, open_directory, walk};
 use crate::store::{Entry, RootPath};
 use crate::tf::env::Env;
@@ -22,10 +21,10 @@ pub(super) fn find(
     pattern: &RootPath,
     mut found: impl FnMut(&Visit<'_>) -> Step,
 ) -> Result<(), Errno> {
-    let directory = env.root.open_dir(start)?;
+    let (directory, policy) = (env.root.open_dir(start)?, env.root.policy());
     walk(directory.as_fd(), |visit| {
         let name = visit.path.name().unwrap_or_default();
-        if is_hidden(name) || visit.kind.is_dir() && is_secure(name) {
+        if policy.hides(name) || visit.kind.is_dir() && policy.keeps(name) {
             return Ok::<Step, Errno>(Step::Over);
         }
         let fits = start.joined(visit.path).ends_with(pattern);

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::spread::find;
 use crate::store::RootPath;
-use crate::store::tree::{Secure, Step, remove_tree};
+use crate::store::tree::{Step, remove_tree};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
@@ -24,7 +24,7 @@ pub(crate) fn run(env: &Env, start: &RootPath, pattern: &RootPath) -> Result<Rep
         {
             return Step::Enter;
         }
-        match remove_tree(visit.directory, visit.name(), Secure::Keep, &env.quota) {
+        match remove_tree(visit.directory, visit.name(), env.root.policy(), &env.quota) {
             Ok(()) => Step::Over,
             Err(e) => {
                 log::debug!("XRMDIR left path={path} error=\"{e}\"");

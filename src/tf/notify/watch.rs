@@ -13,9 +13,9 @@ use rustix::io::Errno;
 
 use super::events::Events;
 use super::list::Listed;
-use crate::store::path::is_hidden;
 use crate::store::{Root, RootPath};
 use crate::tf::env::Env;
+use crate::tf::env::POLICY;
 use crate::users::Rights;
 
 /// The most names that wait at once.
@@ -159,7 +159,7 @@ impl Watch {
     }
 
     fn wants(&self, name: &[u8]) -> bool {
-        name.starts_with(&self.listed.token) && !is_hidden(name)
+        name.starts_with(&self.listed.token) && !POLICY.hides(name)
     }
 
     /// The file reported last was deleted: the next may follow at once.
@@ -233,6 +233,7 @@ impl FoundFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Policy;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -242,7 +243,7 @@ mod tests {
         let root = Root::open(dir.path()).expect("root");
         fs::create_dir_all(dir.path().join("d/x-directory")).expect("mkdir");
         symlink("..", dir.path().join("d/x-link")).expect("link");
-        let path = RootPath::parse(b"d").expect("path");
+        let path = RootPath::parse(b"d", &Policy::NONE).expect("path");
         let mut watch = Watch::new(
             0,
             Listed {

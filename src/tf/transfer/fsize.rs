@@ -70,7 +70,7 @@ fn send_sizes(wire: &mut Wire, env: &Env, lines: &[u8]) -> Result<()> {
         .split(|c| *c == b'\n');
     let mut sizes = Vec::new();
     for line in lines {
-        let path = RootPath::parse(line).map_err(|_| Status::AccessDenied);
+        let path = RootPath::parse(line, env.root.policy()).map_err(|_| Status::AccessDenied);
         sizes.extend_from_slice(&size(env, &path).to_be_bytes());
     }
     let units = vec![8; sizes.len() / 8];

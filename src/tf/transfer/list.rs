@@ -12,7 +12,6 @@ use super::refuse;
 use super::stream::{Interrupted, Stream};
 use crate::session::audit::Outcome;
 use crate::store::RootPath;
-use crate::store::path::{is_hidden, is_secure};
 use crate::store::tree::{Met, Step, walk_whole};
 use crate::tf::env::Env;
 use crate::tf::settings::Dialect;
@@ -36,7 +35,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
     };
     let mut stream = Stream::new(wire);
     let mut line = Vec::new();
-    let dialect = env.settings.dialect;
+    let (dialect, policy) = (env.settings.dialect, env.root.policy());
     let listed = walk_whole(directory.as_fd(), |met| {
         let visit = match met {
             Met::Entry(visit) => visit,
@@ -54,7 +53,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
             }
         };
         let name = visit.path.name().unwrap_or_default();
-        if is_hidden(name) || visit.kind.is_dir() && is_secure(name) {
+        if policy.hides(name) || visit.kind.is_dir() && policy.keeps(name) {
             return Ok(Step::Over);
         }
         line.clear();

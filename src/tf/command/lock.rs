@@ -7,8 +7,18 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::path::RootPath;
-use super::root::Root;
+use crate::store::{Root, RootPath};
+use crate::tf::env::Env;
+use crate::tf::status::{Reply, Status};
+
+/// Sets the session's lock name.
+///
+/// # Errors
+/// 28 for a name that can't be one.
+pub(crate) fn run(env: &mut Env, name: &[u8]) -> Result<Reply, Status> {
+    env.lock = Lock::new(name).map_err(|_| Status::LockToken)?;
+    Ok(Reply::Ok)
+}
 
 /// An invalid lock name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
