@@ -1,4 +1,4 @@
-//! `tfd check`: every problem, or what would be served.
+//! `tfd check`: prints every problem, or what would be served.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use crate::admin::status::say;
 use crate::config::{Config, Mode, Problem, check_listen, check_pool, check_world, warnings};
 
 /// Prints every problem of a configuration to standard error, or a summary
-/// to standard output. The exit code is 0 when there is no problem, else 1.
+/// to standard output. The exit code is 0 without a problem, else 1.
 #[must_use]
 pub fn report(path: &Path) -> ExitCode {
     let problems = match Config::load(path) {
@@ -22,10 +22,10 @@ pub fn report(path: &Path) -> ExitCode {
             problems
         }
     };
-    tell(&problems, "nothing would be started")
+    print(&problems, "tfd would not start")
 }
 
-/// The end of a check that found nothing else wrong.
+/// The end of a check that found no other problem.
 fn report_pool(config: &Config) -> ExitCode {
     let problems = check_pool(config);
     for warning in warnings(config) {
@@ -34,13 +34,13 @@ fn report_pool(config: &Config) -> ExitCode {
     if problems.is_empty() {
         return say(&format!("{}\n", summary(config)));
     }
-    tell(
+    print(
         &problems,
-        "tfd would start without what is wrong in the pool",
+        "tfd would start without these servers of the pool",
     )
 }
 
-fn tell(problems: &[Problem], outcome: &str) -> ExitCode {
+fn print(problems: &[Problem], outcome: &str) -> ExitCode {
     for problem in problems {
         eprintln!("tfd: {problem}");
     }

@@ -1,5 +1,5 @@
-//! `tfd import`: a tfd.toml from a configuration of the public C server. What
-//! can't be taken over stands in the result as a comment that says why.
+//! `tfd import`: converts a configuration of the public C server to a tfd.toml.
+//! A setting that can't be converted becomes a comment with the reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::config::Backend;
 const LEFT_OUT: &[(&str, &str)] = &[
     (
         "userdb",
-        "its passwords are in clear text; take them over with tfd user import FILE",
+        "its passwords are in clear text; convert them with tfd user import FILE",
     ),
     ("faipath", "not part of TF Protocol 2.4.1"),
     ("faitok_mq", "not part of TF Protocol 2.4.1"),
@@ -30,11 +30,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("securefs", "secure directories are always on"),
 ];
 
-/// Words for the server behind the proxy.
+/// Words of the server behind the proxy.
 const PROXY_TO: &[&str] = &["trp_ipv4", "trp_ipv6", "trp_dns"];
 
-/// Writes `out` and the private key beside it. The exit code is 1 when
-/// anything is missing or in the way.
+/// Writes `out` and the private key next to it. The exit code is 1 when a
+/// setting is missing or a file exists.
 #[must_use]
 pub fn run(old: &Path, out: &Path) -> ExitCode {
     match import(old, out) {
@@ -55,7 +55,7 @@ pub fn run(old: &Path, out: &Path) -> ExitCode {
 /// Converts `old` and writes the result; returns the path of the key.
 ///
 /// # Errors
-/// One line that says what is missing or in the way. Nothing is written then.
+/// One line: what is missing, or which file exists. Nothing is written then.
 pub fn import(old: &Path, out: &Path) -> Result<PathBuf, String> {
     let text = fs::read(old).map_err(|e| format!("{}: {e}", old.display()))?;
     let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
@@ -63,7 +63,7 @@ pub fn import(old: &Path, out: &Path) -> Result<PathBuf, String> {
     for path in [out, &key_path] {
         if path.symlink_metadata().is_ok() {
             return Err(format!(
-                "{} exists: move it away or choose another --out",
+                "{} exists: move it or choose another --out",
                 path.display()
             ));
         }
@@ -78,10 +78,10 @@ pub fn import(old: &Path, out: &Path) -> Result<PathBuf, String> {
     Ok(key_path)
 }
 
-/// An old configuration in today's form.
+/// A converted configuration.
 #[derive(Debug)]
 pub struct Converted {
-    /// The text of tfd.toml; the key is expected beside it as `private.pem`.
+    /// The text of tfd.toml; the key is expected next to it as `private.pem`.
     pub toml: String,
     /// The private key, PEM.
     pub key: Zeroizing<String>,
@@ -90,23 +90,23 @@ pub struct Converted {
 /// Converts the text of an old configuration.
 ///
 /// # Errors
-/// Which needed word is missing or unusable.
+/// Which required word is missing or invalid.
 pub fn convert(text: &str) -> Result<Converted, String> {
     let text = text.trim_start_matches('\u{feff}');
     for word in ["proto", "hash", "dbdir", "defusr", "tlb"] {
         if value(text, word).is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER)) {
             return Err(format!(
-                "the value of {word} is not UTF-8: tfd.toml can't hold it"
+                "the value of {word} is not UTF-8, as tfd.toml must be"
             ));
         }
     }
     let key = key_block(text).ok_or("no privkey { ... } block")?;
     Rsa::private_key_from_pem(key.as_bytes())
-        .map_err(|_| "the privkey block holds no RSA private key")?;
+        .map_err(|_| "the privkey block is not an RSA private key")?;
     let needed = |word| value(text, word).ok_or(format!("the word {word} is missing"));
     let port: u16 = needed("port")?
         .parse()
-        .map_err(|_| "port is no port number")?;
+        .map_err(|_| "port is not a port number")?;
     let mut server = format!("root = {}\n", quoted(needed("dbdir")?));
     match value(text, "defusr") {
         Some(user) => server.push_str(&format!("user = {}\n", quoted(user))),
@@ -130,7 +130,7 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     }
     let mut left_out = LEFT_OUT.to_vec();
     if backend.is_none() {
-        let why = "no address or name, and clients are served here";
+        let why = "not an address or a name, and clients are served here";
         left_out.extend(PROXY_TO.iter().map(|word| (*word, why)));
         if flag_or_value(text, "injail").is_some() {
             server.push_str("jail = true\n");
@@ -150,7 +150,7 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     for (word, why) in left_out {
         if let Some(value) = flag_or_value(text, word) {
             let value = one_line(value);
-            let line = format!("\n# not taken over: {word} {value}");
+            let line = format!("\n# not converted: {word} {value}");
             toml.push_str(&format!("{}: {why}", line.trim_end()));
         }
     }
@@ -164,7 +164,7 @@ fn backend(host: &str, port: u16) -> Option<Backend> {
     Backend::parse(&in_brackets).or_else(|| Backend::parse(&format!("{host}:{port}")))
 }
 
-/// The value behind a word at the start of a line.
+/// The value after a word at the start of a line.
 fn value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     flag_or_value(text, word).filter(|value| !value.is_empty())
 }
@@ -178,7 +178,7 @@ fn flag_or_value<'a>(text: &'a str, word: &str) -> Option<&'a str> {
         })
 }
 
-/// What stands between the braces behind `privkey`.
+/// The text between the braces after `privkey`.
 fn key_block(text: &str) -> Option<Zeroizing<String>> {
     let (_, rest) = text.split_once("privkey")?;
     let (_, rest) = rest.split_once('{')?;
@@ -189,7 +189,7 @@ fn key_block(text: &str) -> Option<Zeroizing<String>> {
     ))
 }
 
-/// A value as a comment can hold it: control characters escaped.
+/// A value for a comment: control characters escaped.
 fn one_line(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(config.tf.private_key, key);
         crate::config::read_key(&key).expect("a usable key");
         let text = fs::read_to_string(&out).expect("read");
-        assert!(!text.contains("# not taken over"), "{text}");
+        assert!(!text.contains("# not converted"), "{text}");
         assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/pool")));
         assert!(config.server.jail);
         assert_eq!(config.server.mode, crate::config::Mode::SingleUser);
@@ -288,7 +288,7 @@ mod tests {
             "{toml}"
         );
         assert!(
-            toml.contains("# not taken over: userdb /etc/users: "),
+            toml.contains("# not converted: userdb /etc/users: "),
             "{toml}"
         );
     }
@@ -306,11 +306,11 @@ mod tests {
             let config = Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
             assert_eq!(config.tf.proxy.expect("proxy").backend.to_string(), to);
             assert!(
-                toml.contains("# not taken over: injail: a proxy serves no file"),
+                toml.contains("# not converted: injail: a proxy serves no file"),
                 "{toml}"
             );
             assert!(
-                toml.contains("# not taken over: tlb /etc/pool: a proxy has no"),
+                toml.contains("# not converted: tlb /etc/pool: a proxy has no"),
                 "{toml}"
             );
         }
@@ -318,7 +318,7 @@ mod tests {
             .expect("converted")
             .toml;
         assert!(
-            toml.contains("# not taken over: trp_ipv4 nowhere at all: no address"),
+            toml.contains("# not converted: trp_ipv4 nowhere at all: no address"),
             "{toml}"
         );
     }
@@ -329,7 +329,7 @@ mod tests {
             .expect("converted")
             .toml;
         assert!(
-            toml.contains("# not taken over: rpcproxy a\\u{7f}\\r\\u{0}b: "),
+            toml.contains("# not converted: rpcproxy a\\u{7f}\\r\\u{0}b: "),
             "{toml}"
         );
         Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");

@@ -1,5 +1,5 @@
-//! `tfd keygen`: an RSA key pair, and a certificate for TLS, written so that
-//! nothing is replaced and that private keys never are readable by others.
+//! `tfd keygen`: an RSA key pair, and a certificate for TLS. Replaces no file, and
+//! private keys are never readable by others.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,15 +19,15 @@ use crate::net::tls::certificate;
 
 /// Makes `private.pem` and `public.pem` in a directory, which is made when
 /// missing; with names also a certificate for them, `tls.pem`, and its key,
-/// `tls-key.pem`, and then a pair that is there stays. The exit code is 1 when
-/// anything is in the way.
+/// `tls-key.pem`, and then an existing pair is kept. The exit code is 1 when a
+/// file is in the way.
 #[must_use]
 pub fn run(directory: &Path, bits: u32, names: &[String]) -> ExitCode {
     let mut text = String::new();
     let made = make_all(directory, bits, names, &mut text);
-    let told = say(&text);
+    let code = say(&text);
     match made {
-        Ok(()) => told,
+        Ok(()) => code,
         Err(text) => {
             eprintln!("tfd: {text}");
             ExitCode::FAILURE
@@ -78,7 +78,7 @@ fn make_all(
     Ok(())
 }
 
-/// Makes a certificate for these names or addresses, which vouches for itself.
+/// Makes a self-signed certificate for these names or addresses.
 ///
 /// # Errors
 /// As [`make`].
@@ -95,10 +95,10 @@ pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, Stri
     })
 }
 
-/// The pin of a certificate in PEM, as clients name it.
+/// The pin of a certificate in PEM, as clients give it.
 ///
 /// # Errors
-/// That it is none.
+/// When it is not a certificate.
 pub fn pin(pem: &[u8]) -> Result<String, String> {
     let der = X509::from_pem(pem).and_then(|certificate| certificate.to_der());
     let fingerprint = der.ok().and_then(|der| certificate::fingerprint(&der));
@@ -128,7 +128,7 @@ pub struct Made {
 /// Makes a key pair of `bits` bits.
 ///
 /// # Errors
-/// One line that says what is in the way. Neither file is left then.
+/// One line with the reason. Neither file is left then.
 pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
     let (private, public) = vacant(directory, "private.pem", "public.pem")?;
     let key = Rsa::generate(bits).map_err(|e| e.to_string())?;
@@ -147,14 +147,14 @@ pub fn make(directory: &Path, bits: u32) -> Result<Made, String> {
     })
 }
 
-/// The paths of a pair that is to be made, unless one is taken.
+/// The paths of a new pair, unless one exists.
 fn vacant(directory: &Path, private: &str, public: &str) -> Result<(PathBuf, PathBuf), String> {
     let (private, public) = (directory.join(private), directory.join(public));
     for path in [&private, &public] {
         if path.symlink_metadata().is_ok() {
             let taken = path.display();
             return Err(format!(
-                "{taken} exists: move it away or choose another directory"
+                "{taken} exists: move it or choose another directory"
             ));
         }
     }

@@ -1,5 +1,5 @@
 //! The operator's commands of `tfd`: check, setup, keygen, import, user, status
-//! and kick. They run as whoever calls them and serve nobody.
+//! and kick. They run as the user who calls them and serve no clients.
 
 pub mod check;
 pub mod import;

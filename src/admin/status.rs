@@ -1,5 +1,5 @@
-//! What operators see: the output of commands, and of `tfd status` and
-//! `tfd kick`, which send one line to the control socket of a running tfd.
+//! The output of commands, and `tfd status` and `tfd kick`, which send one line
+//! to the control socket of a running tfd.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -17,15 +17,15 @@ use crate::text::{human_size, shown};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lets what a command makes have the modes that tfd(8) tells, whatever umask
-/// it was called with: public keys for everybody to read, directories to pass
-/// through, and nothing for others to write to.
+/// Sets the umask so that the files of a command have the modes that tfd(8)
+/// promises: everybody may read public keys and pass through directories, and
+/// nobody else may write.
 pub fn set_modes() {
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
 }
 
-/// Writes a text to standard output: the exit code of the command that says no
-/// more. Whoever reads it may have had enough; a disk that is full has not.
+/// Writes a text to standard output; the exit code of the command. A closed pipe
+/// is not an error, a full disk is.
 #[must_use]
 pub fn say(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();

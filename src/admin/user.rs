@@ -10,7 +10,7 @@ use crate::users::account::{Account, Options, check_name};
 use crate::users::file::{Edit, read};
 use crate::users::{Identity, hash};
 
-/// What `tfd user add` is told.
+/// The arguments of `tfd user add`.
 pub struct Addition<'a> {
     /// The name of the account.
     pub name: &'a str,
@@ -31,7 +31,7 @@ pub struct Addition<'a> {
 /// Adds an account.
 ///
 /// # Errors
-/// One line that says what is wrong; nothing is changed then.
+/// One line with the reason; nothing is changed then.
 pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
     let name = addition.name;
     check_name(name)?;
@@ -42,18 +42,18 @@ pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
         "" => None,
         day => Some(
             day.parse()
-                .map_err(|_| format!("\"{day}\" is no day: write 2027-12-31"))?,
+                .map_err(|_| format!("\"{day}\" is not a day: write 2027-12-31"))?,
         ),
     };
     if exists(&Edit::begin(file)?, name)? {
         return Err(format!(
-            "{name} is there already: change its password with tfd user passwd"
+            "{name} exists: change its password with tfd user passwd"
         ));
     }
     let hash = hash::make(&ask_password(name, addition.from_stdin)?)?;
     let mut edit = Edit::begin(file)?;
     if exists(&edit, name)? {
-        return Err(format!("{name} has been added meanwhile"));
+        return Err(format!("{name} was just added by somebody else"));
     }
     let account = Account {
         name: name.to_owned(),
@@ -64,16 +64,18 @@ pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
         options,
         expiry,
     };
-    // What is written must be what will be read.
+    // The line must be read as it is written.
     if account.to_string().parse::<Account>()? != account {
-        return Err(format!("{name}: a field holds a colon: it would end there"));
+        return Err(format!(
+            "{name}: a field contains a colon, which would end it"
+        ));
     }
     edit.put(&account);
     edit.commit()?;
     Ok(format!("{name} added: its sessions run as {system_user}"))
 }
 
-/// Sets the password of an account; one that was locked stays so.
+/// Sets the password of an account; a locked one stays locked.
 ///
 /// # Errors
 /// As [`add`].
@@ -96,14 +98,14 @@ pub fn set_locked(file: &Path, name: &str, locked: bool) -> Result<String, Strin
     }
     change(file, name, |account| account.locked = locked)?;
     let state = if locked {
-        "locked: sessions that run go on"
+        "locked: running sessions continue"
     } else {
         "unlocked"
     };
     Ok(format!("{name} {state}"))
 }
 
-/// Takes an account out.
+/// Removes an account.
 ///
 /// # Errors
 /// As [`add`].
@@ -152,17 +154,17 @@ pub fn list(file: &Path) -> Result<String, String> {
 }
 
 /// Adds the accounts of the public C server's file: lines of a name, a space
-/// and the password in clear. Those that are there already stay as they are.
+/// and the password in clear. Existing accounts stay as they are.
 ///
 /// # Errors
-/// As [`add`]; or which lines were left out, the others are added then.
+/// As [`add`]; or which lines were left out, while the others were added.
 pub fn import(file: &Path, old: &Path, allow_root: bool) -> Result<String, String> {
     let shown = old.display();
     let text = fs::read(old)
         .map(Zeroizing::new)
         .map_err(|e| format!("{shown}: {e}"))?;
     let mut edit = Edit::begin(file)?;
-    let mut told = Vec::new();
+    let mut report = Vec::new();
     let mut added = 0;
     for (index, line) in text.split(|c| *c == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -175,25 +177,25 @@ pub fn import(file: &Path, old: &Path, allow_root: bool) -> Result<String, Strin
                 edit.put(&account);
                 added += 1;
             }
-            Err(why) => told.push(format!("{shown}:{}: left out: {why}", index + 1)),
+            Err(why) => report.push(format!("{shown}:{}: left out: {why}", index + 1)),
         }
     }
     edit.commit()?;
     let done = format!("{added} added to {}", file.display());
-    if told.is_empty() {
+    if report.is_empty() {
         return Ok(format!("{done}; delete {shown}, it is in clear"));
     }
-    told.push(format!("{done}, {} left out of it", told.len()));
-    Err(told.join("\ntfd: "))
+    report.push(format!("{done}, {} left out of it", report.len()));
+    Err(report.join("\ntfd: "))
 }
 
 fn import_line(edit: &Edit, line: &[u8], allow_root: bool) -> Result<Account, String> {
     let space = line.iter().position(|c| *c == b' ').ok_or("no password")?;
-    let name = std::str::from_utf8(&line[..space]).map_err(|_| "the name is no text")?;
+    let name = std::str::from_utf8(&line[..space]).map_err(|_| "the name is not UTF-8")?;
     check_name(name)?;
     check_system_user(name, allow_root)?;
     if exists(edit, name)? {
-        return Err(format!("{name} is there already"));
+        return Err(format!("{name} exists"));
     }
     Ok(Account {
         name: name.to_owned(),
@@ -229,7 +231,7 @@ fn find(edit: &Edit, name: &str) -> Result<Account, String> {
 }
 
 fn unknown(name: &str) -> String {
-    format!("there is no user {name}: see tfd user list")
+    format!("no user {name}: see tfd user list")
 }
 
 fn change(file: &Path, name: &str, what: impl FnOnce(&mut Account)) -> Result<(), String> {
@@ -263,7 +265,7 @@ fn ask_password(name: &str, from_stdin: bool) -> Result<Zeroizing<Vec<u8>>, Stri
     };
     let first = ask(format!("Password for {name}: "))?;
     if *first != *ask("Again: ".to_owned())? {
-        return Err("the two are not the same: nothing is changed".to_owned());
+        return Err("the passwords differ: nothing was changed".to_owned());
     }
     Ok(Zeroizing::new(first.as_bytes().to_vec()))
 }

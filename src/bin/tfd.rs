@@ -25,16 +25,16 @@ struct Arguments {
 enum Command {
     /// Serve clients in the foreground until SIGTERM or SIGINT
     ///
-    /// Problems of the configuration are told one a line, and nothing is
-    /// started then. The log goes to standard error. SIGHUP reads the
-    /// configuration again.
+    /// If the configuration has problems, tfd prints them, one a line, and does not
+    /// start. The log goes to standard error. SIGHUP reads the configuration
+    /// again.
     #[command(after_help = "Example:\n  tfd serve --config /etc/tfd/tfd.toml")]
     Serve {
         /// The configuration, see tfd.toml(5)
         #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
         config: PathBuf,
     },
-    /// Tell every problem of a configuration: exit status 0 for none, else 1
+    /// Print every problem of a configuration: exit status 0 for none, else 1
     #[command(after_help = "Example:\n  tfd check --config /etc/tfd/tfd.toml")]
     Check {
         /// The configuration, see tfd.toml(5)
@@ -43,7 +43,7 @@ enum Command {
     },
     /// Show who is connected to a running tfd and what they do
     ///
-    /// Watches for a second, for the rates.
+    /// Measures for a second, for the rates.
     #[command(after_help = "Example:\n  sudo tfd status")]
     Status {
         /// As JSON, see tfd(8)
@@ -53,10 +53,10 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
         control: PathBuf,
     },
-    /// End sessions of a running tfd: exit status 0 when there were any, else 1
+    /// End sessions of a running tfd: exit status 0 if any matched, else 1
     ///
-    /// A session that waits for a request ends at once, any other a second
-    /// later. An upload that is broken off leaves the old file.
+    /// A session that waits for a request ends at once, any other within a second.
+    /// An interrupted upload leaves the old file.
     #[command(after_help = "Examples:\n  sudo tfd kick --user ann\n  \
         sudo tfd kick --address 192.0.2.7")]
     Kick {
@@ -66,10 +66,10 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
         control: PathBuf,
     },
-    /// Set a server up: system user, keys, certificate, configuration
+    /// Set up a server: system user, keys, certificate, configuration
     ///
     /// Prints what clients need. The configuration gets a hash of its own and
-    /// serves TLS on the next port. What is there already is never changed.
+    /// serves TLS on the next port. Existing files are never changed.
     #[command(
         after_help = "Examples:\n  sudo tfd setup --name files.example.org\n  \
         sudo tfd setup --root /home/shared --multi-user --port 20345"
@@ -84,7 +84,7 @@ enum Command {
         /// The system user that clients act as, made when missing
         #[arg(long, value_name = "USER", default_value = "tfd")]
         user: String,
-        /// A name or an address that the server has for its clients [default: the host's name]
+        /// A name or an address by which clients reach the server [default: the host's name]
         #[arg(long, value_name = "NAME")]
         name: Vec<String>,
         /// An address to listen on
@@ -99,19 +99,19 @@ enum Command {
     },
     /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
     ///
-    /// With --tls also a certificate for TLS that vouches for itself, tls.pem,
-    /// and its key, tls-key.pem; a key pair that is there stays. Existing files
-    /// are never overwritten.
+    /// With --tls also a self-signed certificate for TLS, tls.pem, and its key,
+    /// tls-key.pem; an existing key pair is kept then. Existing files are never
+    /// overwritten.
     #[command(after_help = "Examples:\n  tfd keygen --out /etc/tfd\n  \
         tfd keygen --out /etc/tfd --tls files.example.org --tls 192.0.2.7")]
     Keygen {
         /// The directory for both files
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Size of the key, in bits; old clients take 2048 only
+        /// Size of the key, in bits; old clients accept only 2048
         #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2048..=4096))]
         bits: u32,
-        /// A name or an address that the server has for its clients
+        /// A name or an address by which clients reach the server
         #[arg(long, value_name = "NAME")]
         tls: Vec<String>,
     },
@@ -124,14 +124,14 @@ enum Command {
         /// The old configuration
         #[arg(value_name = "OLD.conf")]
         old: PathBuf,
-        /// The new configuration; the key is written beside it
+        /// The new configuration; the key is written next to it
         #[arg(long, value_name = "FILE", default_value = "tfd.toml")]
         out: PathBuf,
     },
     /// Add, change and list the accounts of multi-user mode
     ///
-    /// A running tfd takes a change over with the next client; sessions that
-    /// run go on.
+    /// A change applies to the next client of a running tfd; running sessions
+    /// continue.
     User {
         #[command(flatten)]
         file: UsersFile,
@@ -183,7 +183,7 @@ impl Kicked {
 
 fn one_line(text: &str) -> Result<String, &'static str> {
     if text.contains('\n') {
-        Err("no name has two lines")
+        Err("a name cannot have two lines")
     } else {
         Ok(text.to_owned())
     }
@@ -232,7 +232,7 @@ enum UserCommand {
             hide_default_value = true
         )]
         options: String,
-        /// The last day one can log in with it, in UTC, as 2027-12-31
+        /// The last day to log in, in UTC, such as 2027-12-31
         #[arg(
             long,
             value_name = "DAY",
@@ -255,12 +255,12 @@ enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Let nobody log in with an account
+    /// Lock an account: nobody can log in
     Lock {
         /// The account
         name: String,
     },
-    /// Let people log in with an account again
+    /// Unlock an account
     Unlock {
         /// The account
         name: String,
@@ -278,7 +278,7 @@ enum UserCommand {
         /// The old file: a name, a space and the password in clear on each line
         #[arg(value_name = "OLD")]
         old: PathBuf,
-        /// Take an account of root over, too
+        /// Import an account of root, too
         #[arg(long)]
         allow_root: bool,
     },

@@ -515,14 +515,14 @@ fn the_users_file_is_made_by_command() {
     refused(
         &["add", "carl", "--system-user", "games", "--password-stdin"],
         "x\n",
-        "there already",
+        "carl exists",
     );
     refused(&["add", "root", "--password-stdin"], "x\n", "is root");
     refused(&["add", "dora", "--password-stdin"], "x\n", "useradd dora");
     refused(
         &["add", "e e", "--system-user", "games", "--password-stdin"],
         "x\n",
-        "no name",
+        "not a valid account name",
     );
     refused(
         &["add", "empty", "--system-user", "games", "--password-stdin"],
@@ -548,7 +548,7 @@ fn the_users_file_is_made_by_command() {
     let old = old.to_str().expect("path");
     for words in [
         "old-users:2: left out",
-        "old-users:1: left out: mail is there already",
+        "old-users:1: left out: mail exists",
     ] {
         refused(&["import", old], "", words);
     }

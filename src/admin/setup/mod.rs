@@ -1,6 +1,6 @@
-//! `tfd setup`: all that a server needs in one go: the system user, the root,
-//! keys, a certificate, and a configuration with a hash of its own. What is
-//! there already stays as it is.
+//! `tfd setup`: makes everything that a server needs: the system user, the root,
+//! keys, a certificate, and a configuration with a hash of its own. Existing files
+//! are kept.
 
 mod template;
 
@@ -24,7 +24,7 @@ use crate::users::Identity;
 /// Bytes of a new hash, before they are written in hexadecimal digits.
 const HASH: usize = 16;
 
-/// Bits of a new key: old clients take no other.
+/// Bits of a new key: old clients accept no other size.
 const BITS: u32 = 2048;
 
 /// What is to be set up.
@@ -33,11 +33,11 @@ pub struct Setup {
     pub directory: PathBuf,
     /// The directory that clients see, made when missing.
     pub root: PathBuf,
-    /// The system user that clients act as, made when missing. Nothing of it
-    /// counts when the user who asks is not root.
+    /// The system user that clients act as, made when missing. Ignored if the
+    /// calling user is not root.
     pub user: String,
-    /// The names and addresses that clients reach the server by; the host's
-    /// own name when empty.
+    /// The names and addresses by which clients reach the server; the host's own
+    /// name if empty.
     pub names: Vec<String>,
     /// Where to listen.
     pub addresses: Vec<IpAddr>,
@@ -58,17 +58,17 @@ struct Outcome {
 }
 
 /// Sets a server up, prints what its clients need and checks the
-/// configuration: the exit code. A run that was stopped may be repeated.
+/// configuration; the exit code. An interrupted run may be repeated.
 #[must_use]
 pub fn run(setup: &Setup) -> ExitCode {
     match setup.make() {
         Ok(made) => {
-            let told = say(&setup.tell(&made));
+            let code = say(&setup.summary(&made));
             let checked = config::report(&made.config);
-            if told == ExitCode::SUCCESS {
+            if code == ExitCode::SUCCESS {
                 checked
             } else {
-                told
+                code
             }
         }
         Err(text) => {
@@ -79,7 +79,7 @@ pub fn run(setup: &Setup) -> ExitCode {
 }
 
 impl Setup {
-    /// Makes all that is missing, the configuration last.
+    /// Makes everything that is missing, the configuration last.
     fn make(&self) -> Result<Outcome, String> {
         let config = self.directory.join("tfd.toml");
         if config.symlink_metadata().is_ok() {
@@ -153,7 +153,7 @@ impl Setup {
     }
 
     /// What clients need, and the next step.
-    fn tell(&self, made: &Outcome) -> String {
+    fn summary(&self, made: &Outcome) -> String {
         let Outcome {
             config,
             directory,
@@ -195,7 +195,7 @@ impl Setup {
     }
 }
 
-/// The system user of this name, made when there is none.
+/// The system user of this name, made when missing.
 fn system_user(name: &str) -> Result<Identity, String> {
     match Identity::of(name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -227,7 +227,7 @@ fn system_user(name: &str) -> Result<Identity, String> {
 const FOR_ONE: u32 = 0o750;
 const FOR_ACCOUNTS: u32 = 0o755;
 
-/// Makes the root, for the identity to write in, unless it is there.
+/// Makes the root, writable by the identity, unless it exists.
 fn make_root(root: &Path, identity: Option<&Identity>, mode: u32) -> io::Result<()> {
     if let Some(parent) = root.parent() {
         fs::create_dir_all(parent)?;
@@ -246,8 +246,8 @@ fn make_root(root: &Path, identity: Option<&Identity>, mode: u32) -> io::Result<
     }
 }
 
-/// The fingerprint of the key pair, made unless it is there. Of one whose making
-/// was stopped halfway the public key follows.
+/// The fingerprint of the key pair, made unless it exists. If an earlier run was
+/// interrupted, only the public key is made.
 fn key_pair(directory: &Path) -> Result<String, String> {
     let private = directory.join("private.pem");
     if private.symlink_metadata().is_err() {
@@ -262,7 +262,7 @@ fn key_pair(directory: &Path) -> Result<String, String> {
     keygen::fingerprint(&key)
 }
 
-/// The pin of the certificate, made with its key unless it is there.
+/// The pin of the certificate, made with its key unless it exists.
 fn certificate_pair(directory: &Path, names: &[String]) -> Result<String, String> {
     let path = directory.join("tls.pem");
     if path.symlink_metadata().is_err() {
@@ -272,7 +272,7 @@ fn certificate_pair(directory: &Path, names: &[String]) -> Result<String, String
     keygen::pin(&pem).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// A hash that nobody guesses, in hexadecimal digits.
+/// A random hash, in hexadecimal digits.
 fn new_hash() -> Result<String, String> {
     let mut bytes = [0; HASH];
     getrandom::fill(&mut bytes).map_err(|e| format!("no random numbers: {e}"))?;

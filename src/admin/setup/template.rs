@@ -1,5 +1,5 @@
-//! The configuration that a new server begins with: conf/tfd.toml, whose
-//! comments explain every key, with the values of this machine.
+//! The first configuration of a new server: conf/tfd.toml, whose comments explain
+//! every key, with the values of this machine.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -8,10 +8,10 @@ use toml_edit::{Array, Value};
 
 const TEMPLATE: &str = include_str!("../../../conf/tfd.toml");
 
-/// The version string that clients send unless told otherwise.
+/// The version string that clients send by default.
 pub(crate) const VERSION: &str = "0.0";
 
-/// What is put into the template.
+/// The values for the template.
 pub(crate) struct Values<'a> {
     pub(crate) user: Option<&'a str>,
     pub(crate) directory: &'a Path,
@@ -22,7 +22,7 @@ pub(crate) struct Values<'a> {
     pub(crate) users: Option<&'a Path>,
 }
 
-/// The port of TLS beside this one.
+/// The port for TLS next to this one.
 pub(crate) fn tls_port(port: u16) -> u16 {
     if port == 0 { 0 } else { port + 1 }
 }
@@ -30,7 +30,7 @@ pub(crate) fn tls_port(port: u16) -> u16 {
 /// The configuration with these values.
 ///
 /// # Errors
-/// That a path can't be written down, or the address in use.
+/// A path that cannot be written in TOML, or the address in use.
 pub(crate) fn fill(values: &Values<'_>) -> Result<String, String> {
     let path = |path: &Path| {
         let text = path
@@ -71,7 +71,7 @@ pub(crate) fn fill(values: &Values<'_>) -> Result<String, String> {
     Ok(lines.collect())
 }
 
-/// The key that a line gives a value, in a comment or not.
+/// The key of a line, also in a comment.
 fn assigned(line: &str) -> Option<&str> {
     let (key, _) = line.strip_prefix('#').unwrap_or(line).split_once(" = ")?;
     let is_key = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
