@@ -111,7 +111,8 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     match value(text, "defusr") {
         Some(user) => server.push_str(&format!("user = {}\n", quoted(user))),
         None => {
-            server.push_str("# The user that clients face before they log in.\nuser = \"nobody\"\n")
+            server
+                .push_str("# The user that clients face before they log in.\nuser = \"nobody\"\n");
         }
     }
     let mut tf = format!(

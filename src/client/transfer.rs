@@ -207,7 +207,7 @@ impl Connection {
         }
         let reply = self.request(&request)?;
         let data = ok_data(&shown, &reply)?;
-        let size = data.try_into().map(u64::from_be_bytes).unwrap_or(0);
+        let size = data.try_into().map_or(0, u64::from_be_bytes);
         match usize::try_from(size) {
             Ok(size) if size > 0 && size as u64 <= numbers[1] => Ok(size),
             _ => Err(refusal(&shown, &reply)),

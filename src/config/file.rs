@@ -250,7 +250,7 @@ impl Reader<'_> {
         let Some(table) = table.and_then(|table| table.get_ref().as_table()) else {
             return;
         };
-        for (key, _) in table.iter() {
+        for (key, _) in table {
             let name = key.get_ref().as_ref();
             if MOVED.contains(&name) {
                 self.problem(

@@ -109,7 +109,7 @@ impl ReadKeys {
     pub fn fits(self, slot: u32, key: [u8; KEY]) -> bool {
         let at = HEAD + slot as usize * (KEY / WORD);
         let words = [self.0.load(at), self.0.load(at + 1)].map(u64::to_ne_bytes);
-        key != [0; KEY] && (slot as u64) < self.most() && words.as_flattened() == key
+        key != [0; KEY] && u64::from(slot) < self.most() && words.as_flattened() == key
     }
 
     /// How many sessions there are.

@@ -258,7 +258,7 @@ impl AsFd for Slots {
 }
 
 fn place(slot: u32, word: usize) -> u64 {
-    slot as u64 * page_size() as u64 + (word * WORD) as u64
+    u64::from(slot) * page_size() as u64 + (word * WORD) as u64
 }
 
 /// A connection's own page, in the processes that serve it. One at a time of

@@ -45,7 +45,7 @@ fn a_clock_that_jumps_ends_no_session_and_lengthens_no_block() {
     let set = |seconds: i64| {
         offset
             .write_all_at(&seconds.to_ne_bytes(), 0)
-            .expect("write")
+            .expect("write");
     };
     set(0);
     // A list of paths of libraries ends at a blank, one of directories does not.

@@ -372,7 +372,7 @@ fn a_password_is_in_no_memory_but_the_gates_and_the_authenticators() {
         .map(|_| {
             let mut client = server.connect();
             client.expect("LOGIN ann wrong", 37);
-            client.expect(&format!("LOGIN ann {password}"), 0);
+            client.expect(format!("LOGIN ann {password}"), 0);
             client
         })
         .collect();

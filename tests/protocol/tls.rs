@@ -46,7 +46,7 @@ fn plain_connector() -> SslConnector {
     connector(|builder| {
         builder
             .set_alpn_protos(&alpn("tf-plain/2.4.1"))
-            .expect("ALPN")
+            .expect("ALPN");
     })
 }
 

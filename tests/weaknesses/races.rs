@@ -128,7 +128,7 @@ fn no_file(directory: &Path, name: &str) {
 #[test]
 fn swapped_parent_reading_never_gives_a_byte_from_outside() {
     race(&["RCVFILE 0 d/f", "SHA256 d/f", "FSTAT d/f"], |d| {
-        file(d, "f")
+        file(d, "f");
     });
 }
 
@@ -174,7 +174,7 @@ fn swapped_parent_xdel_and_xrmdir_remove_nothing_outside() {
 #[test]
 fn swapped_parent_modes_times_and_owners_outside_stay() {
     race(&["CHMOD d/f 600", "CHMOD d/f 644", "FUPD d/f"], |d| {
-        file(d, "f")
+        file(d, "f");
     });
     if !without_root() {
         race(&["CHOWN d/f nobody nogroup"], |d| file(d, "f"));

@@ -329,8 +329,6 @@ fn run_transfers(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     use super::rate;
 
     #[test]

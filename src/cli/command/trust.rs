@@ -81,9 +81,11 @@ impl Trust {
         let known_hash = known.is_some_and(|it| it.hash.is_some() || it.hash_file.is_some());
         let has_hash = hash.is_some() || known_hash;
         let mut entry = Settings {
-            address: is_new
-                .then_some(Addresses::One(address))
-                .unwrap_or_default(),
+            address: if is_new {
+                Addresses::One(address)
+            } else {
+                Addresses::default()
+            },
             key: witness.key().map(PathBuf::from),
             tls: false,
             tls_pin: witness.pin(),

@@ -208,7 +208,7 @@ impl<'r> Run<'r> {
             summary.failures.push(Failure {
                 name: name.to_vec(),
                 error,
-            })
+            });
         });
     }
 

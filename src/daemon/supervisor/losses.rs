@@ -55,8 +55,7 @@ impl Supervisor {
     pub(super) fn reap(&mut self) -> io::Result<()> {
         loop {
             let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
-            let (Ok(WaitStatus::Exited(pid, _)) | Ok(WaitStatus::Signaled(pid, _, _))) = status
-            else {
+            let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) = status else {
                 return Ok(());
             };
             if let Some(tables) = &mut self.memory.tables {

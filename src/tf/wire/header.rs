@@ -65,7 +65,7 @@ impl Wire {
         };
         let restart = match (length_under(&kept), length_under(&restarted)) {
             (None, Some(_)) => true,
-            (Some(_), None) | (None, None) => false,
+            (_, None) => false,
             (Some(a), Some(b)) => {
                 // Once in 8,000 times both are lengths: the first word tells.
                 self.fill_ahead(a.min(b).min(8), false)?;

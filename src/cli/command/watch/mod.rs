@@ -254,7 +254,7 @@ impl Post {
         let stats = self.duty.beside(&self.access)?.stat_all(&paths)?;
         Ok(names
             .into_iter()
-            .zip(stats.into_iter().map(|stat| stat.ok()))
+            .zip(stats.into_iter().map(Result::ok))
             .collect())
     }
 
