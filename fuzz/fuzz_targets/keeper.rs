@@ -5,15 +5,16 @@
 //! decrypt that has no block gets a good one.
 #![no_main]
 
-use std::io::ErrorKind;
-use std::os::fd::AsFd;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::helpers::keeper;
-use tfd::daemon::helpers::keeper::{Extras, RETIRE, Secrets, gate_message, read_admission};
+use tfd::daemon::helpers::keeper::{Admitted, NewGate, Secrets};
 use tfd::ipc::channel::{Channel, pair};
+use tfd::ipc::codec::Decode;
+use tfd::ipc::{Pipe, pipe};
+use tfd::session::keeper::{Extras, Reply};
 use tfd::ipc::tag::Tag;
 use tfd::net::tls::certificate::self_signed;
 use tfd::net::tls::secrets::TlsSecrets;
@@ -55,13 +56,15 @@ fuzz_target!(|data: &[u8]| {
         extras: Extras::default(),
     };
 
-    let (daemon, keepers) = pair().expect("pair");
+    let (daemon, keepers) = pipe::pair::<NewGate, Admitted>().expect("pair");
     let (gate, theirs) = pair().expect("pair");
-    daemon
-        .send(&gate_message(TAG, speaks_tls), &[theirs.as_fd()])
-        .expect("send");
-    daemon.send(RETIRE, &[]).expect("send");
-    drop(theirs);
+    let new = NewGate {
+        tag: TAG,
+        tls: speaks_tls,
+        channel: theirs.into(),
+    };
+    daemon.send(&new).expect("send");
+    drop(new);
     let mut asked = Vec::new();
     for message in messages(data).take(MOST) {
         let message = if message == [DECRYPT] {
@@ -69,62 +72,75 @@ fuzz_target!(|data: &[u8]| {
         } else {
             message.into()
         };
-        gate.send(&message, &[]).expect("send");
+        gate.send(&question(&message), &[]).expect("send");
         asked.push(message);
     }
     rustix::net::shutdown(&gate, rustix::net::Shutdown::Write).expect("shutdown");
-    keeper::run(&secrets, &keepers).expect("the keeper goes on");
-    drop(keepers);
-
+    let keeper = std::thread::spawn(move || keeper::run(secrets, keepers));
     let answers = received(&gate);
+    let admitted = admitted(&daemon);
+    drop(daemon);
+    keeper.join().expect("no panic").expect("the keeper goes on");
+
     if speaks_tls {
         return check_tls(&asked, &answers);
     }
     assert!(answers.len() <= 2 && answers.len() <= asked.len());
-    if let Some((answer, _)) = answers.first() {
+    if let Some(answer) = answers.first() {
         assert_eq!(asked[0][0], DECRYPT);
-        assert!(answer == &[0] || answer[1..] == *KEY && asked[0][1..] == block);
+        match answer {
+            Reply::Refused => {}
+            Reply::Granted(key) => assert!(key[..] == *KEY && asked[0][1..] == block),
+            Reply::Passed { .. } => panic!("a block is not a hash"),
+        }
     }
-    if let Some((answer, handles)) = answers.get(1) {
+    let has_passed = answers.get(1).is_some_and(|answer| {
         let fits = matches!(&asked[1][..], [2, hash @ ..]
             if hash == HASH || hash.strip_suffix(&[0]) == Some(HASH));
-        let told: &[u8] = if fits { &[1, 0] } else { &[0] };
-        assert_eq!((answer.as_slice(), *handles), (told, usize::from(fits)));
-    }
-    let admitted = received(&daemon);
-    assert_eq!(
-        admitted.len(),
-        answers.get(1).map_or(0, |(_, handles)| *handles)
-    );
-    assert!(
-        admitted
-            .iter()
-            .all(|(message, handles)| { (read_admission(message), *handles) == (Some(TAG), 1) })
-    );
+        let has_passed = matches!(answer, Reply::Passed { handles, .. } if handles.len() == 1);
+        assert_eq!(has_passed, fits);
+        assert!(has_passed || matches!(answer, Reply::Refused));
+        has_passed
+    });
+    assert_eq!(admitted, if has_passed { vec![TAG] } else { Vec::new() });
 });
 
 /// Answers come in the order of the questions, one for each as far as there are
 /// any: what each may be.
-fn check_tls(asked: &[Vec<u8>], answers: &[(Vec<u8>, usize)]) {
+fn check_tls(asked: &[Vec<u8>], answers: &[Reply]) {
     let mut granted = [0; 6];
-    for (question, (answer, handles)) in asked.iter().zip(answers) {
-        let what = usize::from(question[0]);
+    for (asked, answer) in asked.iter().zip(answers) {
+        let what = usize::from(asked[0]);
         assert!((1..=5).contains(&what), "no other question is answered");
-        granted[what] += usize::from(answer[0] == 1);
-        match what {
-            2 if answer[0] == 1 => {
-                let hash = question[1..].strip_suffix(&[0]).unwrap_or(&question[1..]);
-                assert!(hash == HASH && *handles == 1);
+        granted[what] += usize::from(!matches!(answer, Reply::Refused));
+        match (what, answer) {
+            (2, Reply::Passed { handles, .. }) => {
+                let hash = asked[1..].strip_suffix(&[0]).unwrap_or(&asked[1..]);
+                assert!(hash == HASH && handles.len() == 1);
             }
-            3 if answer[0] == 1 => {
-                let signed = question[3..].strip_prefix(&[b' '; 64]).expect("padding");
+            (3, Reply::Granted(_)) => {
+                let signed = asked[3..].strip_prefix(&[b' '; 64]).expect("padding");
                 assert!(signed.starts_with(b"TLS 1.3, server CertificateVerify\0"));
                 assert!(signed.len() <= 34 + 48);
             }
-            _ => assert_eq!(*handles, 0),
+            (2, Reply::Granted(_)) => panic!("a hash is not answered with bytes"),
+            (_, answer) => assert!(!matches!(answer, Reply::Passed { .. })),
         }
     }
     assert!(granted[1] <= 1 && granted[2] <= 1 && granted[3] <= 1 && granted[4] <= 1);
+}
+
+/// A question as the keeper reads it: what is asked, behind a sign its scheme,
+/// then the rest with its length. Nothing else is changed.
+fn question(message: &[u8]) -> Vec<u8> {
+    let head = match message {
+        [1 | 2 | 4 | 5, ..] => 1,
+        [3, _, _, ..] => 3,
+        _ => return message.to_vec(),
+    };
+    let (head, rest) = message.split_at(head);
+    let len = u32::try_from(rest.len()).expect("a short message");
+    [head, &len.to_be_bytes(), rest].concat()
 }
 
 fn messages(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -136,16 +152,19 @@ fn messages(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What has arrived: messages, and how many descriptors beside each. An end
-/// that closed with questions unread says so first.
-fn received(channel: &Channel) -> Vec<(Vec<u8>, usize)> {
+/// All answers until the keeper closes the channel. One that is closed with
+/// questions unread says so after the answers.
+fn received(gate: &Channel) -> Vec<Reply> {
     let mut buffer = [0; 4096];
     let mut all = Vec::new();
-    loop {
-        match channel.try_receive(&mut buffer) {
-            Ok((len @ 1.., handles)) => all.push((buffer[..len].to_vec(), handles.len())),
-            Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
-            _ => return all,
-        }
+    while let Ok((len @ 1.., handles)) = gate.receive(&mut buffer) {
+        all.push(Reply::from_message(&buffer[..len], handles).expect("an answer"));
     }
+    all
+}
+
+/// The gates that the daemon has heard of.
+fn admitted(daemon: &Pipe<NewGate, Admitted>) -> Vec<Tag> {
+    let next = || daemon.try_receive().ok().flatten();
+    std::iter::from_fn(next).map(|gate| gate.tag).collect()
 }

@@ -2,22 +2,33 @@
 //! the same.
 #![no_main]
 
+use std::net::IpAddr;
+
 use libfuzzer_sys::fuzz_target;
+use tfd::daemon::helpers::control::End;
 use tfd::daemon::helpers::control::request::Request;
-use tfd::daemon::helpers::{authenticator, keeper};
+use tfd::daemon::helpers::sweeper::Report;
 use tfd::daemon::orders::{Ended, Order};
-use tfd::ipc::channel::{address_from_bytes, address_to_bytes};
+use tfd::ipc::codec::{Decode, Encode};
+use tfd::ipc::tag::Tag;
 use tfd::net::tls::login::Proof;
+use tfd::session::keeper::{Extras, Question, Reply};
 use tfd::session::login::Ask;
+use tfd::tf::pool::file::Server;
 use tfd::users::{Identity, Login};
+
+fn check<T: Encode + Decode>(data: &[u8]) {
+    if let Some(message) = T::from_bytes(data) {
+        let bytes = message.to_bytes();
+        let again = T::from_bytes(&bytes).expect("what was written is read");
+        assert_eq!(again.to_bytes(), bytes);
+    }
+}
 
 fuzz_target!(|data: &[u8]| {
     if let Some(ask) = Ask::from_bytes(data) {
         let bytes = ask.to_bytes().expect("short parts");
         assert_eq!(Ask::from_bytes(&bytes), Some(ask));
-    }
-    if let Some(order) = Order::from_bytes(data) {
-        assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
     }
     if let Some(request) = Request::from_line(data) {
         assert_eq!(
@@ -25,30 +36,19 @@ fuzz_target!(|data: &[u8]| {
             Some(request)
         );
     }
-    if let Some(ended) = Ended::from_bytes(data) {
-        assert_eq!(Ended::from_bytes(&ended.to_bytes()), Some(ended));
-    }
-    if let Some(login) = Login::from_bytes(data) {
-        assert_eq!(Login::from_bytes(&login.to_bytes()), Some(login));
-    }
-    if let Some(identity) = Identity::from_bytes(data) {
-        assert_eq!(Identity::from_bytes(&identity.to_bytes()), Some(identity));
-    }
-    if let Some(tag) = keeper::read_admission(data) {
-        assert_eq!(tag.to_bytes(), *data);
-    }
     if let Some(bytes) = Proof::from_bytes(data).and_then(|proof| proof.to_bytes()) {
         assert_eq!(bytes, data);
     }
-    if let Some((tag, peer)) = authenticator::read_gate_message(data) {
-        let again = authenticator::gate_message(tag, peer);
-        assert_eq!(authenticator::read_gate_message(&again), Some((tag, peer)));
-    }
-    if let Some((tag, account, certificate)) = authenticator::read_admission(data) {
-        assert_eq!(authenticator::admission(tag, account, certificate), data);
-    }
-    if let Some(octets) = data.first_chunk::<16>() {
-        let address = address_from_bytes(*octets);
-        assert_eq!(address_from_bytes(address_to_bytes(address)), address);
-    }
+    check::<Order>(data);
+    check::<Ended>(data);
+    check::<Login>(data);
+    check::<Identity>(data);
+    check::<Tag>(data);
+    check::<End>(data);
+    check::<Report>(data);
+    check::<Question>(data);
+    check::<Reply>(data);
+    check::<Extras>(data);
+    check::<Vec<Server>>(data);
+    check::<IpAddr>(data);
 });

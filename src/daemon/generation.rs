@@ -5,16 +5,17 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::helpers::{
-    shared_login, start_authenticator, start_keeper, start_launcher, start_zygote,
+    Authenticator, Keeper, shared_login, start_authenticator, start_keeper, start_launcher,
+    start_zygote,
 };
 use super::memory::Shared;
-use super::orders::{Order, Start};
+use super::orders::{Ended, Order, Start};
 use crate::config::{Config, Mode as Users};
 use crate::daemon::helpers::{authenticator, keeper, zygote};
 use crate::ipc::Helper;
@@ -33,11 +34,11 @@ const MAX_KEEPERS: usize = 8;
 #[derive(Debug)]
 pub struct Generation {
     /// Forks the gates.
-    pub zygote: Helper,
+    pub zygote: Helper<Order, Ended>,
     /// Hold the key, asked in turn.
-    pub keepers: Vec<Helper>,
+    pub keepers: Vec<Keeper>,
     /// Checks passwords, in multi-user mode.
-    pub authenticator: Option<Helper>,
+    pub authenticator: Option<Authenticator>,
     /// The slots of the gates it serves, each with the mark of its connection.
     pub slots: HashMap<u32, u64>,
     /// Those of them whose client has shown the hash.
@@ -48,7 +49,7 @@ pub struct Generation {
     /// one that all clients share.
     logins: Vec<Login>,
     /// Forks the sessions behind LOGIN or INJAIL, until the daemon takes it on.
-    pub launcher: Option<Helper>,
+    pub launcher: Option<Helper<Order, Ended>>,
     /// The process of that.
     pub launcher_pid: Option<Pid>,
     /// The most bytes beneath the root.
@@ -121,12 +122,9 @@ impl Generation {
                 }
             }
         }
-        generation.helpers = generation
-            .keepers
-            .iter()
-            .chain(&generation.authenticator)
-            .map(|helper| helper.pid)
-            .collect();
+        let keepers = generation.keepers.iter().map(|keeper| keeper.pid);
+        let authenticator = generation.authenticator.iter().map(|helper| helper.pid);
+        generation.helpers = keepers.chain(authenticator).collect();
         if config.server.login_steps() != Steps::NONE {
             match start_launcher(config, &confinement, memory) {
                 Ok(launcher) => {
@@ -153,7 +151,7 @@ impl Generation {
     }
 
     /// With a zygote and nothing else yet.
-    fn of(config: &Config, zygote: Helper, shared: Login) -> Generation {
+    fn of(config: &Config, zygote: Helper<Order, Ended>, shared: Login) -> Generation {
         Generation {
             zygote,
             keepers: Vec::new(),
@@ -187,39 +185,36 @@ impl Generation {
         slot: u32,
         peer: SocketAddr,
         key: [u8; 16],
-        (socket, tls): (&OwnedFd, bool),
+        (socket, tls): (OwnedFd, bool),
     ) -> io::Result<()> {
-        let order = Order::Start(Start {
+        let tag = Tag::of(slot, key);
+        let mut handles = vec![socket];
+        if self.proxy.is_none() {
+            let (ours, theirs) = pair()?;
+            self.turn = self.turn.wrapping_add(1);
+            let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
+            let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
+            keeper.channel.send(&keeper::NewGate {
+                tag,
+                tls,
+                channel: theirs.into(),
+            })?;
+            handles.push(ours.into_handle());
+        }
+        self.zygote.channel.send(&Order::Start(Start {
             slot,
             peer,
             key,
-            rest: &zygote::rest(tls),
-        });
-        let tag = Tag::of(slot, key);
-        if self.proxy.is_some() {
-            self.zygote
-                .channel
-                .send(&order.to_bytes(), &[socket.as_fd()])?;
-            self.slots.insert(slot, tag.mark);
-            return Ok(());
-        }
-        let (ours, theirs) = pair()?;
-        self.turn = self.turn.wrapping_add(1);
-        let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
-        let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
-        keeper
-            .channel
-            .send(&keeper::gate_message(tag, tls), &[theirs.as_fd()])?;
-        self.zygote
-            .channel
-            .send(&order.to_bytes(), &[socket.as_fd(), ours.as_fd()])?;
+            rest: zygote::rest_of(tls),
+            handles,
+        }))?;
         self.slots.insert(slot, tag.mark);
         Ok(())
     }
 
     /// Gives the zygote an order. A zygote that is gone needs none.
-    pub fn order(&self, order: Order<'_>) {
-        if let Err(e) = self.zygote.channel.send(&order.to_bytes(), &[]) {
+    pub fn order(&self, order: &Order) {
+        if let Err(e) = self.zygote.channel.send(order) {
             log::debug!("zygote out of reach pid={} error=\"{e}\"", self.zygote.pid);
         }
     }
@@ -234,22 +229,15 @@ impl Generation {
         index: usize,
         mut address_of: impl FnMut(u32) -> Option<IpAddr>,
     ) -> io::Result<Option<Admission>> {
-        let mut buffer = [0; Tag::LEN];
         let keeper = self.keepers.get(index).ok_or(io::ErrorKind::WouldBlock)?;
-        let (len, handles) = keeper.channel.try_receive(&mut buffer)?;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let tag = keeper::read_admission(&buffer[..len]).filter(|tag| self.serves(*tag));
-        let (Some(tag), Some(handle)) = (tag, handles.into_iter().next()) else {
-            return Ok(None);
-        };
+        let admitted = keeper.channel.try_receive()?;
+        let keeper::Admitted { tag, gate } = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
         let slot = tag.slot;
-        if !self.admitted.insert(slot) {
+        if !self.serves(tag) || !self.admitted.insert(slot) {
             return Ok(None);
         }
         if !self.multi_user {
-            let (login, gate) = (self.logins[0].clone(), Channel::from_handle(handle));
+            let login = self.logins[0].clone();
             return Ok(Some(Admission {
                 slot,
                 login,
@@ -258,8 +246,12 @@ impl Generation {
             }));
         }
         if let (Some(authenticator), Some(peer)) = (&self.authenticator, address_of(slot)) {
-            let message = authenticator::gate_message(tag, peer);
-            if let Err(e) = authenticator.channel.send(&message, &[handle.as_fd()]) {
+            let gate = authenticator::Gate {
+                tag,
+                peer,
+                channel: gate,
+            };
+            if let Err(e) = authenticator.channel.send(&gate) {
                 log::debug!(
                     "authenticator out of reach pid={} error=\"{e}\"",
                     authenticator.pid
@@ -278,25 +270,23 @@ impl Generation {
             .authenticator
             .as_ref()
             .ok_or(io::ErrorKind::NotConnected)?;
-        let mut buffer = [0; authenticator::ADMIT_LEN];
-        let (len, handles) = authenticator.channel.try_receive(&mut buffer)?;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let admission = || {
-            let (tag, account, certificate) = authenticator::read_admission(&buffer[..len])?;
-            let slot = tag.slot;
-            let is_here = self.serves(tag) && self.admitted.contains(&slot);
-            let login = self.logins.get(account).filter(|_| is_here)?.clone();
-            let gate = Channel::from_handle(handles.into_iter().next()?);
-            Some(Admission {
-                slot,
-                login,
-                gate,
-                certificate,
-            })
-        };
-        Ok(admission())
+        let admitted = authenticator.channel.try_receive()?;
+        let authenticator::Admitted {
+            tag,
+            account,
+            certificate,
+            gate,
+        } = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let slot = tag.slot;
+        let is_here = self.serves(tag) && self.admitted.contains(&slot);
+        let account = usize::try_from(account).ok().filter(|_| is_here);
+        let login = account.and_then(|account| self.logins.get(account));
+        Ok(login.cloned().map(|login| Admission {
+            slot,
+            login,
+            gate,
+            certificate,
+        }))
     }
 
     /// Whether this connection has a gate here. What is told of one that is
@@ -313,26 +303,21 @@ impl Generation {
 
     /// Takes no more connections; the processes end with the last gate.
     pub fn retire(&mut self) {
-        self.order(Order::Retire);
+        self.order(&Order::Retire);
         if let Some(helpers) = &mut self.proxy {
             helpers.retire();
-        }
-        for keeper in &self.keepers {
-            let _ = keeper.channel.send(keeper::RETIRE, &[]);
         }
     }
 
     /// Ends its processes at once.
     pub fn end(&self) {
-        self.order(Order::Kill);
-        for helper in self
-            .keepers
-            .iter()
-            .chain(&self.authenticator)
-            .chain(&self.launcher)
-            .chain([&self.zygote])
-        {
-            let _ = kill(helper.pid, Signal::SIGKILL);
+        self.order(&Order::Kill);
+        let keepers = self.keepers.iter().map(|keeper| keeper.pid);
+        let authenticator = self.authenticator.iter().map(|helper| helper.pid);
+        let forkers = self.launcher.iter().chain([&self.zygote]);
+        let forkers = forkers.map(|helper| helper.pid);
+        for pid in keepers.chain(authenticator).chain(forkers) {
+            let _ = kill(pid, Signal::SIGKILL);
         }
         if let Some(helpers) = &self.proxy {
             helpers.end();
@@ -343,21 +328,20 @@ impl Generation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::Pipe;
     use crate::users::Rights;
 
-    fn helper() -> (Helper, Channel) {
-        let (ours, theirs) = pair().expect("pair");
-        (
-            Helper {
-                pid: Pid::from_raw(1),
-                channel: ours,
-            },
-            theirs,
-        )
+    fn helper<S, R>() -> (Helper<S, R>, Pipe<R, S>) {
+        let (channel, theirs) = crate::ipc::pipe::pair().expect("pair");
+        let pid = Pid::from_raw(1);
+        (Helper { pid, channel }, theirs)
     }
 
+    type Keepers = Pipe<keeper::Admitted, keeper::NewGate>;
+    type Authenticators = Pipe<authenticator::Admitted, authenticator::Gate>;
+
     /// One whose clients log in, with its keeper and its authenticator.
-    fn generation(multi_user: bool) -> (Generation, Channel, Channel) {
+    fn generation(multi_user: bool) -> (Generation, Keepers, Authenticators) {
         let ((zygote, _), (keeper, keepers)) = (helper(), helper());
         let (authenticator, authenticators) = helper();
         let identity = Identity::own();
@@ -388,9 +372,23 @@ mod tests {
         (generation, keepers, authenticators)
     }
 
-    fn say(channel: &Channel, message: &[u8]) {
-        let (_, handle) = pair().expect("pair");
-        channel.send(message, &[handle.as_fd()]).expect("send");
+    fn gate() -> Channel {
+        pair().expect("pair").0
+    }
+
+    fn has_hash(keeper: &Keepers, tag: Tag) {
+        let admitted = keeper::Admitted { tag, gate: gate() };
+        keeper.send(&admitted).expect("send");
+    }
+
+    fn has_password(authenticator: &Authenticators, tag: Tag, account: u32) {
+        let admitted = authenticator::Admitted {
+            tag,
+            account,
+            certificate: false,
+            gate: gate(),
+        };
+        authenticator.send(&admitted).expect("send");
     }
 
     #[test]
@@ -399,15 +397,15 @@ mod tests {
         let (gone, here) = (Tag::of(3, [1; 16]), Tag::of(3, [2; 16]));
         let (mut single, keeper, _) = generation(false);
         single.slots.insert(here.slot, here.mark);
-        say(&keeper, &gone.to_bytes());
+        has_hash(&keeper, gone);
         assert!(single.hear_keeper(0, address).expect("keeper").is_none());
-        say(&keeper, &here.to_bytes());
+        has_hash(&keeper, here);
         let admission = single
             .hear_keeper(0, address)
             .expect("keeper")
             .expect("a session");
         assert_eq!(admission.slot, 3);
-        say(&keeper, &here.to_bytes());
+        has_hash(&keeper, here);
         assert!(
             single.hear_keeper(0, address).expect("keeper").is_none(),
             "twice"
@@ -415,7 +413,7 @@ mod tests {
 
         let (mut generation, keeper, authenticator) = generation(true);
         generation.slots.insert(here.slot, here.mark);
-        say(&authenticator, &authenticator::admission(here, 0, false));
+        has_password(&authenticator, here, 0);
         assert!(
             generation
                 .hear_authenticator()
@@ -423,7 +421,7 @@ mod tests {
                 .is_none(),
             "before the hash"
         );
-        say(&keeper, &here.to_bytes());
+        has_hash(&keeper, here);
         assert!(
             generation
                 .hear_keeper(0, address)
@@ -431,10 +429,7 @@ mod tests {
                 .is_none()
         );
         for (tag, account, is_fine) in [(gone, 0, false), (here, 1, false), (here, 0, true)] {
-            say(
-                &authenticator,
-                &authenticator::admission(tag, account, false),
-            );
+            has_password(&authenticator, tag, account);
             assert_eq!(
                 generation
                     .hear_authenticator()
@@ -444,7 +439,7 @@ mod tests {
             );
         }
         assert!(generation.forget(3) && !generation.forget(3));
-        say(&authenticator, &authenticator::admission(here, 0, false));
+        has_password(&authenticator, here, 0);
         assert!(
             generation
                 .hear_authenticator()

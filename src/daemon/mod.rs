@@ -80,12 +80,12 @@ pub fn load(path: &Path) -> Result<(Config, Option<Identity>), String> {
 /// look users up: every process forked later would carry them.
 fn check_apart(config: &Config) -> Result<Identity, String> {
     let mut checked = None;
-    let hear = |identity: &[u8]| checked = Identity::from_bytes(identity);
-    let checker = Helper::spawn_reporting("check of the configuration", hear, |child| {
+    let hear = |identity: Identity| checked = Some(identity);
+    let checker = <Helper>::spawn_reporting("check of the configuration", hear, |child| {
         let mut problems = config::check_world(config);
         match identity_of(config) {
             Ok(identity) if problems.is_empty() => {
-                child.report(&identity.to_bytes())?;
+                child.report(identity)?;
                 return child.ready();
             }
             Err(e) if problems.is_empty() => {

@@ -8,11 +8,10 @@ use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
 use super::generation::Admission;
-use super::orders::{ENDED_LEN, Ended, Order, Start};
+use super::orders::{Ended, Order, Start};
 use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
-use crate::ipc::Helper;
-use crate::ipc::channel::Channel;
+use crate::ipc::{Helper, Pipe};
 use crate::session::login::{self, Why};
 use crate::store::quota::Limits;
 
@@ -22,14 +21,14 @@ pub struct Sessions(Vec<Launched>);
 
 #[derive(Debug)]
 struct Launched {
-    launcher: Helper,
+    launcher: Helper<Order, Ended>,
     /// The user of each session, by slot.
     users: HashMap<u32, String>,
 }
 
 impl Sessions {
     /// Takes a launcher on.
-    pub fn adopt(&mut self, launcher: Helper) {
+    pub fn adopt(&mut self, launcher: Helper<Order, Ended>) {
         self.0.push(Launched {
             launcher,
             users: HashMap::new(),
@@ -37,7 +36,7 @@ impl Sessions {
     }
 
     /// The channels of the launchers, for waiting.
-    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+    pub fn channels(&self) -> impl Iterator<Item = &Pipe<Order, Ended>> {
         self.0.iter().map(|launched| &launched.launcher.channel)
     }
 
@@ -85,17 +84,18 @@ impl Sessions {
             certificate,
         }
         .to_bytes();
+        let handle = match gate.as_fd().try_clone_to_owned() {
+            Ok(handle) => handle,
+            Err(e) => return refuse(Why::Internal, &e.to_string()),
+        };
         let order = Order::Start(Start {
             slot,
             peer,
             key,
-            rest: &rest,
+            rest,
+            handles: vec![handle],
         });
-        match launched
-            .launcher
-            .channel
-            .send(&order.to_bytes(), &[gate.as_fd()])
-        {
+        match launched.launcher.channel.send(&order) {
             Ok(()) => {
                 registry.share(slot);
                 launched.users.insert(slot, name);
@@ -107,15 +107,11 @@ impl Sessions {
     /// Takes news of ended sessions from a launcher. The launcher that has ended
     /// itself is given back.
     pub fn hear(&mut self, registry: &mut Registry, index: usize) -> Option<Pid> {
-        let mut buffer = [0; ENDED_LEN];
         let launched = self.0.get_mut(index)?;
         loop {
-            match launched.launcher.channel.try_receive(&mut buffer) {
-                Ok((len, _)) if len > 0 => {
-                    let ended = Ended::from_bytes(&buffer[..len]);
-                    if let Some(Ended { slot, orderly }) =
-                        ended.filter(|ended| launched.users.remove(&ended.slot).is_some())
-                    {
+            match launched.launcher.channel.try_receive() {
+                Ok(Some(Ended { slot, orderly })) => {
+                    if launched.users.remove(&slot).is_some() {
                         registry.release(slot, orderly);
                     }
                 }
@@ -129,13 +125,13 @@ impl Sessions {
     }
 
     /// Gives a launcher an order. One that is gone needs none.
-    pub fn order(&self, launcher: Pid, order: Order<'_>) {
+    pub fn order(&self, launcher: Pid, order: &Order) {
         for launched in self
             .0
             .iter()
             .filter(|launched| launched.launcher.pid == launcher)
         {
-            let _ = launched.launcher.channel.send(&order.to_bytes(), &[]);
+            let _ = launched.launcher.channel.send(order);
         }
     }
 
@@ -155,17 +151,14 @@ impl Sessions {
             .iter()
             .filter(|launched| launched.users.contains_key(&slot))
         {
-            let _ = launched
-                .launcher
-                .channel
-                .send(&Order::End { slot }.to_bytes(), &[]);
+            let _ = launched.launcher.channel.send(&Order::End { slot });
         }
     }
 
     /// Gives all of them an order.
-    pub fn order_all(&self, order: Order<'_>) {
+    pub fn order_all(&self, order: &Order) {
         for launched in &self.0 {
-            let _ = launched.launcher.channel.send(&order.to_bytes(), &[]);
+            let _ = launched.launcher.channel.send(order);
         }
     }
 }

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 use super::generation::{Admission, Generation};
 use super::memory::Memory;
 use super::notify::Notifier;
-use super::orders::{ENDED_LEN, Ended, Order};
+use super::orders::{Ended, Order};
 use super::registry::Registry;
 use super::sessions::Sessions;
 use super::start::{
@@ -29,6 +29,7 @@ use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::control as counter;
 use crate::daemon::helpers::control::Control;
 use crate::daemon::helpers::recount::Recount;
+use crate::ipc::poll::{Poll, left};
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
 use crate::session::slots::Slots;
@@ -176,7 +177,7 @@ impl Supervisor {
         for generation in &self.generations {
             generation.end();
         }
-        self.sessions.order_all(Order::Kill);
+        self.sessions.order_all(&Order::Kill);
         // With the last way to it gone, the auditor writes what is left.
         self.memory.auditor = None;
         if let Some(tables) = &self.memory.tables {
@@ -205,8 +206,8 @@ impl Supervisor {
                         self.registry.len()
                     );
                     stop.killed = true;
-                    self.order_all(Order::Kill);
-                    self.sessions.order_all(Order::Kill);
+                    self.order_all(&Order::Kill);
+                    self.sessions.order_all(&Order::Kill);
                     continue;
                 }
             }
@@ -214,10 +215,8 @@ impl Supervisor {
         }
     }
 
-    /// One poll and what it brings.
+    /// One wait and what it brings.
     fn wait_and_act(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        let accepting = self.stop.is_none() && now >= self.accept_from;
         if self.stop.is_none() {
             let (config, identity) = (&self.config, self.identity.as_ref());
             self.recount
@@ -227,69 +226,10 @@ impl Supervisor {
         let clients = self.registry.len();
         self.notifier
             .alive(is_well, || format!("{SERVING} connections={clients}"));
-        let until = match &self.stop {
-            Some(stop) => Some(stop.kill_at),
-            None if now < self.accept_from => Some(self.accept_from),
-            None => self.recount.due(),
-        };
-        let until = [until, self.notifier.due()].into_iter().flatten().min();
-        let timeout = until
-            .map(|until| until.saturating_duration_since(now))
-            .map(|left| Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()),
-            });
-
-        let signals = PollFd::new(&self.signals, PollFlags::IN);
-        let mut sources = vec![Source::Signals];
-        let mut fds = vec![signals];
-        for (index, generation) in self.generations.iter().enumerate() {
-            let keepers = (0..generation.keepers.len()).map(|keeper| Source::Keeper(index, keeper));
-            sources.extend(keepers);
-            fds.extend(
-                generation
-                    .keepers
-                    .iter()
-                    .map(|k| PollFd::new(&k.channel, PollFlags::IN)),
-            );
-            if let Some(authenticator) = &generation.authenticator {
-                sources.push(Source::Authenticator(index));
-                fds.push(PollFd::new(&authenticator.channel, PollFlags::IN));
-            }
-            sources.push(Source::Zygote(index));
-            fds.push(PollFd::new(&generation.zygote.channel, PollFlags::IN));
-        }
-        for (index, channel) in self.sessions.channels().enumerate() {
-            sources.push(Source::Launcher(index));
-            fds.push(PollFd::new(channel, PollFlags::IN));
-        }
-        if let Some(channel) = self.recount.channel() {
-            sources.push(Source::Recount);
-            fds.push(PollFd::new(channel, PollFlags::IN));
-        }
-        for (source, handle) in self.control.sources() {
-            sources.push(Source::Control(source));
-            fds.push(PollFd::from_borrowed_fd(handle, PollFlags::IN));
-        }
-        for (index, listener) in self.listeners.iter().enumerate().filter(|_| accepting) {
-            sources.push(Source::Listener(index));
-            fds.push(PollFd::new(listener, PollFlags::IN));
-        }
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(()),
-            Err(e) => return Err(e.into()),
-        }
-        let is_ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        let ready: Vec<Source> = sources
-            .into_iter()
-            .zip(is_ready)
-            .filter_map(|(s, ready)| ready.then_some(s))
-            .collect();
-        drop(fds);
+        let ready = self.sources().wait(self.due().map(left))?;
         // From the last to the first: hearing a zygote or the signals may
         // take a generation out.
-        for source in ready.into_iter().rev() {
+        for (source, _) in ready.into_iter().rev() {
             match source {
                 Source::Listener(index) => self.accept_from(index),
                 Source::Keeper(index, keeper) => self.hear_keeper(index, keeper),
@@ -309,6 +249,46 @@ impl Supervisor {
             }
         });
         Ok(())
+    }
+
+    /// When something is to be done at the latest.
+    fn due(&self) -> Option<Instant> {
+        let until = match &self.stop {
+            Some(stop) => Some(stop.kill_at),
+            None if Instant::now() < self.accept_from => Some(self.accept_from),
+            None => self.recount.due(),
+        };
+        [until, self.notifier.due()].into_iter().flatten().min()
+    }
+
+    /// All that is waited for.
+    fn sources(&self) -> Poll<'_, Source> {
+        let mut poll = Poll::default();
+        poll.read(Source::Signals, &self.signals);
+        for (index, generation) in self.generations.iter().enumerate() {
+            for (keeper, helper) in generation.keepers.iter().enumerate() {
+                poll.read(Source::Keeper(index, keeper), &helper.channel);
+            }
+            if let Some(authenticator) = &generation.authenticator {
+                poll.read(Source::Authenticator(index), &authenticator.channel);
+            }
+            poll.read(Source::Zygote(index), &generation.zygote.channel);
+        }
+        for (index, channel) in self.sessions.channels().enumerate() {
+            poll.read(Source::Launcher(index), channel);
+        }
+        if let Some(channel) = self.recount.channel() {
+            poll.read(Source::Recount, channel);
+        }
+        for (source, handle) in self.control.sources() {
+            poll.add(Source::Control(source), handle, PollFlags::IN);
+        }
+        if self.stop.is_none() && Instant::now() >= self.accept_from {
+            for (index, listener) in self.listeners.iter().enumerate() {
+                poll.read(Source::Listener(index), listener);
+            }
+        }
+        poll
     }
 
     /// Takes news of clients that have shown the hash.
@@ -376,7 +356,7 @@ impl Supervisor {
                 return;
             };
             match listener.accept() {
-                Ok((socket, peer)) => self.connect((&socket, listener.tls), peer),
+                Ok((socket, peer)) => self.connect((socket, listener.tls), peer),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
@@ -390,7 +370,7 @@ impl Supervisor {
 
     /// Has a process serve a connection: its socket, and whether it is to speak
     /// TLS.
-    fn connect(&mut self, socket: (&OwnedFd, bool), peer: std::net::SocketAddr) {
+    fn connect(&mut self, socket: (OwnedFd, bool), peer: std::net::SocketAddr) {
         let mut random = [0; 20];
         if let Err(e) = getrandom::fill(&mut random) {
             return log::error!("can't serve peer={peer} error=\"{e}\"");
@@ -428,21 +408,16 @@ impl Supervisor {
 
     /// Takes news of ended processes from a zygote, or its own end.
     fn hear_zygote(&mut self, index: usize) -> io::Result<()> {
-        let mut buffer = [0; ENDED_LEN];
         loop {
             let generation = &mut self.generations[index];
-            match generation.zygote.channel.try_receive(&mut buffer) {
-                Ok((0, _)) => return self.zygote_gone(index),
-                Ok((len, _)) => {
-                    let ended = Ended::from_bytes(&buffer[..len]);
-                    if let Some(Ended { slot, orderly }) =
-                        ended.filter(|ended| generation.forget(ended.slot))
-                    {
+            match generation.zygote.channel.try_receive() {
+                Ok(Some(Ended { slot, orderly })) => {
+                    if generation.forget(slot) {
                         self.registry.release(slot, orderly);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return self.zygote_gone(index),
+                _ => return self.zygote_gone(index),
             }
         }
     }
@@ -498,11 +473,11 @@ impl Supervisor {
         });
         self.listeners.clear();
         let _ = self.registry.keys().drain();
-        self.order_all(Order::Stop);
-        self.sessions.order_all(Order::Stop);
+        self.order_all(&Order::Stop);
+        self.sessions.order_all(&Order::Stop);
     }
 
-    fn order_all(&self, order: Order<'_>) {
+    fn order_all(&self, order: &Order) {
         for generation in &self.generations {
             generation.order(order);
         }

@@ -16,6 +16,8 @@ use rustix::net::{
 };
 use zeroize::Zeroizing;
 
+use super::codec::{Decode, Encode, Reader, Writer};
+
 /// The most descriptors beside one message.
 pub const MAX_HANDLES: usize = 4;
 
@@ -202,6 +204,19 @@ impl Channel {
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Itself a field of messages.
+impl Encode for Channel {
+    fn encode<'a>(&'a self, out: &mut Writer<'a>) {
+        out.handles.push(self.as_fd());
+    }
+}
+
+impl Decode for Channel {
+    fn decode(from: &mut Reader<'_>) -> Option<Channel> {
+        OwnedFd::decode(from).map(Channel)
     }
 }
 

@@ -9,26 +9,32 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid};
 
-use super::channel::{Channel, pair};
+use super::codec::{Decode, Encode, codec};
+use super::pipe::{Pipe, pair};
 use crate::sys::process::fork;
 
-/// The longest message of a helper that is not ready yet, and the longest
-/// reason why it will not be, in bytes.
+/// The longest message of a helper that is not ready yet, in bytes, and the
+/// longest reason why it will not be, in characters.
 const MAX_REPORT: usize = 512 * 1024;
-const MAX_REASON: usize = 64 * 1024;
+const MAX_REASON: usize = 16 * 1024;
 
-/// The first byte of such a message.
-const PART: u8 = 0;
-const READY: u8 = 1;
-const FAILED: u8 = 2;
+/// Such a message.
+enum Report<T> {
+    Part(T),
+    Ready,
+    Failed(String),
+}
 
-/// A helper process and the channel to it.
+codec!(enum Report<T> { 1 => Part(part), 2 => Ready, 3 => Failed(why) });
+
+/// A helper process and the channel to it, for what it is sent and what it
+/// sends; `()` for nothing.
 #[derive(Debug)]
-pub struct Helper {
+pub struct Helper<S = (), R = ()> {
     /// Its process.
     pub pid: Pid,
     /// The channel to it.
-    pub channel: Channel,
+    pub channel: Pipe<S, R>,
 }
 
 /// What a helper process gives up before it begins.
@@ -42,21 +48,21 @@ pub trait Confine {
 }
 
 /// The helper's own view, in its process.
-pub struct Child {
+pub struct Child<S = (), R = ()> {
     /// The channel to the daemon.
-    pub channel: Channel,
+    pub channel: Pipe<R, S>,
     parent: Pid,
     /// Whether the daemon waits for [`Child::ready`].
     awaited: bool,
 }
 
-impl Helper {
+impl<S, R> Helper<S, R> {
     /// Forks a helper that lives in `body`; `what` names it in errors and in
     /// the log.
     pub fn spawn(
         what: &str,
-        body: impl FnOnce(&mut Child) -> io::Result<()>,
-    ) -> Result<Helper, String> {
+        body: impl FnOnce(&mut Child<S, R>) -> io::Result<()>,
+    ) -> Result<Helper<S, R>, String> {
         Helper::start(what, false, body)
     }
 
@@ -64,28 +70,30 @@ impl Helper {
     /// returned here.
     pub fn spawn_ready(
         what: &str,
-        body: impl FnOnce(&mut Child) -> io::Result<()>,
-    ) -> Result<Helper, String> {
-        Helper::spawn_reporting(what, |_| {}, body)
+        body: impl FnOnce(&mut Child<S, R>) -> io::Result<()>,
+    ) -> Result<Helper<S, R>, String> {
+        Helper::spawn_reporting(what, |_: u8| {}, body)
     }
 
     /// The same; `hear` is given each [`Child::report`] before it is ready.
-    pub fn spawn_reporting(
+    pub fn spawn_reporting<T: Decode>(
         what: &str,
-        mut hear: impl FnMut(&[u8]),
-        body: impl FnOnce(&mut Child) -> io::Result<()>,
-    ) -> Result<Helper, String> {
+        mut hear: impl FnMut(T),
+        body: impl FnOnce(&mut Child<S, R>) -> io::Result<()>,
+    ) -> Result<Helper<S, R>, String> {
         let helper = Helper::start(what, true, body)?;
         loop {
-            let message = helper.channel.receive_whole(MAX_REPORT);
-            let why = match message.as_ref().map(|(bytes, _)| bytes.as_slice()) {
-                Ok([READY]) => return Ok(helper),
-                Ok([PART, report @ ..]) => {
-                    hear(report);
+            let message = helper.channel.channel().receive_whole(MAX_REPORT);
+            let report = message.ok();
+            let report = report.and_then(|(bytes, _)| Report::from_bytes(&bytes));
+            let why = match report {
+                Some(Report::Ready) => return Ok(helper),
+                Some(Report::Part(part)) => {
+                    hear(part);
                     continue;
                 }
-                Ok([FAILED, why @ ..]) => String::from_utf8_lossy(why).into_owned(),
-                _ => format!("{what} ended before it was ready"),
+                Some(Report::Failed(why)) => why,
+                None => format!("{what} ended before it was ready"),
             };
             helper.kill();
             let _ = waitpid(helper.pid, None);
@@ -96,8 +104,8 @@ impl Helper {
     fn start(
         what: &str,
         awaited: bool,
-        body: impl FnOnce(&mut Child) -> io::Result<()>,
-    ) -> Result<Helper, String> {
+        body: impl FnOnce(&mut Child<S, R>) -> io::Result<()>,
+    ) -> Result<Helper<S, R>, String> {
         let parent = getpid();
         let forked = pair().and_then(|(channel, theirs)| {
             let mut child = Child {
@@ -120,7 +128,7 @@ impl Helper {
     }
 }
 
-impl Child {
+impl<S, R> Child<S, R> {
     /// Gives up everything but these descriptors and what `confinement`
     /// leaves, and takes its name.
     pub fn enter(
@@ -135,14 +143,18 @@ impl Child {
     }
 
     /// Reports something to the daemon that waits.
-    pub fn report(&self, report: &[u8]) -> io::Result<()> {
-        self.channel.send(&[&[PART], report].concat(), &[])
+    pub fn report<T: Encode>(&self, part: T) -> io::Result<()> {
+        self.send(&Report::Part(part))
     }
 
     /// Ends the daemon's wait.
     pub fn ready(&mut self) -> io::Result<()> {
         self.awaited = false;
-        self.channel.send(&[READY], &[])
+        self.send(&Report::<u8>::Ready)
+    }
+
+    fn send<T: Encode>(&self, report: &Report<T>) -> io::Result<()> {
+        self.channel.channel().send(&report.to_bytes(), &[])
     }
 
     /// The exit status. Who waits learns what failed; else the log does.
@@ -153,8 +165,8 @@ impl Child {
                 Some(_) => format!("{what}: {e}"),
                 None => e.to_string(),
             };
-            let why = &why.as_bytes()[..why.len().min(MAX_REASON)];
-            let _ = self.channel.send(&[&[FAILED], why].concat(), &[]);
+            let why = why.chars().take(MAX_REASON).collect();
+            let _ = self.send(&Report::<u8>::Failed(why));
         } else {
             log::error!("{what} failed error=\"{e}\"");
         }

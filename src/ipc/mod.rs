@@ -5,7 +5,9 @@ pub mod channel;
 pub mod codec;
 pub mod helper;
 pub mod pipe;
+pub mod poll;
 pub mod tag;
 
 pub use helper::Helper;
 pub use pipe::Pipe;
+pub use poll::Poll;

@@ -65,6 +65,17 @@ impl<S, R: Decode> Pipe<S, R> {
 }
 
 impl<S, R> Pipe<S, R> {
+    /// The channel behind the types, for messages of another kind.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The same end once more.
+    pub fn try_clone(&self) -> io::Result<Pipe<S, R>> {
+        let handle = self.as_fd().try_clone_to_owned()?;
+        Ok(Channel::from_handle(handle).into())
+    }
+
     /// The channel behind the types.
     pub fn into_channel(self) -> Channel {
         self.channel

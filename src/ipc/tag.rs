@@ -21,33 +21,11 @@ pub fn mark(key: [u8; 16]) -> u64 {
 }
 
 impl Tag {
-    /// Bytes of a tag.
-    pub const LEN: usize = 4 + 8;
-
     /// The connection with this process key.
-    #[must_use]
     pub fn of(slot: u32, key: [u8; 16]) -> Tag {
         Tag {
             slot,
             mark: mark(key),
         }
-    }
-
-    /// The tag in a message.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; Tag::LEN] {
-        let mut bytes = [0; Tag::LEN];
-        bytes[..4].copy_from_slice(&self.slot.to_be_bytes());
-        bytes[4..].copy_from_slice(&self.mark.to_be_bytes());
-        bytes
-    }
-
-    /// The same, read, and what stands behind it; `None` for fewer bytes.
-    #[must_use]
-    pub fn split_from(bytes: &[u8]) -> Option<(Tag, &[u8])> {
-        let (slot, rest) = bytes.split_first_chunk()?;
-        let (mark, rest) = rest.split_first_chunk()?;
-        let (slot, mark) = (u32::from_be_bytes(*slot), u64::from_be_bytes(*mark));
-        Some((Tag { slot, mark }, rest))
     }
 }

@@ -9,15 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::SockaddrStorage;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, bind, connect, recv, send};
 
 use crate::config::Proxy;
-use crate::ipc::Helper;
-use crate::ipc::channel::Channel;
+use crate::ipc::{Helper, Pipe, Poll};
 use crate::net::udp::{At, Port, address_of};
-use crate::proxy::connect::{socket_for, sources, timespec};
+use crate::proxy::connect::{socket_for, sources};
 use crate::proxy::resolve::{Addresses, Reader};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
@@ -34,6 +31,15 @@ const MAX_WAITING: usize = 256;
 
 /// Questions read from one socket before the next socket's turn.
 const AT_ONCE: usize = 64;
+
+/// What the process waits for.
+enum Source {
+    Daemon,
+    /// One of our sockets.
+    Port(usize),
+    /// The answer to a question.
+    Answer(usize),
+}
 
 /// A question that waits for its answer.
 struct Question {
@@ -78,53 +84,49 @@ pub(crate) fn start(
 }
 
 /// Relays until the daemon closes the channel and no question waits.
-fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Channel) -> io::Result<()> {
+fn run(ports: &[Port], proxy: &Proxy, backend: &Reader, daemon: &Pipe<(), ()>) -> io::Result<()> {
     let mut waiting: VecDeque<Question> = VecDeque::new();
     let mut turn = 0;
-    // Sources in addition to answers: the daemon and the ports.
-    let mut open: Vec<BorrowedFd<'_>> = vec![daemon.as_fd()];
-    open.extend(ports.iter().map(AsFd::as_fd));
+    let mut retired = false;
     loop {
         let now = Instant::now();
         while waiting.front().is_some_and(|oldest| oldest.until <= now) {
             waiting.pop_front();
         }
-        if open.is_empty() && waiting.is_empty() {
+        if retired && waiting.is_empty() {
             return Ok(());
         }
-        let timeout = waiting.front().map(|oldest| timespec(oldest.until - now));
-        let waited = waiting.iter().map(|question| question.socket.as_fd());
-        let handles = open.iter().copied().chain(waited);
-        let mut fds: Vec<PollFd<'_>> = handles
-            .map(|handle| PollFd::from_borrowed_fd(handle, PollFlags::IN))
-            .collect();
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(e) => return Err(e.into()),
+        let mut poll = Poll::default();
+        for (index, question) in waiting.iter().enumerate() {
+            poll.read(Source::Answer(index), &question.socket);
         }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        drop(fds);
-        let (asked, answered) = ready.split_at(open.len());
-        // An answer, or an error in its place, ends the question.
-        let mut answered = answered.iter();
-        waiting.retain(|question| match answered.next() {
-            Some(true) => {
-                pass_back(question, ports);
-                false
+        // Another process takes the questions once this one is retired.
+        if !retired {
+            poll.read(Source::Daemon, daemon);
+            for (index, port) in ports.iter().enumerate() {
+                poll.read(Source::Port(index), port);
             }
-            _ => true,
-        });
-        // Another process answers from now on.
-        let [daemon, asked @ ..] = asked else {
-            continue;
-        };
-        if *daemon {
-            open.clear();
-            continue;
         }
-        for port in (0..ports.len()).filter(|port| asked[*port]) {
-            take_questions(ports, port, proxy, backend, &mut turn, &mut waiting);
+        let timeout = waiting.front().map(|oldest| oldest.until - now);
+        let ready = poll.wait(timeout)?;
+        // An answer, or an error in its place, ends the question; from the
+        // last to the first, so that the other numbers stay right.
+        for (source, _) in ready.iter().rev() {
+            if let Source::Answer(index) = source {
+                let question = waiting.remove(*index);
+                question
+                    .iter()
+                    .for_each(|question| pass_back(question, ports));
+            }
+        }
+        for (source, _) in ready {
+            match source {
+                Source::Daemon => retired = true,
+                Source::Port(port) if !retired => {
+                    take_questions(ports, port, proxy, backend, &mut turn, &mut waiting);
+                }
+                Source::Port(_) | Source::Answer(_) => {}
+            }
         }
     }
 }

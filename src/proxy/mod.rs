@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use crate::config::{Config, Proxy};
 use crate::daemon::helpers::fork_server;
 use crate::daemon::memory::Shared;
+use crate::daemon::orders::{Ended, Order};
 use crate::ipc::Helper;
 use crate::proxy::relay::Relay;
 pub use crate::proxy::relay::{announced, is_trusted};
@@ -70,7 +71,7 @@ pub fn start(
     memory: &Shared<'_>,
     sandbox: &Sandbox,
     udp: &[BorrowedFd<'_>],
-) -> Result<(Helper, Helpers), String> {
+) -> Result<(Helper<Order, Ended>, Helpers), String> {
     let mut helpers = Helpers::default();
     let (backend, resolver) = resolve::start(&proxy.backend, identity, sandbox)?;
     helpers.pids.extend(resolver);

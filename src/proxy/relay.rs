@@ -12,7 +12,6 @@ use nix::sys::signal::SigSet;
 
 use crate::config::Proxy;
 use crate::daemon::helpers::spare_child::{Connection, Parent};
-use crate::daemon::helpers::zygote;
 use crate::daemon::orders::Start;
 use crate::net::listen::set_defaults;
 use crate::net::proxy_header as header;
@@ -47,7 +46,6 @@ pub(crate) struct Relay<'a> {
 
 impl Parent for Relay<'_> {
     const CHILD: &'static str = "relay";
-    const LONGEST: usize = zygote::REST_LEN;
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         [self.slots]
@@ -61,10 +59,15 @@ impl Parent for Relay<'_> {
         self.connecting.deny_fork_and_identity()
     }
 
-    fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
+    fn serve(&self, connection: Connection) -> io::Result<()> {
         let Connection {
-            start: Start { slot, peer, .. },
-            handles,
+            start:
+                Start {
+                    slot,
+                    peer,
+                    handles,
+                    ..
+                },
             parent,
             turn,
         } = connection;

@@ -74,7 +74,7 @@ pub(crate) fn start(
     let mut confinement = Confinement::new(identity, &sandbox)?;
     // Lookups need the files of the real root.
     confinement.empty_root = None;
-    let helper = Helper::spawn_ready("resolver", |child| {
+    let helper = <Helper>::spawn_ready("resolver", |child| {
         let words = map_page(page.as_fd(), 0)?;
         seal_against_others(page.as_fd())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -6,8 +6,10 @@ use std::os::fd::OwnedFd;
 
 use zeroize::Zeroizing;
 
+use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
-use crate::net::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET};
+use crate::ipc::codec::codec;
+use crate::net::tls::secrets::MAX_TICKET;
 use crate::net::tls::server::Keyholder;
 
 /// The longest RSA block, in bytes (4096 bits).
@@ -15,18 +17,51 @@ pub const MAX_BLOCK: usize = 512;
 /// The longest hash, in bytes, with the NUL some clients send.
 pub const MAX_HASH: usize = 256;
 
-/// What a gate asks, as the first byte of a message.
-pub(crate) const DECRYPT: u8 = 1;
-pub(crate) const COMPARE: u8 = 2;
-pub(crate) const SIGN: u8 = 3;
-pub(crate) const SEAL: u8 = 4;
-pub(crate) const OPEN: u8 = 5;
-/// What the keeper answers, likewise.
-pub(crate) const GRANTED: u8 = 1;
-pub(crate) const REFUSED: u8 = 0;
+/// What a gate asks.
+#[derive(Debug)]
+pub enum Question {
+    /// The session key in this RSA block.
+    Decrypt(Vec<u8>),
+    /// Whether this is the hash.
+    Compare(Zeroizing<Vec<u8>>),
+    /// A signature of a handshake.
+    Sign {
+        /// The scheme of TLS.
+        scheme: u16,
+        /// What is signed.
+        content: Vec<u8>,
+    },
+    /// A ticket of this TLS session.
+    Seal(Zeroizing<Vec<u8>>),
+    /// The TLS session in this ticket.
+    Open(Vec<u8>),
+}
 
-/// No message between a gate and the keeper is longer.
-pub(crate) const MAX_MESSAGE: usize = 1 + MAX_TICKET;
+codec!(enum Question {
+    1 => Decrypt(block),
+    2 => Compare(hash),
+    3 => Sign { scheme, content },
+    4 => Seal(session),
+    5 => Open(ticket),
+});
+
+/// What the keeper answers.
+#[derive(Debug)]
+pub enum Reply {
+    /// No.
+    Refused,
+    /// What was asked for.
+    Granted(Zeroizing<Vec<u8>>),
+    /// The hash is right: what the gate needs next.
+    Passed {
+        /// The root and what comes with it, or the channel of the login.
+        handles: Vec<OwnedFd>,
+        /// Which optional descriptors follow.
+        extras: Extras,
+    },
+}
+
+codec!(enum Reply { 0 => Refused, 1 => Granted(what), 2 => Passed { handles, extras } });
 
 /// What a session may have next to its root and the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,28 +72,16 @@ pub struct Extras {
     pub service: bool,
 }
 
-impl Extras {
-    pub(crate) fn to_byte(self) -> u8 {
-        u8::from(self.records) | u8::from(self.service) << 1
-    }
-
-    fn from_byte(byte: u8) -> Extras {
-        Extras {
-            records: byte & 1 != 0,
-            service: byte & 2 != 0,
-        }
-    }
-}
+codec!(struct Extras { records, service });
 
 /// A gate's view of the keeper.
 #[derive(Debug)]
-pub struct Keeper(Channel);
+pub struct Keeper(Pipe<Question, Reply>);
 
 impl Keeper {
     /// The keeper at the other end of a gate's channel.
-    #[must_use]
     pub fn new(channel: Channel) -> Keeper {
-        Keeper(channel)
+        Keeper(channel.into())
     }
 
     /// The session key in an RSA block; `None` when it holds none.
@@ -69,11 +92,8 @@ impl Keeper {
         if block.len() > MAX_BLOCK {
             return Ok(None);
         }
-        let (answer, _) = self.ask(DECRYPT, block)?;
-        Ok(match answer.split_first() {
-            Some((&GRANTED, key)) if !key.is_empty() => Some(Zeroizing::new(key.to_vec())),
-            _ => None,
-        })
+        let reply = self.ask(&Question::Decrypt(block.to_vec()))?;
+        Ok(granted(reply).filter(|key| !key.is_empty()))
     }
 
     /// What there is for a client that has shown the right hash: the root's
@@ -83,59 +103,52 @@ impl Keeper {
     /// # Errors
     /// When the keeper is out of reach.
     pub fn compare(&self, hash: &[u8]) -> io::Result<(Vec<OwnedFd>, Extras)> {
-        let nothing = (Vec::new(), Extras::default());
         if hash.len() > MAX_HASH {
-            return Ok(nothing);
+            return Ok(Default::default());
         }
-        let (answer, handles) = self.ask(COMPARE, hash)?;
-        Ok(match answer[..] {
-            [GRANTED, extras] => (handles, Extras::from_byte(extras)),
-            _ => nothing,
+        let hash = Zeroizing::new(hash.to_vec());
+        Ok(match self.ask(&Question::Compare(hash))? {
+            Reply::Passed { handles, extras } => (handles, extras),
+            _ => Default::default(),
         })
     }
 
-    pub(crate) fn ask(
-        &self,
-        what: u8,
-        data: &[u8],
-    ) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
-        self.0.send(&[&[what], data].concat(), &[])?;
-        let mut buffer = Zeroizing::new(vec![0; MAX_MESSAGE]);
-        let (len, handles) = self.0.receive(&mut buffer)?;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer.truncate(len);
-        Ok((buffer, handles))
+    fn ask(&self, question: &Question) -> io::Result<Reply> {
+        self.0.send(question)?;
+        self.0.receive()?.ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// What the keeper grants of a question of at most `max` bytes.
-    fn granted(&self, what: u8, data: &[u8], max: usize) -> Option<Vec<u8>> {
-        if data.len() > max {
-            return None;
-        }
-        let (answer, _) = self.ask(what, data).ok()?;
-        match answer.split_first() {
-            Some((&GRANTED, granted)) => Some(granted.to_vec()),
-            _ => None,
-        }
+    /// The channel to the keeper.
+    #[cfg(test)]
+    pub(crate) fn into_channel(self) -> Channel {
+        self.0.into_channel()
+    }
+}
+
+fn granted(reply: Reply) -> Option<Zeroizing<Vec<u8>>> {
+    match reply {
+        Reply::Granted(what) => Some(what),
+        _ => None,
     }
 }
 
 impl Keyholder for Keeper {
     fn sign(&self, scheme: u16, content: &[u8]) -> Option<Vec<u8>> {
-        self.granted(
-            SIGN,
-            &[&scheme.to_be_bytes()[..], content].concat(),
-            2 + MAX_SIGNED,
-        )
+        let content = content.to_vec();
+        let reply = self.ask(&Question::Sign { scheme, content }).ok()?;
+        granted(reply).map(|signature| signature.to_vec())
     }
 
     fn seal(&self, session: &[u8]) -> Option<Vec<u8>> {
-        self.granted(SEAL, session, MAX_SESSION)
+        let session = Zeroizing::new(session.to_vec());
+        let reply = self.ask(&Question::Seal(session)).ok()?;
+        granted(reply).map(|ticket| ticket.to_vec())
     }
 
     fn open(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        self.granted(OPEN, ticket, MAX_TICKET)
+        // A client may offer one of any length.
+        let fits = ticket.len() <= MAX_TICKET;
+        let question = fits.then(|| Question::Open(ticket.to_vec()))?;
+        granted(self.ask(&question).ok()?).map(|session| session.to_vec())
     }
 }

@@ -6,6 +6,8 @@ use std::io;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::ipc::codec::{Decode, Encode, Reader, Writer};
+
 /// uid, gid and supplementary groups of a system user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -17,6 +19,27 @@ pub struct Identity {
     pub gid: Gid,
     /// All groups, the primary one included.
     pub groups: Vec<Gid>,
+}
+
+impl Encode for Identity {
+    fn encode<'a>(&'a self, out: &mut Writer<'a>) {
+        let groups: Vec<u32> = self.groups.iter().map(|gid| gid.as_raw()).collect();
+        let ids = (self.uid.as_raw(), self.gid.as_raw());
+        out.put(&(ids, groups).to_bytes());
+        self.name.encode(out);
+    }
+}
+
+impl Decode for Identity {
+    fn decode(from: &mut Reader<'_>) -> Option<Identity> {
+        let ((uid, gid), groups) = <((u32, u32), Vec<u32>)>::decode(from)?;
+        Some(Identity {
+            uid: Uid::from_raw(uid),
+            gid: Gid::from_raw(gid),
+            groups: groups.into_iter().map(Gid::from_raw).collect(),
+            name: String::decode(from)?,
+        })
+    }
 }
 
 impl Identity {
@@ -34,40 +57,6 @@ impl Identity {
             uid: user.uid,
             gid: user.gid,
             groups,
-        })
-    }
-
-    /// The identity as bytes, for another process of tfd.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let gids = self.groups.iter().map(|gid| gid.as_raw());
-        for id in [self.uid.as_raw(), self.gid.as_raw()]
-            .into_iter()
-            .chain(gids)
-        {
-            bytes.extend_from_slice(&id.to_be_bytes());
-        }
-        let mut message = (self.groups.len() as u32).to_be_bytes().to_vec();
-        message.extend_from_slice(&bytes);
-        message.extend_from_slice(self.name.as_bytes());
-        message
-    }
-
-    /// The identity in such bytes, if they are one.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Identity> {
-        let (count, rest) = bytes.split_first_chunk::<4>()?;
-        let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
-        let (ids, name) = rest.split_at_checked(count.checked_add(2)?.checked_mul(4)?)?;
-        let mut ids = ids
-            .chunks_exact(4)
-            .map(|id| u32::from_be_bytes([id[0], id[1], id[2], id[3]]));
-        Some(Identity {
-            uid: Uid::from_raw(ids.next()?),
-            gid: Gid::from_raw(ids.next()?),
-            groups: ids.map(Gid::from_raw).collect(),
-            name: String::from_utf8(name.to_vec()).ok()?,
         })
     }
 

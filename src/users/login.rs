@@ -3,6 +3,7 @@
 
 use super::account::{Account, Rights};
 use super::identity::Identity;
+use crate::ipc::codec::codec;
 
 /// What the daemon needs to start a session of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub struct Login {
     pub quota: Option<u64>,
 }
 
+codec!(struct Login { name, identity, home, rights, max_sessions, rate, quota });
+codec!(enum Rights { 0 => Full, 1 => ReadOnly, 2 => AppendOnly });
+
 impl Login {
     /// The login of an account whose system user was looked up.
     #[must_use]
@@ -38,68 +42,12 @@ impl Login {
             quota: account.options.quota,
         }
     }
-
-    /// The login as bytes, for another process of tfd.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![match self.rights {
-            Rights::Full => 0,
-            Rights::ReadOnly => 1,
-            Rights::AppendOnly => 2,
-        }];
-        bytes.extend_from_slice(&self.max_sessions.unwrap_or(0).to_be_bytes());
-        bytes.extend_from_slice(&self.rate.unwrap_or(0).to_be_bytes());
-        bytes.extend_from_slice(&self.quota.unwrap_or(0).to_be_bytes());
-        for text in [&self.name, &self.home] {
-            bytes.extend_from_slice(&(text.len() as u16).to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        bytes.extend(self.identity.to_bytes());
-        bytes
-    }
-
-    /// The login in such bytes, if they are one.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Login> {
-        let (rights, bytes) = bytes.split_first()?;
-        let rights = match rights {
-            0 => Rights::Full,
-            1 => Rights::ReadOnly,
-            2 => Rights::AppendOnly,
-            _ => return None,
-        };
-        let (max, bytes) = bytes.split_first_chunk::<4>()?;
-        let max = u32::from_be_bytes(*max);
-        let (rate, bytes) = bytes.split_first_chunk::<8>()?;
-        let rate = u64::from_be_bytes(*rate);
-        let (quota, mut bytes) = bytes.split_first_chunk::<8>()?;
-        let quota = u64::from_be_bytes(*quota);
-        let mut text = || {
-            let (len, rest) = bytes.split_first_chunk::<2>()?;
-            let (text, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
-            bytes = rest;
-            String::from_utf8(text.to_vec()).ok()
-        };
-        let (name, home) = (text()?, text()?);
-        let identity = Identity::from_bytes(bytes)?;
-        let max_sessions = (max > 0).then_some(max);
-        let rate = (rate > 0).then_some(rate);
-        let quota = (quota > 0).then_some(quota);
-        Some(Login {
-            name,
-            identity,
-            home,
-            rights,
-            max_sessions,
-            rate,
-            quota,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::codec::{Decode, Encode};
     use proptest::prelude::*;
 
     #[test]

@@ -12,15 +12,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
 };
 use serde::Serialize;
 
-use crate::ipc::Helper;
 use crate::ipc::channel::{Channel, pair};
+use crate::ipc::{Helper, Pipe, Poll};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::audit::{MAX_RECORD, Outcome, Record};
@@ -33,7 +31,7 @@ use crate::users::Identity;
 pub struct Auditor {
     /// Its process.
     pub pid: Pid,
-    control: Channel,
+    control: Pipe<OwnedFd, ()>,
     records: OwnedFd,
 }
 
@@ -69,8 +67,8 @@ impl Auditor {
     ///
     /// # Errors
     /// The system's; it goes on in the old one then.
-    pub fn go_on_in(&self, log: &File) -> io::Result<()> {
-        self.control.send(&[0], &[log.as_fd()])
+    pub fn go_on_in(&self, log: File) -> io::Result<()> {
+        self.control.send(&log.into())
     }
 }
 
@@ -89,6 +87,24 @@ struct Log {
 }
 
 impl Log {
+    fn new(file: File) -> Log {
+        Log {
+            file,
+            is_broken: false,
+        }
+    }
+
+    /// Writes the record in a session's message, if it is one.
+    fn record(&mut self, message: &[u8], pid: i32, uid: u32) {
+        let Some(record) = Record::from_bytes(message) else {
+            return;
+        };
+        let line = Line::of(&record, &jiff::Timestamp::now(), pid, uid);
+        if let Err(e) = self.write(&line) {
+            log::error!("audit log not written error=\"{e}\" record={line}");
+        }
+    }
+
     /// Writes a line, on a new one if the last stopped short.
     fn write(&mut self, line: &str) -> io::Result<()> {
         let before = if self.is_broken { "\n" } else { "" };
@@ -109,46 +125,33 @@ impl Log {
     }
 }
 
+/// What the auditor waits for.
+enum Source {
+    Daemon,
+    Sessions,
+}
+
 /// Writes records until the daemon and all sessions are gone.
-fn write_records(log: File, daemon: &Channel, records: &Channel) -> io::Result<()> {
-    let mut log = Log {
-        file: log,
-        is_broken: false,
-    };
-    let mut daemon = Some(daemon);
+fn write_records(log: File, daemon: &Pipe<(), OwnedFd>, records: &Channel) -> io::Result<()> {
+    let mut log = Log::new(log);
+    let mut is_over = false;
     let mut buffer = vec![0; MAX_RECORD];
     loop {
-        let mut fds = vec![PollFd::new(records, PollFlags::IN)];
-        fds.extend(daemon.map(|daemon| PollFd::new(daemon, PollFlags::IN)));
-        match poll(&mut fds, None) {
-            Err(Errno::INTR) => continue,
-            other => other?,
-        };
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        if ready.get(1) == Some(&true)
-            && let Some(channel) = daemon
-        {
-            match channel.receive(&mut [0; 1]) {
-                Ok((1, handles)) => {
-                    let file = handles.into_iter().next().map(File::from);
-                    log = file.map_or(log, |file| Log {
-                        file,
-                        is_broken: false,
-                    });
-                }
-                _ => daemon = None,
-            }
+        let mut poll = Poll::default();
+        if !is_over {
+            poll.read(Source::Daemon, daemon);
         }
-        if ready[0] {
-            let Some((pid, uid, len)) = receive(records, &mut buffer)? else {
-                return Ok(());
-            };
-            let Some(record) = Record::from_bytes(&buffer[..len]) else {
-                continue;
-            };
-            let line = Line::of(&record, &jiff::Timestamp::now(), pid, uid);
-            if let Err(e) = log.write(&line) {
-                log::error!("audit log not written error=\"{e}\" record={line}");
+        poll.read(Source::Sessions, records);
+        for (source, _) in poll.wait(None)? {
+            match source {
+                Source::Daemon => match daemon.receive() {
+                    Ok(Some(file)) => log = Log::new(file.into()),
+                    _ => is_over = true,
+                },
+                Source::Sessions => match receive(records, &mut buffer)? {
+                    Some((pid, uid, len)) => log.record(&buffer[..len], pid, uid),
+                    None => return Ok(()),
+                },
             }
         }
     }

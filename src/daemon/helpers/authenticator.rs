@@ -3,22 +3,21 @@
 //! fit, or what its client has proved by a certificate; then it hands the gate's channel to the daemon, which starts the
 //! session. It answers nothing else and runs unprivileged.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::event::epoll;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
+use crate::daemon::helpers::gates;
 use crate::daemon::helpers::replay_guard::ReplayGuard;
-use crate::ipc::channel::{Channel, address_from_bytes, address_to_bytes};
+use crate::ipc::Pipe;
+use crate::ipc::channel::Channel;
+use crate::ipc::codec::codec;
 use crate::ipc::tag::Tag;
 use crate::net::tls::login::{Authority, Proof};
 use crate::session::login::{self, Ask, MAX_CLAIM, Why};
-use crate::sys::process::{PANICKED, exit};
 use crate::users::account::Account;
 use crate::users::hash;
 use crate::users::throttle::Throttle;
@@ -26,67 +25,44 @@ use crate::users::throttle::Throttle;
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
 
-/// Bytes of the daemon's message with a gate's channel: tag, address.
-pub const GATE_LEN: usize = Tag::LEN + 16;
-/// Bytes of the authenticator's message with a channel back: tag, account, whether a
-/// certificate has fitted.
-pub const ADMIT_LEN: usize = Tag::LEN + 4 + 1;
-
-/// The daemon's message with a gate's channel.
-#[must_use]
-pub fn gate_message(tag: Tag, peer: IpAddr) -> [u8; GATE_LEN] {
-    let mut bytes = [0; GATE_LEN];
-    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
-    bytes[Tag::LEN..].copy_from_slice(&address_to_bytes(peer));
-    bytes
+/// A gate that may ask: the daemon's message.
+#[derive(Debug)]
+pub struct Gate {
+    /// Its connection.
+    pub tag: Tag,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The channel to it.
+    pub channel: Channel,
 }
 
-/// The tag and the address in the daemon's message, if it is one.
-#[must_use]
-pub fn read_gate_message(bytes: &[u8]) -> Option<(Tag, IpAddr)> {
-    let (tag, octets) = Tag::split_from(bytes)?;
-    Some((tag, address_from_bytes(octets.try_into().ok()?)))
+codec!(struct Gate { tag, peer, channel });
+
+impl AsFd for Gate {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
 }
 
-/// The authenticator's message with a channel back.
-#[must_use]
-pub fn admission(tag: Tag, account: usize, certificate: bool) -> [u8; ADMIT_LEN] {
-    let mut bytes = [u8::from(certificate); ADMIT_LEN];
-    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
-    bytes[Tag::LEN..][..4].copy_from_slice(&(account as u32).to_be_bytes());
-    bytes
+/// A gate whose client is who it says: the message to the daemon.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its connection.
+    pub tag: Tag,
+    /// The number of the account, in the order of the users file.
+    pub account: u32,
+    /// Whether a certificate has logged it in.
+    pub certificate: bool,
+    /// The channel to it.
+    pub gate: Channel,
 }
 
-/// Tag, account, and whether a certificate has fitted, in the authenticator's message,
-/// if it is one.
-#[must_use]
-pub fn read_admission(bytes: &[u8]) -> Option<(Tag, usize, bool)> {
-    let (tag, rest) = Tag::split_from(bytes)?;
-    let (account, rest) = rest.split_first_chunk::<4>()?;
-    let [certificate @ (0 | 1)] = *rest else {
-        return None;
-    };
-    let account = usize::try_from(u32::from_be_bytes(*account)).ok()?;
-    Some((tag, account, certificate == 1))
-}
-
-/// A gate that may ask.
-struct Gate {
-    tag: Tag,
-    peer: IpAddr,
-    channel: Channel,
-}
+codec!(struct Admitted { tag, account, certificate, gate });
 
 /// Who a client says that it is.
 enum Claim {
     Password(String, Zeroizing<Vec<u8>>),
     Certificate(Box<Proof>),
-}
-
-/// A claim to check, and the gate it is for.
-struct Job {
-    gate: Gate,
-    claim: Claim,
 }
 
 /// The accounts, a hash for names that none of them has, who has failed, and
@@ -141,117 +117,18 @@ pub fn run(
     accounts: Vec<Account>,
     throttle: Throttle,
     authority: Option<Authority>,
-    daemon: Channel,
+    daemon: Pipe<Admitted, Gate>,
 ) -> io::Result<()> {
-    let book = Arc::new(Book::new(accounts, throttle, authority)?);
+    let book = Book::new(accounts, throttle, authority)?;
     let daemon = Arc::new(daemon);
-    let gates = Arc::new(Gates::new()?);
-    for _ in 0..WORKERS {
-        let (book, daemon, gates) = (Arc::clone(&book), Arc::clone(&daemon), Arc::clone(&gates));
-        std::thread::Builder::new()
-            .name("tfd-auth".to_owned())
-            .spawn(move || {
-                let _all = EndsAll;
-                let Err(e) = answer(&book, &daemon, &gates);
-                log::error!("authenticator failed error=\"{e}\"");
-            })?;
-    }
-    let mut buffer = [0; GATE_LEN];
-    loop {
-        match daemon.receive(&mut buffer)? {
-            (0, _) => return Ok(()),
-            (len, handles) => {
-                if let Some(gate) = read_gate(&buffer[..len], handles) {
-                    gates.expect(gate)?;
-                }
-            }
-        }
-    }
-}
-
-/// Ends the process with a thread that checks passwords: the daemon starts
-/// another.
-struct EndsAll;
-
-impl Drop for EndsAll {
-    fn drop(&mut self) {
-        exit(PANICKED);
-    }
-}
-
-/// The gates that may ask.
-struct Gates {
-    poller: OwnedFd,
-    /// The number of the next one, and those that are expected to ask.
-    expected: Mutex<(u64, HashMap<u64, Gate>)>,
-}
-
-impl Gates {
-    fn new() -> io::Result<Gates> {
-        let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Gates {
-            poller,
-            expected: Mutex::default(),
-        })
-    }
-
-    /// Has one thread told when this gate asks.
-    fn expect(&self, gate: Gate) -> io::Result<()> {
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, gates) = &mut *expected;
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-        epoll::add(
-            &self.poller,
-            &gate.channel,
-            epoll::EventData::new_u64(*next),
-            flags,
-        )?;
-        gates.insert(*next, gate);
-        *next += 1;
-        Ok(())
-    }
-
-    /// Waits for a gate that asks, or is gone.
-    fn next(&self) -> io::Result<Option<Gate>> {
-        let mut events = Vec::with_capacity(1);
-        match epoll::wait(
-            &self.poller,
-            rustix::buffer::spare_capacity(&mut events),
-            None,
-        ) {
-            Err(rustix::io::Errno::INTR) => return Ok(None),
-            other => other?,
-        };
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = events
-            .first()
-            .and_then(|event| expected.1.remove(&event.data.u64()));
-        gate.as_ref()
-            .map_or(Ok(()), |gate| epoll::delete(&self.poller, &gate.channel))?;
-        Ok(gate)
-    }
-}
-
-/// Checks what gates ask, one after another.
-fn answer(book: &Book, daemon: &Channel, gates: &Gates) -> io::Result<Infallible> {
-    let mut buffer = Zeroizing::new(vec![0; MAX_CLAIM]);
-    loop {
-        let Some(gate) = gates.next()? else { continue };
-        let asked = read_claim(&gate, &mut buffer);
-        buffer.as_mut_slice().zeroize();
-        let gate = match asked {
-            Asked::Claim(claim) => check(book, daemon, Job { gate, claim }),
+    let to_daemon = Arc::clone(&daemon);
+    gates::serve(&daemon, WORKERS, move |gate: Gate| {
+        match read_claim(&gate) {
+            Asked::Claim(claim) => check(&book, &to_daemon, gate, &claim),
             Asked::Nothing => Some(gate),
             Asked::Nonsense => None,
-        };
-        gate.map_or(Ok(()), |gate| gates.expect(gate))?;
-    }
-}
-
-fn read_gate(bytes: &[u8], handles: Vec<OwnedFd>) -> Option<Gate> {
-    let (tag, peer) = read_gate_message(bytes)?;
-    let channel = Channel::from_handle(handles.into_iter().next()?);
-    Some(Gate { tag, peer, channel })
+        }
+    })
 }
 
 /// What a gate's message is to the authenticator.
@@ -263,13 +140,13 @@ enum Asked {
     Nonsense,
 }
 
-fn read_claim(gate: &Gate, buffer: &mut [u8]) -> Asked {
-    let len = match gate.channel.receive(buffer) {
-        Ok((len, _)) => len,
+fn read_claim(gate: &Gate) -> Asked {
+    let message = match gate.channel.receive_whole(MAX_CLAIM) {
+        Ok((message, _)) => message,
         Err(e) if e.kind() == io::ErrorKind::InvalidData => return Asked::Nothing,
         Err(_) => return Asked::Nonsense,
     };
-    match Ask::from_bytes(&buffer[..len]) {
+    match Ask::from_bytes(&message) {
         Some(Ask::Password { name, password }) => Asked::Claim(Claim::Password(
             name.to_owned(),
             Zeroizing::new(password.to_vec()),
@@ -285,9 +162,8 @@ fn read_claim(gate: &Gate, buffer: &mut [u8]) -> Asked {
 
 /// Checks a claim. A gate whose claim holds goes to the daemon; another one
 /// gets the verdict and comes back, to ask again.
-fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
-    let Job { gate, claim } = job;
-    let (name, by, verdict) = match &claim {
+fn check(book: &Book, daemon: &Pipe<Admitted, Gate>, gate: Gate, claim: &Claim) -> Option<Gate> {
+    let (name, by, verdict) = match claim {
         Claim::Password(name, password) => {
             (name.clone(), "", admit(book, gate.peer, name, password))
         }
@@ -297,9 +173,13 @@ fn check(book: &Book, daemon: &Channel, job: Job) -> Option<Gate> {
         }
     };
     match verdict {
-        Ok(index) => {
-            let message = admission(gate.tag, index, !by.is_empty());
-            let _ = daemon.send(&message, &[gate.channel.as_fd()]);
+        Ok(account) => {
+            let _ = daemon.send(&Admitted {
+                tag: gate.tag,
+                account: u32::try_from(account).ok()?,
+                certificate: !by.is_empty(),
+                gate: gate.channel,
+            });
             None
         }
         Err(reason) => {
@@ -404,12 +284,14 @@ mod tests {
 
     const TAG: Tag = Tag { slot: 7, mark: 8 };
 
-    fn start(lines: &[String]) -> Channel {
+    type Authenticator = Pipe<Gate, Admitted>;
+
+    fn start(lines: &[String]) -> Authenticator {
         let accounts = lines
             .iter()
             .map(|line| line.parse().expect("account"))
             .collect();
-        let (ours, theirs) = pair().expect("pair");
+        let (ours, theirs) = crate::ipc::pipe::pair().expect("pair");
         std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), None, theirs));
         ours
     }
@@ -426,16 +308,18 @@ mod tests {
         gate.password(user, password, next).expect("authenticator")
     }
 
-    fn gate(authenticator: &Channel, jail: bool) -> Login {
+    fn gate(authenticator: &Authenticator, jail: bool) -> Login {
         gate_with(authenticator, jail, None)
     }
 
-    fn gate_with(authenticator: &Channel, jail: bool, proof: Option<Proof>) -> Login {
+    fn gate_with(authenticator: &Authenticator, jail: bool, proof: Option<Proof>) -> Login {
         let (ours, theirs) = pair().expect("pair");
-        let message = gate_message(TAG, "192.0.2.1".parse().expect("address"));
-        authenticator
-            .send(&message, &[theirs.as_fd()])
-            .expect("send");
+        let gate = Gate {
+            tag: TAG,
+            peer: "192.0.2.1".parse().expect("address"),
+            channel: theirs,
+        };
+        authenticator.send(&gate).expect("send");
         let steps = Steps {
             account: true,
             jail,
@@ -465,10 +349,14 @@ mod tests {
             assert_eq!(told, Err(Why::Password), "{user}");
         }
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
-        let mut buffer = [0; ADMIT_LEN];
-        let (len, handles) = authenticator.receive(&mut buffer).expect("admission");
-        assert_eq!(read_admission(&buffer[..len]), Some((TAG, 1, false)));
-        let launcher = Channel::from_handle(handles.into_iter().next().expect("channel"));
+        let admitted = authenticator.receive().expect("admission").expect("one");
+        let Admitted {
+            tag,
+            account,
+            certificate,
+            gate: launcher,
+        } = admitted;
+        assert_eq!((tag, account, certificate), (TAG, 1, false));
         if !jail {
             let mut question = vec![0; MAX_ASK];
             let (len, beside) = launcher.receive(&mut question).expect("state");

@@ -5,32 +5,27 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 use crate::daemon::helpers::spare_child::{Parent, SpareChild};
-use crate::daemon::orders::{Ended, Order, START_LEN};
-use crate::ipc::channel::Channel;
+use crate::daemon::orders::{Ended, Order};
+use crate::ipc::{Pipe, Poll};
 use crate::sys::signal::follow_stop;
 
 /// How often children that were asked to end are asked again: a request that
 /// comes just before a read begins does not interrupt it.
-const ASK_AGAIN: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 50_000_000,
-};
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long there has been nothing to do when a child is forked ahead: clients
 /// that come close together would only wait for that.
-const PREFORK_IDLE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 200_000,
-};
+const PREFORK_IDLE: Duration = Duration::from_micros(200);
 
 /// How long a child that was asked to end may take.
 const KILL_AFTER: Duration = Duration::from_secs(1);
@@ -40,91 +35,129 @@ const KILL_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The system's, when the process can't go on.
-pub fn run<P: Parent>(daemon: &Channel, parent: &P) -> io::Result<()> {
-    let mut buffer = vec![0; START_LEN + P::LONGEST];
+pub fn run<P: Parent>(daemon: &Pipe<Ended, Order>, parent: &P) -> io::Result<()> {
     follow_stop()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     mask.thread_block()?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    let mut children = Children::new();
-    let mut news = VecDeque::new();
-    let mut phase = Phase::Serving;
-    let mut spare = SpareChild::new(parent);
-    // One attempt each time that something has happened.
-    let mut to_prepare = true;
-    loop {
-        tell(daemon, &mut news);
-        if phase != Phase::Serving {
-            spare.clear();
-            if children.is_empty() && news.is_empty() {
-                return Ok(());
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let mut server = Server {
+        daemon,
+        signals: SignalFd::with_flags(&mask, flags)?,
+        children: Children::new(),
+        news: VecDeque::new(),
+        phase: Phase::Serving,
+        spare: SpareChild::new(parent),
+        to_prepare: true,
+    };
+    while server.wait_and_act()? {}
+    Ok(())
+}
+
+/// What such a process works with.
+struct Server<'a, P> {
+    daemon: &'a Pipe<Ended, Order>,
+    signals: SignalFd,
+    children: Children,
+    news: VecDeque<Ended>,
+    phase: Phase,
+    spare: SpareChild<'a, P>,
+    /// Whether something has happened since a child was last forked ahead: one
+    /// attempt each time.
+    to_prepare: bool,
+}
+
+/// What it waits for.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Daemon,
+}
+
+impl<P: Parent> Server<'_, P> {
+    /// One wait and what it brings; whether the process goes on.
+    fn wait_and_act(&mut self) -> io::Result<bool> {
+        self.report();
+        if self.phase != Phase::Serving {
+            self.spare.clear();
+            if self.children.is_empty() && self.news.is_empty() {
+                return Ok(false);
             }
         }
-        if phase == Phase::Stopping {
-            signal_all(&children, Signal::SIGTERM);
+        if self.phase == Phase::Stopping {
+            signal_all(&self.children, Signal::SIGTERM);
         }
-        let ending = hurry(&children);
-        let preparing = to_prepare && phase == Phase::Serving && !spare.is_ready();
-        let timeout = match ending || phase == Phase::Stopping {
-            true => Some(&ASK_AGAIN),
-            false => preparing.then_some(&PREFORK_IDLE),
+        let ending = hurry(&self.children);
+        let preparing = self.to_prepare && self.phase == Phase::Serving && !self.spare.is_ready();
+        let timeout = match ending || self.phase == Phase::Stopping {
+            true => Some(ASK_AGAIN),
+            false => preparing.then_some(PREFORK_IDLE),
         };
-        let interest = if news.is_empty() {
-            PollFlags::IN
-        } else {
-            PollFlags::IN | PollFlags::OUT
-        };
-        let mut fds = [
-            PollFd::new(&signals, PollFlags::IN),
-            PollFd::new(daemon, interest),
-        ];
-        match poll(&mut fds, timeout) {
-            Ok(0) if preparing => {
-                spare.prepare();
-                to_prepare = false;
-                continue;
-            }
-            Ok(_) => to_prepare = true,
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(e) => return Err(e.into()),
+        let mut interest = PollFlags::IN;
+        interest.set(PollFlags::OUT, !self.news.is_empty());
+        let mut poll = Poll::default();
+        poll.read(Source::Signals, &self.signals);
+        poll.add(Source::Daemon, self.daemon.as_fd(), interest);
+        let ready = poll.wait(timeout)?;
+        self.to_prepare = !(ready.is_empty() && preparing);
+        if !self.to_prepare {
+            self.spare.prepare();
         }
-        let [ended, orders] = fds.map(|fd| fd.revents());
-        if !ended.is_empty() {
-            while matches!(signals.read_signal(), Ok(Some(_))) {}
-            reap(&mut children, &mut news);
-        }
-        if orders.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            let (len, handles) = daemon.receive(&mut buffer)?;
-            match Order::from_bytes(&buffer[..len]) {
-                Some(Order::Start(start)) => match spare.begin(start, handles) {
-                    Some(pid) => {
-                        children.insert(
-                            pid,
-                            Child {
-                                slot: start.slot,
-                                end_by: None,
-                            },
-                        );
+        for (source, events) in ready {
+            match source {
+                Source::Signals => {
+                    while matches!(self.signals.read_signal(), Ok(Some(_))) {}
+                    reap(&mut self.children, &mut self.news);
+                }
+                Source::Daemon if events == PollFlags::OUT => {}
+                Source::Daemon => {
+                    if !self.obey()? {
+                        return Ok(false);
                     }
-                    None => news.push_back(Ended {
-                        slot: start.slot,
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Obeys an order; whether the process goes on.
+    fn obey(&mut self) -> io::Result<bool> {
+        match self.daemon.receive()? {
+            Some(Order::Start(start)) => {
+                let slot = start.slot;
+                match self.spare.begin(start) {
+                    Some(pid) => {
+                        self.children.insert(pid, Child { slot, end_by: None });
+                    }
+                    None => self.news.push_back(Ended {
+                        slot,
                         orderly: false,
                     }),
-                },
-                Some(Order::Retire) => phase = Phase::Retired,
-                Some(Order::Stop) => phase = Phase::Stopping,
-                Some(Order::End { slot }) => {
-                    for child in children.values_mut().filter(|child| child.slot == slot) {
-                        child
-                            .end_by
-                            .get_or_insert_with(|| Instant::now() + KILL_AFTER);
-                    }
                 }
-                Some(Order::Kill) | None => {
-                    signal_all(&children, Signal::SIGKILL);
-                    return Ok(());
+            }
+            Some(Order::Retire) => self.phase = Phase::Retired,
+            Some(Order::Stop) => self.phase = Phase::Stopping,
+            Some(Order::End { slot }) => {
+                let end_by = Instant::now() + KILL_AFTER;
+                for child in self.children.values_mut().filter(|of| of.slot == slot) {
+                    child.end_by.get_or_insert(end_by);
                 }
+            }
+            Some(Order::Kill) | None => {
+                signal_all(&self.children, Signal::SIGKILL);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reports to the daemon as much as there is room for now: a wait for the
+    /// daemon, which may be waiting for this process, would never end.
+    fn report(&mut self) {
+        while let Some(ended) = self.news.front() {
+            match self.daemon.try_send(ended) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                _ => drop(self.news.pop_front()),
             }
         }
     }
@@ -198,17 +231,6 @@ fn reap(children: &mut Children, news: &mut VecDeque<Ended>) {
                 slot,
                 orderly: killed_by == Err(0),
             });
-        }
-    }
-}
-
-/// Tells the daemon as much as there is room for now: a wait for the daemon,
-/// which may be waiting for this process, would never end.
-fn tell(daemon: &Channel, news: &mut VecDeque<Ended>) {
-    while let Some(ended) = news.front() {
-        match daemon.try_send(&ended.to_bytes(), &[]) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-            _ => drop(news.pop_front()),
         }
     }
 }

@@ -6,23 +6,47 @@
 //! nothing else, runs unprivileged, and any other bytes end the gate's
 //! channel.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
-use rustix::event::epoll;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::daemon::helpers::gates;
+use crate::ipc::Pipe;
 use crate::ipc::channel::{Channel, pair};
+use crate::ipc::codec::codec;
 use crate::ipc::tag::Tag;
-use crate::net::tls::secrets::TlsSecrets;
-use crate::session::keeper::{
-    COMPARE, DECRYPT, Extras, GRANTED, MAX_MESSAGE, OPEN, REFUSED, SEAL, SIGN,
-};
+use crate::net::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
+use crate::session::keeper::{Extras, Question, Reply};
+
+/// A gate that the daemon has the keeper answer.
+#[derive(Debug)]
+pub struct NewGate {
+    /// Its connection.
+    pub tag: Tag,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// The channel to it.
+    pub channel: Pipe<Reply, Question>,
+}
+
+codec!(struct NewGate { tag, tls, channel });
+
+/// A gate that has shown the hash and has a login step left.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its connection.
+    pub tag: Tag,
+    /// The channel to it.
+    pub gate: Channel,
+}
+
+codec!(struct Admitted { tag, gate });
 
 /// The most tickets that a gate may have opened: what a client offers, twice.
 const MAX_OPENED: u32 = 8;
@@ -84,7 +108,7 @@ impl Secrets {
 /// A gate, and what it may still ask; a hash comes last.
 struct Client {
     tag: Tag,
-    channel: Channel,
+    channel: Pipe<Reply, Question>,
     may_decrypt: bool,
     /// Whether it speaks TLS, so that there may be no block.
     tls: bool,
@@ -94,8 +118,8 @@ struct Client {
     may_open: u32,
 }
 
-impl Client {
-    fn new(tag: Tag, tls: bool, channel: Channel) -> Client {
+impl From<NewGate> for Client {
+    fn from(NewGate { tag, tls, channel }: NewGate) -> Client {
         Client {
             tag,
             channel,
@@ -108,184 +132,81 @@ impl Client {
     }
 }
 
-/// Bytes of the daemon's message with a gate's channel.
-const GATE_LEN: usize = Tag::LEN + 1;
-
-/// The daemon's message with a gate's channel: its tag, and whether it speaks
-/// TLS. A shorter one says that no more will come.
-#[must_use]
-pub fn gate_message(tag: Tag, tls: bool) -> [u8; GATE_LEN] {
-    let mut bytes = [u8::from(tls); GATE_LEN];
-    bytes[..Tag::LEN].copy_from_slice(&tag.to_bytes());
-    bytes
-}
-
-/// The message that says that no more gates will come.
-pub const RETIRE: &[u8] = &[0];
-
-/// The tag in the keeper's message, beside which comes the channel to a gate
-/// that has shown the hash.
-#[must_use]
-pub fn read_admission(bytes: &[u8]) -> Option<Tag> {
-    Tag::split_from(bytes)
-        .filter(|(_, rest)| rest.is_empty())
-        .map(|(tag, _)| tag)
-}
-
-/// Channels to gates on their way to the daemon. The keeper never waits for
-/// the daemon, since the daemon may be waiting for the keeper.
-#[derive(Default)]
-struct Outbox(VecDeque<(Tag, Channel)>);
-
-impl Outbox {
-    /// Sends as much as there is room for.
-    fn flush(&mut self, daemon: &Channel) {
-        while let Some((tag, channel)) = self.0.front() {
-            match daemon.try_send(&tag.to_bytes(), &[channel.as_fd()]) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                _ => drop(self.0.pop_front()),
-            }
-        }
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 }
 
-/// Serves gates until no more will come and all have ended. New gates'
-/// channels come over `daemon`, one a message.
+/// Serves gates until the daemon is gone.
 ///
 /// # Errors
 /// The system's, when the keeper can't go on.
-pub fn run(secrets: &Secrets, daemon: &Channel) -> io::Result<()> {
-    const DAEMON: u64 = u64::MAX;
-    let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let readable = epoll::EventFlags::IN;
-    epoll::add(&poller, daemon, epoll::EventData::new_u64(DAEMON), readable)?;
-    let mut clients: HashMap<u64, Client> = HashMap::new();
-    let mut outbox = Outbox::default();
-    let mut next = 0;
-    let mut retired = false;
-    let mut events = Vec::with_capacity(64);
-    while !(retired && clients.is_empty() && outbox.0.is_empty()) {
-        events.clear();
-        match epoll::wait(&poller, rustix::buffer::spare_capacity(&mut events), None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        let waited = !outbox.0.is_empty();
-        for event in &events {
-            let (id, flags) = (event.data.u64(), event.flags);
-            if id == DAEMON && flags.contains(epoll::EventFlags::IN) {
-                let mut message = [0; GATE_LEN];
-                match daemon.receive(&mut message) {
-                    Ok((GATE_LEN, handles)) => {
-                        for handle in handles {
-                            let Some((tag, tls)) = Tag::split_from(&message) else {
-                                continue;
-                            };
-                            let channel = Channel::from_handle(handle);
-                            let client = Client::new(tag, tls == [1], channel);
-                            let data = epoll::EventData::new_u64(next);
-                            epoll::add(&poller, &client.channel, data, readable)?;
-                            clients.insert(next, client);
-                            next += 1;
-                        }
-                    }
-                    Ok((1, _)) => retired = true,
-                    _ => return Ok(()),
-                }
-            } else if id == DAEMON && flags.contains(epoll::EventFlags::HUP) {
-                return Ok(());
-            } else if let Some(client) = clients.get_mut(&id)
-                && !answer(secrets, client, &mut outbox)
-            {
-                clients.remove(&id);
-            }
-        }
-        outbox.flush(daemon);
-        if waited == outbox.0.is_empty() {
-            let writable = if waited {
-                readable
-            } else {
-                readable | epoll::EventFlags::OUT
-            };
-            epoll::modify(&poller, daemon, epoll::EventData::new_u64(DAEMON), writable)?;
-        }
-    }
-    Ok(())
+pub fn run(secrets: Secrets, daemon: Pipe<Admitted, NewGate>) -> io::Result<()> {
+    let daemon = Arc::new(daemon);
+    let to_daemon = Arc::clone(&daemon);
+    gates::serve(&daemon, 1, move |mut client: Client| {
+        let is_open = answer(&secrets, &mut client, &to_daemon)?;
+        is_open.then_some(client)
+    })
 }
 
-/// Answers one message of a gate; `false` when its channel is to be closed,
-/// as it is once there is nothing left to ask.
-fn answer(secrets: &Secrets, client: &mut Client, outbox: &mut Outbox) -> bool {
-    let mut buffer = Zeroizing::new([0; MAX_MESSAGE]);
-    let Ok((len, _)) = client.channel.receive(&mut *buffer) else {
-        return false;
-    };
-    match &buffer[..len] {
-        [DECRYPT, block @ ..] if client.may_decrypt => {
+/// Answers one question of a gate; whether it may ask more. `None` for a gate
+/// that is gone, or has asked what it may not.
+fn answer(
+    secrets: &Secrets,
+    client: &mut Client,
+    daemon: &Pipe<Admitted, NewGate>,
+) -> Option<bool> {
+    let tls = secrets.tls.as_ref();
+    let granted = match client.channel.receive().ok()?? {
+        Question::Decrypt(block) if client.may_decrypt => {
             client.may_decrypt = false;
-            let reply = match secrets.decrypt(block) {
-                Some(key) => Zeroizing::new([&[GRANTED], key.as_slice()].concat()),
-                None => Zeroizing::new(vec![REFUSED]),
-            };
-            client.channel.try_send(&reply, &[]).is_ok()
+            secrets.decrypt(&block)
         }
-        [COMPARE, hash @ ..] if client.tls || !client.may_decrypt => {
-            // Whether a gate that is gone hears the answer is all the same.
-            let _ = match secrets.fits(hash) {
-                false => client.channel.try_send(&[REFUSED], &[]),
-                true => grant(secrets, client, outbox),
+        Question::Compare(hash) if client.tls || !client.may_decrypt => {
+            let reply = match secrets.fits(&hash) {
+                false => Reply::Refused,
+                true => pass(secrets, client.tag, daemon).ok()?,
             };
-            false
+            client.channel.try_send(&reply).ok()?;
+            return Some(false);
         }
-        [SIGN, a, b, content @ ..] if client.may_sign => {
+        Question::Sign { scheme, content } if client.may_sign && content.len() <= MAX_SIGNED => {
             client.may_sign = false;
-            let scheme = u16::from_be_bytes([*a, *b]);
-            tell(
-                client,
-                secrets
-                    .tls
-                    .as_ref()
-                    .and_then(|tls| tls.sign(scheme, content)),
-            )
+            tls.and_then(|tls| tls.sign(scheme, &content))
+                .map(Zeroizing::new)
         }
-        [SEAL, session @ ..] if client.may_seal => {
+        Question::Seal(session) if client.may_seal && session.len() <= MAX_SESSION => {
             client.may_seal = false;
-            tell(
-                client,
-                secrets.tls.as_ref().and_then(|tls| tls.seal(session)),
-            )
+            tls.and_then(|tls| tls.seal(&session)).map(Zeroizing::new)
         }
-        [OPEN, ticket @ ..] if client.may_open > 0 => {
+        Question::Open(ticket) if client.may_open > 0 && ticket.len() <= MAX_TICKET => {
             client.may_open -= 1;
-            tell(
-                client,
-                secrets.tls.as_ref().and_then(|tls| tls.open(ticket)),
-            )
+            tls.and_then(|tls| tls.open(&ticket)).map(Zeroizing::new)
         }
-        _ => false,
-    }
-}
-
-/// Tells a gate what came of its question; whether it still listens.
-fn tell(client: &Client, answer: Option<Vec<u8>>) -> bool {
-    let reply = match answer.map(Zeroizing::new) {
-        Some(answer) => Zeroizing::new([&[GRANTED], answer.as_slice()].concat()),
-        None => Zeroizing::new(vec![REFUSED]),
+        _ => return None,
     };
-    client.channel.try_send(&reply, &[]).is_ok()
+    let reply = granted.map_or(Reply::Refused, Reply::Granted);
+    Some(client.channel.try_send(&reply).is_ok())
 }
 
-/// Hands a gate whose client has shown the hash what is behind it.
-fn grant(secrets: &Secrets, client: &Client, outbox: &mut Outbox) -> io::Result<()> {
-    if !secrets.granted.is_empty() {
-        let granted: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
-        return client
-            .channel
-            .try_send(&[GRANTED, secrets.extras.to_byte()], &granted);
+/// What a gate needs whose client has shown the hash. Where a login step is
+/// left, the daemon gets the other end of a channel for that.
+fn pass(secrets: &Secrets, tag: Tag, daemon: &Pipe<Admitted, NewGate>) -> io::Result<Reply> {
+    if secrets.granted.is_empty() {
+        let (gates, gate) = pair()?;
+        daemon.send(&Admitted { tag, gate })?;
+        return Ok(Reply::Passed {
+            handles: vec![gates.into_handle()],
+            extras: Extras::default(),
+        });
     }
-    let (gates, daemons) = pair()?;
-    outbox.0.push_back((client.tag, daemons));
-    client.channel.try_send(&[GRANTED, 0], &[gates.as_fd()])
+    let handles = secrets.granted.iter().map(OwnedFd::try_clone);
+    Ok(Reply::Passed {
+        handles: handles.collect::<io::Result<_>>()?,
+        extras: secrets.extras,
+    })
 }
 
 #[cfg(test)]

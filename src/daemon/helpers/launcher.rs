@@ -22,6 +22,7 @@ use crate::daemon::helpers::spare_child::{Connection, Parent};
 use crate::daemon::orders::Start;
 use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
+use crate::ipc::codec::{Decode, Encode};
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
@@ -38,12 +39,6 @@ use crate::users::{Login, Names};
 
 /// The most tokens a client may try.
 const MAX_TRIES: usize = 10;
-
-/// No order is longer: limits and a login with its groups.
-const MAX_SESSION_ORDER: usize = LIMITS_LEN + 512 * 1024;
-
-/// Bytes of the limits in an order, page, own, all, and of how it logged in.
-const LIMITS_LEN: usize = 4 + 8 + 8 + 1;
 
 /// What an launcher works with.
 pub struct Launcher<'a> {
@@ -135,7 +130,6 @@ struct Seat<'a> {
 
 impl Parent for Launcher<'_> {
     const CHILD: &'static str = "session";
-    const LONGEST: usize = MAX_SESSION_ORDER;
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         let ways = self.records.into_iter().chain(self.service);
@@ -150,18 +144,12 @@ impl Parent for Launcher<'_> {
         Ok(())
     }
 
-    fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
+    fn serve(&self, connection: Connection) -> io::Result<()> {
         let Connection {
-            start,
-            handles,
-            parent,
-            ..
+            mut start, parent, ..
         } = connection;
-        let gate = handles
-            .into_iter()
-            .next()
-            .ok_or(io::ErrorKind::InvalidInput)?;
-        let order = SessionOrder::from_bytes(start.rest).ok_or(io::ErrorKind::InvalidData)?;
+        let gate = start.handles.pop().ok_or(io::ErrorKind::InvalidInput)?;
+        let order = SessionOrder::from_bytes(&start.rest).ok_or(io::ErrorKind::InvalidData)?;
         seat(self, start, order, Channel::from_handle(gate), parent)
     }
 
@@ -176,7 +164,7 @@ impl Parent for Launcher<'_> {
 /// LOGIN is told 37 when there is none.
 fn seat(
     launcher: &Launcher<'_>,
-    start: Start<'_>,
+    start: Start,
     order: SessionOrder,
     gate: Channel,
     parent: Pid,

@@ -5,6 +5,7 @@ pub mod auditor;
 pub mod authenticator;
 pub mod control;
 pub mod fork_server;
+mod gates;
 pub mod keeper;
 pub mod launcher;
 pub mod recount;
@@ -27,9 +28,9 @@ use crate::daemon::helpers::keeper::Secrets;
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
+use crate::daemon::orders::{Ended, Order};
 use crate::daemon::protocols::Protocols;
 use crate::ipc::Helper;
-use crate::ipc::channel::Channel;
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::net::tls::secrets::TlsSecrets;
@@ -48,7 +49,7 @@ pub(crate) fn start_zygote(
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
     user: &str,
-) -> Result<Helper, String> {
+) -> Result<Helper<Order, Ended>, String> {
     let shown = read_certificates(config)?;
     let protocols = Protocols::of(config);
     Helper::spawn("zygote", |child| {
@@ -115,7 +116,7 @@ pub(crate) fn start_launcher(
     config: &Config,
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
-) -> Result<Helper, String> {
+) -> Result<Helper<Order, Ended>, String> {
     let root = open_root(config)?;
     let protocols = Protocols::of(config);
     Helper::spawn("launcher", |child| {
@@ -149,13 +150,16 @@ fn open_root(config: &Config) -> Result<OwnedFd, String> {
         .map_err(|e| format!("root {}: {e}", config.server.root.display()))
 }
 
+/// A keeper, in the daemon.
+pub(crate) type Keeper = Helper<keeper::NewGate, keeper::Admitted>;
+
 /// Starts a keeper and waits until it has read the key. The key never is in
 /// the daemon's memory.
 pub(crate) fn start_keeper(
     config: &Config,
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
-) -> Result<Helper, String> {
+) -> Result<Keeper, String> {
     Helper::spawn_ready("keeper", |child| {
         let secrets = read_secrets(config, memory).map_err(io::Error::other)?;
         let handles: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
@@ -163,7 +167,7 @@ pub(crate) fn start_keeper(
         child.enter(c"tfd-keeper", &confined, &handles)?;
         secrets.warm();
         child.ready()?;
-        keeper::run(&secrets, &child.channel)
+        keeper::run(secrets, child.channel.try_clone()?)
     })
 }
 
@@ -184,28 +188,30 @@ pub(crate) fn shared_login(config: &Config, identity: Option<&Identity>) -> Logi
     }
 }
 
+/// The authenticator, in the daemon.
+pub(crate) type Authenticator = Helper<authenticator::Gate, authenticator::Admitted>;
+
 /// Starts the authenticator and waits until it has read the users file and looked
 /// up their system users. The hashes never are in the daemon's memory.
 pub(crate) fn start_authenticator(
     config: &Config,
     confinement: &Confinement<'_>,
-) -> Result<(Helper, Vec<Login>), String> {
+) -> Result<(Authenticator, Vec<Login>), String> {
     let mut logins = Vec::new();
-    let hear = |login: &[u8]| logins.extend(Login::from_bytes(login));
+    let hear = |login: Login| logins.push(login);
     let helper = Helper::spawn_reporting("authenticator", hear, |child| {
         let accounts = read_accounts(config).map_err(io::Error::other)?;
         let blocked = open_blocked(config).map_err(io::Error::other)?;
         let authority = read_authority(config).map_err(io::Error::other)?;
         for (account, identity) in &accounts {
-            let login = Login::new(account, identity.clone());
-            child.report(&login.to_bytes())?;
+            child.report(Login::new(account, identity.clone()))?;
         }
         let confined = confinement.with(Duty::Alone(None));
         child.enter(c"tfd-auth", &confined, &[blocked.as_fd()])?;
         child.ready()?;
         let accounts = accounts.into_iter().map(|(account, _)| account).collect();
         let throttle = Throttle::new(config.server.login_limits, Some(blocked));
-        let daemon = Channel::from_handle(child.channel.as_fd().try_clone_to_owned()?);
+        let daemon = child.channel.try_clone()?;
         authenticator::run(accounts, throttle, authority, daemon)
     })?;
     Ok((helper, logins))

@@ -6,8 +6,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::daemon::helpers::sweeper::Sweep;
-use crate::ipc::channel::Channel;
+use crate::daemon::helpers::sweeper::{Report, Sweep};
+use crate::ipc::Pipe;
 use crate::sandbox::Sandbox;
 use crate::store::usage::Usage;
 use crate::users::Identity;
@@ -74,7 +74,7 @@ impl Recount {
 
     /// Where news come from.
     #[must_use]
-    pub fn channel(&self) -> Option<&Channel> {
+    pub fn channel(&self) -> Option<&Pipe<(), Report>> {
         self.sweep.as_ref().map(|sweep| &sweep.channel)
     }
 

@@ -3,21 +3,21 @@
 //! sooner has a child of its own forked.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::prctl::set_name;
 use nix::unistd::{Pid, getpid};
 
-use crate::daemon::orders::{Order, START_LEN, Start};
-use crate::ipc::channel::{Channel, pair};
+use crate::daemon::orders::Start;
+use crate::ipc::Pipe;
+use crate::ipc::pipe::pair;
 use crate::sys::process::{follow, fork, keep_only};
 
 /// What the children of a process are for.
 pub trait Parent {
     /// What they are, in the log.
     const CHILD: &'static str;
-    /// The most bytes behind a [`Start`].
-    const LONGEST: usize;
 
     /// The descriptors of this process that a child needs.
     fn handles(&self) -> Vec<BorrowedFd<'_>>;
@@ -32,18 +32,16 @@ pub trait Parent {
     ///
     /// # Errors
     /// What of the system or of our own processes failed it.
-    fn serve(&self, connection: Connection<'_>) -> io::Result<()>;
+    fn serve(&self, connection: Connection) -> io::Result<()>;
 
     /// Tells whoever waits that there is no child for this connection.
     fn refuse(&self, _handles: Vec<OwnedFd>) {}
 }
 
 /// A connection on its way into a process of its own.
-pub struct Connection<'a> {
+pub struct Connection {
     /// What the daemon says of it.
-    pub start: Start<'a>,
-    /// The descriptors beside that.
-    pub handles: Vec<OwnedFd>,
+    pub start: Start,
     /// The process that has forked this one.
     pub parent: Pid,
     /// How many children were forked before this one.
@@ -60,7 +58,7 @@ pub struct SpareChild<'a, P> {
 
 struct Waiting {
     pid: Pid,
-    channel: Channel,
+    channel: Pipe<Start, ()>,
 }
 
 impl<'a, P: Parent> SpareChild<'a, P> {
@@ -102,39 +100,30 @@ impl<'a, P: Parent> SpareChild<'a, P> {
     }
 
     /// The child for a connection, unless none can be made.
-    pub fn begin(&mut self, start: Start<'_>, handles: Vec<OwnedFd>) -> Option<Pid> {
-        if let Some(Waiting { pid, channel }) = self.waiting.take() {
-            let beside: Vec<_> = handles.iter().map(AsFd::as_fd).collect();
-            if channel
-                .send(&Order::Start(start).to_bytes(), &beside)
-                .is_ok()
-            {
-                return Some(pid);
-            }
+    pub fn begin(&mut self, start: Start) -> Option<Pid> {
+        if let Some(Waiting { pid, channel }) = self.waiting.take()
+            && channel.send(&start).is_ok()
+        {
+            return Some(pid);
         }
-        let (parent, pid, turn) = (self.parent, self.pid, self.turn);
-        // Only the child takes them.
-        let mut handles = Some(handles);
+        let (parent, pid, turn, peer) = (self.parent, self.pid, self.turn, start.peer);
+        // Only the child takes it.
+        let mut start = Some(start);
         let child = fork(|| {
-            let handles = handles.take().unwrap_or_default();
+            let Some(start) = start.take() else { return 1 };
             let connection = Connection {
                 start,
-                handles,
                 parent: pid,
                 turn,
             };
             let settled = parent.settle();
-            finish::<P>(start, settled.and_then(|()| parent.serve(connection)))
+            finish::<P>(peer, settled.and_then(|()| parent.serve(connection)))
         });
         self.turn += 1;
         child
             .inspect_err(|e| {
-                log::error!(
-                    "can't fork a {} peer={} error=\"{e}\"",
-                    P::CHILD,
-                    start.peer
-                );
-                parent.refuse(handles.unwrap_or_default());
+                log::error!("can't fork a {} peer={peer} error=\"{e}\"", P::CHILD);
+                parent.refuse(start.map(|start| start.handles).unwrap_or_default());
             })
             .ok()
     }
@@ -142,7 +131,7 @@ impl<'a, P: Parent> SpareChild<'a, P> {
 
 /// The life of a child forked ahead. A parent that is gone, or lets it go, has
 /// no connection for it.
-fn wait<P: Parent>(parent: &P, channel: &Channel, pid: Pid, turn: usize) -> i32 {
+fn wait<P: Parent>(parent: &P, channel: &Pipe<(), Start>, pid: Pid, turn: usize) -> i32 {
     let settle = || {
         let mut handles = parent.handles();
         handles.push(channel.as_fd());
@@ -150,35 +139,31 @@ fn wait<P: Parent>(parent: &P, channel: &Channel, pid: Pid, turn: usize) -> i32 
         follow(pid)?;
         let _ = set_name(c"tfd-spare");
         parent.settle()?;
-        channel.receive_whole(START_LEN + P::LONGEST)
+        channel.receive()
     };
-    let (order, handles) = match settle() {
-        Ok(received) => received,
+    let start = match settle() {
+        Ok(Some(start)) => start,
+        Ok(None) => return 0,
         Err(e) => {
             log::error!("{} failed before it had a client error=\"{e}\"", P::CHILD);
             return 1;
         }
     };
-    match Order::from_bytes(&order) {
-        Some(Order::Start(start)) => finish::<P>(
-            start,
-            parent.serve(Connection {
-                start,
-                handles,
-                parent: pid,
-                turn,
-            }),
-        ),
-        _ => 0,
-    }
+    let peer = start.peer;
+    let connection = Connection {
+        start,
+        parent: pid,
+        turn,
+    };
+    finish::<P>(peer, parent.serve(connection))
 }
 
 /// The exit status of a child, with a log line when it failed.
-fn finish<P: Parent>(start: Start<'_>, result: io::Result<()>) -> i32 {
+fn finish<P: Parent>(peer: SocketAddr, result: io::Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(e) => {
-            log::error!("{} failed peer={} error=\"{e}\"", P::CHILD, start.peer);
+            log::error!("{} failed peer={peer} error=\"{e}\"", P::CHILD);
             1
         }
     }

@@ -12,8 +12,8 @@ use rustix::thread::CapabilitySet;
 use std::os::fd::AsFd;
 
 use crate::config::Config;
-use crate::ipc::Helper;
-use crate::ipc::channel::Channel;
+use crate::ipc::codec::codec;
+use crate::ipc::{Helper, Pipe};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::login::Steps;
@@ -22,16 +22,27 @@ use crate::store::tree::{Step, walk};
 use crate::store::{Root, RootPath, sweep};
 use crate::users::Identity;
 
-/// Bytes of a message: an owner and how many bytes its files have. An empty
-/// owner's message comes last.
-const COUNT_LEN: usize = 4 + 8;
-const LAST: &[u8] = b"!";
+/// What a sweeper reports.
+#[derive(Debug)]
+pub enum Report {
+    /// The bytes of an owner's files.
+    Owner {
+        /// The owner.
+        uid: u32,
+        /// The bytes.
+        bytes: u64,
+    },
+    /// That this was the last.
+    Last,
+}
+
+codec!(enum Report { 1 => Owner { uid, bytes }, 2 => Last });
 
 /// A sweep under way, and what it has counted so far.
 #[derive(Debug)]
 pub struct Sweep {
     /// Where its news come from.
-    pub channel: Channel,
+    pub channel: Pipe<(), Report>,
     counted: HashMap<u32, u64>,
 }
 
@@ -65,7 +76,7 @@ impl Sweep {
                 removed => log::warn!("swept root, removed abandoned parts count={removed}"),
             }
             if count {
-                tell(&child.channel, &count_bytes(&root)?)?;
+                report(&child.channel, count_bytes(&root)?)?;
             }
             Ok(())
         })?;
@@ -80,56 +91,47 @@ impl Sweep {
     /// # Errors
     /// When the sweeper ended without one.
     pub fn wait(mut self) -> io::Result<HashMap<u32, u64>> {
-        let mut buffer = [0; COUNT_LEN];
         loop {
-            let (len, _) = self.channel.receive(&mut buffer)?;
-            if self.take(&buffer[..len])? {
+            let report = self.channel.receive()?;
+            if self.take(report)? {
                 return Ok(self.counted);
             }
         }
     }
 
-    /// Takes what there is; the count once it is whole.
+    /// Takes what has come; the count once it is whole.
     ///
     /// # Errors
     /// When the sweeper ended without one.
     pub fn hear(&mut self) -> io::Result<Option<HashMap<u32, u64>>> {
-        let mut buffer = [0; COUNT_LEN];
         loop {
-            match self.channel.try_receive(&mut buffer) {
+            match self.channel.try_receive() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(e) => return Err(e),
-                Ok((len, _)) if self.take(&buffer[..len])? => {
-                    return Ok(Some(std::mem::take(&mut self.counted)));
+                Ok(report) => {
+                    if self.take(report)? {
+                        return Ok(Some(std::mem::take(&mut self.counted)));
+                    }
                 }
-                Ok(_) => {}
             }
         }
     }
 
-    /// Takes one message; whether it was the last.
-    fn take(&mut self, message: &[u8]) -> io::Result<bool> {
-        if message == LAST {
-            return Ok(true);
-        }
-        let (uid, bytes) = message
-            .split_first_chunk()
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        let bytes = bytes.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
-        self.counted
-            .insert(u32::from_be_bytes(*uid), u64::from_be_bytes(bytes));
+    /// Takes one report; whether it was the last.
+    fn take(&mut self, report: Option<Report>) -> io::Result<bool> {
+        match report.ok_or(io::ErrorKind::UnexpectedEof)? {
+            Report::Last => return Ok(true),
+            Report::Owner { uid, bytes } => self.counted.insert(uid, bytes),
+        };
         Ok(false)
     }
 }
 
-fn tell(daemon: &Channel, counted: &HashMap<u32, u64>) -> io::Result<()> {
+fn report(daemon: &Pipe<Report, ()>, counted: HashMap<u32, u64>) -> io::Result<()> {
     for (uid, bytes) in counted {
-        daemon.send(
-            &[&uid.to_be_bytes()[..], &bytes.to_be_bytes()].concat(),
-            &[],
-        )?;
+        daemon.send(&Report::Owner { uid, bytes })?;
     }
-    daemon.send(LAST, &[])
+    daemon.send(&Report::Last)
 }
 
 /// The bytes of all files beneath the root, by owner; a file with several

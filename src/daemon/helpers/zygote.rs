@@ -57,17 +57,13 @@ pub struct Zygote<'a> {
     pub slots: BorrowedFd<'a>,
 }
 
-/// Length of what follows a gate's [`Start`]: whether its listener speaks TLS.
-pub const REST_LEN: usize = 1;
-
-/// The same, for the daemon.
-pub fn rest(tls: bool) -> [u8; REST_LEN] {
-    [u8::from(tls)]
+/// What the daemon says of a connection besides: whether it is to speak TLS.
+pub fn rest_of(tls: bool) -> Vec<u8> {
+    vec![u8::from(tls)]
 }
 
 impl Parent for Zygote<'_> {
     const CHILD: &'static str = "gate";
-    const LONGEST: usize = REST_LEN;
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         [self.slots]
@@ -81,15 +77,16 @@ impl Parent for Zygote<'_> {
         self.sandbox.deny_fork_and_identity()
     }
 
-    fn serve(&self, connection: Connection<'_>) -> io::Result<()> {
+    fn serve(&self, connection: Connection) -> io::Result<()> {
         let Start {
             slot,
             peer,
             key,
             rest,
+            handles,
         } = connection.start;
-        let [socket, keeper] = <[OwnedFd; 2]>::try_from(connection.handles)
-            .map_err(|_| io::ErrorKind::InvalidInput)?;
+        let [socket, keeper] =
+            <[OwnedFd; 2]>::try_from(handles).map_err(|_| io::ErrorKind::InvalidInput)?;
         let page = Slot::map(self.slots, slot)?;
         let mut handles = vec![socket.as_fd(), keeper.as_fd()];
         handles.extend(self.protocols.handles());
@@ -111,7 +108,7 @@ impl Parent for Zygote<'_> {
         };
         page.set_client(peer);
         let no_certificate = || io::Error::other("a TLS listener without a certificate");
-        let tls = (rest == [1])
+        let tls = (rest == rest_of(true))
             .then(|| self.tls.as_ref().ok_or_else(no_certificate))
             .transpose()?;
         let process_key = key_text(slot, key);

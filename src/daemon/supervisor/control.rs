@@ -66,7 +66,7 @@ impl Supervisor {
             .iter()
             .filter(|of| of.slots.contains_key(&slot))
         {
-            generation.order(Order::End { slot });
+            generation.order(&Order::End { slot });
         }
         self.sessions.end(slot);
     }

@@ -25,7 +25,7 @@ impl Supervisor {
         let generation = self.generations.remove(index);
         generation.end();
         if let Some(launcher) = generation.launcher_pid {
-            self.sessions.order(launcher, Order::Retire);
+            self.sessions.order(launcher, &Order::Retire);
         }
         for slot in generation.slots.keys() {
             self.registry.release(*slot, false);

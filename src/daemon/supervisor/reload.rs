@@ -59,7 +59,7 @@ impl Supervisor {
             .inspect_err(|_| log.iter().for_each(logging::go_back_to))?;
         self.control.take(doors);
         if let (Some(auditor), Some(log)) = (&self.memory.auditor, audit)
-            && let Err(e) = auditor.go_on_in(&log)
+            && let Err(e) = auditor.go_on_in(log)
         {
             log::error!("the audit log stays where it was error=\"{e}\"");
         }

@@ -43,7 +43,7 @@ impl Tables {
         let readers = handles.iter().map(for_reading).collect::<io::Result<_>>()?;
         let word = eventfd(0, EventfdFlags::CLOEXEC)?;
         let confinement = Confinement::new(identity, sandbox).map_err(io::Error::other)?;
-        let helper = Helper::spawn("tables", |child| {
+        let helper = <Helper>::spawn("tables", |child| {
             let kept: Vec<_> = handles.iter().chain([&word]).map(AsFd::as_fd).collect();
             let confined = confinement.with(Duty::Alone(None));
             child.enter(c"tfd-tables", &confined, &kept)?;

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::ipc::codec::codec;
+
 /// The most servers of a pool.
 pub const MAX_SERVERS: usize = 4096;
 
@@ -28,6 +30,8 @@ pub struct Server {
     /// those of a pool file.
     pub priority: u16,
 }
+
+codec!(struct Server { address, weight, priority });
 
 impl Server {
     /// The form for clients: `4 ip;port` or `6 ip;port`.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,8 +15,7 @@ use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::Config;
-use crate::ipc::Helper;
-use crate::ipc::channel::{Channel, address_from_bytes, address_to_bytes};
+use crate::ipc::{Helper, Pipe};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::tf::pool::file as pool;
@@ -27,9 +26,6 @@ use crate::users::Identity;
 
 /// How often it is looked whether the file has changed.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Bytes of a server in a message: address, port, weight, priority.
-const SERVER: usize = 16 + 2 + 4 + 2;
 
 /// Servers in one message; a shorter one ends a list.
 const PART: usize = 256;
@@ -46,7 +42,7 @@ struct PoolFile {
 /// One line that says what could not be started.
 pub(crate) fn start(
     config: &Config,
-    lists: Channel,
+    lists: Pipe<Vec<Server>, ()>,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
 ) -> Result<Option<Pid>, String> {
@@ -73,7 +69,7 @@ pub(crate) fn start(
         Some(_) => Duty::Resolving(directory),
         None => Duty::Alone(directory),
     };
-    let helper = Helper::spawn("pool", |child| {
+    let helper = <Helper>::spawn("pool", |child| {
         let handles: Vec<_> = directory.into_iter().chain([lists.as_fd()]).collect();
         child.enter(c"tfd-pool", &confinement.with(duty), &handles)?;
         follow(file.as_ref(), watch, &name_servers(&resolv_conf), &lists)
@@ -103,7 +99,7 @@ fn follow(
     file: Option<&PoolFile>,
     mut watch: Option<Watch>,
     name_servers: &[SocketAddr],
-    lists: &Channel,
+    lists: &Pipe<Vec<Server>, ()>,
 ) -> io::Result<()> {
     let started = Instant::now();
     let mut seen = None;
@@ -137,7 +133,7 @@ fn follow(
             let of_service = watch.as_ref().map_or(&[][..], Watch::servers);
             let servers: Vec<Server> = of_file.iter().chain(of_service).copied().collect();
             log::info!("pool servers={}", servers.len());
-            tell(lists, &servers)?;
+            send(lists, &servers)?;
         }
         std::thread::sleep(LOOK);
     }
@@ -171,50 +167,25 @@ fn read(file: File) -> io::Result<Vec<Server>> {
     Ok(pool.servers)
 }
 
-fn tell(lists: &Channel, servers: &[Server]) -> io::Result<()> {
+fn send(lists: &Pipe<Vec<Server>, ()>, servers: &[Server]) -> io::Result<()> {
     let mut parts = servers.chunks(PART);
     loop {
         let part = parts.next().unwrap_or_default();
-        let bytes: Vec<u8> = part.iter().flat_map(to_bytes).collect();
-        lists.send(&[&[0], bytes.as_slice()].concat(), &[])?;
+        lists.send(&part.to_vec())?;
         if part.len() < PART {
             return Ok(());
         }
     }
 }
 
-fn to_bytes(server: &Server) -> Vec<u8> {
-    let address = address_to_bytes(server.address.ip());
-    let port = server.address.port().to_be_bytes();
-    [
-        &address[..],
-        &port,
-        &server.weight.to_be_bytes(),
-        &server.priority.to_be_bytes(),
-    ]
-    .concat()
-}
-
-fn from_bytes(bytes: &[u8]) -> Option<Server> {
-    let (address, rest) = bytes.split_first_chunk::<16>()?;
-    let (port, rest) = rest.split_first_chunk::<2>()?;
-    let (weight, rest) = rest.split_first_chunk::<4>()?;
-    let ip: IpAddr = address_from_bytes(*address);
-    Some(Server {
-        address: SocketAddr::new(ip, u16::from_be_bytes(*port)),
-        weight: u32::from_be_bytes(*weight),
-        priority: u16::from_be_bytes(rest.try_into().ok()?),
-    })
-}
-
 /// Lists of servers, as the UDP process gets them.
 pub(crate) struct Lists<'a> {
-    channel: Option<&'a Channel>,
+    channel: Option<&'a Pipe<(), Vec<Server>>>,
     begun: Vec<Server>,
 }
 
 impl<'a> Lists<'a> {
-    pub(crate) fn new(channel: &'a Channel) -> Lists<'a> {
+    pub(crate) fn new(channel: &'a Pipe<(), Vec<Server>>) -> Lists<'a> {
         Lists {
             channel: Some(channel),
             begun: Vec::new(),
@@ -222,19 +193,17 @@ impl<'a> Lists<'a> {
     }
 
     /// Where they come from, as long as there is somebody.
-    pub(crate) fn channel(&self) -> Option<&'a Channel> {
+    pub(crate) fn channel(&self) -> Option<&'a Pipe<(), Vec<Server>>> {
         self.channel
     }
 
     /// A list that is whole now.
     pub(crate) fn hear(&mut self) -> Option<Vec<Server>> {
-        let mut buffer = [0; 1 + PART * SERVER];
-        match self.channel?.try_receive(&mut buffer) {
-            Ok((len @ 1.., _)) => {
-                let part = &buffer[1..len];
-                self.begun
-                    .extend(part.chunks(SERVER).filter_map(from_bytes));
-                (part.len() < PART * SERVER).then(|| std::mem::take(&mut self.begun))
+        match self.channel?.try_receive() {
+            Ok(Some(part)) => {
+                let is_last = part.len() < PART;
+                self.begun.extend(part);
+                is_last.then(|| std::mem::take(&mut self.begun))
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             _ => {
@@ -248,7 +217,7 @@ impl<'a> Lists<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::channel::pair;
+    use crate::ipc::pipe::pair;
 
     #[test]
     fn lists_of_any_length_arrive_as_sent() {
@@ -263,7 +232,7 @@ mod tests {
                 priority: 7,
             };
             let servers: Vec<Server> = (0..count).map(server).collect();
-            tell(&ours, &servers).expect("told");
+            send(&ours, &servers).expect("sent");
             let heard = (0..3).find_map(|_| lists.hear());
             assert_eq!(heard, Some(servers), "{count}");
         }

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use crate::config::Config;
 use crate::ipc::Helper;
 use crate::ipc::channel::pair;
+use crate::ipc::pipe;
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
@@ -51,7 +52,7 @@ impl Udp {
     ) -> Result<Udp, String> {
         let failed = |e: io::Error| format!("udp: {e}");
         let (questions, sessions) = pair().map_err(failed)?;
-        let (list, lists) = pair().map_err(failed)?;
+        let (list, lists) = pipe::pair().map_err(failed)?;
         let pool = reader::start(config, lists, identity, sandbox)?;
         let ports = listeners.iter().filter_map(|listener| listener.udp());
         let ports: Vec<Port> = ports
@@ -60,7 +61,7 @@ impl Udp {
             .map_err(failed)?;
         let probes = serve::probe_sockets().map_err(failed)?;
         let confinement = Confinement::new(identity, sandbox)?;
-        let helper = Helper::spawn("udp", |child| {
+        let helper = <Helper>::spawn("udp", |child| {
             let server = Server::new(config, (keys, slots), &ports, &probes, &questions, &list)?;
             let mut handles: Vec<BorrowedFd<'_>> = ports.iter().map(AsFd::as_fd).collect();
             handles.extend(probes.iter().map(AsFd::as_fd));

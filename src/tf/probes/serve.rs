@@ -4,16 +4,16 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Instant;
 
 use crate::config::Config;
 use crate::ipc::channel::Channel;
+use crate::ipc::{Pipe, Poll};
 use crate::net::udp::{Port, address_of};
 use crate::session::keys::ReadKeys;
 use crate::sys::memory::map_to_read;
 use crate::tf::pool::ask::{Asked, hear};
+use crate::tf::pool::file::Server as PoolServer;
 use crate::tf::pool::probe;
 use crate::tf::pool::probe::Load;
 use crate::tf::pool::reader::Lists;
@@ -23,6 +23,14 @@ use crate::tf::probes::limit::Limit;
 
 /// Datagrams taken from one socket before the others are looked at.
 const AT_ONCE: usize = 256;
+
+/// What the process waits for.
+enum Source {
+    Port(usize),
+    Probes(usize),
+    Session,
+    Lists,
+}
 
 /// What the process works with.
 pub(crate) struct Server<'a> {
@@ -55,7 +63,7 @@ impl<'a> Server<'a> {
         ports: &'a [Port],
         probes: &'a [UdpSocket],
         questions: &'a Channel,
-        list: &'a Channel,
+        list: &'a Pipe<(), Vec<PoolServer>>,
     ) -> io::Result<Server<'a>> {
         Ok(Server {
             sessions: Sessions {
@@ -82,55 +90,33 @@ impl<'a> Server<'a> {
             {
                 self.ask(probe.address, &probe.question);
             }
-            let wait = self.balancer.wait(self.started.elapsed());
-            let ready = self.wait(wait)?;
-            let mut ready = ready.into_iter();
-            for index in 0..self.ports.len() {
-                if ready.next() == Some(true) {
-                    self.answer_all(index)?;
+            let mut poll = Poll::default();
+            for (index, port) in self.ports.iter().enumerate() {
+                poll.read(Source::Port(index), port);
+            }
+            for (index, socket) in self.probes.iter().enumerate() {
+                poll.read(Source::Probes(index), socket);
+            }
+            if let Some(questions) = self.questions {
+                poll.read(Source::Session, questions);
+            }
+            if let Some(lists) = self.lists.channel() {
+                poll.read(Source::Lists, lists);
+            }
+            let limit = self.balancer.wait(self.started.elapsed());
+            for (source, _) in poll.wait(limit)? {
+                match source {
+                    Source::Port(index) => self.answer_all(index)?,
+                    Source::Probes(index) => self.hear_probes(index),
+                    Source::Session => self.answer_session(),
+                    Source::Lists => {
+                        if let Some(servers) = self.lists.hear() {
+                            self.balancer.replace(servers, self.started.elapsed());
+                        }
+                    }
                 }
             }
-            for index in 0..self.probes.len() {
-                if ready.next() == Some(true) {
-                    self.hear_probes(index);
-                }
-            }
-            if self.questions.is_some() && ready.next() == Some(true) {
-                self.answer_session();
-            }
-            if ready.next() == Some(true)
-                && let Some(servers) = self.lists.hear()
-            {
-                self.balancer.replace(servers, self.started.elapsed());
-            }
         }
-    }
-
-    /// Which sources have something: ports, probes, questions, lists.
-    fn wait(&self, limit: Option<Duration>) -> io::Result<Vec<bool>> {
-        let interest = PollFlags::IN;
-        let mut fds: Vec<PollFd<'_>> = self
-            .ports
-            .iter()
-            .map(|port| PollFd::new(port, interest))
-            .collect();
-        fds.extend(
-            self.probes
-                .iter()
-                .map(|socket| PollFd::new(socket, interest)),
-        );
-        fds.extend(self.questions.map(|channel| PollFd::new(channel, interest)));
-        fds.extend(
-            self.lists
-                .channel()
-                .map(|channel| PollFd::new(channel, interest)),
-        );
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        match poll(&mut fds, limit.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
     }
 
     fn answer_all(&mut self, index: usize) -> io::Result<()> {

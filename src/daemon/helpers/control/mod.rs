@@ -18,8 +18,8 @@ use std::time::Instant;
 use crate::config::{Config, Local};
 use crate::daemon::helpers::control::endpoint::Endpoint;
 use crate::daemon::helpers::control::view::View;
-use crate::ipc::Helper;
-use crate::ipc::channel::Channel;
+use crate::ipc::codec::codec;
+use crate::ipc::{Helper, Pipe};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::trusted::is_our_uid;
@@ -61,22 +61,7 @@ pub struct End {
     pub key: [u8; 16],
 }
 
-impl End {
-    /// Bytes of the message.
-    const LEN: usize = 4 + 16;
-
-    fn to_bytes(self) -> Vec<u8> {
-        [&self.slot.to_be_bytes()[..], &self.key].concat()
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<End> {
-        let (slot, key) = bytes.split_first_chunk()?;
-        Some(End {
-            slot: u32::from_be_bytes(*slot),
-            key: key.try_into().ok()?,
-        })
-    }
-}
+codec!(struct End { slot, key });
 
 /// What another configuration changes: a endpoint, or that there is none; `None`
 /// where the one that is open stays.
@@ -91,7 +76,7 @@ pub struct Endpoints {
 pub struct Control {
     control: Option<Endpoint>,
     metrics: Option<Endpoint>,
-    responders: Vec<(Kind, Channel)>,
+    responders: Vec<(Kind, Pipe<(), End>)>,
     /// When the daemon was started.
     pub born: Instant,
 }
@@ -216,10 +201,9 @@ impl Control {
     /// Hears from a responder which session is to end. One that has ended is
     /// forgotten.
     pub fn hear(&mut self, index: usize) -> Option<End> {
-        let mut buffer = [0; End::LEN];
         let (kind, channel) = self.responders.get(index)?;
-        match channel.try_receive(&mut buffer) {
-            Ok((len, _)) if len > 0 && *kind == Kind::Operator => End::from_bytes(&buffer[..len]),
+        match channel.try_receive() {
+            Ok(end @ Some(_)) if *kind == Kind::Operator => end,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             _ => {
                 self.responders.remove(index);
@@ -245,6 +229,7 @@ fn is_operator(client: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::codec::{Decode, Encode};
     use proptest::prelude::*;
 
     proptest! {
@@ -253,8 +238,8 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..32)
         ) {
             match End::from_bytes(&bytes) {
-                Some(end) => prop_assert_eq!(end.to_bytes(), bytes),
-                None => prop_assert_ne!(bytes.len(), End::LEN),
+                Some(end) => prop_assert_eq!(end.to_bytes().to_vec(), bytes),
+                None => prop_assert_ne!(bytes.len(), 4 + 16),
             }
         }
     }

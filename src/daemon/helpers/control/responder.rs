@@ -11,7 +11,7 @@ use crate::daemon::helpers::control::request::{MAX_LINE, Request, Whom};
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{End, report};
 use crate::daemon::registry::Held;
-use crate::ipc::channel::Channel;
+use crate::ipc::Pipe;
 
 /// How long sessions that were ended are waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -24,7 +24,11 @@ const LOOK: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// The connection's.
-pub(crate) fn answer(stream: UnixStream, view: &View<'_>, daemon: &Channel) -> io::Result<()> {
+pub(crate) fn answer(
+    stream: UnixStream,
+    view: &View<'_>,
+    daemon: &Pipe<End, ()>,
+) -> io::Result<()> {
     let (code, text) = match read_request(&stream)? {
         Some(Request::Status) => (0, report::status(view)),
         Some(Request::Serving) => (0, report::serving(view)),
@@ -53,7 +57,7 @@ fn read_request(mut stream: &UnixStream) -> io::Result<Option<Request>> {
 }
 
 /// Has sessions ended and waits until they have.
-fn kick(view: &View<'_>, whom: &Whom, daemon: &Channel) -> io::Result<(u8, String)> {
+fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8, String)> {
     let users: Vec<(u32, Option<String>)> = view
         .entries()
         .into_iter()
@@ -77,14 +81,10 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Channel) -> io::Result<(u8, Strin
         return Ok((1, "no session is meant\n".to_owned()));
     }
     for held in &meant {
-        daemon.send(
-            &End {
-                slot: held.slot,
-                key: held.key,
-            }
-            .to_bytes(),
-            &[],
-        )?;
+        daemon.send(&End {
+            slot: held.slot,
+            key: held.key,
+        })?;
     }
     let end = Instant::now() + PATIENCE;
     while meant.iter().any(|held| view.lasts(held)) && Instant::now() < end {

@@ -1,5 +1,5 @@
 use crate::daemon::helpers::keeper::*;
-use crate::ipc::channel::pair;
+use crate::ipc::pipe;
 use crate::net::tls::certificate::self_signed;
 use crate::net::tls::server::Keyholder;
 use crate::session::keeper::Keeper;
@@ -7,10 +7,12 @@ use crate::tf::gate::KEY_LENGTHS;
 
 const TAG: Tag = Tag { slot: 3, mark: 9 };
 
-fn keeper_thread() -> (Channel, Rsa<openssl::pkey::Public>) {
+type Daemon = Pipe<NewGate, Admitted>;
+
+fn keeper_thread() -> (Daemon, Rsa<openssl::pkey::Public>) {
     let key = Rsa::generate(2048).expect("key");
     let public = Rsa::public_key_from_pem(&key.public_key_to_pem().expect("pem")).expect("key");
-    let (ours, theirs) = pair().expect("pair");
+    let (ours, theirs) = pipe::pair().expect("pair");
     let (certificate, tls_key) = self_signed(&["localhost".to_owned()]).expect("certificate");
     let secrets = Secrets {
         key,
@@ -20,19 +22,22 @@ fn keeper_thread() -> (Channel, Rsa<openssl::pkey::Public>) {
         granted: Vec::new(),
         extras: Extras::default(),
     };
-    std::thread::spawn(move || run(&secrets, &theirs));
+    std::thread::spawn(move || run(secrets, theirs));
     (ours, public)
 }
 
-fn gate(daemon: &Channel) -> Keeper {
+fn gate(daemon: &Daemon) -> Keeper {
     gate_of(daemon, false)
 }
 
-fn gate_of(daemon: &Channel, tls: bool) -> Keeper {
+fn gate_of(daemon: &Daemon, tls: bool) -> Keeper {
     let (ours, theirs) = pair().expect("pair");
-    daemon
-        .send(&gate_message(TAG, tls), &[theirs.as_fd()])
-        .expect("send");
+    let gate = NewGate {
+        tag: TAG,
+        tls,
+        channel: theirs.into(),
+    };
+    daemon.send(&gate).expect("send");
     Keeper::new(ours)
 }
 
@@ -148,15 +153,15 @@ fn a_gate_may_ask_each_thing_once_and_in_order() {
             .is_some()
     );
     assert!(!fine.compare(b"testhash\0").expect("keeper").0.is_empty());
-    let mut buffer = [0; Tag::LEN + 1];
-    let (len, handles) = daemon.receive(&mut buffer).expect("admission");
-    assert_eq!(
-        (read_admission(&buffer[..len]), handles.len()),
-        (Some(TAG), 1)
-    );
+    let admitted = daemon.receive().expect("admission").expect("one");
+    assert_eq!(admitted.tag, TAG);
     assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
-    let odd = gate(&daemon);
-    assert!(odd.ask(77, b"x").is_err());
+    let odd = gate(&daemon).into_channel();
+    odd.send(&[77, b'x'], &[]).expect("send");
+    assert!(
+        matches!(odd.receive(&mut [0; 1]), Ok((0, _)) | Err(_)),
+        "its channel is closed"
+    );
 }
 
 #[test]
@@ -169,9 +174,9 @@ fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
         (215, false),
     ] {
         let (gates, keepers) = pair().expect("pair");
-        keepers
-            .send(&[&[GRANTED], vec![9; len].as_slice()].concat(), &[])
-            .expect("send");
+        let keepers: Pipe<Reply, Question> = keepers.into();
+        let key = Zeroizing::new(vec![9; len]);
+        keepers.send(&Reply::Granted(key)).expect("send");
         let told = Keeper::new(gates).decrypt(b"block").expect("keeper");
         assert_eq!(told.is_some(), fine, "{len}");
     }
