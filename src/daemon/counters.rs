@@ -1,6 +1,6 @@
-//! What the daemon has counted since its start, for the metrics. Sums of what
-//! ended connections have said of themselves may be lies of one that was taken
-//! over; the daemon decides nothing by them.
+//! What the daemon has counted since its start, for the metrics. Bytes are what
+//! ended connections have published, which a process taken over can falsify; the
+//! daemon decides nothing by them.
 
 use super::registry::Full;
 
@@ -27,7 +27,7 @@ impl Counters {
         self.refused[why as usize] += 1;
     }
 
-    /// Adds up what a connection has moved.
+    /// Adds the bytes that a connection has moved.
     pub fn add(&mut self, (received, sent): (u64, u64)) {
         self.received = self.received.wrapping_add(received);
         self.sent = self.sent.wrapping_add(sent);

@@ -1,5 +1,5 @@
-//! What systemd is told: ready, reloading, stopping, alive. Where nothing
-//! listens, nothing is said; see sd_notify(3).
+//! Notifications to systemd: ready, reloading, stopping, alive. Silent without a
+//! socket; see sd_notify(3).
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use crate::session::slots::now;
 use crate::sys::environment::take;
 
-/// What systemd may wait beyond the grace that a stop has.
+/// How much longer than the grace period systemd may wait.
 const LAST: Duration = Duration::from_secs(5);
 
-/// The way to systemd, if there is one.
+/// The socket of systemd, if any.
 #[derive(Debug)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
@@ -21,7 +21,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// The one that the environment names, once: it is taken out of it.
+    /// The one that the environment names; removes it from there.
     #[must_use]
     pub fn from_environment() -> Notifier {
         let name = take("NOTIFY_SOCKET");
@@ -37,7 +37,7 @@ impl Notifier {
                 Ok(socket)
             });
             connected
-                .inspect_err(|e| log::warn!("can't tell systemd anything error=\"{e}\""))
+                .inspect_err(|e| log::warn!("can't notify systemd error=\"{e}\""))
                 .ok()
         });
         let number = |name| take(name)?.to_str()?.parse::<u64>().ok();
@@ -50,12 +50,12 @@ impl Notifier {
 
     /// Clients can connect.
     pub fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
+        self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
     /// The configuration is being read again; [`Notifier::ready`] follows.
     pub fn reloading(&self) {
-        self.tell(&format!(
+        self.send(&format!(
             "RELOADING=1\nMONOTONIC_USEC={}",
             now().as_micros()
         ));
@@ -64,7 +64,7 @@ impl Notifier {
     /// The daemon is about to end, at the latest after this time.
     pub fn stopping(&self, grace: Duration) {
         let longest = grace.saturating_add(LAST).as_micros();
-        self.tell(&format!(
+        self.send(&format!(
             "STOPPING=1\nEXTEND_TIMEOUT_USEC={longest}\nSTATUS=letting transfers finish"
         ));
     }
@@ -75,7 +75,7 @@ impl Notifier {
         self.watchdog.map(|(_, next)| next)
     }
 
-    /// Gives a sign of life if one is due and the daemon is well.
+    /// Sends a sign of life if one is due and the daemon is well.
     pub fn alive(&mut self, is_well: bool, status: impl FnOnce() -> String) {
         let Some((interval, next)) = &mut self.watchdog else {
             return;
@@ -85,17 +85,17 @@ impl Notifier {
         }
         *next = Instant::now() + *interval;
         if is_well {
-            self.tell(&format!("WATCHDOG=1\nSTATUS={}", status()));
+            self.send(&format!("WATCHDOG=1\nSTATUS={}", status()));
         }
     }
 
-    fn tell(&self, text: &str) {
+    fn send(&self, text: &str) {
         if let Some(Err(e)) = self
             .socket
             .as_ref()
             .map(|socket| socket.send(text.as_bytes()))
         {
-            log::debug!("systemd was not told error=\"{e}\"");
+            log::debug!("systemd not notified error=\"{e}\"");
         }
     }
 }

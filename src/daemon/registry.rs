@@ -1,5 +1,5 @@
-//! The table of connections: who has which slot, and how many are allowed.
-//! Only the daemon has it.
+//! The table of connections: which client has which slot, and how many are
+//! allowed. Only the daemon has it.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,9 +12,8 @@ use crate::session::keys::{KEY, Keys};
 use crate::users::account::Network;
 use crate::users::throttle::source_of;
 
-/// How often the table is looked through for clients that have passed their
-/// last door meanwhile, for each of them: a look costs less than a tenth of
-/// that.
+/// How often to scan the table for clients that have completed their login, for
+/// each client in it: a scan costs less than a tenth of that.
 const LOOK_AGAIN: Duration = Duration::from_micros(10);
 
 /// How many connections there may be.
@@ -24,12 +23,12 @@ pub struct Limits {
     pub per_address: u32,
     /// Proxies, which stand for many addresses and count them themselves.
     pub proxies: Vec<Network>,
-    /// Before their last door. From three quarters of this on, newcomers are
-    /// refused at random, the more the nearer it is.
+    /// Before their login is complete. From three quarters of this on, new
+    /// connections are refused at random, the more the nearer it is.
     pub unauthenticated: u32,
 }
 
-/// The slots and who has them.
+/// The slots and their connections.
 #[derive(Debug)]
 pub struct Registry {
     free: Vec<u32>,
@@ -38,7 +37,7 @@ pub struct Registry {
     holders: HashMap<u32, Holder>,
     per_address: HashMap<IpAddr, u32>,
     limits: Limits,
-    /// Those of whom nothing is known but that they came.
+    /// Connections that are not authenticated yet.
     waiting: u32,
     looked: Instant,
     keys: Keys,
@@ -46,11 +45,11 @@ pub struct Registry {
     pub counters: Counters,
 }
 
-/// Who has a slot.
+/// The connection in a slot.
 #[derive(Debug)]
 struct Holder {
     peer: SocketAddr,
-    /// Whose connection it is, where a proxy brought it.
+    /// The client, if a proxy brought the connection.
     client: Option<SocketAddr>,
     key: [u8; 16],
     /// How many processes serve it: the gate, the session, for a moment both.
@@ -83,10 +82,10 @@ pub enum Full {
     /// All slots are taken.
     #[error("too many connections in all (max_sessions)")]
     InAll,
-    /// This address has all it may have.
+    /// This address has as many as it may have.
     #[error("too many connections from this address (max_sessions_per_address)")]
     FromAddress,
-    /// Too many have not passed their last door.
+    /// Too many have not completed their login.
     #[error("too many connections before login (max_unauthenticated)")]
     Unauthenticated,
 }
@@ -122,11 +121,11 @@ impl Registry {
     }
 
     /// Takes a slot for a connection and the process that serves it. `key` is
-    /// the connection's process key, `lot` a random number. Whether a slot's
-    /// client has passed its last door is asked of `is_admitted`.
+    /// the connection's process key, `lot` a random number. `is_admitted` says
+    /// whether a slot's client has completed its login.
     ///
     /// # Errors
-    /// Which limit is reached; nothing has changed then.
+    /// Which limit is reached; nothing changes then.
     pub fn take(
         &mut self,
         peer: SocketAddr,
@@ -171,11 +170,11 @@ impl Registry {
             since,
         };
         self.holders.insert(slot, holder);
-        self.tell(slot, key);
+        self.publish(slot, key);
         Ok(slot)
     }
 
-    /// Whether this lot falls on a newcomer to be refused.
+    /// Random early refusal: whether `lot` refuses a new connection.
     fn is_crowded(&mut self, lot: u32, is_admitted: impl Fn(u32) -> bool) -> bool {
         let limit = self.limits.unauthenticated;
         let from = limit - limit / 4;
@@ -199,8 +198,8 @@ impl Registry {
         }
     }
 
-    /// Takes note that a process has ended, by itself or not; with the last
-    /// one of a connection that is over.
+    /// Records that a process has ended, by itself or not; with the last process
+    /// its connection is over.
     pub fn release(&mut self, slot: u32, orderly: bool) {
         let Some(holder) = self.holders.get_mut(&slot) else {
             return;
@@ -220,22 +219,22 @@ impl Registry {
             }
         }
         self.ended.push(slot);
-        self.tell(slot, [0; KEY]);
+        self.publish(slot, [0; KEY]);
     }
 
-    /// Tells who reads the keys that a slot has this one now.
-    fn tell(&self, slot: u32, key: [u8; KEY]) {
-        let told = self
+    /// Publishes the key that a slot has now.
+    fn publish(&self, slot: u32, key: [u8; KEY]) {
+        let published = self
             .keys
             .set(slot, key)
             .and_then(|()| self.keys.count(self.holders.len()));
-        if let Err(e) = told {
-            log::error!("key of slot={slot} not told error=\"{e}\"");
+        if let Err(e) = published {
+            log::error!("key not published slot={slot} error=\"{e}\"");
         }
     }
 
-    /// Frees the slots of the connections that are over, after a last look at
-    /// each by `each`.
+    /// Frees the slots of connections that are over, after calling `each` for
+    /// them.
     pub fn settle(&mut self, mut each: impl FnMut(&mut Counters, u32)) {
         for slot in self.ended.drain(..) {
             each(&mut self.counters, slot);
@@ -266,8 +265,8 @@ impl Registry {
         all
     }
 
-    /// Takes note of whose connection it is, where a proxy brought it; others
-    /// speak for themselves alone, and nobody is asked about them.
+    /// Records the client of a connection that a proxy brought; `client` is only
+    /// called for those.
     pub fn introduce(&mut self, slot: u32, client: impl FnOnce() -> Option<SocketAddr>) {
         let Some(holder) = self.holders.get_mut(&slot) else {
             return;

@@ -1,5 +1,5 @@
-//! The standard descriptors: every process of ours inherits them from whoever
-//! started the daemon, perhaps with a terminal behind them that root types at.
+//! The standard descriptors: every process of ours inherits them from the caller
+//! of the daemon, perhaps with a terminal behind them at which root types.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
@@ -7,22 +7,22 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-/// Leaves this process, and all it forks, nothing to read and standard error
-/// alone to write to: a terminal there can't be read from now on, where the
-/// system lets this process open it anew.
+/// Leaves this process, and all it forks, nothing to read and only standard error
+/// to write to: a terminal there can't be read from now on, if the system lets
+/// this process reopen it.
 ///
 /// # Errors
 /// One line that says what is missing.
 pub(super) fn keep_error_alone() -> Result<(), String> {
-    let told = |e: io::Error| format!("/dev/null: {e}");
+    let failed = |e: io::Error| format!("/dev/null: {e}");
     let nothing = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/null")
-        .map_err(told)?;
+        .map_err(failed)?;
     dup2_stdin(&nothing)
         .and_then(|()| dup2_stdout(&nothing))
-        .map_err(|e| told(e.into()))?;
+        .map_err(|e| failed(e.into()))?;
     if io::stderr().is_terminal() {
         let mut options = OpenOptions::new();
         let opened = options

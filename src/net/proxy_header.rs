@@ -1,5 +1,5 @@
-//! The PROXY protocol, version 2: the few bytes with which a proxy tells the
-//! server behind it who the client is. See haproxy's proxy-protocol.txt.
+//! The PROXY protocol, version 2: a header by which a proxy names the client to
+//! the server behind it. See haproxy's proxy-protocol.txt.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -11,32 +11,32 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes before the addresses: the signature, command, family, length.
 const FIXED: usize = 16;
 
-/// The most bytes behind these: addresses and what we have no use for.
+/// The most bytes after these: addresses, and fields that are ignored.
 const MAX_REST: usize = 2048;
 
-/// Version 2, and who speaks: the proxy itself, or a client through it.
+/// Version 2, and the sender: the proxy itself, or a client through it.
 const LOCAL: u8 = 0x20;
 const PROXIED: u8 = 0x21;
 
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     /// Nothing about a client: the proxy speaks for itself.
     Nothing,
-    /// Whose connection this is.
+    /// The client.
     Client(SocketAddr),
 }
 
-/// Why there is no header.
+/// Why the header is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// It does not begin as one, or says what makes no sense for TCP.
+    /// It is malformed, or not for TCP.
     #[error("no valid PROXY header")]
     Invalid,
-    /// It did not come.
+    /// It did not arrive.
     #[error("no PROXY header: {0}")]
     Missing(#[from] io::Error),
 }
@@ -70,10 +70,10 @@ fn in_ipv6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Reads a header and not a byte more.
+/// Reads a header and no byte more.
 ///
 /// # Errors
-/// When none comes before the deadline, or what comes is none.
+/// When no valid header comes before the deadline.
 pub fn read(mut socket: &TcpStream, deadline: Instant) -> Result<Said, Unfit> {
     let mut take = |buffer: &mut [u8]| -> io::Result<()> {
         let mut filled = 0;
@@ -94,7 +94,7 @@ pub fn read(mut socket: &TcpStream, deadline: Instant) -> Result<Said, Unfit> {
         }
         Ok(())
     };
-    // Byte by byte: who sends something else may be waiting for an answer.
+    // Byte by byte: a peer that sends something else may wait for an answer.
     for wanted in SIGNATURE {
         let mut byte = [0];
         take(&mut byte)?;
@@ -114,7 +114,7 @@ pub fn read(mut socket: &TcpStream, deadline: Instant) -> Result<Said, Unfit> {
     decode(command, family, &rest).ok_or(Unfit::Invalid)
 }
 
-/// What stands behind the signature, its length apart.
+/// The part after the signature, except its length.
 fn decode(command: u8, family: u8, rest: &[u8]) -> Option<Said> {
     match (command, family) {
         (LOCAL, _) => Some(Said::Nothing),

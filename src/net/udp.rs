@@ -1,5 +1,5 @@
-//! A UDP socket that answers from the address it was asked at, also where it
-//! is bound to all of them.
+//! A UDP socket that answers from the address that was asked, even if it is
+//! bound to all addresses.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -15,7 +15,7 @@ use nix::sys::socket::{
 #[derive(Debug)]
 pub(crate) struct Port(OwnedFd);
 
-/// Where a datagram came to.
+/// The address that a datagram was sent to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum At {
     V4(libc::in_pktinfo),
@@ -59,13 +59,13 @@ impl Port {
                 Ok(Some((received.bytes, from, at.unwrap_or(At::Unknown))))
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
-            // News of a datagram that could not be delivered.
+            // An error about a datagram that could not be delivered.
             Err(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
 
-    /// Answers; what can't be sent now is lost, as datagrams may be.
+    /// Answers; an answer that can't be sent now is lost, as datagrams may be.
     pub(crate) fn answer(&self, bytes: &[u8], to: &SockaddrStorage, at: At) {
         let parts = [IoSlice::new(bytes)];
         let beside = match &at {
@@ -84,7 +84,7 @@ impl AsFd for Port {
     }
 }
 
-/// The address in what the system tells.
+/// The address in the system's control message.
 pub(crate) fn address_of(from: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = from.as_sockaddr_in() {
         return Some(SocketAddr::V4((*v4).into()));

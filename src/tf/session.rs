@@ -1,5 +1,5 @@
 //! A session: one request after another until the client ends it. By now the
-//! process has the client's identity and its root; all doors are passed.
+//! process has the client's identity and its root; the login is complete.
 
 use super::env::Env;
 use super::notify;
@@ -16,7 +16,7 @@ use crate::users::Rights;
 /// Why the connection could not go on; `Closed` is the quiet end.
 pub fn serve(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -> Result<()> {
     let served = serve_requests(wire, env, observer);
-    // A client that has said all it has to say may still listen.
+    // A client that has closed its sending side may still read.
     let flushed = wire.flush();
     served.and(flushed)
 }
@@ -67,7 +67,7 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
     }
 }
 
-/// Refuses what is no request, or names a path that nobody may name.
+/// Refuses an invalid request, or one with a path that clients may not name.
 fn refuse_unread(
     wire: &mut Wire,
     body: &[u8],

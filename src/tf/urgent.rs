@@ -37,17 +37,17 @@ pub struct UrgentBytes(Arc<Counted>);
 struct Counted {
     count: AtomicU64,
     has_thread: AtomicBool,
-    tell: Box<dyn Fn(u64) + Send + Sync>,
+    report: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 impl UrgentBytes {
-    /// None so far. `tell` is told how many there were, after each.
-    pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> UrgentBytes {
+    /// None so far. `report` gets their number after each.
+    pub fn new(report: impl Fn(u64) + Send + Sync + 'static) -> UrgentBytes {
         let (count, has_thread) = (AtomicU64::new(0), AtomicBool::new(false));
         UrgentBytes(Arc::new(Counted {
             count,
             has_thread,
-            tell: Box::new(tell),
+            report: Box::new(report),
         }))
     }
 
@@ -60,7 +60,7 @@ impl UrgentBytes {
     /// Counts bytes found.
     pub fn found(&self, count: u64) {
         let so_far = self.0.count.fetch_add(count, Ordering::Relaxed) + count;
-        (self.0.tell)(so_far);
+        (self.0.report)(so_far);
     }
 
     /// Sends the byte that is there back, if it still is.

@@ -39,7 +39,7 @@ fn names_with_control_characters_forge_no_line_of_the_log() {
     client.expect(format!("MKDIR {name}"), 4);
     client.expect(format!("LOCK {forged}x"), 28);
     client.list("LSR /");
-    scene.server.wait_for_log("not listed, for its newline");
+    scene.server.wait_for_log("not listed, newline in path");
     let mut knocking = Client::knock(scene.server.address());
     assert_eq!(knocking.ask(format!("{VERSION}{forged}")), reply_for(2));
     scene.server.wait_for_log("stage=handshake");

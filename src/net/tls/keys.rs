@@ -1,5 +1,5 @@
 //! The keys of one direction (RFC 8446, 5.2, 5.3, 7.2 and 7.3): made from its
-//! traffic secret, and made anew by a KeyUpdate.
+//! traffic secret, and replaced by a KeyUpdate.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,

@@ -90,7 +90,7 @@ impl Authority {
         client_verifier(pem).map(Authority)
     }
 
-    /// The name in the certificate of whoever made this proof: its subject's
+    /// The name in the certificate behind this proof: its subject's
     /// one common name.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl Authority {
             .filter(|(padding, _)| padding.iter().all(|byte| *byte == b' '))
             .and_then(|(_, rest)| rest.strip_prefix(SIGNED));
         if !hash.is_some_and(|hash| matches!(hash.len(), 32 | 48)) {
-            return Err("what was signed is no handshake");
+            return Err("what was signed is not a handshake");
         }
         let mut chain = proof
             .chain
@@ -244,7 +244,10 @@ mod tests {
         let servers = content(b"TLS 1.3, server CertificateVerify\0");
         for odd in [servers, b"log me in".to_vec(), Vec::new()] {
             let odd = proof(&ann, &own, odd);
-            assert_eq!(authority.name(&odd), Err("what was signed is no handshake"));
+            assert_eq!(
+                authority.name(&odd),
+                Err("what was signed is not a handshake")
+            );
         }
         let own_word = certify("ann", &own, &own);
         let own_word = proof(&own_word, &own, content(SIGNED));

@@ -42,7 +42,7 @@ const END_AFTER: u64 = 1 << 24;
 /// The most records in a row that bring no data.
 const MAX_IDLE: u32 = 32;
 
-/// What came of looking for data.
+/// The result of looking for data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     /// So many bytes of it.
@@ -76,7 +76,7 @@ pub(crate) struct Records {
 /// A record of ours that carries no data, enciphered.
 pub(crate) type Note = Vec<u8>;
 
-/// The last word on a connection.
+/// The last record of a connection.
 pub(crate) enum LastWord {
     /// As it goes over the network.
     Sealed(Note),
@@ -232,7 +232,7 @@ impl Records {
         match content {
             [_, alert::CLOSE_NOTIFY] => self.closed = true,
             [_, alert::USER_CANCELED] => {}
-            [_, description] => return Err(Fault::told(*description)),
+            [_, description] => return Err(Fault::by_peer(*description)),
             _ => return Err(Fault::UNEXPECTED),
         }
         Ok(())
@@ -291,7 +291,7 @@ impl Records {
         self.alert([1, alert::CLOSE_NOTIFY])
     }
 
-    /// The record that tells the peer what was wrong.
+    /// The alert for the peer about a fault.
     pub(crate) fn complaint(&mut self, fault: Fault) -> Option<LastWord> {
         fault.alert.and_then(|alert| self.alert([2, alert]))
     }
@@ -324,7 +324,7 @@ impl Records {
         self.by_kernel
     }
 
-    /// Takes note of bytes that were given to the kernel at once.
+    /// Counts bytes that were given to the kernel at once.
     pub(crate) fn given_to_kernel(&mut self, content: usize) {
         let records = content.div_ceil(MAX_CONTENT) as u64 + 1;
         self.tx.sequence = self.tx.sequence.saturating_add(records);

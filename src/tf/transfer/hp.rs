@@ -21,7 +21,7 @@ use crate::tf::wire::{Result, Wire};
 pub(super) const END: i64 = 0;
 /// Enough for now; what was sent stays.
 pub(super) const STOP: i64 = -1;
-/// The operation is off.
+/// The operation is cancelled.
 pub(super) const CANCEL: i64 = -2;
 /// Continue, at a window of PUTCAN and GETCAN.
 pub(super) const CONTINUE: i64 = -3;
@@ -71,7 +71,7 @@ pub(super) fn exchange<T>(
 /// The file of GET and GETCAN.
 ///
 /// # Errors
-/// 1 for a way that leads outside, else 34.
+/// 1 for a path that leads outside, else 34.
 pub(super) fn open_to_read(env: &Env, request: &HpRequest) -> Opened<FileReader> {
     let buffer = agree(env, request)?;
     let file = FileReader::open(&env.root, &request.path).map_err(|e| match e {
@@ -97,7 +97,7 @@ impl Target {
     /// Opens the file, or makes it.
     ///
     /// # Errors
-    /// 1 for a way that leads outside, 34, 35, 36. No file is made then.
+    /// 1 for a path that leads outside, 34, 35, 36. No file is made then.
     pub(super) fn open(env: &Env, request: &HpRequest) -> Opened<Target> {
         let buffer = agree(env, request)?;
         if request.path.names_directory() {
@@ -213,8 +213,8 @@ impl Target {
         }
     }
 
-    /// After a failure of ours: a file that this transfer made goes, one that
-    /// was there before stays.
+    /// After a failure of ours: removes a file that this transfer made, and keeps an
+    /// older one.
     pub(super) fn give_up(&self) {
         if self.created {
             self.delete();

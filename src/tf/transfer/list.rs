@@ -1,7 +1,7 @@
 //! LS and LSR (document, same names): the entries of a directory, one a line,
 //! sent as RCVFILE sends a file. Secure directories and what is in them are
-//! left out. What no line can tell has one that says so: names with a newline,
-//! which could forge a line, and directories that can't be read.
+//! skipped. Two things that a line cannot express get a mark: names with a
+//! newline, which could forge a line, and directories that can't be read.
 
 use std::os::fd::AsFd;
 
@@ -40,7 +40,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
         let visit = match met {
             Met::Entry(visit) => visit,
             Met::Unread(path) => {
-                log::debug!("not listed, for it can't be read: path={path}");
+                log::debug!("not listed, unreadable path={path}");
                 line.clear();
                 write_line(
                     &mut line,
@@ -58,7 +58,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
         }
         line.clear();
         if name.contains(&b'\n') {
-            log::debug!("not listed, for its newline: path={}", visit.path);
+            log::debug!("not listed, newline in path={}", visit.path);
             let path = visit
                 .path
                 .as_bytes()

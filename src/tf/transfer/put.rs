@@ -58,7 +58,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Out
     )
 }
 
-/// Tells the client that the operation is off.
+/// Reports to the client that the operation is cancelled.
 fn cancel(wire: &mut Wire, target: &Target) -> Result<()> {
     target.give_up();
     let mut codes = [CANCEL.to_be_bytes(), FIN.to_be_bytes()].concat();

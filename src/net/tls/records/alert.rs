@@ -1,4 +1,4 @@
-//! Alerts (RFC 8446, 6), and what a log says of them.
+//! Alerts (RFC 8446, 6), and their texts in the log.
 
 pub(crate) const CLOSE_NOTIFY: u8 = 0;
 pub(crate) const USER_CANCELED: u8 = 90;
@@ -6,9 +6,9 @@ pub(crate) const USER_CANCELED: u8 = 90;
 /// Why records can't go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// What the peer is told, unless it has said so itself.
+    /// The alert for the peer, unless it came from the peer.
     pub(crate) alert: Option<u8>,
-    /// What the log says.
+    /// The text for the log.
     pub(crate) text: &'static str,
 }
 
@@ -38,8 +38,8 @@ impl Fault {
         text: "TLS: no key",
     };
 
-    /// The peer's word.
-    pub(crate) fn told(description: u8) -> Fault {
+    /// An alert of the peer.
+    pub(crate) fn by_peer(description: u8) -> Fault {
         let text = match description {
             10 => "TLS alert of the peer: unexpected message",
             20 => "TLS alert of the peer: bad record",

@@ -66,7 +66,7 @@ impl Inbox {
             SMALL
         };
         if self.buffer.len() < size {
-            // Memory that is made anew costs nothing before it is used.
+            // New memory costs nothing before it is used.
             let mut buffer = vec![0; size];
             buffer[..self.to].copy_from_slice(&self.buffer[..self.to]);
             self.buffer = buffer;
@@ -80,7 +80,7 @@ impl Inbox {
         &mut self.buffer[self.to..]
     }
 
-    /// Takes note of bytes put into [`Inbox::room`].
+    /// Counts bytes put into [`Inbox::room`].
     pub(crate) fn arrived(&mut self, n: usize) {
         self.to += n;
     }

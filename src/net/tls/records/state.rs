@@ -13,8 +13,8 @@ use crate::net::tls::records::{CHANGE_AFTER, Inbox, Records};
 pub(crate) const MAX_STATE: usize = 1 + 2 * (8 + 48) + 1 + 4 + SMALL;
 
 impl Records {
-    /// Appends the state; `None` where it is no server's between two messages
-    /// of a handshake, or the kernel has part of it.
+    /// Appends the state; `None` unless it is a server's between two messages of a
+    /// handshake and the kernel has no part of it.
     pub(crate) fn write_state(&self, bytes: &mut Zeroizing<Vec<u8>>) -> Option<()> {
         let (plain, raw) = self.inbox.contents();
         if self.tickets.is_some()

@@ -95,7 +95,7 @@ fn no_number_of_a_record_comes_twice() {
 #[test]
 fn what_the_kernel_seals_is_sealed_by_nobody_else_and_not_for_ever() {
     let (a, _) = ends(Suite::ChaCha20);
-    assert!(a.for_kernel().is_none(), "it is told no key of this suite");
+    assert!(a.for_kernel().is_none(), "it gets no key of this suite");
     for suite in [Suite::Aes128, Suite::Aes256] {
         let (mut a, mut b) = ends(suite);
         let _ = sent(&mut a, &[0; 3 * MAX_CONTENT]);
@@ -178,7 +178,7 @@ fn records_that_have_no_meaning_end_the_connection() {
             "{kind} {content:?}"
         );
     }
-    assert_eq!(said(ALERT, &[2, 20]), Err(Fault::told(20)));
+    assert_eq!(said(ALERT, &[2, 20]), Err(Fault::by_peer(20)));
     assert_eq!(said(0, &[]), Err(Fault::UNEXPECTED));
     let (_, mut b) = ends(Suite::Aes128);
     assert_eq!(
