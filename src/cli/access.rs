@@ -1,7 +1,10 @@
 //! From what a person wrote to the way to a session: options come before the
 //! server's entry, and that comes before the environment.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use super::failure::{Failure, Result};
 use super::place::ServerName;
@@ -23,18 +26,8 @@ pub(crate) struct Directory {
     pub(super) silent: bool,
 }
 
-/// A server that was found: its addresses, its entry, the account named.
-struct Found<'a> {
-    addresses: Vec<String>,
-    entry: Option<&'a Settings>,
-    user: Option<String>,
-}
-
 impl Directory {
     /// Reads the configuration.
-    ///
-    /// # Errors
-    /// `Usage`, with what is wrong in it.
     pub(super) fn read(options: ConnectionOptions) -> Result<Directory> {
         let servers = Servers::read(options.config.as_deref()).map_err(Failure::Usage)?;
         Ok(Directory {
@@ -52,18 +45,20 @@ impl Directory {
 
     /// The way to a session with a server; asks for passwords where nothing
     /// else has them.
-    ///
-    /// # Errors
-    /// What is missing or wrong.
     pub(crate) fn access(&self, server: &ServerName) -> Result<Access> {
-        let found = self.find(server)?;
+        let entry = self.entry(server)?;
         let mut settings = self.options.settings.clone();
-        settings.user = found.user.or(settings.user);
-        if let Some(entry) = found.entry {
+        if let ServerName::At {
+            user: Some(user), ..
+        } = server
+        {
+            settings.user = Some(user.clone());
+        }
+        if let Some(entry) = entry {
             settings.fill(entry.clone());
         }
-        settings.fill_from_environment(found.entry);
-        let mut addresses = found.addresses.into_iter();
+        settings.fill_from_environment(entry);
+        let mut addresses = self.addresses(server)?.into_iter();
         let address = addresses.next().unwrap_or_default();
         let hash = hash(&settings, &address)?;
         let mut target = Target::over(&address, settings.transport(&address)?, &hash);
@@ -81,59 +76,48 @@ impl Directory {
         Ok(access)
     }
 
-    /// The addresses of a server, for what needs no session.
-    ///
-    /// # Errors
-    /// When none is known.
+    /// The addresses of a server.
     pub(crate) fn addresses(&self, server: &ServerName) -> Result<Vec<String>> {
-        self.find(server).map(|found| found.addresses)
+        if let ServerName::At { address, .. } = server {
+            return Ok(vec![address.clone()]);
+        }
+        let entry = self.entry(server)?;
+        Ok(entry.map_or(Vec::new(), |entry| entry.addresses().collect()))
     }
 
-    fn find(&self, server: &ServerName) -> Result<Found<'_>> {
-        match server {
-            ServerName::Named(name) => {
-                let entry = self.servers.entries.get(name).ok_or_else(|| {
-                    Failure::Usage(format!(
-                        "no server is named {name} in {}: see tf servers; \
-                         a path with a colon is written ./{name}:…",
-                        self.servers.file.display()
-                    ))
-                })?;
-                Ok(Found {
-                    addresses: entry.addresses().collect(),
-                    entry: Some(entry),
-                    user: None,
-                })
+    /// The entry of a server; one that is named must have one.
+    fn entry(&self, server: &ServerName) -> Result<Option<&Settings>> {
+        let name = match server {
+            ServerName::Named(name) => name,
+            ServerName::At { user, address } => {
+                return Ok(self.servers.at(address, user.as_deref()));
             }
-            ServerName::At { user, address } => Ok(Found {
-                addresses: vec![address.clone()],
-                entry: self.servers.at(address, user.as_deref()),
-                user: user.clone(),
-            }),
-        }
+        };
+        let entry = self.servers.entries.get(name);
+        entry.map(Some).ok_or_else(|| {
+            Failure::usage(format!(
+                "no server is named {name} in {}: see tf servers; \
+                 a path with a colon is written ./{name}:…",
+                self.servers.file.display()
+            ))
+        })
     }
 
     /// The server that is meant where none is named.
-    ///
-    /// # Errors
-    /// `Usage` when none is known.
     pub(crate) fn default_server(&self) -> Result<ServerName> {
         let given = self.options.server.clone();
         if let Some(text) = given.or_else(|| environment("TF_SERVER")) {
             let is_entry = |name: &str| self.servers.entries.contains_key(name);
-            return ServerName::read(&text, is_entry).map_err(|e| Failure::Usage(e.to_string()));
+            return ServerName::read(&text, is_entry).map_err(Failure::usage);
         }
-        self.servers
-            .default
-            .clone()
-            .map(ServerName::Named)
-            .ok_or_else(|| {
-                Failure::Usage(format!(
-                    "no server: write NAME:path or tf://HOST/path, give --server, set TF_SERVER, \
-                     or make an entry in {} by tf trust",
-                    self.servers.file.display()
-                ))
-            })
+        let default = self.servers.default.clone().map(ServerName::Named);
+        default.ok_or_else(|| {
+            Failure::usage(format!(
+                "no server: write NAME:path or tf://HOST/path, give --server, set TF_SERVER, \
+                 or make an entry in {} by tf trust",
+                self.servers.file.display()
+            ))
+        })
     }
 
     fn login(&self, settings: &Settings, address: &str) -> Result<Option<Secret>> {
@@ -141,25 +125,32 @@ impl Directory {
             return Ok(None);
         };
         let prompt = format!("Password for {user} at {address}: ");
-        let password = self.source(settings.password(), settings).get(&prompt);
-        Ok(Some((user.clone(), password.map_err(Failure::Usage)?)))
+        let password = self.secret(settings.password(), settings, &prompt)?;
+        Ok(Some((user.clone(), password)))
     }
 
     fn jail(&self, settings: &Settings) -> Result<Option<Secret>> {
         let Some(jail) = &settings.jail else {
             return Ok(None);
         };
-        let token = self.source(settings.token(), settings);
-        let token = token.get(&format!("Token for {jail}: "));
-        Ok(Some((jail.clone(), token.map_err(Failure::Usage)?)))
+        let token = self.secret(settings.token(), settings, &format!("Token for {jail}: "))?;
+        Ok(Some((jail.clone(), token)))
     }
 
-    fn source(&self, file: Option<&std::path::PathBuf>, settings: &Settings) -> Source {
-        Source {
-            file: file.cloned(),
-            askpass: settings.askpass.clone(),
-            silent: self.silent,
-        }
+    fn secret(
+        &self,
+        file: Option<&PathBuf>,
+        settings: &Settings,
+        prompt: &str,
+    ) -> Result<Zeroizing<String>> {
+        let (file, askpass) = (file.cloned(), settings.askpass.clone());
+        let silent = self.silent;
+        let source = Source {
+            file,
+            askpass,
+            silent,
+        };
+        source.get(prompt).map_err(Failure::Usage)
     }
 }
 

@@ -35,9 +35,6 @@ pub(super) struct Arguments {
 /// The arguments of this process. `tf SERVER`, and on a terminal `tf` where a
 /// default server is known, open a shell; commands go before servers of their
 /// name.
-///
-/// # Errors
-/// What is wrong with them, or the help that was asked for.
 pub(super) fn read() -> Result<Arguments, clap::Error> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     Arguments::try_parse_from(&arguments)

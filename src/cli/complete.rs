@@ -77,9 +77,6 @@ impl Source {
 }
 
 /// Answers a completion script, if one has called: whether it has.
-///
-/// # Errors
-/// Those of clap's engine.
 pub(super) fn answer(commands: impl Fn() -> Command) -> clap::error::Result<bool> {
     let Some(shell) = std::env::var_os(VARIABLE) else {
         return Ok(false);

@@ -36,9 +36,6 @@ impl Context {
     }
 
     /// The path that an argument stands for.
-    ///
-    /// # Errors
-    /// `Usage` when it names no server, and no default one is known.
     pub(crate) fn resolve(&self, written: &RemoteArg) -> Result<Remote> {
         let server = match (&written.server, &self.here) {
             (Some(server), _) => server.clone(),
@@ -50,17 +47,11 @@ impl Context {
     }
 
     /// The server that an argument names.
-    ///
-    /// # Errors
-    /// As [`Context::resolve`].
     pub(crate) fn server(&self, written: &RemoteArg) -> Result<ServerName> {
         self.resolve(written).map(|remote| remote.server)
     }
 
     /// The session with a server, opened with the first call.
-    ///
-    /// # Errors
-    /// Why none can be opened.
     pub(crate) fn connection(&mut self, server: &ServerName) -> Result<&mut Connection> {
         let session = self.session(server)?;
         let connection = match session.connection.take() {
@@ -72,25 +63,16 @@ impl Context {
 
     /// The way to a session with a server, for one that has to be opened anew
     /// or beside. Passwords are asked for once.
-    ///
-    /// # Errors
-    /// What is missing or wrong.
     pub(crate) fn access(&mut self, server: &ServerName) -> Result<&Access> {
         self.session(server).map(|session| &session.access)
     }
 
     /// Hands the session over to who works on with it, if one is open.
-    ///
-    /// # Errors
-    /// What is missing or wrong.
     pub(crate) fn take(&mut self, server: &ServerName) -> Result<Option<Connection>> {
         Ok(self.session(server)?.connection.take())
     }
 
     /// Takes a session back.
-    ///
-    /// # Errors
-    /// What is missing or wrong.
     pub(crate) fn put_back(
         &mut self,
         server: &ServerName,
@@ -134,9 +116,6 @@ impl Context {
     }
 
     /// Ends all sessions.
-    ///
-    /// # Errors
-    /// When a connection is lost.
     pub(super) fn end(&mut self) -> Result<()> {
         for session in self.sessions.drain(..) {
             session.connection.map_or(Ok(()), Connection::end)?;

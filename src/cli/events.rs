@@ -16,7 +16,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-enum Line<'a> {
+enum Line {
     /// All that is to be moved is known.
     Start { files: u64, bytes: u64 },
     /// How far it is, at most once a second.
@@ -30,15 +30,11 @@ enum Line<'a> {
         eta_seconds: Option<u64>,
     },
     /// A large file's transfer has begun, or goes on from `from`.
-    Begin {
-        path: &'a str,
-        bytes: u64,
-        from: u64,
-    },
+    Begin { path: String, bytes: u64, from: u64 },
     /// A file is in its place.
-    Done { path: &'a str, bytes: u64 },
+    Done { path: String, bytes: u64 },
     /// Something to know of an entry.
-    Note { path: &'a str, note: String },
+    Note { path: String, note: String },
     /// The connection was lost and is tried again.
     Retry {
         attempt: u32,
@@ -49,12 +45,12 @@ enum Line<'a> {
     /// An entry could not be moved, or, without a path, the run ended.
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
-        path: Option<&'a str>,
+        path: Option<String>,
         error: String,
         exit: u8,
     },
     /// What a mirror does.
-    Mirror { deed: &'static str, path: &'a str },
+    Mirror { deed: &'static str, path: String },
     /// What the run came to.
     Summary {
         files: u64,
@@ -76,28 +72,24 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     pub(super) fn new(out: Arc<Out>) -> JsonLines {
-        let now = Instant::now();
+        let begin = Instant::now();
+        let progress = Mutex::new(begin);
         JsonLines {
-            begin: now,
-            progress: Mutex::new(now),
+            begin,
+            progress,
             out,
         }
     }
 
-    fn write(&self, line: &Line<'_>) {
+    fn write(&self, line: &Line) {
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
         self.out.line(&bytes);
     }
 
-    /// What failed: an entry, or the run.
-    pub(super) fn error(&self, path: Option<&str>, error: &ClientError) {
-        let exit = Exit::of(error) as u8;
-        self.write(&Line::Error {
-            path,
-            error: error.to_string(),
-            exit,
-        });
+    /// The failure that ended a run.
+    pub(super) fn error(&self, error: &ClientError) {
+        self.write(&Line::error(None, error));
     }
 
     pub(super) fn summary(&self, summary: &Summary, took: Duration) {
@@ -113,68 +105,16 @@ impl JsonLines {
     }
 
     /// An event, with the bytes and files moved so far and those planned.
-    pub(super) fn event(&self, event: &Event<'_>, moved: u64, done: u64, planned: (u64, u64)) {
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        match *event {
-            Event::Planned { files, bytes } => self.write(&Line::Start { files, bytes }),
-            Event::Begun {
-                name, size, from, ..
-            } => {
-                self.write(&Line::Begin {
-                    path: &text(name),
-                    bytes: size,
-                    from,
-                });
-            }
-            Event::At { .. } => {}
-            Event::Done { name, size, .. } => {
-                self.write(&Line::Done {
-                    path: &text(name),
-                    bytes: size,
-                });
-            }
-            Event::Failed { name, error, .. } => self.error(Some(&text(name)), error),
-            Event::Note { name, what } => {
-                self.write(&Line::Note {
-                    path: &text(name),
-                    note: what.to_string(),
-                });
-            }
-            Event::Retrying {
-                attempt,
-                attempts,
-                wait,
-                error,
-            } => {
-                let (wait_seconds, error) = (wait.as_secs_f64(), error.to_string());
-                self.write(&Line::Retry {
-                    attempt,
-                    attempts,
-                    wait_seconds,
-                    error,
-                });
-            }
-            Event::Mirror { deed, name } => {
-                let deed = match deed {
-                    Deed::Add => "add",
-                    Deed::Change => "change",
-                    Deed::Delete => "delete",
-                };
-                self.write(&Line::Mirror {
-                    deed,
-                    path: &text(name),
-                });
-            }
+    pub(super) fn event(&self, event: &Event<'_>, moved: (u64, u64), planned: (u64, u64)) {
+        if let Some(line) = Line::of(event) {
+            self.write(&line);
         }
-        self.progress(moved, done, planned);
-    }
-
-    fn progress(&self, bytes: u64, files: u64, (bytes_total, files_total): (u64, u64)) {
         let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() < PROGRESS {
             return;
         }
         *last = Instant::now();
+        let ((bytes, files), (bytes_total, files_total)) = (moved, planned);
         let bytes_per_second = (bytes as f64 / self.begin.elapsed().as_secs_f64()) as u64;
         let left = bytes_total.saturating_sub(bytes);
         self.write(&Line::Progress {
@@ -185,6 +125,69 @@ impl JsonLines {
             bytes_per_second,
             eta_seconds: left.checked_div(bytes_per_second),
         });
+    }
+}
+
+impl Line {
+    fn error(path: Option<String>, error: &ClientError) -> Line {
+        let exit = Exit::of(error) as u8;
+        let error = error.to_string();
+        Line::Error { path, error, exit }
+    }
+
+    fn of(event: &Event<'_>) -> Option<Line> {
+        Some(match *event {
+            Event::At { .. } => return None,
+            Event::Planned { files, bytes } => Line::Start { files, bytes },
+            Event::Begun {
+                name,
+                size: bytes,
+                from,
+                ..
+            } => Line::Begin {
+                path: text(name),
+                bytes,
+                from,
+            },
+            Event::Done {
+                name, size: bytes, ..
+            } => Line::Done {
+                path: text(name),
+                bytes,
+            },
+            Event::Failed { name, error, .. } => Line::error(Some(text(name)), error),
+            Event::Note { name, what } => Line::Note {
+                path: text(name),
+                note: what.to_string(),
+            },
+            Event::Retrying {
+                attempt,
+                attempts,
+                wait,
+                error,
+            } => Line::Retry {
+                attempt,
+                attempts,
+                wait_seconds: wait.as_secs_f64(),
+                error: error.to_string(),
+            },
+            Event::Mirror { deed, name } => Line::Mirror {
+                deed: word(deed),
+                path: text(name),
+            },
+        })
+    }
+}
+
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+fn word(deed: Deed) -> &'static str {
+    match deed {
+        Deed::Add => "add",
+        Deed::Change => "change",
+        Deed::Delete => "delete",
     }
 }
 

@@ -7,9 +7,6 @@ use crate::client::{Connection, is_pattern};
 
 /// The paths a text stands for. A pattern that fits nothing stands for itself,
 /// so that a name with `[` in it can be written as it is.
-///
-/// # Errors
-/// The server's refusal, or the connection is lost.
 pub(super) fn expand(context: &mut Context, written: &RemoteArg) -> Result<Vec<Remote>> {
     let remote = context.resolve(written)?;
     if context.directory.options().literal || !is_pattern(&remote.path) {
@@ -26,9 +23,6 @@ pub(super) fn expand(context: &mut Context, written: &RemoteArg) -> Result<Vec<R
 }
 
 /// Does the same with each path the texts stand for, see [`for_each`].
-///
-/// # Errors
-/// What ended it, or that something failed.
 pub(super) fn for_each_path(
     context: &mut Context,
     written: &[RemoteArg],
@@ -43,9 +37,6 @@ pub(super) fn for_each_path(
 }
 
 /// Does the same with each path as it is written, see [`for_each`].
-///
-/// # Errors
-/// What ended it, or that something failed.
 pub(super) fn for_each_name(
     context: &mut Context,
     written: &[RemoteArg],

@@ -1,7 +1,8 @@
 //! Why a command of `tf` failed: the message, the next step if one is known,
 //! and the exit status, see tf(1).
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::complain;
@@ -32,6 +33,16 @@ impl From<ClientError> for Failure {
 }
 
 impl Failure {
+    /// The arguments or the configuration make no sense.
+    pub(crate) fn usage(text: impl ToString) -> Failure {
+        Failure::Usage(text.to_string())
+    }
+
+    /// Something on this machine failed.
+    pub(crate) fn local(path: impl AsRef<Path>) -> impl Fn(io::Error) -> Failure {
+        move |source| ClientError::local(path.as_ref(), source).into()
+    }
+
     /// Whether another path of the same command may fare better: not where the
     /// server lets nobody in.
     pub(crate) fn is_of_one_path(&self) -> bool {
@@ -83,9 +94,6 @@ impl Failure {
 
 /// Does the same for each, tells what fails on the way and goes on, unless the
 /// connection is gone.
-///
-/// # Errors
-/// What ended it, or that something failed.
 pub(crate) fn for_each<T>(
     all: impl IntoIterator<Item = T>,
     mut act: impl FnMut(T) -> Result<()>,
@@ -108,9 +116,6 @@ pub(crate) fn for_each<T>(
 }
 
 /// Tells of each failure, as [`for_each`] does.
-///
-/// # Errors
-/// That there was one.
 pub(crate) fn tell_all(failures: Vec<ClientError>) -> Result<()> {
     for_each(failures, |failure| Err(failure.into()))
 }
@@ -200,7 +205,6 @@ pub enum Exit {
 
 impl Exit {
     /// The class of a failure.
-    #[must_use]
     pub fn of(error: &ClientError) -> Exit {
         use Status as S;
         match error {

@@ -28,9 +28,6 @@ pub(super) enum OnInterrupt {
 static ON_INTERRUPT: AtomicU8 = AtomicU8::new(OnInterrupt::End as u8);
 
 /// Takes SIGINT from now on.
-///
-/// # Errors
-/// The system's.
 pub(super) fn follow(cancel: Cancel) -> io::Result<()> {
     let mut interrupts = interrupts()?;
     std::thread::spawn(move || {

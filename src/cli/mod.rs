@@ -32,7 +32,6 @@ use failure::Failure;
 use crate::client::ClientError;
 
 /// `tf` with the arguments of this process: its exit status.
-#[must_use]
 pub fn main() -> ExitCode {
     match complete::answer(Arguments::command) {
         Ok(false) => {}

@@ -7,7 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::client::{ClientError, Kind, Result};
+use crate::client::{ClientError, Kind, Result, Stat};
 
 /// How much to say, and in which form.
 #[derive(Args, Clone, Debug, Default)]
@@ -84,6 +84,19 @@ pub(super) enum Record<'a> {
     Reply { text: &'a str, hex: String },
 }
 
+impl<'a> Record<'a> {
+    /// An entry, with what is known about it.
+    pub(super) fn entry(path: &'a str, kind: Kind, stat: Option<&Stat>) -> Record<'a> {
+        Record::Entry {
+            path,
+            kind: word(kind),
+            size: stat.map(|stat| stat.size),
+            modified: stat.map(|stat| stat.modified),
+            accessed: stat.map(|stat| stat.accessed),
+        }
+    }
+}
+
 /// Standard output.
 pub(super) struct Printer {
     out: BufWriter<StdoutLock<'static>>,
@@ -101,9 +114,6 @@ impl Printer {
     }
 
     /// One result: the record as JSON, or the line.
-    ///
-    /// # Errors
-    /// When standard output can't be written to.
     pub(super) fn show(
         &mut self,
         record: &Record<'_>,
@@ -117,26 +127,17 @@ impl Printer {
     }
 
     /// A line.
-    ///
-    /// # Errors
-    /// When standard output can't be written to.
     pub(super) fn line(&mut self, line: &str) -> Result<()> {
         self.bytes(line.as_bytes())?;
         self.bytes(b"\n")
     }
 
     /// Bytes as they are.
-    ///
-    /// # Errors
-    /// When standard output can't be written to.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.write_all(bytes).map_err(output_error)
     }
 
     /// Lets a reader see all of it so far.
-    ///
-    /// # Errors
-    /// When standard output can't be written to.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(output_error)
     }
@@ -154,10 +155,7 @@ pub(super) use complain;
 
 /// A failure of standard output.
 pub(super) fn output_error(source: io::Error) -> ClientError {
-    ClientError::Local {
-        path: "standard output".into(),
-        source,
-    }
+    ClientError::local("standard output".as_ref(), source)
 }
 
 /// The letter of a kind, as `ls -l` has it.

@@ -141,9 +141,6 @@ pub(crate) fn beneath(directory: &str, name: &str) -> String {
 impl ServerName {
     /// Reads what `--server` and TF_SERVER hold: an address, in either form,
     /// or the name of an entry.
-    ///
-    /// # Errors
-    /// When it begins as `tf://` and goes on otherwise.
     pub(crate) fn read(
         text: &str,
         is_entry: impl Fn(&str) -> bool,

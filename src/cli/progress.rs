@@ -125,7 +125,7 @@ impl Board {
     pub(super) fn tell_end(&self, error: &ClientError) {
         self.end();
         if let Some(json) = &self.json {
-            json.error(None, error);
+            json.error(error);
         }
     }
 
@@ -285,10 +285,10 @@ impl Observer for Board {
         }
         if let Some(json) = &self.json {
             let state = self.state();
-            let (moved, files) = (state.moved, state.files);
+            let moved = (state.moved, state.files);
             let planned = (state.planned_bytes, state.planned_files);
             drop(state);
-            json.event(event, moved, files, planned);
+            json.event(event, moved, planned);
         }
     }
 }

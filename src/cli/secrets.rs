@@ -26,9 +26,6 @@ pub(crate) struct Source {
 
 impl Source {
     /// The secret, asked for with the prompt where nothing else has it.
-    ///
-    /// # Errors
-    /// One line that says what to do.
     pub(crate) fn get(&self, prompt: &str) -> Result<Zeroizing<String>, String> {
         if let Some(file) = &self.file {
             return first_line(file);
@@ -62,9 +59,6 @@ impl Source {
 }
 
 /// The first line of a file.
-///
-/// # Errors
-/// One line with the file's name.
 pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
     let told = |e: std::io::Error| format!("{}: {e}", path.display());
     let file = std::fs::File::open(path).map_err(told)?;
@@ -73,9 +67,6 @@ pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
 
 /// The file that stands for a descriptor which the caller of `tf` opened. No
 /// program that is run from now on gets it.
-///
-/// # Errors
-/// What is wrong with the number.
 pub(crate) fn descriptor(number: &str) -> Result<PathBuf, std::num::ParseIntError> {
     let number = number.parse()?;
     keep_from_children(number);

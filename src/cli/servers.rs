@@ -16,7 +16,6 @@ use zeroize::Zeroizing;
 use super::failure::{Failure, Result};
 use super::place::is_entry_name;
 use super::settings::Settings;
-use crate::client::ClientError;
 use crate::trusted;
 
 /// The servers of a configuration file.
@@ -39,9 +38,6 @@ struct Raw {
 }
 
 /// The place of the file where none is named.
-///
-/// # Errors
-/// When neither XDG_CONFIG_HOME nor HOME is set.
 pub(crate) fn usual_file() -> Option<PathBuf> {
     let absolute = |name| {
         std::env::var_os(name)
@@ -67,9 +63,6 @@ fn read_text(file: &Path, is_usual: bool) -> std::io::Result<Zeroizing<String>> 
 
 impl Servers {
     /// Reads a file, which may be missing; `None` stands for the usual one.
-    ///
-    /// # Errors
-    /// One line with what is wrong where.
     pub(crate) fn read(named: Option<&Path>) -> Result<Servers, String> {
         let Some(file) = named.map(Path::to_owned).or_else(usual_file) else {
             return Ok(Servers::default());
@@ -94,9 +87,6 @@ impl Servers {
     }
 
     /// The servers in a text.
-    ///
-    /// # Errors
-    /// One line with what is wrong where.
     pub(crate) fn parse(text: &str, file: PathBuf) -> Result<Servers, String> {
         let told = |line: usize, what: &str| format!("{}:{line}: {what}", file.display());
         let mut raw: Raw = toml::from_str(text).map_err(|e| {
@@ -146,14 +136,8 @@ impl Servers {
 
 /// Puts an entry into the file, which is made when it is missing. The first
 /// one becomes the default, and what the settings leave out stays as it was.
-///
-/// # Errors
-/// When the file can't be written or is none of ours; it is as it was then.
 pub(super) fn keep(file: &Path, name: &str, settings: &Settings) -> Result<()> {
-    let told = |source: io::Error| ClientError::Local {
-        path: file.to_owned(),
-        source,
-    };
+    let failed = Failure::local(file);
     // A link leads to where the file is kept.
     let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let directory = match file.parent() {
@@ -164,12 +148,12 @@ pub(super) fn keep(file: &Path, name: &str, settings: &Settings) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(told)?;
-    let lock = File::open(directory).map_err(told)?;
-    flock(&lock, FlockOperation::LockExclusive).map_err(|e| told(e.into()))?;
+        .map_err(&failed)?;
+    let lock = File::open(directory).map_err(&failed)?;
+    flock(&lock, FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
     let old = match fs::read_to_string(file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-        other => other.map_err(told)?,
+        other => other.map_err(&failed)?,
     };
     let text = with_entry(&old, name, settings)
         .map_err(|e| Failure::Usage(format!("{}: {}", file.display(), e.trim_end())))?;
@@ -181,7 +165,7 @@ pub(super) fn keep(file: &Path, name: &str, settings: &Settings) -> Result<()> {
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
-    written.and_then(|()| lock.sync_all()).map_err(told)?;
+    written.and_then(|()| lock.sync_all()).map_err(&failed)?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Failure, Result};
 use super::place::with_port;
 use super::secrets::descriptor;
-use crate::client::{ClientError, PublicKey, Tls, Transport, Trust};
+use crate::client::{PublicKey, Tls, Transport, Trust};
 
 /// How to reach the server.
 #[derive(Args, Clone, Debug, Default)]
@@ -255,9 +255,6 @@ impl Settings {
     }
 
     /// The public key, if there is one.
-    ///
-    /// # Errors
-    /// What is wrong with it.
     pub(crate) fn public_key(&self) -> Result<Option<PublicKey>> {
         let Some(key) = &self.key else {
             return Ok(None);
@@ -270,9 +267,6 @@ impl Settings {
 
     /// What protects a connection: TLS if anything asks for it, or else a
     /// public key.
-    ///
-    /// # Errors
-    /// What is missing or wrong.
     pub(super) fn transport(&self, address: &str) -> Result<Transport> {
         let key = self.public_key()?;
         let trust = match (&self.tls_pin, &self.tls_ca) {
@@ -308,8 +302,5 @@ fn pem(key: &Path) -> Option<&str> {
 }
 
 fn content(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| {
-        let path = path.to_owned();
-        ClientError::Local { path, source }.into()
-    })
+    std::fs::read(path).map_err(Failure::local(path))
 }

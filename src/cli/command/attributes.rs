@@ -96,9 +96,6 @@ impl Chown {
 /// Sends a request for a path and, where that is a directory, for all in it:
 /// what is in a directory first, so that a way is closed behind it. Links and
 /// special files stay as they are.
-///
-/// # Errors
-/// That something was refused, told already, or the connection is lost.
 pub(super) fn with_all_in_it(
     connection: &mut Connection,
     path: &str,

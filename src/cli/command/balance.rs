@@ -24,13 +24,13 @@ pub(crate) struct Where {
     #[arg(long)]
     tcp: bool,
     /// The server, as NAME: or tf://HOST
-    #[arg(value_name = "SERVER", add = Names::Server)]
-    of: Option<RemoteArg>,
+    #[arg(value_name = "SERVER", default_value = "", hide_default_value = true, add = Names::Server)]
+    of: RemoteArg,
 }
 
 impl Where {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = context.server(&self.of.unwrap_or_default())?;
+        let server = context.server(&self.of)?;
         let json = context.output.json;
         if !self.tcp {
             for address in context.directory.addresses(&server)? {

@@ -33,9 +33,6 @@ impl Cat {
 }
 
 /// Writes one file to standard output. A lost connection is opened again.
-///
-/// # Errors
-/// The server's refusal, a local failure, or the connection is lost.
 pub(super) fn to_standard_output(
     context: &mut Context,
     remote: &Remote,

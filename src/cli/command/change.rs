@@ -52,7 +52,7 @@ impl Rmdir {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         for_each_path(context, &self.paths, |connection, path| {
             if is_root(path) {
-                return Err(Failure::Usage("the server's root stays".to_owned()));
+                return Err(Failure::usage("the server's root stays"));
             }
             // The server's own command takes what is in it along.
             if !connection.list(path)?.is_empty() {
@@ -87,7 +87,7 @@ impl Rm {
         for_each_path(context, &self.paths, |connection, path| {
             if is_root(path) {
                 let text = "that would empty the server's root: name what is in it, such as '*'";
-                return Err(Failure::Usage(text.to_owned()));
+                return Err(Failure::usage(text));
             }
             match connection.delete(path) {
                 Err(e) if self.recursive && e.status() == Some(Status::IsDirectory) => {

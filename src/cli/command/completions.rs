@@ -34,56 +34,11 @@ enum Shell {
 
 /// bash takes a colon for the end of a word: this puts the words together
 /// again before they are completed, and takes off what bash has already.
-const BASH: &str = r#"
-_tf_with_colons() {
-    local joined=() index=0 word i
-    for i in "${!COMP_WORDS[@]}"; do
-        word=${COMP_WORDS[i]}
-        if (( i > 1 )) && [[ $word == :* || ${COMP_WORDS[i - 1]} == *: ]]; then
-            joined[index]+=$word
-        else
-            (( i > 0 )) && (( index += 1 ))
-            joined[index]=$word
-        fi
-        (( i == COMP_CWORD )) && break
-    done
-    local COMP_WORDS=("${joined[@]}") COMP_CWORD=$index
-    local current=${joined[index]}
-    _clap_complete_tf "$1" "$current" "${joined[index - 1]}"
-    if [[ $COMP_WORDBREAKS == *:* && $current == *:* ]]; then
-        local had=${current%"${current##*:}"}
-        COMPREPLY=("${COMPREPLY[@]#"$had"}")
-    fi
-}
-complete -o nospace -o bashdefault -F _tf_with_colons tf
-"#;
+const BASH: &str = include_str!("completions/tf.bash");
 
 /// zsh puts a blank behind what it has completed: not behind the colon of a
 /// server or the slash of a directory, where more follows.
-const ZSH: &str = r#"#compdef tf
-_tf() {
-    local -a found more whole
-    local one value
-    found=("${(@f)$(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$((CURRENT - 1)) TF_COMPLETE=zsh \
-        tf -- "${words[@]}" 2>/dev/null)}")
-    for one in $found; do
-        # A colon of the word itself has a backslash before it; behind one that
-        # has none is what it does.
-        value=${${one//\\:/$'\0'}%%:*}
-        case $value in
-            */ | *$'\0') more+=("$one") ;;
-            *) whole+=("$one") ;;
-        esac
-    done
-    (( $#more )) && _describe -V values more -S ''
-    (( $#whole )) && _describe -V values whole
-}
-if [[ ${funcstack[1]-} == _tf ]]; then
-    _tf "$@"
-else
-    compdef _tf tf
-fi
-"#;
+const ZSH: &str = include_str!("completions/tf.zsh");
 
 impl Completions {
     pub(super) fn run(self, _: &mut Context) -> Result<()> {

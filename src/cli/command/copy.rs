@@ -7,7 +7,7 @@ use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::{expand, is_root};
 use crate::cli::failure::{Failure, Result, for_each};
-use crate::cli::place::{RemoteArg, beneath, last_name};
+use crate::cli::place::{Remote, RemoteArg, beneath, last_name};
 use crate::client::{ClientError, Connection, Kind};
 use crate::tf::status::Status;
 
@@ -30,8 +30,10 @@ pub(crate) struct Cp {
 
 impl Cp {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        Targets::of(context, &self.paths)?.for_each(|connection, from, to| {
-            match connection.copy(from, to) {
+        for_each_target(
+            context,
+            &self.paths,
+            |connection, from, to| match connection.copy(from, to) {
                 Err(e) if e.status() == Some(Status::DirectoryCopy) && self.recursive => {
                     Ok(connection.copy_directory(from, to)?)
                 }
@@ -42,8 +44,8 @@ impl Cp {
                     replace(connection, from, to)
                 }
                 other => Ok(other?),
-            }
-        })
+            },
+        )
     }
 }
 
@@ -71,89 +73,50 @@ pub(crate) struct Mv {
 
 impl Mv {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        Targets::of(context, &self.paths)?.for_each(|connection, from, to| {
+        for_each_target(context, &self.paths, |connection, from, to| {
             if is_root(from) {
-                return Err(Failure::Usage(
-                    "the server's root stays where it is".to_owned(),
-                ));
+                return Err(Failure::usage("the server's root stays where it is"));
             }
             if self.no_clobber && connection.stat(to).is_ok() {
                 let request = format!("mv {from} {to}");
-                return Err(ClientError::Refused {
-                    request,
-                    status: Status::FileExists,
-                }
-                .into());
+                let status = Status::FileExists;
+                return Err(ClientError::Refused { request, status }.into());
             }
             Ok(connection.rename(from, to)?)
         })
     }
 }
 
-/// Sources and a target on one server.
-pub(super) struct Targets<'a> {
-    connection: &'a mut Connection,
-    sources: Vec<String>,
-    target: String,
-    into: bool,
-}
-
-impl Targets<'_> {
-    /// Takes the last path for the target.
-    ///
-    /// # Errors
-    /// `Usage` for paths on several servers, or several sources without a
-    /// directory for them; the server's refusal, or the connection is lost.
-    pub(super) fn of<'a>(context: &'a mut Context, paths: &[RemoteArg]) -> Result<Targets<'a>> {
-        let Some((target, sources)) = paths.split_last() else {
-            return Err(Failure::Usage("no paths".to_owned()));
-        };
-        let target = context.resolve(target)?;
-        let mut names = Vec::new();
-        for source in sources {
-            if context.server(source)? != target.server {
-                let text = "all must be on one server: from one to another, use get and put";
-                return Err(Failure::Usage(text.to_owned()));
-            }
-            names.extend(expand(context, source)?.into_iter().map(|found| found.path));
+/// Does the same for each source and its new path, see [`for_each`]. The last
+/// path is the target.
+fn for_each_target(
+    context: &mut Context,
+    paths: &[RemoteArg],
+    mut act: impl FnMut(&mut Connection, &str, &str) -> Result<()>,
+) -> Result<()> {
+    let Some((target, sources)) = paths.split_last() else {
+        return Ok(());
+    };
+    let target = context.resolve(target)?;
+    let mut names = Vec::new();
+    for source in sources {
+        if context.server(source)? != target.server {
+            let text = "all must be on one server: from one to another, use get and put";
+            return Err(Failure::usage(text));
         }
-        let connection = context.connection(&target.server)?;
-        let into = match connection.stat(&target.path) {
-            Ok(stat) => stat.kind == Kind::Directory,
-            Err(e) if e.status().is_some() => false,
-            Err(e) => return Err(e.into()),
-        };
-        if !into && (names.len() > 1 || target.path.ends_with('/')) {
-            return Err(Failure::Usage(format!("{} is no directory", target.path)));
-        }
-        Ok(Targets {
-            connection,
-            sources: names,
-            target: target.path,
-            into,
-        })
+        names.append(&mut expand(context, source)?);
     }
-
-    /// Does the same for each source and its new path, see [`for_each`].
-    ///
-    /// # Errors
-    /// What ended it, or that something failed.
-    pub(super) fn for_each(
-        self,
-        mut act: impl FnMut(&mut Connection, &str, &str) -> Result<()>,
-    ) -> Result<()> {
-        let Targets {
-            connection,
-            sources,
-            target,
-            into,
-        } = self;
-        for_each(&sources, |source| {
-            if into {
-                act(connection, source, &beneath(&target, last_name(source)))
-            } else {
-                act(connection, source, &target)
-            }
-        })
+    let connection = context.connection(&target.server)?;
+    let target = target.path;
+    let is_directory = match connection.stat(&target) {
+        Err(e) if e.status().is_none() => return Err(e.into()),
+        stat => stat.is_ok_and(|stat| stat.kind == Kind::Directory),
+    };
+    if !is_directory && (names.len() > 1 || target.ends_with('/')) {
+        return Err(Failure::usage(format!("{target} is no directory")));
     }
+    for_each(&names, |Remote { path, .. }| match is_directory {
+        true => act(connection, path, &beneath(&target, last_name(path))),
+        false => act(connection, path, &target),
+    })
 }

@@ -23,20 +23,14 @@ pub(crate) struct Df {
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
     /// The servers, as NAME: or tf://HOST
-    #[arg(add = Names::Server)]
+    #[arg(default_value = "", hide_default_value = true, add = Names::Server)]
     servers: Vec<RemoteArg>,
 }
 
 impl Df {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let default = [RemoteArg::default()];
-        let asked = if self.servers.is_empty() {
-            &default[..]
-        } else {
-            &self.servers
-        };
         let mut printer = Printer::new(context.output.json);
-        let done = for_each(asked, |written| {
+        let done = for_each(&self.servers, |written| {
             let server = context.server(written)?;
             let free = context.connection(&server)?.free_space()?;
             let name = server.to_string();

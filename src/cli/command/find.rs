@@ -12,7 +12,7 @@ use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_name;
 use crate::cli::failure::{Result, tell_all};
-use crate::cli::output::{Printer, Record, word};
+use crate::cli::output::{Printer, Record};
 use crate::cli::place::{RemoteArg, beneath, last_name};
 use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
 use crate::text::shown;
@@ -46,7 +46,7 @@ pub(crate) struct Find {
     #[arg(short = '0', long, conflicts_with = "json")]
     print0: bool,
     /// Where to begin; the root when left out
-    #[arg(add = Names::Remote)]
+    #[arg(default_value = "", hide_default_value = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 
@@ -62,14 +62,8 @@ enum Type {
 
 impl Find {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let root = [RemoteArg::default()];
-        let paths = if self.paths.is_empty() {
-            &root[..]
-        } else {
-            &self.paths
-        };
         let mut printer = Printer::new(context.output.json);
-        let done = for_each_name(context, paths, |connection, path| {
+        let done = for_each_name(context, &self.paths, |connection, path| {
             self.one(connection, &mut printer, path)
         });
         printer.flush()?;
@@ -145,13 +139,7 @@ impl Find {
             return printer.bytes(b"\0");
         }
         let path = beneath(start, &String::from_utf8_lossy(&entry.path));
-        let record = Record::Entry {
-            path: &path,
-            kind: word(entry.kind),
-            size: stat.map(|stat| stat.size),
-            modified: stat.map(|stat| stat.modified),
-            accessed: stat.map(|stat| stat.accessed),
-        };
+        let record = Record::entry(&path, entry.kind, stat.as_ref());
         printer.show(&record, || {
             format!(
                 "{}{}",
@@ -201,9 +189,6 @@ impl FromStr for SizeRange {
 
 /// Reads a moment: `2026-11-21`, `2026-11-21 10:52`, one with a zone, or
 /// `10m`, `5h`, `2d` for as long ago.
-///
-/// # Errors
-/// How to write one.
 pub(super) fn moment(text: &str) -> Result<Timestamp, &'static str> {
     let told = "write a day as 2026-11-21, a moment as 2026-11-21T10:52, or 10m, 5h, 2d for ago";
     let seconds = match text.char_indices().next_back() {

@@ -61,9 +61,9 @@ struct Named {
 impl Named {
     fn check(&self) -> Result<()> {
         if self.name.is_empty() || self.name.contains(['.', '/']) {
-            return Err(Failure::Usage(format!(
-                "\"{}\": a lock name has no '.' and no '/'",
-                self.name
+            let name = &self.name;
+            return Err(Failure::usage(format!(
+                "\"{name}\": a lock name has no '.' and no '/'"
             )));
         }
         Ok(())
@@ -81,11 +81,7 @@ impl Lock {
         };
         let ended = Command::new(program).args(arguments).status();
         take_off(context, &server, &path)?;
-        let told = |source| ClientError::Local {
-            path: program.into(),
-            source,
-        };
-        match ended.map_err(told)?.code() {
+        match ended.map_err(Failure::local(program))?.code() {
             Some(0) => Ok(()),
             Some(code) => Err(Failure::Ended(code as u8)),
             None => Err(Failure::Ended(u8::MAX)),

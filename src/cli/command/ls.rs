@@ -8,7 +8,7 @@ use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
 use crate::cli::failure::{Failure, Result, for_each, tell_all};
-use crate::cli::output::{Printer, Record, letter, time, word};
+use crate::cli::output::{Printer, Record, letter, time};
 use crate::cli::place::{RemoteArg, beneath};
 use crate::client::{ClientError, Connection, Entry, Kind, Room, Stat};
 use crate::text::{human_size, shown};
@@ -47,7 +47,7 @@ pub(crate) struct Ls {
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
     /// Directories, files or patterns; the root when left out
-    #[arg(add = Names::Remote)]
+    #[arg(default_value = "", hide_default_value = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 
@@ -60,14 +60,8 @@ struct Item {
 impl Ls {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let json = context.output.json;
-        let root = [RemoteArg::default()];
-        let asked = if self.paths.is_empty() {
-            &root[..]
-        } else {
-            &self.paths
-        };
         let mut paths = Vec::new();
-        let expanded = for_each(asked, |remote| {
+        let expanded = for_each(&self.paths, |remote| {
             paths.append(&mut expand(context, remote)?);
             Ok(())
         });
@@ -85,14 +79,7 @@ impl Ls {
             if stat.kind == Kind::Directory {
                 directories.push(remote);
             } else {
-                let entry = Entry {
-                    kind: stat.kind,
-                    path: remote.path.clone().into_bytes(),
-                };
-                files.push(Item {
-                    entry,
-                    stat: Some(stat),
-                });
+                files.push(Item::of_file(&remote.path, stat));
             }
             Ok(())
         });
@@ -164,18 +151,7 @@ impl Ls {
             Err(e) if e.status().is_none() => return Err(e.into()),
             _ => return Err(Failure::Client(refusal)),
         };
-        let entry = Entry {
-            kind: stat.kind,
-            path: path.as_bytes().to_vec(),
-        };
-        self.print(
-            printer,
-            vec![Item {
-                entry,
-                stat: Some(stat),
-            }],
-            "",
-        )
+        self.print(printer, vec![Item::of_file(path, stat)], "")
     }
 
     fn print(&self, printer: &mut Printer, mut items: Vec<Item>, directory: &str) -> Result<()> {
@@ -222,13 +198,8 @@ impl Ls {
         width: usize,
     ) -> crate::client::Result<()> {
         if printer.json {
-            let record = Record::Entry {
-                path: &item.path(directory),
-                kind: word(item.entry.kind),
-                size: item.stat.map(|stat| stat.size),
-                modified: item.stat.map(|stat| stat.modified),
-                accessed: item.stat.map(|stat| stat.accessed),
-            };
+            let path = item.path(directory);
+            let record = Record::entry(&path, item.entry.kind, item.stat.as_ref());
             return printer.show(&record, String::new);
         }
         let mark = if item.entry.kind == Kind::Directory {
@@ -252,6 +223,15 @@ impl Ls {
 }
 
 impl Item {
+    fn of_file(path: &str, stat: Stat) -> Item {
+        let (kind, path) = (stat.kind, path.as_bytes().to_vec());
+        let entry = Entry { kind, path };
+        Item {
+            entry,
+            stat: Some(stat),
+        }
+    }
+
     /// Its path from the root.
     fn path(&self, directory: &str) -> String {
         beneath(directory, &String::from_utf8_lossy(&self.entry.path))

@@ -36,10 +36,6 @@ macro_rules! commands {
 
         impl Command {
             /// Carries it out.
-            ///
-            /// # Errors
-            /// The server's refusal, a local failure, or the connection is
-            /// lost.
             pub(super) fn run(self, context: &mut Context) -> Result<()> {
                 match self {
                     $(Command::$name(command) => command.run(context),)*

@@ -43,8 +43,8 @@ pub(crate) struct Ping {
     #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = patience)]
     wait: Duration,
     /// The server, as NAME: or tf://HOST
-    #[arg(value_name = "SERVER", add = Names::Server)]
-    of: Option<RemoteArg>,
+    #[arg(value_name = "SERVER", default_value = "", hide_default_value = true, add = Names::Server)]
+    of: RemoteArg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,50 +56,31 @@ enum Way {
     Keepalive,
 }
 
-impl Way {
-    fn name(self) -> &'static str {
-        match self {
-            Way::Host => "host",
-            Way::Process => "process",
-            Way::Socket => "socket",
-            Way::Oob => "oob",
-            Way::Keepalive => "keepalive",
-        }
-    }
-}
-
 /// What the tries of one way came to.
 struct Count {
     way: Way,
+    by: &'static str,
     sent: u64,
     times: Vec<Duration>,
 }
 
 impl Ping {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = context.server(&self.of.clone().unwrap_or_default())?;
+        let server = context.server(&self.of)?;
         let ways = self.ways(context, &server)?;
-        let mut counts: Vec<Count> = ways
-            .iter()
-            .map(|way| Count {
-                way: *way,
-                sent: 0,
-                times: Vec::new(),
-            })
-            .collect();
+        let mut counts: Vec<Count> = ways.iter().copied().map(Count::of).collect();
         let mut printer = Printer::new(context.output.json);
         let mut prober = Prober::new(context, &server, &ways)?;
-        let rounds = if self.count == 0 {
-            u64::MAX
-        } else {
-            self.count
+        let rounds = match self.count {
+            0 => u64::MAX,
+            count => count,
         };
         for sequence in 1..=rounds {
             for count in &mut counts {
                 let time = prober.ask(count.way, self.wait)?;
                 count.sent += 1;
                 count.times.extend(time);
-                show(&mut printer, count.way, sequence, time)?;
+                count.show(&mut printer, sequence, time)?;
             }
             printer.flush()?;
             if sequence < rounds {
@@ -107,7 +88,7 @@ impl Ping {
             }
         }
         for count in &counts {
-            summarize(&mut printer, count)?;
+            count.summarize(&mut printer)?;
         }
         printer.flush()?;
         match counts.iter().all(|count| !count.times.is_empty()) {
@@ -132,7 +113,7 @@ impl Ping {
         }
         if self.by.iter().any(needs_bytes) {
             let text = "over TLS there are no out-of-band bytes: leave oob and socket out";
-            return Err(Failure::Usage(text.to_owned()));
+            return Err(Failure::usage(text));
         }
         ways.retain(|way| !needs_bytes(way));
         Ok(ways)
@@ -157,22 +138,19 @@ impl<'a> Prober<'a> {
         if ways.iter().all(|way| *way == Way::Host) {
             let addresses = context.directory.addresses(server)?;
             let server = crate::client::resolve(&addresses[0])?;
-            return Ok(Prober {
-                server,
-                session: None,
-            });
+            let session = None;
+            return Ok(Prober { server, session });
         }
         let connection = context.connection(server)?;
         let key = connection.process_key()?;
         let server = connection.peer()?;
-        Ok(Prober {
-            server,
-            session: Some(Session {
-                connection,
-                key,
-                bytes: 0,
-            }),
-        })
+        let bytes = 0;
+        let session = Some(Session {
+            connection,
+            key,
+            bytes,
+        });
+        Ok(Prober { server, session })
     }
 
     /// Asks one way: how long the answer took, if there was a good one.
@@ -200,14 +178,14 @@ impl<'a> Prober<'a> {
     }
 
     fn answer(&self, question: Question<'_>, wait: Duration) -> Result<Option<String>> {
-        let told = |source| ClientError::Connect {
-            server: self.server.to_string(),
-            source,
-        };
-        Ok(match question.ask(self.server, wait).map_err(told)? {
-            Answer::Yes(text) => Some(text),
-            Answer::No | Answer::Silence => None,
-        })
+        match question.ask(self.server, wait) {
+            Ok(Answer::Yes(text)) => Ok(Some(text)),
+            Ok(Answer::No | Answer::Silence) => Ok(None),
+            Err(source) => {
+                let server = self.server.to_string();
+                Err(ClientError::Connect { server, source }.into())
+            }
+        }
     }
 }
 
@@ -218,35 +196,51 @@ impl Session<'_> {
     }
 }
 
-fn show(printer: &mut Printer, way: Way, sequence: u64, time: Option<Duration>) -> Result<()> {
-    let by = way.name();
-    let milliseconds = time.map(in_milliseconds);
-    let record = Record::Ping {
-        by,
-        sequence,
-        alive: time.is_some(),
-        milliseconds,
-    };
-    let line = || match milliseconds {
-        Some(time) => format!("{by:<9} {sequence}: {time:.3} ms"),
-        None => format!("{by:<9} {sequence}: no answer"),
-    };
-    Ok(printer.show(&record, line)?)
-}
-
-fn summarize(printer: &mut Printer, count: &Count) -> Result<()> {
-    let (by, sent, answered) = (count.way.name(), count.sent, count.times.len() as u64);
-    let record = Record::PingSummary { by, sent, answered };
-    let line = || {
-        let mut line = format!("{by:<9} {answered} of {sent} answered");
-        if let (Some(least), Some(most)) = (count.times.iter().min(), count.times.iter().max()) {
-            let mean = count.times.iter().sum::<Duration>() / answered.max(1) as u32;
-            let [least, mean, most] = [*least, mean, *most].map(in_milliseconds);
-            line += &format!(", {least:.3} / {mean:.3} / {most:.3} ms (least, mean, most)");
+impl Count {
+    fn of(way: Way) -> Count {
+        let by = match way {
+            Way::Host => "host",
+            Way::Process => "process",
+            Way::Socket => "socket",
+            Way::Oob => "oob",
+            Way::Keepalive => "keepalive",
+        };
+        let (sent, times) = (0, Vec::new());
+        Count {
+            way,
+            by,
+            sent,
+            times,
         }
-        line
-    };
-    Ok(printer.show(&record, line)?)
+    }
+
+    fn show(&self, printer: &mut Printer, sequence: u64, time: Option<Duration>) -> Result<()> {
+        let (by, alive, milliseconds) = (self.by, time.is_some(), time.map(in_milliseconds));
+        let record = Record::Ping {
+            by,
+            sequence,
+            alive,
+            milliseconds,
+        };
+        Ok(printer.show(&record, || match milliseconds {
+            Some(time) => format!("{by:<9} {sequence}: {time:.3} ms"),
+            None => format!("{by:<9} {sequence}: no answer"),
+        })?)
+    }
+
+    fn summarize(&self, printer: &mut Printer) -> Result<()> {
+        let (by, sent, answered) = (self.by, self.sent, self.times.len() as u64);
+        let record = Record::PingSummary { by, sent, answered };
+        Ok(printer.show(&record, || {
+            let mut line = format!("{by:<9} {answered} of {sent} answered");
+            if let (Some(least), Some(most)) = (self.times.iter().min(), self.times.iter().max()) {
+                let mean = self.times.iter().sum::<Duration>().div_f64(answered as f64);
+                let [least, mean, most] = [*least, mean, *most].map(in_milliseconds);
+                line += &format!(", {least:.3} / {mean:.3} / {most:.3} ms (least, mean, most)");
+            }
+            line
+        })?)
+    }
 }
 
 fn in_milliseconds(time: Duration) -> f64 {

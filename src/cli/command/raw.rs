@@ -25,8 +25,8 @@ use crate::tf::wire::WireError;
 )]
 pub(crate) struct Raw {
     /// The server, as NAME: or tf://HOST
-    #[arg(long, value_name = "SERVER", add = Names::Server)]
-    at: Option<RemoteArg>,
+    #[arg(long, value_name = "SERVER", default_value = "", hide_default_value = true, add = Names::Server)]
+    at: RemoteArg,
     /// Print the reply in hexadecimal
     #[arg(short = 'x', long)]
     hex: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = context.server(&self.at.unwrap_or_default())?;
+        let server = context.server(&self.at)?;
         let patience = context.access(&server)?.target.timeout;
         let connection = context.connection(&server)?;
         let request = self.request.join(" ");

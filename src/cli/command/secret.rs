@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result, tell_all};
-use crate::cli::output::{Printer, Record, word};
+use crate::cli::output::{Printer, Record};
 use crate::cli::place::{Remote, RemoteArg, beneath};
 use crate::cli::secrets::{Source, descriptor};
 use crate::client::{Entry, secret_name, secret_token};
@@ -52,8 +52,8 @@ struct Which {
     /// A name that goes into the hash
     name: String,
     /// The remote directory it is in; the root when left out
-    #[arg(add = Names::Remote)]
-    directory: Option<RemoteArg>,
+    #[arg(default_value = "", hide_default_value = true, add = Names::Remote)]
+    directory: RemoteArg,
 }
 
 impl Secret {
@@ -100,12 +100,12 @@ impl Which {
         let ask = |prompt: &str| source.get(prompt).map_err(Failure::Usage);
         let passphrase: Zeroizing<String> = ask(&format!("Passphrase of {}: ", self.name))?;
         if passphrase.is_empty() {
-            return Err(Failure::Usage("the passphrase is empty".to_owned()));
+            return Err(Failure::usage("the passphrase is empty"));
         }
         if twice && asked && *ask("Once more: ")? != *passphrase {
-            return Err(Failure::Usage("the two are not the same".to_owned()));
+            return Err(Failure::usage("the two are not the same"));
         }
-        let directory = context.resolve(&self.directory.unwrap_or_default())?;
+        let directory = context.resolve(&self.directory)?;
         let name = secret_name(&self.name, &passphrase, self.rounds);
         let path = beneath(&directory.path, &name);
         Ok(Found {
@@ -126,15 +126,9 @@ impl Found {
         entries.retain(|entry| entry.untold().is_none());
         for entry in entries {
             let path = beneath(&self.at.path, &String::from_utf8_lossy(&entry.path));
-            let kind = word(entry.kind);
-            let record = Record::Entry {
-                path: &path,
-                kind,
-                size: None,
-                modified: None,
-                accessed: None,
-            };
-            printer.show(&record, || shown(&entry.path))?;
+            printer.show(&Record::entry(&path, entry.kind, None), || {
+                shown(&entry.path)
+            })?;
         }
         printer.flush()?;
         tell_all(untold)

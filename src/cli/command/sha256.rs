@@ -13,7 +13,6 @@ use crate::cli::failure::Exit;
 use crate::cli::failure::{Failure, Result, for_each};
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::RemoteArg;
-use crate::client::ClientError;
 use crate::text::shown;
 
 /// Show SHA-256 digests, made by the server, as sha256sum prints them
@@ -91,21 +90,14 @@ pub(super) fn sum_line(digest: &str, name: &str) -> String {
 }
 
 /// Reads the lines of a file, `-` for standard input.
-///
-/// # Errors
-/// When it can't be read, or the first line that is none of ours.
 pub(super) fn read_sums(file: &Path) -> Result<Vec<Sum>> {
-    let told = |source| ClientError::Local {
-        path: file.to_owned(),
-        source,
-    };
     let text = if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
     } else {
         fs::read_to_string(file)
     };
-    let text = text.map_err(told)?;
+    let text = text.map_err(Failure::local(file))?;
     let lines = text
         .lines()
         .enumerate()

@@ -33,6 +33,6 @@ pub(crate) struct Shell {
 impl Shell {
     /// In a shell there is no other.
     pub(super) fn run(self, _: &mut Context) -> Result<()> {
-        Err(Failure::Usage("this is a shell already: see cd".to_owned()))
+        Err(Failure::usage("this is a shell already: see cd"))
     }
 }

@@ -24,13 +24,7 @@ impl Stat {
         let mut printer = Printer::new(context.output.json);
         let done = for_each_path(context, &self.paths, |connection, path| {
             let stat = connection.stat(path)?;
-            let record = Record::Entry {
-                path,
-                kind: word(stat.kind),
-                size: Some(stat.size),
-                modified: Some(stat.modified),
-                accessed: Some(stat.accessed),
-            };
+            let record = Record::entry(path, stat.kind, Some(&stat));
             let line = || {
                 format!(
                     "{}: {}, {} bytes, changed {}, read {}",

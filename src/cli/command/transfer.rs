@@ -10,8 +10,7 @@ use super::cat::to_standard_output;
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
-use crate::cli::failure::Exit;
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::{Exit, Failure, Result};
 use crate::cli::place::{Place, RemoteArg, ServerName};
 use crate::cli::progress::Board;
 use crate::client::{ClientError, Direction, Options, Summary, Transfers, is_pattern};
@@ -41,28 +40,23 @@ impl Get {
             recursive,
             transfer,
         } = self;
-        let usage = |text: &str| Failure::Usage(text.to_owned());
-        let local = match paths.len() {
-            1 => PathBuf::from("."),
-            _ => {
-                match paths
-                    .pop()
-                    .map_or(Ok(Place::Local(PathBuf::new())), |last| last.parse())
-                {
-                    Ok(Place::Local(path)) => path,
-                    Ok(Place::Remote(_)) => return Err(usage("get receives into a local path")),
-                    Err(e) => return Err(usage(&e.to_string())),
-                }
+        let several = paths.len() > 1;
+        let last = paths.pop_if(|_| several).map(|last| last.parse());
+        let local = match last.transpose().map_err(Failure::usage)? {
+            None => PathBuf::from("."),
+            Some(Place::Local(path)) => path,
+            Some(Place::Remote(_)) => {
+                return Err(Failure::usage("get receives into a local path"));
             }
         };
         let remotes: Vec<RemoteArg> = paths
             .iter()
-            .map(|path| path.parse().map_err(|e| usage(&format!("{e}"))))
+            .map(|path| path.parse().map_err(Failure::usage))
             .collect::<Result<_>>()?;
         let server = context.server(&remotes[0])?;
         for remote in &remotes {
             if context.server(remote)? != server {
-                return Err(usage("get receives from one server at a time"));
+                return Err(Failure::usage("get receives from one server at a time"));
             }
         }
         if local == Path::new("-") {
@@ -77,11 +71,7 @@ impl Get {
         };
         let mut sources = Vec::new();
         for remote in &remotes {
-            sources.extend(
-                expand(context, remote)?
-                    .into_iter()
-                    .map(|remote| remote.path),
-            );
+            sources.extend(expand(context, remote)?.into_iter().map(|it| it.path));
         }
         run_transfers(context, &server, &options, |transfers| {
             transfers.get(&sources, &local)
@@ -128,7 +118,7 @@ impl Put {
         let last = if paths.len() > 1 { paths.pop() } else { None };
         let target: RemoteArg = match last {
             Some(Place::Remote(remote)) => remote,
-            Some(Place::Local(path)) => text(&path)?.parse().map_err(usage)?,
+            Some(Place::Local(path)) => text(&path)?.parse().map_err(Failure::usage)?,
             None => RemoteArg::default(),
         };
         let mut sources: Vec<PathBuf> = Vec::new();
@@ -162,21 +152,17 @@ fn expand_local(path: PathBuf) -> Vec<PathBuf> {
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str()
-        .ok_or_else(|| usage("the remote path is not UTF-8"))
+        .ok_or_else(|| Failure::usage("the remote path is not UTF-8"))
 }
 
 fn local(place: Place) -> Result<PathBuf> {
     match place {
         Place::Local(path) => Ok(path),
-        Place::Remote(remote) => Err(usage(format!(
+        Place::Remote(remote) => Err(Failure::usage(format!(
             "{}: put sends local files: on a server use cp; a local name with a colon is ./NAME",
             remote.path
         ))),
     }
-}
-
-fn usage(error: impl std::fmt::Display) -> Failure {
-    Failure::Usage(error.to_string())
 }
 
 /// Make one directory like another, on the server or here
@@ -221,7 +207,7 @@ impl Mirror {
             (Place::Remote(remote), Place::Local(local)) => (local, remote, Direction::Down),
             _ => {
                 let text = "one of the two is remote, as NAME:path, or :path on the default server";
-                return Err(Failure::Usage(text.to_owned()));
+                return Err(Failure::usage(text));
             }
         };
         let how = crate::client::Mirror {
@@ -294,9 +280,6 @@ fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// Runs transfers with a server, shows how they go, and tells how they ended.
-///
-/// # Errors
-/// Why the run ended before its end, or that something in it failed.
 fn run_transfers(
     context: &mut Context,
     server: &ServerName,

@@ -2,7 +2,7 @@
 //! a fingerprint.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -41,14 +41,16 @@ pub(crate) struct Trust {
     name: String,
 }
 
-/// Who is to be believed.
-enum Witness {
-    /// The server that can read what this key enciphers.
-    Key(PublicKey),
-    /// The server whose certificate has a key with this fingerprint.
-    Certificate { fingerprint: String, about: String },
-    /// Those that an authority vouches for.
-    Authority,
+/// What identifies the server. Without a fingerprint an authority vouches for
+/// it.
+#[derive(Default)]
+struct Identity {
+    /// The key that the options name.
+    key: Option<PublicKey>,
+    /// The fingerprint of that key or of the certificate's.
+    fingerprint: Option<String>,
+    /// What the certificate says.
+    about: Option<String>,
 }
 
 impl Trust {
@@ -62,18 +64,16 @@ impl Trust {
             .filter(|_| is_named)
             .and_then(|entry| entry.addresses().next());
         let (address, is_new) = kept.map_or((address, true), |address| (address, false));
-        let witness = Witness::of(&options, &address)?;
-        let fingerprint = witness.fingerprint();
-        if let Some(fingerprint) = &fingerprint {
-            self.compare(
-                &name,
-                &witness,
-                fingerprint,
-                witness.trusted(known)?,
-                &options,
-            )?;
+        let identity = Identity::of(&options, &address)?;
+        if let Some(fingerprint) = &identity.fingerprint {
+            let trusted = known.map_or(Ok(None), |known| identity.trusted(known))?;
+            self.compare(&name, fingerprint, trusted.as_deref(), &identity, &options)?;
         }
         let given = options.settings;
+        let tls_pin = identity
+            .fingerprint
+            .clone()
+            .filter(|_| identity.key.is_none());
         let hash = match (&given.hash, &given.hash_file) {
             (None, Some(file)) => Some(first_line(file).map_err(Failure::Usage)?.to_string()),
             (hash, _) => hash.clone(),
@@ -86,20 +86,20 @@ impl Trust {
             } else {
                 Addresses::default()
             },
-            key: witness.key().map(PathBuf::from),
+            key: identity.key.map(|key| key.to_pem().into()),
             tls: false,
-            tls_pin: witness.pin(),
+            tls_pin,
             hash,
             hash_file: None,
             lock: None,
             ..given
         };
-        entry.resolve(&std::env::current_dir().map_err(|source| {
-            let path = ".".into();
-            ClientError::Local { path, source }
-        })?);
+        entry.resolve(&std::env::current_dir().map_err(Failure::local("."))?);
         keep(&servers.file, &name, &entry)?;
-        let with = fingerprint.map_or_else(String::new, |print| format!(" with key {print}"));
+        let with = identity
+            .fingerprint
+            .map(|print| format!(" with key {print}"));
+        let with = with.unwrap_or_default();
         complain!("{name} is in {}{with}", servers.file.display());
         if !has_hash {
             complain!("its hash is not: give --hash-file, or set TF_HASH");
@@ -133,23 +133,17 @@ impl Trust {
     fn compare(
         &self,
         name: &str,
-        witness: &Witness,
         fingerprint: &str,
-        trusted: Option<String>,
+        trusted: Option<&str>,
+        identity: &Identity,
         options: &ConnectionOptions,
     ) -> Result<()> {
-        if let Some(old) = trusted
-            .as_deref()
-            .filter(|old| *old != fingerprint && !self.replace)
-        {
+        if let Some(old) = trusted.filter(|old| *old != fingerprint && !self.replace) {
             changed(name, old, fingerprint);
             return Err(Failure::Told(Exit::NotLetIn));
         }
-        if let Some(expected) = self
-            .fingerprint
-            .as_ref()
-            .or(options.settings.tls_pin.as_ref())
-        {
+        let given = &options.settings;
+        if let Some(expected) = self.fingerprint.as_ref().or(given.tls_pin.as_ref()) {
             let expected = normal(expected);
             if expected == fingerprint {
                 return Ok(());
@@ -159,10 +153,10 @@ impl Trust {
             complain!("tf:   found    {fingerprint}");
             return Err(Failure::Told(Exit::NotLetIn));
         }
-        if trusted.as_deref() == Some(fingerprint) {
+        if trusted == Some(fingerprint) {
             return Ok(());
         }
-        let has_input = options.settings.key.as_deref() == Some(Path::new("-"));
+        let has_input = given.key.as_deref() == Some(Path::new("-"));
         if has_input || !std::io::stdin().is_terminal() {
             return Err(Failure::Usage(format!(
                 "nobody can be asked here whether {fingerprint} is right: give --fingerprint"
@@ -170,7 +164,7 @@ impl Trust {
         }
         complain!("The key of {name} has the fingerprint");
         complain!("  {fingerprint}");
-        if let Witness::Certificate { about, .. } = witness {
+        if let Some(about) = &identity.about {
             complain!("{about}");
         }
         complain!("Its administrator sees the same text from tfd keygen.");
@@ -178,23 +172,29 @@ impl Trust {
     }
 }
 
-impl Witness {
+impl Identity {
     /// What the options name, or the certificate that the server shows.
-    fn of(options: &ConnectionOptions, address: &str) -> Result<Witness> {
+    fn of(options: &ConnectionOptions, address: &str) -> Result<Identity> {
         if let Some(path) = &options.settings.key {
-            return Ok(Witness::Key(read_key(path)?));
+            let key = read_key(path)?;
+            return Ok(Identity {
+                fingerprint: Some(format!("SHA256:{}", key.fingerprint())),
+                key: Some(key),
+                about: None,
+            });
         }
         if options.settings.tls_ca.is_some() {
-            return Ok(Witness::Authority);
+            return Ok(Identity::default());
         }
         let timeout = Duration::from_secs(options.timeout.max(1));
         match fetch_certificate(address, timeout) {
-            Ok(shown) => Ok(Witness::Certificate {
-                fingerprint: format!("SHA256:{}", shown.fingerprint),
-                about: format!(
+            Ok(shown) => Ok(Identity {
+                key: None,
+                fingerprint: Some(format!("SHA256:{}", shown.fingerprint)),
+                about: Some(format!(
                     "Its certificate is for {}, until {}.",
                     shown.subject, shown.expires
-                ),
+                )),
             }),
             Err(
                 e @ (ClientError::Handshake(_) | ClientError::Tls { .. } | ClientError::Lost(_)),
@@ -209,36 +209,12 @@ impl Witness {
         }
     }
 
-    fn fingerprint(&self) -> Option<String> {
-        match self {
-            Witness::Key(key) => Some(format!("SHA256:{}", key.fingerprint())),
-            Witness::Certificate { fingerprint, .. } => Some(fingerprint.clone()),
-            Witness::Authority => None,
-        }
-    }
-
     /// The fingerprint that is trusted in its place so far.
-    fn trusted(&self, known: Option<&Settings>) -> Result<Option<String>> {
-        let Some(entry) = known else { return Ok(None) };
-        Ok(match self {
-            Witness::Key(_) => entry.public_key()?.map(|key| normal(&key.fingerprint())),
-            Witness::Certificate { .. } => entry.tls_pin.as_deref().map(normal),
-            Witness::Authority => None,
+    fn trusted(&self, known: &Settings) -> Result<Option<String>> {
+        Ok(match self.key {
+            Some(_) => known.public_key()?.map(|key| normal(&key.fingerprint())),
+            None => known.tls_pin.as_deref().map(normal),
         })
-    }
-
-    fn key(&self) -> Option<String> {
-        match self {
-            Witness::Key(key) => Some(key.to_pem()),
-            _ => None,
-        }
-    }
-
-    fn pin(&self) -> Option<String> {
-        match self {
-            Witness::Certificate { fingerprint, .. } => Some(fingerprint.clone()),
-            _ => None,
-        }
     }
 }
 
@@ -272,11 +248,8 @@ fn read_key(path: &Path) -> Result<PublicKey> {
         return Ok(PublicKey::from_file(path)?);
     }
     let mut text = String::new();
-    let told = |source| ClientError::Local {
-        path: "standard input".into(),
-        source,
-    };
-    std::io::stdin().read_to_string(&mut text).map_err(told)?;
+    let read = std::io::stdin().read_to_string(&mut text);
+    read.map_err(Failure::local("standard input"))?;
     Ok(PublicKey::from_text(&text, "standard input".as_ref())?)
 }
 

@@ -28,9 +28,6 @@ fn path() -> Option<(PathBuf, PathBuf)> {
 }
 
 /// The file, made where there is none, for nobody else's eyes.
-///
-/// # Errors
-/// The system's, or that others could have put something else in its place.
 pub(super) fn open() -> io::Result<Option<PathBuf>> {
     let Some((base, path)) = path() else {
         return Ok(None);

@@ -2,7 +2,7 @@
 //! one for this machine.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command as Process;
 
 use clap::error::ErrorKind;
@@ -19,7 +19,7 @@ use crate::cli::interrupt::{OnInterrupt, on_interrupt};
 use crate::cli::output::OutputOptions;
 use crate::cli::output::Printer;
 use crate::cli::place::{Remote, RemoteArg};
-use crate::client::{ClientError, Kind};
+use crate::client::Kind;
 use crate::text::shown;
 
 /// A command in a shell, where the server is known.
@@ -89,9 +89,6 @@ pub(super) enum Then {
 }
 
 /// Carries out a line. `previous` is the directory that `cd -` leads back to.
-///
-/// # Errors
-/// That of its command; a line that makes no sense is `Usage`.
 pub(super) fn carry_out(
     line: &str,
     previous: &mut Option<Remote>,
@@ -101,7 +98,7 @@ pub(super) fn carry_out(
     if let Some(rest) = line.strip_prefix('!') {
         return escape(rest.trim()).map(|()| Then::Continue);
     }
-    let words = split(line).ok_or_else(|| usage("a quote is not closed"))?;
+    let words = split(line).ok_or_else(|| Failure::usage("a quote is not closed"))?;
     let Some(name) = words.first() else {
         return Ok(Then::Continue);
     };
@@ -122,7 +119,7 @@ pub(super) fn carry_out(
         ShellCommand::Pwd => print([prompt(context)]),
         ShellCommand::Lcd { directory } => change_local(directory),
         ShellCommand::Lpwd => {
-            let here = std::env::current_dir().map_err(|e| local(".", e))?;
+            let here = std::env::current_dir().map_err(Failure::local("."))?;
             print([shown(here.as_os_str().as_encoded_bytes())])
         }
         ShellCommand::Lls { arguments } => run(Process::new("ls").args(arguments)),
@@ -153,14 +150,14 @@ pub(super) fn change(
         None => context.resolve(&RemoteArg::new(None, "/"))?,
         Some("-") => previous
             .clone()
-            .ok_or_else(|| usage("there is no previous directory"))?,
-        Some(text) => context.resolve(&text.parse().map_err(usage)?)?,
+            .ok_or_else(|| Failure::usage("there is no previous directory"))?,
+        Some(text) => context.resolve(&text.parse().map_err(Failure::usage)?)?,
     };
     let to = to.with_path(to.path.trim_end_matches('/').to_owned());
     let connection = context.connection(&to.server)?;
     if !to.path.is_empty() && connection.stat(&to.path)?.kind != Kind::Directory {
         let path = shown(to.path.as_bytes());
-        return Err(usage(format!("{path}: not a directory")));
+        return Err(Failure::usage(format!("{path}: not a directory")));
     }
     *previous = context.here.replace(to);
     Ok(())
@@ -179,8 +176,8 @@ pub(super) fn prompt(context: &Context) -> String {
 fn change_local(to: Option<PathBuf>) -> Result<()> {
     let to = to
         .or_else(|| std::env::var_os("HOME").map(PathBuf::from))
-        .ok_or_else(|| usage("HOME is not set"))?;
-    std::env::set_current_dir(&to).map_err(|e| local(&to, e))
+        .ok_or_else(|| Failure::usage("HOME is not set"))?;
+    std::env::set_current_dir(&to).map_err(Failure::local(&to))
 }
 
 /// What `!` stands before: a line for sh, or a shell of the user.
@@ -203,7 +200,7 @@ fn run(program: &mut Process) -> Result<()> {
         Ok(status) => std::io::Error::other(status.to_string()),
         Err(e) => e,
     };
-    Err(local(program.get_program(), ended))
+    Err(Failure::local(program.get_program())(ended))
 }
 
 fn list_commands() -> Result<()> {
@@ -237,16 +234,7 @@ fn help(name: &str) -> Result<()> {
 }
 
 fn no_command(name: &str) -> Failure {
-    usage(format!("there is no command {name}: see help"))
-}
-
-pub(super) fn usage(text: impl ToString) -> Failure {
-    Failure::Usage(text.to_string())
-}
-
-fn local(path: impl AsRef<Path>, source: std::io::Error) -> Failure {
-    let path = path.as_ref().to_owned();
-    ClientError::Local { path, source }.into()
+    Failure::usage(format!("there is no command {name}: see help"))
 }
 
 /// Prints lines for a person.

@@ -25,13 +25,10 @@ use super::place::{Remote, RemoteArg, ServerName};
 use super::servers::Servers;
 use crate::client::ClientError;
 use complete::Completion;
-use line::{Then, carry_out, change, prompt, usage};
+use line::{Then, carry_out, change, prompt};
 use words::is_private;
 
 /// Opens a shell, to its end.
-///
-/// # Errors
-/// Why it can't be opened, or that of the script's first failure.
 pub(super) fn open(arguments: Arguments, context: Context) -> Result<()> {
     let Arguments {
         batch,
@@ -47,10 +44,7 @@ pub(super) fn open(arguments: Arguments, context: Context) -> Result<()> {
     match &batch {
         None if stdin().is_terminal() => shell.talk()?,
         Some(path) if path != Path::new("-") => {
-            let script = File::open(path).map_err(|source| {
-                let path = path.clone();
-                ClientError::Local { path, source }
-            })?;
+            let script = File::open(path).map_err(Failure::local(path))?;
             shell.follow(&path.to_string_lossy(), BufReader::new(script), keep_going)?;
         }
         _ => shell.follow("input", stdin().lock(), keep_going)?,
@@ -63,9 +57,9 @@ fn place(text: &str, servers: &Servers) -> Result<RemoteArg> {
     let is_entry = |name: &str| servers.entries.contains_key(name);
     let names_entry = text.split_once(':').is_some_and(|(name, _)| is_entry(name));
     if names_entry || text.starts_with("tf://") || text.starts_with(':') {
-        return text.parse().map_err(usage);
+        return text.parse().map_err(Failure::usage);
     }
-    let server = ServerName::read(text, is_entry).map_err(usage)?;
+    let server = ServerName::read(text, is_entry).map_err(Failure::usage)?;
     Ok(RemoteArg::new(Some(server), ""))
 }
 
@@ -78,9 +72,6 @@ struct Shell {
 
 impl Shell {
     /// Begins at a directory of a server, with a session opened at once.
-    ///
-    /// # Errors
-    /// Why none can be opened, or that there is no such directory.
     fn begin(mut context: Context, at: Remote) -> Result<Shell> {
         let mut previous = None;
         context.connection(&at.server)?;
@@ -99,9 +90,6 @@ impl Shell {
     }
 
     /// Reads lines from a person until they have enough.
-    ///
-    /// # Errors
-    /// When the terminal can't be used.
     fn talk(&mut self) -> Result<()> {
         let mut editor = self.editor().map_err(terminal)?;
         let history = history::open().unwrap_or_else(|e| {
@@ -150,18 +138,10 @@ impl Shell {
 
     /// Does what the lines of a script say. The first that fails ends it,
     /// unless it is to go on; then the first failure is told again.
-    ///
-    /// # Errors
-    /// That failure, or that the script can't be read.
     fn follow(&mut self, name: &str, script: impl BufRead, keep_going: bool) -> Result<()> {
         let mut first = None;
         for (number, line) in script.lines().enumerate() {
-            let line = line.map_err(|source| {
-                Failure::from(ClientError::Local {
-                    path: name.into(),
-                    source,
-                })
-            })?;
+            let line = line.map_err(Failure::local(name))?;
             if line.trim_start().starts_with('#') {
                 continue;
             }
@@ -215,11 +195,7 @@ fn begin_line(editor: &mut Editor<Completion, FileHistory>) {
 
 fn terminal(e: ReadlineError) -> Failure {
     match e {
-        ReadlineError::Io(source) => ClientError::Local {
-            path: "terminal".into(),
-            source,
-        }
-        .into(),
-        e => usage(format!("the terminal: {e}")),
+        ReadlineError::Io(source) => Failure::local("terminal")(source),
+        e => Failure::usage(format!("the terminal: {e}")),
     }
 }

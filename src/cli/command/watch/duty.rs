@@ -1,6 +1,7 @@
 //! What is done with one file: it is received, a command is run, a line is
 //! printed, in this order; the first failure ends it. Never deletes anything.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -80,71 +81,55 @@ impl Duty {
         }
     }
 
-    /// Does it. Whether all went well; what did not was told, and may be tried
-    /// again.
+    /// Does it. Whether all went well; what did not is reported, and may be
+    /// tried again.
     pub(super) fn perform(
         &mut self,
         access: &Access,
         directory: &str,
         name: &[u8],
     ) -> Result<bool> {
-        let path = match (
-            std::str::from_utf8(name),
-            self.get.is_some() || self.exec.is_some(),
-        ) {
-            (Ok(name), _) => beneath(directory, name),
-            (Err(_), false) => beneath(directory, &shown(name)),
-            (Err(_), true) => {
-                note(
-                    &self.output,
-                    &format!("{}: left alone, it is no UTF-8", shown(name)),
-                );
-                return Ok(false);
-            }
+        let path = match std::str::from_utf8(name) {
+            Ok(name) => beneath(directory, name),
+            Err(_) if self.get.is_none() && self.exec.is_none() => beneath(directory, &shown(name)),
+            Err(_) => return Ok(self.report(name, "left alone, it is no UTF-8")),
         };
         let local = match self.get.clone() {
             None => None,
             Some(into) => match self.receive(access, &path, &into) {
                 Ok(local) => Some(local),
                 Err(Failure::Client(error)) if is_of_this_file(&error) => {
-                    note(
-                        &self.output,
-                        &format!("{}: {error}", shown(path.as_bytes())),
-                    );
-                    return Ok(false);
+                    return Ok(self.report(path.as_bytes(), error));
                 }
                 Err(failure) => return Err(failure),
             },
         };
         if let Some(command) = &self.exec {
-            let run = run(command, &path, local.as_deref());
-            let run = run.map_err(|e| ClientError::Local {
-                path: "sh".into(),
-                source: e,
-            })?;
+            let run = run(command, &path, local.as_deref()).map_err(Failure::local("sh"))?;
             if !run.success() {
-                note(
-                    &self.output,
-                    &format!("{}: the command failed: {run}", shown(path.as_bytes())),
-                );
-                return Ok(false);
+                let what = format!("the command failed: {run}");
+                return Ok(self.report(path.as_bytes(), what));
             }
         }
         let local = local.map(|local| local.to_string_lossy().into_owned());
-        let text = match &local {
-            Some(local) => shown(local.as_bytes()),
-            None => shown(path.as_bytes()),
-        };
-        let local = local.as_deref();
-        let record = Record::Arrival {
-            path: &path,
-            local,
-            deleted: self.delete,
-        };
+        let (path, local, deleted) = (path.as_str(), local.as_deref(), self.delete);
         let mut printer = Printer::new(self.output.json);
-        printer.show(&record, || text)?;
+        printer.show(
+            &Record::Arrival {
+                path,
+                local,
+                deleted,
+            },
+            || shown(local.unwrap_or(path).as_bytes()),
+        )?;
         printer.flush()?;
         Ok(true)
+    }
+
+    /// Reports why a file is left: `false`.
+    fn report(&self, name: &[u8], why: impl Display) -> bool {
+        note(&self.output, &format!("{}: {why}", shown(name)));
+        false
     }
 
     /// Receives a file into a directory, under a name that is free there. One
@@ -155,23 +140,12 @@ impl Duty {
         let beside = self.beside(access)?;
         let stat = beside.stat(path)?;
         if stat.kind != Kind::File {
-            let source = io::Error::other("no regular file");
-            return Err(ClientError::Local {
-                path: path.into(),
-                source,
-            }
-            .into());
+            return Err(Failure::local(path)(io::Error::other("no regular file")));
         }
         for number in 0..MOST_NUMBERS {
-            let name = if number == 0 {
-                name.to_owned()
-            } else {
-                format!("{name}.{number}")
-            };
-            let local = into.join(name);
-            let told = |source| ClientError::Local {
-                path: local.clone(),
-                source,
+            let local = match number {
+                0 => into.join(name),
+                _ => into.join(format!("{name}.{number}")),
             };
             match fs::symlink_metadata(&local) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -184,12 +158,12 @@ impl Duty {
                     }
                     File::open(into)
                         .and_then(|directory| directory.sync_all())
-                        .map_err(told)?;
+                        .map_err(Failure::local(&local))?;
                     return Ok(local);
                 }
-                Err(e) => return Err(told(e).into()),
+                Err(e) => return Err(Failure::local(&local)(e)),
                 Ok(there) if there.is_file() && there.len() == stat.size => {
-                    if sha256(&local).map_err(told)? == beside.sha256(path)? {
+                    if sha256(&local).map_err(Failure::local(&local))? == beside.sha256(path)? {
                         return Ok(local);
                     }
                 }
@@ -197,11 +171,7 @@ impl Duty {
             }
         }
         let source = io::Error::other(format!("{MOST_NUMBERS} files of that name are there"));
-        Err(ClientError::Local {
-            path: into.join(name),
-            source,
-        }
-        .into())
+        Err(Failure::local(into.join(name))(source))
     }
 }
 
@@ -234,32 +204,22 @@ fn is_of_this_file(error: &ClientError) -> bool {
 /// Runs a command by sh. Paths reach it in its environment alone, so that no
 /// name can become a part of the command.
 fn run(command: &str, path: &str, local: Option<&Path>) -> io::Result<std::process::ExitStatus> {
-    let (variable, command) = match local {
-        Some(_) => ("TF_FILE", command.replace("{}", "\"$TF_FILE\"")),
-        None => ("TF_PATH", command.replace("{}", "\"$TF_PATH\"")),
-    };
-    // No program is to take a name for an option.
-    let path = if path.starts_with('-') {
-        format!("/{path}")
-    } else {
-        path.to_owned()
-    };
+    let variable = local.map_or("TF_PATH", |_| "TF_FILE");
+    let command = command.replace("{}", &format!("\"${variable}\""));
     let mut sh = Command::new("sh");
-    sh.args(["-c", &command])
-        .stdin(Stdio::null())
-        .env("TF_PATH", path)
-        .env_remove("TF_FILE");
-    if let Some(local) = local {
-        let plain = !local.as_os_str().as_encoded_bytes().starts_with(b"-");
-        sh.env(
-            variable,
-            if plain {
-                local.to_owned()
-            } else {
-                Path::new(".").join(local)
-            },
-        );
-    }
+    sh.args(["-c", &command]).stdin(Stdio::null());
+    // No program is to take a name for an option.
+    match path.starts_with('-') {
+        true => sh.env("TF_PATH", format!("/{path}")),
+        false => sh.env("TF_PATH", path),
+    };
+    match local {
+        None => sh.env_remove("TF_FILE"),
+        Some(local) if local.as_os_str().as_encoded_bytes().starts_with(b"-") => {
+            sh.env("TF_FILE", Path::new(".").join(local))
+        }
+        Some(local) => sh.env("TF_FILE", local),
+    };
     sh.status()
 }
 

@@ -83,7 +83,7 @@ impl Watch {
             let directory = context.resolve(directory)?;
             if directory.server != server {
                 let text = "all directories must be on one server: run one tf watch for each";
-                return Err(Failure::Usage(text.to_owned()));
+                return Err(Failure::usage(text));
             }
             list.push(Watched {
                 directory: directory.path,
