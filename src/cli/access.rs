@@ -14,15 +14,15 @@ use super::settings::ConnectionOptions;
 use super::settings::{Settings, environment};
 use crate::client::{Access, Cancel, Secret, Target};
 
-/// All that is known of servers.
+/// What is known of servers.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     options: ConnectionOptions,
     /// The servers of the configuration.
     pub(crate) servers: Servers,
-    /// Breaks off whatever waits for a server.
+    /// Cancels whatever waits for a server.
     pub(crate) cancel: Cancel,
-    /// Whether nobody may be asked for a password.
+    /// Whether asking for a password is forbidden.
     pub(super) silent: bool,
 }
 
@@ -43,8 +43,8 @@ impl Directory {
         &self.options
     }
 
-    /// The way to a session with a server; asks for passwords where nothing
-    /// else has them.
+    /// The way to a session with a server; asks for passwords that nothing
+    /// else provides.
     pub(crate) fn access(&self, server: &ServerName) -> Result<Access> {
         let entry = self.entry(server)?;
         let mut settings = self.options.settings.clone();
@@ -103,7 +103,7 @@ impl Directory {
         })
     }
 
-    /// The server that is meant where none is named.
+    /// The default server.
     pub(crate) fn default_server(&self) -> Result<ServerName> {
         let given = self.options.server.clone();
         if let Some(text) = given.or_else(|| environment("TF_SERVER")) {
@@ -114,7 +114,7 @@ impl Directory {
         default.ok_or_else(|| {
             Failure::usage(format!(
                 "no server: write NAME:path or tf://HOST/path, give --server, set TF_SERVER, \
-                 or make an entry in {} by tf trust",
+                 or add one to {} with tf trust",
                 self.servers.file.display()
             ))
         })
@@ -161,7 +161,7 @@ fn hash(settings: &Settings, address: &str) -> Result<String> {
             .map(|line| line.to_string())
             .map_err(Failure::Usage),
         (None, None) => Err(Failure::Usage(format!(
-            "no hash for {address}: give --hash-file, set TF_HASH, or write hash into its entry"
+            "no hash for {address}: give --hash-file, set TF_HASH, or add hash to its entry"
         ))),
     }
 }

@@ -11,17 +11,18 @@ use super::command::Command;
 use super::output::OutputOptions;
 use super::settings::ConnectionOptions;
 
-/// Files on a TF server, there and back.
+/// Transfer and manage files on a TF server
 #[derive(Parser)]
 #[command(
     name = "tf",
     version,
     after_help = "A remote path is NAME:path for a server of the configuration (see tf trust), \
-                  tf://[user@]host[:port]/path, or path on the default server, which is that of \
-                  --server, TF_SERVER or the configuration.\n\
-                  Options count before a server's entry, and that before TF_KEY, TF_HASH, \
+                  tf://[user@]host[:port]/path, or a path on the default server, given by --server, \
+                  TF_SERVER or the configuration.\n\
+                  Options override a server's entry, and the entry overrides TF_KEY, TF_HASH, \
                   TF_VERSION, TF_USER and TF_JAIL.\n\
-                  See tf(1) for exit statuses, and tf help COMMAND for examples."
+                  tf help COMMAND shows all options of a command, with examples. \
+                  See tf(1) for exit statuses."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]

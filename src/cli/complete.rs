@@ -1,6 +1,6 @@
 //! What Tab offers, in the system's shells and in `tf shell`: clap's engine
 //! knows commands and options, this module the names of servers and of files
-//! on them. Nobody is ever asked for a password here.
+//! on them. It never asks for a password.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +23,8 @@ use crate::text::shown;
 /// The variable by which a completion script calls `tf`.
 pub(super) const VARIABLE: &str = "TF_COMPLETE";
 
-/// What bash would not take for a part of a name: it puts names on its line
-/// as they are.
+/// Characters that bash would not take as part of a name: it inserts names
+/// unquoted.
 const SPECIAL_IN_BASH: &[char] = &[
     ' ', '$', '`', '"', '\'', '\\', '|', '&', ';', '<', '>', '(', ')', '{', '}', '*', '?', '[',
     ']', '!', '#', '~', '^',
@@ -51,12 +51,12 @@ pub(super) enum Names {
 
 impl ArgExt for Names {}
 
-/// Where names come from, and where they go to.
+/// Where names come from, and who gets them.
 #[derive(Clone)]
 pub(super) struct Source {
     /// The sessions with the servers.
     pub(super) context: Arc<Mutex<Context>>,
-    /// Whether the command has a path already.
+    /// Whether the line has a path already.
     pub(super) is_behind_path: bool,
     /// Whether the names go to bash.
     pub(super) is_for_bash: bool,

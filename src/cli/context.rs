@@ -9,9 +9,9 @@ use crate::client::{Access, Connection};
 
 /// The surroundings of a command.
 pub(crate) struct Context {
-    /// All that is known of servers.
+    /// What is known of servers.
     pub(crate) directory: Directory,
-    /// How much to say, and in which form.
+    /// How much to print, and in which form.
     pub(super) output: OutputOptions,
     /// A shell's directory.
     pub(super) here: Option<Remote>,
@@ -61,13 +61,13 @@ impl Context {
         Ok(session.connection.insert(connection))
     }
 
-    /// The way to a session with a server, for one that has to be opened anew
-    /// or beside. Passwords are asked for once.
+    /// The way to a session with a server, to reopen one or to open another.
+    /// Passwords are asked for once.
     pub(crate) fn access(&mut self, server: &ServerName) -> Result<&Access> {
         self.session(server).map(|session| &session.access)
     }
 
-    /// Hands the session over to who works on with it, if one is open.
+    /// Hands over the session, if one is open.
     pub(crate) fn take(&mut self, server: &ServerName) -> Result<Option<Connection>> {
         Ok(self.session(server)?.connection.take())
     }
@@ -103,7 +103,7 @@ impl Context {
     }
 
     /// Forgets the sessions whose server has ended them or was cut off: the
-    /// servers. Their next use opens them anew.
+    /// servers. Their next use reopens them.
     pub(super) fn drop_lost(&mut self) -> Vec<ServerName> {
         let mut lost = Vec::new();
         for session in &mut self.sessions {

@@ -33,9 +33,9 @@ enum Line {
     Begin { path: String, bytes: u64, from: u64 },
     /// A file is in its place.
     Done { path: String, bytes: u64 },
-    /// Something to know of an entry.
+    /// A remark on an entry.
     Note { path: String, note: String },
-    /// The connection was lost and is tried again.
+    /// The connection was lost; another attempt follows.
     Retry {
         attempt: u32,
         attempts: u32,
@@ -51,7 +51,7 @@ enum Line {
     },
     /// What a mirror does.
     Mirror { deed: &'static str, path: String },
-    /// What the run came to.
+    /// The result of the run.
     Summary {
         files: u64,
         bytes: u64,
@@ -201,7 +201,7 @@ impl Out {
     /// Writes a line, whose end is at its end.
     pub(super) fn line(&self, line: &[u8]) {
         match io::stdout().lock().write_all(line) {
-            // The reader has seen enough.
+            // The reader has stopped reading.
             Err(e) if e.kind() != ErrorKind::BrokenPipe => {
                 self.failed
                     .lock()

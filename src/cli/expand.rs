@@ -1,12 +1,12 @@
-//! Remote paths as people write them: patterns become what fits them.
+//! Remote paths as people write them: patterns become the paths they match.
 
 use super::context::Context;
 use super::failure::{Result, for_each};
 use super::place::{Remote, RemoteArg};
 use crate::client::{Connection, is_pattern};
 
-/// The paths a text stands for. A pattern that fits nothing stands for itself,
-/// so that a name with `[` in it can be written as it is.
+/// The paths that an argument stands for. A pattern without a match stands for
+/// itself, so that a name with `[` needs no quotes.
 pub(super) fn expand(context: &mut Context, written: &RemoteArg) -> Result<Vec<Remote>> {
     let remote = context.resolve(written)?;
     if context.directory.options().literal || !is_pattern(&remote.path) {
@@ -22,7 +22,7 @@ pub(super) fn expand(context: &mut Context, written: &RemoteArg) -> Result<Vec<R
         .collect())
 }
 
-/// Does the same with each path the texts stand for, see [`for_each`].
+/// Does the same with each path the arguments stand for, see [`for_each`].
 pub(super) fn for_each_path(
     context: &mut Context,
     written: &[RemoteArg],
@@ -48,7 +48,7 @@ pub(super) fn for_each_name(
     })
 }
 
-/// Whether a path is that of a server's root, whatever way it is written.
+/// Whether a path is that of a server's root, however it is written.
 pub(super) fn is_root(path: &str) -> bool {
     path.split('/').all(|name| matches!(name, "" | "."))
 }

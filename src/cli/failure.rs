@@ -13,12 +13,12 @@ use crate::tf::status::Status;
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// On the way to the server or there.
+    /// At the server or on the way there.
     Client(ClientError),
     /// The arguments or the configuration make no sense.
     Usage(String),
-    /// All was told already.
-    Told(Exit),
+    /// It has been reported already.
+    Reported(Exit),
     /// A program that was run for the command ended with this status.
     Ended(u8),
 }
@@ -44,7 +44,7 @@ impl Failure {
     }
 
     /// Whether another path of the same command may fare better: not where the
-    /// server lets nobody in.
+    /// server refuses the login.
     pub(crate) fn is_of_one_path(&self) -> bool {
         match self {
             Failure::Client(error) if Exit::of(error) == Exit::NotLetIn => false,
@@ -57,21 +57,21 @@ impl Failure {
                     | ClientError::Cancelled { .. }
                     | ClientError::Mismatch { .. }
             ),
-            Failure::Told(exit) => matches!(exit, Exit::Refused | Exit::Mismatch),
+            Failure::Reported(exit) => matches!(exit, Exit::Refused | Exit::Mismatch),
             Failure::Usage(_) | Failure::Ended(_) => false,
         }
     }
 
-    /// Tells it on standard error: its exit status.
-    pub(crate) fn tell(&self) -> u8 {
+    /// Reports it on standard error and returns its exit status.
+    pub(crate) fn report(&self) -> u8 {
         let exit = match self {
             Failure::Ended(status) => return *status,
-            Failure::Told(exit) => *exit,
+            Failure::Reported(exit) => *exit,
             Failure::Usage(text) => {
                 complain!("tf: {text}");
                 Exit::Usage
             }
-            // The reader of our output has seen enough.
+            // The reader of the output has stopped reading.
             Failure::Client(ClientError::Local { source, .. })
                 if source.kind() == ErrorKind::BrokenPipe =>
             {
@@ -92,8 +92,8 @@ impl Failure {
     }
 }
 
-/// Does the same for each, tells what fails on the way and goes on, unless the
-/// connection is gone.
+/// Does the same for each. It reports a failure and continues with the next,
+/// unless the connection is lost.
 pub(crate) fn for_each<T>(
     all: impl IntoIterator<Item = T>,
     mut act: impl FnMut(T) -> Result<()>,
@@ -102,7 +102,7 @@ pub(crate) fn for_each<T>(
     for one in all {
         match act(one) {
             Err(failure) if failure.is_of_one_path() => {
-                let code = failure.tell();
+                let code = failure.report();
                 first.get_or_insert(code);
             }
             other => other?,
@@ -110,29 +110,29 @@ pub(crate) fn for_each<T>(
     }
     match first {
         None => Ok(()),
-        Some(code) if code == Exit::Mismatch as u8 => Err(Failure::Told(Exit::Mismatch)),
-        Some(_) => Err(Failure::Told(Exit::Refused)),
+        Some(code) if code == Exit::Mismatch as u8 => Err(Failure::Reported(Exit::Mismatch)),
+        Some(_) => Err(Failure::Reported(Exit::Refused)),
     }
 }
 
-/// Tells of each failure, as [`for_each`] does.
-pub(crate) fn tell_all(failures: Vec<ClientError>) -> Result<()> {
+/// Reports each failure, as [`for_each`] does.
+pub(crate) fn report_all(failures: Vec<ClientError>) -> Result<()> {
     for_each(failures, |failure| Err(failure.into()))
 }
 
-/// Told of a server that has another key than the one kept.
+/// Printed if a server has another key than the trusted one.
 const WRONG_KEY: &str = "\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 @ THE SERVER DOES NOT HAVE THE KEY THAT YOU TRUST         @
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
-Somebody may sit between you and the server, or its key was changed.
-Ask its administrator for the key and its fingerprint, by another way than this
-network. If it was changed: tf trust NAME --replace, with --key public.pem where
-the server is reached without TLS.";
+Someone may be intercepting the connection, or the server's key was changed.
+Ask its administrator for the key and its fingerprint, not over this network.
+If the key was changed: tf trust NAME --replace, with --key public.pem if the
+server is reached without TLS.";
 
 /// What may help.
 pub(super) fn next_step(error: &ClientError) -> Option<&'static str> {
-    const PLACE: &str = "is the directory there, and may you write in it?";
+    const PLACE: &str = "does the directory exist, and may you write to it?";
     if let ClientError::Refused {
         request,
         status: Status::HpOpen,
@@ -147,34 +147,36 @@ pub(super) fn next_step(error: &ClientError) -> Option<&'static str> {
     } = error
         && request.starts_with("rmdir")
     {
-        return Some("it is not empty: rm -r removes it with all in it");
+        return Some("it is not empty: rm -r removes it with its content");
     }
     Some(match error.status()? {
-        Status::BeforeLogin => "the server asks who you are: --user NAME",
+        Status::BeforeLogin => "the server requires a login: --user NAME",
         Status::LoginFailed => {
-            "wrong name or password, or the account is locked or blocked for a while: its log tells"
+            "wrong name or password, or the account is locked or blocked for a while: see the server's log"
         }
-        Status::AlreadyLoggedIn => "this server asks for no account: leave the user out",
-        Status::AlreadyInJail => "this server asks for no jail: leave it out",
-        Status::BeforeJail => "the server asks for a jail: --jail DIR",
-        Status::JailFile => "that directory is no jail: one has a file jail.key",
-        Status::JailToken => "the token is none of that jail's: ask the server's administrator",
+        Status::AlreadyLoggedIn => "this server does not use accounts: leave the user out",
+        Status::AlreadyInJail => "this server does not use jails: leave the jail out",
+        Status::BeforeJail => "the server requires a jail: --jail DIR",
+        Status::JailFile => "that directory is not a jail: a jail has a file jail.key",
+        Status::JailToken => "the token is not valid for that jail: ask the server's administrator",
         Status::AccessDenied => {
-            "you may not do that there, a directory on the way is missing, or the path leads outside"
+            "you have no permission there, a directory of the path is missing, or the path leads outside"
         }
         Status::IsDirectory => "that is a directory: see -r",
-        Status::FileExists => "there is one of that name: see -f, or choose another",
+        Status::FileExists => "the name exists already: see -f, or choose another",
         Status::FileCreation => PLACE,
-        Status::DirectoryMissing => "it is missing, or no directory",
-        Status::HpOpen | Status::Sha256 => "it is missing, a directory, or not yours to open",
-        Status::Rename => "the old path is missing, or can't take the place of the new one",
-        Status::QuotaExceeded => "no room is left for you there: see tf df, and remove something",
-        Status::DirectoryLocked => "somebody holds the lock: wait, or take it off by tf unlock",
+        Status::DirectoryMissing => "it is missing, or not a directory",
+        Status::HpOpen | Status::Sha256 => "it is missing, a directory, or you may not open it",
+        Status::Rename => "the old path is missing, or can't replace the new one",
+        Status::QuotaExceeded => "your quota there is used up: see tf df, and remove something",
+        Status::DirectoryLocked => "someone holds the lock: wait, or remove it with tf unlock",
         Status::DirectoryRemains => {
-            "something in it could not be removed: a secure directory, or what is not yours"
+            "something in it could not be removed: a secure directory, or another user's file"
         }
-        Status::ChangeOwner | Status::ChangeMode => "only its owner may do that, or root",
-        Status::Balance => "the server has no pool to choose from, or none of it is alive",
+        Status::ChangeOwner | Status::ChangeMode => "only its owner or root may do that",
+        Status::Balance => {
+            "the server has no pool to choose from, or no server of the pool is alive"
+        }
         _ => return None,
     })
 }
@@ -191,13 +193,13 @@ pub enum Exit {
     Usage = 2,
     /// No connection to the server.
     NoConnection = 3,
-    /// The server was reached and did not let us in.
+    /// The server was reached and refused the session.
     NotLetIn = 4,
     /// The connection was lost.
     Lost = 5,
     /// What arrived is not what was sent.
     Mismatch = 6,
-    /// Something on this side failed.
+    /// Something on this machine failed.
     Local = 7,
     /// Broken off by Ctrl-C.
     Interrupted = 130,

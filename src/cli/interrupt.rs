@@ -1,5 +1,5 @@
-//! Ctrl-C: what is under way is broken off, and `tf` ends as it does after any
-//! failure; or it goes on, when a shell has it so.
+//! Ctrl-C: cancels what is in progress, and `tf` ends as after any failure. A
+//! shell continues.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,18 +9,18 @@ use super::failure::Exit;
 use crate::client::Cancel;
 use crate::sys::signal::interrupts;
 
-/// How long ending may take before the process ends without it.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long ending may take before the process is ended by force.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What Ctrl-C does from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum OnInterrupt {
-    /// It breaks off all and ends the process, if need be by force.
+    /// It cancels everything and ends the process, if necessary by force.
     End,
-    /// It breaks off all, and no more.
-    BreakOff,
-    /// It is for somebody else.
+    /// It cancels everything; the process continues.
+    Cancel,
+    /// It is meant for another program.
     Ignore,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn follow(cancel: Cancel) -> io::Result<()> {
                 cancel.cancel();
             }
             if on_interrupt == OnInterrupt::End as u8 {
-                std::thread::sleep(PATIENCE);
+                std::thread::sleep(END_TIMEOUT);
                 std::process::exit(Exit::Interrupted as i32);
             }
         }
@@ -45,7 +45,7 @@ pub(super) fn follow(cancel: Cancel) -> io::Result<()> {
     Ok(())
 }
 
-/// Says what SIGINT does.
+/// Sets what SIGINT does.
 pub(super) fn on_interrupt(what: OnInterrupt) {
     ON_INTERRUPT.store(what as u8, Ordering::SeqCst);
 }

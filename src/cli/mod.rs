@@ -1,5 +1,5 @@
-//! `tf`: arguments, and what each command does with them. It reaches servers
-//! through [`crate::client`] alone. See tf(1).
+//! `tf`: its arguments and commands. It reaches servers through
+//! [`crate::client`] alone, and no other module imports it. See tf(1).
 
 mod access;
 mod arguments;
@@ -65,6 +65,6 @@ pub fn main() -> ExitCode {
             false => failure,
         })
     });
-    done.map_or_else(|failure| failure.tell(), |()| Exit::Ok as u8)
+    done.map_or_else(|failure| failure.report(), |()| Exit::Ok as u8)
         .into()
 }

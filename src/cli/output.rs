@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use crate::client::{ClientError, Kind, Result, Stat};
 
-/// How much to say, and in which form.
+/// How much to print, and in which form.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputOptions {
     /// Show no progress bar
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
-    /// Print results as JSON, one object a line
+    /// Print results as JSON, one object per line
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
@@ -27,7 +27,7 @@ pub(crate) struct OutputOptions {
 pub(super) enum Record<'a> {
     /// A file or directory on a server.
     Entry {
-        /// Its path; what is no UTF-8 in it is U+FFFD.
+        /// Its path; bytes that are not UTF-8 are U+FFFD.
         path: &'a str,
         kind: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,11 +39,11 @@ pub(super) enum Record<'a> {
     },
     /// The digest of a file.
     Digest { path: &'a str, sha256: &'a str },
-    /// Whether a file has the digest it should have.
+    /// Whether a file has the expected digest.
     Check { path: &'a str, fits: bool },
     /// Free space.
     Space { server: &'a str, free: u64 },
-    /// A try to reach a server.
+    /// An attempt to reach a server.
     Ping {
         by: &'static str,
         sequence: u64,
@@ -51,13 +51,13 @@ pub(super) enum Record<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         milliseconds: Option<f64>,
     },
-    /// What the tries of one way came to.
+    /// The result of all attempts of one way.
     PingSummary {
         by: &'static str,
         sent: u64,
         answered: u64,
     },
-    /// A server that a load balancer says to take.
+    /// The server that a load balancer chooses.
     Where { by: &'static str, address: String },
     /// A server of the configuration.
     Server {
@@ -71,13 +71,13 @@ pub(super) enum Record<'a> {
     },
     /// A directory whose name is a secret.
     SecretDirectory { path: &'a str },
-    /// A file that has arrived, and all was done with it.
+    /// A file that has arrived and was processed.
     Arrival {
         path: &'a str,
-        /// Where it was received.
+        /// Where it was saved.
         #[serde(skip_serializing_if = "Option::is_none")]
         local: Option<&'a str>,
-        /// Whether the server is told to delete it.
+        /// Whether the server will delete it.
         deleted: bool,
     },
     /// A reply as it came.
@@ -137,14 +137,14 @@ impl Printer {
         self.out.write_all(bytes).map_err(output_error)
     }
 
-    /// Lets a reader see all of it so far.
+    /// Writes out what is buffered.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(output_error)
     }
 }
 
-/// A line on standard error; where it can't be written there is nobody to
-/// tell.
+/// Prints a line on standard error. A failure to do so is ignored: there is no
+/// other place to report it.
 macro_rules! complain {
     ($($text:tt)*) => {{
         use std::io::Write as _;

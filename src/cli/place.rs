@@ -1,11 +1,11 @@
-//! Where a file is: what people write for it, the same for every command.
+//! Where a file is: the notation is the same for every command.
 //!
 //! ```text
 //! tf://[user@]host[:port]/path   on that server
 //! NAME:path                      on the server with that entry
 //! :path                          on the default server
-//! path                           where only a remote path makes sense, on the
-//!                                default server; elsewhere a local one
+//! path                           on the default server where only a remote path
+//!                                makes sense, otherwise local
 //! ```
 //!
 //! In a shell the default server is the shell's, and paths begin at its
@@ -16,7 +16,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The port of a server that names none.
+/// The default port.
 const PORT: u16 = 10345;
 
 /// Which server is meant.
@@ -61,7 +61,7 @@ pub(crate) enum Place {
     Remote(RemoteArg),
 }
 
-/// A text that begins as `tf://` and goes on otherwise.
+/// A malformed address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: write tf://[user@]host[:port]/path")]
 pub(crate) struct BadAddress(&'static str);
@@ -91,7 +91,7 @@ impl RemoteArg {
 }
 
 impl Remote {
-    /// A path from this directory on.
+    /// A path relative to this directory.
     pub(crate) fn join(&self, path: &str) -> Remote {
         self.with_path(join(&self.path, path))
     }
@@ -105,8 +105,8 @@ impl Remote {
     }
 }
 
-/// A path from a directory on; one that begins with `/` from the root on. It
-/// never leads above the root. A `/` at its end stays.
+/// A path relative to a directory, or to the root if it begins with `/`. It
+/// never leads above the root. A trailing `/` stays.
 fn join(directory: &str, path: &str) -> String {
     let from = if path.starts_with('/') { "" } else { directory };
     let mut names: Vec<&str> = Vec::new();
@@ -176,11 +176,11 @@ impl std::fmt::Display for ServerName {
 
 /// Whether an entry may have this name: letters, digits, `.`, `-` and `_`.
 pub(crate) fn is_entry_name(text: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    !text.is_empty() && !text.starts_with('-') && text.chars().all(fits)
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_allowed)
 }
 
-/// `host:port`, the port as usual where none is given.
+/// `host:port`, with the default port if none is given.
 pub(crate) fn with_port(address: &str) -> String {
     let host = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
     match host.contains(':') {
@@ -205,8 +205,8 @@ fn explicit(text: &str) -> Result<Option<RemoteArg>, BadAddress> {
     })
 }
 
-/// A request would end at it.
-const NUL: BadAddress = BadAddress("there is a NUL in it");
+/// A request ends at a NUL.
+const NUL: BadAddress = BadAddress("it contains a NUL");
 
 /// A text that a request can hold.
 fn no_nul(text: &str) -> Result<&str, BadAddress> {
@@ -216,12 +216,12 @@ fn no_nul(text: &str) -> Result<&str, BadAddress> {
     }
 }
 
-/// What stands behind `tf://`.
+/// The rest of an address after `tf://`.
 fn url(rest: &str) -> Result<(ServerName, String), BadAddress> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, host) = match authority.rsplit_once('@') {
         Some((user, _)) if user.contains(':') => {
-            return Err(BadAddress("a password has no place here"));
+            return Err(BadAddress("a password must not be part of an address"));
         }
         Some((user, host)) => (Some(unescape(user)?), host),
         None => (None, authority),
@@ -229,15 +229,15 @@ fn url(rest: &str) -> Result<(ServerName, String), BadAddress> {
     let address = with_port(host);
     let port = address.rsplit_once(':').map_or("", |(_, port)| port);
     if host.is_empty() || host.starts_with(':') || port.parse::<u16>().is_err() {
-        return Err(BadAddress("no host and port"));
+        return Err(BadAddress("host or port is missing"));
     }
     let user = user.filter(|user| !user.is_empty());
     Ok((ServerName::At { user, address }, unescape(path)?))
 }
 
-/// Takes `%20` and its like for what they stand for.
+/// Decodes `%20` and the like.
 fn unescape(text: &str) -> Result<String, BadAddress> {
-    let told = BadAddress("% stands before two hexadecimal digits");
+    let bad = BadAddress("% must be followed by two hexadecimal digits");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
@@ -246,8 +246,8 @@ fn unescape(text: &str) -> Result<String, BadAddress> {
             bytes.push(byte);
             continue;
         }
-        let (digits, behind) = rest.split_first_chunk::<2>().ok_or(told.clone())?;
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(told.clone());
+        let (digits, behind) = rest.split_first_chunk::<2>().ok_or(bad.clone())?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(bad.clone());
         bytes.push((digit(digits[0])? << 4 | digit(digits[1])?) as u8);
         rest = behind;
     }

@@ -1,5 +1,5 @@
 //! How transfers go: bars on a terminal, events as JSON for programs, and
-//! elsewhere only what a person has to know.
+//! otherwise only what a person must know.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal;
@@ -42,7 +42,7 @@ struct State {
     total: Option<ProgressBar>,
     own: HashMap<usize, ProgressBar>,
     modes_lost: u64,
-    /// Next steps that were told: each is told once.
+    /// Next steps that were printed: each is printed once.
     steps: BTreeSet<&'static str>,
 }
 
@@ -92,8 +92,8 @@ impl Board {
         self.out.failure().map(output_error)
     }
 
-    /// Tells of an entry that failed, by its name and by that of its file,
-    /// where that is another one.
+    /// Reports an entry that failed, by its name, and by that of its file if
+    /// that is another one.
     fn failed(&self, name: &[u8], error: &ClientError) {
         let (name, error_text) = (shown(name), shown(error.to_string().as_bytes()));
         let is_named = error_text
@@ -121,15 +121,15 @@ impl Board {
         }
     }
 
-    /// Tells programs why a run ended before its end.
-    pub(super) fn tell_end(&self, error: &ClientError) {
+    /// Reports to programs why a run ended early.
+    pub(super) fn report_end(&self, error: &ClientError) {
         self.end();
         if let Some(json) = &self.json {
             json.error(error);
         }
     }
 
-    /// Tells what a run came to.
+    /// Prints the result of a run.
     pub(super) fn sum(&self, summary: &Summary) {
         self.end();
         if let Some(json) = &self.json {
@@ -142,7 +142,7 @@ impl Board {
         }
         let modes_lost = self.state().modes_lost;
         if modes_lost > 0 && !self.quiet {
-            self.say(&format!("{modes_lost} entries did not keep their modes"));
+            self.say(&format!("{modes_lost} entries lost their modes"));
         }
         if self.bars.is_some() {
             let seconds = self.begin.elapsed().as_secs_f64();
@@ -216,7 +216,7 @@ impl State {
     }
 }
 
-/// The line that tells of a lost connection.
+/// The line that reports a lost connection.
 pub(super) fn retry_line(
     error: &ClientError,
     attempt: u32,
@@ -224,7 +224,7 @@ pub(super) fn retry_line(
     wait: Duration,
 ) -> String {
     let wait = wait.as_secs_f64();
-    format!("tf: {error}; try {attempt} of {attempts} in {wait} s")
+    format!("tf: {error}; attempt {attempt} of {attempts} in {wait} s")
 }
 
 fn new_bar(form: &str, length: u64) -> ProgressBar {

@@ -1,5 +1,5 @@
 //! Where passwords and tokens come from: a file, a descriptor, a program that
-//! asks, or the terminal. Never an argument, which others can read.
+//! asks, or the terminal. Never from an argument, which other users can read.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -10,17 +10,17 @@ use zeroize::Zeroizing;
 
 use crate::sys::environment::keep_from_children;
 
-/// The most bytes in which the end of the first line must come.
-const LONGEST: usize = 4096;
+/// The most bytes of the first line, with its end.
+const MAX_LINE: usize = 4096;
 
-/// What is known of where a secret is.
+/// Where a secret is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Source {
     /// A file with it in its first line.
     pub(crate) file: Option<PathBuf>,
     /// A program that prints it, with the prompt as its argument.
     pub(crate) askpass: Option<PathBuf>,
-    /// Whether nobody may be asked.
+    /// Whether asking is forbidden.
     pub(crate) silent: bool,
 }
 
@@ -40,9 +40,9 @@ impl Source {
             return ask_program(askpass, prompt);
         }
         if self.silent {
-            return Err("nobody may be asked for a password here".to_owned());
+            return Err("can't ask for a password here".to_owned());
         }
-        // As ssh does: without a terminal its helper is asked.
+        // As ssh(1) does: without a terminal its helper asks.
         let has_terminal = std::fs::File::open("/dev/tty").is_ok();
         match program("SSH_ASKPASS").filter(|_| !has_terminal) {
             Some(askpass) => ask_program(askpass, prompt),
@@ -50,7 +50,7 @@ impl Source {
                 .map(Zeroizing::new)
                 .map_err(|e| {
                     format!(
-                        "can't ask \"{}\" here ({e}): name a file, a descriptor or TF_ASKPASS",
+                        "can't ask \"{}\" here ({e}): give a file or a descriptor, or set TF_ASKPASS",
                         prompt.trim_end()
                     )
                 }),
@@ -87,20 +87,20 @@ fn ask_program(program: OsString, prompt: &str) -> Result<Zeroizing<String>, Str
         .take()
         .map_or(Ok(Zeroizing::default()), read_line);
     if answer.is_err() {
-        // One that is gone already is as good.
+        // It may have ended already.
         let _ = child.kill();
     }
     let status = child.wait().map_err(told)?;
     match status.success() || answer.is_err() {
         true => answer.map_err(told),
-        false => Err(format!("{name} gave no answer: {status}")),
+        false => Err(format!("{name} failed: {status}")),
     }
 }
 
 fn read_line(mut from: impl Read) -> std::io::Result<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new([0; LONGEST]);
+    let mut bytes = Zeroizing::new([0; MAX_LINE]);
     let mut len = 0;
-    while len < LONGEST && !bytes[..len].contains(&b'\n') {
+    while len < MAX_LINE && !bytes[..len].contains(&b'\n') {
         match from.read(&mut bytes[len..]) {
             Ok(0) => break,
             Ok(n) => len += n,
@@ -108,8 +108,8 @@ fn read_line(mut from: impl Read) -> std::io::Result<Zeroizing<String>> {
             Err(e) => return Err(e),
         }
     }
-    if len == LONGEST && !bytes.contains(&b'\n') {
-        let text = format!("its first line has more than {LONGEST} bytes");
+    if len == MAX_LINE && !bytes.contains(&b'\n') {
+        let text = format!("its first line has more than {MAX_LINE} bytes");
         return Err(std::io::Error::other(text));
     }
     let line = bytes[..len]
@@ -131,8 +131,8 @@ mod tests {
             assert_eq!(*read_line(text.as_bytes()).expect("line"), "pass word");
         }
         assert_eq!(*read_line(&b""[..]).expect("line"), "");
-        let fits = [&b"x".repeat(LONGEST - 1)[..], b"\n"].concat();
-        assert_eq!(read_line(&fits[..]).expect("line").len(), LONGEST - 1);
+        let fits = [&b"x".repeat(MAX_LINE - 1)[..], b"\n"].concat();
+        assert_eq!(read_line(&fits[..]).expect("line").len(), MAX_LINE - 1);
         assert!(
             read_line(std::io::repeat(b'x')).is_err(),
             "cut, it would be another one"

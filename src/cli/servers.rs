@@ -21,7 +21,7 @@ use crate::trusted;
 /// The servers of a configuration file.
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
-    /// The name of the one that is meant where none is named.
+    /// The name of the default one.
     pub(crate) default: Option<String>,
     /// All of them, by name.
     pub(crate) entries: BTreeMap<String, Settings>,
@@ -37,7 +37,7 @@ struct Raw {
     server: BTreeMap<String, Settings>,
 }
 
-/// The place of the file where none is named.
+/// The default place of the file.
 pub(crate) fn usual_file() -> Option<PathBuf> {
     let absolute = |name| {
         std::env::var_os(name)
@@ -48,12 +48,12 @@ pub(crate) fn usual_file() -> Option<PathBuf> {
     Some(base.join("tf/config.toml"))
 }
 
-/// Reads the file; the usual one must be such that nobody else can name
-/// servers and programs in it.
+/// Reads the file. Nobody else may be able to write servers and programs into
+/// the default one.
 fn read_text(file: &Path, is_usual: bool) -> std::io::Result<Zeroizing<String>> {
     let mut opened = std::fs::File::open(file)?;
     if is_usual && !trusted::is_ours_to_change(&opened)? {
-        let text = "others may change it: chmod go-w it, and see whom it belongs to";
+        let text = "other users can write to it: chmod go-w it, and check its owner";
         return Err(std::io::Error::other(text));
     }
     let mut text = Zeroizing::new(String::new());
@@ -80,27 +80,26 @@ impl Servers {
         Servers::parse(&text, file)
     }
 
-    /// Whether a word that is no command stands for a server: an entry, or what
-    /// is written as an address.
+    /// Whether a word that is not a command names a server: an entry, or an
+    /// address.
     pub(super) fn are_meant_by(&self, word: &str) -> bool {
         self.entries.contains_key(word) || word.contains(':')
     }
 
     /// The servers in a text.
     pub(crate) fn parse(text: &str, file: PathBuf) -> Result<Servers, String> {
-        let told = |line: usize, what: &str| format!("{}:{line}: {what}", file.display());
         let mut raw: Raw = toml::from_str(text).map_err(|e| {
             let start = e.span().map_or(0, |span| span.start);
             let line = text
                 .get(..start)
                 .map_or(1, |before| before.matches('\n').count() + 1);
-            told(line, e.message().trim_end())
+            format!("{}:{line}: {}", file.display(), e.message().trim_end())
         })?;
         let whole = |what: String| format!("{}: {what}", file.display());
         for (name, entry) in &mut raw.server {
             if !is_entry_name(name) {
                 return Err(whole(format!(
-                    "\"{name}\" is no name: letters, digits, . - _"
+                    "\"{name}\" is not a valid name: use letters, digits, . - _"
                 )));
             }
             if entry.addresses().next().is_none() {
@@ -114,7 +113,7 @@ impl Servers {
             .filter(|name| !raw.server.contains_key(*name))
         {
             return Err(whole(format!(
-                "default = \"{name}\" names no server of the file"
+                "default = \"{name}\" is not a server of this file"
             )));
         }
         Ok(Servers {
@@ -128,9 +127,9 @@ impl Servers {
     /// named.
     pub(crate) fn at(&self, address: &str, user: Option<&str>) -> Option<&Settings> {
         let there = |entry: &&Settings| entry.addresses().any(|own| own == address);
-        let fits = |entry: &&Settings| user.is_some() && entry.user.as_deref() == user;
+        let is_users = |entry: &&Settings| user.is_some() && entry.user.as_deref() == user;
         let mut entries = self.entries.values().filter(there);
-        entries.clone().find(fits).or_else(|| entries.next())
+        entries.clone().find(is_users).or_else(|| entries.next())
     }
 }
 
@@ -138,7 +137,7 @@ impl Servers {
 /// one becomes the default, and what the settings leave out stays as it was.
 pub(super) fn keep(file: &Path, name: &str, settings: &Settings) -> Result<()> {
     let failed = Failure::local(file);
-    // A link leads to where the file is kept.
+    // A link leads to the file itself.
     let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let directory = match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -170,7 +169,7 @@ pub(super) fn keep(file: &Path, name: &str, settings: &Settings) -> Result<()> {
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    // What a run before us has left is no longer anybody's.
+    // An interrupted run may have left it.
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new()
         .write(true)
@@ -192,9 +191,11 @@ fn with_entry(old: &str, name: &str, settings: &Settings) -> Result<String, Stri
     let mut all = Table::new();
     all.set_implicit(true);
     let servers = root.entry("server").or_insert(Item::Table(all));
-    let servers = servers.as_table_like_mut().ok_or("server is no table")?;
+    let servers = servers.as_table_like_mut().ok_or("server is not a table")?;
     let entry = servers.entry(name).or_insert(Item::Table(Table::new()));
-    let entry = entry.as_table_like_mut().ok_or("the entry is no table")?;
+    let entry = entry
+        .as_table_like_mut()
+        .ok_or("the entry is not a table")?;
     let new = toml_edit::ser::to_document(settings).map_err(|e| e.to_string())?;
     for (key, new) in new.iter() {
         entry.insert(key, new.clone());
@@ -235,15 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        for (text, told) in [
+    fn errors_name_their_line() {
+        for (text, expected) in [
             (
                 "[server.a]\nadress = \"h\"\n",
                 "config.toml:2: unknown field `adress`",
             ),
             ("[server.a]\nuser = \"x\"\n", "address"),
-            ("default = \"b\"\n", "names no server"),
-            ("[server.\"a/b\"]\naddress = \"h\"\n", "no name"),
+            ("default = \"b\"\n", "is not a server"),
+            ("[server.\"a/b\"]\naddress = \"h\"\n", "is not a valid name"),
             ("[server.a]\naddress = []\n", "no address"),
             (
                 "[server.a]\naddress = 1\n",
@@ -252,7 +253,7 @@ mod tests {
             ("x", "config.toml:1: "),
         ] {
             let error = parse(text).expect_err(text);
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 

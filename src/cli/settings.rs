@@ -1,6 +1,6 @@
-//! How to reach a server and who to be there: one record for the options of
-//! the command line, the entries of the configuration and the environment.
-//! Passwords and tokens never stand in it, only the files that have them.
+//! How to reach a server and log in: one record for the options of the command
+//! line, the entries of the configuration and the environment. It never holds
+//! passwords and tokens, only the files that contain them.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::client::{PublicKey, Tls, Transport, Trust};
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ConnectionOptions {
-    /// The default server: HOST[:PORT], tf://USER@HOST:PORT, or a name of the
+    /// The default server: HOST[:PORT], tf://USER@HOST:PORT, or a name from the
     /// configuration
     #[arg(long, global = true)]
     pub(super) server: Option<String>,
@@ -25,11 +25,11 @@ pub(super) struct ConnectionOptions {
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) settings: Settings,
-    /// How long connecting may take, in seconds
+    /// Time-out for connecting, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 15, global = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) timeout: u64,
-    /// Take *, ? and [ in remote paths as they are
+    /// Take *, ? and [ in remote paths literally
     #[arg(long, global = true)]
     pub(super) literal: bool,
 }
@@ -46,7 +46,8 @@ pub(crate) struct Settings {
     // In the configuration it may be the key itself.
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) key: Option<PathBuf>,
-    /// Connect with TLS; the system's authorities vouch for the server
+    /// Connect with TLS to a server that one of the system's authorities has
+    /// certified
     #[arg(long, global = true)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) tls: bool,
@@ -58,7 +59,8 @@ pub(crate) struct Settings {
         global = true
     )]
     pub(super) tls_pin: Option<String>,
-    /// Connect with TLS; one of these certificates, PEM, vouches for the server
+    /// Connect with TLS to a server that one of these authorities, PEM, has
+    /// certified
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) tls_ca: Option<PathBuf>,
     /// A certificate of your own, PEM, that logs you in over TLS
@@ -67,7 +69,7 @@ pub(crate) struct Settings {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) cert_key: Option<PathBuf>,
-    /// The server's hash; others on this machine can see it here, so prefer
+    /// The server's hash; other users of this machine can see it, so prefer
     /// --hash-file, the configuration or TF_HASH
     #[arg(long, global = true)]
     pub(super) hash: Option<String>,
@@ -82,7 +84,7 @@ pub(crate) struct Settings {
         global = true
     )]
     pub(super) version: Option<String>,
-    /// The account to log in with, where the server asks for one
+    /// The account to log in with, if the server requires one
     #[arg(long, value_name = "NAME", global = true)]
     pub(super) user: Option<String>,
     /// A file whose first line is its password [default: ask]
@@ -93,7 +95,7 @@ pub(crate) struct Settings {
           conflicts_with = "password_file", global = true)]
     #[serde(skip)]
     pub(super) password_fd: Option<PathBuf>,
-    /// The directory to be jailed in, where the server asks for one
+    /// The directory to be jailed in, if the server requires one
     #[arg(long, value_name = "DIR", global = true)]
     pub(super) jail: Option<String>,
     /// A file whose first line is its token [default: ask]
@@ -107,7 +109,7 @@ pub(crate) struct Settings {
     /// A program that prints password or token.
     #[arg(skip)]
     pub(super) askpass: Option<PathBuf>,
-    /// Leave directories alone in which an entry of this name stands
+    /// Honour locks: do not use directories that contain an entry of this name
     #[arg(
         id = "honour_lock",
         long = "honour-lock",
@@ -154,7 +156,7 @@ fn fill<T>(mine: &mut Option<T>, other: Option<T>) {
 }
 
 impl Settings {
-    /// What the environment says.
+    /// The settings of the environment.
     pub(super) fn of_environment() -> Settings {
         let path = |name| environment(name).map(PathBuf::from);
         Settings {
@@ -202,7 +204,7 @@ impl Settings {
     /// if it has one.
     pub(super) fn fill_from_environment(&mut self, entry: Option<&Settings>) {
         let mut environment = Settings::of_environment();
-        // An entry with a key and without TLS says that there is none.
+        // An entry with a key and without TLS means that there is none.
         if entry.is_some_and(|entry| entry.key.is_some()) {
             (environment.tls_pin, environment.tls_ca) = (None, None);
             (environment.cert, environment.cert_key) = (None, None);
@@ -213,7 +215,7 @@ impl Settings {
         self.fill(environment);
     }
 
-    /// Has its paths begin at a directory.
+    /// Makes its paths relative to a directory.
     pub(super) fn resolve(&mut self, directory: &Path) {
         let key = self.key.as_mut().filter(|key| pem(key).is_none());
         let paths = [
@@ -239,7 +241,7 @@ impl Settings {
         addresses.iter().map(|address| with_port(address))
     }
 
-    /// Whether the server is reached with TLS, whoever vouches for it.
+    /// Whether the server is reached with TLS.
     pub(crate) fn is_over_tls(&self) -> bool {
         self.tls || self.tls_pin.is_some() || self.tls_ca.is_some()
     }
@@ -265,8 +267,8 @@ impl Settings {
         }))
     }
 
-    /// What protects a connection: TLS if anything asks for it, or else a
-    /// public key.
+    /// What protects a connection: TLS if any setting of TLS is there, otherwise
+    /// a public key.
     pub(super) fn transport(&self, address: &str) -> Result<Transport> {
         let key = self.public_key()?;
         let trust = match (&self.tls_pin, &self.tls_ca) {
@@ -277,7 +279,7 @@ impl Settings {
         let Some(trust) = trust else {
             return key.map(Transport::Tcp).ok_or_else(|| {
                 Failure::Usage(format!(
-                    "no public key for {address}: give --key, set TF_KEY, keep it by tf trust, \
+                    "no public key for {address}: give --key, set TF_KEY, save it with tf trust, \
                      or connect with --tls"
                 ))
             });
@@ -296,7 +298,7 @@ impl Settings {
     }
 }
 
-/// The text of a key that is no path.
+/// The text of a key that is not a path.
 fn pem(key: &Path) -> Option<&str> {
     key.to_str().filter(|text| text.contains("-----BEGIN"))
 }

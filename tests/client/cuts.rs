@@ -206,7 +206,7 @@ fn a_server_that_is_gone_for_good_is_given_up_and_told() {
     assert!(
         relay_gone
             .err
-            .contains("the same command goes on from there"),
+            .contains("repeat the command to continue from there"),
         "{}",
         relay_gone.err
     );

@@ -1,4 +1,4 @@
-//! Ctrl-C: what has been moved stays, and the same command goes on from there.
+//! Ctrl-C: what has been moved stays, and repeat the command to continue from there.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
     let run = interrupt(child);
     assert_eq!(run.code, Some(130), "{}", run.err);
     assert!(
-        run.err.contains("the same command goes on from there"),
+        run.err.contains("repeat the command to continue from there"),
         "{}",
         run.err
     );

@@ -180,7 +180,7 @@ fn the_lines_of_a_shell_go_through_no_link() {
     .expect("link");
     let (screen, code) = person.on_terminal("shell", "ls\nexit\n");
     assert_eq!(code, Some(0), "{screen}");
-    assert!(screen.contains("lines are not kept"), "{screen}");
+    assert!(screen.contains("no history is kept"), "{screen}");
     let mode = fs::metadata(person.path("precious"))
         .expect("stat")
         .permissions()
@@ -191,7 +191,7 @@ fn the_lines_of_a_shell_go_through_no_link() {
     fs::remove_file(person.path(".local/state/tf/history")).expect("remove");
     fs::set_permissions(person.path(""), fs::Permissions::from_mode(0o777)).expect("mode");
     let (screen, _) = person.on_terminal("shell", "ls\nexit\n");
-    assert!(screen.contains("lines are not kept"), "{screen}");
+    assert!(screen.contains("no history is kept"), "{screen}");
     assert!(!person.path(".local/state/tf/history").exists());
 }
 
@@ -205,7 +205,7 @@ fn a_configuration_that_others_may_change_is_not_believed() {
     person.fails(
         &["servers"],
         2,
-        &["config.toml", "others may change it", "chmod go-w"],
+        &["config.toml", "other users can write to it", "chmod go-w"],
     );
     // One that is named is the user's choice.
     person.fine(&["--config", ".config/tf/config.toml", "servers"]);

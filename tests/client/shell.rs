@@ -209,7 +209,7 @@ fn a_session_that_the_server_has_ended_is_opened_anew() {
     let person = Person::of(&server);
     let run = person.tf_with(&["shell"], b"mkdir a\n!sleep 4\nmkdir b\n");
     assert_eq!(run.code, Some(0), "{}", run.err);
-    assert!(run.err.contains("was lost: opening it anew"), "{}", run.err);
+    assert!(run.err.contains("was lost: reconnecting"), "{}", run.err);
     assert!(server.exists("a") && server.exists("b"));
 }
 

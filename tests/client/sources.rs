@@ -189,7 +189,7 @@ fn a_directory_that_a_file_is_in_the_way_of_is_told() {
     let run = desk.tf(&["put", "-q", "t/a", "t/b", "missing/"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert_eq!(
-        run.err.matches("is the directory there").count(),
+        run.err.matches("does the directory exist").count(),
         1,
         "{}",
         run.err

@@ -214,7 +214,7 @@ fn a_server_that_was_away_is_connected_again_with_a_word_about_it() {
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(server.wait_for_end(), Some(0));
     terminal.line("mkdir away");
-    terminal.wait_for("the connection to files was lost: opening it anew");
+    terminal.wait_for("the connection to files was lost: reconnecting");
     terminal.wait_for("can't connect");
     terminal.wait_for_last("files:/>");
     server.start_again();

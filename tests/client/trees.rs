@@ -114,7 +114,7 @@ fn modes_go_up_and_times_come_down() {
     desk.fine(&["mkdir", "with a space"]);
     let run = desk.fine(&["put", "t/private", "with a space"]);
     assert!(
-        run.err.contains("1 entries did not keep their modes"),
+        run.err.contains("1 entries lost their modes"),
         "{}",
         run.err
     );

@@ -186,11 +186,11 @@ fn a_lost_connection_is_opened_anew_and_no_file_is_told_twice() {
     watch.expect_lines(&["in/1"]);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end(), Some(0));
-    watch.wait_for_complaint("trying again in 1 s");
+    watch.wait_for_complaint("next attempt in 1 s");
     server.write("in/2", "x");
     server.start_again();
     watch.expect_lines(&["in/1", "in/2"]);
-    watch.wait_for_complaint("connected again");
+    watch.wait_for_complaint("reconnected");
     let _ = watch;
     let given_up = Running::start(&person, &["watch", "--retries", "1", "in"]);
     wait_until("both", || given_up.lines().len() == 2);
@@ -212,7 +212,7 @@ fn a_command_that_takes_longer_than_the_server_waits_is_not_run_again() {
         &person,
         &["watch", "--delete", "--exec", "echo >> runs; sleep 4", "in"],
     );
-    watch.wait_for_complaint("connected again");
+    watch.wait_for_complaint("reconnected");
     wait_until("its end", || !server.exists("in/f"));
     let runs = fs::read_to_string(person.path("runs")).expect("read");
     assert_eq!(runs.lines().count(), 1);
@@ -237,7 +237,7 @@ fn who_may_not_delete_is_told_so() {
     let login = ["--user", "ann", "--password-file", "password"];
     let watch = ["watch", "--delete", "--interval", "0.02", "in"];
     let watch = Running::start(&person, &[&login[..], &watch].concat());
-    watch.wait_for_complaint("in/f is told again and again: may this account delete it");
+    watch.wait_for_complaint("in/f is reported again and again: may this account delete it");
     assert!(server.exists("d/in/f"));
 }
 

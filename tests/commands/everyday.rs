@@ -34,7 +34,7 @@ fn mv_renames_moves_into_directories_and_replaces_nothing_with_n() {
     assert_eq!(server.read("d/a.pdf"), b"c.txt");
     person.fails(&["mv", "-n", "d/a.pdf", "d/b.pdf"], 1, &["FAILED 12"]);
     assert_eq!(server.read("d/b.pdf"), b"b.pdf");
-    person.fails(&["mv", "d/a.pdf", "d/b.pdf", "new"], 2, &["no directory"]);
+    person.fails(&["mv", "d/a.pdf", "d/b.pdf", "new"], 2, &["not a directory"]);
     person.fails(&["mv", "", "new"], 2, &["root"]);
     person.fails(&["mv", "d/a.pdf", "tf://elsewhere/x"], 2, &["one server"]);
     person.fails(&["mv", "one"], 2, &["Usage"]);
@@ -113,7 +113,7 @@ fn rmdir_removes_empty_directories_alone() {
     person.fails(
         &["rmdir", "file"],
         1,
-        &["FAILED 10", "missing, or no directory"],
+        &["FAILED 10", "missing, or not a directory"],
     );
     // A request would end there, and mean another path.
     let at = format!("tf://{}/full%00x", server.address());

@@ -18,7 +18,7 @@ fn a_lock_keeps_out_those_who_honour_it() {
         1,
         &["FAILED 30", "tf unlock"],
     );
-    person.fails(&["lock", "d"], 1, &["somebody holds", "since 20"]);
+    person.fails(&["lock", "d"], 1, &["someone holds", "since 20"]);
     person.fine(&["rm", "d/f"]);
     person.fine(&["--honour-lock", "LOCK", "unlock", "d"]);
     assert!(!server.exists("d/LOCK"));
@@ -67,7 +67,7 @@ fn a_lock_can_be_waited_for() {
     let person = Person::of(&server);
     server.write("d/LOCK", "");
     let start = Instant::now();
-    person.fails(&["lock", "--wait", "1", "d"], 1, &["somebody holds"]);
+    person.fails(&["lock", "--wait", "1", "d"], 1, &["someone holds"]);
     assert!(start.elapsed() >= Duration::from_secs(1));
     let mut command = person.command(env!("CARGO_BIN_EXE_tf"));
     let mut waiting = command
@@ -152,11 +152,11 @@ fn a_passphrase_is_asked_for_twice_for_a_new_directory() {
     let (screen, code) = person.on_terminal("secret make diary", "sesame\nsesame\n");
     assert_eq!(code, Some(0), "{screen}");
     assert!(
-        screen.contains("Passphrase of diary: ") && screen.contains("Once more: "),
+        screen.contains("Passphrase of diary: ") && screen.contains("Repeat the passphrase: "),
         "{screen}"
     );
     assert_eq!(server.names("").len(), 1);
     let (screen, code) = person.on_terminal("secret make other", "sesame\nsesam\n");
     assert_eq!(code, Some(2), "{screen}");
-    assert!(screen.contains("not the same"), "{screen}");
+    assert!(screen.contains("passphrases differ"), "{screen}");
 }

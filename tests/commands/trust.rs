@@ -100,13 +100,13 @@ fn a_person_is_asked_and_nobody_else_can_say_yes() {
         person.on_terminal("trust h --key public.pem --hash-file hash", "maybe\nno\n");
     assert_eq!(code, Some(4), "{screen}");
     assert!(
-        screen.contains(&print) && screen.contains("nothing was kept"),
+        screen.contains(&print) && screen.contains("nothing was saved"),
         "{screen}"
     );
     assert!(!person.path(".config/tf/config.toml").exists());
     let (screen, code) = person.on_terminal("trust h --key public.pem", "yes\n");
     assert_eq!(code, Some(0), "{screen}");
-    assert!(screen.contains("hash is not"), "{screen}");
+    assert!(screen.contains("hash is missing"), "{screen}");
     assert!(person.fine(&["servers"]).contains(&print));
     let run = person.fails(
         &[
@@ -122,7 +122,7 @@ fn a_person_is_asked_and_nobody_else_can_say_yes() {
     );
     assert!(!run.err.contains("config.toml"));
     person.fails(&["trust", "127.0.0.1:1"], 3, &["nothing listens there"]);
-    person.fails(&["trust", "a b", "--key", "public.pem"], 2, &["no name"]);
+    person.fails(&["trust", "a b", "--key", "public.pem"], 2, &["not a valid name"]);
 }
 
 #[test]

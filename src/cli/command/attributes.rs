@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_path;
-use crate::cli::failure::{Failure, Result, for_each, tell_all};
+use crate::cli::failure::{Failure, Result, for_each, report_all};
 use crate::cli::place::{RemoteArg, beneath};
 use crate::client::{Connection, Kind, Room, mode_request, owner_request};
 use crate::tf::status::Status;
@@ -14,10 +14,10 @@ use crate::tf::status::Status;
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  tf chmod 600 secret.txt\n  tf chmod -R 644 --directories 755 site\n\n\
-                  Modes are octal: the protocol tells no mode, so none can be changed in part."
+                  Modes are octal. The protocol does not report modes, so a mode can only be set as a whole."
 )]
 pub(crate) struct Chmod {
-    /// All in directories, too
+    /// Include the content of directories
     #[arg(short = 'R', long)]
     recursive: bool,
     /// The mode of directories, with -R
@@ -63,7 +63,7 @@ impl Chmod {
     after_help = "Examples:\n  tf chown ann:staff report.pdf\n  tf chown -R ann:staff reports"
 )]
 pub(crate) struct Chown {
-    /// All in directories, too
+    /// Include the content of directories
     #[arg(short = 'R', long)]
     recursive: bool,
     /// User and group of the server, by name or number
@@ -81,7 +81,7 @@ impl Chown {
             .split_once(':')
             .filter(|(user, group)| !user.is_empty() && !group.is_empty());
         let Some((user, group)) = both else {
-            let text = format!("{}: the protocol sets both, write USER:GROUP", self.owner);
+            let text = format!("{}: write USER:GROUP, the protocol sets both", self.owner);
             return Err(Failure::Usage(text));
         };
         for_each_path(context, &self.paths, |connection, path| {
@@ -94,7 +94,7 @@ impl Chown {
 }
 
 /// Sends a request for a path and, where that is a directory, for all in it:
-/// what is in a directory first, so that a way is closed behind it. Links and
+/// the content of a directory first, because it may be out of reach afterwards. Links and
 /// special files stay as they are.
 pub(super) fn with_all_in_it(
     connection: &mut Connection,
@@ -119,7 +119,7 @@ pub(super) fn with_all_in_it(
     };
     all.reverse();
     all.push((path.to_owned(), kind));
-    // What has no request is told like what was refused.
+    // A path that no request can hold is reported like a refusal.
     let mut requests = Vec::with_capacity(all.len());
     let said = for_each(&all, |(path, kind)| {
         requests.push(request(path, *kind)?);
@@ -128,5 +128,5 @@ pub(super) fn with_all_in_it(
     let replies = connection.command_all(requests, |_, _| Ok(()))?;
     for_each(replies, |reply| Ok(reply?))
         .and(said)
-        .and(tell_all(untold))
+        .and(report_all(untold))
 }

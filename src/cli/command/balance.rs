@@ -12,15 +12,15 @@ use crate::cli::output::{Printer, Record, complain};
 use crate::cli::place::RemoteArg;
 use crate::client::balance_by_udp;
 
-/// Ask the load balancer which server to take
+/// Ask the load balancer which server to use
 #[derive(Args)]
 #[command(after_help = "Examples:\n  tf where\n  tf where --tcp files:\n\n\
-                  With balance = true in a server's entry every command asks, and goes there.")]
+                  With balance = true in a server's entry every command does so by itself.")]
 pub(crate) struct Where {
-    /// Only by UDP, which needs no session
+    /// Ask only by UDP, which needs no session
     #[arg(long, conflicts_with = "tcp")]
     udp: bool,
-    /// Only by TCP, in a session
+    /// Ask only by TCP, in a session
     #[arg(long)]
     tcp: bool,
     /// The server, as NAME: or tf://HOST
@@ -39,8 +39,8 @@ impl Where {
                 }
             }
             if self.udp {
-                complain!("tf: no server by UDP: a firewall is between, or there is no pool");
-                return Err(Failure::Told(Exit::Refused));
+                complain!("tf: no answer by UDP: a firewall blocks it, or the server has no pool");
+                return Err(Failure::Reported(Exit::Refused));
             }
         }
         show(json, "tcp", context.connection(&server)?.balance()?)

@@ -48,7 +48,7 @@ pub(super) fn to_standard_output(
     Ok(out.flush().map_err(output_error)?)
 }
 
-/// Tells of lost connections alone.
+/// Reports lost connections alone.
 struct Quiet;
 
 impl Observer for Quiet {

@@ -14,7 +14,7 @@ use crate::tf::status::Status;
 #[derive(Args)]
 #[command(after_help = "Example:\n  tf mkdir -p reports/2026/may")]
 pub(crate) struct Mkdir {
-    /// Make those on the way, too; one that exists is fine
+    /// Make missing parents, too; existing directories are no error
     #[arg(short, long)]
     parents: bool,
     /// The remote directories
@@ -41,7 +41,9 @@ impl Mkdir {
 
 /// Remove empty directories
 #[derive(Args)]
-#[command(after_help = "Example:\n  tf rmdir reports/2019\n\nWith all in them: tf rm -r")]
+#[command(
+    after_help = "Example:\n  tf rmdir reports/2019\n\nTo remove them with their content: tf rm -r"
+)]
 pub(crate) struct Rmdir {
     /// Remote directories or patterns
     #[arg(required = true, add = Names::Remote)]
@@ -52,9 +54,9 @@ impl Rmdir {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         for_each_path(context, &self.paths, |connection, path| {
             if is_root(path) {
-                return Err(Failure::usage("the server's root stays"));
+                return Err(Failure::usage("the server's root can't be removed"));
             }
-            // The server's own command takes what is in it along.
+            // The server's own command removes the content, too.
             if !connection.list(path)?.is_empty() {
                 let request = format!("rmdir {path}");
                 let status = Status::DirectoryRemains;
@@ -71,10 +73,10 @@ impl Rmdir {
     after_help = "Examples:\n  tf rm reports/may.pdf\n  tf rm -r reports/2019\n  tf rm -f 'tmp/*.part'"
 )]
 pub(crate) struct Rm {
-    /// Remove directories with all in them, too
+    /// Remove directories and their content, too
     #[arg(short, long)]
     recursive: bool,
-    /// What is not there is fine
+    /// Ignore missing files
     #[arg(short, long)]
     force: bool,
     /// Remote paths or patterns
@@ -86,7 +88,8 @@ impl Rm {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         for_each_path(context, &self.paths, |connection, path| {
             if is_root(path) {
-                let text = "that would empty the server's root: name what is in it, such as '*'";
+                let text =
+                    "that would empty the server's root: name its entries, for example by '*'";
                 return Err(Failure::usage(text));
             }
             match connection.delete(path) {
@@ -100,11 +103,11 @@ impl Rm {
     }
 }
 
-/// Make empty files, or set the times of those that are there to now
+/// Make empty files, or set the times of existing ones to now
 #[derive(Args)]
 #[command(after_help = "Example:\n  tf touch reports/done")]
 pub(crate) struct Touch {
-    /// Make none
+    /// Make no files
     #[arg(short = 'c', long)]
     no_create: bool,
     /// The remote paths

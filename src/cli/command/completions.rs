@@ -16,7 +16,7 @@ use crate::cli::output::output_error;
     after_help = "Examples:\n  tf completions bash > ~/.local/share/bash-completion/completions/tf\n  \
                   tf completions zsh > ~/.zfunc/_tf\n  \
                   tf completions fish > ~/.config/fish/completions/tf.fish\n\n\
-                  It completes names of servers, and remote paths where no password has to be asked for."
+                  It completes names of servers, and remote paths if no password has to be entered."
 )]
 pub(crate) struct Completions {
     /// The shell

@@ -17,10 +17,10 @@ use crate::tf::status::Status;
     after_help = "Examples:\n  tf cp may.pdf archive/\n  tf cp -r site site.old\n  tf cp -f new.conf live.conf"
 )]
 pub(crate) struct Cp {
-    /// Copy directories with all in them, too
+    /// Copy directories and their content, too
     #[arg(short, long)]
     recursive: bool,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(short, long)]
     force: bool,
     /// The paths or patterns to copy, and the new path or a directory
@@ -38,7 +38,7 @@ impl Cp {
                     Ok(connection.copy_directory(from, to)?)
                 }
                 Err(e) if e.status() == Some(Status::DirectoryCopy) => {
-                    Err(Failure::Usage(format!("{from} is a directory: -r")))
+                    Err(Failure::Usage(format!("{from} is a directory: use -r")))
                 }
                 Err(e) if e.status() == Some(Status::FileExists) && self.force => {
                     replace(connection, from, to)
@@ -49,7 +49,7 @@ impl Cp {
     }
 }
 
-/// Replaces a file, but no directory.
+/// Replaces a file, never a directory.
 fn replace(connection: &mut Connection, from: &str, to: &str) -> Result<()> {
     if connection.stat(to)?.kind == Kind::Directory {
         return Err(Failure::Usage(format!("{to} is a directory")));
@@ -63,7 +63,7 @@ fn replace(connection: &mut Connection, from: &str, to: &str) -> Result<()> {
     after_help = "Examples:\n  tf mv may.pdf june.pdf\n  tf mv -n 'incoming/*.pdf' files:reports/"
 )]
 pub(crate) struct Mv {
-    /// Replace nothing
+    /// Do not replace an existing file
     #[arg(short, long)]
     no_clobber: bool,
     /// The old paths or patterns, and the new path or a directory
@@ -75,7 +75,7 @@ impl Mv {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         for_each_target(context, &self.paths, |connection, from, to| {
             if is_root(from) {
-                return Err(Failure::usage("the server's root stays where it is"));
+                return Err(Failure::usage("the server's root can't be moved"));
             }
             if self.no_clobber && connection.stat(to).is_ok() {
                 let request = format!("mv {from} {to}");
@@ -101,7 +101,7 @@ fn for_each_target(
     let mut names = Vec::new();
     for source in sources {
         if context.server(source)? != target.server {
-            let text = "all must be on one server: from one to another, use get and put";
+            let text = "all paths must be on one server: between servers use get and put";
             return Err(Failure::usage(text));
         }
         names.append(&mut expand(context, source)?);
@@ -113,7 +113,7 @@ fn for_each_target(
         stat => stat.is_ok_and(|stat| stat.kind == Kind::Directory),
     };
     if !is_directory && (names.len() > 1 || target.ends_with('/')) {
-        return Err(Failure::usage(format!("{target} is no directory")));
+        return Err(Failure::usage(format!("{target} is not a directory")));
     }
     for_each(&names, |Remote { path, .. }| match is_directory {
         true => act(connection, path, &beneath(&target, last_name(path))),

@@ -9,20 +9,20 @@ use crate::cli::output::{Printer, Record};
 use crate::cli::place::RemoteArg;
 use crate::text::human_size;
 
-/// Show how much room is left
+/// Show how many bytes are free
 #[derive(Args)]
 #[command(
     disable_help_flag = true,
     after_help = "Examples:\n  tf df -h\n  tf df files: archive:"
 )]
 pub(crate) struct Df {
-    /// Sizes such as 1.5T
+    /// Show sizes such as 1.5T
     #[arg(short, long)]
     human: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
-    /// The servers, as NAME: or tf://HOST
+    /// The servers, as NAME: or tf://HOST [default: the default server]
     #[arg(default_value = "", hide_default_value = true, add = Names::Server)]
     servers: Vec<RemoteArg>,
 }

@@ -11,13 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::for_each_name;
-use crate::cli::failure::{Result, tell_all};
+use crate::cli::failure::{Result, report_all};
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::{RemoteArg, beneath, last_name};
 use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
 use crate::text::shown;
 
-/// Entries of which size and time are asked together.
+/// How many entries are asked for size and time at once.
 const AT_ONCE: usize = 4096;
 
 /// Find files in a tree
@@ -27,25 +27,26 @@ const AT_ONCE: usize = 4096;
                   tf find --type f --size +100M --json\n  tf find tmp --name '*.part' -0 | xargs -0 tf --literal rm"
 )]
 pub(crate) struct Find {
-    /// Whose name fits a pattern; one of several is enough
+    /// Entries whose name matches; of several patterns one must match
     #[arg(long, value_name = "PATTERN")]
     name: Vec<String>,
-    /// Of this kind
+    /// Entries of this kind
     #[arg(long = "type", value_name = "KIND")]
     kind: Option<Type>,
-    /// Of more (+) or less (-) than a size, or of just that: +10M, -4K, 0
+    /// Entries larger (+) or smaller (-) than a size, or of exactly that size:
+    /// +10M, -4K, 0
     #[arg(long, value_name = "[+-]SIZE", allow_hyphen_values = true)]
     size: Vec<SizeRange>,
-    /// Changed since a day or moment (UTC), or in the last 10m, 5h, 2d
+    /// Entries changed since a day or moment (UTC), or in the last 10m, 5h, 2d
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     newer: Option<Timestamp>,
-    /// Changed before that
+    /// Entries changed before a day or moment
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     older: Option<Timestamp>,
     /// End each path with a NUL, unescaped, for xargs -0
     #[arg(short = '0', long, conflicts_with = "json")]
     print0: bool,
-    /// Where to begin; the root when left out
+    /// Where to begin [default: the root]
     #[arg(default_value = "", hide_default_value = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
@@ -95,7 +96,7 @@ impl Find {
             let paths: Vec<String> = some.iter().map(name).collect();
             let stats = connection.stat_all(&paths)?;
             for (entry, stat) in some.iter().zip(stats) {
-                // What has vanished meanwhile, or can't be looked at, fits nothing.
+                // An entry without size and time matches nothing.
                 let Ok(stat) = stat else { continue };
                 if self.fits_stat(&stat) {
                     self.print(printer, path, entry, Some(stat))?;
@@ -103,7 +104,7 @@ impl Find {
             }
         }
         printer.flush()?;
-        tell_all(untold)
+        report_all(untold)
     }
 
     fn fits_entry(&self, entry: &Entry) -> bool {
@@ -180,8 +181,8 @@ impl FromStr for SizeRange {
             Some((at, 'T')) => (&text[..at], 40),
             _ => (text, 0),
         };
-        let told = "a size is digits and perhaps K, M, G or T, such as +10M";
-        let number: u64 = digits.parse().map_err(|_| told)?;
+        let bad = "a size is digits with an optional K, M, G or T, such as +10M";
+        let number: u64 = digits.parse().map_err(|_| bad)?;
         let size = number.checked_mul(1 << shift).ok_or("too large")?;
         Ok(SizeRange { order, size })
     }
@@ -190,7 +191,7 @@ impl FromStr for SizeRange {
 /// Reads a moment: `2026-11-21`, `2026-11-21 10:52`, one with a zone, or
 /// `10m`, `5h`, `2d` for as long ago.
 pub(super) fn moment(text: &str) -> Result<Timestamp, &'static str> {
-    let told = "write a day as 2026-11-21, a moment as 2026-11-21T10:52, or 10m, 5h, 2d for ago";
+    let bad = "write a day as 2026-11-21, a moment as 2026-11-21T10:52, an age as 10m, 5h, 2d";
     let seconds = match text.char_indices().next_back() {
         Some((at, 's')) => Some((&text[..at], 1)),
         Some((at, 'm')) => Some((&text[..at], 60)),
@@ -199,9 +200,9 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, &'static str> {
         _ => None,
     };
     if let Some((digits, unit)) = seconds {
-        let number: u32 = digits.parse().map_err(|_| told)?;
+        let number: u32 = digits.parse().map_err(|_| bad)?;
         let ago = SignedDuration::from_secs(i64::from(number) * unit);
-        return Timestamp::now().checked_sub(ago).map_err(|_| told);
+        return Timestamp::now().checked_sub(ago).map_err(|_| bad);
     }
     if let Ok(moment) = text.parse() {
         return Ok(moment);
@@ -210,7 +211,7 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, &'static str> {
         .parse::<DateTime>()
         .or_else(|_| text.parse::<Date>().map(DateTime::from));
     let zoned = civil.and_then(|civil| civil.to_zoned(TimeZone::UTC));
-    zoned.map(|zoned| zoned.timestamp()).map_err(|_| told)
+    zoned.map(|zoned| zoned.timestamp()).map_err(|_| bad)
 }
 
 #[cfg(test)]

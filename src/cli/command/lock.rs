@@ -1,5 +1,5 @@
 //! `tf lock` and `tf unlock`: lock files (document, "LOCK"). A directory is
-//! closed to those who honour the name of a file in it, and to no others.
+//! closed to clients that honour the name of a file in it, and to no others.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,32 +15,32 @@ use crate::cli::place::{Remote, RemoteArg, ServerName, beneath};
 use crate::client::ClientError;
 use crate::tf::status::Status;
 
-/// How often a lock that somebody holds is tried again.
+/// The pause between two attempts to take a lock.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Make the lock file of a directory, alone or while a program runs
+/// Lock a directory, until unlocked or while a program runs
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  tf lock reports && tf put *.pdf reports/; tf unlock reports\n  \
                   tf lock --wait 60 reports -- rsync-reports.sh\n\n\
-                  It keeps out those who honour that name: tf --honour-lock LOCK, or lock = \"LOCK\" in\n\
-                  a server's entry. Others are not kept out, and the protocol promises no more."
+                  A lock keeps out clients that honour its name: tf --honour-lock LOCK, or\n\
+                  lock = \"LOCK\" in a server's entry. It does not keep out others."
 )]
 pub(crate) struct Lock {
     #[command(flatten)]
     named: Named,
-    /// Wait for one that somebody else holds, at most this long
+    /// How long to wait for a lock that someone else holds
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
     /// The remote directory
     #[arg(add = Names::Remote)]
     directory: RemoteArg,
-    /// A program with its arguments; the lock is taken off when it has ended
+    /// A program with its arguments; the lock is removed when it has ended
     #[arg(last = true)]
     program: Vec<String>,
 }
 
-/// Take the lock file of a directory off
+/// Unlock directories
 #[derive(Args)]
 #[command(after_help = "Example:\n  tf unlock reports")]
 pub(crate) struct Unlock {
@@ -100,15 +100,13 @@ impl Lock {
                         .map(|stat| crate::cli::output::time(stat.modified));
                     let since =
                         since.map_or_else(|_| String::new(), |time| format!(" since {time}"));
-                    complain!(
-                        "tf: {path}: somebody holds this lock{since}: wait, or see tf unlock"
-                    );
-                    return Err(Failure::Told(crate::cli::Exit::Refused));
+                    complain!("tf: {path}: someone holds this lock{since}: wait, or see tf unlock");
+                    return Err(Failure::Reported(crate::cli::Exit::Refused));
                 }
                 other => break other?,
             }
         }
-        // Servers are known that say OK without having made it.
+        // Some servers answer OK without having made it.
         connection.stat(path)?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
 use crate::cli::expand::expand;
-use crate::cli::failure::{Failure, Result, for_each, tell_all};
+use crate::cli::failure::{Failure, Result, for_each, report_all};
 use crate::cli::output::{Printer, Record, letter, time};
 use crate::cli::place::{RemoteArg, beneath};
 use crate::client::{ClientError, Connection, Entry, Kind, Room, Stat};
@@ -22,36 +22,36 @@ use crate::tf::status::Status;
                   tf ls -R --json tf://ann@files.example.org/ | jq -r .path"
 )]
 pub(crate) struct Ls {
-    /// Kind, size and time of each entry
+    /// Show kind, size and time of each entry
     #[arg(short, long)]
     long: bool,
-    /// All beneath, too
+    /// Include subdirectories
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// Largest first
+    /// Sort by size, largest first
     #[arg(short = 'S', conflicts_with_all = ["by_time", "unsorted"])]
     by_size: bool,
-    /// Newest first
+    /// Sort by time, newest first
     #[arg(short = 't', conflicts_with = "unsorted")]
     by_time: bool,
-    /// As the server lists them, shown as they come
+    /// Do not sort: print entries as they arrive
     #[arg(short = 'U')]
     unsorted: bool,
-    /// The other way round
+    /// Reverse the order
     #[arg(short, long)]
     reverse: bool,
-    /// Sizes such as 1.5M
+    /// Show sizes such as 1.5M
     #[arg(short, long)]
     human: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
-    /// Directories, files or patterns; the root when left out
+    /// Directories, files or patterns [default: the root]
     #[arg(default_value = "", hide_default_value = true, add = Names::Remote)]
     paths: Vec<RemoteArg>,
 }
 
-/// An entry with what was asked about it.
+/// An entry with its size and times.
 struct Item {
     entry: Entry,
     stat: Option<Stat>,
@@ -101,7 +101,7 @@ impl Ls {
         expanded.and(sorted_out).and(listed)
     }
 
-    /// Lists a directory, or a file as it is.
+    /// Lists a directory, or shows a file.
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
         let needs_stats = self.long || self.by_size || self.by_time;
         let (mut items, mut untold) = (Vec::new(), Vec::new());
@@ -135,10 +135,10 @@ impl Ls {
         }
         self.print(printer, items, path)?;
         printer.flush()?;
-        tell_all(untold)
+        report_all(untold)
     }
 
-    /// Shows what is no directory.
+    /// Shows an entry that is not a directory.
     fn file(
         &self,
         connection: &mut Connection,

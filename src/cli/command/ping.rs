@@ -1,5 +1,5 @@
-//! `tf ping`: the keepalive mechanisms of the protocol, each asked and timed
-//! (document, "Keepalive").
+//! `tf ping`: asks by each keepalive mechanism of the protocol, and measures the
+//! time (document, "Keepalive").
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,29 +18,29 @@ use crate::client::{Answer, ClientError, Connection, Question};
 /// many.
 const KEEPALIVE: (u32, u32, u32) = (60, 10, 6);
 
-/// Ask a server, a session and its connection for signs of life
+/// Check that a server, a session and its connection are alive
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  tf ping files:\n  tf ping --by host -c 1 && echo up\n  tf ping --by oob -c 0 -i 0.2\n\n\
-                  host: does the server answer by UDP (HOSTCHECK)? Needs no session.\n\
-                  process: does this session live, by UDP (PROCHECK)?\n\
-                  socket: has its connection had our bytes, by UDP (SOCKCHECK)?\n\
-                  oob: an urgent byte there and back on the connection.\n\
+                  host: asks the server by UDP (HOSTCHECK); needs no session.\n\
+                  process: asks by UDP whether this session is alive (PROCHECK).\n\
+                  socket: asks by UDP whether its connection has received our bytes (SOCKCHECK).\n\
+                  oob: sends an urgent byte to the server and back.\n\
                   keepalive: has the server probe the connection by TCP (KEEPALIVE).\n\
-                  The exit status is 0 when each way was answered at least once."
+                  The exit status is 0 if each way was answered at least once."
 )]
 pub(crate) struct Ping {
-    /// Only so; all ways when left out
+    /// Use this way [default: all]
     #[arg(long, value_enum)]
     by: Vec<Way>,
-    /// How often; 0 for no end
+    /// How many rounds; 0 for no limit
     #[arg(short, long, default_value_t = 4)]
     count: u64,
     /// Seconds between two rounds
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     interval: Duration,
-    /// How long an answer may take
-    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = patience)]
+    /// How long to wait for an answer
+    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "2", value_parser = wait)]
     wait: Duration,
     /// The server, as NAME: or tf://HOST
     #[arg(value_name = "SERVER", default_value = "", hide_default_value = true, add = Names::Server)]
@@ -56,7 +56,7 @@ enum Way {
     Keepalive,
 }
 
-/// What the tries of one way came to.
+/// The results of one way.
 struct Count {
     way: Way,
     by: &'static str,
@@ -93,13 +93,13 @@ impl Ping {
         printer.flush()?;
         match counts.iter().all(|count| !count.times.is_empty()) {
             true => Ok(()),
-            false => Err(Failure::Told(Exit::Refused)),
+            false => Err(Failure::Reported(Exit::Refused)),
         }
     }
 }
 
 impl Ping {
-    /// The ways that were asked for, or all there are.
+    /// The requested ways, or all.
     fn ways(&self, context: &mut Context, server: &ServerName) -> Result<Vec<Way>> {
         let needs_bytes = |way: &Way| matches!(way, Way::Oob | Way::Socket);
         let mut ways = self.by.clone();
@@ -112,7 +112,7 @@ impl Ping {
             return Ok(ways);
         }
         if self.by.iter().any(needs_bytes) {
-            let text = "over TLS there are no out-of-band bytes: leave oob and socket out";
+            let text = "over TLS there are no urgent bytes: leave oob and socket out";
             return Err(Failure::usage(text));
         }
         ways.retain(|way| !needs_bytes(way));
@@ -120,7 +120,7 @@ impl Ping {
     }
 }
 
-/// Who asks.
+/// Asks the server and the session.
 struct Prober<'a> {
     server: SocketAddr,
     session: Option<Session<'a>>,
@@ -129,7 +129,7 @@ struct Prober<'a> {
 struct Session<'a> {
     connection: &'a mut Connection,
     key: Vec<u8>,
-    /// Out-of-band bytes sent so far.
+    /// Urgent bytes sent so far.
     bytes: u32,
 }
 
@@ -247,16 +247,16 @@ fn in_milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn patience(text: &str) -> Result<Duration, String> {
+fn wait(text: &str) -> Result<Duration, String> {
     let wait = seconds(text)?;
     (!wait.is_zero())
         .then_some(wait)
-        .ok_or_else(|| "an answer takes more than 0".to_owned())
+        .ok_or_else(|| "must be more than 0".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text
         .parse()
-        .map_err(|_| "no number of seconds".to_owned())?;
+        .map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(number).map_err(|e| e.to_string())
 }

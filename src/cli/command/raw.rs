@@ -19,9 +19,9 @@ use crate::tf::wire::WireError;
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  tf raw FSTAT reports/may.pdf\n  tf raw -x PROCKEY\n  tf raw --at files: DATE\n\n\
-                  For requests that are answered by one message; transfers and listings are not.\n\
-                  The exit status is that of the refusal, 1 as a rule, when the reply begins with FAILED or\n\
-                  is UNKNOWN."
+                  For requests with a reply of one message, not for transfers and listings.\n\
+                  If the reply begins with FAILED or is UNKNOWN, the exit status is that of the refusal,\n\
+                  usually 1."
 )]
 pub(crate) struct Raw {
     /// The server, as NAME: or tf://HOST
@@ -30,7 +30,7 @@ pub(crate) struct Raw {
     /// Print the reply in hexadecimal
     #[arg(short = 'x', long)]
     hex: bool,
-    /// The command and its arguments, sent with one space between
+    /// The command and its arguments, joined by spaces
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     request: Vec<String>,
 }
@@ -38,13 +38,13 @@ pub(crate) struct Raw {
 impl Raw {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let server = context.server(&self.at)?;
-        let patience = context.access(&server)?.target.timeout;
+        let timeout = context.access(&server)?.target.timeout;
         let connection = context.connection(&server)?;
         let request = self.request.join(" ");
         let lost = |e: std::io::Error| ClientError::Lost(WireError::Io(e));
         connection
             .wire()
-            .set_deadline(Some(Instant::now() + patience))
+            .set_deadline(Some(Instant::now() + timeout))
             .map_err(lost)?;
         let reply = connection.request(request.as_bytes())?;
         connection.wire().set_deadline(None).map_err(lost)?;
@@ -55,7 +55,7 @@ impl Raw {
         printer.show(&Record::Reply { text: &text, hex }, || line)?;
         printer.flush()?;
         match reply.starts_with(b"FAILED") || reply == b"UNKNOWN" {
-            true => Err(Failure::Told(Exit::of(&refusal(&request, &reply)))),
+            true => Err(Failure::Reported(Exit::of(&refusal(&request, &reply)))),
             false => Ok(()),
         }
     }

@@ -1,25 +1,25 @@
-//! `tf secret`: secure directories, whose names are known to those who know a
-//! passphrase (document, "Secured Directory").
+//! `tf secret`: secure directories, whose names follow from a passphrase
+//! (document, "Secured Directory").
 
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::cli::complete::Names;
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result, tell_all};
+use crate::cli::failure::{Failure, Result, report_all};
 use crate::cli::output::{Printer, Record};
 use crate::cli::place::{Remote, RemoteArg, beneath};
 use crate::cli::secrets::{Source, descriptor};
 use crate::client::{Entry, secret_name, secret_token};
 use crate::text::shown;
 
-/// Directories that nobody finds who does not know a passphrase
+/// Directories that can only be found with a passphrase
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  tf secret make diary\n  tf put may.txt \"$(tf secret path diary)/\"\n  \
                   tf secret ls diary\n  tf secret rm diary\n\n\
                   The directory is DIR/HASH.sd. HASH is the SHA-256 of NAME:PASSPHRASE in hexadecimal,\n\
-                  hashed again for each further round. It is in no listing; who knows it can use it."
+                  hashed again for each further round. No listing shows it; anyone who knows it can use it."
 )]
 pub(crate) struct Secret {
     #[command(subcommand)]
@@ -28,19 +28,19 @@ pub(crate) struct Secret {
 
 #[derive(Subcommand)]
 enum Deed {
-    /// Make it
+    /// Make the directory
     Make(Which),
     /// Print its path, without asking the server
     Path(Which),
-    /// List what is in it
+    /// List its content
     Ls(Which),
-    /// Remove it with all in it
+    /// Remove it with its content
     Rm(Which),
 }
 
 #[derive(Args)]
 struct Which {
-    /// How often the hash is taken
+    /// How often to hash
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rounds: u32,
     /// A file whose first line is the passphrase [default: ask]
@@ -49,9 +49,9 @@ struct Which {
     /// An open file descriptor to read the passphrase from
     #[arg(long, value_name = "N", conflicts_with = "passphrase_file", value_parser = descriptor)]
     passphrase_fd: Option<std::path::PathBuf>,
-    /// A name that goes into the hash
+    /// The name to hash with the passphrase
     name: String,
-    /// The remote directory it is in; the root when left out
+    /// The remote directory it is in [default: the root]
     #[arg(default_value = "", hide_default_value = true, add = Names::Remote)]
     directory: RemoteArg,
 }
@@ -102,8 +102,8 @@ impl Which {
         if passphrase.is_empty() {
             return Err(Failure::usage("the passphrase is empty"));
         }
-        if twice && asked && *ask("Once more: ")? != *passphrase {
-            return Err(Failure::usage("the two are not the same"));
+        if twice && asked && *ask("Repeat the passphrase: ")? != *passphrase {
+            return Err(Failure::usage("the passphrases differ"));
         }
         let directory = context.resolve(&self.directory)?;
         let name = secret_name(&self.name, &passphrase, self.rounds);
@@ -131,6 +131,6 @@ impl Found {
             })?;
         }
         printer.flush()?;
-        tell_all(untold)
+        report_all(untold)
     }
 }

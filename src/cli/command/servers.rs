@@ -9,7 +9,7 @@ use crate::cli::output::{Printer, Record, complain};
 /// List the servers of the configuration
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  tf servers\n  tf servers --json | jq -r .name\n\nAdd one: tf trust"
+    after_help = "Examples:\n  tf servers\n  tf servers --json | jq -r .name\n\nTo add one: tf trust"
 )]
 pub(crate) struct Servers {}
 
@@ -53,7 +53,7 @@ impl Servers {
         }
         if servers.entries.is_empty() && !context.output.json {
             complain!(
-                "tf: no servers in {}: add one by tf trust",
+                "tf: no servers in {}: add one with tf trust",
                 servers.file.display()
             );
         }

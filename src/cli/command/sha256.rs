@@ -15,7 +15,7 @@ use crate::cli::output::{Printer, Record};
 use crate::cli::place::RemoteArg;
 use crate::text::shown;
 
-/// Show SHA-256 digests, made by the server, as sha256sum prints them
+/// Show SHA-256 digests, computed by the server, as sha256sum prints them
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  tf sha256 'reports/*.pdf' > SUMS\n  tf sha256 -c SUMS\n  \
@@ -62,7 +62,7 @@ fn check(context: &mut Context, printer: &mut Printer, sums: &[Sum]) -> Result<(
         printer.show(&record, || format!("{}: {verdict}", shown(name.as_bytes())))?;
         match fits {
             true => Ok(()),
-            false => Err(Failure::Told(Exit::Mismatch)),
+            false => Err(Failure::Reported(Exit::Mismatch)),
         }
     })
 }
@@ -104,7 +104,7 @@ pub(super) fn read_sums(file: &Path) -> Result<Vec<Sum>> {
         .filter(|(_, line)| !line.is_empty());
     let read = |(at, line): (usize, &str)| {
         parse_sum(line).ok_or_else(|| {
-            let what = "no line of sha256sum: 64 digits, two spaces, a name";
+            let what = "not a line of sha256sum: 64 digits, two spaces, a name";
             Failure::Usage(format!("{}:{}: {what}", file.display(), at + 1))
         })
     };
@@ -119,13 +119,13 @@ fn parse_sum(line: &str) -> Option<Sum> {
     let name = rest
         .strip_prefix("  ")
         .or_else(|| rest.strip_prefix(" *"))?;
-    let fits = digest.bytes().all(|byte| byte.is_ascii_hexdigit()) && !name.is_empty();
+    let is_valid = digest.bytes().all(|byte| byte.is_ascii_hexdigit()) && !name.is_empty();
     let name = if escaped {
         unescape(name)?
     } else {
         name.to_owned()
     };
-    fits.then(|| Sum {
+    is_valid.then(|| Sum {
         digest: digest.to_ascii_lowercase(),
         name,
     })

@@ -17,11 +17,11 @@ Examples:
   tf shell -b nightly.tf files
   echo 'put may.pdf' | tf shell files:reports")]
 pub(crate) struct Shell {
-    /// Do what the lines of this file say, - for standard input, and end with
-    /// the first that fails
+    /// Run the commands in this file, - for standard input; stop at the first
+    /// that fails
     #[arg(short, long, value_name = "FILE")]
     pub(crate) batch: Option<PathBuf>,
-    /// Go on with the next line after one that failed
+    /// Continue after a command that failed
     #[arg(short, long)]
     pub(crate) keep_going: bool,
     /// NAME, NAME:path, HOST:PORT or tf://HOST:PORT/path [default: the default
@@ -31,8 +31,8 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// In a shell there is no other.
+    /// A shell does not open another.
     pub(super) fn run(self, _: &mut Context) -> Result<()> {
-        Err(Failure::usage("this is a shell already: see cd"))
+        Err(Failure::usage("this is already a shell: use cd"))
     }
 }

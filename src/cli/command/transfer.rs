@@ -15,18 +15,18 @@ use crate::cli::place::{Place, RemoteArg, ServerName};
 use crate::cli::progress::Board;
 use crate::client::{ClientError, Direction, Options, Summary, Transfers, is_pattern};
 
-/// Receive files and trees; each is in place only when it is whole and verified
+/// Download files and trees; each is in place only when whole and verified
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
                         tf get reports/may.pdf .\n  \
                         tf get -r -j 4 backup:photos /srv/\n  \
                         tf get 'reports/*.pdf' .")]
 pub(crate) struct Get {
-    /// Remote files, patterns among them, and where they go: a local file or
-    /// directory, or - for standard output; here when there is one path alone
+    /// Remote files or patterns, and the target: a local file or directory, or
+    /// - for standard output [default: the current directory]
     #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = Names::Download)]
     paths: Vec<String>,
-    /// Directories with all in them
+    /// Include directories with their content
     #[arg(short, long)]
     recursive: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ impl Get {
             None => PathBuf::from("."),
             Some(Place::Local(path)) => path,
             Some(Place::Remote(_)) => {
-                return Err(Failure::usage("get receives into a local path"));
+                return Err(Failure::usage("get downloads to a local path"));
             }
         };
         let remotes: Vec<RemoteArg> = paths
@@ -56,7 +56,7 @@ impl Get {
         let server = context.server(&remotes[0])?;
         for remote in &remotes {
             if context.server(remote)? != server {
-                return Err(Failure::usage("get receives from one server at a time"));
+                return Err(Failure::usage("get downloads from one server at a time"));
             }
         }
         if local == Path::new("-") {
@@ -79,28 +79,28 @@ impl Get {
     }
 }
 
-/// A name that begins with a dot is fitted by a pattern that does.
+/// Only a pattern that begins with a dot matches such a name.
 const PATTERNS: glob::MatchOptions = glob::MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,
 };
 
-/// Send files and trees; each is in place only when it is whole and verified
+/// Upload files and trees; each is in place only when whole and verified
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
                         tf put may.pdf reports/\n  \
                         tf put -r -j 4 photos backup:\n  \
                         pg_dump shop | tf put - backups/shop.sql")]
 pub(crate) struct Put {
-    /// Local files, or - for standard input, and where they go: a remote file
-    /// or directory, the default server's root when there is one path alone
+    /// Local files, or - for standard input, and the target: a remote file or
+    /// directory [default: the default server's root]
     #[arg(required = true, value_name = "LOCAL... [REMOTE]", add = Names::Upload)]
     paths: Vec<Place>,
-    /// Directories with all in them
+    /// Include directories with their content
     #[arg(short, long)]
     recursive: bool,
-    /// Follow symbolic links, which are left out of trees otherwise
+    /// Follow symbolic links in trees, which are skipped otherwise
     #[arg(short = 'L', long)]
     follow: bool,
     #[command(flatten)]
@@ -140,8 +140,8 @@ impl Put {
     }
 }
 
-/// The files a pattern stands for, where no sh has expanded it. What is there as
-/// it is written, or fits nothing, stands for itself.
+/// The files that match a pattern which no shell has expanded. An existing name
+/// and a pattern without a match stand for themselves.
 fn expand_local(path: PathBuf) -> Vec<PathBuf> {
     let is_there = path.symlink_metadata().is_ok();
     let pattern = path.to_str().filter(|text| is_pattern(text) && !is_there);
@@ -159,41 +159,41 @@ fn local(place: Place) -> Result<PathBuf> {
     match place {
         Place::Local(path) => Ok(path),
         Place::Remote(remote) => Err(Failure::usage(format!(
-            "{}: put sends local files: on a server use cp; a local name with a colon is ./NAME",
+            "{}: put uploads local files: on a server use cp; write a local name with a colon as ./NAME",
             remote.path
         ))),
     }
 }
 
-/// Make one directory like another, on the server or here
+/// Make one directory like another, on the server or on this machine
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
                         tf mirror --delete photos backup:photos\n  \
                         tf mirror --dry-run backup:photos photos\n  \
                         tf mirror --exclude '*.tmp' site :www")]
 pub(crate) struct Mirror {
-    /// The directory to go by
+    /// The directory to copy
     #[arg(add = Names::Place)]
     source: Place,
-    /// The directory that is made like it; one of the two is remote
+    /// The directory to make like it; one of the two is remote
     #[arg(add = Names::Place)]
     target: Place,
-    /// Compare SHA-256 digests, not times
+    /// Compare SHA-256 digests instead of times
     #[arg(short, long)]
     checksum: bool,
-    /// Delete what is not in the source
+    /// Delete entries that are not in the source
     #[arg(long)]
     delete: bool,
-    /// Delete nothing when it would be more entries than this
+    /// Delete nothing if it would be more than this many entries
     #[arg(long, value_name = "N", requires = "delete")]
     max_delete: Option<u64>,
-    /// Only say what would be done
+    /// Only print what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Leave out names that match, or paths from the top; may be given again
+    /// Skip names, or paths from the top, that match; may be repeated
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<Pattern>,
-    /// Follow local symbolic links, which are left out otherwise
+    /// Follow local symbolic links, which are skipped otherwise
     #[arg(short = 'L', long)]
     follow: bool,
     #[command(flatten)]
@@ -206,7 +206,8 @@ impl Mirror {
             (Place::Local(local), Place::Remote(remote)) => (local, remote, Direction::Up),
             (Place::Remote(remote), Place::Local(local)) => (local, remote, Direction::Down),
             _ => {
-                let text = "one of the two is remote, as NAME:path, or :path on the default server";
+                let text =
+                    "one of the two must be remote: NAME:path, or :path on the default server";
                 return Err(Failure::usage(text));
             }
         };
@@ -233,18 +234,18 @@ impl Mirror {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Transfer")]
 pub(super) struct TransferArguments {
-    /// Connections to use at once: for many files, or for a large one
-    /// [default: 1, and a second to put hundreds of files or for
+    /// Connections to use at once, for many files or for a large one
+    /// [default: 1, and a second one to put hundreds of files or for
     /// the digest of a large one]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     streams: Option<u8>,
-    /// How often in a row a lost connection is opened again
+    /// How often in a row to reopen a lost connection
     #[arg(long, value_name = "N", default_value_t = 10)]
     retries: u32,
-    /// The most bytes a second, with K, M or G
+    /// Limit in bytes per second, with K, M or G
     #[arg(long, value_name = "RATE", value_parser = rate)]
     limit: Option<u64>,
-    /// Compare no SHA-256 digests at the end
+    /// Do not compare SHA-256 digests at the end
     #[arg(long)]
     no_verify: bool,
 }
@@ -272,14 +273,14 @@ fn rate(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits
         .parse()
-        .map_err(|_| "a number with K, M or G behind it".to_owned())?;
+        .map_err(|_| "a number with an optional K, M or G".to_owned())?;
     number
         .checked_mul(unit)
         .filter(|rate| *rate >= 1024)
-        .ok_or("1K or more".to_owned())
+        .ok_or("must be 1K or more".to_owned())
 }
 
-/// Runs transfers with a server, shows how they go, and tells how they ended.
+/// Runs transfers with a server, shows their progress and their result.
 fn run_transfers(
     context: &mut Context,
     server: &ServerName,
@@ -295,15 +296,17 @@ fn run_transfers(
         Ok(summary) => {
             board.sum(&summary);
             match (summary.failures.first(), board.output_failure()) {
-                (Some(first), _) => Err(Failure::Told(Exit::of(&first.error))),
+                (Some(first), _) => Err(Failure::Reported(Exit::of(&first.error))),
                 (None, Some(error)) => Err(error.into()),
                 (None, None) => Ok(()),
             }
         }
         Err(error) => {
-            board.tell_end(&error);
+            board.report_end(&error);
             if matches!(error, ClientError::Lost(_) | ClientError::Interrupted) {
-                board.say("what has been moved is kept: the same command goes on from there");
+                board.say(
+                    "what has been transferred is kept: repeat the command to continue from there",
+                );
             }
             Err(error.into())
         }

@@ -1,5 +1,5 @@
-//! `tf trust`: keeps whom to believe for a server, once a person has compared
-//! a fingerprint.
+//! `tf trust`: saves the key of a server once a person has compared its
+//! fingerprint.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
@@ -18,22 +18,22 @@ use crate::cli::settings::ConnectionOptions;
 use crate::cli::settings::{Addresses, Settings};
 use crate::client::{ClientError, PublicKey, fetch_certificate};
 
-/// Keep a server and its key in the configuration
+/// Save a server and its key in the configuration
 #[derive(Args)]
 #[command(after_help = "Examples:\n  tf trust files.example.org:10346\n  \
                   tf trust files --server files.example.org:10345 --key public.pem --user ann\n  \
                   ssh admin@files.example.org cat /etc/tfd/public.pem | tf trust files.example.org \\\n    \
                   --key - --hash-file hash --fingerprint SHA256:…\n\n\
-                  Over TLS the server shows a certificate, whose key is kept. Without TLS the key comes\n\
-                  from the server's administrator, --key: the protocol does not send it. Its fingerprint\n\
-                  is the one that tfd keygen has printed. --server, --hash-file, --user, --jail,\n\
-                  --password-file, --token-file, --protocol-version, --tls-ca, --cert and --cert-key go\n\
-                  into the entry, too.")]
+                  Over TLS the key is that of the server's certificate. Without TLS the key comes from\n\
+                  the server's administrator, --key: the protocol does not send it. The fingerprint is\n\
+                  the one that tfd keygen printed. --server, --hash-file, --user, --jail,\n\
+                  --password-file, --token-file, --protocol-version, --tls-ca, --cert and --cert-key\n\
+                  are saved in the entry, too.")]
 pub(crate) struct Trust {
-    /// The fingerprint the key must have; nothing is asked then
+    /// The fingerprint the key must have; tf does not ask then
     #[arg(long, value_name = "SHA256:…")]
     fingerprint: Option<String>,
-    /// Put another key in the place of the one that is trusted
+    /// Replace the trusted key
     #[arg(long)]
     replace: bool,
     /// A name for the server, or its HOST[:PORT]
@@ -41,8 +41,7 @@ pub(crate) struct Trust {
     name: String,
 }
 
-/// What identifies the server. Without a fingerprint an authority vouches for
-/// it.
+/// What identifies the server. Without a fingerprint an authority does.
 #[derive(Default)]
 struct Identity {
     /// The key that the options name.
@@ -100,9 +99,9 @@ impl Trust {
             .fingerprint
             .map(|print| format!(" with key {print}"));
         let with = with.unwrap_or_default();
-        complain!("{name} is in {}{with}", servers.file.display());
+        complain!("saved {name} in {}{with}", servers.file.display());
         if !has_hash {
-            complain!("its hash is not: give --hash-file, or set TF_HASH");
+            complain!("its hash is missing: give --hash-file, or set TF_HASH");
         }
         complain!("try: tf ls {name}:");
         Ok(())
@@ -123,13 +122,15 @@ impl Trust {
             ),
         };
         if !is_entry_name(name) {
-            let text = format!("\"{name}\" is no name for an entry: write NAME --server HOST:PORT");
+            let text = format!(
+                "\"{name}\" is not a valid name for an entry: write NAME --server HOST:PORT"
+            );
             return Err(Failure::Usage(text));
         }
         Ok((name.to_owned(), address))
     }
 
-    /// Sees to it that the key is the right one.
+    /// Makes sure that the key is the right one.
     fn compare(
         &self,
         name: &str,
@@ -140,7 +141,7 @@ impl Trust {
     ) -> Result<()> {
         if let Some(old) = trusted.filter(|old| *old != fingerprint && !self.replace) {
             changed(name, old, fingerprint);
-            return Err(Failure::Told(Exit::NotLetIn));
+            return Err(Failure::Reported(Exit::NotLetIn));
         }
         let given = &options.settings;
         if let Some(expected) = self.fingerprint.as_ref().or(given.tls_pin.as_ref()) {
@@ -151,7 +152,7 @@ impl Trust {
             complain!("tf: the key has another fingerprint:");
             complain!("tf:   expected {expected}");
             complain!("tf:   found    {fingerprint}");
-            return Err(Failure::Told(Exit::NotLetIn));
+            return Err(Failure::Reported(Exit::NotLetIn));
         }
         if trusted == Some(fingerprint) {
             return Ok(());
@@ -159,7 +160,7 @@ impl Trust {
         let has_input = given.key.as_deref() == Some(Path::new("-"));
         if has_input || !std::io::stdin().is_terminal() {
             return Err(Failure::Usage(format!(
-                "nobody can be asked here whether {fingerprint} is right: give --fingerprint"
+                "can't ask here whether {fingerprint} is right: give --fingerprint"
             )));
         }
         complain!("The key of {name} has the fingerprint");
@@ -167,7 +168,7 @@ impl Trust {
         if let Some(about) = &identity.about {
             complain!("{about}");
         }
-        complain!("Its administrator sees the same text from tfd keygen.");
+        complain!("tfd keygen has printed the same text for the server's administrator.");
         ask()
     }
 }
@@ -200,10 +201,8 @@ impl Identity {
                 e @ (ClientError::Handshake(_) | ClientError::Tls { .. } | ClientError::Lost(_)),
             ) => {
                 complain!("tf: {address} shows no certificate: {e}");
-                complain!(
-                    "tf: give the port where it speaks TLS, or its public key: --key public.pem"
-                );
-                Err(Failure::Told(Exit::of(&e)))
+                complain!("tf: give its TLS port, or its public key: --key public.pem");
+                Err(Failure::Reported(Exit::of(&e)))
             }
             Err(e) => Err(e.into()),
         }
@@ -235,8 +234,8 @@ fn ask() -> Result<()> {
         match (read, answer.trim()) {
             (Ok(1..), "yes") => return Ok(()),
             (Ok(1..), "no") | (Ok(0) | Err(_), _) => {
-                complain!("tf: nothing was kept");
-                return Err(Failure::Told(Exit::NotLetIn));
+                complain!("tf: nothing was saved");
+                return Err(Failure::Reported(Exit::NotLetIn));
             }
             _ => {}
         }
@@ -259,6 +258,6 @@ fn changed(name: &str, old: &str, new: &str) {
     complain!("@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@");
     complain!("tf: {name} is trusted with {old}");
     complain!("tf: this key has           {new}");
-    complain!("tf: ask the server's administrator, by another way than this network, whether it");
-    complain!("tf: was changed. If so, give the same command with --replace. Nothing was changed.");
+    complain!("tf: ask the server's administrator, not over this network, whether it was changed.");
+    complain!("tf: If so, repeat the command with --replace. Nothing was saved.");
 }

@@ -27,7 +27,7 @@ fn path() -> Option<(PathBuf, PathBuf)> {
     Some((home.clone(), home.join(".local/state/tf/history")))
 }
 
-/// The file, made where there is none, for nobody else's eyes.
+/// The file. If it is missing it is made, readable by its user alone.
 pub(super) fn open() -> io::Result<Option<PathBuf>> {
     let Some((base, path)) = path() else {
         return Ok(None);
@@ -49,7 +49,7 @@ pub(super) fn open() -> io::Result<Option<PathBuf>> {
     check(&path, &metadata)?;
     if !metadata.is_file() || metadata.nlink() != 1 {
         return Err(io::Error::other(format!(
-            "{} is no file of its own",
+            "{} is not a regular file with one link",
             path.display()
         )));
     }
@@ -62,7 +62,7 @@ fn check(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!(
-        "{} belongs to others, or they may write it",
+        "{} belongs to another user, or others can write to it",
         path.display()
     )))
 }

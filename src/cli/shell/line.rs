@@ -106,10 +106,10 @@ pub(super) fn carry_out(
         Ok(line) => line,
         Err(e) if e.kind() == ErrorKind::InvalidSubcommand => return Err(no_command(name)),
         Err(e) => {
-            // Help is no failure.
+            // Help is not a failure.
             return match e.print().is_ok() && !e.use_stderr() {
                 true => Ok(Then::Continue),
-                false => Err(Failure::Told(Exit::Usage)),
+                false => Err(Failure::Reported(Exit::Usage)),
             };
         }
     };
@@ -180,7 +180,7 @@ fn change_local(to: Option<PathBuf>) -> Result<()> {
     std::env::set_current_dir(&to).map_err(Failure::local(&to))
 }
 
-/// What `!` stands before: a line for sh, or a shell of the user.
+/// `!`: runs a line by the user's shell, or that shell.
 fn escape(line: &str) -> Result<()> {
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "sh".to_owned());
     let mut shell = Process::new(shell);
@@ -194,7 +194,7 @@ fn escape(line: &str) -> Result<()> {
 fn run(program: &mut Process) -> Result<()> {
     on_interrupt(OnInterrupt::Ignore);
     let status = program.status();
-    on_interrupt(OnInterrupt::BreakOff);
+    on_interrupt(OnInterrupt::Cancel);
     let ended = match status {
         Ok(status) if status.success() => return Ok(()),
         Ok(status) => std::io::Error::other(status.to_string()),

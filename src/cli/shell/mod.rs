@@ -80,7 +80,7 @@ impl Shell {
             let path = format!("/{}", at.path);
             change(Some(&path), &mut previous, &mut context)?;
         }
-        on_interrupt(OnInterrupt::BreakOff);
+        on_interrupt(OnInterrupt::Cancel);
         let context = Arc::new(Mutex::new(context));
         Ok(Shell { context, previous })
     }
@@ -89,15 +89,15 @@ impl Shell {
         self.context.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads lines from a person until they have enough.
+    /// Reads lines from a person until they leave.
     fn talk(&mut self) -> Result<()> {
         let mut editor = self.editor().map_err(terminal)?;
         let history = history::open().unwrap_or_else(|e| {
-            complain!("tf: lines are not kept: {e}");
+            complain!("tf: no history is kept: {e}");
             None
         });
         if let Some(path) = &history {
-            // An empty one is none yet.
+            // A new one has no content.
             let _ = editor.load_history(path);
         }
         loop {
@@ -119,7 +119,7 @@ impl Shell {
             match self.carry_out(&line) {
                 Ok(Then::End) => return Ok(()),
                 Ok(Then::Continue) => {}
-                Err(failure) => drop(failure.tell()),
+                Err(failure) => drop(failure.report()),
             }
         }
     }
@@ -137,7 +137,7 @@ impl Shell {
     }
 
     /// Does what the lines of a script say. The first that fails ends it,
-    /// unless it is to go on; then the first failure is told again.
+    /// unless `keep_going` is set; then the first failure decides the status.
     fn follow(&mut self, name: &str, script: impl BufRead, keep_going: bool) -> Result<()> {
         let mut first = None;
         for (number, line) in script.lines().enumerate() {
@@ -149,7 +149,7 @@ impl Shell {
                 Ok(Then::Continue) => {}
                 Ok(Then::End) => break,
                 Err(failure) => {
-                    let exit = failure.tell();
+                    let exit = failure.report();
                     complain!("tf: {name}:{}: this line failed", number + 1);
                     let interrupted = matches!(failure, Failure::Client(ClientError::Interrupted));
                     if !keep_going || interrupted {
@@ -168,12 +168,12 @@ impl Shell {
         let cancel = context.directory.cancel.clone();
         cancel.renew();
         for server in context.drop_lost() {
-            complain!("tf: the connection to {server} was lost: opening it anew");
+            complain!("tf: the connection to {server} was lost: reconnecting");
         }
         let done = carry_out(line, previous, &mut context);
         match done {
             Err(_) if cancel.is_cancelled() => {
-                // All of them, and everybody knows why.
+                // All sessions are; the person knows why.
                 context.drop_lost();
                 Err(ClientError::Interrupted.into())
             }
@@ -187,7 +187,7 @@ impl Shell {
 /// unless they begin where it begins.
 fn begin_line(editor: &mut Editor<Completion, FileHistory>) {
     if let (true, Some((columns, _))) = (stdout().is_terminal(), editor.dimensions()) {
-        // What can't be written is of no use to anybody.
+        // It only tidies up the screen.
         let _ = write!(stdout(), "{:1$}\r", "", usize::from(columns));
         let _ = stdout().flush();
     }

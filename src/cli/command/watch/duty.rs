@@ -1,4 +1,4 @@
-//! What is done with one file: it is received, a command is run, a line is
+//! What is done with one file: it is downloaded, a command is run, a line is
 //! printed, in this order; the first failure ends it. Never deletes anything.
 
 use std::fmt::Display;
@@ -18,16 +18,16 @@ use crate::client::{Access, ClientError, Connection, Kind, Stat};
 use crate::hex;
 use crate::text::shown;
 
-/// As many numbers are tried for a name that is taken.
-const MOST_NUMBERS: u32 = 100_000;
+/// The highest number that is appended to a name.
+const MAX_NUMBER: u32 = 100_000;
 
-/// What is to be done, and the session beside the one that watches.
+/// What is to be done, and a second session next to the one that watches.
 pub(super) struct Duty {
     get: Option<PathBuf>,
     exec: Option<String>,
     delete: bool,
     output: OutputOptions,
-    beside: Option<Connection>,
+    helper: Option<Connection>,
 }
 
 impl Duty {
@@ -42,7 +42,7 @@ impl Duty {
             exec,
             delete,
             output,
-            beside: None,
+            helper: None,
         }
     }
 
@@ -51,21 +51,21 @@ impl Duty {
         self.delete
     }
 
-    /// Opens another session when one is needed next.
+    /// Closes the second session; the next use opens another.
     pub(super) fn forget_session(&mut self) {
-        self.beside = None;
+        self.helper = None;
     }
 
-    /// The session beside the one that watches.
-    pub(super) fn beside(&mut self, access: &Access) -> Result<&mut Connection> {
-        let connection = match self.beside.take() {
+    /// The second session.
+    pub(super) fn helper(&mut self, access: &Access) -> Result<&mut Connection> {
+        let connection = match self.helper.take() {
             Some(connection) => connection,
             None => access.open()?,
         };
-        Ok(self.beside.insert(connection))
+        Ok(self.helper.insert(connection))
     }
 
-    /// What tells a changed file; nothing where it would not matter.
+    /// What shows a change of a file; `None` if it does not matter.
     pub(super) fn stamp(
         &mut self,
         access: &Access,
@@ -75,7 +75,7 @@ impl Duty {
         let (true, Ok(name)) = (self.exec.is_some(), std::str::from_utf8(name)) else {
             return Ok(None);
         };
-        match self.beside(access)?.stat(&beneath(directory, name)) {
+        match self.helper(access)?.stat(&beneath(directory, name)) {
             Err(ClientError::Refused { .. } | ClientError::Odd { .. }) => Ok(None),
             stat => Ok(Some(stat?)),
         }
@@ -92,7 +92,7 @@ impl Duty {
         let path = match std::str::from_utf8(name) {
             Ok(name) => beneath(directory, name),
             Err(_) if self.get.is_none() && self.exec.is_none() => beneath(directory, &shown(name)),
-            Err(_) => return Ok(self.report(name, "left alone, it is no UTF-8")),
+            Err(_) => return Ok(self.report(name, "skipped, its name is not UTF-8")),
         };
         let local = match self.get.clone() {
             None => None,
@@ -132,17 +132,17 @@ impl Duty {
         false
     }
 
-    /// Receives a file into a directory, under a name that is free there. One
-    /// that is there already, byte for byte, is not received again.
+    /// Downloads a file to a directory, under a free name. A file that is there
+    /// already, byte for byte, is not downloaded again.
     fn receive(&mut self, access: &Access, path: &str, into: &Path) -> Result<PathBuf> {
         let quiet = self.output.quiet;
         let name = path.rsplit('/').next().unwrap_or(path);
-        let beside = self.beside(access)?;
-        let stat = beside.stat(path)?;
+        let helper = self.helper(access)?;
+        let stat = helper.stat(path)?;
         if stat.kind != Kind::File {
-            return Err(Failure::local(path)(io::Error::other("no regular file")));
+            return Err(Failure::local(path)(io::Error::other("not a regular file")));
         }
-        for number in 0..MOST_NUMBERS {
+        for number in 0..MAX_NUMBER {
             let local = match number {
                 0 => into.join(name),
                 _ => into.join(format!("{name}.{number}")),
@@ -151,8 +151,8 @@ impl Duty {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     let bar = Bar::new(quiet, shown(path.as_bytes()), Some(stat.size));
                     let progress = &mut |bytes| bar.set(bytes);
-                    match beside.download_new(path, &local, stat.size, progress) {
-                        // Somebody was faster.
+                    match helper.download_new(path, &local, stat.size, progress) {
+                        // It has been made in between.
                         Err(e) if is_taken(&e) => continue,
                         received => received?,
                     }
@@ -163,32 +163,32 @@ impl Duty {
                 }
                 Err(e) => return Err(Failure::local(&local)(e)),
                 Ok(there) if there.is_file() && there.len() == stat.size => {
-                    if sha256(&local).map_err(Failure::local(&local))? == beside.sha256(path)? {
+                    if sha256(&local).map_err(Failure::local(&local))? == helper.sha256(path)? {
                         return Ok(local);
                     }
                 }
                 Ok(_) => {}
             }
         }
-        let source = io::Error::other(format!("{MOST_NUMBERS} files of that name are there"));
+        let source = io::Error::other(format!("{MAX_NUMBER} files of that name exist"));
         Err(Failure::local(into.join(name))(source))
     }
 }
 
-/// Whether a local name is taken.
+/// Whether a local name exists.
 fn is_taken(error: &ClientError) -> bool {
     let taken = io::ErrorKind::AlreadyExists;
     matches!(error, ClientError::Local { source, .. } if source.kind() == taken)
 }
 
-/// Says what is no result, unless nobody wants to know.
+/// Prints a remark, unless it is unwanted.
 pub(super) fn note(output: &OutputOptions, text: &str) {
     if !output.quiet {
         complain!("tf: {}", shown(text.as_bytes()));
     }
 }
 
-/// Whether other files may fare better.
+/// Whether other files may succeed.
 fn is_of_this_file(error: &ClientError) -> bool {
     matches!(
         error,
@@ -208,7 +208,7 @@ fn run(command: &str, path: &str, local: Option<&Path>) -> io::Result<std::proce
     let command = command.replace("{}", &format!("\"${variable}\""));
     let mut sh = Command::new("sh");
     sh.args(["-c", &command]).stdin(Stdio::null());
-    // No program is to take a name for an option.
+    // No program may take a name for an option.
     match path.starts_with('-') {
         true => sh.env("TF_PATH", format!("/{path}")),
         false => sh.env("TF_PATH", path),

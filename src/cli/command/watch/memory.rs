@@ -1,6 +1,5 @@
 //! What `tf watch` remembers of files: those it has seen and that stay, those
-//! it could not do, and the one whose deletion the server may not have heard
-//! of.
+//! that failed, and the one whose deletion may not have reached the server.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,8 +9,8 @@ use crate::client::Stat;
 /// The longest pause before what failed is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A file told so often in a row, although its deletion was asked for, is
-/// spoken of.
+/// A file that is reported this often in a row, although its deletion was
+/// requested, is worth a remark.
 const STUBBORN: u32 = 3;
 
 /// Where a directory stands in the list, and a name in it.
@@ -31,9 +30,9 @@ struct Last {
     file: File,
     stat: Option<Stat>,
     when: Instant,
-    /// How often it was told in a row, an interval after the answer or more.
+    /// How often it was reported in a row, an interval or more after the answer.
     again: u32,
-    /// Whether this session has told of a file since.
+    /// Whether this session has reported a file since.
     heard: bool,
 }
 
@@ -167,7 +166,7 @@ mod tests {
         memory.done(0, b"f", stat(1, 0));
         assert!(
             !memory.was_done(0, b"f", stat(1, 0)),
-            "in the same session it is told again"
+            "in the same session it is reported again"
         );
         for (index, name, seen, done) in [
             (0, b"f", stat(1, 5), true),

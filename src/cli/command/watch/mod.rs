@@ -1,5 +1,5 @@
-//! `tf watch`: a session in notification mode, opened anew when it is lost,
-//! and what is done with each file it tells of.
+//! `tf watch`: a session in notification mode, reopened when it is lost, and
+//! what is done with each file it reports.
 
 mod duty;
 mod memory;
@@ -19,13 +19,13 @@ use crate::text::shown;
 use duty::{Duty, note};
 use memory::Memory;
 
-/// The longest pause between two attempts to connect again.
+/// The longest pause between two attempts to reconnect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A directory is looked through so many times as long after as it took.
-const LEISURE: u32 = 10;
+/// A directory is scanned again after this many times the last scan's duration.
+const RESCAN_FACTOR: u32 = 10;
 
-/// Tell of files as they arrive, and do something with each
+/// Report files as they arrive, and do something with each
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,34 +36,34 @@ pub(crate) struct Watch {
     /// The remote directories, all on one server
     #[arg(required = true, value_name = "DIR", add = Names::Remote)]
     directories: Vec<RemoteArg>,
-    /// Only names that begin with this
+    /// Only files whose name begins with this
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = prefix)]
     prefix: String,
-    /// Receive each file into this local directory; a name that is taken gets
-    /// a number
+    /// Download each file to this local directory; if the name exists, a number
+    /// is appended
     #[arg(long, value_name = "LOCAL")]
     get: Option<PathBuf>,
-    /// Run this by sh for each file; {} stands for its path, the local one
-    /// with --get
+    /// Run this by sh for each file; {} stands for its path, with --get the
+    /// local one
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
-    /// Have the server delete each file after all that has succeeded
+    /// Have the server delete each file after that has succeeded
     #[arg(long)]
     delete: bool,
-    /// How often to look at files that stay, in seconds
+    /// How often the server looks for files, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     interval: Duration,
-    /// How often to try to connect again, before giving up [default: no end]
+    /// How often to reconnect before giving up [default: no limit]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// End after so many files
+    /// End after this many files
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
 }
 
 fn prefix(text: &str) -> Result<String, String> {
     match text.contains(['/', ' ']) {
-        true => Err("no name begins with / here, nor can a space be asked for".to_owned()),
+        true => Err("a prefix has no / and no space".to_owned()),
         false => Ok(text.to_owned()),
     }
 }
@@ -72,7 +72,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse().ok().filter(|seconds| *seconds > 0.0);
     number
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "a number above 0".to_owned())
+        .ok_or_else(|| "must be a number above 0".to_owned())
 }
 
 impl Watch {
@@ -95,41 +95,41 @@ impl Watch {
         let duty = Duty::new(self.get, self.exec, self.delete, output.clone());
         let left = self.count.unwrap_or(u64::MAX);
         let memory = Memory::new(self.interval);
-        let looks = vec![Instant::now(); list.len()];
+        let next_scans = vec![Instant::now(); list.len()];
         let interval = self.interval;
-        let mut post = Post {
+        let mut watcher = Watcher {
             access,
             list,
             interval,
             duty,
             memory,
-            looks,
+            next_scans,
             left,
             output,
             met: false,
         };
-        post.keep(self.retries)
+        watcher.keep(self.retries)
     }
 }
 
-/// A watch over directories, from session to session.
-struct Post {
+/// A watch over directories, across sessions.
+struct Watcher {
     access: Access,
     list: Vec<Watched>,
     interval: Duration,
     duty: Duty,
     memory: Memory,
-    /// When each directory may be looked through again.
-    looks: Vec<Instant>,
-    /// How many files more.
+    /// When each directory may be scanned again.
+    next_scans: Vec<Instant>,
+    /// How many files are left.
     left: u64,
     output: OutputOptions,
     /// Whether there was a session since the last attempt.
     met: bool,
 }
 
-impl Post {
-    /// Watches until all files have come that were asked for.
+impl Watcher {
+    /// Watches until the requested number of files has arrived.
     fn keep(&mut self, retries: Option<u32>) -> Result<()> {
         let cancel = self.access.target.cancel.clone();
         let mut attempts = None;
@@ -143,7 +143,7 @@ impl Post {
             if std::mem::take(&mut self.met) {
                 attempts = Some(0);
             }
-            // What does not work at the first attempt is told at once.
+            // A failure of the first attempt ends it.
             let (Failure::Client(error), Some(attempt)) = (&failure, &mut attempts) else {
                 return Err(failure);
             };
@@ -154,17 +154,17 @@ impl Post {
             *attempt += 1;
             note(
                 &self.output,
-                &format!("{error}: trying again in {} s", pause.as_secs()),
+                &format!("{error}: next attempt in {} s", pause.as_secs()),
             );
             cancel.sleep(pause)?;
         }
     }
 
-    /// One session: `Ok` when all files have come, never before.
+    /// One session: `Ok` when all files have arrived, never before.
     fn session(&mut self) -> Result<()> {
         let mut watch = self.access.open()?.watch(&self.list, self.interval)?;
         if self.memory.was_met() {
-            note(&self.output, "connected again");
+            note(&self.output, "reconnected");
         }
         self.met = true;
         self.memory.meet();
@@ -172,19 +172,19 @@ impl Post {
         while self.left > 0 {
             let arrival = watch.wait()?;
             if self.duty.deletes() {
-                let answer = self.told(arrival.index, &arrival.name)?;
+                let answer = self.handle(arrival.index, &arrival.name)?;
                 watch.answer(answer)?;
             } else {
-                // It says no more than that there is something.
+                // It only means that there is some file.
                 watch.answer(Verdict::Keep)?;
-                self.look(arrival.index)?;
+                self.scan(arrival.index)?;
             }
         }
         Ok(())
     }
 
-    /// Does what is to be done with a file the server told of.
-    fn told(&mut self, index: usize, name: &[u8]) -> Result<Verdict> {
+    /// Does what is to be done with a file that the server reported.
+    fn handle(&mut self, index: usize, name: &[u8]) -> Result<Verdict> {
         let directory = self.list[index].directory.clone();
         if !self.wants(name) || !self.memory.may_try(index, name) {
             return Ok(Verdict::Keep);
@@ -202,23 +202,22 @@ impl Post {
             note(
                 &self.output,
                 &format!(
-                    "{path} is told again and again: may this account delete it, or does it change?"
+                    "{path} is reported again and again: may this account delete it, or does it change?"
                 ),
             );
         }
         Ok(Verdict::Delete)
     }
 
-    /// Looks through a directory whose files stay, for those that are new or
-    /// have changed.
-    fn look(&mut self, index: usize) -> Result<()> {
+    /// Scans a directory whose files stay, for new and changed ones.
+    fn scan(&mut self, index: usize) -> Result<()> {
         let begin = Instant::now();
-        if self.looks[index] > begin {
+        if self.next_scans[index] > begin {
             return Ok(());
         }
         let directory = self.list[index].directory.clone();
         let files = self.files(&directory)?;
-        self.looks[index] = Instant::now() + begin.elapsed() * LEISURE;
+        self.next_scans[index] = Instant::now() + begin.elapsed() * RESCAN_FACTOR;
         self.memory
             .keep_only(index, |name| files.iter().any(|(known, _)| known == name));
         for (name, stamp) in files {
@@ -236,10 +235,10 @@ impl Post {
         Ok(())
     }
 
-    /// The files of a directory that matter, and what tells a changed one.
+    /// The files of a directory that matter, with what shows a change.
     fn files(&mut self, directory: &str) -> Result<Vec<(Vec<u8>, Option<Stat>)>> {
-        let beside = self.duty.beside(&self.access)?;
-        let entries = match beside.list(directory) {
+        let helper = self.duty.helper(&self.access)?;
+        let entries = match helper.list(directory) {
             // It is gone for now.
             Err(ClientError::Refused { .. } | ClientError::Odd { .. }) => return Ok(Vec::new()),
             entries => entries?,
@@ -251,14 +250,14 @@ impl Post {
             .collect();
         let path = |name: &Vec<u8>| beneath(directory, &String::from_utf8_lossy(name));
         let paths: Vec<String> = names.iter().map(path).collect();
-        let stats = self.duty.beside(&self.access)?.stat_all(&paths)?;
+        let stats = self.duty.helper(&self.access)?.stat_all(&paths)?;
         Ok(names
             .into_iter()
             .zip(stats.into_iter().map(Result::ok))
             .collect())
     }
 
-    /// Hidden names are those of files on their way, and a path is no name.
+    /// Hidden names are those of unfinished files, and a path is not a name.
     fn wants(&self, name: &[u8]) -> bool {
         let prefix = self.list[0].prefix.as_bytes();
         if name.iter().any(|byte| matches!(byte, b'/' | 0)) || matches!(name, b"." | b"..") {
@@ -268,7 +267,7 @@ impl Post {
     }
 }
 
-/// Whether a failure may be over at the next attempt.
+/// Whether the next attempt may succeed.
 fn may_pass(error: &ClientError) -> bool {
     matches!(
         error,
