@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -68,13 +68,9 @@ impl Board {
 
     /// A line on standard error, above the bars.
     pub(super) fn say(&self, text: &str) {
-        self.line(&format!("tf: {text}"));
-    }
-
-    fn line(&self, line: &str) {
         match &self.bars {
-            Some(bars) => bars.suspend(|| complain!("{line}")),
-            None => complain!("{line}"),
+            Some(bars) => bars.suspend(|| complain!("tf: {text}")),
+            None => complain!("tf: {text}"),
         }
     }
 
@@ -216,19 +212,10 @@ impl State {
     }
 }
 
-/// The line that reports a lost connection.
-pub(super) fn retry_line(
-    error: &ClientError,
-    attempt: u32,
-    attempts: u32,
-    wait: Duration,
-) -> String {
-    let wait = wait.as_secs_f64();
-    format!("tf: {error}; attempt {attempt} of {attempts} in {wait} s")
-}
-
 fn new_bar(form: &str, length: u64) -> ProgressBar {
-    ProgressBar::new(length).with_style(style(form))
+    let style = ProgressStyle::with_template(form);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style.progress_chars("=> "))
 }
 
 impl Observer for Board {
@@ -269,7 +256,10 @@ impl Observer for Board {
                 error,
             } => {
                 if self.json.is_none() {
-                    self.line(&retry_line(error, attempt, attempts, wait));
+                    let wait = wait.as_secs_f64();
+                    self.say(&format!(
+                        "{error}; attempt {attempt} of {attempts} in {wait} s"
+                    ));
                 }
             }
             Event::Mirror { deed, name } => {
@@ -297,35 +287,19 @@ impl Observer for Board {
 pub(in crate::cli) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar for `length` bytes, or for an unknown number.
-    pub(in crate::cli) fn new(quiet: bool, name: String, length: Option<u64>) -> Bar {
+    /// A bar for `length` bytes.
+    pub(in crate::cli) fn new(quiet: bool, name: String, length: u64) -> Bar {
         if quiet || !std::io::stderr().is_terminal() {
             return Bar(ProgressBar::hidden());
         }
-        let (bar, form) = match length {
-            Some(length) => (
-                ProgressBar::new(length),
-                "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
-            ),
-            None => (
-                ProgressBar::new_spinner(),
-                "{msg} {spinner} {bytes} {binary_bytes_per_sec}",
-            ),
-        };
-        Bar(bar.with_style(style(form)).with_message(name))
+        let form = "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+        Bar(new_bar(form, length).with_message(name))
     }
 
     /// Shows how many bytes have moved.
     pub(in crate::cli) fn set(&self, bytes: u64) {
         self.0.set_position(bytes);
     }
-}
-
-/// What a bar of this form looks like.
-pub(super) fn style(form: &str) -> ProgressStyle {
-    ProgressStyle::with_template(form)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
 }
 
 impl Drop for Bar {

@@ -57,7 +57,8 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
     let run = interrupt(child);
     assert_eq!(run.code, Some(130), "{}", run.err);
     assert!(
-        run.err.contains("repeat the command to continue from there"),
+        run.err
+            .contains("repeat the command to continue from there"),
         "{}",
         run.err
     );

@@ -122,7 +122,11 @@ fn a_person_is_asked_and_nobody_else_can_say_yes() {
     );
     assert!(!run.err.contains("config.toml"));
     person.fails(&["trust", "127.0.0.1:1"], 3, &["nothing listens there"]);
-    person.fails(&["trust", "a b", "--key", "public.pem"], 2, &["not a valid name"]);
+    person.fails(
+        &["trust", "a b", "--key", "public.pem"],
+        2,
+        &["not a valid name"],
+    );
 }
 
 #[test]

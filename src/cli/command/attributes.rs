@@ -1,12 +1,6 @@
 //! `tf chmod` and `tf chown`.
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::for_each_path;
-use crate::cli::failure::{Failure, Result, for_each, report_all};
-use crate::cli::place::{RemoteArg, beneath};
+use super::prelude::*;
 use crate::client::{Connection, Kind, Room, mode_request, owner_request};
 use crate::tf::status::Status;
 

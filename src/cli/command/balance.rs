@@ -2,14 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::failure::Exit;
-use crate::cli::failure::{Failure, Result};
-use crate::cli::output::{Printer, Record, complain};
-use crate::cli::place::RemoteArg;
+use super::prelude::*;
 use crate::client::balance_by_udp;
 
 /// Ask the load balancer which server to use

@@ -2,16 +2,11 @@
 
 use std::io::{self, Write};
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::expand;
-use crate::cli::failure::{Result, for_each};
-use crate::cli::output::{complain, output_error};
-use crate::cli::place::{Remote, RemoteArg};
-use crate::cli::progress::retry_line;
-use crate::client::{Event, Observer, Options, Transfers};
+use super::prelude::*;
+use crate::cli::output::{OutputOptions, output_error};
+use crate::cli::place::Remote;
+use crate::cli::progress::Board;
+use crate::client::{Options, Transfers};
 
 /// Write files to standard output
 #[derive(Args)]
@@ -41,26 +36,15 @@ pub(super) fn to_standard_output(
     let access = context.access(&remote.server)?.clone();
     let open = context.take(&remote.server)?;
     let mut out = io::stdout().lock();
-    let transfers = Transfers::new(&access, options, &Quiet).with(open);
+    // Only lost connections are reported.
+    let output = OutputOptions {
+        quiet: true,
+        json: false,
+    };
+    let board = Board::new(&output);
+    let transfers = Transfers::new(&access, options, &board).with(open);
     let ended = transfers.get_to(&remote.path, &mut out);
     context.put_back(&remote.server, transfers.into_connection())?;
     ended?;
     Ok(out.flush().map_err(output_error)?)
-}
-
-/// Reports lost connections alone.
-struct Quiet;
-
-impl Observer for Quiet {
-    fn tell(&self, event: &Event<'_>) {
-        if let Event::Retrying {
-            attempt,
-            attempts,
-            wait,
-            error,
-        } = event
-        {
-            complain!("{}", retry_line(error, *attempt, *attempts, *wait));
-        }
-    }
 }

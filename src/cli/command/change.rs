@@ -1,12 +1,6 @@
 //! `tf mkdir`, `tf rmdir`, `tf rm` and `tf touch`: a request for each path.
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::{for_each_name, for_each_path, is_root};
-use crate::cli::failure::{Failure, Result};
-use crate::cli::place::RemoteArg;
+use super::prelude::*;
 use crate::client::ClientError;
 use crate::tf::status::Status;
 

@@ -2,12 +2,11 @@
 
 use std::io;
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::env::Shells;
 
+use super::prelude::*;
 use crate::cli::complete::VARIABLE;
-use crate::cli::context::Context;
-use crate::cli::failure::Result;
 use crate::cli::output::output_error;
 
 /// Print a completion script for a shell

@@ -1,13 +1,8 @@
 //! `tf cp` and `tf mv`: sources, and a target that is a new path or a
 //! directory.
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::{expand, is_root};
-use crate::cli::failure::{Failure, Result, for_each};
-use crate::cli::place::{Remote, RemoteArg, beneath, last_name};
+use super::prelude::*;
+use crate::cli::place::{Remote, last_name};
 use crate::client::{ClientError, Connection, Kind};
 use crate::tf::status::Status;
 

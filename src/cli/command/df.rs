@@ -1,12 +1,8 @@
 //! `tf df`.
 
-use clap::{ArgAction, Args};
+use clap::ArgAction;
 
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::failure::{Result, for_each};
-use crate::cli::output::{Printer, Record};
-use crate::cli::place::RemoteArg;
+use super::prelude::*;
 use crate::text::human_size;
 
 /// Show how many bytes are free

@@ -3,19 +3,14 @@
 use std::cmp::Ordering;
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::for_each_name;
-use crate::cli::failure::{Result, report_all};
-use crate::cli::output::{Printer, Record};
-use crate::cli::place::{RemoteArg, beneath, last_name};
+use super::prelude::*;
+use crate::cli::place::last_name;
 use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
-use crate::text::shown;
 
 /// How many entries are asked for size and time at once.
 const AT_ONCE: usize = 4096;

@@ -4,14 +4,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::for_each_name;
-use crate::cli::failure::{Failure, Result};
-use crate::cli::output::complain;
-use crate::cli::place::{Remote, RemoteArg, ServerName, beneath};
+use super::prelude::*;
+use crate::cli::place::{Remote, ServerName};
 use crate::client::ClientError;
 use crate::tf::status::Status;
 
@@ -101,7 +95,7 @@ impl Lock {
                     let since =
                         since.map_or_else(|_| String::new(), |time| format!(" since {time}"));
                     complain!("tf: {path}: someone holds this lock{since}: wait, or see tf unlock");
-                    return Err(Failure::Reported(crate::cli::Exit::Refused));
+                    return Err(Failure::Reported(Exit::Refused));
                 }
                 other => break other?,
             }

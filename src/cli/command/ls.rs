@@ -2,16 +2,12 @@
 
 use std::cmp::Reverse;
 
-use clap::{ArgAction, Args};
+use clap::ArgAction;
 
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::expand;
-use crate::cli::failure::{Failure, Result, for_each, report_all};
-use crate::cli::output::{Printer, Record, letter, time};
-use crate::cli::place::{RemoteArg, beneath};
+use super::prelude::*;
+use crate::cli::output::{letter, time};
 use crate::client::{ClientError, Connection, Entry, Kind, Room, Stat};
-use crate::text::{human_size, shown};
+use crate::text::human_size;
 use crate::tf::status::Status;
 
 /// List directories

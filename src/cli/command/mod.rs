@@ -23,8 +23,20 @@ mod watch;
 
 use clap::Subcommand;
 
-use super::context::Context;
-use super::failure::Result;
+use prelude::{Context, Result};
+
+/// What most commands need.
+mod prelude {
+    pub(super) use clap::Args;
+
+    pub(super) use crate::cli::complete::Names;
+    pub(super) use crate::cli::context::Context;
+    pub(super) use crate::cli::expand::{expand, for_each_name, for_each_path, is_root};
+    pub(super) use crate::cli::failure::{Exit, Failure, Result, for_each, report_all};
+    pub(super) use crate::cli::output::{Printer, Record, complain};
+    pub(super) use crate::cli::place::{RemoteArg, beneath};
+    pub(super) use crate::text::shown;
+}
 
 macro_rules! commands {
     ($($name:ident = $type:path;)*) => {

@@ -4,14 +4,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::failure::Exit;
-use crate::cli::failure::{Failure, Result};
-use crate::cli::output::{Printer, Record};
-use crate::cli::place::{RemoteArg, ServerName};
+use super::prelude::*;
+use crate::cli::place::ServerName;
 use crate::client::{Answer, ClientError, Connection, Question};
 
 /// What KEEPALIVE sets: seconds until the first probe, between two, and how

@@ -2,17 +2,9 @@
 
 use std::time::Instant;
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::failure::Exit;
-use crate::cli::failure::{Failure, Result};
-use crate::cli::output::{Printer, Record};
-use crate::cli::place::RemoteArg;
+use super::prelude::*;
 use crate::client::{ClientError, refusal};
 use crate::hex;
-use crate::text::shown;
 use crate::tf::wire::WireError;
 
 /// Send one request and print the reply

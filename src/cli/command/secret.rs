@@ -1,17 +1,13 @@
 //! `tf secret`: secure directories, whose names follow from a passphrase
 //! (document, "Secured Directory").
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result, report_all};
-use crate::cli::output::{Printer, Record};
-use crate::cli::place::{Remote, RemoteArg, beneath};
+use super::prelude::*;
+use crate::cli::place::Remote;
 use crate::cli::secrets::{Source, descriptor};
 use crate::client::{Entry, secret_name, secret_token};
-use crate::text::shown;
 
 /// Directories that can only be found with a passphrase
 #[derive(Args)]

@@ -1,10 +1,6 @@
 //! `tf servers`.
 
-use clap::Args;
-
-use crate::cli::context::Context;
-use crate::cli::failure::Result;
-use crate::cli::output::{Printer, Record, complain};
+use super::prelude::*;
 
 /// List the servers of the configuration
 #[derive(Args)]

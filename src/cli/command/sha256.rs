@@ -4,16 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::for_each_path;
-use crate::cli::failure::Exit;
-use crate::cli::failure::{Failure, Result, for_each};
-use crate::cli::output::{Printer, Record};
-use crate::cli::place::RemoteArg;
-use crate::text::shown;
+use super::prelude::*;
 
 /// Show SHA-256 digests, computed by the server, as sha256sum prints them
 #[derive(Args)]

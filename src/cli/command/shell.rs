@@ -2,11 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result};
+use super::prelude::*;
 
 /// Open a shell on a server: all commands, over one session
 #[derive(Args)]

@@ -1,14 +1,7 @@
 //! `tf stat`.
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::for_each_path;
-use crate::cli::failure::Result;
-use crate::cli::output::{Printer, Record, time, word};
-use crate::cli::place::RemoteArg;
-use crate::text::shown;
+use super::prelude::*;
+use crate::cli::output::{time, word};
 
 /// Show kind, size and times
 #[derive(Args)]

@@ -3,15 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use glob::Pattern;
 
 use super::cat::to_standard_output;
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::expand::expand;
-use crate::cli::failure::{Exit, Failure, Result};
-use crate::cli::place::{Place, RemoteArg, ServerName};
+use super::prelude::*;
+use crate::cli::place::{Place, ServerName};
 use crate::cli::progress::Board;
 use crate::client::{ClientError, Direction, Options, Summary, Transfers, is_pattern};
 

@@ -5,17 +5,11 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
-
-use crate::cli::context::Context;
-use crate::cli::failure::Exit;
-use crate::cli::failure::{Failure, Result};
-use crate::cli::output::complain;
+use super::prelude::*;
 use crate::cli::place::{is_entry_name, with_port};
 use crate::cli::secrets::first_line;
 use crate::cli::servers::keep;
-use crate::cli::settings::ConnectionOptions;
-use crate::cli::settings::{Addresses, Settings};
+use crate::cli::settings::{Addresses, ConnectionOptions, Settings};
 use crate::client::{ClientError, PublicKey, fetch_certificate};
 
 /// Save a server and its key in the configuration

@@ -149,7 +149,7 @@ impl Duty {
             };
             match fs::symlink_metadata(&local) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    let bar = Bar::new(quiet, shown(path.as_bytes()), Some(stat.size));
+                    let bar = Bar::new(quiet, shown(path.as_bytes()), stat.size);
                     let progress = &mut |bytes| bar.set(bytes);
                     match helper.download_new(path, &local, stat.size, progress) {
                         // It has been made in between.

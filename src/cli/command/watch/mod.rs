@@ -7,15 +7,9 @@ mod memory;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-
-use crate::cli::complete::Names;
-use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result};
+use super::prelude::*;
 use crate::cli::output::OutputOptions;
-use crate::cli::place::{RemoteArg, beneath};
 use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
-use crate::text::shown;
 use duty::{Duty, note};
 use memory::Memory;
 
