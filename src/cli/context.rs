@@ -2,7 +2,7 @@
 //! them, and how much to say.
 
 use super::access::Directory;
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::output::OutputOptions;
 use super::place::{Remote, RemoteArg, ServerName};
 use crate::client::{Access, Connection};
@@ -49,6 +49,20 @@ impl Context {
     /// The server that an argument names.
     pub(crate) fn server(&self, written: &RemoteArg) -> Result<ServerName> {
         self.resolve(written).map(|remote| remote.server)
+    }
+
+    /// The one server that all arguments name.
+    pub(crate) fn common_server(&self, all: &[RemoteArg], otherwise: &str) -> Result<ServerName> {
+        let mut servers = all.iter().map(|written| self.server(written));
+        let server = servers
+            .next()
+            .unwrap_or_else(|| self.directory.default_server())?;
+        for other in servers {
+            if other? != server {
+                return Err(Failure::usage(otherwise));
+            }
+        }
+        Ok(server)
     }
 
     /// The session with a server, opened with the first call.

@@ -137,6 +137,15 @@ impl Printer {
         self.out.write_all(bytes).map_err(output_error)
     }
 
+    /// Writes out what is buffered: the result of what was printed.
+    pub(super) fn finish(
+        &mut self,
+        done: super::failure::Result<()>,
+    ) -> super::failure::Result<()> {
+        self.flush()?;
+        done
+    }
+
     /// Writes out what is buffered.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(output_error)

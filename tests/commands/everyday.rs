@@ -34,7 +34,11 @@ fn mv_renames_moves_into_directories_and_replaces_nothing_with_n() {
     assert_eq!(server.read("d/a.pdf"), b"c.txt");
     person.fails(&["mv", "-n", "d/a.pdf", "d/b.pdf"], 1, &["FAILED 12"]);
     assert_eq!(server.read("d/b.pdf"), b"b.pdf");
-    person.fails(&["mv", "d/a.pdf", "d/b.pdf", "new"], 2, &["not a directory"]);
+    person.fails(
+        &["mv", "d/a.pdf", "d/b.pdf", "new"],
+        2,
+        &["not a directory"],
+    );
     person.fails(&["mv", "", "new"], 2, &["root"]);
     person.fails(&["mv", "d/a.pdf", "tf://elsewhere/x"], 2, &["one server"]);
     person.fails(&["mv", "one"], 2, &["Usage"]);

@@ -92,13 +92,11 @@ fn for_each_target(
     let Some((target, sources)) = paths.split_last() else {
         return Ok(());
     };
+    let otherwise = "all paths must be on one server: between servers use get and put";
+    context.common_server(paths, otherwise)?;
     let target = context.resolve(target)?;
     let mut names = Vec::new();
     for source in sources {
-        if context.server(source)? != target.server {
-            let text = "all paths must be on one server: between servers use get and put";
-            return Err(Failure::usage(text));
-        }
         names.append(&mut expand(context, source)?);
     }
     let connection = context.connection(&target.server)?;

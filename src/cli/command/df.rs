@@ -41,7 +41,6 @@ impl Df {
             };
             Ok(printer.show(&record, || format!("{text} free on {name}"))?)
         });
-        printer.flush()?;
-        done
+        printer.finish(done)
     }
 }

@@ -62,8 +62,7 @@ impl Find {
         let done = for_each_name(context, &self.paths, |connection, path| {
             self.one(connection, &mut printer, path)
         });
-        printer.flush()?;
-        done
+        printer.finish(done)
     }
 
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
@@ -98,8 +97,7 @@ impl Find {
                 }
             }
         }
-        printer.flush()?;
-        report_all(untold)
+        printer.finish(report_all(untold))
     }
 
     fn fits_entry(&self, entry: &Entry) -> bool {

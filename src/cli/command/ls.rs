@@ -93,8 +93,7 @@ impl Ls {
                 &remote.path,
             )
         });
-        printer.flush()?;
-        expanded.and(sorted_out).and(listed)
+        printer.finish(expanded.and(sorted_out).and(listed))
     }
 
     /// Lists a directory, or shows a file.
@@ -130,8 +129,7 @@ impl Ls {
             }
         }
         self.print(printer, items, path)?;
-        printer.flush()?;
-        report_all(untold)
+        printer.finish(report_all(untold))
     }
 
     /// Shows an entry that is not a directory.

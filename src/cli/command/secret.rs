@@ -126,7 +126,6 @@ impl Found {
                 shown(&entry.path)
             })?;
         }
-        printer.flush()?;
-        report_all(untold)
+        printer.finish(report_all(untold))
     }
 }

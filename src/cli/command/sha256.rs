@@ -35,8 +35,7 @@ impl Sha256 {
                 Ok(printer.show(&record, || sum_line(&sha256, path))?)
             }),
         };
-        printer.flush()?;
-        done
+        printer.finish(done)
     }
 }
 

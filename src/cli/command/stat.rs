@@ -30,7 +30,6 @@ impl Stat {
             };
             Ok(printer.show(&record, line)?)
         });
-        printer.flush()?;
-        done
+        printer.finish(done)
     }
 }

@@ -49,12 +49,8 @@ impl Get {
             .iter()
             .map(|path| path.parse().map_err(Failure::usage))
             .collect::<Result<_>>()?;
-        let server = context.server(&remotes[0])?;
-        for remote in &remotes {
-            if context.server(remote)? != server {
-                return Err(Failure::usage("get downloads from one server at a time"));
-            }
-        }
+        let otherwise = "get downloads from one server at a time";
+        let server = context.common_server(&remotes, otherwise)?;
         if local == Path::new("-") {
             let options = transfer.options();
             return remotes.iter().try_for_each(|written| {

@@ -124,7 +124,10 @@ pub(super) fn carry_out(
         }
         ShellCommand::Lls { arguments } => run(Process::new("ls").args(arguments)),
         ShellCommand::Escape => escape(""),
-        ShellCommand::Help { command: None } => list_commands(),
+        ShellCommand::Help { command: None } => {
+            let commands = visible().into_iter();
+            print(commands.map(|(name, about)| format!("{name:<12} {about}")))
+        }
         ShellCommand::Help {
             command: Some(name),
         } => help(&name),
@@ -203,24 +206,22 @@ fn run(program: &mut Process) -> Result<()> {
     Err(Failure::local(program.get_program())(ended))
 }
 
-fn list_commands() -> Result<()> {
+/// The names of all commands, and what they do.
+fn visible() -> Vec<(String, String)> {
     let commands = commands();
-    let shown = commands
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set());
-    print(shown.map(|command| {
-        let about = command.get_about().map(ToString::to_string);
-        format!("{:<12} {}", command.get_name(), about.unwrap_or_default())
-    }))
+    let visible = commands.get_subcommands().filter(|it| !it.is_hide_set());
+    visible
+        .map(|it| {
+            let about = it.get_about().map(ToString::to_string);
+            (it.get_name().to_owned(), about.unwrap_or_default())
+        })
+        .collect()
 }
 
 fn command_names() -> Vec<CompletionCandidate> {
-    let commands = commands();
-    let names = commands
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set());
+    let names = visible().into_iter();
     names
-        .map(|command| CompletionCandidate::new(command.get_name()))
+        .map(|(name, _)| CompletionCandidate::new(name))
         .collect()
 }
 

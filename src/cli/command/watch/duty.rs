@@ -128,8 +128,15 @@ impl Duty {
 
     /// Reports why a file is left: `false`.
     fn report(&self, name: &[u8], why: impl Display) -> bool {
-        note(&self.output, &format!("{}: {why}", shown(name)));
+        self.note(&format!("{}: {why}", shown(name)));
         false
+    }
+
+    /// Prints a remark, unless it is unwanted.
+    pub(super) fn note(&self, text: &str) {
+        if !self.output.quiet {
+            complain!("tf: {}", shown(text.as_bytes()));
+        }
     }
 
     /// Downloads a file to a directory, under a free name. A file that is there
@@ -179,13 +186,6 @@ impl Duty {
 fn is_taken(error: &ClientError) -> bool {
     let taken = io::ErrorKind::AlreadyExists;
     matches!(error, ClientError::Local { source, .. } if source.kind() == taken)
-}
-
-/// Prints a remark, unless it is unwanted.
-pub(super) fn note(output: &OutputOptions, text: &str) {
-    if !output.quiet {
-        complain!("tf: {}", shown(text.as_bytes()));
-    }
 }
 
 /// Whether other files may succeed.

@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::prelude::*;
-use crate::cli::output::OutputOptions;
 use crate::client::{Access, ClientError, Kind, Stat, Verdict, Watched};
-use duty::{Duty, note};
+use duty::Duty;
 use memory::Memory;
 
 /// The longest pause between two attempts to reconnect.
@@ -71,22 +70,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Watch {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let server = context.server(&self.directories[0])?;
+        let otherwise = "all directories must be on one server: run one tf watch for each";
+        let server = context.common_server(&self.directories, otherwise)?;
         let mut list = Vec::new();
         for directory in &self.directories {
-            let directory = context.resolve(directory)?;
-            if directory.server != server {
-                let text = "all directories must be on one server: run one tf watch for each";
-                return Err(Failure::usage(text));
-            }
-            list.push(Watched {
-                directory: directory.path,
-                prefix: self.prefix.clone(),
-            });
+            let directory = context.resolve(directory)?.path;
+            let prefix = self.prefix.clone();
+            list.push(Watched { directory, prefix });
         }
         let output = context.output.clone();
         let access = context.access(&server)?.clone();
-        let duty = Duty::new(self.get, self.exec, self.delete, output.clone());
+        let duty = Duty::new(self.get, self.exec, self.delete, output);
         let left = self.count.unwrap_or(u64::MAX);
         let memory = Memory::new(self.interval);
         let next_scans = vec![Instant::now(); list.len()];
@@ -99,7 +93,6 @@ impl Watch {
             memory,
             next_scans,
             left,
-            output,
             met: false,
         };
         watcher.keep(self.retries)
@@ -117,7 +110,6 @@ struct Watcher {
     next_scans: Vec<Instant>,
     /// How many files are left.
     left: u64,
-    output: OutputOptions,
     /// Whether there was a session since the last attempt.
     met: bool,
 }
@@ -146,10 +138,8 @@ impl Watcher {
             }
             let pause = Duration::from_secs(1 << (*attempt).min(6)).min(LONGEST_PAUSE);
             *attempt += 1;
-            note(
-                &self.output,
-                &format!("{error}: next attempt in {} s", pause.as_secs()),
-            );
+            self.duty
+                .note(&format!("{error}: next attempt in {} s", pause.as_secs()));
             cancel.sleep(pause)?;
         }
     }
@@ -158,7 +148,7 @@ impl Watcher {
     fn session(&mut self) -> Result<()> {
         let mut watch = self.access.open()?.watch(&self.list, self.interval)?;
         if self.memory.was_met() {
-            note(&self.output, "reconnected");
+            self.duty.note("reconnected");
         }
         self.met = true;
         self.memory.meet();
@@ -193,12 +183,9 @@ impl Watcher {
         }
         if self.memory.done(index, name, stamp) {
             let path = shown(&[directory.as_bytes(), b"/", name].concat());
-            note(
-                &self.output,
-                &format!(
-                    "{path} is reported again and again: may this account delete it, or does it change?"
-                ),
-            );
+            self.duty.note(&format!(
+                "{path} is reported again and again: may this account delete it, or does it change?"
+            ));
         }
         Ok(Verdict::Delete)
     }
