@@ -1,4 +1,4 @@
-//! What the daemon orders of a zygote or a launcher, and what they report.
+//! The daemon's orders to a zygote or a launcher, and their reports.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -25,14 +25,14 @@ pub enum Order {
 
 codec!(enum Order { 1 => Start(start), 2 => Retire, 3 => Stop, 4 => Kill, 5 => End { slot } });
 
-/// A connection that is to have a process.
+/// A connection that needs a process.
 #[derive(Debug)]
 pub struct Start {
     /// The connection's slot.
     pub slot: u32,
     /// The client.
     pub peer: SocketAddr,
-    /// What PROCKEY reports: unguessable, the connection's own.
+    /// The connection's unguessable key (PROCKEY).
     pub key: [u8; 16],
     /// What else the child needs to know.
     pub rest: Vec<u8>,

@@ -1,6 +1,6 @@
-//! A channel between two of tfd's processes: messages that keep their
-//! borders, with descriptors beside them. A peer may send any bytes: whoever
-//! reads a message checks its length and every field.
+//! A channel between two of tfd's processes: messages that keep their borders,
+//! with descriptors next to them. A peer may send any bytes: the reader checks the
+//! length and every field of a message.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -18,14 +18,14 @@ use zeroize::Zeroizing;
 
 use super::codec::{Decode, Encode, Reader, Writer};
 
-/// The most descriptors beside one message.
+/// The most descriptors in one message.
 pub const MAX_HANDLES: usize = 4;
 
 /// One end of a channel.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
 
-/// An address as it stands in messages: IPv4 in IPv6 clothes.
+/// An address in the form of messages: IPv4 as IPv4-mapped.
 #[must_use]
 pub fn address_to_bytes(address: IpAddr) -> [u8; 16] {
     match address {
@@ -70,12 +70,12 @@ impl Channel {
     /// Sends one message, waiting for room.
     ///
     /// # Errors
-    /// The system's; `BrokenPipe` when the other end is gone.
+    /// The system's; `BrokenPipe` when the other end is closed.
     pub fn send(&self, message: &[u8], handles: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send_with(message, handles, SendFlags::NOSIGNAL)
     }
 
-    /// Sends one message, or fails with `WouldBlock` when there is no room.
+    /// Sends one message, or fails with `WouldBlock` if the queue is full.
     ///
     /// # Errors
     /// As [`Channel::send`].
@@ -109,8 +109,8 @@ impl Channel {
         }
     }
 
-    /// Whether nobody is left at the other end. To receive nothing is no sign
-    /// of that where the peer may send an empty message.
+    /// Whether the other end is closed. An empty message does not mean that if the
+    /// peer may send one.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
@@ -118,7 +118,7 @@ impl Channel {
     }
 
     /// Receives one message into `buffer`, waiting for it. Returns its length,
-    /// 0 when the other end is gone, and the descriptors beside it.
+    /// 0 when the other end is closed, and its descriptors.
     ///
     /// # Errors
     /// The system's; `InvalidData` for a message longer than the buffer or
@@ -164,7 +164,7 @@ impl Channel {
         Ok((message, handles))
     }
 
-    /// Receives one message, or fails with `WouldBlock` when there is none.
+    /// Receives one message, or fails with `WouldBlock` if none is there.
     ///
     /// # Errors
     /// As [`Channel::receive`].

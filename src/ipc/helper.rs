@@ -1,5 +1,5 @@
 //! Helper processes: each is forked, gives up what it does not need, and has
-//! one channel to the daemon. What it may keep is the sandbox's to say.
+//! one channel to the daemon. The sandbox decides what it may keep.
 
 use std::ffi::CStr;
 use std::io;
@@ -37,10 +37,10 @@ pub struct Helper<S = (), R = ()> {
     pub channel: Pipe<S, R>,
 }
 
-/// What a helper process gives up before it begins.
+/// What a helper process gives up before it starts.
 pub trait Confine {
-    /// In a process just forked: keeps no descriptor but these, ends with the
-    /// parent, and gives up the rest for good.
+    /// In a process just forked: closes all other descriptors, ends with the parent,
+    /// and gives up the rest for good.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -157,7 +157,7 @@ impl<S, R> Child<S, R> {
         self.channel.channel().send(&report.to_bytes(), &[])
     }
 
-    /// The exit status. Who waits learns what failed; else the log does.
+    /// The exit status. A failure goes to the daemon if it waits, else to the log.
     fn finish(self, what: &str, result: io::Result<()>) -> i32 {
         let Err(e) = result else { return 0 };
         if self.awaited {

@@ -1,5 +1,5 @@
-//! How tfd's processes speak with one another: typed messages with descriptors
-//! over channels. Knows no protocol and trusts no peer.
+//! Communication between tfd's processes: typed messages with descriptors over
+//! channels. Knows no protocol and trusts no peer.
 
 pub mod channel;
 pub mod codec;

@@ -42,7 +42,7 @@ impl<S: Encode, R> Pipe<S, R> {
 }
 
 impl<S, R: Decode> Pipe<S, R> {
-    /// Receives a message, waiting for it; `None` when the other end is gone.
+    /// Receives a message, waiting for it; `None` when the other end is closed.
     ///
     /// # Errors
     /// `InvalidData` for what is not an `R`; that message is dropped.

@@ -1,10 +1,9 @@
-//! Which connection a message between processes is about. A slot alone does not
-//! say: its connection may have ended while the message was on its way, and
-//! another one have it.
+//! Which connection a message between processes is about. The slot is not
+//! enough: its connection may have ended in between, and another one have it.
 
 use super::codec::codec;
 
-/// A connection: its slot, and what tells it from the others in that.
+/// A connection: its slot, and a mark that distinguishes it from others there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// The slot.
@@ -15,7 +14,7 @@ pub struct Tag {
 
 codec!(struct Tag { slot, mark });
 
-/// What tells the connection with this key from others in the same slot.
+/// The mark of the connection with this key, different from others in the slot.
 pub fn mark(key: [u8; 16]) -> u64 {
     u64::from_ne_bytes(key.as_chunks().0[0])
 }

@@ -170,7 +170,7 @@ fn kick_ends_the_sessions_it_names_and_no_others() {
         let (code, _, told) = tfd(&server, &nobody);
         assert_eq!(
             (code, told.as_str()),
-            (Some(1), "tfd: no session is meant\n")
+            (Some(1), "tfd: no session matches\n")
         );
     }
     let (code, told, _) = tfd(&server, &["kick", "--address", "127.0.0.1"]);

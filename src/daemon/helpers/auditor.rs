@@ -1,8 +1,8 @@
-//! The audit log: one JSON object a line on who did what to which path. A
-//! session tells the auditor, a process that has the log open for appending
-//! and nothing else, over a socket on which the kernel says which process with
-//! which uid is speaking: a session that was taken over can lie about itself,
-//! but it can neither speak for another nor take back what is written.
+//! The audit log: one JSON object a line on who did what to which path. Sessions
+//! report to the auditor, a process that only has the log open for appending, over
+//! a socket on which the kernel gives the sender's process and uid: a session that
+//! an attacker has taken over can lie about itself, but can neither speak for
+//! another nor remove what is written.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -63,17 +63,17 @@ impl Auditor {
         })
     }
 
-    /// Lets the auditor go on in another file.
+    /// Makes the auditor continue in another file.
     ///
     /// # Errors
-    /// The system's; it goes on in the old one then.
+    /// The system's; it then continues in the old one.
     pub fn go_on_in(&self, log: File) -> io::Result<()> {
         self.control.send(&log.into())
     }
 }
 
 impl AsFd for Auditor {
-    /// The socket on which sessions tell what they did.
+    /// The socket on which sessions report.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.records.as_fd()
     }
@@ -82,7 +82,7 @@ impl AsFd for Auditor {
 /// The file that records go to.
 struct Log {
     file: File,
-    /// Whether its last line stopped short, on a disk that was full.
+    /// Whether its last line is incomplete, because the disk was full.
     is_broken: bool,
 }
 
@@ -105,7 +105,7 @@ impl Log {
         }
     }
 
-    /// Writes a line, on a new one if the last stopped short.
+    /// Writes a line; starts a new one if the last is incomplete.
     fn write(&mut self, line: &str) -> io::Result<()> {
         let before = if self.is_broken { "\n" } else { "" };
         let text = [before, line].concat();
@@ -131,7 +131,7 @@ enum Source {
     Sessions,
 }
 
-/// Writes records until the daemon and all sessions are gone.
+/// Writes records until the daemon and all sessions have ended.
 fn write_records(log: File, daemon: &Pipe<(), OwnedFd>, records: &Channel) -> io::Result<()> {
     let mut log = Log::new(log);
     let mut is_over = false;
@@ -157,8 +157,8 @@ fn write_records(log: File, daemon: &Pipe<(), OwnedFd>, records: &Channel) -> io
     }
 }
 
-/// One message and the process it is from, as the kernel says; `None` when
-/// nobody is left to send one.
+/// One message and its sender, given by the kernel; `None` when no sender is
+/// left.
 fn receive(records: &Channel, buffer: &mut [u8]) -> io::Result<Option<(i32, u32, usize)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
@@ -183,7 +183,7 @@ fn receive(records: &Channel, buffer: &mut [u8]) -> io::Result<Option<(i32, u32,
     )))
 }
 
-/// A record as it stands in the log.
+/// A record in the form of the log.
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,

@@ -1,7 +1,7 @@
 //! The authenticator: the one process that knows the hashes of passwords. A gate
-//! whose client has shown the hash may ask it whether a name and a password
-//! fit, or what its client has proved by a certificate; then it hands the gate's channel to the daemon, which starts the
-//! session. It answers nothing else and runs unprivileged.
+//! may ask it to check a name and a password, or what its client has proved by a
+//! certificate; if they are right, it hands the gate's channel to the daemon,
+//! which starts the session. It answers nothing else and runs unprivileged.
 
 use std::io;
 use std::net::IpAddr;
@@ -44,7 +44,7 @@ impl AsFd for Gate {
     }
 }
 
-/// A gate whose client is who it says: the message to the daemon.
+/// A gate whose client is authenticated: the message to the daemon.
 #[derive(Debug)]
 pub struct Admitted {
     /// Its connection.
@@ -59,14 +59,14 @@ pub struct Admitted {
 
 codec!(struct Admitted { tag, account, certificate, gate });
 
-/// Who a client says that it is.
+/// Who a client claims to be.
 enum Claim {
     Password(String, Zeroizing<Vec<u8>>),
     Certificate(Box<Proof>),
 }
 
-/// The accounts, a hash for names that none of them has, who has failed, and
-/// what tells whom a certificate names.
+/// The accounts, a hash for unknown names, the failures, and the check of
+/// certificates.
 struct Book {
     accounts: Vec<Account>,
     nobody: String,
@@ -92,9 +92,9 @@ impl Book {
         })
     }
 
-    /// The hash a password is checked against. For a name that no account has,
-    /// it is one of another account, always the same: the answer takes as long
-    /// as for some account of the file.
+    /// The hash to check a password against. For an unknown name it is the hash of
+    /// some account, always the same: the answer takes as long as for an account
+    /// of the file.
     fn hash_for(&self, found: Option<usize>, name: &str) -> &str {
         let has_hash = |account: &&Account| !account.hash.is_empty();
         if let Some(account) = found.map(|index| &self.accounts[index]).filter(has_hash) {
@@ -131,12 +131,12 @@ pub fn run(
     })
 }
 
-/// What a gate's message is to the authenticator.
+/// A gate's message.
 enum Asked {
     Claim(Claim),
-    /// The state behind a claim that failed: it is for the session.
+    /// The state after a claim that failed: it was for the session.
     Nothing,
-    /// What no gate sends, or its end.
+    /// Anything else, or the end of the gate.
     Nonsense,
 }
 
@@ -160,8 +160,8 @@ fn read_claim(gate: &Gate) -> Asked {
     }
 }
 
-/// Checks a claim. A gate whose claim holds goes to the daemon; another one
-/// gets the verdict and comes back, to ask again.
+/// Checks a claim. If it is true, the gate goes to the daemon; otherwise the gate
+/// gets the verdict and is returned, to ask again.
 fn check(book: &Book, daemon: &Pipe<Admitted, Gate>, gate: Gate, claim: &Claim) -> Option<Gate> {
     let (name, by, verdict) = match claim {
         Claim::Password(name, password) => {
@@ -191,16 +191,16 @@ fn check(book: &Book, daemon: &Pipe<Admitted, Gate>, gate: Gate, claim: &Claim) 
     }
 }
 
-/// The name in a certificate, and the account that it opens or why it opens
-/// none. Nobody can guess a certificate, so that failures block nobody, and an
-/// account that is blocked for wrong passwords opens.
+/// The name in a certificate, and its account or why there is none. Certificates
+/// cannot be guessed, so failures don't block, and an account that is blocked
+/// because of wrong passwords still opens.
 fn admit_by_certificate(
     book: &Book,
     peer: IpAddr,
     proof: &Proof,
 ) -> (String, Result<usize, &'static str>) {
     let Some(shown) = &book.shown else {
-        return (String::new(), Err("no certificates are taken"));
+        return (String::new(), Err("certificates are not accepted"));
     };
     let name = match shown.name(proof) {
         Ok(name) => name,
@@ -223,10 +223,10 @@ fn admit_by_certificate(
     (name, verdict)
 }
 
-/// The account that a name and a password open.
+/// The account of a name and a password.
 ///
 /// # Errors
-/// Why they open none.
+/// Why they are refused.
 fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize, &'static str> {
     let time = jiff::Timestamp::now();
     let now = u64::try_from(time.as_second()).unwrap_or(0);
@@ -265,7 +265,7 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize
             }),
     };
     if let Err(e) = written {
-        log::error!("blocked logins can't be written down error=\"{e}\"");
+        log::error!("blocked logins not saved error=\"{e}\"");
     }
     verdict
 }
@@ -345,8 +345,8 @@ mod tests {
             ("ann ", "right"),
             ("", ""),
         ] {
-            let told = log_in(&mut client, user.as_bytes(), password.as_bytes());
-            assert_eq!(told, Err(Why::Password), "{user}");
+            let verdict = log_in(&mut client, user.as_bytes(), password.as_bytes());
+            assert_eq!(verdict, Err(Why::Password), "{user}");
         }
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
         let admitted = authenticator.receive().expect("admission").expect("one");
@@ -381,11 +381,11 @@ mod tests {
         };
         for jail in [true, false] {
             let mut client = gate_with(&authenticator, jail, Some(proof.clone()));
-            let told = client.certificate(None).expect("authenticator");
-            assert_eq!(told, Some(Err(Why::Password)));
+            let verdict = client.certificate(None).expect("authenticator");
+            assert_eq!(verdict, Some(Err(Why::Password)));
             assert_eq!(client.certificate(None).expect("once"), None);
-            let told = log_in(&mut client, b"ann", b"wrong");
-            assert_eq!(told, Err(Why::Password), "it may ask on");
+            let verdict = log_in(&mut client, b"ann", b"wrong");
+            assert_eq!(verdict, Err(Why::Password), "it may ask on");
         }
         let odd = gate(&authenticator, true).into_channel();
         let nonsense = Ask::Certificate(b"\0").to_bytes().expect("bytes");

@@ -1,7 +1,6 @@
-//! A process that forks another for each connection the daemon passes on, and
-//! tells the daemon when that has ended: the zygote, whose children are gates,
-//! and the launcher, whose children are sessions. It parses no network byte and
-//! never waits for the daemon.
+//! A fork server: forks a process for each connection that the daemon passes on,
+//! and reports when it has ended. The zygote forks gates, the launcher sessions.
+//! It parses no network byte and never waits for the daemon.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -19,19 +18,19 @@ use crate::daemon::orders::{Ended, Order};
 use crate::ipc::{Pipe, Poll};
 use crate::sys::signal::follow_stop;
 
-/// How often children that were asked to end are asked again: a request that
-/// comes just before a read begins does not interrupt it.
+/// How often to repeat the request to end: one that comes just before a read
+/// begins does not interrupt it.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long there has been nothing to do when a child is forked ahead: clients
-/// that come close together would only wait for that.
+/// How long to be idle before a child is forked ahead: clients that come close
+/// together would have to wait for that.
 const PREFORK_IDLE: Duration = Duration::from_micros(200);
 
 /// How long a child that was asked to end may take.
 const KILL_AFTER: Duration = Duration::from_secs(1);
 
-/// Has a child for each connection until the daemon is gone or says to stop,
-/// and all have ended.
+/// Serves until the daemon has ended or says to stop, and all children have
+/// ended.
 ///
 /// # Errors
 /// The system's, when the process can't go on.
@@ -62,8 +61,7 @@ struct Server<'a, P> {
     news: VecDeque<Ended>,
     phase: Phase,
     spare: SpareChild<'a, P>,
-    /// Whether something has happened since a child was last forked ahead: one
-    /// attempt each time.
+    /// Whether to try to fork a child ahead: once after each event.
     to_prepare: bool,
 }
 
@@ -75,7 +73,7 @@ enum Source {
 }
 
 impl<P: Parent> Server<'_, P> {
-    /// One wait and what it brings; whether the process goes on.
+    /// One wait and its events; whether the process continues.
     fn wait_and_act(&mut self) -> io::Result<bool> {
         self.report();
         if self.phase != Phase::Serving {
@@ -120,7 +118,7 @@ impl<P: Parent> Server<'_, P> {
         Ok(true)
     }
 
-    /// Obeys an order; whether the process goes on.
+    /// Obeys an order; whether the process continues.
     fn obey(&mut self) -> io::Result<bool> {
         match self.daemon.receive()? {
             Some(Order::Start(start)) => {
@@ -163,12 +161,11 @@ impl<P: Parent> Server<'_, P> {
     }
 }
 
-/// Whether such a process still takes connections, and what it does with those
-/// it has.
+/// Whether it still takes connections, and what happens to its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
-    /// They go on for as long as they like.
+    /// They may continue.
     Retired,
     /// They are asked to end.
     Stopping,
@@ -177,7 +174,7 @@ enum Phase {
 /// The process of a connection.
 struct Child {
     slot: u32,
-    /// When it is to have ended, once it was asked to.
+    /// When it must have ended, once it was asked to.
     end_by: Option<Instant>,
 }
 
@@ -211,7 +208,7 @@ fn signal_all(children: &Children, signal: Signal) {
     }
 }
 
-/// Takes leave of all children that have ended.
+/// Reaps all children that have ended.
 fn reap(children: &mut Children, news: &mut VecDeque<Ended>) {
     loop {
         let (pid, killed_by) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {

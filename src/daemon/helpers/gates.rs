@@ -1,6 +1,6 @@
 //! The loop of the processes that answer gates, keeper and authenticator: one
-//! thread takes the channels of new gates from the daemon, others answer. So
-//! the daemon never waits for such a process, and an answer may take its time.
+//! thread takes the channels of new gates from the daemon, others answer. So the
+//! daemon never waits for such a process, even if an answer takes long.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,8 +15,8 @@ use crate::ipc::Pipe;
 use crate::ipc::codec::Decode;
 use crate::sys::process::{PANICKED, exit};
 
-/// Answers gates until the daemon is gone. `answer` is given a gate that has
-/// asked something, or has gone, and gives it back while it may ask more.
+/// Answers gates until the daemon has ended. `answer` gets a gate that has asked
+/// something or has ended, and returns it if it may ask more.
 pub(super) fn serve<S, R: Decode, G: From<R> + AsFd + Send + 'static>(
     daemon: &Pipe<S, R>,
     workers: usize,
@@ -61,7 +61,7 @@ fn answer_all<G: AsFd>(
 /// The gates that may ask.
 struct Gates<G> {
     poller: OwnedFd,
-    /// The number of the next one, and those that are waited for.
+    /// The next number, and the gates to wait for.
     waiting: Mutex<(u64, HashMap<u64, G>)>,
 }
 
@@ -85,7 +85,7 @@ impl<G: AsFd> Gates<G> {
         Ok(())
     }
 
-    /// Waits for a gate that asks, or is gone.
+    /// Waits for a gate that asks or has ended.
     fn next(&self) -> io::Result<Option<G>> {
         let mut events = Vec::with_capacity(1);
         let room = rustix::buffer::spare_capacity(&mut events);

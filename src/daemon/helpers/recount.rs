@@ -1,6 +1,5 @@
-//! Counting anew what is stored, now and then: others than sessions may change
-//! files, too. A count during which sessions changed something is not taken
-//! over.
+//! Repeats the count of what is stored, since others than sessions may change
+//! files, too. A count during which sessions changed something is dropped.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,13 +11,13 @@ use crate::sandbox::Sandbox;
 use crate::store::usage::Usage;
 use crate::users::Identity;
 
-/// How long a count is good for.
+/// How long a count is valid.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 
-/// How soon one that was of no use is repeated.
+/// How soon to repeat a dropped count.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// When to count, and a count under way.
+/// When to count, and a count in progress.
 #[derive(Debug, Default)]
 pub struct Recount {
     sweep: Option<Sweep>,
@@ -27,11 +26,10 @@ pub struct Recount {
 }
 
 impl Recount {
-    /// Counts before anybody is served, where `wanted`; sweeps wherever there is a
-    /// root.
+    /// Counts before the first client, if `wanted`; sweeps if there is a root.
     ///
     /// # Errors
-    /// One line that says what could not be done.
+    /// One line with the reason.
     pub fn start(
         config: &Config,
         identity: Option<&Identity>,
@@ -66,13 +64,13 @@ impl Recount {
         self.next = wanted.then(Instant::now);
     }
 
-    /// When something is to be done, if nothing is under way.
+    /// When the next count is due, unless one is in progress.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.next.filter(|_| self.sweep.is_none())
     }
 
-    /// Where news come from.
+    /// The source of reports.
     #[must_use]
     pub fn channel(&self) -> Option<&Pipe<(), Report>> {
         self.sweep.as_ref().map(|sweep| &sweep.channel)
@@ -99,7 +97,7 @@ impl Recount {
         }
     }
 
-    /// Takes news of the count under way.
+    /// Reads reports of the count in progress.
     pub fn hear(&mut self, usage: &mut Usage) {
         let Some(sweep) = &mut self.sweep else { return };
         let unchanged = usage.changes() == self.changes;

@@ -1,6 +1,6 @@
-//! Certificates that gates bring to the authenticator: whom they name. Each signature
-//! counts once, so that a gate which was taken over can't use what it has seen
-//! for another connection.
+//! Checks the certificates that gates bring to the authenticator. Each signature
+//! counts once, so that a gate taken over by an attacker can't reuse one for another
+//! connection.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::net::tls::login::{Authority, Proof};
 /// How many handshakes are remembered.
 const MEMORY: usize = 16 * 1024;
 
-/// Who vouches for clients, and what was shown.
+/// The authority of clients, and the handshakes seen.
 pub(crate) struct ReplayGuard {
     authority: Authority,
     seen: Mutex<Seen>,
@@ -33,7 +33,7 @@ impl ReplayGuard {
         }
     }
 
-    /// The name in the certificate of whoever made this proof.
+    /// The name in the certificate behind this proof.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -1,6 +1,6 @@
-//! The children of a zygote or an launcher. One is forked ahead, while there is
-//! nothing else to do, so that no client waits for that; a client who comes
-//! sooner has a child of its own forked.
+//! The children of a zygote or a launcher. One is forked ahead while the parent
+//! is idle, so that no client waits for the fork; if it is not ready yet, a child
+//! is forked on demand.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,13 +34,13 @@ pub trait Parent {
     /// What of the system or of our own processes failed it.
     fn serve(&self, connection: Connection) -> io::Result<()>;
 
-    /// Tells whoever waits that there is no child for this connection.
+    /// Answers the gate that there is no child for this connection.
     fn refuse(&self, _handles: Vec<OwnedFd>) {}
 }
 
-/// A connection on its way into a process of its own.
+/// A connection for a new process.
 pub struct Connection {
-    /// What the daemon says of it.
+    /// The daemon's order.
     pub start: Start,
     /// The process that has forked this one.
     pub parent: Pid,
@@ -48,7 +48,7 @@ pub struct Connection {
     pub turn: usize,
 }
 
-/// A parent, and the child that waits for its connection.
+/// A parent, and its spare child.
 pub struct SpareChild<'a, P> {
     parent: &'a P,
     pid: Pid,
@@ -62,7 +62,7 @@ struct Waiting {
 }
 
 impl<'a, P: Parent> SpareChild<'a, P> {
-    /// One without any child.
+    /// One without a spare child.
     pub fn new(parent: &'a P) -> SpareChild<'a, P> {
         SpareChild {
             parent,
@@ -78,8 +78,8 @@ impl<'a, P: Parent> SpareChild<'a, P> {
         self.waiting.is_some()
     }
 
-    /// Forks a child ahead; where that fails, the next connection has one
-    /// forked.
+    /// Forks a child ahead; if that fails, the next connection forks one on
+    /// demand.
     pub fn prepare(&mut self) {
         let Ok((channel, theirs)) = pair() else {
             return;
@@ -94,12 +94,12 @@ impl<'a, P: Parent> SpareChild<'a, P> {
         }
     }
 
-    /// Lets the child go that waits, which ends it.
+    /// Dismisses the spare child, which ends.
     pub fn clear(&mut self) {
         self.waiting = None;
     }
 
-    /// The child for a connection, unless none can be made.
+    /// The child for a connection, unless the fork fails.
     pub fn begin(&mut self, start: Start) -> Option<Pid> {
         if let Some(Waiting { pid, channel }) = self.waiting.take()
             && channel.send(&start).is_ok()
@@ -129,8 +129,8 @@ impl<'a, P: Parent> SpareChild<'a, P> {
     }
 }
 
-/// The life of a child forked ahead. A parent that is gone, or lets it go, has
-/// no connection for it.
+/// The life of a child forked ahead. It ends if the parent has ended or dismisses
+/// it.
 fn wait<P: Parent>(parent: &P, channel: &Pipe<(), Start>, pid: Pid, turn: usize) -> i32 {
     let settle = || {
         let mut handles = parent.handles();

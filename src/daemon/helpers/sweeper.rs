@@ -1,7 +1,7 @@
-//! The sweeper: a process that removes what uploads and copies have left behind
-//! whose writers died, counts what is stored where there are quotas, then
-//! ends. Where clients have identities of their own it may go past the modes
-//! of files, for it parses nothing but names.
+//! The sweeper: a process that removes the parts of uploads and copies whose
+//! writers died, counts what is stored if there are quotas, then ends. In
+//! multi-user mode it may ignore the modes of files, since it parses nothing
+//! except names.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -32,16 +32,16 @@ pub enum Report {
         /// The bytes.
         bytes: u64,
     },
-    /// That this was the last.
+    /// The end of the reports.
     Last,
 }
 
 codec!(enum Report { 1 => Owner { uid, bytes }, 2 => Last });
 
-/// A sweep under way, and what it has counted so far.
+/// A sweep in progress, and its count so far.
 #[derive(Debug)]
 pub struct Sweep {
-    /// Where its news come from.
+    /// The source of its reports.
     pub channel: Pipe<(), Report>,
     counted: HashMap<u32, u64>,
 }
@@ -99,7 +99,7 @@ impl Sweep {
         }
     }
 
-    /// Takes what has come; the count once it is whole.
+    /// Reads its reports; the count once it is complete.
     ///
     /// # Errors
     /// When the sweeper ended without one.
@@ -134,8 +134,8 @@ fn report(daemon: &Pipe<Report, ()>, counted: HashMap<u32, u64>) -> io::Result<(
     daemon.send(&Report::Last)
 }
 
-/// The bytes of all files beneath the root, by owner; a file with several
-/// names once.
+/// The bytes of all files beneath the root, by owner; a file with several names
+/// counts once.
 fn count_bytes(root: &Root) -> Result<HashMap<u32, u64>, Errno> {
     let start = root.open_dir(&RootPath::root())?;
     let mut counted: HashMap<u32, u64> = HashMap::new();

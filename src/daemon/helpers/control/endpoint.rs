@@ -1,4 +1,4 @@
-//! A listening socket of the control: a path or a loopback address.
+//! A listening socket for operators or metrics: a path or a loopback address.
 
 use std::ffi::OsString;
 use std::io;
@@ -23,8 +23,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint that is to be in place of one: `None` where that one stays.
-    /// `mode` is for its file.
+    /// The endpoint that replaces one; `None` if that one stays. `mode` is for its
+    /// file.
     pub(crate) fn instead_of(
         old: Option<&Endpoint>,
         wanted: Option<&Local>,
@@ -88,8 +88,8 @@ impl Drop for Endpoint {
     }
 }
 
-/// Listens on a path in a directory that nobody but root, or the user who
-/// asks, may write to. A socket there that nobody listens on is replaced.
+/// Listens on a path in a directory that only root and the calling user may
+/// write to. A stale socket there is replaced.
 fn listen_at(path: &Path, mode: u32) -> io::Result<(UnixListener, (OwnedFd, OsString))> {
     let name = path
         .file_name()
@@ -112,7 +112,7 @@ fn listen_at(path: &Path, mode: u32) -> io::Result<(UnixListener, (OwnedFd, OsSt
             "others may write to {shown}: chmod go-w {shown}"
         )));
     }
-    // By way of the handle: what is beneath it can't be put elsewhere.
+    // By the handle: an entry beneath it can't be moved elsewhere.
     let place = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(&name);
     let bound = match bind(&place, mode) {
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => {

@@ -1,5 +1,5 @@
-//! Metrics in the text format of Prometheus, 0.0.4, and the part of HTTP/1.1
-//! that serving them takes: one request, one answer, the end.
+//! Metrics in the text format of Prometheus, 0.0.4, and the little HTTP/1.1 to
+//! serve them: one request, one answer, the end.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

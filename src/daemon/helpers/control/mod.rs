@@ -1,7 +1,7 @@
-//! The control socket: where operators and the collector of metrics are answered. The
-//! daemon accepts them and forks a responder for each, which sees the daemon's
-//! tables as they are at that moment. All that the daemon ever hears of a
-//! responder is which session is to end, and only of one that answers an operator.
+//! The control socket and the metrics. The daemon accepts each client and forks a
+//! responder for it, which sees the daemon's tables as they are at that moment.
+//! All that the daemon ever hears from a responder is which session to end, and
+//! only from one that answers an operator.
 
 mod endpoint;
 pub mod metrics;
@@ -34,7 +34,7 @@ const LIFE: u32 = 5;
 /// Where the control socket is when root starts tfd.
 pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
 
-/// Whom a responder answers.
+/// The client of a responder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An operator, on the control socket.
@@ -43,12 +43,12 @@ pub enum Kind {
     Collector,
 }
 
-/// What is waited for at the control.
+/// The sources of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Somebody comes.
+    /// A client connects.
     Endpoint(Kind),
-    /// A responder speaks, or has ended.
+    /// A responder sends an order, or has ended.
     Responder(usize),
 }
 
@@ -63,8 +63,8 @@ pub struct End {
 
 codec!(struct End { slot, key });
 
-/// What another configuration changes: a endpoint, or that there is none; `None`
-/// where the one that is open stays.
+/// What another configuration changes: a new endpoint, or none; the outer `None`
+/// if the open one stays.
 #[derive(Debug)]
 pub struct Endpoints {
     control: Option<Option<Endpoint>>,
@@ -82,10 +82,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the endpoints that the configuration names.
+    /// Opens the endpoints of the configuration.
     ///
     /// # Errors
-    /// One line that says which could not be opened and why.
+    /// One line: which could not be opened, and why.
     pub fn open(config: &Config) -> Result<Control, String> {
         let responders = Vec::new();
         let mut control = Control {
@@ -106,7 +106,7 @@ impl Control {
     pub fn endpoints_for(&self, config: &Config) -> Result<Endpoints, String> {
         let wanted = config.server.control.clone().map(Local::Path);
         let control = match Endpoint::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
-            // A path that nobody asked for may be another tfd's.
+            // The default path may belong to another tfd.
             Err(e) if wanted == Some(Local::Path(DEFAULT_CONTROL.into())) => {
                 log::warn!("no control socket error=\"{e}\"");
                 Some(None)
@@ -119,13 +119,13 @@ impl Control {
         Ok(Endpoints { control, metrics })
     }
 
-    /// Goes over to the endpoints of another configuration.
+    /// Switches to the endpoints of another configuration.
     pub fn take(&mut self, endpoints: Endpoints) {
         self.control = endpoints.control.unwrap_or_else(|| self.control.take());
         self.metrics = endpoints.metrics.unwrap_or_else(|| self.metrics.take());
     }
 
-    /// The address of the metrics, where they have one.
+    /// The address of the metrics, if they have one.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(Endpoint::address)
@@ -152,7 +152,7 @@ impl Control {
             )
     }
 
-    /// Takes in whoever waits at a endpoint, and returns it with its kind.
+    /// Accepts the next client of an endpoint, and returns it with its kind.
     #[must_use]
     pub fn accept(&self, kind: Kind) -> Option<OwnedFd> {
         match kind {
@@ -164,7 +164,7 @@ impl Control {
     /// Forks a responder for a client.
     ///
     /// # Errors
-    /// One line that says why there is none.
+    /// One line with the reason.
     pub fn answer(
         &mut self,
         kind: Kind,
@@ -198,8 +198,7 @@ impl Control {
         Ok(())
     }
 
-    /// Hears from a responder which session is to end. One that has ended is
-    /// forgotten.
+    /// Reads from a responder which session to end. Forgets one that has ended.
     pub fn hear(&mut self, index: usize) -> Option<End> {
         let (kind, channel) = self.responders.get(index)?;
         match channel.try_receive() {
@@ -213,7 +212,7 @@ impl Control {
     }
 }
 
-/// Whether the client is root or the daemon's own user, as the kernel says.
+/// Whether the client is root or the daemon's own user, according to the kernel.
 fn is_operator(client: &OwnedFd) -> bool {
     let Ok(credentials) = rustix::net::sockopt::socket_peercred(client) else {
         return false;

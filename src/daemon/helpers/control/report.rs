@@ -10,7 +10,7 @@ use crate::daemon::helpers::control::view::{Entry, View};
 use crate::session::slots::{Doing, now};
 use crate::text::{json_line, lossy};
 
-/// How long bytes are counted for their rate.
+/// How long to count bytes for the rate.
 const WATCH: Duration = Duration::from_secs(1);
 
 /// The report.
@@ -24,7 +24,7 @@ pub(crate) struct Report {
     pub(crate) connections: Vec<Connection>,
 }
 
-/// A connection; `user` and `request` are null where there is none.
+/// A connection; `user` and `request` may be null.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Connection {
     pub(crate) slot: u32,
@@ -40,7 +40,7 @@ pub(crate) struct Connection {
     pub(crate) request: Option<Underway>,
 }
 
-/// A request under way.
+/// A request in progress.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Underway {
     pub(crate) command: String,

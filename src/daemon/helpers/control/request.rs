@@ -1,4 +1,4 @@
-//! What an operator asks on the control socket: one line of text.
+//! An operator's request on the control socket: one line of text.
 
 use std::net::IpAddr;
 
@@ -8,10 +8,10 @@ pub const MAX_LINE: usize = 1024;
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Who is connected and what they do, as JSON.
+    /// The connections and what they do, as JSON.
     Status,
-    /// What is served: a line of the addresses listened on, and one of the
-    /// configuration's path.
+    /// A line with the addresses listened on, and one with the configuration's
+    /// path.
     Serving,
     /// End sessions.
     Kick(Whom),

@@ -1,6 +1,6 @@
 //! A responder: a process that answers one client of the control socket or of the
-//! metrics, and ends. It has given up everything by then but that client, the
-//! tables as they were when it was forked, and a word to the daemon.
+//! metrics, and ends. It has given up everything except that client, the tables as
+//! they were when it was forked, and a channel to the daemon.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -13,14 +13,13 @@ use crate::daemon::helpers::control::{End, report};
 use crate::daemon::registry::Held;
 use crate::ipc::Pipe;
 
-/// How long sessions that were ended are waited for.
+/// How long to wait for the end of sessions.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether they have.
+/// How often to check for their end.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Answers an operator: a line with the exit status of the one who asks, then
-/// the text.
+/// Answers an operator: a line with the exit status for `tfd`, then the text.
 ///
 /// # Errors
 /// The connection's.
@@ -56,7 +55,7 @@ fn read_request(mut stream: &UnixStream) -> io::Result<Option<Request>> {
     Ok(None)
 }
 
-/// Has sessions ended and waits until they have.
+/// Ends sessions and waits for their end.
 fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8, String)> {
     let users: Vec<(u32, Option<String>)> = view
         .entries()
@@ -78,7 +77,7 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8,
         .filter(|held| view.lasts(held))
         .collect();
     if meant.is_empty() {
-        return Ok((1, "no session is meant\n".to_owned()));
+        return Ok((1, "no session matches\n".to_owned()));
     }
     for held in &meant {
         daemon.send(&End {
@@ -95,7 +94,10 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8,
     let s = if ended == 1 { "" } else { "s" };
     Ok(match left {
         0 => (0, format!("ended {ended} session{s}\n")),
-        _ => (1, format!("ended {ended} session{s}, {left} still run\n")),
+        _ => (
+            1,
+            format!("ended {ended} session{s}, {left} still running\n"),
+        ),
     })
 }
 

@@ -14,11 +14,11 @@ use crate::store::usage::Usage;
 /// The daemon's tables.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// Who has which slot, and what was counted.
+    /// The connections, and what was counted.
     pub registry: &'a Registry,
     /// The users behind LOGIN or INJAIL.
     pub sessions: &'a Sessions,
-    /// The user of all others.
+    /// The user of all other sessions.
     pub shared_user: &'a str,
     /// The pages.
     pub slots: &'a Slots,
@@ -32,7 +32,7 @@ pub struct View<'a> {
     pub process: u32,
     /// When it was started.
     pub born: Instant,
-    /// Whether it is about to end.
+    /// Whether it is stopping.
     pub stopping: bool,
     /// How many generations serve clients.
     pub generations: usize,
@@ -51,7 +51,7 @@ pub struct Entry {
     pub peer: SocketAddr,
     /// How long it has been there.
     pub age: Duration,
-    /// The user, where one is known.
+    /// The user, if known.
     pub user: Option<String>,
     /// Whether the client is logged in.
     pub admitted: bool,
@@ -63,7 +63,7 @@ pub struct Entry {
     pub received: u64,
     /// Bytes to the client.
     pub sent: u64,
-    /// The request under way.
+    /// The request in progress.
     pub doing: Option<Doing>,
 }
 
