@@ -157,7 +157,7 @@ fn an_entry_knows_account_and_password_and_an_address_may_name_another() {
     person.fails(
         &["rm", &format!("tf://ann@{address}/bobs")],
         1,
-        &["FAILED 1", "you may not"],
+        &["FAILED 1", "no permission"],
     );
     person.fails(
         &["chmod", "666", "s:bobs"],
