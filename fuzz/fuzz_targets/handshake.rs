@@ -69,7 +69,6 @@ fuzz_target!(|data: &[u8]| {
         meter,
         keeper: Keeper::new(gate_end),
         steps,
-        login: None,
         process_key: "key",
     };
     let admitted = admit(gate, b"0.0");

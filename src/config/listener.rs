@@ -14,6 +14,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them, by number.
+    pub const ALL: [Protocol; 1] = [Protocol::Tf];
+
     /// Its section of the configuration.
     pub fn section(self) -> &'static str {
         match self {

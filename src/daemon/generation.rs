@@ -2,7 +2,7 @@
 //! and what they tell the daemon. A reload starts a new one; the old one ends
 //! with its last gate.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -17,9 +17,12 @@ use super::helpers::{
 use super::memory::Shared;
 use super::orders::{Ended, Order, Start};
 use crate::config::{Config, Mode as Users};
-use crate::daemon::helpers::{authenticator, keeper, zygote};
+use crate::daemon::helpers::zygote::Arrival;
+use crate::daemon::helpers::{authenticator, keeper};
+use crate::daemon::protocols::Protocols;
 use crate::ipc::Helper;
 use crate::ipc::channel::{Channel, pair};
+use crate::ipc::codec::Encode;
 use crate::ipc::tag::Tag;
 use crate::proxy;
 use crate::sandbox::Sandbox;
@@ -39,10 +42,10 @@ pub struct Generation {
     pub keepers: Vec<Keeper>,
     /// Checks passwords, in multi-user mode.
     pub authenticator: Option<Authenticator>,
-    /// The slots of the gates it serves, each with the mark of its connection.
-    pub slots: HashMap<u32, u64>,
-    /// Those of them whose client has shown the hash.
-    admitted: HashSet<u32>,
+    /// The gates it serves, by slot.
+    pub gates: HashMap<u32, Gate>,
+    /// What clients speak.
+    protocols: Protocols,
     /// Whether clients log in.
     pub multi_user: bool,
     /// The accounts, in the order of the users file; where nobody logs in, the
@@ -62,6 +65,17 @@ pub struct Generation {
     turn: usize,
 }
 
+/// A gate, as the daemon knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate {
+    /// The mark of its connection.
+    mark: u64,
+    /// The number of its protocol.
+    protocol: u8,
+    /// Whether its client knows what everybody has to know.
+    is_admitted: bool,
+}
+
 /// A channel to a gate whose client is to have a session.
 pub struct Admission {
     /// The gate's slot.
@@ -72,6 +86,8 @@ pub struct Admission {
     pub gate: Channel,
     /// Whether a certificate has logged it in.
     pub certificate: bool,
+    /// The number of its protocol.
+    pub protocol: u8,
 }
 
 impl Generation {
@@ -156,8 +172,8 @@ impl Generation {
             zygote,
             keepers: Vec::new(),
             authenticator: None,
-            slots: HashMap::new(),
-            admitted: HashSet::new(),
+            gates: HashMap::new(),
+            protocols: Protocols::of(config),
             multi_user: config.server.mode == Users::MultiUser,
             logins: vec![shared],
             launcher: None,
@@ -175,8 +191,8 @@ impl Generation {
         self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())
     }
 
-    /// Passes a connection on to the zygote, with its socket and whether it is to
-    /// speak TLS, and with a channel to a keeper where a gate is to be forked.
+    /// Passes a connection on to the zygote, with its socket and where it
+    /// arrived, and with a channel to a keeper where a gate is to be forked.
     ///
     /// # Errors
     /// The system's, when a process is gone.
@@ -185,7 +201,7 @@ impl Generation {
         slot: u32,
         peer: SocketAddr,
         key: [u8; 16],
-        (socket, tls): (OwnedFd, bool),
+        (socket, arrival): (OwnedFd, Arrival),
     ) -> io::Result<()> {
         let tag = Tag::of(slot, key);
         let mut handles = vec![socket];
@@ -196,7 +212,8 @@ impl Generation {
             let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
             keeper.channel.send(&keeper::NewGate {
                 tag,
-                tls,
+                tls: arrival.tls,
+                is_open: !self.protocols.get(arrival.protocol)?.has_shared_secret(),
                 channel: theirs.into(),
             })?;
             handles.push(ours.into_handle());
@@ -205,10 +222,15 @@ impl Generation {
             slot,
             peer,
             key,
-            rest: zygote::rest_of(tls),
+            rest: arrival.to_bytes().to_vec(),
             handles,
         }))?;
-        self.slots.insert(slot, tag.mark);
+        let gate = Gate {
+            mark: tag.mark,
+            protocol: arrival.protocol,
+            is_admitted: false,
+        };
+        self.gates.insert(slot, gate);
         Ok(())
     }
 
@@ -233,9 +255,15 @@ impl Generation {
         let admitted = keeper.channel.try_receive()?;
         let keeper::Admitted { tag, gate } = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
         let slot = tag.slot;
-        if !self.serves(tag) || !self.admitted.insert(slot) {
+        let known = self
+            .gates
+            .get_mut(&slot)
+            .filter(|gate| gate.mark == tag.mark);
+        let Some(known) = known.filter(|gate| !gate.is_admitted) else {
             return Ok(None);
-        }
+        };
+        known.is_admitted = true;
+        let protocol = known.protocol;
         if !self.multi_user {
             let login = self.logins[0].clone();
             return Ok(Some(Admission {
@@ -243,6 +271,7 @@ impl Generation {
                 login,
                 gate,
                 certificate: false,
+                protocol,
             }));
         }
         if let (Some(authenticator), Some(peer)) = (&self.authenticator, address_of(slot)) {
@@ -277,28 +306,23 @@ impl Generation {
             certificate,
             gate,
         } = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let slot = tag.slot;
-        let is_here = self.serves(tag) && self.admitted.contains(&slot);
-        let account = usize::try_from(account).ok().filter(|_| is_here);
-        let login = account.and_then(|account| self.logins.get(account));
-        Ok(login.cloned().map(|login| Admission {
-            slot,
-            login,
+        let known = self.gates.get(&tag.slot);
+        let known = known.filter(|gate| gate.mark == tag.mark && gate.is_admitted);
+        let login = usize::try_from(account)
+            .ok()
+            .and_then(|account| self.logins.get(account));
+        Ok(known.zip(login).map(|(known, login)| Admission {
+            slot: tag.slot,
+            login: login.clone(),
             gate,
             certificate,
+            protocol: known.protocol,
         }))
-    }
-
-    /// Whether this connection has a gate here. What is told of one that is
-    /// over must not count for the next in its slot.
-    fn serves(&self, tag: Tag) -> bool {
-        self.slots.get(&tag.slot) == Some(&tag.mark)
     }
 
     /// Forgets a gate that has ended; whether there was one.
     pub fn forget(&mut self, slot: u32) -> bool {
-        self.admitted.remove(&slot);
-        self.slots.remove(&slot).is_some()
+        self.gates.remove(&slot).is_some()
     }
 
     /// Takes no more connections; the processes end with the last gate.
@@ -358,8 +382,8 @@ mod tests {
             zygote,
             keepers: vec![keeper],
             authenticator: Some(authenticator),
-            slots: HashMap::new(),
-            admitted: HashSet::new(),
+            gates: HashMap::new(),
+            protocols: Protocols::default(),
             multi_user,
             logins: vec![login],
             launcher: None,
@@ -370,6 +394,14 @@ mod tests {
             turn: 0,
         };
         (generation, keepers, authenticators)
+    }
+
+    fn gate_of(tag: Tag) -> Gate {
+        Gate {
+            mark: tag.mark,
+            protocol: 0,
+            is_admitted: false,
+        }
     }
 
     fn gate() -> Channel {
@@ -396,7 +428,7 @@ mod tests {
         let address = |_| Some(IpAddr::from([127, 0, 0, 1]));
         let (gone, here) = (Tag::of(3, [1; 16]), Tag::of(3, [2; 16]));
         let (mut single, keeper, _) = generation(false);
-        single.slots.insert(here.slot, here.mark);
+        single.gates.insert(here.slot, gate_of(here));
         has_hash(&keeper, gone);
         assert!(single.hear_keeper(0, address).expect("keeper").is_none());
         has_hash(&keeper, here);
@@ -412,7 +444,7 @@ mod tests {
         );
 
         let (mut generation, keeper, authenticator) = generation(true);
-        generation.slots.insert(here.slot, here.mark);
+        generation.gates.insert(here.slot, gate_of(here));
         has_password(&authenticator, here, 0);
         assert!(
             generation

@@ -1,28 +1,95 @@
-//! The protocols that are served. This is the one place of the daemon that names
-//! them: a new one is a row of the enum and an arm of the match.
+//! The protocols that are served, and their helper processes. This is the one
+//! place of the daemon that names protocols.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::config::Config;
-use crate::session::protocol::Protocol;
+use nix::unistd::Pid;
+
+use crate::config::{self, Config};
+use crate::session::protocol::{HelperContext, Helpers, Protocol};
 use crate::tf;
 
-/// The protocols of a configuration.
+/// The protocols of a configuration, by number.
+#[derive(Debug, Default)]
 pub struct Protocols(Vec<Box<dyn Protocol>>);
 
 impl Protocols {
     /// Those of this configuration.
     pub fn of(config: &Config) -> Protocols {
-        Protocols(vec![Box::new(tf::server::Server::new(config))])
+        let protocols = config::Protocol::ALL.iter();
+        Protocols(protocols.map(|protocol| open(*protocol, config)).collect())
     }
 
-    /// One of them, by its number.
-    pub fn get(&self, number: u8) -> Option<&dyn Protocol> {
-        self.0.get(usize::from(number)).map(|protocol| &**protocol)
+    /// One of them.
+    pub fn get(&self, number: u8) -> io::Result<&dyn Protocol> {
+        let protocol = self.0.get(usize::from(number));
+        Ok(&**protocol.ok_or(io::ErrorKind::InvalidInput)?)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Protocol> {
+        self.0.iter().map(|protocol| &**protocol)
     }
 
     /// The descriptors of all of them that gates and sessions keep.
     pub fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().flat_map(|protocol| protocol.handles())
+        self.iter().flat_map(Protocol::handles)
+    }
+}
+
+fn open(protocol: config::Protocol, config: &Config) -> Box<dyn Protocol> {
+    match protocol {
+        config::Protocol::Tf => Box::new(tf::server::Server::new(config)),
+    }
+}
+
+/// The helper processes of all protocols, by number.
+#[derive(Debug, Default)]
+pub struct ProtocolHelpers(Vec<Option<Box<dyn Helpers>>>);
+
+impl ProtocolHelpers {
+    /// Starts them; `before` are those that run.
+    pub fn start(
+        context: &HelperContext<'_>,
+        before: &ProtocolHelpers,
+    ) -> Result<ProtocolHelpers, String> {
+        let before = before.0.iter().map(Option::as_deref);
+        let before = before.chain(std::iter::repeat(None));
+        let protocols = Protocols::of(context.config);
+        let started = protocols
+            .iter()
+            .zip(before)
+            .map(|(protocol, before)| protocol.start_helpers(context, before));
+        Ok(ProtocolHelpers(started.collect::<Result<_, _>>()?))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &dyn Helpers> {
+        self.0.iter().flatten().map(|helpers| &**helpers)
+    }
+
+    /// Descriptors that zygote and launcher keep.
+    pub fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.iter().flat_map(Helpers::handles)
+    }
+
+    /// Makes them of use to the gates and sessions that this process will fork.
+    pub fn adopt(&self) -> io::Result<()> {
+        self.iter().try_for_each(Helpers::adopt)
+    }
+
+    /// The channel on which sessions of each protocol ask its helpers.
+    pub fn services(&self) -> Vec<Option<BorrowedFd<'_>>> {
+        let services = self.0.iter().map(Option::as_deref);
+        services
+            .map(|helpers| helpers.and_then(Helpers::service))
+            .collect()
+    }
+
+    /// Takes note that a process has ended; whether it was one that must be
+    /// replaced.
+    pub fn reaped(&mut self, pid: Pid) -> bool {
+        let mut helpers = self.0.iter_mut().flatten();
+        helpers.any(|helpers| helpers.reaped(pid))
     }
 }

@@ -11,6 +11,7 @@ use super::generation::Admission;
 use super::orders::{Ended, Order, Start};
 use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
+use crate::ipc::codec::Encode;
 use crate::ipc::{Helper, Pipe};
 use crate::session::login::{self, Why};
 use crate::store::quota::Limits;
@@ -54,6 +55,7 @@ impl Sessions {
             login,
             gate,
             certificate,
+            protocol,
         } = admission;
         let Some((peer, key)) = registry.connection(slot) else {
             return;
@@ -82,8 +84,10 @@ impl Sessions {
             login,
             limits,
             certificate,
+            protocol,
         }
-        .to_bytes();
+        .to_bytes()
+        .to_vec();
         let handle = match gate.as_fd().try_clone_to_owned() {
             Ok(handle) => handle,
             Err(e) => return refuse(Why::Internal, &e.to_string()),

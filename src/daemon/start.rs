@@ -11,10 +11,10 @@ use super::generation::Generation;
 use super::memory::Memory;
 use super::registry::Limits;
 use crate::config::{self, Config};
+use crate::daemon::protocols::ProtocolHelpers;
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
-use crate::tf::cipher::tables::Tables;
-use crate::tf::probes::Udp;
+use crate::session::protocol::HelperContext;
 use crate::users::Identity;
 
 /// What tells whether a file was replaced or changed: inode, size, time.
@@ -37,10 +37,7 @@ pub(super) fn start_generation(
     sandbox: &Sandbox,
     listeners: &[&Listener],
 ) -> Result<Generation, String> {
-    let udp: Vec<_> = listeners
-        .iter()
-        .filter_map(|listener| listener.udp())
-        .collect();
+    let udp = udp_sockets(listeners);
     let uid = identity
         .map_or_else(nix::unistd::geteuid, |identity| identity.uid)
         .as_raw();
@@ -57,19 +54,32 @@ pub(super) fn start_generation(
     Generation::start(config, identity, &memory.share(limits), sandbox, &udp)
 }
 
-/// Starts the process that answers by UDP; none for a proxy, which has one of
-/// its own that relays.
-pub(super) fn start_udp(
+/// Starts the helper processes of protocols for these listeners, next to those
+/// that run.
+pub(super) fn start_helpers(
     config: &Config,
     listeners: &[&Listener],
-    read: (BorrowedFd<'_>, BorrowedFd<'_>),
+    (keys, slots): (BorrowedFd<'_>, BorrowedFd<'_>),
     identity: Option<&Identity>,
     sandbox: &Sandbox,
-) -> Result<Option<Udp>, String> {
-    if config.tf.proxy.is_some() {
-        return Ok(None);
-    }
-    Udp::start(config, listeners, read, identity, sandbox).map(Some)
+    before: &ProtocolHelpers,
+) -> Result<ProtocolHelpers, String> {
+    let context = HelperContext {
+        config,
+        udp: &udp_sockets(listeners),
+        keys,
+        slots,
+        identity,
+        sandbox,
+    };
+    ProtocolHelpers::start(&context, before)
+}
+
+fn udp_sockets<'a>(listeners: &[&'a Listener]) -> Vec<BorrowedFd<'a>> {
+    listeners
+        .iter()
+        .filter_map(|listener| listener.udp())
+        .collect()
 }
 
 /// The sandbox that the configuration asks for, as far as the kernel has it.
@@ -93,19 +103,6 @@ pub(super) fn users_stamp(config: &Config) -> Option<FileStamp> {
         metadata.mtime(),
         metadata.mtime_nsec(),
     ))
-}
-
-/// The process that makes keystream tables, unless they are switched off.
-/// Without it sessions are slower, and nothing else.
-pub(super) fn tables_for(
-    config: &Config,
-    identity: Option<&Identity>,
-    sandbox: &Sandbox,
-) -> Option<Tables> {
-    let limit = config.tf.keystream_memory?;
-    Tables::start(limit, identity, sandbox)
-        .inspect_err(|e| log::warn!("no keystream tables error=\"{e}\""))
-        .ok()
 }
 
 /// Blocks the signals the daemon waits for and opens the descriptor on which

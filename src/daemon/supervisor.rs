@@ -21,7 +21,7 @@ use super::orders::{Ended, Order};
 use super::registry::Registry;
 use super::sessions::Sessions;
 use super::start::{
-    FileStamp, limits, listen_on, sandbox_for, say_ready, start_generation, start_udp, tables_for,
+    FileStamp, limits, listen_on, sandbox_for, say_ready, start_generation, start_helpers,
     take_signals, users_stamp,
 };
 use crate::config::Config;
@@ -29,6 +29,8 @@ use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::control as counter;
 use crate::daemon::helpers::control::Control;
 use crate::daemon::helpers::recount::Recount;
+use crate::daemon::helpers::zygote::Arrival;
+use crate::daemon::protocols::ProtocolHelpers;
 use crate::ipc::poll::{Poll, left};
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
@@ -109,7 +111,6 @@ impl Supervisor {
         let listeners = listen_on(&config, passed)?;
         let control = Control::open(&config)?;
         let sandbox = sandbox_for(&config)?;
-        let tables = tables_for(&config, identity.as_ref(), &sandbox);
         let users = users_stamp(&config);
         let shared_memory = |e: io::Error| format!("shared memory: {e}");
         let slots = Slots::new(config.server.max_sessions).map_err(shared_memory)?;
@@ -121,13 +122,13 @@ impl Supervisor {
         let auditor = auditor.transpose()?;
         let all: Vec<&Listener> = listeners.iter().collect();
         let read = (registry.keys().as_fd(), slots.as_fd());
-        let udp = start_udp(&config, &all, read, identity.as_ref(), &sandbox)?;
+        let none = ProtocolHelpers::default();
+        let helpers = start_helpers(&config, &all, read, identity.as_ref(), &sandbox, &none)?;
         let mut memory = Memory {
-            tables,
             slots,
             usage,
             auditor,
-            udp,
+            helpers,
         };
         let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
         let wanted = generation.has_quotas();
@@ -180,12 +181,7 @@ impl Supervisor {
         self.sessions.order_all(&Order::Kill);
         // With the last way to it gone, the auditor writes what is left.
         self.memory.auditor = None;
-        if let Some(tables) = &self.memory.tables {
-            tables.end();
-        }
-        if let Some(udp) = &self.memory.udp {
-            udp.end();
-        }
+        self.memory.helpers = ProtocolHelpers::default();
         let last = Instant::now() + LAST_WAIT;
         while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
@@ -356,7 +352,14 @@ impl Supervisor {
                 return;
             };
             match listener.accept() {
-                Ok((socket, peer)) => self.connect((socket, listener.tls), peer),
+                Ok((socket, peer)) => {
+                    let arrival = Arrival {
+                        listener: listener.id,
+                        protocol: listener.protocol,
+                        tls: listener.tls,
+                    };
+                    self.connect((socket, arrival), peer);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
@@ -368,9 +371,8 @@ impl Supervisor {
         }
     }
 
-    /// Has a process serve a connection: its socket, and whether it is to speak
-    /// TLS.
-    fn connect(&mut self, socket: (OwnedFd, bool), peer: std::net::SocketAddr) {
+    /// Has a process serve a connection: its socket, and where it arrived.
+    fn connect(&mut self, socket: (OwnedFd, Arrival), peer: std::net::SocketAddr) {
         let mut random = [0; 20];
         if let Err(e) = getrandom::fill(&mut random) {
             return log::error!("can't serve peer={peer} error=\"{e}\"");

@@ -165,7 +165,7 @@ macro_rules! integers {
     };
 }
 
-integers!(u8, u16, u32, u64, i32, i64);
+integers!(u8, u16, u32, u64, usize, i32, i64);
 
 coded!(bool, |this, out| out.put(&[u8::from(*this)]), |from| {
     match u8::decode(from)? {

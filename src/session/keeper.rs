@@ -35,6 +35,8 @@ pub enum Question {
     Seal(Zeroizing<Vec<u8>>),
     /// The TLS session in this ticket.
     Open(Vec<u8>),
+    /// The login, for a protocol without a shared secret.
+    Enter,
 }
 
 codec!(enum Question {
@@ -43,6 +45,7 @@ codec!(enum Question {
     3 => Sign { scheme, content },
     4 => Seal(session),
     5 => Open(ticket),
+    6 => Enter,
 });
 
 /// What the keeper answers.
@@ -110,6 +113,18 @@ impl Keeper {
         Ok(match self.ask(&Question::Compare(hash))? {
             Reply::Passed { handles, extras } => (handles, extras),
             _ => Default::default(),
+        })
+    }
+
+    /// The channel of the login, for a protocol without a shared secret; `None`
+    /// where this gate may not have it.
+    ///
+    /// # Errors
+    /// When the keeper is out of reach.
+    pub fn enter(&self) -> io::Result<Option<OwnedFd>> {
+        Ok(match self.ask(&Question::Enter)? {
+            Reply::Passed { handles, .. } => handles.into_iter().next(),
+            _ => None,
         })
     }
 

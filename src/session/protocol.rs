@@ -2,21 +2,58 @@
 //! its login is complete, and a session, which works beneath a root. The
 //! daemon runs both, and knows nothing else of a protocol.
 
+use std::any::Any;
+use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use nix::unistd::Pid;
+use openssl::pkey::Private;
+use openssl::rsa::Rsa;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
 use crate::net::tls::server::Door;
+use crate::sandbox::Sandbox;
 use crate::session::context::{Context, End};
 use crate::session::keeper::Keeper;
-use crate::session::login::{Login, Steps};
+use crate::session::login::Steps;
 use crate::tf::wire::Meter;
+use crate::users::Identity;
 
 /// A protocol as the daemon serves it.
-pub trait Protocol {
+pub trait Protocol: Debug {
     /// Its name in the configuration, the log and `tfd status`.
     fn name(&self) -> &'static str;
+
+    /// Whether everybody has to know something before the login, which the
+    /// keeper compares. Else a gate asks it for the login at once.
+    fn has_shared_secret(&self) -> bool {
+        false
+    }
+
+    /// What the keeper has to hold for it. Called in the keeper alone.
+    ///
+    /// # Errors
+    /// One line that says what can't be read.
+    fn secrets(&self, _config: &Config) -> Result<Option<Secrets>, String> {
+        Ok(None)
+    }
+
+    /// Starts its helper processes, if it has any; `before` are those that run.
+    ///
+    /// # Errors
+    /// One line that says what could not be started.
+    fn start_helpers(
+        &self,
+        _context: &HelperContext<'_>,
+        _before: Option<&dyn Helpers>,
+    ) -> Result<Option<Box<dyn Helpers>>, String> {
+        Ok(None)
+    }
 
     /// Descriptors of its own that gates and sessions keep.
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
@@ -58,8 +95,6 @@ pub struct Gate<'a> {
     pub keeper: Keeper,
     /// The login steps behind what the protocol asks of everybody.
     pub steps: Steps,
-    /// The login, for a protocol that asks nothing of everybody.
-    pub login: Option<Login>,
     /// The connection's unguessable key, as text.
     pub process_key: &'a str,
 }
@@ -84,4 +119,60 @@ pub struct Grant {
     pub records: Option<OwnedFd>,
     /// The channel to the protocol's service.
     pub service: Option<OwnedFd>,
+}
+
+/// What the keeper holds for a protocol.
+pub struct Secrets {
+    /// The RSA private key.
+    pub key: Rsa<Private>,
+    /// The lengths that a decrypted session key may have, in bytes.
+    pub key_lengths: RangeInclusive<usize>,
+    /// What everybody has to know.
+    pub shared: Zeroizing<Vec<u8>>,
+}
+
+/// The helper processes that a protocol has for all its sessions. They end with
+/// the value.
+pub trait Helpers: Debug {
+    /// Descriptors that zygote and launcher keep, for [`Helpers::adopt`].
+    fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
+    /// Makes them of use to the gates and sessions that a process will fork.
+    ///
+    /// # Errors
+    /// The system's.
+    fn adopt(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The channel on which sessions ask one of them.
+    fn service(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Takes note that a process has ended; whether it was one that must be
+    /// replaced.
+    fn reaped(&mut self, pid: Pid) -> bool;
+
+    /// For a protocol to recognize its own.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What helper processes are started with.
+#[derive(Clone, Copy)]
+pub struct HelperContext<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The UDP sockets next to the listeners.
+    pub udp: &'a [BorrowedFd<'a>],
+    /// The memory with the keys of connections.
+    pub keys: BorrowedFd<'a>,
+    /// The table of slots.
+    pub slots: BorrowedFd<'a>,
+    /// Whom they become.
+    pub identity: Option<&'a Identity>,
+    /// What they enter.
+    pub sandbox: &'a Sandbox,
 }

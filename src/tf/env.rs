@@ -11,12 +11,10 @@ use super::notify::Listed;
 use super::settings::Settings;
 use super::status::{Reply, Status};
 use crate::config::Durability;
+use crate::session::jail::JAIL_FILE;
 use crate::store::part::sync_directory;
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
-
-/// The token file of a jail (INJAIL).
-pub const JAIL_FILE: &[u8] = b"jail.key";
 
 /// Names beneath the root: the token files of jails are hidden, and secure
 /// directories stay (document, "Secured Directory").

@@ -7,7 +7,7 @@ pub mod cipher;
 mod command;
 pub mod env;
 pub mod gate;
-pub mod jail;
+pub mod helpers;
 pub mod login;
 pub mod notify;
 pub mod pool;

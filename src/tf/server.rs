@@ -4,13 +4,18 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 
-use crate::config::Config;
+use zeroize::Zeroizing;
+
+use crate::config::{Config, read_key};
 use crate::session::context::{Context, End};
 use crate::session::login::{Login, Steps};
-use crate::session::protocol::{Gate, Gated, Grant, Protocol, Serve};
+use crate::session::protocol::{
+    Gate, Gated, Grant, HelperContext, Helpers, Protocol, Secrets, Serve,
+};
 use crate::tf::cipher::cycle;
 use crate::tf::env::{Env, POLICY, Pool};
-use crate::tf::gate::{self, Passed};
+use crate::tf::gate::{self, KEY_LENGTHS, Passed};
+use crate::tf::helpers::TfHelpers;
 use crate::tf::login::{self, Greeting};
 use crate::tf::pool::ask::AskPool;
 use crate::tf::session;
@@ -79,6 +84,29 @@ impl From<Result<(), WireError>> for End {
 impl Protocol for Server {
     fn name(&self) -> &'static str {
         crate::tf::NAME
+    }
+
+    fn has_shared_secret(&self) -> bool {
+        true
+    }
+
+    fn secrets(&self, config: &Config) -> Result<Option<Secrets>, String> {
+        let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
+        Ok(Some(Secrets {
+            key,
+            key_lengths: KEY_LENGTHS,
+            shared: Zeroizing::new(config.tf.hash.clone().into_bytes()),
+        }))
+    }
+
+    fn start_helpers(
+        &self,
+        context: &HelperContext<'_>,
+        before: Option<&dyn Helpers>,
+    ) -> Result<Option<Box<dyn Helpers>>, String> {
+        let before = before.and_then(|before| before.as_any().downcast_ref());
+        let helpers = TfHelpers::start(context, before)?;
+        Ok(Some(Box::new(helpers)))
     }
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {

@@ -7,12 +7,10 @@
 //! channel.
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use openssl::pkey::Private;
-use openssl::rsa::{Padding, Rsa};
+use openssl::rsa::Padding;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -23,19 +21,23 @@ use crate::ipc::codec::codec;
 use crate::ipc::tag::Tag;
 use crate::net::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
 use crate::session::keeper::{Extras, Question, Reply};
+use crate::session::protocol;
 
 /// A gate that the daemon has the keeper answer.
 #[derive(Debug)]
 pub struct NewGate {
     /// Its connection.
     pub tag: Tag,
-    /// Whether it speaks TLS.
+    /// Whether it speaks TLS, so that there may be no block.
     pub tls: bool,
+    /// Whether its protocol has no shared secret, so that it may ask for the
+    /// login at once.
+    pub is_open: bool,
     /// The channel to it.
     pub channel: Pipe<Reply, Question>,
 }
 
-codec!(struct NewGate { tag, tls, channel });
+codec!(struct NewGate { tag, tls, is_open, channel });
 
 /// A gate that has shown the hash and has a login step left.
 #[derive(Debug)]
@@ -53,14 +55,10 @@ const MAX_OPENED: u32 = 8;
 
 /// What the keeper knows.
 pub struct Secrets {
-    /// The RSA private key.
-    pub key: Rsa<Private>,
-    /// The lengths that a decrypted session key may have.
-    pub key_lengths: RangeInclusive<usize>,
+    /// Those of the protocol with a shared secret, if it is served.
+    pub shared: Option<protocol::Secrets>,
     /// What TLS needs, where it is spoken.
     pub tls: Option<TlsSecrets>,
-    /// The hash clients must send.
-    pub hash: Zeroizing<Vec<u8>>,
     /// What a gate that has shown the hash is handed: the root, the counters
     /// of quotas, and the way to the auditor if there is one; nothing where
     /// doors are left.
@@ -73,27 +71,27 @@ impl Secrets {
     /// Decrypts a block once, so that OpenSSL has set itself up before the
     /// first client waits for it.
     pub fn warm(&self) {
-        let mut block = vec![0; self.key.size() as usize];
+        let Some(protocol::Secrets { key, .. }) = &self.shared else {
+            return;
+        };
+        let mut block = vec![0; key.size() as usize];
         let mut plain = block.clone();
-        let _ = self
-            .key
-            .public_encrypt(&[1; 16], &mut block, Padding::PKCS1_OAEP);
-        let _ = self
-            .key
-            .private_decrypt(&block, &mut plain, Padding::PKCS1_OAEP);
+        let _ = key.public_encrypt(&[1; 16], &mut block, Padding::PKCS1_OAEP);
+        let _ = key.private_decrypt(&block, &mut plain, Padding::PKCS1_OAEP);
     }
 
     /// The session key in an RSA block, if it is one.
     fn decrypt(&self, block: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        if block.len() != self.key.size() as usize {
+        let protocol::Secrets {
+            key, key_lengths, ..
+        } = self.shared.as_ref()?;
+        if block.len() != key.size() as usize {
             return None;
         }
         let mut plain = Zeroizing::new(vec![0; block.len()]);
-        let len = self
-            .key
-            .private_decrypt(block, &mut plain, Padding::PKCS1_OAEP)
-            .ok()?;
-        self.key_lengths
+        let padding = Padding::PKCS1_OAEP;
+        let len = key.private_decrypt(block, &mut plain, padding).ok()?;
+        key_lengths
             .contains(&len)
             .then(|| Zeroizing::new(plain[..len].to_vec()))
     }
@@ -101,7 +99,8 @@ impl Secrets {
     /// Whether a hash is the right one; a trailing NUL is accepted.
     fn fits(&self, hash: &[u8]) -> bool {
         let hash = hash.strip_suffix(&[0]).unwrap_or(hash);
-        hash.ct_eq(&self.hash).into()
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|secrets| hash.ct_eq(&secrets.shared).into())
     }
 }
 
@@ -110,8 +109,8 @@ struct Client {
     tag: Tag,
     channel: Pipe<Reply, Question>,
     may_decrypt: bool,
-    /// Whether it speaks TLS, so that there may be no block.
     tls: bool,
+    is_open: bool,
     may_sign: bool,
     may_seal: bool,
     /// How many tickets it may have opened.
@@ -119,12 +118,19 @@ struct Client {
 }
 
 impl From<NewGate> for Client {
-    fn from(NewGate { tag, tls, channel }: NewGate) -> Client {
+    fn from(gate: NewGate) -> Client {
+        let NewGate {
+            tag,
+            tls,
+            is_open,
+            channel,
+        } = gate;
         Client {
             tag,
             channel,
             may_decrypt: true,
             tls,
+            is_open,
             may_sign: tls,
             may_seal: tls,
             may_open: if tls { MAX_OPENED } else { 0 },
@@ -169,6 +175,11 @@ fn answer(
                 false => Reply::Refused,
                 true => pass(secrets, client.tag, daemon).ok()?,
             };
+            client.channel.try_send(&reply).ok()?;
+            return Some(false);
+        }
+        Question::Enter if client.is_open && secrets.granted.is_empty() => {
+            let reply = pass(secrets, client.tag, daemon).ok()?;
             client.channel.try_send(&reply).ok()?;
             return Some(false);
         }

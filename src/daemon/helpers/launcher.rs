@@ -22,11 +22,12 @@ use crate::daemon::helpers::spare_child::{Connection, Parent};
 use crate::daemon::orders::Start;
 use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
-use crate::ipc::codec::{Decode, Encode};
+use crate::ipc::codec::{Decode, codec};
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
 use crate::session::context::{Context, SessionChannels, SessionInfo};
+use crate::session::jail;
 use crate::session::keys::key_text;
 use crate::session::login::{self, Ask, MAX_ASK, Why};
 use crate::session::protocol::Serve;
@@ -34,7 +35,6 @@ use crate::session::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::sys::process::{follow, keep_only};
-use crate::tf::jail;
 use crate::users::{Login, Names};
 
 /// The most tokens a client may try.
@@ -60,11 +60,24 @@ pub struct Launcher<'a> {
     pub usage: BorrowedFd<'a>,
     /// Where sessions tell the auditor what they did.
     pub records: Option<BorrowedFd<'a>>,
-    /// The channel to the service of a protocol.
-    pub service: Option<BorrowedFd<'a>>,
+    /// The channels to the services of protocols, by number.
+    pub services: Vec<Option<BorrowedFd<'a>>>,
 }
 
-/// Whom a session is for.
+impl Launcher<'_> {
+    /// The channels of this process that sessions may have.
+    pub fn channels(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let services = self.services.iter().copied().flatten();
+        self.records.into_iter().chain(services)
+    }
+
+    /// The channel to the service of a protocol.
+    fn service(&self, protocol: u8) -> Option<BorrowedFd<'_>> {
+        self.services.get(usize::from(protocol)).copied().flatten()
+    }
+}
+
+/// Whom a session is for: what follows its [`Start`].
 pub struct SessionOrder {
     /// The account.
     pub login: Login,
@@ -72,56 +85,16 @@ pub struct SessionOrder {
     pub limits: Option<Limits>,
     /// Whether a certificate has logged it in.
     pub certificate: bool,
+    /// The number of its protocol.
+    pub protocol: u8,
 }
 
-impl SessionOrder {
-    /// What stands behind an order's [`Start`].
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let page = self.limits.map_or(0, |limits| limits.page as u32);
-        let number = |of: fn(&Limits) -> Option<u64>| {
-            self.limits.as_ref().and_then(of).unwrap_or(0).to_be_bytes()
-        };
-        let (own, all) = (number(|limits| limits.own), number(|limits| limits.all));
-        let by = [u8::from(self.certificate)];
-        [
-            &page.to_be_bytes()[..],
-            &own,
-            &all,
-            &by,
-            &self.login.to_bytes(),
-        ]
-        .concat()
-    }
-
-    /// The same, read.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<SessionOrder> {
-        let (page, rest) = bytes.split_first_chunk::<4>()?;
-        let (own, rest) = rest.split_first_chunk::<8>()?;
-        let (all, rest) = rest.split_first_chunk::<8>()?;
-        let (by, rest) = rest.split_first()?;
-        let login = Login::from_bytes(rest)?;
-        let page = u32::from_be_bytes(*page) as usize;
-        let number = |bytes: &[u8; 8]| Some(u64::from_be_bytes(*bytes)).filter(|n| *n > 0);
-        let uid = login.identity.uid.as_raw();
-        let limits = Limits {
-            page,
-            uid,
-            own: number(own),
-            all: number(all),
-        };
-        let limits = (page > 0).then_some(limits);
-        Some(SessionOrder {
-            login,
-            limits,
-            certificate: *by == 1,
-        })
-    }
-}
+codec!(struct SessionOrder { login, limits, certificate, protocol });
+codec!(struct Limits { page, uid, own, all });
 
 /// A session about to begin.
 struct Seat<'a> {
+    protocol: u8,
     launcher: &'a Launcher<'a>,
     gate: Channel,
     login: Login,
@@ -132,10 +105,9 @@ impl Parent for Launcher<'_> {
     const CHILD: &'static str = "session";
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
-        let ways = self.records.into_iter().chain(self.service);
         let own = [self.root.as_fd(), self.slots, self.usage];
         own.into_iter()
-            .chain(ways)
+            .chain(self.channels())
             .chain(self.protocols.handles())
             .collect()
     }
@@ -173,6 +145,7 @@ fn seat(
         slot, peer, key, ..
     } = start;
     let SessionOrder {
+        protocol,
         login,
         limits,
         certificate,
@@ -192,6 +165,7 @@ fn seat(
         quota,
     };
     let seat = Seat {
+        protocol,
         launcher,
         gate,
         login,
@@ -209,7 +183,7 @@ fn seat(
     };
     let channels = SessionChannels {
         records: own(launcher.records)?,
-        service: own(launcher.service)?,
+        service: own(launcher.service(seat.protocol))?,
     };
     Context::new(seat.info, home, channels, Rc::clone(&launcher.names)).run(serve);
     Ok(())
@@ -223,6 +197,7 @@ fn own(handle: Option<BorrowedFd<'_>>) -> io::Result<Option<OwnedFd>> {
 /// Opens the client's root and takes its identity.
 fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     let Seat {
+        protocol,
         launcher,
         gate,
         login,
@@ -231,7 +206,12 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     let home = open_home(launcher, &login.home)
         .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
     let mut handles = vec![gate.as_fd(), home.as_fd()];
-    handles.extend(launcher.records.into_iter().chain(launcher.service));
+    handles.extend(
+        launcher
+            .records
+            .into_iter()
+            .chain(launcher.service(*protocol)),
+    );
     handles.extend(launcher.protocols.handles());
     keep_only(&handles)?;
     let kept = if launcher.jail {
@@ -248,7 +228,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !login.home.is_empty() {
         launcher.sandbox.limit_files(Some(home.as_fd()))?;
     }
-    if launcher.records.is_some() || launcher.service.is_some() {
+    if launcher.channels().next().is_some() {
         launcher.sandbox.share_sockets()?;
     }
     if launcher.jail {
@@ -311,7 +291,6 @@ fn wait_for_session<'p>(
 
 /// The connection that a gate hands over.
 fn take_over<'p>(seat: &Seat<'p>, socket: OwnedFd, state: &[u8]) -> io::Result<Serve<'p>> {
-    let protocol = seat.launcher.protocols.get(0);
-    let protocol = protocol.ok_or(io::ErrorKind::InvalidInput)?;
+    let protocol = seat.launcher.protocols.get(seat.protocol)?;
     protocol.resume(TcpStream::from(socket), state, seat.info.page.meter())
 }

@@ -20,10 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags};
-use zeroize::Zeroizing;
-
-use crate::config::{Config, Mode as Users, Tls, read_key};
+use crate::config::{Config, Mode as Users, Tls};
 use crate::daemon::helpers::keeper::Secrets;
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
@@ -38,11 +35,10 @@ use crate::net::tls::server::Door;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::keeper::Extras;
 use crate::session::login::Steps;
-use crate::tf::cipher::tables::Tables;
-use crate::tf::gate::KEY_LENGTHS;
 use crate::trusted;
 use crate::users::throttle::Throttle;
 use crate::users::{self, Account, Identity, Login, Names, Rights};
+use rustix::fs::{Mode, OFlags};
 
 pub(crate) fn start_zygote(
     config: &Config,
@@ -57,11 +53,11 @@ pub(crate) fn start_zygote(
         let tls = open_door(shown.as_ref())?;
         let slots = memory.slots.as_fd();
         let mut handles = vec![slots];
-        handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
+        handles.extend(memory.helpers.handles());
         let confined = confinement.with(Duty::Forking);
         child.enter(c"tfd-zygote", &confined, &handles)?;
         tls.as_ref().inspect(|door| door.warm());
-        memory.tables.map_or(Ok(()), Tables::read)?;
+        memory.helpers.adopt()?;
         let zygote = Zygote {
             protocols,
             login_timeout: config.server.handshake_limit,
@@ -130,15 +126,15 @@ pub(crate) fn start_launcher(
             slots: memory.slots.as_fd(),
             usage: memory.usage,
             records: memory.records,
-            service: memory.pool,
+            services: memory.helpers.services(),
         };
         let root = launcher.root.as_fd();
         let mut handles = vec![root, launcher.slots, launcher.usage];
-        handles.extend(launcher.records.into_iter().chain(launcher.service));
-        handles.extend(memory.tables.into_iter().flat_map(Tables::handles));
+        handles.extend(launcher.channels());
+        handles.extend(memory.helpers.handles());
         let confined = confinement.with(Duty::Launching(root));
         child.enter(c"tfd-launcher", &confined, &handles)?;
-        memory.tables.map_or(Ok(()), Tables::read)?;
+        memory.helpers.adopt()?;
         fork_server::run(&child.channel, &launcher)
     })
 }
@@ -279,7 +275,12 @@ fn read_tls_secrets(tls: &Tls) -> Result<TlsSecrets, String> {
 }
 
 fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String> {
-    let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
+    let (mut shared, mut service) = (None, None);
+    for (protocol, channel) in Protocols::of(config).iter().zip(memory.helpers.services()) {
+        if let Some(secrets) = protocol.secrets(config)? {
+            (shared, service) = (Some(secrets), channel);
+        }
+    }
     let tls = config
         .server
         .tls
@@ -289,23 +290,18 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
     let mut granted = Vec::new();
     if config.server.login_steps() == Steps::NONE {
         granted.push(open_root(config)?);
-        for handle in [Some(memory.usage), memory.records, memory.pool]
-            .into_iter()
-            .flatten()
-        {
+        let channels = [Some(memory.usage), memory.records, service];
+        for handle in channels.into_iter().flatten() {
             granted.push(handle.try_clone_to_owned().map_err(|e| e.to_string())?);
         }
     }
     let extras = Extras {
         records: memory.records.is_some(),
-        service: memory.pool.is_some(),
+        service: service.is_some(),
     };
-    let hash = Zeroizing::new(config.tf.hash.clone().into_bytes());
     Ok(Secrets {
-        key,
-        key_lengths: KEY_LENGTHS,
+        shared,
         tls,
-        hash,
         granted,
         extras,
     })

@@ -15,6 +15,7 @@ use crate::daemon::helpers::spare_child::{Connection, Parent};
 use crate::daemon::orders::Start;
 use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
+use crate::ipc::codec::{Decode, codec};
 use crate::net::tls::server::Door;
 use crate::proxy::announced;
 use crate::sandbox::Sandbox;
@@ -57,10 +58,18 @@ pub struct Zygote<'a> {
     pub slots: BorrowedFd<'a>,
 }
 
-/// What the daemon says of a connection besides: whether it is to speak TLS.
-pub fn rest_of(tls: bool) -> Vec<u8> {
-    vec![u8::from(tls)]
+/// What follows a gate's [`Start`]: the listener that its client came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The number of the listener in the configuration.
+    pub listener: u16,
+    /// The number of its protocol.
+    pub protocol: u8,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
+
+codec!(struct Arrival { listener, protocol, tls });
 
 impl Parent for Zygote<'_> {
     const CHILD: &'static str = "gate";
@@ -94,7 +103,8 @@ impl Parent for Zygote<'_> {
         follow(connection.parent)?;
         let _ = set_name(c"tfd-session");
         place::reached(Place::Gate, peer, None);
-        let protocol = self.protocols.get(0).ok_or(io::ErrorKind::InvalidInput)?;
+        let arrival = Arrival::from_bytes(&rest).ok_or(io::ErrorKind::InvalidData)?;
+        let protocol = self.protocols.get(arrival.protocol)?;
         page.serve(protocol.name());
 
         let socket = TcpStream::from(socket);
@@ -108,7 +118,8 @@ impl Parent for Zygote<'_> {
         };
         page.set_client(peer);
         let no_certificate = || io::Error::other("a TLS listener without a certificate");
-        let tls = (rest == rest_of(true))
+        let tls = arrival
+            .tls
             .then(|| self.tls.as_ref().ok_or_else(no_certificate))
             .transpose()?;
         let process_key = key_text(slot, key);
@@ -120,7 +131,6 @@ impl Parent for Zygote<'_> {
             meter: page.meter(),
             keeper: Keeper::new(Channel::from_handle(keeper)),
             steps: self.steps,
-            login: None,
             process_key: &process_key,
         };
         match protocol.gate(gate)? {

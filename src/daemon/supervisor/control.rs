@@ -64,7 +64,7 @@ impl Supervisor {
         for generation in self
             .generations
             .iter()
-            .filter(|of| of.slots.contains_key(&slot))
+            .filter(|of| of.gates.contains_key(&slot))
         {
             generation.order(&Order::End { slot });
         }

@@ -9,11 +9,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::super::orders::Order;
-use super::super::start::{start_generation, start_udp};
+use super::super::start::{start_generation, start_helpers};
 use super::Supervisor;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::net::listen::Listener;
-use crate::tf::probes::Udp;
 
 /// How soon after its start a generation may fail without ending the daemon.
 const EARLY: Duration = Duration::from_secs(1);
@@ -27,7 +26,7 @@ impl Supervisor {
         if let Some(launcher) = generation.launcher_pid {
             self.sessions.order(launcher, &Order::Retire);
         }
-        for slot in generation.slots.keys() {
+        for slot in generation.gates.keys() {
             self.registry.release(*slot, false);
         }
         if index < self.generations.len() || self.stop.is_some() {
@@ -58,11 +57,8 @@ impl Supervisor {
             let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) = status else {
                 return Ok(());
             };
-            if let Some(tables) = &mut self.memory.tables {
-                tables.reaped(pid);
-            }
-            if self.memory.udp.as_mut().is_some_and(|udp| udp.reaped(pid)) {
-                self.udp_gone()?;
+            if self.memory.helpers.reaped(pid) {
+                self.protocol_helper_gone(pid)?;
                 continue;
             }
             if self
@@ -94,35 +90,35 @@ impl Supervisor {
         self.replace_generation()
     }
 
-    /// The UDP process, or the one that knows the pool, ended unasked.
-    fn udp_gone(&mut self) -> io::Result<()> {
+    /// A helper process of a protocol ended unasked.
+    fn protocol_helper_gone(&mut self, pid: Pid) -> io::Result<()> {
         if self.stop.is_some() {
             return Ok(());
         }
-        log::error!("the UDP process or that of the pool ended unasked");
+        log::error!("a helper process of a protocol ended unasked pid={pid}");
         if self.started.elapsed() < EARLY {
             return Err(io::Error::other("a helper process does not stay up"));
         }
-        self.replace_udp().map_err(io::Error::other)?;
+        self.replace_protocol_helpers().map_err(io::Error::other)?;
         if let Some(generation) = self.generations.last_mut() {
             generation.retire();
         }
         self.replace_generation()
     }
 
-    /// Starts the UDP process anew, for the configuration and listeners of now.
-    fn replace_udp(&mut self) -> Result<(), String> {
+    /// Restarts the helper processes of protocols for the present configuration
+    /// and listeners.
+    fn replace_protocol_helpers(&mut self) -> Result<(), String> {
         let all: Vec<&Listener> = self.listeners.iter().collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = start_udp(
+        self.memory.helpers = start_helpers(
             &self.config,
             &all,
             read,
             self.identity.as_ref(),
             &self.sandbox,
+            &self.memory.helpers,
         )?;
-        let old = std::mem::replace(&mut self.memory.udp, udp);
-        old.inspect(Udp::end);
         Ok(())
     }
 

@@ -8,14 +8,13 @@ use std::path::PathBuf;
 
 use super::super::generation::Generation;
 use super::super::start::{
-    bind_all, limits, listed, sandbox_for, set_purpose, start_generation, start_udp, tables_for,
+    bind_all, limits, listed, sandbox_for, set_purpose, start_generation, start_helpers,
     users_stamp,
 };
 use super::{SERVING, Supervisor};
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::net::listen::Listener;
-use crate::tf::probes::Udp;
 use crate::users::Identity;
 use crate::{logging, trusted};
 
@@ -118,27 +117,20 @@ impl Supervisor {
         let stays = |listener: &&Listener| listed(config, listener).is_some();
         let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(fresh).collect();
         let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        let udp = start_udp(config, &all, read, user, &sandbox)?;
-        let udp = replace(&mut self.memory.udp, udp);
+        let before = &self.memory.helpers;
+        let helpers = start_helpers(config, &all, read, user, &sandbox, before)?;
+        let helpers = replace(&mut self.memory.helpers, helpers);
         let auditor = (audit.is_none() || begins.is_some())
             .then(|| replace(&mut self.memory.auditor, begins));
-        let tables = (config.tf.keystream_memory != self.config.tf.keystream_memory)
-            .then(|| replace(&mut self.memory.tables, tables_for(config, user, &sandbox)));
         let started = start_generation(config, user, &mut self.memory, &sandbox, &all);
-        let ended = if started.is_ok() {
+        if started.is_ok() {
             self.sandbox = sandbox;
-            udp
         } else {
-            auditor
-                .into_iter()
-                .for_each(|auditor| self.memory.auditor = auditor);
-            tables
-                .into_iter()
-                .for_each(|tables| self.memory.tables = tables);
-            replace(&mut self.memory.udp, udp)
-        };
-        // Of the two UDP processes the one stays that belongs to the rest.
-        ended.inspect(Udp::end);
+            self.memory.helpers = helpers;
+            if let Some(auditor) = auditor {
+                self.memory.auditor = auditor;
+            }
+        }
         started
     }
 }

@@ -2,6 +2,7 @@
 //! the first session asks for them, then ends. It is the only one that can
 //! write to their memory.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -22,7 +23,8 @@ pub struct Tables {
     readers: Vec<OwnedFd>,
     word: OwnedFd,
     /// The process that makes them, until it has ended.
-    maker: Option<Pid>,
+    maker: Cell<Option<Pid>>,
+    limit: u64,
 }
 
 impl Tables {
@@ -52,20 +54,20 @@ impl Tables {
         Ok(Tables {
             readers,
             word,
-            maker: Some(helper.map_err(io::Error::other)?.pid),
+            maker: Cell::new(Some(helper.map_err(io::Error::other)?.pid)),
+            limit,
         })
     }
 
     /// Takes note that a process has ended.
-    pub fn reaped(&mut self, pid: Pid) {
-        self.maker = self.maker.filter(|maker| *maker != pid);
+    pub fn reaped(&self, pid: Pid) {
+        self.maker
+            .set(self.maker.get().filter(|maker| *maker != pid));
     }
 
-    /// Ends the process that makes them, if it still runs.
-    pub fn end(&self) {
-        if let Some(maker) = self.maker {
-            let _ = kill(maker, Signal::SIGKILL);
-        }
+    /// The most bytes that they were to have.
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// The descriptors that a process needs to read the tables.
@@ -85,6 +87,15 @@ impl Tables {
             .collect::<io::Result<_>>()?;
         cycle::read_tables(readers, self.word.try_clone()?);
         Ok(())
+    }
+}
+
+impl Drop for Tables {
+    /// Ends the process that makes them, if it still runs.
+    fn drop(&mut self) {
+        if let Some(maker) = self.maker.get() {
+            let _ = kill(maker, Signal::SIGKILL);
+        }
     }
 }
 

@@ -13,15 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::config::Config;
 use crate::ipc::Helper;
 use crate::ipc::channel::pair;
 use crate::ipc::pipe;
-use crate::net::listen::Listener;
-use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::session::protocol::HelperContext;
 use crate::tf::pool::reader;
-use crate::users::Identity;
 
 use crate::net::udp::Port;
 pub use crate::tf::pool::ask::AskPool;
@@ -30,8 +27,8 @@ use crate::tf::probes::serve::Server;
 /// The UDP process, in the daemon.
 #[derive(Debug)]
 pub struct Udp {
-    /// Its process.
-    pub pid: Pid,
+    /// Its process, until it has ended.
+    pid: Option<Pid>,
     pool: Option<Pid>,
     /// Where sessions ask for a server, if there is a pool.
     questions: Option<OwnedFd>,
@@ -43,19 +40,22 @@ impl Udp {
     ///
     /// # Errors
     /// One line that says what could not be started.
-    pub fn start(
-        config: &Config,
-        listeners: &[&Listener],
-        (keys, slots): (BorrowedFd<'_>, BorrowedFd<'_>),
-        identity: Option<&Identity>,
-        sandbox: &Sandbox,
-    ) -> Result<Udp, String> {
+    pub fn start(context: &HelperContext<'_>) -> Result<Udp, String> {
+        let HelperContext {
+            config,
+            udp,
+            keys,
+            slots,
+            identity,
+            sandbox,
+        } = *context;
         let failed = |e: io::Error| format!("udp: {e}");
         let (questions, sessions) = pair().map_err(failed)?;
         let (list, lists) = pipe::pair().map_err(failed)?;
         let pool = reader::start(config, lists, identity, sandbox)?;
-        let ports = listeners.iter().filter_map(|listener| listener.udp());
-        let ports: Vec<Port> = ports
+        let ports: Vec<Port> = udp
+            .iter()
+            .copied()
             .map(Port::new)
             .collect::<io::Result<_>>()
             .map_err(failed)?;
@@ -72,7 +72,7 @@ impl Udp {
         })?;
         let questions = config.tf.has_pool().then(|| sessions.into_handle());
         Ok(Udp {
-            pid: helper.pid,
+            pid: Some(helper.pid),
             pool,
             questions,
         })
@@ -84,7 +84,9 @@ impl Udp {
             self.pool = None;
             return true;
         }
-        self.pid == pid
+        let is_ours = self.pid == Some(pid);
+        self.pid = self.pid.filter(|_| !is_ours);
+        is_ours
     }
 
     /// Where sessions ask for a server, if there is a pool.
@@ -92,10 +94,12 @@ impl Udp {
     pub fn questions(&self) -> Option<BorrowedFd<'_>> {
         self.questions.as_ref().map(AsFd::as_fd)
     }
+}
 
+impl Drop for Udp {
     /// Ends both.
-    pub fn end(&self) {
-        for pid in [Some(self.pid), self.pool].into_iter().flatten() {
+    fn drop(&mut self) {
+        for pid in [self.pid, self.pool].into_iter().flatten() {
             let _ = kill(pid, Signal::SIGKILL);
         }
     }

@@ -3,7 +3,7 @@ use crate::ipc::pipe;
 use crate::net::tls::certificate::self_signed;
 use crate::net::tls::server::Keyholder;
 use crate::session::keeper::Keeper;
-use crate::tf::gate::KEY_LENGTHS;
+use openssl::rsa::Rsa;
 
 const TAG: Tag = Tag { slot: 3, mark: 9 };
 
@@ -15,10 +15,12 @@ fn keeper_thread() -> (Daemon, Rsa<openssl::pkey::Public>) {
     let (ours, theirs) = pipe::pair().expect("pair");
     let (certificate, tls_key) = self_signed(&["localhost".to_owned()]).expect("certificate");
     let secrets = Secrets {
-        key,
-        key_lengths: KEY_LENGTHS,
+        shared: Some(protocol::Secrets {
+            key,
+            key_lengths: 16..=214,
+            shared: Zeroizing::new(b"testhash".to_vec()),
+        }),
         tls: Some(TlsSecrets::new(&tls_key, &certificate).expect("secrets")),
-        hash: Zeroizing::new(b"testhash".to_vec()),
         granted: Vec::new(),
         extras: Extras::default(),
     };
@@ -31,10 +33,15 @@ fn gate(daemon: &Daemon) -> Keeper {
 }
 
 fn gate_of(daemon: &Daemon, tls: bool) -> Keeper {
+    gate_with(daemon, tls, false)
+}
+
+fn gate_with(daemon: &Daemon, tls: bool, is_open: bool) -> Keeper {
     let (ours, theirs) = pair().expect("pair");
     let gate = NewGate {
         tag: TAG,
         tls,
+        is_open,
         channel: theirs.into(),
     };
     daemon.send(&gate).expect("send");
@@ -180,4 +187,14 @@ fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
         let told = Keeper::new(gates).decrypt(b"block").expect("keeper");
         assert_eq!(told.is_some(), fine, "{len}");
     }
+}
+
+#[test]
+fn a_gate_without_a_shared_secret_asks_for_its_login_at_once_and_no_other_does() {
+    let (daemon, _) = keeper_thread();
+    let open = gate_with(&daemon, false, true);
+    assert!(open.enter().expect("keeper").is_some());
+    let admitted = daemon.receive().expect("admission").expect("one");
+    assert_eq!(admitted.tag, TAG);
+    assert!(gate(&daemon).enter().is_err(), "its channel is closed");
 }

@@ -1,5 +1,4 @@
-//! INJAIL (document, "INJAIL"): the token that opens a directory, and the
-//! change of root into it.
+//! Jails: the token that opens a directory, and the change of root into it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,9 +9,18 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::session::login::Why;
+use crate::store::path::Policy;
 use crate::store::{Root, RootPath};
-use crate::tf::env::{JAIL_FILE, POLICY};
 use crate::users::hash;
+
+/// The file with the tokens of a directory, which no client may see.
+pub const JAIL_FILE: &[u8] = b"jail.key";
+
+/// Of a path to a jail, whatever the protocol.
+const POLICY: Policy = Policy {
+    hidden: &[JAIL_FILE],
+    kept_ending: None,
+};
 
 /// The longest token file, in bytes.
 const MAX_TOKENS: usize = 64 * 1024;

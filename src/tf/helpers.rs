@@ -1,0 +1,79 @@
+//! The helper processes of TF, for all its sessions: the one that makes keystream
+//! tables, and those behind the UDP ports.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use nix::unistd::Pid;
+
+use crate::session::protocol::{HelperContext, Helpers};
+use crate::tf::cipher::tables::Tables;
+use crate::tf::probes::Udp;
+
+/// The processes.
+#[derive(Debug)]
+pub struct TfHelpers {
+    /// Kept over a reload that does not change their size.
+    tables: Option<Rc<Tables>>,
+    /// None for a proxy, which has a process of its own that relays.
+    udp: Option<Udp>,
+}
+
+impl TfHelpers {
+    /// Starts them for a configuration, but takes tables of the same size from
+    /// those that run.
+    ///
+    /// # Errors
+    /// One line that says what could not be started.
+    pub fn start(
+        context: &HelperContext<'_>,
+        before: Option<&TfHelpers>,
+    ) -> Result<TfHelpers, String> {
+        let tables = context.config.tf.keystream_memory.and_then(|limit| {
+            let running = before.and_then(|before| before.tables.as_ref());
+            match running.filter(|tables| tables.limit() == limit) {
+                Some(tables) => Some(Rc::clone(tables)),
+                None => start_tables(limit, context).map(Rc::new),
+            }
+        });
+        let udp = match context.config.tf.proxy {
+            Some(_) => None,
+            None => Some(Udp::start(context)?),
+        };
+        Ok(TfHelpers { tables, udp })
+    }
+}
+
+/// Without tables sessions are slower, and nothing else.
+fn start_tables(limit: u64, context: &HelperContext<'_>) -> Option<Tables> {
+    Tables::start(limit, context.identity, context.sandbox)
+        .inspect_err(|e| log::warn!("no keystream tables error=\"{e}\""))
+        .ok()
+}
+
+impl Helpers for TfHelpers {
+    fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        self.tables
+            .iter()
+            .flat_map(|tables| tables.handles())
+            .collect()
+    }
+
+    fn adopt(&self) -> io::Result<()> {
+        self.tables.as_ref().map_or(Ok(()), |tables| tables.read())
+    }
+
+    fn service(&self) -> Option<BorrowedFd<'_>> {
+        self.udp.as_ref().and_then(Udp::questions)
+    }
+
+    fn reaped(&mut self, pid: Pid) -> bool {
+        self.tables.iter().for_each(|tables| tables.reaped(pid));
+        self.udp.as_mut().is_some_and(|udp| udp.reaped(pid))
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
