@@ -4,14 +4,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 /// The most links in one path, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -152,6 +153,30 @@ fn names(path: &Path) -> Vec<OsString> {
         _ => None,
     };
     path.components().rev().filter_map(name).collect()
+}
+
+/// Reads a file that only its owner may read, root or the user who asks.
+/// Fails with what is wrong with it and what to do.
+pub fn read_secret(path: &Path, remedy: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let shown = path.display();
+    let mut file = open_to_read(path).map_err(|e| format!("{shown}: {e}: {remedy}"))?;
+    if !is_ours(&file).map_err(|e| format!("{shown}: {e}"))? {
+        return Err(format!(
+            "{shown} belongs to somebody else: chown root {shown}"
+        ));
+    }
+    let metadata = file.metadata().map_err(|e| format!("{shown}: {e}"))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!(
+            "{shown}: others may read the key: chmod 600 {shown}"
+        ));
+    }
+    let mut pem = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(metadata.len()).unwrap_or(0),
+    ));
+    file.read_to_end(&mut pem)
+        .map_err(|e| format!("{shown}: {e}"))?;
+    Ok(pem)
 }
 
 #[cfg(test)]

@@ -1,14 +1,21 @@
 //! `tfd check`: prints every problem, or what would be served.
 
+use std::fs;
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::admin::status::say;
-use crate::config::{Config, Mode, Problem, check_listen, check_pool, check_world, warnings};
+use crate::admin::status::{say, serving};
+use crate::config::{Config, Local, Mode, Problem, check_world};
+use crate::net::listen::{Listener, not_listening};
+use crate::net::tls::certificate;
+use crate::tf::pool::file as pool;
+use crate::tf::pool::file::{MAX_FILE, Pool};
+use crate::trusted;
 
 /// Prints every problem of a configuration to standard error, or a summary
-/// to standard output. The exit code is 0 without a problem, else 1.
-#[must_use]
+/// to standard output. The exit code is 0 if there is no problem, else 1.
 pub fn report(path: &Path) -> ExitCode {
     let problems = match Config::load(path) {
         Err(problems) => problems,
@@ -80,4 +87,127 @@ fn summary(config: &Config) -> String {
         config.server.root.display(),
         listen.join(" "),
     )
+}
+
+/// Warnings: the server starts, but clients will be refused.
+fn warnings(config: &Config) -> Vec<Problem> {
+    let Some(tls) = &config.server.tls else {
+        return Vec::new();
+    };
+    let pem = certificate::read_file(&tls.certificate).unwrap_or_default();
+    let text = certificate::expiry_warning(&pem);
+    let told = |text| {
+        format!(
+            "server.tls_certificate: {}: {text}",
+            tls.certificate.display()
+        )
+    };
+    text.map(|text| Problem::new(&config.path, told(text)))
+        .into_iter()
+        .collect()
+}
+
+/// Addresses that can't be listened on or connected from now, except those that
+/// a tfd with this configuration already listens on.
+fn check_listen(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut own = None;
+    let mut is_own = |e: &io::Error, address: SocketAddr| {
+        e.kind() == io::ErrorKind::AddrInUse
+            && own
+                .get_or_insert_with(|| listening(config))
+                .contains(&address)
+    };
+    for wanted in config.listeners() {
+        let address = wanted.address;
+        let Err(e) = Listener::bind(address, wanted.protocol.uses_udp()) else {
+            continue;
+        };
+        if !is_own(&e, address) {
+            let text = format!("{}: {address}: {}", wanted.key(), not_listening(&e));
+            problems.push(Problem::new(&config.path, text));
+        }
+    }
+    if let Some(Local::Address(address)) = config.server.metrics
+        && let Err(e) = std::net::TcpListener::bind(address)
+        && !is_own(&e, address)
+    {
+        let text = format!("server.metrics: {address}: {}", not_listening(&e));
+        problems.push(Problem::new(&config.path, text));
+    }
+    for source in config.tf.proxy.iter().flat_map(|proxy| &proxy.from) {
+        if let Err(e) = std::net::UdpSocket::bind((*source, 0)) {
+            let text = format!("tf.proxy_from: {source}: no address of this machine: {e}");
+            problems.push(Problem::new(&config.path, text));
+        }
+    }
+    problems
+}
+
+/// What a running tfd with this configuration listens on.
+fn listening(config: &Config) -> Vec<SocketAddr> {
+    let control = config.server.control.as_ref();
+    let Some((addresses, path)) = control.and_then(|path| serving(path)) else {
+        return Vec::new();
+    };
+    match (fs::canonicalize(path), fs::canonicalize(&config.path)) {
+        (Ok(theirs), Ok(ours)) if theirs == ours => addresses,
+        _ => Vec::new(),
+    }
+}
+
+/// Reads a pool file, as root through no link of an ordinary user.
+/// Fails with the reason and the path.
+fn read_pool(path: &Path) -> Result<Pool, String> {
+    let failed = |e: io::Error| format!("{}: {e}", path.display());
+    let file = trusted::open_to_read(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(format!("{}: not a file", path.display()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("{}: larger than {MAX_FILE} bytes", path.display()));
+    }
+    Ok(pool::parse(&bytes))
+}
+
+/// The lines of the pool file that would be skipped.
+fn check_pool(config: &Config) -> Vec<Problem> {
+    let Some(path) = &config.tf.tlb_pool else {
+        return Vec::new();
+    };
+    match read_pool(path) {
+        Ok(pool) => {
+            let problem = |(line, text)| Problem::on_line(path, line, text);
+            pool.problems.into_iter().map(problem).collect()
+        }
+        Err(text) => vec![Problem::new(&config.path, format!("tf.tlb_pool: {text}"))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_pool_file_is_read_within_bounds_and_what_is_none_is_told() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("pool");
+        assert!(read_pool(&path).expect_err("missing").contains("pool: "));
+        fs::write(&path, "4 1.1.1.1;1\nx\n").expect("write");
+        let pool = read_pool(&path).expect("read");
+        assert_eq!((pool.servers.len(), pool.problems[0].0), (1, 2));
+        fs::write(&path, vec![b'\n'; (1 << 20) + 1]).expect("write");
+        assert!(read_pool(&path).expect_err("large").contains("larger"));
+        assert!(
+            read_pool(dir.path())
+                .expect_err("directory")
+                .contains("not a file")
+        );
+    }
 }

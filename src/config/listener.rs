@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use super::Config;
+use super::values::Values;
 
 /// A protocol that tfd serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,9 @@ pub enum Protocol {
     /// TF Protocol, or the proxy in front of a server of it.
     Tf,
 }
+
+/// All of them.
+const PROTOCOLS: &[Protocol] = &[Protocol::Tf];
 
 impl Protocol {
     /// All of them, by number.
@@ -77,5 +81,27 @@ impl Config {
         let same = |listener: &&Listener| (listener.protocol as u8, listener.tls) == before;
         let found = listed.iter().find(same).or(listed.first());
         found.copied()
+    }
+}
+
+/// Reports addresses that are listed twice, and that none is listed.
+pub(super) fn check(values: &mut Values<'_>) {
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    let mut has_any = false;
+    for section in PROTOCOLS.iter().map(|protocol| protocol.section()) {
+        for name in ["listen", "tls_listen"] {
+            has_any |= values.has_elements(section, name);
+            for address in values.list::<SocketAddr>(section, name) {
+                if address.port() != 0 && taken.contains(&address) {
+                    let text = format!(": {address} is listed twice");
+                    values.problem(section, name, &text);
+                }
+                taken.push(address);
+            }
+        }
+    }
+    if !has_any && !values.has_unknown {
+        let text = ": nothing to listen on: list an address, such as \"0.0.0.0:10345\"";
+        values.problem("tf", "listen", text);
     }
 }

@@ -22,6 +22,11 @@ impl Problem {
         }
     }
 
+    /// The order of problems: by line, those of the whole file last.
+    pub(super) fn place(&self) -> (bool, Option<usize>) {
+        (self.line.is_none(), self.line)
+    }
+
     /// A problem on a line, the first being 1.
     #[must_use]
     pub fn on_line(file: &Path, line: usize, text: impl Into<String>) -> Problem {

@@ -1,15 +1,10 @@
 //! The keys of the transparent proxy (document, "Transparent Proxy System"):
-//! where it relays to and from which addresses, and whom a server behind one
-//! believes.
+//! where it relays to, and from which addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use toml::Spanned;
-
-use super::Problem;
-use super::file::Reader;
-use crate::users::account::Network;
+use super::values::Values;
 
 /// The longest name of a host.
 const MAX_NAME: usize = 253;
@@ -22,7 +17,7 @@ pub struct Proxy {
     /// The local addresses connections go out from, in turn; none for the
     /// system's choice.
     pub from: Vec<IpAddr>,
-    /// Whether the backend is told the client's address.
+    /// Whether the backend gets the client's address.
     pub announce: bool,
 }
 
@@ -40,13 +35,12 @@ pub struct Backend {
 pub enum Host {
     /// This address.
     Address(IpAddr),
-    /// Whatever addresses the name has.
+    /// The addresses of this name.
     Name(String),
 }
 
 impl Backend {
     /// Reads `host:port`; an IPv6 address stands in brackets.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Backend> {
         let (host, port) = text.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port > 0)?;
@@ -65,12 +59,12 @@ impl Backend {
     }
 }
 
-/// A name that could be a host's, and no mistyped address.
+/// A name that a host may have, not a mistyped address.
 fn name(text: &str) -> Option<String> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let numeric = text.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let fits = (1..=MAX_NAME).contains(&text.len()) && text.chars().all(fine) && !numeric;
-    fits.then(|| text.to_owned())
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_number = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let is_name = (1..=MAX_NAME).contains(&text.len()) && text.chars().all(is_part) && !is_number;
+    is_name.then(|| text.to_owned())
 }
 
 impl fmt::Display for Backend {
@@ -82,123 +76,60 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The keys as they stand in the file.
-pub(super) struct Keys {
-    pub(super) to: Option<Spanned<String>>,
-    pub(super) from: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) announce: Option<Spanned<bool>>,
-}
+/// Keys that only a server with files of its own has a use for, beyond those
+/// that its protocol requires.
+const SERVING: &[(&str, &str)] = &[
+    ("server", "users"),
+    ("server", "quota"),
+    ("server", "audit"),
+    ("tf", "tlb_pool"),
+    ("tf", "tlb_dns"),
+];
 
-impl Reader<'_> {
-    /// Where the proxy relays to, if there is one.
-    pub(super) fn proxy(&mut self, keys: Keys, listen: &[SocketAddr]) -> Option<Proxy> {
-        let Some(to) = keys.to else {
-            let lone = [
-                keys.from.map(|from| (from.span(), "tf.proxy_from")),
-                keys.announce
-                    .map(|announce| (announce.span(), "tf.proxy_protocol")),
-            ];
-            for (span, key) in lone.into_iter().flatten() {
-                self.problem(
-                    span,
-                    format!("{key}: of no use without proxy_to: remove it"),
-                );
-            }
-            return None;
-        };
-        let backend = Backend::parse(to.get_ref());
-        match &backend {
-            None => self.problem(
-                to.span(),
-                format!(
-                    "tf.proxy_to: \"{}\" is no host:port, such as \"192.0.2.1:10345\", \
-                     \"[2001:db8::1]:10345\" or \"files.example.org:10345\"",
-                    to.get_ref()
-                ),
-            ),
-            Some(backend) if leads_back(backend, listen) => {
-                self.problem(
-                    to.span(),
-                    "tf.proxy_to: this server itself: name the one behind it",
-                );
-            }
-            Some(_) => {}
-        }
-        let host = backend.as_ref().map(|backend| &backend.host);
-        let from = keys
-            .from
-            .map(|from| self.sources(from, host))
-            .unwrap_or_default();
-        let announce = keys.announce.is_some_and(Spanned::into_inner);
-        let nowhere = Backend {
-            host: Host::Name(String::new()),
-            port: 0,
-        };
-        Some(Proxy {
-            backend: backend.unwrap_or(nowhere),
-            from,
-            announce,
-        })
+/// Reports keys that contradict `tf.proxy_to`.
+pub(super) fn check(values: &mut Values<'_>) {
+    let mut useless = SERVING.to_vec();
+    useless.retain(|(section, name)| values.is_set(section, name));
+    if values.is("server", "mode", "multi-user") {
+        useless.push(("server", "mode"));
     }
-
-    fn sources(
-        &mut self,
-        raw: Spanned<Vec<Spanned<String>>>,
-        backend: Option<&Host>,
-    ) -> Vec<IpAddr> {
-        let span = raw.span();
-        let mut sources = Vec::new();
-        for text in raw.into_inner() {
-            match text.get_ref().parse::<IpAddr>() {
-                Ok(address) if !address.is_unspecified() => sources.push(address),
-                _ => {
-                    let text_there = text.get_ref();
-                    let told =
-                        format!("tf.proxy_from: \"{text_there}\" is no address of a machine");
-                    self.problem(text.span(), told);
-                }
-            }
-        }
-        if let Some(Host::Address(backend)) = backend
-            && !sources.is_empty()
-            && !sources
-                .iter()
-                .any(|source| source.is_ipv4() == backend.is_ipv4())
-        {
-            let text = "tf.proxy_from: no address of the family of proxy_to: add one";
-            self.problem(span, text);
-        }
-        sources
+    if values.is("server", "jail", "true") {
+        useless.push(("server", "jail"));
     }
-
-    /// A list of networks.
-    pub(super) fn networks(&mut self, key: &str, raw: Vec<Spanned<String>>) -> Vec<Network> {
-        let mut networks = Vec::new();
-        for text in raw {
-            match text.get_ref().parse() {
-                Ok(network) => networks.push(network),
-                Err(e) => self.problem(text.span(), format!("{key}: \"{}\": {e}", text.get_ref())),
-            }
-        }
-        networks
+    for (section, name) in useless {
+        let text = ": a proxy serves no file: remove this key or tf.proxy_to";
+        values.problem(section, name, text);
     }
-
-    /// Tells of a key that has no effect where nothing but relaying is done.
-    pub(super) fn of_no_use(&mut self, key: &str) {
-        let text = format!("{key}: a proxy serves no file: remove this key or tf.proxy_to");
-        self.problems.push(Problem::new(self.path, text));
+    if values.is_set("tf", "tls_listen") {
+        let text = ": a proxy relays TLS as it comes: list the address in tf.listen, and let \
+                    the server behind it speak TLS";
+        values.problem("tf", "tls_listen", text);
+    }
+    let backend = values.text("tf", "proxy_to").and_then(Backend::parse);
+    let Some(Backend {
+        host: Host::Address(to),
+        port,
+    }) = backend
+    else {
+        return;
+    };
+    if leads_back((to, port), &values.list("tf", "listen")) {
+        let text = ": this server itself: name the one behind it";
+        values.problem("tf", "proxy_to", text);
+    }
+    let from: Vec<IpAddr> = values.list("tf", "proxy_from");
+    if !from.is_empty() && from.iter().all(|source| source.is_ipv4() != to.is_ipv4()) {
+        let text = ": no address of the family of proxy_to: add one";
+        values.problem("tf", "proxy_from", text);
     }
 }
 
 /// Whether an address is one listened on here.
-fn leads_back(backend: &Backend, listen: &[SocketAddr]) -> bool {
-    let Host::Address(to) = backend.host else {
-        return false;
-    };
+fn leads_back((to, port): (IpAddr, u16), listen: &[SocketAddr]) -> bool {
     listen.iter().any(|address| {
         let everywhere = address.ip().is_unspecified() && to.is_loopback();
         let same_family = address.is_ipv4() == to.is_ipv4();
-        address.port() == backend.port && same_family && (address.ip() == to || everywhere)
+        address.port() == port && same_family && (address.ip() == to || everywhere)
     })
 }
 
@@ -251,7 +182,7 @@ mod tests {
         assert_eq!(problems(all), [""; 0]);
         let missing = problems("");
         for key in ["version", "hash", "root", "private_key"] {
-            let said = format!("the key {key} is missing");
+            let said = format!("{key} is missing");
             assert!(
                 missing.iter().any(|problem| problem.contains(&said)),
                 "{missing:?}"
@@ -264,7 +195,7 @@ mod tests {
         for (lines, said) in [
             (
                 "proxy_to = \"a\"",
-                "tfd.toml:6: tf.proxy_to: \"a\" is no host:port",
+                "tfd.toml:6: tf.proxy_to: \"a\" is not a host:port",
             ),
             (
                 "proxy_to = \"127.0.0.1:1\"",
@@ -292,7 +223,7 @@ mod tests {
             ),
             (
                 "proxy_to = \"a:1\"\nproxy_from = [\"x\"]",
-                "tfd.toml:7: tf.proxy_from: \"x\" is no",
+                "tfd.toml:7: tf.proxy_from: \"x\" is not",
             ),
             (
                 "proxy_to = \"[::2]:1\"\nproxy_from = [\"127.0.0.2\"]",
@@ -308,7 +239,7 @@ mod tests {
             ),
             (
                 "accept_proxy_from = [\"all\"]\n[tf]\n",
-                "server.accept_proxy_from: \"all\": not a network",
+                "server.accept_proxy_from: \"all\" is not a network",
             ),
         ] {
             let problems = problems(lines);

@@ -2,19 +2,14 @@
 //! addresses. Reads only.
 
 use std::fs::{self, Metadata};
-use std::io::{self, Read};
-use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::geteuid;
 use openssl::pkey::Private;
 use openssl::rsa::Rsa;
-use zeroize::Zeroizing;
 
-use super::{Config, Local, Mode, Problem, Tls};
-use crate::admin::status::serving;
-use crate::net::listen::{Listener, not_listening};
+use super::{Config, Mode, Problem, Tls};
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::session::login::Steps;
@@ -93,76 +88,6 @@ fn check_tls(tls: &Tls, tell: &mut impl FnMut(String)) {
     let authority = certificate::read_file(path).and_then(|pem| Authority::from_pem(&pem));
     if let Err(e) = authority {
         tell(format!("server.tls_client_ca: {}: {e}", path.display()));
-    }
-}
-
-/// What does not keep this configuration from being served, but will keep
-/// clients from using it.
-#[must_use]
-pub fn warnings(config: &Config) -> Vec<Problem> {
-    let Some(tls) = &config.server.tls else {
-        return Vec::new();
-    };
-    let pem = certificate::read_file(&tls.certificate).unwrap_or_default();
-    let text = certificate::expiry_warning(&pem);
-    let told = |text| {
-        format!(
-            "server.tls_certificate: {}: {text}",
-            tls.certificate.display()
-        )
-    };
-    text.map(|text| Problem::new(&config.path, told(text)))
-        .into_iter()
-        .collect()
-}
-
-/// Addresses that can't be listened on or connected from now. Those are left
-/// out that a tfd which runs by this configuration listens on.
-#[must_use]
-pub fn check_listen(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut own = None;
-    let mut is_own = |e: &io::Error, address: SocketAddr| {
-        e.kind() == io::ErrorKind::AddrInUse
-            && own
-                .get_or_insert_with(|| listening(config))
-                .contains(&address)
-    };
-    for wanted in config.listeners() {
-        let address = wanted.address;
-        let Err(e) = Listener::bind(address, wanted.protocol.uses_udp()) else {
-            continue;
-        };
-        if !is_own(&e, address) {
-            let text = format!("{}: {address}: {}", wanted.key(), not_listening(&e));
-            problems.push(Problem::new(&config.path, text));
-        }
-    }
-    if let Some(Local::Address(address)) = config.server.metrics
-        && let Err(e) = std::net::TcpListener::bind(address)
-        && !is_own(&e, address)
-    {
-        let text = format!("server.metrics: {address}: {}", not_listening(&e));
-        problems.push(Problem::new(&config.path, text));
-    }
-    for source in config.tf.proxy.iter().flat_map(|proxy| &proxy.from) {
-        if let Err(e) = std::net::UdpSocket::bind((*source, 0)) {
-            let text = format!("tf.proxy_from: {source}: no address of this machine: {e}");
-            problems.push(Problem::new(&config.path, text));
-        }
-    }
-    problems
-}
-
-/// What a tfd that runs by this configuration listens on.
-fn listening(config: &Config) -> Vec<SocketAddr> {
-    let control = config.server.control.as_ref();
-    let Some((addresses, path)) = control.and_then(|path| serving(path)) else {
-        return Vec::new();
-    };
-    match (fs::canonicalize(path), fs::canonicalize(&config.path)) {
-        (Ok(theirs), Ok(ours)) if theirs == ours => addresses,
-        _ => Vec::new(),
     }
 }
 
@@ -292,7 +217,7 @@ fn check_owner(path: &Path, tell: &mut impl FnMut(String)) {
 pub fn read_key(path: &Path) -> Result<Rsa<Private>, String> {
     let shown = path.display();
     let remedy = "make one with tfd keygen";
-    let pem = read_secret(path, remedy)?;
+    let pem = trusted::read_secret(path, remedy)?;
     let key = Rsa::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| {
         format!("{shown}: no RSA private key in PEM without a passphrase: {remedy}")
     })?;
@@ -306,30 +231,4 @@ pub fn read_key(path: &Path) -> Result<Rsa<Private>, String> {
         return Err(format!("{shown}: the key is damaged: {remedy}"));
     }
     Ok(key)
-}
-
-/// Reads a file that only its owner may read, root or the user who asks.
-///
-/// # Errors
-/// What is wrong with it and what to do.
-pub fn read_secret(path: &Path, remedy: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let shown = path.display();
-    let told = |e: std::io::Error| format!("{shown}: {e}");
-    let mut file = trusted::open_to_read(path).map_err(|e| format!("{}: {remedy}", told(e)))?;
-    if !trusted::is_ours(&file).map_err(told)? {
-        return Err(format!(
-            "{shown} belongs to somebody else: chown root {shown}"
-        ));
-    }
-    let metadata = file.metadata().map_err(told)?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(format!(
-            "{shown}: others may read the key: chmod 600 {shown}"
-        ));
-    }
-    let mut pem = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(metadata.len()).unwrap_or(0),
-    ));
-    file.read_to_end(&mut pem).map_err(told)?;
-    Ok(pem)
 }

@@ -13,10 +13,10 @@ use std::process::{Command, ExitCode};
 
 use nix::unistd::geteuid;
 
-use crate::admin::keygen;
 use crate::admin::keygen::write_new;
 use crate::admin::setup::template::{VERSION, Values};
 use crate::admin::status::say;
+use crate::admin::{check, keygen};
 use crate::config;
 use crate::hex;
 use crate::users::Identity;
@@ -64,7 +64,7 @@ pub fn run(setup: &Setup) -> ExitCode {
     match setup.make() {
         Ok(made) => {
             let code = say(&setup.summary(&made));
-            let checked = config::report(&made.config);
+            let checked = check::report(&made.config);
             if code == ExitCode::SUCCESS {
                 checked
             } else {

@@ -141,7 +141,7 @@ pub fn describe(certificate: &[u8]) -> Option<(String, String)> {
 /// # Errors
 /// What is wrong with it and what to do.
 pub fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    crate::config::read_secret(path, "make one with tfd keygen --tls")
+    crate::trusted::read_secret(path, "make one with tfd keygen --tls")
 }
 
 /// Reads certificates, which nobody but root may change.

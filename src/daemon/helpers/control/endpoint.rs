@@ -99,7 +99,7 @@ fn listen_at(path: &Path, mode: u32) -> io::Result<(UnixListener, (OwnedFd, OsSt
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    if path == Path::new(crate::daemon::helpers::control::DEFAULT_CONTROL) {
+    if path == Path::new(crate::config::DEFAULT_CONTROL) {
         match rustix::fs::mkdir(parent, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(e) => return Err(e.into()),

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use crate::config::{Config, Local};
+use crate::config::{Config, DEFAULT_CONTROL, Local};
 use crate::daemon::helpers::control::endpoint::Endpoint;
 use crate::daemon::helpers::control::view::View;
 use crate::ipc::codec::codec;
@@ -30,9 +30,6 @@ const MAX_RESPONDERS: usize = 8;
 
 /// How long a responder lives, in seconds.
 const LIFE: u32 = 5;
-
-/// Where the control socket is when root starts tfd.
-pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
 
 /// The client of a responder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

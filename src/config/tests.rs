@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use super::table::{KEYS, Kind, Shown};
 use super::*;
 
 const PLAIN: &str = "[server]\nuser = \"nobody\"\nroot = \"data\"\n[tf]\nlisten = [\"127.0.0.1:1\"]\n\
@@ -31,12 +34,12 @@ fn the_keys_of_tls_are_checked_together() {
     assert_eq!(read.key, Path::new("/k.pem"));
     let plain = "\"127.0.0.1:1\"";
     for (listen, lines, tf, told) in [
-        ("", "", "", "tf.listen: empty"),
+        ("", "", "", "tf.listen: nothing to listen on"),
         (
             "\"127.0.0.1:2\"",
             tls,
             tls_listen,
-            "tf.tls_listen: 127.0.0.1:2 stands twice",
+            "tf.tls_listen: 127.0.0.1:2 is listed twice",
         ),
         ("", "", tls_listen, "server.tls_certificate is missing"),
         ("", "", tls_listen, "server.tls_key is missing"),
@@ -44,7 +47,7 @@ fn the_keys_of_tls_are_checked_together() {
             "",
             "",
             "tls_listen = [\"localhost\"]",
-            "tf.tls_listen: \"localhost\" is no address:port",
+            "tf.tls_listen: \"localhost\" is not an address:port",
         ),
         (
             plain,
@@ -97,9 +100,9 @@ fn every_problem_is_told_with_its_line_and_key() {
         "/etc/tfd/tfd.toml:4: server.log: ",
         "/etc/tfd/tfd.toml:5: server.max_sessions: ",
         "/etc/tfd/tfd.toml:6: server.idle_timeout: ",
-        "/etc/tfd/tfd.toml:9: tf.listen: \"localhost\" is no address:port",
-        "/etc/tfd/tfd.toml:11: tf.hash: ",
         "/etc/tfd/tfd.toml:8: tf.notify_interval_floor: ",
+        "/etc/tfd/tfd.toml:9: tf.listen: \"localhost\" is not an address:port",
+        "/etc/tfd/tfd.toml:11: tf.hash: ",
     ]) {
         assert!(problem.starts_with(begin), "{problem}");
     }
@@ -110,14 +113,11 @@ fn every_problem_is_told_with_its_line_and_key() {
 fn unknown_and_missing_keys_are_refused_by_name() {
     let problems = parse(&PLAIN.replace("hash", "hsah")).expect_err("unknown");
     assert!(
-        problems[0].contains("tfd.toml:7: unknown field `hsah`"),
+        problems[0].contains("tfd.toml:7: tf.hsah: no such key"),
         "{problems:?}"
     );
     let problems = parse(&PLAIN.replace("hash = \"h\"\n", "")).expect_err("missing");
-    assert!(
-        problems[0].contains("the key hash is missing"),
-        "{problems:?}"
-    );
+    assert!(problems[0].contains("tf.hash is missing"), "{problems:?}");
     assert!(parse("[server]\n[tf\n").expect_err("syntax")[0].contains("tfd.toml:2: "));
 }
 
@@ -164,4 +164,83 @@ fn what_can_not_be_done_is_refused_not_ignored() {
     assert!(alone[0].contains("server.users is missing"), "{alone:?}");
     let wrong = with_mode("multiuser").expect_err("mode");
     assert!(wrong[0].contains("single-user"), "{wrong:?}");
+}
+
+/// What conf/tfd.toml must be: the keys in the order of the table, each below
+/// its text.
+fn shipped() -> String {
+    let mut text = "# Configuration of tfd, see tfd.toml(5). Commented keys show their defaults.\n\
+        # tfd setup makes one with a hash, keys and a certificate of its own.\n\
+        # After a change: tfd check --config FILE, then systemctl reload tfd.\n"
+        .to_owned();
+    let mut section = "";
+    for key in KEYS {
+        if key.section != section {
+            section = key.section;
+            text += &format!("\n[{section}]\n");
+        } else if !key.text.is_empty() {
+            text += "\n";
+        }
+        let mut line = "#".to_owned();
+        for word in key.text.split_whitespace() {
+            if line.len() + 1 + word.len() > 80 {
+                text += &format!("{line}\n");
+                line = "#".to_owned();
+            }
+            line += &format!(" {word}");
+        }
+        if !key.text.is_empty() {
+            text += &format!("{line}\n");
+        }
+        let comment = if key.shown == Shown::Set { "" } else { "#" };
+        text += &format!("{comment}{} = {}\n", key.name, key.value);
+    }
+    text
+}
+
+/// The heads of the list of keys in tfd.toml(5).
+fn heads() -> Vec<String> {
+    let mut heads = Vec::new();
+    let mut section = "";
+    for key in KEYS {
+        if key.section != section {
+            section = key.section;
+            heads.push(format!(".Ss The table [{section}]"));
+        }
+        let kind = match key.kind {
+            Kind::Flag => "boolean",
+            Kind::Int(..) => "integer",
+            Kind::Seconds(_) => "number",
+            Kind::Choice(_) | Kind::Text(_) | Kind::Checked(_) => "string",
+            Kind::Path => "path",
+            Kind::List(_) => "list of strings",
+        };
+        let default = match (key.shown, key.value.strip_prefix('"')) {
+            (Shown::Default, Some(text)) => {
+                format!(", default Qq {}", text.trim_end_matches('"'))
+            }
+            (Shown::Default, None) => format!(", default {}", key.value),
+            _ => String::new(),
+        };
+        heads.push(format!(".It Ic {} Pq {kind}{default}", key.name));
+    }
+    heads
+}
+
+/// To write conf/tfd.toml after a change of the table:
+/// `TFD_WRITE_CONF=1 cargo test --lib the_table`.
+#[test]
+fn the_table_of_keys_is_what_the_shipped_configuration_and_the_manual_page_list() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let conf = top.join("conf/tfd.toml");
+    if std::env::var_os("TFD_WRITE_CONF").is_some() {
+        std::fs::write(&conf, shipped()).expect("write");
+    }
+    let text = std::fs::read_to_string(&conf).expect("read");
+    assert!(text == shipped(), "conf/tfd.toml should be:\n{}", shipped());
+    let page = std::fs::read_to_string(top.join("man/tfd.toml.5")).expect("read");
+    let (keys, _) = page.split_once(".Sh FILES").expect("files");
+    let is_head = |line: &&str| line.starts_with(".It Ic ") || line.starts_with(".Ss ");
+    let found: Vec<&str> = keys.lines().filter(is_head).collect();
+    assert_eq!(found, heads(), "the list of keys in man/tfd.toml.5");
 }

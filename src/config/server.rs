@@ -1,0 +1,217 @@
+//! `[server]`: what holds for every protocol. Nothing here knows one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::values::Values;
+use crate::session::login::Steps;
+use crate::users::account::Network;
+use crate::users::size;
+use crate::users::throttle::Limits;
+
+/// The control socket of a daemon that root starts, unless configured.
+pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
+
+/// What concerns the daemon, its processes, and the clients of any protocol.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The identity of clients in single-user mode and of every process that
+    /// faces the network before login. Needed when root starts the daemon.
+    pub user: Option<String>,
+    /// Log filter: a level, or `module=level` parts, as `RUST_LOG`.
+    pub log: String,
+    /// How long transfers may go on after a request to stop.
+    pub stop_grace: Duration,
+    /// The most connections at once, in all.
+    pub max_sessions: u32,
+    /// The most connections at once from one address; 0 for no limit.
+    pub max_sessions_per_address: u32,
+    /// The most connections at once that have not logged in.
+    pub max_unauthenticated: u32,
+    /// Whether `user` may be root.
+    pub allow_root_user: bool,
+    /// The audit log.
+    pub audit: Option<PathBuf>,
+    /// Whether processes enter the sandbox.
+    pub sandbox: bool,
+    /// The control socket.
+    pub control: Option<PathBuf>,
+    /// Where metrics are served.
+    pub metrics: Option<Local>,
+    /// The file that the log goes to in place of standard error.
+    pub log_file: Option<PathBuf>,
+    /// The directory that clients see; empty for a proxy, which serves none.
+    pub root: PathBuf,
+    /// How clients get their identity.
+    pub mode: Mode,
+    /// The users file of multi-user mode.
+    pub users: Option<PathBuf>,
+    /// Whether clients must enter a jail.
+    pub jail: bool,
+    /// The most bytes that all files beneath the root may have.
+    pub quota: Option<u64>,
+    /// When failed logins are blocked.
+    pub login_limits: Limits,
+    /// How long a client may take from connecting to the end of its login.
+    pub handshake_limit: Duration,
+    /// How long a client may stand still once it is in; `None` for ever.
+    pub idle_limit: Option<Duration>,
+    /// When an upload is acknowledged.
+    pub durability: Durability,
+    /// Mode of new files, before the umask.
+    pub file_mode: u32,
+    /// Mode of new directories, before the umask.
+    pub directory_mode: u32,
+    /// The certificate of the listeners with TLS; `None` if there are none.
+    pub tls: Option<Tls>,
+    /// Whether the kernel may make the records of TLS.
+    pub kernel_tls: bool,
+    /// The proxies whose connections begin with the client's address.
+    pub accept_proxy_from: Vec<Network>,
+}
+
+/// A place that only this machine reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// A Unix socket.
+    Path(PathBuf),
+    /// A loopback address.
+    Address(SocketAddr),
+}
+
+/// How clients get their Unix identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Every client acts as `[server].user`.
+    SingleUser,
+    /// Every client logs in.
+    MultiUser,
+}
+
+/// When an upload is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When the system has the bytes; the system writes them when it likes.
+    System,
+    /// When the bytes and the name are on disk.
+    File,
+}
+
+/// The files of the listeners with TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate and those between it and a root, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The authorities whose certificates log clients in, PEM.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Server {
+    /// What clients do before they are in, behind what the protocol asks.
+    pub fn login_steps(&self) -> Steps {
+        Steps {
+            account: self.mode == Mode::MultiUser,
+            jail: self.jail,
+        }
+    }
+}
+
+/// Reports keys that contradict each other. `tls_listen` is a key that would
+/// list addresses with TLS, and whether it does.
+pub(super) fn check(values: &mut Values<'_>, (tls_listen, has_tls): (&str, bool)) {
+    let logs_in = values.is("server", "mode", "multi-user");
+    if logs_in {
+        let remedy = "multi-user mode needs a users file (tfd user add)";
+        values.need("server", "users", remedy);
+    }
+    if !has_tls {
+        for name in ["tls_certificate", "tls_key", "tls_client_ca"] {
+            if values.is_set("server", name) {
+                let text = format!(" is of no use without {tls_listen}");
+                values.problem("server", name, &text);
+            }
+        }
+        return;
+    }
+    for name in ["tls_certificate", "tls_key"] {
+        values.need("server", name, "make both with tfd keygen --tls NAME");
+    }
+    if values.is_set("server", "tls_client_ca") && !logs_in {
+        let text = " is of no use in single-user mode, where nobody logs in";
+        values.problem("server", "tls_client_ca", text);
+    }
+}
+
+/// The section, from checked values.
+pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
+    let path = |name| values.path("server", name);
+    let flag = |name| values.parsed("server", name);
+    let seconds = |name| values.seconds("server", name);
+    let octal = |name| u32::from_str_radix(values.text("server", name)?, 8).ok();
+    let tls = || {
+        Some(Tls {
+            certificate: path("tls_certificate")?,
+            key: path("tls_key")?,
+            client_ca: path("tls_client_ca"),
+        })
+    };
+    Some(Server {
+        user: values.text("server", "user").map(str::to_owned),
+        log: values.text("server", "log")?.to_owned(),
+        stop_grace: seconds("stop_grace")?,
+        max_sessions: values.parsed("server", "max_sessions")?,
+        max_sessions_per_address: values.parsed("server", "max_sessions_per_address")?,
+        max_unauthenticated: values.parsed("server", "max_unauthenticated")?,
+        allow_root_user: flag("allow_root_user")?,
+        audit: path("audit"),
+        sandbox: flag("sandbox")?,
+        control: control(values),
+        metrics: values
+            .text("server", "metrics")
+            .map(|text| local(values, text)),
+        log_file: path("log_file"),
+        root: path("root").unwrap_or_default(),
+        mode: match values.text("server", "mode")? {
+            "multi-user" => Mode::MultiUser,
+            _ => Mode::SingleUser,
+        },
+        users: path("users"),
+        jail: flag("jail")?,
+        quota: values.text("server", "quota").and_then(size::parse),
+        login_limits: Limits {
+            failures: values.parsed("server", "login_failures")?,
+            block: seconds("login_block")?,
+        },
+        handshake_limit: seconds("handshake_timeout")?,
+        idle_limit: Some(seconds("idle_timeout")?).filter(|time| !time.is_zero()),
+        durability: match values.text("server", "durability")? {
+            "file" => Durability::File,
+            _ => Durability::System,
+        },
+        file_mode: octal("file_mode")?,
+        directory_mode: octal("directory_mode")?,
+        tls: if has_tls { Some(tls()?) } else { None },
+        kernel_tls: values.is("server", "kernel_tls", "auto"),
+        accept_proxy_from: values.list("server", "accept_proxy_from"),
+    })
+}
+
+fn control(values: &Values<'_>) -> Option<PathBuf> {
+    match values.text("server", "control") {
+        Some("") => None,
+        Some(path) => Some(values.resolve(path)),
+        None => nix::unistd::geteuid()
+            .is_root()
+            .then(|| DEFAULT_CONTROL.into()),
+    }
+}
+
+fn local(values: &Values<'_>, text: &str) -> Local {
+    match text.parse() {
+        Ok(address) => Local::Address(address),
+        Err(_) => Local::Path(values.resolve(text)),
+    }
+}

@@ -1,0 +1,189 @@
+//! The table of keys: one row for each key of tfd.toml, with its section, type
+//! and range, default, and text. The file is read by it; conf/tfd.toml and the
+//! list of keys in tfd.toml(5) are held to it by a test.
+
+use super::check;
+
+/// A key.
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) shown: Shown,
+    /// What conf/tfd.toml shows, in TOML.
+    pub(super) value: &'static str,
+    /// What conf/tfd.toml says of it; empty if the key above says it all.
+    #[cfg(test)]
+    pub(super) text: &'static str,
+}
+
+/// Whether a text is right; if not, why.
+pub(super) type Check = fn(&str) -> Result<(), String>;
+
+/// Type and range of a value.
+pub(super) enum Kind {
+    Flag,
+    /// Least and largest.
+    Int(u64, u64),
+    /// Least, in seconds.
+    Seconds(f64),
+    Choice(&'static [&'static str]),
+    /// Longest, in bytes.
+    Text(usize),
+    Checked(Check),
+    Path,
+    List(Check),
+}
+
+/// What the value in conf/tfd.toml stands for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Shown {
+    /// It is what holds if the key is left out.
+    Default,
+    /// It is an example: there is no default, or not always this one.
+    Example,
+    /// It is set there, and has no default.
+    Set,
+}
+
+macro_rules! keys {
+    ($($section:ident $name:ident: $kind:expr, $shown:ident $value:tt, $text:literal;)*) => {
+        &[$(Key {
+            section: stringify!($section),
+            name: stringify!($name),
+            kind: $kind,
+            shown: Shown::$shown,
+            value: stringify!($value),
+            #[cfg(test)]
+            text: $text,
+        }),*]
+    };
+}
+
+use Kind::{Checked, Choice, Flag, Int, List, Path, Seconds, Text};
+
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = keys! {
+    server user: Text(255), Set "tfd",
+        "The system user that clients act as in single-user mode, and that every process facing \
+         the network runs as. Needed when root starts tfd.";
+    server root: Path, Set "/srv/tfd", "The directory that clients see.";
+    server log: Checked(check::log_filter), Default "info",
+        "What is logged: error, warn, info, debug or trace.";
+    server log_file: Path, Example "/var/log/tfd/tfd.log",
+        "The file that the log goes to (left out: standard error, so the journal).";
+    server control: Path, Example "/run/tfd/control",
+        "The socket of tfd status and tfd kick (left out: this one if root starts tfd; \"\": \
+         none).";
+    server metrics: Checked(check::local), Example "127.0.0.1:9345",
+        "Where Prometheus finds metrics, a loopback address or a socket's path (left out: \
+         nowhere).";
+    server audit: Path, Example "/var/log/tfd/audit.jsonl",
+        "A log of who did what to which path, a JSON object a line (left out: none).";
+    server stop_grace: Seconds(0.0), Default 3,
+        "How long running transfers may go on after a request to stop, in seconds.";
+    server max_sessions: Int(1, 1_000_000), Default 4096,
+        "The most connections at once, in all and from one address (0: no limit).";
+    server max_sessions_per_address: Int(0, 4_294_967_295), Default 256, "";
+    server max_unauthenticated: Int(1, 1_000_000), Default 3000,
+        "The most of them that have not logged in yet. From three quarters of it on, new ones are \
+         refused at random.";
+    server sandbox: Flag, Default true,
+        "Whether processes enter the sandbox (Landlock, seccomp).";
+    server allow_root_user: Flag, Default false, "Whether user may be root.";
+    server mode: Choice(&["single-user", "multi-user"]), Default "single-user",
+        "\"single-user\": all clients act as user. \"multi-user\": clients log in, and each acts \
+         as the system user of its account (tfd user add, tfd-users(5)).";
+    server users: Path, Example "/etc/tfd/users", "";
+    server login_failures: Int(0, 4_294_967_295), Default 10,
+        "Failed logins from an address or to an account until it is blocked (0: never), and for \
+         how long, in seconds; twice as long with each further one.";
+    server login_block: Seconds(0.0), Default 60, "";
+    server quota: Checked(check::size), Example "500G",
+        "The most bytes that all files beneath the root may have, as \"500G\" or \"2T\" (left \
+         out: no limit). Accounts may have quotas of their own.";
+    server jail: Flag, Default false,
+        "Whether clients must enter a directory that has a token file, jail.key.";
+    server handshake_timeout: Seconds(1e-9), Default 10,
+        "How long a client may take to get in, in seconds.";
+    server idle_timeout: Seconds(0.0), Default 0,
+        "How long a client that is in may stand still, in seconds (0: for ever).";
+    server tls_certificate: Path, Example "/etc/tfd/tls.pem",
+        "The certificate and key of the listeners with TLS, made by tfd keygen --tls NAME or \
+         issued by an authority.";
+    server tls_key: Path, Example "/etc/tfd/tls-key.pem", "";
+    server tls_client_ca: Path, Example "/etc/tfd/clients.pem",
+        "In multi-user mode: the authorities whose certificates log clients in.";
+    server kernel_tls: Choice(&["auto", "off"]), Default "auto",
+        "Whether the kernel encrypts what is sent over TLS, if it can (\"auto\"), or tfd does \
+         (\"off\").";
+    server accept_proxy_from: List(check::network), Example ["192.0.2.10/32"],
+        "The proxies in front of this server, whose connections must begin with a PROXY header.";
+    server durability: Choice(&["system", "file"]), Default "system",
+        "When an upload is acknowledged: \"system\" when the system has it, \"file\" when it is \
+         on disk.";
+    server file_mode: Checked(check::mode), Default "0644",
+        "Modes of new files and directories, before the umask.";
+    server directory_mode: Checked(check::mode), Default "0755", "";
+
+    tf listen: List(check::listen), Set ["0.0.0.0:10345", "[::]:10345"],
+        "Where to listen. An IPv6 address takes IPv6 clients only.";
+    tf tls_listen: List(check::listen), Example ["0.0.0.0:10346", "[::]:10346"],
+        "Where to listen with TLS 1.3, by tls_certificate and tls_key of [server] (left out: \
+         nowhere).";
+    tf version: Text(31), Set "0.0",
+        "What clients must send: version first, hash last. The hash is a secret of all clients: \
+         put in what openssl rand -hex 16 prints.";
+    tf hash: Checked(check::hash), Set "change this", "";
+    tf private_key: Path, Set "/etc/tfd/private.pem",
+        "The RSA private key, made by tfd keygen.";
+    tf dialect: Choice(&["deployed", "document"]), Default "deployed",
+        "\"deployed\" as the public C server speaks, \"document\" as the document says.";
+    tf tlb_pool: Path, Example "/etc/tfd/pool",
+        "The servers that TLB sends clients to while they are alive: a file with a line \"4 \
+         ip;port\" or \"6 ip;port\" for each, SRV records, or both.";
+    tf tlb_dns: Checked(check::service), Example "_tf._tcp.example.org", "";
+    tf proxy_to: Checked(check::backend), Example "192.0.2.1:10345",
+        "Serve no file and relay every client to the server behind this one (left out: serve). \
+         Then version, hash, root and private_key may be left out. Names are looked up again \
+         every 30 seconds.";
+    tf proxy_from: List(check::source), Example ["192.0.2.10", "192.0.2.11"],
+        "Local addresses to connect from, in turn: each has ports of its own.";
+    tf proxy_protocol: Flag, Default false,
+        "Whether to send the client's address to the server behind this one (PROXY protocol v2).";
+    tf notify_interval_floor: Seconds(1e-6), Default 0.001,
+        "The shortest interval of notification mode that a client may ask for, in seconds.";
+    tf keystream_table: Choice(&["auto", "off"]), Default "auto",
+        "Tables that speed up streams above some 20 to 540 MB: made when a session can use them \
+         (\"auto\") or never (\"off\"), in this much memory for all sessions together, in MiB \
+         (left out: 512, but no more than a quarter of the machine's).";
+    tf keystream_memory: Int(0, 1 << 20), Example 512, "";
+    tf buffer_limit: Int(1, 1 << 30), Default 8388608,
+        "The largest buffer that PUT and GET agree on, in bytes.";
+};
+
+impl Key {
+    /// Its row, by section and name.
+    pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
+        KEYS.iter()
+            .find(|key| key.section == section && key.name == name)
+    }
+}
+
+impl Kind {
+    /// What a value must be, without the one it is, which may be a secret.
+    pub(super) fn wanted(&self) -> String {
+        match self {
+            Kind::Flag => "use true or false".to_owned(),
+            Kind::Int(least, largest) => format!("use a number from {least} to {largest}"),
+            Kind::Seconds(0.0) => "use seconds, 0 or more".to_owned(),
+            Kind::Seconds(least) if *least < 1e-6 => "use seconds above 0".to_owned(),
+            Kind::Seconds(least) => format!("use seconds, {least} or more"),
+            Kind::Choice(words) => format!("use \"{}\"", words.join("\" or \"")),
+            Kind::Text(longest) => format!("use 1 to {longest} bytes of text without NUL"),
+            Kind::Checked(_) => "use a text in quotes".to_owned(),
+            Kind::Path => "use a path in quotes".to_owned(),
+            Kind::List(_) => "use a list of texts, [\"...\", \"...\"]".to_owned(),
+        }
+    }
+}
