@@ -12,12 +12,14 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     match Config::parse(Path::new("/etc/tfd/tfd.toml"), text) {
-        Ok(Config { server, tf, .. }) => {
-            assert!(server.max_sessions > 0 && !tf.listen.is_empty());
-            assert!((1..=31).contains(&tf.version.len()) && (1..=255).contains(&tf.hash.len()));
-            assert!(!tf.handshake_limit.is_zero());
-            assert!((1..=1 << 30).contains(&tf.session.buffer_limit));
-            assert!(tf.session.file_mode <= 0o7777 && tf.session.directory_mode <= 0o7777);
+        Ok(config) => {
+            let Config { server, tf, .. } = &config;
+            assert!(server.max_sessions > 0 && !config.listeners().is_empty());
+            let lengths = (1..=31).contains(&tf.version.len()) && (1..=255).contains(&tf.hash.len());
+            assert!(lengths || tf.proxy.is_some());
+            assert!(!server.handshake_limit.is_zero());
+            assert!((1..=1 << 30).contains(&tf.buffer_limit));
+            assert!(server.file_mode <= 0o7777 && server.directory_mode <= 0o7777);
         }
         Err(problems) => {
             assert!(!problems.is_empty());

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::admin::status::{say, serving};
-use crate::config::{Config, Local, Mode, Problem, check_world};
+use crate::config::{Config, Local, Mode, Problem};
+use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
 use crate::net::tls::certificate;
 use crate::tf::pool::file as pool;

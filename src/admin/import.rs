@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(config.server.root, Path::new("/srv/tf/"));
         assert_eq!(config.tf.listen.len(), 2);
         assert_eq!(config.tf.private_key, key);
-        crate::config::read_key(&key).expect("a usable key");
+        crate::tf::key::read_key(&key).expect("a usable key");
         let text = fs::read_to_string(&out).expect("read");
         assert!(!text.contains("# not converted"), "{text}");
         assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/pool")));

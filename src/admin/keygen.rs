@@ -201,7 +201,7 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
-        let private = crate::config::read_key(&made.private).expect("usable");
+        let private = crate::tf::key::read_key(&made.private).expect("usable");
         let pem = fs::read(&made.public).expect("read");
         let public = Rsa::public_key_from_pem(&pem).expect("public key");
         assert_eq!(private.n().to_vec(), public.n().to_vec());

@@ -1,6 +1,6 @@
 //! The configuration file: its keys, their defaults, and errors that name
 //! line and key. See tfd.toml(5). Nothing here reads or changes the world but
-//! the file itself and what `world` checks.
+//! the file itself.
 
 mod check;
 mod listener;
@@ -10,7 +10,6 @@ mod server;
 mod table;
 mod tf;
 mod values;
-mod world;
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +21,6 @@ pub use proxy::{Backend, Host, Proxy};
 pub use server::{DEFAULT_CONTROL, Durability, Local, Mode, Server, Tls};
 pub use tf::Tf;
 use values::Values;
-pub use world::{check_world, read_key};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]

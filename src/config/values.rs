@@ -70,7 +70,7 @@ impl<'a> Values<'a> {
     }
 
     fn sections(&mut self, document: &DeTable<'_>) {
-        for (name, value) in document.iter() {
+        for (name, value) in document {
             let (place, name) = (name.span(), name.get_ref().as_ref());
             let exists = KEYS.iter().any(|key| key.section == name);
             match value.get_ref().as_table() {
@@ -85,7 +85,7 @@ impl<'a> Values<'a> {
     }
 
     fn section(&mut self, section: &str, table: &DeTable<'_>) {
-        for (name, value) in table.iter() {
+        for (name, value) in table {
             let (place, name) = (name.span(), name.get_ref().as_ref());
             if let Some(key) = Key::find(section, name) {
                 self.take(key, value.get_ref(), Some(value.span()));
@@ -127,7 +127,7 @@ impl<'a> Values<'a> {
     /// The texts of a list, right or wrong.
     fn elements(&mut self, name: &str, elements: &DeArray<'_>, check: Check) -> Vec<String> {
         let mut list = Vec::new();
-        for element in elements.iter() {
+        for element in elements {
             let text = element.get_ref().as_str();
             let wrong = match text.map(check) {
                 Some(Ok(())) => None,
@@ -241,7 +241,8 @@ fn convert(kind: &Kind, value: &DeValue<'_>) -> Result<String, String> {
             number.map(|number| number.to_string())
         }
         (Kind::Seconds(least), DeValue::Integer(_) | DeValue::Float(_)) => {
-            let text = value.as_integer().map(DeInteger::as_str);
+            let decimal = value.as_integer().filter(|number| number.radix() == 10);
+            let text = decimal.map(DeInteger::as_str);
             let text = text.or_else(|| Some(value.as_float()?.as_str()));
             let number = text.and_then(|text| text.parse::<f64>().ok());
             let number = number.filter(|number| (*least..=LONGEST).contains(number));

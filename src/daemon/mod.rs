@@ -14,6 +14,7 @@ pub mod sessions;
 mod standard;
 mod start;
 pub mod supervisor;
+pub mod world;
 
 use std::fs::File;
 use std::io::Write;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use nix::sys::wait::waitpid;
 
-use crate::config::{self, Config, Problem};
+use crate::config::{Config, Problem};
 use crate::ipc::Helper;
 use crate::sys::environment::passed_descriptors;
 use crate::sys::memory::keep_little_memory;
@@ -82,7 +83,7 @@ fn check_apart(config: &Config) -> Result<Identity, String> {
     let mut checked = None;
     let hear = |identity: Identity| checked = Some(identity);
     let checker = <Helper>::spawn_reporting("check of the configuration", hear, |child| {
-        let mut problems = config::check_world(config);
+        let mut problems = world::check_world(config);
         match identity_of(config) {
             Ok(identity) if problems.is_empty() => {
                 child.report(identity)?;

@@ -8,6 +8,7 @@ mod command;
 pub mod env;
 pub mod gate;
 pub mod helpers;
+pub mod key;
 pub mod login;
 pub mod notify;
 pub mod pool;

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use zeroize::Zeroizing;
 
-use crate::config::{Config, read_key};
+use crate::config::Config;
 use crate::session::context::{Context, End};
 use crate::session::login::{Login, Steps};
 use crate::session::protocol::{
@@ -16,6 +16,7 @@ use crate::tf::cipher::cycle;
 use crate::tf::env::{Env, POLICY, Pool};
 use crate::tf::gate::{self, KEY_LENGTHS, Passed};
 use crate::tf::helpers::TfHelpers;
+use crate::tf::key::read_key;
 use crate::tf::login::{self, Greeting};
 use crate::tf::pool::ask::AskPool;
 use crate::tf::session;

@@ -17,8 +17,8 @@ use crate::admin::keygen::write_new;
 use crate::admin::setup::template::{VERSION, Values};
 use crate::admin::status::say;
 use crate::admin::{check, keygen};
-use crate::config;
 use crate::hex;
+use crate::tf::key;
 use crate::users::Identity;
 
 /// Bytes of a new hash, before they are written in hexadecimal digits.
@@ -253,7 +253,7 @@ fn key_pair(directory: &Path) -> Result<String, String> {
     if private.symlink_metadata().is_err() {
         return Ok(keygen::make(directory, BITS)?.fingerprint);
     }
-    let key = config::read_key(&private)?;
+    let key = key::read_key(&private)?;
     let public = directory.join("public.pem");
     if public.symlink_metadata().is_err() {
         let pem = key.public_key_to_pem().map_err(|e| e.to_string())?;
