@@ -1,5 +1,15 @@
 //! tfd, a file-exchange daemon that gives every client a process and a Unix
 //! identity of its own.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "numbers in tests are small"
+    )
+)]
+
 pub mod admin;
 pub mod cli;
 pub mod client;

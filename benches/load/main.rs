@@ -1,6 +1,13 @@
 //! The load that `scripts/bench` puts on a server, one figure a call, and the
 //! cipher on its own. The server is told by the environment, see `server`.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers of the bench are small"
+)]
+
 mod alone;
 mod bare;
 mod canpt;

@@ -115,7 +115,7 @@ impl JsonLines {
         }
         *last = Instant::now();
         let ((bytes, files), (bytes_total, files_total)) = (moved, planned);
-        let bytes_per_second = (bytes as f64 / self.begin.elapsed().as_secs_f64()) as u64;
+        let bytes_per_second = per_second(bytes, self.begin.elapsed());
         let left = bytes_total.saturating_sub(bytes);
         self.write(&Line::Progress {
             bytes,
@@ -219,4 +219,10 @@ impl Out {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
     }
+}
+
+/// Bytes a second, of so many in this time.
+pub(super) fn per_second(bytes: u64, time: Duration) -> u64 {
+    let microseconds = time.as_micros().max(1000);
+    u64::try_from(u128::from(bytes) * 1_000_000 / microseconds).unwrap_or(u64::MAX)
 }

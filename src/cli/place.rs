@@ -248,7 +248,8 @@ fn unescape(text: &str) -> Result<String, BadAddress> {
         }
         let (digits, behind) = rest.split_first_chunk::<2>().ok_or(bad.clone())?;
         let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(bad.clone());
-        bytes.push((digit(digits[0])? << 4 | digit(digits[1])?) as u8);
+        let byte = digit(digits[0])? << 4 | digit(digits[1])?;
+        bytes.push((byte & 0xff) as u8);
         rest = behind;
     }
     if bytes.contains(&0) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::events::{JsonLines, Out};
+use super::events::{JsonLines, Out, per_second};
 use super::failure::next_step;
 use super::output::OutputOptions;
 use super::output::{complain, output_error};
@@ -142,7 +142,7 @@ impl Board {
         }
         if self.bars.is_some() {
             let seconds = self.begin.elapsed().as_secs_f64();
-            let rate = human_size((summary.bytes as f64 / seconds.max(0.001)) as u64);
+            let rate = human_size(per_second(summary.bytes, self.begin.elapsed()));
             let (files, bytes) = (summary.files, human_size(summary.bytes));
             let file = if files == 1 { "file" } else { "files" };
             complain!("{files} {file}, {bytes} in {seconds:.1} s, {rate}/s");

@@ -2,7 +2,7 @@
 
 use super::connect::{Connection, ok_data, refusal};
 use super::error::Result;
-use crate::tf::wire::MAX_MESSAGE;
+use crate::tf::wire::{MAX_MESSAGE, message_header};
 
 /// What takes the parts of a file as they come.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
@@ -66,7 +66,7 @@ impl Connection {
                     return Err(e);
                 }
             };
-            part[..4].copy_from_slice(&(body as i32).to_be_bytes());
+            part[..4].copy_from_slice(&message_header(body));
             part[4..BEFORE].copy_from_slice(b"CONT ");
             self.wire().write_units(&mut part[..4 + body], &[4, body])?;
             // The next part is read while the server has this one.

@@ -5,6 +5,7 @@
 use super::connect::{Connection, ok_data, refusal};
 use super::error::{ClientError, Result};
 use super::streams::{Sink, Source};
+use crate::sys::number::at_most;
 use crate::tf::wire::WireError;
 
 const END: i64 = 0;
@@ -69,8 +70,8 @@ impl Connection {
                     break;
                 }
                 FIN if over => return result,
-                1.. if header as u64 <= buffer as u64 => {
-                    data.resize(header as usize, 0);
+                1.. if header.unsigned_abs() <= buffer as u64 => {
+                    data.resize(at_most(header.unsigned_abs(), buffer), 0);
                     self.wire().read_raw(&mut data)?;
                     if result.is_ok() {
                         match take(std::mem::take(&mut data)) {
@@ -83,7 +84,7 @@ impl Connection {
                             }
                         }
                     } else {
-                        late = late.checked_sub(header as u64).ok_or(BAD_FRAME)?;
+                        late = late.checked_sub(header.unsigned_abs()).ok_or(BAD_FRAME)?;
                     }
                 }
                 _ => return Err(BAD_FRAME.into()),
@@ -117,8 +118,8 @@ impl Connection {
             match header {
                 END => return Ok(()),
                 CANCEL => return Err(cancelled(path)),
-                1.. if header as u64 <= buffer as u64 => {
-                    data.resize(header as usize, 0);
+                1.. if header.unsigned_abs() <= buffer as u64 => {
+                    data.resize(at_most(header.unsigned_abs(), buffer), 0);
                     self.wire().read_raw(&mut data)?;
                     data = take(data)?;
                 }
@@ -162,7 +163,7 @@ impl Connection {
                 Ok(None) => break Some(END),
                 Ok(Some(mut frame)) => {
                     let len = frame.len() - HEADER;
-                    frame[..HEADER].copy_from_slice(&(len as i64).to_be_bytes());
+                    frame[..HEADER].copy_from_slice(&(len as u64).to_be_bytes());
                     self.wire().write_units(&mut frame, &[HEADER, len])?;
                     spent = frame;
                 }

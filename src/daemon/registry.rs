@@ -286,7 +286,8 @@ impl Registry {
     /// How many there may be in all.
     #[must_use]
     pub fn slots(&self) -> u32 {
-        (self.free.len() + self.ended.len() + self.holders.len()) as u32
+        let slots = self.free.len() + self.ended.len() + self.holders.len();
+        u32::try_from(slots).unwrap_or(u32::MAX)
     }
 
     /// How many connections there are.

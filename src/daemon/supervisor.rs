@@ -450,9 +450,9 @@ impl Supervisor {
 
     fn hear_signals(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.read_signal()? {
-            match Signal::try_from(signal.ssi_signo as i32) {
-                Ok(Signal::SIGHUP | Signal::SIGUSR1) => self.reload(),
-                Ok(Signal::SIGTERM | Signal::SIGINT) => self.begin_stop(),
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGHUP | Signal::SIGUSR1)) => self.reload(),
+                Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.begin_stop(),
                 _ => self.reap()?,
             }
         }

@@ -57,7 +57,8 @@ pub fn encode(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
             [in_ipv6(client).octets(), in_ipv6(to).octets()].concat()
         }
     };
-    header.extend(((addresses.len() + ports.len()) as u16).to_be_bytes());
+    let [.., high, low] = (addresses.len() + ports.len()).to_be_bytes();
+    header.extend([high, low]);
     header.extend(addresses);
     header.extend(ports);
     header

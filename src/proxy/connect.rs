@@ -65,7 +65,7 @@ pub(crate) fn reach(
     let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
     for (at, address) in backend.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let until = Instant::now() + left / (backend.len() - at) as u32;
+        let until = Instant::now() + left / u32::try_from(backend.len() - at).unwrap_or(u32::MAX);
         for source in sources(from, *address, turn) {
             match connect_from(source, SocketAddr::new(*address, port), until) {
                 Ok(socket) => return Ok(socket),
@@ -122,7 +122,7 @@ fn connect_from(source: Option<IpAddr>, to: SocketAddr, until: Instant) -> io::R
 /// A time to wait, in the system's form.
 pub(crate) fn timespec(time: Duration) -> Timespec {
     Timespec {
-        tv_sec: time.as_secs() as i64,
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(time.subsec_nanos()),
     }
 }

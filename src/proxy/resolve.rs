@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::{Mode, OFlags};
 
+use super::connect::timespec;
 use crate::config::{Backend, Host};
 use crate::ipc::Helper;
 use crate::ipc::channel::{address_from_bytes, address_to_bytes};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::sys::memory::{ReadWords, map_page, map_to_read, seal_against_others, sealable_pages};
+use crate::sys::number::halves;
 use crate::sys::signal::STOP;
 use crate::users::Identity;
 
@@ -110,10 +112,7 @@ fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
             }
         };
         std::thread::sleep(ACCEPT_BACKOFF);
-        let wait = Timespec {
-            tv_sec: wait.as_secs() as i64,
-            tv_nsec: 0,
-        };
+        let wait = timespec(wait);
         let _ = poll(&mut [PollFd::new(wake, PollFlags::IN)], Some(&wait));
         let _ = rustix::io::read(wake, &mut [0; 8]);
     }
@@ -125,9 +124,9 @@ fn publish(words: &[AtomicU64], addresses: &[IpAddr]) {
     fence(Ordering::Release);
     let addresses = &addresses[..addresses.len().min(MAX_ADDRESSES)];
     for (at, address) in addresses.iter().enumerate() {
-        let bits = u128::from_be_bytes(address_to_bytes(*address));
-        words[FIRST + 2 * at].store((bits >> 64) as u64, Ordering::Relaxed);
-        words[FIRST + 2 * at + 1].store(bits as u64, Ordering::Relaxed);
+        let [high, low] = halves(address_to_bytes(*address));
+        words[FIRST + 2 * at].store(high, Ordering::Relaxed);
+        words[FIRST + 2 * at + 1].store(low, Ordering::Relaxed);
     }
     words[COUNT].store(addresses.len() as u64, Ordering::Relaxed);
     words[CHANGES].store((changes | 1).wrapping_add(1), Ordering::Release);

@@ -227,7 +227,10 @@ fn deadly(calls: &[libc::c_long]) -> io::Result<BpfProgram> {
 /// Ends a process that shuts down a socket or sets the size of its buffers.
 fn sharing() -> io::Result<BpfProgram> {
     let rule = |option: libc::c_int| {
-        SeccompRule::new(vec![is(1, libc::SOL_SOCKET as u64)?, is(2, option as u64)?])
+        SeccompRule::new(vec![
+            is(1, libc::SOL_SOCKET.unsigned_abs().into())?,
+            is(2, option.unsigned_abs().into())?,
+        ])
     };
     let sizes: Result<Vec<_>, _> = [libc::SO_SNDBUF, libc::SO_SNDBUFFORCE]
         .map(rule)

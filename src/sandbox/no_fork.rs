@@ -24,6 +24,11 @@ const CLONE_FLAGS: u32 = 16;
 
 /// Forking, signals to others, and these further calls end the process. Making
 /// a thread is allowed.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the kernel compares 32 bits of a call's number, and a program jumps over 255 steps at most"
+)]
 pub(crate) fn alone(besides: &[libc::c_long]) -> BpfProgram {
     let deadly: Vec<u32> = ALONE
         .iter()
@@ -55,6 +60,10 @@ pub(crate) fn alone(besides: &[libc::c_long]) -> BpfProgram {
     program
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the codes are constants of 16 bits"
+)]
 fn step(code: u32, k: u32) -> sock_filter {
     sock_filter {
         code: code as u16,

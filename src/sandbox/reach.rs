@@ -114,7 +114,12 @@ fn sockets(reach: Reach) -> io::Result<Vec<SeccompRule>> {
     let kind_only = SeccompCmpOp::MaskedEq(0xf);
     let rule = |family: i32| {
         let condition = |at, operation, value: i32| {
-            SeccompCondition::new(at, SeccompCmpArgLen::Dword, operation, value as u64)
+            SeccompCondition::new(
+                at,
+                SeccompCmpArgLen::Dword,
+                operation,
+                value.unsigned_abs().into(),
+            )
         };
         SeccompRule::new(vec![
             condition(0, SeccompCmpOp::Eq, family)?,

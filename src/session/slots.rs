@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::ipc::channel::{address_from_bytes, address_to_bytes};
 use crate::ipc::tag::mark;
 use crate::sys::memory::{WORD, for_reading, map_page, page_size, shared_pages};
+use crate::sys::number::halves;
 use crate::tf::wire::Meter;
 
 /// What the words of a page hold.
@@ -63,7 +64,7 @@ const TRIES: usize = 8;
 #[must_use]
 pub fn now() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    Duration::try_from(now).unwrap_or_default()
 }
 
 /// The daemon's view of the table.
@@ -282,9 +283,9 @@ impl Slot {
 
     /// Says who the client is.
     pub fn set_client(self, client: SocketAddr) {
-        let bits = u128::from_be_bytes(address_to_bytes(client.ip()));
-        self.set(word::ADDRESS[0], (bits >> 64) as u64);
-        self.set(word::ADDRESS[1], bits as u64);
+        let [high, low] = halves(address_to_bytes(client.ip()));
+        self.set(word::ADDRESS[0], high);
+        self.set(word::ADDRESS[1], low);
         self.set(word::PORT, client.port().into());
     }
 

@@ -13,6 +13,7 @@ use super::path::{Policy, RootPath};
 use super::quota::{Quota, Reservation};
 use super::root::Entry;
 use super::tree::{Met, Step, Visit, open_directory, remove_tree, walk_whole};
+use crate::sys::number::size;
 
 /// Bytes copied by one call.
 const CHUNK: usize = 1 << 30;
@@ -50,10 +51,10 @@ fn copy_within(
     target: BorrowedFd<'_>,
 ) -> Result<(u32, Reservation), Errno> {
     let stat = rustix::fs::fstat(source)?;
-    let expected = stat.st_size as u64;
+    let expected = size(stat.st_size);
     let mut taken = quota.reserve(expected)?;
     copy_data(source, target)?;
-    let copied = rustix::fs::fstat(target)?.st_size as u64;
+    let copied = size(rustix::fs::fstat(target)?.st_size);
     taken.grow(copied.saturating_sub(expected))?;
     taken.become_bytes(copied);
     Ok((stat.st_mode & MODE, taken))

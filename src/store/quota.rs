@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::part::{is_file, part_name, rename};
 use crate::sys::memory::{ReadWords, WORD, map_page, map_to_read, page_size};
+use crate::sys::number::size;
 
 /// How long to wait for a file that others have locked; without the lock its
 /// growth may be counted twice, but never too little.
@@ -233,7 +234,7 @@ impl Quota {
         if self.0.is_none() {
             return write();
         }
-        let length = || rustix::fs::fstat(file).map(|stat| stat.st_size as u64);
+        let length = || rustix::fs::fstat(file).map(|stat| size(stat.st_size));
         let locked = (0..LOCK_TRIES).any(|_| {
             let free = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
             if !free {
@@ -267,23 +268,25 @@ impl Quota {
 impl Meter {
     /// The bytes of its own files.
     fn own(&self) -> i64 {
-        let counted = self.mine[page::COUNTED].load(Ordering::Relaxed) as i64;
-        counted + self.mine[page::OWN].load(Ordering::Relaxed) as i64
+        let counted = self.mine[page::COUNTED]
+            .load(Ordering::Relaxed)
+            .cast_signed();
+        counted + self.mine[page::OWN].load(Ordering::Relaxed).cast_signed()
     }
 
     /// The bytes of all files.
     fn all(&self) -> i64 {
         let words = page_size() / WORD;
-        let word = |page: usize, word: usize| self.pages.load(page * words + word) as i64;
+        let word = |page: usize, word: usize| self.pages.load(page * words + word).cast_signed();
         let pages = usize::try_from(word(0, page::PAGES)).unwrap_or(0);
         (1..=pages).map(|index| word(index, page::ALL)).sum::<i64>() + word(0, page::COUNTED)
     }
 
     fn add(&self, bytes: i64, to_own: bool) {
         if to_own {
-            self.mine[page::OWN].fetch_add(bytes as u64, Ordering::SeqCst);
+            self.mine[page::OWN].fetch_add(bytes.cast_unsigned(), Ordering::SeqCst);
         }
-        self.mine[page::ALL].fetch_add(bytes as u64, Ordering::SeqCst);
+        self.mine[page::ALL].fetch_add(bytes.cast_unsigned(), Ordering::SeqCst);
         self.mine[page::CHANGES].fetch_add(1, Ordering::SeqCst);
     }
 
@@ -317,7 +320,7 @@ impl Reservation {
     /// Sets the size, whatever the limits are.
     pub fn become_bytes(&mut self, bytes: u64) {
         if let Some(meter) = self.quota.0 {
-            meter.add(bytes as i64 - self.bytes as i64, true);
+            meter.add(bytes.cast_signed() - self.bytes.cast_signed(), true);
             self.bytes = bytes;
         }
     }
@@ -331,7 +334,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(meter) = self.quota.0.filter(|_| self.bytes > 0) {
-            meter.add(-(self.bytes as i64), true);
+            meter.add(-self.bytes.cast_signed(), true);
         }
     }
 }

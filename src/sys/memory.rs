@@ -116,12 +116,13 @@ fn map(
 ) -> io::Result<&'static [AtomicU64]> {
     let fixed = SealFlags::GROW | SealFlags::SHRINK;
     let (offset, len) = (first * page_size(), pages * page_size());
-    let backed = (offset + len) as i64 <= rustix::fs::fstat(memory)?.st_size
+    let place = |at: usize| libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput);
+    let backed = place(offset + len)? <= rustix::fs::fstat(memory)?.st_size
         && rustix::fs::fcntl_get_seals(memory)?.contains(fixed);
     let size = NonZeroUsize::new(len)
         .filter(|_| backed)
         .ok_or(io::ErrorKind::InvalidInput)?;
-    let offset = offset as libc::off_t;
+    let offset = place(offset)?;
     // SAFETY: the kernel chooses the place, so nothing is mapped over.
     let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, memory, offset) }?;
     // SAFETY: `len` bytes are mapped from `start`, aligned to a page, never

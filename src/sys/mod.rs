@@ -6,6 +6,7 @@
 pub mod environment;
 pub mod file;
 pub mod memory;
+pub mod number;
 pub mod process;
 pub mod signal;
 pub mod socket;

@@ -49,7 +49,10 @@ pub fn exit(status: i32) -> ! {
 /// # Errors
 /// The system's.
 pub fn keep_only(handles: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut kept: Vec<u32> = handles.iter().map(|h| h.as_raw_fd() as u32).collect();
+    let mut kept: Vec<u32> = handles
+        .iter()
+        .map(|handle| handle.as_raw_fd().unsigned_abs())
+        .collect();
     kept.sort_unstable();
     let mut first = 3;
     for handle in kept.into_iter().filter(|h| *h >= 3) {

@@ -13,7 +13,7 @@ use crate::session::protocol::{
     Gate, Gated, Grant, HelperContext, Helpers, Protocol, Secrets, Serve,
 };
 use crate::tf::cipher::cycle;
-use crate::tf::env::{Env, POLICY, Pool};
+use crate::tf::env::{Env, Lock, POLICY, Pool};
 use crate::tf::gate::{self, KEY_LENGTHS, Passed};
 use crate::tf::helpers::TfHelpers;
 use crate::tf::key::read_key;
@@ -57,7 +57,7 @@ impl Server {
         wire.expect_urgent_bytes(UrgentBytes::new(move |count| page.tell_out_of_band(count)));
         let mut env = Env {
             root: root.with_policy(POLICY),
-            lock: Default::default(),
+            lock: Lock::default(),
             process_key: info.process_key,
             names,
             settings: self.settings.clone(),

@@ -1,5 +1,11 @@
 //! `tf` at longer work: transfers of trees, lost connections, mirrors, servers
 //! that lie and disks that fill up; watching, and a shell, on a terminal too.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 #[path = "../common/mod.rs"]

@@ -1,5 +1,11 @@
 //! Who runs as what, and what each process could reach: the promises of
 //! tfd(8), SECURITY. They need root; without it only the last ones apply.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 mod certificates;

@@ -1,6 +1,12 @@
 //! What a client sends, what comes back, and what is on disk then: over real
 //! sockets, against the daemon as it is installed.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 #[path = "../common/mod.rs"]

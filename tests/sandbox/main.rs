@@ -5,6 +5,12 @@
 //!
 //! The test is that tfd, too: called with `serve` it serves. So it has no
 //! harness. It needs root.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 mod attacks;

@@ -1,5 +1,11 @@
 //! Attacks, each made for real over a socket, that must have no effect: what
 //! the public C server is weak against, and what other file servers were.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 #[path = "../common/mod.rs"]

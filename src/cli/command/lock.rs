@@ -77,7 +77,7 @@ impl Lock {
         take_off(context, &server, &path)?;
         match ended.map_err(Failure::local(program))?.code() {
             Some(0) => Ok(()),
-            Some(code) => Err(Failure::Ended(code as u8)),
+            Some(code) => Err(Failure::Ended(u8::try_from(code).unwrap_or(u8::MAX))),
             None => Err(Failure::Ended(u8::MAX)),
         }
     }

@@ -188,7 +188,9 @@ impl<'a> Prober<'a> {
 impl Session<'_> {
     fn send_byte(&mut self, wait: Duration) -> Result<Option<Duration>> {
         self.bytes = self.bytes.wrapping_add(1);
-        Ok(self.connection.out_of_band(self.bytes as u8, wait)?)
+        Ok(self
+            .connection
+            .out_of_band((self.bytes & 0xff) as u8, wait)?)
     }
 }
 

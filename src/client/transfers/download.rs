@@ -21,6 +21,7 @@ use crate::client::commands::Stat;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::listing::Kind;
+use crate::sys::number::at_most;
 
 /// How many versions of a file count as progress when they are begun.
 const MOST_VERSIONS: u32 = 8;
@@ -248,10 +249,10 @@ impl<'r> Receiving<'r> {
         ranges: &Ranges<'_>,
         moved: &AtomicU64,
     ) -> Result<()> {
-        let frame = (self.run.frame() as u64).min(end - *at);
-        let (offset, count) = (*at, (end - *at) / frame);
+        let frame = at_most(end - *at, self.run.frame());
+        let (offset, count) = (*at, (end - *at) / frame as u64);
         let name = &self.item.id.name;
-        connection.get_some_frames(name, offset, frame as usize, count, &mut |data| {
+        connection.get_some_frames(name, offset, frame, count, &mut |data| {
             self.run.go_on()?;
             let written = self.part.file.write_all_at(&data, *at);
             written.map_err(|e| self.part.error(e))?;

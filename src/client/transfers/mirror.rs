@@ -397,7 +397,7 @@ fn clock_ahead(connection: &mut Connection) -> Result<i64> {
         .and_then(|data| std::str::from_utf8(data).ok());
     let here = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs() as i64);
+        .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     let there: Option<i64> = there.and_then(|text| text.parse().ok());
     Ok(there.map_or(0, |there| there.saturating_sub(here)))
 }

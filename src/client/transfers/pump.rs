@@ -20,6 +20,7 @@ use crate::client::cancel::Cancel;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::transfer::{Frames, HEADER, Taker};
+use crate::sys::number::at_most;
 
 /// The most buffers between two threads.
 const BUFFERS: usize = 4;
@@ -83,7 +84,7 @@ pub(super) fn read_ahead(
             let mut at = range.start;
             while at < range.end {
                 let mut frame = spent.try_recv().unwrap_or_default();
-                let len = (range.end - at).min(size as u64) as usize;
+                let len = at_most(range.end - at, size);
                 frame.resize(HEADER + len, 0);
                 let read = source.read(&mut frame[HEADER..], at);
                 let failed = read.is_err();
@@ -188,7 +189,7 @@ pub(super) fn extend_digest(
     let mut at = range.start;
     while at < range.end {
         run.go_on()?;
-        let piece = &mut buffer[..(range.end - at).min(PIECE as u64) as usize];
+        let piece = &mut buffer[..at_most(range.end - at, PIECE)];
         source.read(piece, at)?;
         digest.update(&*piece);
         at += piece.len() as u64;

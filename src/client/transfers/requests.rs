@@ -201,7 +201,7 @@ fn parse_digest(digits: &[u8]) -> Option<[u8; 32]> {
     }
     for (byte, pair) in digest.iter_mut().zip(pairs) {
         let digit = |c: u8| char::from(c).to_digit(16);
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
     }
     Some(digest)
 }

@@ -23,6 +23,7 @@ use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::{Deed, Event, Note, Observer};
 use crate::client::transfer::BUFFER;
+use crate::sys::number::at_most;
 use crate::tf::status::Status;
 use crate::tf::wire::Pace;
 
@@ -148,7 +149,7 @@ impl<'r> Run<'r> {
     /// stutter.
     pub(super) fn frame(&self) -> usize {
         let tenth = self.options.limit.map_or(BUFFER as u64, |rate| rate / 10);
-        tenth.clamp(4096, BUFFER as u64) as usize
+        at_most(tenth.max(4096), BUFFER)
     }
 
     /// All that is to be moved is known.
@@ -383,7 +384,10 @@ pub(super) fn notice_silence(socket: &TcpStream) -> rustix::io::Result<()> {
     set_tcp_keepidle(socket, SILENCE / 2)?;
     set_tcp_keepintvl(socket, SILENCE / 8)?;
     set_tcp_keepcnt(socket, 4)?;
-    set_tcp_user_timeout(socket, SILENCE.as_millis() as u32)
+    set_tcp_user_timeout(
+        socket,
+        u32::try_from(SILENCE.as_millis()).unwrap_or(u32::MAX),
+    )
 }
 
 /// Whether a new connection may help.

@@ -32,6 +32,7 @@ use crate::client::error::{ClientError, Result};
 use crate::client::listing::Kind;
 use crate::client::observe::Note;
 use crate::client::transfer::HEADER;
+use crate::sys::number::at_most;
 use crate::tf::status::Status;
 
 /// How long a part may rest before its size is asked for again.
@@ -217,7 +218,7 @@ impl Upload {
             let mut digest = Sha256::new();
             connection.send_file(name, false, &mut |buffer| {
                 run.go_on()?;
-                let len = (length - position).min(buffer.len() as u64) as usize;
+                let len = at_most(length - position, buffer.len());
                 sending.source().read(&mut buffer[..len], position)?;
                 digest.update(&buffer[..len]);
                 position += len as u64;

@@ -18,6 +18,7 @@ use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::Note;
 use crate::tf::status::Status;
+use crate::tf::wire::message_header;
 
 /// The most files on their way over one connection.
 const ON_THE_WAY: usize = 512;
@@ -200,9 +201,7 @@ impl<'p> Pipeline<'p> {
                 let data = &self.buffer[..len];
                 sending.digest.update(data);
                 sending.sent += len as u64;
-                self.connection
-                    .wire()
-                    .hold_unit(&(len as i32).to_be_bytes());
+                self.connection.wire().hold_unit(&message_header(len));
                 self.connection.wire().hold_unit(data);
                 if sending.sent > FRAME as u64 {
                     self.run.at(&sending.item.id, sending.sent);

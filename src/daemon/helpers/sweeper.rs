@@ -20,6 +20,7 @@ use crate::session::login::Steps;
 use crate::store::part::is_file;
 use crate::store::tree::{Step, walk};
 use crate::store::{Root, RootPath, sweep};
+use crate::sys::number::size;
 use crate::users::Identity;
 
 /// What a sweeper reports.
@@ -147,7 +148,7 @@ fn count_bytes(root: &Root) -> Result<HashMap<u32, u64>, Errno> {
             && is_file(&stat)
             && (stat.st_nlink <= 1 || seen.insert((stat.st_dev, stat.st_ino)))
         {
-            *counted.entry(stat.st_uid).or_default() += stat.st_size as u64;
+            *counted.entry(stat.st_uid).or_default() += size(stat.st_size);
         }
         Ok::<Step, Errno>(Step::Enter)
     })?;

@@ -89,11 +89,9 @@ fn expand(suite: Suite, secret: &[u8], label: &str, len: usize) -> Option<Zeroiz
     if secret.len() != suite.secret_len() {
         return None;
     }
-    let lengths = [
-        (len as u16).to_be_bytes()[0],
-        len as u8,
-        label.len() as u8 + 6,
-    ];
+    let [.., high, low] = len.to_be_bytes();
+    let [.., named] = (label.len() + 6).to_be_bytes();
+    let lengths = [high, low, named];
     let mut out = Zeroizing::new(vec![0; len]);
     Prk::new_less_safe(hash, secret)
         .expand(&[&lengths, b"tls13 ", label.as_bytes(), &[0]], Length(len))

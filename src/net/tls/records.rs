@@ -98,7 +98,7 @@ pub(crate) fn length_sealed(content: usize) -> usize {
 
 /// The header of an enciphered record with so many bytes of content.
 pub(crate) fn header(content: usize) -> [u8; HEADER] {
-    let [high, low] = ((content + BEHIND) as u16).to_be_bytes();
+    let [.., high, low] = (content + BEHIND).to_be_bytes();
     [DATA, 3, 3, high, low]
 }
 

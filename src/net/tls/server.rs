@@ -253,7 +253,7 @@ impl ProducesTickets for Ticketer {
     }
 
     fn lifetime(&self) -> u32 {
-        TICKET_LIFE.as_secs() as u32
+        u32::try_from(TICKET_LIFE.as_secs()).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {

@@ -89,6 +89,10 @@ impl Cycle {
 
     /// The last remembered seed before a place, and the steps from there.
     pub(super) fn mark_before(&self, place: usize) -> (u64, usize) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "marks stand at places of this cycle"
+        )]
         let steps = |mark| (place + self.len - number(mark, 8) as usize) % self.len;
         let nearest = self
             .marks()
@@ -316,7 +320,7 @@ impl Walk {
             }
             *top = (seed >> 56) as u8;
             seed = step(seed);
-            *low = seed as u8;
+            *low = (seed & 0xff) as u8;
         }
         self.done += top.len();
         self.seed = seed;

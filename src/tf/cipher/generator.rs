@@ -139,7 +139,7 @@ impl Generator {
                 break;
             }
             *top = (seed >> 56) as u8;
-            *low = next as u8;
+            *low = (next & 0xff) as u8;
             seed = next;
         }
         self.seed = seed;

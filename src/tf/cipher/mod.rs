@@ -152,7 +152,7 @@ impl Cipher {
             0 => first_seed(&self.key),
             next => next,
         };
-        self.key[at] = next as u8;
+        self.key[at] = (next & 0xff) as u8;
         self.chain.restart(next);
         ((seed >> 56) as u8, key_byte)
     }

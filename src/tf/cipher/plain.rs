@@ -40,7 +40,7 @@ impl PlainCipher {
             if self.seed == 0 {
                 self.seed = first_seed(&self.key);
             }
-            self.key[j] = self.seed as u8;
+            self.key[j] = (self.seed & 0xff) as u8;
             j += 1;
         }
     }

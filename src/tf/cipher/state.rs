@@ -7,7 +7,8 @@ use super::{Cipher, MAX_KEY};
 impl Cipher {
     /// Appends the state to `bytes`.
     pub(crate) fn write_state(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&(self.key.len() as u16).to_be_bytes());
+        let [.., high, low] = self.key.len().to_be_bytes();
+        bytes.extend_from_slice(&[high, low]);
         bytes.extend_from_slice(&self.key);
         bytes.extend_from_slice(&self.chain.seed().to_be_bytes());
     }

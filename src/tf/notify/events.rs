@@ -184,7 +184,8 @@ impl Events {
         name: Option<&[u8]>,
     ) -> Result<(), Errno> {
         let inotify = self.inotify.as_ref().ok_or(Errno::MFILE)?;
-        if SILENT.contains(&(rustix::fs::fstatfs(directory)?.f_type as u32)) {
+        let kind = u32::try_from(rustix::fs::fstatfs(directory)?.f_type);
+        if kind.is_ok_and(|kind| SILENT.contains(&kind)) {
             return Err(Errno::OPNOTSUPP);
         }
         let flags = flags | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD;

@@ -5,6 +5,7 @@
 
 use super::hp::PIECE;
 use crate::store::read::FileReader;
+use crate::sys::number::at_most;
 use crate::tf::wire::{Result, Wire};
 
 /// Frames with fewer bytes are read: header and bytes go out with one call.
@@ -33,7 +34,7 @@ impl<'a> Frames<'a> {
     /// it.
     pub(super) fn new(file: &'a FileReader, offset: u64, header: usize, limit: u64) -> Frames<'a> {
         let left = file.length.saturating_sub(offset).max(1);
-        let size = limit.min(left).min(PIECE as u64) as usize;
+        let size = at_most(limit.min(left), PIECE);
         Frames {
             file,
             offset,
@@ -70,7 +71,7 @@ impl<'a> Frames<'a> {
     fn straight(&self) -> Option<usize> {
         let length = u64::try_from(rustix::fs::fstat(self.file.handle()).ok()?.st_size).ok()?;
         let left = length.saturating_sub(self.offset);
-        let len = left.min((self.buffer.len() - self.header) as u64) as usize;
+        let len = at_most(left, self.buffer.len() - self.header);
         (len >= STRAIGHT).then_some(len)
     }
 

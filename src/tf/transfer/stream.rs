@@ -1,7 +1,8 @@
 //! The stream in which RCVFILE, LS and LSR send their bytes: messages
 //! `CONT <part>`, each acknowledged by the client, then `OK`.
 
-use crate::tf::wire::{MAX_MESSAGE, Wire, WireError};
+use crate::sys::number::at_most;
+use crate::tf::wire::{MAX_MESSAGE, Wire, WireError, message_header};
 
 /// What stands before each part.
 const WORD: &[u8] = b"CONT ";
@@ -72,7 +73,7 @@ impl<'a> Stream<'a> {
         let mut left = expected;
         let mut load = |part: &mut Vec<u8>| {
             let room = if left > 0 {
-                left.min(PART as u64) as usize
+                at_most(left, PART)
             } else {
                 BEYOND
             };
@@ -116,7 +117,7 @@ impl<'a> Stream<'a> {
     /// Sends a part: its message with room for the header and the word.
     fn send(&mut self, message: &mut [u8]) -> Result<(), Interrupted> {
         let len = message.len() - HEADER;
-        message[..HEADER].copy_from_slice(&(len as i32).to_be_bytes());
+        message[..HEADER].copy_from_slice(&message_header(len));
         message[HEADER..BEFORE].copy_from_slice(WORD);
         self.wire.write_units(message, &[HEADER, len])?;
         self.wire.count_data(len - WORD.len());

@@ -12,6 +12,7 @@ use rustix::net::{SendFlags, send};
 use super::link::{Inside, Link, due};
 use super::{Result, Wire, WireError};
 use crate::net::tls::records::{ForKernel, Records, length_sealed};
+use crate::sys::number::at_most;
 use crate::sys::tls::seal_from_now;
 
 /// What stands in for the bytes of a file that has become shorter.
@@ -68,7 +69,7 @@ impl Wire {
         let (mut at, end) = (offset, offset + len as u64);
         let mut failure = Errno::IO;
         while at < end {
-            let left = (end - at) as usize;
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
             match sendfile(&self.socket, file, Some(&mut at), left) {
                 Ok(1..) | Err(Errno::INTR) => {}
                 Ok(0) => break,
@@ -85,7 +86,7 @@ impl Wire {
             return Ok(Ok(()));
         }
         while at < end {
-            let some = (end - at).min(ZEROS.len() as u64) as usize;
+            let some = at_most(end - at, ZEROS.len());
             self.socket.write_all(&ZEROS[..some])?;
             at += some as u64;
         }

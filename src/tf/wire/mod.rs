@@ -25,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cipher::Cipher;
 use super::urgent::{self, UrgentBytes};
+use crate::sys::number::at_most;
 pub use error::{Result, WireError};
 pub use link::Inside;
 use link::Link;
@@ -32,6 +33,7 @@ pub use meter::Meter;
 use meter::count;
 pub use pace::Pace;
 pub use state::MAX_STATE;
+pub(crate) use write::message_header;
 
 /// The longest body of a message, in bytes.
 pub const MAX_MESSAGE: usize = 512 * 1024;
@@ -349,8 +351,11 @@ impl Wire {
         let mut scratch = vec![0; len.saturating_sub(done).min(SKIPPED) as usize];
         let mut done = done;
         while done < len {
-            let n = (len - done).min(scratch.len() as u64) as usize;
-            self.read_part(done as usize, &mut scratch[..n])?;
+            let n = at_most(len - done, scratch.len());
+            self.read_part(
+                usize::try_from(done).unwrap_or(usize::MAX),
+                &mut scratch[..n],
+            )?;
             done += n as u64;
         }
         Ok(())

@@ -50,7 +50,8 @@ impl Wire {
             self.tx.as_ref()?.write_state(&mut bytes);
         }
         let ahead = &self.ahead[self.used..self.filled];
-        bytes.extend_from_slice(&(ahead.len() as u16).to_be_bytes());
+        let [.., high, low] = ahead.len().to_be_bytes();
+        bytes.extend_from_slice(&[high, low]);
         bytes.extend_from_slice(ahead);
         if let Link::Tls(records, _) = &self.link {
             records.write_state(&mut bytes)?;

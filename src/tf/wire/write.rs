@@ -9,6 +9,12 @@ const PIECE: usize = 128 * 1024;
 /// Replies are sent when they are more bytes than this.
 const MOST_OWED: usize = 16 * 1024;
 
+/// The header of a message: its length, which 32 bits hold.
+pub(crate) fn message_header(len: usize) -> [u8; 4] {
+    let [.., a, b, c, d] = len.to_be_bytes();
+    [a, b, c, d]
+}
+
 impl Wire {
     /// Sends one message with one write.
     ///
@@ -17,7 +23,7 @@ impl Wire {
     pub fn write_message(&mut self, body: &[u8]) -> Result<()> {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        out.extend_from_slice(&(body.len() as i32).to_be_bytes());
+        out.extend_from_slice(&message_header(body.len()));
         out.extend_from_slice(body);
         let sent = self.write_units(&mut out, &[4, body.len()]);
         if out.capacity() <= KEEP_BUFFER {
@@ -29,7 +35,7 @@ impl Wire {
     /// Enciphers one message now and sends it with the next write: for a
     /// reply behind which another follows at once.
     pub fn write_message_later(&mut self, body: &[u8]) {
-        self.hold_unit(&(body.len() as i32).to_be_bytes());
+        self.hold_unit(&message_header(body.len()));
         self.hold_unit(body);
     }
 

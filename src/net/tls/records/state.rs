@@ -30,7 +30,7 @@ impl Records {
             bytes.extend_from_slice(keys.secret());
         }
         bytes.push(u8::from(self.owes_update));
-        bytes.extend_from_slice(&(plain.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&u32::try_from(plain.len()).ok()?.to_be_bytes());
         bytes.extend_from_slice(plain);
         bytes.extend_from_slice(raw);
         Some(())
