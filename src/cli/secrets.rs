@@ -1,7 +1,7 @@
 //! Where passwords and tokens come from: a file, a descriptor, a program that
 //! asks, or the terminal. Never from an argument, which other users can read.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,7 +37,7 @@ impl Source {
             .map(OsString::from)
             .or_else(|| program("TF_ASKPASS"))
         {
-            return ask_program(askpass, prompt);
+            return ask_program(&askpass, prompt);
         }
         if self.silent {
             return Err("can't ask for a password here".to_owned());
@@ -45,7 +45,7 @@ impl Source {
         // As ssh(1) does: without a terminal its helper asks.
         let has_terminal = std::fs::File::open("/dev/tty").is_ok();
         match program("SSH_ASKPASS").filter(|_| !has_terminal) {
-            Some(askpass) => ask_program(askpass, prompt),
+            Some(askpass) => ask_program(&askpass, prompt),
             None => rpassword::prompt_password(prompt)
                 .map(Zeroizing::new)
                 .map_err(|e| {
@@ -58,11 +58,10 @@ impl Source {
     }
 }
 
-/// The first line of a file.
+/// The first line of a file; the error is one line with its name.
 pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
-    let told = |e: std::io::Error| format!("{}: {e}", path.display());
-    let file = std::fs::File::open(path).map_err(told)?;
-    read_line(file).map_err(told)
+    let line = std::fs::File::open(path).and_then(read_line);
+    line.map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The file that stands for a descriptor which the caller of `tf` opened. No
@@ -73,27 +72,24 @@ pub(crate) fn descriptor(number: &str) -> Result<PathBuf, std::num::ParseIntErro
     Ok(format!("/dev/fd/{number}").into())
 }
 
-fn ask_program(program: OsString, prompt: &str) -> Result<Zeroizing<String>, String> {
-    let name = program.to_string_lossy().into_owned();
-    let told = |e: std::io::Error| format!("{name}: {e}");
-    let mut command = Command::new(&program);
-    let mut child = command
-        .arg(prompt)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(told)?;
-    let answer = child
-        .stdout
-        .take()
-        .map_or(Ok(Zeroizing::default()), read_line);
+/// What a program prints; the error is one line with its name.
+fn ask_program(program: &OsStr, prompt: &str) -> Result<Zeroizing<String>, String> {
+    let answer = first_line_of(Command::new(program).arg(prompt));
+    answer.map_err(|e| format!("{}: {e}", program.display()))
+}
+
+fn first_line_of(program: &mut Command) -> std::io::Result<Zeroizing<String>> {
+    let mut child = program.stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take();
+    let answer = output.map_or_else(|| Ok(Zeroizing::default()), read_line);
     if answer.is_err() {
         // It may have ended already.
         let _ = child.kill();
     }
-    let status = child.wait().map_err(told)?;
+    let status = child.wait()?;
     match status.success() || answer.is_err() {
-        true => answer.map_err(told),
-        false => Err(format!("{name} failed: {status}")),
+        true => answer,
+        false => Err(std::io::Error::other(status.to_string())),
     }
 }
 

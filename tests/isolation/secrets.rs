@@ -93,7 +93,7 @@ fn a_password_comes_from_a_file_a_descriptor_or_a_program() {
     );
     program(&person, "refuse", "exit 1");
     person.set("TF_ASKPASS", "./refuse");
-    person.fails(&["--user", "ann", "ls"], 2, &["./refuse failed"]);
+    person.fails(&["--user", "ann", "ls"], 2, &["./refuse: exit status: 1"]);
     person.unset("TF_ASKPASS");
     person.set("TF_ASKPASS", "./ask");
     assert_eq!(person.fine(&["--user", "ann", "ls"]), "welcome\n");

@@ -75,7 +75,7 @@ impl Find {
                 untold.push(what);
                 return Ok(());
             }
-            if !self.fits_entry(&entry) {
+            if !self.matches_entry(&entry) {
                 return Ok(());
             }
             if needs_stats {
@@ -92,7 +92,7 @@ impl Find {
             for (entry, stat) in some.iter().zip(stats) {
                 // An entry without size and time matches nothing.
                 let Ok(stat) = stat else { continue };
-                if self.fits_stat(&stat) {
+                if self.matches_stat(&stat) {
                     self.print(printer, path, entry, Some(stat))?;
                 }
             }
@@ -100,7 +100,7 @@ impl Find {
         printer.finish(report_all(untold))
     }
 
-    fn fits_entry(&self, entry: &Entry) -> bool {
+    fn matches_entry(&self, entry: &Entry) -> bool {
         let kind = match self.kind {
             None => entry.kind,
             Some(Type::File) => Kind::File,
@@ -113,7 +113,7 @@ impl Find {
         kind == entry.kind && named
     }
 
-    fn fits_stat(&self, stat: &Stat) -> bool {
+    fn matches_stat(&self, stat: &Stat) -> bool {
         let since = |moment: &Timestamp| stat.modified >= moment.as_second();
         self.size.iter().all(|range| range.holds(stat.size))
             && self.newer.as_ref().is_none_or(since)

@@ -139,8 +139,8 @@ impl Duty {
         }
     }
 
-    /// Downloads a file to a directory, under a free name. A file that is there
-    /// already, byte for byte, is not downloaded again.
+    /// Downloads a file to a directory, under a free name. An identical file
+    /// that exists already is not downloaded again.
     fn receive(&mut self, access: &Access, path: &str, into: &Path) -> Result<PathBuf> {
         let quiet = self.output.quiet;
         let name = path.rsplit('/').next().unwrap_or(path);
