@@ -233,7 +233,7 @@ commands! { (wire, env)
     "GETCAN" Getcan(hp: HpRequest) = hp_request_with_windows, Reads, Long, one(&hp.path)
         => get::run_with_windows(wire, env, &hp);
     "SDOWN" Sdown { path: RawPath } = raw_path, Reads, Long, raw(path)
-        => sdown::run(wire, env, &path);
+        => sup::run_down(wire, env, &path);
     "SUP" Sup { path: RawPath } = raw_path, Adds, Long, raw(path)
         => sup::run(wire, env, &path);
     "FSIZE" Fsize { path: RawPath } = raw_path, Reads, Quick, raw(path)

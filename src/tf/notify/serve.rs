@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use super::events::{Events, News};
-use super::interval;
 use super::watch::{FoundFile, Watch};
 use crate::session::audit::{Observer, Operation, Outcome, Subject};
 use crate::tf::env::Env;
@@ -29,7 +28,7 @@ pub(crate) fn serve(
     interval: &[u8],
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let pause = interval::read(interval, env.settings.notify_floor);
+    let pause = super::interval(interval, env.settings.notify_floor);
     let list = std::mem::take(&mut env.watches);
     let mut events = Events::new(list.len());
     let mut watches: Vec<Watch> = list

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Listed;
 use super::events::Events;
-use super::list::Listed;
 use crate::store::{Root, RootPath};
 use crate::tf::env::Env;
 use crate::tf::env::POLICY;

@@ -4,7 +4,6 @@
 //! over sockets, for callers that may wait.
 
 pub mod ask;
-mod choose;
 pub mod file;
 pub mod health;
 pub mod probe;
@@ -13,13 +12,11 @@ pub mod resolver;
 pub mod srv;
 #[cfg(test)]
 mod tests;
-pub mod watch;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::tf::pool::choose::{Candidate, Turns};
 use crate::tf::pool::file::{MAX_SERVERS, Server};
 use crate::tf::pool::health::{Health, State};
 use crate::tf::pool::probe::Load;
@@ -152,7 +149,7 @@ impl Balancer {
         if candidates.is_empty() {
             candidates = self.candidates(Health::is_fresh);
         }
-        let (place, turn) = choose::choose(&candidates, &mut self.turns)?;
+        let (place, turn) = choose(&candidates, &mut self.turns)?;
         let entry = self.entries.get_mut(place)?;
         entry.turn = turn;
         entry.given = entry.given.saturating_add(1);
@@ -192,4 +189,87 @@ impl Balancer {
             .map(candidate)
             .collect()
     }
+}
+
+/// A server to choose from.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    /// Its place in the pool.
+    place: usize,
+    /// 1 or more.
+    weight: u32,
+    /// The load it reported last, if it reports one.
+    load: Option<Load>,
+    /// How often it was handed out since its last answer.
+    given: u32,
+    /// When its turn comes, see [`Turns`].
+    turn: u64,
+}
+
+/// How far handing out a server of weight 1 advances its turn.
+const STEP: u64 = 1 << 24;
+
+/// Whose turn it is. The next turn of a server is a step, divided by its weight,
+/// later; a server that was away starts from now.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turns {
+    present: u64,
+}
+
+impl Turns {
+    /// Hands out a candidate; returns when its next turn comes.
+    fn take(&mut self, turn: u64, weight: u32) -> u64 {
+        self.present = self.present.max(turn);
+        self.present.saturating_add(STEP / u64::from(weight.max(1)))
+    }
+}
+
+/// The choice: place and next turn of the candidate handed out.
+fn choose(candidates: &[Candidate], turns: &mut Turns) -> Option<(usize, u64)> {
+    let median = median(candidates);
+    let rank = |candidate: &Candidate| match median {
+        Some(median) => (
+            is_full(candidate),
+            rate(candidate).unwrap_or_else(|| {
+                median + f64::from(candidate.given) / f64::from(candidate.weight.max(1))
+            }),
+        ),
+        None => (false, 0.0),
+    };
+    let key = |candidate: &Candidate| (rank(candidate), candidate.turn.max(turns.present));
+    let chosen = candidates.iter().min_by(|a, b| {
+        let (((full_a, rate_a), turn_a), ((full_b, rate_b), turn_b)) = (key(a), key(b));
+        full_a
+            .cmp(&full_b)
+            .then(rate_a.total_cmp(&rate_b))
+            .then(turn_a.cmp(&turn_b))
+    })?;
+    Some((chosen.place, turns.take(chosen.turn, chosen.weight)))
+}
+
+/// Sessions for each unit of weight, if known.
+fn rate(candidate: &Candidate) -> Option<f64> {
+    let sessions = f64::from(candidate.load?.sessions) + f64::from(candidate.given);
+    Some(sessions / f64::from(candidate.weight.max(1)))
+}
+
+fn is_full(candidate: &Candidate) -> bool {
+    candidate.load.is_some_and(|load| {
+        load.most != 0 && load.sessions.saturating_add(candidate.given) >= load.most
+    })
+}
+
+/// The median of the rates as reported; `None` when nobody reports.
+fn median(candidates: &[Candidate]) -> Option<f64> {
+    let reported = candidates.iter().map(|candidate| Candidate {
+        given: 0,
+        ..*candidate
+    });
+    let mut rates: Vec<f64> = reported.filter_map(|candidate| rate(&candidate)).collect();
+    let middle = rates.len() / 2;
+    if rates.is_empty() {
+        return None;
+    }
+    let (_, median, _) = rates.select_nth_unstable_by(middle, f64::total_cmp);
+    Some(*median)
 }

@@ -190,3 +190,96 @@ fn large_pools_are_asked_in_batches_and_are_bounded() {
     }
     assert_eq!(asked, MAX_SERVERS);
 }
+
+fn loaded(servers: &[(u32, Option<u32>)]) -> Vec<Candidate> {
+    let load = |sessions| Load { sessions, most: 0 };
+    let candidates = servers
+        .iter()
+        .enumerate()
+        .map(|(place, (weight, sessions))| Candidate {
+            place,
+            weight: *weight,
+            load: sessions.map(load),
+            given: 0,
+            turn: 0,
+        });
+    candidates.collect()
+}
+
+/// The places handed out in a burst of questions.
+fn burst(candidates: &mut [Candidate], turns: &mut Turns, count: usize) -> Vec<usize> {
+    let next = |_| {
+        let (place, turn) = choose(candidates, turns).expect("some");
+        candidates[place].given += 1;
+        candidates[place].turn = turn;
+        place
+    };
+    (0..count).map(next).collect()
+}
+
+#[test]
+fn servers_without_a_report_come_in_turn() {
+    let mut candidates = loaded(&[(1, None), (1, None), (1, None)]);
+    assert_eq!(
+        burst(&mut candidates, &mut Turns::default(), 7),
+        [0, 1, 2, 0, 1, 2, 0]
+    );
+    let mut weighted = loaded(&[(3, None), (1, None)]);
+    let chosen = burst(&mut weighted, &mut Turns::default(), 400);
+    assert_eq!(chosen.iter().filter(|place| **place == 0).count(), 300);
+    assert_eq!(choose(&[], &mut Turns::default()), None);
+}
+
+#[test]
+fn a_server_that_was_away_does_not_get_all_it_missed() {
+    let mut turns = Turns::default();
+    let mut candidates = loaded(&[(1, None), (1, None)]);
+    burst(&mut candidates[..1], &mut turns, 100);
+    let chosen = burst(&mut candidates, &mut turns, 10);
+    assert_eq!(
+        chosen.iter().filter(|place| **place == 1).count(),
+        5,
+        "{chosen:?}"
+    );
+}
+
+#[test]
+fn the_least_loaded_for_its_weight_is_chosen_and_a_burst_spreads() {
+    let mut candidates = loaded(&[(1, Some(10)), (1, Some(4)), (2, Some(10))]);
+    let chosen = burst(&mut candidates, &mut Turns::default(), 3);
+    assert_eq!(chosen[0], 1, "4 of 1 is less than 10 of 2");
+    let mut even = loaded(&[(1, Some(5)), (1, Some(5)), (2, Some(10))]);
+    burst(&mut even, &mut Turns::default(), 400);
+    assert_eq!(
+        even.iter().map(|c| c.given).collect::<Vec<_>>(),
+        [100, 100, 200]
+    );
+}
+
+#[test]
+fn an_unknown_load_counts_as_the_median() {
+    let mut candidates = loaded(&[(1, Some(100)), (1, None), (1, Some(2)), (1, Some(50))]);
+    assert_eq!(burst(&mut candidates, &mut Turns::default(), 1), [2]);
+    candidates[2].load = Some(Load {
+        sessions: 60,
+        most: 0,
+    });
+    candidates[2].given = 0;
+    assert_eq!(burst(&mut candidates, &mut Turns::default(), 1), [3]);
+}
+
+#[test]
+fn a_full_server_comes_last() {
+    let mut candidates = loaded(&[(100, Some(8)), (1, Some(90))]);
+    candidates[0].load = Some(Load {
+        sessions: 8,
+        most: 10,
+    });
+    let mut turns = Turns::default();
+    assert_eq!(burst(&mut candidates, &mut turns, 4), [0, 0, 1, 1]);
+    assert_eq!(
+        burst(&mut candidates[..1], &mut turns, 1),
+        [0],
+        "better than none"
+    );
+}

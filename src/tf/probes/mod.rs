@@ -4,7 +4,6 @@
 //! sessions and their out-of-band counters, and writes to nothing.
 
 pub mod answer;
-mod limit;
 mod serve;
 
 use std::io;

@@ -18,8 +18,8 @@ use crate::tf::pool::probe;
 use crate::tf::pool::probe::Load;
 use crate::tf::pool::reader::Lists;
 use crate::tf::pool::{Balancer, Summary};
+use crate::tf::probes::answer::Limit;
 use crate::tf::probes::answer::{MAX_DATAGRAM, Question, Sessions, spell};
-use crate::tf::probes::limit::Limit;
 
 /// Datagrams taken from one socket before the others are looked at.
 const AT_ONCE: usize = 256;

@@ -10,7 +10,6 @@ pub(super) mod list;
 pub(super) mod nigma;
 pub(super) mod put;
 pub(super) mod rcvfile;
-pub(super) mod sdown;
 pub(super) mod sndfile;
 mod stream;
 pub(super) mod sup;

@@ -1,18 +1,21 @@
-//! SUP (document, "SUP"): a file from the client in frames with 4-byte
-//! headers. It appears whole when the client has said 0; a negative header or
-//! a lost connection leaves everything as it was.
+//! SUP and SDOWN (document, same names): a file from or to the client in frames
+//! with 4-byte headers. A frame of length 0 ends it, -1 reports a failure. What
+//! SUP receives appears whole after that 0; a negative header or a lost
+//! connection leaves everything as it was.
 
+use super::frames::{Frames, Sent};
 use super::hp::PIECE;
 use crate::session::audit::Outcome;
+use crate::store::read::FileReader;
 use crate::store::upload::Upload;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
 
-const STORED: i32 = 0;
+const DONE: i32 = 0;
 const FAILED: i32 = -1;
 
-/// Runs the command: takes the file and answers 0, or -1 when it could not be
+/// Runs SUP: takes the file and answers 0, or -1 when it could not be
 /// stored.
 ///
 /// # Errors
@@ -37,7 +40,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
         }
         if len == 0 {
             let stored = upload.is_some_and(|upload| upload.commit(env.sync()).is_ok());
-            wire.reply_i32(if stored { STORED } else { FAILED })?;
+            wire.reply_i32(if stored { DONE } else { FAILED })?;
             return Ok(if stored {
                 Outcome::Done
             } else {
@@ -52,6 +55,36 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
             done += piece.len();
             wire.count_data(piece.len());
             upload = upload.and_then(|mut upload| upload.write(piece).is_ok().then_some(upload));
+        }
+    }
+}
+
+/// Runs SDOWN and sends the file.
+///
+/// # Errors
+/// When the connection can't go on.
+pub(crate) fn run_down(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
+    let opened = path
+        .as_ref()
+        .ok()
+        .and_then(|path| FileReader::open(&env.root, path).ok());
+    let Some(file) = opened else {
+        wire.reply_i32(FAILED)?;
+        return Ok(Outcome::Failed(None));
+    };
+    file.read_in_order();
+    let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE as u64);
+    loop {
+        match frames.send(wire)? {
+            Sent::Frame => {}
+            Sent::End => {
+                wire.reply_i32(DONE)?;
+                return Ok(Outcome::Done);
+            }
+            Sent::Failed => {
+                wire.reply_i32(FAILED)?;
+                return Ok(Outcome::Failed(None));
+            }
         }
     }
 }
