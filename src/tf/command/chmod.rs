@@ -1,4 +1,5 @@
-//! CHMOD (document, "CHMOD"): the permission bits of a file or directory.
+//! CHMOD (document, "CHMOD"): sets the permission bits, in octal, of a file
+//! or directory, links followed.
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;

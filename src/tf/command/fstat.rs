@@ -1,4 +1,5 @@
-//! FSTAT (document, "FSTAT"): kind, size and times.
+//! FSTAT (document, "FSTAT"): kind, size and times of what a path leads
+//! to, links followed.
 
 use rustix::fs::FileType;
 use rustix::io::Errno;

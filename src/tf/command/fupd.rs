@@ -1,4 +1,5 @@
-//! FUPD (document, "FUPD"): both times of a file or directory become now.
+//! FUPD (document, "FUPD"): sets both times of a file or directory to
+//! now, links followed.
 
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW};
 

@@ -1,4 +1,5 @@
-//! KEEPALIVE (document, "KEEPALIVE"): the TCP keepalive of this connection.
+//! KEEPALIVE (document, "KEEPALIVE"): sets the TCP keepalive of this
+//! connection: after how many unanswered probes the system ends it.
 
 use std::net::TcpStream;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! MKDIR (document, "MKDIR"): one new directory.
+//! MKDIR (document, "MKDIR"): one new directory. The directory it
+//! belongs in must exist; a taken name is an error.
 
 use rustix::fs::Mode;
 use rustix::io::Errno;

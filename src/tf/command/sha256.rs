@@ -1,4 +1,5 @@
-//! SHA256 (document, "SHA256"): the digest of a file.
+//! SHA256 (document, "SHA256"): the digest of a whole file, read by the
+//! server, so that a client can compare without a download.
 
 use sha2::{Digest, Sha256};
 

@@ -1,4 +1,5 @@
-//! TOUCH (document, "TOUCH"): a new empty file.
+//! TOUCH (document, "TOUCH"): a new empty file. An existing file stays as
+//! it is and is an error.
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;

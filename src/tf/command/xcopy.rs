@@ -1,4 +1,4 @@
-//! XCOPY (document, "XCOPY"): a copy of a file in every directory that the
+//! XCOPY (document, "XCOPY"): a copy of a file in every directory that
 //! matches the pattern. Best effort: failures are skipped.
 
 use std::os::fd::AsFd;

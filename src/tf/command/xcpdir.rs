@@ -1,4 +1,4 @@
-//! XCPDIR (document, "XCPDIR"): a copy of a tree in every directory that the
+//! XCPDIR (document, "XCPDIR"): a copy of a tree in every directory that
 //! matches the pattern. Best effort: failures are skipped.
 
 use std::os::fd::AsFd;
