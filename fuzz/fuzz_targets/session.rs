@@ -20,7 +20,6 @@ use tempfile::TempDir;
 use tfd::session::audit::{Observer, Operation, Subject};
 use tfd::store::{Quota, Root};
 use tfd::tf::env::{Env, Lock, POLICY};
-use tfd::tf::operation::{Observer, Operation, Subject};
 use tfd::tf::session::serve;
 use tfd::tf::settings::{Dialect, Settings};
 use tfd::tf::wire::Wire;
