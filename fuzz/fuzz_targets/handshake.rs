@@ -9,13 +9,13 @@
 #![no_main]
 
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use tfd::ipc::channel::{Channel, pair};
-use tfd::session::keeper::{Keeper, MAX_BLOCK, MAX_HASH};
+use tfd::ipc::{Pipe, pipe};
+use tfd::session::keeper::{Extras, Keeper, MAX_BLOCK, MAX_HASH, Question, Reply};
 use tfd::session::login::{Ask, Login, MAX_ASK, Steps};
 use tfd::session::protocol::Gate;
 use tfd::tf::cipher::Cipher;
@@ -24,6 +24,7 @@ use tfd::tf::gate::{Passed, admit};
 use tfd::tf::login::{self, Greeting};
 use tfd::tf::wire::Meter;
 use tfd_fuzz::{connection_with, encipher, take_message};
+use zeroize::Zeroizing;
 
 const ANSWERS: usize = 8;
 
@@ -42,16 +43,20 @@ fuzz_target!(|data: &[u8]| {
 
     let (gates, steps_end) = pair().expect("pair");
     answer_steps(&steps_end, *answers);
-    let (keepers, gate_end) = pair().expect("pair");
-    let granted = if choice & 4 == 0 {
-        vec![gates.as_fd()]
+    let (keepers, gate_end) = pipe::pair::<Reply, Question>().expect("pair");
+    let handles = if choice & 4 == 0 {
+        vec![gates.into_handle()]
     } else {
         Vec::new()
     };
-    keepers
-        .send(&[&[1], key.as_slice()].concat(), &[])
-        .expect("send");
-    keepers.send(&[1], &granted).expect("send");
+    let granted = Zeroizing::new(key.clone());
+    keepers.send(&Reply::Granted(granted)).expect("send");
+    let passed = Reply::Passed {
+        handles,
+        extras: Extras::default(),
+    };
+    keepers.send(&passed).expect("send");
+    drop(passed);
 
     let steps = Steps {
         account: choice & 1 != 0,
@@ -67,7 +72,7 @@ fuzz_target!(|data: &[u8]| {
         tls: None,
         deadline: Instant::now() + Duration::from_secs(9),
         meter,
-        keeper: Keeper::new(gate_end),
+        keeper: Keeper::new(gate_end.into_channel()),
         steps,
         process_key: "key",
     };
@@ -117,16 +122,15 @@ fn answer_steps(channel: &Channel, answers: [u8; ANSWERS]) {
     rustix::net::shutdown(channel, rustix::net::Shutdown::Write).expect("shutdown");
 }
 
-fn check_keeper(keepers: &Channel) {
-    let mut buffer = [0; 1 + MAX_BLOCK];
-    for what in [1, 2] {
-        let Ok((len, _)) = keepers.try_receive(&mut buffer) else {
-            return;
-        };
-        if len == 0 {
-            return;
+fn check_keeper(keepers: &Pipe<Reply, Question>) {
+    for is_block in [true, false] {
+        match keepers.try_receive() {
+            Ok(Some(Question::Decrypt(block))) => assert!(is_block && block.len() <= MAX_BLOCK),
+            Ok(Some(Question::Compare(hash))) => assert!(!is_block && hash.len() <= MAX_HASH),
+            Ok(Some(other)) => panic!("asked without TLS: {other:?}"),
+            Ok(None) => return,
+            Err(e) => return assert_ne!(e.kind(), std::io::ErrorKind::InvalidData),
         }
-        assert!(buffer[0] == what && (what == 1 || len <= 1 + MAX_HASH));
     }
 }
 

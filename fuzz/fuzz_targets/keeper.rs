@@ -18,6 +18,7 @@ use tfd::session::keeper::{Extras, Reply};
 use tfd::ipc::tag::Tag;
 use tfd::net::tls::certificate::self_signed;
 use tfd::net::tls::secrets::TlsSecrets;
+use tfd::tf::gate::KEY_LENGTHS;
 use tfd_fuzz::KEY;
 use zeroize::Zeroizing;
 
@@ -50,6 +51,7 @@ fuzz_target!(|data: &[u8]| {
     let tls = Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets"));
     let secrets = Secrets {
         key,
+        key_lengths: KEY_LENGTHS,
         tls,
         hash,
         granted: Vec::new(),
