@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod codec;
 pub mod helper;
+pub mod page;
 pub mod pipe;
 pub mod poll;
 pub mod tag;

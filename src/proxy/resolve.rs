@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
@@ -14,8 +14,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::connect::timespec;
 use crate::config::{Backend, Host};
-use crate::ipc::Helper;
 use crate::ipc::channel::{address_from_bytes, address_to_bytes};
+use crate::ipc::{Helper, page};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::sys::memory::{ReadWords, map_page, map_to_read, seal_against_others, sealable_pages};
@@ -119,17 +119,15 @@ fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
 }
 
 fn publish(words: &[AtomicU64], addresses: &[IpAddr]) {
-    let changes = words[CHANGES].load(Ordering::Relaxed);
-    words[CHANGES].store(changes | 1, Ordering::Relaxed);
-    fence(Ordering::Release);
     let addresses = &addresses[..addresses.len().min(MAX_ADDRESSES)];
-    for (at, address) in addresses.iter().enumerate() {
-        let [high, low] = halves(address_to_bytes(*address));
-        words[FIRST + 2 * at].store(high, Ordering::Relaxed);
-        words[FIRST + 2 * at + 1].store(low, Ordering::Relaxed);
-    }
-    words[COUNT].store(addresses.len() as u64, Ordering::Relaxed);
-    words[CHANGES].store((changes | 1).wrapping_add(1), Ordering::Release);
+    page::change(&words[CHANGES], || {
+        for (at, address) in addresses.iter().enumerate() {
+            let [high, low] = halves(address_to_bytes(*address));
+            words[FIRST + 2 * at].store(high, Ordering::Relaxed);
+            words[FIRST + 2 * at + 1].store(low, Ordering::Relaxed);
+        }
+        words[COUNT].store(addresses.len() as u64, Ordering::Relaxed);
+    });
 }
 
 /// The addresses, as a relay reads them.
@@ -165,7 +163,10 @@ impl Reader {
             Reader::Fixed(address) => vec![*address],
             // An interrupted writer soon finishes; one that died is
             // replaced.
-            Reader::Shared(words, _) => (0..1000).find_map(|_| read(*words)).unwrap_or_default(),
+            Reader::Shared(words, _) => {
+                let addresses = page::read(1000, || words.load(CHANGES), || read(*words));
+                addresses.unwrap_or_default()
+            }
         }
     }
 
@@ -199,18 +200,14 @@ impl Reader {
     }
 }
 
-/// The addresses on a page, unless it is being changed.
-fn read(words: ReadWords) -> Option<Vec<IpAddr>> {
-    let before = words.load(CHANGES);
-    fence(Ordering::Acquire);
-    let count = usize::try_from(words.load(COUNT)).ok()?.min(MAX_ADDRESSES);
+/// The addresses on a page.
+fn read(words: ReadWords) -> Vec<IpAddr> {
+    let count = usize::try_from(words.load(COUNT)).unwrap_or(0);
     let address = |at: usize| {
         let (high, low) = (words.load(FIRST + 2 * at), words.load(FIRST + 2 * at + 1));
         address_from_bytes((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
     };
-    let addresses = (0..count).map(address).collect();
-    fence(Ordering::Acquire);
-    (before.is_multiple_of(2) && words.load(CHANGES) == before).then_some(addresses)
+    (0..count.min(MAX_ADDRESSES)).map(address).collect()
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::ipc::channel::{address_from_bytes, address_to_bytes};
+use crate::ipc::page;
 use crate::ipc::tag::mark;
 use crate::sys::memory::{WORD, for_reading, map_page, page_size, shared_pages};
 use crate::sys::number::halves;
@@ -159,25 +160,18 @@ impl Slots {
     /// All that the page of a connection says.
     #[must_use]
     pub fn page(&self, slot: u32) -> Page {
-        let mut page = Page::default();
-        for _ in 0..TRIES {
-            let words = self.words(slot);
-            page = Page {
-                admitted: words[word::STAGE] == ADMITTED,
-                mark: words[word::MARK],
-                process: words[word::PROCESS],
-                protocol: text_from_words(&[words[word::PROTOCOL]]),
-                received: words[word::RECEIVED],
-                sent: words[word::SENT],
-                doing: None,
-            };
-            let sequence = words[word::SEQUENCE];
-            if sequence.is_multiple_of(2) && self.word(slot, word::SEQUENCE) == sequence {
-                page.doing = doing(&words);
-                break;
-            }
+        let changes = || self.word(slot, word::SEQUENCE);
+        let whole = page::read(TRIES, changes, || self.words(slot));
+        let words = whole.unwrap_or_else(|| self.words(slot));
+        Page {
+            admitted: words[word::STAGE] == ADMITTED,
+            mark: words[word::MARK],
+            process: words[word::PROCESS],
+            protocol: text_from_words(&[words[word::PROTOCOL]]),
+            received: words[word::RECEIVED],
+            sent: words[word::SENT],
+            doing: whole.and_then(|words| doing(&words)),
         }
-        page
     }
 
     /// What a process needs that only reads.
@@ -341,11 +335,7 @@ impl Slot {
 
     /// Writes what belongs together so that a reader can tell a torn text.
     fn write(self, words: impl FnOnce()) {
-        let sequence = self.0[word::SEQUENCE].load(Ordering::Relaxed);
-        self.set(word::SEQUENCE, sequence.wrapping_add(1));
-        fence(Ordering::Release);
-        words();
-        self.0[word::SEQUENCE].store(sequence.wrapping_add(2), Ordering::Release);
+        page::change(&self.0[word::SEQUENCE], words);
     }
 
     fn set(self, word: usize, value: u64) {
