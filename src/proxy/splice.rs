@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-use super::connect::timespec;
+use crate::ipc::Poll;
 use crate::sys::signal::STOP;
 use crate::sys::socket::is_at_mark;
 
@@ -48,82 +48,136 @@ pub(crate) fn relay(
     backend: &OwnedFd,
     moved: &mut Moved,
 ) -> Result<&'static str, String> {
-    let in_words = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     for socket in [client, backend] {
-        rustix::io::ioctl_fionbio(socket, true).map_err(|e| in_words("system")(e.into()))?;
+        rustix::io::ioctl_fionbio(socket, true).map_err(|e| format!("system: {e}"))?;
     }
-    let mut up = Direction::new().map_err(in_words("system"))?;
-    let mut down = Direction::new().map_err(in_words("system"))?;
-    // Both directions have ended: polling would return at once.
-    let mut hung = [false; 2];
-    let mut ready = [PollFlags::all(); 2];
-    let mut quiet_since = Instant::now();
+    let direction = || Direction::new().map_err(|e| format!("system: {e}"));
+    let mut splice = Splice {
+        client: Side::new("client", client),
+        backend: Side::new("backend", backend),
+        up: direction()?,
+        down: direction()?,
+        quiet_since: Instant::now(),
+    };
     loop {
-        let before = (up.moved, down.moved);
-        let [of_client, of_backend] = ready;
-        if !of_client.is_empty() || of_backend.contains(PollFlags::OUT) {
-            up.look |= of_client.contains(PollFlags::PRI);
-            up.pump(client, backend)
-                .map_err(in_words("to the backend"))?;
-        }
-        if !of_backend.is_empty() || of_client.contains(PollFlags::OUT) {
-            down.look |= of_backend.contains(PollFlags::PRI);
-            down.pump(backend, client)
-                .map_err(in_words("to the client"))?;
-        }
-        *moved = Moved {
-            up: up.moved,
-            down: down.moved,
-        };
-        if up.ended && down.ended {
+        splice.pump()?;
+        *moved = splice.moved();
+        if splice.up.ended && splice.down.ended {
             return Ok("connection closed");
         }
-        if before != (up.moved, down.moved) {
-            quiet_since = Instant::now();
-        }
-        let limit = match (STOP.load(Ordering::Relaxed), up.ended || down.ended) {
+        let is_stopping = STOP.load(Ordering::Relaxed);
+        let limit = match (is_stopping, splice.up.ended || splice.down.ended) {
             (true, _) => Some(STOPPING),
             (false, true) => Some(HALF_CLOSED),
             (false, false) => None,
         };
-        let left = limit.map(|limit| limit.saturating_sub(quiet_since.elapsed()));
+        let left = limit.map(|limit| limit.saturating_sub(splice.quiet_since.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Ok(if STOP.load(Ordering::Relaxed) {
-                "stopped"
-            } else {
-                "one side silent"
+            return Ok(match is_stopping {
+                true => "stopped",
+                false => "one side silent",
             });
         }
-        let interest = [
-            up.reading(client) | down.writing(backend),
-            down.reading(backend) | up.writing(client),
-        ];
-        let sockets = [client, backend];
-        let watched: Vec<usize> = (0..2)
-            .filter(|at| !hung[*at] || !interest[*at].is_empty())
-            .collect();
-        let mut fds: Vec<PollFd<'_>> = watched
-            .iter()
-            .map(|at| PollFd::new(sockets[*at], interest[*at]))
-            .collect();
-        let timeout = left.map(timespec);
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(e) => return Err(e.to_string()),
+        splice.wait(left)?;
+    }
+}
+
+/// Two connections, and the directions between them.
+struct Splice<'a> {
+    client: Side<'a>,
+    backend: Side<'a>,
+    up: Direction,
+    down: Direction,
+    /// When something was moved last.
+    quiet_since: Instant,
+}
+
+/// One of the connections.
+struct Side<'a> {
+    name: &'static str,
+    socket: &'a OwnedFd,
+    ready: PollFlags,
+    /// Hung up for good, and of no more interest: polling would not wait.
+    hung: bool,
+}
+
+impl<'a> Side<'a> {
+    fn new(name: &'static str, socket: &'a OwnedFd) -> Side<'a> {
+        Side {
+            name,
+            socket,
+            ready: PollFlags::all(),
+            hung: false,
         }
-        ready = [PollFlags::empty(); 2];
-        for (at, fd) in watched.iter().zip(&fds) {
-            ready[*at] = fd.revents();
-            if fd.revents().contains(PollFlags::ERR) {
-                let whose = if *at == 0 { "client" } else { "backend" };
-                let error = sockopt::socket_error(sockets[*at])
-                    .ok()
-                    .and_then(Result::err);
-                let error = error.map_or_else(|| "broken".to_owned(), |e| e.to_string());
-                return Err(format!("{whose}: {error}"));
+    }
+
+    /// Takes note of what a wait has brought.
+    fn heard(&mut self, events: PollFlags, interest: PollFlags) -> Result<(), String> {
+        self.ready = events;
+        self.hung = events.contains(PollFlags::HUP) && interest.is_empty();
+        if !events.contains(PollFlags::ERR) {
+            return Ok(());
+        }
+        let error = sockopt::socket_error(self.socket)
+            .ok()
+            .and_then(Result::err);
+        let error = error.map_or_else(|| "broken".to_owned(), |e| e.to_string());
+        Err(format!("{}: {error}", self.name))
+    }
+}
+
+impl Splice<'_> {
+    fn moved(&self) -> Moved {
+        Moved {
+            up: self.up.moved,
+            down: self.down.moved,
+        }
+    }
+
+    /// Moves what can be moved now.
+    fn pump(&mut self) -> Result<(), String> {
+        let before = self.moved();
+        let (client, backend) = (&self.client, &self.backend);
+        if !client.ready.is_empty() || backend.ready.contains(PollFlags::OUT) {
+            self.up.look |= client.ready.contains(PollFlags::PRI);
+            self.up
+                .pump(client.socket, backend.socket)
+                .map_err(|e| format!("to the backend: {e}"))?;
+        }
+        if !backend.ready.is_empty() || client.ready.contains(PollFlags::OUT) {
+            self.down.look |= backend.ready.contains(PollFlags::PRI);
+            self.down
+                .pump(backend.socket, client.socket)
+                .map_err(|e| format!("to the client: {e}"))?;
+        }
+        if before != self.moved() {
+            self.quiet_since = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Waits until something can be moved.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), String> {
+        let (client, backend) = (self.client.socket, self.backend.socket);
+        let of_client = self.up.reading(client) | self.down.writing(backend);
+        let of_backend = self.down.reading(backend) | self.up.writing(client);
+        let mut poll = Poll::default();
+        for (side, interest) in [
+            (&mut self.client, of_client),
+            (&mut self.backend, of_backend),
+        ] {
+            side.ready = PollFlags::empty();
+            if !side.hung || !interest.is_empty() {
+                side.hung = false;
+                let socket = side.socket.as_fd();
+                poll.add((side, interest), socket, interest);
             }
-            hung[*at] = fd.revents().contains(PollFlags::HUP) && interest[*at].is_empty();
         }
+        let ready = poll.wait(timeout).map_err(|e| e.to_string())?;
+        for ((side, interest), events) in ready {
+            side.heard(events, interest)?;
+        }
+        Ok(())
     }
 }
 
