@@ -7,8 +7,10 @@ pub mod helper;
 pub mod page;
 pub mod pipe;
 pub mod poll;
+pub mod service;
 pub mod tag;
 
 pub use helper::Helper;
 pub use pipe::Pipe;
 pub use poll::Poll;
+pub use service::Service;

@@ -88,6 +88,9 @@ pub enum Duty<'a> {
     /// The same, reading only, and asks name servers; its sandbox is one of
     /// [`Reach::Names`](crate::sandbox::Reach::Names).
     Resolving(Option<BorrowedFd<'a>>),
+    /// Forks no other, reaches no file, and uses sockets; its sandbox is one of
+    /// [`Reach::Data`](crate::sandbox::Reach::Data).
+    Dialing,
 }
 
 /// A confinement for one duty.
@@ -129,6 +132,7 @@ impl Confine for Confined<'_> {
             Duty::Connecting(port) => return sandbox.limit_to_port(port),
             Duty::Alone(root) => sandbox.limit_files(root)?,
             Duty::Resolving(top) => sandbox.limit_to_names(top)?,
+            Duty::Dialing => sandbox.limit_to_sockets()?,
         }
         sandbox.deny_fork_and_identity()
     }

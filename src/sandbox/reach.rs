@@ -6,13 +6,16 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use landlock::{AccessFs, AccessNet, NetPort, PathBeneath, RulesetCreatedAttr, RulesetError};
+use landlock::{
+    Access, AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, Scope,
+};
 
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
 
 use crate::sandbox::{
-    CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, Sandbox, SeccompAction, SeccompRule, alone,
-    compile, deadly, rules, sharing,
+    CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, LANDLOCK, Sandbox, SeccompAction, SeccompRule,
+    alone, compile, deadly, rules, sharing,
 };
 
 /// The port of name servers.
@@ -27,10 +30,13 @@ pub enum Reach {
     Udp,
     /// Everything a lookup needs.
     Names,
+    /// TCP over IPv4 and IPv6, also to listen.
+    Data,
 }
 
-/// The calls to make and use them. None may listen.
-const CALLS: [libc::c_long; 3] = [libc::SYS_socket, libc::SYS_connect, libc::SYS_bind];
+/// The calls to make and use them, and those to listen.
+const CALLS: &[libc::c_long] = &[libc::SYS_socket, libc::SYS_connect, libc::SYS_bind];
+const LISTENING: &[libc::c_long] = &[libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4];
 
 impl Sandbox {
     /// The sandbox of a process that may open such connections itself.
@@ -41,12 +47,14 @@ impl Sandbox {
         if !self.is_on() {
             return Ok(Sandbox::off());
         }
+        let listening = if reach == Reach::Data { LISTENING } else { &[] };
+        let allowed = [CALLS, listening].concat();
         let calls: Vec<_> = DEADLY
             .iter()
             .copied()
-            .filter(|call| !CALLS.contains(call))
+            .filter(|call| !allowed.contains(call))
             .collect();
-        let known = [KNOWN, KNOWN_HERE, &CALLS].concat();
+        let known = [KNOWN, KNOWN_HERE, &allowed].concat();
         let mut known: std::collections::BTreeMap<_, _> =
             known.into_iter().map(|call| (call, Vec::new())).collect();
         known.insert(libc::SYS_socket, sockets(reach)?);
@@ -103,10 +111,31 @@ impl Sandbox {
     }
 }
 
+impl Sandbox {
+    /// Leaves the process no file, and of TCP what its sandbox has: ports of
+    /// clients are too many for a list.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn limit_to_sockets(&self) -> io::Result<()> {
+        let restrict = || -> Result<(), RulesetError> {
+            let rules = Ruleset::default()
+                .handle_access(AccessFs::from_all(LANDLOCK))?
+                .scope(Scope::from_all(LANDLOCK))?;
+            rules.create()?.restrict_self().map(drop)
+        };
+        if self.is_on() {
+            restrict().map_err(io::Error::other)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// Which sockets may be made; without a rule any.
 fn sockets(reach: Reach) -> io::Result<Vec<SeccompRule>> {
     let kind = match reach {
-        Reach::Tcp => libc::SOCK_STREAM,
+        Reach::Tcp | Reach::Data => libc::SOCK_STREAM,
         Reach::Udp => libc::SOCK_DGRAM,
         Reach::Names => return Ok(Vec::new()),
     };
@@ -141,7 +170,7 @@ mod tests {
     #[test]
     fn the_filters_compile_here() {
         let plain = Sandbox::new().expect("filters");
-        for reach in [Reach::Tcp, Reach::Udp, Reach::Names] {
+        for reach in [Reach::Tcp, Reach::Udp, Reach::Names, Reach::Data] {
             assert!(plain.reaching(reach).expect("filters").is_on());
             assert!(!Sandbox::off().reaching(reach).expect("none").is_on());
         }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod context;
+pub mod dialer;
 pub mod jail;
 pub mod keeper;
 pub mod keys;

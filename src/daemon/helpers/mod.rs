@@ -4,6 +4,7 @@
 pub mod auditor;
 pub mod authenticator;
 pub mod control;
+pub mod dialer;
 pub mod fork_server;
 mod gates;
 pub mod keeper;
