@@ -58,15 +58,15 @@ fuzz_target!(|data: &[u8]| {
         extras: Extras::default(),
     };
 
-    let (daemon, keepers) = pipe::pair::<NewGate, Admitted>().expect("pair");
+    let (daemon, keepers) = pipe::pair::<Option<NewGate>, Admitted>().expect("pair");
     let (gate, theirs) = pair().expect("pair");
     let new = NewGate {
         tag: TAG,
         tls: speaks_tls,
         channel: theirs.into(),
     };
-    daemon.send(&new).expect("send");
-    drop(new);
+    daemon.send(&Some(new)).expect("send");
+    daemon.send(&None).expect("send");
     let mut asked = Vec::new();
     for message in messages(data).take(MOST) {
         let message = if message == [DECRYPT] {
@@ -78,11 +78,9 @@ fuzz_target!(|data: &[u8]| {
         asked.push(message);
     }
     rustix::net::shutdown(&gate, rustix::net::Shutdown::Write).expect("shutdown");
-    let keeper = std::thread::spawn(move || keeper::run(secrets, keepers));
+    keeper::run(secrets, keepers).expect("the keeper goes on");
     let answers = received(&gate);
     let admitted = admitted(&daemon);
-    drop(daemon);
-    keeper.join().expect("no panic").expect("the keeper goes on");
 
     if speaks_tls {
         return check_tls(&asked, &answers);
@@ -166,7 +164,7 @@ fn received(gate: &Channel) -> Vec<Reply> {
 }
 
 /// The gates that the daemon has heard of.
-fn admitted(daemon: &Pipe<NewGate, Admitted>) -> Vec<Tag> {
+fn admitted(daemon: &Pipe<Option<NewGate>, Admitted>) -> Vec<Tag> {
     let next = || daemon.try_receive().ok().flatten();
     std::iter::from_fn(next).map(|gate| gate.tag).collect()
 }

@@ -210,12 +210,12 @@ impl Generation {
             self.turn = self.turn.wrapping_add(1);
             let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
             let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
-            keeper.channel.send(&keeper::NewGate {
+            keeper.channel.send(&Some(keeper::NewGate {
                 tag,
                 tls: arrival.tls,
                 is_open: !self.protocols.get(arrival.protocol)?.has_shared_secret(),
                 channel: theirs.into(),
-            })?;
+            }))?;
             handles.push(ours.into_handle());
         }
         self.zygote.channel.send(&Order::Start(Start {
@@ -280,7 +280,7 @@ impl Generation {
                 peer,
                 channel: gate,
             };
-            if let Err(e) = authenticator.channel.send(&gate) {
+            if let Err(e) = authenticator.channel.send(&Some(gate)) {
                 log::debug!(
                     "authenticator out of reach pid={} error=\"{e}\"",
                     authenticator.pid
@@ -331,6 +331,9 @@ impl Generation {
         if let Some(helpers) = &mut self.proxy {
             helpers.retire();
         }
+        for keeper in &self.keepers {
+            let _ = keeper.channel.send(&None);
+        }
     }
 
     /// Ends its processes at once.
@@ -361,8 +364,8 @@ mod tests {
         (Helper { pid, channel }, theirs)
     }
 
-    type Keepers = Pipe<keeper::Admitted, keeper::NewGate>;
-    type Authenticators = Pipe<authenticator::Admitted, authenticator::Gate>;
+    type Keepers = Pipe<keeper::Admitted, Option<keeper::NewGate>>;
+    type Authenticators = Pipe<authenticator::Admitted, Option<authenticator::Gate>>;
 
     /// One whose clients log in, with its keeper and its authenticator.
     fn generation(multi_user: bool) -> (Generation, Keepers, Authenticators) {

@@ -117,7 +117,7 @@ pub fn run(
     accounts: Vec<Account>,
     throttle: Throttle,
     authority: Option<Authority>,
-    daemon: Pipe<Admitted, Gate>,
+    daemon: Pipe<Admitted, Option<Gate>>,
 ) -> io::Result<()> {
     let book = Book::new(accounts, throttle, authority)?;
     let daemon = Arc::new(daemon);
@@ -162,7 +162,12 @@ fn read_claim(gate: &Gate) -> Asked {
 
 /// Checks a claim. If it is true, the gate goes to the daemon; otherwise the gate
 /// gets the verdict and is returned, to ask again.
-fn check(book: &Book, daemon: &Pipe<Admitted, Gate>, gate: Gate, claim: &Claim) -> Option<Gate> {
+fn check(
+    book: &Book,
+    daemon: &Pipe<Admitted, Option<Gate>>,
+    gate: Gate,
+    claim: &Claim,
+) -> Option<Gate> {
     let (name, by, verdict) = match claim {
         Claim::Password(name, password) => {
             (name.clone(), "", admit(book, gate.peer, name, password))
@@ -284,7 +289,7 @@ mod tests {
 
     const TAG: Tag = Tag { slot: 7, mark: 8 };
 
-    type Authenticator = Pipe<Gate, Admitted>;
+    type Authenticator = Pipe<Option<Gate>, Admitted>;
 
     fn start(lines: &[String]) -> Authenticator {
         let accounts = lines
@@ -319,7 +324,7 @@ mod tests {
             peer: "192.0.2.1".parse().expect("address"),
             channel: theirs,
         };
-        authenticator.send(&gate).expect("send");
+        authenticator.send(&Some(gate)).expect("send");
         let steps = Steps {
             account: true,
             jail,

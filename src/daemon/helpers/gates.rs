@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -15,10 +15,11 @@ use crate::ipc::Pipe;
 use crate::ipc::codec::Decode;
 use crate::sys::process::{PANICKED, exit};
 
-/// Answers gates until the daemon has ended. `answer` gets a gate that has asked
-/// something or has ended, and returns it if it may ask more.
+/// Answers gates until the daemon has ended, or has said by `None` that no more
+/// will come and the last may ask nothing more. `answer` gets a gate that has
+/// asked something or has ended, and returns it if it may ask more.
 pub(super) fn serve<S, R: Decode, G: From<R> + AsFd + Send + 'static>(
-    daemon: &Pipe<S, R>,
+    daemon: &Pipe<S, Option<R>>,
     workers: usize,
     answer: impl Fn(G) -> Option<G> + Send + Sync + 'static,
 ) -> io::Result<()> {
@@ -32,8 +33,14 @@ pub(super) fn serve<S, R: Decode, G: From<R> + AsFd + Send + 'static>(
             log::error!("gates are not answered error=\"{e}\"");
         })?;
     }
-    while let Some(gate) = daemon.receive()? {
-        gates.add(G::from(gate))?;
+    while let Some(message) = daemon.receive()? {
+        match message {
+            Some(gate) => gates.add(G::from(gate))?,
+            None => {
+                gates.wait_until_empty();
+                return Ok(());
+            }
+        }
     }
     Ok(())
 }
@@ -52,8 +59,10 @@ fn answer_all<G: AsFd>(
     answer: &impl Fn(G) -> Option<G>,
 ) -> io::Result<Infallible> {
     loop {
-        if let Some(gate) = gates.next()?.and_then(answer) {
-            gates.add(gate)?;
+        let Some(gate) = gates.next()? else { continue };
+        match answer(gate) {
+            Some(gate) => gates.put_back(gate)?,
+            None => gates.forget(),
         }
     }
 }
@@ -61,28 +70,62 @@ fn answer_all<G: AsFd>(
 /// The gates that may ask.
 struct Gates<G> {
     poller: OwnedFd,
-    /// The next number, and the gates to wait for.
-    waiting: Mutex<(u64, HashMap<u64, G>)>,
+    waiting: Mutex<Waiting<G>>,
+    emptied: Condvar,
+}
+
+struct Waiting<G> {
+    /// The number of the next one.
+    next: u64,
+    gates: HashMap<u64, G>,
+    /// How many there are, with those that are being answered.
+    open: usize,
 }
 
 impl<G: AsFd> Gates<G> {
     fn new() -> io::Result<Gates<G>> {
         Ok(Gates {
             poller: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            waiting: Mutex::new((0, HashMap::new())),
+            waiting: Mutex::new(Waiting {
+                next: 0,
+                gates: HashMap::new(),
+                open: 0,
+            }),
+            emptied: Condvar::new(),
         })
     }
 
-    /// Wakes one thread when this gate asks.
+    fn waiting(&self) -> MutexGuard<'_, Waiting<G>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a gate in.
     fn add(&self, gate: G) -> io::Result<()> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, gates) = &mut *waiting;
+        self.waiting().open += 1;
+        self.put_back(gate)
+    }
+
+    /// Wakes one thread when this gate asks.
+    fn put_back(&self, gate: G) -> io::Result<()> {
+        let mut waiting = self.waiting();
+        let Waiting { next, gates, .. } = &mut *waiting;
         let data = epoll::EventData::new_u64(*next);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
         epoll::add(&self.poller, gate.as_fd(), data, flags)?;
         gates.insert(*next, gate);
         *next += 1;
         Ok(())
+    }
+
+    /// Takes note that a gate may ask nothing more.
+    fn forget(&self) {
+        self.waiting().open -= 1;
+        self.emptied.notify_all();
+    }
+
+    fn wait_until_empty(&self) {
+        let is_open = |waiting: &mut Waiting<G>| waiting.open > 0;
+        drop(self.emptied.wait_while(self.waiting(), is_open));
     }
 
     /// Waits for a gate that asks or has ended.
@@ -93,9 +136,8 @@ impl<G: AsFd> Gates<G> {
             Err(Errno::INTR) => return Ok(None),
             other => other?,
         };
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let asking = events.first().map(|event| event.data.u64());
-        let gate = asking.and_then(|id| waiting.1.remove(&id));
+        let gate = asking.and_then(|id| self.waiting().gates.remove(&id));
         if let Some(gate) = &gate {
             epoll::delete(&self.poller, gate.as_fd())?;
         }

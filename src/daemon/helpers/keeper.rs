@@ -148,7 +148,7 @@ impl AsFd for Client {
 ///
 /// # Errors
 /// The system's, when the keeper can't go on.
-pub fn run(secrets: Secrets, daemon: Pipe<Admitted, NewGate>) -> io::Result<()> {
+pub fn run(secrets: Secrets, daemon: Pipe<Admitted, Option<NewGate>>) -> io::Result<()> {
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);
     gates::serve(&daemon, 1, move |mut client: Client| {
@@ -162,7 +162,7 @@ pub fn run(secrets: Secrets, daemon: Pipe<Admitted, NewGate>) -> io::Result<()> 
 fn answer(
     secrets: &Secrets,
     client: &mut Client,
-    daemon: &Pipe<Admitted, NewGate>,
+    daemon: &Pipe<Admitted, Option<NewGate>>,
 ) -> Option<bool> {
     let tls = secrets.tls.as_ref();
     let granted = match client.channel.receive().ok()?? {
@@ -204,7 +204,11 @@ fn answer(
 
 /// What a gate needs whose client has shown the hash. Where a login step is
 /// left, the daemon gets the other end of a channel for that.
-fn pass(secrets: &Secrets, tag: Tag, daemon: &Pipe<Admitted, NewGate>) -> io::Result<Reply> {
+fn pass(
+    secrets: &Secrets,
+    tag: Tag,
+    daemon: &Pipe<Admitted, Option<NewGate>>,
+) -> io::Result<Reply> {
     if secrets.granted.is_empty() {
         let (gates, gate) = pair()?;
         daemon.send(&Admitted { tag, gate })?;

@@ -7,7 +7,7 @@ use openssl::rsa::Rsa;
 
 const TAG: Tag = Tag { slot: 3, mark: 9 };
 
-type Daemon = Pipe<NewGate, Admitted>;
+type Daemon = Pipe<Option<NewGate>, Admitted>;
 
 fn keeper_thread() -> (Daemon, Rsa<openssl::pkey::Public>) {
     let key = Rsa::generate(2048).expect("key");
@@ -44,7 +44,7 @@ fn gate_with(daemon: &Daemon, tls: bool, is_open: bool) -> Keeper {
         is_open,
         channel: theirs.into(),
     };
-    daemon.send(&gate).expect("send");
+    daemon.send(&Some(gate)).expect("send");
     Keeper::new(ours)
 }
 
