@@ -16,6 +16,7 @@
 mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
+mod dialer;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -133,6 +134,7 @@ fn main() -> ExitCode {
         println!("left out: this kernel's Landlock does not have all that the sandbox uses");
         return ExitCode::SUCCESS;
     }
+    dialer::works_in_its_sandbox();
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = listener.local_addr().expect("address").port();
     let mut failures = 0;
