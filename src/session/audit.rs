@@ -6,7 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
+use crate::ipc::codec::codec;
 
 /// The longest text that is recorded whole, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -65,7 +67,7 @@ pub trait Observer {
 /// A session's end of the audit log, or nothing where there is no log.
 #[derive(Debug)]
 pub struct Audit {
-    records: Option<Channel>,
+    records: Option<Pipe<Record, ()>>,
     peer: String,
     user: String,
 }
@@ -74,7 +76,7 @@ impl Audit {
     /// For a session of this client, on the auditor's socket.
     pub fn new(records: Option<OwnedFd>, peer: SocketAddr, user: &str) -> Audit {
         Audit {
-            records: records.map(Channel::from_handle),
+            records: records.map(|handle| Channel::from_handle(handle).into()),
             peer: peer.to_string(),
             user: user.to_owned(),
         }
@@ -105,76 +107,34 @@ impl Audit {
         let Some(records) = &self.records else {
             return Ok(());
         };
-        let record = Record {
-            peer: self.peer.as_bytes(),
-            user: self.user.as_bytes(),
-            command: operation.subject.command.as_bytes(),
-            path: &operation.subject.path,
-            other: &operation.subject.other,
+        records.send(&Record {
+            peer: cut(self.peer.as_bytes()),
+            user: cut(self.user.as_bytes()),
+            command: cut(operation.subject.command.as_bytes()),
+            path: cut(&operation.subject.path),
+            other: cut(&operation.subject.other),
             outcome: operation.outcome,
             bytes: operation.bytes,
-        };
-        records.send(&record.to_bytes(), &[])
+        })
     }
+}
+
+/// A text as long as it is recorded.
+fn cut(text: &[u8]) -> Vec<u8> {
+    text[..text.len().min(MAX_TEXT)].to_vec()
 }
 
 /// A record as a session sends it to the auditor.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Record<'a> {
-    pub(crate) peer: &'a [u8],
-    pub(crate) user: &'a [u8],
-    pub(crate) command: &'a [u8],
-    pub(crate) path: &'a [u8],
-    pub(crate) other: &'a [u8],
+pub(crate) struct Record {
+    pub(crate) peer: Vec<u8>,
+    pub(crate) user: Vec<u8>,
+    pub(crate) command: Vec<u8>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) other: Vec<u8>,
     pub(crate) outcome: Outcome,
     pub(crate) bytes: u64,
 }
 
-impl<'a> Record<'a> {
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let (outcome, code) = match self.outcome {
-            Outcome::Done => (0, 0),
-            Outcome::BrokenOff => (1, 0),
-            Outcome::Lost => (2, 0),
-            Outcome::Failed(code) => (3, code.unwrap_or(0)),
-        };
-        let mut bytes = self.bytes.to_be_bytes().to_vec();
-        bytes.push(outcome);
-        bytes.extend_from_slice(&code.to_be_bytes());
-        for text in [self.peer, self.user, self.command, self.path, self.other] {
-            let text = &text[..text.len().min(MAX_TEXT)];
-            let len = u16::try_from(text.len()).unwrap_or_default();
-            bytes.extend_from_slice(&len.to_be_bytes());
-            bytes.extend_from_slice(text);
-        }
-        bytes
-    }
-
-    pub(crate) fn from_bytes(bytes: &'a [u8]) -> Option<Record<'a>> {
-        let (count, rest) = bytes.split_first_chunk()?;
-        let ([outcome], rest) = rest.split_first_chunk()?;
-        let (code, mut rest) = rest.split_first_chunk()?;
-        let outcome = match (*outcome, u16::from_be_bytes(*code)) {
-            (0, 0) => Outcome::Done,
-            (1, 0) => Outcome::BrokenOff,
-            (2, 0) => Outcome::Lost,
-            (3, code) => Outcome::Failed((code != 0).then_some(code)),
-            _ => return None,
-        };
-        let mut text = || {
-            let (len, behind) = rest.split_first_chunk::<2>()?;
-            let (text, behind) = behind.split_at_checked(u16::from_be_bytes(*len).into())?;
-            rest = behind;
-            Some(text)
-        };
-        Some(Record {
-            peer: text()?,
-            user: text()?,
-            command: text()?,
-            path: text()?,
-            other: text()?,
-            outcome,
-            bytes: u64::from_be_bytes(*count),
-        })
-    }
-}
+codec!(struct Record { peer, user, command, path, other, outcome, bytes });
+codec!(enum Outcome { 0 => Done, 1 => BrokenOff, 2 => Lost, 3 => Failed(code) });

@@ -18,6 +18,7 @@ use rustix::net::{
 use serde::Serialize;
 
 use crate::ipc::channel::{Channel, pair};
+use crate::ipc::codec::Decode;
 use crate::ipc::{Helper, Pipe, Poll};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
@@ -205,7 +206,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn of(record: &Record<'_>, time: &jiff::Timestamp, pid: i32, uid: u32) -> String {
+    fn of(record: &Record, time: &jiff::Timestamp, pid: i32, uid: u32) -> String {
         let (result, code) = match record.outcome {
             Outcome::Done => ("ok", None),
             Outcome::BrokenOff => ("broken off", None),
@@ -216,11 +217,11 @@ impl Line<'_> {
             time: format!("{time:.3}"),
             pid,
             uid,
-            user: lossy(record.user),
-            peer: lossy(record.peer),
-            command: lossy(record.command),
-            path: lossy(record.path),
-            other: lossy(record.other),
+            user: lossy(&record.user),
+            peer: lossy(&record.peer),
+            command: lossy(&record.command),
+            path: lossy(&record.path),
+            other: lossy(&record.other),
             result,
             code,
             bytes: record.bytes,
@@ -231,16 +232,17 @@ impl Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::codec::Encode;
     use proptest::prelude::*;
 
     #[test]
     fn a_record_arrives_as_sent_and_becomes_one_line_of_json() {
         let record = Record {
-            peer: b"[::1]:9",
-            user: b"ann",
-            command: b"RENAM",
-            path: b"a\"\\\n\xff",
-            other: "\u{9b}ü".as_bytes(),
+            peer: b"[::1]:9".to_vec(),
+            user: b"ann".to_vec(),
+            command: b"RENAM".to_vec(),
+            path: b"a\"\\\n\xff".to_vec(),
+            other: "\u{9b}ü".as_bytes().to_vec(),
             outcome: Outcome::Failed(Some(31)),
             bytes: 7,
         };
