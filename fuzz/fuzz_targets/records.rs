@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
 /// The state of an end whose handshake is done, without a cipher inside.
 fn state(suite: u8, is_server: bool) -> Vec<u8> {
     let len = if suite == 2 { 48 } else { 32 };
-    let mut bytes = vec![2, 0, 0, suite];
+    let mut bytes = vec![1, 1, 0, 0, suite];
     for secret in if is_server { [1, 2] } else { [2, 1] } {
         bytes.extend_from_slice(&[0; 8]);
         bytes.extend(std::iter::repeat_n(secret, len));

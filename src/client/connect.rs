@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 use super::cancel::{Cancel, Ticket};
 use super::error::{ClientError, HANDSHAKE, Result};
 use super::reach::reach;
-use crate::net::tls;
 use crate::net::tls::client::{HelloError, Tls};
+use crate::net::{Link, tls};
 use crate::tf::status::{Reply, Status};
-use crate::tf::wire::{Wire, WireError};
+use crate::tf::wire::{ALPN, Wire, WireError};
 
 /// The length of the session keys made here, in bytes.
 const KEY_LENGTH: usize = 32;
@@ -152,18 +152,19 @@ impl Connection {
     /// Which step failed.
     pub fn open(target: &Target) -> Result<Connection> {
         let deadline = Instant::now() + target.timeout;
-        let mut wire = wire(reach(&target.server, target.timeout, &target.cancel)?)?;
-        let ticket = target.cancel.follow(wire.socket())?;
-        wire.set_deadline(Some(deadline))
-            .map_err(|e| ClientError::Lost(e.into()))?;
-        let key = match &target.transport {
-            Transport::Tcp(key) => Some(key),
+        let socket = reach(&target.server, target.timeout, &target.cancel)?;
+        let mut link = link(socket, deadline)?;
+        let ticket = target.cancel.follow(link.socket())?;
+        let (key, alpn) = match &target.transport {
+            Transport::Tcp(key) => (Some(key), None),
             Transport::Tls(tls, key) => {
-                shake_hands_of_tls(tls, &mut wire, &target.server)?;
-                key.as_ref()
+                let alpn = tls.connect(&mut link, host(&target.server), &ALPN);
+                let alpn = alpn.map_err(|e| told(e, &target.server))?;
+                (key.as_ref(), alpn)
             }
         };
-        wire.expect_transfers();
+        link.expect_transfers();
+        let wire = Wire::on(link, alpn.as_deref());
         let mut connection = Connection {
             wire,
             body: Vec::new(),
@@ -320,8 +321,13 @@ pub fn resolve(server: &str) -> Result<SocketAddr> {
         .ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
 }
 
-fn wire(socket: TcpStream) -> Result<Wire> {
-    Wire::new(socket).map_err(|e| ClientError::Lost(e.into()))
+fn link(socket: TcpStream, deadline: Instant) -> Result<Link> {
+    Link::new(socket)
+        .and_then(|mut link| {
+            link.set_deadline(Some(deadline))?;
+            Ok(link)
+        })
+        .map_err(|e| ClientError::Lost(e.into()))
 }
 
 /// The machine in `host:port`, as its certificate names it.
@@ -332,13 +338,9 @@ fn host(server: &str) -> &str {
         .unwrap_or(host)
 }
 
-fn shake_hands_of_tls(tls: &Tls, wire: &mut Wire, server: &str) -> Result<()> {
-    tls.connect(wire, host(server)).map_err(|e| told(e, server))
-}
-
 fn told(e: HelloError, server: &str) -> ClientError {
     match e {
-        HelloError::Wire(e) => ClientError::Handshake(e),
+        HelloError::Link(e) => ClientError::Handshake(e.into()),
         HelloError::NotPinned => ClientError::NotPinned {
             server: server.to_owned(),
         },
@@ -366,11 +368,9 @@ pub struct Certificate {
 /// # Errors
 /// Why there is none.
 pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
-    let mut wire = wire(reach(server, timeout, &Cancel::default())?)?;
-    let deadline = Some(Instant::now() + timeout);
-    wire.set_deadline(deadline)
-        .map_err(|e| ClientError::Lost(e.into()))?;
-    let chain = tls::client::look(&mut wire, host(server)).map_err(|e| told(e, server))?;
+    let deadline = Instant::now() + timeout;
+    let mut link = link(reach(server, timeout, &Cancel::default())?, deadline)?;
+    let chain = tls::client::look(&mut link, host(server), &ALPN).map_err(|e| told(e, server))?;
     let shown = chain.first().and_then(|first| {
         let (subject, expires) = tls::certificate::describe(first)?;
         Some(Certificate {

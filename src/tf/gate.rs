@@ -8,13 +8,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::net::Link;
 use crate::net::tls::login::Proof;
-use crate::net::tls::server::HelloError;
+use crate::net::tls::server::{Accepted, HelloError};
 use crate::session::keeper::{Extras, MAX_BLOCK, MAX_HASH};
 use crate::session::protocol::Gate;
 use crate::tf::cipher::MAX_KEY;
 use crate::tf::status::{Reply, Status};
-use crate::tf::wire::{Wire, WireError};
+use crate::tf::wire::{ALPN, Wire, WireError};
 
 /// The lengths a session key may have (document, "The encryption system").
 pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=MAX_KEY;
@@ -48,7 +49,7 @@ pub enum Refusal {
 impl From<HelloError> for Refusal {
     fn from(e: HelloError) -> Refusal {
         match e {
-            HelloError::Wire(e) => Refusal::Wire(e),
+            HelloError::Link(e) => Refusal::Wire(e.into()),
             HelloError::Refused(text) => Refusal::Tls(text),
         }
     }
@@ -75,15 +76,16 @@ pub struct Passed {
 /// word for it.
 pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
     let keeper = Arc::new(gate.keeper);
-    let mut wire = Wire::new(gate.socket)?;
-    wire.count_on(gate.meter);
-    wire.set_deadline(Some(gate.deadline))?;
-    wire.stop_on(&crate::sys::signal::STOP);
-    let mut body = Vec::new();
-    let proof = match gate.tls {
-        Some(tls) => tls.accept(&mut wire, Arc::clone(&keeper) as _)?,
-        None => None,
+    let mut link = Link::new(gate.socket)?;
+    link.count_on(gate.meter);
+    link.set_deadline(Some(gate.deadline))?;
+    link.stop_on(&crate::sys::signal::STOP);
+    let Accepted { proof, alpn } = match gate.tls {
+        Some(tls) => tls.accept(&mut link, Arc::clone(&keeper) as _, &ALPN)?,
+        None => Accepted::default(),
     };
+    let mut wire = Wire::on(link, alpn.as_deref());
+    let mut body = Vec::new();
 
     let short = wire
         .read_short_message(&mut body, MAX_VERSION)

@@ -19,8 +19,8 @@ use crate::net::tls::certificate::{certificates, fingerprint, roots};
 use crate::net::tls::hello::{End, Secrets, read_record};
 use crate::net::tls::records::Inbox;
 use crate::net::tls::server::algorithms;
-use crate::net::tls::{ALPN_PLAIN, ALPN_USUAL, provider};
-use crate::tf::wire::{Inside, Wire, WireError};
+use crate::net::tls::{Alpn, provider};
+use crate::net::{Link, LinkError};
 
 /// Which servers a client believes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +41,12 @@ pub struct Tls {
     shown: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// Why a handshake came to nothing.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
     /// The connection ended.
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Link(#[from] LinkError),
     /// The server has another key than the one pinned.
     #[error("its certificate is not the one pinned")]
     NotPinned,
@@ -124,7 +124,6 @@ impl Tls {
                     .map_err(told)?
             }
         };
-        config.alpn_protocols = vec![ALPN_PLAIN.to_vec(), ALPN_USUAL.to_vec()];
         config.enable_secret_extraction = true;
         Ok(Tls {
             config: Arc::new(config),
@@ -132,33 +131,36 @@ impl Tls {
         })
     }
 
-    /// Shakes hands with a server of this name, on a fresh connection, which is
-    /// above TLS then.
+    /// Shakes hands with a server of this name, on a fresh link, which speaks
+    /// TLS then. The application protocol that the server has chosen.
     ///
     /// # Errors
-    /// Why not.
-    pub fn connect(&self, wire: &mut Wire, host: &str) -> Result<(), HelloError> {
+    /// Why it failed.
+    pub fn connect(
+        &self,
+        link: &mut Link,
+        host: &str,
+        alpn: Alpn<'_>,
+    ) -> Result<Option<Vec<u8>>, HelloError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| HelloError::Refused(format!("{host} is no name of a server")))?;
         let secrets = Arc::new(Secrets::default());
         let mut config = ClientConfig::clone(&self.config);
         config.key_log = Arc::clone(&secrets) as _;
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let mut client =
             UnbufferedClientConnection::new(Arc::new(config), name).map_err(refused)?;
         let mut inbox = Inbox::default();
-        shake_hands(&mut client, wire, &mut inbox)?;
-        let inside = match client.alpn_protocol() {
-            Some(ALPN_PLAIN) => Inside::Plain,
-            _ => Inside::Cipher,
-        };
+        shake_hands(&mut client, link, &mut inbox)?;
+        let alpn = client.alpn_protocol().map(<[u8]>::to_vec);
         let (numbers, tickets) = client.dangerous_into_kernel_connection().map_err(refused)?;
         let suite = tickets.negotiated_cipher_suite().suite();
         let numbers = (numbers.rx.0, numbers.tx.0);
         let records = secrets.records(End::Client, suite, numbers, inbox);
         let mut records = records.ok_or_else(|| HelloError::Refused("no key".to_owned()))?;
         records.keep_tickets(tickets);
-        wire.above_tls(records, inside);
-        Ok(())
+        link.start_tls(records);
+        Ok(alpn)
     }
 }
 
@@ -168,15 +170,12 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Shakes hands over a wire and returns the certificates that the server has
-/// shown, in DER, its own first. Nobody vouches for them.
-///
-/// # Errors
-/// Why there are none.
-pub fn look(wire: &mut Wire, host: &str) -> Result<Vec<Vec<u8>>, HelloError> {
+/// Shakes hands and returns the certificates that the server has shown, in DER,
+/// its own first. Nobody vouches for them.
+pub fn look(link: &mut Link, host: &str, alpn: Alpn<'_>) -> Result<Vec<Vec<u8>>, HelloError> {
     let tls = Tls::looking().map_err(HelloError::Refused)?;
-    tls.connect(wire, host)?;
-    wire.close();
+    tls.connect(link, host, alpn)?;
+    link.close();
     Ok(std::mem::take(
         &mut tls.shown.lock().unwrap_or_else(PoisonError::into_inner),
     ))
@@ -186,7 +185,7 @@ pub fn look(wire: &mut Wire, host: &str) -> Result<Vec<Vec<u8>>, HelloError> {
 /// refused is told so.
 fn shake_hands(
     client: &mut UnbufferedClientConnection,
-    wire: &mut Wire,
+    link: &mut Link,
     inbox: &mut Inbox,
 ) -> Result<(), HelloError> {
     let mut out = Vec::new();
@@ -203,13 +202,13 @@ fn shake_hands(
                 failed = before;
             }
             (Ok(ConnectionState::TransmitTlsData(data)), before) => {
-                wire.write_raw(&out)?;
+                link.write_handshake(&out)?;
                 out.clear();
                 data.done();
                 failed = before;
             }
             (_, Some(before)) => {
-                let _ = wire.write_raw(&out);
+                let _ = link.write_handshake(&out);
                 return Err(before);
             }
             (Err(e), None) => failed = Some(refused(e)),
@@ -227,7 +226,7 @@ fn shake_hands(
             return Ok(());
         }
         if wants_record {
-            len = read_record(wire, inbox)?;
+            len = read_record(link, inbox)?;
         }
     }
 }

@@ -8,8 +8,8 @@ use rustls::KeyLog;
 use zeroize::Zeroizing;
 
 use crate::net::tls::keys::Suite;
-use crate::net::tls::records::{Inbox, Records};
-use crate::tf::wire::{Wire, WireError};
+use crate::net::tls::records::{HEADER, Inbox, Records};
+use crate::net::{Link, LinkError};
 
 /// The type of a record that a handshake begins with.
 const HANDSHAKE: u8 = 22;
@@ -68,24 +68,24 @@ impl Secrets {
 }
 
 /// Reads until a record is whole: its length, header included.
-pub(crate) fn read_record(wire: &mut Wire, inbox: &mut Inbox) -> Result<usize, WireError> {
+pub(crate) fn read_record(link: &mut Link, inbox: &mut Inbox) -> Result<usize, LinkError> {
     loop {
         match inbox.whole_record() {
-            Ok(Some(len)) => return Ok(crate::net::tls::records::HEADER + len),
+            Ok(Some(len)) => return Ok(HEADER + len),
             Ok(None) => {}
-            Err(fault) => return Err(WireError::Broken(fault.text)),
+            Err(fault) => return Err(LinkError::Tls(fault.text)),
         }
-        let n = wire.read_raw_bytes(inbox.room(0))?;
+        let n = link.read_handshake(inbox.room(0))?;
         inbox.arrived(n);
         check_begin(inbox.raw())?;
     }
 }
 
 /// What no TLS begins with is refused at its first byte.
-fn check_begin(raw: &[u8]) -> Result<(), WireError> {
+fn check_begin(raw: &[u8]) -> Result<(), LinkError> {
     match raw {
-        [0, ..] => Err(WireError::Broken("a client without TLS on a TLS listener")),
+        [0, ..] => Err(LinkError::Tls("a client without TLS on a TLS listener")),
         [HANDSHAKE | 20 | 21 | 23, 3, ..] | [HANDSHAKE | 20 | 21 | 23] => Ok(()),
-        _ => Err(WireError::Broken("what came is not TLS")),
+        _ => Err(LinkError::Tls("what came is not TLS")),
     }
 }

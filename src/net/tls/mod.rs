@@ -1,6 +1,7 @@
-//! TLS 1.3 below TF Protocol (tf-protocol(7), TLS). rustls shakes hands; from
-//! then on records are handled here, since a session is handed from one
-//! process to another with the keys and the bytes it has read.
+//! TLS 1.3 on a link. rustls shakes hands; from then on records are handled
+//! here, since a session is handed from one process to another with the keys
+//! and the bytes it has read. It must know no protocol: the names that are
+//! agreed upon (ALPN) are the protocol's.
 
 pub mod certificate;
 pub mod client;
@@ -21,16 +22,11 @@ use rustls::crypto::aws_lc_rs::default_provider;
 
 pub use crate::net::tls::keys::Suite;
 
-/// The application protocol whose sessions are as on plain TCP. A client that
-/// names none gets this one, so that any tunnel will do.
-pub const ALPN_USUAL: &[u8] = b"tf/2.4.1";
-
-/// The one without RSA block and without cipher inside.
-pub const ALPN_PLAIN: &[u8] = b"tf-plain/2.4.1";
+/// Names of application protocols, the preferred one first.
+pub type Alpn<'a> = &'a [&'a [u8]];
 
 /// The cryptography of all handshakes. AES-128 comes first: it is the faster one,
 /// and so is its SHA-256, which processors have instructions for.
-#[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let make = || {

@@ -24,8 +24,8 @@ use crate::net::tls::keys::Keys;
 use crate::net::tls::login::Proof;
 use crate::net::tls::records::{BEHIND, Inbox};
 use crate::net::tls::secrets::TICKET_LIFE;
-use crate::net::tls::{ALPN_PLAIN, ALPN_USUAL, Suite, provider};
-use crate::tf::wire::{Inside, Wire, WireError};
+use crate::net::tls::{Alpn, Suite, provider};
+use crate::net::{Link, LinkError};
 
 /// What only the holder of the private key can do.
 pub trait Keyholder: fmt::Debug + Send + Sync {
@@ -46,12 +46,21 @@ pub struct Door {
     clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
-/// Why a handshake came to nothing.
+/// What a client has agreed on and proved.
+#[derive(Default)]
+pub struct Accepted {
+    /// What it has proved by a certificate of its own, if it has one.
+    pub proof: Option<Proof>,
+    /// The application protocol, if it has named one.
+    pub alpn: Option<Vec<u8>>,
+}
+
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
     /// The connection ended or what came was not TLS.
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Link(#[from] LinkError),
     /// What was wrong with what came.
     #[error("{0}")]
     Refused(String),
@@ -86,49 +95,49 @@ impl Door {
         }
     }
 
-    /// Shakes hands on a fresh connection, which is above TLS then. What the
-    /// client has proved by a certificate of its own, if it has.
-    ///
-    /// # Errors
-    /// Why not; the client has been told as TLS has it.
+    /// Shakes hands on a fresh link, which speaks TLS then. A client that names
+    /// an application protocol must name one of these. One that is refused has
+    /// been sent the alert.
     pub fn accept(
         &self,
-        wire: &mut Wire,
+        link: &mut Link,
         holder: Arc<dyn Keyholder>,
-    ) -> Result<Option<Proof>, HelloError> {
+        alpn: Alpn<'_>,
+    ) -> Result<Accepted, HelloError> {
         let secrets = Arc::new(Secrets::default());
         let observer = Arc::new(Observer::default());
-        let config = self.config(holder, &secrets, &observer).map_err(refused)?;
+        let mut config = self.config(holder, &secrets, &observer).map_err(refused)?;
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let mut server = ServerConnection::new(Arc::new(config)).map_err(refused)?;
         let mut inbox = Inbox::default();
         while server.is_handshaking() {
-            let len = read_record(wire, &mut inbox)?;
+            let len = read_record(link, &mut inbox)?;
             let mut record = &inbox.raw()[..len];
             while !record.is_empty() {
-                server.read_tls(&mut record).map_err(WireError::from)?;
+                server.read_tls(&mut record).map_err(LinkError::from)?;
             }
             inbox.skip(len);
             let processed = server.process_new_packets();
             let mut answer = Vec::new();
             while server.wants_write() {
-                server.write_tls(&mut answer).map_err(WireError::from)?;
+                server.write_tls(&mut answer).map_err(LinkError::from)?;
             }
             if !answer.is_empty() {
-                wire.write_raw(&answer)?;
+                link.write_handshake(&answer)?;
             }
             processed.map_err(refused)?;
         }
-        let inside = match server.alpn_protocol() {
-            Some(ALPN_PLAIN) => Inside::Plain,
-            _ => Inside::Cipher,
-        };
+        let alpn = server.alpn_protocol().map(<[u8]>::to_vec);
         let suite = server.negotiated_cipher_suite().map(|suite| suite.suite());
         let numbers = server.dangerous_extract_secrets().map_err(refused)?;
         let numbers = (numbers.rx.0, numbers.tx.0);
         let records = suite.and_then(|suite| secrets.records(End::Server, suite, numbers, inbox));
         let records = records.ok_or_else(|| HelloError::Refused("TLS: no key".to_owned()))?;
-        wire.above_tls(records, inside);
-        Ok(observer.take())
+        link.start_tls(records);
+        Ok(Accepted {
+            proof: observer.take(),
+            alpn,
+        })
     }
 
     fn config(
@@ -152,7 +161,6 @@ impl Door {
         });
         let certified = Arc::new(CertifiedKey::new(self.chain.certificates().to_vec(), key));
         let mut config = builder.with_cert_resolver(Arc::new(Always(certified)));
-        config.alpn_protocols = vec![ALPN_PLAIN.to_vec(), ALPN_USUAL.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Ticketer {
             holder,

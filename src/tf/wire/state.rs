@@ -1,106 +1,80 @@
-//! A wire as bytes, for the process that takes a session over. Shape: what is
-//! below (1: 0 TCP, 1 TLS, 2 TLS alone); but for 2 both ciphers; the length (2)
-//! and the bytes of what was read ahead; but for 0 the records of TLS.
+//! A wire as bytes, for the process that takes a session over: whether TLS
+//! alone protects it (1); unless it does both ciphers; the state of the link.
 
 use std::io;
 use std::net::TcpStream;
 
 use zeroize::Zeroizing;
 
-use super::link::{Inside, Link};
-use super::{READ_AHEAD, Wire};
-use crate::net::tls::records;
-use crate::net::tls::records::Records;
-use crate::tf::cipher::Cipher;
+use super::Wire;
+use crate::net::Link;
+use crate::net::link;
+use crate::tf::cipher::{Cipher, MAX_KEY};
 
-/// More bytes than the state of a wire has whose key came in the handshake: two
-/// ciphers, what was read ahead, records. A longer one would cost time at each
-/// login, for it is wiped.
-pub const MAX_STATE: usize = 32 * 1024 + records::MAX_STATE;
+/// The state of a wire whose key came in the handshake is no longer: two
+/// ciphers and the link.
+pub const MAX_STATE_BYTES: usize = 1 + 2 * (2 + MAX_KEY + 8) + link::MAX_STATE_BYTES;
 
-const TCP: u8 = 0;
-const TLS: u8 = 1;
-const TLS_ALONE: u8 = 2;
+/// Room for the state of most wires on plain TCP.
+const USUAL_STATE_BYTES: usize = 1024;
 
 impl Wire {
     /// The state of an enciphered wire between two messages, and its socket;
     /// `None` where bytes wait to be sent or a new key is not settled.
-    #[must_use]
     pub fn into_state(self) -> Option<(TcpStream, Zeroizing<Vec<u8>>)> {
         let bytes = self.state()?;
-        Some((self.socket, bytes))
+        Some((self.link.into_socket(), bytes))
     }
 
     /// The state alone, for a process that perhaps takes the session over; as
     /// [`Wire::into_state`].
-    #[must_use]
     pub fn state(&self) -> Option<Zeroizing<Vec<u8>>> {
-        if self.restarted.is_some() || !self.held.is_empty() {
+        if self.restarted.is_some() {
             return None;
         }
-        let room = if self.is_tcp() { 1024 } else { MAX_STATE };
+        let room = if self.link.is_over_tls() {
+            MAX_STATE_BYTES
+        } else {
+            USUAL_STATE_BYTES
+        };
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-        bytes.push(match &self.link {
-            Link::Tcp => TCP,
-            Link::Tls(_, Inside::Cipher) => TLS,
-            Link::Tls(_, Inside::Plain) => TLS_ALONE,
-        });
-        if !self.is_plain_in_tls() {
+        bytes.push(u8::from(self.is_plain_in_tls));
+        if !self.is_plain_in_tls {
             self.rx.as_ref()?.write_state(&mut bytes);
             self.tx.as_ref()?.write_state(&mut bytes);
         }
-        let ahead = &self.ahead[self.used..self.filled];
-        let [.., high, low] = ahead.len().to_be_bytes();
-        bytes.extend_from_slice(&[high, low]);
-        bytes.extend_from_slice(ahead);
-        if let Link::Tls(records, _) = &self.link {
-            records.write_state(&mut bytes)?;
-        }
-        (bytes.len() <= MAX_STATE).then_some(bytes)
+        self.link.write_state(&mut bytes)?;
+        (bytes.len() <= MAX_STATE_BYTES).then_some(bytes)
     }
 
     /// The wire with this socket and state.
     ///
     /// # Errors
-    /// `InvalidData` when the bytes are no state, or the system's word on the
-    /// socket.
+    /// `InvalidData` when the bytes are not a state, or the system's error on
+    /// the socket.
     pub fn from_state(socket: TcpStream, bytes: &[u8]) -> io::Result<Wire> {
-        // The limits of the process that had it are none of ours.
-        socket.set_read_timeout(None)?;
-        socket.set_write_timeout(None)?;
-        let mut wire = Wire::new(socket)?;
-        wire.read_state(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        let (is_plain, ciphers, rest) = read_ciphers(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        let mut wire = Wire::on(Link::from_state(socket, rest)?, None);
+        if is_plain && !wire.link.is_over_tls() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        wire.is_plain_in_tls = is_plain;
+        (wire.rx, wire.tx) = ciphers;
         Ok(wire)
     }
+}
 
-    fn read_state(&mut self, bytes: &[u8]) -> Option<()> {
-        let (below, mut bytes) = bytes.split_first()?;
-        let inside = match *below {
-            TCP => None,
-            TLS => Some(Inside::Cipher),
-            TLS_ALONE => Some(Inside::Plain),
-            _ => return None,
-        };
-        if inside != Some(Inside::Plain) {
-            self.rx = Some(Cipher::read_state(&mut bytes)?);
-            self.tx = Some(Cipher::read_state(&mut bytes)?);
+type Ciphers = (Option<Cipher>, Option<Cipher>);
+
+/// Whether there are no ciphers; the ciphers; the bytes behind them.
+fn read_ciphers(bytes: &[u8]) -> Option<(bool, Ciphers, &[u8])> {
+    match bytes.split_first()? {
+        (0, mut rest) => {
+            let rx = Cipher::read_state(&mut rest)?;
+            let tx = Cipher::read_state(&mut rest)?;
+            Some((false, (Some(rx), Some(tx)), rest))
         }
-        let (len, bytes) = bytes.split_first_chunk::<2>()?;
-        let (ahead, bytes) = bytes.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-        if ahead.len() > READ_AHEAD {
-            return None;
-        }
-        if !ahead.is_empty() {
-            self.ahead = vec![0; READ_AHEAD].into_boxed_slice();
-            self.ahead[..ahead.len()].copy_from_slice(ahead);
-            self.filled = ahead.len();
-        }
-        match inside {
-            None => bytes.is_empty().then_some(()),
-            Some(inside) => {
-                self.above_tls(Records::read_state(bytes)?, inside);
-                Some(())
-            }
-        }
+        (1, rest) => Some((true, (None, None), rest)),
+        _ => None,
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use std::io::Write;
 use std::net::TcpListener;
+use std::time::Duration;
 
 fn pair() -> (Wire, Wire) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -48,7 +49,8 @@ fn messages_and_raw_units_arrive_as_sent() {
 fn a_length_out_of_bounds_is_refused_before_the_body() {
     for announced in [-1, i32::MIN, MAX_MESSAGE as i32 + 1, i32::MAX] {
         let (client, mut server) = pair();
-        (&client.socket)
+        client
+            .socket()
             .write_all(&announced.to_be_bytes())
             .expect("write");
         let mut body = Vec::new();
@@ -84,7 +86,7 @@ fn a_deadline_ends_a_slow_peer() {
     let (client, mut server) = pair();
     let deadline = Instant::now() + Duration::from_millis(50);
     server.set_deadline(Some(deadline)).expect("deadline");
-    (&client.socket).write_all(&[0, 0]).expect("write");
+    client.socket().write_all(&[0, 0]).expect("write");
     assert!(matches!(
         server.read_message(&mut Vec::new()),
         Err(WireError::TimedOut)
@@ -106,7 +108,7 @@ fn a_deadline_ends_a_peer_that_reads_nothing() {
         begin.elapsed()
     );
     server.set_deadline(None).expect("no deadline");
-    assert_eq!(server.socket.write_timeout().expect("socket"), None);
+    assert_eq!(server.socket().write_timeout().expect("socket"), None);
 }
 
 #[test]
@@ -122,8 +124,8 @@ fn who_takes_a_wire_over_has_none_of_its_time_limits() {
     let (socket, state) = server.into_state().expect("state");
     assert!(socket.read_timeout().expect("socket").is_some());
     let taken = Wire::from_state(socket, &state).expect("wire");
-    assert_eq!(taken.socket.read_timeout().expect("socket"), None);
-    assert_eq!(taken.socket.write_timeout().expect("socket"), None);
+    assert_eq!(taken.socket().read_timeout().expect("socket"), None);
+    assert_eq!(taken.socket().write_timeout().expect("socket"), None);
 }
 
 #[test]

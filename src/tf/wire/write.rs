@@ -1,13 +1,14 @@
 //! Sending: messages and raw units, each with one write, long ones in pieces.
 
-use super::{KEEP_BUFFER, Result, Wire};
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+
+use super::{MAX_KEPT_BYTES, Result, Wire};
 
 /// The most bytes enciphered before they are sent: the peer works on one piece
 /// while the next is made.
-const PIECE: usize = 128 * 1024;
-
-/// Replies are sent when they are more bytes than this.
-const MOST_OWED: usize = 16 * 1024;
+const PIECE_BYTES: usize = 128 * 1024;
 
 /// The header of a message: its length, which 32 bits hold.
 pub(crate) fn message_header(len: usize) -> [u8; 4] {
@@ -26,7 +27,7 @@ impl Wire {
         out.extend_from_slice(&message_header(body.len()));
         out.extend_from_slice(body);
         let sent = self.write_units(&mut out, &[4, body.len()]);
-        if out.capacity() <= KEEP_BUFFER {
+        if out.capacity() <= MAX_KEPT_BYTES {
             self.out = out;
         }
         sent
@@ -46,7 +47,7 @@ impl Wire {
     /// Any failure of the connection.
     pub fn reply(&mut self, body: &[u8]) -> Result<()> {
         self.write_message_later(body);
-        self.reply_is_held()
+        Ok(self.link.flush_in_time()?)
     }
 
     /// As [`Wire::reply`] for a raw 4-byte header.
@@ -55,57 +56,37 @@ impl Wire {
     /// Any failure of the connection.
     pub fn reply_i32(&mut self, value: i32) -> Result<()> {
         self.hold_unit(&value.to_be_bytes());
-        self.reply_is_held()
-    }
-
-    fn reply_is_held(&mut self) -> Result<()> {
-        self.owes = true;
-        if self.has_read_ahead() && self.held.len() < MOST_OWED {
-            Ok(())
-        } else {
-            self.flush()
-        }
-    }
-
-    /// Sends the bytes that are kept, if there are any.
-    ///
-    /// # Errors
-    /// Any failure of the connection.
-    pub fn flush(&mut self) -> Result<()> {
-        if self.held() == 0 {
-            Ok(())
-        } else {
-            self.write_bytes(&mut [])
-        }
+        Ok(self.link.flush_in_time()?)
     }
 
     /// Enciphers one raw unit now and keeps it for the next write.
     pub fn hold_unit(&mut self, unit: &[u8]) {
-        let at = self.held.len();
-        self.held.extend_from_slice(unit);
+        let held = self.link.hold(unit);
         if let Some(tx) = &mut self.tx {
-            tx.encrypt(&mut self.held[at..]);
+            tx.encrypt(held);
         }
     }
 
-    /// How many bytes are kept for the next write.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.held.len() + self.going.len()
+    /// Sends the bytes that are held, if there are any.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn flush(&mut self) -> Result<()> {
+        Ok(self.link.flush()?)
     }
 
-    /// Sends of the bytes that are kept, at most `limit`, as many as the
-    /// system takes without waiting.
+    /// How many bytes are held for the next write.
+    pub fn held(&self) -> usize {
+        self.link.held()
+    }
+
+    /// Sends at most `limit` of the bytes held, as many as the system takes
+    /// without waiting.
     ///
     /// # Errors
     /// Any failure of the connection.
     pub fn send_held(&mut self, limit: usize) -> Result<()> {
-        if self.going.is_empty() {
-            let some = self.held.len().min(limit);
-            self.going = self.held.drain(..some).collect();
-            self.seal_going()?;
-        }
-        self.send_going()
+        Ok(self.link.send_held(limit)?)
     }
 
     /// Enciphers `bytes` in place, cut into units of these lengths, and sends
@@ -120,22 +101,21 @@ impl Wire {
         for len in lengths {
             let end = done + len;
             while done < end {
-                let piece = (end - done).min(sent + PIECE - done);
+                let piece = (end - done).min(sent + PIECE_BYTES - done);
                 if let Some(tx) = &mut self.tx {
                     tx.encrypt_part(done + len - end, &mut bytes[done..done + piece]);
                 }
                 done += piece;
-                if done == sent + PIECE {
-                    self.write_bytes(&mut bytes[sent..done])?;
+                if done == sent + PIECE_BYTES {
+                    self.link.write(&mut bytes[sent..done])?;
                     sent = done;
                 }
             }
         }
         if sent < done || done == 0 {
-            self.write_bytes(&mut bytes[sent..])
-        } else {
-            Ok(())
+            self.link.write(&mut bytes[sent..])?;
         }
+        Ok(())
     }
 
     /// Enciphers in place and sends part of a raw unit whose first `offset`
@@ -147,7 +127,7 @@ impl Wire {
         if let Some(tx) = &mut self.tx {
             tx.encrypt_part(offset, part);
         }
-        self.write_bytes(part)
+        Ok(self.link.write(part)?)
     }
 
     /// Sends a raw 8-byte header.
@@ -166,17 +146,24 @@ impl Wire {
         self.write_units(&mut value.to_be_bytes(), &[4])
     }
 
-    fn write_bytes(&mut self, bytes: &mut [u8]) -> Result<()> {
-        self.owes = false;
-        if !self.going.is_empty() {
-            let going = std::mem::take(&mut self.going);
-            self.write_raw(&going)?;
-        }
-        if self.held.is_empty() {
-            return self.send(bytes);
-        }
-        let mut held = std::mem::take(&mut self.held);
-        held.extend_from_slice(bytes);
-        self.send(&mut held)
+    /// Whether the content of files goes out as it is, so that
+    /// [`Wire::send_file`] will do.
+    pub fn takes_files(&self) -> bool {
+        self.is_plain_in_tls && self.link.is_sealed_by_kernel()
+    }
+
+    /// As [`Link::send_file`](crate::net::Link::send_file).
+    ///
+    /// # Errors
+    /// Outside any failure of the connection; inside why the bytes were not all
+    /// the file's.
+    pub fn send_file(
+        &mut self,
+        header: &[u8],
+        file: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+    ) -> Result<std::result::Result<(), Errno>> {
+        Ok(self.link.send_file(header, file, offset, len)?)
     }
 }

@@ -1,35 +1,73 @@
-//! What keeps a wire to a rate, both directions together, or several wires to
-//! one rate.
+//! What a link is held to and measured by: a rate, which several links may
+//! share, and counters in memory that other processes read.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Waits shorter than this are left for later.
-const GRAIN: Duration = Duration::from_millis(5);
+use super::Link;
 
-/// How much quiet counts: after more of it the count begins anew, so that a
+/// Shorter waits are added to a later one.
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+
+/// How much quiet counts: after more of it counting starts again, so that a
 /// session that was idle does not then run without limit.
-const CREDIT: Duration = Duration::from_millis(500);
+const QUIET_CREDIT: Duration = Duration::from_millis(500);
+
+/// The counters of a connection. Only the process that has the link writes to
+/// them, so that counting is a load and a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter {
+    /// Bytes from the peer.
+    pub received: &'static AtomicU64,
+    /// Bytes to the peer.
+    pub sent: &'static AtomicU64,
+}
+
+impl Link {
+    pub(super) fn count_received(&self, bytes: usize) {
+        if let Some(meter) = &self.meter {
+            count(meter.received, bytes);
+        }
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        if let Some(meter) = &self.meter {
+            count(meter.sent, bytes);
+        }
+    }
+
+    /// Waits until so many bytes are due.
+    pub(super) fn keep_pace(&self, bytes: usize) {
+        if let Some(pace) = &self.pace {
+            pace.moved(bytes);
+        }
+    }
+}
+
+fn count(counter: &AtomicU64, bytes: usize) {
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(bytes as u64);
+    counter.store(sum, Ordering::Relaxed);
+}
 
 /// A rate; its clones share it.
 #[derive(Clone, Debug)]
 pub struct Pace(Arc<Mutex<Ledger>>);
 
 impl Pace {
-    /// So many bytes a second at the most.
-    #[must_use]
+    /// At most so many bytes a second.
     pub fn new(bytes_per_second: u64) -> Pace {
         Pace(Arc::new(Mutex::new(Ledger::new(bytes_per_second))))
     }
 
-    /// Takes note of bytes moved and waits until they are due.
-    pub(super) fn moved(&self, bytes: usize) {
+    /// Notes bytes moved and waits until they are due.
+    fn moved(&self, bytes: usize) {
         let wait = {
             let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let elapsed = ledger.since.elapsed();
             ledger.wait_for(bytes as u64, elapsed)
         };
-        if wait >= GRAIN {
+        if wait >= SHORTEST_WAIT {
             std::thread::sleep(wait);
         }
     }
@@ -55,7 +93,7 @@ impl Ledger {
     /// How long to wait after these bytes, so long after the beginning.
     fn wait_for(&mut self, bytes: u64, elapsed: Duration) -> Duration {
         let due = |moved: u64| Duration::from_secs_f64(moved as f64 / self.bytes_per_second as f64);
-        if elapsed > due(self.moved) + CREDIT {
+        if elapsed > due(self.moved) + QUIET_CREDIT {
             self.since = Instant::now();
             self.moved = bytes;
             return due(bytes);
@@ -76,7 +114,7 @@ mod tests {
         assert_eq!(pace.wait_for(1000, Duration::ZERO), second);
         assert_eq!(pace.wait_for(500, second), second / 2);
         assert_eq!(
-            pace.wait_for(100, second * 3 / 2 + CREDIT / 2),
+            pace.wait_for(100, second * 3 / 2 + QUIET_CREDIT / 2),
             Duration::ZERO
         );
         assert_eq!(pace.wait_for(1000, second * 60), second);
