@@ -1,5 +1,5 @@
-//! The operator's commands of `tfd`: check, setup, keygen, import, user, status
-//! and kick. They run as the user who calls them and serve no clients.
+//! The operator's commands of `tfd` and their arguments. They run as the calling
+//! user and serve nobody.
 
 pub mod check;
 pub mod import;
@@ -7,3 +7,191 @@ pub mod keygen;
 pub mod setup;
 pub mod status;
 pub mod user;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::daemon::helpers::control::request::{Request, Whom};
+use user::UserCommand;
+
+/// A file-exchange daemon that gives every client a process and a Unix
+/// identity of its own. It speaks TF Protocol 2.4.1.
+#[derive(Parser)]
+#[command(name = "tfd", version, after_help = "See tfd(8) and tfd.toml(5).")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve clients in the foreground until SIGTERM or SIGINT
+    ///
+    /// If the configuration has problems, tfd prints them, one a line, and does not
+    /// start. The log goes to standard error. SIGHUP reads the configuration
+    /// again.
+    #[command(after_help = "Example:\n  tfd serve --config /etc/tfd/tfd.toml")]
+    Serve {
+        /// The configuration, see tfd.toml(5)
+        #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
+        config: PathBuf,
+    },
+    /// Print every problem of a configuration: exit status 0 for none, else 1
+    #[command(after_help = "Example:\n  tfd check --config /etc/tfd/tfd.toml")]
+    Check {
+        /// The configuration, see tfd.toml(5)
+        #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
+        config: PathBuf,
+    },
+    /// Show who is connected to a running tfd and what they do
+    ///
+    /// Measures for a second, for the rates.
+    #[command(after_help = "Example:\n  sudo tfd status")]
+    Status {
+        /// As JSON, see tfd(8)
+        #[arg(long)]
+        json: bool,
+        /// The control socket of the running tfd
+        #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
+        control: PathBuf,
+    },
+    /// End sessions of a running tfd: exit status 0 if any matched, else 1
+    ///
+    /// A session that waits for a request ends at once, any other within a second.
+    /// An interrupted upload leaves the old file.
+    #[command(after_help = "Examples:\n  sudo tfd kick --user ann\n  \
+        sudo tfd kick --address 192.0.2.7")]
+    Kick {
+        #[command(flatten)]
+        whom: Kicked,
+        /// The control socket of the running tfd
+        #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
+        control: PathBuf,
+    },
+    /// Set up a server: system user, keys, certificate, configuration
+    ///
+    /// Prints what clients need. The configuration gets a hash of its own and
+    /// serves TLS on the next port. Existing files are never changed.
+    #[command(
+        after_help = "Examples:\n  sudo tfd setup --name files.example.org\n  \
+        sudo tfd setup --root /home/shared --multi-user --port 20345"
+    )]
+    Setup(setup::Setup),
+    /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
+    ///
+    /// With --tls also a self-signed certificate for TLS, tls.pem, and its key,
+    /// tls-key.pem; an existing key pair is kept then. Existing files are never
+    /// overwritten.
+    #[command(after_help = "Examples:\n  tfd keygen --out /etc/tfd\n  \
+        tfd keygen --out /etc/tfd --tls files.example.org --tls 192.0.2.7")]
+    Keygen {
+        /// The directory for both files
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Size of the key, in bits; old clients accept only 2048
+        #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2048..=4096))]
+        bits: u32,
+        /// A name or an address by which clients reach the server
+        #[arg(long, value_name = "NAME")]
+        tls: Vec<String>,
+    },
+    /// Write a tfd.toml from a configuration of the public C server
+    ///
+    /// Its key block goes to a file of its own, readable by its owner only.
+    /// Existing files are never overwritten.
+    #[command(after_help = "Example:\n  tfd import /etc/tfproto.conf --out /etc/tfd/tfd.toml")]
+    Import {
+        /// The old configuration
+        #[arg(value_name = "OLD.conf")]
+        old: PathBuf,
+        /// The new configuration; the key is written next to it
+        #[arg(long, value_name = "FILE", default_value = "tfd.toml")]
+        out: PathBuf,
+    },
+    /// Add, change and list the accounts of multi-user mode
+    ///
+    /// A change applies to the next client of a running tfd; running sessions
+    /// continue.
+    User {
+        #[command(flatten)]
+        file: user::UsersFile,
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  tfd completions bash > /etc/bash_completion.d/tfd")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Kicked {
+    /// The session of this slot
+    #[arg(long)]
+    slot: Option<u32>,
+    /// All sessions of this user
+    #[arg(long, value_name = "NAME", value_parser = one_line)]
+    user: Option<String>,
+    /// All sessions from this address
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// All sessions
+    #[arg(long)]
+    all: bool,
+}
+
+impl Kicked {
+    fn whom(self) -> Whom {
+        match self {
+            Kicked {
+                slot: Some(slot), ..
+            } => Whom::Slot(slot),
+            Kicked {
+                user: Some(user), ..
+            } => Whom::User(user),
+            Kicked {
+                address: Some(address),
+                ..
+            } => Whom::Address(address),
+            _ => Whom::All,
+        }
+    }
+}
+
+fn one_line(text: &str) -> Result<String, &'static str> {
+    if text.contains('\n') {
+        Err("a name cannot have two lines")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// Runs the command that the arguments name: the exit code of `tfd`.
+pub fn run() -> ExitCode {
+    let command = Arguments::parse().command;
+    if !matches!(command, Command::Serve { .. }) {
+        status::set_modes();
+    }
+    match command {
+        Command::Serve { config } => crate::daemon::serve(&config),
+        Command::Check { config } => check::report(&config),
+        Command::Status { json, control } => status::report(&control, json),
+        Command::Kick { whom, control } => status::ask(&control, &Request::Kick(whom.whom())),
+        Command::Setup(setup) => setup::run(&setup),
+        Command::Keygen { out, bits, tls } => keygen::run(&out, bits, &tls),
+        Command::Import { old, out } => import::run(&old, &out),
+        Command::User { file, command } => user::run(file, command),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "tfd", &mut script);
+            status::say(&String::from_utf8_lossy(&script))
+        }
+    }
+}

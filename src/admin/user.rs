@@ -2,43 +2,167 @@
 
 use std::fs;
 use std::io::{BufRead, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
+use crate::admin::status::say;
+use crate::config::Config;
 use crate::users::account::{Account, Options, check_name};
 use crate::users::file::{Edit, read};
 use crate::users::{Identity, hash};
 
-/// The arguments of `tfd user add`.
-pub struct Addition<'a> {
-    /// The name of the account.
-    pub name: &'a str,
-    /// The system user; the one of the same name when left out.
-    pub system_user: Option<&'a str>,
-    /// The directory beneath the root; empty for the root.
-    pub home: &'a str,
-    /// Options, as in the file.
-    pub options: &'a str,
-    /// The last day, as in the file.
-    pub expiry: &'a str,
-    /// Whether the system user may be root.
-    pub allow_root: bool,
-    /// Whether the password is read from standard input.
-    pub from_stdin: bool,
+// Which users file. No doc comment: clap would show it.
+#[derive(Args)]
+pub(super) struct UsersFile {
+    /// The users file [default: the one named in the configuration]
+    #[arg(long, value_name = "FILE", global = true)]
+    users: Option<PathBuf>,
+    /// The configuration, see tfd.toml(5)
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/tfd/tfd.toml",
+        global = true
+    )]
+    config: PathBuf,
+}
+
+// What to do with it.
+#[derive(Subcommand)]
+pub(super) enum UserCommand {
+    /// Add an account; asks for its password
+    #[command(after_help = "Examples:\n  tfd user add ann\n  \
+        tfd user add backup --system-user backup --home backups --options max=4,from=192.0.2.0/24")]
+    Add(Addition),
+    /// Set the password of an account
+    Passwd {
+        /// The account
+        name: String,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Lock an account: nobody can log in
+    Lock {
+        /// The account
+        name: String,
+    },
+    /// Unlock an account
+    Unlock {
+        /// The account
+        name: String,
+    },
+    /// Delete an account; its files stay
+    Del {
+        /// The account
+        name: String,
+    },
+    /// Show all accounts
+    List,
+    /// Add the accounts of the public C server's user file, hashed
+    #[command(after_help = "Example:\n  tfd user import /etc/tfproto.users")]
+    Import {
+        /// The old file: a name, a space and the password in clear on each line
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// Import an account of root, too
+        #[arg(long)]
+        allow_root: bool,
+    },
+}
+
+// The account that `tfd user add` makes.
+#[derive(Args)]
+pub(super) struct Addition {
+    /// The name to log in with
+    name: String,
+    /// The system user its sessions run as [default: the one of the same name]
+    #[arg(long, value_name = "USER")]
+    system_user: Option<String>,
+    /// Its directory beneath the root [default: the root]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "",
+        hide_default_value = true
+    )]
+    home: String,
+    /// Comma-separated: read-only or append-only, max=SESSIONS, rate=BYTES,
+    /// quota=BYTES, from=NETWORK
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
+    options: String,
+    /// The last day to log in, in UTC, such as 2027-12-31
+    #[arg(
+        long,
+        value_name = "DAY",
+        default_value = "",
+        hide_default_value = true
+    )]
+    expiry: String,
+    /// Let its sessions run as root
+    #[arg(long)]
+    allow_root: bool,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+/// Runs `tfd user`: prints a line or a table to standard output, or problems to
+/// standard error.
+pub(super) fn run(file: UsersFile, command: UserCommand) -> ExitCode {
+    match users_file(file).and_then(|file| command.run(&file)) {
+        Ok(text) => say(&format!("{text}\n")),
+        Err(text) => {
+            eprintln!("tfd: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The users file that is named, or that the configuration names.
+fn users_file(file: UsersFile) -> Result<PathBuf, String> {
+    if let Some(path) = file.users {
+        return Ok(path);
+    }
+    let config = Config::load(&file.config)
+        .map_err(|problems| format!("{} (or name the file with --users)", problems[0]))?;
+    let users = config.server.users;
+    users.ok_or_else(|| format!("{} does not set server.users", file.config.display()))
+}
+
+impl UserCommand {
+    fn run(self, file: &Path) -> Result<String, String> {
+        match self {
+            UserCommand::Add(addition) => add(file, &addition),
+            UserCommand::Passwd {
+                name,
+                password_stdin,
+            } => set_password(file, &name, password_stdin),
+            UserCommand::Lock { name } => set_locked(file, &name, true),
+            UserCommand::Unlock { name } => set_locked(file, &name, false),
+            UserCommand::Del { name } => delete(file, &name),
+            UserCommand::List => list(file),
+            UserCommand::Import { old, allow_root } => import(file, &old, allow_root),
+        }
+    }
 }
 
 /// Adds an account.
-///
-/// # Errors
-/// One line with the reason; nothing is changed then.
-pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
-    let name = addition.name;
+fn add(file: &Path, addition: &Addition) -> Result<String, String> {
+    let name = addition.name.as_str();
     check_name(name)?;
-    let system_user = addition.system_user.unwrap_or(name);
+    let system_user = addition.system_user.as_deref().unwrap_or(name);
     check_system_user(system_user, addition.allow_root)?;
     let options: Options = addition.options.parse()?;
-    let expiry = match addition.expiry {
+    let expiry = match addition.expiry.as_str() {
         "" => None,
         day => Some(
             day.parse()
@@ -50,7 +174,7 @@ pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
             "{name} exists: change its password with tfd user passwd"
         ));
     }
-    let hash = hash::make(&ask_password(name, addition.from_stdin)?)?;
+    let hash = hash::make(&ask_password(name, addition.password_stdin)?)?;
     let mut edit = Edit::begin(file)?;
     if exists(&edit, name)? {
         return Err(format!("{name} was just added by somebody else"));
@@ -60,7 +184,7 @@ pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
         hash: Zeroizing::new(hash),
         locked: false,
         system_user: system_user.to_owned(),
-        home: addition.home.to_owned(),
+        home: addition.home.clone(),
         options,
         expiry,
     };
@@ -76,10 +200,7 @@ pub fn add(file: &Path, addition: &Addition<'_>) -> Result<String, String> {
 }
 
 /// Sets the password of an account; a locked one stays locked.
-///
-/// # Errors
-/// As [`add`].
-pub fn set_password(file: &Path, name: &str, from_stdin: bool) -> Result<String, String> {
+fn set_password(file: &Path, name: &str, from_stdin: bool) -> Result<String, String> {
     find(&Edit::begin(file)?, name)?;
     let hash = hash::make(&ask_password(name, from_stdin)?)?;
     change(file, name, |account| account.hash = Zeroizing::new(hash))?;
@@ -87,10 +208,7 @@ pub fn set_password(file: &Path, name: &str, from_stdin: bool) -> Result<String,
 }
 
 /// Locks an account, or unlocks it.
-///
-/// # Errors
-/// As [`add`].
-pub fn set_locked(file: &Path, name: &str, locked: bool) -> Result<String, String> {
+fn set_locked(file: &Path, name: &str, locked: bool) -> Result<String, String> {
     if !locked && find(&Edit::begin(file)?, name)?.hash.is_empty() {
         return Err(format!(
             "{name} has no password: set one with tfd user passwd first"
@@ -106,10 +224,7 @@ pub fn set_locked(file: &Path, name: &str, locked: bool) -> Result<String, Strin
 }
 
 /// Removes an account.
-///
-/// # Errors
-/// As [`add`].
-pub fn delete(file: &Path, name: &str) -> Result<String, String> {
+fn delete(file: &Path, name: &str) -> Result<String, String> {
     let mut edit = Edit::begin(file)?;
     if !edit.remove(name) {
         return Err(unknown(name));
@@ -119,10 +234,7 @@ pub fn delete(file: &Path, name: &str) -> Result<String, String> {
 }
 
 /// A table of the accounts.
-///
-/// # Errors
-/// What is wrong with the file.
-pub fn list(file: &Path) -> Result<String, String> {
+fn list(file: &Path) -> Result<String, String> {
     let accounts = read(file).map_err(|problems| problems.join("\ntfd: "))?;
     let width = accounts
         .iter()
@@ -155,10 +267,7 @@ pub fn list(file: &Path) -> Result<String, String> {
 
 /// Adds the accounts of the public C server's file: lines of a name, a space
 /// and the password in clear. Existing accounts stay as they are.
-///
-/// # Errors
-/// As [`add`]; or which lines were left out, while the others were added.
-pub fn import(file: &Path, old: &Path, allow_root: bool) -> Result<String, String> {
+fn import(file: &Path, old: &Path, allow_root: bool) -> Result<String, String> {
     let shown = old.display();
     let text = fs::read(old)
         .map(Zeroizing::new)

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use clap::Args;
 use nix::unistd::geteuid;
 
 use crate::admin::keygen::write_new;
@@ -27,24 +28,30 @@ const HASH: usize = 16;
 /// Bits of a new key: old clients accept no other size.
 const BITS: u32 = 2048;
 
-/// What is to be set up.
-pub struct Setup {
-    /// The directory of configuration and keys, made when missing.
-    pub directory: PathBuf,
-    /// The directory that clients see, made when missing.
-    pub root: PathBuf,
-    /// The system user that clients act as, made when missing. Ignored if the
-    /// calling user is not root.
-    pub user: String,
-    /// The names and addresses by which clients reach the server; the host's own
-    /// name if empty.
-    pub names: Vec<String>,
-    /// Where to listen.
-    pub addresses: Vec<IpAddr>,
-    /// The port; that of TLS is the next one.
-    pub port: u16,
-    /// Whether clients log in, each as its own system user.
-    pub multi_user: bool,
+// What to set up. No doc comment: clap would show it.
+#[derive(Args)]
+pub(super) struct Setup {
+    /// The directory for configuration and keys
+    #[arg(long, value_name = "DIR", default_value = "/etc/tfd")]
+    dir: PathBuf,
+    /// The directory that clients see
+    #[arg(long, value_name = "DIR", default_value = "/srv/tfd")]
+    root: PathBuf,
+    /// The system user that clients act as, made when missing
+    #[arg(long, value_name = "USER", default_value = "tfd")]
+    user: String,
+    /// A name or an address by which clients reach the server [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+    /// An address to listen on
+    #[arg(long, value_name = "IP", default_values = ["0.0.0.0", "::"])]
+    address: Vec<IpAddr>,
+    /// The port; TLS has the next one
+    #[arg(long, default_value_t = 10345, value_parser = clap::value_parser!(u16).range(..65535))]
+    port: u16,
+    /// Let clients log in, each as its own system user
+    #[arg(long)]
+    multi_user: bool,
 }
 
 /// What was set up.
@@ -59,8 +66,7 @@ struct Outcome {
 
 /// Sets a server up, prints what its clients need and checks the
 /// configuration; the exit code. An interrupted run may be repeated.
-#[must_use]
-pub fn run(setup: &Setup) -> ExitCode {
+pub(super) fn run(setup: &Setup) -> ExitCode {
     match setup.make() {
         Ok(made) => {
             let code = say(&setup.summary(&made));
@@ -81,7 +87,7 @@ pub fn run(setup: &Setup) -> ExitCode {
 impl Setup {
     /// Makes everything that is missing, the configuration last.
     fn make(&self) -> Result<Outcome, String> {
-        let config = self.directory.join("tfd.toml");
+        let config = self.dir.join("tfd.toml");
         if config.symlink_metadata().is_ok() {
             let shown = config.display();
             return Err(format!(
@@ -97,14 +103,14 @@ impl Setup {
             let shown = path.display().to_string();
             move |e: io::Error| format!("{shown}: {e}")
         };
-        fs::create_dir_all(&self.directory).map_err(at(&self.directory))?;
+        fs::create_dir_all(&self.dir).map_err(at(&self.dir))?;
         let mode = if self.multi_user {
             FOR_ACCOUNTS
         } else {
             FOR_ONE
         };
         make_root(&self.root, identity.as_ref(), mode).map_err(at(&self.root))?;
-        let directory = fs::canonicalize(&self.directory).map_err(at(&self.directory))?;
+        let directory = fs::canonicalize(&self.dir).map_err(at(&self.dir))?;
         let root = fs::canonicalize(&self.root).map_err(at(&self.root))?;
         let names = self.names();
         let fingerprint = key_pair(&directory)?;
@@ -122,7 +128,7 @@ impl Setup {
             user: identity.as_ref().map(|identity| identity.name.as_str()),
             directory: &directory,
             root: &root,
-            addresses: &self.addresses,
+            addresses: &self.address,
             port: self.port,
             hash: &hash,
             users: users.as_deref(),
@@ -140,7 +146,7 @@ impl Setup {
     }
 
     fn names(&self) -> Vec<String> {
-        if self.names.is_empty() {
+        if self.name.is_empty() {
             vec![
                 rustix::system::uname()
                     .nodename()
@@ -148,7 +154,7 @@ impl Setup {
                     .into_owned(),
             ]
         } else {
-            self.names.clone()
+            self.name.clone()
         }
     }
 
