@@ -13,11 +13,12 @@ use tfd::daemon::helpers::keeper;
 use tfd::daemon::helpers::keeper::{Admitted, NewGate, Secrets};
 use tfd::ipc::channel::{Channel, pair};
 use tfd::ipc::codec::Decode;
-use tfd::ipc::{Pipe, pipe};
-use tfd::session::keeper::{Extras, Reply};
 use tfd::ipc::tag::Tag;
+use tfd::ipc::{Pipe, pipe};
 use tfd::net::tls::certificate::self_signed;
 use tfd::net::tls::secrets::TlsSecrets;
+use tfd::session::keeper::{Extras, Reply};
+use tfd::session::protocol;
 use tfd::tf::gate::KEY_LENGTHS;
 use tfd_fuzz::KEY;
 use zeroize::Zeroizing;
@@ -43,17 +44,18 @@ fuzz_target!(|data: &[u8]| {
     let mut block = vec![0; key.size() as usize];
     key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP)
         .expect("block");
-    let hash = Zeroizing::new(HASH.to_vec());
     let Some((tls, data)) = data.split_first() else {
         return;
     };
     let speaks_tls = tls & 1 == 1;
     let tls = Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets"));
     let secrets = Secrets {
-        key,
-        key_lengths: KEY_LENGTHS,
+        shared: Some(protocol::Secrets {
+            key,
+            key_lengths: KEY_LENGTHS,
+            shared: Zeroizing::new(HASH.to_vec()),
+        }),
         tls,
-        hash,
         granted: Vec::new(),
         extras: Extras::default(),
     };
@@ -63,6 +65,7 @@ fuzz_target!(|data: &[u8]| {
     let new = NewGate {
         tag: TAG,
         tls: speaks_tls,
+        is_open: false,
         channel: theirs.into(),
     };
     daemon.send(&Some(new)).expect("send");
