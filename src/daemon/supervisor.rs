@@ -134,16 +134,8 @@ impl Supervisor {
         let wanted = generation.has_quotas();
         let usage = &mut memory.usage;
         let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
-        match &identity {
-            Some(identity) => log::info!("clients are served as user={}", identity.name),
-            None => log::warn!(
-                "not started by root: every client is served as user={}, without chroot",
-                Identity::own().name
-            ),
-        }
-        for listener in &listeners {
-            listener.announce();
-        }
+        log_identity(identity.as_ref());
+        listeners.iter().for_each(Listener::announce);
         say_ready(&config);
         let mut supervisor = Supervisor {
             path: path.to_owned(),
@@ -483,5 +475,16 @@ impl Supervisor {
         for generation in &self.generations {
             generation.order(order);
         }
+    }
+}
+
+/// Logs who clients are served as.
+fn log_identity(identity: Option<&Identity>) {
+    match identity {
+        Some(identity) => log::info!("clients are served as user={}", identity.name),
+        None => log::warn!(
+            "not started by root: every client is served as user={}, without chroot",
+            Identity::own().name
+        ),
     }
 }
