@@ -2,6 +2,7 @@
 //! keys. It never sees a key.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
 use zeroize::Zeroizing;
@@ -87,7 +88,21 @@ impl Keeper {
         Keeper(channel.into())
     }
 
-    /// The session key in an RSA block; `None` when it holds none.
+    /// The session key in an RSA block; `None` when it holds none of these
+    /// lengths.
+    ///
+    /// # Errors
+    /// When the keeper is out of reach.
+    pub fn session_key(
+        &self,
+        block: &[u8],
+        lengths: &RangeInclusive<usize>,
+    ) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        let key = self.decrypt(block)?;
+        Ok(key.filter(|key| lengths.contains(&key.len())))
+    }
+
+    /// What an RSA block holds; `None` when it holds nothing.
     ///
     /// # Errors
     /// When the keeper is out of reach.

@@ -98,8 +98,12 @@ pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
 
     if !wire.is_plain_in_tls() {
         let short = wire.read_short_message(&mut body, MAX_BLOCK)?;
-        let key = if short { keeper.decrypt(&body)? } else { None };
-        let Some(key) = key.filter(|key| KEY_LENGTHS.contains(&key.len())) else {
+        let key = if short {
+            keeper.session_key(&body, &KEY_LENGTHS)?
+        } else {
+            None
+        };
+        let Some(key) = key else {
             return Err(refuse(wire, Status::BadKey));
         };
         accept(&mut wire)?;
