@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
-use super::balance::balance_by_udp;
 use super::connect::{Connection, Target, Transport};
 use super::error::{ClientError, Result};
+use super::probe::balance_by_udp;
 
 /// A name and its secret.
 pub type Secret = (String, Zeroizing<String>);

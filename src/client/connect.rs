@@ -13,9 +13,8 @@ use openssl::sha::sha256;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
-use super::cancel::{Cancel, Ticket};
+use super::cancel::{Cancel, Ticket, reach};
 use super::error::{ClientError, HANDSHAKE, Result};
-use super::reach::reach;
 use crate::net::tls::client::{HelloError, Tls};
 use crate::net::{Link, tls};
 use crate::tf::status::{Reply, Status};

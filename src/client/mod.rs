@@ -15,35 +15,27 @@
 //! ```
 
 mod access;
-mod balance;
 mod cancel;
 mod commands;
 mod connect;
 mod error;
-mod glob;
 mod listing;
 mod observe;
 mod probe;
-mod reach;
-mod secret;
-mod streams;
 mod transfer;
 mod transfers;
 mod watch;
 
 pub use access::{Access, Secret};
-pub use balance::balance_by_udp;
 pub use cancel::Cancel;
-pub use commands::{Stat, mode_request, owner_request};
+pub use commands::{Stat, mode_request, owner_request, secret_name, secret_token};
 pub use connect::{
     Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, refusal, resolve,
 };
 pub use error::{ClientError, Result};
-pub use glob::{fits, is_pattern};
-pub use listing::{Entry, Kind, Room};
+pub use listing::{Entry, Kind, Room, fits, is_pattern};
 pub use observe::{Deed, Event, Note, Observer};
-pub use probe::{Answer, Question};
-pub use secret::{secret_name, secret_token};
+pub use probe::{Answer, Question, balance_by_udp};
 pub use transfers::{Direction, Failure, Mirror, Options, Progress, Summary, Transfers};
 pub use watch::{Arrival, Verdict, Watch, Watched};
 
