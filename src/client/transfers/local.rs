@@ -58,7 +58,7 @@ impl Target {
         })
     }
 
-    /// A directory in it, made where there is none.
+    /// A directory in it, made if there is none.
     ///
     /// # Errors
     /// The system's; a link in its place is one.
@@ -83,7 +83,7 @@ impl Target {
     /// # Errors
     /// The system's; a link on the way is one.
     pub(super) fn make_directory(&self, relative: &[u8]) -> Result<()> {
-        let told = |e: Errno| self.error(relative, e);
+        let error = |e: Errno| self.error(relative, e);
         let mut at = Arc::clone(&self.handle);
         for name in relative
             .split(|c| *c == b'/')
@@ -92,9 +92,9 @@ impl Target {
             let name = OsStr::from_bytes(name);
             match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
                 Ok(()) | Err(Errno::EXIST) => {}
-                Err(e) => return Err(told(e)),
+                Err(e) => return Err(error(e)),
             }
-            at = Arc::new(enter(&at, name).map_err(told)?);
+            at = Arc::new(enter(&at, name).map_err(error)?);
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Target {
             .map_err(|e| self.error(relative, e))
     }
 
-    /// Begins a part beside an entry, empty.
+    /// Begins an empty part next to an entry.
     ///
     /// # Errors
     /// The system's.
@@ -163,18 +163,22 @@ impl Target {
             made => made,
         };
         let file = made.map_err(|e| self.error(relative, e))?;
-        let part = Part {
-            directory,
-            name: name.as_bytes().to_vec(),
-            target: last(relative).to_vec(),
-            path: self.path_of(relative),
-            file: file.into(),
-        };
+        let part = self.part(directory, relative, name.as_bytes(), file);
         if let Err(e) = part.take_mode_of_old() {
             part.remove();
             return Err(e);
         }
         Ok(part)
+    }
+
+    fn part(&self, directory: Arc<OwnedFd>, relative: &[u8], name: &[u8], file: OwnedFd) -> Part {
+        Part {
+            directory,
+            name: name.to_vec(),
+            target: last(relative).to_vec(),
+            path: self.path_of(relative),
+            file: file.into(),
+        }
     }
 
     /// Removes the parts of other versions of a file: those whose names begin
@@ -184,23 +188,22 @@ impl Target {
     /// The system's.
     pub(super) fn remove_parts_but(&self, relative: &[u8], any: &[u8], one: &[u8]) -> Result<()> {
         let directory = self.directory_of(relative)?;
-        let told = |e: Errno| self.error(relative, e);
+        let error = |e: Errno| self.error(relative, e);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let readable = rustix::fs::openat(&directory, ".", flags, Mode::empty()).map_err(told)?;
+        let readable = rustix::fs::openat(&directory, ".", flags, Mode::empty()).map_err(error)?;
         let begin = any.strip_suffix(PART_SUFFIX).unwrap_or(any);
-        for entry in rustix::fs::Dir::new(readable).map_err(told)? {
-            let entry = entry.map_err(told)?;
+        for entry in rustix::fs::Dir::new(readable).map_err(error)? {
+            let entry = entry.map_err(error)?;
             let name = entry.file_name().to_bytes();
             if name.starts_with(begin) && name != one && is_part(name) {
                 let flags = AtFlags::empty();
-                rustix::fs::unlinkat(&directory, OsStr::from_bytes(name), flags).map_err(told)?;
+                rustix::fs::unlinkat(&directory, OsStr::from_bytes(name), flags).map_err(error)?;
             }
         }
         Ok(())
     }
 
-    /// The part that an earlier try left, or a new one. Nobody else can have
-    /// it meanwhile.
+    /// The part that an earlier try left, or a new one, locked.
     ///
     /// # Errors
     /// The system's, or that another process works on it.
@@ -209,13 +212,7 @@ impl Target {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&directory, OsStr::from_bytes(name), flags, Mode::empty());
         let mut part = match opened {
-            Ok(file) if is_ours(&file) => Part {
-                directory,
-                name: name.to_vec(),
-                target: last(relative).to_vec(),
-                path: self.path_of(relative),
-                file: file.into(),
-            },
+            Ok(file) if is_ours(&file) => self.part(directory, relative, name, file),
             _ => self.new_part(relative, name)?,
         };
         if let Err(e) = rustix::fs::flock(&part.file, FlockOperation::NonBlockingLockExclusive) {
@@ -269,7 +266,7 @@ pub(super) struct Part {
 }
 
 impl Drop for Part {
-    /// Whoever starts a program meanwhile may hold the file open for a moment
+    /// A program that was started since may hold the file open for a moment
     /// longer, and the lock with it.
     fn drop(&mut self) {
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
@@ -281,8 +278,8 @@ impl Part {
     /// byte on.
     ///
     /// # Errors
-    /// The system's, or that what is there is neither file nor link: what
-    /// reads from a pipe or writes to a device would lose it.
+    /// The system's, or that the name is neither a file's nor a link's: a
+    /// reader of a pipe or a user of a device would lose it.
     fn take_mode_of_old(&self) -> Result<()> {
         let target = OsStr::from_bytes(&self.target);
         let Ok(old) = rustix::fs::statat(&self.directory, target, AtFlags::SYMLINK_NOFOLLOW) else {
@@ -326,7 +323,7 @@ impl Part {
     }
 
     /// Puts all that was written to the file system on disk.
-    pub(super) fn sync_all_beside(&self) -> Result<()> {
+    pub(super) fn sync_file_system(&self) -> Result<()> {
         rustix::fs::syncfs(&self.file).map_err(|e| self.error(e.into()))
     }
 
@@ -340,16 +337,9 @@ impl Part {
     /// # Errors
     /// The system's; the part is gone then.
     pub(super) fn publish(self) -> Result<()> {
-        let (from, to) = (
-            OsStr::from_bytes(&self.name),
-            OsStr::from_bytes(&self.target),
-        );
+        let (from, to) = self.names();
         let renamed = rustix::fs::renameat(&self.directory, from, &self.directory, to);
-        renamed.map_err(|e| {
-            let error = self.error(e.into());
-            self.remove();
-            error
-        })
+        self.published(renamed)
     }
 
     /// Lets it take its place unless something has it already.
@@ -357,26 +347,32 @@ impl Part {
     /// # Errors
     /// The system's, such as `AlreadyExists`; the part is gone then.
     pub(super) fn publish_new(self) -> Result<()> {
-        let (from, to) = (
-            OsStr::from_bytes(&self.name),
-            OsStr::from_bytes(&self.target),
-        );
-        let at = &self.directory;
+        let ((from, to), at) = (self.names(), &self.directory);
         match rustix::fs::renameat_with(at, from, at, to, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(()),
-            // A file system that can't do it.
+            // A file system that can't do it: the part's own name goes later.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 let linked = rustix::fs::linkat(at, from, at, to, AtFlags::empty());
                 let linked = linked.map_err(|e| self.error(e.into()));
                 self.remove();
                 linked
             }
-            Err(e) => {
-                let error = self.error(e.into());
-                self.remove();
-                Err(error)
-            }
+            renamed => self.published(renamed),
         }
+    }
+
+    fn names(&self) -> (&OsStr, &OsStr) {
+        (
+            OsStr::from_bytes(&self.name),
+            OsStr::from_bytes(&self.target),
+        )
+    }
+
+    fn published(self, renamed: rustix::io::Result<()>) -> Result<()> {
+        renamed.map_err(|e| {
+            let error = self.error(e.into());
+            self.remove();
+            error
+        })
     }
 
     /// Removes it.

@@ -2,7 +2,7 @@
 //! the other, and replies are taken as they come. Each arrives as a part (SUP),
 //! its digest is compared (SHA256), and only then it takes its place (RENAM).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -20,8 +20,9 @@ use crate::client::observe::Note;
 use crate::tf::status::Status;
 use crate::tf::wire::message_header;
 
-/// The most files on their way over one connection.
-const ON_THE_WAY: usize = 512;
+/// The most replies that are waited for over one connection, up to three a
+/// file.
+const MOST_REPLIES_DUE: usize = 1536;
 
 /// The most bytes of one frame of SUP.
 const FRAME: usize = 64 * 1024;
@@ -38,16 +39,7 @@ pub(super) fn send_small(run: &Run<'_>, queue: &Queue<Upload>, line: &mut Line<'
         let mut pipeline = Pipeline::new(run, queue, connection, moved);
         let done = pipeline.go();
         if done.is_err() {
-            let Pipeline {
-                flights, sending, ..
-            } = pipeline;
-            let sending = sending.into_iter().map(|sending| sending.item);
-            queue.give_back(
-                flights
-                    .into_values()
-                    .map(|flight| flight.item)
-                    .chain(sending),
-            );
+            queue.give_back(pipeline.into_items());
         }
         done
     })
@@ -72,8 +64,6 @@ struct Flight {
     item: Upload,
     part: Vec<u8>,
     digest: [u8; 32],
-    stored: bool,
-    sound: bool,
     mode_kept: bool,
 }
 
@@ -92,11 +82,15 @@ struct Pipeline<'p> {
     queue: &'p Queue<Upload>,
     connection: &'p mut Connection,
     moved: &'p AtomicU64,
-    due: VecDeque<(Due, usize)>,
-    flights: HashMap<usize, Flight>,
+    /// Replies in the order in which they will come. The last one of a series
+    /// about a file has the file.
+    due: VecDeque<(Due, Option<Flight>)>,
+    /// What the replies of the current series have said.
+    sound: bool,
+    mode_kept: bool,
     sending: Option<Sending>,
-    /// Parts that may take their places.
-    sound: VecDeque<usize>,
+    /// Files whose parts may take their places.
+    whole: VecDeque<Flight>,
     /// Parts that are to go.
     useless: VecDeque<Vec<u8>>,
     buffer: Vec<u8>,
@@ -116,16 +110,25 @@ impl<'p> Pipeline<'p> {
             connection,
             moved,
             due: VecDeque::new(),
-            flights: HashMap::new(),
+            sound: false,
+            mode_kept: true,
             sending: None,
-            sound: VecDeque::new(),
+            whole: VecDeque::new(),
             useless: VecDeque::new(),
             buffer: vec![0; FRAME],
             reply: Vec::new(),
         }
     }
 
-    /// Sends files until there are none, and takes all replies.
+    /// The files that are not done.
+    fn into_items(self) -> impl Iterator<Item = Upload> {
+        let flights = self.due.into_iter().filter_map(|(_, flight)| flight);
+        let sending = self.sending.into_iter().map(|sending| sending.item);
+        let sent = flights.chain(self.whole).map(|flight| flight.item);
+        sent.chain(sending)
+    }
+
+    /// Sends files until there are none left, and takes all replies.
     fn go(&mut self) -> Result<()> {
         loop {
             self.run.go_on()?;
@@ -148,14 +151,13 @@ impl<'p> Pipeline<'p> {
             // Nothing else goes between the frames of a file.
             if let Some(sending) = self.sending.take() {
                 self.send_on(sending);
-            } else if let Some(number) = self.sound.pop_front() {
-                self.rename(number);
+            } else if let Some(flight) = self.whole.pop_front() {
+                self.send(&two_paths("RENAM", &flight.part, &flight.item.id.name));
+                self.due.push_back((Due::Renamed, Some(flight)));
             } else if let Some(part) = self.useless.pop_front() {
-                self.connection
-                    .wire()
-                    .write_message_later(&request("DEL", &part));
-                self.due.push_back((Due::Deleted, 0));
-            } else if self.flights.len() < ON_THE_WAY {
+                self.send(&request("DEL", &part));
+                self.due.push_back((Due::Deleted, None));
+            } else if self.due.len() < MOST_REPLIES_DUE {
                 let Some(item) = self.queue.take_small() else {
                     return;
                 };
@@ -166,21 +168,27 @@ impl<'p> Pipeline<'p> {
         }
     }
 
+    fn send(&mut self, request: &[u8]) {
+        self.connection.wire().write_message_later(request);
+    }
+
+    /// A negative length breaks SUP off, and gets no reply.
+    fn break_off(&mut self) {
+        self.connection.wire().hold_unit(&(-1_i32).to_be_bytes());
+    }
+
     fn begin(&mut self, item: Upload) {
         match item.open() {
             Ok((file, version)) => {
                 let part = item.part(self.run);
-                let (digest, sent) = (Sha256::new(), 0);
-                self.connection
-                    .wire()
-                    .write_message_later(&request("SUP", &part));
+                self.send(&request("SUP", &part));
                 self.sending = Some(Sending {
                     item,
                     part,
                     file,
                     version,
-                    digest,
-                    sent,
+                    digest: Sha256::new(),
+                    sent: 0,
                 });
             }
             Err(e) => self.run.failed(&item.id, e),
@@ -193,8 +201,7 @@ impl<'p> Pipeline<'p> {
         match read {
             Ok(0) if sending.item.is_still(&sending.version).is_ok() => self.finish(sending),
             Ok(len) if len == 0 || sending.sent + len as u64 > TOO_LONG => {
-                // A negative length breaks SUP off, and there is no answer.
-                self.connection.wire().hold_unit(&(-1_i32).to_be_bytes());
+                self.break_off();
                 self.queue.set_large(sending.item);
             }
             Ok(len) => {
@@ -209,124 +216,91 @@ impl<'p> Pipeline<'p> {
                 self.sending = Some(sending);
             }
             Err(e) => {
-                self.connection.wire().hold_unit(&(-1_i32).to_be_bytes());
+                self.break_off();
                 self.run.failed(&sending.item.id, e);
             }
         }
     }
 
+    /// Ends the file, and asks for what comes before its place.
     fn finish(&mut self, sending: Sending) {
-        let Sending {
-            item, part, digest, ..
-        } = sending;
-        let number = item.id.number;
-        let wire = self.connection.wire();
-        wire.hold_unit(&0_i32.to_be_bytes());
-        self.due.push_back((Due::Stored, number));
+        let Sending { item, part, .. } = sending;
+        self.connection.wire().hold_unit(&0_i32.to_be_bytes());
+        let mut last = Due::Stored;
         if let Some(request) = item.mode_request(self.run, &part) {
-            wire.write_message_later(&request);
-            self.due.push_back((Due::Mode, number));
+            self.send(&request);
+            self.due
+                .push_back((std::mem::replace(&mut last, Due::Mode), None));
         }
         if self.run.options.verify {
-            wire.write_message_later(&request("SHA256", &part));
-            self.due.push_back((Due::Digest, number));
+            self.send(&request("SHA256", &part));
+            self.due
+                .push_back((std::mem::replace(&mut last, Due::Digest), None));
         }
-        let digest = digest.finalize().into();
         let flight = Flight {
             item,
             part,
-            digest,
-            stored: false,
-            sound: false,
+            digest: sending.digest.finalize().into(),
             mode_kept: true,
         };
-        self.flights.insert(number, flight);
-    }
-
-    fn rename(&mut self, number: usize) {
-        if let Some(Flight { item, part, .. }) = self.flights.get(&number) {
-            let request = two_paths("RENAM", part, &item.id.name);
-            self.connection.wire().write_message_later(&request);
-            self.due.push_back((Due::Renamed, number));
-        }
+        self.due.push_back((last, Some(flight)));
     }
 
     fn take_reply(&mut self) -> Result<()> {
-        let Some((due, number)) = self.due.pop_front() else {
-            return Ok(());
-        };
-        let stored = match due {
-            Due::Stored => self.connection.wire().read_i32()? == 0,
-            _ => {
-                self.connection.wire().read_message(&mut self.reply)?;
-                false
+        let wire = self.connection.wire();
+        match self.due.front() {
+            Some((Due::Stored, _)) => {
+                self.sound = wire.read_i32()? == 0;
+                self.mode_kept = true;
             }
-        };
-        let Some(flight) = self.flights.get_mut(&number) else {
-            return Ok(());
-        };
-        match due {
-            Due::Stored => {
-                flight.stored = stored;
-                if !self.run.options.verify {
-                    self.judge(number, stored);
-                }
-            }
-            Due::Mode => {
-                flight.mode_kept = data_of(b"CHMOD", &self.reply).is_ok();
-            }
-            Due::Digest => {
-                flight.sound = flight.stored
-                    && digest_of(b"SHA256", &self.reply)
-                        .is_ok_and(|digest| digest == flight.digest);
-                let sound = flight.sound;
-                self.judge(number, sound);
-            }
-            Due::Renamed => self.end(number),
-            Due::Deleted => {}
+            Some(_) => wire.read_message(&mut self.reply)?,
+            None => {}
         }
+        let Some((due, flight)) = self.due.pop_front() else {
+            return Ok(());
+        };
+        match (due, &flight) {
+            (Due::Mode, _) => self.mode_kept = data_of(b"CHMOD", &self.reply).is_ok(),
+            (Due::Digest, Some(flight)) => {
+                let there = digest_of(b"SHA256", &self.reply);
+                self.sound &= there.is_ok_and(|there| there == flight.digest);
+            }
+            (Due::Renamed, _) => {
+                flight.into_iter().for_each(|flight| self.end(flight));
+                return Ok(());
+            }
+            _ => {}
+        }
+        flight.into_iter().for_each(|flight| self.judge(flight));
         Ok(())
     }
 
     /// A part is whole and may take its place, or the file goes by itself.
-    fn judge(&mut self, number: usize, sound: bool) {
-        if sound && self.run.direct() {
-            if let Some(flight) = self.flights.remove(&number) {
-                self.arrived(&flight.item);
-            }
-        } else if sound {
-            self.sound.push_back(number);
-        } else if let Some(flight) = self.flights.remove(&number) {
+    fn judge(&mut self, mut flight: Flight) {
+        flight.mode_kept = self.mode_kept;
+        if !self.sound {
             self.queue.set_large(flight.item);
+        } else if self.run.direct() {
+            self.arrived(&flight.item);
+        } else {
+            self.whole.push_back(flight);
         }
     }
 
     /// A file has its place, or can't have it.
-    fn end(&mut self, number: usize) {
-        let Some(flight) = self.flights.remove(&number) else {
-            return;
-        };
-        let Flight {
-            item,
-            part,
-            mode_kept,
-            ..
-        } = flight;
-        let shown = request("RENAM", &item.id.name);
-        match data_of(&shown, &self.reply) {
+    fn end(&mut self, flight: Flight) {
+        let item = flight.item;
+        match data_of(&request("RENAM", &item.id.name), &self.reply) {
             Ok(_) => {
-                if !mode_kept {
+                if !flight.mode_kept {
                     self.run.note(&item.id.name, Note::ModeRefused);
                 }
                 self.arrived(&item);
             }
             // Another tf may have sent the same; by itself it finds out.
-            Err(ClientError::Refused {
-                status: Status::Rename,
-                ..
-            }) => self.queue.set_large(item),
+            Err(e) if e.status() == Some(Status::Rename) => self.queue.set_large(item),
             Err(e) => {
-                self.useless.push_back(part);
+                self.useless.push_back(flight.part);
                 self.run.failed(&item.id, e);
             }
         }
