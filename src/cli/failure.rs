@@ -221,7 +221,7 @@ impl Exit {
                     | S::AlreadyInJail,
                 ..
             } => Exit::NotLetIn,
-            ClientError::Odd { .. } if error.is_of_a_door() => Exit::NotLetIn,
+            ClientError::Odd { .. } if error.is_of_login() => Exit::NotLetIn,
             ClientError::Refused { .. }
             | ClientError::Odd { .. }
             | ClientError::NoWord { .. }

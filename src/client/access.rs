@@ -55,7 +55,7 @@ impl Access {
             return self.enter(self.connect()?);
         }
         let named = match self.target.transport {
-            Transport::Tcp(_) => self.told_by_udp(),
+            Transport::Tcp(_) => self.ask_by_udp(),
             // Anybody can send a datagram that names an address for which some
             // authority has vouched.
             Transport::Tls(..) => None,
@@ -87,7 +87,7 @@ impl Access {
     }
 
     /// The server that the load balancer names by UDP.
-    fn told_by_udp(&self) -> Option<SocketAddr> {
+    fn ask_by_udp(&self) -> Option<SocketAddr> {
         self.servers()
             .find_map(|server| balance_by_udp(server).ok().flatten())
     }

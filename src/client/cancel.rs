@@ -123,7 +123,7 @@ impl Drop for Ticket {
 }
 
 /// How often to check for cancellation.
-const LOOK: Timespec = Timespec {
+const CANCEL_CHECK_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
@@ -167,7 +167,7 @@ fn connect(address: &SocketAddr, end: Instant, cancel: &Cancel) -> io::Result<Tc
         Ok(()) => {}
         Err(Errno::INPROGRESS) => {
             let mut fds = [PollFd::new(&socket, PollFlags::OUT)];
-            while poll(&mut fds, Some(&LOOK)) != Ok(1) {
+            while poll(&mut fds, Some(&CANCEL_CHECK_INTERVAL)) != Ok(1) {
                 if Instant::now() >= end || cancel.is_cancelled() {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
@@ -181,13 +181,24 @@ fn connect(address: &SocketAddr, end: Instant, cancel: &Cancel) -> io::Result<Tc
     Ok(socket)
 }
 
+/// Makes the system notice within this time that a link is dead, whether we
+/// wait or bytes that we sent are not acknowledged.
+pub(super) fn notice_silence(socket: &TcpStream, timeout: Duration) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, timeout / 2)?;
+    sockopt::set_tcp_keepintvl(socket, timeout / 8)?;
+    sockopt::set_tcp_keepcnt(socket, 4)?;
+    let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, milliseconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpListener;
 
     #[test]
-    fn a_listener_is_reached_and_a_closed_port_is_told() {
+    fn a_listener_is_reached_and_a_closed_port_is_reported() {
         let listener = TcpListener::bind("127.0.0.7:0").expect("listen");
         let address = listener.local_addr().expect("address").to_string();
         let time = Duration::from_secs(5);

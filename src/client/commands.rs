@@ -10,7 +10,7 @@ use super::error::{ClientError, Result};
 use super::listing::Kind;
 use crate::hex;
 
-/// What FSTAT tells.
+/// The reply to FSTAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
@@ -78,40 +78,35 @@ plain_commands! {
     lock(name) = "LOCK {name}";
 }
 
-impl Connection {
+macro_rules! commands_of_two_paths {
+    ($($(#[$doc:meta])* $name:ident($first:ident, $second:ident) = $word:literal;)*) => {
+        impl Connection {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// The server's refusal, `NoWord`, or the connection is lost.
+                pub fn $name(&mut self, $first: &str, $second: &str) -> Result<()> {
+                    self.two_paths($word, $first, $second)
+                }
+            )*
+        }
+    };
+}
+
+commands_of_two_paths! {
     /// Copies a file on the server (document, "COPY").
-    ///
-    /// # Errors
-    /// The server's refusal, `NoWord`, or the connection is lost.
-    pub fn copy(&mut self, from: &str, to: &str) -> Result<()> {
-        self.two_paths("COPY", from, to)
-    }
-
+    copy(from, to) = "COPY";
     /// Copies a tree on the server (document, "CPDIR").
-    ///
-    /// # Errors
-    /// The server's refusal, `NoWord`, or the connection is lost.
-    pub fn copy_directory(&mut self, from: &str, to: &str) -> Result<()> {
-        self.two_paths("CPDIR", from, to)
-    }
-
-    /// Renames, replacing what is there (document, "RENAM").
-    ///
-    /// # Errors
-    /// The server's refusal, `NoWord`, or the connection is lost.
-    pub fn rename(&mut self, from: &str, to: &str) -> Result<()> {
-        self.two_paths("RENAM", from, to)
-    }
-
+    copy_directory(from, to) = "CPDIR";
+    /// Renames, replacing an existing file (document, "RENAM").
+    rename(from, to) = "RENAM";
     /// Removes a directory, secure or not, that has an entry of the token's
     /// name (document, "RMSECDIR").
-    ///
-    /// # Errors
-    /// The server's refusal, `NoWord`, or the connection is lost.
-    pub fn remove_secure_directory(&mut self, token: &str, path: &str) -> Result<()> {
-        self.two_paths("RMSECDIR", token, path)
-    }
+    remove_secure_directory(token, path) = "RMSECDIR";
+}
 
+impl Connection {
     fn two_paths(&mut self, word: &'static str, first: &str, second: &str) -> Result<()> {
         no_word(first, " | ", word)?;
         self.command(&format!("{word} {first} | {second}"))
@@ -158,7 +153,7 @@ impl Connection {
         ok_data(&shown, &reply).map(drop)
     }
 
-    /// Sends a text there and back (document, "ECHO"); whether it came back.
+    /// Sends a text (document, "ECHO"); returns whether the same came back.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -226,7 +221,7 @@ impl Connection {
         self.command("PROCKEY")
     }
 
-    /// Swaps the session key for a new one of `length` bytes (document,
+    /// Replaces the session key by a new one of `length` bytes (document,
     /// "NIGMA").
     ///
     /// # Errors
@@ -263,8 +258,7 @@ pub fn owner_request(path: &str, user: &str, group: &str) -> Result<String> {
     Ok(format!("CHOWN {path} {user} {group}"))
 }
 
-/// Refuses what would be read as another path, so that nothing happens to
-/// that.
+/// Refuses a path that the server would read as another one.
 fn no_word(argument: &str, end: &'static str, word: &'static str) -> Result<()> {
     if argument.contains(end) {
         return Err(ClientError::NoWord {

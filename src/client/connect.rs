@@ -36,15 +36,14 @@ impl PublicKey {
     /// # Errors
     /// `Key`, with what is wrong.
     pub fn from_file(path: &Path) -> Result<PublicKey> {
-        let told = |why: String| ClientError::Key {
+        let pem = fs::read(path).map_err(|e| ClientError::Key {
             path: path.to_owned(),
-            why,
-        };
-        let pem = fs::read(path).map_err(|e| told(e.to_string()))?;
-        PublicKey::from_pem(&pem).ok_or_else(|| told("no RSA public key in PEM".to_owned()))
+            why: e.to_string(),
+        })?;
+        PublicKey::from_text(&String::from_utf8_lossy(&pem), path)
     }
 
-    /// Reads a key from a text that stands in a file.
+    /// Reads a key from the text of a file.
     ///
     /// # Errors
     /// `Key`, with the file's name.
@@ -82,14 +81,14 @@ impl PublicKey {
 /// What protects a connection.
 #[derive(Clone, Debug)]
 pub enum Transport {
-    /// The session cipher alone, its key told by this key of the server.
+    /// The session cipher alone, its key encrypted with this key of the server.
     Tcp(PublicKey),
-    /// TLS; where the server does not do without the session cipher inside, its
-    /// public key is needed, too.
+    /// TLS. A server that wants the session cipher inside needs its public key,
+    /// too.
     Tls(Tls, Option<PublicKey>),
 }
 
-/// A server and what it wants to hear.
+/// A server, and what its handshake asks for.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// `host:port`.
@@ -144,8 +143,8 @@ pub struct Connection {
 impl Connection {
     /// Connects to the first address of the server that answers and passes
     /// version, key and hash. All three go out at once, so the handshake
-    /// takes one round trip, and over TLS one more. Over TLS there is no key
-    /// where the server can do without the cipher inside.
+    /// takes one round trip, and over TLS one more. Over TLS no key is sent if
+    /// the server can do without the cipher inside.
     ///
     /// # Errors
     /// Which step failed.
@@ -158,7 +157,7 @@ impl Connection {
             Transport::Tcp(key) => (Some(key), None),
             Transport::Tls(tls, key) => {
                 let alpn = tls.connect(&mut link, host(&target.server), &ALPN);
-                let alpn = alpn.map_err(|e| told(e, &target.server))?;
+                let alpn = alpn.map_err(|e| hello_error(e, &target.server))?;
                 (key.as_ref(), alpn)
             }
         };
@@ -249,7 +248,7 @@ impl Connection {
             .map_err(|e| ClientError::Lost(e.into()))
     }
 
-    /// The connection itself, for requests this library has no word for.
+    /// The connection itself, for requests this library has no method for.
     pub fn wire(&mut self) -> &mut Wire {
         &mut self.wire
     }
@@ -269,7 +268,7 @@ impl Connection {
         self.wire.socket()
     }
 
-    /// The connection itself, without this library's words for it.
+    /// The connection itself.
     #[must_use]
     pub fn into_wire(self) -> Wire {
         self.wire
@@ -285,7 +284,7 @@ impl Connection {
         Ok(self.body.clone())
     }
 
-    /// Sends a request and returns what stands behind `OK`.
+    /// Sends a request and returns the data after `OK`.
     ///
     /// # Errors
     /// `Refused` or `Odd` for any other reply, or the connection is lost.
@@ -310,14 +309,14 @@ impl Connection {
 /// # Errors
 /// `Resolve` when it has none.
 pub fn resolve(server: &str) -> Result<SocketAddr> {
-    let told = |source| ClientError::Resolve {
+    let error = |source| ClientError::Resolve {
         server: server.to_owned(),
         source,
     };
-    let mut addresses = server.to_socket_addrs().map_err(told)?;
+    let mut addresses = server.to_socket_addrs().map_err(error)?;
     addresses
         .next()
-        .ok_or_else(|| told(std::io::ErrorKind::NotFound.into()))
+        .ok_or_else(|| error(std::io::ErrorKind::NotFound.into()))
 }
 
 fn link(socket: TcpStream, deadline: Instant) -> Result<Link> {
@@ -337,7 +336,7 @@ fn host(server: &str) -> &str {
         .unwrap_or(host)
 }
 
-fn told(e: HelloError, server: &str) -> ClientError {
+fn hello_error(e: HelloError, server: &str) -> ClientError {
     match e {
         HelloError::Link(e) => ClientError::Handshake(e.into()),
         HelloError::NotPinned => ClientError::NotPinned {
@@ -350,26 +349,27 @@ fn told(e: HelloError, server: &str) -> ClientError {
     }
 }
 
-/// What a server shows to those who connect with TLS.
+/// The certificate that a server shows over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// SHA-256 of its public key in DER, base64 without padding: a pin.
     pub fingerprint: String,
-    /// Whom it names, as `CN = files.example.org`.
+    /// The subject it names, as `CN = files.example.org`.
     pub subject: String,
     /// When it expires, as OpenSSL writes it.
     pub expires: String,
 }
 
-/// Connects with TLS and returns the certificate that the server shows. Nobody
-/// has vouched for it: show it to somebody who knows.
+/// Connects with TLS and returns the certificate that the server shows. It is
+/// not verified: have its fingerprint confirmed by the server's operator.
 ///
 /// # Errors
-/// Why there is none.
+/// `Resolve`, `Connect`, `Tls`, or the connection is lost.
 pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
     let deadline = Instant::now() + timeout;
     let mut link = link(reach(server, timeout, &Cancel::default())?, deadline)?;
-    let chain = tls::client::look(&mut link, host(server), &ALPN).map_err(|e| told(e, server))?;
+    let chain =
+        tls::client::look(&mut link, host(server), &ALPN).map_err(|e| hello_error(e, server))?;
     let shown = chain.first().and_then(|first| {
         let (subject, expires) = tls::certificate::describe(first)?;
         Some(Certificate {
@@ -385,7 +385,7 @@ pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate>
     })
 }
 
-/// What stands behind `OK` in a reply.
+/// The data after `OK` in a reply.
 ///
 /// # Errors
 /// `Refused` or `Odd` for any other reply.
@@ -397,7 +397,7 @@ pub(super) fn ok_data<'a>(request: &str, reply: &'a [u8]) -> Result<&'a [u8]> {
     }
 }
 
-/// What a reply that is no `OK` tells: `Refused`, or `Odd`.
+/// The error in a reply that is not `OK`: `Refused`, or `Odd`.
 #[must_use]
 pub fn refusal(request: &str, reply: &[u8]) -> ClientError {
     let request = request.escape_debug().to_string();
@@ -417,12 +417,12 @@ pub fn refusal(request: &str, reply: &[u8]) -> ClientError {
     }
 }
 
-/// The beginning of a reply as it can be told: a server may say anything, at
-/// any length.
+/// The beginning of a reply, escaped: a server may send anything, at any
+/// length.
 fn quoted(reply: &[u8]) -> String {
-    let told = &reply[..reply.len().min(LONGEST_QUOTE)];
-    let rest = if told.len() < reply.len() { "..." } else { "" };
-    format!("{}{rest}", told.escape_ascii())
+    let begin = &reply[..reply.len().min(LONGEST_QUOTE)];
+    let rest = if begin.len() < reply.len() { "..." } else { "" };
+    format!("{}{rest}", begin.escape_ascii())
 }
 
 #[cfg(test)]

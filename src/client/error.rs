@@ -12,7 +12,7 @@ pub(super) const HANDSHAKE: &str = "handshake";
 /// The result of what a client does.
 pub type Result<T> = std::result::Result<T, ClientError>;
 
-/// A failure, and whose it is.
+/// A failure, by its cause.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The server's name has no address.
@@ -117,7 +117,7 @@ pub enum ClientError {
     #[error("connection lost: {0}")]
     Lost(#[from] WireError),
     /// The user of the library cancelled, see [`Cancel`](super::Cancel).
-    #[error("broken off")]
+    #[error("interrupted")]
     Interrupted,
     /// A local failure.
     #[error("{path}: {source}", path = .path.display())]
@@ -192,7 +192,7 @@ impl ClientError {
             | ClientError::NotPinned { .. }
             | ClientError::Hash
             | ClientError::Interrupted => true,
-            ClientError::Odd { .. } => self.is_of_a_door(),
+            ClientError::Odd { .. } => self.is_of_login(),
             ClientError::Refused { status, .. } => matches!(
                 status,
                 S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail
@@ -202,7 +202,7 @@ impl ClientError {
     }
 
     /// Whether this is an odd answer to what precedes all requests of a session.
-    pub(crate) fn is_of_a_door(&self) -> bool {
+    pub(crate) fn is_of_login(&self) -> bool {
         let ClientError::Odd { request, .. } = self else {
             return false;
         };

@@ -1,5 +1,10 @@
-//! A client of TF servers: what `tf` and the tests use. It talks to any
-//! server of TF Protocol 2.4.1, tfd or the public C server.
+//! A client of TF servers, the one public module: what `tf` and the tests use.
+//! It talks to any server of TF Protocol 2.4.1, tfd or the public C server.
+//!
+//! [`Connection`] is one session with a method for each command; [`Transfers`]
+//! moves trees and large files and survives lost connections. Sizes are bytes,
+//! times are seconds since the epoch, remote paths use `/`. Every failure is a
+//! [`ClientError`]; after `Lost` or `Interrupted` a connection is of no more use.
 //!
 //! ```no_run
 //! use tfd::client::{Connection, PublicKey, Target};

@@ -15,7 +15,7 @@ use super::error::{ClientError, Result};
 use crate::tf::wire::WireError;
 
 /// The longest answer that is read, in bytes.
-const LONGEST: usize = 400;
+const LONGEST_ANSWER: usize = 400;
 
 /// A question by UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Question<'a> {
     /// How many out-of-band bytes has the session with this key had?
     /// (SOCKCHECK)
     Socket(&'a [u8]),
-    /// Which server shall I take? (TLB)
+    /// Which server is to be used? (TLB)
     Balance,
 }
 
@@ -57,7 +57,7 @@ impl Question<'_> {
     ///
     /// # Errors
     /// The system's. A host that has nothing at this port is silent.
-    pub fn ask(self, server: SocketAddr, patience: Duration) -> io::Result<Answer> {
+    pub fn ask(self, server: SocketAddr, timeout: Duration) -> io::Result<Answer> {
         let own: SocketAddr = match server {
             SocketAddr::V4(_) => ([0; 4], 0).into(),
             SocketAddr::V6(_) => ([0; 16], 0).into(),
@@ -65,8 +65,8 @@ impl Question<'_> {
         // A socket of its own, so that a late answer is not mistaken for this one.
         let socket = UdpSocket::bind(own)?;
         socket.connect(server)?;
-        socket.set_read_timeout(Some(patience))?;
-        let mut bytes = [0; LONGEST];
+        socket.set_read_timeout(Some(timeout))?;
+        let mut bytes = [0; LONGEST_ANSWER];
         match socket
             .send(&self.bytes())
             .and_then(|_| socket.recv(&mut bytes))
@@ -103,7 +103,7 @@ impl Connection {
     ///
     /// # Errors
     /// `Odd` over TLS, which has no such bytes, or the connection is lost.
-    pub fn out_of_band(&mut self, byte: u8, patience: Duration) -> Result<Option<Duration>> {
+    pub fn out_of_band(&mut self, byte: u8, timeout: Duration) -> Result<Option<Duration>> {
         if self.is_over_tls() {
             let request = "out-of-band byte".to_owned();
             return Err(ClientError::Odd {
@@ -116,10 +116,10 @@ impl Connection {
         let start = Instant::now();
         send(socket, &[byte], SendFlags::OOB | SendFlags::NOSIGNAL).map_err(lost)?;
         loop {
-            let left = patience.saturating_sub(start.elapsed());
-            let timeout = Timespec::try_from(left).unwrap_or_default();
+            let left = timeout.saturating_sub(start.elapsed());
+            let left = Timespec::try_from(left).unwrap_or_default();
             let mut fds = [PollFd::new(socket, PollFlags::PRI)];
-            match poll(&mut fds, Some(&timeout)) {
+            match poll(&mut fds, Some(&left)) {
                 Ok(0) => return Ok(None),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(lost(e)),
@@ -149,8 +149,8 @@ impl Connection {
 }
 
 /// How long an answer by UDP may take, and how often to ask.
-const PATIENCE: Duration = Duration::from_millis(700);
-const TIMES: usize = 2;
+const BALANCE_ANSWER_TIMEOUT: Duration = Duration::from_millis(700);
+const BALANCE_ATTEMPTS: usize = 2;
 
 impl Connection {
     /// The server to use (document, "TLB").
@@ -168,7 +168,7 @@ impl Connection {
 ///
 /// # Errors
 /// `Resolve` when the name has no address, or `Connect` with the system's
-/// word.
+/// error.
 pub fn balance_by_udp(server: &str) -> Result<Option<SocketAddr>> {
     let resolved = server.to_socket_addrs();
     let addresses = resolved.map_err(|source| ClientError::Resolve {
@@ -176,8 +176,8 @@ pub fn balance_by_udp(server: &str) -> Result<Option<SocketAddr>> {
         source,
     })?;
     for address in addresses {
-        for _ in 0..TIMES {
-            let answer = Question::Balance.ask(address, PATIENCE);
+        for _ in 0..BALANCE_ATTEMPTS {
+            let answer = Question::Balance.ask(address, BALANCE_ANSWER_TIMEOUT);
             match answer {
                 Ok(Answer::Yes(text)) => return Ok(read_tuple(&text)),
                 Ok(Answer::No) => return Ok(None),

@@ -17,7 +17,7 @@ const MOST_CODES: usize = 16;
 
 /// The most bytes of frames that may come when we have cancelled: more than a
 /// network holds.
-const LATE: u64 = 1 << 30;
+const MOST_LATE_BYTES: u64 = 1 << 30;
 
 const BAD_FRAME: WireError = WireError::Broken("a frame of a length nobody agreed on");
 
@@ -59,7 +59,7 @@ impl Connection {
         let mut result = Ok(());
         // Whether we have said that it is over: once, and no more.
         let mut over = false;
-        let mut late = LATE;
+        let mut late = MOST_LATE_BYTES;
         loop {
             let header = self.wire().read_i64()?;
             match header {

@@ -3,17 +3,13 @@
 
 use std::time::Duration;
 
-use rustix::net::sockopt;
-
+use super::cancel::notice_silence;
 use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
 use crate::tf::wire::WireError;
 
-/// After this time of silence the peer is probed; it is lost after as many
-/// unanswered probes.
-const QUIET: Duration = Duration::from_secs(60);
-const ASK_AGAIN: Duration = Duration::from_secs(15);
-const ASKS: u32 = 4;
+/// A peer that is silent for longer, though it is probed, is lost.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A directory to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +78,8 @@ impl Connection {
         for Watched { directory, prefix } in list {
             self.command(&format!("ADDNTFY {prefix} {directory}"))?;
         }
-        keep_alive(&self).map_err(|e| ClientError::Lost(WireError::Io(e.into())))?;
+        notice_silence(self.socket(), SILENCE_TIMEOUT)
+            .map_err(|e| ClientError::Lost(WireError::Io(e.into())))?;
         let request = format!("STARTNTFY {}", interval.as_secs_f64());
         self.wire().write_message(request.as_bytes())?;
         Ok(Watch {
@@ -91,15 +88,6 @@ impl Connection {
             awaited: false,
         })
     }
-}
-
-/// Lets the system notice a peer that has vanished.
-fn keep_alive(connection: &Connection) -> rustix::io::Result<()> {
-    let socket = connection.socket();
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, QUIET)?;
-    sockopt::set_tcp_keepintvl(socket, ASK_AGAIN)?;
-    sockopt::set_tcp_keepcnt(socket, ASKS)
 }
 
 impl Watch {

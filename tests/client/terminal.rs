@@ -172,7 +172,7 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     terminal.press("C-c");
     terminal.wait_for_last("files:/>");
     assert!(
-        terminal.screen().contains("broken off"),
+        terminal.screen().contains("interrupted"),
         "{}",
         terminal.screen()
     );

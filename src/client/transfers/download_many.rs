@@ -125,7 +125,7 @@ impl Pipeline<'_> {
                 self.moved.fetch_add(1, Ordering::Relaxed);
                 self.writer.write(Arrived { item, data });
             }
-            // What is wrong is told where it goes by itself.
+            // What is wrong is reported when it goes by itself.
             _ => self.queue.set_large(item),
         }
         Ok(())
@@ -147,7 +147,7 @@ impl Pipeline<'_> {
                     .pop_front()
                     .into_iter()
                     .for_each(|item| self.queue.set_large(item));
-                return Err(WireError::Broken("a file much longer than it was told").into());
+                return Err(WireError::Broken("a file much longer than its size").into());
             }
             data.resize(begin + len, 0);
             self.connection.wire().read_raw(&mut data[begin..])?;
@@ -234,7 +234,7 @@ fn place(run: &Run<'_>, parts: Vec<(Download, Part)>) {
         [(_, first), others @ ..] if others.len() >= ONE_BY_ONE => {
             let device = first.device();
             let together = others.iter().all(|(_, part)| part.device() == device);
-            together && first.sync_all_beside().is_ok()
+            together && first.sync_file_system().is_ok()
         }
         _ => false,
     };

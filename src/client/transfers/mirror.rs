@@ -38,7 +38,7 @@ pub struct Mirror {
     pub delete: bool,
     /// Delete nothing when it would be more entries than this.
     pub max_delete: Option<u64>,
-    /// Only tell what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
@@ -89,9 +89,9 @@ impl Transfers<'_> {
         };
         run.sum(|summary| summary.unchanged = plan.unchanged);
         work.check_deletions(&plan)?;
-        work.tell_held(&plan);
+        work.report_held(&plan);
         if how.dry_run {
-            work.tell_all(&plan);
+            work.report_all(&plan);
         } else {
             match direction {
                 Direction::Up => work.up(&mut lines, &plan, &here)?,
@@ -103,7 +103,7 @@ impl Transfers<'_> {
     }
 }
 
-/// A target that is not there yet is empty.
+/// A target that does not exist yet is empty.
 fn missing_local(error: ClientError, direction: Direction) -> Result<Tree> {
     match &error {
         ClientError::Local { source, .. }
@@ -218,7 +218,7 @@ impl Work<'_> {
         self.run.tell(&Event::Mirror { deed, name });
     }
 
-    fn tell_all(&self, plan: &Plan<'_>) {
+    fn report_all(&self, plan: &Plan<'_>) {
         let before = plan.in_the_way.iter().filter(|_| self.how.delete);
         for (path, _) in before.chain(plan.delete.iter().filter(|_| self.may_delete())) {
             self.tell(Deed::Delete, path);
@@ -233,8 +233,8 @@ impl Work<'_> {
             .for_each(|path| self.refuse(path));
     }
 
-    /// What stands in the way of the plan, whatever may be deleted.
-    fn tell_held(&self, plan: &Plan<'_>) {
+    /// What is in the way of the plan, whatever may be deleted.
+    fn report_held(&self, plan: &Plan<'_>) {
         if self.how.delete {
             plan.held
                 .iter()
@@ -321,8 +321,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Deletes on the server: files, then directories that are empty, so that
-    /// nothing goes that was not seen.
+    /// Deletes on the server: files, then empty directories, so that nothing is
+    /// deleted that was not listed.
     fn delete_there(&self, line: &mut Line<'_>, entries: &[(&[u8], bool)]) -> Result<()> {
         let (directories, files): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, is)| *is);
         let asked = |(path, _): &(&[u8], _)| request("DEL", &self.remote_path(path));
@@ -402,7 +402,7 @@ fn clock_ahead(connection: &mut Connection) -> Result<i64> {
     Ok(there.map_or(0, |there| there.saturating_sub(here)))
 }
 
-/// Removes a directory in which there is nothing.
+/// Removes an empty directory.
 fn remove_if_empty(connection: &mut Connection, path: &[u8]) -> Result<()> {
     let asked = request("LS", path);
     connection.wire().write_message(&asked)?;
@@ -417,7 +417,7 @@ fn remove_if_empty(connection: &mut Connection, path: &[u8]) -> Result<()> {
         other => other?,
     }
     if !empty {
-        let why = "not empty: what is in it is excluded, or came meanwhile";
+        let why = "not empty: its entries are excluded, or new";
         return Err(bad_name(path, why));
     }
     connection.ask(&request("RMDIR", path)).map(drop)

@@ -1,6 +1,6 @@
 //! Many files, whole trees and large files, there and back: as fast as the
-//! link, begun again when the connection is lost, checked by SHA-256, and in
-//! place only when they are whole.
+//! link, resumed when the connection is lost, checked by SHA-256, and in place
+//! only when they are whole.
 
 mod download;
 mod download_many;
@@ -37,26 +37,27 @@ pub struct Options {
     /// ranges of a large one. `None` is one, and a second to put hundreds of files
     /// and for the digest of a large one.
     pub streams: Option<usize>,
-    /// How often in a row a lost connection is opened anew, without anything
+    /// How often in a row a lost connection is reopened, without anything
     /// moved, before it is given up.
     pub retries: u32,
     /// Whether SHA-256 digests are compared.
     pub verify: bool,
     /// The most bytes a second, over all connections.
     pub limit: Option<u64>,
-    /// Whether directories are moved with all in them, or refused.
+    /// Whether directories are moved with all their entries; they are refused
+    /// if not.
     pub recursive: bool,
-    /// Whether local symbolic links are followed, or left out.
+    /// Whether local symbolic links are followed; they are left out if not.
     pub follow: bool,
     /// What is left out of trees: patterns for names, or for paths from the
     /// tree's top.
     pub exclude: Vec<Pattern>,
-    /// What tells this machine from others that send to the same place.
+    /// A name for this machine: others that send to the same place use another.
     pub machine: Vec<u8>,
 }
 
 impl Default for Options {
-    /// Verified, with ten tries: for more than a minute.
+    /// Verified; ten attempts to reconnect, over more than a minute.
     fn default() -> Options {
         Options {
             streams: None,
@@ -78,13 +79,13 @@ pub struct Summary {
     pub files: u64,
     /// Their bytes together.
     pub bytes: u64,
-    /// Files that were as they should be already.
+    /// Files that were the same already.
     pub unchanged: u64,
     /// Entries deleted.
     pub deleted: u64,
-    /// Links, pipes and devices, which are not moved.
+    /// Links, pipes and devices: they are not moved.
     pub left_out: u64,
-    /// Files that were not tried any more.
+    /// Files that were not tried, as the run ended before.
     pub left: u64,
     /// What could not be moved, and why.
     pub failures: Vec<Failure>,
@@ -122,7 +123,7 @@ pub struct Transfers<'t> {
 }
 
 impl<'t> Transfers<'t> {
-    /// Nothing is connected yet. `()` is an observer that nobody looks at.
+    /// Nothing is connected yet. `()` is an observer that ignores all events.
     /// Cancelling the target of `access` interrupts a run; what is under way
     /// stays to be resumed.
     #[must_use]
@@ -148,7 +149,7 @@ impl<'t> Transfers<'t> {
         }
     }
 
-    /// The connection, where one is still open.
+    /// The connection, if one is still open.
     #[must_use]
     pub fn into_connection(self) -> Option<Connection> {
         self.open.into_inner()

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::requests::{digest_of, request};
-use super::run::{Run, joined, notice_silence};
+use super::run::{Run, SILENCE_TIMEOUT, joined};
 use crate::client::access::Access;
-use crate::client::cancel::Cancel;
+use crate::client::cancel::{Cancel, notice_silence};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::transfer::{Frames, HEADER, Taker};
@@ -208,7 +208,7 @@ pub(super) fn digest_there(connection: &mut Connection, path: &[u8]) -> Result<[
 /// A digest made here, while the server makes the one of its file.
 ///
 /// # Errors
-/// Why there is none here, or the connection is lost.
+/// Those of `make`, or the connection is lost.
 pub(super) fn digests_at_once<T>(
     connection: &mut Connection,
     path: &[u8],
@@ -321,7 +321,7 @@ pub(super) fn digest_concurrently<T>(
 fn ask(access: &Access, remote: &[u8]) -> Result<[u8; 32]> {
     let mut connection = access.open()?;
     // Without it a dead link is noticed later.
-    let _ = notice_silence(connection.wire().socket());
+    let _ = notice_silence(connection.socket(), SILENCE_TIMEOUT);
     let digest = digest_there(&mut connection, remote)?;
     // It is over either way.
     let _ = connection.end();

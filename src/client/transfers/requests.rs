@@ -28,7 +28,7 @@ pub(super) const AT_ONCE: usize = 64 * 1024;
 const PART_PREFIX: &[u8] = b".tf-";
 pub(super) const PART_SUFFIX: &[u8] = b".part";
 
-/// What stands between the two paths of a request.
+/// The separator of the two paths of a request.
 const BAR: &[u8] = b" | ";
 
 /// A path that a server named, beneath the directory it was asked for.
@@ -52,7 +52,7 @@ pub(super) fn beneath(path: &[u8]) -> Result<&[u8]> {
     }
 }
 
-/// A remote path that can be stored by way of a part beside it.
+/// Checks that a remote path can be stored by way of a part next to it.
 ///
 /// # Errors
 /// `BadName` for one that RENAM can't name.
@@ -158,7 +158,7 @@ pub(super) fn change_mode(path: &[u8], mode: u32) -> Vec<u8> {
     [b"CHMOD ", path, format!(" {mode:o}").as_bytes()].concat()
 }
 
-/// What stands behind `OK` in the reply to a request.
+/// The data after `OK` in the reply to a request.
 ///
 /// # Errors
 /// The server's refusal.
@@ -174,7 +174,7 @@ pub(super) fn done(request: &[u8], reply: &[u8]) -> Result<()> {
     data_of(request, reply).map(drop)
 }
 
-/// What a reply to FSTAT tells.
+/// The stat in a reply to FSTAT.
 ///
 /// # Errors
 /// The server's refusal.

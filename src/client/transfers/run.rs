@@ -3,22 +3,17 @@
 //! that come back. A lost one is opened again after growing pauses, and the
 //! work at hand begins again.
 
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use rustix::net::sockopt::{
-    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
-    set_tcp_user_timeout,
-};
-
 use super::local::Target;
 use super::requests::{data_of, join, part_name, request};
 use super::{Failure, Options, Summary};
 use crate::client::access::Access;
+use crate::client::cancel::notice_silence;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::{Deed, Event, Note, Observer};
@@ -28,11 +23,11 @@ use crate::tf::status::Status;
 use crate::tf::wire::Pace;
 
 /// The pauses before tries: the first, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(30);
 
-/// A link that is silent for longer, though it was asked, is dead.
-const SILENCE: Duration = Duration::from_secs(40);
+/// A link that is silent for longer, though it is probed, is dead.
+pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A run of transfers.
 pub(super) struct Run<'r> {
@@ -46,7 +41,7 @@ pub(super) struct Run<'r> {
     spare: AtomicBool,
 }
 
-/// A file of a run: how it is told of.
+/// A file of a run, as it is reported.
 #[derive(Clone, Debug)]
 pub(super) struct Id {
     pub(super) number: usize,
@@ -74,13 +69,13 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Whether the account may only add: then a part could take no place, and
-    /// files are sent under their own names.
+    /// Whether the account may only add: a part could not take its place then,
+    /// and files are sent under their own names.
     pub(super) fn direct(&self) -> bool {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Finds that out by deleting what is not there.
+    /// Finds that out by deleting a file that does not exist.
     ///
     /// # Errors
     /// That the server asks for an account or a jail first, or the connection
@@ -111,12 +106,12 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Whether one more connection than the lines that work may be opened.
+    /// Whether a connection more than the working lines may be opened.
     pub(super) fn may_open_another(&self) -> bool {
         self.spare.load(Ordering::Relaxed)
     }
 
-    /// Says so.
+    /// Allows that, or not.
     pub(super) fn allow_another(&self, may: bool) {
         self.spare.store(may, Ordering::Relaxed);
     }
@@ -220,7 +215,7 @@ impl<'r> Run<'r> {
         failed
     }
 
-    /// Something a user should know of an entry.
+    /// Something a user should know about an entry.
     pub(super) fn note(&self, name: &[u8], what: Note) {
         if matches!(what, Note::Link | Note::Special) {
             self.sum(|summary| summary.left_out += 1);
@@ -277,7 +272,7 @@ impl<'r> Line<'r> {
     /// Takes a connection that is open.
     pub(super) fn take(&mut self, mut connection: Connection) {
         // Without it a dead link is noticed later.
-        let _ = notice_silence(connection.wire().socket());
+        let _ = notice_silence(connection.socket(), SILENCE_TIMEOUT);
         if let Some(pace) = &self.run.pace {
             connection.wire().share_rate(pace.clone());
         }
@@ -286,8 +281,8 @@ impl<'r> Line<'r> {
         self.was_open = true;
     }
 
-    /// Does work that can be begun anew, with a connection that is opened
-    /// again when it is lost. What moves something says so by the counter;
+    /// Does work that can be repeated, with a connection that is reopened when
+    /// it is lost. What moves something says so by the counter;
     /// only tries in a row that moved nothing are counted.
     ///
     /// # Errors
@@ -344,7 +339,8 @@ impl<'r> Line<'r> {
         if self.failures >= attempts {
             return Err(error);
         }
-        let wait = (FIRST_PAUSE * 2u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+        let wait =
+            (FIRST_RETRY_PAUSE * 2u32.saturating_pow(self.failures)).min(LONGEST_RETRY_PAUSE);
         self.failures += 1;
         let attempt = self.failures;
         self.run.tell(&Event::Retrying {
@@ -375,19 +371,6 @@ impl<'r> Line<'r> {
         connection.wire().limit_rate(None);
         Some(connection)
     }
-}
-
-/// Lets the system find out that a link is dead, whether it is we who wait or
-/// the bytes we sent.
-pub(super) fn notice_silence(socket: &TcpStream) -> rustix::io::Result<()> {
-    set_socket_keepalive(socket, true)?;
-    set_tcp_keepidle(socket, SILENCE / 2)?;
-    set_tcp_keepintvl(socket, SILENCE / 8)?;
-    set_tcp_keepcnt(socket, 4)?;
-    set_tcp_user_timeout(
-        socket,
-        u32::try_from(SILENCE.as_millis()).unwrap_or(u32::MAX),
-    )
 }
 
 /// Whether a new connection may help.

@@ -67,7 +67,7 @@ impl Transfers<'_> {
     /// Receives files, and with [`super::Options::recursive`] trees, into a
     /// local directory, or under a local name when there is one source and no
     /// such directory. Times of files are kept; modes the protocol does not
-    /// tell.
+    /// report.
     ///
     /// # Errors
     /// As [`Transfers::put`].
@@ -134,7 +134,7 @@ impl Place<'_> {
         name.map_or_else(|| self.named.to_owned(), |name| self.named.join(name))
     }
 
-    /// The directory for a tree, made where there is none. Links that the user
+    /// The directory for a tree, made if there is none. Links that the user
     /// named are followed, and no other.
     ///
     /// # Errors
@@ -243,7 +243,7 @@ impl Up {
 
     /// Makes the directories and sends the files.
     pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
-        tell_plan(run, &self.files);
+        report_plan(run, &self.files);
         if !self.files.is_empty() {
             run.find_rights(&mut lines[0], directory(&self.files[0].id.name))?;
         }
@@ -392,13 +392,13 @@ impl Down {
 
     /// Receives the files.
     pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
-        tell_plan(run, &self.files);
+        report_plan(run, &self.files);
         Queue::new(self.files).run(run, lines)
     }
 }
 
-fn tell_plan<T: Item>(run: &Run<'_>, items: &[T]) {
-    // A server may tell any size.
+fn report_plan<T: Item>(run: &Run<'_>, items: &[T]) {
+    // A server may report any size.
     let bytes = items.iter().map(Item::size).fold(0, u64::saturating_add);
     run.planned(items.len() as u64, bytes);
 }
