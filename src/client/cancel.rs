@@ -134,14 +134,8 @@ const CANCEL_CHECK_INTERVAL: Timespec = Timespec {
 /// # Errors
 /// `Resolve`, `Connect` or `Interrupted`.
 pub(super) fn reach(server: &str, timeout: Duration, cancel: &Cancel) -> Result<TcpStream> {
-    let addresses = server
-        .to_socket_addrs()
-        .map_err(|source| ClientError::Resolve {
-            server: server.to_owned(),
-            source,
-        })?;
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
+    for address in addresses(server)? {
         match connect(&address, Instant::now() + timeout, cancel) {
             Ok(socket) => return Ok(socket),
             Err(_) if cancel.is_cancelled() => return Err(ClientError::Interrupted),
@@ -152,6 +146,19 @@ pub(super) fn reach(server: &str, timeout: Duration, cancel: &Cancel) -> Result<
         server: server.to_owned(),
         source: last,
     })
+}
+
+/// The addresses of `host:port`.
+///
+/// # Errors
+/// `Resolve`.
+pub(super) fn addresses(server: &str) -> Result<impl Iterator<Item = SocketAddr>> {
+    server
+        .to_socket_addrs()
+        .map_err(|source| ClientError::Resolve {
+            server: server.to_owned(),
+            source,
+        })
 }
 
 /// Connects to one address; any error if it was cancelled.

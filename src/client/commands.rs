@@ -78,35 +78,40 @@ plain_commands! {
     lock(name) = "LOCK {name}";
 }
 
-macro_rules! commands_of_two_paths {
-    ($($(#[$doc:meta])* $name:ident($first:ident, $second:ident) = $word:literal;)*) => {
-        impl Connection {
-            $(
-                $(#[$doc])*
-                ///
-                /// # Errors
-                /// The server's refusal, `NoWord`, or the connection is lost.
-                pub fn $name(&mut self, $first: &str, $second: &str) -> Result<()> {
-                    self.two_paths($word, $first, $second)
-                }
-            )*
-        }
-    };
-}
-
-commands_of_two_paths! {
+impl Connection {
     /// Copies a file on the server (document, "COPY").
-    copy(from, to) = "COPY";
+    ///
+    /// # Errors
+    /// The server's refusal, `NoWord`, or the connection is lost.
+    pub fn copy(&mut self, from: &str, to: &str) -> Result<()> {
+        self.two_paths("COPY", from, to)
+    }
+
     /// Copies a tree on the server (document, "CPDIR").
-    copy_directory(from, to) = "CPDIR";
+    ///
+    /// # Errors
+    /// Those of [`Connection::copy`].
+    pub fn copy_directory(&mut self, from: &str, to: &str) -> Result<()> {
+        self.two_paths("CPDIR", from, to)
+    }
+
     /// Renames, replacing an existing file (document, "RENAM").
-    rename(from, to) = "RENAM";
+    ///
+    /// # Errors
+    /// Those of [`Connection::copy`].
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        self.two_paths("RENAM", from, to)
+    }
+
     /// Removes a directory, secure or not, that has an entry of the token's
     /// name (document, "RMSECDIR").
-    remove_secure_directory(token, path) = "RMSECDIR";
-}
+    ///
+    /// # Errors
+    /// Those of [`Connection::copy`].
+    pub fn remove_secure_directory(&mut self, token: &str, path: &str) -> Result<()> {
+        self.two_paths("RMSECDIR", token, path)
+    }
 
-impl Connection {
     fn two_paths(&mut self, word: &'static str, first: &str, second: &str) -> Result<()> {
         no_word(first, " | ", word)?;
         self.command(&format!("{word} {first} | {second}"))

@@ -2,7 +2,7 @@
 //! the connection"), above TLS where that is asked for.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use openssl::sha::sha256;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
-use super::cancel::{Cancel, Ticket, reach};
+use super::cancel::{Cancel, Ticket, addresses, reach};
 use super::error::{ClientError, HANDSHAKE, Result};
 use crate::net::tls::client::{HelloError, Tls};
 use crate::net::{Link, tls};
@@ -187,16 +187,28 @@ impl Connection {
     }
 
     fn shake_hands(&mut self, target: &Target, key: Option<&PublicKey>) -> Result<()> {
-        let version = || ClientError::Version(target.version.clone());
-        if self.wire.is_plain_in_tls() {
-            self.wire.write_message_later(target.version.as_bytes());
-            self.wire
-                .write_message(target.hash.as_bytes())
-                .map_err(ClientError::Handshake)?;
-            self.expect_ok(Status::IncompatibleProtocol, version)?;
-            return self.expect_ok(Status::InvalidHash, || ClientError::Hash);
+        self.wire.write_message_later(target.version.as_bytes());
+        let session = match (self.wire.is_plain_in_tls(), key) {
+            (true, _) => None,
+            (false, None) => return Err(ClientError::NoKey),
+            (false, Some(key)) => Some((key, self.send_session_key(key)?)),
+        };
+        self.wire
+            .write_message(target.hash.as_bytes())
+            .map_err(ClientError::Handshake)?;
+        self.expect_ok(Status::IncompatibleProtocol, || {
+            ClientError::Version(target.version.clone())
+        })?;
+        if let Some((key, session_key)) = session {
+            self.expect_ok(Status::BadKey, || ClientError::WrongKey(key.fingerprint()))?;
+            self.wire.encipher_receiving(&*session_key);
         }
-        let key = key.ok_or(ClientError::NoKey)?;
+        self.expect_ok(Status::InvalidHash, || ClientError::Hash)
+    }
+
+    /// Makes a session key, sends it for the owner of `key`, and enciphers what
+    /// is sent next.
+    fn send_session_key(&mut self, key: &PublicKey) -> Result<Zeroizing<[u8; KEY_LENGTH]>> {
         let mut session_key = Zeroizing::new([0; KEY_LENGTH]);
         getrandom::fill(&mut *session_key)
             .map_err(|e| ClientError::Lost(WireError::Io(std::io::Error::other(e))))?;
@@ -204,17 +216,9 @@ impl Connection {
         key.0
             .public_encrypt(&*session_key, &mut block, Padding::PKCS1_OAEP)
             .map_err(|_| ClientError::WrongKey(key.fingerprint()))?;
-
-        self.wire.write_message_later(target.version.as_bytes());
         self.wire.write_message_later(&block);
         self.wire.encipher_sending(&*session_key);
-        self.wire
-            .write_message(target.hash.as_bytes())
-            .map_err(ClientError::Handshake)?;
-        self.expect_ok(Status::IncompatibleProtocol, version)?;
-        self.expect_ok(Status::BadKey, || ClientError::WrongKey(key.fingerprint()))?;
-        self.wire.encipher_receiving(&*session_key);
-        self.expect_ok(Status::InvalidHash, || ClientError::Hash)
+        Ok(session_key)
     }
 
     /// Takes one reply of the handshake.
@@ -309,14 +313,12 @@ impl Connection {
 /// # Errors
 /// `Resolve` when it has none.
 pub fn resolve(server: &str) -> Result<SocketAddr> {
-    let error = |source| ClientError::Resolve {
-        server: server.to_owned(),
-        source,
-    };
-    let mut addresses = server.to_socket_addrs().map_err(error)?;
-    addresses
+    addresses(server)?
         .next()
-        .ok_or_else(|| error(std::io::ErrorKind::NotFound.into()))
+        .ok_or_else(|| ClientError::Resolve {
+            server: server.to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
 }
 
 fn link(socket: TcpStream, deadline: Instant) -> Result<Link> {

@@ -3,13 +3,14 @@
 //! server of several to take (document, "TLB").
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::cancel::addresses;
 use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
 use crate::tf::wire::WireError;
@@ -170,12 +171,7 @@ impl Connection {
 /// `Resolve` when the name has no address, or `Connect` with the system's
 /// error.
 pub fn balance_by_udp(server: &str) -> Result<Option<SocketAddr>> {
-    let resolved = server.to_socket_addrs();
-    let addresses = resolved.map_err(|source| ClientError::Resolve {
-        server: server.to_owned(),
-        source,
-    })?;
-    for address in addresses {
+    for address in addresses(server)? {
         for _ in 0..BALANCE_ATTEMPTS {
             let answer = Question::Balance.ask(address, BALANCE_ANSWER_TIMEOUT);
             match answer {

@@ -4,7 +4,6 @@
 
 use super::connect::{Connection, ok_data, refusal};
 use super::error::{ClientError, Result};
-use crate::sys::number::at_most;
 use crate::tf::wire::{MAX_MESSAGE, WireError, message_header};
 
 const END: i64 = 0;
@@ -57,35 +56,26 @@ impl Connection {
         self.agree("GET", path, &[offset, buffer as u64])?;
         let mut data = Vec::new();
         let mut result = Ok(());
-        // Whether we have said that it is over: once, and no more.
+        // Whether we have cancelled it: once, and no more.
         let mut over = false;
         let mut late = MOST_LATE_BYTES;
         loop {
-            let header = self.wire().read_i64()?;
-            match header {
+            match self.read_frame(&mut data, buffer)? {
                 END => break,
                 CANCEL => {
                     result = result.and(Err(cancelled(path)));
                     break;
                 }
                 FIN if over => return result,
-                1.. if header.unsigned_abs() <= buffer as u64 => {
-                    data.resize(at_most(header.unsigned_abs(), buffer), 0);
-                    self.wire().read_raw(&mut data)?;
-                    if result.is_ok() {
-                        match take(std::mem::take(&mut data)) {
-                            Ok(next) => data = next,
-                            Err(e) => {
-                                result = Err(e);
-                                let mut codes = [CANCEL.to_be_bytes(), FIN.to_be_bytes()].concat();
-                                self.wire().write_units(&mut codes, &[8, 8])?;
-                                over = true;
-                            }
-                        }
-                    } else {
-                        late = late.checked_sub(header.unsigned_abs()).ok_or(BAD_FRAME)?;
+                1.. if over => late = late.checked_sub(data.len() as u64).ok_or(BAD_FRAME)?,
+                1.. => match take(std::mem::take(&mut data)) {
+                    Ok(next) => data = next,
+                    Err(e) => {
+                        let mut codes = [CANCEL.to_be_bytes(), FIN.to_be_bytes()].concat();
+                        self.wire().write_units(&mut codes, &[8, 8])?;
+                        (result, over) = (Err(e), true);
                     }
-                }
+                },
                 _ => return Err(BAD_FRAME.into()),
             }
         }
@@ -113,19 +103,27 @@ impl Connection {
         self.agree("GETCAN", path, &[offset, buffer as u64, count])?;
         let mut data = Vec::new();
         for _ in 0..count {
-            let header = self.wire().read_i64()?;
-            match header {
+            match self.read_frame(&mut data, buffer)? {
                 END => return Ok(()),
                 CANCEL => return Err(cancelled(path)),
-                1.. if header.unsigned_abs() <= buffer as u64 => {
-                    data.resize(at_most(header.unsigned_abs(), buffer), 0);
-                    self.wire().read_raw(&mut data)?;
-                    data = take(data)?;
-                }
+                1.. => data = take(data)?,
                 _ => return Err(BAD_FRAME.into()),
             }
         }
         Ok(self.wire().write_i64(CANCEL)?)
+    }
+
+    /// Reads a code, or the length of a frame and its data.
+    fn read_frame(&mut self, data: &mut Vec<u8>, buffer: usize) -> Result<i64> {
+        let header = self.wire().read_i64()?;
+        if let Ok(len @ 1..) = usize::try_from(header) {
+            if len > buffer {
+                return Err(BAD_FRAME.into());
+            }
+            data.resize(len, 0);
+            self.wire().read_raw(data)?;
+        }
+        Ok(header)
     }
 
     /// Sends a file to be written from an offset on (document, "PUT"). What

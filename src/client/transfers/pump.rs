@@ -8,7 +8,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -80,35 +80,11 @@ pub(super) fn read_ahead(
     std::thread::scope(|scope| {
         let (full, mut frames) = sync_channel(BUFFERS);
         let (empty, spent) = channel::<Vec<u8>>();
-        scope.spawn(move || {
-            let mut at = range.start;
-            while at < range.end {
-                let mut frame = spent.try_recv().unwrap_or_default();
-                let len = at_most(range.end - at, size);
-                frame.resize(HEADER + len, 0);
-                let read = source.read(&mut frame[HEADER..], at);
-                let failed = read.is_err();
-                // The other side has given up when nobody takes it.
-                if full.send(read.map(|()| frame)).is_err() || failed {
-                    return;
-                }
-                at += len as u64;
-            }
-        });
-        let digester = digest.map(|mut digest| {
+        scope.spawn(move || read_frames(source, range, size, &spent, &full));
+        let digester = digest.map(|digest| {
             let (full, read) = sync_channel(BUFFERS);
             let read = std::mem::replace(&mut frames, read);
-            scope.spawn(move || {
-                for frame in read {
-                    if let Ok(frame) = &frame {
-                        digest.update(&frame[HEADER..]);
-                    }
-                    if full.send(frame).is_err() {
-                        break;
-                    }
-                }
-                digest
-            })
+            scope.spawn(move || digest_frames(digest, &read, &full))
         });
         let sent = send(&mut |frame| {
             if frame.capacity() > 0 {
@@ -120,6 +96,47 @@ pub(super) fn read_ahead(
         let digest = digester.map(joined);
         sent.map(|()| digest)
     })
+}
+
+/// Reads a range into frames, spent ones where there are any, until the end or
+/// a failure.
+fn read_frames(
+    source: Source<'_>,
+    range: Range<u64>,
+    size: usize,
+    spent: &Receiver<Vec<u8>>,
+    full: &SyncSender<Result<Vec<u8>>>,
+) {
+    let mut at = range.start;
+    while at < range.end {
+        let mut frame = spent.try_recv().unwrap_or_default();
+        let len = at_most(range.end - at, size);
+        frame.resize(HEADER + len, 0);
+        let read = source.read(&mut frame[HEADER..], at);
+        let failed = read.is_err();
+        // The other side has given up when nobody takes it.
+        if full.send(read.map(|()| frame)).is_err() || failed {
+            return;
+        }
+        at += len as u64;
+    }
+}
+
+/// Passes frames on, and makes the digest of their data.
+fn digest_frames(
+    mut digest: Sha256,
+    read: &Receiver<Result<Vec<u8>>>,
+    full: &SyncSender<Result<Vec<u8>>>,
+) -> Sha256 {
+    for frame in read {
+        if let Ok(frame) = &frame {
+            digest.update(&frame[HEADER..]);
+        }
+        if full.send(frame).is_err() {
+            break;
+        }
+    }
+    digest
 }
 
 /// Takes data on to a digest and to `write`, each in a thread, while `receive`
