@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::failure::Exit;
-use crate::client::{ClientError, Deed, Event, Summary};
+use crate::client::{ClientError, Event, Operation, Summary};
 
 /// The least time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -171,8 +171,8 @@ impl Line {
                 wait_seconds: wait.as_secs_f64(),
                 error: error.to_string(),
             },
-            Event::Mirror { deed, name } => Line::Mirror {
-                deed: word(deed),
+            Event::Mirror { operation, name } => Line::Mirror {
+                deed: word(operation),
                 path: text(name),
             },
         })
@@ -183,11 +183,11 @@ fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-fn word(deed: Deed) -> &'static str {
-    match deed {
-        Deed::Add => "add",
-        Deed::Change => "change",
-        Deed::Delete => "delete",
+fn word(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Add => "add",
+        Operation::Change => "change",
+        Operation::Delete => "delete",
     }
 }
 

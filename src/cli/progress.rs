@@ -12,7 +12,7 @@ use super::events::{JsonLines, Out, per_second};
 use super::failure::next_step;
 use super::output::OutputOptions;
 use super::output::{complain, output_error};
-use crate::client::{ClientError, Deed, Event, Note, Observer, Summary};
+use crate::client::{ClientError, Event, Note, Observer, Operation, Summary};
 use crate::text::{human_size, shown};
 
 /// Files shorter than this get no bar of their own.
@@ -219,7 +219,7 @@ fn new_bar(form: &str, length: u64) -> ProgressBar {
 }
 
 impl Observer for Board {
-    fn tell(&self, event: &Event<'_>) {
+    fn notify(&self, event: &Event<'_>) {
         match *event {
             Event::Planned { files, bytes } => self.plan(files, bytes),
             Event::Begun {
@@ -262,12 +262,12 @@ impl Observer for Board {
                     ));
                 }
             }
-            Event::Mirror { deed, name } => {
+            Event::Mirror { operation, name } => {
                 if !self.quiet && self.json.is_none() {
-                    let mark = match deed {
-                        Deed::Add => '+',
-                        Deed::Change => '~',
-                        Deed::Delete => '-',
+                    let mark = match operation {
+                        Operation::Add => '+',
+                        Operation::Change => '~',
+                        Operation::Delete => '-',
                     };
                     self.print(&format!("{mark} {}", shown(name)));
                 }

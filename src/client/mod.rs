@@ -39,7 +39,7 @@ pub use connect::{
 };
 pub use error::{ClientError, Result};
 pub use listing::{Entry, Kind, Room, fits, is_pattern};
-pub use observe::{Deed, Event, Note, Observer};
+pub use observe::{Event, Note, Observer, Operation};
 pub use probe::{Answer, Question, balance_by_udp};
 pub use transfers::{Direction, Failure, Mirror, Options, Progress, Summary, Transfers};
 pub use watch::{Arrival, Verdict, Watch, Watched};

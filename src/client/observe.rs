@@ -72,7 +72,7 @@ pub enum Event<'a> {
     /// A mirror does something, or would do it.
     Mirror {
         /// What.
-        deed: Deed,
+        operation: Operation,
         /// The path, from the mirrored directory.
         name: &'a [u8],
     },
@@ -111,7 +111,7 @@ impl std::fmt::Display for Note {
 
 /// What a mirror does with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Operation {
     /// A new file or directory.
     Add,
     /// A file that differs.
@@ -123,10 +123,10 @@ pub enum Deed {
 /// Gets the events, from several threads at once.
 pub trait Observer: Sync {
     /// Something happened.
-    fn tell(&self, event: &Event<'_>);
+    fn notify(&self, event: &Event<'_>);
 }
 
 /// Ignores all events.
 impl Observer for () {
-    fn tell(&self, _: &Event<'_>) {}
+    fn notify(&self, _: &Event<'_>) {}
 }

@@ -39,7 +39,7 @@ pub(crate) struct Told {
 }
 
 impl Observer for Told {
-    fn tell(&self, event: &Event<'_>) {
+    fn notify(&self, event: &Event<'_>) {
         match event {
             Event::Retrying { .. } => *self.retries.lock().expect("lock") += 1,
             Event::Begun { from, .. } => self.resumed.lock().expect("lock").push(*from),

@@ -17,7 +17,7 @@ use super::trees::{Down, Up};
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::observe::{Deed, Event, Note};
+use crate::client::observe::{Event, Note, Operation};
 use crate::tf::status::Status;
 
 /// Which side is made like the other.
@@ -214,19 +214,19 @@ impl Work<'_> {
         }
     }
 
-    fn tell(&self, deed: Deed, name: &[u8]) {
-        self.run.tell(&Event::Mirror { deed, name });
+    fn notify(&self, operation: Operation, name: &[u8]) {
+        self.run.notify(&Event::Mirror { operation, name });
     }
 
     fn report_all(&self, plan: &Plan<'_>) {
         let before = plan.in_the_way.iter().filter(|_| self.how.delete);
         for (path, _) in before.chain(plan.delete.iter().filter(|_| self.may_delete())) {
-            self.tell(Deed::Delete, path);
+            self.notify(Operation::Delete, path);
         }
         self.directories(plan)
-            .for_each(|path| self.tell(Deed::Add, path));
+            .for_each(|path| self.notify(Operation::Add, path));
         self.files(plan)
-            .for_each(|(path, deed)| self.tell(deed, path));
+            .for_each(|(path, operation)| self.notify(operation, path));
         plan.blocked
             .iter()
             .filter(|_| !self.how.delete)
@@ -252,9 +252,9 @@ impl Work<'_> {
     }
 
     /// The identity of a file, and what is done with it.
-    fn id(&self, relative: &[u8], deed: Deed) -> Id {
+    fn id(&self, relative: &[u8], operation: Operation) -> Id {
         Id {
-            deed: Some((deed, relative.to_vec())),
+            operation: Some((operation, relative.to_vec())),
             ..self.run.id(self.remote_path(relative))
         }
     }
@@ -273,9 +273,12 @@ impl Work<'_> {
     }
 
     /// Files of the plan, without those that something is in the way of.
-    fn files<'p>(&self, plan: &'p Plan<'_>) -> impl Iterator<Item = (&'p [u8], Deed)> {
+    fn files<'p>(&self, plan: &'p Plan<'_>) -> impl Iterator<Item = (&'p [u8], Operation)> {
         let delete = self.how.delete;
-        let files = plan.files.iter().map(|(path, deed)| (*path, *deed));
+        let files = plan
+            .files
+            .iter()
+            .map(|(path, operation)| (*path, *operation));
         files.filter(move |(path, _)| delete || !plan.is_blocked(path))
     }
 
@@ -302,13 +305,13 @@ impl Work<'_> {
         for relative in self.directories(plan) {
             let mode = here.entries.get(relative).map_or(0o755, |found| found.mode);
             up.directories.push((self.remote_path(relative), mode));
-            self.tell(Deed::Add, relative);
+            self.notify(Operation::Add, relative);
         }
-        for (relative, deed) in self.files(plan) {
+        for (relative, operation) in self.files(plan) {
             let Some(found) = here.entries.get(relative) else {
                 continue;
             };
-            let id = self.id(relative, deed);
+            let id = self.id(relative, operation);
             let beneath = self.top.clone().map(|top| (top, relative.to_vec()));
             if let Err(e) = up.add_file(id, self.local_path(relative), beneath, found) {
                 self.run.failed_entry(&self.remote_path(relative), e);
@@ -347,7 +350,7 @@ impl Work<'_> {
             Err(e) if e.status() != Some(Status::FileMissing) => self.run.failed_entry(path, e),
             _ => {
                 self.run.sum(|summary| summary.deleted += 1);
-                self.tell(Deed::Delete, path);
+                self.notify(Operation::Delete, path);
             }
         }
     }
@@ -361,16 +364,21 @@ impl Work<'_> {
         })?;
         for relative in self.directories(plan) {
             match target.make_directory(relative) {
-                Ok(()) => self.tell(Deed::Add, relative),
+                Ok(()) => self.notify(Operation::Add, relative),
                 Err(e) => self.run.failed_entry(relative, e),
             }
         }
         let mut down = Down::default();
-        for (relative, deed) in self.files(plan) {
+        for (relative, operation) in self.files(plan) {
             let Some(found) = there.entries.get(relative) else {
                 continue;
             };
-            down.add_file(self.id(relative, deed), &target, relative.to_vec(), found);
+            down.add_file(
+                self.id(relative, operation),
+                &target,
+                relative.to_vec(),
+                found,
+            );
         }
         down.go(self.run, lines)?;
         if self.may_delete() {

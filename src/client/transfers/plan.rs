@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::requests::levels;
 use super::scan::Tree;
-use crate::client::observe::Deed;
+use crate::client::observe::Operation;
 
 /// What is to be done, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct Plan<'t> {
     /// Directories to be made, each before those in it.
     pub(super) directories: Vec<&'t [u8]>,
     /// Files to be moved.
-    pub(super) files: Vec<(&'t [u8], Deed)>,
+    pub(super) files: Vec<(&'t [u8], Operation)>,
     /// Entries that are not in the source, in the order of `in_the_way`.
     pub(super) delete: Vec<(&'t [u8], bool)>,
     /// Files that are as they should be.
@@ -63,8 +63,8 @@ pub(super) fn plan<'t>(
             (true, true) => {}
             (true, false) => plan.directories.push(path),
             (false, true) if is_same(path) => plan.unchanged += 1,
-            (false, true) => plan.files.push((path, Deed::Change)),
-            (false, false) => plan.files.push((path, Deed::Add)),
+            (false, true) => plan.files.push((path, Operation::Change)),
+            (false, false) => plan.files.push((path, Operation::Add)),
         }
     }
     // The other way round, what is in a directory comes before it.
@@ -169,8 +169,12 @@ mod tests {
                 same.iter().any(|s| s.as_bytes() == path)
             });
             assert_eq!(texts(&plan.directories), *directories);
-            let moved = plan.files.iter().map(|(path, deed)| {
-                let mark = if *deed == Deed::Add { '+' } else { '~' };
+            let moved = plan.files.iter().map(|(path, operation)| {
+                let mark = if *operation == Operation::Add {
+                    '+'
+                } else {
+                    '~'
+                };
                 format!("{mark}{}", String::from_utf8_lossy(path))
             });
             assert_eq!(moved.collect::<Vec<_>>(), *files);

@@ -16,7 +16,7 @@ use crate::client::access::Access;
 use crate::client::cancel::notice_silence;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::observe::{Deed, Event, Note, Observer};
+use crate::client::observe::{Event, Note, Observer, Operation};
 use crate::client::transfer::BUFFER;
 use crate::sys::number::at_most;
 use crate::tf::status::Status;
@@ -48,7 +48,7 @@ pub(super) struct Id {
     /// Its remote path.
     pub(super) name: Vec<u8>,
     /// What a mirror does with it, and its path there.
-    pub(super) deed: Option<(Deed, Vec<u8>)>,
+    pub(super) operation: Option<(Operation, Vec<u8>)>,
 }
 
 impl<'r> Run<'r> {
@@ -116,8 +116,8 @@ impl<'r> Run<'r> {
         self.spare.store(may, Ordering::Relaxed);
     }
 
-    pub(super) fn tell(&self, event: &Event<'_>) {
-        self.observer.tell(event);
+    pub(super) fn notify(&self, event: &Event<'_>) {
+        self.observer.notify(event);
     }
 
     /// A number for a file.
@@ -125,7 +125,7 @@ impl<'r> Run<'r> {
         Id {
             number: self.next_file.fetch_add(1, Ordering::Relaxed),
             name,
-            deed: None,
+            operation: None,
         }
     }
 
@@ -149,12 +149,12 @@ impl<'r> Run<'r> {
 
     /// All that is to be moved is known.
     pub(super) fn planned(&self, files: u64, bytes: u64) {
-        self.tell(&Event::Planned { files, bytes });
+        self.notify(&Event::Planned { files, bytes });
     }
 
     /// A file's transfer begins at this byte.
     pub(super) fn begun(&self, id: &Id, size: u64, from: u64) {
-        self.tell(&Event::Begun {
+        self.notify(&Event::Begun {
             file: id.number,
             name: &id.name,
             size,
@@ -165,7 +165,7 @@ impl<'r> Run<'r> {
     /// So many bytes of a file have been moved.
     pub(super) fn at(&self, id: &Id, position: u64) {
         let file = id.number;
-        self.tell(&Event::At { file, position });
+        self.notify(&Event::At { file, position });
     }
 
     /// A file is in its place.
@@ -174,10 +174,13 @@ impl<'r> Run<'r> {
             summary.files += 1;
             summary.bytes += size;
         });
-        if let Some((deed, name)) = &id.deed {
-            self.tell(&Event::Mirror { deed: *deed, name });
+        if let Some((operation, name)) = &id.operation {
+            self.notify(&Event::Mirror {
+                operation: *operation,
+                name,
+            });
         }
-        self.tell(&Event::Done {
+        self.notify(&Event::Done {
             file: id.number,
             name: &id.name,
             size,
@@ -195,7 +198,7 @@ impl<'r> Run<'r> {
     }
 
     fn fail(&self, file: Option<usize>, name: &[u8], error: ClientError) {
-        self.tell(&Event::Failed {
+        self.notify(&Event::Failed {
             file,
             name,
             error: &error,
@@ -220,7 +223,7 @@ impl<'r> Run<'r> {
         if matches!(what, Note::Link | Note::Special) {
             self.sum(|summary| summary.left_out += 1);
         }
-        self.tell(&Event::Note { name, what });
+        self.notify(&Event::Note { name, what });
     }
 
     pub(super) fn sum(&self, change: impl FnOnce(&mut Summary)) {
@@ -343,7 +346,7 @@ impl<'r> Line<'r> {
             (FIRST_RETRY_PAUSE * 2u32.saturating_pow(self.failures)).min(LONGEST_RETRY_PAUSE);
         self.failures += 1;
         let attempt = self.failures;
-        self.run.tell(&Event::Retrying {
+        self.run.notify(&Event::Retrying {
             attempt,
             attempts,
             wait,
