@@ -14,7 +14,7 @@ use tfd::tf::pool::probe;
 use tfd::tf::pool::probe::Load;
 use tfd::tf::pool::resolver;
 use tfd::tf::pool::resolver::{Lookup, Step};
-use tfd::tf::pool::srv::is_name;
+use tfd::config::is_service_name;
 
 /// The id of every question to a name server.
 const ID: u64 = 0x1234;
@@ -53,7 +53,7 @@ fn name_servers(data: &[u8]) {
             Step::Ask(_) => {}
             Step::Failed(_) => return,
             Step::Found(found) => {
-                assert!(found.lost.iter().all(|host| is_name(host)));
+                assert!(found.lost.iter().all(|host| is_service_name(host)));
                 return check_servers(&found.servers);
             }
         }

@@ -13,7 +13,7 @@ use tfd::session::keys::{KEY, Keys, ReadKeys, key_text, read_key};
 use tfd::session::slots::{Slot, Slots};
 use tfd::sys::memory::map_to_read;
 use tfd::tf::probes::answer::{MAX_DATAGRAM, Question, Sessions};
-use tfd::tf::settings::Dialect;
+use tfd::config::Dialect;
 
 const SLOTS: u32 = 8;
 

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use tfd::daemon::helpers::control::End;
 use tfd::daemon::helpers::control::request::Request;
 use tfd::daemon::helpers::sweeper::Report;
-use tfd::daemon::orders::{Ended, Order};
+use tfd::ipc::orders::{Ended, Order};
 use tfd::ipc::codec::{Decode, Encode};
 use tfd::ipc::tag::Tag;
 use tfd::net::tls::login::Proof;

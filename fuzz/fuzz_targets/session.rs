@@ -21,7 +21,7 @@ use tfd::session::audit::{Observer, Operation, Subject};
 use tfd::store::{Quota, Root};
 use tfd::tf::env::{Env, Lock, POLICY};
 use tfd::tf::session::serve;
-use tfd::tf::settings::{Dialect, Settings};
+use tfd::tf::settings::Settings;
 use tfd::tf::wire::Wire;
 use tfd::users::{Names, Rights};
 use tfd_fuzz::connection_with;

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::proxy::Backend;
-use crate::tf::pool::srv::is_name;
 use crate::users::account::Network;
 use crate::users::size::parse;
 
@@ -66,9 +65,22 @@ pub(super) fn network(text: &str) -> Result {
     network.map(drop).map_err(|why| format!("is {why}"))
 }
 
+/// Whether a text is a DNS name to ask for: labels of letters, digits, hyphens
+/// and underscores, at least two of them.
+pub fn is_service_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
+    };
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
+}
+
 pub(super) fn service(text: &str) -> Result {
     let why = "use the DNS name of a service, such as \"_tf._tcp.example.org\"";
-    holds(is_name(text), why)
+    holds(is_service_name(text), why)
 }
 
 pub(super) fn backend(text: &str) -> Result {

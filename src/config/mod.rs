@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use crate::trusted;
 
+pub use check::is_service_name;
 pub use listener::{Listener, Protocol};
 pub use problem::Problem;
 pub use proxy::{Backend, Host, Proxy};
 pub use server::{DEFAULT_CONTROL, Durability, Local, Mode, Server, Tls};
-pub use tf::Tf;
+pub use tf::{Dialect, Tf};
 use values::Values;
 
 /// A checked configuration.

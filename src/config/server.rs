@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::values::Values;
-use crate::session::login::Steps;
 use crate::users::account::Network;
 use crate::users::size;
 use crate::users::throttle::Limits;
@@ -109,15 +108,7 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
-impl Server {
-    /// What clients do before they are in, behind what the protocol asks.
-    pub fn login_steps(&self) -> Steps {
-        Steps {
-            account: self.mode == Mode::MultiUser,
-            jail: self.jail,
-        }
-    }
-}
+impl Server {}
 
 /// Reports keys that contradict each other. `tls_listen` is a key that would
 /// list addresses with TLS, and whether it does.

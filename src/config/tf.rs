@@ -4,10 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Config;
 use super::proxy::{self, Backend, Proxy};
 use super::values::Values;
-use crate::tf::settings::{Dialect, Settings};
+
+/// Which of two readings a session follows where the document and the
+/// deployed servers differ (tf-protocol(7), DIALECTS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// As the public C server and its clients do.
+    #[default]
+    Deployed,
+    /// As the document says.
+    Document,
+}
 
 /// What concerns TF Protocol.
 #[derive(Clone, Debug)]
@@ -44,22 +53,6 @@ impl Tf {
     /// Whether there is a pool of servers to hand out.
     pub fn has_pool(&self) -> bool {
         self.tlb_pool.is_some() || self.tlb_dns.is_some()
-    }
-}
-
-impl Config {
-    /// What sessions of TF follow.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            dialect: self.tf.dialect,
-            durability: self.server.durability,
-            buffer_limit: self.tf.buffer_limit,
-            idle_limit: self.server.idle_limit,
-            notify_floor: self.tf.notify_floor,
-            kernel_tls: self.server.kernel_tls,
-            file_mode: self.server.file_mode,
-            directory_mode: self.server.directory_mode,
-        }
     }
 }
 

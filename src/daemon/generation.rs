@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,7 +15,6 @@ use super::helpers::{
     start_zygote,
 };
 use super::memory::Shared;
-use super::orders::{Ended, Order, Start};
 use crate::config::{Config, Mode as Users};
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::helpers::{authenticator, keeper};
@@ -23,6 +22,7 @@ use crate::daemon::protocols::Protocols;
 use crate::ipc::Helper;
 use crate::ipc::channel::{Channel, pair};
 use crate::ipc::codec::Encode;
+use crate::ipc::orders::{Ended, Order, Start};
 use crate::ipc::tag::Tag;
 use crate::proxy;
 use crate::sandbox::Sandbox;
@@ -107,7 +107,8 @@ impl Generation {
     ) -> Result<Generation, String> {
         let shared = shared_login(config, identity);
         if let Some(proxy) = &config.tf.proxy {
-            let (forker, helpers) = proxy::start(config, proxy, identity, memory, sandbox, udp)?;
+            let (forker, helpers) =
+                proxy::start(config, proxy, identity, memory.slots.as_fd(), sandbox, udp)?;
             let mut generation = Generation::of(config, forker, shared);
             generation.helpers.clone_from(&helpers.pids);
             generation.proxy = Some(helpers);
@@ -141,7 +142,7 @@ impl Generation {
         let keepers = generation.keepers.iter().map(|keeper| keeper.pid);
         let authenticator = generation.authenticator.iter().map(|helper| helper.pid);
         generation.helpers = keepers.chain(authenticator).collect();
-        if config.server.login_steps() != Steps::NONE {
+        if Steps::of(config) != Steps::NONE {
             match start_launcher(config, &confinement, memory) {
                 Ok(launcher) => {
                     generation.launcher_pid = Some(launcher.pid);

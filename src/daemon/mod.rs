@@ -7,7 +7,6 @@ pub mod generation;
 pub mod helpers;
 pub mod memory;
 pub mod notify;
-pub mod orders;
 pub mod protocols;
 pub mod registry;
 pub mod sessions;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
-use crate::proxy::is_trusted;
+use crate::net::proxy_header::is_trusted;
 use crate::session::keys::{KEY, Keys};
 use crate::users::account::Network;
 use crate::users::throttle::source_of;

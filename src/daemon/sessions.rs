@@ -8,10 +8,10 @@ use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
 use super::generation::Admission;
-use super::orders::{Ended, Order, Start};
 use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
 use crate::ipc::codec::Encode;
+use crate::ipc::orders::{Ended, Order, Start};
 use crate::ipc::{Helper, Pipe};
 use crate::session::login::{self, Why};
 use crate::store::quota::Limits;

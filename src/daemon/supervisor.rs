@@ -17,7 +17,6 @@ use rustix::event::PollFlags;
 use super::generation::{Admission, Generation};
 use super::memory::Memory;
 use super::notify::Notifier;
-use super::orders::{Ended, Order};
 use super::registry::Registry;
 use super::sessions::Sessions;
 use super::start::{
@@ -31,6 +30,7 @@ use crate::daemon::helpers::control::Control;
 use crate::daemon::helpers::recount::Recount;
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::protocols::ProtocolHelpers;
+use crate::ipc::orders::{Ended, Order};
 use crate::ipc::poll::{Poll, left};
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;

@@ -40,7 +40,7 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
     if config.tf.proxy.is_some() {
         return;
     }
-    let shared = server.login_steps() == Steps::NONE;
+    let shared = Steps::of(config) == Steps::NONE;
     if let Some(identity) = identity {
         let root = check_root(&server.root, shared.then_some(&identity));
         problems.extend(root.err());

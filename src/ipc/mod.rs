@@ -3,11 +3,14 @@
 
 pub mod channel;
 pub mod codec;
+pub mod fork_server;
 pub mod helper;
+pub mod orders;
 pub mod page;
 pub mod pipe;
 pub mod poll;
 pub mod service;
+pub mod spare_child;
 pub mod tag;
 
 pub use helper::Helper;

@@ -1,6 +1,7 @@
 //! The PROXY protocol, version 2: a header by which a proxy names the client to
 //! the server behind it. See haproxy's proxy-protocol.txt.
 
+use crate::users::account::Network;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Instant;
@@ -133,6 +134,32 @@ fn decode(command: u8, family: u8, rest: &[u8]) -> Option<Said> {
         }
         _ => None,
     }
+}
+
+/// The client of a connection: the one that the PROXY header names, if `peer`
+/// must send a header, else `peer`.
+///
+/// # Errors
+/// When a required header is missing or invalid.
+pub fn announced(
+    socket: &TcpStream,
+    peer: SocketAddr,
+    accept_from: &[Network],
+    deadline: Instant,
+) -> Result<SocketAddr, Unfit> {
+    if !is_trusted(peer.ip(), accept_from) {
+        return Ok(peer);
+    }
+    match read(socket, deadline)? {
+        Said::Client(client) => Ok(client),
+        Said::Nothing => Ok(peer),
+    }
+}
+
+/// Whether a peer must send a PROXY header.
+#[must_use]
+pub fn is_trusted(peer: IpAddr, accept_from: &[Network]) -> bool {
+    accept_from.iter().any(|network| network.contains(peer))
 }
 
 #[cfg(test)]

@@ -14,12 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::config::{Config, Proxy};
-use crate::daemon::helpers::fork_server;
-use crate::daemon::memory::Shared;
-use crate::daemon::orders::{Ended, Order};
 use crate::ipc::Helper;
+use crate::ipc::fork_server;
+use crate::ipc::orders::{Ended, Order};
 use crate::proxy::relay::Relay;
-pub use crate::proxy::relay::{announced, is_trusted};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::users::Identity;
@@ -68,7 +66,7 @@ pub fn start(
     config: &Config,
     proxy: &Proxy,
     identity: Option<&Identity>,
-    memory: &Shared<'_>,
+    slots: BorrowedFd<'_>,
     sandbox: &Sandbox,
     udp: &[BorrowedFd<'_>],
 ) -> Result<(Helper<Order, Ended>, Helpers), String> {
@@ -84,7 +82,6 @@ pub fn start(
     let confinement = Confinement::new(identity, &reaching)?;
     let zygote = Helper::spawn("zygote", |child| {
         let backend = backend.reader()?;
-        let slots = memory.slots.as_fd();
         let mut handles = vec![slots];
         handles.extend(backend.handle().map(AsFd::as_fd));
         let confined = confinement.with(Duty::Connecting(proxy.backend.port));

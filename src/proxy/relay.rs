@@ -3,7 +3,7 @@
 //! looks at.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use nix::sys::prctl::set_name;
 use nix::sys::signal::SigSet;
 
 use crate::config::Proxy;
-use crate::daemon::helpers::spare_child::{Connection, Parent};
-use crate::daemon::orders::Start;
+use crate::ipc::orders::Start;
+use crate::ipc::spare_child::{Connection, Parent};
 use crate::net::listen::set_defaults;
 use crate::net::proxy_header as header;
-use crate::net::proxy_header::{Said, Unfit};
+use crate::net::proxy_header::announced;
 use crate::proxy::connect::reach;
 use crate::proxy::resolve::Reader;
 use crate::proxy::splice;
@@ -139,30 +139,4 @@ impl Relay<'_> {
         let to = stream.peer_addr()?;
         Ok((stream.into(), to))
     }
-}
-
-/// The client of a connection: the one that the PROXY header names, if `peer`
-/// must send a header, else `peer`.
-///
-/// # Errors
-/// When a required header is missing or invalid.
-pub fn announced(
-    socket: &TcpStream,
-    peer: SocketAddr,
-    accept_from: &[Network],
-    deadline: Instant,
-) -> Result<SocketAddr, Unfit> {
-    if !is_trusted(peer.ip(), accept_from) {
-        return Ok(peer);
-    }
-    match header::read(socket, deadline)? {
-        Said::Client(client) => Ok(client),
-        Said::Nothing => Ok(peer),
-    }
-}
-
-/// Whether a peer must send a PROXY header.
-#[must_use]
-pub fn is_trusted(peer: IpAddr, accept_from: &[Network]) -> bool {
-    accept_from.iter().any(|network| network.contains(peer))
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use zeroize::Zeroizing;
 
+use crate::config::{Config, Mode};
 use crate::ipc::channel::Channel;
 use crate::net::tls::login::{MAX_PROOF, Proof};
 use crate::store::RootPath;
@@ -42,6 +43,14 @@ pub struct Steps {
 }
 
 impl Steps {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Steps {
+        Steps {
+            account: config.server.mode == Mode::MultiUser,
+            jail: config.server.jail,
+        }
+    }
+
     /// None left.
     pub const NONE: Steps = Steps {
         account: false,

@@ -36,7 +36,7 @@ impl Server {
     pub fn new(config: &Config) -> Server {
         Server {
             version: config.tf.version.clone().into_bytes(),
-            settings: config.settings(),
+            settings: Settings::of(config),
         }
     }
 

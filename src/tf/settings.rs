@@ -2,19 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Durability;
-
-/// Which of two readings a session follows where the document and the
-/// deployed servers differ (tf-protocol(7), DIALECTS).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dialect {
-    /// As the public C server and its clients do.
-    #[default]
-    Deployed,
-    /// As the document says.
-    Document,
-}
+use crate::config::{Config, Dialect, Durability};
 
 /// The part of the configuration that sessions follow.
 #[derive(Clone, Debug)]
@@ -35,4 +23,20 @@ pub struct Settings {
     pub file_mode: u32,
     /// Mode of new directories, before the umask.
     pub directory_mode: u32,
+}
+
+impl Settings {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Settings {
+        Settings {
+            dialect: config.tf.dialect,
+            durability: config.server.durability,
+            buffer_limit: config.tf.buffer_limit,
+            idle_limit: config.server.idle_limit,
+            notify_floor: config.tf.notify_floor,
+            kernel_tls: config.server.kernel_tls,
+            file_mode: config.server.file_mode,
+            directory_mode: config.server.directory_mode,
+        }
+    }
 }

@@ -18,11 +18,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
-use crate::daemon::helpers::spare_child::{Connection, Parent};
-use crate::daemon::orders::Start;
 use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Decode, codec};
+use crate::ipc::orders::Start;
+use crate::ipc::spare_child::{Connection, Parent};
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;

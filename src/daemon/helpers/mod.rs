@@ -5,13 +5,11 @@ pub mod auditor;
 pub mod authenticator;
 pub mod control;
 pub mod dialer;
-pub mod fork_server;
 mod gates;
 pub mod keeper;
 pub mod launcher;
 pub mod recount;
 pub mod replay_guard;
-pub mod spare_child;
 pub mod sweeper;
 pub mod zygote;
 
@@ -26,9 +24,9 @@ use crate::daemon::helpers::keeper::Secrets;
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
-use crate::daemon::orders::{Ended, Order};
 use crate::daemon::protocols::Protocols;
-use crate::ipc::Helper;
+use crate::ipc::orders::{Ended, Order};
+use crate::ipc::{Helper, fork_server};
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::net::tls::secrets::TlsSecrets;
@@ -63,7 +61,7 @@ pub(crate) fn start_zygote(
             protocols,
             login_timeout: config.server.handshake_limit,
             accept_proxy_from: config.server.accept_proxy_from.clone(),
-            steps: config.server.login_steps(),
+            steps: Steps::of(config),
             tls,
             names,
             user: user.to_owned(),
@@ -289,7 +287,7 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
         .map(read_tls_secrets)
         .transpose()?;
     let mut granted = Vec::new();
-    if config.server.login_steps() == Steps::NONE {
+    if Steps::of(config) == Steps::NONE {
         granted.push(open_root(config)?);
         let channels = [Some(memory.usage), memory.records, service];
         for handle in channels.into_iter().flatten() {

@@ -58,7 +58,7 @@ impl Sweep {
         sandbox: &Sandbox,
         count: bool,
     ) -> Result<Sweep, String> {
-        let shared = config.server.login_steps() == Steps::NONE;
+        let shared = Steps::of(config) == Steps::NONE;
         let everywhere = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
         let kept = if shared {
             CapabilitySet::empty()

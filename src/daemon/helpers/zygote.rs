@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_name;
 use nix::sys::signal::SigSet;
 
-use crate::daemon::helpers::spare_child::{Connection, Parent};
-use crate::daemon::orders::Start;
 use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Decode, codec};
+use crate::ipc::orders::Start;
+use crate::ipc::spare_child::{Connection, Parent};
+use crate::net::proxy_header::announced;
 use crate::net::tls::server::Door;
-use crate::proxy::announced;
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;

@@ -1,10 +1,10 @@
 //! The daemon at its control: responders are given what the daemon knows, and what
 //! they tell it is checked.
 
-use super::super::orders::Order;
 use super::Supervisor;
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{End, Kind, Source};
+use crate::ipc::orders::Order;
 
 impl Supervisor {
     /// Deals with what has happened at the control.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::super::orders::Order;
 use super::super::start::{start_generation, start_helpers};
 use super::Supervisor;
 use crate::daemon::helpers::auditor::Auditor;
+use crate::ipc::orders::Order;
 use crate::net::listen::Listener;
 
 /// How soon after its start a generation may fail without ending the daemon.

@@ -1,8 +1,8 @@
 //! ECHO, PROCKEY, FREESP and TLB (document, same names): questions about the
 //! server and the session, which touch no file.
 
+use crate::config::Dialect;
 use crate::tf::env::Env;
-use crate::tf::settings::Dialect;
 use crate::tf::status::{Reply, Status};
 
 /// ECHO: the text, in the document's dialect with the word in front.

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::config::is_service_name;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
@@ -83,20 +84,6 @@ pub enum NoAnswer {
     Malformed,
 }
 
-/// Whether a text is a DNS name to ask for: labels of letters, digits, hyphens
-/// and underscores, at least two of them.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    let text = text.strip_suffix('.').unwrap_or(text);
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
-    };
-    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
-}
-
 impl Question {
     /// The message, as UDP carries it; `None` when the name can't be asked for.
     #[must_use]
@@ -162,7 +149,7 @@ impl Question {
             match (self.kind, &record.rdata, address(&record.rdata)) {
                 (Kind::Srv, RData::SRV(srv), _) => {
                     let target = text(&srv.target);
-                    if srv.port != 0 && is_name(&target) {
+                    if srv.port != 0 && is_service_name(&target) {
                         let (priority, weight, port) = (srv.priority, srv.weight, srv.port);
                         answer.records.push(Record {
                             priority,
@@ -301,7 +288,7 @@ mod tests {
             "a.b",
             "X_1-2.y",
         ] {
-            assert!(is_name(good), "{good}");
+            assert!(is_service_name(good), "{good}");
         }
         let long = ["a".repeat(64), "b".to_owned()].join(".");
         for bad in [
@@ -315,10 +302,10 @@ mod tests {
             "a\\.b.c",
             &long,
         ] {
-            assert!(!is_name(bad), "{bad}");
+            assert!(!is_service_name(bad), "{bad}");
         }
         assert!(
-            is_name(&"a.".repeat(127)) && !is_name(&"a.".repeat(128)),
+            is_service_name(&"a.".repeat(127)) && !is_service_name(&"a.".repeat(128)),
             "253 bytes"
         );
     }

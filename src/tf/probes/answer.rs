@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::config::Dialect;
 use crate::session::keys::{ReadKeys, read_key};
 use crate::session::slots::OUT_OF_BAND;
 use crate::sys::memory::{ReadWords, WORD, page_size};
-use crate::tf::settings::Dialect;
 use crate::users::throttle::source_of;
 
 /// The longest datagram that is read.

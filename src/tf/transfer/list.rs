@@ -10,11 +10,11 @@ use rustix::io::Errno;
 
 use super::refuse;
 use super::stream::{Interrupted, Stream};
+use crate::config::Dialect;
 use crate::session::audit::Outcome;
 use crate::store::RootPath;
 use crate::store::tree::{Met, Step, walk_whole};
 use crate::tf::env::Env;
-use crate::tf::settings::Dialect;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
 

@@ -13,8 +13,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::PollFlags;
 
-use crate::daemon::helpers::spare_child::{Parent, SpareChild};
-use crate::daemon::orders::{Ended, Order};
+use crate::ipc::orders::{Ended, Order};
+use crate::ipc::spare_child::{Parent, SpareChild};
 use crate::ipc::{Pipe, Poll};
 use crate::sys::signal::follow_stop;
 

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::prctl::set_name;
 use nix::unistd::{Pid, getpid};
 
-use crate::daemon::orders::Start;
 use crate::ipc::Pipe;
+use crate::ipc::orders::Start;
 use crate::ipc::pipe::pair;
 use crate::sys::process::{follow, fork, keep_only};
 
