@@ -16,12 +16,12 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::net::link::Meter;
 use crate::net::tls::server::Door;
 use crate::sandbox::Sandbox;
 use crate::session::context::{Context, End};
 use crate::session::keeper::Keeper;
 use crate::session::login::Steps;
-use crate::tf::wire::Meter;
 use crate::users::Identity;
 
 /// A protocol as the daemon serves it.

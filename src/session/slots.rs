@@ -14,9 +14,9 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::ipc::channel::{address_from_bytes, address_to_bytes};
 use crate::ipc::page;
 use crate::ipc::tag::mark;
+use crate::net::link::Meter;
 use crate::sys::memory::{WORD, for_reading, map_page, page_size, shared_pages};
 use crate::sys::number::halves;
-use crate::tf::wire::Meter;
 
 /// What the words of a page hold.
 mod word {
