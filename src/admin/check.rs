@@ -97,13 +97,13 @@ fn warnings(config: &Config) -> Vec<Problem> {
     };
     let pem = certificate::read_file(&tls.certificate).unwrap_or_default();
     let text = certificate::expiry_warning(&pem);
-    let told = |text| {
+    let in_file = |text| {
         format!(
             "server.tls_certificate: {}: {text}",
             tls.certificate.display()
         )
     };
-    text.map(|text| Problem::new(&config.path, told(text)))
+    text.map(|text| Problem::new(&config.path, in_file(text)))
         .into_iter()
         .collect()
 }

@@ -319,7 +319,7 @@ mod tests {
             .expect("converted")
             .toml;
         assert!(
-            toml.contains("# not converted: trp_ipv4 nowhere at all: no address"),
+            toml.contains("# not converted: trp_ipv4 nowhere at all: not an address"),
             "{toml}"
         );
     }

@@ -1,5 +1,5 @@
 //! A generation: the helper processes of one reading of the configuration,
-//! and what they tell the daemon. A reload starts a new one; the old one ends
+//! and their reports to the daemon. A reload starts a new one; the old one ends
 //! with its last gate.
 
 use std::collections::HashMap;

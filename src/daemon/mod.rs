@@ -38,7 +38,7 @@ pub fn serve(path: &Path) -> ExitCode {
     keep_little_memory();
     let passed = passed_descriptors();
     let kept = standard::keep_error_alone();
-    // Where problems are told when the log has gone elsewhere.
+    // For problems after the log has moved to a file.
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
     let mut to_file = false;
     let start = kept

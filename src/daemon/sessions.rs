@@ -42,7 +42,8 @@ impl Sessions {
     }
 
     /// Lets a launcher start the session of a client; the slot is shared with
-    /// its gate until that ends. A client that gets none is told 37.
+    /// its gate until that ends. The gate of a client that gets none gets a
+    /// refusal.
     pub fn start(
         &mut self,
         registry: &mut Registry,

@@ -17,7 +17,7 @@ use crate::sandbox::{Sandbox, landlock_is_whole};
 use crate::session::protocol::HelperContext;
 use crate::users::Identity;
 
-/// What tells whether a file was replaced or changed: inode, size, time.
+/// Shows whether a file was replaced or changed: inode, size, time.
 pub(super) type FileStamp = (u64, u64, i64, i64);
 
 /// The limits on connections.
@@ -122,7 +122,7 @@ pub(super) fn take_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
-/// Tells that clients can connect.
+/// Logs that clients can connect.
 pub(super) fn say_ready(config: &Config) {
     let pid = std::process::id();
     match &config.tf.proxy {

@@ -47,7 +47,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// How long processes have to vanish after they were killed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// What systemd is told of a daemon that serves.
+/// The status for systemd while the daemon serves.
 const SERVING: &str = "serving clients";
 
 /// The daemon's state.

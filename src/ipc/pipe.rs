@@ -33,7 +33,7 @@ impl<S: Encode, R> Pipe<S, R> {
         self.channel.send(&out.bytes, &out.handles)
     }
 
-    /// Sends a message, or fails with `WouldBlock` if there is no room.
+    /// Sends a message, or fails with `WouldBlock` if the queue is full.
     pub fn try_send(&self, message: &S) -> io::Result<()> {
         let mut out = Writer::default();
         message.encode(&mut out);

@@ -34,7 +34,7 @@ pub trait Parent {
     /// What of the system or of our own processes failed it.
     fn serve(&self, connection: Connection) -> io::Result<()>;
 
-    /// Answers the gate that there is no child for this connection.
+    /// Answers the gate when the fork for its connection has failed.
     fn refuse(&self, _handles: Vec<OwnedFd>) {}
 }
 

@@ -64,7 +64,7 @@ pub trait Observer {
     fn ended(&mut self, operation: Operation) -> io::Result<()>;
 }
 
-/// A session's end of the audit log, or nothing where there is no log.
+/// A session's end of the audit log, or nothing without a log.
 #[derive(Debug)]
 pub struct Audit {
     records: Option<Pipe<Record, ()>>,

@@ -245,7 +245,7 @@ impl Login {
     fn account(&mut self, ask: &Ask<'_>, next: Option<HandOver<'_>>) -> io::Result<Verdict> {
         self.send(ask, &[])?;
         if let Some(HandOver { socket, state }) = next {
-            // Whoever refuses may be gone by now; the verdict says so.
+            // The other end may be closed by now; the verdict says so.
             let _ = self.send(&Ask::State(state), &[socket]);
         }
         let verdict = self.verdict()?;

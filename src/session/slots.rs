@@ -46,7 +46,7 @@ mod word {
 /// The longest name of a command, in bytes. Protocols assert theirs against it.
 pub const MAX_COMMAND: usize = word::COMMAND.len() * WORD;
 
-/// The longest path that is told whole, in bytes.
+/// The longest path that is shown whole, in bytes.
 const MAX_PATH: usize = 1024;
 
 /// Out-of-band bytes so far.
@@ -213,7 +213,7 @@ impl Slots {
     }
 }
 
-/// The request that the words of a page tell of.
+/// The request in the words of a page.
 fn doing(words: &[u64; WORDS]) -> Option<Doing> {
     let command = text_from_words(&word::COMMAND.map(|word| words[word]));
     let path = words[word::PATH..]
@@ -333,7 +333,7 @@ impl Slot {
         self.write(|| word::COMMAND.into_iter().for_each(|word| self.set(word, 0)));
     }
 
-    /// Writes what belongs together so that a reader can tell a torn text.
+    /// Writes what belongs together so that a reader notices a torn text.
     fn write(self, words: impl FnOnce()) {
         page::change(&self.0[word::SEQUENCE], words);
     }

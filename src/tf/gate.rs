@@ -32,9 +32,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Why a client did not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The client was told a status and the connection closed.
+    /// The client got a status, and the connection is closed.
     #[error("{0}")]
-    Told(Status),
+    Answered(Status),
     /// The connection ended or broke a rule of the wire.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -148,14 +148,14 @@ fn accept(wire: &mut Wire) -> Result<(), WireError> {
     wire.write_message(b"OK")
 }
 
-/// Tells the client why and closes so that it can read it.
+/// Sends the client the reason and closes so that it can read it.
 fn refuse(mut wire: Wire, status: Status) -> Refusal {
     if let Err(e) = wire.write_message(&Reply::from(status).into_bytes()) {
         return e.into();
     }
     wire.close();
     linger(wire.socket());
-    Refusal::Told(status)
+    Refusal::Answered(status)
 }
 
 /// Ends our side and takes in what the client still sends, so that the system

@@ -63,7 +63,7 @@ impl UrgentBytes {
         (self.0.report)(so_far);
     }
 
-    /// Sends the byte that is there back, if it still is.
+    /// Sends the byte back, if it is still there.
     ///
     /// # Errors
     /// When the connection is gone.

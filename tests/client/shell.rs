@@ -128,7 +128,7 @@ fn a_script_ends_with_the_first_failure_unless_it_is_to_go_on() {
     for told in [
         "input:1: this line failed",
         "FAILED 4",
-        "there is no command frobnicate: see help",
+        "no command frobnicate: see help",
         "unexpected argument '--no-such'",
         "a quote is not closed",
         "f: not a directory",

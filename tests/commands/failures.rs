@@ -31,7 +31,7 @@ fn what_keeps_a_session_from_opening_is_told_apart() {
     );
     person.fails(&["--timeout", "0", "ls"], 2, &["--timeout"]);
     person.fails(&["ping", "-W", "0"], 2, &["more than 0"]);
-    person.fails(&["--tls", "ls"], 4, &["with or without TLS"]);
+    person.fails(&["--tls", "ls"], 4, &["is TLS on or off"]);
     person.fails(
         &["--key", "hash", "ls"],
         7,

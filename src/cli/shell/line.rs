@@ -153,7 +153,7 @@ pub(super) fn change(
         None => context.resolve(&RemoteArg::new(None, "/"))?,
         Some("-") => previous
             .clone()
-            .ok_or_else(|| Failure::usage("there is no previous directory"))?,
+            .ok_or_else(|| Failure::usage("no previous directory"))?,
         Some(text) => context.resolve(&text.parse().map_err(Failure::usage)?)?,
     };
     let to = to.with_path(to.path.trim_end_matches('/').to_owned());
@@ -235,7 +235,7 @@ fn help(name: &str) -> Result<()> {
 }
 
 fn no_command(name: &str) -> Failure {
-    Failure::usage(format!("there is no command {name}: see help"))
+    Failure::usage(format!("no command {name}: see help"))
 }
 
 /// Prints lines for a person.

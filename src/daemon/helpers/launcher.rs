@@ -58,7 +58,7 @@ pub struct Launcher<'a> {
     pub slots: BorrowedFd<'a>,
     /// The counters that quotas are held to.
     pub usage: BorrowedFd<'a>,
-    /// Where sessions tell the auditor what they did.
+    /// The socket on which sessions report to the auditor.
     pub records: Option<BorrowedFd<'a>>,
     /// The channels to the services of protocols, by number.
     pub services: Vec<Option<BorrowedFd<'a>>>,
@@ -133,7 +133,7 @@ impl Parent for Launcher<'_> {
 }
 
 /// From root to the end of the session. A gate that waits for the answer to
-/// LOGIN is told 37 when there is none.
+/// LOGIN gets a refusal if there is none.
 fn seat(
     launcher: &Launcher<'_>,
     start: Start,

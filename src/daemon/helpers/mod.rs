@@ -236,10 +236,11 @@ fn open_blocked(config: &Config) -> Result<File, String> {
         .into_os_string();
     path.push(".blocked");
     let path = PathBuf::from(path);
-    let told = |e: io::Error| format!("{}: {e}", path.display());
+    let in_file = |e: io::Error| format!("{}: {e}", path.display());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
-    let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(told)?;
-    let fine = trusted::is_ours(&file).map_err(told)? && file.metadata().map_err(told)?.is_file();
+    let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(in_file)?;
+    let fine =
+        trusted::is_ours(&file).map_err(in_file)? && file.metadata().map_err(in_file)?.is_file();
     let shown = path.display();
     fine.then_some(file)
         .ok_or_else(|| format!("{shown}: not a file of root: remove it"))

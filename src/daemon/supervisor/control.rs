@@ -1,5 +1,5 @@
 //! The daemon at its control: responders are given what the daemon knows, and what
-//! they tell it is checked.
+//! they report is checked.
 
 use super::Supervisor;
 use crate::daemon::helpers::control::view::View;
@@ -19,7 +19,7 @@ impl Supervisor {
         }
     }
 
-    /// Has a responder answer whoever waits at a door.
+    /// Has a responder answer the client that waits at an endpoint.
     fn answer(&mut self, kind: Kind) {
         let Some(client) = self.control.accept(kind) else {
             return;

@@ -122,7 +122,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The auditor ended unasked. Sessions that can't tell it what they did
+    /// The auditor ended unasked. Sessions that can't report to it
     /// end; new ones get a new one.
     fn auditor_gone(&mut self) -> io::Result<()> {
         if self.stop.is_some() {

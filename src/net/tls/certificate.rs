@@ -169,7 +169,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     let chain = Chain::from_pem(certificate)?;
     let key = PKey::private_key_from_pem_callback(key, |_| Ok(0))
-        .map_err(|_| "the key is no private key in PEM without a passphrase".to_owned())?;
+        .map_err(|_| "the key is not a private key in PEM without a passphrase".to_owned())?;
     let first = X509::from_der(&chain.certificates[0]).and_then(|first| first.public_key());
     if first.is_ok_and(|of_certificate| of_certificate.public_eq(&key)) {
         return Ok(());

@@ -101,10 +101,10 @@ impl Tls {
         own: Option<(&[u8], &[u8])>,
     ) -> Result<Tls, String> {
         let shown = Arc::new(Mutex::new(Vec::new()));
-        let told = |e: Error| e.to_string();
+        let as_text = |e: Error| e.to_string();
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(told)?;
+            .map_err(as_text)?;
         let builder = match checked {
             None => builder.with_root_certificates(roots),
             Some(checked) => builder
@@ -121,7 +121,7 @@ impl Tls {
                     .map_err(|_| "no private key in PEM without a passphrase".to_owned())?;
                 builder
                     .with_client_auth_cert(certificates(certificate)?, key)
-                    .map_err(told)?
+                    .map_err(as_text)?
             }
         };
         config.enable_secret_extraction = true;
@@ -182,7 +182,7 @@ pub fn look(link: &mut Link, host: &str, alpn: Alpn<'_>) -> Result<Vec<Vec<u8>>,
 }
 
 /// Leads a handshake to its end; nothing behind it is read. A server that is
-/// refused is told so.
+/// refused gets an alert.
 fn shake_hands(
     client: &mut UnbufferedClientConnection,
     link: &mut Link,
@@ -236,14 +236,14 @@ fn encode(
     out: &mut Vec<u8>,
     mut to: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
 ) -> Result<(), HelloError> {
-    let told = |e: EncodeError| HelloError::Refused(e.to_string());
+    let refused = |e: EncodeError| HelloError::Refused(e.to_string());
     let at = out.len();
     let written = match to(&mut out[at..]) {
         Err(EncodeError::InsufficientSize(size)) => {
             out.resize(at + size.required_size, 0);
-            to(&mut out[at..]).map_err(told)?
+            to(&mut out[at..]).map_err(refused)?
         }
-        other => other.map_err(told)?,
+        other => other.map_err(refused)?,
     };
     out.truncate(at + written);
     Ok(())

@@ -1,5 +1,5 @@
 //! The process that knows which servers are in the pool: it reads the pool
-//! file again when that has changed, looks SRV records up, and tells the UDP
+//! file again when that has changed, looks SRV records up, and informs the UDP
 //! process. What others write and what name servers answer is parsed here and
 //! nowhere else.
 
@@ -77,7 +77,7 @@ pub(crate) fn start(
 }
 
 fn open_directory(path: &Path) -> Result<PoolFile, String> {
-    let told = |e: rustix::io::Errno| format!("tf.tlb_pool: {}: {e}", path.display());
+    let in_file = |e: rustix::io::Errno| format!("tf.tlb_pool: {}: {e}", path.display());
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -86,9 +86,9 @@ fn open_directory(path: &Path) -> Result<PoolFile, String> {
     let name = path
         .file_name()
         .ok_or(rustix::io::Errno::INVAL)
-        .map_err(told)?;
+        .map_err(in_file)?;
     Ok(PoolFile {
-        directory: directory.map_err(told)?,
+        directory: directory.map_err(in_file)?,
         name: name.to_owned(),
     })
 }
@@ -145,7 +145,7 @@ impl PoolFile {
     }
 }
 
-/// What tells whether a file was replaced or changed.
+/// Shows whether a file was replaced or changed.
 fn stamp(file: &File) -> io::Result<(u64, u64, i64, i64)> {
     let metadata = file.metadata()?;
     Ok((

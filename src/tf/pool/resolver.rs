@@ -136,7 +136,7 @@ impl Lookup {
             let (Some(message), true) = (message, self.tries < ROUNDS * self.name_servers.len())
             else {
                 self.failed
-                    .get_or_insert(format!("no name server could tell of {name}"));
+                    .get_or_insert(format!("no name server knows {name}"));
                 self.next_question();
                 continue;
             };

@@ -105,7 +105,7 @@ impl Question {
     /// by this name is an answer, too.
     ///
     /// # Errors
-    /// Why it is no answer to this question.
+    /// Why it is not an answer to this question.
     pub fn read(&self, bytes: &[u8]) -> Result<Answer, NoAnswer> {
         let counts = counts(bytes).ok_or(NoAnswer::Unrelated)?;
         if bytes[..2] != self.id.to_be_bytes() || bytes[2] & 0x80 == 0 {

@@ -151,7 +151,7 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// HOSTCHECK. How many sessions there are is told to servers of the pool
+    /// HOSTCHECK. The number of sessions is sent to servers of the pool
     /// alone.
     fn host(&self, datagram: &[u8], source: IpAddr) -> Vec<u8> {
         let keys = self.sessions.keys;

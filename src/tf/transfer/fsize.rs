@@ -17,7 +17,7 @@ const NO_MORE: i64 = -3;
 /// Bytes of the list read at once, and more than a path can have.
 const BUFFER: usize = 64 * 1024;
 
-/// FSIZE: the size in bytes, -1 on failure, -2 for what is no regular file.
+/// FSIZE: the size in bytes, -1 on failure, -2 if it is not a regular file.
 ///
 /// # Errors
 /// When the connection can't go on.

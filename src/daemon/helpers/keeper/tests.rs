@@ -123,10 +123,10 @@ fn session_keys_of_16_to_214_bytes_are_told_and_no_others() {
     let (daemon, public) = keeper_thread();
     for (len, fine) in [(15, false), (16, true), (214, true)] {
         let key = vec![9; len];
-        let told = gate(&daemon)
+        let answer = gate(&daemon)
             .decrypt(&block(&public, &key))
             .expect("keeper");
-        assert_eq!(told.map(|k| k.to_vec()), fine.then_some(key));
+        assert_eq!(answer.map(|k| k.to_vec()), fine.then_some(key));
     }
     for bad in [
         vec![],
@@ -185,8 +185,8 @@ fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
         let key = Zeroizing::new(vec![9; len]);
         keepers.send(&Reply::Granted(key)).expect("send");
         let keeper = Keeper::new(gates);
-        let told = keeper.session_key(b"block", &(16..=214)).expect("keeper");
-        assert_eq!(told.is_some(), fine, "{len}");
+        let answer = keeper.session_key(b"block", &(16..=214)).expect("keeper");
+        assert_eq!(answer.is_some(), fine, "{len}");
     }
 }
 
