@@ -50,7 +50,10 @@ enum Line {
         exit: u8,
     },
     /// What a mirror does.
-    Mirror { deed: &'static str, path: String },
+    Mirror {
+        operation: &'static str,
+        path: String,
+    },
     /// The result of the run.
     Summary {
         files: u64,
@@ -172,7 +175,7 @@ impl Line {
                 error: error.to_string(),
             },
             Event::Mirror { operation, name } => Line::Mirror {
-                deed: word(operation),
+                operation: word(operation),
                 path: text(name),
             },
         })

@@ -19,11 +19,11 @@ use crate::client::{Entry, secret_name, secret_token};
 )]
 pub(crate) struct Secret {
     #[command(subcommand)]
-    deed: Deed,
+    action: Action,
 }
 
 #[derive(Subcommand)]
-enum Deed {
+enum Action {
     /// Make the directory
     Make(Which),
     /// Print its path, without asking the server
@@ -54,14 +54,14 @@ struct Which {
 
 impl Secret {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        match self.deed {
-            Deed::Make(which) => {
+        match self.action {
+            Action::Make(which) => {
                 let found = which.find(context, true)?;
                 let connection = context.connection(&found.at.server)?;
                 connection.make_directory(&found.at.path)?;
                 Ok(connection.touch(&beneath(&found.at.path, &found.token))?)
             }
-            Deed::Path(which) => {
+            Action::Path(which) => {
                 let path = which.find(context, false)?.at.path;
                 let mut printer = Printer::new(context.output.json);
                 printer.show(&Record::SecretDirectory { path: &path }, || {
@@ -69,8 +69,8 @@ impl Secret {
                 })?;
                 Ok(printer.flush()?)
             }
-            Deed::Ls(which) => which.find(context, false)?.list(context),
-            Deed::Rm(which) => {
+            Action::Ls(which) => which.find(context, false)?.list(context),
+            Action::Rm(which) => {
                 let found = which.find(context, false)?;
                 let connection = context.connection(&found.at.server)?;
                 Ok(connection.remove_secure_directory(&found.token, &found.at.path)?)
