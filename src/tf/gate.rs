@@ -62,7 +62,7 @@ pub struct Passed {
     /// What its certificate proves, if it has shown one.
     pub proof: Option<Proof>,
     /// What the keeper grants: what a session needs, or where login steps are
-    /// left, the channel to whoever decides on them.
+    /// left, the channel of the login.
     pub handles: Vec<OwnedFd>,
     /// Which optional descriptors are among them.
     pub extras: Extras,

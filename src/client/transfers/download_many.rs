@@ -1,6 +1,6 @@
 //! Small files on their way from the server: requests for their bytes (SDOWN)
 //! and digests (SHA256) go out ahead of the answers. A thread writes what has
-//! come: all that is there as parts, put on disk together. A file with another
+//! come: everything as parts, put on disk together. A file with another
 //! digest never reaches the disk.
 
 use std::collections::VecDeque;

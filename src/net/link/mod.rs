@@ -34,7 +34,7 @@ pub enum LinkError {
     /// What the peer sent is not TLS, or not as TLS has it.
     #[error("protocol broken: {0}")]
     Tls(&'static str),
-    /// There is no key of TLS to go on with. The peer may connect again.
+    /// TLS has no key left to continue with. The peer may connect again.
     #[error("{0}")]
     Keyless(&'static str),
     /// The system's error on reading or writing.

@@ -143,7 +143,7 @@ impl Tls {
         alpn: Alpn<'_>,
     ) -> Result<Option<Vec<u8>>, HelloError> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| HelloError::Refused(format!("{host} is no name of a server")))?;
+            .map_err(|_| HelloError::Refused(format!("{host} is not the name of a server")))?;
         let secrets = Arc::new(Secrets::default());
         let mut config = ClientConfig::clone(&self.config);
         config.key_log = Arc::clone(&secrets) as _;

@@ -1,5 +1,5 @@
 //! The server's side of the handshake, in a gate. The gate has the certificate
-//! and no key: what needs one is asked of whoever holds it.
+//! and no key: it asks the holder of the key.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -57,7 +57,7 @@ pub enum WireError {
     /// The peer sent something that is not allowed at this point.
     #[error("protocol broken: {0}")]
     Broken(&'static str),
-    /// There is no key of TLS to go on with. The peer may connect again.
+    /// TLS has no key left to continue with. The peer may connect again.
     #[error("{0}")]
     Keyless(&'static str),
     /// The system's error on reading or writing.
