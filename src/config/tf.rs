@@ -116,6 +116,6 @@ pub(super) fn build(values: &Values<'_>) -> Option<Tf> {
 /// all of them, but no more than a quarter of the machine's memory.
 fn default_keystream_memory() -> u64 {
     let system = rustix::system::sysinfo();
-    let machine = u64::from(system.totalram) * u64::from(system.mem_unit);
+    let machine = system.totalram * u64::from(system.mem_unit);
     (512 << 20).min(machine / 4)
 }
