@@ -17,6 +17,7 @@ use libfuzzer_sys::fuzz_target;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
+use tfd::config::{Dialect, Durability};
 use tfd::session::audit::{Observer, Operation, Subject};
 use tfd::store::{Quota, Root};
 use tfd::tf::env::{Env, Lock, POLICY};
@@ -42,7 +43,11 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         dialect: if choice & 1 == 0 { Dialect::Deployed } else { Dialect::Document },
         buffer_limit: 64 * 1024,
         idle_limit: Some(PATIENCE),
-        ..Settings::default()
+        durability: Durability::System,
+        notify_floor: Duration::from_millis(1),
+        kernel_tls: true,
+        file_mode: 0o644,
+        directory_mode: 0o755,
     };
     let rights = match choice >> 1 & 3 {
         0 | 1 => Rights::Full,
