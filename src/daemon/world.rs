@@ -8,10 +8,10 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use crate::config::{Config, Mode, Problem, Tls};
+use crate::daemon::protocols::Protocols;
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::session::login::Steps;
-use crate::tf::key::read_key;
 use crate::trusted;
 use crate::users::Identity;
 
@@ -52,9 +52,9 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
     } else if let (Mode::MultiUser, Some(users)) = (server.mode, &server.users) {
         check_accounts(config, users, problems);
     }
-    if let Err(text) = read_key(&config.tf.private_key) {
-        problems.push(format!("tf.private_key: {text}"));
-    }
+    let protocols = Protocols::of(config);
+    let secrets = protocols.iter().map(|protocol| protocol.secrets(config));
+    problems.extend(secrets.filter_map(Result::err));
     if let Some(tls) = &server.tls {
         check_tls(tls, problems);
     }

@@ -322,9 +322,10 @@ fn a_session_ends_with_the_daemon_and_leaves_nothing_behind() {
     if without_root() {
         return;
     }
+    let setup = setup(&accounts());
     let mut server = Server::with(Setup {
-        server: "stop_grace = 600".to_owned(),
-        ..setup(&accounts())
+        server: format!("stop_grace = 600\n{}", setup.server),
+        ..setup
     });
     let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
     for client in &mut clients {
