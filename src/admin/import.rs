@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(config.server.user.as_deref(), Some("nobody"));
         assert_eq!(config.tf.hash, "a \"b\"\\c");
         assert_eq!(config.server.root, Path::new("/srv/tf/"));
-        assert_eq!(config.tf.listen.len(), 2);
+        assert_eq!(config.listeners().len(), 2);
         assert_eq!(config.tf.private_key, key);
         crate::tf::key::read_key(&key).expect("a usable key");
         let text = fs::read_to_string(&out).expect("read");

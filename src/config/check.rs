@@ -1,6 +1,7 @@
 //! Whether a text is a value of its key; if not, why, for a person to read.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use super::proxy::Backend;
 use crate::users::account::Network;
@@ -25,6 +26,18 @@ pub(super) fn log_filter(text: &str) -> Result {
     };
     let why = "is not a log filter: use error, warn, info, debug or trace";
     holds(text.split(',').all(is_level), format!("\"{text}\" {why}"))
+}
+
+/// Two ports, as in "20000-20100".
+pub(super) fn parse_port_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-')?;
+    let range = first.parse().ok()?..=last.parse().ok()?;
+    (!range.is_empty() && *range.start() > 0).then_some(range)
+}
+
+pub(super) fn port_range(text: &str) -> Result {
+    let why = "name the first and the last port, such as \"20000-20100\"";
+    holds(parse_port_range(text).is_some(), why)
 }
 
 /// A path, or an address that only this machine reaches.

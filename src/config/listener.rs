@@ -6,34 +6,33 @@ use std::net::SocketAddr;
 use super::Config;
 use super::values::Values;
 
-/// A protocol that tfd serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Protocol {
-    /// TF Protocol, or the proxy in front of a server of it.
-    Tf,
+macro_rules! protocols {
+    ($($(#[cfg($when:meta)])? $about:literal $name:ident $section:literal udp $udp:literal;)*) => {
+        /// A protocol that tfd serves. Each has a section of the configuration
+        /// with `listen` and `tls_listen`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Protocol { $($(#[cfg($when)])? #[doc = $about] $name,)* }
+
+        impl Protocol {
+            /// All of them, by number.
+            pub const ALL: &[Protocol] = &[$($(#[cfg($when)])? Protocol::$name,)*];
+
+            /// Its section of the configuration.
+            pub fn section(self) -> &'static str {
+                match self { $($(#[cfg($when)])? Protocol::$name => $section,)* }
+            }
+
+            /// Whether it needs the UDP port of the same number as well.
+            pub fn uses_udp(self) -> bool {
+                match self { $($(#[cfg($when)])? Protocol::$name => $udp,)* }
+            }
+        }
+    };
 }
 
-/// All of them.
-const PROTOCOLS: &[Protocol] = &[Protocol::Tf];
-
-impl Protocol {
-    /// All of them, by number.
-    pub const ALL: [Protocol; 1] = [Protocol::Tf];
-
-    /// Its section of the configuration.
-    pub fn section(self) -> &'static str {
-        match self {
-            Protocol::Tf => "tf",
-        }
-    }
-
-    /// Whether it needs the UDP port of the same number as well.
-    pub fn uses_udp(self) -> bool {
-        match self {
-            Protocol::Tf => true,
-        }
-    }
+protocols! {
+    "TF Protocol, or the proxy in front of a server of it." Tf "tf" udp true;
 }
 
 /// An address to listen on.
@@ -60,17 +59,7 @@ impl Listener {
 impl Config {
     /// Everything to listen on, by id.
     pub fn listeners(&self) -> Vec<Listener> {
-        let plain = self.tf.listen.iter().map(|a| (*a, Protocol::Tf, false));
-        let with_tls = self.tf.tls_listen.iter().map(|a| (*a, Protocol::Tf, true));
-        (0..)
-            .zip(plain.chain(with_tls))
-            .map(|(id, (address, protocol, tls))| Listener {
-                id,
-                address,
-                protocol,
-                tls,
-            })
-            .collect()
+        self.listeners.clone()
     }
 
     /// What an open socket at this address is for: what it was for before, if
@@ -88,7 +77,7 @@ impl Config {
 pub(super) fn check(values: &mut Values<'_>) {
     let mut taken: Vec<SocketAddr> = Vec::new();
     let mut has_any = false;
-    for section in PROTOCOLS.iter().map(|protocol| protocol.section()) {
+    for section in Protocol::ALL.iter().map(|protocol| protocol.section()) {
         for name in ["listen", "tls_listen"] {
             has_any |= values.has_elements(section, name);
             for address in values.list::<SocketAddr>(section, name) {
@@ -104,4 +93,29 @@ pub(super) fn check(values: &mut Values<'_>) {
         let text = ": nothing to listen on: list an address, such as \"0.0.0.0:10345\"";
         values.problem("tf", "listen", text);
     }
+}
+
+/// Everything to listen on, from checked values.
+pub(super) fn build(values: &Values<'_>) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for tls in [false, true] {
+        let key = if tls { "tls_listen" } else { "listen" };
+        for protocol in Protocol::ALL.iter().copied() {
+            let addresses = values.list::<SocketAddr>(protocol.section(), key);
+            listeners.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| (protocol, address, tls)),
+            );
+        }
+    }
+    (0..)
+        .zip(listeners)
+        .map(|(id, (protocol, address, tls))| Listener {
+            id,
+            address,
+            protocol,
+            tls,
+        })
+        .collect()
 }

@@ -32,6 +32,7 @@ pub struct Config {
     pub server: Server,
     /// `[tf]`
     pub tf: Tf,
+    listeners: Vec<Listener>,
 }
 
 impl Config {
@@ -59,6 +60,7 @@ impl Config {
                 path: path.to_owned(),
                 server,
                 tf: tf::build(&values)?,
+                listeners: listener::build(&values),
             })
         });
         // Every value is checked above: this would be a key without a row.

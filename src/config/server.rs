@@ -1,6 +1,8 @@
 //! `[server]`: what holds for every protocol. Nothing here knows one.
 
+use super::check::parse_port_range;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +17,10 @@ pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
 /// What concerns the daemon, its processes, and the clients of any protocol.
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// The ports of this machine for data connections; 0 alone for any.
+    pub data_ports: RangeInclusive<u16>,
+    /// How long a data connection may take to come about.
+    pub data_timeout: Duration,
     /// The identity of clients in single-user mode and of every process that
     /// faces the network before login. Needed when root starts the daemon.
     pub user: Option<String>,
@@ -150,6 +156,11 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         })
     };
     Some(Server {
+        data_ports: values
+            .text("server", "data_ports")
+            .and_then(parse_port_range)
+            .unwrap_or(0..=0),
+        data_timeout: values.seconds("server", "data_timeout")?,
         user: values.text("server", "user").map(str::to_owned),
         log: values.text("server", "log")?.to_owned(),
         stop_grace: seconds("stop_grace")?,

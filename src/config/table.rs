@@ -117,6 +117,11 @@ pub(super) const KEYS: &[Key] = keys! {
     server kernel_tls: Choice(&["auto", "off"]), Default "auto",
         "Whether the kernel encrypts what is sent over TLS, if it can (\"auto\"), or tfd does \
          (\"off\").";
+    server data_ports: Checked(check::port_range), Example "20000-20100",
+        "The ports of this machine for data connections of protocols that have them (left out: \
+         any).";
+    server data_timeout: Seconds(1e-3), Default 30,
+        "How long such a connection may take to come about, in seconds.";
     server accept_proxy_from: List(check::network), Example ["192.0.2.10/32"],
         "The proxies in front of this server, whose connections must begin with a PROXY header.";
     server durability: Choice(&["system", "file"]), Default "system",
@@ -162,11 +167,23 @@ pub(super) const KEYS: &[Key] = keys! {
         "The largest buffer that PUT and GET agree on, in bytes.";
 };
 
+/// The sections of protocols that only tests serve.
+#[cfg(feature = "testing")]
+#[rustfmt::skip]
+const TESTED: &[Key] = keys! {
+};
+#[cfg(not(feature = "testing"))]
+const TESTED: &[Key] = &[];
+
 impl Key {
+    /// All rows.
+    pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().chain(TESTED)
+    }
+
     /// Its row, by section and name.
     pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
-        KEYS.iter()
-            .find(|key| key.section == section && key.name == name)
+        Key::all().find(|key| key.section == section && key.name == name)
     }
 }
 

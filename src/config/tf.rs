@@ -1,6 +1,5 @@
 //! `[tf]`: what concerns TF Protocol, and the proxy in front of a server of it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,10 +20,6 @@ pub enum Dialect {
 /// What concerns TF Protocol.
 #[derive(Clone, Debug)]
 pub struct Tf {
-    /// Where to listen.
-    pub listen: Vec<SocketAddr>,
-    /// Where to listen with TLS.
-    pub tls_listen: Vec<SocketAddr>,
     /// The version string clients must send first.
     pub version: String,
     /// The hash string clients must send last.
@@ -94,8 +89,6 @@ pub(super) fn build(values: &Values<'_>) -> Option<Tf> {
         .parsed("tf", "keystream_memory")
         .map(|mib: u64| mib << 20);
     Some(Tf {
-        listen: values.list("tf", "listen"),
-        tls_listen: values.list("tf", "tls_listen"),
         version: text("version").unwrap_or_default(),
         hash: text("hash").unwrap_or_default(),
         private_key: values.path("tf", "private_key").unwrap_or_default(),

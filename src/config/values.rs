@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::Problem;
-use super::table::{Check, KEYS, Key, Kind, Shown};
+use super::table::{Check, Key, Kind, Shown};
 
 /// The longest time, in seconds.
 const LONGEST: f64 = 1e9;
@@ -51,7 +51,7 @@ impl<'a> Values<'a> {
             problems: Vec::new(),
             has_unknown: false,
         };
-        for key in KEYS.iter().filter(|key| key.shown == Shown::Default) {
+        for key in Key::all().filter(|key| key.shown == Shown::Default) {
             if let Ok(value) = DeValue::parse(key.value) {
                 values.take(key, value.get_ref(), None);
             }
@@ -72,7 +72,7 @@ impl<'a> Values<'a> {
     fn sections(&mut self, document: &DeTable<'_>) {
         for (name, value) in document {
             let (place, name) = (name.span(), name.get_ref().as_ref());
-            let exists = KEYS.iter().any(|key| key.section == name);
+            let exists = Key::all().any(|key| key.section == name);
             match value.get_ref().as_table() {
                 Some(table) if exists => self.section(name, table),
                 _ => {
@@ -92,7 +92,7 @@ impl<'a> Values<'a> {
                 continue;
             }
             self.has_unknown = true;
-            let text = match KEYS.iter().find(|key| key.name == name) {
+            let text = match Key::all().find(|key| key.name == name) {
                 Some(Key { section: other, .. }) if *other == "server" => {
                     format!("{section}.{name}: moved to [{other}]: write {name} there")
                 }

@@ -28,6 +28,7 @@ use crate::proxy;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::Confinement;
 use crate::session::login::Steps;
+use crate::session::protocol::Protocol;
 use crate::users::{Identity, Login};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
@@ -184,6 +185,12 @@ impl Generation {
             proxy: None,
             turn: 0,
         }
+    }
+
+    /// Whether sessions of this protocol have data connections.
+    pub fn has_data_connections(&self, protocol: u8) -> bool {
+        let protocol = self.protocols.get(protocol);
+        protocol.is_ok_and(Protocol::has_data_connections)
     }
 
     /// Whether anybody has a quota.

@@ -5,7 +5,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::daemon::helpers::auditor::Auditor;
+use crate::daemon::helpers::dialer::NewSession;
 use crate::daemon::protocols::ProtocolHelpers;
+use crate::ipc::service::Service;
 use crate::session::slots::Slots;
 use crate::store::quota::Limits;
 use crate::store::usage::Usage;
@@ -21,6 +23,8 @@ pub struct Memory {
     pub auditor: Option<Auditor>,
     /// The helper processes of protocols.
     pub helpers: ProtocolHelpers,
+    /// The dialer, once a protocol has data connections.
+    pub dialer: Option<Service<NewSession>>,
 }
 
 impl Memory {

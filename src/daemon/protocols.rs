@@ -32,6 +32,15 @@ impl Protocols {
         self.0.iter().map(|protocol| &**protocol)
     }
 
+    /// Whether sessions of any that is listened for have data connections.
+    pub fn have_data_connections(&self, config: &Config) -> bool {
+        let listeners = config.listeners();
+        let mut served = listeners
+            .iter()
+            .filter_map(|listener| self.get(listener.protocol as u8).ok());
+        served.any(Protocol::has_data_connections)
+    }
+
     /// The descriptors of all of them that gates and sessions keep.
     pub fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.iter().flat_map(Protocol::handles)

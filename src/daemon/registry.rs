@@ -283,6 +283,11 @@ impl Registry {
         self.holders.get(&slot).map(of)
     }
 
+    /// Where a connection came from, whatever a proxy has said of its client.
+    pub fn peer(&self, slot: u32) -> Option<SocketAddr> {
+        self.holders.get(&slot).map(|holder| holder.peer)
+    }
+
     /// How many there may be in all.
     #[must_use]
     pub fn slots(&self) -> u32 {

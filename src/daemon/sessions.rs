@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 
 use nix::unistd::Pid;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::generation::Admission;
 use super::registry::Registry;
@@ -50,6 +50,7 @@ impl Sessions {
         launcher: Option<Pid>,
         admission: Admission,
         limits: Option<Limits>,
+        dialer: Option<OwnedFd>,
     ) {
         let Admission {
             slot,
@@ -98,7 +99,7 @@ impl Sessions {
             peer,
             key,
             rest,
-            handles: vec![handle],
+            handles: [handle].into_iter().chain(dialer).collect(),
         });
         match launched.launcher.channel.send(&order) {
             Ok(()) => {

@@ -11,7 +11,9 @@ use super::generation::Generation;
 use super::memory::Memory;
 use super::registry::Limits;
 use crate::config::{self, Config};
-use crate::daemon::protocols::ProtocolHelpers;
+use crate::daemon::helpers::dialer::{self, NewSession};
+use crate::daemon::protocols::{ProtocolHelpers, Protocols};
+use crate::ipc::Helper;
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
 use crate::session::protocol::HelperContext;
@@ -196,4 +198,22 @@ pub(super) fn set_purpose(listener: &mut Listener, wanted: &config::Listener) {
     listener.id = wanted.id;
     listener.protocol = wanted.protocol as u8;
     listener.tls = wanted.tls;
+}
+
+/// Starts the dialer, for a configuration with a protocol that has data
+/// connections.
+pub(super) fn start_dialer(
+    config: &Config,
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+) -> Result<Option<Helper<NewSession, ()>>, String> {
+    if !Protocols::of(config).have_data_connections(config) {
+        return Ok(None);
+    }
+    let settings = dialer::Settings {
+        to: 1..=u16::MAX,
+        local: config.server.data_ports.clone(),
+        timeout: config.server.data_timeout,
+    };
+    dialer::start(&settings, identity, sandbox).map(Some)
 }

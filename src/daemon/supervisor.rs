@@ -20,20 +20,24 @@ use super::notify::Notifier;
 use super::registry::Registry;
 use super::sessions::Sessions;
 use super::start::{
-    FileStamp, limits, listen_on, sandbox_for, say_ready, start_generation, start_helpers,
-    take_signals, users_stamp,
+    FileStamp, limits, listen_on, sandbox_for, say_ready, start_dialer, start_generation,
+    start_helpers, take_signals, users_stamp,
 };
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::control as counter;
 use crate::daemon::helpers::control::Control;
+use crate::daemon::helpers::dialer::NewSession;
 use crate::daemon::helpers::recount::Recount;
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::protocols::ProtocolHelpers;
+use crate::ipc::Pipe;
 use crate::ipc::orders::{Ended, Order};
 use crate::ipc::poll::{Poll, left};
+use crate::ipc::service::Service;
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
+use crate::session::dialer::{Answer, Request};
 use crate::session::slots::Slots;
 use crate::store::usage::Usage;
 use crate::users::{Identity, Login};
@@ -129,6 +133,7 @@ impl Supervisor {
             usage,
             auditor,
             helpers,
+            dialer: start_dialer(&config, identity.as_ref(), &sandbox)?.map(Service::new),
         };
         let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
         let wanted = generation.has_quotas();
@@ -210,6 +215,7 @@ impl Supervisor {
             self.recount
                 .begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
         }
+        self.restart_dialer_if_due();
         let is_well = self.stop.is_some() || !self.generations.is_empty();
         let clients = self.registry.len();
         self.notifier
@@ -246,7 +252,11 @@ impl Supervisor {
             None if Instant::now() < self.accept_from => Some(self.accept_from),
             None => self.recount.due(),
         };
-        [until, self.notifier.due()].into_iter().flatten().min()
+        let dialer = self.memory.dialer.as_ref().and_then(Service::due);
+        [until, self.notifier.due(), dialer]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// All that is waited for.
@@ -329,8 +339,43 @@ impl Supervisor {
         self.registry
             .introduce(admission.slot, || slots.client(admission.slot));
         let launcher = self.generations[index].launcher_pid;
+        let dialer = match self.data_channel(index, &admission) {
+            Ok(dialer) => dialer,
+            Err(e) => {
+                let slot = admission.slot;
+                log::error!("no data connections for a session slot={slot} error=\"{e}\"");
+                None
+            }
+        };
         self.sessions
-            .start(&mut self.registry, launcher, admission, limits);
+            .start(&mut self.registry, launcher, admission, limits, dialer);
+    }
+
+    /// The channel to the dialer for a session, if its protocol has data
+    /// connections: to and from the address that its connection came from.
+    fn data_channel(&self, index: usize, admission: &Admission) -> io::Result<Option<OwnedFd>> {
+        let Some(dialer) = &self.memory.dialer else {
+            return Ok(None);
+        };
+        if !self.generations[index].has_data_connections(admission.protocol) {
+            return Ok(None);
+        }
+        let peer = self.registry.peer(admission.slot);
+        let peer = peer.ok_or(io::ErrorKind::NotConnected)?.ip();
+        let channel: Pipe<Request, Answer> = dialer.open(|channel| NewSession { peer, channel })?;
+        Ok(Some(channel.into_channel().into_handle()))
+    }
+
+    /// Starts the dialer again once that is due.
+    fn restart_dialer_if_due(&mut self) {
+        let (config, identity) = (&self.config, self.identity.as_ref());
+        let sandbox = &self.sandbox;
+        if let Some(dialer) = &mut self.memory.dialer {
+            dialer.restart_if_due(|| {
+                let started = start_dialer(config, identity, sandbox)?;
+                started.ok_or_else(|| "no protocol has data connections".to_owned())
+            });
+        }
     }
 
     /// Takes the clients that wait at a listener.

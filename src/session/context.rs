@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use crate::ipc::channel::Channel;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
 use crate::session::audit::{Audit, Observer, Operation, Subject};
+use crate::session::dialer::Dialer;
 use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
 use crate::store::{Quota, Root};
@@ -44,6 +46,8 @@ pub struct SessionChannels {
     pub records: Option<OwnedFd>,
     /// To the service of its protocol, if there is one.
     pub service: Option<OwnedFd>,
+    /// To the dialer, if its protocol has data connections.
+    pub dialer: Option<OwnedFd>,
 }
 
 /// What a session works with.
@@ -57,6 +61,8 @@ pub struct Context {
     pub names: Rc<Names>,
     /// To the service of its protocol, if there is one.
     pub service: Option<OwnedFd>,
+    /// Makes its data connections, if its protocol has them.
+    pub dialer: Option<Dialer>,
     /// Has to see each of its requests.
     pub observer: SessionObserver,
 }
@@ -76,6 +82,9 @@ impl Context {
             root: Root::from_handle(root),
             names,
             service: channels.service,
+            dialer: channels
+                .dialer
+                .map(|dialer| Dialer::new(Channel::from_handle(dialer).into())),
             observer: SessionObserver { audit, page },
         }
     }

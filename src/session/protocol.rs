@@ -55,6 +55,11 @@ pub trait Protocol: Debug {
         Ok(None)
     }
 
+    /// Whether its sessions have data connections, by the dialer.
+    fn has_data_connections(&self) -> bool {
+        false
+    }
+
     /// Descriptors of its own that gates and sessions keep.
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()

@@ -47,6 +47,7 @@ impl Server {
             names,
             service,
             mut observer,
+            ..
         } = context;
         wire.limit_rate(info.rate);
         wire.expect_transfers();

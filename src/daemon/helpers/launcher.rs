@@ -97,6 +97,7 @@ struct Seat<'a> {
     protocol: u8,
     launcher: &'a Launcher<'a>,
     gate: Channel,
+    dialer: Option<OwnedFd>,
     login: Login,
     info: SessionInfo,
 }
@@ -120,9 +121,12 @@ impl Parent for Launcher<'_> {
         let Connection {
             mut start, parent, ..
         } = connection;
-        let gate = start.handles.pop().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut handles = std::mem::take(&mut start.handles).into_iter();
+        let gate = handles.next().ok_or(io::ErrorKind::InvalidInput)?;
+        let dialer = handles.next();
         let order = SessionOrder::from_bytes(&start.rest).ok_or(io::ErrorKind::InvalidData)?;
-        seat(self, start, order, Channel::from_handle(gate), parent)
+        let channels = (Channel::from_handle(gate), dialer);
+        seat(self, start, order, channels, parent)
     }
 
     fn refuse(&self, handles: Vec<OwnedFd>) {
@@ -138,7 +142,7 @@ fn seat(
     launcher: &Launcher<'_>,
     start: Start,
     order: SessionOrder,
-    gate: Channel,
+    (gate, dialer): (Channel, Option<OwnedFd>),
     parent: Pid,
 ) -> io::Result<()> {
     let Start {
@@ -168,6 +172,7 @@ fn seat(
         protocol,
         launcher,
         gate,
+        dialer,
         login,
         info,
     };
@@ -184,6 +189,7 @@ fn seat(
     let channels = SessionChannels {
         records: own(launcher.records)?,
         service: own(launcher.service(seat.protocol))?,
+        dialer: seat.dialer,
     };
     Context::new(seat.info, home, channels, Rc::clone(&launcher.names)).run(serve);
     Ok(())
@@ -200,6 +206,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
         protocol,
         launcher,
         gate,
+        dialer,
         login,
         info,
     } = seat;
@@ -212,6 +219,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
             .into_iter()
             .chain(launcher.service(*protocol)),
     );
+    handles.extend(dialer.iter().map(AsFd::as_fd));
     handles.extend(launcher.protocols.handles());
     keep_only(&handles)?;
     let kept = if launcher.jail {
@@ -228,7 +236,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !login.home.is_empty() {
         launcher.sandbox.limit_files(Some(home.as_fd()))?;
     }
-    if launcher.channels().next().is_some() {
+    if dialer.is_some() || launcher.channels().next().is_some() {
         launcher.sandbox.share_sockets()?;
     }
     if launcher.jail {

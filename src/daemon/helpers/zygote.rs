@@ -171,7 +171,11 @@ impl Zygote<'_> {
             _ => Quota::none(),
         };
         let info = SessionInfo { quota, ..info };
-        let channels = SessionChannels { records, service };
+        let channels = SessionChannels {
+            records,
+            service,
+            dialer: None,
+        };
         Context::new(info, root, channels, Rc::clone(&self.names)).run(serve);
         Ok(())
     }

@@ -57,6 +57,12 @@ impl Supervisor {
             let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) = status else {
                 return Ok(());
             };
+            if let Some(dialer) = &mut self.memory.dialer
+                && dialer.reaped(pid)
+            {
+                log::error!("dialer ended unasked pid={pid}");
+                continue;
+            }
             if self.memory.helpers.reaped(pid) {
                 self.protocol_helper_gone(pid)?;
                 continue;
