@@ -28,3 +28,7 @@ pub(crate) mod text;
 pub mod tf;
 pub mod trusted;
 pub mod users;
+
+#[cfg(feature = "testing")]
+#[path = "../tests/echo/protocol.rs"]
+pub mod echo;

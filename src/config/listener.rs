@@ -33,6 +33,7 @@ macro_rules! protocols {
 
 protocols! {
     "TF Protocol, or the proxy in front of a server of it." Tf "tf" udp true;
+    #[cfg(feature = "testing")] "A protocol of tests." Echo "echo" udp false;
 }
 
 /// An address to listen on.

@@ -171,6 +171,7 @@ pub(super) const KEYS: &[Key] = keys! {
 #[cfg(feature = "testing")]
 #[rustfmt::skip]
 const TESTED: &[Key] = keys! {
+    echo listen: List(check::listen), Example ["127.0.0.1:0"], "";
 };
 #[cfg(not(feature = "testing"))]
 const TESTED: &[Key] = &[];

@@ -50,6 +50,8 @@ impl Protocols {
 fn open(protocol: config::Protocol, config: &Config) -> Box<dyn Protocol> {
     match protocol {
         config::Protocol::Tf => Box::new(tf::server::Server::new(config)),
+        #[cfg(feature = "testing")]
+        config::Protocol::Echo => Box::new(crate::echo::Echo),
     }
 }
 
