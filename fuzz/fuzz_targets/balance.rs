@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use tfd::config::is_service_name;
 use tfd::tf::pool::Balancer;
 use tfd::tf::pool::file as pool;
 use tfd::tf::pool::file::Server;
@@ -14,7 +15,6 @@ use tfd::tf::pool::probe;
 use tfd::tf::pool::probe::Load;
 use tfd::tf::pool::resolver;
 use tfd::tf::pool::resolver::{Lookup, Step};
-use tfd::config::is_service_name;
 
 /// The id of every question to a name server.
 const ID: u64 = 0x1234;

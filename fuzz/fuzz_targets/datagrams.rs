@@ -9,11 +9,11 @@ use std::os::fd::AsFd;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use tfd::config::Dialect;
 use tfd::session::keys::{KEY, Keys, ReadKeys, key_text, read_key};
 use tfd::session::slots::{Slot, Slots};
 use tfd::sys::memory::map_to_read;
 use tfd::tf::probes::answer::{MAX_DATAGRAM, Question, Sessions};
-use tfd::config::Dialect;
 
 const SLOTS: u32 = 8;
 

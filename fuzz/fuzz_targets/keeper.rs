@@ -5,9 +5,11 @@
 //! decrypt that has no block gets a good one.
 #![no_main]
 
+use std::io::ErrorKind;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::helpers::keeper;
 use tfd::daemon::helpers::keeper::{Admitted, NewGate, Secrets};
@@ -39,8 +41,25 @@ static PEM: LazyLock<Vec<u8>> = LazyLock::new(|| {
         .expect("key")
 });
 
+/// One keeper for all inputs: its threads end with the process.
+static DAEMON: LazyLock<Pipe<Option<NewGate>, Admitted>> = LazyLock::new(|| {
+    let secrets = Secrets {
+        shared: Some(protocol::Secrets {
+            key: key(),
+            key_lengths: KEY_LENGTHS,
+            shared: Zeroizing::new(HASH.to_vec()),
+        }),
+        tls: Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets")),
+        granted: Vec::new(),
+        extras: Extras::default(),
+    };
+    let (daemon, keepers) = pipe::pair().expect("pair");
+    std::thread::spawn(move || keeper::run(secrets, keepers).expect("the keeper goes on"));
+    daemon
+});
+
 fuzz_target!(|data: &[u8]| {
-    let key = Rsa::private_key_from_pem(&PEM).expect("key");
+    let key = key();
     let mut block = vec![0; key.size() as usize];
     key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP)
         .expect("block");
@@ -48,28 +67,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let speaks_tls = tls & 1 == 1;
-    let tls = Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets"));
-    let secrets = Secrets {
-        shared: Some(protocol::Secrets {
-            key,
-            key_lengths: KEY_LENGTHS,
-            shared: Zeroizing::new(HASH.to_vec()),
-        }),
-        tls,
-        granted: Vec::new(),
-        extras: Extras::default(),
-    };
-
-    let (daemon, keepers) = pipe::pair::<Option<NewGate>, Admitted>().expect("pair");
     let (gate, theirs) = pair().expect("pair");
-    let new = NewGate {
-        tag: TAG,
-        tls: speaks_tls,
-        is_open: false,
-        channel: theirs.into(),
-    };
-    daemon.send(&Some(new)).expect("send");
-    daemon.send(&None).expect("send");
     let mut asked = Vec::new();
     for message in messages(data).take(MOST) {
         let message = if message == [DECRYPT] {
@@ -81,9 +79,15 @@ fuzz_target!(|data: &[u8]| {
         asked.push(message);
     }
     rustix::net::shutdown(&gate, rustix::net::Shutdown::Write).expect("shutdown");
-    keeper::run(secrets, keepers).expect("the keeper goes on");
+    let new = NewGate {
+        tag: TAG,
+        tls: speaks_tls,
+        is_open: false,
+        channel: theirs.into(),
+    };
+    DAEMON.send(&Some(new)).expect("send");
     let answers = received(&gate);
-    let admitted = admitted(&daemon);
+    let admitted = admitted();
 
     if speaks_tls {
         return check_tls(&asked, &answers);
@@ -156,18 +160,27 @@ fn messages(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// All answers until the keeper closes the channel. One that is closed with
-/// questions unread says so after the answers.
+/// questions unread says so before the answers.
 fn received(gate: &Channel) -> Vec<Reply> {
     let mut buffer = [0; 4096];
     let mut all = Vec::new();
-    while let Ok((len @ 1.., handles)) = gate.receive(&mut buffer) {
-        all.push(Reply::from_message(&buffer[..len], handles).expect("an answer"));
+    loop {
+        match gate.receive(&mut buffer) {
+            Ok((len @ 1.., handles)) => {
+                all.push(Reply::from_message(&buffer[..len], handles).expect("an answer"));
+            }
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
+            _ => return all,
+        }
     }
-    all
 }
 
 /// The gates that the daemon has heard of.
-fn admitted(daemon: &Pipe<Option<NewGate>, Admitted>) -> Vec<Tag> {
-    let next = || daemon.try_receive().ok().flatten();
+fn admitted() -> Vec<Tag> {
+    let next = || DAEMON.try_receive().ok().flatten();
     std::iter::from_fn(next).map(|gate| gate.tag).collect()
+}
+
+fn key() -> Rsa<Private> {
+    Rsa::private_key_from_pem(&PEM).expect("key")
 }
