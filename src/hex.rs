@@ -1,7 +1,6 @@
 //! Bytes as people compare them.
 
 /// Two lower-case digits for each byte.
-#[must_use]
 pub fn digits(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -18,9 +18,6 @@ use zeroize::Zeroizing;
 const MAX_LINKS: usize = 40;
 
 /// Opens a file with these flags and, if it is new, this mode.
-///
-/// # Errors
-/// The system's, or what is wrong with a link on the way.
 pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
     let (directory, name) = resolve(path)?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -30,27 +27,18 @@ pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
 }
 
 /// Opens a file for reading, without waiting for a pipe's writer.
-///
-/// # Errors
-/// As [`open`].
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
 }
 
 /// Opens a log for appending, and makes it if it is missing. Refuses a link or a
 /// file that another user could have put in its place.
-///
-/// # Errors
-/// As [`open`].
 pub fn open_log(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
     ours(open(path, flags, Mode::RUSR | Mode::WUSR)?)
 }
 
 /// Whether [`open_log`] could open a log; does not make one.
-///
-/// # Errors
-/// As [`open`].
 pub fn check_log(path: &Path) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
     match open(path, flags, Mode::empty()).and_then(ours) {
@@ -75,24 +63,17 @@ fn ours(log: File) -> io::Result<File> {
 }
 
 /// Whether an open file belongs to root or to the calling user.
-///
-/// # Errors
-/// The system's.
 pub fn is_ours(file: &File) -> io::Result<bool> {
     Ok(is_our_uid(file.metadata()?.uid()))
 }
 
 /// Whether only root and the calling user may change an open file.
-///
-/// # Errors
-/// The system's.
 pub fn is_ours_to_change(file: &File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     Ok(is_our_uid(metadata.uid()) && metadata.mode() & 0o022 == 0)
 }
 
 /// Whether a uid is root's or that of the calling user.
-#[must_use]
 pub fn is_our_uid(uid: u32) -> bool {
     uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }

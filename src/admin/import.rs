@@ -35,7 +35,6 @@ const PROXY_TO: &[&str] = &["trp_ipv4", "trp_ipv6", "trp_dns"];
 
 /// Writes `out` and the private key next to it. The exit code is 1 when a
 /// setting is missing or a file exists.
-#[must_use]
 pub fn run(old: &Path, out: &Path) -> ExitCode {
     match import(old, out) {
         Ok(key) => {

@@ -21,7 +21,6 @@ use crate::net::tls::certificate;
 /// missing; with names also a certificate for them, `tls.pem`, and its key,
 /// `tls-key.pem`, and then an existing pair is kept. The exit code is 1 when a
 /// file is in the way.
-#[must_use]
 pub fn run(directory: &Path, bits: u32, names: &[String]) -> ExitCode {
     let mut text = String::new();
     let made = make_all(directory, bits, names, &mut text);
@@ -79,9 +78,6 @@ fn make_all(
 }
 
 /// Makes a self-signed certificate for these names or addresses.
-///
-/// # Errors
-/// As [`make`].
 pub fn make_certificate(directory: &Path, names: &[String]) -> Result<Made, String> {
     let (private, public) = vacant(directory, "tls-key.pem", "tls.pem")?;
     let (pem, key) = certificate::self_signed(names)
@@ -171,9 +167,6 @@ fn write_pair(private: (&Path, &[u8]), public: (&Path, &[u8])) -> Result<(), Str
 }
 
 /// Writes a file that must not exist yet; a failure leaves none.
-///
-/// # Errors
-/// The system's.
 pub fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file: File = OpenOptions::new()
         .write(true)

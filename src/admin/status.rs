@@ -26,7 +26,6 @@ pub fn set_modes() {
 
 /// Writes a text to standard output; the exit code of the command. A closed pipe
 /// is not an error, a full disk is.
-#[must_use]
 pub fn say(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -71,7 +70,6 @@ fn print(control: &Path, answer: io::Result<(u8, String)>) -> ExitCode {
 
 /// The addresses that the tfd behind a control socket listens on, and the path
 /// of its configuration; `None` where none answers.
-#[must_use]
 pub fn serving(control: &Path) -> Option<(Vec<SocketAddr>, PathBuf)> {
     let (code, text) = exchange(control, &Request::Serving).ok()?;
     let (addresses, path) = text.strip_suffix('\n')?.split_once('\n')?;

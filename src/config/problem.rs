@@ -13,7 +13,6 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of the whole file or of the world it names.
-    #[must_use]
     pub fn new(file: &Path, text: impl Into<String>) -> Problem {
         Problem {
             file: file.to_owned(),
@@ -28,7 +27,6 @@ impl Problem {
     }
 
     /// A problem on a line, the first being 1.
-    #[must_use]
     pub fn on_line(file: &Path, line: usize, text: impl Into<String>) -> Problem {
         Problem {
             file: file.to_owned(),

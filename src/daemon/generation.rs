@@ -159,7 +159,6 @@ impl Generation {
     }
 
     /// The user of all clients, where nobody logs in.
-    #[must_use]
     pub fn shared_user(&self) -> &str {
         if self.multi_user {
             ""
@@ -194,16 +193,12 @@ impl Generation {
     }
 
     /// Whether anybody has a quota.
-    #[must_use]
     pub fn has_quotas(&self) -> bool {
         self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())
     }
 
     /// Passes a connection on to the zygote, with its socket and where it
     /// arrived, and with a channel to a keeper where a gate is to be forked.
-    ///
-    /// # Errors
-    /// The system's, when a process is gone.
     pub fn pass_on(
         &mut self,
         slot: u32,

@@ -33,7 +33,6 @@ use supervisor::Supervisor;
 /// Serves a configuration until a signal ends it: the exit code of
 /// `tfd serve`. Problems go to standard error, one line each, and nothing is
 /// started then.
-#[must_use]
 pub fn serve(path: &Path) -> ExitCode {
     keep_little_memory();
     let passed = passed_descriptors();

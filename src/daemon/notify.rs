@@ -22,7 +22,6 @@ pub struct Notifier {
 
 impl Notifier {
     /// The one that the environment names; removes it from there.
-    #[must_use]
     pub fn from_environment() -> Notifier {
         let name = take("NOTIFY_SOCKET");
         let socket = name.and_then(|name| {
@@ -70,7 +69,6 @@ impl Notifier {
     }
 
     /// When the next sign of life is due.
-    #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.watchdog.map(|(_, next)| next)
     }

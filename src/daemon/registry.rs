@@ -92,9 +92,6 @@ pub enum Full {
 
 impl Registry {
     /// A table of `slots` free slots.
-    ///
-    /// # Errors
-    /// The system's, for want of memory for the keys.
     pub fn new(slots: u32, limits: Limits) -> io::Result<Registry> {
         Ok(Registry {
             free: (0..slots).rev().collect(),
@@ -110,7 +107,6 @@ impl Registry {
     }
 
     /// The memory with the keys of connections.
-    #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -243,7 +239,6 @@ impl Registry {
     }
 
     /// All connections, by slot.
-    #[must_use]
     pub fn all(&self) -> Vec<Held> {
         let held = |(slot, holder): (&u32, &Holder)| {
             let Holder {
@@ -277,7 +272,6 @@ impl Registry {
     }
 
     /// The client and the process key of a connection.
-    #[must_use]
     pub fn connection(&self, slot: u32) -> Option<(SocketAddr, [u8; 16])> {
         let of = |holder: &Holder| (holder.client.unwrap_or(holder.peer), holder.key);
         self.holders.get(&slot).map(of)
@@ -289,20 +283,17 @@ impl Registry {
     }
 
     /// How many there may be in all.
-    #[must_use]
     pub fn slots(&self) -> u32 {
         let slots = self.free.len() + self.ended.len() + self.holders.len();
         u32::try_from(slots).unwrap_or(u32::MAX)
     }
 
     /// How many connections there are.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.holders.len()
     }
 
     /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.holders.is_empty()
     }

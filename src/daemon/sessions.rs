@@ -142,7 +142,6 @@ impl Sessions {
     }
 
     /// Whom the session of a slot is for, if there is one.
-    #[must_use]
     pub fn user(&self, slot: u32) -> Option<&str> {
         self.0
             .iter()

@@ -26,7 +26,6 @@ pub const MAX_HANDLES: usize = 4;
 pub struct Channel(OwnedFd);
 
 /// An address in the form of messages: IPv4 as IPv4-mapped.
-#[must_use]
 pub fn address_to_bytes(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
@@ -35,15 +34,11 @@ pub fn address_to_bytes(address: IpAddr) -> [u8; 16] {
 }
 
 /// The address in such bytes.
-#[must_use]
 pub fn address_from_bytes(octets: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(octets).to_canonical()
 }
 
 /// Two connected ends.
-///
-/// # Errors
-/// The system's.
 pub fn pair() -> io::Result<(Channel, Channel)> {
     let (a, b) = socketpair(
         AddressFamily::UNIX,
@@ -56,13 +51,11 @@ pub fn pair() -> io::Result<(Channel, Channel)> {
 
 impl Channel {
     /// The channel behind a descriptor that came over another one.
-    #[must_use]
     pub fn from_handle(handle: OwnedFd) -> Channel {
         Channel(handle)
     }
 
     /// The descriptor, for handing the channel on.
-    #[must_use]
     pub fn into_handle(self) -> OwnedFd {
         self.0
     }
@@ -76,9 +69,6 @@ impl Channel {
     }
 
     /// Sends one message, or fails with `WouldBlock` if the queue is full.
-    ///
-    /// # Errors
-    /// As [`Channel::send`].
     pub fn try_send(&self, message: &[u8], handles: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send_with(message, handles, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
     }
@@ -111,7 +101,6 @@ impl Channel {
 
     /// Whether the other end is closed. An empty message does not mean that if the
     /// peer may send one.
-    #[must_use]
     pub fn is_over(&self) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
@@ -165,9 +154,6 @@ impl Channel {
     }
 
     /// Receives one message, or fails with `WouldBlock` if none is there.
-    ///
-    /// # Errors
-    /// As [`Channel::receive`].
     pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         self.receive_with(buffer, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
     }

@@ -31,9 +31,6 @@ const KILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves until the daemon has ended or says to stop, and all children have
 /// ended.
-///
-/// # Errors
-/// The system's, when the process can't go on.
 pub fn run<P: Parent>(daemon: &Pipe<Ended, Order>, parent: &P) -> io::Result<()> {
     follow_stop()?;
     let mut mask = SigSet::empty();

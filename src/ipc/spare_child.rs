@@ -73,7 +73,6 @@ impl<'a, P: Parent> SpareChild<'a, P> {
     }
 
     /// Whether a child waits.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.waiting.is_some()
     }

@@ -114,9 +114,6 @@ impl Listener {
     }
 
     /// The next client that waits; `WouldBlock` when none does.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
         let (socket, peer) = acceptfrom_with(&self.socket, SocketFlags::CLOEXEC)?;
         let peer = peer
@@ -126,14 +123,12 @@ impl Listener {
     }
 
     /// The address the system gave, where the one asked for left it open.
-    #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         local_address(&self.socket).unwrap_or(self.address)
     }
 }
 
 /// Why an address can't be listened on, and what to do.
-#[must_use]
 pub fn not_listening(e: &io::Error) -> String {
     let remedy = match e.kind() {
         io::ErrorKind::AddrInUse => {

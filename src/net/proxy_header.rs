@@ -43,7 +43,6 @@ pub enum Unfit {
 }
 
 /// The header for a client that connected to `to`.
-#[must_use]
 pub fn encode(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     header.push(PROXIED);
@@ -157,7 +156,6 @@ pub fn announced(
 }
 
 /// Whether a peer must send a PROXY header.
-#[must_use]
 pub fn is_trusted(peer: IpAddr, accept_from: &[Network]) -> bool {
     accept_from.iter().any(|network| network.contains(peer))
 }

@@ -17,9 +17,6 @@ use rustix::net::{
 use crate::sys::signal::STOP;
 
 /// A socket for an address.
-///
-/// # Errors
-/// The system's.
 pub(crate) fn socket_for(address: IpAddr, kind: SocketType) -> rustix::io::Result<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET

@@ -141,9 +141,6 @@ pub(crate) enum Reader {
 
 impl Addresses {
     /// Prepares reading them.
-    ///
-    /// # Errors
-    /// The system's.
     pub(crate) fn reader(&self) -> io::Result<Reader> {
         match self {
             Addresses::Fixed(address) => Ok(Reader::Fixed(*address)),
@@ -157,7 +154,6 @@ impl Addresses {
 
 impl Reader {
     /// The current addresses; none if the name has none yet.
-    #[must_use]
     pub(crate) fn now(&self) -> Vec<IpAddr> {
         match self {
             Reader::Fixed(address) => vec![*address],
@@ -171,7 +167,6 @@ impl Reader {
     }
 
     /// Waits for the first addresses.
-    #[must_use]
     pub(crate) fn wait(&self, deadline: Instant) -> Vec<IpAddr> {
         loop {
             let addresses = self.now();
@@ -191,7 +186,6 @@ impl Reader {
     }
 
     /// The descriptor to keep open for that.
-    #[must_use]
     pub(crate) fn handle(&self) -> Option<&OwnedFd> {
         match self {
             Reader::Fixed(_) => None,

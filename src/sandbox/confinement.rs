@@ -58,7 +58,6 @@ impl<'a> Confinement<'a> {
     }
 
     /// The same, but these capabilities stay.
-    #[must_use]
     pub fn keeping(self, kept: CapabilitySet) -> Confinement<'a> {
         Confinement { kept, ..self }
     }

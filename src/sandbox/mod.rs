@@ -82,7 +82,6 @@ impl Sandbox {
     }
 
     /// No sandbox at all.
-    #[must_use]
     pub fn off() -> Sandbox {
         Sandbox(None)
     }
@@ -97,9 +96,6 @@ impl Sandbox {
 
     /// The same, for a process whose children are to change identity and root
     /// before they become leaves.
-    ///
-    /// # Errors
-    /// As [`Sandbox::enter`].
     pub fn enter_as_launcher(&self) -> io::Result<()> {
         self.enter_with(|filters| [&filters.deadly, &filters.known_to_launchers])
     }
@@ -170,7 +166,6 @@ impl Sandbox {
     }
 
     /// Whether it is on.
-    #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
@@ -178,7 +173,6 @@ impl Sandbox {
 
 /// Whether this kernel's Landlock enforces all rules. An older one enforces
 /// those it knows.
-#[must_use]
 pub fn landlock_is_whole() -> bool {
     let all = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)

@@ -20,14 +20,12 @@ const HEAD: usize = 4;
 const KEY_DIGITS: usize = 2 * KEY;
 
 /// The text of a slot's key: the key, then the slot, by which it is found.
-#[must_use]
 pub fn key_text(slot: u32, key: [u8; KEY]) -> String {
     format!("{:032x}{slot:x}", u128::from_be_bytes(key))
 }
 
 /// The slot and the key in such a text, with or without the slash that PROCKEY
 /// sends before it and the NUL that some clients send behind it.
-#[must_use]
 pub fn read_key(text: &[u8]) -> Option<(u32, [u8; KEY])> {
     let text = text.strip_suffix(&[0]).unwrap_or(text);
     let text = std::str::from_utf8(text.strip_prefix(b"/").unwrap_or(text)).ok()?;
@@ -46,9 +44,6 @@ pub struct Keys(OwnedFd);
 
 impl Keys {
     /// Room for the keys of so many slots, none of which has one.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn new(slots: u32) -> io::Result<Keys> {
         let bytes = HEAD * WORD + slots as usize * KEY;
         let keys = Keys(shared_pages("tfd-keys", bytes.div_ceil(page_size()))?);
@@ -57,25 +52,16 @@ impl Keys {
     }
 
     /// Gives a slot its key, or with 0 none.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn set(&self, slot: u32, key: [u8; KEY]) -> io::Result<()> {
         self.write(HEAD * WORD + slot as usize * KEY, &key)
     }
 
     /// Says how many sessions there are.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn count(&self, sessions: usize) -> io::Result<()> {
         self.write(SESSIONS * WORD, &(sessions as u64).to_ne_bytes())
     }
 
     /// Says that the daemon is about to end.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn drain(&self) -> io::Result<()> {
         self.write(DRAINING * WORD, &1_u64.to_ne_bytes())
     }
@@ -97,15 +83,11 @@ pub struct ReadKeys(ReadWords);
 
 impl ReadKeys {
     /// Maps the memory.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn map(memory: BorrowedFd<'_>) -> io::Result<ReadKeys> {
         Ok(ReadKeys(map_to_read(memory)?))
     }
 
     /// Whether a slot has this key. No slot has the key 0.
-    #[must_use]
     pub fn fits(self, slot: u32, key: [u8; KEY]) -> bool {
         let at = HEAD + slot as usize * (KEY / WORD);
         let words = [self.0.load(at), self.0.load(at + 1)].map(u64::to_ne_bytes);
@@ -113,19 +95,16 @@ impl ReadKeys {
     }
 
     /// How many sessions there are.
-    #[must_use]
     pub fn sessions(self) -> u64 {
         self.0.load(SESSIONS)
     }
 
     /// How many there may be.
-    #[must_use]
     pub fn most(self) -> u64 {
         self.0.load(MOST)
     }
 
     /// Whether the daemon is about to end.
-    #[must_use]
     pub fn is_draining(self) -> bool {
         self.0.load(DRAINING) != 0
     }

@@ -145,9 +145,6 @@ pub trait Helpers: Debug {
     }
 
     /// Makes them of use to the gates and sessions that a process will fork.
-    ///
-    /// # Errors
-    /// The system's.
     fn adopt(&self) -> io::Result<()> {
         Ok(())
     }

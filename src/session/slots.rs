@@ -62,7 +62,6 @@ const ADMITTED: u64 = 1;
 const TRIES: usize = 8;
 
 /// Time since some moment in the past, the same for all processes.
-#[must_use]
 pub fn now() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     Duration::try_from(now).unwrap_or_default()
@@ -107,9 +106,6 @@ pub struct Doing {
 
 impl Slots {
     /// A table of `count` slots.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn new(count: u32) -> io::Result<Slots> {
         let memory = shared_pages("tfd-slots", count as usize)?;
         // Without /proc there are no responders either, who need it.
@@ -119,9 +115,6 @@ impl Slots {
 
     /// Begins the connection with this process key: whatever stood in its
     /// page is gone.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn begin(&self, slot: u32, key: [u8; 16]) -> io::Result<()> {
         let mut words = [0; WORDS * WORD];
         words[word::MARK * WORD..][..WORD].copy_from_slice(&mark(key).to_ne_bytes());
@@ -129,22 +122,17 @@ impl Slots {
     }
 
     /// Ends a connection: no process serves it from now on.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn end(&self, slot: u32) -> io::Result<()> {
         const { assert!(word::STAGE == 0 && word::PROCESS == 1) };
         Ok(rustix::io::pwrite(&self.memory, &[0; 2 * WORD], place(slot, 0)).map(drop)?)
     }
 
     /// Whether the last door of a connection is open, as its process says.
-    #[must_use]
     pub fn is_admitted(&self, slot: u32) -> bool {
         self.word(slot, word::STAGE) == ADMITTED
     }
 
     /// How many bytes came from the client of a connection, and went to it.
-    #[must_use]
     pub fn moved(&self, slot: u32) -> (u64, u64) {
         const { assert!(word::SENT == word::RECEIVED + 1) };
         let mut bytes = [0; 2 * WORD];
@@ -158,7 +146,6 @@ impl Slots {
     }
 
     /// All that the page of a connection says.
-    #[must_use]
     pub fn page(&self, slot: u32) -> Page {
         let changes = || self.word(slot, word::SEQUENCE);
         let whole = page::read(TRIES, changes, || self.words(slot));
@@ -175,7 +162,6 @@ impl Slots {
     }
 
     /// What a process needs that only reads.
-    #[must_use]
     pub fn reader(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
@@ -192,7 +178,6 @@ impl Slots {
     }
 
     /// The client of a connection, as its process says.
-    #[must_use]
     pub fn client(&self, slot: u32) -> Option<SocketAddr> {
         let port = u16::try_from(self.word(slot, word::PORT))
             .ok()
@@ -263,9 +248,6 @@ pub struct Slot(&'static [AtomicU64]);
 
 impl Slot {
     /// Maps the page of a slot.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn map(slots: BorrowedFd<'_>, slot: u32) -> io::Result<Slot> {
         Ok(Slot(map_page(slots, slot as usize)?))
     }
@@ -302,7 +284,6 @@ impl Slot {
     }
 
     /// The counters of what the connection moves.
-    #[must_use]
     pub fn meter(self) -> Meter {
         Meter {
             received: &self.0[word::RECEIVED],

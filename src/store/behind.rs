@@ -17,7 +17,6 @@ pub struct WriteBehind {
 
 impl WriteBehind {
     /// The next offset to start from, if it is wanted at all.
-    #[must_use]
     pub fn new(from: u64, wanted: bool) -> WriteBehind {
         WriteBehind { sent: from, wanted }
     }

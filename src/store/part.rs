@@ -50,9 +50,6 @@ pub struct PartFile {
 impl PartFile {
     /// Makes an empty part in the directory of `target`, with this mode after
     /// the umask.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn create(target: &Entry, mode: u32) -> Result<PartFile, Errno> {
         let directory = rustix::io::fcntl_dupfd_cloexec(&target.directory, 0)?;
         let flags =
@@ -83,15 +80,11 @@ impl PartFile {
     }
 
     /// The file, for reading and writing.
-    #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
     /// Sets the permission bits, whatever the umask.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
     }
@@ -156,9 +149,6 @@ pub fn rename(
 }
 
 /// Syncs the names of a directory to disk. `directory` may be a path handle.
-///
-/// # Errors
-/// The system's.
 pub fn sync_directory(directory: impl AsFd) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let readable = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
@@ -166,13 +156,11 @@ pub fn sync_directory(directory: impl AsFd) -> Result<(), Errno> {
 }
 
 /// Whether this is a regular file.
-#[must_use]
 pub fn is_file(stat: &Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
 }
 
 /// Whether this is a directory.
-#[must_use]
 pub fn is_directory(stat: &Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir()
 }

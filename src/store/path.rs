@@ -68,7 +68,6 @@ pub struct RootPath {
 
 impl RootPath {
     /// The root itself.
-    #[must_use]
     pub fn root() -> RootPath {
         RootPath {
             text: Vec::new(),
@@ -106,25 +105,21 @@ impl RootPath {
     }
 
     /// Whether this is the root itself.
-    #[must_use]
     pub fn is_root(&self) -> bool {
         self.text.is_empty()
     }
 
     /// Whether it was written as a directory's path (`a/`).
-    #[must_use]
     pub fn names_directory(&self) -> bool {
         self.directory
     }
 
     /// The bytes, without a leading or trailing `/`.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }
 
     /// What to hand to the system: `.` for the root.
-    #[must_use]
     pub fn as_os_str(&self) -> &OsStr {
         OsStr::from_bytes(if self.text.is_empty() {
             b"."
@@ -134,7 +129,6 @@ impl RootPath {
     }
 
     /// The last name; `None` for the root.
-    #[must_use]
     pub fn name(&self) -> Option<&[u8]> {
         self.text
             .rsplit(|c| *c == b'/')
@@ -143,7 +137,6 @@ impl RootPath {
     }
 
     /// The directory this lives in; the root for the root.
-    #[must_use]
     pub fn parent(&self) -> RootPath {
         let end = self.text.iter().rposition(|c| *c == b'/').unwrap_or(0);
         RootPath {
@@ -153,7 +146,6 @@ impl RootPath {
     }
 
     /// The entry of this name in this directory. `name` is one component.
-    #[must_use]
     pub fn join(&self, name: &[u8]) -> RootPath {
         debug_assert!(!name.is_empty() && !name.contains(&b'/'));
         let mut text = self.text.clone();
@@ -168,7 +160,6 @@ impl RootPath {
     }
 
     /// This path joined with another.
-    #[must_use]
     pub fn joined(&self, rest: &RootPath) -> RootPath {
         if self.is_root() || rest.is_root() {
             return if self.is_root() {
@@ -189,7 +180,6 @@ impl RootPath {
     }
 
     /// Whether the other path is this one or lies beneath it.
-    #[must_use]
     pub fn contains(&self, other: &RootPath) -> bool {
         other
             .text
@@ -199,7 +189,6 @@ impl RootPath {
 
     /// Whether the path ends in these names (the pattern of XCOPY, XCPDIR,
     /// XDEL, XRMDIR). An empty pattern matches nothing.
-    #[must_use]
     pub fn ends_with(&self, pattern: &RootPath) -> bool {
         !pattern.is_root()
             && self
@@ -222,7 +211,6 @@ fn is_part(name: &[u8]) -> bool {
 
 /// Whether this is exactly such a name, with [`PART_DIGITS`] hexadecimal digits,
 /// which nobody would choose for a file.
-#[must_use]
 pub fn is_own_part(name: &[u8]) -> bool {
     let middle = name
         .strip_prefix(PART_PREFIX)

@@ -69,15 +69,11 @@ pub struct Reservation {
 
 impl Quota {
     /// No quota at all.
-    #[must_use]
     pub fn none() -> Quota {
         Quota(None)
     }
 
     /// The quota of an identity, in the memory all sessions share.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn map(memory: BorrowedFd<'_>, limits: Limits) -> std::io::Result<Quota> {
         let mine = map_page(memory, limits.page)?;
         Ok(Quota(Some(Meter {
@@ -88,7 +84,6 @@ impl Quota {
     }
 
     /// The bytes that may still be added, or `None` if unlimited.
-    #[must_use]
     pub fn left(&self) -> Option<u64> {
         let meter = self.0?;
         let left = |limit: u64, used: i64| limit.saturating_sub(u64::try_from(used).unwrap_or(0));
@@ -111,9 +106,6 @@ impl Quota {
     }
 
     /// Removes a file, and releases the space of the last link to it.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn unlink(&self, directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
         if self.0.is_some() {
             let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -175,9 +167,6 @@ impl Quota {
 
     /// Renames and replaces the file of the new name. With a quota the two change
     /// places first, so that only one session releases the old file's space.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn replace(
         &self,
         from_directory: impl AsFd,

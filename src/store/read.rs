@@ -76,7 +76,6 @@ impl FileReader {
     }
 
     /// The open file.
-    #[must_use]
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -90,9 +89,6 @@ impl FileReader {
 
     /// Reads at an offset until the buffer is full or the file ends; returns
     /// the bytes read.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let mut done = 0;
         while done < buffer.len() {

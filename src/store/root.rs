@@ -41,15 +41,11 @@ pub struct Entry {
 
 impl Entry {
     /// The name as the system takes it.
-    #[must_use]
     pub fn name(&self) -> &OsStr {
         OsStr::from_bytes(&self.name)
     }
 
     /// The entry itself; of a link not its target.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn stat(&self) -> Result<Stat, Errno> {
         rustix::fs::statat(&self.directory, self.name(), AtFlags::SYMLINK_NOFOLLOW)
     }
@@ -62,9 +58,6 @@ impl Root {
     }
 
     /// Opens the directory that is to be the root.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn open(path: &std::path::Path) -> Result<Root, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Root {
@@ -74,7 +67,6 @@ impl Root {
     }
 
     /// The root behind a directory handle.
-    #[must_use]
     pub fn from_handle(directory: OwnedFd) -> Root {
         Root {
             directory,
@@ -93,7 +85,6 @@ impl Root {
     }
 
     /// The directory handle.
-    #[must_use]
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }

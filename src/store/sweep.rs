@@ -15,9 +15,6 @@ use super::root::Root;
 use super::tree::{Step, remove_tree, walk};
 
 /// Removes every abandoned part beneath the root and returns how many.
-///
-/// # Errors
-/// The system's, when the root can't be read.
 pub fn sweep(root: &Root) -> Result<usize, Errno> {
     let start = root.open_dir(&RootPath::root())?;
     let mut removed = 0;

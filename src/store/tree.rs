@@ -29,7 +29,6 @@ pub struct Visit<'a> {
 
 impl Visit<'_> {
     /// Its name.
-    #[must_use]
     pub fn name(&self) -> &OsStr {
         OsStr::from_bytes(self.path.name().unwrap_or_default())
     }
@@ -70,9 +69,6 @@ pub fn walk<E: From<Errno>>(
 
 /// As [`walk`], and reports directories that can't be read completely, except
 /// removed ones.
-///
-/// # Errors
-/// As [`walk`].
 pub fn walk_whole<E: From<Errno>>(
     start: BorrowedFd<'_>,
     mut visit: impl FnMut(Met<'_>) -> Result<Step, E>,
@@ -135,9 +131,6 @@ fn kind_of(directory: &OwnedFd, name: &[u8]) -> FileType {
 }
 
 /// Opens a directory beneath another for reading, through no link at all.
-///
-/// # Errors
-/// The system's.
 pub fn open_directory(start: BorrowedFd<'_>, path: &RootPath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -152,9 +145,6 @@ pub fn open_directory(start: BorrowedFd<'_>, path: &RootPath) -> Result<OwnedFd,
 /// Removes the content of a directory but not itself, and releases its space.
 /// What can't be removed stays, and so do the token files of jails; removing the
 /// directory then fails.
-///
-/// # Errors
-/// The system's, when the directory can't be read.
 pub fn remove_contents(
     directory: BorrowedFd<'_>,
     policy: &Policy,

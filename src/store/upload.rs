@@ -84,16 +84,12 @@ impl Upload {
     }
 
     /// Starts writing to disk early, if the bytes must be there at the end.
-    #[must_use]
     pub fn with_write_behind(mut self, wanted: bool) -> Upload {
         self.behind = WriteBehind::new(0, wanted);
         self
     }
 
     /// Appends data. All of it is stored, or an error comes back.
-    ///
-    /// # Errors
-    /// The system's, `ENOSPC` among them, or `EDQUOT` for a quota.
     pub fn write(&mut self, mut data: &[u8]) -> Result<(), Errno> {
         self.taken.grow(data.len() as u64)?;
         while !data.is_empty() {

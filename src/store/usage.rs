@@ -22,9 +22,6 @@ pub struct Usage {
 
 impl Usage {
     /// Nothing is counted yet.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn new() -> io::Result<Usage> {
         let memory = shared_pages("tfd-usage", MAX_IDENTITIES + 1)?;
         Ok(Usage {
@@ -71,21 +68,16 @@ impl Usage {
     }
 
     /// How often sessions have changed what is stored.
-    #[must_use]
     pub fn changes(&self) -> u64 {
         self.sum(page::CHANGES)
     }
 
     /// How many bytes count for the root's quota.
-    #[must_use]
     pub fn stored(&self) -> u64 {
         self.get(0, page::COUNTED).wrapping_add(self.sum(page::ALL))
     }
 
     /// Stores a new count of the bytes of each owner.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn take_over(&mut self, counted: HashMap<u32, u64>) -> io::Result<()> {
         let all: u64 = counted.values().sum();
         for (uid, page) in &self.pages {

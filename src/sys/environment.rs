@@ -13,7 +13,6 @@ const FIRST: RawFd = 3;
 
 /// Takes a variable out of the environment. The calling process must have one
 /// thread; builds with debug assertions check it.
-#[must_use]
 pub fn take(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
     debug_assert!(
@@ -40,7 +39,6 @@ pub fn keep_from_children(number: u32) {
 /// The descriptors that were passed to this process by LISTEN_FDS, which is
 /// removed from the environment: a second call finds none. Called before
 /// anything is opened.
-#[must_use]
 pub fn passed_descriptors() -> Vec<OwnedFd> {
     let number = |name| take(name)?.to_str()?.parse::<u32>().ok();
     let (process, count) = (number("LISTEN_PID"), number("LISTEN_FDS"));

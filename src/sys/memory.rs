@@ -9,7 +9,6 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 /// Bytes of a page, the least that can be mapped.
-#[must_use]
 pub fn page_size() -> usize {
     rustix::param::page_size()
 }
@@ -19,9 +18,6 @@ pub const WORD: usize = size_of::<AtomicU64>();
 
 /// Memory of so many pages that processes can share, all zero. Its size is
 /// sealed. Untouched pages cost nothing.
-///
-/// # Errors
-/// The system's.
 pub fn shared_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
     let memory = sealable_pages(name, pages)?;
     rustix::fs::fcntl_add_seals(&memory, SealFlags::SEAL)?;
@@ -30,9 +26,6 @@ pub fn shared_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
 
 /// The same, but a process that has mapped it can seal it against other
 /// writers.
-///
-/// # Errors
-/// The system's.
 pub fn sealable_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
     let memory = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&memory, (pages * page_size()) as u64)?;
@@ -55,9 +48,6 @@ pub fn for_reading(memory: &OwnedFd) -> io::Result<OwnedFd> {
 
 /// From now on nobody can map it for writing or undo this; existing mappings
 /// stay.
-///
-/// # Errors
-/// The system's.
 pub fn seal_against_others(memory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::fcntl_add_seals(
         memory,
@@ -71,7 +61,6 @@ pub struct ReadWords(&'static [AtomicU64]);
 
 impl ReadWords {
     /// A word, or 0 beyond the end.
-    #[must_use]
     pub fn load(self, index: usize) -> u64 {
         self.0
             .get(index)
@@ -95,9 +84,6 @@ pub fn map_page(memory: BorrowedFd<'_>, page: usize) -> io::Result<&'static [Ato
 }
 
 /// Maps all of such memory for reading, likewise.
-///
-/// # Errors
-/// As [`map_page`].
 pub fn map_to_read(memory: BorrowedFd<'_>) -> io::Result<ReadWords> {
     let size = usize::try_from(rustix::fs::fstat(memory)?.st_size).map_err(io::Error::other)?;
     Ok(ReadWords(map(

@@ -17,9 +17,6 @@ pub const PANICKED: i32 = 101;
 ///
 /// The calling process must have one thread; builds with debug assertions
 /// check it if `/proc` is mounted.
-///
-/// # Errors
-/// The system's, when it can't make a process.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
     debug_assert!(
         thread_count().is_none_or(|n| n == 1),
@@ -45,9 +42,6 @@ pub fn exit(status: i32) -> ! {
 /// Closes every descriptor except the standard three and these. Called in a
 /// process just forked: the owners of the others are copies that the child
 /// neither uses nor drops.
-///
-/// # Errors
-/// The system's.
 pub fn keep_only(handles: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut kept: Vec<u32> = handles
         .iter()
@@ -75,9 +69,6 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
 }
 
 /// Makes this process end with its parent.
-///
-/// # Errors
-/// The system's, or that the parent has ended.
 pub fn follow(parent: Pid) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != parent {

@@ -30,9 +30,6 @@ extern "C" fn note_interrupt(_: libc::c_int) {
 /// Makes SIGINT write a byte to a pipe and nothing else; returns the pipe's
 /// reading end. Blocking calls continue, and SIGINT ends programs started later
 /// as usual. Called once.
-///
-/// # Errors
-/// The system's.
 pub fn interrupts() -> io::Result<PipeReader> {
     let (reader, writer) = io::pipe()?;
     rustix::io::ioctl_fionbio(&writer, true)?;
@@ -48,9 +45,6 @@ pub fn interrupts() -> io::Result<PipeReader> {
 /// Makes SIGTERM set [`STOP`] and interrupt blocking calls; ignores SIGINT,
 /// SIGHUP and SIGUSR1, which are for the daemon. Processes forked later
 /// inherit this; none of the signals arrives while it is blocked.
-///
-/// # Errors
-/// The system's.
 pub fn follow_stop() -> nix::Result<()> {
     let stop = SigAction::new(
         SigHandler::Handler(note_stop),

@@ -7,9 +7,6 @@ use nix::sys::signal::{SigSet, Signal};
 
 /// Whether everything before the urgent byte has been read, so that it comes
 /// next (sockatmark(3)).
-///
-/// # Errors
-/// The system's.
 pub fn is_at_mark(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let mut answer: libc::c_int = 0;
     // SAFETY: the call writes one int to where `answer` is, and nothing else.
@@ -30,9 +27,6 @@ pub struct UrgentNews(SigSet);
 
 impl UrgentNews {
     /// From now on the calling thread gets SIGURG when a byte is announced. It must block the signal.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn to_this_thread(socket: BorrowedFd<'_>) -> io::Result<UrgentNews> {
         let owner = Owner {
             kind: F_OWNER_TID,
@@ -46,9 +40,6 @@ impl UrgentNews {
     }
 
     /// Waits until a byte is announced; it may arrive later.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn wait(&self) -> io::Result<()> {
         Ok(self.0.wait().map(drop)?)
     }

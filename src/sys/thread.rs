@@ -6,9 +6,6 @@ use std::io;
 use nix::sys::signal::SigSet;
 
 /// Starts a thread that gets no signals, with so many bytes of stack.
-///
-/// # Errors
-/// The system's, when it can't make a thread.
 pub fn spawn_beside(
     name: &str,
     stack: usize,
@@ -25,7 +22,6 @@ pub fn spawn_beside(
 }
 
 /// How many cores this process may run on.
-#[must_use]
 pub fn cores() -> usize {
     rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize)
 }

@@ -14,7 +14,6 @@ use zeroize::Zeroize;
 const NAME: &[u8] = b"tls";
 
 /// Whether the kernel has it. If root asks, the kernel loads it first.
-#[must_use]
 pub fn is_there() -> bool {
     let flags = SocketFlags::CLOEXEC;
     let Ok(socket) = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None) else {
@@ -79,9 +78,6 @@ fn crypto_info(key: &[u8], iv: &[u8; 12], next: u64) -> Option<TlsCryptoInfo> {
 
 /// Sends a record of this type by the kernel, if the system accepts it at once:
 /// bytes accepted.
-///
-/// # Errors
-/// The system's.
 pub fn send_record(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> io::Result<usize> {
     // One control message of one byte, aligned as its header is.
     let mut control = [libc::cmsghdr {

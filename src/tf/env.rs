@@ -74,22 +74,17 @@ impl Env {
     }
 
     /// Whether what is there may be replaced or written to.
-    #[must_use]
     pub fn may_replace(&self) -> bool {
         self.rights != Rights::AppendOnly
     }
 
     /// Whether what is acknowledged must be on disk.
-    #[must_use]
     pub fn sync(&self) -> bool {
         self.settings.durability == Durability::File
     }
 
     /// `OK` once a change of names in a directory is as durable as the
     /// settings ask.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn settle(&self, directory: &OwnedFd) -> Result<Reply, Errno> {
         if self.sync() {
             sync_directory(directory)?;

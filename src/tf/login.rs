@@ -147,7 +147,6 @@ pub enum Greeting {
 }
 
 /// The state that a gate hands over: greeting, wire.
-#[must_use]
 pub fn state(wire: &Wire, greeting: Greeting) -> Option<Zeroizing<Vec<u8>>> {
     let wire = wire.state()?;
     let mut state = Zeroizing::new(Vec::with_capacity(1 + wire.len()));

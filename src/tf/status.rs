@@ -18,13 +18,11 @@ macro_rules! statuses {
             pub const ALL: &'static [Status] = &[$(Status::$name,)*];
 
             /// The text behind the code, as deployed clients know it.
-            #[must_use]
             pub fn text(self) -> &'static str {
                 match self { $(Status::$name => $text,)* }
             }
 
             /// The status with this code number.
-            #[must_use]
             pub fn from_code(code: u32) -> Option<Status> {
                 match code { $($code => Some(Status::$name),)* _ => None }
             }
@@ -89,7 +87,6 @@ statuses! {
 
 impl Status {
     /// The code number.
-    #[must_use]
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -124,7 +121,6 @@ pub enum Reply {
 
 impl Reply {
     /// The bytes of the message, without header.
-    #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         match self {
             Reply::Ok => b"OK".to_vec(),

@@ -52,7 +52,6 @@ impl UrgentBytes {
     }
 
     /// Whether there was any, so that others may be among the data.
-    #[must_use]
     pub fn are_possible(&self) -> bool {
         self.0.count.load(Ordering::Relaxed) > 0
     }
@@ -86,9 +85,6 @@ impl UrgentBytes {
 
 /// Starts the thread for a connection, unless it has one. It ends with the
 /// process.
-///
-/// # Errors
-/// The system's, when it can't make a thread.
 pub fn start(socket: &TcpStream, urgent_bytes: &UrgentBytes) -> io::Result<()> {
     if urgent_bytes.0.has_thread.swap(true, Ordering::Relaxed) {
         return Ok(());

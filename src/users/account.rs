@@ -79,7 +79,6 @@ pub struct Network {
 
 impl Network {
     /// Whether an address is in it. An IPv4-mapped address counts as IPv4.
-    #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |a: u128, b: u128, width: u32| {
             let unused = width - u32::from(self.bits);
@@ -285,7 +284,6 @@ impl fmt::Display for Account {
 
 impl Account {
     /// Whether the account may log in now, from this address.
-    #[must_use]
     pub fn is_open(&self, from: IpAddr, today: Date) -> bool {
         let networks = &self.options.from;
         !self.locked

@@ -23,7 +23,6 @@ pub enum Scheme {
 impl Scheme {
     /// The scheme of a hash, if it is accepted and complete: a truncated hash
     /// would match more than one password.
-    #[must_use]
     pub fn of(hash: &str) -> Option<Scheme> {
         if hash.starts_with("$argon2") {
             let hash = phc::PasswordHash::new(hash).ok()?;
@@ -43,7 +42,6 @@ impl Scheme {
 }
 
 /// Whether a text looks like a hash, valid or not.
-#[must_use]
 pub fn is_meant(text: &[u8]) -> bool {
     [&b"$argon2"[..], b"$y$", b"$6$"]
         .iter()
@@ -51,7 +49,6 @@ pub fn is_meant(text: &[u8]) -> bool {
 }
 
 /// Whether a password is the one a hash was made of.
-#[must_use]
 pub fn fits(hash: &str, password: &[u8]) -> bool {
     match Scheme::of(hash) {
         Some(Scheme::Argon2) => Argon2::default().verify_password(password, hash).is_ok(),

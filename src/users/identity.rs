@@ -61,7 +61,6 @@ impl Identity {
     }
 
     /// The identity this process has now.
-    #[must_use]
     pub fn own() -> Identity {
         let uid = Uid::effective();
         let name = match User::from_uid(uid) {
@@ -89,9 +88,6 @@ impl Identity {
 
     /// As [`Identity::take`], but these capabilities stay until
     /// [`Identity::give_up_rest`].
-    ///
-    /// # Errors
-    /// As [`Identity::take`].
     pub fn take_keeping(&self, kept: CapabilitySet) -> io::Result<()> {
         drop_bounding_set();
         nix::unistd::setgroups(&self.groups)?;
@@ -106,9 +102,6 @@ impl Identity {
     }
 
     /// Gives up the capabilities that [`Identity::take_keeping`] left.
-    ///
-    /// # Errors
-    /// As [`Identity::take`].
     pub fn give_up_rest(&self) -> io::Result<()> {
         limit_capabilities(CapabilitySet::empty())?;
         self.verify(CapabilitySet::empty())

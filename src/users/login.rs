@@ -30,7 +30,6 @@ codec!(enum Rights { 0 => Full, 1 => ReadOnly, 2 => AppendOnly });
 
 impl Login {
     /// The login of an account whose system user was looked up.
-    #[must_use]
     pub fn new(account: &Account, identity: Identity) -> Login {
         Login {
             name: account.name.clone(),

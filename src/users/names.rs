@@ -14,9 +14,6 @@ pub struct Names {
 
 impl Names {
     /// Reads `/etc/passwd` and `/etc/group`.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn read() -> io::Result<Names> {
         let table = |path: &str| std::fs::read(Path::new(path)).map(|text| parse(&text));
         Ok(Names {
@@ -26,13 +23,11 @@ impl Names {
     }
 
     /// The uid of a user by name or number.
-    #[must_use]
     pub fn user(&self, name: &[u8]) -> Option<u32> {
         id(&self.users, name)
     }
 
     /// The gid of a group by name or number.
-    #[must_use]
     pub fn group(&self, name: &[u8]) -> Option<u32> {
         id(&self.groups, name)
     }

@@ -1,7 +1,6 @@
 //! Numbers of bytes as people write them: 500000, 500K, 20M, 3G, 1T.
 
 /// The bytes that a text means; K, M, G and T are powers of 1024.
-#[must_use]
 pub fn parse(text: &str) -> Option<u64> {
     let (number, shift) = match text.char_indices().last()? {
         (at, 'K') => (&text[..at], 10),

@@ -70,7 +70,6 @@ pub struct Throttle {
 
 impl Throttle {
     /// Continues with the content of the file; invalid lines are ignored.
-    #[must_use]
     pub fn new(limits: Limits, file: Option<File>) -> Throttle {
         let mut throttle = Throttle {
             limits,
@@ -94,13 +93,11 @@ impl Throttle {
 
     /// How many more seconds logins from an address are blocked; `None` if they
     /// are not.
-    #[must_use]
     pub fn address_blocked(&mut self, address: IpAddr, now: u64) -> Option<u64> {
         self.left(&network(address), now)
     }
 
     /// The same for an account.
-    #[must_use]
     pub fn account_blocked(&mut self, account: &str, now: u64) -> Option<u64> {
         self.left(&Who::Account(account.to_owned()), now)
     }
@@ -168,9 +165,6 @@ impl Throttle {
     }
 
     /// Records a login: earlier failures are forgotten.
-    ///
-    /// # Errors
-    /// As [`Throttle::failed`].
     pub fn succeeded(&mut self, address: IpAddr, account: &str) -> io::Result<()> {
         let address = self.records.remove(&network(address));
         let account = self.records.remove(&Who::Account(account.to_owned()));
@@ -215,7 +209,6 @@ fn network(address: IpAddr) -> Who {
 }
 
 /// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits.
-#[must_use]
 pub fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

@@ -110,9 +110,6 @@ impl Book {
 }
 
 /// Serves gates until the daemon's channel is closed.
-///
-/// # Errors
-/// The system's, when the authenticator can't go on.
 pub fn run(
     accounts: Vec<Account>,
     throttle: Throttle,

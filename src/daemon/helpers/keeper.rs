@@ -145,9 +145,6 @@ impl AsFd for Client {
 }
 
 /// Serves gates until the daemon is gone.
-///
-/// # Errors
-/// The system's, when the keeper can't go on.
 pub fn run(secrets: Secrets, daemon: Pipe<Admitted, Option<NewGate>>) -> io::Result<()> {
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);

@@ -65,13 +65,11 @@ impl Recount {
     }
 
     /// When the next count is due, unless one is in progress.
-    #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.next.filter(|_| self.sweep.is_none())
     }
 
     /// The source of reports.
-    #[must_use]
     pub fn channel(&self) -> Option<&Pipe<(), Report>> {
         self.sweep.as_ref().map(|sweep| &sweep.channel)
     }

@@ -110,7 +110,6 @@ pub(crate) fn client_verifier(pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>,
 
 /// SHA-256 of a certificate's public key in DER, base64 without padding; `None`
 /// where there is none in it.
-#[must_use]
 pub fn fingerprint(certificate: &[u8]) -> Option<String> {
     let key = X509::from_der(certificate).ok()?.public_key().ok()?;
     Some(
@@ -121,7 +120,6 @@ pub fn fingerprint(certificate: &[u8]) -> Option<String> {
 }
 
 /// Whom a certificate names and when it expires; `None` where it is none.
-#[must_use]
 pub fn describe(certificate: &[u8]) -> Option<(String, String)> {
     let certificate = X509::from_der(certificate).ok()?;
     let entries = certificate.subject_name().entries();
@@ -179,7 +177,6 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
 
 /// What will keep clients from trusting a certificate: it has expired or is
 /// not good yet.
-#[must_use]
 pub fn expiry_warning(certificate: &[u8]) -> Option<String> {
     let first = X509::from_pem(certificate).ok()?;
     let now = Asn1Time::days_from_now(0).ok()?;

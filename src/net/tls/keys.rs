@@ -26,7 +26,6 @@ pub enum Suite {
 
 impl Suite {
     /// The suite that rustls calls so.
-    #[must_use]
     pub fn of(suite: CipherSuite) -> Option<Suite> {
         match suite {
             CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Suite::Aes128),

@@ -40,7 +40,6 @@ pub struct Proof {
 impl Proof {
     /// The proof as bytes: scheme (2), then each with its length (2) content,
     /// signature, and the certificates. `None` for one that is too long.
-    #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut bytes = self.scheme.to_be_bytes().to_vec();
         for part in [&self.content, &self.signature]
@@ -54,7 +53,6 @@ impl Proof {
     }
 
     /// The same, read.
-    #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Proof> {
         let (scheme, mut rest) = bytes.split_first_chunk::<2>()?;
         let mut parts = Vec::new();

@@ -160,9 +160,6 @@ impl Records {
     }
 
     /// Whether data is there, once whole records are deciphered.
-    ///
-    /// # Errors
-    /// As [`Records::take`].
     pub(crate) fn look(&mut self) -> Result<Got, Fault> {
         // Nothing fits into this, so that data stays in the inbox.
         while self.inbox.plain_len() == 0 && !self.closed {

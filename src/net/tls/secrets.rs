@@ -72,7 +72,6 @@ impl TlsSecrets {
 
     /// A signature over the content of a server's CertificateVerify; none over
     /// anything else.
-    #[must_use]
     pub fn sign(&self, scheme: u16, content: &[u8]) -> Option<Vec<u8>> {
         if !is_handshake(content) {
             return None;
@@ -84,7 +83,6 @@ impl TlsSecrets {
     }
 
     /// A session as a ticket that nobody else can read or make.
-    #[must_use]
     pub fn seal(&self, session: &[u8]) -> Option<Vec<u8>> {
         self.seal_at(session, period(SystemTime::now()))
     }
@@ -106,7 +104,6 @@ impl TlsSecrets {
     }
 
     /// The session in a ticket made in this period or the one before.
-    #[must_use]
     pub fn open(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         self.open_at(ticket, period(SystemTime::now()))
     }

@@ -8,7 +8,6 @@ pub struct ChainAlone(Chain);
 
 impl ChainAlone {
     /// The chain at its start. `key` has 8 bytes or more.
-    #[must_use]
     pub fn new(key: &[u8]) -> ChainAlone {
         ChainAlone(Chain::new(first_seed(key)))
     }

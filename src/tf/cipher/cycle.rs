@@ -252,9 +252,6 @@ pub(super) fn meet(seed: u64, made: usize) -> Option<Meeting> {
 }
 
 /// Empty memory for a table.
-///
-/// # Errors
-/// The system's.
 pub fn memory_for_table() -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let handle = rustix::fs::memfd_create("tfd-keystream", flags)?;
@@ -263,7 +260,6 @@ pub fn memory_for_table() -> io::Result<OwnedFd> {
 }
 
 /// Bytes of memory that a table takes.
-#[must_use]
 pub fn table_bytes(len: usize) -> u64 {
     (2 * len + (len >> MARK_BITS) * MARK_LEN) as u64
 }

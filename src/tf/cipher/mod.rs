@@ -41,7 +41,6 @@ impl Cipher {
     /// A direction at its start.
     ///
     /// `key` is the session key, 8 bytes or more.
-    #[must_use]
     pub fn new(key: &[u8]) -> Cipher {
         debug_assert!(key.len() >= 8);
         Cipher {
@@ -52,7 +51,6 @@ impl Cipher {
     }
 
     /// The same direction after NIGMA: a new key and the same seed.
-    #[must_use]
     pub fn with_new_key(&self, key: &[u8]) -> Cipher {
         Cipher {
             key: key.to_vec(),

@@ -11,7 +11,6 @@ pub struct PlainCipher {
 
 impl PlainCipher {
     /// A direction at its start.
-    #[must_use]
     pub fn new(key: &[u8]) -> PlainCipher {
         PlainCipher {
             key: key.to_vec(),

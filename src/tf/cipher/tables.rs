@@ -76,9 +76,6 @@ impl Tables {
     }
 
     /// In a process that keeps [`Tables::handles`]: reads them from now on.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn read(&self) -> io::Result<()> {
         let readers = self
             .readers

@@ -47,7 +47,6 @@ impl Lock {
 
     /// Whether the directory is locked for this session. A directory that
     /// can't be read is not locked.
-    #[must_use]
     pub fn closes(&self, root: &Root, directory: &RootPath) -> bool {
         if self.name.is_empty() {
             return false;
@@ -58,7 +57,6 @@ impl Lock {
     }
 
     /// As [`Lock::closes`], for an open directory.
-    #[must_use]
     pub fn closes_handle(&self, directory: impl std::os::fd::AsFd) -> bool {
         !self.name.is_empty()
             && rustix::fs::statat(
@@ -70,7 +68,6 @@ impl Lock {
     }
 
     /// Whether the path is that of a lock file itself, which may be deleted.
-    #[must_use]
     pub fn is_lock_file(&self, path: &RootPath) -> bool {
         !self.name.is_empty() && path.name() == Some(self.name.as_slice())
     }

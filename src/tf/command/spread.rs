@@ -12,9 +12,6 @@ use crate::tf::env::Env;
 /// Visits the entries beneath `start` whose path from the root matches a
 /// pattern. Enters neither secure directories, unless `start` names them, nor
 /// those that `found` has dealt with ([`Step::Over`]).
-///
-/// # Errors
-/// The system's, when `start` can't be read.
 pub(super) fn find(
     env: &Env,
     start: &RootPath,
@@ -33,9 +30,6 @@ pub(super) fn find(
 }
 
 /// The directories beneath the root that match a pattern, except locked ones.
-///
-/// # Errors
-/// The system's, when the root can't be read.
 pub(super) fn open_targets(env: &Env, pattern: &RootPath) -> Result<Vec<RootPath>, Errno> {
     let mut targets = Vec::new();
     find(env, &RootPath::root(), pattern, |visit| {
@@ -49,9 +43,6 @@ pub(super) fn open_targets(env: &Env, pattern: &RootPath) -> Result<Vec<RootPath
 
 /// The entry of a new name in a directory that a walk has found, reached
 /// through no link.
-///
-/// # Errors
-/// The system's, when the directory was removed.
 pub(super) fn new_entry(env: &Env, directory: &RootPath, name: &[u8]) -> Result<Entry, Errno> {
     let directory: OwnedFd = open_directory(env.root.handle(), directory)?;
     Ok(Entry {

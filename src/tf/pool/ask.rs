@@ -53,7 +53,6 @@ pub struct AskPool(Channel);
 
 impl AskPool {
     /// The pool behind the socket that sessions ask on.
-    #[must_use]
     pub fn new(questions: OwnedFd) -> AskPool {
         AskPool(Channel::from_handle(questions))
     }

@@ -35,7 +35,6 @@ codec!(struct Server { address, weight, priority });
 
 impl Server {
     /// The form for clients: `4 ip;port` or `6 ip;port`.
-    #[must_use]
     pub fn tuple(&self) -> String {
         let family = if self.address.is_ipv4() { 4 } else { 6 };
         format!("{family} {};{}", self.address.ip(), self.address.port())
@@ -54,7 +53,6 @@ pub struct Pool {
 
 /// Reads the bytes of a pool file. A server that is given twice, the deployed way
 /// to double its load, has both weights.
-#[must_use]
 pub fn parse(bytes: &[u8]) -> Pool {
     let mut pool = Pool::default();
     let mut places: HashMap<SocketAddr, usize> = HashMap::new();

@@ -33,7 +33,6 @@ pub enum State {
 
 impl State {
     /// One lower-case word for people and metrics.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             State::Unknown => "unknown",
@@ -64,7 +63,6 @@ pub struct Health {
 
 impl Health {
     /// A server to ask for the first time, at once.
-    #[must_use]
     pub fn new(now: Duration) -> Health {
         Health {
             state: State::Unknown,
@@ -76,26 +74,22 @@ impl Health {
     }
 
     /// The state at the last [`Health::tick`] or answer.
-    #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
     /// The load it reported with its last answer, if it is alive or draining.
-    #[must_use]
     pub fn load(&self) -> Option<Load> {
         self.load
     }
 
     /// Whether it has missed no question yet: it may be alive though it never
     /// answered.
-    #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.state == State::Unknown && self.missed == 0
     }
 
     /// When [`Health::due`] or [`Health::tick`] has something to do next.
-    #[must_use]
     pub fn next(&self) -> Duration {
         self.waiting
             .map_or(self.next, |waiting| waiting.sent + PATIENCE)

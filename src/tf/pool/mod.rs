@@ -114,7 +114,6 @@ impl Balancer {
 
     /// How long until [`Balancer::due`] should be called next; `None` when the
     /// pool is empty.
-    #[must_use]
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         let next = self.entries.iter().map(|entry| entry.health.next()).min()?;
         Some(next.saturating_sub(now))
@@ -157,7 +156,6 @@ impl Balancer {
     }
 
     /// What is known of each server, in the order of the pool.
-    #[must_use]
     pub fn summary(&self) -> Vec<Summary> {
         let summary = |entry: &Entry| Summary {
             server: entry.server,

@@ -38,7 +38,6 @@ pub struct Answer {
 }
 
 /// A HOSTCHECK question, to be sent by UDP.
-#[must_use]
 pub fn question(nonce: u64) -> [u8; QUESTION] {
     let mut bytes = [0; QUESTION];
     bytes[1..5].copy_from_slice(&MARK);
@@ -49,7 +48,6 @@ pub fn question(nonce: u64) -> [u8; QUESTION] {
 /// The answer to a HOSTCHECK from anybody: `question` is the whole datagram, of
 /// first byte 0 or empty. `draining` means that no more clients are wanted.
 /// It is never longer than the question, or one byte.
-#[must_use]
 pub fn answer(question: &[u8], load: Load, draining: bool) -> Vec<u8> {
     let mut bytes = vec![u8::from(!draining)];
     if question.len() >= QUESTION && question[1..5] == MARK {
@@ -61,7 +59,6 @@ pub fn answer(question: &[u8], load: Load, draining: bool) -> Vec<u8> {
 }
 
 /// Reads an answer: a datagram of first byte 0 or 1; `None` for any other.
-#[must_use]
 pub fn read(bytes: &[u8]) -> Option<Answer> {
     let ready = match bytes.first()? {
         0 => false,

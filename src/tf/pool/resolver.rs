@@ -33,7 +33,6 @@ const MAX_HOSTS: usize = 64;
 
 /// The name servers that the text of an /etc/resolv.conf names; the own machine
 /// when it names none. Those with a scope (`fe80::1%eth0`) are left out.
-#[must_use]
 pub fn name_servers(text: &str) -> Vec<SocketAddr> {
     let server = |line: &str| {
         let mut words = line.split_ascii_whitespace();
@@ -108,7 +107,6 @@ pub struct Lookup {
 impl Lookup {
     /// A lookup of the SRV records of an absolute name, such as
     /// `_tf._tcp.example.org`, and of the addresses behind them.
-    #[must_use]
     pub fn new(name: &str, name_servers: Vec<SocketAddr>) -> Lookup {
         Lookup {
             name_servers,

@@ -86,7 +86,6 @@ pub enum NoAnswer {
 
 impl Question {
     /// The message, as UDP carries it; `None` when the name can't be asked for.
-    #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut packet = Packet::new_query(self.id);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);

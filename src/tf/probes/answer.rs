@@ -31,7 +31,6 @@ pub enum Question<'a> {
 
 impl<'a> Question<'a> {
     /// Reads a datagram; any other gets no answer.
-    #[must_use]
     pub fn read(datagram: &'a [u8]) -> Option<Question<'a>> {
         if datagram.len() > MAX_DATAGRAM {
             return None;
@@ -59,14 +58,12 @@ pub struct Sessions {
 
 impl Sessions {
     /// The answer to PROCHECK.
-    #[must_use]
     pub fn process(&self, key: &[u8]) -> Vec<u8> {
         let alive = read_key(key).is_some_and(|(slot, key)| self.keys.fits(slot, key));
         vec![if alive { ALIVE } else { DEAD }]
     }
 
     /// The answer to SOCKCHECK.
-    #[must_use]
     pub fn socket(&self, key: &[u8]) -> Vec<u8> {
         let count = read_key(key).and_then(|(slot, key)| {
             let page = slot as usize * (page_size() / WORD);
@@ -79,7 +76,6 @@ impl Sessions {
 }
 
 /// An answer with a text, or the answer for none.
-#[must_use]
 pub fn spell(text: Option<String>, dialect: Dialect) -> Vec<u8> {
     let Some(text) = text else { return vec![DEAD] };
     match dialect {

@@ -89,7 +89,6 @@ impl Udp {
     }
 
     /// Where sessions ask for a server, if there is a pool.
-    #[must_use]
     pub fn questions(&self) -> Option<BorrowedFd<'_>> {
         self.questions.as_ref().map(AsFd::as_fd)
     }

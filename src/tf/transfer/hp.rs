@@ -135,9 +135,6 @@ impl Target {
     }
 
     /// Appends to what was written last.
-    ///
-    /// # Errors
-    /// The system's, `ENOSPC` among them, or `EDQUOT` for a quota.
     fn write(&mut self, mut data: &[u8]) -> std::result::Result<(), Errno> {
         let (file, offset, behind) = (&self.file, &mut self.offset, &mut self.behind);
         let end = offset.saturating_add(data.len() as u64);
@@ -188,9 +185,6 @@ impl Target {
     }
 
     /// Keeps what was received, on disk if the settings ask for that.
-    ///
-    /// # Errors
-    /// The system's.
     pub(super) fn keep(&self, env: &Env) -> std::result::Result<(), Errno> {
         if env.sync() {
             rustix::fs::fsync(&self.file)?;

@@ -34,9 +34,6 @@ impl Wire {
 
     /// As [`Wire::read_message`], where nothing is under way: a request to
     /// stop ends the wait.
-    ///
-    /// # Errors
-    /// As [`Wire::read_message`], or `Stopped`.
     pub fn read_request(&mut self, body: &mut Vec<u8>) -> Result<()> {
         self.wait_for_message(true)?;
         self.read_awaited(body)
@@ -54,9 +51,6 @@ impl Wire {
 
     /// Reads the next message into `body` if it has at most `max` bytes; of a
     /// longer one the rest is read and dropped, and `false` comes back.
-    ///
-    /// # Errors
-    /// As [`Wire::read_request`].
     pub fn read_short_message(&mut self, body: &mut Vec<u8>, max: usize) -> Result<bool> {
         self.wait_for_message(true)?;
         let len = self.read_length()?;
@@ -106,9 +100,6 @@ impl Wire {
 
     /// Waits until the peer has sent something, or takes more; whether it has
     /// sent something.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn wait_for_either(&mut self) -> Result<bool> {
         Ok(self.link.wait_for_either()?)
     }

@@ -97,9 +97,6 @@ impl Control {
     }
 
     /// Opens the endpoints of a configuration that are not open yet.
-    ///
-    /// # Errors
-    /// As [`Control::open`].
     pub fn endpoints_for(&self, config: &Config) -> Result<Endpoints, String> {
         let wanted = config.server.control.clone().map(Local::Path);
         let control = match Endpoint::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
@@ -123,7 +120,6 @@ impl Control {
     }
 
     /// The address of the metrics, if they have one.
-    #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(Endpoint::address)
     }
@@ -150,7 +146,6 @@ impl Control {
     }
 
     /// Accepts the next client of an endpoint, and returns it with its kind.
-    #[must_use]
     pub fn accept(&self, kind: Kind) -> Option<OwnedFd> {
         match kind {
             Kind::Operator => self.control.as_ref()?.accept().filter(is_operator),

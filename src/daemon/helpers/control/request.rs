@@ -32,7 +32,6 @@ pub enum Whom {
 
 impl Request {
     /// The line, without its end.
-    #[must_use]
     pub fn to_line(&self) -> String {
         match self {
             Request::Status => "status json".to_owned(),
@@ -45,7 +44,6 @@ impl Request {
     }
 
     /// The request in a line, if it is one.
-    #[must_use]
     pub fn from_line(line: &[u8]) -> Option<Request> {
         let line = std::str::from_utf8(line).ok()?;
         let whom = match line {

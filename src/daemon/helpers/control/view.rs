@@ -76,7 +76,6 @@ impl Entry {
 
 impl View<'_> {
     /// All connections still served, by slot.
-    #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         self.registry
             .all()
@@ -115,7 +114,6 @@ impl View<'_> {
     }
 
     /// Whether a connection is still served.
-    #[must_use]
     pub fn lasts(&self, held: &Held) -> bool {
         let page = self.slots.page(held.slot);
         page.mark == mark(held.key) && page.process != 0
