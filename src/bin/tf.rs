@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tfd::cli::main()
+    tfd::run_tf()
 }

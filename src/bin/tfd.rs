@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tfd::admin::run()
+    tfd::run_tfd()
 }

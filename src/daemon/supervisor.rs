@@ -136,8 +136,7 @@ impl Supervisor {
             dialer: start_dialer(&config, identity.as_ref(), &sandbox)?.map(Service::new),
         };
         let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
-        let wanted = generation.has_quotas();
-        let usage = &mut memory.usage;
+        let (usage, wanted) = (&mut memory.usage, generation.has_quotas());
         let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
         log_identity(identity.as_ref());
         listeners.iter().for_each(Listener::announce);

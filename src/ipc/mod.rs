@@ -16,4 +16,3 @@ pub mod tag;
 pub use helper::Helper;
 pub use pipe::Pipe;
 pub use poll::Poll;
-pub use service::Service;

@@ -1,5 +1,5 @@
 //! A hook for tests: once a process has given up everything that it is to give
-//! up, a test build calls a visitor that tries what an attacker would. Release
+//! up, a build for tests calls a visitor that tries what an attacker would. Other
 //! builds have none.
 
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub enum Place {
     Relay,
 }
 
-#[cfg(debug_assertions)]
+#[cfg(feature = "testing")]
 mod visitor {
     use super::{BorrowedFd, Place, SocketAddr};
     use std::sync::OnceLock;
@@ -41,10 +41,10 @@ mod visitor {
     }
 }
 
-#[cfg(debug_assertions)]
+#[cfg(feature = "testing")]
 pub(crate) use visitor::reached;
-#[cfg(debug_assertions)]
+#[cfg(feature = "testing")]
 pub use visitor::{Visitor, call_in_place};
 
-#[cfg(not(debug_assertions))]
+#[cfg(not(feature = "testing"))]
 pub(crate) fn reached(_: Place, _: SocketAddr, _: Option<BorrowedFd<'_>>) {}

@@ -136,6 +136,10 @@ impl Keeper {
     ///
     /// # Errors
     /// When the keeper is out of reach.
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "TF has a shared secret")
+    )]
     pub fn enter(&self) -> io::Result<Option<OwnedFd>> {
         Ok(match self.ask(&Question::Enter)? {
             Reply::Passed { handles, .. } => handles.into_iter().next(),

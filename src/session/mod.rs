@@ -3,6 +3,10 @@
 
 pub mod audit;
 pub mod context;
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(dead_code, reason = "no protocol that is served has data connections")
+)]
 pub mod dialer;
 pub mod jail;
 pub mod keeper;

@@ -107,8 +107,6 @@ pub enum Reply {
     Ok,
     /// `OK <data>`
     OkWith(Vec<u8>),
-    /// `CONT`: ready for the next part of a file.
-    Continue,
     /// The bytes alone (ECHO).
     Text(Vec<u8>),
     /// `UNKNOWN`: no such command.
@@ -125,7 +123,6 @@ impl Reply {
         match self {
             Reply::Ok => b"OK".to_vec(),
             Reply::OkWith(data) => [b"OK ", data.as_slice()].concat(),
-            Reply::Continue => b"CONT".to_vec(),
             Reply::Text(text) => text,
             Reply::Unknown => b"UNKNOWN".to_vec(),
             Reply::Failed(status) => status.to_string().into_bytes(),

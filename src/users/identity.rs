@@ -77,17 +77,12 @@ impl Identity {
     }
 
     /// Takes this identity for good: groups, gid, uid, then no capability in
-    /// any set and no way to gain one. Each step is read back.
+    /// any set but those `kept` until [`Identity::give_up_rest`], and no way to
+    /// gain one. Each step is read back.
     ///
     /// # Errors
     /// The system's, or `PermissionDenied` when a step did not take effect.
     /// The process must end then.
-    pub fn take(&self) -> io::Result<()> {
-        self.take_keeping(CapabilitySet::empty())
-    }
-
-    /// As [`Identity::take`], but these capabilities stay until
-    /// [`Identity::give_up_rest`].
     pub fn take_keeping(&self, kept: CapabilitySet) -> io::Result<()> {
         drop_bounding_set();
         nix::unistd::setgroups(&self.groups)?;

@@ -7,10 +7,12 @@
 //! and applied to the data with xor and add.
 
 mod ahead;
+#[cfg(feature = "testing")]
 mod alone;
 mod chain;
 pub mod cycle;
 mod generator;
+#[cfg(feature = "testing")]
 mod plain;
 mod recurrence;
 mod state;
@@ -19,8 +21,10 @@ mod trial;
 
 use zeroize::Zeroize;
 
+#[cfg(feature = "testing")]
 pub use alone::ChainAlone;
 use chain::Chain;
+#[cfg(feature = "testing")]
 pub use plain::PlainCipher;
 use recurrence::{first_seed, step};
 

@@ -31,6 +31,7 @@ pub enum State {
     Dead,
 }
 
+#[cfg(feature = "testing")]
 impl State {
     /// One lower-case word for people and metrics.
     pub fn name(self) -> &'static str {

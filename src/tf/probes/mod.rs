@@ -20,7 +20,6 @@ use crate::session::protocol::HelperContext;
 use crate::tf::pool::reader;
 
 use crate::net::udp::Port;
-pub use crate::tf::pool::ask::AskPool;
 use crate::tf::probes::serve::Server;
 
 /// The UDP process, in the daemon.

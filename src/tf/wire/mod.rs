@@ -17,7 +17,6 @@ use super::cipher::Cipher;
 use super::urgent::{self, UrgentBytes};
 pub use crate::net::link::{Meter, Pace};
 use crate::net::{Link, LinkError};
-pub use state::MAX_STATE_BYTES;
 pub(crate) use write::message_header;
 
 /// The longest body of a message, in bytes.
