@@ -1,5 +1,11 @@
 //! A second protocol on a listener of its own (protocol.rs): what the daemon
 //! gives to any protocol, without knowing it.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 #[path = "../common/mod.rs"]
