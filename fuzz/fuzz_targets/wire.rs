@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tfd::tf::cipher::Cipher;
-use tfd::tf::wire::{MAX_MESSAGE, MAX_STATE_BYTES, Wire, WireError};
+use tfd::tf::wire::{MAX_MESSAGE, Wire, WireError};
 use tfd_fuzz::{KEY, connection_with, encipher, take_message};
 
 const NEW_KEY: &[u8] = b"fedcba9876543210fedcba98";
@@ -79,9 +79,9 @@ fn state(bytes: &[u8]) {
         return;
     };
     let Some((socket, again)) = wire.into_state() else {
-        panic!("a state that can't be told")
+        panic!("a state that can't be handed over")
     };
-    assert!(again.as_slice() == bytes && again.len() <= MAX_STATE_BYTES);
+    assert_eq!(again.as_slice(), bytes);
     let mut wire = Wire::from_state(socket, bytes).expect("fine once, fine again");
     wire.write_message(b"OK").expect("write");
     let mut body = Vec::new();
