@@ -29,12 +29,12 @@ fuzz_target!(|data: &[u8]| {
 /// The state of an end whose handshake is done, without a cipher inside.
 fn state(suite: u8, is_server: bool) -> Vec<u8> {
     let len = if suite == 2 { 48 } else { 32 };
-    let mut bytes = vec![1, 1, 0, 0, suite];
+    let mut bytes = vec![0, 0, 0, 0, 0, 1, suite];
     for secret in if is_server { [1, 2] } else { [2, 1] } {
-        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, len as u8]);
         bytes.extend(std::iter::repeat_n(secret, len));
     }
-    bytes.extend_from_slice(&[0; 5]);
+    bytes.extend_from_slice(&[0; 9]);
     bytes
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 pub use limits::{Meter, Pace};
-pub use state::MAX_STATE_BYTES;
+pub use state::LinkState;
 
 use super::tls::records::Records;
 use read::ReadAhead;

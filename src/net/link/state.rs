@@ -1,6 +1,4 @@
-//! A link as bytes, for the process that takes the connection over: whether it
-//! speaks TLS (1); the length (2) and the bytes of what was read ahead; over TLS
-//! the state of the records.
+//! A link as a message, for the process that takes the connection over.
 
 use std::io;
 use std::net::TcpStream;
@@ -8,58 +6,51 @@ use std::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::Link;
-use super::read::{READ_AHEAD_BYTES, ReadAhead};
-use crate::net::tls::records::{self, Records};
+use super::read::ReadAhead;
+use crate::ipc::codec::codec;
+use crate::net::tls::records::{Records, RecordsState};
 
-/// No state is longer.
-pub const MAX_STATE_BYTES: usize = 1 + 2 + READ_AHEAD_BYTES + records::MAX_STATE;
+/// What goes on in another process, but for the socket.
+pub struct LinkState {
+    /// Bytes read and not yet used.
+    ahead: Zeroizing<Vec<u8>>,
+    /// The records of TLS, where it is spoken.
+    records: Option<RecordsState>,
+}
+
+codec!(struct LinkState { ahead, records });
 
 impl Link {
-    /// The socket, for the process that takes the connection over with the
-    /// bytes of [`Link::write_state`].
+    /// The socket, for the process that takes the connection over.
     pub fn into_socket(self) -> TcpStream {
         self.socket
     }
 
-    /// Appends the state; `None` where bytes wait to be sent or the kernel has
-    /// a part of it.
-    pub fn write_state(&self, bytes: &mut Zeroizing<Vec<u8>>) -> Option<()> {
+    /// The state; `None` where bytes wait to be sent or the kernel has a part
+    /// of it.
+    pub fn state(&self) -> Option<LinkState> {
         if self.held() > 0 {
             return None;
         }
-        bytes.push(u8::from(self.is_over_tls()));
-        let ahead = self.ahead.bytes();
-        bytes.extend_from_slice(&u16::try_from(ahead.len()).ok()?.to_be_bytes());
-        bytes.extend_from_slice(ahead);
-        match &self.records {
-            None => Some(()),
-            Some(records) => records.write_state(bytes),
-        }
+        let records = match &self.records {
+            Some(records) => Some(records.state()?),
+            None => None,
+        };
+        let ahead = self.ahead.bytes().to_vec().into();
+        Some(LinkState { ahead, records })
     }
 
-    /// The link with this socket and state. Fails with `InvalidData` when the
-    /// bytes are not a state.
-    pub fn from_state(socket: TcpStream, bytes: &[u8]) -> io::Result<Link> {
+    /// The link with this socket and state. Fails with `InvalidData` for a
+    /// state that no link has.
+    pub fn from_state(socket: TcpStream, state: &LinkState) -> io::Result<Link> {
         // The time limits were those of the process that had it.
         socket.set_read_timeout(None)?;
         socket.set_write_timeout(None)?;
         let mut link = Link::new(socket)?;
-        link.read_state(bytes).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(link)
-    }
-
-    fn read_state(&mut self, bytes: &[u8]) -> Option<()> {
-        let (over_tls, bytes) = bytes.split_first()?;
-        let (len, bytes) = bytes.split_first_chunk::<2>()?;
-        let (ahead, bytes) = bytes.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-        self.ahead = ReadAhead::holding(ahead)?;
-        match over_tls {
-            0 => bytes.is_empty().then_some(()),
-            1 => {
-                self.start_tls(Records::read_state(bytes)?);
-                Some(())
-            }
-            _ => None,
+        link.ahead = ReadAhead::holding(&state.ahead).ok_or(io::ErrorKind::InvalidData)?;
+        if let Some(records) = &state.records {
+            link.start_tls(Records::from_state(records).ok_or(io::ErrorKind::InvalidData)?);
         }
+        Ok(link)
     }
 }

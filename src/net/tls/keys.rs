@@ -8,6 +8,8 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, HKDF_SHA384, KeyType, Prk};
 use rustls::CipherSuite;
 use zeroize::Zeroizing;
 
+use crate::ipc::codec::codec;
+
 /// Bytes of a nonce, and of what is behind a deciphered record.
 const NONCE: usize = 12;
 /// Bytes of a record's tag.
@@ -24,6 +26,8 @@ pub enum Suite {
     ChaCha20,
 }
 
+codec!(enum Suite { 1 => Aes128, 2 => Aes256, 3 => ChaCha20 });
+
 impl Suite {
     /// The suite that rustls calls so.
     pub fn of(suite: CipherSuite) -> Option<Suite> {
@@ -33,20 +37,6 @@ impl Suite {
             CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some(Suite::ChaCha20),
             _ => None,
         }
-    }
-
-    pub(crate) fn to_byte(self) -> u8 {
-        match self {
-            Suite::Aes128 => 1,
-            Suite::Aes256 => 2,
-            Suite::ChaCha20 => 3,
-        }
-    }
-
-    pub(crate) fn from_byte(byte: u8) -> Option<Suite> {
-        [Suite::Aes128, Suite::Aes256, Suite::ChaCha20]
-            .into_iter()
-            .find(|s| s.to_byte() == byte)
     }
 
     /// Bytes of a traffic secret.

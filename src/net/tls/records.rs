@@ -2,18 +2,15 @@
 //! there and back, KeyUpdate, close_notify. No sockets here. Anything that
 //! has no meaning at its place is a [`Fault`], after which nothing is read.
 
-mod alert;
 mod inbox;
-mod state;
 
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use zeroize::Zeroizing;
 
-pub(crate) use crate::net::tls::records::alert::Fault;
-pub(crate) use crate::net::tls::records::inbox::Inbox;
-pub(crate) use crate::net::tls::records::state::MAX_STATE;
+pub(crate) use crate::net::tls::records::inbox::{Inbox, MAX_HELD_BYTES};
 
+use crate::ipc::codec::codec;
 use crate::net::tls::keys::{Keys, Suite, TAG};
 
 /// The most content of a record, in bytes.
@@ -29,6 +26,9 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const DATA: u8 = 23;
 
+const CLOSE_NOTIFY: u8 = 0;
+const USER_CANCELED: u8 = 90;
+
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
 
@@ -41,6 +41,57 @@ const END_AFTER: u64 = 1 << 24;
 
 /// The most records in a row that bring no data.
 const MAX_IDLE: u32 = 32;
+
+/// Why records can't go on, as an alert (RFC 8446, 6) and in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The alert for the peer, unless it has sent one itself.
+    pub(crate) alert: Option<u8>,
+    /// What the log says.
+    pub(crate) text: &'static str,
+}
+
+impl Fault {
+    pub(crate) const UNEXPECTED: Fault = Fault {
+        alert: Some(10),
+        text: "TLS record that has no meaning here",
+    };
+    pub(crate) const BAD_RECORD: Fault = Fault {
+        alert: Some(20),
+        text: "TLS record that does not decipher",
+    };
+    pub(crate) const TOO_LONG: Fault = Fault {
+        alert: Some(22),
+        text: "TLS record too long",
+    };
+    pub(crate) const NO_DATA: Fault = Fault {
+        alert: Some(10),
+        text: "too many TLS records without data",
+    };
+    pub(crate) const KEPT_KEY: Fault = Fault {
+        alert: None,
+        text: "TLS: a new key is due, and the kernel keeps the old one",
+    };
+    pub(crate) const INTERNAL: Fault = Fault {
+        alert: Some(80),
+        text: "TLS: no key",
+    };
+
+    /// The peer's alert.
+    fn by_peer(description: u8) -> Fault {
+        let text = match description {
+            10 => "TLS alert of the peer: unexpected message",
+            20 => "TLS alert of the peer: bad record",
+            22 => "TLS alert of the peer: record overflow",
+            42..=46 => "TLS alert of the peer: it refuses the certificate",
+            48 => "TLS alert of the peer: unknown certificate authority",
+            80 => "TLS alert of the peer: internal error",
+            116 => "TLS alert of the peer: it wants a certificate",
+            _ => "TLS alert of the peer",
+        };
+        Fault { alert: None, text }
+    }
+}
 
 /// The result of looking for data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,8 +278,8 @@ impl Records {
 
     fn hear_alert(&mut self, content: &[u8]) -> Result<(), Fault> {
         match content {
-            [_, alert::CLOSE_NOTIFY] => self.closed = true,
-            [_, alert::USER_CANCELED] => {}
+            [_, CLOSE_NOTIFY] => self.closed = true,
+            [_, USER_CANCELED] => {}
             [_, description] => return Err(Fault::by_peer(*description)),
             _ => return Err(Fault::UNEXPECTED),
         }
@@ -285,7 +336,7 @@ impl Records {
 
     /// The record that says that we send no more.
     pub(crate) fn farewell(&mut self) -> Option<LastWord> {
-        self.alert([1, alert::CLOSE_NOTIFY])
+        self.alert([1, CLOSE_NOTIFY])
     }
 
     /// The alert for the peer about a fault.
@@ -346,6 +397,54 @@ impl Records {
         let (header, mut behind) = (header(data.len()), [0; BEHIND]);
         self.tx.seal(header, data, DATA, &mut behind)?;
         Some((header, behind))
+    }
+}
+
+/// Records as a message, for the process that takes a session over.
+pub(crate) struct RecordsState {
+    suite: Suite,
+    /// From the peer and to it, the number of the next record and the traffic
+    /// secret.
+    rx: (u64, Zeroizing<Vec<u8>>),
+    tx: (u64, Zeroizing<Vec<u8>>),
+    owes_update: bool,
+    /// What was received and not yet given out, deciphered and as it came.
+    plain: Zeroizing<Vec<u8>>,
+    raw: Zeroizing<Vec<u8>>,
+}
+
+codec!(struct RecordsState { suite, rx, tx, owes_update, plain, raw });
+
+impl Records {
+    /// The state of a server between two messages of a handshake; `None` for
+    /// any other, or where the kernel has a part of it.
+    pub(crate) fn state(&self) -> Option<RecordsState> {
+        if self.tickets.is_some() || self.closed || self.by_kernel {
+            return None;
+        }
+        let (plain, raw) = self.inbox.contents();
+        let direction = |keys: &Keys| (keys.sequence, keys.secret().to_vec().into());
+        (plain.len() + raw.len() <= MAX_HELD_BYTES).then(|| RecordsState {
+            suite: self.rx.suite(),
+            rx: direction(&self.rx),
+            tx: direction(&self.tx),
+            owes_update: self.owes_update,
+            plain: plain.to_vec().into(),
+            raw: raw.to_vec().into(),
+        })
+    }
+
+    /// The records with this state; `None` as well for a key of ours that would
+    /// have been changed long ago.
+    pub(crate) fn from_state(state: &RecordsState) -> Option<Records> {
+        let (rx, tx) = (&state.rx, &state.tx);
+        if tx.0 > 2 * CHANGE_AFTER {
+            return None;
+        }
+        let inbox = Inbox::holding(&state.plain, &state.raw)?;
+        let mut records = Records::new(state.suite, (&rx.1, rx.0), (&tx.1, tx.0), inbox)?;
+        records.owes_update = state.owes_update;
+        Some(records)
     }
 }
 

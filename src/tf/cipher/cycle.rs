@@ -333,6 +333,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::codec::{Decode, Encode};
     use crate::tf::cipher::{Cipher, PlainCipher};
 
     #[test]
@@ -396,9 +397,7 @@ mod tests {
         assert!(fast.reads_a_table() && ahead.reads_a_table());
 
         // A copy that is made on the cycle, and what a new process makes of it.
-        let mut state = Vec::new();
-        fast.write_state(&mut state);
-        let resumed = Cipher::read_state(&mut state.as_slice()).expect("state");
+        let resumed = Cipher::from_bytes(&fast.to_bytes()).expect("state");
         let mut expected = vec![0; 100_000];
         plain.encrypt(&mut expected);
         for mut copy in [fast.clone(), resumed] {

@@ -19,7 +19,7 @@ mod state;
 pub mod tables;
 mod trial;
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 #[cfg(feature = "testing")]
 pub use alone::ChainAlone;
@@ -36,9 +36,9 @@ pub const MAX_KEY: usize = 214;
 /// the chain that are made but not yet used.
 #[derive(Clone)]
 pub struct Cipher {
-    key: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
     chain: Chain,
-    scratch: Vec<u8>,
+    scratch: Zeroizing<Vec<u8>>,
 }
 
 impl Cipher {
@@ -48,18 +48,18 @@ impl Cipher {
     pub fn new(key: &[u8]) -> Cipher {
         debug_assert!(key.len() >= 8);
         Cipher {
-            key: key.to_vec(),
+            key: key.to_vec().into(),
             chain: Chain::new(first_seed(key)),
-            scratch: Vec::new(),
+            scratch: Zeroizing::default(),
         }
     }
 
     /// The same direction after NIGMA: a new key and the same seed.
     pub fn with_new_key(&self, key: &[u8]) -> Cipher {
         Cipher {
-            key: key.to_vec(),
+            key: key.to_vec().into(),
             chain: self.chain.clone(),
-            scratch: Vec::new(),
+            scratch: Zeroizing::default(),
         }
     }
 
@@ -174,16 +174,10 @@ fn subtract_and_xor(bytes: &mut [u8], key: &[u8], seed: &[u8]) {
     }
 }
 
-impl Drop for Cipher {
-    fn drop(&mut self) {
-        self.key.zeroize();
-        self.scratch.zeroize();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::codec::{Decode, Encode};
     use proptest::prelude::*;
 
     fn hex(text: &str) -> Vec<u8> {
@@ -352,9 +346,7 @@ mod tests {
                         plain = plain.with_new_key(&key);
                     }
                     Event::HandOver => {
-                        let mut state = Vec::new();
-                        fast.write_state(&mut state);
-                        fast = Cipher::read_state(&mut state.as_slice()).expect("state");
+                        fast = Cipher::from_bytes(&fast.to_bytes()).expect("state");
                     }
                     Event::Copy => (fast, back) = (fast.clone(), back.clone()),
                     Event::Preview => previewed = len.min(8),

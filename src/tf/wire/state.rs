@@ -1,5 +1,4 @@
-//! A wire as bytes, for the process that takes a session over: whether TLS
-//! alone protects it (1); unless it does both ciphers; the state of the link.
+//! A wire as a message, for the process that takes a session over.
 
 use std::io;
 use std::net::TcpStream;
@@ -7,16 +6,21 @@ use std::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::Wire;
+use crate::ipc::codec::{Decode, Encode, Writer, codec};
 use crate::net::Link;
-use crate::net::link;
-use crate::tf::cipher::{Cipher, MAX_KEY};
+use crate::net::link::LinkState;
+use crate::tf::cipher::Cipher;
 
-/// The state of a wire whose key came in the handshake is no longer: two
-/// ciphers and the link.
-pub const MAX_STATE_BYTES: usize = 1 + 2 * (2 + MAX_KEY + 8) + link::MAX_STATE_BYTES;
-
-/// Room for the state of most wires on plain TCP.
+/// Most states are no longer.
 const USUAL_STATE_BYTES: usize = 1024;
+
+struct WireState {
+    /// From the peer and to it; none where TLS alone protects.
+    ciphers: Option<(Cipher, Cipher)>,
+    link: LinkState,
+}
+
+codec!(struct WireState { ciphers, link });
 
 impl Wire {
     /// The state of an enciphered wire between two messages, and its socket;
@@ -29,22 +33,18 @@ impl Wire {
     /// The state alone, for a process that perhaps takes the session over; as
     /// [`Wire::into_state`].
     pub fn state(&self) -> Option<Zeroizing<Vec<u8>>> {
-        if self.restarted.is_some() {
-            return None;
-        }
-        let room = if self.link.is_over_tls() {
-            MAX_STATE_BYTES
-        } else {
-            USUAL_STATE_BYTES
+        let ciphers = match (&self.rx, &self.tx, &self.restarted) {
+            (Some(rx), Some(tx), None) => Some((rx.clone(), tx.clone())),
+            (None, None, None) if self.is_plain_in_tls => None,
+            _ => return None,
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-        bytes.push(u8::from(self.is_plain_in_tls));
-        if !self.is_plain_in_tls {
-            self.rx.as_ref()?.write_state(&mut bytes);
-            self.tx.as_ref()?.write_state(&mut bytes);
-        }
-        self.link.write_state(&mut bytes)?;
-        (bytes.len() <= MAX_STATE_BYTES).then_some(bytes)
+        let link = self.link.state()?;
+        let state = WireState { ciphers, link };
+        let mut out = Writer::default();
+        // Memory that grows would leave copies behind that nobody wipes.
+        out.bytes.reserve(USUAL_STATE_BYTES);
+        state.encode(&mut out);
+        Some(out.bytes)
     }
 
     /// The wire with this socket and state.
@@ -53,28 +53,13 @@ impl Wire {
     /// `InvalidData` when the bytes are not a state, or the system's error on
     /// the socket.
     pub fn from_state(socket: TcpStream, bytes: &[u8]) -> io::Result<Wire> {
-        let (is_plain, ciphers, rest) = read_ciphers(bytes).ok_or(io::ErrorKind::InvalidData)?;
-        let mut wire = Wire::on(Link::from_state(socket, rest)?, None);
-        if is_plain && !wire.link.is_over_tls() {
+        let state = WireState::from_bytes(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        let mut wire = Wire::on(Link::from_state(socket, &state.link)?, None);
+        wire.is_plain_in_tls = state.ciphers.is_none();
+        if wire.is_plain_in_tls && !wire.is_over_tls() {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        wire.is_plain_in_tls = is_plain;
-        (wire.rx, wire.tx) = ciphers;
+        (wire.rx, wire.tx) = state.ciphers.unzip();
         Ok(wire)
-    }
-}
-
-type Ciphers = (Option<Cipher>, Option<Cipher>);
-
-/// Whether there are no ciphers; the ciphers; the bytes behind them.
-fn read_ciphers(bytes: &[u8]) -> Option<(bool, Ciphers, &[u8])> {
-    match bytes.split_first()? {
-        (0, mut rest) => {
-            let rx = Cipher::read_state(&mut rest)?;
-            let tx = Cipher::read_state(&mut rest)?;
-            Some((false, (Some(rx), Some(tx)), rest))
-        }
-        (1, rest) => Some((true, (None, None), rest)),
-        _ => None,
     }
 }

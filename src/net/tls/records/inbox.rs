@@ -4,14 +4,14 @@
 use crate::net::tls::records::{Fault, HEADER, MAX_CONTENT};
 
 /// The most bytes behind a record's header (RFC 8446, 5.2).
-const MAX_RECORD: usize = MAX_CONTENT + 256;
+const MAX_RECORD_BYTES: usize = MAX_CONTENT + 256;
 
 /// Bytes of the buffer: a record, and where much is to come, many of them.
-pub(crate) const SMALL: usize = HEADER + MAX_RECORD;
-const LARGE: usize = 256 * 1024;
+pub(crate) const MAX_HELD_BYTES: usize = HEADER + MAX_RECORD_BYTES;
+const LARGE_BYTES: usize = 256 * 1024;
 
-/// Who wants so many bytes at once gets the large buffer, once it may be.
-const MUCH: usize = 64 * 1024;
+/// A read of so many bytes at once gets the large buffer, once it may be.
+const LARGE_READ_BYTES: usize = 64 * 1024;
 
 /// The buffer. None is there before the first byte comes.
 #[derive(Default)]
@@ -42,10 +42,10 @@ impl Inbox {
     /// One that holds this; `None` for more than fits.
     pub(crate) fn holding(plain: &[u8], raw: &[u8]) -> Option<Inbox> {
         let to = plain.len() + raw.len();
-        if to > SMALL {
+        if to > MAX_HELD_BYTES {
             return None;
         }
-        let mut buffer = vec![0; if to == 0 { 0 } else { SMALL }];
+        let mut buffer = vec![0; if to == 0 { 0 } else { MAX_HELD_BYTES }];
         buffer[..plain.len()].copy_from_slice(plain);
         buffer[plain.len()..to].copy_from_slice(raw);
         Some(Inbox {
@@ -60,10 +60,10 @@ impl Inbox {
     /// Room for what comes next, where so many bytes are wanted. Only where no
     /// whole record is there and nothing deciphered.
     pub(crate) fn room(&mut self, wanted: usize) -> &mut [u8] {
-        let size = if self.may_be_large && wanted >= MUCH {
-            LARGE
+        let size = if self.may_be_large && wanted >= LARGE_READ_BYTES {
+            LARGE_BYTES
         } else {
-            SMALL
+            MAX_HELD_BYTES
         };
         if self.buffer.len() < size {
             // New memory costs nothing before it is used.
@@ -71,7 +71,8 @@ impl Inbox {
             buffer[..self.to].copy_from_slice(&self.buffer[..self.to]);
             self.buffer = buffer;
         }
-        if self.from > 0 && (self.from == self.to || self.buffer.len() - self.from < SMALL) {
+        if self.from > 0 && (self.from == self.to || self.buffer.len() - self.from < MAX_HELD_BYTES)
+        {
             self.buffer.copy_within(self.from..self.to, 0);
             self.to -= self.from;
             self.from = 0;
@@ -95,7 +96,7 @@ impl Inbox {
             return Ok(None);
         };
         let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        if len > MAX_RECORD {
+        if len > MAX_RECORD_BYTES {
             return Err(Fault::TOO_LONG);
         }
         Ok((raw.len() >= HEADER + len).then_some(len))
