@@ -20,8 +20,3 @@ pub fn spawn_beside(
     before.thread_set_mask()?;
     started.map(drop)
 }
-
-/// How many cores this process may run on.
-pub fn cores() -> usize {
-    rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize)
-}

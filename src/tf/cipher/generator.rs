@@ -34,23 +34,6 @@ impl Block {
     pub(super) fn len(&self) -> usize {
         self.top.len()
     }
-
-    /// Empties it, and reserves memory for so many.
-    pub(super) fn clear_for(&mut self, len: usize) {
-        self.top.clear();
-        self.top.reserve_exact(len);
-        self.low.clear();
-        self.low.reserve_exact(len);
-    }
-
-    /// Appends the next bytes.
-    pub(super) fn append(&mut self, behind: &Block) {
-        if self.len() == 0 {
-            self.before = behind.before;
-        }
-        self.top.extend_from_slice(&behind.top);
-        self.low.extend_from_slice(&behind.low);
-    }
 }
 
 impl Drop for Block {
@@ -85,25 +68,10 @@ impl Generator {
         }
     }
 
-    /// The same after steps made before.
-    pub(super) fn resume(seed: u64, made: usize) -> Generator {
-        Generator {
-            made,
-            look_at: made,
-            ..Generator::new(seed)
-        }
-    }
-
     /// Continues from another seed.
     pub(super) fn restart(&mut self, seed: u64) {
         self.seed = seed;
         self.meeting = None;
-    }
-
-    /// Goes back to before this block and `bytes` bytes, those made last.
-    pub(super) fn go_back(&mut self, first: &Block, bytes: usize) {
-        self.seed = first.before;
-        self.made -= bytes;
     }
 
     /// Makes the next bytes, `len` at most. The block is shorter, perhaps

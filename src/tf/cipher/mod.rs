@@ -6,7 +6,6 @@
 //! of its use, as two byte arrays (the top and the low byte of each seed),
 //! and applied to the data with xor and add.
 
-mod ahead;
 #[cfg(feature = "testing")]
 mod alone;
 mod chain;
@@ -17,7 +16,6 @@ mod plain;
 mod recurrence;
 mod state;
 pub mod tables;
-mod trial;
 
 use zeroize::Zeroizing;
 
@@ -76,18 +74,6 @@ impl Cipher {
     #[cfg(test)]
     fn reads_a_table(&self) -> bool {
         self.chain.ready() > 1 << 20
-    }
-
-    /// Lets a thread make the chain, however fast it is used.
-    #[cfg(test)]
-    fn make_ahead(&mut self) {
-        self.chain.make_ahead();
-    }
-
-    /// Lets no thread make it from now on.
-    #[cfg(test)]
-    fn make_here(&mut self) {
-        self.chain.make_here();
     }
 
     /// Enciphers one unit in place.
@@ -274,10 +260,6 @@ mod tests {
     enum Event {
         /// Nothing.
         None,
-        /// A thread makes the chain from now on.
-        Thread,
-        /// No thread does any more.
-        NoThread,
         /// NIGMA.
         NewKey(Vec<u8>),
         /// Another process takes it over.
@@ -291,8 +273,6 @@ mod tests {
     fn events() -> impl Strategy<Value = Event> {
         prop_oneof![
             3 => Just(Event::None),
-            3 => Just(Event::Thread),
-            2 => Just(Event::NoThread),
             1 => proptest::collection::vec(any::<u8>(), 8..MAX_KEY).prop_map(Event::NewKey),
             1 => Just(Event::HandOver),
             1 => Just(Event::Copy),
@@ -333,14 +313,6 @@ mod tests {
                 let mut previewed = 0;
                 match event {
                     Event::None => {}
-                    Event::Thread => {
-                        fast.make_ahead();
-                        back.make_ahead();
-                    }
-                    Event::NoThread => {
-                        fast.make_here();
-                        back.make_here();
-                    }
                     Event::NewKey(key) => {
                         (fast, back) = (fast.with_new_key(&key), back.with_new_key(&key));
                         plain = plain.with_new_key(&key);
@@ -363,27 +335,5 @@ mod tests {
                 prop_assert!(a == text);
             }
         }
-    }
-
-    #[test]
-    fn a_chain_used_fast_is_made_by_a_thread_and_by_none_after_a_rest() {
-        let key = range_key(0x30, 0x50);
-        let (mut fast, mut plain) = (Cipher::new(&key), PlainCipher::new(&key));
-        let mut same = |fast: &mut Cipher, len| {
-            let mut texts = (vec![0; len], vec![0; len]);
-            fast.encrypt(&mut texts.0);
-            plain.encrypt(&mut texts.1);
-            assert!(texts.0 == texts.1);
-        };
-        same(&mut fast, 1000);
-        assert!(!fast.chain.is_made_ahead());
-        fast.make_ahead();
-        // One core leaves the thread out; the bytes are the same.
-        let several = crate::sys::thread::cores() > 1;
-        same(&mut fast, 3_000_000);
-        assert_eq!(fast.chain.is_made_ahead(), several);
-        std::thread::sleep(4 * ahead::REST_AFTER);
-        same(&mut fast, 2_000_000);
-        assert!(!fast.chain.is_made_ahead());
     }
 }
