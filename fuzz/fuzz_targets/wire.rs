@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tfd::tf::cipher::Cipher;
 use tfd::session::login::MAX_STATE;
+use tfd::tf::cipher::Cipher;
 use tfd::tf::wire::{MAX_MESSAGE, Wire, WireError};
 use tfd_fuzz::{KEY, connection_with, encipher, take_message};
 
