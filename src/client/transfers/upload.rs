@@ -53,6 +53,11 @@ pub(super) struct Upload {
     pub(super) mode: u32,
 }
 
+/// The pauses before a file that changed is sent again. One call that shortens a
+/// file changes it twice, its size first and its time later: behind the second
+/// pause that is over.
+const RESTART_PAUSES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(200)];
+
 /// What tells a version of a file from another one.
 #[derive(PartialEq, Eq)]
 pub(super) struct Version {
@@ -274,14 +279,17 @@ impl Item for Upload {
             return self.send_under_its_name(run, &mut lines[0]);
         }
         let part = self.part(run);
-        let sent = self.send(run, &part, lines).or_else(|e| match e {
-            // Its part had other bytes, or the file changed: once more, from
-            // the beginning and over one connection.
-            ClientError::Mismatch { .. } | ClientError::Changed { .. } => {
-                self.send(run, &part, &mut lines[..1])
-            }
-            e => Err(e),
-        });
+        let mut sent = self.send(run, &part, lines);
+        for pause in RESTART_PAUSES {
+            // Its part had other bytes, or the file changed: from the beginning
+            // and over one connection.
+            let (Err(ClientError::Mismatch { .. }) | Err(ClientError::Changed { .. })) = sent
+            else {
+                break;
+            };
+            std::thread::sleep(pause);
+            sent = self.send(run, &part, &mut lines[..1]);
+        }
         sent.map_err(|e| {
             if let ClientError::Changed { .. } | ClientError::Local { .. } = e {
                 // Nothing can be resumed. The first failure is the one to report.
