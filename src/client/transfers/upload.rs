@@ -283,8 +283,7 @@ impl Item for Upload {
         for pause in RESTART_PAUSES {
             // Its part had other bytes, or the file changed: from the beginning
             // and over one connection.
-            let (Err(ClientError::Mismatch { .. }) | Err(ClientError::Changed { .. })) = sent
-            else {
+            let Err(ClientError::Mismatch { .. } | ClientError::Changed { .. }) = sent else {
                 break;
             };
             std::thread::sleep(pause);
