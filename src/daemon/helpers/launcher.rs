@@ -130,8 +130,9 @@ impl Parent for Launcher<'_> {
     }
 
     fn refuse(&self, handles: Vec<OwnedFd>) {
-        for gate in handles.into_iter().map(Channel::from_handle) {
-            let _ = login::answer(&gate, Err(Why::Internal));
+        // The gate comes first; behind it a dialer's channel may follow.
+        if let Some(gate) = handles.into_iter().next() {
+            let _ = login::answer(&Channel::from_handle(gate), Err(Why::Internal));
         }
     }
 }
@@ -212,14 +213,14 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     } = seat;
     let home = open_home(launcher, &login.home)
         .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
+    let channels: Vec<BorrowedFd<'_>> = launcher
+        .records
+        .into_iter()
+        .chain(launcher.service(*protocol))
+        .chain(dialer.iter().map(AsFd::as_fd))
+        .collect();
     let mut handles = vec![gate.as_fd(), home.as_fd()];
-    handles.extend(
-        launcher
-            .records
-            .into_iter()
-            .chain(launcher.service(*protocol)),
-    );
-    handles.extend(dialer.iter().map(AsFd::as_fd));
+    handles.extend(&channels);
     handles.extend(launcher.protocols.handles());
     keep_only(&handles)?;
     let kept = if launcher.jail {
@@ -236,7 +237,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !login.home.is_empty() {
         launcher.sandbox.limit_files(Some(home.as_fd()))?;
     }
-    if dialer.is_some() || launcher.channels().next().is_some() {
+    if !channels.is_empty() {
         launcher.sandbox.share_sockets()?;
     }
     if launcher.jail {
