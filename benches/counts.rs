@@ -8,9 +8,13 @@ use std::io;
 use std::process::ExitCode;
 
 use tfd::store::RootPath;
-use tfd::tf::cipher::{ChainAlone, Cipher, PlainCipher, cycle};
+use tfd::tf::cipher::{ChainAlone, Cipher, cycle};
 use tfd::tf::env::POLICY;
 use tfd::tf::request::Request;
+
+#[path = "../tests/common/plain_cipher.rs"]
+mod plain_cipher;
+use plain_cipher::PlainCipher;
 
 /// A key whose chain meets no cycle in the little that is done with it.
 const KEY: &[u8; 32] = b"the first 256 MiB of a stream...";

@@ -31,10 +31,6 @@ mod daemon;
 #[cfg(feature = "testing")]
 pub mod daemon;
 #[cfg(not(feature = "testing"))]
-mod hex;
-#[cfg(feature = "testing")]
-pub mod hex;
-#[cfg(not(feature = "testing"))]
 mod ipc;
 #[cfg(feature = "testing")]
 pub mod ipc;

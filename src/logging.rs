@@ -6,7 +6,11 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use log::kv::{self, Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
+
+/// Keys whose values are quoted even if they are one word.
+const TEXTS: [&str; 2] = ["error", "reason"];
 
 /// Sets the log up. `filter` is a level or a list of `module=level`;
 /// `RUST_LOG` overrides it. Lines for a file have time and level, also under
@@ -37,14 +41,14 @@ pub fn go_on_in(path: &Path) -> Result<OwnedFd, String> {
 /// Restores what [`go_on_in`] has replaced.
 pub fn go_back_to(before: &OwnedFd) {
     if let Err(e) = rustix::stdio::dup2_stderr(before) {
-        log::error!("the log can't go back error=\"{e}\"");
+        log::error!(error:% = e; "the log can't go back");
     }
 }
 
 /// A log line: under systemd with its priority, elsewhere with time and level.
 fn line(record: &Record<'_>, journal: bool) -> String {
     let pid = std::process::id();
-    let text = escape(&record.args().to_string());
+    let text = text(record);
     if journal {
         let priority = match record.level() {
             Level::Error => 3,
@@ -56,6 +60,56 @@ fn line(record: &Record<'_>, journal: bool) -> String {
     }
     let now = jiff::Timestamp::now();
     format!("{now:.3} {:5} [{pid}] {text}\n", record.level())
+}
+
+/// The message and its keys: `login failed peer=192.0.2.1 reason="wrong password"`.
+fn text(record: &Record<'_>) -> String {
+    let mut text = Text(escape(&record.args().to_string()));
+    // Neither the visitor nor what it is given fails.
+    let _ = record.key_values().visit(&mut text);
+    text.0
+}
+
+struct Text(String);
+
+impl<'v> VisitSource<'v> for Text {
+    fn visit_pair(&mut self, key: Key<'v>, value: Value<'v>) -> Result<(), kv::Error> {
+        value.visit(Field { key, text: self })
+    }
+}
+
+struct Field<'a, 'v> {
+    key: Key<'v>,
+    text: &'a mut Text,
+}
+
+impl Field<'_, '_> {
+    fn add(&mut self, value: &str) {
+        self.text.0.push_str(&format!(" {}={value}", self.key));
+    }
+}
+
+impl<'v> VisitValue<'v> for Field<'_, 'v> {
+    /// A value that is one word stands as it is, unless its key says that it is
+    /// a text.
+    fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
+        let text = value.to_string();
+        let is_loose = |c: char| c.is_whitespace() || c.is_control() || c == '"';
+        if text.is_empty() || text.contains(is_loose) || TEXTS.contains(&self.key.as_str()) {
+            return self.visit_str(&text);
+        }
+        self.add(&text);
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        Ok(())
+    }
+
+    fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
+        self.add(&format!("{value:?}"));
+        Ok(())
+    }
 }
 
 /// Control characters as `\xNN`.
@@ -78,6 +132,26 @@ mod tests {
     #[test]
     fn a_name_with_control_characters_stays_on_its_line() {
         assert_eq!(escape("a\nERROR b\u{1b}[2J"), "a\\nERROR b\\u{1b}[2J");
+    }
+
+    #[test]
+    fn values_are_typed_and_none_can_forge_a_key() {
+        let fields = [
+            ("peer", Value::from_display(&"192.0.2.1:7")),
+            ("user", Value::from("a \"b\"")),
+            ("path", Value::from_display(&"a b=c\n")),
+            ("by", Value::null()),
+            ("slot", Value::from(7)),
+            ("reason", Value::from_display(&"END")),
+        ];
+        let record = Record::builder()
+            .args(format_args!("login failed"))
+            .key_values(&fields)
+            .build();
+        assert_eq!(
+            text(&record),
+            r#"login failed peer=192.0.2.1:7 user="a \"b\"" path="a b=c\n" slot=7 reason="END""#
+        );
     }
 
     #[test]

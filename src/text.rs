@@ -1,4 +1,4 @@
-//! Text for people: sizes, and names that are safe to print. Control characters
+//! Text for people: sizes, digits, and names that are safe to print. Control characters
 //! and bytes that are not UTF-8 are escaped, so that a name can neither drive a
 //! terminal nor forge a line. JSON for programs, with the same promise.
 
@@ -89,9 +89,29 @@ pub(crate) fn human_size(bytes: u64) -> String {
     format!("{value:.digits$}{}", UNITS[unit])
 }
 
+/// Two lower-case digits for each byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that a text means; K, M, G and T are powers of 1024.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let (number, shift) = match text.char_indices().last()? {
+        (at, 'K') => (&text[..at], 10),
+        (at, 'M') => (&text[..at], 20),
+        (at, 'G') => (&text[..at], 30),
+        (at, 'T') => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    if !number.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{parse_size as parse, *};
 
     #[test]
     fn a_name_can_not_drive_the_terminal() {
@@ -111,6 +131,26 @@ mod tests {
             (u64::MAX, "16E"),
         ] {
             assert_eq!(human_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_plain_numbers_or_powers_of_1024() {
+        assert_eq!(parse("500000"), Some(500_000));
+        assert_eq!(parse("3K"), Some(3072));
+        assert_eq!(parse("2T"), Some(2 << 40));
+        for wrong in [
+            "",
+            "K",
+            "-1",
+            "+1",
+            "1k",
+            "1.5G",
+            "1 G",
+            "99999999999T",
+            "1KK",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 }

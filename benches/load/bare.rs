@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_tcp_quickack;
 use tfd::client::ClientError;
 
 use crate::Figure;
@@ -24,6 +25,30 @@ pub(crate) fn tcp(size: usize, count: usize) -> Figure {
     for _ in 0..count {
         socket
             .write_all(&buffer)
+            .and_then(|()| socket.read_exact(&mut buffer))
+            .map_err(local("bare TCP"))?;
+    }
+    let rate = count as f64 / begin.elapsed().as_secs_f64();
+    drop(socket);
+    server.wait().map_err(local("bare TCP"))?;
+    Ok(format!("{rate:.0}"))
+}
+
+/// Bytes of a message's header, which an ordinary client writes by itself.
+const HEADER: usize = 4;
+
+/// The same with Nagle's algorithm, header and body by a write each; the other
+/// side acknowledges the header at once.
+pub(crate) fn tcp_apart(size: usize, count: usize) -> Figure {
+    let (mut server, address) = start("apart", size)?;
+    let mut socket = TcpStream::connect(address).map_err(local("bare TCP"))?;
+    let mut buffer = vec![1; size];
+    let begin = Instant::now();
+    for _ in 0..count {
+        let (header, body) = buffer.split_at(HEADER.min(size));
+        socket
+            .write_all(header)
+            .and_then(|()| socket.write_all(body))
             .and_then(|()| socket.read_exact(&mut buffer))
             .map_err(local("bare TCP"))?;
     }
@@ -66,6 +91,7 @@ fn start(kind: &str, size: usize) -> Result<(Child, String), ClientError> {
 pub(crate) fn serve(kind: &str, size: usize) -> Figure {
     match kind {
         "tcp" => serve_tcp(size),
+        "apart" => serve_apart(size),
         _ => serve_udp(size),
     }
     .map_err(local("bare"))?;
@@ -82,6 +108,27 @@ fn serve_tcp(size: usize) -> std::io::Result<()> {
         socket.write_all(&buffer)?;
     }
     Ok(())
+}
+
+fn serve_apart(size: usize) -> std::io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    let (mut socket, _) = listener.accept()?;
+    socket.set_nodelay(true)?;
+    let mut buffer = vec![0; size];
+    loop {
+        let mut done = 0;
+        while done < size {
+            if done > 0 {
+                set_tcp_quickack(&socket, true)?;
+            }
+            match socket.read(&mut buffer[done..])? {
+                0 => return Ok(()),
+                n => done += n,
+            }
+        }
+        socket.write_all(&buffer)?;
+    }
 }
 
 fn serve_udp(size: usize) -> std::io::Result<()> {

@@ -5,9 +5,10 @@ use std::hint::black_box;
 use std::io;
 use std::time::Instant;
 
-use tfd::tf::cipher::{ChainAlone, Cipher, PlainCipher, cycle};
+use tfd::tf::cipher::{ChainAlone, Cipher, cycle};
 
 use crate::keys::{long_way, on_cycle, step};
+use crate::plain_cipher::PlainCipher;
 use crate::server::local;
 use crate::{Figure, MIB};
 

@@ -18,6 +18,8 @@ mod flows;
 mod idle;
 mod keys;
 mod listing;
+#[path = "../../tests/common/plain_cipher.rs"]
+mod plain_cipher;
 mod probes;
 mod requests;
 mod server;
@@ -39,7 +41,9 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load ready COUNT                   microseconds from connecting to an answer
        load idle COUNT                    holds sessions until standard input ends
        load roundtrips REQUEST COUNT      requests per second
-       load tcp SIZE COUNT                the same of a bare TCP echo
+       load apart REQUEST COUNT           the same with Nagle, header and body by a write each
+       load tcp SIZE COUNT                roundtrips of a bare TCP echo
+       load tcp-apart SIZE COUNT          apart of one
        load probes COUNT                  UDP probes answered per second
        load udp COUNT                     the same of a bare UDP echo
        load transfer FLOW LOCAL REMOTE [random|first|cycle]
@@ -70,6 +74,8 @@ fn main() -> ExitCode {
         ["ready", count] => connections::ready(number(count)),
         ["idle", count] => idle::hold(number(count)),
         ["roundtrips", request, count] => requests::per_second(request, number(count)),
+        ["apart", request, count] => requests::apart_per_second(request, number(count)),
+        ["tcp-apart", size, count] => bare::tcp_apart(number(size), number(count)),
         ["tcp", size, count] => bare::tcp(number(size), number(count)),
         ["probes", count] => probes::per_second(number(count)),
         ["udp", count] => bare::udp(number(count)),

@@ -11,9 +11,8 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use tfd::config::Dialect;
 use tfd::session::keys::{KEY, Keys, ReadKeys, key_text, read_key};
-use tfd::session::slots::{Slot, Slots};
-use tfd::sys::memory::map_to_read;
-use tfd::tf::probes::answer::{MAX_DATAGRAM, Question, Sessions};
+use tfd::session::slots::{Page, Slot};
+use tfd::tf::probes::answer::{MAX_DATAGRAM, Pages, Question, Sessions};
 
 const SLOTS: u32 = 8;
 
@@ -23,24 +22,23 @@ const SLOT: u32 = 3;
 /// Shared memory as the daemon and its sessions have it.
 struct Memory {
     keys: Keys,
-    sessions: Sessions,
+    read: ReadKeys,
+    pages: Vec<Page>,
 }
 
 static MEMORY: LazyLock<Memory> = LazyLock::new(|| {
-    let (keys, slots) = (
-        Keys::new(SLOTS).expect("keys"),
-        Slots::new(SLOTS).expect("slots"),
-    );
-    for slot in 0..SLOTS {
-        let slot_of_own = Slot::map(slots.as_fd(), slot).expect("slot");
-        slot_of_own.tell_out_of_band(u64::MAX >> (slot * 8));
-    }
-    let sessions = Sessions {
-        keys: ReadKeys::map(keys.as_fd()).expect("keys"),
-        slots: map_to_read(slots.as_fd()).expect("slots"),
-        dialect: Dialect::Deployed,
+    let keys = Keys::new(SLOTS).expect("keys");
+    let page = |slot| {
+        let page = Page::new().expect("page");
+        let own = Slot::map(page.try_clone().expect("page")).expect("slot");
+        own.set_urgent_bytes(u64::MAX >> (slot * 8));
+        page
     };
-    Memory { keys, sessions }
+    Memory {
+        read: ReadKeys::map(keys.as_fd()).expect("keys"),
+        pages: (0..SLOTS).map(page).collect(),
+        keys,
+    }
 });
 
 fuzz_target!(|data: &[u8]| {
@@ -78,9 +76,11 @@ fuzz_target!(|data: &[u8]| {
     let alive = read_key(key)
         .is_some_and(|(slot, key)| slot < SLOTS && there >> slot & 1 == 1 && key == key_of(slot));
     for dialect in [Dialect::Deployed, Dialect::Document] {
-        let sessions = Sessions {
+        let page = |slot: u32| memory.pages[slot as usize].try_clone().ok();
+        let mut sessions = Sessions {
+            keys: memory.read,
+            pages: Pages::new(|slot| page(slot).map(Page::from_handle)),
             dialect,
-            ..memory.sessions
         };
         assert_eq!(sessions.process(key), [u8::from(alive)]);
         let count = sessions.socket(key);

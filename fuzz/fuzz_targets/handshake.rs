@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use tfd::ipc::channel::{Channel, pair};
 use tfd::ipc::{Pipe, pipe};
-use tfd::session::keeper::{Extras, Keeper, MAX_BLOCK, MAX_HASH, Question, Reply};
+use tfd::session::keeper::{Keeper, MAX_BLOCK, MAX_HASH, Question, Reply};
 use tfd::session::login::{Ask, Login, MAX_ASK, Steps};
 use tfd::session::protocol::Gate;
 use tfd::tf::cipher::Cipher;
@@ -47,16 +47,11 @@ fuzz_target!(|data: &[u8]| {
     let (gates, steps_end) = pair().expect("pair");
     answer_steps(&steps_end, *answers);
     let (keepers, gate_end) = pipe::pair::<Reply, Question>().expect("pair");
-    let handles = if choice & 4 == 0 {
-        vec![gates.into_handle()]
-    } else {
-        Vec::new()
-    };
     let granted = Zeroizing::new(key.clone());
     keepers.send(&Reply::Granted(granted)).expect("send");
-    let passed = Reply::Passed {
-        handles,
-        extras: Extras::default(),
+    let passed = match choice & 4 {
+        0 => Reply::Passed(gates.into_handle()),
+        _ => Reply::Refused,
     };
     keepers.send(&passed).expect("send");
     drop(passed);
@@ -75,21 +70,22 @@ fuzz_target!(|data: &[u8]| {
         tls: None,
         deadline: Instant::now() + Duration::from_secs(9),
         meter,
-        keeper: Keeper::new(gate_end.into_channel()),
+        keeper: Keeper::new(gate_end.into_channel(), ([127, 0, 0, 1], 9).into()),
         steps,
         process_key: "key",
     };
     let admitted = admit(gate, b"0.0");
     check_keeper(&keepers);
     let Ok(Passed {
-        mut wire, handles, ..
+        mut wire,
+        login: channel,
+        ..
     }) = admitted
     else {
         return;
     };
     assert!(KEY_LENGTHS.contains(&key.len()));
-    let granted = handles.into_iter().next().expect("a channel");
-    let mut next = Login::new(granted, steps, None);
+    let mut next = Login::new(channel, steps, None);
     let passed = login::pass(&mut wire, "key", &mut next);
     if matches!(passed, Ok(login::Passed::All)) {
         let state = login::state(&wire, Greeting::None).expect("state");
@@ -128,7 +124,9 @@ fn check_keeper(keepers: &Pipe<Reply, Question>) {
     for is_block in [true, false] {
         match keepers.try_receive() {
             Ok(Some(Question::Decrypt(block))) => assert!(is_block && block.len() <= MAX_BLOCK),
-            Ok(Some(Question::Compare(hash))) => assert!(!is_block && hash.len() <= MAX_HASH),
+            Ok(Some(Question::Compare { hash, .. })) => {
+                assert!(!is_block && hash.len() <= MAX_HASH)
+            }
             Ok(Some(other)) => panic!("asked without TLS: {other:?}"),
             Ok(None) => return,
             Err(e) => return assert_ne!(e.kind(), std::io::ErrorKind::InvalidData),

@@ -15,11 +15,11 @@ use tfd::daemon::helpers::keeper;
 use tfd::daemon::helpers::keeper::{Admitted, NewGate, Secrets};
 use tfd::ipc::channel::{Channel, pair};
 use tfd::ipc::codec::Decode;
-use tfd::ipc::tag::Tag;
+use tfd::ipc::orders::Tag;
 use tfd::ipc::{Pipe, pipe};
 use tfd::net::tls::certificate::self_signed;
 use tfd::net::tls::secrets::TlsSecrets;
-use tfd::session::keeper::{Extras, Reply};
+use tfd::session::keeper::Reply;
 use tfd::session::protocol;
 use tfd::tf::gate::KEY_LENGTHS;
 use tfd_fuzz::KEY;
@@ -50,8 +50,7 @@ static DAEMON: LazyLock<Pipe<Option<NewGate>, Admitted>> = LazyLock::new(|| {
             shared: Zeroizing::new(HASH.to_vec()),
         }),
         tls: Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets")),
-        granted: Vec::new(),
-        extras: Extras::default(),
+        has_steps: true,
     };
     let (daemon, keepers) = pipe::pair().expect("pair");
     std::thread::spawn(move || keeper::run(secrets, keepers).expect("the keeper goes on"));
@@ -98,13 +97,13 @@ fuzz_target!(|data: &[u8]| {
         match answer {
             Reply::Refused => {}
             Reply::Granted(key) => assert!(key[..] == *KEY && asked[0][1..] == block),
-            Reply::Passed { .. } => panic!("a block is not a hash"),
+            Reply::Passed(_) => panic!("a block is not a hash"),
         }
     }
     let has_passed = answers.get(1).is_some_and(|answer| {
         let fits = matches!(&asked[1][..], [2, hash @ ..]
             if hash == HASH || hash.strip_suffix(&[0]) == Some(HASH));
-        let has_passed = matches!(answer, Reply::Passed { handles, .. } if handles.len() == 1);
+        let has_passed = matches!(answer, Reply::Passed(_));
         assert_eq!(has_passed, fits);
         assert!(has_passed || matches!(answer, Reply::Refused));
         has_passed
@@ -121,9 +120,9 @@ fn check_tls(asked: &[Vec<u8>], answers: &[Reply]) {
         assert!((1..=5).contains(&what), "no other question is answered");
         granted[what] += usize::from(!matches!(answer, Reply::Refused));
         match (what, answer) {
-            (2, Reply::Passed { handles, .. }) => {
+            (2, Reply::Passed(_)) => {
                 let hash = asked[1..].strip_suffix(&[0]).unwrap_or(&asked[1..]);
-                assert!(hash == HASH && handles.len() == 1);
+                assert!(hash == HASH);
             }
             (3, Reply::Granted(_)) => {
                 let signed = asked[3..].strip_prefix(&[b' '; 64]).expect("padding");
@@ -131,7 +130,7 @@ fn check_tls(asked: &[Vec<u8>], answers: &[Reply]) {
                 assert!(signed.len() <= 34 + 48);
             }
             (2, Reply::Granted(_)) => panic!("a hash is not answered with bytes"),
-            (_, answer) => assert!(!matches!(answer, Reply::Passed { .. })),
+            (_, answer) => assert!(!matches!(answer, Reply::Passed(_))),
         }
     }
     assert!(granted[1] <= 1 && granted[2] <= 1 && granted[3] <= 1 && granted[4] <= 1);

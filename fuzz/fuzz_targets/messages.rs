@@ -9,10 +9,10 @@ use tfd::daemon::helpers::control::End;
 use tfd::daemon::helpers::control::request::Request;
 use tfd::daemon::helpers::sweeper::Report;
 use tfd::ipc::codec::{Decode, Encode};
-use tfd::ipc::orders::{Ended, Order};
-use tfd::ipc::tag::Tag;
+use tfd::ipc::orders::Tag;
+use tfd::ipc::orders::{News, Order};
 use tfd::net::tls::login::Proof;
-use tfd::session::keeper::{Extras, Question, Reply};
+use tfd::session::keeper::{Question, Reply};
 use tfd::session::login::Ask;
 use tfd::tf::pool::file::Server;
 use tfd::users::{Identity, Login};
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(bytes, data);
     }
     check::<Order>(data);
-    check::<Ended>(data);
+    check::<News>(data);
     check::<Login>(data);
     check::<Identity>(data);
     check::<Tag>(data);
@@ -48,7 +48,6 @@ fuzz_target!(|data: &[u8]| {
     check::<Report>(data);
     check::<Question>(data);
     check::<Reply>(data);
-    check::<Extras>(data);
     check::<Vec<Server>>(data);
     check::<IpAddr>(data);
 });

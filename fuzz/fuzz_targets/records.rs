@@ -47,7 +47,7 @@ fn sent(suite: u8, mut stream: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
         client.write_message(body).expect("write");
         bodies.push(body.to_vec());
     }
-    client.close();
+    client.link().close();
     let _ = client.socket().shutdown(Shutdown::Write);
     let mut bytes = Vec::new();
     peer.read_to_end(&mut bytes).expect("what was sent");

@@ -38,7 +38,17 @@ fn paths(request: &Request) -> Vec<&RootPath> {
         | R::Sha256 { path }
         | R::Rmsecdir { path, .. }
         | R::Addntfy { path, .. }
-        | R::Injail { path, .. } => vec![path],
+        | R::Injail { path, .. }
+        | R::Lsv2down { path }
+        | R::Lsrv2down { path }
+        | R::Rmkdir { path }
+        | R::Tasfs { path }
+        | R::NetmutacqTry { path, .. }
+        | R::Netmutrel { path, .. }
+        | R::Netlock { path, .. }
+        | R::NetlockTry { path, .. }
+        | R::Xs1Open { path } => vec![path],
+        R::Lsv2 { path, file } | R::Lsrv2 { path, file } => vec![path, file],
         R::Copy { from, to } | R::Cpdir { from, to } | R::Renam { from, to } => vec![from, to],
         R::Xcopy {
             name,
@@ -55,9 +65,15 @@ fn paths(request: &Request) -> Vec<&RootPath> {
         }
         R::Xdel { start, pattern } | R::Xrmdir { start, pattern } => vec![start, pattern],
         R::Put(hp) | R::Get(hp) | R::Putcan(hp) | R::Getcan(hp) => vec![&hp.path],
-        R::Sdown { path } | R::Sup { path } | R::Fsize { path } | R::Fsizels { path } => {
-            path.iter().collect()
-        }
+        R::Sdown { path }
+        | R::Sup { path }
+        | R::Fsize { path }
+        | R::Fsizels { path }
+        | R::Ftype { path }
+        | R::Ftypels { path }
+        | R::Fstatls { path }
+        | R::Intread { path }
+        | R::Intwrite { path } => path.iter().collect(),
         _ => Vec::new(),
     }
 }

@@ -18,9 +18,9 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
 use tfd::config::{Dialect, Durability};
-use tfd::session::audit::{Observer, Operation, Subject};
+use tfd::session::audit::{Observer, Outcome, Subject};
 use tfd::store::{Quota, Root};
-use tfd::tf::env::{Env, Lock, POLICY};
+use tfd::tf::env::{Env, Files, Lock, Locks, POLICY};
 use tfd::tf::session::serve;
 use tfd::tf::settings::Settings;
 use tfd::tf::wire::Wire;
@@ -42,11 +42,13 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
     let settings = Settings {
         dialect: if choice & 1 == 0 { Dialect::Deployed } else { Dialect::Document },
         buffer_limit: 64 * 1024,
+        integrity_limit: 64 * 1024,
         idle_limit: Some(PATIENCE),
         durability: Durability::System,
         notify_floor: Duration::from_millis(1),
         kernel_tls: true,
         file_mode: 0o644,
+        mode_bits: 0o7777,
         directory_mode: 0o755,
     };
     let rights = match choice >> 1 & 3 {
@@ -64,6 +66,8 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         quota: Quota::none(),
         pool: None,
         watches: Vec::new(),
+        locks: Locks::default(),
+        files: Files::default(),
     };
     let _ = serve(&mut wire, &mut env, &mut Nobody);
     assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");
@@ -81,7 +85,7 @@ struct Nobody;
 impl Observer for Nobody {
     fn begins(&mut self, _: &Subject) {}
 
-    fn ended(&mut self, _: Operation) -> std::io::Result<()> {
+    fn ended(&mut self, _: &Subject, _: Outcome, _: u64) -> std::io::Result<()> {
         Ok(())
     }
 }

@@ -117,6 +117,12 @@ def requests(f):
         transport, _, word = name.partition(" ")
         if word:
             row(f"{word} round trips, {transport}", trips[name], "bare TCP echo", trips["tcp"])
+    row(
+        "ECHO with Nagle, header and body apart",
+        trips["apart"],
+        "bare TCP echo of the same",
+        trips["tcp-apart"],
+    )
     row("UDP probes, 64 outstanding", trips["probes"], "bare UDP echo", trips["udp"])
     listing = f"Entries of {lists['entries']:,} by LS"
     for peer in ("sftp ls", "vsftpd NLST", "rsync", "ls -f"):

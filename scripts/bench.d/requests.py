@@ -13,6 +13,8 @@ def round_trips(bench):
     entry.touch()
     measures = {
         "tcp": lambda: bench.load({}, "tcp", 32, trips),
+        "apart": lambda: bench.load(bench.plain, "apart", "ECHO 0123456789abcdef", trips),
+        "tcp-apart": lambda: bench.load({}, "tcp-apart", 32, trips),
         "udp": lambda: bench.load({}, "udp", probes),
         "probes": lambda: bench.load(bench.plain, "probes", probes),
     }

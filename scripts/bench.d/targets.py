@@ -39,6 +39,10 @@ def aims(f):
         yield "Sessions, 16 clients, up to LOGIN, of RSA signs", multi / signs, 0.5, True
         if resumed := connections.get("TLS, resumed"):
             yield "Sessions, 16 clients, TLS resumed, of single-user", resumed / single, 1.5, True
+    if requests := f.get("requests"):
+        trips = requests["round trips"]
+        ratio = trips["apart"] / trips["tcp-apart"]
+        yield "ECHO with Nagle, header and body apart, of a bare echo", ratio, 0.5, True
     if trees := f.get("trees"):
         yield "Small file by SNDFILE, µs", trees["plain SNDFILE"], 150, False
     if digests := f.get("digests"):

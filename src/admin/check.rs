@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::admin::status::{say, serving};
+use nix::unistd::geteuid;
+
+use crate::admin::status::{fail, say, serving};
 use crate::config::{Config, Local, Mode, Problem};
 use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
@@ -14,6 +16,8 @@ use crate::net::tls::certificate;
 use crate::tf::pool::file as pool;
 use crate::tf::pool::file::{MAX_FILE, Pool};
 use crate::trusted;
+use crate::users::Identity;
+use crate::users::identity::HELPER;
 
 /// Prints every problem of a configuration to standard error, or a summary
 /// to standard output. The exit code is 0 if there is no problem, else 1.
@@ -53,8 +57,7 @@ fn print(problems: &[Problem], outcome: &str) -> ExitCode {
         eprintln!("tfd: {problem}");
     }
     let s = if problems.len() == 1 { "" } else { "s" };
-    eprintln!("tfd: {} problem{s}, {outcome}", problems.len());
-    ExitCode::FAILURE
+    fail(format!("{} problem{s}, {outcome}", problems.len()))
 }
 
 fn summary(config: &Config) -> String {
@@ -90,11 +93,37 @@ fn summary(config: &Config) -> String {
     )
 }
 
-/// Warnings: the server starts, but clients will be refused.
+/// A hash shorter than this can be guessed, in bytes.
+const SHORT_HASH: usize = 16;
+
+/// Warnings: the server starts, but clients will be refused, or too few of them.
 fn warnings(config: &Config) -> Vec<Problem> {
-    let Some(tls) = &config.server.tls else {
-        return Vec::new();
-    };
+    let is_short = config.tf.proxy.is_none() && config.tf.hash.len() < SHORT_HASH;
+    let short = is_short.then(|| {
+        let text = "tf.hash is shorter than 16 bytes: it can be guessed, so use what openssl \
+                    rand -hex 16 prints";
+        Problem::new(&config.path, text.to_owned())
+    });
+    let warnings = short.into_iter().chain(no_helper_user(config));
+    warnings.chain(expiry_warning(config)).collect()
+}
+
+/// That helpers have no system user.
+fn no_helper_user(config: &Config) -> Option<Problem> {
+    let named = config.server.helper_user.as_deref();
+    let helpers = geteuid().is_root().then(|| Identity::of_helpers(named));
+    let helpers = helpers?.ok().filter(Identity::is_unnamed)?;
+    let text = format!(
+        "server.helper_user: there is no system user {HELPER}: helper processes run as {}, \
+         which no other program should have: make it (useradd --system {HELPER})",
+        helpers.name
+    );
+    Some(Problem::new(&config.path, text))
+}
+
+/// That the certificate ends soon.
+fn expiry_warning(config: &Config) -> Option<Problem> {
+    let tls = config.server.tls.as_ref()?;
     let pem = certificate::read_file(&tls.certificate).unwrap_or_default();
     let text = certificate::expiry_warning(&pem);
     let in_file = |text| {
@@ -104,8 +133,6 @@ fn warnings(config: &Config) -> Vec<Problem> {
         )
     };
     text.map(|text| Problem::new(&config.path, in_file(text)))
-        .into_iter()
-        .collect()
 }
 
 /// Addresses that can't be listened on or connected from now, except those that

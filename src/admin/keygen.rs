@@ -14,7 +14,7 @@ use openssl::sha::sha256;
 use openssl::x509::X509;
 use zeroize::Zeroizing;
 
-use crate::admin::status::say;
+use crate::admin::status::{fail, say};
 use crate::net::tls::certificate;
 
 /// Makes `private.pem` and `public.pem` in a directory, which is made when
@@ -27,10 +27,7 @@ pub fn run(directory: &Path, bits: u32, names: &[String]) -> ExitCode {
     let code = say(&text);
     match made {
         Ok(()) => code,
-        Err(text) => {
-            eprintln!("tfd: {text}");
-            ExitCode::FAILURE
-        }
+        Err(text) => fail(text),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The output of commands, and `tfd status` and `tfd kick`, which send one line
 //! to the control socket of a running tfd.
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -29,12 +30,15 @@ pub fn set_modes() {
 pub fn say(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("tfd: standard output: {e}");
-            ExitCode::FAILURE
-        }
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => fail(format!("standard output: {e}")),
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// Prints why a command failed.
+pub fn fail(why: impl Display) -> ExitCode {
+    eprintln!("tfd: {why}");
+    ExitCode::FAILURE
 }
 
 /// Sends a request to the tfd behind a control socket and prints its answer:
@@ -61,10 +65,9 @@ fn print(control: &Path, answer: io::Result<(u8, String)>) -> ExitCode {
             eprint!("tfd: {text}");
             ExitCode::from(code)
         }
-        Err(e) => {
-            eprintln!("tfd: no daemon answers at {shown}: is it running? (sudo?): {e}");
-            ExitCode::FAILURE
-        }
+        Err(e) => fail(format!(
+            "no daemon answers at {shown}: is it running? (sudo?): {e}"
+        )),
     }
 }
 

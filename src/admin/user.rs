@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use crate::admin::status::say;
+use crate::admin::status::{fail, say};
 use crate::config::Config;
 use crate::users::account::{Account, Options, check_name};
 use crate::users::file::{Edit, read};
@@ -120,10 +120,7 @@ pub(super) struct Addition {
 pub(super) fn run(file: UsersFile, command: UserCommand) -> ExitCode {
     match users_file(file).and_then(|file| command.run(&file)) {
         Ok(text) => say(&format!("{text}\n")),
-        Err(text) => {
-            eprintln!("tfd: {text}");
-            ExitCode::FAILURE
-        }
+        Err(text) => fail(text),
     }
 }
 

@@ -10,8 +10,7 @@ use super::failure::{Failure, Result};
 use super::place::ServerName;
 use super::secrets::{Source, first_line};
 use super::servers::Servers;
-use super::settings::ConnectionOptions;
-use super::settings::{Settings, environment};
+use super::settings::{ConnectionOptions, Settings, environment};
 use crate::client::{Access, Cancel, Secret, Target};
 
 /// What is known of servers.

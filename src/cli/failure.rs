@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::complain;
-use crate::client::ClientError;
+use crate::client::{Class, ClientError};
 use crate::text::shown;
 use crate::tf::status::Status;
 
@@ -47,16 +47,8 @@ impl Failure {
     /// server refuses the login.
     pub(crate) fn is_of_one_path(&self) -> bool {
         match self {
-            Failure::Client(error) if Exit::of(error) == Exit::NotLetIn => false,
-            Failure::Client(error) => matches!(
-                error,
-                ClientError::Refused { .. }
-                    | ClientError::Odd { .. }
-                    | ClientError::NoWord { .. }
-                    | ClientError::Untold { .. }
-                    | ClientError::Cancelled { .. }
-                    | ClientError::Mismatch { .. }
-            ),
+            Failure::Client(ClientError::Mismatch { .. }) => true,
+            Failure::Client(error) => error.class() == Class::Refused,
             Failure::Reported(exit) => matches!(exit, Exit::Refused | Exit::Mismatch),
             Failure::Usage(_) | Failure::Ended(_) => false,
         }
@@ -208,40 +200,14 @@ pub enum Exit {
 impl Exit {
     /// The class of a failure.
     pub fn of(error: &ClientError) -> Exit {
-        use Status as S;
-        match error {
-            ClientError::Refused {
-                status:
-                    S::LoginFailed
-                    | S::BeforeLogin
-                    | S::AlreadyLoggedIn
-                    | S::JailFile
-                    | S::JailToken
-                    | S::BeforeJail
-                    | S::AlreadyInJail,
-                ..
-            } => Exit::NotLetIn,
-            ClientError::Odd { .. } if error.is_of_login() => Exit::NotLetIn,
-            ClientError::Refused { .. }
-            | ClientError::Odd { .. }
-            | ClientError::NoWord { .. }
-            | ClientError::Untold { .. }
-            | ClientError::Cancelled { .. } => Exit::Refused,
-            ClientError::Resolve { .. } | ClientError::Connect { .. } => Exit::NoConnection,
-            ClientError::Version(_)
-            | ClientError::WrongKey(_)
-            | ClientError::Hash
-            | ClientError::Tls { .. }
-            | ClientError::NotPinned { .. }
-            | ClientError::NoKey
-            | ClientError::Handshake(_) => Exit::NotLetIn,
-            ClientError::Lost(_) => Exit::Lost,
-            ClientError::Mismatch { .. } | ClientError::Changed { .. } => Exit::Mismatch,
-            ClientError::Interrupted => Exit::Interrupted,
-            ClientError::Key { .. }
-            | ClientError::Local { .. }
-            | ClientError::BadName { .. }
-            | ClientError::TooManyDeletions { .. } => Exit::Local,
+        match error.class() {
+            Class::Refused => Exit::Refused,
+            Class::Unreachable => Exit::NoConnection,
+            Class::NotLetIn => Exit::NotLetIn,
+            Class::Lost => Exit::Lost,
+            Class::Mismatch => Exit::Mismatch,
+            Class::Local => Exit::Local,
+            Class::Interrupted => Exit::Interrupted,
         }
     }
 }

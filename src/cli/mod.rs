@@ -2,12 +2,10 @@
 //! [`crate::client`] alone, and no other module imports it. See tf(1).
 
 mod access;
-mod arguments;
 mod command;
 mod complete;
 mod context;
 mod events;
-mod expand;
 mod failure;
 mod interrupt;
 mod output;
@@ -18,18 +16,22 @@ mod servers;
 mod settings;
 mod shell;
 
+use std::ffi::OsString;
+use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
 use access::Directory;
-use arguments::Arguments;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 use command::Command;
 use context::Context;
-pub use failure::Exit;
 use failure::Failure;
+use output::OutputOptions;
+use settings::ConnectionOptions;
 
 use crate::client::ClientError;
+
+pub use failure::Exit;
 
 /// `tf` with the arguments of this process: its exit status.
 pub fn main() -> ExitCode {
@@ -42,7 +44,7 @@ pub fn main() -> ExitCode {
         connection,
         output,
         command,
-    } = match arguments::read() {
+    } = match read_arguments() {
         Ok(arguments) => arguments,
         Err(e) => e.exit(),
     };
@@ -67,4 +69,63 @@ pub fn main() -> ExitCode {
     });
     done.map_or_else(|failure| failure.report(), |()| Exit::Ok as u8)
         .into()
+}
+
+/// Transfer and manage files on a TF server
+#[derive(Parser)]
+#[command(
+    name = "tf",
+    version,
+    after_help = "A remote path is NAME:path for a server of the configuration (see tf trust), \
+                  tf://[user@]host[:port]/path, or a path on the default server, given by --server, \
+                  TF_SERVER or the configuration.\n\
+                  Options override a server's entry, and the entry overrides TF_KEY, TF_HASH, \
+                  TF_VERSION, TF_USER and TF_JAIL.\n\
+                  tf help COMMAND shows all options of a command, with examples. \
+                  See tf(1) for exit statuses."
+)]
+struct Arguments {
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The arguments of this process. `tf SERVER`, and on a terminal `tf` where a
+/// default server is known, open a shell; commands go before servers of their
+/// name.
+fn read_arguments() -> Result<Arguments, clap::Error> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    Arguments::try_parse_from(&arguments)
+        .map_err(|e| (shell_instead(&arguments, &e), e))
+        .or_else(|(shell, e)| shell.ok_or(e))
+}
+
+/// The same arguments with `shell` in its place, where that is what they mean.
+fn shell_instead(arguments: &[OsString], error: &clap::Error) -> Option<Arguments> {
+    let with_shell = |at: usize| {
+        let mut arguments = arguments.to_vec();
+        arguments.insert(at, "shell".into());
+        let arguments = Arguments::try_parse_from(arguments).ok()?;
+        let directory = Directory::read(arguments.connection.clone()).ok()?;
+        Some((arguments, directory))
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+                return None;
+            };
+            let at = (1..arguments.len()).filter(|at| arguments[*at] == **word);
+            let (arguments, directory) = at.into_iter().find_map(with_shell)?;
+            directory.servers.are_meant_by(word).then_some(arguments)
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let (arguments, directory) = with_shell(arguments.len())?;
+            let meant = stdin().is_terminal() && stdout().is_terminal();
+            (meant && directory.default_server().is_ok()).then_some(arguments)
+        }
+        _ => None,
+    }
 }

@@ -138,10 +138,10 @@ impl Printer {
     }
 
     /// Writes out what is buffered: the result of what was printed.
-    pub(super) fn finish(
+    pub(super) fn finish<E: From<ClientError>>(
         &mut self,
-        done: super::failure::Result<()>,
-    ) -> super::failure::Result<()> {
+        done: std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         self.flush()?;
         done
     }

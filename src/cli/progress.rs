@@ -10,8 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::events::{JsonLines, Out, per_second};
 use super::failure::next_step;
-use super::output::OutputOptions;
-use super::output::{complain, output_error};
+use super::output::{OutputOptions, complain, output_error};
 use crate::client::{ClientError, Event, Note, Observer, Operation, Summary};
 use crate::text::{human_size, shown};
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::failure::{Failure, Result};
 use super::place::is_entry_name;
-use super::settings::Settings;
+use super::settings::{Settings, directory};
 use crate::trusted;
 
 /// The servers of a configuration file.
@@ -39,12 +39,7 @@ struct Raw {
 
 /// The default place of the file.
 pub(crate) fn usual_file() -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    let base = directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")))?;
     Some(base.join("tf/config.toml"))
 }
 

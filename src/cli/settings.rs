@@ -148,6 +148,12 @@ pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A variable that names a directory by its whole path.
+pub(super) fn directory(name: &str) -> Option<PathBuf> {
+    let directory = std::env::var_os(name).map(PathBuf::from);
+    directory.filter(|directory| directory.is_absolute())
+}
+
 /// Keeps `mine` if it is there, takes `other` if not.
 fn fill<T>(mine: &mut Option<T>, other: Option<T>) {
     if mine.is_none() {

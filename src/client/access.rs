@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use super::connect::{Connection, Target, Transport};
-use super::error::{ClientError, Result};
+use super::error::{Class, ClientError, Result};
 use super::probe::balance_by_udp;
 
 /// A name and its secret.
@@ -140,8 +140,5 @@ impl Access {
 }
 
 fn is_out_of_reach(error: &ClientError) -> bool {
-    matches!(
-        error,
-        ClientError::Resolve { .. } | ClientError::Connect { .. }
-    )
+    error.class() == Class::Unreachable
 }

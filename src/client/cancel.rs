@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{SocketType, sockopt};
 
 use super::error::{ClientError, Result};
+use crate::net::listen::{set_keepalive, socket_for};
 
 /// Ends the connections that were opened with it; clones share their state.
 ///
@@ -163,13 +164,7 @@ pub(super) fn addresses(server: &str) -> Result<impl Iterator<Item = SocketAddr>
 
 /// Connects to one address; any error if it was cancelled.
 fn connect(address: &SocketAddr, end: Instant, cancel: &Cancel) -> io::Result<TcpStream> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = socket_for(address.ip(), SocketType::STREAM)?;
     match rustix::net::connect(&socket, address) {
         Ok(()) => {}
         Err(Errno::INPROGRESS) => {
@@ -191,18 +186,18 @@ fn connect(address: &SocketAddr, end: Instant, cancel: &Cancel) -> io::Result<Tc
 /// Makes the system notice within this time that a link is dead, whether we
 /// wait or bytes that we sent are not acknowledged.
 pub(super) fn notice_silence(socket: &TcpStream, timeout: Duration) -> rustix::io::Result<()> {
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, timeout / 2)?;
-    sockopt::set_tcp_keepintvl(socket, timeout / 8)?;
-    sockopt::set_tcp_keepcnt(socket, 4)?;
+    set_keepalive(socket, (timeout / 2, timeout / 8, 4))?;
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     sockopt::set_tcp_user_timeout(socket, milliseconds)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::net::TcpListener;
+
+    use rustix::net::AddressFamily;
+
+    use super::*;
 
     #[test]
     fn a_listener_is_reached_and_a_closed_port_is_reported() {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::connect::{Connection, ok_data, refusal};
 use super::error::{ClientError, Result};
 use super::listing::Kind;
-use crate::hex;
+use crate::text::hex;
 
 /// The reply to FSTAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +294,7 @@ pub fn secret_token(directory: &str) -> String {
 }
 
 fn hex_digest(text: &str) -> String {
-    hex::digits(&Sha256::digest(text))
+    hex(&Sha256::digest(text))
 }
 
 #[cfg(test)]

@@ -303,7 +303,7 @@ impl Connection {
     /// When the connection is lost.
     pub fn end(mut self) -> Result<()> {
         self.wire.write_message(b"END")?;
-        self.wire.close();
+        self.wire.link().close();
         Ok(())
     }
 }

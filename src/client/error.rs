@@ -157,6 +157,21 @@ pub enum ClientError {
     },
 }
 
+/// A kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The server refused a request, or answered with nonsense.
+    Refused,
+    Unreachable,
+    /// The handshake, the login or the jail failed.
+    NotLetIn,
+    Lost,
+    /// A file is not what it was.
+    Mismatch,
+    Local,
+    Interrupted,
+}
+
 /// What to check when a connection fails.
 fn way_out(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind as K;
@@ -177,36 +192,45 @@ impl ClientError {
         }
     }
 
-    /// Whether it ends a run of transfers, and not only one file.
-    pub(crate) fn ends_a_run(&self) -> bool {
+    /// What kind of failure it is.
+    pub(crate) fn class(&self) -> Class {
+        use ClientError as E;
         use Status as S;
         match self {
-            ClientError::Lost(_)
-            | ClientError::Handshake(_)
-            | ClientError::Connect { .. }
-            | ClientError::Resolve { .. }
-            | ClientError::Version(_)
-            | ClientError::WrongKey(_)
-            | ClientError::NoKey
-            | ClientError::Tls { .. }
-            | ClientError::NotPinned { .. }
-            | ClientError::Hash
-            | ClientError::Interrupted => true,
-            ClientError::Odd { .. } => self.is_of_login(),
-            ClientError::Refused { status, .. } => matches!(
-                status,
-                S::LoginFailed | S::BeforeLogin | S::JailFile | S::JailToken | S::BeforeJail
-            ),
-            _ => false,
+            E::Refused { status, .. } => match status {
+                S::LoginFailed | S::BeforeLogin | S::AlreadyLoggedIn => Class::NotLetIn,
+                S::JailFile | S::JailToken | S::BeforeJail | S::AlreadyInJail => Class::NotLetIn,
+                _ => Class::Refused,
+            },
+            E::Odd { request, .. } => match request.split(' ').next() {
+                Some(HANDSHAKE | "LOGIN" | "INJAIL") => Class::NotLetIn,
+                _ => Class::Refused,
+            },
+            E::NoWord { .. } | E::Untold { .. } | E::Cancelled { .. } => Class::Refused,
+            E::Resolve { .. } | E::Connect { .. } => Class::Unreachable,
+            E::Version(_) | E::WrongKey(_) | E::NoKey | E::Hash => Class::NotLetIn,
+            E::Tls { .. } | E::NotPinned { .. } | E::Handshake(_) => Class::NotLetIn,
+            E::Lost(_) => Class::Lost,
+            E::Mismatch { .. } | E::Changed { .. } => Class::Mismatch,
+            E::Interrupted => Class::Interrupted,
+            E::Key { .. } | E::Local { .. } => Class::Local,
+            E::BadName { .. } | E::TooManyDeletions { .. } => Class::Local,
         }
     }
 
-    /// Whether this is an odd answer to what precedes all requests of a session.
-    pub(crate) fn is_of_login(&self) -> bool {
-        let ClientError::Odd { request, .. } = self else {
-            return false;
-        };
-        request == HANDSHAKE || request.starts_with("LOGIN ") || request.starts_with("INJAIL ")
+    /// Whether it ends a run of transfers, and not only one file.
+    pub(crate) fn ends_a_run(&self) -> bool {
+        matches!(
+            self.class(),
+            Class::Unreachable | Class::NotLetIn | Class::Lost | Class::Interrupted
+        )
+    }
+
+    /// Whether the next attempt may succeed: the connection was lost, or could not be
+    /// made.
+    pub(crate) fn is_loss(&self) -> bool {
+        let is_handshake = matches!(self, ClientError::Handshake(_));
+        is_handshake || matches!(self.class(), Class::Lost | Class::Unreachable)
     }
 
     /// The status the server gave, if it gave one.

@@ -35,8 +35,10 @@ const NEWLINE: &[u8] = b"/./";
 /// The longest line, in bytes: no request could name a longer path.
 const LONGEST_LINE: usize = MAX_MESSAGE;
 
-/// The most bytes of a listing that are kept: enough for ten million files.
-const LONGEST_KEPT: usize = 1 << 30;
+/// The most memory for a listing that is kept, in bytes: enough for some million
+/// entries, of which each takes this much more than its path.
+const LONGEST_KEPT: usize = 256 << 20;
+const EACH_ENTRY: usize = size_of::<Entry>() + 32;
 
 /// Memory left for the entries of a listing: a server may send one without end.
 #[derive(Debug)]
@@ -60,8 +62,12 @@ impl Room {
     /// # Errors
     /// `BadName` when none is left.
     pub fn take(&mut self, entry: &Entry) -> Result<()> {
-        let left = self.left.checked_sub(entry.path.len() + size_of::<Entry>());
-        self.left = left.ok_or_else(|| endless(&self.of))?;
+        let left = self.left.checked_sub(entry.path.len() + EACH_ENTRY);
+        self.left = left.ok_or_else(|| ClientError::BadName {
+            name: self.of.clone(),
+            why: "the server's listing has no end, or more than some million entries: list its \
+                  subdirectories one by one, or with tf ls -U",
+        })?;
         Ok(())
     }
 }

@@ -37,6 +37,7 @@ pub use commands::{Stat, mode_request, owner_request, secret_name, secret_token}
 pub use connect::{
     Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, refusal, resolve,
 };
+pub(crate) use error::Class;
 pub use error::{ClientError, Result};
 pub use listing::{Entry, Kind, Room, fits, is_pattern};
 pub use observe::{Event, Note, Observer, Operation};

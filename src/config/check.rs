@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::proxy::Backend;
+use crate::text::parse_size;
 use crate::users::account::Network;
-use crate::users::size::parse;
 
 /// The hash in the configuration that is shipped.
 const EXAMPLE_HASH: &str = "change this";
@@ -52,7 +52,7 @@ pub(super) fn local(text: &str) -> Result {
 }
 
 pub(super) fn size(text: &str) -> Result {
-    let is_size = parse(text).is_some_and(|bytes| (1..=1 << 62).contains(&bytes));
+    let is_size = parse_size(text).is_some_and(|bytes| (1..=1 << 62).contains(&bytes));
     holds(is_size, "use bytes above 0, as \"500G\" or \"2T\"")
 }
 

@@ -4,23 +4,26 @@
 
 mod check;
 mod listener;
-mod problem;
 mod proxy;
 mod server;
 mod table;
 mod tf;
 mod values;
 
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::sys::memory::read_shared_text;
 use crate::trusted;
 
 pub use check::is_service_name;
 pub use listener::{Listener, Protocol};
-pub use problem::Problem;
 pub use proxy::{Backend, Host, Proxy};
 pub use server::{DEFAULT_CONTROL, Durability, Local, Mode, Server, Tls};
 pub use tf::{Dialect, Tf};
+pub use values::Problem;
 use values::Values;
 
 /// A checked configuration.
@@ -33,6 +36,9 @@ pub struct Config {
     /// `[tf]`
     pub tf: Tf,
     listeners: Vec<Listener>,
+    /// A memory with the whole text, if this one was read without the values of
+    /// secrets.
+    pub whole: Option<Arc<OwnedFd>>,
 }
 
 impl Config {
@@ -42,6 +48,19 @@ impl Config {
         let text =
             read(path).map_err(|e| vec![Problem::new(path, format!("can't be read: {e}"))])?;
         Config::parse(path, &text)
+    }
+
+    /// The same with the values of secrets, for a process that may know them.
+    ///
+    /// # Errors
+    /// One line: why the whole text can't be read.
+    pub fn with_secrets(&self) -> Result<Config, String> {
+        let Some(whole) = &self.whole else {
+            return Ok(self.clone());
+        };
+        let text = read_shared_text(whole).map_err(|e| e.to_string())?;
+        let config = Config::parse(&self.path, &text);
+        config.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     /// As [`Config::load`], from a text that was read from `path`.
@@ -61,6 +80,7 @@ impl Config {
                 server,
                 tf: tf::build(&values)?,
                 listeners: listener::build(&values),
+                whole: None,
             })
         });
         // Every value is checked above: this would be a key without a row.
@@ -68,8 +88,20 @@ impl Config {
     }
 }
 
+/// A text without the values of secrets, for processes that must not know them.
+/// It has to be one that [`Config::parse`] has read without a problem.
+pub fn without_secrets(text: &str) -> String {
+    let mut shown = text.to_owned();
+    let mut places: Vec<Range<usize>> = values::secrets(text);
+    places.sort_by_key(|place| place.start);
+    for place in places.into_iter().rev() {
+        shown.replace_range(place, "\"kept by the keepers\"");
+    }
+    shown
+}
+
 /// Reads the text; root does so through no link of an ordinary user.
-fn read(path: &Path) -> std::io::Result<String> {
+pub(crate) fn read(path: &Path) -> std::io::Result<String> {
     if nix::unistd::geteuid().is_root() {
         return trusted::open_to_read(path).and_then(std::io::read_to_string);
     }

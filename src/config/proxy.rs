@@ -4,8 +4,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::values::Values;
-
 /// The longest name of a host.
 const MAX_NAME: usize = 253;
 
@@ -74,63 +72,6 @@ impl fmt::Display for Backend {
             Host::Name(name) => write!(f, "{name}:{}", self.port),
         }
     }
-}
-
-/// Keys that only a server with files of its own has a use for, beyond those
-/// that its protocol requires.
-const SERVING: &[(&str, &str)] = &[
-    ("server", "users"),
-    ("server", "quota"),
-    ("server", "audit"),
-    ("tf", "tlb_pool"),
-    ("tf", "tlb_dns"),
-];
-
-/// Reports keys that contradict `tf.proxy_to`.
-pub(super) fn check(values: &mut Values<'_>) {
-    let mut useless = SERVING.to_vec();
-    useless.retain(|(section, name)| values.is_set(section, name));
-    if values.is("server", "mode", "multi-user") {
-        useless.push(("server", "mode"));
-    }
-    if values.is("server", "jail", "true") {
-        useless.push(("server", "jail"));
-    }
-    for (section, name) in useless {
-        let text = ": a proxy serves no file: remove this key or tf.proxy_to";
-        values.problem(section, name, text);
-    }
-    if values.is_set("tf", "tls_listen") {
-        let text = ": a proxy relays TLS as it comes: list the address in tf.listen, and let \
-                    the server behind it speak TLS";
-        values.problem("tf", "tls_listen", text);
-    }
-    let backend = values.text("tf", "proxy_to").and_then(Backend::parse);
-    let Some(Backend {
-        host: Host::Address(to),
-        port,
-    }) = backend
-    else {
-        return;
-    };
-    if leads_back((to, port), &values.list("tf", "listen")) {
-        let text = ": this server itself: name the one behind it";
-        values.problem("tf", "proxy_to", text);
-    }
-    let from: Vec<IpAddr> = values.list("tf", "proxy_from");
-    if !from.is_empty() && from.iter().all(|source| source.is_ipv4() != to.is_ipv4()) {
-        let text = ": no address of the family of proxy_to: add one";
-        values.problem("tf", "proxy_from", text);
-    }
-}
-
-/// Whether an address is one listened on here.
-fn leads_back((to, port): (IpAddr, u16), listen: &[SocketAddr]) -> bool {
-    listen.iter().any(|address| {
-        let everywhere = address.ip().is_unspecified() && to.is_loopback();
-        let same_family = address.is_ipv4() == to.is_ipv4();
-        address.port() == port && same_family && (address.ip() == to || everywhere)
-    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! `[server]`: what holds for every protocol. Nothing here knows one.
 
-use super::check::parse_port_range;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check::parse_port_range;
 use super::values::Values;
+use crate::text::parse_size;
 use crate::users::account::Network;
-use crate::users::size;
 use crate::users::throttle::Limits;
 
 /// The control socket of a daemon that root starts, unless configured.
@@ -24,6 +24,8 @@ pub struct Server {
     /// The identity of clients in single-user mode and of every process that
     /// faces the network before login. Needed when root starts the daemon.
     pub user: Option<String>,
+    /// The identity of helper processes.
+    pub helper_user: Option<String>,
     /// Log filter: a level, or `module=level` parts, as `RUST_LOG`.
     pub log: String,
     /// How long transfers may go on after a request to stop.
@@ -34,6 +36,10 @@ pub struct Server {
     pub max_sessions_per_address: u32,
     /// The most connections at once that have not logged in.
     pub max_unauthenticated: u32,
+    /// Of these, from one address; 0 for no limit.
+    pub max_unauthenticated_per_address: u32,
+    /// Of these, from one network; 0 for no limit.
+    pub max_unauthenticated_per_network: u32,
     /// Whether `user` may be root.
     pub allow_root_user: bool,
     /// The audit log.
@@ -114,8 +120,6 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
-impl Server {}
-
 /// Reports keys that contradict each other. `tls_listen` is a key that would
 /// list addresses with TLS, and whether it does.
 pub(super) fn check(values: &mut Values<'_>, (tls_listen, has_tls): (&str, bool)) {
@@ -162,11 +166,16 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
             .unwrap_or(0..=0),
         data_timeout: values.seconds("server", "data_timeout")?,
         user: values.text("server", "user").map(str::to_owned),
+        helper_user: values.text("server", "helper_user").map(str::to_owned),
         log: values.text("server", "log")?.to_owned(),
         stop_grace: seconds("stop_grace")?,
         max_sessions: values.parsed("server", "max_sessions")?,
         max_sessions_per_address: values.parsed("server", "max_sessions_per_address")?,
         max_unauthenticated: values.parsed("server", "max_unauthenticated")?,
+        max_unauthenticated_per_address: values
+            .parsed("server", "max_unauthenticated_per_address")?,
+        max_unauthenticated_per_network: values
+            .parsed("server", "max_unauthenticated_per_network")?,
         allow_root_user: flag("allow_root_user")?,
         audit: path("audit"),
         sandbox: flag("sandbox")?,
@@ -182,7 +191,7 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         },
         users: path("users"),
         jail: flag("jail")?,
-        quota: values.text("server", "quota").and_then(size::parse),
+        quota: values.text("server", "quota").and_then(parse_size),
         login_limits: Limits {
             failures: values.parsed("server", "login_failures")?,
             block: seconds("login_block")?,

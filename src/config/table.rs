@@ -66,7 +66,10 @@ use Kind::{Checked, Choice, Flag, Int, List, Path, Seconds, Text};
 pub(super) const KEYS: &[Key] = keys! {
     server user: Text(255), Set "tfd",
         "The system user that clients act as in single-user mode, and that every process facing \
-         the network runs as. Needed when root starts tfd.";
+         the network before login runs as. Needed when root starts tfd.";
+    server helper_user: Text(255), Example "tfd-helper",
+        "The system user of helper processes; no client and no other program should have it \
+         (left out: tfd-helper, and if there is none, an unused uid).";
     server root: Path, Set "/srv/tfd", "The directory that clients see.";
     server log: Checked(check::log_filter), Default "info",
         "What is logged: error, warn, info, debug or trace.";
@@ -88,6 +91,10 @@ pub(super) const KEYS: &[Key] = keys! {
     server max_unauthenticated: Int(1, 1_000_000), Default 3000,
         "The most of them that have not logged in yet. From three quarters of it on, new ones are \
          refused at random.";
+    server max_unauthenticated_per_address: Int(0, 1_000_000), Default 32,
+        "The most of these from one address, and from one network, an IPv4 /24 or an IPv6 /56 (0: \
+         no limit).";
+    server max_unauthenticated_per_network: Int(0, 1_000_000), Default 64, "";
     server sandbox: Flag, Default true,
         "Whether processes enter the sandbox (Landlock, seccomp).";
     server allow_root_user: Flag, Default false, "Whether user may be root.";
@@ -96,8 +103,8 @@ pub(super) const KEYS: &[Key] = keys! {
          as the system user of its account (tfd user add, tfd-users(5)).";
     server users: Path, Example "/etc/tfd/users", "";
     server login_failures: Int(0, 4_294_967_295), Default 10,
-        "Failed logins from an address or to an account until it is blocked (0: never), and for \
-         how long, in seconds; twice as long with each further one.";
+        "Failed logins from an address until it is blocked (0: never), and for how long, in \
+         seconds; twice as long with each further one.";
     server login_block: Seconds(0.0), Default 60, "";
     server quota: Checked(check::size), Example "500G",
         "The most bytes that all files beneath the root may have, as \"500G\" or \"2T\" (left \
@@ -106,7 +113,7 @@ pub(super) const KEYS: &[Key] = keys! {
         "Whether clients must enter a directory that has a token file, jail.key.";
     server handshake_timeout: Seconds(1e-9), Default 10,
         "How long a client may take to get in, in seconds.";
-    server idle_timeout: Seconds(0.0), Default 0,
+    server idle_timeout: Seconds(0.0), Default 3600,
         "How long a client that is in may stand still, in seconds (0: for ever).";
     server tls_certificate: Path, Example "/etc/tfd/tls.pem",
         "The certificate and key of the listeners with TLS, made by tfd keygen --tls NAME or \
@@ -165,6 +172,8 @@ pub(super) const KEYS: &[Key] = keys! {
     tf keystream_memory: Int(0, 1 << 20), Example 512, "";
     tf buffer_limit: Int(1, 1 << 30), Default 8388608,
         "The largest buffer that PUT and GET agree on, in bytes.";
+    tf integrity_limit: Int(0, 1 << 30), Default 16777216,
+        "The largest file that INTREAD and INTWRITE take, in bytes; a session holds it in memory.";
 };
 
 /// The sections of protocols that only tests serve.

@@ -79,7 +79,7 @@ fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
     assert_eq!(config.server.root, Path::new("/etc/tfd/data"));
     assert_eq!(config.tf.private_key, Path::new("/k.pem"));
     assert_eq!(config.server.handshake_limit, Duration::from_secs(10));
-    assert_eq!(config.server.idle_limit, None);
+    assert_eq!(config.server.idle_limit, Some(Duration::from_secs(3600)));
     assert_eq!(config.tf.buffer_limit, 8 << 20);
     assert_eq!(config.server.mode, Mode::SingleUser);
     assert_eq!(config.server.stop_grace, Duration::from_secs(3));

@@ -1,9 +1,10 @@
 //! `[tf]`: what concerns TF Protocol, and the proxy in front of a server of it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::proxy::{self, Backend, Proxy};
+use super::proxy::{Backend, Host, Proxy};
 use super::values::Values;
 
 /// Which of two readings a session follows where the document and the
@@ -30,6 +31,8 @@ pub struct Tf {
     pub dialect: Dialect,
     /// The largest buffer PUT and GET agree on, in bytes.
     pub buffer_limit: u64,
+    /// The largest file of INTREAD and INTWRITE, in bytes.
+    pub integrity_limit: u64,
     /// The shortest interval of notification mode.
     pub notify_floor: Duration,
     /// The pool file of the load balancer.
@@ -59,7 +62,7 @@ pub(super) fn has_tls(values: &Values<'_>) -> bool {
 /// Reports keys that are missing or contradict each other.
 pub(super) fn check(values: &mut Values<'_>) {
     if values.is_set("tf", "proxy_to") {
-        return proxy::check(values);
+        return check_proxy(values);
     }
     for name in ["proxy_from", "proxy_protocol"] {
         if values.is_set("tf", name) {
@@ -71,6 +74,63 @@ pub(super) fn check(values: &mut Values<'_>) {
     for name in ["version", "hash", "private_key"] {
         values.need("tf", name, "add it");
     }
+}
+
+/// Keys that only a server with files of its own has a use for, beyond those
+/// that its protocol requires.
+const SERVING: &[(&str, &str)] = &[
+    ("server", "users"),
+    ("server", "quota"),
+    ("server", "audit"),
+    ("tf", "tlb_pool"),
+    ("tf", "tlb_dns"),
+];
+
+/// Reports keys that contradict `tf.proxy_to`.
+fn check_proxy(values: &mut Values<'_>) {
+    let mut useless = SERVING.to_vec();
+    useless.retain(|(section, name)| values.is_set(section, name));
+    if values.is("server", "mode", "multi-user") {
+        useless.push(("server", "mode"));
+    }
+    if values.is("server", "jail", "true") {
+        useless.push(("server", "jail"));
+    }
+    for (section, name) in useless {
+        let text = ": a proxy serves no file: remove this key or tf.proxy_to";
+        values.problem(section, name, text);
+    }
+    if values.is_set("tf", "tls_listen") {
+        let text = ": a proxy relays TLS as it comes: list the address in tf.listen, and let \
+                    the server behind it speak TLS";
+        values.problem("tf", "tls_listen", text);
+    }
+    let backend = values.text("tf", "proxy_to").and_then(Backend::parse);
+    let Some(Backend {
+        host: Host::Address(to),
+        port,
+    }) = backend
+    else {
+        return;
+    };
+    if leads_back((to, port), &values.list("tf", "listen")) {
+        let text = ": this server itself: name the one behind it";
+        values.problem("tf", "proxy_to", text);
+    }
+    let from: Vec<IpAddr> = values.list("tf", "proxy_from");
+    if !from.is_empty() && from.iter().all(|source| source.is_ipv4() != to.is_ipv4()) {
+        let text = ": no address of the family of proxy_to: add one";
+        values.problem("tf", "proxy_from", text);
+    }
+}
+
+/// Whether an address is one listened on here.
+fn leads_back((to, port): (IpAddr, u16), listen: &[SocketAddr]) -> bool {
+    listen.iter().any(|address| {
+        let everywhere = address.ip().is_unspecified() && to.is_loopback();
+        let same_family = address.is_ipv4() == to.is_ipv4();
+        address.port() == port && same_family && (address.ip() == to || everywhere)
+    })
 }
 
 /// The section, from checked values.
@@ -97,6 +157,7 @@ pub(super) fn build(values: &Values<'_>) -> Option<Tf> {
             _ => Dialect::Deployed,
         },
         buffer_limit: values.parsed("tf", "buffer_limit")?,
+        integrity_limit: values.parsed("tf", "integrity_limit")?,
         notify_floor: values.seconds("tf", "notify_interval_floor")?,
         tlb_pool: values.path("tf", "tlb_pool"),
         tlb_dns: text("tlb_dns"),

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
-use super::Problem;
 use super::table::{Check, Key, Kind, Shown};
+use crate::text::shown;
+
+/// The keys whose values are secrets, with their sections.
+const SECRETS: [(&str, &str); 1] = [("tf", "hash")];
 
 /// The longest time, in seconds.
 const LONGEST: f64 = 1e9;
@@ -231,6 +234,18 @@ impl<'a> Values<'a> {
     }
 }
 
+/// Where a text has the values of secrets.
+pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
+    let Ok(document) = DeTable::parse(text) else {
+        return Vec::new();
+    };
+    let place = |(section, name): &(&str, &str)| {
+        let section = document.get_ref().get(*section)?.get_ref().as_table()?;
+        Some(section.get(*name)?.span())
+    };
+    SECRETS.iter().filter_map(place).collect()
+}
+
 /// The text of a value of this kind, or what it must be.
 fn convert(kind: &Kind, value: &DeValue<'_>) -> Result<String, String> {
     let text = match (kind, value) {
@@ -263,4 +278,60 @@ fn convert(kind: &Kind, value: &DeValue<'_>) -> Result<String, String> {
         _ => None,
     };
     text.ok_or_else(|| kind.wanted())
+}
+
+/// One problem, shown on one line: control characters that it quotes are
+/// escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    file: PathBuf,
+    line: Option<usize>,
+    text: String,
+}
+
+impl Problem {
+    /// A problem of the whole file or of the world it names.
+    pub fn new(file: &Path, text: impl Into<String>) -> Problem {
+        Problem {
+            file: file.to_owned(),
+            line: None,
+            text: text.into(),
+        }
+    }
+
+    /// The order of problems: by line, those of the whole file last.
+    pub(super) fn place(&self) -> (bool, Option<usize>) {
+        (self.line.is_none(), self.line)
+    }
+
+    /// A problem on a line, the first being 1.
+    pub fn on_line(file: &Path, line: usize, text: impl Into<String>) -> Problem {
+        Problem {
+            file: file.to_owned(),
+            line: Some(line),
+            text: text.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        f.write_str(" ")?;
+        f.write_str(&shown(self.text.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_stays_on_one_line_whatever_it_quotes() {
+        let problem = Problem::on_line(Path::new("a"), 3, "\"x\n\u{1b}\u{e9}\" is none");
+        assert_eq!(problem.to_string(), "a:3: \"x\\n\\u{1b}\u{e9}\" is none");
+    }
 }

@@ -2,7 +2,7 @@
 //! ended connections have published, which a process taken over can falsify; the
 //! daemon decides nothing by them.
 
-use super::registry::Full;
+use super::admission::Full;
 
 /// The counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Counters {
     pub sent: u64,
     /// Generations started.
     pub generations: u64,
+    /// Helper processes that ended unasked, or could no longer fork.
+    pub failures: u64,
 }
 
 impl Counters {

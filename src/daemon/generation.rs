@@ -2,10 +2,9 @@
 //! and their reports to the daemon. A reload starts a new one; the old one ends
 //! with its last gate.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +13,8 @@ use super::helpers::{
     Authenticator, Keeper, shared_login, start_authenticator, start_keeper, start_launcher,
     start_zygote,
 };
-use super::memory::Shared;
+use super::memory::Memory;
+use super::registry::{Arrived, Connection, Registry, Stage};
 use crate::config::{Config, Mode as Users};
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::helpers::{authenticator, keeper};
@@ -22,14 +22,13 @@ use crate::daemon::protocols::Protocols;
 use crate::ipc::Helper;
 use crate::ipc::channel::{Channel, pair};
 use crate::ipc::codec::Encode;
-use crate::ipc::orders::{Ended, Order, Start};
-use crate::ipc::tag::Tag;
+use crate::ipc::orders::{News, Order, Start, Tag};
 use crate::proxy;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::Confinement;
-use crate::session::login::Steps;
+use crate::session::keys::KEY;
 use crate::session::protocol::Protocol;
-use crate::users::{Identity, Login};
+use crate::users::{Identities, Login};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
 const MAX_KEEPERS: usize = 8;
@@ -38,22 +37,22 @@ const MAX_KEEPERS: usize = 8;
 #[derive(Debug)]
 pub struct Generation {
     /// Forks the gates.
-    pub zygote: Helper<Order, Ended>,
+    pub zygote: Helper<Order, News>,
     /// Hold the key, asked in turn.
     pub keepers: Vec<Keeper>,
     /// Checks passwords, in multi-user mode.
     pub authenticator: Option<Authenticator>,
-    /// The gates it serves, by slot.
-    pub gates: HashMap<u32, Gate>,
     /// What clients speak.
     protocols: Protocols,
     /// Whether clients log in.
     pub multi_user: bool,
+    /// Whether INJAIL is the last login step.
+    pub jail: bool,
     /// The accounts, in the order of the users file; where nobody logs in, the
     /// one that all clients share.
     logins: Vec<Login>,
-    /// Forks the sessions behind LOGIN or INJAIL, until the daemon takes it on.
-    pub launcher: Option<Helper<Order, Ended>>,
+    /// Forks the sessions, until the daemon takes it on.
+    pub launcher: Option<Helper<Order, News>>,
     /// The process of that.
     pub launcher_pid: Option<Pid>,
     /// The most bytes beneath the root.
@@ -64,17 +63,6 @@ pub struct Generation {
     /// The processes of a proxy, which has relays in place of gates.
     proxy: Option<proxy::Helpers>,
     turn: usize,
-}
-
-/// A gate, as the daemon knows it.
-#[derive(Clone, Copy, Debug)]
-pub struct Gate {
-    /// The mark of its connection.
-    mark: u64,
-    /// The number of its protocol.
-    protocol: u8,
-    /// Whether its client knows what everybody has to know.
-    is_admitted: bool,
 }
 
 /// A channel to a gate whose client is to have a session.
@@ -92,8 +80,8 @@ pub struct Admission {
 }
 
 impl Generation {
-    /// Starts the processes for a configuration. `identity` is taken by all
-    /// of them; `None` when this process may not take another. A proxy relays
+    /// Starts the processes for a configuration. They take `identities`; `None`
+    /// when this process may not take another. A proxy relays
     /// what comes to the sockets `udp`, too.
     ///
     /// # Errors
@@ -101,22 +89,22 @@ impl Generation {
     /// started is ended.
     pub fn start(
         config: &Config,
-        identity: Option<&Identity>,
-        memory: &Shared<'_>,
+        identities: Option<&Identities>,
+        memory: &mut Memory,
         sandbox: &Sandbox,
         udp: &[BorrowedFd<'_>],
     ) -> Result<Generation, String> {
-        let shared = shared_login(config, identity);
+        let shared = shared_login(config, identities.map(|who| &who.clients));
         if let Some(proxy) = &config.tf.proxy {
-            let (forker, helpers) =
-                proxy::start(config, proxy, identity, memory.slots.as_fd(), sandbox, udp)?;
+            let (forker, helpers) = proxy::start(config, proxy, identities, sandbox, udp)?;
             let mut generation = Generation::of(config, forker, shared);
             generation.helpers.clone_from(&helpers.pids);
             generation.proxy = Some(helpers);
             return Ok(generation);
         }
-        let confinement = Confinement::new(identity, sandbox)?;
-        let zygote = start_zygote(config, &confinement, memory, &shared.name)?;
+        let clients = Confinement::new(identities.map(|who| &who.clients), sandbox)?;
+        let zygote = start_zygote(config, &clients, &memory.share())?;
+        let confinement = Confinement::new(identities.map(|who| &who.helpers), sandbox)?;
         let mut generation = Generation::of(config, zygote, shared);
         if generation.multi_user {
             match start_authenticator(config, &confinement) {
@@ -132,7 +120,7 @@ impl Generation {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..cores.min(MAX_KEEPERS) {
-            match start_keeper(config, &confinement, memory) {
+            match start_keeper(config, &confinement) {
                 Ok(keeper) => generation.keepers.push(keeper),
                 Err(e) => {
                     generation.end();
@@ -143,16 +131,23 @@ impl Generation {
         let keepers = generation.keepers.iter().map(|keeper| keeper.pid);
         let authenticator = generation.authenticator.iter().map(|helper| helper.pid);
         generation.helpers = keepers.chain(authenticator).collect();
-        if Steps::of(config) != Steps::NONE {
-            match start_launcher(config, &confinement, memory) {
-                Ok(launcher) => {
-                    generation.launcher_pid = Some(launcher.pid);
-                    generation.launcher = Some(launcher);
-                }
-                Err(e) => {
-                    generation.end();
-                    return Err(e);
-                }
+        let uids = generation.logins.iter().map(|login| login.identity.uid);
+        let uids = uids.map(nix::unistd::Uid::as_raw);
+        let prepared = match config.server.quota {
+            Some(_) => memory.usage.prepare(uids),
+            None => Ok(()),
+        };
+        let launcher = prepared
+            .map_err(|e| format!("quota: {e}"))
+            .and_then(|()| start_launcher(config, &clients, &memory.share()));
+        match launcher {
+            Ok(launcher) => {
+                generation.launcher_pid = Some(launcher.pid);
+                generation.launcher = Some(launcher);
+            }
+            Err(e) => {
+                generation.end();
+                return Err(e);
             }
         }
         Ok(generation)
@@ -168,14 +163,14 @@ impl Generation {
     }
 
     /// With a zygote and nothing else yet.
-    fn of(config: &Config, zygote: Helper<Order, Ended>, shared: Login) -> Generation {
+    fn of(config: &Config, zygote: Helper<Order, News>, shared: Login) -> Generation {
         Generation {
             zygote,
             keepers: Vec::new(),
             authenticator: None,
-            gates: HashMap::new(),
             protocols: Protocols::of(config),
             multi_user: config.server.mode == Users::MultiUser,
+            jail: config.server.jail,
             logins: vec![shared],
             launcher: None,
             launcher_pid: None,
@@ -197,16 +192,27 @@ impl Generation {
         self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())
     }
 
+    /// What is known of a connection that has come to a listener.
+    pub fn arrived(&self, peer: SocketAddr, key: [u8; KEY], at: Arrival) -> io::Result<Arrived> {
+        let name = self.protocols.get(at.protocol)?.name();
+        Ok(Arrived {
+            peer,
+            key,
+            protocol: (at.protocol, name),
+            zygote: self.zygote.pid,
+            relay: self.proxy.is_some().then(|| self.shared_user().to_owned()),
+        })
+    }
+
     /// Passes a connection on to the zygote, with its socket and where it
     /// arrived, and with a channel to a keeper where a gate is to be forked.
     pub fn pass_on(
         &mut self,
         slot: u32,
-        peer: SocketAddr,
-        key: [u8; 16],
+        connection: &Connection,
         (socket, arrival): (OwnedFd, Arrival),
     ) -> io::Result<()> {
-        let tag = Tag::of(slot, key);
+        let Arrived { peer, key, .. } = connection.arrived;
         let mut handles = vec![socket];
         if self.proxy.is_none() {
             let (ours, theirs) = pair()?;
@@ -214,7 +220,7 @@ impl Generation {
             let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
             let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
             keeper.channel.send(&Some(keeper::NewGate {
-                tag,
+                tag: Tag::of(slot, key),
                 tls: arrival.tls,
                 is_open: !self.protocols.get(arrival.protocol)?.has_shared_secret(),
                 channel: theirs.into(),
@@ -225,22 +231,16 @@ impl Generation {
             slot,
             peer,
             key,
+            page: connection.page.try_clone()?,
             rest: arrival.to_bytes().to_vec(),
             handles,
-        }))?;
-        let gate = Gate {
-            mark: tag.mark,
-            protocol: arrival.protocol,
-            is_admitted: false,
-        };
-        self.gates.insert(slot, gate);
-        Ok(())
+        }))
     }
 
     /// Gives the zygote an order. A zygote that is gone needs none.
     pub fn order(&self, order: &Order) {
         if let Err(e) = self.zygote.channel.send(order) {
-            log::debug!("zygote out of reach pid={} error=\"{e}\"", self.zygote.pid);
+            log::debug!(pid:% = self.zygote.pid, error:% = e; "zygote out of reach");
         }
     }
 
@@ -250,44 +250,33 @@ impl Generation {
     /// # Errors
     /// When the keeper is gone.
     pub fn hear_keeper(
-        &mut self,
+        &self,
         index: usize,
-        mut address_of: impl FnMut(u32) -> Option<IpAddr>,
+        registry: &mut Registry,
     ) -> io::Result<Option<Admission>> {
         let keeper = self.keepers.get(index).ok_or(io::ErrorKind::WouldBlock)?;
         let admitted = keeper.channel.try_receive()?;
-        let keeper::Admitted { tag, gate } = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let slot = tag.slot;
-        let known = self
-            .gates
-            .get_mut(&slot)
-            .filter(|gate| gate.mark == tag.mark);
-        let Some(known) = known.filter(|gate| !gate.is_admitted) else {
+        let admitted = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let keeper::Admitted { tag, client, gate } = admitted;
+        let Some(connection) = registry.admit(tag, client) else {
             return Ok(None);
         };
-        known.is_admitted = true;
-        let protocol = known.protocol;
+        let peer = connection.client().ip();
+        let protocol = connection.arrived.protocol.0;
         if !self.multi_user {
-            let login = self.logins[0].clone();
             return Ok(Some(Admission {
-                slot,
-                login,
+                slot: tag.slot,
+                login: self.logins[0].clone(),
                 gate,
                 certificate: false,
                 protocol,
             }));
         }
-        if let (Some(authenticator), Some(peer)) = (&self.authenticator, address_of(slot)) {
-            let gate = authenticator::Gate {
-                tag,
-                peer,
-                channel: gate,
-            };
+        if let Some(authenticator) = &self.authenticator {
+            let channel = gate;
+            let gate = authenticator::Gate { tag, peer, channel };
             if let Err(e) = authenticator.channel.send(&Some(gate)) {
-                log::debug!(
-                    "authenticator out of reach pid={} error=\"{e}\"",
-                    authenticator.pid
-                );
+                log::debug!(pid:% = authenticator.pid, error:% = e; "authenticator out of reach");
             }
         }
         Ok(None)
@@ -297,7 +286,7 @@ impl Generation {
     ///
     /// # Errors
     /// When the authenticator is gone.
-    pub fn hear_authenticator(&self) -> io::Result<Option<Admission>> {
+    pub fn hear_authenticator(&self, registry: &Registry) -> io::Result<Option<Admission>> {
         let authenticator = self
             .authenticator
             .as_ref()
@@ -309,8 +298,8 @@ impl Generation {
             certificate,
             gate,
         } = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let known = self.gates.get(&tag.slot);
-        let known = known.filter(|gate| gate.mark == tag.mark && gate.is_admitted);
+        let known = registry.of(tag, Stage::Admitted);
+        let known = known.filter(|connection| connection.session.is_none());
         let login = usize::try_from(account)
             .ok()
             .and_then(|account| self.logins.get(account));
@@ -319,13 +308,8 @@ impl Generation {
             login: login.clone(),
             gate,
             certificate,
-            protocol: known.protocol,
+            protocol: known.arrived.protocol.0,
         }))
-    }
-
-    /// Forgets a gate that has ended; whether there was one.
-    pub fn forget(&mut self, slot: u32) -> bool {
-        self.gates.remove(&slot).is_some()
     }
 
     /// Takes no more connections; the processes end with the last gate.
@@ -358,8 +342,9 @@ impl Generation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::admission::Limits;
     use crate::ipc::Pipe;
-    use crate::users::Rights;
+    use crate::users::{Identity, Rights};
 
     fn helper<S, R>() -> (Helper<S, R>, Pipe<R, S>) {
         let (channel, theirs) = crate::ipc::pipe::pair().expect("pair");
@@ -388,9 +373,9 @@ mod tests {
             zygote,
             keepers: vec![keeper],
             authenticator: Some(authenticator),
-            gates: HashMap::new(),
             protocols: Protocols::default(),
             multi_user,
+            jail: false,
             logins: vec![login],
             launcher: None,
             launcher_pid: None,
@@ -402,20 +387,14 @@ mod tests {
         (generation, keepers, authenticators)
     }
 
-    fn gate_of(tag: Tag) -> Gate {
-        Gate {
-            mark: tag.mark,
-            protocol: 0,
-            is_admitted: false,
-        }
-    }
-
     fn gate() -> Channel {
         pair().expect("pair").0
     }
 
     fn has_hash(keeper: &Keepers, tag: Tag) {
-        let admitted = keeper::Admitted { tag, gate: gate() };
+        let client = "192.0.2.1:7".parse().expect("address");
+        let gate = gate();
+        let admitted = keeper::Admitted { tag, client, gate };
         keeper.send(&admitted).expect("send");
     }
 
@@ -430,60 +409,49 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_of_a_connection_does_not_count_for_the_next_in_its_slot() {
-        let address = |_| Some(IpAddr::from([127, 0, 0, 1]));
-        let (gone, here) = (Tag::of(3, [1; 16]), Tag::of(3, [2; 16]));
-        let (mut single, keeper, _) = generation(false);
-        single.gates.insert(here.slot, gate_of(here));
-        has_hash(&keeper, gone);
-        assert!(single.hear_keeper(0, address).expect("keeper").is_none());
-        has_hash(&keeper, here);
-        let admission = single
-            .hear_keeper(0, address)
-            .expect("keeper")
-            .expect("a session");
-        assert_eq!(admission.slot, 3);
-        has_hash(&keeper, here);
-        assert!(
-            single.hear_keeper(0, address).expect("keeper").is_none(),
-            "twice"
-        );
+    fn a_session_needs_the_hash_and_where_clients_log_in_a_password_of_an_account() {
+        let limits = Limits {
+            per_address: 0,
+            proxies: Vec::new(),
+            unauthenticated: 9,
+            unauthenticated_per_address: 0,
+            unauthenticated_per_network: 0,
+        };
+        let mut registry = Registry::new(2, limits).expect("registry");
+        let mut take = |key| {
+            let arrived = Arrived {
+                peer: "127.0.0.1:1".parse().expect("address"),
+                key,
+                protocol: (0, "tf"),
+                zygote: Pid::from_raw(1),
+                relay: None,
+            };
+            Tag::of(registry.take(arrived, 0).expect("slot"), key)
+        };
+        let (first, second) = (take([1; 16]), take([2; 16]));
+        let (single, keeper, _) = generation(false);
+        has_hash(&keeper, first);
+        let admission = single.hear_keeper(0, &mut registry).expect("keeper");
+        assert_eq!(admission.expect("a session").slot, first.slot);
+        has_hash(&keeper, first);
+        let again = single.hear_keeper(0, &mut registry).expect("keeper");
+        assert!(again.is_none(), "twice");
 
-        let (mut generation, keeper, authenticator) = generation(true);
-        generation.gates.insert(here.slot, gate_of(here));
-        has_password(&authenticator, here, 0);
-        assert!(
-            generation
-                .hear_authenticator()
-                .expect("authenticator")
-                .is_none(),
-            "before the hash"
-        );
-        has_hash(&keeper, here);
-        assert!(
-            generation
-                .hear_keeper(0, address)
-                .expect("keeper")
-                .is_none()
-        );
-        for (tag, account, is_fine) in [(gone, 0, false), (here, 1, false), (here, 0, true)] {
-            has_password(&authenticator, tag, account);
-            assert_eq!(
-                generation
-                    .hear_authenticator()
-                    .expect("authenticator")
-                    .is_some(),
-                is_fine
-            );
+        let (multi, keeper, authenticator) = generation(true);
+        has_password(&authenticator, second, 0);
+        let early = multi.hear_authenticator(&registry).expect("authenticator");
+        assert!(early.is_none(), "before the hash");
+        has_hash(&keeper, second);
+        let admission = multi.hear_keeper(0, &mut registry).expect("keeper");
+        assert!(admission.is_none(), "no password yet");
+        for (account, is_fine) in [(1, false), (0, true)] {
+            has_password(&authenticator, second, account);
+            let heard = multi.hear_authenticator(&registry).expect("authenticator");
+            assert_eq!(heard.is_some(), is_fine);
         }
-        assert!(generation.forget(3) && !generation.forget(3));
-        has_password(&authenticator, here, 0);
-        assert!(
-            generation
-                .hear_authenticator()
-                .expect("authenticator")
-                .is_none(),
-            "it has ended"
-        );
+        registry.launch(second.slot, Pid::from_raw(2), "ann", false);
+        has_password(&authenticator, second, 0);
+        let heard = multi.hear_authenticator(&registry).expect("authenticator");
+        assert!(heard.is_none(), "it has a session");
     }
 }

@@ -1,5 +1,4 @@
-//! What tfd's processes share: the table of slots, the counters of what is
-//! stored, the channel to the auditor and the helpers of protocols. The daemon
+//! What tfd's processes share: the counters of what is stored, the channel to the auditor and the helpers of protocols. The daemon
 //! makes all of it.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,16 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::dialer::NewSession;
 use crate::daemon::protocols::ProtocolHelpers;
-use crate::ipc::service::Service;
-use crate::session::slots::Slots;
-use crate::store::quota::Limits;
+use crate::ipc::helper::Service;
 use crate::store::usage::Usage;
 
 /// All of it, in the daemon.
 #[derive(Debug)]
 pub struct Memory {
-    /// The table of slots.
-    pub slots: Slots,
     /// The counters that quotas are held to.
     pub usage: Usage,
     /// The process that keeps the audit log, if there is one.
@@ -28,13 +23,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What a process forked now is given of it. `limits` are those of the
-    /// process's one identity, if it has one.
-    pub fn share(&self, limits: Option<Limits>) -> Shared<'_> {
+    /// What a process forked now is given of it.
+    pub fn share(&self) -> Shared<'_> {
         Shared {
-            slots: &self.slots,
-            usage: self.usage.as_fd(),
-            limits,
+            usage: &self.usage,
             records: self.auditor.as_ref().map(AsFd::as_fd),
             helpers: &self.helpers,
         }
@@ -44,12 +36,8 @@ impl Memory {
 /// What a process is given of it.
 #[derive(Clone, Copy)]
 pub struct Shared<'a> {
-    /// The table of slots.
-    pub slots: &'a Slots,
     /// The counters that quotas are held to.
-    pub usage: BorrowedFd<'a>,
-    /// Which of them, and up to where; `None` for no quota.
-    pub limits: Option<Limits>,
+    pub usage: &'a Usage,
     /// The channel from sessions to the auditor.
     pub records: Option<BorrowedFd<'a>>,
     /// The helper processes of protocols.

@@ -2,6 +2,7 @@
 //! takes leave of processes that have ended; it parses no network byte and
 //! never holds the private key. See tfd(8), PROCESSES.
 
+pub mod admission;
 pub mod counters;
 pub mod generation;
 pub mod helpers;
@@ -17,24 +18,45 @@ pub mod world;
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use nix::sys::wait::waitpid;
 
-use crate::config::{Config, Problem};
+use crate::config::{self, Config, Problem};
 use crate::ipc::Helper;
-use crate::sys::environment::passed_descriptors;
-use crate::sys::memory::keep_little_memory;
-use crate::users::Identity;
+use crate::sys::environment::{forget_all_but, passed_descriptors};
+use crate::sys::memory::{keep_little_memory, shared_text};
+use crate::users::{Identities, Identity};
 use supervisor::Supervisor;
+
+/// The variables that tfd or its libraries read. Every process forked later would
+/// carry the others.
+const VARIABLES: [&str; 14] = [
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "OPENSSL_CONF",
+    "OPENSSL_MODULES",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "TMPDIR",
+    "TZ",
+    "TZDIR",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// Serves a configuration until a signal ends it: the exit code of
 /// `tfd serve`. Problems go to standard error, one line each, and nothing is
 /// started then.
 pub fn serve(path: &Path) -> ExitCode {
     keep_little_memory();
+    forget_all_but(&VARIABLES);
     let passed = passed_descriptors();
     let kept = standard::keep_error_alone();
     // For problems after the log has moved to a file.
@@ -42,20 +64,20 @@ pub fn serve(path: &Path) -> ExitCode {
     let mut to_file = false;
     let start = kept
         .and_then(|()| load(path))
-        .and_then(|(config, identity)| {
+        .and_then(|(config, identities)| {
             if let Some(file) = &config.server.log_file {
                 crate::logging::go_on_in(file).map_err(|e| format!("server.log_file: {e}"))?;
                 to_file = true;
             }
             crate::logging::start(&config.server.log, to_file);
-            Supervisor::start(path, config, identity, passed)
+            Supervisor::start(path, config, identities, passed)
         });
     let result = start.and_then(|supervisor| supervisor.run().map_err(|e| e.to_string()));
     let Err(text) = result else {
         return ExitCode::SUCCESS;
     };
     if to_file {
-        log::error!("{text}");
+        log::error!(error = text.as_str(); "tfd has failed");
     }
     if let Ok(handle) = standard_error {
         let _ = File::from(handle).write_all(format!("tfd: {text}\n").as_bytes());
@@ -63,47 +85,61 @@ pub fn serve(path: &Path) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Reads and checks the configuration, and looks up the identity that its
-/// processes take; `None` when this process may take no other.
+/// Reads and checks the configuration in a process of its own, and looks up the
+/// identities that its processes take; `None` when this process may take no other.
+/// The hash and the private key never are in the daemon's memory, and neither
+/// are the libraries that look users up: every process forked later would carry
+/// them. The configuration has a memory with its whole text for the keepers.
 ///
 /// # Errors
 /// The problems, one a line.
-pub fn load(path: &Path) -> Result<(Config, Option<Identity>), String> {
-    let config = Config::load(path).map_err(|problems| lines(&problems))?;
-    let identity = check_apart(&config)?;
-    Ok((config, nix::unistd::geteuid().is_root().then_some(identity)))
-}
-
-/// Checks the world in a process of its own. The private key, which the check
-/// reads, never is in the daemon's memory, and neither are the libraries that
-/// look users up: every process forked later would carry them.
-fn check_apart(config: &Config) -> Result<Identity, String> {
+pub fn load(path: &Path) -> Result<(Config, Option<Identities>), String> {
+    let memory = shared_text().map_err(|e| format!("shared memory: {e}"))?;
     let mut checked = None;
-    let hear = |identity: Identity| checked = Some(identity);
+    let hear = |found: (Identities, String)| checked = Some(found);
     let checker = <Helper>::spawn_reporting("check of the configuration", hear, |child| {
-        let mut problems = world::check_world(config);
-        match identity_of(config) {
-            Ok(identity) if problems.is_empty() => {
-                child.report(identity)?;
-                return child.ready();
-            }
-            Err(e) if problems.is_empty() => {
-                problems.push(Problem::new(&config.path, e.to_string()));
-            }
-            _ => {}
-        }
-        Err(std::io::Error::other(lines(&problems)))
+        let found = check(path, &memory).map_err(|problems| lines(&problems));
+        child.report(found.map_err(std::io::Error::other)?)?;
+        child.ready()
     })?;
     let _ = waitpid(checker.pid, None);
-    checked.ok_or_else(|| "the check of the configuration failed".to_owned())
+    let (identities, text) = checked.ok_or("the check of the configuration failed")?;
+    let mut config = Config::parse(path, &text).map_err(|problems| lines(&problems))?;
+    config.whole = Some(Arc::new(memory));
+    Ok((
+        config,
+        nix::unistd::geteuid().is_root().then_some(identities),
+    ))
 }
 
-/// The identity that clients are served as.
-fn identity_of(config: &Config) -> std::io::Result<Identity> {
-    match &config.server.user {
-        Some(name) if nix::unistd::geteuid().is_root() => Identity::of(name),
-        _ => Ok(Identity::own()),
+/// Reads and checks it: who clients are served as, and the text without secrets.
+/// The whole text goes to `memory`.
+fn check(path: &Path, memory: &OwnedFd) -> Result<(Identities, String), Vec<Problem>> {
+    let problem = |e: String| vec![Problem::new(path, e)];
+    let text = config::read(path).map_err(|e| problem(format!("can't be read: {e}")))?;
+    let config = Config::parse(path, &text)?;
+    let problems = world::check_world(&config);
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    let identities = identities_of(&config).map_err(|e| problem(e.to_string()))?;
+    let written = memory.try_clone().map(File::from);
+    let written = written.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|e| problem(e.to_string()))?;
+    Ok((identities, config::without_secrets(&text)))
+}
+
+/// The identities that processes take.
+fn identities_of(config: &Config) -> std::io::Result<Identities> {
+    let own = Identity::own();
+    let (clients, helpers) = match &config.server.user {
+        Some(name) if nix::unistd::geteuid().is_root() => (
+            Identity::of(name)?,
+            Identity::of_helpers(config.server.helper_user.as_deref())?,
+        ),
+        _ => (own.clone(), own),
+    };
+    Ok(Identities { clients, helpers })
 }
 
 fn lines(problems: &[Problem]) -> String {

@@ -36,7 +36,7 @@ impl Notifier {
                 Ok(socket)
             });
             connected
-                .inspect_err(|e| log::warn!("can't notify systemd error=\"{e}\""))
+                .inspect_err(|e| log::warn!(error:% = e; "can't notify systemd"))
                 .ok()
         });
         let number = |name| take(name)?.to_str()?.parse::<u64>().ok();
@@ -93,7 +93,7 @@ impl Notifier {
             .as_ref()
             .map(|socket| socket.send(text.as_bytes()))
         {
-            log::debug!("systemd not notified error=\"{e}\"");
+            log::debug!(error:% = e; "systemd not notified");
         }
     }
 }

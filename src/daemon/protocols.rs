@@ -2,7 +2,7 @@
 //! place of the daemon that names protocols.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::unistd::Pid;
 
@@ -95,6 +95,19 @@ impl ProtocolHelpers {
         services
             .map(|helpers| helpers.and_then(Helpers::service))
             .collect()
+    }
+
+    /// The channels on which they ask for pages, by number.
+    pub fn channels(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let all = self.0.iter().enumerate();
+        all.filter_map(|(index, helpers)| Some((index, helpers.as_ref()?.channel()?)))
+    }
+
+    /// Answers what has come on one of them; `page` finds a page.
+    pub fn hear(&mut self, index: usize, page: &dyn Fn(u32) -> Option<OwnedFd>) {
+        if let Some(Some(helpers)) = self.0.get_mut(index) {
+            helpers.hear(page);
+        }
     }
 
     /// Takes note that a process has ended; whether it was one that must be

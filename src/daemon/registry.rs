@@ -1,93 +1,121 @@
-//! The table of connections: which client has which slot, and how many are
-//! allowed. Only the daemon has it.
+//! The table of connections: one entry for each, with all that the daemon knows
+//! of it. Only the daemon has it. It learns from the daemon's own processes;
+//! nothing that a gate or a session could write decides who is in it, as whom,
+//! and in which process.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
 
+use nix::unistd::Pid;
+
+use super::admission::{Full, Limits, Occupancy};
 use super::counters::Counters;
-use crate::net::proxy_header::is_trusted;
+use crate::ipc::orders::{Ended, News, Tag, mark};
 use crate::session::keys::{KEY, Keys};
-use crate::users::account::Network;
-use crate::users::throttle::source_of;
-
-/// How often to scan the table for clients that have completed their login, for
-/// each client in it: a scan costs less than a tenth of that.
-const LOOK_AGAIN: Duration = Duration::from_micros(10);
-
-/// How many connections there may be.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// From one source ([`source_of`]), 0 for no limit.
-    pub per_address: u32,
-    /// Proxies, which stand for many addresses and count them themselves.
-    pub proxies: Vec<Network>,
-    /// Before their login is complete. From three quarters of this on, new
-    /// connections are refused at random, the more the nearer it is.
-    pub unauthenticated: u32,
-}
+use crate::session::slots::{Activity, Page};
 
 /// The slots and their connections.
 #[derive(Debug)]
 pub struct Registry {
     free: Vec<u32>,
-    /// Slots whose processes have ended, until [`Registry::settle`].
-    ended: Vec<u32>,
-    holders: HashMap<u32, Holder>,
-    per_address: HashMap<IpAddr, u32>,
-    limits: Limits,
-    /// Connections that are not authenticated yet.
-    waiting: u32,
-    looked: Instant,
+    connections: HashMap<u32, Connection>,
+    occupancy: Occupancy,
     keys: Keys,
     /// What was counted.
     pub counters: Counters,
 }
 
-/// The connection in a slot.
+/// A connection.
 #[derive(Debug)]
-struct Holder {
-    peer: SocketAddr,
+pub struct Connection {
+    /// What was known when it came.
+    pub arrived: Arrived,
     /// The client, if a proxy brought the connection.
     client: Option<SocketAddr>,
-    key: [u8; 16],
-    /// How many processes serve it: the gate, the session, for a moment both.
-    processes: u32,
-    waiting: bool,
-    since: Instant,
-}
-
-/// A connection, as the daemon knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Its slot.
-    pub slot: u32,
-    /// The client.
-    pub peer: SocketAddr,
-    /// Its process key.
-    pub key: [u8; 16],
     /// When it came.
     pub since: Instant,
+    /// How far its login is.
+    pub stage: Stage,
+    /// Whom it is served as, once that is known.
+    pub user: Option<String>,
+    /// The gate or relay, until it has ended.
+    pub gate: Option<Process>,
+    /// The session.
+    pub session: Option<Process>,
+    /// What its processes publish.
+    pub page: Page,
 }
 
-impl Full {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Full; 3] = [Full::InAll, Full::FromAddress, Full::Unauthenticated];
+/// What is known of a connection when it comes.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Its unguessable key.
+    pub key: [u8; KEY],
+    /// The number of its protocol, and the name.
+    pub protocol: (u8, &'static str),
+    /// The zygote that forks its gate or relay.
+    pub zygote: Pid,
+    /// The user of its relay, for a proxy.
+    pub relay: Option<String>,
 }
 
-/// Why a connection gets no slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// All slots are taken.
-    #[error("too many connections in all (max_sessions)")]
-    InAll,
-    /// This address has as many as it may have.
-    #[error("too many connections from this address (max_sessions_per_address)")]
-    FromAddress,
-    /// Too many have not completed their login.
-    #[error("too many connections before login (max_unauthenticated)")]
-    Unauthenticated,
+/// How far a login is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing is known of the client.
+    Gate,
+    /// It has shown what its protocol asks of everybody.
+    Admitted,
+    /// Its login is complete.
+    Session,
+}
+
+/// A process that serves a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The fork server that has forked it.
+    pub parent: Pid,
+    /// The process, once that is known.
+    pub pid: Option<u32>,
+}
+
+impl Process {
+    fn of(parent: Pid) -> Process {
+        Process { parent, pid: None }
+    }
+}
+
+impl Connection {
+    /// The client: whom a trusted proxy has brought, else the peer.
+    pub fn client(&self) -> SocketAddr {
+        self.client.unwrap_or(self.arrived.peer)
+    }
+
+    /// The process that serves it.
+    pub fn process(&self) -> Option<u32> {
+        self.session.or(self.gate)?.pid
+    }
+
+    /// The fork servers of its processes.
+    pub fn parents(&self) -> impl Iterator<Item = Pid> {
+        let processes = [self.gate, self.session].into_iter().flatten();
+        processes.map(|process| process.parent)
+    }
+
+    /// Whether its login is complete; a relay's is once it is connected.
+    pub fn is_in(&self) -> bool {
+        self.is_in_by(&self.page)
+    }
+
+    /// The same for a process that reads the page by another descriptor.
+    pub fn is_in_by(&self, page: &Page) -> bool {
+        self.stage == Stage::Session || self.arrived.relay.is_some() && page.is_connected()
+    }
 }
 
 impl Registry {
@@ -95,12 +123,8 @@ impl Registry {
     pub fn new(slots: u32, limits: Limits) -> io::Result<Registry> {
         Ok(Registry {
             free: (0..slots).rev().collect(),
-            ended: Vec::new(),
-            holders: HashMap::new(),
-            per_address: HashMap::new(),
-            limits,
-            waiting: 0,
-            looked: Instant::now(),
+            connections: HashMap::new(),
+            occupancy: Occupancy::new(limits),
             keys: Keys::new(slots)?,
             counters: Counters::default(),
         })
@@ -113,23 +137,15 @@ impl Registry {
 
     /// Sets the limits from now on.
     pub fn limit(&mut self, limits: Limits) {
-        self.limits = limits;
+        self.occupancy.limit(limits);
     }
 
-    /// Takes a slot for a connection and the process that serves it. `key` is
-    /// the connection's process key, `lot` a random number. `is_admitted` says
-    /// whether a slot's client has completed its login.
+    /// Takes a slot for a connection; `lot` is a random number.
     ///
     /// # Errors
     /// Which limit is reached; nothing changes then.
-    pub fn take(
-        &mut self,
-        peer: SocketAddr,
-        key: [u8; 16],
-        lot: u32,
-        is_admitted: impl Fn(u32) -> bool,
-    ) -> Result<u32, Full> {
-        let taken = self.try_take(peer, key, lot, is_admitted);
+    pub fn take(&mut self, arrived: Arrived, lot: u32) -> Result<u32, Full> {
+        let taken = self.try_take(arrived, lot);
         match taken {
             Ok(_) => self.counters.connections += 1,
             Err(full) => self.counters.refuse(full),
@@ -137,84 +153,158 @@ impl Registry {
         taken
     }
 
-    fn try_take(
-        &mut self,
-        peer: SocketAddr,
-        key: [u8; 16],
-        lot: u32,
-        is_admitted: impl Fn(u32) -> bool,
-    ) -> Result<u32, Full> {
-        let source = source_of(peer.ip());
-        let from_source = self.per_address.get(&source).copied().unwrap_or(0);
-        let is_proxy = is_trusted(peer.ip(), &self.limits.proxies);
-        if self.limits.per_address > 0 && from_source >= self.limits.per_address && !is_proxy {
-            return Err(Full::FromAddress);
+    fn try_take(&mut self, arrived: Arrived, lot: u32) -> Result<u32, Full> {
+        let (address, key) = (arrived.peer.ip(), arrived.key);
+        if self.occupancy.is_scan_due(address) {
+            let slots: Vec<u32> = self.connections.keys().copied().collect();
+            for slot in slots {
+                if self.get(slot).is_some_and(Connection::is_in) {
+                    self.move_to(slot, Stage::Session);
+                }
+            }
         }
-        if self.is_crowded(lot, is_admitted) {
-            return Err(Full::Unauthenticated);
-        }
+        self.occupancy.check(address, lot)?;
+        let page = Page::new().map_err(|e| {
+            log::error!(error:% = e; "no page for a connection");
+            Full::InAll
+        })?;
         let slot = self.free.pop().ok_or(Full::InAll)?;
-        self.per_address.insert(source, from_source + 1);
-        self.waiting += 1;
-        let since = Instant::now();
-        let holder = Holder {
-            peer,
+        self.occupancy.come(address);
+        let connection = Connection {
             client: None,
-            key,
-            processes: 1,
-            waiting: true,
-            since,
+            since: Instant::now(),
+            stage: Stage::Gate,
+            user: arrived.relay.clone(),
+            gate: Some(Process::of(arrived.zygote)),
+            session: None,
+            page,
+            arrived,
         };
-        self.holders.insert(slot, holder);
+        self.connections.insert(slot, connection);
         self.publish(slot, key);
         Ok(slot)
     }
 
-    /// Random early refusal: whether `lot` refuses a new connection.
-    fn is_crowded(&mut self, lot: u32, is_admitted: impl Fn(u32) -> bool) -> bool {
-        let limit = self.limits.unauthenticated;
-        let from = limit - limit / 4;
-        if self.waiting >= from && self.looked.elapsed() >= LOOK_AGAIN * self.waiting {
-            self.looked = Instant::now();
-            for (slot, holder) in self.holders.iter_mut().filter(|(_, holder)| holder.waiting) {
-                if is_admitted(*slot) {
-                    holder.waiting = false;
-                    self.waiting -= 1;
-                }
-            }
-        }
-        let over = self.waiting.saturating_sub(from);
-        self.waiting >= limit || lot % (limit - from).max(1) < over
+    /// Gives up the slot of a connection that gets no process.
+    pub fn give_back(&mut self, slot: u32) {
+        self.close(slot);
     }
 
-    /// Counts a further process that serves a connection.
-    pub fn share(&mut self, slot: u32) {
-        if let Some(holder) = self.holders.get_mut(&slot) {
-            holder.processes += 1;
+    /// A keeper's word: this client has shown what its protocol asks of everybody.
+    /// `client` counts if a proxy brought the connection. `None` for another
+    /// connection than the slot's, and for one that was admitted before.
+    pub fn admit(&mut self, tag: Tag, client: SocketAddr) -> Option<&Connection> {
+        self.of(tag, Stage::Gate)?;
+        let connection = self.connections.get_mut(&tag.slot)?;
+        if self.occupancy.is_proxy(connection.arrived.peer.ip()) {
+            connection.client = Some(client);
+        }
+        self.move_to(tag.slot, Stage::Admitted);
+        self.get(tag.slot)
+    }
+
+    /// The connection of a message, if it is still the slot's and in this stage.
+    pub fn of(&self, tag: Tag, stage: Stage) -> Option<&Connection> {
+        let connection = self.get(tag.slot)?;
+        let fits = connection.stage == stage && mark(connection.arrived.key) == tag.mark;
+        fits.then_some(connection)
+    }
+
+    /// Takes note that a launcher starts the session of a connection. Unless the
+    /// login is complete by that, it is once the gate has ended.
+    pub fn launch(&mut self, slot: u32, launcher: Pid, user: &str, is_complete: bool) {
+        if let Some(connection) = self.connections.get_mut(&slot) {
+            connection.user = Some(user.to_owned());
+            connection.session = Some(Process::of(launcher));
+        }
+        if is_complete {
+            self.move_to(slot, Stage::Session);
         }
     }
 
-    /// Records that a process has ended, by itself or not; with the last process
-    /// its connection is over.
-    pub fn release(&mut self, slot: u32, orderly: bool) {
-        let Some(holder) = self.holders.get_mut(&slot) else {
+    fn move_to(&mut self, slot: u32, stage: Stage) {
+        let Some(connection) = self.connections.get_mut(&slot) else {
             return;
         };
-        self.counters.killed += u64::from(!orderly);
-        holder.processes -= 1;
-        if holder.processes > 0 {
-            return;
+        let address = connection.arrived.peer.ip();
+        let before = std::mem::replace(&mut connection.stage, stage);
+        match (before == Stage::Session, stage == Stage::Session) {
+            (false, true) => self.occupancy.authenticated(address),
+            (true, false) => self.occupancy.not_authenticated(address),
+            _ => {}
         }
-        let source = source_of(holder.peer.ip());
-        self.waiting -= u32::from(holder.waiting);
-        self.holders.remove(&slot);
-        if let Some(count) = self.per_address.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&source);
+    }
+
+    /// Takes news from a fork server.
+    pub fn hear(&mut self, parent: Pid, news: News) {
+        let slot = match news {
+            News::Begun { slot, .. } | News::Ended(Ended { slot, .. }) => slot,
+        };
+        let Some(connection) = self.connections.get_mut(&slot) else {
+            return;
+        };
+        let processes = [&mut connection.gate, &mut connection.session];
+        let is_its = |of: &&mut Option<Process>| of.is_some_and(|of| of.parent == parent);
+        let Some(process) = processes.into_iter().find(is_its) else {
+            return;
+        };
+        match news {
+            News::Begun { pid, .. } => {
+                *process = Some(Process {
+                    parent,
+                    pid: Some(pid),
+                });
+            }
+            News::Ended(Ended { orderly, .. }) => {
+                *process = None;
+                self.counters.killed += u64::from(!orderly);
+                self.ended(slot);
             }
         }
-        self.ended.push(slot);
+    }
+
+    /// Takes note that a fork server has ended, and all its children.
+    pub fn parent_gone(&mut self, parent: Pid) {
+        let of = |connection: &Connection| connection.parents().any(|of| of == parent);
+        let all = self.connections.iter().filter(|(_, one)| of(one));
+        let slots: Vec<u32> = all.map(|(slot, _)| *slot).collect();
+        for slot in slots {
+            self.hear(
+                parent,
+                News::Ended(Ended {
+                    slot,
+                    orderly: false,
+                    failed_forks: 0,
+                }),
+            );
+        }
+    }
+
+    /// A process of a connection has ended.
+    fn ended(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(&slot) else {
+            return;
+        };
+        match (connection.gate.is_some(), connection.session.is_some()) {
+            (false, false) => self.close(slot),
+            (false, true) => self.move_to(slot, Stage::Session),
+            // The gate may ask again for a login that came to nothing.
+            _ => {
+                connection.user = None;
+                self.move_to(slot, Stage::Admitted);
+            }
+        }
+    }
+
+    fn close(&mut self, slot: u32) {
+        let Some(connection) = self.connections.remove(&slot) else {
+            return;
+        };
+        let is_in = connection.stage == Stage::Session;
+        self.occupancy.go(connection.arrived.peer.ip(), !is_in);
+        let Activity { received, sent, .. } = connection.page.activity();
+        self.counters.add((received, sent));
+        self.free.push(slot);
         self.publish(slot, [0; KEY]);
     }
 
@@ -223,79 +313,49 @@ impl Registry {
         let published = self
             .keys
             .set(slot, key)
-            .and_then(|()| self.keys.count(self.holders.len()));
+            .and_then(|()| self.keys.count(self.connections.len()));
         if let Err(e) = published {
-            log::error!("key not published slot={slot} error=\"{e}\"");
-        }
-    }
-
-    /// Frees the slots of connections that are over, after calling `each` for
-    /// them.
-    pub fn settle(&mut self, mut each: impl FnMut(&mut Counters, u32)) {
-        for slot in self.ended.drain(..) {
-            each(&mut self.counters, slot);
-            self.free.push(slot);
+            log::error!(slot, error:% = e; "key not published");
         }
     }
 
     /// All connections, by slot.
-    pub fn all(&self) -> Vec<Held> {
-        let held = |(slot, holder): (&u32, &Holder)| {
-            let Holder {
-                peer,
-                client,
-                key,
-                since,
-                ..
-            } = *holder;
-            Held {
-                slot: *slot,
-                peer: client.unwrap_or(peer),
-                key,
-                since,
-            }
-        };
-        let mut all: Vec<Held> = self.holders.iter().map(held).collect();
-        all.sort_by_key(|held| held.slot);
+    pub fn all(&self) -> Vec<(u32, &Connection)> {
+        let all = self.connections.iter();
+        let mut all: Vec<_> = all.map(|(slot, of)| (*slot, of)).collect();
+        all.sort_by_key(|(slot, _)| *slot);
         all
     }
 
-    /// Records the client of a connection that a proxy brought; `client` is only
-    /// called for those.
-    pub fn introduce(&mut self, slot: u32, client: impl FnOnce() -> Option<SocketAddr>) {
-        let Some(holder) = self.holders.get_mut(&slot) else {
-            return;
-        };
-        if is_trusted(holder.peer.ip(), &self.limits.proxies) {
-            holder.client = client();
-        }
+    /// The connection in a slot.
+    pub fn get(&self, slot: u32) -> Option<&Connection> {
+        self.connections.get(&slot)
     }
 
-    /// The client and the process key of a connection.
-    pub fn connection(&self, slot: u32) -> Option<(SocketAddr, [u8; 16])> {
-        let of = |holder: &Holder| (holder.client.unwrap_or(holder.peer), holder.key);
-        self.holders.get(&slot).map(of)
+    /// The page of the connection in a slot, for reading.
+    pub fn page_reader(&self, slot: u32) -> Option<OwnedFd> {
+        self.get(slot)?.page.reader().ok()
     }
 
-    /// Where a connection came from, whatever a proxy has said of its client.
-    pub fn peer(&self, slot: u32) -> Option<SocketAddr> {
-        self.holders.get(&slot).map(|holder| holder.peer)
+    /// How many sessions of a user launchers have.
+    pub fn sessions_of(&self, user: &str) -> usize {
+        let is_one = |of: &&Connection| of.session.is_some() && of.user.as_deref() == Some(user);
+        self.connections.values().filter(is_one).count()
     }
 
     /// How many there may be in all.
     pub fn slots(&self) -> u32 {
-        let slots = self.free.len() + self.ended.len() + self.holders.len();
-        u32::try_from(slots).unwrap_or(u32::MAX)
+        u32::try_from(self.free.len() + self.connections.len()).unwrap_or(u32::MAX)
     }
 
     /// How many connections there are.
     pub fn len(&self) -> usize {
-        self.holders.len()
+        self.connections.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.holders.is_empty()
+        self.connections.is_empty()
     }
 }
 
@@ -303,143 +363,108 @@ impl Registry {
 mod tests {
     use super::*;
 
-    const KEY: [u8; 16] = [7; 16];
+    const ZYGOTE: Pid = Pid::from_raw(10);
+    const LAUNCHER: Pid = Pid::from_raw(20);
 
-    const LIMITS: Limits = Limits {
-        per_address: 0,
-        unauthenticated: 100,
-        proxies: Vec::new(),
-    };
-
-    fn peer(text: &str) -> SocketAddr {
-        text.parse().expect("address")
-    }
-
-    fn take(registry: &mut Registry, from: &str) -> Result<u32, Full> {
-        registry.take(peer(from), KEY, 0, |_| false)
-    }
-
-    #[test]
-    fn a_slot_is_one_connections_until_it_is_released() {
-        let mut registry = Registry::new(2, LIMITS).expect("registry");
-        let first = take(&mut registry, "127.0.0.1:1").expect("slot");
-        let second = take(&mut registry, "127.0.0.1:2").expect("slot");
-        assert_ne!(first, second);
-        assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::InAll));
-        registry.share(first);
-        registry.release(first, true);
-        assert_eq!(registry.connection(first), Some((peer("127.0.0.1:1"), KEY)));
-        assert_eq!(registry.all().len(), 2);
-        registry.release(first, false);
-        assert_eq!(registry.connection(first), None);
-        registry.release(first, true);
-        assert_eq!(take(&mut registry, "127.0.0.1:4"), Err(Full::InAll));
-        let mut settled = Vec::new();
-        registry.settle(|_, slot| settled.push(slot));
-        assert_eq!(settled, [first]);
-        let Counters {
-            connections,
-            refused,
-            killed,
-            ..
-        } = registry.counters;
-        assert_eq!((connections, refused, killed), (2, [2, 0, 0], 1));
-        assert_eq!(take(&mut registry, "127.0.0.1:4"), Ok(first));
-    }
-
-    #[test]
-    fn one_address_can_not_take_all_slots() {
-        let mut registry = Registry::new(
-            8,
-            Limits {
-                per_address: 2,
-                ..LIMITS
-            },
-        )
-        .expect("registry");
-        let first = take(&mut registry, "127.0.0.1:1").expect("slot");
-        take(&mut registry, "127.0.0.1:2").expect("slot");
-        assert_eq!(take(&mut registry, "127.0.0.1:3"), Err(Full::FromAddress));
-        take(&mut registry, "127.0.0.2:1").expect("another address");
-        registry.release(first, true);
-        take(&mut registry, "127.0.0.1:3").expect("room again");
-    }
-
-    #[test]
-    fn an_ipv6_network_of_64_bits_is_one_source_and_an_ipv4_address_in_ipv6_clothes_itself() {
-        let mut registry = Registry::new(
-            8,
-            Limits {
-                per_address: 2,
-                ..LIMITS
-            },
-        )
-        .expect("registry");
-        let first = take(&mut registry, "[2001:db8:0:1::1]:1").expect("slot");
-        take(&mut registry, "[2001:db8:0:1:ffff::2]:1").expect("slot");
-        assert_eq!(
-            take(&mut registry, "[2001:db8:0:1::3]:1"),
-            Err(Full::FromAddress)
-        );
-        take(&mut registry, "[2001:db8:0:2::1]:1").expect("another network");
-        registry.release(first, true);
-        take(&mut registry, "[2001:db8:0:1::3]:1").expect("room again");
-        take(&mut registry, "192.0.2.1:1").expect("slot");
-        take(&mut registry, "[::ffff:192.0.2.1]:2").expect("slot");
-        assert_eq!(take(&mut registry, "192.0.2.1:3"), Err(Full::FromAddress));
-        take(&mut registry, "[::ffff:192.0.2.2]:2").expect("another address");
-    }
-
-    #[test]
-    fn a_proxy_brings_clients_of_many_addresses_and_nobody_else_does() {
+    fn registry(slots: u32) -> Registry {
         let proxies = vec!["127.0.0.1".parse().expect("network")];
         let limits = Limits {
-            per_address: 1,
+            per_address: 0,
+            unauthenticated: 100,
+            unauthenticated_per_address: 0,
+            unauthenticated_per_network: 0,
             proxies,
-            ..LIMITS
         };
-        let mut registry = Registry::new(8, limits).expect("registry");
-        let first = take(&mut registry, "127.0.0.1:1").expect("slot");
-        take(&mut registry, "127.0.0.1:2").expect("another client of the proxy");
-        let other = take(&mut registry, "127.0.0.2:1").expect("slot");
-        let client = peer("192.0.2.1:7");
-        registry.introduce(first, || Some(client));
-        registry.introduce(other, || Some(client));
-        assert_eq!(registry.connection(first), Some((client, KEY)));
-        assert_eq!(registry.connection(other), Some((peer("127.0.0.2:1"), KEY)));
-        registry.release(first, true);
-        assert_eq!(
-            registry.per_address.get(&peer("127.0.0.1:1").ip()),
-            Some(&1)
-        );
+        Registry::new(slots, limits).expect("registry")
+    }
+
+    fn take(registry: &mut Registry, from: &str, key: u8) -> Result<u32, Full> {
+        let arrived = Arrived {
+            peer: from.parse().expect("address"),
+            key: [key; KEY],
+            protocol: (0, "tf"),
+            zygote: ZYGOTE,
+            relay: None,
+        };
+        registry.take(arrived, 0)
+    }
+
+    fn ended(slot: u32, orderly: bool) -> News {
+        News::Ended(Ended {
+            slot,
+            orderly,
+            failed_forks: 0,
+        })
     }
 
     #[test]
-    fn newcomers_are_refused_at_random_before_the_limit_and_always_at_it() {
-        let mut registry = Registry::new(200, LIMITS).expect("registry");
-        let mut refused_from = None;
-        for count in 0..100 {
-            let all: Vec<bool> = (0..25)
-                .map(|lot| registry.is_crowded(lot, |_| false))
-                .collect();
-            let refused = all.iter().filter(|crowded| **crowded).count();
-            assert_eq!(refused, usize::saturating_sub(count, 75), "at {count}");
-            if refused > 0 {
-                refused_from.get_or_insert(count);
-            }
-            registry
-                .take(peer("127.0.0.1:1"), KEY, 24, |_| false)
-                .expect("slot");
+    fn a_slot_is_one_connections_until_its_last_process_has_ended() {
+        let mut all = registry(2);
+        let first = take(&mut all, "127.0.0.1:1", 1).expect("slot");
+        let second = take(&mut all, "127.0.0.1:2", 2).expect("slot");
+        assert_ne!(first, second);
+        assert_eq!(take(&mut all, "127.0.0.1:3", 3), Err(Full::InAll));
+        let (slot, pid) = (first, 11);
+        all.hear(ZYGOTE, News::Begun { slot, pid });
+        assert_eq!(all.get(first).and_then(Connection::process), Some(11));
+        all.launch(first, LAUNCHER, "ann", true);
+        assert_eq!(all.get(first).and_then(Connection::process), None);
+        let pid = 21;
+        all.hear(LAUNCHER, News::Begun { slot, pid });
+        all.hear(ZYGOTE, ended(first, true));
+        all.hear(ZYGOTE, ended(first, true));
+        let connection = all.get(first).expect("still there");
+        assert_eq!(connection.process(), Some(21));
+        assert_eq!(connection.parents().collect::<Vec<_>>(), [LAUNCHER]);
+        assert_eq!((all.sessions_of("ann"), all.sessions_of("bob")), (1, 0));
+        all.hear(LAUNCHER, ended(first, false));
+        assert!(all.get(first).is_none() && all.len() == 1);
+        let counted = &all.counters;
+        assert_eq!((counted.connections, counted.killed), (2, 1));
+        assert_eq!(counted.refused, [1, 0, 0, 0, 0]);
+        assert_eq!(take(&mut all, "127.0.0.1:4", 4), Ok(first));
+        all.parent_gone(ZYGOTE);
+        assert!(all.is_empty() && all.slots() == 2 && all.counters.killed == 3);
+    }
+
+    #[test]
+    fn what_comes_late_of_a_connection_does_not_count_for_the_next_in_its_slot() {
+        let client = "192.0.2.1:7".parse().expect("address");
+        let mut all = registry(1);
+        let slot = take(&mut all, "127.0.0.2:1", 2).expect("slot");
+        let (gone, here) = (Tag::of(slot, [1; KEY]), Tag::of(slot, [2; KEY]));
+        assert!(all.admit(gone, client).is_none());
+        assert!(all.of(here, Stage::Admitted).is_none(), "before the hash");
+        let admitted = all.admit(here, client).expect("admitted");
+        assert_eq!(admitted.client(), admitted.arrived.peer, "not by a proxy");
+        assert!(all.admit(here, client).is_none(), "twice");
+        assert!(all.of(here, Stage::Admitted).is_some());
+        assert!(all.of(gone, Stage::Admitted).is_none());
+        all.hear(ZYGOTE, ended(slot, true));
+        assert!(all.of(here, Stage::Admitted).is_none(), "it has ended");
+        let slot = take(&mut all, "127.0.0.1:1", 3).expect("slot");
+        let brought = all.admit(Tag::of(slot, [3; KEY]), client);
+        assert_eq!(brought.map(Connection::client), Some(client));
+    }
+
+    #[test]
+    fn a_login_is_complete_with_the_session_or_with_the_end_of_its_gate() {
+        let client = "192.0.2.1:7".parse().expect("address");
+        let mut all = registry(3);
+        let stage = |all: &Registry, slot| all.get(slot).map(|of| of.stage);
+        for is_complete in [true, false] {
+            let slot = take(&mut all, "127.0.0.1:1", 1).expect("slot");
+            all.admit(Tag::of(slot, [1; KEY]), client);
+            all.launch(slot, LAUNCHER, "ann", is_complete);
+            assert_eq!(stage(&all, slot) == Some(Stage::Session), is_complete);
+            all.hear(ZYGOTE, ended(slot, true));
+            assert_eq!(stage(&all, slot), Some(Stage::Session));
         }
-        assert_eq!(refused_from, Some(76));
-        assert_eq!(
-            take(&mut registry, "127.0.0.1:1"),
-            Err(Full::Unauthenticated)
-        );
-        std::thread::sleep(LOOK_AGAIN * 100);
-        registry
-            .take(peer("127.0.0.1:1"), KEY, 0, |_| true)
-            .expect("all of them are in");
-        assert_eq!(registry.waiting, 1);
+        let slot = take(&mut all, "127.0.0.1:1", 1).expect("slot");
+        all.admit(Tag::of(slot, [1; KEY]), client);
+        all.launch(slot, LAUNCHER, "ann", true);
+        all.hear(LAUNCHER, ended(slot, true));
+        assert_eq!(stage(&all, slot), Some(Stage::Admitted), "another try");
+        assert!(all.get(slot).is_some_and(|of| of.user.is_none()));
     }
 }

@@ -1,55 +1,42 @@
-//! The sessions behind LOGIN or INJAIL, as the daemon knows them: which launcher
-//! has which, and for whom.
+//! The launchers, and how the daemon has them start sessions.
 
-use std::collections::HashMap;
 use std::io;
 
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::generation::Admission;
+use super::generation::{Admission, Generation};
 use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
 use crate::ipc::codec::Encode;
-use crate::ipc::orders::{Ended, Order, Start};
+use crate::ipc::orders::{MAX_FAILED_FORKS, News, Order, Start};
 use crate::ipc::{Helper, Pipe};
 use crate::session::login::{self, Why};
 use crate::store::quota::Limits;
 
-/// The launchers that run, and their sessions.
+/// The launchers that run.
 #[derive(Debug, Default)]
-pub struct Sessions(Vec<Launched>);
-
-#[derive(Debug)]
-struct Launched {
-    launcher: Helper<Order, Ended>,
-    /// The user of each session, by slot.
-    users: HashMap<u32, String>,
-}
+pub struct Sessions(Vec<Helper<Order, News>>);
 
 impl Sessions {
     /// Takes a launcher on.
-    pub fn adopt(&mut self, launcher: Helper<Order, Ended>) {
-        self.0.push(Launched {
-            launcher,
-            users: HashMap::new(),
-        });
+    pub fn adopt(&mut self, launcher: Helper<Order, News>) {
+        self.0.push(launcher);
     }
 
     /// The channels of the launchers, for waiting.
-    pub fn channels(&self) -> impl Iterator<Item = &Pipe<Order, Ended>> {
-        self.0.iter().map(|launched| &launched.launcher.channel)
+    pub fn channels(&self) -> impl Iterator<Item = &Pipe<Order, News>> {
+        self.0.iter().map(|launcher| &launcher.channel)
     }
 
-    /// Lets a launcher start the session of a client; the slot is shared with
-    /// its gate until that ends. The gate of a client that gets none gets a
-    /// refusal.
+    /// Has the launcher of a generation start the session of a client. The gate
+    /// of a client that gets none gets a refusal.
     pub fn start(
         &mut self,
         registry: &mut Registry,
-        launcher: Option<Pid>,
+        generation: &Generation,
         admission: Admission,
-        limits: Option<Limits>,
+        quota: Option<(Limits, OwnedFd)>,
         dialer: Option<OwnedFd>,
     ) {
         let Admission {
@@ -59,29 +46,28 @@ impl Sessions {
             certificate,
             protocol,
         } = admission;
-        let Some((peer, key)) = registry.connection(slot) else {
+        let Some(connection) = registry.get(slot) else {
             return;
         };
+        let (peer, key) = (connection.client(), connection.arrived.key);
         let name = login.name.clone();
         let refuse = |why: Why, reason: &str| {
-            log::warn!("login refused peer={peer} user={name} reason=\"{reason}\"");
+            log::warn!(peer:%, user:% = name, reason; "login refused");
             let _ = login::answer(&gate, Err(why));
         };
-        let users = self.0.iter().flat_map(|launched| launched.users.values());
-        let running = users.filter(|user| **user == name).count();
+        let running = registry.sessions_of(&name);
         if login
             .max_sessions
             .is_some_and(|max| running >= max as usize)
         {
             return refuse(Why::TooMany, "too many sessions of this user");
         }
-        let found = self
-            .0
-            .iter_mut()
-            .find(|launched| Some(launched.launcher.pid) == launcher);
-        let Some(launched) = found else {
+        let mut launchers = self.0.iter();
+        let launcher = launchers.find(|of| Some(of.pid) == generation.launcher_pid);
+        let Some(launcher) = launcher else {
             return refuse(Why::Internal, "no launcher");
         };
+        let (limits, usage) = quota.unzip();
         let rest = SessionOrder {
             login,
             limits,
@@ -90,80 +76,56 @@ impl Sessions {
         }
         .to_bytes()
         .to_vec();
-        let handle = match gate.as_fd().try_clone_to_owned() {
-            Ok(handle) => handle,
-            Err(e) => return refuse(Why::Internal, &e.to_string()),
-        };
-        let order = Order::Start(Start {
-            slot,
-            peer,
-            key,
-            rest,
-            handles: [handle].into_iter().chain(dialer).collect(),
+        let cloned = gate.as_fd().try_clone_to_owned();
+        let sent = cloned.and_then(|gate| {
+            launcher.channel.send(&Order::Start(Start {
+                slot,
+                peer,
+                key,
+                page: connection.page.try_clone()?,
+                rest,
+                handles: [gate].into_iter().chain(usage).chain(dialer).collect(),
+            }))
         });
-        match launched.launcher.channel.send(&order) {
-            Ok(()) => {
-                registry.share(slot);
-                launched.users.insert(slot, name);
-            }
+        match sent {
+            Ok(()) => registry.launch(slot, launcher.pid, &name, !generation.jail),
             Err(e) => refuse(Why::Internal, &e.to_string()),
         }
     }
 
-    /// Takes news of ended sessions from a launcher. The launcher that has ended
-    /// itself is given back.
+    /// Takes news from a launcher. One that has ended itself or can no longer fork
+    /// is given back.
     pub fn hear(&mut self, registry: &mut Registry, index: usize) -> Option<Pid> {
-        let launched = self.0.get_mut(index)?;
+        let launcher = self.0.get(index)?;
+        let mut is_useless = false;
         loop {
-            match launched.launcher.channel.try_receive() {
-                Ok(Some(Ended { slot, orderly })) => {
-                    if launched.users.remove(&slot).is_some() {
-                        registry.release(slot, orderly);
-                    }
+            match launcher.channel.try_receive() {
+                Ok(Some(news)) => {
+                    is_useless |= news.failed_forks() >= MAX_FAILED_FORKS;
+                    registry.hear(launcher.pid, news);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return is_useless.then_some(launcher.pid);
+                }
                 _ => break,
             }
         }
-        let Launched { launcher, users } = self.0.remove(index);
-        users.keys().for_each(|slot| registry.release(*slot, false));
+        let launcher = self.0.remove(index);
+        registry.parent_gone(launcher.pid);
         Some(launcher.pid)
     }
 
     /// Gives a launcher an order. One that is gone needs none.
     pub fn order(&self, launcher: Pid, order: &Order) {
-        for launched in self
-            .0
-            .iter()
-            .filter(|launched| launched.launcher.pid == launcher)
-        {
-            let _ = launched.launcher.channel.send(order);
-        }
-    }
-
-    /// Whom the session of a slot is for, if there is one.
-    pub fn user(&self, slot: u32) -> Option<&str> {
-        self.0
-            .iter()
-            .find_map(|launched| launched.users.get(&slot))
-            .map(String::as_str)
-    }
-
-    /// Has the session of a slot ended, if there is one.
-    pub fn end(&self, slot: u32) {
-        for launched in self
-            .0
-            .iter()
-            .filter(|launched| launched.users.contains_key(&slot))
-        {
-            let _ = launched.launcher.channel.send(&Order::End { slot });
+        for launcher in self.0.iter().filter(|of| of.pid == launcher) {
+            let _ = launcher.channel.send(order);
         }
     }
 
     /// Gives all of them an order.
     pub fn order_all(&self, order: &Order) {
-        for launched in &self.0 {
-            let _ = launched.launcher.channel.send(order);
+        for launcher in &self.0 {
+            let _ = launcher.channel.send(order);
         }
     }
 }

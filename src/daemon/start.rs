@@ -4,12 +4,13 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::admission::Limits;
 use super::generation::Generation;
 use super::memory::Memory;
-use super::registry::Limits;
 use crate::config::{self, Config};
 use crate::daemon::helpers::dialer::{self, NewSession};
 use crate::daemon::protocols::{ProtocolHelpers, Protocols};
@@ -17,16 +18,22 @@ use crate::ipc::Helper;
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
 use crate::session::protocol::HelperContext;
-use crate::users::Identity;
+use crate::users::{Identities, Identity};
 
 /// Shows whether a file was replaced or changed: inode, size, time.
 pub(super) type FileStamp = (u64, u64, i64, i64);
+
+/// Descriptors of the daemon that are not of connections, at most: the pages of
+/// quotas and its processes.
+const OTHER_DESCRIPTORS: u64 = 18 * 1024;
 
 /// The limits on connections.
 pub(super) fn limits(config: &Config) -> Limits {
     Limits {
         per_address: config.server.max_sessions_per_address,
         unauthenticated: config.server.max_unauthenticated,
+        unauthenticated_per_address: config.server.max_unauthenticated_per_address,
+        unauthenticated_per_network: config.server.max_unauthenticated_per_network,
         proxies: config.server.accept_proxy_from.clone(),
     }
 }
@@ -34,26 +41,19 @@ pub(super) fn limits(config: &Config) -> Limits {
 /// Starts the processes of a configuration.
 pub(super) fn start_generation(
     config: &Config,
-    identity: Option<&Identity>,
+    identities: Option<&Identities>,
     memory: &mut Memory,
     sandbox: &Sandbox,
     listeners: &[&Listener],
 ) -> Result<Generation, String> {
     let udp = udp_sockets(listeners);
-    let uid = identity
-        .map_or_else(nix::unistd::geteuid, |identity| identity.uid)
-        .as_raw();
-    let limits = memory.usage.limits(uid, None, config.server.quota);
-    let limits = limits.map_err(|e| format!("quota: {e}"))?;
     if config.server.tls.is_some() {
         // Asked by root, the kernel loads what sessions could not.
         let by_kernel = config.server.kernel_tls && crate::sys::tls::is_there();
-        log::info!(
-            "sending over TLS by={}",
-            if by_kernel { "kernel" } else { "tfd" }
-        );
+        let by = if by_kernel { "kernel" } else { "tfd" };
+        log::info!(by:%; "sending over TLS");
     }
-    Generation::start(config, identity, &memory.share(limits), sandbox, &udp)
+    Generation::start(config, identities, memory, sandbox, &udp)
 }
 
 /// Starts the helper processes of protocols for these listeners, next to those
@@ -61,7 +61,7 @@ pub(super) fn start_generation(
 pub(super) fn start_helpers(
     config: &Config,
     listeners: &[&Listener],
-    (keys, slots): (BorrowedFd<'_>, BorrowedFd<'_>),
+    keys: BorrowedFd<'_>,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     before: &ProtocolHelpers,
@@ -70,7 +70,6 @@ pub(super) fn start_helpers(
         config,
         udp: &udp_sockets(listeners),
         keys,
-        slots,
         identity,
         sandbox,
     };
@@ -124,12 +123,26 @@ pub(super) fn take_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
+/// Makes room for the page of each connection, twice where a responder reads it.
+/// Without the right to that, as far as the system lets it.
+pub(super) fn raise_descriptor_limit(config: &Config) {
+    let wanted = 2 * u64::from(config.server.max_sessions) + OTHER_DESCRIPTORS;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let hard = hard.max(wanted);
+        let raise = |hard| setrlimit(Resource::RLIMIT_NOFILE, soft.max(wanted).min(hard), hard);
+        raise(hard).or_else(|_| raise(getrlimit(Resource::RLIMIT_NOFILE)?.1))
+    });
+    if let Err(e) = raised {
+        log::warn!(error:% = e; "the limit of open files stays as it is");
+    }
+}
+
 /// Logs that clients can connect.
 pub(super) fn say_ready(config: &Config) {
     let pid = std::process::id();
     match &config.tf.proxy {
-        Some(proxy) => log::info!("ready proxy_to={} pid={pid}", proxy.backend),
-        None => log::info!("ready root=\"{}\" pid={pid}", config.server.root.display()),
+        Some(proxy) => log::info!(proxy_to:% = proxy.backend, pid; "ready"),
+        None => log::info!(root = &*config.server.root.to_string_lossy(), pid; "ready"),
     }
 }
 
@@ -158,7 +171,7 @@ pub(super) fn listen_on(config: &Config, passed: Vec<OwnedFd>) -> Result<Vec<Lis
     for socket in passed {
         match Listener::inherit(socket) {
             Ok(listener) => listeners.extend(wanted_listener(config, listener, &listeners)),
-            Err(e) => log::warn!("a socket was passed on that is of no use error=\"{e}\""),
+            Err(e) => log::warn!(error:% = e; "a socket was passed on that is of no use"),
         }
     }
     let open: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
@@ -177,11 +190,11 @@ fn wanted_listener(
     let wanted = listed(config, &listener);
     let wanted = wanted.filter(|_| taken.iter().all(|other| other.address != address));
     let Some(wanted) = wanted else {
-        log::warn!("a socket was passed on that is none of tf.listen address={address}");
+        log::warn!(address:%; "a socket was passed on that is none of tf.listen");
         return None;
     };
     if let Err(e) = listener.bind_udp(wanted.protocol.uses_udp()) {
-        log::warn!("a socket was passed on that is of no use error=\"{e}\"");
+        log::warn!(error:% = e; "a socket was passed on that is of no use");
         return None;
     }
     set_purpose(&mut listener, &wanted);

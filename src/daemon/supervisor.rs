@@ -20,8 +20,8 @@ use super::notify::Notifier;
 use super::registry::Registry;
 use super::sessions::Sessions;
 use super::start::{
-    FileStamp, limits, listen_on, sandbox_for, say_ready, start_dialer, start_generation,
-    start_helpers, take_signals, users_stamp,
+    FileStamp, limits, listen_on, raise_descriptor_limit, sandbox_for, say_ready, start_dialer,
+    start_generation, start_helpers, take_signals, users_stamp,
 };
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
@@ -31,16 +31,17 @@ use crate::daemon::helpers::dialer::NewSession;
 use crate::daemon::helpers::recount::Recount;
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::protocols::ProtocolHelpers;
+use crate::daemon::supervisor::losses::Repair;
 use crate::ipc::Pipe;
-use crate::ipc::orders::{Ended, Order};
+use crate::ipc::helper::Service;
+use crate::ipc::orders::{MAX_FAILED_FORKS, Order};
 use crate::ipc::poll::{Poll, left};
-use crate::ipc::service::Service;
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
+use crate::sandbox::confinement::spare_daemon;
 use crate::session::dialer::{Answer, Request};
-use crate::session::slots::Slots;
 use crate::store::usage::Usage;
-use crate::users::{Identity, Login};
+use crate::users::{Identities, Identity, Login};
 
 /// Clients taken from one listener before the daemon looks elsewhere.
 const ACCEPT_AT_ONCE: usize = 64;
@@ -54,11 +55,14 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// The status for systemd while the daemon serves.
 const SERVING: &str = "serving clients";
 
+/// The same while helper processes that failed are not running again.
+const REPAIRING: &str = "clients wait for helper processes: see the log,";
+
 /// The daemon's state.
 pub struct Supervisor {
     pub(super) path: PathBuf,
     pub(super) config: Config,
-    pub(super) identity: Option<Identity>,
+    pub(super) identities: Option<Identities>,
     signals: SignalFd,
     listeners: Vec<Listener>,
     control: Control,
@@ -70,7 +74,7 @@ pub struct Supervisor {
     /// The newest last.
     pub(super) generations: Vec<Generation>,
     sessions: Sessions,
-    started: Instant,
+    repair: Repair,
     accept_from: Instant,
     pub(super) stop: Option<Stop>,
     /// The users file as it was when it was last read.
@@ -81,8 +85,10 @@ pub struct Supervisor {
 #[derive(Clone, Copy)]
 enum Source {
     Signals,
-    Recount,
     Control(counter::Source),
+    /// A helper of a protocol.
+    Pages(usize),
+    Recount,
     /// A generation's keeper.
     Keeper(usize, usize),
     Authenticator(usize),
@@ -107,44 +113,48 @@ impl Supervisor {
     pub fn start(
         path: &Path,
         config: Config,
-        identity: Option<Identity>,
+        identities: Option<Identities>,
         passed: Vec<OwnedFd>,
     ) -> Result<Supervisor, String> {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let notifier = Notifier::from_environment();
+        raise_descriptor_limit(&config);
+        if identities.is_some() {
+            spare_daemon();
+        }
         let listeners = listen_on(&config, passed)?;
         let control = Control::open(&config)?;
         let sandbox = sandbox_for(&config)?;
         let users = users_stamp(&config);
         let shared_memory = |e: io::Error| format!("shared memory: {e}");
-        let slots = Slots::new(config.server.max_sessions).map_err(shared_memory)?;
         let usage = Usage::new().map_err(shared_memory)?;
         let auditor = config.server.audit.as_ref();
-        let auditor = auditor.map(|path| Auditor::start(path, identity.as_ref(), &sandbox));
+        let helper = identities.as_ref().map(|who| &who.helpers);
+        let auditor = auditor.map(|path| Auditor::start(path, helper, &sandbox));
         let registry =
             Registry::new(config.server.max_sessions, limits(&config)).map_err(shared_memory)?;
         let auditor = auditor.transpose()?;
         let all: Vec<&Listener> = listeners.iter().collect();
-        let read = (registry.keys().as_fd(), slots.as_fd());
+        let keys = registry.keys().as_fd();
         let none = ProtocolHelpers::default();
-        let helpers = start_helpers(&config, &all, read, identity.as_ref(), &sandbox, &none)?;
+        let helpers = start_helpers(&config, &all, keys, helper, &sandbox, &none)?;
         let mut memory = Memory {
-            slots,
             usage,
             auditor,
             helpers,
-            dialer: start_dialer(&config, identity.as_ref(), &sandbox)?.map(Service::new),
+            dialer: start_dialer(&config, helper, &sandbox)?.map(Service::new),
         };
-        let generation = start_generation(&config, identity.as_ref(), &mut memory, &sandbox, &all)?;
+        let generation =
+            start_generation(&config, identities.as_ref(), &mut memory, &sandbox, &all)?;
         let (usage, wanted) = (&mut memory.usage, generation.has_quotas());
-        let recount = Recount::start(&config, identity.as_ref(), &sandbox, usage, wanted)?;
-        log_identity(identity.as_ref());
+        let recount = Recount::start(&config, identities.as_ref(), &sandbox, usage, wanted)?;
+        log_identities(identities.as_ref());
         listeners.iter().for_each(Listener::announce);
         say_ready(&config);
         let mut supervisor = Supervisor {
             path: path.to_owned(),
             config,
-            identity,
+            identities,
             signals,
             listeners,
             control,
@@ -155,7 +165,7 @@ impl Supervisor {
             sandbox,
             generations: Vec::new(),
             sessions: Sessions::default(),
-            started: Instant::now(),
+            repair: Repair::default(),
             accept_from: Instant::now(),
             stop: None,
             users,
@@ -193,10 +203,7 @@ impl Supervisor {
                     return Ok(());
                 }
                 if Instant::now() >= stop.kill_at {
-                    log::warn!(
-                        "ending sessions that still run count={}",
-                        self.registry.len()
-                    );
+                    log::warn!(count = self.registry.len(); "ending sessions that still run");
                     stop.killed = true;
                     self.order_all(&Order::Kill);
                     self.sessions.order_all(&Order::Kill);
@@ -210,15 +217,25 @@ impl Supervisor {
     /// One wait and what it brings.
     fn wait_and_act(&mut self) -> io::Result<()> {
         if self.stop.is_none() {
-            let (config, identity) = (&self.config, self.identity.as_ref());
+            let (config, identities) = (&self.config, self.identities.as_ref());
             self.recount
-                .begin_if_due(config, identity, &self.sandbox, &self.memory.usage);
+                .begin_if_due(config, identities, &self.sandbox, &self.memory.usage);
+            let killed = self.registry.counters.killed;
+            self.recount
+                .sweep_if_due(config, identities, &self.sandbox, killed);
         }
         self.restart_dialer_if_due();
-        let is_well = self.stop.is_some() || !self.generations.is_empty();
+        self.repair_if_due();
+        let is_well =
+            self.stop.is_some() || self.repair.is_pending() || !self.generations.is_empty();
         let clients = self.registry.len();
+        let serving = if self.repair.is_pending() {
+            REPAIRING
+        } else {
+            SERVING
+        };
         self.notifier
-            .alive(is_well, || format!("{SERVING} connections={clients}"));
+            .alive(is_well, || format!("{serving} connections={clients}"));
         let ready = self.sources().wait(self.due().map(left))?;
         // From the last to the first: hearing a zygote or the signals may
         // take a generation out.
@@ -227,20 +244,17 @@ impl Supervisor {
                 Source::Listener(index) => self.accept_from(index),
                 Source::Keeper(index, keeper) => self.hear_keeper(index, keeper),
                 Source::Authenticator(index) => self.hear_authenticator(index),
-                Source::Zygote(index) => self.hear_zygote(index)?,
-                Source::Launcher(index) => self.hear_launcher(index)?,
+                Source::Zygote(index) => self.hear_zygote(index),
+                Source::Launcher(index) => self.hear_launcher(index),
                 Source::Control(source) => self.hear_control(source),
+                Source::Pages(index) => {
+                    let page = |slot| self.registry.page_reader(slot);
+                    self.memory.helpers.hear(index, &page);
+                }
                 Source::Recount => self.recount.hear(&mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
             }
         }
-        let slots = &self.memory.slots;
-        self.registry.settle(|counters, slot| {
-            counters.add(slots.moved(slot));
-            if let Err(e) = slots.end(slot) {
-                log::error!("can't end a page slot={slot} error=\"{e}\"");
-            }
-        });
         Ok(())
     }
 
@@ -252,7 +266,11 @@ impl Supervisor {
             None => self.recount.due(),
         };
         let dialer = self.memory.dialer.as_ref().and_then(Service::due);
-        [until, self.notifier.due(), dialer]
+        let killed = self.registry.counters.killed;
+        let sweep = self.recount.sweep_due(killed);
+        let sweep = sweep.filter(|_| self.stop.is_none());
+        let repair = self.repair.due().filter(|_| self.stop.is_none());
+        [until, self.notifier.due(), dialer, sweep, repair]
             .into_iter()
             .flatten()
             .min()
@@ -262,6 +280,13 @@ impl Supervisor {
     fn sources(&self) -> Poll<'_, Source> {
         let mut poll = Poll::default();
         poll.read(Source::Signals, &self.signals);
+        // Heard after the news, which it asks for.
+        for (source, handle) in self.control.sources() {
+            poll.add(Source::Control(source), handle, PollFlags::IN);
+        }
+        for (index, channel) in self.memory.helpers.channels() {
+            poll.add(Source::Pages(index), channel, PollFlags::IN);
+        }
         for (index, generation) in self.generations.iter().enumerate() {
             for (keeper, helper) in generation.keepers.iter().enumerate() {
                 poll.read(Source::Keeper(index, keeper), &helper.channel);
@@ -277,10 +302,8 @@ impl Supervisor {
         if let Some(channel) = self.recount.channel() {
             poll.read(Source::Recount, channel);
         }
-        for (source, handle) in self.control.sources() {
-            poll.add(Source::Control(source), handle, PollFlags::IN);
-        }
-        if self.stop.is_none() && Instant::now() >= self.accept_from {
+        let serves = self.stop.is_none() && !self.repair.is_pending();
+        if serves && Instant::now() >= self.accept_from {
             for (index, listener) in self.listeners.iter().enumerate() {
                 poll.read(Source::Listener(index), listener);
             }
@@ -294,12 +317,7 @@ impl Supervisor {
             let Some(generation) = self.generations.get_mut(index) else {
                 return;
             };
-            let (registry, slots) = (&mut self.registry, &self.memory.slots);
-            let address_of = |slot| {
-                registry.introduce(slot, || slots.client(slot));
-                registry.connection(slot).map(|(client, _)| client.ip())
-            };
-            match generation.hear_keeper(keeper, address_of) {
+            match generation.hear_keeper(keeper, &mut self.registry) {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
@@ -315,7 +333,7 @@ impl Supervisor {
             let Some(generation) = self.generations.get_mut(index) else {
                 return;
             };
-            match generation.hear_authenticator() {
+            match generation.hear_authenticator(&self.registry) {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
@@ -330,24 +348,28 @@ impl Supervisor {
             identity, quota, ..
         } = &admission.login;
         let all = self.generations[index].quota;
-        let limits = match self.memory.usage.limits(identity.uid.as_raw(), *quota, all) {
-            Ok(limits) => limits,
-            Err(e) => return log::error!("no session slot={} quota error=\"{e}\"", admission.slot),
+        let usage = &mut self.memory.usage;
+        let limits = usage.limits(identity.uid.as_raw(), *quota, all);
+        let quota = match limits.and_then(|limits| {
+            let page = limits.map(|limits| Ok((limits, usage.page(&limits)?)));
+            page.transpose()
+        }) {
+            Ok(quota) => quota,
+            Err(e) => {
+                return log::error!(slot = admission.slot, error:% = e; "no session: no quota");
+            }
         };
-        let slots = &self.memory.slots;
-        self.registry
-            .introduce(admission.slot, || slots.client(admission.slot));
-        let launcher = self.generations[index].launcher_pid;
         let dialer = match self.data_channel(index, &admission) {
             Ok(dialer) => dialer,
             Err(e) => {
                 let slot = admission.slot;
-                log::error!("no data connections for a session slot={slot} error=\"{e}\"");
+                log::error!(slot, error:% = e; "no data connections for a session");
                 None
             }
         };
+        let (registry, generation) = (&mut self.registry, &self.generations[index]);
         self.sessions
-            .start(&mut self.registry, launcher, admission, limits, dialer);
+            .start(registry, generation, admission, quota, dialer);
     }
 
     /// The channel to the dialer for a session, if its protocol has data
@@ -359,15 +381,17 @@ impl Supervisor {
         if !self.generations[index].has_data_connections(admission.protocol) {
             return Ok(None);
         }
-        let peer = self.registry.peer(admission.slot);
-        let peer = peer.ok_or(io::ErrorKind::NotConnected)?.ip();
+        let connection = self.registry.get(admission.slot);
+        let connection = connection.ok_or(io::ErrorKind::NotConnected)?;
+        let peer = connection.arrived.peer.ip();
         let channel: Pipe<Request, Answer> = dialer.open(|channel| NewSession { peer, channel })?;
         Ok(Some(channel.into_channel().into_handle()))
     }
 
     /// Starts the dialer again once that is due.
     fn restart_dialer_if_due(&mut self) {
-        let (config, identity) = (&self.config, self.identity.as_ref());
+        let config = &self.config;
+        let identity = self.identities.as_ref().map(|who| &who.helpers);
         let sandbox = &self.sandbox;
         if let Some(dialer) = &mut self.memory.dialer {
             dialer.restart_if_due(|| {
@@ -399,7 +423,7 @@ impl Supervisor {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
-                    log::error!("can't accept error=\"{e}\"");
+                    log::error!(error:% = e; "can't accept");
                     self.accept_from = Instant::now() + ACCEPT_BACKOFF;
                     return;
                 }
@@ -411,66 +435,62 @@ impl Supervisor {
     fn connect(&mut self, socket: (OwnedFd, Arrival), peer: std::net::SocketAddr) {
         let mut random = [0; 20];
         if let Err(e) = getrandom::fill(&mut random) {
-            return log::error!("can't serve peer={peer} error=\"{e}\"");
+            return log::error!(peer:%, error:% = e; "can't serve");
         }
         let [a, b, c, d, key @ ..] = random;
         let lot = u32::from_ne_bytes([a, b, c, d]);
-        let slots = &self.memory.slots;
-        let slot = match self
-            .registry
-            .take(peer, key, lot, |slot| slots.is_admitted(slot))
-        {
+        let Some(generation) = self.generations.last_mut() else {
+            return log::error!(peer:%, error:% = "no processes"; "can't serve");
+        };
+        let arrived = match generation.arrived(peer, key, socket.1) {
+            Ok(arrived) => arrived,
+            Err(e) => return log::error!(peer:%, error:% = e; "can't serve"),
+        };
+        let slot = match self.registry.take(arrived, lot) {
             Ok(slot) => slot,
             Err(full) => {
-                log::warn!("refused peer={peer} stage=accept reason=\"{full}\"");
+                log::warn!(peer:%, stage:% = "accept", reason:% = full; "refused");
                 return;
             }
         };
-        let passed =
-            self.memory
-                .slots
-                .begin(slot, key)
-                .and_then(|()| match self.generations.last_mut() {
-                    Some(generation) => generation.pass_on(slot, peer, key, socket),
-                    None => Err(io::ErrorKind::NotConnected.into()),
-                });
+        let connection = self.registry.get(slot);
+        let passed = connection.map_or(Ok(()), |of| generation.pass_on(slot, of, socket));
         match passed {
-            Ok(()) => log::debug!("connection peer={peer} slot={slot}"),
+            Ok(()) => log::debug!(peer:%, slot; "connection"),
             Err(e) => {
-                log::error!("can't serve peer={peer} error=\"{e}\"");
-                self.registry.release(slot, true);
+                log::error!(peer:%, error:% = e; "can't serve");
+                self.registry.give_back(slot);
                 self.accept_from = Instant::now() + ACCEPT_BACKOFF;
             }
         }
     }
 
     /// Takes news of ended processes from a zygote, or its own end.
-    fn hear_zygote(&mut self, index: usize) -> io::Result<()> {
+    fn hear_zygote(&mut self, index: usize) {
         loop {
             let generation = &mut self.generations[index];
             match generation.zygote.channel.try_receive() {
-                Ok(Some(Ended { slot, orderly })) => {
-                    if generation.forget(slot) {
-                        self.registry.release(slot, orderly);
+                Ok(Some(news)) => {
+                    let pid = generation.zygote.pid;
+                    self.registry.hear(pid, news);
+                    if news.failed_forks() >= MAX_FAILED_FORKS {
+                        self.failed_in(index, "zygote can't fork", pid);
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 _ => return self.zygote_gone(index),
             }
         }
     }
 
-    /// Takes news of ended sessions from an launcher. The end of one whose
-    /// generation still takes clients was unasked.
-    fn hear_launcher(&mut self, index: usize) -> io::Result<()> {
-        let Some(pid) = self.sessions.hear(&mut self.registry, index) else {
-            return Ok(());
-        };
-        match self.generations.last() {
-            Some(newest) if newest.launcher_pid == Some(pid) && self.stop.is_none() => {
-                self.replace_failed("launcher", pid)
+    /// Takes news of ended sessions from a launcher. A generation that takes
+    /// clients is of no use without one that forks.
+    fn hear_launcher(&mut self, index: usize) {
+        if let Some(pid) = self.sessions.hear(&mut self.registry, index) {
+            let launched = |of: &Generation| of.launcher_pid == Some(pid);
+            if let Some(index) = self.generations.iter().position(launched) {
+                self.failed_in(index, "launcher ended unasked or can't fork", pid);
             }
-            _ => Ok(()),
         }
     }
 
@@ -481,7 +501,7 @@ impl Supervisor {
         }
         self.generations.push(generation);
         self.registry.counters.generations += 1;
-        self.started = Instant::now();
+        self.repair.done();
     }
 
     fn hear_signals(&mut self) -> io::Result<()> {
@@ -489,7 +509,7 @@ impl Supervisor {
             match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGHUP | Signal::SIGUSR1)) => self.reload(),
                 Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.begin_stop(),
-                _ => self.reap()?,
+                _ => self.reap(),
             }
         }
         Ok(())
@@ -498,7 +518,7 @@ impl Supervisor {
     /// Stops accepting and asks all sessions to end; asked twice, ends them.
     fn begin_stop(&mut self) {
         let again = self.stop.is_some();
-        log::info!("stopping sessions={} at_once={again}", self.registry.len());
+        log::info!(sessions = self.registry.len(), at_once = again; "stopping");
         let grace = if again {
             Duration::ZERO
         } else {
@@ -523,12 +543,15 @@ impl Supervisor {
 }
 
 /// Logs who clients are served as.
-fn log_identity(identity: Option<&Identity>) {
-    match identity {
-        Some(identity) => log::info!("clients are served as user={}", identity.name),
+fn log_identities(identities: Option<&Identities>) {
+    match identities {
+        Some(Identities { clients, helpers }) => {
+            log::info!(user:% = clients.name; "clients are served as");
+            log::info!(user:% = helpers.name; "helpers run as");
+        }
         None => log::warn!(
-            "not started by root: every client is served as user={}, without chroot",
-            Identity::own().name
+            user:% = Identity::own().name;
+            "not started by root: every client is served by this user, without chroot"
         ),
     }
 }

@@ -14,6 +14,7 @@ use crate::net::tls::login::Authority;
 use crate::session::login::Steps;
 use crate::trusted;
 use crate::users::Identity;
+use crate::users::identity::HELPER;
 
 /// Every problem that keeps this configuration from being served, other than
 /// addresses in use.
@@ -27,6 +28,8 @@ pub fn check_world(config: &Config) -> Vec<Problem> {
 fn check_all(config: &Config, problems: &mut Vec<String>) {
     let server = &config.server;
     let identity = check_user(config).map_err(|why| problems.push(why)).ok();
+    let helpers = check_helper_user(config, identity.as_ref());
+    let helpers = helpers.map_err(|why| problems.push(why)).ok();
     if geteuid().is_root() {
         problems.extend(check_owner(&config.path).err());
     }
@@ -50,7 +53,7 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
                     identity or root for its clients";
         problems.push(text.to_owned());
     } else if let (Mode::MultiUser, Some(users)) = (server.mode, &server.users) {
-        check_accounts(config, users, problems);
+        check_accounts(config, users, helpers.as_ref(), problems);
     }
     let protocols = Protocols::of(config);
     let secrets = protocols.iter().map(|protocol| protocol.secrets(config));
@@ -92,6 +95,24 @@ fn check_user(config: &Config) -> Result<Identity, String> {
     system_user(config, name, "useradd --system").map_err(|why| format!("server.user: {why}"))
 }
 
+/// The identity of helper processes, which is no client's.
+fn check_helper_user(config: &Config, clients: Option<&Identity>) -> Result<Identity, String> {
+    if !geteuid().is_root() {
+        return Ok(Identity::own());
+    }
+    let name = config.server.helper_user.as_deref();
+    let helpers = Identity::of_helpers(name).map_err(|e| {
+        let name = name.unwrap_or(HELPER);
+        format!("server.helper_user: \"{name}\": {e}: make it (useradd --system {name})")
+    })?;
+    let is_client = clients.is_some_and(|clients| clients.uid == helpers.uid);
+    if is_client || helpers.uid.is_root() {
+        let text = "name a system user that is neither root nor one of clients";
+        return Err(format!("server.helper_user: \"{}\": {text}", helpers.name));
+    }
+    Ok(helpers)
+}
+
 /// The identity of a system user, root only if the configuration allows it.
 fn system_user(config: &Config, name: &str, useradd: &str) -> Result<Identity, String> {
     match Identity::of(name) {
@@ -104,7 +125,12 @@ fn system_user(config: &Config, name: &str, useradd: &str) -> Result<Identity, S
 }
 
 /// Checks the users file, its system users, and their directories.
-fn check_accounts(config: &Config, users: &Path, problems: &mut Vec<String>) {
+fn check_accounts(
+    config: &Config,
+    users: &Path,
+    helpers: Option<&Identity>,
+    problems: &mut Vec<String>,
+) {
     let accounts = match crate::users::file::read(users) {
         Ok(accounts) => accounts,
         Err(found) => {
@@ -115,8 +141,15 @@ fn check_accounts(config: &Config, users: &Path, problems: &mut Vec<String>) {
     let shown = users.display();
     for account in accounts {
         let name = &account.name;
-        if let Err(why) = system_user(config, &account.system_user, "useradd") {
-            problems.push(format!("server.users: {shown}: {name}: {why}"));
+        match system_user(config, &account.system_user, "useradd") {
+            Err(why) => problems.push(format!("server.users: {shown}: {name}: {why}")),
+            Ok(user) if helpers.is_some_and(|helpers| helpers.uid == user.uid) => {
+                let why = format!("\"{}\" is the user of helper processes", user.name);
+                problems.push(format!(
+                    "server.users: {shown}: {name}: {why}: name another"
+                ));
+            }
+            Ok(_) => {}
         }
         let home = account.home.trim_start_matches('/');
         let home = config.server.root.join(home);
@@ -129,6 +162,51 @@ fn check_accounts(config: &Config, users: &Path, problems: &mut Vec<String>) {
     }
 }
 
+/// Directories of the system that nobody should serve: these and all below them,
+/// and these alone.
+const SYSTEM_TREES: &[&str] = &[
+    "/boot",
+    "/dev",
+    "/etc",
+    "/proc",
+    "/sys",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
+];
+const SYSTEM_DIRECTORIES: &[&str] = &[
+    "/",
+    "/root",
+    "/run",
+    "/usr",
+    "/usr/local",
+    "/usr/share",
+    "/var",
+    "/var/lib",
+    "/var/log",
+    "/var/spool",
+];
+
+/// Whether a directory, by its real path, belongs to the system. A file system in
+/// memory at /dev/shm does not.
+fn is_of_system(directory: &Path) -> bool {
+    let in_memory = directory
+        .parent()
+        .is_some_and(|above| above.starts_with("/dev/shm"));
+    let mut trees = SYSTEM_TREES.iter().filter(|_| !in_memory);
+    trees.any(|tree| directory.starts_with(tree))
+        || SYSTEM_DIRECTORIES.contains(&directory.to_str().unwrap_or_default())
+}
+
 /// Checks the root, and that `identity`, if it is the one that all clients have,
 /// may work in it.
 fn check_root(root: &Path, identity: Option<&Identity>) -> Result<(), String> {
@@ -138,8 +216,11 @@ fn check_root(root: &Path, identity: Option<&Identity>) -> Result<(), String> {
     if !metadata.is_dir() {
         return Err(format!("server.root: {shown} is not a directory"));
     }
-    if root.canonicalize().is_ok_and(|full| full == Path::new("/")) {
-        return Err("server.root: / would serve the whole system: name a directory".to_owned());
+    if root.canonicalize().is_ok_and(|full| is_of_system(&full)) {
+        return Err(format!(
+            "server.root: {shown} belongs to the system: name a directory of its own, such as \
+             /srv/tfd"
+        ));
     }
     match identity.filter(|identity| !may_use(&metadata, identity)) {
         Some(Identity { name, .. }) => Err(format!(

@@ -4,11 +4,10 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg,
@@ -24,19 +23,6 @@ pub const MAX_HANDLES: usize = 4;
 /// One end of a channel.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
-
-/// An address in the form of messages: IPv4 as IPv4-mapped.
-pub fn address_to_bytes(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    }
-}
-
-/// The address in such bytes.
-pub fn address_from_bytes(octets: [u8; 16]) -> IpAddr {
-    Ipv6Addr::from(octets).to_canonical()
-}
 
 /// Two connected ends.
 pub fn pair() -> io::Result<(Channel, Channel)> {
@@ -85,14 +71,13 @@ impl Channel {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         loop {
-            match sendmsg(&self.0, &[IoSlice::new(message)], &mut beside, flags) {
-                Err(Errno::INTR) => {}
+            let parts = [IoSlice::new(message)];
+            match retry_on_intr(|| sendmsg(&self.0, &parts, &mut beside, flags)) {
                 // Another process with the same end may have made it one that
                 // does not wait.
                 Err(Errno::AGAIN) if !flags.contains(SendFlags::DONTWAIT) => {
-                    poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)
-                        .map(drop)
-                        .or_else(|e| if e == Errno::INTR { Ok(()) } else { Err(e) })?;
+                    let mut fds = [PollFd::new(&self.0, PollFlags::OUT)];
+                    retry_on_intr(|| poll(&mut fds, None))?;
                 }
                 other => return Ok(other.map(drop)?),
             }
@@ -139,12 +124,7 @@ impl Channel {
         flags: RecvFlags,
     ) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
         let look = RecvFlags::PEEK | RecvFlags::TRUNC | (flags & RecvFlags::DONTWAIT);
-        let len = loop {
-            match recv(&self.0, &mut [0; 0], look) {
-                Err(Errno::INTR) => {}
-                other => break other?.1,
-            }
-        };
+        let (_, len) = retry_on_intr(|| recv(&self.0, &mut [0; 0], look))?;
         // What does not fit into one byte is dropped whole.
         let room = if len > longest { 1 } else { len };
         let mut message = Zeroizing::new(vec![0; room]);
@@ -165,12 +145,8 @@ impl Channel {
     ) -> io::Result<(usize, Vec<OwnedFd>)> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_HANDLES))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
-        let received = loop {
-            match recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut beside, flags) {
-                Err(Errno::INTR) => {}
-                other => break other?,
-            }
-        };
+        let mut parts = [IoSliceMut::new(buffer)];
+        let received = retry_on_intr(|| recvmsg(&self.0, &mut parts, &mut beside, flags))?;
         let mut handles = Vec::new();
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {

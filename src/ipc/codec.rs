@@ -183,14 +183,23 @@ coded!(Zeroizing<Vec<u8>>, |this, out| out.put_text(this), |from| {
     Some(Zeroizing::new(from.take_text()?.to_vec()))
 });
 
-// IPv4 as IPv4-mapped.
+/// An address in the form of messages: IPv4 as IPv4-mapped.
+pub fn address_to_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// The address in such bytes.
+pub fn address_from_bytes(octets: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(octets).to_canonical()
+}
+
 coded!(
     IpAddr,
-    |this, out| match this {
-        IpAddr::V4(v4) => out.put(&v4.to_ipv6_mapped().octets()),
-        IpAddr::V6(v6) => out.put(&v6.octets()),
-    },
-    |from| Some(Ipv6Addr::from(<[u8; 16]>::decode(from)?).to_canonical())
+    |this, out| out.put(&address_to_bytes(*this)),
+    |from| Decode::decode(from).map(address_from_bytes)
 );
 
 coded!(

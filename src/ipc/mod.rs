@@ -1,6 +1,7 @@
 //! Communication between tfd's processes: typed messages with descriptors over
 //! channels. Knows no protocol and trusts no peer.
 
+pub mod backoff;
 pub mod channel;
 pub mod codec;
 pub mod fork_server;
@@ -9,9 +10,6 @@ pub mod orders;
 pub mod page;
 pub mod pipe;
 pub mod poll;
-pub mod service;
-pub mod spare_child;
-pub mod tag;
 
 pub use helper::Helper;
 pub use pipe::Pipe;

@@ -66,7 +66,7 @@ impl<S, R: Decode> Pipe<S, R> {
 
 impl<S, R> Pipe<S, R> {
     /// The channel behind the types, for messages of another kind.
-    pub(super) fn channel(&self) -> &Channel {
+    pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }
 

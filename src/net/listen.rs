@@ -1,7 +1,7 @@
 //! The listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ impl Listener {
     /// A line in the log.
     pub fn announce(&self) {
         let with = if self.tls { " with TLS" } else { "" };
-        log::info!("listening{with} address={}", self.local_address());
+        log::info!(address:% = self.local_address(); "listening{with}");
     }
 
     /// A socket that another process opened, at the address it has. Fails with
@@ -142,18 +142,19 @@ pub fn not_listening(e: &io::Error) -> String {
     format!("can't listen: {e}{remedy}")
 }
 
-fn open(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+/// A socket for the family of an address, which does not wait.
+pub(crate) fn socket_for(address: IpAddr, kind: SocketType) -> rustix::io::Result<OwnedFd> {
     let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
     };
-    let socket = socket_with(
-        family,
-        kind,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
-    if family == AddressFamily::INET6 {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(family, kind, flags, None)
+}
+
+fn open(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    let socket = socket_for(address.ip(), kind)?;
+    if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     Ok(socket)
@@ -165,12 +166,21 @@ fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
 
 /// Sets what every accepted socket inherits: keepalive, and no Nagle.
 pub(crate) fn set_defaults(socket: &OwnedFd) -> rustix::io::Result<()> {
-    let (idle, interval, count) = KEEPALIVE;
+    set_keepalive(socket, KEEPALIVE)?;
+    sockopt::set_tcp_nodelay(socket, true)
+}
+
+/// Has the system probe the peer after so long an idle time, at this interval and so
+/// often.
+pub(crate) fn set_keepalive(
+    socket: impl AsFd,
+    (idle, interval, count): (Duration, Duration, u32),
+) -> rustix::io::Result<()> {
+    let socket = socket.as_fd();
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, idle)?;
     sockopt::set_tcp_keepintvl(socket, interval)?;
-    sockopt::set_tcp_keepcnt(socket, count)?;
-    sockopt::set_tcp_nodelay(socket, true)
+    sockopt::set_tcp_keepcnt(socket, count)
 }
 
 impl AsFd for Listener {

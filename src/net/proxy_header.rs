@@ -1,10 +1,12 @@
 //! The PROXY protocol, version 2: a header by which a proxy names the client to
 //! the server behind it. See haproxy's proxy-protocol.txt.
 
-use crate::users::account::Network;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Instant;
+
+use crate::ipc::codec::address_to_bytes;
+use crate::users::account::Network;
 
 /// What every header begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -54,7 +56,7 @@ pub fn encode(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
         }
         (client, to) => {
             header.push(TCP6);
-            [in_ipv6(client).octets(), in_ipv6(to).octets()].concat()
+            [address_to_bytes(client), address_to_bytes(to)].concat()
         }
     };
     let [.., high, low] = (addresses.len() + ports.len()).to_be_bytes();
@@ -62,13 +64,6 @@ pub fn encode(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
     header.extend(addresses);
     header.extend(ports);
     header
-}
-
-fn in_ipv6(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    }
 }
 
 /// Reads a header and no byte more.

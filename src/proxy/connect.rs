@@ -5,31 +5,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt::socket_error,
-};
+use rustix::net::{SocketType, bind, connect, sockopt::socket_error};
 
+use crate::net::listen::socket_for;
 use crate::sys::signal::STOP;
-
-/// A socket for an address.
-pub(crate) fn socket_for(address: IpAddr, kind: SocketType) -> rustix::io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    socket_with(
-        family,
-        kind,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )
-}
 
 /// Our own addresses that can reach it, starting with the next in turn; `None`
 /// for the system's choice.
@@ -103,7 +87,7 @@ fn connect_from(source: Option<IpAddr>, to: SocketAddr, until: Instant) -> io::R
         }
         match poll(
             &mut [PollFd::new(&socket, PollFlags::OUT)],
-            Some(&timespec(left)),
+            Some(&Timespec::try_from(left).unwrap_or_default()),
         ) {
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => break,
@@ -113,14 +97,6 @@ fn connect_from(source: Option<IpAddr>, to: SocketAddr, until: Instant) -> io::R
     match socket_error(&socket)? {
         Ok(()) => Ok(socket),
         Err(e) => Err(e.into()),
-    }
-}
-
-/// A time to wait, in the system's form.
-pub(crate) fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(time.subsec_nanos()),
     }
 }
 

@@ -13,8 +13,9 @@ use rustix::net::{RecvFlags, SendFlags, SocketType, bind, connect, recv, send};
 
 use crate::config::Proxy;
 use crate::ipc::{Helper, Pipe, Poll};
+use crate::net::listen::socket_for;
 use crate::net::udp::{At, Port, address_of};
-use crate::proxy::connect::{socket_for, sources};
+use crate::proxy::connect::sources;
 use crate::proxy::resolve::{Addresses, Reader};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
@@ -167,7 +168,7 @@ fn take_questions(
         ) {
             Ok(socket) => socket,
             Err(e) => {
-                log::debug!("question not relayed peer={from} error=\"{e}\"");
+                log::debug!(peer:% = from, error:% = e; "question not relayed");
                 continue;
             }
         };

@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{Mode, OFlags};
 
-use super::connect::timespec;
 use crate::config::{Backend, Host};
-use crate::ipc::channel::{address_from_bytes, address_to_bytes};
+use crate::ipc::codec::{address_from_bytes, address_to_bytes};
 use crate::ipc::{Helper, page};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
@@ -77,7 +76,7 @@ pub(crate) fn start(
     // Lookups need the files of the real root.
     confinement.empty_root = None;
     let helper = <Helper>::spawn_ready("resolver", |child| {
-        let words = map_page(page.as_fd(), 0)?;
+        let words = map_page(page.as_fd())?;
         seal_against_others(page.as_fd())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open("/", flags, Mode::empty())?;
@@ -105,14 +104,14 @@ fn run(name: &str, words: &[AtomicU64], wake: &OwnedFd) -> io::Result<()> {
             }
             Err(e) => {
                 if !failing {
-                    log::warn!("can't look up proxy_to name={name} error=\"{e}\"");
+                    log::warn!(name:%, error:% = e; "can't look up proxy_to");
                 }
                 failing = true;
                 AGAIN
             }
         };
         std::thread::sleep(ACCEPT_BACKOFF);
-        let wait = timespec(wait);
+        let wait = Timespec::try_from(wait).unwrap_or_default();
         let _ = poll(&mut [PollFd::new(wake, PollFlags::IN)], Some(&wait));
         let _ = rustix::io::read(wake, &mut [0; 8]);
     }
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_looked_up_is_read_whole_by_the_others() {
         let page = sealable_pages("test", 1).expect("page");
-        let words = map_page(page.as_fd(), 0).expect("words");
+        let words = map_page(page.as_fd()).expect("words");
         let wake = eventfd(0, EventfdFlags::NONBLOCK).expect("eventfd");
         let reader = Addresses::Shared { page, wake }.reader().expect("reader");
         assert_eq!(reader.now(), [] as [IpAddr; 0]);

@@ -22,6 +22,9 @@ const PIPE_SIZE: usize = 256 * 1024;
 /// Bytes read to step over a mark; an empty pipe always has room for them.
 const STEP: usize = 4096;
 
+/// Of more bytes than this the system acknowledges the last ones by itself.
+const FEW_BYTES: u64 = 16 * 1024;
+
 /// How long both may be idle once one direction has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
 
@@ -99,6 +102,8 @@ struct Side<'a> {
     ready: PollFlags,
     /// Hung up for good, and of no more interest: polling would not wait.
     hung: bool,
+    /// Whether bytes came and none were sent since, see [`Side::acknowledge`].
+    unacknowledged: bool,
 }
 
 impl<'a> Side<'a> {
@@ -108,6 +113,15 @@ impl<'a> Side<'a> {
             socket,
             ready: PollFlags::all(),
             hung: false,
+            unacknowledged: false,
+        }
+    }
+
+    /// Acknowledges what came before a wait: a side with Nagle's algorithm may
+    /// have sent half a message, and hold the rest back until then.
+    fn acknowledge(&mut self) {
+        if std::mem::take(&mut self.unacknowledged) {
+            let _ = sockopt::set_tcp_quickack(self.socket, true);
         }
     }
 
@@ -150,8 +164,12 @@ impl Splice<'_> {
                 .pump(backend.socket, client.socket)
                 .map_err(|e| format!("to the client: {e}"))?;
         }
-        if before != self.moved() {
+        let now = self.moved();
+        let few = |from, to| (1..FEW_BYTES).contains(&(to - from));
+        if now.up != before.up || now.down != before.down {
             self.quiet_since = Instant::now();
+            self.client.unacknowledged = few(before.up, now.up) && now.down == before.down;
+            self.backend.unacknowledged = few(before.down, now.down) && now.up == before.up;
         }
         Ok(())
     }
@@ -161,6 +179,8 @@ impl Splice<'_> {
         let (client, backend) = (self.client.socket, self.backend.socket);
         let of_client = self.up.reading(client) | self.down.writing(backend);
         let of_backend = self.down.reading(backend) | self.up.writing(client);
+        self.client.acknowledge();
+        self.backend.acknowledge();
         let mut poll = Poll::default();
         for (side, interest) in [
             (&mut self.client, of_client),

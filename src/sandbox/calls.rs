@@ -1,4 +1,5 @@
-//! System calls, by which of our processes need them.
+//! System calls, by which of our processes need them, and the arguments they may
+//! have. docs/decisions/system-calls.md gives the reasons.
 
 /// Changes of identity and root.
 pub(crate) const CHANGES: &[libc::c_long] = &[
@@ -7,6 +8,7 @@ pub(crate) const CHANGES: &[libc::c_long] = &[
     libc::SYS_setresuid,
     libc::SYS_setresgid,
     libc::SYS_setgroups,
+    libc::SYS_capset,
 ];
 
 /// Calls that none of our processes needs.
@@ -66,183 +68,274 @@ pub(crate) const DEADLY: &[libc::c_long] = &[
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
     libc::SYS_mknodat,
-];
-
-/// Calls that our code, the standard library and the C library use.
-pub(crate) const KNOWN: &[libc::c_long] = &[
-    // Files.
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_readv,
-    libc::SYS_writev,
-    libc::SYS_pread64,
-    libc::SYS_pwrite64,
-    libc::SYS_preadv,
-    libc::SYS_pwritev,
-    libc::SYS_preadv2,
-    libc::SYS_pwritev2,
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_close,
-    libc::SYS_close_range,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_lseek,
-    libc::SYS_ftruncate,
-    libc::SYS_fallocate,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_sync_file_range,
-    libc::SYS_syncfs,
-    libc::SYS_fadvise64,
-    libc::SYS_readahead,
-    libc::SYS_flock,
-    libc::SYS_fcntl,
-    libc::SYS_ioctl,
-    libc::SYS_dup,
-    libc::SYS_dup3,
-    libc::SYS_pipe2,
-    libc::SYS_getdents64,
-    libc::SYS_getcwd,
-    libc::SYS_chdir,
-    libc::SYS_fchdir,
-    libc::SYS_chroot,
-    libc::SYS_mkdirat,
-    libc::SYS_unlinkat,
-    libc::SYS_renameat,
-    libc::SYS_renameat2,
-    libc::SYS_linkat,
-    libc::SYS_symlinkat,
-    libc::SYS_readlinkat,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    SYS_FCHMODAT2,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_utimensat,
-    libc::SYS_copy_file_range,
-    libc::SYS_sendfile,
-    libc::SYS_splice,
-    libc::SYS_umask,
-    libc::SYS_inotify_init1,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_inotify_rm_watch,
-    libc::SYS_memfd_create,
-    // Existing sockets, and pairs.
-    libc::SYS_socketpair,
-    libc::SYS_sendto,
-    libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
-    libc::SYS_recvmsg,
-    libc::SYS_sendmmsg,
-    libc::SYS_recvmmsg,
-    libc::SYS_shutdown,
-    libc::SYS_setsockopt,
-    libc::SYS_getsockopt,
-    libc::SYS_getsockname,
-    libc::SYS_getpeername,
-    // Waiting.
-    libc::SYS_ppoll,
-    libc::SYS_pselect6,
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_eventfd2,
-    libc::SYS_signalfd4,
-    libc::SYS_timerfd_create,
-    libc::SYS_timerfd_settime,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_getres,
-    libc::SYS_gettimeofday,
-    libc::SYS_restart_syscall,
-    // Memory.
-    libc::SYS_mmap,
-    libc::SYS_munmap,
-    libc::SYS_mprotect,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_mlock,
-    libc::SYS_munlock,
-    libc::SYS_membarrier,
-    libc::SYS_brk,
-    // Processes and threads.
-    libc::SYS_clone,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_wait4,
-    libc::SYS_waitid,
-    libc::SYS_kill,
-    libc::SYS_tgkill,
-    libc::SYS_futex,
-    libc::SYS_set_robust_list,
-    libc::SYS_get_robust_list,
-    libc::SYS_set_tid_address,
-    libc::SYS_rseq,
-    libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_getpriority,
+    // Calls that act on another process.
     libc::SYS_setpriority,
-    libc::SYS_getpid,
-    libc::SYS_getppid,
-    libc::SYS_gettid,
-    libc::SYS_getuid,
-    libc::SYS_geteuid,
-    libc::SYS_getgid,
-    libc::SYS_getegid,
-    libc::SYS_getgroups,
-    libc::SYS_getresuid,
-    libc::SYS_getresgid,
-    libc::SYS_capget,
-    libc::SYS_capset,
-    libc::SYS_prctl,
-    libc::SYS_seccomp,
-    libc::SYS_landlock_create_ruleset,
-    libc::SYS_landlock_add_rule,
-    libc::SYS_landlock_restrict_self,
-    libc::SYS_prlimit64,
-    libc::SYS_getrusage,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigtimedwait,
-    libc::SYS_sigaltstack,
-    libc::SYS_getrandom,
-    libc::SYS_uname,
-    libc::SYS_sysinfo,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
+    libc::SYS_tgkill,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_send_signal,
+    // Memory that counts for no process, and pages of others.
+    libc::SYS_memfd_create,
+    libc::SYS_remap_file_pages,
 ];
 
-/// `fchmodat2`, on every architecture.
-const SYS_FCHMODAT2: libc::c_long = 452;
+/// A condition on 32 bits of an argument, which comes first by its position.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    Is(u8, u32),
+    IsNot(u8, u32),
+    /// These bits have this value.
+    Bits(u8, u32, u32),
+}
+
+/// A call that our code, the standard library or the C library makes. It may be
+/// made if all conditions of one of the lists hold; with any arguments if there is
+/// no list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub name: &'static str,
+    pub number: libc::c_long,
+    pub when: &'static [&'static [When]],
+}
+
+const fn is(at: u8, value: libc::c_int) -> When {
+    When::Is(at, value.cast_unsigned())
+}
+
+/// The argument has none of these bits.
+const fn without(at: u8, mask: libc::c_int) -> When {
+    When::Bits(at, mask.cast_unsigned(), 0)
+}
+
+/// The second argument is one of these.
+macro_rules! second {
+    ($($value:expr),* $(,)?) => { &[$(&[is(1, $value)]),*] };
+}
+
+/// The second and the third argument are one of these pairs.
+macro_rules! options {
+    ($($level:expr => $($option:expr),*;)*) => {
+        &[$($(&[is(1, $level), is(2, $option)]),*),*]
+    };
+}
+
+macro_rules! calls {
+    ($($call:ident $(: $when:expr)?),* $(,)?) => {
+        &[$(Call {
+            name: stringify!($call),
+            number: libc::$call,
+            when: calls!(@ $($when)?),
+        }),*]
+    };
+    (@) => { &[] };
+    (@ $when:expr) => { $when };
+}
+
+/// A request of `ioctl` as a condition has it.
+#[expect(clippy::cast_possible_truncation, reason = "requests have 32 bits")]
+const fn request(of: libc::Ioctl) -> libc::c_int {
+    of as libc::c_int
+}
+
+/// One process, and no group of processes; with zero left out.
+const POSITIVE: When = When::Bits(0, 1 << 31, 0);
+
+/// A mapping that no other process has.
+const PRIVATE: When = When::Bits(3, 0xf, libc::MAP_PRIVATE.cast_unsigned());
+
+/// What no thread and no child is made with: namespaces, another parent, a
+/// tracer.
+const CLONE_FLAGS: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_PARENT
+    | libc::CLONE_PTRACE;
+
+/// Calls of all processes. docs/decisions/system-calls.md says what for.
+pub(crate) const KNOWN: &[Call] = calls![
+    // Files.
+    SYS_read,
+    SYS_write,
+    SYS_writev,
+    SYS_pread64,
+    SYS_pwrite64,
+    SYS_preadv2,
+    SYS_openat,
+    SYS_openat2,
+    SYS_close,
+    SYS_close_range,
+    SYS_fstat,
+    SYS_newfstatat,
+    SYS_statx,
+    SYS_fstatfs,
+    SYS_lseek,
+    SYS_ftruncate,
+    SYS_fgetxattr,
+    SYS_fsetxattr,
+    SYS_flistxattr,
+    SYS_fsync,
+    SYS_fdatasync,
+    SYS_sync_file_range,
+    SYS_syncfs,
+    SYS_fadvise64,
+    SYS_flock,
+    SYS_fcntl: &[
+        &[is(1, libc::F_DUPFD_CLOEXEC)],
+        &[is(1, libc::F_GETFD)],
+        &[is(1, libc::F_SETFD)],
+        &[is(1, libc::F_GETFL)],
+        &[is(1, libc::F_SETFL), without(2, libc::O_ASYNC)],
+        &[is(1, F_SETOWN_EX)],
+        &[is(1, libc::F_ADD_SEALS)],
+        &[is(1, libc::F_GET_SEALS)],
+        &[is(1, libc::F_SETPIPE_SZ)],
+        &[is(1, libc::F_OFD_SETLK)],
+    ],
+    SYS_ioctl: second![
+        request(libc::FIONBIO),
+        request(libc::FIONREAD),
+        request(SIOCATMARK),
+        request(libc::FICLONE),
+    ],
+    SYS_pipe2,
+    SYS_getdents64,
+    SYS_fchdir,
+    SYS_mkdirat,
+    SYS_unlinkat,
+    SYS_renameat2,
+    SYS_linkat,
+    SYS_symlinkat,
+    SYS_readlinkat,
+    SYS_faccessat2,
+    SYS_fchmod,
+    SYS_fchown,
+    SYS_fchownat,
+    SYS_utimensat,
+    SYS_copy_file_range,
+    SYS_sendfile,
+    SYS_splice,
+    SYS_inotify_init1,
+    SYS_inotify_add_watch,
+    SYS_inotify_rm_watch,
+    // Existing sockets, and pairs.
+    SYS_socketpair: &[&[is(0, libc::AF_UNIX)]],
+    SYS_sendto,
+    SYS_recvfrom,
+    SYS_sendmsg,
+    SYS_recvmsg,
+    SYS_sendmmsg,
+    SYS_shutdown,
+    SYS_setsockopt: options![
+        libc::SOL_SOCKET => libc::SO_REUSEADDR, libc::SO_KEEPALIVE, libc::SO_RCVTIMEO,
+            libc::SO_SNDTIMEO, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW;
+        libc::IPPROTO_TCP => libc::TCP_NODELAY, libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL,
+            libc::TCP_KEEPCNT, libc::TCP_USER_TIMEOUT, libc::TCP_QUICKACK, libc::TCP_ULP;
+        libc::SOL_TLS => libc::TLS_TX;
+        libc::IPPROTO_IP => libc::IP_RECVERR, libc::IP_BIND_ADDRESS_NO_PORT;
+        libc::IPPROTO_IPV6 => libc::IPV6_RECVERR, libc::IPV6_V6ONLY;
+    ],
+    SYS_getsockopt,
+    SYS_getsockname,
+    SYS_getpeername,
+    // Waiting.
+    SYS_ppoll,
+    SYS_epoll_create1,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
+    SYS_clock_nanosleep,
+    SYS_clock_gettime,
+    SYS_restart_syscall,
+    // Memory: nothing to execute, and none that is shared and has no descriptor.
+    SYS_mmap: &[
+        &[without(2, libc::PROT_EXEC), without(3, libc::MAP_ANONYMOUS)],
+        &[without(2, libc::PROT_EXEC), PRIVATE],
+    ],
+    SYS_munmap,
+    SYS_mprotect: &[&[without(2, libc::PROT_EXEC)]],
+    SYS_madvise: &[
+        &[is(2, libc::MADV_DONTNEED)],
+        &[is(2, libc::MADV_FREE)],
+        &[is(2, libc::MADV_HUGEPAGE)],
+        &[is(2, libc::MADV_WIPEONFORK)],
+    ],
+    SYS_brk,
+    // Processes and threads; of other processes only children.
+    SYS_clone: &[&[without(0, CLONE_FLAGS)]],
+    SYS_exit,
+    SYS_exit_group,
+    SYS_wait4,
+    SYS_kill: &[
+        &[When::IsNot(0, 0), POSITIVE, is(1, libc::SIGTERM)],
+        &[When::IsNot(0, 0), POSITIVE, is(1, libc::SIGKILL)],
+    ],
+    SYS_signalfd4,
+    SYS_futex,
+    SYS_set_robust_list,
+    SYS_rseq,
+    SYS_sched_yield,
+    SYS_sched_getaffinity: &[&[is(0, 0)]],
+    SYS_getpid,
+    SYS_getppid,
+    SYS_gettid,
+    SYS_prctl: &[
+        &[is(0, libc::PR_SET_NAME)],
+        &[is(0, libc::PR_SET_PDEATHSIG), is(1, libc::SIGKILL)],
+        &[is(0, libc::PR_SET_NO_NEW_PRIVS)],
+        &[is(0, libc::PR_GET_NO_NEW_PRIVS)],
+        &[is(0, libc::PR_SET_DUMPABLE), is(1, 0)],
+        &[is(0, libc::PR_GET_DUMPABLE)],
+        &[is(0, libc::PR_SET_KEEPCAPS)],
+    ],
+    SYS_seccomp,
+    SYS_landlock_create_ruleset,
+    SYS_landlock_add_rule,
+    SYS_landlock_restrict_self,
+    SYS_prlimit64: &[&[is(0, 0)]],
+    SYS_rt_sigaction,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigreturn,
+    SYS_rt_sigtimedwait,
+    SYS_sigaltstack,
+    SYS_getrandom,
+    SYS_uname,
+];
 
 /// Further calls on this processor.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const KNOWN_HERE: &[libc::c_long] = &[
-    libc::SYS_poll,
-    libc::SYS_select,
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_create,
-    libc::SYS_open,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_readlink,
-    libc::SYS_access,
-    libc::SYS_dup2,
-    libc::SYS_pipe,
-    libc::SYS_arch_prctl,
-    libc::SYS_time,
-    libc::SYS_fork,
-    libc::SYS_vfork,
-];
+pub(crate) const KNOWN_HERE: &[Call] = calls![SYS_poll, SYS_open];
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) const KNOWN_HERE: &[libc::c_long] = &[];
+pub(crate) const KNOWN_HERE: &[Call] = &[];
+
+/// Further calls of the launcher and of what it forks until that is a session.
+pub(crate) const LAUNCHING: &[Call] = calls![
+    SYS_chroot,
+    SYS_setresuid,
+    SYS_setresgid,
+    SYS_setgroups,
+    SYS_getresuid,
+    SYS_getresgid,
+    SYS_getgroups,
+    SYS_capget,
+    SYS_capset,
+];
+
+/// The C library's crate has no names for these.
+const F_SETOWN_EX: libc::c_int = 15;
+const SIOCATMARK: libc::Ioctl = 0x8905;
+const SO_RCVTIMEO_NEW: libc::c_int = 66;
+const SO_SNDTIMEO_NEW: libc::c_int = 67;
 
 #[cfg(test)]
 mod tests {
@@ -252,7 +345,10 @@ mod tests {
     fn no_call_is_both_needed_and_deadly() {
         for call in DEADLY {
             assert!(
-                !KNOWN.contains(call) && !KNOWN_HERE.contains(call),
+                KNOWN
+                    .iter()
+                    .chain(KNOWN_HERE)
+                    .all(|known| known.number != *call),
                 "{call}"
             );
         }

@@ -3,10 +3,11 @@
 //! can gain no other privilege.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::ipc::helper::Confine;
@@ -62,6 +63,11 @@ impl<'a> Confinement<'a> {
         Confinement { kept, ..self }
     }
 
+    /// Whether processes change their root, as those of root do.
+    pub fn changes_root(&self) -> bool {
+        self.empty_root.is_some()
+    }
+
     /// What a helper process with this duty enters.
     pub fn with<'d>(&'d self, duty: Duty<'d>) -> Confined<'d> {
         Confined {
@@ -82,11 +88,17 @@ pub enum Duty<'a> {
     /// Forks sessions: stays root, with what it needs to give each the identity
     /// of a client, and reaches only files beneath this root.
     Launching(BorrowedFd<'a>),
+    /// Forks sessions that all have its own identity and this root, into which it
+    /// changes its own.
+    Sharing(BorrowedFd<'a>),
     /// Doesn't fork, and reaches only files beneath a directory.
     Alone(Option<BorrowedFd<'a>>),
     /// The same, reading only, and asks name servers; its sandbox is one of
     /// [`Reach::Names`](crate::sandbox::Reach::Names).
     Resolving(Option<BorrowedFd<'a>>),
+    /// Doesn't fork, only reads files beneath a directory, asks name servers if
+    /// its sandbox lets it, and connects by TCP.
+    Knocking(Option<BorrowedFd<'a>>),
     /// Forks no other, reaches no file, and uses sockets; its sandbox is one of
     /// [`Reach::Data`](crate::sandbox::Reach::Data).
     Dialing,
@@ -106,9 +118,12 @@ impl Confine for Confined<'_> {
             kept,
             sandbox,
         } = self.confinement;
+        prefer_to_kill();
         if let Some(empty_root) = empty_root {
-            rustix::process::fchdir(empty_root)?;
-            rustix::process::chroot(".")?;
+            change_root(match self.duty {
+                Duty::Sharing(root) => root,
+                _ => empty_root.as_fd(),
+            })?;
         }
         keep_only(handles)?;
         match (self.duty, identity) {
@@ -128,14 +143,52 @@ impl Confine for Confined<'_> {
         sandbox.enter()?;
         match self.duty {
             Duty::Forking | Duty::Launching(_) => return Ok(()),
+            Duty::Sharing(root) => return sandbox.limit_files(Some(root)),
             Duty::Connecting(port) => return sandbox.limit_to_port(port),
             Duty::Alone(root) => sandbox.limit_files(root)?,
             Duty::Resolving(top) => sandbox.limit_to_names(top)?,
-            Duty::Dialing => sandbox.limit_to_sockets()?,
+            Duty::Knocking(top) => sandbox.limit_to_sockets(top)?,
+            Duty::Dialing => sandbox.limit_to_sockets(None)?,
         }
         sandbox.deny_fork_and_identity()
     }
 }
+
+/// Changes the root, and the working directory, to a directory.
+///
+/// # Errors
+/// The system's.
+pub fn change_root(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(directory)?;
+    rustix::process::chroot(".")
+}
+
+/// A handle of the root that this process has changed to. One from before would
+/// lead out by `..`.
+///
+/// # Errors
+/// The system's.
+pub fn reopen_root() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/", flags, Mode::empty())
+}
+
+/// If memory runs out, the system ends this process and its children before the
+/// daemon and before others. Without `/proc` it decides by size alone.
+fn prefer_to_kill() {
+    let _ = std::fs::write(OOM_SCORE, "500");
+}
+
+/// The daemon, which would take all others along, is ended last.
+pub fn spare_daemon() {
+    let score = std::fs::read_to_string(OOM_SCORE);
+    if score.is_ok_and(|score| score.trim() == "0") {
+        // Without CAP_SYS_RESOURCE the unit of systemd has to (OOMScoreAdjust).
+        let _ = std::fs::write(OOM_SCORE, "-900");
+    }
+}
+
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 /// A directory that has no entries and no name: made, opened, removed.
 fn empty_directory() -> io::Result<OwnedFd> {

@@ -21,19 +21,24 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter,
 };
 
-use crate::sandbox::calls::{CHANGES, DEADLY, KNOWN, KNOWN_HERE};
+use crate::sandbox::calls::{CHANGES, Call, DEADLY, KNOWN, KNOWN_HERE, LAUNCHING, When};
 use crate::sandbox::no_fork::alone;
 pub use crate::sandbox::reach::Reach;
 
 /// The newest Landlock this is written for: files, TCP, devices, signals and
 /// abstract sockets. An older kernel enforces what it knows.
 const LANDLOCK: ABI = ABI::V6;
+
+/// The most private memory of a process that faces a client, in bytes, and its
+/// most descriptors. docs/decisions/system-calls.md has what they need.
+const MAX_DATA: u64 = 256 << 20;
+const MAX_DESCRIPTORS: u64 = 1024;
 
 /// The filters for all kinds of processes.
 #[derive(Clone, Debug)]
@@ -61,18 +66,9 @@ impl Sandbox {
     /// # Errors
     /// When this processor is not one the filters are for.
     pub fn new() -> io::Result<Sandbox> {
-        let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
         let filters = Filters {
-            known: filter(
-                &[KNOWN, KNOWN_HERE].concat(),
-                enosys.clone(),
-                SeccompAction::Allow,
-            )?,
-            known_to_launchers: filter(
-                &[KNOWN, KNOWN_HERE, CHANGES].concat(),
-                enosys.clone(),
-                SeccompAction::Allow,
-            )?,
+            known: known([KNOWN, KNOWN_HERE])?,
+            known_to_launchers: known([KNOWN, KNOWN_HERE, LAUNCHING])?,
             deadly: deadly(DEADLY)?,
             no_fork: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
@@ -115,6 +111,25 @@ impl Sandbox {
             .into_iter()
             .try_for_each(|filter| apply_filter(filter))
             .map_err(io::Error::other)
+    }
+
+    /// Bounds the memory of a process that faces a client, and its descriptors, in
+    /// which memory could be, too.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn limit_memory(&self) -> io::Result<()> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        for (resource, most) in [
+            (Resource::RLIMIT_DATA, MAX_DATA),
+            (Resource::RLIMIT_NOFILE, MAX_DESCRIPTORS),
+        ] {
+            let (soft, hard) = getrlimit(resource)?;
+            setrlimit(resource, soft.min(most), hard.min(most))?;
+        }
+        Ok(())
     }
 
     /// For a process that doesn't fork and has its final identity: from now on it
@@ -200,39 +215,78 @@ fn rules() -> Result<RulesetCreated, RulesetError> {
         .create()
 }
 
-/// An argument of a call that has this value.
-fn is(at: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(at, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+/// The rules of a filter, by the numbers of calls.
+type Rules = std::collections::BTreeMap<i64, Vec<SeccompRule>>;
+
+impl When {
+    fn condition(self) -> Result<SeccompCondition, seccompiler::BackendError> {
+        let (at, operation, value) = match self {
+            When::Is(at, value) => (at, SeccompCmpOp::Eq, value),
+            When::IsNot(at, value) => (at, SeccompCmpOp::Ne, value),
+            When::Bits(at, mask, value) => (at, SeccompCmpOp::MaskedEq(mask.into()), value),
+        };
+        SeccompCondition::new(at, SeccompCmpArgLen::Dword, operation, value.into())
+    }
 }
 
-/// Ends a process that makes one of these calls, or types at a terminal.
+/// A rule that matches if all conditions hold.
+fn rule(when: &[When]) -> io::Result<SeccompRule> {
+    let conditions = when.iter().map(|when| when.condition());
+    let conditions = conditions.collect::<Result<_, _>>();
+    conditions
+        .and_then(SeccompRule::new)
+        .map_err(io::Error::other)
+}
+
+/// The rules for calls that may be made.
+fn allowed<const N: usize>(lists: [&[Call]; N]) -> io::Result<Rules> {
+    let calls = lists.into_iter().flatten();
+    let calls = calls.filter(|call| place::left_out() != Some(call.number));
+    calls
+        .map(|call| {
+            let rules = call.when.iter().map(|when| rule(when));
+            Ok((call.number, rules.collect::<io::Result<_>>()?))
+        })
+        .collect()
+}
+
+/// Lets a process make these calls, and no others.
+fn known<const N: usize>(lists: [&[Call]; N]) -> io::Result<BpfProgram> {
+    only(allowed(lists)?)
+}
+
+/// Lets a process make the calls that match, and no others.
+fn only(rules: Rules) -> io::Result<BpfProgram> {
+    let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
+    compile(rules, enosys, SeccompAction::Allow)
+}
+
+/// Ends a process that makes one of these calls, types at a terminal, or sets a
+/// limit of another process.
 fn deadly(calls: &[libc::c_long]) -> io::Result<BpfProgram> {
-    let typing = [libc::TIOCSTI, libc::TIOCLINUX]
-        .map(|request| SeccompRule::new(vec![is(1, request)?]))
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>();
-    let calls = calls.iter().map(|call| (*call, Vec::new()));
-    let rules = calls
-        .chain([(libc::SYS_ioctl, typing.map_err(io::Error::other)?)])
-        .collect();
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX].map(|request| {
+        #[expect(clippy::cast_possible_truncation, reason = "requests have 32 bits")]
+        rule(&[When::Is(1, request as u32)])
+    });
+    let typing = typing.into_iter().collect::<io::Result<_>>()?;
+    let others = vec![rule(&[When::IsNot(0, 0)])?];
+    let calls = calls.iter().copied().chain(place::left_out());
+    let rules = [(libc::SYS_ioctl, typing), (libc::SYS_prlimit64, others)];
+    let mut rules = Rules::from(rules);
+    rules.extend(calls.map(|call| (call, Vec::new())));
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
 /// Ends a process that shuts down a socket or sets the size of its buffers.
 fn sharing() -> io::Result<BpfProgram> {
-    let rule = |option: libc::c_int| {
-        SeccompRule::new(vec![
-            is(1, libc::SOL_SOCKET.unsigned_abs().into())?,
-            is(2, option.unsigned_abs().into())?,
-        ])
-    };
-    let sizes: Result<Vec<_>, _> = [libc::SO_SNDBUF, libc::SO_SNDBUFFORCE]
-        .map(rule)
-        .into_iter()
-        .collect();
+    let sizes = [libc::SO_SNDBUF, libc::SO_SNDBUFFORCE].map(|option| {
+        let level = When::Is(1, libc::SOL_SOCKET.cast_unsigned());
+        rule(&[level, When::Is(2, option.cast_unsigned())])
+    });
+    let sizes = sizes.into_iter().collect::<io::Result<_>>()?;
     let rules = [
         (libc::SYS_shutdown, Vec::new()),
-        (libc::SYS_setsockopt, sizes.map_err(io::Error::other)?),
+        (libc::SYS_setsockopt, sizes),
     ];
     compile(
         rules.into(),
@@ -241,17 +295,8 @@ fn sharing() -> io::Result<BpfProgram> {
     )
 }
 
-fn filter(
-    calls: &[libc::c_long],
-    otherwise: SeccompAction,
-    listed: SeccompAction,
-) -> io::Result<BpfProgram> {
-    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
-    compile(rules, otherwise, listed)
-}
-
 fn compile(
-    rules: std::collections::BTreeMap<i64, Vec<SeccompRule>>,
+    rules: Rules,
     otherwise: SeccompAction,
     listed: SeccompAction,
 ) -> io::Result<BpfProgram> {

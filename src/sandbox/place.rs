@@ -21,6 +21,7 @@ pub enum Place {
 #[cfg(feature = "testing")]
 mod visitor {
     use super::{BorrowedFd, Place, SocketAddr};
+    use crate::sandbox::calls::{Call, KNOWN, KNOWN_HERE, LAUNCHING};
     use std::sync::OnceLock;
 
     /// Called with the place, the client, and the handle of the root if the process
@@ -29,9 +30,31 @@ mod visitor {
 
     static VISITOR: OnceLock<Visitor> = OnceLock::new();
 
+    static LEFT_OUT: OnceLock<libc::c_long> = OnceLock::new();
+
     /// Calls this in every process that reaches its place from now on.
     pub fn call_in_place(visitor: Visitor) {
         let _ = VISITOR.set(visitor);
+    }
+
+    /// Takes this call out of the lists of those that processes may make: it ends
+    /// them from now on. Whether there was one of this name.
+    pub fn leave_out(name: &str) -> bool {
+        let call = calls().find(|call| call.name == name);
+        call.is_some_and(|call| LEFT_OUT.set(call.number).is_ok())
+    }
+
+    /// The names and numbers of all calls in the lists.
+    pub fn known() -> impl Iterator<Item = (&'static str, libc::c_long)> {
+        calls().map(|call| (call.name, call.number))
+    }
+
+    fn calls() -> impl Iterator<Item = &'static Call> {
+        [KNOWN, KNOWN_HERE, LAUNCHING].into_iter().flatten()
+    }
+
+    pub(crate) fn left_out() -> Option<libc::c_long> {
+        LEFT_OUT.get().copied()
     }
 
     pub(crate) fn reached(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
@@ -42,9 +65,15 @@ mod visitor {
 }
 
 #[cfg(feature = "testing")]
-pub(crate) use visitor::reached;
+pub use visitor::{Visitor, call_in_place, known, leave_out};
 #[cfg(feature = "testing")]
-pub use visitor::{Visitor, call_in_place};
+pub(crate) use visitor::{left_out, reached};
 
 #[cfg(not(feature = "testing"))]
 pub(crate) fn reached(_: Place, _: SocketAddr, _: Option<BorrowedFd<'_>>) {}
+
+/// A call that a test has taken out of the lists.
+#[cfg(not(feature = "testing"))]
+pub(crate) fn left_out() -> Option<libc::c_long> {
+    None
+}

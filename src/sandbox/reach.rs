@@ -11,11 +11,11 @@ use landlock::{
     RulesetError, Scope,
 };
 
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
+use seccompiler::SeccompRule;
 
 use crate::sandbox::{
-    CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, LANDLOCK, Sandbox, SeccompAction, SeccompRule,
-    alone, compile, deadly, rules, sharing,
+    CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, LANDLOCK, Sandbox, When, allowed, alone, deadly,
+    only, rule, rules, sharing,
 };
 
 /// The port of name servers.
@@ -48,20 +48,20 @@ impl Sandbox {
             return Ok(Sandbox::off());
         }
         let listening = if reach == Reach::Data { LISTENING } else { &[] };
-        let allowed = [CALLS, listening].concat();
-        let calls: Vec<_> = DEADLY
-            .iter()
-            .copied()
-            .filter(|call| !allowed.contains(call))
-            .collect();
-        let known = [KNOWN, KNOWN_HERE, &allowed].concat();
-        let mut known: std::collections::BTreeMap<_, _> =
-            known.into_iter().map(|call| (call, Vec::new())).collect();
+        let added = [CALLS, listening].concat();
+        let calls = DEADLY.iter().copied();
+        let calls: Vec<_> = calls.filter(|call| !added.contains(call)).collect();
+        let mut known = allowed([KNOWN, KNOWN_HERE])?;
+        known.extend(added.into_iter().map(|call| (call, Vec::new())));
         known.insert(libc::SYS_socket, sockets(reach)?);
-        let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
+        if reach == Reach::Names {
+            // The C library loads what it looks names up with.
+            known.extend([libc::SYS_mmap, libc::SYS_mprotect].map(|call| (call, Vec::new())));
+        }
+        let known = only(known)?;
         let filters = Filters {
-            known_to_launchers: compile(known.clone(), enosys.clone(), SeccompAction::Allow)?,
-            known: compile(known, enosys, SeccompAction::Allow)?,
+            known_to_launchers: known.clone(),
+            known,
             deadly: deadly(&calls)?,
             no_fork: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
@@ -112,17 +112,22 @@ impl Sandbox {
 }
 
 impl Sandbox {
-    /// Leaves the process no file, and of TCP what its sandbox has: ports of
-    /// clients are too many for a list.
+    /// Leaves the process the files beneath `top` for reading, and of TCP what its
+    /// sandbox has: the ports are too many for a list.
     ///
     /// # Errors
     /// The system's. The process must end then.
-    pub fn limit_to_sockets(&self) -> io::Result<()> {
+    pub fn limit_to_sockets(&self, top: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let restrict = || -> Result<(), RulesetError> {
             let rules = Ruleset::default()
                 .handle_access(AccessFs::from_all(LANDLOCK))?
                 .scope(Scope::from_all(LANDLOCK))?;
-            rules.create()?.restrict_self().map(drop)
+            let mut rules = rules.create()?;
+            if let Some(top) = top {
+                let reading = AccessFs::ReadFile | AccessFs::ReadDir;
+                rules = rules.add_rule(PathBeneath::new(top, reading))?;
+            }
+            rules.restrict_self().map(drop)
         };
         if self.is_on() {
             restrict().map_err(io::Error::other)
@@ -139,28 +144,18 @@ fn sockets(reach: Reach) -> io::Result<Vec<SeccompRule>> {
         Reach::Udp => libc::SOCK_DGRAM,
         Reach::Names => return Ok(Vec::new()),
     };
-    // The flags in the second argument are ignored.
-    let kind_only = SeccompCmpOp::MaskedEq(0xf);
-    let rule = |family: i32| {
-        let condition = |at, operation, value: i32| {
-            SeccompCondition::new(
-                at,
-                SeccompCmpArgLen::Dword,
-                operation,
-                value.unsigned_abs().into(),
-            )
-        };
-        SeccompRule::new(vec![
-            condition(0, SeccompCmpOp::Eq, family)?,
-            condition(1, kind_only.clone(), kind)?,
-            condition(2, SeccompCmpOp::Eq, 0)?,
+    let of = |family: libc::c_int| {
+        rule(&[
+            When::Is(0, family.cast_unsigned()),
+            // The flags are ignored.
+            When::Bits(1, 0xf, kind.cast_unsigned()),
+            When::Is(2, 0),
         ])
     };
     [libc::AF_INET, libc::AF_INET6]
-        .map(rule)
+        .map(of)
         .into_iter()
-        .collect::<Result<_, _>>()
-        .map_err(io::Error::other)
+        .collect()
 }
 
 #[cfg(test)]

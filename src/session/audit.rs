@@ -41,27 +41,17 @@ pub struct Subject {
     pub other: Vec<u8>,
 }
 
-/// A finished request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// What it was about.
-    pub subject: Subject,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Bytes of files and listings that it moved.
-    pub bytes: u64,
-}
-
 /// Receives a session's requests.
 pub trait Observer {
     /// A request that names a path begins.
     fn begins(&mut self, subject: &Subject);
 
-    /// A request that names a path is over.
+    /// A request that names a path is over, and has moved so many bytes of files
+    /// and listings.
     ///
     /// # Errors
     /// When it can't be recorded; the session ends then.
-    fn ended(&mut self, operation: Operation) -> io::Result<()>;
+    fn ended(&mut self, subject: &Subject, outcome: Outcome, bytes: u64) -> io::Result<()>;
 }
 
 /// A session's end of the audit log, or nothing without a log.
@@ -88,33 +78,30 @@ impl Audit {
     /// When the auditor is gone.
     pub fn begin(&mut self, certificate: bool) -> io::Result<()> {
         let other: &[u8] = if certificate { b"certificate" } else { b"" };
-        self.record(Operation {
-            subject: Subject {
-                command: "BEGIN",
-                path: Vec::new(),
-                other: other.to_vec(),
-            },
-            outcome: Outcome::Done,
-            bytes: 0,
-        })
+        let subject = Subject {
+            command: "BEGIN",
+            path: Vec::new(),
+            other: other.to_vec(),
+        };
+        self.record(&subject, Outcome::Done, 0)
     }
 
     /// Records a finished request.
     ///
     /// # Errors
     /// When the auditor is gone.
-    pub fn record(&mut self, operation: Operation) -> io::Result<()> {
+    pub fn record(&mut self, subject: &Subject, outcome: Outcome, bytes: u64) -> io::Result<()> {
         let Some(records) = &self.records else {
             return Ok(());
         };
         records.send(&Record {
             peer: cut(self.peer.as_bytes()),
             user: cut(self.user.as_bytes()),
-            command: cut(operation.subject.command.as_bytes()),
-            path: cut(&operation.subject.path),
-            other: cut(&operation.subject.other),
-            outcome: operation.outcome,
-            bytes: operation.bytes,
+            command: cut(subject.command.as_bytes()),
+            path: cut(&subject.path),
+            other: cut(&subject.other),
+            outcome,
+            bytes,
         })
     }
 }

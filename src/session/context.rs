@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use log::kv::Value;
+
 use crate::ipc::channel::Channel;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
-use crate::session::audit::{Audit, Observer, Operation, Subject};
+use crate::session::audit::{Audit, Observer, Outcome, Subject};
 use crate::session::dialer::Dialer;
 use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
@@ -95,14 +97,13 @@ impl Context {
         let SessionInfo {
             peer,
             slot,
-            page,
             ref user,
             certificate,
             ..
         } = self.info;
-        let by = if certificate { " by=certificate" } else { "" };
-        log::info!("session start peer={peer} user={user} slot={slot}{by}");
-        page.admit();
+        let by = certificate.then_some(&"certificate");
+        let by = by.map_or(Value::null(), Value::from_display);
+        log::info!(peer:%, user:%, slot, by; "session start");
         place::reached(Place::Session, peer, Some(self.root.directory()));
         let end = match self.observer.audit.begin(certificate) {
             Ok(()) => serve(self),
@@ -124,9 +125,9 @@ impl Observer for SessionObserver {
         self.page.begins(subject.command, &subject.path);
     }
 
-    fn ended(&mut self, operation: Operation) -> io::Result<()> {
+    fn ended(&mut self, subject: &Subject, outcome: Outcome, bytes: u64) -> io::Result<()> {
         self.page.ended();
-        self.audit.record(operation)
+        self.audit.record(subject, outcome, bytes)
     }
 }
 
@@ -143,8 +144,8 @@ impl End {
     /// Its line in the log.
     pub fn log(&self, peer: SocketAddr) {
         match self {
-            End::Orderly(reason) => log::info!("session end peer={peer} reason=\"{reason}\""),
-            End::Failed(reason) => log::warn!("session end peer={peer} reason=\"{reason}\""),
+            End::Orderly(reason) => log::info!(peer:%, reason:%; "session end"),
+            End::Failed(reason) => log::warn!(peer:%, reason:%; "session end"),
         }
     }
 }

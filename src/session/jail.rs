@@ -1,13 +1,14 @@
 //! Jails: the token that opens a directory, and the change of root into it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::sandbox::confinement::{change_root, reopen_root};
 use crate::session::login::Why;
 use crate::store::path::Policy;
 use crate::store::{Root, RootPath};
@@ -41,14 +42,9 @@ pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd
     if !tokens.split(|c| *c == b'\n').any(|line| opens(line, token)) {
         return Err(Why::Token);
     }
-    let enter = || {
-        rustix::process::fchdir(&directory)?;
-        rustix::process::chroot(".")?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open("/", flags, Mode::empty())
-    };
-    enter().map_err(|e: Errno| {
-        log::error!("can't change the root error=\"{e}\"");
+    let entered = change_root(directory.as_fd()).and_then(|()| reopen_root());
+    entered.map_err(|e| {
+        log::error!(error:% = e; "can't change the root");
         Why::TokenFile
     })
 }
@@ -73,7 +69,7 @@ fn read_tokens(directory: &OwnedFd) -> io::Result<Zeroizing<Vec<u8>>> {
 /// Whether a line of the token file, plain or a hash, is for this token.
 fn opens(line: &[u8], token: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() || token.is_empty() {
+    if line.is_empty() || token.is_empty() || line.starts_with(b"#") {
         return false;
     }
     if hash::is_meant(line) {
@@ -95,6 +91,8 @@ mod tests {
             (b"", b"token"),
             (b"token", b"toke"),
             (b"token", b"token "),
+            (b"# comment", b"# comment"),
+            (b"#", b"#"),
         ] {
             assert!(!opens(line, token));
         }

@@ -2,6 +2,7 @@
 //! keys. It never sees a key.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
@@ -23,8 +24,13 @@ pub const MAX_HASH: usize = 256;
 pub enum Question {
     /// The session key in this RSA block.
     Decrypt(Vec<u8>),
-    /// Whether this is the hash.
-    Compare(Zeroizing<Vec<u8>>),
+    /// Whether this is the hash, of this client.
+    Compare {
+        /// The client, whom a proxy may have brought.
+        client: SocketAddr,
+        /// What it has sent.
+        hash: Zeroizing<Vec<u8>>,
+    },
     /// A signature of a handshake.
     Sign {
         /// The scheme of TLS.
@@ -36,17 +42,20 @@ pub enum Question {
     Seal(Zeroizing<Vec<u8>>),
     /// The TLS session in this ticket.
     Open(Vec<u8>),
-    /// The login, for a protocol without a shared secret.
-    Enter,
+    /// The login, for a protocol without a shared secret, of this client.
+    Enter {
+        /// As above.
+        client: SocketAddr,
+    },
 }
 
 codec!(enum Question {
     1 => Decrypt(block),
-    2 => Compare(hash),
+    2 => Compare { client, hash },
     3 => Sign { scheme, content },
     4 => Seal(session),
     5 => Open(ticket),
-    6 => Enter,
+    6 => Enter { client },
 });
 
 /// What the keeper answers.
@@ -56,36 +65,24 @@ pub enum Reply {
     Refused,
     /// What was asked for.
     Granted(Zeroizing<Vec<u8>>),
-    /// The hash is right: what the gate needs next.
-    Passed {
-        /// The root and what comes with it, or the channel of the login.
-        handles: Vec<OwnedFd>,
-        /// Which optional descriptors follow.
-        extras: Extras,
-    },
+    /// The hash is right: the channel of the login.
+    Passed(OwnedFd),
 }
 
-codec!(enum Reply { 0 => Refused, 1 => Granted(what), 2 => Passed { handles, extras } });
-
-/// What a session may have next to its root and the counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
-    /// The channel to the auditor.
-    pub records: bool,
-    /// The channel to the protocol's service.
-    pub service: bool,
-}
-
-codec!(struct Extras { records, service });
+codec!(enum Reply { 0 => Refused, 1 => Granted(what), 2 => Passed(login) });
 
 /// A gate's view of the keeper.
 #[derive(Debug)]
-pub struct Keeper(Pipe<Question, Reply>);
+pub struct Keeper {
+    channel: Pipe<Question, Reply>,
+    client: SocketAddr,
+}
 
 impl Keeper {
-    /// The keeper at the other end of a gate's channel.
-    pub fn new(channel: Channel) -> Keeper {
-        Keeper(channel.into())
+    /// The keeper at the other end of the channel of this client's gate.
+    pub fn new(channel: Channel, client: SocketAddr) -> Keeper {
+        let channel = channel.into();
+        Keeper { channel, client }
     }
 
     /// The session key in an RSA block; `None` when it holds none of these
@@ -114,21 +111,20 @@ impl Keeper {
         Ok(granted(reply).filter(|key| !key.is_empty()))
     }
 
-    /// What there is for a client that has shown the right hash: the root's
-    /// handle and what comes with it, or the channel of its login. Nothing for
-    /// another hash.
+    /// The channel of the login, for a client that has shown the right hash;
+    /// `None` for another hash.
     ///
     /// # Errors
     /// When the keeper is out of reach.
-    pub fn compare(&self, hash: &[u8]) -> io::Result<(Vec<OwnedFd>, Extras)> {
+    pub fn compare(&self, hash: &[u8]) -> io::Result<Option<OwnedFd>> {
         if hash.len() > MAX_HASH {
-            return Ok(Default::default());
+            return Ok(None);
         }
-        let hash = Zeroizing::new(hash.to_vec());
-        Ok(match self.ask(&Question::Compare(hash))? {
-            Reply::Passed { handles, extras } => (handles, extras),
-            _ => Default::default(),
-        })
+        let question = Question::Compare {
+            client: self.client,
+            hash: Zeroizing::new(hash.to_vec()),
+        };
+        self.ask(&question).map(login)
     }
 
     /// The channel of the login, for a protocol without a shared secret; `None`
@@ -141,21 +137,28 @@ impl Keeper {
         expect(dead_code, reason = "TF has a shared secret")
     )]
     pub fn enter(&self) -> io::Result<Option<OwnedFd>> {
-        Ok(match self.ask(&Question::Enter)? {
-            Reply::Passed { handles, .. } => handles.into_iter().next(),
-            _ => None,
-        })
+        let client = self.client;
+        self.ask(&Question::Enter { client }).map(login)
     }
 
     fn ask(&self, question: &Question) -> io::Result<Reply> {
-        self.0.send(question)?;
-        self.0.receive()?.ok_or(io::ErrorKind::UnexpectedEof.into())
+        self.channel.send(question)?;
+        self.channel
+            .receive()?
+            .ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 
     /// The channel to the keeper.
     #[cfg(test)]
     pub(crate) fn into_channel(self) -> Channel {
-        self.0.into_channel()
+        self.channel.into_channel()
+    }
+}
+
+fn login(reply: Reply) -> Option<OwnedFd> {
+    match reply {
+        Reply::Passed(login) => Some(login),
+        _ => None,
     }
 }
 

@@ -19,16 +19,32 @@ const HEAD: usize = 4;
 /// Digits of a key's text before those of its slot.
 const KEY_DIGITS: usize = 2 * KEY;
 
+/// The most digits of a slot.
+const SLOT_DIGITS: usize = 5;
+
 /// The text of a slot's key: the key, then the slot, by which it is found.
 pub fn key_text(slot: u32, key: [u8; KEY]) -> String {
     format!("{:032x}{slot:x}", u128::from_be_bytes(key))
 }
 
-/// The slot and the key in such a text, with or without the slash that PROCKEY
-/// sends before it and the NUL that some clients send behind it.
-pub fn read_key(text: &[u8]) -> Option<(u32, [u8; KEY])> {
+/// The digits of such a text, with or without the slash that PROCKEY sends before
+/// it and the NUL that some clients send behind it; `None` for any other text.
+fn digits(text: &[u8]) -> Option<&str> {
     let text = text.strip_suffix(&[0]).unwrap_or(text);
-    let text = std::str::from_utf8(text.strip_prefix(b"/").unwrap_or(text)).ok()?;
+    let text = text.strip_prefix(b"/").unwrap_or(text);
+    let fits = (KEY_DIGITS + 1..=KEY_DIGITS + SLOT_DIGITS).contains(&text.len())
+        && text.iter().all(u8::is_ascii_hexdigit);
+    std::str::from_utf8(text).ok().filter(|_| fits)
+}
+
+/// Whether a text has the form of a key, though no session may have it.
+pub fn is_key(text: &[u8]) -> bool {
+    digits(text).is_some()
+}
+
+/// The slot and the key in such a text.
+pub fn read_key(text: &[u8]) -> Option<(u32, [u8; KEY])> {
+    let text = digits(text)?;
     let (key, slot) = text.split_at_checked(KEY_DIGITS)?;
     let is_digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
     if !text.bytes().all(is_digit) || slot.len() > 1 && slot.starts_with('0') {
@@ -137,6 +153,8 @@ mod tests {
         ] {
             assert!(read_key(wrong).is_none_or(|(slot, key)| !view.fits(slot, key)));
         }
+        assert!(is_key(text.to_uppercase().as_bytes()) && !is_key(&text.as_bytes()[..32]));
+        assert!(!is_key(b"") && !is_key(b"/") && !is_key(format!("{text}000").as_bytes()));
     }
 
     proptest! {

@@ -268,12 +268,16 @@ impl Login {
         Ok(verdict)
     }
 
-    /// Hands the session over; this process has no part in it afterwards.
+    /// Hands the session over and waits until its process has it; this one has no
+    /// part in it afterwards. The daemon must not hear of the end of this process
+    /// before it has started the other.
     ///
     /// # Errors
     /// When nobody takes it.
     pub fn hand_over(self, socket: impl AsFd, state: &[u8]) -> io::Result<()> {
-        self.send(&Ask::State(state), &[socket.as_fd()])
+        self.send(&Ask::State(state), &[socket.as_fd()])?;
+        let _ = self.channel.receive(&mut [0; 1]);
+        Ok(())
     }
 
     fn send(&self, ask: &Ask<'_>, handles: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -65,12 +65,13 @@ pub trait Protocol: Debug {
         Vec::new()
     }
 
-    /// Faces a client that nobody has let in. Runs without privileges, files and
-    /// secrets, and logs why a client may not go on.
+    /// Faces a client until its login is complete, and hands it over to the
+    /// process of its session then. Runs without privileges, files and secrets,
+    /// and logs why a client may not go on.
     ///
     /// # Errors
     /// When the system or a process of ours fails.
-    fn gate(&self, gate: Gate<'_>) -> io::Result<Gated<'_>>;
+    fn gate(&self, gate: Gate<'_>) -> io::Result<()>;
 
     /// Takes over the session of a client that a gate let in. Runs in the
     /// session's process, with all it may ever have.
@@ -104,28 +105,6 @@ pub struct Gate<'a> {
     pub process_key: &'a str,
 }
 
-/// What came of a gate.
-pub enum Gated<'p> {
-    /// The client may begin in this very process.
-    Granted(Grant, Serve<'p>),
-    /// Another process has the client now, or the client is gone.
-    Done,
-}
-
-/// What the keeper hands to a gate that has shown what the protocol asks of
-/// everybody, where there are no login steps.
-#[derive(Debug)]
-pub struct Grant {
-    /// The root of the session.
-    pub root: OwnedFd,
-    /// The counters that quotas are held to.
-    pub usage: Option<OwnedFd>,
-    /// The channel to the auditor.
-    pub records: Option<OwnedFd>,
-    /// The channel to the protocol's service.
-    pub service: Option<OwnedFd>,
-}
-
 /// What the keeper holds for a protocol.
 pub struct Secrets {
     /// The RSA private key.
@@ -154,6 +133,14 @@ pub trait Helpers: Debug {
         None
     }
 
+    /// The channel on which one of them asks for the page of a slot, to read it.
+    fn channel(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Answers what has come on it; `page` finds a page.
+    fn hear(&mut self, _page: &dyn Fn(u32) -> Option<OwnedFd>) {}
+
     /// Takes note that a process has ended; whether it was one that must be
     /// replaced.
     fn reaped(&mut self, pid: Pid) -> bool;
@@ -171,8 +158,6 @@ pub struct HelperContext<'a> {
     pub udp: &'a [BorrowedFd<'a>],
     /// The memory with the keys of connections.
     pub keys: BorrowedFd<'a>,
-    /// The table of slots.
-    pub slots: BorrowedFd<'a>,
     /// Whom they become.
     pub identity: Option<&'a Identity>,
     /// What they enter.

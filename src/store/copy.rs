@@ -5,97 +5,155 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::inherit::inherit;
 use super::part::{PartFile, Taken, part_name, rename, sync_directory};
 use super::path::{Policy, RootPath};
 use super::quota::{Quota, Reservation};
 use super::root::Entry;
 use super::tree::{Met, Step, Visit, open_directory, remove_tree, walk_whole};
+use super::wanted::{WORK, check};
 use crate::sys::number::size;
-
-/// Bytes copied by one call.
-const CHUNK: usize = 1 << 30;
 
 /// Bytes to read and write at once if the kernel can't copy.
 const BUFFER: usize = 256 * 1024;
 
-/// Permission bits that are kept.
-const MODE: u32 = 0o7777;
+/// How copies are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Whose names are left out of trees.
+    pub policy: &'a Policy,
+    /// Whether the copy is on disk when it is made.
+    pub sync: bool,
+    /// What it counts against.
+    pub quota: &'a Quota,
+    /// The bits of modes that are kept.
+    pub bits: u32,
+}
 
-/// Copies a regular file to a free name and keeps the mode. With `sync` the copy
-/// is on disk when this returns.
+/// Copies a regular file to a free name, with what [`inherit`] gives it.
 ///
 /// # Errors
 /// `EEXIST` when the name is taken, else the system's. Nothing is left then.
-pub fn copy_file(
-    source: BorrowedFd<'_>,
-    target: &Entry,
-    sync: bool,
-    quota: &Quota,
-) -> Result<(), Errno> {
+pub fn copy_file(source: BorrowedFd<'_>, target: &Entry, rules: Rules<'_>) -> Result<(), Errno> {
     let part = PartFile::create(target, 0o600)?;
-    let (mode, taken) = copy_within(quota, source, part.file())?;
-    part.set_mode(mode)?;
-    part.publish(target.name(), Taken::Refuse, sync)?;
+    let taken = copy_within(rules, source, part.file())?;
+    part.publish(target.name(), Taken::Refuse, rules.sync)?;
     taken.keep();
     Ok(())
 }
 
-/// Copies all bytes of one file to another, empty one, within a quota. Returns
-/// the mode of the first and the space reserved for the second.
+/// Copies all bytes of one file to another, empty one, within a quota, and what
+/// it inherits. Returns the space reserved for it.
 fn copy_within(
-    quota: &Quota,
+    rules: Rules<'_>,
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
-) -> Result<(u32, Reservation), Errno> {
+) -> Result<Reservation, Errno> {
     let stat = rustix::fs::fstat(source)?;
     let expected = size(stat.st_size);
-    let mut taken = quota.reserve(expected)?;
+    let mut taken = rules.quota.reserve(expected)?;
     copy_data(source, target)?;
     let copied = size(rustix::fs::fstat(target)?.st_size);
     taken.grow(copied.saturating_sub(expected))?;
     taken.become_bytes(copied);
-    Ok((stat.st_mode & MODE, taken))
+    inherit(source, &stat, target, rules.bits)?;
+    Ok(taken)
 }
 
-/// Copies all bytes of one file to another, empty one.
+/// Copies all bytes of one file to another, empty one; holes stay holes.
 fn copy_data(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     if rustix::fs::ioctl_ficlone(target, source).is_ok() {
         return Ok(());
     }
-    let mut copied = false;
-    loop {
-        match rustix::fs::copy_file_range(source, None, target, None, CHUNK) {
-            Ok(0) => return Ok(()),
-            Ok(_) => copied = true,
-            Err(Errno::INTR) => {}
-            Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => return Err(e),
-            Err(e) if copied => return Err(e),
-            Err(_) => return copy_by_hand(source, target),
+    let mut at = 0;
+    while let Some((from, to)) = data_behind(source, at)? {
+        at = from;
+        while at < to {
+            let copied = copy_range(source, target, at, (to - at).min(WORK))?;
+            check()?;
+            if copied == 0 {
+                break;
+            }
+            at += copied;
         }
+        at = to;
+    }
+    let length = rustix::fs::fstat(source)?.st_size;
+    if length > rustix::fs::fstat(target)?.st_size {
+        rustix::fs::ftruncate(target, size(length))?;
+    }
+    Ok(())
+}
+
+/// The next bytes of a file behind an offset that are not a hole.
+fn data_behind(file: BorrowedFd<'_>, at: u64) -> Result<Option<(u64, u64)>, Errno> {
+    let from = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(from) => from,
+        Err(Errno::NXIO) => return Ok(None),
+        // The file system knows nothing of holes.
+        Err(Errno::INVAL) => at,
+        Err(e) => return Err(e),
+    };
+    let end = match rustix::fs::seek(file, SeekFrom::Hole(from)) {
+        Ok(end) => end,
+        Err(_) => size(rustix::fs::fstat(file)?.st_size),
+    };
+    Ok((end > from).then_some((from, end)))
+}
+
+/// Copies up to so many bytes to the same place; how many.
+fn copy_range(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    at: u64,
+    length: u64,
+) -> Result<u64, Errno> {
+    let (mut from, mut to) = (at, at);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    loop {
+        let copied =
+            rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), length);
+        return match copied {
+            Ok(copied) => Ok(copied as u64),
+            Err(Errno::INTR) => continue,
+            Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(e),
+            Err(_) => copy_by_hand(source, target, at, length),
+        };
     }
 }
 
-fn copy_by_hand(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let mut data = match rustix::io::read(source, &mut *buffer) {
-            Ok(0) => return Ok(()),
+fn copy_by_hand(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    at: u64,
+    length: usize,
+) -> Result<u64, Errno> {
+    let mut buffer = vec![0; BUFFER.min(length)];
+    let mut done = 0;
+    while done < length {
+        let room = BUFFER.min(length - done);
+        let mut data = match rustix::io::pread(source, &mut buffer[..room], at + done as u64) {
+            Ok(0) => break,
             Ok(n) => &buffer[..n],
             Err(Errno::INTR) => continue,
             Err(e) => return Err(e),
         };
         while !data.is_empty() {
-            match rustix::io::write(target, data) {
+            match rustix::io::pwrite(target, data, at + done as u64) {
                 Ok(0) => return Err(Errno::IO),
-                Ok(n) => data = &data[n..],
+                Ok(n) => {
+                    data = &data[n..];
+                    done += n;
+                }
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e),
             }
         }
     }
+    Ok(done as u64)
 }
 
 /// Copies a directory with its content to a free name: files and directories
@@ -105,27 +163,21 @@ fn copy_by_hand(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Er
 ///
 /// # Errors
 /// `EEXIST` when the name is taken, else the system's. Nothing is left then.
-pub fn copy_tree(
-    source: BorrowedFd<'_>,
-    target: &Entry,
-    policy: &Policy,
-    sync: bool,
-    quota: &Quota,
-) -> Result<(), Errno> {
+pub fn copy_tree(source: BorrowedFd<'_>, target: &Entry, rules: Rules<'_>) -> Result<(), Errno> {
     let parent = target.directory.as_fd();
     let hidden = part_name()?;
     let name = OsStr::from_bytes(&hidden);
     rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
-    let built = build_tree(source, parent, name, policy, quota).and_then(|copy| {
+    let built = build_tree(source, parent, name, rules).and_then(|copy| {
         rename(parent, name, parent, target.name(), RenameFlags::NOREPLACE)?;
-        if sync {
+        if rules.sync {
             rustix::fs::syncfs(&copy)?;
             sync_directory(parent)?;
         }
         Ok(())
     });
     if built.is_err() {
-        let _ = remove_tree(parent, name, &Policy::NONE, quota);
+        let _ = remove_tree(parent, name, &Policy::NONE, rules.quota);
     }
     built
 }
@@ -134,48 +186,43 @@ fn build_tree(
     source: BorrowedFd<'_>,
     parent: BorrowedFd<'_>,
     name: &OsStr,
-    policy: &Policy,
-    quota: &Quota,
+    rules: Rules<'_>,
 ) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let copy = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     rustix::fs::flock(&copy, FlockOperation::NonBlockingLockExclusive)?;
-    let mut modes = vec![(RootPath::root(), rustix::fs::fstat(source)?.st_mode & MODE)];
+    let mut directories = vec![RootPath::root()];
     walk_whole(source, |met| {
         let visit = match met {
             Met::Entry(visit) => visit,
+            Met::Entered(_) => return Ok(Step::Over),
             Met::Unread(_) => return Err(Errno::ACCESS),
         };
-        if policy.hides(visit.name().as_bytes()) {
+        if rules.policy.hides(visit.name().as_bytes()) {
             return Ok(Step::Over);
         }
-        copy_entry(&visit, copy.as_fd(), &mut modes, quota)?;
+        copy_entry(&visit, copy.as_fd(), rules)?;
+        if visit.kind.is_dir() {
+            directories.push(visit.path.clone());
+        }
         Ok::<Step, Errno>(Step::Enter)
     })?;
     // Last, and from below: a directory that may not be written to could not
     // be filled.
-    for (path, mode) in modes.iter().rev() {
-        rustix::fs::fchmod(
-            open_directory(copy.as_fd(), path)?,
-            Mode::from_raw_mode(*mode),
-        )?;
+    for path in directories.iter().rev() {
+        let old = open_directory(source, path)?;
+        let new = open_directory(copy.as_fd(), path)?;
+        let stat = rustix::fs::fstat(&old)?;
+        inherit(old.as_fd(), &stat, new.as_fd(), rules.bits)?;
     }
     Ok(copy)
 }
 
-fn copy_entry(
-    visit: &Visit<'_>,
-    copy: BorrowedFd<'_>,
-    modes: &mut Vec<(RootPath, u32)>,
-    quota: &Quota,
-) -> Result<(), Errno> {
+fn copy_entry(visit: &Visit<'_>, copy: BorrowedFd<'_>, rules: Rules<'_>) -> Result<(), Errno> {
     let into = || open_directory(copy, &visit.path.parent());
     match visit.kind {
         FileType::Directory => {
-            let stat =
-                rustix::fs::statat(visit.directory, visit.name(), AtFlags::SYMLINK_NOFOLLOW)?;
             rustix::fs::mkdirat(into()?, visit.name(), Mode::RWXU)?;
-            modes.push((visit.path.clone(), stat.st_mode & MODE));
         }
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -183,11 +230,8 @@ fn copy_entry(
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let into = into()?;
             let target = rustix::fs::openat(&into, visit.name(), flags, Mode::RUSR | Mode::WUSR)?;
-            match copy_within(quota, source.as_fd(), target.as_fd()) {
-                Ok((mode, taken)) => {
-                    taken.keep();
-                    rustix::fs::fchmod(&target, Mode::from_raw_mode(mode))?;
-                }
+            match copy_within(rules, source.as_fd(), target.as_fd()) {
+                Ok(taken) => taken.keep(),
                 Err(e) => {
                     // Its space is given back already; don't give it back with the tree's again.
                     rustix::fs::unlinkat(into, visit.name(), AtFlags::empty())?;
@@ -224,7 +268,8 @@ mod tests {
         fs::write(dir.path().join("a"), &content).expect("write");
         let source = fs::File::open(dir.path().join("a")).expect("open");
         let target = fs::File::create(dir.path().join("b")).expect("create");
-        copy_by_hand(source.as_fd(), target.as_fd()).expect("copy");
+        let copied = copy_by_hand(source.as_fd(), target.as_fd(), 0, 1 << 20).expect("copy");
+        assert_eq!(copied, content.len() as u64);
         assert!(fs::read(dir.path().join("b")).expect("read") == content);
     }
 
@@ -241,23 +286,23 @@ mod tests {
         mode(&source.join("closed/f"), 0o440);
         mode(&source.join("closed"), 0o550);
         let opened = fs::File::open(&source).expect("open");
-        copy_tree(
-            opened.as_fd(),
-            &entry(dir.path(), "t"),
-            &Policy::NONE,
-            true,
-            &Quota::none(),
-        )
-        .expect("copy");
+        let rules = Rules {
+            policy: &Policy::NONE,
+            sync: true,
+            quota: &Quota::none(),
+            bits: 0o7777,
+        };
+        copy_tree(opened.as_fd(), &entry(dir.path(), "t"), rules).expect("copy");
         let copied = fs::metadata(dir.path().join("t/closed")).expect("stat");
         assert_eq!(copied.permissions().mode() & 0o7777, 0o550);
         assert!(dir.path().join("t/closed/f").exists() && !dir.path().join("t/pipe").exists());
         let taken = copy_tree(
             opened.as_fd(),
             &entry(dir.path(), "t"),
-            &Policy::NONE,
-            false,
-            &Quota::none(),
+            Rules {
+                sync: false,
+                ..rules
+            },
         );
         assert_eq!(taken, Err(Errno::EXIST));
         assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 2);

@@ -3,6 +3,7 @@
 
 pub mod behind;
 pub mod copy;
+pub mod inherit;
 pub mod part;
 pub mod path;
 pub mod quota;
@@ -12,6 +13,7 @@ pub mod sweep;
 pub mod tree;
 pub mod upload;
 pub mod usage;
+pub mod wanted;
 
 pub use path::{Policy, RootPath};
 pub use quota::Quota;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::path::{PART_DIGITS, PART_PREFIX, PART_SUFFIX};
 use super::quota::Quota;
 use super::root::Entry;
-use crate::hex;
+use crate::text::hex;
 
 /// How many names to try when they are taken.
 const TRIES: usize = 8;
@@ -24,7 +24,7 @@ const TRIES: usize = 8;
 pub fn part_name() -> Result<Vec<u8>, Errno> {
     let mut random = [0; PART_DIGITS / 2];
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
-    let digits = hex::digits(&random);
+    let digits = hex(&random);
     Ok([PART_PREFIX, digits.as_bytes(), PART_SUFFIX].concat())
 }
 
@@ -35,6 +35,8 @@ pub enum Taken<'a> {
     Refuse,
     /// It is replaced, and its space given back.
     Replace(&'a Quota),
+    /// The same if it is this file; another one stays.
+    ReplaceExactly(&'a Quota, &'a Stat),
 }
 
 /// A file in progress for an entry. Removed when dropped without
@@ -58,21 +60,15 @@ impl PartFile {
             let name = part_name()?;
             let mode = Mode::from_raw_mode(mode);
             match rustix::fs::openat(&directory, OsStr::from_bytes(&name), flags, mode) {
-                Ok(file) => {
-                    // If files can't be locked, a sweep can't lock them either.
-                    let locked = FlockOperation::NonBlockingLockExclusive;
-                    let locked = rustix::fs::flock(&file, locked) != Err(Errno::WOULDBLOCK);
-                    // A sweep found it before it was locked.
-                    if locked && rustix::fs::fstat(&file)?.st_nlink > 0 {
-                        return Ok(PartFile {
-                            file,
-                            directory,
-                            name,
-                            published: false,
-                        });
-                    }
+                Ok(file) if is_kept(&file)? => {
+                    return Ok(PartFile {
+                        file,
+                        directory,
+                        name,
+                        published: false,
+                    });
                 }
-                Err(Errno::EXIST) => {}
+                Ok(_) | Err(Errno::EXIST) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -84,26 +80,30 @@ impl PartFile {
         self.file.as_fd()
     }
 
-    /// Sets the permission bits, whatever the umask.
-    pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
-        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
-    }
-
     /// Lets the file appear under its own name. With `sync`, file and name are
-    /// on disk before this returns.
+    /// on disk before this returns. The bytes of a file that replaces another are
+    /// in any case: a disk that fails later must not take both.
     ///
     /// # Errors
-    /// `EEXIST` when the name exists and may not be replaced, else the
-    /// system's. The part is then removed.
+    /// `EEXIST` when the name exists and may not be replaced, `ESTALE` when it is
+    /// another file's, else the system's. The part is then removed.
     pub fn publish(mut self, target: &OsStr, on: Taken<'_>, sync: bool) -> Result<(), Errno> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let has_bytes = |stat: Stat| stat.st_size > 0;
+        let replaces = || rustix::fs::statat(&self.directory, target, flags).is_ok_and(has_bytes);
         if sync {
             rustix::fs::fsync(&self.file)?;
+        } else if !matches!(on, Taken::Refuse) && replaces() {
+            rustix::fs::fdatasync(&self.file)?;
         }
         let name = OsStr::from_bytes(&self.name);
         let directory = &self.directory;
         match on {
             Taken::Refuse => rename(directory, name, directory, target, RenameFlags::NOREPLACE)?,
             Taken::Replace(quota) => quota.replace(directory, name, directory, target)?,
+            Taken::ReplaceExactly(quota, old) => {
+                quota.replace_exactly(directory.as_fd(), name, target, old)?;
+            }
         }
         self.published = true;
         if sync {
@@ -118,13 +118,18 @@ impl Drop for PartFile {
         if !self.published {
             let name = OsStr::from_bytes(&self.name);
             if let Err(e) = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
-                log::debug!(
-                    "a part remains name={} error=\"{e}\"",
-                    self.name.escape_ascii()
-                );
+                log::debug!(name:% = self.name.escape_ascii(), error:% = e; "a part remains");
             }
         }
     }
+}
+
+/// Locks a new part; whether it is still there, and not a sweep's that found it
+/// before it was locked.
+fn is_kept(file: &OwnedFd) -> Result<bool, Errno> {
+    // If files can't be locked, a sweep can't lock them either.
+    let locked = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+    Ok(locked != Err(Errno::WOULDBLOCK) && rustix::fs::fstat(file)?.st_nlink > 0)
 }
 
 /// Renames; refuses to replace if asked to. File systems without that

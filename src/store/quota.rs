@@ -1,20 +1,21 @@
 //! Quotas: how many bytes the files beneath a root may have, and those of each
 //! system user. Space is reserved before it is written and released when a file
 //! is removed, in counters that all sessions share, so that simultaneous uploads
-//! never exceed a limit together. Each identity writes to a page of its own and
-//! can only read the others.
+//! never exceed a limit together. Each identity has a page of its own, memory that
+//! its sessions alone can write to; others read it by descriptors for reading.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FlockOperation, RenameFlags, Stat};
+use rustix::fs::{AtFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::part::{is_file, part_name, rename};
-use crate::sys::memory::{ReadWords, WORD, map_page, map_to_read, page_size};
+use crate::sys::file::{try_lock_bytes, unlock_bytes};
+use crate::sys::memory::{ReadWords, WORD, map_page, page_size};
 use crate::sys::number::size;
 
 /// How long to wait for a file that others have locked; without the lock its
@@ -22,7 +23,8 @@ use crate::sys::number::size;
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
-/// What the words of an identity's page hold. The first is the daemon's.
+/// What the words of an identity's page hold. The first is the daemon's. In the
+/// page of all identities there is the first alone.
 pub mod page {
     /// The bytes of its files when they were last counted.
     pub const COUNTED: usize = 0;
@@ -32,15 +34,11 @@ pub mod page {
     pub const ALL: usize = 2;
     /// How often they have changed one of these.
     pub const CHANGES: usize = 3;
-    /// In page 0: how many pages of identities follow.
-    pub const PAGES: usize = 1;
 }
 
-/// The limits of one identity, and which page is its own.
+/// The limits of one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Its page.
-    pub page: usize,
     /// Its uid.
     pub uid: u32,
     /// The most bytes its own files may have.
@@ -57,7 +55,9 @@ pub struct Quota(Option<Meter>);
 struct Meter {
     limits: Limits,
     mine: &'static [AtomicU64],
-    pages: ReadWords,
+    /// The page of all identities, and those of each, where there is a limit for
+    /// all files.
+    pages: Option<ReadWords>,
 }
 
 /// Bytes reserved for a file that is not whole yet; released when dropped.
@@ -73,13 +73,13 @@ impl Quota {
         Quota(None)
     }
 
-    /// The quota of an identity, in the memory all sessions share.
-    pub fn map(memory: BorrowedFd<'_>, limits: Limits) -> std::io::Result<Quota> {
-        let mine = map_page(memory, limits.page)?;
+    /// The quota of the identity with this page, which is closed.
+    pub fn map(page: OwnedFd, limits: Limits, pages: Option<ReadWords>) -> std::io::Result<Quota> {
+        let mine = map_page(page.as_fd())?;
         Ok(Quota(Some(Meter {
             limits,
             mine,
-            pages: map_to_read(memory)?,
+            pages,
         })))
     }
 
@@ -127,7 +127,7 @@ impl Quota {
         name: &OsStr,
         wanted: &Stat,
     ) -> Result<(), Errno> {
-        let is_wanted = |stat: &Stat| (stat.st_dev, stat.st_ino) == (wanted.st_dev, wanted.st_ino);
+        let is_wanted = |stat: &Stat| are_one(stat, wanted);
         if !is_wanted(&rustix::fs::statat(
             &directory,
             name,
@@ -209,8 +209,36 @@ impl Quota {
         }
     }
 
-    /// Lets `write` extend a file to `end` bytes, if it is shorter now. Sessions
-    /// that extend the same file wait, so that its growth is counted once.
+    /// As [`Quota::replace`] within a directory, but only this file.
+    ///
+    /// # Errors
+    /// `ESTALE` for another file, else the system's.
+    pub fn replace_exactly(
+        &self,
+        directory: BorrowedFd<'_>,
+        from: &OsStr,
+        to: &OsStr,
+        wanted: &Stat,
+    ) -> Result<(), Errno> {
+        let now = rustix::fs::statat(directory, to, AtFlags::SYMLINK_NOFOLLOW)?;
+        if !are_one(&now, wanted) {
+            return Err(Errno::STALE);
+        }
+        let exchange = || rename(directory, from, directory, to, RenameFlags::EXCHANGE);
+        match exchange() {
+            Err(Errno::INVAL | Errno::NOSYS) => self.replace(directory, from, directory, to),
+            Err(e) => Err(e),
+            Ok(()) => match self.unlink_exactly(directory, from, wanted) {
+                // Another file took the name in between: it gets it back.
+                Err(Errno::STALE) => exchange().and(Err(Errno::STALE)),
+                other => other,
+            },
+        }
+    }
+
+    /// Lets `write` change a file, which must be open for writing, and extend it
+    /// to at most `end` bytes. Sessions that do so with the same file wait, so that
+    /// its growth is counted once; clients' own locks on it do not matter.
     ///
     /// # Errors
     /// `EDQUOT` when the growth passes a limit, and what `write` returns.
@@ -225,7 +253,7 @@ impl Quota {
         }
         let length = || rustix::fs::fstat(file).map(|stat| size(stat.st_size));
         let locked = (0..LOCK_TRIES).any(|_| {
-            let free = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            let free = try_lock_bytes(file).is_ok();
             if !free {
                 std::thread::sleep(LOCK_PAUSE);
             }
@@ -236,14 +264,24 @@ impl Quota {
             .reserve(end.saturating_sub(before))
             .and_then(|mut taken| {
                 let written = write();
-                taken.become_bytes(length().map_or(0, |now| now.saturating_sub(before)));
+                let now = length().unwrap_or(before);
+                taken.become_bytes(now.saturating_sub(before));
                 taken.keep();
+                self.shrunk(file, before.saturating_sub(now));
                 written
             });
         if locked {
-            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+            let _ = unlock_bytes(file);
         }
         grown
+    }
+
+    /// Releases the space that a file has given up.
+    fn shrunk(&self, file: BorrowedFd<'_>, bytes: u64) {
+        if let Some(meter) = self.0.filter(|_| bytes > 0) {
+            let owner = rustix::fs::fstat(file).map(|stat| stat.st_uid);
+            meter.add(-bytes.cast_signed(), owner == Ok(meter.limits.uid));
+        }
     }
 
     /// Releases the space of a file whose last link is removed.
@@ -252,6 +290,11 @@ impl Quota {
             meter.add(-stat.st_size, stat.st_uid == meter.limits.uid);
         }
     }
+}
+
+/// Whether both are of one file.
+fn are_one(a: &Stat, b: &Stat) -> bool {
+    (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 }
 
 impl Meter {
@@ -265,10 +308,11 @@ impl Meter {
 
     /// The bytes of all files.
     fn all(&self) -> i64 {
+        let Some(pages) = self.pages else { return 0 };
         let words = page_size() / WORD;
-        let word = |page: usize, word: usize| self.pages.load(page * words + word).cast_signed();
-        let pages = usize::try_from(word(0, page::PAGES)).unwrap_or(0);
-        (1..=pages).map(|index| word(index, page::ALL)).sum::<i64>() + word(0, page::COUNTED)
+        let word = |page: usize, word: usize| pages.load(page * words + word).cast_signed();
+        let each = 1..pages.words() / words;
+        each.map(|index| word(index, page::ALL)).sum::<i64>() + word(0, page::COUNTED)
     }
 
     fn add(&self, bytes: i64, to_own: bool) {
@@ -331,19 +375,19 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::memory::shared_pages;
+    use crate::sys::memory::{map_pages_to_read, shared_pages};
 
     fn quotas(own: u64, all: u64) -> [Quota; 2] {
-        let memory = shared_pages("test", 3).expect("memory");
-        map_page(memory.as_fd(), 0).expect("page")[page::PAGES].store(2, Ordering::Relaxed);
+        let pages = [0; 3].map(|_| shared_pages("test", 1).expect("memory"));
+        let all_pages = map_pages_to_read(&pages).expect("all");
         [1, 2].map(|page| {
             let limits = Limits {
-                page,
                 uid: page as u32,
                 own: Some(own),
                 all: Some(all),
             };
-            Quota::map(memory.as_fd(), limits).expect("quota")
+            let own = pages[page].try_clone().expect("page");
+            Quota::map(own, limits, Some(all_pages)).expect("quota")
         })
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Advice, Mode, OFlags, fadvise};
+use rustix::fs::{Advice, Mode, OFlags, Stat, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::part::{is_directory, is_file};
@@ -49,24 +49,37 @@ pub enum ReadError {
     System(#[from] Errno),
 }
 
+/// Opens a regular file beneath the root, and nothing else.
+///
+/// # Errors
+/// Why not.
+pub fn open_file(
+    root: &Root,
+    path: &RootPath,
+    flags: OFlags,
+) -> Result<(OwnedFd, Stat), ReadError> {
+    let stat = root.stat(path)?;
+    if is_directory(&stat) {
+        return Err(ReadError::Directory);
+    }
+    if !is_file(&stat) {
+        return Err(ReadError::Special);
+    }
+    let file = root.open_at(path, flags | OFlags::NONBLOCK, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if !is_file(&stat) {
+        return Err(ReadError::Special);
+    }
+    Ok((file, stat))
+}
+
 impl FileReader {
     /// Opens a file beneath the root.
     ///
     /// # Errors
     /// Why not.
     pub fn open(root: &Root, path: &RootPath) -> Result<FileReader, ReadError> {
-        let stat = root.stat(path)?;
-        if is_directory(&stat) {
-            return Err(ReadError::Directory);
-        }
-        if !is_file(&stat) {
-            return Err(ReadError::Special);
-        }
-        let file = root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
-        let stat = rustix::fs::fstat(&file)?;
-        if !is_file(&stat) {
-            return Err(ReadError::Special);
-        }
+        let (file, stat) = open_file(root, path, OFlags::RDONLY)?;
         let length = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(FileReader {
             file,

@@ -12,6 +12,13 @@ use rustix::io::Errno;
 
 use super::path::{Policy, RootPath};
 use super::quota::Quota;
+use super::wanted::check_entry;
+
+/// The longest path within a tree, in bytes; only a removal goes deeper.
+const MAX_PATH: usize = 16 * 1024;
+
+/// The longest path that one system call takes, in bytes.
+const MAX_PART: usize = 4000;
 
 /// How often to repeat a removal while others add to the tree.
 const PASSES: usize = 4;
@@ -39,6 +46,8 @@ impl Visit<'_> {
 pub enum Met<'a> {
     /// An entry.
     Entry(Visit<'a>),
+    /// The path of a directory whose entries come next.
+    Entered(&'a RootPath),
     /// The path of a directory that can't be read completely.
     Unread(&'a RootPath),
 }
@@ -63,12 +72,12 @@ pub fn walk<E: From<Errno>>(
 ) -> Result<(), E> {
     walk_whole(start, |met| match met {
         Met::Entry(entry) => visit(&entry),
-        Met::Unread(_) => Ok(Step::Over),
+        Met::Entered(_) | Met::Unread(_) => Ok(Step::Over),
     })
 }
 
-/// As [`walk`], and reports directories that can't be read completely, except
-/// removed ones.
+/// As [`walk`], and reports directories when it enters them, and those that can't
+/// be read completely, except removed ones.
 pub fn walk_whole<E: From<Errno>>(
     start: BorrowedFd<'_>,
     mut visit: impl FnMut(Met<'_>) -> Result<Step, E>,
@@ -76,6 +85,9 @@ pub fn walk_whole<E: From<Errno>>(
     let mut waiting = vec![RootPath::root()];
     let mut first = true;
     while let Some(path) = waiting.pop() {
+        if !first {
+            visit(Met::Entered(&path))?;
+        }
         let directory = match open_directory(start, &path) {
             Err(e) if first => return Err(e.into()),
             Err(Errno::NOENT) => continue,
@@ -100,6 +112,7 @@ pub fn walk_whole<E: From<Errno>>(
             if matches!(name, b"." | b"..") {
                 continue;
             }
+            check_entry()?;
             let kind = match entry.file_type() {
                 FileType::Unknown => kind_of(&directory, name),
                 kind => kind,
@@ -130,12 +143,36 @@ fn kind_of(directory: &OwnedFd, name: &[u8]) -> FileType {
     })
 }
 
-/// Opens a directory beneath another for reading, through no link at all.
+/// Opens a directory beneath another for reading, through no link at all. A path
+/// that is too long for one call takes several.
+///
+/// # Errors
+/// `ENAMETOOLONG` beyond [`MAX_PATH`], else the system's.
 pub fn open_directory(start: BorrowedFd<'_>, path: &RootPath) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut rest = path.as_os_str().as_bytes();
+    if rest.len() > MAX_PATH {
+        return Err(Errno::NAMETOOLONG);
+    }
+    let mut at: Option<OwnedFd> = None;
+    while rest.len() > MAX_PART {
+        let cut = rest[..MAX_PART].iter().rposition(|c| *c == b'/');
+        let (part, behind) = rest.split_at(cut.ok_or(Errno::NAMETOOLONG)?);
+        let from = at.as_ref().map_or(start, AsFd::as_fd);
+        at = Some(open_part(from, OsStr::from_bytes(part), OFlags::PATH)?);
+        rest = &behind[1..];
+    }
+    open_part(
+        at.as_ref().map_or(start, AsFd::as_fd),
+        OsStr::from_bytes(rest),
+        OFlags::RDONLY,
+    )
+}
+
+fn open_part(start: BorrowedFd<'_>, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     loop {
-        match rustix::fs::openat2(start, path.as_os_str(), flags, Mode::empty(), resolve) {
+        match rustix::fs::openat2(start, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             other => return other,
         }
@@ -151,36 +188,102 @@ pub fn remove_contents(
     quota: &Quota,
 ) -> Result<(), Errno> {
     for _ in 0..PASSES {
-        let mut removed = false;
-        let mut directories = Vec::new();
-        walk(directory, |visit| {
-            if policy.hidden.contains(&visit.name().as_bytes()) {
-                return Ok(Step::Over);
-            }
-            if !visit.kind.is_dir() {
-                removed |= quota.unlink(visit.directory, visit.name()).is_ok();
-                return Ok(Step::Over);
-            }
-            if policy.keeps(visit.name().as_bytes()) {
-                return Ok(Step::Over);
-            }
-            directories.push(visit.path.clone());
-            Ok::<Step, Errno>(Step::Enter)
-        })?;
-        for path in directories.iter().rev() {
-            removed |= remove_empty(directory, path).is_ok();
-        }
-        if !removed {
+        let mut removal = Removal {
+            policy,
+            quota,
+            removed: false,
+        };
+        removal.descend(directory)?;
+        if !removal.removed {
             break;
         }
     }
     Ok(())
 }
 
-fn remove_empty(start: BorrowedFd<'_>, path: &RootPath) -> Result<(), Errno> {
-    let parent = open_directory(start, &path.parent())?;
-    let name = OsStr::from_bytes(path.name().ok_or(Errno::INVAL)?);
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+/// One pass of a removal: depth first, with the handle of one directory and the
+/// names on the way to it, so that no depth is too much for it.
+struct Removal<'a> {
+    policy: &'a Policy,
+    quota: &'a Quota,
+    /// Whether it has removed anything.
+    removed: bool,
+}
+
+/// A directory on the way down.
+struct Level {
+    /// Which one it is; `..` must lead back to it.
+    id: (u64, u64),
+    /// Its name in the one above.
+    name: Vec<u8>,
+    /// The directories in it that are left.
+    left: Vec<Vec<u8>>,
+}
+
+impl Removal<'_> {
+    fn descend(&mut self, start: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut here = open_part(start, OsStr::new("."), OFlags::RDONLY)?;
+        let mut way = vec![self.level(&here, Vec::new())?];
+        while let Some(level) = way.last_mut() {
+            if let Some(name) = level.left.pop() {
+                let name_of = OsStr::from_bytes(&name);
+                if let Ok(child) = open_part(here.as_fd(), name_of, OFlags::RDONLY) {
+                    way.push(self.level(&child, name)?);
+                    here = child;
+                } else {
+                    self.remove_empty(&here, &name);
+                }
+                continue;
+            }
+            let name = way.pop().map(|done| done.name).unwrap_or_default();
+            let Some(above) = way.last() else { break };
+            // Landlock looks at each directory above what is opened, but not for a path.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            here = rustix::fs::openat(&here, "..", flags, Mode::empty())?;
+            // Another session has moved it meanwhile.
+            if id_of(&here)? != above.id {
+                return Err(Errno::STALE);
+            }
+            self.remove_empty(&here, &name);
+        }
+        Ok(())
+    }
+
+    fn remove_empty(&mut self, directory: &OwnedFd, name: &[u8]) {
+        let name = OsStr::from_bytes(name);
+        let gone = rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR);
+        self.removed |= gone.is_ok();
+    }
+
+    /// Removes the files of a directory; what is left to do in it.
+    fn level(&mut self, directory: &OwnedFd, name: Vec<u8>) -> Result<Level, Errno> {
+        let mut left = Vec::new();
+        let mut entries = Dir::new(directory.try_clone().map_err(|_| Errno::MFILE)?)?;
+        while let Some(Ok(entry)) = entries.read() {
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") || self.policy.hidden.contains(&name) {
+                continue;
+            }
+            check_entry()?;
+            let kind = match entry.file_type() {
+                FileType::Unknown => kind_of(directory, name),
+                kind => kind,
+            };
+            if !kind.is_dir() {
+                let name = OsStr::from_bytes(name);
+                self.removed |= self.quota.unlink(directory, name).is_ok();
+            } else if !self.policy.keeps(name) {
+                left.push(name.to_vec());
+            }
+        }
+        let id = id_of(directory)?;
+        Ok(Level { id, name, left })
+    }
+}
+
+fn id_of(directory: &OwnedFd) -> Result<(u64, u64), Errno> {
+    let stat = rustix::fs::fstat(directory)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// Removes a directory with its content from `parent`.

@@ -1,14 +1,20 @@
 //! A file that arrives whole: readers see the old one or the new one, never
 //! a part; a writer that dies leaves the old one as it was.
 
-use rustix::fs::{Access, AtFlags, Stat};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::behind::WriteBehind;
+use super::inherit::inherit;
 use super::part::{PartFile, Taken, is_directory, is_file};
 use super::path::RootPath;
 use super::quota::{Quota, Reservation};
 use super::root::{Entry, Root};
+
+/// The bits of a mode that a file keeps when it is replaced.
+const PERMISSIONS: u32 = 0o777;
 
 /// An upload in progress.
 #[derive(Debug)]
@@ -16,10 +22,33 @@ pub struct Upload {
     part: PartFile,
     target: Entry,
     replace: bool,
+    /// The only file that may be replaced.
+    only: Option<Stat>,
+    placeholder: Option<Placeholder>,
     length: u64,
     behind: WriteBehind,
     quota: Quota,
     taken: Reservation,
+}
+
+/// An empty file that has the name until the upload is whole. Removed when
+/// dropped, if it still is there.
+#[derive(Debug)]
+struct Placeholder {
+    entry: Entry,
+    /// Kept open, so that no other file gets its number.
+    file: OwnedFd,
+}
+
+impl Drop for Placeholder {
+    fn drop(&mut self) {
+        let (directory, name) = (&self.entry.directory, self.entry.name());
+        if let Ok(made) = rustix::fs::fstat(&self.file)
+            && made.st_size == 0
+        {
+            let _ = Quota::none().unlink_exactly(directory, name, &made);
+        }
+    }
 }
 
 /// Why an upload can't begin.
@@ -41,8 +70,9 @@ pub enum UploadError {
 
 impl Upload {
     /// Begins a file at `path`. If the path ends in a link, the link is kept and
-    /// the file appears where it leads. With `replace` an old file is replaced and its
-    /// permission bits kept, provided this process may write it.
+    /// the file appears where it leads. With `replace` an old file is replaced,
+    /// provided this process may write it, and the new one has its permission bits,
+    /// group, access list and attributes.
     ///
     /// # Errors
     /// Why not. Nothing has changed then.
@@ -62,13 +92,15 @@ impl Upload {
         }
         let target = root.final_entry(path)?;
         let old = match target.stat() {
-            Ok(stat) => Some(check_old(&target, &stat, replace)?),
+            Ok(stat) => Some(open_old(&target, &stat, replace)?),
             Err(Errno::NOENT) => None,
             Err(e) => return Err(e.into()),
         };
+        let mode = if old.is_some() { 0o600 } else { mode };
         let part = PartFile::create(&target, mode)?;
-        if let Some(mode) = old {
-            part.set_mode(mode)?;
+        if let Some(old) = old {
+            let stat = rustix::fs::fstat(&old)?;
+            inherit(old.as_fd(), &stat, part.file(), PERMISSIONS)?;
         }
         let taken = quota.reserve(0)?;
         let behind = WriteBehind::new(0, false);
@@ -76,11 +108,45 @@ impl Upload {
             part,
             target,
             replace,
+            only: None,
+            placeholder: None,
             length: 0,
             behind,
             quota,
             taken,
         })
+    }
+
+    /// As [`Upload::begin`], but a name that is free is taken at once by an empty
+    /// file.
+    ///
+    /// # Errors
+    /// Why not. Nothing has changed then.
+    pub fn begin_with_name(
+        root: &Root,
+        path: &RootPath,
+        replace: bool,
+        mode: u32,
+        quota: Quota,
+    ) -> Result<Upload, UploadError> {
+        let placeholder = Placeholder::make(root, path, mode)?;
+        let may_replace = replace || placeholder.is_some();
+        let upload = Upload::begin(root, path, may_replace, mode, quota)?;
+        let only = match &placeholder {
+            Some(placeholder) if !replace => Some(rustix::fs::fstat(&placeholder.file)?),
+            _ => None,
+        };
+        Ok(Upload {
+            only,
+            placeholder,
+            ..upload
+        })
+    }
+
+    /// Lets it replace this file only.
+    pub fn replacing_only(self, file: Stat) -> Upload {
+        let only = Some(file);
+        Upload { only, ..self }
     }
 
     /// Starts writing to disk early, if the bytes must be there at the end.
@@ -107,25 +173,57 @@ impl Upload {
         Ok(())
     }
 
+    /// The part, which is locked.
+    pub fn part(&self) -> BorrowedFd<'_> {
+        self.part.file()
+    }
+
+    /// The file that has the name now.
+    ///
+    /// # Errors
+    /// The system's; `ENOENT` if there is none.
+    pub fn old(&self) -> Result<Stat, Errno> {
+        self.target.stat()
+    }
+
     /// Lets the file appear. With `sync`, bytes and name are on disk first.
     ///
     /// # Errors
-    /// `EEXIST` when a file of that name was made during the upload and may not be
-    /// replaced, else the system's. The old file is then unchanged.
+    /// `EEXIST` or `ESTALE` when a file of that name was made during the upload
+    /// and may not be replaced, else the system's. The old file is then unchanged.
     pub fn commit(self, sync: bool) -> Result<(), Errno> {
-        let on = if self.replace {
-            Taken::Replace(&self.quota)
-        } else {
-            Taken::Refuse
+        let on = match &self.only {
+            Some(only) => Taken::ReplaceExactly(&self.quota, only),
+            None if self.replace => Taken::Replace(&self.quota),
+            None => Taken::Refuse,
         };
         self.part.publish(self.target.name(), on, sync)?;
+        drop(self.placeholder);
         self.taken.keep();
         Ok(())
     }
 }
 
-/// Checks that an old file may be replaced and returns its permission bits.
-fn check_old(target: &Entry, stat: &Stat, replace: bool) -> Result<u32, UploadError> {
+impl Placeholder {
+    /// Takes the name of a path, unless it is taken.
+    fn make(root: &Root, path: &RootPath, mode: u32) -> Result<Option<Placeholder>, Errno> {
+        if path.names_directory() {
+            return Ok(None);
+        }
+        let entry = root.final_entry(path)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(mode);
+        match rustix::fs::openat(&entry.directory, entry.name(), flags, mode) {
+            Ok(file) => Ok(Some(Placeholder { entry, file })),
+            Err(Errno::EXIST) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Opens an old file that may be replaced.
+fn open_old(target: &Entry, stat: &Stat, replace: bool) -> Result<OwnedFd, UploadError> {
     if !replace {
         return Err(UploadError::Exists);
     }
@@ -137,7 +235,11 @@ fn check_old(target: &Entry, stat: &Stat, replace: bool) -> Result<u32, UploadEr
     }
     let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::accessat(&target.directory, target.name(), Access::WRITE_OK, flags)?;
-    Ok(stat.st_mode & 0o777)
+    let open = |flags| {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&target.directory, target.name(), flags, Mode::empty())
+    };
+    Ok(open(OFlags::RDONLY).or_else(|_| open(OFlags::WRONLY))?)
 }
 
 #[cfg(test)]
@@ -181,6 +283,32 @@ mod tests {
         }
         upload.commit(true).expect("commit");
         assert!(fs::read(dir.path().join("f")).expect("read") == content);
+    }
+
+    #[test]
+    fn a_name_taken_at_once_is_the_uploads_or_free_again() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (root, file) = (Root::open(dir.path()).expect("root"), dir.path().join("f"));
+        let begin =
+            |replace| Upload::begin_with_name(&root, &path("f"), replace, 0o644, Quota::none());
+        for replace in [false, true] {
+            let mut upload = begin(replace).expect("begin");
+            assert_eq!(fs::read(&file).expect("read"), b"");
+            drop(upload);
+            assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 0);
+            upload = begin(replace).expect("begin");
+            upload.write(b"new").expect("write");
+            upload.commit(false).expect("commit");
+            assert_eq!(fs::read(&file).expect("read"), b"new");
+            assert!(replace || begin(replace).is_err());
+            fs::remove_file(&file).expect("remove");
+        }
+        let upload = begin(false).expect("begin");
+        fs::write(dir.path().join("theirs"), "theirs").expect("write");
+        fs::rename(dir.path().join("theirs"), &file).expect("rename");
+        assert_eq!(upload.commit(false), Err(Errno::STALE));
+        assert_eq!(fs::read(&file).expect("read"), b"theirs");
+        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
     }
 
     #[test]

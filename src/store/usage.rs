@@ -4,35 +4,40 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::store::quota::{Limits, page};
-use crate::sys::memory::{WORD, page_size, shared_pages};
+use crate::sys::memory::{ReadWords, WORD, for_reading, map_pages_to_read, shared_pages};
 
 /// The most system users with a page of their own.
-const MAX_IDENTITIES: usize = 65_535;
+const MAX_IDENTITIES: usize = 16_384;
+
+/// Pages that sessions read which no system user has yet: those of accounts that
+/// are added while they run.
+const SPARE: usize = 16;
 
 /// The counters of all identities.
 #[derive(Debug)]
 pub struct Usage {
-    memory: OwnedFd,
-    pages: HashMap<u32, usize>,
+    /// The page of all identities, which the daemon alone writes to, then theirs.
+    pages: Vec<OwnedFd>,
+    /// Which page is whose.
+    owners: HashMap<u32, usize>,
     counted: HashMap<u32, u64>,
 }
 
 impl Usage {
     /// Nothing is counted yet.
     pub fn new() -> io::Result<Usage> {
-        let memory = shared_pages("tfd-usage", MAX_IDENTITIES + 1)?;
         Ok(Usage {
-            memory,
-            pages: HashMap::new(),
+            pages: vec![shared_pages("tfd-usage", 1)?],
+            owners: HashMap::new(),
             counted: HashMap::new(),
         })
     }
 
-    /// The limits of a system user, with its page; `None` where there is no
-    /// limit.
+    /// The limits of a system user, who has a page from now on; `None` where there
+    /// is no limit.
     ///
     /// # Errors
     /// `OutOfMemory` when there are no pages left, else the system's.
@@ -45,26 +50,49 @@ impl Usage {
         if own.is_none() && all.is_none() {
             return Ok(None);
         }
-        let next = self.pages.len() + 1;
-        let page = *self.pages.entry(uid).or_insert(next);
-        if page > MAX_IDENTITIES {
-            self.pages.remove(&uid);
+        self.add(uid)?;
+        Ok(Some(Limits { uid, own, all }))
+    }
+
+    /// Gives all these system users their pages, so that the sessions of each can
+    /// read those of the others.
+    pub fn prepare(&mut self, uids: impl IntoIterator<Item = u32>) -> io::Result<()> {
+        uids.into_iter().try_for_each(|uid| self.add(uid))?;
+        self.make_pages(self.owners.len() + SPARE)
+    }
+
+    fn add(&mut self, uid: u32) -> io::Result<()> {
+        if self.owners.contains_key(&uid) {
+            return Ok(());
+        }
+        let page = self.owners.len() + 1;
+        self.make_pages(page)?;
+        self.owners.insert(uid, page);
+        let counted = self.counted.get(&uid).copied().unwrap_or(0);
+        self.set(page, page::COUNTED, counted)
+    }
+
+    fn make_pages(&mut self, last: usize) -> io::Result<()> {
+        if last > MAX_IDENTITIES + SPARE {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        if page == next {
-            self.set(
-                page,
-                page::COUNTED,
-                self.counted.get(&uid).copied().unwrap_or(0),
-            )?;
-            self.set(0, page::PAGES, page as u64)?;
+        while self.pages.len() <= last {
+            self.pages.push(shared_pages("tfd-usage", 1)?);
         }
-        Ok(Some(Limits {
-            page,
-            uid,
-            own,
-            all,
-        }))
+        Ok(())
+    }
+
+    /// The page of a system user, for its sessions to write to.
+    pub fn page(&self, limits: &Limits) -> io::Result<OwnedFd> {
+        let page = self.owners.get(&limits.uid);
+        let page = page.and_then(|page| self.pages.get(*page));
+        page.ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    /// Maps all pages for reading.
+    pub fn map_to_read(&self) -> io::Result<ReadWords> {
+        let readers = self.pages.iter().map(for_reading);
+        map_pages_to_read(&readers.collect::<io::Result<Vec<_>>>()?)
     }
 
     /// How often sessions have changed what is stored.
@@ -80,13 +108,10 @@ impl Usage {
     /// Stores a new count of the bytes of each owner.
     pub fn take_over(&mut self, counted: HashMap<u32, u64>) -> io::Result<()> {
         let all: u64 = counted.values().sum();
-        for (uid, page) in &self.pages {
+        for (uid, page) in &self.owners {
             let own = counted.get(uid).copied().unwrap_or(0);
-            self.set(
-                *page,
-                page::COUNTED,
-                own.wrapping_sub(self.get(*page, page::OWN)),
-            )?;
+            let own = own.wrapping_sub(self.get(*page, page::OWN));
+            self.set(*page, page::COUNTED, own)?;
         }
         self.set(0, page::COUNTED, all.wrapping_sub(self.sum(page::ALL)))?;
         self.counted = counted;
@@ -94,14 +119,14 @@ impl Usage {
     }
 
     fn sum(&self, word: usize) -> u64 {
-        self.pages
+        self.owners
             .values()
             .fold(0, |sum, page| sum.wrapping_add(self.get(*page, word)))
     }
 
     fn get(&self, page: usize, word: usize) -> u64 {
         let mut bytes = [0; WORD];
-        match rustix::io::pread(&self.memory, &mut bytes, place(page, word)) {
+        match rustix::io::pread(&self.pages[page], &mut bytes, place(word)) {
             Ok(WORD) => u64::from_ne_bytes(bytes),
             _ => 0,
         }
@@ -109,18 +134,12 @@ impl Usage {
 
     fn set(&self, page: usize, word: usize, value: u64) -> io::Result<()> {
         let bytes = value.to_ne_bytes();
-        Ok(rustix::io::pwrite(&self.memory, &bytes, place(page, word)).map(drop)?)
+        Ok(rustix::io::pwrite(&self.pages[page], &bytes, place(word)).map(drop)?)
     }
 }
 
-impl AsFd for Usage {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.memory.as_fd()
-    }
-}
-
-fn place(page: usize, word: usize) -> u64 {
-    (page * page_size() + word * WORD) as u64
+fn place(word: usize) -> u64 {
+    (word * WORD) as u64
 }
 
 #[cfg(test)]
@@ -135,14 +154,15 @@ mod tests {
         usage
             .take_over(HashMap::from([(5, 40), (9, 7)]))
             .expect("count");
+        usage.prepare([5, 6]).expect("pages");
+        let pages = usage.map_to_read().expect("pages");
         let mut quota = |uid, own| {
-            let limits = usage
-                .limits(uid, Some(own), Some(100))
-                .expect("page")
-                .expect("limits");
-            Quota::map(usage.as_fd(), limits).expect("quota")
+            let limits = usage.limits(uid, Some(own), Some(100));
+            let limits = limits.expect("page").expect("limits");
+            let page = usage.page(&limits).expect("page");
+            Quota::map(page, limits, Some(pages)).expect("quota")
         };
-        let (five, six) = (quota(5, 50), quota(6, 80));
+        let (five, six, later) = (quota(5, 50), quota(6, 80), quota(7, 90));
         assert_eq!((five.left(), six.left()), (Some(10), Some(53)));
         six.reserve(20).expect("room").keep();
         assert_eq!((five.left(), six.left()), (Some(10), Some(33)));
@@ -151,5 +171,7 @@ mod tests {
             .take_over(HashMap::from([(5, 10), (6, 30)]))
             .expect("count");
         assert_eq!((five.left(), six.left()), (Some(40), Some(50)));
+        later.reserve(30).expect("room").keep();
+        assert_eq!(six.left(), Some(30), "of an account that came later");
     }
 }

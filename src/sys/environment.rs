@@ -8,6 +8,11 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::process::thread_count;
 
+unsafe extern "C" {
+    /// The C library's list of variables; its last entry is null.
+    static environ: *const *mut libc::c_char;
+}
+
 /// The first descriptor that is passed on, see sd_listen_fds(3).
 const FIRST: RawFd = 3;
 
@@ -34,6 +39,36 @@ pub fn keep_from_children(number: u32) {
     // SAFETY: sets a flag of a number, whatever it stands for; the descriptor
     // stays open.
     unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// Removes all variables but these and overwrites where they were: the text that
+/// the parent process has left is part of every process forked later. Called
+/// first, while the process has one thread.
+pub fn forget_all_but(names: &[&str]) {
+    debug_assert!(
+        thread_count().is_none_or(|n| n == 1),
+        "the environment is shared"
+    );
+    let kept = names.iter().map(|name| (name, std::env::var_os(name)));
+    let kept: Vec<_> = kept.collect();
+    // SAFETY: the process has a single thread (contract above, asserted in debug
+    // builds), so nobody else reads the environment. Each entry of `environ` is
+    // a string that ends in NUL, in memory of this process that may be written.
+    // After `clearenv` nothing refers to them.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            libc::explicit_bzero((*entry).cast(), libc::strlen(*entry));
+            entry = entry.add(1);
+        }
+        libc::clearenv();
+    }
+    for (name, value) in kept {
+        if let Some(value) = value {
+            // SAFETY: as above, one thread.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
 }
 
 /// The descriptors that were passed to this process by LISTEN_FDS, which is

@@ -1,6 +1,8 @@
-//! Writing back to disk.
+//! Writing back to disk, and locks on bytes.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::fcntl::{FcntlArg, fcntl};
 
 /// Lets the system begin to write these bytes of a file to disk, without
 /// waiting for it. Its answer only matters for speed.
@@ -10,4 +12,32 @@ pub fn start_writing(file: BorrowedFd<'_>, offset: u64, len: u64) {
     };
     // SAFETY: takes any numbers, and the descriptor is open.
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Locks all bytes of a file, which must be open for writing, for this open file
+/// description. Such a lock has nothing to do with one by `flock`.
+///
+/// # Errors
+/// The system's; `EAGAIN` when another has it.
+pub fn try_lock_bytes(file: BorrowedFd<'_>) -> nix::Result<()> {
+    set_lock(file, libc::F_WRLCK)
+}
+
+/// Releases the lock of [`try_lock_bytes`].
+///
+/// # Errors
+/// The system's.
+pub fn unlock_bytes(file: BorrowedFd<'_>) -> nix::Result<()> {
+    set_lock(file, libc::F_UNLCK)
+}
+
+fn set_lock(file: BorrowedFd<'_>, kind: libc::c_int) -> nix::Result<()> {
+    let lock = libc::flock {
+        l_type: kind.try_into().map_err(|_| nix::Error::EINVAL)?,
+        l_whence: libc::SEEK_SET.try_into().map_err(|_| nix::Error::EINVAL)?,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
 }

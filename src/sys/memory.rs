@@ -2,10 +2,10 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 /// Bytes of a page, the least that can be mapped.
@@ -33,12 +33,31 @@ pub fn sealable_pages(name: &str, pages: usize) -> io::Result<OwnedFd> {
     Ok(memory)
 }
 
+/// Memory for a text that a child is to write and others are to read, without a
+/// trace of it in this process.
+pub fn shared_text() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::memfd_create("tfd-text", MemfdFlags::CLOEXEC)?)
+}
+
+/// The text in such memory.
+pub fn read_shared_text(memory: &OwnedFd) -> io::Result<String> {
+    let mut bytes = vec![0; usize::try_from(rustix::fs::fstat(memory)?.st_size).unwrap_or(0)];
+    let mut read = 0;
+    while read < bytes.len() {
+        match rustix::io::pread(memory, &mut bytes[read..], read as u64)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => read += n,
+        }
+    }
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
 /// The same memory behind a descriptor that is for reading only.
 ///
 /// # Errors
 /// The system's; also where `/proc` is not mounted.
-pub fn for_reading(memory: &OwnedFd) -> io::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+pub fn for_reading(memory: impl AsFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", memory.as_fd().as_raw_fd());
     Ok(rustix::fs::open(
         path,
         OFlags::RDONLY | OFlags::CLOEXEC,
@@ -60,6 +79,11 @@ pub fn seal_against_others(memory: BorrowedFd<'_>) -> io::Result<()> {
 pub struct ReadWords(&'static [AtomicU64]);
 
 impl ReadWords {
+    /// How many there are.
+    pub fn words(self) -> usize {
+        self.0.len()
+    }
+
     /// A word, or 0 beyond the end.
     pub fn load(self, index: usize) -> u64 {
         self.0
@@ -68,54 +92,97 @@ impl ReadWords {
     }
 }
 
-/// Maps one page of such memory for reading and writing. It stays mapped
-/// until the process ends.
+/// Maps memory of one page for reading and writing. It stays mapped until the
+/// process ends. No such mapping can grow over a page: the memory has no more.
 ///
 /// # Errors
-/// `InvalidInput` for a page that the memory does not have or a size that is
-/// not sealed, or what the system says.
-pub fn map_page(memory: BorrowedFd<'_>, page: usize) -> io::Result<&'static [AtomicU64]> {
-    map(
-        memory,
-        page,
-        1,
-        ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-    )
+/// `InvalidInput` for memory of another size, or of one that is not sealed, else
+/// the system's.
+pub fn map_page(memory: BorrowedFd<'_>) -> io::Result<&'static [AtomicU64]> {
+    if rustix::fs::fstat(memory)?.st_size != signed(page_size())? {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    map(memory, page_size(), rights, None)
+}
+
+/// Maps memories of one page each for reading, one behind the other, likewise.
+pub fn map_pages_to_read(memories: &[OwnedFd]) -> io::Result<ReadWords> {
+    let len = memories.len() * page_size();
+    let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+    let none = ProtFlags::PROT_NONE;
+    // SAFETY: the kernel chooses the place, so nothing is mapped over.
+    let room = unsafe { mmap_anonymous(None, size, none, MapFlags::MAP_PRIVATE) }?;
+    let first = room.addr().get();
+    for (at, memory) in memories.iter().enumerate() {
+        let place = NonZeroUsize::new(first + at * page_size());
+        map(memory.as_fd(), page_size(), ProtFlags::PROT_READ, place)?;
+    }
+    // SAFETY: all of the room is mapped for reading now, aligned to a page, never
+    // unmapped, and backed, as `map` has checked. Any bits are a valid word, and
+    // nobody stores by this mapping.
+    let words = unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), len / WORD) };
+    Ok(ReadWords(words))
 }
 
 /// Maps all of such memory for reading, likewise.
 pub fn map_to_read(memory: BorrowedFd<'_>) -> io::Result<ReadWords> {
     let size = usize::try_from(rustix::fs::fstat(memory)?.st_size).map_err(io::Error::other)?;
-    Ok(ReadWords(map(
-        memory,
-        0,
-        size / page_size(),
-        ProtFlags::PROT_READ,
-    )?))
+    Ok(ReadWords(map(memory, size, ProtFlags::PROT_READ, None)?))
 }
 
+/// `place` is within a mapping of this module that is for nothing else.
 fn map(
     memory: BorrowedFd<'_>,
-    first: usize,
-    pages: usize,
+    len: usize,
     protection: ProtFlags,
+    place: Option<NonZeroUsize>,
 ) -> io::Result<&'static [AtomicU64]> {
     let fixed = SealFlags::GROW | SealFlags::SHRINK;
-    let (offset, len) = (first * page_size(), pages * page_size());
-    let place = |at: usize| libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput);
-    let backed = place(offset + len)? <= rustix::fs::fstat(memory)?.st_size
+    let backed = signed(len)? <= rustix::fs::fstat(memory)?.st_size
         && rustix::fs::fcntl_get_seals(memory)?.contains(fixed);
     let size = NonZeroUsize::new(len)
         .filter(|_| backed)
         .ok_or(io::ErrorKind::InvalidInput)?;
-    let offset = place(offset)?;
-    // SAFETY: the kernel chooses the place, so nothing is mapped over.
-    let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, memory, offset) }?;
+    let mut flags = MapFlags::MAP_SHARED;
+    flags.set(MapFlags::MAP_FIXED, place.is_some());
+    // SAFETY: the kernel chooses the place, so nothing is mapped over, or it is
+    // room that was mapped for this.
+    let start = unsafe { mmap(place, size, protection, flags, memory, 0) }?;
+    #[cfg(feature = "testing")]
+    mapped::add(start.addr().get(), len, protection);
     // SAFETY: `len` bytes are mapped from `start`, aligned to a page, never
     // unmapped, and the sealed size keeps them backed. Any bits are a valid
     // word, and all access is atomic. Words mapped for reading only are out
     // of reach behind `ReadWords`, which never stores.
     Ok(unsafe { std::slice::from_raw_parts(start.as_ptr().cast(), len / WORD) })
+}
+
+/// Where pages are mapped, for tests that attack them from inside.
+#[cfg(feature = "testing")]
+pub mod mapped {
+    use std::sync::{Mutex, PoisonError};
+
+    use nix::sys::mman::ProtFlags;
+
+    /// Start, bytes, and how.
+    pub type Mapping = (usize, usize, ProtFlags);
+
+    static ALL: Mutex<Vec<Mapping>> = Mutex::new(Vec::new());
+
+    pub(super) fn add(start: usize, len: usize, protection: ProtFlags) {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((start, len, protection));
+    }
+
+    /// All of this process.
+    pub fn all() -> Vec<Mapping> {
+        ALL.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn signed(len: usize) -> io::Result<i64> {
+    i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 /// Maps memory that is sealed against writing and against a change of its
@@ -185,35 +252,35 @@ const PAGE: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn what_one_mapping_writes_the_others_read() {
-        let memory = shared_pages("test", 3).expect("memory");
-        let page = map_page(memory.as_fd(), 2).expect("page");
-        let all = map_to_read(memory.as_fd()).expect("all");
+        let memories = [0; 3].map(|_| shared_pages("test", 1).expect("memory"));
+        let page = map_page(memories[2].as_fd()).expect("page");
+        let all = map_pages_to_read(&memories).expect("all");
         page[1].store(7, Ordering::Relaxed);
         assert_eq!(all.load(2 * page_size() / WORD + 1), 7);
         assert_eq!(all.load(3 * page_size() / WORD), 0);
+        assert_eq!(map_to_read(memories[2].as_fd()).expect("it").load(1), 7);
     }
 
     #[test]
     fn only_who_mapped_before_the_seal_writes() {
         let memory = sealable_pages("test", 1).expect("memory");
-        let page = map_page(memory.as_fd(), 0).expect("page");
+        let page = map_page(memory.as_fd()).expect("page");
         seal_against_others(memory.as_fd()).expect("seal");
-        assert!(map_page(memory.as_fd(), 0).is_err());
+        assert!(map_page(memory.as_fd()).is_err());
         assert!(rustix::io::pwrite(&memory, &[1], 0).is_err());
         page[0].store(7, Ordering::Relaxed);
         assert_eq!(map_to_read(memory.as_fd()).expect("all").load(0), 7);
     }
 
     #[test]
-    fn memory_that_could_shrink_or_has_no_such_page_is_not_mapped() {
-        let memory = shared_pages("test", 1).expect("memory");
-        assert!(map_page(memory.as_fd(), 1).is_err());
+    fn memory_that_could_shrink_or_has_further_pages_is_not_mapped() {
+        let memory = shared_pages("test", 2).expect("memory");
+        assert!(map_page(memory.as_fd()).is_err());
         let open = rustix::fs::memfd_create("test", MemfdFlags::ALLOW_SEALING).expect("memory");
         rustix::fs::ftruncate(&open, page_size() as u64).expect("size");
-        assert!(map_page(open.as_fd(), 0).is_err());
+        assert!(map_page(open.as_fd()).is_err());
     }
 }

@@ -10,5 +10,4 @@ pub mod number;
 pub mod process;
 pub mod signal;
 pub mod socket;
-pub mod thread;
 pub mod tls;

@@ -1,11 +1,12 @@
-//! Forking, and the end of a forked process.
+//! Forking, the end of a forked process, and threads in addition to the one that
+//! serves the client, which gets all signals.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid, getppid};
 
 /// The exit status of a child that panicked.
@@ -82,6 +83,22 @@ pub(super) fn thread_count() -> Option<usize> {
     std::fs::read_dir("/proc/self/task")
         .ok()
         .map(Iterator::count)
+}
+
+/// Starts a thread that gets no signals, with so many bytes of stack.
+pub fn spawn_beside(
+    name: &str,
+    stack: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let before = SigSet::thread_get_mask()?;
+    SigSet::all().thread_block()?;
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(stack);
+    let started = thread.spawn(work);
+    before.thread_set_mask()?;
+    started.map(drop)
 }
 
 #[cfg(test)]

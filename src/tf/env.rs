@@ -7,19 +7,39 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 pub use super::command::lock::Lock;
+pub use super::command::xs1::Files;
+pub use super::locks::Locks;
 use super::notify::Listed;
 use super::settings::Settings;
 use super::status::{Reply, Status};
+use super::wire::Wire;
 use crate::config::Durability;
 use crate::session::jail::JAIL_FILE;
+use crate::store::copy::Rules;
 use crate::store::part::sync_directory;
+use crate::store::upload::Upload;
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
 
-/// Names beneath the root: the token files of jails are hidden, and secure
-/// directories stay (document, "Secured Directory").
+/// The files in which the public C server keeps who may use a directory. Their
+/// identities are its secrets.
+pub const SECUREFS_FILES: [&[u8]; 4] = [
+    b".securefs_metadata",
+    b".securefs_metadata.rd",
+    b".securefs_metadata.lck",
+    b".securefs_metadata.swp",
+];
+
+/// Names beneath the root: the token files of jails and the lists of the C server
+/// are hidden, and secure directories stay (document, "Secured Directory").
 pub const POLICY: Policy = Policy {
-    hidden: &[JAIL_FILE],
+    hidden: &[
+        JAIL_FILE,
+        SECUREFS_FILES[0],
+        SECUREFS_FILES[1],
+        SECUREFS_FILES[2],
+        SECUREFS_FILES[3],
+    ],
     kept_ending: Some(b".sd"),
 };
 
@@ -51,6 +71,10 @@ pub struct Env {
     pub pool: Option<Box<dyn Pool>>,
     /// What STARTNTFY will watch, in the order of ADDNTFY.
     pub watches: Vec<Listed>,
+    /// The files it has locked.
+    pub locks: Locks,
+    /// The files it has open (XS1).
+    pub files: Files,
 }
 
 impl Env {
@@ -81,6 +105,35 @@ impl Env {
     /// Whether what is acknowledged must be on disk.
     pub fn sync(&self) -> bool {
         self.settings.durability == Durability::File
+    }
+
+    /// Lets an upload appear, with the session's lock on what it replaces.
+    ///
+    /// # Errors
+    /// As [`Upload::commit`].
+    pub fn publish(&mut self, upload: Upload) -> Result<(), Errno> {
+        let sync = self.sync();
+        self.locks.publish(upload, sync)
+    }
+
+    /// Sets how long the client may be silent, by the settings and its locks.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub fn limit_silence(&self, wire: &mut Wire) -> std::io::Result<()> {
+        let limits = [self.settings.idle_limit, self.locks.limit()];
+        wire.link()
+            .set_idle_limit(limits.into_iter().flatten().min())
+    }
+
+    /// How copies are made.
+    pub fn copies(&self) -> Rules<'_> {
+        Rules {
+            policy: self.root.policy(),
+            sync: self.sync(),
+            quota: &self.quota,
+            bits: self.settings.mode_bits,
+        }
     }
 
     /// `OK` once a change of names in a directory is as durable as the

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::net::Link;
 use crate::net::tls::login::Proof;
 use crate::net::tls::server::{Accepted, HelloError};
-use crate::session::keeper::{Extras, MAX_BLOCK, MAX_HASH};
+use crate::session::keeper::{MAX_BLOCK, MAX_HASH};
 use crate::session::protocol::Gate;
 use crate::tf::cipher::MAX_KEY;
 use crate::tf::status::{Reply, Status};
@@ -61,11 +61,8 @@ pub struct Passed {
     pub wire: Wire,
     /// What its certificate proves, if it has shown one.
     pub proof: Option<Proof>,
-    /// What the keeper grants: what a session needs, or where login steps are
-    /// left, the channel of the login.
-    pub handles: Vec<OwnedFd>,
-    /// Which optional descriptors are among them.
-    pub extras: Extras,
+    /// The channel of the login.
+    pub login: OwnedFd,
 }
 
 /// Takes a client through TLS, where its listener speaks that, version, RSA
@@ -111,21 +108,12 @@ pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
     }
 
     let short = wire.read_short_message(&mut body, MAX_HASH)?;
-    let (handles, extras) = if short {
-        keeper.compare(&body)?
-    } else {
-        Default::default()
-    };
-    if handles.is_empty() {
+    let login = if short { keeper.compare(&body)? } else { None };
+    let Some(login) = login else {
         return Err(refuse(wire, Status::InvalidHash));
-    }
+    };
     wire.write_message(b"OK")?;
-    Ok(Passed {
-        wire,
-        proof,
-        handles,
-        extras,
-    })
+    Ok(Passed { wire, proof, login })
 }
 
 /// Calls what a handshake of TLS looks like by its name.
@@ -153,7 +141,7 @@ fn refuse(mut wire: Wire, status: Status) -> Refusal {
     if let Err(e) = wire.write_message(&Reply::from(status).into_bytes()) {
         return e.into();
     }
-    wire.close();
+    wire.link().close();
     linger(wire.socket());
     Refusal::Answered(status)
 }
@@ -178,9 +166,9 @@ fn linger(mut socket: &TcpStream) {
 pub fn log_refusal(peer: SocketAddr, refusal: &Refusal) {
     match refusal {
         Refusal::Wire(WireError::Closed | WireError::Stopped) => {
-            log::debug!("left peer={peer} stage=handshake");
+            log::debug!(peer:%, stage:% = "handshake"; "left");
         }
-        Refusal::Internal(e) => log::error!("gate failed peer={peer} error=\"{e}\""),
-        _ => log::warn!("refused peer={peer} stage=handshake reason=\"{refusal}\""),
+        Refusal::Internal(e) => log::error!(peer:%, error:% = e; "gate failed"),
+        _ => log::warn!(peer:%, stage:% = "handshake", reason:% = refusal; "refused"),
     }
 }

@@ -2,7 +2,7 @@
 //! tables, and those behind the UDP ports.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::unistd::Pid;
@@ -48,7 +48,7 @@ impl TfHelpers {
 /// Without tables sessions are slower, and nothing else.
 fn start_tables(limit: u64, context: &HelperContext<'_>) -> Option<Tables> {
     Tables::start(limit, context.identity, context.sandbox)
-        .inspect_err(|e| log::warn!("no keystream tables error=\"{e}\""))
+        .inspect_err(|e| log::warn!(error:% = e; "no keystream tables"))
         .ok()
 }
 
@@ -66,6 +66,16 @@ impl Helpers for TfHelpers {
 
     fn service(&self) -> Option<BorrowedFd<'_>> {
         self.udp.as_ref().and_then(Udp::questions)
+    }
+
+    fn channel(&self) -> Option<BorrowedFd<'_>> {
+        self.udp.as_ref().and_then(Udp::channel)
+    }
+
+    fn hear(&mut self, page: &dyn Fn(u32) -> Option<OwnedFd>) {
+        if let Some(udp) = &mut self.udp {
+            udp.hear(page);
+        }
     }
 
     fn reaped(&mut self, pid: Pid) -> bool {

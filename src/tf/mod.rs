@@ -9,6 +9,7 @@ pub mod env;
 pub mod gate;
 pub mod helpers;
 pub mod key;
+mod locks;
 pub mod login;
 pub mod notify;
 pub mod pool;

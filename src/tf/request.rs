@@ -16,6 +16,9 @@ const MAX_NAME: usize = 255;
 /// The separator of two paths of one command.
 const BAR: &[u8] = b" | ";
 
+/// The separator of a directory and the file for its list (LSV2, LSRV2).
+const INTO: &[u8] = b"@||@";
+
 /// A path that a client sent, or `AccessDenied` for one it may not name, for
 /// the commands that answer with a raw header instead of a message.
 pub type RawPath = Result<RootPath, Status>;
@@ -82,6 +85,11 @@ pub(super) fn any_text(arguments: Arguments<'_>) -> Read<Vec<u8>> {
     Ok(arguments.text().to_vec())
 }
 
+/// The bytes as they are, with any NUL.
+pub(super) fn any_bytes(arguments: Arguments<'_>) -> Read<Vec<u8>> {
+    Ok(arguments.0.to_vec())
+}
+
 pub(super) fn some_text(arguments: Arguments<'_>) -> Read<Vec<u8>> {
     filled(arguments.text()).map(<[u8]>::to_vec)
 }
@@ -108,6 +116,12 @@ pub(super) fn two_paths(arguments: Arguments<'_>) -> Read<(RootPath, RootPath)> 
     Ok((parse_path(from)?, parse_path(to)?))
 }
 
+/// `directory@||@file` of LSV2 and LSRV2.
+pub(super) fn path_and_list(arguments: Arguments<'_>) -> Read<(RootPath, RootPath)> {
+    let (directory, file) = split(arguments.text(), INTO)?;
+    Ok((parse_path(directory)?, parse_path(file)?))
+}
+
 pub(super) fn path_and_pattern(arguments: Arguments<'_>) -> Read<(RootPath, RootPath)> {
     let (start, pattern) = split(arguments.text(), b" ")?;
     Ok((parse_path(start)?, parse_path(pattern)?))
@@ -130,6 +144,16 @@ pub(super) fn name_path_and_pattern(
 pub(super) fn flag_and_path(arguments: Arguments<'_>) -> Read<(bool, RootPath)> {
     let (flag, name) = split(arguments.text(), b" ")?;
     Ok((flag == b"1", parse_path(name)?))
+}
+
+pub(super) fn path_and_token(arguments: Arguments<'_>) -> Read<(RootPath, Vec<u8>)> {
+    let (name, token) = split(arguments.text(), b" ")?;
+    Ok((parse_path(name)?, token.to_vec()))
+}
+
+pub(super) fn number_and_path(arguments: Arguments<'_>) -> Read<(i64, RootPath)> {
+    let (first, name) = split(arguments.text(), b" ")?;
+    Ok((number(first), parse_path(name)?))
 }
 
 pub(super) fn path_and_mode(arguments: Arguments<'_>) -> Read<(RootPath, Vec<u8>)> {

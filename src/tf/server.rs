@@ -8,12 +8,11 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::session::context::{Context, End};
-use crate::session::login::{Login, Steps};
-use crate::session::protocol::{
-    Gate, Gated, Grant, HelperContext, Helpers, Protocol, Secrets, Serve,
-};
+use crate::session::login::Login;
+use crate::session::protocol::{Gate, HelperContext, Helpers, Protocol, Secrets, Serve};
+use crate::store::wanted;
 use crate::tf::cipher::cycle;
-use crate::tf::env::{Env, Lock, POLICY, Pool};
+use crate::tf::env::{Env, Files, Lock, Locks, POLICY, Pool};
 use crate::tf::gate::{self, KEY_LENGTHS, Passed};
 use crate::tf::helpers::TfHelpers;
 use crate::tf::key::read_key;
@@ -22,7 +21,7 @@ use crate::tf::pool::ask::AskPool;
 use crate::tf::session;
 use crate::tf::settings::Settings;
 use crate::tf::urgent::UrgentBytes;
-use crate::tf::wire::{Meter, Wire, WireError};
+use crate::tf::wire::{Meter, Pace, Wire, WireError};
 
 /// TF with the settings of a configuration.
 #[derive(Clone, Debug)]
@@ -49,13 +48,14 @@ impl Server {
             mut observer,
             ..
         } = context;
-        wire.limit_rate(info.rate);
+        wire.link().set_pace(info.rate.map(Pace::new));
         wire.expect_transfers();
         if self.settings.kernel_tls {
-            wire.let_kernel_seal();
+            wire.link().let_kernel_seal();
         }
+        wanted::work_for(wire.socket());
         let page = info.page;
-        wire.expect_urgent_bytes(UrgentBytes::new(move |count| page.tell_out_of_band(count)));
+        wire.expect_urgent_bytes(UrgentBytes::new(move |count| page.set_urgent_bytes(count)));
         let mut env = Env {
             root: root.with_policy(POLICY),
             lock: Lock::default(),
@@ -66,9 +66,11 @@ impl Server {
             quota: info.quota,
             pool: service.map(|service| Box::new(AskPool::new(service)) as Box<dyn Pool>),
             watches: Vec::new(),
+            locks: Locks::default(),
+            files: Files::default(),
         };
         let ended = session::serve(&mut wire, &mut env, &mut observer);
-        wire.close();
+        wire.link().close();
         End::from(ended)
     }
 }
@@ -115,53 +117,39 @@ impl Protocol for Server {
         cycle::handles().collect()
     }
 
-    fn gate(&self, gate: Gate<'_>) -> io::Result<Gated<'_>> {
+    fn gate(&self, gate: Gate<'_>) -> io::Result<()> {
         let (peer, steps, process_key) = (gate.peer, gate.steps, gate.process_key);
         let admitted = gate::admit(gate, &self.version);
         let Passed {
             mut wire,
             proof,
-            handles,
-            extras,
+            login,
         } = match admitted {
             Ok(passed) => passed,
             Err(refusal) => {
                 gate::log_refusal(peer, &refusal);
-                return Ok(Gated::Done);
+                return Ok(());
             }
         };
-        let mut handles = handles.into_iter();
-        let first = handles.next().ok_or(io::ErrorKind::InvalidData)?;
-        if steps == Steps::NONE {
-            let grant = Grant {
-                root: first,
-                usage: handles.next(),
-                records: extras.records.then(|| handles.next()).flatten(),
-                service: extras.service.then(|| handles.next()).flatten(),
-            };
-            let serve = move |context| self.serve(wire, context);
-            return Ok(Gated::Granted(grant, Box::new(serve)));
-        }
-        let mut login = Login::new(first, steps, proof);
+        let mut login = Login::new(login, steps, proof);
         let end = match login::pass(&mut wire, process_key, &mut login) {
             Ok(login::Passed::All) => {
                 let state = login::state(&wire, Greeting::None);
                 let state = state.ok_or(io::ErrorKind::InvalidInput)?;
-                login.hand_over(wire.socket(), &state)?;
-                return Ok(Gated::Done);
+                return login.hand_over(wire.socket(), &state);
             }
-            Ok(login::Passed::TakenOver) => return Ok(Gated::Done),
+            Ok(login::Passed::TakenOver) => return Ok(()),
             Ok(login::Passed::Left) => Ok(()),
             Err(e) => Err(e),
         };
         End::from(end).log(peer);
-        Ok(Gated::Done)
+        Ok(())
     }
 
     fn resume(&self, socket: TcpStream, state: &[u8], meter: Meter) -> io::Result<Serve<'_>> {
         let mut wire = login::take_over(socket, state)?;
-        wire.count_on(meter);
-        wire.stop_on(&crate::sys::signal::STOP);
+        wire.link().count_on(meter);
+        wire.link().stop_on(&crate::sys::signal::STOP);
         Ok(Box::new(move |context| self.serve(wire, context)))
     }
 }

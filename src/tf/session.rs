@@ -5,9 +5,9 @@ use super::env::Env;
 use super::notify;
 use super::request::{Effect, Request, word};
 use super::status::{Reply, Status};
-use super::transfer::{refuse, sup};
+use super::transfer::{integrity, refuse, sup};
 use super::wire::{Result, Wire, WireError};
-use crate::session::audit::{Observer, Operation, Outcome, Subject};
+use crate::session::audit::{Observer, Outcome, Subject};
 use crate::users::Rights;
 
 /// Serves a client to the end of the session: `Ok` after END.
@@ -23,7 +23,7 @@ pub fn serve(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -> Res
 
 fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -> Result<()> {
     wire.set_deadline(None)?;
-    wire.set_idle_limit(env.settings.idle_limit)?;
+    env.limit_silence(wire)?;
     let mut body = Vec::new();
     loop {
         wire.read_request(&mut body)?;
@@ -50,17 +50,15 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
             request if may(env.rights, &request) => request.run(wire, env),
             // Frames of the client follow this one, whatever the answer.
             Request::Sup { .. } => sup::run(wire, env, &Err(Status::AccessDenied)),
+            Request::Intwrite { .. } => integrity::write(wire, env, &Err(Status::AccessDenied)),
             _ => refuse(wire, Status::AccessDenied),
         };
-        if let Some(subject) = subject {
+        if let Some(mut subject) = subject {
+            env.files.name(&mut subject);
             let outcome = *answered.as_ref().unwrap_or(&Outcome::Lost);
             let bytes = wire.take_data_count();
             observer
-                .ended(Operation {
-                    subject,
-                    outcome,
-                    bytes,
-                })
+                .ended(&subject, outcome, bytes)
                 .map_err(WireError::Io)?;
         }
         answered?;
@@ -88,13 +86,8 @@ fn refuse_unread(
             path,
             other: word,
         };
-        let outcome = Outcome::from(&reply);
         observer
-            .ended(Operation {
-                subject,
-                outcome,
-                bytes: 0,
-            })
+            .ended(&subject, Outcome::from(&reply), 0)
             .map_err(WireError::Io)?;
     }
     wire.write_message(&reply.into_bytes())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Dialect, Durability};
+use crate::config::{Config, Dialect, Durability, Mode};
 
 /// The part of the configuration that sessions follow.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub durability: Durability,
     /// The largest buffer PUT and GET agree on, in bytes.
     pub buffer_limit: u64,
+    /// The largest file of INTREAD and INTWRITE, in bytes.
+    pub integrity_limit: u64,
     /// How long a peer may stand still once it is in; `None` for ever.
     pub idle_limit: Option<Duration>,
     /// The shortest interval of STARTNTFY.
@@ -21,6 +23,9 @@ pub struct Settings {
     pub kernel_tls: bool,
     /// Mode of new files, before the umask.
     pub file_mode: u32,
+    /// The bits of modes that clients may set. Where all are one system user, a
+    /// program with that user's rights is for nobody to make.
+    pub mode_bits: u32,
     /// Mode of new directories, before the umask.
     pub directory_mode: u32,
 }
@@ -28,15 +33,21 @@ pub struct Settings {
 impl Settings {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Settings {
+        let mode_bits = match config.server.mode {
+            Mode::SingleUser => 0o1777,
+            Mode::MultiUser => 0o7777,
+        };
         Settings {
             dialect: config.tf.dialect,
             durability: config.server.durability,
             buffer_limit: config.tf.buffer_limit,
+            integrity_limit: config.tf.integrity_limit,
             idle_limit: config.server.idle_limit,
             notify_floor: config.tf.notify_floor,
             kernel_tls: config.server.kernel_tls,
-            file_mode: config.server.file_mode,
-            directory_mode: config.server.directory_mode,
+            file_mode: config.server.file_mode & mode_bits,
+            mode_bits,
+            directory_mode: config.server.directory_mode & mode_bits,
         }
     }
 }

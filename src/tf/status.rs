@@ -83,6 +83,11 @@ statuses! {
     BeforeJail = 50, "Invalid command before in-jail.";
     AlreadyInJail = 51, "The process is already in-jailed.";
     Balance = 52, "Failed to retrieve TLB tuple.";
+    Listing = 53, "Failed running LSRV2.";
+    FileLock = 54, "Failed to acquire or release NETLOCK.";
+    Mutex = 55, "Failed to acquire or release NETMUT.";
+    TestAndSet = 62, "Unable to create the requested file.";
+    DirectoryChain = 63, "Failed to create directory recursively.";
 }
 
 impl Status {
@@ -100,6 +105,50 @@ impl std::fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
+/// A failure of the subsystem XS1, which has numbers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the texts are below")]
+pub enum Xs1 {
+    NoHole,
+    Open,
+    Descriptor,
+    TruncateValue,
+    Truncate,
+    SeekValue,
+    Whence,
+    Seek,
+    LockKind,
+    Lock,
+    Busy,
+    ReadLength,
+    Read,
+    WriteLength,
+    Write,
+}
+
+impl std::fmt::Display for Xs1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (code, text) = match self {
+            Xs1::NoHole => (1, "No file descriptor hole available."),
+            Xs1::Open => (2, "Failed to open requested file."),
+            Xs1::Descriptor => (3, "Invalid file descriptor."),
+            Xs1::TruncateValue => (4, "Invalid value for truncation."),
+            Xs1::Truncate => (5, "Error while truncating the file."),
+            Xs1::SeekValue => (6, "Invalid value for seek."),
+            Xs1::Whence => (7, "Invalid whence constant."),
+            Xs1::Seek => (8, "Error while seeking in the file."),
+            Xs1::LockKind => (9, "Lock type unknown."),
+            Xs1::Lock => (10, "Error while locking the file."),
+            Xs1::Busy => (11, "Unable to acquire the lock."),
+            Xs1::ReadLength => (12, "Invalid length value for read."),
+            Xs1::Read => (13, "Error while reading the file."),
+            Xs1::WriteLength => (15, "Invalid size value for write."),
+            Xs1::Write => (16, "Error while writing the file."),
+        };
+        write!(f, "XS1 {code} : {text}")
+    }
+}
+
 /// What goes back to the client as one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -113,6 +162,8 @@ pub enum Reply {
     Unknown,
     /// `FAILED <n> : <text>`
     Failed(Status),
+    /// `FAILED XS1 <n> : <text>`
+    FailedXs1(Xs1),
     /// `FAILED ` and nothing behind it: DEL on an error without a code.
     FailedBare,
 }
@@ -126,6 +177,7 @@ impl Reply {
             Reply::Text(text) => text,
             Reply::Unknown => b"UNKNOWN".to_vec(),
             Reply::Failed(status) => status.to_string().into_bytes(),
+            Reply::FailedXs1(failure) => format!("FAILED {failure}").into_bytes(),
             Reply::FailedBare => b"FAILED ".to_vec(),
         }
     }
@@ -134,6 +186,18 @@ impl Reply {
 impl From<Status> for Reply {
     fn from(status: Status) -> Reply {
         Reply::Failed(status)
+    }
+}
+
+impl From<Xs1> for Reply {
+    fn from(failure: Xs1) -> Reply {
+        Reply::FailedXs1(failure)
+    }
+}
+
+impl From<Result<Reply, Reply>> for Reply {
+    fn from(result: Result<Reply, Reply>) -> Reply {
+        result.unwrap_or_else(|failure| failure)
     }
 }
 
@@ -147,7 +211,7 @@ impl From<&Reply> for Outcome {
     fn from(reply: &Reply) -> Outcome {
         match reply {
             Reply::Failed(status) => Outcome::Failed(Some(status.code().into())),
-            Reply::FailedBare | Reply::Unknown => Outcome::Failed(None),
+            Reply::FailedXs1(_) | Reply::FailedBare | Reply::Unknown => Outcome::Failed(None),
             _ => Outcome::Done,
         }
     }
@@ -158,9 +222,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_run_from_1_to_52_without_a_gap() {
+    fn codes_run_from_1_to_55_without_a_gap_and_two_follow() {
         let codes: Vec<u8> = Status::ALL.iter().map(|s| s.code()).collect();
-        assert_eq!(codes, (1..=52).collect::<Vec<u8>>());
+        assert_eq!(codes, (1..=55).chain([62, 63]).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn the_manual_page_lists_every_code_that_is_sent() {
+        let page = include_str!("../../man/tf-protocol.7");
+        let (_, codes) = page.split_once(".Sh CODES").expect("section");
+        let (table, _) = codes.split_once(".Ed").expect("table");
+        let not_sent = [11, 14, 22, 33, 40];
+        let lists = |code: u8| {
+            let entry = |line: &str| {
+                let right = line.get(34..).unwrap_or_default();
+                [line.get(..3), right.get(..3)]
+                    .into_iter()
+                    .flatten()
+                    .any(|number| number.trim() == code.to_string())
+            };
+            table.lines().any(entry)
+        };
+        for status in Status::ALL {
+            let code = status.code();
+            assert_eq!(lists(code), !not_sent.contains(&code), "{code}");
+        }
     }
 
     #[test]

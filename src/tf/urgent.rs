@@ -17,8 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use crate::sys::process::spawn_beside;
 use crate::sys::socket::UrgentNews;
-use crate::sys::thread::spawn_beside;
 
 /// How long after its announcement a byte is waited for.
 const BEHIND_NEWS: Timespec = Timespec {
@@ -93,7 +93,7 @@ pub fn start(socket: &TcpStream, urgent_bytes: &UrgentBytes) -> io::Result<()> {
     let socket = socket.as_fd().try_clone_to_owned()?;
     spawn_beside("tfd-oob", STACK, move || {
         if let Err(e) = answer_all(&socket, &urgent_bytes) {
-            log::debug!("out-of-band bytes are no longer answered at once error=\"{e}\"");
+            log::debug!(error:% = e; "out-of-band bytes are no longer answered at once");
         }
     })
 }

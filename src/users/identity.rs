@@ -1,9 +1,13 @@
-//! A system identity: looked up by name once, taken for good, verified.
+//! System identities, looked up by name once, taken for good, verified; and the names
+//! of users and groups, read before the root changes: an empty root has no files to
+//! look them up in.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
+use std::path::Path;
 
-use nix::unistd::{Gid, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::ipc::codec::{Decode, Encode, Reader, Writer};
@@ -20,6 +24,24 @@ pub struct Identity {
     /// All groups, the primary one included.
     pub groups: Vec<Gid>,
 }
+
+/// Who the processes of a server are that root has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identities {
+    /// Gates and, where nobody logs in, sessions.
+    pub clients: Identity,
+    /// Helper processes.
+    pub helpers: Identity,
+}
+
+crate::ipc::codec::codec!(struct Identities { clients, helpers });
+
+/// The system user of helper processes, if there is one and no other is named.
+pub const HELPER: &str = "tfd-helper";
+
+/// Uids that distributions leave to nobody, for helper processes without a system
+/// user (systemd's UIDS-GIDS: unused).
+const UNUSED: std::ops::RangeInclusive<u32> = 65520..=65533;
 
 impl Encode for Identity {
     fn encode<'a>(&'a self, out: &mut Writer<'a>) {
@@ -42,6 +64,10 @@ impl Decode for Identity {
     }
 }
 
+/// What the name of an identity without a system user begins with; that of no
+/// system user has a blank.
+const UNNAMED: &str = "uid ";
+
 impl Identity {
     /// Looks a system user up by name.
     ///
@@ -58,6 +84,36 @@ impl Identity {
             gid: user.gid,
             groups,
         })
+    }
+
+    /// The identity of helper processes: this system user, or without a name
+    /// [`HELPER`], or a uid that no system user has.
+    ///
+    /// # Errors
+    /// As for [`Identity::of`]; `NotFound` if all such uids are taken.
+    pub fn of_helpers(name: Option<&str>) -> io::Result<Identity> {
+        match Identity::of(name.unwrap_or(HELPER)) {
+            Err(e) if name.is_none() && e.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let is_free = |id: &u32| {
+            let user = User::from_uid(Uid::from_raw(*id));
+            let group = Group::from_gid(Gid::from_raw(*id));
+            matches!((user, group), (Ok(None), Ok(None)))
+        };
+        let id = UNUSED.rev().find(is_free);
+        let id = id.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no unused uid"))?;
+        Ok(Identity {
+            name: format!("{UNNAMED}{id}"),
+            uid: Uid::from_raw(id),
+            gid: Gid::from_raw(id),
+            groups: vec![Gid::from_raw(id)],
+        })
+    }
+
+    /// Whether it is a uid without a system user.
+    pub fn is_unnamed(&self) -> bool {
+        self.name.starts_with(UNNAMED)
     }
 
     /// The identity this process has now.
@@ -181,6 +237,58 @@ fn limit_capabilities(kept: CapabilitySet) -> io::Result<()> {
     Ok(())
 }
 
+/// Names and their numbers as they were when they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    users: HashMap<String, u32>,
+    groups: HashMap<String, u32>,
+}
+
+impl Names {
+    /// Reads `/etc/passwd` and `/etc/group`.
+    pub fn read() -> io::Result<Names> {
+        let table = |path: &str| std::fs::read(Path::new(path)).map(|text| parse(&text));
+        Ok(Names {
+            users: table("/etc/passwd")?,
+            groups: table("/etc/group")?,
+        })
+    }
+
+    /// The uid of a user by name or number.
+    pub fn user(&self, name: &[u8]) -> Option<u32> {
+        id(&self.users, name)
+    }
+
+    /// The gid of a group by name or number.
+    pub fn group(&self, name: &[u8]) -> Option<u32> {
+        id(&self.groups, name)
+    }
+}
+
+/// Lines of `name:password:number:...`; others are ignored.
+fn parse(text: &[u8]) -> HashMap<String, u32> {
+    let text = String::from_utf8_lossy(text);
+    let entry = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        Some((name.to_owned(), fields.nth(1)?.parse().ok()?))
+    };
+    text.lines().filter_map(entry).collect()
+}
+
+/// The number of a name. A number that isn't also a name stands for itself,
+/// except the one that means "unchanged" to the system.
+fn id(table: &HashMap<String, u32>, name: &[u8]) -> Option<u32> {
+    let name = std::str::from_utf8(name)
+        .ok()
+        .filter(|name| !name.is_empty())?;
+    let number = || {
+        let digits = name.bytes().all(|c| c.is_ascii_digit());
+        name.parse().ok().filter(|id| digits && *id != u32::MAX)
+    };
+    table.get(name).copied().or_else(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +301,19 @@ mod tests {
         assert_eq!(Identity::from_bytes(&[255; 12]), None);
         let missing = Identity::of("no-such-user-here").map_err(|e| e.kind());
         assert_eq!(missing, Err(io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn names_and_numbers_are_found_and_nothing_else() {
+        let users = parse(b"root:x:0:0::/:/bin/sh\n# note\n:x:7:\nweb:x:33:\nbad:x:-1:\n");
+        let names = Names {
+            users,
+            ..Names::default()
+        };
+        assert_eq!(names.user(b"web"), Some(33));
+        assert_eq!(names.user(b"1234"), Some(1234));
+        for none in ["", "nobody", "bad", "-1", "+5", "4294967295", "4294967296"] {
+            assert_eq!(names.user(none.as_bytes()), None, "{none}");
+        }
     }
 }

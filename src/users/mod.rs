@@ -4,12 +4,7 @@ pub mod account;
 pub mod file;
 pub mod hash;
 pub mod identity;
-pub mod login;
-pub mod names;
-pub mod size;
 pub mod throttle;
 
-pub use account::{Account, Rights};
-pub use identity::Identity;
-pub use login::Login;
-pub use names::Names;
+pub use account::{Account, Login, Rights};
+pub use identity::{Identities, Identity, Names};

@@ -122,6 +122,40 @@ fn a_line_without_end_is_not_kept() {
 }
 
 #[test]
+fn a_listing_without_end_is_given_up() {
+    let lines: String = (0..30_000).map(|number| format!("F: {number}\n")).collect();
+    let desk = desk(
+        move |request| match request.split(' ').next().unwrap_or_default() {
+            "FSTAT" => "OK D 0 0 0".into(),
+            "LS" | "LSR" => Answer::Parts(usize::MAX, lines.clone().into()),
+            _ => "UNKNOWN".into(),
+        },
+    );
+    for arguments in [&["ls", "t"][..], &["get", "-r", "t", "into"]] {
+        let run = with_memory(&desk, 700, arguments);
+        assert_eq!(run.code, Some(7), "{arguments:?}: {}", run.err);
+        assert!(
+            run.err.contains("more than some million entries"),
+            "{arguments:?}: {}",
+            run.err
+        );
+        assert!(run.out.is_empty());
+    }
+    // What need not be sorted comes at once.
+    let mut streaming = desk.command(&["ls", "-U", "t"]);
+    let mut streaming = streaming
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("tf");
+    let mut first = [0; 4];
+    let mut out = streaming.stdout.take().expect("output");
+    std::io::Read::read_exact(&mut out, &mut first).expect("lines");
+    drop(out);
+    assert_eq!(&first, b"0\n1\n");
+    let _ = streaming.wait();
+}
+
+#[test]
 fn long_replies_are_neither_kept_nor_shown_in_whole() {
     let names: String = (0..1000).map(|number| format!("F: {number}\n")).collect();
     let names: &'static str = names.leak();

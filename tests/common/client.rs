@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use openssl::rsa::Padding;
+use rustix::net::{AddressFamily, SocketType, bind, socket};
 use tfd::client::{Connection, PublicKey, Target};
 use tfd::tf::status::Status;
 use tfd::tf::wire::{Wire, WireError};
@@ -43,6 +44,15 @@ impl Client {
         Client::with_patience(Wire::new(socket).expect("wire"))
     }
 
+    /// The same from an address of its own.
+    pub fn knock_from(from: &str, address: SocketAddr) -> Client {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+        let from: SocketAddr = format!("{from}:0").parse().expect("address");
+        bind(&socket, &from).expect("bind");
+        rustix::net::connect(&socket, &address).expect("connect");
+        Client::with_patience(Wire::new(TcpStream::from(socket)).expect("wire"))
+    }
+
     /// Passes the doors, unless the connection is refused.
     pub fn try_in(mut self) -> Option<Client> {
         let mut body = Vec::new();
@@ -52,7 +62,7 @@ impl Client {
                 .ok()
         };
         ask(&mut self.wire, VERSION.as_bytes())?;
-        ask(&mut self.wire, &key_block(&[1; 16]))?;
+        ask(&mut self.wire, &Client::key_block(&[1; 16]))?;
         self.wire.encipher(&[1; 16]);
         ask(&mut self.wire, HASH.as_bytes())?;
         Some(self)
@@ -82,9 +92,18 @@ impl Client {
         Client { wire }
     }
 
+    /// A session key in an RSA block.
+    pub fn key_block(session_key: &[u8]) -> Vec<u8> {
+        let mut block = vec![0; 256];
+        public_key()
+            .public_encrypt(session_key, &mut block, Padding::PKCS1_OAEP)
+            .expect("encrypt");
+        block
+    }
+
     /// Sends a session key in an RSA block.
     pub fn send_key(&mut self, session_key: &[u8]) {
-        self.send(key_block(session_key));
+        self.send(Client::key_block(session_key));
     }
 
     pub fn send(&mut self, message: impl AsRef<[u8]>) {
@@ -223,15 +242,6 @@ impl Client {
 pub fn patient(mut target: Target) -> Target {
     target.timeout = PATIENCE;
     target
-}
-
-/// A session key in an RSA block.
-fn key_block(session_key: &[u8]) -> Vec<u8> {
-    let mut block = vec![0; 256];
-    public_key()
-        .public_encrypt(session_key, &mut block, Padding::PKCS1_OAEP)
-        .expect("encrypt");
-    block
 }
 
 /// The reply with this code; `OK` for 0.

@@ -16,6 +16,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::{Server, Setup, account, descendants, is_root, wait_until};
 
@@ -55,7 +56,7 @@ impl Client {
     }
 }
 
-/// A server with three accounts, and what each may do.
+/// A server with accounts of different limits.
 fn server() -> Option<Server> {
     if !is_root() {
         println!("left out: taking identities needs root");
@@ -66,6 +67,7 @@ fn server() -> Option<Server> {
         account("bob", "pass", "mail::quota=8:"),
         account("eve", "pass", "mail::from=192.0.2.0/24:"),
         account("roy", "pass", "mail::read-only:"),
+        account("tom", "pass", "mail::rate=1024:"),
     ];
     let server = Server::with(Setup {
         server: SERVER.to_owned(),
@@ -114,9 +116,9 @@ fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
 #[test]
 fn an_account_logs_in_and_its_session_is_its_user_in_the_sandbox() {
     let Some(server) = server() else { return };
-    let mut client = Client::new(&server);
-    assert_eq!(client.ask("LOGIN ann wrong"), "NO wrong name or password");
-    assert_eq!(client.ask("LOGIN ann pass"), "OK");
+    let mut stranger = Client::new(&server);
+    assert_eq!(stranger.ask("LOGIN ann wrong"), "NO wrong name or password");
+    let mut client = Client::logged_in(&server, "ann");
     assert_eq!(client.ask("PUT file some text"), "OK");
     assert_eq!(client.ask("GET file"), "some text");
     assert!(client.ask("GET ../tfd.toml").starts_with("NO "));
@@ -169,6 +171,10 @@ fn an_account_is_held_to_its_limits() {
     assert_eq!(eve.ask("LOGIN eve pass"), "NO wrong name or password");
     let mut roy = Client::logged_in(&server, "roy");
     assert!(roy.ask("PUT more text").starts_with("NO "));
+    let mut tom = Client::logged_in(&server, "tom");
+    let begun = Instant::now();
+    assert_eq!(tom.ask(&format!("PUT paced {}", "x".repeat(1500))), "OK");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! A protocol of tests: lines. `LOGIN name password`, then `PUT name text`,
 //! `GET name`, `DIAL port text` (sends the text to that port of the client),
-//! `ACCEPT` (writes a port to the file `port` and answers what arrives), `END`.
+//! `ACCEPT` (writes a port to the file `port` and answers what arrives).
 
+use std::fs::File;
+use std::io::ErrorKind::{InvalidInput, PermissionDenied};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::net::link::Meter;
-use crate::session::audit::{Observer, Operation, Outcome, Subject};
+use crate::net::link::{Link, Meter, Pace};
+use crate::session::audit::{Observer, Outcome, Subject};
 use crate::session::context::{Context, End};
 use crate::session::login::Login;
-use crate::session::protocol::{Gate, Gated, Protocol, Serve};
+use crate::session::protocol::{Gate, Protocol, Serve};
 use crate::store::{Policy, RootPath};
 use crate::users::Rights;
 
@@ -28,113 +30,86 @@ impl Protocol for Echo {
         true
     }
 
-    fn gate(&self, gate: Gate<'_>) -> io::Result<Gated<'_>> {
-        let mut lines = BufReader::new(gate.socket.try_clone()?).lines();
+    fn gate(&self, gate: Gate<'_>) -> io::Result<()> {
         let Some(channel) = gate.keeper.enter()? else {
-            return Ok(Gated::Done);
+            return Ok(());
         };
-        let mut login = Login::new(channel, gate.steps, None);
-        for line in lines.by_ref().take(3) {
-            let line = line?;
-            let words: Vec<&str> = line.splitn(3, ' ').collect();
-            let &["LOGIN", name, password] = words.as_slice() else {
-                break;
-            };
+        let (mut login, mut line) = (Login::new(channel, gate.steps, None), String::new());
+        BufReader::new(&gate.socket).read_line(&mut line)?;
+        let words: Vec<&str> = line.trim_end().splitn(3, ' ').collect();
+        if let &["LOGIN", name, password] = words.as_slice() {
             if let Err(why) = login.password(name.as_bytes(), password.as_bytes(), None)? {
                 writeln!(&gate.socket, "NO {why}")?;
-                continue;
+            } else {
+                writeln!(&gate.socket, "OK")?;
+                login.hand_over(&gate.socket, b"state")?;
             }
-            writeln!(&gate.socket, "OK")?;
-            login.hand_over(&gate.socket, b"state")?;
-            break;
         }
-        Ok(Gated::Done)
+        Ok(())
     }
 
-    fn resume(&self, socket: TcpStream, state: &[u8], _meter: Meter) -> io::Result<Serve<'_>> {
-        assert_eq!(state, b"state");
+    fn resume(&self, socket: TcpStream, _state: &[u8], meter: Meter) -> io::Result<Serve<'_>> {
+        let mut link = Link::new(socket)?;
+        link.count_on(meter);
         Ok(Box::new(move |mut context| {
-            let mut input = BufReader::new(&socket);
-            let mut line = String::new();
-            while matches!(input.read_line(&mut line), Ok(1..)) && line != "END\n" {
-                let command = line.split(' ').next().unwrap_or_default();
-                let subject = Subject {
-                    command: if command == "PUT" { "PUT" } else { "OTHER" },
-                    path: line.trim_end().as_bytes().to_vec(),
-                    other: Vec::new(),
-                };
-                context.observer.begins(&subject);
-                let answer = run(&mut context, line.trim_end());
-                let outcome = answer
-                    .as_ref()
-                    .map_or(Outcome::Failed(Some(7)), |_| Outcome::Done);
-                let bytes = line.len() as u64;
-                let text = answer.unwrap_or_else(|e| format!("NO {e}"));
-                let recorded = context.observer.ended(Operation {
-                    subject,
-                    outcome,
-                    bytes,
-                });
-                if recorded.and_then(|()| writeln!(&socket, "{text}")).is_err() {
-                    break;
-                }
-                line.clear();
-            }
-            End::Orderly("END".to_owned())
+            link.set_pace(context.info.rate.map(Pace::new));
+            let end = serve(&mut link, &mut context);
+            end.unwrap_or_else(|e| End::Failed(e.to_string()))
         }))
     }
 }
 
-const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::TRUNC);
-
-fn path(name: &str) -> io::Result<RootPath> {
-    let path = RootPath::parse(name.as_bytes(), &Policy::NONE);
-    path.map_err(|_| io::ErrorKind::InvalidInput.into())
-}
-
-fn run(context: &mut Context, line: &str) -> io::Result<String> {
-    let words: Vec<&str> = line.splitn(3, ' ').collect();
-    match *words.as_slice() {
-        ["PUT", _, _] if context.info.rights == Rights::ReadOnly => {
-            Err(io::ErrorKind::PermissionDenied.into())
+fn serve(link: &mut Link, context: &mut Context) -> Result<End, Box<dyn std::error::Error>> {
+    loop {
+        let (mut line, mut byte) = (String::new(), [0]);
+        while !line.ends_with('\n') {
+            link.read_exact(&mut byte)?;
+            line.push(byte[0].into());
         }
-        ["PUT", name, text] => {
-            let _room = context.info.quota.reserve(text.len() as u64)?;
-            let file = context
-                .root
-                .open_at(&path(name)?, WRITE, Mode::from(0o644))?;
-            std::fs::File::from(file).write_all(text.as_bytes())?;
-            Ok("OK".to_owned())
-        }
-        ["GET", name] => {
-            let file = context
-                .root
-                .open_at(&path(name)?, OFlags::RDONLY, Mode::empty())?;
-            io::read_to_string(std::fs::File::from(file))
-        }
-        _ => data(context, &words),
+        let words: Vec<&str> = line.trim_end().splitn(3, ' ').collect();
+        let subject = Subject {
+            command: if words[0] == "PUT" { "PUT" } else { "OTHER" },
+            path: line.trim_end().as_bytes().to_vec(),
+            other: Vec::new(),
+        };
+        context.observer.begins(&subject);
+        let (outcome, answer) = match run(context, &words) {
+            Ok(text) => (Outcome::Done, text),
+            Err(e) => (Outcome::Failed(Some(7)), format!("NO {e}")),
+        };
+        context.observer.ended(&subject, outcome, 0)?;
+        link.write(format!("{answer}\n").into_bytes().as_mut_slice())?;
     }
 }
 
-/// The commands with a data connection.
-fn data(context: &mut Context, words: &[&str]) -> io::Result<String> {
-    let dialer = context.dialer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
-    match *words {
-        ["DIAL", port, text] => {
-            let port = port.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
-            dialer.connect(port)?.write_all(text.as_bytes())?;
-            Ok("OK".to_owned())
+const CREATE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::TRUNC);
+
+fn run(context: &mut Context, words: &[&str]) -> io::Result<String> {
+    let open = |name: &str, flags, mode: u32| {
+        let path = RootPath::parse(name.as_bytes(), &Policy::NONE);
+        let path = path.map_err(|_| InvalidInput)?;
+        let file = context.root.open_at(&path, flags, Mode::from(mode));
+        Ok::<File, io::Error>(file?.into())
+    };
+    match (words, &mut context.dialer) {
+        (["PUT", ..], _) if context.info.rights == Rights::ReadOnly => Err(PermissionDenied)?,
+        (["PUT", name, text], _) => {
+            let _room = context.info.quota.reserve(text.len() as u64)?;
+            open(name, CREATE, 0o644)?.write_all(text.as_bytes())?;
         }
-        ["ACCEPT"] => {
+        (["GET", name], _) => return io::read_to_string(open(name, OFlags::RDONLY, 0)?),
+        (["DIAL", port, text], Some(dialer)) => {
+            let mut socket = dialer.connect(port.parse().unwrap_or(0))?;
+            socket.write_all(text.as_bytes())?;
+        }
+        (["ACCEPT"], Some(dialer)) => {
             let listening = dialer.listen()?;
-            let file = context
-                .root
-                .open_at(&path("port")?, WRITE, Mode::from(0o644))?;
-            write!(std::fs::File::from(file), "{}", listening.port)?;
+            write!(open("port", CREATE, 0o644)?, "{}", listening.port)?;
             let text = io::read_to_string(dialer.accept(&listening)?)?;
             dialer.close(listening)?;
-            Ok(text)
+            return Ok(text);
         }
-        _ => Err(io::ErrorKind::InvalidInput.into()),
+        _ => Err(InvalidInput)?,
     }
+    Ok("OK".to_owned())
 }

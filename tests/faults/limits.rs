@@ -4,6 +4,7 @@
 use std::fs;
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::common::{Client, Server, descendants, is_root, wait_until};
@@ -46,7 +47,10 @@ fn pids(server: &Server, name: &str) -> Vec<u32> {
 fn a_daemon_without_descriptors_keeps_its_sessions_and_recovers() {
     let mut server = Server::start();
     let mut inside = server.connect();
-    limit(server.pid(), "nofile", "5");
+    // The limit up to which all numbers are taken.
+    let is_taken = |fd: &u32| Path::new(&format!("/proc/{}/fd/{fd}", server.pid())).exists();
+    let taken = (0..1024).take_while(is_taken).count();
+    limit(server.pid(), "nofile", &taken.to_string());
     let late = Client::knock(server.address());
     server.wait_for_log("can't accept");
     inside.send_file("f", true, b"stored meanwhile");
@@ -78,6 +82,27 @@ fn a_session_without_descriptors_says_so_and_lives() {
     assert_eq!(server.names(""), ["f"]);
     client.send_file("f", true, b"new");
     assert_eq!(server.read("f"), b"new");
+}
+
+#[test]
+fn a_zygote_that_can_never_fork_again_is_replaced_and_its_sessions_go_on() {
+    if !is_root() {
+        println!("left out: as the user of the tests the limit would count all its processes");
+        return;
+    }
+    let mut server = Server::start();
+    let mut inside = server.connect();
+    let zygote = pids(&server, "tfd-zygote")[0];
+    limit(zygote, "nproc", "1");
+    for _ in 0..8 {
+        let _ = Client::knock(server.address()).try_in();
+    }
+    server.wait_for_log("zygote can't fork");
+    wait_until("another zygote", || {
+        pids(&server, "tfd-zygote").iter().any(|pid| *pid != zygote)
+    });
+    server.connect().expect_alive();
+    inside.expect_alive();
 }
 
 #[test]

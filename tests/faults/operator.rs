@@ -293,5 +293,5 @@ fn a_full_disk_ends_no_session_and_spoils_one_audit_record_at_most() {
         .iter()
         .filter(|line| line.contains("audit log not written"))
         .count();
-    assert!(again >= 1 && server.log().iter().any(|line| line.contains("record={")));
+    assert!(again >= 1 && server.log().iter().any(|line| line.contains("record=\"{")));
 }

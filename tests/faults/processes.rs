@@ -79,13 +79,16 @@ fn a_transfer_that_takes_too_long_is_ended_with_the_daemon() {
 }
 
 #[test]
-fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_the_next_start() {
+fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_once() {
     let mut server = Server::start();
     let mut observer = server.connect();
+    observer.expect_alive();
+    wait_until("the end of its gate", || session_pids(&server).len() == 1);
     let others = session_pids(&server);
     let mut client = server.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
     assert_eq!(client.ask("CONT part"), "CONT");
+    wait_until("the end of its gate", || session_pids(&server).len() == 2);
     let pid = session_pids(&server)
         .into_iter()
         .find(|pid| !others.contains(pid))
@@ -95,12 +98,8 @@ fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_the_next_start() {
     client.expect_closed();
     observer.expect_alive();
     server.connect().expect_alive();
-    assert_eq!(server.names("").len(), 1, "the part");
-    server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end(), Some(0));
-    server.start_again();
     wait_until("the part is swept", || server.names("").is_empty());
-    server.connect().expect_alive();
+    observer.expect_alive();
 }
 
 #[test]
@@ -139,6 +138,77 @@ fn a_killed_zygote_or_keeper_is_replaced() {
             server.connect().expect_alive();
         }
     }
+}
+
+/// Ends all processes of these names.
+fn end_all(server: &Server, names: &[&str]) -> usize {
+    let named = |(_, name): &(u32, String)| names.contains(&name.as_str());
+    let found: Vec<_> = descendants(server.pid())
+        .into_iter()
+        .filter(named)
+        .collect();
+    for (pid, _) in &found {
+        let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
+    }
+    found.len()
+}
+
+/// Whether a client is let in and answered; one that comes before the daemon has
+/// heard of a death is refused.
+fn is_served(server: &Server) -> bool {
+    let client = Client::knock(server.address()).try_in();
+    client.is_some_and(|mut client| {
+        let sent = client.wire.write_message(b"ECHO x");
+        sent.is_ok() && client.wire.read_message(&mut Vec::new()).is_ok()
+    })
+}
+
+#[test]
+fn helpers_that_are_killed_again_and_again_come_back_later_each_time() {
+    let mut server = Server::with(Setup {
+        server: "audit = \"audit.log\"\nmetrics = \"./metrics\"".to_owned(),
+        ..Setup::default()
+    });
+    let helpers = ["tfd-keeper", "tfd-zygote", "tfd-auditor", "tfd-udp"];
+    for name in helpers {
+        wait_until(name, || end_all(&server, &[name]) > 0);
+        wait_until("a session", || is_served(&server));
+    }
+    server.wait_for_log("ended unasked");
+    // All at once, as one who has their rights may.
+    wait_until("all", || {
+        let all = descendants(server.pid());
+        let runs = |name: &&str| all.iter().any(|(_, found)| found == name);
+        helpers.iter().all(runs)
+    });
+    end_all(&server, &helpers);
+    wait_until("a session", || is_served(&server));
+    let metrics = server.config_path().with_file_name("metrics");
+    let mut stream = std::os::unix::net::UnixStream::connect(metrics).expect("metrics");
+    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\n\r\n").expect("ask");
+    let text = std::io::read_to_string(stream).expect("answer");
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("tfd_helper_failures_total "))
+        .expect("a count");
+    assert!(count.parse::<u32>().expect("number") >= 2, "{text}");
+}
+
+#[test]
+fn a_helper_that_can_not_be_started_again_keeps_clients_waiting_and_no_longer() {
+    let mut server = Server::start();
+    let mut session = server.connect();
+    let key = server.config_path().with_file_name("private.pem");
+    let away = key.with_extension("away");
+    fs::rename(&key, &away).expect("rename");
+    wait_until("keepers", || end_all(&server, &["tfd-keeper"]) > 0);
+    server.wait_for_log("helper processes not started, clients wait");
+    session.expect_alive();
+    let waiting = Client::knock(server.address());
+    server.wait_for_lines("helper processes not started, clients wait", 2);
+    fs::rename(&away, &key).expect("rename");
+    waiting.try_in().expect("a session").expect_alive();
+    session.expect_alive();
 }
 
 #[test]

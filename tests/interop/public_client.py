@@ -7,6 +7,7 @@ or more; each line of output is one check of a reply or of what is on disk.
 The data is small: the client slows down with every byte it has moved.
 """
 
+import hashlib
 import io
 import os
 import pathlib
@@ -202,6 +203,12 @@ def check_clock(tf):
     check("DTOF", str(answers.all[-1][0]) == "2020-09-13 12:26:40", answers.all[-1][0])
     tf.ftod_command("2020-09-13 12:26:40", answers)
     check("FTOD", answers.last.message == "1600000000", answers.last.message)
+    tf.dtof_command(time.time(), answers)
+    check("DTOF of this client's own time", answers.last.status is StatusServerCode.OK,
+          str(answers.last))
+    tf.ftod_command("1999-12-10 12:12:0", answers)
+    check("FTOD with fields of one digit", answers.last.message == "944827920",
+          answers.last.message)
     check("FREESP", int(answer(tf.freesp_command).message) > 0)
     key = answer(tf.prockey_command)
     check("PROCKEY", key.status is StatusServerCode.OK and len(key.message) >= 22, key.message)
@@ -224,6 +231,12 @@ def check_streams(tf, root):
                        lambda _d, _p, status, _s: received.append(status))
     data = b"".join(s.payload for s in received if s.status is StatusServerCode.CONT)
     check("RCVFILE", data == content, len(data))
+    received.clear()
+    tf.sndfile_command(False, "once", io.BytesIO(b"Some random text"), answers)
+    tf.rcvfile_command(True, "once", None,
+                       lambda _d, _p, status, _s: received.append(status))
+    check("RCVFILE that deletes", received[-1].status is StatusServerCode.OK
+          and not (root / "once").exists(), str(received[-1]))
     for command, what in ((tf.ls_command, "LS"), (tf.lsr_command, "LSR")):
         answers = Answers()
         command("", answers)
@@ -234,6 +247,126 @@ def check_streams(tf, root):
     digest = subprocess.run(["sha256sum", root / "sent"], check=True, capture_output=True,
                             text=True, timeout=60).stdout.split()[0]
     check("SHA256", status.message == f"0x{digest}", status.message)
+
+
+def check_trees(tf, root):
+    """Listings of a tree, after each command that makes or removes some of it.
+    The order of names is the file system's; content follows its directory."""
+    def listed(what, expected):
+        answers = Answers()
+        tf.lsr_command("/tree", answers)
+        text = b"".join(a[-1].payload for a in answers.all
+                        if a[-1].status is StatusServerCode.CONT).decode()
+        lines = text.splitlines()
+        ok = sorted(lines) == sorted(expected) and follows_at_once(lines)
+        check(what, ok and answers.last.status is StatusServerCode.OK, text)
+
+    expect_ok("RMDIR of no tree", tf.rmdir_command, "tree")
+    for path in ("tree", "tree/a", "tree/b", "tree/b/in", "tree/c"):
+        expect_ok(f"MKDIR {path}", tf.mkdir_command, path)
+    expect_ok("TOUCH in the tree", tf.touch_command, "tree/b/f.java")
+    listed("LSR of a tree", ["D: a/", "D: b/", "F: b/f.java", "D: b/in/", "D: c/"])
+    expect_ok("RMDIR in the tree", tf.rmdir_command, "/tree/a")
+    expect_ok("RENAM of a directory", tf.renam_command, "/tree/c", "/tree/new")
+    listed("LSR after RENAM", ["D: b/", "F: b/f.java", "D: b/in/", "D: new/"])
+    expect_ok("CPDIR in the tree", tf.cpdir_command, "/tree/b", "/tree/new/copy")
+    expect_ok("XCPDIR by a pattern", tf.xcpdir_command, "x", "/tree/b/in", "new")
+    expect_ok("XCOPY by a pattern", tf.xcopy_command, "g.java", "tree/b/f.java", "/in")
+    expect_ok("XDEL in the tree", tf.xdel_command, "/tree", "f.java")
+    listed("LSR after copies and XDEL",
+           ["D: b/", "D: b/in/", "F: b/in/g.java", "D: new/", "D: new/x/", "D: new/copy/",
+            "D: new/copy/in/", "F: new/copy/in/g.java"])
+    expect_ok("XRMDIR in the tree", tf.xrmdir_command, "/tree", "b")
+    listed("LSR after XRMDIR", ["D: new/", "D: new/x/", "D: new/copy/", "D: new/copy/in/",
+                                "F: new/copy/in/g.java"])
+    digest = expect_ok("SHA256 of an empty file", tf.sha256_command,
+                       "/tree/new/copy/in/g.java").message
+    check("its digest", digest == f"0x{hashlib.sha256().hexdigest()}", digest)
+    check("nothing else is on disk", sorted(entry.name for entry in (root / "tree").iterdir())
+          == ["new"])
+
+
+def follows_at_once(lines):
+    """Whether the content of each directory stands right behind it."""
+    paths = [line[3:] for line in lines]
+    for at, path in enumerate(paths):
+        inside = [p.startswith(path) for p in paths]
+        if path.endswith("/") and not all(inside[at:at + sum(inside)]):
+            return False
+    return True
+
+
+def check_later(tf, root):
+    """Commands of version 2.5 that this client has."""
+    for name in ("lsrv2_command", "lsv2_command"):
+        expect_ok(name, getattr(tf, name), "/tree", f"/tree/{name}.txt")
+    lines = (root / "tree/lsv2_command.txt").read_text().splitlines()
+    check("LSV2 lists its own file", sorted(lines)
+          == ["tree/lsrv2_command.txt", "tree/lsv2_command.txt", "tree/new/"], lines)
+    sizes = {"F": [(root / line).stat().st_size for line in lines if not line.endswith("/")]}
+    answers = Answers()
+    tf.fsizels_command("/tree/lsv2_command.txt", answers)
+    codes = [a[-1].code for a in answers.all]
+    check("FSIZELS of the list", sorted(codes) == sorted([*sizes["F"], -2, -3]), codes)
+    stats = Answers()
+    tf.fstatls_command("/tree/lsv2_command.txt", stats)
+    seen = [(a[-1].type, a[-1].size) for a in stats.all[:-1]]
+    expected = [(0 if line.endswith("/") else 3, (root / line).stat().st_size) for line in lines]
+    check("FSTATLS of the list", seen == expected, seen)
+    types = Answers()
+    tf.ftypels_command("/tree/lsv2_command.txt", types)
+    codes = [a[-1].code for a in types.all]
+    check("FTYPELS of the list", codes == [kind for kind, _ in expected] + [-2], codes)
+    (root / "int").write_bytes(b"Some random text")
+    (root / "int").chmod(0o666)
+    sink = io.BytesIO()
+    status = answer(tf.intread_command, "missing", sink)
+    check("INTREAD of what is missing", status.code == -1 and sink.getvalue() == b"",
+          str(status))
+    status = answer(tf.intread_command, "int", sink)
+    check("INTREAD", status.code == 16 and sink.getvalue() == b"Some random text", str(status))
+    status = answer(tf.intwrite_command, "int", io.BytesIO(b"Some other text"), status.message)
+    check("INTWRITE", status.code == 0 and (root / "int").read_bytes() == b"Some other text",
+          str(status))
+    for name in ("one.lock", "two.lock", "mut"):
+        expect_ok(f"TOUCH {name}", tf.touch_command, name)
+    held = expect_ok("NETLOCK", tf.netlock_command, 60, "/one.lock").message
+    expect_ok("NETLOCK_TRY", tf.netlocktry_command, 60, "/two.lock")
+    expect_ok("NETUNLOCK", tf.netunlock_command, held)
+    expect_ok("NETMUTACQ_TRY", tf.netmutacqtry_command, "/mut", "token")
+    expect_ok("NETMUTREL", tf.netmutrel_command, "/mut", "token")
+    status = answer(tf.locksys_command, "secid")
+    check("LOCKSYS is unknown", status.status is StatusServerCode.UNKNOWN, str(status))
+    check("the session goes on", "OK" in str(answer(tf.prockey_command).status))
+
+
+def check_end(port, key):
+    """After END this client knows that it is gone, and connects again."""
+    tf = client(port, key)
+    tf.end_command()
+    try:
+        tf.echo_command("hello", Answers())
+        check("no answer after END", False)
+    except TfException:
+        check("no answer after END", True)
+    tf.connect()
+    answers = Answers()
+    tf.echo_command("hello", answers)
+    check("ECHO after connecting again", "hello" in str(answers.last), answers.last)
+    tf.end_command()
+
+
+def check_speed(port, key):
+    """This client writes header and body apart, with Nagle's algorithm."""
+    tf = client(port, key)
+    times = []
+    for _ in range(41):
+        begin = time.monotonic()
+        tf.prockey_command(Answers())
+        times.append(time.monotonic() - begin)
+    median = sorted(times)[len(times) // 2]
+    check("no command waits for a delayed acknowledgement", median < 0.02, median)
+    tf.end_command()
 
 
 def check_frames(port, key, root):
@@ -266,6 +399,10 @@ def check_frames(port, key, root):
     check("SUP stored", (root / "sup").read_bytes() == content)
     sink = io.BytesIO()
     check("SDOWN", tf.sdown_command("sup", sink, 20) and sink.getvalue() == content)
+    check("SUP by parts", tf.sup_command("sup2", io.BytesIO(b"Some random text"), 5))
+    sink = io.BytesIO()
+    check("SDOWN by parts", tf.sdown_command("sup2", sink, 5)
+          and sink.getvalue() == b"Some random text")
     check("SDOWN of what is missing", not tf.sdown_command("missing", io.BytesIO(), 20))
     status = answer(tf.fsize_command, "sup")
     check("FSIZE", status.code == len(content), status.code)
@@ -346,7 +483,11 @@ def main():
             check_entries(tf, root)
             check_clock(tf)
             check_streams(tf, root)
+            check_trees(tf, root)
+            check_later(tf, root)
             tf.end_command()
+            check_end(port, key)
+            check_speed(port, key)
             check_frames(port, key, root)
             check_new_key(port, key)
             check_notifications(port, key, root)

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use crate::common::{Server, Setup, account, wait_until};
-use crate::{handles, pids, status, without_root};
+use crate::{handles, helpers, pids, status, without_root};
 
 fn server() -> Server {
     Server::with(Setup {
@@ -78,17 +78,14 @@ fn can_write(pid: u32, target: &str) -> bool {
 }
 
 #[test]
-fn a_responder_is_an_ordinary_user_and_holds_its_client_and_the_tables_alone() {
+fn a_responder_is_an_ordinary_user_and_holds_its_client_and_reads_the_pages_alone() {
     if without_root() {
         return;
     }
     let server = server();
     let mut session = server.connect();
     session.expect("LOGIN ann a", 0);
-    let nobody = nix::unistd::User::from_name("nobody")
-        .expect("users")
-        .expect("nobody");
-    let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+    let (uid, gid) = helpers();
     for name in ["control", "metrics"] {
         let place = server.config_path().with_file_name(name);
         let client = UnixStream::connect(place).expect("connect");
@@ -119,13 +116,13 @@ fn a_responder_is_an_ordinary_user_and_holds_its_client_and_the_tables_alone() {
             .partition(|to| to.starts_with("socket:"));
         // The one of the client twice, and the channel to the daemon.
         assert_eq!(sockets.len(), 3, "{name}: {sockets:?}");
-        let table = if name == "control" {
-            &["/memfd:tfd-slots (deleted)"][..]
+        let pages = if name == "control" {
+            &["/memfd:tfd-page (deleted)"][..]
         } else {
             &[]
         };
-        assert_eq!(others, table, "{name}");
-        assert!(!can_write(responder, "/memfd:tfd-slots"), "{name}");
+        assert_eq!(others, pages, "{name}");
+        assert!(!can_write(responder, "/memfd:tfd-page"), "{name}");
         drop(client);
         wait_until("its end", || pids(&server, "tfd-responder").is_empty());
     }

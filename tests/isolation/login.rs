@@ -98,10 +98,10 @@ fn after_login_the_process_is_that_system_user_and_nothing_else() {
         assert_eq!(status(session, set), "0000000000000000", "{set}");
     }
     assert_eq!(status(session, "NoNewPrivs"), "1");
-    let root = format!("/proc/{session}/root");
-    assert_eq!(fs::read_dir(root).expect("directory").count(), 0);
+    let root = fs::read_link(format!("/proc/{session}/root")).expect("root");
+    assert_eq!(root, server.root());
     let handles = crate::handles_beside_tables(session);
-    assert_eq!(handles.len(), 4, "socket twice, root, channel: {handles:?}");
+    assert_eq!(handles.len(), 4, "socket three times, root: {handles:?}");
 }
 
 #[test]
@@ -706,6 +706,151 @@ fn an_append_only_account_adds_and_destroys_nothing() {
     }
 }
 
+/// Raw units behind a request, and so many bytes of a raw reply.
+fn raw(client: &mut Client, request: &str, units: &[&[u8]], reply: usize) -> Vec<u8> {
+    client.send(request);
+    let lengths: Vec<usize> = units.iter().map(|unit| unit.len()).collect();
+    let sent = client.wire.write_units(&mut units.concat(), &lengths);
+    sent.expect("send");
+    let mut bytes = vec![0; reply];
+    // A code of 4 or 8 bytes, and a text behind the latter.
+    let (code, text) = bytes.split_at_mut(reply.min(8));
+    client.wire.read_raw(code).expect("reply");
+    client.wire.read_raw(text).expect("reply");
+    bytes
+}
+
+/// What accounts of either kind may not do with the commands of version 2.5.
+fn expect_no_change_by_later_commands(client: &mut Client, file: &str) {
+    for request in [
+        format!("NETMUTACQ_TRY {file} t"),
+        format!("NETMUTREL {file} t"),
+        format!("NETLOCK 60 {file}"),
+        format!("NETLOCK_TRY 60 {file}"),
+        format!("XS1_OPEN {file}"),
+        format!("LSV2 @||@{file}"),
+        format!("LSRV2 @||@{file}"),
+    ] {
+        client.expect(&request, 1);
+    }
+    client.expect("NETUNLOCK 0", 54);
+    let (hash, len) = (tfd_hash(b"content"), 3i32.to_be_bytes());
+    let request = format!("INTWRITE {file}");
+    assert_eq!(raw(client, &request, &[&hash, &len, b"new"], 4), [255; 4]);
+    let none = "FAILED XS1 3 : Invalid file descriptor.";
+    for request in [
+        "CLOSE 0",
+        "TRUNC 0 0",
+        "SEEK 0 0 SET",
+        "LOCK 0 LOCK",
+        "READ 0 1",
+        "WRITE 0 1 x",
+    ] {
+        assert_eq!(client.ask(format!("XS1_{request}")), none, "{request}");
+    }
+    let arguments = [[0; 11].as_slice(), &[1]].concat();
+    for (request, data) in [("XS1_READV2", &b""[..]), ("XS1_WRITEV2", b"x")] {
+        let reply = raw(client, request, &[&arguments, data], 8 + 126);
+        assert_eq!(reply[..8], [255; 8], "{request}");
+        assert!(reply[8..].starts_with(b"XS1 3 : Invalid file descriptor.\0"));
+    }
+    assert_eq!(raw(client, &format!("FTYPE {file}"), &[], 1), [3]);
+    for (request, unit) in [("FTYPELS", 1), ("FSTATLS", 26)] {
+        client.send(format!("{request} {file}"));
+        for code in [-1i8, -2] {
+            let mut bytes = vec![0; unit];
+            client.wire.read_raw(&mut bytes).expect("unit");
+            assert_eq!(bytes[0].cast_signed(), code, "{request}");
+        }
+    }
+    client.send(format!("INTREAD {file}"));
+    assert_eq!(client.wire.read_i32().expect("length"), 7);
+    let (mut hash, mut content) = ([0; 66], [0; 7]);
+    client.wire.read_raw(&mut hash).expect("hash");
+    client.wire.read_raw(&mut content).expect("content");
+    assert_eq!(&content, b"content");
+    for request in ["LSV2DOWN", "LSRV2DOWN"] {
+        client.expect(request, 0);
+        let mut lines = Vec::new();
+        while let Ok(len) = usize::try_from(client.wire.read_i32().expect("header")) {
+            let mut line = vec![0; len];
+            client.wire.read_raw(&mut line).expect("line");
+            lines.push(line);
+        }
+        assert!(
+            lines.contains(&format!("{file}\n").into_bytes()),
+            "{request}"
+        );
+    }
+    client.expect_alive();
+}
+
+/// The hash of INTWRITE.
+fn tfd_hash(content: &[u8]) -> Vec<u8> {
+    let digest = openssl::sha::sha256(content);
+    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("0x{digits}").into_bytes()
+}
+
+#[test]
+fn later_commands_keep_the_rights_of_every_kind_of_account() {
+    if without_root() {
+        return;
+    }
+    let users = [
+        account("look", "l", "games:home:read-only:"),
+        account("add", "a", "games:home:append-only:"),
+        account("all", "f", "games:home::"),
+    ];
+    let server = Server::with(Setup {
+        directories: &["home"],
+        ..setup(&users.concat())
+    });
+    server.write("home/f", b"content");
+    let (uid, gid, _) = ids("games");
+    for path in ["home", "home/f"] {
+        chown(server.path(path), Some(uid), Some(gid)).expect("chown");
+    }
+    let mut before = server.connect();
+    for request in [
+        "LSV2 @||@x",
+        "FTYPE f",
+        "INTREAD f",
+        "NETLOCK 1 f",
+        "XS1_OPEN f",
+        "XS1_READV2",
+    ] {
+        before.expect(request, 38);
+    }
+    let mut look = server.connect();
+    look.expect("LOGIN look l", 0);
+    expect_no_change_by_later_commands(&mut look, "f");
+    look.expect_all(&[("RMKDIR a/b", 1), ("TASFS t", 1), ("LSV2 @||@new", 1)]);
+    assert_eq!(server.names("home"), ["f"]);
+    let mut add = server.connect();
+    add.expect("LOGIN add a", 0);
+    expect_no_change_by_later_commands(&mut add, "f");
+    add.expect_all(&[
+        ("RMKDIR a/b", 0),
+        ("TASFS t", 0),
+        ("TASFS f", 62),
+        ("LSV2 @||@new", 0),
+        ("LSRV2 @||@new", 1),
+    ]);
+    assert_eq!(server.names("home"), ["a", "f", "new", "t"]);
+    assert_eq!(server.read("home/f"), b"content");
+    let mut all = server.connect();
+    all.expect("LOGIN all f", 0);
+    assert_eq!(all.ask("XS1_OPEN f"), "OK 0");
+    assert_eq!(all.ask("NETLOCK_TRY 9 f"), "OK 0");
+    let (hash, len) = (tfd_hash(b"content"), 3i32.to_be_bytes());
+    assert_eq!(
+        raw(&mut all, "INTWRITE f", &[&hash, &len, b"new"], 4),
+        [0; 4]
+    );
+    assert_eq!(server.read("home/f"), b"new");
+}
+
 #[test]
 fn a_rate_is_kept_by_waiting() {
     if without_root() {
@@ -801,11 +946,12 @@ fn a_session_shares_one_page_of_memory_and_reads_no_other_connections() {
             };
             maps.lines().filter(fits).map(size).sum()
         };
-        let of_slots = if name == "tfd-session" { page } else { 0 };
-        assert_eq!(bytes("tfd-slots", " rw"), of_slots, "{name}:\n{maps}");
-        let reads_all = name == "tfd-udp";
-        assert_eq!(bytes("tfd-slots", " r-") > 0, reads_all, "{name}:\n{maps}");
-        assert_eq!(bytes("tfd-keys", " ") > 0, reads_all, "{name}:\n{maps}");
+        let own = if name == "tfd-session" { page } else { 0 };
+        assert_eq!(bytes("tfd-page", " rw"), own, "{name}:\n{maps}");
+        assert_eq!(bytes("tfd-page", " r-"), 0, "{name}:\n{maps}");
+        let reads_keys = name == "tfd-udp";
+        assert_eq!(bytes("tfd-keys", " ") > 0, reads_keys, "{name}:\n{maps}");
         assert!(bytes("tfd-usage", " rw") <= page, "{name}:\n{maps}");
+        assert_eq!(bytes("tfd-usage", " r-"), 0, "{name}:\n{maps}");
     }
 }

@@ -16,10 +16,12 @@ mod jail;
 mod login;
 mod secrets;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use common::{Client, Server, Setup, descendants, is_root, is_running, key, wait_until};
+use tfd::users::Identity;
 
 /// Says why a test is left out.
 fn without_root() -> bool {
@@ -49,7 +51,7 @@ fn pids(server: &Server, name: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The session's process behind LOGIN or INJAIL: a child of the launcher.
+/// The session's process: a child of the launcher.
 fn session_pid(server: &Server) -> u32 {
     let launcher = pids(server, "tfd-launcher")[0];
     let seated = || {
@@ -63,10 +65,12 @@ fn session_pid(server: &Server) -> u32 {
     seated().expect("session")
 }
 
-/// What the descriptors of a process lead to, standard ones left out.
+/// What the descriptors of a process lead to, standard ones left out; nothing for
+/// one that has ended.
 fn handles(pid: u32) -> Vec<String> {
     let mut targets: Vec<(u32, String)> = fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("fd")
+        .into_iter()
+        .flatten()
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let number = entry.file_name().to_str()?.parse().ok()?;
@@ -127,6 +131,7 @@ fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
     [
         "tfd-keeper",
         "tfd-zygote",
+        "tfd-launcher",
         "tfd-spare",
         "tfd-session",
         "tfd-tables",
@@ -136,8 +141,121 @@ fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
     .collect()
 }
 
+/// uid and gid of helper processes.
+fn helpers() -> (u32, u32) {
+    let helpers = Identity::of_helpers(None).expect("a uid");
+    (helpers.uid.as_raw(), helpers.gid.as_raw())
+}
+
+/// uid and gid that a process of this name has, where all clients are `nobody`.
+fn ids_of(name: &str) -> (u32, u32) {
+    let nobody = Identity::of("nobody").expect("nobody");
+    match name {
+        "tfd-zygote" | "tfd-launcher" | "tfd-spare" | "tfd-session" | "tfd-relay" => {
+            (nobody.uid.as_raw(), nobody.gid.as_raw())
+        }
+        _ => helpers(),
+    }
+}
+
 #[test]
-fn every_process_but_the_daemon_is_nobody_for_good() {
+fn no_helper_has_the_uid_of_a_gate_or_a_session() {
+    if without_root() {
+        return;
+    }
+    let server = Server::with(Setup {
+        server: "mode = \"multi-user\"\nusers = \"users\"\naudit = \"audit.log\"".to_owned(),
+        users: common::account("ann", "a", "games:::"),
+        ..Setup::default()
+    });
+    let _gate = Client::knock(server.address());
+    let mut session = server.connect();
+    session.expect("LOGIN ann a", 0);
+    wait_until("a gate and a session", || {
+        pids(&server, "tfd-session").len() == 2
+    });
+    let (mut of_clients, mut of_helpers) = (BTreeSet::new(), BTreeSet::new());
+    for (pid, name) in descendants(server.pid()) {
+        let uid = status(pid, "Uid");
+        match name.as_str() {
+            // Gates are its children, and it parses nothing.
+            "tfd-zygote" | "tfd-session" => of_clients.insert(uid),
+            "tfd-launcher" | "tfd-spare" | "tfd-sweeper" => continue,
+            _ => of_helpers.insert(uid),
+        };
+    }
+    assert_eq!((of_clients.len(), of_helpers.len()), (2, 1));
+    assert!(
+        of_clients.is_disjoint(&of_helpers),
+        "{of_clients:?} {of_helpers:?}"
+    );
+    assert!(!of_helpers.iter().any(|uid| uid.starts_with("0 ")));
+}
+
+#[test]
+fn helpers_take_the_user_that_the_configuration_names_unless_it_is_a_clients() {
+    if without_root() {
+        return;
+    }
+    let named = |server: &str| Setup {
+        server: server.to_owned(),
+        ..Setup::default()
+    };
+    let server = Server::with(named("helper_user = \"games\""));
+    let games = Identity::of("games").expect("games").uid.to_string();
+    let keeper = pids(&server, "tfd-keeper")[0];
+    assert!(status(keeper, "Uid").starts_with(&games));
+    let text = fs::read_to_string(server.config_path()).expect("read");
+    for (user, said) in [
+        ("nobody", "neither root nor one of clients"),
+        ("nosuch", "useradd"),
+    ] {
+        let other = server.config_path().with_file_name("other.toml");
+        fs::write(&other, text.replace("\"games\"", &format!("\"{user}\""))).expect("write");
+        let check = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
+            .args(["check", "--config"])
+            .arg(&other)
+            .output()
+            .expect("check");
+        let told = String::from_utf8_lossy(&check.stderr).into_owned();
+        assert!(
+            told.contains("server.helper_user") && told.contains(said),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn if_memory_runs_out_every_other_process_is_ended_before_the_daemon() {
+    let server = Server::start();
+    let _gate = Client::knock(server.address());
+    let mut session = server.connect();
+    session.expect_alive();
+    let score = |pid: u32| -> i32 {
+        let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("score");
+        text.trim().parse().expect("number")
+    };
+    assert!(score(server.pid()) <= 0);
+    for (pid, name) in everyone(&server) {
+        assert_eq!(score(pid), 500, "{name}");
+    }
+    let session = pids(&server, "tfd-session")[0];
+    let limits = fs::read_to_string(format!("/proc/{session}/limits")).expect("limits");
+    for (what, most) in [("Max data size", 256 << 20), ("Max open files", 1024)] {
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix(what))
+            .expect(what);
+        let hard = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|hard| hard.parse().ok());
+        assert!(hard.is_some_and(|hard: u64| hard <= most), "{what}: {line}");
+    }
+}
+
+#[test]
+fn every_process_but_the_daemon_has_an_ordinary_uid_for_good() {
     if without_root() {
         return;
     }
@@ -145,11 +263,8 @@ fn every_process_but_the_daemon_is_nobody_for_good() {
     let _gate = Client::knock(server.address());
     let mut session = server.connect();
     session.expect_alive();
-    let nobody = nix::unistd::User::from_name("nobody")
-        .expect("users")
-        .expect("nobody");
-    let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
     for (pid, name) in everyone(&server) {
+        let (uid, gid) = ids_of(name);
         assert_eq!(
             status(pid, "Uid"),
             format!("{uid} {uid} {uid} {uid}"),
@@ -179,16 +294,27 @@ fn every_process_but_the_daemon_is_nobody_for_good() {
 }
 
 #[test]
-fn every_process_but_the_daemon_lives_in_an_empty_directory_without_a_name() {
+fn a_session_lives_in_its_root_and_others_in_an_empty_directory_without_a_name() {
     if without_root() {
         return;
     }
     let server = Server::start();
     let _gate = Client::knock(server.address());
     let _session = server.connect();
-    for (pid, name) in everyone(&server) {
+    let everyone = everyone(&server);
+    let launcher = pids(&server, "tfd-launcher")[0];
+    let of_sessions: Vec<u32> = descendants(launcher)
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .chain([launcher])
+        .collect();
+    for (pid, name) in everyone {
         for link in ["root", "cwd"] {
             let path = format!("/proc/{pid}/{link}");
+            if of_sessions.contains(&pid) {
+                assert_eq!(fs::read_link(&path).expect("link"), server.root());
+                continue;
+            }
             let target = fs::read_link(&path)
                 .expect("link")
                 .to_string_lossy()
@@ -221,7 +347,7 @@ fn no_process_of_ours_can_be_traced_or_dumped_by_its_like() {
 }
 
 #[test]
-fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
+fn a_proxys_processes_have_ordinary_uids_in_an_empty_directory_too() {
     if without_root() {
         return;
     }
@@ -230,16 +356,13 @@ fn a_proxys_processes_are_nobody_in_an_empty_directory_too() {
     let proxy = Server::proxy(format!("localhost:{port}"), "");
     let _client = Client::knock(proxy.address());
     let _backend = listener.accept().expect("accept");
-    let nobody = nix::unistd::User::from_name("nobody")
-        .expect("users")
-        .expect("nobody");
-    let uid = nobody.uid.as_raw();
     for name in ["tfd-relay", "tfd-spare"] {
         wait_until(name, || !pids(&proxy, name).is_empty());
     }
     let all = descendants(proxy.pid());
     assert_eq!(all.len(), 5, "{all:?}");
     for (pid, name) in all {
+        let (uid, _) = ids_of(&name);
         assert_eq!(
             status(pid, "Uid"),
             format!("{uid} {uid} {uid} {uid}"),
@@ -293,17 +416,18 @@ fn a_gate_holds_its_two_sockets_and_nothing_else() {
 }
 
 #[test]
-fn a_gate_without_a_client_holds_a_channel_and_the_table_of_slots() {
+fn a_gate_without_a_client_holds_a_channel_alone() {
     if without_root() {
         return;
     }
     let server = Server::start();
     wait_until("the next gate", || !pids(&server, "tfd-spare").is_empty());
-    let mut held = handles_beside_tables(pids(&server, "tfd-spare")[0]);
-    held.sort_unstable();
-    assert_eq!(held.len(), 2, "{held:?}");
-    assert!(held[0].starts_with("/memfd:tfd-slots"), "{held:?}");
-    assert!(held[1].starts_with("socket:"), "{held:?}");
+    let zygote = pids(&server, "tfd-zygote")[0];
+    let spare = || descendants(zygote).first().map(|(pid, _)| *pid);
+    wait_until("the next gate", || spare().is_some());
+    let held = handles_beside_tables(spare().expect("a gate"));
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert!(held[0].starts_with("socket:"), "{held:?}");
 }
 
 #[test]
@@ -340,7 +464,7 @@ fn a_session_holds_its_socket_and_the_root() {
     let server = Server::start();
     let mut client = server.connect();
     client.expect_alive();
-    let session = pids(&server, "tfd-session")[0];
+    let session = session_pid(&server);
     let mut held = handles_beside_tables(session);
     // A thread for out-of-band bytes has the socket, too.
     held.sort_unstable();

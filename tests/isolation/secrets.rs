@@ -1,11 +1,12 @@
-//! `tf` with accounts and jails: where it takes passwords and tokens from.
+//! `tf` with accounts and jails: where it takes passwords and tokens from. And
+//! which processes of tfd have its secrets.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::tf::{Person, Run, run};
-use crate::common::{HASH, Server, Setup, account};
-use crate::without_root;
+use crate::common::{Client, HASH, Server, Setup, account, descendants, key, wait_until};
+use crate::{memory_holds, without_root};
 
 fn server(more: &str) -> Server {
     let server = format!("mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100\n{more}");
@@ -219,4 +220,92 @@ fn a_jail_and_its_token_come_from_options_and_from_an_entry() {
         server.address()
     ));
     assert_eq!(person.fine(&["ls", "s:"]), "inside\n");
+}
+
+const MARKER: &str = "of-the-environment-of-root";
+
+/// Nothing of this may be in a process other than a keeper.
+fn secrets() -> Vec<(&'static str, Vec<u8>)> {
+    let pem = key().private_key_to_pem().expect("pem");
+    let line = pem.split(|byte| *byte == b'\n').nth(1).expect("a line");
+    let mut factor = key().p().expect("a factor").to_vec();
+    // As OpenSSL keeps it here.
+    factor.reverse();
+    vec![
+        ("the hash", HASH.into()),
+        ("the text of the private key", line.to_vec()),
+        ("the private key", factor),
+        ("the environment", MARKER.into()),
+    ]
+}
+
+/// Looks for the secrets in every process, with a gate that has not received a
+/// byte among them.
+#[track_caller]
+fn expect_secrets_in_keepers_alone(server: &Server) {
+    let _gate = Client::knock(server.address());
+    let named = |wanted: &str| {
+        let all = descendants(server.pid());
+        all.iter().filter(|(_, name)| name == wanted).count()
+    };
+    wait_until("a gate and the next processes", || {
+        named("tfd-session") >= 1 && named("tfd-spare") >= 2
+    });
+    let mut keepers = 0;
+    // It ends by itself, at any time.
+    wait_until("the sweeper's end", || {
+        crate::pids(server, "tfd-sweeper").is_empty()
+    });
+    for (pid, name) in [(server.pid(), "tfd".to_owned())]
+        .into_iter()
+        .chain(descendants(server.pid()))
+    {
+        let found = secrets();
+        let found = found.iter().filter(|(_, secret)| memory_holds(pid, secret));
+        let found: Vec<_> = found.map(|(what, _)| *what).collect();
+        if name == "tfd-keeper" {
+            assert!(found.contains(&"the hash"), "else this proves nothing");
+            assert!(!found.contains(&"the environment"), "{name}");
+            keepers += 1;
+        } else {
+            assert_eq!(found, [""; 0], "{name}");
+        }
+        let handles = crate::handles(pid);
+        let text = handles.iter().filter(|to| to.contains("tfd-text"));
+        assert_eq!(text.count() > 0, pid == server.pid(), "{name}: {handles:?}");
+    }
+    assert!(keepers > 0);
+}
+
+#[test]
+fn hash_private_key_and_environment_are_in_no_process_that_faces_a_client() {
+    if without_root() {
+        return;
+    }
+    for mode in [
+        "",
+        "mode = \"multi-user\"\nusers = \"users\"",
+        "jail = true",
+    ] {
+        let mut server = Server::with(Setup {
+            server: format!("audit = \"audit.log\"\n{mode}"),
+            users: account("ann", "pass word", "games:::"),
+            program: Some((
+                env!("CARGO_BIN_EXE_tfd").into(),
+                vec![("TFD_TEST_MARKER", MARKER.to_owned())],
+            )),
+            ..Setup::default()
+        });
+        expect_secrets_in_keepers_alone(&server);
+        let session = server.connect();
+        let pid = nix::unistd::Pid::from_raw(server.pid().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).expect("reload");
+        server.wait_for_log("configuration read again");
+        drop(session);
+        wait_until("the end of the old processes", || {
+            let all = descendants(server.pid());
+            all.iter().filter(|(_, name)| name == "tfd-zygote").count() == 1
+        });
+        expect_secrets_in_keepers_alone(&server);
+    }
 }

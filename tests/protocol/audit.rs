@@ -194,3 +194,36 @@ fn a_log_that_is_a_planted_link_keeps_tfd_from_starting() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("server.audit") && !target.exists(), "{said}");
 }
+
+#[test]
+fn later_commands_are_lines_with_their_paths() {
+    let server = server();
+    server.write("f", "12345");
+    let mut client = server.connect();
+    client.expect_all(&[("LSV2 @||@list", 0), ("RMKDIR a/b", 0), ("TASFS t", 0)]);
+    assert_eq!(client.ask("NETLOCK_TRY 9 f"), "OK 0");
+    assert_eq!(client.ask("XS1_OPEN f"), "OK 0");
+    client.expect_all(&[
+        ("XS1_WRITE 0 3 abc", 0),
+        ("XS1_CLOSE 0", 0),
+        ("NETMUTREL f x", 55),
+    ]);
+    client.send("INTREAD missing");
+    assert_eq!(client.wire.read_i32().expect("length"), -1);
+    for parts in [
+        &["\"command\":\"LSV2\"", "\"other\":\"list\"", "\"bytes\":7}"][..],
+        &["\"command\":\"RMKDIR\",\"path\":\"a/b\",\"result\":\"ok\""],
+        &["\"command\":\"TASFS\",\"path\":\"t\",\"result\":\"ok\""],
+        &["\"command\":\"NETLOCK_TRY\",\"path\":\"f\",\"result\":\"ok\""],
+        &["\"command\":\"XS1_OPEN\",\"path\":\"f\",\"result\":\"ok\""],
+        &[
+            "\"command\":\"XS1_WRITE\",\"path\":\"f\",\"other\":\"0\"",
+            "\"bytes\":3}",
+        ],
+        &["\"command\":\"XS1_CLOSE\",\"path\":\"f\""],
+        &["\"command\":\"NETMUTREL\",\"path\":\"f\"", "\"code\":55"],
+        &["\"command\":\"INTREAD\",\"path\":\"missing\",\"result\":\"failed\""],
+    ] {
+        expect(&server, parts);
+    }
+}

@@ -64,10 +64,31 @@ fn dates_and_timestamps_convert_both_ways() {
         ("-1", "1969-12-31 23:59:59"),
         ("951782400", "2000-02-29 00:00:00"),
         ("4102444800", "2100-01-01 00:00:00"),
+        ("253402300799", "9999-12-31 23:59:59"),
+        ("-62167219200", "0000-01-01 00:00:00"),
     ] {
         assert_eq!(data(&mut client, &format!("DTOF {timestamp}")), date);
         assert_eq!(data(&mut client, &format!("FTOD {date}")), timestamp);
     }
+}
+
+#[test]
+fn dates_are_read_as_the_public_clients_write_them() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for (date, timestamp) in [
+        ("1999-12-10 12:12:0", "944827920"),
+        ("1999-12-10 12:12", "944827920"),
+        ("1999-12-10 12:12:00 ", "944827920"),
+        ("1999-12-10 12:12:00 UTC", "944827920"),
+        ("1999-12-10", "944784000"),
+        ("2001-2-3 4:5:6", "981173106"),
+        ("2016-12-31 23:59:60", "1483228800"),
+    ] {
+        assert_eq!(data(&mut client, &format!("FTOD {date}")), timestamp);
+    }
+    let date = data(&mut client, "DTOF 1795334633.031");
+    assert_eq!(date, data(&mut client, "DTOF 1795334633"));
 }
 
 #[test]
@@ -77,7 +98,10 @@ fn what_is_no_date_is_26() {
     client.expect_all(&[
         ("DTOF", 16),
         ("DTOF abc", 26),
-        ("DTOF 1.5", 26),
+        ("DTOF 1.", 26),
+        ("DTOF .5", 26),
+        ("DTOF 1.5s", 26),
+        ("DTOF 253402300800", 26),
         ("DTOF 99999999999999999999", 26),
         ("DTOF 9223372036854775807", 26),
         ("FTOD", 16),

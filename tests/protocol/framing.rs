@@ -11,7 +11,7 @@ fn an_empty_message_and_unknown_words_are_unknown() {
     let mut client = server.connect();
     let long = "A".repeat(32);
     for message in [
-        "", " ", "\0", "FROB", "DATE\n", "ECHO\tx", " ECHO x", "XS1_A", "LSV2 x", &long,
+        "", " ", "\0", "FROB", "DATE\n", "ECHO\tx", " ECHO x", "XS1_A", "SETTZ x", &long,
     ] {
         assert_eq!(client.ask(message), "UNKNOWN", "{message:?}");
     }
@@ -157,6 +157,7 @@ fn keepalive_is_set_or_refused_by_what_the_system_takes() {
     client.expect_all(&[
         ("KEEPALIVE 1 60 | 5 | 3", 0),
         ("KEEPALIVE 0 60 | 5 | 3", 0),
+        ("KEEPALIVE 1 32767 | 32767 | 127", 0),
         ("KEEPALIVE", 16),
         ("KEEPALIVE 1", 16),
         ("KEEPALIVE 1 60", 16),

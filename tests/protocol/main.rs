@@ -13,6 +13,7 @@
 mod common;
 
 mod again;
+mod applications;
 mod audit;
 mod balance;
 mod command_line;
@@ -23,10 +24,14 @@ mod entries;
 mod framing;
 mod handshake;
 mod hp;
+mod integrity;
 mod kernel_tls;
 mod keystream;
+mod later;
 mod library;
 mod locks;
+mod nagle;
+mod net_locks;
 mod notify;
 mod notify_load;
 mod operations;
@@ -40,3 +45,4 @@ mod session_key;
 mod streams;
 mod tls;
 mod trees;
+mod xs1;

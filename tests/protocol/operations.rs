@@ -302,6 +302,26 @@ fn metrics_count_connections_refusals_and_bytes() {
 }
 
 #[test]
+fn collectors_that_say_nothing_keep_no_other_out() {
+    let server = server_with("");
+    let begin = Instant::now();
+    let idle: Vec<UnixStream> = (0..40)
+        .map(|_| {
+            let mut socket = UnixStream::connect(beside(&server, "metrics")).expect("connect");
+            socket.write_all(b"GET /met").expect("ask");
+            socket
+        })
+        .collect();
+    assert_eq!(metric(&server, "tfd_sessions"), 0);
+    assert!(begin.elapsed() < Duration::from_secs(12));
+    for mut socket in idle {
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(answer.is_empty());
+    }
+}
+
+#[test]
 fn metrics_have_a_loopback_address_and_the_quota_where_there_is_one() {
     let address = format!("{}:9345", own_address());
     let server = Server::with(Setup {

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::common::{
-    Client, PATIENCE, Server, Setup, descendants, has_ipv6, reply_for, wait_until,
+    Client, PATIENCE, Server, Setup, descendants, has_ipv6, own_address, reply_for, wait_until,
 };
 
 /// Somebody who asks by UDP.
@@ -232,16 +232,15 @@ fn probes_tell_of_the_host_and_of_sessions_by_their_keys() {
     ] {
         assert_eq!(prober.about(1, spelled), [1], "{spelled:?}");
     }
-    let other = format!("{}0", &bare[..bare.len() - 1]);
-    let wrong = [
-        bare[1..].to_owned(),
-        format!("0{}", &bare[1..]),
-        format!("{bare}1"),
-    ];
-    for wrong in wrong.iter().chain([&other]).filter(|text| *text != bare) {
-        assert_eq!(prober.about(1, wrong), [0], "{wrong}");
+    let other = format!("{}0", "f".repeat(32));
+    for wrong in [format!("0{}", &bare[1..]), format!("{bare}1"), other] {
+        if wrong != bare {
+            assert_eq!(prober.about(1, &wrong), [0], "{wrong}");
+        }
     }
-    assert_eq!(prober.about(1, ""), [0]);
+    for odd in [&b"\x01"[..], b"\x02", b"\x01/", b"\x0141\0", &[1; 34]] {
+        assert_eq!(prober.try_ask(odd), None, "{odd:?}");
+    }
     client.send("END");
     client.expect_closed();
     wait_until("the session is dead", || prober.about(1, &key) == [0]);
@@ -394,6 +393,22 @@ fn set_pool(server: &Server, pool: &str) {
     let path = server.config_path().with_file_name("pool");
     fs::write(path.with_extension("new"), pool).expect("write");
     fs::rename(path.with_extension("new"), path).expect("rename");
+}
+
+#[test]
+fn a_server_whose_answers_by_udp_are_lost_is_named_while_it_accepts_connections() {
+    let listener = std::net::TcpListener::bind((own_address(), 0)).expect("listen");
+    let address = listener.local_addr().expect("address");
+    let dead = "4 127.0.0.1;1";
+    let tuple = format!("4 {};{}", address.ip(), address.port());
+    let server = balancing(&format!("{dead}\n{tuple}\n"));
+    let mut client = server.connect();
+    // Before their first question is overdue both may be named.
+    wait_until("it alone is named", || {
+        (0..4).all(|_| client.ask("TLB") == format!("OK {tuple}"))
+    });
+    drop(listener);
+    wait_until("none is named", || client.ask("TLB") == reply_for(52));
 }
 
 #[test]

@@ -1,27 +1,12 @@
 //! The proxy in front of a real tfd: everything a client can do works through
 //! it, and the backend learns whose connection it is.
 
-use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-use tfd::tf::wire::Wire;
 
 use crate::again::run_again;
 use crate::common::{
     Client, Server, Setup, THROUGH_PROXY, descendants, has_ipv6, is_root, is_running, wait_until,
 };
-
-/// A client from an address of its own, before the doors.
-fn come_from(from: &str, to: SocketAddr) -> Client {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
-    let from: SocketAddr = format!("{from}:0").parse().expect("address");
-    bind(&socket, &from).expect("bind");
-    connect(&socket, &to).expect("connect");
-    Client {
-        wire: Wire::new(TcpStream::from(socket)).expect("wire"),
-    }
-}
 
 fn with(server: &str) -> Server {
     Server::with(Setup {
@@ -64,7 +49,7 @@ fn a_big_file_goes_both_ways_unchanged() {
 fn the_backend_knows_the_clients_address_where_it_trusts_the_proxy() {
     let mut backend = with("accept_proxy_from = [\"127.0.0.1/32\"]");
     let proxy = Server::proxy(backend.address(), "proxy_protocol = true");
-    let mut client = come_from("127.0.0.77", proxy.address())
+    let mut client = Client::knock_from("127.0.0.77", proxy.address())
         .try_in()
         .expect("in");
     client.expect_alive();
@@ -97,6 +82,30 @@ fn from_a_trusted_network_nobody_comes_without_a_header() {
 }
 
 #[test]
+fn a_client_may_have_the_port_0() {
+    use std::io::Write;
+    let mut backend = with("accept_proxy_from = [\"127.0.0.1\"]");
+    let client = Client::knock(backend.address());
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\x7f\0\0\x01\0\0\0\x50";
+    client.wire.socket().write_all(header).expect("send");
+    client.try_in().expect("in").expect_alive();
+    backend.wait_for_log("session start peer=192.0.2.7:0");
+    let server = "mode = \"multi-user\"\nusers = \"users\"\naccept_proxy_from = [\"127.0.0.1\"]";
+    if !is_root() {
+        return;
+    }
+    let mut backend = Server::with(Setup {
+        server: server.to_owned(),
+        users: crate::common::account("ann", "secret", "nobody::from=192.0.2.0/24:"),
+        ..Setup::default()
+    });
+    let client = Client::knock(backend.address());
+    client.wire.socket().write_all(header).expect("send");
+    client.try_in().expect("in").expect("LOGIN ann secret", 0);
+    backend.wait_for_log("session start peer=192.0.2.7:0");
+}
+
+#[test]
 fn proxies_in_a_row_pass_the_address_on() {
     let trust = "accept_proxy_from = [\"127.0.0.1\"]";
     let mut backend = with(trust);
@@ -109,7 +118,7 @@ fn proxies_in_a_row_pass_the_address_on() {
         ..Setup::default()
     });
     let outer = Server::proxy(inner.address(), "proxy_protocol = true");
-    let mut client = come_from("127.0.0.78", outer.address())
+    let mut client = Client::knock_from("127.0.0.78", outer.address())
         .try_in()
         .expect("in");
     client.expect_alive();
@@ -141,12 +150,12 @@ fn logins_are_throttled_by_the_clients_address_and_not_by_the_proxys() {
         ..Setup::default()
     });
     let proxy = Server::proxy(backend.address(), "proxy_protocol = true");
-    let mut bad = come_from("127.0.0.79", proxy.address())
+    let mut bad = Client::knock_from("127.0.0.79", proxy.address())
         .try_in()
         .expect("in");
     bad.expect("LOGIN ann wrong", 37);
     backend.wait_for_log("login failed peer=127.0.0.79");
-    let mut good = come_from("127.0.0.80", proxy.address())
+    let mut good = Client::knock_from("127.0.0.80", proxy.address())
         .try_in()
         .expect("in");
     good.expect("LOGIN ann secret", 0);

@@ -53,6 +53,45 @@ fn files_go_up_and_come_down() {
 }
 
 #[test]
+fn a_file_as_long_as_a_message_comes_down_in_one_frame() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let content: Vec<u8> = (0..524_289u32).map(|i| (i >> 3) as u8).collect();
+    for (size, frames) in [(400_000, 1), (524_288, 1), (524_289, 2)] {
+        server.write("f", &content[..size]);
+        client.send("SDOWN f");
+        let mut got = Vec::new();
+        for _ in 0..frames {
+            let len = client.wire.read_i32().expect("header");
+            let mut part = vec![0; usize::try_from(len).expect("a length")];
+            client.wire.read_raw(&mut part).expect("payload");
+            got.extend_from_slice(&part);
+        }
+        assert_eq!(client.wire.read_i32().expect("end"), 0, "{size}");
+        assert!(got == content[..size]);
+    }
+    // The public clients' buffers for GET are no longer.
+    let buffer = client.hp_open("GET", "f", &[0, 1_000_000]);
+    assert_eq!(buffer, 1_000_000);
+    let (len, _) = client.receive_frame();
+    assert_eq!(len, 262_144);
+}
+
+#[test]
+fn a_message_of_400_000_bytes_is_taken_and_given_whole() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let content: Vec<u8> = (0..400_000u32).map(|i| (i >> 3) as u8).collect();
+    assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
+    assert_eq!(client.ask([b"CONT ", &content[..]].concat()), "CONT");
+    assert_eq!(client.ask("OK"), "OK");
+    assert!(server.read("f") == content);
+    client.send("RCVFILE 0 f");
+    assert!(client.receive().strip_prefix(b"CONT ") == Some(&content[..]));
+    assert_eq!(client.ask("CONT"), "OK");
+}
+
+#[test]
 fn sdown_of_what_is_no_file_is_minus_one() {
     let server = Server::start();
     server.mkdir("d");

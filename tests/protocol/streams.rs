@@ -235,6 +235,25 @@ fn a_parent_is_listed_before_its_children() {
 }
 
 #[test]
+fn the_content_of_a_directory_follows_it_at_once() {
+    let server = Server::start();
+    for path in ["a/b/f", "a/c/f", "d/e/f", "d/f", "f"] {
+        server.write(path, "");
+    }
+    let mut client = server.connect();
+    client.send("LSR ");
+    let content = client.receive_stream().expect("stream");
+    let text = String::from_utf8(content).expect("text");
+    let paths: Vec<&str> = text.lines().map(|line| &line[3..]).collect();
+    for (at, path) in paths.iter().enumerate().filter(|(_, p)| p.ends_with('/')) {
+        let inside = paths.iter().filter(|p| p.starts_with(path)).count();
+        let behind = &paths[at..at + inside];
+        assert!(behind.iter().all(|p| p.starts_with(path)), "{path}: {text}");
+    }
+    assert_eq!(paths.len(), 10);
+}
+
+#[test]
 fn a_listing_longer_than_one_message_comes_whole() {
     let server = Server::start();
     for n in 0..4000 {
@@ -262,6 +281,9 @@ fn names_with_a_newline_can_not_forge_a_line() {
 fn the_servers_own_files_are_hidden() {
     let server = Server::start();
     server.write("d/jail.key", "token");
+    for end in ["", ".rd", ".lck", ".swp"] {
+        server.write(&format!("d/.securefs_metadata{end}"), "identity:4");
+    }
     server.write("d/.tfd-00.part", "x");
     let mut client = server.connect();
     client.send("LSR d");

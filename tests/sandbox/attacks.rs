@@ -48,6 +48,7 @@ impl Attack {
     }
 }
 
+const BY_LIST: Expected = BY_FILES;
 const NEVER: Expected = (Refused, Refused);
 const ALWAYS: Expected = (Succeeded, Succeeded);
 const BY_FILES: Expected = (Refused, Succeeded);
@@ -85,11 +86,12 @@ attacks! {
     //                                    gate       before jail  session
     "read a file of the root":            NEVER,     ALWAYS,      ALWAYS,    |root| open(root, "inside", READ);
     "write a file of the root":           NEVER,     ALWAYS,      ALWAYS,    |root| open(root, "new", WRITE);
-    "leave the root by its handle":       NEVER,     BY_FILES,    BY_FILES,  |root| open(root, "../tfd.toml", READ);
+    "leave the root by its handle":       NEVER,     NEVER,       NEVER,     |root| open(root, "../tfd.toml", READ);
+    "climb out of the root":              NEVER,     NEVER,       NEVER,     crate::climbs::climb;
     "read /etc/shadow by name":           NEVER,     NEVER,       NEVER,     |_| std::fs::read("/etc/shadow").map(drop);
-    "read /etc/shadow by the handle":     NEVER,     BY_FILES,    NEVER,     |root| open(root, SHADOW, READ);
+    "read /etc/shadow by the handle":     NEVER,     NEVER,       NEVER,     |root| open(root, SHADOW, READ);
     "read /etc/shadow by another root":   TWICE,     BY_FILES,    TWICE,     by_another_root;
-    "read the private key":               NEVER,     BY_FILES,    NEVER,     |root| open(root, "../private.pem", READ);
+    "read the private key":               NEVER,     NEVER,       NEVER,     |root| open(root, "../private.pem", READ);
     "read the memory of its parent":      TWICE,     TWICE,       TWICE,     |_| read_parent();
     "trace its parent":                   TWICE,     TWICE,       TWICE,     |_| Ok(ptrace::attach(getppid())?);
     "signal its parent":                  BY_FILTER, BY_FILTER,   BY_FILTER, |_| Ok(kill(getppid(), Signal::SIGCONT)?);
@@ -106,7 +108,29 @@ attacks! {
     "shut the way to the auditor":        NEVER,     BY_FILTER,   BY_FILTER, shut_channels;
     "leave the way to the auditor no room": NEVER,   BY_FILTER,   BY_FILTER, narrow_channels;
     "type at a terminal":                 TWICE,     TWICE,       TWICE,     |_| type_at_terminal();
+    "grow its page into others":          NEVER,     NEVER,       NEVER,     |_| crate::pages::grow();
+    "make the quotas writable":           NEVER,     NEVER,       NEVER,     |_| crate::pages::make_writable();
     "dump core":                          NEVER,     NEVER,       NEVER,     |_| allow_core();
+    "limit its parent":                   BY_FILTER, TWICE,       BY_FILTER, |_| call(libc::SYS_prlimit64, &[parent(), 4, 0, 0]);
+    "set its parent's priority":          BY_FILTER, TWICE,       BY_FILTER, |_| call(libc::SYS_setpriority, &[0, parent(), 19]);
+    "read its parent's priority":         BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_getpriority, &[0, parent()]);
+    "read its parent's I/O priority":     BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_ioprio_get, &[1, parent()]);
+    "read its parent's scheduler":        BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_sched_getscheduler, &[parent()]);
+    "read its parent's processors":       BY_LIST,   BY_LIST,     BY_LIST,   |_| processors_of(parent());
+    "see whether a process exists":       BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_getpgid, &[parent()]);
+    "signal a thread of its parent":      BY_FILTER, TWICE,       BY_FILTER, |_| call(libc::SYS_tgkill, &[parent(), parent(), 0]);
+    "signal its group":                   BY_FILTER, BY_FILTER,   BY_FILTER, |_| call(libc::SYS_kill, &[0, 0]);
+    "outlive its parent":                 BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_prctl, &[1, 0]);
+    "let others trace it":                BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_prctl, &[4, 1]);
+    "have a signal sent by a descriptor": BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_fcntl, &[2, 10, 9]);
+    "be told of a descriptor by SIGIO":   BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_fcntl, &[2, 4, 0x2001]);
+    "move a mapping":                     BY_LIST,   BY_LIST,     BY_LIST,   |_| remap();
+    "make memory executable":             BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_mprotect, &[page()?, 4096, 7]);
+    "map memory to execute":              BY_LIST,   BY_LIST,     BY_LIST,   |_| map(4096, 5, PRIVATE);
+    "map memory to share with nobody":    BY_LIST,   BY_LIST,     BY_LIST,   |_| map(4096, 3, SHARED);
+    "take 1 GB of memory":                BY_LIST,   BY_LIST,     BY_LIST,   |_| map(1 << 30, 3, PRIVATE);
+    "make memory that counts for nobody": BY_FILTER, BY_FILTER,   BY_FILTER, |_| call(libc::SYS_memfd_create, &[c"m".as_ptr().addr(), 0]);
+    "fill a file without writing":        NEVER,     BY_LIST,     BY_LIST,   fill;
 }
 
 const READ: OFlags = OFlags::RDONLY;
@@ -124,7 +148,13 @@ fn open(root: Option<BorrowedFd<'_>>, path: &str, flags: OFlags) -> io::Result<(
 /// The old way out of a changed root: change it once more, with a handle from
 /// before.
 fn by_another_root(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    rustix::process::chroot("/")?;
+    if let Some(root) = root {
+        let _ = rustix::fs::mkdirat(root, "another", Mode::RWXU);
+        rustix::process::fchdir(root)?;
+        rustix::process::chroot("another")?;
+    } else {
+        rustix::process::chroot("/")?;
+    }
     open(root, SHADOW, READ)
 }
 
@@ -142,10 +172,8 @@ fn become_root() -> io::Result<()> {
 
 /// To whoever started the test: see `main`.
 fn connect_out() -> io::Result<()> {
-    let port = std::env::var("TFD_TEST_PORT")
-        .ok()
-        .and_then(|port| port.parse().ok());
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port.unwrap_or(0))).map(drop)
+    let port = crate::setting("TFD_TEST_PORT").parse().unwrap_or(0);
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(drop)
 }
 
 fn netlink() -> io::Result<()> {
@@ -260,4 +288,61 @@ fn allow_core() -> io::Result<()> {
         return Ok(());
     }
     Err(io::ErrorKind::PermissionDenied.into())
+}
+
+/// A system call as an attacker makes it.
+#[allow(unsafe_code, reason = "nobody offers these calls")]
+fn call(number: libc::c_long, arguments: &[usize]) -> io::Result<()> {
+    let at = |index: usize| arguments.get(index).copied().unwrap_or(0);
+    // SAFETY: whatever it does, it does to this process, which ends soon.
+    match unsafe { libc::syscall(number, at(0), at(1), at(2), at(3), at(4), at(5)) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+fn parent() -> usize {
+    getppid().as_raw() as usize
+}
+
+const PRIVATE: usize = 0x22;
+const SHARED: usize = 0x21;
+
+fn map(len: usize, protection: usize, flags: usize) -> io::Result<()> {
+    call(libc::SYS_mmap, &[0, len, protection, flags, usize::MAX, 0])
+}
+
+/// The address of a page of its own.
+fn page() -> io::Result<usize> {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+    let len = std::num::NonZeroUsize::new(4096).expect("a page");
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: the kernel chooses the place.
+    #[allow(unsafe_code, reason = "an attacker maps what it likes")]
+    let start = unsafe { mmap_anonymous(None, len, protection, MapFlags::MAP_PRIVATE) }?;
+    Ok(start.as_ptr().addr())
+}
+
+fn remap() -> io::Result<()> {
+    call(libc::SYS_mremap, &[page()?, 4096, 8192, 1, 0])
+}
+
+fn processors_of(pid: usize) -> io::Result<()> {
+    let mut set = [0_u64; 128];
+    let len = size_of_val(&set);
+    call(
+        libc::SYS_sched_getaffinity,
+        &[pid, len, set.as_mut_ptr().addr()],
+    )
+}
+
+fn fill(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let root = root.ok_or(io::ErrorKind::PermissionDenied)?;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = rustix::fs::openat(root, "filled", WRITE, mode)?;
+    call(
+        libc::SYS_fallocate,
+        &[file.as_raw_fd() as usize, 0, 0, 4096],
+    )
 }

@@ -14,27 +14,39 @@
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 mod attacks;
+mod climbs;
 #[path = "../common/mod.rs"]
 mod common;
 mod dialer;
+mod fuzz;
+mod needed;
+mod pages;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use attacks::{ATTACKS, Outcome};
 use common::{Client, Server, Setup, wait_until};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use tfd::sandbox::landlock_is_whole;
-use tfd::sandbox::place::{Place, call_in_place};
+use tfd::sandbox::place::{Place, call_in_place, leave_out};
 use tfd::tf::wire::Wire;
 
 /// In a process of the attacked tfd.
 fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
-    let wanted = std::env::var("TFD_TEST_PLACE").unwrap_or_default();
+    let wanted = setting("TFD_TEST_PLACE");
+    if wanted == fuzz::PLACE {
+        return fuzz::attack(place, peer);
+    }
     if format!("{place:?}") != wanted {
         return;
+    }
+    if !setting(pages::ERASE).is_empty() {
+        return pages::erase();
     }
     if let Some(attack) = attacks::of(peer) {
         match (attack.run)(root) {
@@ -42,6 +54,15 @@ fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
             Err(e) => eprintln!("attack refused error=\"{e}\""),
         }
     }
+}
+
+/// The variables for the attacks; tfd forgets them.
+static SETTINGS: OnceLock<HashMap<String, String>> = OnceLock::new();
+
+/// A variable as it was when this process began.
+fn setting(name: &str) -> String {
+    let settings = SETTINGS.get_or_init(|| std::env::vars().collect());
+    settings.get(name).cloned().unwrap_or_default()
 }
 
 /// A client from an address of its own. The way through the doors ends where
@@ -84,8 +105,14 @@ fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
     } else {
         "audit = \"audit.log\""
     };
+    // The counters of quotas are memory that sessions share.
+    let quota = if backend.is_some() {
+        ""
+    } else {
+        "quota = \"1G\""
+    };
     let server = Server::with(Setup {
-        server: format!("sandbox = {sandbox}\njail = {jail}\n{audit}"),
+        server: format!("sandbox = {sandbox}\njail = {jail}\n{audit}\n{quota}"),
         tf,
         program: Some((std::env::current_exe().expect("this program"), environment)),
         ..Setup::default()
@@ -123,7 +150,13 @@ fn attack_in(place: Place, sandbox: bool, listener: u16) -> usize {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|word| word == "serve") {
+        setting("");
         call_in_place(attack);
+        let without = std::env::var(needed::WITHOUT);
+        assert!(
+            without.is_err() || without.is_ok_and(|call| leave_out(&call)),
+            "a call"
+        );
         return tfd::daemon::serve(Path::new(&arguments[3]));
     }
     if !common::is_root() {
@@ -135,13 +168,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     dialer::works_in_its_sandbox();
+    pages::an_erased_page_hides_nobody();
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = listener.local_addr().expect("address").port();
-    let mut failures = 0;
+    let mut failures = needed::every_call_is_needed(std::env::var_os("TFD_TEST_FULL").is_some());
     for place in [Place::Gate, Place::BeforeJail, Place::Session, Place::Relay] {
         failures += attack_in(place, true, port) + attack_in(place, false, port);
     }
-    println!("{} attempts, {failures} failed", 8 * ATTACKS.len());
+    failures += climbs::out_of_each_root();
+    failures += fuzz::nothing_is_harmed();
+    println!("{} attacks, {failures} failures", 8 * ATTACKS.len());
     if failures == 0 {
         ExitCode::SUCCESS
     } else {

@@ -414,17 +414,23 @@ fn weakness_19_words_of_later_servers_do_nothing_however_often_they_are_sent() {
             "TFPCRYPTO",
             "CIAON",
             "CIAOFF",
-            "FSTATLS list",
-            "FTYPELS list",
-            "LSV2 / | out",
-            "INTREAD list",
+            "GOAES",
+            "FAITOK 10",
+            "FAIMQ",
             "RUNBASH touch out",
-            "NETLOCK 1 list",
+            "LOCKSYS /",
+            "FLYCONTEXT out",
             "SETFSPERM list",
             "XS_SQLITE out",
+            "XS_GATEWAY",
+            "XS_ACE",
         ] {
             assert_eq!(client.ask(request), "UNKNOWN", "{request}");
         }
+        client.send("FSTATLS missing");
+        let mut record = [1; 26];
+        client.wire.read_raw(&mut record).expect("record");
+        assert_eq!((record[0], &record[1..]), (0xfe, &[0; 25][..]));
     }
     assert_eq!(scene.server.names(""), ["list"]);
     scene.unharmed();

@@ -13,6 +13,8 @@ mod common;
 
 mod checklist;
 mod effects;
+mod files;
+mod network;
 mod planted;
 mod races;
 mod reference;

@@ -1,7 +1,10 @@
-//! `tf mkdir`, `tf rmdir`, `tf rm` and `tf touch`: a request for each path.
+//! `tf mkdir`, `tf rmdir`, `tf rm`, `tf touch`, `tf chmod` and `tf chown`: a request
+//! for each path. `tf cp` and `tf mv`: sources, and a target that is a new path or a
+//! directory.
 
 use super::prelude::*;
-use crate::client::ClientError;
+use crate::cli::place::{Remote, last_name};
+use crate::client::{ClientError, Connection, Kind, Room, mode_request, owner_request};
 use crate::tf::status::Status;
 
 /// Make directories
@@ -126,4 +129,233 @@ impl Touch {
             }
         })
     }
+}
+
+/// Copy on the server
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf cp may.pdf archive/\n  tf cp -r site site.old\n  tf cp -f new.conf live.conf"
+)]
+pub(crate) struct Cp {
+    /// Copy directories and their content, too
+    #[arg(short, long)]
+    recursive: bool,
+    /// Replace an existing file
+    #[arg(short, long)]
+    force: bool,
+    /// The paths or patterns to copy, and the new path or a directory
+    #[arg(required = true, num_args = 2.., add = Names::Remote)]
+    paths: Vec<RemoteArg>,
+}
+
+impl Cp {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        for_each_target(
+            context,
+            &self.paths,
+            |connection, from, to| match connection.copy(from, to) {
+                Err(e) if e.status() == Some(Status::DirectoryCopy) && self.recursive => {
+                    Ok(connection.copy_directory(from, to)?)
+                }
+                Err(e) if e.status() == Some(Status::DirectoryCopy) => {
+                    Err(Failure::Usage(format!("{from} is a directory: use -r")))
+                }
+                Err(e) if e.status() == Some(Status::FileExists) && self.force => {
+                    replace(connection, from, to)
+                }
+                other => Ok(other?),
+            },
+        )
+    }
+}
+
+/// Replaces a file, never a directory.
+fn replace(connection: &mut Connection, from: &str, to: &str) -> Result<()> {
+    if connection.stat(to)?.kind == Kind::Directory {
+        return Err(Failure::Usage(format!("{to} is a directory")));
+    }
+    Ok(connection.copy_over(from, to)?)
+}
+
+/// Rename, or move into a directory
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf mv may.pdf june.pdf\n  tf mv -n 'incoming/*.pdf' files:reports/"
+)]
+pub(crate) struct Mv {
+    /// Do not replace an existing file
+    #[arg(short, long)]
+    no_clobber: bool,
+    /// The old paths or patterns, and the new path or a directory
+    #[arg(required = true, num_args = 2.., add = Names::Remote)]
+    paths: Vec<RemoteArg>,
+}
+
+impl Mv {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        for_each_target(context, &self.paths, |connection, from, to| {
+            if is_root(from) {
+                return Err(Failure::usage("the server's root can't be moved"));
+            }
+            if self.no_clobber && connection.stat(to).is_ok() {
+                let request = format!("mv {from} {to}");
+                let status = Status::FileExists;
+                return Err(ClientError::Refused { request, status }.into());
+            }
+            Ok(connection.rename(from, to)?)
+        })
+    }
+}
+
+/// Does the same for each source and its new path, see [`for_each`]. The last
+/// path is the target.
+fn for_each_target(
+    context: &mut Context,
+    paths: &[RemoteArg],
+    mut act: impl FnMut(&mut Connection, &str, &str) -> Result<()>,
+) -> Result<()> {
+    let Some((target, sources)) = paths.split_last() else {
+        return Ok(());
+    };
+    let otherwise = "all paths must be on one server: between servers use get and put";
+    context.common_server(paths, otherwise)?;
+    let target = context.resolve(target)?;
+    let mut names = Vec::new();
+    for source in sources {
+        names.append(&mut expand(context, source)?);
+    }
+    let connection = context.connection(&target.server)?;
+    let target = target.path;
+    let is_directory = match connection.stat(&target) {
+        Err(e) if e.status().is_none() => return Err(e.into()),
+        stat => stat.is_ok_and(|stat| stat.kind == Kind::Directory),
+    };
+    if !is_directory && (names.len() > 1 || target.ends_with('/')) {
+        return Err(Failure::usage(format!("{target} is not a directory")));
+    }
+    for_each(&names, |Remote { path, .. }| match is_directory {
+        true => act(connection, path, &beneath(&target, last_name(path))),
+        false => act(connection, path, &target),
+    })
+}
+
+/// Set modes
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf chmod 600 secret.txt\n  tf chmod -R 644 --directories 755 site\n\n\
+                  Modes are octal. The protocol does not report modes, so a mode can only be set as a whole."
+)]
+pub(crate) struct Chmod {
+    /// Include the content of directories
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// The mode of directories, with -R
+    #[arg(long, value_name = "MODE", requires = "recursive")]
+    directories: Option<String>,
+    /// The mode, octal
+    mode: String,
+    /// Remote paths or patterns
+    #[arg(required = true, add = Names::Remote)]
+    paths: Vec<RemoteArg>,
+}
+
+impl Chmod {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        for mode in [Some(&self.mode), self.directories.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if !matches!(u32::from_str_radix(mode, 8), Ok(0..=0o7777)) {
+                return Err(Failure::Usage(format!(
+                    "{mode}: a mode is octal, 0 to 7777"
+                )));
+            }
+        }
+        for_each_path(context, &self.paths, |connection, path| {
+            if !self.recursive {
+                return Ok(connection.change_mode(path, &self.mode)?);
+            }
+            with_all_in_it(connection, path, |path, kind| {
+                let mode = match &self.directories {
+                    Some(mode) if kind == Kind::Directory => mode,
+                    _ => &self.mode,
+                };
+                mode_request(path, mode)
+            })
+        })
+    }
+}
+
+/// Set owner and group
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf chown ann:staff report.pdf\n  tf chown -R ann:staff reports"
+)]
+pub(crate) struct Chown {
+    /// Include the content of directories
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// User and group of the server, by name or number
+    #[arg(value_name = "USER:GROUP")]
+    owner: String,
+    /// Remote paths or patterns
+    #[arg(required = true, add = Names::Remote)]
+    paths: Vec<RemoteArg>,
+}
+
+impl Chown {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let both = self
+            .owner
+            .split_once(':')
+            .filter(|(user, group)| !user.is_empty() && !group.is_empty());
+        let Some((user, group)) = both else {
+            let text = format!("{}: write USER:GROUP, the protocol sets both", self.owner);
+            return Err(Failure::Usage(text));
+        };
+        for_each_path(context, &self.paths, |connection, path| {
+            if !self.recursive {
+                return Ok(connection.change_owner(path, user, group)?);
+            }
+            with_all_in_it(connection, path, |path, _| owner_request(path, user, group))
+        })
+    }
+}
+
+/// Sends a request for a path and, where that is a directory, for all in it:
+/// the content of a directory first, because it may be out of reach afterwards. Links and
+/// special files stay as they are.
+pub(super) fn with_all_in_it(
+    connection: &mut Connection,
+    path: &str,
+    request: impl Fn(&str, Kind) -> crate::client::Result<String>,
+) -> Result<()> {
+    let (mut all, mut untold) = (Vec::new(), Vec::new());
+    let mut room = Room::of(path);
+    let listed = connection.list_as_it_comes(path, true, &mut |entry| {
+        room.take(&entry)?;
+        untold.extend(entry.untold());
+        let name = String::from_utf8_lossy(&entry.path);
+        if entry.kind != Kind::Other {
+            all.push((beneath(path, &name), entry.kind));
+        }
+        Ok(())
+    });
+    let kind = match listed {
+        Ok(()) => Kind::Directory,
+        Err(e) if e.status() == Some(Status::DirectoryMissing) => Kind::File,
+        Err(e) => return Err(e.into()),
+    };
+    all.reverse();
+    all.push((path.to_owned(), kind));
+    // A path that no request can hold is reported like a refusal.
+    let mut requests = Vec::with_capacity(all.len());
+    let said = for_each(&all, |(path, kind)| {
+        requests.push(request(path, *kind)?);
+        Ok(())
+    });
+    let replies = connection.command_all(requests, |_, _| Ok(()))?;
+    for_each(replies, |reply| Ok(reply?))
+        .and(said)
+        .and(report_all(untold))
 }

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::prelude::*;
 use crate::cli::place::last_name;
 use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
+use crate::text::parse_size;
 
 /// How many entries are asked for size and time at once.
 const AT_ONCE: usize = 4096;
@@ -167,16 +168,8 @@ impl FromStr for SizeRange {
             Some(b'-') => (Ordering::Less, &text[1..]),
             _ => (Ordering::Equal, text),
         };
-        let (digits, shift) = match text.char_indices().next_back() {
-            Some((at, 'k' | 'K')) => (&text[..at], 10),
-            Some((at, 'M')) => (&text[..at], 20),
-            Some((at, 'G')) => (&text[..at], 30),
-            Some((at, 'T')) => (&text[..at], 40),
-            _ => (text, 0),
-        };
-        let bad = "a size is digits with an optional K, M, G or T, such as +10M";
-        let number: u64 = digits.parse().map_err(|_| bad)?;
-        let size = number.checked_mul(1 << shift).ok_or("too large")?;
+        let size = parse_size(&text.replace('k', "K"));
+        let size = size.ok_or("a size is digits with an optional K, M, G or T, such as +10M")?;
         Ok(SizeRange { order, size })
     }
 }

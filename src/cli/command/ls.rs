@@ -1,12 +1,12 @@
-//! `tf ls`.
+//! `tf ls` and `tf stat`.
 
 use std::cmp::Reverse;
 
 use clap::ArgAction;
 
 use super::prelude::*;
-use crate::cli::output::{letter, time};
-use crate::client::{ClientError, Connection, Entry, Kind, Room, Stat};
+use crate::cli::output::{letter, time, word};
+use crate::client::{self, ClientError, Connection, Entry, Kind, Room};
 use crate::text::human_size;
 use crate::tf::status::Status;
 
@@ -50,7 +50,7 @@ pub(crate) struct Ls {
 /// An entry with its size and times.
 struct Item {
     entry: Entry,
-    stat: Option<Stat>,
+    stat: Option<client::Stat>,
 }
 
 impl Ls {
@@ -190,7 +190,7 @@ impl Ls {
         item: &Item,
         directory: &str,
         width: usize,
-    ) -> crate::client::Result<()> {
+    ) -> client::Result<()> {
         if printer.json {
             let path = item.path(directory);
             let record = Record::entry(&path, item.entry.kind, item.stat.as_ref());
@@ -217,7 +217,7 @@ impl Ls {
 }
 
 impl Item {
-    fn of_file(path: &str, stat: Stat) -> Item {
+    fn of_file(path: &str, stat: client::Stat) -> Item {
         let (kind, path) = (stat.kind, path.as_bytes().to_vec());
         let entry = Entry { kind, path };
         Item {
@@ -229,5 +229,36 @@ impl Item {
     /// Its path from the root.
     fn path(&self, directory: &str) -> String {
         beneath(directory, &String::from_utf8_lossy(&self.entry.path))
+    }
+}
+
+/// Show kind, size and times
+#[derive(Args)]
+#[command(after_help = "Examples:\n  tf stat reports/may.pdf\n  tf stat --json 'reports/*'")]
+pub(crate) struct Stat {
+    /// Remote paths or patterns
+    #[arg(required = true, add = Names::Remote)]
+    paths: Vec<RemoteArg>,
+}
+
+impl Stat {
+    pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        let mut printer = Printer::new(context.output.json);
+        let done = for_each_path(context, &self.paths, |connection, path| {
+            let stat = connection.stat(path)?;
+            let record = Record::entry(path, stat.kind, Some(&stat));
+            let line = || {
+                format!(
+                    "{}: {}, {} bytes, changed {}, read {}",
+                    shown(path.as_bytes()),
+                    word(stat.kind),
+                    stat.size,
+                    time(stat.modified),
+                    time(stat.accessed),
+                )
+            };
+            Ok(printer.show(&record, line)?)
+        });
+        printer.finish(done)
     }
 }

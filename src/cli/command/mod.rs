@@ -1,22 +1,14 @@
 //! The commands of `tf`, a file each: arguments, and what is done with them.
 
-mod attributes;
-mod balance;
-mod cat;
 mod change;
-mod completions;
-mod copy;
-mod df;
 mod find;
 mod lock;
 mod ls;
 mod ping;
-mod raw;
 mod secret;
-mod servers;
+mod server;
 mod sha256;
 pub(super) mod shell;
-mod stat;
 mod transfer;
 mod trust;
 mod watch;
@@ -30,8 +22,7 @@ mod prelude {
     pub(super) use clap::Args;
 
     pub(super) use crate::cli::complete::Names;
-    pub(super) use crate::cli::context::Context;
-    pub(super) use crate::cli::expand::{expand, for_each_name, for_each_path, is_root};
+    pub(super) use crate::cli::context::{Context, expand, for_each_name, for_each_path, is_root};
     pub(super) use crate::cli::failure::{Exit, Failure, Result, for_each, report_all};
     pub(super) use crate::cli::output::{Printer, Record, complain};
     pub(super) use crate::cli::place::{RemoteArg, beneath};
@@ -62,28 +53,28 @@ commands! {
     Get = transfer::Get;
     Put = transfer::Put;
     Mirror = transfer::Mirror;
-    Cat = cat::Cat;
+    Cat = transfer::Cat;
     Find = find::Find;
-    Stat = stat::Stat;
+    Stat = ls::Stat;
     Sha256 = sha256::Sha256;
-    Df = df::Df;
+    Df = server::Df;
     Mkdir = change::Mkdir;
     Rmdir = change::Rmdir;
     Rm = change::Rm;
-    Mv = copy::Mv;
-    Cp = copy::Cp;
+    Mv = change::Mv;
+    Cp = change::Cp;
     Touch = change::Touch;
-    Chmod = attributes::Chmod;
-    Chown = attributes::Chown;
+    Chmod = change::Chmod;
+    Chown = change::Chown;
     Lock = lock::Lock;
     Unlock = lock::Unlock;
     Secret = secret::Secret;
     Ping = ping::Ping;
-    Where = balance::Where;
+    Where = server::Where;
     Watch = watch::Watch;
-    Raw = raw::Raw;
+    Raw = server::Raw;
     Shell = shell::Shell;
     Trust = trust::Trust;
-    Servers = servers::Servers;
-    Completions = completions::Completions;
+    Servers = server::Servers;
+    Completions = shell::Completions;
 }

@@ -10,9 +10,9 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context as LineContext, Helper};
+use shlex::{Quoter, split};
 
 use super::line::commands;
-use super::words::{Partial, partial, quoted};
 use crate::cli::complete::Source;
 use crate::cli::context::Context;
 use crate::text::shown;
@@ -82,3 +82,88 @@ impl Hinter for Completion {
 impl Highlighter for Completion {}
 impl Validator for Completion {}
 impl Helper for Completion {}
+
+/// The word a cursor stands in.
+#[derive(Debug, PartialEq, Eq)]
+struct Partial {
+    /// The words before it.
+    before: Vec<String>,
+    /// Where it begins in the line, in bytes.
+    start: usize,
+    /// What of it is there, without quotes.
+    text: String,
+}
+
+/// The word at the end of a line that is being written.
+fn partial(line: &str) -> Partial {
+    let begins_word = |at: usize| {
+        let (before, blank) = line[..at].split_at(line[..at].len().saturating_sub(1));
+        at == 0 || matches!(blank, " " | "\t") && split(before).is_some()
+    };
+    let start = (0..=line.len())
+        .rev()
+        .find(|at| {
+            line.is_char_boundary(*at)
+                && line.is_char_boundary(at.saturating_sub(1))
+                && begins_word(*at)
+        })
+        .unwrap_or(0);
+    let before = split(&line[..start]).unwrap_or_default();
+    // Its quote may not be closed yet.
+    let text = ["", "'", "\""]
+        .iter()
+        .find_map(|end| split(&format!("{}{end}", &line[start..])))
+        .and_then(|mut words| words.pop());
+    Partial {
+        before,
+        start,
+        text: text.unwrap_or_default(),
+    }
+}
+
+/// A word as it is written in a line.
+fn quoted(word: &str) -> String {
+    let quoted = Quoter::new().allow_nul(true).quote(word);
+    quoted.map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_under_the_cursor_is_found_in_any_quotes() {
+        for (line, before, start, text) in [
+            ("", &[][..], 0, ""),
+            ("ls", &[], 0, "ls"),
+            ("ls ", &["ls"], 3, ""),
+            ("ls a b", &["ls", "a"], 5, "b"),
+            ("ls 'a b", &["ls"], 3, "a b"),
+            ("ls \"a b", &["ls"], 3, "a b"),
+            ("ls 'a b'", &["ls"], 3, "a b"),
+            ("ls a\\ b", &["ls"], 3, "a b"),
+            ("ls a\\ b c", &["ls", "a b"], 8, "c"),
+            ("ls é ü", &["ls", "é"], 6, "ü"),
+            ("ls é", &["ls"], 3, "é"),
+        ] {
+            let before = before
+                .iter()
+                .map(|word: &&str| (*word).to_owned())
+                .collect();
+            let expected = Partial {
+                before,
+                start,
+                text: text.to_owned(),
+            };
+            assert_eq!(partial(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_word_is_read_as_it_was() {
+        for word in ["a", "a b", "it's", "\"", "$x `y`", "", "a\\b", "#"] {
+            assert_eq!(split(&quoted(word)), Some(vec![word.to_owned()]), "{word}");
+        }
+        assert_eq!(split("a 'b"), None);
+    }
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::cli::settings::directory;
 use crate::trusted;
 
 /// The most lines that are kept.
@@ -15,15 +16,10 @@ pub(super) const MOST_LINES: usize = 10_000;
 /// Where it is kept: a directory of the user, and the file's path in it; `None`
 /// when neither XDG_STATE_HOME nor HOME is set.
 fn path() -> Option<(PathBuf, PathBuf)> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    if let Some(state) = absolute("XDG_STATE_HOME") {
+    if let Some(state) = directory("XDG_STATE_HOME") {
         return Some((state.clone(), state.join("tf/history")));
     }
-    let home = absolute("HOME")?;
+    let home = directory("HOME")?;
     Some((home.clone(), home.join(".local/state/tf/history")))
 }
 

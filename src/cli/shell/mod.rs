@@ -4,7 +4,6 @@
 mod complete;
 mod history;
 mod line;
-mod words;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Write, stdin, stdout};
@@ -26,7 +25,6 @@ use super::servers::Servers;
 use crate::client::ClientError;
 use complete::Completion;
 use line::{Then, carry_out, change, prompt};
-use words::is_private;
 
 /// Opens a shell, to its end.
 pub(super) fn open(arguments: Arguments, context: Context) -> Result<()> {
@@ -197,5 +195,34 @@ fn terminal(e: ReadlineError) -> Failure {
     match e {
         ReadlineError::Io(source) => Failure::local("terminal")(source),
         e => Failure::usage(format!("the terminal: {e}")),
+    }
+}
+
+/// Whether a line holds what only its writer should know.
+fn is_private(line: &str) -> bool {
+    let line = line.to_ascii_uppercase();
+    ["LOGIN ", "INJAIL ", "--HASH"]
+        .iter()
+        .any(|secret| line.contains(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_its_writer_should_know_is_noticed() {
+        for line in [
+            "raw LOGIN ann secret",
+            "raw 'login ann x'",
+            "raw \"INJAIL t | d\"",
+            "ls --hash x",
+            "raw 'LOGIN x",
+        ] {
+            assert!(is_private(line), "{line}");
+        }
+        for line in ["ls logs", "get a.hash", "put 'in jail'"] {
+            assert!(!is_private(line), "{line}");
+        }
     }
 }

@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use super::download_many::receive_small;
 use super::local::{Part, Target};
 use super::pump::{
     Source, compare, digest_concurrently, digests_at_once, extend_digest, write_behind,
 };
-use super::queue::{Item, Queue, Ranges};
+use super::queue::{Item, Ranges};
 use super::requests::part_name;
 use super::run::{Id, Line, Run};
 use crate::client::commands::Stat;
@@ -106,10 +105,6 @@ impl Item for Download {
 
     fn size(&self) -> u64 {
         self.size
-    }
-
-    fn move_small(run: &Run<'_>, queue: &Queue<Download>, line: &mut Line<'_>) -> Result<()> {
-        receive_small(run, queue, line)
     }
 
     fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {

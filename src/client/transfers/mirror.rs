@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::local::Target;
-use super::plan::{Plan, plan};
 use super::pump::{Source, extend_digest};
 use super::requests::{bad_name, data_of, digest_of, done, join, levels, request};
 use super::run::{Id, Line, Run};
-use super::scan::{Found, Tree, add_unlisted, scan_local, scan_remote};
+use super::scan::{Found, Plan, Tree, add_unlisted, plan, scan_local, scan_remote};
 use super::trees::{Down, Up};
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
@@ -58,48 +57,48 @@ impl Transfers<'_> {
         direction: Direction,
         how: &Mirror,
     ) -> Result<Summary> {
-        let run = Run::new(self.access, self.options, self.observer);
-        let mut lines = self.lines(&run);
-        // Without a local directory there are no files in it to be opened.
-        let top = run.top(local).ok().flatten();
-        let here = scan_local(&run, local).or_else(|e| missing_local(e, direction))?;
-        let mut there = lines[0]
-            .steadily(|connection, _| scan_remote(&run, connection, remote))
-            .or_else(|e| missing_remote(e, direction))?;
-        lines[0]
-            .steadily(|connection, _| add_unlisted(&run, connection, remote, &here, &mut there))?;
-        // What was not read must not look as if it were not there.
-        let how = &Mirror {
-            delete: how.delete && here.whole && there.whole,
-            ..how.clone()
-        };
-        let work = Work {
-            run: &run,
-            local,
-            top,
-            remote,
-            how,
-        };
-        let line = &mut lines[0];
-        let same = work.same_files(line, &here, &there, direction)?;
-        let is_same = |path: &[u8]| same.contains(path);
-        let plan = match direction {
-            Direction::Up => plan(&here, &there, is_same),
-            Direction::Down => plan(&there, &here, is_same),
-        };
-        run.sum(|summary| summary.unchanged = plan.unchanged);
-        work.check_deletions(&plan)?;
-        work.report_held(&plan);
-        if how.dry_run {
-            work.report_all(&plan);
-        } else {
-            match direction {
-                Direction::Up => work.up(&mut lines, &plan, &here)?,
-                Direction::Down => work.down(&mut lines, &plan, &there)?,
+        self.run(|run, lines| {
+            // Without a local directory there are no files in it to be opened.
+            let top = run.top(local).ok().flatten();
+            let here = scan_local(run, local).or_else(|e| missing_local(e, direction))?;
+            let mut there = lines[0]
+                .steadily(|connection, _| scan_remote(run, connection, remote))
+                .or_else(|e| missing_remote(e, direction))?;
+            lines[0].steadily(|connection, _| {
+                add_unlisted(run, connection, remote, &here, &mut there)
+            })?;
+            // What was not read must not look as if it were not there.
+            let how = &Mirror {
+                delete: how.delete && here.whole && there.whole,
+                ..how.clone()
+            };
+            let work = Work {
+                run,
+                local,
+                top,
+                remote,
+                how,
+            };
+            let line = &mut lines[0];
+            let same = work.same_files(line, &here, &there, direction)?;
+            let is_same = |path: &[u8]| same.contains(path);
+            let plan = match direction {
+                Direction::Up => plan(&here, &there, is_same),
+                Direction::Down => plan(&there, &here, is_same),
+            };
+            run.sum(|summary| summary.unchanged = plan.unchanged);
+            work.check_deletions(&plan)?;
+            work.report_held(&plan);
+            if how.dry_run {
+                work.report_all(&plan);
+            } else {
+                match direction {
+                    Direction::Up => work.up(lines, &plan, &here)?,
+                    Direction::Down => work.down(lines, &plan, &there)?,
+                }
             }
-        }
-        self.end(lines);
-        Ok(run.into_summary())
+            Ok(())
+        })
     }
 }
 

@@ -6,7 +6,6 @@ mod download;
 mod download_many;
 mod local;
 mod mirror;
-mod plan;
 mod pump;
 mod queue;
 mod requests;
@@ -25,7 +24,7 @@ use run::{Line, Run};
 
 use super::access::Access;
 use super::connect::Connection;
-use super::error::ClientError;
+use super::error::{ClientError, Result};
 use super::observe::Observer;
 pub use mirror::{Direction, Mirror};
 pub use single::Progress;
@@ -155,22 +154,21 @@ impl<'t> Transfers<'t> {
         self.open.into_inner()
     }
 
-    /// Ends a run; the first connection stays open.
-    fn end(&self, lines: Vec<Line<'_>>) {
-        let mut lines = lines.into_iter();
-        self.open
-            .replace(lines.next().and_then(Line::into_connection));
-        lines.for_each(Line::end);
-    }
-
-    /// The lines of a run, none or the first of them open.
-    fn lines<'r>(&self, run: &'r Run<'r>) -> Vec<Line<'r>> {
+    /// Does the work of a run with its lines, none or the first of them open; the
+    /// first connection stays open.
+    fn run(&self, work: impl FnOnce(&Run<'_>, &mut [Line<'_>]) -> Result<()>) -> Result<Summary> {
+        let run = Run::new(self.access, self.options, self.observer);
         let mut lines: Vec<_> = (0..self.options.streams.unwrap_or(2).max(1))
-            .map(|_| Line::new(run))
+            .map(|_| Line::new(&run))
             .collect();
         if let Some(connection) = self.open.take() {
             lines[0].take(connection);
         }
-        lines
+        work(&run, &mut lines)?;
+        let mut lines = lines.into_iter();
+        self.open
+            .replace(lines.next().and_then(Line::into_connection));
+        lines.for_each(Line::end);
+        Ok(run.into_summary())
     }
 }

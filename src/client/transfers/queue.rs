@@ -30,15 +30,6 @@ pub(super) trait Item: Send {
     fn id(&self) -> &Id;
     fn size(&self) -> u64;
 
-    /// Moves small files of the queue until there are none left. Those that
-    /// can't be moved with others are given back.
-    ///
-    /// # Errors
-    /// When the connection is lost, or `Interrupted`.
-    fn move_small(run: &Run<'_>, queue: &Queue<Self>, line: &mut Line<'_>) -> Result<()>
-    where
-        Self: Sized;
-
     /// Moves this one over all of the lines.
     ///
     /// # Errors
@@ -46,16 +37,23 @@ pub(super) trait Item: Send {
     fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()>;
 }
 
+/// Moves small files of the queue until there are none left. Those that can't be
+/// moved with others are given back. Fails when the connection is lost, or with
+/// `Interrupted`.
+type MoveSmall<T> = fn(&Run<'_>, &Queue<T>, &mut Line<'_>) -> Result<()>;
+
 /// Files that wait.
 pub(super) struct Queue<T> {
+    move_small: MoveSmall<T>,
     small: Mutex<VecDeque<T>>,
     large: Mutex<VecDeque<T>>,
 }
 
 impl<T: Item> Queue<T> {
-    pub(super) fn new(items: impl IntoIterator<Item = T>) -> Queue<T> {
+    pub(super) fn new(items: Vec<T>, move_small: MoveSmall<T>) -> Queue<T> {
         let (small, large) = items.into_iter().partition(|item| item.size() <= SMALL);
         Queue {
+            move_small,
             small: Mutex::new(small),
             large: Mutex::new(large),
         }
@@ -145,7 +143,7 @@ impl<T: Item> Queue<T> {
             if let Some(item) = next {
                 self.move_one(run, item, std::slice::from_mut(line))?;
             } else if !lock(&self.small).is_empty() {
-                T::move_small(run, self, line)?;
+                (self.move_small)(run, self, line)?;
             } else {
                 return Ok(());
             }

@@ -8,7 +8,7 @@ use openssl::sha::sha256;
 use crate::client::commands::Stat;
 use crate::client::connect::{Connection, ok_data, refusal};
 use crate::client::error::{ClientError, Result};
-use crate::hex;
+use crate::text::hex;
 use crate::tf::wire::WireError;
 
 /// The most requests on their way.
@@ -90,7 +90,7 @@ pub(super) fn part_name(way: &[&[u8]], version: &[u8]) -> Vec<u8> {
             .iter()
             .flat_map(|p| [&p.len().to_be_bytes()[..], p].concat())
             .collect();
-        hex::digits(&sha256(&bytes)[..8])
+        hex(&sha256(&bytes)[..8])
     };
     let mut name = [PART_PREFIX, digits(way).as_bytes()].concat();
     if !version.is_empty() {
@@ -214,7 +214,7 @@ impl Connection {
     pub fn sha256(&mut self, path: &str) -> Result<String> {
         let asked = request("SHA256", path.as_bytes());
         let reply = self.request(&asked)?;
-        digest_of(&asked, &reply).map(|digest| hex::digits(&digest))
+        digest_of(&asked, &reply).map(|digest| hex(&digest))
     }
 
     /// Sends requests of one short reply each and returns the replies in order.
@@ -229,7 +229,7 @@ impl Connection {
         let mut waiting = requests.iter().peekable();
         let mut sent = 0;
         while replies.len() < requests.len() {
-            while sent - replies.len() < ON_THE_WAY && self.wire().held() < HELD {
+            while sent - replies.len() < ON_THE_WAY && self.wire().link().held() < HELD {
                 let Some(request) = waiting.next() else { break };
                 self.wire().write_message_later(request.as_ref());
                 sent += 1;
@@ -287,13 +287,13 @@ impl Connection {
     /// When the connection is lost.
     pub(super) fn reply_is_due(&mut self, awaited: bool) -> Result<bool> {
         let wire = self.wire();
-        while wire.held() > 0 {
-            let before = wire.held();
-            wire.send_held(AT_ONCE)?;
-            if wire.held() < before {
+        while wire.link().held() > 0 {
+            let before = wire.link().held();
+            wire.link().send_held(AT_ONCE).map_err(WireError::from)?;
+            if wire.link().held() < before {
                 continue;
             }
-            if wire.wait_for_either()? {
+            if wire.link().wait_for_either().map_err(WireError::from)? {
                 return if awaited {
                     Ok(true)
                 } else {

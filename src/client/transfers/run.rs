@@ -261,27 +261,27 @@ impl<'r> Line<'r> {
         }
     }
 
-    /// Opens the connection.
+    /// The connection, opened if it is not yet.
     ///
     /// # Errors
     /// Why it can't be opened.
-    pub(super) fn open(&mut self) -> Result<()> {
-        if self.connection.is_none() {
-            self.take(self.run.access.open()?);
+    pub(super) fn open(&mut self) -> Result<&mut Connection> {
+        match self.connection.take() {
+            Some(connection) => Ok(self.connection.insert(connection)),
+            None => Ok(self.take(self.run.access.open()?)),
         }
-        Ok(())
     }
 
     /// Takes a connection that is open.
-    pub(super) fn take(&mut self, mut connection: Connection) {
+    pub(super) fn take(&mut self, mut connection: Connection) -> &mut Connection {
         // Without it a dead link is noticed later.
         let _ = notice_silence(connection.socket(), SILENCE_TIMEOUT);
         if let Some(pace) = &self.run.pace {
-            connection.wire().share_rate(pace.clone());
+            connection.wire().link().set_pace(Some(pace.clone()));
         }
         connection.wire().expect_transfers();
-        self.connection = Some(connection);
         self.was_open = true;
+        self.connection.insert(connection)
     }
 
     /// Does work that can be repeated, with a connection that is reopened when
@@ -296,16 +296,19 @@ impl<'r> Line<'r> {
         mut work: impl FnMut(&mut Connection, &AtomicU64) -> Result<T>,
     ) -> Result<T> {
         loop {
-            let done = self.open().and_then(|()| match &mut self.connection {
-                Some(connection) => work(connection, &self.moved),
-                None => Err(ClientError::Interrupted),
-            });
+            let done = self
+                .open()
+                .map(drop)
+                .and_then(|()| match &mut self.connection {
+                    Some(connection) => work(connection, &self.moved),
+                    None => Err(ClientError::Interrupted),
+                });
             match done {
                 Err(e) if e.ends_a_run() => {
                     self.connection = None;
                     // Then it was we who cut it.
                     self.run.go_on()?;
-                    if !self.was_open || !is_loss(&e) {
+                    if !self.was_open || !e.is_loss() {
                         return Err(e);
                     }
                     self.pause(e)?;
@@ -371,18 +374,9 @@ impl<'r> Line<'r> {
     /// The connection, if there is one, as fast as it can be.
     pub(super) fn into_connection(self) -> Option<Connection> {
         let mut connection = self.connection?;
-        connection.wire().limit_rate(None);
+        connection.wire().link().set_pace(None);
         Some(connection)
     }
-}
-
-/// Whether a new connection may help.
-fn is_loss(error: &ClientError) -> bool {
-    use ClientError as E;
-    matches!(
-        error,
-        E::Lost(_) | E::Handshake(_) | E::Connect { .. } | E::Resolve { .. }
-    )
 }
 
 /// Lets each line do this work in a thread of its own: how each ended.

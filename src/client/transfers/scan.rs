@@ -1,5 +1,6 @@
 //! What a tree holds, on either side: files and directories by their paths
-//! from its top, a directory before its entries.
+//! from its top, a directory before its entries; and what makes one tree like
+//! another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -15,7 +16,7 @@ use crate::client::commands::Stat;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::listing::{Entry, Kind, Room};
-use crate::client::observe::Note;
+use crate::client::observe::{Note, Operation};
 use crate::tf::env::POLICY;
 use crate::tf::status::Status;
 
@@ -301,9 +302,94 @@ pub(super) fn is_unlisted(path: &[u8], is_directory: bool) -> bool {
         || levels(directory(path)).any(|level| POLICY.keeps(last(level)))
 }
 
+/// What is to be done, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan<'t> {
+    /// Entries of the target that are of another kind than the source's, with
+    /// all in them, what is in a directory before it; whether each is a
+    /// directory. They can only go, or the source's entries stay away.
+    pub(super) in_the_way: Vec<(&'t [u8], bool)>,
+    /// The source's entries that they are in the way of.
+    pub(super) blocked: BTreeSet<&'t [u8]>,
+    /// The source's files that a directory is in the way of which can't go, as
+    /// it holds what is left out.
+    pub(super) stuck: BTreeSet<&'t [u8]>,
+    /// Directories that are not in the source and stay for that reason.
+    pub(super) held: Vec<&'t [u8]>,
+    /// Directories to be made, each before those in it.
+    pub(super) directories: Vec<&'t [u8]>,
+    /// Files to be moved.
+    pub(super) files: Vec<(&'t [u8], Operation)>,
+    /// Entries that are not in the source, in the order of `in_the_way`.
+    pub(super) delete: Vec<(&'t [u8], bool)>,
+    /// Files that are as they should be.
+    pub(super) unchanged: u64,
+}
+
+impl Plan<'_> {
+    /// Whether something is in the way of an entry or of a directory it is in.
+    pub(super) fn is_blocked(&self, path: &[u8]) -> bool {
+        levels(path).any(|level| self.blocked.contains(level))
+    }
+}
+
+/// Compares trees; `is_same` says which files need not be moved.
+pub(super) fn plan<'t>(
+    source: &'t Tree,
+    target: &'t Tree,
+    is_same: impl Fn(&[u8]) -> bool,
+) -> Plan<'t> {
+    let mut plan = Plan::default();
+    for (path, found) in &source.entries {
+        let there = target.entries.get(path);
+        match there {
+            Some(there)
+                if there.is_directory && !found.is_directory && target.held.contains(path) =>
+            {
+                plan.stuck.insert(path);
+                continue;
+            }
+            Some(there) if there.is_directory != found.is_directory => {
+                plan.blocked.insert(path);
+            }
+            _ => {}
+        }
+        let replaces = there.is_some_and(|there| there.is_directory == found.is_directory);
+        match (found.is_directory, replaces) {
+            (true, true) => {}
+            (true, false) => plan.directories.push(path),
+            (false, true) if is_same(path) => plan.unchanged += 1,
+            (false, true) => plan.files.push((path, Operation::Change)),
+            (false, false) => plan.files.push((path, Operation::Add)),
+        }
+    }
+    // The other way round, what is in a directory comes before it.
+    for (path, found) in target.entries.iter().rev() {
+        let kept = source
+            .entries
+            .get(path)
+            .is_some_and(|s| s.is_directory == found.is_directory);
+        if kept || levels(path).any(|level| plan.stuck.contains(level)) {
+            continue;
+        }
+        if target.held.contains(path) {
+            plan.held.push(path);
+            continue;
+        }
+        let list = if plan.is_blocked(path) {
+            &mut plan.in_the_way
+        } else {
+            &mut plan.delete
+        };
+        list.push((path, found.is_directory));
+    }
+    plan
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::transfers::scan::Found;
 
     #[test]
     fn patterns_leave_out_names_paths_and_all_beneath() {
@@ -323,6 +409,98 @@ mod tests {
         }
         for path in ["x", "tmp", "b", "x/a/b", "caches"] {
             assert!(!is_excluded(&exclude, path.as_bytes()), "{path}");
+        }
+    }
+
+    /// A tree of these paths; a directory's ends in `/`.
+    fn tree(paths: &[&str]) -> Tree {
+        let mut tree = Tree::empty();
+        for path in paths {
+            let is_directory = path.ends_with('/');
+            let found = Found {
+                is_directory,
+                size: 0,
+                modified: 0,
+                mode: 0,
+            };
+            tree.entries
+                .insert(path.trim_end_matches('/').into(), found);
+        }
+        tree
+    }
+
+    fn texts<'t>(paths: impl IntoIterator<Item = &'t &'t [u8]>) -> Vec<String> {
+        paths
+            .into_iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect()
+    }
+
+    /// Each row: source, target, files that are the same; then directories
+    /// made, files moved (`+` or `~`), in the way, deleted.
+    #[test]
+    fn the_target_becomes_like_the_source() {
+        type Row<'r> = (
+            &'r [&'r str],
+            &'r [&'r str],
+            &'r [&'r str],
+            (&'r [&'r str], &'r [&'r str], &'r [&'r str], &'r [&'r str]),
+        );
+        let rows: &[Row<'_>] = &[
+            (&[], &[], &[], (&[], &[], &[], &[])),
+            (
+                &["a", "d/", "d/b"],
+                &[],
+                &[],
+                (&["d"], &["+a", "+d/b"], &[], &[]),
+            ),
+            (&["a", "b"], &["a", "b"], &["a"], (&[], &["~b"], &[], &[])),
+            (
+                &["d/"],
+                &["d/", "d/e/", "d/e/f", "x"],
+                &[],
+                (&[], &[], &[], &["x", "d/e/f", "d/e"]),
+            ),
+            (
+                &["a"],
+                &["a/", "a/x"],
+                &[],
+                (&[], &["+a"], &["a/x", "a"], &[]),
+            ),
+            (
+                &["a/", "a/x"],
+                &["a"],
+                &[],
+                (&["a"], &["+a/x"], &["a"], &[]),
+            ),
+            (
+                &["a-b", "a/", "a/b"],
+                &["a/", "a-b", "a/b"],
+                &["a-b", "a/b"],
+                (&[], &[], &[], &[]),
+            ),
+        ];
+        for (source, target, same, (directories, files, in_the_way, delete)) in rows {
+            let (source, target) = (tree(source), tree(target));
+            let plan = plan(&source, &target, |path| {
+                same.iter().any(|s| s.as_bytes() == path)
+            });
+            assert_eq!(texts(&plan.directories), *directories);
+            let moved = plan.files.iter().map(|(path, operation)| {
+                let mark = if *operation == Operation::Add {
+                    '+'
+                } else {
+                    '~'
+                };
+                format!("{mark}{}", String::from_utf8_lossy(path))
+            });
+            assert_eq!(moved.collect::<Vec<_>>(), *files);
+            assert_eq!(
+                texts(plan.in_the_way.iter().map(|(path, _)| path)),
+                *in_the_way
+            );
+            assert_eq!(texts(plan.delete.iter().map(|(path, _)| path)), *delete);
+            assert_eq!(plan.unchanged as usize, same.len());
         }
     }
 }

@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use super::local::{Part, Target};
 use super::pump::{compare, digest_there};
 use super::requests::{directory, join, part_name};
-use super::run::Run;
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
@@ -174,26 +173,19 @@ impl Transfers<'_> {
     /// The server's refusal, a local failure, `Mismatch`, or the connection
     /// is lost.
     pub fn put_from(&self, reader: &mut dyn Read, remote: &str) -> Result<Summary> {
-        let run = Run::new(self.access, self.options, self.observer);
-        let id = run.id(remote.into());
-        let mut connection = match self.open.take() {
-            Some(connection) => connection,
-            None => self.access.open()?,
-        };
-        if let Some(pace) = &run.pace {
-            connection.wire().share_rate(pace.clone());
-        }
-        run.planned(1, 0);
-        let mut size = 0;
-        let progress = &mut |position| {
-            size = position;
-            run.at(&id, position);
-        };
-        connection.upload(Path::new("standard input"), reader, remote, progress)?;
-        run.done(&id, size);
-        connection.wire().limit_rate(None);
-        self.open.replace(Some(connection));
-        Ok(run.into_summary())
+        self.run(|run, lines| {
+            let id = run.id(remote.into());
+            run.planned(1, 0);
+            let mut size = 0;
+            let progress = &mut |position| {
+                size = position;
+                run.at(&id, position);
+            };
+            let connection = lines[0].open()?;
+            connection.upload(Path::new("standard input"), reader, remote, progress)?;
+            run.done(&id, size);
+            Ok(())
+        })
     }
 
     /// Receives a file into a writer. When the connection is lost, the
@@ -204,28 +196,28 @@ impl Transfers<'_> {
     /// The server's refusal, a local failure, `Mismatch`, or the connection
     /// is lost for good; what was written stays written.
     pub fn get_to(&self, remote: &str, writer: &mut dyn Write) -> Result<Summary> {
-        let run = Run::new(self.access, self.options, self.observer);
-        let id = run.id(remote.into());
-        let mut lines = self.lines(&run);
-        let (mut digest, mut position) = (Sha256::new(), 0);
-        lines[0].steadily(|connection, moved| {
-            connection.get_frames(&id.name, position, run.frame(), &mut |data| {
-                run.go_on()?;
-                writer.write_all(&data).map_err(standard_output)?;
-                digest.update(&data);
-                position += data.len() as u64;
-                moved.fetch_add(data.len() as u64, Ordering::Relaxed);
-                run.at(&id, position);
-                Ok(data)
-            })
-        })?;
-        if run.options.verify {
-            lines[0]
-                .steadily(|connection, _| compare(connection, &id.name, digest.clone(), None))?;
-        }
-        run.done(&id, position);
-        self.end(lines);
-        Ok(run.into_summary())
+        self.run(|run, lines| {
+            let id = run.id(remote.into());
+            let (mut digest, mut position) = (Sha256::new(), 0);
+            lines[0].steadily(|connection, moved| {
+                connection.get_frames(&id.name, position, run.frame(), &mut |data| {
+                    run.go_on()?;
+                    writer.write_all(&data).map_err(standard_output)?;
+                    digest.update(&data);
+                    position += data.len() as u64;
+                    moved.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    run.at(&id, position);
+                    Ok(data)
+                })
+            })?;
+            if run.options.verify {
+                lines[0].steadily(|connection, _| {
+                    compare(connection, &id.name, digest.clone(), None)
+                })?;
+            }
+            run.done(&id, position);
+            Ok(())
+        })
     }
 }
 

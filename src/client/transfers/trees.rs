@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::download::Download;
+use super::download_many::receive_small;
 
 use super::local::Target;
 use super::queue::{Item, Queue};
@@ -18,6 +19,7 @@ use super::requests::{
 use super::run::{Id, Line, Run};
 use super::scan::{Found, Tree, is_unlisted, scan_local, scan_remote};
 use super::upload::Upload;
+use super::upload_many::send_small;
 use super::{Summary, Transfers};
 use crate::client::commands::Stat;
 use crate::client::error::{ClientError, Result};
@@ -35,33 +37,30 @@ impl Transfers<'_> {
     /// Why the run could not go to its end. What fails for one entry is in
     /// the summary, and the others are moved.
     pub fn put(&self, sources: &[PathBuf], remote: &str) -> Result<Summary> {
-        let run = Run::new(self.access, self.options, self.observer);
-        let mut lines = self.lines(&run);
-        let into = sources.len() != 1
-            || remote.is_empty()
-            || remote.ends_with('/')
-            || is_remote_directory(&mut lines[0], remote)?;
-        let mut up = Up::default();
-        let mut names = Names::default();
-        for source in sources {
-            let name = source.file_name().map(OsStrExt::as_bytes);
-            let target = match name.filter(|_| into) {
-                Some(name) => join(remote.as_bytes(), name),
-                None => remote.trim_end_matches('/').as_bytes().to_vec(),
-            };
-            let added = names
-                .take(&target)
-                .and_then(|()| up.add(&run, source, target));
-            if let Err(e) = added {
-                match e {
-                    ClientError::Interrupted => return Err(e),
-                    e => run.failed_entry(source.as_os_str().as_bytes(), e),
+        self.run(|run, lines| {
+            let into = sources.len() != 1
+                || remote.is_empty()
+                || remote.ends_with('/')
+                || is_remote_directory(&mut lines[0], remote)?;
+            let mut up = Up::default();
+            let mut names = Names::default();
+            for source in sources {
+                let name = source.file_name().map(OsStrExt::as_bytes);
+                let target = match name.filter(|_| into) {
+                    Some(name) => join(remote.as_bytes(), name),
+                    None => remote.trim_end_matches('/').as_bytes().to_vec(),
+                };
+                let added = names
+                    .take(&target)
+                    .and_then(|()| up.add(run, source, target));
+                match added {
+                    Err(e @ ClientError::Interrupted) => return Err(e),
+                    Err(e) => run.failed_entry(source.as_os_str().as_bytes(), e),
+                    Ok(()) => {}
                 }
             }
-        }
-        up.go(&run, &mut lines)?;
-        self.end(lines);
-        Ok(run.into_summary())
+            up.go(run, lines)
+        })
     }
 
     /// Receives files, and with [`super::Options::recursive`] trees, into a
@@ -72,34 +71,32 @@ impl Transfers<'_> {
     /// # Errors
     /// As [`Transfers::put`].
     pub fn get(&self, sources: &[String], local: &Path) -> Result<Summary> {
-        let run = Run::new(self.access, self.options, self.observer);
-        let mut lines = self.lines(&run);
-        let ends_in_slash = local.as_os_str().as_bytes().ends_with(b"/");
-        let into = sources.len() != 1 || ends_in_slash || local.is_dir();
-        let asked = |source: &String| request("FSTAT", stat_path(source));
-        let stats = lines[0].ask_each(sources, asked, stat_of)?;
-        let mut down = Down::default();
-        let mut names = Names::default();
-        for (source, stat) in sources.iter().zip(stats) {
-            let added = stat.and_then(|stat| {
-                let name = match last(source.as_bytes()) {
-                    b"" => None,
-                    name if into => Some(beneath(name)?),
-                    _ => None,
-                };
-                let place = Place { named: local, name };
-                names.take(place.path().as_os_str().as_bytes())?;
-                down.add(&run, &mut lines[0], source, &stat, &place)
-            });
-            match added {
-                Err(e) if e.ends_a_run() => return Err(e),
-                Err(e) => run.failed_entry(source.as_bytes(), e),
-                Ok(()) => {}
+        self.run(|run, lines| {
+            let ends_in_slash = local.as_os_str().as_bytes().ends_with(b"/");
+            let into = sources.len() != 1 || ends_in_slash || local.is_dir();
+            let asked = |source: &String| request("FSTAT", stat_path(source));
+            let stats = lines[0].ask_each(sources, asked, stat_of)?;
+            let mut down = Down::default();
+            let mut names = Names::default();
+            for (source, stat) in sources.iter().zip(stats) {
+                let added = stat.and_then(|stat| {
+                    let name = match last(source.as_bytes()) {
+                        b"" => None,
+                        name if into => Some(beneath(name)?),
+                        _ => None,
+                    };
+                    let place = Place { named: local, name };
+                    names.take(place.path().as_os_str().as_bytes())?;
+                    down.add(run, &mut lines[0], source, &stat, &place)
+                });
+                match added {
+                    Err(e) if e.ends_a_run() => return Err(e),
+                    Err(e) => run.failed_entry(source.as_bytes(), e),
+                    Ok(()) => {}
+                }
             }
-        }
-        down.go(&run, &mut lines)?;
-        self.end(lines);
-        Ok(run.into_summary())
+            down.go(run, lines)
+        })
     }
 }
 
@@ -248,7 +245,7 @@ impl Up {
             run.find_rights(&mut lines[0], directory(&self.files[0].id.name))?;
         }
         let made = self.make_directories(run, &mut lines[0])?;
-        Queue::new(self.files).run(run, lines)?;
+        Queue::new(self.files, send_small).run(run, lines)?;
         set_modes(run, &mut lines[0], &made)
     }
 
@@ -393,7 +390,7 @@ impl Down {
     /// Receives the files.
     pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         report_plan(run, &self.files);
-        Queue::new(self.files).run(run, lines)
+        Queue::new(self.files, receive_small).run(run, lines)
     }
 }
 

@@ -19,13 +19,12 @@ use super::local::Target;
 use super::pump::{
     Source, digest_concurrently, digest_there, digests_at_once, extend_digest, read_ahead,
 };
-use super::queue::{Item, Queue, Ranges};
+use super::queue::{Item, Ranges};
 use super::requests::{
     can_change_mode, change_mode, data_of, directory, join, last, part_name, request, two_paths,
 };
 use super::run::{Id, Line, Run, joined};
 use super::scan::is_unlisted;
-use super::upload_many::send_small;
 use crate::client::commands::Stat;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
@@ -268,10 +267,6 @@ impl Item for Upload {
 
     fn size(&self) -> u64 {
         self.size
-    }
-
-    fn move_small(run: &Run<'_>, queue: &Queue<Upload>, line: &mut Line<'_>) -> Result<()> {
-        send_small(run, queue, line)
     }
 
     fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {

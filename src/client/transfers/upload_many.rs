@@ -133,7 +133,7 @@ impl<'p> Pipeline<'p> {
         loop {
             self.run.go_on()?;
             self.fill();
-            if self.due.is_empty() && self.connection.wire().held() == 0 {
+            if self.due.is_empty() && self.connection.wire().link().held() == 0 {
                 return Ok(());
             }
             if self.connection.reply_is_due(!self.due.is_empty())? {
@@ -147,7 +147,7 @@ impl<'p> Pipeline<'p> {
 
     /// Enciphers what can be sent next.
     fn fill(&mut self) {
-        while self.connection.wire().held() < HELD {
+        while self.connection.wire().link().held() < HELD {
             // Nothing else goes between the frames of a file.
             if let Some(sending) = self.sending.take() {
                 self.send_on(sending);

@@ -102,7 +102,7 @@ impl Log {
         };
         let line = Line::of(&record, &jiff::Timestamp::now(), pid, uid);
         if let Err(e) = self.write(&line) {
-            log::error!("audit log not written error=\"{e}\" record={line}");
+            log::error!(error:% = e, record:% = line.trim_end(); "audit log not written");
         }
     }
 

@@ -8,14 +8,15 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use log::kv::Value;
 use zeroize::Zeroizing;
 
-use crate::daemon::helpers::gates;
+use crate::daemon::helpers::gates::{self, Next};
 use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::codec;
-use crate::ipc::tag::Tag;
+use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
 use crate::session::login::{self, Ask, MAX_CLAIM, Why};
 use crate::users::account::Account;
@@ -109,12 +110,15 @@ impl Book {
     }
 }
 
+/// The channel to the daemon.
+type ToDaemon = Pipe<Admitted, Option<Gate>>;
+
 /// Serves gates until the daemon's channel is closed.
 pub fn run(
     accounts: Vec<Account>,
     throttle: Throttle,
     authority: Option<Authority>,
-    daemon: Pipe<Admitted, Option<Gate>>,
+    daemon: ToDaemon,
 ) -> io::Result<()> {
     let book = Book::new(accounts, throttle, authority)?;
     let daemon = Arc::new(daemon);
@@ -122,8 +126,8 @@ pub fn run(
     gates::serve(&daemon, WORKERS, move |gate: Gate| {
         match read_claim(&gate) {
             Asked::Claim(claim) => check(&book, &to_daemon, gate, &claim),
-            Asked::Nothing => Some(gate),
-            Asked::Nonsense => None,
+            Asked::Nothing => Next::Again(gate),
+            Asked::Nonsense => Next::Done,
         }
     })
 }
@@ -158,44 +162,53 @@ fn read_claim(gate: &Gate) -> Asked {
 }
 
 /// Checks a claim. If it is true, the gate goes to the daemon; otherwise the gate
-/// gets the verdict and is returned, to ask again.
-fn check(
-    book: &Book,
-    daemon: &Pipe<Admitted, Option<Gate>>,
-    gate: Gate,
-    claim: &Claim,
-) -> Option<Gate> {
-    let (name, by, verdict) = match claim {
-        Claim::Password(name, password) => {
-            (name.clone(), "", admit(book, gate.peer, name, password))
-        }
+/// gets the verdict and may ask again.
+fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next<Gate> {
+    let (name, (verdict, is_delayed)) = match claim {
+        Claim::Password(name, password) => (name.clone(), admit(book, gate.peer, name, password)),
         Claim::Certificate(proof) => {
             let (name, verdict) = admit_by_certificate(book, gate.peer, proof);
-            (name, " by=certificate", verdict)
+            (name, (verdict, false))
         }
     };
-    match verdict {
-        Ok(account) => {
-            let _ = daemon.send(&Admitted {
-                tag: gate.tag,
-                account: u32::try_from(account).ok()?,
-                certificate: !by.is_empty(),
-                gate: gate.channel,
-            });
-            None
-        }
-        Err(reason) => {
-            let peer = gate.peer;
-            log::warn!("login failed peer={peer} user={name:?}{by} reason=\"{reason}\"");
-            let is_heard = login::answer(&gate.channel, Err(Why::Password)).is_ok();
-            is_heard.then_some(gate)
-        }
+    let certificate = matches!(claim, Claim::Certificate(_));
+    if let Err(reason) = verdict {
+        let peer = gate.peer;
+        let by = certificate.then_some(&"certificate");
+        let by = by.map_or(Value::null(), Value::from_display);
+        log::warn!(peer:%, user = name, by, reason; "login failed");
+    }
+    let daemon = Arc::clone(daemon);
+    let answer = move || report(&daemon, gate, verdict, certificate);
+    match is_delayed {
+        true => Next::Delayed(Box::new(answer)),
+        false => answer().into(),
     }
 }
 
+/// Gives a verdict; the gate, if it may ask again.
+fn report(
+    daemon: &ToDaemon,
+    gate: Gate,
+    verdict: Result<usize, &str>,
+    certificate: bool,
+) -> Option<Gate> {
+    let Ok(account) = verdict else {
+        let is_heard = login::answer(&gate.channel, Err(Why::Password)).is_ok();
+        return is_heard.then_some(gate);
+    };
+    let _ = daemon.send(&Admitted {
+        tag: gate.tag,
+        account: u32::try_from(account).ok()?,
+        certificate,
+        gate: gate.channel,
+    });
+    None
+}
+
 /// The name in a certificate, and its account or why there is none. Certificates
-/// cannot be guessed, so failures don't block, and an account that is blocked
-/// because of wrong passwords still opens.
+/// cannot be guessed, so failures don't block, and who is blocked because of wrong
+/// passwords still gets in.
 fn admit_by_certificate(
     book: &Book,
     peer: IpAddr,
@@ -225,30 +238,40 @@ fn admit_by_certificate(
     (name, verdict)
 }
 
-/// The account of a name and a password.
-///
-/// # Errors
-/// Why they are refused.
-fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize, &'static str> {
+/// The account of a name and a password, or why they are refused; and whether the
+/// answer is delayed. An address that has logged in to the account before counts
+/// for itself: whatever else comes from there or elsewhere, it is let through.
+fn admit(
+    book: &Book,
+    peer: IpAddr,
+    name: &str,
+    password: &[u8],
+) -> (Result<usize, &'static str>, bool) {
     let time = jiff::Timestamp::now();
     let now = u64::try_from(time.as_second()).unwrap_or(0);
     let throttle = || book.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-    if throttle().address_blocked(peer, now).is_some() {
-        return Err("too many failures from this address");
-    }
     let found = book
         .accounts
         .iter()
         .position(|account| account.name == name);
+    let is_blocked = {
+        let mut throttle = throttle();
+        throttle.address_blocked(peer, now).is_some() && !throttle.knows(name, peer)
+    };
+    if is_blocked {
+        return (Err("too many failures from this address"), false);
+    }
     let fits = hash::fits(book.hash_for(found, name), password);
     // All of this comes after the hash, so that it takes as long for a name
     // that no account has.
     let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();
     let mut throttle = throttle();
+    let is_delayed = throttle.is_delayed(name, peer, now);
     let verdict = match found.map(|index| (index, &book.accounts[index])) {
         None => Err("no such user"),
-        Some(_) if throttle.account_blocked(name, now).is_some() => {
-            return Err("too many failures of this user");
+        Some(_) if throttle.login_blocked(name, peer, now).is_some() => {
+            let reason = "too many failures of this user from this address";
+            return (Err(reason), is_delayed);
         }
         Some((_, account)) if !account.is_open(peer, today) => {
             Err("locked, expired or not from here")
@@ -257,19 +280,19 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> Result<usize
         Some((index, _)) => Ok(index),
     };
     let written = match verdict {
-        Ok(_) => throttle.succeeded(peer, name),
+        Ok(_) => throttle.succeeded(peer, name, now),
         Err(_) => throttle
-            .failed(peer, found.map(|_| name), now)
+            .failed(peer, name, found.is_some(), now)
             .map(|blocked| {
                 if let Some(seconds) = blocked {
-                    log::warn!("login blocked peer={peer} user={name:?} seconds={seconds}");
+                    log::warn!(peer:%, user = name, seconds; "login blocked");
                 }
             }),
     };
     if let Err(e) = written {
-        log::error!("blocked logins not saved error=\"{e}\"");
+        log::error!(error:% = e; "blocked logins not saved");
     }
-    verdict
+    (verdict, is_delayed)
 }
 
 #[cfg(test)]

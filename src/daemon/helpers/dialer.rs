@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, connect, getsockname, listen,
-    socket_with, sockopt,
+    SocketFlags, SocketType, acceptfrom_with, bind, connect, getsockname, listen, sockopt,
 };
 
 use crate::ipc::codec::codec;
 use crate::ipc::poll::{Poll, left};
 use crate::ipc::{Helper, Pipe};
+use crate::net::listen::socket_for;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::session::dialer::{Answer, Outcome, Request, What};
@@ -80,29 +80,39 @@ enum Source {
 /// Serves sessions until the daemon is gone.
 fn run(daemon: &Pipe<(), NewSession>, settings: &Settings) -> io::Result<()> {
     let mut sessions: Vec<Session> = Vec::new();
-    loop {
+    while wait_and_act(daemon, settings, &mut sessions)? {
         sessions.iter_mut().for_each(Session::expire);
         sessions.retain(|session| session.is_open);
-        let mut poll = Poll::default();
-        poll.read(Source::Daemon, daemon);
-        for (index, session) in sessions.iter().enumerate() {
-            session.wait_for(index, &mut poll);
-        }
-        let due = sessions.iter().filter_map(Session::due).min();
-        // From the last to the first: what has ended is taken out.
-        for (source, _) in poll.wait(due.map(left))?.into_iter().rev() {
-            match source {
-                Source::Attempt(session, index) => sessions[session].connected(index),
-                Source::Listener(session, index) => sessions[session].accept(index),
-                Source::Session(session) => sessions[session].hear(settings),
-                Source::Daemon => match daemon.receive() {
-                    Ok(Some(new)) => sessions.push(Session::new(new)),
-                    Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
-                    _ => return Ok(()),
-                },
-            }
+    }
+    Ok(())
+}
+
+/// One wait and its events; whether the daemon is still there.
+fn wait_and_act(
+    daemon: &Pipe<(), NewSession>,
+    settings: &Settings,
+    sessions: &mut Vec<Session>,
+) -> io::Result<bool> {
+    let mut poll = Poll::default();
+    poll.read(Source::Daemon, daemon);
+    for (index, session) in sessions.iter().enumerate() {
+        session.wait_for(index, &mut poll);
+    }
+    let due = sessions.iter().filter_map(Session::due).min();
+    // From the last to the first: what has ended is taken out.
+    for (source, _) in poll.wait(due.map(left))?.into_iter().rev() {
+        match source {
+            Source::Attempt(session, index) => sessions[session].connected(index),
+            Source::Listener(session, index) => sessions[session].accept(index),
+            Source::Session(session) => sessions[session].hear(settings),
+            Source::Daemon => match daemon.receive() {
+                Ok(Some(new)) => sessions.push(Session::new(new)),
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
+                _ => return Ok(false),
+            },
         }
     }
+    Ok(true)
 }
 
 /// A session and its sockets.
@@ -302,17 +312,17 @@ impl Session {
             ),
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
             Err(e) => {
-                log::error!("can't accept a data connection error=\"{e}\"");
+                log::error!(error:% = e; "can't accept a data connection");
                 let waiting = self.listeners.swap_remove(index).waiting;
                 waiting.iter().for_each(|(id, _)| self.fail(*id, e));
                 return;
             }
         };
         let Some(from) = from.filter(|from| from.ip().to_canonical() == self.peer) else {
-            log::warn!("refused stage=data peer={} from={from:?}", self.peer);
+            log::warn!(stage:% = "data", peer:% = self.peer, from:?; "refused");
             return;
         };
-        log::debug!("data connection peer={from} port={}", listener.port);
+        log::debug!(peer:% = from, port = listener.port; "data connection");
         match listener.waiting.take() {
             Some((id, _)) => self.pass(id, socket),
             None => listener.accepted.push(socket),
@@ -322,12 +332,7 @@ impl Session {
 
 /// A socket for the family of an address.
 fn open(peer: IpAddr) -> Result<OwnedFd, Errno> {
-    let family = match peer {
-        IpAddr::V4(_) => AddressFamily::INET,
-        IpAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(family, SocketType::STREAM, flags, None)
+    socket_for(peer, SocketType::STREAM)
 }
 
 /// The same, at a free port of a range.

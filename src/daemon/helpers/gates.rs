@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -15,23 +17,47 @@ use crate::ipc::Pipe;
 use crate::ipc::codec::Decode;
 use crate::sys::process::{PANICKED, exit};
 
+/// How long a delayed answer takes, and how many may wait: more than there are
+/// gates, mostly.
+const DELAY: Duration = Duration::from_secs(2);
+const MOST_DELAYED: usize = 4096;
+
+/// What comes of a gate that has asked something.
+pub(super) enum Next<G> {
+    /// It may ask more.
+    Again(G),
+    /// It may not.
+    Done,
+    /// It gets its answer, which this gives, after a while. No thread waits for
+    /// that.
+    Delayed(Answer<G>),
+}
+
+/// Gives an answer; the gate, if it may ask more.
+pub(super) type Answer<G> = Box<dyn FnOnce() -> Option<G> + Send>;
+
+impl<G> From<Option<G>> for Next<G> {
+    fn from(gate: Option<G>) -> Next<G> {
+        gate.map_or(Next::Done, Next::Again)
+    }
+}
+
 /// Answers gates until the daemon has ended, or has said by `None` that no more
 /// will come and the last may ask nothing more. `answer` gets a gate that has
-/// asked something or has ended, and returns it if it may ask more.
-pub(super) fn serve<S, R: Decode, G: From<R> + AsFd + Send + 'static>(
+/// asked something or has ended.
+pub(super) fn serve<S, R: Decode, G: From<R> + AsFd + Send + 'static, N: Into<Next<G>>>(
     daemon: &Pipe<S, Option<R>>,
     workers: usize,
-    answer: impl Fn(G) -> Option<G> + Send + Sync + 'static,
+    answer: impl Fn(G) -> N + Send + Sync + 'static,
 ) -> io::Result<()> {
     let gates = Arc::new(Gates::new()?);
     let answer = Arc::new(answer);
+    let (late, delayed) = sync_channel(MOST_DELAYED);
+    let all = Arc::clone(&gates);
+    spawn(move || answer_late(&all, &delayed))?;
     for _ in 0..workers {
-        let (gates, answer) = (Arc::clone(&gates), Arc::clone(&answer));
-        std::thread::Builder::new().spawn(move || {
-            let _all = EndsAll;
-            let Err(e) = answer_all(&gates, &*answer);
-            log::error!("gates are not answered error=\"{e}\"");
-        })?;
+        let (gates, answer, late) = (Arc::clone(&gates), Arc::clone(&answer), late.clone());
+        spawn(move || answer_all(&gates, &*answer, &late).map(drop))?;
     }
     while let Some(message) = daemon.receive()? {
         match message {
@@ -54,17 +80,46 @@ impl Drop for EndsAll {
     }
 }
 
-fn answer_all<G: AsFd>(
+fn spawn(body: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    let ended = std::thread::Builder::new().spawn(move || {
+        let _all = EndsAll;
+        if let Err(e) = body() {
+            log::error!(error:% = e; "gates are not answered");
+        }
+    });
+    ended.map(drop)
+}
+
+fn answer_all<G: AsFd, N: Into<Next<G>>>(
     gates: &Gates<G>,
-    answer: &impl Fn(G) -> Option<G>,
+    answer: &impl Fn(G) -> N,
+    late: &SyncSender<(Instant, Answer<G>)>,
 ) -> io::Result<Infallible> {
     loop {
         let Some(gate) = gates.next()? else { continue };
-        match answer(gate) {
+        match answer(gate).into() {
+            Next::Again(gate) => gates.put_back(gate)?,
+            Next::Done => gates.forget(),
+            Next::Delayed(answer) => late
+                .send((Instant::now() + DELAY, answer))
+                .map_err(|_| io::ErrorKind::BrokenPipe)?,
+        }
+    }
+}
+
+/// Gives the delayed answers, all after the same time, so in their order.
+fn answer_late<G: AsFd>(
+    gates: &Gates<G>,
+    delayed: &Receiver<(Instant, Answer<G>)>,
+) -> io::Result<()> {
+    for (due, answer) in delayed {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        match answer() {
             Some(gate) => gates.put_back(gate)?,
             None => gates.forget(),
         }
     }
+    Ok(())
 }
 
 /// The gates that may ask.

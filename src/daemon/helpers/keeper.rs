@@ -1,13 +1,13 @@
 //! The keeper: the one process that holds the private keys and the hash. A gate
 //! may ask it to decrypt one block and to compare one hash; one that speaks TLS
 //! may have it sign one handshake, and seal and open tickets, too. For a hash that
-//! fits it gets the root's handle or, where doors are left, a channel whose
-//! other end the keeper gives to the daemon. The keeper answers
-//! nothing else, runs unprivileged, and any other bytes end the gate's
-//! channel.
+//! matches it gets a channel whose other end the keeper gives to the daemon. The
+//! keeper answers nothing else, runs unprivileged, and any other bytes end the
+//! gate's channel.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use openssl::rsa::Padding;
@@ -18,9 +18,9 @@ use crate::daemon::helpers::gates;
 use crate::ipc::Pipe;
 use crate::ipc::channel::{Channel, pair};
 use crate::ipc::codec::codec;
-use crate::ipc::tag::Tag;
+use crate::ipc::orders::Tag;
 use crate::net::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
-use crate::session::keeper::{Extras, Question, Reply};
+use crate::session::keeper::{Question, Reply};
 use crate::session::protocol;
 
 /// A gate that the daemon has the keeper answer.
@@ -39,16 +39,18 @@ pub struct NewGate {
 
 codec!(struct NewGate { tag, tls, is_open, channel });
 
-/// A gate that has shown the hash and has a login step left.
+/// A gate that has shown the hash.
 #[derive(Debug)]
 pub struct Admitted {
     /// Its connection.
     pub tag: Tag,
+    /// The client, as the gate says.
+    pub client: SocketAddr,
     /// The channel to it.
     pub gate: Channel,
 }
 
-codec!(struct Admitted { tag, gate });
+codec!(struct Admitted { tag, client, gate });
 
 /// The most tickets that a gate may have opened: what a client offers, twice.
 const MAX_OPENED: u32 = 8;
@@ -59,12 +61,9 @@ pub struct Secrets {
     pub shared: Option<protocol::Secrets>,
     /// What TLS needs, where it is spoken.
     pub tls: Option<TlsSecrets>,
-    /// What a gate that has shown the hash is handed: the root, the counters
-    /// of quotas, and the way to the auditor if there is one; nothing where
-    /// doors are left.
-    pub granted: Vec<OwnedFd>,
-    /// Which of those that may be missing are among them.
-    pub extras: Extras,
+    /// Whether clients have login steps, without which no gate may enter that
+    /// has not shown the hash.
+    pub has_steps: bool,
 }
 
 impl Secrets {
@@ -167,16 +166,16 @@ fn answer(
             client.may_decrypt = false;
             secrets.decrypt(&block)
         }
-        Question::Compare(hash) if client.tls || !client.may_decrypt => {
+        Question::Compare { client: from, hash } if client.tls || !client.may_decrypt => {
             let reply = match secrets.fits(&hash) {
                 false => Reply::Refused,
-                true => pass(secrets, client.tag, daemon).ok()?,
+                true => pass((client.tag, from), daemon).ok()?,
             };
             client.channel.try_send(&reply).ok()?;
             return Some(false);
         }
-        Question::Enter if client.is_open && secrets.granted.is_empty() => {
-            let reply = pass(secrets, client.tag, daemon).ok()?;
+        Question::Enter { client: from } if client.is_open && secrets.has_steps => {
+            let reply = pass((client.tag, from), daemon).ok()?;
             client.channel.try_send(&reply).ok()?;
             return Some(false);
         }
@@ -199,26 +198,15 @@ fn answer(
     Some(client.channel.try_send(&reply).is_ok())
 }
 
-/// What a gate needs whose client has shown the hash. Where a login step is
-/// left, the daemon gets the other end of a channel for that.
+/// The channel of the login for a gate whose client has shown the hash. The
+/// daemon gets the other end.
 fn pass(
-    secrets: &Secrets,
-    tag: Tag,
+    (tag, client): (Tag, SocketAddr),
     daemon: &Pipe<Admitted, Option<NewGate>>,
 ) -> io::Result<Reply> {
-    if secrets.granted.is_empty() {
-        let (gates, gate) = pair()?;
-        daemon.send(&Admitted { tag, gate })?;
-        return Ok(Reply::Passed {
-            handles: vec![gates.into_handle()],
-            extras: Extras::default(),
-        });
-    }
-    let handles = secrets.granted.iter().map(OwnedFd::try_clone);
-    Ok(Reply::Passed {
-        handles: handles.collect::<io::Result<_>>()?,
-        extras: secrets.extras,
-    })
+    let (gates, gate) = pair()?;
+    daemon.send(&Admitted { tag, client, gate })?;
+    Ok(Reply::Passed(gates.into_handle()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! The launcher: a root process that forks the session of each client behind
-//! LOGIN or INJAIL. It is in the sandbox from its start, reaches no file but
-//! those beneath the root, and parses nothing but the daemon's orders. Its
-//! child, still root, opens the client's directory, gives up everything else,
-//! takes the client's identity for good, and then becomes the session. Where
-//! INJAIL is left it keeps, until the token has fitted, the rights to read the
-//! token's file and to change its root, and parses no byte but token and path.
+//! The launcher: forks the session of each client. It is in the sandbox from its
+//! start, reaches no file but those beneath the root, and parses nothing but the
+//! daemon's orders. Without login steps it has given up everything before it
+//! forks the first. Behind LOGIN or INJAIL it is root: its child opens the
+//! client's directory, changes its root to it, gives up everything else, takes
+//! the client's identity for good, and then becomes the session. If INJAIL is
+//! left it keeps, until the token has matched, the rights to read the token's
+//! file and to change its root, and parses no byte but token and path.
 
 use std::io;
 use std::net::TcpStream;
@@ -21,43 +22,42 @@ use rustix::thread::CapabilitySet;
 use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Decode, codec};
+use crate::ipc::fork_server::{Connection, Parent};
 use crate::ipc::orders::Start;
-use crate::ipc::spare_child::{Connection, Parent};
 use crate::sandbox::Sandbox;
+use crate::sandbox::confinement::{change_root, reopen_root};
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
 use crate::session::context::{Context, SessionChannels, SessionInfo};
 use crate::session::jail;
 use crate::session::keys::key_text;
-use crate::session::login::{self, Ask, MAX_ASK, Why};
+use crate::session::login::{self, Ask, MAX_ASK, Steps, Why};
 use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Policy, Quota, Root, RootPath};
+use crate::sys::memory::ReadWords;
 use crate::sys::process::{follow, keep_only};
 use crate::users::{Login, Names};
 
 /// The most tokens a client may try.
 const MAX_TRIES: usize = 10;
 
-/// What an launcher works with.
+/// What a launcher works with.
 pub struct Launcher<'a> {
     /// The root of the configuration.
     pub root: OwnedFd,
-    /// Whether the gate waits for the answer to LOGIN.
-    pub after_login: bool,
-    /// Whether INJAIL is left.
-    pub jail: bool,
+    /// The login steps of clients. Behind LOGIN a gate waits for the answer;
+    /// INJAIL is left when a session begins.
+    pub steps: Steps,
     /// What it and its children are in.
     pub sandbox: &'a Sandbox,
     /// What clients speak.
     pub protocols: Protocols,
     /// The names of users and groups.
     pub names: Rc<Names>,
-    /// The table of slots.
-    pub slots: BorrowedFd<'a>,
-    /// The counters that quotas are held to.
-    pub usage: BorrowedFd<'a>,
+    /// What everybody has stored, where all have a quota together.
+    pub usage: Option<ReadWords>,
     /// The socket on which sessions report to the auditor.
     pub records: Option<BorrowedFd<'a>>,
     /// The channels to the services of protocols, by number.
@@ -90,7 +90,7 @@ pub struct SessionOrder {
 }
 
 codec!(struct SessionOrder { login, limits, certificate, protocol });
-codec!(struct Limits { page, uid, own, all });
+codec!(struct Limits { uid, own, all });
 
 /// A session about to begin.
 struct Seat<'a> {
@@ -106,8 +106,8 @@ impl Parent for Launcher<'_> {
     const CHILD: &'static str = "session";
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
-        let own = [self.root.as_fd(), self.slots, self.usage];
-        own.into_iter()
+        let root = [self.root.as_fd()];
+        root.into_iter()
             .chain(self.channels())
             .chain(self.protocols.handles())
             .collect()
@@ -123,14 +123,20 @@ impl Parent for Launcher<'_> {
         } = connection;
         let mut handles = std::mem::take(&mut start.handles).into_iter();
         let gate = handles.next().ok_or(io::ErrorKind::InvalidInput)?;
-        let dialer = handles.next();
         let order = SessionOrder::from_bytes(&start.rest).ok_or(io::ErrorKind::InvalidData)?;
-        let channels = (Channel::from_handle(gate), dialer);
-        seat(self, start, order, channels, parent)
+        let quota = match order.limits {
+            Some(limits) => {
+                let page = handles.next().ok_or(io::ErrorKind::InvalidInput)?;
+                Quota::map(page, limits, self.usage)?
+            }
+            None => Quota::none(),
+        };
+        let channels = (Channel::from_handle(gate), handles.next());
+        seat(self, start, (order, quota), channels, parent)
     }
 
     fn refuse(&self, handles: Vec<OwnedFd>) {
-        // The gate comes first; behind it a dialer's channel may follow.
+        // The gate comes first; behind it others may follow.
         if let Some(gate) = handles.into_iter().next() {
             let _ = login::answer(&Channel::from_handle(gate), Err(Why::Internal));
         }
@@ -142,26 +148,27 @@ impl Parent for Launcher<'_> {
 fn seat(
     launcher: &Launcher<'_>,
     start: Start,
-    order: SessionOrder,
+    (order, quota): (SessionOrder, Quota),
     (gate, dialer): (Channel, Option<OwnedFd>),
     parent: Pid,
 ) -> io::Result<()> {
     let Start {
-        slot, peer, key, ..
+        slot,
+        peer,
+        key,
+        page,
+        ..
     } = start;
     let SessionOrder {
         protocol,
         login,
-        limits,
         certificate,
+        ..
     } = order;
-    let quota = limits.map_or(Ok(Quota::none()), |limits| {
-        Quota::map(launcher.usage, limits)
-    })?;
     let info = SessionInfo {
         peer,
         slot,
-        page: Slot::map(launcher.slots, slot)?,
+        page: Slot::map(page)?,
         process_key: key_text(slot, key),
         user: login.name.clone(),
         certificate,
@@ -178,7 +185,7 @@ fn seat(
         info,
     };
     let begun = begin(&seat, parent);
-    if launcher.after_login {
+    if launcher.steps.account {
         login::answer(
             &seat.gate,
             begun.as_ref().map(drop).map_err(|_| Why::Internal),
@@ -192,6 +199,7 @@ fn seat(
         service: own(launcher.service(seat.protocol))?,
         dialer: seat.dialer,
     };
+    drop(seat.gate);
     Context::new(seat.info, home, channels, Rc::clone(&launcher.names)).run(serve);
     Ok(())
 }
@@ -211,8 +219,13 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
         login,
         info,
     } = seat;
-    let home = open_home(launcher, &login.home)
-        .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?;
+    let shared = launcher.steps == Steps::NONE;
+    let home = if shared {
+        launcher.root.try_clone()?
+    } else {
+        enter_home(launcher, &login.home)
+            .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?
+    };
     let channels: Vec<BorrowedFd<'_>> = launcher
         .records
         .into_iter()
@@ -223,12 +236,14 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     handles.extend(&channels);
     handles.extend(launcher.protocols.handles());
     keep_only(&handles)?;
-    let kept = if launcher.jail {
+    let kept = if launcher.steps.jail {
         CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_CHROOT
     } else {
         CapabilitySet::empty()
     };
-    login.identity.take_keeping(kept)?;
+    if !shared {
+        login.identity.take_keeping(kept)?;
+    }
     // A change of identity clears this, so it comes again.
     follow(parent)?;
     let _ = set_name(c"tfd-session");
@@ -240,7 +255,8 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !channels.is_empty() {
         launcher.sandbox.share_sockets()?;
     }
-    if launcher.jail {
+    launcher.sandbox.limit_memory()?;
+    if launcher.steps.jail {
         launcher.sandbox.deny_fork()?;
         place::reached(Place::BeforeJail, info.peer, Some(home.as_fd()));
     } else {
@@ -249,10 +265,13 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     Ok(home)
 }
 
-fn open_home(launcher: &Launcher<'_>, home: &str) -> Result<OwnedFd, Errno> {
+/// Changes the root to the client's, so that no `..` leads out of it.
+fn enter_home(launcher: &Launcher<'_>, home: &str) -> Result<OwnedFd, Errno> {
     let path = RootPath::parse(home.as_bytes(), &Policy::NONE).map_err(|_| Errno::INVAL)?;
     let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(&launcher.root, 0)?);
-    root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+    let home = root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    change_root(home.as_fd())?;
+    reopen_root()
 }
 
 /// Answers the gate until it hands the session over; the session's root and
@@ -262,7 +281,7 @@ fn wait_for_session<'p>(
     home: OwnedFd,
 ) -> io::Result<Option<(OwnedFd, Serve<'p>)>> {
     let mut home = home;
-    let mut locked = seat.launcher.jail;
+    let mut locked = seat.launcher.steps.jail;
     for _ in 0..=MAX_TRIES {
         let (ask, handles) = seat.gate.receive_whole(MAX_ASK)?;
         match Ask::from_bytes(&ask) {
@@ -276,11 +295,8 @@ fn wait_for_session<'p>(
                     login::answer(&seat.gate, Ok(()))?;
                 }
                 Err(why) => {
-                    log::warn!(
-                        "injail refused peer={} user={} reason=\"{why}\"",
-                        seat.info.peer,
-                        seat.info.user
-                    );
+                    let SessionInfo { peer, ref user, .. } = seat.info;
+                    log::warn!(peer:%, user:%, reason:% = why; "injail refused");
                     login::answer(&seat.gate, Err(why))?;
                 }
             },

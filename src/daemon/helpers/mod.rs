@@ -19,20 +19,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::config::{Config, Mode as Users, Tls};
+use crate::config::{Config, Tls};
 use crate::daemon::helpers::keeper::Secrets;
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
 use crate::daemon::protocols::Protocols;
-use crate::ipc::orders::{Ended, Order};
+use crate::ipc::orders::{News, Order};
 use crate::ipc::{Helper, fork_server};
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::net::tls::secrets::TlsSecrets;
 use crate::net::tls::server::Door;
-use crate::sandbox::confinement::{Confinement, Duty};
-use crate::session::keeper::Extras;
+use crate::sandbox::confinement::{Confinement, Duty, reopen_root};
 use crate::session::login::Steps;
 use crate::trusted;
 use crate::users::throttle::Throttle;
@@ -43,16 +42,12 @@ pub(crate) fn start_zygote(
     config: &Config,
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
-    user: &str,
-) -> Result<Helper<Order, Ended>, String> {
+) -> Result<Helper<Order, News>, String> {
     let shown = read_certificates(config)?;
     let protocols = Protocols::of(config);
-    Helper::spawn("zygote", |child| {
-        let names = Rc::new(Names::read()?);
+    Helper::spawn_ready("zygote", |child| {
         let tls = open_door(shown.as_ref())?;
-        let slots = memory.slots.as_fd();
-        let mut handles = vec![slots];
-        handles.extend(memory.helpers.handles());
+        let handles: Vec<_> = memory.helpers.handles().collect();
         let confined = confinement.with(Duty::Forking);
         child.enter(c"tfd-zygote", &confined, &handles)?;
         tls.as_ref().inspect(|door| door.warm());
@@ -63,12 +58,9 @@ pub(crate) fn start_zygote(
             accept_proxy_from: config.server.accept_proxy_from.clone(),
             steps: Steps::of(config),
             tls,
-            names,
-            user: user.to_owned(),
             sandbox: confinement.sandbox.clone(),
-            limits: memory.limits,
-            slots,
         };
+        child.ready()?;
         fork_server::run(&child.channel, &zygote)
     })
 }
@@ -100,7 +92,7 @@ fn open_door(shown: Option<&Certificates>) -> io::Result<Option<Door>> {
         return Ok(None);
     };
     if let Some(warning) = certificate::expiry_warning(own) {
-        log::warn!("tls_certificate: {warning}");
+        log::warn!(reason:% = warning; "tls_certificate");
     }
     Door::new(own, clients.as_deref())
         .map(Some)
@@ -111,29 +103,39 @@ pub(crate) fn start_launcher(
     config: &Config,
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
-) -> Result<Helper<Order, Ended>, String> {
+) -> Result<Helper<Order, News>, String> {
     let root = open_root(config)?;
     let protocols = Protocols::of(config);
-    Helper::spawn("launcher", |child| {
-        let launcher = Launcher {
+    let steps = Steps::of(config);
+    Helper::spawn_ready("launcher", |child| {
+        let mut launcher = Launcher {
             root,
-            after_login: config.server.mode == Users::MultiUser,
-            jail: config.server.jail,
+            steps,
             sandbox: &confinement.sandbox,
             protocols,
             names: Rc::new(Names::read()?),
-            slots: memory.slots.as_fd(),
-            usage: memory.usage,
+            usage: match config.server.quota {
+                Some(_) => Some(memory.usage.map_to_read()?),
+                None => None,
+            },
             records: memory.records,
             services: memory.helpers.services(),
         };
         let root = launcher.root.as_fd();
-        let mut handles = vec![root, launcher.slots, launcher.usage];
+        let mut handles = vec![root];
         handles.extend(launcher.channels());
         handles.extend(memory.helpers.handles());
-        let confined = confinement.with(Duty::Launching(root));
-        child.enter(c"tfd-launcher", &confined, &handles)?;
+        let duty = if steps == Steps::NONE {
+            Duty::Sharing(root)
+        } else {
+            Duty::Launching(root)
+        };
+        child.enter(c"tfd-launcher", &confinement.with(duty), &handles)?;
+        if steps == Steps::NONE && confinement.changes_root() {
+            launcher.root = reopen_root()?;
+        }
         memory.helpers.adopt()?;
+        child.ready()?;
         fork_server::run(&child.channel, &launcher)
     })
 }
@@ -153,13 +155,11 @@ pub(crate) type Keeper = Helper<Option<keeper::NewGate>, keeper::Admitted>;
 pub(crate) fn start_keeper(
     config: &Config,
     confinement: &Confinement<'_>,
-    memory: &Shared<'_>,
 ) -> Result<Keeper, String> {
     Helper::spawn_ready("keeper", |child| {
-        let secrets = read_secrets(config, memory).map_err(io::Error::other)?;
-        let handles: Vec<_> = secrets.granted.iter().map(AsFd::as_fd).collect();
+        let secrets = read_secrets(config).map_err(io::Error::other)?;
         let confined = confinement.with(Duty::Alone(None));
-        child.enter(c"tfd-keeper", &confined, &handles)?;
+        child.enter(c"tfd-keeper", &confined, &[])?;
         secrets.warm();
         child.ready()?;
         keeper::run(secrets, child.channel.try_clone()?)
@@ -274,11 +274,12 @@ fn read_tls_secrets(tls: &Tls) -> Result<TlsSecrets, String> {
         .map_err(|e| format!("server.tls_key: {e}"))
 }
 
-fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String> {
-    let (mut shared, mut service) = (None, None);
-    for (protocol, channel) in Protocols::of(config).iter().zip(memory.helpers.services()) {
+fn read_secrets(config: &Config) -> Result<Secrets, String> {
+    let config = &config.with_secrets()?;
+    let mut shared = None;
+    for protocol in Protocols::of(config).iter() {
         if let Some(secrets) = protocol.secrets(config)? {
-            (shared, service) = (Some(secrets), channel);
+            shared = Some(secrets);
         }
     }
     let tls = config
@@ -287,22 +288,9 @@ fn read_secrets(config: &Config, memory: &Shared<'_>) -> Result<Secrets, String>
         .as_ref()
         .map(read_tls_secrets)
         .transpose()?;
-    let mut granted = Vec::new();
-    if Steps::of(config) == Steps::NONE {
-        granted.push(open_root(config)?);
-        let channels = [Some(memory.usage), memory.records, service];
-        for handle in channels.into_iter().flatten() {
-            granted.push(handle.try_clone_to_owned().map_err(|e| e.to_string())?);
-        }
-    }
-    let extras = Extras {
-        records: memory.records.is_some(),
-        service: service.is_some(),
-    };
     Ok(Secrets {
         shared,
         tls,
-        granted,
-        extras,
+        has_steps: Steps::of(config) != Steps::NONE,
     })
 }

@@ -1,4 +1,5 @@
-//! Repeats the count of what is stored, since others than sessions may change
+//! When the sweeper works: after a session was killed, which may have left parts,
+//! and to repeat the count of what is stored, since others than sessions may change
 //! files, too. A count during which sessions changed something is dropped.
 
 use std::io;
@@ -9,7 +10,7 @@ use crate::daemon::helpers::sweeper::{Report, Sweep};
 use crate::ipc::Pipe;
 use crate::sandbox::Sandbox;
 use crate::store::usage::Usage;
-use crate::users::Identity;
+use crate::users::Identities;
 
 /// How long a count is valid.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
@@ -17,12 +18,21 @@ const GOOD_FOR: Duration = Duration::from_secs(3600);
 /// How soon to repeat a dropped count.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// How soon after a sweep the next may begin: it reads the whole tree, and a session
+/// could be killed as often as its client likes.
+const SWEEP_AGAIN: Duration = Duration::from_secs(10);
+
 /// When to count, and a count in progress.
 #[derive(Debug, Default)]
 pub struct Recount {
     sweep: Option<Sweep>,
     changes: u64,
     next: Option<Instant>,
+    /// How many processes of connections had been killed when it last swept for
+    /// that, and when the next such sweep may begin.
+    killed: u64,
+    sweep_from: Option<Instant>,
+    sweeping: Option<Sweep>,
 }
 
 impl Recount {
@@ -32,7 +42,7 @@ impl Recount {
     /// One line with the reason.
     pub fn start(
         config: &Config,
-        identity: Option<&Identity>,
+        identities: Option<&Identities>,
         sandbox: &Sandbox,
         usage: &mut Usage,
         wanted: bool,
@@ -40,14 +50,12 @@ impl Recount {
         if config.tf.proxy.is_some() {
             return Ok(Recount::default());
         }
-        let sweep = Sweep::start(config, identity, sandbox, wanted)?;
+        let sweep = Sweep::start(config, identities, sandbox, wanted)?;
         if !wanted {
             return Ok(Recount::default());
         }
-        log::info!(
-            "counting what is stored root=\"{}\"",
-            config.server.root.display()
-        );
+        let root = &*config.server.root.to_string_lossy();
+        log::info!(root; "counting what is stored");
         let counted = sweep
             .wait()
             .map_err(|e| format!("counting {}: {e}", config.server.root.display()))?;
@@ -64,6 +72,39 @@ impl Recount {
         self.next = wanted.then(Instant::now);
     }
 
+    /// Sweeps if processes of connections were killed since it last did for that;
+    /// `killed` counts them.
+    pub fn sweep_if_due(
+        &mut self,
+        config: &Config,
+        identities: Option<&Identities>,
+        sandbox: &Sandbox,
+        killed: u64,
+    ) {
+        if killed == self.killed || config.tf.proxy.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let runs = |sweep: &Sweep| !sweep.channel.channel().is_over();
+        if self.sweep_from.is_some_and(|from| now < from) {
+            return;
+        }
+        self.sweep_from = Some(now + SWEEP_AGAIN);
+        if self.sweeping.as_ref().is_some_and(runs) {
+            return;
+        }
+        self.killed = killed;
+        match Sweep::start(config, identities, sandbox, false) {
+            Ok(sweep) => self.sweeping = Some(sweep),
+            Err(e) => log::error!("can't sweep after a killed session error=\"{e}\""),
+        }
+    }
+
+    /// When a sweep that is wanted may begin, with this many killed.
+    pub fn sweep_due(&self, killed: u64) -> Option<Instant> {
+        self.sweep_from.filter(|_| killed != self.killed)
+    }
+
     /// When the next count is due, unless one is in progress.
     pub fn due(&self) -> Option<Instant> {
         self.next.filter(|_| self.sweep.is_none())
@@ -78,7 +119,7 @@ impl Recount {
     pub fn begin_if_due(
         &mut self,
         config: &Config,
-        identity: Option<&Identity>,
+        identities: Option<&Identities>,
         sandbox: &Sandbox,
         usage: &Usage,
     ) {
@@ -86,10 +127,10 @@ impl Recount {
             return;
         }
         self.changes = usage.changes();
-        match Sweep::start(config, identity, sandbox, true) {
+        match Sweep::start(config, identities, sandbox, true) {
             Ok(sweep) => self.sweep = Some(sweep),
             Err(e) => {
-                log::error!("can't count what is stored error=\"{e}\"");
+                log::error!(error:% = e; "can't count what is stored");
                 self.next = Some(Instant::now() + AGAIN);
             }
         }
@@ -107,7 +148,7 @@ impl Recount {
             },
             Ok(Some(_)) => AGAIN,
             Err(e) => {
-                log::error!("what is stored was not counted error=\"{e}\"");
+                log::error!(error:% = e; "what is stored was not counted");
                 AGAIN
             }
         };
@@ -119,6 +160,6 @@ impl Recount {
 fn take_over(usage: &mut Usage, counted: std::collections::HashMap<u32, u64>) -> io::Result<()> {
     let bytes: u64 = counted.values().sum();
     usage.take_over(counted)?;
-    log::info!("counted what is stored bytes={bytes}");
+    log::info!(bytes; "counted what is stored");
     Ok(())
 }

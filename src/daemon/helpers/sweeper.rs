@@ -21,7 +21,7 @@ use crate::store::part::is_file;
 use crate::store::tree::{Step, walk};
 use crate::store::{Root, RootPath, sweep};
 use crate::sys::number::size;
-use crate::users::Identity;
+use crate::users::Identities;
 
 /// What a sweeper reports.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Sweep {
     /// One line that says what could not be started.
     pub fn start(
         config: &Config,
-        identity: Option<&Identity>,
+        identities: Option<&Identities>,
         sandbox: &Sandbox,
         count: bool,
     ) -> Result<Sweep, String> {
@@ -65,6 +65,8 @@ impl Sweep {
         } else {
             everywhere
         };
+        // Where all clients are one user, the parts are that user's.
+        let identity = identities.map(|who| if shared { &who.clients } else { &who.helpers });
         let confinement = Confinement::new(identity, sandbox)?.keeping(kept);
         let shown = config.server.root.display();
         let root =
@@ -74,7 +76,7 @@ impl Sweep {
             child.enter(c"tfd-sweeper", &confined, &[root.handle()])?;
             match sweep::sweep(&root)? {
                 0 => log::debug!("swept root, nothing left behind"),
-                removed => log::warn!("swept root, removed abandoned parts count={removed}"),
+                removed => log::warn!(count = removed; "swept root, removed abandoned parts"),
             }
             if count {
                 report(&child.channel, count_bytes(&root)?)?;

@@ -1,11 +1,9 @@
 //! The zygote: an unprivileged process in an empty directory that forks a
-//! gate for each connection. Where the hash is the last door the gate becomes
-//! the session when the keeper hands it the root.
+//! gate for each connection. A gate never has a handle of the root.
 
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_name;
@@ -14,27 +12,23 @@ use nix::sys::signal::SigSet;
 use crate::daemon::protocols::Protocols;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Decode, codec};
+use crate::ipc::fork_server::{Connection, Parent};
 use crate::ipc::orders::Start;
-use crate::ipc::spare_child::{Connection, Parent};
 use crate::net::proxy_header::announced;
 use crate::net::tls::server::Door;
 use crate::sandbox::Sandbox;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
-use crate::session::context::{Context, SessionChannels, SessionInfo};
 use crate::session::keeper::Keeper;
 use crate::session::keys::key_text;
 use crate::session::login::Steps;
-use crate::session::protocol::{Gate, Gated, Grant, Serve};
+use crate::session::protocol::Gate;
 use crate::session::slots::Slot;
-use crate::store::Quota;
-use crate::store::quota::Limits;
 use crate::sys::process::{follow, keep_only};
 use crate::users::account::Network;
-use crate::users::{Names, Rights};
 
 /// What the zygote gives each process it forks.
-pub struct Zygote<'a> {
+pub struct Zygote {
     /// What clients speak.
     pub protocols: Protocols,
     /// How long a client may take until its login is complete, or its
@@ -46,16 +40,8 @@ pub struct Zygote<'a> {
     pub steps: Steps,
     /// For listeners that speak TLS.
     pub tls: Option<Door>,
-    /// The names of users and groups.
-    pub names: Rc<Names>,
-    /// The system user that sessions act as in single-user mode.
-    pub user: String,
-    /// What gates and sessions enter.
+    /// What gates enter.
     pub sandbox: Sandbox,
-    /// What sessions may store in single-user mode.
-    pub limits: Option<Limits>,
-    /// The table of slots.
-    pub slots: BorrowedFd<'a>,
 }
 
 /// What follows a gate's [`Start`]: the listener that its client came to.
@@ -71,18 +57,16 @@ pub struct Arrival {
 
 codec!(struct Arrival { listener, protocol, tls });
 
-impl Parent for Zygote<'_> {
+impl Parent for Zygote {
     const CHILD: &'static str = "gate";
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
-        [self.slots]
-            .into_iter()
-            .chain(self.protocols.handles())
-            .collect()
+        self.protocols.handles().collect()
     }
 
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
+        self.sandbox.limit_memory()?;
         self.sandbox.deny_fork_and_identity()
     }
 
@@ -91,12 +75,13 @@ impl Parent for Zygote<'_> {
             slot,
             peer,
             key,
+            page,
             rest,
             handles,
         } = connection.start;
         let [socket, keeper] =
             <[OwnedFd; 2]>::try_from(handles).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let page = Slot::map(self.slots, slot)?;
+        let page = Slot::map(page)?;
         let mut handles = vec![socket.as_fd(), keeper.as_fd()];
         handles.extend(self.protocols.handles());
         keep_only(&handles)?;
@@ -105,18 +90,16 @@ impl Parent for Zygote<'_> {
         place::reached(Place::Gate, peer, None);
         let arrival = Arrival::from_bytes(&rest).ok_or(io::ErrorKind::InvalidData)?;
         let protocol = self.protocols.get(arrival.protocol)?;
-        page.serve(protocol.name());
 
         let socket = TcpStream::from(socket);
         let deadline = Instant::now() + self.login_timeout;
         let peer = match announced(&socket, peer, &self.accept_proxy_from, deadline) {
             Ok(client) => client,
             Err(e) => {
-                log::warn!("refused peer={peer} stage=handshake reason=\"{e}\"");
+                log::warn!(peer:%, stage:% = "handshake", reason:% = e; "refused");
                 return Ok(());
             }
         };
-        page.set_client(peer);
         let no_certificate = || io::Error::other("a TLS listener without a certificate");
         let tls = arrival
             .tls
@@ -129,54 +112,10 @@ impl Parent for Zygote<'_> {
             tls,
             deadline,
             meter: page.meter(),
-            keeper: Keeper::new(Channel::from_handle(keeper)),
+            keeper: Keeper::new(Channel::from_handle(keeper), peer),
             steps: self.steps,
             process_key: &process_key,
         };
-        match protocol.gate(gate)? {
-            Gated::Done => Ok(()),
-            Gated::Granted(grant, serve) => {
-                let info = SessionInfo {
-                    peer,
-                    slot,
-                    page,
-                    process_key,
-                    user: self.user.clone(),
-                    certificate: false,
-                    rights: Rights::Full,
-                    rate: None,
-                    quota: Quota::none(),
-                };
-                self.begin_session(info, grant, serve)
-            }
-        }
-    }
-}
-
-impl Zygote<'_> {
-    /// Lets a gate become the session where all clients are one user.
-    fn begin_session(&self, info: SessionInfo, grant: Grant, serve: Serve<'_>) -> io::Result<()> {
-        let Grant {
-            root,
-            usage,
-            records,
-            service,
-        } = grant;
-        self.sandbox.limit_files(Some(root.as_fd()))?;
-        if records.is_some() || service.is_some() {
-            self.sandbox.share_sockets()?;
-        }
-        let quota = match (usage, self.limits) {
-            (Some(usage), Some(limits)) => Quota::map(usage.as_fd(), limits)?,
-            _ => Quota::none(),
-        };
-        let info = SessionInfo { quota, ..info };
-        let channels = SessionChannels {
-            records,
-            service,
-            dialer: None,
-        };
-        Context::new(info, root, channels, Rc::clone(&self.names)).run(serve);
-        Ok(())
+        protocol.gate(gate)
     }
 }

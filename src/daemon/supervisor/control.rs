@@ -24,18 +24,12 @@ impl Supervisor {
         let Some(client) = self.control.accept(kind) else {
             return;
         };
-        let shared_user = self
-            .generations
-            .last()
-            .map_or("", |newest| newest.shared_user());
         let listeners = self.listeners.iter().map(|listener| listener.address);
         let listening: Vec<_> = listeners.chain(self.control.address()).collect();
         let config = std::path::absolute(&self.path).unwrap_or_default();
         let view = View {
             registry: &self.registry,
-            sessions: &self.sessions,
-            shared_user,
-            slots: &self.memory.slots,
+            live: None,
             usage: &self.memory.usage,
             quota: self.config.server.quota,
             limit: self.registry.slots(),
@@ -46,28 +40,29 @@ impl Supervisor {
             config: &config,
             listening: &listening,
         };
-        let identity = self.identity.as_ref();
+        let identity = self.identities.as_ref().map(|who| &who.helpers);
         if let Err(e) = self
             .control
             .answer(kind, &client, &view, identity, &self.sandbox)
         {
-            log::error!("can't answer kind={kind:?} error=\"{e}\"");
+            log::error!(kind:?, error:% = e; "can't answer");
         }
     }
 
     /// Has the session ended that a responder names, if it is still that one.
     fn end_session(&self, End { slot, key }: End) {
-        let Some((peer, _)) = self.registry.connection(slot).filter(|(_, of)| *of == key) else {
+        let connection = self.registry.get(slot);
+        let Some(connection) = connection.filter(|of| of.arrived.key == key) else {
             return;
         };
-        log::info!("session to be ended peer={peer} slot={slot}");
-        for generation in self
-            .generations
-            .iter()
-            .filter(|of| of.gates.contains_key(&slot))
-        {
-            generation.order(&Order::End { slot });
+        let peer = connection.client();
+        log::info!(peer:%, slot; "session to be ended");
+        for parent in connection.parents() {
+            let zygotes = self.generations.iter();
+            zygotes
+                .filter(|of| of.zygote.pid == parent)
+                .for_each(|of| of.order(&Order::End { slot }));
+            self.sessions.order(parent, &Order::End { slot });
         }
-        self.sessions.end(slot);
     }
 }

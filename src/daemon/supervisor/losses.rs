@@ -1,9 +1,8 @@
-//! The daemon when a helper process has ended unasked: it is replaced, unless
-//! it was of no use from the start.
+//! The daemon when a helper process has ended unasked: it is replaced, later each
+//! time that happens soon after a start. Clients wait until then.
 
-use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::Instant;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -11,136 +10,134 @@ use nix::unistd::Pid;
 use super::super::start::{start_generation, start_helpers};
 use super::Supervisor;
 use crate::daemon::helpers::auditor::Auditor;
+use crate::ipc::backoff::Backoff;
 use crate::ipc::orders::Order;
 use crate::net::listen::Listener;
 
-/// How soon after its start a generation may fail without ending the daemon.
-const EARLY: Duration = Duration::from_secs(1);
+/// Which helper processes have to be started again, and when.
+#[derive(Debug, Default)]
+pub(super) struct Repair {
+    backoff: Backoff,
+    /// Those of protocols, too.
+    protocols: bool,
+}
+
+impl Repair {
+    /// Whether clients have to wait.
+    pub(super) fn is_pending(&self) -> bool {
+        self.backoff.due().is_some()
+    }
+
+    /// When to start the processes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.backoff.due()
+    }
+
+    /// Takes note that all run.
+    pub(super) fn done(&mut self) {
+        self.backoff.started();
+        self.protocols = false;
+    }
+}
 
 impl Supervisor {
-    /// A zygote ended, and with it all its children. The newest one is
-    /// replaced, unless it ended before it was of use.
-    pub(super) fn zygote_gone(&mut self, index: usize) -> io::Result<()> {
+    /// A zygote ended, and with it all its children.
+    pub(super) fn zygote_gone(&mut self, index: usize) {
+        let (pid, is_newest) = (
+            self.generations[index].zygote.pid,
+            index + 1 == self.generations.len(),
+        );
+        let is_retired = !is_newest || self.repair.is_pending() || self.stop.is_some();
         let generation = self.generations.remove(index);
         generation.end();
         if let Some(launcher) = generation.launcher_pid {
             self.sessions.order(launcher, &Order::Retire);
         }
-        for slot in generation.gates.keys() {
-            self.registry.release(*slot, false);
+        self.registry.parent_gone(generation.zygote.pid);
+        if !is_retired {
+            self.failed("zygote ended unasked", pid);
         }
-        if index < self.generations.len() || self.stop.is_some() {
-            return Ok(());
-        }
-        log::error!("zygote ended unasked pid={}", generation.zygote.pid);
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("the zygote does not stay up"));
-        }
-        self.replace_generation()
     }
 
-    /// Starts a generation in place of one that failed.
-    fn replace_generation(&mut self) -> io::Result<()> {
-        let (config, identity) = (&self.config, self.identity.as_ref());
-        let all: Vec<&Listener> = self.listeners.iter().collect();
-        let generation = start_generation(config, identity, &mut self.memory, &self.sandbox, &all)
-            .map_err(io::Error::other)?;
-        self.take_on(generation);
-        Ok(())
-    }
-
-    /// Takes leave of sessions and helpers that have ended. A keeper or authenticator
-    /// that ended unasked takes its generation with it.
-    pub(super) fn reap(&mut self) -> io::Result<()> {
+    /// Takes leave of sessions and helpers that have ended.
+    pub(super) fn reap(&mut self) {
         loop {
             let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
             let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) = status else {
-                return Ok(());
+                return;
             };
-            if let Some(dialer) = &mut self.memory.dialer
+            let memory = &mut self.memory;
+            let newest = self.generations.last();
+            if let Some(dialer) = &mut memory.dialer
                 && dialer.reaped(pid)
             {
-                log::error!("dialer ended unasked pid={pid}");
-                continue;
-            }
-            if self.memory.helpers.reaped(pid) {
-                self.protocol_helper_gone(pid)?;
-                continue;
-            }
-            if self
-                .memory
-                .auditor
-                .as_ref()
-                .is_some_and(|auditor| auditor.pid == pid)
-            {
-                self.auditor_gone()?;
-                continue;
-            }
-            let newest = self.generations.last();
-            if newest.is_some_and(|newest| newest.helpers.contains(&pid)) && self.stop.is_none() {
-                self.replace_failed("helper process", pid)?;
+                self.registry.counters.failures += 1;
+                log::error!(pid:%; "dialer ended unasked");
+            } else if memory.helpers.reaped(pid) {
+                self.repair.protocols = true;
+                self.failed("a helper process of a protocol ended unasked", pid);
+            } else if memory.auditor.take_if(|of| of.pid == pid).is_some() {
+                // Sessions that can't report to it end; new ones get a new one.
+                self.failed("auditor ended unasked", pid);
+            } else if newest.is_some_and(|newest| newest.helpers.contains(&pid)) {
+                self.failed_in(
+                    self.generations.len() - 1,
+                    "helper process ended unasked",
+                    pid,
+                );
             }
         }
     }
 
-    /// A process of the newest generation ended unasked: another generation
-    /// takes its place, unless this one was of no use.
-    pub(super) fn replace_failed(&mut self, what: &str, pid: Pid) -> io::Result<()> {
-        log::error!("{what} ended unasked pid={pid}");
+    /// A process of a generation is of no use any more: if that takes clients,
+    /// another takes its place.
+    pub(super) fn failed_in(&mut self, index: usize, what: &str, pid: Pid) {
+        if index + 1 == self.generations.len() {
+            self.failed(what, pid);
+        }
+    }
+
+    /// Something has failed that clients need. The newest generation takes no more
+    /// of them, and another one follows after a pause.
+    fn failed(&mut self, what: &str, pid: Pid) {
+        if self.stop.is_some() || self.repair.is_pending() {
+            return;
+        }
+        log::error!(pid:%; "{what}");
+        self.registry.counters.failures += 1;
         if let Some(generation) = self.generations.last_mut() {
             generation.retire();
         }
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("a helper process does not stay up"));
-        }
-        self.replace_generation()
+        self.repair.backoff.failed();
     }
 
-    /// A helper process of a protocol ended unasked.
-    fn protocol_helper_gone(&mut self, pid: Pid) -> io::Result<()> {
-        if self.stop.is_some() {
-            return Ok(());
+    /// Starts again what has failed, once that is due.
+    pub(super) fn repair_if_due(&mut self) {
+        if self.stop.is_some() || !self.repair.backoff.is_due() {
+            return;
         }
-        log::error!("a helper process of a protocol ended unasked pid={pid}");
-        if self.started.elapsed() < EARLY {
-            return Err(io::Error::other("a helper process does not stay up"));
+        if let Err(e) = self.repair() {
+            self.repair.backoff.failed();
+            log::error!(error:% = e; "helper processes not started, clients wait");
         }
-        self.replace_protocol_helpers().map_err(io::Error::other)?;
-        if let Some(generation) = self.generations.last_mut() {
-            generation.retire();
-        }
-        self.replace_generation()
     }
 
-    /// Restarts the helper processes of protocols for the present configuration
-    /// and listeners.
-    fn replace_protocol_helpers(&mut self) -> Result<(), String> {
+    fn repair(&mut self) -> Result<(), String> {
+        let (config, identities) = (&self.config, self.identities.as_ref());
+        let identity = identities.map(|who| &who.helpers);
+        let memory = &mut self.memory;
+        if let (Some(path), None) = (&config.server.audit, &memory.auditor) {
+            memory.auditor = Some(Auditor::start(path, identity, &self.sandbox)?);
+        }
         let all: Vec<&Listener> = self.listeners.iter().collect();
-        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
-        self.memory.helpers = start_helpers(
-            &self.config,
-            &all,
-            read,
-            self.identity.as_ref(),
-            &self.sandbox,
-            &self.memory.helpers,
-        )?;
+        if self.repair.protocols {
+            let keys = self.registry.keys().as_fd();
+            let before = &memory.helpers;
+            memory.helpers = start_helpers(config, &all, keys, identity, &self.sandbox, before)?;
+            self.repair.protocols = false;
+        }
+        let generation = start_generation(config, identities, memory, &self.sandbox, &all)?;
+        self.take_on(generation);
         Ok(())
-    }
-
-    /// The auditor ended unasked. Sessions that can't report to it
-    /// end; new ones get a new one.
-    fn auditor_gone(&mut self) -> io::Result<()> {
-        if self.stop.is_some() {
-            return Ok(());
-        }
-        log::error!("auditor ended unasked");
-        let path = self.config.server.audit.clone().unwrap_or_default();
-        let started = Auditor::start(&path, self.identity.as_ref(), &self.sandbox);
-        self.memory.auditor = Some(started.map_err(io::Error::other)?);
-        if let Some(generation) = self.generations.last_mut() {
-            generation.retire();
-        }
-        self.replace_generation()
     }
 }

@@ -15,7 +15,7 @@ use super::{SERVING, Supervisor};
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::net::listen::Listener;
-use crate::users::Identity;
+use crate::users::Identities;
 use crate::{logging, trusted};
 
 impl Supervisor {
@@ -32,7 +32,7 @@ impl Supervisor {
                 self.notifier.ready(SERVING);
             }
             Err(text) => {
-                log::error!("configuration not taken over: {text}");
+                log::error!(error = text.as_str(); "configuration not taken over");
                 self.notifier
                     .ready("serving clients by the old configuration: see the log");
             }
@@ -41,7 +41,7 @@ impl Supervisor {
 
     fn try_reload(&mut self) -> Result<(), String> {
         self.users = users_stamp(&self.config);
-        let (config, identity) = super::super::load(&self.path)?;
+        let (config, identities) = super::super::load(&self.path)?;
         let open: Vec<_> = self.listeners.iter().map(|l| l.address).collect();
         let fresh = bind_all(&config, &open)?;
         let doors = self.control.endpoints_for(&config)?;
@@ -54,13 +54,13 @@ impl Supervisor {
             .transpose();
         let log = log.map_err(|e| format!("server.log_file: {e}"))?;
         let generation = self
-            .start_helpers(&config, identity.as_ref(), &fresh)
+            .start_helpers(&config, identities.as_ref(), &fresh)
             .inspect_err(|_| log.iter().for_each(logging::go_back_to))?;
         self.control.take(doors);
         if let (Some(auditor), Some(log)) = (&self.memory.auditor, audit)
             && let Err(e) = auditor.go_on_in(log)
         {
-            log::error!("the audit log stays where it was error=\"{e}\"");
+            log::error!(error:% = e; "the audit log stays where it was");
         }
         self.recount.reset(generation.has_quotas());
         self.listeners
@@ -82,7 +82,7 @@ impl Supervisor {
             log::warn!("max_sessions takes effect at the next start");
         }
         self.config = config;
-        self.identity = identity;
+        self.identities = identities;
         Ok(())
     }
 
@@ -105,24 +105,25 @@ impl Supervisor {
     fn start_helpers(
         &mut self,
         config: &Config,
-        user: Option<&Identity>,
+        identities: Option<&Identities>,
         fresh: &[Listener],
     ) -> Result<Generation, String> {
         let sandbox = sandbox_for(config)?;
+        let helper = identities.map(|who| &who.helpers);
         let audit = config.server.audit.as_ref();
         let begins = audit.filter(|_| self.memory.auditor.is_none());
         let begins = begins
-            .map(|path| Auditor::start(path, user, &sandbox))
+            .map(|path| Auditor::start(path, helper, &sandbox))
             .transpose()?;
         let stays = |listener: &&Listener| listed(config, listener).is_some();
         let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(fresh).collect();
-        let read = (self.registry.keys().as_fd(), self.memory.slots.as_fd());
+        let keys = self.registry.keys().as_fd();
         let before = &self.memory.helpers;
-        let helpers = start_helpers(config, &all, read, user, &sandbox, before)?;
+        let helpers = start_helpers(config, &all, keys, helper, &sandbox, before)?;
         let helpers = replace(&mut self.memory.helpers, helpers);
         let auditor = (audit.is_none() || begins.is_some())
             .then(|| replace(&mut self.memory.auditor, begins));
-        let started = start_generation(config, user, &mut self.memory, &sandbox, &all);
+        let started = start_generation(config, identities, &mut self.memory, &sandbox, &all);
         if started.is_ok() {
             self.sandbox = sandbox;
         } else {

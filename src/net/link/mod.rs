@@ -4,20 +4,22 @@
 
 mod limits;
 mod read;
-mod state;
 mod tls;
-mod write;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-pub use limits::{Meter, Pace};
-pub use state::LinkState;
-
-use super::tls::records::Records;
 use read::ReadAhead;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use zeroize::Zeroizing;
+
+use crate::ipc::codec::codec;
+use crate::net::tls::records::{Records, RecordsState};
+
+pub use limits::{Meter, Pace};
 
 /// Why a link can't go on. After any of these the connection is over.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +75,10 @@ pub struct Link {
     going: Vec<u8>,
     /// Whether the peer waits for what is held.
     owes: bool,
+    /// Whether the last bytes read were few, and nothing was sent since: the
+    /// peer may have sent half a message, and hold the rest back until these
+    /// are acknowledged.
+    unacknowledged: bool,
     deadline: Option<Instant>,
     /// When the system was last given a time limit for reads.
     armed: Option<Instant>,
@@ -94,6 +100,7 @@ impl Link {
             held: Vec::new(),
             going: Vec::new(),
             owes: false,
+            unacknowledged: false,
             deadline: None,
             armed: None,
             idle_limit: None,
@@ -125,12 +132,13 @@ impl Link {
         Ok(())
     }
 
-    /// How long one read or write may make no progress from now on.
+    /// How long one read or write may make no progress from now on; `None` for
+    /// ever.
     pub fn set_idle_limit(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        self.idle_limit = limit;
-        if limit.is_none() {
+        if limit.is_none() && self.idle_limit.is_none() {
             return Ok(());
         }
+        self.idle_limit = limit;
         self.socket.set_read_timeout(limit)?;
         self.socket.set_write_timeout(limit)
     }
@@ -156,5 +164,153 @@ impl Link {
     /// byte once it is read past. TLS has none.
     pub fn answer_urgent(&mut self, answer: AnswerUrgent) {
         self.answer_urgent = self.records.is_none().then_some(answer);
+    }
+}
+
+/// What goes on in another process, but for the socket.
+pub struct LinkState {
+    /// Bytes read and not yet used.
+    ahead: Zeroizing<Vec<u8>>,
+    /// The records of TLS, where it is spoken.
+    records: Option<RecordsState>,
+}
+
+codec!(struct LinkState { ahead, records });
+
+impl Link {
+    /// The socket, for the process that takes the connection over.
+    pub fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    /// The state; `None` where bytes wait to be sent or the kernel has a part
+    /// of it.
+    pub fn state(&self) -> Option<LinkState> {
+        if self.held() > 0 {
+            return None;
+        }
+        let records = match &self.records {
+            Some(records) => Some(records.state()?),
+            None => None,
+        };
+        let ahead = self.ahead.bytes().to_vec().into();
+        Some(LinkState { ahead, records })
+    }
+
+    /// The link with this socket and state. Fails with `InvalidData` for a
+    /// state that no link has.
+    pub fn from_state(socket: TcpStream, state: &LinkState) -> io::Result<Link> {
+        // The time limits were those of the process that had it.
+        socket.set_read_timeout(None)?;
+        socket.set_write_timeout(None)?;
+        let mut link = Link::new(socket)?;
+        link.ahead = ReadAhead::holding(&state.ahead).ok_or(io::ErrorKind::InvalidData)?;
+        if let Some(records) = &state.records {
+            link.start_tls(Records::from_state(records).ok_or(io::ErrorKind::InvalidData)?);
+        }
+        Ok(link)
+    }
+}
+
+/// What the peer waits for is sent once it is more bytes than this.
+const MAX_OWED_BYTES: usize = 16 * 1024;
+
+/// A larger buffer of held bytes is given back after the write.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
+
+impl Link {
+    /// Appends bytes to those that go out with the next write, and returns them
+    /// for changes in place.
+    pub fn hold(&mut self, bytes: &[u8]) -> &mut [u8] {
+        let at = self.held.len();
+        self.held.extend_from_slice(bytes);
+        &mut self.held[at..]
+    }
+
+    /// How many bytes are held for the next write.
+    pub fn held(&self) -> usize {
+        self.held.len() + self.going.len()
+    }
+
+    /// Sends what is held before the peer is waited for: at once unless the
+    /// peer has sent more already, to which the answer may go out with this.
+    pub fn flush_in_time(&mut self) -> Result<()> {
+        self.owes = true;
+        if self.has_read_ahead() && self.held.len() < MAX_OWED_BYTES {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    /// Sends what is held, if there is anything.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.held() == 0 {
+            return Ok(());
+        }
+        self.write(&mut [])
+    }
+
+    /// Sends at most `limit` of the bytes held, as many as the system takes
+    /// without waiting.
+    pub fn send_held(&mut self, limit: usize) -> Result<()> {
+        if self.going.is_empty() {
+            let some = self.held.len().min(limit);
+            self.going = self.held.drain(..some).collect();
+            self.seal_going()?;
+        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match send(&self.socket, &self.going, flags) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(e) => return Err(io::Error::from(e).into()),
+        };
+        self.account(sent);
+        self.going.drain(..sent);
+        Ok(())
+    }
+
+    /// Sends what is held and these bytes behind it. Over TLS they are
+    /// enciphered in place.
+    pub fn write(&mut self, bytes: &mut [u8]) -> Result<()> {
+        self.owes = false;
+        if !self.going.is_empty() {
+            let going = std::mem::take(&mut self.going);
+            self.write_socket(&going)?;
+        }
+        if self.held.is_empty() {
+            return self.send(bytes);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(bytes);
+        self.send(&mut held)?;
+        if held.capacity() <= MAX_KEPT_BYTES {
+            held.clear();
+            self.held = held;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: &mut [u8]) -> Result<()> {
+        match self.records.take() {
+            None => self.write_socket(bytes),
+            Some(mut records) => {
+                let sent = self.send_records(&mut records, bytes);
+                self.records = Some(records);
+                sent
+            }
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub(super) fn write_socket(&mut self, bytes: &[u8]) -> Result<()> {
+        self.account(bytes.len());
+        Ok(self.socket.write_all(bytes)?)
+    }
+
+    /// Counts bytes that are about to go out, once they are due.
+    pub(super) fn account(&mut self, bytes: usize) {
+        self.unacknowledged = false;
+        self.keep_pace(bytes);
+        self.count_sent(bytes);
     }
 }

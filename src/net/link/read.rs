@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_quickack;
 
 use super::{DEADLINE_SLACK, Link, LinkError, Result};
 
 /// The most bytes read ahead of their use.
 pub(super) const READ_AHEAD_BYTES: usize = 4 * 1024;
+
+/// Of more bytes than this the system acknowledges the last ones by itself.
+const FEW_BYTES: usize = 16 * 1024;
 
 /// Bytes that came with others and are not used yet.
 #[derive(Default)]
@@ -60,6 +64,8 @@ impl Link {
     pub fn read(&mut self, to: &mut [u8]) -> Result<usize> {
         if !self.has_read_ahead() {
             if to.len() >= READ_AHEAD_BYTES {
+                // What has filled the buffer has more behind it.
+                self.unacknowledged &= self.ahead.filled < READ_AHEAD_BYTES;
                 return self.receive(to, false);
             }
             self.fill(1, false)?;
@@ -137,6 +143,7 @@ impl Link {
 
     /// One read of the socket that gave something.
     pub(super) fn read_socket(&mut self, to: &mut [u8], may_stop: bool) -> Result<usize> {
+        self.acknowledge();
         loop {
             if may_stop {
                 self.check_stop()?;
@@ -151,12 +158,30 @@ impl Link {
                 Ok(0) => return Err(LinkError::Closed),
                 Ok(n) => {
                     self.keep_pace(n);
-                    self.count_received(n);
+                    self.note_received(n);
                     return Ok(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }
+        }
+    }
+
+    /// Counts bytes read.
+    pub(super) fn note_received(&mut self, bytes: usize) {
+        self.count_received(bytes);
+        self.unacknowledged = bytes < FEW_BYTES;
+    }
+
+    /// Before a wait in which nothing is sent: acknowledges what came. A peer
+    /// with Nagle's algorithm that sends a message by several writes would
+    /// otherwise wait for the system's delayed acknowledgement, some 40 ms. The
+    /// option does not last, and after an answer it is not needed.
+    fn acknowledge(&mut self) {
+        if std::mem::take(&mut self.unacknowledged)
+            && let Err(e) = set_tcp_quickack(&self.socket, true)
+        {
+            log::debug!(error:% = e; "not acknowledged at once");
         }
     }
 
@@ -214,6 +239,7 @@ impl Link {
         other: Option<BorrowedFd<'_>>,
         until: Option<Instant>,
     ) -> Result<bool> {
+        self.acknowledge();
         loop {
             self.check_stop()?;
             let mut fds = vec![PollFd::new(&self.socket, PollFlags::RDHUP)];

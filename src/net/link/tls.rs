@@ -119,12 +119,12 @@ impl Link {
         has_record
     }
 
-    fn receive_record(&self, records: &mut Records) -> bool {
+    fn receive_record(&mut self, records: &mut Records) -> bool {
         while let Ok(Got::More) = records.look() {
             match recv(&self.socket, records.inbox.room(0), RecvFlags::DONTWAIT) {
                 Ok((n @ 1.., _)) => {
                     records.inbox.arrived(n);
-                    self.count_received(n);
+                    self.note_received(n);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return false,
@@ -199,9 +199,9 @@ impl Link {
         match seal_from_now(self.socket.as_fd(), &key, iv, next) {
             Ok(()) => {
                 records.leave_to_kernel();
-                log::debug!("records of TLS by=kernel");
+                log::debug!(by:% = "kernel"; "records of TLS");
             }
-            Err(e) => log::debug!("records of TLS by=tfd error=\"{e}\""),
+            Err(e) => log::debug!(by:% = "tfd", error:% = e; "records of TLS"),
         }
     }
 

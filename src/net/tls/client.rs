@@ -16,10 +16,8 @@ use rustls::{
 };
 
 use crate::net::tls::certificate::{certificates, fingerprint, roots};
-use crate::net::tls::hello::{End, Secrets, read_record};
 use crate::net::tls::records::Inbox;
-use crate::net::tls::server::algorithms;
-use crate::net::tls::{Alpn, provider};
+use crate::net::tls::{Alpn, End, Secrets, algorithms, provider, read_record};
 use crate::net::{Link, LinkError};
 
 /// Which servers a client believes.

@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use webpki::EndEntityCert;
 
+use crate::net::tls::algorithms;
 use crate::net::tls::certificate::client_verifier;
-use crate::net::tls::server::algorithms;
 
 /// No proof is longer, in bytes.
 pub const MAX_PROOF: usize = 16 * 1024;

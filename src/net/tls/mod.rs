@@ -1,24 +1,30 @@
 //! TLS 1.3 on a link. rustls shakes hands; from then on records are handled
 //! here, since a session is handed from one process to another with the keys
 //! and the bytes it has read. It must know no protocol: the names that are
-//! agreed upon (ALPN) are the protocol's.
+//! agreed upon (ALPN) are the protocol's. Here is what both ends of a handshake have in
+//! common: records are read one at a time, so that rustls reads nothing behind it, and
+//! the traffic secrets are kept.
 
 pub mod certificate;
 pub mod client;
-mod hello;
 mod keys;
 pub mod login;
 pub mod records;
 pub mod secrets;
 pub mod server;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rustls::crypto::CryptoProvider;
+use rustls::KeyLog;
 use rustls::crypto::aws_lc_rs::cipher_suite::{
     TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use zeroize::Zeroizing;
+
+use crate::net::tls::records::{HEADER, Inbox, Records};
+use crate::net::{Link, LinkError};
 
 pub use crate::net::tls::keys::Suite;
 
@@ -40,4 +46,88 @@ pub fn provider() -> Arc<CryptoProvider> {
         })
     };
     Arc::clone(PROVIDER.get_or_init(make))
+}
+
+/// The signatures that are taken from clients.
+pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
+    provider().signature_verification_algorithms
+}
+
+/// The type of a record that a handshake begins with.
+const HANDSHAKE: u8 = 22;
+
+/// The first traffic secrets of a connection.
+#[derive(Default)]
+pub(crate) struct Secrets(Mutex<[Zeroizing<Vec<u8>>; 2]>);
+
+const LABELS: [&str; 2] = ["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"];
+
+impl KeyLog for Secrets {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        if let Some(at) = LABELS.iter().position(|known| *known == label) {
+            let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            secrets[at] = Zeroizing::new(secret.to_vec());
+        }
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        LABELS.contains(&label)
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+/// Which end of a connection this is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Client,
+    Server,
+}
+
+impl Secrets {
+    /// The records that follow the handshake, with the numbers of the next ones
+    /// from the peer and to it.
+    pub(crate) fn records(
+        &self,
+        end: End,
+        suite: rustls::CipherSuite,
+        (rx, tx): (u64, u64),
+        inbox: Inbox,
+    ) -> Option<Records> {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let [client, server] = &*secrets;
+        let (from, to) = if end == End::Server {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        Records::new(Suite::of(suite)?, (from, rx), (to, tx), inbox)
+    }
+}
+
+/// Reads until a record is whole: its length, header included.
+pub(crate) fn read_record(link: &mut Link, inbox: &mut Inbox) -> Result<usize, LinkError> {
+    loop {
+        match inbox.whole_record() {
+            Ok(Some(len)) => return Ok(HEADER + len),
+            Ok(None) => {}
+            Err(fault) => return Err(LinkError::Tls(fault.text)),
+        }
+        let n = link.read_handshake(inbox.room(0))?;
+        inbox.arrived(n);
+        check_begin(inbox.raw())?;
+    }
+}
+
+/// What no TLS begins with is refused at its first byte.
+fn check_begin(raw: &[u8]) -> Result<(), LinkError> {
+    match raw {
+        [0, ..] => Err(LinkError::Tls("a client without TLS on a TLS listener")),
+        [HANDSHAKE | 20 | 21 | 23, 3, ..] | [HANDSHAKE | 20 | 21 | 23] => Ok(()),
+        _ => Err(LinkError::Tls("what came is not TLS")),
+    }
 }

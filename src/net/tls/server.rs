@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{
@@ -19,12 +18,11 @@ use rustls::{
 
 use crate::net::tls::certificate;
 use crate::net::tls::certificate::Chain;
-use crate::net::tls::hello::{End, Secrets, read_record};
 use crate::net::tls::keys::Keys;
 use crate::net::tls::login::Proof;
 use crate::net::tls::records::{BEHIND, Inbox};
 use crate::net::tls::secrets::TICKET_LIFE;
-use crate::net::tls::{Alpn, Suite, provider};
+use crate::net::tls::{Alpn, End, Secrets, Suite, provider, read_record};
 use crate::net::{Link, LinkError};
 
 /// What only the holder of the private key can do.
@@ -364,9 +362,4 @@ impl ClientCertVerifier for Watched {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.clients.supported_verify_schemes()
     }
-}
-
-/// The signatures that are taken from clients.
-pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
-    provider().signature_verification_algorithms
 }

@@ -12,7 +12,6 @@ use std::sync::{Once, OnceLock};
 
 use rustix::fs::{MemfdFlags, Mode, SealFlags};
 
-use super::recurrence::step;
 use crate::sys::memory::{advise_huge_pages, map_sealed};
 
 /// A seed on each cycle and the steps that lead back to it, the cycle that
@@ -38,6 +37,20 @@ const MARK_LEN: usize = 16;
 
 /// Bytes made before they are written.
 const PIECE: usize = 1024 * 1024;
+
+/// One step of the recurrence, before the reload that follows a 0.
+pub(super) fn step(seed: u64) -> u64 {
+    seed.wrapping_mul((seed >> 8) & 0xffff_ffff)
+        .wrapping_add((seed >> 40) & 0xffff)
+}
+
+/// The first eight bytes of a key, little-endian.
+pub(super) fn first_seed(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let n = key.len().min(8);
+    bytes[..n].copy_from_slice(&key[..n]);
+    u64::from_le_bytes(bytes)
+}
 
 /// Whether a seed is one of those remembered.
 fn is_marked(seed: u64) -> bool {
@@ -334,7 +347,8 @@ impl Walk {
 mod tests {
     use super::*;
     use crate::ipc::codec::{Decode, Encode};
-    use crate::tf::cipher::{Cipher, PlainCipher};
+    use crate::tf::cipher::Cipher;
+    use crate::tf::cipher::plain::PlainCipher;
 
     #[test]
     fn each_cycle_leads_back_to_its_seed_and_never_to_zero() {

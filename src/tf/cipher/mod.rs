@@ -6,25 +6,20 @@
 //! of its use, as two byte arrays (the top and the low byte of each seed),
 //! and applied to the data with xor and add.
 
-#[cfg(feature = "testing")]
-mod alone;
 mod chain;
 pub mod cycle;
-mod generator;
-#[cfg(feature = "testing")]
+#[cfg(test)]
+#[path = "../../../tests/common/plain_cipher.rs"]
 mod plain;
-mod recurrence;
-mod state;
 pub mod tables;
 
 use zeroize::Zeroizing;
 
-#[cfg(feature = "testing")]
-pub use alone::ChainAlone;
+use crate::ipc::codec::{Decode, Encode, Reader, Writer};
 use chain::Chain;
 #[cfg(feature = "testing")]
-pub use plain::PlainCipher;
-use recurrence::{first_seed, step};
+pub use chain::ChainAlone;
+use cycle::{first_seed, step};
 
 /// The longest session key of a handshake, in bytes (document, "The encryption
 /// system").
@@ -160,11 +155,34 @@ fn subtract_and_xor(bytes: &mut [u8], key: &[u8], seed: &[u8]) {
     }
 }
 
+/// For the process that takes a session over: key and seed.
+impl Encode for Cipher {
+    fn encode<'a>(&'a self, out: &mut Writer<'a>) {
+        self.key.encode(out);
+        out.put(&self.chain.seed().to_be_bytes());
+    }
+}
+
+impl Decode for Cipher {
+    fn decode(from: &mut Reader<'_>) -> Option<Cipher> {
+        let key = Zeroizing::<Vec<u8>>::decode(from)?;
+        let seed = u64::decode(from)?;
+        (8..=MAX_KEY).contains(&key.len()).then(|| Cipher {
+            key,
+            chain: Chain::new(seed),
+            scratch: Zeroizing::default(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::ipc::codec::{Decode, Encode};
     use proptest::prelude::*;
+
+    use super::plain::PlainCipher;
+    use super::*;
+
+    use crate::ipc::codec::{Decode, Encode};
 
     fn hex(text: &str) -> Vec<u8> {
         (0..text.len() / 2)
@@ -334,6 +352,28 @@ mod tests {
                 back.decrypt_part(first.len(), second);
                 prop_assert!(a == text);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_direction_goes_on_where_it_was(
+            key in proptest::collection::vec(any::<u8>(), 16..215),
+            before in 0usize..30_000,
+            after in 0usize..30_000,
+        ) {
+            let mut cipher = Cipher::new(&key);
+            cipher.encrypt(&mut vec![1; before]);
+            let mut resumed = Cipher::from_bytes(&cipher.to_bytes()).expect("state");
+            let (mut a, mut b) = (vec![2; after], vec![2; after]);
+            cipher.encrypt(&mut a);
+            resumed.encrypt(&mut b);
+            prop_assert!(a == b);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Cipher::from_bytes(&bytes);
         }
     }
 }

@@ -46,6 +46,7 @@ impl Tables {
         let word = eventfd(0, EventfdFlags::CLOEXEC)?;
         let confinement = Confinement::new(identity, sandbox).map_err(io::Error::other)?;
         let helper = <Helper>::spawn("tables", |child| {
+            let _ = rustix::process::nice(10);
             let kept: Vec<_> = handles.iter().chain([&word]).map(AsFd::as_fd).collect();
             let confined = confinement.with(Duty::Alone(None));
             child.enter(c"tfd-tables", &confined, &kept)?;
@@ -98,7 +99,6 @@ impl Drop for Tables {
 
 fn make_when_asked(handles: &[OwnedFd], word: &OwnedFd) -> io::Result<()> {
     rustix::io::read(word, &mut [0; 8])?;
-    let _ = rustix::process::nice(10);
     let begin = std::time::Instant::now();
     let copies = handles
         .iter()
@@ -106,6 +106,6 @@ fn make_when_asked(handles: &[OwnedFd], word: &OwnedFd) -> io::Result<()> {
         .collect::<io::Result<_>>()?;
     cycle::make(copies)?;
     let ms = begin.elapsed().as_millis();
-    log::info!("keystream tables made count={} ms={ms}", handles.len());
+    log::info!(count = handles.len(), ms; "keystream tables made");
     Ok(())
 }

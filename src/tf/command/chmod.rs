@@ -1,11 +1,15 @@
 //! CHMOD (document, "CHMOD"): sets the permission bits, in octal, of a file
 //! or directory, links followed.
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Mode, OFlags, fsync};
 use rustix::io::Errno;
 
 use crate::store::Entry;
 use crate::store::RootPath;
+use crate::store::part::{is_directory, is_file};
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
@@ -15,14 +19,18 @@ use crate::tf::status::{Reply, Status};
 /// 1, 9 or 41.
 pub(crate) fn run(env: &Env, path: &RootPath, mode: &[u8]) -> Result<Reply, Status> {
     let mode = parse_mode(mode).ok_or(Status::ChangeMode)?;
+    let mode = mode & Mode::from_raw_mode(env.settings.mode_bits);
     let changed = if path.is_root() {
-        env.root
-            .open_dir(path)
-            .and_then(|root| rustix::fs::fchmod(root, mode))
+        env.root.open_dir(path).and_then(|root| {
+            rustix::fs::fchmod(&root, mode)?;
+            if env.sync() { fsync(root) } else { Ok(()) }
+        })
     } else {
-        env.root
-            .final_entry(path)
-            .and_then(|entry| set_mode(&entry, mode))
+        env.root.final_entry(path).and_then(|entry| {
+            let file = env.sync().then(|| open_to_sync(&entry)).transpose()?;
+            set_mode(&entry, mode)?;
+            file.map_or(Ok(()), fsync)
+        })
     };
     changed.map(|()| Reply::Ok).map_err(|e| match e {
         Errno::NOENT | Errno::NOTDIR => Status::FileMissing,
@@ -36,6 +44,23 @@ fn parse_mode(text: &[u8]) -> Option<Mode> {
     let text = std::str::from_utf8(text).ok().filter(|_| octal)?;
     let bits = u32::from_str_radix(text, 8).ok()?;
     (bits <= 0o7777).then(|| Mode::from_raw_mode(bits))
+}
+
+/// Opens what is to be on disk with its new mode: a file or directory itself, else
+/// its directory. It has to be open before, since the mode may close it to us.
+fn open_to_sync(entry: &Entry) -> Result<OwnedFd, Errno> {
+    let stat = entry.stat()?;
+    let open = |name: &OsStr, flags| {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&entry.directory, name, flags, Mode::empty())
+    };
+    if is_file(&stat) || is_directory(&stat) {
+        let file = open(entry.name(), OFlags::RDONLY);
+        if let Ok(file) = file.or_else(|_| open(entry.name(), OFlags::WRONLY)) {
+            return Ok(file);
+        }
+    }
+    open(OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 /// Sets the mode of an entry unless it is a link, even one put there just now.

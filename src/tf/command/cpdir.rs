@@ -28,13 +28,7 @@ pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, St
         if target.stat().is_ok() {
             return Err(Errno::EXIST);
         }
-        copy_tree(
-            source.as_fd(),
-            &target,
-            env.root.policy(),
-            env.sync(),
-            &env.quota,
-        )
+        copy_tree(source.as_fd(), &target, env.copies())
     });
     copied.map(|()| Reply::Ok).map_err(|e| match e {
         Errno::EXIST => Status::DirectoryExists,

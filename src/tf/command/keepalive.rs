@@ -8,6 +8,9 @@ use rustix::net::sockopt;
 
 use crate::tf::status::{Reply, Status};
 
+/// The longest time without an acknowledgement, in milliseconds.
+const MAX_LIMIT: u32 = i32::MAX.unsigned_abs();
+
 /// Sets the keepalive probes of the socket, `idle` and `interval` in seconds,
 /// or switches them off. The connection ends when the last probe goes
 /// unanswered, even if data waits to be sent.
@@ -39,8 +42,10 @@ fn switch_on(socket: &TcpStream, idle: i64, interval: i64, count: i64) -> Option
     sockopt::set_tcp_keepidle(socket, idle).ok()?;
     sockopt::set_tcp_keepintvl(socket, interval).ok()?;
     sockopt::set_tcp_keepcnt(socket, count).ok()?;
+    // The system takes it as a signed number.
     let limit = (idle + interval * count).as_millis().saturating_sub(1);
-    sockopt::set_tcp_user_timeout(socket, u32::try_from(limit).ok()?).ok()?;
+    let limit = u32::try_from(limit).map_or(MAX_LIMIT, |limit| limit.min(MAX_LIMIT));
+    sockopt::set_tcp_user_timeout(socket, limit).ok()?;
     sockopt::set_socket_keepalive(socket, true).ok()?;
     Some(Reply::Ok)
 }

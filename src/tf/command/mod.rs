@@ -13,8 +13,11 @@ pub(crate) mod fupd;
 pub(crate) mod keepalive;
 pub(crate) mod lock;
 pub(crate) mod mkdir;
+pub(crate) mod netlock;
+pub(crate) mod netmut;
 pub(crate) mod renam;
 pub(crate) mod rmdir;
+pub(crate) mod rmkdir;
 pub(crate) mod rmsecdir;
 pub(crate) mod server;
 pub(crate) mod sha256;
@@ -24,6 +27,9 @@ pub(crate) mod xcopy;
 pub(crate) mod xcpdir;
 pub(crate) mod xdel;
 pub(crate) mod xrmdir;
+pub(crate) mod xs1;
+
+use std::time::Duration;
 
 use super::env::Env;
 use super::notify;
@@ -240,6 +246,59 @@ commands! { (wire, env)
         => fsize::run(wire, env, &path);
     "FSIZELS" Fsizels { path: RawPath } = raw_path, Reads, Long, raw(path)
         => fsize::run_list(wire, env, &path);
+
+    "LSV2" Lsv2 { path: RootPath, file: RootPath } = path_and_list, Adds, Long, two(path, file.as_bytes())
+        => lsv2::to_file(wire, env, false, &path, &file);
+    "LSRV2" Lsrv2 { path: RootPath, file: RootPath } = path_and_list, Adds, Long, two(path, file.as_bytes())
+        => lsv2::to_file(wire, env, true, &path, &file);
+    "LSV2DOWN" Lsv2down { path: RootPath } = path, Reads, Long, one(path)
+        => lsv2::to_client(wire, env, false, &path);
+    "LSRV2DOWN" Lsrv2down { path: RootPath } = path, Reads, Long, one(path)
+        => lsv2::to_client(wire, env, true, &path);
+    "FTYPE" Ftype { path: RawPath } = raw_path, Reads, Quick, raw(path)
+        => ftype::run(wire, env, &path);
+    "FTYPELS" Ftypels { path: RawPath } = raw_path, Reads, Long, raw(path)
+        => ftype::run_list(wire, env, &path);
+    "FSTATLS" Fstatls { path: RawPath } = raw_path, Reads, Long, raw(path)
+        => ftype::stat_list(wire, env, &path);
+    "RMKDIR" Rmkdir { path: RootPath } = path, Adds, Long, one(path)
+        => rmkdir::run(env, &path);
+    "TASFS" Tasfs { path: RootPath } = path, Adds, Quick, one(path)
+        => touch::test_and_set(env, &path);
+    "INTREAD" Intread { path: RawPath } = raw_path, Reads, Long, raw(path)
+        => integrity::read(wire, env, &path);
+    "INTWRITE" Intwrite { path: RawPath } = raw_path, Changes, Long, raw(path)
+        => integrity::write(wire, env, &path);
+    "NETMUTACQ_TRY" NetmutacqTry { path: RootPath, token: Vec<u8> } = path_and_token, Changes, Long, one(path)
+        => netmut::run(wire, env, &path, &token, netmut::Step::Acquire);
+    "NETMUTREL" Netmutrel { path: RootPath, token: Vec<u8> } = path_and_token, Changes, Long, one(path)
+        => netmut::run(wire, env, &path, &token, netmut::Step::Release);
+    "NETLOCK" Netlock { seconds: i64, path: RootPath } = number_and_path, Changes, Long, one(path)
+        => netlock::run(wire, env, seconds, &path, None);
+    "NETLOCK_TRY" NetlockTry { seconds: i64, path: RootPath } = number_and_path, Changes, Long, one(path)
+        => netlock::run(wire, env, seconds, &path, Some(Duration::ZERO));
+    "NETUNLOCK" Netunlock { slot: i64 } = one_number, Reads, Quick, none()
+        => netlock::release(wire, env, slot);
+
+    // By descriptor: XS1_OPEN has asked for the right to change the file.
+    "XS1_OPEN" Xs1Open { path: RootPath } = path, Changes, Quick, one(path)
+        => xs1::open(env, &path);
+    "XS1_CLOSE" Xs1Close { text: Vec<u8> } = any_text, Reads, Quick, descriptor(text)
+        => xs1::close(env, &text);
+    "XS1_TRUNC" Xs1Trunc { text: Vec<u8> } = any_text, Reads, Quick, descriptor(text)
+        => xs1::truncate(env, &text);
+    "XS1_SEEK" Xs1Seek { text: Vec<u8> } = any_text, Reads, Quick, descriptor(text)
+        => xs1::seek(env, &text);
+    "XS1_LOCK" Xs1Lock { text: Vec<u8> } = any_text, Reads, Long, descriptor(text)
+        => xs1::lock(wire, env, &text);
+    "XS1_READ" Xs1Read { text: Vec<u8> } = any_text, Reads, Long, descriptor(text)
+        => xs1::read(wire, env, &text);
+    "XS1_WRITE" Xs1Write { bytes: Vec<u8> } = any_bytes, Reads, Long, descriptor(bytes)
+        => xs1::write(wire, env, &bytes);
+    "XS1_READV2" Xs1Readv2 = nothing, Reads, Long, descriptor(b"")
+        => xs1::read_raw(wire, env);
+    "XS1_WRITEV2" Xs1Writev2 = nothing, Reads, Long, descriptor(b"")
+        => xs1::write_raw(wire, env);
 }
 
 /// A path, and what else a request is about.
@@ -259,6 +318,12 @@ fn two(path: &RootPath, other: &[u8]) -> About {
 
 fn raw(path: &RawPath) -> About {
     path.as_ref().map_or(Some(Default::default()), one)
+}
+
+/// The first word of the arguments, where the session adds the path.
+fn descriptor(text: &[u8]) -> About {
+    let word = text.split(|c| *c == b' ').next().unwrap_or_default();
+    Some((Vec::new(), word[..word.len().min(20)].to_vec()))
 }
 
 /// Where XCOPY and XCPDIR put their copies.

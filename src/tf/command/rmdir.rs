@@ -48,7 +48,7 @@ pub(crate) fn empty_root(env: &Env, policy: &Policy) -> Status {
         .open_dir(&RootPath::root())
         .and_then(|directory| remove_contents(directory.as_fd(), policy, &env.quota));
     if let Err(e) = emptied {
-        log::debug!("root not emptied error=\"{e}\"");
+        log::debug!(error:% = e; "root not emptied");
     }
     Status::DirectoryRemains
 }

@@ -3,9 +3,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::hex;
 use crate::store::RootPath;
 use crate::store::read::{FileReader, ReadError};
+use crate::store::wanted;
+use crate::text::hex;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
@@ -28,7 +29,12 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     let expected = usize::try_from(file.length).unwrap_or(BUFFER);
     let mut buffer = vec![0; expected.saturating_add(1).clamp(LEAST, BUFFER)];
     let mut offset = 0;
+    let mut look_at = wanted::WORK;
     loop {
+        if offset >= look_at {
+            wanted::check().map_err(|_| Status::Sha256)?;
+            look_at += wanted::WORK;
+        }
         let len = file
             .read_at(&mut buffer, offset)
             .map_err(|_| Status::Sha256)?;
@@ -38,6 +44,6 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
             break;
         }
     }
-    let digits = hex::digits(&digest.finalize());
+    let digits = hex(&digest.finalize());
     Ok(Reply::OkWith(format!("0x{digits}").into_bytes()))
 }

@@ -32,10 +32,10 @@ pub(crate) fn run(
     for target in open_targets(env, pattern).map_err(|_| Status::AccessDenied)? {
         let copied = new_entry(env, &target, name).and_then(|entry| {
             let source = open().map_err(|_| Errno::NOENT)?;
-            copy_file(source.handle().as_fd(), &entry, env.sync(), &env.quota)
+            copy_file(source.handle().as_fd(), &entry, env.copies())
         });
         if let Err(e) = copied {
-            log::debug!("XCOPY left out directory={target} error=\"{e}\"");
+            log::debug!(directory:% = target, error:% = e; "XCOPY left out");
         }
     }
     Ok(Reply::Ok)

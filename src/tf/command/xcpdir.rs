@@ -28,17 +28,10 @@ pub(crate) fn run(
         _ => Status::AccessDenied,
     })?;
     for target in open_targets(env, pattern).map_err(|_| Status::AccessDenied)? {
-        let copied = new_entry(env, &target, name).and_then(|entry| {
-            copy_tree(
-                source.as_fd(),
-                &entry,
-                env.root.policy(),
-                env.sync(),
-                &env.quota,
-            )
-        });
+        let copied = new_entry(env, &target, name)
+            .and_then(|entry| copy_tree(source.as_fd(), &entry, env.copies()));
         if let Err(e) = copied {
-            log::debug!("XCPDIR left out directory={target} error=\"{e}\"");
+            log::debug!(directory:% = target, error:% = e; "XCPDIR left out");
         }
     }
     Ok(Reply::Ok)

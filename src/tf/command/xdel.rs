@@ -19,7 +19,7 @@ pub(crate) fn run(env: &Env, start: &RootPath, pattern: &RootPath) -> Result<Rep
         if !visit.kind.is_dir() && !env.lock.closes_handle(visit.directory) {
             let gone = env.quota.unlink(visit.directory, visit.name());
             if let Err(e) = gone {
-                log::debug!("XDEL left path={} error=\"{e}\"", start.joined(visit.path));
+                log::debug!(path:% = start.joined(visit.path), error:% = e; "XDEL left");
             }
         }
         Step::Enter

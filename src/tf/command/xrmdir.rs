@@ -27,7 +27,7 @@ pub(crate) fn run(env: &Env, start: &RootPath, pattern: &RootPath) -> Result<Rep
         match remove_tree(visit.directory, visit.name(), env.root.policy(), &env.quota) {
             Ok(()) => Step::Over,
             Err(e) => {
-                log::debug!("XRMDIR left path={path} error=\"{e}\"");
+                log::debug!(path:%, error:% = e; "XRMDIR left");
                 Step::Enter
             }
         }

@@ -88,7 +88,7 @@ impl Events {
     /// For so many watches, none started.
     pub(super) fn new(watches: usize) -> Events {
         let inotify = init()
-            .inspect_err(|e| log::warn!("no inotify: directories are scanned error=\"{e}\""))
+            .inspect_err(|e| log::warn!(error:% = e; "no inotify: directories are scanned"))
             .ok();
         Events {
             inotify,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::events::{Events, News};
 use super::watch::{FoundFile, Watch};
-use crate::session::audit::{Observer, Operation, Outcome, Subject};
+use crate::session::audit::{Observer, Outcome, Subject};
 use crate::tf::env::Env;
 use crate::tf::request::word;
 use crate::tf::wire::{Result, Wire, WireError};
@@ -36,6 +36,7 @@ pub(crate) fn serve(
         .enumerate()
         .map(|(index, listed)| Watch::new(index, listed))
         .collect();
+    let mut heard = Instant::now();
     loop {
         for watch in &mut watches {
             watch.look(&mut events, &env.root, pause);
@@ -43,7 +44,14 @@ pub(crate) fn serve(
         let Some(told) = round(wire, env, &mut watches, pause, observer)? else {
             return Ok(());
         };
-        let due = watches.iter().filter_map(Watch::due).min();
+        if told {
+            heard = Instant::now();
+        }
+        let silent = env.locks.limit().map(|limit| heard + limit);
+        if silent.is_some_and(|silent| silent <= Instant::now()) {
+            return Err(WireError::TimedOut);
+        }
+        let due = watches.iter().filter_map(Watch::due).chain(silent).min();
         // While the client answers, it is there, and need not be looked for.
         let busy = told && due.is_some_and(|due| due <= Instant::now());
         if busy || wire.wait_beside(events.handle(), due)? {
@@ -97,7 +105,7 @@ fn delete(env: &Env, watch: &Watch, file: &FoundFile, observer: &mut dyn Observe
     let path = watch.path().join(&file.name);
     let deleted = file.delete(env, watch.path());
     if let Err(e) = deleted {
-        log::debug!("STARTNTFY left path={path} error=\"{e}\"");
+        log::debug!(path:%, error:% = e; "STARTNTFY left");
     }
     let outcome = if deleted.is_ok() {
         Outcome::Done
@@ -111,11 +119,7 @@ fn delete(env: &Env, watch: &Watch, file: &FoundFile, observer: &mut dyn Observe
         other,
     };
     observer
-        .ended(Operation {
-            subject,
-            outcome,
-            bytes: 0,
-        })
+        .ended(&subject, outcome, 0)
         .map_err(WireError::Io)?;
     Ok(matches!(deleted, Ok(()) | Err(Errno::NOENT)))
 }

@@ -78,7 +78,7 @@ impl Watch {
             }
             Err(e) => {
                 self.ask_at = now + ASK_AGAIN;
-                log::debug!("scanned path={} reason=\"{e}\"", self.listed.path);
+                log::debug!(path:% = self.listed.path, reason:% = e; "scanned");
             }
         }
     }

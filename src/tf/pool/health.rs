@@ -90,6 +90,11 @@ impl Health {
         self.state == State::Unknown && self.missed == 0
     }
 
+    /// Whether it leaves questions unanswered, which may be the network's fault.
+    pub fn is_silent(&self) -> bool {
+        self.missed > 0 && matches!(self.state, State::Unknown | State::Dead)
+    }
+
     /// When [`Health::due`] or [`Health::tick`] has something to do next.
     pub fn next(&self) -> Duration {
         self.waiting

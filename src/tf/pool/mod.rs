@@ -6,6 +6,7 @@
 pub mod ask;
 pub mod file;
 pub mod health;
+pub mod knock;
 pub mod probe;
 pub mod reader;
 pub mod resolver;
@@ -23,6 +24,9 @@ use crate::tf::pool::probe::Load;
 
 /// The most questions [`Balancer::due`] gives at once.
 const BATCH: usize = 64;
+
+/// The time between connections by TCP to a silent server.
+const KNOCK_PAUSE: Duration = Duration::from_secs(5);
 
 /// A HOSTCHECK to send by UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,10 @@ pub struct Summary {
 struct Entry {
     server: Server,
     health: Health,
+    /// When a connection by TCP may be tried next.
+    knock: Duration,
+    /// Whether it took the last one.
+    accepts: bool,
     given: u32,
     turn: u64,
 }
@@ -88,6 +96,8 @@ impl Balancer {
                 None => Entry {
                     server,
                     health: Health::new(now),
+                    knock: now,
+                    accepts: false,
                     given: 0,
                     turn: 0,
                 },
@@ -137,16 +147,47 @@ impl Balancer {
         counts
     }
 
+    /// The servers to try by TCP now, at most 64: where none is alive, those that
+    /// are silent. They count as tried.
+    pub fn to_knock(&mut self, now: Duration) -> Vec<SocketAddr> {
+        let is_alive = |entry: &Entry| entry.health.state() == State::Alive;
+        if self.entries.iter().any(is_alive) {
+            return Vec::new();
+        }
+        let silent = |entry: &&mut Entry| entry.health.is_silent() && entry.knock <= now;
+        let knock = |entry: &mut Entry| {
+            entry.knock = now + KNOCK_PAUSE;
+            entry.server.address
+        };
+        let silent = self.entries.iter_mut().filter(silent);
+        silent.take(BATCH).map(knock).collect()
+    }
+
+    /// Notes what [`Balancer::to_knock`] gave, and which of these servers took the
+    /// connection.
+    pub fn knocked(&mut self, tried: &[SocketAddr], accepting: &[SocketAddr]) {
+        for address in tried {
+            let place = self.places.get(address);
+            if let Some(entry) = place.and_then(|place| self.entries.get_mut(*place)) {
+                entry.accepts = accepting.contains(address);
+            }
+        }
+    }
+
     /// The server to send a client to; `None` (52) when none is alive. Before
     /// its first question is answered or overdue a server is handed out too,
-    /// if none is known to be alive.
+    /// if none is known to be alive; last, one that is silent and takes
+    /// connections by TCP, for the network may lose its answers.
     pub fn choose(&mut self, now: Duration) -> Option<Server> {
         self.entries
             .iter_mut()
             .for_each(|entry| entry.health.tick(now));
-        let mut candidates = self.candidates(|health| health.state() == State::Alive);
+        let mut candidates = self.candidates(|entry| entry.health.state() == State::Alive);
         if candidates.is_empty() {
-            candidates = self.candidates(Health::is_fresh);
+            candidates = self.candidates(|entry| entry.health.is_fresh());
+        }
+        if candidates.is_empty() {
+            candidates = self.candidates(|entry| entry.health.is_silent() && entry.accepts);
         }
         let (place, turn) = choose(&candidates, &mut self.turns)?;
         let entry = self.entries.get_mut(place)?;
@@ -166,14 +207,9 @@ impl Balancer {
         self.entries.iter().map(summary).collect()
     }
 
-    /// Those of the lowest priority number among servers of this health.
-    fn candidates(&self, fits: impl Fn(&Health) -> bool) -> Vec<Candidate> {
-        let fitting = || {
-            self.entries
-                .iter()
-                .enumerate()
-                .filter(|(_, e)| fits(&e.health))
-        };
+    /// Those of the lowest priority number among servers that fit.
+    fn candidates(&self, fits: impl Fn(&Entry) -> bool) -> Vec<Candidate> {
+        let fitting = || self.entries.iter().enumerate().filter(|(_, e)| fits(e));
         let lowest = fitting().map(|(_, entry)| entry.server.priority).min();
         let candidate = |(place, entry): (usize, &Entry)| Candidate {
             place,

@@ -1,6 +1,6 @@
 //! The process that knows which servers are in the pool: it reads the pool
 //! file again when that has changed, looks SRV records up, and informs the UDP
-//! process. What others write and what name servers answer is parsed here and
+//! process; for that it also tries servers by TCP. What others write and what name servers answer is parsed here and
 //! nowhere else.
 
 use std::fs::File;
@@ -15,11 +15,14 @@ use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::Config;
-use crate::ipc::{Helper, Pipe};
+use crate::ipc::codec::codec;
+use crate::ipc::poll::left;
+use crate::ipc::{Helper, Pipe, Poll};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
 use crate::tf::pool::file as pool;
 use crate::tf::pool::file::{MAX_FILE, Server};
+use crate::tf::pool::knock::accepting;
 use crate::tf::pool::resolver::{Found, Lookup, RETRY, name_servers, resolve};
 use crate::users::Identity;
 
@@ -28,6 +31,23 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Servers in one message; a shorter one ends a list.
 const PART: usize = 256;
+
+/// How long a server may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the process says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The servers of the pool, or a part of them.
+    Servers(Vec<Server>),
+    /// Of the servers tried by TCP last, those that accepted a connection.
+    Accepting(Vec<SocketAddr>),
+}
+
+codec!(enum News { 1 => Servers(servers), 2 => Accepting(servers) });
+
+/// The end of the process: it sends news and receives servers to try by TCP.
+pub(crate) type Reports = Pipe<News, Vec<SocketAddr>>;
 
 /// The pool file: its directory, kept open, and its name there.
 struct PoolFile {
@@ -41,7 +61,7 @@ struct PoolFile {
 /// One line that says what could not be started.
 pub(crate) fn start(
     config: &Config,
-    lists: Pipe<Vec<Server>, ()>,
+    lists: Reports,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
 ) -> Result<Option<Pid>, String> {
@@ -57,17 +77,15 @@ pub(crate) fn start(
     let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let watch = config.tf.tlb_dns.as_deref().map(Watch::new);
     let failed = |e: io::Error| format!("pool: {e}");
-    let reaching = watch
-        .is_some()
-        .then(|| sandbox.reaching(Reach::Names))
-        .transpose();
-    let reaching = reaching.map_err(failed)?;
-    let confinement = Confinement::new(identity, reaching.as_ref().unwrap_or(sandbox))?;
-    let directory = file.as_ref().map(|file| file.directory.as_fd());
-    let duty = match watch {
-        Some(_) => Duty::Resolving(directory),
-        None => Duty::Alone(directory),
+    let reach = if watch.is_some() {
+        Reach::Names
+    } else {
+        Reach::Tcp
     };
+    let reaching = sandbox.reaching(reach).map_err(failed)?;
+    let confinement = Confinement::new(identity, &reaching)?;
+    let directory = file.as_ref().map(|file| file.directory.as_fd());
+    let duty = Duty::Knocking(directory);
     let helper = <Helper>::spawn("pool", |child| {
         let handles: Vec<_> = directory.into_iter().chain([lists.as_fd()]).collect();
         child.enter(c"tfd-pool", &confinement.with(duty), &handles)?;
@@ -98,7 +116,7 @@ fn follow(
     file: Option<&PoolFile>,
     mut watch: Option<Watch>,
     name_servers: &[SocketAddr],
-    lists: &Pipe<Vec<Server>, ()>,
+    lists: &Reports,
 ) -> io::Result<()> {
     let started = Instant::now();
     let mut seen = None;
@@ -113,7 +131,7 @@ fn follow(
                 seen = stamp;
                 of_file = now.and_then(read).unwrap_or_else(|e| {
                     if changed {
-                        log::warn!("the pool file can't be read error=\"{e}\"");
+                        log::warn!(error:% = e; "the pool file can't be read");
                     }
                     Vec::new()
                 });
@@ -124,17 +142,27 @@ fn follow(
         {
             let found = resolve(lookup, crate::tf::probes::random);
             if let Err(e) = &found {
-                log::warn!("no servers found by SRV error=\"{e}\"");
+                log::warn!(error:% = e; "no servers found by SRV");
             }
             changed |= watch.ended(found, started.elapsed());
         }
         if changed {
             let of_service = watch.as_ref().map_or(&[][..], Watch::servers);
             let servers: Vec<Server> = of_file.iter().chain(of_service).copied().collect();
-            log::info!("pool servers={}", servers.len());
+            log::info!(servers = servers.len(); "pool");
             send(lists, &servers)?;
         }
-        std::thread::sleep(LOOK);
+        let end = Instant::now() + LOOK;
+        while !left(end).is_zero() {
+            let mut poll = Poll::default();
+            poll.read((), lists);
+            if !poll.wait(Some(left(end)))?.is_empty() {
+                let Some(tried) = lists.receive()? else {
+                    return Ok(());
+                };
+                lists.send(&News::Accepting(accepting(&tried, PATIENCE)))?;
+            }
+        }
     }
 }
 
@@ -161,30 +189,33 @@ fn read(file: File) -> io::Result<Vec<Server>> {
     file.take(MAX_FILE).read_to_end(&mut bytes)?;
     let pool = pool::parse(&bytes);
     for (line, problem) in &pool.problems {
-        log::warn!("pool file line={line} passed over: {problem}");
+        log::warn!(line, reason:% = problem; "pool file: a line is passed over");
     }
     Ok(pool.servers)
 }
 
-fn send(lists: &Pipe<Vec<Server>, ()>, servers: &[Server]) -> io::Result<()> {
+fn send(lists: &Reports, servers: &[Server]) -> io::Result<()> {
     let mut parts = servers.chunks(PART);
     loop {
         let part = parts.next().unwrap_or_default();
-        lists.send(&part.to_vec())?;
+        lists.send(&News::Servers(part.to_vec()))?;
         if part.len() < PART {
             return Ok(());
         }
     }
 }
 
-/// Lists of servers, as the UDP process gets them.
+/// The other end, in the UDP process.
+pub(crate) type ReportsFrom = Pipe<Vec<SocketAddr>, News>;
+
+/// What the UDP process gets.
 pub(crate) struct Lists<'a> {
-    channel: Option<&'a Pipe<(), Vec<Server>>>,
+    channel: Option<&'a ReportsFrom>,
     begun: Vec<Server>,
 }
 
 impl<'a> Lists<'a> {
-    pub(crate) fn new(channel: &'a Pipe<(), Vec<Server>>) -> Lists<'a> {
+    pub(crate) fn new(channel: &'a ReportsFrom) -> Lists<'a> {
         Lists {
             channel: Some(channel),
             begun: Vec::new(),
@@ -192,18 +223,19 @@ impl<'a> Lists<'a> {
     }
 
     /// Where they come from, as long as there is somebody.
-    pub(crate) fn channel(&self) -> Option<&'a Pipe<(), Vec<Server>>> {
+    pub(crate) fn channel(&self) -> Option<&'a ReportsFrom> {
         self.channel
     }
 
-    /// A list that is whole now.
-    pub(crate) fn hear(&mut self) -> Option<Vec<Server>> {
+    /// News; of a list once it is whole.
+    pub(crate) fn hear(&mut self) -> Option<News> {
         match self.channel?.try_receive() {
-            Ok(Some(part)) => {
+            Ok(Some(News::Servers(part))) => {
                 let is_last = part.len() < PART;
                 self.begun.extend(part);
-                is_last.then(|| std::mem::take(&mut self.begun))
+                is_last.then(|| News::Servers(std::mem::take(&mut self.begun)))
             }
+            Ok(accepting @ Some(_)) => accepting,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             _ => {
                 self.channel = None;
@@ -288,7 +320,7 @@ mod tests {
             let servers: Vec<Server> = (0..count).map(server).collect();
             send(&ours, &servers).expect("sent");
             let heard = (0..3).find_map(|_| lists.hear());
-            assert_eq!(heard, Some(servers), "{count}");
+            assert_eq!(heard, Some(News::Servers(servers)), "{count}");
         }
     }
 

@@ -1,13 +1,15 @@
 //! Questions and answers in datagrams (tf-protocol(7), PROBES).
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crate::config::Dialect;
-use crate::session::keys::{ReadKeys, read_key};
-use crate::session::slots::OUT_OF_BAND;
-use crate::sys::memory::{ReadWords, WORD, page_size};
+use crate::ipc::Pipe;
+use crate::session::keys::{KEY, ReadKeys, is_key, read_key};
+use crate::session::slots::Page;
 use crate::users::throttle::source_of;
 
 /// The longest datagram that is read.
@@ -30,15 +32,17 @@ pub enum Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// Reads a datagram; any other gets no answer.
+    /// Reads a datagram; any other gets no answer. No answer of a server is a
+    /// question, except 00, a HOSTCHECK: two servers never answer each other
+    /// without end.
     pub fn read(datagram: &'a [u8]) -> Option<Question<'a>> {
         if datagram.len() > MAX_DATAGRAM {
             return None;
         }
         match datagram.split_first() {
             None | Some((0, _)) => Some(Question::Host),
-            Some((1, key)) => Some(Question::Process(key)),
-            Some((2, key)) => Some(Question::Socket(key)),
+            Some((1, key)) if is_key(key) => Some(Question::Process(key)),
+            Some((2, key)) if is_key(key) => Some(Question::Socket(key)),
             Some((3, _)) => Some(Question::Balance),
             Some(_) => None,
         }
@@ -46,17 +50,16 @@ impl<'a> Question<'a> {
 }
 
 /// What is known of sessions.
-#[derive(Clone, Copy, Debug)]
-pub struct Sessions {
+pub struct Sessions<'a> {
     /// Their keys.
     pub keys: ReadKeys,
-    /// The table of slots.
-    pub slots: ReadWords,
+    /// Their pages.
+    pub pages: Pages<'a>,
     /// The form of answers.
     pub dialect: Dialect,
 }
 
-impl Sessions {
+impl Sessions<'_> {
     /// The answer to PROCHECK.
     pub fn process(&self, key: &[u8]) -> Vec<u8> {
         let alive = read_key(key).is_some_and(|(slot, key)| self.keys.fits(slot, key));
@@ -64,14 +67,49 @@ impl Sessions {
     }
 
     /// The answer to SOCKCHECK.
-    pub fn socket(&self, key: &[u8]) -> Vec<u8> {
-        let count = read_key(key).and_then(|(slot, key)| {
-            let page = slot as usize * (page_size() / WORD);
-            let count = self.slots.load(page + OUT_OF_BAND);
+    pub fn socket(&mut self, key: &[u8]) -> Vec<u8> {
+        let known = read_key(key).filter(|(slot, key)| self.keys.fits(*slot, *key));
+        let count = known.and_then(|(slot, key)| {
+            let count = self.pages.of_session(slot, key)?.urgent_bytes();
             // Last, since the slot may get another session in between.
             self.keys.fits(slot, key).then_some(count)
         });
         spell(count.map(|count| count.to_string()), self.dialect)
+    }
+}
+
+/// The pages of sessions that were asked for.
+pub struct Pages<'a> {
+    /// Asks for the page of a slot.
+    ask: Box<dyn FnMut(u32) -> Option<Page> + 'a>,
+    /// By slot, with the key of the session.
+    known: HashMap<u32, ([u8; KEY], Page)>,
+}
+
+impl<'a> Pages<'a> {
+    /// Those that this function finds.
+    pub fn new(ask: impl FnMut(u32) -> Option<Page> + 'a) -> Pages<'a> {
+        Pages {
+            ask: Box::new(ask),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Those that the daemon has.
+    pub fn of(daemon: &'a Pipe<u32, Option<OwnedFd>>) -> Pages<'a> {
+        Pages::new(|slot| {
+            daemon.send(&slot).ok()?;
+            daemon.receive().ok()??.map(Page::from_handle)
+        })
+    }
+
+    /// The page of a session, asked for once.
+    fn of_session(&mut self, slot: u32, key: [u8; KEY]) -> Option<&Page> {
+        if self.known.get(&slot).is_none_or(|(of, _)| *of != key) {
+            let page = (self.ask)(slot)?;
+            self.known.insert(slot, (key, page));
+        }
+        self.known.get(&slot).map(|(_, page)| page)
     }
 }
 
@@ -84,45 +122,59 @@ pub fn spell(text: Option<String>, dialect: Dialect) -> Vec<u8> {
     }
 }
 
-/// Long answers a source may have at once, and again after each pause.
-const BURST: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(100);
+/// What answers to a source may cost at once, and again each second; what one
+/// costs that is no longer than twice its question, and a longer one.
+const BURST: u32 = 200;
+const EACH_SECOND: u32 = 100;
+const SHORT: u32 = 1;
+const LONG: u32 = 10;
 
-/// The most sources remembered.
-const MOST: usize = 4096;
+/// Counters of sources. Two sources that share one share their answers, too.
+const COUNTERS: usize = 1 << 14;
 
-/// Limits answers that are longer than their questions to a few a second for
-/// each source, so that a forged sender cannot be flooded.
-#[derive(Debug, Default)]
-pub(crate) struct Limit(HashMap<IpAddr, (u32, Instant)>);
+/// Limits the answers to each source, so that a forged sender gets no flood and
+/// an exchange with another server stays slow.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    /// Unknown to senders, so that nobody can choose whom to share a counter with.
+    hasher: RandomState,
+    /// What the answers of each have cost, and when that was last lowered.
+    counters: Vec<(u32, Duration)>,
+}
 
 impl Limit {
-    /// Whether an answer of this length may go to a source.
+    pub(crate) fn new() -> Limit {
+        Limit {
+            hasher: RandomState::new(),
+            counters: vec![(0, Duration::ZERO); COUNTERS],
+        }
+    }
+
+    /// Whether an answer of this length may go to a source. `now` is the time
+    /// since some start.
     pub(crate) fn allows(
         &mut self,
         source: IpAddr,
         question: usize,
         answer: usize,
-        now: Instant,
+        now: Duration,
     ) -> bool {
-        if answer <= 2 * question {
-            return true;
-        }
-        if self.0.len() >= MOST {
-            self.0
-                .retain(|_, (_, since)| now.saturating_duration_since(*since) < PAUSE * BURST);
-            if self.0.len() >= MOST {
-                return false;
-            }
-        }
-        let (given, since) = self.0.entry(source_of(source)).or_insert((0, now));
-        let pauses = now.saturating_duration_since(*since).as_millis() / PAUSE.as_millis();
-        if pauses > 0 {
-            *given = given.saturating_sub(u32::try_from(pauses).unwrap_or(u32::MAX));
+        let index = self.hasher.hash_one(source_of(source)) % COUNTERS as u64;
+        let Some((spent, since)) = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.counters.get_mut(index))
+        else {
+            return false;
+        };
+        let regained = now.saturating_sub(*since).as_millis() * u128::from(EACH_SECOND) / 1000;
+        if regained > 0 {
+            *spent = spent.saturating_sub(u32::try_from(regained).unwrap_or(u32::MAX));
             *since = now;
         }
-        *given += 1;
-        *given <= BURST
+        let cost = if answer <= 2 * question { SHORT } else { LONG };
+        let fits = *spent + cost <= BURST;
+        *spent += if fits { cost } else { 0 };
+        fits
     }
 }
 
@@ -130,31 +182,27 @@ impl Limit {
 mod tests {
     use super::*;
     use crate::session::keys::{Keys, key_text};
-    use crate::session::slots::{Slot, Slots};
-    use crate::sys::memory::map_to_read;
+    use crate::session::slots::Slot;
     use proptest::prelude::*;
     use std::os::fd::AsFd;
 
     #[test]
     fn a_session_is_alive_by_its_key_and_tells_its_count() {
-        let (keys, slots) = (Keys::new(9).expect("keys"), Slots::new(9).expect("slots"));
-        let sessions = Sessions {
+        let (keys, page) = (Keys::new(9).expect("keys"), Page::new().expect("page"));
+        let reader = || page.reader().ok().map(Page::from_handle);
+        let mut sessions = Sessions {
             keys: ReadKeys::map(keys.as_fd()).expect("keys"),
-            slots: map_to_read(slots.as_fd()).expect("slots"),
+            pages: Pages::new(|slot| reader().filter(|_| slot == 3)),
             dialect: Dialect::Deployed,
         };
         keys.set(3, [5; 16]).expect("set");
-        Slot::map(slots.as_fd(), 3)
-            .expect("slot")
-            .tell_out_of_band(41);
+        let slot = Slot::map(page.try_clone().expect("page"));
+        slot.expect("slot").set_urgent_bytes(41);
         let key = key_text(3, [5; 16]);
         assert_eq!(sessions.process(key.as_bytes()), [1]);
         assert_eq!(sessions.socket(format!("/{key}\0").as_bytes()), b"\x0141\0");
-        let document = Sessions {
-            dialect: Dialect::Document,
-            ..sessions
-        };
-        assert_eq!(document.socket(key.as_bytes()), b"\x01 41");
+        sessions.dialect = Dialect::Document;
+        assert_eq!(sessions.socket(key.as_bytes()), b"\x01 41");
         for wrong in [&b""[..], b"/", b"nonsense", key_text(4, [5; 16]).as_bytes()] {
             assert_eq!(
                 (sessions.process(wrong), sessions.socket(wrong)),
@@ -167,7 +215,12 @@ mod tests {
     fn other_datagrams_get_no_answer() {
         assert_eq!(Question::read(b""), Some(Question::Host));
         assert_eq!(Question::read(b"\x00anything"), Some(Question::Host));
-        assert_eq!(Question::read(b"\x01k"), Some(Question::Process(b"k")));
+        let key = [b'a'; 33];
+        let asked = [&[1], &key[..]].concat();
+        assert_eq!(Question::read(&asked), Some(Question::Process(&key)));
+        for none in [&b"\x01"[..], b"\x01k", b"\x02", b"\x02/", &asked[..33]] {
+            assert_eq!(Question::read(none), None);
+        }
         assert_eq!(Question::read(b"\x03"), Some(Question::Balance));
         assert_eq!(Question::read(b"\x04"), None);
         assert_eq!(Question::read(&[0; MAX_DATAGRAM + 1]), None);
@@ -181,28 +234,27 @@ mod tests {
     }
 
     #[test]
-    fn a_source_gets_few_long_answers_and_any_number_of_short_ones() {
-        let mut limit = Limit::default();
-        let (a, b) = (
-            "192.0.2.1".parse().expect("a"),
-            "192.0.2.2".parse().expect("b"),
-        );
-        let now = Instant::now();
-        let given = (0..100).filter(|_| limit.allows(a, 1, 30, now)).count();
-        assert_eq!(given, BURST as usize);
-        assert!(limit.allows(b, 1, 30, now) && limit.allows(a, 33, 12, now));
-        assert!(!limit.allows(a, 1, 30, now));
-        let later = now + PAUSE * 200;
-        assert!(limit.allows(a, 1, 30, later));
+    fn a_source_gets_so_many_answers_and_fewer_long_ones() {
+        let mut limit = Limit::new();
+        let source = |n: u32| IpAddr::V4((0xC000_0200 + n).into());
+        let mut given = |from, len, now| {
+            (0..1000)
+                .filter(|_| limit.allows(source(from), 1, len, Duration::from_secs(now)))
+                .count()
+        };
+        assert_eq!((given(1, 30, 0), given(1, 1, 0)), (20, 0));
+        assert_eq!((given(2, 1, 0), given(2, 30, 0)), (200, 0));
+        assert_eq!((given(1, 30, 1), given(2, 1, 1)), (10, 100));
+        assert_eq!(given(1, 30, 9), 20);
     }
 
     #[test]
-    fn the_memory_is_bounded() {
-        let mut limit = Limit::default();
-        let now = Instant::now();
-        for n in 0..10_000_u32 {
-            limit.allows(IpAddr::V4(n.into()), 1, 30, now);
+    fn a_flood_of_forged_senders_leaves_others_their_answers() {
+        let mut limit = Limit::new();
+        for n in 0..100_000_u32 {
+            limit.allows(IpAddr::V4(n.into()), 1, 1, Duration::ZERO);
         }
-        assert!(limit.0.len() <= MOST);
+        let other = "2001:db8::1".parse().expect("address");
+        assert!(limit.allows(other, 1, 1, Duration::ZERO));
     }
 }

@@ -1,7 +1,8 @@
 //! The UDP process: answers probes (document, "Keepalive") on the port of each
 //! listener and hands out servers of the pool (TLB), to those who ask by UDP
 //! and to sessions. It has its sockets from the daemon, reads the keys of
-//! sessions and their out-of-band counters, and writes to nothing.
+//! sessions, asks the daemon for the page of one whose urgent bytes a client
+//! wants to know, and writes to nothing.
 
 pub mod answer;
 mod serve;
@@ -12,14 +13,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::ipc::Helper;
 use crate::ipc::channel::pair;
 use crate::ipc::pipe;
+use crate::ipc::{Helper, Pipe};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::protocol::HelperContext;
 use crate::tf::pool::reader;
 
 use crate::net::udp::Port;
+use crate::tf::probes::answer::Pages;
 use crate::tf::probes::serve::Server;
 
 /// The UDP process, in the daemon.
@@ -27,6 +29,8 @@ use crate::tf::probes::serve::Server;
 pub struct Udp {
     /// Its process, until it has ended.
     pid: Option<Pid>,
+    /// Where it asks for pages.
+    channel: Option<Pipe<Option<OwnedFd>, u32>>,
     pool: Option<Pid>,
     /// Where sessions ask for a server, if there is a pool.
     questions: Option<OwnedFd>,
@@ -34,7 +38,7 @@ pub struct Udp {
 
 impl Udp {
     /// Starts it, and where there is a pool the process that reads that. It
-    /// reads the memory with the keys of sessions and the table of slots.
+    /// reads the memory with the keys of sessions.
     ///
     /// # Errors
     /// One line that says what could not be started.
@@ -43,7 +47,6 @@ impl Udp {
             config,
             udp,
             keys,
-            slots,
             identity,
             sandbox,
         } = *context;
@@ -59,11 +62,13 @@ impl Udp {
             .map_err(failed)?;
         let probes = serve::probe_sockets().map_err(failed)?;
         let confinement = Confinement::new(identity, sandbox)?;
-        let helper = <Helper>::spawn("udp", |child| {
-            let server = Server::new(config, (keys, slots), &ports, &probes, &questions, &list)?;
+        let helper = Helper::spawn("udp", |child| {
+            let daemon = child.channel.try_clone()?;
+            let keys = (keys, Pages::of(&daemon));
+            let server = Server::new(config, keys, &ports, &probes, &questions, &list)?;
             let mut handles: Vec<BorrowedFd<'_>> = ports.iter().map(AsFd::as_fd).collect();
             handles.extend(probes.iter().map(AsFd::as_fd));
-            handles.extend([questions.as_fd(), list.as_fd()]);
+            handles.extend([questions.as_fd(), list.as_fd(), daemon.as_fd()]);
             let confined = confinement.with(Duty::Alone(None));
             child.enter(c"tfd-udp", &confined, &handles)?;
             server.run()
@@ -71,6 +76,7 @@ impl Udp {
         let questions = config.tf.has_pool().then(|| sessions.into_handle());
         Ok(Udp {
             pid: Some(helper.pid),
+            channel: Some(helper.channel),
             pool,
             questions,
         })
@@ -82,9 +88,22 @@ impl Udp {
             self.pool = None;
             return true;
         }
-        let is_ours = self.pid == Some(pid);
-        self.pid = self.pid.filter(|_| !is_ours);
-        is_ours
+        self.pid.take_if(|own| *own == pid).is_some()
+    }
+
+    /// Where it asks for pages.
+    pub fn channel(&self) -> Option<BorrowedFd<'_>> {
+        self.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Gives it the page that it asks for.
+    pub fn hear(&mut self, page: &dyn Fn(u32) -> Option<OwnedFd>) {
+        let Some(channel) = &self.channel else { return };
+        match channel.try_receive() {
+            Ok(Some(slot)) => drop(channel.try_send(&page(slot))),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            _ => self.channel = None,
+        }
     }
 
     /// Where sessions ask for a server, if there is a pool.

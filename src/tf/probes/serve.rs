@@ -4,22 +4,20 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::ipc::Poll;
 use crate::ipc::channel::Channel;
-use crate::ipc::{Pipe, Poll};
 use crate::net::udp::{Port, address_of};
-use crate::session::keys::ReadKeys;
-use crate::sys::memory::map_to_read;
+use crate::session::keys::{ReadKeys, read_key};
 use crate::tf::pool::ask::{Asked, hear};
-use crate::tf::pool::file::Server as PoolServer;
 use crate::tf::pool::probe;
 use crate::tf::pool::probe::Load;
-use crate::tf::pool::reader::Lists;
+use crate::tf::pool::reader::{Lists, News, ReportsFrom};
 use crate::tf::pool::{Balancer, Summary};
 use crate::tf::probes::answer::Limit;
-use crate::tf::probes::answer::{MAX_DATAGRAM, Question, Sessions, spell};
+use crate::tf::probes::answer::{MAX_DATAGRAM, Pages, Question, Sessions, spell};
 
 /// Datagrams taken from one socket before the others are looked at.
 const AT_ONCE: usize = 256;
@@ -34,15 +32,19 @@ enum Source {
 
 /// What the process works with.
 pub(crate) struct Server<'a> {
-    sessions: Sessions,
+    sessions: Sessions<'a>,
     ports: &'a [Port],
     probes: &'a [UdpSocket],
     questions: Option<&'a Channel>,
     lists: Lists<'a>,
+    /// Servers that are tried by TCP.
+    tried: Vec<SocketAddr>,
     has_pool: bool,
     balancer: Balancer,
     limit: Limit,
     started: Instant,
+    /// When the daemon was about to end, after the start.
+    draining: Option<Duration>,
 }
 
 /// The sockets that the pool's servers are asked from, one for each family
@@ -59,26 +61,28 @@ pub(crate) fn probe_sockets() -> io::Result<Vec<UdpSocket>> {
 impl<'a> Server<'a> {
     pub(crate) fn new(
         config: &Config,
-        (keys, slots): (BorrowedFd<'_>, BorrowedFd<'_>),
+        (keys, pages): (BorrowedFd<'_>, Pages<'a>),
         ports: &'a [Port],
         probes: &'a [UdpSocket],
         questions: &'a Channel,
-        list: &'a Pipe<(), Vec<PoolServer>>,
+        list: &'a ReportsFrom,
     ) -> io::Result<Server<'a>> {
         Ok(Server {
             sessions: Sessions {
                 keys: ReadKeys::map(keys)?,
-                slots: map_to_read(slots)?,
+                pages,
                 dialect: config.tf.dialect,
             },
             ports,
             probes,
             questions: Some(questions),
             lists: Lists::new(list),
+            tried: Vec::new(),
             has_pool: config.tf.has_pool(),
             balancer: Balancer::default(),
-            limit: Limit::default(),
+            limit: Limit::new(),
             started: Instant::now(),
+            draining: None,
         })
     }
 
@@ -90,6 +94,7 @@ impl<'a> Server<'a> {
             {
                 self.ask(probe.address, &probe.question);
             }
+            self.knock();
             let mut poll = Poll::default();
             for (index, port) in self.ports.iter().enumerate() {
                 poll.read(Source::Port(index), port);
@@ -109,11 +114,7 @@ impl<'a> Server<'a> {
                     Source::Port(index) => self.answer_all(index)?,
                     Source::Probes(index) => self.hear_probes(index),
                     Source::Session => self.answer_session(),
-                    Source::Lists => {
-                        if let Some(servers) = self.lists.hear() {
-                            self.balancer.replace(servers, self.started.elapsed());
-                        }
-                    }
+                    Source::Lists => self.hear_lists(),
                 }
             }
         }
@@ -129,26 +130,45 @@ impl<'a> Server<'a> {
             let Some(source) = address_of(&from) else {
                 continue;
             };
-            let Some(answer) = self.answer(datagram, source.ip()) else {
+            let Some(question) = Question::read(datagram) else {
                 continue;
             };
-            if self
-                .limit
-                .allows(source.ip(), len, answer.len(), Instant::now())
-            {
+            let answer = self.answer(datagram, question, source.ip());
+            let source = source.ip();
+            if self.knows_a_key(question) || self.may_answer(source, len, answer.len()) {
                 self.ports[index].answer(&answer, &from, at);
             }
         }
         Ok(())
     }
 
-    fn answer(&mut self, datagram: &[u8], source: IpAddr) -> Option<Vec<u8>> {
-        Some(match Question::read(datagram)? {
+    /// Whether the sender knows the key of a session that is alive. No answer of a
+    /// server has one.
+    fn knows_a_key(&self, question: Question<'_>) -> bool {
+        let (Question::Process(key) | Question::Socket(key)) = question else {
+            return false;
+        };
+        read_key(key).is_some_and(|(slot, key)| self.sessions.keys.fits(slot, key))
+    }
+
+    /// Whether the source has not had too many answers. Those of a server that is
+    /// about to end are questions to another: each source gets so many, and then
+    /// no more.
+    fn may_answer(&mut self, source: IpAddr, question: usize, answer: usize) -> bool {
+        let mut now = self.started.elapsed();
+        if self.sessions.keys.is_draining() {
+            now = *self.draining.get_or_insert(now);
+        }
+        self.limit.allows(source, question, answer, now)
+    }
+
+    fn answer(&mut self, datagram: &[u8], question: Question<'_>, source: IpAddr) -> Vec<u8> {
+        match question {
             Question::Host => self.host(datagram, source),
             Question::Process(key) => self.sessions.process(key),
             Question::Socket(key) => self.sessions.socket(key),
             Question::Balance => spell(self.tuple(), self.sessions.dialect),
-        })
+        }
     }
 
     /// HOSTCHECK. The number of sessions is sent to servers of the pool
@@ -199,6 +219,30 @@ impl<'a> Server<'a> {
             };
             self.balancer
                 .answered(from, &buffer[..len], self.started.elapsed());
+        }
+    }
+
+    /// Has silent servers tried by TCP, one batch at a time.
+    fn knock(&mut self) {
+        let Some(lists) = self.lists.channel().filter(|_| self.tried.is_empty()) else {
+            return;
+        };
+        let tried = self.balancer.to_knock(self.started.elapsed());
+        if !tried.is_empty() && lists.try_send(&tried).is_ok() {
+            self.tried = tried;
+        }
+    }
+
+    fn hear_lists(&mut self) {
+        match self.lists.hear() {
+            Some(News::Servers(servers)) => {
+                self.balancer.replace(servers, self.started.elapsed());
+            }
+            Some(News::Accepting(servers)) => {
+                let tried = std::mem::take(&mut self.tried);
+                self.balancer.knocked(&tried, &servers);
+            }
+            None => {}
         }
     }
 

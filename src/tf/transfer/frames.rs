@@ -3,7 +3,6 @@
 //! Where the kernel makes the records of TLS and nothing is inside, it sends
 //! the bytes from its own memory.
 
-use super::hp::PIECE;
 use crate::store::read::FileReader;
 use crate::sys::number::at_most;
 use crate::tf::wire::{Result, Wire};
@@ -31,10 +30,15 @@ pub(super) struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     /// Frames with a header of `header` bytes and at most `limit` bytes after
-    /// it.
-    pub(super) fn new(file: &'a FileReader, offset: u64, header: usize, limit: u64) -> Frames<'a> {
+    /// it, which are held in memory.
+    pub(super) fn new(
+        file: &'a FileReader,
+        offset: u64,
+        header: usize,
+        limit: usize,
+    ) -> Frames<'a> {
         let left = file.length.saturating_sub(offset).max(1);
-        let size = at_most(limit.min(left), PIECE);
+        let size = at_most(left, limit);
         Frames {
             file,
             offset,

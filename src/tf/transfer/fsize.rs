@@ -23,7 +23,7 @@ const BUFFER: usize = 64 * 1024;
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
     let size = size(env, path);
-    wire.write_i64(size)?;
+    wire.reply_unit(&size.to_be_bytes())?;
     Ok(if size < 0 {
         Outcome::Failed(None)
     } else {
@@ -36,6 +36,21 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
+    let size = |path: &RawPath| size(env, path).to_be_bytes();
+    each_line(wire, env, path, size, NO_MORE.to_be_bytes())
+}
+
+/// Sends a unit for each path that is a line of the file, then the last.
+///
+/// # Errors
+/// When the connection can't go on.
+pub(super) fn each_line<const N: usize>(
+    wire: &mut Wire,
+    env: &Env,
+    path: &RawPath,
+    unit: impl Fn(&RawPath) -> [u8; N],
+    last: [u8; N],
+) -> Result<Outcome> {
     let opened = path
         .as_ref()
         .ok()
@@ -54,27 +69,32 @@ pub(crate) fn run_list(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Out
                 Some(last) if !at_end => last + 1,
                 _ => len,
             };
-            send_sizes(wire, env, &buffer[..whole])?;
+            send_units(wire, env, &buffer[..whole], &unit)?;
             offset += whole as u64;
         }
     }
-    wire.write_i64(NO_MORE)?;
+    wire.reply_unit(&last)?;
     Ok(outcome)
 }
 
-/// Sends the sizes for some lines with one write.
-fn send_sizes(wire: &mut Wire, env: &Env, lines: &[u8]) -> Result<()> {
+/// Sends the units for some lines with one write.
+fn send_units<const N: usize>(
+    wire: &mut Wire,
+    env: &Env,
+    lines: &[u8],
+    unit: impl Fn(&RawPath) -> [u8; N],
+) -> Result<()> {
     let lines = lines
         .strip_suffix(b"\n")
         .unwrap_or(lines)
         .split(|c| *c == b'\n');
-    let mut sizes = Vec::new();
+    let mut units = Vec::new();
     for line in lines {
         let path = RootPath::parse(line, env.root.policy()).map_err(|_| Status::AccessDenied);
-        sizes.extend_from_slice(&size(env, &path).to_be_bytes());
+        units.extend_from_slice(&unit(&path));
     }
-    let units = vec![8; sizes.len() / 8];
-    wire.write_units(&mut sizes, &units)
+    let lengths = vec![N; units.len() / N];
+    wire.write_units(&mut units, &lengths)
 }
 
 fn size(env: &Env, path: &RawPath) -> i64 {

@@ -3,8 +3,9 @@
 //! GETCAN it speaks only at windows, one after every `canpt` frames.
 
 use super::frames::{Frames, Sent};
-use super::hp::{CANCEL, CONTINUE, END, FIN, exchange, open_to_read};
+use super::hp::{CANCEL, CONTINUE, END, FIN, PIECE, exchange, open_to_read};
 use crate::session::audit::Outcome;
+use crate::sys::number::at_most;
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire};
@@ -15,23 +16,9 @@ use crate::tf::wire::{Result, Wire};
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
     exchange(wire, open_to_read(env, request), |wire, file, limit| {
-        let mut frames = Frames::new(&file, request.offset, 8, limit);
+        let mut frames = Frames::new(&file, request.offset, 8, at_most(limit, PIECE));
         let mut client_is_done = false;
-        let last = loop {
-            // After the client's last code comes its next request.
-            if !client_is_done && wire.has_input() {
-                match wire.read_i64()? {
-                    CANCEL => break None,
-                    FIN => client_is_done = true,
-                    _ => {}
-                }
-            }
-            match frames.send(wire)? {
-                Sent::Frame => {}
-                Sent::End => break Some(END),
-                Sent::Failed => break Some(CANCEL),
-            }
-        };
+        let last = send_frames(wire, &mut frames, &mut client_is_done)?;
         if let Some(code) = last {
             wire.write_i64(code)?;
         }
@@ -47,13 +34,37 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Out
     })
 }
 
+/// Sends frames until the file ends, or reading it fails, and returns the code
+/// for that; `None` when the client cancels.
+fn send_frames(
+    wire: &mut Wire,
+    frames: &mut Frames<'_>,
+    client_is_done: &mut bool,
+) -> Result<Option<i64>> {
+    loop {
+        // After the client's last code comes its next request.
+        if !*client_is_done && wire.has_input() {
+            match wire.read_i64()? {
+                CANCEL => return Ok(None),
+                FIN => *client_is_done = true,
+                _ => {}
+            }
+        }
+        match frames.send(wire)? {
+            Sent::Frame => {}
+            Sent::End => return Ok(Some(END)),
+            Sent::Failed => return Ok(Some(CANCEL)),
+        }
+    }
+}
+
 /// Runs GETCAN: as GET.
 ///
 /// # Errors
 /// When the connection can't go on.
 pub(crate) fn run_with_windows(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
     exchange(wire, open_to_read(env, request), |wire, file, limit| {
-        let mut frames = Frames::new(&file, request.offset, 8, limit);
+        let mut frames = Frames::new(&file, request.offset, 8, at_most(limit, PIECE));
         let mut sent = 0;
         loop {
             match frames.send(wire)? {

@@ -200,10 +200,7 @@ impl Target {
                 .unlink_exactly(&self.entry.directory, self.entry.name(), &own)
         });
         if let Err(e) = deleted {
-            log::debug!(
-                "not deleted name={} error=\"{e}\"",
-                self.entry.name.escape_ascii()
-            );
+            log::debug!(name:% = self.entry.name.escape_ascii(), error:% = e; "not deleted");
         }
     }
 

@@ -12,8 +12,8 @@ use super::refuse;
 use super::stream::{Interrupted, Stream};
 use crate::config::Dialect;
 use crate::session::audit::Outcome;
-use crate::store::RootPath;
 use crate::store::tree::{Met, Step, walk_whole};
+use crate::store::{Policy, RootPath};
 use crate::tf::env::Env;
 use crate::tf::status::Status;
 use crate::tf::wire::{Result, Wire};
@@ -37,52 +37,10 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
     let mut line = Vec::new();
     let (dialect, policy) = (env.settings.dialect, env.root.policy());
     let listed = walk_whole(directory.as_fd(), |met| {
-        let visit = match met {
-            Met::Entry(visit) => visit,
-            Met::Unread(path) => {
-                log::debug!("not listed, unreadable path={path}");
-                line.clear();
-                write_line(
-                    &mut line,
-                    dialect,
-                    FileType::Unknown,
-                    &[path.as_bytes(), b"//"],
-                );
-                stream.push(&line)?;
-                return Ok(Step::Over);
-            }
-        };
-        let name = visit.path.name().unwrap_or_default();
-        if policy.hides(name) || visit.kind.is_dir() && policy.keeps(name) {
-            return Ok(Step::Over);
-        }
         line.clear();
-        if name.contains(&b'\n') {
-            log::debug!("not listed, newline in path={}", visit.path);
-            let path = visit
-                .path
-                .as_bytes()
-                .split(|c| *c == b'\n')
-                .collect::<Vec<_>>();
-            write_line(
-                &mut line,
-                dialect,
-                FileType::Unknown,
-                &[&path.join(&b"/./"[..])],
-            );
-            stream.push(&line)?;
-            return Ok(Step::Over);
-        }
-        let slash = dialect == Dialect::Deployed && visit.kind.is_dir();
-        let end: &[u8] = if slash { b"/" } else { b"" };
-        write_line(
-            &mut line,
-            dialect,
-            visit.kind,
-            &[visit.path.as_bytes(), end],
-        );
+        let step = describe(&mut line, dialect, policy, recursive, &met);
         stream.push(&line)?;
-        Ok(if recursive { Step::Enter } else { Step::Over })
+        Ok(step)
     });
     match listed.and_then(|()| stream.finish()) {
         Ok(()) => {}
@@ -92,6 +50,52 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, recursive: bool, path: &RootPath) 
     }
     wire.write_message(b"OK")?;
     Ok(Outcome::Done)
+}
+
+/// Writes the line for what a walk has met; none for what is not listed, and a
+/// directory gets its line when it is entered.
+fn describe(
+    line: &mut Vec<u8>,
+    dialect: Dialect,
+    policy: &Policy,
+    recursive: bool,
+    met: &Met<'_>,
+) -> Step {
+    let visit = match met {
+        Met::Entry(visit) => visit,
+        Met::Entered(path) => {
+            write_entry(line, dialect, FileType::Directory, path);
+            return Step::Enter;
+        }
+        Met::Unread(path) => {
+            log::debug!(path:%; "not listed, unreadable");
+            let path = [path.as_bytes(), b"//"];
+            write_line(line, dialect, FileType::Unknown, &path);
+            return Step::Over;
+        }
+    };
+    let name = visit.path.name().unwrap_or_default();
+    if policy.hides(name) || visit.kind.is_dir() && policy.keeps(name) {
+        return Step::Over;
+    }
+    if name.contains(&b'\n') {
+        log::debug!(path:% = visit.path; "not listed, newline in path");
+        let names = visit.path.as_bytes().split(|c| *c == b'\n');
+        let path = names.collect::<Vec<_>>().join(&b"/./"[..]);
+        write_line(line, dialect, FileType::Unknown, &[&path]);
+        return Step::Over;
+    }
+    if recursive && visit.kind.is_dir() {
+        return Step::Enter;
+    }
+    write_entry(line, dialect, visit.kind, visit.path);
+    Step::Over
+}
+
+fn write_entry(line: &mut Vec<u8>, dialect: Dialect, kind: FileType, path: &RootPath) {
+    let slash = dialect == Dialect::Deployed && kind.is_dir();
+    let end: &[u8] = if slash { b"/" } else { b"" };
+    write_line(line, dialect, kind, &[path.as_bytes(), end]);
 }
 
 fn write_line(line: &mut Vec<u8>, dialect: Dialect, kind: FileType, path: &[&[u8]]) {

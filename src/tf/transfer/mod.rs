@@ -4,9 +4,12 @@
 
 mod frames;
 pub(super) mod fsize;
+pub(super) mod ftype;
 pub(super) mod get;
 mod hp;
+pub(super) mod integrity;
 pub(super) mod list;
+pub(super) mod lsv2;
 pub(super) mod nigma;
 pub(super) mod put;
 pub(super) mod rcvfile;

@@ -22,40 +22,50 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Out
         wire,
         Target::open(env, request),
         |wire, mut target, limit| {
-            let mut buffer = Vec::new();
-            let outcome = loop {
-                let header = wire.read_i64()?;
-                match (header, u64::try_from(header)) {
-                    (END | STOP, _) if target.keep(env).is_err() => break FAILED,
-                    (END, _) => break Outcome::Done,
-                    (STOP, _) => break Outcome::BrokenOff,
-                    (CANCEL, _) => {
-                        target.delete();
-                        break Outcome::BrokenOff;
-                    }
-                    (_, Ok(len)) if len <= limit => {
-                        if !target.receive(wire, &mut buffer, len)? {
-                            break FAILED;
-                        }
-                    }
-                    (_, Ok(len)) => {
-                        cancel(wire, &target)?;
-                        wire.skip_raw(len)?;
-                        drain(wire)?;
-                        return Ok(FAILED);
-                    }
-                    (_, Err(_)) => break FAILED,
-                }
-            };
-            if outcome == FAILED {
-                cancel(wire, &target)?;
-            } else {
-                wire.write_i64(FIN)?;
+            let outcome = receive_frames(wire, env, &mut target, limit)?;
+            match outcome {
+                Some(FAILED) => cancel(wire, &target)?,
+                Some(_) => wire.write_i64(FIN)?,
+                None => {}
             }
             drain(wire)?;
-            Ok(outcome)
+            Ok(outcome.unwrap_or(FAILED))
         },
     )
+}
+
+/// Receives frames to the end of the transfer; `None` after a frame that is too
+/// large, which is cancelled and skipped.
+fn receive_frames(
+    wire: &mut Wire,
+    env: &Env,
+    target: &mut Target,
+    limit: u64,
+) -> Result<Option<Outcome>> {
+    let mut buffer = Vec::new();
+    loop {
+        let header = wire.read_i64()?;
+        match (header, u64::try_from(header)) {
+            (END | STOP, _) if target.keep(env).is_err() => return Ok(Some(FAILED)),
+            (END, _) => return Ok(Some(Outcome::Done)),
+            (STOP, _) => return Ok(Some(Outcome::BrokenOff)),
+            (CANCEL, _) => {
+                target.delete();
+                return Ok(Some(Outcome::BrokenOff));
+            }
+            (_, Ok(len)) if len <= limit => {
+                if !target.receive(wire, &mut buffer, len)? {
+                    return Ok(Some(FAILED));
+                }
+            }
+            (_, Ok(len)) => {
+                cancel(wire, target)?;
+                wire.skip_raw(len)?;
+                return Ok(None);
+            }
+            (_, Err(_)) => return Ok(Some(FAILED)),
+        }
+    }
 }
 
 /// Reports to the client that the operation is cancelled.

@@ -61,6 +61,6 @@ fn delete_sent(env: &Env, path: &RootPath, file: &FileReader) {
             .unlink_exactly(&entry.directory, entry.name(), &sent)
     });
     if let Err(e) = deleted {
-        log::debug!("RCVFILE left path={path} error=\"{e}\"");
+        log::debug!(path:%, error:% = e; "RCVFILE left");
     }
 }

@@ -16,7 +16,12 @@ use crate::tf::wire::{Result, Wire};
 ///
 /// # Errors
 /// When the connection can't go on.
-pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) -> Result<Outcome> {
+pub(crate) fn run(
+    wire: &mut Wire,
+    env: &mut Env,
+    overwrite: bool,
+    path: &RootPath,
+) -> Result<Outcome> {
     let begun = env.check_lock_around(path).and_then(|()| {
         let mode = env.settings.file_mode;
         Upload::begin(&env.root, path, overwrite, mode, env.quota)
@@ -29,37 +34,31 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, overwrite: bool, path: &RootPath) 
     };
     wire.write_message(b"CONT")?;
     let mut body = Vec::new();
-    loop {
+    let ended = loop {
         wire.read_message(&mut body)?;
         let word = body
             .split(|c| matches!(c, b' ' | 0))
             .next()
             .unwrap_or_default();
-        let ended = match word {
-            b"OK" => upload.commit(env.sync()).map(|()| Outcome::Done),
+        match word {
+            b"OK" => break env.publish(upload).map(|()| Outcome::Done),
             b"BREAK" => {
                 drop(upload);
-                Ok(Outcome::BrokenOff)
+                break Ok(Outcome::BrokenOff);
             }
-            _ => {
-                let data = body.get(word.len() + 1..).unwrap_or_default();
-                match upload.write(data) {
-                    Ok(()) => {
-                        wire.count_data(data.len());
-                        wire.write_message(b"CONT")?;
-                        continue;
-                    }
-                    Err(e) => {
-                        drop(upload);
-                        Err(e)
-                    }
-                }
-            }
-        };
-        return match ended.map_err(write_status) {
-            Ok(outcome) => wire.write_message(b"OK").map(|()| outcome),
-            Err(status) => refuse(wire, status),
-        };
+            _ => {}
+        }
+        let data = body.get(word.len() + 1..).unwrap_or_default();
+        if let Err(e) = upload.write(data) {
+            drop(upload);
+            break Err(e);
+        }
+        wire.count_data(data.len());
+        wire.write_message(b"CONT")?;
+    };
+    match ended {
+        Ok(outcome) => wire.write_message(b"OK").map(|()| outcome),
+        Err(e) => refuse(wire, write_status(e)),
     }
 }
 

@@ -21,7 +21,7 @@ const FAILED: i32 = -1;
 /// # Errors
 /// When the connection can't go on; `Length` for a frame above
 /// [`MAX_MESSAGE`].
-pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome> {
+pub(crate) fn run(wire: &mut Wire, env: &mut Env, path: &RawPath) -> Result<Outcome> {
     let mode = env.settings.file_mode;
     let replace = env.may_replace();
     let mut upload = path
@@ -39,7 +39,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Outcome>
             return Err(WireError::Length(header));
         }
         if len == 0 {
-            let stored = upload.is_some_and(|upload| upload.commit(env.sync()).is_ok());
+            let stored = upload.is_some_and(|upload| env.publish(upload).is_ok());
             wire.reply_i32(if stored { DONE } else { FAILED })?;
             return Ok(if stored {
                 Outcome::Done
@@ -73,7 +73,8 @@ pub(crate) fn run_down(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Out
         return Ok(Outcome::Failed(None));
     };
     file.read_in_order();
-    let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE as u64);
+    // Some clients keep only the last frame of a file.
+    let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE);
     loop {
         match frames.send(wire)? {
             Sent::Frame => {}

@@ -6,17 +6,21 @@
 //! never allocates for a length it has not checked.
 
 mod read;
-mod state;
 mod write;
 
 use std::io;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::cipher::Cipher;
+use zeroize::Zeroizing;
+
 use super::urgent::{self, UrgentBytes};
-pub use crate::net::link::{Meter, Pace};
+use crate::ipc::codec::{Decode, Encode, Writer, codec};
+use crate::net::link::LinkState;
 use crate::net::{Link, LinkError};
+use crate::tf::cipher::Cipher;
+
+pub use crate::net::link::{Meter, Pace};
 pub(crate) use write::message_header;
 
 /// The longest body of a message, in bytes.
@@ -99,6 +103,8 @@ pub struct Wire {
     restarted: Option<(Cipher, Cipher)>,
     /// The message that is being sent.
     out: Vec<u8>,
+    /// A request that was read before its turn.
+    early: Option<Vec<u8>>,
     /// Bytes of files and listings since [`Wire::take_data_count`].
     data: u64,
     urgent_bytes: Option<UrgentBytes>,
@@ -122,6 +128,7 @@ impl Wire {
             tx: None,
             restarted: None,
             out: Vec::new(),
+            early: None,
             data: 0,
             urgent_bytes: None,
         }
@@ -208,8 +215,13 @@ impl Wire {
         if let Some(urgent_bytes) = &self.urgent_bytes
             && let Err(e) = urgent::start(self.socket(), urgent_bytes)
         {
-            log::warn!("no thread for out-of-band bytes error=\"{e}\"");
+            log::warn!(error:% = e; "no thread for out-of-band bytes");
         }
+    }
+
+    /// As [`Link::expect_transfers`].
+    pub fn expect_transfers(&mut self) {
+        self.link.expect_transfers();
     }
 
     /// As [`Link::set_deadline`].
@@ -219,48 +231,59 @@ impl Wire {
     pub fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         self.link.set_deadline(deadline)
     }
+}
 
-    /// As [`Link::set_idle_limit`].
+/// Most states are no longer.
+const USUAL_STATE_BYTES: usize = 1024;
+
+/// A wire as a message, for the process that takes a session over.
+struct WireState {
+    /// From the peer and to it; none where TLS alone protects.
+    ciphers: Option<(Cipher, Cipher)>,
+    link: LinkState,
+}
+
+codec!(struct WireState { ciphers, link });
+
+impl Wire {
+    /// The state of an enciphered wire between two messages, and its socket;
+    /// `None` where bytes wait to be sent or a new key is not settled.
+    pub fn into_state(self) -> Option<(TcpStream, Zeroizing<Vec<u8>>)> {
+        let bytes = self.state()?;
+        Some((self.link.into_socket(), bytes))
+    }
+
+    /// The state alone, for a process that perhaps takes the session over; as
+    /// [`Wire::into_state`].
+    pub fn state(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let ciphers = match (&self.rx, &self.tx, &self.restarted) {
+            (Some(rx), Some(tx), None) => Some((rx.clone(), tx.clone())),
+            (None, None, None) if self.is_plain_in_tls => None,
+            _ => return None,
+        };
+        let link = self.link.state()?;
+        let state = WireState { ciphers, link };
+        let mut out = Writer::default();
+        // Memory that grows would leave copies behind that nobody wipes.
+        out.bytes.reserve(USUAL_STATE_BYTES);
+        state.encode(&mut out);
+        Some(out.bytes)
+    }
+
+    /// The wire with this socket and state.
     ///
     /// # Errors
-    /// What the system says of the socket.
-    pub fn set_idle_limit(&mut self, limit: Option<std::time::Duration>) -> io::Result<()> {
-        self.link.set_idle_limit(limit)
-    }
-
-    /// As [`Link::count_on`].
-    pub fn count_on(&mut self, meter: Meter) {
-        self.link.count_on(meter);
-    }
-
-    /// As [`Link::stop_on`].
-    pub fn stop_on(&mut self, flag: &'static std::sync::atomic::AtomicBool) {
-        self.link.stop_on(flag);
-    }
-
-    /// As [`Link::let_kernel_seal`].
-    pub fn let_kernel_seal(&mut self) {
-        self.link.let_kernel_seal();
-    }
-
-    /// As [`Link::set_pace`], with a rate of its own.
-    pub fn limit_rate(&mut self, bytes_per_second: Option<u64>) {
-        self.link.set_pace(bytes_per_second.map(Pace::new));
-    }
-
-    /// As [`Link::set_pace`], with a rate that other wires share.
-    pub fn share_rate(&mut self, pace: Pace) {
-        self.link.set_pace(Some(pace));
-    }
-
-    /// As [`Link::expect_transfers`].
-    pub fn expect_transfers(&mut self) {
-        self.link.expect_transfers();
-    }
-
-    /// As [`Link::close`].
-    pub fn close(&mut self) {
-        self.link.close();
+    /// `InvalidData` when the bytes are not a state, or the system's error on
+    /// the socket.
+    pub fn from_state(socket: TcpStream, bytes: &[u8]) -> io::Result<Wire> {
+        let state = WireState::from_bytes(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        let mut wire = Wire::on(Link::from_state(socket, &state.link)?, None);
+        wire.is_plain_in_tls = state.ciphers.is_none();
+        if wire.is_plain_in_tls && !wire.is_over_tls() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        (wire.rx, wire.tx) = state.ciphers.unzip();
+        Ok(wire)
     }
 }
 

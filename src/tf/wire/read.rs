@@ -35,8 +35,25 @@ impl Wire {
     /// As [`Wire::read_message`], where nothing is under way: a request to
     /// stop ends the wait.
     pub fn read_request(&mut self, body: &mut Vec<u8>) -> Result<()> {
+        if let Some(early) = self.early.take() {
+            *body = early;
+            return Ok(());
+        }
         self.wait_for_message(true)?;
         self.read_awaited(body)
+    }
+
+    /// The next request, if the peer has sent it already. It stays the next.
+    ///
+    /// # Errors
+    /// As [`Wire::read_message`].
+    pub fn look_at_request(&mut self) -> Result<Option<&[u8]>> {
+        if self.early.is_none() && self.has_input() {
+            let mut body = Vec::new();
+            self.read_request(&mut body)?;
+            self.early = Some(body);
+        }
+        Ok(self.early.as_deref())
     }
 
     /// Reads a message whose first byte has arrived.
@@ -96,12 +113,6 @@ impl Wire {
     /// Whether bytes of the peer are read already and not yet used.
     pub fn has_read_ahead(&self) -> bool {
         self.link.has_read_ahead()
-    }
-
-    /// Waits until the peer has sent something, or takes more; whether it has
-    /// sent something.
-    pub fn wait_for_either(&mut self) -> Result<bool> {
-        Ok(self.link.wait_for_either()?)
     }
 
     /// Reads a raw unit as long as `unit`.

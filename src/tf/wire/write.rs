@@ -55,7 +55,15 @@ impl Wire {
     /// # Errors
     /// Any failure of the connection.
     pub fn reply_i32(&mut self, value: i32) -> Result<()> {
-        self.hold_unit(&value.to_be_bytes());
+        self.reply_unit(&value.to_be_bytes())
+    }
+
+    /// As [`Wire::reply`] for a raw unit.
+    ///
+    /// # Errors
+    /// Any failure of the connection.
+    pub fn reply_unit(&mut self, unit: &[u8]) -> Result<()> {
+        self.hold_unit(unit);
         Ok(self.link.flush_in_time()?)
     }
 
@@ -73,20 +81,6 @@ impl Wire {
     /// Any failure of the connection.
     pub fn flush(&mut self) -> Result<()> {
         Ok(self.link.flush()?)
-    }
-
-    /// How many bytes are held for the next write.
-    pub fn held(&self) -> usize {
-        self.link.held()
-    }
-
-    /// Sends at most `limit` of the bytes held, as many as the system takes
-    /// without waiting.
-    ///
-    /// # Errors
-    /// Any failure of the connection.
-    pub fn send_held(&mut self, limit: usize) -> Result<()> {
-        Ok(self.link.send_held(limit)?)
     }
 
     /// Enciphers `bytes` in place, cut into units of these lengths, and sends

@@ -10,13 +10,11 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 
 use crate::cli::failure::{Failure, Result};
-use crate::cli::output::OutputOptions;
-use crate::cli::output::{Printer, Record, complain};
+use crate::cli::output::{OutputOptions, Printer, Record, complain};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;
-use crate::client::{Access, ClientError, Connection, Kind, Stat};
-use crate::hex;
-use crate::text::shown;
+use crate::client::{Access, Class, ClientError, Connection, Kind, Stat};
+use crate::text::{hex, shown};
 
 /// The highest number that is appended to a name.
 const MAX_NUMBER: u32 = 100_000;
@@ -191,13 +189,8 @@ fn is_taken(error: &ClientError) -> bool {
 /// Whether other files may succeed.
 fn is_of_this_file(error: &ClientError) -> bool {
     matches!(
-        error,
-        ClientError::Refused { .. }
-            | ClientError::Odd { .. }
-            | ClientError::Cancelled { .. }
-            | ClientError::Mismatch { .. }
-            | ClientError::Changed { .. }
-            | ClientError::Local { .. }
+        error.class(),
+        Class::Refused | Class::Mismatch | Class::Local
     )
 }
 
@@ -233,5 +226,5 @@ fn sha256(path: &Path) -> io::Result<String> {
             n => digest.update(&buffer[..n]),
         }
     }
-    Ok(hex::digits(&digest.finalize()))
+    Ok(hex(&digest.finalize()))
 }

@@ -133,7 +133,7 @@ impl Watcher {
             let (Failure::Client(error), Some(attempt)) = (&failure, &mut attempts) else {
                 return Err(failure);
             };
-            if !may_pass(error) || retries.is_some_and(|most| *attempt >= most) {
+            if !error.is_loss() || retries.is_some_and(|most| *attempt >= most) {
                 return Err(failure);
             }
             let pause = Duration::from_secs(1 << (*attempt).min(6)).min(LONGEST_PAUSE);
@@ -246,15 +246,4 @@ impl Watcher {
         }
         name.starts_with(prefix) && (prefix.starts_with(b".") || !name.starts_with(b"."))
     }
-}
-
-/// Whether the next attempt may succeed.
-fn may_pass(error: &ClientError) -> bool {
-    matches!(
-        error,
-        ClientError::Lost(_)
-            | ClientError::Connect { .. }
-            | ClientError::Resolve { .. }
-            | ClientError::Handshake(_)
-    )
 }

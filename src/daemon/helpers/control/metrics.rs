@@ -4,21 +4,32 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::daemon::admission::Full;
 use crate::daemon::helpers::control::view::{Entry, View};
-use crate::daemon::registry::Full;
 
-/// The longest request, in bytes.
+/// The longest request, in bytes, and how long it may take to arrive.
 const MAX_REQUEST: usize = 8 * 1024;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Reads one request and answers it.
 ///
 /// # Errors
 /// The connection's.
-pub fn answer(mut stream: impl Read + Write, text: &str) -> io::Result<()> {
+pub fn answer(mut stream: impl Read + Write + AsFd, text: &str) -> io::Result<()> {
+    let until = Instant::now() + REQUEST_TIMEOUT;
     let mut request = Vec::new();
     let mut part = [0; 1024];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < MAX_REQUEST {
+        let left = Timespec::try_from(until.saturating_duration_since(Instant::now()));
+        let mut fds = [PollFd::new(&stream, PollFlags::IN)];
+        if poll(&mut fds, Some(&left.unwrap_or_default()))? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         match stream.read(&mut part)? {
             0 => break,
             n => request.extend_from_slice(&part[..n]),
@@ -67,14 +78,14 @@ pub fn text(view: &View<'_>) -> String {
     let refused = Full::ALL.map(|full| (reason(full), counters.refused[full as usize]));
     let help = "Clients refused for a limit.";
     metrics.add(COUNTER, "tfd_refused_total", help, refused);
-    let received = entries
-        .iter()
-        .fold(counters.received, |sum, e| sum.wrapping_add(e.received));
+    let received = entries.iter().fold(counters.received, |sum, e| {
+        sum.wrapping_add(e.activity.received)
+    });
     let help = "Bytes from clients.";
     metrics.counter("tfd_bytes_received_total", help, received);
     let sent = entries
         .iter()
-        .fold(counters.sent, |sum, e| sum.wrapping_add(e.sent));
+        .fold(counters.sent, |sum, e| sum.wrapping_add(e.activity.sent));
     metrics.counter("tfd_bytes_sent_total", "Bytes to clients.", sent);
     let help = "Clients' processes that did not end by themselves.";
     metrics.counter("tfd_processes_killed_total", help, counters.killed);
@@ -82,6 +93,8 @@ pub fn text(view: &View<'_>) -> String {
     metrics.gauge("tfd_generations", help, view.generations as u64);
     let help = "Starts of helper processes, at reloads and after failures.";
     metrics.counter("tfd_generations_total", help, counters.generations);
+    let help = "Helper processes that failed and were replaced.";
+    metrics.counter("tfd_helper_failures_total", help, counters.failures);
     let uptime = view.born.elapsed().as_secs();
     metrics.gauge("tfd_uptime_seconds", "Seconds since the start.", uptime);
     if let Some(quota) = view.quota {
@@ -92,10 +105,10 @@ pub fn text(view: &View<'_>) -> String {
     metrics.0
 }
 
-fn add_connections(metrics: &mut Metrics, view: &View<'_>, entries: &[Entry]) {
+fn add_connections(metrics: &mut Metrics, view: &View<'_>, entries: &[Entry<'_>]) {
     let mut by_protocol: BTreeMap<String, u64> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.admitted) {
-        let labels = format!("{{protocol=\"{}\"}}", entry.protocol);
+    for entry in entries.iter().filter(|entry| entry.is_in) {
+        let labels = format!("{{protocol=\"{}\"}}", entry.connection.arrived.protocol.1);
         *by_protocol.entry(labels).or_default() += 1;
     }
     let sessions = by_protocol.values().sum();
@@ -147,6 +160,8 @@ fn reason(full: Full) -> &'static str {
         Full::InAll => "{reason=\"max_sessions\"}",
         Full::FromAddress => "{reason=\"max_sessions_per_address\"}",
         Full::Unauthenticated => "{reason=\"max_unauthenticated\"}",
+        Full::UnauthenticatedAddress => "{reason=\"max_unauthenticated_per_address\"}",
+        Full::UnauthenticatedNetwork => "{reason=\"max_unauthenticated_per_network\"}",
     }
 }
 

@@ -11,22 +11,23 @@ mod responder;
 pub mod view;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use crate::config::{Config, DEFAULT_CONTROL, Local};
 use crate::daemon::helpers::control::endpoint::Endpoint;
-use crate::daemon::helpers::control::view::View;
+use crate::daemon::helpers::control::view::{Live, View};
+use crate::ipc::Helper;
 use crate::ipc::codec::codec;
-use crate::ipc::{Helper, Pipe};
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::trusted::is_our_uid;
 use crate::users::Identity;
 
-/// The most responders of one kind at once.
+/// The most responders of one kind at once, and of one collector.
 const MAX_RESPONDERS: usize = 8;
+const MAX_OF_COLLECTOR: usize = 2;
 
 /// How long a responder lives, in seconds.
 const LIFE: u32 = 5;
@@ -47,6 +48,32 @@ pub enum Source {
     Endpoint(Kind),
     /// A responder sends an order, or has ended.
     Responder(usize),
+}
+
+/// Who a collector is: a user by a Unix socket, else an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    User(u32),
+    Address(IpAddr),
+}
+
+impl Peer {
+    fn of(client: &OwnedFd) -> Option<Peer> {
+        let address = rustix::net::getpeername(client).ok().flatten();
+        if let Some(Ok(address)) = address.map(SocketAddr::try_from) {
+            return Some(Peer::Address(address.ip().to_canonical()));
+        }
+        let credentials = rustix::net::sockopt::socket_peercred(client).ok()?;
+        Some(Peer::User(credentials.uid.as_raw()))
+    }
+}
+
+/// A responder at work.
+#[derive(Debug)]
+struct Responder {
+    kind: Kind,
+    peer: Option<Peer>,
+    helper: Helper<(), End>,
 }
 
 /// The order to end a session, from a responder.
@@ -73,7 +100,8 @@ pub struct Endpoints {
 pub struct Control {
     control: Option<Endpoint>,
     metrics: Option<Endpoint>,
-    responders: Vec<(Kind, Pipe<(), End>)>,
+    /// The oldest first.
+    responders: Vec<Responder>,
     /// When the daemon was started.
     pub born: Instant,
 }
@@ -102,7 +130,7 @@ impl Control {
         let control = match Endpoint::instead_of(self.control.as_ref(), wanted.as_ref(), 0o600) {
             // The default path may belong to another tfd.
             Err(e) if wanted == Some(Local::Path(DEFAULT_CONTROL.into())) => {
-                log::warn!("no control socket error=\"{e}\"");
+                log::warn!(error:% = e; "no control socket");
                 Some(None)
             }
             other => other.map_err(|e| format!("server.control: {e}"))?,
@@ -130,8 +158,10 @@ impl Control {
             (Kind::Operator, &self.control),
             (Kind::Collector, &self.metrics),
         ];
-        let is_busy =
-            |kind| self.responders.iter().filter(|(of, _)| *of == kind).count() >= MAX_RESPONDERS;
+        let is_busy = |kind| {
+            let same = self.responders.iter().filter(|of| of.kind == kind);
+            same.count() >= MAX_RESPONDERS
+        };
         let endpoints = endpoints
             .into_iter()
             .filter(move |(kind, _)| !is_busy(*kind));
@@ -140,9 +170,10 @@ impl Control {
             .filter_map(|(kind, endpoint)| {
                 Some((Source::Endpoint(kind), endpoint.as_ref()?.as_fd()))
             })
-            .chain(
-                responders.map(|(index, (_, channel))| (Source::Responder(index), channel.as_fd())),
-            )
+            .chain(responders.map(|(index, of)| {
+                let channel = of.helper.channel.as_fd();
+                (Source::Responder(index), channel)
+            }))
     }
 
     /// Accepts the next client of an endpoint, and returns it with its kind.
@@ -166,13 +197,24 @@ impl Control {
         sandbox: &Sandbox,
     ) -> Result<(), String> {
         let confinement = Confinement::new(identity, sandbox)?;
+        let peer = (kind == Kind::Collector).then(|| Peer::of(client));
+        let peer = peer.flatten();
+        self.make_room(peer);
         let helper = Helper::spawn("responder", |child| {
             nix::unistd::alarm::set(LIFE);
             // A collector's responder needs no table after this, and has read
             // no byte of its client before.
             let text = (kind == Kind::Collector).then(|| metrics::text(view));
+            let live = match kind {
+                Kind::Operator => Some(Live::of(view.registry)?),
+                Kind::Collector => None,
+            };
             let mut handles = vec![client.as_fd()];
-            handles.extend((kind == Kind::Operator).then_some(view.slots.reader()));
+            handles.extend(live.iter().flat_map(Live::handles));
+            let view = &View {
+                live: live.as_ref(),
+                ..*view
+            };
             let confined = confinement.with(Duty::Alone(None));
             child.enter(c"tfd-responder", &confined, &handles)?;
             let stream = client.try_clone()?.into();
@@ -182,18 +224,30 @@ impl Control {
             };
             // What a client does wrong is not a failure of ours.
             if let Err(e) = answered {
-                log::debug!("responder error=\"{e}\"");
+                log::debug!(error:% = e; "responder");
             }
             Ok(())
         })?;
-        self.responders.push((kind, helper.channel));
+        self.responders.push(Responder { kind, peer, helper });
         Ok(())
+    }
+
+    /// Ends the oldest responders of a collector that has too many. A collector
+    /// asks at once: who has waited longest is none, or has its answer.
+    fn make_room(&mut self, peer: Option<Peer>) {
+        let is_same = |of: &&Responder| peer.is_some() && of.peer == peer;
+        while self.responders.iter().filter(is_same).count() >= MAX_OF_COLLECTOR {
+            let Some(oldest) = self.responders.iter().position(|of| is_same(&of)) else {
+                return;
+            };
+            self.responders.remove(oldest).helper.kill();
+        }
     }
 
     /// Reads from a responder which session to end. Forgets one that has ended.
     pub fn hear(&mut self, index: usize) -> Option<End> {
-        let (kind, channel) = self.responders.get(index)?;
-        match channel.try_receive() {
+        let Responder { kind, helper, .. } = self.responders.get(index)?;
+        match helper.channel.try_receive() {
             Ok(end @ Some(_)) if *kind == Kind::Operator => end,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             _ => {
@@ -212,7 +266,7 @@ fn is_operator(client: &OwnedFd) -> bool {
     let uid = credentials.uid.as_raw();
     let fine = is_our_uid(uid);
     if !fine {
-        log::warn!("refused stage=control uid={uid}");
+        log::warn!(stage:% = "control", uid; "refused");
     }
     fine
 }

@@ -28,7 +28,7 @@ pub(crate) struct Report {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Connection {
     pub(crate) slot: u32,
-    pub(crate) pid: u64,
+    pub(crate) pid: u32,
     pub(crate) protocol: String,
     pub(crate) state: String,
     pub(crate) user: Option<String>,
@@ -77,19 +77,20 @@ pub(crate) fn status(view: &View<'_>) -> String {
     })
 }
 
-fn connection(entry: &Entry, bytes_per_second: u64) -> Connection {
+fn connection(entry: &Entry<'_>, bytes_per_second: u64) -> Connection {
+    let connection = entry.connection;
     Connection {
         slot: entry.slot,
-        pid: entry.process,
-        protocol: entry.protocol.clone(),
-        state: if entry.admitted { SESSION } else { GATE }.to_owned(),
-        user: entry.user.clone(),
-        peer: entry.peer,
-        since: since(entry.age),
-        bytes_received: entry.received,
-        bytes_sent: entry.sent,
+        pid: connection.process().unwrap_or(0),
+        protocol: connection.arrived.protocol.1.to_owned(),
+        state: if entry.is_in { SESSION } else { GATE }.to_owned(),
+        user: connection.user.clone(),
+        peer: connection.client(),
+        since: since(entry.age()),
+        bytes_received: entry.activity.received,
+        bytes_sent: entry.activity.sent,
         bytes_per_second,
-        request: entry.doing.as_ref().map(underway),
+        request: entry.activity.doing.as_ref().map(underway),
     }
 }
 
@@ -112,25 +113,42 @@ fn since(age: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::admission::Limits;
+    use crate::daemon::registry::{Arrived, Registry};
+    use crate::session::slots::Activity;
 
     #[test]
     fn a_path_can_not_break_the_json() {
+        let limits = Limits {
+            per_address: 0,
+            proxies: Vec::new(),
+            unauthenticated: 9,
+            unauthenticated_per_address: 0,
+            unauthenticated_per_network: 0,
+        };
+        let mut registry = Registry::new(1, limits).expect("registry");
+        let arrived = Arrived {
+            peer: "[::1]:9".parse().expect("address"),
+            key: [1; 16],
+            protocol: (0, "tf"),
+            zygote: nix::unistd::Pid::from_raw(1),
+            relay: None,
+        };
+        let slot = registry.take(arrived, 0).expect("slot");
         let doing = Doing {
             command: b"SNDFILE".to_vec(),
             begun: now(),
             path: b"a\"\x1b[2J\n\xff".to_vec(),
         };
         let entry = Entry {
-            slot: 3,
-            peer: "[::1]:9".parse().expect("address"),
-            age: Duration::from_secs(5),
-            user: None,
-            admitted: true,
-            process: 7,
-            protocol: "tf".to_owned(),
-            received: 2048,
-            sent: 1,
-            doing: Some(doing),
+            slot,
+            connection: registry.get(slot).expect("connection"),
+            is_in: true,
+            activity: Activity {
+                received: 2048,
+                sent: 1,
+                doing: Some(doing),
+            },
         };
         let text = json_line(&connection(&entry, 10));
         assert!(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::helpers::control::request::{MAX_LINE, Request, Whom};
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{End, report};
-use crate::daemon::registry::Held;
+use crate::daemon::registry::Connection;
 use crate::ipc::Pipe;
 
 /// How long to wait for the end of sessions.
@@ -57,39 +57,29 @@ fn read_request(mut stream: &UnixStream) -> io::Result<Option<Request>> {
 
 /// Ends sessions and waits for their end.
 fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8, String)> {
-    let users: Vec<(u32, Option<String>)> = view
-        .entries()
-        .into_iter()
-        .map(|entry| (entry.slot, entry.user))
-        .collect();
-    let user_of = |slot| users.iter().find(|(of, _)| *of == slot)?.1.as_deref();
-    let is_meant = |held: &Held| match whom {
-        Whom::Slot(slot) => held.slot == *slot,
-        Whom::User(user) => user_of(held.slot) == Some(user),
-        Whom::Address(address) => same(held.peer.ip(), *address),
+    let is_meant = |(slot, connection): &(u32, &Connection)| match whom {
+        Whom::Slot(of) => slot == of,
+        Whom::User(user) => connection.user.as_ref() == Some(user),
+        Whom::Address(address) => same(connection.client().ip(), *address),
         Whom::All => true,
     };
-    let meant: Vec<Held> = view
-        .registry
-        .all()
-        .into_iter()
-        .filter(is_meant)
-        .filter(|held| view.lasts(held))
-        .collect();
+    let lasts = |(slot, connection): &(u32, &Connection)| view.lasts(*slot, connection);
+    let all = view.registry.all().into_iter();
+    let meant: Vec<_> = all.filter(is_meant).filter(lasts).collect();
     if meant.is_empty() {
         return Ok((1, "no session matches\n".to_owned()));
     }
-    for held in &meant {
+    for (slot, connection) in &meant {
         daemon.send(&End {
-            slot: held.slot,
-            key: held.key,
+            slot: *slot,
+            key: connection.arrived.key,
         })?;
     }
     let end = Instant::now() + PATIENCE;
-    while meant.iter().any(|held| view.lasts(held)) && Instant::now() < end {
+    while meant.iter().any(lasts) && Instant::now() < end {
         std::thread::sleep(LOOK);
     }
-    let left = meant.iter().filter(|held| view.lasts(held)).count();
+    let left = meant.iter().filter(|one| lasts(one)).count();
     let ended = meant.len() - left;
     let s = if ended == 1 { "" } else { "s" };
     Ok(match left {

@@ -1,27 +1,26 @@
-//! What a responder knows: the daemon's tables as they were when it was forked,
-//! and the pages of the connections as they are now.
+//! What a responder knows: the daemon's table of connections as it was when it was
+//! forked, which of them last, and what their pages say now.
 
+use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::daemon::registry::{Held, Registry};
-use crate::daemon::sessions::Sessions;
-use crate::ipc::tag::mark;
-use crate::session::slots::{Doing, Slots};
+use crate::daemon::registry::{Connection, Registry};
+use crate::session::keys::ReadKeys;
+use crate::session::slots::{Activity, Page};
 use crate::store::usage::Usage;
+use crate::sys::memory::for_reading;
 
 /// The daemon's tables.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The connections, and what was counted.
     pub registry: &'a Registry,
-    /// The users behind LOGIN or INJAIL.
-    pub sessions: &'a Sessions,
-    /// The user of all other sessions.
-    pub shared_user: &'a str,
-    /// The pages.
-    pub slots: &'a Slots,
+    /// What goes on, for a responder that waits.
+    pub live: Option<&'a Live>,
     /// How much is stored.
     pub usage: &'a Usage,
     /// The most bytes beneath the root.
@@ -42,86 +41,80 @@ pub struct View<'a> {
     pub listening: &'a [SocketAddr],
 }
 
-/// A connection at a moment.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its slot.
-    pub slot: u32,
-    /// The client.
-    pub peer: SocketAddr,
-    /// How long it has been there.
-    pub age: Duration,
-    /// The user, if known.
-    pub user: Option<String>,
-    /// Whether the client is logged in.
-    pub admitted: bool,
-    /// The process that serves it.
-    pub process: u64,
-    /// The protocol it speaks: letters and digits.
-    pub protocol: String,
-    /// Bytes from the client.
-    pub received: u64,
-    /// Bytes to the client.
-    pub sent: u64,
-    /// The request in progress.
-    pub doing: Option<Doing>,
+/// What of the tables a responder sees change.
+#[derive(Debug)]
+pub struct Live {
+    keys: ReadKeys,
+    pages: HashMap<u32, Page>,
 }
 
-impl Entry {
-    /// Bytes moved either way.
-    pub(crate) fn moved(&self) -> u64 {
-        self.received.wrapping_add(self.sent)
-    }
-}
-
-impl View<'_> {
-    /// All connections still served, by slot.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.registry
-            .all()
-            .into_iter()
-            .filter_map(|held| self.entry(held))
-            .collect()
-    }
-
-    fn entry(&self, held: Held) -> Option<Entry> {
-        let Held {
-            slot,
-            peer,
-            key,
-            since,
-        } = held;
-        let page = self.slots.page(slot);
-        if page.mark != mark(key) || page.process == 0 {
-            return None;
-        }
-        let user = match self.sessions.user(slot) {
-            Some(user) => Some(user),
-            None => page.admitted.then_some(self.shared_user),
-        };
-        Some(Entry {
-            slot,
-            peer,
-            age: since.elapsed(),
-            user: user.map(str::to_owned),
-            admitted: page.admitted,
-            process: page.process,
-            protocol: name(&page.protocol),
-            received: page.received,
-            sent: page.sent,
-            doing: page.doing,
+impl Live {
+    /// What belongs to this table, for reading alone.
+    pub fn of(registry: &Registry) -> io::Result<Live> {
+        let keys = for_reading(registry.keys())?;
+        let page =
+            |(slot, of): (u32, &Connection)| Ok((slot, Page::from_handle(of.page.reader()?)));
+        let pages = registry.all().into_iter().map(page);
+        Ok(Live {
+            keys: ReadKeys::map(keys.as_fd())?,
+            pages: pages.collect::<io::Result<_>>()?,
         })
     }
 
-    /// Whether a connection is still served.
-    pub fn lasts(&self, held: &Held) -> bool {
-        let page = self.slots.page(held.slot);
-        page.mark == mark(held.key) && page.process != 0
+    /// The descriptors.
+    pub fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.pages.values().map(AsFd::as_fd)
     }
 }
 
-/// The letters and digits of a name that a session has written.
-fn name(bytes: &[u8]) -> String {
-    let bytes = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric());
-    bytes.map(|byte| char::from(*byte)).collect()
+/// A connection at a moment.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// Its slot.
+    pub slot: u32,
+    /// What the daemon knows of it.
+    pub connection: &'a Connection,
+    /// Whether the client is logged in.
+    pub is_in: bool,
+    /// What its process publishes.
+    pub activity: Activity,
+}
+
+impl Entry<'_> {
+    /// Bytes moved either way.
+    pub(crate) fn moved(&self) -> u64 {
+        self.activity.received.wrapping_add(self.activity.sent)
+    }
+
+    /// How long it has been there.
+    pub(crate) fn age(&self) -> Duration {
+        self.connection.since.elapsed()
+    }
+}
+
+impl<'a> View<'a> {
+    /// All connections that last, by slot.
+    pub fn entries(&self) -> Vec<Entry<'a>> {
+        let all = self.registry.all().into_iter();
+        all.filter(|(slot, of)| self.lasts(*slot, of))
+            .map(|(slot, connection)| self.entry(slot, connection))
+            .collect()
+    }
+
+    fn entry(&self, slot: u32, connection: &'a Connection) -> Entry<'a> {
+        let live = self.live.and_then(|live| live.pages.get(&slot));
+        let page = live.unwrap_or(&connection.page);
+        Entry {
+            slot,
+            connection,
+            is_in: connection.is_in_by(page),
+            activity: page.activity(),
+        }
+    }
+
+    /// Whether a connection is still served: its key is taken from it at the end.
+    pub fn lasts(&self, slot: u32, connection: &Connection) -> bool {
+        let key = connection.arrived.key;
+        self.live.is_none_or(|live| live.keys.fits(slot, key))
+    }
 }

@@ -21,11 +21,14 @@ fn keeper_thread() -> (Daemon, Rsa<openssl::pkey::Public>) {
             shared: Zeroizing::new(b"testhash".to_vec()),
         }),
         tls: Some(TlsSecrets::new(&tls_key, &certificate).expect("secrets")),
-        granted: Vec::new(),
-        extras: Extras::default(),
+        has_steps: true,
     };
     std::thread::spawn(move || run(secrets, theirs));
     (ours, public)
+}
+
+fn client() -> SocketAddr {
+    "192.0.2.1:7".parse().expect("address")
 }
 
 fn gate(daemon: &Daemon) -> Keeper {
@@ -45,7 +48,7 @@ fn gate_with(daemon: &Daemon, tls: bool, is_open: bool) -> Keeper {
         channel: theirs.into(),
     };
     daemon.send(&Some(gate)).expect("send");
-    Keeper::new(ours)
+    Keeper::new(ours, client())
 }
 
 /// What a server signs, in shape.
@@ -98,7 +101,7 @@ fn tickets_of_one_gate_are_opened_for_another_but_not_without_end() {
 fn over_tls_the_hash_may_come_without_a_block_and_then_no_block_follows() {
     let (daemon, public) = keeper_thread();
     let one = gate_of(&daemon, true);
-    assert!(!one.compare(b"testhash").expect("keeper").0.is_empty());
+    assert!(one.compare(b"testhash").expect("keeper").is_some());
     assert!(one.decrypt(&block(&public, &[1; 16])).is_err());
     let other = gate_of(&daemon, true);
     assert!(
@@ -107,7 +110,7 @@ fn over_tls_the_hash_may_come_without_a_block_and_then_no_block_follows() {
             .expect("keeper")
             .is_some()
     );
-    assert!(!other.compare(b"testhash").expect("keeper").0.is_empty());
+    assert!(other.compare(b"testhash").expect("keeper").is_some());
 }
 
 fn block(public: &Rsa<openssl::pkey::Public>, key: &[u8]) -> Vec<u8> {
@@ -151,7 +154,7 @@ fn a_gate_may_ask_each_thing_once_and_in_order() {
             .expect("keeper")
             .is_some()
     );
-    assert!(twice.compare(b"wrong").expect("keeper").0.is_empty());
+    assert!(twice.compare(b"wrong").expect("keeper").is_none());
     assert!(twice.compare(b"testhash").is_err());
     let fine = gate(&daemon);
     assert!(
@@ -159,9 +162,9 @@ fn a_gate_may_ask_each_thing_once_and_in_order() {
             .expect("keeper")
             .is_some()
     );
-    assert!(!fine.compare(b"testhash\0").expect("keeper").0.is_empty());
+    assert!(fine.compare(b"testhash\0").expect("keeper").is_some());
     let admitted = daemon.receive().expect("admission").expect("one");
-    assert_eq!(admitted.tag, TAG);
+    assert_eq!((admitted.tag, admitted.client), (TAG, client()));
     assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
     let odd = gate(&daemon).into_channel();
     odd.send(&[77, b'x'], &[]).expect("send");
@@ -184,7 +187,7 @@ fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
         let keepers: Pipe<Reply, Question> = keepers.into();
         let key = Zeroizing::new(vec![9; len]);
         keepers.send(&Reply::Granted(key)).expect("send");
-        let keeper = Keeper::new(gates);
+        let keeper = Keeper::new(gates, client());
         let answer = keeper.session_key(b"block", &(16..=214)).expect("keeper");
         assert_eq!(answer.is_some(), fine, "{len}");
     }
@@ -196,6 +199,6 @@ fn a_gate_without_a_shared_secret_asks_for_its_login_at_once_and_no_other_does()
     let open = gate_with(&daemon, false, true);
     assert!(open.enter().expect("keeper").is_some());
     let admitted = daemon.receive().expect("admission").expect("one");
-    assert_eq!(admitted.tag, TAG);
+    assert_eq!((admitted.tag, admitted.client), (TAG, client()));
     assert!(gate(&daemon).enter().is_err(), "its channel is closed");
 }
