@@ -101,6 +101,10 @@ pub(crate) enum When {
 /// no list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "tests look calls up by it")
+    )]
     pub name: &'static str,
     pub number: libc::c_long,
     pub when: &'static [&'static [When]],
