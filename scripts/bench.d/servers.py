@@ -88,6 +88,8 @@ user = "nobody"
 log = "warn"
 control = ""
 max_sessions_per_address = 4096
+max_unauthenticated_per_address = 4096
+max_unauthenticated_per_network = 4096
 root = "root"
 {server}
 
