@@ -58,7 +58,7 @@ pub fn serve(path: &Path) -> ExitCode {
     keep_little_memory();
     forget_all_but(&VARIABLES);
     let passed = passed_descriptors();
-    let kept = standard::keep_error_alone();
+    let kept = standard::keep_error_alone(&passed);
     // For problems after the log has moved to a file.
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
     let mut to_file = false;

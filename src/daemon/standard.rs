@@ -1,19 +1,26 @@
-//! The standard descriptors: every process of ours inherits them from the caller
-//! of the daemon, perhaps with a terminal behind them at which root types.
+//! The descriptors that the daemon inherits from its caller: the standard ones,
+//! perhaps with a terminal behind them at which root types, and what a careless
+//! caller has left open.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-/// Leaves this process, and all it forks, nothing to read and only standard error
-/// to write to: a terminal there can't be read from now on, if the system lets
-/// this process reopen it.
+use crate::sys::process::keep_only;
+
+/// Leaves this process, and all it forks, the sockets that were passed to it, else
+/// nothing to read and only standard error to write to: a terminal there can't be
+/// read from now on, if the system lets this process reopen it. Called before
+/// anything is opened.
 ///
 /// # Errors
 /// One line that says what is missing.
-pub(super) fn keep_error_alone() -> Result<(), String> {
+pub(super) fn keep_error_alone(passed: &[OwnedFd]) -> Result<(), String> {
+    let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
+    keep_only(&passed).map_err(|e| format!("descriptors: {e}"))?;
     let failed = |e: io::Error| format!("/dev/null: {e}");
     let nothing = OpenOptions::new()
         .read(true)

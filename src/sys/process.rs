@@ -40,9 +40,9 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Closes every descriptor except the standard three and these. Called in a
-/// process just forked: the owners of the others are copies that the child
-/// neither uses nor drops.
+/// Closes every descriptor except the standard three and these. Called before a
+/// process has opened any, or in one just forked: the owners of the others are
+/// copies that the child neither uses nor drops.
 pub fn keep_only(handles: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut kept: Vec<u32> = handles
         .iter()
