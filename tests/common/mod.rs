@@ -11,6 +11,7 @@ pub mod namespaces;
 mod processes;
 pub mod schema;
 mod server;
+pub mod sockets;
 pub mod tf;
 
 use std::net::{Ipv4Addr, TcpListener};

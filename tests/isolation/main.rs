@@ -12,6 +12,7 @@ mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod control;
+mod descriptors;
 mod jail;
 mod login;
 mod secrets;
