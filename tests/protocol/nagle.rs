@@ -68,8 +68,23 @@ fn words() -> Vec<&'static str> {
         .filter_map(|row| row.strip_prefix("    \"")?.split_once('"'))
         .map(|(word, _)| word)
         .collect();
-    assert!(words.len() >= 47 && words.contains(&"SDOWN"), "{words:?}");
+    // Each row ends with what runs it.
+    let rows = include_str!("../../src/tf/command/mod.rs").lines();
+    let runs = rows.filter(|row| row.starts_with("        => ")).count();
+    assert_eq!(words.len(), runs, "{words:?}");
+    for word in ["END", "SDOWN", "XS1_WRITEV2"] {
+        assert!(words.contains(&word), "{words:?}");
+    }
     words
+}
+
+#[test]
+fn each_request_here_is_one_of_the_table() {
+    let words = words();
+    for (request, _) in REQUESTS {
+        let word = request.split(' ').next().unwrap_or_default();
+        assert!(words.contains(&word), "{word} is no command");
+    }
 }
 
 /// A client with Nagle's algorithm.
