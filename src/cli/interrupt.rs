@@ -2,15 +2,18 @@
 //! shell continues.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use super::failure::Exit;
 use crate::client::Cancel;
-use crate::sys::signal::interrupts;
+use crate::sys::process::spawn_beside;
+use crate::sys::signal::{interrupts, mark_interrupts};
 
 /// How long ending may take before the process is ended by force.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Bytes of the thread's stack.
+const STACK: usize = 256 * 1024;
 
 /// What Ctrl-C does from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,28 +27,26 @@ pub(super) enum OnInterrupt {
     Ignore,
 }
 
-/// The signal is one for the whole process.
-static ON_INTERRUPT: AtomicU8 = AtomicU8::new(OnInterrupt::End as u8);
-
-/// Takes SIGINT from now on.
+/// Takes SIGINT from now on. The thread that acts on it gets no signals, and acts
+/// as was set when the signal arrived, which may be over by then.
 pub(super) fn follow(cancel: Cancel) -> io::Result<()> {
+    on_interrupt(OnInterrupt::End);
     let mut interrupts = interrupts()?;
-    std::thread::spawn(move || {
-        while interrupts.read_exact(&mut [0]).is_ok() {
-            let on_interrupt = ON_INTERRUPT.load(Ordering::SeqCst);
-            if on_interrupt != OnInterrupt::Ignore as u8 {
+    spawn_beside("tf-interrupt", STACK, move || {
+        let mut on_interrupt = [0];
+        while interrupts.read_exact(&mut on_interrupt).is_ok() {
+            if on_interrupt != [OnInterrupt::Ignore as u8] {
                 cancel.cancel();
             }
-            if on_interrupt == OnInterrupt::End as u8 {
+            if on_interrupt == [OnInterrupt::End as u8] {
                 std::thread::sleep(END_TIMEOUT);
                 std::process::exit(Exit::Interrupted as i32);
             }
         }
-    });
-    Ok(())
+    })
 }
 
 /// Sets what SIGINT does.
 pub(super) fn on_interrupt(what: OnInterrupt) {
-    ON_INTERRUPT.store(what as u8, Ordering::SeqCst);
+    mark_interrupts(what as u8);
 }

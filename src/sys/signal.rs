@@ -1,9 +1,9 @@
 //! Signals turned into state: SIGTERM sets a flag, SIGINT writes a byte to a
-//! pipe. Handlers do nothing else.
+//! pipe, the mark of that moment. Handlers do nothing else.
 
 use std::io::{self, PipeReader};
 use std::os::fd::IntoRawFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -18,13 +18,23 @@ extern "C" fn note_stop(_: libc::c_int) {
 /// Where [`note_interrupt`] writes to; below zero before [`interrupts`].
 static INTERRUPTS: AtomicI32 = AtomicI32::new(-1);
 
+/// The byte that is written.
+static MARK: AtomicU8 = AtomicU8::new(0);
+
 extern "C" fn note_interrupt(_: libc::c_int) {
     let before = Errno::last_raw();
     let pipe = INTERRUPTS.load(Ordering::Relaxed);
-    // SAFETY: `write` is async-signal-safe and reads one byte of a static;
-    // the descriptor is never closed. A full pipe has enough bytes.
-    unsafe { libc::write(pipe, b"!".as_ptr().cast(), 1) };
+    let mark = MARK.load(Ordering::SeqCst);
+    // SAFETY: `write` is async-signal-safe and reads one byte of the stack; the
+    // descriptor is never closed. A full pipe has enough bytes.
+    unsafe { libc::write(pipe, (&raw const mark).cast(), 1) };
     Errno::set_raw(before);
+}
+
+/// Makes SIGINT write this byte from now on. A signal that has arrived before, if
+/// only this thread takes it, has written the one before.
+pub fn mark_interrupts(mark: u8) {
+    MARK.store(mark, Ordering::SeqCst);
 }
 
 /// Makes SIGINT write a byte to a pipe and nothing else; returns the pipe's

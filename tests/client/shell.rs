@@ -200,6 +200,19 @@ fn a_server_in_place_of_a_command_opens_a_shell_and_commands_go_first() {
 }
 
 #[test]
+fn an_interrupt_of_a_program_that_ends_leaves_the_session_alone() {
+    const TIMES: usize = 300;
+    let server = Server::start();
+    let mut person = Person::of(&server);
+    person.set("SHELL", "/bin/sh");
+    // It comes to tf as the program's last deed.
+    let lines = (0..TIMES).map(|n| format!("!kill -INT $PPID\nmkdir d{n}\n"));
+    let run = person.tf_with(&["shell"], lines.collect::<String>().as_bytes());
+    assert_eq!((run.code, run.err.as_str()), (Some(0), ""));
+    assert_eq!(server.names("").len(), TIMES);
+}
+
+#[test]
 fn a_session_that_the_server_has_ended_is_opened_anew() {
     let server = "idle_timeout = 2".to_owned();
     let server = Server::with(Setup {
