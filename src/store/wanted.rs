@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -15,6 +16,10 @@ pub const WORK: u64 = 64 << 20;
 
 /// Entries between two looks.
 const ENTRIES: u32 = 4096;
+
+/// How long work goes on for a client that has closed its sending side. It may
+/// still read, or be gone: both look alike until something is sent.
+const HALF_CLOSED: Duration = Duration::from_secs(10);
 
 /// The client's socket.
 static CLIENT: OnceLock<OwnedFd> = OnceLock::new();
@@ -29,14 +34,17 @@ pub fn work_for(socket: impl AsFd) {
 /// Looks at the client; called after each [`WORK`] bytes.
 ///
 /// # Errors
-/// `ECANCELED` when it is gone, has closed its sending side, or the session is to
-/// end.
+/// `ECANCELED` when it is gone, has closed its sending side for long, or the
+/// session is to end.
 pub fn check() -> Result<(), Errno> {
+    static HALF_CLOSED_SINCE: OnceLock<Instant> = OnceLock::new();
     let is_gone = CLIENT.get().is_some_and(|socket| {
         let mut waiting = [PollFd::new(socket, PollFlags::RDHUP)];
         let _ = poll(&mut waiting, Some(&Timespec::default()));
-        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        waiting[0].revents().intersects(gone)
+        let events = waiting[0].revents();
+        let has_closed = || HALF_CLOSED_SINCE.get_or_init(Instant::now).elapsed() > HALF_CLOSED;
+        events.intersects(PollFlags::HUP | PollFlags::ERR)
+            || events.contains(PollFlags::RDHUP) && has_closed()
     });
     if is_gone || STOP.load(Ordering::Relaxed) {
         return Err(Errno::CANCELED);

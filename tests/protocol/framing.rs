@@ -102,6 +102,34 @@ fn a_request_before_a_half_close_is_answered() {
 }
 
 #[test]
+fn long_work_before_a_half_close_is_done_and_answered() {
+    let server = Server::start();
+    server.write("large", "");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(server.path("large"));
+    // The server looks at the client several times meanwhile.
+    file.expect("open").set_len(600 << 20).expect("length");
+    for n in 0..9000 {
+        std::fs::hard_link(server.path("large"), server.path(&format!("d{n}"))).expect("link");
+    }
+    let mut client = server.connect();
+    client.send("SHA256 large");
+    client.send("LSV2 @||@list");
+    client
+        .wire
+        .socket()
+        .shutdown(std::net::Shutdown::Write)
+        .expect("shutdown");
+    let reply = client.reply();
+    assert!(reply.starts_with("OK 0x"), "{reply}");
+    assert_eq!(client.reply(), "OK");
+    client.expect_closed();
+    let list = server.read("list");
+    assert_eq!(list.iter().filter(|c| **c == b'\n').count(), 9002);
+}
+
+#[test]
 fn an_idle_limit_closes_only_who_is_idle() {
     let server = "idle_timeout = 3".to_owned();
     let server = Server::with(Setup {
