@@ -38,12 +38,13 @@ fn list_down(client: &mut Client, request: &str) -> (Vec<String>, i32) {
     loop {
         let header = client.wire.read_i32().expect("header");
         let Ok(len) = usize::try_from(header) else {
-            return (lines(&content), header);
+            content.sort();
+            return (content, header);
         };
         let mut line = vec![0; len];
         client.wire.read_raw(&mut line).expect("line");
-        assert_eq!(line.iter().position(|c| *c == b'\n'), Some(len - 1));
-        content.extend_from_slice(&line);
+        assert_eq!(line.pop(), Some(b'\n'));
+        content.push(String::from_utf8(line).expect("text"));
     }
 }
 
@@ -112,13 +113,22 @@ fn a_list_to_the_client_needs_no_file() {
     let server = tree();
     let mut client = server.connect();
     let (entries, end) = list_down(&mut client, "LSV2DOWN d");
+    // A frame says how long it is, so that no name forges a line.
+    let mut own = ENTRIES.to_vec();
+    own.insert(3, "d/new\nline");
     assert_eq!(
-        (entries.as_slice(), end),
-        (&ENTRIES.map(str::to_owned)[..], -10)
+        (entries, end),
+        (own.iter().map(|s| (*s).to_owned()).collect(), -10)
     );
     let (entries, end) = list_down(&mut client, "LSRV2DOWN");
-    assert_eq!((entries.len(), end), (7, -10));
+    assert_eq!((entries.len(), end), (8, -10));
     assert!(entries.contains(&"d/e/g".to_owned()) && entries.contains(&"d/".to_owned()));
+    server.write("two\nlines/f", "");
+    let (entries, _) = list_down(&mut client, "LSRV2DOWN two\nlines");
+    assert_eq!(entries, ["two\nlines/f"]);
+    client.expect("LSRV2 @||@list", 0);
+    assert_eq!(lines(&server.read("list")).len(), 8);
+    client.expect("DEL list", 0);
     assert_eq!(list_down(&mut client, "LSV2DOWN d/f"), (Vec::new(), -11));
     for index in 0..3000 {
         server.write(&format!("many/{index:0>200}"), "");

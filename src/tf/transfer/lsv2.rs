@@ -1,7 +1,8 @@
 //! LSV2, LSRV2, LSV2DOWN, LSRV2DOWN (version 2.5, same names): the entries of a
 //! directory by their paths from the root, one a line, into a file or to the
-//! client. Secure directories and what is in them are skipped, and so is a path
-//! with a newline, which would forge a line.
+//! client. Secure directories and what is in them are skipped. A path with a
+//! newline is whole in a frame, whose length is known; in a file it would forge a
+//! line and is left out.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -54,6 +55,11 @@ pub(crate) fn to_file(
         Ok(())
     };
     let listed = each_line(env, (path, directory.as_fd()), recursive, |line| {
+        let (path, _) = line.split_at(line.len() - 1);
+        if path.contains(&b'\n') {
+            log::debug!(path:% = path.escape_ascii(); "not listed, newline in path");
+            return Ok(());
+        }
         batch.extend_from_slice(line);
         if batch.len() < BATCH {
             return Ok(());
@@ -171,10 +177,6 @@ fn each_line<E: From<Errno>>(
         }
         line.clear();
         line.extend_from_slice(top.joined(path).as_bytes());
-        if line.contains(&b'\n') {
-            log::debug!(path:%; "not listed, newline in path");
-            return Ok(Step::Over);
-        }
         // It gets its line when it is entered.
         if recursive && is_directory && step == Step::Over {
             return Ok(Step::Enter);
