@@ -14,7 +14,7 @@ use crate::client::{Connection, Entry, Kind, Room, Stat, fits};
 use crate::text::parse_size;
 
 /// How many entries are asked for size and time at once.
-const AT_ONCE: usize = 4096;
+const AT_ONCE: usize = 32 * 1024;
 
 /// Find files in a tree
 #[derive(Args)]

@@ -11,8 +11,9 @@ use crate::client::error::{ClientError, Result};
 use crate::text::hex;
 use crate::tf::wire::WireError;
 
-/// The most requests on their way.
-const ON_THE_WAY: usize = 1024;
+/// The most requests on their way: so many files of a tree cost one round trip.
+/// What neither side has taken waits in [`HELD`] and the system's buffers.
+const ON_THE_WAY: usize = 32 * 1024;
 
 /// The most bytes of a reply that are kept: an answer to one of these requests
 /// is shorter.
@@ -234,7 +235,9 @@ impl Connection {
                 self.wire().write_message_later(request.as_ref());
                 sent += 1;
             }
-            if self.reply_is_due(sent > replies.len())? {
+            let is_due = self.reply_is_due(sent > replies.len())?;
+            let may_send = sent < requests.len() && sent - replies.len() < ON_THE_WAY;
+            if is_due && (!may_send || self.wire().has_input()) {
                 let mut reply = Vec::new();
                 self.wire().read_short_message(&mut reply, LONGEST_REPLY)?;
                 replies.push(reply);
