@@ -17,7 +17,7 @@ use super::context::Context;
 use super::output::OutputOptions;
 use super::place::{RemoteArg, ServerName};
 use super::settings::ConnectionOptions;
-use crate::client::{Kind, Room};
+use crate::client::{Entry, Kind, Listed, Room};
 use crate::text::shown;
 
 /// The variable by which a completion script calls `tf`.
@@ -160,7 +160,7 @@ impl NameCompleter {
         let connection = context.connection(&directory.server).ok()?;
         let mut names = Vec::new();
         let mut room = Room::of(&directory.path);
-        let listed = connection.list_as_it_comes(&directory.path, false, &mut |entry| {
+        let mut take = |entry: Entry| {
             room.take(&entry)?;
             if entry.untold().is_none()
                 && let Ok(name) = String::from_utf8(entry.path)
@@ -175,8 +175,11 @@ impl NameCompleter {
                 names.push((format!("{before}{name}{mark}"), name.starts_with('.')));
             }
             Ok(())
-        });
-        listed.ok()?;
+        };
+        if connection.list_names(&directory.path, &mut take).ok()? != Listed::All {
+            let listed = connection.list_as_it_comes(&directory.path, false, &mut take);
+            listed.ok()?;
+        }
         names.sort();
         let candidate =
             |(name, is_hidden): (String, bool)| CompletionCandidate::new(name).hide(is_hidden);

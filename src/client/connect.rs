@@ -136,6 +136,8 @@ impl Target {
 pub struct Connection {
     wire: Wire,
     pub(super) body: Vec<u8>,
+    /// Commands of version 2.5 that the server is not asked for.
+    pub(super) lacks: Vec<&'static str>,
     /// Its place in its target's [`Cancel`].
     _ticket: Option<Ticket>,
 }
@@ -166,6 +168,7 @@ impl Connection {
         let mut connection = Connection {
             wire,
             body: Vec::new(),
+            lacks: Vec::new(),
             _ticket: Some(ticket),
         };
         connection.shake_hands(target, key)?;
@@ -182,6 +185,7 @@ impl Connection {
         Connection {
             wire,
             body: Vec::new(),
+            lacks: Vec::new(),
             _ticket: None,
         }
     }

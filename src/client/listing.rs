@@ -5,6 +5,7 @@ use glob::{MatchOptions, Pattern};
 
 use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
+use super::later::Listed;
 use crate::tf::status::Status;
 use crate::tf::wire::MAX_MESSAGE;
 
@@ -33,7 +34,7 @@ pub struct Entry {
 const NEWLINE: &[u8] = b"/./";
 
 /// The longest line, in bytes: no request could name a longer path.
-const LONGEST_LINE: usize = MAX_MESSAGE;
+pub(super) const LONGEST_LINE: usize = MAX_MESSAGE;
 
 /// The most memory for a listing that is kept, in bytes: enough for some million
 /// entries, of which each takes this much more than its path.
@@ -72,7 +73,7 @@ impl Room {
     }
 }
 
-fn endless(directory: &[u8]) -> ClientError {
+pub(super) fn endless(directory: &[u8]) -> ClientError {
     ClientError::BadName {
         name: directory.to_vec(),
         why: "the server's listing has no end",
@@ -254,7 +255,7 @@ impl Connection {
             }
             let mut next = Vec::new();
             for directory in &found {
-                let entries = match self.list(directory) {
+                let entries = match self.matched(directory, last) {
                     // A directory that another pattern matched may be gone or closed.
                     Err(e) if e.status().is_some_and(is_passed_over) && at > 0 => continue,
                     other => other?,
@@ -270,6 +271,22 @@ impl Connection {
             found = next;
         }
         Ok(found)
+    }
+
+    /// The entries of a directory; of the last part of a pattern only their names
+    /// matter.
+    fn matched(&mut self, directory: &str, last: bool) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let mut room = Room::of(directory);
+        let mut take = |entry| {
+            room.take(&entry)?;
+            entries.push(entry);
+            Ok(())
+        };
+        if !last || self.list_names(directory, &mut take)? != Listed::All {
+            self.list_as_it_comes(directory, false, &mut take)?;
+        }
+        Ok(entries)
     }
 }
 

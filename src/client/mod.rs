@@ -24,6 +24,7 @@ mod cancel;
 mod commands;
 mod connect;
 mod error;
+mod later;
 mod listing;
 mod observe;
 mod probe;
@@ -39,6 +40,7 @@ pub use connect::{
 };
 pub(crate) use error::Class;
 pub use error::{ClientError, Result};
+pub use later::Listed;
 pub use listing::{Entry, Kind, Room, fits, is_pattern};
 pub use observe::{Event, Note, Observer, Operation};
 pub use probe::{Answer, Question, balance_by_udp};

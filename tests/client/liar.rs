@@ -25,6 +25,10 @@ pub(crate) enum Answer {
     GetCut(Vec<u8>),
     /// GET of nothing, with so many codes before its end.
     GetCodes(usize),
+    /// So many times the same message.
+    Messages(usize, Vec<u8>),
+    /// `OK`, the frames of LSV2DOWN, and the code behind them.
+    Lines(Vec<Vec<u8>>, i32),
     /// None.
     Nothing,
 }
@@ -113,6 +117,20 @@ fn serve(mut wire: Wire, answer: &dyn Fn(&str) -> Answer) -> tfd::tf::wire::Resu
                 }
                 wire.write_i64(-127)?;
                 wire.read_i64()?;
+            }
+            Answer::Messages(count, text) => {
+                for _ in 0..count {
+                    wire.write_message(&text)?;
+                }
+            }
+            Answer::Lines(lines, end) => {
+                wire.write_message(b"OK")?;
+                for mut line in lines {
+                    wire.write_i32(line.len() as i32)?;
+                    let units = [line.len()];
+                    wire.write_units(&mut line, &units)?;
+                }
+                wire.write_i32(end)?;
             }
             Answer::Nothing => {}
             Answer::Get(frames) => {

@@ -32,5 +32,6 @@ mod streams;
 mod terminal;
 mod tmux;
 mod trees;
+mod trips;
 mod unlisted;
 mod watch;

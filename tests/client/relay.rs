@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::common::wait_until;
 
 /// What a link does to the bytes of each connection.
 #[derive(Clone, Copy, Default)]
@@ -25,6 +27,36 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicU64>,
     rate: Arc<AtomicU64>,
+    trips: Arc<Trips>,
+}
+
+/// Round trips: how often the client went on when it had been answered.
+#[derive(Default)]
+struct Trips(Mutex<Turns>);
+
+#[derive(Default)]
+struct Turns {
+    is_clients: bool,
+    count: u64,
+    /// Connections that the client has closed.
+    closed: u64,
+}
+
+impl Trips {
+    fn lock(&self) -> MutexGuard<'_, Turns> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes bytes that came from one side; none at its end.
+    fn came(&self, by_client: bool, bytes: usize) {
+        let mut turns = self.lock();
+        if bytes > 0 {
+            turns.count += u64::from(by_client && !turns.is_clients);
+            turns.is_clients = by_client;
+        } else if by_client {
+            turns.closed += 1;
+        }
+    }
 }
 
 impl Relay {
@@ -35,7 +67,9 @@ impl Relay {
         let address = listener.local_addr().expect("address");
         let connections = Arc::new(AtomicU64::new(0));
         let rate = Arc::new(AtomicU64::new(link.rate));
+        let trips = Arc::new(Trips::default());
         let (count, rated) = (Arc::clone(&connections), Arc::clone(&rate));
+        let counted = Arc::clone(&trips);
         let lives = Mutex::new(lives);
         std::thread::spawn(move || {
             for near in listener.incoming() {
@@ -45,14 +79,26 @@ impl Relay {
                 };
                 count.fetch_add(1, Ordering::Relaxed);
                 let left = (lives.lock().expect("lives"))();
-                relay(near, far, link.delay, &rated, left);
+                relay(near, far, link.delay, (&rated, &counted), left);
             }
         });
         Relay {
             address,
             connections,
             rate,
+            trips,
         }
+    }
+
+    /// How many round trips there were since this was last asked, once the
+    /// client has closed all connections.
+    pub(crate) fn trips(&self) -> u64 {
+        wait_until("the client's end", || {
+            self.trips.lock().closed == self.connections()
+        });
+        let mut turns = self.trips.lock();
+        turns.is_clients = false;
+        std::mem::take(&mut turns.count)
     }
 
     /// Has bytes move at another rate from now on; 0 for no limit.
@@ -70,20 +116,21 @@ fn relay(
     near: TcpStream,
     far: TcpStream,
     delay: Duration,
-    rate: &Arc<AtomicU64>,
+    (rate, trips): (&Arc<AtomicU64>, &Arc<Trips>),
     lives: Option<u64>,
 ) {
     let left = lives.map(|lives| Arc::new(AtomicU64::new(lives)));
-    for (from, to) in [(&near, &far), (&far, &near)] {
+    for (from, to, by_client) in [(&near, &far, true), (&far, &near, false)] {
         from.set_nodelay(true).expect("option");
         let (read, write) = (
             from.try_clone().expect("clone"),
             to.try_clone().expect("clone"),
         );
-        let (left, rate) = (left.clone(), Arc::clone(rate));
+        let (left, rate, trips) = (left.clone(), Arc::clone(rate), Arc::clone(trips));
+        let note = move |bytes| trips.came(by_client, bytes);
         // As many bytes as are on their way, and some more.
         let (bytes, arriving) = sync_channel(256);
-        std::thread::spawn(move || take(read, delay, &rate, left.as_deref(), &bytes));
+        std::thread::spawn(move || take((read, &note), delay, &rate, left.as_deref(), &bytes));
         std::thread::spawn(move || give(write, &arriving));
     }
 }
@@ -92,7 +139,7 @@ fn relay(
 type Arrival = Option<(Instant, Vec<u8>)>;
 
 fn take(
-    mut from: TcpStream,
+    (mut from, note): (TcpStream, &dyn Fn(usize)),
     delay: Duration,
     rate: &AtomicU64,
     left: Option<&AtomicU64>,
@@ -102,6 +149,7 @@ fn take(
     let mut free = Instant::now();
     loop {
         let len = from.read(&mut buffer).unwrap_or(0);
+        note(len);
         if len == 0 {
             return;
         }

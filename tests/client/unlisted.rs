@@ -97,8 +97,9 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
         "{}",
         run.err
     );
-    let run = desk.tf(&["ls", "t"]);
+    let run = desk.tf(&["ls", "-R", "t"]);
     assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
+    assert_eq!(desk.fine(&["ls", "t"]).out, "new\\nline\n");
     desk.fine(&["get", &format!("t/{name}"), "by-name"]);
     assert_eq!(desk.read("by-name"), b"x");
 
@@ -112,7 +113,8 @@ fn names_with_a_newline_are_told_of_and_kept_on_either_side() {
     desk.fine(&["mirror", "--delete", ":t", "t"]);
     assert_eq!(desk.read(&format!("t/{name}")), b"x");
     desk.server.mkdir("ends\n");
-    let run = desk.tf(&["ls"]);
+    assert_eq!(desk.fine(&["ls"]).out, "ends\\n/\nt/\n");
+    let run = desk.tf(&["find"]);
     assert!(
         run.err.contains("ends/./: a name with a newline"),
         "{}",

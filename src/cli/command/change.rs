@@ -22,16 +22,11 @@ pub(crate) struct Mkdir {
 impl Mkdir {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         for_each_name(context, &self.paths, |connection, path| {
-            if !self.parents {
-                return Ok(connection.make_directory(path)?);
-            }
-            for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
-                match connection.make_directory(&path[..at]) {
-                    Err(e) if e.status() == Some(Status::DirectoryExists) => {}
-                    other => other?,
-                }
-            }
-            Ok(())
+            let made = match self.parents {
+                true => connection.make_directories(path),
+                false => connection.make_directory(path),
+            };
+            Ok(made?)
         })
     }
 }

@@ -86,7 +86,7 @@ impl Lock {
         let end = Instant::now() + Duration::from_secs(self.wait);
         let connection = context.connection(server)?;
         loop {
-            match connection.touch(path) {
+            match connection.make_new_file(path) {
                 Err(e) if is_held(&e) && Instant::now() < end => std::thread::sleep(PAUSE),
                 Err(e) if is_held(&e) => {
                     let since = connection
@@ -97,12 +97,9 @@ impl Lock {
                     complain!("tf: {path}: someone holds this lock{since}: wait, or see tf unlock");
                     return Err(Failure::Reported(Exit::Refused));
                 }
-                other => break other?,
+                other => return Ok(other?),
             }
         }
-        // Some servers answer OK without having made it.
-        connection.stat(path)?;
-        Ok(())
     }
 }
 

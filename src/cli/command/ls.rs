@@ -6,7 +6,7 @@ use clap::ArgAction;
 
 use super::prelude::*;
 use crate::cli::output::{letter, time, word};
-use crate::client::{self, ClientError, Connection, Entry, Kind, Room};
+use crate::client::{self, ClientError, Connection, Entry, Kind, Listed, Room};
 use crate::text::human_size;
 use crate::tf::status::Status;
 
@@ -99,9 +99,10 @@ impl Ls {
     /// Lists a directory, or shows a file.
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
         let needs_stats = self.long || self.by_size || self.by_time;
+        let is_json = printer.json;
         let (mut items, mut untold) = (Vec::new(), Vec::new());
         let mut room = Room::of(path);
-        let listed = connection.list_as_it_comes(path, self.recursive, &mut |entry| {
+        let mut take = |entry: Entry| {
             if let Some(what) = entry.untold() {
                 room.take(&entry)?;
                 untold.push(what);
@@ -114,7 +115,19 @@ impl Ls {
             room.take(&item.entry)?;
             items.push(item);
             Ok(())
-        });
+        };
+        // Where the kind of what is no directory is not shown, or FSTAT has it.
+        let all = match self.recursive || is_json {
+            true => Listed::Nothing(None),
+            false => connection.list_names(path, &mut take)?,
+        };
+        let listed = match all {
+            Listed::All => Ok(()),
+            Listed::Nothing(Some(stat)) if stat.kind != Kind::Directory => {
+                return self.print(printer, vec![Item::of_file(path, stat)], "");
+            }
+            Listed::Nothing(_) => connection.list_as_it_comes(path, self.recursive, &mut take),
+        };
         match listed {
             Err(e) if e.status() == Some(Status::DirectoryMissing) => {
                 return self.file(connection, printer, path, e);
