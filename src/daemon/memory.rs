@@ -1,12 +1,12 @@
-//! What tfd's processes share: the counters of what is stored, the channel to the auditor and the helpers of protocols. The daemon
-//! makes all of it.
+//! What tfd's processes share: the counters of what is stored, the channel to the
+//! auditor and the helpers of protocols. The daemon makes all of it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::dialer::NewSession;
 use crate::daemon::protocols::ProtocolHelpers;
-use crate::ipc::helper::Service;
+use crate::ipc::Service;
 use crate::store::usage::Usage;
 
 /// All of it, in the daemon.

@@ -10,7 +10,9 @@ pub mod orders;
 pub mod page;
 pub mod pipe;
 pub mod poll;
+pub mod service;
 
 pub use helper::Helper;
 pub use pipe::Pipe;
 pub use poll::Poll;
+pub use service::Service;

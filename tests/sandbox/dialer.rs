@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use tfd::daemon::helpers::dialer::{NewSession, Settings, start};
-use tfd::ipc::helper::Service;
+use tfd::ipc::Service;
 use tfd::sandbox::Sandbox;
 use tfd::session::dialer::Dialer;
 
