@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use nix::unistd::Pid;
 
@@ -89,12 +90,10 @@ impl ProtocolHelpers {
         self.iter().try_for_each(Helpers::adopt)
     }
 
-    /// The channel on which sessions of each protocol ask its helpers.
-    pub fn services(&self) -> Vec<Option<BorrowedFd<'_>>> {
-        let services = self.0.iter().map(Option::as_deref);
-        services
-            .map(|helpers| helpers.and_then(Helpers::service))
-            .collect()
+    /// A channel for a new session of a protocol, on which it asks its helpers.
+    pub fn open(&self, protocol: u8) -> io::Result<Option<OwnedFd>> {
+        let helpers = self.0.get(usize::from(protocol)).and_then(Option::as_ref);
+        helpers.map_or(Ok(None), |helpers| helpers.open())
     }
 
     /// The channels on which they ask for pages, by number.
@@ -111,9 +110,21 @@ impl ProtocolHelpers {
     }
 
     /// Takes note that a process has ended; whether it was one that must be
-    /// replaced.
+    /// started again.
     pub fn reaped(&mut self, pid: Pid) -> bool {
         let mut helpers = self.0.iter_mut().flatten();
         helpers.any(|helpers| helpers.reaped(pid))
+    }
+
+    /// When [`ProtocolHelpers::restart_if_due`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.iter().filter_map(Helpers::due).min()
+    }
+
+    /// Starts again those that have ended, once that is due.
+    pub fn restart_if_due(&mut self, context: &HelperContext<'_>) {
+        for helpers in self.0.iter_mut().flatten() {
+            helpers.restart_if_due(context);
+        }
     }
 }

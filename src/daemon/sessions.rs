@@ -3,16 +3,27 @@
 use std::io;
 
 use nix::unistd::Pid;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::generation::{Admission, Generation};
 use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
-use crate::ipc::codec::Encode;
+use crate::ipc::channel::Channel;
+use crate::ipc::codec::{Encode, Writer};
 use crate::ipc::orders::{MAX_FAILED_FORKS, News, Order, Start};
 use crate::ipc::{Helper, Pipe};
 use crate::session::login::{self, Why};
 use crate::store::quota::Limits;
+
+/// What a session is given besides its connection.
+pub struct SessionHandles {
+    /// Its limits, and the counter that they are held to.
+    pub quota: Option<(Limits, OwnedFd)>,
+    /// Its channel to the service of its protocol.
+    pub service: Option<OwnedFd>,
+    /// Its channel to the dialer.
+    pub dialer: Option<OwnedFd>,
+}
 
 /// The launchers that run.
 #[derive(Debug, Default)]
@@ -36,8 +47,7 @@ impl Sessions {
         registry: &mut Registry,
         generation: &Generation,
         admission: Admission,
-        quota: Option<(Limits, OwnedFd)>,
-        dialer: Option<OwnedFd>,
+        handles: SessionHandles,
     ) {
         let Admission {
             slot,
@@ -51,45 +61,49 @@ impl Sessions {
         };
         let (peer, key) = (connection.client(), connection.arrived.key);
         let name = login.name.clone();
-        let refuse = |why: Why, reason: &str| {
+        let refuse = |gate: &Channel, why: Why, reason: &str| {
             log::warn!(peer:%, user:% = name, reason; "login refused");
-            let _ = login::answer(&gate, Err(why));
+            let _ = login::answer(gate, Err(why));
         };
         let running = registry.sessions_of(&name);
         if login
             .max_sessions
             .is_some_and(|max| running >= max as usize)
         {
-            return refuse(Why::TooMany, "too many sessions of this user");
+            return refuse(&gate, Why::TooMany, "too many sessions of this user");
         }
         let mut launchers = self.0.iter();
         let launcher = launchers.find(|of| Some(of.pid) == generation.launcher_pid);
         let Some(launcher) = launcher else {
-            return refuse(Why::Internal, "no launcher");
+            return refuse(&gate, Why::Internal, "no launcher");
         };
-        let (limits, usage) = quota.unzip();
-        let rest = SessionOrder {
+        let order = SessionOrder {
+            gate,
             login,
-            limits,
+            quota: handles.quota,
             certificate,
             protocol,
-        }
-        .to_bytes()
-        .to_vec();
-        let cloned = gate.as_fd().try_clone_to_owned();
-        let sent = cloned.and_then(|gate| {
-            launcher.channel.send(&Order::Start(Start {
+            service: handles.service,
+            dialer: handles.dialer,
+        };
+        let start = connection.page.try_clone().and_then(|page| {
+            let mut message = Writer::default();
+            order.encode(&mut message);
+            let handles = message.handles.iter();
+            let handles = handles.map(BorrowedFd::try_clone_to_owned);
+            Ok(Start {
                 slot,
                 peer,
                 key,
-                page: connection.page.try_clone()?,
-                rest,
-                handles: [gate].into_iter().chain(usage).chain(dialer).collect(),
-            }))
+                page,
+                rest: message.bytes.to_vec(),
+                handles: handles.collect::<io::Result<_>>()?,
+            })
         });
+        let sent = start.and_then(|start| launcher.channel.send(&Order::Start(start)));
         match sent {
             Ok(()) => registry.launch(slot, launcher.pid, &name, !generation.jail),
-            Err(e) => refuse(Why::Internal, &e.to_string()),
+            Err(e) => refuse(&order.gate, Why::Internal, &e.to_string()),
         }
     }
 

@@ -76,7 +76,8 @@ pub(super) fn start_helpers(
     ProtocolHelpers::start(&context, before)
 }
 
-fn udp_sockets<'a>(listeners: &[&'a Listener]) -> Vec<BorrowedFd<'a>> {
+/// The UDP sockets next to listeners.
+pub(super) fn udp_sockets<'a>(listeners: &[&'a Listener]) -> Vec<BorrowedFd<'a>> {
     listeners
         .iter()
         .filter_map(|listener| listener.udp())

@@ -18,10 +18,10 @@ use super::generation::{Admission, Generation};
 use super::memory::Memory;
 use super::notify::Notifier;
 use super::registry::Registry;
-use super::sessions::Sessions;
+use super::sessions::{SessionHandles, Sessions};
 use super::start::{
     FileStamp, limits, listen_on, raise_descriptor_limit, sandbox_for, say_ready, start_dialer,
-    start_generation, start_helpers, take_signals, users_stamp,
+    start_generation, start_helpers, take_signals, udp_sockets, users_stamp,
 };
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
@@ -39,6 +39,7 @@ use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::spare_daemon;
 use crate::session::dialer::{Answer, Request};
+use crate::session::protocol::HelperContext;
 use crate::store::usage::Usage;
 use crate::users::{Identities, Identity, Login};
 
@@ -187,6 +188,7 @@ impl Supervisor {
         // With the last way to it gone, the auditor writes what is left.
         self.memory.auditor = None;
         self.memory.helpers = ProtocolHelpers::default();
+        self.memory.dialer = None;
         let last = Instant::now() + LAST_WAIT;
         while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
@@ -224,6 +226,7 @@ impl Supervisor {
                 .sweep_if_due(config, identities, &self.sandbox, killed);
         }
         self.restart_dialer_if_due();
+        self.restart_helpers_if_due();
         self.repair_if_due();
         let is_well =
             self.stop.is_some() || self.repair.is_pending() || !self.generations.is_empty();
@@ -265,11 +268,12 @@ impl Supervisor {
             None => self.recount.due(),
         };
         let dialer = self.memory.dialer.as_ref().and_then(Service::due);
+        let helpers = self.memory.helpers.due();
         let killed = self.registry.counters.killed;
         let sweep = self.recount.sweep_due(killed);
         let sweep = sweep.filter(|_| self.stop.is_none());
         let repair = self.repair.due().filter(|_| self.stop.is_none());
-        [until, self.notifier.due(), dialer, sweep, repair]
+        [until, self.notifier.due(), dialer, helpers, sweep, repair]
             .into_iter()
             .flatten()
             .min()
@@ -358,17 +362,25 @@ impl Supervisor {
                 return log::error!(slot = admission.slot, error:% = e; "no session: no quota");
             }
         };
-        let dialer = match self.data_channel(index, &admission) {
-            Ok(dialer) => dialer,
-            Err(e) => {
-                let slot = admission.slot;
-                log::error!(slot, error:% = e; "no data connections for a session");
-                None
-            }
-        };
+        let slot = admission.slot;
+        let service = self.memory.helpers.open(admission.protocol);
+        let service = service.unwrap_or_else(|e| {
+            log::error!(slot, error:% = e; "no service for a session");
+            None
+        });
+        let dialer = self.data_channel(index, &admission);
+        let dialer = dialer.unwrap_or_else(|e| {
+            log::error!(slot, error:% = e; "no data connections for a session");
+            None
+        });
         let (registry, generation) = (&mut self.registry, &self.generations[index]);
+        let handles = SessionHandles {
+            quota,
+            service,
+            dialer,
+        };
         self.sessions
-            .start(registry, generation, admission, quota, dialer);
+            .start(registry, generation, admission, handles);
     }
 
     /// The channel to the dialer for a session, if its protocol has data
@@ -398,6 +410,23 @@ impl Supervisor {
                 started.ok_or_else(|| "no protocol has data connections".to_owned())
             });
         }
+    }
+
+    /// Starts helpers of protocols again once that is due.
+    fn restart_helpers_if_due(&mut self) {
+        let is_due = |due| due <= Instant::now();
+        if !self.memory.helpers.due().is_some_and(is_due) {
+            return;
+        }
+        let listeners: Vec<&Listener> = self.listeners.iter().collect();
+        let context = HelperContext {
+            config: &self.config,
+            udp: &udp_sockets(&listeners),
+            keys: self.registry.keys().as_fd(),
+            identity: self.identities.as_ref().map(|who| &who.helpers),
+            sandbox: &self.sandbox,
+        };
+        self.memory.helpers.restart_if_due(&context);
     }
 
     /// Takes the clients that wait at a listener.

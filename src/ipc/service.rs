@@ -1,18 +1,27 @@
-//! Services: helper processes that keep state and that sessions speak to.
+//! Services: helper processes that keep state and that sessions speak to. Here
+//! are a service's ends of that, in the daemon and in its own process.
 
+use std::collections::HashMap;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use nix::unistd::Pid;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
 
 use super::Helper;
 use super::backoff::Backoff;
-use super::codec::Encode;
+use super::codec::{Decode, Encode};
 use super::pipe::{Pipe, pair};
+
+/// Callers answered before a service looks elsewhere.
+const AT_ONCE: usize = 64;
 
 /// A helper process that keeps state and that sessions speak to: each has a channel
 /// of its own to it, made by the daemon, whose word it is whom the channel is for. A
-/// service that ended is started again, later each time.
+/// service that ended is started again, later each time. Once this is dropped, it
+/// serves the sessions that it has, and ends with the last of them.
 #[derive(Debug)]
 pub struct Service<S> {
     helper: Option<Helper<S, ()>>,
@@ -73,10 +82,141 @@ impl<S: Encode> Service<S> {
             }
         }
     }
+
+    /// Ends it at once, to be started again.
+    pub fn kill(&self) {
+        self.helper.iter().for_each(Helper::kill);
+    }
 }
 
-impl<S> Drop for Service<S> {
-    fn drop(&mut self) {
-        self.helper.iter().for_each(Helper::kill);
+/// The sessions that a service answers, in its process: `S` to questions `R`. Each
+/// gets one answer a turn, so that none keeps another waiting.
+#[derive(Debug)]
+pub struct Callers<S, R> {
+    poller: OwnedFd,
+    pipes: HashMap<u64, Pipe<S, R>>,
+    /// The number of the next one.
+    next: u64,
+}
+
+impl<S: Encode, R: Decode> Callers<S, R> {
+    /// None yet.
+    pub fn new() -> io::Result<Callers<S, R>> {
+        Ok(Callers {
+            poller: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            pipes: HashMap::new(),
+            next: 0,
+        })
+    }
+
+    /// Takes one in.
+    pub fn add(&mut self, pipe: Pipe<S, R>) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(self.next);
+        epoll::add(&self.poller, &pipe, data, epoll::EventFlags::IN)?;
+        self.pipes.insert(self.next, pipe);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Whether all have ended.
+    pub fn is_empty(&self) -> bool {
+        self.pipes.is_empty()
+    }
+
+    /// Answers those who have asked. Who sends anything else or leaves its answers
+    /// unread is cut off.
+    pub fn answer(&mut self, mut answer: impl FnMut(R) -> S) -> io::Result<()> {
+        let mut events = Vec::with_capacity(AT_ONCE);
+        let at_once = Timespec::default();
+        epoll::wait(&self.poller, spare_capacity(&mut events), Some(&at_once))?;
+        for event in events {
+            let id = event.data.u64();
+            let Some(pipe) = self.pipes.get(&id) else {
+                continue;
+            };
+            let goes_on = match pipe.try_receive() {
+                Ok(Some(question)) => pipe.try_send(&answer(question)).is_ok(),
+                Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+                Ok(None) => false,
+            };
+            if !goes_on {
+                epoll::delete(&self.poller, pipe)?;
+                self.pipes.remove(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S, R> AsFd for Callers<S, R> {
+    /// Readable when one of them has asked or ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Caller = Pipe<u32, u32>;
+
+    fn callers(count: usize) -> (Callers<u32, u32>, Vec<Caller>) {
+        let mut callers = Callers::new().expect("callers");
+        let mut add = |_| {
+            let (ours, theirs) = pair().expect("pair");
+            callers.add(theirs).expect("add");
+            ours
+        };
+        let pipes = (0..count).map(&mut add).collect();
+        (callers, pipes)
+    }
+
+    #[test]
+    fn a_flood_of_one_leaves_the_others_their_turn_and_their_answers() {
+        let (mut callers, pipes) = callers(3);
+        let [flood, one, other] = pipes.as_slice() else {
+            panic!("three")
+        };
+        let flooded = (0..).take_while(|_| flood.try_send(&7).is_ok()).count();
+        one.send(&1).expect("send");
+        other.send(&2).expect("send");
+        callers.answer(|number| number + 100).expect("answer");
+        assert_eq!(one.try_receive().expect("answer"), Some(101));
+        assert_eq!(other.try_receive().expect("answer"), Some(102));
+        assert_eq!(flood.try_receive().expect("answer"), Some(107));
+        assert!(flood.try_receive().is_err(), "one a turn");
+        assert!(flooded > 1);
+    }
+
+    #[test]
+    fn many_that_flood_are_answered_in_turn() {
+        let (mut callers, pipes) = callers(2 * AT_ONCE);
+        for pipe in &pipes {
+            (0..3).for_each(|number| pipe.send(&number).expect("send"));
+        }
+        for _ in 0..2 {
+            callers.answer(|number| number).expect("answer");
+        }
+        for pipe in &pipes {
+            assert_eq!(pipe.try_receive().expect("answer"), Some(0));
+        }
+    }
+
+    #[test]
+    fn who_ends_sends_nonsense_or_reads_no_answer_is_cut_off() {
+        let (mut callers, mut pipes) = callers(3);
+        pipes.remove(0);
+        let raw = pipes.remove(0).into_channel();
+        raw.send(b"nonsense", &[]).expect("send");
+        callers.answer(|number| number).expect("answer");
+        assert!(raw.is_over() && !callers.is_empty());
+        let mut turns = 0;
+        while !callers.is_empty() {
+            let _ = pipes[0].try_send(&1);
+            callers.answer(|number| number).expect("answer");
+            turns += 1;
+        }
+        assert!(turns > 1, "some answers may wait");
     }
 }

@@ -128,9 +128,12 @@ pub trait Helpers: Debug {
         Ok(())
     }
 
-    /// The channel on which sessions ask one of them.
-    fn service(&self) -> Option<BorrowedFd<'_>> {
-        None
+    /// A channel for a new session, on which it asks one of them.
+    ///
+    /// # Errors
+    /// When that one does not run.
+    fn open(&self) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
     }
 
     /// The channel on which one of them asks for the page of a slot, to read it.
@@ -142,8 +145,16 @@ pub trait Helpers: Debug {
     fn hear(&mut self, _page: &dyn Fn(u32) -> Option<OwnedFd>) {}
 
     /// Takes note that a process has ended; whether it was one that must be
-    /// replaced.
+    /// started again.
     fn reaped(&mut self, pid: Pid) -> bool;
+
+    /// When [`Helpers::restart_if_due`] has something to do.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Starts again what has ended, once that is due.
+    fn restart_if_due(&mut self, _context: &HelperContext<'_>) {}
 
     /// For a protocol to recognize its own.
     fn as_any(&self) -> &dyn Any;

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use nix::unistd::Pid;
 
@@ -64,8 +65,8 @@ impl Helpers for TfHelpers {
         self.tables.as_ref().map_or(Ok(()), |tables| tables.read())
     }
 
-    fn service(&self) -> Option<BorrowedFd<'_>> {
-        self.udp.as_ref().and_then(Udp::questions)
+    fn open(&self) -> io::Result<Option<OwnedFd>> {
+        self.udp.as_ref().map_or(Ok(None), Udp::open)
     }
 
     fn channel(&self) -> Option<BorrowedFd<'_>> {
@@ -81,6 +82,16 @@ impl Helpers for TfHelpers {
     fn reaped(&mut self, pid: Pid) -> bool {
         self.tables.iter().for_each(|tables| tables.reaped(pid));
         self.udp.as_mut().is_some_and(|udp| udp.reaped(pid))
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.udp.as_ref().and_then(Udp::due)
+    }
+
+    fn restart_if_due(&mut self, context: &HelperContext<'_>) {
+        if let Some(udp) = &mut self.udp {
+            udp.restart_if_due(context);
+        }
     }
 
     fn as_any(&self) -> &dyn std::any::Any {

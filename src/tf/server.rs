@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::ipc::channel::Channel;
 use crate::session::context::{Context, End};
 use crate::session::login::Login;
 use crate::session::protocol::{Gate, HelperContext, Helpers, Protocol, Secrets, Serve};
@@ -64,7 +65,10 @@ impl Server {
             settings: self.settings.clone(),
             rights: info.rights,
             quota: info.quota,
-            pool: service.map(|service| Box::new(AskPool::new(service)) as Box<dyn Pool>),
+            pool: service.map(|service| {
+                let channel = Channel::from_handle(service);
+                Box::new(AskPool::new(channel.into())) as Box<dyn Pool>
+            }),
             watches: Vec::new(),
             locks: Locks::default(),
             files: Files::default(),

@@ -464,6 +464,41 @@ fn a_pool_file_that_changes_is_read_again() {
 }
 
 #[test]
+fn a_session_is_still_sent_to_servers_after_a_reload_and_a_new_one_after_a_loss() {
+    let backend = Server::start();
+    let tuple = format!("4 127.0.0.1;{}", backend.address().port());
+    let mut server = balancing(&tuple);
+    let reply = format!("OK {tuple}");
+    let mut client = server.connect();
+    wait_until("a server", || client.ask("TLB") == reply);
+    let udp = |server: &Server| {
+        let all = descendants(server.pid()).into_iter();
+        let udp = all.filter(|(_, name)| name == "tfd-udp");
+        udp.map(|(pid, _)| pid).collect::<Vec<_>>()
+    };
+    let first = udp(&server);
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    wait_until("the same server", || client.ask("TLB") == reply);
+    assert_eq!(udp(&server).len(), 2, "the old one has a session left");
+    drop(client);
+    wait_until("its end", || {
+        udp(&server).iter().all(|pid| !first.contains(pid))
+    });
+
+    for helper in ["tfd-udp", "tfd-pool"] {
+        let all = descendants(server.pid());
+        let found = all.into_iter().find(|(_, name)| name == helper);
+        let pid = Pid::from_raw(found.expect(helper).0 as i32);
+        // One of a process that was replaced may have ended by itself.
+        let _ = kill(pid, Signal::SIGKILL);
+        wait_until("a session with a pool", || {
+            server.connect().ask("TLB") == reply
+        });
+    }
+}
+
+#[test]
 fn without_a_pool_there_is_nobody_to_hand_out() {
     let server = Server::start();
     server.connect().expect("TLB", 52);

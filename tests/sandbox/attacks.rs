@@ -243,17 +243,24 @@ fn with_channels(
     root: Option<BorrowedFd<'_>>,
     run: impl Fn(BorrowedFd<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
+    let tried = channels().filter(|_| root.is_some()).map(run);
+    let none = Err(io::ErrorKind::PermissionDenied.into());
+    tried.last().unwrap_or(none)
+}
+
+/// All channels of this process.
+pub fn channels() -> impl Iterator<Item = BorrowedFd<'static>> {
     use nix::sys::socket::{SockType, getsockopt, sockopt};
-    let mut tried = Err(io::ErrorKind::PermissionDenied.into());
-    for number in (3..64).filter(|_| root.is_some()) {
+    let handle = |number| {
         // SAFETY: it is looked at before anything else is done, and never closed.
         #[allow(unsafe_code, reason = "an attacker tries every number")]
-        let handle = unsafe { BorrowedFd::borrow_raw(number) };
-        if getsockopt(&handle, sockopt::SockType) == Ok(SockType::SeqPacket) {
-            tried = run(handle);
+        unsafe {
+            BorrowedFd::borrow_raw(number)
         }
-    }
-    tried
+    };
+    let is_channel =
+        |handle: &BorrowedFd<'_>| getsockopt(handle, sockopt::SockType) == Ok(SockType::SeqPacket);
+    (3..64).map(handle).filter(is_channel)
 }
 
 fn shut_channels(root: Option<BorrowedFd<'_>>) -> io::Result<()> {

@@ -1,5 +1,5 @@
 //! The dialer in its own sandbox: it still connects and accepts there, and
-//! ends with its service.
+//! ends with its last session once its service is dropped.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -39,7 +39,11 @@ pub fn works_in_its_sandbox() {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("name");
     assert_eq!(name.trim(), "tfd-dialer");
     drop(service);
-    assert!(session.listen().is_err(), "it ends with its service");
+    let listening = session.listen().expect("it still serves its session");
+    session.close(listening).expect("close");
+    drop(session);
+    let status = nix::sys::wait::waitpid(pid, None).expect("its end");
+    assert_eq!(status, nix::sys::wait::WaitStatus::Exited(pid, 0));
 }
 
 /// A connection of the client to a port of the server.

@@ -21,6 +21,7 @@ mod dialer;
 mod fuzz;
 mod needed;
 mod pages;
+mod pool;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -47,6 +48,9 @@ fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
     }
     if !setting(pages::ERASE).is_empty() {
         return pages::erase();
+    }
+    if !setting(pool::FLOOD).is_empty() {
+        return pool::flood(peer);
     }
     if let Some(attack) = attacks::of(peer) {
         match (attack.run)(root) {
@@ -169,6 +173,7 @@ fn main() -> ExitCode {
     }
     dialer::works_in_its_sandbox();
     pages::an_erased_page_hides_nobody();
+    pool::a_flood_of_questions_keeps_no_other_session_waiting();
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = listener.local_addr().expect("address").port();
     let mut failures = needed::every_call_is_needed(std::env::var_os("TFD_TEST_FULL").is_some());

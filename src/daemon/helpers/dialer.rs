@@ -77,24 +77,30 @@ enum Source {
     Listener(usize, usize),
 }
 
-/// Serves sessions until the daemon is gone.
+/// Serves sessions until the daemon has no use for it and none is left.
 fn run(daemon: &Pipe<(), NewSession>, settings: &Settings) -> io::Result<()> {
+    let mut daemon = Some(daemon);
     let mut sessions: Vec<Session> = Vec::new();
-    while wait_and_act(daemon, settings, &mut sessions)? {
+    while daemon.is_some() || !sessions.is_empty() {
+        if !wait_and_act(daemon, settings, &mut sessions)? {
+            daemon = None;
+        }
         sessions.iter_mut().for_each(Session::expire);
         sessions.retain(|session| session.is_open);
     }
     Ok(())
 }
 
-/// One wait and its events; whether the daemon is still there.
+/// One wait and its events; whether the daemon may still send sessions.
 fn wait_and_act(
-    daemon: &Pipe<(), NewSession>,
+    daemon: Option<&Pipe<(), NewSession>>,
     settings: &Settings,
     sessions: &mut Vec<Session>,
 ) -> io::Result<bool> {
     let mut poll = Poll::default();
-    poll.read(Source::Daemon, daemon);
+    if let Some(daemon) = daemon {
+        poll.read(Source::Daemon, daemon);
+    }
     for (index, session) in sessions.iter().enumerate() {
         session.wait_for(index, &mut poll);
     }
@@ -105,14 +111,14 @@ fn wait_and_act(
             Source::Attempt(session, index) => sessions[session].connected(index),
             Source::Listener(session, index) => sessions[session].accept(index),
             Source::Session(session) => sessions[session].hear(settings),
-            Source::Daemon => match daemon.receive() {
-                Ok(Some(new)) => sessions.push(Session::new(new)),
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
+            Source::Daemon => match daemon.map(Pipe::receive) {
+                Some(Ok(Some(new))) => sessions.push(Session::new(new)),
+                Some(Err(e)) if e.kind() == io::ErrorKind::InvalidData => {}
                 _ => return Ok(false),
             },
         }
     }
-    Ok(true)
+    Ok(daemon.is_some())
 }
 
 /// A session and its sockets.

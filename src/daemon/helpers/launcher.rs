@@ -60,45 +60,34 @@ pub struct Launcher<'a> {
     pub usage: Option<ReadWords>,
     /// The socket on which sessions report to the auditor.
     pub records: Option<BorrowedFd<'a>>,
-    /// The channels to the services of protocols, by number.
-    pub services: Vec<Option<BorrowedFd<'a>>>,
 }
 
-impl Launcher<'_> {
-    /// The channels of this process that sessions may have.
-    pub fn channels(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let services = self.services.iter().copied().flatten();
-        self.records.into_iter().chain(services)
-    }
-
-    /// The channel to the service of a protocol.
-    fn service(&self, protocol: u8) -> Option<BorrowedFd<'_>> {
-        self.services.get(usize::from(protocol)).copied().flatten()
-    }
-}
-
-/// Whom a session is for: what follows its [`Start`].
+/// Whom a session is for, and its own descriptors: what follows its [`Start`].
 pub struct SessionOrder {
+    /// The channel to its gate. [`Launcher::refuse`] takes the first descriptor for
+    /// this.
+    pub gate: Channel,
     /// The account.
     pub login: Login,
-    /// What its quota is held to.
-    pub limits: Option<Limits>,
+    /// What its quota is held to, and the counter for that.
+    pub quota: Option<(Limits, OwnedFd)>,
     /// Whether a certificate has logged it in.
     pub certificate: bool,
     /// The number of its protocol.
     pub protocol: u8,
+    /// Its channel to the service of that, if there is one.
+    pub service: Option<OwnedFd>,
+    /// Its channel to the dialer, if its protocol has data connections.
+    pub dialer: Option<OwnedFd>,
 }
 
-codec!(struct SessionOrder { login, limits, certificate, protocol });
+codec!(struct SessionOrder { gate, login, quota, certificate, protocol, service, dialer });
 codec!(struct Limits { uid, own, all });
 
 /// A session about to begin.
 struct Seat<'a> {
-    protocol: u8,
     launcher: &'a Launcher<'a>,
-    gate: Channel,
-    dialer: Option<OwnedFd>,
-    login: Login,
+    order: SessionOrder,
     info: SessionInfo,
 }
 
@@ -108,7 +97,7 @@ impl Parent for Launcher<'_> {
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         let root = [self.root.as_fd()];
         root.into_iter()
-            .chain(self.channels())
+            .chain(self.records)
             .chain(self.protocols.handles())
             .collect()
     }
@@ -121,18 +110,14 @@ impl Parent for Launcher<'_> {
         let Connection {
             mut start, parent, ..
         } = connection;
-        let mut handles = std::mem::take(&mut start.handles).into_iter();
-        let gate = handles.next().ok_or(io::ErrorKind::InvalidInput)?;
-        let order = SessionOrder::from_bytes(&start.rest).ok_or(io::ErrorKind::InvalidData)?;
-        let quota = match order.limits {
-            Some(limits) => {
-                let page = handles.next().ok_or(io::ErrorKind::InvalidInput)?;
-                Quota::map(page, limits, self.usage)?
-            }
+        let handles = std::mem::take(&mut start.handles);
+        let order = SessionOrder::from_message(&start.rest, handles);
+        let mut order = order.ok_or(io::ErrorKind::InvalidData)?;
+        let quota = match order.quota.take() {
+            Some((limits, page)) => Quota::map(page, limits, self.usage)?,
             None => Quota::none(),
         };
-        let channels = (Channel::from_handle(gate), handles.next());
-        seat(self, start, (order, quota), channels, parent)
+        seat(self, start, order, quota, parent)
     }
 
     fn refuse(&self, handles: Vec<OwnedFd>) {
@@ -148,8 +133,8 @@ impl Parent for Launcher<'_> {
 fn seat(
     launcher: &Launcher<'_>,
     start: Start,
-    (order, quota): (SessionOrder, Quota),
-    (gate, dialer): (Channel, Option<OwnedFd>),
+    order: SessionOrder,
+    quota: Quota,
     parent: Pid,
 ) -> io::Result<()> {
     let Start {
@@ -159,66 +144,60 @@ fn seat(
         page,
         ..
     } = start;
-    let SessionOrder {
-        protocol,
-        login,
-        certificate,
-        ..
-    } = order;
+    let login = &order.login;
     let info = SessionInfo {
         peer,
         slot,
         page: Slot::map(page)?,
         process_key: key_text(slot, key),
         user: login.name.clone(),
-        certificate,
+        certificate: order.certificate,
         rights: login.rights,
         rate: login.rate,
         quota,
     };
     let seat = Seat {
-        protocol,
         launcher,
-        gate,
-        dialer,
-        login,
+        order,
         info,
     };
     let begun = begin(&seat, parent);
     if launcher.steps.account {
         login::answer(
-            &seat.gate,
+            &seat.order.gate,
             begun.as_ref().map(drop).map_err(|_| Why::Internal),
         )?;
     }
     let Some((home, serve)) = wait_for_session(&seat, begun?)? else {
         return Ok(());
     };
+    let SessionOrder {
+        gate,
+        service,
+        dialer,
+        ..
+    } = seat.order;
+    drop(gate);
     let channels = SessionChannels {
-        records: own(launcher.records)?,
-        service: own(launcher.service(seat.protocol))?,
-        dialer: seat.dialer,
+        records: launcher
+            .records
+            .map(|handle| handle.try_clone_to_owned())
+            .transpose()?,
+        service,
+        dialer,
     };
-    drop(seat.gate);
     Context::new(seat.info, home, channels, Rc::clone(&launcher.names)).run(serve);
     Ok(())
-}
-
-/// A descriptor of this process's own.
-fn own(handle: Option<BorrowedFd<'_>>) -> io::Result<Option<OwnedFd>> {
-    handle.map(|handle| handle.try_clone_to_owned()).transpose()
 }
 
 /// Opens the client's root and takes its identity.
 fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     let Seat {
-        protocol,
         launcher,
-        gate,
-        dialer,
-        login,
+        order,
         info,
     } = seat;
+    let login = &order.login;
     let shared = launcher.steps == Steps::NONE;
     let home = if shared {
         launcher.root.try_clone()?
@@ -226,13 +205,10 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
         enter_home(launcher, &login.home)
             .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?
     };
-    let channels: Vec<BorrowedFd<'_>> = launcher
-        .records
-        .into_iter()
-        .chain(launcher.service(*protocol))
-        .chain(dialer.iter().map(AsFd::as_fd))
-        .collect();
-    let mut handles = vec![gate.as_fd(), home.as_fd()];
+    let own = order.service.iter().chain(&order.dialer);
+    let own = own.map(AsFd::as_fd);
+    let channels: Vec<BorrowedFd<'_>> = launcher.records.into_iter().chain(own).collect();
+    let mut handles = vec![order.gate.as_fd(), home.as_fd()];
     handles.extend(&channels);
     handles.extend(launcher.protocols.handles());
     keep_only(&handles)?;
@@ -283,21 +259,21 @@ fn wait_for_session<'p>(
     let mut home = home;
     let mut locked = seat.launcher.steps.jail;
     for _ in 0..=MAX_TRIES {
-        let (ask, handles) = seat.gate.receive_whole(MAX_ASK)?;
+        let (ask, handles) = seat.order.gate.receive_whole(MAX_ASK)?;
         match Ask::from_bytes(&ask) {
             Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, token, path) {
                 Ok(jail) => {
                     home = jail;
                     locked = false;
-                    seat.login.identity.give_up_rest()?;
+                    seat.order.login.identity.give_up_rest()?;
                     seat.launcher.sandbox.limit_files(Some(home.as_fd()))?;
                     seat.launcher.sandbox.deny_fork_and_identity()?;
-                    login::answer(&seat.gate, Ok(()))?;
+                    login::answer(&seat.order.gate, Ok(()))?;
                 }
                 Err(why) => {
                     let SessionInfo { peer, ref user, .. } = seat.info;
                     log::warn!(peer:%, user:%, reason:% = why; "injail refused");
-                    login::answer(&seat.gate, Err(why))?;
+                    login::answer(&seat.order.gate, Err(why))?;
                 }
             },
             Some(Ask::State(state)) if !locked => {
@@ -316,6 +292,6 @@ fn wait_for_session<'p>(
 
 /// The connection that a gate hands over.
 fn take_over<'p>(seat: &Seat<'p>, socket: OwnedFd, state: &[u8]) -> io::Result<Serve<'p>> {
-    let protocol = seat.launcher.protocols.get(seat.protocol)?;
+    let protocol = seat.launcher.protocols.get(seat.order.protocol)?;
     protocol.resume(TcpStream::from(socket), state, seat.info.page.meter())
 }

@@ -119,11 +119,10 @@ pub(crate) fn start_launcher(
                 None => None,
             },
             records: memory.records,
-            services: memory.helpers.services(),
         };
         let root = launcher.root.as_fd();
         let mut handles = vec![root];
-        handles.extend(launcher.channels());
+        handles.extend(launcher.records);
         handles.extend(memory.helpers.handles());
         let duty = if steps == Steps::NONE {
             Duty::Sharing(root)

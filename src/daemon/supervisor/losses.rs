@@ -1,13 +1,12 @@
 //! The daemon when a helper process has ended unasked: it is replaced, later each
 //! time that happens soon after a start. Clients wait until then.
 
-use std::os::fd::AsFd;
 use std::time::Instant;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::super::start::{start_generation, start_helpers};
+use super::super::start::start_generation;
 use super::Supervisor;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::ipc::backoff::Backoff;
@@ -18,8 +17,6 @@ use crate::net::listen::Listener;
 #[derive(Debug, Default)]
 pub(super) struct Repair {
     backoff: Backoff,
-    /// Those of protocols, too.
-    protocols: bool,
 }
 
 impl Repair {
@@ -36,7 +33,6 @@ impl Repair {
     /// Takes note that all run.
     pub(super) fn done(&mut self) {
         self.backoff.started();
-        self.protocols = false;
     }
 }
 
@@ -74,8 +70,8 @@ impl Supervisor {
                 self.registry.counters.failures += 1;
                 log::error!(pid:%; "dialer ended unasked");
             } else if memory.helpers.reaped(pid) {
-                self.repair.protocols = true;
-                self.failed("a helper process of a protocol ended unasked", pid);
+                self.registry.counters.failures += 1;
+                log::error!(pid:%; "a helper process of a protocol ended unasked");
             } else if memory.auditor.take_if(|of| of.pid == pid).is_some() {
                 // Sessions that can't report to it end; new ones get a new one.
                 self.failed("auditor ended unasked", pid);
@@ -130,12 +126,6 @@ impl Supervisor {
             memory.auditor = Some(Auditor::start(path, identity, &self.sandbox)?);
         }
         let all: Vec<&Listener> = self.listeners.iter().collect();
-        if self.repair.protocols {
-            let keys = self.registry.keys().as_fd();
-            let before = &memory.helpers;
-            memory.helpers = start_helpers(config, &all, keys, identity, &self.sandbox, before)?;
-            self.repair.protocols = false;
-        }
         let generation = start_generation(config, identities, memory, &self.sandbox, &all)?;
         self.take_on(generation);
         Ok(())

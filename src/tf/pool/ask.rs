@@ -1,111 +1,101 @@
-//! How a session asks the UDP process for a server of the pool (TLB): with one
-//! end of a channel, on which the answer comes back.
+//! How a session asks the UDP process for a server of the pool (TLB), over a
+//! channel of its own.
 
+use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-
-use crate::ipc::channel::{Channel, pair};
+use crate::ipc::codec::codec;
+use crate::ipc::poll::left;
+use crate::ipc::{Pipe, Poll};
 use crate::tf::env::Pool;
+use crate::tf::pool::file::Server;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest answer: `6 ` with an IPv6 address and a port.
-const MAX_TUPLE: usize = 64;
-
-/// What the UDP process receives from sessions.
+/// A session asks for a server. The answer has its number.
 #[derive(Debug)]
-pub(crate) enum Asked {
-    /// The channel for the answer.
-    By(Channel),
-    /// Not a question. A session taken over by an attacker may send anything.
-    Nothing,
-    /// All sessions have ended.
-    Over,
+pub(crate) struct Question {
+    pub(crate) id: u32,
 }
 
-/// Receives the next question.
-pub(crate) fn hear(questions: &Channel) -> Asked {
-    match questions.try_receive(&mut [0; 1]) {
-        Ok((1.., handles)) => handles
-            .into_iter()
-            .next()
-            .map_or(Asked::Nothing, |back| Asked::By(Channel::from_handle(back))),
-        Ok((0, _)) if !questions.is_over() => Asked::Nothing,
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::InvalidData
-            ) =>
-        {
-            Asked::Nothing
-        }
-        _ => Asked::Over,
-    }
+/// The server that is next, if one is alive.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) id: u32,
+    pub(crate) server: Option<Server>,
 }
+
+codec!(struct Question { id });
+codec!(struct Answer { id, server });
+
+/// The UDP process's end of a session's channel.
+pub(crate) type Caller = Pipe<Answer, Question>;
 
 /// The pool, as a session sees it.
 #[derive(Debug)]
-pub struct AskPool(Channel);
+pub(crate) struct AskPool {
+    channel: Pipe<Question, Answer>,
+    next: Cell<u32>,
+}
 
 impl AskPool {
-    /// The pool behind the socket that sessions ask on.
-    pub fn new(questions: OwnedFd) -> AskPool {
-        AskPool(Channel::from_handle(questions))
+    /// The pool at the other end of a channel.
+    pub(crate) fn new(channel: Pipe<Question, Answer>) -> AskPool {
+        let next = Cell::default();
+        AskPool { channel, next }
     }
 
-    fn ask(&self) -> io::Result<Vec<u8>> {
-        let (ours, theirs) = pair()?;
-        set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE))?;
-        self.0.send(&[0], &[theirs.as_fd()])?;
-        drop(theirs);
-        let mut tuple = vec![0; MAX_TUPLE];
-        let (len, _) = ours.receive(&mut tuple)?;
-        tuple.truncate(len);
-        Ok(tuple)
+    fn ask(&self) -> io::Result<Option<Server>> {
+        let id = self.next.get();
+        self.next.set(id.wrapping_add(1));
+        self.channel.try_send(&Question { id })?;
+        let end = Instant::now() + PATIENCE;
+        while !left(end).is_zero() {
+            let mut poll = Poll::default();
+            poll.read((), &self.channel);
+            if poll.wait(Some(left(end)))?.is_empty() {
+                continue;
+            }
+            let answer = self.channel.try_receive()?;
+            match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
+                Answer { id: of, server } if of == id => return Ok(server),
+                // To a question whose time was up.
+                _ => {}
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 
 impl Pool for AskPool {
     fn tuple(&self) -> Option<Vec<u8>> {
-        self.ask().ok().filter(|tuple| !tuple.is_empty())
+        let server = self.ask().ok().flatten();
+        server.map(|server| server.tuple().into_bytes())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::pipe::pair;
 
     #[test]
-    fn a_session_that_sends_nonsense_keeps_no_other_from_asking() {
-        let (questions, sessions) = pair().expect("pair");
-        let handle = sessions.as_fd();
-        assert!(matches!(hear(&questions), Asked::Nothing));
-        sessions.send(&[], &[]).expect("an empty message");
-        sessions.send(&[0, 0], &[]).expect("a long message");
-        sessions.send(&[0], &[]).expect("no way back");
-        sessions.send(&[0], &[handle; 4]).expect("many descriptors");
-        for _ in 0..3 {
-            assert!(matches!(hear(&questions), Asked::Nothing));
-        }
-        assert!(matches!(hear(&questions), Asked::By(_)));
-        let pool = AskPool::new(sessions.into_handle());
-        let asking = std::thread::spawn(move || pool.tuple());
-        let back = loop {
-            match hear(&questions) {
-                Asked::By(back) => break back,
-                Asked::Nothing => std::thread::yield_now(),
-                Asked::Over => panic!("somebody is left"),
-            }
+    fn an_answer_that_comes_late_is_not_taken_for_another() {
+        let (ours, theirs) = pair::<Question, Answer>().expect("pair");
+        let pool = AskPool::new(ours);
+        let server = |last| Server {
+            address: ([192, 0, 2, last], 1).into(),
+            weight: 1,
+            priority: 0,
         };
-        back.send(b"4 192.0.2.1;1", &[]).expect("answer");
-        assert_eq!(
-            asking.join().expect("thread").as_deref(),
-            Some(&b"4 192.0.2.1;1"[..])
-        );
-        assert!(matches!(hear(&questions), Asked::Over));
+        for (id, server) in [(9, Some(server(9))), (0, Some(server(1))), (1, None)] {
+            theirs.send(&Answer { id, server }).expect("send");
+        }
+        assert_eq!(pool.tuple().as_deref(), Some(&b"4 192.0.2.1;1"[..]));
+        assert_eq!(pool.tuple(), None);
+        drop(theirs);
+        assert_eq!(pool.tuple(), None);
     }
 }

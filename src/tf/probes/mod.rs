@@ -9,15 +9,15 @@ mod serve;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::ipc::channel::pair;
 use crate::ipc::pipe;
-use crate::ipc::{Helper, Pipe};
+use crate::ipc::{Helper, Pipe, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::protocol::HelperContext;
+use crate::tf::pool::ask::Caller;
 use crate::tf::pool::reader;
 
 use crate::net::udp::Port;
@@ -27,13 +27,18 @@ use crate::tf::probes::serve::Server;
 /// The UDP process, in the daemon.
 #[derive(Debug)]
 pub struct Udp {
-    /// Its process, until it has ended.
-    pid: Option<Pid>,
-    /// Where it asks for pages.
-    channel: Option<Pipe<Option<OwnedFd>, u32>>,
-    pool: Option<Pid>,
-    /// Where sessions ask for a server, if there is a pool.
-    questions: Option<OwnedFd>,
+    service: Service<Caller>,
+    started: Started,
+    has_pool: bool,
+}
+
+/// What else belongs to a UDP process that was started.
+#[derive(Debug)]
+struct Started {
+    /// Where it asks for pages, until it has ended.
+    pages: Option<Pipe<Option<OwnedFd>, u32>>,
+    /// The process that reads the pool, if there is one.
+    reader: Option<Pid>,
 }
 
 impl Udp {
@@ -43,82 +48,91 @@ impl Udp {
     /// # Errors
     /// One line that says what could not be started.
     pub fn start(context: &HelperContext<'_>) -> Result<Udp, String> {
-        let HelperContext {
-            config,
-            udp,
-            keys,
-            identity,
-            sandbox,
-        } = *context;
-        let failed = |e: io::Error| format!("udp: {e}");
-        let (questions, sessions) = pair().map_err(failed)?;
-        let (list, lists) = pipe::pair().map_err(failed)?;
-        let pool = reader::start(config, lists, identity, sandbox)?;
-        let ports: Vec<Port> = udp
-            .iter()
-            .copied()
-            .map(Port::new)
-            .collect::<io::Result<_>>()
-            .map_err(failed)?;
-        let probes = serve::probe_sockets().map_err(failed)?;
-        let confinement = Confinement::new(identity, sandbox)?;
-        let helper = Helper::spawn("udp", |child| {
-            let daemon = child.channel.try_clone()?;
-            let keys = (keys, Pages::of(&daemon));
-            let server = Server::new(config, keys, &ports, &probes, &questions, &list)?;
-            let mut handles: Vec<BorrowedFd<'_>> = ports.iter().map(AsFd::as_fd).collect();
-            handles.extend(probes.iter().map(AsFd::as_fd));
-            handles.extend([questions.as_fd(), list.as_fd(), daemon.as_fd()]);
-            let confined = confinement.with(Duty::Alone(None));
-            child.enter(c"tfd-udp", &confined, &handles)?;
-            server.run()
-        })?;
-        let questions = config.tf.has_pool().then(|| sessions.into_handle());
+        let (helper, started) = spawn(context)?;
         Ok(Udp {
-            pid: Some(helper.pid),
-            channel: Some(helper.channel),
-            pool,
-            questions,
+            service: Service::new(helper),
+            started,
+            has_pool: context.config.tf.has_pool(),
         })
     }
 
-    /// Whether a process is one of its two; it has ended then.
-    pub fn reaped(&mut self, pid: Pid) -> bool {
-        if self.pool == Some(pid) {
-            self.pool = None;
-            return true;
+    /// A channel on which a session asks for a server, if there is a pool.
+    pub fn open(&self) -> io::Result<Option<OwnedFd>> {
+        if !self.has_pool {
+            return Ok(None);
         }
-        self.pid.take_if(|own| *own == pid).is_some()
+        let channel = self.service.open(|caller| caller)?;
+        Ok(Some(channel.into_channel().into_handle()))
+    }
+
+    /// Takes note that a process has ended; whether it was this one. The one that
+    /// reads the pool takes it along.
+    pub fn reaped(&mut self, pid: Pid) -> bool {
+        if self.started.reader.take_if(|own| *own == pid).is_some() {
+            self.service.kill();
+        }
+        self.service.reaped(pid)
+    }
+
+    /// When to start it again, once it has ended.
+    pub fn due(&self) -> Option<Instant> {
+        self.service.due()
+    }
+
+    /// Starts it again once that is due.
+    pub fn restart_if_due(&mut self, context: &HelperContext<'_>) {
+        let started = &mut self.started;
+        self.service.restart_if_due(|| {
+            let (helper, now) = spawn(context)?;
+            *started = now;
+            Ok(helper)
+        });
     }
 
     /// Where it asks for pages.
     pub fn channel(&self) -> Option<BorrowedFd<'_>> {
-        self.channel.as_ref().map(AsFd::as_fd)
+        self.started.pages.as_ref().map(AsFd::as_fd)
     }
 
     /// Gives it the page that it asks for.
     pub fn hear(&mut self, page: &dyn Fn(u32) -> Option<OwnedFd>) {
-        let Some(channel) = &self.channel else { return };
+        let Some(channel) = &self.started.pages else {
+            return;
+        };
         match channel.try_receive() {
             Ok(Some(slot)) => drop(channel.try_send(&page(slot))),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            _ => self.channel = None,
+            _ => self.started.pages = None,
         }
-    }
-
-    /// Where sessions ask for a server, if there is a pool.
-    pub fn questions(&self) -> Option<BorrowedFd<'_>> {
-        self.questions.as_ref().map(AsFd::as_fd)
     }
 }
 
-impl Drop for Udp {
-    /// Ends both.
-    fn drop(&mut self) {
-        for pid in [self.pid, self.pool].into_iter().flatten() {
-            let _ = kill(pid, Signal::SIGKILL);
-        }
-    }
+fn spawn(context: &HelperContext<'_>) -> Result<(Helper<Caller, ()>, Started), String> {
+    let HelperContext {
+        config,
+        udp,
+        keys,
+        identity,
+        sandbox,
+    } = *context;
+    let failed = |e: io::Error| format!("udp: {e}");
+    let (list, lists) = pipe::pair().map_err(failed)?;
+    let (pages, daemon) = pipe::pair().map_err(failed)?;
+    let reader = reader::start(config, lists, identity, sandbox)?;
+    let ports = udp.iter().copied().map(Port::new);
+    let ports: Vec<Port> = ports.collect::<io::Result<_>>().map_err(failed)?;
+    let probes = serve::probe_sockets().map_err(failed)?;
+    let confinement = Confinement::new(identity, sandbox)?;
+    let helper = Helper::spawn("udp", |child| {
+        let keys = (keys, Pages::of(&daemon));
+        let server = Server::new(config, keys, ports, &probes, &list)?;
+        let handles = [server.handles(), vec![daemon.as_fd()]].concat();
+        let confined = confinement.with(Duty::Alone(None));
+        child.enter(c"tfd-udp", &confined, &handles)?;
+        server.run(&child.channel)
+    })?;
+    let pages = Some(pages);
+    Ok((helper, Started { pages, reader }))
 }
 
 /// A number that nobody can foresee.

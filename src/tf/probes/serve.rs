@@ -3,15 +3,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::ipc::Poll;
-use crate::ipc::channel::Channel;
+use crate::ipc::service::Callers;
+use crate::ipc::{Pipe, Poll};
 use crate::net::udp::{Port, address_of};
 use crate::session::keys::{ReadKeys, read_key};
-use crate::tf::pool::ask::{Asked, hear};
+use crate::tf::pool::ask::{Answer, Caller, Question as Asked};
 use crate::tf::pool::probe;
 use crate::tf::pool::probe::Load;
 use crate::tf::pool::reader::{Lists, News, ReportsFrom};
@@ -26,16 +26,18 @@ const AT_ONCE: usize = 256;
 enum Source {
     Port(usize),
     Probes(usize),
-    Session,
+    Daemon,
+    Sessions,
     Lists,
 }
 
 /// What the process works with.
 pub(crate) struct Server<'a> {
     sessions: Sessions<'a>,
-    ports: &'a [Port],
+    /// None any more once the daemon has no use for this process.
+    ports: Vec<Port>,
     probes: &'a [UdpSocket],
-    questions: Option<&'a Channel>,
+    callers: Callers<Answer, Asked>,
     lists: Lists<'a>,
     /// Servers that are tried by TCP.
     tried: Vec<SocketAddr>,
@@ -62,9 +64,8 @@ impl<'a> Server<'a> {
     pub(crate) fn new(
         config: &Config,
         (keys, pages): (BorrowedFd<'_>, Pages<'a>),
-        ports: &'a [Port],
+        ports: Vec<Port>,
         probes: &'a [UdpSocket],
-        questions: &'a Channel,
         list: &'a ReportsFrom,
     ) -> io::Result<Server<'a>> {
         Ok(Server {
@@ -75,7 +76,7 @@ impl<'a> Server<'a> {
             },
             ports,
             probes,
-            questions: Some(questions),
+            callers: Callers::new()?,
             lists: Lists::new(list),
             tried: Vec::new(),
             has_pool: config.tf.has_pool(),
@@ -86,8 +87,19 @@ impl<'a> Server<'a> {
         })
     }
 
-    pub(crate) fn run(mut self) -> io::Result<()> {
-        loop {
+    /// The descriptors that it works with.
+    pub(crate) fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        let ports = self.ports.iter().map(AsFd::as_fd);
+        let probes = self.probes.iter().map(AsFd::as_fd);
+        let lists = self.lists.channel().map(AsFd::as_fd);
+        let all = ports.chain(probes).chain(lists);
+        all.chain([self.callers.as_fd()]).collect()
+    }
+
+    /// Serves until the daemon has no use for it and no session is left.
+    pub(crate) fn run(mut self, daemon: &Pipe<(), Caller>) -> io::Result<()> {
+        let mut daemon = Some(daemon);
+        while daemon.is_some() || !self.callers.is_empty() {
             for probe in self
                 .balancer
                 .due(self.started.elapsed(), crate::tf::probes::random)
@@ -95,29 +107,37 @@ impl<'a> Server<'a> {
                 self.ask(probe.address, &probe.question);
             }
             self.knock();
-            let mut poll = Poll::default();
-            for (index, port) in self.ports.iter().enumerate() {
-                poll.read(Source::Port(index), port);
-            }
-            for (index, socket) in self.probes.iter().enumerate() {
-                poll.read(Source::Probes(index), socket);
-            }
-            if let Some(questions) = self.questions {
-                poll.read(Source::Session, questions);
-            }
-            if let Some(lists) = self.lists.channel() {
-                poll.read(Source::Lists, lists);
-            }
-            let limit = self.balancer.wait(self.started.elapsed());
-            for (source, _) in poll.wait(limit)? {
+            for source in self.wait(daemon)? {
                 match source {
                     Source::Port(index) => self.answer_all(index)?,
                     Source::Probes(index) => self.hear_probes(index),
-                    Source::Session => self.answer_session(),
+                    Source::Daemon => daemon = daemon.filter(|daemon| self.hear_daemon(daemon)),
+                    Source::Sessions => self.answer_sessions()?,
                     Source::Lists => self.hear_lists(),
                 }
             }
         }
+        Ok(())
+    }
+
+    fn wait(&self, daemon: Option<&Pipe<(), Caller>>) -> io::Result<Vec<Source>> {
+        let mut poll = Poll::default();
+        for (index, port) in self.ports.iter().enumerate() {
+            poll.read(Source::Port(index), port);
+        }
+        for (index, socket) in self.probes.iter().enumerate() {
+            poll.read(Source::Probes(index), socket);
+        }
+        poll.read(Source::Sessions, &self.callers);
+        if let Some(lists) = self.lists.channel() {
+            poll.read(Source::Lists, lists);
+        }
+        // Last: it may end the ports.
+        if let Some(daemon) = daemon {
+            poll.read(Source::Daemon, daemon);
+        }
+        let ready = poll.wait(self.balancer.wait(self.started.elapsed()))?;
+        Ok(ready.into_iter().map(|(source, _)| source).collect())
     }
 
     fn answer_all(&mut self, index: usize) -> io::Result<()> {
@@ -246,17 +266,29 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn answer_session(&mut self) {
-        let Some(questions) = self.questions else {
-            return;
-        };
-        match hear(questions) {
-            Asked::By(back) => {
-                let tuple = self.tuple().unwrap_or_default();
-                let _ = back.try_send(tuple.as_bytes(), &[]);
+    /// Takes in a session that may ask; whether the daemon still has use for this
+    /// process.
+    fn hear_daemon(&mut self, daemon: &Pipe<(), Caller>) -> bool {
+        match daemon.try_receive() {
+            Ok(Some(caller)) => {
+                if let Err(e) = self.callers.add(caller) {
+                    log::error!(error:% = e; "a session can't ask for a server");
+                }
+                true
             }
-            Asked::Nothing => {}
-            Asked::Over => self.questions = None,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,
+            _ => {
+                self.ports.clear();
+                false
+            }
         }
+    }
+
+    fn answer_sessions(&mut self) -> io::Result<()> {
+        let (balancer, now) = (&mut self.balancer, self.started.elapsed());
+        self.callers.answer(|Asked { id }| Answer {
+            id,
+            server: balancer.choose(now),
+        })
     }
 }
