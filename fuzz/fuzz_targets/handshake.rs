@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use tfd::ipc::channel::{Channel, pair};
+use tfd::ipc::codec::Encode;
 use tfd::ipc::{Pipe, pipe};
 use tfd::session::keeper::{Keeper, MAX_BLOCK, MAX_HASH, Question, Reply};
-use tfd::session::login::{Ask, Login, MAX_ASK, Steps};
+use tfd::session::login::{Ask, GatePipe, Login, Steps, Verdict, Why};
 use tfd::session::protocol::Gate;
 use tfd::tf::cipher::Cipher;
 use tfd::tf::gate::KEY_LENGTHS;
@@ -29,7 +30,7 @@ use zeroize::Zeroizing;
 
 const ANSWERS: usize = 8;
 /// A refusal that takes no longer from one to the next.
-const PATH: u8 = 4;
+const REFUSAL: Verdict = Err(Why::Path);
 
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 static SENT: AtomicU64 = AtomicU64::new(0);
@@ -46,11 +47,12 @@ fuzz_target!(|data: &[u8]| {
 
     let (gates, steps_end) = pair().expect("pair");
     answer_steps(&steps_end, *answers);
+    let steps_end = GatePipe::from(steps_end);
     let (keepers, gate_end) = pipe::pair::<Reply, Question>().expect("pair");
     let granted = Zeroizing::new(key.clone());
     keepers.send(&Reply::Granted(granted)).expect("send");
     let passed = match choice & 4 {
-        0 => Reply::Passed(gates.into_handle()),
+        0 => Reply::Passed(gates.into()),
         _ => Reply::Refused,
     };
     keepers.send(&passed).expect("send");
@@ -110,12 +112,12 @@ fn client(mut stream: &[u8], key: &[u8]) -> Vec<u8> {
 
 fn answer_steps(channel: &Channel, answers: [u8; ANSWERS]) {
     for answer in answers {
-        let message: &[u8] = match answer % 4 {
-            0 | 1 => &[0],
-            2 => &[PATH],
-            _ => &[0, 0],
+        let message = match answer % 4 {
+            0 | 1 => Verdict::Ok(()).to_bytes().to_vec(),
+            2 => REFUSAL.to_bytes().to_vec(),
+            _ => vec![0, 0],
         };
-        channel.send(message, &[]).expect("send");
+        channel.send(&message, &[]).expect("send");
     }
     rustix::net::shutdown(channel, rustix::net::Shutdown::Write).expect("shutdown");
 }
@@ -136,27 +138,22 @@ fn check_keeper(keepers: &Pipe<Reply, Question>) {
 
 /// Every message is a question of a gate; the state in the last one is that of a
 /// session which goes on, if one was handed over.
-fn check_steps(channel: &Channel, handed_over: bool) {
-    let mut buffer = vec![0; MAX_ASK];
+fn check_steps(channel: &GatePipe, handed_over: bool) {
     let mut last = None;
     loop {
-        let (len, handles) = match channel.try_receive(&mut buffer) {
-            Ok((len @ 1.., handles)) => (len, handles),
+        last = match channel.try_receive() {
+            Ok(Some(Ask::State { state, socket })) => Some((state, socket)),
+            Ok(Some(_)) => None,
             // Answers are left; what the gate has asked comes next.
             Err(e) if e.kind() == ErrorKind::ConnectionReset => continue,
+            Err(e) if e.kind() == ErrorKind::InvalidData => panic!("no question of a gate"),
             _ => break,
-        };
-        let ask = Ask::from_bytes(&buffer[..len]).expect("a question of a gate");
-        last = match ask {
-            Ask::State(state) => Some((state.to_vec(), handles)),
-            _ => None,
         };
     }
     if !handed_over {
         return;
     }
-    let (state, handles) = last.expect("a session");
-    let socket = handles.into_iter().next().expect("the socket");
+    let (state, socket) = last.expect("a session");
     let mut wire = login::take_over(socket.into(), &state).expect("a session");
     let mut body = Vec::new();
     while wire.read_message(&mut body).is_ok() {}

@@ -13,7 +13,7 @@ use tfd::ipc::orders::Tag;
 use tfd::ipc::orders::{News, Order};
 use tfd::net::tls::login::Proof;
 use tfd::session::keeper::{Question, Reply};
-use tfd::session::login::Ask;
+use tfd::session::login::{Ask, Verdict};
 use tfd::tf::pool::file::Server;
 use tfd::users::{Identity, Login};
 
@@ -26,19 +26,15 @@ fn check<T: Encode + Decode>(data: &[u8]) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    if let Some(ask) = Ask::from_bytes(data) {
-        let bytes = ask.to_bytes().expect("short parts");
-        assert_eq!(Ask::from_bytes(&bytes), Some(ask));
-    }
     if let Some(request) = Request::from_line(data) {
         assert_eq!(
             Request::from_line(request.to_line().as_bytes()),
             Some(request)
         );
     }
-    if let Some(bytes) = Proof::from_bytes(data).and_then(|proof| proof.to_bytes()) {
-        assert_eq!(bytes, data);
-    }
+    check::<Ask>(data);
+    check::<Verdict>(data);
+    check::<Proof>(data);
     check::<Order>(data);
     check::<News>(data);
     check::<Login>(data);

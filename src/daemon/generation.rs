@@ -20,13 +20,14 @@ use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::helpers::{authenticator, keeper};
 use crate::daemon::protocols::Protocols;
 use crate::ipc::Helper;
-use crate::ipc::channel::{Channel, pair};
+use crate::ipc::channel::pair;
 use crate::ipc::codec::Encode;
 use crate::ipc::orders::{News, Order, Start, Tag};
 use crate::proxy;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::Confinement;
 use crate::session::keys::KEY;
+use crate::session::login::GatePipe;
 use crate::session::protocol::Protocol;
 use crate::users::{Identities, Login};
 
@@ -72,7 +73,7 @@ pub struct Admission {
     /// Whom the session is for.
     pub login: Login,
     /// The channel.
-    pub gate: Channel,
+    pub gate: GatePipe,
     /// Whether a certificate has logged it in.
     pub certificate: bool,
     /// The number of its protocol.
@@ -387,8 +388,8 @@ mod tests {
         (generation, keepers, authenticators)
     }
 
-    fn gate() -> Channel {
-        pair().expect("pair").0
+    fn gate() -> GatePipe {
+        crate::ipc::pipe::pair().expect("pair").0
     }
 
     fn has_hash(keeper: &Keepers, tag: Tag) {

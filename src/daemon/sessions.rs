@@ -8,11 +8,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use super::generation::{Admission, Generation};
 use super::registry::Registry;
 use crate::daemon::helpers::launcher::SessionOrder;
-use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Encode, Writer};
 use crate::ipc::orders::{MAX_FAILED_FORKS, News, Order, Start};
 use crate::ipc::{Helper, Pipe};
-use crate::session::login::{self, Why};
+use crate::session::login::{GatePipe, Why};
 use crate::store::quota::Limits;
 
 /// What a session is given besides its connection.
@@ -61,9 +60,9 @@ impl Sessions {
         };
         let (peer, key) = (connection.client(), connection.arrived.key);
         let name = login.name.clone();
-        let refuse = |gate: &Channel, why: Why, reason: &str| {
+        let refuse = |gate: &GatePipe, why: Why, reason: &str| {
             log::warn!(peer:%, user:% = name, reason; "login refused");
-            let _ = login::answer(gate, Err(why));
+            let _ = gate.try_send(&Err(why));
         };
         let running = registry.sessions_of(&name);
         if login

@@ -4,7 +4,8 @@
 //! types that have [`Encode`] and [`Decode`] themselves. The sender is never
 //! trusted: decoding checks every field, takes no more memory than the message
 //! has bytes, and fails with `None` for anything else, also for bytes or
-//! descriptors left over. A type with a limit of its own checks it in its `decode`.
+//! descriptors left over. A type with limits of its own names the function that
+//! checks them: `codec!(struct Proof { .. } if Proof::is_valid)`.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -99,7 +100,7 @@ pub trait Decode: Sized {
 /// number of its variant.
 #[macro_export]
 macro_rules! codec {
-    (struct $name:ident $(<$t:ident>)? { $($field:ident),* $(,)? }) => {
+    (struct $name:ident $(<$t:ident>)? { $($field:ident),* $(,)? } $(if $valid:path)?) => {
         impl $(<$t: $crate::ipc::codec::Encode>)? $crate::ipc::codec::Encode for $name $(<$t>)? {
             fn encode<'a>(&'a self, out: &mut $crate::ipc::codec::Writer<'a>) {
                 $($crate::ipc::codec::Encode::encode(&self.$field, out);)*
@@ -107,12 +108,13 @@ macro_rules! codec {
         }
         impl $(<$t: $crate::ipc::codec::Decode>)? $crate::ipc::codec::Decode for $name $(<$t>)? {
             fn decode(from: &mut $crate::ipc::codec::Reader<'_>) -> Option<Self> {
-                Some($name { $($field: $crate::ipc::codec::Decode::decode(from)?),* })
+                let message = $name { $($field: $crate::ipc::codec::Decode::decode(from)?),* };
+                Some(message)$(.filter($valid))?
             }
         }
     };
     (enum $name:ident $(<$t:ident>)? { $($code:literal => $variant:ident
-        $(($($item:ident),*))? $({$($field:ident),*})?),* $(,)? }) => {
+        $(($($item:ident),*))? $({$($field:ident),*})?),* $(,)? } $(if $valid:path)?) => {
         impl $(<$t: $crate::ipc::codec::Encode>)? $crate::ipc::codec::Encode for $name $(<$t>)? {
             fn encode<'a>(&'a self, out: &mut $crate::ipc::codec::Writer<'a>) {
                 match self {$(
@@ -126,14 +128,15 @@ macro_rules! codec {
         }
         impl $(<$t: $crate::ipc::codec::Decode>)? $crate::ipc::codec::Decode for $name $(<$t>)? {
             fn decode(from: &mut $crate::ipc::codec::Reader<'_>) -> Option<Self> {
-                match <u8 as $crate::ipc::codec::Decode>::decode(from)? {
+                let message = match <u8 as $crate::ipc::codec::Decode>::decode(from)? {
                     $($code => {
                         $($(let $item = $crate::ipc::codec::Decode::decode(from)?;)*)?
                         $($(let $field = $crate::ipc::codec::Decode::decode(from)?;)*)?
                         Some($name::$variant $(($($item),*))? $({$($field),*})?)
                     })*
                     _ => None,
-                }
+                };
+                message$(.filter($valid))?
             }
         }
     };
@@ -257,6 +260,22 @@ impl<T: Decode> Decode for Option<T> {
         match bool::decode(from)? {
             true => T::decode(from).map(Some),
             false => Some(None),
+        }
+    }
+}
+
+impl<E: Encode> Encode for Result<(), E> {
+    fn encode<'a>(&'a self, out: &mut Writer<'a>) {
+        out.put(&[u8::from(self.is_err())]);
+        self.as_ref().err().iter().for_each(|e| e.encode(out));
+    }
+}
+
+impl<E: Decode> Decode for Result<(), E> {
+    fn decode(from: &mut Reader<'_>) -> Option<Result<(), E>> {
+        match bool::decode(from)? {
+            true => E::decode(from).map(Err),
+            false => Some(Ok(())),
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::os::fd::OwnedFd;
 
 use zeroize::Zeroizing;
 
@@ -13,6 +12,7 @@ use crate::ipc::channel::Channel;
 use crate::ipc::codec::codec;
 use crate::net::tls::secrets::MAX_TICKET;
 use crate::net::tls::server::Keyholder;
+use crate::session::login::LoginPipe;
 
 /// The longest RSA block, in bytes (4096 bits).
 pub const MAX_BLOCK: usize = 512;
@@ -66,7 +66,7 @@ pub enum Reply {
     /// What was asked for.
     Granted(Zeroizing<Vec<u8>>),
     /// The hash is right: the channel of the login.
-    Passed(OwnedFd),
+    Passed(LoginPipe),
 }
 
 codec!(enum Reply { 0 => Refused, 1 => Granted(what), 2 => Passed(login) });
@@ -116,7 +116,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the keeper is out of reach.
-    pub fn compare(&self, hash: &[u8]) -> io::Result<Option<OwnedFd>> {
+    pub fn compare(&self, hash: &[u8]) -> io::Result<Option<LoginPipe>> {
         if hash.len() > MAX_HASH {
             return Ok(None);
         }
@@ -136,7 +136,7 @@ impl Keeper {
         not(feature = "testing"),
         expect(dead_code, reason = "TF has a shared secret")
     )]
-    pub fn enter(&self) -> io::Result<Option<OwnedFd>> {
+    pub fn enter(&self) -> io::Result<Option<LoginPipe>> {
         let client = self.client;
         self.ask(&Question::Enter { client }).map(login)
     }
@@ -155,7 +155,7 @@ impl Keeper {
     }
 }
 
-fn login(reply: Reply) -> Option<OwnedFd> {
+fn login(reply: Reply) -> Option<LoginPipe> {
     match reply {
         Reply::Passed(login) => Some(login),
         _ => None,

@@ -1,7 +1,6 @@
 //! What a gate asks about its client, over one channel: the authenticator
 //! until the account is settled, from then on the process that becomes the
-//! session. An answer is a verdict, one byte; each protocol puts it in its own
-//! words.
+//! session. An answer is a verdict; each protocol puts it in its own words.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,9 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Mode};
-use crate::ipc::channel::Channel;
-use crate::net::tls::login::{MAX_PROOF, Proof};
+use crate::ipc::Pipe;
+use crate::ipc::codec::codec;
+use crate::net::tls::login::Proof;
 use crate::store::RootPath;
+use crate::store::path::PATH_MAX;
 use crate::users::account::MAX_NAME;
 use crate::users::hash::MAX_PASSWORD;
 
@@ -20,17 +21,6 @@ pub const MAX_TOKEN: usize = 1024;
 
 /// The longest state that a gate hands over, in bytes.
 pub const MAX_STATE: usize = 64 * 1024;
-
-/// The longest question that the authenticator answers, in bytes.
-pub const MAX_CLAIM: usize = 1 + MAX_PROOF + 2 + MAX_NAME + MAX_PASSWORD;
-
-/// The longest message of a gate, in bytes.
-pub const MAX_ASK: usize = MAX_CLAIM + MAX_STATE;
-
-const PASSWORD: u8 = 1;
-const JAIL: u8 = 2;
-const STATE: u8 = 3;
-const CERTIFICATE: u8 = 4;
 
 /// The login steps that a client has left, behind what its protocol asks of
 /// everybody.
@@ -84,88 +74,68 @@ pub enum Why {
     Internal,
 }
 
-const REASONS: [Why; 6] = [
-    Why::Password,
-    Why::Token,
-    Why::TokenFile,
-    Why::Path,
-    Why::TooMany,
-    Why::Internal,
-];
-
-/// Sends a verdict to a gate, unless its queue is full: then it is hostile.
-pub fn answer(gate: &Channel, verdict: Verdict) -> io::Result<()> {
-    let reason = |why| REASONS.iter().zip(1..).find(|(reason, _)| **reason == why);
-    let byte = verdict
-        .err()
-        .and_then(reason)
-        .map_or(0, |(_, number)| number);
-    gate.try_send(&[byte], &[])
-}
+codec!(enum Why {
+    1 => Password,
+    2 => Token,
+    3 => TokenFile,
+    4 => Path,
+    5 => TooMany,
+    6 => Internal,
+});
 
 /// What a gate asks. Other bytes end its channel.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ask<'a> {
+#[derive(Debug)]
+pub enum Ask {
     /// Does this password open the account? Asked of the authenticator.
     Password {
         /// The name of the account.
-        name: &'a str,
+        name: String,
         /// The password.
-        password: &'a [u8],
+        password: Zeroizing<Vec<u8>>,
     },
-    /// Does this [`Proof`] open an account? Asked of the authenticator.
-    Certificate(&'a [u8]),
     /// Does this token open this directory? Asked of the session to be.
     Jail {
         /// The token.
-        token: &'a [u8],
+        token: Zeroizing<Vec<u8>>,
         /// The directory, as the client named it.
-        path: &'a [u8],
+        path: Vec<u8>,
     },
-    /// Take the session over: the protocol's state, with the socket next to it.
-    State(&'a [u8]),
+    /// Take the session over.
+    State {
+        /// The protocol's state.
+        state: Zeroizing<Vec<u8>>,
+        /// The client's socket.
+        socket: OwnedFd,
+    },
+    /// Does this open an account? Asked of the authenticator.
+    Certificate(Proof),
 }
 
-impl<'a> Ask<'a> {
-    /// Reads a message.
-    pub fn from_bytes(bytes: &'a [u8]) -> Option<Ask<'a>> {
-        let (what, rest) = bytes.split_first()?;
-        match *what {
-            PASSWORD => {
-                let (name, password) = split(rest)?;
-                let name = std::str::from_utf8(name).ok()?;
-                let is_short = name.len() <= MAX_NAME && password.len() <= MAX_PASSWORD;
-                is_short.then_some(Ask::Password { name, password })
+codec!(enum Ask {
+    1 => Password { name, password },
+    2 => Jail { token, path },
+    3 => State { state, socket },
+    4 => Certificate(proof),
+} if Ask::is_valid);
+
+/// A gate's end of the channel for its login.
+pub type LoginPipe = Pipe<Ask, Verdict>;
+
+/// The other end of that.
+pub type GatePipe = Pipe<Verdict, Ask>;
+
+impl Ask {
+    /// Whether none of it is too long.
+    fn is_valid(&self) -> bool {
+        match self {
+            Ask::Password { name, password } => {
+                name.len() <= MAX_NAME && password.len() <= MAX_PASSWORD
             }
-            CERTIFICATE => (rest.len() <= MAX_PROOF).then_some(Ask::Certificate(rest)),
-            JAIL => {
-                let (token, path) = split(rest)?;
-                (token.len() <= MAX_TOKEN).then_some(Ask::Jail { token, path })
-            }
-            STATE => (rest.len() <= MAX_STATE).then_some(Ask::State(rest)),
-            _ => None,
+            Ask::Jail { token, path } => token.len() <= MAX_TOKEN && path.len() <= PATH_MAX,
+            Ask::State { state, .. } => state.len() <= MAX_STATE,
+            Ask::Certificate(_) => true,
         }
     }
-
-    /// The message; `None` where a part is too long for its length.
-    pub fn to_bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
-        Some(Zeroizing::new(match self {
-            Ask::Password { name, password } => join(PASSWORD, name.as_bytes(), password)?,
-            Ask::Certificate(proof) => [&[CERTIFICATE], *proof].concat(),
-            Ask::Jail { token, path } => join(JAIL, token, path)?,
-            Ask::State(state) => [&[STATE], *state].concat(),
-        }))
-    }
-}
-
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = bytes.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
-}
-
-fn join(what: u8, first: &[u8], second: &[u8]) -> Option<Vec<u8>> {
-    let len = u16::try_from(first.len()).ok()?.to_be_bytes();
-    Some([&[what], &len[..], first, second].concat())
 }
 
 /// What the session goes on with, sent right behind the question of the last
@@ -178,10 +148,19 @@ pub struct HandOver<'a> {
     pub state: &'a [u8],
 }
 
+impl HandOver<'_> {
+    fn to_ask(self) -> io::Result<Ask> {
+        Ok(Ask::State {
+            state: Zeroizing::new(self.state.to_vec()),
+            socket: self.socket.try_clone_to_owned()?,
+        })
+    }
+}
+
 /// A gate's side of its login.
 #[derive(Debug)]
 pub struct Login {
-    channel: Channel,
+    channel: LoginPipe,
     steps: Steps,
     /// What the client has proved by a certificate.
     proof: Option<Proof>,
@@ -189,9 +168,9 @@ pub struct Login {
 
 impl Login {
     /// The login over this channel.
-    pub fn new(channel: OwnedFd, steps: Steps, proof: Option<Proof>) -> Login {
+    pub fn new(channel: LoginPipe, steps: Steps, proof: Option<Proof>) -> Login {
         Login {
-            channel: Channel::from_handle(channel),
+            channel,
             steps,
             proof,
         }
@@ -208,8 +187,8 @@ impl Login {
     }
 
     #[cfg(test)]
-    pub(crate) fn into_channel(self) -> Channel {
-        self.channel
+    pub(crate) fn into_channel(self) -> crate::ipc::channel::Channel {
+        self.channel.into_channel()
     }
 
     /// Tries what the client has proved by a certificate in place of a
@@ -219,9 +198,9 @@ impl Login {
     /// # Errors
     /// When nobody answers.
     pub fn certificate(&mut self, next: Option<HandOver<'_>>) -> io::Result<Option<Verdict>> {
-        let proof = self.proof.take().and_then(|proof| proof.to_bytes());
+        let proof = self.proof.take().filter(Proof::is_valid);
         let Some(proof) = proof else { return Ok(None) };
-        self.account(&Ask::Certificate(&proof), next).map(Some)
+        self.account(&Ask::Certificate(proof), next).map(Some)
     }
 
     /// Tries a name and a password. A name that no account can have is asked
@@ -239,14 +218,16 @@ impl Login {
         let is_short = name.len() <= MAX_NAME && password.len() <= MAX_PASSWORD;
         let name = std::str::from_utf8(name).ok().filter(|_| is_short);
         let (name, password) = name.map_or((" ", &b" "[..]), |name| (name, password));
+        let (name, password) = (name.to_owned(), Zeroizing::new(password.to_vec()));
         self.account(&Ask::Password { name, password }, next)
     }
 
-    fn account(&mut self, ask: &Ask<'_>, next: Option<HandOver<'_>>) -> io::Result<Verdict> {
-        self.send(ask, &[])?;
-        if let Some(HandOver { socket, state }) = next {
+    fn account(&mut self, ask: &Ask, next: Option<HandOver<'_>>) -> io::Result<Verdict> {
+        let state = next.map(HandOver::to_ask).transpose()?;
+        self.channel.send(ask)?;
+        if let Some(state) = state {
             // The other end may be closed by now; the verdict says so.
-            let _ = self.send(&Ask::State(state), &[socket]);
+            let _ = self.channel.send(&state);
         }
         let verdict = self.verdict()?;
         self.steps.account = verdict.is_err();
@@ -261,8 +242,8 @@ impl Login {
         if token.len() > MAX_TOKEN {
             return Ok(Err(Why::Token));
         }
-        let path = path.as_bytes();
-        self.send(&Ask::Jail { token, path }, &[])?;
+        let (token, path) = (Zeroizing::new(token.to_vec()), path.as_bytes().to_vec());
+        self.channel.send(&Ask::Jail { token, path })?;
         let verdict = self.verdict()?;
         self.steps.jail = verdict.is_err();
         Ok(verdict)
@@ -275,32 +256,20 @@ impl Login {
     /// # Errors
     /// When nobody takes it.
     pub fn hand_over(self, socket: impl AsFd, state: &[u8]) -> io::Result<()> {
-        self.send(&Ask::State(state), &[socket.as_fd()])?;
-        let _ = self.channel.receive(&mut [0; 1]);
+        let socket = socket.as_fd();
+        self.channel.send(&HandOver { socket, state }.to_ask()?)?;
+        let _ = self.channel.receive();
         Ok(())
     }
 
-    fn send(&self, ask: &Ask<'_>, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let message = ask.to_bytes().ok_or(io::ErrorKind::InvalidInput)?;
-        self.channel.send(&message, handles)
-    }
-
     fn verdict(&self) -> io::Result<Verdict> {
-        let mut byte = [0; 1];
-        let received = match self.channel.receive(&mut byte) {
+        let received = match self.channel.receive() {
             // The other end was closed with a message of ours unread. What it
             // said before comes next.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => self.channel.receive(&mut byte),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => self.channel.receive(),
             other => other,
         };
-        match (received?.0, byte[0]) {
-            (1, 0) => Ok(Ok(())),
-            (1, number) => {
-                let why = REASONS.get(usize::from(number) - 1);
-                Ok(Err(*why.ok_or(io::ErrorKind::InvalidData)?))
-            }
-            _ => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        received?.ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -308,47 +277,69 @@ impl Login {
 mod tests {
     use super::*;
     use crate::ipc::channel::pair;
+    use crate::ipc::codec::{Decode, Encode};
     use proptest::prelude::*;
 
+    fn zeroizing(len: usize) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(vec![1; len])
+    }
+
+    fn password(name: usize, password: usize) -> Ask {
+        Ask::Password {
+            name: "n".repeat(name),
+            password: zeroizing(password),
+        }
+    }
+
+    fn jail(token: usize, path: usize) -> Ask {
+        Ask::Jail {
+            token: zeroizing(token),
+            path: vec![b'p'; path],
+        }
+    }
+
+    fn state(len: usize) -> Ask {
+        Ask::State {
+            state: zeroizing(len),
+            socket: pair().expect("pair").0.into_handle(),
+        }
+    }
+
+    fn proof(certificates: usize) -> Ask {
+        Ask::Certificate(Proof {
+            chain: vec![vec![2]; certificates],
+            ..Proof::default()
+        })
+    }
+
     #[test]
-    fn what_a_gate_asks_arrives_as_sent() {
+    fn what_a_gate_asks_arrives_as_sent_and_nothing_too_long_does() {
+        let (gate, other) = crate::ipc::pipe::pair::<Ask, Verdict>().expect("pair");
         for ask in [
-            Ask::Password {
-                name: "ann",
-                password: b"a b",
-            },
-            Ask::Certificate(&[1, 2]),
-            Ask::Jail {
-                token: b"",
-                path: b"sites",
-            },
-            Ask::State(&[7]),
+            password(MAX_NAME, MAX_PASSWORD),
+            password(0, 0),
+            jail(MAX_TOKEN, PATH_MAX),
+            jail(0, 0),
+            state(MAX_STATE),
+            proof(1),
         ] {
-            let bytes = ask.to_bytes().expect("bytes");
-            assert_eq!(Ask::from_bytes(&bytes), Some(ask));
+            gate.send(&ask).expect("send");
+            let read = other.receive().expect("receive").expect("one");
+            assert_eq!(read.to_bytes(), ask.to_bytes());
         }
         for bad in [
-            &[][..],
-            &[0],
-            &[9, 0, 0],
-            &[PASSWORD, 0],
-            &[PASSWORD, 0, 9, 1],
-            &[PASSWORD, 0, 1, 255],
+            password(MAX_NAME + 1, 0),
+            password(0, MAX_PASSWORD + 1),
+            jail(MAX_TOKEN + 1, 0),
+            jail(0, PATH_MAX + 1),
+            state(MAX_STATE + 1),
+            proof(0),
         ] {
-            assert_eq!(Ask::from_bytes(bad), None, "{bad:?}");
+            gate.send(&bad).expect("send");
+            let error = other.receive().expect_err("too long").kind();
+            assert_eq!(error, io::ErrorKind::InvalidData);
         }
-        let proof = [0; MAX_PROOF + 1];
-        let password = [1; MAX_PASSWORD + 1];
-        for long in [
-            Ask::Password {
-                name: "ann",
-                password: &password,
-            },
-            Ask::Certificate(&proof),
-        ] {
-            let bytes = long.to_bytes().expect("bytes");
-            assert_eq!(Ask::from_bytes(&bytes), None);
-        }
+        assert!(Ask::from_bytes(&state(1).to_bytes()).is_none(), "no socket");
     }
 
     #[test]
@@ -357,11 +348,18 @@ mod tests {
             account: true,
             jail: false,
         };
-        for why in REASONS {
-            let (ours, theirs) = pair().expect("pair");
-            let mut login = Login::new(ours.into_handle(), account, None);
+        for why in [
+            Why::Password,
+            Why::Token,
+            Why::TokenFile,
+            Why::Path,
+            Why::TooMany,
+            Why::Internal,
+        ] {
+            let (ours, theirs): (_, GatePipe) = crate::ipc::pipe::pair().expect("pair");
+            let mut login = Login::new(ours, account, None);
             let (socket, _other) = pair().expect("pair");
-            answer(&theirs, Err(why)).expect("answer");
+            theirs.send(&Err(why)).expect("answer");
             let asking = std::thread::spawn(move || {
                 let next = HandOver {
                     socket: socket.as_fd(),
@@ -369,8 +367,7 @@ mod tests {
                 };
                 login.password(b"ann", b"x", Some(next))
             });
-            let mut question = [0; 64];
-            theirs.receive(&mut question).expect("question");
+            theirs.receive().expect("question");
             drop(theirs);
             let verdict = asking.join().expect("thread").expect("verdict");
             assert_eq!(verdict, Err(why));

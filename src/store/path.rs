@@ -13,7 +13,7 @@ pub const PART_SUFFIX: &[u8] = b".part";
 pub const PART_DIGITS: usize = 32;
 
 /// The longest path the system takes, its final NUL included.
-const PATH_MAX: usize = 4096;
+pub const PATH_MAX: usize = 4096;
 
 /// A protocol's rules on names beneath a root. Uploads in progress are hidden by
 /// every policy.

@@ -4,7 +4,6 @@
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use crate::net::Link;
 use crate::net::tls::login::Proof;
 use crate::net::tls::server::{Accepted, HelloError};
 use crate::session::keeper::{MAX_BLOCK, MAX_HASH};
+use crate::session::login::LoginPipe;
 use crate::session::protocol::Gate;
 use crate::tf::cipher::MAX_KEY;
 use crate::tf::status::{Reply, Status};
@@ -62,7 +62,7 @@ pub struct Passed {
     /// What its certificate proves, if it has shown one.
     pub proof: Option<Proof>,
     /// The channel of the login.
-    pub login: OwnedFd,
+    pub login: LoginPipe,
 }
 
 /// Takes a client through TLS, where its listener speaks that, version, RSA

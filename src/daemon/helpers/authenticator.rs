@@ -14,11 +14,10 @@ use zeroize::Zeroizing;
 use crate::daemon::helpers::gates::{self, Next};
 use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::Pipe;
-use crate::ipc::channel::Channel;
 use crate::ipc::codec::codec;
 use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
-use crate::session::login::{self, Ask, MAX_CLAIM, Why};
+use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::Account;
 use crate::users::hash;
 use crate::users::throttle::Throttle;
@@ -34,7 +33,7 @@ pub struct Gate {
     /// The client's address.
     pub peer: IpAddr,
     /// The channel to it.
-    pub channel: Channel,
+    pub channel: GatePipe,
 }
 
 codec!(struct Gate { tag, peer, channel });
@@ -55,7 +54,7 @@ pub struct Admitted {
     /// Whether a certificate has logged it in.
     pub certificate: bool,
     /// The channel to it.
-    pub gate: Channel,
+    pub gate: GatePipe,
 }
 
 codec!(struct Admitted { tag, account, certificate, gate });
@@ -142,22 +141,11 @@ enum Asked {
 }
 
 fn read_claim(gate: &Gate) -> Asked {
-    let message = match gate.channel.receive_whole(MAX_CLAIM) {
-        Ok((message, _)) => message,
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Asked::Nothing,
-        Err(_) => return Asked::Nonsense,
-    };
-    match Ask::from_bytes(&message) {
-        Some(Ask::Password { name, password }) => Asked::Claim(Claim::Password(
-            name.to_owned(),
-            Zeroizing::new(password.to_vec()),
-        )),
-        Some(Ask::Certificate(proof)) => Proof::from_bytes(proof)
-            .map_or(Asked::Nonsense, |proof| {
-                Asked::Claim(Claim::Certificate(Box::new(proof)))
-            }),
-        Some(Ask::State(_)) => Asked::Nothing,
-        Some(Ask::Jail { .. }) | None => Asked::Nonsense,
+    match gate.channel.receive() {
+        Ok(Some(Ask::Password { name, password })) => Asked::Claim(Claim::Password(name, password)),
+        Ok(Some(Ask::Certificate(proof))) => Asked::Claim(Claim::Certificate(Box::new(proof))),
+        Ok(Some(Ask::State { .. })) => Asked::Nothing,
+        Ok(Some(Ask::Jail { .. }) | None) | Err(_) => Asked::Nonsense,
     }
 }
 
@@ -194,7 +182,8 @@ fn report(
     certificate: bool,
 ) -> Option<Gate> {
     let Ok(account) = verdict else {
-        let is_heard = login::answer(&gate.channel, Err(Why::Password)).is_ok();
+        // One whose queue is full is hostile.
+        let is_heard = gate.channel.try_send(&Err(Why::Password)).is_ok();
         return is_heard.then_some(gate);
     };
     let _ = daemon.send(&Admitted {
@@ -299,7 +288,7 @@ fn admit(
 mod tests {
     use super::*;
     use crate::ipc::channel::pair;
-    use crate::session::login::{HandOver, Login, MAX_ASK, Steps, Verdict};
+    use crate::session::login::{HandOver, Login, Steps, Verdict};
     use crate::users::throttle::Limits;
 
     const LIMITS: Limits = Limits {
@@ -338,7 +327,7 @@ mod tests {
     }
 
     fn gate_with(authenticator: &Authenticator, jail: bool, proof: Option<Proof>) -> Login {
-        let (ours, theirs) = pair().expect("pair");
+        let (ours, theirs) = crate::ipc::pipe::pair().expect("pair");
         let gate = Gate {
             tag: TAG,
             peer: "192.0.2.1".parse().expect("address"),
@@ -349,7 +338,7 @@ mod tests {
             account: true,
             jail,
         };
-        Login::new(ours.into_handle(), steps, proof)
+        Login::new(ours, steps, proof)
     }
 
     #[test]
@@ -383,16 +372,12 @@ mod tests {
         } = admitted;
         assert_eq!((tag, account, certificate), (TAG, 1, false));
         if !jail {
-            let mut question = vec![0; MAX_ASK];
-            let (len, beside) = launcher.receive(&mut question).expect("state");
-            assert_eq!(
-                Ask::from_bytes(&question[..len]),
-                Some(Ask::State(b"state")),
-                "the password is not in it"
-            );
-            assert_eq!(beside.len(), 1);
+            let Ok(Some(Ask::State { state, .. })) = launcher.receive() else {
+                panic!("the password is not in it");
+            };
+            assert_eq!(&state[..], b"state");
         }
-        launcher.send(&[0], &[]).expect("send");
+        launcher.send(&Ok(())).expect("send");
         assert_eq!(asking.join().expect("gate"), Ok(()));
     }
 
@@ -413,8 +398,7 @@ mod tests {
             assert_eq!(verdict, Err(Why::Password), "it may ask on");
         }
         let odd = gate(&authenticator, true).into_channel();
-        let nonsense = Ask::Certificate(b"\0").to_bytes().expect("bytes");
-        odd.send(&nonsense, &[]).expect("send");
+        odd.send(&[4, 0], &[]).expect("send");
         assert!(
             matches!(odd.receive(&mut [0; 1]), Ok((0, _)) | Err(_)),
             "its channel is closed"

@@ -16,11 +16,12 @@ use zeroize::Zeroizing;
 
 use crate::daemon::helpers::gates;
 use crate::ipc::Pipe;
-use crate::ipc::channel::{Channel, pair};
 use crate::ipc::codec::codec;
 use crate::ipc::orders::Tag;
+use crate::ipc::pipe::pair;
 use crate::net::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
 use crate::session::keeper::{Question, Reply};
+use crate::session::login::GatePipe;
 use crate::session::protocol;
 
 /// A gate that the daemon has the keeper answer.
@@ -46,8 +47,8 @@ pub struct Admitted {
     pub tag: Tag,
     /// The client, as the gate says.
     pub client: SocketAddr,
-    /// The channel to it.
-    pub gate: Channel,
+    /// The channel to it, for its login.
+    pub gate: GatePipe,
 }
 
 codec!(struct Admitted { tag, client, gate });
@@ -206,7 +207,7 @@ fn pass(
 ) -> io::Result<Reply> {
     let (gates, gate) = pair()?;
     daemon.send(&Admitted { tag, client, gate })?;
-    Ok(Reply::Passed(gates.into_handle()))
+    Ok(Reply::Passed(gates))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::sandbox::place::Place;
 use crate::session::context::{Context, SessionChannels, SessionInfo};
 use crate::session::jail;
 use crate::session::keys::key_text;
-use crate::session::login::{self, Ask, MAX_ASK, Steps, Why};
+use crate::session::login::{Ask, GatePipe, Steps, Why};
 use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
 use crate::store::quota::Limits;
@@ -66,7 +66,7 @@ pub struct Launcher<'a> {
 pub struct SessionOrder {
     /// The channel to its gate. [`Launcher::refuse`] takes the first descriptor for
     /// this.
-    pub gate: Channel,
+    pub gate: GatePipe,
     /// The account.
     pub login: Login,
     /// What its quota is held to, and the counter for that.
@@ -123,7 +123,8 @@ impl Parent for Launcher<'_> {
     fn refuse(&self, handles: Vec<OwnedFd>) {
         // The gate comes first; behind it others may follow.
         if let Some(gate) = handles.into_iter().next() {
-            let _ = login::answer(&Channel::from_handle(gate), Err(Why::Internal));
+            let gate = GatePipe::from(Channel::from_handle(gate));
+            let _ = gate.try_send(&Err(Why::Internal));
         }
     }
 }
@@ -163,10 +164,8 @@ fn seat(
     };
     let begun = begin(&seat, parent);
     if launcher.steps.account {
-        login::answer(
-            &seat.order.gate,
-            begun.as_ref().map(drop).map_err(|_| Why::Internal),
-        )?;
+        let verdict = begun.as_ref().map(drop).map_err(|_| Why::Internal);
+        seat.order.gate.try_send(&verdict)?;
     }
     let Some((home, serve)) = wait_for_session(&seat, begun?)? else {
         return Ok(());
@@ -259,32 +258,27 @@ fn wait_for_session<'p>(
     let mut home = home;
     let mut locked = seat.launcher.steps.jail;
     for _ in 0..=MAX_TRIES {
-        let (ask, handles) = seat.order.gate.receive_whole(MAX_ASK)?;
-        match Ask::from_bytes(&ask) {
-            Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, token, path) {
+        match seat.order.gate.receive()? {
+            Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, &token, &path) {
                 Ok(jail) => {
                     home = jail;
                     locked = false;
                     seat.order.login.identity.give_up_rest()?;
                     seat.launcher.sandbox.limit_files(Some(home.as_fd()))?;
                     seat.launcher.sandbox.deny_fork_and_identity()?;
-                    login::answer(&seat.order.gate, Ok(()))?;
+                    seat.order.gate.try_send(&Ok(()))?;
                 }
                 Err(why) => {
                     let SessionInfo { peer, ref user, .. } = seat.info;
                     log::warn!(peer:%, user:%, reason:% = why; "injail refused");
-                    login::answer(&seat.order.gate, Err(why))?;
+                    seat.order.gate.try_send(&Err(why))?;
                 }
             },
-            Some(Ask::State(state)) if !locked => {
-                let socket = handles
-                    .into_iter()
-                    .next()
-                    .ok_or(io::ErrorKind::InvalidData)?;
-                return Ok(Some((home, take_over(seat, socket, state)?)));
+            Some(Ask::State { state, socket }) if !locked => {
+                return Ok(Some((home, take_over(seat, socket, &state)?)));
             }
-            None if ask.is_empty() => return Ok(None),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
+            Some(_) => return Err(io::ErrorKind::InvalidData.into()),
+            None => return Ok(None),
         }
     }
     Ok(None)

@@ -11,11 +11,12 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use webpki::EndEntityCert;
 
+use crate::ipc::codec::codec;
 use crate::net::tls::algorithms;
 use crate::net::tls::certificate::client_verifier;
 
-/// No proof is longer, in bytes.
-pub const MAX_PROOF: usize = 16 * 1024;
+/// The most bytes of a proof's certificates, content and signature.
+const MAX_PROOF: usize = 16 * 1024;
 
 /// The most certificates of a chain.
 const MAX_CHAIN: usize = 8;
@@ -37,41 +38,14 @@ pub struct Proof {
     pub signature: Vec<u8>,
 }
 
-impl Proof {
-    /// The proof as bytes: scheme (2), then each with its length (2) content,
-    /// signature, and the certificates. `None` for one that is too long.
-    pub fn to_bytes(&self) -> Option<Vec<u8>> {
-        let mut bytes = self.scheme.to_be_bytes().to_vec();
-        for part in [&self.content, &self.signature]
-            .into_iter()
-            .chain(&self.chain)
-        {
-            bytes.extend_from_slice(&u16::try_from(part.len()).ok()?.to_be_bytes());
-            bytes.extend_from_slice(part);
-        }
-        (bytes.len() <= MAX_PROOF && self.chain.len() <= MAX_CHAIN).then_some(bytes)
-    }
+codec!(struct Proof { scheme, content, signature, chain } if Proof::is_valid);
 
-    /// The same, read.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Proof> {
-        let (scheme, mut rest) = bytes.split_first_chunk::<2>()?;
-        let mut parts = Vec::new();
-        while !rest.is_empty() {
-            let (len, behind) = rest.split_first_chunk::<2>()?;
-            let (part, behind) = behind.split_at_checked(u16::from_be_bytes(*len).into())?;
-            parts.push(part.to_vec());
-            rest = behind;
-        }
-        let mut parts = parts.into_iter();
-        let (content, signature) = (parts.next()?, parts.next()?);
-        let chain: Vec<_> = parts.collect();
-        let fine = (1..=MAX_CHAIN).contains(&chain.len());
-        fine.then(|| Proof {
-            chain,
-            scheme: u16::from_be_bytes(*scheme),
-            content,
-            signature,
-        })
+impl Proof {
+    /// Whether there is a certificate, and none of it is too long.
+    pub fn is_valid(&self) -> bool {
+        let parts = [&self.content, &self.signature].into_iter();
+        let len: usize = parts.chain(&self.chain).map(Vec::len).sum();
+        len <= MAX_PROOF && (1..=MAX_CHAIN).contains(&self.chain.len())
     }
 }
 
@@ -149,6 +123,7 @@ fn common_name(certificate: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::codec::{Decode, Encode};
     use openssl::asn1::Asn1Time;
     use openssl::bn::BigNum;
     use openssl::ec::{EcGroup, EcKey};
@@ -221,8 +196,7 @@ mod tests {
         let ann = certify("ann", &own, &ca_key);
         let fine = proof(&ann, &own, content(SIGNED));
         assert_eq!(authority.name(&fine), Ok("ann".to_owned()));
-        let sent = fine.to_bytes().expect("bytes");
-        assert_eq!(Proof::from_bytes(&sent).as_ref(), Some(&fine));
+        assert_eq!(Proof::from_bytes(&fine.to_bytes()).as_ref(), Some(&fine));
 
         let forged = proof(&ann, &other, content(SIGNED));
         assert_eq!(authority.name(&forged), Err("the signature does not fit"));
@@ -266,24 +240,28 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_too_long_is_none() {
-        let long = Proof {
-            chain: vec![vec![0; MAX_PROOF]],
+    fn a_proof_too_long_or_without_a_certificate_is_not_read() {
+        let with = |chain: Vec<Vec<u8>>| Proof {
+            chain,
             ..Proof::default()
         };
-        assert_eq!(long.to_bytes(), None);
-        let many = Proof {
-            chain: vec![Vec::new(); MAX_CHAIN + 1],
-            ..Proof::default()
-        };
-        assert_eq!(many.to_bytes(), None);
+        let read = |proof: &Proof| Proof::from_bytes(&proof.to_bytes());
+        let longest = with(vec![vec![0; MAX_PROOF]]);
+        assert_eq!(read(&longest).as_ref(), Some(&longest));
+        for bad in [
+            with(vec![vec![0; MAX_PROOF], vec![0]]),
+            with(vec![Vec::new(); MAX_CHAIN + 1]),
+            with(Vec::new()),
+        ] {
+            assert_eq!(read(&bad), None);
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Some(proof) = Proof::from_bytes(&bytes) {
-                prop_assert_eq!(proof.to_bytes(), Some(bytes));
+                prop_assert_eq!(&proof.to_bytes()[..], &bytes[..]);
             }
         }
     }

@@ -40,7 +40,7 @@ fn gate_of(daemon: &Daemon, tls: bool) -> Keeper {
 }
 
 fn gate_with(daemon: &Daemon, tls: bool, is_open: bool) -> Keeper {
-    let (ours, theirs) = pair().expect("pair");
+    let (ours, theirs) = crate::ipc::channel::pair().expect("pair");
     let gate = NewGate {
         tag: TAG,
         tls,
@@ -183,7 +183,7 @@ fn a_session_key_of_no_such_length_is_not_taken_from_the_keeper() {
         (214, true),
         (215, false),
     ] {
-        let (gates, keepers) = pair().expect("pair");
+        let (gates, keepers) = crate::ipc::channel::pair().expect("pair");
         let keepers: Pipe<Reply, Question> = keepers.into();
         let key = Zeroizing::new(vec![9; len]);
         keepers.send(&Reply::Granted(key)).expect("send");
