@@ -109,7 +109,7 @@ attacks! {
     "leave the way to the auditor no room": NEVER,   BY_FILTER,   BY_FILTER, narrow_channels;
     "type at a terminal":                 TWICE,     TWICE,       TWICE,     |_| type_at_terminal();
     "grow its page into others":          NEVER,     NEVER,       NEVER,     |_| crate::pages::grow();
-    "make the quotas writable":           NEVER,     NEVER,       NEVER,     |_| crate::pages::make_writable();
+    "make the quotas writable":           NEVER,     NEVER,       NEVER,     |root| crate::pages::make_writable(root.is_some());
     "dump core":                          NEVER,     NEVER,       NEVER,     |_| allow_core();
     "limit its parent":                   BY_FILTER, TWICE,       BY_FILTER, |_| call(libc::SYS_prlimit64, &[parent(), 4, 0, 0]);
     "set its parent's priority":          BY_FILTER, TWICE,       BY_FILTER, |_| call(libc::SYS_setpriority, &[0, parent(), 19]);

@@ -26,7 +26,9 @@ fn mappings(writable: bool) -> Vec<(NonNull<libc::c_void>, usize)> {
 /// Reads what lies behind a page of its own.
 pub fn grow() -> io::Result<()> {
     let mut tried = Err(io::ErrorKind::PermissionDenied.into());
-    for (start, len) in mappings(true) {
+    let own = mappings(true);
+    assert!(!own.is_empty(), "nothing to grow");
+    for (start, len) in own {
         // SAFETY: the mapping is known to no other code by its new place, and a
         // process that attacks ends without using the old one.
         #[allow(unsafe_code, reason = "an attacker grows what it has")]
@@ -42,10 +44,13 @@ pub fn grow() -> io::Result<()> {
     tried
 }
 
-/// Makes writable what is for reading.
-pub fn make_writable() -> io::Result<()> {
+/// Makes writable what is for reading: the counters of others, which a process with a
+/// root has.
+pub fn make_writable(has_root: bool) -> io::Result<()> {
     let mut tried = Err(io::ErrorKind::PermissionDenied.into());
-    for (start, len) in mappings(false) {
+    let of_others = mappings(false);
+    assert_eq!(of_others.is_empty(), !has_root, "{of_others:?}");
+    for (start, len) in of_others {
         let all = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: the memory stays readable, and nothing relies on a fault.
         #[allow(unsafe_code, reason = "an attacker asks for more")]
