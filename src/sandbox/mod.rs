@@ -52,9 +52,7 @@ struct Filters {
     known_to_launchers: BpfProgram,
     /// Every call that is listed ends the process.
     deadly: BpfProgram,
-    /// The same for calls that only the zygote needs.
-    no_fork: BpfProgram,
-    /// The same for these and a change of identity or root.
+    /// The same for forks, signals, and a change of identity or root.
     deadly_to_leaves: BpfProgram,
     /// The same for calls that spoil a socket for others that share it.
     deadly_to_sharers: BpfProgram,
@@ -70,7 +68,6 @@ impl Sandbox {
             known: known([KNOWN, KNOWN_HERE])?,
             known_to_launchers: known([KNOWN, KNOWN_HERE, LAUNCHING])?,
             deadly: deadly(DEADLY)?,
-            no_fork: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
             deadly_to_sharers: sharing()?,
         };
@@ -142,18 +139,6 @@ impl Sandbox {
             return Ok(());
         };
         apply_filter(&filters.deadly_to_leaves).map_err(io::Error::other)
-    }
-
-    /// For a process that doesn't fork but will still change its root: from now on
-    /// it can neither fork nor signal others.
-    ///
-    /// # Errors
-    /// The system's. The process must end then.
-    pub fn deny_fork(&self) -> io::Result<()> {
-        let Some(filters) = &self.0 else {
-            return Ok(());
-        };
-        apply_filter(&filters.no_fork).map_err(io::Error::other)
     }
 
     /// For a process that shares a socket with others: from now on it can neither

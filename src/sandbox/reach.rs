@@ -63,7 +63,6 @@ impl Sandbox {
             known_to_launchers: known.clone(),
             known,
             deadly: deadly(&calls)?,
-            no_fork: alone(&[]),
             deadly_to_leaves: alone(CHANGES),
             deadly_to_sharers: sharing()?,
         };

@@ -1,14 +1,13 @@
-//! Jails: the token that opens a directory, and the change of root into it.
+//! Jails: the token that opens a directory.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::sandbox::confinement::{change_root, reopen_root};
 use crate::session::login::Why;
 use crate::store::path::Policy;
 use crate::store::{Root, RootPath};
@@ -26,12 +25,11 @@ const POLICY: Policy = Policy {
 /// The longest token file, in bytes.
 const MAX_TOKENS: usize = 64 * 1024;
 
-/// Changes the root to a directory beneath `home` whose token file holds the
-/// token. Returns the new root's handle, reopened: an older one would lead out.
+/// A directory beneath `home` whose token file holds the token.
 ///
 /// # Errors
 /// Why the client may not go on.
-pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd, Why> {
+pub(crate) fn open(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd, Why> {
     let path = RootPath::parse(path, &POLICY).map_err(|_| Why::Path)?;
     let root = Root::from_handle(home.try_clone().map_err(|_| Why::TokenFile)?).with_policy(POLICY);
     let directory = root.open_dir(&path).map_err(|e| match e {
@@ -42,11 +40,7 @@ pub(crate) fn enter(home: &OwnedFd, token: &[u8], path: &[u8]) -> Result<OwnedFd
     if !tokens.split(|c| *c == b'\n').any(|line| opens(line, token)) {
         return Err(Why::Token);
     }
-    let entered = change_root(directory.as_fd()).and_then(|()| reopen_root());
-    entered.map_err(|e| {
-        log::error!(error:% = e; "can't change the root");
-        Why::TokenFile
-    })
+    Ok(directory)
 }
 
 fn read_tokens(directory: &OwnedFd) -> io::Result<Zeroizing<Vec<u8>>> {

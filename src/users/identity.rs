@@ -133,8 +133,8 @@ impl Identity {
     }
 
     /// Takes this identity for good: groups, gid, uid, then no capability in
-    /// any set but those `kept` until [`Identity::give_up_rest`], and no way to
-    /// gain one. Each step is read back.
+    /// any set but those `kept` until [`Identity::keep`], and no way to gain one. Each
+    /// step is read back.
     ///
     /// # Errors
     /// The system's, or `PermissionDenied` when a step did not take effect.
@@ -152,10 +152,10 @@ impl Identity {
         self.verify(kept)
     }
 
-    /// Gives up the capabilities that [`Identity::take_keeping`] left.
-    pub fn give_up_rest(&self) -> io::Result<()> {
-        limit_capabilities(CapabilitySet::empty())?;
-        self.verify(CapabilitySet::empty())
+    /// Gives up the capabilities that [`Identity::take_keeping`] left, but these.
+    pub fn keep(&self, kept: CapabilitySet) -> io::Result<()> {
+        limit_capabilities(kept)?;
+        self.verify(kept)
     }
 
     /// Checks that the process has exactly this identity.

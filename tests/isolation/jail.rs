@@ -221,7 +221,7 @@ fn login_comes_before_injail_where_both_are_asked_for() {
 }
 
 #[test]
-fn while_injail_is_left_the_process_keeps_two_rights_and_no_root() {
+fn while_injail_is_left_the_process_keeps_two_rights_and_what_reads_tokens_one() {
     if without_root() {
         return;
     }
@@ -233,6 +233,11 @@ fn while_injail_is_left_the_process_keeps_two_rights_and_no_root() {
     assert_eq!(status(waiting, "CapPrm"), "0000000000040004");
     assert_eq!(status(waiting, "CapBnd"), "0000000000000000");
     assert!(!status(waiting, "Uid").starts_with("0 "));
+    // What the client sends is read by a process that can't change its root.
+    wait_until("the reader", || !pids(&server, "tfd-token").is_empty());
+    let reader = pids(&server, "tfd-token")[0];
+    assert_eq!(status(reader, "CapPrm"), "0000000000000004");
+    assert_eq!(status(reader, "Uid"), status(waiting, "Uid"));
     client.send("END");
     client.expect_closed();
     wait_until("its end", || pids(&server, "tfd-session").is_empty());

@@ -84,6 +84,19 @@ pub fn climb(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
     Ok(())
 }
 
+/// The same once the root is changed again, to a directory beneath it: `..` from the
+/// handle of the first root does not meet the second.
+pub fn climb_from_second_root(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    if let Some(root) = root {
+        let _ = rustix::fs::mkdirat(root, "second", Mode::RWXU);
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let second = rustix::fs::openat(root, "second", flags, Mode::empty())?;
+        rustix::process::fchdir(second)?;
+    }
+    rustix::process::chroot(".")?;
+    climb(root)
+}
+
 /// From the sessions of each kind of server; how many could.
 pub fn out_of_each_root() -> usize {
     let multi_user = "mode = \"multi-user\"\nusers = \"users\"";

@@ -3,9 +3,9 @@
 //! daemon's orders. Without login steps it has given up everything before it
 //! forks the first. Behind LOGIN or INJAIL it is root: its child opens the
 //! client's directory, changes its root to it, gives up everything else, takes
-//! the client's identity for good, and then becomes the session. If INJAIL is
-//! left it keeps, until the token has matched, the rights to read the token's
-//! file and to change its root, and parses no byte but token and path.
+//! the client's identity for good, and then becomes the session. If INJAIL is left
+//! it keeps the right to change its root, and parses nothing, until a process of
+//! its own, which has the right to read token files, has found the directory.
 
 use std::io;
 use std::net::TcpStream;
@@ -14,16 +14,19 @@ use std::rc::Rc;
 
 use nix::sys::prctl::set_name;
 use nix::sys::signal::SigSet;
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::daemon::protocols::Protocols;
+use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Decode, codec};
 use crate::ipc::fork_server::{Connection, Parent};
 use crate::ipc::orders::Start;
+use crate::ipc::pipe::pair;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{change_root, reopen_root};
 use crate::sandbox::place;
@@ -37,11 +40,15 @@ use crate::session::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::sys::memory::ReadWords;
-use crate::sys::process::{follow, keep_only};
+use crate::sys::process::{follow, fork, keep_only};
 use crate::users::{Login, Names};
 
 /// The most tokens a client may try.
 const MAX_TRIES: usize = 10;
+
+/// What a session keeps until it is in its jail.
+const TO_READ_TOKENS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
+const TO_CHANGE_ROOT: CapabilitySet = CapabilitySet::SYS_CHROOT;
 
 /// What a launcher works with.
 pub struct Launcher<'a> {
@@ -167,7 +174,10 @@ fn seat(
         let verdict = begun.as_ref().map(drop).map_err(|_| Why::Internal);
         seat.order.gate.try_send(&verdict)?;
     }
-    let Some((home, serve)) = wait_for_session(&seat, begun?)? else {
+    let Some(home) = enter_jail(&seat, begun?)? else {
+        return Ok(());
+    };
+    let Some(serve) = take_over(&seat)? else {
         return Ok(());
     };
     let SessionOrder {
@@ -192,9 +202,7 @@ fn seat(
 /// Opens the client's root and takes its identity.
 fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     let Seat {
-        launcher,
-        order,
-        info,
+        launcher, order, ..
     } = seat;
     let login = &order.login;
     let shared = launcher.steps == Steps::NONE;
@@ -212,7 +220,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     handles.extend(launcher.protocols.handles());
     keep_only(&handles)?;
     let kept = if launcher.steps.jail {
-        CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_CHROOT
+        TO_READ_TOKENS | TO_CHANGE_ROOT
     } else {
         CapabilitySet::empty()
     };
@@ -231,13 +239,67 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
         launcher.sandbox.share_sockets()?;
     }
     launcher.sandbox.limit_memory()?;
-    if launcher.steps.jail {
-        launcher.sandbox.deny_fork()?;
-        place::reached(Place::BeforeJail, info.peer, Some(home.as_fd()));
-    } else {
+    if !launcher.steps.jail {
         launcher.sandbox.deny_fork_and_identity()?;
     }
     Ok(home)
+}
+
+/// Where INJAIL is left, waits until a token has matched, changes the root to its
+/// directory, and gives up the right to that; `None` when the client has left. Tokens
+/// and paths are read by another process: from one that may change its root `..` would
+/// lead out of it.
+fn enter_jail(seat: &Seat<'_>, home: OwnedFd) -> io::Result<Option<OwnedFd>> {
+    if !seat.launcher.steps.jail {
+        return Ok(Some(home));
+    }
+    let (ours, theirs) = pair()?;
+    let own = getpid();
+    let reader = fork(move || i32::from(read_tokens(seat, &home, &theirs, own).is_err()))?;
+    let found: io::Result<Option<Option<OwnedFd>>> = ours.receive();
+    if let Ok(WaitStatus::Signaled(pid, signal, _)) = waitpid(reader, None) {
+        log::error!(pid:%, signal:%; "reader of tokens killed");
+    }
+    let Some(directory) = found?.flatten() else {
+        return Ok(None);
+    };
+    change_root(directory.as_fd())?;
+    let jail = reopen_root()?;
+    seat.order.login.identity.keep(CapabilitySet::empty())?;
+    seat.launcher.sandbox.limit_files(Some(jail.as_fd()))?;
+    seat.launcher.sandbox.deny_fork_and_identity()?;
+    seat.order.gate.try_send(&Ok(()))?;
+    Ok(Some(jail))
+}
+
+/// The process that reads tokens and paths: it may read each token file, and can
+/// neither change its root nor fork. Sends the directory whose token has matched.
+fn read_tokens(
+    seat: &Seat<'_>,
+    home: &OwnedFd,
+    session: &Pipe<Option<OwnedFd>, ()>,
+    parent: Pid,
+) -> io::Result<()> {
+    keep_only(&[seat.order.gate.as_fd(), home.as_fd(), session.as_fd()])?;
+    follow(parent)?;
+    let _ = set_name(c"tfd-token");
+    seat.order.login.identity.keep(TO_READ_TOKENS)?;
+    seat.launcher.sandbox.deny_fork_and_identity()?;
+    let SessionInfo { peer, ref user, .. } = seat.info;
+    place::reached(Place::BeforeJail, peer, Some(home.as_fd()));
+    for _ in 0..MAX_TRIES {
+        let Some(Ask::Jail { token, path }) = seat.order.gate.receive()? else {
+            return Ok(());
+        };
+        match jail::open(home, &token, &path) {
+            Ok(directory) => return session.send(&Some(directory)),
+            Err(why) => {
+                log::warn!(peer:%, user:%, reason:% = why; "injail refused");
+                seat.order.gate.try_send(&Err(why))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Changes the root to the client's, so that no `..` leads out of it.
@@ -249,43 +311,15 @@ fn enter_home(launcher: &Launcher<'_>, home: &str) -> Result<OwnedFd, Errno> {
     reopen_root()
 }
 
-/// Answers the gate until it hands the session over; the session's root and
-/// what serves it, or `None` when the client has left.
-fn wait_for_session<'p>(
-    seat: &Seat<'p>,
-    home: OwnedFd,
-) -> io::Result<Option<(OwnedFd, Serve<'p>)>> {
-    let mut home = home;
-    let mut locked = seat.launcher.steps.jail;
-    for _ in 0..=MAX_TRIES {
-        match seat.order.gate.receive()? {
-            Some(Ask::Jail { token, path }) if locked => match jail::enter(&home, &token, &path) {
-                Ok(jail) => {
-                    home = jail;
-                    locked = false;
-                    seat.order.login.identity.give_up_rest()?;
-                    seat.launcher.sandbox.limit_files(Some(home.as_fd()))?;
-                    seat.launcher.sandbox.deny_fork_and_identity()?;
-                    seat.order.gate.try_send(&Ok(()))?;
-                }
-                Err(why) => {
-                    let SessionInfo { peer, ref user, .. } = seat.info;
-                    log::warn!(peer:%, user:%, reason:% = why; "injail refused");
-                    seat.order.gate.try_send(&Err(why))?;
-                }
-            },
-            Some(Ask::State { state, socket }) if !locked => {
-                return Ok(Some((home, take_over(seat, socket, &state)?)));
-            }
-            Some(_) => return Err(io::ErrorKind::InvalidData.into()),
-            None => return Ok(None),
+/// What serves the session that the gate hands over; `None` when the client has left.
+fn take_over<'p>(seat: &Seat<'p>) -> io::Result<Option<Serve<'p>>> {
+    match seat.order.gate.receive()? {
+        Some(Ask::State { state, socket }) => {
+            let protocol = seat.launcher.protocols.get(seat.order.protocol)?;
+            let (socket, meter) = (TcpStream::from(socket), seat.info.page.meter());
+            protocol.resume(socket, &state, meter).map(Some)
         }
+        Some(_) => Err(io::ErrorKind::InvalidData.into()),
+        None => Ok(None),
     }
-    Ok(None)
-}
-
-/// The connection that a gate hands over.
-fn take_over<'p>(seat: &Seat<'p>, socket: OwnedFd, state: &[u8]) -> io::Result<Serve<'p>> {
-    let protocol = seat.launcher.protocols.get(seat.order.protocol)?;
-    protocol.resume(TcpStream::from(socket), state, seat.info.page.meter())
 }

@@ -278,7 +278,7 @@ fn jail(seen: &mut Seen) {
         &server,
         &[
             "session before INJAIL",
-            "gate: channel to session before INJAIL",
+            "gate: channel to reader of tokens",
             "session",
         ],
         seen,

@@ -124,7 +124,13 @@ impl View<'_> {
 /// Of those that hold the other end of a channel the one that it is for: others
 /// hold it to hand it on.
 fn farthest(holders: &BTreeSet<&'static str>) -> &'static str {
-    let hand_on = ["supervisor", "launcher", "zygote", "next session"];
+    let hand_on = [
+        "supervisor",
+        "launcher",
+        "zygote",
+        "next session",
+        "session before INJAIL",
+    ];
     let last = holders.iter().find(|holder| !hand_on.contains(holder));
     let handed = hand_on.iter().rev().find(|name| holders.contains(*name));
     last.or(handed).expect("a holder")
@@ -157,6 +163,7 @@ pub fn processes(server: &Server) -> Vec<(u32, &'static str)> {
                 "tfd-launcher" if of_launcher.contains(&pid) => "a process that begins",
                 "tfd-zygote" if is_proxy => "zygote of a proxy",
                 "tfd-udp" if is_proxy => "udp of a proxy",
+                "tfd-token" => "reader of tokens",
                 "tfd-auth" => "authenticator",
                 "tfd-keeper" => "keeper",
                 "tfd-zygote" => "zygote",
