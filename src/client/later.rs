@@ -24,7 +24,7 @@ pub enum Listed {
 
 /// Behind the last frame of LSV2DOWN: the list is whole.
 const WHOLE: i32 = -10;
-/// The list broke off, or the path is no directory that can be read.
+/// The list broke off, or the path is not a readable directory.
 const BROKEN_OFF: i32 = -11;
 
 impl Connection {
@@ -116,7 +116,7 @@ impl Connection {
         let is_listed = self.has(&reply, "LSV2DOWN")
             && ok_data(&request, &reply).is_ok()
             && self.take_names(&request, take).inspect_err(|_| {
-                // There is no way to break it off.
+                // The list can't be broken off.
                 let _ = self.socket().shutdown(Shutdown::Both);
             })?;
         let mut reply = Vec::new();

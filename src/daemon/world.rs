@@ -95,7 +95,7 @@ fn check_user(config: &Config) -> Result<Identity, String> {
     system_user(config, name, "useradd --system").map_err(|why| format!("server.user: {why}"))
 }
 
-/// The identity of helper processes, which is no client's.
+/// The identity of helper processes, which no client has.
 fn check_helper_user(config: &Config, clients: Option<&Identity>) -> Result<Identity, String> {
     if !geteuid().is_root() {
         return Ok(Identity::own());

@@ -116,7 +116,7 @@ impl Ls {
             items.push(item);
             Ok(())
         };
-        // Where the kind of what is no directory is not shown, or FSTAT has it.
+        // It does not say the kind of all entries, which only JSON and -R show.
         let all = match self.recursive || is_json {
             true => Listed::Nothing(None),
             false => connection.list_names(path, &mut take)?,
