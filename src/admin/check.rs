@@ -66,7 +66,7 @@ fn summary(config: &Config) -> String {
         let with = if listener.tls { " (TLS)" } else { "" };
         listen.push(format!("{}{with}", listener.address));
     }
-    if let Some(proxy) = &config.tf.proxy {
+    if let Some(proxy) = config.proxy() {
         return format!(
             "configuration ok: proxy to {} on {}",
             proxy.backend,
@@ -98,8 +98,8 @@ const SHORT_HASH: usize = 16;
 
 /// Warnings: the server starts, but clients will be refused, or too few of them.
 fn warnings(config: &Config) -> Vec<Problem> {
-    let is_short = config.tf.proxy.is_none() && config.tf.hash.len() < SHORT_HASH;
-    let short = is_short.then(|| {
+    let serving = config.tf.as_ref().filter(|tf| tf.proxy.is_none());
+    let short = serving.filter(|tf| tf.hash.len() < SHORT_HASH).map(|_| {
         let text = "tf.hash is shorter than 16 bytes: it can be guessed, so use what openssl \
                     rand -hex 16 prints";
         Problem::new(&config.path, text.to_owned())
@@ -163,7 +163,7 @@ fn check_listen(config: &Config) -> Vec<Problem> {
         let text = format!("server.metrics: {address}: {}", not_listening(&e));
         problems.push(Problem::new(&config.path, text));
     }
-    for source in config.tf.proxy.iter().flat_map(|proxy| &proxy.from) {
+    for source in config.proxy().iter().flat_map(|proxy| &proxy.from) {
         if let Err(e) = std::net::UdpSocket::bind((*source, 0)) {
             let text = format!("tf.proxy_from: {source}: no address of this machine: {e}");
             problems.push(Problem::new(&config.path, text));
@@ -204,7 +204,8 @@ fn read_pool(path: &Path) -> Result<Pool, String> {
 
 /// The lines of the pool file that would be skipped.
 fn check_pool(config: &Config) -> Vec<Problem> {
-    let Some(path) = &config.tf.tlb_pool else {
+    let path = config.tf.as_ref().and_then(|tf| tf.tlb_pool.as_ref());
+    let Some(path) = path else {
         return Vec::new();
     };
     match read_pool(path) {

@@ -368,14 +368,15 @@ mod tests {
         let key = import(&old, &out).expect("imported").key;
         let config = Config::load(&out).expect("loads");
         assert_eq!(config.server.user.as_deref(), Some("nobody"));
-        assert_eq!(config.tf.hash, "a \"b\"\\c");
+        let tf = config.tf.as_ref().expect("TF");
+        assert_eq!(tf.hash, "a \"b\"\\c");
         assert_eq!(config.server.root, Path::new("/srv/tf/"));
         assert_eq!(config.listeners().len(), 2);
-        assert_eq!(config.tf.private_key, key);
+        assert_eq!(tf.private_key, key);
         crate::tf::key::read_key(&key).expect("a usable key");
         let text = fs::read_to_string(&out).expect("read");
         assert!(!text.contains("# not converted"), "{text}");
-        assert_eq!(config.tf.tlb_pool.as_deref(), Some(Path::new("/etc/pool")));
+        assert_eq!(tf.tlb_pool.as_deref(), Some(Path::new("/etc/pool")));
         assert!(config.server.jail);
         assert_eq!(config.server.mode, crate::config::Mode::SingleUser);
         assert!(import(&old, &out).expect_err("exists").contains("exists"));
@@ -447,7 +448,8 @@ mod tests {
             let text = format!("{before}{comment}\n{public}{key}");
             let converted = convert(&text).expect("converted");
             let config = Config::parse(Path::new("/etc/tfd.toml"), &converted.toml).expect("loads");
-            assert_eq!((&*config.tf.version, &*config.tf.hash), ("0.0 ", " h "));
+            let tf = config.tf.expect("TF");
+            assert_eq!((&*tf.version, &*tf.hash), ("0.0 ", " h "));
             assert!(converted.key.starts_with("-----BEGIN"));
         }
     }
@@ -493,7 +495,7 @@ mod tests {
                 .expect("converted")
                 .toml;
             let config = Config::parse(Path::new("/etc/tfd.toml"), &toml).expect("loads");
-            assert_eq!(config.tf.proxy.expect("proxy").backend.to_string(), to);
+            assert_eq!(config.proxy().expect("proxy").backend.to_string(), to);
             assert!(
                 toml.contains("# not converted: injail: a proxy serves no file"),
                 "{toml}"

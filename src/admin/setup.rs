@@ -382,7 +382,7 @@ mod tests {
         let text = fill(&values(Some("ann"), Some(users))).expect("filled");
         let config = Config::parse(Path::new("/etc/tfd.toml"), &text).expect("valid");
         assert_eq!(config.server.user.as_deref(), Some("ann"));
-        let (server, tf) = (&config.server, &config.tf);
+        let (server, tf) = (&config.server, config.tf.as_ref().expect("TF"));
         assert_eq!((tf.version.as_str(), tf.hash.as_str()), (VERSION, "f00d"));
         assert_eq!(
             (server.root.as_path(), server.mode),

@@ -36,6 +36,20 @@ protocols! {
     #[cfg(feature = "testing")] "A protocol of tests." Echo "echo" udp false;
 }
 
+impl Protocol {
+    /// Whether any address is listed for it.
+    pub(super) fn is_listed(self, values: &Values<'_>) -> bool {
+        let has = |name| values.has_elements(self.section(), name);
+        has("listen") || has("tls_listen")
+    }
+}
+
+/// Whether any listener speaks TLS.
+pub(super) fn has_tls(values: &Values<'_>) -> bool {
+    let has_tls = |protocol: &Protocol| values.has_elements(protocol.section(), "tls_listen");
+    Protocol::ALL.iter().any(has_tls)
+}
+
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -77,10 +91,8 @@ impl Config {
 /// Reports addresses that are listed twice, and that none is listed.
 pub(super) fn check(values: &mut Values<'_>) {
     let mut taken: Vec<SocketAddr> = Vec::new();
-    let mut has_any = false;
     for section in Protocol::ALL.iter().map(|protocol| protocol.section()) {
         for name in ["listen", "tls_listen"] {
-            has_any |= values.has_elements(section, name);
             for address in values.list::<SocketAddr>(section, name) {
                 if address.port() != 0 && taken.contains(&address) {
                     let text = format!(": {address} is listed twice");
@@ -90,7 +102,8 @@ pub(super) fn check(values: &mut Values<'_>) {
             }
         }
     }
-    if !has_any && !values.has_unknown {
+    let is_listed = |protocol: &Protocol| protocol.is_listed(values);
+    if !Protocol::ALL.iter().any(is_listed) && !values.has_unknown {
         let text = ": nothing to listen on: list an address, such as \"0.0.0.0:10345\"";
         values.problem("tf", "listen", text);
     }

@@ -33,8 +33,8 @@ pub struct Config {
     pub path: PathBuf,
     /// `[server]`
     pub server: Server,
-    /// `[tf]`
-    pub tf: Tf,
+    /// `[tf]`, if TF Protocol is listened for.
+    pub tf: Option<Tf>,
     listeners: Vec<Listener>,
     /// A memory with the whole text, if this one was read without the values of
     /// secrets.
@@ -63,13 +63,27 @@ impl Config {
         config.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
+    /// Where the transparent proxy relays to, if this is one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.tf.as_ref()?.proxy.as_ref()
+    }
+
     /// As [`Config::load`], from a text that was read from `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
         let mut values = Values::read(path, text)?;
-        let has_tls = tf::has_tls(&values);
+        // A file that lists no address at all most likely lacks those of TF.
+        let is_listed = |protocol: &Protocol| protocol.is_listed(&values);
+        let has_tf = Protocol::Tf.is_listed(&values) || !Protocol::ALL.iter().any(is_listed);
+        let is_proxy = has_tf && values.is_set("tf", "proxy_to");
+        let has_tls = listener::has_tls(&values) && !is_proxy;
         listener::check(&mut values);
-        server::check(&mut values, ("tf.tls_listen", has_tls));
-        tf::check(&mut values);
+        server::check(&mut values, has_tls);
+        if !is_proxy {
+            values.need("server", "root", "add it");
+        }
+        if has_tf {
+            tf::check(&mut values);
+        }
         if !values.problems.is_empty() {
             values.problems.sort_by_key(Problem::place);
             return Err(values.problems);
@@ -78,7 +92,11 @@ impl Config {
             Some(Config {
                 path: path.to_owned(),
                 server,
-                tf: tf::build(&values)?,
+                tf: if has_tf {
+                    Some(tf::build(&values)?)
+                } else {
+                    None
+                },
                 listeners: listener::build(&values),
                 whole: None,
             })

@@ -120,9 +120,8 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Reports keys that contradict each other. `tls_listen` is a key that would
-/// list addresses with TLS, and whether it does.
-pub(super) fn check(values: &mut Values<'_>, (tls_listen, has_tls): (&str, bool)) {
+/// Reports keys that contradict each other.
+pub(super) fn check(values: &mut Values<'_>, has_tls: bool) {
     let logs_in = values.is("server", "mode", "multi-user");
     if logs_in {
         let remedy = "multi-user mode needs a users file (tfd user add)";
@@ -131,8 +130,7 @@ pub(super) fn check(values: &mut Values<'_>, (tls_listen, has_tls): (&str, bool)
     if !has_tls {
         for name in ["tls_certificate", "tls_key", "tls_client_ca"] {
             if values.is_set("server", name) {
-                let text = format!(" is of no use without {tls_listen}");
-                values.problem("server", name, &text);
+                values.problem("server", name, " is of no use without tls_listen");
             }
         }
         return;

@@ -53,7 +53,7 @@ fn the_keys_of_tls_are_checked_together() {
             plain,
             "tls_key = \"k\"",
             "",
-            "server.tls_key is of no use without tf.tls_listen",
+            "server.tls_key is of no use without tls_listen",
         ),
         (
             "",
@@ -77,12 +77,41 @@ fn the_keys_of_tls_are_checked_together() {
 fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
     let config = parse(PLAIN).expect("fine");
     assert_eq!(config.server.root, Path::new("/etc/tfd/data"));
-    assert_eq!(config.tf.private_key, Path::new("/k.pem"));
+    let tf = config.tf.expect("TF");
+    assert_eq!(tf.private_key, Path::new("/k.pem"));
     assert_eq!(config.server.handshake_limit, Duration::from_secs(10));
     assert_eq!(config.server.idle_limit, Some(Duration::from_secs(3600)));
-    assert_eq!(config.tf.buffer_limit, 8 << 20);
+    assert_eq!(tf.buffer_limit, 8 << 20);
     assert_eq!(config.server.mode, Mode::SingleUser);
     assert_eq!(config.server.stop_grace, Duration::from_secs(3));
+}
+
+#[test]
+fn each_protocol_may_be_the_only_one_and_one_must_be_listed() {
+    let server = "[server]\nuser = \"nobody\"\nroot = \"data\"\n";
+    let echo = "[echo]\nlisten = [\"127.0.0.1:2\"]\n";
+    let alone = parse(&format!("{server}{echo}")).expect("no [tf]");
+    assert!(alone.tf.is_none() && alone.listeners().len() == 1);
+    let unused = parse(&format!("{server}[tf]\nlisten = []\nhash = \"h\"\n{echo}"));
+    assert!(unused.expect("no address of TF").tf.is_none());
+    assert!(parse(PLAIN).expect("no [echo]").tf.is_some());
+    let both = parse(&format!("{PLAIN}{echo}")).expect("both");
+    assert!(both.tf.is_some() && both.listeners().len() == 2);
+    let none = parse(server).expect_err("none");
+    let all = [
+        "tf.listen: nothing to listen on: list an address, such as \"0.0.0.0:10345\"",
+        "tf.version is missing",
+        "tf.hash is missing",
+        "tf.private_key is missing",
+    ];
+    for text in all {
+        assert!(none.iter().any(|none| none.contains(text)), "{none:?}");
+    }
+    let no_root = parse(&format!("[server]\nuser = \"nobody\"\n{echo}"));
+    assert!(no_root.expect_err("no root")[0].contains("server.root is missing"));
+    let proxy = PLAIN.replace("[tf]", "[tf]\nproxy_to = \"192.0.2.1:1\"");
+    let relayed = parse(&format!("{proxy}{echo}")).expect_err("a proxy");
+    assert!(relayed[0].contains("echo.listen: a proxy serves no file"));
 }
 
 #[test]
@@ -129,11 +158,9 @@ fn a_pool_comes_from_a_file_or_a_name() {
         ))
     };
     let config = with("_tf._tcp.example.org").expect("fine");
-    assert_eq!(
-        config.tf.tlb_pool.as_deref(),
-        Some(Path::new("/etc/tfd/pool"))
-    );
-    assert_eq!(config.tf.tlb_dns.as_deref(), Some("_tf._tcp.example.org"));
+    let tf = config.tf.expect("TF");
+    assert_eq!(tf.tlb_pool.as_deref(), Some(Path::new("/etc/tfd/pool")));
+    assert_eq!(tf.tlb_dns.as_deref(), Some("_tf._tcp.example.org"));
     let problems = with("a b.org").expect_err("no name");
     assert!(
         problems[0].starts_with("/etc/tfd/tfd.toml:10: tf.tlb_dns: "),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::listener::Protocol;
 use super::proxy::{Backend, Host, Proxy};
 use super::values::Values;
 
@@ -54,11 +55,6 @@ impl Tf {
     }
 }
 
-/// Whether any listener speaks TLS.
-pub(super) fn has_tls(values: &Values<'_>) -> bool {
-    values.has_elements("tf", "tls_listen") && !values.is_set("tf", "proxy_to")
-}
-
 /// Reports keys that are missing or contradict each other.
 pub(super) fn check(values: &mut Values<'_>) {
     if values.is_set("tf", "proxy_to") {
@@ -70,7 +66,6 @@ pub(super) fn check(values: &mut Values<'_>) {
             values.problem("tf", name, text);
         }
     }
-    values.need("server", "root", "add it");
     for name in ["version", "hash", "private_key"] {
         values.need("tf", name, "add it");
     }
@@ -96,6 +91,9 @@ fn check_proxy(values: &mut Values<'_>) {
     if values.is("server", "jail", "true") {
         useless.push(("server", "jail"));
     }
+    let mut others = Protocol::ALL.to_vec();
+    others.retain(|other| *other != Protocol::Tf && other.is_listed(values));
+    useless.extend(others.into_iter().map(|other| (other.section(), "listen")));
     for (section, name) in useless {
         let text = ": a proxy serves no file: remove this key or tf.proxy_to";
         values.problem(section, name, text);

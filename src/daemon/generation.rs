@@ -96,7 +96,7 @@ impl Generation {
         udp: &[BorrowedFd<'_>],
     ) -> Result<Generation, String> {
         let shared = shared_login(config, identities.map(|who| &who.clients));
-        if let Some(proxy) = &config.tf.proxy {
+        if let Some(proxy) = config.proxy() {
             let (forker, helpers) = proxy::start(config, proxy, identities, sandbox, udp)?;
             let mut generation = Generation::of(config, forker, shared);
             generation.helpers.clone_from(&helpers.pids);

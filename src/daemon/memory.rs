@@ -4,9 +4,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::daemon::helpers::auditor::Auditor;
-use crate::daemon::helpers::dialer::NewSession;
+use crate::daemon::helpers::dialer::Dialer;
 use crate::daemon::protocols::ProtocolHelpers;
-use crate::ipc::Service;
 use crate::store::usage::Usage;
 
 /// All of it, in the daemon.
@@ -19,7 +18,7 @@ pub struct Memory {
     /// The helper processes of protocols.
     pub helpers: ProtocolHelpers,
     /// The dialer, once a protocol has data connections.
-    pub dialer: Option<Service<NewSession>>,
+    pub dialer: Option<Dialer>,
 }
 
 impl Memory {

@@ -11,9 +11,9 @@ use crate::config::{self, Config};
 use crate::session::protocol::{HelperContext, Helpers, Protocol};
 use crate::tf;
 
-/// The protocols of a configuration, by number.
+/// The protocols that a configuration listens for, by number.
 #[derive(Debug, Default)]
-pub struct Protocols(Vec<Box<dyn Protocol>>);
+pub struct Protocols(Vec<Option<Box<dyn Protocol>>>);
 
 impl Protocols {
     /// Those of this configuration.
@@ -24,22 +24,18 @@ impl Protocols {
 
     /// One of them.
     pub fn get(&self, number: u8) -> io::Result<&dyn Protocol> {
-        let protocol = self.0.get(usize::from(number));
-        Ok(&**protocol.ok_or(io::ErrorKind::InvalidInput)?)
+        let protocol = self.0.get(usize::from(number)).and_then(Option::as_deref);
+        protocol.ok_or(io::ErrorKind::InvalidInput.into())
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Protocol> {
-        self.0.iter().map(|protocol| &**protocol)
+        self.0.iter().flatten().map(|protocol| &**protocol)
     }
 
-    /// Whether sessions of any that is listened for have data connections.
-    pub fn have_data_connections(&self, config: &Config) -> bool {
-        let listeners = config.listeners();
-        let mut served = listeners
-            .iter()
-            .filter_map(|listener| self.get(listener.protocol as u8).ok());
-        served.any(Protocol::has_data_connections)
+    /// Whether sessions of any of them have data connections.
+    pub fn have_data_connections(&self) -> bool {
+        self.iter().any(Protocol::has_data_connections)
     }
 
     /// The descriptors of all of them that gates and sessions keep.
@@ -48,12 +44,15 @@ impl Protocols {
     }
 }
 
-fn open(protocol: config::Protocol, config: &Config) -> Box<dyn Protocol> {
-    match protocol {
-        config::Protocol::Tf => Box::new(tf::server::Server::new(config)),
+/// A protocol, if the configuration listens for it.
+fn open(protocol: config::Protocol, config: &Config) -> Option<Box<dyn Protocol>> {
+    let is_of_it = |listener: &config::Listener| listener.protocol == protocol;
+    config.listeners().iter().find(|it| is_of_it(it))?;
+    Some(match protocol {
+        config::Protocol::Tf => Box::new(tf::server::Server::new(config)?),
         #[cfg(feature = "testing")]
         config::Protocol::Echo => Box::new(crate::echo::Echo),
-    }
+    })
 }
 
 /// The helper processes of all protocols, by number.
@@ -69,10 +68,11 @@ impl ProtocolHelpers {
         let before = before.0.iter().map(Option::as_deref);
         let before = before.chain(std::iter::repeat(None));
         let protocols = Protocols::of(context.config);
-        let started = protocols
-            .iter()
-            .zip(before)
-            .map(|(protocol, before)| protocol.start_helpers(context, before));
+        let start = |(protocol, before): (&Option<Box<dyn Protocol>>, _)| match protocol {
+            Some(protocol) => protocol.start_helpers(context, before),
+            None => Ok(None),
+        };
+        let started = protocols.0.iter().zip(before).map(start);
         Ok(ProtocolHelpers(started.collect::<Result<_, _>>()?))
     }
 

@@ -12,9 +12,8 @@ use super::admission::Limits;
 use super::generation::Generation;
 use super::memory::Memory;
 use crate::config::{self, Config};
-use crate::daemon::helpers::dialer::{self, NewSession};
+use crate::daemon::helpers::dialer::{self, Dialer};
 use crate::daemon::protocols::{ProtocolHelpers, Protocols};
-use crate::ipc::Helper;
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
 use crate::session::protocol::HelperContext;
@@ -141,7 +140,7 @@ pub(super) fn raise_descriptor_limit(config: &Config) {
 /// Logs that clients can connect.
 pub(super) fn say_ready(config: &Config) {
     let pid = std::process::id();
-    match &config.tf.proxy {
+    match config.proxy() {
         Some(proxy) => log::info!(proxy_to:% = proxy.backend, pid; "ready"),
         None => log::info!(root = &*config.server.root.to_string_lossy(), pid; "ready"),
     }
@@ -191,7 +190,7 @@ fn wanted_listener(
     let wanted = listed(config, &listener);
     let wanted = wanted.filter(|_| taken.iter().all(|other| other.address != address));
     let Some(wanted) = wanted else {
-        log::warn!(address:%; "a socket was passed on that is none of tf.listen");
+        log::warn!(address:%; "a socket was passed on that is not listed in the configuration");
         return None;
     };
     if let Err(e) = listener.bind_udp(wanted.protocol.uses_udp()) {
@@ -215,19 +214,29 @@ pub(super) fn set_purpose(listener: &mut Listener, wanted: &config::Listener) {
 }
 
 /// Starts the dialer, for a configuration with a protocol that has data
-/// connections.
+/// connections, unless the one that runs is right for it: `None`, then.
 pub(super) fn start_dialer(
     config: &Config,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
-) -> Result<Option<Helper<NewSession, ()>>, String> {
-    if !Protocols::of(config).have_data_connections(config) {
+    running: Option<&Dialer>,
+) -> Result<Option<Dialer>, String> {
+    let Some(settings) = dialer_settings(config) else {
+        return Ok(None);
+    };
+    if running.is_some_and(|running| running.settings == settings) {
         return Ok(None);
     }
-    let settings = dialer::Settings {
+    Dialer::start(settings, identity, sandbox).map(Some)
+}
+
+/// What the dialer may do, if there is to be one.
+pub(super) fn dialer_settings(config: &Config) -> Option<dialer::Settings> {
+    let settings = || dialer::Settings {
         to: 1..=u16::MAX,
         local: config.server.data_ports.clone(),
         timeout: config.server.data_timeout,
     };
-    dialer::start(&settings, identity, sandbox).map(Some)
+    let is_needed = Protocols::of(config).have_data_connections();
+    is_needed.then(settings)
 }

@@ -27,14 +27,14 @@ use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::control as counter;
 use crate::daemon::helpers::control::Control;
-use crate::daemon::helpers::dialer::NewSession;
+use crate::daemon::helpers::dialer::{self, Dialer, NewSession};
 use crate::daemon::helpers::recount::Recount;
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::protocols::ProtocolHelpers;
 use crate::daemon::supervisor::losses::Repair;
+use crate::ipc::Pipe;
 use crate::ipc::orders::{MAX_FAILED_FORKS, Order};
 use crate::ipc::poll::{Poll, left};
-use crate::ipc::{Pipe, Service};
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::spare_daemon;
@@ -142,7 +142,7 @@ impl Supervisor {
             usage,
             auditor,
             helpers,
-            dialer: start_dialer(&config, helper, &sandbox)?.map(Service::new),
+            dialer: start_dialer(&config, helper, &sandbox, None)?,
         };
         let generation =
             start_generation(&config, identities.as_ref(), &mut memory, &sandbox, &all)?;
@@ -267,7 +267,8 @@ impl Supervisor {
             None if Instant::now() < self.accept_from => Some(self.accept_from),
             None => self.recount.due(),
         };
-        let dialer = self.memory.dialer.as_ref().and_then(Service::due);
+        let dialer = self.memory.dialer.as_ref();
+        let dialer = dialer.and_then(|dialer| dialer.service.due());
         let helpers = self.memory.helpers.due();
         let killed = self.registry.counters.killed;
         let sweep = self.recount.sweep_due(killed);
@@ -395,20 +396,17 @@ impl Supervisor {
         let connection = self.registry.get(admission.slot);
         let connection = connection.ok_or(io::ErrorKind::NotConnected)?;
         let peer = connection.arrived.peer.ip();
-        let channel: Pipe<Request, Answer> = dialer.open(|channel| NewSession { peer, channel })?;
+        let introduce = |channel| NewSession { peer, channel };
+        let channel: Pipe<Request, Answer> = dialer.service.open(introduce)?;
         Ok(Some(channel.into_channel().into_handle()))
     }
 
     /// Starts the dialer again once that is due.
     fn restart_dialer_if_due(&mut self) {
-        let config = &self.config;
         let identity = self.identities.as_ref().map(|who| &who.helpers);
         let sandbox = &self.sandbox;
-        if let Some(dialer) = &mut self.memory.dialer {
-            dialer.restart_if_due(|| {
-                let started = start_dialer(config, identity, sandbox)?;
-                started.ok_or_else(|| "no protocol has data connections".to_owned())
-            });
+        if let Some(Dialer { settings, service }) = &mut self.memory.dialer {
+            service.restart_if_due(|| dialer::start(settings, identity, sandbox));
         }
     }
 

@@ -40,7 +40,7 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
             problems.push(format!("server.{key}: {}: {e}: {remedy}", path.display()));
         }
     }
-    if config.tf.proxy.is_some() {
+    if config.proxy().is_some() {
         return;
     }
     let shared = Steps::of(config) == Steps::NONE;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use nix::unistd::Pid;
 
+use crate::config::Tf;
 use crate::session::protocol::{HelperContext, Helpers};
 use crate::tf::cipher::tables::Tables;
 use crate::tf::probes::Udp;
@@ -29,18 +30,19 @@ impl TfHelpers {
     /// One line that says what could not be started.
     pub fn start(
         context: &HelperContext<'_>,
+        tf: &Tf,
         before: Option<&TfHelpers>,
     ) -> Result<TfHelpers, String> {
-        let tables = context.config.tf.keystream_memory.and_then(|limit| {
+        let tables = tf.keystream_memory.and_then(|limit| {
             let running = before.and_then(|before| before.tables.as_ref());
             match running.filter(|tables| tables.limit() == limit) {
                 Some(tables) => Some(Rc::clone(tables)),
                 None => start_tables(limit, context).map(Rc::new),
             }
         });
-        let udp = match context.config.tf.proxy {
+        let udp = match tf.proxy {
             Some(_) => None,
-            None => Some(Udp::start(context)?),
+            None => Some(Udp::start(context, tf)?),
         };
         Ok(TfHelpers { tables, udp })
     }
@@ -89,8 +91,8 @@ impl Helpers for TfHelpers {
     }
 
     fn restart_if_due(&mut self, context: &HelperContext<'_>) {
-        if let Some(udp) = &mut self.udp {
-            udp.restart_if_due(context);
+        if let (Some(udp), Some(tf)) = (&mut self.udp, &context.config.tf) {
+            udp.restart_if_due(context, tf);
         }
     }
 

@@ -32,12 +32,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// TF as this configuration has it.
-    pub fn new(config: &Config) -> Server {
-        Server {
-            version: config.tf.version.clone().into_bytes(),
-            settings: Settings::of(config),
-        }
+    /// TF as this configuration has it, if it does.
+    pub fn new(config: &Config) -> Option<Server> {
+        let tf = config.tf.as_ref()?;
+        Some(Server {
+            version: tf.version.clone().into_bytes(),
+            settings: Settings::of(&config.server, tf),
+        })
     }
 
     fn serve(&self, mut wire: Wire, context: Context) -> End {
@@ -99,11 +100,14 @@ impl Protocol for Server {
     }
 
     fn secrets(&self, config: &Config) -> Result<Option<Secrets>, String> {
-        let key = read_key(&config.tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
+        let Some(tf) = &config.tf else {
+            return Ok(None);
+        };
+        let key = read_key(&tf.private_key).map_err(|e| format!("tf.private_key: {e}"))?;
         Ok(Some(Secrets {
             key,
             key_lengths: KEY_LENGTHS,
-            shared: Zeroizing::new(config.tf.hash.clone().into_bytes()),
+            shared: Zeroizing::new(tf.hash.clone().into_bytes()),
         }))
     }
 
@@ -112,8 +116,11 @@ impl Protocol for Server {
         context: &HelperContext<'_>,
         before: Option<&dyn Helpers>,
     ) -> Result<Option<Box<dyn Helpers>>, String> {
+        let Some(tf) = &context.config.tf else {
+            return Ok(None);
+        };
         let before = before.and_then(|before| before.as_any().downcast_ref());
-        let helpers = TfHelpers::start(context, before)?;
+        let helpers = TfHelpers::start(context, tf, before)?;
         Ok(Some(Box::new(helpers)))
     }
 

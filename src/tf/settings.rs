@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Dialect, Durability, Mode};
+use crate::config::{Dialect, Durability, Mode, Server, Tf};
 
 /// The part of the configuration that sessions follow.
 #[derive(Clone, Debug)]
@@ -32,22 +32,22 @@ pub struct Settings {
 
 impl Settings {
     /// Those of a configuration.
-    pub fn of(config: &Config) -> Settings {
-        let mode_bits = match config.server.mode {
+    pub fn of(server: &Server, tf: &Tf) -> Settings {
+        let mode_bits = match server.mode {
             Mode::SingleUser => 0o1777,
             Mode::MultiUser => 0o7777,
         };
         Settings {
-            dialect: config.tf.dialect,
-            durability: config.server.durability,
-            buffer_limit: config.tf.buffer_limit,
-            integrity_limit: config.tf.integrity_limit,
-            idle_limit: config.server.idle_limit,
-            notify_floor: config.tf.notify_floor,
-            kernel_tls: config.server.kernel_tls,
-            file_mode: config.server.file_mode & mode_bits,
+            dialect: tf.dialect,
+            durability: server.durability,
+            buffer_limit: tf.buffer_limit,
+            integrity_limit: tf.integrity_limit,
+            idle_limit: server.idle_limit,
+            notify_floor: tf.notify_floor,
+            kernel_tls: server.kernel_tls,
+            file_mode: server.file_mode & mode_bits,
             mode_bits,
-            directory_mode: config.server.directory_mode & mode_bits,
+            directory_mode: server.directory_mode & mode_bits,
         }
     }
 }

@@ -222,3 +222,115 @@ fn a_session_survives_a_reload_and_ends_by_kick_and_stop() {
     assert_eq!(server.wait_for_end(), Some(0));
     assert_eq!(bob.answer(), "");
 }
+
+/// The configuration of a server: what stands before `[tf]`, that, and `[echo]`.
+fn sections(server: &Server) -> [String; 3] {
+    let text = fs::read_to_string(server.config_path()).expect("configuration");
+    let (head, rest) = text.split_once("[tf]").expect("[tf]");
+    let (tf, echo) = rest.split_once("[echo]").expect("[echo]");
+    [
+        head.to_owned(),
+        format!("[tf]{tf}"),
+        format!("[echo]{echo}"),
+    ]
+}
+
+fn reload(server: &mut Server, parts: &[&str]) {
+    fs::write(server.config_path(), parts.concat()).expect("write");
+    let read = "configuration read again";
+    let before = server
+        .log()
+        .iter()
+        .filter(|line| line.contains(read))
+        .count();
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_for_lines(read, before + 1);
+}
+
+fn runs(server: &Server, name: &str) -> bool {
+    let all = descendants(server.pid());
+    all.iter().any(|(_, found)| found == name)
+}
+
+#[test]
+fn either_protocol_is_served_without_the_other() {
+    let Some(mut server) = server() else { return };
+    let [head, tf, echo] = sections(&server);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    server.wait_for_end();
+    fs::write(server.config_path(), format!("{head}{echo}")).expect("write");
+    let check = || {
+        let tfd = Command::new(env!("CARGO_BIN_EXE_tfd"))
+            .args(["check", "--config"])
+            .arg(server.config_path())
+            .output()
+            .expect("run");
+        String::from_utf8_lossy(&[tfd.stdout, tfd.stderr].concat()).into_owned()
+    };
+    assert!(check().contains("configuration ok"), "{}", check());
+    fs::write(server.config_path(), &head).expect("write");
+    let nothing = check();
+    assert!(nothing.contains("nothing to listen on: list"), "{nothing}");
+
+    fs::write(server.config_path(), format!("{head}{echo}")).expect("write");
+    server.start_again();
+    let socket = TcpStream::connect(server.address()).expect("connect");
+    let mut client = Client(BufReader::new(socket));
+    assert_eq!(client.ask("LOGIN ann pass"), "OK");
+    assert_eq!(client.ask("PUT file text"), "OK");
+    assert!(runs(&server, "tfd-dialer") && !runs(&server, "tfd-udp"));
+    reload(&mut server, &[&head, &tf]);
+    assert!(runs(&server, "tfd-udp"));
+    assert_eq!(client.ask("GET file"), "text");
+    drop(client);
+    wait_until("no dialer", || !runs(&server, "tfd-dialer"));
+}
+
+/// The port on which the server accepts a data connection of a client.
+fn data_port(server: &Server, client: &mut Client) -> u16 {
+    let file = server.path("port");
+    let _ = fs::remove_file(&file);
+    client.say("ACCEPT");
+    let port = || fs::read_to_string(&file).ok()?.parse::<u16>().ok();
+    wait_until("the port", || port().is_some());
+    let port = port().expect("port");
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    socket.write_all(b"data").expect("write");
+    drop(socket);
+    assert_eq!(client.answer(), "data");
+    port
+}
+
+#[test]
+fn a_reload_starts_the_dialer_and_gives_it_other_ports() {
+    let Some(mut server) = server() else { return };
+    let [head, tf, echo] = sections(&server);
+    // Port 0 of another address, so that it is another listener.
+    let echo = echo.replace("127.0.0.1:0", "127.0.0.3:0");
+    reload(&mut server, &[&head, &tf]);
+    wait_until("no dialer", || !runs(&server, "tfd-dialer"));
+    let ports = "data_ports = \"20000-20099\"\n";
+    reload(&mut server, &[&head, ports, &tf, &echo]);
+    let echo_is_back = *server.listening("listening address=").last().expect("echo");
+    let log_in = || {
+        let socket = TcpStream::connect(echo_is_back).expect("connect");
+        let mut client = Client(BufReader::new(socket));
+        assert_eq!(client.ask("LOGIN bob pass"), "OK");
+        client
+    };
+    let mut old = log_in();
+    let port = data_port(&server, &mut old);
+    assert!((20000..20100).contains(&port), "{port}");
+
+    let ports = "data_ports = \"21000-21099\"\ndata_timeout = 1\n";
+    let other = head.replace("data_timeout = 60\n", "");
+    reload(&mut server, &[&other, ports, &tf, &echo]);
+    let mut new = log_in();
+    let port = data_port(&server, &mut new);
+    assert!((21000..21100).contains(&port), "{port}");
+    let begun = Instant::now();
+    let timed_out = new.ask("ACCEPT");
+    assert!(timed_out.starts_with("NO ") && begun.elapsed() < Duration::from_secs(30));
+    let port = data_port(&server, &mut old);
+    assert!((20000..20100).contains(&port), "a session keeps its ports");
+}

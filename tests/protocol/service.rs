@@ -138,7 +138,7 @@ fn a_client_of_a_passed_socket_who_came_before_tfd_is_served() {
         .expect_alive();
     Client::connect(address).expect_alive();
     assert!(
-        log().contains("passed on that is none of tf.listen"),
+        log().contains("passed on that is not listed in the configuration"),
         "{}",
         log()
     );

@@ -17,7 +17,7 @@ use rustix::net::{
 
 use crate::ipc::codec::codec;
 use crate::ipc::poll::{Poll, left};
-use crate::ipc::{Helper, Pipe};
+use crate::ipc::{Helper, Pipe, Service};
 use crate::net::listen::socket_for;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
@@ -30,8 +30,29 @@ const MAX_OPEN: usize = 64;
 /// Connections that the system holds for one listening port.
 const BACKLOG: i32 = 16;
 
+/// The dialer, in the daemon.
+#[derive(Debug)]
+pub struct Dialer {
+    /// What it may do.
+    pub settings: Settings,
+    /// Its process, and the sessions' way to it.
+    pub service: Service<NewSession>,
+}
+
+impl Dialer {
+    /// Starts it.
+    pub fn start(
+        settings: Settings,
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<Dialer, String> {
+        let service = Service::new(start(&settings, identity, sandbox)?);
+        Ok(Dialer { settings, service })
+    }
+}
+
 /// What the dialer may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The ports of clients that it connects to.
     pub to: RangeInclusive<u16>,
@@ -53,7 +74,7 @@ pub struct NewSession {
 
 codec!(struct NewSession { peer, channel });
 
-/// Starts the dialer.
+/// Starts the dialer's process.
 pub fn start(
     settings: &Settings,
     identity: Option<&Identity>,

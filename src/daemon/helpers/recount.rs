@@ -47,7 +47,7 @@ impl Recount {
         usage: &mut Usage,
         wanted: bool,
     ) -> Result<Recount, String> {
-        if config.tf.proxy.is_some() {
+        if config.proxy().is_some() {
             return Ok(Recount::default());
         }
         let sweep = Sweep::start(config, identities, sandbox, wanted)?;
@@ -81,7 +81,7 @@ impl Recount {
         sandbox: &Sandbox,
         killed: u64,
     ) {
-        if killed == self.killed || config.tf.proxy.is_some() {
+        if killed == self.killed || config.proxy().is_some() {
             return;
         }
         let now = Instant::now();

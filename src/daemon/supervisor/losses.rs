@@ -65,7 +65,7 @@ impl Supervisor {
             let memory = &mut self.memory;
             let newest = self.generations.last();
             if let Some(dialer) = &mut memory.dialer
-                && dialer.reaped(pid)
+                && dialer.service.reaped(pid)
             {
                 self.registry.counters.failures += 1;
                 log::error!(pid:%; "dialer ended unasked");

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use super::super::generation::Generation;
 use super::super::start::{
-    bind_all, limits, listed, sandbox_for, set_purpose, start_generation, start_helpers,
-    users_stamp,
+    bind_all, dialer_settings, limits, listed, sandbox_for, set_purpose, start_dialer,
+    start_generation, start_helpers, users_stamp,
 };
 use super::{SERVING, Supervisor};
 use crate::config::Config;
@@ -42,6 +42,7 @@ impl Supervisor {
     fn try_reload(&mut self) -> Result<(), String> {
         self.users = users_stamp(&self.config);
         let (config, identities) = super::super::load(&self.path)?;
+        let has_data_connections = dialer_settings(&config).is_some();
         let open: Vec<_> = self.listeners.iter().map(|l| l.address).collect();
         let fresh = bind_all(&config, &open)?;
         let doors = self.control.endpoints_for(&config)?;
@@ -77,6 +78,9 @@ impl Supervisor {
             old.retire();
         }
         self.take_on(generation);
+        if !has_data_connections {
+            self.memory.dialer = None;
+        }
         self.registry.limit(limits(&config));
         if config.server.max_sessions != self.config.server.max_sessions {
             log::warn!("max_sessions takes effect at the next start");
@@ -123,7 +127,13 @@ impl Supervisor {
         let helpers = replace(&mut self.memory.helpers, helpers);
         let auditor = (audit.is_none() || begins.is_some())
             .then(|| replace(&mut self.memory.auditor, begins));
-        let started = start_generation(config, identities, &mut self.memory, &sandbox, &all);
+        let dialer = start_dialer(config, helper, &sandbox, self.memory.dialer.as_ref());
+        let started = dialer.and_then(|dialer| {
+            let memory = &mut self.memory;
+            let started = start_generation(config, identities, memory, &sandbox, &all)?;
+            memory.dialer = dialer.or(memory.dialer.take());
+            Ok(started)
+        });
         if started.is_ok() {
             self.sandbox = sandbox;
         } else {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 
-use crate::config::Config;
+use crate::config::Tf;
 use crate::ipc::codec::codec;
 use crate::ipc::poll::left;
 use crate::ipc::{Helper, Pipe, Poll};
@@ -60,22 +60,17 @@ struct PoolFile {
 /// # Errors
 /// One line that says what could not be started.
 pub(crate) fn start(
-    config: &Config,
+    tf: &Tf,
     lists: Reports,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
 ) -> Result<Option<Pid>, String> {
-    if !config.tf.has_pool() {
+    if !tf.has_pool() {
         return Ok(None);
     }
-    let file = config
-        .tf
-        .tlb_pool
-        .as_deref()
-        .map(open_directory)
-        .transpose()?;
+    let file = tf.tlb_pool.as_deref().map(open_directory).transpose()?;
     let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let watch = config.tf.tlb_dns.as_deref().map(Watch::new);
+    let watch = tf.tlb_dns.as_deref().map(Watch::new);
     let failed = |e: io::Error| format!("pool: {e}");
     let reach = if watch.is_some() {
         Reach::Names

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use nix::unistd::Pid;
 
+use crate::config::Tf;
 use crate::ipc::pipe;
 use crate::ipc::{Helper, Pipe, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
@@ -47,12 +48,12 @@ impl Udp {
     ///
     /// # Errors
     /// One line that says what could not be started.
-    pub fn start(context: &HelperContext<'_>) -> Result<Udp, String> {
-        let (helper, started) = spawn(context)?;
+    pub fn start(context: &HelperContext<'_>, tf: &Tf) -> Result<Udp, String> {
+        let (helper, started) = spawn(context, tf)?;
         Ok(Udp {
             service: Service::new(helper),
             started,
-            has_pool: context.config.tf.has_pool(),
+            has_pool: tf.has_pool(),
         })
     }
 
@@ -80,10 +81,10 @@ impl Udp {
     }
 
     /// Starts it again once that is due.
-    pub fn restart_if_due(&mut self, context: &HelperContext<'_>) {
+    pub fn restart_if_due(&mut self, context: &HelperContext<'_>, tf: &Tf) {
         let started = &mut self.started;
         self.service.restart_if_due(|| {
-            let (helper, now) = spawn(context)?;
+            let (helper, now) = spawn(context, tf)?;
             *started = now;
             Ok(helper)
         });
@@ -107,25 +108,25 @@ impl Udp {
     }
 }
 
-fn spawn(context: &HelperContext<'_>) -> Result<(Helper<Caller, ()>, Started), String> {
+fn spawn(context: &HelperContext<'_>, tf: &Tf) -> Result<(Helper<Caller, ()>, Started), String> {
     let HelperContext {
-        config,
         udp,
         keys,
         identity,
         sandbox,
+        ..
     } = *context;
     let failed = |e: io::Error| format!("udp: {e}");
     let (list, lists) = pipe::pair().map_err(failed)?;
     let (pages, daemon) = pipe::pair().map_err(failed)?;
-    let reader = reader::start(config, lists, identity, sandbox)?;
+    let reader = reader::start(tf, lists, identity, sandbox)?;
     let ports = udp.iter().copied().map(Port::new);
     let ports: Vec<Port> = ports.collect::<io::Result<_>>().map_err(failed)?;
     let probes = serve::probe_sockets().map_err(failed)?;
     let confinement = Confinement::new(identity, sandbox)?;
     let helper = Helper::spawn("udp", |child| {
         let keys = (keys, Pages::of(&daemon));
-        let server = Server::new(config, keys, ports, &probes, &list)?;
+        let server = Server::new(tf, keys, ports, &probes, &list)?;
         let handles = [server.handles(), vec![daemon.as_fd()]].concat();
         let confined = confinement.with(Duty::Alone(None));
         child.enter(c"tfd-udp", &confined, &handles)?;

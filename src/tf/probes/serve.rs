@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::Tf;
 use crate::ipc::service::Callers;
 use crate::ipc::{Pipe, Poll};
 use crate::net::udp::{Port, address_of};
@@ -62,7 +62,7 @@ pub(crate) fn probe_sockets() -> io::Result<Vec<UdpSocket>> {
 
 impl<'a> Server<'a> {
     pub(crate) fn new(
-        config: &Config,
+        tf: &Tf,
         (keys, pages): (BorrowedFd<'_>, Pages<'a>),
         ports: Vec<Port>,
         probes: &'a [UdpSocket],
@@ -72,14 +72,14 @@ impl<'a> Server<'a> {
             sessions: Sessions {
                 keys: ReadKeys::map(keys)?,
                 pages,
-                dialect: config.tf.dialect,
+                dialect: tf.dialect,
             },
             ports,
             probes,
             callers: Callers::new()?,
             lists: Lists::new(list),
             tried: Vec::new(),
-            has_pool: config.tf.has_pool(),
+            has_pool: tf.has_pool(),
             balancer: Balancer::default(),
             limit: Limit::new(),
             started: Instant::now(),
