@@ -22,10 +22,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use crate::config::{self, Config, Problem};
+use crate::daemon::helpers::logger::Log;
 use crate::ipc::Helper;
 use crate::sys::environment::{forget_all_but, passed_descriptors};
 use crate::sys::memory::{keep_little_memory, shared_text};
@@ -51,6 +53,9 @@ const VARIABLES: [&str; 14] = [
     "WATCHDOG_USEC",
 ];
 
+/// How long processes have to vanish after they were killed.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// Serves a configuration until a signal ends it: the exit code of
 /// `tfd serve`. Problems go to standard error, one line each, and nothing is
 /// started then.
@@ -61,28 +66,43 @@ pub fn serve(path: &Path) -> ExitCode {
     let kept = standard::keep_error_alone(&passed);
     // For problems after the log has moved to a file.
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
-    let mut to_file = false;
-    let start = kept
+    let result = kept
         .and_then(|()| load(path))
         .and_then(|(config, identities)| {
-            if let Some(file) = &config.server.log_file {
-                crate::logging::go_on_in(file).map_err(|e| format!("server.log_file: {e}"))?;
-                to_file = true;
+            let to_file = config.server.log_file.is_some();
+            let mut log = Log::open(&config)?;
+            crate::logging::start(&config.server.log);
+            let started = Supervisor::start(path, config, identities, passed, &mut log);
+            let ended = started.and_then(|supervisor| supervisor.run().map_err(|e| e.to_string()));
+            if let (Err(text), true) = (&ended, to_file) {
+                log::error!(error = text.as_str(); "tfd has failed");
             }
-            crate::logging::start(&config.server.log, to_file);
-            Supervisor::start(path, config, identities, passed)
+            log.close();
+            if wait_for_all() {
+                log.write_rest();
+            }
+            ended
         });
-    let result = start.and_then(|supervisor| supervisor.run().map_err(|e| e.to_string()));
     let Err(text) = result else {
         return ExitCode::SUCCESS;
     };
-    if to_file {
-        log::error!(error = text.as_str(); "tfd has failed");
-    }
     if let Ok(handle) = standard_error {
         let _ = File::from(handle).write_all(format!("tfd: {text}\n").as_bytes());
     }
     ExitCode::FAILURE
+}
+
+/// Gives processes that were ended, and the logger, some time for that; whether
+/// it was enough.
+fn wait_for_all() -> bool {
+    let last = Instant::now() + LAST_WAIT;
+    while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
+        if Instant::now() > last {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
 }
 
 /// Reads and checks the configuration in a process of its own, and looks up the

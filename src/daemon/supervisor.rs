@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use rustix::event::PollFlags;
 
 use super::generation::{Admission, Generation};
@@ -28,6 +27,7 @@ use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::control as counter;
 use crate::daemon::helpers::control::Control;
 use crate::daemon::helpers::dialer::{self, Dialer, NewSession};
+use crate::daemon::helpers::logger::Log;
 use crate::daemon::helpers::recount::Recount;
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::protocols::ProtocolHelpers;
@@ -49,9 +49,6 @@ const ACCEPT_AT_ONCE: usize = 64;
 /// How long the daemon accepts nobody after the system ran out of something.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// How long processes have to vanish after they were killed.
-const LAST_WAIT: Duration = Duration::from_secs(1);
-
 /// The status for systemd while the daemon serves.
 const SERVING: &str = "serving clients";
 
@@ -59,7 +56,7 @@ const SERVING: &str = "serving clients";
 const REPAIRING: &str = "clients wait for helper processes: see the log,";
 
 /// The daemon's state.
-pub struct Supervisor {
+pub struct Supervisor<'a> {
     pub(super) path: PathBuf,
     pub(super) config: Config,
     pub(super) identities: Option<Identities>,
@@ -67,6 +64,7 @@ pub struct Supervisor {
     listeners: Vec<Listener>,
     control: Control,
     notifier: Notifier,
+    log: &'a mut Log,
     registry: Registry,
     memory: Memory,
     recount: Recount,
@@ -103,7 +101,7 @@ pub(super) struct Stop {
     killed: bool,
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     /// Listens, on these sockets where they fit, and starts the helper
     /// processes.
     ///
@@ -115,16 +113,18 @@ impl Supervisor {
         config: Config,
         identities: Option<Identities>,
         passed: Vec<OwnedFd>,
-    ) -> Result<Supervisor, String> {
+        log: &'a mut Log,
+    ) -> Result<Supervisor<'a>, String> {
         let signals = take_signals().map_err(|e| format!("signals: {e}"))?;
         let notifier = Notifier::from_environment();
         raise_descriptor_limit(&config);
         if identities.is_some() {
             spare_daemon();
         }
+        let sandbox = sandbox_for(&config)?;
+        log.start(identities.as_ref().map(|who| &who.helpers), &sandbox)?;
         let listeners = listen_on(&config, passed)?;
         let control = Control::open(&config)?;
-        let sandbox = sandbox_for(&config)?;
         let users = users_stamp(&config);
         let shared_memory = |e: io::Error| format!("shared memory: {e}");
         let usage = Usage::new().map_err(shared_memory)?;
@@ -159,6 +159,7 @@ impl Supervisor {
             listeners,
             control,
             notifier,
+            log,
             registry,
             memory,
             recount,
@@ -175,10 +176,11 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Serves until a signal ends the daemon and every process has ended.
+    /// Serves until a signal ends the daemon and no client is left. The processes
+    /// are ended then.
     ///
     /// # Errors
-    /// The system's, when the daemon can't go on. All processes are ended.
+    /// The system's, when the daemon can't go on.
     pub fn run(mut self) -> io::Result<()> {
         let result = self.serve();
         for generation in &self.generations {
@@ -189,10 +191,6 @@ impl Supervisor {
         self.memory.auditor = None;
         self.memory.helpers = ProtocolHelpers::default();
         self.memory.dialer = None;
-        let last = Instant::now() + LAST_WAIT;
-        while Instant::now() < last && waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
         log::info!("ended");
         result
     }
@@ -227,6 +225,8 @@ impl Supervisor {
         }
         self.restart_dialer_if_due();
         self.restart_helpers_if_due();
+        let helper = self.identities.as_ref().map(|who| &who.helpers);
+        self.log.restart_if_due(helper, &self.sandbox);
         self.repair_if_due();
         let is_well =
             self.stop.is_some() || self.repair.is_pending() || !self.generations.is_empty();
@@ -274,10 +274,18 @@ impl Supervisor {
         let sweep = self.recount.sweep_due(killed);
         let sweep = sweep.filter(|_| self.stop.is_none());
         let repair = self.repair.due().filter(|_| self.stop.is_none());
-        [until, self.notifier.due(), dialer, helpers, sweep, repair]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            until,
+            self.notifier.due(),
+            dialer,
+            helpers,
+            self.log.due(),
+            sweep,
+            repair,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// All that is waited for.

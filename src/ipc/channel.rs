@@ -159,6 +159,45 @@ impl Channel {
     }
 }
 
+/// A message with the process that has sent it, as the kernel knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamped {
+    /// The sender's process.
+    pub pid: i32,
+    /// Its uid.
+    pub uid: u32,
+    /// The length in the buffer.
+    pub len: usize,
+    /// Whether the message was longer than the buffer.
+    pub is_cut: bool,
+}
+
+impl Channel {
+    /// Receives one message into `buffer` on a channel with SO_PASSCRED; `None` when
+    /// no sender is left. Descriptors next to it are closed.
+    pub fn receive_stamped(
+        &self,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> io::Result<Option<Stamped>> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let parts = &mut [IoSliceMut::new(buffer)];
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        let received = retry_on_intr(|| recvmsg(&self.0, parts, &mut beside, flags))?;
+        let sender = beside.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender),
+            _ => None,
+        });
+        Ok(sender.map(|sender| Stamped {
+            pid: sender.pid.as_raw_nonzero().get(),
+            uid: sender.uid.as_raw(),
+            len: received.bytes,
+            is_cut: received.flags.contains(ReturnFlags::TRUNC),
+        }))
+    }
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

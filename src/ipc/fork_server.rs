@@ -15,6 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 use rustix::event::PollFlags;
 
+use crate::ipc::log_channel::speak_as;
 use crate::ipc::orders::{Ended, News, Order, Start};
 use crate::ipc::pipe::pair;
 use crate::ipc::{Pipe, Poll};
@@ -345,7 +346,7 @@ impl<'a, P: Parent> SpareChild<'a, P> {
                 parent: pid,
                 turn,
             };
-            let settled = parent.settle();
+            let settled = speak_as(P::CHILD).and_then(|()| parent.settle());
             finish::<P>(peer, settled.and_then(|()| parent.serve(connection)))
         });
         self.turn += 1;
@@ -366,6 +367,7 @@ impl<'a, P: Parent> SpareChild<'a, P> {
 /// it.
 fn wait<P: Parent>(parent: &P, channel: &Pipe<(), Start>, pid: Pid, turn: usize) -> i32 {
     let settle = || {
+        speak_as(P::CHILD)?;
         let mut handles = parent.handles();
         handles.push(channel.as_fd());
         keep_only(&handles)?;

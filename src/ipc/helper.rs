@@ -10,6 +10,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid};
 
 use super::codec::{Decode, Encode, codec};
+use super::log_channel;
 use super::pipe::{Pipe, pair};
 use crate::sys::process::fork;
 
@@ -114,7 +115,7 @@ impl<S, R> Helper<S, R> {
                 awaited,
             };
             let pid = fork(move || {
-                let result = body(&mut child);
+                let result = log_channel::speak_as(what).and_then(|()| body(&mut child));
                 child.finish(what, result)
             })?;
             Ok(Helper { pid, channel })

@@ -6,6 +6,7 @@ pub mod channel;
 pub mod codec;
 pub mod fork_server;
 pub mod helper;
+pub mod log_channel;
 pub mod orders;
 pub mod page;
 pub mod pipe;

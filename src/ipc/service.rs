@@ -50,6 +50,13 @@ impl<S: Encode> Service<S> {
         Ok(ours)
     }
 
+    /// Sends it a message, or fails with `WouldBlock` while its queue is full; if it
+    /// does not run, nobody gets it.
+    pub fn send(&self, message: &S) -> io::Result<()> {
+        let send = |helper: &Helper<S, ()>| helper.channel.try_send(message);
+        self.helper.as_ref().map_or(Ok(()), send)
+    }
+
     /// Takes note that a process has ended; whether it was the service's.
     pub fn reaped(&mut self, pid: Pid) -> bool {
         let is_ours = |helper: &mut Helper<S, ()>| helper.pid == pid;

@@ -17,9 +17,9 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use crate::config::{Config, Proxy};
-use crate::ipc::Helper;
 use crate::ipc::fork_server::{self, Connection, Parent};
 use crate::ipc::orders::{News, Order, Start};
+use crate::ipc::{Helper, log_channel};
 use crate::net::listen::set_defaults;
 use crate::net::proxy_header::{announced, encode};
 use crate::proxy::connect::reach;
@@ -93,7 +93,8 @@ pub fn start(
     let confinement = Confinement::new(identities.map(|who| &who.clients), &reaching)?;
     let zygote = Helper::spawn_ready("zygote", |child| {
         let backend = backend.reader()?;
-        let handles: Vec<_> = backend.handle().map(AsFd::as_fd).into_iter().collect();
+        let mut handles: Vec<_> = backend.handle().map(AsFd::as_fd).into_iter().collect();
+        handles.extend(log_channel::sender(Relay::CHILD));
         let confined = confinement.with(Duty::Connecting(proxy.backend.port));
         child.enter(c"tfd-zygote", &confined, &handles)?;
         let relay = Relay {
@@ -138,7 +139,7 @@ impl Parent for Relay<'_> {
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
         self.connecting.limit_memory()?;
-        self.connecting.deny_fork_and_identity()
+        self.connecting.make_gate()
     }
 
     fn serve(&self, connection: Connection) -> io::Result<()> {

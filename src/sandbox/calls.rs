@@ -318,9 +318,13 @@ pub(crate) const KNOWN: &[Call] = calls![
 
 /// Further calls on this processor.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const KNOWN_HERE: &[Call] = calls![SYS_poll, SYS_open];
+pub(crate) const KNOWN_HERE: &[Call] = calls![
+    SYS_poll,
+    SYS_open,
+    SYS_dup2: second![libc::STDERR_FILENO],
+];
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) const KNOWN_HERE: &[Call] = &[];
+pub(crate) const KNOWN_HERE: &[Call] = calls![SYS_dup3: second![libc::STDERR_FILENO]];
 
 /// Further calls of the launcher and of what it forks until that is a session.
 pub(crate) const LAUNCHING: &[Call] = calls![

@@ -99,6 +99,9 @@ pub enum Duty<'a> {
     /// Doesn't fork, only reads files beneath a directory, asks name servers if
     /// its sandbox lets it, and connects by TCP.
     Knocking(Option<BorrowedFd<'a>>),
+    /// As [`Duty::Alone`] without a directory, but outlives the daemon, to write
+    /// what processes have logged at the end.
+    Logging,
     /// Forks no other, reaches no file, and uses sockets; its sandbox is one of
     /// [`Reach::Data`](crate::sandbox::Reach::Data).
     Dialing,
@@ -135,7 +138,9 @@ impl Confine for Confined<'_> {
             }
         }
         // A change of identity clears this setting, so it comes last.
-        follow(parent)?;
+        if !matches!(self.duty, Duty::Logging) {
+            follow(parent)?;
+        }
         if let Duty::Launching(root) = self.duty {
             sandbox.enter_as_launcher()?;
             return sandbox.limit_files(Some(root));
@@ -146,6 +151,7 @@ impl Confine for Confined<'_> {
             Duty::Sharing(root) => return sandbox.limit_files(Some(root)),
             Duty::Connecting(port) => return sandbox.limit_to_port(port),
             Duty::Alone(root) => sandbox.limit_files(root)?,
+            Duty::Logging => sandbox.limit_files(None)?,
             Duty::Resolving(top) => sandbox.limit_to_names(top)?,
             Duty::Knocking(top) => sandbox.limit_to_sockets(top)?,
             Duty::Dialing => sandbox.limit_to_sockets(None)?,

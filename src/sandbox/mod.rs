@@ -54,6 +54,9 @@ struct Filters {
     deadly: BpfProgram,
     /// The same for forks, signals, and a change of identity or root.
     deadly_to_leaves: BpfProgram,
+    /// The same for these and pairs of sockets, over which a process could pass
+    /// itself a copy of a descriptor.
+    deadly_to_gates: BpfProgram,
     /// The same for calls that spoil a socket for others that share it.
     deadly_to_sharers: BpfProgram,
 }
@@ -69,6 +72,7 @@ impl Sandbox {
             known_to_launchers: known([KNOWN, KNOWN_HERE, LAUNCHING])?,
             deadly: deadly(DEADLY)?,
             deadly_to_leaves: alone(CHANGES),
+            deadly_to_gates: gates(),
             deadly_to_sharers: sharing()?,
         };
         Ok(Sandbox(Some(Arc::new(filters))))
@@ -139,6 +143,17 @@ impl Sandbox {
             return Ok(());
         };
         apply_filter(&filters.deadly_to_leaves).map_err(io::Error::other)
+    }
+
+    /// The same for a gate or a relay, which makes no pairs of sockets, either.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn make_gate(&self) -> io::Result<()> {
+        let Some(filters) = &self.0 else {
+            return Ok(());
+        };
+        apply_filter(&filters.deadly_to_gates).map_err(io::Error::other)
     }
 
     /// For a process that shares a socket with others: from now on it can neither
@@ -260,6 +275,11 @@ fn deadly(calls: &[libc::c_long]) -> io::Result<BpfProgram> {
     let mut rules = Rules::from(rules);
     rules.extend(calls.map(|call| (call, Vec::new())));
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
+}
+
+/// The filter of gates and relays.
+fn gates() -> BpfProgram {
+    alone(&[CHANGES, &[libc::SYS_socketpair]].concat())
 }
 
 /// Ends a process that shuts down a socket or sets the size of its buffers.

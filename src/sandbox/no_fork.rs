@@ -1,61 +1,77 @@
 //! The filter of a process with a connection of its own: it can neither fork nor
-//! signal others. Written by hand, because it is loaded once for each connection
+//! signal others, nor spoil the channel to the logger. Written by hand, because it is loaded once for each connection
 //! and evaluated for each call, so its length matters. It is added to the filters
 //! of [`super`], which end a process that makes calls of another architecture.
 
 use seccompiler::{BpfProgram, sock_filter};
 
-/// Calls that make a process or signal one.
+/// Calls that make a process or signal one, and those that copy a descriptor.
 const ALONE: &[libc::c_long] = &[
     libc::SYS_kill,
     libc::SYS_tkill,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_pidfd_send_signal,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_dup2,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_fork,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_vfork,
 ];
 
-/// Offsets of the number of a call and of the flags of `clone` in a filter's
-/// input; the processors that `seccompiler` knows are little-endian.
+/// Offsets of the number of a call and of its first argument in a filter's input;
+/// the processors that `seccompiler` knows are little-endian.
 const NUMBER: u32 = 0;
-const CLONE_FLAGS: u32 = 16;
+const ARGUMENT: u32 = 16;
 
-/// Forking, signals to others, and these further calls end the process. Making
-/// a thread is allowed.
+/// Calls that would spoil standard error, which is the channel to the logger and
+/// belongs to all processes of a kind: none may be made on it, and no copy of it.
+const ON_SOCKETS: &[libc::c_long] = &[
+    libc::SYS_shutdown,
+    libc::SYS_setsockopt,
+    libc::SYS_fcntl,
+    libc::SYS_ioctl,
+];
+
+/// Forking, signals to others, these further calls, and what would spoil the
+/// channel to the logger end the process. Making a thread is allowed.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "the kernel compares 32 bits of a call's number, and a program jumps over 255 steps at most"
 )]
 pub(crate) fn alone(besides: &[libc::c_long]) -> BpfProgram {
-    let deadly: Vec<u32> = ALONE
-        .iter()
-        .chain(besides)
-        .map(|call| *call as u32)
-        .collect();
-    // After the comparisons: allow; the flags of `clone`, which allow or kill.
-    let left = |at: usize| (deadly.len() - at) as u8;
-    let mut program = vec![
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, NUMBER),
-        equal(libc::SYS_clone as u32, left(0) + 1),
-    ];
-    program.extend(
-        deadly
-            .iter()
-            .enumerate()
-            .map(|(at, call)| equal(*call, left(at) + 2)),
-    );
+    let deadly = ALONE.iter().chain(besides);
+    // What is behind the comparisons: 0 allows, 1 looks at a descriptor, 3 at the
+    // flags of `clone`, 6 kills.
+    let mut ends = vec![(libc::SYS_clone, 3)];
+    ends.extend(ON_SOCKETS.iter().map(|call| (*call, 1)));
+    ends.extend(deadly.map(|call| (*call, 6)));
+    let all = ends.len();
+    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, NUMBER)];
+    for (at, (call, end)) in ends.into_iter().enumerate() {
+        program.push(equal(call as u32, (all - 1 - at + end) as u8));
+    }
+    let thread = sock_filter {
+        jt: 0,
+        jf: 1,
+        ..step(libc::BPF_JMP | libc::BPF_JSET, libc::CLONE_THREAD as u32)
+    };
+    let standard_error = sock_filter {
+        jt: 3,
+        jf: 2,
+        ..step(libc::BPF_JMP | libc::BPF_JEQ, libc::STDERR_FILENO as u32)
+    };
     program.extend([
         step(libc::BPF_RET, libc::SECCOMP_RET_ALLOW),
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, CLONE_FLAGS),
-        sock_filter {
-            jt: 1,
-            ..step(libc::BPF_JMP | libc::BPF_JSET, libc::CLONE_THREAD as u32)
-        },
-        step(libc::BPF_RET, libc::SECCOMP_RET_KILL_PROCESS),
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, ARGUMENT),
+        standard_error,
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, ARGUMENT),
+        thread,
         step(libc::BPF_RET, libc::SECCOMP_RET_ALLOW),
+        step(libc::BPF_RET, libc::SECCOMP_RET_KILL_PROCESS),
     ]);
     program
 }
@@ -113,6 +129,18 @@ mod tests {
                 let killed = verdict(&program, number, 0) == libc::SECCOMP_RET_KILL_PROCESS;
                 assert_eq!(killed, deadly, "{number}");
                 assert!(killed || verdict(&program, number, 0) == libc::SECCOMP_RET_ALLOW);
+            }
+        }
+    }
+
+    #[test]
+    fn sockets_may_be_set_up_but_not_the_one_to_the_logger() {
+        let program = alone(CHANGES);
+        for call in ON_SOCKETS {
+            let on = |handle| verdict(&program, *call as u32, handle);
+            assert_eq!(on(2), libc::SECCOMP_RET_KILL_PROCESS, "{call}");
+            for other in [0, 1, 3, 1 << 31] {
+                assert_eq!(on(other), libc::SECCOMP_RET_ALLOW, "{call}");
             }
         }
     }

@@ -15,7 +15,7 @@ use seccompiler::SeccompRule;
 
 use crate::sandbox::{
     CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, LANDLOCK, Sandbox, When, allowed, alone, deadly,
-    only, rule, rules, sharing,
+    gates, only, rule, rules, sharing,
 };
 
 /// The port of name servers.
@@ -64,6 +64,7 @@ impl Sandbox {
             known,
             deadly: deadly(&calls)?,
             deadly_to_leaves: alone(CHANGES),
+            deadly_to_gates: gates(),
             deadly_to_sharers: sharing()?,
         };
         Ok(Sandbox(Some(Arc::new(filters))))

@@ -19,6 +19,7 @@ mod disk;
 mod fleet;
 mod limits;
 mod link;
+mod log;
 mod operator;
 mod processes;
 mod readers;

@@ -123,14 +123,23 @@ attacks! {
     "signal its group":                   BY_FILTER, BY_FILTER,   BY_FILTER, |_| call(libc::SYS_kill, &[0, 0]);
     "outlive its parent":                 BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_prctl, &[1, 0]);
     "let others trace it":                BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_prctl, &[4, 1]);
-    "have a signal sent by a descriptor": BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_fcntl, &[2, 10, 9]);
-    "be told of a descriptor by SIGIO":   BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_fcntl, &[2, 4, 0x2001]);
+    "have a signal sent by a descriptor": BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_fcntl, &[1, 10, 9]);
+    "be told of a descriptor by SIGIO":   BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_fcntl, &[1, 4, 0x2001]);
     "move a mapping":                     BY_LIST,   BY_LIST,     BY_LIST,   |_| remap();
     "make memory executable":             BY_LIST,   BY_LIST,     BY_LIST,   |_| call(libc::SYS_mprotect, &[page()?, 4096, 7]);
     "map memory to execute":              BY_LIST,   BY_LIST,     BY_LIST,   |_| map(4096, 5, PRIVATE);
     "map memory to share with nobody":    BY_LIST,   BY_LIST,     BY_LIST,   |_| map(4096, 3, SHARED);
     "take 1 GB of memory":                BY_LIST,   BY_LIST,     BY_LIST,   |_| map(1 << 30, 3, PRIVATE);
     "make memory that counts for nobody": BY_FILTER, BY_FILTER,   BY_FILTER, |_| call(libc::SYS_memfd_create, &[c"m".as_ptr().addr(), 0]);
+    "empty the log":                      NEVER,     NEVER,       NEVER,     |_| call(libc::SYS_ftruncate, &[2, 0]);
+    "overwrite the log":                  NEVER,     NEVER,       NEVER,     |_| call(libc::SYS_pwrite64, &[2, c"x".as_ptr().addr(), 1, 0]);
+    "read the log":                       NEVER,     NEVER,       NEVER,     |_| read_log();
+    "open the log once more":             NEVER,     NEVER,       NEVER,     |_| reopen_log();
+    "shut the way to the logger":         BY_FILTER, BY_FILTER,   BY_FILTER, |_| call(libc::SYS_shutdown, &[2, 0]);
+    "change the room for the log":        BY_FILTER, BY_FILTER,   BY_FILTER, |_| room_for_log();
+    "have no process wait for the log":   BY_FILTER, BY_FILTER,   BY_FILTER, |_| call(libc::SYS_fcntl, &[2, 4, 0x8000]);
+    "copy the way to the logger":         BY_FILTER, BY_FILTER,   BY_FILTER, |_| call(libc::SYS_dup, &[2]);
+    "pass itself descriptors":            BY_FILTER, ALWAYS,      ALWAYS,    |_| pair();
     "fill a file without writing":        NEVER,     BY_LIST,     BY_LIST,   fill;
 }
 
@@ -288,6 +297,28 @@ fn type_at_terminal() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+fn read_log() -> io::Result<()> {
+    let mut byte = [0];
+    // The end of a channel that is shut is no byte.
+    match nix::unistd::read(io::stderr(), &mut byte)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+fn reopen_log() -> io::Result<()> {
+    std::fs::File::open("/proc/self/fd/2").map(drop)
+}
+
+fn room_for_log() -> io::Result<()> {
+    let set = rustix::net::sockopt::set_socket_send_buffer_size(io::stderr(), 1 << 20);
+    Ok(set?)
+}
+
+fn pair() -> io::Result<()> {
+    std::os::unix::net::UnixStream::pair().map(drop)
 }
 
 /// Core dumps would carry session keys onto the disk.

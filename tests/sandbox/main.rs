@@ -19,6 +19,7 @@ mod climbs;
 mod common;
 mod dialer;
 mod fuzz;
+mod log;
 mod needed;
 mod pages;
 mod pool;
@@ -42,6 +43,9 @@ fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
     let wanted = setting("TFD_TEST_PLACE");
     if wanted == fuzz::PLACE {
         return fuzz::attack(place, peer);
+    }
+    if wanted == log::PLACE {
+        return log::attack(place, peer);
     }
     if format!("{place:?}") != wanted {
         return;
@@ -180,6 +184,7 @@ fn main() -> ExitCode {
     for place in [Place::Gate, Place::BeforeJail, Place::Session, Place::Relay] {
         failures += attack_in(place, true, port) + attack_in(place, false, port);
     }
+    failures += log::is_out_of_reach();
     failures += climbs::out_of_each_root();
     failures += fuzz::nothing_is_harmed();
     println!("{} attacks, {failures} failures", 8 * ATTACKS.len());

@@ -6,17 +6,15 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Write};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::Pid;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
-};
+use rustix::net::{RecvFlags, sockopt};
 use serde::Serialize;
 
+use crate::daemon::helpers::line_file::LineFile;
 use crate::ipc::channel::{Channel, pair};
 use crate::ipc::codec::Decode;
 use crate::ipc::{Helper, Pipe, Poll};
@@ -80,49 +78,14 @@ impl AsFd for Auditor {
     }
 }
 
-/// The file that records go to.
-struct Log {
-    file: File,
-    /// Whether its last line is incomplete, because the disk was full.
-    is_broken: bool,
-}
-
-impl Log {
-    fn new(file: File) -> Log {
-        Log {
-            file,
-            is_broken: false,
-        }
-    }
-
-    /// Writes the record in a session's message, if it is one.
-    fn record(&mut self, message: &[u8], pid: i32, uid: u32) {
-        let Some(record) = Record::from_bytes(message) else {
-            return;
-        };
-        let line = Line::of(&record, &jiff::Timestamp::now(), pid, uid);
-        if let Err(e) = self.write(&line) {
-            log::error!(error:% = e, record:% = line.trim_end(); "audit log not written");
-        }
-    }
-
-    /// Writes a line; starts a new one if the last is incomplete.
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        let before = if self.is_broken { "\n" } else { "" };
-        let text = [before, line].concat();
-        let mut left = text.as_bytes();
-        while !left.is_empty() {
-            match self.file.write(left) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    left = &left[n..];
-                    self.is_broken = !left.is_empty();
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
+/// Writes the record in a session's message, if it is one.
+fn record(log: &mut LineFile, message: &[u8], pid: i32, uid: u32) {
+    let Some(record) = Record::from_bytes(message) else {
+        return;
+    };
+    let line = Line::of(&record, &jiff::Timestamp::now(), pid, uid);
+    if let Err(e) = log.write(&line) {
+        log::error!(error:% = e, record:% = line.trim_end(); "audit log not written");
     }
 }
 
@@ -134,7 +97,7 @@ enum Source {
 
 /// Writes records until the daemon and all sessions have ended.
 fn write_records(log: File, daemon: &Pipe<(), OwnedFd>, records: &Channel) -> io::Result<()> {
-    let mut log = Log::new(log);
+    let mut log = LineFile::from(OwnedFd::from(log));
     let mut is_over = false;
     let mut buffer = vec![0; MAX_RECORD];
     loop {
@@ -146,42 +109,19 @@ fn write_records(log: File, daemon: &Pipe<(), OwnedFd>, records: &Channel) -> io
         for (source, _) in poll.wait(None)? {
             match source {
                 Source::Daemon => match daemon.receive() {
-                    Ok(Some(file)) => log = Log::new(file.into()),
+                    Ok(Some(file)) => log = LineFile::from(file),
                     _ => is_over = true,
                 },
-                Source::Sessions => match receive(records, &mut buffer)? {
-                    Some((pid, uid, len)) => log.record(&buffer[..len], pid, uid),
-                    None => return Ok(()),
-                },
+                Source::Sessions => {
+                    match records.receive_stamped(&mut buffer, RecvFlags::empty())? {
+                        Some(sent) if sent.is_cut => {}
+                        Some(sent) => record(&mut log, &buffer[..sent.len], sent.pid, sent.uid),
+                        None => return Ok(()),
+                    }
+                }
             }
         }
     }
-}
-
-/// One message and its sender, given by the kernel; `None` when no sender is
-/// left.
-fn receive(records: &Channel, buffer: &mut [u8]) -> io::Result<Option<(i32, u32, usize)>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-    let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let parts = &mut [io::IoSliceMut::new(buffer)];
-    let received = recvmsg(records, parts, &mut beside, RecvFlags::CMSG_CLOEXEC)?;
-    let sender = beside.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender),
-        _ => None,
-    });
-    let Some(sender) = sender else {
-        return Ok(None);
-    };
-    let len = if received.flags.contains(ReturnFlags::TRUNC) {
-        0
-    } else {
-        received.bytes
-    };
-    Ok(Some((
-        sender.pid.as_raw_nonzero().get(),
-        sender.uid.as_raw(),
-        len,
-    )))
 }
 
 /// A record in the form of the log.

@@ -235,9 +235,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     if !login.home.is_empty() {
         launcher.sandbox.limit_files(Some(home.as_fd()))?;
     }
-    if !channels.is_empty() {
-        launcher.sandbox.share_sockets()?;
-    }
+    launcher.sandbox.share_sockets()?;
     launcher.sandbox.limit_memory()?;
     if !launcher.steps.jail {
         launcher.sandbox.deny_fork_and_identity()?;

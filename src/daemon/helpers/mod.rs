@@ -8,6 +8,8 @@ pub mod dialer;
 mod gates;
 pub mod keeper;
 pub mod launcher;
+mod line_file;
+pub mod logger;
 pub mod recount;
 pub mod replay_guard;
 pub mod sweeper;
@@ -25,8 +27,9 @@ use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
 use crate::daemon::protocols::Protocols;
+use crate::ipc::fork_server::{self, Parent};
 use crate::ipc::orders::{News, Order};
-use crate::ipc::{Helper, fork_server};
+use crate::ipc::{Helper, log_channel};
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::net::tls::secrets::TlsSecrets;
@@ -47,7 +50,8 @@ pub(crate) fn start_zygote(
     let protocols = Protocols::of(config);
     Helper::spawn_ready("zygote", |child| {
         let tls = open_door(shown.as_ref())?;
-        let handles: Vec<_> = memory.helpers.handles().collect();
+        let mut handles: Vec<_> = memory.helpers.handles().collect();
+        handles.extend(log_channel::sender(Zygote::CHILD));
         let confined = confinement.with(Duty::Forking);
         child.enter(c"tfd-zygote", &confined, &handles)?;
         tls.as_ref().inspect(|door| door.warm());
@@ -124,6 +128,7 @@ pub(crate) fn start_launcher(
         let mut handles = vec![root];
         handles.extend(launcher.records);
         handles.extend(memory.helpers.handles());
+        handles.extend(log_channel::sender(Launcher::CHILD));
         let duty = if steps == Steps::NONE {
             Duty::Sharing(root)
         } else {

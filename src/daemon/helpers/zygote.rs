@@ -67,7 +67,7 @@ impl Parent for Zygote {
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
         self.sandbox.limit_memory()?;
-        self.sandbox.deny_fork_and_identity()
+        self.sandbox.make_gate()
     }
 
     fn serve(&self, connection: Connection) -> io::Result<()> {

@@ -6,7 +6,7 @@ use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{End, Kind, Source};
 use crate::ipc::orders::Order;
 
-impl Supervisor {
+impl Supervisor<'_> {
     /// Deals with what has happened at the control.
     pub(super) fn hear_control(&mut self, source: Source) {
         match source {

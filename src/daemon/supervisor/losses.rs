@@ -36,7 +36,7 @@ impl Repair {
     }
 }
 
-impl Supervisor {
+impl Supervisor<'_> {
     /// A zygote ended, and with it all its children.
     pub(super) fn zygote_gone(&mut self, index: usize) {
         let (pid, is_newest) = (
@@ -69,6 +69,9 @@ impl Supervisor {
             {
                 self.registry.counters.failures += 1;
                 log::error!(pid:%; "dialer ended unasked");
+            } else if self.log.reaped(pid) {
+                self.registry.counters.failures += 1;
+                log::error!(pid:%; "logger ended unasked");
             } else if memory.helpers.reaped(pid) {
                 self.registry.counters.failures += 1;
                 log::error!(pid:%; "a helper process of a protocol ended unasked");

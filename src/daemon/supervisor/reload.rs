@@ -15,10 +15,10 @@ use super::{SERVING, Supervisor};
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::net::listen::Listener;
+use crate::trusted;
 use crate::users::Identities;
-use crate::{logging, trusted};
 
-impl Supervisor {
+impl Supervisor<'_> {
     /// Reads the configuration again. New clients get the new one; sessions
     /// that run keep theirs. With a problem everything stays as it is.
     pub(super) fn reload(&mut self) {
@@ -47,16 +47,9 @@ impl Supervisor {
         let fresh = bind_all(&config, &open)?;
         let doors = self.control.endpoints_for(&config)?;
         let audit = self.next_audit_log(&config)?;
-        let log = config
-            .server
-            .log_file
-            .as_ref()
-            .map(|path| logging::go_on_in(path))
-            .transpose();
-        let log = log.map_err(|e| format!("server.log_file: {e}"))?;
-        let generation = self
-            .start_helpers(&config, identities.as_ref(), &fresh)
-            .inspect_err(|_| log.iter().for_each(logging::go_back_to))?;
+        let log = self.log.next_output(&config)?;
+        let generation = self.start_helpers(&config, identities.as_ref(), &fresh)?;
+        self.log.write_to(log);
         self.control.take(doors);
         if let (Some(auditor), Some(log)) = (&self.memory.auditor, audit)
             && let Err(e) = auditor.go_on_in(log)

@@ -46,23 +46,38 @@ impl View<'_> {
 
     /// What a process holds.
     pub fn held(&self, pid: u32) -> Vec<Held> {
-        let all = descriptors(pid);
-        let log = all.iter().find(|(number, _)| *number == 2);
-        let log = log.map(|(_, target)| target.clone());
-        let held = all.into_iter().filter_map(|(number, target)| {
+        let held = descriptors(pid).into_iter().filter_map(|(number, target)| {
             let (flags, identity) = info(pid, number)?;
             let (descriptor, rights) = match inode(&target, "socket:[") {
                 Some(inode) => self.socket(inode),
                 None => (self.name(pid, &target), rights(flags)),
             };
-            let is_log = Some(&target) == log.as_ref() && target != "/dev/null";
+            let descriptor = self.of_log(&target, rights).unwrap_or(descriptor);
             Some(Held {
-                descriptor: if is_log { "log".to_owned() } else { descriptor },
+                descriptor,
                 rights,
                 target: format!("{target} {identity}"),
             })
         });
         held.collect()
+    }
+
+    /// What belongs to the log: where it goes, and the channels to the logger.
+    fn of_log(&self, target: &str, rights: &str) -> Option<String> {
+        let is_loggers = |target: &str| {
+            let holders = self.holders.get(target);
+            holders.is_some_and(|holders| holders.contains("logger"))
+        };
+        let peer = match inode(target, "socket:[").and_then(|inode| self.sockets.get(&inode)) {
+            Some(Socket::Channel { peer, .. }) => peer.map(|peer| format!("socket:[{peer}]")),
+            Some(_) => return None,
+            None => return (is_loggers(target) && target != "/dev/null").then(|| "log".to_owned()),
+        };
+        match rights {
+            "send" if peer.is_some_and(|peer| is_loggers(&peer)) => Some("log".to_owned()),
+            "receive" if is_loggers(target) => Some("lines".to_owned()),
+            _ => None,
+        }
     }
 
     fn name(&self, pid: u32, target: &str) -> String {
@@ -169,6 +184,7 @@ pub fn processes(server: &Server) -> Vec<(u32, &'static str)> {
                 "tfd-zygote" => "zygote",
                 "tfd-launcher" => "launcher",
                 "tfd-auditor" => "auditor",
+                "tfd-logger" => "logger",
                 "tfd-udp" => "udp",
                 "tfd-pool" => "pool",
                 "tfd-tables" => "tables",
