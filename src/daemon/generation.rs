@@ -104,54 +104,46 @@ impl Generation {
             return Ok(generation);
         }
         let clients = Confinement::new(identities.map(|who| &who.clients), sandbox)?;
+        let helpers = Confinement::new(identities.map(|who| &who.helpers), sandbox)?;
         let zygote = start_zygote(config, &clients, &memory.share())?;
-        let confinement = Confinement::new(identities.map(|who| &who.helpers), sandbox)?;
         let mut generation = Generation::of(config, zygote, shared);
-        if generation.multi_user {
-            match start_authenticator(config, &confinement) {
-                Ok((authenticator, logins)) => {
-                    generation.authenticator = Some(authenticator);
-                    generation.logins = logins;
-                }
-                Err(e) => {
-                    generation.end();
-                    return Err(e);
-                }
+        match generation.start_rest(config, (&clients, &helpers), memory) {
+            Ok(()) => Ok(generation),
+            Err(e) => {
+                generation.end();
+                Err(e)
             }
+        }
+    }
+
+    /// Starts all but the zygote, with what clients and helpers are confined to.
+    fn start_rest(
+        &mut self,
+        config: &Config,
+        (clients, helpers): (&Confinement<'_>, &Confinement<'_>),
+        memory: &mut Memory,
+    ) -> Result<(), String> {
+        if self.multi_user {
+            let (authenticator, logins) = start_authenticator(config, helpers)?;
+            self.authenticator = Some(authenticator);
+            self.logins = logins;
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..cores.min(MAX_KEEPERS) {
-            match start_keeper(config, &confinement) {
-                Ok(keeper) => generation.keepers.push(keeper),
-                Err(e) => {
-                    generation.end();
-                    return Err(e);
-                }
-            }
+            self.keepers.push(start_keeper(config, helpers)?);
         }
-        let keepers = generation.keepers.iter().map(|keeper| keeper.pid);
-        let authenticator = generation.authenticator.iter().map(|helper| helper.pid);
-        generation.helpers = keepers.chain(authenticator).collect();
-        let uids = generation.logins.iter().map(|login| login.identity.uid);
-        let uids = uids.map(nix::unistd::Uid::as_raw);
-        let prepared = match config.server.quota {
-            Some(_) => memory.usage.prepare(uids),
-            None => Ok(()),
-        };
-        let launcher = prepared
-            .map_err(|e| format!("quota: {e}"))
-            .and_then(|()| start_launcher(config, &clients, &memory.share()));
-        match launcher {
-            Ok(launcher) => {
-                generation.launcher_pid = Some(launcher.pid);
-                generation.launcher = Some(launcher);
-            }
-            Err(e) => {
-                generation.end();
-                return Err(e);
-            }
+        let keepers = self.keepers.iter().map(|keeper| keeper.pid);
+        let authenticator = self.authenticator.iter().map(|helper| helper.pid);
+        self.helpers = keepers.chain(authenticator).collect();
+        if config.server.quota.is_some() {
+            let uids = self.logins.iter().map(|login| login.identity.uid.as_raw());
+            let prepared = memory.usage.prepare(uids);
+            prepared.map_err(|e| format!("quota: {e}"))?;
         }
-        Ok(generation)
+        let launcher = start_launcher(config, clients, &memory.share())?;
+        self.launcher_pid = Some(launcher.pid);
+        self.launcher = Some(launcher);
+        Ok(())
     }
 
     /// The user of all clients, where nobody logs in.

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::generation::{Admission, Generation};
-use super::registry::Registry;
+use super::registry::{Connection, Registry};
 use crate::daemon::helpers::launcher::SessionOrder;
 use crate::ipc::codec::{Encode, Writer};
 use crate::ipc::orders::{MAX_FAILED_FORKS, News, Order, Start};
@@ -58,7 +58,7 @@ impl Sessions {
         let Some(connection) = registry.get(slot) else {
             return;
         };
-        let (peer, key) = (connection.client(), connection.arrived.key);
+        let peer = connection.client();
         let name = login.name.clone();
         let refuse = |gate: &GatePipe, why: Why, reason: &str| {
             log::warn!(peer:%, user:% = name, reason; "login refused");
@@ -85,20 +85,7 @@ impl Sessions {
             service: handles.service,
             dialer: handles.dialer,
         };
-        let start = connection.page.try_clone().and_then(|page| {
-            let mut message = Writer::default();
-            order.encode(&mut message);
-            let handles = message.handles.iter();
-            let handles = handles.map(BorrowedFd::try_clone_to_owned);
-            Ok(Start {
-                slot,
-                peer,
-                key,
-                page,
-                rest: message.bytes.to_vec(),
-                handles: handles.collect::<io::Result<_>>()?,
-            })
-        });
+        let start = start_of(slot, connection, &order);
         let sent = start.and_then(|start| launcher.channel.send(&Order::Start(start)));
         match sent {
             Ok(()) => registry.launch(slot, launcher.pid, &name, !generation.jail),
@@ -141,4 +128,20 @@ impl Sessions {
             let _ = launcher.channel.send(order);
         }
     }
+}
+
+/// What a launcher needs to start the session of a connection.
+fn start_of(slot: u32, connection: &Connection, order: &SessionOrder) -> io::Result<Start> {
+    let mut message = Writer::default();
+    order.encode(&mut message);
+    let handles = message.handles.iter();
+    let handles = handles.map(BorrowedFd::try_clone_to_owned);
+    Ok(Start {
+        slot,
+        peer: connection.client(),
+        key: connection.arrived.key,
+        page: connection.page.try_clone()?,
+        rest: message.bytes.to_vec(),
+        handles: handles.collect::<io::Result<_>>()?,
+    })
 }

@@ -12,11 +12,13 @@ use super::admission::Limits;
 use super::generation::Generation;
 use super::memory::Memory;
 use crate::config::{self, Config};
+use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::dialer::{self, Dialer};
 use crate::daemon::protocols::{ProtocolHelpers, Protocols};
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
 use crate::session::protocol::HelperContext;
+use crate::store::usage::Usage;
 use crate::users::{Identities, Identity};
 
 /// Shows whether a file was replaced or changed: inode, size, time.
@@ -53,6 +55,25 @@ pub(super) fn start_generation(
         log::info!(by:%; "sending over TLS");
     }
     Generation::start(config, identities, memory, sandbox, &udp)
+}
+
+/// Makes what all generations share, and starts the processes behind it.
+pub(super) fn start_memory(
+    config: &Config,
+    listeners: &[&Listener],
+    keys: BorrowedFd<'_>,
+    identity: Option<&Identity>,
+    sandbox: &Sandbox,
+) -> Result<Memory, String> {
+    let auditor = config.server.audit.as_ref();
+    let auditor = auditor.map(|path| Auditor::start(path, identity, sandbox));
+    let none = ProtocolHelpers::default();
+    Ok(Memory {
+        usage: Usage::new().map_err(|e| format!("shared memory: {e}"))?,
+        auditor: auditor.transpose()?,
+        helpers: start_helpers(config, listeners, keys, identity, sandbox, &none)?,
+        dialer: start_dialer(config, identity, sandbox, None)?,
+    })
 }
 
 /// Starts the helper processes of protocols for these listeners, next to those

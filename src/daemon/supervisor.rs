@@ -19,11 +19,10 @@ use super::notify::Notifier;
 use super::registry::Registry;
 use super::sessions::{SessionHandles, Sessions};
 use super::start::{
-    FileStamp, limits, listen_on, raise_descriptor_limit, sandbox_for, say_ready, start_dialer,
-    start_generation, start_helpers, take_signals, udp_sockets, users_stamp,
+    FileStamp, limits, listen_on, raise_descriptor_limit, sandbox_for, say_ready, start_generation,
+    start_memory, take_signals, udp_sockets, users_stamp,
 };
 use crate::config::Config;
-use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::control as counter;
 use crate::daemon::helpers::control::Control;
 use crate::daemon::helpers::dialer::{self, Dialer, NewSession};
@@ -40,7 +39,6 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::spare_daemon;
 use crate::session::dialer::{Answer, Request};
 use crate::session::protocol::HelperContext;
-use crate::store::usage::Usage;
 use crate::users::{Identities, Identity, Login};
 
 /// Clients taken from one listener before the daemon looks elsewhere.
@@ -126,24 +124,12 @@ impl<'a> Supervisor<'a> {
         let listeners = listen_on(&config, passed)?;
         let control = Control::open(&config)?;
         let users = users_stamp(&config);
-        let shared_memory = |e: io::Error| format!("shared memory: {e}");
-        let usage = Usage::new().map_err(shared_memory)?;
-        let auditor = config.server.audit.as_ref();
-        let helper = identities.as_ref().map(|who| &who.helpers);
-        let auditor = auditor.map(|path| Auditor::start(path, helper, &sandbox));
-        let registry =
-            Registry::new(config.server.max_sessions, limits(&config)).map_err(shared_memory)?;
-        let auditor = auditor.transpose()?;
+        let registry = Registry::new(config.server.max_sessions, limits(&config))
+            .map_err(|e| format!("shared memory: {e}"))?;
         let all: Vec<&Listener> = listeners.iter().collect();
+        let helper = identities.as_ref().map(|who| &who.helpers);
         let keys = registry.keys().as_fd();
-        let none = ProtocolHelpers::default();
-        let helpers = start_helpers(&config, &all, keys, helper, &sandbox, &none)?;
-        let mut memory = Memory {
-            usage,
-            auditor,
-            helpers,
-            dialer: start_dialer(&config, helper, &sandbox, None)?,
-        };
+        let mut memory = start_memory(&config, &all, keys, helper, &sandbox)?;
         let generation =
             start_generation(&config, identities.as_ref(), &mut memory, &sandbox, &all)?;
         let (usage, wanted) = (&mut memory.usage, generation.has_quotas());
