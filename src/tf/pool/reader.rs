@@ -114,24 +114,9 @@ fn follow(
     lists: &Reports,
 ) -> io::Result<()> {
     let started = Instant::now();
-    let mut seen = None;
-    let mut of_file = Vec::new();
+    let mut in_file = InFile::default();
     loop {
-        let mut changed = false;
-        if let Some(file) = file {
-            let now = file.open();
-            let stamp = now.as_ref().ok().and_then(|file| stamp(file).ok());
-            if stamp != seen || seen.is_none() {
-                changed = stamp != seen;
-                seen = stamp;
-                of_file = now.and_then(read).unwrap_or_else(|e| {
-                    if changed {
-                        log::warn!(error:% = e; "the pool file can't be read");
-                    }
-                    Vec::new()
-                });
-            }
-        }
+        let mut changed = file.is_some_and(|file| in_file.look(file));
         if let Some(watch) = &mut watch
             && let Some(lookup) = watch.due(started.elapsed(), name_servers.to_vec())
         {
@@ -143,7 +128,7 @@ fn follow(
         }
         if changed {
             let of_service = watch.as_ref().map_or(&[][..], Watch::servers);
-            let servers: Vec<Server> = of_file.iter().chain(of_service).copied().collect();
+            let servers: Vec<Server> = in_file.servers.iter().chain(of_service).copied().collect();
             log::info!(servers = servers.len(); "pool");
             send(lists, &servers)?;
         }
@@ -161,6 +146,34 @@ fn follow(
     }
 }
 
+/// What the pool file said last.
+#[derive(Default)]
+struct InFile {
+    stamp: Option<Stamp>,
+    servers: Vec<Server>,
+}
+
+impl InFile {
+    /// Reads the file if it was changed, and again and again while there is none;
+    /// whether it was changed.
+    fn look(&mut self, file: &PoolFile) -> bool {
+        let now = file.open();
+        let stamp = now.as_ref().ok().and_then(|file| stamp(file).ok());
+        if stamp.is_some() && stamp == self.stamp {
+            return false;
+        }
+        let changed = stamp != self.stamp;
+        self.stamp = stamp;
+        self.servers = now.and_then(read).unwrap_or_else(|e| {
+            if changed {
+                log::warn!(error:% = e; "the pool file can't be read");
+            }
+            Vec::new()
+        });
+        changed
+    }
+}
+
 impl PoolFile {
     fn open(&self) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -168,8 +181,10 @@ impl PoolFile {
     }
 }
 
-/// Shows whether a file was replaced or changed.
-fn stamp(file: &File) -> io::Result<(u64, u64, i64, i64)> {
+/// Shows whether a file was replaced or changed: inode, size, time.
+type Stamp = (u64, u64, i64, i64);
+
+fn stamp(file: &File) -> io::Result<Stamp> {
     let metadata = file.metadata()?;
     Ok((
         metadata.ino(),

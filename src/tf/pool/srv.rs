@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::config::is_service_name;
-use simple_dns::rdata::RData;
+use simple_dns::rdata::{RData, SRV};
 use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
 /// The longest chain of aliases that is followed.
@@ -54,6 +54,19 @@ pub struct Record {
     pub port: u16,
     /// The host, in lower case, without a dot at its end.
     pub target: String,
+}
+
+impl Record {
+    /// A record that names a service; one without a port says that there is none.
+    fn of(srv: &SRV<'_>) -> Option<Record> {
+        let target = text(&srv.target);
+        (srv.port != 0 && is_service_name(&target)).then_some(Record {
+            priority: srv.priority,
+            weight: srv.weight,
+            port: srv.port,
+            target,
+        })
+    }
 }
 
 /// What a name server knows.
@@ -147,15 +160,8 @@ impl Question {
         {
             match (self.kind, &record.rdata, address(&record.rdata)) {
                 (Kind::Srv, RData::SRV(srv), _) => {
-                    let target = text(&srv.target);
-                    if srv.port != 0 && is_service_name(&target) {
-                        let (priority, weight, port) = (srv.priority, srv.weight, srv.port);
-                        answer.records.push(Record {
-                            priority,
-                            weight,
-                            port,
-                            target,
-                        });
+                    if let Some(server) = Record::of(srv) {
+                        answer.records.push(server);
                         used(record);
                     }
                 }
@@ -227,7 +233,7 @@ fn lower(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use simple_dns::rdata::{A, AAAA, CNAME, SRV};
+    use simple_dns::rdata::{A, AAAA, CNAME};
 
     use super::*;
 
