@@ -91,17 +91,7 @@ impl Setup {
                 "{shown} exists: change it and run tfd check, or choose another --dir"
             ));
         }
-        let identity = if geteuid().is_root() {
-            if let Err(why) = system_user(HELPER) {
-                eprintln!("tfd: warning: {why}");
-            }
-            Some(
-                system_user(&self.user)
-                    .map_err(|why| format!("{why}, or name another with --user"))?,
-            )
-        } else {
-            None
-        };
+        let identity = self.owner()?;
         let at = |path: &Path| {
             let shown = path.display().to_string();
             move |e: io::Error| format!("{shown}: {e}")
@@ -146,6 +136,19 @@ impl Setup {
             pin,
             hash,
         })
+    }
+
+    /// Who the root belongs to; `None` when this process can't give it away.
+    fn owner(&self) -> Result<Option<Identity>, String> {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        if let Err(why) = system_user(HELPER) {
+            eprintln!("tfd: warning: {why}");
+        }
+        system_user(&self.user)
+            .map(Some)
+            .map_err(|why| format!("{why}, or name another with --user"))
     }
 
     fn names(&self) -> Vec<String> {

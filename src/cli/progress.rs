@@ -263,12 +263,7 @@ impl Observer for Board {
             }
             Event::Mirror { operation, name } => {
                 if !self.quiet && self.json.is_none() {
-                    let mark = match operation {
-                        Operation::Add => '+',
-                        Operation::Change => '~',
-                        Operation::Delete => '-',
-                    };
-                    self.print(&format!("{mark} {}", shown(name)));
+                    self.print(&format!("{} {}", mark(operation), shown(name)));
                 }
             }
         }
@@ -279,6 +274,15 @@ impl Observer for Board {
             drop(state);
             json.event(event, moved, planned);
         }
+    }
+}
+
+/// What stands before the name of a file that a mirror changes.
+fn mark(operation: Operation) -> char {
+    match operation {
+        Operation::Add => '+',
+        Operation::Change => '~',
+        Operation::Delete => '-',
     }
 }
 

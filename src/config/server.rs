@@ -149,7 +149,8 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
     let path = |name| values.path("server", name);
     let flag = |name| values.parsed("server", name);
     let seconds = |name| values.seconds("server", name);
-    let octal = |name| u32::from_str_radix(values.text("server", name)?, 8).ok();
+    let text = |name| values.text("server", name);
+    let octal = |name| u32::from_str_radix(text(name)?, 8).ok();
     let tls = || {
         Some(Tls {
             certificate: path("tls_certificate")?,
@@ -158,14 +159,13 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         })
     };
     Some(Server {
-        data_ports: values
-            .text("server", "data_ports")
+        data_ports: text("data_ports")
             .and_then(parse_port_range)
             .unwrap_or(0..=0),
-        data_timeout: values.seconds("server", "data_timeout")?,
-        user: values.text("server", "user").map(str::to_owned),
-        helper_user: values.text("server", "helper_user").map(str::to_owned),
-        log: values.text("server", "log")?.to_owned(),
+        data_timeout: seconds("data_timeout")?,
+        user: text("user").map(str::to_owned),
+        helper_user: text("helper_user").map(str::to_owned),
+        log: text("log")?.to_owned(),
         stop_grace: seconds("stop_grace")?,
         max_sessions: values.parsed("server", "max_sessions")?,
         max_sessions_per_address: values.parsed("server", "max_sessions_per_address")?,
@@ -178,25 +178,23 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         audit: path("audit"),
         sandbox: flag("sandbox")?,
         control: control(values),
-        metrics: values
-            .text("server", "metrics")
-            .map(|text| local(values, text)),
+        metrics: text("metrics").map(|text| local(values, text)),
         log_file: path("log_file"),
         root: path("root").unwrap_or_default(),
-        mode: match values.text("server", "mode")? {
+        mode: match text("mode")? {
             "multi-user" => Mode::MultiUser,
             _ => Mode::SingleUser,
         },
         users: path("users"),
         jail: flag("jail")?,
-        quota: values.text("server", "quota").and_then(parse_size),
+        quota: text("quota").and_then(parse_size),
         login_limits: Limits {
             failures: values.parsed("server", "login_failures")?,
             block: seconds("login_block")?,
         },
         handshake_limit: seconds("handshake_timeout")?,
         idle_limit: Some(seconds("idle_timeout")?).filter(|time| !time.is_zero()),
-        durability: match values.text("server", "durability")? {
+        durability: match text("durability")? {
             "file" => Durability::File,
             _ => Durability::System,
         },

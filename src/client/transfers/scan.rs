@@ -436,51 +436,58 @@ mod tests {
             .collect()
     }
 
+    type Row = (
+        &'static [&'static str],
+        &'static [&'static str],
+        &'static [&'static str],
+        (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+        ),
+    );
+
     /// Each row: source, target, files that are the same; then directories
     /// made, files moved (`+` or `~`), in the way, deleted.
+    const ROWS: &[Row] = &[
+        (&[], &[], &[], (&[], &[], &[], &[])),
+        (
+            &["a", "d/", "d/b"],
+            &[],
+            &[],
+            (&["d"], &["+a", "+d/b"], &[], &[]),
+        ),
+        (&["a", "b"], &["a", "b"], &["a"], (&[], &["~b"], &[], &[])),
+        (
+            &["d/"],
+            &["d/", "d/e/", "d/e/f", "x"],
+            &[],
+            (&[], &[], &[], &["x", "d/e/f", "d/e"]),
+        ),
+        (
+            &["a"],
+            &["a/", "a/x"],
+            &[],
+            (&[], &["+a"], &["a/x", "a"], &[]),
+        ),
+        (
+            &["a/", "a/x"],
+            &["a"],
+            &[],
+            (&["a"], &["+a/x"], &["a"], &[]),
+        ),
+        (
+            &["a-b", "a/", "a/b"],
+            &["a/", "a-b", "a/b"],
+            &["a-b", "a/b"],
+            (&[], &[], &[], &[]),
+        ),
+    ];
+
     #[test]
     fn the_target_becomes_like_the_source() {
-        type Row<'r> = (
-            &'r [&'r str],
-            &'r [&'r str],
-            &'r [&'r str],
-            (&'r [&'r str], &'r [&'r str], &'r [&'r str], &'r [&'r str]),
-        );
-        let rows: &[Row<'_>] = &[
-            (&[], &[], &[], (&[], &[], &[], &[])),
-            (
-                &["a", "d/", "d/b"],
-                &[],
-                &[],
-                (&["d"], &["+a", "+d/b"], &[], &[]),
-            ),
-            (&["a", "b"], &["a", "b"], &["a"], (&[], &["~b"], &[], &[])),
-            (
-                &["d/"],
-                &["d/", "d/e/", "d/e/f", "x"],
-                &[],
-                (&[], &[], &[], &["x", "d/e/f", "d/e"]),
-            ),
-            (
-                &["a"],
-                &["a/", "a/x"],
-                &[],
-                (&[], &["+a"], &["a/x", "a"], &[]),
-            ),
-            (
-                &["a/", "a/x"],
-                &["a"],
-                &[],
-                (&["a"], &["+a/x"], &["a"], &[]),
-            ),
-            (
-                &["a-b", "a/", "a/b"],
-                &["a/", "a-b", "a/b"],
-                &["a-b", "a/b"],
-                (&[], &[], &[], &[]),
-            ),
-        ];
-        for (source, target, same, (directories, files, in_the_way, delete)) in rows {
+        for (source, target, same, (directories, files, in_the_way, delete)) in ROWS {
             let (source, target) = (tree(source), tree(target));
             let plan = plan(&source, &target, |path| {
                 same.iter().any(|s| s.as_bytes() == path)
