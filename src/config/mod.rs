@@ -21,7 +21,7 @@ use crate::trusted;
 pub use check::is_service_name;
 pub use listener::{Listener, Protocol};
 pub use proxy::{Backend, Host, Proxy};
-pub use server::{DEFAULT_CONTROL, Durability, Local, Mode, Server, Tls};
+pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, Server, Tls};
 pub use tf::{Dialect, Tf};
 pub use values::Problem;
 use values::Values;

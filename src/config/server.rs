@@ -52,6 +52,8 @@ pub struct Server {
     pub metrics: Option<Local>,
     /// The file that the log goes to in place of standard error.
     pub log_file: Option<PathBuf>,
+    /// The form of the log.
+    pub log_format: LogFormat,
     /// The directory that clients see; empty for a proxy, which serves none.
     pub root: PathBuf,
     /// How clients get their identity.
@@ -120,12 +122,27 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object a line.
+    Json,
+    /// The native protocol of systemd's journal.
+    Journal,
+}
+
 /// Reports keys that contradict each other.
 pub(super) fn check(values: &mut Values<'_>, has_tls: bool) {
     let logs_in = values.is("server", "mode", "multi-user");
     if logs_in {
         let remedy = "multi-user mode needs a users file (tfd user add)";
         values.need("server", "users", remedy);
+    }
+    if values.is("server", "log_format", "journal") && values.is_set("server", "log_file") {
+        let text = " is of no use with log_format = \"journal\"";
+        values.problem("server", "log_file", text);
     }
     if !has_tls {
         for name in ["tls_certificate", "tls_key", "tls_client_ca"] {
@@ -180,6 +197,11 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         control: control(values),
         metrics: text("metrics").map(|text| local(values, text)),
         log_file: path("log_file"),
+        log_format: match values.text("server", "log_format")? {
+            "json" => LogFormat::Json,
+            "journal" => LogFormat::Journal,
+            _ => LogFormat::Text,
+        },
         root: path("root").unwrap_or_default(),
         mode: match text("mode")? {
             "multi-user" => Mode::MultiUser,

@@ -75,6 +75,9 @@ pub(super) const KEYS: &[Key] = keys! {
         "What is logged: error, warn, info, debug or trace.";
     server log_file: Path, Example "/var/log/tfd/tfd.log",
         "The file that the log goes to (left out: standard error, so the journal).";
+    server log_format: Choice(&["text", "json", "journal"]), Default "text",
+        "The form of the log: \"text\"; \"json\", an object a line; \"journal\", fields for \
+         systemd's journal.";
     server control: Path, Example "/run/tfd/control",
         "The socket of tfd status and tfd kick (left out: this one if root starts tfd; \"\": \
          none).";

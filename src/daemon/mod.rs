@@ -36,7 +36,7 @@ use supervisor::Supervisor;
 
 /// The variables that tfd or its libraries read. Every process forked later would
 /// carry the others.
-const VARIABLES: [&str; 14] = [
+const VARIABLES: [&str; 15] = [
     "JOURNAL_STREAM",
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
@@ -46,6 +46,7 @@ const VARIABLES: [&str; 14] = [
     "OPENSSL_MODULES",
     "RUST_BACKTRACE",
     "RUST_LOG",
+    "TFD_JOURNAL_SOCKET",
     "TMPDIR",
     "TZ",
     "TZDIR",

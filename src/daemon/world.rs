@@ -7,7 +7,8 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
-use crate::config::{Config, Mode, Problem, Tls};
+use crate::config::{Config, LogFormat, Mode, Problem, Tls};
+use crate::daemon::helpers::logger::connect_journal;
 use crate::daemon::protocols::Protocols;
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
@@ -32,6 +33,9 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
     let helpers = helpers.map_err(|why| problems.push(why)).ok();
     if geteuid().is_root() {
         problems.extend(check_owner(&config.path).err());
+    }
+    if server.log_format == LogFormat::Journal {
+        problems.extend(connect_journal().err());
     }
     for (key, path) in [("log_file", &server.log_file), ("audit", &server.audit)] {
         let log = path.as_ref().map(|path| (path, trusted::check_log(path)));

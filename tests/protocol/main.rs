@@ -30,6 +30,7 @@ mod keystream;
 mod later;
 mod library;
 mod locks;
+mod log_format;
 mod nagle;
 mod net_locks;
 mod notify;

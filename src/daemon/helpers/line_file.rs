@@ -22,6 +22,16 @@ impl From<OwnedFd> for LineFile {
 }
 
 impl LineFile {
+    /// Writes all of it at once: to a socket as one message.
+    pub(super) fn write_whole(&mut self, message: &[u8]) -> io::Result<()> {
+        loop {
+            match self.file.write(message) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+
     /// Writes a line; starts a new one if the last is incomplete.
     pub(super) fn write(&mut self, line: &str) -> io::Result<()> {
         let before = if self.is_broken { "\n" } else { "" };

@@ -3,6 +3,8 @@
 //! writes down who has sent a line by what the kernel says, and holds processes
 //! that an attacker may have taken over to a rate.
 
+mod journal;
+mod json;
 mod limit;
 mod output;
 
@@ -14,6 +16,7 @@ use log::Level;
 use nix::unistd::Pid;
 use rustix::net::RecvFlags;
 
+pub(crate) use self::journal::connect as connect_journal;
 use self::limit::Limiter;
 use self::output::Writer;
 pub use self::output::{Format, Output};

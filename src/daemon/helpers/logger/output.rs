@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 
 use log::Level;
 
-use crate::config::Config;
+use super::{journal, json};
+use crate::config::{Config, LogFormat};
 use crate::daemon::helpers::line_file::LineFile;
 use crate::ipc::codec::codec;
 use crate::logging::{Event, text, timed};
@@ -18,9 +19,13 @@ pub enum Format {
     Text,
     /// Priority and text, for the journal behind standard error.
     Stream,
+    /// A JSON object.
+    Json,
+    /// A datagram of the journal's own protocol.
+    Journal,
 }
 
-codec!(enum Format { 1 => Text, 2 => Stream });
+codec!(enum Format { 1 => Text, 2 => Stream, 3 => Json, 4 => Journal });
 
 /// A place to write to.
 #[derive(Debug)]
@@ -39,21 +44,25 @@ impl Output {
     /// # Errors
     /// One line that says what could not be opened.
     pub(super) fn open(config: &Config, standard_error: &OwnedFd) -> Result<Output, String> {
-        if let Some(path) = &config.server.log_file {
-            let file = trusted::open_log(path);
-            let in_file = |e: io::Error| format!("server.log_file: {}: {e}", path.display());
-            let sink = file.map_err(in_file)?.into();
-            return Ok(Output {
-                sink,
-                format: Format::Text,
-            });
-        }
-        let sink = standard_error
-            .try_clone()
-            .map_err(|e| format!("log: {e}"))?;
-        let format = match std::env::var_os("JOURNAL_STREAM") {
-            Some(_) => Format::Stream,
-            None => Format::Text,
+        let server = &config.server;
+        let is_stream = server.log_file.is_none() && std::env::var_os("JOURNAL_STREAM").is_some();
+        let format = match server.log_format {
+            LogFormat::Journal => Format::Journal,
+            LogFormat::Json => Format::Json,
+            LogFormat::Text if is_stream => Format::Stream,
+            LogFormat::Text => Format::Text,
+        };
+        let sink = match &server.log_file {
+            _ if format == Format::Journal => journal::connect()?,
+            Some(path) => {
+                let file = trusted::open_log(path);
+                let in_file = |e: io::Error| format!("server.log_file: {}: {e}", path.display());
+                file.map_err(in_file)?.into()
+            }
+            None => {
+                let copy = standard_error.try_clone();
+                copy.map_err(|e| format!("log: {e}"))?
+            }
         };
         Ok(Output { sink, format })
     }
@@ -101,16 +110,19 @@ impl Writer {
     }
 
     fn put(&mut self, from: (&str, u32), event: &Event) -> io::Result<()> {
+        let now = jiff::Timestamp::now();
         let line = match self.format {
-            Format::Text => timed(&jiff::Timestamp::now(), from, event),
-            Format::Stream => format!("<{}>{}", priority(event.level()), text(from, event)),
+            Format::Text => format!("{}\n", timed(&now, from, event)),
+            Format::Stream => format!("<{}>{}\n", priority(event.level()), text(from, event)),
+            Format::Json => json::line(&now, from, event),
+            Format::Journal => return self.file.write_whole(&journal::datagram(from, event)),
         };
-        self.file.write(&format!("{line}\n"))
+        self.file.write(&line)
     }
 }
 
 /// The priority of a level in the journal and in syslog.
-fn priority(level: Level) -> u8 {
+pub(super) fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
         Level::Warn => 4,
