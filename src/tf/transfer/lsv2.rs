@@ -76,7 +76,7 @@ pub(crate) fn to_file(
     Ok(Reply::Ok)
 }
 
-/// LSV2DOWN and LSRV2DOWN: 1, 30, 53, or `OK`, a frame with a 4-byte header for
+/// LSV2DOWN and LSRV2DOWN: 1, 30, 53, 20, or `OK`, a frame with a 4-byte header for
 /// each line, and -10, or -11 if the directory can't be read.
 ///
 /// # Errors
@@ -92,6 +92,7 @@ pub(crate) fn to_client(
         .and_then(|()| match env.root.open_dir(path) {
             Err(Errno::XDEV) => Err(Status::AccessDenied),
             Err(Errno::NOENT) => Err(Status::Listing),
+            Err(Errno::NOTDIR) => Err(Status::SourceNotDirectory),
             opened => Ok(opened),
         });
     let directory = match opened {
