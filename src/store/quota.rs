@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::part::{is_file, part_name, rename};
@@ -140,7 +140,8 @@ impl Quota {
 
     /// Renames a file to a name of its own before it looks at it and removes it,
     /// so that nobody can put another file in its place in between. The wrong
-    /// file gets its name back.
+    /// file gets its name back. Its size is read when it has lost the name: until
+    /// then a session that has it open may cut it.
     fn unlink_apart(
         &self,
         directory: BorrowedFd<'_>,
@@ -150,15 +151,18 @@ impl Quota {
         let apart = part_name()?;
         let apart = OsStr::from_bytes(&apart);
         rename(directory, name, directory, apart, RenameFlags::NOREPLACE)?;
-        let removed =
-            rustix::fs::statat(directory, apart, AtFlags::SYMLINK_NOFOLLOW).and_then(|stat| {
-                if !is_wanted(&stat) {
-                    return Err(Errno::STALE);
-                }
-                rustix::fs::unlinkat(directory, apart, AtFlags::empty())?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let removed = rustix::fs::openat(directory, apart, flags, Mode::empty()).and_then(|file| {
+            if !is_wanted(&rustix::fs::fstat(&file)?) {
+                return Err(Errno::STALE);
+            }
+            rustix::fs::unlinkat(directory, apart, AtFlags::empty())?;
+            let stat = rustix::fs::fstat(&file)?;
+            if stat.st_nlink == 0 {
                 self.gone(&stat);
-                Ok(())
-            });
+            }
+            Ok(())
+        });
         if removed.is_err() {
             let _ = rename(directory, apart, directory, name, RenameFlags::NOREPLACE);
         }
@@ -202,7 +206,11 @@ impl Quota {
                 Err(Errno::NOENT) => {}
                 Err(Errno::INVAL | Errno::NOSYS) => {
                     plain(RenameFlags::empty())?;
-                    return old.map(|old| self.gone(&old));
+                    let last = old?;
+                    if last.st_nlink <= 1 {
+                        self.gone(&last);
+                    }
+                    return Ok(());
                 }
                 Err(e) => return Err(e),
             }
@@ -238,10 +246,12 @@ impl Quota {
 
     /// Lets `write` change a file, which must be open for writing, and extend it
     /// to at most `end` bytes. Sessions that do so with the same file wait, so that
-    /// its growth is counted once; clients' own locks on it do not matter.
+    /// its growth is counted once; clients' own locks on it do not matter. A file
+    /// that has lost its name does not count, and can't be extended.
     ///
     /// # Errors
-    /// `EDQUOT` when the growth passes a limit, and what `write` returns.
+    /// `EDQUOT` when the growth passes a limit, `ESTALE` without a name, and what
+    /// `write` returns.
     pub fn grow_file(
         &self,
         file: BorrowedFd<'_>,
@@ -251,7 +261,6 @@ impl Quota {
         if self.0.is_none() {
             return write();
         }
-        let length = || rustix::fs::fstat(file).map(|stat| size(stat.st_size));
         let locked = (0..LOCK_TRIES).any(|_| {
             let free = try_lock_bytes(file).is_ok();
             if !free {
@@ -259,35 +268,51 @@ impl Quota {
             }
             free
         });
-        let before = length()?;
-        let grown = self
-            .reserve(end.saturating_sub(before))
-            .and_then(|mut taken| {
-                let written = write();
-                let now = length().unwrap_or(before);
-                taken.become_bytes(now.saturating_sub(before));
-                taken.keep();
-                self.shrunk(file, before.saturating_sub(now));
-                written
-            });
+        let grown = self.grow_locked(file, end, write);
         if locked {
             let _ = unlock_bytes(file);
         }
         grown
     }
 
+    fn grow_locked(
+        &self,
+        file: BorrowedFd<'_>,
+        end: u64,
+        write: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let stat = rustix::fs::fstat(file)?;
+        let before = size(stat.st_size);
+        if stat.st_nlink == 0 {
+            return if end > before {
+                Err(Errno::STALE)
+            } else {
+                write()
+            };
+        }
+        let mut taken = self.reserve(end.saturating_sub(before))?;
+        let written = write();
+        let stat = rustix::fs::fstat(file)?;
+        let now = size(stat.st_size);
+        taken.become_bytes(now.saturating_sub(before));
+        taken.keep();
+        if stat.st_nlink > 0 {
+            self.shrunk(&stat, before.saturating_sub(now));
+        }
+        written
+    }
+
     /// Releases the space that a file has given up.
-    fn shrunk(&self, file: BorrowedFd<'_>, bytes: u64) {
+    fn shrunk(&self, stat: &Stat, bytes: u64) {
         if let Some(meter) = self.0.filter(|_| bytes > 0) {
-            let owner = rustix::fs::fstat(file).map(|stat| stat.st_uid);
-            meter.add(-bytes.cast_signed(), owner == Ok(meter.limits.uid));
+            meter.add(-bytes.cast_signed(), stat.st_uid == meter.limits.uid);
         }
     }
 
     /// Releases the space of a file whose last link is removed.
     fn gone(&self, stat: &Stat) {
-        if let Some(meter) = self.0.filter(|_| is_file(stat) && stat.st_nlink <= 1) {
-            meter.add(-stat.st_size, stat.st_uid == meter.limits.uid);
+        if is_file(stat) {
+            self.shrunk(stat, size(stat.st_size));
         }
     }
 }
@@ -468,6 +493,43 @@ mod tests {
             .sum();
         assert_eq!(quota.0.expect("meter").own(), left as i64);
     }
+    #[test]
+    fn a_file_that_is_cut_while_it_is_removed_gives_its_space_back_at_most_once() {
+        const BIG: u64 = 1 << 40;
+        let dir = tempfile::tempdir().expect("directory");
+        let [quota, _] = quotas(u64::MAX >> 2, u64::MAX >> 2);
+        let meter = quota.0.expect("meter");
+        let uid = rustix::process::getuid().as_raw();
+        let limits = Limits {
+            uid,
+            ..meter.limits
+        };
+        let quota = Quota(Some(Meter { limits, ..meter }));
+        let handle = std::fs::File::open(dir.path()).expect("open");
+        let name = OsStr::new("f");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = quota.unlink(&handle, name);
+                }
+            });
+            for _ in 0..5000 {
+                let Ok(file) = std::fs::File::create_new(dir.path().join(name)) else {
+                    continue;
+                };
+                for end in [BIG, 0] {
+                    let set = || file.set_len(end).map_err(|_| Errno::IO);
+                    let _ = quota.grow_file(file.as_fd(), end, set);
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        let _ = quota.unlink(&handle, name);
+        let used = quota.0.expect("meter").own();
+        assert!(used >= 0, "{used} given back too often");
+    }
+
     #[test]
     fn a_file_that_took_the_name_of_the_one_to_be_removed_stays() {
         let dir = tempfile::tempdir().expect("directory");

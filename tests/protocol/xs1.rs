@@ -218,6 +218,29 @@ fn what_is_written_counts_for_the_quota() {
 }
 
 #[test]
+fn a_file_that_has_lost_its_name_neither_grows_nor_gives_space_back() {
+    let server = Server::with(Setup {
+        server: "quota = \"1000\"".to_owned(),
+        ..Setup::default()
+    });
+    let mut client = server.connect();
+    client.send_file("f", false, &[1; 1000]);
+    expect_ok(&mut client, "XS1_OPEN f", "0");
+    client.expect("DEL f", 0);
+    client.expect("XS1_TRUNC 0 100", 0);
+    expect_xs1(&mut client, "XS1_TRUNC 0 101", 5);
+    expect_ok(&mut client, "XS1_SEEK 0 0 END", "100");
+    expect_xs1(&mut client, "XS1_WRITE 0 1 x", 16);
+    client.send_file("f", false, &[1; 1000]);
+    assert_eq!(client.ask("FREESP"), "OK 0");
+    assert_eq!(client.ask("SNDFILE 1 g"), "CONT");
+    client.expect("CONT x", 13);
+    client.expect("XS1_CLOSE 0", 0);
+    client.expect("DEL f", 0);
+    assert_eq!(client.ask("FREESP"), "OK 1000");
+}
+
+#[test]
 fn a_lock_by_descriptor_is_the_same_as_by_netlock() {
     let server = server();
     let (mut one, mut two) = (server.connect(), server.connect());
