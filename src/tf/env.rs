@@ -1,7 +1,7 @@
 //! What a command works on: the root, the session's lock name, its key and
 //! the settings.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -144,4 +144,15 @@ impl Env {
         }
         Ok(Reply::Ok)
     }
+}
+
+/// Writes a changed file to disk, if that is wanted before it is acknowledged.
+///
+/// # Errors
+/// What the system says.
+pub fn settle_file(file: BorrowedFd<'_>, wanted: bool) -> Result<(), Errno> {
+    if wanted {
+        rustix::fs::fdatasync(file)?;
+    }
+    Ok(())
 }

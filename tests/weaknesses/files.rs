@@ -295,3 +295,36 @@ fn a_mode_is_on_disk_before_it_is_acknowledged_where_that_is_asked_for() {
         .filter(|line| line.contains(" fsync(") && line.ends_with("= 0"));
     assert_eq!(syncs.count(), 2, "{text}");
 }
+
+#[test]
+fn what_is_written_in_place_is_on_disk_before_it_is_acknowledged_where_that_is_asked_for() {
+    let server = Server::with(Setup {
+        server: "durability = \"file\"".to_owned(),
+        ..Setup::default()
+    });
+    server.write("f", "");
+    let mut client = server.connect();
+    assert_eq!(client.ask("XS1_OPEN f"), "OK 0");
+    let log = server.root().with_file_name("trace");
+    let Some(mut strace) = trace(&server, "fdatasync", &log) else {
+        return;
+    };
+    client.expect_all(&[
+        ("XS1_WRITE 0 3 abc", 0),
+        ("XS1_TRUNC 0 0", 0),
+        ("NETMUTACQ_TRY f token", 0),
+        ("NETMUTREL f token", 0),
+    ]);
+    client.send("XS1_WRITEV2");
+    let mut bytes = [&[0; 11][..], &[1], b"x"].concat();
+    client.wire.write_units(&mut bytes, &[12, 1]).expect("send");
+    assert_eq!(client.wire.read_i64().expect("written"), 1);
+    client.send("END");
+    client.expect_closed();
+    strace.wait().expect("strace");
+    let text = fs::read_to_string(log).expect("trace");
+    let syncs = text
+        .lines()
+        .filter(|line| line.contains(" fdatasync(") && line.ends_with("= 0"));
+    assert_eq!(syncs.count(), 5, "{text}");
+}

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::session::audit::Outcome;
 use crate::store::read::ReadError;
 use crate::store::{Quota, RootPath};
-use crate::tf::env::Env;
+use crate::tf::env::{Env, settle_file};
 use crate::tf::locks::Waited;
 use crate::tf::status::Status;
 use crate::tf::transfer::refuse;
@@ -51,7 +51,11 @@ pub(crate) fn run(
         }
         Waited::Busy | Waited::Failed(_) => return refuse(wire, Status::Mutex),
     };
-    if swap(file.file(), &env.quota, token, step).is_err() {
+    let swapped = swap(file.file(), &env.quota, token, step);
+    if swapped
+        .and_then(|()| settle_file(file.file(), env.sync()))
+        .is_err()
+    {
         return refuse(wire, Status::Mutex);
     }
     wire.reply(b"OK")?;

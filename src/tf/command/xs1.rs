@@ -12,7 +12,7 @@ use crate::session::audit::{Outcome, Subject};
 use crate::store::read::{ReadError, open_file};
 use crate::store::{Quota, RootPath};
 use crate::sys::number::at_most;
-use crate::tf::env::Env;
+use crate::tf::env::{Env, settle_file};
 use crate::tf::locks::{Holder, Waited};
 use crate::tf::status::{Reply, Status, Xs1};
 use crate::tf::wire::{MAX_MESSAGE, Result, Wire};
@@ -105,10 +105,11 @@ pub(crate) fn truncate(env: &mut Env, text: &[u8]) -> Answer {
     let (index, rest) = descriptor(env, text)?;
     let length: u64 = parse(rest.ok_or(Status::MissingParameter)?).ok_or(Xs1::TruncateValue)?;
     i64::try_from(length).map_err(|_| Xs1::TruncateValue)?;
-    let quota = env.quota;
+    let (quota, sync) = (env.quota, env.sync());
     let file = env.files.get(index)?;
     quota
         .grow_file(file, length, || rustix::fs::ftruncate(file, length))
+        .and_then(|()| settle_file(file, sync))
         .map_err(|_| Xs1::Truncate)?;
     Ok(Reply::Ok)
 }
@@ -208,11 +209,14 @@ pub(crate) fn write(wire: &mut Wire, env: &mut Env, text: &[u8]) -> Answer {
     let data = data.ok_or(Status::MissingParameter)?;
     let len: usize = parse(len).ok_or(Xs1::WriteLength)?;
     let data = data.get(..len).ok_or(Xs1::WriteLength)?;
-    let quota = env.quota;
-    write_to(&quota, env.files.get(index)?, data).map_err(|e| match e {
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Reply::from(Status::QuotaExceeded),
-        _ => Xs1::Write.into(),
-    })?;
+    let (quota, sync) = (env.quota, env.sync());
+    let file = env.files.get(index)?;
+    write_to(&quota, file, data)
+        .and_then(|()| settle_file(file, sync))
+        .map_err(|e| match e {
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Reply::from(Status::QuotaExceeded),
+            _ => Xs1::Write.into(),
+        })?;
     wire.count_data(len);
     Ok(Reply::Ok)
 }
@@ -244,7 +248,7 @@ pub(crate) fn read_raw(wire: &mut Wire, env: &mut Env) -> Result<Outcome> {
 /// When the connection can't go on.
 pub(crate) fn write_raw(wire: &mut Wire, env: &mut Env) -> Result<Outcome> {
     let (index, len) = raw_arguments(wire)?;
-    let quota = env.quota;
+    let (quota, sync) = (env.quota, env.sync());
     let mut written = env.files.get(index).map(|_| ());
     let mut piece = vec![0; at_most(len.min(PIECE), usize::MAX)];
     let mut done = 0;
@@ -258,7 +262,9 @@ pub(crate) fn write_raw(wire: &mut Wire, env: &mut Env) -> Result<Outcome> {
             Ok(())
         });
     }
-    match written {
+    let settled =
+        written.and_then(|()| settle_file(env.files.get(index)?, sync).map_err(|_| Xs1::Write));
+    match settled {
         Ok(()) => wire.reply_unit(&len.to_be_bytes()).map(|()| Outcome::Done),
         Err(e) => refuse_raw(wire, e),
     }
