@@ -18,6 +18,35 @@ fn an_empty_message_and_unknown_words_are_unknown() {
     client.expect_alive();
 }
 
+/// The words of the section "Not served" of tf-protocol(7).
+fn not_served() -> Vec<&'static str> {
+    let page = include_str!("../../man/tf-protocol.7");
+    let (_, rest) = page.split_once(".Ss Not served\n").expect("the section");
+    let (section, _) = rest.split_once("\n.Sh ").expect("its end");
+    let rows = section.lines().filter_map(|line| line.strip_prefix(".It "));
+    rows.flat_map(|row| row.split(", ")).collect()
+}
+
+#[test]
+fn commands_that_are_not_served_are_unknown_and_keep_step() {
+    let words = not_served();
+    assert_eq!(words.len(), 27, "{words:?}");
+    let server = Server::start();
+    server.write("f", "content");
+    let mut client = server.connect();
+    for word in words {
+        for message in [
+            word.to_owned(),
+            format!("{word} f"),
+            word.to_ascii_lowercase(),
+        ] {
+            assert_eq!(client.ask(&message), "UNKNOWN", "{message}");
+        }
+    }
+    client.expect_alive();
+    assert_eq!(server.names(""), ["f"]);
+}
+
 #[test]
 fn words_are_read_without_case_and_one_space_ends_them() {
     let server = Server::start();
