@@ -1,7 +1,7 @@
 //! INJAIL: a real chroot into a directory whose token file opens.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::common::{Client, Server, Setup, account, wait_until};
 use crate::{pids, session_pid, status, without_root};
@@ -254,4 +254,72 @@ fn ten_wrong_tokens_end_the_connection() {
         client.expect("INJAIL wrong | cells/one", 49);
     }
     client.expect_closed();
+}
+
+/// What a raw request answers first.
+fn raw_code(client: &mut Client, request: &str, len: usize) -> i32 {
+    client.send(request);
+    let mut code = vec![0; len];
+    client.wire.read_raw(&mut code).expect("code");
+    i32::from(code[0].cast_signed())
+}
+
+#[test]
+fn later_commands_stay_inside_the_jail() {
+    if without_root() {
+        return;
+    }
+    let server = server("", "");
+    for (target, name) in [("../../outside", "file"), ("../two", "directory")] {
+        symlink(target, server.path("cells/one").join(name)).expect("link");
+    }
+    server.write("cells/one/list", "file\n../two/other\njail.key\n");
+    let mut client = server.connect();
+    for request in [
+        "LSV2 @||@x",
+        "INTREAD inside",
+        "XS1_OPEN inside",
+        "FTYPE inside",
+    ] {
+        client.expect(request, 50);
+    }
+    client.expect("INJAIL plain token | cells/one", 0);
+    for path in ["file", "../two/other", "jail.key", "directory/other"] {
+        for request in [
+            format!("LSV2 /@||@{path}"),
+            format!("LSRV2DOWN {path}"),
+            format!("RMKDIR {path}/new"),
+            format!("NETLOCK 9 {path}"),
+            format!("NETLOCK_TRY 9 {path}"),
+            format!("NETMUTACQ_TRY {path} t"),
+            format!("NETMUTREL {path} t"),
+            format!("XS1_OPEN {path}"),
+        ] {
+            client.expect(request, 1);
+        }
+        assert_eq!(raw_code(&mut client, &format!("FTYPE {path}"), 1), -1);
+        assert_eq!(raw_code(&mut client, &format!("INTREAD {path}"), 4), -1);
+        for (word, unit) in [("FTYPELS", 1), ("FSTATLS", 26)] {
+            assert_eq!(raw_code(&mut client, &format!("{word} {path}"), unit), -2);
+        }
+    }
+    for path in ["../two/new", "jail.key", "directory/new"] {
+        client.expect(format!("TASFS {path}"), 1);
+    }
+    client.send("FTYPELS list");
+    let mut kinds = [0; 4];
+    for kind in &mut kinds {
+        client
+            .wire
+            .read_raw(std::slice::from_mut(kind))
+            .expect("kind");
+    }
+    assert_eq!(kinds.map(u8::cast_signed), [-1, -1, -1, -2]);
+    client.expect("LSRV2 /@||@/own", 0);
+    let own = String::from_utf8(server.read("cells/one/own")).expect("text");
+    let mut own: Vec<&str> = own.lines().collect();
+    own.sort_unstable();
+    assert_eq!(own, ["directory", "file", "inside", "list", "own"]);
+    assert_eq!(server.read("outside"), b"out");
+    assert_eq!(server.names("cells/two"), ["other"]);
 }
