@@ -4,6 +4,19 @@
 
 use super::admission::Full;
 
+/// Helper processes that are started again. A protocol's are counted together.
+pub const HELPERS: [&str; 9] = [
+    "zygote",
+    "launcher",
+    "keeper",
+    "authenticator",
+    "proxy",
+    "protocol",
+    "auditor",
+    "dialer",
+    "logger",
+];
+
 /// The counters.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counters {
@@ -19,14 +32,27 @@ pub struct Counters {
     pub sent: u64,
     /// Generations started.
     pub generations: u64,
-    /// Helper processes that ended unasked, or could no longer fork.
-    pub failures: u64,
+    /// Helper processes that ended unasked, or could no longer fork, by [`HELPERS`].
+    pub restarts: [u64; HELPERS.len()],
 }
 
 impl Counters {
     /// Counts a connection that got no slot.
     pub fn refuse(&mut self, why: Full) {
         self.refused[why as usize] += 1;
+    }
+
+    /// Counts a helper process that is to be started again.
+    pub fn restart(&mut self, helper: &str) {
+        let at = HELPERS.iter().position(|known| *known == helper);
+        if let Some(at) = at {
+            self.restarts[at] += 1;
+        }
+    }
+
+    /// How many of all.
+    pub fn failures(&self) -> u64 {
+        self.restarts.iter().sum()
     }
 
     /// Adds the bytes that a connection has moved.

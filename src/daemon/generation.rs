@@ -60,7 +60,7 @@ pub struct Generation {
     pub quota: Option<u64>,
     /// Those beside the zygote, as long as they have not ended: the keepers and
     /// the authenticator, or a proxy's.
-    pub helpers: Vec<Pid>,
+    helpers: Vec<(Pid, &'static str)>,
     /// The processes of a proxy, which has relays in place of gates.
     proxy: Option<proxy::Helpers>,
     turn: usize,
@@ -99,7 +99,7 @@ impl Generation {
         if let Some(proxy) = config.proxy() {
             let (forker, helpers) = proxy::start(config, proxy, identities, sandbox, udp)?;
             let mut generation = Generation::of(config, forker, shared);
-            generation.helpers.clone_from(&helpers.pids);
+            generation.helpers = helpers.pids.iter().map(|pid| (*pid, "proxy")).collect();
             generation.proxy = Some(helpers);
             return Ok(generation);
         }
@@ -132,8 +132,9 @@ impl Generation {
         for _ in 0..cores.min(MAX_KEEPERS) {
             self.keepers.push(start_keeper(config, helpers)?);
         }
-        let keepers = self.keepers.iter().map(|keeper| keeper.pid);
-        let authenticator = self.authenticator.iter().map(|helper| helper.pid);
+        let keepers = self.keepers.iter().map(|keeper| (keeper.pid, "keeper"));
+        let authenticator = self.authenticator.iter();
+        let authenticator = authenticator.map(|helper| (helper.pid, "authenticator"));
         self.helpers = keepers.chain(authenticator).collect();
         if config.server.quota.is_some() {
             let uids = self.logins.iter().map(|login| login.identity.uid.as_raw());
@@ -178,6 +179,12 @@ impl Generation {
     pub fn has_data_connections(&self, protocol: u8) -> bool {
         let protocol = self.protocols.get(protocol);
         protocol.is_ok_and(Protocol::has_data_connections)
+    }
+
+    /// What a process is called that is one of those beside the zygote.
+    pub fn helper(&self, pid: Pid) -> Option<&'static str> {
+        let found = self.helpers.iter().find(|(of, _)| *of == pid);
+        found.map(|(_, name)| *name)
     }
 
     /// Whether anybody has a quota.

@@ -494,7 +494,7 @@ impl<'a> Supervisor<'a> {
                     let pid = generation.zygote.pid;
                     self.registry.hear(pid, news);
                     if news.failed_forks() >= MAX_FAILED_FORKS {
-                        self.failed_in(index, "zygote can't fork", pid);
+                        self.failed_in(index, "zygote", "zygote can't fork", pid);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
@@ -509,7 +509,12 @@ impl<'a> Supervisor<'a> {
         if let Some(pid) = self.sessions.hear(&mut self.registry, index) {
             let launched = |of: &Generation| of.launcher_pid == Some(pid);
             if let Some(index) = self.generations.iter().position(launched) {
-                self.failed_in(index, "launcher ended unasked or can't fork", pid);
+                self.failed_in(
+                    index,
+                    "launcher",
+                    "launcher ended unasked or can't fork",
+                    pid,
+                );
             }
         }
     }

@@ -169,7 +169,13 @@ fn helpers_that_are_killed_again_and_again_come_back_later_each_time() {
         server: "audit = \"audit.log\"\nmetrics = \"./metrics\"".to_owned(),
         ..Setup::default()
     });
-    let helpers = ["tfd-keeper", "tfd-zygote", "tfd-auditor", "tfd-udp"];
+    let helpers = [
+        "tfd-keeper",
+        "tfd-zygote",
+        "tfd-auditor",
+        "tfd-udp",
+        "tfd-logger",
+    ];
     for name in helpers {
         wait_until(name, || end_all(&server, &[name]) > 0);
         wait_until("a session", || is_served(&server));
@@ -192,6 +198,11 @@ fn helpers_that_are_killed_again_and_again_come_back_later_each_time() {
         .find_map(|line| line.strip_prefix("tfd_helper_failures_total "))
         .expect("a count");
     assert!(count.parse::<u32>().expect("number") >= 2, "{text}");
+    for helper in ["keeper", "zygote", "auditor", "protocol", "logger"] {
+        let line = format!("tfd_helper_restarts_total{{helper=\"{helper}\"}} ");
+        let count = text.lines().find_map(|of| of.strip_prefix(&line));
+        assert_ne!(count.expect("a count"), "0", "{text}");
+    }
 }
 
 #[test]

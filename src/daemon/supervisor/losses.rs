@@ -51,7 +51,7 @@ impl Supervisor<'_> {
         }
         self.registry.parent_gone(generation.zygote.pid);
         if !is_retired {
-            self.failed("zygote ended unasked", pid);
+            self.failed("zygote", "zygote ended unasked", pid);
         }
     }
 
@@ -67,43 +67,39 @@ impl Supervisor<'_> {
             if let Some(dialer) = &mut memory.dialer
                 && dialer.service.reaped(pid)
             {
-                self.registry.counters.failures += 1;
+                self.registry.counters.restart("dialer");
                 log::error!(pid:%; "dialer ended unasked");
             } else if self.log.reaped(pid) {
-                self.registry.counters.failures += 1;
+                self.registry.counters.restart("logger");
                 log::error!(pid:%; "logger ended unasked");
             } else if memory.helpers.reaped(pid) {
-                self.registry.counters.failures += 1;
+                self.registry.counters.restart("protocol");
                 log::error!(pid:%; "a helper process of a protocol ended unasked");
             } else if memory.auditor.take_if(|of| of.pid == pid).is_some() {
                 // Sessions that can't report to it end; new ones get a new one.
-                self.failed("auditor ended unasked", pid);
-            } else if newest.is_some_and(|newest| newest.helpers.contains(&pid)) {
-                self.failed_in(
-                    self.generations.len() - 1,
-                    "helper process ended unasked",
-                    pid,
-                );
+                self.failed("auditor", "auditor ended unasked", pid);
+            } else if let Some(helper) = newest.and_then(|newest| newest.helper(pid)) {
+                self.failed(helper, "helper process ended unasked", pid);
             }
         }
     }
 
     /// A process of a generation is of no use any more: if that takes clients,
     /// another takes its place.
-    pub(super) fn failed_in(&mut self, index: usize, what: &str, pid: Pid) {
+    pub(super) fn failed_in(&mut self, index: usize, helper: &str, what: &str, pid: Pid) {
         if index + 1 == self.generations.len() {
-            self.failed(what, pid);
+            self.failed(helper, what, pid);
         }
     }
 
     /// Something has failed that clients need. The newest generation takes no more
     /// of them, and another one follows after a pause.
-    fn failed(&mut self, what: &str, pid: Pid) {
+    fn failed(&mut self, helper: &str, what: &str, pid: Pid) {
         if self.stop.is_some() || self.repair.is_pending() {
             return;
         }
         log::error!(pid:%; "{what}");
-        self.registry.counters.failures += 1;
+        self.registry.counters.restart(helper);
         if let Some(generation) = self.generations.last_mut() {
             generation.retire();
         }

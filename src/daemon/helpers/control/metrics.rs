@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::daemon::admission::Full;
+use crate::daemon::counters::HELPERS;
 use crate::daemon::helpers::control::view::{Entry, View};
 
 /// The longest request, in bytes, and how long it may take to arrive.
@@ -94,7 +95,11 @@ pub fn text(view: &View<'_>) -> String {
     let help = "Starts of helper processes, at reloads and after failures.";
     metrics.counter("tfd_generations_total", help, counters.generations);
     let help = "Helper processes that failed and were replaced.";
-    metrics.counter("tfd_helper_failures_total", help, counters.failures);
+    metrics.counter("tfd_helper_failures_total", help, counters.failures());
+    let helpers = HELPERS.iter().zip(counters.restarts);
+    let restarts = helpers.map(|(helper, count)| (format!("{{helper=\"{helper}\"}}"), count));
+    let help = "The same by helper process.";
+    metrics.add(COUNTER, "tfd_helper_restarts_total", help, restarts);
     let uptime = view.born.elapsed().as_secs();
     metrics.gauge("tfd_uptime_seconds", "Seconds since the start.", uptime);
     if let Some(quota) = view.quota {
