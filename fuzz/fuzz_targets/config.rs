@@ -15,11 +15,13 @@ fuzz_target!(|data: &[u8]| {
         Ok(config) => {
             let Config { server, tf, .. } = &config;
             assert!(server.max_sessions > 0 && !config.listeners().is_empty());
-            let lengths =
-                (1..=31).contains(&tf.version.len()) && (1..=255).contains(&tf.hash.len());
-            assert!(lengths || tf.proxy.is_some());
             assert!(!server.handshake_limit.is_zero());
-            assert!((1..=1 << 30).contains(&tf.buffer_limit));
+            if let Some(tf) = tf {
+                let lengths =
+                    (1..=31).contains(&tf.version.len()) && (1..=255).contains(&tf.hash.len());
+                assert!(lengths || tf.proxy.is_some());
+                assert!((1..=1 << 30).contains(&tf.buffer_limit));
+            }
             assert!(server.file_mode <= 0o7777 && server.directory_mode <= 0o7777);
         }
         Err(problems) => {
