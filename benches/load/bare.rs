@@ -1,6 +1,6 @@
 //! Processes that only send back what they read: what the network alone takes.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,21 +17,9 @@ const QUESTION: usize = 37;
 
 /// Round trips over TCP, per second.
 pub(crate) fn tcp(size: usize, count: usize) -> Figure {
-    let (mut server, address) = start("tcp", size)?;
-    let mut socket = TcpStream::connect(address).map_err(local("bare TCP"))?;
-    socket.set_nodelay(true).map_err(local("bare TCP"))?;
-    let mut buffer = vec![1; size];
-    let begin = Instant::now();
-    for _ in 0..count {
-        socket
-            .write_all(&buffer)
-            .and_then(|()| socket.read_exact(&mut buffer))
-            .map_err(local("bare TCP"))?;
-    }
-    let rate = count as f64 / begin.elapsed().as_secs_f64();
-    drop(socket);
-    server.wait().map_err(local("bare TCP"))?;
-    Ok(format!("{rate:.0}"))
+    round_trips("tcp", size, count, |socket, message| {
+        socket.write_all(message)
+    })
 }
 
 /// Bytes of a message's header, which an ordinary client writes by itself.
@@ -40,15 +28,28 @@ const HEADER: usize = 4;
 /// The same with Nagle's algorithm, header and body by a write each; the other
 /// side acknowledges the header at once.
 pub(crate) fn tcp_apart(size: usize, count: usize) -> Figure {
-    let (mut server, address) = start("apart", size)?;
+    round_trips("apart", size, count, |socket, message| {
+        let (header, body) = message.split_at(HEADER.min(message.len()));
+        socket.write_all(header)?;
+        socket.write_all(body)
+    })
+}
+
+fn round_trips(
+    server_name: &str,
+    size: usize,
+    count: usize,
+    write: fn(&mut TcpStream, &[u8]) -> io::Result<()>,
+) -> Figure {
+    let (mut server, address) = start(server_name, size)?;
     let mut socket = TcpStream::connect(address).map_err(local("bare TCP"))?;
+    socket
+        .set_nodelay(server_name == "tcp")
+        .map_err(local("bare TCP"))?;
     let mut buffer = vec![1; size];
     let begin = Instant::now();
     for _ in 0..count {
-        let (header, body) = buffer.split_at(HEADER.min(size));
-        socket
-            .write_all(header)
-            .and_then(|()| socket.write_all(body))
+        write(&mut socket, &buffer)
             .and_then(|()| socket.read_exact(&mut buffer))
             .map_err(local("bare TCP"))?;
     }
