@@ -126,3 +126,26 @@ fn of_clients_that_count_in_one_file_none_loses_a_step() {
     });
     assert_eq!(server.read("count"), b"100");
 }
+
+#[test]
+fn who_reads_sees_the_old_file_or_the_whole_new_one() {
+    let server = Server::start();
+    let contents = [vec![b'a'; 900_000], vec![b'b'; 700_000]];
+    server.write("f", &contents[0]);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = server.connect();
+            for round in 0..20 {
+                let (old, new) = (&contents[round % 2], &contents[(round + 1) % 2]);
+                assert_eq!(intwrite(&mut client, "f", &hash(old), new), 0);
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let mut client = server.connect();
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            assert!(contents.contains(&server.read("f")));
+            assert!(contents.contains(&intread(&mut client, "f").expect("file")));
+        }
+    });
+}

@@ -193,6 +193,23 @@ fn a_lock_holds_against_other_servers_of_the_directory() {
 }
 
 #[test]
+fn a_lock_holds_between_two_servers_of_a_directory() {
+    let one = Server::start();
+    one.write("f", "");
+    let two = Server::with(Setup {
+        root: Some(one.root().to_owned()),
+        ..Setup::default()
+    });
+    let (mut here, mut there) = (one.connect(), two.connect());
+    assert_eq!(here.ask("NETLOCK 60 f"), "OK 0");
+    there.expect("NETLOCK_TRY 60 f", 54);
+    there.send("NETLOCK 60 f");
+    drop(here);
+    assert_eq!(there.reply(), "OK 0");
+    one.connect().expect("NETLOCK_TRY 60 f", 54);
+}
+
+#[test]
 fn a_lock_goes_over_to_the_file_that_its_holder_sends() {
     let server = Server::with(Setup {
         server: "quota = \"10000\"".to_owned(),
