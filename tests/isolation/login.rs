@@ -227,6 +227,31 @@ fn what_is_no_name_and_password_of_the_file_is_refused() {
 }
 
 #[test]
+fn an_unknown_name_takes_as_long_to_refuse_as_a_wrong_password() {
+    if without_root() {
+        return;
+    }
+    let lines = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 0";
+    let server = Server::with(Setup {
+        server: lines.to_owned(),
+        users: account("ann", "pass", "games:::"),
+        ..Setup::default()
+    });
+    let took = |login: &str| {
+        let mut client = server.connect();
+        let begin = Instant::now();
+        client.expect(format!("LOGIN {login}"), 37);
+        begin.elapsed()
+    };
+    let shortest = |login: &str| (0..5).map(|_| took(login)).min().expect("times");
+    let (wrong, unknown) = (shortest("ann wrong"), shortest("nobody wrong"));
+    assert!(
+        unknown > wrong / 2 && wrong > unknown / 2,
+        "{wrong:?} {unknown:?}"
+    );
+}
+
+#[test]
 fn ten_wrong_passwords_end_the_connection() {
     if without_root() {
         return;
