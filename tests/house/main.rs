@@ -1,6 +1,8 @@
 //! The walls of the house, read from the sources: which folder may know which.
 //! docs/architecture.md says why.
 
+mod papers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
