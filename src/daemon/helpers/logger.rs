@@ -18,8 +18,8 @@ use rustix::net::RecvFlags;
 
 pub(crate) use self::journal::connect as connect_journal;
 use self::limit::Limiter;
-use self::output::Writer;
 pub use self::output::Output;
+use self::output::Writer;
 use crate::config::Config;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::codec;
