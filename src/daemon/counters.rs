@@ -3,6 +3,8 @@
 //! daemon decides nothing by them.
 
 use super::admission::Full;
+use super::helpers::authenticator::Failure;
+use super::helpers::keeper::Refusal;
 
 /// Helper processes that are started again. A protocol's are counted together.
 pub const HELPERS: [&str; 9] = [
@@ -24,6 +26,10 @@ pub struct Counters {
     pub connections: u64,
     /// Connections that got none, by [`Full`].
     pub refused: [u64; Full::ALL.len()],
+    /// Clients that have not shown key or hash, by [`Refusal`].
+    pub refused_handshakes: [u64; Refusal::ALL.len()],
+    /// Logins that failed, by [`Failure`].
+    pub failed_logins: [u64; Failure::ALL.len()],
     /// Processes of connections that did not end by themselves.
     pub killed: u64,
     /// Bytes from clients whose connections have ended.
@@ -40,6 +46,16 @@ impl Counters {
     /// Counts a connection that got no slot.
     pub fn refuse(&mut self, why: Full) {
         self.refused[why as usize] += 1;
+    }
+
+    /// Counts a client that has not shown key or hash.
+    pub fn refuse_handshake(&mut self, what: Refusal) {
+        self.refused_handshakes[what as usize] += 1;
+    }
+
+    /// Counts a failed login.
+    pub fn fail_login(&mut self, why: Failure) {
+        self.failed_logins[why as usize] += 1;
     }
 
     /// Counts a helper process that is to be started again.

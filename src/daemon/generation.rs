@@ -256,8 +256,14 @@ impl Generation {
     ) -> io::Result<Option<Admission>> {
         let keeper = self.keepers.get(index).ok_or(io::ErrorKind::WouldBlock)?;
         let admitted = keeper.channel.try_receive()?;
-        let admitted = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let keeper::Admitted { tag, client, gate } = admitted;
+        let keeper::Admitted { tag, client, gate } =
+            match admitted.ok_or(io::ErrorKind::UnexpectedEof)? {
+                Ok(admitted) => admitted,
+                Err(refusal) => {
+                    registry.counters.refuse_handshake(refusal);
+                    return Ok(None);
+                }
+            };
         let Some(connection) = registry.admit(tag, client) else {
             return Ok(None);
         };
@@ -286,18 +292,24 @@ impl Generation {
     ///
     /// # Errors
     /// When the authenticator is gone.
-    pub fn hear_authenticator(&self, registry: &Registry) -> io::Result<Option<Admission>> {
+    pub fn hear_authenticator(&self, registry: &mut Registry) -> io::Result<Option<Admission>> {
         let authenticator = self
             .authenticator
             .as_ref()
             .ok_or(io::ErrorKind::NotConnected)?;
-        let admitted = authenticator.channel.try_receive()?;
+        let outcome = authenticator.channel.try_receive()?;
         let authenticator::Admitted {
             tag,
             account,
             certificate,
             gate,
-        } = admitted.ok_or(io::ErrorKind::UnexpectedEof)?;
+        } = match outcome.ok_or(io::ErrorKind::UnexpectedEof)? {
+            Ok(admitted) => admitted,
+            Err(failure) => {
+                registry.counters.fail_login(failure);
+                return Ok(None);
+            }
+        };
         let known = registry.of(tag, Stage::Admitted);
         let known = known.filter(|connection| connection.session.is_none());
         let login = usize::try_from(account)
@@ -352,8 +364,8 @@ mod tests {
         (Helper { pid, channel }, theirs)
     }
 
-    type Keepers = Pipe<keeper::Admitted, Option<keeper::NewGate>>;
-    type Authenticators = Pipe<authenticator::Admitted, Option<authenticator::Gate>>;
+    type Keepers = Pipe<keeper::Outcome, Option<keeper::NewGate>>;
+    type Authenticators = Pipe<authenticator::Outcome, Option<authenticator::Gate>>;
 
     /// One whose clients log in, with its keeper and its authenticator.
     fn generation(multi_user: bool) -> (Generation, Keepers, Authenticators) {
@@ -395,7 +407,7 @@ mod tests {
         let client = "192.0.2.1:7".parse().expect("address");
         let gate = gate();
         let admitted = keeper::Admitted { tag, client, gate };
-        keeper.send(&admitted).expect("send");
+        keeper.send(&Ok(admitted)).expect("send");
     }
 
     fn has_password(authenticator: &Authenticators, tag: Tag, account: u32) {
@@ -405,7 +417,7 @@ mod tests {
             certificate: false,
             gate: gate(),
         };
-        authenticator.send(&admitted).expect("send");
+        authenticator.send(&Ok(admitted)).expect("send");
     }
 
     #[test]
@@ -439,19 +451,25 @@ mod tests {
 
         let (multi, keeper, authenticator) = generation(true);
         has_password(&authenticator, second, 0);
-        let early = multi.hear_authenticator(&registry).expect("authenticator");
+        let early = multi
+            .hear_authenticator(&mut registry)
+            .expect("authenticator");
         assert!(early.is_none(), "before the hash");
         has_hash(&keeper, second);
         let admission = multi.hear_keeper(0, &mut registry).expect("keeper");
         assert!(admission.is_none(), "no password yet");
         for (account, is_fine) in [(1, false), (0, true)] {
             has_password(&authenticator, second, account);
-            let heard = multi.hear_authenticator(&registry).expect("authenticator");
+            let heard = multi
+                .hear_authenticator(&mut registry)
+                .expect("authenticator");
             assert_eq!(heard.is_some(), is_fine);
         }
         registry.launch(second.slot, Pid::from_raw(2), "ann", false);
         has_password(&authenticator, second, 0);
-        let heard = multi.hear_authenticator(&registry).expect("authenticator");
+        let heard = multi
+            .hear_authenticator(&mut registry)
+            .expect("authenticator");
         assert!(heard.is_none(), "it has a session");
     }
 }

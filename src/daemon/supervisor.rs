@@ -331,7 +331,7 @@ impl<'a> Supervisor<'a> {
             let Some(generation) = self.generations.get_mut(index) else {
                 return;
             };
-            match generation.hear_authenticator(&self.registry) {
+            match generation.hear_authenticator(&mut self.registry) {
                 Ok(Some(admission)) => self.start_session(index, admission),
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,

@@ -264,19 +264,32 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
-impl<E: Encode> Encode for Result<(), E> {
+impl<T: Encode, E: Encode> Encode for Result<T, E> {
     fn encode<'a>(&'a self, out: &mut Writer<'a>) {
         out.put(&[u8::from(self.is_err())]);
-        self.as_ref().err().iter().for_each(|e| e.encode(out));
+        match self {
+            Ok(value) => value.encode(out),
+            Err(e) => e.encode(out),
+        }
     }
 }
 
-impl<E: Decode> Decode for Result<(), E> {
-    fn decode(from: &mut Reader<'_>) -> Option<Result<(), E>> {
+impl<T: Decode, E: Decode> Decode for Result<T, E> {
+    fn decode(from: &mut Reader<'_>) -> Option<Result<T, E>> {
         match bool::decode(from)? {
             true => E::decode(from).map(Err),
-            false => Some(Ok(())),
+            false => T::decode(from).map(Ok),
         }
+    }
+}
+
+impl Encode for () {
+    fn encode<'a>(&'a self, _out: &mut Writer<'a>) {}
+}
+
+impl Decode for () {
+    fn decode(_from: &mut Reader<'_>) -> Option<()> {
+        Some(())
     }
 }
 

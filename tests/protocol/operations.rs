@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Client, Server, Setup, descendants, own_address, wait_until};
+use crate::common::{
+    Client, Server, Setup, VERSION, account, descendants, own_address, wait_until,
+};
 
 fn server_with(more: &str) -> Server {
     let server = format!("control = \"control\"\nmetrics = \"./metrics\"\n{more}");
@@ -298,6 +300,44 @@ fn metrics_count_connections_refusals_and_bytes() {
     ] {
         let answer = http(&server, request);
         assert!(answer.starts_with(status), "{request}: {answer}");
+    }
+}
+
+#[test]
+fn metrics_count_wrong_keys_hashes_names_and_passwords() {
+    let bob = account("bob", "right", "nobody:::").replacen(':', ":!", 1);
+    let server = Server::with(Setup {
+        server: "mode = \"multi-user\"\nusers = \"users\"\nmetrics = \"./metrics\"\n".to_owned(),
+        users: account("ann", "right", "nobody:::") + &bob,
+        ..Setup::default()
+    });
+    let mut client = Client::knock(server.address());
+    assert_eq!(client.ask(VERSION), "OK");
+    let mut block = Client::key_block(&[1; 16]);
+    block[100] ^= 1;
+    let _ = client.wire.write_message(&block);
+    let mut client = Client::knock(server.address());
+    assert_eq!(client.ask(VERSION), "OK");
+    client.send_key(&[1; 16]);
+    assert_eq!(client.reply(), "OK");
+    client.wire.encipher(&[1; 16]);
+    let _ = client.wire.write_message(b"another hash");
+    for (login, times) in [("ann wrong", 2), ("bob right", 1), ("eve right", 1)] {
+        for _ in 0..times {
+            server.connect().expect(&format!("LOGIN {login}"), 37);
+        }
+    }
+    for (labels, count) in [
+        ("handshakes_refused_total{reason=\"key\"}", 1),
+        ("handshakes_refused_total{reason=\"hash\"}", 1),
+        ("logins_failed_total{reason=\"wrong_password\"}", 2),
+        ("logins_failed_total{reason=\"closed_account\"}", 1),
+        ("logins_failed_total{reason=\"unknown_user\"}", 1),
+        ("logins_failed_total{reason=\"certificate\"}", 0),
+    ] {
+        wait_until(labels, || {
+            metric(&server, &format!("tfd_{labels}")) == count
+        });
     }
 }
 

@@ -59,6 +59,59 @@ pub struct Admitted {
 
 codec!(struct Admitted { tag, account, certificate, gate });
 
+/// Why a login has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No account has the name.
+    UnknownUser,
+    /// The account has another password.
+    WrongPassword,
+    /// The account is locked, expired or not for this address.
+    ClosedAccount,
+    /// The address has failed too often.
+    BlockedAddress,
+    /// The address has failed too often at this account.
+    BlockedUser,
+    /// A certificate has opened no account.
+    Certificate,
+}
+
+codec!(enum Failure {
+    1 => UnknownUser,
+    2 => WrongPassword,
+    3 => ClosedAccount,
+    4 => BlockedAddress,
+    5 => BlockedUser,
+    6 => Certificate,
+});
+
+impl Failure {
+    /// All of them, in their order, by the names that metrics have for them.
+    pub const ALL: [(Failure, &'static str); 6] = [
+        (Failure::UnknownUser, "unknown_user"),
+        (Failure::WrongPassword, "wrong_password"),
+        (Failure::ClosedAccount, "closed_account"),
+        (Failure::BlockedAddress, "blocked_address"),
+        (Failure::BlockedUser, "blocked_user"),
+        (Failure::Certificate, "certificate"),
+    ];
+
+    /// What the log says.
+    fn reason(self) -> &'static str {
+        match self {
+            Failure::UnknownUser => "no such user",
+            Failure::WrongPassword => "wrong password",
+            Failure::ClosedAccount => "locked, expired or not from here",
+            Failure::BlockedAddress => "too many failures from this address",
+            Failure::BlockedUser => "too many failures of this user from this address",
+            Failure::Certificate => "wrong certificate",
+        }
+    }
+}
+
+/// What the daemon hears of a login.
+pub type Outcome = Result<Admitted, Failure>;
+
 /// Who a client claims to be.
 enum Claim {
     Password(String, Zeroizing<Vec<u8>>),
@@ -110,7 +163,7 @@ impl Book {
 }
 
 /// The channel to the daemon.
-type ToDaemon = Pipe<Admitted, Option<Gate>>;
+type ToDaemon = Pipe<Outcome, Option<Gate>>;
 
 /// Serves gates until the daemon's channel is closed.
 pub fn run(
@@ -152,22 +205,30 @@ fn read_claim(gate: &Gate) -> Asked {
 /// Checks a claim. If it is true, the gate goes to the daemon; otherwise the gate
 /// gets the verdict and may ask again.
 fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next<Gate> {
-    let (name, (verdict, is_delayed)) = match claim {
-        Claim::Password(name, password) => (name.clone(), admit(book, gate.peer, name, password)),
+    let (name, verdict, is_delayed) = match claim {
+        Claim::Password(name, password) => {
+            let (verdict, is_delayed) = admit(book, gate.peer, name, password);
+            let verdict = verdict.map_err(|failure| (failure, failure.reason()));
+            (name.clone(), verdict, is_delayed)
+        }
         Claim::Certificate(proof) => {
             let (name, verdict) = admit_by_certificate(book, gate.peer, proof);
-            (name, (verdict, false))
+            let verdict = verdict.map_err(|reason| (Failure::Certificate, reason));
+            (name, verdict, false)
         }
     };
     let certificate = matches!(claim, Claim::Certificate(_));
-    if let Err(reason) = verdict {
+    if let Err((failure, reason)) = verdict {
+        // A full channel costs the count, and nothing else.
+        let _ = daemon.try_send(&Err(failure));
         let peer = gate.peer;
         let by = certificate.then_some(&"certificate");
         let by = by.map_or(Value::null(), Value::from_display);
         log::warn!(peer:%, user = name, by, reason; "login failed");
     }
     let daemon = Arc::clone(daemon);
-    let answer = move || report(&daemon, gate, verdict, certificate);
+    let account = verdict.ok();
+    let answer = move || report(&daemon, gate, account, certificate);
     match is_delayed {
         true => Next::Delayed(Box::new(answer)),
         false => answer().into(),
@@ -178,20 +239,20 @@ fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next
 fn report(
     daemon: &ToDaemon,
     gate: Gate,
-    verdict: Result<usize, &str>,
+    account: Option<usize>,
     certificate: bool,
 ) -> Option<Gate> {
-    let Ok(account) = verdict else {
+    let Some(account) = account else {
         // One whose queue is full is hostile.
         let is_heard = gate.channel.try_send(&Err(Why::Password)).is_ok();
         return is_heard.then_some(gate);
     };
-    let _ = daemon.send(&Admitted {
+    let _ = daemon.send(&Ok(Admitted {
         tag: gate.tag,
         account: u32::try_from(account).ok()?,
         certificate,
         gate: gate.channel,
-    });
+    }));
     None
 }
 
@@ -230,12 +291,7 @@ fn admit_by_certificate(
 /// The account of a name and a password, or why they are refused; and whether the
 /// answer is delayed. An address that has logged in to the account before counts
 /// for itself: whatever else comes from there or elsewhere, it is let through.
-fn admit(
-    book: &Book,
-    peer: IpAddr,
-    name: &str,
-    password: &[u8],
-) -> (Result<usize, &'static str>, bool) {
+fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usize, Failure>, bool) {
     let time = jiff::Timestamp::now();
     let now = u64::try_from(time.as_second()).unwrap_or(0);
     let throttle = || book.throttle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,7 +304,7 @@ fn admit(
         throttle.address_blocked(peer, now).is_some() && !throttle.knows(name, peer)
     };
     if is_blocked {
-        return (Err("too many failures from this address"), false);
+        return (Err(Failure::BlockedAddress), false);
     }
     let fits = hash::fits(book.hash_for(found, name), password);
     // All of this comes after the hash, so that it takes as long for a name
@@ -257,15 +313,12 @@ fn admit(
     let mut throttle = throttle();
     let is_delayed = throttle.is_delayed(name, peer, now);
     let verdict = match found.map(|index| (index, &book.accounts[index])) {
-        None => Err("no such user"),
+        None => Err(Failure::UnknownUser),
         Some(_) if throttle.login_blocked(name, peer, now).is_some() => {
-            let reason = "too many failures of this user from this address";
-            return (Err(reason), is_delayed);
+            return (Err(Failure::BlockedUser), is_delayed);
         }
-        Some((_, account)) if !account.is_open(peer, today) => {
-            Err("locked, expired or not from here")
-        }
-        Some(_) if !fits => Err("wrong password"),
+        Some((_, account)) if !account.is_open(peer, today) => Err(Failure::ClosedAccount),
+        Some(_) if !fits => Err(Failure::WrongPassword),
         Some((index, _)) => Ok(index),
     };
     let written = match verdict {
@@ -298,7 +351,7 @@ mod tests {
 
     const TAG: Tag = Tag { slot: 7, mark: 8 };
 
-    type Authenticator = Pipe<Option<Gate>, Admitted>;
+    type Authenticator = Pipe<Option<Gate>, Outcome>;
 
     fn start(lines: &[String]) -> Authenticator {
         let accounts = lines
@@ -362,8 +415,20 @@ mod tests {
             let verdict = log_in(&mut client, user.as_bytes(), password.as_bytes());
             assert_eq!(verdict, Err(Why::Password), "{user}");
         }
+        use Failure::{ClosedAccount, UnknownUser, WrongPassword};
+        for failure in [
+            WrongPassword,
+            ClosedAccount,
+            UnknownUser,
+            UnknownUser,
+            UnknownUser,
+        ] {
+            let outcome = authenticator.receive().expect("outcome").expect("one");
+            assert_eq!(outcome.err(), Some(failure));
+        }
         let asking = std::thread::spawn(move || log_in(&mut client, b"ann", b"right"));
-        let admitted = authenticator.receive().expect("admission").expect("one");
+        let outcome = authenticator.receive().expect("outcome").expect("one");
+        let admitted = outcome.expect("admission");
         let Admitted {
             tag,
             account,
@@ -393,9 +458,13 @@ mod tests {
             let mut client = gate_with(&authenticator, jail, Some(proof.clone()));
             let verdict = client.certificate(None).expect("authenticator");
             assert_eq!(verdict, Some(Err(Why::Password)));
+            let outcome = authenticator.receive().expect("outcome").expect("one");
+            assert_eq!(outcome.err(), Some(Failure::Certificate));
             assert_eq!(client.certificate(None).expect("once"), None);
             let verdict = log_in(&mut client, b"ann", b"wrong");
             assert_eq!(verdict, Err(Why::Password), "it may ask on");
+            let outcome = authenticator.receive().expect("outcome").expect("one");
+            assert_eq!(outcome.err(), Some(Failure::WrongPassword));
         }
         let odd = gate(&authenticator, true).into_channel();
         odd.send(&[4, 0], &[]).expect("send");

@@ -53,6 +53,25 @@ pub struct Admitted {
 
 codec!(struct Admitted { tag, client, gate });
 
+/// What a client has not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A session key that the private key decrypts.
+    Key,
+    /// The hash.
+    Hash,
+}
+
+codec!(enum Refusal { 1 => Key, 2 => Hash });
+
+impl Refusal {
+    /// All of them, in their order, by the names that metrics have for them.
+    pub const ALL: [(Refusal, &'static str); 2] = [(Refusal::Key, "key"), (Refusal::Hash, "hash")];
+}
+
+/// What the daemon hears of a client.
+pub type Outcome = Result<Admitted, Refusal>;
+
 /// The most tickets that a gate may have opened: what a client offers, twice.
 const MAX_OPENED: u32 = 8;
 
@@ -145,7 +164,7 @@ impl AsFd for Client {
 }
 
 /// Serves gates until the daemon is gone.
-pub fn run(secrets: Secrets, daemon: Pipe<Admitted, Option<NewGate>>) -> io::Result<()> {
+pub fn run(secrets: Secrets, daemon: Pipe<Outcome, Option<NewGate>>) -> io::Result<()> {
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);
     gates::serve(&daemon, 1, move |mut client: Client| {
@@ -159,17 +178,24 @@ pub fn run(secrets: Secrets, daemon: Pipe<Admitted, Option<NewGate>>) -> io::Res
 fn answer(
     secrets: &Secrets,
     client: &mut Client,
-    daemon: &Pipe<Admitted, Option<NewGate>>,
+    daemon: &Pipe<Outcome, Option<NewGate>>,
 ) -> Option<bool> {
     let tls = secrets.tls.as_ref();
     let granted = match client.channel.receive().ok()?? {
         Question::Decrypt(block) if client.may_decrypt => {
             client.may_decrypt = false;
-            secrets.decrypt(&block)
+            let key = secrets.decrypt(&block);
+            if key.is_none() {
+                refuse(Refusal::Key, daemon);
+            }
+            key
         }
         Question::Compare { client: from, hash } if client.tls || !client.may_decrypt => {
             let reply = match secrets.fits(&hash) {
-                false => Reply::Refused,
+                false => {
+                    refuse(Refusal::Hash, daemon);
+                    Reply::Refused
+                }
                 true => pass((client.tag, from), daemon).ok()?,
             };
             client.channel.try_send(&reply).ok()?;
@@ -203,11 +229,17 @@ fn answer(
 /// daemon gets the other end.
 fn pass(
     (tag, client): (Tag, SocketAddr),
-    daemon: &Pipe<Admitted, Option<NewGate>>,
+    daemon: &Pipe<Outcome, Option<NewGate>>,
 ) -> io::Result<Reply> {
     let (gates, gate) = pair()?;
-    daemon.send(&Admitted { tag, client, gate })?;
+    daemon.send(&Ok(Admitted { tag, client, gate }))?;
     Ok(Reply::Passed(gates))
+}
+
+/// Has the daemon count a refusal. A full channel costs the count, and nothing
+/// else.
+fn refuse(what: Refusal, daemon: &Pipe<Outcome, Option<NewGate>>) {
+    let _ = daemon.try_send(&Err(what));
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ fn open_root(config: &Config) -> Result<OwnedFd, String> {
 }
 
 /// A keeper, in the daemon.
-pub(crate) type Keeper = Helper<Option<keeper::NewGate>, keeper::Admitted>;
+pub(crate) type Keeper = Helper<Option<keeper::NewGate>, keeper::Outcome>;
 
 /// Starts a keeper and waits until it has read the key. The key never is in
 /// the daemon's memory.
@@ -188,7 +188,7 @@ pub(crate) fn shared_login(config: &Config, identity: Option<&Identity>) -> Logi
 }
 
 /// The authenticator, in the daemon.
-pub(crate) type Authenticator = Helper<Option<authenticator::Gate>, authenticator::Admitted>;
+pub(crate) type Authenticator = Helper<Option<authenticator::Gate>, authenticator::Outcome>;
 
 /// Starts the authenticator and waits until it has read the users file and looked
 /// up their system users. The hashes never are in the daemon's memory.

@@ -11,7 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::daemon::admission::Full;
 use crate::daemon::counters::HELPERS;
+use crate::daemon::helpers::authenticator::Failure;
 use crate::daemon::helpers::control::view::{Entry, View};
+use crate::daemon::helpers::keeper::Refusal;
 
 /// The longest request, in bytes, and how long it may take to arrive.
 const MAX_REQUEST: usize = 8 * 1024;
@@ -79,6 +81,18 @@ pub fn text(view: &View<'_>) -> String {
     let refused = Full::ALL.map(|full| (reason(full), counters.refused[full as usize]));
     let help = "Clients refused for a limit.";
     metrics.add(COUNTER, "tfd_refused_total", help, refused);
+    let refused = Refusal::ALL.map(|(what, name)| {
+        let count = counters.refused_handshakes[what as usize];
+        (by_reason(name), count)
+    });
+    let help = "Clients refused because they did not show key or hash.";
+    metrics.add(COUNTER, "tfd_handshakes_refused_total", help, refused);
+    let failed = Failure::ALL.map(|(why, name)| {
+        let count = counters.failed_logins[why as usize];
+        (by_reason(name), count)
+    });
+    let help = "Logins that failed.";
+    metrics.add(COUNTER, "tfd_logins_failed_total", help, failed);
     let received = entries.iter().fold(counters.received, |sum, e| {
         sum.wrapping_add(e.activity.received)
     });
@@ -158,6 +172,10 @@ impl Metrics {
             text.push_str(&format!("{name}{labels} {value}\n"));
         }
     }
+}
+
+fn by_reason(name: &str) -> String {
+    format!("{{reason=\"{name}\"}}")
 }
 
 fn reason(full: Full) -> &'static str {

@@ -7,7 +7,7 @@ use openssl::rsa::Rsa;
 
 const TAG: Tag = Tag { slot: 3, mark: 9 };
 
-type Daemon = Pipe<Option<NewGate>, Admitted>;
+type Daemon = Pipe<Option<NewGate>, Outcome>;
 
 fn keeper_thread() -> (Daemon, Rsa<openssl::pkey::Public>) {
     let key = Rsa::generate(2048).expect("key");
@@ -49,6 +49,12 @@ fn gate_with(daemon: &Daemon, tls: bool, is_open: bool) -> Keeper {
     };
     daemon.send(&Some(gate)).expect("send");
     Keeper::new(ours, client())
+}
+
+fn expect_admitted(daemon: &Daemon) {
+    let outcome = daemon.receive().expect("outcome").expect("one");
+    let admitted = outcome.expect("admission");
+    assert_eq!((admitted.tag, admitted.client), (TAG, client()));
 }
 
 /// What a server signs, in shape.
@@ -163,8 +169,9 @@ fn a_gate_may_ask_each_thing_once_and_in_order() {
             .is_some()
     );
     assert!(fine.compare(b"testhash\0").expect("keeper").is_some());
-    let admitted = daemon.receive().expect("admission").expect("one");
-    assert_eq!((admitted.tag, admitted.client), (TAG, client()));
+    let refused = daemon.receive().expect("outcome").expect("one");
+    assert_eq!(refused.err(), Some(Refusal::Hash));
+    expect_admitted(&daemon);
     assert!(fine.decrypt(&block(&public, &[1; 16])).is_err());
     let odd = gate(&daemon).into_channel();
     odd.send(&[77, b'x'], &[]).expect("send");
@@ -198,7 +205,6 @@ fn a_gate_without_a_shared_secret_asks_for_its_login_at_once_and_no_other_does()
     let (daemon, _) = keeper_thread();
     let open = gate_with(&daemon, false, true);
     assert!(open.enter().expect("keeper").is_some());
-    let admitted = daemon.receive().expect("admission").expect("one");
-    assert_eq!((admitted.tag, admitted.client), (TAG, client()));
+    expect_admitted(&daemon);
     assert!(gate(&daemon).enter().is_err(), "its channel is closed");
 }
