@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::helpers::keeper;
-use tfd::daemon::helpers::keeper::{Admitted, NewGate, Secrets};
+use tfd::daemon::helpers::keeper::{NewGate, Outcome, Secrets};
 use tfd::ipc::channel::{Channel, pair};
 use tfd::ipc::codec::Decode;
 use tfd::ipc::orders::Tag;
@@ -42,7 +42,7 @@ static PEM: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 /// One keeper for all inputs: its threads end with the process.
-static DAEMON: LazyLock<Pipe<Option<NewGate>, Admitted>> = LazyLock::new(|| {
+static DAEMON: LazyLock<Pipe<Option<NewGate>, Outcome>> = LazyLock::new(|| {
     let secrets = Secrets {
         shared: Some(protocol::Secrets {
             key: key(),
@@ -177,7 +177,8 @@ fn received(gate: &Channel) -> Vec<Reply> {
 /// The gates that the daemon has heard of.
 fn admitted() -> Vec<Tag> {
     let next = || DAEMON.try_receive().ok().flatten();
-    std::iter::from_fn(next).map(|gate| gate.tag).collect()
+    let outcomes = std::iter::from_fn(next);
+    outcomes.filter_map(|of| Some(of.ok()?.tag)).collect()
 }
 
 fn key() -> Rsa<Private> {
