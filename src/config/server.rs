@@ -165,6 +165,7 @@ pub(super) fn check(values: &mut Values<'_>, has_tls: bool) {
 pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
     let path = |name| values.path("server", name);
     let flag = |name| values.parsed("server", name);
+    let number = |name| values.parsed("server", name);
     let seconds = |name| values.seconds("server", name);
     let text = |name| values.text("server", name);
     let octal = |name| u32::from_str_radix(text(name)?, 8).ok();
@@ -184,24 +185,18 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         helper_user: text("helper_user").map(str::to_owned),
         log: text("log")?.to_owned(),
         stop_grace: seconds("stop_grace")?,
-        max_sessions: values.parsed("server", "max_sessions")?,
-        max_sessions_per_address: values.parsed("server", "max_sessions_per_address")?,
-        max_unauthenticated: values.parsed("server", "max_unauthenticated")?,
-        max_unauthenticated_per_address: values
-            .parsed("server", "max_unauthenticated_per_address")?,
-        max_unauthenticated_per_network: values
-            .parsed("server", "max_unauthenticated_per_network")?,
+        max_sessions: number("max_sessions")?,
+        max_sessions_per_address: number("max_sessions_per_address")?,
+        max_unauthenticated: number("max_unauthenticated")?,
+        max_unauthenticated_per_address: number("max_unauthenticated_per_address")?,
+        max_unauthenticated_per_network: number("max_unauthenticated_per_network")?,
         allow_root_user: flag("allow_root_user")?,
         audit: path("audit"),
         sandbox: flag("sandbox")?,
         control: control(values),
         metrics: text("metrics").map(|text| local(values, text)),
         log_file: path("log_file"),
-        log_format: match values.text("server", "log_format")? {
-            "json" => LogFormat::Json,
-            "journal" => LogFormat::Journal,
-            _ => LogFormat::Text,
-        },
+        log_format: log_format(text("log_format")?),
         root: path("root").unwrap_or_default(),
         mode: match text("mode")? {
             "multi-user" => Mode::MultiUser,
@@ -226,6 +221,14 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         kernel_tls: values.is("server", "kernel_tls", "auto"),
         accept_proxy_from: values.list("server", "accept_proxy_from"),
     })
+}
+
+fn log_format(name: &str) -> LogFormat {
+    match name {
+        "json" => LogFormat::Json,
+        "journal" => LogFormat::Journal,
+        _ => LogFormat::Text,
+    }
 }
 
 fn control(values: &Values<'_>) -> Option<PathBuf> {

@@ -112,16 +112,22 @@ fn write_records(log: File, daemon: &Pipe<(), OwnedFd>, records: &Channel) -> io
                     Ok(Some(file)) => log = LineFile::from(file),
                     _ => is_over = true,
                 },
-                Source::Sessions => {
-                    match records.receive_stamped(&mut buffer, RecvFlags::empty())? {
-                        Some(sent) if sent.is_cut => {}
-                        Some(sent) => record(&mut log, &buffer[..sent.len], sent.pid, sent.uid),
-                        None => return Ok(()),
-                    }
-                }
+                Source::Sessions if !take_record(&mut log, records, &mut buffer)? => return Ok(()),
+                Source::Sessions => {}
             }
         }
     }
+}
+
+/// Writes the next record; whether there may be more.
+fn take_record(log: &mut LineFile, records: &Channel, buffer: &mut [u8]) -> io::Result<bool> {
+    let sent = records.receive_stamped(buffer, RecvFlags::empty())?;
+    if let Some(sent) = &sent
+        && !sent.is_cut
+    {
+        record(log, &buffer[..sent.len], sent.pid, sent.uid);
+    }
+    Ok(sent.is_some())
 }
 
 /// A record in the form of the log.

@@ -177,9 +177,8 @@ fn write_lines(daemon: &Pipe<(), Order>, receivers: &[Channel], output: Output) 
         for (source, _) in poll.wait(lines.limiter.pause())? {
             match source {
                 Source::Lines(index) => {
-                    if lines.take(index, &receivers[index])? == Taken::Over {
-                        open.retain(|other| *other != index);
-                    }
+                    let is_over = lines.take(index, &receivers[index])? == Taken::Over;
+                    open.retain(|other| !is_over || *other != index);
                 }
                 Source::Daemon => match daemon.receive() {
                     Ok(Some(Order::WriteTo(output))) => lines.writer = Writer::new(output),
