@@ -228,7 +228,8 @@ fn a_file_that_stays_holds_up_none_of_its_directory() {
         HashSet::from(["0 a", "0 b", "0 c"].map(str::to_owned))
     );
     arrive(&server, "d/e");
-    assert!((0..4).any(|_| told() == "0 e"));
+    // One of the others may have been on its way before: it comes twice then.
+    assert!((0..5).any(|_| told() == "0 e"));
 }
 
 #[test]

@@ -324,7 +324,7 @@ fn metrics_count_wrong_keys_hashes_names_and_passwords() {
     let _ = client.wire.write_message(b"another hash");
     for (login, times) in [("ann wrong", 2), ("bob right", 1), ("eve right", 1)] {
         for _ in 0..times {
-            server.connect().expect(&format!("LOGIN {login}"), 37);
+            server.connect().expect(format!("LOGIN {login}"), 37);
         }
     }
     for (labels, count) in [
