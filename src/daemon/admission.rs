@@ -16,6 +16,7 @@ const SCAN_PAUSE: Duration = Duration::from_micros(10);
 
 /// How many connections there may be.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(Default))]
 pub struct Limits {
     /// From one source ([`source_of`]), 0 for no limit.
     pub per_address: u32,

@@ -423,11 +423,8 @@ mod tests {
     #[test]
     fn a_session_needs_the_hash_and_where_clients_log_in_a_password_of_an_account() {
         let limits = Limits {
-            per_address: 0,
-            proxies: Vec::new(),
             unauthenticated: 9,
-            unauthenticated_per_address: 0,
-            unauthenticated_per_network: 0,
+            ..Limits::default()
         };
         let mut registry = Registry::new(2, limits).expect("registry");
         let mut take = |key| {

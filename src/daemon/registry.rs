@@ -369,11 +369,9 @@ mod tests {
     fn registry(slots: u32) -> Registry {
         let proxies = vec!["127.0.0.1".parse().expect("network")];
         let limits = Limits {
-            per_address: 0,
             unauthenticated: 100,
-            unauthenticated_per_address: 0,
-            unauthenticated_per_network: 0,
             proxies,
+            ..Limits::default()
         };
         Registry::new(slots, limits).expect("registry")
     }

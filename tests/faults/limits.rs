@@ -84,15 +84,23 @@ fn a_session_without_descriptors_says_so_and_lives() {
     assert_eq!(server.read("f"), b"new");
 }
 
-#[test]
-fn a_zygote_that_can_never_fork_again_is_replaced_and_its_sessions_go_on() {
+/// A server, a client that is in, and the zygote, whose processes can be limited.
+fn with_zygote() -> Option<(Server, Client, u32)> {
     if !is_root() {
         println!("left out: as the user of the tests the limit would count all its processes");
-        return;
+        return None;
     }
-    let mut server = Server::start();
-    let mut inside = server.connect();
+    let server = Server::start();
+    let inside = server.connect();
     let zygote = pids(&server, "tfd-zygote")[0];
+    Some((server, inside, zygote))
+}
+
+#[test]
+fn a_zygote_that_can_never_fork_again_is_replaced_and_its_sessions_go_on() {
+    let Some((mut server, mut inside, zygote)) = with_zygote() else {
+        return;
+    };
     limit(zygote, "nproc", "1");
     for _ in 0..8 {
         let _ = Client::knock(server.address()).try_in();
@@ -107,13 +115,9 @@ fn a_zygote_that_can_never_fork_again_is_replaced_and_its_sessions_go_on() {
 
 #[test]
 fn a_zygote_that_can_not_fork_refuses_and_recovers() {
-    if !is_root() {
-        println!("left out: as the user of the tests the limit would count all its processes");
+    let Some((mut server, mut inside, zygote)) = with_zygote() else {
         return;
-    }
-    let mut server = Server::start();
-    let mut inside = server.connect();
-    let zygote = pids(&server, "tfd-zygote")[0];
+    };
     wait_until("a gate forked ahead", || {
         !pids(&server, "tfd-spare").is_empty()
     });

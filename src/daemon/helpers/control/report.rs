@@ -120,11 +120,8 @@ mod tests {
     #[test]
     fn a_path_can_not_break_the_json() {
         let limits = Limits {
-            per_address: 0,
-            proxies: Vec::new(),
             unauthenticated: 9,
-            unauthenticated_per_address: 0,
-            unauthenticated_per_network: 0,
+            ..Limits::default()
         };
         let mut registry = Registry::new(1, limits).expect("registry");
         let arrived = Arrived {
