@@ -259,7 +259,8 @@ fn a_session_is_dead_within_a_second_however_it_ended() {
             let keys = [key_of(&mut killed), key_of(&mut dropped)];
             for (pid, name) in descendants(server.pid()) {
                 if name == "tfd-session" {
-                    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
+                    // One that has handed its client over ends by itself.
+                    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
                 }
             }
             let begin = Instant::now();
