@@ -2,8 +2,10 @@
 //! spoken there. The one place of the configuration that lists the protocols.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use super::Config;
+use super::check::parse_port_range;
 use super::values::Values;
 
 macro_rules! protocols {
@@ -77,6 +79,13 @@ impl Config {
         self.listeners.clone()
     }
 
+    /// The ports of this machine for data connections of a protocol; 0 alone for
+    /// any.
+    pub fn data_ports(&self, protocol: Protocol) -> RangeInclusive<u16> {
+        let listed = self.data_ports.get(protocol as usize);
+        listed.cloned().unwrap_or(0..=0)
+    }
+
     /// What an open socket at this address is for: what it was for before, if
     /// the address is still listed so (port 0 may be listed twice).
     pub fn listener_at(&self, address: SocketAddr, before: (u8, bool)) -> Option<Listener> {
@@ -107,6 +116,16 @@ pub(super) fn check(values: &mut Values<'_>) {
         let text = ": nothing to listen on: list an address, such as \"0.0.0.0:10345\"";
         values.problem("tf", "listen", text);
     }
+}
+
+/// The ports for data connections of every protocol, by number, from checked
+/// values.
+pub(super) fn data_ports(values: &Values<'_>) -> Vec<RangeInclusive<u16>> {
+    let ports = |protocol: &Protocol| {
+        let text = values.text(protocol.section(), "data_ports");
+        text.and_then(parse_port_range).unwrap_or(0..=0)
+    };
+    Protocol::ALL.iter().map(ports).collect()
 }
 
 /// Everything to listen on, from checked values.

@@ -10,7 +10,7 @@ mod table;
 mod tf;
 mod values;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub struct Config {
     /// `[tf]`, if TF Protocol is listened for.
     pub tf: Option<Tf>,
     listeners: Vec<Listener>,
+    data_ports: Vec<RangeInclusive<u16>>,
     /// A memory with the whole text, if this one was read without the values of
     /// secrets.
     pub whole: Option<Arc<OwnedFd>>,
@@ -98,6 +99,7 @@ impl Config {
                     None
                 },
                 listeners: listener::build(&values),
+                data_ports: listener::data_ports(&values),
                 whole: None,
             })
         });

@@ -1,11 +1,9 @@
 //! `[server]`: what holds for every protocol. Nothing here knows one.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::parse_port_range;
 use super::values::Values;
 use crate::text::parse_size;
 use crate::users::account::Network;
@@ -17,8 +15,6 @@ pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
 /// What concerns the daemon, its processes, and the clients of any protocol.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The ports of this machine for data connections; 0 alone for any.
-    pub data_ports: RangeInclusive<u16>,
     /// How long a data connection may take to come about.
     pub data_timeout: Duration,
     /// The identity of clients in single-user mode and of every process that
@@ -177,9 +173,6 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         })
     };
     Some(Server {
-        data_ports: text("data_ports")
-            .and_then(parse_port_range)
-            .unwrap_or(0..=0),
         data_timeout: seconds("data_timeout")?,
         user: text("user").map(str::to_owned),
         helper_user: text("helper_user").map(str::to_owned),

@@ -127,11 +127,9 @@ pub(super) const KEYS: &[Key] = keys! {
     server kernel_tls: Choice(&["auto", "off"]), Default "auto",
         "Whether the kernel encrypts what is sent over TLS, if it can (\"auto\"), or tfd does \
          (\"off\").";
-    server data_ports: Checked(check::port_range), Example "20000-20100",
-        "The ports of this machine for data connections of protocols that have them (left out: \
-         any).";
     server data_timeout: Seconds(1e-3), Default 30,
-        "How long such a connection may take to come about, in seconds.";
+        "How long a data connection of a protocol that has such may take to come about, in \
+         seconds.";
     server accept_proxy_from: List(check::network), Example ["192.0.2.10/32"],
         "The proxies in front of this server, whose connections must begin with a PROXY header.";
     server durability: Choice(&["system", "file"]), Default "system",
@@ -184,6 +182,7 @@ pub(super) const KEYS: &[Key] = keys! {
 #[rustfmt::skip]
 const TESTED: &[Key] = keys! {
     echo listen: List(check::listen), Example ["127.0.0.1:0"], "";
+    echo data_ports: Checked(check::port_range), Example "20000-20100", "";
 };
 #[cfg(not(feature = "testing"))]
 const TESTED: &[Key] = &[];

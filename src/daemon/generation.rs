@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
@@ -28,7 +29,6 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::Confinement;
 use crate::session::keys::KEY;
 use crate::session::login::GatePipe;
-use crate::session::protocol::Protocol;
 use crate::users::{Identities, Login};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
@@ -175,10 +175,10 @@ impl Generation {
         }
     }
 
-    /// Whether sessions of this protocol have data connections.
-    pub fn has_data_connections(&self, protocol: u8) -> bool {
-        let protocol = self.protocols.get(protocol);
-        protocol.is_ok_and(Protocol::has_data_connections)
+    /// The ports for data connections of this protocol's sessions, if they have
+    /// any.
+    pub fn data_ports(&self, protocol: u8) -> Option<RangeInclusive<u16>> {
+        self.protocols.get(protocol).ok()?.data_ports()
     }
 
     /// What a process is called that is one of those beside the zygote.

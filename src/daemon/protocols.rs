@@ -35,7 +35,7 @@ impl Protocols {
 
     /// Whether sessions of any of them have data connections.
     pub fn have_data_connections(&self) -> bool {
-        self.iter().any(Protocol::has_data_connections)
+        self.iter().any(|protocol| protocol.data_ports().is_some())
     }
 
     /// The descriptors of all of them that gates and sessions keep.
@@ -51,7 +51,7 @@ fn open(protocol: config::Protocol, config: &Config) -> Option<Box<dyn Protocol>
     Some(match protocol {
         config::Protocol::Tf => Box::new(tf::server::Server::new(config)?),
         #[cfg(feature = "testing")]
-        config::Protocol::Echo => Box::new(crate::echo::Echo),
+        config::Protocol::Echo => Box::new(crate::echo::Echo::new(config)),
     })
 }
 

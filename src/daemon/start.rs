@@ -255,7 +255,6 @@ pub(super) fn start_dialer(
 pub(super) fn dialer_settings(config: &Config) -> Option<dialer::Settings> {
     let settings = || dialer::Settings {
         to: 1..=u16::MAX,
-        local: config.server.data_ports.clone(),
         timeout: config.server.data_timeout,
     };
     let is_needed = Protocols::of(config).have_data_connections();

@@ -384,13 +384,18 @@ impl<'a> Supervisor<'a> {
         let Some(dialer) = &self.memory.dialer else {
             return Ok(None);
         };
-        if !self.generations[index].has_data_connections(admission.protocol) {
+        let Some(ports) = self.generations[index].data_ports(admission.protocol) else {
             return Ok(None);
-        }
+        };
+        let ports = (*ports.start(), *ports.end());
         let connection = self.registry.get(admission.slot);
         let connection = connection.ok_or(io::ErrorKind::NotConnected)?;
         let peer = connection.arrived.peer.ip();
-        let introduce = |channel| NewSession { peer, channel };
+        let introduce = |channel| NewSession {
+            peer,
+            ports,
+            channel,
+        };
         let channel: Pipe<Request, Answer> = dialer.service.open(introduce)?;
         Ok(Some(channel.into_channel().into_handle()))
     }

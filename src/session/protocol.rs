@@ -55,9 +55,10 @@ pub trait Protocol: Debug {
         Ok(None)
     }
 
-    /// Whether its sessions have data connections, by the dialer.
-    fn has_data_connections(&self) -> bool {
-        false
+    /// The ports of this machine for data connections of its sessions, by the
+    /// dialer, 0 alone for any; `None` for a protocol without such connections.
+    fn data_ports(&self) -> Option<RangeInclusive<u16>> {
+        None
     }
 
     /// Descriptors of its own that gates and sessions keep.

@@ -310,7 +310,7 @@ fn a_reload_starts_the_dialer_and_gives_it_other_ports() {
     reload(&mut server, &[&head, &tf]);
     wait_until("no dialer", || !runs(&server, "tfd-dialer"));
     let ports = "data_ports = \"20000-20099\"\n";
-    reload(&mut server, &[&head, ports, &tf, &echo]);
+    reload(&mut server, &[&head, &tf, &echo, ports]);
     let echo_is_back = *server.listening("listening address=").last().expect("echo");
     let log_in = || {
         let socket = TcpStream::connect(echo_is_back).expect("connect");
@@ -322,9 +322,9 @@ fn a_reload_starts_the_dialer_and_gives_it_other_ports() {
     let port = data_port(&server, &mut old);
     assert!((20000..20100).contains(&port), "{port}");
 
-    let ports = "data_ports = \"21000-21099\"\ndata_timeout = 1\n";
-    let other = head.replace("data_timeout = 60\n", "");
-    reload(&mut server, &[&other, ports, &tf, &echo]);
+    let ports = "data_ports = \"21000-21099\"\n";
+    let other = head.replace("data_timeout = 60\n", "data_timeout = 1\n");
+    reload(&mut server, &[&other, &tf, &echo, ports]);
     let mut new = log_in();
     let port = data_port(&server, &mut new);
     assert!((21000..21100).contains(&port), "{port}");

@@ -6,9 +6,11 @@ use std::fs::File;
 use std::io::ErrorKind::{InvalidInput, PermissionDenied};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::config::{self, Config};
 use crate::net::link::{Link, Meter, Pace};
 use crate::session::audit::{Observer, Outcome, Subject};
 use crate::session::context::{Context, End};
@@ -19,15 +21,26 @@ use crate::users::Rights;
 
 /// The protocol.
 #[derive(Debug)]
-pub struct Echo;
+pub struct Echo {
+    data_ports: RangeInclusive<u16>,
+}
+
+impl Echo {
+    /// As this configuration has it.
+    pub fn new(config: &Config) -> Echo {
+        Echo {
+            data_ports: config.data_ports(config::Protocol::Echo),
+        }
+    }
+}
 
 impl Protocol for Echo {
     fn name(&self) -> &'static str {
         "echo"
     }
 
-    fn has_data_connections(&self) -> bool {
-        true
+    fn data_ports(&self) -> Option<RangeInclusive<u16>> {
+        Some(self.data_ports.clone())
     }
 
     fn gate(&self, gate: Gate<'_>) -> io::Result<()> {

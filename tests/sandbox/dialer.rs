@@ -16,7 +16,6 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub fn works_in_its_sandbox() {
     let settings = Settings {
         to: 1024..=u16::MAX,
-        local: 0..=0,
         timeout: Duration::from_secs(60),
     };
     let sandbox = Sandbox::new().expect("sandbox");
@@ -25,6 +24,7 @@ pub fn works_in_its_sandbox() {
     let service = Service::new(helper);
     let channel = service.open(|channel| NewSession {
         peer: IpAddr::V4(CLIENT),
+        ports: (0, 0),
         channel,
     });
     let mut session = Dialer::new(channel.expect("channel"));

@@ -56,9 +56,6 @@ impl Dialer {
 pub struct Settings {
     /// The ports of clients that it connects to.
     pub to: RangeInclusive<u16>,
-    /// The ports that it listens on, and connects from where that is asked
-    /// for; 0 alone for those that the system chooses.
-    pub local: RangeInclusive<u16>,
     /// How long an attempt, or a wait for a connection, may take.
     pub timeout: Duration,
 }
@@ -68,11 +65,15 @@ pub struct Settings {
 pub struct NewSession {
     /// The client's address.
     pub peer: IpAddr,
+    /// The first and the last of the ports that it listens on for the session,
+    /// and connects from where that is asked for; 0 for those that the system
+    /// chooses.
+    pub ports: (u16, u16),
     /// The channel to the session.
     pub channel: Pipe<Answer, Request>,
 }
 
-codec!(struct NewSession { peer, channel });
+codec!(struct NewSession { peer, ports, channel });
 
 /// Starts the dialer's process.
 pub fn start(
@@ -145,6 +146,7 @@ fn wait_and_act(
 /// A session and its sockets.
 struct Session {
     peer: IpAddr,
+    ports: RangeInclusive<u16>,
     channel: Pipe<Answer, Request>,
     attempts: Vec<Attempt>,
     listeners: Vec<Listener>,
@@ -170,9 +172,15 @@ struct Listener {
 }
 
 impl Session {
-    fn new(NewSession { peer, channel }: NewSession) -> Session {
+    fn new(new: NewSession) -> Session {
+        let NewSession {
+            peer,
+            ports: (first, last),
+            channel,
+        } = new;
         Session {
             peer: peer.to_canonical(),
+            ports: first..=last,
             channel,
             attempts: Vec::new(),
             listeners: Vec::new(),
@@ -228,7 +236,7 @@ impl Session {
         };
         let done = match what {
             What::Connect { port, from_range } => self.connect(id, port, from_range, settings),
-            What::Listen => self.listen(id, settings),
+            What::Listen => self.listen(id),
             What::Accept(port) => self.accept_on(id, port, settings),
             What::Close(port) => {
                 self.listeners.retain(|listener| listener.port != port);
@@ -263,7 +271,7 @@ impl Session {
             return Err(Errno::MFILE);
         }
         let socket = match from_range {
-            true => bound(self.peer, &settings.local)?,
+            true => bound(self.peer, &self.ports)?,
             false => open(self.peer)?,
         };
         match connect(&socket, &SocketAddr::new(self.peer, port)) {
@@ -295,11 +303,11 @@ impl Session {
         }
     }
 
-    fn listen(&mut self, id: u32, settings: &Settings) -> Result<(), Errno> {
+    fn listen(&mut self, id: u32) -> Result<(), Errno> {
         if self.is_full() {
             return Err(Errno::MFILE);
         }
-        let socket = bound(self.peer, &settings.local)?;
+        let socket = bound(self.peer, &self.ports)?;
         listen(&socket, BACKLOG)?;
         let port = SocketAddr::try_from(getsockname(&socket)?)?.port();
         self.listeners.push(Listener {
@@ -398,7 +406,6 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             to: 1024..=u16::MAX,
-            local: 0..=0,
             timeout: Duration::from_secs(20),
         }
     }
@@ -410,15 +417,20 @@ mod tests {
         daemon
     }
 
-    fn channel(daemon: &Pipe<NewSession, ()>) -> Pipe<Request, Answer> {
+    fn channel(daemon: &Pipe<NewSession, ()>, ports: (u16, u16)) -> Pipe<Request, Answer> {
         let (ours, channel) = crate::ipc::pipe::pair().expect("pair");
         let peer = PEER.parse().expect("address");
-        daemon.send(&NewSession { peer, channel }).expect("send");
+        let new = NewSession {
+            peer,
+            ports,
+            channel,
+        };
+        daemon.send(&new).expect("send");
         ours
     }
 
     fn session(daemon: &Pipe<NewSession, ()>) -> Dialer {
-        Dialer::new(channel(daemon))
+        Dialer::new(channel(daemon, (0, 0)))
     }
 
     /// Connects to a port here from this address.
@@ -543,11 +555,8 @@ mod tests {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("port");
         let port = free.local_addr().expect("address").port();
         drop(free);
-        let daemon = dialer(Settings {
-            local: port..=port,
-            ..settings()
-        });
-        let mut session = session(&daemon);
+        let daemon = dialer(settings());
+        let mut session = Dialer::new(channel(&daemon, (port, port)));
         let listening = session.listen().expect("port");
         assert_eq!(listening.port, port);
         let taken = error_of(session.listen());
@@ -562,7 +571,7 @@ mod tests {
     #[test]
     fn a_session_that_sends_nonsense_is_cut_off_and_no_other() {
         let daemon = dialer(settings());
-        let odd = channel(&daemon).into_channel();
+        let odd = channel(&daemon, (0, 0)).into_channel();
         odd.send(&[9; 9], &[]).expect("send");
         assert!(matches!(odd.receive(&mut [0; 1]), Ok((0, _)) | Err(_)));
         assert!(session(&daemon).listen().is_ok());
