@@ -19,6 +19,11 @@ mod admin;
 #[cfg(feature = "testing")]
 pub mod admin;
 #[cfg(not(feature = "testing"))]
+#[expect(dead_code, reason = "no listener has the protocol yet")]
+mod bbftp;
+#[cfg(feature = "testing")]
+pub mod bbftp;
+#[cfg(not(feature = "testing"))]
 mod cli;
 #[cfg(feature = "testing")]
 pub mod cli;
