@@ -6,16 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Link;
+use crate::sys::number::at_most;
 
 /// Shorter waits are added to a later one.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+
+/// What [`Pace::piece`] divides a rate into, and the least it gives.
+const PIECES_PER_SECOND: u64 = 16;
+const SMALLEST_PIECE: usize = 512;
 
 /// How much quiet counts: after more of it counting starts again, so that a
 /// session that was idle does not then run without limit.
 const QUIET_CREDIT: Duration = Duration::from_millis(500);
 
-/// The counters of a connection. Only the process that has the link writes to
-/// them, so that counting is a load and a store.
+/// The counters of a connection, which its links share.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
     /// Bytes from the peer.
@@ -46,8 +50,7 @@ impl Link {
 }
 
 fn count(counter: &AtomicU64, bytes: usize) {
-    let sum = counter.load(Ordering::Relaxed).wrapping_add(bytes as u64);
-    counter.store(sum, Ordering::Relaxed);
+    counter.fetch_add(bytes as u64, Ordering::Relaxed);
 }
 
 /// A rate; its clones share it.
@@ -58,6 +61,12 @@ impl Pace {
     /// At most so many bytes a second.
     pub fn new(bytes_per_second: u64) -> Pace {
         Pace(Arc::new(Mutex::new(Ledger::new(bytes_per_second))))
+    }
+
+    /// How many bytes to move at once, so that no wait is a long one.
+    pub fn piece(&self) -> usize {
+        let ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at_most(ledger.bytes_per_second / PIECES_PER_SECOND, usize::MAX).max(SMALLEST_PIECE)
     }
 
     /// Notes bytes moved and waits until they are due.
