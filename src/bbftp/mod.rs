@@ -4,4 +4,5 @@
 /// The protocol's name in status and metrics.
 pub const NAME: &str = "bbftp";
 
+pub mod stream;
 pub mod wire;
