@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::behind::WriteBehind;
@@ -173,6 +173,44 @@ impl Upload {
         Ok(())
     }
 
+    /// Takes the space for a file of this length and extends the part to it, for
+    /// several writers at their own offsets of [`Upload::part`]: behind what is
+    /// written so far.
+    ///
+    /// # Errors
+    /// `EDQUOT` where it passes a limit, else the system's.
+    pub fn extend_to(&mut self, length: u64) -> Result<(), Errno> {
+        self.taken.grow(length.saturating_sub(self.length))?;
+        rustix::fs::ftruncate(self.part.file(), length)?;
+        self.length = length;
+        Ok(())
+    }
+
+    /// Gives it these permissions, whatever an old file has.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        rustix::fs::fchmod(self.part.file(), Mode::from_raw_mode(mode & PERMISSIONS))
+    }
+
+    /// Gives it these times of access and change, in seconds since the epoch.
+    /// Nothing may be written behind that.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_times(&self, accessed: u32, modified: u32) -> Result<(), Errno> {
+        let time = |seconds: u32| Timespec {
+            tv_sec: seconds.into(),
+            tv_nsec: 0,
+        };
+        let times = Timestamps {
+            last_access: time(accessed),
+            last_modification: time(modified),
+        };
+        rustix::fs::futimens(self.part.file(), &times)
+    }
+
     /// The part, which is locked.
     pub fn part(&self) -> BorrowedFd<'_> {
         self.part.file()
@@ -283,6 +321,43 @@ mod tests {
         }
         upload.commit(true).expect("commit");
         assert!(fs::read(dir.path().join("f")).expect("read") == content);
+    }
+
+    #[test]
+    fn many_write_at_their_offsets_and_mode_and_times_are_there_with_the_file() {
+        use std::os::unix::fs::{FileExt, MetadataExt};
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (root, name) = (Root::open(dir.path()).expect("root"), dir.path().join("f"));
+        let begin = || Upload::begin(&root, &path("f"), true, 0o644, Quota::none());
+        let mut upload = begin().expect("begin");
+        upload.extend_to(300_000).expect("extend");
+        let file = fs::File::from(upload.part().try_clone_to_owned().expect("handle"));
+        std::thread::scope(|scope| {
+            for writer in 0..3_u8 {
+                let file = &file;
+                let at = u64::from(writer) * 100_000;
+                scope.spawn(move || file.write_all_at(&[writer; 100_000], at));
+            }
+        });
+        upload.set_times(86_400, 172_800).expect("times");
+        upload.set_mode(0o106_640).expect("mode");
+        upload.commit(false).expect("commit");
+        let stat = fs::metadata(&name).expect("stat");
+        assert_eq!((stat.atime(), stat.mtime()), (86_400, 172_800));
+        assert_eq!(stat.mode(), 0o100_640);
+        let content = fs::read(&name).expect("read");
+        assert!(
+            content
+                .chunks(100_000)
+                .zip(0..)
+                .all(|(part, at)| part == [at; 100_000])
+        );
+
+        let mut upload = begin().expect("begin");
+        upload.extend_to(u64::MAX).expect_err("too long");
+        drop(upload);
+        assert_eq!(fs::metadata(&name).expect("stat").len(), 300_000);
+        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
     }
 
     #[test]
