@@ -6,8 +6,8 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 
-use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
+use crate::ipc::{Pipe, Poll};
 
 /// A request of a session. The answer has its number.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,13 +21,12 @@ pub struct Request {
 /// What a session asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum What {
-    /// A connection to this port of the client, where asked for from one of
-    /// the server's ports for data.
+    /// A connection to this port of the client.
     Connect {
         /// The client's port.
         port: u16,
-        /// Whether the port at this end is one of those.
-        from_range: bool,
+        /// The port at this end.
+        from: From,
     },
     /// A listening port.
     Listen,
@@ -35,6 +34,18 @@ pub enum What {
     Accept(u16),
     /// The end of a listening port. This has no answer.
     Close(u16),
+}
+
+/// The port of the server that a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// Any.
+    Any,
+    /// One of its ports for data.
+    Range,
+    /// This one, which several connections share, unless it is not to be had:
+    /// then any.
+    Port(u16),
 }
 
 /// An answer of the dialer.
@@ -58,7 +69,8 @@ pub enum Outcome {
 }
 
 codec!(struct Request { id, what });
-codec!(enum What { 1 => Connect { port, from_range }, 2 => Listen, 3 => Accept(port), 4 => Close(port) });
+codec!(enum From { 1 => Any, 2 => Range, 3 => Port(port) });
+codec!(enum What { 1 => Connect { port, from }, 2 => Listen, 3 => Accept(port), 4 => Close(port) });
 codec!(struct Answer { id, outcome });
 codec!(enum Outcome { 1 => Failed(error), 2 => Connected(socket), 3 => Listening(port) });
 
@@ -68,6 +80,7 @@ codec!(enum Outcome { 1 => Failed(error), 2 => Connected(socket), 3 => Listening
 pub struct Dialer {
     channel: Pipe<Request, Answer>,
     next: u32,
+    watched: Option<OwnedFd>,
 }
 
 /// A listening port, which is open until [`Dialer::close`].
@@ -80,23 +93,59 @@ pub struct Listening {
 impl Dialer {
     /// The dialer at the other end of a channel.
     pub fn new(channel: Pipe<Request, Answer>) -> Dialer {
-        Dialer { channel, next: 0 }
+        Dialer {
+            channel,
+            next: 0,
+            watched: None,
+        }
+    }
+
+    /// From now on a call fails with `Interrupted` when there is something to
+    /// read here before its answer.
+    pub fn watch(&mut self, other: OwnedFd) {
+        self.watched = Some(other);
     }
 
     /// A connection to a port of the client.
     pub fn connect(&mut self, port: u16) -> io::Result<TcpStream> {
-        self.connection(What::Connect {
-            port,
-            from_range: false,
-        })
+        let from = From::Any;
+        self.connection(What::Connect { port, from })
     }
 
     /// The same, from one of the server's ports for data.
     pub fn connect_from_range(&mut self, port: u16) -> io::Result<TcpStream> {
-        self.connection(What::Connect {
-            port,
-            from_range: true,
-        })
+        let from = From::Range;
+        self.connection(What::Connect { port, from })
+    }
+
+    /// Connections to several ports, which come about at the same time, in the
+    /// order of the ports.
+    ///
+    /// # Errors
+    /// The first that failed, by its place.
+    pub fn connect_all(
+        &mut self,
+        ports: &[u16],
+        from: From,
+    ) -> Result<Vec<TcpStream>, (usize, io::Error)> {
+        let first = self.next;
+        for (at, port) in ports.iter().enumerate() {
+            let what = What::Connect { port: *port, from };
+            self.send(what).map_err(|e| (at, e))?;
+        }
+        let mut sockets: Vec<Option<TcpStream>> = ports.iter().map(|_| None).collect();
+        for _ in ports {
+            let (at, outcome) = loop {
+                let missing = sockets.iter().position(Option::is_none).unwrap_or(0);
+                let Answer { id, outcome } = self.answer().map_err(|e| (missing, e))?;
+                let at = id.wrapping_sub(first) as usize;
+                if at < sockets.len() {
+                    break (at, outcome);
+                }
+            };
+            sockets[at] = Some(connected(outcome).map_err(|e| (at, e))?);
+        }
+        Ok(sockets.into_iter().flatten().collect())
     }
 
     /// A port on which the client may connect.
@@ -118,17 +167,13 @@ impl Dialer {
     }
 
     fn connection(&mut self, what: What) -> io::Result<TcpStream> {
-        match self.ask(what)? {
-            Outcome::Connected(socket) => Ok(socket.into()),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+        connected(self.ask(what)?)
     }
 
     fn ask(&mut self, what: What) -> io::Result<Outcome> {
         let id = self.send(what)?;
         loop {
-            let answer = self.channel.receive()?;
-            match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
+            match self.answer()? {
                 Answer { id: of, outcome } if of == id => match outcome {
                     Outcome::Failed(error) => return Err(io::Error::from_raw_os_error(error)),
                     outcome => return Ok(outcome),
@@ -139,10 +184,39 @@ impl Dialer {
         }
     }
 
+    /// The next answer, to whichever request.
+    fn answer(&mut self) -> io::Result<Answer> {
+        if let Some(watched) = &self.watched {
+            let (mut is_there, mut is_interrupted) = (false, false);
+            while !is_there {
+                let mut poll = Poll::default();
+                poll.read(true, &self.channel);
+                poll.read(false, watched);
+                for (is_answer, _) in poll.wait(None)? {
+                    is_there |= is_answer;
+                    is_interrupted |= !is_answer;
+                }
+                if is_interrupted && !is_there {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+            }
+        }
+        let answer = self.channel.receive()?;
+        answer.ok_or(io::ErrorKind::UnexpectedEof.into())
+    }
+
     fn send(&mut self, what: What) -> io::Result<u32> {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         self.channel.send(&Request { id, what })?;
         Ok(id)
+    }
+}
+
+fn connected(outcome: Outcome) -> io::Result<TcpStream> {
+    match outcome {
+        Outcome::Connected(socket) => Ok(socket.into()),
+        Outcome::Failed(error) => Err(io::Error::from_raw_os_error(error)),
+        Outcome::Listening(_) => Err(io::ErrorKind::InvalidData.into()),
     }
 }

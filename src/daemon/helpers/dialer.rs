@@ -21,7 +21,7 @@ use crate::ipc::{Helper, Pipe, Service};
 use crate::net::listen::socket_for;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox};
-use crate::session::dialer::{Answer, Outcome, Request, What};
+use crate::session::dialer::{Answer, From, Outcome, Request, What};
 use crate::users::Identity;
 
 /// The most listening ports, attempts and untaken connections of a session.
@@ -165,8 +165,8 @@ struct Attempt {
 struct Listener {
     port: u16,
     socket: OwnedFd,
-    /// Connections of the client that the session has not asked for yet.
-    accepted: Vec<OwnedFd>,
+    /// A connection of the client that the session has not asked for yet.
+    accepted: Option<OwnedFd>,
     /// The request that waits for one, and how long.
     waiting: Option<(u32, Instant)>,
 }
@@ -194,8 +194,12 @@ impl Session {
             let source = Source::Attempt(index, at);
             poll.add(source, attempt.socket.as_fd(), PollFlags::OUT);
         }
-        if !self.is_full() {
-            for (at, listener) in self.listeners.iter().enumerate() {
+        if self.is_full() {
+            return;
+        }
+        for (at, listener) in self.listeners.iter().enumerate() {
+            // The next one waits with the system until this one is taken.
+            if listener.accepted.is_none() {
                 poll.read(Source::Listener(index, at), &listener.socket);
             }
         }
@@ -209,8 +213,8 @@ impl Session {
     }
 
     fn is_full(&self) -> bool {
-        let accepted = self.listeners.iter().map(|of| of.accepted.len());
-        self.attempts.len() + self.listeners.len() + accepted.sum::<usize>() >= MAX_OPEN
+        let accepted = self.listeners.iter().filter_map(|of| of.accepted.as_ref());
+        self.attempts.len() + self.listeners.len() + accepted.count() >= MAX_OPEN
     }
 
     /// Ends what takes too long.
@@ -235,7 +239,7 @@ impl Session {
             return;
         };
         let done = match what {
-            What::Connect { port, from_range } => self.connect(id, port, from_range, settings),
+            What::Connect { port, from } => self.connect(id, port, from, settings),
             What::Listen => self.listen(id),
             What::Accept(port) => self.accept_on(id, port, settings),
             What::Close(port) => {
@@ -261,7 +265,7 @@ impl Session {
         &mut self,
         id: u32,
         port: u16,
-        from_range: bool,
+        from: From,
         settings: &Settings,
     ) -> Result<(), Errno> {
         if !settings.to.contains(&port) || port == 0 {
@@ -270,14 +274,14 @@ impl Session {
         if self.is_full() {
             return Err(Errno::MFILE);
         }
-        let socket = match from_range {
-            true => bound(self.peer, &self.ports)?,
-            false => open(self.peer)?,
+        let to = SocketAddr::new(self.peer, port);
+        let socket = match from {
+            From::Any => begun(open(self.peer)?, to)?,
+            From::Range => begun(bound(self.peer, &self.ports)?, to)?,
+            From::Port(own) => bound(self.peer, &(own..=own))
+                .and_then(|socket| begun(socket, to))
+                .or_else(|_| begun(open(self.peer)?, to))?,
         };
-        match connect(&socket, &SocketAddr::new(self.peer, port)) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(e) => return Err(e),
-        }
         self.attempts.push(Attempt {
             id,
             socket,
@@ -313,7 +317,7 @@ impl Session {
         self.listeners.push(Listener {
             port,
             socket,
-            accepted: Vec::new(),
+            accepted: None,
             waiting: None,
         });
         self.answer(id, Outcome::Listening(port));
@@ -326,11 +330,9 @@ impl Session {
         if listener.waiting.is_some() {
             return Err(Errno::ALREADY);
         }
-        if listener.accepted.is_empty() {
-            listener.waiting = Some((id, Instant::now() + settings.timeout));
-        } else {
-            let socket = listener.accepted.remove(0);
-            self.pass(id, socket);
+        match listener.accepted.take() {
+            Some(socket) => self.pass(id, socket),
+            None => listener.waiting = Some((id, Instant::now() + settings.timeout)),
         }
         Ok(())
     }
@@ -360,8 +362,16 @@ impl Session {
         log::debug!(peer:% = from, port = listener.port; "data connection");
         match listener.waiting.take() {
             Some((id, _)) => self.pass(id, socket),
-            None => listener.accepted.push(socket),
+            None => listener.accepted = Some(socket),
         }
+    }
+}
+
+/// The socket, on its way to be connected.
+fn begun(socket: OwnedFd, to: SocketAddr) -> Result<OwnedFd, Errno> {
+    match connect(&socket, &to) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(e) => Err(e),
     }
 }
 
@@ -566,6 +576,68 @@ mod tests {
         let to = client.local_addr().expect("address").port();
         let stream = session.connect_from_range(to).expect("connection");
         assert_eq!(stream.local_addr().expect("address").port(), port);
+    }
+
+    #[test]
+    fn many_connections_come_from_one_port_or_from_any() {
+        let daemon = dialer(settings());
+        let mut session = session(&daemon);
+        let clients: Vec<_> = (0..32)
+            .map(|_| TcpListener::bind((PEER, 0)).expect("client"))
+            .collect();
+        let port = |of: &TcpListener| of.local_addr().expect("address").port();
+        let ports: Vec<u16> = clients.iter().map(port).collect();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("port");
+        let own = port(&free);
+        drop(free);
+        let sockets = session.connect_all(&ports, From::Port(own)).expect("all");
+        for (socket, port) in sockets.iter().zip(&ports) {
+            assert_eq!(socket.peer_addr().expect("peer").port(), *port);
+            assert_eq!(socket.local_addr().expect("own").port(), own);
+        }
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("port");
+        let from = From::Port(port(&taken));
+        let sockets = session.connect_all(&ports[..2], from).expect("from any");
+        let other = |socket: &TcpStream| socket.local_addr().expect("own").port();
+        assert!(sockets.iter().all(|socket| other(socket) != port(&taken)));
+
+        drop(clients);
+        let (at, e) = session
+            .connect_all(&ports, From::Any)
+            .expect_err("nobody listens");
+        assert!(
+            at < 32 && e.kind() == io::ErrorKind::ConnectionRefused,
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_port_gives_one_connection_and_a_wait_ends_early() {
+        let daemon = dialer(settings());
+        let mut session = session(&daemon);
+        let ports: Vec<_> = (0..32).map(|_| session.listen().expect("port")).collect();
+        let clients: Vec<_> = (ports.iter())
+            .map(|listening| [(); 2].map(|()| connect_from(PEER, listening.port)))
+            .collect();
+        for (listening, client) in ports.into_iter().zip(&clients) {
+            let taken = session.accept(&listening).expect("connection");
+            assert_eq!(
+                taken.peer_addr().expect("peer"),
+                client[0].local_addr().expect("own"),
+                "the first"
+            );
+            session.close(listening).expect("close");
+        }
+        for mut client in clients {
+            assert!(matches!(client[1].read(&mut [0]), Ok(0) | Err(_)), "closed");
+        }
+
+        let (watched, other) = std::os::unix::net::UnixStream::pair().expect("pair");
+        session.watch(watched.into());
+        let listening = session.listen().expect("port");
+        drop(other);
+        let ended = session.accept(&listening).map_err(|e| e.kind());
+        assert!(matches!(ended, Err(io::ErrorKind::Interrupted)));
     }
 
     #[test]
