@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use read::ReadAhead;
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{SendFlags, send};
 use zeroize::Zeroizing;
 
@@ -90,9 +91,13 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link on a connected socket. Turns Nagle's algorithm off.
+    /// A link on a connected socket. Turns Nagle's algorithm off, which sockets
+    /// between two processes of this machine do not have.
     pub fn new(socket: TcpStream) -> io::Result<Link> {
-        socket.set_nodelay(true)?;
+        match set_tcp_nodelay(&socket, true) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(e) => return Err(e.into()),
+        }
         Ok(Link {
             socket,
             records: None,
