@@ -1,4 +1,5 @@
 //! A client of TF servers, the one public module: what `tf` and the tests use.
+//! [`bbftp`] is one of BBFTP servers.
 //! It talks to any server of TF Protocol 2.4.1, tfd or the public C server.
 //!
 //! [`Connection`] is one session with a method for each command; [`Transfers`]
@@ -20,6 +21,7 @@
 //! ```
 
 mod access;
+pub mod bbftp;
 mod cancel;
 mod commands;
 mod connect;

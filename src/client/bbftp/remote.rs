@@ -1,0 +1,126 @@
+//! A program as ssh is, whose standard input and output are the control
+//! connection to a server that it has started.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use super::connect::reach_server;
+use super::error::{COMMAND, Error, Fate, HOST, Result};
+use super::session::Ends;
+use super::target::Target;
+use crate::bbftp::wire::{Code, Control, MAX_TEXT, WireError, decode_number};
+use crate::net::Link;
+
+/// The program. It ends with this.
+#[derive(Debug)]
+pub(super) struct Remote(Child);
+
+impl Remote {
+    /// Starts it; the link to the server behind it.
+    pub(super) fn start(arguments: &[OsString]) -> Result<(Remote, Link)> {
+        let failed = |e: std::io::Error| {
+            let name = arguments.first().map(|name| name.display().to_string());
+            let text = format!("Can't start {}: {e}", name.unwrap_or_default());
+            Error::new(COMMAND, Fate::End, text)
+        };
+        let (name, others) = arguments
+            .split_first()
+            .ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        let output = theirs.try_clone().map_err(failed)?;
+        let child = Command::new(name)
+            .args(others)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(OwnedFd::from(output)))
+            .spawn()
+            .map_err(failed)?;
+        let remote = Remote(child);
+        let link = Link::new(TcpStream::from(OwnedFd::from(ours))).map_err(failed)?;
+        Ok((remote, link))
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Learns both ends' addresses, and lets the server learn them: by a connection
+/// beside this one, or on this one, as the server wants it.
+pub(super) fn exchange_addresses(control: &mut Control, target: &Target) -> Result<Ends> {
+    let failed = |e: WireError| Error::reading(&e).with_code(COMMAND);
+    let io = |e: std::io::Error| failed(e.into());
+    let deadline = Instant::now() + target.limits.receive;
+    control.link().set_deadline(Some(deadline)).map_err(io)?;
+    let header = control.read_header().map_err(failed)?;
+    match Code::try_from(header.code) {
+        Ok(Code::LOGGED_STDIN) => {
+            let payload = control.read_payload(&header, 4).map_err(failed)?;
+            let port = decode_number(&payload).map_err(failed)?;
+            let port = u16::try_from(port).map_err(|_| failed(WireError::Field("port")))?;
+            connect_beside(port, target)
+        }
+        Ok(Code::IpAddr) => {
+            let payload = control.read_payload(&header, 4).map_err(failed)?;
+            let theirs = decode_number(&payload).map_err(failed)?;
+            let theirs = IpAddr::V4(Ipv4Addr::from_bits(theirs));
+            let ours = address_towards(theirs)?;
+            let IpAddr::V4(stated) = ours else {
+                return Err(failed(WireError::Field("address")));
+            };
+            control
+                .send(Code::IpAddrOk, &stated.octets())
+                .map_err(failed)?;
+            Ok(Ends { ours, theirs })
+        }
+        Ok(Code::Bad | Code::BadNoRetry) => {
+            let text = control.read_payload(&header, MAX_TEXT).map_err(failed)?;
+            Err(Error::server(&text, Fate::End))
+        }
+        _ => Err(Error::unknown(header.code).with_code(COMMAND)),
+    }
+}
+
+/// The connection beside, which says nothing but that it came.
+fn connect_beside(port: u16, target: &Target) -> Result<Ends> {
+    let target = Target {
+        port,
+        ..target.clone()
+    };
+    let socket = reach_server(&target, &()).map_err(|e| e.with_code(COMMAND))?;
+    let failed = |e: WireError| Error::reading(&e).with_code(COMMAND);
+    let io = |e: std::io::Error| failed(e.into());
+    let ends = Ends {
+        ours: socket.local_addr().map_err(io)?.ip(),
+        theirs: socket.peer_addr().map_err(io)?.ip(),
+    };
+    let mut beside = Control::new(Link::new(socket).map_err(io)?);
+    let deadline = Instant::now() + target.limits.receive;
+    beside.link().set_deadline(Some(deadline)).map_err(io)?;
+    beside.send(Code::IpAddr, &[]).map_err(failed)?;
+    let header = beside.read_header().map_err(failed)?;
+    match header.code == Code::IpAddrOk.number() {
+        true => Ok(ends),
+        false => Err(Error::unknown(header.code).with_code(COMMAND)),
+    }
+}
+
+/// The address of this machine that packets to another one carry.
+fn address_towards(theirs: IpAddr) -> Result<IpAddr> {
+    let failed = |e: std::io::Error| Error::new(HOST, Fate::End, e.to_string());
+    let any: IpAddr = match theirs {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).map_err(failed)?;
+    // Nothing is sent by this.
+    socket.connect((theirs, 9)).map_err(failed)?;
+    Ok(socket.local_addr().map_err(failed)?.ip())
+}
