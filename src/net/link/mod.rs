@@ -18,6 +18,7 @@ use rustix::net::{SendFlags, send};
 use zeroize::Zeroizing;
 
 use crate::ipc::codec::codec;
+use crate::net::tls::Exported;
 use crate::net::tls::records::{Records, RecordsState};
 
 pub use limits::{Meter, Pace};
@@ -69,6 +70,9 @@ pub struct Link {
     socket: TcpStream,
     /// The records of TLS; none on plain TCP.
     records: Option<Box<Records>>,
+    /// What its handshake is to export, and has.
+    label: Option<&'static str>,
+    exported: Option<Exported>,
     ahead: ReadAhead,
     /// Bytes that go out with the next write.
     held: Vec<u8>,
@@ -101,6 +105,8 @@ impl Link {
         Ok(Link {
             socket,
             records: None,
+            label: None,
+            exported: None,
             ahead: ReadAhead::default(),
             held: Vec::new(),
             going: Vec::new(),
@@ -178,9 +184,11 @@ pub struct LinkState {
     ahead: Zeroizing<Vec<u8>>,
     /// The records of TLS, where it is spoken.
     records: Option<RecordsState>,
+    /// What its handshake has exported.
+    exported: Option<Exported>,
 }
 
-codec!(struct LinkState { ahead, records });
+codec!(struct LinkState { ahead, records, exported });
 
 impl Link {
     /// The socket, for the process that takes the connection over.
@@ -199,7 +207,11 @@ impl Link {
             None => None,
         };
         let ahead = self.ahead.bytes().to_vec().into();
-        Some(LinkState { ahead, records })
+        Some(LinkState {
+            ahead,
+            records,
+            exported: self.exported.clone(),
+        })
     }
 
     /// The link with this socket and state. Fails with `InvalidData` for a
@@ -213,6 +225,7 @@ impl Link {
         if let Some(records) = &state.records {
             link.start_tls(Records::from_state(records).ok_or(io::ErrorKind::InvalidData)?);
         }
+        link.exported.clone_from(&state.exported);
         Ok(link)
     }
 }

@@ -13,6 +13,7 @@ use super::{Link, LinkError, Result};
 use crate::net::tls::records::{
     BEHIND, Fault, ForKernel, Got, HEADER, LastWord, MAX_CONTENT, Records, length_sealed,
 };
+use crate::net::tls::{End, Exported};
 use crate::sys::number::at_most;
 use crate::sys::tls::{seal_from_now, send_record};
 
@@ -28,6 +29,33 @@ impl Link {
     /// Speaks TLS from now on, whose handshake is done.
     pub(crate) fn start_tls(&mut self, records: Records) {
         self.records = Some(Box::new(records));
+    }
+
+    /// Lets the handshake to come export a secret under this label, for further
+    /// connections. It goes with the state.
+    pub fn export_as(&mut self, label: &'static str) {
+        self.label = Some(label);
+    }
+
+    /// After the handshake, which exports what is wanted.
+    pub(crate) fn export(&mut self, export: impl FnOnce(&str) -> Option<Exported>) {
+        self.exported = self.label.and_then(export);
+    }
+
+    /// What the handshake has exported.
+    pub fn exported(&self) -> Option<&Exported> {
+        self.exported.as_ref()
+    }
+
+    /// Speaks TLS from now on as the further connection with this name, to the
+    /// other end of the one that the secret is from. No two connections may have
+    /// the same name.
+    ///
+    /// # Errors
+    /// `Keyless` for a name of more than 255 bytes.
+    pub fn join_tls(&mut self, exported: &Exported, end: End, name: &[u8]) -> Result<()> {
+        self.start_tls(exported.records(end, name).ok_or(NO_KEY)?);
+        Ok(())
     }
 
     /// Whether it speaks TLS.

@@ -158,6 +158,7 @@ impl Tls {
         let mut records = records.ok_or_else(|| HelloError::Refused("no key".to_owned()))?;
         records.keep_tickets(tickets);
         link.start_tls(records);
+        link.export(|label| secrets.exported(suite, label));
         Ok(alpn)
     }
 }

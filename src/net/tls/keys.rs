@@ -67,9 +67,15 @@ impl KeyType for Length {
     }
 }
 
-/// HKDF-Expand-Label without a context; `None` for a secret of another length
-/// than the suite's.
-fn expand(suite: Suite, secret: &[u8], label: &str, len: usize) -> Option<Zeroizing<Vec<u8>>> {
+/// HKDF-Expand-Label; `None` for a secret of another length than the suite's, and
+/// for a context of more than 255 bytes.
+pub(super) fn expand(
+    suite: Suite,
+    secret: &[u8],
+    label: &str,
+    context: &[u8],
+    len: usize,
+) -> Option<Zeroizing<Vec<u8>>> {
     let hash = if suite == Suite::Aes256 {
         HKDF_SHA384
     } else {
@@ -81,9 +87,13 @@ fn expand(suite: Suite, secret: &[u8], label: &str, len: usize) -> Option<Zeroiz
     let [.., high, low] = len.to_be_bytes();
     let [.., named] = (label.len() + 6).to_be_bytes();
     let lengths = [high, low, named];
+    let behind = [u8::try_from(context.len()).ok()?];
     let mut out = Zeroizing::new(vec![0; len]);
     Prk::new_less_safe(hash, secret)
-        .expand(&[&lengths, b"tls13 ", label.as_bytes(), &[0]], Length(len))
+        .expand(
+            &[&lengths, b"tls13 ", label.as_bytes(), &behind, context],
+            Length(len),
+        )
         .and_then(|okm| okm.fill(&mut out))
         .ok()?;
     Some(out)
@@ -97,8 +107,8 @@ impl Keys {
             Suite::Aes256 => &AES_256_GCM,
             Suite::ChaCha20 => &CHACHA20_POLY1305,
         };
-        let key = expand(suite, secret, "key", suite.key_len())?;
-        let iv = expand(suite, secret, "iv", NONCE)?;
+        let key = expand(suite, secret, "key", &[], suite.key_len())?;
+        let iv = expand(suite, secret, "iv", &[], NONCE)?;
         Some(Keys {
             suite,
             secret: Zeroizing::new(secret.to_vec()),
@@ -123,7 +133,7 @@ impl Keys {
             return None;
         }
         Some((
-            expand(self.suite, &self.secret, "key", self.suite.key_len())?,
+            expand(self.suite, &self.secret, "key", &[], self.suite.key_len())?,
             &self.iv,
         ))
     }
@@ -134,6 +144,7 @@ impl Keys {
             self.suite,
             &self.secret,
             "traffic upd",
+            &[],
             self.suite.secret_len(),
         )?;
         Keys::new(self.suite, &secret, 0)
@@ -211,8 +222,8 @@ mod tests {
     fn keys_are_those_of_the_rfcs_trace() {
         let secret = hex("a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32
             82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 43");
-        let key = expand(Suite::Aes128, &secret, "key", 16).expect("key");
-        let iv = expand(Suite::Aes128, &secret, "iv", 12).expect("iv");
+        let key = expand(Suite::Aes128, &secret, "key", &[], 16).expect("key");
+        let iv = expand(Suite::Aes128, &secret, "iv", &[], 12).expect("iv");
         assert_eq!(*key, hex("9f 02 28 3b 6c 9c 07 ef c2 6b b9 f2 ac 92 e3 56"));
         assert_eq!(*iv, hex("cf 78 2b 88 dd 83 54 9a ad f1 e9 84"));
         assert!(Keys::new(Suite::Aes256, &secret, 0).is_none());

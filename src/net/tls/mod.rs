@@ -7,6 +7,7 @@
 
 pub mod certificate;
 pub mod client;
+mod exported;
 mod keys;
 pub mod login;
 pub mod records;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::net::tls::records::{HEADER, Inbox, Records};
 use crate::net::{Link, LinkError};
 
+pub use crate::net::tls::exported::Exported;
 pub use crate::net::tls::keys::Suite;
 
 /// Names of application protocols, the preferred one first.
@@ -56,11 +58,15 @@ pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
 /// The type of a record that a handshake begins with.
 const HANDSHAKE: u8 = 22;
 
-/// The first traffic secrets of a connection.
+/// The first traffic secrets of a connection, and the one for exports.
 #[derive(Default)]
-pub(crate) struct Secrets(Mutex<[Zeroizing<Vec<u8>>; 2]>);
+pub(crate) struct Secrets(Mutex<[Zeroizing<Vec<u8>>; 3]>);
 
-const LABELS: [&str; 2] = ["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"];
+const LABELS: [&str; 3] = [
+    "CLIENT_TRAFFIC_SECRET_0",
+    "SERVER_TRAFFIC_SECRET_0",
+    "EXPORTER_SECRET",
+];
 
 impl KeyLog for Secrets {
     fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
@@ -82,9 +88,11 @@ impl std::fmt::Debug for Secrets {
 }
 
 /// Which end of a connection this is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The one that has connected.
     Client,
+    /// The one that has accepted.
     Server,
 }
 
@@ -99,13 +107,20 @@ impl Secrets {
         inbox: Inbox,
     ) -> Option<Records> {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let [client, server] = &*secrets;
+        let [client, server, _] = &*secrets;
         let (from, to) = if end == End::Server {
             (client, server)
         } else {
             (server, client)
         };
         Records::new(Suite::of(suite)?, (from, rx), (to, tx), inbox)
+    }
+
+    /// What both ends have for further connections, under this label.
+    pub(crate) fn exported(&self, suite: rustls::CipherSuite, label: &str) -> Option<Exported> {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let [_, _, exporter] = &*secrets;
+        Exported::new(Suite::of(suite)?, exporter, label)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::net::tls::keys::Keys;
 use crate::net::tls::login::Proof;
 use crate::net::tls::records::{BEHIND, Inbox};
 use crate::net::tls::secrets::TICKET_LIFE;
-use crate::net::tls::{Alpn, End, Secrets, Suite, provider, read_record};
+use crate::net::tls::{Alpn, End, Exported, Secrets, Suite, provider, read_record};
 use crate::net::{Link, LinkError};
 
 /// What only the holder of the private key can do.
@@ -127,6 +127,7 @@ impl Door {
         }
         let alpn = server.alpn_protocol().map(<[u8]>::to_vec);
         let suite = server.negotiated_cipher_suite().map(|suite| suite.suite());
+        link.export(|label| Exported::by_server(&server, suite?, label));
         let numbers = server.dangerous_extract_secrets().map_err(refused)?;
         let numbers = (numbers.rx.0, numbers.tx.0);
         let records = suite.and_then(|suite| secrets.records(End::Server, suite, numbers, inbox));
