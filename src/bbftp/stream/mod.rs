@@ -6,6 +6,7 @@
 mod gzip;
 mod plain;
 mod range;
+pub mod sealed;
 #[cfg(test)]
 mod tests;
 mod transfer;

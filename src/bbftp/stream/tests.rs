@@ -11,6 +11,7 @@ use flate2::write::ZlibEncoder;
 use super::*;
 use crate::net::Link;
 use crate::net::link::Pace;
+use crate::net::tls::{End, Exported, Suite};
 
 const ACK: [u8; 8] = [0, 0, 0, 4, 0, 0, 0, 0];
 const GZIP: Coding = Coding::Gzip(1000);
@@ -273,6 +274,60 @@ fn a_file_that_became_shorter_is_a_failure() {
         let sender = start(job(&file(b"abc"), Direction::Send, coding), vec![near], 5);
         let _ = far.write_all(&ACK);
         assert_eq!(sender.finish().map_err(|e| e.errno()), Err(Errno::IO));
+    }
+}
+
+/// What both ends of a control connection have exported.
+fn exported(secret: u8) -> Exported {
+    Exported::new(Suite::Aes128, &[secret; 32], sealed::LABEL).expect("exported")
+}
+
+fn introduce(near: TcpStream, secret: u8, transfer: u32, stream: u32) -> Option<Link> {
+    let name = sealed::Name { transfer, stream };
+    sealed::introduce(near, &exported(secret), End::Client, name).ok()
+}
+
+#[test]
+fn streams_inside_tls_are_those_of_the_two_ends_and_of_nobody_else() {
+    let name = |transfer, stream| sealed::Name { transfer, stream };
+    let recognize = |from: fn(TcpStream) -> Option<Link>| {
+        let (near, far) = pair();
+        let _other = from(near);
+        sealed::recognize(far, &exported(1), End::Server, name(7, 2)).is_ok()
+    };
+    assert!(recognize(|near| introduce(near, 1, 7, 2)));
+    assert!(!recognize(|near| introduce(near, 2, 7, 2)), "a stranger");
+    assert!(
+        !recognize(|near| introduce(near, 1, 6, 2)),
+        "an old transfer"
+    );
+    assert!(
+        !recognize(|near| introduce(near, 1, 7, 1)),
+        "another stream"
+    );
+    assert!(!recognize(|near| {
+        (&near).write_all(b"GET / HTTP/1.0\r\n\r\n").expect("write");
+        Link::new(near).ok()
+    }));
+
+    let content = content(700_001);
+    for coding in [Coding::Plain, GZIP] {
+        let (from, to) = (file(&content), file(&[]));
+        let ranges = || partition(0..700_001, 3);
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for stream in 0..3 {
+            let (a, b) = pair();
+            near.push(introduce(a, 1, 0, stream).expect("link"));
+            let link = sealed::recognize(b, &exported(1), End::Server, name(0, stream));
+            far.push(link.expect("link"));
+        }
+        let receive = job(&to, Direction::Receive, coding);
+        let receiver = Streams::start(receive, far.into_iter().zip(ranges()).collect());
+        let send = job(&from, Direction::Send, coding);
+        let sender = Streams::start(send, near.into_iter().zip(ranges()).collect());
+        sender.expect("streams").finish().expect("sent");
+        receiver.expect("streams").finish().expect("received");
+        assert!(bytes(&to, content.len()) == content);
     }
 }
 
