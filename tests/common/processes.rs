@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use super::Server;
+
 /// What a process and its helpers are called, by pid, as far as they run.
 pub fn descendants(pid: u32) -> Vec<(u32, String)> {
     let mut parents = vec![pid];
@@ -25,6 +27,21 @@ pub fn descendants(pid: u32) -> Vec<(u32, String)> {
         }
     }
     found
+}
+
+/// The processes of a server that have this name.
+pub fn pids(server: &Server, name: &str) -> Vec<u32> {
+    let named = |(pid, found): (u32, String)| (found == name).then_some(pid);
+    descendants(server.pid())
+        .into_iter()
+        .filter_map(named)
+        .collect()
+}
+
+/// The processes that serve connections: gates and sessions. For a moment a
+/// connection may have one of each.
+pub fn connections(server: &Server) -> Vec<u32> {
+    [pids(server, "tfd-gate"), pids(server, "tfd-session")].concat()
 }
 
 /// Whether a process runs; one that has ended and that nobody has waited for

@@ -24,7 +24,7 @@ const CLIENTS: u64 = 16;
 const SECONDS: u64 = 20;
 
 /// Processes that are killed whenever: gates and sessions above all.
-const OFTEN: &[&str] = &["tfd-session", "tfd-spare", "tfd-tables"];
+const OFTEN: &[&str] = &["tfd-gate", "tfd-session", "tfd-spare", "tfd-tables"];
 
 /// Those that are killed when they have been up for a while.
 const HELPERS: &[&str] = &[

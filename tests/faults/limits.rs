@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Client, Server, descendants, is_root, wait_until};
+use crate::common::{Client, Server, is_root, pids, wait_until};
 
 /// Limits a resource of a running process, as a process of the same user may.
 fn limit(pid: u32, resource: &str, current: &str) {
@@ -33,14 +33,6 @@ fn limit(pid: u32, resource: &str, current: &str) {
         .status()
         .expect("prlimit");
     assert!(limited.success(), "prlimit {resource} of {pid}");
-}
-
-fn pids(server: &Server, name: &str) -> Vec<u32> {
-    let named = |(pid, found): (u32, String)| (found == name).then_some(pid);
-    descendants(server.pid())
-        .into_iter()
-        .filter_map(named)
-        .collect()
 }
 
 #[test]

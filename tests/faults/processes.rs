@@ -9,17 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::{
-    Client, HASH, Server, Setup, VERSION, account, descendants, is_root, is_running, reply_for,
-    wait_until,
+    Client, HASH, Server, Setup, VERSION, account, connections, descendants, is_root, is_running,
+    pids, reply_for, wait_until,
 };
-
-fn session_pids(server: &Server) -> Vec<u32> {
-    let named = |(pid, name): (u32, String)| (name == "tfd-session").then_some(pid);
-    descendants(server.pid())
-        .into_iter()
-        .filter_map(named)
-        .collect()
-}
 
 #[test]
 fn a_signal_ends_the_daemon_and_all_its_children_with_status_0() {
@@ -31,7 +23,7 @@ fn a_signal_ends_the_daemon_and_all_its_children_with_status_0() {
         let mut server = Server::with(setup);
         let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
         let silent = Client::knock(server.address());
-        wait_until("six connections", || session_pids(&server).len() == 6);
+        wait_until("six connections", || connections(&server).len() == 6);
         let children = descendants(server.pid());
         assert!(children.len() >= 8, "{children:?}");
         server.signal(signal);
@@ -83,13 +75,11 @@ fn a_killed_session_harms_no_other_and_its_parts_are_swept_at_once() {
     let mut server = Server::start();
     let mut observer = server.connect();
     observer.expect_alive();
-    wait_until("the end of its gate", || session_pids(&server).len() == 1);
-    let others = session_pids(&server);
+    let others = pids(&server, "tfd-session");
     let mut client = server.connect();
     assert_eq!(client.ask("SNDFILE 0 f"), "CONT");
     assert_eq!(client.ask("CONT part"), "CONT");
-    wait_until("the end of its gate", || session_pids(&server).len() == 2);
-    let pid = session_pids(&server)
+    let pid = pids(&server, "tfd-session")
         .into_iter()
         .find(|pid| !others.contains(pid))
         .expect("pid");
@@ -311,27 +301,8 @@ fn a_killed_session_takes_no_other_with_it() {
     for client in &mut clients {
         client.expect("LOGIN ann a", 0);
     }
-    let everyone = descendants(server.pid());
-    let launcher = everyone
-        .iter()
-        .find(|(_, name)| name == "tfd-launcher")
-        .expect("an launcher")
-        .0;
-    let parent = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let rest = stat
-            .rsplit_once(')')
-            .map(|(_, rest)| rest.to_owned())
-            .unwrap_or_default();
-        rest.split_whitespace()
-            .nth(1)
-            .and_then(|pid| pid.parse::<u32>().ok())
-    };
-    let session = everyone
-        .into_iter()
-        .find(|(pid, name)| name == "tfd-session" && parent(*pid) == Some(launcher))
-        .expect("a session");
-    kill(Pid::from_raw(session.0 as i32), Signal::SIGKILL).expect("kill");
+    let session = pids(&server, "tfd-session")[0];
+    kill(Pid::from_raw(session as i32), Signal::SIGKILL).expect("kill");
     server.wait_for_log("session killed");
     let living = clients
         .iter_mut()
@@ -407,7 +378,7 @@ fn a_crowd_before_login_is_held_off_and_those_who_are_in_do_not_count() {
         .map(|_| TcpStream::connect(server.address()).expect("connect"))
         .collect();
     server.wait_for_log("max_unauthenticated");
-    let gates = || session_pids(&server).len() - 20;
+    let gates = || pids(&server, "tfd-gate").len();
     wait_until("those held off are gone", || gates() <= 8);
     assert!(gates() >= 6, "{}", gates());
     for client in &mut inside {

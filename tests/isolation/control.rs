@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::common::{Server, Setup, account, wait_until};
-use crate::{handles, helpers, pids, status, without_root};
+use crate::common::{Server, Setup, account, pids, wait_until};
+use crate::{handles, helpers, status, without_root};
 
 fn server() -> Server {
     Server::with(Setup {

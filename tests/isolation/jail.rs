@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::common::{Client, Server, Setup, account, wait_until};
-use crate::{pids, session_pid, status, without_root};
+use crate::common::{Client, Server, Setup, account, pids, wait_until};
+use crate::{session_pid, status, without_root};
 
 /// A jail `cells/one` with a token file that only root can read.
 fn server(more: &str, users: &str) -> Server {

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use common::{Client, Server, Setup, descendants, is_root, is_running, key, wait_until};
+use common::{Client, Server, Setup, descendants, is_root, is_running, key, pids, wait_until};
 use tfd::users::Identity;
 
 /// Says why a test is left out.
@@ -44,26 +44,10 @@ fn status(pid: u32, field: &str) -> String {
         .join(" ")
 }
 
-fn pids(server: &Server, name: &str) -> Vec<u32> {
-    let named = |(pid, found): (u32, String)| (found == name).then_some(pid);
-    descendants(server.pid())
-        .into_iter()
-        .filter_map(named)
-        .collect()
-}
-
-/// The session's process: a child of the launcher.
+/// The session's process.
 fn session_pid(server: &Server) -> u32 {
-    let launcher = pids(server, "tfd-launcher")[0];
-    let seated = || {
-        let children = descendants(launcher).into_iter();
-        children
-            .filter(|(_, name)| name == "tfd-session")
-            .map(|(pid, _)| pid)
-            .next()
-    };
-    wait_until("a session", || seated().is_some());
-    seated().expect("session")
+    wait_until("a session", || !pids(server, "tfd-session").is_empty());
+    pids(server, "tfd-session")[0]
 }
 
 /// What the descriptors of a process lead to, standard ones left out; nothing for
@@ -123,17 +107,24 @@ fn handles_beside_tables(pid: u32) -> Vec<String> {
     handles(pid).into_iter().filter(others).collect()
 }
 
+/// Until there are one gate and one session.
+fn wait_until_gate_and_session(server: &Server) {
+    let count = |name| pids(server, name).len();
+    wait_until("a gate and a session", || {
+        (count("tfd-gate"), count("tfd-session")) == (1, 1)
+    });
+}
+
 /// A gate, a session, the next gate and all helpers of a server, by name.
 fn everyone(server: &Server) -> Vec<(u32, &'static str)> {
-    wait_until("helpers and two connections", || {
-        pids(server, "tfd-session").len() == 2
-    });
+    wait_until_gate_and_session(server);
     wait_until("the next gate", || !pids(server, "tfd-spare").is_empty());
     [
         "tfd-keeper",
         "tfd-zygote",
         "tfd-launcher",
         "tfd-spare",
+        "tfd-gate",
         "tfd-session",
         "tfd-tables",
     ]
@@ -152,7 +143,7 @@ fn helpers() -> (u32, u32) {
 fn ids_of(name: &str) -> (u32, u32) {
     let nobody = Identity::of("nobody").expect("nobody");
     match name {
-        "tfd-zygote" | "tfd-launcher" | "tfd-spare" | "tfd-session" | "tfd-relay" => {
+        "tfd-zygote" | "tfd-launcher" | "tfd-spare" | "tfd-gate" | "tfd-session" | "tfd-relay" => {
             (nobody.uid.as_raw(), nobody.gid.as_raw())
         }
         _ => helpers(),
@@ -172,15 +163,13 @@ fn no_helper_has_the_uid_of_a_gate_or_a_session() {
     let _gate = Client::knock(server.address());
     let mut session = server.connect();
     session.expect("LOGIN ann a", 0);
-    wait_until("a gate and a session", || {
-        pids(&server, "tfd-session").len() == 2
-    });
+    wait_until_gate_and_session(&server);
     let (mut of_clients, mut of_helpers) = (BTreeSet::new(), BTreeSet::new());
     for (pid, name) in descendants(server.pid()) {
         let uid = status(pid, "Uid");
         match name.as_str() {
             // Gates are its children, and it parses nothing.
-            "tfd-zygote" | "tfd-session" => of_clients.insert(uid),
+            "tfd-zygote" | "tfd-gate" | "tfd-session" => of_clients.insert(uid),
             "tfd-launcher" | "tfd-spare" | "tfd-sweeper" => continue,
             _ => of_helpers.insert(uid),
         };
@@ -406,8 +395,8 @@ fn a_gate_holds_its_two_sockets_and_nothing_else() {
     }
     let server = Server::start();
     let _gate = Client::knock(server.address());
-    wait_until("the gate", || pids(&server, "tfd-session").len() == 1);
-    let gate = pids(&server, "tfd-session")[0];
+    wait_until("the gate", || pids(&server, "tfd-gate").len() == 1);
+    let gate = pids(&server, "tfd-gate")[0];
     let held = handles_beside_tables(gate);
     assert_eq!(held.len(), 2, "{held:?}");
     assert!(

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::tf::{Person, Run, run};
-use crate::common::{Client, HASH, Server, Setup, account, descendants, key, wait_until};
+use crate::common::{Client, HASH, Server, Setup, account, descendants, key, pids, wait_until};
 use crate::{memory_holds, without_root};
 
 fn server(more: &str) -> Server {
@@ -244,17 +244,13 @@ fn secrets() -> Vec<(&'static str, Vec<u8>)> {
 #[track_caller]
 fn expect_secrets_in_keepers_alone(server: &Server) {
     let _gate = Client::knock(server.address());
-    let named = |wanted: &str| {
-        let all = descendants(server.pid());
-        all.iter().filter(|(_, name)| name == wanted).count()
-    };
     wait_until("a gate and the next processes", || {
-        named("tfd-session") >= 1 && named("tfd-spare") >= 2
+        !pids(server, "tfd-gate").is_empty() && pids(server, "tfd-spare").len() >= 2
     });
     let mut keepers = 0;
     // It ends by itself, at any time.
     wait_until("the sweeper's end", || {
-        crate::pids(server, "tfd-sweeper").is_empty()
+        pids(server, "tfd-sweeper").is_empty()
     });
     for (pid, name) in [(server.pid(), "tfd".to_owned())]
         .into_iter()

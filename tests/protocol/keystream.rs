@@ -6,7 +6,7 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{Client, Server, Setup, descendants, wait_until};
+use crate::common::{Client, Server, Setup, pids, wait_until};
 
 const END: i64 = 0;
 const FIN: i64 = -127;
@@ -38,18 +38,13 @@ fn get(client: &mut Client, path: &str, content: &[u8]) {
 
 /// The process of the only session.
 fn session(server: &Server) -> u32 {
-    let mut found = descendants(server.pid())
-        .into_iter()
-        .filter(|(_, name)| name == "tfd-session");
-    found.next().expect("a session").0
+    pids(server, "tfd-session")[0]
 }
 
 /// The process that is to make the tables.
 fn maker(server: &Server) -> Option<Pid> {
-    let mut found = descendants(server.pid())
-        .into_iter()
-        .filter(|(_, name)| name == "tfd-tables");
-    found.next().map(|(pid, _)| Pid::from_raw(pid as i32))
+    let found = pids(server, "tfd-tables").into_iter().next();
+    found.map(|pid| Pid::from_raw(pid as i32))
 }
 
 /// Memory of its own, in KiB.

@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use tfd::tf::wire::WireError;
 
 use crate::common::{
-    Client, PATIENCE, Server, Setup, account, descendants, give_to_server, is_root, reply_for,
-    wait_until,
+    Client, PATIENCE, Server, Setup, account, connections, give_to_server, is_root, pids,
+    reply_for, wait_until,
 };
 
 /// A client that watches these directories at this interval.
@@ -61,15 +61,6 @@ pub(crate) fn arrive(server: &Server, name: &str) {
     }
     server.write("arriving", "x");
     fs::rename(server.path("arriving"), server.path(name)).expect("rename");
-}
-
-/// The processes that serve connections.
-pub(crate) fn sessions(server: &Server) -> Vec<u32> {
-    let named = |(pid, name): (u32, String)| (name == "tfd-session").then_some(pid);
-    descendants(server.pid())
-        .into_iter()
-        .filter_map(named)
-        .collect()
 }
 
 #[test]
@@ -347,11 +338,10 @@ fn a_client_that_leaves_while_nothing_happens_leaves_no_process() {
     let client = watching(&server, "1000", &[("", "d")]);
     let mut early = watching(&server, "1000", &[("", "d")]);
     early.send("OK");
-    wait_until("both", || sessions(&server).len() == 2);
     expect_quiet(&mut early, 50);
-    assert_eq!(sessions(&server).len(), 2);
+    assert_eq!(pids(&server, "tfd-session").len(), 2);
     drop((client, early));
-    wait_until("their end", || sessions(&server).is_empty());
+    wait_until("their end", || connections(&server).is_empty());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::common::{Server, wait_until};
-use crate::notify::{arrive, expect_quiet, expect_told, sessions, watching};
+use crate::common::{Server, pids, wait_until};
+use crate::notify::{arrive, expect_quiet, expect_told, watching};
 
 /// Clock ticks a process has used.
 fn ticks(pid: u32) -> u64 {
@@ -126,7 +126,7 @@ fn an_idle_watch_of_a_hundred_directories_costs_nothing_and_an_event_arrives_at_
     // No look at the interval could find an event in time.
     client.send("STARTNTFY 1000");
     expect_quiet(&mut client, 300);
-    let session = sessions(&server)[0];
+    let session = pids(&server, "tfd-session")[0];
     let before = ticks(session);
     expect_quiet(&mut client, 1000);
     let used = ticks(session) - before;

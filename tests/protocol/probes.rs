@@ -10,7 +10,8 @@ use nix::unistd::Pid;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::common::{
-    Client, PATIENCE, Server, Setup, descendants, has_ipv6, own_address, reply_for, wait_until,
+    Client, PATIENCE, Server, Setup, descendants, has_ipv6, own_address, pids, reply_for,
+    wait_until,
 };
 
 /// Somebody who asks by UDP.
@@ -141,9 +142,7 @@ fn urgent_bytes_in_the_middle_of_a_transfer_do_not_harm_it() {
 /// How often the thread for urgent bytes of the only session has slept; `None`
 /// where there is none yet.
 fn rests(server: &Server) -> Option<u64> {
-    let (session, _) = descendants(server.pid())
-        .into_iter()
-        .find(|(_, name)| name == "tfd-session")?;
+    let session = *pids(server, "tfd-session").first()?;
     let tasks = fs::read_dir(format!("/proc/{session}/task")).expect("tasks");
     tasks.filter_map(Result::ok).find_map(|task| {
         let status = fs::read_to_string(task.path().join("status")).ok()?;
@@ -257,11 +256,8 @@ fn a_session_is_dead_within_a_second_however_it_ended() {
             let mut killed = server.connect();
             let mut dropped = server.connect();
             let keys = [key_of(&mut killed), key_of(&mut dropped)];
-            for (pid, name) in descendants(server.pid()) {
-                if name == "tfd-session" {
-                    // One that has handed its client over ends by itself.
-                    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-                }
+            for pid in pids(&server, "tfd-session") {
+                kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
             }
             let begin = Instant::now();
             wait_until("both dead", || {

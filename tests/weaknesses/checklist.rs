@@ -9,9 +9,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Client, HANDSHAKE, HASH, PATIENCE, Setup, VERSION, account, reply_for, wait_until,
+    Client, HANDSHAKE, HASH, PATIENCE, Setup, VERSION, account, pids, reply_for, wait_until,
 };
-use crate::{Scene, connect_with_pid, memory_of, sessions, tfd, without_root};
+use crate::{Scene, connect_with_pid, memory_of, tfd, without_root};
 
 /// Stands in the files whose bad lines are told, where it must not be told.
 const SECRET_WORD: &str = "Hunter2secret";
@@ -117,7 +117,7 @@ fn names_with_a_newline_forge_no_line_of_a_listing() {
 fn a_buffer_of_the_peers_choice_is_capped_and_zero_is_no_way_around() {
     let mut scene = Scene::new();
     scene.server.write("f", vec![3; 3_000_000]);
-    let (mut client, pid) = connect_with_pid(&scene.server);
+    let (mut client, pid) = connect_with_pid(&mut scene);
     // With the first request that may take long comes a thread.
     client.list("LS ");
     client.expect_alive();
@@ -170,11 +170,11 @@ fn a_long_request_before_the_last_door_takes_no_memory() {
         users,
         ..Setup::default()
     });
-    let others = sessions(&scene.server);
+    let others = pids(&scene.server, "tfd-gate");
     let mut client = scene.connect();
     let mut pid = None;
     wait_until("the gate", || {
-        pid = sessions(&scene.server)
+        pid = pids(&scene.server, "tfd-gate")
             .into_iter()
             .find(|pid| !others.contains(pid));
         pid.is_some()

@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::common::disk::SmallDisk;
-use crate::common::{Client, Setup, VERSION, account, descendants, reply_for, wait_until};
-use crate::{Scene, connect_with_pid, give_to, sessions, without_root};
+use crate::common::{
+    Client, Setup, VERSION, account, connections, descendants, pids, reply_for, wait_until,
+};
+use crate::{Scene, connect_with_pid, give_to, without_root};
 
 #[test]
 fn weakness_12_a_missing_argument_is_empty_whatever_was_sent_before() {
@@ -91,7 +93,7 @@ fn weakness_13_ls_of_odd_directories_answers_and_uses_no_file() {
 fn weakness_14_notifications_leave_no_handle_open_and_a_file_is_no_directory() {
     let mut scene = Scene::new();
     scene.server.write("d/f", "inside");
-    let (mut client, pid) = connect_with_pid(&scene.server);
+    let (mut client, pid) = connect_with_pid(&mut scene);
     // With the first request that may take long comes a thread, with a handle.
     client.list("LS ");
     client.expect_alive();
@@ -159,7 +161,7 @@ fn weakness_15_a_file_that_was_there_survives_an_upload_broken_off() {
         client.hp_open(word, name, numbers);
         client.send_frame(b"new");
     }
-    wait_until("their end", || sessions(&scene.server).len() == 1);
+    wait_until("their end", || connections(&scene.server).len() == 1);
     assert_eq!(scene.server.read("sndfile"), b"all that was there");
     assert_eq!(scene.server.read("sup"), b"all that was there");
     assert_eq!(scene.server.read("put"), b"new that was there");
@@ -224,8 +226,10 @@ fn weakness_16_no_group_and_no_right_of_the_daemon_reaches_a_client() {
     let mut client = scene.connect();
     client.expect("LOGIN ann a", 0);
     let _in_front_of_the_door = scene.connect();
-    wait_until("three connections", || sessions(&scene.server).len() == 3);
-    for pid in sessions(&scene.server) {
+    wait_until("three connections", || {
+        connections(&scene.server).len() == 3
+    });
+    for pid in connections(&scene.server) {
         let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
         let field = |name: &str| {
             text.lines()
@@ -331,15 +335,13 @@ fn weakness_17_who_says_nothing_is_closed_and_who_comes_too_often_is_turned_away
     let mut silent: Vec<Client> = (0..5)
         .map(|_| Client::knock(scene.server.address()))
         .collect();
-    wait_until("six connections", || sessions(&scene.server).len() == 6);
+    let gates = || pids(&scene.server, "tfd-gate").len();
+    let sessions = || pids(&scene.server, "tfd-session").len();
+    wait_until("six connections", || (gates(), sessions()) == (5, 1));
     for _ in 0..20 {
         Client::knock(scene.server.address()).expect_closed();
     }
-    assert_eq!(
-        sessions(&scene.server).len(),
-        6,
-        "no process for who is turned away"
-    );
+    assert_eq!(gates(), 5, "no process for who is turned away");
     silent.iter_mut().for_each(Client::expect_closed);
     wait_until("room", || {
         let mut client = Client::knock(scene.server.address());

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{Mode, OFlags, XattrFlags, getxattr, setxattr};
 
-use crate::common::{Client, Server, Setup, account, descendants, is_root, is_running, wait_until};
+use crate::common::{Client, Server, Setup, account, is_root, is_running, pids, wait_until};
 
 const LIST: &str = "system.posix_acl_access";
 
@@ -153,19 +153,8 @@ fn work_for_a_client_that_has_left_ends() {
 }
 
 fn session_of(server: &Server) -> u32 {
-    let named =
-        |wanted: &'static str| move |(pid, name): (u32, String)| (name == wanted).then_some(pid);
-    let launcher = descendants(server.pid())
-        .into_iter()
-        .find_map(named("tfd-launcher"))
-        .expect("launcher");
-    let session = || {
-        descendants(launcher)
-            .into_iter()
-            .find_map(named("tfd-session"))
-    };
-    wait_until("a session", || session().is_some());
-    session().expect("a session")
+    wait_until("a session", || !pids(server, "tfd-session").is_empty());
+    pids(server, "tfd-session")[0]
 }
 
 #[test]

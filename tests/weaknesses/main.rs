@@ -23,7 +23,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use common::{Client, Server, Setup, descendants, is_root, wait_until};
+use common::{Client, Server, Setup, is_root, pids, wait_until};
 
 /// Stands in every file outside the root; no reply may ever hold it.
 const SECRET: &str = "outside-secret";
@@ -143,23 +143,17 @@ fn state_of(path: &Path) -> Vec<String> {
     states
 }
 
-/// The processes that serve connections.
-fn sessions(server: &Server) -> Vec<u32> {
-    let named = |(pid, name): (u32, String)| (name == "tfd-session").then_some(pid);
-    descendants(server.pid())
-        .into_iter()
-        .filter_map(named)
-        .collect()
-}
-
 /// The process of a client that connects now.
-fn connect_with_pid(server: &Server) -> (Client, u32) {
-    let others = sessions(server);
+fn connect_with_pid(scene: &mut Scene) -> (Client, u32) {
+    // Its session has begun then, and is none of the others.
+    scene.observer.expect_alive();
+    let server = &scene.server;
+    let others = pids(server, "tfd-session");
     let mut client = server.connect();
     client.expect_alive();
     let mut found = None;
     wait_until("the session", || {
-        found = sessions(server)
+        found = pids(server, "tfd-session")
             .into_iter()
             .find(|pid| !others.contains(pid));
         found.is_some()

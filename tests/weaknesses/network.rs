@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, recv, sendto};
 use rustix::net::{RecvFlags, SendFlags, ipproto, socket_with, sockopt};
 
-use crate::common::{Client, Server, Setup, account, descendants, own_address, wait_until};
+use crate::common::{Client, Server, Setup, account, connections, own_address, wait_until};
 use crate::without_root;
 
 /// Longer than any answer takes to come back.
@@ -223,9 +223,8 @@ fn a_silent_crowd_keeps_no_client_of_another_network_out() {
             let client = Client::knock_from("127.22.0.1", server.address());
             client.try_in().expect("an honest client").expect_alive();
         }
-        let gates = descendants(server.pid());
-        let gates = gates.iter().filter(|(_, name)| name == "tfd-session");
-        assert!(gates.count() <= most + 31, "most {most}");
+        let held = connections(&server).len();
+        assert!(held <= most + 31, "{held}, most {most}");
         inside.expect_alive();
         server.signal(Signal::SIGKILL);
     }

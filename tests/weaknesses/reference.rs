@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use tfd::tf::wire::MAX_MESSAGE;
 
 use crate::common::{
-    Client, PATIENCE, Server, Setup, VERSION, account, descendants, reply_for, wait_until,
+    Client, PATIENCE, Server, Setup, VERSION, account, connections, descendants, reply_for,
+    wait_until,
 };
-use crate::{Scene, connect_with_pid, memory_of, sessions, tfd, without_root};
+use crate::{Scene, connect_with_pid, memory_of, tfd, without_root};
 
 const MULTI_USER: &str = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 100";
 
@@ -505,7 +506,7 @@ fn weakness_11_a_client_that_leaves_a_download_leaves_no_process_behind() {
         }
         drop(left);
         wait_until("one process, the observer's", || {
-            sessions(&scene.server).len() == 1
+            connections(&scene.server).len() == 1
         });
         scene.unharmed();
     }
@@ -515,7 +516,7 @@ fn weakness_11_a_client_that_leaves_a_download_leaves_no_process_behind() {
 fn weakness_11_a_client_that_takes_nothing_costs_no_processor_time() {
     let mut scene = Scene::new();
     scene.server.write("big", vec![5; 20_000_000]);
-    let (mut client, pid) = connect_with_pid(&scene.server);
+    let (mut client, pid) = connect_with_pid(&mut scene);
     client.hp_open("GET", "big", &[0, 10_000]);
     let ticks = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");

@@ -86,7 +86,7 @@ impl Parent for Zygote {
         handles.extend(self.protocols.handles());
         keep_only(&handles)?;
         follow(connection.parent)?;
-        let _ = set_name(c"tfd-session");
+        let _ = set_name(c"tfd-gate");
         place::reached(Place::Gate, peer, None);
         let arrival = Arrival::from_bytes(&rest).ok_or(io::ErrorKind::InvalidData)?;
         let protocol = self.protocols.get(arrival.protocol)?;

@@ -15,8 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 
-use crate::common::{Client, PATIENCE, Server, Setup, account, wait_until};
-use crate::{pids, without_root};
+use crate::common::{Client, PATIENCE, Server, Setup, account, pids, wait_until};
+use crate::without_root;
 use view::{Held, View};
 
 /// The table: processes, descriptor, rights, how many, purpose.

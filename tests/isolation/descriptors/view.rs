@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::common::sockets::{Socket, sockets};
-use crate::common::{Server, descendants};
-use crate::{pids, status};
+use crate::common::{Server, descendants, pids};
+use crate::status;
 
 /// A descriptor of a process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,11 +166,9 @@ pub fn processes(server: &Server) -> Vec<(u32, &'static str)> {
         all.push((
             pid,
             match name.as_str() {
-                "tfd-session" if of_zygote.contains(&pid) => "gate",
-                "tfd-session" if of_launcher.contains(&pid) && may_chroot() => {
-                    "session before INJAIL"
-                }
-                "tfd-session" if of_launcher.contains(&pid) => "session",
+                "tfd-gate" => "gate",
+                "tfd-session" if may_chroot() => "session before INJAIL",
+                "tfd-session" => "session",
                 "tfd-spare" if of_launcher.contains(&pid) => "next session",
                 "tfd-spare" if is_proxy => "next relay",
                 "tfd-spare" => "next gate",
