@@ -294,14 +294,14 @@ fn hash_private_key_and_environment_are_in_no_process_that_faces_a_client() {
         });
         expect_secrets_in_keepers_alone(&server);
         let session = server.connect();
+        let helpers = ["tfd-zygote", "tfd-launcher", "tfd-keeper", "tfd-auth"];
+        let count = |server: &Server| helpers.map(|name| pids(server, name).len());
+        let before = count(&server);
         let pid = nix::unistd::Pid::from_raw(server.pid().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).expect("reload");
         server.wait_for_log("configuration read again");
         drop(session);
-        wait_until("the end of the old processes", || {
-            let all = descendants(server.pid());
-            all.iter().filter(|(_, name)| name == "tfd-zygote").count() == 1
-        });
+        wait_until("the end of the old processes", || count(&server) == before);
         expect_secrets_in_keepers_alone(&server);
     }
 }
