@@ -202,8 +202,18 @@ impl Listeners {
     pub(super) fn accept(&self, session: &mut Session) -> Result<Accepted> {
         let end = Instant::now() + ACCEPT_LIMIT;
         let mut links: Vec<Option<Link>> = self.sockets.iter().map(|_| None).collect();
-        while links.iter().any(Option::is_none) {
-            if session.control.link().has_input() {
+        loop {
+            // What the server says stands behind the connections it has made.
+            let has_message = session.control.link().has_input();
+            for (listener, link) in self.sockets.iter().zip(&mut links) {
+                if link.is_none() {
+                    *link = take(listener, session.ends.theirs).map_err(|e| not_accepted(&e))?;
+                }
+            }
+            if links.iter().all(Option::is_some) {
+                break;
+            }
+            if has_message {
                 return Ok(Accepted::Message);
             }
             if session.target.cancel.is_cancelled() || Instant::now() >= end {
@@ -211,15 +221,14 @@ impl Listeners {
                 return Err(session.or_interrupted(e));
             }
             let mut fds = vec![PollFd::new(session.control.link().socket(), PollFlags::IN)];
-            fds.extend(self.sockets.iter().map(|s| PollFd::new(s, PollFlags::IN)));
+            for (listener, link) in self.sockets.iter().zip(&links) {
+                if link.is_none() {
+                    fds.push(PollFd::new(listener, PollFlags::IN));
+                }
+            }
             match poll(&mut fds, Some(&CHECK_INTERVAL)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(not_accepted(&e.into())),
-            }
-            for (listener, link) in self.sockets.iter().zip(&mut links) {
-                if link.is_none() {
-                    *link = take(listener, session.ends.theirs).map_err(|e| not_accepted(&e))?;
-                }
             }
         }
         Ok(Accepted::All(links.into_iter().flatten().collect()))

@@ -1,7 +1,7 @@
 //! A session with a server: its messages, and what is known of the other side.
 
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -84,11 +84,12 @@ impl Session {
         }
         self.control.link().close();
         if self.remote.is_some() {
-            let socket = self.control.link().socket();
+            let mut socket = self.control.link().socket();
+            // The program ends by itself if it can.
+            let _ = socket.shutdown(Shutdown::Write);
             let _ = socket.set_read_timeout(Some(END_LIMIT));
             let end = Instant::now() + END_LIMIT;
             let mut rest = [0; 256];
-            let mut socket = socket;
             while Instant::now() < end && matches!(socket.read(&mut rest), Ok(1..)) {}
         }
     }
