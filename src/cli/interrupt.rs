@@ -31,7 +31,7 @@ pub(super) enum OnInterrupt {
 /// as was set when the signal arrived, which may be over by then.
 pub(super) fn follow(cancel: Cancel) -> io::Result<()> {
     on_interrupt(OnInterrupt::End);
-    let mut interrupts = interrupts()?;
+    let mut interrupts = interrupts(&[])?;
     spawn_beside("tf-interrupt", STACK, move || {
         let mut on_interrupt = [0];
         while interrupts.read_exact(&mut on_interrupt).is_ok() {

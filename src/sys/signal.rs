@@ -21,10 +21,13 @@ static INTERRUPTS: AtomicI32 = AtomicI32::new(-1);
 /// The byte that is written.
 static MARK: AtomicU8 = AtomicU8::new(0);
 
-extern "C" fn note_interrupt(_: libc::c_int) {
+extern "C" fn note_interrupt(signal: libc::c_int) {
     let before = Errno::last_raw();
     let pipe = INTERRUPTS.load(Ordering::Relaxed);
-    let mark = MARK.load(Ordering::SeqCst);
+    let mark = match signal {
+        libc::SIGINT => MARK.load(Ordering::SeqCst),
+        other => u8::try_from(other).unwrap_or(u8::MAX),
+    };
     // SAFETY: `write` is async-signal-safe and reads one byte of the stack; the
     // descriptor is never closed. A full pipe has enough bytes.
     unsafe { libc::write(pipe, (&raw const mark).cast(), 1) };
@@ -37,19 +40,29 @@ pub fn mark_interrupts(mark: u8) {
     MARK.store(mark, Ordering::SeqCst);
 }
 
-/// Makes SIGINT write a byte to a pipe and nothing else; returns the pipe's
-/// reading end. Blocking calls continue, and SIGINT ends programs started later
-/// as usual. Called once.
-pub fn interrupts() -> io::Result<PipeReader> {
+/// Makes SIGINT write a byte to a pipe and nothing else, and these signals their
+/// number; returns the pipe's reading end. Blocking calls continue, and the
+/// signals end programs started later as usual. Called once.
+pub fn interrupts(others: &[Signal]) -> io::Result<PipeReader> {
     let (reader, writer) = io::pipe()?;
     rustix::io::ioctl_fionbio(&writer, true)?;
     INTERRUPTS.store(writer.into_raw_fd(), Ordering::Relaxed);
     let handler = SigHandler::Handler(note_interrupt);
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler does what is async-signal-safe and leaves errno as
-    // it was.
-    unsafe { sigaction(Signal::SIGINT, &action) }?;
+    for signal in [Signal::SIGINT].iter().chain(others) {
+        // SAFETY: the handler does what is async-signal-safe and leaves errno as
+        // it was.
+        unsafe { sigaction(*signal, &action) }?;
+    }
     Ok(reader)
+}
+
+/// Ignores a signal; programs started later ignore it, too.
+pub fn ignore(signal: Signal) -> io::Result<()> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring a signal runs no code at all.
+    unsafe { sigaction(signal, &ignore) }?;
+    Ok(())
 }
 
 /// Makes SIGTERM set [`STOP`] and interrupt blocking calls; ignores SIGINT,
