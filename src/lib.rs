@@ -87,6 +87,8 @@ pub mod users;
 #[doc(hidden)]
 pub use admin::run as run_tfd;
 #[doc(hidden)]
+pub use cli::bbftp::main as run_bbftp;
+#[doc(hidden)]
 pub use cli::main as run_tf;
 
 #[cfg(feature = "testing")]

@@ -2,6 +2,7 @@
 //! [`crate::client`] alone, and no other module imports it. See tf(1).
 
 mod access;
+pub(crate) mod bbftp;
 mod command;
 mod complete;
 mod context;

@@ -105,8 +105,16 @@ impl Board {
         }
     }
 
+    /// Does something that prints, with the bars out of its way.
+    pub(super) fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
+    }
+
     /// Takes the bars away.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         if let Some(bars) = &self.bars {
             let mut state = self.state();
             state.own.clear();

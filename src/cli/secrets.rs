@@ -93,7 +93,7 @@ fn first_line_of(program: &mut Command) -> std::io::Result<Zeroizing<String>> {
     }
 }
 
-fn read_line(mut from: impl Read) -> std::io::Result<Zeroizing<String>> {
+pub(super) fn read_line(mut from: impl Read) -> std::io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0; MAX_LINE]);
     let mut len = 0;
     while len < MAX_LINE && !bytes[..len].contains(&b'\n') {
