@@ -49,17 +49,17 @@ need_build() {
     need_packages libssl-dev=/usr/include/openssl/ssl.h pkg-config=pkg-config gcc=gcc
 }
 
-# Where build_programs leaves tfd and tf.
+# Where build_programs leaves tfd, tf and bbftp.
 # shellcheck disable=SC2034 # read by the scripts that source this one
 case "${TFD_BUILD-release}" in
     dev) built="$top/target/debug" ;;
     *) built="$top/target/release" ;;
 esac
 
-# tfd and tf as users get them; with TFD_BUILD=dev those that the tests run.
+# The programs as users get them; with TFD_BUILD=dev those that the tests run.
 build_programs() {
     need_build
-    say "building tfd and tf"
+    say "building the programs"
     case "${TFD_BUILD-release}" in
         dev) cargo test --quiet --locked --no-run ;;
         *) cargo build --quiet --locked --release --bins ;;
