@@ -40,7 +40,8 @@ impl Session {
     /// What the server says is wrong, the connection is lost, or it is version 1,
     /// which can't.
     pub fn remove(&mut self, path: &[u8], options: Options) -> Result<Vec<u8>> {
-        self.later_command(Code::Rm, "rm", path, options)
+        self.needs_2("rm")?;
+        self.command((Code::Rm, Code::Rm), path, options)
     }
 
     /// One line about a file.
@@ -48,7 +49,7 @@ impl Session {
     /// # Errors
     /// As for [`Session::remove`].
     pub fn stat(&mut self, path: &[u8], options: Options) -> Result<Vec<u8>> {
-        self.later_command(Code::Stat, "stat", path, options)
+        self.question(Code::Stat, "stat", path, options)
     }
 
     /// One line about a file system.
@@ -56,7 +57,7 @@ impl Session {
     /// # Errors
     /// As for [`Session::remove`].
     pub fn space(&mut self, path: &[u8], options: Options) -> Result<Vec<u8>> {
-        self.later_command(Code::Df, "df", path, options)
+        self.question(Code::Df, "df", path, options)
     }
 
     /// Sets the server's umask.
@@ -134,7 +135,7 @@ impl Session {
         text.map_err(|e| self.after_failure(e))
     }
 
-    fn later_command(
+    fn question(
         &mut self,
         code: Code,
         word: &str,
@@ -142,7 +143,8 @@ impl Session {
         options: Options,
     ) -> Result<Vec<u8>> {
         self.needs_2(word)?;
-        self.command((code, code), path, options)
+        let request = encode_with_options(options, path);
+        self.ask(code, &request, (Code::Ok, MAX_TEXT))
     }
 
     fn needs_2(&self, word: &str) -> Result<()> {

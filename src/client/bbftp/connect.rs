@@ -9,6 +9,7 @@ use super::observe::{Event, Observer};
 use super::remote::Remote;
 use super::session::{Ends, Session};
 use super::target::{Target, Transport};
+use crate::bbftp::stream::sealed::LABEL;
 use crate::bbftp::wire::{Code, Control, Versions};
 use crate::client::ClientError;
 use crate::client::cancel::{addresses, notice_silence, reach};
@@ -45,6 +46,7 @@ impl Session {
         let deadline = Instant::now() + target.limits.receive;
         link.set_deadline(Some(deadline)).map_err(io)?;
         if let Transport::Tls(tls) = &target.transport {
+            link.export_as(LABEL);
             tls.connect(&mut link, &target.host, &ALPN)
                 .map_err(|e| no_tls(target, &e))?;
         }
@@ -55,6 +57,7 @@ impl Session {
             version: 0,
             text: Vec::new(),
             remote: None,
+            transfers: 0,
             has_answered: false,
             is_spent: false,
             _ticket: Some(ticket),
@@ -80,6 +83,7 @@ impl Session {
             version: 0,
             text: Vec::new(),
             remote: Some(remote),
+            transfers: 0,
             has_answered: false,
             is_spent: false,
             _ticket: Some(ticket),

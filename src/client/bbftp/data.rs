@@ -1,5 +1,6 @@
 //! Data connections: to the server in version 3, from it before.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -14,10 +15,12 @@ use super::observe::{Event, Observer, WARN_RECEIVE_WINDOW, WARN_SEND_WINDOW};
 use super::session::Session;
 use super::transfer::How;
 use crate::bbftp::stream::Direction;
+use crate::bbftp::stream::sealed::{Name, introduce, recognize};
 use crate::bbftp::wire::Options;
 use crate::client::Cancel;
-use crate::net::Link;
 use crate::net::listen::socket_for;
+use crate::net::tls::{End, Exported};
+use crate::net::{Link, LinkError};
 
 /// How long the server may take to connect.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(200);
@@ -81,7 +84,7 @@ impl<'a> Manner<'a> {
     }
 }
 
-fn failed(e: &io::Error) -> Error {
+fn failed(e: &dyn Display) -> Error {
     Error::new(
         DATA,
         Fate::Again,
@@ -90,7 +93,7 @@ fn failed(e: &io::Error) -> Error {
 }
 
 /// The server may wait for connections, or say later that it can't make them.
-fn not_accepted(e: &io::Error) -> Error {
+fn not_accepted(e: &dyn Display) -> Error {
     let fate = Fate::Reconnect;
     Error { fate, ..failed(e) }
 }
@@ -100,10 +103,11 @@ fn not_accepted(e: &io::Error) -> Error {
 /// # Errors
 /// The first failure.
 pub(super) fn connect_all(
-    session: &Session,
+    session: &mut Session,
     ports: &[u16],
     manner: &Manner<'_>,
 ) -> Result<Vec<Link>> {
+    let seal = Seal::of(session);
     let theirs = session.ends.theirs;
     let limits = &session.target.limits;
     let end = Instant::now() + limits.connect;
@@ -114,9 +118,11 @@ pub(super) fn connect_all(
     sockets
         .map_err(|e| failed(&e))?
         .into_iter()
-        .map(|socket| {
+        .enumerate()
+        .map(|(stream, socket)| {
             finish(&socket, end, &session.target.cancel)
-                .and_then(|()| link(socket))
+                .map_err(LinkError::from)
+                .and_then(|()| made(socket, seal.as_ref(), stream))
                 .map_err(|e| session.or_interrupted(failed(&e)))
         })
         .collect()
@@ -147,10 +153,51 @@ fn finish(socket: &OwnedFd, end: Instant, cancel: &Cancel) -> io::Result<()> {
     }
 }
 
-fn link(socket: OwnedFd) -> io::Result<Link> {
+fn waiting(socket: OwnedFd) -> io::Result<TcpStream> {
     let socket = TcpStream::from(socket);
     socket.set_nonblocking(false)?;
-    Link::new(socket)
+    Ok(socket)
+}
+
+/// What makes the streams of a transfer over TLS ours and the server's alone.
+#[derive(Clone)]
+struct Seal {
+    exported: Exported,
+    transfer: u32,
+}
+
+impl Seal {
+    /// None without TLS.
+    fn of(session: &mut Session) -> Option<Seal> {
+        let exported = session.control.link().exported()?.clone();
+        let transfer = session.transfers.saturating_sub(1);
+        Some(Seal { exported, transfer })
+    }
+
+    fn name(&self, stream: usize) -> Name {
+        Name {
+            transfer: self.transfer,
+            stream: u32::try_from(stream).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// The stream on a connection that was made to the server.
+fn made(socket: OwnedFd, seal: Option<&Seal>, stream: usize) -> Result<Link, LinkError> {
+    let socket = waiting(socket)?;
+    match seal {
+        Some(seal) => introduce(socket, &seal.exported, End::Client, seal.name(stream)),
+        None => Ok(Link::new(socket)?),
+    }
+}
+
+/// The stream on a connection that somebody has made, if it is one.
+fn taken(socket: TcpStream, seal: Option<&Seal>, stream: usize) -> Option<Link> {
+    let socket = waiting(socket.into()).ok()?;
+    match seal {
+        Some(seal) => recognize(socket, &seal.exported, End::Client, seal.name(stream)).ok(),
+        None => Link::new(socket).ok(),
+    }
 }
 
 /// Where the server is to connect to, one port a stream.
@@ -201,13 +248,15 @@ impl Listeners {
     /// When it does neither.
     pub(super) fn accept(&self, session: &mut Session) -> Result<Accepted> {
         let end = Instant::now() + ACCEPT_LIMIT;
+        let seal = Seal::of(session);
         let mut links: Vec<Option<Link>> = self.sockets.iter().map(|_| None).collect();
         loop {
             // What the server says stands behind the connections it has made.
             let has_message = session.control.link().has_input();
-            for (listener, link) in self.sockets.iter().zip(&mut links) {
-                if link.is_none() {
-                    *link = take(listener, session.ends.theirs).map_err(|e| not_accepted(&e))?;
+            for (stream, listener) in self.sockets.iter().enumerate() {
+                if links[stream].is_none() {
+                    let take = || take(listener, session.ends.theirs, seal.as_ref(), stream);
+                    links[stream] = take().map_err(|e| not_accepted(&e))?;
                 }
             }
             if links.iter().all(Option::is_some) {
@@ -217,7 +266,7 @@ impl Listeners {
                 return Ok(Accepted::Message);
             }
             if session.target.cancel.is_cancelled() || Instant::now() >= end {
-                let e = not_accepted(&io::ErrorKind::TimedOut.into());
+                let e = not_accepted(&"the server has not connected");
                 return Err(session.or_interrupted(e));
             }
             let mut fds = vec![PollFd::new(session.control.link().socket(), PollFlags::IN)];
@@ -228,7 +277,7 @@ impl Listeners {
             }
             match poll(&mut fds, Some(&CHECK_INTERVAL)) {
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(not_accepted(&e.into())),
+                Err(e) => return Err(not_accepted(&e)),
             }
         }
         Ok(Accepted::All(links.into_iter().flatten().collect()))
@@ -247,11 +296,18 @@ fn open(ours: IpAddr, port: u16, manner: &Manner<'_>) -> io::Result<(TcpListener
 }
 
 /// The server's connection, if it has come.
-fn take(listener: &TcpListener, theirs: IpAddr) -> io::Result<Option<Link>> {
+fn take(
+    listener: &TcpListener,
+    theirs: IpAddr,
+    seal: Option<&Seal>,
+    stream: usize,
+) -> io::Result<Option<Link>> {
     loop {
         match listener.accept() {
             Ok((socket, peer)) if peer.ip().to_canonical() == theirs.to_canonical() => {
-                return link(socket.into()).map(Some);
+                if let Some(link) = taken(socket, seal, stream) {
+                    return Ok(Some(link));
+                }
             }
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),

@@ -35,7 +35,7 @@ pub struct Error {
 }
 
 /// The result of what a client does.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 pub(super) const HOST: u8 = 17;
 pub(super) const INTERRUPTED: u8 = 33;

@@ -34,6 +34,8 @@ pub struct Session {
     pub(super) text: Vec<u8>,
     /// The program that carries the connection.
     pub(super) remote: Option<Remote>,
+    /// How many transfers were asked for.
+    pub(super) transfers: u32,
     /// Whether the server has answered anything since the login.
     pub(super) has_answered: bool,
     /// Whether the server is known to close the connection soon.

@@ -111,6 +111,7 @@ impl Session {
         let payload = request
             .encode(address)
             .map_err(|e| Error::new(LENGTH, Fate::Final, e.to_string()))?;
+        self.transfers += 1;
         self.send(code, &payload)
     }
 }

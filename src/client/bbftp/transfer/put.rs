@@ -79,6 +79,7 @@ impl Session {
         request: &Transfer,
         name: &[u8],
     ) -> Result<()> {
+        self.transfers += 1;
         self.control
             .hold(code, &request.encode())
             .map_err(|e| Error::sending(&e))?;
