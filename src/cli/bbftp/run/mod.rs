@@ -111,8 +111,8 @@ impl<'a> Runner<'a> {
                 return Ok(true);
             };
             self.note(&failure)?;
-            self.code = failure.code;
             if matches!(failure.fate, Fate::Final | Fate::FinalReconnect) || left == 0 {
+                self.code = failure.code;
                 return Ok(false);
             }
             self.pause()?;

@@ -174,10 +174,11 @@ impl Runner<'_> {
                 Some(Ok(())) => {}
                 Some(Err(failure)) => {
                     self.note(&failure)?;
-                    self.code = failure.code;
                     if one.may_go_on(&failure) {
                         one.tries -= 1;
                         left.push(one);
+                    } else {
+                        self.code = failure.code;
                     }
                 }
                 None => left.push(one),
