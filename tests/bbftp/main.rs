@@ -8,4 +8,7 @@
 #![allow(unreachable_pub, reason = "shared by the modules of this test")]
 
 mod client;
+#[path = "../common/mod.rs"]
+mod common;
 mod fake;
+mod program;
