@@ -227,7 +227,7 @@ impl Arguments {
             Opt::SshRemote => self.ssh().remote = Some(value),
             Opt::SshLocal => self.ssh().local = Some(value),
             Opt::SshIdentity => {
-                self.ssh().identity = Some(existing(value, 5, "SSH identity file")?)
+                self.ssh().identity = Some(existing(value, 5, "SSH identity file")?);
             }
             Opt::Tls => self.tls.on = true,
             Opt::TlsPin => (self.tls.on, self.tls.pin) = (true, Some(text(&value))),
