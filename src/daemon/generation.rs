@@ -219,10 +219,12 @@ impl Generation {
             self.turn = self.turn.wrapping_add(1);
             let keeper = self.keepers.get(self.turn % self.keepers.len().max(1));
             let keeper = keeper.ok_or(io::ErrorKind::NotConnected)?;
+            let protocol = self.protocols.get(arrival.protocol)?;
             keeper.channel.send(&Some(keeper::NewGate {
                 tag: Tag::of(slot, key),
                 tls: arrival.tls,
-                is_open: !self.protocols.get(arrival.protocol)?.has_shared_secret(),
+                is_open: !protocol.has_shared_secret(),
+                has_login_key: protocol.has_login_keys(),
                 channel: theirs.into(),
             }))?;
             handles.push(ours.into_handle());

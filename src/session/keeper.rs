@@ -16,6 +16,10 @@ use crate::session::login::LoginPipe;
 
 /// The longest RSA block, in bytes (4096 bits).
 pub const MAX_BLOCK: usize = 512;
+/// Bytes of the modulus of a key for logins.
+pub const LOGIN_KEY_BYTES: usize = 128;
+/// The public exponent of these keys, 65537.
+pub const LOGIN_EXPONENT: [u8; 3] = [1, 0, 1];
 /// The longest hash, in bytes, with the NUL some clients send.
 pub const MAX_HASH: usize = 256;
 
@@ -47,6 +51,11 @@ pub enum Question {
         /// As above.
         client: SocketAddr,
     },
+    /// The modulus of a key for the client's name and password, for a protocol
+    /// that has such keys.
+    LoginKey,
+    /// What a block holds that is encrypted by that key.
+    DecryptLogin(Vec<u8>),
 }
 
 codec!(enum Question {
@@ -56,6 +65,8 @@ codec!(enum Question {
     4 => Seal(session),
     5 => Open(ticket),
     6 => Enter { client },
+    7 => LoginKey,
+    8 => DecryptLogin(block),
 });
 
 /// What the keeper answers.
@@ -139,6 +150,28 @@ impl Keeper {
     pub fn enter(&self) -> io::Result<Option<LoginPipe>> {
         let client = self.client;
         self.ask(&Question::Enter { client }).map(login)
+    }
+
+    /// The modulus of a key for the client's name and password; the exponent is
+    /// [`LOGIN_EXPONENT`]. `None` for a protocol that has no such keys.
+    ///
+    /// # Errors
+    /// When the keeper is out of reach.
+    pub fn login_key(&self) -> io::Result<Option<Vec<u8>>> {
+        let reply = self.ask(&Question::LoginKey)?;
+        Ok(granted(reply).map(|modulus| modulus.to_vec()))
+    }
+
+    /// What a block holds that is encrypted by that key, if it is one.
+    ///
+    /// # Errors
+    /// When the keeper is out of reach, or has decrypted two already.
+    pub fn decrypt_login(&self, block: &[u8]) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        if block.len() > MAX_BLOCK {
+            return Ok(None);
+        }
+        let reply = self.ask(&Question::DecryptLogin(block.to_vec()))?;
+        Ok(granted(reply))
     }
 
     fn ask(&self, question: &Question) -> io::Result<Reply> {

@@ -35,6 +35,12 @@ pub trait Protocol: Debug {
         false
     }
 
+    /// Whether each of its gates gets a key of RSA from the keeper, for the
+    /// client's name and password.
+    fn has_login_keys(&self) -> bool {
+        false
+    }
+
     /// What the keeper has to hold for it. Called in the keeper alone.
     ///
     /// # Errors

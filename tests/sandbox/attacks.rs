@@ -105,7 +105,8 @@ attacks! {
     "make namespaces":                    TWICE,     TWICE,       TWICE,     |_| namespaces();
     "mount":                              TWICE,     TWICE,       TWICE,     |_| mount();
     "start a program":                    TWICE,     TWICE,       TWICE,     |_| start_program();
-    "have the keeper sign a word":        NEVER,     NEVER,       NEVER,     |_| have_signed();
+    "have the keeper sign a word":        NEVER,     NEVER,       NEVER,     |_| have_answered(&[&[3, 4, 3][..], b"a word"].concat());
+    "take a key for logins":              NEVER,     NEVER,       NEVER,     |_| have_answered(&[7]);
     "shut the way to the auditor":        NEVER,     BY_FILTER,   BY_FILTER, shut_channels;
     "leave the way to the auditor no room": NEVER,   BY_FILTER,   BY_FILTER, narrow_channels;
     "type at a terminal":                 TWICE,     TWICE,       TWICE,     |_| type_at_terminal();
@@ -215,8 +216,9 @@ fn start_program() -> io::Result<()> {
     Ok(nix::unistd::execv(c"/bin/true", &[c"true"]).map(drop)?)
 }
 
-/// Asks whoever is at the other end of any channel to sign what is no handshake.
-fn have_signed() -> io::Result<()> {
+/// Asks whoever is at the other end of any channel for what this gate may not
+/// have.
+fn have_answered(question: &[u8]) -> io::Result<()> {
     use nix::sys::socket::{SockType, getsockopt, recv, send, sockopt};
     let flags = nix::sys::socket::MsgFlags::MSG_NOSIGNAL;
     for number in 3..64 {
@@ -226,7 +228,7 @@ fn have_signed() -> io::Result<()> {
         if getsockopt(&handle, sockopt::SockType) != Ok(SockType::SeqPacket) {
             continue;
         }
-        send(number, &[&[3, 4, 3][..], b"a word"].concat(), flags)?;
+        send(number, question, flags)?;
         let patience = rustix::event::Timespec {
             tv_sec: 0,
             tv_nsec: 300_000_000,

@@ -80,7 +80,8 @@ impl Drop for EndsAll {
     }
 }
 
-fn spawn(body: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+/// Runs a thread without which the process is of no use.
+pub(super) fn spawn(body: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     let ended = std::thread::Builder::new().spawn(move || {
         let _all = EndsAll;
         if let Err(e) = body() {

@@ -1,9 +1,12 @@
 //! The keeper: the one process that holds the private keys and the hash. A gate
 //! may ask it to decrypt one block and to compare one hash; one that speaks TLS
-//! may have it sign one handshake, and seal and open tickets, too. For a hash that
-//! matches it gets a channel whose other end the keeper gives to the daemon. The
-//! keeper answers nothing else, runs unprivileged, and any other bytes end the
-//! gate's channel.
+//! may have it sign one handshake, and seal and open tickets, too. A gate of a
+//! protocol with keys for logins may have one, and two blocks decrypted by it. For a
+//! hash that matches it gets a channel whose other end the keeper gives to the
+//! daemon. The keeper answers nothing else, runs unprivileged, and any other bytes
+//! end the gate's channel.
+
+mod login_keys;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +17,8 @@ use openssl::rsa::Padding;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use self::login_keys::LoginKey;
+pub use self::login_keys::LoginKeys;
 use crate::daemon::helpers::gates;
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
@@ -34,11 +39,13 @@ pub struct NewGate {
     /// Whether its protocol has no shared secret, so that it may ask for the
     /// login at once.
     pub is_open: bool,
+    /// Whether its protocol has keys for logins.
+    pub has_login_key: bool,
     /// The channel to it.
     pub channel: Pipe<Reply, Question>,
 }
 
-codec!(struct NewGate { tag, tls, is_open, channel });
+codec!(struct NewGate { tag, tls, is_open, has_login_key, channel });
 
 /// A gate that has shown the hash.
 #[derive(Debug)]
@@ -84,6 +91,8 @@ pub struct Secrets {
     /// Whether clients have login steps, without which no gate may enter that
     /// has not shown the hash.
     pub has_steps: bool,
+    /// Whether a protocol with keys for logins is served.
+    pub has_login_keys: bool,
 }
 
 impl Secrets {
@@ -130,6 +139,8 @@ struct Client {
     may_decrypt: bool,
     tls: bool,
     is_open: bool,
+    may_have_login_key: bool,
+    login_key: Option<LoginKey>,
     may_sign: bool,
     may_seal: bool,
     /// How many tickets it may have opened.
@@ -142,18 +153,29 @@ impl From<NewGate> for Client {
             tag,
             tls,
             is_open,
+            has_login_key,
             channel,
         } = gate;
         Client {
             tag,
             channel,
-            may_decrypt: true,
+            may_decrypt: !is_open,
             tls,
             is_open,
+            may_have_login_key: has_login_key,
+            login_key: None,
             may_sign: tls,
             may_seal: tls,
             may_open: if tls { MAX_OPENED } else { 0 },
         }
+    }
+}
+
+impl Client {
+    /// Whether it may show a hash now: with TLS at once, else once a block has been
+    /// decrypted.
+    fn may_compare(&self) -> bool {
+        !self.is_open && (self.tls || !self.may_decrypt)
     }
 }
 
@@ -164,11 +186,16 @@ impl AsFd for Client {
 }
 
 /// Serves gates until the daemon is gone.
-pub fn run(secrets: Secrets, daemon: Pipe<Outcome, Option<NewGate>>) -> io::Result<()> {
+pub fn run(
+    secrets: Secrets,
+    login_keys: Option<LoginKeys>,
+    daemon: Pipe<Outcome, Option<NewGate>>,
+) -> io::Result<()> {
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);
     gates::serve(&daemon, 1, move |mut client: Client| {
-        let is_open = answer(&secrets, &mut client, &to_daemon)?;
+        let keys = login_keys.as_ref();
+        let is_open = answer((&secrets, keys), &mut client, &to_daemon)?;
         is_open.then_some(client)
     })
 }
@@ -176,7 +203,7 @@ pub fn run(secrets: Secrets, daemon: Pipe<Outcome, Option<NewGate>>) -> io::Resu
 /// Answers one question of a gate; whether it may ask more. `None` for a gate
 /// that is gone, or has asked what it may not.
 fn answer(
-    secrets: &Secrets,
+    (secrets, login_keys): (&Secrets, Option<&LoginKeys>),
     client: &mut Client,
     daemon: &Pipe<Outcome, Option<NewGate>>,
 ) -> Option<bool> {
@@ -190,7 +217,7 @@ fn answer(
             }
             key
         }
-        Question::Compare { client: from, hash } if client.tls || !client.may_decrypt => {
+        Question::Compare { client: from, hash } if client.may_compare() => {
             let reply = match secrets.fits(&hash) {
                 false => {
                     refuse(Refusal::Hash, daemon);
@@ -205,6 +232,20 @@ fn answer(
             let reply = pass((client.tag, from), daemon).ok()?;
             client.channel.try_send(&reply).ok()?;
             return Some(false);
+        }
+        Question::LoginKey if client.may_have_login_key => {
+            client.may_have_login_key = false;
+            client.login_key = login_keys.map(LoginKeys::take);
+            let key = client.login_key.as_ref();
+            key.map(|key| Zeroizing::new(key.modulus()))
+        }
+        Question::DecryptLogin(block) => {
+            let key = client.login_key.as_mut();
+            let plain = key.filter(|key| key.has_left())?.decrypt(&block);
+            if plain.is_none() {
+                refuse(Refusal::Key, daemon);
+            }
+            plain
         }
         Question::Sign { scheme, content } if client.may_sign && content.len() <= MAX_SIGNED => {
             client.may_sign = false;

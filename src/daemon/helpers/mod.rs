@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::config::{Config, Tls};
-use crate::daemon::helpers::keeper::Secrets;
+use crate::daemon::helpers::keeper::{LoginKeys, Secrets};
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
@@ -165,8 +165,9 @@ pub(crate) fn start_keeper(
         let confined = confinement.with(Duty::Alone(None));
         child.enter(c"tfd-keeper", &confined, &[])?;
         secrets.warm();
+        let login_keys = secrets.has_login_keys.then(LoginKeys::start).transpose()?;
         child.ready()?;
-        keeper::run(secrets, child.channel.try_clone()?)
+        keeper::run(secrets, login_keys, child.channel.try_clone()?)
     })
 }
 
@@ -280,11 +281,12 @@ fn read_tls_secrets(tls: &Tls) -> Result<TlsSecrets, String> {
 
 fn read_secrets(config: &Config) -> Result<Secrets, String> {
     let config = &config.with_secrets()?;
-    let mut shared = None;
+    let (mut shared, mut has_login_keys) = (None, false);
     for protocol in Protocols::of(config).iter() {
         if let Some(secrets) = protocol.secrets(config)? {
             shared = Some(secrets);
         }
+        has_login_keys |= protocol.has_login_keys();
     }
     let tls = config
         .server
@@ -296,5 +298,6 @@ fn read_secrets(config: &Config) -> Result<Secrets, String> {
         shared,
         tls,
         has_steps: Steps::of(config) != Steps::NONE,
+        has_login_keys,
     })
 }

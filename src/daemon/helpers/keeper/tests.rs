@@ -22,8 +22,11 @@ fn keeper_thread() -> (Daemon, Rsa<openssl::pkey::Public>) {
         }),
         tls: Some(TlsSecrets::new(&tls_key, &certificate).expect("secrets")),
         has_steps: true,
+        has_login_keys: true,
     };
-    std::thread::spawn(move || run(secrets, theirs));
+    let login_keys = LoginKeys::start().expect("keys");
+    login_keys.wait_until_full();
+    std::thread::spawn(move || run(secrets, Some(login_keys), theirs));
     (ours, public)
 }
 
@@ -45,6 +48,7 @@ fn gate_with(daemon: &Daemon, tls: bool, is_open: bool) -> Keeper {
         tag: TAG,
         tls,
         is_open,
+        has_login_key: is_open,
         channel: theirs.into(),
     };
     daemon.send(&Some(gate)).expect("send");
@@ -207,4 +211,73 @@ fn a_gate_without_a_shared_secret_asks_for_its_login_at_once_and_no_other_does()
     assert!(open.enter().expect("keeper").is_some());
     expect_admitted(&daemon);
     assert!(gate(&daemon).enter().is_err(), "its channel is closed");
+}
+
+/// What a client sends of a name or a password.
+fn login_block(modulus: &[u8], text: &[u8]) -> Vec<u8> {
+    let number = |bytes: &[u8]| openssl::bn::BigNum::from_slice(bytes).expect("number");
+    let key = Rsa::from_public_components(number(modulus), number(&[1, 0, 1])).expect("key");
+    let mut block = vec![0; 128];
+    key.public_encrypt(text, &mut block, Padding::PKCS1_OAEP)
+        .expect("encrypt");
+    block
+}
+
+#[test]
+fn a_gate_with_a_login_key_has_two_blocks_decrypted_and_no_third() {
+    let (daemon, public) = keeper_thread();
+    let gate = gate_with(&daemon, false, true);
+    let modulus = gate.login_key().expect("keeper").expect("a key");
+    assert!(modulus.len() == 128 && modulus[0] >= 0x80, "1024 bits");
+    let name = gate.decrypt_login(&login_block(&modulus, b"ann"));
+    assert_eq!(name.expect("keeper").expect("name").to_vec(), b"ann");
+    let empty = gate.decrypt_login(&login_block(&modulus, b""));
+    assert_eq!(empty.expect("keeper").expect("password").to_vec(), b"");
+    assert!(gate.decrypt_login(&login_block(&modulus, b"x")).is_err());
+
+    let gate = gate_with(&daemon, false, true);
+    let other = gate.login_key().expect("keeper").expect("a key");
+    assert_ne!(other, modulus, "each has a key of its own");
+    for bad in [login_block(&modulus, b"ann"), vec![1; 127]] {
+        assert!(gate.decrypt_login(&bad).expect("keeper").is_none());
+    }
+    let counted = daemon.receive().expect("outcome").expect("one");
+    assert_eq!(counted.err(), Some(Refusal::Key));
+
+    let gate = gate_with(&daemon, false, true);
+    assert!(gate.login_key().expect("keeper").is_some());
+    assert!(gate.login_key().is_err(), "a second key");
+    let gate = gate_with(&daemon, false, true);
+    assert!(
+        gate.decrypt_login(&[1; 128]).is_err(),
+        "before it has a key"
+    );
+    let gate = gate_with(&daemon, false, true);
+    let long_lived = gate.decrypt(&block(&public, &[1; 16]));
+    assert!(long_lived.is_err(), "the key of another protocol");
+    let gate = gate_with(&daemon, true, true);
+    assert!(
+        gate.compare(b"testhash").is_err(),
+        "the hash of another one"
+    );
+    let of_tf = gate_of(&daemon, false);
+    assert!(of_tf.login_key().is_err());
+}
+
+#[test]
+fn whoever_comes_when_no_login_key_is_ready_gets_the_spare_one_at_once() {
+    let (daemon, _) = keeper_thread();
+    let take = |_| {
+        let gate = gate_with(&daemon, false, true);
+        (gate.login_key().expect("keeper").expect("a key"), gate)
+    };
+    let taken: Vec<_> = (0..200).map(take).collect();
+    let mut different: Vec<_> = taken.iter().map(|(modulus, _)| modulus).collect();
+    different.sort();
+    different.dedup();
+    assert!(different.len() > 16, "those that were ready, and more");
+    for (modulus, gate) in &taken {
+        let name = gate.decrypt_login(&login_block(modulus, b"ann"));
+        assert!(name.expect("keeper").is_some());
+    }
 }
