@@ -8,6 +8,7 @@ pub mod context;
     expect(dead_code, reason = "no protocol that is served has data connections")
 )]
 pub mod dialer;
+pub mod effect;
 pub mod jail;
 pub mod keeper;
 pub mod keys;

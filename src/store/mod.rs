@@ -3,6 +3,7 @@
 
 pub mod behind;
 pub mod copy;
+pub mod directory;
 pub mod inherit;
 pub mod part;
 pub mod path;

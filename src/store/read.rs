@@ -7,13 +7,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Advice, Mode, OFlags, Stat, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
+use sha2::{Digest, Sha256};
 
 use super::part::{is_directory, is_file};
 use super::path::RootPath;
 use super::root::Root;
+use super::wanted;
 
 /// Bytes to read ahead from disk.
 const AHEAD: u64 = 4 * 1024 * 1024;
+
+/// The most bytes of a digest read at once, and the fewest.
+const BUFFER: usize = 256 * 1024;
+const LEAST: usize = 8 * 1024;
 
 /// A regular file open for reading.
 #[derive(Debug)]
@@ -114,6 +120,33 @@ impl FileReader {
         }
         Ok(done)
     }
+
+    /// The SHA-256 of the whole file.
+    ///
+    /// # Errors
+    /// `ECANCELED` when nobody waits for it any more, else the system's.
+    pub fn sha256(&self) -> Result<[u8; 32], Errno> {
+        self.read_in_order();
+        let mut digest = Sha256::new();
+        // One byte more than the file has shows the end by one read.
+        let expected = usize::try_from(self.length).unwrap_or(BUFFER);
+        let mut buffer = vec![0; expected.saturating_add(1).clamp(LEAST, BUFFER)];
+        let mut offset = 0;
+        let mut look_at = wanted::WORK;
+        loop {
+            if offset >= look_at {
+                wanted::check()?;
+                look_at += wanted::WORK;
+            }
+            let len = self.read_at(&mut buffer, offset)?;
+            digest.update(&buffer[..len]);
+            offset += len as u64;
+            if len < buffer.len() {
+                return Ok(digest.finalize().into());
+            }
+        }
+    }
+
     fn read_some(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         if let Order::FromMemory = self.order.get() {
             let part = &mut [IoSliceMut::new(buffer)];

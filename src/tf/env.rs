@@ -16,6 +16,7 @@ use super::wire::Wire;
 use crate::config::Durability;
 use crate::session::jail::JAIL_FILE;
 use crate::store::copy::Rules;
+use crate::store::directory::Making;
 use crate::store::part::sync_directory;
 use crate::store::upload::Upload;
 use crate::store::{Policy, Quota, Root, RootPath};
@@ -133,6 +134,15 @@ impl Env {
             sync: self.sync(),
             quota: &self.quota,
             bits: self.settings.mode_bits,
+        }
+    }
+
+    /// How directories are made.
+    pub fn directories(&self) -> Making<'_> {
+        Making {
+            root: &self.root,
+            mode: self.settings.directory_mode,
+            sync: self.sync(),
         }
     }
 

@@ -2,10 +2,9 @@
 //! connection"): the handshake of TLS where that is spoken, version, RSA block,
 //! hash. It holds no key but the session's own and reaches no file.
 
-use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::net::Link;
 use crate::net::tls::login::Proof;
@@ -25,9 +24,6 @@ const MAX_VERSION: usize = 32;
 
 /// The first two bytes of a handshake of TLS.
 const TLS_BEGIN: i32 = 0x1603;
-
-/// How long a refused client may take to read why.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a client did not pass.
 #[derive(Debug, thiserror::Error)]
@@ -141,25 +137,8 @@ fn refuse(mut wire: Wire, status: Status) -> Refusal {
     if let Err(e) = wire.write_message(&Reply::from(status).into_bytes()) {
         return e.into();
     }
-    wire.link().close();
-    linger(wire.socket());
+    wire.link().close_slowly();
     Refusal::Answered(status)
-}
-
-/// Ends our side and takes in what the client still sends, so that the system
-/// does not cut the connection before the reply is read. Bounded in time and
-/// bytes.
-fn linger(mut socket: &TcpStream) {
-    let end = Instant::now() + LINGER;
-    let mut scratch = [0; 4096];
-    let _ = socket.shutdown(Shutdown::Write);
-    let _ = socket.set_read_timeout(Some(LINGER));
-    for _ in 0..64 {
-        match socket.read(&mut scratch) {
-            Ok(n) if n > 0 && Instant::now() < end => {}
-            _ => break,
-        }
-    }
 }
 
 /// One log line on a client that did not pass.

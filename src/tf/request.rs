@@ -2,7 +2,7 @@
 //! interface"): the functions that read the arguments of each command of the
 //! table. All syntax errors end here; nothing here touches a file.
 
-pub use super::command::{Effect, Request};
+pub use super::command::Request;
 use super::env::POLICY;
 use super::status::{Reply, Status};
 use crate::store::RootPath;

@@ -3,12 +3,11 @@
 
 use super::env::Env;
 use super::notify;
-use super::request::{Effect, Request, word};
+use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::transfer::{integrity, refuse, sup};
 use super::wire::{Result, Wire, WireError};
 use crate::session::audit::{Observer, Outcome, Subject};
-use crate::users::Rights;
 
 /// Serves a client to the end of the session: `Ok` after END.
 ///
@@ -47,7 +46,7 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
             wire.answer_urgent_beside();
         }
         let answered = match request {
-            request if may(env.rights, &request) => request.run(wire, env),
+            request if request.effect().is_allowed(env.rights) => request.run(wire, env),
             // Frames of the client follow this one, whatever the answer.
             Request::Sup { .. } => sup::run(wire, env, &Err(Status::AccessDenied)),
             Request::Intwrite { .. } => integrity::write(wire, env, &Err(Status::AccessDenied)),
@@ -91,13 +90,4 @@ fn refuse_unread(
             .map_err(WireError::Io)?;
     }
     wire.write_message(&reply.into_bytes())
-}
-
-/// Whether a session with these rights may make a request.
-fn may(rights: Rights, request: &Request) -> bool {
-    match rights {
-        Rights::Full => true,
-        Rights::AppendOnly => request.effect() != Effect::Changes,
-        Rights::ReadOnly => request.effect() == Effect::Reads,
-    }
 }

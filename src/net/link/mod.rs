@@ -3,6 +3,7 @@
 //! know no protocol: what the bytes mean is its users' business.
 
 mod limits;
+mod linger;
 mod read;
 mod tls;
 

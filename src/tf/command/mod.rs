@@ -38,19 +38,10 @@ use super::status::{Reply, Status};
 use super::transfer::*;
 use super::wire::{Result, Wire};
 use crate::session::audit::{Outcome, Subject};
+use crate::session::effect::Effect;
 use crate::session::slots::MAX_COMMAND;
 use crate::store::RootPath;
 
-/// What a request does to files: its place among a session's rights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It changes nothing.
-    Reads,
-    /// It only adds what does not exist yet, or can be restricted to that.
-    Adds,
-    /// It replaces, alters or removes.
-    Changes,
-}
 use Effect::{Adds, Changes, Reads};
 
 /// Whether a request may keep a session busy for longer than a few system
