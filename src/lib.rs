@@ -19,7 +19,6 @@ mod admin;
 #[cfg(feature = "testing")]
 pub mod admin;
 #[cfg(not(feature = "testing"))]
-#[expect(dead_code, reason = "no listener has the protocol yet")]
 mod bbftp;
 #[cfg(feature = "testing")]
 pub mod bbftp;

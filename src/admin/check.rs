@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use nix::unistd::geteuid;
 
 use crate::admin::status::{fail, say, serving};
-use crate::config::{Config, Local, Mode, Problem};
+use crate::config::{Config, Local, Mode, PasswordLogins, Problem, Protocol};
 use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
 use crate::net::tls::certificate;
@@ -105,7 +105,27 @@ fn warnings(config: &Config) -> Vec<Problem> {
         Problem::new(&config.path, text.to_owned())
     });
     let warnings = short.into_iter().chain(no_helper_user(config));
+    let warnings = warnings.chain(password_logins(config));
     warnings.chain(expiry_warning(config)).collect()
+}
+
+/// That passwords of BBFTP come with little protection, or can't come at all.
+fn password_logins(config: &Config) -> Option<Problem> {
+    let bbftp = config.bbftp.as_ref()?;
+    let mut listeners = config.listeners();
+    listeners.retain(|listener| listener.protocol == Protocol::Bbftp);
+    let text = match bbftp.password_logins {
+        PasswordLogins::Rsa if listeners.iter().any(|listener| !listener.tls) => {
+            "bbftp.password_logins: \"rsa\" protects passwords by a key of 1024 bits that nothing \
+             certifies, and files not at all: whoever is between client and server can read and \
+             change them"
+        }
+        PasswordLogins::Tls if listeners.iter().all(|listener| !listener.tls) => {
+            "bbftp.password_logins: \"tls\" without bbftp.tls_listen: nobody can log in"
+        }
+        _ => return None,
+    };
+    Some(Problem::new(&config.path, text))
 }
 
 /// That helpers have no system user.

@@ -4,5 +4,12 @@
 /// The protocol's name in status and metrics.
 pub const NAME: &str = "bbftp";
 
+/// Its name in a handshake of TLS.
+pub const ALPN: [&[u8]; 1] = [b"bbftp"];
+
+mod gate;
+mod request;
+pub mod server;
+mod session;
 pub mod stream;
 pub mod wire;

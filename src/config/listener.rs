@@ -35,6 +35,7 @@ macro_rules! protocols {
 
 protocols! {
     "TF Protocol, or the proxy in front of a server of it." Tf "tf" udp true;
+    "BBFTP." Bbftp "bbftp" udp false;
     #[cfg(feature = "testing")] "A protocol of tests." Echo "echo" udp false;
 }
 

@@ -2,6 +2,7 @@
 //! line and key. See tfd.toml(5). Nothing here reads or changes the world but
 //! the file itself.
 
+mod bbftp;
 mod check;
 mod listener;
 mod proxy;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::sys::memory::read_shared_text;
 use crate::trusted;
 
+pub use bbftp::{Bbftp, PasswordLogins, SourcePort};
 pub use check::is_service_name;
 pub use listener::{Listener, Protocol};
 pub use proxy::{Backend, Host, Proxy};
@@ -35,6 +37,8 @@ pub struct Config {
     pub server: Server,
     /// `[tf]`, if TF Protocol is listened for.
     pub tf: Option<Tf>,
+    /// `[bbftp]`, if BBFTP is listened for.
+    pub bbftp: Option<Bbftp>,
     listeners: Vec<Listener>,
     data_ports: Vec<RangeInclusive<u16>>,
     /// A memory with the whole text, if this one was read without the values of
@@ -85,6 +89,10 @@ impl Config {
         if has_tf {
             tf::check(&mut values);
         }
+        let has_bbftp = Protocol::Bbftp.is_listed(&values);
+        if has_bbftp && !is_proxy {
+            bbftp::check(&mut values);
+        }
         if !values.problems.is_empty() {
             values.problems.sort_by_key(Problem::place);
             return Err(values.problems);
@@ -98,6 +106,7 @@ impl Config {
                 } else {
                     None
                 },
+                bbftp: has_bbftp.then(|| bbftp::build(&values)),
                 listeners: listener::build(&values),
                 data_ports: listener::data_ports(&values),
                 whole: None,

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Checked(Check),
     Path,
     List(Check),
+    /// A list; least and largest of each.
+    Numbers(u64, u64),
 }
 
 /// What the value in conf/tfd.toml stands for.
@@ -60,7 +62,7 @@ macro_rules! keys {
     };
 }
 
-use Kind::{Checked, Choice, Flag, Int, List, Path, Seconds, Text};
+use Kind::{Checked, Choice, Flag, Int, List, Numbers, Path, Seconds, Text};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = keys! {
@@ -175,6 +177,21 @@ pub(super) const KEYS: &[Key] = keys! {
         "The largest buffer that PUT and GET agree on, in bytes.";
     tf integrity_limit: Int(0, 1 << 30), Default 16777216,
         "The largest file that INTREAD and INTWRITE take, in bytes; a session holds it in memory.";
+
+    bbftp listen: List(check::listen), Example ["0.0.0.0:5021", "[::]:5021"],
+        "Where to listen for BBFTP, in multi-user mode (left out: nowhere).";
+    bbftp tls_listen: List(check::listen), Example ["0.0.0.0:5022", "[::]:5022"],
+        "The same inside TLS 1.3, control and data, for bbftp of tfd.";
+    bbftp password_logins: Choice(&["rsa", "tls"]), Default "tls",
+        "Where passwords are accepted: \"tls\" inside TLS alone; \"rsa\" also encrypted by the \
+         protocol's own RSA with 1024 bits, which every other client uses, and which protects \
+         nobody from an attacker between client and server.";
+    bbftp versions: Numbers(1, 3), Default [1, 2, 3], "The versions of the protocol that are spoken.";
+    bbftp data_ports: Checked(check::port_range), Example "20000-20100",
+        "The ports of this machine that clients of version 3 connect to for data (left out: any).";
+    bbftp active_source_port: Choice(&["control-1", "any"]), Default "control-1",
+        "The port that data connections to clients of versions 1 and 2 come from: \"control-1\" \
+         the one below the port of the control connection, as with bbftpd.";
 };
 
 /// The sections of protocols that only tests serve.
@@ -213,6 +230,9 @@ impl Kind {
             Kind::Checked(_) => "use a text in quotes".to_owned(),
             Kind::Path => "use a path in quotes".to_owned(),
             Kind::List(_) => "use a list of texts, [\"...\", \"...\"]".to_owned(),
+            Kind::Numbers(least, largest) => {
+                format!("use a list of integers from {least} to {largest}")
+            }
         }
     }
 }

@@ -115,6 +115,80 @@ fn each_protocol_may_be_the_only_one_and_one_must_be_listed() {
 }
 
 #[test]
+fn bbftp_needs_accounts_no_jail_and_versions_without_a_gap() {
+    let with = |server: &str, bbftp: &str| {
+        parse(&format!(
+            "[server]\nuser = \"nobody\"\nroot = \"data\"\n{server}\n[bbftp]\n\
+             listen = [\"127.0.0.1:2\"]\n{bbftp}\n"
+        ))
+    };
+    let accounts = "mode = \"multi-user\"\nusers = \"users\"";
+    let config = with(accounts, "data_ports = \"20000-20100\"").expect("fine");
+    let bbftp = config.bbftp.as_ref().expect("BBFTP");
+    assert!(config.tf.is_none() && bbftp.password_logins == PasswordLogins::Tls);
+    assert_eq!(bbftp.versions, [1, 2, 3]);
+    assert_eq!(bbftp.active_source_port, SourcePort::BelowControl);
+    assert_eq!(config.data_ports(Protocol::Bbftp), 20000..=20100);
+    let all = "versions = [2]\npassword_logins = \"rsa\"\nactive_source_port = \"any\"";
+    let other = with(accounts, all).expect("fine");
+    let bbftp = other.bbftp.as_ref().expect("BBFTP");
+    assert_eq!(bbftp.versions, [2]);
+    assert_eq!(bbftp.password_logins, PasswordLogins::Rsa);
+    assert_eq!(bbftp.active_source_port, SourcePort::Any);
+    assert_eq!(other.data_ports(Protocol::Bbftp), 0..=0);
+    for (server, bbftp, told) in [
+        ("", "", "bbftp.listen: its clients log in: set mode"),
+        (
+            &format!("{accounts}\njail = true"),
+            "",
+            "bbftp.listen: its clients can't enter a jail",
+        ),
+        (accounts, "versions = []", "bbftp.versions: list versions"),
+        (
+            accounts,
+            "versions = [1, 3]",
+            "bbftp.versions: list versions",
+        ),
+        (
+            accounts,
+            "versions = [3, 2]",
+            "bbftp.versions: list versions",
+        ),
+        (
+            accounts,
+            "versions = [0, 1]",
+            "bbftp.versions: use an integer from 1 to 3",
+        ),
+        (
+            accounts,
+            "versions = 3",
+            "bbftp.versions: use a list of integers from 1 to 3",
+        ),
+        (
+            accounts,
+            "data_ports = \"2-1\"",
+            "bbftp.data_ports: name the first and the last port",
+        ),
+        (
+            accounts,
+            "password_logins = \"none\"",
+            "bbftp.password_logins: use \"rsa\" or \"tls\"",
+        ),
+        (
+            accounts,
+            "active_source_port = \"5020\"",
+            "bbftp.active_source_port: use \"control-1\" or \"any\"",
+        ),
+    ] {
+        let problems = with(server, bbftp).expect_err(told);
+        assert!(
+            problems.iter().any(|text| text.contains(told)),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn every_problem_is_told_with_its_line_and_key() {
     let text = PLAIN
         .replace("\"127.0.0.1:1\"", "\"localhost\", \"[::1]:2\"")
@@ -241,6 +315,7 @@ fn heads() -> Vec<String> {
             Kind::Choice(_) | Kind::Text(_) | Kind::Checked(_) => "string",
             Kind::Path => "path",
             Kind::List(_) => "list of strings",
+            Kind::Numbers(..) => "list of integers",
         };
         let default = match (key.shown, key.value.strip_prefix('"')) {
             (Shown::Default, Some(text)) => {

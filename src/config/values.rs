@@ -115,6 +115,9 @@ impl<'a> Values<'a> {
             (Kind::List(check), DeValue::Array(elements)) => {
                 Value::List(self.elements(&name, elements, *check))
             }
+            (Kind::Numbers(least, largest), DeValue::Array(elements)) => {
+                Value::List(self.numbers(&name, elements, (*least, *largest)))
+            }
             (kind, value) => match convert(kind, value) {
                 Ok(text) => Value::Text(text),
                 Err(why) => {
@@ -141,6 +144,23 @@ impl<'a> Values<'a> {
                 self.report(Some(element.span()), format!("{name}: {wrong}"));
             }
             list.push(text.unwrap_or_default().to_owned());
+        }
+        list
+    }
+
+    /// The numbers of a list, right or wrong.
+    fn numbers(
+        &mut self,
+        name: &str,
+        elements: &DeArray<'_>,
+        (least, largest): (u64, u64),
+    ) -> Vec<String> {
+        let mut list = Vec::new();
+        for element in elements {
+            match convert(&Kind::Int(least, largest), element.get_ref()) {
+                Ok(number) => list.push(number),
+                Err(why) => self.report(Some(element.span()), format!("{name}: {why}")),
+            }
         }
         list
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nix::unistd::Pid;
 
+use crate::bbftp;
 use crate::config::{self, Config};
 use crate::session::protocol::{HelperContext, Helpers, Protocol};
 use crate::tf;
@@ -50,6 +51,7 @@ fn open(protocol: config::Protocol, config: &Config) -> Option<Box<dyn Protocol>
     config.listeners().iter().find(|it| is_of_it(it))?;
     Some(match protocol {
         config::Protocol::Tf => Box::new(tf::server::Server::new(config)?),
+        config::Protocol::Bbftp => Box::new(bbftp::server::Server::new(config)?),
         #[cfg(feature = "testing")]
         config::Protocol::Echo => Box::new(crate::echo::Echo::new(config)),
     })

@@ -64,7 +64,6 @@ pub struct Context {
     /// To the service of its protocol, if there is one.
     pub service: Option<OwnedFd>,
     /// Makes its data connections, if its protocol has them.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "as there"))]
     pub dialer: Option<Dialer>,
     /// Has to see each of its requests.
     pub observer: SessionObserver,

@@ -143,10 +143,6 @@ impl Keeper {
     ///
     /// # Errors
     /// When the keeper is out of reach.
-    #[cfg_attr(
-        not(feature = "testing"),
-        expect(dead_code, reason = "TF has a shared secret")
-    )]
     pub fn enter(&self) -> io::Result<Option<LoginPipe>> {
         let client = self.client;
         self.ask(&Question::Enter { client }).map(login)

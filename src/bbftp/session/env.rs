@@ -1,0 +1,124 @@
+//! What a request works on: the root, the working directory, rights and
+//! settings.
+
+use super::reply::Reply;
+use super::settings::Settings;
+use crate::config::Durability;
+use crate::session::dialer::Dialer;
+use crate::session::jail::JAIL_FILE;
+use crate::store::directory::Making;
+use crate::store::{Policy, Quota, Root, RootPath};
+use crate::users::Rights;
+
+/// Names beneath the root: the token files of jails are hidden.
+pub const POLICY: Policy = Policy {
+    hidden: &[JAIL_FILE],
+    kept_ending: None,
+};
+
+/// What a client has that has sent no umask.
+const UMASK: u32 = 0o022;
+
+/// The version that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// 1
+    One,
+    /// 2
+    Two,
+    /// 3
+    Three,
+}
+
+impl Version {
+    /// By its number.
+    pub fn from_number(number: u32) -> Option<Version> {
+        match number {
+            1 => Some(Version::One),
+            2 => Some(Version::Two),
+            3 => Some(Version::Three),
+            _ => None,
+        }
+    }
+}
+
+/// The surroundings of a request.
+#[derive(Debug)]
+pub struct Env {
+    /// The root of this session.
+    pub root: Root,
+    /// The working directory.
+    pub directory: RootPath,
+    /// What the configuration says.
+    pub settings: Settings,
+    /// What the session may do to files, beside what the system lets it.
+    pub rights: Rights,
+    /// What it may store.
+    pub quota: Quota,
+    /// Makes its data connections.
+    pub dialer: Option<Dialer>,
+    /// Modes of new files and directories, before the system's umask.
+    pub modes: Modes,
+    /// Bytes of files and listings moved by the request under way.
+    pub moved: u64,
+    /// Whether the client may still send the start, or the end, of a transfer that
+    /// has failed here before.
+    pub may_come_late: bool,
+}
+
+/// Modes of what is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Modes {
+    /// Of files.
+    pub file: u32,
+    /// Of directories.
+    pub directory: u32,
+    /// The umask that the client knows of.
+    umask: u32,
+}
+
+impl Env {
+    /// Those of a session that has just begun, without a quota.
+    pub fn new(root: Root, settings: Settings, rights: Rights) -> Env {
+        Env {
+            root: root.with_policy(POLICY),
+            directory: RootPath::root(),
+            modes: Modes {
+                file: settings.file_mode & 0o777,
+                directory: settings.directory_mode & 0o777,
+                umask: UMASK,
+            },
+            settings,
+            rights,
+            quota: Quota::none(),
+            dialer: None,
+            moved: 0,
+            may_come_late: false,
+        }
+    }
+
+    /// Whether what is acknowledged must be on disk.
+    pub fn sync(&self) -> bool {
+        self.settings.durability == Durability::File
+    }
+
+    /// How directories are made.
+    pub fn directories(&self) -> Making<'_> {
+        Making {
+            root: &self.root,
+            mode: self.modes.directory,
+            sync: self.sync(),
+        }
+    }
+
+    /// Takes a umask of the client's (CHUMASK).
+    pub fn set_umask(&mut self, umask: u32) -> Reply {
+        let (before, umask) = (self.modes.umask, umask & 0o777);
+        self.modes = Modes {
+            file: 0o666 & !umask,
+            directory: 0o777 & !umask,
+            umask,
+        };
+        Reply::ok(format!("umask changed from {before:04o} to {umask:04o}"))
+    }
+}

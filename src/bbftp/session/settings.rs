@@ -1,0 +1,33 @@
+//! What a session needs to know of the configuration.
+
+use std::time::Duration;
+
+use crate::config::{Bbftp, Durability, Server};
+
+/// The part of the configuration that sessions follow.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The versions that are spoken, in order and without a gap.
+    pub versions: Vec<u32>,
+    /// When an upload is acknowledged.
+    pub durability: Durability,
+    /// How long a peer may stand still once it is in; `None` for ever.
+    pub idle_limit: Option<Duration>,
+    /// Mode of new files, before the umask.
+    pub file_mode: u32,
+    /// Mode of new directories, before the umask.
+    pub directory_mode: u32,
+}
+
+impl Settings {
+    /// Those of a configuration.
+    pub fn of(server: &Server, bbftp: &Bbftp) -> Settings {
+        Settings {
+            versions: bbftp.versions.clone(),
+            durability: server.durability,
+            idle_limit: server.idle_limit,
+            file_mode: server.file_mode,
+            directory_mode: server.directory_mode,
+        }
+    }
+}
