@@ -5,6 +5,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -26,6 +27,9 @@ const TLS_ONLY: &[u8] = b"this server takes passwords over TLS only: use bbftp o
 /// What every client reads whose name and password don't fit, whatever the
 /// reason.
 const WRONG: &[u8] = b"Incorrect password";
+
+/// How long it waits for that beyond the check.
+const PENALTY: Duration = Duration::from_secs(1);
 
 /// What gates follow of the configuration.
 #[derive(Clone, Debug)]
@@ -140,7 +144,10 @@ pub fn admit(gate: Gate<'_>, rules: &Rules) -> Result<(), Refusal> {
             b"Too many sessions of this user",
         )),
         Err(Why::Internal) => Err(refuse(&mut control, Code::Bad, b"Internal error")),
-        Err(_) => Err(refuse(&mut control, Code::BadNoRetry, WRONG)),
+        Err(_) => {
+            std::thread::sleep(PENALTY);
+            Err(refuse(&mut control, Code::BadNoRetry, WRONG))
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! BBFTP over real sockets.
+//! BBFTP over real sockets: the server by a client made of single bytes, and our
+//! client against servers that follow a script.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -7,8 +8,14 @@
 )]
 #![allow(unreachable_pub, reason = "shared by the modules of this test")]
 
-mod client;
 #[path = "../common/mod.rs"]
 mod common;
+
+mod client;
 mod fake;
+mod fields;
+mod files;
+mod login;
+mod peer;
 mod program;
+mod versions;
