@@ -1,8 +1,9 @@
 //! The keeper: whatever a gate asks, it learns no more than one session key,
 //! has one handshake of TLS signed at most, and passes with the hash alone.
 //!
-//! The first byte says whether the gate speaks TLS. The rest is a stream of messages with a length of two bytes. A question to
-//! decrypt that has no block gets a good one.
+//! The first byte says whether the gate speaks TLS, and whether its protocol has
+//! keys for logins in place of a hash. The rest is a stream of messages with a length
+//! of two bytes. A question to decrypt that has no block gets a good one.
 #![no_main]
 
 use std::io::ErrorKind;
@@ -12,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::helpers::keeper;
-use tfd::daemon::helpers::keeper::{NewGate, Outcome, Secrets};
+use tfd::daemon::helpers::keeper::{LoginKeys, NewGate, Outcome, Secrets};
 use tfd::ipc::channel::{Channel, pair};
 use tfd::ipc::codec::Decode;
 use tfd::ipc::orders::Tag;
@@ -51,9 +52,13 @@ static DAEMON: LazyLock<Pipe<Option<NewGate>, Outcome>> = LazyLock::new(|| {
         }),
         tls: Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets")),
         has_steps: true,
+        has_login_keys: true,
     };
+    let login_keys = LoginKeys::start().expect("keys");
     let (daemon, keepers) = pipe::pair().expect("pair");
-    std::thread::spawn(move || keeper::run(secrets, keepers).expect("the keeper goes on"));
+    std::thread::spawn(move || {
+        keeper::run(secrets, Some(login_keys), keepers).expect("the keeper goes on")
+    });
     daemon
 });
 
@@ -65,7 +70,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((tls, data)) = data.split_first() else {
         return;
     };
-    let speaks_tls = tls & 1 == 1;
+    let (speaks_tls, is_open) = (tls & 1 == 1, tls & 2 == 2);
     let (gate, theirs) = pair().expect("pair");
     let mut asked = Vec::new();
     for message in messages(data).take(MOST) {
@@ -81,13 +86,17 @@ fuzz_target!(|data: &[u8]| {
     let new = NewGate {
         tag: TAG,
         tls: speaks_tls,
-        is_open: false,
+        is_open,
+        has_login_key: is_open,
         channel: theirs.into(),
     };
     DAEMON.send(&Some(new)).expect("send");
     let answers = received(&gate);
     let admitted = admitted();
 
+    if is_open {
+        return check_open(&asked, &answers);
+    }
     if speaks_tls {
         return check_tls(&asked, &answers);
     }
@@ -136,11 +145,29 @@ fn check_tls(asked: &[Vec<u8>], answers: &[Reply]) {
     assert!(granted[1] <= 1 && granted[2] <= 1 && granted[3] <= 1 && granted[4] <= 1);
 }
 
+/// With a key for logins: the key once, two blocks behind it, and never what the
+/// long-lived key or the hash opens.
+fn check_open(asked: &[Vec<u8>], answers: &[Reply]) {
+    let mut answered = [0; 9];
+    for (asked, answer) in asked.iter().zip(answers) {
+        let what = usize::from(asked[0]);
+        assert!((3..=8).contains(&what), "no other question is answered");
+        answered[what] += 1;
+        match (what, answer) {
+            (6, answer) => assert!(matches!(answer, Reply::Passed(_))),
+            (7, Reply::Granted(modulus)) => assert_eq!(modulus.len(), 128),
+            (8, _) => assert_eq!(answered[7], 1),
+            (_, answer) => assert!(!matches!(answer, Reply::Passed(_))),
+        }
+    }
+    assert!(answered[6] <= 1 && answered[7] <= 1 && answered[8] <= 2);
+}
+
 /// A question as the keeper reads it: what is asked, behind a sign its scheme,
 /// then the rest with its length. Nothing else is changed.
 fn question(message: &[u8]) -> Vec<u8> {
     let head = match message {
-        [1 | 2 | 4 | 5, ..] => 1,
+        [1 | 2 | 4 | 5 | 8, ..] => 1,
         [3, _, _, ..] => 3,
         _ => return message.to_vec(),
     };

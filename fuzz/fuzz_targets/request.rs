@@ -3,8 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tfd::session::effect::Effect;
 use tfd::store::RootPath;
-use tfd::tf::request::{Effect, Request, word};
+use tfd::tf::request::{Request, word};
 
 fuzz_target!(|data: &[u8]| {
     let parsed = Request::parse(data);
