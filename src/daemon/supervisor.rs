@@ -16,7 +16,7 @@ use rustix::event::PollFlags;
 use super::generation::{Admission, Generation};
 use super::memory::Memory;
 use super::notify::Notifier;
-use super::registry::Registry;
+use super::registry::{Connection, Registry, Stage};
 use super::sessions::{SessionHandles, Sessions};
 use super::start::{
     FileStamp, limits, listen_on, raise_descriptor_limit, sandbox_for, say_ready, start_generation,
@@ -32,7 +32,7 @@ use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::protocols::ProtocolHelpers;
 use crate::daemon::supervisor::losses::Repair;
 use crate::ipc::Pipe;
-use crate::ipc::orders::{MAX_FAILED_FORKS, Order};
+use crate::ipc::orders::{Ended, MAX_FAILED_FORKS, News, Order};
 use crate::ipc::poll::{Poll, left};
 use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
@@ -497,6 +497,9 @@ impl<'a> Supervisor<'a> {
             match generation.zygote.channel.try_receive() {
                 Ok(Some(news)) => {
                     let pid = generation.zygote.pid;
+                    if let News::Ended(Ended { slot, .. }) = news {
+                        self.hear_keepers_of(index, slot);
+                    }
                     self.registry.hear(pid, news);
                     if news.failed_forks() >= MAX_FAILED_FORKS {
                         self.failed_in(index, "zygote", "zygote can't fork", pid);
@@ -505,6 +508,18 @@ impl<'a> Supervisor<'a> {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 _ => return self.zygote_gone(index),
             }
+        }
+    }
+
+    /// A gate that has handed its client over ends at once. What its keeper has said
+    /// before that is heard first: there is to be a session.
+    fn hear_keepers_of(&mut self, index: usize, slot: u32) {
+        let is_known = |of: &Connection| of.stage != Stage::Gate;
+        if self.registry.get(slot).is_none_or(is_known) {
+            return;
+        }
+        for keeper in (0..self.generations[index].keepers.len()).rev() {
+            self.hear_keeper(index, keeper);
         }
     }
 

@@ -249,17 +249,13 @@ impl Login {
         Ok(verdict)
     }
 
-    /// Hands the session over and waits until its process has it; this one has no
-    /// part in it afterwards. The daemon must not hear of the end of this process
-    /// before it has started the other.
+    /// Hands the session over; this process has no part in it afterwards.
     ///
     /// # Errors
     /// When nobody takes it.
     pub fn hand_over(self, socket: impl AsFd, state: &[u8]) -> io::Result<()> {
         let socket = socket.as_fd();
-        self.channel.send(&HandOver { socket, state }.to_ask()?)?;
-        let _ = self.channel.receive();
-        Ok(())
+        self.channel.send(&HandOver { socket, state }.to_ask()?)
     }
 
     fn verdict(&self) -> io::Result<Verdict> {

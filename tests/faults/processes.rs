@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -68,6 +69,19 @@ fn a_transfer_that_takes_too_long_is_ended_with_the_daemon() {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end(), Some(0));
     assert!(!server.exists("f"));
+}
+
+#[test]
+fn a_client_whose_gate_has_ended_before_the_daemon_looks_gets_its_session() {
+    let server = Server::start();
+    let client = Client::knock(server.address());
+    wait_until("its gate", || !pids(&server, "tfd-gate").is_empty());
+    let gate = pids(&server, "tfd-gate")[0];
+    server.signal(Signal::SIGSTOP);
+    let mut client = client.try_in().expect("the gate answers");
+    wait_until("its end", || !Path::new(&format!("/proc/{gate}")).exists());
+    server.signal(Signal::SIGCONT);
+    client.expect_alive();
 }
 
 #[test]
@@ -393,7 +407,7 @@ fn a_crowd_before_login_is_held_off_and_those_who_are_in_do_not_count() {
 }
 
 /// Runs `tfd` and returns exit code and standard error.
-fn tfd(arguments: &[&str], config: &std::path::Path) -> (Option<i32>, String) {
+fn tfd(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_tfd"))
         .args(arguments)
         .arg(config)
