@@ -138,7 +138,6 @@ impl Parent for Relay<'_> {
 
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
-        self.connecting.limit_memory()?;
         self.connecting.make_gate()
     }
 

@@ -107,6 +107,16 @@ pub enum Duty<'a> {
     Dialing,
 }
 
+impl Duty<'_> {
+    /// Whether it forks processes that face clients.
+    fn forks(self) -> bool {
+        matches!(
+            self,
+            Duty::Forking | Duty::Connecting(_) | Duty::Launching(_) | Duty::Sharing(_)
+        )
+    }
+}
+
 /// A confinement for one duty.
 pub struct Confined<'a> {
     confinement: &'a Confinement<'a>,
@@ -129,6 +139,9 @@ impl Confine for Confined<'_> {
             })?;
         }
         keep_only(handles)?;
+        if self.duty.forks() {
+            sandbox.limit_memory()?;
+        }
         match (self.duty, identity) {
             (Duty::Launching(_), _) => limit_root(LAUNCHERS)?,
             (_, Some(identity)) => identity.take_keeping(*kept)?,
@@ -143,12 +156,16 @@ impl Confine for Confined<'_> {
         }
         if let Duty::Launching(root) = self.duty {
             sandbox.enter_as_launcher()?;
+            sandbox.share_sockets()?;
             return sandbox.limit_files(Some(root));
         }
         sandbox.enter()?;
         match self.duty {
             Duty::Forking | Duty::Launching(_) => return Ok(()),
-            Duty::Sharing(root) => return sandbox.limit_files(Some(root)),
+            Duty::Sharing(root) => {
+                sandbox.share_sockets()?;
+                return sandbox.limit_files(Some(root));
+            }
             Duty::Connecting(port) => return sandbox.limit_to_port(port),
             Duty::Alone(root) => sandbox.limit_files(root)?,
             Duty::Logging => sandbox.limit_files(None)?,

@@ -114,12 +114,12 @@ impl Sandbox {
             .map_err(io::Error::other)
     }
 
-    /// Bounds the memory of a process that faces a client, and its descriptors, in
-    /// which memory could be, too.
+    /// Bounds the memory of processes that face clients, and their descriptors, in
+    /// which memory could be, too: for the one that forks them.
     ///
     /// # Errors
     /// The system's. The process must end then.
-    pub fn limit_memory(&self) -> io::Result<()> {
+    fn limit_memory(&self) -> io::Result<()> {
         if !self.is_on() {
             return Ok(());
         }
@@ -156,12 +156,12 @@ impl Sandbox {
         apply_filter(&filters.deadly_to_gates).map_err(io::Error::other)
     }
 
-    /// For a process that shares a socket with others: from now on it can neither
-    /// shut it down nor shrink its buffers.
+    /// For a process whose children share a socket: from now on they and it can
+    /// neither shut one down nor shrink its buffers.
     ///
     /// # Errors
     /// The system's. The process must end then.
-    pub fn share_sockets(&self) -> io::Result<()> {
+    fn share_sockets(&self) -> io::Result<()> {
         let Some(filters) = &self.0 else {
             return Ok(());
         };

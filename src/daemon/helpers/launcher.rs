@@ -110,6 +110,11 @@ impl Parent for Launcher<'_> {
     }
 
     fn settle(&self) -> io::Result<()> {
+        SigSet::all().thread_unblock()?;
+        if self.steps == Steps::NONE {
+            // It has the identity and the root of its client already.
+            self.sandbox.deny_fork_and_identity()?;
+        }
         Ok(())
     }
 
@@ -230,14 +235,11 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     // A change of identity clears this, so it comes again.
     follow(parent)?;
     let _ = set_name(c"tfd-session");
-    SigSet::all().thread_unblock()?;
     // The launcher's own limit is the configuration's root.
     if !login.home.is_empty() {
         launcher.sandbox.limit_files(Some(home.as_fd()))?;
     }
-    launcher.sandbox.share_sockets()?;
-    launcher.sandbox.limit_memory()?;
-    if !launcher.steps.jail {
+    if !shared && !launcher.steps.jail {
         launcher.sandbox.deny_fork_and_identity()?;
     }
     Ok(home)

@@ -66,7 +66,6 @@ impl Parent for Zygote {
 
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
-        self.sandbox.limit_memory()?;
         self.sandbox.make_gate()
     }
 
