@@ -17,7 +17,7 @@ const INTRODUCTION: Duration = Duration::from_secs(10);
 /// A stream among all of a control connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// How many transfers were asked for before its own.
+    /// How many transfers the server has consented to before its own (TRANS_OK).
     pub transfer: u32,
     /// Its place in that, from 0.
     pub stream: u32,

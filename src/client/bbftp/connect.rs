@@ -67,7 +67,7 @@ impl Session {
         };
         session.text =
             log_in(&mut session.control, user, password).map_err(|e| session.or_interrupted(e))?;
-        session.settle()
+        session.choose_version()
     }
 
     fn open_by_command(target: &Target, arguments: &[std::ffi::OsString]) -> Result<Session> {
@@ -88,11 +88,11 @@ impl Session {
             is_spent: false,
             _ticket: Some(ticket),
         };
-        session.settle()
+        session.choose_version()
     }
 
     /// Finds out which version to speak.
-    fn settle(mut self) -> Result<Session> {
+    fn choose_version(mut self) -> Result<Session> {
         let io = |e: std::io::Error| Error::new(NO_GREETING, Fate::Reconnect, e.to_string());
         let link = self.control.link();
         link.set_deadline(None).map_err(io)?;
@@ -101,14 +101,14 @@ impl Session {
         self.version = match *self.target.versions.end() {
             0 => return Err(self.incompatible(None)),
             1 => 1,
-            _ => self.choose()?,
+            _ => self.ask_versions()?,
         };
         Ok(self)
     }
 
     /// Asks for the versions of the server; one that does not know the question
     /// speaks version 1.
-    fn choose(&mut self) -> Result<u32> {
+    fn ask_versions(&mut self) -> Result<u32> {
         self.send(Code::Prot, &[])?;
         let versions = match self.answer(&()) {
             Ok(header) if header.code == Code::ProtAns.number() => {

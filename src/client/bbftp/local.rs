@@ -1,14 +1,19 @@
 //! Files here: those that are sent, and those that arrive, which appear whole
 //! or not at all.
 
+use std::cell::Cell;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, OFlags, SeekFrom, Timespec, Timestamps, flock, seek, utimensat,
+};
 use sha2::{Digest, Sha256};
 
 use super::error::{
@@ -20,6 +25,9 @@ use crate::text::{hex, shown};
 
 /// The permissions that a file gets here from the server's: never more.
 const MODE: u32 = 0o777;
+
+/// How many bytes next to a hole may not have arrived.
+const DOUBTFUL: u64 = 64 * 1024;
 
 /// A file that is sent.
 pub(super) struct Source {
@@ -87,7 +95,8 @@ pub(super) struct Landing {
     path: PathBuf,
     /// The name that it has until it is whole; none where it is written in place.
     temporary: Option<PathBuf>,
-    is_settled: bool,
+    /// Whether what is here stays, whatever comes.
+    stays: Cell<bool>,
 }
 
 impl Landing {
@@ -115,15 +124,124 @@ impl Landing {
             file: Arc::new(file),
             path: path.to_owned(),
             temporary,
-            is_settled: false,
+            stays: Cell::new(false),
         })
+    }
+
+    /// Makes one of which all that arrives stays, so that it can be continued: its
+    /// name has the size and the time of change that the server's file has.
+    ///
+    /// # Errors
+    /// Why it can't be made.
+    pub(super) fn begin(path: &Path, options: Options, transfer: &Transfer) -> Result<Landing> {
+        let Some(modified) = transfer.modified.filter(|_| options.has(Options::TMP)) else {
+            return Landing::create(path, options);
+        };
+        check_target(path)?;
+        make_parents(path, options)?;
+        let mut part = part_prefix(path);
+        part.push(format!("{}.{modified:08x}", transfer.size));
+        let begun = Landing::open_part(path, part.into(), true);
+        begun.or_else(|_| Landing::create(path, options))
+    }
+
+    /// One that was begun earlier, with what was known of the server's file.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub(super) fn find(path: &Path, options: Options) -> Result<Option<(Landing, Transfer)>> {
+        let prefix = part_prefix(path);
+        let prefix = Path::new(&prefix).file_name().unwrap_or_default();
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) if options.has(Options::TMP) => entries,
+            _ => return Ok(None),
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let rest = name.as_bytes().strip_prefix(prefix.as_bytes());
+            let Some((size, modified)) = rest.and_then(part_of) else {
+                continue;
+            };
+            check_target(path)?;
+            let was = Transfer {
+                size,
+                modified: Some(modified),
+                ..Transfer::default()
+            };
+            let part = directory.join(name);
+            return Ok(Landing::open_part(path, part, false)
+                .ok()
+                .map(|landing| (landing, was)));
+        }
+        Ok(None)
+    }
+
+    /// Opens a file that stays, unless another process is at it.
+    fn open_part(path: &Path, part: PathBuf, is_new: bool) -> Result<Landing> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(is_new)
+            .mode(0o666)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&part);
+        let file = opened.map_err(|e| Error::local(CREATE, "creating", &part, &e))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| Error::local(CREATE, "locking", &part, &e.into()))?;
+        if is_new {
+            file.set_len(0)
+                .map_err(|e| Error::local(WRITE, "writing", &part, &e))?;
+        }
+        Ok(Landing {
+            file: Arc::new(file),
+            path: path.to_owned(),
+            temporary: Some(part),
+            stays: Cell::new(true),
+        })
+    }
+
+    /// Lets it go after all.
+    pub(super) fn forget(&self) {
+        self.stays.set(false);
+    }
+
+    /// What has not arrived of so many bytes, at least one byte: the holes of the
+    /// file and, since a write may have stopped within a block of it, what is
+    /// next to them.
+    pub(super) fn missing(&self, size: u64) -> Vec<Range<u64>> {
+        let mut missing: Vec<Range<u64>> = Vec::new();
+        let mut at = 0;
+        while at < size {
+            let data = seek(&self.file, SeekFrom::Data(at))
+                .unwrap_or(size)
+                .min(size);
+            if data > at {
+                let begin = at.saturating_sub(DOUBTFUL);
+                let end = (data + DOUBTFUL).min(size);
+                match missing.last_mut() {
+                    Some(last) if last.end >= begin => last.end = end,
+                    _ => missing.push(begin..end),
+                }
+            }
+            at = seek(&self.file, SeekFrom::Hole(data))
+                .unwrap_or(size)
+                .max(data);
+        }
+        if missing.is_empty() {
+            missing.push(size.saturating_sub(1)..size);
+        }
+        missing
     }
 
     /// Gives it its times, permissions and name.
     ///
     /// # Errors
     /// Which of these failed; the file is gone then.
-    pub(super) fn settle(mut self, transfer: &Transfer, options: Options) -> Result<()> {
+    pub(super) fn settle(self, transfer: &Transfer, options: Options) -> Result<()> {
         let writing = self.temporary.as_deref().unwrap_or(&self.path);
         self.file
             .set_len(transfer.size)
@@ -144,14 +262,14 @@ impl Landing {
             fs::rename(temporary, &self.path)
                 .map_err(|e| Error::local(RENAME, "renaming", temporary, &e))?;
         }
-        self.is_settled = true;
+        self.stays.set(true);
         Ok(())
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        if !self.is_settled {
+        if !self.stays.get() {
             let writing = self.temporary.as_deref().unwrap_or(&self.path);
             // It may be gone.
             let _ = fs::remove_file(writing);
@@ -215,12 +333,26 @@ fn temporary_name(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// The beginning of the name of one that stays.
+fn part_prefix(path: &Path) -> OsString {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".bbftp.part.");
+    name
+}
+
+/// Size and time of change in the rest of such a name.
+fn part_of(rest: &[u8]) -> Option<(u64, u32)> {
+    let (size, modified) = std::str::from_utf8(rest).ok()?.split_once('.')?;
+    let modified = u32::from_str_radix(modified, 16).ok()?;
+    Some((size.parse().ok()?, modified)).filter(|(size, _)| (1..=i64::MAX as u64).contains(size))
+}
+
 /// What is behind the name of a file that is not whole.
-pub(super) fn temporary_suffix() -> std::ffi::OsString {
+pub(super) fn temporary_suffix() -> OsString {
     let system = rustix::system::uname();
     let host = system.nodename().to_bytes();
     let host = &host[..host.len().min(63)];
     let process = std::process::id().to_string();
     let parts = [b".bbftp.tmp.", host, b".", process.as_bytes()];
-    std::ffi::OsString::from_vec(parts.concat())
+    OsString::from_vec(parts.concat())
 }

@@ -1,6 +1,6 @@
 //! A session with a server: its messages, and what is known of the other side.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::target::Target;
 use crate::bbftp::wire::extension::Offer;
 use crate::bbftp::wire::{Code, Control, Header, MAX_TEXT, WireError};
 use crate::client::cancel::Ticket;
+use crate::net::Link;
 use crate::text::lossy;
 
 /// How long a program that carries the connection may take to end.
@@ -34,7 +35,7 @@ pub struct Session {
     pub(super) text: Vec<u8>,
     /// The program that carries the connection.
     pub(super) remote: Option<Remote>,
-    /// How many transfers were asked for.
+    /// How many transfers the server has consented to.
     pub(super) transfers: u32,
     /// Whether the server has answered anything since the login.
     pub(super) has_answered: bool,
@@ -44,6 +45,32 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session on a link whose server waits for a command of this version, and
+    /// has said this to the login.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub fn from_link(mut link: Link, version: u32, text: &[u8]) -> io::Result<Session> {
+        let ends = Ends {
+            ours: link.socket().local_addr()?.ip(),
+            theirs: link.socket().peer_addr()?.ip(),
+        };
+        let target = Target::new("", 0);
+        link.set_idle_limit(Some(target.limits.receive))?;
+        Ok(Session {
+            control: Control::new(link),
+            target,
+            ends,
+            version,
+            text: text.to_vec(),
+            remote: None,
+            transfers: 0,
+            has_answered: false,
+            is_spent: false,
+            _ticket: None,
+        })
+    }
+
     /// The version spoken.
     #[must_use]
     pub fn version(&self) -> u32 {

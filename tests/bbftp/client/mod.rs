@@ -2,6 +2,7 @@
 
 mod commands;
 mod login;
+mod resume;
 mod small;
 mod ssh;
 mod transfers;

@@ -1,6 +1,7 @@
 //! The streams of a transfer and the control connection beside them.
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::{Agreed, How, Moved};
-use crate::bbftp::stream::{Coding, Direction, Job, StreamError, Streams, partition};
+use crate::bbftp::stream::{Coding, Direction, Job, StreamError, Streams};
 use crate::bbftp::wire::{Code, MAX_TEXT, encode_ports};
 use crate::client::bbftp::data::{Accepted, Listeners, Manner, connect_all};
 use crate::client::bbftp::error::{DATA, Error, Fate, OPEN, Result, WRITE};
@@ -34,8 +35,22 @@ pub(super) struct Freight<'a> {
     pub(super) file: Option<&'a Arc<File>>,
     pub(super) direction: Direction,
     pub(super) size: u64,
+    /// Which bytes go over which stream.
+    pub(super) ranges: Vec<Range<u64>>,
     pub(super) coding: Coding,
     pub(super) observer: &'a dyn Observer,
+}
+
+impl Freight<'_> {
+    /// Bytes that are there already.
+    fn done(&self) -> u64 {
+        let missing: u64 = self
+            .ranges
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum();
+        self.size.saturating_sub(missing)
+    }
 }
 
 impl Session {
@@ -64,7 +79,7 @@ impl Session {
             true => Code::TransSimulV3,
             false => Code::TransStartV3,
         };
-        let announced = agreed.transfer.streams * 4;
+        let announced = u32::try_from(agreed.ports.len() * 4).unwrap_or(u32::MAX);
         self.control
             .send_announcing(code, announced, &[])
             .map_err(|e| self.or_interrupted(Error::sending(&e)))?;
@@ -119,9 +134,8 @@ impl Session {
         freight.observer.notify(&Event::Begun {
             size: freight.size,
             streams,
-            done: 0,
+            done: freight.done(),
         });
-        let ranges = partition(0..freight.size, links.len());
         let job = Job {
             file: Arc::clone(file),
             direction: freight.direction,
@@ -131,7 +145,13 @@ impl Session {
             pace: None,
             write_behind: false,
         };
-        let running = Streams::start(job, links.into_iter().zip(ranges).collect());
+        let running = Streams::start(
+            job,
+            links
+                .into_iter()
+                .zip(freight.ranges.iter().cloned())
+                .collect(),
+        );
         let running = running
             .map_err(|e| Error::new(DATA, Fate::Reconnect, format!("Can't start a stream: {e}")))?;
         self.watch(running, freight)?;
@@ -150,7 +170,9 @@ impl Session {
                 }
                 is_confirmed = true;
             }
-            freight.observer.notify(&Event::Moved(running.moved()));
+            freight
+                .observer
+                .notify(&Event::Moved(freight.done() + running.moved()));
             let mut fds = vec![PollFd::new(&running, PollFlags::IN)];
             let socket = self.control.link().socket();
             if !is_confirmed {

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::carry::Freight;
 use super::put::differs;
 use super::{How, Moved};
-use crate::bbftp::stream::Direction;
-use crate::bbftp::wire::{Code, Options};
+use crate::bbftp::stream::{Direction, partition};
+use crate::bbftp::wire::{Code, Options, Transfer};
 use crate::client::bbftp::error::{Error, Result, WRITE};
 use crate::client::bbftp::local::{Landing, sha256};
 use crate::client::bbftp::observe::Observer;
@@ -38,12 +38,21 @@ impl Session {
         how: &How,
         observer: &dyn Observer,
     ) -> Result<Moved> {
+        if self.resumes(how)
+            && let Some(begun) = Landing::find(local, how.options)?
+            && let Some(moved) = self.get_rest(remote, begun, how, observer)?
+        {
+            return Ok(moved);
+        }
         self.request_transfer(Code::RetrV2, &how.request(), remote)?;
         let agreed = self.read_consent(how, observer)?;
         let landing = match how.simulate {
             true => None,
             false => {
-                let created = Landing::create(local, how.options);
+                let created = match self.resumes(how) {
+                    true => Landing::begin(local, how.options, &agreed.transfer),
+                    false => Landing::create(local, how.options),
+                };
                 Some(created.inspect_err(|_| self.abort())?)
             }
         };
@@ -56,28 +65,41 @@ impl Session {
                 file: landing.as_ref().map(|landing| &landing.file),
                 direction: Direction::Receive,
                 size,
+                ranges: partition(0..size, agreed.transfer.streams as usize),
                 coding: agreed.coding,
                 observer,
             };
             self.carry_agreed(&agreed, how, &freight)?
         };
         if let Some(landing) = landing {
-            self.compare(remote, &landing, how)?;
-            landing.settle(&agreed.transfer, how.options)?;
+            self.settle(remote, landing, &agreed.transfer, how)?;
         }
         Ok(moved)
     }
 
-    /// Compares what has arrived with the file of the server.
-    pub(super) fn compare(&mut self, remote: &[u8], landing: &Landing, how: &How) -> Result<()> {
-        if !how.sha256 || !self.offer().sha256 {
-            return Ok(());
+    /// Gives a whole file its name, if it is the server's.
+    pub(super) fn settle(
+        &mut self,
+        remote: &[u8],
+        landing: Landing,
+        transfer: &Transfer,
+        how: &How,
+    ) -> Result<()> {
+        if how.sha256 && self.offer().sha256 {
+            self.compare(remote, &landing)?;
         }
+        landing.settle(transfer, how.options)
+    }
+
+    fn compare(&mut self, remote: &[u8], landing: &Landing) -> Result<()> {
         let theirs = self.sha256(remote)?;
         let ours = sha256(&landing.file);
         match ours.map_err(|e| Error::reading(&e.into()).with_code(WRITE))? == theirs {
             true => Ok(()),
-            false => Err(differs()),
+            false => {
+                landing.forget();
+                Err(differs())
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod carry;
 mod get;
 mod old;
 mod put;
+mod resume;
 
 use std::time::Duration;
 
@@ -124,6 +125,7 @@ impl Session {
             _ => Code::TransOkV3,
         };
         let payload = self.expect(code, TRANSFER_BYTES, observer)?;
+        self.transfers = self.transfers.wrapping_add(1);
         let transfer = Transfer::decode(&payload).map_err(|e| self.reading(&e))?;
         if transfer.size > 0 && transfer.streams > how.request().streams {
             let text = "The server wants more streams than it was asked for";

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::carry::Freight;
 use super::{How, Moved};
-use crate::bbftp::stream::{Coding, Direction};
+use crate::bbftp::stream::{Coding, Direction, partition};
 use crate::bbftp::wire::{Code, OldTransfer, Options, Transfer};
 use crate::client::bbftp::data::{Listeners, Manner};
 use crate::client::bbftp::error::{Error, Fate, LENGTH, Result};
@@ -35,6 +35,7 @@ impl Session {
             file: Some(&source.file),
             direction: Direction::Send,
             size: source.size,
+            ranges: partition(0..source.size, listeners.ports.len()),
             coding: how.old_coding(),
             observer,
         };
@@ -72,6 +73,7 @@ impl Session {
             file: Some(&landing.file),
             direction: Direction::Receive,
             size,
+            ranges: partition(0..size, listeners.ports.len()),
             coding: how.old_coding(),
             observer,
         };
@@ -111,7 +113,6 @@ impl Session {
         let payload = request
             .encode(address)
             .map_err(|e| Error::new(LENGTH, Fate::Final, e.to_string()))?;
-        self.transfers += 1;
         self.send(code, &payload)
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::carry::Freight;
 use super::{How, Moved};
-use crate::bbftp::stream::Direction;
+use crate::bbftp::stream::{Direction, partition};
 use crate::bbftp::wire::{Code, Options, Transfer};
 use crate::client::bbftp::error::{Error, Fate, OPEN, Result, SERVER};
 use crate::client::bbftp::local::{Source, sha256, temporary_suffix};
@@ -30,6 +30,9 @@ impl Session {
         }
         let moved = match self.version {
             1 => self.put_old(&source, remote, how, observer)?,
+            _ if self.resumes(how) && source.size > 0 => {
+                self.put_rest(&source, remote, how, observer)?
+            }
             _ => self.put_new(&source, remote, how, observer)?,
         };
         if how.sha256 && self.offer().sha256 && !how.simulate {
@@ -49,7 +52,7 @@ impl Session {
         how: &How,
         observer: &dyn Observer,
     ) -> Result<Moved> {
-        let request = source.describe(request(how, source.size));
+        let request = request(source, how);
         let simulated = [remote, temporary_suffix().as_encoded_bytes()].concat();
         let name = match how.simulate && !self.is_tfd() {
             // The public servers delete the file of a simulation.
@@ -66,6 +69,7 @@ impl Session {
             file: (!how.simulate).then_some(&source.file),
             direction: Direction::Send,
             size: source.size,
+            ranges: partition(0..source.size, agreed.transfer.streams as usize),
             coding: agreed.coding,
             observer,
         };
@@ -79,7 +83,6 @@ impl Session {
         request: &Transfer,
         name: &[u8],
     ) -> Result<()> {
-        self.transfers += 1;
         self.control
             .hold(code, &request.encode())
             .map_err(|e| Error::sending(&e))?;
@@ -87,15 +90,20 @@ impl Session {
     }
 }
 
+/// What the server is told of a file that it gets.
+pub(super) fn request(source: &Source, how: &How) -> Transfer {
+    source.describe(Transfer {
+        streams: streams(how, source.size),
+        ..how.request()
+    })
+}
+
 /// No stream gets less than a buffer.
-fn request(how: &How, size: u64) -> Transfer {
+fn streams(how: &How, size: u64) -> u32 {
     let request = how.request();
     let buffers = size / (u64::from(request.buffer) * 1024);
     let most = u32::try_from(buffers).unwrap_or(u32::MAX).max(1);
-    Transfer {
-        streams: request.streams.min(most),
-        ..request
-    }
+    request.streams.min(most)
 }
 
 pub(super) fn differs() -> Error {
@@ -122,9 +130,10 @@ mod tests {
             (99, 1, 1 << 40, 32),
             (0, 0, 1 << 40, 1),
         ] {
-            let request = request(&how(streams, buffer), size);
-            assert_eq!(request.streams, expected, "{streams} {buffer} {size}");
-            assert_ne!(request.buffer, 0);
+            let how = how(streams, buffer);
+            let granted = super::streams(&how, size);
+            assert_eq!(granted, expected, "{streams} {buffer} {size}");
+            assert_ne!(how.request().buffer, 0);
         }
     }
 }
