@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use nix::errno::Errno;
 use serde::Serialize;
 
 /// A name as it is safe to print.
@@ -43,6 +44,14 @@ pub(crate) fn lossy(name: &[u8]) -> Cow<'_, str> {
         }
     }
     out.into()
+}
+
+/// What the system says about an error, without its number.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
 }
 
 /// A value as one line of JSON.

@@ -2,12 +2,10 @@
 //! them. bbftp(1) lists them.
 
 use std::fmt::Display;
-use std::io;
 use std::path::Path;
 
-use nix::errno::Errno;
-
 pub(super) use crate::client::bbftp::Fate;
+pub(super) use crate::text::reason;
 use crate::text::shown;
 
 /// Why something failed.
@@ -65,14 +63,6 @@ impl Failure {
     /// A command with arguments that it can't have.
     pub(super) fn incorrect(command: impl Display) -> Failure {
         Failure::last(BAD_ARGUMENTS, format!("Incorrect command : {command}"))
-    }
-}
-
-/// What the system says about an error, without its number.
-pub(super) fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
     }
 }
 

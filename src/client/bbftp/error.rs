@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::bbftp::wire::WireError;
-use crate::text::{lossy, shown};
+use crate::text::{lossy, reason, shown};
 
 /// What may be tried after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,15 +76,24 @@ impl Error {
         Error { code, text, fate }
     }
 
-    /// A failure of a local file.
+    /// A failure of a local file, in the words of the public client where it has
+    /// any.
     pub(super) fn local(code: u8, what: &str, path: &Path, e: &io::Error) -> Error {
         let path = shown(path.as_os_str().as_encoded_bytes());
-        Error::new(code, Fate::Final, format!("Error {what} {path} ({e})"))
+        let reason = reason(e);
+        let text = match code {
+            STAT => format!("Error {what} file {path} : {reason} "),
+            MKDIR => format!("Error {what} directory {path} ({reason})"),
+            CREATE => format!("File {path} creation error : {reason}"),
+            _ => format!("Error {what} file {path} : {reason}"),
+        };
+        Error::new(code, Fate::Final, text)
     }
 
     /// What the server says is wrong.
     pub(super) fn server(text: &[u8], fate: Fate) -> Error {
-        Error::new(SERVER, fate, lossy(text.trim_ascii_end()))
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        Error::new(SERVER, fate, lossy(text))
     }
 
     /// The failure to read a message.

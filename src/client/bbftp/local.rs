@@ -44,7 +44,7 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Source> {
         let found = fs::metadata(path).map_err(|e| Error::local(STAT, "stating", path, &e))?;
         if found.is_dir() {
-            let text = format!("{} is a directory", shown(path.as_os_str().as_bytes()));
+            let text = format!("File {} is a directory", shown(path.as_os_str().as_bytes()));
             return Err(Error::new(DIRECTORY, Fate::Final, text));
         }
         let opening = |e: io::Error| Error::local(OPEN, "opening", path, &e);
@@ -292,7 +292,7 @@ fn set_times(path: &Path, accessed: u32, modified: u32) -> io::Result<()> {
 /// What is there already must be a file that its owner may write.
 fn check_target(path: &Path) -> Result<()> {
     let refused = |code, why: &str| {
-        let text = format!("{} {why}", shown(path.as_os_str().as_bytes()));
+        let text = format!("File {} {why}", shown(path.as_os_str().as_bytes()));
         Err(Error::new(code, Fate::Final, text))
     };
     if path.as_os_str().as_bytes().ends_with(b"/") {

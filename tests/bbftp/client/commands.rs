@@ -50,7 +50,7 @@ fn each_command_is_one_message_and_its_answer_a_text() {
         let bad = bad.expect_err("refused");
         assert_eq!(
             (bad.code, bad.fate, &bad.text[..]),
-            (100, Fate::Again, "no")
+            (100, Fate::Again, "no ")
         );
         let bad = asked(version, (code, payload), (Code::BadNoRetry, b"\xff"), ask);
         assert_eq!(bad.expect_err("refused").fate, Fate::Final);

@@ -62,7 +62,7 @@ fn a_login_that_is_refused_says_why_and_whether_to_try_again() {
         peer.read_login(&key);
         peer.say(Code::BadNoRetry, b"Incorrect password ");
     });
-    assert_eq!(wrong, (100, Fate::End, "Incorrect password".to_owned()));
+    assert_eq!(wrong, (100, Fate::End, "Incorrect password ".to_owned()));
     let unknown = refused(|peer| {
         let key = peer.greet(1024, 65537);
         peer.read_login(&key);

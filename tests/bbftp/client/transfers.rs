@@ -306,7 +306,7 @@ fn a_refusal_before_the_data_keeps_the_connection() {
                 peer.say(answer, b"File /r is a directory ");
             });
             let refused = refused.expect_err("refused");
-            let expected = (100, fate, "File /r is a directory");
+            let expected = (100, fate, "File /r is a directory ");
             assert_eq!((refused.code, refused.fate, &refused.text[..]), expected);
         }
     }

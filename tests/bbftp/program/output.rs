@@ -232,3 +232,33 @@ fn statistics_of_a_transfer_are_one_line() {
         assert_eq!(words[3..], ["1", "256", "256", "2", "nogzip"], "{out}");
     }
 }
+
+#[test]
+fn what_is_wrong_with_files_here_is_said_as_by_the_public_client() {
+    let (target, server) = serve_version(3, "x", |peer| {
+        for _ in 0..2 {
+            let (mut request, _) = peer.request(Code::RetrV2);
+            (request.size, request.streams) = (1, 1);
+            drop(peer.consent(&request));
+            peer.expect(Code::Abort);
+        }
+        peer.say(Code::BadNoRetry, b"Error with a blank at its end ");
+        peer.expect(Code::Rm);
+        peer.expect(Code::CloseConn);
+    });
+    let caller = Caller::new();
+    fs::create_dir(caller.path("d")).expect("mkdir");
+    let commands = "put no;put d;get f d;get f pw/x;mput none/*;mget f none;rm x";
+    let run = caller.run_at(&target, &["-e", commands]);
+    server.join().expect("server");
+    let expected = "\
+BBFTP-ERROR-00072 : Error stating file no : No such file or directory 
+BBFTP-ERROR-00073 : File d is a directory
+BBFTP-ERROR-00073 : File d is a directory
+BBFTP-ERROR-00076 : File pw/x is below something that is no directory
+BBFTP-ERROR-00086 : opendir none failed : No such file or directory 
+BBFTP-ERROR-00072 : Error stating file none : No such file or directory
+BBFTP-ERROR-00100 : Error with a blank at its end 
+";
+    assert_eq!(run.err, expected, "{}", run.out);
+}
