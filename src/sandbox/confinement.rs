@@ -80,7 +80,7 @@ impl<'a> Confinement<'a> {
 /// What a helper process does once it has given up the rest.
 #[derive(Clone, Copy, Debug)]
 pub enum Duty<'a> {
-    /// Forks others.
+    /// Forks others, and reaches no file, as they don't.
     Forking,
     /// Forks others, which connect to this TCP port; its sandbox is one of
     /// [`Reach::Tcp`](crate::sandbox::Reach::Tcp).
@@ -161,7 +161,8 @@ impl Confine for Confined<'_> {
         }
         sandbox.enter()?;
         match self.duty {
-            Duty::Forking | Duty::Launching(_) => return Ok(()),
+            Duty::Launching(_) => return Ok(()),
+            Duty::Forking => return sandbox.limit_files(None),
             Duty::Sharing(root) => {
                 sandbox.share_sockets()?;
                 return sandbox.limit_files(Some(root));

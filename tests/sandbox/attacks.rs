@@ -89,6 +89,7 @@ attacks! {
     "leave the root by its handle":       NEVER,     NEVER,       NEVER,     |root| open(root, "../tfd.toml", READ);
     "climb out of the root":              NEVER,     NEVER,       NEVER,     crate::climbs::climb;
     "climb out by a second root":         TWICE,     TWICE,       TWICE,     crate::climbs::climb_from_second_root;
+    "read /etc/passwd by name":           NEVER,     NEVER,       NEVER,     |_| std::fs::read("/etc/passwd").map(drop);
     "read /etc/shadow by name":           NEVER,     NEVER,       NEVER,     |_| std::fs::read("/etc/shadow").map(drop);
     "read /etc/shadow by the handle":     NEVER,     NEVER,       NEVER,     |root| open(root, SHADOW, READ);
     "read /etc/shadow by another root":   TWICE,     TWICE,       TWICE,     by_another_root;

@@ -23,6 +23,7 @@ mod log;
 mod needed;
 mod pages;
 mod pool;
+mod rootless;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -186,6 +187,7 @@ fn main() -> ExitCode {
     }
     failures += log::is_out_of_reach();
     failures += climbs::out_of_each_root();
+    failures += rootless::reaches_no_other_file();
     failures += fuzz::nothing_is_harmed();
     println!("{} attacks, {failures} failures", 8 * ATTACKS.len());
     if failures == 0 {
