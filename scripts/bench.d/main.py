@@ -6,6 +6,7 @@ import datetime
 import signal
 import sys
 
+import bulk
 import chart
 import connections
 import digests
@@ -27,6 +28,7 @@ SECTIONS = {
     "digests": (digests.measure, True),
     "streams": (streams.measure, True),
     "transfers": (transfers.measure, True),
+    "bulk": (bulk.measure, True),
     "proxy": (transfers.through_proxy, True),
     "trees": (trees.measure, False),
     "memory": (memory.measure, False),

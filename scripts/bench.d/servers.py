@@ -51,9 +51,14 @@ class Servers:
 
     def start(self, port, *words):
         """Starts a daemon that listens on this port; its process."""
+        process = self.begin(*words)
+        wait_for(port)
+        return process
+
+    def begin(self, *words):
+        """Starts a daemon; its process."""
         process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL)
         self.processes.append(process)
-        wait_for(port)
         return process
 
     def once(self, name, start, *words):

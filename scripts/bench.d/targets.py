@@ -31,6 +31,8 @@ def aims(f):
                 for peer, aim in (("sftp", 3), ("vsftpd with TLS", 1.2)):
                     ratio = ours / transfers[f"{peer} {way}"]
                     yield f"{flow} over TLS, of {peer}", ratio, aim, True
+    if bulk := f.get("bulk"):
+        yield from bulk_aims(bulk)
     if connections := f.get("connections"):
         signs = connections["signs"]
         single = connections["single-user"]
@@ -47,6 +49,24 @@ def aims(f):
         yield "Small file by SNDFILE, µs", trees["plain SNDFILE"], 150, False
     if digests := f.get("digests"):
         yield "SHA256, of openssl speed", digests["SHA256"] / digests["openssl"], 0.9, True
+
+
+def bulk_aims(f):
+    """Those of BBFTP."""
+    for streams in (1, 4):
+        for way, word in (("up", "put"), ("down", "get")):
+            ours = f[f"{streams} streams {way}"]
+            what = f"bbftp {word}, {streams} streams"
+            yield f"{what}, of a loop of sendfile", ours / f["sendfile"], 0.9, True
+            if theirs := f.get(f"public pair, {streams} streams {way}"):
+                yield f"{what}, of the public pair", ours / theirs, 1, True
+    for way, word in (("up", "put"), ("down", "get")):
+        ratio = f[f"4 streams, TLS {way}"] / f[f"sftp {way}"]
+        yield f"bbftp {word} over TLS, 4 streams, of sftp", ratio, 2, True
+    for word in ("mput", "mget"):
+        yield f"bbftp {word}, µs a file", f[f"tfd {word}"], 200, False
+    ratio = f["long way, 8 streams"] / f["long way, 1 streams"]
+    yield "bbftp put over a long way, 8 streams of 1", ratio, 3, True
 
 
 def rows(figures):

@@ -62,6 +62,23 @@ class Report(unittest.TestCase):
         self.assertIn("| PUT, GET over TLS | 1,500 | 3.33 | 1.50 | 1,400 | 2.80 | 1.00 |", rows)
         self.assertIn("| sftp | 450 | 1.00 | 0.45 | 500 | 1.00 | 0.36 |", rows)
 
+    def test_streams_and_small_files_stand_beside_what_is_aimed_at(self):
+        f = {"size": 1024, "count": 2000, "bytes": 4096, "sendfile": 1000}
+        for name in ("1 streams", "4 streams", "4 streams, TLS", "public pair, 1 streams"):
+            f |= {f"{name} up": 950, f"{name} down": 800}
+        f |= {"sftp up": 450, "sftp down": 420, "tfd mput": 150, "tfd mget": 250}
+        f |= {"long way, 1 streams": 3, "long way, 8 streams": 12}
+        rows = report.bulk(f).splitlines()
+        self.assertIn("| 1 streams | 950 | 0.95 | 800 | 0.80 |", rows)
+        self.assertIn("| tfd | 150 | 250 |", rows)
+        told = {what: reached for what, _, _, reached in targets.rows({"bulk": f})}
+        self.assertEqual(told["bbftp put, 1 streams, of a loop of sendfile"], "yes")
+        self.assertEqual(told["bbftp get, 4 streams, of a loop of sendfile"], "no")
+        self.assertEqual(told["bbftp put, 1 streams, of the public pair"], "yes")
+        self.assertEqual(told["bbftp get over TLS, 4 streams, of sftp"], "no")
+        self.assertEqual(told["bbftp mget, µs a file"], "no")
+        self.assertEqual(told["bbftp put over a long way, 8 streams of 1"], "yes")
+
     def test_only_what_stands_between_the_marks_is_replaced(self):
         page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
         self.assertEqual(

@@ -1,0 +1,285 @@
+"""BBFTP: a large file in parallel streams, many small ones, and a long way with
+losses; beside a plain loop of sendfile, sftp, and the public pair where it is
+installed (the variables TFD_BENCH_BBFTP_*)."""
+
+import contextlib
+import multiprocessing
+import os
+import socket
+import threading
+import time
+
+from measure import BIN, medians, note, run
+from peers import Sftp
+from servers import free_port
+from transfers import beyond
+from trees import BYTES, empty
+
+# The public programs, and USER:PASSWORD of an account of this machine.
+CLIENT = os.environ.get("TFD_BENCH_BBFTP_CLIENT")
+SERVER = os.environ.get("TFD_BENCH_BBFTP_SERVER")
+LOGIN = os.environ.get("TFD_BENCH_BBFTP_LOGIN", ":")
+
+# The public pair waits three times for 44 ms with each file: so many tell enough.
+PUBLIC_FILES = 20
+
+# One end of the long way, and the other.
+NEAR, FAR = "192.0.2.1", "192.0.2.2"
+DELAY = "40ms"
+LOSS = "0.1%"
+
+
+class Pair:
+    """A client and a server, and where the server's files lie."""
+
+    def __init__(self, store, port, words, *, login="bench:bench", client=None, prefix=()):
+        self.store, self.prefix = store, prefix
+        user, self.password = login.split(":", 1)
+        self.command = [client or BIN / "bbftp", "-R", "none", "-u", user, "-w", port, *words]
+        self.host = "127.0.0.1"
+
+    def run(self, commands, *words):
+        """What it prints of these commands."""
+        # Without a terminal the password is a line of standard input.
+        return run(
+            *["setsid", "-w", *self.prefix, *self.command, *words, "-e", commands, self.host],
+            text=f"{self.password}\n",
+            seconds=1200,
+        )
+
+    def clocked(self, commands, streams):
+        """The seconds that it tells of a transfer: from the start of its streams
+        to the server's last word."""
+        for line in self.run(commands, "-m", "-p", streams).splitlines():
+            words = line.removeprefix("Password: ").split()
+            if words and words[0] in ("put", "get") and words[1].isdigit():
+                return float(words[2])
+        raise SystemExit(f"no time was told of {commands}")
+
+    def many(self, commands, count):
+        """Microseconds a file, with the start of the program and the login."""
+        begin = time.monotonic()
+        self.run(commands)
+        return (time.monotonic() - begin) * 1e6 / count
+
+
+def start_tfd(bench, listen, name, prefix=()):
+    """A tfd for BBFTP with an account; its store."""
+    store = bench.scratch / name
+    store.mkdir()
+    store.chmod(0o1777)
+    users = bench.scratch / f"{name}-users"
+    users.write_text(run(bench.program, "account"))
+    users.chmod(0o600)
+    configuration = bench.scratch / f"{name}.toml"
+    configuration.write_text(f"""[server]
+user = "nobody"
+log = "warn"
+control = ""
+root = "{store}"
+mode = "multi-user"
+users = "{users}"
+tls_certificate = "tls.pem"
+tls_key = "tls-key.pem"
+
+[bbftp]
+{listen}
+password_logins = "rsa"
+""")
+    words = [*prefix, BIN / "tfd", "serve", "--config", configuration]
+    return store, words
+
+
+def ours(bench):
+    """Our own two, in plain and over TLS."""
+    plain, tls = free_port(), free_port()
+    listen = f'listen = ["127.0.0.1:{plain}"]\ntls_listen = ["127.0.0.1:{tls}"]'
+    store, words = start_tfd(bench, listen, "bbftp")
+    bench.servers.start(plain, *words)
+    pin = ["--tls-pin", bench.servers.pin]
+    return Pair(store, plain, []), Pair(store, tls, pin)
+
+
+def public(bench):
+    """The public pair, if it is installed. Its server takes over connections of
+    inetd, which this is, so that it listens where it is told."""
+    if not (CLIENT and SERVER):
+        note("no public pair: TFD_BENCH_BBFTP_CLIENT and TFD_BENCH_BBFTP_SERVER name none")
+        return None
+    store = bench.scratch / "bbftp-public"
+    store.mkdir()
+    store.chmod(0o777)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                multiprocessing.Process(target=become, args=(connection,), daemon=True).start()
+
+    def become(connection):
+        os.dup2(connection.fileno(), 0)
+        os.execv(SERVER, [SERVER, "-R", "none"])
+
+    threading.Thread(target=serve, daemon=True).start()
+    port = listener.getsockname()[1]
+    return Pair(store, port, [], login=LOGIN, client=CLIENT)
+
+
+def sendfile_loop(source, target):
+    """The seconds of a file by one sendfile and one loop of recv and write, two
+    processes: what the machine can do."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+
+    def send():
+        with socket.create_connection(address) as link, open(source, "rb") as file:
+            size, at = os.fstat(file.fileno()).st_size, 0
+            while at < size:
+                at += os.sendfile(link.fileno(), file.fileno(), at, size - at)
+
+    sender = multiprocessing.Process(target=send)
+    sender.start()
+    link, _ = listener.accept()
+    begin = time.monotonic()
+    buffer = memoryview(bytearray(1 << 20))
+    with link, open(target, "wb", buffering=0) as file:
+        while count := link.recv_into(buffer):
+            file.write(buffer[:count])
+    seconds = time.monotonic() - begin
+    sender.join()
+    listener.close()
+    return seconds
+
+
+def large(bench, pair, name, file, back, streams):
+    """The measures of a large file there and back."""
+    remote = f"{pair.store}/{name}-up" if pair.command[0] == CLIENT else f"{name}-up"
+    link = pair.store / f"{name}-file"
+    bench.link(file, link)
+    source = link if pair.command[0] == CLIENT else link.name
+
+    def put():
+        (pair.store / f"{name}-up").unlink(missing_ok=True)
+        return pair.clocked(f"put {file} {remote}", streams)
+
+    def get():
+        return pair.clocked(f"get {source} {bench.fresh(back)}", streams)
+
+    return {f"{name} up": lambda: bench.rate(put), f"{name} down": lambda: bench.rate(get)}
+
+
+def small(bench, pair, name, count):
+    """The measures of many small files there and back."""
+    tree = pair.store / "many"
+    tree.mkdir()
+    for number in range(count):
+        (tree / f"file-{number:04}").write_bytes(os.urandom(BYTES))
+    at = pair.store if pair.command[0] == CLIENT else "/"
+    back = bench.scratch / "many-back"
+
+    def up():
+        empty(pair.store / "many-up")
+        return pair.many(f"cd {at};mput {tree}/file-* many-up", count)
+
+    def down():
+        return pair.many(f"cd {at};mget many/file-* {empty(back)}", count)
+
+    return {f"{name} mput": up, f"{name} mget": down}
+
+
+@contextlib.contextmanager
+def long_way():
+    """A link between two namespaces, the near one's packets late and some lost;
+    what a command begins with to be at either end."""
+    near, far = f"tfd-bench-{os.getpid()}-near", f"tfd-bench-{os.getpid()}-far"
+    made = []
+    try:
+        for name in (near, far):
+            run("ip", "netns", "add", name)
+            made.append(name)
+        run(*f"ip link add tfd netns {near} type veth peer name tfd netns {far}".split())
+        for name, address in ((near, NEAR), (far, FAR)):
+            run(*f"ip -n {name} address add {address}/24 dev tfd".split())
+            run(*f"ip -n {name} link set tfd up".split())
+            run(*f"ip -n {name} link set lo up".split())
+        late = f"tc qdisc add dev tfd root netem delay {DELAY} loss {LOSS} limit 100000"
+        run(*f"ip netns exec {near} {late}".split())
+        yield tuple(["ip", "netns", "exec", name] for name in (near, far))
+    finally:
+        for name in made:
+            run("ip", "netns", "delete", name)
+
+
+def over_long_way(bench):
+    """MiB per second of a file over a long way, by streams."""
+    mib = bench.scaled(64, 4)
+    note(f"BBFTP over {DELAY} and {LOSS} of losses, {mib} MiB")
+    source = bench.file(mib, "long")
+    with long_way() as (near, far):
+        port = 5021
+        listen = f'listen = ["{FAR}:{port}"]'
+        store, words = start_tfd(bench, listen, "bbftp-far", far)
+        process = bench.servers.begin(*words)
+        pair = Pair(store, port, [], prefix=near)
+        pair.host = FAR
+        wait_at(near, FAR, port)
+
+        def put(streams):
+            (store / "up").unlink(missing_ok=True)
+            return mib / pair.clocked(f"put {source} up", streams)
+
+        measures = {
+            f"long way, {streams} streams": lambda streams=streams: put(streams)
+            for streams in (1, 8)
+        }
+        figures = medians(bench.rounds, measures)
+        process.terminate()
+        process.wait(10)
+    return figures
+
+
+def wait_at(prefix, host, port):
+    """Waits until a port can be reached from a namespace."""
+    for _ in range(200):
+        with contextlib.suppress(SystemExit):
+            run(*prefix, "bash", "-c", f"exec 3<>/dev/tcp/{host}/{port}", seconds=5)
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"nothing listens on {host}:{port}")
+
+
+def measure(bench):
+    """MiB per second of large files, microseconds of small ones."""
+    note(f"BBFTP: {bench.size} MiB, and small files")
+    file, back = bench.file(), bench.scratch / "back"
+    count = bench.scaled(2000, 100)
+    plain, tls = ours(bench)
+    theirs = public(bench)
+    sftp = Sftp(bench.servers)
+    bench.link(file, bench.scratch / "sftp/file")
+    target = bench.scratch / "loop"
+    measures = {"sendfile": lambda: bench.rate(lambda: sendfile_loop(file, target))}
+    for streams in (1, 4):
+        measures |= large(bench, plain, f"{streams} streams", file, back, streams)
+        if theirs:
+            name = f"public pair, {streams} streams"
+            measures |= large(bench, theirs, name, file, back, streams)
+    measures |= large(bench, tls, "4 streams, TLS", file, back, 4)
+    up = bench.scratch / "sftp/up"
+    nothing = bench.file(0, "empty")
+    bench.link(nothing, bench.scratch / "sftp/empty")
+    measures["sftp up"] = lambda: bench.rate(
+        lambda: beyond(lambda source: sftp.put(source, bench.fresh(up).name), file, nothing)
+    )
+    measures["sftp down"] = lambda: bench.rate(
+        lambda: beyond(lambda source: sftp.get(source, bench.fresh(back)), "file", "empty")
+    )
+    measures |= small(bench, plain, "tfd", count)
+    if theirs:
+        measures |= small(bench, theirs, "public pair", PUBLIC_FILES)
+    for warm in ("sendfile", "1 streams up"):
+        measures[warm]()
+    figures = medians(bench.rounds, measures)
+    target.unlink()
+    return {"size": bench.size, "count": count, "bytes": BYTES, **figures, **over_long_way(bench)}
