@@ -100,8 +100,8 @@ impl Dialer {
         }
     }
 
-    /// From now on a call fails with `Interrupted` when there is something to
-    /// read here before its answer.
+    /// From now on the wait for a connection fails with `Interrupted` when there
+    /// is something to read here before.
     pub fn watch(&mut self, other: OwnedFd) {
         self.watched = Some(other);
     }
@@ -137,7 +137,7 @@ impl Dialer {
         for _ in ports {
             let (at, outcome) = loop {
                 let missing = sockets.iter().position(Option::is_none).unwrap_or(0);
-                let Answer { id, outcome } = self.answer().map_err(|e| (missing, e))?;
+                let Answer { id, outcome } = self.answer(true).map_err(|e| (missing, e))?;
                 let at = id.wrapping_sub(first) as usize;
                 if at < sockets.len() {
                     break (at, outcome);
@@ -171,9 +171,10 @@ impl Dialer {
     }
 
     fn ask(&mut self, what: What) -> io::Result<Outcome> {
+        let watched = what != What::Listen;
         let id = self.send(what)?;
         loop {
-            match self.answer()? {
+            match self.answer(watched)? {
                 Answer { id: of, outcome } if of == id => match outcome {
                     Outcome::Failed(error) => return Err(io::Error::from_raw_os_error(error)),
                     outcome => return Ok(outcome),
@@ -185,8 +186,8 @@ impl Dialer {
     }
 
     /// The next answer, to whichever request.
-    fn answer(&mut self) -> io::Result<Answer> {
-        if let Some(watched) = &self.watched {
+    fn answer(&mut self, watched: bool) -> io::Result<Answer> {
+        if let Some(watched) = self.watched.as_ref().filter(|_| watched) {
             let (mut is_there, mut is_interrupted) = (false, false);
             while !is_there {
                 let mut poll = Poll::default();

@@ -17,7 +17,9 @@ const INTRODUCTION: Duration = Duration::from_secs(10);
 /// A stream among all of a control connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// How many transfers the server has consented to before its own (TRANS_OK).
+    /// How many transfers the server has agreed to before its own, by TRANS_OK_V2,
+    /// TRANS_OK_V3 or TRANS_OK_FROM: whatever became of them, so that no name
+    /// comes twice.
     pub transfer: u32,
     /// Its place in that, from 0.
     pub stream: u32,

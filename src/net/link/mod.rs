@@ -23,6 +23,7 @@ use crate::net::tls::Exported;
 use crate::net::tls::records::{Records, RecordsState};
 
 pub use limits::{Meter, Pace};
+pub use read::Awaited;
 
 /// Why a link can't go on. After any of these the connection is over.
 #[derive(Debug, thiserror::Error)]

@@ -59,6 +59,17 @@ impl ReadAhead {
     }
 }
 
+/// What a wait has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Something of the peer, or its end.
+    Input,
+    /// The other descriptor is readable.
+    Other,
+    /// The moment came before.
+    Nothing,
+}
+
 impl Link {
     /// Reads some bytes, at least one, into `to`, which is not empty.
     pub fn read(&mut self, to: &mut [u8]) -> Result<usize> {
@@ -256,6 +267,43 @@ impl Link {
                 return Err(LinkError::Closed);
             }
             return Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
+        }
+    }
+
+    /// Waits until the peer has sent something, were it the end, until `other` is
+    /// readable, which comes first where both are, or until the moment has come.
+    /// No idle limit applies.
+    pub fn wait_for_any(
+        &mut self,
+        other: Option<BorrowedFd<'_>>,
+        until: Option<Instant>,
+    ) -> Result<Awaited> {
+        if self.owes {
+            self.flush()?;
+        }
+        self.acknowledge();
+        loop {
+            let has_input = self.has_input();
+            let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
+            fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+            let left = match has_input {
+                true => Some(Duration::ZERO),
+                false => until.map(|until| until.saturating_duration_since(Instant::now())),
+            };
+            let limit = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut fds, limit.as_ref()) {
+                Err(Errno::INTR) => continue,
+                polled => polled.map_err(io::Error::from)?,
+            };
+            if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) {
+                return Ok(Awaited::Other);
+            }
+            if has_input {
+                return Ok(Awaited::Input);
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(Awaited::Nothing);
+            }
         }
     }
 
