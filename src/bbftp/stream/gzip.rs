@@ -9,10 +9,10 @@ use std::thread::{Builder, Scope, available_parallelism};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+use super::connection::Connection;
 use super::plain::{Receiver, read};
 use super::transfer::{Common, STACK};
 use super::{Result, StreamError};
-use crate::net::Link;
 use crate::sys::number::at_most;
 
 const STORED: u32 = 0;
@@ -33,7 +33,12 @@ const MAX_WORKERS: usize = 4;
 
 /// Sends a range. Other threads compress, each every so many-th block, so that
 /// this one has the next chunk whenever the connection takes it.
-pub(super) fn send(common: &Common, link: &mut Link, range: Range<u64>, most: usize) -> Result<()> {
+pub(super) fn send(
+    common: &Common,
+    connection: &mut Connection<'_>,
+    range: Range<u64>,
+    most: usize,
+) -> Result<()> {
     let block = most.min(BLOCK).min(common.piece());
     let cores = available_parallelism().map_or(1, NonZero::get);
     let workers = (cores / common.streams).clamp(1, MAX_WORKERS);
@@ -50,8 +55,8 @@ pub(super) fn send(common: &Common, link: &mut Link, range: Range<u64>, most: us
         let blocks = (range.end - range.start).div_ceil(block as u64);
         let mut left = range.end - range.start;
         for (_, output) in (0..blocks).zip(outputs.iter().cycle()) {
-            let mut chunk = output.recv().map_err(|_| StreamError::Aborted)??;
-            link.write(&mut chunk)?;
+            let chunk = output.recv().map_err(|_| StreamError::Aborted)??;
+            connection.write(&chunk)?;
             let len = at_most(left, block);
             left -= len as u64;
             common.moved(len);
@@ -110,7 +115,7 @@ fn chunk(zlib: &mut Compress, block: &[u8]) -> Vec<u8> {
 /// Receives a range in chunks of at most `most` bytes, inflated or not.
 pub(super) fn receive(
     common: &Common,
-    link: &mut Link,
+    connection: &mut Connection<'_>,
     range: Range<u64>,
     most: usize,
 ) -> Result<()> {
@@ -118,7 +123,7 @@ pub(super) fn receive(
     let mut inflate = Inflate::new();
     while receiver.missing() > 0 {
         let mut header = [0; HEADER];
-        link.read_exact(&mut header)?;
+        connection.read_exact(&mut header)?;
         let [a, b, c, d, len @ ..] = header;
         let len = u32::from_be_bytes(len) as usize;
         let room = at_most(receiver.missing(), most);
@@ -126,9 +131,9 @@ pub(super) fn receive(
             return Err(StreamError::Chunk("a length out of range"));
         }
         match u32::from_be_bytes([a, b, c, d]) {
-            STORED if len <= room => receiver.receive_some(link, len as u64)?,
+            STORED if len <= room => receiver.receive_some(connection, len as u64)?,
             STORED => return Err(StreamError::Chunk("longer than its range")),
-            DEFLATED => inflate.receive(link, len, room, &mut receiver)?,
+            DEFLATED => inflate.receive(connection, len, room, &mut receiver)?,
             _ => return Err(StreamError::Chunk("an unknown flag")),
         }
     }
@@ -154,7 +159,7 @@ impl Inflate {
     /// Receives a chunk of `len` bytes that has at most `most` inflated.
     fn receive(
         &mut self,
-        link: &mut Link,
+        connection: &mut Connection<'_>,
         len: usize,
         most: usize,
         to: &mut Receiver<'_>,
@@ -164,7 +169,7 @@ impl Inflate {
         let mut ended = false;
         while left > 0 {
             let room = left.min(INPUT);
-            let n = link.read(&mut self.input[..room])?;
+            let n = connection.read(&mut self.input[..room])?;
             left -= n;
             ended = self.inflate(n, most, to)?;
             if ended && left > 0 {

@@ -3,6 +3,7 @@
 //! with an acknowledgement by the receiver. The first stream that fails ends the
 //! others. Nothing here knows where the connections came from.
 
+mod connection;
 mod gzip;
 mod plain;
 mod range;

@@ -6,15 +6,20 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
+use super::connection::Connection;
 use super::transfer::Common;
 use super::{Result, StreamError};
-use crate::net::Link;
 use crate::store::behind::WriteBehind;
 use crate::sys::number::at_most;
 
 /// Sends a range: by the kernel, unless it has to be enciphered here.
-pub(super) fn send(common: &Common, link: &mut Link, range: Range<u64>) -> Result<()> {
+pub(super) fn send(
+    common: &Common,
+    connection: &mut Connection<'_>,
+    range: Range<u64>,
+) -> Result<()> {
     let file = &*common.job.file;
+    let link = connection.link();
     let by_kernel = !link.is_over_tls() || link.is_sealed_by_kernel();
     let mut buffer = match by_kernel {
         true => Vec::new(),
@@ -24,11 +29,10 @@ pub(super) fn send(common: &Common, link: &mut Link, range: Range<u64>) -> Resul
     while at < range.end {
         let len = at_most(range.end - at, common.piece());
         if by_kernel {
-            let sent = link.send_file(&[], file.as_fd(), at, len)?;
-            sent.map_err(|e| StreamError::File(e.into()))?;
+            connection.send_file(file, at, len)?;
         } else {
             read(file, &mut buffer[..len], at)?;
-            link.write(&mut buffer[..len])?;
+            connection.write(&buffer[..len])?;
         }
         at += len as u64;
         common.moved(len);
@@ -69,12 +73,12 @@ impl<'a> Receiver<'a> {
     }
 
     /// Receives the rest of the range.
-    pub(super) fn receive(&mut self, link: &mut Link) -> Result<()> {
-        self.receive_some(link, self.missing())
+    pub(super) fn receive(&mut self, connection: &mut Connection<'_>) -> Result<()> {
+        self.receive_some(connection, self.missing())
     }
 
     /// Receives so many bytes, which are missing.
-    pub(super) fn receive_some(&mut self, link: &mut Link, len: u64) -> Result<()> {
+    pub(super) fn receive_some(&mut self, connection: &mut Connection<'_>, len: u64) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let room = at_most(len, self.common.piece());
         if buffer.len() < room {
@@ -83,7 +87,7 @@ impl<'a> Receiver<'a> {
         let mut left = len;
         while left > 0 {
             let room = at_most(left, self.common.piece());
-            let n = link.read(&mut buffer[..room])?;
+            let n = connection.read(&mut buffer[..room])?;
             self.write(&buffer[..n])?;
             left -= n as u64;
         }

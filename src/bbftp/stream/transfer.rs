@@ -3,16 +3,16 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
-use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
+use super::connection::Connection;
 use super::{Result, StreamError, gzip, plain};
 use crate::net::Link;
 use crate::net::link::Pace;
@@ -80,9 +80,11 @@ pub struct Streams {
 pub(super) struct Common {
     pub(super) job: Job,
     pub(super) streams: usize,
-    sockets: Vec<TcpStream>,
     moved: AtomicU64,
     failure: Mutex<Option<StreamError>>,
+    /// Readable once all streams are to end, which is when the other end is gone.
+    ending: PipeReader,
+    end: Mutex<Option<PipeWriter>>,
 }
 
 impl Streams {
@@ -92,18 +94,16 @@ impl Streams {
     /// # Errors
     /// The system's. What was started has ended then.
     pub fn start(job: Job, streams: Vec<(Link, Range<u64>)>) -> io::Result<Streams> {
-        let sockets: io::Result<Vec<_>> = streams
-            .iter()
-            .map(|(link, _)| link.socket().try_clone())
-            .collect();
         let (ended, running) = io::pipe()?;
+        let (ending, end) = io::pipe()?;
         let mut started = Streams {
             common: Arc::new(Common {
                 job,
                 streams: streams.len(),
-                sockets: sockets?,
                 moved: AtomicU64::new(0),
                 failure: Mutex::new(None),
+                ending,
+                end: Mutex::new(Some(end)),
             }),
             threads: Vec::new(),
             ended,
@@ -176,44 +176,47 @@ impl Drop for Streams {
 impl Common {
     /// Moves a range over its connection, and closes that.
     fn run(&self, mut link: Link, range: Range<u64>) -> Result<()> {
-        link.set_idle_limit(Some(self.job.idle))
-            .map_err(crate::net::LinkError::from)?;
         link.set_pace(self.job.pace.clone());
         link.expect_transfers();
-        match self.job.direction {
-            Direction::Send => {
-                if self.job.pace.is_none() && range.end - range.start <= MOST_BY_KERNEL {
-                    link.let_kernel_seal();
-                }
-                match self.job.coding {
-                    Coding::Plain => plain::send(self, &mut link, range)?,
-                    Coding::Gzip(most) => gzip::send(self, &mut link, range, most)?,
-                }
-                self.await_ack(&mut link)?;
+        let is_short = range.end - range.start <= MOST_BY_KERNEL;
+        if self.job.direction == Direction::Send && self.job.pace.is_none() && is_short {
+            link.let_kernel_seal();
+        }
+        let mut connection = Connection::new(link, self)?;
+        match (self.job.direction, self.job.coding) {
+            (Direction::Send, Coding::Plain) => plain::send(self, &mut connection, range)?,
+            (Direction::Send, Coding::Gzip(most)) => {
+                gzip::send(self, &mut connection, range, most)?;
             }
-            Direction::Receive => {
-                match self.job.coding {
-                    Coding::Plain => plain::Receiver::new(self, range).receive(&mut link)?,
-                    Coding::Gzip(most) => gzip::receive(self, &mut link, range, most)?,
-                }
-                acknowledge(&mut link)?;
+            (Direction::Receive, Coding::Plain) => {
+                plain::Receiver::new(self, range).receive(&mut connection)?;
+            }
+            (Direction::Receive, Coding::Gzip(most)) => {
+                gzip::receive(self, &mut connection, range, most)?;
             }
         }
-        link.close();
-        let _ = link.socket().shutdown(Shutdown::Write);
+        match self.job.direction {
+            Direction::Send => self.await_ack(&mut connection)?,
+            Direction::Receive => acknowledge(&mut connection)?,
+        }
+        connection.link().close();
         Ok(())
     }
 
-    fn await_ack(&self, link: &mut Link) -> Result<()> {
-        link.set_idle_limit(Some(self.job.ack))
-            .map_err(crate::net::LinkError::from)?;
+    fn await_ack(&self, connection: &mut Connection<'_>) -> Result<()> {
+        connection.set_idle_limit(self.job.ack);
         let mut answer = [0; ACK.len()];
-        link.read_exact(&mut answer)?;
+        connection.read_exact(&mut answer)?;
         if answer[..4] == ACK[..4] {
             Ok(())
         } else {
             Err(StreamError::NotAcknowledged)
         }
+    }
+
+    /// Readable once all streams are to end.
+    pub(super) fn ending(&self) -> &PipeReader {
+        &self.ending
     }
 
     /// Counts bytes of the file.
@@ -230,20 +233,19 @@ impl Common {
     /// Ends all streams, for this reason if it is the first.
     fn end(&self, why: StreamError) {
         self.failure().get_or_insert(why);
-        for socket in &self.sockets {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn failure(&self) -> std::sync::MutexGuard<'_, Option<StreamError>> {
+    fn failure(&self) -> MutexGuard<'_, Option<StreamError>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Acknowledges a whole range.
-fn acknowledge(link: &mut Link) -> Result<()> {
+fn acknowledge(connection: &mut Connection<'_>) -> Result<()> {
+    let link = connection.link();
     if link.has_input() && link.read(&mut [0]).is_ok() {
         return Err(StreamError::TooMany);
     }
-    Ok(link.write(&mut ACK.clone())?)
+    connection.write(&ACK)
 }

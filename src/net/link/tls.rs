@@ -202,6 +202,10 @@ impl Link {
         if let Some(due) = due(records)? {
             sealed.extend_from_slice(&due);
         }
+        if records.are_by_kernel() {
+            records.given_to_kernel(self.going.len());
+            return Ok(());
+        }
         for content in self.going.chunks_mut(MAX_CONTENT) {
             let (header, behind) = records.seal(content).ok_or(NO_KEY)?;
             sealed.extend_from_slice(&header);
@@ -282,6 +286,39 @@ impl Link {
             at += some as u64;
         }
         Ok(Err(failure))
+    }
+
+    /// Sends bytes of a file from an offset on, at most so many and no more than the
+    /// system takes at once, and moves the offset; nothing may be held. The inner
+    /// result is the number of bytes, 0 at the end of the file, or why the file
+    /// can't be read.
+    ///
+    /// # Errors
+    /// `TimedOut` when the peer takes nothing now, on a socket that does not wait.
+    pub fn send_file_part(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: &mut u64,
+        len: usize,
+    ) -> Result<std::result::Result<usize, Errno>> {
+        if let Some(records) = &mut self.records {
+            due(records)?;
+        }
+        let sent = match sendfile(&self.socket, file, Some(offset), len) {
+            Err(Errno::INTR) => return Err(LinkError::TimedOut),
+            Err(e @ (Errno::AGAIN | Errno::PIPE | Errno::CONNRESET | Errno::TIMEDOUT)) => {
+                return Err(io::Error::from(e).into());
+            }
+            Err(e) => return Ok(Err(e)),
+            Ok(sent) => sent,
+        };
+        if let Some(records) = &mut self.records {
+            records.given_to_kernel(sent);
+            self.account(length_sealed(sent));
+        } else {
+            self.account(sent);
+        }
+        Ok(Ok(sent))
     }
 
     /// Sends bytes in the record that the next ones will be in.
