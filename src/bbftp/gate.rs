@@ -10,6 +10,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::ALPN;
+use super::stream::sealed::LABEL;
 use super::wire::{Code, Control, Greeting, LOGIN_BYTES, Login, WireError};
 use crate::config::PasswordLogins;
 use crate::ipc::codec::{Encode, codec};
@@ -114,6 +115,7 @@ pub fn admit(gate: Gate<'_>, rules: &Rules) -> Result<(), Refusal> {
     link.stop_on(&crate::sys::signal::STOP);
     let proof = match gate.tls {
         Some(tls) => {
+            link.export_as(LABEL);
             tls.accept(&mut link, Arc::clone(&keeper) as _, &ALPN)?
                 .proof
         }

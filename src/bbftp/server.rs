@@ -35,7 +35,7 @@ impl Server {
         })
     }
 
-    fn serve(&self, mut control: Control, context: Context) -> End {
+    fn serve(&self, mut control: Control, meter: Meter, context: Context) -> End {
         let Context {
             info,
             root,
@@ -45,10 +45,13 @@ impl Server {
         } = context;
         let pace = info.rate.map(Pace::new);
         control.link().set_pace(pace.clone());
+        control.link().count_on(meter);
         wanted::work_for(control.link().socket());
         let mut env = Env::new(root, self.settings.clone(), info.rights);
         env.quota = info.quota;
         env.dialer = dialer;
+        env.pace = pace;
+        env.meter = Some(meter);
         let ended = session::serve(&mut control, &mut env, &mut observer);
         control.link().close();
         End::from(ended)
@@ -78,8 +81,7 @@ impl Protocol for Server {
 
     fn resume(&self, socket: TcpStream, state: &[u8], meter: Meter) -> io::Result<Serve<'_>> {
         let mut control = gate::take_over(socket, state)?;
-        control.link().count_on(meter);
         control.link().stop_on(&crate::sys::signal::STOP);
-        Ok(Box::new(move |context| self.serve(control, context)))
+        Ok(Box::new(move |context| self.serve(control, meter, context)))
     }
 }

@@ -18,4 +18,8 @@ mod files;
 mod login;
 mod peer;
 mod program;
+mod streams;
+mod transfers;
+mod transfers_cut;
+mod transfers_more;
 mod versions;

@@ -4,6 +4,7 @@
 use super::reply::Reply;
 use super::settings::Settings;
 use crate::config::Durability;
+use crate::net::link::{Meter, Pace};
 use crate::session::dialer::Dialer;
 use crate::session::jail::JAIL_FILE;
 use crate::store::directory::Making;
@@ -57,6 +58,12 @@ pub struct Env {
     pub quota: Quota,
     /// Makes its data connections.
     pub dialer: Option<Dialer>,
+    /// The rate of all its connections together.
+    pub pace: Option<Pace>,
+    /// Counts the bytes of all of them.
+    pub meter: Option<Meter>,
+    /// How many transfers it has agreed to, see [`crate::bbftp::stream::sealed`].
+    pub transfers: u32,
     /// Modes of new files and directories, before the system's umask.
     pub modes: Modes,
     /// Bytes of files and listings moved by the request under way.
@@ -92,6 +99,9 @@ impl Env {
             rights,
             quota: Quota::none(),
             dialer: None,
+            pace: None,
+            meter: None,
+            transfers: 0,
             moved: 0,
             may_come_late: false,
         }

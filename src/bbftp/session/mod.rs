@@ -20,7 +20,7 @@ use crate::session::audit::{Observer, Outcome};
 
 /// What is offered beyond version 3.
 const OFFER: Offer = Offer {
-    small: false,
+    small: true,
     sha256: true,
     resume: false,
 };

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use crate::config::{Bbftp, Durability, Server};
+use crate::config::{Bbftp, Durability, Server, SourcePort};
 
 /// The part of the configuration that sessions follow.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The versions that are spoken, in order and without a gap.
     pub versions: Vec<u32>,
+    /// Which port data connections to clients come from.
+    pub active_source_port: SourcePort,
     /// When an upload is acknowledged.
     pub durability: Durability,
     /// How long a peer may stand still once it is in; `None` for ever.
@@ -24,6 +26,7 @@ impl Settings {
     pub fn of(server: &Server, bbftp: &Bbftp) -> Settings {
         Settings {
             versions: bbftp.versions.clone(),
+            active_source_port: bbftp.active_source_port,
             durability: server.durability,
             idle_limit: server.idle_limit,
             file_mode: server.file_mode,
