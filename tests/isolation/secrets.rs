@@ -294,14 +294,15 @@ fn hash_private_key_and_environment_are_in_no_process_that_faces_a_client() {
         });
         expect_secrets_in_keepers_alone(&server);
         let session = server.connect();
-        let helpers = ["tfd-zygote", "tfd-launcher", "tfd-keeper", "tfd-auth"];
-        let count = |server: &Server| helpers.map(|name| pids(server, name).len());
-        let before = count(&server);
+        let count = |server: &Server, name| pids(server, name).len();
+        let keepers = count(&server, "tfd-keeper");
         let pid = nix::unistd::Pid::from_raw(server.pid().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).expect("reload");
         server.wait_for_log("configuration read again");
         drop(session);
-        wait_until("the end of the old processes", || count(&server) == before);
+        wait_until("the end of the old processes", || {
+            (count(&server, "tfd-zygote"), count(&server, "tfd-keeper")) == (1, keepers)
+        });
         expect_secrets_in_keepers_alone(&server);
     }
 }
