@@ -16,6 +16,7 @@ mod fake;
 mod fields;
 mod files;
 mod login;
+mod pair;
 mod peer;
 mod program;
 mod streams;

@@ -15,7 +15,10 @@ const CLEAR: u32 = 0;
 pub const LOGIN_BYTES: usize = 276;
 
 /// A login's room for the name, and for the password.
-pub const SLOT_BYTES: usize = 128;
+pub const SLOT_BYTES: usize = MAX_BLOCK as usize;
+
+/// The same as a number of the wire.
+const MAX_BLOCK: u32 = 128;
 
 /// The longest modulus or exponent that is read.
 const MAX_NUMBER_BYTES: u32 = 1024;
@@ -139,10 +142,9 @@ impl Login {
         fields.bytes(8, "login")?;
         let user: [u8; SLOT_BYTES] = fields.array("user")?;
         let password = Zeroizing::new(fields.array::<SLOT_BYTES>("password")?);
-        let most = SLOT_BYTES as u32;
         let lengths = [
-            fields.count(most, "length of the user")?,
-            fields.count(most, "length of the password")?,
+            fields.count(MAX_BLOCK, "length of the user")?,
+            fields.count(MAX_BLOCK, "length of the password")?,
         ];
         fields.end("login")?;
         let [user, password] = [(&user, lengths[0]), (&*password, lengths[1])]

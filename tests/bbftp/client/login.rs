@@ -75,7 +75,8 @@ fn a_login_that_is_refused_says_why_and_whether_to_try_again() {
 
 #[test]
 fn a_greeting_that_is_none_is_told_by_its_number() {
-    let cases: [(fn(&mut Peer), u8, Fate); 8] = [
+    type Case = (fn(&mut Peer), u8, Fate);
+    let cases: [Case; 8] = [
         (|_| {}, 54, Fate::Reconnect),
         (|peer| peer.say(Code::Prot, b""), 55, Fate::End),
         (|peer| drop(peer.greet(512, 65537)), 56, Fate::End),
