@@ -9,15 +9,13 @@ use super::observe::{Event, Observer};
 use super::remote::Remote;
 use super::session::{Ends, Session};
 use super::target::{Target, Transport};
+use crate::bbftp::ALPN;
 use crate::bbftp::stream::sealed::LABEL;
 use crate::bbftp::wire::{Code, Control, Versions};
 use crate::client::ClientError;
 use crate::client::cancel::{addresses, notice_silence, reach};
 use crate::net::Link;
 use crate::net::tls::client::HelloError;
-
-/// The application protocol of TLS.
-const ALPN: [&[u8]; 1] = [b"bbftp"];
 
 impl Session {
     /// Connects to the first address of the server that answers, logs in, and
