@@ -1,6 +1,7 @@
 //! The operator's commands of `tfd` and their arguments. They run as the calling
 //! user and serve nobody.
 
+pub mod bbftp;
 pub mod check;
 pub mod import;
 pub mod keygen;
@@ -121,6 +122,12 @@ enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Serve a BBFTP client that has started this by ssh, as the calling user
+    ///
+    /// The root is that of the file system, the working directory the home. Needs
+    /// no configuration and no root, and serves one client to its end.
+    #[command(after_help = "Example:\n  bbftp -E 'tfd bbftp --stdin' -e 'put f' host")]
+    Bbftp(bbftp::Bbftp),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  tfd completions bash > /etc/bash_completion.d/tfd")]
     Completions {
@@ -175,7 +182,7 @@ fn one_line(text: &str) -> Result<String, &'static str> {
 /// Runs the command that the arguments name: the exit code of `tfd`.
 pub fn run() -> ExitCode {
     let command = Arguments::parse().command;
-    if !matches!(command, Command::Serve { .. }) {
+    if !matches!(command, Command::Serve { .. } | Command::Bbftp(_)) {
         status::set_modes();
     }
     match command {
@@ -187,6 +194,7 @@ pub fn run() -> ExitCode {
         Command::Keygen { out, bits, tls } => keygen::run(&out, bits, &tls),
         Command::Import { old, out } => import::run(&old, &out),
         Command::User { file, command } => user::run(file, command),
+        Command::Bbftp(arguments) => bbftp::run(&arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let mut script = Vec::new();

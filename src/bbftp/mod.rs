@@ -11,5 +11,6 @@ mod gate;
 mod request;
 pub mod server;
 mod session;
+pub mod stdin;
 pub mod stream;
 pub mod wire;

@@ -52,7 +52,8 @@ impl Server {
         env.dialer = dialer;
         env.pace = pace;
         env.meter = Some(meter);
-        let ended = session::serve(&mut control, &mut env, &mut observer);
+        let ended = session::greet(&mut control, &env.settings)
+            .and_then(|()| session::serve(&mut control, &mut env, &mut observer));
         control.link().close();
         End::from(ended)
     }

@@ -29,7 +29,7 @@ pub(super) fn log_filter(text: &str) -> Result {
 }
 
 /// Two ports, as in "20000-20100".
-pub(super) fn parse_port_range(text: &str) -> Option<RangeInclusive<u16>> {
+pub(crate) fn parse_port_range(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-')?;
     let range = first.parse().ok()?..=last.parse().ok()?;
     (!range.is_empty() && *range.start() > 0).then_some(range)

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use super::Config;
-use super::check::parse_port_range;
+use super::parse_port_range;
 use super::values::Values;
 
 macro_rules! protocols {

@@ -21,6 +21,7 @@ use crate::trusted;
 
 pub use bbftp::{Bbftp, PasswordLogins, SourcePort};
 pub use check::is_service_name;
+pub(crate) use check::parse_port_range;
 pub use listener::{Listener, Protocol};
 pub use proxy::{Backend, Host, Proxy};
 pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, Server, Tls};

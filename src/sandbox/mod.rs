@@ -115,11 +115,11 @@ impl Sandbox {
     }
 
     /// Bounds the memory of processes that face clients, and their descriptors, in
-    /// which memory could be, too: for the one that forks them.
+    /// which memory could be, too: for such a process, or the one that forks them.
     ///
     /// # Errors
     /// The system's. The process must end then.
-    fn limit_memory(&self) -> io::Result<()> {
+    pub fn limit_memory(&self) -> io::Result<()> {
         if !self.is_on() {
             return Ok(());
         }

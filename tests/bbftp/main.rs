@@ -19,6 +19,7 @@ mod login;
 mod pair;
 mod peer;
 mod program;
+mod stdin;
 mod streams;
 mod transfers;
 mod transfers_cut;

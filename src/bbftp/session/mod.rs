@@ -45,15 +45,22 @@ pub fn serve(control: &mut Control, env: &mut Env, observer: &mut dyn Observer) 
     served.and(Ok(flushed?))
 }
 
-fn serve_requests(control: &mut Control, env: &mut Env, observer: &mut dyn Observer) -> Result<()> {
-    control.link().set_deadline(None)?;
-    control.link().set_idle_limit(env.settings.idle_limit)?;
-    let words = match env.settings.versions.contains(&3) {
+/// Answers the login, with what is offered beyond the protocol.
+///
+/// # Errors
+/// Any failure of the connection.
+pub fn greet(control: &mut Control, settings: &Settings) -> Result<()> {
+    let words = match settings.versions.contains(&3) {
         true => OFFER.words(),
         false => String::new(),
     };
     let greeting = format!("tfd {} : OK{words}", env!("CARGO_PKG_VERSION"));
-    control.send(Code::Ok, greeting.as_bytes())?;
+    control.send(Code::Ok, greeting.as_bytes())
+}
+
+fn serve_requests(control: &mut Control, env: &mut Env, observer: &mut dyn Observer) -> Result<()> {
+    control.link().set_deadline(None)?;
+    control.link().set_idle_limit(env.settings.idle_limit)?;
     let mut version = None;
     loop {
         let header = control.read_header()?;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::config::{Bbftp, Durability, Server, SourcePort};
 
+/// How long a client of a user may stand still.
+const IDLE_LIMIT: Duration = Duration::from_secs(3600);
+
 /// The part of the configuration that sessions follow.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -31,6 +34,18 @@ impl Settings {
             idle_limit: server.idle_limit,
             file_mode: server.file_mode,
             directory_mode: server.directory_mode,
+        }
+    }
+
+    /// Those of a user who serves itself: the umask alone decides on modes.
+    pub fn of_a_user() -> Settings {
+        Settings {
+            versions: vec![1, 2, 3],
+            active_source_port: SourcePort::Any,
+            durability: Durability::System,
+            idle_limit: Some(IDLE_LIMIT),
+            file_mode: 0o666,
+            directory_mode: 0o777,
         }
     }
 }
