@@ -5,6 +5,7 @@ mod arguments;
 mod output;
 mod retries;
 mod scripts;
+mod with_tfd;
 
 use std::fs;
 use std::path::PathBuf;
