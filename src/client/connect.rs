@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::cancel::{Cancel, Ticket, addresses, reach};
 use super::error::{ClientError, HANDSHAKE, Result};
+use crate::bbftp;
 use crate::net::tls::client::{HelloError, Tls};
 use crate::net::{Link, tls};
 use crate::tf::status::{Reply, Status};
@@ -374,8 +375,10 @@ pub struct Certificate {
 pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
     let deadline = Instant::now() + timeout;
     let mut link = link(reach(server, timeout, &Cancel::default())?, deadline)?;
+    // Whichever of the two protocols it serves there.
+    let alpn: Vec<&[u8]> = ALPN.into_iter().chain(bbftp::ALPN).collect();
     let chain =
-        tls::client::look(&mut link, host(server), &ALPN).map_err(|e| hello_error(e, server))?;
+        tls::client::look(&mut link, host(server), &alpn).map_err(|e| hello_error(e, server))?;
     let shown = chain.first().and_then(|first| {
         let (subject, expires) = tls::certificate::describe(first)?;
         Some(Certificate {

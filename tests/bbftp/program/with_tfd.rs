@@ -262,28 +262,3 @@ fn over_tls_the_server_is_known_by_pin_authority_or_entry() {
     assert_eq!(clear.code, Some(100));
     assert!(clear.err.contains("TLS"), "{}", clear.err);
 }
-
-#[test]
-fn a_server_of_ssh_serves_its_user() {
-    let Some(server) = tls_server() else { return };
-    let calls = Calls::of(server);
-    // As ssh does: the last argument is a command for there.
-    calls.caller.write(
-        "ssh",
-        "#!/bin/sh\nfor word; do :; done\nexec sh -c \"$word\"\n",
-    );
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(calls.caller.path("ssh"), mode).expect("mode");
-    calls.caller.write("f", content(100_000));
-    let remote = format!("{} bbftp --stdin", env!("CARGO_BIN_EXE_tfd"));
-    let there = calls.caller.path("there");
-    fs::create_dir(&there).expect("mkdir");
-    let there = there.display();
-    let commands = format!("setbuffersize 16;put f {there}/g;get {there}/g back;rm {there}/g");
-    let arguments = [
-        "-L", "./ssh", "-E", &remote, "-p", "3", "-V", "-e", &commands,
-    ];
-    let run = calls.caller.run(&[&arguments[..], &["127.0.0.1"]].concat());
-    assert_eq!((run.code, &*run.err), (Some(0), ""), "{}", run.out);
-    assert_eq!(calls.here("back"), content(100_000));
-}
