@@ -10,7 +10,7 @@ pub const ALPN: [&[u8]; 1] = [b"bbftp"];
 mod gate;
 mod request;
 pub mod server;
-mod session;
+pub mod session;
 pub mod stdin;
 pub mod stream;
 pub mod wire;

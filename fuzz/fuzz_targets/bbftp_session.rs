@@ -1,0 +1,96 @@
+//! A session of BBFTP from the choice of a version on, in a directory of its own
+//! and without data connections: every message of a client. What it sends leaves
+//! nothing outside the root.
+//!
+//! The first byte chooses the rights, the rest is the stream of the client.
+#![no_main]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use tempfile::TempDir;
+use tfd::bbftp::session::{Env, Settings, serve};
+use tfd::bbftp::wire::Control;
+use tfd::config::Config;
+use tfd::net::Link;
+use tfd::session::audit::{Observer, Outcome, Subject};
+use tfd::store::Root;
+use tfd::users::Rights;
+use tfd_fuzz::connection_with;
+
+/// No file grows longer, so that none takes long to read.
+const LONGEST: u64 = 1 << 20;
+
+/// A client that reads nothing is waited for so long.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+const CONFIG: &str = "[server]\nroot = \"/srv/tfd\"\nmode = \"multi-user\"\nusers = \"users\"\n\
+                      [bbftp]\nlisten = [\"127.0.0.1:5021\"]\npassword_logins = \"rsa\"\n";
+
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+    let config = Config::parse(Path::new("/etc/tfd/tfd.toml"), CONFIG).expect("configuration");
+    let settings = Settings::of(&config.server, &config.bbftp.expect("BBFTP"));
+    Settings {
+        idle_limit: Some(PATIENCE),
+        ..settings
+    }
+});
+
+fuzz_target!(init: limit_files(), |data: &[u8]| {
+    let Some((choice, stream)) = data.split_first() else { return };
+    let outside = outside();
+    let root = outside.path().join("root");
+    let (_peer, ours) = connection_with(stream);
+    let mut control = Control::new(Link::new(ours).expect("link"));
+    let rights = match choice & 3 {
+        0 | 1 => Rights::Full,
+        2 => Rights::AppendOnly,
+        _ => Rights::ReadOnly,
+    };
+    let mut env = Env::new(Root::open(&root).expect("root"), SETTINGS.clone(), rights);
+    let _ = serve(&mut control, &mut env, &mut Nobody);
+    assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");
+    let names = fs::read_dir(outside.path()).expect("directory").flatten();
+    assert!(names.map(|entry| entry.file_name()).all(|name| name == "root" || name == "beside"));
+    if rights != Rights::Full {
+        assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
+    }
+});
+
+/// Nobody watches.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn begins(&mut self, _: &Subject) {}
+
+    fn ended(&mut self, _: &Subject, _: Outcome, _: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Has writes beyond the limit fail, and not end the process.
+fn limit_files() {
+    let mut signal = SigSet::empty();
+    signal.add(Signal::SIGXFSZ);
+    signal.thread_block().expect("mask");
+    setrlimit(Resource::RLIMIT_FSIZE, LONGEST, LONGEST).expect("limit");
+}
+
+/// Holds a file and, beside it, a root with a file, directories and links.
+fn outside() -> TempDir {
+    let outside = tempfile::tempdir().expect("directory");
+    fs::write(outside.path().join("beside"), b"beside").expect("file");
+    let root = outside.path().join("root");
+    fs::create_dir_all(root.join("d/e")).expect("directory");
+    fs::write(root.join("file"), b"content").expect("file");
+    fs::write(root.join("d/e/f"), b"").expect("file");
+    symlink("../beside", root.join("up")).expect("link");
+    symlink("d", root.join("link")).expect("link");
+    outside
+}
