@@ -12,6 +12,7 @@
 mod common;
 
 mod client;
+mod ends;
 mod fake;
 mod fields;
 mod files;

@@ -22,7 +22,7 @@ use crate::session::audit::{Observer, Outcome};
 const OFFER: Offer = Offer {
     small: true,
     sha256: true,
-    resume: false,
+    resume: true,
 };
 
 /// Serves a client to the end of the session: `Ok` when it has left.
