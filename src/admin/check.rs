@@ -117,7 +117,7 @@ fn password_logins(config: &Config) -> Option<Problem> {
     let text = match bbftp.password_logins {
         PasswordLogins::Rsa if listeners.iter().any(|listener| !listener.tls) => {
             "bbftp.password_logins: \"rsa\" protects passwords by a key of 1024 bits that nothing \
-             certifies, and files not at all: whoever is between client and server can read and \
+             certifies, and files not at all: an attacker between client and server can read and \
              change them"
         }
         PasswordLogins::Tls if listeners.iter().all(|listener| !listener.tls) => {

@@ -13,8 +13,8 @@ use crate::session::effect::Effect::{Adds, Changes, Reads};
 use crate::store::RootPath;
 use crate::store::path::Forbidden;
 
-/// The longest payload of a request that is no small file: the longest path, and
-/// what stands before it.
+/// The longest payload of a request without a small file in it: the longest path,
+/// and what stands before it.
 const MAX_REQUEST: usize = 8 * 1024;
 
 /// A path as the client wrote it, and what it leads to from the working directory.
@@ -100,7 +100,7 @@ pub enum Read {
     Leave,
 }
 
-/// Why a message is no request.
+/// Why a message can't be a request.
 enum Fault {
     /// A field is wrong.
     Form(WireError),
@@ -108,7 +108,7 @@ enum Fault {
     Path(&'static str, Vec<u8>),
     /// It asks for what there is not here.
     Unsupported(String),
-    /// There is no such message, or not in this version, or not now.
+    /// No version has it, or not this one, or not now.
     Unknown,
 }
 

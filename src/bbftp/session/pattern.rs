@@ -11,7 +11,7 @@ pub struct NamePattern {
 }
 
 impl NamePattern {
-    /// Reads a pattern without `/`. What is no pattern by its form is a name.
+    /// Reads a pattern without `/`. What does not have the form of one is a name.
     pub fn new(text: &[u8]) -> NamePattern {
         let has_wildcards = text.iter().any(|c| b"*?[\\".contains(c));
         let pattern = has_wildcards.then(|| Pattern::new(&translated(text)).ok());

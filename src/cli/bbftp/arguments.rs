@@ -314,7 +314,7 @@ fn password_descriptor(value: &OsStr) -> Result<PathBuf> {
     descriptor(number).map_err(|_| Failure::end(4, "Descriptor of the password must be numeric"))
 }
 
-/// The path of a file that is there.
+/// The path of an existing file.
 fn existing(value: OsString, code: u8, what: &str) -> Result<PathBuf> {
     let path = PathBuf::from(value);
     match path.metadata() {

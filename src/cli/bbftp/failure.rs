@@ -28,7 +28,7 @@ pub(super) const BY_SERVER: u8 = 100;
 /// The connection ended, or the server said nothing.
 pub(super) const LOST: u8 = 61;
 
-/// There is no such command.
+/// The command is unknown.
 pub(super) const UNKNOWN_COMMAND: u8 = 25;
 
 /// A command has arguments that it can't have.

@@ -127,7 +127,7 @@ impl Session {
                     report(place, moved, done)?;
                 }
                 Err(e) if e.ends_connection() => return Err(e),
-                // It may be too large, which is no reason to do without it.
+                // It may be too large, and is had by a transfer then.
                 Err(_) => refused.push(place),
             }
         }

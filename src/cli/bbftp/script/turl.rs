@@ -120,7 +120,7 @@ fn unreadable(command: &[u8]) -> Failure {
 }
 
 impl Name {
-    /// The parts of a name; `None` if it is no valid TURL.
+    /// The parts of a name; `None` unless it is a valid TURL.
     fn of(text: &[u8]) -> Option<Name> {
         let mut name = Name::default();
         let mut rest = text;
