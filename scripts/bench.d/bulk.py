@@ -14,6 +14,7 @@ from peers import Sftp
 from servers import free_port
 from transfers import beyond
 from trees import BYTES, empty
+from way import FAR, long_way
 
 # The public programs, and USER:PASSWORD of an account of this machine.
 CLIENT = os.environ.get("TFD_BENCH_BBFTP_CLIENT")
@@ -23,10 +24,9 @@ LOGIN = os.environ.get("TFD_BENCH_BBFTP_LOGIN", ":")
 # The public pair waits three times for 44 ms with each file: so many tell enough.
 PUBLIC_FILES = 20
 
-# One end of the long way, and the other.
-NEAR, FAR = "192.0.2.1", "192.0.2.2"
-DELAY = "40ms"
-LOSS = "0.1%"
+# The long way: seconds there and back, and the part of the packets that is lost.
+ROUND_TRIP = 0.04
+LOSS = 0.001
 
 
 class Pair:
@@ -34,6 +34,8 @@ class Pair:
 
     def __init__(self, store, port, words, *, login="bench:bench", client=None, prefix=()):
         self.store, self.prefix = store, prefix
+        # The public server shows the whole file system.
+        self.root = store if client else ""
         user, self.password = login.split(":", 1)
         self.command = [client or BIN / "bbftp", "-R", "none", "-u", user, "-w", port, *words]
         self.host = "127.0.0.1"
@@ -63,8 +65,8 @@ class Pair:
         return (time.monotonic() - begin) * 1e6 / count
 
 
-def start_tfd(bench, listen, name, prefix=()):
-    """A tfd for BBFTP with an account; its store."""
+def tfd(bench, name, listen, server=""):
+    """The store of a tfd for BBFTP with an account, and the command to start it."""
     store = bench.scratch / name
     store.mkdir()
     store.chmod(0o1777)
@@ -79,22 +81,21 @@ control = ""
 root = "{store}"
 mode = "multi-user"
 users = "{users}"
-tls_certificate = "tls.pem"
-tls_key = "tls-key.pem"
+{server}
 
 [bbftp]
 {listen}
 password_logins = "rsa"
 """)
-    words = [*prefix, BIN / "tfd", "serve", "--config", configuration]
-    return store, words
+    return store, [BIN / "tfd", "serve", "--config", configuration]
 
 
 def ours(bench):
     """Our own two, in plain and over TLS."""
     plain, tls = free_port(), free_port()
     listen = f'listen = ["127.0.0.1:{plain}"]\ntls_listen = ["127.0.0.1:{tls}"]'
-    store, words = start_tfd(bench, listen, "bbftp")
+    server = 'tls_certificate = "tls.pem"\ntls_key = "tls-key.pem"'
+    store, words = tfd(bench, "bbftp", listen, server)
     bench.servers.start(plain, *words)
     pin = ["--tls-pin", bench.servers.pin]
     return Pair(store, plain, []), Pair(store, tls, pin)
@@ -154,17 +155,15 @@ def sendfile_loop(source, target):
 
 def large(bench, pair, name, file, back, streams):
     """The measures of a large file there and back."""
-    remote = f"{pair.store}/{name}-up" if pair.command[0] == CLIENT else f"{name}-up"
-    link = pair.store / f"{name}-file"
-    bench.link(file, link)
-    source = link if pair.command[0] == CLIENT else link.name
+    bench.link(file, pair.store / "file")
 
     def put():
-        (pair.store / f"{name}-up").unlink(missing_ok=True)
-        return pair.clocked(f"put {file} {remote}", streams)
+        (pair.store / "up").unlink(missing_ok=True)
+        return pair.clocked(f"put {file} {pair.root}/up", streams)
 
     def get():
-        return pair.clocked(f"get {source} {bench.fresh(back)}", streams)
+        (pair.store / "up").unlink(missing_ok=True)
+        return pair.clocked(f"get {pair.root}/file {bench.fresh(back)}", streams)
 
     return {f"{name} up": lambda: bench.rate(put), f"{name} down": lambda: bench.rate(get)}
 
@@ -175,52 +174,27 @@ def small(bench, pair, name, count):
     tree.mkdir()
     for number in range(count):
         (tree / f"file-{number:04}").write_bytes(os.urandom(BYTES))
-    at = pair.store if pair.command[0] == CLIENT else "/"
     back = bench.scratch / "many-back"
 
     def up():
         empty(pair.store / "many-up")
-        return pair.many(f"cd {at};mput {tree}/file-* many-up", count)
+        return pair.many(f"mput {tree}/file-* {pair.root}/many-up", count)
 
     def down():
-        return pair.many(f"cd {at};mget many/file-* {empty(back)}", count)
+        return pair.many(f"mget {pair.root}/many/file-* {empty(back)}", count)
 
     return {f"{name} mput": up, f"{name} mget": down}
 
 
-@contextlib.contextmanager
-def long_way():
-    """A link between two namespaces, the near one's packets late and some lost;
-    what a command begins with to be at either end."""
-    near, far = f"tfd-bench-{os.getpid()}-near", f"tfd-bench-{os.getpid()}-far"
-    made = []
-    try:
-        for name in (near, far):
-            run("ip", "netns", "add", name)
-            made.append(name)
-        run(*f"ip link add tfd netns {near} type veth peer name tfd netns {far}".split())
-        for name, address in ((near, NEAR), (far, FAR)):
-            run(*f"ip -n {name} address add {address}/24 dev tfd".split())
-            run(*f"ip -n {name} link set tfd up".split())
-            run(*f"ip -n {name} link set lo up".split())
-        late = f"tc qdisc add dev tfd root netem delay {DELAY} loss {LOSS} limit 100000"
-        run(*f"ip netns exec {near} {late}".split())
-        yield tuple(["ip", "netns", "exec", name] for name in (near, far))
-    finally:
-        for name in made:
-            run("ip", "netns", "delete", name)
-
-
 def over_long_way(bench):
     """MiB per second of a file over a long way, by streams."""
-    mib = bench.scaled(64, 4)
-    note(f"BBFTP over {DELAY} and {LOSS} of losses, {mib} MiB")
+    mib = bench.scaled(64, 8)
+    note(f"BBFTP over {ROUND_TRIP * 1000:.0f} ms and {LOSS:.1%} of losses, {mib} MiB")
     source = bench.file(mib, "long")
-    with long_way() as (near, far):
+    with long_way(ROUND_TRIP, LOSS) as (near, far):
         port = 5021
-        listen = f'listen = ["{FAR}:{port}"]'
-        store, words = start_tfd(bench, listen, "bbftp-far", far)
-        process = bench.servers.begin(*words)
+        store, words = tfd(bench, "bbftp-far", f'listen = ["{FAR}:{port}"]')
+        process = bench.servers.begin(*far, *words)
         pair = Pair(store, port, [], prefix=near)
         pair.host = FAR
         wait_at(near, FAR, port)
