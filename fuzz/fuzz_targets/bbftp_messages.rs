@@ -12,10 +12,9 @@ use tfd::bbftp::wire::extension::{
     MAX_SMALL_FILE, Offer, RetrFrom, SmallFile, SmallStore, StoreFrom, TransOkFrom,
 };
 use tfd::bbftp::wire::{
-    Code, Control, Greeting, Login, MAX_OLD_NAME, MAX_OLD_STREAMS, MAX_PATH, MAX_STREAMS,
-    OldTransfer, Transfer, Versions, WireError, decode_listing, decode_names, decode_number,
-    decode_path, decode_ports, decode_with_options, encode_listing, encode_names, encode_ports,
-    encode_with_options,
+    Code, Control, Greeting, Login, MAX_OLD_STREAMS, MAX_PATH, MAX_STREAMS, OldTransfer, Transfer,
+    Versions, WireError, decode_listing, decode_names, decode_number, decode_path, decode_ports,
+    decode_with_options, encode_listing, encode_names, encode_ports, encode_with_options,
 };
 use tfd::net::Link;
 use tfd_fuzz::connection_with;
@@ -83,7 +82,7 @@ fn transfers(payload: &[u8]) {
     if let Ok(transfer) = OldTransfer::decode(payload) {
         assert!(i64::try_from(transfer.size).is_ok());
         assert!((1..=MAX_OLD_STREAMS as usize).contains(&transfer.ports.len()));
-        assert!((1..=MAX_OLD_NAME).contains(&transfer.name.len()));
+        assert!((1..=499).contains(&transfer.name.len()));
         let encoded = transfer.encode(Ipv4Addr::LOCALHOST).expect("transfer");
         let again = OldTransfer::decode(&encoded).expect("transfer");
         assert_eq!(again, transfer);

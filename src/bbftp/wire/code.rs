@@ -9,11 +9,6 @@ macro_rules! codes {
             $($(#[$doc])* $name = $number,)*
         }
 
-        impl Code {
-            /// All of them.
-            pub const ALL: &[Code] = &[$(Code::$name),*];
-        }
-
         impl TryFrom<u32> for Code {
             type Error = u32;
 

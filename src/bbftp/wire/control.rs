@@ -57,7 +57,11 @@ impl Control {
         &mut self.link
     }
 
-    /// The link, for the process that takes it over.
+    /// The link alone.
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "tests look at it")
+    )]
     pub fn into_link(self) -> Link {
         self.link
     }

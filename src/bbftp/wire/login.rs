@@ -15,7 +15,7 @@ const CLEAR: u32 = 0;
 pub const LOGIN_BYTES: usize = 276;
 
 /// A login's room for the name, and for the password.
-pub const SLOT_BYTES: usize = MAX_BLOCK as usize;
+const SLOT_BYTES: usize = MAX_BLOCK as usize;
 
 /// The same as a number of the wire.
 const MAX_BLOCK: u32 = 128;

@@ -16,14 +16,12 @@ pub use code::Code;
 pub use control::{Control, Header};
 pub use error::{Result, WireError};
 pub use listing::{Entry, Kind, decode_listing, decode_names, encode_listing, encode_names};
-pub use login::{Clear, Greeting, LOGIN_BYTES, Login, SLOT_BYTES};
+pub use login::{Greeting, LOGIN_BYTES, Login};
 pub use number::{
     Versions, decode_number, decode_path, decode_ports, decode_with_options, encode_ports,
     encode_with_options,
 };
-pub use transfer::{
-    MAX_OLD_NAME, OLD_TRANSFER_BYTES, OldTransfer, Options, TRANSFER_BYTES, Transfer,
-};
+pub use transfer::{OldTransfer, Options, TRANSFER_BYTES, Transfer};
 
 /// The most streams of a transfer, and in version 1.
 pub const MAX_STREAMS: u32 = 32;

@@ -166,10 +166,10 @@ fn time(digits: [u8; 8]) -> Option<u32> {
 }
 
 /// The length of [`OldTransfer`].
-pub const OLD_TRANSFER_BYTES: usize = 576;
+pub(super) const OLD_TRANSFER_BYTES: usize = 576;
 
 /// The longest name of a file in version 1.
-pub const MAX_OLD_NAME: usize = 499;
+pub(super) const MAX_OLD_NAME: usize = 499;
 
 /// A transfer of version 1 (STORE, RETR and their kin).
 #[derive(Clone, Debug, PartialEq, Eq)]
