@@ -168,7 +168,7 @@ def large(bench, pair, name, file, back, streams):
     return {f"{name} up": lambda: bench.rate(put), f"{name} down": lambda: bench.rate(get)}
 
 
-def small(bench, pair, name, count):
+def many(bench, pair, name, count):
     """The measures of many small files there and back."""
     tree = pair.store / "many"
     tree.mkdir()
@@ -224,15 +224,16 @@ def wait_at(prefix, host, port):
 
 
 def measure(bench):
-    """MiB per second of large files, microseconds of small ones."""
-    note(f"BBFTP: {bench.size} MiB, and small files")
+    """MiB per second of large files."""
+    note(f"BBFTP: {bench.size} MiB")
     file, back = bench.file(), bench.scratch / "back"
-    count = bench.scaled(2000, 100)
     plain, tls = ours(bench)
     theirs = public(bench)
     sftp = Sftp(bench.servers)
     bench.link(file, bench.scratch / "sftp/file")
-    target = bench.scratch / "loop"
+    nothing = bench.file(0, "empty")
+    bench.link(nothing, bench.scratch / "sftp/empty")
+    target, up = bench.scratch / "loop", bench.scratch / "sftp/up"
     measures = {"sendfile": lambda: bench.rate(lambda: sendfile_loop(file, target))}
     for streams in (1, 4):
         measures |= large(bench, plain, f"{streams} streams", file, back, streams)
@@ -240,20 +241,25 @@ def measure(bench):
             name = f"public pair, {streams} streams"
             measures |= large(bench, theirs, name, file, back, streams)
     measures |= large(bench, tls, "4 streams, TLS", file, back, 4)
-    up = bench.scratch / "sftp/up"
-    nothing = bench.file(0, "empty")
-    bench.link(nothing, bench.scratch / "sftp/empty")
     measures["sftp up"] = lambda: bench.rate(
         lambda: beyond(lambda source: sftp.put(source, bench.fresh(up).name), file, nothing)
     )
     measures["sftp down"] = lambda: bench.rate(
         lambda: beyond(lambda source: sftp.get(source, bench.fresh(back)), "file", "empty")
     )
-    measures |= small(bench, plain, "tfd", count)
-    if theirs:
-        measures |= small(bench, theirs, "public pair", PUBLIC_FILES)
     for warm in ("sendfile", "1 streams up"):
         measures[warm]()
     figures = medians(bench.rounds, measures)
     target.unlink()
-    return {"size": bench.size, "count": count, "bytes": BYTES, **figures, **over_long_way(bench)}
+    return {"size": bench.size, **figures, **over_long_way(bench)}
+
+
+def small(bench):
+    """Microseconds a file of small ones."""
+    count = bench.scaled(2000, 100)
+    note(f"BBFTP: {count} files of {BYTES} bytes")
+    plain, _ = ours(bench)
+    measures = many(bench, plain, "tfd", count)
+    if theirs := public(bench):
+        measures |= many(bench, theirs, "public pair", PUBLIC_FILES)
+    return {"count": count, "bytes": BYTES, **medians(bench.rounds, measures)}

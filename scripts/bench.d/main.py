@@ -29,6 +29,7 @@ SECTIONS = {
     "streams": (streams.measure, True),
     "transfers": (transfers.measure, True),
     "bulk": (bulk.measure, True),
+    "small": (bulk.small, False),
     "proxy": (transfers.through_proxy, True),
     "trees": (trees.measure, False),
     "memory": (memory.measure, False),

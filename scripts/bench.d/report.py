@@ -211,19 +211,22 @@ def bulk(f):
     for name in [name.removesuffix(" up") for name in f if name.endswith(" up")]:
         up, down = f[f"{name} up"], f[f"{name} down"]
         rows.append((name, up, up / f["sendfile"], down, down / f["sendfile"]))
-    what = f"{f['count']:,} files of {f['bytes'] // 1024} KiB"
-    files = [(what, "mput, µs a file", "mget, µs a file")]
-    for name in [name.removesuffix(" mput") for name in f if name.endswith(" mput")]:
-        files.append((name, f[f"{name} mput"], f[f"{name} mget"]))
     one, eight = f["long way, 1 streams"], f["long way, 8 streams"]
     return (
         table(*rows)
-        + "\n\n"
-        + table(*files)
         + f"\n\nA loop of sendfile and recv: {f['sendfile']:,.0f} MiB/s. Over a link of 40 ms that\n"
         f"loses 0.1 %: {one:.1f} MiB/s by 1 stream, {eight:.1f} by 8. Speeds are those that the\n"
-        "client tells; small files with its start and login, of the public pair fewer."
+        "client tells."
     )
+
+
+def small(f):
+    """Small files by BBFTP."""
+    what = f"BBFTP, {f['count']:,} files of {f['bytes'] // 1024} KiB"
+    rows = [(what, "mput, µs a file", "mget, µs a file")]
+    for name in [name.removesuffix(" mput") for name in f if name.endswith(" mput")]:
+        rows.append((name, f[f"{name} mput"], f[f"{name} mget"]))
+    return table(*rows) + "\n\nWith the client's start and login; fewer files of the public pair."
 
 
 def proxy(f):
@@ -255,7 +258,10 @@ def instructions(f):
     return table(("Instructions for each", "counted by callgrind"), *f.items())
 
 
-PARTS = (connections, requests, streams, transfers, bulk, proxy, trees, instructions, digests, memory)
+PARTS = (
+    *(connections, requests, streams, transfers, bulk, small),
+    *(proxy, trees, instructions, digests, memory),
+)
 
 
 def markdown(date, rounds, figures):

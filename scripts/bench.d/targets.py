@@ -33,6 +33,9 @@ def aims(f):
                     yield f"{flow} over TLS, of {peer}", ratio, aim, True
     if bulk := f.get("bulk"):
         yield from bulk_aims(bulk)
+    if small := f.get("small"):
+        for word in ("mput", "mget"):
+            yield f"bbftp {word}, µs a file", small[f"tfd {word}"], 200, False
     if connections := f.get("connections"):
         signs = connections["signs"]
         single = connections["single-user"]
@@ -63,8 +66,6 @@ def bulk_aims(f):
     for way, word in (("up", "put"), ("down", "get")):
         ratio = f[f"4 streams, TLS {way}"] / f[f"sftp {way}"]
         yield f"bbftp {word} over TLS, 4 streams, of sftp", ratio, 2, True
-    for word in ("mput", "mget"):
-        yield f"bbftp {word}, µs a file", f[f"tfd {word}"], 200, False
     ratio = f["long way, 8 streams"] / f["long way, 1 streams"]
     yield "bbftp put over a long way, 8 streams of 1", ratio, 3, True
 
