@@ -157,7 +157,7 @@ fn bbftp_needs_accounts_no_jail_and_versions_without_a_gap() {
         (
             accounts,
             "versions = [0, 1]",
-            "bbftp.versions: use an integer from 1 to 3",
+            "bbftp.versions: use a number from 1 to 3",
         ),
         (
             accounts,
