@@ -130,11 +130,8 @@ pub fn admit(gate: Gate<'_>, rules: &Rules) -> Result<(), Refusal> {
     };
     control.send(Code::Crypt, &greeting.encode())?;
     let login = read_login(&mut control, rules)?;
-    let who = match name_and_password(&mut control, &keeper, login, rules)? {
-        Some(who) => who,
-        // As long as a wrong password takes.
-        None => Who::default(),
-    };
+    // What can't be decrypted takes as long as a wrong password.
+    let who = name_and_password(&mut control, &keeper, login, rules)?.unwrap_or_default();
     let channel = keeper.enter()?;
     let channel = channel.ok_or_else(|| io::Error::other("the keeper lets nobody in"))?;
     let login = login::Login::new(channel, gate.steps, proof);
