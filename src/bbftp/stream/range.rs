@@ -26,7 +26,8 @@ mod tests {
         assert_eq!(partition(0..2, 3), [0..0, 0..0, 0..2]);
         assert_eq!(partition(0..0, 2), [0..0, 0..0]);
         assert_eq!(partition(4..9, 2), [4..6, 6..9]);
-        assert_eq!(partition(0..7, 0), [0..7]);
+        assert_eq!(partition(0..7, 0), partition(0..7, 1));
+        assert_eq!(partition(0..7, 1).first(), Some(&(0..7)));
         let most = partition(0..u64::MAX, 32);
         assert_eq!(most.last().map(|last| last.end), Some(u64::MAX));
     }
