@@ -5,9 +5,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
 use tfd::client::Cancel;
-use tfd::client::bbftp::{Fate, How, Options, Session, Target, Transport};
+use tfd::client::bbftp::{Event, Fate, How, Observer, Options, Session, Target, Transport};
 
-use crate::client::{Files, content};
+use crate::client::{Files, Heard, content};
 use crate::common::{PATIENCE, Server, Setup, account, is_root};
 use crate::peer::address;
 
@@ -24,7 +24,11 @@ fn server(lines: &str) -> Option<Server> {
             "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"127.0.0.1:0\"]\n\
              tls_listen = [\"127.0.0.1:0\"]\npassword_logins = \"rsa\"\n{lines}"
         ),
-        users: account("ann", "pass word", "games:::"),
+        users: [
+            account("ann", "pass word", "games:::"),
+            account("slow", "pass word", "games::rate=5000000:"),
+        ]
+        .concat(),
         tls: true,
         ..Setup::default()
     });
@@ -307,7 +311,7 @@ fn a_client_that_is_cancelled_leaves_nothing_and_the_old_file() {
     let target = target(&server, 3);
     let cancel: Cancel = target.cancel.clone();
     let mut session = open(&target);
-    let watch = Watch(cancel);
+    let watch = Watch(cancel, 1);
     let failed = session.put(&file, b"old", &how(4), &watch);
     assert_eq!(failed.expect_err("cancelled").fate, Fate::End);
     drop(session);
@@ -315,13 +319,45 @@ fn a_client_that_is_cancelled_leaves_nothing_and_the_old_file() {
     assert_eq!(server.read("old"), b"old");
 }
 
-/// Cancels once bytes have moved.
-struct Watch(Cancel);
+/// Cancels once so many bytes have moved.
+struct Watch(Cancel, u64);
 
-impl tfd::client::bbftp::Observer for Watch {
-    fn notify(&self, event: &tfd::client::bbftp::Event<'_>) {
-        if matches!(event, tfd::client::bbftp::Event::Moved(1..)) {
-            self.0.cancel();
+impl Observer for Watch {
+    fn notify(&self, event: &Event<'_>) {
+        match event {
+            Event::Moved(bytes) if *bytes >= self.1 => self.0.cancel(),
+            _ => {}
         }
+    }
+}
+
+#[test]
+fn a_get_that_was_cut_continues() {
+    let Some(server) = server("") else { return };
+    for target in [target(&server, 3), tls_target(&server, 3)] {
+        let files = Files::new();
+        let (file, back) = (files.with("f", &content(10_000_000)), files.path("back"));
+        let resumed = How {
+            resume: true,
+            ..how(3)
+        };
+        let mut session = open(&target);
+        assert!(session.offer().resume);
+        session.put(&file, b"f", &resumed, &()).expect("put");
+        let watch = Watch(target.cancel.clone(), 2_000_000);
+        let mut slow = target.clone();
+        slow.login = Some((b"slow".to_vec(), b"pass word".to_vec().into()));
+        let mut session = open(&slow);
+        session
+            .get(b"f", &back, &resumed, &watch)
+            .expect_err("cancelled");
+        assert!(files.names()[0].starts_with("back.bbftp.part.10000000."));
+        target.cancel.renew();
+        let heard = Heard::default();
+        let mut session = open(&target);
+        session.get(b"f", &back, &resumed, &heard).expect("get");
+        assert!(!heard.all()[0].ends_with(" from 0"), "{:?}", heard.all()[0]);
+        assert!(fs::read(&back).expect("read") == content(10_000_000));
+        assert_eq!(files.names(), ["back", "f"]);
     }
 }
