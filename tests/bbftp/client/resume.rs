@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 
 use openssl::sha::sha256;
@@ -49,12 +49,20 @@ fn cut(peer: &mut Peer) {
         ..request
     };
     let content = content(SIZE);
-    let streams = peer.streams(3, &transfer);
-    for (at, mut stream) in streams.into_iter().enumerate() {
+    let mut streams = peer.streams(3, &transfer);
+    for (at, stream) in streams.iter_mut().enumerate() {
         let begin = at * SIZE / 2;
         stream
             .write_all(&content[begin..begin + 300_000])
             .expect("write");
+    }
+    for stream in &streams {
+        // The end of one has the client close them all.
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    // It has read at least one of them to its end then.
+    for mut stream in streams {
+        let _ = stream.read(&mut [0]);
     }
 }
 

@@ -190,29 +190,29 @@ impl Session {
         match running.finish() {
             Ok(_) if is_confirmed => Ok(()),
             Ok(_) => self.last_word(LAST_WORD_LIMIT, freight.observer),
-            // The server has the whole file, though its confirmation of a stream
-            // did not arrive.
-            Err(StreamError::Link(_)) if is_confirmed && freight.direction == Direction::Send => {
-                Ok(())
+            Err(e) => {
+                let said = match is_confirmed {
+                    true => Ok(()),
+                    false => self.last_word(REASON_LIMIT, freight.observer),
+                };
+                self.after_stream_failure(e, said, freight.direction)
             }
-            Err(e) => Err(self.after_stream_failure(e, is_confirmed, freight)),
         }
     }
 
     /// What the server says of it tells more than that a stream has ended.
     fn after_stream_failure(
-        &mut self,
+        &self,
         e: StreamError,
-        is_confirmed: bool,
-        freight: &Freight<'_>,
-    ) -> Error {
-        let said = match is_confirmed {
-            true => Ok(()),
-            false => self.last_word(REASON_LIMIT, freight.observer),
-        };
-        match (e, said) {
+        said: Result<()>,
+        direction: Direction,
+    ) -> Result<()> {
+        Err(match (e, said) {
+            // The server has the whole file, though its confirmation of a stream
+            // did not arrive.
+            (StreamError::Link(_), Ok(())) if direction == Direction::Send => return Ok(()),
             (StreamError::File(e), said) => {
-                let (code, what) = match freight.direction {
+                let (code, what) = match direction {
                     Direction::Send => (OPEN, "reading"),
                     Direction::Receive => (WRITE, "writing"),
                 };
@@ -224,7 +224,7 @@ impl Session {
             }
             (e, Err(said)) => reason(said, Some(e)),
             (e, Ok(())) => self.or_interrupted(Error::new(DATA, Fate::Again, e.to_string())),
-        }
+        })
     }
 
     /// The server's OK within this time.
