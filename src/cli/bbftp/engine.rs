@@ -7,6 +7,7 @@ use super::run::{Door, File, Job, Remote};
 use super::script::command::{Direction, Request};
 use super::settings::{Settings, seconds};
 use super::speaker::Speaker;
+use crate::bbftp::wire::extension::MAX_SMALL_FILE;
 use crate::client::bbftp::{
     Done, Error, Event, Fate, How, Limits, Listed, Moved, Observer, Session, Target,
 };
@@ -104,14 +105,18 @@ impl Remote for Session {
         let how = how(job);
         let progress = Progress::of(job, board);
         let is_plain = !how.simulate && !how.resume && !how.sha256;
-        if self.offer().small && is_plain && job.files.len() > 1 {
-            let mut done = |place, moved: Result<Moved, Error>| {
-                progress.done(place, moved.as_ref().ok());
-                done(place, moved.map_err(Failure::from));
+        let shares = self.offer().small && is_plain && job.files.len() > 1;
+        let is_small = |place: &usize| shares && may_be_small(job, *place);
+        let (small, alone): (Vec<usize>, Vec<usize>) = (0..job.files.len()).partition(is_small);
+        if !small.is_empty() {
+            let mut done = |at: usize, moved: Result<Moved, Error>| {
+                progress.done(small[at], moved.as_ref().ok());
+                done(small[at], moved.map_err(Failure::from));
             };
-            return Ok(transfer_small(self, job, &how, &mut done)?);
+            transfer_small(self, job, &small, &how, &mut done)?;
         }
-        for (place, File { local, remote }) in job.files.iter().enumerate() {
+        for place in alone {
+            let File { local, remote } = &job.files[place];
             progress.place.set(place);
             let moved = match job.direction {
                 Direction::Put => self.put(local, remote, &how, &progress),
@@ -133,14 +138,27 @@ impl Remote for Session {
     }
 }
 
+/// Whether a file may fit into a message; of one that comes nothing is known.
+fn may_be_small(job: &Job<'_>, place: usize) -> bool {
+    let fits = |size: u64| size <= MAX_SMALL_FILE as u64;
+    match job.direction {
+        Direction::Put => {
+            let found = job.files[place].local.metadata();
+            found.is_ok_and(|found| fits(found.len()))
+        }
+        Direction::Get => true,
+    }
+}
+
 /// Small files share round trips, which nothing else does.
 fn transfer_small(
     session: &mut Session,
     job: &Job<'_>,
+    places: &[usize],
     how: &How,
     done: Done<'_>,
 ) -> Result<(), Error> {
-    let files = job.files.iter();
+    let files = places.iter().map(|place| &job.files[*place]);
     match job.direction {
         Direction::Put => {
             let files = files.map(|file| (file.local.clone(), file.remote.clone()));
