@@ -163,7 +163,7 @@ mod tests {
         };
         let whole = |gap| std::iter::once(gap).collect::<Vec<_>>();
         assert_eq!(divided(&whole(10..20), 1), whole(10..20));
-        assert_eq!(divided(&whole(10..20), 3), [10..12, 12..15, 15..20]);
+        assert_eq!(divided(&whole(10..20), 3), [10..15, 15..17, 17..20]);
         assert_eq!(divided(&[0..1, 10..20], 1), [0..1, 10..20]);
         assert_eq!(divided(&whole(0..2), 32), [0..1, 1..2]);
         let many: Vec<_> = (0..40).map(|at| at * 10..at * 10 + 5).collect();
