@@ -262,3 +262,44 @@ fn over_tls_the_server_is_known_by_pin_authority_or_entry() {
     assert_eq!(clear.code, Some(100));
     assert!(clear.err.contains("TLS"), "{}", clear.err);
 }
+
+#[test]
+fn a_server_of_ssh_serves_its_user() {
+    let caller = Caller::new();
+    // As ssh does: the last argument is a command for there.
+    caller.write(
+        "ssh",
+        "#!/bin/sh\nfor word; do :; done\nexec sh -c \"$word\"\n",
+    );
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(caller.path("ssh"), mode).expect("mode");
+    caller.write("f", content(100_000));
+    let remote = format!("{} bbftp --stdin", env!("CARGO_BIN_EXE_tfd"));
+    let there = caller.path("there");
+    fs::create_dir(&there).expect("mkdir");
+    let there = there.display();
+    let commands = format!("setbuffersize 16;put f {there}/g;get {there}/g back;rm {there}/g");
+    for options in [&["-p", "3"][..], &["-D", "-p", "2"]] {
+        let ssh = ["-r", "1", "-L", "./ssh", "-E", &remote];
+        let commands = ["-e", &commands, "127.0.0.1"];
+        let run = caller.run(&[&ssh[..], options, &commands].concat());
+        assert_eq!((run.code, &*run.err), (Some(0), ""), "{}", run.out);
+        assert_eq!(run.out.lines().count(), 4, "{}", run.out);
+        let back = fs::read(caller.path("back")).expect("read");
+        assert_eq!(back, content(100_000));
+    }
+}
+
+#[test]
+fn digests_are_compared_where_it_is_asked_for() {
+    let Some(server) = server("") else { return };
+    let calls = Calls::of(server);
+    calls.caller.write("f", content(100_000));
+    fs::create_dir(calls.caller.path("m")).expect("mkdir");
+    calls.caller.write("m/a", content(3000));
+    calls.caller.write("m/b", content(300_000));
+    let commands = "setoption sha256;put f;get f g;setoption resume;put f h;get h i;mput m/* d";
+    calls.done(&["-p", "3", "-e", &format!("setbuffersize 16;{commands}")]);
+    assert_eq!(calls.here("i"), content(100_000));
+    assert_eq!(calls.there("d/b"), content(300_000));
+}
