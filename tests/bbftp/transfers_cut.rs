@@ -242,6 +242,7 @@ fn a_killed_session_leaves_the_old_file() {
         peer.expect_closed();
         assert_eq!(server.read("f"), b"old");
         wait_until("its end", || pids(&server, "tfd-session").is_empty());
+        expect_old(&server);
     }
     let mut other = Peer::ann(&server, 3);
     other.expect_alive();

@@ -12,6 +12,9 @@ use super::{Result, StreamError};
 use crate::store::behind::WriteBehind;
 use crate::sys::number::at_most;
 
+/// Bytes that are enciphered here at once: they stay in the processor's cache.
+const SEALED_PIECE: usize = 64 * 1024;
+
 /// Sends a range: by the kernel, unless it has to be enciphered here.
 pub(super) fn send(
     common: &Common,
@@ -21,13 +24,16 @@ pub(super) fn send(
     let file = &*common.job.file;
     let link = connection.link();
     let by_kernel = !link.is_over_tls() || link.is_sealed_by_kernel();
-    let mut buffer = match by_kernel {
-        true => Vec::new(),
-        false => vec![0; at_most(range.end - range.start, common.piece())],
+    let (piece, mut buffer) = match by_kernel {
+        true => (common.piece(), Vec::new()),
+        false => {
+            let piece = common.piece().min(SEALED_PIECE);
+            (piece, vec![0; at_most(range.end - range.start, piece)])
+        }
     };
     let mut at = range.start;
     while at < range.end {
-        let len = at_most(range.end - at, common.piece());
+        let len = at_most(range.end - at, piece);
         if by_kernel {
             connection.send_file(file, at, len)?;
         } else {

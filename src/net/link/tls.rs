@@ -198,7 +198,7 @@ impl Link {
         let Some(records) = &mut self.records else {
             return Ok(());
         };
-        let mut sealed = Vec::with_capacity(self.going.len() + 1024);
+        let mut sealed = Vec::with_capacity(length_sealed(self.going.len()) + 1024);
         if let Some(due) = due(records)? {
             sealed.extend_from_slice(&due);
         }
