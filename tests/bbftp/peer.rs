@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use openssl::bn::BigNum;
 use openssl::rsa::{Padding, Rsa};
 
-use crate::common::{PATIENCE, Server, Setup, account, is_root};
+use crate::common::{PATIENCE, Server, Setup, account, connect_from, is_root};
 
 pub const OK: u32 = 0;
 pub const LOG: u32 = 1;
@@ -57,6 +57,11 @@ pub fn server(lines: &str) -> Option<Server> {
 
 /// The same with further lines in `[server]`.
 pub fn server_with(server: &str, lines: &str) -> Option<Server> {
+    server_at("127.0.0.1:0", server, lines)
+}
+
+/// The same at this address.
+pub fn server_at(address: &str, server: &str, lines: &str) -> Option<Server> {
     if !is_root() {
         println!("left out: taking identities needs root");
         return None;
@@ -74,7 +79,7 @@ pub fn server_with(server: &str, lines: &str) -> Option<Server> {
              metrics = \"./metrics\"\naudit = \"audit.jsonl\"\n{server}"
         ),
         tf: format!(
-            "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"127.0.0.1:0\"]\n\
+            "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"{address}\"]\n\
              password_logins = \"rsa\"\n{lines}"
         ),
         users: users.concat(),
@@ -123,7 +128,7 @@ impl Peer {
     }
 
     pub fn greeted_at(address: SocketAddr) -> Peer {
-        let socket = TcpStream::connect(address).expect("connect");
+        let socket = connect_from("127.0.0.1", address);
         socket.set_read_timeout(Some(PATIENCE)).expect("limit");
         socket.set_nodelay(true).expect("at once");
         let mut peer = Peer {

@@ -17,6 +17,15 @@ pub struct Client {
     pub wire: Wire,
 }
 
+/// A connection from an address of this machine.
+pub fn connect_from(from: &str, address: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    let from: SocketAddr = format!("{from}:0").parse().expect("address");
+    bind(&socket, &from).expect("bind");
+    rustix::net::connect(&socket, &address).expect("connect");
+    socket.into()
+}
+
 impl Client {
     /// Connects and passes version, key and hash.
     pub fn connect(address: SocketAddr) -> Client {
@@ -46,11 +55,8 @@ impl Client {
 
     /// The same from an address of its own.
     pub fn knock_from(from: &str, address: SocketAddr) -> Client {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
-        let from: SocketAddr = format!("{from}:0").parse().expect("address");
-        bind(&socket, &from).expect("bind");
-        rustix::net::connect(&socket, &address).expect("connect");
-        Client::with_patience(Wire::new(TcpStream::from(socket)).expect("wire"))
+        let socket = connect_from(from, address);
+        Client::with_patience(Wire::new(socket).expect("wire"))
     }
 
     /// Passes the doors, unless the connection is refused.
