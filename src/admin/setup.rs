@@ -328,28 +328,34 @@ fn fill(values: &Values<'_>) -> Result<String, String> {
         Value::from(addresses.collect::<Array>())
     };
     let mut keys = vec![
-        ("listen", listen(values.port)),
-        ("tls_listen", listen(tls_port(values.port))),
-        ("tls_certificate", beside("tls.pem")?),
-        ("tls_key", beside("tls-key.pem")?),
-        ("version", Value::from(VERSION)),
-        ("hash", Value::from(values.hash)),
-        ("root", path(values.root)?),
-        ("private_key", beside("private.pem")?),
+        ("tf", "listen", listen(values.port)),
+        ("tf", "tls_listen", listen(tls_port(values.port))),
+        ("server", "tls_certificate", beside("tls.pem")?),
+        ("server", "tls_key", beside("tls-key.pem")?),
+        ("tf", "version", Value::from(VERSION)),
+        ("tf", "hash", Value::from(values.hash)),
+        ("server", "root", path(values.root)?),
+        ("tf", "private_key", beside("private.pem")?),
     ];
     if let Some(users) = values.users {
-        keys.extend([("mode", Value::from("multi-user")), ("users", path(users)?)]);
+        keys.push(("server", "mode", Value::from("multi-user")));
+        keys.push(("server", "users", path(users)?));
     }
     if let Some(user) = values.user {
-        keys.push(("user", Value::from(user)));
+        keys.push(("server", "user", Value::from(user)));
     }
-    let lines = TEMPLATE.lines().map(|line| match assigned(line) {
-        Some("user") if values.user.is_none() => format!("#{line}\n"),
-        Some(key) => match keys.iter().find(|(name, _)| *name == key) {
-            Some((key, value)) => format!("{key} = {value}\n"),
+    let mut section = "";
+    let lines = TEMPLATE.lines().map(|line| {
+        let header = line.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        section = header.unwrap_or(section);
+        let is_it = |(of, name, _): &&(_, _, _)| *of == section && assigned(line) == Some(*name);
+        match keys.iter().find(is_it) {
+            Some((_, key, value)) => format!("{key} = {value}\n"),
+            None if values.user.is_none() && assigned(line) == Some("user") => {
+                format!("#{line}\n")
+            }
             None => format!("{line}\n"),
-        },
-        None => format!("{line}\n"),
+        }
     });
     Ok(lines.collect())
 }
