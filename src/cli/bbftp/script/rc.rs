@@ -25,7 +25,7 @@ pub(in crate::cli::bbftp) fn read(
     speaker: &Speaker,
 ) -> Result<()> {
     let file = match named {
-        Some(file) if file == "none" => return Ok(()),
+        Some(file) if file == Path::new("none") => return Ok(()),
         Some(file) => file.to_owned(),
         None => usual_file(),
     };
