@@ -127,7 +127,7 @@ impl Session {
         let payload = self.expect(code, TRANSFER_BYTES, observer)?;
         self.transfers = self.transfers.wrapping_add(1);
         let transfer = Transfer::decode(&payload).map_err(|e| self.reading(&e))?;
-        if transfer.size > 0 && transfer.streams > how.request().streams {
+        if transfer.streams > how.request().streams {
             let text = "The server wants more streams than it was asked for";
             return Err(Error::new(UNKNOWN, Fate::FinalReconnect, text));
         }

@@ -6,7 +6,7 @@ use super::carry::Freight;
 use super::{How, Moved};
 use crate::bbftp::stream::{Direction, partition};
 use crate::bbftp::wire::{Code, Options, Transfer};
-use crate::client::bbftp::error::{Error, Fate, OPEN, Result, SERVER};
+use crate::client::bbftp::error::{Error, Fate, OPEN, Result, SERVER, UNKNOWN};
 use crate::client::bbftp::local::{Source, sha256, temporary_suffix};
 use crate::client::bbftp::observe::Observer;
 use crate::client::bbftp::session::Session;
@@ -65,6 +65,10 @@ impl Session {
             return Ok(Moved::nothing(how.options.has(Options::GZIP)));
         }
         let agreed = self.read_consent(how, observer)?;
+        if agreed.transfer.size == 0 {
+            let text = "The server wants no bytes of a file that has some";
+            return Err(Error::new(UNKNOWN, Fate::FinalReconnect, text));
+        }
         let freight = Freight {
             file: (!how.simulate).then_some(&source.file),
             direction: Direction::Send,
