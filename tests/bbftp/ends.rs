@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tfd::bbftp::stream::sealed::{LABEL, Name, introduce};
@@ -13,28 +12,14 @@ use tfd::net::Link;
 use tfd::net::tls::End;
 
 use crate::client::Files;
-use crate::common::{Server, Setup, account, is_root, wait_until};
-use crate::peer::{address, login, transfer};
+use crate::common::{Server, account, wait_until};
+use crate::peer::{address, login, tls_server, transfer};
 use crate::streams::content;
 
-/// A server that listens for BBFTP on TCP and inside TLS.
+/// A server that takes logins outside of TLS, too.
 fn server() -> Option<Server> {
-    if !is_root() {
-        println!("left out: taking identities needs root");
-        return None;
-    }
-    let server = Server::with(Setup {
-        server: "mode = \"multi-user\"\nusers = \"users\"\n".to_owned(),
-        tf: "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"127.0.0.1:0\"]\n\
-             tls_listen = [\"127.0.0.1:0\"]\npassword_logins = \"rsa\"\n"
-            .to_owned(),
-        users: account("ann", "pass word", "games:::"),
-        tls: true,
-        ..Setup::default()
-    });
-    let anybody = fs::Permissions::from_mode(0o1777);
-    fs::set_permissions(server.root(), anybody).expect("mode");
-    Some(server)
+    let users = account("ann", "pass word", "games:::");
+    tls_server("password_logins = \"rsa\"", &users)
 }
 
 fn tls_address(server: &Server) -> SocketAddr {

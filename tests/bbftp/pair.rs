@@ -8,33 +8,20 @@ use tfd::client::Cancel;
 use tfd::client::bbftp::{Event, Fate, How, Observer, Options, Session, Target, Transport};
 
 use crate::client::{Files, Heard, content};
-use crate::common::{PATIENCE, Server, Setup, account, is_root};
-use crate::peer::address;
+use crate::common::{PATIENCE, Server, account};
+use crate::peer::{address, tls_server};
 
 /// A server in the clear and inside TLS; `None` where the tests have no right to
 /// start one.
 fn server(lines: &str) -> Option<Server> {
-    if !is_root() {
-        println!("left out: taking identities needs root");
-        return None;
-    }
-    let server = Server::with(Setup {
-        server: "mode = \"multi-user\"\nusers = \"users\"\n".to_owned(),
-        tf: format!(
-            "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"127.0.0.1:0\"]\n\
-             tls_listen = [\"127.0.0.1:0\"]\npassword_logins = \"rsa\"\n{lines}"
-        ),
-        users: [
-            account("ann", "pass word", "games:::"),
-            account("slow", "pass word", "games::rate=5000000:"),
-        ]
-        .concat(),
-        tls: true,
-        ..Setup::default()
-    });
-    let anybody = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
-    fs::set_permissions(server.root(), anybody).expect("mode");
-    Some(server)
+    let users = [
+        account("ann", "pass word", "games:::"),
+        account("slow", "pass word", "games::rate=5000000:"),
+    ];
+    tls_server(
+        &format!("password_logins = \"rsa\"\n{lines}"),
+        &users.concat(),
+    )
 }
 
 fn target(server: &Server, version: u32) -> Target {

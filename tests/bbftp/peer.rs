@@ -93,6 +93,27 @@ pub fn server_at(address: &str, server: &str, lines: &str) -> Option<Server> {
     Some(server)
 }
 
+/// One that listens inside TLS, too, with these lines in `[bbftp]` and accounts.
+pub fn tls_server(lines: &str, users: &str) -> Option<Server> {
+    if !is_root() {
+        println!("left out: taking identities needs root");
+        return None;
+    }
+    let server = Server::with(Setup {
+        server: "mode = \"multi-user\"\nusers = \"users\"\n".to_owned(),
+        tf: format!(
+            "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"127.0.0.1:0\"]\n\
+             tls_listen = [\"127.0.0.1:0\"]\n{lines}\n"
+        ),
+        users: users.to_owned(),
+        tls: true,
+        ..Setup::default()
+    });
+    let anybody = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(server.root(), anybody).expect("mode");
+    Some(server)
+}
+
 /// Where it listens for BBFTP.
 pub fn address(server: &Server) -> SocketAddr {
     *server

@@ -9,8 +9,8 @@ use tfd::client::fetch_certificate;
 use super::Caller;
 use crate::client::content;
 use crate::common::tf::{Run, run};
-use crate::common::{PATIENCE, Server, Setup, account, is_root};
-use crate::peer::{address, server};
+use crate::common::{PATIENCE, Server, account};
+use crate::peer::{address, server, tls_server};
 
 /// Calls the program for an account of a server.
 struct Calls {
@@ -192,29 +192,11 @@ fn a_password_that_is_wrong_is_tried_once() {
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
 }
 
-/// A server that takes logins inside TLS alone.
-fn tls_server() -> Option<Server> {
-    if !is_root() {
-        println!("left out: taking identities needs root");
-        return None;
-    }
-    let server = Server::with(Setup {
-        server: "mode = \"multi-user\"\nusers = \"users\"\n".to_owned(),
-        tf: "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"127.0.0.1:0\"]\n\
-             tls_listen = [\"127.0.0.1:0\"]\n"
-            .to_owned(),
-        users: account("ann", "pass word", "games:::"),
-        tls: true,
-        ..Setup::default()
-    });
-    let anybody = fs::Permissions::from_mode(0o1777);
-    fs::set_permissions(server.root(), anybody).expect("mode");
-    Some(server)
-}
-
 #[test]
 fn over_tls_the_server_is_known_by_pin_authority_or_entry() {
-    let Some(server) = tls_server() else { return };
+    let Some(server) = tls_server("", &account("ann", "pass word", "games:::")) else {
+        return;
+    };
     let tls = *server
         .listening("listening with TLS address=")
         .last()
