@@ -1,0 +1,91 @@
+//! A local tree, read without following links unless the user asked for that.
+
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Found, Tree, is_excluded};
+use crate::client::error::{ClientError, Result};
+use crate::client::observe::Note;
+use crate::client::transfers::requests::join;
+use crate::client::transfers::run::Run;
+
+/// Reads a local tree. What can't be read is reported, and the rest read.
+///
+/// # Errors
+/// When its top can't be read, or `Interrupted`.
+pub(in crate::client::transfers) fn scan_local(run: &Run<'_>, top: &Path) -> Result<Tree> {
+    let metadata = fs::metadata(top).map_err(|e| ClientError::local(top, e))?;
+    let mut scan = Scan {
+        run,
+        tree: Tree::empty(),
+        above: vec![(metadata.dev(), metadata.ino())],
+    };
+    scan.read_directory(top, b"")?;
+    Ok(scan.tree)
+}
+
+/// A local tree that is being read.
+struct Scan<'s> {
+    run: &'s Run<'s>,
+    tree: Tree,
+    /// Device and inode of the directories that lead to the current one.
+    above: Vec<(u64, u64)>,
+}
+
+impl Scan<'_> {
+    fn read_directory(&mut self, directory: &Path, relative: &[u8]) -> Result<()> {
+        self.run.go_on()?;
+        let error = |e| ClientError::local(directory, e);
+        for entry in fs::read_dir(directory).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = join(relative, entry.file_name().as_bytes());
+            if is_excluded(&self.run.options.exclude, &name) {
+                self.tree.leave_out(&name);
+                continue;
+            }
+            let path = entry.path();
+            let metadata = match self.run.options.follow {
+                true => fs::metadata(&path),
+                false => entry.metadata(),
+            };
+            match metadata {
+                Ok(metadata) => self.take(&path, name, &metadata)?,
+                Err(e) => self.fail(&name, ClientError::local(&path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, path: &Path, name: Vec<u8>, metadata: &Metadata) -> Result<()> {
+        let identity = (metadata.dev(), metadata.ino());
+        if metadata.is_symlink() || metadata.is_dir() && self.above.contains(&identity) {
+            self.leave_out(&name, Note::Link);
+        } else if metadata.is_dir() {
+            let entries = &mut self.tree.entries;
+            entries.insert(name.clone(), Found::local(metadata));
+            self.above.push(identity);
+            let read = self.read_directory(path, &name);
+            self.above.pop();
+            match read {
+                Err(e @ ClientError::Local { .. }) => self.fail(&name, e),
+                other => other?,
+            }
+        } else if metadata.is_file() {
+            self.tree.entries.insert(name, Found::local(metadata));
+        } else {
+            self.leave_out(&name, Note::Special);
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, name: &[u8], why: Note) {
+        self.tree.leave_out(name);
+        self.run.note(name, why);
+    }
+
+    fn fail(&mut self, name: &[u8], error: ClientError) {
+        self.tree.fail(self.run, name, error);
+    }
+}
