@@ -19,6 +19,7 @@ use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
 use tfd::config::{Dialect, Durability};
 use tfd::session::audit::{Observer, Outcome, Subject};
+use tfd::session::shortage::LastShortage;
 use tfd::store::{Quota, Root};
 use tfd::tf::env::{Env, Files, Lock, Locks, POLICY};
 use tfd::tf::session::serve;
@@ -64,6 +65,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         settings,
         rights,
         quota: Quota::none(),
+        shortage: LastShortage::default(),
         pool: None,
         watches: Vec::new(),
         locks: Locks::default(),

@@ -299,7 +299,33 @@ impl Connection {
     /// `Refused` or `Odd` for any other reply, or the connection is lost.
     pub fn command(&mut self, request: &str) -> Result<Vec<u8>> {
         let reply = self.request(request.as_bytes())?;
-        ok_data(request, &reply).map(<[u8]>::to_vec)
+        let data = ok_data(request, &reply).map(<[u8]>::to_vec);
+        data.or_else(|e| Err(self.explained(e)?))
+    }
+
+    /// The failure of the last request, with what the server has no room for
+    /// where it may be that and the server says it (TFD_WHY).
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub(super) fn explained(&mut self, failure: ClientError) -> Result<ClientError> {
+        let path = match &failure {
+            ClientError::Cancelled { path } => path.clone(),
+            ClientError::Refused {
+                request,
+                status:
+                    Status::QuotaExceeded | Status::Copy | Status::TreeCopy | Status::FileCreation,
+            } => request.clone(),
+            _ => return Ok(failure),
+        };
+        let reply = self.request(b"TFD_WHY")?;
+        Ok(match reply.strip_prefix(b"OK ") {
+            Some(why) => ClientError::NoRoom {
+                path,
+                why: quoted(why),
+            },
+            None => failure,
+        })
     }
 
     /// Ends the session (document, "END").

@@ -103,6 +103,14 @@ pub enum ClientError {
         /// The remote path.
         path: String,
     },
+    /// The server has no room for it.
+    #[error("{path}: {why}")]
+    NoRoom {
+        /// The remote path.
+        path: String,
+        /// What there is too little of, as the server says it.
+        why: String,
+    },
     /// A path that a request cannot name, because it would end earlier.
     #[error("{path}: {word} cannot name a path with \"{end}\" in it: rename it first")]
     NoWord {
@@ -206,7 +214,9 @@ impl ClientError {
                 Some(HANDSHAKE | "LOGIN" | "INJAIL") => Class::NotLetIn,
                 _ => Class::Refused,
             },
-            E::NoWord { .. } | E::Untold { .. } | E::Cancelled { .. } => Class::Refused,
+            E::NoWord { .. } | E::Untold { .. } | E::Cancelled { .. } | E::NoRoom { .. } => {
+                Class::Refused
+            }
             E::Resolve { .. } | E::Connect { .. } => Class::Unreachable,
             E::Version(_) | E::WrongKey(_) | E::NoKey | E::Hash => Class::NotLetIn,
             E::Tls { .. } | E::NotPinned { .. } | E::Handshake(_) => Class::NotLetIn,

@@ -181,7 +181,7 @@ impl Connection {
         match failed {
             Some(e) => Err(e),
             None if first == FIN => Ok(()),
-            None => Err(cancelled(path)),
+            None => Err(self.explained(cancelled(path))?),
         }
     }
 
@@ -288,12 +288,13 @@ impl Connection {
             loaded = load(&mut next, source);
             self.wire().read_message(&mut reply)?;
             if reply != b"CONT" {
-                return Err(refusal(&request, &reply));
+                return Err(self.explained(refusal(&request, &reply))?);
             }
             std::mem::swap(&mut part, &mut next);
         }
         let reply = self.request(b"OK")?;
-        ok_data(&request, &reply).map(drop)
+        let ended = ok_data(&request, &reply).map(drop);
+        ended.or_else(|e| Err(self.explained(e)?))
     }
 }
 

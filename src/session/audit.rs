@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::codec;
+use crate::session::shortage::Shortage;
 
 /// The longest text that is recorded whole, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -26,8 +27,29 @@ pub enum Outcome {
     BrokenOff,
     /// It failed, with the protocol's code where there is one.
     Failed(Option<u16>),
+    /// The same, for lack of room.
+    NoRoom {
+        /// The protocol's code where there is one.
+        code: Option<u16>,
+        /// What there was too little of.
+        shortage: Shortage,
+    },
     /// The connection was lost.
     Lost,
+}
+
+impl Outcome {
+    /// With the reason, if it failed for lack of room.
+    pub fn with(self, shortage: Option<Shortage>) -> Outcome {
+        match (self, shortage) {
+            (Outcome::Failed(code), Some(shortage)) => Outcome::NoRoom { code, shortage },
+            (Outcome::Lost, Some(shortage)) => Outcome::NoRoom {
+                code: None,
+                shortage,
+            },
+            (outcome, _) => outcome,
+        }
+    }
 }
 
 /// What a request is about.
@@ -70,6 +92,11 @@ impl Audit {
             peer: peer.to_string(),
             user: user.to_owned(),
         }
+    }
+
+    /// The client's address, and whom it acts as.
+    pub fn client(&self) -> (&str, &str) {
+        (&self.peer, &self.user)
     }
 
     /// Records the start of the session.
@@ -124,4 +151,4 @@ pub(crate) struct Record {
 }
 
 codec!(struct Record { peer, user, command, path, other, outcome, bytes });
-codec!(enum Outcome { 0 => Done, 1 => BrokenOff, 2 => Lost, 3 => Failed(code) });
+codec!(enum Outcome { 0 => Done, 1 => BrokenOff, 2 => Lost, 3 => Failed(code), 4 => NoRoom { code, shortage } });

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use log::kv::Value;
 
@@ -14,8 +15,10 @@ use crate::sandbox::place::Place;
 use crate::session::audit::{Audit, Observer, Outcome, Subject};
 use crate::session::dialer::Dialer;
 use crate::session::protocol::Serve;
+use crate::session::shortage::Shortage;
 use crate::session::slots::Slot;
 use crate::store::{Quota, Root};
+use crate::text::lossy;
 use crate::users::{Names, Rights};
 
 /// Whom a session is for.
@@ -87,7 +90,11 @@ impl Context {
             dialer: channels
                 .dialer
                 .map(|dialer| Dialer::new(Channel::from_handle(dialer).into())),
-            observer: SessionObserver { audit, page },
+            observer: SessionObserver {
+                audit,
+                page,
+                warned: None,
+            },
         }
     }
 
@@ -117,6 +124,24 @@ impl Context {
 pub struct SessionObserver {
     audit: Audit,
     page: Slot,
+    /// When the log was last told that there is no room.
+    warned: Option<Instant>,
+}
+
+/// How long a session keeps silent about a lack of room after that.
+const SILENCE: Duration = Duration::from_secs(60);
+
+impl SessionObserver {
+    /// Logs that a request has failed for lack of room, once in a while.
+    fn warn(&mut self, subject: &Subject, reason: Shortage) {
+        if self.warned.is_some_and(|last| last.elapsed() < SILENCE) {
+            return;
+        }
+        self.warned = Some(Instant::now());
+        let (peer, user) = self.audit.client();
+        let (command, path) = (subject.command, lossy(&subject.path));
+        log::warn!(peer:%, user:%, command, path:%, reason:%; "not stored");
+    }
 }
 
 impl Observer for SessionObserver {
@@ -126,6 +151,9 @@ impl Observer for SessionObserver {
 
     fn ended(&mut self, subject: &Subject, outcome: Outcome, bytes: u64) -> io::Result<()> {
         self.page.ended();
+        if let Outcome::NoRoom { shortage, .. } = outcome {
+            self.warn(subject, shortage);
+        }
         self.audit.record(subject, outcome, bytes)
     }
 }

@@ -14,4 +14,5 @@ pub mod keeper;
 pub mod keys;
 pub mod login;
 pub mod protocol;
+pub mod shortage;
 pub mod slots;

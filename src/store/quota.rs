@@ -92,6 +92,22 @@ impl Quota {
         own.into_iter().chain(all).min()
     }
 
+    /// The limit that has the least left, if there is one.
+    pub fn tightest(&self) -> Option<u64> {
+        let meter = self.0?;
+        let left = |limit: u64, used: i64| limit.cast_signed().saturating_sub(used);
+        let own = meter
+            .limits
+            .own
+            .map(|limit| (left(limit, meter.own()), limit));
+        let all = meter
+            .limits
+            .all
+            .map(|limit| (left(limit, meter.all()), limit));
+        let tightest = own.into_iter().chain(all).min();
+        tightest.map(|(_, limit)| limit)
+    }
+
     /// Reserves space for bytes about to be written.
     ///
     /// # Errors

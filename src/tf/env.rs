@@ -15,10 +15,11 @@ use super::status::{Reply, Status};
 use super::wire::Wire;
 use crate::config::Durability;
 use crate::session::jail::JAIL_FILE;
+use crate::session::shortage::LastShortage;
 use crate::store::copy::Rules;
 use crate::store::directory::Making;
 use crate::store::part::sync_directory;
-use crate::store::upload::Upload;
+use crate::store::upload::{Upload, UploadError};
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
 
@@ -68,6 +69,8 @@ pub struct Env {
     pub rights: Rights,
     /// What it may store.
     pub quota: Quota,
+    /// What there was no room for in the request under way, or the last.
+    pub shortage: LastShortage,
     /// Who knows which server a client is to take, if there is a pool.
     pub pool: Option<Box<dyn Pool>>,
     /// What STARTNTFY will watch, in the order of ADDNTFY.
@@ -114,7 +117,21 @@ impl Env {
     /// As [`Upload::commit`].
     pub fn publish(&mut self, upload: Upload) -> Result<(), Errno> {
         let sync = self.sync();
-        self.locks.publish(upload, sync)
+        let published = self.locks.publish(upload, sync);
+        published.map_err(|e| self.note(e))
+    }
+
+    /// Takes note of an error that says that there is no room, and returns it.
+    pub fn note(&self, error: Errno) -> Errno {
+        self.shortage.note(error, &self.quota)
+    }
+
+    /// The same for an upload that can't begin.
+    pub fn note_upload(&self, error: UploadError) -> UploadError {
+        if let UploadError::System(error) = error {
+            self.note(error);
+        }
+        error
     }
 
     /// Sets how long the client may be silent, by the settings and its locks.

@@ -11,6 +11,7 @@ use crate::ipc::channel::Channel;
 use crate::session::context::{Context, End};
 use crate::session::login::Login;
 use crate::session::protocol::{Gate, HelperContext, Helpers, Protocol, Secrets, Serve};
+use crate::session::shortage::LastShortage;
 use crate::store::wanted;
 use crate::tf::cipher::cycle;
 use crate::tf::env::{Env, Files, Lock, Locks, POLICY, Pool};
@@ -66,6 +67,7 @@ impl Server {
             settings: self.settings.clone(),
             rights: info.rights,
             quota: info.quota,
+            shortage: LastShortage::default(),
             pool: service.map(|service| {
                 let channel = Channel::from_handle(service);
                 Box::new(AskPool::new(channel.into())) as Box<dyn Pool>

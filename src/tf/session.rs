@@ -38,6 +38,9 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
                 continue;
             }
         };
+        if request != Request::Why {
+            env.shortage.clear();
+        }
         let subject = request.subject();
         if let Some(subject) = &subject {
             observer.begins(subject);
@@ -55,6 +58,7 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
         if let Some(mut subject) = subject {
             env.files.name(&mut subject);
             let outcome = *answered.as_ref().unwrap_or(&Outcome::Lost);
+            let outcome = outcome.with(env.shortage.get());
             let bytes = wire.take_data_count();
             observer
                 .ended(&subject, outcome, bytes)

@@ -249,13 +249,13 @@ fn rights_and_quota_are_kept() {
 
         let mut peer = Peer::ann(&server, version);
         let text = refused(&mut peer, version, true, "large", 100_001);
-        assert!(text.contains("Quota exceeded"), "{text}");
+        assert!(text.contains("quota of 100000 bytes reached"), "{text}");
         let (code, text) = put(&mut peer, plan, "large", &content(60_000));
         assert_eq!(code, OK, "{text}");
         let (code, text) = put(&mut peer, plan, "large", &content(20_000));
         assert_eq!(code, OK, "{text}");
         let text = refused(&mut peer, version, true, "more", 90_000);
-        assert!(text.contains("Quota exceeded"), "{text}");
+        assert!(text.contains("quota of 100000 bytes reached"), "{text}");
         peer.expect_alive();
     }
     assert_eq!(server.names(""), ["home", "large", "old"]);

@@ -1,6 +1,8 @@
 //! A full disk on this side, a small file system of its own, which needs root
 //! to mount; and one on the server's.
 
+use nix::sys::signal::Signal;
+
 use crate::common::disk::SmallDisk;
 use crate::common::{Server, Setup};
 use crate::desk::{Desk, content, tree};
@@ -61,11 +63,35 @@ fn a_full_disk_there_is_told_and_the_old_file_stays() {
         let run = desk.tf(&["put", "-j", streams, "source", "f"]);
         assert_eq!(run.code, Some(1), "{len}: {}", run.err);
         assert!(
-            run.err.contains("its disk may be full"),
+            run.err.contains("f: disk full on the server"),
             "{len}: {}",
             run.err
         );
         assert_eq!(desk.server.names(""), ["f"], "{len}");
         assert_eq!(desk.server.read("f"), b"old", "{len}");
     }
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_told_with_its_size() {
+    let mut desk = Desk::at(Server::with(Setup {
+        server: "quota = \"1M\"".to_owned(),
+        ..Setup::default()
+    }));
+    for (len, streams) in [(2_000_000, "1"), (9_000_000, "1"), (70_000_000, "2")] {
+        desk.write("source", content(len, 1));
+        let run = desk.tf(&["put", "-j", streams, "source", "f"]);
+        assert_eq!(run.code, Some(1), "{len}: {}", run.err);
+        assert!(
+            run.err.contains("f: quota of 1 MiB reached"),
+            "{len}: {}",
+            run.err
+        );
+    }
+    desk.server.write("big", content(900_000, 1));
+    desk.server.signal(Signal::SIGHUP);
+    desk.server.wait_for_lines("counted what is stored", 2);
+    let run = desk.tf(&["cp", ":big", ":copy"]);
+    assert_eq!(desk.server.names(""), ["big"]);
+    assert!(run.err.contains("quota of 1 MiB reached"), "{}", run.err);
 }

@@ -6,6 +6,10 @@ use crate::common::disk::SmallDisk;
 use crate::common::{Client, Server, Setup, reply_for};
 
 fn serve(disk: &SmallDisk) -> (Server, Client) {
+    serve_with(disk, "")
+}
+
+fn serve_with(disk: &SmallDisk, lines: &str) -> (Server, Client) {
     // The scratch directory is root's alone, and so is the way to the disk.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(disk.path(), open).expect("mode");
@@ -13,6 +17,7 @@ fn serve(disk: &SmallDisk) -> (Server, Client) {
     std::fs::create_dir(&root).expect("mkdir");
     let server = Server::with(Setup {
         root: Some(root),
+        server: lines.to_owned(),
         ..Setup::default()
     });
     server.write("f", "old");
@@ -86,6 +91,49 @@ fn put_is_cancelled_and_the_session_lives() {
         std::fs::write(server.path("f"), "old").expect("write");
     }
     assert_eq!(server.names(""), ["f"]);
+}
+
+#[test]
+fn a_full_disk_is_named_to_clients_log_and_audit_log() {
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
+    let (mut server, mut client) = serve_with(&disk, "audit = \"audit.jsonl\"");
+    assert_eq!(client.ask("TFD_WHY"), "OK");
+    assert_eq!(client.ask("SNDFILE 1 f"), "CONT");
+    let chunk = [b"CONT ", vec![1; 400_000].as_slice()].concat();
+    while client.ask(&chunk) == "CONT" {}
+    assert_eq!(client.ask("TFD_WHY"), "OK disk full on the server");
+    client.hp_open("PUT", "new", &[0, 400_000]);
+    for _ in 0..4 {
+        client.send_frame(&[1; 400_000]);
+    }
+    assert_eq!(client.wire.read_i64().expect("cancel"), -2);
+    assert_eq!(client.wire.read_i64().expect("fin"), -127);
+    client.wire.write_i64(-127).expect("send");
+    assert_eq!(client.ask("TFD_WHY"), "OK disk full on the server");
+    client.expect("DEL missing", 9);
+    assert_eq!(client.ask("TFD_WHY"), "OK");
+    server.wait_for_log("not stored");
+    let warned = server.log();
+    let warned: Vec<_> = warned.iter().filter(|l| l.contains("not stored")).collect();
+    let [line] = warned.as_slice() else {
+        panic!("{warned:?}")
+    };
+    for part in ["WARN", "SNDFILE", "path=f ", "disk full on the server"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let audit = std::fs::read_to_string(server.config_path().with_file_name("audit.jsonl"));
+    let audit = audit.expect("audit log");
+    for command in ["SNDFILE", "PUT"] {
+        let named = |line: &&str| line.contains(command);
+        let line = audit.lines().find(named).expect(command);
+        assert!(line.contains("\"result\":\"failed\""), "{line}");
+        assert!(
+            line.contains("\"cause\":\"disk full on the server\""),
+            "{line}"
+        );
+    }
 }
 
 #[test]

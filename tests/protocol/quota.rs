@@ -47,6 +47,9 @@ fn a_file_that_passes_the_quota_is_refused_and_nothing_of_it_stays() {
     assert_eq!(left(&mut client), 424_000);
     assert_eq!(send(&mut client, "b", 424_000), "OK");
     assert_eq!(send(&mut client, "c", 1), EXCEEDED);
+    assert_eq!(client.ask("TFD_WHY"), "OK quota of 1000 KiB reached");
+    client.expect("COPY a | c", 18);
+    assert_eq!(client.ask("TFD_WHY"), "OK quota of 1000 KiB reached");
     assert_eq!(send(&mut client, "empty", 0), "OK");
     client.expect_alive();
 }

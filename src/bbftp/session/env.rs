@@ -1,12 +1,15 @@
 //! What a request works on: the root, the working directory, rights and
 //! settings.
 
+use rustix::io::Errno;
+
 use super::reply::Reply;
 use super::settings::Settings;
 use crate::config::Durability;
 use crate::net::link::{Meter, Pace};
 use crate::session::dialer::Dialer;
 use crate::session::jail::JAIL_FILE;
+use crate::session::shortage::{LastShortage, Shortage};
 use crate::store::directory::Making;
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::Rights;
@@ -56,6 +59,8 @@ pub struct Env {
     pub rights: Rights,
     /// What it may store.
     pub quota: Quota,
+    /// What there was no room for in the request under way.
+    pub shortage: LastShortage,
     /// Makes its data connections.
     pub dialer: Option<Dialer>,
     /// The rate of all its connections together.
@@ -98,6 +103,7 @@ impl Env {
             settings,
             rights,
             quota: Quota::none(),
+            shortage: LastShortage::default(),
             dialer: None,
             pace: None,
             meter: None,
@@ -110,6 +116,22 @@ impl Env {
     /// Whether what is acknowledged must be on disk.
     pub fn sync(&self) -> bool {
         self.settings.durability == Durability::File
+    }
+
+    /// Takes note of an error that says that there is no room, and returns it.
+    pub fn note(&self, error: Errno) -> Errno {
+        self.shortage.note(error, &self.quota)
+    }
+
+    /// The answer to a request that failed, of which file, and why.
+    pub fn failed(&self, what: &str, name: &[u8], error: Errno) -> Reply {
+        match Shortage::of(self.note(error), &self.quota) {
+            Some(shortage) => {
+                let why = format!(" : {shortage}");
+                Reply::no([what.as_bytes(), b" ", name, why.as_bytes()].concat())
+            }
+            None => Reply::failed(what, name, error),
+        }
     }
 
     /// How directories are made.

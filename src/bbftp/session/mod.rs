@@ -156,6 +156,7 @@ fn run(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     env.moved = 0;
+    env.shortage.clear();
     env.may_come_late = false;
     let subject = request.subject();
     if let Some(subject) = &subject {
@@ -170,6 +171,7 @@ fn run(
     };
     if let Some(subject) = subject {
         let outcome = answered.as_ref().map_or(Outcome::Lost, Reply::outcome);
+        let outcome = outcome.with(env.shortage.get());
         let ended = observer.ended(&subject, outcome, env.moved);
         ended.map_err(WireError::Io)?;
     }

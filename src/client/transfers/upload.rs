@@ -253,6 +253,7 @@ impl Upload {
                 }
             }
             ClientError::Cancelled { .. } => ClientError::Cancelled { path },
+            ClientError::NoRoom { why, .. } => ClientError::NoRoom { path, why },
             error => error,
         }
     }

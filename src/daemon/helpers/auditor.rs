@@ -148,6 +148,8 @@ struct Line<'a> {
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
     bytes: u64,
 }
 
@@ -157,7 +159,11 @@ impl Line<'_> {
             Outcome::Done => ("ok", None),
             Outcome::BrokenOff => ("broken off", None),
             Outcome::Lost => ("connection lost", None),
-            Outcome::Failed(code) => ("failed", code),
+            Outcome::Failed(code) | Outcome::NoRoom { code, .. } => ("failed", code),
+        };
+        let cause = match record.outcome {
+            Outcome::NoRoom { shortage, .. } => Some(shortage.to_string()),
+            _ => None,
         };
         json_line(&Line {
             time: format!("{time:.3}"),
@@ -170,6 +176,7 @@ impl Line<'_> {
             other: lossy(&record.other),
             result,
             code,
+            cause,
             bytes: record.bytes,
         })
     }

@@ -28,7 +28,8 @@ pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, St
         return Err(Status::FileExists);
     }
     let target = env.root.entry(to).map_err(target_status)?;
-    copy_file(source.handle().as_fd(), &target, env.copies()).map_err(target_status)?;
+    copy_file(source.handle().as_fd(), &target, env.copies())
+        .map_err(|e| target_status(env.note(e)))?;
     Ok(Reply::Ok)
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, St
         }
         copy_tree(source.as_fd(), &target, env.copies())
     });
-    copied.map(|()| Reply::Ok).map_err(|e| match e {
+    copied.map(|()| Reply::Ok).map_err(|e| match env.note(e) {
         Errno::EXIST => Status::DirectoryExists,
         Errno::XDEV => Status::AccessDenied,
         _ => Status::TreeCopy,

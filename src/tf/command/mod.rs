@@ -151,6 +151,8 @@ commands! { (wire, env)
         => server::freesp(env);
     "TLB" Tlb = nothing, Reads, Long, none()
         => server::tlb(env);
+    "TFD_WHY" Why = nothing, Reads, Quick, none()
+        => server::why(env);
     "LOCK" Lock { name: Vec<u8> } = any_text, Reads, Quick, none()
         => lock::run(env, &name);
     "DATE" Date = nothing, Reads, Quick, none()

@@ -1,5 +1,5 @@
-//! ECHO, PROCKEY, FREESP and TLB (document, same names): questions about the
-//! server and the session, which touch no file.
+//! ECHO, PROCKEY, FREESP and TLB (document, same names), and TFD_WHY: questions
+//! about the server and the session, which touch no file.
 
 use crate::config::Dialect;
 use crate::tf::env::Env;
@@ -25,6 +25,14 @@ pub(crate) fn freesp(env: &Env) -> Result<Reply, Status> {
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let free = env.quota.left().map_or(free, |left| left.min(free));
     Ok(Reply::OkWith(free.to_string().into_bytes()))
+}
+
+/// TFD_WHY: what there was no room for, if the last request failed for that.
+pub(crate) fn why(env: &Env) -> Reply {
+    match env.shortage.get() {
+        Some(shortage) => Reply::OkWith(shortage.to_string().into_bytes()),
+        None => Reply::Ok,
+    }
 }
 
 /// TLB: the server of the pool that the client is to use. 52 without one.

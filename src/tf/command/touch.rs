@@ -15,7 +15,7 @@ use crate::tf::status::{Reply, Status};
 /// 1, 12, 24 or 30.
 pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(path)?;
-    make(env, path).map_err(|e| match e {
+    make(env, path).map_err(|e| match env.note(e) {
         Errno::EXIST => Status::FileExists,
         Errno::ACCESS | Errno::PERM | Errno::XDEV => Status::AccessDenied,
         _ => Status::FileCreation,
@@ -28,7 +28,7 @@ pub(crate) fn run(env: &Env, path: &RootPath) -> Result<Reply, Status> {
 /// 1, 30 or 62.
 pub(crate) fn test_and_set(env: &Env, path: &RootPath) -> Result<Reply, Status> {
     env.check_lock_around(path)?;
-    make(env, path).map_err(|e| match e {
+    make(env, path).map_err(|e| match env.note(e) {
         Errno::XDEV => Status::AccessDenied,
         _ => Status::TestAndSet,
     })

@@ -213,7 +213,7 @@ pub(crate) fn write(wire: &mut Wire, env: &mut Env, text: &[u8]) -> Answer {
     let file = env.files.get(index)?;
     write_to(&quota, file, data)
         .and_then(|()| settle_file(file, sync))
-        .map_err(|e| match e {
+        .map_err(|e| match env.shortage.note(e, &quota) {
             Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Reply::from(Status::QuotaExceeded),
             _ => Xs1::Write.into(),
         })?;
@@ -257,7 +257,9 @@ pub(crate) fn write_raw(wire: &mut Wire, env: &mut Env) -> Result<Outcome> {
         wire.read_part(usize::try_from(done).unwrap_or(usize::MAX), part)?;
         done += part.len() as u64;
         written = written.and_then(|()| {
-            write_to(&quota, env.files.get(index)?, part).map_err(|_| Xs1::Write)?;
+            write_to(&quota, env.files.get(index)?, part)
+                .map_err(|e| env.shortage.note(e, &quota))
+                .map_err(|_| Xs1::Write)?;
             wire.count_data(part.len());
             Ok(())
         });

@@ -128,10 +128,12 @@ impl Target {
                 quota,
             })
         });
-        opened.map(|target| (target, buffer)).map_err(|e| match e {
-            Errno::XDEV => Status::AccessDenied,
-            _ => Status::HpOpen,
-        })
+        opened
+            .map(|target| (target, buffer))
+            .map_err(|e| match env.note(e) {
+                Errno::XDEV => Status::AccessDenied,
+                _ => Status::HpOpen,
+            })
     }
 
     /// Appends to what was written last.
@@ -162,7 +164,7 @@ impl Target {
     /// When the connection can't go on.
     pub(super) fn receive(
         &mut self,
-        wire: &mut Wire,
+        (wire, env): (&mut Wire, &Env),
         buffer: &mut Vec<u8>,
         mut len: u64,
     ) -> Result<bool> {
@@ -175,7 +177,10 @@ impl Target {
             }
             wire.read_part(done, &mut buffer[..piece])?;
             if stored {
-                stored = self.write(&buffer[..piece]).is_ok();
+                stored = self
+                    .write(&buffer[..piece])
+                    .map_err(|e| env.note(e))
+                    .is_ok();
                 wire.count_data(piece);
             }
             done += piece;
@@ -187,7 +192,7 @@ impl Target {
     /// Keeps what was received, on disk if the settings ask for that.
     pub(super) fn keep(&self, env: &Env) -> std::result::Result<(), Errno> {
         if env.sync() {
-            rustix::fs::fsync(&self.file)?;
+            rustix::fs::fsync(&self.file).map_err(|e| env.note(e))?;
             env.settle(&self.entry.directory)?;
         }
         Ok(())

@@ -113,8 +113,11 @@ fn replace(
     let stat = rustix::fs::fstat(locked.file())?;
     let mode = env.settings.file_mode;
     let begun = Upload::begin(&env.root, path, true, mode, env.quota);
-    let mut upload = begun.map_err(|_| Errno::ACCESS)?.replacing_only(stat);
-    upload.write(content)?;
+    let mut upload = begun
+        .map_err(|e| env.note_upload(e))
+        .map_err(|_| Errno::ACCESS)?
+        .replacing_only(stat);
+    upload.write(content).map_err(|e| env.note(e))?;
     env.publish(upload)
 }
 

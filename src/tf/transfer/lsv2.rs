@@ -69,7 +69,7 @@ pub(crate) fn to_file(
     listed
         .and_then(|()| store(&mut batch))
         .and_then(|()| env.publish(upload))
-        .map_err(|e| match e {
+        .map_err(|e| match env.note(e) {
             Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Status::QuotaExceeded,
             _ => Status::Listing,
         })?;

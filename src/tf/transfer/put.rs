@@ -54,7 +54,7 @@ fn receive_frames(
                 return Ok(Some(Outcome::BrokenOff));
             }
             (_, Ok(len)) if len <= limit => {
-                if !target.receive(wire, &mut buffer, len)? {
+                if !target.receive((wire, env), &mut buffer, len)? {
                     return Ok(Some(FAILED));
                 }
             }
@@ -116,7 +116,7 @@ pub(crate) fn run_with_windows(wire: &mut Wire, env: &Env, request: &HpRequest) 
                         return Ok(Outcome::BrokenOff);
                     }
                     (_, Ok(len)) if stored && len <= limit => {
-                        stored = target.receive(wire, &mut buffer, len)?;
+                        stored = target.receive((wire, env), &mut buffer, len)?;
                     }
                     (_, Ok(len)) => {
                         stored = false;

@@ -26,7 +26,7 @@ pub(crate) fn run(
         let mode = env.settings.file_mode;
         Upload::begin(&env.root, path, overwrite, mode, env.quota)
             .map(|upload| upload.with_write_behind(env.sync()))
-            .map_err(begin_status)
+            .map_err(|e| begin_status(env.note_upload(e)))
     });
     let mut upload = match begun {
         Ok(upload) => upload,
@@ -51,7 +51,7 @@ pub(crate) fn run(
         let data = body.get(word.len() + 1..).unwrap_or_default();
         if let Err(e) = upload.write(data) {
             drop(upload);
-            break Err(e);
+            break Err(env.note(e));
         }
         wire.count_data(data.len());
         wire.write_message(b"CONT")?;

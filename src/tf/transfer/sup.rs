@@ -27,7 +27,11 @@ pub(crate) fn run(wire: &mut Wire, env: &mut Env, path: &RawPath) -> Result<Outc
     let mut upload = path
         .as_ref()
         .ok()
-        .and_then(|path| Upload::begin(&env.root, path, replace, mode, env.quota).ok())
+        .and_then(|path| {
+            Upload::begin(&env.root, path, replace, mode, env.quota)
+                .map_err(|e| env.note_upload(e))
+                .ok()
+        })
         .map(|upload| upload.with_write_behind(env.sync()));
     let mut buffer = Vec::new();
     loop {
@@ -54,7 +58,10 @@ pub(crate) fn run(wire: &mut Wire, env: &mut Env, path: &RawPath) -> Result<Outc
             wire.read_part(done, piece)?;
             done += piece.len();
             wire.count_data(piece.len());
-            upload = upload.and_then(|mut upload| upload.write(piece).is_ok().then_some(upload));
+            upload = upload.and_then(|mut upload| {
+                let written = upload.write(piece).map_err(|e| env.note(e));
+                written.is_ok().then_some(upload)
+            });
         }
     }
 }

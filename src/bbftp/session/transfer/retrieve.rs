@@ -47,7 +47,7 @@ pub fn old_retrieve(
     let ranges = partition(0..reader.length, links.len());
     match carry((control, env), &freight, links, ranges)? {
         Ok(()) => Ok(Reply::ok("OK")),
-        Err(e) => Ok(old_failure(&e)),
+        Err(e) => Ok(old_failure(env, &e)),
     }
 }
 
@@ -155,7 +155,7 @@ fn send(
     };
     match carry((control, env), &freight, links, ranges)? {
         Ok(()) => Ok(Reply::ok("OK")),
-        Err(e) => Ok(failure(&e)),
+        Err(e) => Ok(failure(env, &e)),
     }
 }
 

@@ -26,7 +26,7 @@ pub fn small_store(
         Err(reply) => return Ok(reply),
     };
     if let Err(e) = upload.write(content) {
-        return Ok(Reply::failed("Error writing file", &file.text, e));
+        return Ok(env.failed("Error writing file", &file.text, e));
     }
     env.moved += content.len() as u64;
     Ok(appear(env, file, upload, transfer))

@@ -29,7 +29,7 @@ pub fn old_store(
 ) -> Result<Reply> {
     let upload = match begin(env, file, transfer.size) {
         Ok(upload) => upload,
-        Err(e) => return Ok(not_begun(file, e)),
+        Err(e) => return Ok(not_begun(env, file, e)),
     };
     if transfer.size > 0 {
         let links = match connect_old((&mut *control, &mut *env), &transfer.ports)? {
@@ -43,7 +43,7 @@ pub fn old_store(
         };
         let ranges = partition(0..transfer.size, links.len());
         if let Err(e) = carry((&mut *control, &mut *env), &freight, links, ranges)? {
-            return Ok(old_failure(&e));
+            return Ok(old_failure(env, &e));
         }
     }
     Ok(appear(env, file, upload, &Transfer::default()))
@@ -117,7 +117,7 @@ impl Put<'_> {
             Ok(upload) => Some(upload),
             // Directories are made for a transfer, and not for a simulation.
             Err(UploadError::System(Errno::NOENT)) if transfer.options.has(Options::DIR) => None,
-            Err(e) => return Ok(not_begun(file, e)),
+            Err(e) => return Ok(not_begun(env, file, e)),
         };
         let links = match agree((&mut *control, &mut *env), version, self.offer)? {
             Opened::Streams(links) => links,
@@ -136,7 +136,7 @@ impl Put<'_> {
         };
         match carry((&mut *control, &mut *env), &freight, links, self.ranges)? {
             Ok(()) => Ok(appear(env, file, upload, transfer)),
-            Err(e) => Ok(failure(&e)),
+            Err(e) => Ok(failure(env, &e)),
         }
     }
 }
@@ -170,11 +170,11 @@ pub(super) fn begin_in_directory(
         }
         other => other,
     };
-    again.map_err(|e| not_begun(file, e))
+    again.map_err(|e| not_begun(env, file, e))
 }
 
 /// Why a file is not begun.
-fn not_begun(file: &Named, e: UploadError) -> Reply {
+fn not_begun(env: &Env, file: &Named, e: UploadError) -> Reply {
     let name = &file.text[..];
     let text = |words: &str| [b"File ", name, b" ", words.as_bytes()].concat();
     match e {
@@ -190,7 +190,7 @@ fn not_begun(file: &Named, e: UploadError) -> Reply {
             ];
             Reply::no(words.concat())
         }
-        UploadError::System(e) => Reply::failed("Error creation file", name, e),
+        UploadError::System(e) => env.failed("Error creation file", name, e),
     }
 }
 
@@ -209,26 +209,28 @@ pub(super) fn appear(env: &Env, file: &Named, upload: Upload, transfer: &Transfe
     });
     match attributes.and_then(|()| upload.commit(env.sync())) {
         Ok(()) => Reply::ok("OK"),
-        Err(e) => Reply::failed("Error closing file", &file.text, e),
+        Err(e) => env.failed("Error closing file", &file.text, e),
     }
 }
 
 /// The answer to a failure of versions 2 and 3.
-pub(super) fn failure(e: &StreamError) -> Reply {
+pub(super) fn failure(env: &Env, e: &StreamError) -> Reply {
     log::debug!(error:% = e; "transfer failed");
-    match full(e) {
+    match full(env, e) {
         Some(reply) => reply,
         None => Reply::Bad(format!("Error on server: {}", reason(e.errno())).into()),
     }
 }
 
 /// The answer to one of version 1.
-pub(super) fn old_failure(e: &StreamError) -> Reply {
+pub(super) fn old_failure(env: &Env, e: &StreamError) -> Reply {
     log::debug!(error:% = e; "transfer failed");
-    full(e).unwrap_or_else(|| Reply::Bad(reason(e.errno()).into()))
+    full(env, e).unwrap_or_else(|| Reply::Bad(reason(e.errno()).into()))
 }
 
-fn full(e: &StreamError) -> Option<Reply> {
-    let is_full = matches!(e.errno(), Errno::DQUOT | Errno::NOSPC | Errno::FBIG);
-    is_full.then(|| Reply::no("Disk quota excedeed or No Space left on device"))
+/// The answer where there was no room: the client need not try again.
+fn full(env: &Env, e: &StreamError) -> Option<Reply> {
+    env.note(e.errno());
+    let shortage = env.shortage.get()?;
+    Some(Reply::no(shortage.to_string()))
 }
