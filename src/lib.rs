@@ -34,6 +34,7 @@ pub mod config;
 mod daemon;
 #[cfg(feature = "testing")]
 pub mod daemon;
+mod handover;
 #[cfg(not(feature = "testing"))]
 mod ipc;
 #[cfg(feature = "testing")]

@@ -6,6 +6,7 @@ pub mod check;
 pub mod import;
 pub mod keygen;
 pub mod setup;
+mod show_client;
 pub mod status;
 pub mod user;
 
@@ -74,13 +75,23 @@ enum Command {
     },
     /// Set up a server: system user, keys, certificate, configuration
     ///
-    /// Prints what clients need. The configuration gets a hash of its own and
-    /// serves TLS on the next port. Existing files are never changed.
+    /// The configuration gets a hash of its own and serves TLS on the next port.
+    /// What clients need is in client.toml next to it. Existing files are never
+    /// changed.
     #[command(
         after_help = "Examples:\n  sudo tfd setup --name files.example.org\n  \
         sudo tfd setup --root /home/shared --multi-user --port 20345"
     )]
     Setup(setup::Setup),
+    /// Print what clients need: addresses, hash and keys, for tf trust --from
+    ///
+    /// Anyone who has the hash can connect, so nobody else should see the output.
+    /// Which ACCOUNT it is for only says which name tf logs in with; the password is
+    /// not in it.
+    #[command(after_help = "Examples:\n  \
+        ssh files.example.org sudo tfd show-client | tf trust files --from -\n  \
+        sudo tfd show-client ann --out ann.toml")]
+    ShowClient(show_client::ShowClient),
     /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
     ///
     /// With --tls also a self-signed certificate for TLS, tls.pem, and its key,
@@ -191,6 +202,7 @@ pub fn run() -> ExitCode {
         Command::Status { json, control } => status::report(&control, json),
         Command::Kick { whom, control } => status::ask(&control, &Request::Kick(whom.whom())),
         Command::Setup(setup) => setup::run(&setup),
+        Command::ShowClient(arguments) => show_client::run(&arguments),
         Command::Keygen { out, bits, tls } => keygen::run(&out, bits, &tls),
         Command::Import { old, out } => import::run(&old, &out),
         Command::User { file, command } => user::run(file, command),

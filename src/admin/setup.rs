@@ -16,7 +16,9 @@ use toml_edit::{Array, Value};
 
 use crate::admin::keygen::write_new;
 use crate::admin::status::{fail, say};
-use crate::admin::{check, keygen};
+use crate::admin::{check, keygen, show_client};
+use crate::config::Config;
+use crate::handover::Handover;
 use crate::text::hex;
 use crate::tf::key;
 use crate::users::Identity;
@@ -57,11 +59,9 @@ pub(super) struct Setup {
 /// What was set up.
 struct Outcome {
     config: PathBuf,
-    directory: PathBuf,
-    names: Vec<String>,
-    fingerprint: String,
-    pin: String,
-    hash: String,
+    /// The file for clients, and what is in it.
+    client: PathBuf,
+    handover: Handover,
 }
 
 /// Sets a server up, prints what its clients need and checks the
@@ -88,7 +88,8 @@ impl Setup {
         if config.symlink_metadata().is_ok() {
             let shown = config.display();
             return Err(format!(
-                "{shown} exists: change it and run tfd check, or choose another --dir"
+                "{shown} exists: change it and run tfd check, or choose another --dir; \
+                 tfd show-client prints what clients need"
             ));
         }
         let identity = self.owner()?;
@@ -106,8 +107,8 @@ impl Setup {
         let directory = fs::canonicalize(&self.dir).map_err(at(&self.dir))?;
         let root = fs::canonicalize(&self.root).map_err(at(&self.root))?;
         let names = self.names();
-        let fingerprint = key_pair(&directory)?;
-        let pin = certificate_pair(&directory, &names)?;
+        key_pair(&directory)?;
+        certificate_pair(&directory, &names)?;
         let users = self.multi_user.then(|| directory.join("users"));
         if let Some(users) = users
             .as_ref()
@@ -126,15 +127,20 @@ impl Setup {
             hash: &hash,
             users: users.as_deref(),
         };
+        let text = fill(&values)?;
         let config = directory.join("tfd.toml");
-        write_new(&config, fill(&values)?.as_bytes(), 0o600).map_err(at(&config))?;
+        let read = Config::parse(&config, &text).map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            problems.join("\n")
+        })?;
+        let handover = show_client::of_server(&read, names.first().map(String::as_str), None)?;
+        let client = directory.join("client.toml");
+        show_client::replace(&client, &handover)?;
+        write_new(&config, text.as_bytes(), 0o600).map_err(at(&config))?;
         Ok(Outcome {
             config,
-            directory,
-            names,
-            fingerprint,
-            pin,
-            hash,
+            client,
+            handover,
         })
     }
 
@@ -164,35 +170,31 @@ impl Setup {
         }
     }
 
-    /// What clients need, and the next step.
+    /// What clients need, and the next step. Without the hash: this text ends up
+    /// in logs, such as apt's.
     fn summary(&self, made: &Outcome) -> String {
         let Outcome {
             config,
-            directory,
-            names,
-            fingerprint,
-            pin,
-            hash,
+            client,
+            handover,
         } = made;
-        let (host, directory) = (&names[0], directory.display());
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.clone()
-        };
-        let (port, tls_port) = (self.port, tls_port(self.port));
+        let shown = |text: &Option<String>| text.clone().unwrap_or_default();
+        let tf = handover.tf.clone().unwrap_or_default();
         let mut text = format!(
-            "Clients that speak TLS need this, and no file:\n\
-             \x20 address      {host}:{tls_port}\n\
-             \x20 hash         {hash}\n\
-             \x20 TLS pin      SHA256:{pin}\n\
-             and with tf:\n\
-             \x20 echo {hash} | tf trust files --server {host}:{tls_port} \\\n\
-             \x20   --hash-file /dev/stdin --fingerprint SHA256:{pin}\n\
-             Others need {directory}/public.pem besides:\n\
-             \x20 address      {host}:{port}\n\
-             \x20 version      {VERSION}\n\
-             \x20 fingerprint  SHA256:{fingerprint}\n"
+            "Clients need {client}, which has the hash: hand it over in private.\n\
+             On a client that may log in here by ssh:\n\
+             \x20 ssh {name} sudo tfd show-client | tf trust files --from -\n\
+             or with a copy of the file:\n\
+             \x20 tf trust files --from client.toml\n\
+             \x20 address      {tls}, without TLS {plain}\n\
+             \x20 TLS pin      {pin}\n\
+             \x20 fingerprint  {fingerprint}\n",
+            client = client.display(),
+            name = handover.name,
+            tls = shown(&tf.tls_address),
+            plain = shown(&tf.address),
+            pin = shown(&handover.tls_pin),
+            fingerprint = tf.fingerprint,
         );
         if self.multi_user {
             text += &format!(
@@ -256,12 +258,12 @@ fn make_root(root: &Path, identity: Option<&Identity>, mode: u32) -> io::Result<
     }
 }
 
-/// The fingerprint of the key pair, made unless it exists. If an earlier run was
-/// interrupted, only the public key is made.
-fn key_pair(directory: &Path) -> Result<String, String> {
+/// Makes the key pair unless it exists. If an earlier run was interrupted, only
+/// the public key is made.
+fn key_pair(directory: &Path) -> Result<(), String> {
     let private = directory.join("private.pem");
     if private.symlink_metadata().is_err() {
-        return Ok(keygen::make(directory, BITS)?.fingerprint);
+        return keygen::make(directory, BITS).map(drop);
     }
     let key = key::read_key(&private)?;
     let public = directory.join("public.pem");
@@ -269,17 +271,15 @@ fn key_pair(directory: &Path) -> Result<String, String> {
         let pem = key.public_key_to_pem().map_err(|e| e.to_string())?;
         write_new(&public, &pem, 0o644).map_err(|e| format!("{}: {e}", public.display()))?;
     }
-    keygen::fingerprint(&key)
+    Ok(())
 }
 
-/// The pin of the certificate, made with its key unless it exists.
-fn certificate_pair(directory: &Path, names: &[String]) -> Result<String, String> {
-    let path = directory.join("tls.pem");
-    if path.symlink_metadata().is_err() {
-        return Ok(keygen::make_certificate(directory, names)?.fingerprint);
+/// Makes the certificate with its key unless it exists.
+fn certificate_pair(directory: &Path, names: &[String]) -> Result<(), String> {
+    if directory.join("tls.pem").symlink_metadata().is_ok() {
+        return Ok(());
     }
-    let pem = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    keygen::pin(&pem).map_err(|e| format!("{}: {e}", path.display()))
+    keygen::make_certificate(directory, names).map(drop)
 }
 
 /// A random hash, in hexadecimal digits.
@@ -371,7 +371,7 @@ fn assigned(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    use crate::config::{Config, Mode};
+    use crate::config::Mode;
 
     fn values<'a>(user: Option<&'a str>, users: Option<&'a Path>) -> Values<'a> {
         Values {

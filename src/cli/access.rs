@@ -57,7 +57,28 @@ impl Directory {
             settings.fill(entry.clone());
         }
         settings.fill_from_environment(entry);
-        let mut addresses = self.addresses(server)?.into_iter();
+        self.access_by(settings, self.addresses(server)?)
+    }
+
+    /// The settings of an entry that is about to be saved, with what the saved one
+    /// and the environment add.
+    pub(crate) fn completed(&self, name: &str, entry: &Settings) -> Settings {
+        let mut settings = entry.clone();
+        if let Some(known) = self.servers.entries.get(name) {
+            let mut known = known.clone();
+            if entry.has_address() && entry.key.is_some() {
+                (known.tls, known.tls_pin, known.tls_ca) = (false, None, None);
+            }
+            settings.fill(known);
+        }
+        settings.fill_from_environment(Some(entry));
+        settings
+    }
+
+    /// The way to a session with the server at these addresses, of which the
+    /// first comes first.
+    pub(crate) fn access_by(&self, settings: Settings, addresses: Vec<String>) -> Result<Access> {
+        let mut addresses = addresses.into_iter();
         let address = addresses.next().unwrap_or_default();
         let hash = hash(&settings, &address)?;
         let mut target = Target::over(&address, settings.transport(&address)?, &hash);

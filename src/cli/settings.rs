@@ -247,9 +247,29 @@ impl Settings {
         addresses.iter().map(|address| with_port(address))
     }
 
+    /// Whether it has an address.
+    pub(crate) fn has_address(&self) -> bool {
+        !self.address.is_empty()
+    }
+
     /// Whether the server is reached with TLS.
     pub(crate) fn is_over_tls(&self) -> bool {
         self.tls || self.tls_pin.is_some() || self.tls_ca.is_some()
+    }
+
+    /// Whether the hash is known.
+    pub(crate) fn has_hash(&self) -> bool {
+        self.hash.is_some() || self.hash_file.is_some()
+    }
+
+    /// Whether the password comes from somewhere without asking a person.
+    pub(crate) fn has_password(&self) -> bool {
+        self.password().is_some()
+    }
+
+    /// Whether the token does.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token().is_some()
     }
 
     /// The file with the password.

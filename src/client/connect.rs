@@ -401,10 +401,8 @@ pub struct Certificate {
 pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
     let deadline = Instant::now() + timeout;
     let mut link = link(reach(server, timeout, &Cancel::default())?, deadline)?;
-    // Whichever of the two protocols it serves there.
-    let alpn: Vec<&[u8]> = ALPN.into_iter().chain(bbftp::ALPN).collect();
-    let chain =
-        tls::client::look(&mut link, host(server), &alpn).map_err(|e| hello_error(e, server))?;
+    let chain = tls::client::look(&mut link, host(server), &both_protocols())
+        .map_err(|e| hello_error(e, server))?;
     let shown = chain.first().and_then(|first| {
         let (subject, expires) = tls::certificate::describe(first)?;
         Some(Certificate {
@@ -418,6 +416,25 @@ pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate>
         server: server.to_owned(),
         why: why(),
     })
+}
+
+/// Connects with TLS and makes sure that the server's certificate is trusted. Does
+/// not log in.
+///
+/// # Errors
+/// `Resolve`, `Connect`, `Tls`, `NotPinned`, or the connection is lost.
+pub fn check_certificate(server: &str, tls: &Tls, timeout: Duration) -> Result<()> {
+    let deadline = Instant::now() + timeout;
+    let mut link = link(reach(server, timeout, &Cancel::default())?, deadline)?;
+    tls.connect(&mut link, host(server), &both_protocols())
+        .map_err(|e| hello_error(e, server))?;
+    link.close();
+    Ok(())
+}
+
+/// What a server may be asked for that serves one protocol or another.
+fn both_protocols() -> Vec<&'static [u8]> {
+    ALPN.into_iter().chain(bbftp::ALPN).collect()
 }
 
 /// The data after `OK` in a reply.

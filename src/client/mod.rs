@@ -38,7 +38,8 @@ pub use access::{Access, Secret};
 pub use cancel::Cancel;
 pub use commands::{Stat, mode_request, owner_request, secret_name, secret_token};
 pub use connect::{
-    Certificate, Connection, PublicKey, Target, Transport, fetch_certificate, refusal, resolve,
+    Certificate, Connection, PublicKey, Target, Transport, check_certificate, fetch_certificate,
+    refusal, resolve,
 };
 pub(crate) use error::Class;
 pub use error::{ClientError, Result};

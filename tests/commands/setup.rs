@@ -1,4 +1,4 @@
-//! `tfd setup`: what it makes is served as it stands, and the line it prints for
+//! `tfd setup`: what it makes is served as it stands, and the file it makes for
 //! clients is all that they need.
 
 use std::fs;
@@ -82,6 +82,21 @@ impl Drop for Running {
     }
 }
 
+/// The file for clients, with the ports that were taken.
+fn handed_over(dir: &Path, listening: &[String; 2]) -> String {
+    let text = fs::read_to_string(dir.join("etc/client.toml")).expect("client.toml");
+    let [plain, tls] = listening;
+    text.replacen("127.0.0.1:0", tls, 1)
+        .replacen("127.0.0.1:0", plain, 1)
+}
+
+/// The hash in the file for clients.
+fn hash_of(dir: &Path) -> String {
+    let text = fs::read_to_string(dir.join("etc/client.toml")).expect("client.toml");
+    let line = text.lines().find_map(|line| line.strip_prefix("hash = \""));
+    line.expect("a hash").trim_end_matches('"').to_owned()
+}
+
 /// What stands behind a word in the report.
 fn told<'a>(run: &'a Run, word: &str) -> &'a str {
     let line = run
@@ -92,7 +107,7 @@ fn told<'a>(run: &'a Run, word: &str) -> &'a str {
 }
 
 #[test]
-fn one_command_sets_up_what_clients_use_with_one_line() {
+fn one_command_sets_up_what_clients_use_with_one_file() {
     let dir = scratch();
     let made = setup(dir.path(), &["--user", "nobody"]);
     assert_eq!(made.code, Some(0), "{made:?}");
@@ -108,6 +123,7 @@ fn one_command_sets_up_what_clients_use_with_one_line() {
         ("etc/private.pem", 0o600),
         ("etc/tls-key.pem", 0o600),
         ("etc/tfd.toml", 0o600),
+        ("etc/client.toml", 0o600),
         ("etc/public.pem", 0o644),
         ("etc/tls.pem", 0o644),
         ("srv/root", 0o750),
@@ -125,20 +141,17 @@ fn one_command_sets_up_what_clients_use_with_one_line() {
     assert_eq!(owner == nobody, is_root());
 
     let (_running, listening) = Running::start(dir.path());
-    // The command for tf as it is printed, but for the port.
+    // What is printed may be logged: apt keeps it where others can read it.
+    assert!(!made.out.contains(&hash_of(dir.path())), "{made:?}");
+    // The command for tf as it is printed.
     let person = Person::new();
-    let from = made.out.find("echo ").expect("a command");
-    let to = from + made.out[from..].find("Others").expect("its end");
-    let line = made.out[from..to].replace("127.0.0.1:0", &listening[1]);
-    let line = line.replace("| tf ", "| \"$TF\" ");
-    let mut shell = person.command("sh");
-    let trusted = run(
-        shell
-            .env("TF", env!("CARGO_BIN_EXE_tf"))
-            .args(["-c", &line]),
-        b"",
+    assert!(
+        made.out.contains("tf trust files --from client.toml"),
+        "{made:?}"
     );
-    assert_eq!(trusted.code, Some(0), "{line}: {trusted:?}");
+    person.write("client.toml", handed_over(dir.path(), &listening));
+    let trusted = person.tf(&["trust", "files", "--from", "client.toml"]);
+    assert_eq!(trusted.code, Some(0), "{trusted:?}");
     person.write("file", "content");
     person.fine(&["put", "file", "files:"]);
     assert_eq!(person.fine(&["cat", "files:file"]), "content");
@@ -146,7 +159,7 @@ fn one_command_sets_up_what_clients_use_with_one_line() {
     // Those without TLS take the key and its fingerprint.
     let pem = fs::read(dir.path().join("etc/public.pem")).expect("key");
     person.write("theirs.pem", pem);
-    person.write("hash", told(&made, "hash "));
+    person.write("hash", hash_of(dir.path()));
     let fingerprint = told(&made, "fingerprint");
     let trust = [
         "trust",
@@ -178,6 +191,7 @@ fn what_is_there_stays() {
     let again = setup(dir.path(), &["--user", "nobody"]);
     assert_eq!(again.code, Some(1));
     assert!(again.err.contains("tfd.toml exists"), "{again:?}");
+    assert!(again.err.contains("tfd show-client"), "{again:?}");
     assert!(files() == before);
 
     // One that was stopped before its end goes on with the keys that are there.
@@ -195,8 +209,8 @@ fn what_is_there_stays() {
 fn each_server_has_a_hash_of_its_own() {
     let (one, other) = (scratch(), scratch());
     let hash = |dir: &tempfile::TempDir| {
-        let made = setup(dir.path(), &["--user", "nobody"]);
-        told(&made, "hash ").to_owned()
+        assert_eq!(setup(dir.path(), &["--user", "nobody"]).code, Some(0));
+        hash_of(dir.path())
     };
     let (one, other) = (hash(&one), hash(&other));
     assert!(one != other && one.len() == 32 && other.len() == 32);
@@ -233,17 +247,37 @@ fn in_multi_user_mode_accounts_are_the_next_step() {
     assert_eq!(added.code, Some(0), "{added:?}");
     let (_running, listening) = Running::start(dir.path());
     let person = Person::new();
-    person.write("hash", told(&made, "hash "));
     person.write("password", "secret");
-    let trust = ["trust", "s", "--hash-file", "hash", "--user", "ann"];
-    let more = [
+    let mut show = Command::new(TFD);
+    show.arg("show-client")
+        .arg("--config")
+        .arg(dir.path().join("etc/tfd.toml"));
+    let shown = run(show.arg("ann"), b"");
+    assert!(shown.out.contains("user = \"ann\""), "{shown:?}");
+    let mut nobody = Command::new(TFD);
+    nobody
+        .arg("show-client")
+        .arg("--config")
+        .arg(dir.path().join("etc/tfd.toml"));
+    let refused = run(nobody.arg("eve"), b"");
+    assert!(
+        refused.code == Some(1) && refused.err.contains("no account eve"),
+        "{refused:?}"
+    );
+    person.write(
+        "client.toml",
+        shown.out.replacen("127.0.0.1:0", &listening[1], 1),
+    );
+    let trust = [
+        "trust",
+        "s",
+        "--from",
+        "client.toml",
         "--password-file",
         "password",
-        "--fingerprint",
-        told(&made, "TLS pin"),
     ];
-    let server = ["--server", &listening[1]];
-    person.fine(&[&trust[..], &more, &server].concat());
+    person.fine(&trust);
+    assert!(person.fine(&["servers"]).contains("ann@"));
     person.fine(&["mkdir", "s:theirs"]);
 }
 

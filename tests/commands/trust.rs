@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use openssl::rsa::Rsa;
 
 use crate::common::tf::{Person, run};
-use crate::common::{HASH, PATIENCE, Server, Setup, public_key};
+use crate::common::{HASH, PATIENCE, Server, Setup, account, is_root, public_key};
 
 fn fingerprint(pem: &[u8]) -> String {
     let key = tfd::client::PublicKey::from_pem(pem).expect("key");
@@ -104,7 +104,7 @@ fn a_person_is_asked_and_nobody_else_can_say_yes() {
         "{screen}"
     );
     assert!(!person.path(".config/tf/config.toml").exists());
-    let (screen, code) = person.on_terminal("trust h --key public.pem", "yes\n");
+    let (screen, code) = person.on_terminal("trust h --key public.pem --offline", "yes\n");
     assert_eq!(code, Some(0), "{screen}");
     assert!(screen.contains("hash is missing"), "{screen}");
     assert!(person.fine(&["servers"]).contains(&print));
@@ -142,7 +142,7 @@ fn another_key_is_refused_loudly_until_it_is_said_to_be_right() {
     let wrong = fingerprint(&other);
     let right = own_fingerprint();
     let mut trust = vec!["trust", "s", "--server", &address, "--hash-file", "hash"];
-    trust.extend(["--key", "other.pem", "--fingerprint", &wrong]);
+    trust.extend(["--key", "other.pem", "--fingerprint", &wrong, "--offline"]);
     assert_eq!(person.tf(&trust).code, Some(0));
     // The server has another key than the one that is trusted.
     let told = [
@@ -185,6 +185,7 @@ fn tfd_keygen_prints_the_same_fingerprint() {
         "keys/public.pem",
         "--fingerprint",
         print,
+        "--offline",
     ];
     assert_eq!(person.tf(&trust).code, Some(0));
     assert!(person.fine(&["servers"]).contains(print));
@@ -356,4 +357,241 @@ fn a_certificate_that_is_not_valid_at_this_time_points_at_the_clock() {
             &[told],
         );
     }
+}
+
+/// The entries of a person, none if nothing was saved.
+fn saved(person: &Person) -> String {
+    fs::read_to_string(person.path(".config/tf/config.toml")).unwrap_or_default()
+}
+
+#[test]
+fn what_does_not_work_is_not_saved() {
+    let server = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
+    let person = Person::new();
+    person.write("wrong", "6c1");
+    let (plain, tls) = (
+        server.address().to_string(),
+        server.tls_address().to_string(),
+    );
+    let pem = fs::read(server.config_path().with_file_name("tls.pem")).expect("certificate");
+    person.write("ca.pem", pem);
+    let pin = tfd::client::fetch_certificate(&tls, PATIENCE).expect("certificate");
+    let print = own_fingerprint();
+    let by_key = [
+        "--server",
+        &plain,
+        "--key",
+        "public.pem",
+        "--fingerprint",
+        &print,
+    ];
+    let by_pin = ["--server", &tls, "--fingerprint", &pin.fingerprint];
+    let by_authority = ["--server", &tls, "--tls-ca", "ca.pem"];
+    for way in [&by_key[..], &by_pin, &by_authority] {
+        let wrong = [&["trust", "bad", "--hash-file", "wrong"], way].concat();
+        person.fails(&wrong, 4, &["refused the hash", "nothing was saved"]);
+        assert_eq!(saved(&person), "", "{way:?}");
+        let right = [&["trust", "good", "--hash-file", "hash"], way].concat();
+        person.fine(&right);
+        person.fine(&["ls", "good:"]);
+        fs::remove_file(person.path(".config/tf/config.toml")).expect("remove");
+    }
+    // A server that is not there, an authority that did not sign, a hash that is
+    // wrong for a good entry: the old entry stays.
+    let gone = [
+        "trust",
+        "x",
+        "--server",
+        "127.0.0.1:1",
+        "--key",
+        "public.pem",
+        "--hash-file",
+        "hash",
+    ];
+    let gone = [&gone[..], &["--fingerprint", &print]].concat();
+    person.fails(&gone, 3, &["nothing listens there", "nothing was saved"]);
+    assert_eq!(saved(&person), "");
+    person.fine(&[&gone[..], &["--offline"]].concat());
+    let (other, _) =
+        tfd::net::tls::certificate::self_signed(&["127.0.0.1".to_owned()]).expect("made");
+    person.write("other.pem", other);
+    let before = saved(&person);
+    for hash in [&["--hash-file", "hash"][..], &[]] {
+        let other = ["trust", "y", "--server", &tls, "--tls-ca", "other.pem"];
+        person.fails(
+            &[&other[..], hash].concat(),
+            4,
+            &["not trusted", "nothing was saved"],
+        );
+    }
+    assert_eq!(saved(&person), before);
+}
+
+#[test]
+fn the_login_is_tried_where_the_password_is_at_hand() {
+    if !is_root() {
+        eprintln!("left out: multi-user mode needs root");
+        return;
+    }
+    let server = Server::with(Setup {
+        server: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        users: account("ann", "right", "games:::"),
+        ..Setup::default()
+    });
+    let person = Person::new();
+    person.write("right", "right\n");
+    person.write("wrong", "wrong\n");
+    let address = server.address().to_string();
+    let print = own_fingerprint();
+    let trust = [
+        "trust",
+        "s",
+        "--server",
+        &address,
+        "--key",
+        "public.pem",
+        "--hash-file",
+        "hash",
+    ];
+    let trust = [&trust[..], &["--fingerprint", &print, "--user", "ann"]].concat();
+    let with = |file| [&trust[..], &["--password-file", file]].concat();
+    person.fails(&with("wrong"), 4, &["nothing was saved"]);
+    assert_eq!(saved(&person), "");
+    person.fine(&with("right"));
+    person.fine(&["ls", "s:"]);
+    // Without it the hash alone is tried, and that is said.
+    let run = person.tf(&trust);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let other = ["trust", "t"]
+        .iter()
+        .chain(&trust[2..])
+        .copied()
+        .collect::<Vec<_>>();
+    let run = person.tf(&other);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(
+        run.err.contains("password of ann was not tried"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn a_file_of_the_administrator_names_address_hash_and_key() {
+    let server = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
+    server.write("welcome", "x");
+    let person = Person::new();
+    let show = |more: &[&str]| {
+        let mut command = person.command(env!("CARGO_BIN_EXE_tfd"));
+        command
+            .arg("show-client")
+            .arg("--config")
+            .arg(server.config_path());
+        let shown = run(command.args(more), b"");
+        assert_eq!(
+            (shown.code, shown.err.as_str()),
+            (Some(0), ""),
+            "{}",
+            shown.out
+        );
+        shown.out
+    };
+    // The ports are known once it serves.
+    let (tls, plain) = (
+        server.tls_address().to_string(),
+        server.address().to_string(),
+    );
+    let text = show(&[])
+        .replacen("127.0.0.1:0", &tls, 1)
+        .replacen("127.0.0.1:0", &plain, 1);
+    assert!(
+        text.contains(HASH) && text.contains("tls_pin = \"SHA256:"),
+        "{text}"
+    );
+    let trusted = person.tf_with(&["trust", "files", "--from", "-"], text.as_bytes());
+    assert_eq!(trusted.code, Some(0), "{}", trusted.err);
+    assert!(!trusted.err.contains(HASH), "{}", trusted.err);
+    assert_eq!(person.fine(&["ls", "files:"]), "welcome\n");
+    // Without TLS, where that is what is asked for; the name is in the file.
+    person.write("client.toml", &text);
+    person.fine(&["trust", "--from", "client.toml", "--server", &plain]);
+    assert_eq!(person.fine(&["ls", "127.0.0.1:"]), "welcome\n");
+    let listed = person.fine(&["servers"]);
+    assert!(
+        listed.contains(&format!("{tls} TLS")) && listed.contains(&own_fingerprint()),
+        "{listed}"
+    );
+
+    // A wrong hash, another key than the trusted one, other options for the same.
+    person.write("wrong.toml", text.replace(HASH, "6c1"));
+    let before = saved(&person);
+    person.fails(
+        &["trust", "w", "--from", "wrong.toml"],
+        4,
+        &["nothing was saved"],
+    );
+    let pin = text
+        .split("SHA256:")
+        .nth(1)
+        .expect("a pin")
+        .split('"')
+        .next()
+        .expect("its end");
+    person.write("other.toml", text.replacen(pin, &"A".repeat(43), 1));
+    for name in ["files", "f"] {
+        person.fails(
+            &["trust", name, "--from", "other.toml"],
+            4,
+            &["expected SHA256:AAAA"],
+        );
+    }
+    person.fails(
+        &["trust", "f", "--from", "client.toml", "--hash-file", "hash"],
+        2,
+        &["--from"],
+    );
+    person.fails(
+        &["trust", "f", "--from", "client.toml", "--server", "h:1"],
+        2,
+        &["h:1"],
+    );
+    person.write("cut.toml", "name = \"x\"\n[tf]\n");
+    person.fails(
+        &["trust", "f", "--from", "cut.toml"],
+        2,
+        &["cut.toml: line 2", "show-client"],
+    );
+    assert_eq!(saved(&person), before);
+
+    // As a file: nobody else may read it, and none is replaced.
+    let out = person.path("out.toml");
+    let out = out.to_str().expect("path");
+    assert_eq!(show(&["--out", out, "--name", "::1"]), "");
+    assert!(
+        fs::read_to_string(out)
+            .expect("read")
+            .contains("\"[::1]:0\"")
+    );
+    let mode = fs::metadata(out).expect("stat").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut again = person.command(env!("CARGO_BIN_EXE_tfd"));
+    again
+        .args(["show-client", "--out", out, "--config"])
+        .arg(server.config_path());
+    assert_eq!(run(&mut again, b"").code, Some(1));
+    let mut account = person.command(env!("CARGO_BIN_EXE_tfd"));
+    account
+        .args(["show-client", "ann", "--config"])
+        .arg(server.config_path());
+    let refused = run(&mut account, b"");
+    assert!(
+        refused.code == Some(1) && refused.err.contains("no accounts"),
+        "{refused:?}"
+    );
 }

@@ -42,6 +42,7 @@ fn what_setup_makes_has_its_modes_whatever_the_umask() {
             ("etc/tls.pem", 0o644),
             ("etc/tls-key.pem", 0o600),
             ("etc/tfd.toml", 0o600),
+            ("etc/client.toml", 0o600),
             ("srv/all", 0o755),
             ("srv/all/root", 0o750),
         ] {

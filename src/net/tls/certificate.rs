@@ -1,5 +1,6 @@
 //! Certificates and their keys in files: read, checked, made.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::sha::sha256;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, SubjectAlternativeName};
-use openssl::x509::{X509, X509Name};
+use openssl::x509::{GeneralNameRef, X509, X509Name};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
@@ -132,6 +133,34 @@ pub fn describe(certificate: &[u8]) -> Option<(String, String)> {
         named.collect::<Vec<_>>().join(", "),
         certificate.not_after().to_string(),
     ))
+}
+
+/// The first name or address that a certificate in PEM is for.
+pub fn first_name(pem: &[u8]) -> Option<String> {
+    let certificate = X509::from_pem(pem).ok()?;
+    let names = certificate.subject_alt_names()?;
+    let of = |name: &GeneralNameRef| match (name.dnsname(), name.ipaddress()) {
+        (Some(name), _) => Some(name.to_owned()),
+        (None, Some(bytes)) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(bytes)
+                .ok()
+                .map(|it| IpAddr::from(it).to_string()),
+            _ => <[u8; 16]>::try_from(bytes)
+                .ok()
+                .map(|it| IpAddr::from(it).to_string()),
+        },
+        _ => None,
+    };
+    names.iter().find_map(of)
+}
+
+/// Whether nobody but itself vouches for a certificate in PEM.
+pub fn is_self_signed(pem: &[u8]) -> bool {
+    let Ok(certificate) = X509::from_pem(pem) else {
+        return false;
+    };
+    let key = certificate.public_key();
+    key.is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
 }
 
 /// Reads a certificate's private key, which nobody else may read.
