@@ -98,7 +98,8 @@ pub fn walk_whole<E: From<Errno>>(
             Ok(directory) => directory,
         };
         first = false;
-        let mut entries = Dir::read_from(&directory)?;
+        // Not `Dir::read_from`, which needs the right to enter.
+        let mut entries = Dir::new(rustix::io::fcntl_dupfd_cloexec(&directory, 0)?)?;
         while let Some(entry) = entries.read() {
             let entry = match entry {
                 Err(Errno::NOENT) => break,
