@@ -103,6 +103,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The bytes of pairs of digits, upper-case or lower-case.
+pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |c: u8| char::from(c).to_digit(16);
+    let byte = |pair: &[u8]| u8::try_from(digit(pair[0])? << 4 | digit(*pair.get(1)?)?).ok();
+    text.chunks(2).map(byte).collect()
+}
+
 /// The bytes that a text means; K, M, G and T are powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, shift) = match text.char_indices().last()? {
@@ -121,6 +128,18 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{parse_size as parse, *};
+
+    #[test]
+    fn digits_are_read_back_and_nothing_else_is() {
+        assert_eq!(
+            unhex(hex(b"\0\x7f\xff").as_bytes()).expect("bytes"),
+            b"\0\x7f\xff"
+        );
+        assert_eq!(unhex(b"fFFf").expect("bytes"), [255; 2]);
+        for wrong in ["0", "0g", "+1", "00 0"] {
+            assert_eq!(unhex(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_name_can_not_drive_the_terminal() {

@@ -48,7 +48,9 @@ fn paths(request: &Request) -> Vec<&RootPath> {
         | R::Netmutrel { path, .. }
         | R::Netlock { path, .. }
         | R::NetlockTry { path, .. }
-        | R::Xs1Open { path } => vec![path],
+        | R::Xs1Open { path }
+        | R::TfdList { path, .. }
+        | R::TfdSet { path, .. } => vec![path],
         R::Lsv2 { path, file } | R::Lsrv2 { path, file } => vec![path, file],
         R::Copy { from, to } | R::Cpdir { from, to } | R::Renam { from, to } => vec![from, to],
         R::Xcopy {

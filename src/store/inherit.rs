@@ -2,7 +2,9 @@
 //! bytes: mode, group, access list and attributes. What it can't take narrows its
 //! mode: it never lets in anybody whom the other has kept out.
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Gid, Mode, Stat, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
@@ -35,7 +37,7 @@ pub fn inherit(
     }
     // Behind the change of the group, which clears bits.
     fchmod(new, Mode::from_raw_mode(mode))?;
-    let listed = match read(old, LIST) {
+    let listed = match read(old, OsStr::new(LIST)) {
         Ok(Some(list)) if has_group => fsetxattr(new, LIST, &list, XattrFlags::empty()),
         Ok(Some(_)) => Err(Errno::PERM),
         Ok(None) => remove_list(new, mode),
@@ -52,7 +54,7 @@ pub fn inherit(
 }
 
 /// An attribute; `None` if the file has none of that name.
-fn read(file: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, Errno> {
+fn read(file: BorrowedFd<'_>, name: &OsStr) -> Result<Option<Vec<u8>>, Errno> {
     let mut value = vec![0; 1024];
     loop {
         match fgetxattr(file, name, &mut *value) {
@@ -70,7 +72,7 @@ fn read(file: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, Errno> {
 /// Removes the list that a new file has from its directory: one that says what the
 /// mode says is none.
 fn remove_list(file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
-    if read(file, LIST)?.is_none() {
+    if read(file, OsStr::new(LIST))?.is_none() {
         return Ok(());
     }
     const VERSION: u32 = 2;
@@ -85,19 +87,27 @@ fn remove_list(file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
 /// Copies the attributes of users, as far as that is possible: they protect
 /// nothing.
 fn copy_attributes(old: BorrowedFd<'_>, new: BorrowedFd<'_>) {
+    for (name, value) in user_attributes(old) {
+        let _ = fsetxattr(new, name, &value, XattrFlags::empty());
+    }
+}
+
+/// The attributes of users that a file has, in the order of their names, as far as
+/// they can be read.
+pub fn user_attributes(file: BorrowedFd<'_>) -> Vec<(OsString, Vec<u8>)> {
     let mut names = vec![0; 1024];
-    let mut listed = flistxattr(old, &mut *names);
+    let mut listed = flistxattr(file, &mut *names);
     if listed == Err(Errno::RANGE) {
         names.resize(MAX_ATTRIBUTE, 0);
-        listed = flistxattr(old, &mut *names);
+        listed = flistxattr(file, &mut *names);
     }
     names.truncate(listed.unwrap_or(0));
-    for name in names.split(|c| *c == 0) {
-        if let Ok(text) = std::str::from_utf8(name)
-            && name.starts_with(OF_USERS)
-            && let Ok(Some(value)) = read(old, text)
-        {
-            let _ = fsetxattr(new, text, &value, XattrFlags::empty());
-        }
-    }
+    let mut names: Vec<_> = names.split(|c| *c == 0).collect();
+    names.sort_unstable();
+    let of_users = names.into_iter().filter(|name| name.starts_with(OF_USERS));
+    let value = |name: &[u8]| {
+        let name = OsStr::from_bytes(name);
+        Some((name.to_owned(), read(file, name).ok()??))
+    };
+    of_users.filter_map(value).collect()
 }

@@ -6,6 +6,7 @@ pub const NAME: &str = "tf";
 pub mod cipher;
 mod command;
 pub mod env;
+mod extension;
 pub mod gate;
 pub mod helpers;
 pub mod key;

@@ -4,6 +4,8 @@
 
 pub use super::command::Request;
 use super::env::POLICY;
+pub use super::extension::attributes::Attributes;
+pub use super::extension::list::Flags;
 use super::status::{Reply, Status};
 use crate::store::RootPath;
 
@@ -159,6 +161,20 @@ pub(super) fn number_and_path(arguments: Arguments<'_>) -> Read<(i64, RootPath)>
 pub(super) fn path_and_mode(arguments: Arguments<'_>) -> Read<(RootPath, Vec<u8>)> {
     let (name, mode) = split(arguments.text(), b" ")?;
     Ok((parse_path(name)?, filled(mode)?.to_vec()))
+}
+
+/// `rx path` of TFD_LIST.
+pub(super) fn flags_and_path(arguments: Arguments<'_>) -> Read<(Flags, RootPath)> {
+    let (flags, name) = split(arguments.text(), b" ")?;
+    let flags = Flags::parse(flags).ok_or(Status::MissingParameter)?;
+    Ok((flags, parse_path(name)?))
+}
+
+/// `mode=0640 path` of TFD_SET.
+pub(super) fn attributes_and_path(arguments: Arguments<'_>) -> Read<(Attributes, RootPath)> {
+    let (attributes, name) = split(arguments.text(), b" ")?;
+    let attributes = Attributes::parse(attributes).ok_or(Status::MissingParameter)?;
+    Ok((attributes, parse_path(name)?))
 }
 
 pub(super) fn path_and_owner(arguments: Arguments<'_>) -> Read<(RootPath, Vec<u8>, Vec<u8>)> {

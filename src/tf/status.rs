@@ -88,6 +88,7 @@ statuses! {
     Mutex = 55, "Failed to acquire or release NETMUT.";
     TestAndSet = 62, "Unable to create the requested file.";
     DirectoryChain = 63, "Failed to create directory recursively.";
+    Attribute = 201, "Failed to set an extended attribute.";
 }
 
 impl Status {
@@ -222,9 +223,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_run_from_1_to_55_without_a_gap_and_two_follow() {
+    fn codes_run_from_1_to_55_without_a_gap_and_few_follow() {
         let codes: Vec<u8> = Status::ALL.iter().map(|s| s.code()).collect();
-        assert_eq!(codes, (1..=55).chain([62, 63]).collect::<Vec<u8>>());
+        assert_eq!(codes, (1..=55).chain([62, 63, 201]).collect::<Vec<u8>>());
     }
 
     #[test]

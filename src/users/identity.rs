@@ -259,6 +259,16 @@ impl Names {
         id(&self.users, name)
     }
 
+    /// The name of a user.
+    pub fn name_of_user(&self, uid: u32) -> Option<&str> {
+        name_of(&self.users, uid)
+    }
+
+    /// The name of a group.
+    pub fn name_of_group(&self, gid: u32) -> Option<&str> {
+        name_of(&self.groups, gid)
+    }
+
     /// The gid of a group by name or number.
     pub fn group(&self, name: &[u8]) -> Option<u32> {
         id(&self.groups, name)
@@ -289,6 +299,12 @@ fn id(table: &HashMap<String, u32>, name: &[u8]) -> Option<u32> {
     table.get(name).copied().or_else(number)
 }
 
+/// The name of a number: of several the first in alphabetical order.
+fn name_of(table: &HashMap<String, u32>, number: u32) -> Option<&str> {
+    let names = table.iter().filter(|(_, other)| **other == number);
+    names.map(|(name, _)| name.as_str()).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +328,10 @@ mod tests {
         };
         assert_eq!(names.user(b"web"), Some(33));
         assert_eq!(names.user(b"1234"), Some(1234));
+        assert_eq!(
+            (names.name_of_user(33), names.name_of_user(7)),
+            (Some("web"), None)
+        );
         for none in ["", "nobody", "bad", "-1", "+5", "4294967295", "4294967296"] {
             assert_eq!(names.user(none.as_bytes()), None, "{none}");
         }

@@ -21,6 +21,7 @@ mod dates;
 mod dialect;
 mod edges;
 mod entries;
+mod extension;
 mod framing;
 mod handshake;
 mod hp;

@@ -39,7 +39,8 @@ pub(crate) fn run(env: &Env, path: &RootPath, mode: &[u8]) -> Result<Reply, Stat
     })
 }
 
-fn parse_mode(text: &[u8]) -> Option<Mode> {
+/// An octal number from 0 to 7777.
+pub(in crate::tf) fn parse_mode(text: &[u8]) -> Option<Mode> {
     let octal = text.len() <= 8 && text.iter().all(|c| (b'0'..=b'7').contains(c));
     let text = std::str::from_utf8(text).ok().filter(|_| octal)?;
     let bits = u32::from_str_radix(text, 8).ok()?;
@@ -48,7 +49,7 @@ fn parse_mode(text: &[u8]) -> Option<Mode> {
 
 /// Opens what is to be on disk with its new mode: a file or directory itself, else
 /// its directory. It has to be open before, since the mode may close it to us.
-fn open_to_sync(entry: &Entry) -> Result<OwnedFd, Errno> {
+pub(in crate::tf) fn open_to_sync(entry: &Entry) -> Result<OwnedFd, Errno> {
     let stat = entry.stat()?;
     let open = |name: &OsStr, flags| {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -64,7 +65,7 @@ fn open_to_sync(entry: &Entry) -> Result<OwnedFd, Errno> {
 }
 
 /// Sets the mode of an entry unless it is a link, even one put there just now.
-fn set_mode(entry: &Entry, mode: Mode) -> Result<(), Errno> {
+pub(in crate::tf) fn set_mode(entry: &Entry, mode: Mode) -> Result<(), Errno> {
     let (directory, name) = (&entry.directory, entry.name());
     match rustix::fs::chmodat(directory, name, mode, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}

@@ -32,6 +32,7 @@ pub(crate) mod xs1;
 use std::time::Duration;
 
 use super::env::Env;
+use super::extension::{features, list as listing, set};
 use super::notify;
 use super::request::*;
 use super::status::{Reply, Status};
@@ -292,6 +293,14 @@ commands! { (wire, env)
         => xs1::read_raw(wire, env);
     "XS1_WRITEV2" Xs1Writev2 = nothing, Reads, Long, descriptor(b"")
         => xs1::write_raw(wire, env);
+
+    // tfd's own.
+    "TFD_FEATURES" TfdFeatures = nothing, Reads, Quick, none()
+        => features::run(env);
+    "TFD_LIST" TfdList { flags: Flags, path: RootPath } = flags_and_path, Reads, Long, one(path)
+        => listing::run(wire, env, flags, &path);
+    "TFD_SET" TfdSet { attributes: Attributes, path: RootPath } = attributes_and_path, Changes, Quick, two(path, &attributes.text)
+        => set::run(env, &path, &attributes);
 }
 
 /// A path, and what else a request is about.
