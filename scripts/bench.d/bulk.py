@@ -9,11 +9,11 @@ import socket
 import threading
 import time
 
+from files import BYTES, empty
 from measure import BIN, medians, note, run
 from peers import Sftp
 from servers import free_port
 from transfers import beyond
-from trees import BYTES, empty
 from way import FAR, long_way
 
 # The public programs, and USER:PASSWORD of an account of this machine.

@@ -41,19 +41,19 @@ def panels(figures):
                 if name.endswith(f" {way}")
             ]
             yield f"{transfers['size']} MiB {copy}, more is better", "MiB/s", rows
-    if trees := figures.get("trees"):
+    if files := figures.get("files"):
         rows = [
             (f"tfd, {name.split()[0]}".replace("plain", "TF cipher"), value, True)
-            for name, value in trees.items()
+            for name, value in files.items()
             if name in ("plain SNDFILE", "TLS SNDFILE")
         ]
         rows += [
             (name.removesuffix(" up"), value, False)
-            for name, value in trees.items()
+            for name, value in files.items()
             # vsftpd with TLS takes a hundred times as long: no bar could show it.
             if name.endswith(" up") and name != "vsftpd with TLS up"
         ]
-        yield f"{trees['count']:,} files of 4 KiB sent, less is better", "µs a file", rows
+        yield f"{files['count']:,} files of 4 KiB sent, less is better", "µs a file", rows
     if connections := figures.get("connections"):
         rows = [
             (name, value, name != "signs")

@@ -10,13 +10,13 @@ import bulk
 import chart
 import connections
 import digests
+import files
 import instructions
 import memory
 import report
 import requests
 import streams
 import transfers
-import trees
 from bench import FULL_MIB, QUICK_MIB, Bench
 from measure import TOP, note, tmpfs
 from servers import Servers
@@ -31,7 +31,7 @@ SECTIONS = {
     "bulk": (bulk.measure, True),
     "small": (bulk.small, False),
     "proxy": (transfers.through_proxy, True),
-    "trees": (trees.measure, False),
+    "files": (files.measure, False),
     "memory": (memory.measure, False),
     "instructions": (instructions.measure, False),
 }

@@ -238,7 +238,7 @@ def proxy(f):
     return table(*rows)
 
 
-def trees(f):
+def files(f):
     """Many small files."""
     head = (f"{f['count']:,} files of {f['bytes'] // 1024} KiB", "Up, µs a file", "Down, µs a file")
     return (
@@ -260,7 +260,7 @@ def instructions(f):
 
 PARTS = (
     *(connections, requests, streams, transfers, bulk, small),
-    *(proxy, trees, instructions, digests, memory),
+    *(proxy, files, instructions, digests, memory),
 )
 
 

@@ -48,8 +48,8 @@ def aims(f):
         trips = requests["round trips"]
         ratio = trips["apart"] / trips["tcp-apart"]
         yield "ECHO with Nagle, header and body apart, of a bare echo", ratio, 0.5, True
-    if trees := f.get("trees"):
-        yield "Small file by SNDFILE, µs", trees["plain SNDFILE"], 150, False
+    if files := f.get("files"):
+        yield "Small file by SNDFILE, µs", files["plain SNDFILE"], 150, False
     if digests := f.get("digests"):
         yield "SHA256, of openssl speed", digests["SHA256"] / digests["openssl"], 0.9, True
 

@@ -100,7 +100,7 @@ class Report(unittest.TestCase):
         self.assertIn(f'width="{chart.WIDTH - chart.LABEL - 80:.1f}"', drawing)
 
     def test_figures_of_a_smoke_run_are_never_written(self):
-        for words in (["--write", "--quick"], ["--write", "--only", "trees"], ["--only", "none"]):
+        for words in (["--write", "--quick"], ["--write", "--only", "files"], ["--only", "none"]):
             sys.argv = ["bench", *words]
             with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as ended:
                 main.arguments()
