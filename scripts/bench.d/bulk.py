@@ -191,10 +191,10 @@ def over_long_way(bench):
     mib = bench.scaled(64, 8)
     note(f"BBFTP over {ROUND_TRIP * 1000:.0f} ms and {LOSS:.1%} of losses, {mib} MiB")
     source = bench.file(mib, "long")
-    with long_way(ROUND_TRIP, LOSS) as (near, far):
+    with long_way(ROUND_TRIP, LOSS) as (near, far), bench.servers.for_a_while():
         port = 5021
         store, words = tfd(bench, "bbftp-far", f'listen = ["{FAR}:{port}"]')
-        process = bench.servers.begin(*far, *words)
+        bench.servers.begin(*far, *words)
         pair = Pair(store, port, [], prefix=near)
         pair.host = FAR
         wait_at(near, FAR, port)
@@ -207,10 +207,7 @@ def over_long_way(bench):
             f"long way, {streams} streams": lambda streams=streams: put(streams)
             for streams in (1, 8)
         }
-        figures = medians(bench.rounds, measures)
-        process.terminate()
-        process.wait(10)
-    return figures
+        return medians(bench.rounds, measures)
 
 
 def wait_at(prefix, host, port):

@@ -17,6 +17,7 @@ import report
 import requests
 import streams
 import transfers
+import trees
 from bench import FULL_MIB, QUICK_MIB, Bench
 from measure import TOP, note, tmpfs
 from servers import Servers
@@ -32,6 +33,7 @@ SECTIONS = {
     "small": (bulk.small, False),
     "proxy": (transfers.through_proxy, True),
     "files": (files.measure, False),
+    "trees": (trees.measure, False),
     "memory": (memory.measure, False),
     "instructions": (instructions.measure, False),
 }
@@ -45,8 +47,9 @@ def arguments():
         "medians of 5 as Markdown. Needs root; installs Debian packages that are missing.",
     )
     parser.add_argument(
-        "--only",
-        metavar="SECTION[,SECTION]",
+        "sections",
+        metavar="SECTION",
+        nargs="*",
         help=f"measure these alone: {', '.join(SECTIONS)}",
     )
     parser.add_argument(
@@ -60,9 +63,9 @@ def arguments():
         help="put the figures into BENCHMARKS.md and the chart into benches/figures.svg",
     )
     chosen = parser.parse_args()
-    if chosen.write and (chosen.quick or chosen.only):
+    if chosen.write and (chosen.quick or chosen.sections):
         parser.error("--write is for whole runs only")
-    names = chosen.only.split(",") if chosen.only else list(SECTIONS)
+    names = chosen.sections or list(SECTIONS)
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")

@@ -7,17 +7,19 @@ from measure import run, seconds_of
 from servers import free_port
 
 
-def start_sshd(servers):
-    """An sshd of our own; its port."""
-    scratch, port = servers.scratch, free_port()
+def sshd(servers, host, port):
+    """The command of an sshd of our own that listens there."""
+    scratch = servers.scratch
     pathlib.Path("/run/sshd").mkdir(exist_ok=True)
     (scratch / "sftp").mkdir(exist_ok=True)
     for name in ("host", "login"):
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", scratch / name)
+        if not (scratch / name).exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", scratch / name)
     (scratch / "authorized").write_text((scratch / "login.pub").read_text())
     (scratch / "authorized").chmod(0o600)
-    (scratch / "sshd_config").write_text(f"""Port {port}
-ListenAddress 127.0.0.1
+    configuration = scratch / f"sshd_config-{port}"
+    configuration.write_text(f"""Port {port}
+ListenAddress {host}
 HostKey {scratch}/host
 AuthorizedKeysFile {scratch}/authorized
 PermitRootLogin prohibit-password
@@ -26,8 +28,39 @@ PidFile none
 UsePAM no
 Subsystem sftp internal-sftp
 """)
-    servers.start(port, "/usr/sbin/sshd", "-D", "-q", "-f", scratch / "sshd_config")
+    return ["/usr/sbin/sshd", "-D", "-q", "-f", configuration]
+
+
+def start_sshd(servers):
+    """An sshd of our own; its port."""
+    port = free_port()
+    servers.start(port, *sshd(servers, "127.0.0.1", port))
     return port
+
+
+def ssh_options(scratch):
+    """What ssh and sftp are told: to trust the host and to use our key."""
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+    return ["-i", scratch / "login", *[word for option in options for word in ("-o", option)]]
+
+
+class Ssh:
+    """How rsync reaches an sshd: the one of this machine, or one that is started
+    at the far end of a long way."""
+
+    def __init__(self, servers, host="127.0.0.1", port=None, near=(), far=()):
+        self.scratch, self.host, self.prefix = servers.scratch, host, near
+        if port:
+            servers.begin(*far, *sshd(servers, host, port))
+        self.port = port or servers.once("sshd", start_sshd)
+
+    def shell(self):
+        """The value of rsync's -e."""
+        return " ".join(map(str, ["ssh", "-p", self.port, *ssh_options(self.scratch)]))
+
+    def remote(self, path):
+        """A path at the server."""
+        return f"root@{self.host}:{path}"
 
 
 def start_vsftpd(servers, tls):
@@ -104,10 +137,8 @@ class Sftp:
         self.port = servers.once("sshd", start_sshd)
 
     def _batch(self, *lines):
-        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
         return seconds_of(
-            *["sftp", "-q", "-b", "-", "-P", self.port, "-i", self.scratch / "login"],
-            *[word for option in options for word in ("-o", option)],
+            *["sftp", "-q", "-b", "-", "-P", self.port, *ssh_options(self.scratch)],
             *self.cipher,
             "root@127.0.0.1",
             text="\n".join(lines) + "\n",

@@ -248,6 +248,27 @@ def files(f):
     )
 
 
+def trees(f):
+    """Trees by tf and rsync."""
+    what = f"{f['count']:,} files of {f['bytes'] // 1024} KiB, seconds"
+    rows = [(what, "tf", "of rsync", "tf -j 4", "of rsync", "rsync")]
+    for place in ("near", "far"):
+        seconds = f[place]
+        for what in [name.removesuffix(", rsync") for name in seconds if name.endswith(", rsync")]:
+            base = seconds[f"{what}, rsync"]
+            cells = []
+            for program in ("tf", "tf -j 4"):
+                value = seconds.get(f"{what}, {program}")
+                cells += [value, value / base] if value else ["", ""]
+            rows.append((f"{place}: {what}", *cells, base))
+    return (
+        table(*rows)
+        + "\n\ntf over TLS, rsync over ssh, with start and login. Near: loopback. Far: 40 ms there\n"
+        "and back, 1 % of the packets lost each way. Large: one file of 64 MiB. Changed: 1 % of\n"
+        "the files, with new content and newer times."
+    )
+
+
 def memory(f):
     """Idle sessions."""
     return f"An idle session of {f['sessions']}: {f['KiB']:.0f} KiB of private memory."
@@ -260,7 +281,7 @@ def instructions(f):
 
 PARTS = (
     *(connections, requests, streams, transfers, bulk, small),
-    *(proxy, files, instructions, digests, memory),
+    *(proxy, files, trees, instructions, digests, memory),
 )
 
 

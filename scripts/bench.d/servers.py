@@ -61,6 +61,18 @@ class Servers:
         self.processes.append(process)
         return process
 
+    @contextlib.contextmanager
+    def for_a_while(self):
+        """Ends what is begun within the `with` block."""
+        before = len(self.processes)
+        try:
+            yield
+        finally:
+            for process in reversed(self.processes[before:]):
+                self.processes.remove(process)
+                process.terminate()
+                process.wait(10)
+
     def once(self, name, start, *words):
         """The port of a peer, started when it is first asked for."""
         if name not in self.peers:
@@ -82,6 +94,22 @@ class Servers:
         """A tfd with further lines in its two sections; what tells the load of
         it, and its process."""
         port = free_port()
+        configuration = self.configure(name, f'listen = ["127.0.0.1:{port}"]\n{tf}', server)
+        process = self.start(port, BIN / "tfd", "serve", "--config", configuration)
+        return self.access(f"127.0.0.1:{port}"), process
+
+    def tfd_at(self, host, port, prefix):
+        """A tfd that speaks TLS at the far end of a long way; what tells `tf` of it."""
+        configuration = self.configure(
+            "far",
+            f'tls_listen = ["{host}:{port}"]',
+            'tls_certificate = "tls.pem"\ntls_key = "tls-key.pem"',
+        )
+        self.begin(*prefix, BIN / "tfd", "serve", "--config", configuration)
+        return {**self.access(f"{host}:{port}"), "TF_TLS_PIN": self.pin}
+
+    def configure(self, name, tf, server):
+        """The configuration of a tfd, its root and its keys."""
         (self.scratch / "root").mkdir(exist_ok=True)
         run("chown", "nobody", self.scratch / "root")
         if not (self.scratch / "private.pem").exists():
@@ -99,19 +127,21 @@ root = "root"
 {server}
 
 [tf]
-listen = ["127.0.0.1:{port}"]
 version = "0.0"
 hash = "bench"
 private_key = "private.pem"
 {tf}
 """)
-        process = self.start(port, BIN / "tfd", "serve", "--config", configuration)
+        return configuration
+
+    def access(self, server):
+        """What tells the load of a tfd."""
         return {
-            "TF_SERVER": f"127.0.0.1:{port}",
+            "TF_SERVER": server,
             "TF_KEY": str(self.scratch / "public.pem"),
             "TF_HASH": "bench",
             "TF_CONFIG": "/dev/null",
-        }, process
+        }
 
     def proxy(self, behind):
         """A tfd that relays to another; what tells the load of it."""

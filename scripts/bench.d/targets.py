@@ -31,6 +31,11 @@ def aims(f):
                 for peer, aim in (("sftp", 3), ("vsftpd with TLS", 1.2)):
                     ratio = ours / transfers[f"{peer} {way}"]
                     yield f"{flow} over TLS, of {peer}", ratio, aim, True
+        for way, flow in (("put", "PUT"), ("get", "GET")):
+            if ours := transfers.get(f"TLS tf {way}"):
+                yield f"tf {way} over TLS, of {flow}", ours / transfers[f"TLS {flow}"], 0.6, True
+    if trees := f.get("trees"):
+        yield from tree_aims(trees)
     if bulk := f.get("bulk"):
         yield from bulk_aims(bulk)
     if small := f.get("small"):
@@ -52,6 +57,20 @@ def aims(f):
         yield "Small file by SNDFILE, µs", files["plain SNDFILE"], 150, False
     if digests := f.get("digests"):
         yield "SHA256, of openssl speed", digests["SHA256"] / digests["openssl"], 0.9, True
+
+
+def tree_aims(f):
+    """Those of trees: parts of rsync's seconds."""
+    for place in ("near", "far"):
+        seconds = f[place]
+        for name in [name for name in seconds if not name.endswith(", rsync")]:
+            what, _, program = name.partition(", ")
+            aim = 1
+            if place == "near":
+                aim = {"tf -j 4": 0.7}.get(program, 0.6 if what.startswith("unchanged") else 1)
+            shown = what if program == "tf" else f"{what} by {program}"
+            ratio = seconds[name] / seconds[f"{what}, rsync"]
+            yield f"{place}: {shown}, of rsync", ratio, aim, False
 
 
 def bulk_aims(f):

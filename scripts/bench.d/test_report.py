@@ -81,6 +81,18 @@ class Report(unittest.TestCase):
         self.assertEqual(told["bbftp mget, µs a file"], "no")
         self.assertEqual(told["bbftp put over a long way, 8 streams of 1"], "yes")
 
+    def test_trees_stand_beside_rsync(self):
+        near = {"first up, rsync": 2, "first up, tf": 1.8, "first up, tf -j 4": 1.6}
+        far = {"large up, rsync": 4, "large up, tf": 5}
+        figures = {"count": 10000, "bytes": 1024, "near": near, "far": far}
+        rows = report.trees(figures).splitlines()
+        self.assertIn("| near: first up | 1.80 | 0.90 | 1.60 | 0.80 | 2.00 |", rows)
+        self.assertIn("| far: large up | 5.00 | 1.25 | | | 4.00 |", rows)
+        told = {what: reached for what, _, _, reached in targets.rows({"trees": figures})}
+        self.assertEqual(told["near: first up, of rsync"], "yes")
+        self.assertEqual(told["near: first up by tf -j 4, of rsync"], "no")
+        self.assertEqual(told["far: large up, of rsync"], "no")
+
     def test_only_what_stands_between_the_marks_is_replaced(self):
         page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
         self.assertEqual(
@@ -100,7 +112,7 @@ class Report(unittest.TestCase):
         self.assertIn(f'width="{chart.WIDTH - chart.LABEL - 80:.1f}"', drawing)
 
     def test_figures_of_a_smoke_run_are_never_written(self):
-        for words in (["--write", "--quick"], ["--write", "--only", "files"], ["--only", "none"]):
+        for words in (["--write", "--quick"], ["--write", "files"], ["none"]):
             sys.argv = ["bench", *words]
             with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as ended:
                 main.arguments()
