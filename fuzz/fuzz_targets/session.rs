@@ -66,6 +66,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         rights,
         quota: Quota::none(),
         shortage: LastShortage::default(),
+        target: None,
         pool: None,
         watches: Vec::new(),
         locks: Locks::default(),

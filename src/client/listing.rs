@@ -6,6 +6,7 @@ use glob::{MatchOptions, Pattern};
 use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
 use super::later::Listed;
+use crate::store::path::is_upload_part;
 use crate::tf::status::Status;
 use crate::tf::wire::MAX_MESSAGE;
 
@@ -104,6 +105,13 @@ impl Entry {
             kind,
             path: path.to_vec(),
         })
+    }
+
+    /// Whether it is a part of an upload of `tf` that is not finished.
+    #[must_use]
+    pub fn is_upload_part(&self) -> bool {
+        let name = self.path.rsplit(|c| *c == b'/').next();
+        self.kind != Kind::Directory && name.is_some_and(is_upload_part)
     }
 
     /// What a line cannot express (tf-protocol(7), LS), if this line is the mark

@@ -148,6 +148,25 @@ impl Connection {
         self.agree("PUT", path, &[offset, buffer as u64])
     }
 
+    /// The same for a part, whose target a server of this kind is told, for those
+    /// who watch it (TFD_TARGET); another one answers that it knows no such word.
+    pub(super) fn begin_put_of(
+        &mut self,
+        (part, target): (&[u8], &[u8]),
+        offset: u64,
+        buffer: usize,
+    ) -> Result<usize> {
+        let told = [b"TFD_TARGET ", target].concat();
+        self.wire().write_message_later(&told);
+        let numbers = [offset, buffer as u64];
+        let (shown, request) = agreement("PUT", part, &numbers);
+        // The reply to the first is of no interest.
+        self.request(&request)?;
+        let mut reply = Vec::new();
+        self.wire().read_message(&mut reply)?;
+        agreed(&shown, &reply, &numbers)
+    }
+
     /// Sends the frames of a PUT that has begun.
     pub(super) fn put_frames(&mut self, path: &[u8], next: Frames<'_>) -> Result<()> {
         let mut failed = None;
@@ -198,18 +217,30 @@ impl Connection {
     /// Sends a request whose last number but those behind it is the buffer,
     /// and returns the agreed one.
     fn agree(&mut self, word: &str, path: &[u8], numbers: &[u64]) -> Result<usize> {
-        let shown = format!("{word} {}", String::from_utf8_lossy(path));
-        let mut request = [word.as_bytes(), b" ", path, b" "].concat();
-        for number in numbers {
-            request.extend_from_slice(&number.to_be_bytes());
-        }
+        let (shown, request) = agreement(word, path, numbers);
         let reply = self.request(&request)?;
-        let data = ok_data(&shown, &reply)?;
-        let size = data.try_into().map_or(0, u64::from_be_bytes);
-        match usize::try_from(size) {
-            Ok(size) if size > 0 && size as u64 <= numbers[1] => Ok(size),
-            _ => Err(refusal(&shown, &reply)),
-        }
+        agreed(&shown, &reply, numbers)
+    }
+}
+
+/// A request whose last number but those behind it is the buffer: as errors show
+/// it, and its bytes.
+fn agreement(word: &str, path: &[u8], numbers: &[u64]) -> (String, Vec<u8>) {
+    let shown = format!("{word} {}", String::from_utf8_lossy(path));
+    let mut request = [word.as_bytes(), b" ", path, b" "].concat();
+    for number in numbers {
+        request.extend_from_slice(&number.to_be_bytes());
+    }
+    (shown, request)
+}
+
+/// The buffer that is agreed by the reply to it.
+fn agreed(shown: &str, reply: &[u8], numbers: &[u64]) -> Result<usize> {
+    let data = ok_data(shown, reply)?;
+    let size = data.try_into().map_or(0, u64::from_be_bytes);
+    match usize::try_from(size) {
+        Ok(size) if size > 0 && size as u64 <= numbers[1] => Ok(size),
+        _ => Err(refusal(shown, reply)),
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Server {
     pub jail: bool,
     /// The most bytes that all files beneath the root may have.
     pub quota: Option<u64>,
+    /// How long parts of uploads are kept that nobody resumes; `None` for ever.
+    pub keep_parts: Option<Duration>,
     /// When failed logins are blocked.
     pub login_limits: Limits,
     /// How long a client may take from connecting to the end of its login.
@@ -198,6 +200,7 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         users: path("users"),
         jail: flag("jail")?,
         quota: text("quota").and_then(parse_size),
+        keep_parts: Some(seconds("keep_parts")?).filter(|time| !time.is_zero()),
         login_limits: Limits {
             failures: values.parsed("server", "login_failures")?,
             block: seconds("login_block")?,

@@ -114,6 +114,9 @@ pub(super) const KEYS: &[Key] = keys! {
     server quota: Checked(check::size), Example "500G",
         "The most bytes that all files beneath the root may have, as \"500G\" or \"2T\" (left \
          out: no limit). Accounts may have quotas of their own.";
+    server keep_parts: Seconds(0.0), Default 604800,
+        "How long the parts of broken-off uploads are kept for tf to resume, in seconds (0: for \
+         ever). They count for quotas.";
     server jail: Flag, Default false,
         "Whether clients must enter a directory that has a token file, jail.key.";
     server handshake_timeout: Seconds(1e-9), Default 10,

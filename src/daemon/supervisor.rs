@@ -239,7 +239,7 @@ impl<'a> Supervisor<'a> {
                     let page = |slot| self.registry.page_reader(slot);
                     self.memory.helpers.hear(index, &page);
                 }
-                Source::Recount => self.recount.hear(&mut self.memory.usage),
+                Source::Recount => self.recount.hear(&self.config, &mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
             }
         }

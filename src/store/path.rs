@@ -12,6 +12,15 @@ pub const PART_SUFFIX: &[u8] = b".part";
 /// How many digits stand between the two.
 pub const PART_DIGITS: usize = 32;
 
+/// Whether this is the name under which `tf` sends a file until it is whole: the
+/// client's own, which it may see and resume.
+pub fn is_upload_part(name: &[u8]) -> bool {
+    let middle = name.strip_prefix(b".tf-");
+    let middle = middle.and_then(|rest| rest.strip_suffix(PART_SUFFIX));
+    let is_hex = |digit: &u8| digit.is_ascii_hexdigit() || *digit == b'-';
+    middle.is_some_and(|digits| digits.len() >= 16 && digits.iter().all(is_hex))
+}
+
 /// The longest path the system takes, its final NUL included.
 pub const PATH_MAX: usize = 4096;
 

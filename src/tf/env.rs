@@ -14,11 +14,13 @@ use super::settings::Settings;
 use super::status::{Reply, Status};
 use super::wire::Wire;
 use crate::config::Durability;
+use crate::session::audit::Subject;
 use crate::session::jail::JAIL_FILE;
 use crate::session::shortage::LastShortage;
 use crate::store::copy::Rules;
 use crate::store::directory::Making;
 use crate::store::part::sync_directory;
+use crate::store::path::is_upload_part;
 use crate::store::upload::{Upload, UploadError};
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
@@ -71,6 +73,8 @@ pub struct Env {
     pub quota: Quota,
     /// What there was no room for in the request under way, or the last.
     pub shortage: LastShortage,
+    /// What the next upload is a part of, if the client has said that.
+    pub target: Option<RootPath>,
     /// Who knows which server a client is to take, if there is a pool.
     pub pool: Option<Box<dyn Pool>>,
     /// What STARTNTFY will watch, in the order of ADDNTFY.
@@ -132,6 +136,22 @@ impl Env {
             self.note(error);
         }
         error
+    }
+
+    /// Names an upload by its target where the client has said that, with the part
+    /// behind it. Holds for one upload.
+    pub fn name_upload(&mut self, subject: &mut Subject) {
+        let is_upload = matches!(subject.command, "PUT" | "PUTCAN" | "SUP" | "SNDFILE");
+        if !is_upload {
+            return;
+        }
+        let name = subject.path.rsplit(|c| *c == b'/').next();
+        if let Some(target) = self.target.take()
+            && name.is_some_and(is_upload_part)
+        {
+            let target = target.as_bytes().to_vec();
+            subject.other = std::mem::replace(&mut subject.path, target);
+        }
     }
 
     /// Sets how long the client may be silent, by the settings and its locks.

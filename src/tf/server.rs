@@ -68,6 +68,7 @@ impl Server {
             rights: info.rights,
             quota: info.quota,
             shortage: LastShortage::default(),
+            target: None,
             pool: service.map(|service| {
                 let channel = Channel::from_handle(service);
                 Box::new(AskPool::new(channel.into())) as Box<dyn Pool>

@@ -41,8 +41,9 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
         if request != Request::Why {
             env.shortage.clear();
         }
-        let subject = request.subject();
-        if let Some(subject) = &subject {
+        let mut subject = request.subject();
+        if let Some(subject) = &mut subject {
+            env.name_upload(subject);
             observer.begins(subject);
         }
         if request.may_take_long() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::wait_until;
+use crate::common::{Server, Setup, wait_until};
 use crate::desk::{Desk, Run, content};
 use crate::relay::{Link, Relay};
 
@@ -26,7 +26,10 @@ fn interrupt(child: Child) -> Run {
 
 #[test]
 fn an_interrupted_transfer_goes_on_with_the_same_command() {
-    let mut desk = Desk::new();
+    let mut desk = Desk::at(Server::with(Setup {
+        server: "audit = \"audit.jsonl\"".to_owned(),
+        ..Setup::default()
+    }));
     // What is to be interrupted would go on for ten seconds.
     const SLOW: u64 = 1_000_000;
     let link = Link {
@@ -63,10 +66,21 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
         run.err
     );
     assert!(!desk.server.exists("there"));
+    assert_eq!(desk.fine(&["ls"]).out, "");
+    assert_eq!(desk.fine(&["find"]).out, "");
+    for all in ["ls", "find"] {
+        let shown = desk.fine(&[all, "-a"]).out;
+        assert!(shown.contains(".part"), "{all}: {shown}");
+    }
     relay.set_rate(0);
     let run = desk.fine(&["put", "--json", "source", "there"]);
     assert!(from(&run.out) > 1_000_000, "{}", run.out);
     assert!(desk.server.read("there") == expected);
+    let audit = desk.server.config_path().with_file_name("audit.jsonl");
+    let audit = std::fs::read_to_string(audit).expect("audit log");
+    let mut puts = audit.lines().filter(|line| line.contains("\"PUT\""));
+    let by_target = "\"path\":\"there\",\"other\":\".tf-";
+    assert!(puts.any(|line| line.contains(by_target)), "{audit}");
 
     relay.set_rate(SLOW);
     let child = start(&desk, &["get", "there", "back"]);

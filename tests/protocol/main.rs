@@ -37,6 +37,7 @@ mod net_locks;
 mod notify;
 mod notify_load;
 mod operations;
+mod parts;
 mod probes;
 mod proxied;
 mod proxy;

@@ -39,6 +39,9 @@ pub(crate) struct Find {
     /// Entries changed before a day or moment
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     older: Option<Timestamp>,
+    /// Include the parts of uploads that tf has not finished
+    #[arg(short, long)]
+    all: bool,
     /// End each path with a NUL, unescaped, for xargs -0
     #[arg(short = '0', long, conflicts_with = "json")]
     print0: bool,
@@ -76,7 +79,7 @@ impl Find {
                 untold.push(what);
                 return Ok(());
             }
-            if !self.matches_entry(&entry) {
+            if !self.all && entry.is_upload_part() || !self.matches_entry(&entry) {
                 return Ok(());
             }
             if needs_stats {

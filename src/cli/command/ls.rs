@@ -39,6 +39,9 @@ pub(crate) struct Ls {
     /// Show sizes such as 1.5M
     #[arg(short, long)]
     human: bool,
+    /// Include the parts of uploads that tf has not finished
+    #[arg(short, long)]
+    all: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -103,6 +106,9 @@ impl Ls {
         let (mut items, mut untold) = (Vec::new(), Vec::new());
         let mut room = Room::of(path);
         let mut take = |entry: Entry| {
+            if !self.all && entry.is_upload_part() {
+                return Ok(());
+            }
             if let Some(what) = entry.untold() {
                 room.take(&entry)?;
                 untold.push(what);

@@ -381,7 +381,8 @@ impl<'s> Sending<'s> {
         at: impl Fn(u64),
     ) -> Result<Option<Sha256>> {
         let mut position = range.start;
-        let frame = connection.begin_put(self.part, position, self.run.frame())?;
+        let names = (self.part, self.item.id.name.as_slice());
+        let frame = connection.begin_put_of(names, position, self.run.frame())?;
         read_ahead(self.source(), range, frame, digest, |frames| {
             connection.put_frames(self.part, &mut |spent| {
                 self.run.go_on()?;

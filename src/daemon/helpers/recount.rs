@@ -1,6 +1,6 @@
 //! When the sweeper works: after a session was killed, which may have left parts,
-//! and to repeat the count of what is stored, since others than sessions may change
-//! files, too. A count during which sessions changed something is dropped.
+//! from time to time for parts of uploads that nobody resumes, and to repeat the
+//! count of what is stored, since others than sessions may change files, too. A count during which sessions changed something is dropped.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,9 +22,14 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// could be killed as often as its client likes.
 const SWEEP_AGAIN: Duration = Duration::from_secs(10);
 
-/// When to count, and a count in progress.
+/// How often to look for parts that nobody resumes where nothing is counted.
+const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// When to sweep and count, and a sweep in progress.
 #[derive(Debug, Default)]
 pub struct Recount {
+    /// Whether anybody has a quota, so that sweeps count.
+    counts: bool,
     sweep: Option<Sweep>,
     changes: u64,
     next: Option<Instant>,
@@ -52,7 +57,10 @@ impl Recount {
         }
         let sweep = Sweep::start(config, identities, sandbox, wanted)?;
         if !wanted {
-            return Ok(Recount::default());
+            return Ok(Recount {
+                next: period(config, false).map(|period| Instant::now() + period),
+                ..Recount::default()
+            });
         }
         let root = &*config.server.root.to_string_lossy();
         log::info!(root; "counting what is stored");
@@ -61,15 +69,22 @@ impl Recount {
             .map_err(|e| format!("counting {}: {e}", config.server.root.display()))?;
         take_over(usage, counted).map_err(|e| format!("quota: {e}"))?;
         Ok(Recount {
-            next: Some(Instant::now() + GOOD_FOR),
+            counts: true,
+            next: period(config, true).map(|period| Instant::now() + period),
             ..Recount::default()
         })
     }
 
-    /// Counts as soon as possible where `wanted`, else never.
-    pub fn reset(&mut self, wanted: bool) {
+    /// Follows another configuration: counts as soon as possible where `wanted`.
+    pub fn reset(&mut self, config: &Config, wanted: bool) {
         self.sweep = None;
-        self.next = wanted.then(Instant::now);
+        self.counts = wanted;
+        let pause = if wanted {
+            Some(Duration::ZERO)
+        } else {
+            period(config, false)
+        };
+        self.next = pause.map(|pause| Instant::now() + pause);
     }
 
     /// Sweeps if processes of connections were killed since it last did for that;
@@ -105,7 +120,7 @@ impl Recount {
         self.sweep_from.filter(|_| killed != self.killed)
     }
 
-    /// When the next count is due, unless one is in progress.
+    /// When the next sweep is due, unless one is in progress.
     pub fn due(&self) -> Option<Instant> {
         self.next.filter(|_| self.sweep.is_none())
     }
@@ -115,7 +130,7 @@ impl Recount {
         self.sweep.as_ref().map(|sweep| &sweep.channel)
     }
 
-    /// Begins a count if one is due.
+    /// Begins a sweep if one is due.
     pub fn begin_if_due(
         &mut self,
         config: &Config,
@@ -127,34 +142,44 @@ impl Recount {
             return;
         }
         self.changes = usage.changes();
-        match Sweep::start(config, identities, sandbox, true) {
+        match Sweep::start(config, identities, sandbox, self.counts) {
             Ok(sweep) => self.sweep = Some(sweep),
             Err(e) => {
-                log::error!(error:% = e; "can't count what is stored");
+                log::error!(error:% = e; "can't sweep and count what is stored");
                 self.next = Some(Instant::now() + AGAIN);
             }
         }
     }
 
-    /// Reads reports of the count in progress.
-    pub fn hear(&mut self, usage: &mut Usage) {
+    /// Reads reports of the sweep in progress.
+    pub fn hear(&mut self, config: &Config, usage: &mut Usage) {
+        let again = period(config, self.counts);
         let Some(sweep) = &mut self.sweep else { return };
         let unchanged = usage.changes() == self.changes;
         let wait = match sweep.hear() {
             Ok(None) => return,
+            Ok(Some(_)) if !self.counts => again,
             Ok(Some(counted)) if unchanged => match take_over(usage, counted) {
-                Ok(()) => GOOD_FOR,
-                Err(_) => AGAIN,
+                Ok(()) => again,
+                Err(_) => Some(AGAIN),
             },
-            Ok(Some(_)) => AGAIN,
+            Ok(Some(_)) => Some(AGAIN),
             Err(e) => {
-                log::error!(error:% = e; "what is stored was not counted");
-                AGAIN
+                log::error!(error:% = e; "the root was not swept and counted");
+                Some(AGAIN)
             }
         };
         self.sweep = None;
-        self.next = Some(Instant::now() + wait);
+        self.next = wait.map(|wait| Instant::now() + wait);
     }
+}
+
+/// How long after a sweep the next one begins, if one does.
+fn period(config: &Config, counts: bool) -> Option<Duration> {
+    let parts = config.server.keep_parts;
+    let parts = parts.map(|kept| (kept / 4).clamp(Duration::from_secs(1), SWEEP_EVERY));
+    let count = counts.then_some(GOOD_FOR);
+    parts.into_iter().chain(count).min()
 }
 
 fn take_over(usage: &mut Usage, counted: std::collections::HashMap<u32, u64>) -> io::Result<()> {

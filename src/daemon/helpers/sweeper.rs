@@ -71,16 +71,24 @@ impl Sweep {
         let shown = config.server.root.display();
         let root =
             Root::open(&config.server.root).map_err(|e| format!("server.root {shown}: {e}"))?;
+        let kept_parts = config.server.keep_parts;
         let helper = Helper::spawn("sweeper", |child| {
             let confined = confinement.with(Duty::Alone(Some(root.handle())));
             child.enter(c"tfd-sweeper", &confined, &[root.handle()])?;
-            match sweep::sweep(&root)? {
+            let removed = sweep::sweep(&root, kept_parts)?;
+            match removed.abandoned {
                 0 => log::debug!("swept root, nothing left behind"),
-                removed => log::warn!(count = removed; "swept root, removed abandoned parts"),
+                count => log::warn!(count; "swept root, removed abandoned parts"),
+            }
+            if removed.broken_off > 0 {
+                let count = removed.broken_off;
+                log::info!(count; "swept root, removed parts of broken-off uploads");
             }
             if count {
-                report(&child.channel, count_bytes(&root)?)?;
+                return report(&child.channel, count_bytes(&root)?);
             }
+            // Nobody may be waiting for this.
+            let _ = child.channel.send(&Report::Last);
             Ok(())
         })?;
         Ok(Sweep {

@@ -56,7 +56,7 @@ impl Supervisor<'_> {
         {
             log::error!(error:% = e; "the audit log stays where it was");
         }
-        self.recount.reset(generation.has_quotas());
+        self.recount.reset(&config, generation.has_quotas());
         self.listeners
             .retain_mut(|listener| match listed(&config, listener) {
                 Some(wanted) => {

@@ -152,6 +152,8 @@ commands! { (wire, env)
         => server::freesp(env);
     "TLB" Tlb = nothing, Reads, Long, none()
         => server::tlb(env);
+    "TFD_TARGET" Target { path: RootPath } = path, Reads, Quick, none()
+        => server::target(env, path);
     "TFD_WHY" Why = nothing, Reads, Quick, none()
         => server::why(env);
     "LOCK" Lock { name: Vec<u8> } = any_text, Reads, Quick, none()

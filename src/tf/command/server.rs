@@ -1,7 +1,8 @@
-//! ECHO, PROCKEY, FREESP and TLB (document, same names), and TFD_WHY: questions
-//! about the server and the session, which touch no file.
+//! ECHO, PROCKEY, FREESP and TLB (document, same names), TFD_TARGET and TFD_WHY:
+//! about the server and the session; they touch no file.
 
 use crate::config::Dialect;
+use crate::store::RootPath;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
@@ -25,6 +26,12 @@ pub(crate) fn freesp(env: &Env) -> Result<Reply, Status> {
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let free = env.quota.left().map_or(free, |left| left.min(free));
     Ok(Reply::OkWith(free.to_string().into_bytes()))
+}
+
+/// TFD_TARGET: what the next upload is a part of.
+pub(crate) fn target(env: &mut Env, path: RootPath) -> Reply {
+    env.target = Some(path);
+    Reply::Ok
 }
 
 /// TFD_WHY: what there was no room for, if the last request failed for that.

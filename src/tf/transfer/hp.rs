@@ -3,13 +3,14 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::refuse;
 use crate::session::audit::Outcome;
 use crate::store::behind::WriteBehind;
 use crate::store::part::is_file;
+use crate::store::path::is_upload_part;
 use crate::store::read::{FileReader, ReadError};
 use crate::store::{Entry, Quota};
 use crate::tf::env::Env;
@@ -116,6 +117,13 @@ impl Target {
             };
             if !is_file(&rustix::fs::fstat(&file)?) {
                 return Err(Errno::INVAL);
+            }
+            if is_upload_part(&entry.name) {
+                // A sweep leaves it then. Several sessions may write one part.
+                let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+                if rustix::fs::fstat(&file)?.st_nlink == 0 {
+                    return Err(Errno::STALE);
+                }
             }
             let (offset, quota) = (request.offset, env.quota);
             let behind = WriteBehind::new(offset, env.sync());
