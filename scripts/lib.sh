@@ -66,6 +66,33 @@ build_programs() {
     esac
 }
 
+# The completions of all programs for all shells, into target/completions.
+make_completions() {
+    local shell program
+    mkdir -p target/completions
+    for shell in bash zsh fish; do
+        for program in tfd tf; do
+            "$built/$program" completions "$shell" >"target/completions/$program.$shell"
+        done
+        "$built/bbftp" --completions "$shell" >"target/completions/bbftp.$shell"
+    done
+}
+
+# packaged_files : each file of the Debian package with its place and mode, from
+# the list in Cargo.toml, its patterns replaced by the files they match.
+packaged_files() {
+    local from to mode file
+    sed -n '/^assets = \[/,/^\]/s/^ *\["\(.*\)", "\(.*\)", "\(.*\)"\],$/\1 \2 \3/p' Cargo.toml |
+        while read -r from to mode; do
+            for file in $from; do
+                case "$to" in
+                    */) printf '%s\n' "$file $to${file##*/} $mode" ;;
+                    *) printf '%s\n' "$file $to $mode" ;;
+                esac
+            done
+        done
+}
+
 # The public Python client, in an environment below target/.
 need_python_client() {
     if [ -x "$venv/bin/python" ] && "$venv/bin/python" -c 'import tfprotocol_client' 2>/dev/null; then

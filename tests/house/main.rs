@@ -1,6 +1,7 @@
 //! The walls of the house, read from the sources: which folder may know which.
 //! docs/architecture.md says why.
 
+mod packages;
 mod papers;
 
 use std::collections::{BTreeMap, BTreeSet};
