@@ -8,6 +8,22 @@ use std::io;
 use nix::errno::Errno;
 use serde::Serialize;
 
+/// How alike two words must be for one to be taken for the other misspelt.
+const ALIKE: f64 = 0.85;
+
+/// `did you mean WORD? ` with the known word that is most like this one; empty if
+/// none is.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let rated = known
+        .into_iter()
+        .map(|it| (strsim::jaro_winkler(word, it), it));
+    let nearest = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    match nearest.filter(|(rate, _)| *rate >= ALIKE) {
+        Some((_, nearest)) => format!("did you mean {nearest}? "),
+        None => String::new(),
+    }
+}
+
 /// A name as it is safe to print.
 pub(crate) fn shown(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());

@@ -233,33 +233,39 @@ fn delete(file: &Path, name: &str) -> Result<String, String> {
 /// A table of the accounts.
 fn list(file: &Path) -> Result<String, String> {
     let accounts = read(file).map_err(|problems| problems.join("\ntfd: "))?;
-    let width = accounts
-        .iter()
-        .map(|account| account.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(4);
-    let mut lines = vec![format!(
-        "{:width$}  SYSTEM USER   STATE     HOME  OPTIONS",
-        "NAME"
-    )];
+    let mut table = vec![["NAME", "SYSTEM USER", "STATE", "HOME", "OPTIONS"].map(str::to_owned)];
     for account in &accounts {
         let state = match &account.expiry {
             _ if account.locked => "locked".to_owned(),
             Some(day) => format!("to {day}"),
             None => "open".to_owned(),
         };
-        let Account {
-            name,
-            system_user,
-            home,
-            options,
-            ..
-        } = account;
-        let line = format!("{name:width$}  {system_user:12}  {state:8}  /{home}  {options}");
-        lines.push(line.trim_end().to_owned());
+        table.push([
+            account.name.clone(),
+            account.system_user.clone(),
+            state,
+            format!("/{}", account.home),
+            account.options.to_string(),
+        ]);
     }
-    Ok(lines.join("\n"))
+    Ok(aligned(&table))
+}
+
+/// The lines of a table, each column as wide as its widest cell.
+fn aligned<const N: usize>(table: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = table.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    table.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Adds the accounts of the public C server's file: lines of a name, a space

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::failure::{Failure, Result};
 use super::place::is_entry_name;
 use super::settings::{Settings, directory};
+use crate::text::did_you_mean;
 use crate::trusted;
 
 /// The servers of a configuration file.
@@ -88,7 +89,7 @@ impl Servers {
             let line = text
                 .get(..start)
                 .map_or(1, |before| before.matches('\n').count() + 1);
-            format!("{}:{line}: {}", file.display(), e.message().trim_end())
+            format!("{}:{line}: {}", file.display(), plain(e.message()))
         })?;
         let whole = |what: String| format!("{}: {what}", file.display());
         for (name, entry) in &mut raw.server {
@@ -126,6 +127,20 @@ impl Servers {
         let mut entries = self.entries.values().filter(there);
         entries.clone().find(is_users).or_else(|| entries.next())
     }
+}
+
+/// What is wrong, with the nearest key in place of all of them for an unknown one.
+fn plain(message: &str) -> String {
+    let message = message.trim_end();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(key) = quoted
+        .next()
+        .filter(|_| message.starts_with("unknown field"))
+    else {
+        return message.to_owned();
+    };
+    let hint = did_you_mean(key, quoted);
+    format!("{key}: no such key: {hint}see tf(1), FILES")
 }
 
 /// Puts an entry into the file, which is made when it is missing. The first
@@ -243,7 +258,11 @@ mod tests {
         for (text, expected) in [
             (
                 "[server.a]\nadress = \"h\"\n",
-                "config.toml:2: unknown field `adress`",
+                "config.toml:2: adress: no such key: did you mean address? see tf(1), FILES",
+            ),
+            (
+                "[server.a]\nnonsense = 1\n",
+                "config.toml:2: nonsense: no such key: see tf(1), FILES",
             ),
             ("[server.a]\nuser = \"x\"\n", "address"),
             ("default = \"b\"\n", "is not a server"),

@@ -216,9 +216,22 @@ fn every_problem_is_told_with_its_line_and_key() {
 fn unknown_and_missing_keys_are_refused_by_name() {
     let problems = parse(&PLAIN.replace("hash", "hsah")).expect_err("unknown");
     assert!(
-        problems[0].contains("tfd.toml:7: tf.hsah: no such key"),
+        problems[0].contains("tfd.toml:7: tf.hsah: no such key: did you mean hash?"),
         "{problems:?}"
     );
+    for (line, hint) in [
+        ("nonsense = 1", "nonsense: no such key: see tfd.toml(5)"),
+        (
+            "handshake_timout = 1",
+            "did you mean handshake_timeout? see",
+        ),
+    ] {
+        let text = PLAIN.replace("[server]\n", &format!("[server]\n{line}\n"));
+        let problems = parse(&text).expect_err(line);
+        assert!(problems[0].contains(hint), "{problems:?}");
+    }
+    let problems = parse("[sever]\n").expect_err("section");
+    assert!(problems[0].contains("did you mean server?"), "{problems:?}");
     let problems = parse(&PLAIN.replace("hash = \"h\"\n", "")).expect_err("missing");
     assert!(problems[0].contains("tf.hash is missing"), "{problems:?}");
     assert!(parse("[server]\n[tf\n").expect_err("syntax")[0].contains("tfd.toml:2: "));

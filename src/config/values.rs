@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::table::{Check, Key, Kind, Shown};
-use crate::text::shown;
+use crate::text::{did_you_mean, shown};
 
 /// The keys whose values are secrets, with their sections.
 const SECRETS: [(&str, &str); 1] = [("tf", "hash")];
@@ -80,7 +80,8 @@ impl<'a> Values<'a> {
                 Some(table) if exists => self.section(name, table),
                 _ => {
                     self.has_unknown = true;
-                    let text = format!("\"{name}\": no such section: see tfd.toml(5)");
+                    let hint = did_you_mean(name, Key::all().map(|key| key.section));
+                    let text = format!("\"{name}\": no such section: {hint}see tfd.toml(5)");
                     self.report(Some(place), text);
                 }
             }
@@ -102,7 +103,11 @@ impl<'a> Values<'a> {
                 Some(Key { section: other, .. }) => {
                     format!("{section}.{name}: belongs to [{other}]: write {name} there")
                 }
-                None => format!("{section}.{name}: no such key: see tfd.toml(5)"),
+                None => {
+                    let keys = Key::all().filter(|key| key.section == section);
+                    let hint = did_you_mean(name, keys.map(|key| key.name));
+                    format!("{section}.{name}: no such key: {hint}see tfd.toml(5)")
+                }
             };
             self.report(Some(place), text);
         }

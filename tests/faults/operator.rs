@@ -143,6 +143,43 @@ fn no_field_breaks_the_users_file() {
 }
 
 #[test]
+fn the_list_of_accounts_has_columns_whatever_is_in_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("users");
+    for more in [
+        &["a", "--system-user", "nobody"][..],
+        &[
+            "long-name",
+            "--system-user",
+            "games",
+            "--expiry",
+            "2090-12-31",
+        ],
+        &[
+            "b",
+            "--system-user",
+            "nobody",
+            "--home",
+            "y",
+            "--options",
+            "read-only,max=4",
+        ],
+    ] {
+        let mut add = tfd(&["user", "--users"]);
+        add.arg(&file).args(["add", "--password-stdin"]).args(more);
+        let added = run(&mut add, b"secret\n");
+        assert_eq!(added.code, Some(0), "{added:?}");
+    }
+    let listed = run(tfd(&["user", "--users"]).arg(&file).arg("list"), b"");
+    let lines: Vec<&str> = listed.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{listed:?}");
+    let home = lines[0].find("HOME").expect("a heading");
+    for line in &lines[1..] {
+        assert_eq!(line.find('/'), Some(home), "{}", listed.out);
+    }
+}
+
+#[test]
 fn a_check_passes_over_what_the_tfd_that_runs_listens_on_and_nothing_else() {
     let server = Server::with(Setup {
         server: "control = \"control\"".to_owned(),
