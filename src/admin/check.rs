@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use nix::unistd::geteuid;
 
 use crate::admin::status::{fail, say, serving};
+use crate::admin::unit;
 use crate::config::{Config, Local, Mode, PasswordLogins, Problem, Protocol};
 use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
@@ -106,6 +107,7 @@ fn warnings(config: &Config) -> Vec<Problem> {
     });
     let warnings = short.into_iter().chain(no_helper_user(config));
     let warnings = warnings.chain(password_logins(config));
+    let warnings = warnings.chain(unit::warning(config));
     warnings.chain(expiry_warning(config)).collect()
 }
 

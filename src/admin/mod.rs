@@ -8,6 +8,7 @@ pub mod keygen;
 pub mod setup;
 mod show_client;
 pub mod status;
+mod unit;
 pub mod user;
 
 use std::net::IpAddr;
@@ -92,6 +93,18 @@ enum Command {
         ssh files.example.org sudo tfd show-client | tf trust files --from -\n  \
         sudo tfd show-client ann --out ann.toml")]
     ShowClient(show_client::ShowClient),
+    /// Print a drop-in for tfd.service that fits the configuration
+    ///
+    /// With it the service may write to the root and the logs only, and sees no
+    /// home directories. tfd setup writes it.
+    #[command(
+        after_help = "Example:\n  tfd show-unit > /etc/systemd/system/tfd.service.d/tfd-setup.conf"
+    )]
+    ShowUnit {
+        /// The configuration, see tfd.toml(5)
+        #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
+        config: PathBuf,
+    },
     /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
     ///
     /// With --tls also a self-signed certificate for TLS, tls.pem, and its key,
@@ -203,6 +216,7 @@ pub fn run() -> ExitCode {
         Command::Kick { whom, control } => status::ask(&control, &Request::Kick(whom.whom())),
         Command::Setup(setup) => setup::run(&setup),
         Command::ShowClient(arguments) => show_client::run(&arguments),
+        Command::ShowUnit { config } => show_client::of_config(&config, unit::drop_in),
         Command::Keygen { out, bits, tls } => keygen::run(&out, bits, &tls),
         Command::Import { old, out } => import::run(&old, &out),
         Command::User { file, command } => user::run(file, command),

@@ -16,7 +16,7 @@ use toml_edit::{Array, Value};
 
 use crate::admin::keygen::write_new;
 use crate::admin::status::{fail, say};
-use crate::admin::{check, keygen, show_client};
+use crate::admin::{check, keygen, show_client, unit};
 use crate::config::Config;
 use crate::handover::Handover;
 use crate::text::hex;
@@ -54,6 +54,10 @@ pub(super) struct Setup {
     /// Let clients log in, each as its own system user
     #[arg(long)]
     multi_user: bool,
+    /// Where the drop-in of tfd.service goes [default: its place below
+    /// /etc/systemd/system, if --dir is /etc/tfd]
+    #[arg(long, value_name = "FILE")]
+    drop_in: Option<PathBuf>,
 }
 
 /// What was set up.
@@ -136,6 +140,7 @@ impl Setup {
         let handover = show_client::of_server(&read, names.first().map(String::as_str), None)?;
         let client = directory.join("client.toml");
         show_client::replace(&client, &handover)?;
+        self.write_drop_in(&read)?;
         write_new(&config, text.as_bytes(), 0o600).map_err(at(&config))?;
         Ok(Outcome {
             config,
@@ -167,6 +172,26 @@ impl Setup {
             ]
         } else {
             self.name.clone()
+        }
+    }
+
+    /// Writes what lets the unit forbid all but the root, unless it exists.
+    fn write_drop_in(&self, config: &Config) -> Result<(), String> {
+        let usual = || {
+            let is_usual = geteuid().is_root() && self.dir == Path::new("/etc/tfd");
+            let has_systemd = Path::new("/etc/systemd/system").is_dir();
+            (is_usual && has_systemd).then(|| PathBuf::from(unit::PLACE))
+        };
+        let Some(place) = self.drop_in.clone().or_else(usual) else {
+            return Ok(());
+        };
+        let failed = |e: io::Error| format!("{}: {e}", place.display());
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        match write_new(&place, unit::drop_in(config)?.as_bytes(), 0o644) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(failed),
         }
     }
 

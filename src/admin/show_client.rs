@@ -36,27 +36,39 @@ pub(super) struct ShowClient {
 
 /// Runs `tfd show-client`: its exit code.
 pub(super) fn run(arguments: &ShowClient) -> ExitCode {
-    let config = match Config::load(&arguments.config) {
-        Ok(config) => config,
-        Err(problems) => {
-            for problem in &problems {
-                eprintln!("tfd: {problem}");
-            }
-            return ExitCode::FAILURE;
-        }
-    };
     let account = arguments.account.as_deref();
-    let shown = known_account(&config, account)
-        .and_then(|()| of_server(&config, arguments.name.as_deref(), account))
-        .and_then(|handover| handover.to_text());
-    match (shown, &arguments.out) {
-        (Err(text), _) => fail(text),
-        (Ok(text), None) => say(&text),
-        (Ok(text), Some(file)) => match keygen::write_new(file, text.as_bytes(), 0o600) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => fail(format!("{}: {e}", file.display())),
+    let text = |config: &Config| {
+        known_account(config, account)?;
+        of_server(config, arguments.name.as_deref(), account)?.to_text()
+    };
+    match &arguments.out {
+        None => of_config(&arguments.config, text),
+        Some(file) => match loaded(&arguments.config).and_then(|config| text(&config)) {
+            Ok(text) => match keygen::write_new(file, text.as_bytes(), 0o600) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(e) => fail(format!("{}: {e}", file.display())),
+            },
+            Err(text) => fail(text),
         },
     }
+}
+
+/// Prints a text that is made of a configuration: the exit code.
+pub(super) fn of_config(
+    path: &Path,
+    text: impl FnOnce(&Config) -> Result<String, String>,
+) -> ExitCode {
+    match loaded(path).and_then(|config| text(&config)) {
+        Ok(text) => say(&text),
+        Err(text) => fail(text),
+    }
+}
+
+fn loaded(path: &Path) -> Result<Config, String> {
+    Config::load(path).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        problems.join("\ntfd: ")
+    })
 }
 
 /// Makes sure that there is an account of this name.

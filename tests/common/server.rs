@@ -388,7 +388,12 @@ fn spawn(
 ) -> (Child, Arc<Mutex<Vec<String>>>) {
     let (program, environment) =
         program.unwrap_or_else(|| (env!("CARGO_BIN_EXE_tfd").into(), Vec::new()));
-    let mut command = Command::new(program);
+    // A program that confines tfd further, see scripts/as-unit.
+    let under = std::env::var_os("TFD_TEST_UNDER");
+    let mut command = Command::new(under.as_deref().unwrap_or(program.as_os_str()));
+    if under.is_some() {
+        command.arg(&program);
+    }
     command
         .envs(environment)
         .args(["serve", "--config"])
