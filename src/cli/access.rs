@@ -1,17 +1,14 @@
 //! From what a person wrote to the way to a session: options come before the
 //! server's entry, and that comes before the environment.
 
-use std::path::PathBuf;
 use std::time::Duration;
-
-use zeroize::Zeroizing;
 
 use super::failure::{Failure, Result};
 use super::place::ServerName;
-use super::secrets::{Source, first_line};
+use super::secrets::{Keyring, Source, first_line};
 use super::servers::Servers;
 use super::settings::{ConnectionOptions, Settings, environment};
-use crate::client::{Access, Cancel, Secret, Target};
+use crate::client::{Access, Cancel, Secret, Target, Via};
 
 /// What is known of servers.
 #[derive(Debug, Default)]
@@ -60,6 +57,22 @@ impl Directory {
         self.access_by(settings, self.addresses(server)?)
     }
 
+    /// The way to a session with a server of the configuration, for an account
+    /// whose password is not taken from its entry.
+    pub(crate) fn asking_access(&self, server: &ServerName, user: &str) -> Result<Access> {
+        let mut settings = self.options.settings.clone();
+        settings.user = Some(user.to_owned());
+        let entry = self.entry(server)?;
+        let mut known = entry.cloned().unwrap_or_default();
+        if known.user.as_deref() == Some(user) {
+            known.user = None;
+        }
+        settings.fill(known);
+        settings.password_keyring = false;
+        settings.fill_from_environment(entry);
+        self.access_by(settings, self.addresses(server)?)
+    }
+
     /// The settings of an entry that is about to be saved, with what the saved one
     /// and the environment add.
     pub(crate) fn completed(&self, name: &str, entry: &Settings) -> Settings {
@@ -85,6 +98,7 @@ impl Directory {
         if let Some(version) = &settings.version {
             target.version = version.clone();
         }
+        target.via.clone_from(&settings.via);
         target.cancel = self.cancel.clone();
         target.timeout = Duration::from_secs(self.options.timeout.max(1));
         let mut access = Access::new(target);
@@ -94,6 +108,12 @@ impl Directory {
         access.others = addresses.collect();
         access.balance = settings.balance;
         Ok(access)
+    }
+
+    /// The machine through which a server is reached, if any.
+    pub(crate) fn via(&self, server: &ServerName) -> Result<Option<Via>> {
+        let own = self.options.settings.via.clone();
+        Ok(own.or(self.entry(server)?.and_then(|entry| entry.via.clone())))
     }
 
     /// The addresses of a server.
@@ -145,7 +165,15 @@ impl Directory {
             return Ok(None);
         };
         let prompt = format!("Password for {user} at {address}: ");
-        let password = self.secret(settings.password(), settings, &prompt)?;
+        let source = Source {
+            file: settings.password().cloned(),
+            command: settings.password_command.clone(),
+            keyring: settings
+                .password_keyring
+                .then(|| Keyring::of(address, user)),
+            ..self.source(settings)
+        };
+        let password = source.get(&prompt).map_err(Failure::Usage)?;
         Ok(Some((user.clone(), password)))
     }
 
@@ -153,24 +181,22 @@ impl Directory {
         let Some(jail) = &settings.jail else {
             return Ok(None);
         };
-        let token = self.secret(settings.token(), settings, &format!("Token for {jail}: "))?;
-        Ok(Some((jail.clone(), token)))
+        let source = Source {
+            file: settings.token().cloned(),
+            command: settings.token_command.clone(),
+            ..self.source(settings)
+        };
+        let token = source.get(&format!("Token for {jail}: "));
+        Ok(Some((jail.clone(), token.map_err(Failure::Usage)?)))
     }
 
-    fn secret(
-        &self,
-        file: Option<&PathBuf>,
-        settings: &Settings,
-        prompt: &str,
-    ) -> Result<Zeroizing<String>> {
-        let (file, askpass) = (file.cloned(), settings.askpass.clone());
-        let silent = self.silent;
-        let source = Source {
-            file,
-            askpass,
-            silent,
-        };
-        source.get(prompt).map_err(Failure::Usage)
+    /// Who is asked for a secret that nothing else provides.
+    fn source(&self, settings: &Settings) -> Source {
+        Source {
+            askpass: settings.askpass.clone(),
+            silent: self.silent,
+            ..Source::default()
+        }
     }
 }
 

@@ -213,6 +213,13 @@ fn with_entry(old: &str, name: &str, settings: &Settings) -> Result<String, Stri
     if settings.hash.is_some() {
         entry.remove("hash_file");
     }
+    if settings.has_password() {
+        for key in ["password_file", "password_command", "password_keyring"] {
+            if !new.contains_key(key) {
+                entry.remove(key);
+            }
+        }
+    }
     // One way to know the server replaces another.
     if settings.is_over_tls() || (settings.has_address() && settings.key.is_some()) {
         for key in ["tls", "tls_pin", "tls_ca"] {

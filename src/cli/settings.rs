@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Result};
 use super::place::with_port;
-use super::secrets::descriptor;
-use crate::client::{PublicKey, Tls, Transport, Trust};
+use super::secrets::{CommandLine, descriptor};
+use crate::client::{PublicKey, Tls, Transport, Trust, Via};
 
 /// How to reach the server.
 #[derive(Args, Clone, Debug, Default)]
@@ -95,6 +95,16 @@ pub(crate) struct Settings {
           conflicts_with = "password_file", global = true)]
     #[serde(skip)]
     pub(super) password_fd: Option<PathBuf>,
+    /// A program that prints its password in its first line, with its arguments; no
+    /// shell reads them
+    #[arg(long, value_name = "COMMAND", global = true,
+          conflicts_with_all = ["password_file", "password_fd"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) password_command: Option<CommandLine>,
+    /// Take its password from the keyring, where tf login puts it
+    #[arg(long, global = true)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) password_keyring: bool,
     /// The directory to be jailed in, if the server requires one
     #[arg(long, value_name = "DIR", global = true)]
     pub(super) jail: Option<String>,
@@ -106,6 +116,15 @@ pub(crate) struct Settings {
           conflicts_with = "token_file", global = true)]
     #[serde(skip)]
     pub(super) token_fd: Option<PathBuf>,
+    /// A program that prints its token, as --password-command
+    #[arg(long, value_name = "COMMAND", global = true,
+          conflicts_with_all = ["token_file", "token_fd"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_command: Option<CommandLine>,
+    /// Reach the server through this machine by ssh, as its jump host
+    #[arg(long, value_name = "ssh:[USER@]HOST[:PORT]", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<Via>,
     /// A program that prints password or token.
     #[arg(skip)]
     pub(super) askpass: Option<PathBuf>,
@@ -179,6 +198,15 @@ impl Settings {
         }
     }
 
+    /// What an entry says of an account whose password is in the keyring.
+    pub(super) fn of_keyring(user: &str) -> Settings {
+        Settings {
+            user: Some(user.to_owned()),
+            password_keyring: true,
+            ..Settings::default()
+        }
+    }
+
     /// Takes what is missing from another record. What belongs together comes
     /// from one of the two, and a password only with its account.
     pub(super) fn fill(&mut self, other: Settings) {
@@ -194,13 +222,17 @@ impl Settings {
         }
         fill(&mut self.version, other.version);
         fill(&mut self.user, other.user.clone());
-        if self.password().is_none() && other.user.is_some() && self.user == other.user {
+        if !self.has_password() && other.user.is_some() && self.user == other.user {
             self.password_file = other.password_file;
+            self.password_command = other.password_command;
+            self.password_keyring = other.password_keyring;
         }
         fill(&mut self.jail, other.jail.clone());
-        if self.token().is_none() && other.jail.is_some() && self.jail == other.jail {
+        if !self.has_token() && other.jail.is_some() && self.jail == other.jail {
             self.token_file = other.token_file;
+            self.token_command = other.token_command;
         }
+        fill(&mut self.via, other.via);
         fill(&mut self.askpass, other.askpass);
         fill(&mut self.lock, other.lock);
         self.balance |= other.balance;
@@ -264,12 +296,12 @@ impl Settings {
 
     /// Whether the password comes from somewhere without asking a person.
     pub(crate) fn has_password(&self) -> bool {
-        self.password().is_some()
+        self.password().is_some() || self.password_command.is_some() || self.password_keyring
     }
 
     /// Whether the token does.
     pub(crate) fn has_token(&self) -> bool {
-        self.token().is_some()
+        self.token().is_some() || self.token_command.is_some()
     }
 
     /// The file with the password.

@@ -55,10 +55,10 @@ impl Access {
             return self.enter(self.connect()?);
         }
         let named = match self.target.transport {
-            Transport::Tcp(_) => self.ask_by_udp(),
+            Transport::Tcp(_) if self.target.via.is_none() => self.ask_by_udp(),
             // Anybody can send a datagram that names an address for which some
-            // authority has vouched.
-            Transport::Tls(..) => None,
+            // authority has vouched. Nor does ssh carry datagrams.
+            Transport::Tcp(_) | Transport::Tls(..) => None,
         };
         if let Some(address) = named {
             match self.open_at(address) {

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::cancel::{Cancel, Ticket, addresses, reach};
 use super::error::{ClientError, HANDSHAKE, Result};
+use super::program::{Program, Via};
 use crate::bbftp;
 use crate::net::tls::client::{HelloError, Tls};
 use crate::net::{Link, tls};
@@ -102,6 +103,8 @@ pub struct Target {
     pub hash: String,
     /// How long connecting and handshake may take.
     pub timeout: Duration,
+    /// The machine through which it is reached.
+    pub via: Option<Via>,
     /// Ends its connections from another thread.
     pub cancel: Cancel,
 }
@@ -128,6 +131,7 @@ impl Target {
             version: "0.0".to_owned(),
             hash: hash.to_owned(),
             timeout: Duration::from_secs(15),
+            via: None,
             cancel: Cancel::default(),
         }
     }
@@ -141,6 +145,8 @@ pub struct Connection {
     pub(super) lacks: Vec<&'static str>,
     /// Its place in its target's [`Cancel`].
     _ticket: Option<Ticket>,
+    /// What connects it with a server behind another machine. Ends after the wire.
+    _program: Option<Program>,
 }
 
 impl Connection {
@@ -152,9 +158,23 @@ impl Connection {
     /// # Errors
     /// Which step failed.
     pub fn open(target: &Target) -> Result<Connection> {
-        let deadline = Instant::now() + target.timeout;
-        let socket = reach(&target.server, target.timeout, &target.cancel)?;
-        let mut link = link(socket, deadline)?;
+        let Some(via) = &target.via else {
+            let socket = reach(&target.server, target.timeout, &target.cancel)?;
+            return Connection::on(socket, target);
+        };
+        let (mut program, socket) = via.reach(&target.server)?;
+        match Connection::on(socket, target) {
+            Ok(connection) => Ok(Connection {
+                _program: Some(program),
+                ..connection
+            }),
+            Err(e) => Err(via.blame(&mut program, &target.server, e)),
+        }
+    }
+
+    /// The same on a socket.
+    fn on(socket: TcpStream, target: &Target) -> Result<Connection> {
+        let mut link = link(socket, Instant::now() + target.timeout)?;
         let ticket = target.cancel.follow(link.socket())?;
         let (key, alpn) = match &target.transport {
             Transport::Tcp(key) => (Some(key), None),
@@ -171,6 +191,7 @@ impl Connection {
             body: Vec::new(),
             lacks: Vec::new(),
             _ticket: Some(ticket),
+            _program: None,
         };
         connection.shake_hands(target, key)?;
         connection
@@ -188,6 +209,7 @@ impl Connection {
             body: Vec::new(),
             lacks: Vec::new(),
             _ticket: None,
+            _program: None,
         }
     }
 
@@ -399,9 +421,43 @@ pub struct Certificate {
 /// # Errors
 /// `Resolve`, `Connect`, `Tls`, or the connection is lost.
 pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate> {
-    let deadline = Instant::now() + timeout;
-    let mut link = link(reach(server, timeout, &Cancel::default())?, deadline)?;
-    let chain = tls::client::look(&mut link, host(server), &both_protocols())
+    fetch_certificate_via(server, None, timeout)
+}
+
+/// The same through another machine.
+///
+/// # Errors
+/// As [`fetch_certificate`].
+pub fn fetch_certificate_via(
+    server: &str,
+    via: Option<&Via>,
+    timeout: Duration,
+) -> Result<Certificate> {
+    let (mut link, program) = bare_link(server, via, timeout)?;
+    let shown = shown_certificate(&mut link, server);
+    match (via, program) {
+        (Some(via), Some(mut program)) => shown.map_err(|e| via.blame(&mut program, server, e)),
+        _ => shown,
+    }
+}
+
+/// A link without a session, and the program behind it.
+fn bare_link(
+    server: &str,
+    via: Option<&Via>,
+    timeout: Duration,
+) -> Result<(Link, Option<Program>)> {
+    let (program, socket) = match via {
+        Some(via) => via
+            .reach(server)
+            .map(|(program, socket)| (Some(program), socket))?,
+        None => (None, reach(server, timeout, &Cancel::default())?),
+    };
+    Ok((link(socket, Instant::now() + timeout)?, program))
+}
+
+fn shown_certificate(link: &mut Link, server: &str) -> Result<Certificate> {
+    let chain = tls::client::look(link, host(server), &both_protocols())
         .map_err(|e| hello_error(e, server))?;
     let shown = chain.first().and_then(|first| {
         let (subject, expires) = tls::certificate::describe(first)?;
@@ -423,9 +479,13 @@ pub fn fetch_certificate(server: &str, timeout: Duration) -> Result<Certificate>
 ///
 /// # Errors
 /// `Resolve`, `Connect`, `Tls`, `NotPinned`, or the connection is lost.
-pub fn check_certificate(server: &str, tls: &Tls, timeout: Duration) -> Result<()> {
-    let deadline = Instant::now() + timeout;
-    let mut link = link(reach(server, timeout, &Cancel::default())?, deadline)?;
+pub fn check_certificate(
+    server: &str,
+    tls: &Tls,
+    via: Option<&Via>,
+    timeout: Duration,
+) -> Result<()> {
+    let (mut link, _program) = bare_link(server, via, timeout)?;
     tls.connect(&mut link, host(server), &both_protocols())
         .map_err(|e| hello_error(e, server))?;
     link.close();

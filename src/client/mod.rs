@@ -30,6 +30,7 @@ mod later;
 mod listing;
 mod observe;
 mod probe;
+mod program;
 mod transfer;
 mod transfers;
 mod watch;
@@ -39,7 +40,7 @@ pub use cancel::Cancel;
 pub use commands::{Stat, mode_request, owner_request, secret_name, secret_token};
 pub use connect::{
     Certificate, Connection, PublicKey, Target, Transport, check_certificate, fetch_certificate,
-    refusal, resolve,
+    fetch_certificate_via, refusal, resolve,
 };
 pub(crate) use error::Class;
 pub use error::{ClientError, Result};
@@ -47,6 +48,7 @@ pub use later::Listed;
 pub use listing::{Entry, Kind, Room, fits, is_pattern};
 pub use observe::{Event, Note, Observer, Operation};
 pub use probe::{Answer, Question, balance_by_udp};
+pub use program::{BadVia, Via};
 pub use transfers::{Direction, Failure, Mirror, Options, Progress, Summary, Transfers};
 pub use watch::{Arrival, Verdict, Watch, Watched};
 

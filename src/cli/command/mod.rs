@@ -3,6 +3,7 @@
 mod change;
 mod find;
 mod lock;
+mod login;
 mod ls;
 mod ping;
 mod secret;
@@ -75,6 +76,7 @@ commands! {
     Raw = server::Raw;
     Shell = shell::Shell;
     Trust = trust::Trust;
+    Login = login::Login;
     Servers = server::Servers;
     Completions = shell::Completions;
 }

@@ -63,6 +63,10 @@ struct Count {
 impl Ping {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         let server = context.server(&self.of)?;
+        if let Some(via) = context.directory.via(&server)? {
+            let text = format!("pings are datagrams, which do not pass {via}: try tf ls");
+            return Err(Failure::Usage(text));
+        }
         let ways = self.ways(context, &server)?;
         let mut counts: Vec<Count> = ways.iter().copied().map(Count::of).collect();
         let mut printer = Printer::new(context.output.json);

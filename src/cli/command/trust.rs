@@ -12,7 +12,7 @@ use crate::cli::place::{is_entry_name, with_port};
 use crate::cli::secrets::first_line;
 use crate::cli::servers::keep;
 use crate::cli::settings::{Addresses, ConnectionOptions, Settings};
-use crate::client::{ClientError, PublicKey, Transport, check_certificate, fetch_certificate};
+use crate::client::{ClientError, PublicKey, Transport, check_certificate, fetch_certificate_via};
 use crate::handover::{self, Handover};
 
 /// Save a server and its key in the configuration
@@ -222,7 +222,12 @@ impl Trust {
                 whole
                     .transport(address)
                     .and_then(|transport| match transport {
-                        Transport::Tls(tls, _) => Ok(check_certificate(address, &tls, timeout)?),
+                        Transport::Tls(tls, _) => Ok(check_certificate(
+                            address,
+                            &tls,
+                            whole.via.as_ref(),
+                            timeout,
+                        )?),
                         Transport::Tcp(_) => Ok(()),
                     })
             }
@@ -308,7 +313,7 @@ impl Trust {
             });
         }
         let timeout = Duration::from_secs(options.timeout.max(1));
-        match fetch_certificate(address, timeout) {
+        match fetch_certificate_via(address, settings.via.as_ref(), timeout) {
             Ok(shown) => Ok(Identity {
                 key: None,
                 fingerprint: Some(format!("SHA256:{}", shown.fingerprint)),

@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::error::{CONNECT, Error, Fate, HOST, INTERRUPTED, KEY, NO_GREETING, Result, VERSIONS};
 use super::login::log_in;
 use super::observe::{Event, Observer};
-use super::remote::Remote;
 use super::session::{Ends, Session};
 use super::target::{Target, Transport};
 use crate::bbftp::ALPN;
@@ -69,7 +68,7 @@ impl Session {
     }
 
     fn open_by_command(target: &Target, arguments: &[std::ffi::OsString]) -> Result<Session> {
-        let (remote, link) = Remote::start(arguments)?;
+        let (remote, link) = super::remote::start(arguments)?;
         let ticket = target.cancel.follow(link.socket());
         let ticket = ticket.map_err(|_| interrupted())?;
         let mut control = Control::new(link);

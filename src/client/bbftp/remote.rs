@@ -2,10 +2,7 @@
 //! connection to a server that it has started.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Instant;
 
 use super::connect::reach_server;
@@ -13,43 +10,18 @@ use super::error::{COMMAND, Error, Fate, HOST, Result};
 use super::session::Ends;
 use super::target::Target;
 use crate::bbftp::wire::{Code, Control, MAX_TEXT, WireError, decode_number};
+use crate::client::program::Program;
 use crate::net::Link;
 
-/// The program. It ends with this.
-#[derive(Debug)]
-pub(super) struct Remote(Child);
-
-impl Remote {
-    /// Starts it; the link to the server behind it.
-    pub(super) fn start(arguments: &[OsString]) -> Result<(Remote, Link)> {
-        let failed = |e: std::io::Error| {
-            let name = arguments.first().map(|name| name.display().to_string());
-            let text = format!("Can't start {}: {e}", name.unwrap_or_default());
-            Error::new(COMMAND, Fate::End, text)
-        };
-        let (name, others) = arguments
-            .split_first()
-            .ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
-        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        let output = theirs.try_clone().map_err(failed)?;
-        let child = Command::new(name)
-            .args(others)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(OwnedFd::from(output)))
-            .spawn()
-            .map_err(failed)?;
-        let remote = Remote(child);
-        let link = Link::new(TcpStream::from(OwnedFd::from(ours))).map_err(failed)?;
-        Ok((remote, link))
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Starts it; the link to the server behind it.
+pub(super) fn start(arguments: &[OsString]) -> Result<(Program, Link)> {
+    let failed = |e: std::io::Error| {
+        let name = arguments.first().map(|name| name.display().to_string());
+        let text = format!("Can't start {}: {e}", name.unwrap_or_default());
+        Error::new(COMMAND, Fate::End, text)
+    };
+    let (program, socket) = Program::start(arguments).map_err(failed)?;
+    Ok((program, Link::new(socket).map_err(failed)?))
 }
 
 /// Learns both ends' addresses, and lets the server learn them: by a connection

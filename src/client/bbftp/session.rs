@@ -8,11 +8,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::error::{Error, Fate, Result, VERSIONS};
 use super::observe::{Event, Observer, WARN_SERVER};
-use super::remote::Remote;
 use super::target::Target;
 use crate::bbftp::wire::extension::Offer;
 use crate::bbftp::wire::{Code, Control, Header, MAX_TEXT, WireError};
 use crate::client::cancel::Ticket;
+use crate::client::program::Program;
 use crate::net::Link;
 use crate::text::lossy;
 
@@ -34,7 +34,7 @@ pub struct Session {
     pub(super) version: u32,
     pub(super) text: Vec<u8>,
     /// The program that carries the connection.
-    pub(super) remote: Option<Remote>,
+    pub(super) remote: Option<Program>,
     /// How many transfers the server has consented to.
     pub(super) transfers: u32,
     /// Whether the server has answered anything since the login.
