@@ -50,7 +50,9 @@ fn paths(request: &Request) -> Vec<&RootPath> {
         | R::NetlockTry { path, .. }
         | R::Xs1Open { path }
         | R::TfdList { path, .. }
-        | R::TfdSet { path, .. } => vec![path],
+        | R::TfdSet { path, .. }
+        | R::TfdLink { path, .. } => vec![path],
+        R::TfdStore { what } => what.iter().map(|(_, path)| path).collect(),
         R::Lsv2 { path, file } | R::Lsrv2 { path, file } => vec![path, file],
         R::Copy { from, to } | R::Cpdir { from, to } | R::Renam { from, to } => vec![from, to],
         R::Xcopy {
@@ -76,6 +78,7 @@ fn paths(request: &Request) -> Vec<&RootPath> {
         | R::Ftypels { path }
         | R::Fstatls { path }
         | R::Intread { path }
+        | R::TfdFetch { path }
         | R::Intwrite { path } => path.iter().collect(),
         _ => Vec::new(),
     }

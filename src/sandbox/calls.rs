@@ -189,6 +189,7 @@ pub(crate) const KNOWN: &[Call] = calls![
     SYS_fgetxattr,
     SYS_fsetxattr,
     SYS_flistxattr,
+    SYS_fremovexattr,
     SYS_fsync,
     SYS_fdatasync,
     SYS_sync_file_range,

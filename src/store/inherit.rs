@@ -29,9 +29,7 @@ pub fn inherit(
     bits: u32,
 ) -> Result<(), Errno> {
     let mut mode = stat.st_mode & bits;
-    let group = Some(Gid::from_raw(stat.st_gid));
-    let has_group =
-        rustix::fs::fstat(new)?.st_gid == stat.st_gid || fchown(new, None, group).is_ok();
+    let has_group = take_group(stat, new)?;
     if !has_group {
         mode &= !0o2070;
     }
@@ -51,6 +49,15 @@ pub fn inherit(
     }
     copy_attributes(old, new);
     Ok(())
+}
+
+/// Gives a new file the group of an old one; whether it has that now.
+///
+/// # Errors
+/// When the new one can't be looked at.
+pub fn take_group(stat: &Stat, new: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let group = Some(Gid::from_raw(stat.st_gid));
+    Ok(rustix::fs::fstat(new)?.st_gid == stat.st_gid || fchown(new, None, group).is_ok())
 }
 
 /// An attribute; `None` if the file has none of that name.
@@ -86,7 +93,7 @@ fn remove_list(file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
 
 /// Copies the attributes of users, as far as that is possible: they protect
 /// nothing.
-fn copy_attributes(old: BorrowedFd<'_>, new: BorrowedFd<'_>) {
+pub fn copy_attributes(old: BorrowedFd<'_>, new: BorrowedFd<'_>) {
     for (name, value) in user_attributes(old) {
         let _ = fsetxattr(new, name, &value, XattrFlags::empty());
     }

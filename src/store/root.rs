@@ -155,6 +155,27 @@ impl Root {
         })
     }
 
+    /// As [`Root::entry`], but no directory of the path may be a link.
+    ///
+    /// # Errors
+    /// As [`Root::entry`]; `ELOOP` for a link.
+    pub fn entry_without_links(&self, path: &RootPath) -> Result<Entry, Errno> {
+        let name = path.name().ok_or(Errno::INVAL)?.to_vec();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let parent = path.parent();
+        let way = parent.as_os_str();
+        Ok(Entry {
+            directory: open_resolved(
+                self.handle(),
+                way,
+                flags,
+                Mode::empty(),
+                ResolveFlags::NO_SYMLINKS,
+            )?,
+            name,
+        })
+    }
+
     /// The entry a path leads to after the links in its last place: where a
     /// new file must appear so that a reader of the path sees it.
     ///
@@ -211,11 +232,22 @@ pub fn open_beneath(
     flags: OFlags,
     mode: Mode,
 ) -> Result<OwnedFd, Errno> {
+    open_resolved(directory, path, flags, mode, ResolveFlags::empty())
+}
+
+/// The same with further rules on what is on the way.
+fn open_resolved(
+    directory: BorrowedFd<'_>,
+    path: &OsStr,
+    flags: OFlags,
+    mode: Mode,
+    rules: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     let mut flags = flags | OFlags::CLOEXEC;
     if !flags.contains(OFlags::PATH) {
         flags |= OFlags::NOCTTY;
     }
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | rules;
     let mut result = Err(Errno::AGAIN);
     for _ in 0..TRIES {
         result = rustix::fs::openat2(directory, path, flags, mode, resolve);

@@ -33,6 +33,12 @@ pub fn sweep(root: &Root, kept: Option<Duration>) -> Result<Swept, Errno> {
     let mut removed = Swept::default();
     walk(start.as_fd(), |visit| {
         let name = visit.name();
+        if is_own_part(name.as_bytes()) && visit.kind.is_symlink() {
+            // It can't be locked, and gets its own name at once.
+            let gone = rustix::fs::unlinkat(visit.directory, name, AtFlags::empty());
+            removed.abandoned += usize::from(gone.is_ok());
+            return Ok(Step::Over);
+        }
         if let Some(kept) = kept
             && visit.kind.is_file()
             && is_upload_part(name.as_bytes())
@@ -106,6 +112,8 @@ mod tests {
         let tree = dir.path().join("a/x.sd").join(abandoned("1"));
         fs::create_dir_all(tree.join("deep")).expect("mkdir");
         fs::write(dir.path().join("a").join(abandoned("f")), "").expect("write");
+        let link = dir.path().join("a").join(abandoned("2"));
+        std::os::unix::fs::symlink("new", link).expect("link");
         let like_it = ["f.part", ".tfd-notes.part", ".tfd-1.part", &abandoned("F")];
         for name in like_it {
             fs::write(dir.path().join("a").join(name), "").expect("write");
@@ -113,7 +121,7 @@ mod tests {
         let path = RootPath::parse(b"a/new", &Policy::NONE).expect("path");
         let upload = Upload::begin(&root, &path, false, 0o644, Quota::none()).expect("begin");
         let swept = Swept {
-            abandoned: 2,
+            abandoned: 3,
             broken_off: 0,
         };
         assert_eq!(sweep(&root, None), Ok(swept));

@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::behind::WriteBehind;
-use super::inherit::inherit;
+use super::inherit::{copy_attributes, inherit, take_group};
 use super::part::{PartFile, Taken, is_directory, is_file};
 use super::path::RootPath;
 use super::quota::{Quota, Reservation};
@@ -15,6 +15,16 @@ use super::root::{Entry, Root};
 
 /// The bits of a mode that a file keeps when it is replaced.
 const PERMISSIONS: u32 = 0o777;
+
+/// The mode of a file that only its owner may open.
+const PRIVATE: u32 = 0o600;
+
+/// The bits of any mode, and those that depend on the group.
+const ALL_BITS: u32 = 0o7777;
+const GROUP_BITS: u32 = 0o2070;
+
+/// The bytes of a block that may be a hole.
+const BLOCK: usize = 4096;
 
 /// An upload in progress.
 #[derive(Debug)]
@@ -83,25 +93,48 @@ impl Upload {
         mode: u32,
         quota: Quota,
     ) -> Result<Upload, UploadError> {
-        if path.is_root() || path.names_directory() {
-            return Err(if replace {
-                UploadError::Directory
-            } else {
-                UploadError::Exists
-            });
-        }
-        let target = root.final_entry(path)?;
-        let old = match target.stat() {
-            Ok(stat) => Some(open_old(&target, &stat, replace)?),
-            Err(Errno::NOENT) => None,
-            Err(e) => return Err(e.into()),
-        };
-        let mode = if old.is_some() { 0o600 } else { mode };
-        let part = PartFile::create(&target, mode)?;
+        let (target, old) = open_target(root, path, replace)?;
+        let mode = if old.is_some() { PRIVATE } else { mode };
+        let upload = Upload::create(target, replace, mode, quota)?;
         if let Some(old) = old {
             let stat = rustix::fs::fstat(&old)?;
-            inherit(old.as_fd(), &stat, part.file(), PERMISSIONS)?;
+            inherit(old.as_fd(), &stat, upload.part(), PERMISSIONS)?;
         }
+        Ok(upload)
+    }
+
+    /// As [`Upload::begin`], but until [`Upload::set_mode`] nobody else may open it,
+    /// and of an old file it has the group alone; with `attributes` also those of
+    /// users. Also returns the bits of a mode that it may get: none for the group, if
+    /// that can't be the old one's.
+    ///
+    /// # Errors
+    /// As [`Upload::begin`].
+    pub fn begin_private(
+        root: &Root,
+        path: &RootPath,
+        (replace, attributes): (bool, bool),
+        quota: Quota,
+    ) -> Result<(Upload, u32), UploadError> {
+        let (target, old) = open_target(root, path, replace)?;
+        let upload = Upload::create(target, replace, PRIVATE, quota)?;
+        let Some(old) = old else {
+            return Ok((upload, ALL_BITS));
+        };
+        if attributes {
+            copy_attributes(old.as_fd(), upload.part());
+        }
+        let has_group = take_group(&rustix::fs::fstat(&old)?, upload.part())?;
+        Ok((upload, if has_group { ALL_BITS } else { !GROUP_BITS }))
+    }
+
+    fn create(
+        target: Entry,
+        replace: bool,
+        mode: u32,
+        quota: Quota,
+    ) -> Result<Upload, UploadError> {
+        let part = PartFile::create(&target, mode)?;
         let taken = quota.reserve(0)?;
         let behind = WriteBehind::new(0, false);
         Ok(Upload {
@@ -170,6 +203,26 @@ impl Upload {
             }
         }
         self.behind.wrote(self.part.file(), self.length);
+        Ok(())
+    }
+
+    /// As [`Upload::write`], but blocks of zeros become holes.
+    pub fn write_sparse(&mut self, mut data: &[u8]) -> Result<(), Errno> {
+        while !data.is_empty() {
+            let blocks = || {
+                data.chunks(BLOCK)
+                    .map(|block| block.iter().all(|c| *c == 0))
+            };
+            let is_hole = blocks().next() == Some(true);
+            let count = blocks().take_while(|other| *other == is_hole).count();
+            let (now, later) = data.split_at(data.len().min(count * BLOCK));
+            if is_hole {
+                self.extend_to(self.length + now.len() as u64)?;
+            } else {
+                self.write(now)?;
+            }
+            data = later;
+        }
         Ok(())
     }
 
@@ -258,6 +311,28 @@ impl Placeholder {
             Err(e) => Err(e),
         }
     }
+}
+
+/// Where a file of this path appears, and an old one there that may be replaced.
+fn open_target(
+    root: &Root,
+    path: &RootPath,
+    replace: bool,
+) -> Result<(Entry, Option<OwnedFd>), UploadError> {
+    if path.is_root() || path.names_directory() {
+        return Err(if replace {
+            UploadError::Directory
+        } else {
+            UploadError::Exists
+        });
+    }
+    let target = root.final_entry(path)?;
+    let old = match target.stat() {
+        Ok(stat) => Some(open_old(&target, &stat, replace)?),
+        Err(Errno::NOENT) => None,
+        Err(e) => return Err(e.into()),
+    };
+    Ok((target, old))
 }
 
 /// Opens an old file that may be replaced.

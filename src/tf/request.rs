@@ -5,6 +5,7 @@
 pub use super::command::Request;
 use super::env::POLICY;
 pub use super::extension::attributes::Attributes;
+pub use super::extension::link::Link;
 pub use super::extension::list::Flags;
 use super::status::{Reply, Status};
 use crate::store::RootPath;
@@ -168,6 +169,45 @@ pub(super) fn flags_and_path(arguments: Arguments<'_>) -> Read<(Flags, RootPath)
     let (flags, name) = split(arguments.text(), b" ")?;
     let flags = Flags::parse(flags).ok_or(Status::MissingParameter)?;
     Ok((flags, parse_path(name)?))
+}
+
+/// `s 4 text path` of TFD_LINK.
+pub(super) fn link_and_path(arguments: Arguments<'_>) -> Read<(Link, RootPath)> {
+    let (kind, rest) = split(arguments.text(), b" ")?;
+    let (length, rest) = split(rest, b" ")?;
+    let length = std::str::from_utf8(length)
+        .ok()
+        .and_then(|n| n.parse().ok());
+    let (text, rest) = length
+        .and_then(|length| rest.split_at_checked(length))
+        .ok_or(Status::MissingParameter)?;
+    let name = rest.strip_prefix(b" ").ok_or(Status::MissingParameter)?;
+    let (kind, new) = match kind {
+        b"s" | b"h" => (kind, false),
+        b"sn" | b"hn" => (&kind[..1], true),
+        _ => return Err(Status::MissingParameter),
+    };
+    let link = match kind {
+        b"s" => Link::symbolic(text, new).ok_or(Status::AccessDenied)?,
+        _ => Link::hard(parse_path(filled(text)?)?, new),
+    };
+    Ok((link, parse_path(filled(name)?)?))
+}
+
+/// What TFD_STORE stores and where, or the status for it: frames follow in any case.
+pub type Store = Result<(Attributes, RootPath), Status>;
+
+/// `mode=0640 path` of TFD_STORE.
+pub(super) fn attributes_to_store(arguments: Arguments<'_>) -> Read<Store> {
+    let read = || {
+        let (attributes, name) = split(arguments.text(), b" ")?;
+        let attributes = Attributes::parse_to_store(attributes);
+        Ok((
+            attributes.ok_or(Status::MissingParameter)?,
+            parse_path(name)?,
+        ))
+    };
+    Ok(read())
 }
 
 /// `mode=0640 path` of TFD_SET.

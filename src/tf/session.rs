@@ -2,6 +2,7 @@
 //! process has the client's identity and its root; the login is complete.
 
 use super::env::Env;
+use super::extension::store;
 use super::notify;
 use super::request::{Request, word};
 use super::status::{Reply, Status};
@@ -53,6 +54,7 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
             request if request.effect().is_allowed(env.rights) => request.run(wire, env),
             // Frames of the client follow this one, whatever the answer.
             Request::Sup { .. } => sup::run(wire, env, &Err(Status::AccessDenied)),
+            Request::TfdStore { .. } => store::run(wire, env, &Err(Status::AccessDenied)),
             Request::Intwrite { .. } => integrity::write(wire, env, &Err(Status::AccessDenied)),
             _ => refuse(wire, Status::AccessDenied),
         };

@@ -88,7 +88,9 @@ statuses! {
     Mutex = 55, "Failed to acquire or release NETMUT.";
     TestAndSet = 62, "Unable to create the requested file.";
     DirectoryChain = 63, "Failed to create directory recursively.";
+    Digest = 200, "Content differs from its digest.";
     Attribute = 201, "Failed to set an extended attribute.";
+    Link = 202, "Failed to make the link.";
 }
 
 impl Status {
@@ -225,7 +227,10 @@ mod tests {
     #[test]
     fn codes_run_from_1_to_55_without_a_gap_and_few_follow() {
         let codes: Vec<u8> = Status::ALL.iter().map(|s| s.code()).collect();
-        assert_eq!(codes, (1..=55).chain([62, 63, 201]).collect::<Vec<u8>>());
+        assert_eq!(
+            codes,
+            (1..=55).chain([62, 63, 200, 201, 202]).collect::<Vec<u8>>()
+        );
     }
 
     #[test]

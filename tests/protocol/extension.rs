@@ -8,7 +8,11 @@ use std::path::Path;
 
 use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 
-use crate::common::{Client, Server, Setup, account, give_to_server, is_root};
+use openssl::sha::sha256;
+
+use crate::common::{
+    Client, Server, Setup, account, give_to_server, is_root, reply_for, wait_until,
+};
 
 /// An entry as a client reads it.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,7 +127,10 @@ fn a_session_reports_the_version_and_its_words() {
     let mut client = server.connect();
     for request in ["TFD_FEATURES", "tfd_features ", "TFD_FEATURES later words"] {
         let reply = client.ask(request);
-        assert!(reply.starts_with("OK 1 LIST SET"), "{reply}");
+        assert!(
+            reply.starts_with("OK 1 LIST STORE FETCH SET LINK XATTR OWNER"),
+            "{reply}"
+        );
         assert!(!reply.contains("READONLY") && !reply.contains("APPENDONLY"));
     }
     assert_eq!(client.ask("TFD_"), "UNKNOWN");
@@ -492,15 +499,18 @@ fn rights_limit_the_extension_as_they_limit_the_rest() {
     give_to_server(&server.path("home"));
     server.write("home/f", "F");
     for (user, words, set) in [
-        ("full", "OK 1 LIST SET", 0),
-        ("append-only", "OK 1 LIST", 1),
-        ("read-only", "OK 1 LIST", 1),
+        ("full", "OK 1 LIST STORE FETCH SET LINK", 0),
+        ("append-only", "OK 1 LIST STORE FETCH LINK", 1),
+        ("read-only", "OK 1 LIST FETCH", 1),
     ] {
         let mut client = server.connect();
         client.expect_all(&[
             ("TFD_FEATURES", 38),
             ("TFD_LIST - ", 38),
             ("TFD_SET mode=1 f", 38),
+            ("TFD_LINK s 1 f l", 38),
+            ("TFD_FETCH f", 38),
+            ("TFD_STORE - f", 38),
         ]);
         client.expect(format!("LOGIN {user} p"), 0);
         let reply = client.ask("TFD_FEATURES");
@@ -509,13 +519,393 @@ fn rights_limit_the_extension_as_they_limit_the_rest() {
         assert_eq!(reply.ends_with(&word), user != "full", "{reply}");
         assert_eq!(reply.contains(" SET"), user == "full", "{reply}");
         client.expect("TFD_SET mode=640 f", set);
-        assert_eq!(
-            Listing::ask(&mut client, "TFD_LIST - ").names(),
-            ["D:", "F:f"]
+        assert_eq!(fetch(&mut client, "f").expect("file"), b"F");
+        let names = Listing::ask(&mut client, "TFD_LIST - ").names();
+        let (new, denied) = (
+            format!("{user} new"),
+            "FAILED 1 : Access denied to location.",
         );
+        let reply = store(&mut client, "mode=600", &new, b"N");
+        let link = client.ask(format!("TFD_LINK sn 1 f {user} link"));
+        let hard = client.ask(format!("TFD_LINK h 1 f {user} hard"));
+        if user == "read-only" {
+            assert_eq!([reply, link, hard], [denied; 3]);
+            assert_eq!(Listing::ask(&mut client, "TFD_LIST - ").names(), names);
+            continue;
+        }
+        assert_eq!([reply, link, hard], ["OK"; 3]);
+        // What exists is for a full account to replace.
+        let again = if set == 0 { 0 } else { 12 };
+        assert_eq!(
+            store(&mut client, "-", &new, b"NN"),
+            reply_for(again),
+            "{user}"
+        );
+        client.expect(format!("TFD_LINK s 3 new {user} link"), again);
+        client.expect(format!("TFD_LINK h 1 f {new}"), again);
+        assert_eq!(store(&mut client, "new", &new, b"NNN"), reply_for(12));
     }
-    assert_eq!(
-        fs::metadata(server.path("home/f")).expect("stat").mode() & 0o777,
-        0o640
-    );
+    let stat = fs::metadata(server.path("home/f")).expect("stat");
+    assert_eq!(stat.mode() & 0o777, 0o640);
+    assert_eq!(server.read("home/append-only new"), b"N");
+}
+
+/// Sends a file by TFD_STORE, its digest made from what is sent, and returns the
+/// reply.
+fn store(client: &mut Client, attributes: &str, path: &str, content: &[u8]) -> String {
+    client.send(format!("TFD_STORE {attributes} {path}"));
+    send_frames(client, content);
+    send_end(client, &sha256(content));
+    client.reply()
+}
+
+fn send_frames(client: &mut Client, content: &[u8]) {
+    for part in content.chunks(300_000) {
+        let mut bytes = (part.len() as u32).to_be_bytes().to_vec();
+        bytes.extend_from_slice(part);
+        let sent = client.wire.write_units(&mut bytes, &[4, part.len()]);
+        sent.expect("frame");
+    }
+}
+
+fn send_end(client: &mut Client, digest: &[u8]) {
+    let mut end = [&[0; 4], digest].concat();
+    client.wire.write_units(&mut end, &[4, 32]).expect("end");
+}
+
+/// A file by TFD_FETCH, or the refusal. The digest is that of the content.
+#[track_caller]
+fn fetch(client: &mut Client, path: &str) -> Result<Vec<u8>, String> {
+    client.send(format!("TFD_FETCH {path}"));
+    let mut content = Vec::new();
+    loop {
+        let header = client.wire.read_i32().expect("header");
+        match usize::try_from(header) {
+            Ok(0) => break,
+            Ok(len) => {
+                let begin = content.len();
+                content.resize(begin + len, 0);
+                client.wire.read_raw(&mut content[begin..]).expect("frame");
+            }
+            Err(_) => return Err(client.reply()),
+        }
+    }
+    let mut digest = [0; 32];
+    client.wire.read_raw(&mut digest).expect("digest");
+    assert_eq!(digest, sha256(&content));
+    Ok(content)
+}
+
+fn pattern(length: u32) -> Vec<u8> {
+    (0..length).map(|i| (i >> 3) as u8).collect()
+}
+
+#[test]
+fn a_file_is_stored_with_its_attributes_by_one_request_and_fetched() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let all = "mode=0400,mtime=1600000000.000000005,xattr:757365722e6b=76";
+    for length in [0, 1, 5_000, 1_000_000, 4_000_000] {
+        let content = pattern(length);
+        let path = format!("a b\n{length}");
+        assert_eq!(store(&mut client, all, &path, &content), "OK", "{length}");
+        assert!(server.read(&path) == content);
+        let stat = fs::metadata(server.path(&path)).expect("stat");
+        assert_eq!(stat.mode() & 0o7777, 0o400);
+        assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_600_000_000, 5));
+        assert_eq!(
+            attribute(&server.path(&path), "user.k"),
+            Some(b"v".to_vec())
+        );
+        assert!(fetch(&mut client, &path).expect("content") == content);
+    }
+    assert_eq!(server.names("").len(), 5);
+    // As other uploads where nothing is asked for.
+    assert_eq!(store(&mut client, "-", "plain", b"P"), "OK");
+    let plain = fs::metadata(server.path("plain")).expect("stat");
+    assert_eq!(plain.mode() & 0o7777, 0o644);
+    client.expect_alive();
+}
+
+#[test]
+fn requests_sent_together_get_one_reply_each() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for (attributes, path) in [
+        ("-", "a"),
+        ("bad", "b"),
+        ("-", "missing/c"),
+        ("mode=600", "d"),
+    ] {
+        client.send(format!("TFD_STORE {attributes} {path}"));
+        send_frames(&mut client, path.as_bytes());
+        send_end(&mut client, &sha256(path.as_bytes()));
+    }
+    client.send("TFD_STORE - broken");
+    send_frames(&mut client, b"some");
+    client.wire.write_i32(-1).expect("break");
+    client.send("ECHO behind");
+    let replies = [(); 5].map(|()| client.reply());
+    assert_eq!(replies, [0, 16, 10, 0, 7].map(reply_for));
+    assert_eq!(client.reply(), "behind");
+    assert_eq!(server.names(""), ["a", "d"]);
+}
+
+#[test]
+fn a_file_that_is_stored_is_nobody_elses_before_it_is_whole() {
+    let server = Server::start();
+    let mut client = server.connect();
+    server.write("f", "old");
+    set_mode(&server.path("f"), 0o644);
+    set_attribute(&server.path("f"), "user.old", b"1");
+    for path in ["f", "new"] {
+        client.send(format!("TFD_STORE mode=640 {path}"));
+        send_frames(&mut client, b"secret");
+        let part = || {
+            let names = server.names("");
+            let part = names.into_iter().find(|name| name.starts_with(".tfd-"));
+            fs::metadata(server.path(&part?))
+                .ok()
+                .filter(|stat| stat.len() == 6)
+        };
+        wait_until("the part has the bytes", || part().is_some());
+        assert_eq!(part().expect("part").mode() & 0o7777, 0o600);
+        let same = server.exists("f") && server.read("f") == b"old";
+        assert!(same || path == "new" && !server.exists("new"));
+        send_end(&mut client, &sha256(b"secret"));
+        assert_eq!(client.reply(), "OK");
+        let stat = fs::metadata(server.path(path)).expect("stat");
+        assert_eq!(stat.mode() & 0o7777, 0o640);
+    }
+    assert!(attribute(&server.path("f"), "user.old").is_some());
+    assert_eq!(store(&mut client, "mode=640,xattrs", "f", b"x"), "OK");
+    assert!(attribute(&server.path("f"), "user.old").is_none());
+}
+
+#[test]
+fn what_can_not_be_stored_is_refused_and_the_old_file_stays() {
+    let server = Server::with(Setup {
+        server: "quota = \"1000000\"".to_owned(),
+        ..Setup::default()
+    });
+    let mut client = server.connect();
+    server.write("f", "old");
+    server.write("locked/LCK", "");
+    server.mkdir("d");
+    symlink("/etc", server.path("out")).expect("link");
+    client.expect("LOCK LCK", 0);
+    for (attributes, path, code) in [
+        ("", "f", 16),
+        ("mode=9", "f", 16),
+        ("later", "f", 16),
+        ("-", "../f", 1),
+        ("-", "jail.key", 1),
+        ("-", "out/f", 1),
+        ("-", "locked/f", 30),
+        ("user=no-such-user", "f", 42),
+        ("group=no-such-group", "f", 43),
+        ("-", "d", 8),
+        ("-", "", 8),
+        ("new", "f", 12),
+        ("-", "missing/f", 10),
+    ] {
+        let reply = store(&mut client, attributes, path, b"new");
+        assert_eq!(reply, reply_for(code), "{attributes} {path}");
+    }
+    if is_root() {
+        for attributes in ["user=root,mode=600", "group=root"] {
+            assert_eq!(store(&mut client, attributes, "f", b"new"), reply_for(44));
+        }
+    }
+    client.send("TFD_STORE mode=600 f");
+    send_frames(&mut client, b"new");
+    send_end(&mut client, &[7; 32]);
+    assert_eq!(client.reply(), reply_for(200));
+    let long = pattern(1_200_000);
+    assert_eq!(store(&mut client, "-", "f", &long), reply_for(13));
+    assert_eq!(store(&mut client, "-", "long", &pattern(900_000)), "OK");
+    assert_eq!(server.read("f"), b"old");
+    assert_eq!(server.names(""), ["d", "f", "locked", "long", "out"]);
+    client.expect_alive();
+}
+
+#[test]
+fn a_refusal_comes_before_the_rest_of_the_file() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send("TFD_STORE - missing/f");
+    assert_eq!(client.reply(), reply_for(10));
+    send_frames(&mut client, &pattern(1_000_000));
+    client.wire.write_i32(-1).expect("break");
+    client.expect_alive();
+    client.send("TFD_STORE - f");
+    client.wire.write_i32(524_289).expect("too long");
+    client.expect_closed();
+    assert!(server.names("").is_empty());
+}
+
+#[test]
+fn zeros_become_holes_on_request() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let mut content = vec![0; 3_000_000];
+    content[1_500_000] = 7;
+    for (attributes, path) in [("mode=600,sparse", "thin"), ("mode=600", "full")] {
+        assert_eq!(store(&mut client, attributes, path, &content), "OK");
+        assert!(server.read(path) == content);
+    }
+    let zeros = vec![0; 10_001];
+    assert_eq!(store(&mut client, "sparse", "empty", &zeros), "OK");
+    assert!(server.read("empty") == zeros);
+    let blocks = |path: &str| fs::metadata(server.path(path)).expect("stat").blocks();
+    assert!(blocks("thin") < blocks("full") / 10 && blocks("empty") < 8);
+}
+
+#[test]
+fn fetch_refuses_with_a_code_and_a_reason() {
+    let server = Server::start();
+    server.write("locked/LCK", "");
+    server.mkdir("d");
+    nix::unistd::mkfifo(&server.path("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+    symlink("/etc/passwd", server.path("out")).expect("link");
+    let mut client = server.connect();
+    client.expect("LOCK LCK", 0);
+    for (path, code) in [
+        ("missing", 9),
+        ("d", 8),
+        ("", 8),
+        ("pipe", 7),
+        ("out", 1),
+        ("../f", 1),
+        ("jail.key", 1),
+        ("locked/LCK", 30),
+    ] {
+        assert_eq!(fetch(&mut client, path), Err(reply_for(code)), "{path}");
+    }
+    client.expect_alive();
+}
+
+#[test]
+fn attributes_are_removed_by_their_names() {
+    let server = Server::start();
+    server.write("f", "F");
+    set_attribute(&server.path("f"), "user.k", b"1");
+    let mut client = server.connect();
+    for _ in 0..2 {
+        client.expect("TFD_SET xattr:757365722e6b f", 0);
+        assert_eq!(attribute(&server.path("f"), "user.k"), None);
+    }
+}
+
+fn link(client: &mut Client, kind: &str, text: &str, path: &str) -> String {
+    client.ask(format!("TFD_LINK {kind} {} {text} {path}", text.len()))
+}
+
+#[test]
+fn links_are_made_and_replace_what_is_no_directory() {
+    let server = Server::start();
+    server.write("d/f", "F");
+    server.write("old", "O");
+    server.mkdir("d/e");
+    let mut client = server.connect();
+    for (text, path) in [
+        ("f", "d/l"),
+        ("../d/f", "d/up"),
+        ("no where/at\nall", "d/dangling"),
+        ("../../d", "d/e/l"),
+        ("f", "old"),
+        ("d/f", "old"),
+    ] {
+        assert_eq!(link(&mut client, "s", text, path), "OK", "{text}");
+        let made = fs::read_link(server.path(path)).expect("link");
+        assert_eq!(made.as_os_str().as_bytes(), text.as_bytes());
+    }
+    assert_eq!(fetch(&mut client, "d/e/l/f").expect("file"), b"F");
+    server.write("other", "X");
+    for path in ["hard", "other", "d/l", "hard", "d/f"] {
+        assert_eq!(link(&mut client, "h", "d/f", path), "OK", "{path}");
+        let (one, two) = (
+            fs::metadata(server.path("d/f")),
+            fs::metadata(server.path(path)),
+        );
+        assert_eq!(one.expect("stat").ino(), two.expect("stat").ino());
+    }
+    assert_eq!(server.names(""), ["d", "hard", "old", "other"]);
+    assert_eq!(server.names("d"), ["dangling", "e", "f", "l", "up"]);
+}
+
+#[test]
+fn no_link_is_made_that_leads_out_or_to_what_is_the_servers() {
+    let server = Server::start();
+    server.write("d/f", "F");
+    server.mkdir("a/b");
+    server.write("jail.key", "");
+    server.write("locked/LCK", "");
+    symlink("a/b", server.path("deep")).expect("link");
+    symlink("..", server.path("a/b/up")).expect("link");
+    let mut client = server.connect();
+    client.expect("LOCK LCK", 0);
+    for (kind, text, path, code) in [
+        ("s", "/etc/passwd", "l", 1),
+        ("s", "..", "l", 1),
+        ("s", "../x", "l", 1),
+        ("s", "../../x", "d/l", 1),
+        ("s", "d/../../x", "d/l", 1),
+        ("s", "jail.key", "l", 1),
+        ("s", "", "l", 1),
+        // The way to it must be what it looks like.
+        ("s", "../f", "a/b/up/l", 1),
+        ("s", "f", "deep/l", 1),
+        ("s", "f", "../l", 1),
+        ("s", "f", "jail.key", 1),
+        ("s", "f", "missing/l", 10),
+        ("s", "f", "locked/l", 30),
+        ("s", "f", "d", 8),
+        ("sn", "f", "d/f", 12),
+        ("s", "f", "", 16),
+        ("x", "f", "l", 16),
+        ("h", "missing", "l", 9),
+        ("h", "d", "l", 23),
+        ("h", "deep", "l", 23),
+        ("h", "jail.key", "l", 1),
+        ("h", "../f", "l", 1),
+        ("h", "d/f", "a", 8),
+        ("hn", "d/f", "d/f", 12),
+        ("h", "", "l", 16),
+        ("h", "locked/LCK", "l", 30),
+    ] {
+        let reply = link(&mut client, kind, text, path);
+        assert_eq!(reply, reply_for(code), "{kind} {text} {path}");
+    }
+    client.expect_all(&[
+        ("TFD_LINK", 16),
+        ("TFD_LINK s", 16),
+        ("TFD_LINK s 1", 16),
+        ("TFD_LINK s 9 f l", 16),
+        ("TFD_LINK s 1 fl", 16),
+        ("TFD_LINK s -1 f l", 16),
+    ]);
+    assert_eq!(server.names(""), ["a", "d", "deep", "jail.key", "locked"]);
+    assert_eq!(server.names("a/b"), ["up"]);
+}
+
+#[test]
+fn a_link_that_was_moved_leads_no_session_out() {
+    let server = Server::start();
+    server.mkdir("a/b");
+    server.write("f", "F");
+    fs::write(server.root().with_file_name("beside"), "B").expect("write");
+    let mut client = server.connect();
+    assert_eq!(link(&mut client, "s", "../../beside", "a/b/l"), "OK");
+    client.expect("RENAM a/b/l | l", 0);
+    assert_eq!(fetch(&mut client, "l"), Err(reply_for(1)));
+    client.expect_all(&[
+        ("TFD_LIST - l", 1),
+        ("TFD_LINK h 1 l again", 23),
+        ("TFD_SET mode=777,mtime=1 l", 0),
+        ("SHA256 l", 1),
+    ]);
+    assert_eq!(store(&mut client, "-", "l", b"new"), reply_for(1));
+    let beside = fs::read(server.root().with_file_name("beside"));
+    assert_eq!(beside.expect("read"), b"B");
 }

@@ -147,6 +147,8 @@ fn use_files(server: &Server) {
         ("CPDIR tree | trees", 0),
         ("DEL d/g", 0),
         ("RMDIR d", 0),
+        ("TFD_SET xattr:757365722e61=00 copy", 0),
+        ("TFD_SET xattr:757365722e61 copy", 0),
     ]);
     client.list("LSR tree");
     for request in [

@@ -32,7 +32,7 @@ pub(crate) mod xs1;
 use std::time::Duration;
 
 use super::env::Env;
-use super::extension::{features, list as listing, set};
+use super::extension::{features, fetch, link, list as listing, set, store};
 use super::notify;
 use super::request::*;
 use super::status::{Reply, Status};
@@ -303,6 +303,12 @@ commands! { (wire, env)
         => listing::run(wire, env, flags, &path);
     "TFD_SET" TfdSet { attributes: Attributes, path: RootPath } = attributes_and_path, Changes, Quick, two(path, &attributes.text)
         => set::run(env, &path, &attributes);
+    "TFD_STORE" TfdStore { what: Store } = attributes_to_store, Adds, Long, stored(what)
+        => store::run(wire, env, &what);
+    "TFD_FETCH" TfdFetch { path: RawPath } = raw_path, Reads, Long, raw(path)
+        => fetch::run(wire, env, &path);
+    "TFD_LINK" TfdLink { link: Link, path: RootPath } = link_and_path, Adds, Quick, two(path, link.text())
+        => link::run(env, &link, &path);
 }
 
 /// A path, and what else a request is about.
@@ -322,6 +328,11 @@ fn two(path: &RootPath, other: &[u8]) -> About {
 
 fn raw(path: &RawPath) -> About {
     path.as_ref().map_or(Some(Default::default()), one)
+}
+
+fn stored(what: &Store) -> About {
+    let about = |(attributes, path): &(Attributes, RootPath)| two(path, &attributes.text);
+    what.as_ref().map_or(Some(Default::default()), about)
 }
 
 /// The first word of the arguments, where the session adds the path.

@@ -5,7 +5,10 @@ use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fsetxattr};
+use rustix::fs::{
+    Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fchmod, fchown, fremovexattr,
+    fsetxattr, futimens,
+};
 use rustix::io::Errno;
 
 use crate::text::unhex;
@@ -32,29 +35,59 @@ pub struct Attributes {
     pub user: Option<Vec<u8>>,
     /// The group by name or number.
     pub group: Option<Vec<u8>>,
-    /// Names and values of extended attributes.
-    pub extended: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Extended attributes: names and values, no value to remove one.
+    pub extended: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// How TFD_STORE makes the file.
+    pub making: Making,
+}
+
+/// How a file is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Making {
+    /// Only if the name is free.
+    pub new: bool,
+    /// With holes in place of zeros.
+    pub sparse: bool,
+    /// Without the extended attributes of a file that it replaces.
+    pub bare: bool,
 }
 
 /// An owner and a group by their numbers.
 pub(super) type Owner = (Option<Uid>, Option<Gid>);
 
 impl Attributes {
-    /// Reads words that commas separate; `None` for one that is unknown, comes
-    /// twice or has a wrong value.
+    /// Reads those of TFD_SET: words that commas separate; `None` for one that is
+    /// unknown, comes twice or has a wrong value.
     pub fn parse(text: &[u8]) -> Option<Attributes> {
+        Attributes::parse_to_store(text)
+            .filter(|read| text != b"-" && read.making == Making::default())
+    }
+
+    /// As [`Attributes::parse`], for TFD_STORE: also `-` for none, and words that say
+    /// how the file is made.
+    pub fn parse_to_store(text: &[u8]) -> Option<Attributes> {
         let mut read = Attributes {
             text: text.to_vec(),
             ..Attributes::default()
         };
+        if text == b"-" {
+            return Some(read);
+        }
         for word in text.split(|c| *c == b',') {
-            let at = word.iter().position(|c| *c == b'=')?;
-            let (name, value) = (&word[..at], &word[at + 1..]);
+            let at = word.iter().position(|c| *c == b'=');
+            let (name, value) = word.split_at(at.unwrap_or(word.len()));
             if let Some(name) = name.strip_prefix(b"xattr:") {
-                read.extended.push(extended(name, value)?);
+                let value = value.strip_prefix(b"=").map(|value| unhex(value).ok_or(()));
+                read.extended
+                    .push((extended(name)?, value.transpose().ok()?));
                 continue;
             }
+            let value = value.strip_prefix(b"=").unwrap_or_default();
+            let making = &mut read.making;
             let is_new = match name {
+                b"new" if at.is_none() => !std::mem::replace(&mut making.new, true),
+                b"sparse" if at.is_none() => !std::mem::replace(&mut making.sparse, true),
+                b"xattrs" if at.is_none() => !std::mem::replace(&mut making.bare, true),
                 b"mode" => read.mode.replace(parse_mode(value)?).is_none(),
                 b"mtime" => read.mtime.replace(time(value)?).is_none(),
                 b"user" => read.user.replace(filled(value)?).is_none(),
@@ -102,7 +135,39 @@ impl Attributes {
     /// The system's.
     pub(super) fn extend(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
         for (name, value) in &self.extended {
-            fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())?;
+            let name = OsStr::from_bytes(name);
+            match value {
+                Some(value) => fsetxattr(file, name, value, XattrFlags::empty())?,
+                None => match fremovexattr(file, name) {
+                    Err(Errno::NODATA) => {}
+                    removed => removed?,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a new file all of it, as [`super::set`] does; of the mode these bits.
+    ///
+    /// # Errors
+    /// 44, 201, 41 or 27.
+    pub(super) fn give(
+        &self,
+        env: &Env,
+        file: BorrowedFd<'_>,
+        owner: Option<Owner>,
+        bits: u32,
+    ) -> Result<(), Status> {
+        if let Some((uid, gid)) = owner {
+            fchown(file, uid, gid).map_err(|_| Status::ChangeOwner)?;
+        }
+        self.extend(file).map_err(|_| Status::Attribute)?;
+        if let Some(mode) = self.mode(env) {
+            let mode = mode & Mode::from_raw_mode(bits);
+            fchmod(file, mode).map_err(|_| Status::ChangeMode)?;
+        }
+        if let Some(times) = self.times() {
+            futimens(file, &times).map_err(|_| Status::TimestampUpdate)?;
         }
         Ok(())
     }
@@ -127,14 +192,14 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
     Some((seconds.parse().ok()?, fraction.parse().ok()?))
 }
 
-/// The name and the value of an extended attribute, both in hexadecimal digits.
-fn extended(name: &[u8], value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+/// The name of an extended attribute, in hexadecimal digits.
+fn extended(name: &[u8]) -> Option<Vec<u8>> {
     let name = unhex(name)?;
     let fine = name.starts_with(OF_USERS)
         && name.len() > OF_USERS.len()
         && name.len() <= MAX_NAME
         && !name.contains(&0);
-    fine.then_some((name, unhex(value)?))
+    fine.then_some(name)
 }
 
 #[cfg(test)]
@@ -151,11 +216,16 @@ mod tests {
         );
         assert_eq!(read.user.as_deref(), Some(&b"web"[..]));
         assert_eq!(read.group.as_deref(), Some(&b"33"[..]));
-        assert_eq!(read.extended, [(b"user.a".to_vec(), vec![0, 255])]);
+        assert_eq!(read.extended, [(b"user.a".to_vec(), Some(vec![0, 255]))]);
         assert_eq!(read.text, text);
-        let whole = Attributes::parse(b"mtime=5,xattr:757365722E61=").expect("attributes");
+        let whole = b"mtime=5,xattr:757365722E61=,xattr:757365722E62";
+        let whole = Attributes::parse(whole).expect("attributes");
         assert_eq!(whole.mtime, Some((5, 0)));
-        assert_eq!(whole.extended, [(b"user.a".to_vec(), Vec::new())]);
+        let expected = [
+            (b"user.a".to_vec(), Some(Vec::new())),
+            (b"user.b".to_vec(), None),
+        ];
+        assert_eq!(whole.extended, expected);
         for wrong in [
             "",
             "mode",
@@ -174,6 +244,9 @@ mod tests {
             "mtime=99999999999999999999",
             "user=",
             "size=1",
+            "-",
+            "new",
+            "mode=640,sparse",
             "xattr:=00",
             "xattr:757365722e=00",
             "xattr:757365722e61=0",
@@ -182,6 +255,21 @@ mod tests {
             "xattr:zz=00",
         ] {
             assert_eq!(Attributes::parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+    #[test]
+    fn how_a_file_is_made_is_said_with_its_attributes() {
+        let making = |text: &str| Some(Attributes::parse_to_store(text.as_bytes())?.making);
+        assert_eq!(making("-"), Some(Making::default()));
+        assert_eq!(making("mode=640"), Some(Making::default()));
+        let all = Making {
+            new: true,
+            sparse: true,
+            bare: true,
+        };
+        assert_eq!(making("xattrs,mode=640,sparse,new"), Some(all));
+        for wrong in ["", "new,new", "new=1", "sparse=", "-,new", "later"] {
+            assert_eq!(making(wrong), None, "{wrong}");
         }
     }
 }

@@ -11,9 +11,9 @@ const VERSION: &str = "1";
 /// `OK 1` and words.
 pub(crate) fn run(env: &Env) -> Reply {
     let words: &[&str] = match env.rights {
-        Rights::Full => &["LIST", "SET", "XATTR"],
-        Rights::AppendOnly => &["LIST", "XATTR", "APPENDONLY"],
-        Rights::ReadOnly => &["LIST", "XATTR", "READONLY"],
+        Rights::Full => &["LIST", "STORE", "FETCH", "SET", "LINK", "XATTR", "OWNER"],
+        Rights::AppendOnly => &["LIST", "STORE", "FETCH", "LINK", "XATTR", "APPENDONLY"],
+        Rights::ReadOnly => &["LIST", "FETCH", "XATTR", "READONLY"],
     };
     let text = [&[VERSION], words].concat().join(" ");
     Reply::OkWith(text.into_bytes())

@@ -4,5 +4,8 @@
 
 pub(super) mod attributes;
 pub(super) mod features;
+pub(super) mod fetch;
+pub(super) mod link;
 pub(super) mod list;
 pub(super) mod set;
+pub(super) mod store;

@@ -4,6 +4,7 @@
 //! the bytes from its own memory.
 
 use crate::store::read::FileReader;
+use crate::store::read::digest::Passing;
 use crate::sys::number::at_most;
 use crate::tf::wire::{Result, Wire};
 
@@ -11,7 +12,7 @@ use crate::tf::wire::{Result, Wire};
 const STRAIGHT: usize = 16 * 1024;
 
 /// What became of a frame.
-pub(super) enum Sent {
+pub(in crate::tf) enum Sent {
     /// It is sent.
     Frame,
     /// The file ends here: none is sent.
@@ -21,17 +22,18 @@ pub(super) enum Sent {
 }
 
 /// The frames of a file from an offset on.
-pub(super) struct Frames<'a> {
+pub(in crate::tf) struct Frames<'a> {
     file: &'a FileReader,
     offset: u64,
     header: usize,
     buffer: Vec<u8>,
+    passing: Option<Passing>,
 }
 
 impl<'a> Frames<'a> {
     /// Frames with a header of `header` bytes and at most `limit` bytes after
     /// it, which are held in memory.
-    pub(super) fn new(
+    pub(in crate::tf) fn new(
         file: &'a FileReader,
         offset: u64,
         header: usize,
@@ -44,15 +46,28 @@ impl<'a> Frames<'a> {
             offset,
             header,
             buffer: vec![0; header + size],
+            passing: None,
         }
+    }
+
+    /// Lets a digest be made of what is sent.
+    pub(in crate::tf) fn with_digest(self, passing: Option<Passing>) -> Frames<'a> {
+        Frames { passing, ..self }
+    }
+
+    /// What has passed, for its digest.
+    pub(in crate::tf) fn into_passing(self) -> Option<Passing> {
+        self.passing
     }
 
     /// Sends the next frame.
     ///
     /// # Errors
     /// When the connection can't go on.
-    pub(super) fn send(&mut self, wire: &mut Wire) -> Result<Sent> {
+    pub(in crate::tf) fn send(&mut self, wire: &mut Wire) -> Result<Sent> {
+        let needs_bytes = self.passing.as_ref().is_some_and(Passing::needs_bytes);
         if wire.takes_files()
+            && !needs_bytes
             && let Some(len) = self.straight()
         {
             return self.send_straight(wire, len);
@@ -65,6 +80,9 @@ impl<'a> Frames<'a> {
         };
         announce(header, len);
         self.offset += len as u64;
+        if let Some(passing) = &mut self.passing {
+            passing.passed(&data[..len], self.offset);
+        }
         wire.write_units(&mut self.buffer[..self.header + len], &[self.header, len])?;
         wire.count_data(len);
         Ok(Sent::Frame)
@@ -84,6 +102,9 @@ impl<'a> Frames<'a> {
         announce(header, len);
         let sent = wire.send_file(header, self.file.handle(), self.offset, len)?;
         self.offset += len as u64;
+        if let Some(passing) = &mut self.passing {
+            passing.passed(&[], self.offset);
+        }
         wire.count_data(len);
         Ok(sent.map_or(Sent::Failed, |()| Sent::Frame))
     }

@@ -31,7 +31,7 @@ pub(super) const FIN: i64 = -127;
 
 /// The most bytes handled at once: deciphered bytes are still in the cache when
 /// they are written.
-pub(super) const PIECE: usize = 256 * 1024;
+pub(in crate::tf) const PIECE: usize = 256 * 1024;
 
 /// An open file and the buffer to agree on, in bytes.
 pub(super) type Opened<T> = std::result::Result<(T, u64), Status>;

@@ -2,11 +2,11 @@
 //! Each sends its own replies and returns when the session can take the next
 //! request.
 
-mod frames;
+pub(super) mod frames;
 pub(super) mod fsize;
 pub(super) mod ftype;
 pub(super) mod get;
-mod hp;
+pub(super) mod hp;
 pub(super) mod integrity;
 pub(super) mod list;
 pub(super) mod lsv2;

@@ -44,7 +44,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> 
     Ok(Outcome::Done)
 }
 
-fn open(env: &Env, path: &RootPath) -> std::result::Result<FileReader, Status> {
+pub(in crate::tf) fn open(env: &Env, path: &RootPath) -> std::result::Result<FileReader, Status> {
     FileReader::open(&env.root, path).map_err(|e| match e {
         ReadError::Directory => Status::IsDirectory,
         ReadError::Special => Status::TransferApi,

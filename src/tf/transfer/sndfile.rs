@@ -62,7 +62,7 @@ pub(crate) fn run(
     }
 }
 
-fn begin_status(e: UploadError) -> Status {
+pub(in crate::tf) fn begin_status(e: UploadError) -> Status {
     match e {
         UploadError::Directory => Status::IsDirectory,
         UploadError::Exists => Status::FileExists,
@@ -71,7 +71,7 @@ fn begin_status(e: UploadError) -> Status {
     }
 }
 
-fn write_status(e: Errno) -> Status {
+pub(in crate::tf) fn write_status(e: Errno) -> Status {
     match e {
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Status::QuotaExceeded,
         Errno::ACCESS | Errno::PERM | Errno::XDEV | Errno::ROFS => Status::AccessDenied,

@@ -1,6 +1,8 @@
 //! Opening a regular file for reading, without ever blocking on a pipe or
 //! acting on a device.
 
+pub mod digest;
+
 use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
