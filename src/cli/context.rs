@@ -76,6 +76,14 @@ impl Context {
         Ok(session.connection.insert(connection))
     }
 
+    /// The same failure, or a more exact one, see [`Connection::explain`].
+    pub(crate) fn explain(&mut self, server: &ServerName, failure: Failure) -> Failure {
+        match (failure, self.connection(server)) {
+            (Failure::Client(error), Ok(connection)) => connection.explain(error).into(),
+            (failure, _) => failure,
+        }
+    }
+
     /// The way to a session with a server, to reopen one or to open another.
     /// Passwords are asked for once.
     pub(crate) fn access(&mut self, server: &ServerName) -> Result<&Access> {
@@ -165,7 +173,7 @@ pub(super) fn for_each_path(
     for_each(written, |written| {
         let paths = expand(context, written)?;
         for_each(&paths, |Remote { server, path }| {
-            act(context.connection(server)?, path)
+            act(context.connection(server)?, path).map_err(|e| context.explain(server, e))
         })
     })
 }
@@ -178,7 +186,7 @@ pub(super) fn for_each_name(
 ) -> Result<()> {
     for_each(written, |written| {
         let Remote { server, path } = context.resolve(written)?;
-        act(context.connection(&server)?, &path)
+        act(context.connection(&server)?, &path).map_err(|e| context.explain(&server, e))
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::failure::Exit;
+use crate::cli::wording::sentence;
 use crate::client::{ClientError, Event, Operation, Summary};
 
 /// The least time between two lines of progress.
@@ -134,7 +135,7 @@ impl JsonLines {
 impl Line {
     fn error(path: Option<String>, error: &ClientError) -> Line {
         let exit = Exit::of(error) as u8;
-        let error = error.to_string();
+        let error = sentence(error);
         Line::Error { path, error, exit }
     }
 

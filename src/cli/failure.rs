@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::complain;
+use super::wording::sentence;
 use crate::client::{Class, ClientError};
 use crate::text::shown;
-use crate::tf::status::Status;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -73,10 +73,7 @@ impl Failure {
                 if let ClientError::WrongKey(_) | ClientError::NotPinned { .. } = error {
                     complain!("{WRONG_KEY}");
                 }
-                complain!("tf: {}", shown(error.to_string().as_bytes()));
-                if let Some(step) = next_step(error) {
-                    complain!("tf: {step}");
-                }
+                complain!("tf: {}", shown(sentence(error).as_bytes()));
                 Exit::of(error)
             }
         };
@@ -114,64 +111,10 @@ pub(crate) fn report_all(failures: Vec<ClientError>) -> Result<()> {
 
 /// Printed if a server has another key than the trusted one.
 const WRONG_KEY: &str = "\
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
-@ THE SERVER DOES NOT HAVE THE KEY THAT YOU TRUST         @
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
-Someone may be intercepting the connection, or the server's key was changed.
-Ask its administrator for the key and its fingerprint, not over this network.
-If the key was changed: tf trust NAME --replace, with --key public.pem if the
-server is reached without TLS.";
-
-/// What may help.
-pub(super) fn next_step(error: &ClientError) -> Option<&'static str> {
-    const PLACE: &str = "does the directory exist, and may you write to it?";
-    if let ClientError::Refused {
-        request,
-        status: Status::HpOpen,
-    } = error
-        && request.starts_with("PUT")
-    {
-        return Some(PLACE);
-    }
-    if let ClientError::Refused {
-        request,
-        status: Status::DirectoryRemains,
-    } = error
-        && request.starts_with("rmdir")
-    {
-        return Some("it is not empty: rm -r removes it with its content");
-    }
-    Some(match error.status()? {
-        Status::BeforeLogin => "the server requires a login: --user NAME",
-        Status::LoginFailed => {
-            "wrong name or password, or the account is locked or blocked for a while: see the server's log"
-        }
-        Status::AlreadyLoggedIn => "this server does not use accounts: leave the user out",
-        Status::AlreadyInJail => "this server does not use jails: leave the jail out",
-        Status::BeforeJail => "the server requires a jail: --jail DIR",
-        Status::JailFile => "that directory is not a jail: a jail has a file jail.key",
-        Status::JailToken => "the token is not valid for that jail: ask the server's administrator",
-        Status::AccessDenied => {
-            "you have no permission there, a directory of the path is missing, or the path leads outside"
-        }
-        Status::IsDirectory => "that is a directory: see -r",
-        Status::FileExists => "the name exists already: see -f, or choose another",
-        Status::FileCreation => PLACE,
-        Status::DirectoryMissing => "it is missing, or not a directory",
-        Status::HpOpen | Status::Sha256 => "it is missing, a directory, or you may not open it",
-        Status::Rename => "the old path is missing, or can't replace the new one",
-        Status::QuotaExceeded => "your quota there is used up: see tf df, and remove something",
-        Status::DirectoryLocked => "someone holds the lock: wait, or remove it with tf unlock",
-        Status::DirectoryRemains => {
-            "something in it could not be removed: a secure directory, or another user's file"
-        }
-        Status::ChangeOwner | Status::ChangeMode => "only its owner or root may do that",
-        Status::Balance => {
-            "the server has no pool to choose from, or no server of the pool is alive"
-        }
-        _ => return None,
-    })
-}
+@@ THE SERVER DOES NOT HAVE THE KEY THAT YOU TRUST @@
+Someone may be intercepting the connection, or the key was changed: ask the
+server's administrator. If it was: tf trust NAME --replace (without TLS, with
+--key public.pem).";
 
 /// Why `tf` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod complete;
 mod context;
 mod events;
 mod failure;
+mod help;
 mod interrupt;
 mod output;
 mod place;
@@ -16,14 +17,15 @@ mod secrets;
 mod servers;
 mod settings;
 mod shell;
+mod wording;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, stdin, stdout};
+use std::io::{IsTerminal, Write, stdin, stdout};
 use std::process::ExitCode;
 
 use access::Directory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use command::Command;
 use context::Context;
 use failure::Failure;
@@ -46,10 +48,12 @@ pub fn main() -> ExitCode {
         output,
         command,
     } = match read_arguments() {
-        Ok(arguments) => arguments,
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => return Exit::Ok.into(),
         Err(e) => e.exit(),
     };
     crate::tf::cipher::cycle::make_table_on_need();
+    wording::set_verbose(output.verbose);
     let done = Directory::read(connection).and_then(|directory| {
         let cancel = directory.cancel.clone();
         if let Err(e) = interrupt::follow(cancel.clone()) {
@@ -80,9 +84,8 @@ pub fn main() -> ExitCode {
     after_help = "A remote path is NAME:path for a server of the configuration (see tf trust), \
                   tf://[user@]host[:port]/path, or a path on the default server, given by --server, \
                   TF_SERVER or the configuration.\n\
-                  Options override a server's entry, and the entry overrides TF_KEY, TF_HASH, \
-                  TF_VERSION, TF_USER and TF_JAIL.\n\
-                  tf help COMMAND shows all options of a command, with examples. \
+                  tf help COMMAND shows the options of a command, with examples; \
+                  tf help connection shows those that choose a server and log in. \
                   See tf(1) for exit statuses."
 )]
 struct Arguments {
@@ -94,14 +97,26 @@ struct Arguments {
     command: Command,
 }
 
-/// The arguments of this process. `tf SERVER`, and on a terminal `tf` where a
-/// default server is known, open a shell; commands go before servers of their
-/// name.
-fn read_arguments() -> Result<Arguments, clap::Error> {
+/// The arguments of this process; `None` when help was asked for and shown.
+/// `tf SERVER`, and on a terminal `tf` where a default server is known, open a
+/// shell; commands go before servers of their name.
+fn read_arguments() -> Result<Option<Arguments>, clap::Error> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    Arguments::try_parse_from(&arguments)
+    if let Some(text) = help::connection(&arguments) {
+        // Nobody reads it if it can't be written.
+        let _ = stdout().write_all(text.as_bytes());
+        return Ok(None);
+    }
+    parse(&arguments)
         .map_err(|e| (shell_instead(&arguments, &e), e))
         .or_else(|(shell, e)| shell.ok_or(e))
+        .map(Some)
+}
+
+fn parse(arguments: &[OsString]) -> Result<Arguments, clap::Error> {
+    let mut command = help::short(Arguments::command());
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Arguments::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
 }
 
 /// The same arguments with `shell` in its place, where that is what they mean.
@@ -109,7 +124,7 @@ fn shell_instead(arguments: &[OsString], error: &clap::Error) -> Option<Argument
     let with_shell = |at: usize| {
         let mut arguments = arguments.to_vec();
         arguments.insert(at, "shell".into());
-        let arguments = Arguments::try_parse_from(arguments).ok()?;
+        let arguments = parse(&arguments).ok()?;
         let directory = Directory::read(arguments.connection.clone()).ok()?;
         Some((arguments, directory))
     };

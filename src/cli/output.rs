@@ -19,6 +19,9 @@ pub(crate) struct OutputOptions {
     /// Print results as JSON, one object per line
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// Add the server's replies to errors
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
 }
 
 /// One result. The schema of each is a part of what `tf` promises.

@@ -65,11 +65,11 @@ impl Source {
             Some(askpass) => ask_program(&askpass, prompt),
             None => rpassword::prompt_password(prompt)
                 .map(Zeroizing::new)
-                .map_err(|e| {
+                .map_err(|_| {
                     format!(
-                        "can't ask \"{}\" here ({e}): give a file, a descriptor or a command, set TF_ASKPASS, \
+                        "no terminal to ask for \"{}\": give a file, a descriptor or a command, set TF_ASKPASS, \
                          or store it with tf login",
-                        prompt.trim_end()
+                        prompt.trim_end().trim_end_matches(':')
                     )
                 }),
         }

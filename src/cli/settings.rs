@@ -8,13 +8,14 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Result};
+use super::help::SHARED;
 use super::place::with_port;
 use super::secrets::{CommandLine, descriptor};
 use crate::client::{PublicKey, Tls, Transport, Trust, Via};
 
 /// How to reach the server.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Server")]
+#[command(next_help_heading = SHARED)]
 pub(super) struct ConnectionOptions {
     /// The default server: HOST[:PORT], tf://USER@HOST:PORT, or a name from the
     /// configuration
@@ -36,7 +37,7 @@ pub(super) struct ConnectionOptions {
 
 /// What is known of a server.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
-#[command(next_help_heading = "Server")]
+#[command(next_help_heading = SHARED)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     #[arg(skip)]

@@ -17,6 +17,7 @@ use super::cancel::{Cancel, Ticket, addresses, reach};
 use super::error::{ClientError, HANDSHAKE, Result};
 use super::program::{Program, Via};
 use crate::bbftp;
+use crate::net::link::LinkError;
 use crate::net::tls::client::{HelloError, Tls};
 use crate::net::{Link, tls};
 use crate::tf::status::{Reply, Status};
@@ -393,6 +394,10 @@ fn host(server: &str) -> &str {
 
 fn hello_error(e: HelloError, server: &str) -> ClientError {
     match e {
+        HelloError::Link(LinkError::Closed) => ClientError::Tls {
+            server: server.to_owned(),
+            why: "the server closed the connection: is this its port for TLS?".to_owned(),
+        },
         HelloError::Link(e) => ClientError::Handshake(e.into()),
         HelloError::NotPinned => ClientError::NotPinned {
             server: server.to_owned(),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::text::reason;
 use crate::tf::status::Status;
 use crate::tf::wire::WireError;
 
@@ -16,7 +17,7 @@ pub type Result<T> = std::result::Result<T, ClientError>;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The server's name has no address.
-    #[error("can't find {server}: {source}: check the name, and that it ends in :PORT")]
+    #[error("can't find {server}: {}: check the name", reason(.source))]
     Resolve {
         /// `host:port` as given.
         server: String,
@@ -24,7 +25,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// No address of the server took the connection.
-    #[error("can't connect to {server}: {source}: {}", way_out(.source.kind()))]
+    #[error("can't connect to {server}: {}: {}", reason(.source), way_out(.source.kind()))]
     Connect {
         /// `host:port` as given.
         server: String,
@@ -80,6 +81,19 @@ pub enum ClientError {
         /// What it said.
         status: Status,
     },
+    /// As `Refused`, with a cause that was found out, see
+    /// [`Connection::explain`](super::Connection::explain).
+    #[error("{path}: {why}")]
+    Explained {
+        /// The path.
+        path: String,
+        /// The cause.
+        why: String,
+        /// The command and its path.
+        request: String,
+        /// What the server said.
+        status: Status,
+    },
     /// The server answered with a failure without a known code, or does not know
     /// the command.
     #[error("{request}: the server answered \"{reply}\"")]
@@ -128,7 +142,7 @@ pub enum ClientError {
     #[error("interrupted")]
     Interrupted,
     /// A local failure.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}: {}", reason(.source), path = .path.display())]
     Local {
         /// The local path.
         path: PathBuf,
@@ -217,6 +231,7 @@ impl ClientError {
             E::NoWord { .. } | E::Untold { .. } | E::Cancelled { .. } | E::NoRoom { .. } => {
                 Class::Refused
             }
+            E::Explained { .. } => Class::Refused,
             E::Resolve { .. } | E::Connect { .. } => Class::Unreachable,
             E::Version(_) | E::WrongKey(_) | E::NoKey | E::Hash => Class::NotLetIn,
             E::Tls { .. } | E::NotPinned { .. } | E::Handshake(_) => Class::NotLetIn,
@@ -247,7 +262,9 @@ impl ClientError {
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         match self {
-            ClientError::Refused { status, .. } => Some(*status),
+            ClientError::Refused { status, .. } | ClientError::Explained { status, .. } => {
+                Some(*status)
+            }
             _ => None,
         }
     }

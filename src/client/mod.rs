@@ -26,6 +26,7 @@ mod cancel;
 mod commands;
 mod connect;
 mod error;
+mod explain;
 mod later;
 mod listing;
 mod observe;

@@ -32,7 +32,7 @@ fn an_account_that_may_only_add_gets_whole_files_there_and_replaces_none() {
     desk.write("t/d", "new");
     let run = with(&["put", "-r", "t"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert!(run.err.contains("FAILED 12"), "{}", run.err);
+    assert!(run.err.contains("t/b: exists already"), "{}", run.err);
     let after = tree(&desk.server.path("t"));
     assert_eq!(after.len(), before.len() + 1);
     assert!(before.iter().all(|entry| after.contains(entry)));
@@ -41,7 +41,7 @@ fn an_account_that_may_only_add_gets_whole_files_there_and_replaces_none() {
     let with = |arguments: &[&str]| desk.tf(&[&login[..], arguments].concat());
     let run = with(&["put", "t/d", "e"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
-    assert!(run.err.contains("FAILED 1"), "{}", run.err);
+    assert!(run.err.contains("e: permission denied\n"), "{}", run.err);
     let run = with(&["get", "-r", "t", "back"]);
     assert_eq!(run.code, Some(0), "{}", run.err);
 }

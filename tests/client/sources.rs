@@ -183,14 +183,14 @@ fn a_directory_that_a_file_is_in_the_way_of_is_told() {
         "{}",
         run.err
     );
-    // The next step is told with what can't be stored, once.
+    // Nothing can be stored in a directory that is missing.
     desk.write("t/a", "x");
     desk.write("t/b", "x");
     let run = desk.tf(&["put", "-q", "t/a", "t/b", "missing/"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert_eq!(
-        run.err.matches("does the directory exist").count(),
-        1,
+        run.err.matches("there is no directory missing\n").count(),
+        2,
         "{}",
         run.err
     );

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use crate::common::{Server, Setup};
-use crate::desk::{Desk, content, tree};
+use crate::desk::{Desk, Run, content, tree};
 
 /// Makes a tree in which everything that can be odd is.
 fn odd_tree(desk: &Desk) {
@@ -160,7 +160,7 @@ fn several_files_and_patterns_go_into_a_directory() {
     let run = desk.tf(&["get", "in/a.txt", "in/none", "in/c.dat", "out"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert!(
-        run.err.contains("in/none: FSTAT in/none: FAILED 9"),
+        run.err.contains("in/none: no such file or directory"),
         "{}",
         run.err
     );
@@ -241,4 +241,26 @@ fn standard_input_and_output_are_files_too() {
             "{arguments:?}"
         );
     }
+}
+
+#[test]
+fn standard_input_is_not_read_before_it_has_a_place() {
+    let desk = Desk::new();
+    desk.server.mkdir("d");
+    for (arguments, code, words) in [
+        (&["put", "-"][..], 2, "tf put - NAME"),
+        (&["put", "-", "d/"], 2, "tf put - d/NAME"),
+        (&["put", "-", "d"], 1, "d"),
+        (&["put", "-", "none/f"], 1, "none"),
+        (&["put", "-", ".tfd-x.part"], 7, "choose another"),
+        (&["put", "-", "other", "d"], 2, "by itself"),
+    ] {
+        // A pipe that never ends: who reads it waits for ever.
+        let (reader, _writer) = std::io::pipe().expect("pipe");
+        let mut command = desk.command(arguments);
+        let run: Run = command.stdin(reader).output().expect("tf").into();
+        assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.err);
+        assert!(run.err.contains(words), "{arguments:?}: {}", run.err);
+    }
+    assert_eq!(desk.server.names(""), ["d"]);
 }

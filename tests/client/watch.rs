@@ -250,7 +250,7 @@ fn what_makes_no_sense_is_refused_at_once() {
         (&["watch", "--interval", "0", "in"], 2, "above 0"),
         (&["watch", "--prefix", "a/b", "in"], 2, "--prefix"),
         (&["watch", "a:in", "b:in"], 2, "one server"),
-        (&["watch", "missing"], 1, "FAILED 5"),
+        (&["watch", "missing"], 1, "missing: can't be watched"),
         (
             &["--server", "127.0.0.1:1", "watch", "in"],
             3,

@@ -32,7 +32,7 @@ fn mv_renames_moves_into_directories_and_replaces_nothing_with_n() {
     assert_eq!(server.names("d"), ["a.pdf", "b.pdf"]);
     person.fine(&["mv", "c2.txt", "d/a.pdf"]);
     assert_eq!(server.read("d/a.pdf"), b"c.txt");
-    person.fails(&["mv", "-n", "d/a.pdf", "d/b.pdf"], 1, &["FAILED 12"]);
+    person.fails(&["mv", "-n", "d/a.pdf", "d/b.pdf"], 1, &["exists already"]);
     assert_eq!(server.read("d/b.pdf"), b"b.pdf");
     person.fails(
         &["mv", "d/a.pdf", "d/b.pdf", "new"],
@@ -61,7 +61,7 @@ fn cp_copies_files_and_trees_and_replaces_only_with_f() {
         (server.read("t2/t/a"), server.read("t2/copy")),
         (b"one".to_vec(), b"one".to_vec())
     );
-    person.fails(&["cp", "t/a", "old"], 1, &["FAILED 12"]);
+    person.fails(&["cp", "t/a", "old"], 1, &["exists already"]);
     assert_eq!(server.read("old"), b"old");
     person.fine(&["cp", "-f", "t/a", "old"]);
     assert_eq!(server.read("old"), b"one");
@@ -82,7 +82,7 @@ fn rm_takes_files_and_with_r_trees_and_never_the_root() {
     }
     person.fine(&["rm", "a", "*.tmp"]);
     assert_eq!(server.names(""), [".hidden.tmp", "d", "e[1]"]);
-    person.fails(&["rm", "d"], 1, &["FAILED 8"]);
+    person.fails(&["rm", "d"], 1, &["is a directory"]);
     // One that fails does not keep the others.
     person.fails(&["rm", "none", ".hidden.tmp"], 1, &["none"]);
     assert!(!server.exists(".hidden.tmp"));
@@ -108,17 +108,9 @@ fn rmdir_removes_empty_directories_alone() {
     server.write("full/x", "x");
     server.mkdir("empty");
     server.write("file", "x");
-    person.fails(
-        &["rmdir", "full", "empty"],
-        1,
-        &["full", "FAILED 15", "not empty: rm -r"],
-    );
+    person.fails(&["rmdir", "full", "empty"], 1, &["full: not empty: rm -r"]);
     assert!(server.exists("full/x") && !server.exists("empty"));
-    person.fails(
-        &["rmdir", "file"],
-        1,
-        &["FAILED 10", "missing, or not a directory"],
-    );
+    person.fails(&["rmdir", "file"], 1, &["no such directory"]);
     // A request would end there, and mean another path.
     let at = format!("tf://{}/full%00x", server.address());
     person.fails(&["rm", "-r", &at], 2, &["NUL"]);
@@ -135,7 +127,7 @@ fn rmdir_removes_empty_directories_alone() {
 fn mkdir_and_touch_make_what_is_missing() {
     let server = Server::start();
     let person = Person::of(&server);
-    person.fails(&["mkdir", "a/b"], 1, &["FAILED 1"]);
+    person.fails(&["mkdir", "a/b"], 1, &["there is no directory a"]);
     person.fine(&["mkdir", "-p", "a/b", "/c/d/"]);
     person.fine(&["mkdir", "-p", "a/b"]);
     assert!(server.path("a/b").is_dir() && server.path("c/d").is_dir());
@@ -198,7 +190,11 @@ fn chmod_sets_modes_of_trees_and_never_those_of_another_file() {
     assert_eq!(mode(&server, "t/z"), 0o700, "the others are done");
     person.fails(&["mv", "a | b", "c"], 1, &["rename it first"]);
     person.fails(&["chown", "nobody", "a"], 2, &["USER:GROUP"]);
-    person.fails(&["chown", "no-such-user:nogroup", "a"], 1, &["FAILED 42"]);
+    person.fails(
+        &["chown", "no-such-user:nogroup", "a"],
+        1,
+        &["no such user"],
+    );
 }
 
 #[test]

@@ -26,8 +26,8 @@ pub(crate) struct Find {
     /// Entries whose name matches; of several patterns one must match
     #[arg(long, value_name = "PATTERN")]
     name: Vec<String>,
-    /// Entries of this kind
-    #[arg(long = "type", value_name = "KIND")]
+    /// Entries of this kind: f a file, d a directory, o anything else
+    #[arg(long = "type", value_name = "KIND", hide_possible_values = true)]
     kind: Option<Type>,
     /// Entries larger (+) or smaller (-) than a size, or of exactly that size:
     /// +10M, -4K, 0

@@ -118,14 +118,25 @@ impl Put {
         for path in paths {
             sources.extend(expand_local(local(path)?));
         }
+        let is_piped = sources.iter().any(|source| source == Path::new("-"));
+        if is_piped && sources.len() > 1 {
+            let text = "standard input is uploaded by itself: tf put - REMOTE";
+            return Err(Failure::usage(text));
+        }
         let remote = context.resolve(&target)?;
+        if is_piped && (target.path.is_empty() || target.path.ends_with('/')) {
+            let directory = shown(target.path.as_bytes());
+            let text =
+                format!("standard input has no name: give one, as in tf put - {directory}NAME");
+            return Err(Failure::usage(text));
+        }
         let options = Options {
             recursive,
             follow,
             ..transfer.options()
         };
         run_transfers(context, &remote.server, &options, |transfers| {
-            if sources == [Path::new("-")] {
+            if is_piped {
                 return transfers.put_from(&mut std::io::stdin().lock(), &remote.path);
             }
             transfers.put(&sources, &remote.path)
@@ -337,7 +348,7 @@ pub(super) fn to_standard_output(
     // Only lost connections are reported.
     let output = OutputOptions {
         quiet: true,
-        json: false,
+        ..OutputOptions::default()
     };
     let board = Board::new(&output);
     let transfers = Transfers::new(&access, options, &board).with(open);

@@ -17,6 +17,7 @@ use crate::cli::failure::{Exit, Failure, Result};
 use crate::cli::interrupt::{OnInterrupt, on_interrupt};
 use crate::cli::output::{OutputOptions, Printer};
 use crate::cli::place::{Remote, RemoteArg};
+use crate::cli::wording::set_verbose;
 use crate::client::Kind;
 use crate::text::shown;
 
@@ -133,6 +134,8 @@ pub(super) fn carry_out(
             let usual = context.output.clone();
             context.output.quiet |= line.output.quiet;
             context.output.json |= line.output.json;
+            context.output.verbose |= line.output.verbose;
+            set_verbose(context.output.verbose);
             let done = command.run(context);
             context.output = usual;
             done

@@ -156,7 +156,7 @@ impl<T: Item> Queue<T> {
                 self.set_large(item);
                 return Err(e);
             }
-            Err(e) => run.failed(item.id(), e),
+            Err(e) => run.failed(item.id(), lines[0].explain(e)),
             Ok(()) => {}
         }
         Ok(())

@@ -8,6 +8,7 @@ use openssl::sha::sha256;
 use crate::client::commands::Stat;
 use crate::client::connect::{Connection, ok_data, refusal};
 use crate::client::error::{ClientError, Result};
+use crate::store::path::{PART_PREFIX as SERVER_PREFIX, PART_SUFFIX as SERVER_SUFFIX};
 use crate::text::hex;
 use crate::tf::wire::WireError;
 
@@ -56,8 +57,14 @@ pub(super) fn beneath(path: &[u8]) -> Result<&[u8]> {
 /// Checks that a remote path can be stored by way of a part next to it.
 ///
 /// # Errors
-/// `BadName` for one that RENAM can't name.
+/// `BadName` for one that RENAM can't name, or that tfd keeps for uploads in
+/// progress.
 pub(super) fn sendable(path: &[u8]) -> Result<()> {
+    let name = last(path);
+    if name.starts_with(SERVER_PREFIX) && name.ends_with(SERVER_SUFFIX) {
+        let why = "the server keeps such names for uploads in progress: choose another";
+        return Err(bad_name(path, why));
+    }
     if directory(path)
         .windows(BAR.len())
         .any(|window| window == BAR)

@@ -358,6 +358,14 @@ impl<'r> Line<'r> {
         self.run.access.target.cancel.sleep(wait)
     }
 
+    /// The same error, or a more exact one, see [`Connection::explain`].
+    pub(super) fn explain(&mut self, error: ClientError) -> ClientError {
+        match &mut self.connection {
+            Some(connection) => connection.explain(error),
+            None => error,
+        }
+    }
+
     /// Gives the connection up; the next work opens another.
     pub(super) fn close(&mut self) {
         self.connection = None;

@@ -11,10 +11,12 @@ use sha2::{Digest, Sha256};
 
 use super::local::{Part, Target};
 use super::pump::{compare, digest_there};
-use super::requests::{directory, join, part_name};
+use super::requests::{directory, join, part_name, sendable};
+use super::trees::is_remote_directory;
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
+use crate::tf::status::Status;
 
 /// Called with the bytes moved so far.
 pub type Progress<'a> = &'a mut dyn FnMut(u64);
@@ -167,13 +169,21 @@ impl Connection {
 
 impl Transfers<'_> {
     /// Sends a reader's bytes as a file. They can't be read twice, so a lost
-    /// connection ends it; the old file is untouched then.
+    /// connection ends it; the old file is untouched then. What can be known to
+    /// fail is refused before the first byte is read.
     ///
     /// # Errors
     /// The server's refusal, a local failure, `Mismatch`, or the connection
     /// is lost.
     pub fn put_from(&self, reader: &mut dyn Read, remote: &str) -> Result<Summary> {
         self.run(|run, lines| {
+            sendable(remote.as_bytes())?;
+            if is_remote_directory(&mut lines[0], remote)? {
+                return Err(ClientError::Refused {
+                    request: format!("put {remote}"),
+                    status: Status::IsDirectory,
+                });
+            }
             let id = run.id(remote.into());
             run.planned(1, 0);
             let mut size = 0;

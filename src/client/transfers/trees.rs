@@ -38,6 +38,7 @@ impl Transfers<'_> {
     /// the summary, and the others are moved.
     pub fn put(&self, sources: &[PathBuf], remote: &str) -> Result<Summary> {
         self.run(|run, lines| {
+            sendable(remote.as_bytes())?;
             let into = sources.len() != 1
                 || remote.is_empty()
                 || remote.ends_with('/')
@@ -158,7 +159,11 @@ fn stat_path(path: &str) -> &[u8] {
     }
 }
 
-fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<bool> {
+/// Whether a remote path leads to a directory.
+///
+/// # Errors
+/// The server's refusal but that there is none, or the connection is lost.
+pub(super) fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<bool> {
     match line.steadily(|connection, _| connection.stat_there(stat_path(path)))? {
         Ok(stat) => Ok(stat.kind == Kind::Directory),
         Err(e) if e.status() == Some(Status::FileMissing) => Ok(false),

@@ -77,7 +77,7 @@ impl Runner<'_> {
         };
         let board = Board::new(&OutputOptions {
             quiet: !self.style.bars,
-            json: false,
+            ..OutputOptions::default()
         });
         let job = Job {
             direction,

@@ -1,7 +1,7 @@
 //! How transfers go: bars on a terminal, events as JSON for programs, and
 //! otherwise only what a person must know.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,8 +9,8 @@ use std::time::Instant;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::events::{JsonLines, Out, per_second};
-use super::failure::next_step;
 use super::output::{OutputOptions, complain, output_error};
+use super::wording::sentence;
 use crate::client::{ClientError, Event, Note, Observer, Operation, Summary};
 use crate::text::{human_size, shown};
 
@@ -41,8 +41,6 @@ struct State {
     total: Option<ProgressBar>,
     own: HashMap<usize, ProgressBar>,
     modes_lost: u64,
-    /// Next steps that were printed: each is printed once.
-    steps: BTreeSet<&'static str>,
 }
 
 impl Board {
@@ -90,18 +88,13 @@ impl Board {
     /// Reports an entry that failed, by its name, and by that of its file if
     /// that is another one.
     fn failed(&self, name: &[u8], error: &ClientError) {
-        let (name, error_text) = (shown(name), shown(error.to_string().as_bytes()));
+        let (name, error_text) = (shown(name), shown(sentence(error).as_bytes()));
         let is_named = error_text
             .strip_prefix(&name)
             .is_some_and(|rest| rest.starts_with(':'));
         match is_named {
             true => self.say(&error_text),
             false => self.say(&format!("{name}: {error_text}")),
-        }
-        if let Some(step) = next_step(error)
-            && self.state().steps.insert(step)
-        {
-            self.say(step);
         }
     }
 
@@ -139,8 +132,8 @@ impl Board {
             json.summary(summary, self.begin.elapsed());
         }
         let failed = summary.failures.len() as u64;
-        if failed > 0 {
-            let all = failed + summary.files + summary.unchanged;
+        let all = failed + summary.files + summary.unchanged;
+        if failed > 0 && all > 1 {
             self.say(&format!("{failed} of {all} entries failed"));
         }
         let modes_lost = self.state().modes_lost;
