@@ -32,6 +32,12 @@ enum Line {
     },
     /// A large file's transfer has begun, or goes on from `from`.
     Begin { path: String, bytes: u64, from: u64 },
+    /// The digest of a large file's part, or of the whole, is made.
+    Check {
+        path: String,
+        bytes: u64,
+        of: &'static str,
+    },
     /// A file is in its place.
     Done { path: String, bytes: u64 },
     /// A remark on an entry.
@@ -63,26 +69,21 @@ enum Line {
         deleted: u64,
         left_out: u64,
         failed: u64,
+        moved: u64,
         seconds: f64,
     },
 }
 
 /// Standard output for events.
 pub(super) struct JsonLines {
-    begin: Instant,
     progress: Mutex<Instant>,
     out: Arc<Out>,
 }
 
 impl JsonLines {
     pub(super) fn new(out: Arc<Out>) -> JsonLines {
-        let begin = Instant::now();
-        let progress = Mutex::new(begin);
-        JsonLines {
-            begin,
-            progress,
-            out,
-        }
+        let progress = Mutex::new(Instant::now());
+        JsonLines { progress, out }
     }
 
     fn write(&self, line: &Line) {
@@ -96,7 +97,7 @@ impl JsonLines {
         self.write(&Line::error(None, error));
     }
 
-    pub(super) fn summary(&self, summary: &Summary, took: Duration) {
+    pub(super) fn summary(&self, summary: &Summary, moved: u64, took: Duration) {
         self.write(&Line::Summary {
             files: summary.files,
             bytes: summary.bytes,
@@ -104,12 +105,20 @@ impl JsonLines {
             deleted: summary.deleted,
             left_out: summary.left_out,
             failed: summary.failures.len() as u64,
+            moved,
             seconds: took.as_secs_f64(),
         });
     }
 
-    /// An event, with the bytes and files moved so far and those planned.
-    pub(super) fn event(&self, event: &Event<'_>, moved: (u64, u64), planned: (u64, u64)) {
+    /// An event, with the bytes and files that are there and those planned, and
+    /// the bytes a second that were moved lately.
+    pub(super) fn event(
+        &self,
+        event: &Event<'_>,
+        moved: (u64, u64),
+        planned: (u64, u64),
+        bytes_per_second: u64,
+    ) {
         if let Some(line) = Line::of(event) {
             self.write(&line);
         }
@@ -119,7 +128,6 @@ impl JsonLines {
         }
         *last = Instant::now();
         let ((bytes, files), (bytes_total, files_total)) = (moved, planned);
-        let bytes_per_second = per_second(bytes, self.begin.elapsed());
         let left = bytes_total.saturating_sub(bytes);
         self.write(&Line::Progress {
             bytes,
@@ -142,6 +150,21 @@ impl Line {
     fn of(event: &Event<'_>) -> Option<Line> {
         Some(match *event {
             Event::At { .. } => return None,
+            // Once for each digest.
+            Event::Checking {
+                position: Some(1..),
+                ..
+            } => return None,
+            Event::Checking {
+                name,
+                size: bytes,
+                position,
+                ..
+            } => Line::Check {
+                path: text(name),
+                bytes,
+                of: if position.is_some() { "part" } else { "whole" },
+            },
             Event::Planned { files, bytes } => Line::Start { files, bytes },
             Event::Begun {
                 name,
@@ -223,10 +246,4 @@ impl Out {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
     }
-}
-
-/// Bytes a second, of so many in this time.
-pub(super) fn per_second(bytes: u64, time: Duration) -> u64 {
-    let microseconds = time.as_micros().max(1000);
-    u64::try_from(u128::from(bytes) * 1_000_000 / microseconds).unwrap_or(u64::MAX)
 }

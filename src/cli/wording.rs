@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::client::ClientError;
+use crate::text::reason;
 use crate::tf::status::Status;
 
 /// Whether the protocol's words are added.
@@ -26,8 +27,8 @@ pub(super) fn sentence(error: &ClientError) -> String {
         } => (format!("{path}: {why}"), request, status),
         ClientError::Tls { server, why } if why.contains("UnknownIssuer") => {
             return format!(
-                "no TLS with {server}: its certificate is self-signed, or of an unknown authority: \
-                 tf trust {server}"
+                "no TLS with {server}: its certificate is not trusted (self-signed, or of an unknown \
+                 authority): tf trust {server}"
             );
         }
         error => return error.to_string(),
@@ -35,6 +36,25 @@ pub(super) fn sentence(error: &ClientError) -> String {
     match VERBOSE.load(Ordering::Relaxed) {
         true => format!("{text} ({}: {status})", request.trim_end()),
         false => text,
+    }
+}
+
+/// What many failures have in common: the sentence without the names in it.
+pub(super) fn kind(error: &ClientError) -> String {
+    match error {
+        ClientError::Refused { request, status } => {
+            let word = request.split(' ').next().unwrap_or_default();
+            of_session(*status)
+                .or_else(|| of_path(word, *status))
+                .map_or_else(|| status.text().to_owned(), str::to_owned)
+        }
+        ClientError::Explained { why, .. } => why.clone(),
+        ClientError::BadName { why, .. } | ClientError::Untold { why, .. } => (*why).to_owned(),
+        ClientError::Local { source, .. } => reason(source),
+        ClientError::Cancelled { .. } => "the server cancelled the transfer".to_owned(),
+        ClientError::Changed { .. } => "changed during the transfer".to_owned(),
+        ClientError::Mismatch { .. } => "SHA-256 differs".to_owned(),
+        error => error.to_string(),
     }
 }
 

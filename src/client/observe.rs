@@ -26,6 +26,18 @@ pub enum Event<'a> {
         /// How many bytes of it were transferred before.
         from: u64,
     },
+    /// The digest of what is at the target already is made, or that of the whole
+    /// file is compared.
+    Checking {
+        /// Its number in this run.
+        file: usize,
+        /// Its remote path.
+        name: &'a [u8],
+        /// Its size in bytes.
+        size: u64,
+        /// How far the digest of a part is, from 0 on; `None` for the whole.
+        position: Option<u64>,
+    },
     /// So many bytes of a file have been transferred.
     At {
         /// Its number in this run.

@@ -1,6 +1,9 @@
 //! How transfers go: bars on a terminal, events as JSON for programs, and
 //! otherwise only what a person must know.
 
+mod alike;
+mod bars;
+
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +11,12 @@ use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::events::{JsonLines, Out, per_second};
+use alike::Alike;
+use bars::{Line, Meter, per_second};
+
+use super::events::{JsonLines, Out};
 use super::output::{OutputOptions, complain, output_error};
-use super::wording::sentence;
+use super::wording::{kind, sentence};
 use crate::client::{ClientError, Event, Note, Observer, Operation, Summary};
 use crate::text::{human_size, shown};
 
@@ -32,15 +38,19 @@ pub(super) struct Board {
 
 #[derive(Default)]
 struct State {
-    /// Bytes of the files under way.
+    /// Bytes of the files under way that are at the target.
     positions: HashMap<usize, u64>,
-    moved: u64,
+    /// All of them together, with those of files that are done.
+    at: u64,
+    /// What this run has moved.
+    meter: Meter,
     files: u64,
     planned_files: u64,
     planned_bytes: u64,
-    total: Option<ProgressBar>,
-    own: HashMap<usize, ProgressBar>,
+    total: Option<Line>,
+    own: HashMap<usize, Line>,
     modes_lost: u64,
+    alike: Alike,
 }
 
 impl Board {
@@ -86,8 +96,11 @@ impl Board {
     }
 
     /// Reports an entry that failed, by its name, and by that of its file if
-    /// that is another one.
+    /// that is another one; of many alike only the first.
     fn failed(&self, name: &[u8], error: &ClientError) {
+        if !self.state().alike.count(&kind(error)) {
+            return;
+        }
         let (name, error_text) = (shown(name), shown(sentence(error).as_bytes()));
         let is_named = error_text
             .strip_prefix(&name)
@@ -96,6 +109,20 @@ impl Board {
             true => self.say(&error_text),
             false => self.say(&format!("{name}: {error_text}")),
         }
+    }
+
+    /// Reports a remark on an entry; of many alike only the first.
+    fn noted(&self, name: &[u8], what: Note) {
+        if self.state().alike.count(&what.to_string()) {
+            self.say(&format!("{}: {what}", shown(name)));
+        }
+    }
+
+    /// Reports how many remarks were not printed.
+    fn say_rest(&self) {
+        let rest = self.state().alike.rest();
+        rest.iter()
+            .for_each(|line| self.say(&shown(line.as_bytes())));
     }
 
     /// Does something that prints, with the bars out of its way.
@@ -120,6 +147,7 @@ impl Board {
     /// Reports to programs why a run ended early.
     pub(super) fn report_end(&self, error: &ClientError) {
         self.end();
+        self.say_rest();
         if let Some(json) = &self.json {
             json.error(error);
         }
@@ -128,8 +156,10 @@ impl Board {
     /// Prints the result of a run.
     pub(super) fn sum(&self, summary: &Summary) {
         self.end();
+        self.say_rest();
+        let moved = self.state().meter.total();
         if let Some(json) = &self.json {
-            json.summary(summary, self.begin.elapsed());
+            json.summary(summary, moved, self.begin.elapsed());
         }
         let failed = summary.failures.len() as u64;
         let all = failed + summary.files + summary.unchanged;
@@ -141,12 +171,21 @@ impl Board {
             self.say(&format!("{modes_lost} entries lost their modes"));
         }
         if self.bars.is_some() {
-            let seconds = self.begin.elapsed().as_secs_f64();
-            let rate = human_size(per_second(summary.bytes, self.begin.elapsed()));
-            let (files, bytes) = (summary.files, human_size(summary.bytes));
-            let file = if files == 1 { "file" } else { "files" };
-            complain!("{files} {file}, {bytes} in {seconds:.1} s, {rate}/s");
+            complain!("{}", self.result(summary, moved));
         }
+    }
+
+    /// One line: what was done, and how fast by what was moved now.
+    fn result(&self, summary: &Summary, moved: u64) -> String {
+        let seconds = self.begin.elapsed().as_secs_f64();
+        let rate = human_size(per_second(moved, self.begin.elapsed()));
+        let (files, bytes) = (summary.files, human_size(summary.bytes));
+        let file = if files == 1 { "file" } else { "files" };
+        let now = match moved < summary.bytes {
+            true => format!(", {} of them now", human_size(moved)),
+            false => String::new(),
+        };
+        format!("{files} {file}, {bytes}{now} in {seconds:.1} s, {rate}/s")
     }
 
     fn plan(&self, files: u64, bytes: u64) {
@@ -155,35 +194,46 @@ impl Board {
         if let Some(bars) = &self.bars
             && files > 0
         {
-            let form = "{msg:>13} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
-            state.total = Some(bars.add(new_bar(form, bytes)));
+            let total = Line::new(bars, bytes, false);
+            total.set_label(format!("0/{files} files"));
+            state.total = Some(total);
+        }
+    }
+
+    /// Shows a file: by a bar of its own if it is one of several.
+    fn show(&self, state: &mut State, file: usize, name: &[u8], size: u64) {
+        if state.planned_files == 1
+            && let Some(total) = &state.total
+        {
+            total.set_name(name);
+        } else if let Some(bars) = &self.bars
+            && size >= OWN_BAR
+            && state.own.len() < OWN_BARS
+            && !state.own.contains_key(&file)
+        {
+            let own = Line::new(bars, size, true);
+            own.set_name(name);
+            state.own.insert(file, own);
         }
     }
 
     fn begun(&self, file: usize, name: &[u8], size: u64, from: u64) {
         let mut state = self.state();
-        if let Some(bars) = &self.bars
-            && size >= OWN_BAR
-            && state.planned_files > 1
-            && state.own.len() < OWN_BARS
-        {
-            let form = "{bytes:>13} [{bar:30}] {binary_bytes_per_sec} {eta} {msg}";
-            let own = bars
-                .insert(0, new_bar(form, size))
-                .with_message(shown(name));
-            own.set_position(from);
-            own.reset_eta();
-            state.own.insert(file, own);
-        }
-        state.at(file, from);
-        if let Some(total) = &state.total {
-            total.reset_eta();
+        self.show(&mut state, file, name, size);
+        state.begin(file, from);
+    }
+
+    fn checking(&self, file: usize, name: &[u8], size: u64, position: Option<u64>) {
+        let mut state = self.state();
+        self.show(&mut state, file, name, size);
+        if let Some(line) = state.line(file) {
+            line.checked(position);
         }
     }
 
     fn done(&self, file: usize, size: u64) {
         let mut state = self.state();
-        state.at(file, size);
+        state.moved(file, size);
         state.positions.remove(&file);
         state.files += 1;
         state.finish(file);
@@ -191,31 +241,49 @@ impl Board {
 }
 
 impl State {
-    fn at(&mut self, file: usize, position: u64) {
-        let before = self.positions.insert(file, position).unwrap_or(0);
-        self.moved = (self.moved + position).saturating_sub(before);
-        if let Some(own) = self.own.get(&file) {
-            own.set_position(position);
+    /// The bar that shows a file.
+    fn line(&self, file: usize) -> Option<&Line> {
+        match self.planned_files {
+            1 => self.total.as_ref(),
+            _ => self.own.get(&file),
+        }
+    }
+
+    /// A transfer begins, or begins again, at this byte.
+    fn begin(&mut self, file: usize, from: u64) {
+        let before = self.positions.insert(file, from).unwrap_or(0);
+        self.at = (self.at + from).saturating_sub(before);
+        if let Some(line) = self.line(file) {
+            line.begin(from);
         }
         if let Some(total) = &self.total {
-            total.set_position(self.moved);
+            total.begin(self.at);
+        }
+    }
+
+    fn moved(&mut self, file: usize, position: u64) {
+        let before = self.positions.insert(file, position).unwrap_or(0);
+        let bytes = position.saturating_sub(before);
+        self.at = (self.at + position).saturating_sub(before);
+        self.meter.add(bytes, Instant::now());
+        if let Some(own) = self.own.get(&file) {
+            own.moved(bytes, position);
+        }
+        if let Some(total) = &self.total {
+            total.moved(bytes, self.at);
         }
     }
 
     fn finish(&mut self, file: usize) {
         if let Some(own) = self.own.remove(&file) {
-            own.finish_and_clear();
+            own.end();
         }
-        if let Some(total) = &self.total {
-            total.set_message(format!("{}/{} files", self.files, self.planned_files));
+        if let Some(total) = &self.total
+            && self.planned_files > 1
+        {
+            total.set_label(format!("{}/{} files", self.files, self.planned_files));
         }
     }
-}
-
-fn new_bar(form: &str, length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(form);
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style.progress_chars("=> "))
 }
 
 impl Observer for Board {
@@ -228,7 +296,13 @@ impl Observer for Board {
                 size,
                 from,
             } => self.begun(file, name, size, from),
-            Event::At { file, position } => self.state().at(file, position),
+            Event::At { file, position } => self.state().moved(file, position),
+            Event::Checking {
+                file,
+                name,
+                size,
+                position,
+            } => self.checking(file, name, size, position),
             Event::Done { file, size, .. } => self.done(file, size),
             Event::Failed { file, name, error } => {
                 if let Some(file) = file {
@@ -246,7 +320,7 @@ impl Observer for Board {
             }
             Event::Note { name, what } => {
                 if !self.quiet && self.json.is_none() {
-                    self.say(&format!("{}: {what}", shown(name)));
+                    self.noted(name, what);
                 }
             }
             Event::Retrying {
@@ -270,10 +344,11 @@ impl Observer for Board {
         }
         if let Some(json) = &self.json {
             let state = self.state();
-            let moved = (state.moved, state.files);
+            let moved = (state.at, state.files);
             let planned = (state.planned_bytes, state.planned_files);
+            let rate = state.meter.rate(Instant::now());
             drop(state);
-            json.event(event, moved, planned);
+            json.event(event, moved, planned, rate);
         }
     }
 }
@@ -297,7 +372,10 @@ impl Bar {
             return Bar(ProgressBar::hidden());
         }
         let form = "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
-        Bar(new_bar(form, length).with_message(name))
+        let style = ProgressStyle::with_template(form);
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(length).with_style(style.progress_chars("=> "));
+        Bar(bar.with_message(name))
     }
 
     /// Shows how many bytes have moved.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::local::{Part, Target};
 use super::pump::{
-    Source, compare, digest_concurrently, digests_at_once, extend_digest, write_behind,
+    Source, Start, compare, digest_concurrently, digests_at_once, extend_digest, write_behind,
 };
 use super::queue::{Item, Ranges};
 use super::requests::part_name;
@@ -185,9 +185,11 @@ impl<'r> Receiving<'r> {
     /// connection is lost.
     fn get(&self, connection: &mut Connection, moved: &mut dyn FnMut(u64)) -> Result<()> {
         let (run, id, size) = (self.run, &self.item.id, self.stat.size);
-        let (digest, there) = digest_concurrently(run, &id.name, size, |start| {
+        let checking = |position| run.checking(id, size, position);
+        let receive = |start: &Start| {
             start.now();
-            let begun = extend_digest(run, self.source(), Sha256::new(), 0..self.from)?;
+            let at = |position| checking(Some(position));
+            let begun = extend_digest(run, self.source(), Sha256::new(), 0..self.from, at)?;
             if self.from == size {
                 return Ok(begun);
             }
@@ -213,7 +215,12 @@ impl<'r> Receiving<'r> {
                 true => Err(self.changed()),
                 false => Ok(digest),
             }
-        })?;
+        };
+        let waiting = || checking(None);
+        let (digest, there) = digest_concurrently(run, &id.name, size, receive, waiting)?;
+        if there.is_none() && run.options.verify {
+            checking(None);
+        }
         match run.options.verify {
             true => compare(connection, &id.name, digest, there),
             false => Ok(()),
@@ -260,8 +267,10 @@ impl<'r> Receiving<'r> {
     /// Compares the digest of the whole part.
     fn check(&self, connection: &mut Connection) -> Result<()> {
         let name = &self.item.id.name;
+        self.run.checking(&self.item.id, self.stat.size, None);
         let (digest, there) = digests_at_once(connection, name, || {
-            extend_digest(self.run, self.source(), Sha256::new(), 0..self.stat.size)
+            let all = 0..self.stat.size;
+            extend_digest(self.run, self.source(), Sha256::new(), all, |_| {})
         })?;
         compare(connection, name, digest, Some(there?))
     }

@@ -186,7 +186,13 @@ impl Work<'_> {
                     file: &file,
                     path: &local,
                 };
-                extend_digest(self.run, source, sha2::Sha256::default(), 0..found.size)
+                extend_digest(
+                    self.run,
+                    source,
+                    sha2::Sha256::default(),
+                    0..found.size,
+                    |_| {},
+                )
             });
             match here {
                 Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),

@@ -192,7 +192,8 @@ pub(super) fn write_behind(
     })
 }
 
-/// A digest that has come to `range`, over that range of a file.
+/// A digest that has come to `range`, over that range of a file. `at_byte` gets the
+/// positions.
 ///
 /// # Errors
 /// The system's, `Changed` when the file is shorter, or `Interrupted`.
@@ -201,11 +202,13 @@ pub(super) fn extend_digest(
     source: Source<'_>,
     mut digest: Sha256,
     range: Range<u64>,
+    at_byte: impl Fn(u64),
 ) -> Result<Sha256> {
     let mut buffer = vec![0; PIECE];
     let mut at = range.start;
     while at < range.end {
         run.go_on()?;
+        at_byte(at);
         let piece = &mut buffer[..at_most(range.end - at, PIECE)];
         source.read(piece, at)?;
         digest.update(&*piece);
@@ -293,7 +296,7 @@ fn is_due(elapsed: Duration, begin: u64, position: u64, length: u64) -> bool {
 /// Does `work` while the server makes the digest of a file of this length over
 /// a connection of its own, from the moment it is told to. Returns the digest,
 /// if there was one: only an equal one counts, and for any other the server is
-/// asked once more at the end.
+/// asked once more at the end. `waiting` is called when only the digest is missing.
 ///
 /// # Errors
 /// Those of `work`.
@@ -302,6 +305,7 @@ pub(super) fn digest_concurrently<T>(
     remote: &[u8],
     length: u64,
     work: impl FnOnce(&Start) -> Result<T>,
+    waiting: impl FnOnce(),
 ) -> Result<(T, Option<[u8; 32]>)> {
     let start = |go| Start {
         go: Cell::new(go),
@@ -323,6 +327,9 @@ pub(super) fn digest_concurrently<T>(
             }
         });
         let done = work(&start(Some(go)));
+        if done.is_ok() {
+            waiting();
+        }
         loop {
             if done.is_err() || run.go_on().is_err() {
                 cancel.cancel();

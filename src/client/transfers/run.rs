@@ -162,6 +162,17 @@ impl<'r> Run<'r> {
         });
     }
 
+    /// The digest of a part is at this byte; without one, that of the whole is
+    /// compared.
+    pub(super) fn checking(&self, id: &Id, size: u64, position: Option<u64>) {
+        self.notify(&Event::Checking {
+            file: id.number,
+            name: &id.name,
+            size,
+            position,
+        });
+    }
+
     /// So many bytes of a file have been moved.
     pub(super) fn at(&self, id: &Id, position: u64) {
         let file = id.number;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::local::Target;
 use super::pump::{
-    Source, digest_concurrently, digest_there, digests_at_once, extend_digest, read_ahead,
+    Source, Start, digest_concurrently, digest_there, digests_at_once, extend_digest, read_ahead,
 };
 use super::queue::{Item, Ranges};
 use super::requests::{
@@ -177,12 +177,13 @@ impl Upload {
             let (digest, there) = if begin > 0 && begin == length {
                 (Some(digest), None)
             } else {
-                digest_concurrently(run, part, length, |start| {
+                let send = |start: &Start| {
                     sending.put(connection, begin..length, Some(digest), |position| {
                         run.at(&self.id, position);
                         start.when_due(begin, position, length);
                     })
-                })?
+                };
+                digest_concurrently(run, part, length, send, || sending.checking(None))?
             };
             sending.finish(connection, digest.unwrap_or_default(), there)?;
             moved.fetch_add(length - stored + 1, Ordering::Relaxed);
@@ -196,7 +197,7 @@ impl Upload {
         let rest = begin..sending.version.size;
         let ranges = Ranges::new(run, &self.id, rest.clone());
         let digest = std::thread::scope(|scope| -> Result<Sha256> {
-            let digest = scope.spawn(|| extend_digest(run, sending.source(), digest, rest));
+            let digest = scope.spawn(|| extend_digest(run, sending.source(), digest, rest, |_| {}));
             ranges.move_all(lines, |line, range| {
                 line.steadily(|connection, moved| {
                     sending.put(connection, range.clone(), None, |_| {})?;
@@ -324,6 +325,11 @@ impl<'s> Sending<'s> {
         }
     }
 
+    fn checking(&self, position: Option<u64>) {
+        let size = self.version.size;
+        self.run.checking(&self.item.id, size, position);
+    }
+
     /// How many bytes of the file the server has, and their digest.
     ///
     /// # Errors
@@ -354,7 +360,8 @@ impl<'s> Sending<'s> {
             }
             last = Some(size);
             let (digest, there) = digests_at_once(connection, self.part, || {
-                extend_digest(self.run, self.source(), Sha256::new(), 0..size)
+                let checking = |position| self.checking(Some(position));
+                extend_digest(self.run, self.source(), Sha256::new(), 0..size, checking)
             })?;
             let here: [u8; 32] = digest.clone().finalize().into();
             if size > 0 && there.is_ok_and(|there| there == here) {
@@ -409,6 +416,7 @@ impl<'s> Sending<'s> {
         item.is_still(&self.version)?;
         let digest = digest.finalize().into();
         if self.run.options.verify && there != Some(digest) {
+            self.checking(None);
             match digest_there(connection, self.part) {
                 Ok(there) if there == digest => {}
                 Err(e) if e.status().is_none() => return Err(e),
