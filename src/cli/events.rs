@@ -33,7 +33,7 @@ enum Line {
     /// A large file's transfer has begun, or goes on from `from`.
     Begin { path: String, bytes: u64, from: u64 },
     /// The digest of a large file's part, or of the whole, is made.
-    Check {
+    Verify {
         path: String,
         bytes: u64,
         of: &'static str,
@@ -68,6 +68,8 @@ enum Line {
         unchanged: u64,
         deleted: u64,
         left_out: u64,
+        skipped: u64,
+        secure: u64,
         failed: u64,
         moved: u64,
         seconds: f64,
@@ -104,6 +106,8 @@ impl JsonLines {
             unchanged: summary.unchanged,
             deleted: summary.deleted,
             left_out: summary.left_out,
+            skipped: summary.skipped,
+            secure: summary.secure,
             failed: summary.failures.len() as u64,
             moved,
             seconds: took.as_secs_f64(),
@@ -160,7 +164,7 @@ impl Line {
                 size: bytes,
                 position,
                 ..
-            } => Line::Check {
+            } => Line::Verify {
                 path: text(name),
                 bytes,
                 of: if position.is_some() { "part" } else { "whole" },

@@ -26,9 +26,11 @@ pub(super) fn short(command: Command) -> Command {
     })
 }
 
-/// The text of `tf help connection`, if these arguments are that.
+/// The text of `tf help connection`, if these arguments, which are no command,
+/// are that.
 pub(super) fn connection(arguments: &[OsString]) -> Option<String> {
-    let is_asked = matches!(arguments, [_, help, topic] if help == "help" && topic == "connection");
+    let is_asked =
+        matches!(arguments, [.., help, topic] if help == "help" && topic == "connection");
     let options = || {
         ConnectionOptions::augment_args(Command::new("connection"))
             .about("Options of every command: which server, and how to log in")

@@ -102,15 +102,18 @@ struct Arguments {
 /// shell; commands go before servers of their name.
 fn read_arguments() -> Result<Option<Arguments>, clap::Error> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(text) = help::connection(&arguments) {
+    let error = match parse(&arguments) {
+        Err(e) => e,
+        parsed => return parsed.map(Some),
+    };
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(text) = help::connection(&arguments)
+    {
         // Nobody reads it if it can't be written.
         let _ = stdout().write_all(text.as_bytes());
         return Ok(None);
     }
-    parse(&arguments)
-        .map_err(|e| (shell_instead(&arguments, &e), e))
-        .or_else(|(shell, e)| shell.ok_or(e))
-        .map(Some)
+    shell_instead(&arguments, &error).ok_or(error).map(Some)
 }
 
 fn parse(arguments: &[OsString]) -> Result<Arguments, clap::Error> {

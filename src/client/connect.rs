@@ -338,7 +338,10 @@ impl Connection {
                 request,
                 status:
                     Status::QuotaExceeded | Status::Copy | Status::TreeCopy | Status::FileCreation,
-            } => request.clone(),
+            } => request
+                .split_once(' ')
+                .map_or("", |(_, path)| path)
+                .to_owned(),
             _ => return Ok(failure),
         };
         let reply = self.request(b"TFD_WHY")?;

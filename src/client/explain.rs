@@ -70,7 +70,7 @@ impl Connection {
             Ok(stat) if stat.kind == Kind::Directory => Some(DENIED.to_owned()),
             Ok(_) => Some(format!("{parent} is not a directory")),
             Err(e) if e.status() == Some(Status::FileMissing) => {
-                Some(format!("there is no directory {parent}"))
+                Some(format!("no such directory: {parent}"))
             }
             Err(e) => e.status().map(|_| OUTSIDE.to_owned()),
         }

@@ -27,6 +27,7 @@ mod commands;
 mod connect;
 mod error;
 mod explain;
+mod filter;
 mod later;
 mod listing;
 mod observe;
@@ -45,6 +46,7 @@ pub use connect::{
 };
 pub(crate) use error::Class;
 pub use error::{ClientError, Result};
+pub use filter::{Backup, Existing, Filter, Rule};
 pub use later::Listed;
 pub use listing::{Entry, Kind, Room, fits, is_pattern};
 pub use observe::{Event, Note, Observer, Operation};

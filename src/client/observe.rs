@@ -1,5 +1,6 @@
 //! Events of transfers: the library prints nothing itself.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::ClientError;
@@ -106,6 +107,8 @@ pub enum Note {
     Held,
     /// It has arrived under a name that listings omit.
     Unlisted,
+    /// A directory that listings would omit, left out.
+    Secure,
 }
 
 impl std::fmt::Display for Note {
@@ -116,6 +119,9 @@ impl std::fmt::Display for Note {
             Note::ModeNotKept => "its mode is not kept: CHMOD cannot name it, or is not allowed",
             Note::Held => "stays: it contains skipped entries",
             Note::Unlisted => "sent, but not listed: its name has a newline, or ends in .sd",
+            Note::Secure => {
+                "left out: the server hides directories whose names end in .sd (--include-secure uploads it)"
+            }
             Note::ModeRefused => "its mode is not kept: the server refused it",
         })
     }
@@ -136,6 +142,11 @@ pub enum Operation {
 pub trait Observer: Sync {
     /// Something happened.
     fn notify(&self, event: &Event<'_>);
+
+    /// Whether a local file may be replaced by one that is downloaded.
+    fn may_replace(&self, _path: &Path) -> bool {
+        true
+    }
 }
 
 /// Ignores all events.

@@ -1,5 +1,6 @@
 //! Ctrl-C: what has been moved stays, and repeat the command to continue from there.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -103,4 +104,56 @@ fn from(events: &str) -> u64 {
         .expect("begin");
     let event: serde_json::Value = serde_json::from_str(event).expect("JSON");
     event["from"].as_u64().expect("from")
+}
+
+#[test]
+fn an_upload_over_several_connections_is_resumed_in_its_ranges() {
+    const MIB: usize = 1 << 20;
+    let desk = Desk::new();
+    let expected = content(300 * MIB, 5);
+    desk.write("source", &expected);
+    let part = || {
+        let names = std::fs::read_dir(desk.server.root())
+            .expect("names")
+            .flatten();
+        let mut parts =
+            names.filter(|entry| entry.file_name().to_string_lossy().ends_with(".part"));
+        parts.next().and_then(|entry| entry.metadata().ok())
+    };
+    // Four ranges of 32 MiB are under way at a time.
+    for streams in ["4", "1"] {
+        let child = start(
+            &desk,
+            &["put", "-j", "4", "--limit", "60M", "source", "there"],
+        );
+        wait_until("the second ranges", || {
+            let blocks = part().map_or(0, |part| part.blocks() as usize * 512);
+            blocks > 170 * MIB
+        });
+        let run = interrupt(child);
+        assert_eq!(run.code, Some(130), "{}", run.err);
+        assert!(!desk.server.exists("there") && part().is_some());
+        let run = desk.fine(&["--json", "put", "-j", streams, "source", "there"]);
+        let kept = from(&run.out);
+        assert!(kept >= 64 << 20, "{streams}: {}", run.out);
+        assert!(desk.server.read("there") == expected, "{streams}");
+        assert!(part().is_none());
+        std::fs::remove_file(desk.server.path("there")).expect("remove");
+    }
+    // Kept ranges of another version are noticed, and nothing of them stays.
+    let child = start(
+        &desk,
+        &["put", "-j", "4", "--limit", "60M", "source", "there"],
+    );
+    wait_until("the second ranges", || {
+        part().is_some_and(|part| part.blocks() as usize * 512 > 170 * MIB)
+    });
+    interrupt(child);
+    let mut other = expected;
+    for at in (0..other.len()).step_by(MIB) {
+        other[at] ^= 1;
+    }
+    desk.write("source", &other);
+    desk.fine(&["put", "-j", "4", "--no-verify", "source", "there"]);
+    assert!(desk.server.read("there") == other);
 }

@@ -14,6 +14,7 @@ mod cuts;
 mod desk;
 mod doors;
 mod endless;
+mod filters;
 mod full;
 mod interrupt;
 mod liar;

@@ -79,6 +79,10 @@ fn programs_read_events_one_a_line() {
         (&last["files"], &last["left_out"], &last["failed"]),
         (&2.into(), &1.into(), &0.into())
     );
+    // What came before the connection was lost is not moved again, but for what
+    // was on its way.
+    let moved = last["moved"].as_u64().expect("moved");
+    assert!((8_000_001..16_000_000).contains(&moved), "{moved}");
 
     let mut shapes: BTreeSet<String> = BTreeSet::new();
     let mut shapes_of = |events: &[Value]| {
@@ -129,4 +133,60 @@ fn nothing_is_said_where_nobody_looks() {
         let run = desk.fine(arguments);
         assert_eq!((run.out.as_str(), run.err.as_str()), ("", ""));
     }
+}
+
+#[test]
+fn of_many_equal_failures_the_first_are_printed_and_the_others_counted() {
+    let desk = Desk::new();
+    let names: Vec<String> = (0..60).map(|n| format!("none/{n}")).collect();
+    let arguments: Vec<&str> = names.iter().map(String::as_str).chain(["."]).collect();
+    let run = desk.tf(&[&["get", "nosuch"][..], &arguments].concat());
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.err.matches(": no such file or directory\n").count(), 11);
+    let rest = "tf: ... and 51 more like this: no such file or directory\n";
+    assert!(run.err.contains(rest), "{}", run.err);
+    assert!(run.err.contains("61 of 61 entries failed"), "{}", run.err);
+    let run = desk.tf(&[&["get", "--json", "nosuch"][..], &arguments].concat());
+    assert_eq!(of_type(&events(&run.out), "error").len(), 61);
+}
+
+#[test]
+fn an_error_is_a_sentence_and_the_wire_is_quoted_on_demand() {
+    let desk = Desk::new();
+    desk.write("f", "x");
+    desk.server.write("file", "x");
+    std::os::unix::fs::symlink("/etc", desk.server.path("out")).expect("link");
+    for (arguments, text) in [
+        (&["get", "nosuch"][..], "nosuch: no such file or directory"),
+        (&["put", "f", "none/f"], "none/f: no such directory: none"),
+        (&["put", "f", "file/f"], "file/f: file is not a directory"),
+        (
+            &["put", "f", "out/f"],
+            "out/f: permission denied, or the path leads outside the root",
+        ),
+        (&["put", "f", ".tfd-f.part"], "the server keeps such names"),
+    ] {
+        let run = desk.tf(arguments);
+        assert!(run.err.contains(text), "{}", run.err);
+        assert!(
+            !run.err.contains("FAILED") && !run.err.contains("os error"),
+            "{}",
+            run.err
+        );
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    }
+    let run = desk.tf(&["-v", "get", "nosuch"]);
+    assert!(
+        run.err
+            .contains("nosuch: no such file or directory (FSTAT nosuch: FAILED 9 : "),
+        "{}",
+        run.err
+    );
+    let run = desk.tf(&["--server", "127.0.0.1:1", "ls"]);
+    assert!(
+        run.err
+            .contains("can't connect to 127.0.0.1:1: Connection refused: nothing listens"),
+        "{}",
+        run.err
+    );
 }

@@ -189,7 +189,7 @@ fn a_directory_that_a_file_is_in_the_way_of_is_told() {
     let run = desk.tf(&["put", "-q", "t/a", "t/b", "missing/"]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert_eq!(
-        run.err.matches("there is no directory missing\n").count(),
+        run.err.matches("no such directory: missing\n").count(),
         2,
         "{}",
         run.err

@@ -169,6 +169,7 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
         })
     };
     terminal.wait("a bar with its rate", bar);
+    terminal.wait_for("bigger [");
     terminal.press("C-c");
     terminal.wait_for_last("files:/>");
     assert!(
@@ -193,6 +194,7 @@ fn a_transfer_shows_how_far_it_is_and_ctrl_c_ends_it_but_not_the_shell() {
     terminal.wait_for_last("files:/>");
     terminal.line("put 'big' small/../again");
     terminal.wait("a bar for it", bar);
+    terminal.wait_for("again [");
     wait_until("the whole file", || server.exists("again"));
     assert!(server.read("again") == content);
     terminal.wait_for_last("files:/>");
@@ -221,4 +223,48 @@ fn a_server_that_was_away_is_connected_again_with_a_word_about_it() {
     terminal.line("mkdir back");
     wait_until("the directory", || server.exists("back"));
     assert!(!server.exists("away"));
+}
+
+#[test]
+fn a_resumed_transfer_shows_what_is_checked_and_counts_what_is_moved() {
+    let server = Server::start();
+    let mut person = person_with_entry(slowed(server.address(), 4_000_000));
+    let content: Vec<u8> = (0..100_000_000_u32).map(|n| (n >> 8) as u8).collect();
+    person.write("big", &content[..]);
+    person.write(
+        "fast/config.toml",
+        format!(
+            "default = \"files\"\n[server.files]\naddress = \"{}\"\n\
+         key = \"../public.pem\"\nhash_file = \"../hash\"\n",
+            server.address()
+        ),
+    );
+    let root = server.path("");
+    let part = || {
+        let names = std::fs::read_dir(&root).expect("names").flatten();
+        names
+            .map(|entry| entry.metadata().map_or(0, |it| it.len()))
+            .max()
+    };
+    let terminal = Terminal::open(&mut person);
+    terminal.line("tf put big");
+    wait_until("a part", || part() > Some(8_000_000));
+    terminal.press("C-c");
+    terminal.wait_for("repeat the command to continue");
+    terminal.line("clear; tf put big");
+    terminal.wait_for("B/s ");
+    let done = |screen: &str| {
+        screen
+            .split('[')
+            .nth(1)
+            .is_some_and(|bar| bar.starts_with('='))
+    };
+    assert!(done(&terminal.screen()), "{}", terminal.screen());
+    terminal.press("C-c");
+    terminal.wait_for("repeat the command to continue");
+    terminal.line("clear; tf --config fast/config.toml put big");
+    terminal.wait_for("1 file, 95M, ");
+    let screen = terminal.screen();
+    assert!(screen.contains("M of them now in "), "{screen}");
+    assert!(server.read("big") == content);
 }

@@ -159,18 +159,26 @@ fn a_pattern_passes_over_no_name_in_silence() {
 fn directories_that_the_server_hides_are_mirrored_once_and_not_deleted() {
     let desk = Desk::new();
     age(&desk.write("t/photos.sd/a", "x"));
-    let run = desk.fine(&["mirror", "t", ":t"]);
+    let run = desk.fine(&["mirror", "--include-secure", "t", ":t"]);
     assert!(
         run.err.contains("photos.sd: sent, but not listed"),
         "{}",
         run.err
     );
-    assert_eq!(desk.fine(&["mirror", "t", ":t"]).out, "");
+    assert_eq!(
+        desk.fine(&["mirror", "--include-secure", "t", ":t"]).out,
+        ""
+    );
     desk.write("t/extra", "x");
     assert_eq!(
-        desk.fine(&["mirror", "--delete", ":t", "t"]).out,
+        desk.fine(&["mirror", "--include-secure", "--delete", ":t", "t"])
+            .out,
         "~ photos.sd/a\n- extra\n"
     );
-    assert_eq!(desk.fine(&["mirror", "--delete", ":t", "t"]).out, "");
+    assert_eq!(
+        desk.fine(&["mirror", "--include-secure", "--delete", ":t", "t"])
+            .out,
+        ""
+    );
     assert_eq!(desk.read("t/photos.sd/a"), b"x");
 }

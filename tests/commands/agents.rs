@@ -85,7 +85,7 @@ fn a_password_comes_from_a_command_and_no_shell_reads_it() {
         );
         person.fine(&["ls", "s:"]);
         // Not for another account.
-        let other = person.fails(&["--user", "bob", "ls", "s:"], 2, &["can't ask"]);
+        let other = person.fails(&["--user", "bob", "ls", "s:"], 2, &["no terminal"]);
         assert!(other.err.contains("Password for bob"), "{}", other.err);
     }
     let file = person.path("pw");

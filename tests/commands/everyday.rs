@@ -127,7 +127,7 @@ fn rmdir_removes_empty_directories_alone() {
 fn mkdir_and_touch_make_what_is_missing() {
     let server = Server::start();
     let person = Person::of(&server);
-    person.fails(&["mkdir", "a/b"], 1, &["there is no directory a"]);
+    person.fails(&["mkdir", "a/b"], 1, &["no such directory: a"]);
     person.fine(&["mkdir", "-p", "a/b", "/c/d/"]);
     person.fine(&["mkdir", "-p", "a/b"]);
     assert!(server.path("a/b").is_dir() && server.path("c/d").is_dir());

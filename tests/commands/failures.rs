@@ -99,7 +99,7 @@ fn what_the_server_refuses_is_told_with_what_may_help() {
     person.fails(
         &["touch", "none/x"],
         1,
-        &["none/x: there is no directory none"],
+        &["none/x: no such directory: none"],
     );
     person.fails(
         &["--user", "ann", "--password-file", "hash", "ls"],
@@ -113,7 +113,7 @@ fn what_the_server_refuses_is_told_with_what_may_help() {
     });
     let person = Person::of(&small);
     assert_eq!(person.tf_with(&["put", "-", "f"], &[0; 900]).code, Some(0));
-    person.fails(&["-v", "cp", "f", "g"], 1, &["FAILED"]);
+    person.fails(&["cp", "f", "g"], 1, &["f | g: quota of 1000 bytes"]);
     let run = person.tf_with(&["put", "-", "g"], &[0; 5000]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert!(
@@ -153,7 +153,11 @@ fn the_help_of_a_command_fits_on_a_screen_and_shows_its_own_options_first() {
         assert!(!help.contains("--tls-pin"), "{name}: {help}");
         assert_eq!(help, person.fine(&[&name, "--help"]));
         let lines = help.lines().count();
-        assert!(lines <= 40, "{name}: {lines} lines\n{help}");
+        let most = match name.as_str() {
+            "get" | "put" | "mirror" => 55,
+            _ => 36,
+        };
+        assert!(lines <= most, "{name}: {lines} lines\n{help}");
     }
     let help = person.fine(&["help", "connection"]);
     for option in [

@@ -4,13 +4,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use glob::Pattern;
-
+use super::filters::FilterArguments;
 use super::prelude::*;
 use crate::cli::output::{OutputOptions, output_error};
 use crate::cli::place::{Place, Remote, ServerName};
 use crate::cli::progress::Board;
-use crate::client::{ClientError, Direction, Options, Summary, Transfers, is_pattern};
+use crate::client::{Direction, Options, Summary, Transfers, is_pattern};
 
 /// Download files and trees; each is in place only when whole and verified
 #[derive(Args)]
@@ -26,6 +25,14 @@ pub(crate) struct Get {
     /// Include directories with their content
     #[arg(short, long)]
     recursive: bool,
+    /// Replace local files without asking, which tf does on a terminal
+    #[arg(short, long)]
+    force: bool,
+    /// Never replace a local file
+    #[arg(short, long, conflicts_with = "force")]
+    no_overwrite: bool,
+    #[command(flatten)]
+    filters: FilterArguments,
     #[command(flatten)]
     transfer: TransferArguments,
 }
@@ -35,6 +42,9 @@ impl Get {
         let Get {
             mut paths,
             recursive,
+            force,
+            no_overwrite,
+            filters,
             transfer,
         } = self;
         let several = paths.len() > 1;
@@ -60,13 +70,19 @@ impl Get {
         }
         let options = Options {
             recursive,
+            filter: filters.filter(false),
+            existing: filters.existing(no_overwrite),
             ..transfer.options()
         };
         let mut sources = Vec::new();
         for remote in &remotes {
             sources.extend(expand(context, remote)?.into_iter().map(|it| it.path));
         }
-        run_transfers(context, &server, &options, |transfers| {
+        let how = Manner {
+            asks: !force && !no_overwrite,
+            ..Manner::default()
+        };
+        run_transfers(context, &server, &options, how, |transfers| {
             transfers.get(&sources, &local)
         })
     }
@@ -96,6 +112,14 @@ pub(crate) struct Put {
     /// Follow symbolic links in trees, which are skipped otherwise
     #[arg(short = 'L', long)]
     follow: bool,
+    /// Never replace a remote file
+    #[arg(short, long)]
+    no_overwrite: bool,
+    /// Upload directories whose names end in .sd, which listings hide
+    #[arg(long)]
+    include_secure: bool,
+    #[command(flatten)]
+    filters: FilterArguments,
     #[command(flatten)]
     transfer: TransferArguments,
 }
@@ -106,6 +130,9 @@ impl Put {
             mut paths,
             recursive,
             follow,
+            no_overwrite,
+            include_secure,
+            filters,
             transfer,
         } = self;
         let last = if paths.len() > 1 { paths.pop() } else { None };
@@ -133,9 +160,15 @@ impl Put {
         let options = Options {
             recursive,
             follow,
+            filter: filters.filter(include_secure),
+            existing: filters.existing(no_overwrite),
             ..transfer.options()
         };
-        run_transfers(context, &remote.server, &options, |transfers| {
+        let how = Manner {
+            is_piped,
+            ..Manner::default()
+        };
+        run_transfers(context, &remote.server, &options, how, |transfers| {
             if is_piped {
                 return transfers.put_from(&mut std::io::stdin().lock(), &remote.path);
             }
@@ -194,12 +227,14 @@ pub(crate) struct Mirror {
     /// Only print what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Skip names, or paths from the top, that match; may be repeated
-    #[arg(long, value_name = "GLOB")]
-    exclude: Vec<Pattern>,
     /// Follow local symbolic links, which are skipped otherwise
     #[arg(short = 'L', long)]
     follow: bool,
+    /// Include directories whose names end in .sd, which listings hide
+    #[arg(long)]
+    include_secure: bool,
+    #[command(flatten)]
+    filters: FilterArguments,
     #[command(flatten)]
     transfer: TransferArguments,
 }
@@ -221,16 +256,20 @@ impl Mirror {
             max_delete: self.max_delete,
             dry_run: self.dry_run,
         };
-        let (exclude, follow) = (self.exclude, self.follow);
         let options = Options {
-            exclude,
-            follow,
+            filter: self.filters.filter(self.include_secure),
+            existing: self.filters.existing(false),
+            follow: self.follow,
             ..self.transfer.options()
         };
         let remote = context.resolve(&remote)?;
-        run_transfers(context, &remote.server, &options, |transfers| {
-            transfers.mirror(&local, &remote.path, direction, &how)
-        })
+        run_transfers(
+            context,
+            &remote.server,
+            &options,
+            Manner::default(),
+            |transfers| transfers.mirror(&local, &remote.path, direction, &how),
+        )
     }
 }
 
@@ -239,8 +278,6 @@ impl Mirror {
 #[command(next_help_heading = "Transfer")]
 pub(super) struct TransferArguments {
     /// Connections to use at once, for many files or for a large one
-    /// [default: 1, and a second one to put hundreds of files or for
-    /// the digest of a large one]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     streams: Option<u8>,
     /// How often in a row to reopen a lost connection
@@ -284,14 +321,24 @@ fn rate(text: &str) -> Result<u64, String> {
         .ok_or("must be 1K or more".to_owned())
 }
 
+/// What a run of transfers is for its user.
+#[derive(Default)]
+struct Manner {
+    /// Whether the user is asked, on a terminal, before a local file is replaced.
+    asks: bool,
+    /// Whether its source can't be read again.
+    is_piped: bool,
+}
+
 /// Runs transfers with a server, shows their progress and their result.
 fn run_transfers(
     context: &mut Context,
     server: &ServerName,
     options: &Options,
+    how: Manner,
     act: impl FnOnce(&Transfers<'_>) -> crate::client::Result<Summary>,
 ) -> Result<()> {
-    let board = Board::new(&context.output);
+    let board = Board::new(&context.output).asking(how.asks);
     let access = context.access(server)?.clone();
     let transfers = Transfers::new(&access, options, &board).with(context.take(server)?);
     let ended = act(&transfers);
@@ -302,12 +349,13 @@ fn run_transfers(
             match (summary.failures.first(), board.output_failure()) {
                 (Some(first), _) => Err(Failure::Reported(Exit::of(&first.error))),
                 (None, Some(error)) => Err(error.into()),
+                (None, None) if summary.secure > 0 => Err(Failure::Reported(Exit::Refused)),
                 (None, None) => Ok(()),
             }
         }
         Err(error) => {
             board.report_end(&error);
-            if matches!(error, ClientError::Lost(_) | ClientError::Interrupted) {
+            if error.ends_a_run() && board.has_begun() && !how.is_piped {
                 board.say(
                     "what has been transferred is kept: repeat the command to continue from there",
                 );

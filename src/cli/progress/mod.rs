@@ -2,16 +2,19 @@
 //! otherwise only what a person must know.
 
 mod alike;
+mod ask;
 mod bars;
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use alike::Alike;
+use ask::Ask;
 use bars::{Line, Meter, per_second};
 
 use super::events::{JsonLines, Out};
@@ -32,6 +35,7 @@ pub(super) struct Board {
     bars: Option<MultiProgress>,
     json: Option<JsonLines>,
     out: Arc<Out>,
+    ask: Ask,
     state: Mutex<State>,
     begin: Instant,
 }
@@ -64,9 +68,20 @@ impl Board {
             bars: bars.then(MultiProgress::new),
             json: output.json.then(|| JsonLines::new(Arc::clone(&out))),
             out,
+            ask: Ask::default(),
             state: Mutex::default(),
             begin: Instant::now(),
         }
+    }
+
+    /// The same, which asks on a terminal before a local file is replaced.
+    pub(super) fn asking(self, asks: bool) -> Board {
+        let ask = if asks {
+            Ask::on_terminal()
+        } else {
+            Ask::default()
+        };
+        Board { ask, ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -123,6 +138,11 @@ impl Board {
         let rest = self.state().alike.rest();
         rest.iter()
             .for_each(|line| self.say(&shown(line.as_bytes())));
+    }
+
+    /// Whether the work was known and had begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.state().planned_files > 0
     }
 
     /// Does something that prints, with the bars out of its way.
@@ -287,6 +307,10 @@ impl State {
 }
 
 impl Observer for Board {
+    fn may_replace(&self, path: &Path) -> bool {
+        self.suspended(|| self.ask.may_replace(path))
+    }
+
     fn notify(&self, event: &Event<'_>) {
         match *event {
             Event::Planned { files, bytes } => self.plan(files, bytes),
@@ -319,7 +343,7 @@ impl Observer for Board {
                 self.state().modes_lost += 1;
             }
             Event::Note { name, what } => {
-                if !self.quiet && self.json.is_none() {
+                if (!self.quiet || what == Note::Secure) && self.json.is_none() {
                     self.noted(name, what);
                 }
             }

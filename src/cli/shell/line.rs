@@ -66,7 +66,7 @@ enum ShellCommand {
     #[command(visible_alias = "quit")]
     Exit,
     #[command(flatten)]
-    Tf(Command),
+    Tf(Box<Command>),
 }
 
 /// The commands that make sense in a shell.

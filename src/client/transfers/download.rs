@@ -15,6 +15,7 @@ use super::pump::{
 };
 use super::queue::{Item, Ranges};
 use super::requests::part_name;
+use super::resume::Rest;
 use super::run::{Id, Line, Run};
 use crate::client::commands::Stat;
 use crate::client::connect::Connection;
@@ -34,6 +35,8 @@ pub(super) struct Download {
     pub(super) size: u64,
     /// In seconds since the epoch.
     pub(super) modified: i64,
+    /// Where the file that it replaces is kept, in the target.
+    pub(super) backup: Option<Vec<u8>>,
 }
 
 impl Download {
@@ -73,7 +76,7 @@ impl Download {
         let receiving =
             lines[0].steadily(|connection, _| Receiving::begin(run, self, connection))?;
         let size = receiving.stat.size;
-        let ranges = Ranges::new(run, &self.id, receiving.from..size);
+        let ranges = Ranges::new(run, &self.id, &Rest::from(receiving.from, size), size);
         let received = ranges.move_all(lines, |line, range| {
             let received = receiving.get_range(line, range, &ranges);
             if received.is_err() {
@@ -105,6 +108,10 @@ impl Item for Download {
 
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn goes_alone(&self) -> bool {
+        self.backup.is_some()
     }
 
     fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
@@ -282,6 +289,9 @@ impl<'r> Receiving<'r> {
             Ok(()) => {
                 self.part.set_modified(self.stat.modified)?;
                 self.part.sync()?;
+                if let Some(backup) = &self.item.backup {
+                    self.item.target.keep_old(&self.item.relative, backup)?;
+                }
                 self.part.publish()?;
                 self.run.done(&self.item.id, self.stat.size);
                 Ok(())

@@ -120,6 +120,27 @@ impl Target {
         Ok(handle)
     }
 
+    /// Lets a file have another name, too, or that name alone where there are no
+    /// links. It replaces what has that name.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn keep_under(&self, relative: &[u8], backup: &[u8]) -> Result<()> {
+        let (from, to) = (self.directory_of(relative)?, self.directory_of(backup)?);
+        let (old, kept) = (
+            OsStr::from_bytes(last(relative)),
+            OsStr::from_bytes(last(backup)),
+        );
+        match rustix::fs::unlinkat(&to, kept, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(self.error(backup, e)),
+        }
+        let linked = rustix::fs::linkat(&from, old, &to, kept, AtFlags::empty());
+        linked
+            .or_else(|_| rustix::fs::renameat(&from, old, &to, kept))
+            .map_err(|e| self.error(backup, e))
+    }
+
     /// Opens a file for reading, without waiting for a pipe's writer.
     ///
     /// # Errors

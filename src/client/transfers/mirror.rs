@@ -60,7 +60,9 @@ impl Transfers<'_> {
         self.run(|run, lines| {
             // Without a local directory there are no files in it to be opened.
             let top = run.top(local).ok().flatten();
-            let here = scan_local(run, local).or_else(|e| missing_local(e, direction))?;
+            let is_source = direction == Direction::Up;
+            let here =
+                scan_local(run, local, is_source).or_else(|e| missing_local(e, direction))?;
             let mut there = lines[0]
                 .steadily(|connection, _| scan_remote(run, connection, remote))
                 .or_else(|e| missing_remote(e, direction))?;
@@ -82,10 +84,12 @@ impl Transfers<'_> {
             let line = &mut lines[0];
             let same = work.same_files(line, &here, &there, direction)?;
             let is_same = |path: &[u8]| same.contains(path);
-            let plan = match direction {
-                Direction::Up => plan(&here, &there, is_same),
-                Direction::Down => plan(&there, &here, is_same),
+            let (source, target) = match direction {
+                Direction::Up => (&here, &there),
+                Direction::Down => (&there, &here),
             };
+            let mut plan = plan(source, target, is_same);
+            work.restrict(&mut plan, source, target);
             run.sum(|summary| summary.unchanged = plan.unchanged);
             work.check_deletions(&plan)?;
             work.report_held(&plan);
@@ -121,17 +125,17 @@ fn missing_remote(error: ClientError, direction: Direction) -> Result<Tree> {
     }
 }
 
-struct Work<'w> {
-    run: &'w Run<'w>,
+pub(super) struct Work<'w> {
+    pub(super) run: &'w Run<'w>,
     local: &'w Path,
     /// As [`Run::top`].
     top: Option<Arc<Target>>,
-    remote: &'w str,
+    pub(super) remote: &'w str,
     how: &'w Mirror,
 }
 
 impl Work<'_> {
-    fn remote_path(&self, relative: &[u8]) -> Vec<u8> {
+    pub(super) fn remote_path(&self, relative: &[u8]) -> Vec<u8> {
         join(self.remote.as_bytes(), relative)
     }
 
@@ -318,8 +322,15 @@ impl Work<'_> {
             };
             let id = self.id(relative, operation);
             let beneath = self.top.clone().map(|top| (top, relative.to_vec()));
-            if let Err(e) = up.add_file(id, self.local_path(relative), beneath, found) {
+            let local = self.local_path(relative);
+            if let Err(e) = up.add_file(self.run, id, local, beneath, found) {
                 self.run.failed_entry(&self.remote_path(relative), e);
+            } else if operation == Operation::Change
+                && let Some(file) = up.files.last_mut()
+            {
+                file.backup = self.backup_there(relative);
+                let backup = file.backup.clone();
+                up.make_way(backup.as_deref());
             }
         }
         up.go(self.run, lines)?;
@@ -333,6 +344,7 @@ impl Work<'_> {
     /// deleted that was not listed.
     fn delete_there(&self, line: &mut Line<'_>, entries: &[(&[u8], bool)]) -> Result<()> {
         let (directories, files): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, is)| *is);
+        self.keep_there(line, &files.iter().collect::<Vec<_>>())?;
         let asked = |(path, _): &(&[u8], _)| request("DEL", &self.remote_path(path));
         let replies = line.ask_each(&files, asked, done)?;
         for ((path, _), reply) in files.iter().zip(replies) {
@@ -378,12 +390,13 @@ impl Work<'_> {
             let Some(found) = there.entries.get(relative) else {
                 continue;
             };
-            down.add_file(
-                self.id(relative, operation),
-                &target,
-                relative.to_vec(),
-                found,
-            );
+            let id = self.id(relative, operation);
+            down.add_file(self.run, id, &target, relative.to_vec(), found);
+            if operation == Operation::Change
+                && let Some(file) = down.files.last_mut()
+            {
+                file.backup = self.run.options.existing.backup_of(b"", relative);
+            }
         }
         down.go(self.run, lines)?;
         if self.may_delete() {
@@ -394,7 +407,13 @@ impl Work<'_> {
 
     fn delete_here(&self, target: &Target, entries: &[(&[u8], bool)]) {
         for (path, is_directory) in entries {
-            self.deleted(path, target.delete(path, *is_directory));
+            let backup = self.run.options.existing.backup_of(b"", path);
+            let kept = match backup.filter(|_| !is_directory) {
+                Some(backup) => target.keep_old(path, &backup),
+                None => Ok(()),
+            };
+            let deleted = kept.and_then(|()| target.delete(path, *is_directory));
+            self.deleted(path, deleted);
         }
     }
 }

@@ -4,11 +4,13 @@
 
 mod download;
 mod download_many;
+mod existing;
 mod local;
 mod mirror;
 mod pump;
 mod queue;
 mod requests;
+mod resume;
 mod run;
 mod scan;
 mod single;
@@ -18,13 +20,12 @@ mod upload_many;
 
 use std::cell::RefCell;
 
-use glob::Pattern;
-
 use run::{Line, Run};
 
 use super::access::Access;
 use super::connect::Connection;
 use super::error::{ClientError, Result};
+use super::filter::{Existing, Filter};
 use super::observe::Observer;
 pub use mirror::{Direction, Mirror};
 pub use single::Progress;
@@ -48,9 +49,10 @@ pub struct Options {
     pub recursive: bool,
     /// Whether local symbolic links are followed; they are left out if not.
     pub follow: bool,
-    /// What is left out of trees: patterns for names, or for paths from the
-    /// tree's top.
-    pub exclude: Vec<Pattern>,
+    /// What is left out.
+    pub filter: Filter,
+    /// What becomes of files that exist at the target.
+    pub existing: Existing,
     /// A name for this machine: others that send to the same place use another.
     pub machine: Vec<u8>,
 }
@@ -65,7 +67,8 @@ impl Default for Options {
             limit: None,
             recursive: false,
             follow: false,
-            exclude: Vec::new(),
+            filter: Filter::default(),
+            existing: Existing::default(),
             machine: rustix::system::uname().nodename().to_bytes().to_vec(),
         }
     }
@@ -82,8 +85,12 @@ pub struct Summary {
     pub unchanged: u64,
     /// Entries deleted.
     pub deleted: u64,
+    /// Files left as they are, by a size or because one exists.
+    pub skipped: u64,
     /// Links, pipes and devices: they are not moved.
     pub left_out: u64,
+    /// Directories left out, because listings would hide them on the server.
+    pub secure: u64,
     /// Files that were not tried, as the run ended before.
     pub left: u64,
     /// What could not be moved, and why.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::resume::Rest;
 use super::run::{Id, Line, Run, lock, on_each};
 use crate::client::error::{ClientError, Result};
 
@@ -20,7 +21,7 @@ const WORTH_RESUMING: u64 = 256 * 1024;
 const HUNDREDS: usize = 200;
 
 /// The bytes of a range.
-const RANGE: u64 = 32 * 1024 * 1024;
+pub(super) const RANGE: u64 = 32 * 1024 * 1024;
 
 /// A file to be moved.
 pub(super) trait Item: Send {
@@ -29,6 +30,9 @@ pub(super) trait Item: Send {
 
     fn id(&self) -> &Id;
     fn size(&self) -> u64;
+
+    /// Whether it can't go with others, however small.
+    fn goes_alone(&self) -> bool;
 
     /// Moves this one over all of the lines.
     ///
@@ -51,7 +55,9 @@ pub(super) struct Queue<T> {
 
 impl<T: Item> Queue<T> {
     pub(super) fn new(items: Vec<T>, move_small: MoveSmall<T>) -> Queue<T> {
-        let (small, large) = items.into_iter().partition(|item| item.size() <= SMALL);
+        let (small, large) = items
+            .into_iter()
+            .partition(|item| item.size() <= SMALL && !item.goes_alone());
         Queue {
             move_small,
             small: Mutex::new(small),
@@ -167,21 +173,25 @@ impl<T: Item> Queue<T> {
 pub(super) struct Ranges<'r> {
     run: &'r Run<'r>,
     id: &'r Id,
-    begin: u64,
-    /// What nobody has taken.
-    waiting: Mutex<Range<u64>>,
+    /// The bytes that were there before.
+    before: u64,
+    /// What nobody has taken, in order.
+    waiting: Mutex<VecDeque<Range<u64>>>,
+    end: u64,
     /// Ranges that are taken and not done.
     begun: Mutex<Vec<Range<u64>>>,
     moved: AtomicU64,
 }
 
 impl<'r> Ranges<'r> {
-    pub(super) fn new(run: &'r Run<'r>, id: &'r Id, all: Range<u64>) -> Ranges<'r> {
+    /// What a file of `length` bytes lacks.
+    pub(super) fn new(run: &'r Run<'r>, id: &'r Id, rest: &Rest, length: u64) -> Ranges<'r> {
         Ranges {
             run,
             id,
-            begin: all.start,
-            waiting: Mutex::new(all),
+            before: length - rest.bytes(),
+            waiting: Mutex::new(rest.ranges.iter().cloned().collect()),
+            end: length,
             begun: Mutex::default(),
             moved: AtomicU64::new(0),
         }
@@ -215,20 +225,22 @@ impl<'r> Ranges<'r> {
 
     fn take(&self) -> Option<Range<u64>> {
         let mut waiting = lock(&self.waiting);
-        let end = waiting.start.saturating_add(RANGE).min(waiting.end);
-        let range = waiting.start..end;
-        waiting.start = end;
-        drop(waiting);
-        if range.is_empty() {
-            return None;
+        let mut range = waiting.pop_front()?;
+        // Ranges end at multiples, whatever was there before.
+        let end = (range.start / RANGE + 1).saturating_mul(RANGE);
+        if end < range.end {
+            waiting.push_front(end..range.end);
+            range.end = end;
         }
+        drop(waiting);
         lock(&self.begun).push(range.clone());
         Some(range)
     }
 
     /// The first byte that has not been moved.
     pub(super) fn frontier(&self) -> u64 {
-        let waiting = lock(&self.waiting).start;
+        let first = lock(&self.waiting).front().map(|range| range.start);
+        let waiting = first.unwrap_or(self.end);
         let begun = lock(&self.begun);
         begun
             .iter()
@@ -240,6 +252,6 @@ impl<'r> Ranges<'r> {
     pub(super) fn moved(&self, bytes: u64, of_line: &AtomicU64) {
         of_line.fetch_add(bytes, Ordering::Relaxed);
         let moved = self.moved.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.run.at(self.id, self.begin + moved);
+        self.run.at(self.id, self.before + moved);
     }
 }

@@ -116,6 +116,11 @@ impl<'r> Run<'r> {
         self.spare.store(may, Ordering::Relaxed);
     }
 
+    /// Whether a local file may be replaced, see [`Observer::may_replace`].
+    pub(super) fn may_replace(&self, path: &Path) -> bool {
+        self.observer.may_replace(path)
+    }
+
     pub(super) fn notify(&self, event: &Event<'_>) {
         self.observer.notify(event);
     }
@@ -231,9 +236,11 @@ impl<'r> Run<'r> {
 
     /// Something a user should know about an entry.
     pub(super) fn note(&self, name: &[u8], what: Note) {
-        if matches!(what, Note::Link | Note::Special) {
-            self.sum(|summary| summary.left_out += 1);
-        }
+        self.sum(|summary| match what {
+            Note::Link | Note::Special => summary.left_out += 1,
+            Note::Secure => summary.secure += 1,
+            _ => {}
+        });
         self.notify(&Event::Note { name, what });
     }
 

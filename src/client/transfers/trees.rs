@@ -1,7 +1,7 @@
 //! `put` and `get`: from what the user named to files and directories, and
 //! those moved.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use super::download_many::receive_small;
 use super::local::Target;
 use super::queue::{Item, Queue};
 use super::requests::{
-    bad_name, beneath, can_change_mode, change_mode, directory, done, join, last, request,
-    sendable, stat_of,
+    bad_name, beneath, can_change_mode, change_mode, directory, done, join, last, part_name,
+    request, sendable, stat_of,
 };
 use super::run::{Id, Line, Run};
-use super::scan::{Found, Tree, is_unlisted, scan_local, scan_remote};
+use super::scan::{Found, Tree, is_excluded, is_secure, is_unlisted, scan_local, scan_remote};
 use super::upload::Upload;
 use super::upload_many::send_small;
 use super::{Summary, Transfers};
@@ -47,6 +47,9 @@ impl Transfers<'_> {
             let mut names = Names::default();
             for source in sources {
                 let name = source.file_name().map(OsStrExt::as_bytes);
+                if into && leaves_out(run, source) {
+                    continue;
+                }
                 let target = match name.filter(|_| into) {
                     Some(name) => join(remote.as_bytes(), name),
                     None => remote.trim_end_matches('/').as_bytes().to_vec(),
@@ -60,6 +63,7 @@ impl Transfers<'_> {
                     Ok(()) => {}
                 }
             }
+            up.look_at_existing(run, &mut lines[0])?;
             up.go(run, lines)
         })
     }
@@ -96,9 +100,23 @@ impl Transfers<'_> {
                     Ok(()) => {}
                 }
             }
+            down.look_at_existing(run)?;
             down.go(run, lines)
         })
     }
+}
+
+/// Whether a directory that the user named is left out, as listings would hide
+/// it, and reports that.
+fn leaves_out(run: &Run<'_>, source: &Path) -> bool {
+    let name = source.file_name().map_or(&b""[..], OsStrExt::as_bytes);
+    let options = &run.options;
+    let leaves =
+        is_secure(name) && options.recursive && !options.filter.include_secure && source.is_dir();
+    if leaves {
+        run.note(source.as_os_str().as_bytes(), Note::Secure);
+    }
+    leaves
 }
 
 /// The names that the sources of a run take.
@@ -167,7 +185,7 @@ pub(super) fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<boo
     match line.steadily(|connection, _| connection.stat_there(stat_path(path)))? {
         Ok(stat) => Ok(stat.kind == Kind::Directory),
         Err(e) if e.status() == Some(Status::FileMissing) => Ok(false),
-        Err(e) => Err(e),
+        Err(e) => Err(line.explain(e)),
     }
 }
 
@@ -178,14 +196,24 @@ pub(super) struct Up {
     /// in it.
     pub(super) directories: Vec<(Vec<u8>, u32)>,
     pub(super) files: Vec<Upload>,
+    /// The first file of each source, and the remote directory it goes to.
+    pub(super) tops: Vec<(usize, Vec<u8>)>,
 }
 
 impl Up {
     fn add(&mut self, run: &Run<'_>, source: &Path, remote: Vec<u8>) -> Result<()> {
         let metadata = fs::metadata(source).map_err(|e| ClientError::local(source, e))?;
         if !metadata.is_dir() {
+            let name = source.file_name().map_or(&b""[..], OsStrExt::as_bytes);
+            if is_excluded(&run.options.filter, name, false) {
+                run.skipped();
+                return Ok(());
+            }
+            self.tops
+                .push((self.files.len(), directory(&remote).to_vec()));
             // A link that the user named is followed.
             return self.add_file(
+                run,
                 run.id(remote),
                 source.to_owned(),
                 None,
@@ -199,7 +227,8 @@ impl Up {
             ));
         }
         let top = run.top(source)?;
-        let tree = scan_local(run, source)?;
+        let tree = scan_local(run, source, true)?;
+        self.tops.push((self.files.len(), remote.clone()));
         if !remote.is_empty() {
             self.directories
                 .push((remote.clone(), Found::local(&metadata).mode));
@@ -213,7 +242,7 @@ impl Up {
             let here = source.join(std::ffi::OsStr::from_bytes(&relative));
             let id = run.id(there.clone());
             let beneath = top.clone().map(|top| (top, relative));
-            if let Err(e) = self.add_file(id, here, beneath, &found) {
+            if let Err(e) = self.add_file(run, id, here, beneath, &found) {
                 run.failed_entry(&there, e);
             }
         }
@@ -226,12 +255,17 @@ impl Up {
     /// `BadName` for a remote path that RENAM can't name.
     pub(super) fn add_file(
         &mut self,
+        run: &Run<'_>,
         id: Id,
         local: PathBuf,
         beneath: Option<(Arc<Target>, Vec<u8>)>,
         found: &Found,
     ) -> Result<()> {
         sendable(&id.name)?;
+        if run.options.filter.excludes_size(found.size) {
+            run.skipped();
+            return Ok(());
+        }
         let (size, mode) = (found.size, found.mode);
         self.files.push(Upload {
             id,
@@ -239,19 +273,54 @@ impl Up {
             beneath,
             size,
             mode,
+            backup: None,
         });
         Ok(())
     }
 
     /// Makes the directories and sends the files.
-    pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
+    pub(super) fn go(mut self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         report_plan(run, &self.files);
         if !self.files.is_empty() {
             run.find_rights(&mut lines[0], directory(&self.files[0].id.name))?;
         }
+        self.leave_out_locked(run, &mut lines[0])?;
         let made = self.make_directories(run, &mut lines[0])?;
         Queue::new(self.files, send_small).run(run, lines)?;
         set_modes(run, &mut lines[0], &made)
+    }
+
+    /// Files in directories that someone has locked fail before their bytes are
+    /// sent, if the session honours locks.
+    fn leave_out_locked(&mut self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
+        if run.access.lock.is_none() {
+            return Ok(());
+        }
+        let all = self.files.iter().map(|file| directory(&file.id.name));
+        let directories: BTreeSet<Vec<u8>> = all.map(<[u8]>::to_vec).collect();
+        let directories: Vec<_> = directories.into_iter().collect();
+        let asked = |path: &Vec<u8>| request("FSTAT", &join(path, &part_name(&[b"nothing"], b"")));
+        let stats = line.ask_each(&directories, asked, stat_of)?;
+        let is_locked = |stat: &Result<Stat>| {
+            let error = stat.as_ref().err();
+            error.and_then(ClientError::status) == Some(Status::DirectoryLocked)
+        };
+        let locked = directories
+            .iter()
+            .zip(&stats)
+            .filter(|(_, stat)| is_locked(stat));
+        let locked: BTreeSet<_> = locked.map(|(path, _)| path.as_slice()).collect();
+        let files = std::mem::take(&mut self.files).into_iter();
+        for file in files {
+            if !locked.contains(directory(&file.id.name)) {
+                self.files.push(file);
+                continue;
+            }
+            let request = format!("PUT {}", String::from_utf8_lossy(&file.id.name));
+            let status = Status::DirectoryLocked;
+            run.failed(&file.id, ClientError::Refused { request, status });
+        }
+        Ok(())
     }
 
     /// Returns those that were not there before.
@@ -349,7 +418,11 @@ impl Down {
                 })?;
                 let target = Target::open(local.parent().unwrap_or(Path::new("")))?;
                 let found = Found::remote(stat);
-                self.add_file(run.id(source.into()), &Arc::new(target), name, &found);
+                if is_excluded(&run.options.filter, last(source.as_bytes()), false) {
+                    run.skipped();
+                    return Ok(());
+                }
+                self.add_file(run, run.id(source.into()), &Arc::new(target), name, &found);
                 Ok(())
             }
             Kind::Other => {
@@ -369,18 +442,22 @@ impl Down {
                 continue;
             }
             let id = run.id(join(top.as_bytes(), &relative));
-            self.add_file(id, target, relative, &found);
+            self.add_file(run, id, target, relative, &found);
         }
     }
 
     /// Adds one file; `relative` is its path in the target.
     pub(super) fn add_file(
         &mut self,
+        run: &Run<'_>,
         id: Id,
         target: &Arc<Target>,
         relative: Vec<u8>,
         found: &Found,
     ) {
+        if run.options.filter.excludes_size(found.size) {
+            return run.skipped();
+        }
         let (size, modified) = (found.size, found.modified);
         let target = Arc::clone(target);
         self.files.push(Download {
@@ -389,6 +466,7 @@ impl Down {
             relative,
             size,
             modified,
+            backup: None,
         });
     }
 

@@ -9,36 +9,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
+use super::existing::keep_old;
 use super::local::Target;
-use super::pump::{
-    Source, Start, digest_concurrently, digest_there, digests_at_once, extend_digest, read_ahead,
-};
+use super::pump::{Source, Start, digest_concurrently, digest_there, read_ahead};
 use super::queue::{Item, Ranges};
 use super::requests::{
     can_change_mode, change_mode, data_of, directory, join, last, part_name, request, two_paths,
 };
+use super::resume::{Begun, Rest};
 use super::run::{Id, Line, Run, joined};
 use super::scan::is_unlisted;
-use crate::client::commands::Stat;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::listing::Kind;
 use crate::client::observe::Note;
 use crate::client::transfer::HEADER;
 use crate::sys::number::at_most;
 use crate::tf::status::Status;
-
-/// How long a part may rest before its size is asked for again.
-const SETTLING_TIME: Duration = Duration::from_millis(100);
-
-/// How often its size is asked for, as long as it grows.
-const MOST_LOOKS: u32 = 100;
 
 /// A local file, and by its `id` where it goes.
 pub(super) struct Upload {
@@ -50,6 +42,8 @@ pub(super) struct Upload {
     pub(super) size: u64,
     /// Permission bits.
     pub(super) mode: u32,
+    /// Where the file that it replaces is kept.
+    pub(super) backup: Option<Vec<u8>>,
 }
 
 /// The pauses before a file that changed is sent again. One call that shortens a
@@ -62,7 +56,7 @@ const RESTART_PAUSES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(200
 pub(super) struct Version {
     /// Device and inode.
     file: (u64, u64),
-    size: u64,
+    pub(super) size: u64,
     /// Last change, in seconds and nanoseconds.
     modified: (i64, i64),
 }
@@ -169,7 +163,9 @@ impl Upload {
         line.steadily(|connection, moved| {
             let sending = Sending::open(run, self, part)?;
             let length = sending.version.size;
-            let (begin, digest) = sending.begin(connection)?;
+            let (rest, digest) = sending.begin(connection)?;
+            let begin = rest.begin(length);
+            let digest = sending.up_to(digest, begin)?;
             if begin > stored {
                 moved.fetch_add(begin - stored, Ordering::Relaxed);
                 stored = begin;
@@ -193,11 +189,11 @@ impl Upload {
 
     fn send_by_ranges(&self, run: &Run<'_>, part: &[u8], lines: &mut [Line<'_>]) -> Result<()> {
         let sending = Sending::open(run, self, part)?;
-        let (begin, digest) = lines[0].steadily(|connection, _| sending.begin(connection))?;
-        let rest = begin..sending.version.size;
-        let ranges = Ranges::new(run, &self.id, rest.clone());
+        let (rest, digest) = lines[0].steadily(|connection, _| sending.begin(connection))?;
+        let length = sending.version.size;
+        let ranges = Ranges::new(run, &self.id, &rest, length);
         let digest = std::thread::scope(|scope| -> Result<Sha256> {
-            let digest = scope.spawn(|| extend_digest(run, sending.source(), digest, rest, |_| {}));
+            let digest = scope.spawn(|| sending.up_to(digest, length));
             ranges.move_all(lines, |line, range| {
                 line.steadily(|connection, moved| {
                     sending.put(connection, range.clone(), None, |_| {})?;
@@ -271,6 +267,10 @@ impl Item for Upload {
         self.size
     }
 
+    fn goes_alone(&self) -> bool {
+        self.backup.is_some()
+    }
+
     fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         if run.direct() {
             return self.send_under_its_name(run, &mut lines[0]);
@@ -298,12 +298,14 @@ impl Item for Upload {
 }
 
 /// A file that is open, and its part.
-struct Sending<'s> {
-    run: &'s Run<'s>,
+pub(super) struct Sending<'s> {
+    pub(super) run: &'s Run<'s>,
     item: &'s Upload,
-    part: &'s [u8],
+    pub(super) part: &'s [u8],
     file: File,
-    version: Version,
+    pub(super) version: Version,
+    /// Whether ranges were kept whose bytes nobody has compared yet.
+    pub(super) is_of_ranges: AtomicBool,
 }
 
 impl<'s> Sending<'s> {
@@ -315,68 +317,32 @@ impl<'s> Sending<'s> {
             part,
             file,
             version,
+            is_of_ranges: AtomicBool::new(false),
         })
     }
 
-    fn source(&self) -> Source<'_> {
+    pub(super) fn source(&self) -> Source<'_> {
         Source {
             file: &self.file,
             path: &self.item.local,
         }
     }
 
-    fn checking(&self, position: Option<u64>) {
+    pub(super) fn checking(&self, position: Option<u64>) {
         let size = self.version.size;
         self.run.checking(&self.item.id, size, position);
     }
 
-    /// How many bytes of the file the server has, and their digest.
+    /// What the server lacks of the file, and the digest of the bytes at its
+    /// beginning, as many as are known.
     ///
     /// # Errors
     /// A local failure, or the connection is lost.
-    fn begin(&self, connection: &mut Connection) -> Result<(u64, Sha256)> {
-        let (begin, digest) = self.find_part(connection)?;
-        self.run.begun(&self.item.id, self.version.size, begin);
-        Ok((begin, digest))
-    }
-
-    /// A part with other bytes is deleted.
-    fn find_part(&self, connection: &mut Connection) -> Result<(u64, Sha256)> {
-        let (mut exists, mut last) = (false, None);
-        for _ in 0..MOST_LOOKS {
-            // What is wrong with the place, PUT will report.
-            let Ok(Stat {
-                kind: Kind::File,
-                size,
-                ..
-            }) = connection.stat_there(self.part)?
-            else {
-                break;
-            };
-            exists = true;
-            // It grows while the server stores what an earlier connection left.
-            if last.is_some_and(|last| size <= last) || size > self.version.size {
-                break;
-            }
-            last = Some(size);
-            let (digest, there) = digests_at_once(connection, self.part, || {
-                let checking = |position| self.checking(Some(position));
-                extend_digest(self.run, self.source(), Sha256::new(), 0..size, checking)
-            })?;
-            let here: [u8; 32] = digest.clone().finalize().into();
-            if size > 0 && there.is_ok_and(|there| there == here) {
-                return Ok((size, digest));
-            }
-            std::thread::sleep(SETTLING_TIME);
-        }
-        if exists {
-            match connection.ask(&request("DEL", self.part)) {
-                // Another tf that sends the same file was faster.
-                Err(e) if e.status() == Some(Status::FileMissing) => {}
-                other => drop(other?),
-            }
-        }
-        Ok((0, Sha256::new()))
+    fn begin(&self, connection: &mut Connection) -> Result<(Rest, Begun)> {
+        let (rest, digest) = self.find_part(connection)?;
+        let length = self.version.size;
+        self.run.begun(&self.item.id, length, length - rest.bytes());
+        Ok((rest, digest))
     }
 
     /// Sends a range; `digest` goes on over it, and `at` gets the positions.
@@ -415,7 +381,8 @@ impl<'s> Sending<'s> {
         let item = self.item;
         item.is_still(&self.version)?;
         let digest = digest.finalize().into();
-        if self.run.options.verify && there != Some(digest) {
+        let compares = self.run.options.verify || self.is_of_ranges.load(Ordering::Relaxed);
+        if compares && there != Some(digest) {
             self.checking(None);
             match digest_there(connection, self.part) {
                 Ok(there) if there == digest => {}
@@ -433,6 +400,9 @@ impl<'s> Sending<'s> {
             Some(request) => data_of(&request, &connection.request(&request)?).is_ok(),
             None => true,
         };
+        if let Some(backup) = &item.backup {
+            keep_old(connection, &item.id.name, backup)?;
+        }
         match connection.ask(&two_paths("RENAM", self.part, &item.id.name)) {
             Err(e) if e.status() == Some(Status::Rename) => {
                 let _ = connection.ask(&request("DEL", self.part));

@@ -5,20 +5,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Found, Tree, is_excluded};
+use super::{Found, Tree, is_excluded, is_secure};
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::Note;
-use crate::client::transfers::requests::join;
+use crate::client::transfers::requests::{join, last};
 use crate::client::transfers::run::Run;
 
-/// Reads a local tree. What can't be read is reported, and the rest read.
+/// Reads a local tree, to send it or to compare it. What can't be read is reported, and the rest read.
 ///
 /// # Errors
 /// When its top can't be read, or `Interrupted`.
-pub(in crate::client::transfers) fn scan_local(run: &Run<'_>, top: &Path) -> Result<Tree> {
+pub(in crate::client::transfers) fn scan_local(
+    run: &Run<'_>,
+    top: &Path,
+    is_source: bool,
+) -> Result<Tree> {
     let metadata = fs::metadata(top).map_err(|e| ClientError::local(top, e))?;
     let mut scan = Scan {
         run,
+        is_source,
         tree: Tree::empty(),
         above: vec![(metadata.dev(), metadata.ino())],
     };
@@ -29,6 +34,8 @@ pub(in crate::client::transfers) fn scan_local(run: &Run<'_>, top: &Path) -> Res
 /// A local tree that is being read.
 struct Scan<'s> {
     run: &'s Run<'s>,
+    /// Whether it is sent, and not only compared.
+    is_source: bool,
     tree: Tree,
     /// Device and inode of the directories that lead to the current one.
     above: Vec<(u64, u64)>,
@@ -41,15 +48,16 @@ impl Scan<'_> {
         for entry in fs::read_dir(directory).map_err(error)? {
             let entry = entry.map_err(error)?;
             let name = join(relative, entry.file_name().as_bytes());
-            if is_excluded(&self.run.options.exclude, &name) {
-                self.tree.leave_out(&name);
-                continue;
-            }
             let path = entry.path();
             let metadata = match self.run.options.follow {
                 true => fs::metadata(&path),
                 false => entry.metadata(),
             };
+            let is_directory = metadata.as_ref().is_ok_and(Metadata::is_dir);
+            if is_excluded(&self.run.options.filter, &name, is_directory) {
+                self.tree.leave_out(&name);
+                continue;
+            }
             match metadata {
                 Ok(metadata) => self.take(&path, name, &metadata)?,
                 Err(e) => self.fail(&name, ClientError::local(&path, e)),
@@ -62,6 +70,11 @@ impl Scan<'_> {
         let identity = (metadata.dev(), metadata.ino());
         if metadata.is_symlink() || metadata.is_dir() && self.above.contains(&identity) {
             self.leave_out(&name, Note::Link);
+        } else if metadata.is_dir() && self.is_left_out_as_secure(&name) {
+            self.tree.leave_out(&name);
+            if self.is_source {
+                self.run.note(&name, Note::Secure);
+            }
         } else if metadata.is_dir() {
             let entries = &mut self.tree.entries;
             entries.insert(name.clone(), Found::local(metadata));
@@ -78,6 +91,10 @@ impl Scan<'_> {
             self.leave_out(&name, Note::Special);
         }
         Ok(())
+    }
+
+    fn is_left_out_as_secure(&self, name: &[u8]) -> bool {
+        is_secure(last(name)) && !self.run.options.filter.include_secure
     }
 
     fn leave_out(&mut self, name: &[u8], why: Note) {

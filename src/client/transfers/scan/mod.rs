@@ -10,12 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use glob::Pattern;
-
 use super::requests::{directory, is_part, last, levels};
 use super::run::Run;
 use crate::client::commands::Stat;
 use crate::client::error::ClientError;
+use crate::client::filter::Filter;
 use crate::client::listing::{Entry, Kind};
 use crate::tf::env::POLICY;
 
@@ -106,15 +105,16 @@ impl Tree {
 
 /// Whether a path is left out, by its own name or by that of a directory it
 /// is in. Parts are never moved.
-pub(super) fn is_excluded(exclude: &[Pattern], path: &[u8]) -> bool {
-    levels(path).any(|path| {
-        let name = last(path);
-        is_part(name)
-            || exclude.iter().any(|pattern| {
-                pattern.matches(&String::from_utf8_lossy(name))
-                    || pattern.matches(&String::from_utf8_lossy(path))
-            })
+pub(super) fn is_excluded(filter: &Filter, path: &[u8], is_directory: bool) -> bool {
+    levels(path).any(|level| {
+        let is_above = level.len() < path.len();
+        is_part(last(level)) || filter.excludes(level, is_directory || is_above)
     })
+}
+
+/// Whether listings hide a directory of this name.
+pub(super) fn is_secure(name: &[u8]) -> bool {
+    POLICY.keeps(name)
 }
 
 /// Whether a listing leaves a path out.
@@ -127,13 +127,15 @@ pub(super) fn is_unlisted(path: &[u8], is_directory: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::filter::Rule;
 
     #[test]
     fn patterns_leave_out_names_paths_and_all_beneath() {
-        let exclude: Vec<Pattern> = ["*.tmp", "cache", "a/b*"]
-            .iter()
-            .map(|pattern| Pattern::new(pattern).expect("pattern"))
-            .collect();
+        let rule = |pattern| Rule::new(pattern, false).expect("pattern");
+        let filter = Filter {
+            rules: ["*.tmp", "cache", "/a/b*"].map(rule).to_vec(),
+            ..Filter::default()
+        };
         for path in [
             "x.tmp",
             "a/x.tmp",
@@ -142,10 +144,10 @@ mod tests {
             "a/bc/d",
             ".tf-0123456789abcdef.part",
         ] {
-            assert!(is_excluded(&exclude, path.as_bytes()), "{path}");
+            assert!(is_excluded(&filter, path.as_bytes(), false), "{path}");
         }
         for path in ["x", "tmp", "b", "x/a/b", "caches"] {
-            assert!(!is_excluded(&exclude, path.as_bytes()), "{path}");
+            assert!(!is_excluded(&filter, path.as_bytes(), false), "{path}");
         }
     }
 }

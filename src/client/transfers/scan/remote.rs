@@ -27,7 +27,8 @@ pub(in crate::client::transfers) fn scan_remote(
     let mut room = Room::of(top);
     connection.list_as_it_comes(top, true, &mut |entry| {
         room.take(&entry)?;
-        match is_excluded(&run.options.exclude, &entry.path) {
+        let is_directory = entry.kind == Kind::Directory;
+        match is_excluded(&run.options.filter, &entry.path, is_directory) {
             true => tree.leave_out(&entry.path),
             false => listed.push(entry),
         }
