@@ -141,6 +141,35 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// The seconds that a text such as 90s, 10m, 2h or 1d means.
+pub(crate) fn parse_span(text: &str) -> Option<u64> {
+    let (at, unit) = text.char_indices().last()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let number = &text[..at];
+    let digits = number.bytes().all(|c| c.is_ascii_digit());
+    let number = number.parse::<u64>().ok().filter(|_| digits)?;
+    number.checked_mul(seconds)
+}
+
+/// Rows as lines, each column as wide as its widest cell.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths);
+        let cells = cells.map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        format!("{}\n", line.trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{parse_size as parse, *};
@@ -196,5 +225,31 @@ mod tests {
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn spans_have_a_unit() {
+        assert_eq!(parse_span("90s"), Some(90));
+        assert_eq!(parse_span("10m"), Some(600));
+        assert_eq!(parse_span("2h"), Some(7200));
+        assert_eq!(parse_span("1d"), Some(86_400));
+        for wrong in [
+            "",
+            "m",
+            "10",
+            "-1m",
+            "+1m",
+            "1.5h",
+            "1w",
+            "9999999999999999d",
+        ] {
+            assert_eq!(parse_span(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a", "b", "c"], ["long", "x", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&rows), "a     b  c\nlong  x\n");
     }
 }

@@ -23,13 +23,13 @@ fuzz_target!(|data: &[u8]| {
     let address = "192.0.2.1".parse().expect("address");
     let mut throttle = Throttle::new(LIMITS, Some(file.try_clone().expect("handle")));
     for _ in 0..LIMITS.failures {
-        throttle.failed(address, "ann", true, NOW).expect("written");
+        throttle.failed(address, "ann", NOW).expect("written");
     }
-    let blocked = throttle.address_blocked(address, NOW);
-    assert!(blocked.is_some() && throttle.login_blocked("ann", address, NOW).is_some());
+    let blocked = throttle.login_blocked("ann", address, NOW);
+    assert!(blocked.is_some());
     file.rewind().expect("seek");
     let mut again = Throttle::new(LIMITS, Some(file));
-    assert_eq!(again.address_blocked(address, NOW), blocked);
+    assert_eq!(again.login_blocked("ann", address, NOW), blocked);
     again.succeeded(address, "ann", NOW).expect("written");
-    assert_eq!(again.address_blocked(address, NOW), None);
+    assert_eq!(again.login_blocked("ann", address, NOW), None);
 });

@@ -2,22 +2,22 @@
 //! user and serve nobody.
 
 pub mod bbftp;
+mod blocked;
 pub mod check;
 pub mod import;
 pub mod keygen;
+mod kick;
 pub mod setup;
 mod show_client;
 pub mod status;
 mod unit;
 pub mod user;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::daemon::helpers::control::request::{Request, Whom};
 use user::UserCommand;
 
 /// A file-exchange daemon that gives every client a process and a Unix
@@ -64,15 +64,30 @@ enum Command {
     /// End sessions of a running tfd: exit status 0 if any matched, else 1
     ///
     /// A session that waits for a request ends at once, any other within a second.
-    /// An interrupted upload leaves the old file.
-    #[command(after_help = "Examples:\n  sudo tfd kick --user ann\n  \
-        sudo tfd kick --address 192.0.2.7")]
-    Kick {
+    /// An interrupted upload leaves the old file. Clients may connect again at once,
+    /// unless --lock or --for keeps them out.
+    #[command(after_help = "Examples:\n  sudo tfd kick --user ann --lock\n  \
+        sudo tfd kick --address 192.0.2.7 --for 10m")]
+    Kick(kick::Kick),
+    /// Show who is blocked after failed logins, or barred, and until when
+    #[command(after_help = "Example:\n  sudo tfd blocked")]
+    Blocked {
         #[command(flatten)]
-        whom: Kicked,
-        /// The control socket of the running tfd
-        #[arg(long, value_name = "PATH", default_value = "/run/tfd/control")]
-        control: PathBuf,
+        file: user::UsersFile,
+        /// As JSON, see tfd(8)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let an address or an account log in again: exit status 1 if it was not blocked
+    ///
+    /// The failures so far are forgotten. A locked account stays locked.
+    #[command(after_help = "Examples:\n  sudo tfd unblock 192.0.2.7\n  sudo tfd unblock ann")]
+    Unblock {
+        #[command(flatten)]
+        file: user::UsersFile,
+        /// The address or the account
+        #[arg(value_name = "IP|NAME", value_parser = one_line)]
+        whom: String,
     },
     /// Set up a server: system user, keys, certificate, configuration
     ///
@@ -160,41 +175,6 @@ enum Command {
     },
 }
 
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-struct Kicked {
-    /// The session of this slot
-    #[arg(long)]
-    slot: Option<u32>,
-    /// All sessions of this user
-    #[arg(long, value_name = "NAME", value_parser = one_line)]
-    user: Option<String>,
-    /// All sessions from this address
-    #[arg(long, value_name = "IP")]
-    address: Option<IpAddr>,
-    /// All sessions
-    #[arg(long)]
-    all: bool,
-}
-
-impl Kicked {
-    fn whom(self) -> Whom {
-        match self {
-            Kicked {
-                slot: Some(slot), ..
-            } => Whom::Slot(slot),
-            Kicked {
-                user: Some(user), ..
-            } => Whom::User(user),
-            Kicked {
-                address: Some(address),
-                ..
-            } => Whom::Address(address),
-            _ => Whom::All,
-        }
-    }
-}
-
 fn one_line(text: &str) -> Result<String, &'static str> {
     if text.contains('\n') {
         Err("a name cannot have two lines")
@@ -213,7 +193,9 @@ pub fn run() -> ExitCode {
         Command::Serve { config } => crate::daemon::serve(&config),
         Command::Check { config } => check::report(&config),
         Command::Status { json, control } => status::report(&control, json),
-        Command::Kick { whom, control } => status::ask(&control, &Request::Kick(whom.whom())),
+        Command::Kick(kick) => kick::run(kick),
+        Command::Blocked { file, json } => blocked::report(file.path(), json),
+        Command::Unblock { file, whom } => blocked::unblock(file.path(), &whom),
         Command::Setup(setup) => setup::run(&setup),
         Command::ShowClient(arguments) => show_client::run(&arguments),
         Command::ShowUnit { config } => show_client::of_config(&config, unit::drop_in),

@@ -2,6 +2,7 @@
 //! key that the keeper has made, and the login. It holds no key and reaches no
 //! file.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub struct Rules {
 pub enum Refusal {
     /// The client has been told this.
     #[error("{}", String::from_utf8_lossy(.0))]
-    Answered(&'static [u8]),
+    Answered(Cow<'static, [u8]>),
     /// The client asked for the server's status, and got it.
     #[error("status asked for")]
     Left,
@@ -143,9 +144,11 @@ pub fn admit(gate: Gate<'_>, rules: &Rules) -> Result<(), Refusal> {
             b"Too many sessions of this user",
         )),
         Err(Why::Internal) => Err(refuse(&mut control, Code::Bad, b"Internal error")),
-        Err(_) => {
+        Err(why) => {
             std::thread::sleep(PENALTY);
-            Err(refuse(&mut control, Code::BadNoRetry, WRONG))
+            let told = why.told().map(|why| format!("Login refused: {why}"));
+            let text = told.map_or(Cow::Borrowed(WRONG), |told| told.into_bytes().into());
+            Err(refuse(&mut control, Code::BadNoRetry, text))
         }
     }
 }
@@ -269,8 +272,9 @@ fn try_login(control: &mut Control, mut login: login::Login, who: &Who) -> io::R
 }
 
 /// Sends the client the reason and closes so that it can read it.
-fn refuse(control: &mut Control, code: Code, text: &'static [u8]) -> Refusal {
-    if let Err(e) = control.send(code, text) {
+fn refuse(control: &mut Control, code: Code, text: impl Into<Cow<'static, [u8]>>) -> Refusal {
+    let text = text.into();
+    if let Err(e) = control.send(code, &text) {
         return e.into();
     }
     control.link().close_slowly();

@@ -118,6 +118,33 @@ impl Config {
     }
 }
 
+/// The users file that a configuration names, also one with mistakes in the rest.
+///
+/// # Errors
+/// One line: why there is none.
+pub fn users_file(path: &Path) -> Result<PathBuf, String> {
+    let text = read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut section = "";
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line.split(']').next().unwrap_or(line);
+        }
+        if section == "[server"
+            && let Some(users) = values::text_of(line, "users")
+        {
+            let directory = path.parent().unwrap_or(Path::new("."));
+            return Ok(directory.join(users));
+        }
+    }
+    match Config::parse(path, &text) {
+        Ok(Config { server, .. }) => server.users.ok_or_else(|| {
+            let shown = path.display();
+            format!("{shown} does not set server.users")
+        }),
+        Err(problems) => Err(format!("{} (or name the file with --users)", problems[0])),
+    }
+}
+
 /// A text without the values of secrets, for processes that must not know them.
 /// It has to be one that [`Config::parse`] has read without a problem.
 pub fn without_secrets(text: &str) -> String {

@@ -17,6 +17,13 @@ const SECRETS: [(&str, &str); 1] = [("tf", "hash")];
 /// The longest time, in seconds.
 const LONGEST: f64 = 1e9;
 
+/// The text that a line of a file gives a key.
+pub(super) fn text_of(line: &str, key: &str) -> Option<String> {
+    let table = DeTable::parse(line).ok()?;
+    let value = table.get_ref().get(key)?;
+    value.get_ref().as_str().map(str::to_owned)
+}
+
 /// The values of a file, by section and key, with the defaults of those left
 /// out.
 pub(super) struct Values<'a> {

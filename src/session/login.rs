@@ -13,7 +13,7 @@ use crate::ipc::codec::codec;
 use crate::net::tls::login::Proof;
 use crate::store::RootPath;
 use crate::store::path::PATH_MAX;
-use crate::users::account::MAX_NAME;
+use crate::users::account::{Closed, MAX_NAME};
 use crate::users::hash::MAX_PASSWORD;
 
 /// The longest token of a jail, in bytes.
@@ -67,11 +67,63 @@ pub enum Why {
     #[error("the path leads out of the root")]
     Path,
     /// The account has as many sessions as it may have.
-    #[error("too many sessions of this user")]
+    #[error("the account has all the sessions it may have")]
     TooMany,
     /// The server failed.
     #[error("internal error")]
     Internal,
+    /// The account is locked. From here on whoever is refused has shown the right
+    /// password or certificate, unless it says otherwise.
+    #[error("the account is locked")]
+    Locked,
+    /// The last day of the account is over.
+    #[error("the account has expired")]
+    Expired,
+    /// The account may not be used from the client's address.
+    #[error("the account may not be used from this address")]
+    Network,
+    /// Too many logins have failed: until then, in seconds since the epoch. This is
+    /// said whatever the password is.
+    #[error("blocked until {} after failed logins", time(*until))]
+    Blocked {
+        /// The end of the block.
+        until: u64,
+    },
+    /// An operator has barred the account or the address until then.
+    #[error("barred by the operator until {}", time(*until))]
+    Barred {
+        /// The end of that.
+        until: u64,
+    },
+}
+
+impl Why {
+    /// What a client is told beyond the one sentence for everybody.
+    pub fn told(self) -> Option<Why> {
+        match self {
+            Why::Password | Why::Token | Why::TokenFile | Why::Path | Why::Internal => None,
+            other => Some(other),
+        }
+    }
+}
+
+impl From<Closed> for Why {
+    fn from(closed: Closed) -> Why {
+        match closed {
+            Closed::Locked => Why::Locked,
+            Closed::Expired => Why::Expired,
+            Closed::Network => Why::Network,
+        }
+    }
+}
+
+/// A time in UTC.
+fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds)
+        .ok()
+        .map(jiff::Timestamp::from_second);
+    time.and_then(Result::ok)
+        .map_or_else(|| "further notice".to_owned(), |time| time.to_string())
 }
 
 codec!(enum Why {
@@ -81,6 +133,11 @@ codec!(enum Why {
     4 => Path,
     5 => TooMany,
     6 => Internal,
+    7 => Locked,
+    8 => Expired,
+    9 => Network,
+    10 => Blocked { until },
+    11 => Barred { until },
 });
 
 /// What a gate asks. Other bytes end its channel.

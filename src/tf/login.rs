@@ -14,7 +14,7 @@ use super::command::server::prockey;
 use super::request::{Request, word};
 use super::status::{Reply, Status};
 use super::wire::{Result, Wire, WireError};
-use crate::session::login::{HandOver, Login, Verdict, Why};
+use crate::session::login::{HandOver, Login, Steps, Verdict, Why};
 
 /// How long a client may take between the hash and its last login step.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -44,10 +44,10 @@ pub enum Passed {
 impl From<Why> for Status {
     fn from(why: Why) -> Status {
         match why {
-            Why::Password | Why::TooMany | Why::Internal => Status::LoginFailed,
             Why::Token => Status::JailToken,
             Why::TokenFile => Status::JailFile,
             Why::Path => Status::AccessDenied,
+            _ => Status::LoginFailed,
         }
     }
 }
@@ -61,8 +61,13 @@ pub fn pass(wire: &mut Wire, process_key: &str, login: &mut Login) -> Result<Pas
     let has_accounts = login.steps().account;
     let mut failures = 0;
     let mut body = Vec::new();
-    if has_accounts && by_certificate(wire, login)? {
-        return Ok(Passed::TakenOver);
+    let mut closed = None;
+    if has_accounts {
+        match by_certificate(wire, login)? {
+            Some(Ok(())) if login.steps() == Steps::NONE => return Ok(Passed::TakenOver),
+            Some(Err(why)) => closed = why.told(),
+            _ => {}
+        }
     }
     while login.steps().account || login.steps().jail {
         let whole = wire.read_short_message(&mut body, MAX_REQUEST)?;
@@ -77,7 +82,10 @@ pub fn pass(wire: &mut Wire, process_key: &str, login: &mut Login) -> Result<Pas
                 reply
             }
             b"KEEPALIVE" | b"PROCKEY" if has_accounts => always_allowed(wire, &body, process_key),
-            _ if login.steps().account => Status::BeforeLogin.into(),
+            _ if login.steps().account => match closed {
+                Some(why) => Reply::FailedFor(Status::BeforeLogin, why.to_string()),
+                None => Status::BeforeLogin.into(),
+            },
             b"INJAIL" if whole => injail(&body, login)?,
             b"INJAIL" => Status::JailToken.into(),
             _ => Status::BeforeJail.into(),
@@ -98,18 +106,17 @@ pub fn pass(wire: &mut Wire, process_key: &str, login: &mut Login) -> Result<Pas
 fn is_failure(reply: &Reply) -> bool {
     matches!(
         reply,
-        Reply::Failed(Status::LoginFailed | Status::JailToken)
+        Reply::Failed(Status::LoginFailed | Status::JailToken) | Reply::FailedFor(..)
     )
 }
 
-/// Whether a session has begun for what the client has proved; it hears nothing
-/// of that.
-fn by_certificate(wire: &Wire, login: &mut Login) -> Result<bool> {
+/// The verdict on what the client has proved by a certificate, if it has. It hears
+/// nothing of that, unless it asks for something that needs a login.
+fn by_certificate(wire: &Wire, login: &mut Login) -> Result<Option<Verdict>> {
     let is_last = login.account_is_last();
-    let verdict = at_last_step(wire, Greeting::None, is_last, |next| {
+    at_last_step(wire, Greeting::None, is_last, |next| {
         login.certificate(next)
-    })?;
-    Ok(is_last && verdict == Some(Ok(())))
+    })
 }
 
 /// The reply to LOGIN; none where the session gives it. A request that is not
@@ -196,7 +203,13 @@ fn injail(body: &[u8], login: &mut Login) -> Result<Reply> {
 }
 
 fn reply_to(verdict: Verdict) -> Reply {
-    verdict.map_or_else(|why| Status::from(why).into(), |()| Reply::Ok)
+    match verdict {
+        Ok(()) => Reply::Ok,
+        Err(why) => match why.told() {
+            Some(told) => Reply::FailedFor(why.into(), told.to_string()),
+            None => Status::from(why).into(),
+        },
+    }
 }
 
 /// The commands that need no login.

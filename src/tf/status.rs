@@ -152,6 +152,9 @@ impl std::fmt::Display for Xs1 {
     }
 }
 
+/// What is between the text of a status and a reason.
+pub(crate) const REASON: &str = " Reason: ";
+
 /// What goes back to the client as one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -165,6 +168,8 @@ pub enum Reply {
     Unknown,
     /// `FAILED <n> : <text>`
     Failed(Status),
+    /// `FAILED <n> : <text> <reason>.`: whoever knows the code may leave the rest.
+    FailedFor(Status, String),
     /// `FAILED XS1 <n> : <text>`
     FailedXs1(Xs1),
     /// `FAILED ` and nothing behind it: DEL on an error without a code.
@@ -180,6 +185,7 @@ impl Reply {
             Reply::Text(text) => text,
             Reply::Unknown => b"UNKNOWN".to_vec(),
             Reply::Failed(status) => status.to_string().into_bytes(),
+            Reply::FailedFor(status, reason) => format!("{status}{REASON}{reason}.").into_bytes(),
             Reply::FailedXs1(failure) => format!("FAILED {failure}").into_bytes(),
             Reply::FailedBare => b"FAILED ".to_vec(),
         }
@@ -213,7 +219,9 @@ impl From<Result<Reply, Status>> for Reply {
 impl From<&Reply> for Outcome {
     fn from(reply: &Reply) -> Outcome {
         match reply {
-            Reply::Failed(status) => Outcome::Failed(Some(status.code().into())),
+            Reply::Failed(status) | Reply::FailedFor(status, _) => {
+                Outcome::Failed(Some(status.code().into()))
+            }
             Reply::FailedXs1(_) | Reply::FailedBare | Reply::Unknown => Outcome::Failed(None),
             _ => Outcome::Done,
         }

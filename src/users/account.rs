@@ -20,7 +20,7 @@ use crate::text::parse_size;
 pub const MAX_NAME: usize = 64;
 
 /// The mark in front of the hash of a locked account.
-const LOCK: char = '!';
+pub(super) const LOCK: char = '!';
 
 /// One account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,13 +284,34 @@ impl fmt::Display for Account {
     }
 }
 
+/// Why an account does not let in who has shown its password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It is locked.
+    Locked,
+    /// Its last day is over.
+    Expired,
+    /// It may not be used from that address.
+    Network,
+}
+
 impl Account {
     /// Whether the account may log in now, from this address.
-    pub fn is_open(&self, from: IpAddr, today: Date) -> bool {
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_open(&self, from: IpAddr, today: Date) -> Result<(), Closed> {
         let networks = &self.options.from;
-        !self.locked
-            && self.expiry.is_none_or(|last| today <= last)
-            && (networks.is_empty() || networks.iter().any(|network| network.contains(from)))
+        if self.locked {
+            return Err(Closed::Locked);
+        }
+        if self.expiry.is_some_and(|last| today > last) {
+            return Err(Closed::Expired);
+        }
+        match networks.is_empty() || networks.iter().any(|network| network.contains(from)) {
+            true => Ok(()),
+            false => Err(Closed::Network),
+        }
     }
 }
 
@@ -427,10 +448,18 @@ mod tests {
             ("::2", "2026-01-01", false),
         ] {
             let from = from.parse().expect("address");
-            assert_eq!(account.is_open(from, day(today)), open, "{from} {today}");
+            assert_eq!(
+                account.check_open(from, day(today)).is_ok(),
+                open,
+                "{from} {today}"
+            );
         }
         let locked: Account = format!("a:!{HASH}:a:::").parse().expect("account");
-        assert!(!locked.is_open("127.0.0.1".parse().expect("address"), day("2026-01-01")));
+        let home = "127.0.0.1".parse().expect("address");
+        assert_eq!(
+            locked.check_open(home, day("2026-01-01")),
+            Err(Closed::Locked)
+        );
         let all: Network = "0.0.0.0/0".parse().expect("network");
         assert!(all.contains("198.51.100.1".parse().expect("address")));
         for (text, shown) in [

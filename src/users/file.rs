@@ -139,6 +139,55 @@ impl Edit {
         })
     }
 
+    /// The one account of this name, whatever mistakes other lines have.
+    ///
+    /// # Errors
+    /// That there is none, or the problem with its line.
+    pub fn account(&self, name: &str) -> Result<Account, String> {
+        let mut lines = self.text.lines().enumerate();
+        let found = lines.find(|(_, line)| is_line_of(line, name));
+        let (index, line) = found.ok_or_else(|| format!("no user {name}: see tfd user list"))?;
+        line.parse()
+            .map_err(|text| format!("{}:{}: {text}", self.path.display(), index + 1))
+    }
+
+    /// Locks the account of this name, or unlocks it, whatever mistakes its line has
+    /// behind that.
+    ///
+    /// # Errors
+    /// That there is none, or that it has no password to unlock.
+    pub fn set_locked(&mut self, name: &str, locked: bool) -> Result<(), String> {
+        let mut is_found = false;
+        let mut lines = Vec::new();
+        for line in self.text.lines() {
+            if !is_line_of(line, name) {
+                lines.push(Zeroizing::new(line.to_owned()));
+                continue;
+            }
+            is_found = true;
+            let (begin, rest) = line.split_at(name.len() + 1);
+            let rest = rest.strip_prefix(account::LOCK).unwrap_or(rest);
+            if !locked && rest.starts_with(':') {
+                return Err(format!(
+                    "{name} has no password: set one with tfd user passwd first"
+                ));
+            }
+            let lock = if locked { "!" } else { "" };
+            lines.push(Zeroizing::new(format!("{begin}{lock}{rest}")));
+        }
+        if !is_found {
+            return Err(format!("no user {name}: see tfd user list"));
+        }
+        let lines: Vec<&str> = lines.iter().map(|line| line.as_str()).collect();
+        self.text = Zeroizing::new(lines.join("\n") + "\n");
+        Ok(())
+    }
+
+    /// What keeps tfd from reading the file as it is now.
+    pub fn problem(&self) -> Option<String> {
+        self.accounts().err()
+    }
+
     /// Replaces the account of this name, or adds one at the end.
     pub fn put(&mut self, account: &Account) {
         let new = account.to_string();

@@ -61,6 +61,33 @@ fn all_that_is_wrong_of_a_login_gets_one_answer_after_the_same_time() {
 }
 
 #[test]
+fn whoever_knows_the_password_hears_why_the_account_is_closed() {
+    let Some(server) = server("") else { return };
+    for (name, reason) in [
+        ("old", "the account has expired"),
+        ("far", "the account may not be used from this address"),
+    ] {
+        let (text, _) = refused(&server, |peer| peer.log_in(name, "pass"));
+        assert_eq!(text, format!("Login refused: {reason}"));
+        let (text, _) = refused(&server, |peer| peer.log_in(name, "wrong"));
+        assert_eq!(text, "Incorrect password");
+    }
+}
+
+#[test]
+fn a_block_is_told_whatever_the_password_is() {
+    let Some(server) = server_with("login_failures = 1", "") else {
+        return;
+    };
+    let (text, _) = refused(&server, |peer| peer.log_in("ann", "wrong"));
+    assert_eq!(text, "Incorrect password");
+    for password in ["wrong", "pass word"] {
+        let (text, _) = refused(&server, |peer| peer.log_in("ann", password));
+        assert!(text.starts_with("Login refused: blocked until 2"), "{text}");
+    }
+}
+
+#[test]
 fn a_login_that_is_none_is_told_why_and_the_connection_ends() {
     let Some(server) = server("") else { return };
     let clear = login(0, b"ann", b"pass word");

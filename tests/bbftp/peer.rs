@@ -72,6 +72,8 @@ pub fn server_at(address: &str, server: &str, lines: &str) -> Option<Server> {
         account("roy", "pass", "mail::read-only:"),
         account("app", "pass", "mail::append-only:"),
         account("cut", "pass", "mail:home::"),
+        account("old", "pass", "mail:::2020-01-01"),
+        account("far", "pass", "mail::from=192.0.2.0/24:"),
     ];
     let server = Server::with(Setup {
         server: format!(

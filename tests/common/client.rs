@@ -139,6 +139,14 @@ impl Client {
         assert_eq!(reply, reply_for(code), "{}", request.escape_ascii());
     }
 
+    /// Asserts that a login is refused with a reason that begins so.
+    #[track_caller]
+    pub fn expect_reason(&mut self, request: impl AsRef<[u8]>, reason: &str) {
+        let reply = self.ask(request.as_ref());
+        let begin = format!("{} Reason: {reason}", reply_for(37));
+        assert!(reply.starts_with(&begin), "{reply}");
+    }
+
     /// Runs a table of requests and the codes of their replies, 0 for `OK`.
     #[track_caller]
     pub fn expect_all(&mut self, table: &[(&str, u32)]) {

@@ -15,7 +15,7 @@ use openssl::x509::extension::{BasicConstraints, KeyUsage};
 use openssl::x509::{X509, X509Name};
 use tfd::client::{ClientError, Connection, Target};
 
-use crate::common::{Client, HASH, Server, Setup, account, patient};
+use crate::common::{Client, HASH, Server, Setup, account, patient, reply_for};
 use crate::without_root;
 
 /// Somebody who vouches for clients.
@@ -189,20 +189,26 @@ fn a_certificate_that_opens_no_account_leaves_the_password() {
             .1
     ));
     let mut server = server(&ca, &users, "");
-    for names in [
-        &["nobody-here"][..],
-        &["old"],
-        &["far"],
-        &["shut"],
-        &["ann", "bob"],
-        &[],
+    for (names, reason) in [
+        (&["nobody-here"][..], ""),
+        (&["old"], "the account has expired"),
+        (&["far"], "the account may not be used from this address"),
+        (&["shut"], "the account is locked"),
+        (&["ann", "bob"], ""),
+        (&[], ""),
     ] {
         let mut client = open(&server, &ca.issue(names, 9));
-        client.expect("ECHO x", 38);
+        let refused = match reason {
+            "" => reply_for(38),
+            reason => format!("{} Reason: {reason}.", reply_for(38)),
+        };
+        assert_eq!(client.ask("ECHO x"), refused);
         client.expect("LOGIN ann pass word", 0);
     }
     for (reason, count) in [
-        ("locked, expired or not from here", 3),
+        ("the account has expired", 1),
+        ("not from this address", 1),
+        ("the account is locked", 1),
         ("no such user", 1),
         ("the certificate has not one common name", 2),
     ] {
@@ -257,7 +263,8 @@ fn limits_of_the_account_count_and_the_certificate_is_needed_each_time() {
     let mut first = open();
     assert_eq!(first.ask("ECHO 1"), "1");
     let mut second = open();
-    second.expect("ECHO 2", 38);
+    let full = "Reason: the account has all the sessions it may have.";
+    assert!(second.ask("ECHO 2").ends_with(full));
     drop(first);
     crate::wait_until("the second's turn", || open().ask("ECHO 3") == "3");
 }

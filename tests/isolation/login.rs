@@ -198,8 +198,15 @@ fn what_is_no_name_and_password_of_the_file_is_refused() {
         client.expect(format!("LOGIN {login}"), 37);
         client.expect("ECHO x", 38);
     }
-    for login in ["old pass", "far pass", "shut pass"] {
-        server.connect().expect(format!("LOGIN {login}"), 37);
+    // Who has shown the password hears which it is; others hear the same as ever.
+    for (name, reason) in [
+        ("old", "the account has expired."),
+        ("far", "the account may not be used from this address."),
+        ("shut", "the account is locked."),
+    ] {
+        let mut client = server.connect();
+        client.expect(format!("LOGIN {name} wrong"), 37);
+        client.expect_reason(format!("LOGIN {name} pass"), reason);
     }
     let mut client = server.connect();
     let long = format!("LOGIN ann {}", "x".repeat(5000));
@@ -207,14 +214,14 @@ fn what_is_no_name_and_password_of_the_file_is_refused() {
     client.expect(format!("LOGIN {} x", "n".repeat(5000)), 37);
     client.expect("LOGIN ann pass", 0);
     client.expect_alive();
-    server.wait_for_lines("login failed", 12);
+    server.wait_for_lines("login failed", 15);
     assert_eq!(
         server
             .log()
             .iter()
             .filter(|line| line.contains("login failed"))
             .count(),
-        12
+        15
     );
     let hidden = ["wrong", "rootpw", "Pass"];
     assert!(
@@ -291,7 +298,9 @@ fn home_rights_and_number_of_sessions_are_the_accounts() {
     ann.expect("FSTAT outside", 9);
     std::os::unix::fs::symlink("../../outside", server.path("homes/ann/link")).expect("link");
     ann.expect("FSTAT link", 1);
-    server.connect().expect("LOGIN ann a", 37);
+    let full = "the account has all the sessions it may have.";
+    server.connect().expect_reason("LOGIN ann a", full);
+    server.connect().expect("LOGIN ann wrong", 37);
 
     let mut look = server.connect();
     look.expect("LOGIN look l", 0);
@@ -488,6 +497,87 @@ fn tf_logs_in_and_says_what_is_missing() {
 }
 
 #[test]
+fn tf_goes_on_with_the_sessions_it_gets_and_names_the_reason() {
+    if without_root() {
+        return;
+    }
+    let server = Server::with(setup(&account("one", "a", "games::max=1:")));
+    fs::set_permissions(server.root(), fs::Permissions::from_mode(0o1777)).expect("mode");
+    let home = server.config_path().with_file_name("here");
+    fs::create_dir(&home).expect("directory");
+    for n in 0..300 {
+        fs::write(home.join(format!("f{n}")), b"x").expect("write");
+    }
+    let big = home.with_file_name("big");
+    fs::write(&big, vec![1; 100 << 20]).expect("write");
+    let password = home.with_file_name("password");
+    fs::write(&password, "a\n").expect("write");
+    let path = |path: &std::path::Path| path.to_str().expect("path").to_owned();
+    let login = ["--user", "one", "--password-file", &path(&password)].map(str::to_owned);
+    let run = |more: &[&str]| {
+        let all: Vec<&str> = login.iter().map(String::as_str).collect();
+        tf(&server, &[&all[..], more].concat())
+    };
+    let full = "the account has all the sessions it may have";
+    // Hundreds of files are worth two sessions, which nobody asked for.
+    let (code, said) = run(&["put", "-r", &path(&home), ":one"]);
+    assert!(code == Some(0) && !said.contains(full), "{said}");
+    for arguments in [
+        &["put", "-j", "4", "-r", &path(&home), ":two"][..],
+        &["put", "-j", "4", &path(&big), ":big"],
+    ] {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(said.matches("continuing with fewer").count(), 1, "{said}");
+        assert!(said.contains(full), "{said}");
+    }
+    assert_eq!(server.names("two").len(), 300);
+    assert_eq!(server.read("big").len(), 100 << 20);
+    let (code, said) = run(&[
+        "get",
+        "-j",
+        "4",
+        ":big",
+        &path(&home.with_file_name("back")),
+    ]);
+    assert!(
+        code == Some(0) && said.contains("continuing with fewer"),
+        "{said}"
+    );
+    let (code, said) = run(&["watch", "--count", "1", ":two"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(
+        said.contains("watch needs two sessions at once") && said.contains(full),
+        "{said}"
+    );
+    let _held = {
+        let mut client = server.connect();
+        client.expect("LOGIN one a", 0);
+        client
+    };
+    let (code, said) = run(&["ls"]);
+    assert!(code == Some(4) && said.contains(full), "{said}");
+}
+
+#[test]
+fn tf_names_the_limit_of_an_address_as_a_possible_reason() {
+    if without_root() {
+        return;
+    }
+    let server = Server::with(Setup {
+        server: "max_sessions_per_address = 1".to_owned(),
+        ..Setup::default()
+    });
+    let mut held = server.connect();
+    let (code, said) = tf(&server, &["ls"]);
+    assert!(
+        code == Some(4) && said.contains("allow this address another session"),
+        "{said}"
+    );
+    held.expect_alive();
+}
+
+#[test]
 fn the_users_file_is_made_by_command() {
     if without_root() {
         return;
@@ -565,7 +655,8 @@ fn the_users_file_is_made_by_command() {
     server.connect().expect("LOGIN carl first", 37);
     server.connect().expect("LOGIN carl second", 0);
     fine(&["lock", "carl"], "");
-    server.connect().expect("LOGIN carl second", 37);
+    let locked = "the account is locked.";
+    server.connect().expect_reason("LOGIN carl second", locked);
     assert!(fine(&["list"], "").contains("locked"));
     fine(&["unlock", "carl"], "");
     server.connect().expect("LOGIN carl second", 0);
@@ -586,18 +677,38 @@ fn the_users_file_is_made_by_command() {
     );
 }
 
+/// How a blocked client is refused, whatever its password is.
+const BLOCKED: &str = "blocked until 2";
+
+/// A server that blocks after three failures.
+fn strict(users: &str) -> Server {
+    let lines = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 3\nlogin_block = 3600";
+    Server::with(Setup {
+        server: lines.to_owned(),
+        users: users.to_owned(),
+        ..Setup::default()
+    })
+}
+
+/// Runs tfd against a server's configuration: whether it succeeded, and what it said.
+fn tfd(server: &Server, arguments: &[&str]) -> (bool, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tfd"))
+        .args(arguments)
+        .arg("--config")
+        .arg(server.config_path())
+        .output()
+        .expect("run");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.success(), said)
+}
+
 #[test]
 fn failures_block_address_and_account_and_a_restart_frees_nobody() {
     if without_root() {
         return;
     }
-    let server = "mode = \"multi-user\"\nusers = \"users\"\nlogin_failures = 3\nlogin_block = 3600";
-    let users = account("ann", "a", "games:::") + &account("bob", "b", "mail:::");
-    let mut server = Server::with(Setup {
-        server: server.to_owned(),
-        users,
-        ..Setup::default()
-    });
+    let mut server = strict(&(account("ann", "a", "games:::") + &account("bob", "b", "mail:::")));
     let mut client = server.connect();
     client.expect("LOGIN ann a", 0);
     let mut client = server.connect();
@@ -605,18 +716,252 @@ fn failures_block_address_and_account_and_a_restart_frees_nobody() {
         client.expect("LOGIN ann wrong", 37);
     }
     server.wait_for_log("login blocked peer=127.0.0.1 user=\"ann\" seconds=3600");
-    server.connect().expect("LOGIN ann a", 37);
-    server.connect().expect("LOGIN bob b", 37);
+    server.connect().expect_reason("LOGIN ann a", BLOCKED);
+    // Whoever is behind the same address has not failed.
+    server.connect().expect("LOGIN bob b", 0);
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(server.wait_for_end(), Some(0));
     server.start_again();
-    server.connect().expect("LOGIN bob b", 37);
-    server.wait_for_log("too many failures from this address");
+    server.connect().expect_reason("LOGIN ann a", BLOCKED);
+    server.wait_for_log("too many failures of this user from this address");
+    server.connect().expect("LOGIN bob b", 0);
     let kept = server.config_path().with_file_name("users.blocked");
     assert_eq!(
         fs::metadata(kept).expect("stat").permissions().mode() & 0o777,
         0o600
     );
+}
+
+#[test]
+fn guesses_over_many_names_block_the_address_as_a_whole() {
+    if without_root() {
+        return;
+    }
+    let mut server = strict(&(account("ann", "a", "games:::") + &account("bob", "b", "mail:::")));
+    server.connect().expect("LOGIN ann a", 0);
+    for n in 0..15 {
+        let mut client = server.connect();
+        client.expect(format!("LOGIN name{n} guess"), 37);
+    }
+    server.wait_for_log("user=\"name14\" seconds=3600 accounts=all");
+    server.connect().expect_reason("LOGIN bob b", BLOCKED);
+    server.connect().expect_reason("LOGIN bob wrong", BLOCKED);
+    server.connect().expect_reason("LOGIN nobody b", BLOCKED);
+    server.wait_for_log("too many failures from this address");
+    // An account that has logged in from there is let through.
+    server.connect().expect("LOGIN ann a", 0);
+    let (fine, said) = tfd(&server, &["blocked"]);
+    assert!(fine && said.contains("all      127.0.0.1  15"), "{said}");
+    let (fine, said) = tfd(&server, &["unblock", "127.0.0.1"]);
+    assert!(fine, "{said}");
+    server.connect().expect("LOGIN bob b", 0);
+}
+
+#[test]
+fn blocks_are_shown_and_lifted_by_address_by_name_and_with_the_lock() {
+    if without_root() {
+        return;
+    }
+    let server = strict(&(account("ann", "a", "games:::") + &account("bob", "b", "mail:::")));
+    assert_eq!(
+        tfd(&server, &["blocked"]),
+        (true, "nobody is blocked\n".to_owned())
+    );
+    let lock_out = || {
+        let mut client = server.connect();
+        for _ in 0..3 {
+            client.expect("LOGIN ann wrong", 37);
+        }
+        server.connect().expect_reason("LOGIN ann a", BLOCKED);
+    };
+    for lift in [
+        &["unblock", "ann"][..],
+        &["unblock", "127.0.0.1"],
+        &["user", "unlock", "ann"],
+    ] {
+        lock_out();
+        let (fine, said) = tfd(&server, &["blocked", "--json"]);
+        let all: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert!(fine && all[0]["account"] == "ann" && all[0]["address"] == "127.0.0.1");
+        assert!(all[0]["failures"] == 3 && all[0]["until"].is_string() && all[1].is_null());
+        let (fine, said) = tfd(&server, lift);
+        assert!(fine && said.contains("unblocked"), "{lift:?}: {said}");
+        server.connect().expect("LOGIN ann a", 0);
+    }
+    let (fine, said) = tfd(&server, &["unblock", "bob"]);
+    assert!(!fine && said == "tfd: bob is not blocked\n", "{said}");
+}
+
+#[test]
+fn an_accounts_fields_are_changed_one_by_one() {
+    if without_root() {
+        return;
+    }
+    let users = account("ann", "a", "games:home:max=2,from=127.0.0.0/8:") + "broken:line\n";
+    let server = server();
+    server.set_users(&users);
+    let line = || {
+        let text = fs::read_to_string(server.config_path().with_file_name("users"));
+        let text = text.expect("read");
+        let line = text.lines().next().expect("line").to_owned();
+        let fields: Vec<&str> = line.split(':').collect();
+        fields[2..].join(":")
+    };
+    for (arguments, expected) in [
+        (
+            &["--option", "rate=2M"][..],
+            "games:home:max=2,rate=2097152,from=127.0.0.0/8:",
+        ),
+        (
+            &["--option", "max=5", "--remove-option", "rate"],
+            "games:home:max=5,from=127.0.0.0/8:",
+        ),
+        (
+            &["--option", "read-only"],
+            "games:home:read-only,max=5,from=127.0.0.0/8:",
+        ),
+        (
+            &["--option", "append-only", "--option", "from=::1"],
+            "games:home:append-only,max=5,from=127.0.0.0/8,from=::1/128:",
+        ),
+        (&["--options", "max=1", "--home", ""], "games::max=1:"),
+        (
+            &["--options", "", "--expiry", "2030-01-31"],
+            "games:::2030-01-31",
+        ),
+        (&["--expiry", "never", "--system-user", "mail"], "mail:::"),
+    ] {
+        let (fine, said) = tfd(&server, &[&["user", "set", "ann"], arguments].concat());
+        assert!(
+            fine && said.contains("once this is corrected"),
+            "{arguments:?}: {said}"
+        );
+        assert_eq!(line(), expected);
+    }
+    for (arguments, why) in [
+        (&["--option", "speed=9"][..], "unknown option"),
+        (&["--remove-option", "max"], "no option max"),
+        (&["--home", "../x"], "not a directory beneath the root"),
+        (&["--home", "a:b"], "colon"),
+        (&["--expiry", "soon"], "not a day"),
+        (&["--system-user", "root"], "is root"),
+        (&[], "required"),
+    ] {
+        let (fine, said) = tfd(&server, &[&["user", "set", "ann"], arguments].concat());
+        assert!(!fine && said.contains(why), "{arguments:?}: {said}");
+        assert_eq!(line(), "mail:::", "unchanged");
+    }
+    server.set_users(&account("ann", "a", "games:::2030-01-31"));
+    let (_, said) = tfd(&server, &["user", "list"]);
+    let table = "NAME  SYSTEM USER  STATE          HOME  OPTIONS\n\
+                 ann   games        to 2030-01-31  /\n";
+    assert_eq!(said, table);
+}
+
+#[test]
+fn kicked_with_a_lock_or_for_a_time_nobody_comes_back() {
+    if without_root() {
+        return;
+    }
+    let mut server = Server::with(Setup {
+        server: format!("{MULTI_USER}\ncontrol = \"control\""),
+        users: accounts(),
+        ..Setup::default()
+    });
+    let control = server.config_path().with_file_name("control");
+    let control = control.to_str().expect("path").to_owned();
+    let kick = |server: &Server, arguments: &[&str]| {
+        tfd(
+            server,
+            &[&["kick", "--control", &control], arguments].concat(),
+        )
+    };
+    let inside = |server: &Server| {
+        let mut client = server.connect();
+        client.expect("LOGIN ann pass word", 0);
+        client
+    };
+    let mut client = inside(&server);
+    let (fine, said) = kick(&server, &["--user", "ann", "--for", "10m"]);
+    assert!(
+        fine && said.contains("kept out until 2") && said.contains("ended 1"),
+        "{said}"
+    );
+    client.expect_closed();
+    server
+        .connect()
+        .expect_reason("LOGIN ann pass word", "barred by the operator until 2");
+    server.connect().expect("LOGIN ann wrong", 37);
+    server.connect().expect("LOGIN bob b", 0);
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    server
+        .connect()
+        .expect_reason("LOGIN ann pass word", "barred");
+    assert!(tfd(&server, &["unblock", "ann"]).0);
+    let mut client = inside(&server);
+    let (fine, said) = kick(&server, &["--address", "127.0.0.1", "--for", "2s"]);
+    assert!(fine && said.contains("127.0.0.1 is kept out"), "{said}");
+    client.expect_closed();
+    server.connect().expect_reason("LOGIN bob b", "barred");
+    std::thread::sleep(Duration::from_millis(3000));
+    let mut client = inside(&server);
+    let (fine, said) = kick(&server, &["--user", "ann", "--lock"]);
+    assert!(fine && said.contains("ann locked"), "{said}");
+    client.expect_closed();
+    server
+        .connect()
+        .expect_reason("LOGIN ann pass word", "the account is locked.");
+    assert!(tfd(&server, &["user", "unlock", "ann"]).0);
+    inside(&server);
+    let (fine, said) = kick(&server, &["--user", "nobody-here", "--lock"]);
+    assert!(!fine && said.contains("no user nobody-here"), "{said}");
+    let (fine, said) = kick(&server, &["--all", "--for", "10m"]);
+    assert!(!fine && said.contains("cannot be used with"), "{said}");
+}
+
+#[test]
+fn an_account_is_locked_at_once_whatever_mistakes_the_files_have() {
+    if without_root() {
+        return;
+    }
+    let mut server = server();
+    let add = |path: &std::path::Path, line: &str| {
+        let text = fs::read_to_string(path).expect("read");
+        fs::write(path, text + line).expect("write");
+    };
+    let users = server.config_path().with_file_name("users");
+    for (file, mistake) in [
+        (users, "broken:line\n"),
+        (server.config_path(), "nonsense = 1\n"),
+    ] {
+        server.connect().expect("LOGIN ann pass word", 0);
+        add(&file, mistake);
+        let (fine, said) = tfd(&server, &["user", "lock", "ann"]);
+        assert!(fine && said.contains("ann locked"), "{said}");
+        server
+            .connect()
+            .expect_reason("LOGIN ann pass word", "the account is locked.");
+        server.connect().expect("LOGIN bob b", 0);
+        let (_, said) = tfd(&server, &["blocked"]);
+        assert!(
+            said.contains("ann      all      -         unlocked"),
+            "{said}"
+        );
+        let (fine, said) = tfd(&server, &["user", "unlock", "ann"]);
+        assert!(fine, "{said}");
+        server.connect().expect("LOGIN ann pass word", 0);
+        let text = fs::read_to_string(&file).expect("read");
+        fs::write(&file, text.replace(mistake, "")).expect("write");
+    }
+    // Once the file is read, it alone says who is locked.
+    assert!(tfd(&server, &["user", "lock", "ann"]).0);
+    server
+        .connect()
+        .expect_reason("LOGIN ann pass word", "the account is locked.");
+    server.wait_for_log("the users file has changed");
+    server.set_users(&accounts());
+    server.connect().expect("LOGIN ann pass word", 0);
 }
 
 #[test]

@@ -6,8 +6,9 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::civil::Date;
 use log::kv::Value;
 use zeroize::Zeroizing;
 
@@ -18,9 +19,9 @@ use crate::ipc::codec::codec;
 use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
 use crate::session::login::{Ask, GatePipe, Why};
-use crate::users::account::Account;
+use crate::users::account::{Account, Closed};
 use crate::users::hash;
-use crate::users::throttle::Throttle;
+use crate::users::throttle::{Block, FOR_GOOD, Throttle};
 
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
@@ -74,6 +75,8 @@ pub enum Failure {
     BlockedUser,
     /// A certificate has opened no account.
     Certificate,
+    /// An operator has barred the account or the address.
+    Barred,
 }
 
 codec!(enum Failure {
@@ -83,17 +86,19 @@ codec!(enum Failure {
     4 => BlockedAddress,
     5 => BlockedUser,
     6 => Certificate,
+    7 => Barred,
 });
 
 impl Failure {
     /// All of them, in their order, by the names that metrics have for them.
-    pub const ALL: [(Failure, &'static str); 6] = [
+    pub const ALL: [(Failure, &'static str); 7] = [
         (Failure::UnknownUser, "unknown_user"),
         (Failure::WrongPassword, "wrong_password"),
         (Failure::ClosedAccount, "closed_account"),
         (Failure::BlockedAddress, "blocked_address"),
         (Failure::BlockedUser, "blocked_user"),
         (Failure::Certificate, "certificate"),
+        (Failure::Barred, "barred"),
     ];
 
     /// What the log says.
@@ -101,10 +106,11 @@ impl Failure {
         match self {
             Failure::UnknownUser => "no such user",
             Failure::WrongPassword => "wrong password",
-            Failure::ClosedAccount => "locked, expired or not from here",
+            Failure::ClosedAccount => "closed account",
             Failure::BlockedAddress => "too many failures from this address",
             Failure::BlockedUser => "too many failures of this user from this address",
             Failure::Certificate => "wrong certificate",
+            Failure::Barred => "barred by an operator",
         }
     }
 }
@@ -143,6 +149,41 @@ impl Book {
             throttle,
             shown,
         })
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the account of this name.
+    fn find(&self, name: &str) -> Option<usize> {
+        let mut accounts = self.accounts.iter();
+        accounts.position(|account| account.name == name)
+    }
+
+    /// Whether failures block a login to this name.
+    fn block(&self, name: &str, peer: IpAddr, now: u64) -> Option<Refusal> {
+        let mut throttle = self.throttle();
+        if let Some(seconds) = throttle.address_blocked(peer, now)
+            && !throttle.knows(name, peer)
+        {
+            return Some(Refusal::blocked(Failure::BlockedAddress, now, seconds));
+        }
+        let seconds = throttle.login_blocked(name, peer, now)?;
+        Some(Refusal::blocked(Failure::BlockedUser, now, seconds))
+    }
+
+    /// Whether an account lets in who has proved to be its owner.
+    fn check_open(
+        &self,
+        index: usize,
+        peer: IpAddr,
+        (now, today): (u64, Date),
+    ) -> Result<(), Refusal> {
+        let account = &self.accounts[index];
+        account.check_open(peer, today)?;
+        let barred = self.throttle().barred(&account.name, peer, now);
+        barred.map_or(Ok(()), |until| Err(Refusal::barred(until)))
     }
 
     /// The hash to check a password against. For an unknown name it is the hash of
@@ -202,33 +243,96 @@ fn read_claim(gate: &Gate) -> Asked {
     }
 }
 
+/// Why a login is refused.
+struct Refusal {
+    failure: Failure,
+    /// What the log says.
+    reason: &'static str,
+    /// What the client is told.
+    why: Why,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal {
+            failure,
+            reason: failure.reason(),
+            why: Why::Password,
+        }
+    }
+}
+
+impl From<Closed> for Refusal {
+    fn from(closed: Closed) -> Refusal {
+        let reason = match closed {
+            Closed::Locked => "the account is locked",
+            Closed::Expired => "the account has expired",
+            Closed::Network => "not from this address",
+        };
+        Refusal {
+            failure: Failure::ClosedAccount,
+            reason,
+            why: closed.into(),
+        }
+    }
+}
+
+impl Refusal {
+    /// An operator has barred the account until then.
+    fn barred(until: u64) -> Refusal {
+        let why = match until {
+            FOR_GOOD => Why::Locked,
+            until => Why::Barred { until },
+        };
+        Refusal {
+            why,
+            ..Failure::Barred.into()
+        }
+    }
+
+    /// Too many failures block for so many seconds from now on.
+    fn blocked(failure: Failure, now: u64, seconds: u64) -> Refusal {
+        let until = now.saturating_add(seconds);
+        Refusal {
+            why: Why::Blocked { until },
+            ..failure.into()
+        }
+    }
+
+    fn by_certificate(reason: &'static str) -> Refusal {
+        Refusal {
+            reason,
+            ..Failure::Certificate.into()
+        }
+    }
+}
+
 /// Checks a claim. If it is true, the gate goes to the daemon; otherwise the gate
 /// gets the verdict and may ask again.
 fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next<Gate> {
     let (name, verdict, is_delayed) = match claim {
         Claim::Password(name, password) => {
             let (verdict, is_delayed) = admit(book, gate.peer, name, password);
-            let verdict = verdict.map_err(|failure| (failure, failure.reason()));
             (name.clone(), verdict, is_delayed)
         }
         Claim::Certificate(proof) => {
             let (name, verdict) = admit_by_certificate(book, gate.peer, proof);
-            let verdict = verdict.map_err(|reason| (Failure::Certificate, reason));
             (name, verdict, false)
         }
     };
     let certificate = matches!(claim, Claim::Certificate(_));
-    if let Err((failure, reason)) = verdict {
+    if let Err(refusal) = &verdict {
         // A full channel costs the count, and nothing else.
-        let _ = daemon.try_send(&Err(failure));
+        let _ = daemon.try_send(&Err(refusal.failure));
         let peer = gate.peer;
         let by = certificate.then_some(&"certificate");
         let by = by.map_or(Value::null(), Value::from_display);
+        let reason = refusal.reason;
         log::warn!(peer:%, user = name, by, reason; "login failed");
     }
     let daemon = Arc::clone(daemon);
-    let account = verdict.ok();
-    let answer = move || report(&daemon, gate, account, certificate);
+    let verdict = verdict.map_err(|refusal| refusal.why);
+    let answer = move || report(&daemon, gate, verdict, certificate);
     match is_delayed {
         true => Next::Delayed(Box::new(answer)),
         false => answer().into(),
@@ -239,13 +343,16 @@ fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next
 fn report(
     daemon: &ToDaemon,
     gate: Gate,
-    account: Option<usize>,
+    verdict: Result<usize, Why>,
     certificate: bool,
 ) -> Option<Gate> {
-    let Some(account) = account else {
-        // One whose queue is full is hostile.
-        let is_heard = gate.channel.try_send(&Err(Why::Password)).is_ok();
-        return is_heard.then_some(gate);
+    let account = match verdict {
+        Ok(account) => account,
+        Err(why) => {
+            // One whose queue is full is hostile.
+            let is_heard = gate.channel.try_send(&Err(why)).is_ok();
+            return is_heard.then_some(gate);
+        }
     };
     let _ = daemon.send(&Ok(Admitted {
         tag: gate.tag,
@@ -263,78 +370,81 @@ fn admit_by_certificate(
     book: &Book,
     peer: IpAddr,
     proof: &Proof,
-) -> (String, Result<usize, &'static str>) {
+) -> (String, Result<usize, Refusal>) {
+    let wrong = |reason| Err(Refusal::by_certificate(reason));
     let Some(shown) = &book.shown else {
-        return (String::new(), Err("certificates are not accepted"));
+        return (String::new(), wrong("certificates are not accepted"));
     };
     let name = match shown.name(proof) {
         Ok(name) => name,
-        Err(reason) => return (String::new(), Err(reason)),
+        Err(reason) => return (String::new(), wrong(reason)),
     };
-    let today = jiff::Timestamp::now()
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .date();
-    let found = book
-        .accounts
-        .iter()
-        .position(|account| account.name == name);
-    let verdict = match found.map(|index| (index, &book.accounts[index])) {
-        None => Err("no such user"),
-        Some((_, account)) if !account.is_open(peer, today) => {
-            Err("locked, expired or not from here")
-        }
-        Some((index, _)) => Ok(index),
+    let (now, today) = time();
+    let verdict = match book.find(&name) {
+        None => wrong("no such user"),
+        Some(index) => book
+            .check_open(index, peer, (now, today))
+            .map(|()| index)
+            .map_err(|refusal| Refusal {
+                failure: Failure::Certificate,
+                ..refusal
+            }),
     };
     (name, verdict)
 }
 
 /// The account of a name and a password, or why they are refused; and whether the
 /// answer is delayed. An address that has logged in to the account before counts
-/// for itself: whatever else comes from there or elsewhere, it is let through.
-fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usize, Failure>, bool) {
-    let time = jiff::Timestamp::now();
-    let now = u64::try_from(time.as_second()).unwrap_or(0);
-    let throttle = || book.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = book
-        .accounts
-        .iter()
-        .position(|account| account.name == name);
-    let is_blocked = {
-        let mut throttle = throttle();
-        throttle.address_blocked(peer, now).is_some() && !throttle.knows(name, peer)
-    };
-    if is_blocked {
-        return (Err(Failure::BlockedAddress), false);
+/// for itself: whatever else comes from there or elsewhere, it is let through. A
+/// blocked password is not looked at: to say that it is right would let guesses go
+/// on behind the block.
+fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usize, Refusal>, bool) {
+    let (now, today) = time();
+    let found = book.find(name);
+    if let Some(refusal) = book.block(name, peer, now) {
+        return (Err(refusal), false);
     }
     let fits = hash::fits(book.hash_for(found, name), password);
     // All of this comes after the hash, so that it takes as long for a name
     // that no account has.
-    let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let mut throttle = throttle();
-    let is_delayed = throttle.is_delayed(name, peer, now);
-    let verdict = match found.map(|index| (index, &book.accounts[index])) {
-        None => Err(Failure::UnknownUser),
-        Some(_) if throttle.login_blocked(name, peer, now).is_some() => {
-            return (Err(Failure::BlockedUser), is_delayed);
-        }
-        Some((_, account)) if !account.is_open(peer, today) => Err(Failure::ClosedAccount),
-        Some(_) if !fits => Err(Failure::WrongPassword),
-        Some((index, _)) => Ok(index),
+    let verdict = match found {
+        None => Err(Failure::UnknownUser.into()),
+        Some(_) if !fits => Err(Failure::WrongPassword.into()),
+        Some(index) => book.check_open(index, peer, (now, today)).map(|()| index),
     };
+    let mut throttle = book.throttle();
+    let is_delayed = throttle.is_delayed(name, peer, now);
     let written = match verdict {
         Ok(_) => throttle.succeeded(peer, name, now),
-        Err(_) => throttle
-            .failed(peer, name, found.is_some(), now)
-            .map(|blocked| {
-                if let Some(seconds) = blocked {
-                    log::warn!(peer:%, user = name, seconds; "login blocked");
-                }
-            }),
+        // The password was right.
+        Err(Refusal { why, .. }) if why != Why::Password => Ok(()),
+        Err(_) => throttle.failed(peer, name, now).map(|blocked| {
+            if let Some(block) = blocked {
+                log_block(peer, name, block);
+            }
+        }),
     };
     if let Err(e) = written {
         log::error!(error:% = e; "blocked logins not saved");
     }
     (verdict, is_delayed)
+}
+
+fn log_block(peer: IpAddr, name: &str, block: Block) {
+    let Block {
+        seconds,
+        is_whole_address,
+    } = block;
+    let all = is_whole_address.then_some(&"all");
+    let accounts = all.map_or(Value::null(), Value::from_display);
+    log::warn!(peer:%, user = name, seconds, accounts; "login blocked");
+}
+
+/// Seconds since the epoch, and the day in UTC.
+fn time() -> (u64, Date) {
+    let now = jiff::Timestamp::now();
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    (seconds, now.to_zoned(jiff::tz::TimeZone::UTC).date())
 }
 
 #[cfg(test)]
@@ -407,7 +517,7 @@ mod tests {
         let mut client = gate(&authenticator, jail);
         for (user, password) in [
             ("ann", "wrong"),
-            ("bob", "right"),
+            ("bob", "wrong"),
             ("nn", "right"),
             ("ann ", "right"),
             ("", ""),
@@ -415,13 +525,16 @@ mod tests {
             let verdict = log_in(&mut client, user.as_bytes(), password.as_bytes());
             assert_eq!(verdict, Err(Why::Password), "{user}");
         }
+        let verdict = log_in(&mut client, b"bob", b"right");
+        assert_eq!(verdict, Err(Why::Locked));
         use Failure::{ClosedAccount, UnknownUser, WrongPassword};
         for failure in [
             WrongPassword,
+            WrongPassword,
+            UnknownUser,
+            UnknownUser,
+            UnknownUser,
             ClosedAccount,
-            UnknownUser,
-            UnknownUser,
-            UnknownUser,
         ] {
             let outcome = authenticator.receive().expect("outcome").expect("one");
             assert_eq!(outcome.err(), Some(failure));

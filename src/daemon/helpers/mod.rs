@@ -15,10 +15,8 @@ pub mod replay_guard;
 pub mod sweeper;
 pub mod zygote;
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::config::{Config, Tls};
@@ -36,8 +34,7 @@ use crate::net::tls::secrets::TlsSecrets;
 use crate::net::tls::server::Door;
 use crate::sandbox::confinement::{Confinement, Duty, reopen_root};
 use crate::session::login::Steps;
-use crate::trusted;
-use crate::users::throttle::Throttle;
+use crate::users::throttle::{self, Throttle};
 use crate::users::{self, Account, Identity, Login, Names, Rights};
 use rustix::fs::{Mode, OFlags};
 
@@ -201,7 +198,8 @@ pub(crate) fn start_authenticator(
     let hear = |login: Login| logins.push(login);
     let helper = Helper::spawn_reporting("authenticator", hear, |child| {
         let accounts = read_accounts(config).map_err(io::Error::other)?;
-        let blocked = open_blocked(config).map_err(io::Error::other)?;
+        let users = config.server.users.clone().unwrap_or_default();
+        let blocked = throttle::open_beside(&users, true)?;
         let authority = read_authority(config).map_err(io::Error::other)?;
         for (account, identity) in &accounts {
             child.report(Login::new(account, identity.clone()))?;
@@ -210,7 +208,10 @@ pub(crate) fn start_authenticator(
         child.enter(c"tfd-auth", &confined, &[blocked.as_fd()])?;
         child.ready()?;
         let accounts = accounts.into_iter().map(|(account, _)| account).collect();
-        let throttle = Throttle::new(config.server.login_limits, Some(blocked));
+        let mut throttle = Throttle::new(config.server.login_limits, Some(blocked));
+        if let Err(e) = throttle.forget_bars_for_good() {
+            log::error!(error:% = e; "bars of accounts not forgotten");
+        }
         let daemon = child.channel.try_clone()?;
         authenticator::run(accounts, throttle, authority, daemon)
     })?;
@@ -229,26 +230,6 @@ fn read_authority(config: &Config) -> Result<Option<Authority>, String> {
     authority
         .map(Some)
         .map_err(|e| format!("server.tls_client_ca: {e}"))
-}
-
-/// The file beside the users file that keeps who is blocked.
-fn open_blocked(config: &Config) -> Result<File, String> {
-    let mut path = config
-        .server
-        .users
-        .clone()
-        .unwrap_or_default()
-        .into_os_string();
-    path.push(".blocked");
-    let path = PathBuf::from(path);
-    let in_file = |e: io::Error| format!("{}: {e}", path.display());
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
-    let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(in_file)?;
-    let fine =
-        trusted::is_ours(&file).map_err(in_file)? && file.metadata().map_err(in_file)?.is_file();
-    let shown = path.display();
-    fine.then_some(file)
-        .ok_or_else(|| format!("{shown}: not a file of root: remove it"))
 }
 
 /// The accounts of the users file and the identities they lead to.

@@ -1,17 +1,23 @@
 //! `tfd user`: changes the users file.
 
+mod set;
+
 use std::fs;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use jiff::civil::Date;
 use zeroize::Zeroizing;
 
+use crate::admin::blocked;
 use crate::admin::status::{fail, say};
-use crate::config::Config;
+use crate::config;
+use crate::text::columns;
 use crate::users::account::{Account, Options, check_name};
 use crate::users::file::{Edit, read};
+use crate::users::throttle::{FOR_GOOD, Target};
 use crate::users::{Identity, hash};
 
 // Which users file. No doc comment: clap would show it.
@@ -45,12 +51,18 @@ pub(super) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Lock an account: nobody can log in
+    /// Change fields of an account; those that are not named stay
+    #[command(
+        after_help = "Examples:\n  tfd user set ann --option max=4 --remove-option rate\n  \
+        tfd user set ann --home projects --expiry 2027-12-31"
+    )]
+    Set(set::Changes),
+    /// Lock an account at once: nobody can log in
     Lock {
         /// The account
         name: String,
     },
-    /// Unlock an account
+    /// Unlock an account, and end its blocks after failed logins
     Unlock {
         /// The account
         name: String,
@@ -118,21 +130,18 @@ pub(super) struct Addition {
 /// Runs `tfd user`: prints a line or a table to standard output, or problems to
 /// standard error.
 pub(super) fn run(file: UsersFile, command: UserCommand) -> ExitCode {
-    match users_file(file).and_then(|file| command.run(&file)) {
+    match file.path().and_then(|file| command.run(&file)) {
         Ok(text) => say(&format!("{text}\n")),
         Err(text) => fail(text),
     }
 }
 
-/// The users file that is named, or that the configuration names.
-fn users_file(file: UsersFile) -> Result<PathBuf, String> {
-    if let Some(path) = file.users {
-        return Ok(path);
+impl UsersFile {
+    /// The file that is named, or that the configuration names.
+    pub(super) fn path(self) -> Result<PathBuf, String> {
+        let named = self.users.map(Ok);
+        named.unwrap_or_else(|| config::users_file(&self.config))
     }
-    let config = Config::load(&file.config)
-        .map_err(|problems| format!("{} (or name the file with --users)", problems[0]))?;
-    let users = config.server.users;
-    users.ok_or_else(|| format!("{} does not set server.users", file.config.display()))
 }
 
 impl UserCommand {
@@ -143,6 +152,7 @@ impl UserCommand {
                 name,
                 password_stdin,
             } => set_password(file, &name, password_stdin),
+            UserCommand::Set(changes) => set::run(file, &changes),
             UserCommand::Lock { name } => set_locked(file, &name, true),
             UserCommand::Unlock { name } => set_locked(file, &name, false),
             UserCommand::Del { name } => delete(file, &name),
@@ -159,13 +169,7 @@ fn add(file: &Path, addition: &Addition) -> Result<String, String> {
     let system_user = addition.system_user.as_deref().unwrap_or(name);
     check_system_user(system_user, addition.allow_root)?;
     let options: Options = addition.options.parse()?;
-    let expiry = match addition.expiry.as_str() {
-        "" => None,
-        day => Some(
-            day.parse()
-                .map_err(|_| format!("\"{day}\" is not a day: write 2027-12-31"))?,
-        ),
-    };
+    let expiry = read_day(&addition.expiry)?;
     if exists(&Edit::begin(file)?, name)? {
         return Err(format!(
             "{name} exists: change its password with tfd user passwd"
@@ -185,15 +189,41 @@ fn add(file: &Path, addition: &Addition) -> Result<String, String> {
         options,
         expiry,
     };
-    // The line must be read as it is written.
-    if account.to_string().parse::<Account>()? != account {
+    check_line(&account)?;
+    edit.put(&account);
+    edit.commit()?;
+    Ok(format!("{name} added: its sessions run as {system_user}"))
+}
+
+/// Checks that the line is read as it is written.
+fn check_line(account: &Account) -> Result<(), String> {
+    let fields = [&account.system_user, &account.home];
+    let name = &account.name;
+    if fields.iter().any(|field| field.contains(':')) {
         return Err(format!(
             "{name}: a field contains a colon, which would end it"
         ));
     }
-    edit.put(&account);
-    edit.commit()?;
-    Ok(format!("{name} added: its sessions run as {system_user}"))
+    match account.to_string().parse::<Account>()? == *account {
+        true => Ok(()),
+        false => Err(format!("{name}: a field cannot be written")),
+    }
+}
+
+/// The last day of an account.
+fn read_day(text: &str) -> Result<Option<Date>, String> {
+    match text {
+        "" | "never" => Ok(None),
+        day => {
+            let wrong = |_| format!("\"{day}\" is not a day: write 2027-12-31");
+            day.parse().map(Some).map_err(wrong)
+        }
+    }
+}
+
+/// The name of an account, if there is one of this name.
+pub(super) fn existing(file: &Path, name: &str) -> Result<String, String> {
+    find(&Edit::begin(file)?, name).map(|account| account.name)
 }
 
 /// Sets the password of an account; a locked one stays locked.
@@ -204,20 +234,34 @@ fn set_password(file: &Path, name: &str, from_stdin: bool) -> Result<String, Str
     Ok(format!("{name}: password set"))
 }
 
-/// Locks an account, or unlocks it.
-fn set_locked(file: &Path, name: &str, locked: bool) -> Result<String, String> {
-    if !locked && find(&Edit::begin(file)?, name)?.hash.is_empty() {
-        return Err(format!(
-            "{name} has no password: set one with tfd user passwd first"
+/// Locks an account, or unlocks it, at once: also where a mistake elsewhere keeps tfd
+/// from reading the file.
+pub(super) fn set_locked(file: &Path, name: &str, locked: bool) -> Result<String, String> {
+    check_name(name)?;
+    let mut edit = Edit::begin(file)?;
+    edit.set_locked(name, locked)?;
+    let account = Target::Account(name.to_owned());
+    let problem = edit.problem();
+    if locked {
+        blocked::bar(file, account, Some(FOR_GOOD))?;
+        edit.commit()?;
+        return Ok(format!(
+            "{name} locked: running sessions continue: end them with tfd kick --user {name}{}",
+            remark(problem)
         ));
     }
-    change(file, name, |account| account.locked = locked)?;
-    let state = if locked {
-        "locked: running sessions continue"
-    } else {
-        "unlocked"
-    };
-    Ok(format!("{name} {state}"))
+    edit.commit()?;
+    blocked::bar(file, account.clone(), None)?;
+    let (freed, note) = blocked::free(file, &account)?;
+    let freed = if freed > 0 { " and unblocked" } else { "" };
+    Ok(format!("{name} unlocked{freed}{note}{}", remark(problem)))
+}
+
+/// What a mistake in the file means.
+fn remark(problem: Option<String>) -> String {
+    let problem = problem
+        .map(|text| format!("\nthe rest of the file applies once this is corrected: {text}"));
+    problem.unwrap_or_default()
 }
 
 /// Removes an account.
@@ -233,39 +277,23 @@ fn delete(file: &Path, name: &str) -> Result<String, String> {
 /// A table of the accounts.
 fn list(file: &Path) -> Result<String, String> {
     let accounts = read(file).map_err(|problems| problems.join("\ntfd: "))?;
-    let mut table = vec![["NAME", "SYSTEM USER", "STATE", "HOME", "OPTIONS"].map(str::to_owned)];
-    for account in &accounts {
+    let mut rows = vec![["NAME", "SYSTEM USER", "STATE", "HOME", "OPTIONS"].map(str::to_owned)];
+    rows.extend(accounts.iter().map(|account| {
         let state = match &account.expiry {
             _ if account.locked => "locked".to_owned(),
             Some(day) => format!("to {day}"),
             None => "open".to_owned(),
         };
-        table.push([
+        [
             account.name.clone(),
             account.system_user.clone(),
             state,
             format!("/{}", account.home),
             account.options.to_string(),
-        ]);
-    }
-    Ok(aligned(&table))
-}
-
-/// The lines of a table, each column as wide as its widest cell.
-fn aligned<const N: usize>(table: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        let cells = table.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    table.iter().map(line).collect::<Vec<_>>().join("\n")
+        ]
+    }));
+    let table = columns(&rows);
+    Ok(table.trim_end().to_owned())
 }
 
 /// Adds the accounts of the public C server's file: lines of a name, a space
@@ -336,10 +364,8 @@ fn exists(edit: &Edit, name: &str) -> Result<bool, String> {
 }
 
 fn find(edit: &Edit, name: &str) -> Result<Account, String> {
-    edit.accounts()?
-        .into_iter()
-        .find(|account| account.name == name)
-        .ok_or_else(|| unknown(name))
+    check_name(name)?;
+    edit.account(name)
 }
 
 fn unknown(name: &str) -> String {
