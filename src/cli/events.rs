@@ -19,7 +19,10 @@ const PROGRESS: Duration = Duration::from_secs(1);
 #[serde(tag = "type", rename_all = "kebab-case")]
 enum Line {
     /// All that is to be moved is known.
-    Start { files: u64, bytes: u64 },
+    Start {
+        files: u64,
+        bytes: u64,
+    },
     /// How far it is, at most once a second.
     Progress {
         bytes: u64,
@@ -31,7 +34,11 @@ enum Line {
         eta_seconds: Option<u64>,
     },
     /// A large file's transfer has begun, or goes on from `from`.
-    Begin { path: String, bytes: u64, from: u64 },
+    Begin {
+        path: String,
+        bytes: u64,
+        from: u64,
+    },
     /// The digest of a large file's part, or of the whole, is made.
     Verify {
         path: String,
@@ -39,14 +46,23 @@ enum Line {
         of: &'static str,
     },
     /// A file is in its place.
-    Done { path: String, bytes: u64 },
+    Done {
+        path: String,
+        bytes: u64,
+    },
     /// A remark on an entry.
-    Note { path: String, note: String },
+    Note {
+        path: String,
+        note: String,
+    },
     /// The connection was lost; another attempt follows.
     Retry {
         attempt: u32,
         attempts: u32,
         wait_seconds: f64,
+        error: String,
+    },
+    Sessions {
         error: String,
     },
     /// An entry could not be moved, or, without a path, the run ended.
@@ -200,6 +216,9 @@ impl Line {
                 attempt,
                 attempts,
                 wait_seconds: wait.as_secs_f64(),
+                error: error.to_string(),
+            },
+            Event::FewerSessions { error } => Line::Sessions {
                 error: error.to_string(),
             },
             Event::Mirror { operation, name } => Line::Mirror {

@@ -25,6 +25,11 @@ pub(super) fn sentence(error: &ClientError) -> String {
             request,
             status,
         } => (format!("{path}: {why}"), request, status),
+        ClientError::NotLetIn {
+            request,
+            status,
+            why,
+        } => (format!("login refused: {why}"), request, status),
         ClientError::Tls { server, why } if why.contains("UnknownIssuer") => {
             return format!(
                 "no TLS with {server}: its certificate is not trusted (self-signed, or of an unknown \
@@ -104,8 +109,7 @@ fn of_session(status: Status) -> Option<&'static str> {
     Some(match status {
         Status::BeforeLogin => "the server requires a login: --user NAME",
         Status::LoginFailed => {
-            "login refused: wrong name or password, or the account is locked, expired, blocked \
-             or at its session limit; the server's log has the reason"
+            "login refused: wrong name or password; the server's log has the reason"
         }
         Status::AlreadyLoggedIn => "this server does not use accounts: leave the user out",
         Status::AlreadyInJail => "this server does not use jails: leave the jail out",

@@ -20,7 +20,7 @@ use crate::bbftp;
 use crate::net::link::LinkError;
 use crate::net::tls::client::{HelloError, Tls};
 use crate::net::{Link, tls};
-use crate::tf::status::{Reply, Status};
+use crate::tf::status::{REASON, Reply, Status};
 use crate::tf::wire::{ALPN, Wire, WireError};
 
 /// The length of the session keys made here, in bytes.
@@ -529,7 +529,17 @@ pub fn refusal(request: &str, reply: &[u8]) -> ClientError {
         .and_then(|code| code.parse().ok())
         .and_then(Status::from_code)
     {
-        Some(status) => ClientError::Refused { request, status },
+        Some(status) => match text.split_once(REASON) {
+            Some((_, why)) if matches!(status, Status::LoginFailed | Status::BeforeLogin) => {
+                let why = why.trim_end_matches('.').escape_debug().to_string();
+                ClientError::NotLetIn {
+                    request,
+                    status,
+                    why,
+                }
+            }
+            _ => ClientError::Refused { request, status },
+        },
         None => ClientError::Odd {
             request,
             reply: quoted(reply),

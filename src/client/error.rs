@@ -52,7 +52,7 @@ pub enum ClientError {
     Hash,
     /// The handshake ended without a reply from the server.
     #[error(
-        "no handshake: {0}: is this a TF server, is TLS on or off as it expects, and is this its public key?"
+        "no handshake: {0}: is this a TF server, is TLS on or off as it expects, is this its public key, and does it allow this address another session?"
     )]
     Handshake(WireError),
     /// The TLS handshake failed.
@@ -93,6 +93,16 @@ pub enum ClientError {
         request: String,
         /// What the server said.
         status: Status,
+    },
+    /// The server refused the login, and said why.
+    #[error("{request}: {why}")]
+    NotLetIn {
+        /// The command, without what is secret.
+        request: String,
+        /// What it said.
+        status: Status,
+        /// Its reason.
+        why: String,
     },
     /// The server answered with a failure without a known code, or does not know
     /// the command.
@@ -233,6 +243,7 @@ impl ClientError {
             }
             E::Explained { .. } => Class::Refused,
             E::Resolve { .. } | E::Connect { .. } => Class::Unreachable,
+            E::NotLetIn { .. } => Class::NotLetIn,
             E::Version(_) | E::WrongKey(_) | E::NoKey | E::Hash => Class::NotLetIn,
             E::Tls { .. } | E::NotPinned { .. } | E::Handshake(_) => Class::NotLetIn,
             E::Lost(_) => Class::Lost,
@@ -262,9 +273,9 @@ impl ClientError {
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         match self {
-            ClientError::Refused { status, .. } | ClientError::Explained { status, .. } => {
-                Some(*status)
-            }
+            ClientError::Refused { status, .. }
+            | ClientError::Explained { status, .. }
+            | ClientError::NotLetIn { status, .. } => Some(*status),
             _ => None,
         }
     }

@@ -82,6 +82,11 @@ pub enum Event<'a> {
         /// What happened.
         error: &'a ClientError,
     },
+    /// The server refuses further sessions; the transfer goes on with those it has.
+    FewerSessions {
+        /// Why one was refused.
+        error: &'a ClientError,
+    },
     /// A mirror does something, or would do it.
     Mirror {
         /// What.

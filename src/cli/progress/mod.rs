@@ -360,6 +360,13 @@ impl Observer for Board {
                     ));
                 }
             }
+            Event::FewerSessions { error } => {
+                if self.json.is_none() {
+                    self.say(&format!(
+                        "{error}: the server allows no further session, continuing with fewer"
+                    ));
+                }
+            }
             Event::Mirror { operation, name } => {
                 if !self.quiet && self.json.is_none() {
                     self.print(&format!("{} {}", mark(operation), shown(name)));

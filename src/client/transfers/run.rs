@@ -39,6 +39,8 @@ pub(super) struct Run<'r> {
     next_file: AtomicUsize,
     direct: AtomicBool,
     spare: AtomicBool,
+    /// Whether the observer knows that there are fewer lines than asked for.
+    fewer: AtomicBool,
 }
 
 /// A file of a run, as it is reported.
@@ -66,6 +68,7 @@ impl<'r> Run<'r> {
             next_file: AtomicUsize::new(0),
             direct: AtomicBool::new(false),
             spare: AtomicBool::new(false),
+            fewer: AtomicBool::new(false),
         }
     }
 
@@ -150,6 +153,14 @@ impl<'r> Run<'r> {
     pub(super) fn frame(&self) -> usize {
         let tenth = self.options.limit.map_or(BUFFER as u64, |rate| rate / 10);
         at_most(tenth.max(4096), BUFFER)
+    }
+
+    /// A connection that was asked for can't be had. Said once.
+    fn has_fewer_lines(&self, error: &ClientError) {
+        let is_asked = self.options.streams.is_some();
+        if is_asked && !self.fewer.swap(true, Ordering::Relaxed) {
+            self.notify(&Event::FewerSessions { error });
+        }
     }
 
     /// All that is to be moved is known.
@@ -290,6 +301,25 @@ impl<'r> Line<'r> {
         }
     }
 
+    /// Opens a connection next to another: whether the server lets it.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    fn open_further(&mut self) -> Result<bool> {
+        if self.was_open {
+            return Ok(true);
+        }
+        match self.open() {
+            Ok(_) => Ok(true),
+            Err(e @ ClientError::Interrupted) => Err(e),
+            Err(e) => {
+                self.run.go_on()?;
+                self.run.has_fewer_lines(&e);
+                Ok(false)
+            }
+        }
+    }
+
     /// Takes a connection that is open.
     pub(super) fn take(&mut self, mut connection: Connection) -> &mut Connection {
         // Without it a dead link is noticed later.
@@ -405,16 +435,30 @@ impl<'r> Line<'r> {
     }
 }
 
-/// Lets each line do this work in a thread of its own: how each ended.
+/// Lets each line do this work in a thread of its own: how each ended. A session
+/// that the server refuses is missed by nobody while there is a first one.
 pub(super) fn on_each<'r>(
     lines: &mut [Line<'r>],
     work: impl Fn(&mut Line<'r>) -> Result<()> + Sync,
 ) -> Vec<Result<()>> {
+    let may_be_refused = lines.len() > 1;
+    if let Some(first) = lines.first_mut().filter(|_| may_be_refused)
+        && !first.was_open
+        && let Err(e) = first.open()
+    {
+        return vec![Err(e)];
+    }
     std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = lines
             .iter_mut()
-            .map(|line| scope.spawn(move || work(line)))
+            .enumerate()
+            .map(|(index, line)| {
+                scope.spawn(move || match index == 0 || line.open_further()? {
+                    true => work(line),
+                    false => Ok(()),
+                })
+            })
             .collect();
         threads.into_iter().map(joined).collect()
     })

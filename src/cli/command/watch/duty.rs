@@ -9,12 +9,26 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::{Exit, Failure, Result};
 use crate::cli::output::{OutputOptions, Printer, Record, complain};
 use crate::cli::place::beneath;
 use crate::cli::progress::Bar;
 use crate::client::{Access, Class, ClientError, Connection, Kind, Stat};
 use crate::text::{hex, shown};
+
+/// A second session that is refused next to the one that watches.
+fn needs_two_sessions(error: ClientError) -> Failure {
+    let exit = Exit::of(&error);
+    if exit != Exit::NotLetIn {
+        return error.into();
+    }
+    let error = error.to_string();
+    complain!(
+        "tf: watch needs two sessions at once, one to wait and one for the files: {}",
+        shown(error.as_bytes())
+    );
+    Failure::Reported(exit)
+}
 
 /// The highest number that is appended to a name.
 const MAX_NUMBER: u32 = 100_000;
@@ -58,7 +72,7 @@ impl Duty {
     pub(super) fn helper(&mut self, access: &Access) -> Result<&mut Connection> {
         let connection = match self.helper.take() {
             Some(connection) => connection,
-            None => access.open()?,
+            None => access.open().map_err(needs_two_sessions)?,
         };
         Ok(self.helper.insert(connection))
     }
