@@ -8,7 +8,7 @@ use super::gate::{self, Rules};
 use super::session::{self, Env, Settings};
 use super::wire::Control;
 use crate::config::{self, Config};
-use crate::net::link::{Meter, Pace};
+use crate::net::link::Meter;
 use crate::session::context::{Context, End};
 use crate::session::protocol::{Gate, Protocol, Serve};
 use crate::store::wanted;
@@ -43,7 +43,7 @@ impl Server {
             dialer,
             ..
         } = context;
-        let pace = info.rate.map(Pace::new);
+        let pace = info.pace;
         control.link().set_pace(pace.clone());
         control.link().count_on(meter);
         wanted::work_for(control.link().socket());

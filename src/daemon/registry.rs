@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
 
 use nix::unistd::Pid;
@@ -16,6 +17,7 @@ use super::counters::Counters;
 use crate::ipc::orders::{Ended, News, Tag, mark};
 use crate::session::keys::{KEY, Keys};
 use crate::session::slots::{Activity, Page};
+use crate::sys::memory::shared_pages;
 
 /// The slots and their connections.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub struct Connection {
     pub session: Option<Process>,
     /// What its processes publish.
     pub page: Page,
+    /// The clock that its session shares with those of its account.
+    clock: Option<Rc<OwnedFd>>,
 }
 
 /// What is known of a connection when it comes.
@@ -178,6 +182,7 @@ impl Registry {
             gate: Some(Process::of(arrived.zygote)),
             session: None,
             page,
+            clock: None,
             arrived,
         };
         self.connections.insert(slot, connection);
@@ -208,6 +213,25 @@ impl Registry {
         let connection = self.get(tag.slot)?;
         let fits = connection.stage == stage && mark(connection.arrived.key) == tag.mark;
         fits.then_some(connection)
+    }
+
+    /// The clock by which the sessions of a user keep their rate together, for one
+    /// more in this slot. It lasts as long as one of them does.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn clock(&mut self, slot: u32, user: &str) -> io::Result<OwnedFd> {
+        let is_one = |of: &&Connection| of.session.is_some() && of.user.as_deref() == Some(user);
+        let mut others = self.connections.values().filter(is_one);
+        let clock = match others.find_map(|of| of.clock.clone()) {
+            Some(clock) => clock,
+            None => Rc::new(shared_pages("tfd-rate", 1)?),
+        };
+        let handle = clock.try_clone()?;
+        if let Some(connection) = self.connections.get_mut(&slot) {
+            connection.clock = Some(clock);
+        }
+        Ok(handle)
     }
 
     /// Takes note that a launcher starts the session of a connection. Unless the
@@ -423,6 +447,26 @@ mod tests {
         assert_eq!(take(&mut all, "127.0.0.1:4", 4), Ok(first));
         all.parent_gone(ZYGOTE);
         assert!(all.is_empty() && all.slots() == 2 && all.counters.killed == 3);
+    }
+
+    #[test]
+    fn sessions_of_one_user_share_a_clock_as_long_as_one_lasts() {
+        let mut all = registry(4);
+        let begin = |all: &mut Registry, user: &str| {
+            let slot = take(all, "127.0.0.1:1", 1).expect("slot");
+            let clock = all.clock(slot, user).expect("clock");
+            all.launch(slot, LAUNCHER, user, true);
+            all.hear(ZYGOTE, ended(slot, true));
+            (slot, rustix::fs::fstat(&clock).expect("stat").st_ino)
+        };
+        let (first, anns) = begin(&mut all, "ann");
+        let (second, same) = begin(&mut all, "ann");
+        let (_, bobs) = begin(&mut all, "bob");
+        assert!(same == anns && bobs != anns);
+        all.hear(LAUNCHER, ended(first, true));
+        assert_eq!(begin(&mut all, "ann").1, anns);
+        all.parent_gone(LAUNCHER);
+        assert!(all.get(second).is_none() && begin(&mut all, "ann").1 != anns);
     }
 
     #[test]

@@ -76,10 +76,19 @@ impl Sessions {
         let Some(launcher) = launcher else {
             return refuse(&gate, Why::Internal, "no launcher");
         };
+        let clock = login.rate.map(|_| registry.clock(slot, &name)).transpose();
+        let clock = match clock {
+            Ok(clock) => clock,
+            Err(e) => return refuse(&gate, Why::Internal, &format!("no clock: {e}")),
+        };
+        let Some(connection) = registry.get(slot) else {
+            return;
+        };
         let order = SessionOrder {
             gate,
             login,
             quota: handles.quota,
+            clock,
             certificate,
             protocol,
             service: handles.service,

@@ -144,10 +144,11 @@ pub(super) fn take_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
-/// Makes room for the page of each connection, twice where a responder reads it.
+/// Makes room for the page of each connection, twice where a responder reads it, and
+/// a clock where it has a rate.
 /// Without the right to that, as far as the system lets it.
 pub(super) fn raise_descriptor_limit(config: &Config) {
-    let wanted = 2 * u64::from(config.server.max_sessions) + OTHER_DESCRIPTORS;
+    let wanted = 3 * u64::from(config.server.max_sessions) + OTHER_DESCRIPTORS;
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         let hard = hard.max(wanted);
         let raise = |hard| setrlimit(Resource::RLIMIT_NOFILE, soft.max(wanted).min(hard), hard);

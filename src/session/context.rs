@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use log::kv::Value;
 
 use crate::ipc::channel::Channel;
+use crate::net::link::Pace;
 use crate::sandbox::place;
 use crate::sandbox::place::Place;
 use crate::session::audit::{Audit, Observer, Outcome, Subject};
@@ -38,8 +39,8 @@ pub struct SessionInfo {
     pub certificate: bool,
     /// What it may do to files.
     pub rights: Rights,
-    /// The most bytes a second it may move.
-    pub rate: Option<u64>,
+    /// The most bytes a second that it may move, with all of its account.
+    pub pace: Option<Pace>,
     /// What it may store.
     pub quota: Quota,
 }

@@ -23,7 +23,7 @@ use crate::tf::pool::ask::AskPool;
 use crate::tf::session;
 use crate::tf::settings::Settings;
 use crate::tf::urgent::UrgentBytes;
-use crate::tf::wire::{Meter, Pace, Wire, WireError};
+use crate::tf::wire::{Meter, Wire, WireError};
 
 /// TF with the settings of a configuration.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Server {
             mut observer,
             ..
         } = context;
-        wire.link().set_pace(info.rate.map(Pace::new));
+        wire.link().set_pace(info.pace);
         wire.expect_transfers();
         if self.settings.kernel_tls {
             wire.link().let_kernel_seal();

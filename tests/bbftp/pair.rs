@@ -348,3 +348,25 @@ fn a_get_that_was_cut_continues() {
         assert_eq!(files.names(), ["back", "f"]);
     }
 }
+
+#[test]
+fn a_rate_is_the_accounts_over_sessions_and_streams() {
+    let Some(server) = server("") else { return };
+    let files = Files::new();
+    let file = files.with("f", &content(6_000_000));
+    open(&target(&server, 3))
+        .put(&file, b"f", &how(1), &())
+        .expect("put");
+    let mut slow = target(&server, 3);
+    slow.login = Some((b"slow".to_vec(), b"pass word".to_vec().into()));
+    let begin = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for name in ["one", "two"] {
+            let (slow, back) = (&slow, files.path(name));
+            scope.spawn(move || open(slow).get(b"f", &back, &how(3), &()).expect("get"));
+        }
+    });
+    // 12,000,000 bytes at 5,000,000 a second.
+    let took = begin.elapsed();
+    assert!(took > std::time::Duration::from_millis(2000), "{took:?}");
+}

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::{self, Config};
-use crate::net::link::{Link, Meter, Pace};
+use crate::net::link::{Link, Meter};
 use crate::session::audit::{Observer, Outcome, Subject};
 use crate::session::context::{Context, End};
 use crate::session::login::Login;
@@ -65,7 +65,7 @@ impl Protocol for Echo {
         let mut link = Link::new(socket)?;
         link.count_on(meter);
         Ok(Box::new(move |mut context| {
-            link.set_pace(context.info.rate.map(Pace::new));
+            link.set_pace(context.info.pace.clone());
             let end = serve(&mut link, &mut context);
             end.unwrap_or_else(|e| End::Failed(e.to_string()))
         }))

@@ -1241,6 +1241,45 @@ fn a_rate_is_kept_by_waiting() {
 }
 
 #[test]
+fn a_rate_is_the_accounts_in_all_its_sessions_which_share_it_fairly() {
+    if without_root() {
+        return;
+    }
+    let users = account("slow", "s", "games::rate=200K:") + &account("fast", "f", "games:::");
+    let mut server = Server::with(setup(&users));
+    server.write("f", vec![7; 250_000]);
+    let mut first = server.connect();
+    first.expect("LOGIN slow s", 0);
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    let mut second = server.connect();
+    second.expect("LOGIN slow s", 0);
+    let begin = Instant::now();
+    let receive = |mut client: Client| {
+        std::thread::spawn(move || {
+            client.send("RCVFILE 0 f");
+            assert_eq!(client.receive_stream().expect("file").len(), 250_000);
+            begin.elapsed()
+        })
+    };
+    let both = [receive(first), receive(second)].map(|thread| thread.join().expect("thread"));
+    // 500,000 bytes at 204,800 a second.
+    for took in both {
+        assert!(took > Duration::from_millis(1900), "{both:?}");
+    }
+    let mut other = server.connect();
+    other.expect("LOGIN fast f", 0);
+    let begin = Instant::now();
+    other.send("RCVFILE 0 f");
+    assert_eq!(other.receive_stream().expect("file").len(), 250_000);
+    assert!(
+        begin.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
 fn each_user_has_a_quota_of_its_own_beside_the_roots() {
     if without_root() {
         return;

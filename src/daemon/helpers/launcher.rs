@@ -27,6 +27,7 @@ use crate::ipc::codec::{Decode, codec};
 use crate::ipc::fork_server::{Connection, Parent};
 use crate::ipc::orders::Start;
 use crate::ipc::pipe::pair;
+use crate::net::link::Pace;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{change_root, reopen_root};
 use crate::sandbox::place;
@@ -39,7 +40,7 @@ use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
 use crate::store::quota::Limits;
 use crate::store::{Policy, Quota, Root, RootPath};
-use crate::sys::memory::ReadWords;
+use crate::sys::memory::{ReadWords, map_page};
 use crate::sys::process::{follow, fork, keep_only};
 use crate::users::{Login, Names};
 
@@ -78,6 +79,8 @@ pub struct SessionOrder {
     pub login: Login,
     /// What its quota is held to, and the counter for that.
     pub quota: Option<(Limits, OwnedFd)>,
+    /// The clock that the sessions of its account with a rate share.
+    pub clock: Option<OwnedFd>,
     /// Whether a certificate has logged it in.
     pub certificate: bool,
     /// The number of its protocol.
@@ -88,7 +91,7 @@ pub struct SessionOrder {
     pub dialer: Option<OwnedFd>,
 }
 
-codec!(struct SessionOrder { gate, login, quota, certificate, protocol, service, dialer });
+codec!(struct SessionOrder { gate, login, quota, clock, certificate, protocol, service, dialer });
 codec!(struct Limits { uid, own, all });
 
 /// A session about to begin.
@@ -146,7 +149,7 @@ impl Parent for Launcher<'_> {
 fn seat(
     launcher: &Launcher<'_>,
     start: Start,
-    order: SessionOrder,
+    mut order: SessionOrder,
     quota: Quota,
     parent: Pid,
 ) -> io::Result<()> {
@@ -157,6 +160,7 @@ fn seat(
         page,
         ..
     } = start;
+    let pace = pace(&mut order)?;
     let login = &order.login;
     let info = SessionInfo {
         peer,
@@ -166,7 +170,7 @@ fn seat(
         user: login.name.clone(),
         certificate: order.certificate,
         rights: login.rights,
-        rate: login.rate,
+        pace,
         quota,
     };
     let seat = Seat {
@@ -202,6 +206,14 @@ fn seat(
     };
     Context::new(seat.info, home, channels, Rc::clone(&launcher.names)).run(serve);
     Ok(())
+}
+
+/// The rate of an account, which all its sessions share.
+fn pace(order: &mut SessionOrder) -> io::Result<Option<Pace>> {
+    let clock = order.clock.take();
+    let clock = clock.map(|clock| map_page(clock.as_fd())).transpose()?;
+    let shared = order.login.rate.zip(clock.and_then(<[_]>::first));
+    Ok(shared.map(|(rate, clock)| Pace::shared(rate, clock)))
 }
 
 /// Opens the client's root and takes its identity.

@@ -1,9 +1,11 @@
 //! What a link is held to and measured by: a rate, which several links may
 //! share, and counters in memory that other processes read.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Link;
 use crate::sys::number::at_most;
@@ -18,6 +20,9 @@ const SMALLEST_PIECE: usize = 512;
 /// How much quiet counts: after more of it counting starts again, so that a
 /// session that was idle does not then run without limit.
 const QUIET_CREDIT: Duration = Duration::from_millis(500);
+
+/// No queue of bytes that wait is longer.
+const LONGEST_QUEUE: Duration = Duration::from_secs(600);
 
 /// The counters of a connection, which its links share.
 #[derive(Clone, Copy, Debug)]
@@ -53,79 +58,113 @@ fn count(counter: &AtomicU64, bytes: usize) {
     counter.fetch_add(bytes as u64, Ordering::Relaxed);
 }
 
-/// A rate; its clones share it.
+/// A rate; its clones share it, and so do all with the same clock.
 #[derive(Clone, Debug)]
-pub struct Pace(Arc<Mutex<Ledger>>);
+pub struct Pace {
+    bytes_per_second: u64,
+    clock: Clock,
+}
+
+/// When the bytes so far are due, in nanoseconds of the system's monotonic clock.
+#[derive(Clone, Debug)]
+enum Clock {
+    Own(Arc<AtomicU64>),
+    /// In memory that other processes share.
+    Shared(&'static AtomicU64),
+}
 
 impl Pace {
     /// At most so many bytes a second.
     pub fn new(bytes_per_second: u64) -> Pace {
-        Pace(Arc::new(Mutex::new(Ledger::new(bytes_per_second))))
+        Pace::by(bytes_per_second, Clock::Own(Arc::default()))
+    }
+
+    /// The same together with all who have this clock. Each waits for its own
+    /// bytes behind those of the others, so that none is left behind.
+    pub fn shared(bytes_per_second: u64, clock: &'static AtomicU64) -> Pace {
+        Pace::by(bytes_per_second, Clock::Shared(clock))
+    }
+
+    fn by(bytes_per_second: u64, clock: Clock) -> Pace {
+        Pace {
+            bytes_per_second: bytes_per_second.max(1),
+            clock,
+        }
     }
 
     /// How many bytes to move at once, so that no wait is a long one.
     pub fn piece(&self) -> usize {
-        let ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        at_most(ledger.bytes_per_second / PIECES_PER_SECOND, usize::MAX).max(SMALLEST_PIECE)
+        at_most(self.bytes_per_second / PIECES_PER_SECOND, usize::MAX).max(SMALLEST_PIECE)
     }
 
     /// Notes bytes moved and waits until they are due.
     fn moved(&self, bytes: usize) {
-        let wait = {
-            let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let elapsed = ledger.since.elapsed();
-            ledger.wait_for(bytes as u64, elapsed)
-        };
+        let wait = self.wait_for(bytes as u64, now());
         if wait >= SHORTEST_WAIT {
             std::thread::sleep(wait);
         }
     }
+
+    /// How long to wait after these bytes.
+    fn wait_for(&self, bytes: u64, now: u64) -> Duration {
+        let clock = match &self.clock {
+            Clock::Own(clock) => clock,
+            Clock::Shared(clock) => *clock,
+        };
+        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        let due = |before: u64| {
+            // Another process could have written anything.
+            let is_usual = before.saturating_add(nanoseconds(QUIET_CREDIT)) >= now
+                && before <= now.saturating_add(nanoseconds(LONGEST_QUEUE));
+            let begin = if is_usual { before } else { now };
+            begin.saturating_add(nanoseconds(cost))
+        };
+        let before = clock.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
+            Some(due(before))
+        });
+        let due = due(before.unwrap_or_else(|before| before));
+        Duration::from_nanos(due.saturating_sub(now))
+    }
 }
 
-/// The bytes moved, and since when.
-#[derive(Debug)]
-struct Ledger {
-    bytes_per_second: u64,
-    since: Instant,
-    moved: u64,
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Ledger {
-    fn new(bytes_per_second: u64) -> Ledger {
-        Ledger {
-            bytes_per_second: bytes_per_second.max(1),
-            since: Instant::now(),
-            moved: 0,
-        }
-    }
-
-    /// How long to wait after these bytes, so long after the beginning.
-    fn wait_for(&mut self, bytes: u64, elapsed: Duration) -> Duration {
-        let due = |moved: u64| Duration::from_secs_f64(moved as f64 / self.bytes_per_second as f64);
-        if elapsed > due(self.moved) + QUIET_CREDIT {
-            self.since = Instant::now();
-            self.moved = bytes;
-            return due(bytes);
-        }
-        self.moved += bytes;
-        due(self.moved).saturating_sub(elapsed)
-    }
+/// The same for all processes.
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    nanoseconds(Duration::try_from(now).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: u64 = 1_000_000_000;
+
     #[test]
     fn bytes_wait_until_they_are_due_and_quiet_gives_little_credit() {
-        let mut pace = Ledger::new(1000);
-        let second = Duration::from_secs(1);
-        assert_eq!(pace.wait_for(1000, Duration::ZERO), second);
-        assert_eq!(pace.wait_for(500, second), second / 2);
-        assert_eq!(
-            pace.wait_for(100, second * 3 / 2 + QUIET_CREDIT / 2),
-            Duration::ZERO
-        );
-        assert_eq!(pace.wait_for(1000, second * 60), second);
+        let pace = Pace::new(1000);
+        let wait = |bytes, now| pace.wait_for(bytes, now).as_millis();
+        let begin = 100 * SECOND;
+        assert_eq!(wait(1000, begin), 1000);
+        assert_eq!(wait(500, begin + SECOND), 500);
+        assert_eq!(wait(100, begin + SECOND * 7 / 4), 0);
+        assert_eq!(wait(1000, begin + 60 * SECOND), 1000);
+    }
+
+    #[test]
+    fn all_with_one_clock_share_the_rate_whatever_is_written_into_it() {
+        static CLOCK: AtomicU64 = AtomicU64::new(0);
+        let begin = 100 * SECOND;
+        let paces = [0; 4].map(|_| Pace::shared(1000, &CLOCK));
+        let waits = paces.each_ref().map(|pace| pace.wait_for(100, begin));
+        assert_eq!(waits.map(|wait| wait.as_millis()), [100, 200, 300, 400]);
+        // Another reading of the configuration gives another rate.
+        let fast = Pace::shared(10_000, &CLOCK);
+        assert_eq!(fast.wait_for(100, begin).as_millis(), 410);
+        CLOCK.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(paces[0].wait_for(100, begin).as_millis(), 100);
     }
 }

@@ -238,7 +238,7 @@ fn single_user(seen: &mut Seen) {
 fn multi_user(seen: &mut Seen) {
     let server = Server::with(Setup {
         server: format!("mode = \"multi-user\"\nusers = \"users\"\n{ALL_OF_IT}"),
-        users: account("ann", "a", "games:::"),
+        users: account("ann", "a", "games::rate=100M:"),
         ..Setup::default()
     });
     fill(&server);
