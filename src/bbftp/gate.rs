@@ -146,8 +146,8 @@ pub fn admit(gate: Gate<'_>, rules: &Rules) -> Result<(), Refusal> {
         Err(Why::Internal) => Err(refuse(&mut control, Code::Bad, b"Internal error")),
         Err(why) => {
             std::thread::sleep(PENALTY);
-            let told = why.told().map(|why| format!("Login refused: {why}"));
-            let text = told.map_or(Cow::Borrowed(WRONG), |told| told.into_bytes().into());
+            let reason = why.reason().map(|why| format!("Login refused: {why}"));
+            let text = reason.map_or(Cow::Borrowed(WRONG), |text| text.into_bytes().into());
             Err(refuse(&mut control, Code::BadNoRetry, text))
         }
     }

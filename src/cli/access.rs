@@ -1,6 +1,7 @@
 //! From what a person wrote to the way to a session: options come before the
 //! server's entry, and that comes before the environment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::{Failure, Result};
@@ -8,7 +9,7 @@ use super::place::ServerName;
 use super::secrets::{Keyring, Source, first_line};
 use super::servers::Servers;
 use super::settings::{ConnectionOptions, Settings, environment};
-use crate::client::{Access, Cancel, Secret, Target, Via};
+use crate::client::{Access, Cancel, CodeSource, Secret, Target, Via};
 
 /// What is known of servers.
 #[derive(Debug, Default)]
@@ -103,6 +104,7 @@ impl Directory {
         target.timeout = Duration::from_secs(self.options.timeout.max(1));
         let mut access = Access::new(target);
         access.login = self.login(&settings, &address)?;
+        access.code = self.code(&settings, &address);
         access.jail = self.jail(&settings)?;
         access.lock = settings.lock;
         access.others = addresses.collect();
@@ -175,6 +177,14 @@ impl Directory {
         };
         let password = source.get(&prompt).map_err(Failure::Usage)?;
         Ok(Some((user.clone(), password)))
+    }
+
+    /// Asks for a one-time code, where somebody can be asked.
+    fn code(&self, settings: &Settings, address: &str) -> Option<CodeSource> {
+        let user = settings.user.as_ref()?;
+        let prompt = format!("One-time code for {user} at {address}: ");
+        let source = self.source(settings);
+        Some(CodeSource(Arc::new(move || source.get(&prompt).ok())))
     }
 
     fn jail(&self, settings: &Settings) -> Result<Option<Secret>> {

@@ -1,13 +1,25 @@
 //! Everything needed to open a session: the server, the account, the jail. Kept
 //! by callers that may have to reconnect.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::connect::{Connection, Target, Transport};
 use super::error::{Class, ClientError, Result};
 use super::probe::balance_by_udp;
+
+/// Gives the one-time code that a server asks for; `None` if it has none.
+#[derive(Clone)]
+pub struct CodeSource(pub Arc<dyn Fn() -> Option<Zeroizing<String>> + Send + Sync>);
+
+impl fmt::Debug for CodeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CodeSource")
+    }
+}
 
 /// A name and its secret.
 pub type Secret = (String, Zeroizing<String>);
@@ -25,6 +37,9 @@ pub struct Access {
     /// The account and its password, if the server asks for one (document,
     /// "LOGIN").
     pub login: Option<Secret>,
+    /// Where the one-time code comes from that the server may ask for behind the
+    /// password. Each session needs another.
+    pub code: Option<CodeSource>,
     /// The directory to be jailed in and its token, if the server asks for them
     /// (document, "INJAIL").
     pub jail: Option<Secret>,
@@ -41,6 +56,7 @@ impl Access {
             others: Vec::new(),
             balance: false,
             login: None,
+            code: None,
             jail: None,
             lock: None,
         }
@@ -127,7 +143,7 @@ impl Access {
     /// Does the login steps after the handshake.
     fn enter(&self, mut connection: Connection) -> Result<Connection> {
         if let Some((user, password)) = &self.login {
-            connection.log_in(user, password)?;
+            self.log_in(&mut connection, user, password)?;
         }
         if let Some((directory, token)) = &self.jail {
             connection.enter_jail(token, directory)?;
@@ -136,6 +152,29 @@ impl Access {
             connection.lock(name)?;
         }
         Ok(connection)
+    }
+}
+
+impl Access {
+    /// The same without asking anybody for anything.
+    #[must_use]
+    pub(super) fn unattended(&self) -> Access {
+        Access {
+            code: None,
+            ..self.clone()
+        }
+    }
+
+    /// Logs in, with a one-time code if the server wants one.
+    fn log_in(&self, connection: &mut Connection, user: &str, password: &str) -> Result<()> {
+        let refused = match connection.log_in(user, password) {
+            Err(e) if e.wants_code() => e,
+            other => return other,
+        };
+        let code = self.code.as_ref().and_then(|CodeSource(ask)| ask());
+        let code = code.ok_or(refused)?;
+        let with_code = Zeroizing::new(format!("{password}{}", code.trim()));
+        connection.log_in(user, &with_code)
     }
 }
 

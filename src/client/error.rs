@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::session::login::CODE_NEEDED;
 use crate::text::reason;
 use crate::tf::status::Status;
 use crate::tf::wire::WireError;
@@ -267,6 +268,11 @@ impl ClientError {
     pub(crate) fn is_loss(&self) -> bool {
         let is_handshake = matches!(self, ClientError::Handshake(_));
         is_handshake || matches!(self.class(), Class::Lost | Class::Unreachable)
+    }
+
+    /// Whether the password is right, and the server wants a one-time code behind it.
+    pub(crate) fn wants_code(&self) -> bool {
+        matches!(self, ClientError::NotLetIn { why, .. } if why == CODE_NEEDED)
     }
 
     /// The status the server gave, if it gave one.

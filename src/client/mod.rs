@@ -37,7 +37,7 @@ mod transfer;
 mod transfers;
 mod watch;
 
-pub use access::{Access, Secret};
+pub use access::{Access, CodeSource, Secret};
 pub use cancel::Cancel;
 pub use commands::{Stat, mode_request, owner_request, secret_name, secret_token};
 pub use connect::{

@@ -48,6 +48,9 @@ impl Steps {
     };
 }
 
+/// What a client reads that has to send a one-time code behind its password.
+pub const CODE_NEEDED: &str = "a one-time code is needed behind the password";
+
 /// Whether a client may go on.
 pub type Verdict = Result<(), Why>;
 
@@ -72,8 +75,8 @@ pub enum Why {
     /// The server failed.
     #[error("internal error")]
     Internal,
-    /// The account is locked. From here on whoever is refused has shown the right
-    /// password or certificate, unless it says otherwise.
+    /// The account is locked. From here on the client has shown the right password or
+    /// certificate, unless it says otherwise.
     #[error("the account is locked")]
     Locked,
     /// The last day of the account is over.
@@ -89,6 +92,12 @@ pub enum Why {
         /// The end of the block.
         until: u64,
     },
+    /// The password is right, and a one-time code has to follow it.
+    #[error("{CODE_NEEDED}")]
+    CodeNeeded,
+    /// The password is right, and the one-time code behind it is not.
+    #[error("the one-time code is wrong or was used before")]
+    WrongCode,
     /// An operator has barred the account or the address until then.
     #[error("barred by the operator until {}", time(*until))]
     Barred {
@@ -98,8 +107,8 @@ pub enum Why {
 }
 
 impl Why {
-    /// What a client is told beyond the one sentence for everybody.
-    pub fn told(self) -> Option<Why> {
+    /// The reason that a client gets beyond the one sentence for all.
+    pub fn reason(self) -> Option<Why> {
         match self {
             Why::Password | Why::Token | Why::TokenFile | Why::Path | Why::Internal => None,
             other => Some(other),
@@ -138,6 +147,8 @@ codec!(enum Why {
     9 => Network,
     10 => Blocked { until },
     11 => Barred { until },
+    12 => CodeNeeded,
+    13 => WrongCode,
 });
 
 /// What a gate asks. Other bytes end its channel.

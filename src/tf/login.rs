@@ -65,7 +65,7 @@ pub fn pass(wire: &mut Wire, process_key: &str, login: &mut Login) -> Result<Pas
     if has_accounts {
         match by_certificate(wire, login)? {
             Some(Ok(())) if login.steps() == Steps::NONE => return Ok(Passed::TakenOver),
-            Some(Err(why)) => closed = why.told(),
+            Some(Err(why)) => closed = why.reason(),
             _ => {}
         }
     }
@@ -205,8 +205,8 @@ fn injail(body: &[u8], login: &mut Login) -> Result<Reply> {
 fn reply_to(verdict: Verdict) -> Reply {
     match verdict {
         Ok(()) => Reply::Ok,
-        Err(why) => match why.told() {
-            Some(told) => Reply::FailedFor(why.into(), told.to_string()),
+        Err(why) => match why.reason() {
+            Some(reason) => Reply::FailedFor(why.into(), reason.to_string()),
             None => Status::from(why).into(),
         },
     }

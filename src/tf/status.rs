@@ -168,7 +168,7 @@ pub enum Reply {
     Unknown,
     /// `FAILED <n> : <text>`
     Failed(Status),
-    /// `FAILED <n> : <text> <reason>.`: whoever knows the code may leave the rest.
+    /// `FAILED <n> : <text> Reason: <reason>.`
     FailedFor(Status, String),
     /// `FAILED XS1 <n> : <text>`
     FailedXs1(Xs1),

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::hash::Scheme;
 use super::identity::Identity;
+use super::totp::Secret;
 use crate::ipc::codec::codec;
 use crate::store::{Policy, RootPath};
 use crate::text::parse_size;
@@ -22,6 +23,11 @@ pub const MAX_NAME: usize = 64;
 /// The mark in front of the hash of a locked account.
 pub(super) const LOCK: char = '!';
 
+/// What is behind the hash of a password, in the same field: secrets as it is.
+const PROOF: char = ';';
+const TOTP: &str = "totp";
+const NEXT_TOTP: &str = "next-totp";
+
 /// One account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -29,6 +35,10 @@ pub struct Account {
     pub name: String,
     /// The hash of its password, in crypt format.
     pub hash: Zeroizing<String>,
+    /// What its one-time codes are made of, if it needs them.
+    pub totp: Option<Secret>,
+    /// The next such secret, until a code has confirmed it.
+    pub next_totp: Option<Secret>,
     /// Whether nobody can log in with it.
     pub locked: bool,
     /// The system user whose identity its sessions take.
@@ -51,7 +61,7 @@ pub struct Options {
     pub max_sessions: Option<u32>,
     /// What its sessions may do to files.
     pub rights: Rights,
-    /// The most bytes a second of one session, both directions together.
+    /// The most bytes a second of all its sessions, both directions together.
     pub rate: Option<u64>,
     /// The most bytes the files of its system user may have beneath the root.
     pub quota: Option<u64>,
@@ -203,6 +213,25 @@ impl fmt::Display for Options {
     }
 }
 
+/// A hash, and the secrets of codes behind it.
+fn read_proofs(field: &str) -> Result<(&str, Option<Secret>, Option<Secret>), String> {
+    let mut words = field.split(PROOF);
+    let hash = words.next().unwrap_or_default();
+    let (mut totp, mut next) = (None, None);
+    for word in words {
+        let (place, secret) = match word.split_once('=') {
+            Some((TOTP, secret)) => (&mut totp, secret),
+            Some((NEXT_TOTP, secret)) => (&mut next, secret),
+            _ => return Err("unknown text behind the hash: remove it".to_owned()),
+        };
+        let secret = secret.parse().map_err(|e| format!("{TOTP}: {e}"))?;
+        if place.replace(secret).is_some() {
+            return Err(format!("{TOTP} is given twice: remove one"));
+        }
+    }
+    Ok((hash, totp, next))
+}
+
 impl FromStr for Account {
     type Err = String;
 
@@ -226,6 +255,7 @@ impl FromStr for Account {
             Some(hash) => (true, hash),
             None => (false, hash),
         };
+        let (hash, totp, next_totp) = read_proofs(hash).map_err(|e| format!("{name}: {e}"))?;
         if Scheme::of(hash).is_none() && !(locked && hash.is_empty()) {
             return Err(format!(
                 "{name}: unknown kind of hash: set it with tfd user passwd"
@@ -255,6 +285,8 @@ impl FromStr for Account {
         Ok(Account {
             name: name.to_owned(),
             hash: Zeroizing::new(hash.to_owned()),
+            totp,
+            next_totp,
             locked,
             system_user: system_user.to_owned(),
             home: home.to_owned(),
@@ -276,11 +308,13 @@ impl fmt::Display for Account {
             options,
             ..
         } = self;
-        write!(
-            f,
-            "{name}:{lock}{}:{system_user}:{home}:{options}:{expiry}",
-            hash.as_str()
-        )
+        write!(f, "{name}:{lock}{}", hash.as_str())?;
+        for (key, secret) in [(TOTP, &self.totp), (NEXT_TOTP, &self.next_totp)] {
+            if let Some(secret) = secret {
+                write!(f, "{PROOF}{key}={}", *secret.to_base32())?;
+            }
+        }
+        write!(f, ":{system_user}:{home}:{options}:{expiry}")
     }
 }
 
@@ -371,7 +405,7 @@ pub struct Login {
     pub rights: Rights,
     /// The most sessions at once; `None` if unlimited.
     pub max_sessions: Option<u32>,
-    /// The most bytes a second of one session; `None` if unlimited.
+    /// The most bytes a second of all its sessions; `None` if unlimited.
     pub rate: Option<u64>,
     /// The most bytes its system user may have stored.
     pub quota: Option<u64>,

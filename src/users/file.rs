@@ -167,7 +167,7 @@ impl Edit {
             is_found = true;
             let (begin, rest) = line.split_at(name.len() + 1);
             let rest = rest.strip_prefix(account::LOCK).unwrap_or(rest);
-            if !locked && rest.starts_with(':') {
+            if !locked && rest.starts_with([':', ';']) {
                 return Err(format!(
                     "{name} has no password: set one with tfd user passwd first"
                 ));

@@ -5,6 +5,7 @@ pub mod file;
 pub mod hash;
 pub mod identity;
 pub mod throttle;
+pub mod totp;
 
 pub use account::{Account, Login, Rights};
 pub use identity::{Identities, Identity, Names};

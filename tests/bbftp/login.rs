@@ -75,6 +75,26 @@ fn whoever_knows_the_password_hears_why_the_account_is_closed() {
 }
 
 #[test]
+fn a_one_time_code_follows_the_password() {
+    let Some(server) = server("") else { return };
+    let secret: tfd::users::totp::Secret = SECRET.parse().expect("secret");
+    let (text, _) = refused(&server, |peer| peer.log_in("two", "pass"));
+    assert_eq!(
+        text,
+        "Login refused: a one-time code is needed behind the password"
+    );
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let step = tfd::users::totp::step_at(now.expect("time").as_secs());
+    let password = format!("pass{}", secret.code(step));
+    let _session = Peer::logged_in(&server, "two", &password);
+    let (text, _) = refused(&server, |peer| peer.log_in("two", &password));
+    assert_eq!(
+        text,
+        "Login refused: the one-time code is wrong or was used before"
+    );
+}
+
+#[test]
 fn a_block_is_told_whatever_the_password_is() {
     let Some(server) = server_with("login_failures = 1", "") else {
         return;

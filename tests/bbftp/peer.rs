@@ -55,6 +55,9 @@ pub fn server(lines: &str) -> Option<Server> {
     server_with("", lines)
 }
 
+/// What the one-time codes of the account two are made of.
+pub const SECRET: &str = "NVQXE23FMQWXI33UOAWXGZLDOJSXILLY";
+
 /// The same with further lines in `[server]`.
 pub fn server_with(server: &str, lines: &str) -> Option<Server> {
     server_at("127.0.0.1:0", server, lines)
@@ -74,6 +77,7 @@ pub fn server_at(address: &str, server: &str, lines: &str) -> Option<Server> {
         account("cut", "pass", "mail:home::"),
         account("old", "pass", "mail:::2020-01-01"),
         account("far", "pass", "mail::from=192.0.2.0/24:"),
+        account("two", "pass", "mail:::").replacen(":mail", &format!(";totp={SECRET}:mail"), 1),
     ];
     let server = Server::with(Setup {
         server: format!(

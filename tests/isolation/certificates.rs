@@ -173,6 +173,21 @@ fn a_certificate_logs_in_the_account_that_it_names() {
 }
 
 #[test]
+fn a_certificate_needs_no_one_time_code() {
+    if without_root() {
+        return;
+    }
+    let ca = Ca::new();
+    let users = [crate::codes::with_codes(&account("ann", "a", "games:::"))];
+    let server = server(&ca, &users, "");
+    let mut client = open(&server, &ca.issue(&["ann"], 9));
+    assert_eq!(client.ask("ECHO in"), "in");
+    server
+        .connect_tls()
+        .expect_reason("LOGIN ann a", "a one-time code is needed");
+}
+
+#[test]
 fn a_certificate_that_opens_no_account_leaves_the_password() {
     if without_root() {
         return;

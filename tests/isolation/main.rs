@@ -9,6 +9,7 @@
 #![allow(unreachable_pub, reason = "shared by the test binaries")]
 
 mod certificates;
+mod codes;
 #[path = "../common/mod.rs"]
 mod common;
 mod control;

@@ -1,6 +1,7 @@
 //! `tfd user`: changes the users file.
 
 mod set;
+mod totp;
 
 use std::fs;
 use std::io::{BufRead, IsTerminal};
@@ -57,6 +58,12 @@ pub(super) enum UserCommand {
         tfd user set ann --home projects --expiry 2027-12-31"
     )]
     Set(set::Changes),
+    /// Give an account one-time codes, as a second factor: prints a QR code for an app
+    ///
+    /// The codes count once one is confirmed. Clients append the code to the password;
+    /// tf asks for it.
+    #[command(after_help = "Examples:\n  tfd user totp ann\n  tfd user totp ann --confirm 123456")]
+    Totp(totp::Totp),
     /// Lock an account at once: nobody can log in
     Lock {
         /// The account
@@ -153,6 +160,7 @@ impl UserCommand {
                 password_stdin,
             } => set_password(file, &name, password_stdin),
             UserCommand::Set(changes) => set::run(file, &changes),
+            UserCommand::Totp(totp) => totp::run(file, &totp),
             UserCommand::Lock { name } => set_locked(file, &name, true),
             UserCommand::Unlock { name } => set_locked(file, &name, false),
             UserCommand::Del { name } => delete(file, &name),
@@ -183,6 +191,8 @@ fn add(file: &Path, addition: &Addition) -> Result<String, String> {
     let account = Account {
         name: name.to_owned(),
         hash: Zeroizing::new(hash),
+        totp: None,
+        next_totp: None,
         locked: false,
         system_user: system_user.to_owned(),
         home: addition.home.clone(),
@@ -289,11 +299,20 @@ fn list(file: &Path) -> Result<String, String> {
             account.system_user.clone(),
             state,
             format!("/{}", account.home),
-            account.options.to_string(),
+            options(account),
         ]
     }));
     let table = columns(&rows);
     Ok(table.trim_end().to_owned())
+}
+
+/// The options of an account, and whether it needs one-time codes.
+fn options(account: &Account) -> String {
+    let codes = account.totp.as_ref().map(|_| "totp".to_owned());
+    let options = account.options.to_string();
+    let all = codes.into_iter().chain(Some(options));
+    let all: Vec<String> = all.filter(|word| !word.is_empty()).collect();
+    all.join(",")
 }
 
 /// Adds the accounts of the public C server's file: lines of a name, a space
@@ -340,6 +359,8 @@ fn import_line(edit: &Edit, line: &[u8], allow_root: bool) -> Result<Account, St
     Ok(Account {
         name: name.to_owned(),
         hash: Zeroizing::new(hash::make(&line[space + 1..])?),
+        totp: None,
+        next_totp: None,
         locked: false,
         system_user: name.to_owned(),
         home: String::new(),

@@ -314,7 +314,7 @@ pub(super) fn digest_concurrently<T>(
     if !run.may_open_another() || !run.options.verify || length < WORTH_A_CONNECTION {
         return work(&start(None)).map(|done| (done, None));
     }
-    let mut access = run.access.clone();
+    let mut access = run.access.unattended();
     access.target.cancel = Cancel::default();
     let cancel = access.target.cancel.clone();
     std::thread::scope(|scope| {

@@ -309,8 +309,11 @@ impl<'r> Line<'r> {
         if self.was_open {
             return Ok(true);
         }
-        match self.open() {
-            Ok(_) => Ok(true),
+        match self.run.access.unattended().open() {
+            Ok(connection) => {
+                self.take(connection);
+                Ok(true)
+            }
             Err(e @ ClientError::Interrupted) => Err(e),
             Err(e) => {
                 self.run.go_on()?;

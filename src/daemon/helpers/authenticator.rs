@@ -20,8 +20,8 @@ use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};
-use crate::users::hash;
 use crate::users::throttle::{Block, FOR_GOOD, Throttle};
+use crate::users::{hash, totp};
 
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
@@ -77,6 +77,8 @@ pub enum Failure {
     Certificate,
     /// An operator has barred the account or the address.
     Barred,
+    /// The password was right, the one-time code was not.
+    WrongCode,
 }
 
 codec!(enum Failure {
@@ -87,11 +89,12 @@ codec!(enum Failure {
     5 => BlockedUser,
     6 => Certificate,
     7 => Barred,
+    8 => WrongCode,
 });
 
 impl Failure {
     /// All of them, in their order, by the names that metrics have for them.
-    pub const ALL: [(Failure, &'static str); 7] = [
+    pub const ALL: [(Failure, &'static str); 8] = [
         (Failure::UnknownUser, "unknown_user"),
         (Failure::WrongPassword, "wrong_password"),
         (Failure::ClosedAccount, "closed_account"),
@@ -99,6 +102,7 @@ impl Failure {
         (Failure::BlockedUser, "blocked_user"),
         (Failure::Certificate, "certificate"),
         (Failure::Barred, "barred"),
+        (Failure::WrongCode, "wrong_code"),
     ];
 
     /// What the log says.
@@ -111,6 +115,7 @@ impl Failure {
             Failure::BlockedUser => "too many failures of this user from this address",
             Failure::Certificate => "wrong certificate",
             Failure::Barred => "barred by an operator",
+            Failure::WrongCode => "wrong one-time code, or one that was used",
         }
     }
 }
@@ -128,6 +133,8 @@ enum Claim {
 /// certificates.
 struct Book {
     accounts: Vec<Account>,
+    /// Whether any of them needs one-time codes.
+    has_codes: bool,
     nobody: String,
     throttle: Mutex<Throttle>,
     shown: Option<ReplayGuard>,
@@ -144,6 +151,7 @@ impl Book {
         let nobody = hash::make(&password).map_err(io::Error::other)?;
         let (throttle, shown) = (Mutex::new(throttle), authority.map(ReplayGuard::new));
         Ok(Book {
+            has_codes: accounts.iter().any(|account| account.totp.is_some()),
             accounts,
             nobody,
             throttle,
@@ -171,6 +179,52 @@ impl Book {
         }
         let seconds = throttle.login_blocked(name, peer, now)?;
         Some(Refusal::blocked(Failure::BlockedUser, now, seconds))
+    }
+
+    /// The account that a password opens, with the period of the one-time code
+    /// behind it where one is needed. Whatever name it is for, a password that could
+    /// end in a code is compared with and without.
+    fn check_password(
+        &self,
+        found: Option<usize>,
+        (name, password): (&str, &[u8]),
+        now: u64,
+    ) -> Result<(usize, Option<u64>), Refusal> {
+        let hash = self.hash_for(found, name);
+        let with_code = totp::split(password).filter(|_| self.has_codes);
+        let whole = hash::fits(hash, password);
+        let secret = found.and_then(|index| self.accounts[index].totp.as_ref());
+        if let (true, Some(index), None) = (whole, found, secret) {
+            return Ok((index, None));
+        }
+        let begin = with_code.is_some_and(|(begin, _)| hash::fits(hash, begin));
+        let Some(index) = found else {
+            return Err(Failure::UnknownUser.into());
+        };
+        match (secret, with_code) {
+            (Some(secret), Some((_, code))) if begin => match secret.step_of(code, now) {
+                Some(step) => Ok((index, Some(step))),
+                None => Err(Refusal::wrong_code()),
+            },
+            (Some(_), _) if whole => Err(Refusal::code_needed()),
+            _ => Err(Failure::WrongPassword.into()),
+        }
+    }
+
+    /// Uses up the one-time code of a period. One whose use can't be kept opens
+    /// nothing: it could be used again.
+    fn use_code(&self, name: &str, step: u64) -> Result<(), Refusal> {
+        match self.throttle().use_code(name, step) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::wrong_code()),
+            Err(e) => {
+                log::error!(error:% = e; "one-time code not accepted: its use can't be saved");
+                Err(Refusal {
+                    why: Why::Internal,
+                    ..Failure::WrongCode.into()
+                })
+            }
+        }
     }
 
     /// Whether an account lets in who has proved to be its owner.
@@ -248,7 +302,7 @@ struct Refusal {
     failure: Failure,
     /// What the log says.
     reason: &'static str,
-    /// What the client is told.
+    /// What the client gets.
     why: Why,
 }
 
@@ -299,6 +353,20 @@ impl Refusal {
         }
     }
 
+    fn code_needed() -> Refusal {
+        Refusal {
+            why: Why::CodeNeeded,
+            ..Failure::WrongCode.into()
+        }
+    }
+
+    fn wrong_code() -> Refusal {
+        Refusal {
+            why: Why::WrongCode,
+            ..Failure::WrongCode.into()
+        }
+    }
+
     fn by_certificate(reason: &'static str) -> Refusal {
         Refusal {
             reason,
@@ -321,10 +389,16 @@ fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next
         }
     };
     let certificate = matches!(claim, Claim::Certificate(_));
-    if let Err(refusal) = &verdict {
+    let peer = gate.peer;
+    if let Err(Refusal {
+        why: Why::CodeNeeded,
+        ..
+    }) = &verdict
+    {
+        log::info!(peer:%, user = name; "one-time code asked for");
+    } else if let Err(refusal) = &verdict {
         // A full channel costs the count, and nothing else.
         let _ = daemon.try_send(&Err(refusal.failure));
-        let peer = gate.peer;
         let by = certificate.then_some(&"certificate");
         let by = by.map_or(Value::null(), Value::from_display);
         let reason = refusal.reason;
@@ -404,20 +478,22 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usiz
     if let Some(refusal) = book.block(name, peer, now) {
         return (Err(refusal), false);
     }
-    let fits = hash::fits(book.hash_for(found, name), password);
+    let shown = book.check_password(found, (name, password), now);
     // All of this comes after the hash, so that it takes as long for a name
     // that no account has.
-    let verdict = match found {
-        None => Err(Failure::UnknownUser.into()),
-        Some(_) if !fits => Err(Failure::WrongPassword.into()),
-        Some(index) => book.check_open(index, peer, (now, today)).map(|()| index),
-    };
+    let verdict = shown.and_then(|(index, step)| {
+        book.check_open(index, peer, (now, today))?;
+        match step {
+            Some(step) => book.use_code(name, step).map(|()| index),
+            None => Ok(index),
+        }
+    });
     let mut throttle = book.throttle();
     let is_delayed = throttle.is_delayed(name, peer, now);
     let written = match verdict {
         Ok(_) => throttle.succeeded(peer, name, now),
-        // The password was right.
-        Err(Refusal { why, .. }) if why != Why::Password => Ok(()),
+        // The password was right, and nothing was guessed.
+        Err(Refusal { why, .. }) if !matches!(why, Why::Password | Why::WrongCode) => Ok(()),
         Err(_) => throttle.failed(peer, name, now).map(|blocked| {
             if let Some(block) = blocked {
                 log_block(peer, name, block);

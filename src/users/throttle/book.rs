@@ -126,7 +126,9 @@ impl State {
                 Target::Account(name) => format!("barred {name} {until}\n"),
             }
         });
-        records.chain(known).chain(barred).collect()
+        let codes = self.codes.iter();
+        let codes = codes.map(|(name, step)| format!("code {name} {step}\n"));
+        records.chain(known).chain(barred).chain(codes).collect()
     }
 
     /// Takes a line of the file, if it is one.
@@ -136,6 +138,10 @@ impl State {
             ["known", name, address, last] => {
                 let pair = (name.to_owned(), address.parse().ok()?);
                 self.known.insert(pair, last.parse().ok()?);
+                return Some(());
+            }
+            ["code", name, step] => {
+                self.codes.insert(name.to_owned(), step.parse().ok()?);
                 return Some(());
             }
             ["barred", name, until] => {

@@ -138,6 +138,8 @@ struct State {
     known: HashMap<(String, IpAddr), u64>,
     /// Whom an operator has barred, and until when.
     barred: HashMap<Target, u64>,
+    /// The period of the last one-time code of each account.
+    codes: HashMap<String, u64>,
 }
 
 /// The failures so far. Times are seconds since the epoch. Others may change the
@@ -304,6 +306,25 @@ impl Throttle {
             state.forget_old(now);
             ((), true)
         })
+    }
+
+    /// Uses up the one-time code of a period: whether it and all later ones were
+    /// still unused.
+    ///
+    /// # Errors
+    /// When the file could not be written: a restart would forget it.
+    pub fn use_code(&mut self, account: &str, step: u64) -> io::Result<bool> {
+        self.write(|state| {
+            let last = state.codes.entry(account.to_owned()).or_insert(0);
+            let is_new = *last < step;
+            *last = step.max(*last);
+            (is_new, is_new)
+        })
+    }
+
+    /// Forgets the codes of an account: its secret is another now.
+    pub fn forget_codes(&mut self, account: &str) -> io::Result<()> {
+        self.write(|state| ((), state.codes.remove(account).is_some()))
     }
 
     /// All blocks that last, in the order of accounts and addresses.
