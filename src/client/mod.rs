@@ -27,7 +27,6 @@ mod commands;
 mod connect;
 mod error;
 mod explain;
-mod filter;
 mod later;
 mod listing;
 mod observe;
@@ -46,13 +45,15 @@ pub use connect::{
 };
 pub(crate) use error::Class;
 pub use error::{ClientError, Result};
-pub use filter::{Backup, Existing, Filter, Rule};
 pub use later::Listed;
 pub use listing::{Entry, Kind, Room, fits, is_pattern};
 pub use observe::{Event, Note, Observer, Operation};
 pub use probe::{Answer, Question, balance_by_udp};
 pub use program::{BadVia, Via};
-pub use transfers::{Direction, Failure, Mirror, Options, Progress, Summary, Transfers};
+pub use transfers::{
+    Backup, Direction, Existing, Failure, Filter, Mirror, Options, Progress, Rule, Summary,
+    Transfers,
+};
 pub use watch::{Arrival, Verdict, Watch, Watched};
 
 pub use crate::net::tls::client::{Tls, Trust};

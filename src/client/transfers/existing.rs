@@ -9,11 +9,11 @@ use super::local::Target;
 use super::mirror::Work;
 use super::requests::{bad_name, directory, join, levels, part_name, request, stat_of, two_paths};
 use super::run::{Line, Run};
+use super::scan::filter::{Backup, Existing};
 use super::scan::{Found, Plan, Tree};
 use super::trees::{Down, Up};
 use crate::client::connect::Connection;
 use crate::client::error::Result;
-use crate::client::filter::{Backup, Existing};
 use crate::tf::status::Status;
 
 /// The mode of directories for old files.

@@ -25,9 +25,9 @@ use run::{Line, Run};
 use super::access::Access;
 use super::connect::Connection;
 use super::error::{ClientError, Result};
-use super::filter::{Existing, Filter};
 use super::observe::Observer;
 pub use mirror::{Direction, Mirror};
+pub use scan::filter::{Backup, Existing, Filter, Rule};
 pub use single::Progress;
 
 /// How files are moved.

@@ -2,6 +2,7 @@
 //! from its top, a directory before its entries; and what makes one tree like
 //! another.
 
+pub(super) mod filter;
 mod local;
 mod plan;
 mod remote;
@@ -14,9 +15,10 @@ use super::requests::{directory, is_part, last, levels};
 use super::run::Run;
 use crate::client::commands::Stat;
 use crate::client::error::ClientError;
-use crate::client::filter::Filter;
 use crate::client::listing::{Entry, Kind};
 use crate::tf::env::POLICY;
+
+use filter::Filter;
 
 pub(super) use local::scan_local;
 pub(super) use plan::{Plan, plan};
@@ -127,7 +129,7 @@ pub(super) fn is_unlisted(path: &[u8], is_directory: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::filter::Rule;
+    use filter::Rule;
 
     #[test]
     fn patterns_leave_out_names_paths_and_all_beneath() {

@@ -68,7 +68,7 @@ impl Rule {
 impl Filter {
     /// Whether an entry is excluded by its own path; those of the directories
     /// that it is in are asked for by themselves.
-    pub(super) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
+    pub(in crate::client::transfers) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
         let rule = self
             .rules
             .iter()
@@ -84,7 +84,7 @@ impl Filter {
     }
 
     /// Whether a file has another size than those that are transferred.
-    pub(super) fn excludes_size(&self, size: u64) -> bool {
+    pub(in crate::client::transfers) fn excludes_size(&self, size: u64) -> bool {
         self.min_size.is_some_and(|min| size < min) || self.max_size.is_some_and(|max| size > max)
     }
 }
