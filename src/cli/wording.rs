@@ -56,6 +56,7 @@ pub(super) fn kind(error: &ClientError) -> String {
         ClientError::Explained { why, .. } => why.clone(),
         ClientError::BadName { why, .. } | ClientError::Untold { why, .. } => (*why).to_owned(),
         ClientError::Local { source, .. } => reason(source),
+        ClientError::NoRoom { why, .. } => why.clone(),
         ClientError::Cancelled { .. } => "the server cancelled the transfer".to_owned(),
         ClientError::Changed { .. } => "changed during the transfer".to_owned(),
         ClientError::Mismatch { .. } => "SHA-256 differs".to_owned(),

@@ -134,6 +134,9 @@ fn zsh_completes_commands_options_servers_and_paths() {
 fn commands_options_servers_and_remote_paths_are_completed() {
     let (_server, person) = files();
     assert_eq!(offered(&person, "tf rmd"), ["rmdir"]);
+    // Those that help leaves out, too.
+    assert_eq!(offered(&person, "tf ls --tls-p"), ["--tls-pin"]);
+    assert_eq!(offered(&person, "tf put --min"), ["--min-size"]);
     assert_eq!(offered(&person, "tf ls fi"), ["files:"]);
     assert_eq!(offered(&person, "tf ls f"), ["fast:", "files:"]);
     assert_eq!(offered(&person, "tf ls rep"), ["reports/"]);

@@ -117,7 +117,7 @@ fn what_the_server_refuses_is_told_with_what_may_help() {
     let run = person.tf_with(&["put", "-", "g"], &[0; 5000]);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert!(
-        run.err.contains("may be full") || run.err.contains("tf df"),
+        run.err.contains("tf: g: quota of 1000 bytes"),
         "{}",
         run.err
     );

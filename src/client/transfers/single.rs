@@ -151,6 +151,13 @@ impl Connection {
             progress(moved);
             Ok(len)
         });
+        // An error about the part is one about the file.
+        let path = remote.to_owned();
+        let sent = sent.map_err(|e| match e {
+            ClientError::Cancelled { .. } => ClientError::Cancelled { path },
+            ClientError::NoRoom { why, .. } => ClientError::NoRoom { path, why },
+            error => error,
+        });
         let placed = sent.and_then(|()| {
             let here: [u8; 32] = digest.finalize().into();
             if digest_there(self, part.as_bytes())? != here {
