@@ -15,7 +15,7 @@ use crate::admin::keygen::write_new;
 use crate::admin::status::{fail, say};
 use crate::config::Backend;
 use crate::store::tree::{Step, walk};
-use crate::tf::env::SECUREFS_FILES;
+use crate::tf::env::SECUREFS_FILE;
 
 /// Words of the old configuration that have no counterpart, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -114,7 +114,7 @@ fn unprotected(root: &Path) -> Vec<String> {
         return found;
     };
     let walked = walk(top.as_fd(), |visit| {
-        if visit.name().as_bytes() == SECUREFS_FILES[0] {
+        if visit.name().as_bytes() == SECUREFS_FILE {
             found.push(visit.path.parent().to_string());
         }
         Ok::<Step, Errno>(Step::Enter)

@@ -19,6 +19,7 @@ pub const JAIL_FILE: &[u8] = b"jail.key";
 /// Of a path to a jail, whatever the protocol.
 const POLICY: Policy = Policy {
     hidden: &[JAIL_FILE],
+    hidden_beginning: None,
     kept_ending: None,
 };
 

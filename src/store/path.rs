@@ -30,6 +30,8 @@ pub const PATH_MAX: usize = 4096;
 pub struct Policy {
     /// Names that no client may use or see, and that no removal takes.
     pub hidden: &'static [&'static [u8]],
+    /// The beginning of more such names.
+    pub hidden_beginning: Option<&'static [u8]>,
     /// The ending of the names of directories that stay when a directory around
     /// them is removed.
     pub kept_ending: Option<&'static [u8]>,
@@ -39,12 +41,19 @@ impl Policy {
     /// No rules.
     pub const NONE: Policy = Policy {
         hidden: &[],
+        hidden_beginning: None,
         kept_ending: None,
     };
 
     /// Whether an entry of this name is hidden from clients.
     pub fn hides(&self, name: &[u8]) -> bool {
-        self.hidden.contains(&name) || is_part(name)
+        self.guards(name) || is_part(name)
+    }
+
+    /// Whether no client may use or see this name, and no removal takes it.
+    pub fn guards(&self, name: &[u8]) -> bool {
+        let begins = |beginning| name.starts_with(beginning);
+        self.hidden.contains(&name) || self.hidden_beginning.is_some_and(begins)
     }
 
     /// Whether a directory of this name stays when one around it is removed.
@@ -229,6 +238,7 @@ mod tests {
 
     const POLICY: Policy = Policy {
         hidden: &[b"jail.key"],
+        hidden_beginning: None,
         kept_ending: None,
     };
 

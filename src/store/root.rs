@@ -266,6 +266,7 @@ mod tests {
 
     const POLICY: Policy = Policy {
         hidden: &[b"jail.key"],
+        hidden_beginning: None,
         kept_ending: None,
     };
 

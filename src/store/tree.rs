@@ -262,7 +262,7 @@ impl Removal<'_> {
         let mut entries = Dir::new(directory.try_clone().map_err(|_| Errno::MFILE)?)?;
         while let Some(Ok(entry)) = entries.read() {
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || self.policy.hidden.contains(&name) {
+            if matches!(name, b"." | b"..") || self.policy.guards(name) {
                 continue;
             }
             check_entry()?;
@@ -315,6 +315,7 @@ mod tests {
 
     const POLICY: Policy = Policy {
         hidden: &[b"jail.key"],
+        hidden_beginning: None,
         kept_ending: Some(b".sd"),
     };
 

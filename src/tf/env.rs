@@ -25,25 +25,15 @@ use crate::store::upload::{Upload, UploadError};
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::{Names, Rights};
 
-/// The files in which the public C server keeps who may use a directory. Their
-/// identities are its secrets.
-pub const SECUREFS_FILES: [&[u8]; 4] = [
-    b".securefs_metadata",
-    b".securefs_metadata.rd",
-    b".securefs_metadata.lck",
-    b".securefs_metadata.swp",
-];
+/// The file in which the public C server keeps who may use a directory, and the
+/// beginning of the names of its copies. The identities in it are its secrets.
+pub const SECUREFS_FILE: &[u8] = b".securefs_metadata";
 
 /// Names beneath the root: the token files of jails and the lists of the C server
 /// are hidden, and secure directories stay (document, "Secured Directory").
 pub const POLICY: Policy = Policy {
-    hidden: &[
-        JAIL_FILE,
-        SECUREFS_FILES[0],
-        SECUREFS_FILES[1],
-        SECUREFS_FILES[2],
-        SECUREFS_FILES[3],
-    ],
+    hidden: &[JAIL_FILE],
+    hidden_beginning: Some(SECUREFS_FILE),
     kept_ending: Some(b".sd"),
 };
 

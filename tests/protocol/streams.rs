@@ -281,7 +281,7 @@ fn names_with_a_newline_can_not_forge_a_line() {
 fn the_servers_own_files_are_hidden() {
     let server = Server::start();
     server.write("d/jail.key", "token");
-    for end in ["", ".rd", ".lck", ".swp"] {
+    for end in ["", ".rd", ".lck", ".swp", ".bak", "~"] {
         server.write(&format!("d/.securefs_metadata{end}"), "identity:4");
     }
     server.write("d/.tfd-00.part", "x");
@@ -293,5 +293,6 @@ fn the_servers_own_files_are_hidden() {
         ("RCVFILE 0 d/jail.key", 1),
         ("DEL d/jail.key", 1),
         ("FSTAT d/.tfd-00.part", 1),
+        ("RCVFILE 0 d/.securefs_metadata.bak", 1),
     ]);
 }

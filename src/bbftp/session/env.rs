@@ -17,6 +17,7 @@ use crate::users::Rights;
 /// Names beneath the root: the token files of jails are hidden.
 pub const POLICY: Policy = Policy {
     hidden: &[JAIL_FILE],
+    hidden_beginning: None,
     kept_ending: None,
 };
 
