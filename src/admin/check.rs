@@ -108,6 +108,7 @@ fn warnings(config: &Config) -> Vec<Problem> {
     let warnings = short.into_iter().chain(no_helper_user(config));
     let warnings = warnings.chain(password_logins(config));
     let warnings = warnings.chain(unit::warning(config));
+    let warnings = warnings.chain(config.unused.iter().cloned());
     warnings.chain(expiry_warning(config)).collect()
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::Config;
 use super::parse_port_range;
-use super::values::Values;
+use super::values::{Problem, Values};
 
 macro_rules! protocols {
     ($($(#[cfg($when:meta)])? $about:literal $name:ident $section:literal udp $udp:literal;)*) => {
@@ -45,6 +45,19 @@ impl Protocol {
         let has = |name| values.has_elements(self.section(), name);
         has("listen") || has("tls_listen")
     }
+}
+
+/// The keys of protocols for which no address is listed, except TF's with `has_tf`.
+pub(super) fn unused(values: &Values<'_>, has_tf: bool) -> Vec<Problem> {
+    let mut unlisted = Protocol::ALL.to_vec();
+    unlisted.retain(|protocol| {
+        let is_served = has_tf && *protocol == Protocol::Tf;
+        !is_served && !protocol.is_listed(values)
+    });
+    let sections = unlisted.into_iter().map(Protocol::section);
+    sections
+        .filter_map(|section| values.unused(section))
+        .collect()
 }
 
 /// Whether any listener speaks TLS.

@@ -42,6 +42,8 @@ pub struct Config {
     pub bbftp: Option<Bbftp>,
     listeners: Vec<Listener>,
     data_ports: Vec<RangeInclusive<u16>>,
+    /// What it has for protocols that are not listened for.
+    pub unused: Vec<Problem>,
     /// A memory with the whole text, if this one was read without the values of
     /// secrets.
     pub whole: Option<Arc<OwnedFd>>,
@@ -110,6 +112,7 @@ impl Config {
                 bbftp: has_bbftp.then(|| bbftp::build(&values)),
                 listeners: listener::build(&values),
                 data_ports: listener::data_ports(&values),
+                unused: listener::unused(&values, has_tf),
                 whole: None,
             })
         });

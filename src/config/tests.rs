@@ -359,3 +359,15 @@ fn the_table_of_keys_is_what_the_shipped_configuration_and_the_manual_page_list(
     let found: Vec<&str> = keys.lines().filter(is_head).collect();
     assert_eq!(found, heads(), "the list of keys in man/tfd.toml.5");
 }
+
+#[test]
+fn keys_of_a_protocol_without_an_address_are_named() {
+    let text = "[server]\nroot = \"/srv\"\nmode = \"multi-user\"\nusers = \"/u\"\n[tf]\nversion = \"1\"\nhash = \"h\"\n[bbftp]\n\
+                listen = [\"127.0.0.1:5021\"]\npassword_logins = \"rsa\"\n";
+    let path = Path::new("/etc/tfd/tfd.toml");
+    let config = Config::parse(path, text).expect("a configuration");
+    let unused: Vec<String> = config.unused.iter().map(ToString::to_string).collect();
+    let expected = "/etc/tfd/tfd.toml:6: tf.version, hash: of no use without tf.listen or \
+                    tf.tls_listen: add an address, or remove the section";
+    assert_eq!(unused, [expected]);
+}

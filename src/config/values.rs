@@ -178,14 +178,38 @@ impl<'a> Values<'a> {
     }
 
     fn report(&mut self, place: Option<Range<usize>>, text: String) {
+        let problem = self.problem_at(place.as_ref(), text);
+        self.problems.push(problem);
+    }
+
+    fn problem_at(&self, place: Option<&Range<usize>>, text: String) -> Problem {
         let line = place.map(|place| {
             let before = self.text.get(..place.start).unwrap_or(self.text);
             before.matches('\n').count() + 1
         });
-        self.problems.push(match line {
+        match line {
             Some(line) => Problem::on_line(self.path, line, text),
             None => Problem::new(self.path, text),
+        }
+    }
+
+    /// Names the keys that the file has in the section of a protocol for which no
+    /// address is listed.
+    pub(super) fn unused(&self, section: &str) -> Option<Problem> {
+        let is_address = |name: &str| ["listen", "tls_listen"].contains(&name);
+        let keys = self.found.iter().filter(|found| {
+            found.key.section == section && found.place.is_some() && !is_address(found.key.name)
         });
+        let (places, names): (Vec<_>, Vec<_>) =
+            keys.map(|found| (&found.place, found.key.name)).unzip();
+        let first = places.iter().filter_map(|place| place.as_ref());
+        let first = first.min_by_key(|place| place.start)?;
+        let text = format!(
+            "{section}.{}: of no use without {section}.listen or {section}.tls_listen: add an \
+             address, or remove the section",
+            names.join(", ")
+        );
+        Some(self.problem_at(Some(first), text))
     }
 
     /// Reports a problem of a key, on its line if the file has it.

@@ -48,6 +48,9 @@ pub(super) fn start_generation(
     listeners: &[&Listener],
 ) -> Result<Generation, String> {
     let udp = udp_sockets(listeners);
+    for keys in &config.unused {
+        log::warn!(keys:%; "keys without an address");
+    }
     if config.server.tls.is_some() {
         // Asked by root, the kernel loads what sessions could not.
         let by_kernel = config.server.kernel_tls && crate::sys::tls::is_there();
