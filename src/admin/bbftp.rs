@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::admin::status::fail;
-use crate::bbftp::stdin::{self, Beside};
+use crate::bbftp::stdin::{self, Beside, Ends};
 use crate::config::parse_port_range;
 use crate::daemon::helpers::dialer::{self, NewSession};
 use crate::ipc::Service;
@@ -60,7 +60,7 @@ pub fn run(arguments: &Bbftp) -> ExitCode {
         Ok((input, io::stdout().as_fd().try_clone_to_owned()?))
     };
     let served =
-        streams().and_then(|streams| stdin::serve(streams, &beside, |peer| dial(peer, data_ports)));
+        streams().and_then(|streams| stdin::serve(streams, &beside, |ends| dial(ends, data_ports)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(format!("bbftp: {e}")),
@@ -75,14 +75,15 @@ fn address_by_ssh() -> Option<IpAddr> {
 }
 
 /// A dialer of its own for this client.
-fn dial(peer: IpAddr, ports: (u16, u16)) -> io::Result<Dialer> {
+fn dial(ends: Ends, ports: (u16, u16)) -> io::Result<Dialer> {
     let settings = dialer::Settings {
         to: 1..=u16::MAX,
         timeout: TIMEOUT,
     };
     let helper = dialer::start(&settings, None, &Sandbox::new()?).map_err(io::Error::other)?;
     let channel = Service::new(helper).open(|channel| NewSession {
-        peer,
+        peer: ends.peer,
+        local: ends.local,
         ports,
         channel,
     })?;

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -38,6 +38,15 @@ pub struct Beside {
     pub from: Option<IpAddr>,
 }
 
+/// The addresses between which data goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The client's.
+    pub peer: IpAddr,
+    /// The one of this machine that the client has come to.
+    pub local: SocketAddr,
+}
+
 /// Serves the client at the standard streams to the end of its session, with the
 /// rights of this process. `dial` makes the dialer of a client.
 ///
@@ -46,7 +55,7 @@ pub struct Beside {
 pub fn serve(
     (input, output): (OwnedFd, OwnedFd),
     beside: &Beside,
-    dial: impl FnOnce(IpAddr) -> io::Result<Dialer>,
+    dial: impl FnOnce(Ends) -> io::Result<Dialer>,
 ) -> io::Result<()> {
     let mut output = File::from(output);
     let listener = listen(beside.port)?;
@@ -56,9 +65,9 @@ pub fn serve(
         len: 4,
     };
     output.write_all(&[&header.encode()[..], &port.to_be_bytes()].concat())?;
-    let peer = wait_for_client(&listener, beside.from)?;
+    let ends = wait_for_client(&listener, beside.from)?;
     drop(listener);
-    let dialer = dial(peer)?;
+    let dialer = dial(ends)?;
     let root = Root::open(Path::new("/"))?;
     let home = home();
     let (socket, theirs) = UnixStream::pair()?;
@@ -90,8 +99,8 @@ fn listen(port: u16) -> io::Result<TcpListener> {
         .or_else(|_| TcpListener::bind((all_of_ipv4, 0)))
 }
 
-/// Waits until the client has connected beside and said so; its address.
-fn wait_for_client(listener: &TcpListener, from: Option<IpAddr>) -> io::Result<IpAddr> {
+/// Waits until the client has connected beside and said so; the ends of that.
+fn wait_for_client(listener: &TcpListener, from: Option<IpAddr>) -> io::Result<Ends> {
     let end = Instant::now() + PATIENCE;
     loop {
         let left = end.saturating_duration_since(Instant::now());
@@ -102,8 +111,9 @@ fn wait_for_client(listener: &TcpListener, from: Option<IpAddr>) -> io::Result<I
         }
         let (socket, address) = listener.accept()?;
         let peer = address.ip().to_canonical();
+        let local = socket.local_addr()?;
         if from.is_none_or(|from| from == peer) && says_so(socket).is_ok() {
-            return Ok(peer);
+            return Ok(Ends { peer, local });
         }
     }
 }

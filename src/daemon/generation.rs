@@ -193,10 +193,16 @@ impl Generation {
     }
 
     /// What is known of a connection that has come to a listener.
-    pub fn arrived(&self, peer: SocketAddr, key: [u8; KEY], at: Arrival) -> io::Result<Arrived> {
+    pub fn arrived(
+        &self,
+        (socket, at): &(OwnedFd, Arrival),
+        peer: SocketAddr,
+        key: [u8; KEY],
+    ) -> io::Result<Arrived> {
         let name = self.protocols.get(at.protocol)?.name();
         Ok(Arrived {
             peer,
+            local: rustix::net::getsockname(socket)?.try_into()?,
             key,
             protocol: (at.protocol, name),
             zygote: self.zygote.pid,
@@ -432,6 +438,7 @@ mod tests {
         let mut take = |key| {
             let arrived = Arrived {
                 peer: "127.0.0.1:1".parse().expect("address"),
+                local: "127.0.0.1:10345".parse().expect("address"),
                 key,
                 protocol: (0, "tf"),
                 zygote: Pid::from_raw(1),

@@ -58,6 +58,8 @@ pub struct Connection {
 pub struct Arrived {
     /// Where it comes from.
     pub peer: SocketAddr,
+    /// The address of this machine that it has come to.
+    pub local: SocketAddr,
     /// Its unguessable key.
     pub key: [u8; KEY],
     /// The number of its protocol, and the name.
@@ -403,6 +405,7 @@ mod tests {
     fn take(registry: &mut Registry, from: &str, key: u8) -> Result<u32, Full> {
         let arrived = Arrived {
             peer: from.parse().expect("address"),
+            local: "127.0.0.1:10345".parse().expect("address"),
             key: [key; KEY],
             protocol: (0, "tf"),
             zygote: ZYGOTE,

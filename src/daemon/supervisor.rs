@@ -379,7 +379,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// The channel to the dialer for a session, if its protocol has data
-    /// connections: to and from the address that its connection came from.
+    /// connections: between the addresses of its connection.
     fn data_channel(&self, index: usize, admission: &Admission) -> io::Result<Option<OwnedFd>> {
         let Some(dialer) = &self.memory.dialer else {
             return Ok(None);
@@ -390,9 +390,10 @@ impl<'a> Supervisor<'a> {
         let ports = (*ports.start(), *ports.end());
         let connection = self.registry.get(admission.slot);
         let connection = connection.ok_or(io::ErrorKind::NotConnected)?;
-        let peer = connection.arrived.peer.ip();
+        let (peer, local) = (connection.arrived.peer.ip(), connection.arrived.local);
         let introduce = |channel| NewSession {
             peer,
+            local,
             ports,
             channel,
         };
@@ -467,7 +468,7 @@ impl<'a> Supervisor<'a> {
         let Some(generation) = self.generations.last_mut() else {
             return log::error!(peer:%, error:% = "no processes"; "can't serve");
         };
-        let arrived = match generation.arrived(peer, key, socket.1) {
+        let arrived = match generation.arrived(&socket, peer, key) {
             Ok(arrived) => arrived,
             Err(e) => return log::error!(peer:%, error:% = e; "can't serve"),
         };

@@ -210,11 +210,20 @@ coded!(
     |this, out| {
         out.put(&this.ip().to_bytes());
         out.put(&this.port().to_be_bytes());
+        let scope = match this {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        out.put(&scope.to_be_bytes());
     },
-    |from| Some(SocketAddr::new(
-        Decode::decode(from)?,
-        Decode::decode(from)?
-    ))
+    |from| {
+        let mut address = SocketAddr::new(Decode::decode(from)?, Decode::decode(from)?);
+        let scope = Decode::decode(from)?;
+        if let SocketAddr::V6(address) = &mut address {
+            address.set_scope_id(scope);
+        }
+        Some(address)
+    }
 );
 
 coded!(

@@ -24,6 +24,7 @@ pub fn works_in_its_sandbox() {
     let service = Service::new(helper);
     let channel = service.open(|channel| NewSession {
         peer: IpAddr::V4(CLIENT),
+        local: (Ipv4Addr::LOCALHOST, 0).into(),
         ports: (0, 0),
         channel,
     });

@@ -1,10 +1,10 @@
-//! The dialer: makes and accepts the data connections of sessions, to and from
-//! the address of their client only, which it knows from the daemon and never
-//! from the session. It waits for no peer and no session, so that none delays
+//! The dialer: makes and accepts the data connections of sessions, between the
+//! addresses of their control connection only, which it knows from the daemon and
+//! never from the session. It waits for no peer and no session, so that none delays
 //! another, and has no files.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -26,6 +26,9 @@ use crate::users::Identity;
 
 /// The most listening ports, attempts and untaken connections of a session.
 const MAX_OPEN: usize = 64;
+
+/// The port that the system chooses.
+const ANY: RangeInclusive<u16> = 0..=0;
 
 /// Connections that the system holds for one listening port.
 const BACKLOG: i32 = 16;
@@ -65,6 +68,9 @@ pub struct Settings {
 pub struct NewSession {
     /// The client's address.
     pub peer: IpAddr,
+    /// The address of this machine that the client has come to, whatever the port:
+    /// what listens, does so there.
+    pub local: SocketAddr,
     /// The first and the last of the ports that it listens on for the session,
     /// and connects from where that is asked for; 0 for those that the system
     /// chooses.
@@ -73,7 +79,7 @@ pub struct NewSession {
     pub channel: Pipe<Answer, Request>,
 }
 
-codec!(struct NewSession { peer, ports, channel });
+codec!(struct NewSession { peer, local, ports, channel });
 
 /// Starts the dialer's process.
 pub fn start(
@@ -146,6 +152,7 @@ fn wait_and_act(
 /// A session and its sockets.
 struct Session {
     peer: IpAddr,
+    local: SocketAddr,
     ports: RangeInclusive<u16>,
     channel: Pipe<Answer, Request>,
     attempts: Vec<Attempt>,
@@ -175,11 +182,13 @@ impl Session {
     fn new(new: NewSession) -> Session {
         let NewSession {
             peer,
+            local,
             ports: (first, last),
             channel,
         } = new;
         Session {
             peer: peer.to_canonical(),
+            local,
             ports: first..=last,
             channel,
             attempts: Vec::new(),
@@ -274,13 +283,16 @@ impl Session {
         if self.is_full() {
             return Err(Errno::MFILE);
         }
-        let to = SocketAddr::new(self.peer, port);
+        let mut to = SocketAddr::new(self.peer, port);
+        if let (SocketAddr::V6(to), SocketAddr::V6(local)) = (&mut to, &self.local) {
+            to.set_scope_id(local.scope_id());
+        }
         let socket = match from {
-            From::Any => begun(open(self.peer)?, to)?,
-            From::Range => begun(bound(self.peer, &self.ports)?, to)?,
-            From::Port(own) => bound(self.peer, &(own..=own))
+            From::Any => begun(bound(self.local, &ANY)?, to)?,
+            From::Range => begun(bound(self.local, &self.ports)?, to)?,
+            From::Port(own) => bound(self.local, &(own..=own))
                 .and_then(|socket| begun(socket, to))
-                .or_else(|_| begun(open(self.peer)?, to))?,
+                .or_else(|_| begun(bound(self.local, &ANY)?, to))?,
         };
         self.attempts.push(Attempt {
             id,
@@ -311,7 +323,7 @@ impl Session {
         if self.is_full() {
             return Err(Errno::MFILE);
         }
-        let socket = bound(self.peer, &self.ports)?;
+        let socket = bound(self.local, &self.ports)?;
         listen(&socket, BACKLOG)?;
         let port = SocketAddr::try_from(getsockname(&socket)?)?.port();
         self.listeners.push(Listener {
@@ -375,17 +387,8 @@ fn begun(socket: OwnedFd, to: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// A socket for the family of an address.
-fn open(peer: IpAddr) -> Result<OwnedFd, Errno> {
-    socket_for(peer, SocketType::STREAM)
-}
-
-/// The same, at a free port of a range.
-fn bound(peer: IpAddr, ports: &RangeInclusive<u16>) -> Result<OwnedFd, Errno> {
-    let any: IpAddr = match peer {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
+/// A socket at an address of this machine and a free port of a range.
+fn bound(mut local: SocketAddr, ports: &RangeInclusive<u16>) -> Result<OwnedFd, Errno> {
     // From anywhere in the range: the next port is not to be foreseen.
     let mut random = [0; 2];
     let _ = getrandom::fill(&mut random);
@@ -393,9 +396,10 @@ fn bound(peer: IpAddr, ports: &RangeInclusive<u16>) -> Result<OwnedFd, Errno> {
     let first = usize::from(u16::from_ne_bytes(random)) % len;
     let mut last = Errno::ADDRINUSE;
     for port in ports.clone().cycle().skip(first).take(len) {
-        let socket = open(peer)?;
+        let socket = socket_for(local.ip(), SocketType::STREAM)?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
-        match bind(&socket, &SocketAddr::new(any, port)) {
+        local.set_port(port);
+        match bind(&socket, &local) {
             Ok(()) => return Ok(socket),
             Err(e) => last = e,
         }
@@ -406,9 +410,9 @@ fn bound(peer: IpAddr, ports: &RangeInclusive<u16>) -> Result<OwnedFd, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::dialer::Dialer;
+    use crate::session::dialer::{Dialer, Listening};
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     const PEER: &str = "127.0.0.2";
     const OTHER: &str = "127.0.0.3";
@@ -432,6 +436,7 @@ mod tests {
         let peer = PEER.parse().expect("address");
         let new = NewSession {
             peer,
+            local: (Ipv4Addr::LOCALHOST, 0).into(),
             ports,
             channel,
         };
@@ -446,8 +451,7 @@ mod tests {
     /// Connects to a port here from this address.
     fn connect_from(from: &str, port: u16) -> TcpStream {
         let from: IpAddr = from.parse().expect("address");
-        let socket = open(from).expect("socket");
-        bind(&socket, &SocketAddr::new(from, 0)).expect("bind");
+        let socket = bound((from, 0).into(), &ANY).expect("socket");
         rustix::io::ioctl_fionbio(&socket, false).expect("blocking");
         let to = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         connect(&socket, &to).expect("connect");
@@ -560,15 +564,26 @@ mod tests {
         }
     }
 
+    /// A session that has one of these ports, and listens there. They are below
+    /// those that the system chooses for others.
+    fn within_one_port(
+        daemon: &Pipe<NewSession, ()>,
+        mut ports: std::ops::Range<u16>,
+    ) -> (Dialer, Listening) {
+        let found = ports.find_map(|port| {
+            let mut session = Dialer::new(channel(daemon, (port, port)));
+            let listening = session.listen().ok()?;
+            assert_eq!(listening.port, port);
+            Some((session, listening))
+        });
+        found.expect("a free port")
+    }
+
     #[test]
     fn ports_are_of_the_range() {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("port");
-        let port = free.local_addr().expect("address").port();
-        drop(free);
         let daemon = dialer(settings());
-        let mut session = Dialer::new(channel(&daemon, (port, port)));
-        let listening = session.listen().expect("port");
-        assert_eq!(listening.port, port);
+        let (mut session, listening) = within_one_port(&daemon, 26_000..28_000);
+        let port = listening.port;
         let taken = error_of(session.listen());
         assert_eq!(taken, Some(Errno::ADDRINUSE.raw_os_error()));
         session.close(listening).expect("close");
@@ -581,21 +596,20 @@ mod tests {
     #[test]
     fn many_connections_come_from_one_port_or_from_any() {
         let daemon = dialer(settings());
-        let mut session = session(&daemon);
         let clients: Vec<_> = (0..32)
             .map(|_| TcpListener::bind((PEER, 0)).expect("client"))
             .collect();
         let port = |of: &TcpListener| of.local_addr().expect("address").port();
         let ports: Vec<u16> = clients.iter().map(port).collect();
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("port");
-        let own = port(&free);
-        drop(free);
+        let (mut session, listening) = within_one_port(&daemon, 28_000..30_000);
+        let own = listening.port;
+        session.close(listening).expect("close");
         let sockets = session.connect_all(&ports, From::Port(own)).expect("all");
         for (socket, port) in sockets.iter().zip(&ports) {
             assert_eq!(socket.peer_addr().expect("peer").port(), *port);
             assert_eq!(socket.local_addr().expect("own").port(), own);
         }
-        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("port");
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("port");
         let from = From::Port(port(&taken));
         let sockets = session.connect_all(&ports[..2], from).expect("from any");
         let other = |socket: &TcpStream| socket.local_addr().expect("own").port();

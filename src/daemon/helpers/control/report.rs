@@ -126,6 +126,7 @@ mod tests {
         let mut registry = Registry::new(1, limits).expect("registry");
         let arrived = Arrived {
             peer: "[::1]:9".parse().expect("address"),
+            local: "[::1]:10345".parse().expect("address"),
             key: [1; 16],
             protocol: (0, "tf"),
             zygote: nix::unistd::Pid::from_raw(1),
