@@ -49,6 +49,7 @@ impl Server {
         wanted::work_for(control.link().socket());
         let mut env = Env::new(root, self.settings.clone(), info.rights);
         env.quota = info.quota;
+        env.account = Some(info.user.into_bytes());
         env.dialer = dialer;
         env.pace = pace;
         env.meter = Some(meter);

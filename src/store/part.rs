@@ -5,17 +5,24 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
-use super::path::{PART_DIGITS, PART_PREFIX, PART_SUFFIX};
+use super::path::{LASTING_PREFIX, PART_DIGITS, PART_PREFIX, PART_SUFFIX};
 use super::quota::Quota;
 use super::root::Entry;
 use crate::text::hex;
 
 /// How many names to try when they are taken.
 const TRIES: usize = 8;
+
+/// How often, and how long each time, to wait for a lasting part whose writer may
+/// just be about to end.
+const LOCK_TRIES: usize = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A new name for a part: unguessable, so that nobody can prepare it.
 ///
@@ -26,6 +33,17 @@ pub fn part_name() -> Result<Vec<u8>, Errno> {
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
     let digits = hex(&random);
     Ok([PART_PREFIX, digits.as_bytes(), PART_SUFFIX].concat())
+}
+
+/// The name of the part that lasts for an account and a name in its directory.
+fn lasting_name(account: &[u8], target: &[u8]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for field in [&b"lasting part"[..], account, target] {
+        digest.update((field.len() as u64).to_be_bytes());
+        digest.update(field);
+    }
+    let digits = hex(&digest.finalize()[..PART_DIGITS / 2]);
+    [LASTING_PREFIX, digits.as_bytes(), PART_SUFFIX].concat()
 }
 
 /// What happens when a name is taken.
@@ -40,13 +58,14 @@ pub enum Taken<'a> {
 }
 
 /// A file in progress for an entry. Removed when dropped without
-/// [`PartFile::publish`].
+/// [`PartFile::publish`] or [`PartFile::leave`].
 #[derive(Debug)]
 pub struct PartFile {
     file: OwnedFd,
     directory: OwnedFd,
     name: Vec<u8>,
-    published: bool,
+    lasts: bool,
+    stays: bool,
 }
 
 impl PartFile {
@@ -65,7 +84,8 @@ impl PartFile {
                         file,
                         directory,
                         name,
-                        published: false,
+                        lasts: false,
+                        stays: false,
                     });
                 }
                 Ok(_) | Err(Errno::EXIST) => {}
@@ -73,6 +93,43 @@ impl PartFile {
             }
         }
         Err(Errno::EXIST)
+    }
+
+    /// The part that lasts for this account and target: the one that an earlier
+    /// upload has left, or an empty one. None while another process writes to it,
+    /// and where it can't be made, or is somebody else's file.
+    pub fn lasting(target: &Entry, mode: u32, account: &[u8]) -> Option<PartFile> {
+        let directory = rustix::io::fcntl_dupfd_cloexec(&target.directory, 0).ok()?;
+        let name = lasting_name(account, &target.name);
+        let (path, mode) = (OsStr::from_bytes(&name), Mode::from_raw_mode(mode));
+        let flags =
+            OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        for _ in 0..LOCK_TRIES {
+            let file = rustix::fs::openat(&directory, path, flags, mode).ok()?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if has_name(&file, &directory, path) => {
+                    return is_own_file(&file).then_some(PartFile {
+                        file,
+                        directory,
+                        name,
+                        lasts: true,
+                        stays: false,
+                    });
+                }
+                // It has been published or swept before it was locked.
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// Leaves what has arrived in a lasting part to the next one of the same account
+    /// and target; whether there is anything.
+    pub fn leave(mut self) -> bool {
+        self.stays = self.lasts && rustix::fs::seek(&self.file, SeekFrom::Data(0)).is_ok();
+        self.stays
     }
 
     /// The file, for reading and writing.
@@ -105,7 +162,7 @@ impl PartFile {
                 quota.replace_exactly(directory.as_fd(), name, target, old)?;
             }
         }
-        self.published = true;
+        self.stays = true;
         if sync {
             sync_directory(&self.directory)?;
         }
@@ -115,7 +172,7 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        if !self.published {
+        if !self.stays {
             let name = OsStr::from_bytes(&self.name);
             if let Err(e) = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
                 log::debug!(name:% = self.name.escape_ascii(), error:% = e; "a part remains");
@@ -130,6 +187,23 @@ fn is_kept(file: &OwnedFd) -> Result<bool, Errno> {
     // If files can't be locked, a sweep can't lock them either.
     let locked = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
     Ok(locked != Err(Errno::WOULDBLOCK) && rustix::fs::fstat(file)?.st_nlink > 0)
+}
+
+/// Whether a file still has this name.
+fn has_name(file: &OwnedFd, directory: &OwnedFd, name: &OsStr) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let named = rustix::fs::statat(directory, name, flags);
+    let id = |stat: Stat| (stat.st_dev, stat.st_ino);
+    named.is_ok_and(|named| rustix::fs::fstat(file).map(id) == Ok(id(named)))
+}
+
+/// Whether this is a regular file of this process's user with one name.
+fn is_own_file(file: &OwnedFd) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| {
+        // Its owner alone may set the mode.
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        is_file(&stat) && stat.st_nlink == 1 && rustix::fs::fchmod(file, mode).is_ok()
+    })
 }
 
 /// Renames; refuses to replace if asked to. File systems without that
@@ -168,4 +242,68 @@ pub fn is_file(stat: &Stat) -> bool {
 /// Whether this is a directory.
 pub fn is_directory(stat: &Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::path::is_lasting_part;
+    use std::fs;
+    use std::os::unix::fs::{FileExt, symlink};
+
+    /// The entry `f` of a directory.
+    fn entry(dir: &std::path::Path) -> Entry {
+        Entry {
+            directory: fs::File::open(dir).expect("open").into(),
+            name: b"f".to_vec(),
+        }
+    }
+
+    fn write(part: &PartFile, bytes: &[u8]) {
+        let file = fs::File::from(part.file().try_clone_to_owned().expect("handle"));
+        file.write_all_at(bytes, 0).expect("write");
+    }
+
+    #[test]
+    fn what_is_left_in_a_lasting_part_is_there_for_its_account_and_target_alone() {
+        let dir = tempfile::tempdir().expect("directory");
+        let target = entry(dir.path());
+        let lasting = |account: &str| PartFile::lasting(&target, 0o600, account.as_bytes());
+        let size = |part: &PartFile| rustix::fs::fstat(part.file()).expect("stat").st_size;
+        let part = lasting("ann").expect("part");
+        write(&part, b"content");
+        assert!(lasting("ann").is_none(), "it is being written");
+        assert!(part.leave());
+        let part = lasting("ann").expect("part");
+        assert_eq!(size(&part), 7);
+        assert_eq!(size(&lasting("bob").expect("part")), 0);
+        let other = Entry {
+            name: b"g".to_vec(),
+            ..entry(dir.path())
+        };
+        let of_other = PartFile::lasting(&other, 0o600, b"ann").expect("part");
+        assert_eq!(size(&of_other), 0);
+        assert!(!of_other.leave(), "nothing has arrived");
+        assert!(is_lasting_part(&part.name));
+        part.publish(OsStr::new("f"), Taken::Refuse, false)
+            .expect("publish");
+        assert_eq!(size(&lasting("ann").expect("part")), 0);
+        assert_eq!(fs::read_dir(dir.path()).expect("directory").count(), 1);
+    }
+
+    #[test]
+    fn a_lasting_part_is_no_link_and_no_second_name_of_a_file() {
+        let dir = tempfile::tempdir().expect("directory");
+        let target = entry(dir.path());
+        let name = lasting_name(b"ann", b"f");
+        let part = dir.path().join(OsStr::from_bytes(&name));
+        let theirs = dir.path().join("theirs");
+        fs::write(&theirs, "theirs").expect("write");
+        symlink("theirs", &part).expect("link");
+        assert!(PartFile::lasting(&target, 0o600, b"ann").is_none());
+        fs::remove_file(&part).expect("remove");
+        fs::hard_link(&theirs, &part).expect("link");
+        assert!(PartFile::lasting(&target, 0o600, b"ann").is_none());
+        assert_eq!(fs::read(&theirs).expect("read"), b"theirs");
+    }
 }

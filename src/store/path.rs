@@ -21,6 +21,9 @@ pub fn is_upload_part(name: &[u8]) -> bool {
     middle.is_some_and(|digits| digits.len() >= 16 && digits.iter().all(is_hex))
 }
 
+/// How the name of one begins that stays when its upload is cut.
+pub const LASTING_PREFIX: &[u8] = b".tfd-kept-";
+
 /// The longest path the system takes, its final NUL included.
 pub const PATH_MAX: usize = 4096;
 
@@ -222,8 +225,17 @@ fn is_part(name: &[u8]) -> bool {
 /// Whether this is exactly such a name, with [`PART_DIGITS`] hexadecimal digits,
 /// which nobody would choose for a file.
 pub fn is_own_part(name: &[u8]) -> bool {
+    is_part_of(name, PART_PREFIX)
+}
+
+/// Whether this is exactly the name of one that stays when its upload is cut.
+pub fn is_lasting_part(name: &[u8]) -> bool {
+    is_part_of(name, LASTING_PREFIX)
+}
+
+fn is_part_of(name: &[u8], prefix: &[u8]) -> bool {
     let middle = name
-        .strip_prefix(PART_PREFIX)
+        .strip_prefix(prefix)
         .and_then(|name| name.strip_suffix(PART_SUFFIX));
     middle.is_some_and(|middle| {
         let digit = |c: &u8| c.is_ascii_digit() || (b'a'..=b'f').contains(c);

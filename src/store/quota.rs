@@ -391,6 +391,13 @@ impl Reservation {
         Ok(())
     }
 
+    /// Holds bytes as well that are counted already.
+    pub fn adopt(&mut self, bytes: u64) {
+        if self.quota.0.is_some() {
+            self.bytes += bytes;
+        }
+    }
+
     /// Sets the size, whatever the limits are.
     pub fn become_bytes(&mut self, bytes: u64) {
         if let Some(meter) = self.quota.0 {

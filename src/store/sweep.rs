@@ -1,5 +1,5 @@
 //! Sweeping: part files and part trees whose writer has died are removed, and
-//! what uploads of `tf` have left that nobody resumed for a long time. A live
+//! what cut uploads have left that nobody resumed for a long time. A live
 //! writer holds a lock on its part, also the writer of another daemon on the same
 //! directory.
 
@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::part::is_file;
-use super::path::{Policy, RootPath, is_own_part, is_upload_part};
+use super::path::{Policy, RootPath, is_lasting_part, is_own_part, is_upload_part};
 use super::quota::Quota;
 use super::root::Root;
 use super::tree::{Step, remove_tree, walk};
@@ -41,7 +41,7 @@ pub fn sweep(root: &Root, kept: Option<Duration>) -> Result<Swept, Errno> {
         }
         if let Some(kept) = kept
             && visit.kind.is_file()
-            && is_upload_part(name.as_bytes())
+            && (is_upload_part(name.as_bytes()) || is_lasting_part(name.as_bytes()))
         {
             let gone = remove_older(visit.directory.as_fd(), name, kept);
             removed.broken_off += usize::from(gone);
@@ -147,6 +147,7 @@ mod tests {
             ".tf-0123456789abcdef.part",
             ".tf-0123456789abcdef-01234567.part",
             ".tf-ffffffffffffffff.part",
+            ".tfd-kept-0123456789abcdef0123456789abcdef.part",
             ".tf-notes.part",
             ".tf-0123456789abcdeg.part",
             "tf-0123456789abcdef.part",
@@ -161,9 +162,9 @@ mod tests {
         assert_eq!(swept(Some(Duration::from_secs(60))), 0);
         let used = fs::File::open(part(names[2])).expect("open");
         rustix::fs::flock(&used, FlockOperation::LockShared).expect("lock");
-        assert_eq!(swept(Some(Duration::ZERO)), 2);
+        assert_eq!(swept(Some(Duration::ZERO)), 3);
         let left = names.map(|name| part(name).exists());
-        assert_eq!(left, [false, false, true, true, true, true]);
+        assert_eq!(left, [false, false, true, false, true, true, true]);
         drop(used);
         assert_eq!(swept(Some(Duration::ZERO)), 1);
     }

@@ -12,6 +12,7 @@ use super::part::{PartFile, Taken, is_directory, is_file};
 use super::path::RootPath;
 use super::quota::{Quota, Reservation};
 use super::root::{Entry, Root};
+use crate::sys::number::size;
 
 /// The bits of a mode that a file keeps when it is replaced.
 const PERMISSIONS: u32 = 0o777;
@@ -61,6 +62,17 @@ impl Drop for Placeholder {
     }
 }
 
+/// A file of which what arrives is to stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Lasting<'a> {
+    /// Who alone finds it again.
+    pub account: &'a [u8],
+    /// The length of the file.
+    pub length: u64,
+    /// Whether it is to begin without what has arrived.
+    pub afresh: bool,
+}
+
 /// Why an upload can't begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UploadError {
@@ -93,9 +105,51 @@ impl Upload {
         mode: u32,
         quota: Quota,
     ) -> Result<Upload, UploadError> {
+        Upload::begin_in(root, path, (replace, mode), quota, PartFile::create)
+    }
+
+    /// As [`Upload::begin`], for a file of this length of which what has arrived
+    /// stays with [`Upload::leave`], and is here again if the same account begins
+    /// the same file again; with `afresh` it is thrown away. While another process
+    /// does so, nothing stays of this one.
+    ///
+    /// # Errors
+    /// Why not. Nothing has changed then, except what had arrived.
+    pub fn begin_lasting(
+        root: &Root,
+        path: &RootPath,
+        (replace, mode): (bool, u32),
+        quota: Quota,
+        lasting: &Lasting<'_>,
+    ) -> Result<Upload, UploadError> {
+        let make = |target: &Entry, mode| {
+            let part = PartFile::lasting(target, mode, lasting.account);
+            part.map_or_else(|| PartFile::create(target, mode), Ok)
+        };
+        let mut upload = Upload::begin_in(root, path, (replace, mode), quota, make)?;
+        let has = size(rustix::fs::fstat(upload.part())?.st_size);
+        // Its space was taken when it was begun.
+        upload.taken.adopt(has);
+        if has == lasting.length && !lasting.afresh {
+            upload.length = has;
+        } else {
+            rustix::fs::ftruncate(upload.part(), 0)?;
+            upload.taken.become_bytes(0);
+            upload.extend_to(lasting.length)?;
+        }
+        Ok(upload)
+    }
+
+    fn begin_in(
+        root: &Root,
+        path: &RootPath,
+        (replace, mode): (bool, u32),
+        quota: Quota,
+        make: impl FnOnce(&Entry, u32) -> Result<PartFile, Errno>,
+    ) -> Result<Upload, UploadError> {
         let (target, old) = open_target(root, path, replace)?;
-        let mode = if old.is_some() { PRIVATE } else { mode };
-        let upload = Upload::create(target, replace, mode, quota)?;
+        let part = make(&target, if old.is_some() { PRIVATE } else { mode })?;
+        let upload = Upload::of(part, target, replace, quota)?;
         if let Some(old) = old {
             let stat = rustix::fs::fstat(&old)?;
             inherit(old.as_fd(), &stat, upload.part(), PERMISSIONS)?;
@@ -117,7 +171,8 @@ impl Upload {
         quota: Quota,
     ) -> Result<(Upload, u32), UploadError> {
         let (target, old) = open_target(root, path, replace)?;
-        let upload = Upload::create(target, replace, PRIVATE, quota)?;
+        let part = PartFile::create(&target, PRIVATE)?;
+        let upload = Upload::of(part, target, replace, quota)?;
         let Some(old) = old else {
             return Ok((upload, ALL_BITS));
         };
@@ -128,13 +183,12 @@ impl Upload {
         Ok((upload, if has_group { ALL_BITS } else { !GROUP_BITS }))
     }
 
-    fn create(
+    fn of(
+        part: PartFile,
         target: Entry,
         replace: bool,
-        mode: u32,
         quota: Quota,
     ) -> Result<Upload, UploadError> {
-        let part = PartFile::create(&target, mode)?;
         let taken = quota.reserve(0)?;
         let behind = WriteBehind::new(0, false);
         Ok(Upload {
@@ -277,6 +331,13 @@ impl Upload {
         self.target.stat()
     }
 
+    /// Ends it, and leaves what has arrived of a lasting one.
+    pub fn leave(self) {
+        if self.part.leave() {
+            self.taken.keep();
+        }
+    }
+
     /// Lets the file appear. With `sync`, bytes and name are on disk first.
     ///
     /// # Errors
@@ -356,119 +417,4 @@ fn open_old(target: &Entry, stat: &Stat, replace: bool) -> Result<OwnedFd, Uploa
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Policy;
-    use std::fs;
-
-    fn path(text: &str) -> RootPath {
-        RootPath::parse(text.as_bytes(), &Policy::NONE).expect("allowed")
-    }
-
-    #[test]
-    fn an_upload_is_seen_when_it_is_whole_and_never_after_a_failure() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let root = Root::open(dir.path()).expect("root");
-        fs::write(dir.path().join("f"), "old").expect("write");
-        let mut upload =
-            Upload::begin(&root, &path("f"), true, 0o644, Quota::none()).expect("begin");
-        upload.write(b"new").expect("write");
-        assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"old");
-        drop(upload);
-        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
-        let mut upload =
-            Upload::begin(&root, &path("f"), true, 0o644, Quota::none()).expect("begin");
-        upload.write(b"new").expect("write");
-        upload.commit(true).expect("commit");
-        assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"new");
-        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
-    }
-
-    #[test]
-    fn an_upload_that_goes_to_disk_meanwhile_is_as_whole() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let root = Root::open(dir.path()).expect("root");
-        let begun = Upload::begin(&root, &path("f"), false, 0o644, Quota::none());
-        let mut upload = begun.expect("begin").with_write_behind(true);
-        let content: Vec<u8> = (0..20_000_000_u32).map(|i| (i >> 7) as u8).collect();
-        for piece in content.chunks(300_000) {
-            upload.write(piece).expect("write");
-        }
-        upload.commit(true).expect("commit");
-        assert!(fs::read(dir.path().join("f")).expect("read") == content);
-    }
-
-    #[test]
-    fn many_write_at_their_offsets_and_mode_and_times_are_there_with_the_file() {
-        use std::os::unix::fs::{FileExt, MetadataExt};
-        let dir = tempfile::tempdir().expect("tempdir");
-        let (root, name) = (Root::open(dir.path()).expect("root"), dir.path().join("f"));
-        let begin = || Upload::begin(&root, &path("f"), true, 0o644, Quota::none());
-        let mut upload = begin().expect("begin");
-        upload.extend_to(300_000).expect("extend");
-        let file = fs::File::from(upload.part().try_clone_to_owned().expect("handle"));
-        std::thread::scope(|scope| {
-            for writer in 0..3_u8 {
-                let file = &file;
-                let at = u64::from(writer) * 100_000;
-                scope.spawn(move || file.write_all_at(&[writer; 100_000], at));
-            }
-        });
-        upload.set_times(86_400, 172_800).expect("times");
-        upload.set_mode(0o106_640).expect("mode");
-        upload.commit(false).expect("commit");
-        let stat = fs::metadata(&name).expect("stat");
-        assert_eq!((stat.atime(), stat.mtime()), (86_400, 172_800));
-        assert_eq!(stat.mode(), 0o100_640);
-        let content = fs::read(&name).expect("read");
-        assert!(
-            content
-                .chunks(100_000)
-                .zip(0..)
-                .all(|(part, at)| part == [at; 100_000])
-        );
-
-        let mut upload = begin().expect("begin");
-        upload.extend_to(u64::MAX).expect_err("too long");
-        drop(upload);
-        assert_eq!(fs::metadata(&name).expect("stat").len(), 300_000);
-        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
-    }
-
-    #[test]
-    fn a_name_taken_at_once_is_the_uploads_or_free_again() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let (root, file) = (Root::open(dir.path()).expect("root"), dir.path().join("f"));
-        let begin =
-            |replace| Upload::begin_with_name(&root, &path("f"), replace, 0o644, Quota::none());
-        for replace in [false, true] {
-            let mut upload = begin(replace).expect("begin");
-            assert_eq!(fs::read(&file).expect("read"), b"");
-            drop(upload);
-            assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 0);
-            upload = begin(replace).expect("begin");
-            upload.write(b"new").expect("write");
-            upload.commit(false).expect("commit");
-            assert_eq!(fs::read(&file).expect("read"), b"new");
-            assert!(replace || begin(replace).is_err());
-            fs::remove_file(&file).expect("remove");
-        }
-        let upload = begin(false).expect("begin");
-        fs::write(dir.path().join("theirs"), "theirs").expect("write");
-        fs::rename(dir.path().join("theirs"), &file).expect("rename");
-        assert_eq!(upload.commit(false), Err(Errno::STALE));
-        assert_eq!(fs::read(&file).expect("read"), b"theirs");
-        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
-    }
-
-    #[test]
-    fn a_name_taken_meanwhile_is_kept() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let root = Root::open(dir.path()).expect("root");
-        let upload = Upload::begin(&root, &path("f"), false, 0o644, Quota::none()).expect("begin");
-        fs::write(dir.path().join("f"), "theirs").expect("write");
-        assert_eq!(upload.commit(false), Err(Errno::EXIST));
-        assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"theirs");
-        assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 1);
-    }
-}
+mod tests;

@@ -20,6 +20,7 @@ mod login;
 mod pair;
 mod peer;
 mod program;
+mod resumed;
 mod stdin;
 mod streams;
 mod transfers;

@@ -13,7 +13,7 @@ use crate::peer::{address, tls_server};
 
 /// A server in the clear and inside TLS; `None` where the tests have no right to
 /// start one.
-fn server(lines: &str) -> Option<Server> {
+pub fn server(lines: &str) -> Option<Server> {
     let users = [
         account("ann", "pass word", "games:::"),
         account("slow", "pass word", "games::rate=5000000:"),
@@ -24,7 +24,7 @@ fn server(lines: &str) -> Option<Server> {
     )
 }
 
-fn target(server: &Server, version: u32) -> Target {
+pub fn target(server: &Server, version: u32) -> Target {
     let mut target = Target::new("127.0.0.1", address(server).port());
     target.login = Some((b"ann".to_vec(), b"pass word".to_vec().into()));
     target.versions = match version {
@@ -35,7 +35,7 @@ fn target(server: &Server, version: u32) -> Target {
     target
 }
 
-fn tls_target(server: &Server, version: u32) -> Target {
+pub fn tls_target(server: &Server, version: u32) -> Target {
     let addresses = server.listening("listening with TLS address=");
     Target {
         port: addresses.last().expect("address").port(),
@@ -44,7 +44,7 @@ fn tls_target(server: &Server, version: u32) -> Target {
     }
 }
 
-fn open(target: &Target) -> Session {
+pub fn open(target: &Target) -> Session {
     Session::open(target, &()).expect("session")
 }
 
@@ -143,6 +143,11 @@ fn files_go_inside_tls_with_their_data_connections() {
                 there_and_back(&mut session, &server, size, &how(streams));
             }
         }
+        let zip = How {
+            options: Options::USUAL | Options::GZIP,
+            ..how(3)
+        };
+        there_and_back(&mut session, &server, 700_001, &zip);
         // Transfers that come to nothing do not confuse those that follow.
         let files = Files::new();
         let file = files.with("f", &content(5000));
@@ -307,7 +312,7 @@ fn a_client_that_is_cancelled_leaves_nothing_and_the_old_file() {
 }
 
 /// Cancels once so many bytes have moved.
-struct Watch(Cancel, u64);
+pub struct Watch(pub Cancel, pub u64);
 
 impl Observer for Watch {
     fn notify(&self, event: &Event<'_>) {

@@ -62,6 +62,8 @@ pub struct Env {
     pub quota: Quota,
     /// What there was no room for in the request under way.
     pub shortage: LastShortage,
+    /// The account for which the part of an upload that is cut stays, if one does.
+    pub account: Option<Vec<u8>>,
     /// Makes its data connections.
     pub dialer: Option<Dialer>,
     /// The rate of all its connections together.
@@ -105,6 +107,7 @@ impl Env {
             rights,
             quota: Quota::none(),
             shortage: LastShortage::default(),
+            account: None,
             dialer: None,
             pace: None,
             meter: None,

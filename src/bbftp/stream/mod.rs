@@ -5,6 +5,7 @@
 
 mod connection;
 mod gzip;
+pub mod kept;
 mod plain;
 mod range;
 pub mod sealed;

@@ -8,16 +8,19 @@
 //! SHA256        name                                              -> OK 64 hex digits | BAD...
 //! RETR_FROM     transfer, u32 n, n (u64 begin, u64 length), name  -> TRANS_OK_FROM | BAD...
 //! STORE_FROM    transfer, name                                    -> TRANS_OK_FROM | BAD...
-//! TRANS_OK_FROM transfer, n (u32 port, u64 begin, u64 length), n streams
+//! TRANS_OK_FROM transfer, n (u32 port, u64 begin, u64 length), n streams,
+//!               32 bytes SHA-256 of what is kept, if anything is
 //! ```
 //!
 //! The first four may be sent before the answers to earlier ones are read.
 //! RETR_FROM names what is missing of a file of this size and time of change; a
 //! server whose file has another answers BAD_NO_RETRY. STORE_FROM leaves what has
-//! arrived with the server if it is cut: the next one of the same size, time of
-//! change and name gets what is missing, the first one everything. After
-//! TRANS_OK_FROM all is as after TRANS_OK_V3, each stream with its range; where
-//! there is none, nothing is missing, and TRANS_START_V3 is answered at once.
+//! arrived with the server if it is cut: the next one of the same account, size and
+//! name gets what is missing, the first one everything. Where something is kept,
+//! TRANS_OK_FROM has its SHA-256, and a client whose file has other bytes there
+//! sends ABORT, and STORE_FROM with [`super::Options::AFRESH`]. After TRANS_OK_FROM
+//! all is as after TRANS_OK_V3, each stream with its range; where there is none,
+//! nothing is missing, and TRANS_START_V3 is answered at once.
 
 use super::MAX_STREAMS;
 use super::error::{Result, WireError};
@@ -271,6 +274,9 @@ pub struct TransOkFrom {
     pub transfer: Transfer,
     /// The server's ports, and which bytes go there.
     pub streams: Vec<(u16, Missing)>,
+    /// The SHA-256 of the bytes that go nowhere, since the server has them; none
+    /// in the answer to RETR_FROM, and where it has none.
+    pub kept: Option<[u8; 32]>,
 }
 
 impl TransOkFrom {
@@ -283,12 +289,13 @@ impl TransOkFrom {
             payload.extend_from_slice(&u32::from(*port).to_be_bytes());
             missing.encode(&mut payload);
         }
+        payload.extend(self.kept.iter().flatten());
         payload
     }
 
     /// # Errors
-    /// `Field` for too many streams, or for ranges that overlap or are not in the
-    /// file.
+    /// `Field` for too many streams, for ranges that overlap or are not in the
+    /// file, and for a digest that is none.
     pub fn decode(payload: &[u8]) -> Result<TransOkFrom> {
         let mut fields = Fields::new(payload);
         let transfer = Transfer::any_from_fields(&mut fields)?;
@@ -301,9 +308,16 @@ impl TransOkFrom {
                 Ok((port, Missing::from_fields(&mut fields, transfer.size)?))
             })
             .collect::<Result<Vec<_>>>()?;
-        fields.end("transfer")?;
+        let kept = match fields.rest() {
+            [] => None,
+            digest => Some(digest.try_into().map_err(|_| WireError::Field("digest"))?),
+        };
         let missing: Vec<Missing> = streams.iter().map(|(_, missing)| *missing).collect();
         apart(&missing)?;
-        Ok(TransOkFrom { transfer, streams })
+        Ok(TransOkFrom {
+            transfer,
+            streams,
+            kept,
+        })
     }
 }

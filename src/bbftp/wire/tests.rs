@@ -566,6 +566,7 @@ fn what_is_missing_of_a_file_lies_in_it_and_does_not_overlap() {
     let mut answer = TransOkFrom {
         transfer: transfer.clone(),
         streams: vec![(5000, ranges[0]), (5001, ranges[1])],
+        kept: None,
     };
     let payload = answer.encode();
     answer.transfer.streams = 2;
@@ -576,8 +577,12 @@ fn what_is_missing_of_a_file_lies_in_it_and_does_not_overlap() {
         "streams",
     );
     refused(TransOkFrom::decode(&with(&payload, 47, &[33])), "streams");
-    refused(TransOkFrom::decode(&with(&payload, 47, &[1])), "transfer");
+    refused(TransOkFrom::decode(&with(&payload, 47, &[1])), "digest");
     refused(TransOkFrom::decode(&with(&payload, 47, &[3])), "port");
+    answer.kept = Some([7; 32]);
+    let payload = answer.encode();
+    assert_eq!(TransOkFrom::decode(&payload).expect("read"), answer);
+    refused(TransOkFrom::decode(&payload[..payload.len() - 1]), "digest");
     answer.transfer.streams = 0;
     answer.streams.clear();
     assert_eq!(TransOkFrom::decode(&answer.encode()).expect("read"), answer);

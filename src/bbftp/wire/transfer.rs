@@ -29,6 +29,8 @@ impl Options {
     pub const RFIO_O: Options = Options(0x40);
     /// Packets marked as QBone scavenger service.
     pub const QBSS: Options = Options(0x80);
+    /// Of STORE_FROM: what has arrived before is not of this file.
+    pub const AFRESH: Options = Options(0x100);
     /// What the public client asks for.
     pub const USUAL: Options = Options(0x0f);
 

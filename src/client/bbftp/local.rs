@@ -5,15 +5,12 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{
-    AtFlags, CWD, FlockOperation, OFlags, SeekFrom, Timespec, Timestamps, flock, seek, utimensat,
-};
+use rustix::fs::{AtFlags, CWD, FlockOperation, OFlags, Timespec, Timestamps, flock, utimensat};
 use sha2::{Digest, Sha256};
 
 use super::error::{
@@ -26,9 +23,6 @@ use crate::text::{hex, shown};
 /// The permissions that a file gets here from the server's: never more.
 const MODE: u32 = 0o777;
 
-/// How many bytes next to a hole may not have arrived.
-const DOUBTFUL: u64 = 64 * 1024;
-
 /// A file that is sent.
 pub(super) struct Source {
     pub(super) file: Arc<File>,
@@ -36,6 +30,16 @@ pub(super) struct Source {
     mode: u32,
     accessed: i64,
     modified: i64,
+    /// What any change of it changes.
+    version: Version,
+}
+
+/// Length, change of the content and of the inode, in seconds and nanoseconds.
+type Version = (u64, (i64, i64), (i64, i64));
+
+fn version(stat: &fs::Metadata) -> Version {
+    let changed = (stat.mtime(), stat.mtime_nsec());
+    (stat.len(), changed, (stat.ctime(), stat.ctime_nsec()))
 }
 
 impl Source {
@@ -55,8 +59,15 @@ impl Source {
             mode: stat.mode() & 0o7777,
             accessed: stat.atime(),
             modified: stat.mtime(),
+            version: version(&stat),
             file: Arc::new(file),
         })
+    }
+
+    /// Whether it is as it was when it was opened.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let now = self.file.metadata();
+        now.is_ok_and(|now| version(&now) == self.version)
     }
 
     /// What the server is to know of it.
@@ -207,34 +218,6 @@ impl Landing {
     /// Lets it go after all.
     pub(super) fn forget(&self) {
         self.stays.set(false);
-    }
-
-    /// What has not arrived of so many bytes, at least one byte: the holes of the
-    /// file and, since a write may have stopped within a block of it, what is
-    /// next to them.
-    pub(super) fn missing(&self, size: u64) -> Vec<Range<u64>> {
-        let mut missing: Vec<Range<u64>> = Vec::new();
-        let mut at = 0;
-        while at < size {
-            let data = seek(&self.file, SeekFrom::Data(at))
-                .unwrap_or(size)
-                .min(size);
-            if data > at {
-                let begin = at.saturating_sub(DOUBTFUL);
-                let end = (data + DOUBTFUL).min(size);
-                match missing.last_mut() {
-                    Some(last) if last.end >= begin => last.end = end,
-                    _ => missing.push(begin..end),
-                }
-            }
-            at = seek(&self.file, SeekFrom::Hole(data))
-                .unwrap_or(size)
-                .max(data);
-        }
-        if missing.is_empty() {
-            missing.push(size.saturating_sub(1)..size);
-        }
-        missing
     }
 
     /// Gives it its times, permissions and name.

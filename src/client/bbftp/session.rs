@@ -19,6 +19,9 @@ use crate::text::lossy;
 /// How long a program that carries the connection may take to end.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
+/// The bytes that the slowest server reads in a second.
+const DIGESTED: u64 = 20_000_000;
+
 /// The ends of the connection, which data connections have as well.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
@@ -173,6 +176,23 @@ impl Session {
             return Err(Error::unknown(header.code));
         }
         self.payload(&header, most)
+    }
+
+    /// Asks something for which the server reads so many bytes before it answers.
+    pub(super) fn ask_patiently<T>(
+        &mut self,
+        bytes: u64,
+        ask: impl FnOnce(&mut Session) -> Result<T>,
+    ) -> Result<T> {
+        let io = |e: io::Error| Error::reading(&e.into());
+        let usual = self.target.limits.receive;
+        let longer = usual + Duration::from_secs(bytes / DIGESTED);
+        let link = self.control.link();
+        link.set_idle_limit(Some(longer)).map_err(io)?;
+        let answer = ask(self);
+        let link = self.control.link();
+        link.set_idle_limit(Some(usual)).map_err(io)?;
+        answer
     }
 
     /// Sends a request; the payload of the answer.

@@ -6,7 +6,7 @@ use std::path::Path;
 use openssl::sha::sha256;
 use tfd::bbftp::wire::extension::{Missing, RetrFrom, StoreFrom, TransOkFrom};
 use tfd::bbftp::wire::{Code, Transfer};
-use tfd::client::bbftp::{Fate, How, Moved, Result, Session};
+use tfd::client::bbftp::{Fate, How, Moved, Options, Result, Session};
 
 use super::{Files, Heard, content};
 use crate::fake::{ACK, Peer, serve_version};
@@ -78,7 +78,7 @@ fn continue_with(peer: &mut Peer) -> u64 {
         accessed: Some(CHANGED),
         ..request.transfer.clone()
     };
-    let streams = offer(peer, &transfer, &request.missing);
+    let streams = offer(peer, &transfer, &request.missing, None);
     let content = content(SIZE);
     for (mut stream, Missing { begin, len }) in streams.into_iter().zip(&request.missing) {
         let range = *begin as usize..(begin + len) as usize;
@@ -91,8 +91,13 @@ fn continue_with(peer: &mut Peer) -> u64 {
     request.missing.iter().map(|missing| missing.len).sum()
 }
 
-/// Agrees to a transfer of what is missing.
-fn offer(peer: &mut Peer, transfer: &Transfer, missing: &[Missing]) -> Vec<std::net::TcpStream> {
+/// Agrees to a transfer of what is missing, with the SHA-256 of the rest.
+fn offer(
+    peer: &mut Peer,
+    transfer: &Transfer,
+    missing: &[Missing],
+    kept: Option<[u8; 32]>,
+) -> Vec<std::net::TcpStream> {
     let listen = |_: &Missing| TcpListener::bind("127.0.0.1:0").expect("listen");
     let listeners: Vec<_> = missing.iter().map(listen).collect();
     let port = |l: &TcpListener| l.local_addr().expect("address").port();
@@ -100,6 +105,7 @@ fn offer(peer: &mut Peer, transfer: &Transfer, missing: &[Missing]) -> Vec<std::
     let offer = TransOkFrom {
         transfer: transfer.clone(),
         streams: streams.collect(),
+        kept,
     };
     peer.say(Code::TransOkFrom, &offer.encode());
     peer.accept(&listeners)
@@ -194,7 +200,10 @@ fn a_put_sends_what_the_server_lacks() {
                 0 => vec![],
                 len => vec![Missing { begin, len }],
             };
-            let streams = offer(peer, &request.transfer, &missing);
+            let mut rest = content(SIZE);
+            rest.drain(begin as usize..(begin + len) as usize);
+            let kept = (len < SIZE as u64).then(|| sha256(&rest));
+            let streams = offer(peer, &request.transfer, &missing, kept);
             for mut stream in streams {
                 let mut part = vec![0; len as usize];
                 stream.read_exact(&mut part).expect("read");
@@ -214,5 +223,66 @@ fn a_put_sends_what_the_server_lacks() {
         let streams = u32::from(len > 0);
         let begun = format!("{SIZE} on {streams} from {}", SIZE as u64 - len);
         assert_eq!(heard.all()[0], begun);
+    }
+}
+
+/// Refuses what a server says to have, and asks it to begin afresh.
+#[test]
+fn a_put_continues_nothing_but_the_same_file() {
+    let begun = Missing {
+        begin: 700_000,
+        len: SIZE as u64 - 700_000,
+    };
+    let whole = Missing {
+        begin: 0,
+        len: SIZE as u64,
+    };
+    for (missing, kept) in [
+        (begun, Some([7; 32])),
+        (begun, None),
+        (whole, Some([7; 32])),
+    ] {
+        for obeys in [true, false] {
+            let (target, server) = serve_version(3, TFD, move |peer| {
+                let ask = |peer: &mut Peer| {
+                    let payload = peer.expect(Code::StoreFrom);
+                    let request = StoreFrom::decode(&payload).expect("request");
+                    (request.transfer.options, request.transfer)
+                };
+                let say = |peer: &mut Peer, transfer, missing, kept| {
+                    let answer = TransOkFrom {
+                        transfer,
+                        streams: vec![(1, missing)],
+                        kept,
+                    };
+                    peer.say(Code::TransOkFrom, &answer.encode());
+                };
+                let (options, transfer) = ask(peer);
+                assert!(!options.has(Options::AFRESH));
+                say(peer, transfer, missing, kept);
+                peer.expect(Code::Abort);
+                let (options, transfer) = ask(peer);
+                assert!(options.has(Options::AFRESH));
+                if !obeys {
+                    say(peer, transfer, missing, kept);
+                    peer.expect(Code::Abort);
+                    return;
+                }
+                for mut stream in offer(peer, &transfer, &[whole], None) {
+                    let mut all = vec![0; SIZE];
+                    stream.read_exact(&mut all).expect("read");
+                    assert!(all == content(SIZE));
+                    stream.write_all(&ACK).expect("write");
+                }
+                peer.say(Code::Ok, b"OK");
+            });
+            let files = Files::new();
+            let file = files.with("f", &content(SIZE));
+            let mut session = Session::open(&target, &()).expect("session");
+            let put = session.put(&file, b"/r", &how(), &());
+            drop(session);
+            server.join().expect("server");
+            assert_eq!(put.is_ok(), obeys);
+        }
     }
 }

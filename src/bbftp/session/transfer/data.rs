@@ -16,94 +16,95 @@ use crate::bbftp::wire::{Code, Control, Result, TRANSFER_BYTES, Transfer, encode
 use crate::config::SourcePort;
 use crate::net::Link;
 use crate::net::tls::End;
+use crate::session::audit::Outcome;
 use crate::session::dialer::{Dialer, From, Listening};
 
 /// How long strangers may keep a stream from its client.
 const STRANGERS: Duration = Duration::from_secs(60);
 
-/// What has come of an agreement.
-pub(super) enum Opened {
-    /// The streams, in their order.
-    Streams(Vec<Link>),
-    /// A simulation is over.
-    Simulated,
-    /// The client has thought better of it.
-    Aborted,
-    /// There are no connections.
-    Refused(Reply),
-}
-
-impl Opened {
-    fn of(links: Vec<Link>, is_simulation: bool) -> Opened {
-        match is_simulation {
-            true => Opened::Simulated,
-            false => Opened::Streams(links),
-        }
-    }
-}
+/// The bytes that the slowest client compares in a second.
+const COMPARED: u64 = 20_000_000;
 
 /// What the client is told.
 pub(super) enum Offer<'a> {
     /// TRANS_OK_V2 or TRANS_OK_V3
     All(&'a Transfer),
-    /// TRANS_OK_FROM
-    Some(&'a Transfer, &'a [Missing]),
+    /// TRANS_OK_FROM, with the SHA-256 of what is kept.
+    Some(&'a Transfer, &'a [Missing], Option<[u8; 32]>),
+}
+
+impl Offer<'_> {
+    /// How much longer than usual a client may take to start: it compares what is
+    /// kept with its own file before.
+    fn comparing(&self) -> Duration {
+        match self {
+            Offer::Some(transfer, _, Some(_)) => Duration::from_secs(transfer.size / COMPARED),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// Tells the client how a file is transferred, waits for its start, and opens the
-/// connections.
+/// connections, in the order of the streams. Without them the transfer is over, and
+/// so it is after a simulation.
 ///
 /// # Errors
 /// When the control connection is over.
-pub(super) fn agree(session: Session<'_>, version: Version, offer: &Offer<'_>) -> Result<Opened> {
+pub(super) fn agree(
+    session: Session<'_>,
+    version: Version,
+    offer: &Offer<'_>,
+) -> Result<Refusable<Vec<Link>>> {
     let (control, env) = session;
     let transfer = env.transfers;
     env.transfers = env.transfers.wrapping_add(1);
     let Some(dialer) = &mut env.dialer else {
-        return Ok(Opened::Refused(no_dialer()));
+        return Ok(Err(no_dialer()));
     };
     dialer.watch(control.link().socket().try_clone()?.into());
     if let (Version::Two, Offer::All(offer)) = (version, offer) {
         control.send(Code::TransOkV2, &offer.encode())?;
-        let (ports, is_simulation) = match await_start(control, version)? {
-            Start::Abort => return Ok(Opened::Aborted),
+        let (ports, is_simulation) = match await_start(control, version, Duration::ZERO)? {
+            Start::Abort => return Ok(Err(Reply::None(Outcome::BrokenOff))),
             Start::Go(ports) => (ports, false),
             Start::Simulate(ports) => (ports, true),
         };
         if ports.len() != offer.streams as usize {
-            return Ok(Opened::Refused(Reply::no("Wrong number of ports")));
+            return Ok(Err(Reply::no("Wrong number of ports")));
         }
         let from = source(env.settings.active_source_port, control);
         let connected = connect(control, dialer, &ports, from)?;
         let links = connected.and_then(|sockets| introduce(control, sockets, transfer));
-        return Ok(match links {
-            Ok(links) => Opened::of(links, is_simulation),
-            Err(reply) => Opened::Refused(reply),
-        });
+        return Ok(links.and_then(|links| unless_simulated(links, is_simulation)));
     }
     let count = match offer {
         Offer::All(offer) => offer.streams as usize,
-        Offer::Some(_, missing) => missing.len(),
+        Offer::Some(_, missing, _) => missing.len(),
     };
     let listening = match listen(dialer, count) {
         Ok(listening) => listening,
-        Err(reply) => return Ok(Opened::Refused(reply)),
+        Err(reply) => return Ok(Err(reply)),
     };
     let ports: Vec<u16> = listening.iter().map(|listening| listening.port).collect();
     tell(control, offer, &ports)?;
-    let is_simulation = match await_start(control, version)? {
+    let is_simulation = match await_start(control, version, offer.comparing())? {
         Start::Abort => {
             close(dialer, listening);
-            return Ok(Opened::Aborted);
+            return Ok(Err(Reply::None(Outcome::BrokenOff)));
         }
         start => matches!(start, Start::Simulate(_)),
     };
     let links = accept_all(control, dialer, &listening, transfer);
     close(dialer, listening);
-    Ok(match links? {
-        Ok(links) => Opened::of(links, is_simulation),
-        Err(reply) => Opened::Refused(reply),
-    })
+    Ok(links?.and_then(|links| unless_simulated(links, is_simulation)))
+}
+
+/// A simulation ends with its connections.
+fn unless_simulated(links: Vec<Link>, is_simulation: bool) -> Refusable<Vec<Link>> {
+    match is_simulation {
+        true => Err(Reply::ok("OK")),
+        false => Ok(links),
+    }
 }
 
 /// Sends an offer with ports of ours.
@@ -115,10 +116,12 @@ fn tell(control: &mut Control, offer: &Offer<'_>, ports: &[u16]) -> Result<()> {
             let announced = u32::try_from(TRANSFER_BYTES).unwrap_or(u32::MAX);
             control.send_announcing(Code::TransOkV3, announced, &payload)
         }
-        Offer::Some(transfer, missing) => {
-            let streams = ports.iter().copied().zip(missing.iter().copied()).collect();
-            let transfer = (*transfer).clone();
-            let offer = TransOkFrom { transfer, streams };
+        Offer::Some(transfer, missing, kept) => {
+            let offer = TransOkFrom {
+                transfer: (*transfer).clone(),
+                streams: ports.iter().copied().zip(missing.iter().copied()).collect(),
+                kept: *kept,
+            };
             control.send(Code::TransOkFrom, &offer.encode())
         }
     }

@@ -1,9 +1,10 @@
 //! Files to the client.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::carry::{Freight, carry};
-use super::data::{Offer, Opened, agree, connect_old};
+use super::data::{Offer, agree, connect_old};
 use super::start::{Start, await_start};
 use super::store::{failure, old_failure};
 use super::{Env, Refusable, Reply, Session, Version, coding, granted, old_coding};
@@ -30,7 +31,7 @@ pub fn old_retrieve(
         Err(reply) => return Ok(reply),
     };
     control.send(Code::RetrOk, &reader.length.to_be_bytes())?;
-    match await_start(control, Version::One)? {
+    match await_start(control, Version::One, Duration::ZERO)? {
         Start::Go(_) | Start::Simulate(_) => {}
         Start::Abort if reader.length == 0 => return Ok(Reply::None(Outcome::Done)),
         Start::Abort => return Ok(Reply::None(Outcome::BrokenOff)),
@@ -123,7 +124,7 @@ pub fn retrieve_from(
     }
     let ranges = missing.iter().map(|part| part.begin..part.begin + part.len);
     let ranges = ranges.collect();
-    let offer = Offer::Some(&described, missing);
+    let offer = Offer::Some(&described, missing, None);
     let session = (control, env);
     send(
         session,
@@ -143,10 +144,8 @@ fn send(
     ranges: Vec<Range<u64>>,
 ) -> Result<Reply> {
     let links = match agree((&mut *control, &mut *env), version, offer)? {
-        Opened::Streams(links) => links,
-        Opened::Simulated => return Ok(Reply::ok("OK")),
-        Opened::Aborted => return Ok(Reply::None(Outcome::BrokenOff)),
-        Opened::Refused(reply) => return Ok(reply),
+        Ok(links) => links,
+        Err(reply) => return Ok(reply),
     };
     let freight = Freight {
         file: reader.handle(),

@@ -21,7 +21,7 @@ pub fn small_store(
         size: 0,
         ..transfer.clone()
     };
-    let mut upload = match begin_in_directory(env, file, &empty) {
+    let mut upload = match begin_in_directory(env, file, &empty, None) {
         Ok(upload) => upload,
         Err(reply) => return Ok(reply),
     };

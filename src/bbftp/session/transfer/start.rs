@@ -19,13 +19,17 @@ pub(super) enum Start {
     Abort,
 }
 
-/// Waits for it.
+/// Waits for it, and so much longer than usual.
 ///
 /// # Errors
 /// `TimedOut`, any failure of the connection, and any other message, after which
 /// nobody knows what the client means.
-pub(super) fn await_start(control: &mut Control, version: Version) -> Result<Start> {
-    let until = Some(Instant::now() + LIMIT);
+pub(super) fn await_start(
+    control: &mut Control,
+    version: Version,
+    longer: Duration,
+) -> Result<Start> {
+    let until = Some(Instant::now() + LIMIT + longer);
     if control.link().wait_for_any(None, until)? == Awaited::Nothing {
         return Err(WireError::TimedOut);
     }

@@ -6,15 +6,13 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::carry::{Freight, carry};
-use super::data::{Offer, Opened, agree, connect_old};
+use super::data::{Offer, agree, connect_old};
 use super::{Env, Refusable, Reply, Session, Version, coding, granted, old_coding};
 use crate::bbftp::request::Named;
 use crate::bbftp::session::reply::reason;
-use crate::bbftp::stream::{Coding, Direction, StreamError, partition};
-use crate::bbftp::wire::extension::Missing;
+use crate::bbftp::stream::{Coding, Direction, StreamError, kept, partition};
 use crate::bbftp::wire::{OldTransfer, Options, Result, Transfer};
-use crate::session::audit::Outcome;
-use crate::store::upload::{Upload, UploadError};
+use crate::store::upload::{Lasting, Upload, UploadError};
 use crate::users::Rights;
 
 /// STORE, and with `gzip` STORE_C.
@@ -60,50 +58,77 @@ pub fn store(
     version: Version,
 ) -> Result<Reply> {
     if transfer.size == 0 {
-        return Ok(match begin_in_directory(env, file, transfer) {
+        return Ok(match begin_in_directory(env, file, transfer, None) {
             Ok(upload) => appear(env, file, upload, transfer),
             Err(reply) => reply,
         });
     }
+    let begun = match begin_early(env, file, transfer, None) {
+        Ok(begun) => begun,
+        Err(reply) => return Ok(reply),
+    };
     let offer = granted(transfer);
     let ranges = partition(0..offer.size, offer.streams as usize);
     let put = Put {
         file,
         transfer,
+        account: None,
         offer: &Offer::All(&offer),
         coding: coding(&offer),
         ranges,
     };
-    put.receive((control, env), version)
+    put.receive((control, env), version, begun)
 }
 
-/// STORE_FROM: of a file of which nothing is here yet, all is missing.
+/// STORE_FROM: what is missing of a file of which a part may be here.
 ///
 /// # Errors
 /// When the control connection is over.
 pub fn store_from((control, env): Session<'_>, file: &Named, transfer: &Transfer) -> Result<Reply> {
-    let offer = granted(transfer);
-    let mut ranges = partition(0..offer.size, offer.streams as usize);
-    ranges.retain(|range| !range.is_empty());
-    let missing = |range: &Range<u64>| Missing {
-        begin: range.start,
-        len: range.end - range.start,
+    let account = env.account.clone();
+    let begun = match begin_early(env, file, transfer, account.as_deref()) {
+        Ok(begun) => begun,
+        Err(reply) => return Ok(reply),
     };
-    let missing: Vec<Missing> = ranges.iter().map(missing).collect();
+    let offer = granted(transfer);
+    let gaps = match &begun {
+        _ if offer.size == 0 => Vec::new(),
+        Some(upload) => kept::missing(upload.part(), offer.size),
+        None => std::iter::once(0..offer.size).collect(),
+    };
+    let missing = kept::divide(gaps, offer.streams as usize);
+    let there = kept::kept(&missing, offer.size);
+    let digest = match begun.as_ref().filter(|_| !there.is_empty()) {
+        Some(upload) => kept::digest(upload.part(), &there).map(Some),
+        None => Ok(None),
+    };
+    let digest = match digest {
+        Ok(digest) => digest,
+        Err(e) => {
+            leave(begun);
+            return Ok(Reply::failed("Error reading file", &file.text, e));
+        }
+    };
     let put = Put {
         file,
         transfer,
-        offer: &Offer::Some(&offer, &missing),
+        account: account.as_deref(),
+        offer: &Offer::Some(&offer, &missing, digest),
         coding: coding(&offer),
-        ranges,
+        ranges: missing
+            .iter()
+            .map(|part| part.begin..part.begin + part.len)
+            .collect(),
     };
-    put.receive((control, env), Version::Three)
+    put.receive((control, env), Version::Three, begun)
 }
 
 /// A file on its way from a client of version 2 or 3.
 struct Put<'a> {
     file: &'a Named,
     transfer: &'a Transfer,
+    /// For whom what has arrived stays.
+    account: Option<&'a [u8]>,
     offer: &'a Offer<'a>,
     coding: Coding,
     ranges: Vec<Range<u64>>,
@@ -111,21 +136,26 @@ struct Put<'a> {
 
 impl Put<'_> {
     /// Agrees on the transfer and carries it out.
-    fn receive(self, (control, env): Session<'_>, version: Version) -> Result<Reply> {
+    fn receive(
+        self,
+        (control, env): Session<'_>,
+        version: Version,
+        begun: Option<Upload>,
+    ) -> Result<Reply> {
         let (file, transfer) = (self.file, self.transfer);
-        let begun = match begin(env, file, transfer.size) {
-            Ok(upload) => Some(upload),
-            // Directories are made for a transfer, and not for a simulation.
-            Err(UploadError::System(Errno::NOENT)) if transfer.options.has(Options::DIR) => None,
-            Err(e) => return Ok(not_begun(env, file, e)),
+        let links = match agree((&mut *control, &mut *env), version, self.offer) {
+            Ok(Ok(links)) => links,
+            Ok(Err(reply)) => {
+                leave(begun);
+                return Ok(reply);
+            }
+            Err(e) => {
+                leave(begun);
+                return Err(e);
+            }
         };
-        let links = match agree((&mut *control, &mut *env), version, self.offer)? {
-            Opened::Streams(links) => links,
-            Opened::Simulated => return Ok(Reply::ok("OK")),
-            Opened::Aborted => return Ok(Reply::None(Outcome::BrokenOff)),
-            Opened::Refused(reply) => return Ok(reply),
-        };
-        let upload = match begun.map_or_else(|| begin_in_directory(env, file, transfer), Ok) {
+        let begun = begun.map_or_else(|| begin_in_directory(env, file, transfer, self.account), Ok);
+        let upload = match begun {
             Ok(upload) => upload,
             Err(reply) => return Ok(reply),
         };
@@ -134,19 +164,65 @@ impl Put<'_> {
             direction: Direction::Receive,
             coding: self.coding,
         };
-        match carry((&mut *control, &mut *env), &freight, links, self.ranges)? {
-            Ok(()) => Ok(appear(env, file, upload, transfer)),
-            Err(e) => Ok(failure(env, &e)),
+        match carry((&mut *control, &mut *env), &freight, links, self.ranges) {
+            Ok(Ok(())) => Ok(appear(env, file, upload, transfer)),
+            Ok(Err(e)) => {
+                let reply = failure(env, &e);
+                // What has arrived takes up room that there is not.
+                if env.shortage.get().is_none() {
+                    upload.leave();
+                }
+                Ok(reply)
+            }
+            Err(e) => {
+                upload.leave();
+                Err(e)
+            }
         }
     }
 }
 
-/// Begins a file that gets so many bytes.
-pub(super) fn begin(
+/// Ends an upload, and leaves what has arrived of it.
+fn leave(begun: Option<Upload>) {
+    begun.into_iter().for_each(Upload::leave);
+}
+
+/// Begins a file before the client starts its transfer; none where directories
+/// have to be made for it, which a simulation must not do.
+fn begin_early(
     env: &Env,
     file: &Named,
-    size: u64,
+    transfer: &Transfer,
+    account: Option<&[u8]>,
+) -> Refusable<Option<Upload>> {
+    match begin_kept(env, file, transfer, account) {
+        Ok(upload) => Ok(Some(upload)),
+        Err(UploadError::System(Errno::NOENT)) if transfer.options.has(Options::DIR) => Ok(None),
+        Err(e) => Err(not_begun(env, file, e)),
+    }
+}
+
+/// Begins a file of which what arrives stays for this account, if there is one.
+fn begin_kept(
+    env: &Env,
+    file: &Named,
+    transfer: &Transfer,
+    account: Option<&[u8]>,
 ) -> std::result::Result<Upload, UploadError> {
+    let Some(account) = account else {
+        return begin(env, file, transfer.size);
+    };
+    let lasting = Lasting {
+        account,
+        length: transfer.size,
+        afresh: transfer.options.has(Options::AFRESH),
+    };
+    let how = (env.rights == Rights::Full, env.modes.file);
+    Upload::begin_lasting(&env.root, &file.path, how, env.quota, &lasting)
+}
+
+/// Begins a file that gets so many bytes.
+fn begin(env: &Env, file: &Named, size: u64) -> std::result::Result<Upload, UploadError> {
     let replace = env.rights == Rights::Full;
     let (mode, quota) = (env.modes.file, env.quota);
     let mut upload = Upload::begin(&env.root, &file.path, replace, mode, quota)?;
@@ -159,14 +235,15 @@ pub(super) fn begin_in_directory(
     env: &Env,
     file: &Named,
     transfer: &Transfer,
+    account: Option<&[u8]>,
 ) -> Refusable<Upload> {
-    let first = begin(env, file, transfer.size);
+    let first = begin_kept(env, file, transfer, account);
     let again = match first {
         Err(UploadError::System(Errno::NOENT)) if transfer.options.has(Options::DIR) => {
             let parent = file.path.parent();
             let made = env.directories().all(&parent, |_| Ok::<_, Errno>(()));
             made.map_err(UploadError::from)
-                .and_then(|()| begin(env, file, transfer.size))
+                .and_then(|()| begin_kept(env, file, transfer, account))
         }
         other => other,
     };

@@ -86,13 +86,13 @@ impl Session {
         how: &How,
     ) -> Result<()> {
         if how.sha256 && self.offer().sha256 {
-            self.compare(remote, &landing)?;
+            self.compare(remote, &landing, transfer.size)?;
         }
         landing.settle(transfer, how.options)
     }
 
-    fn compare(&mut self, remote: &[u8], landing: &Landing) -> Result<()> {
-        let theirs = self.sha256(remote)?;
+    fn compare(&mut self, remote: &[u8], landing: &Landing, size: u64) -> Result<()> {
+        let theirs = self.ask_patiently(size, |session| session.sha256(remote))?;
         let ours = sha256(&landing.file);
         match ours.map_err(|e| Error::reading(&e.into()).with_code(WRITE))? == theirs {
             true => Ok(()),

@@ -38,7 +38,8 @@ impl Session {
         if how.sha256 && self.offer().sha256 && !how.simulate {
             let ours = sha256(&source.file);
             let ours = ours.map_err(|e| Error::local(OPEN, "reading", local, &e))?;
-            if self.sha256(remote)? != ours {
+            let theirs = self.ask_patiently(source.size, |session| session.sha256(remote))?;
+            if theirs != ours {
                 return Err(differs());
             }
         }

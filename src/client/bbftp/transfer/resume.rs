@@ -1,14 +1,15 @@
 //! Transfers that continue where an earlier one was cut, with tfd.
 
 use std::ops::Range;
+use std::os::fd::AsFd;
 
 use super::carry::Freight;
 use super::put::request;
 use super::{Agreed, How, Moved};
-use crate::bbftp::stream::Direction;
+use crate::bbftp::stream::{Direction, kept};
 use crate::bbftp::wire::extension::{MAX_PAYLOAD, Missing, RetrFrom, StoreFrom, TransOkFrom};
-use crate::bbftp::wire::{Code, MAX_STREAMS, Transfer};
-use crate::client::bbftp::error::{Fate, Result};
+use crate::bbftp::wire::{Code, Options, Transfer};
+use crate::client::bbftp::error::{Error, Fate, OPEN, Result, UNKNOWN};
 use crate::client::bbftp::local::{Landing, Source};
 use crate::client::bbftp::observe::Observer;
 use crate::client::bbftp::session::Session;
@@ -31,7 +32,8 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<Option<Moved>> {
         let wanted = how.request();
-        let missing = divide(landing.missing(was.size), wanted.streams as usize);
+        let gaps = kept::missing(&landing.file, was.size);
+        let missing = kept::divide(gaps, wanted.streams as usize);
         let request = RetrFrom {
             transfer: Transfer {
                 size: was.size,
@@ -42,17 +44,16 @@ impl Session {
             name: remote,
         };
         self.send(Code::RetrFrom, &request.encode())?;
-        let (agreed, ranges) = match self.read_rest(how, observer) {
-            Ok(consent) => consent,
+        let rest = match self.read_rest(how, observer) {
+            Ok(rest) => rest,
             Err(e) if e.fate == Fate::Final => {
                 landing.forget();
                 return Ok(None);
             }
             Err(e) => return Err(e),
         };
-        let are_asked_for = ranges.len() == missing.len()
-            && (ranges.iter().zip(&missing)).all(|(range, missing)| *range == bounds(missing));
-        if !are_asked_for || agreed.transfer.size != was.size {
+        let agreed = rest.agreed;
+        if rest.missing != missing || agreed.transfer.size != was.size {
             self.abort();
             landing.forget();
             return Ok(None);
@@ -61,7 +62,7 @@ impl Session {
             file: Some(&landing.file),
             direction: Direction::Receive,
             size: was.size,
-            ranges,
+            ranges: rest.ranges,
             coding: agreed.coding,
             observer,
         };
@@ -74,7 +75,8 @@ impl Session {
         Ok(Some(moved))
     }
 
-    /// Sends what the server lacks of a file.
+    /// Sends what the server lacks of a file, if what it has is of this one, and
+    /// else all of it.
     pub(super) fn put_rest(
         &mut self,
         source: &Source,
@@ -82,97 +84,97 @@ impl Session {
         how: &How,
         observer: &dyn Observer,
     ) -> Result<Moved> {
-        let request = StoreFrom {
+        let mut request = StoreFrom {
             transfer: request(source, how),
             name: remote,
         };
-        self.send(Code::StoreFrom, &request.encode())?;
-        let (agreed, ranges) = self.read_rest(how, observer)?;
+        let mut rest = self.ask_rest(source, &request, how, observer)?;
+        if !rest.is_of(source)? {
+            self.abort();
+            request.transfer.options = request.transfer.options | Options::AFRESH;
+            rest = self.ask_rest(source, &request, how, observer)?;
+            if rest.kept.is_some() || !rest.is_of(source)? {
+                self.abort();
+                let text = "The server keeps what it was to throw away";
+                return Err(Error::new(UNKNOWN, Fate::FinalReconnect, text));
+            }
+        }
         let freight = Freight {
             file: Some(&source.file),
             direction: Direction::Send,
             size: source.size,
-            ranges,
-            coding: agreed.coding,
+            ranges: rest.ranges,
+            coding: rest.agreed.coding,
             observer,
         };
-        self.carry_agreed(&agreed, how, &freight)
+        let moved = self.carry_agreed(&rest.agreed, how, &freight)?;
+        match source.is_unchanged() {
+            true => Ok(moved),
+            false => {
+                let text = "The file was changed during the transfer";
+                Err(Error::new(OPEN, Fate::Again, text))
+            }
+        }
+    }
+
+    /// Asks what the server lacks of a file.
+    fn ask_rest(
+        &mut self,
+        source: &Source,
+        request: &StoreFrom<'_>,
+        how: &How,
+        observer: &dyn Observer,
+    ) -> Result<Rest> {
+        self.send(Code::StoreFrom, &request.encode())?;
+        self.ask_patiently(source.size, |session| session.read_rest(how, observer))
     }
 
     /// The server's consent, and what goes over which stream.
-    fn read_rest(
-        &mut self,
-        how: &How,
-        observer: &dyn Observer,
-    ) -> Result<(Agreed, Vec<Range<u64>>)> {
+    fn read_rest(&mut self, how: &How, observer: &dyn Observer) -> Result<Rest> {
         let payload = self.expect(Code::TransOkFrom, MAX_PAYLOAD, observer)?;
         self.transfers = self.transfers.wrapping_add(1);
         let consent = TransOkFrom::decode(&payload).map_err(|e| self.reading(&e))?;
         let coding = self.coding(&consent.transfer, how, observer);
         let (ports, missing): (Vec<u16>, Vec<Missing>) = consent.streams.into_iter().unzip();
-        let agreed = Agreed {
-            transfer: consent.transfer,
-            ports,
-            coding,
+        Ok(Rest {
+            agreed: Agreed {
+                transfer: consent.transfer,
+                ports,
+                coding,
+            },
+            ranges: missing.iter().map(bounds).collect(),
+            missing,
+            kept: consent.kept,
+        })
+    }
+}
+
+/// What is left of a transfer, as the server has it.
+struct Rest {
+    agreed: Agreed,
+    /// Which bytes go over which stream, in either form.
+    ranges: Vec<Range<u64>>,
+    missing: Vec<Missing>,
+    /// The SHA-256 of what the server has.
+    kept: Option<[u8; 32]>,
+}
+
+impl Rest {
+    /// Whether what the server has is of this file.
+    fn is_of(&self, source: &Source) -> Result<bool> {
+        let there = kept::kept(&self.missing, source.size);
+        let Some(theirs) = self.kept else {
+            return Ok(there.is_empty());
         };
-        Ok((agreed, missing.iter().map(bounds).collect()))
+        let ours = kept::digest(source.file.as_fd(), &there);
+        let ours = ours.map_err(|e| {
+            let text = format!("Error reading the file ({})", std::io::Error::from(e));
+            Error::new(OPEN, Fate::Final, text)
+        })?;
+        Ok(ours == theirs)
     }
 }
 
 fn bounds(missing: &Missing) -> Range<u64> {
     missing.begin..missing.begin + missing.len
-}
-
-/// As many ranges as there are to be streams, or as there are gaps; never more
-/// than a request can have. Gaps that are too many are taken together.
-fn divide(gaps: Vec<Range<u64>>, streams: usize) -> Vec<Missing> {
-    let most = MAX_STREAMS as usize;
-    let mut ranges = gaps;
-    while ranges.len() > most {
-        let nearest = (1..ranges.len()).min_by_key(|at| ranges[*at].start - ranges[at - 1].end);
-        let at = nearest.unwrap_or(1);
-        ranges[at - 1].end = ranges[at].end;
-        ranges.remove(at);
-    }
-    while ranges.len() < streams.min(most) {
-        let longest = (0..ranges.len()).max_by_key(|at| ranges[*at].end - ranges[*at].start);
-        let Some(at) = longest.filter(|at| ranges[*at].end - ranges[*at].start > 1) else {
-            break;
-        };
-        let Range { start, end } = ranges[at].clone();
-        let middle = start + (end - start) / 2;
-        ranges[at].end = middle;
-        ranges.insert(at + 1, middle..end);
-    }
-    let missing = |range: Range<u64>| Missing {
-        begin: range.start,
-        len: range.end - range.start,
-    };
-    ranges.into_iter().map(missing).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gaps_become_as_many_ranges_as_there_are_streams() {
-        let divided = |gaps: &[Range<u64>], streams| {
-            let missing = divide(gaps.to_vec(), streams);
-            missing.iter().map(bounds).collect::<Vec<_>>()
-        };
-        let whole = |gap| std::iter::once(gap).collect::<Vec<_>>();
-        assert_eq!(divided(&whole(10..20), 1), whole(10..20));
-        assert_eq!(divided(&whole(10..20), 3), [10..15, 15..17, 17..20]);
-        assert_eq!(divided(&[0..1, 10..20], 1), [0..1, 10..20]);
-        assert_eq!(divided(&whole(0..2), 32), [0..1, 1..2]);
-        let many: Vec<_> = (0..40).map(|at| at * 10..at * 10 + 5).collect();
-        let divided = divided(&many, 1);
-        assert_eq!(divided.len(), 32);
-        let covers = |gap: &Range<u64>| {
-            let holds = |range: &Range<u64>| range.start <= gap.start && gap.end <= range.end;
-            divided.iter().any(holds)
-        };
-        assert!(many.iter().all(covers));
-    }
 }
