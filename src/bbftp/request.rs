@@ -84,6 +84,8 @@ pub enum Request {
     SetUmask(u32),
     /// CHCOS
     SetClassOfService,
+    /// OFFER
+    Offer,
 }
 
 /// What has come of a message.
@@ -389,6 +391,7 @@ fn extended(code: Code, payload: &[u8], directory: &RootPath) -> Parsed {
                 missing,
             }
         }
+        Code::Offer => Request::Offer,
         _ => return Err(Fault::Unknown),
     })
 }
@@ -470,6 +473,7 @@ impl Request {
             Request::Digest { .. } => "SHA256",
             Request::SetUmask(_) => "CHUMASK",
             Request::SetClassOfService => "CHCOS",
+            Request::Offer => "OFFER",
         }
     }
 
@@ -493,7 +497,7 @@ impl Request {
             | Request::Stat { file }
             | Request::DiskSpace { file }
             | Request::Digest { file } => Some(file),
-            Request::SetUmask(_) | Request::SetClassOfService => None,
+            Request::SetUmask(_) | Request::SetClassOfService | Request::Offer => None,
         }
     }
 

@@ -117,6 +117,7 @@ impl Started {
     }
 }
 
+const OFFER: u32 = 0x7466_0008;
 const LOGGED_STDIN: u32 = 20;
 const IPADDR: u32 = 21;
 const IPADDR_OK: u32 = 22;
@@ -226,4 +227,35 @@ fn our_client_speaks_to_it_as_by_ssh() {
     let mut session = Session::open(&target, &()).expect("session");
     session.change_directory(b".", Options::USUAL).expect("cd");
     session.close();
+}
+
+#[test]
+fn it_offers_what_a_login_would_and_keeps_nothing_of_a_put_that_is_cut() {
+    const STORE_FROM: u32 = 0x7466_0006;
+    let home = home();
+    let mut started = Started::new(&mut command(home.path(), &[]));
+    started.begin();
+    let (code, text) = started.ask(OFFER, b"");
+    assert_eq!(code, OK);
+    assert!(
+        text.starts_with("tfd ") && text.ends_with(" +small +sha256 +resume"),
+        "{text}"
+    );
+    let request = [&transfer(1000, 1, 256, 1), &b"f"[..]].concat();
+    started.send(STORE_FROM, &request);
+    let (_, consent) = started.receive();
+    let port = u16::from_be_bytes([consent[50], consent[51]]);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    let start = announcing(TRANS_START_V3, 4, b"");
+    started
+        .input
+        .as_mut()
+        .expect("input")
+        .write_all(&start)
+        .expect("start");
+    stream.write_all(&[1; 500]).expect("data");
+    drop(stream);
+    assert_eq!(started.receive().0, BAD);
+    assert_eq!(fs::read_dir(home.path()).expect("home").count(), 0);
+    assert_eq!(started.end().0, Some(0));
 }

@@ -50,12 +50,15 @@ pub fn serve(control: &mut Control, env: &mut Env, observer: &mut dyn Observer) 
 /// # Errors
 /// Any failure of the connection.
 pub fn greet(control: &mut Control, settings: &Settings) -> Result<()> {
+    control.send(Code::Ok, greeting(settings).as_bytes())
+}
+
+fn greeting(settings: &Settings) -> String {
     let words = match settings.versions.contains(&3) {
         true => OFFER.words(),
         false => String::new(),
     };
-    let greeting = format!("tfd {} : OK{words}", env!("CARGO_PKG_VERSION"));
-    control.send(Code::Ok, greeting.as_bytes())
+    format!("tfd {} : OK{words}", env!("CARGO_PKG_VERSION"))
 }
 
 fn serve_requests(control: &mut Control, env: &mut Env, observer: &mut dyn Observer) -> Result<()> {
@@ -232,6 +235,7 @@ impl Request {
             Request::Digest { file } => files::digest(env, &file),
             Request::SetUmask(umask) => env.set_umask(umask),
             Request::SetClassOfService => Reply::ok("COS not set, RFIO is not supported"),
+            Request::Offer => Reply::ok(greeting(&env.settings)),
             _ => Reply::no("Unknown message in logged state"),
         }
     }

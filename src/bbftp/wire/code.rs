@@ -140,6 +140,8 @@ codes! {
     StoreFrom = 0x7466_0006,
     /// tfd: the transfer of what is missing.
     TransOkFrom = 0x7466_0007,
+    /// tfd: asks for the text of the login, where there was none.
+    Offer = 0x7466_0008,
 }
 
 impl Code {

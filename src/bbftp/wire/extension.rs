@@ -10,6 +10,7 @@
 //! STORE_FROM    transfer, name                                    -> TRANS_OK_FROM | BAD...
 //! TRANS_OK_FROM transfer, n (u32 port, u64 begin, u64 length), n streams,
 //!               32 bytes SHA-256 of what is kept, if anything is
+//! OFFER         nothing                                           -> OK text of the login | BAD...
 //! ```
 //!
 //! The first four may be sent before the answers to earlier ones are read.

@@ -42,10 +42,10 @@ fn with(bytes: &[u8], at: usize, others: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_code_has_the_number_of_the_protocol() {
-    for number in (0..=49).chain(0x7466_0001..=0x7466_0007) {
+    for number in (0..=49).chain(0x7466_0001..=0x7466_0008) {
         assert_eq!(Code::try_from(number).map(Code::number), Ok(number));
     }
-    for number in [50, 0x7466_0000, 0x7466_0008, u32::MAX] {
+    for number in [50, 0x7466_0000, 0x7466_0009, u32::MAX] {
         assert_eq!(Code::try_from(number), Err(number));
     }
     assert_eq!(Code::LOGGED_STDIN.number(), 20);

@@ -10,7 +10,7 @@ use super::session::{Ends, Session};
 use super::target::{Target, Transport};
 use crate::bbftp::ALPN;
 use crate::bbftp::stream::sealed::LABEL;
-use crate::bbftp::wire::{Code, Control, Versions};
+use crate::bbftp::wire::{Code, Control, MAX_TEXT, Versions};
 use crate::client::ClientError;
 use crate::client::cancel::{addresses, notice_silence, reach};
 use crate::net::Link;
@@ -100,7 +100,21 @@ impl Session {
             1 => 1,
             _ => self.ask_versions()?,
         };
+        if self.version == 3 && self.remote.is_some() {
+            self.ask_offer()?;
+        }
         Ok(self)
+    }
+
+    /// Asks for what a login says. No other server than tfd knows the question,
+    /// which is empty, so that none waits for more of it.
+    fn ask_offer(&mut self) -> Result<()> {
+        match self.ask(Code::Offer, &[], (Code::Ok, MAX_TEXT)) {
+            Ok(text) => self.text = text,
+            Err(e) if e.ends_connection() => return Err(e),
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     /// Asks for the versions of the server; one that does not know the question

@@ -33,6 +33,8 @@ fn a_server_behind_a_program_learns_the_addresses_by_a_connection_beside() {
         assert_eq!(other.expect(Code::IpAddr), b"");
         other.say(Code::IpAddrOk, b"");
         peer.agree(1, 3);
+        assert_eq!(peer.expect(Code::Offer), b"");
+        peer.say(Code::BadNoRetry, b"Unkown message in logged state");
         let (request, _) = peer.request(Code::StoreV2);
         let streams = peer.streams(3, &request);
         assert_eq!(receive(streams, 100_000), content(100_000));

@@ -270,6 +270,26 @@ fn a_server_of_ssh_serves_its_user() {
         let back = fs::read(caller.path("back")).expect("read");
         assert_eq!(back, content(100_000));
     }
+    for number in 0..20 {
+        caller.write(&format!("m{number}"), content(number * 100));
+    }
+    let commands = format!("setoption sha256;put f {there}/g;setoption nosha256;mput m* {there}");
+    let run = caller.run(&[
+        "-V",
+        "-r",
+        "1",
+        "-L",
+        "./ssh",
+        "-E",
+        &remote,
+        "-e",
+        &commands,
+        "127.0.0.1",
+    ]);
+    assert_eq!((run.code, &*run.err), (Some(0), ""), "{}", run.out);
+    assert!(run.out.contains(" +small +sha256 +resume\n"), "{}", run.out);
+    let there = caller.path("there/m19");
+    assert_eq!(fs::read(there).expect("read"), content(1900));
 }
 
 #[test]
