@@ -96,7 +96,11 @@ fn transfers(session: &mut Session, choice: u8) {
             ];
             let mut done =
                 |_, moved: tfd::client::bbftp::Result<_>| got += usize::from(moved.is_ok());
-            drop(session.get_small(&files, &how, &mut done));
+            let rest = session.get_small(&files, &how, &mut done);
+            for place in rest.unwrap_or_default() {
+                let (remote, local) = &files[place];
+                done(place, session.get(remote, local, &how, &()));
+            }
         }
     }
     let there = fs::read_dir(directory.path()).expect("directory").count();

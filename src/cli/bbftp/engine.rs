@@ -107,13 +107,14 @@ impl Remote for Session {
         let is_plain = !how.simulate && !how.resume && !how.sha256;
         let shares = self.offer().small && is_plain && job.files.len() > 1;
         let is_small = |place: &usize| shares && may_be_small(job, *place);
-        let (small, alone): (Vec<usize>, Vec<usize>) = (0..job.files.len()).partition(is_small);
+        let (small, mut alone): (Vec<usize>, Vec<usize>) = (0..job.files.len()).partition(is_small);
         if !small.is_empty() {
             let mut done = |at: usize, moved: Result<Moved, Error>| {
                 progress.done(small[at], moved.as_ref().ok());
                 done(small[at], moved.map_err(Failure::from));
             };
-            transfer_small(self, job, &small, &how, &mut done)?;
+            let rest = transfer_small(self, job, &small, &how, &mut done)?;
+            alone.extend(rest.into_iter().map(|at| small[at]));
         }
         for place in alone {
             let File { local, remote } = &job.files[place];
@@ -150,19 +151,21 @@ fn may_be_small(job: &Job<'_>, place: usize) -> bool {
     }
 }
 
-/// Small files share round trips, which nothing else does.
+/// Small files share round trips, which nothing else does; the places of those
+/// that turn out to be large.
 fn transfer_small(
     session: &mut Session,
     job: &Job<'_>,
     places: &[usize],
     how: &How,
     done: Done<'_>,
-) -> Result<(), Error> {
+) -> Result<Vec<usize>, Error> {
     let files = places.iter().map(|place| &job.files[*place]);
     match job.direction {
         Direction::Put => {
             let files = files.map(|file| (file.local.clone(), file.remote.clone()));
-            session.put_small(&files.collect::<Vec<_>>(), how, done)
+            let put = session.put_small(&files.collect::<Vec<_>>(), how, done);
+            put.map(|()| Vec::new())
         }
         Direction::Get => {
             let files = files.map(|file| (file.remote.clone(), file.local.clone()));

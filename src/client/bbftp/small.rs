@@ -97,8 +97,8 @@ impl Session {
         Ok(oldest.bytes)
     }
 
-    /// Fetches files; one that is too large for a message comes by
-    /// [`Session::get`] at the end.
+    /// Fetches files; the places of those that are to be had by [`Session::get`],
+    /// since no message may be large enough.
     ///
     /// # Errors
     /// When the connection is over. Files that `done` was not called for are not
@@ -108,7 +108,7 @@ impl Session {
         files: &[(Vec<u8>, PathBuf)],
         how: &How,
         done: Done<'_>,
-    ) -> Result<()> {
+    ) -> Result<Vec<usize>> {
         let mut asked = 0;
         let mut refused = Vec::new();
         for (place, (_, local)) in files.iter().enumerate() {
@@ -127,16 +127,11 @@ impl Session {
                     report(place, moved, done)?;
                 }
                 Err(e) if e.ends_connection() => return Err(e),
-                // It may be too large, and is had by a transfer then.
+                // Whether it is too large, its transfer shows.
                 Err(_) => refused.push(place),
             }
         }
-        for place in refused {
-            let (remote, local) = &files[place];
-            let moved = self.get(remote, local, how, &());
-            report(place, moved, done)?;
-        }
-        Ok(())
+        Ok(refused)
     }
 
     fn hold(&mut self, code: Code, payload: &[u8]) -> Result<()> {

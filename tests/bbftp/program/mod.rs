@@ -3,6 +3,7 @@
 
 mod arguments;
 mod output;
+mod progress;
 mod retries;
 mod scripts;
 mod with_tfd;
