@@ -86,6 +86,15 @@ fn a_file_that_is_replaced_or_copied_lets_in_nobody_whom_it_kept_out() {
         assert_eq!(attribute(&path, "user.note"), Some(b"mine".to_vec()));
     }
 
+    // By SUP as well, which answers otherwise.
+    client.send("SUP listed");
+    let mut frames = [&3_i32.to_be_bytes()[..], b"sup", &0_i32.to_be_bytes()].concat();
+    let sent = client.wire.write_units(&mut frames, &[4, 3, 4]);
+    sent.expect("send");
+    assert_eq!(client.wire.read_i32().expect("result"), 0);
+    assert_eq!(fs::read(&listed).expect("read"), b"sup");
+    assert_eq!(attribute(&listed, LIST), Some(list.clone()));
+
     // A group that its owner can't give a file: nobody of another one gets in.
     let foreign = file("foreign", other_group);
     setxattr(&foreign, LIST, &list, XattrFlags::empty()).expect("list");
@@ -109,6 +118,40 @@ fn a_file_that_is_replaced_or_copied_lets_in_nobody_whom_it_kept_out() {
     file("d/f", gid);
     client.send_file("d/f", true, b"new");
     assert_eq!(mode("d/f"), (gid, 0o664));
+}
+
+#[test]
+fn a_copy_for_a_client_that_has_left_ends_and_leaves_nothing_by_halves() {
+    const ENTRIES: usize = 30_000;
+    let server = Server::start();
+    let large: Vec<u8> = (0..256_u32 << 20).map(|at| (at >> 12) as u8).collect();
+    server.write("large", &large);
+    server.mkdir("many");
+    for at in 0..ENTRIES {
+        fs::write(server.path(&format!("many/{at}")), "x").expect("write");
+    }
+    for (command, copy) in [
+        ("COPY large | copied", "copied"),
+        ("CPDIR many | more", "more"),
+    ] {
+        let mut client = server.connect();
+        client.send(command);
+        drop(client);
+        wait_until("the session to end", || {
+            pids(&server, "tfd-session").is_empty()
+        });
+        let names = server.names("");
+        assert!(
+            !names.iter().any(|name| name.ends_with(".part")),
+            "{names:?}"
+        );
+        // It may have been whole before the client left.
+        if server.exists(copy) && copy == "copied" {
+            assert!(server.read(copy) == large);
+        } else if server.exists(copy) {
+            assert_eq!(server.names(copy).len(), ENTRIES);
+        }
+    }
 }
 
 #[test]
