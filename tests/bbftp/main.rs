@@ -11,8 +11,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod addresses;
 mod client;
-mod ends;
 mod fake;
 mod fields;
 mod files;
@@ -22,6 +22,7 @@ mod peer;
 mod program;
 mod resumed;
 mod stdin;
+mod strangers;
 mod streams;
 mod transfers;
 mod transfers_cut;

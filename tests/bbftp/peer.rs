@@ -101,15 +101,20 @@ pub fn server_at(address: &str, server: &str, lines: &str) -> Option<Server> {
 
 /// One that listens inside TLS, too, with these lines in `[bbftp]` and accounts.
 pub fn tls_server(lines: &str, users: &str) -> Option<Server> {
+    tls_server_at("127.0.0.1:0", "", lines, users)
+}
+
+/// The same at this address, with further lines in `[server]`.
+pub fn tls_server_at(address: &str, server: &str, lines: &str, users: &str) -> Option<Server> {
     if !is_root() {
         println!("left out: taking identities needs root");
         return None;
     }
     let server = Server::with(Setup {
-        server: "mode = \"multi-user\"\nusers = \"users\"\n".to_owned(),
+        server: format!("mode = \"multi-user\"\nusers = \"users\"\n{server}"),
         tf: format!(
-            "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"127.0.0.1:0\"]\n\
-             tls_listen = [\"127.0.0.1:0\"]\n{lines}\n"
+            "listen = [\"127.0.0.1:0\"]\n[bbftp]\nlisten = [\"{address}\"]\n\
+             tls_listen = [\"{address}\"]\n{lines}\n"
         ),
         users: users.to_owned(),
         tls: true,

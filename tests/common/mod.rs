@@ -3,6 +3,7 @@
 //! tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod ca;
 mod client;
 pub mod disk;
 pub mod flows;
