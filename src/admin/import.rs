@@ -27,12 +27,12 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("faitok_mq", "not part of TF Protocol 2.4.1"),
     (
         "locksys",
-        "a client that sends LOCKSYS gets UNKNOWN and goes on in the whole root; \
+        "a client that sends LOCKSYS gets UNKNOWN and continues in the whole root; \
          give it an account whose home is its directory, or a jail",
     ),
     (
         "flycontext",
-        "a client that sends FLYCONTEXT gets UNKNOWN and goes on in the whole root; \
+        "a client that sends FLYCONTEXT gets UNKNOWN and continues in the whole root; \
          give it an account whose home is its directory, or a jail",
     ),
     ("runbash", "not part of TF Protocol 2.4.1"),

@@ -155,7 +155,7 @@ fn a_pipe_or_a_device_is_not_replaced_by_a_file() {
         let run = desk.tf(&["get", name, "pipe"]);
         assert_eq!(run.code, Some(7), "{}", run.err);
         assert!(
-            run.err.contains("- stands for standard output"),
+            run.err.contains("write - for standard output"),
             "{}",
             run.err
         );

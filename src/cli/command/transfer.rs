@@ -11,7 +11,7 @@ use crate::cli::place::{Place, Remote, ServerName};
 use crate::cli::progress::Board;
 use crate::client::{Direction, Options, Summary, Transfers, is_pattern};
 
-/// Download files and trees; each is in place only when whole and verified
+/// Download files and trees; a file appears only when complete and verified
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
                         tf get reports/may.pdf .\n  \
@@ -95,7 +95,7 @@ const PATTERNS: glob::MatchOptions = glob::MatchOptions {
     require_literal_leading_dot: true,
 };
 
-/// Upload files and trees; each is in place only when whole and verified
+/// Upload files and trees; a file appears only when complete and verified
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
                         tf put may.pdf reports/\n  \
@@ -246,7 +246,7 @@ impl Mirror {
             (Place::Remote(remote), Place::Local(local)) => (local, remote, Direction::Down),
             _ => {
                 let text =
-                    "one of the two must be remote: NAME:path, or :path on the default server";
+                    "exactly one side must be remote: NAME:path, or :path on the default server";
                 return Err(Failure::usage(text));
             }
         };

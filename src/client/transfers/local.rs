@@ -316,7 +316,7 @@ impl Part {
                 Err(self.error(io::Error::other("a directory of this name is there")))
             }
             _ => Err(self.error(io::Error::other(
-                "a pipe, socket or device is there: - stands for standard output",
+                "a pipe, socket or device has this name: write - for standard output",
             ))),
         }
     }
