@@ -595,3 +595,29 @@ fn a_file_of_the_administrator_names_address_hash_and_key() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn a_server_of_bbftp_alone_is_saved_with_the_key_of_its_certificate() {
+    let person = Person::new();
+    let pin = "A".repeat(43);
+    let tls = format!(
+        "name = \"files\"\ntls_pin = \"SHA256:{pin}\"\n[bbftp]\ntls_address = \"h:5022\"\n"
+    );
+    person.write("tls.toml", &tls);
+    person.fine(&["trust", "--from", "tls.toml", "--offline"]);
+    let listed = person.fine(&["servers"]);
+    assert!(
+        listed.contains("h:5022") && listed.contains(&pin),
+        "{listed}"
+    );
+    // Without TLS there is no key to keep.
+    person.write(
+        "plain.toml",
+        "name = \"files\"\n[bbftp]\naddress = \"h:5021\"\n",
+    );
+    person.fails(
+        &["trust", "--from", "plain.toml"],
+        2,
+        &["no server that needs an entry"],
+    );
+}
