@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 const WEAKNESSES: &str = include_str!("../../docs/weaknesses.md");
 const PROMISES: &str = include_str!("../../docs/promises.md");
+const COMPARED: &str = include_str!("../../docs/compared.md");
 const SECURITY: &str = include_str!("../../SECURITY.md");
 const MANUAL: &str = include_str!("../../man/tfd.8");
 
@@ -77,6 +78,23 @@ fn each_test_that_is_named_beside_a_weakness_or_a_promise_exists() {
         for row in rows {
             expect_tests(row.last().expect("cells"), &row);
         }
+    }
+}
+
+#[test]
+fn what_tf_is_said_to_do_beside_others_has_a_test() {
+    let tests = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"));
+    let rows = rows(COMPARED);
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows.iter().filter(|row| row.len() > 2) {
+        let (cell, named) = (row[1], row.last().expect("cells"));
+        for test in between(named, '`') {
+            assert!(
+                tests.contains(&format!("fn {test}()")),
+                "no test {test}: {row:?}"
+            );
+        }
+        assert!(cell == "-" || named.contains('`'), "no test: {row:?}");
     }
 }
 
