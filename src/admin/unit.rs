@@ -104,25 +104,25 @@ pub(super) fn drop_in(config: &Config) -> Result<String, String> {
     Ok(text)
 }
 
-/// What an existing drop-in keeps tfd from writing to.
+/// That an existing drop-in keeps tfd from writing to something.
 pub(super) fn warning(config: &Config) -> Option<Problem> {
-    let text = fs::read_to_string(PLACE).ok()?;
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with(WRITABLE))
-        .collect();
-    let allows = |path: &PathBuf| {
-        path.ancestors()
-            .filter_map(|path| quoted(path).ok())
-            .any(|path| lines.contains(&format!("{WRITABLE}{path}").as_str()))
-    };
-    let forbidden = writable(config).into_iter().find(|path| !allows(path))?;
+    let forbidden = forbidden(config, &fs::read_to_string(PLACE).ok()?)?;
     let text = format!(
         "{} is not among the directories that tfd.service may write to: \
          tfd show-unit > {PLACE} && systemctl daemon-reload",
         forbidden.display()
     );
     Some(Problem::new(&config.path, text))
+}
+
+/// The first directory that tfd writes to and a drop-in does not name.
+fn forbidden(config: &Config, drop_in: &str) -> Option<PathBuf> {
+    let names = |path: &Path| {
+        let line = quoted(path).map(|path| format!("{WRITABLE}{path}"));
+        line.is_ok_and(|line| drop_in.lines().any(|own| own == line))
+    };
+    let mut wanted = writable(config).into_iter();
+    wanted.find(|path| !path.ancestors().any(names))
 }
 
 #[cfg(test)]
@@ -170,5 +170,14 @@ mod tests {
             text.contains("\nProtectHome=yes\n") && !text.contains("PrivateTmp="),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_root_that_has_moved_is_noticed() {
+        let (old, new) = (config("/srv/old", ""), config("/srv/new", ""));
+        let text = drop_in(&old).expect("text");
+        assert_eq!(forbidden(&old, &text), None);
+        assert_eq!(forbidden(&config("/srv/old/below", ""), &text), None);
+        assert_eq!(forbidden(&new, &text), Some("/srv/new".into()));
     }
 }
