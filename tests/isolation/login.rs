@@ -491,7 +491,7 @@ fn tf_logs_in_and_says_what_is_missing() {
     let (code, said) = tf(&server, &[&login[..], &["ls"]].concat());
     assert_eq!(code, Some(4), "{said}");
     assert!(
-        said.contains("LOGIN ann") && !said.contains("secret"),
+        said.contains("wrong name or password") && !said.contains("secret"),
         "{said}"
     );
 }
