@@ -21,7 +21,7 @@ use tfd::config::{Dialect, Durability};
 use tfd::session::audit::{Observer, Outcome, Subject};
 use tfd::session::shortage::LastShortage;
 use tfd::store::{Quota, Root};
-use tfd::tf::env::{Env, Files, Lock, Locks, POLICY};
+use tfd::tf::env::{Digests, Env, Files, Lock, Locks, POLICY};
 use tfd::tf::session::serve;
 use tfd::tf::settings::Settings;
 use tfd::tf::wire::Wire;
@@ -71,6 +71,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         watches: Vec::new(),
         locks: Locks::default(),
         files: Files::default(),
+        digests: Digests::default(),
     };
     let _ = serve(&mut wire, &mut env, &mut Nobody);
     assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 pub use super::command::lock::Lock;
 pub use super::command::xs1::Files;
+pub use super::extension::digests::Digests;
 pub use super::locks::Locks;
 use super::notify::Listed;
 use super::settings::Settings;
@@ -73,6 +74,8 @@ pub struct Env {
     pub locks: Locks,
     /// The files it has open (XS1).
     pub files: Files,
+    /// The digests of files that it has just stored or sent.
+    pub digests: Digests,
 }
 
 impl Env {

@@ -14,7 +14,7 @@ use crate::session::protocol::{Gate, HelperContext, Helpers, Protocol, Secrets, 
 use crate::session::shortage::LastShortage;
 use crate::store::wanted;
 use crate::tf::cipher::cycle;
-use crate::tf::env::{Env, Files, Lock, Locks, POLICY, Pool};
+use crate::tf::env::{Digests, Env, Files, Lock, Locks, POLICY, Pool};
 use crate::tf::gate::{self, KEY_LENGTHS, Passed};
 use crate::tf::helpers::TfHelpers;
 use crate::tf::key::read_key;
@@ -76,6 +76,7 @@ impl Server {
             watches: Vec::new(),
             locks: Locks::default(),
             files: Files::default(),
+            digests: Digests::default(),
         };
         let ended = session::serve(&mut wire, &mut env, &mut observer);
         wire.link().close();

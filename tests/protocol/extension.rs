@@ -909,3 +909,133 @@ fn a_link_that_was_moved_leads_no_session_out() {
     let beside = fs::read(server.root().with_file_name("beside"));
     assert_eq!(beside.expect("read"), b"B");
 }
+
+/// The bytes that the first session of a server has read from files so far.
+fn bytes_read(server: &Server) -> u64 {
+    let is_start = |line: &String| line.contains("session start");
+    wait_until("the start is logged", || server.log().iter().any(is_start));
+    let line = server.log().into_iter().find(is_start).expect("start");
+    let (_, rest) = line.split_once("[session ").expect("process");
+    let pid = rest.split(']').next().expect("number");
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).expect("counters");
+    let count = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+    count.expect("count").parse().expect("number")
+}
+
+fn put(client: &mut Client, path: &str, content: &[u8]) {
+    client.hp_open("PUT", path, &[0, 262_144]);
+    for part in content.chunks(262_144) {
+        client.send_frame(part);
+    }
+    client.wire.write_i64(0).expect("end");
+    assert_eq!(client.wire.read_i64().expect("answer"), -127);
+    client.wire.write_i64(-127).expect("send");
+}
+
+fn get(client: &mut Client, path: &str) {
+    client.hp_open("GET", path, &[0, 262_144]);
+    while client.receive_frame().0 > 0 {}
+    client.wire.write_i64(-127).expect("send");
+    assert_eq!(client.wire.read_i64().expect("answer"), -127);
+}
+
+#[track_caller]
+fn expect_digest(client: &mut Client, path: &str, content: &[u8]) {
+    let digits: String = sha256(content).map(|byte| format!("{byte:02x}")).concat();
+    let reply = client.ask(format!("SHA256 {path}"));
+    assert_eq!(reply, format!("OK 0x{digits}"), "{path}");
+}
+
+#[test]
+fn digests_are_made_while_bytes_pass_and_never_of_what_was_before() {
+    let server = Server::start();
+    let mut client = server.connect();
+    assert!(!client.ask("TFD_FEATURES").contains("DIGEST"));
+    let reply = client.ask("TFD_FEATURES later digest");
+    assert!(reply.ends_with(" DIGEST"), "{reply}");
+    let (first, second) = (pattern(5_000_000), vec![7; 5_000_000]);
+    for content in [&first, &second] {
+        put(&mut client, "put", content);
+        expect_digest(&mut client, "put", content);
+        client.send_file("sent", true, content);
+        expect_digest(&mut client, "sent", content);
+        client.send("SUP sup");
+        send_frames(&mut client, content);
+        client.wire.write_i32(0).expect("end");
+        assert_eq!(client.wire.read_i32().expect("answer"), 0);
+        expect_digest(&mut client, "sup", content);
+        for name in ["put", "sent", "sup"] {
+            get(&mut client, name);
+            expect_digest(&mut client, name, content);
+        }
+    }
+    // A short file in the place of a long one, and a part of one.
+    put(&mut client, "put", b"short");
+    expect_digest(&mut client, "put", &server.read("put"));
+    client.send_file("sent", true, b"short");
+    expect_digest(&mut client, "sent", b"short");
+    client.hp_open("PUT", "sup", &[3_000_000, 262_144]);
+    client.send_frame(b"within");
+    client.wire.write_i64(0).expect("end");
+    assert_eq!(client.wire.read_i64().expect("answer"), -127);
+    client.wire.write_i64(-127).expect("send");
+    expect_digest(&mut client, "sup", &server.read("sup"));
+    client.expect_alive();
+}
+
+#[test]
+fn a_change_from_outside_is_in_the_next_digest() {
+    use std::os::unix::fs::FileExt;
+    let server = Server::start();
+    let mut client = server.connect();
+    client.ask("TFD_FEATURES digest");
+    let mut content = pattern(5_000_000);
+    for send in [true, false] {
+        put(&mut client, "f", &content);
+        if send {
+            get(&mut client, "f");
+        }
+        expect_digest(&mut client, "f", &content);
+        // Same size, and the old time put back.
+        let file = fs::File::options().write(true).open(server.path("f"));
+        let file = file.expect("open");
+        let time = file.metadata().and_then(|stat| stat.modified());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        content[17] ^= 1;
+        file.write_all_at(&content[17..18], 17).expect("write");
+        file.set_modified(time.expect("time")).expect("time");
+        expect_digest(&mut client, "f", &content);
+        // Another file of the same name, size and time.
+        content[18] ^= 1;
+        fs::write(server.path("g"), &content).expect("write");
+        fs::rename(server.path("g"), server.path("f")).expect("rename");
+        expect_digest(&mut client, "f", &content);
+        give_to_server(&server.path("f"));
+    }
+    client.expect_all(&[("DEL f", 0), ("SHA256 f", 45)]);
+}
+
+#[test]
+fn what_was_just_stored_or_sent_is_not_read_again() {
+    if !is_root() || std::env::var_os("TFD_TEST_THROUGH_PROXY").is_some() {
+        println!("left out: needs root and a session of its own");
+        return;
+    }
+    let content = pattern(6_000_000);
+    let whole = content.len() as u64;
+    for (word, least, most) in [("digest", 1, 2), ("", 5, 6)] {
+        let server = Server::start();
+        let mut client = server.connect();
+        client.ask(format!("TFD_FEATURES {word}"));
+        let before = bytes_read(&server);
+        put(&mut client, "f", &content);
+        for _ in 0..5 {
+            expect_digest(&mut client, "f", &content);
+        }
+        let read = bytes_read(&server) - before;
+        assert!(
+            (least * whole..most * whole).contains(&read),
+            "{word} {read}"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 //! system's memory. Who passes the bytes does not wait for it.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::store::wanted;
-use crate::sys::number::at_most;
+use crate::sys::number::{at_most, size};
 use crate::sys::process::spawn_beside;
 
 /// A file with more bytes gets a thread.
@@ -26,24 +26,63 @@ const STACK: usize = 64 * 1024;
 /// How long to wait until the client is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What shows that a file is the one that it was: its number, its size and the
+/// times at which content and inode have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    file: (u64, u64),
+    size: u64,
+    changed: [(i64, u64); 2],
+}
+
+impl State {
+    /// That of an open file now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of(file: impl AsFd) -> Result<State, Errno> {
+        let stat = rustix::fs::fstat(file)?;
+        Ok(State {
+            file: (stat.st_dev, stat.st_ino),
+            size: size(stat.st_size),
+            changed: [
+                (stat.st_mtime, stat.st_mtime_nsec),
+                (stat.st_ctime, stat.st_ctime_nsec),
+            ],
+        })
+    }
+}
+
 /// The bytes of a file as they pass, from the first one on.
 #[derive(Debug)]
 pub struct Passing {
     file: OwnedFd,
+    before: State,
     /// The digest of what has passed, while that is short.
     begun: Option<Sha256>,
     follower: Option<Follower>,
 }
 
 impl Passing {
-    /// Of this file, which must be open for reading.
+    /// For the digest of any file, which must be open for reading.
     ///
     /// # Errors
     /// The system's.
     pub fn of(file: BorrowedFd<'_>) -> Result<Passing, Errno> {
+        let begun = Some(Sha256::new());
+        let passing = Passing::of_long(file)?;
+        Ok(Passing { begun, ..passing })
+    }
+
+    /// For that of a long one only.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of_long(file: BorrowedFd<'_>) -> Result<Passing, Errno> {
         Ok(Passing {
             file: rustix::io::fcntl_dupfd_cloexec(file, 0)?,
-            begun: Some(Sha256::new()),
+            before: State::of(file)?,
+            begun: None,
             follower: None,
         })
     }
@@ -53,7 +92,8 @@ impl Passing {
         self.begun.is_some()
     }
 
-    /// These bytes have passed, which end at this offset.
+    /// These bytes have passed, which end at this offset. What is for long files
+    /// alone needs none.
     pub fn passed(&mut self, data: &[u8], end: u64) {
         if self.follower.is_none()
             && end > LONG
@@ -82,6 +122,21 @@ impl Passing {
             (None, None) => Err(Errno::NODATA),
         }
     }
+
+    /// Lets the digest of a long file be made, all of which has been written, and
+    /// returns how the file is now; `None` for a short one.
+    pub fn written(self) -> Option<(State, Follower)> {
+        let follower = self.follower?;
+        follower.end();
+        Some((State::of(&self.file).ok()?, follower))
+    }
+
+    /// As [`Passing::written`], when all has been read; also `None` if the file has
+    /// changed since the beginning.
+    pub fn read(self) -> Option<(State, Follower)> {
+        let before = self.before;
+        self.written().filter(|(now, _)| *now == before)
+    }
 }
 
 /// A thread that makes the digest of a file. It ends when this is dropped.
@@ -90,12 +145,12 @@ pub struct Follower(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<Progress>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Progress {
     /// How far the file may be read, and has bytes.
     end: u64,
     /// It may be read to its end.
@@ -105,7 +160,7 @@ struct State {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -201,7 +256,6 @@ fn follow(file: &OwnedFd, shared: &Shared) -> Result<[u8; 32], Errno> {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::os::fd::AsFd;
 
     fn digest_of(content: &[u8]) -> [u8; 32] {
         Sha256::digest(content).into()
@@ -213,13 +267,18 @@ mod tests {
             let content: Vec<u8> = (0..length).map(|i| (i >> 5) as u8).collect();
             let mut file = tempfile::tempfile().expect("file");
             let mut passing = Passing::of(file.as_fd()).expect("passing");
+            let mut long = Passing::of_long(file.as_fd()).expect("passing");
             let mut end = 0;
             for piece in content.chunks(300_000) {
                 file.write_all(piece).expect("write");
                 end += piece.len() as u64;
                 passing.passed(piece, end);
+                long.passed(&[], end);
             }
             assert_eq!(passing.digest(), Ok(digest_of(&content)), "{length}");
+            let long = long.written().map(|(_, follower)| follower.wait());
+            let expected = (end > LONG).then(|| Ok(digest_of(&content)));
+            assert_eq!(long, expected, "{length}");
         }
     }
 

@@ -297,8 +297,8 @@ commands! { (wire, env)
         => xs1::write_raw(wire, env);
 
     // tfd's own.
-    "TFD_FEATURES" TfdFeatures = nothing, Reads, Quick, none()
-        => features::run(env);
+    "TFD_FEATURES" TfdFeatures { words: Vec<u8> } = any_text, Reads, Quick, none()
+        => features::run(env, &words);
     "TFD_LIST" TfdList { flags: Flags, path: RootPath } = flags_and_path, Reads, Long, one(path)
         => listing::run(wire, env, flags, &path);
     "TFD_SET" TfdSet { attributes: Attributes, path: RootPath } = attributes_and_path, Changes, Quick, two(path, &attributes.text)

@@ -3,6 +3,7 @@
 //! does not know them never sends one, and another server answers `UNKNOWN`.
 
 pub(super) mod attributes;
+pub(super) mod digests;
 pub(super) mod features;
 pub(super) mod fetch;
 pub(super) mod link;

@@ -16,9 +16,13 @@ use crate::tf::wire::{Result, Wire};
 /// When the connection can't go on.
 pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
     exchange(wire, open_to_read(env, request), |wire, file, limit| {
-        let mut frames = Frames::new(&file, request.offset, 8, at_most(limit, PIECE));
+        let mut frames = Frames::new(&file, request.offset, 8, at_most(limit, PIECE))
+            .with_digest(env.digests.begin(file.handle()));
         let mut client_is_done = false;
         let last = send_frames(wire, &mut frames, &mut client_is_done)?;
+        if last == Some(END) {
+            env.digests.keep_read(frames.into_passing());
+        }
         if let Some(code) = last {
             wire.write_i64(code)?;
         }
@@ -64,12 +68,14 @@ fn send_frames(
 /// When the connection can't go on.
 pub(crate) fn run_with_windows(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Outcome> {
     exchange(wire, open_to_read(env, request), |wire, file, limit| {
-        let mut frames = Frames::new(&file, request.offset, 8, at_most(limit, PIECE));
+        let mut frames = Frames::new(&file, request.offset, 8, at_most(limit, PIECE))
+            .with_digest(env.digests.begin(file.handle()));
         let mut sent = 0;
         loop {
             match frames.send(wire)? {
                 Sent::Frame => sent += 1,
                 Sent::End => {
+                    env.digests.keep_read(frames.into_passing());
                     wire.write_i64(END)?;
                     return Ok(Outcome::Done);
                 }

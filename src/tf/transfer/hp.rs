@@ -11,6 +11,7 @@ use crate::session::audit::Outcome;
 use crate::store::behind::WriteBehind;
 use crate::store::part::is_file;
 use crate::store::path::is_upload_part;
+use crate::store::read::digest::Passing;
 use crate::store::read::{FileReader, ReadError};
 use crate::store::{Entry, Quota};
 use crate::tf::env::Env;
@@ -32,6 +33,36 @@ pub(super) const FIN: i64 = -127;
 /// The most bytes handled at once: deciphered bytes are still in the cache when
 /// they are written.
 pub(in crate::tf) const PIECE: usize = 256 * 1024;
+
+/// Opens the file of PUT and PUTCAN, or makes it; whether it has made it. If it is
+/// also to be read, that is tried.
+fn open_or_make(
+    env: &Env,
+    entry: &Entry,
+    is_read: bool,
+) -> std::result::Result<(OwnedFd, bool), Errno> {
+    let mode = Mode::from_raw_mode(env.settings.file_mode);
+    let open = |flags| {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&entry.directory, entry.name(), flags, mode)
+    };
+    let access = if is_read {
+        OFlags::RDWR
+    } else {
+        OFlags::WRONLY
+    };
+    match open(access | OFlags::CREATE | OFlags::EXCL) {
+        Ok(file) => return Ok((file, true)),
+        Err(Errno::EXIST) if !env.may_replace() => return Err(Errno::EXIST),
+        Err(Errno::EXIST) if !is_file(&entry.stat()?) => return Err(Errno::INVAL),
+        Err(Errno::EXIST) => {}
+        Err(e) => return Err(e),
+    }
+    match open(access) {
+        Err(Errno::ACCESS) if is_read => Ok((open(OFlags::WRONLY)?, false)),
+        opened => Ok((opened?, false)),
+    }
+}
 
 /// An open file and the buffer to agree on, in bytes.
 pub(super) type Opened<T> = std::result::Result<(T, u64), Status>;
@@ -92,6 +123,7 @@ pub(super) struct Target {
     offset: u64,
     behind: WriteBehind,
     quota: Quota,
+    passing: Option<Passing>,
 }
 
 impl Target {
@@ -105,16 +137,9 @@ impl Target {
             return Err(Status::HpOpen);
         }
         let opened = env.root.final_entry(&request.path).and_then(|entry| {
-            let mode = Mode::from_raw_mode(env.settings.file_mode);
-            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let open = |flags| rustix::fs::openat(&entry.directory, entry.name(), flags, mode);
-            let (file, created) = match open(flags | OFlags::CREATE | OFlags::EXCL) {
-                Ok(file) => (file, true),
-                Err(Errno::EXIST) if !env.may_replace() => return Err(Errno::EXIST),
-                Err(Errno::EXIST) if !is_file(&entry.stat()?) => return Err(Errno::INVAL),
-                Err(Errno::EXIST) => (open(flags)?, false),
-                Err(e) => return Err(e),
-            };
+            // A digest is made of what is written from the beginning, by reading it.
+            let is_read = env.digests.is_on() && request.offset == 0;
+            let (file, created) = open_or_make(env, &entry, is_read)?;
             if !is_file(&rustix::fs::fstat(&file)?) {
                 return Err(Errno::INVAL);
             }
@@ -127,6 +152,7 @@ impl Target {
             }
             let (offset, quota) = (request.offset, env.quota);
             let behind = WriteBehind::new(offset, env.sync());
+            let passing = is_read.then(|| env.digests.begin(file.as_fd())).flatten();
             Ok(Target {
                 file,
                 entry,
@@ -134,6 +160,7 @@ impl Target {
                 offset,
                 behind,
                 quota,
+                passing,
             })
         });
         opened
@@ -162,7 +189,11 @@ impl Target {
             }
             behind.wrote(file.as_fd(), *offset);
             Ok(())
-        })
+        })?;
+        if let Some(passing) = &mut self.passing {
+            passing.passed(&[], self.offset);
+        }
+        Ok(())
     }
 
     /// Receives a frame of `len` bytes and writes it: whether it is stored. A
@@ -198,11 +229,12 @@ impl Target {
     }
 
     /// Keeps what was received, on disk if the settings ask for that.
-    pub(super) fn keep(&self, env: &Env) -> std::result::Result<(), Errno> {
+    pub(super) fn keep(&mut self, env: &Env) -> std::result::Result<(), Errno> {
         if env.sync() {
             rustix::fs::fsync(&self.file).map_err(|e| env.note(e))?;
             env.settle(&self.entry.directory)?;
         }
+        env.digests.keep_written(self.passing.take());
         Ok(())
     }
 

@@ -26,9 +26,13 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> 
     };
     file.read_in_order();
     let mut offset = 0;
+    let mut passing = env.digests.begin(file.handle());
     let sent = Stream::new(wire).fill(file.length, |part| {
         let len = file.read_at(part, offset)?;
         offset += len as u64;
+        if let Some(passing) = &mut passing {
+            passing.passed(&[], offset);
+        }
         Ok(len)
     });
     match sent {
@@ -37,6 +41,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, delete: bool, path: &RootPath) -> 
         Err(Interrupted::Wire(e)) => return Err(e),
         Err(Interrupted::System(_)) => return refuse(wire, Status::TransferApi),
     }
+    env.digests.keep_read(passing);
     if delete {
         delete_sent(env, path, &file);
     }

@@ -32,6 +32,7 @@ pub(crate) fn run(
         Ok(upload) => upload,
         Err(status) => return refuse(wire, status),
     };
+    let (mut passing, mut length) = (env.digests.begin(upload.part()), 0);
     wire.write_message(b"CONT")?;
     let mut body = Vec::new();
     let ended = loop {
@@ -41,7 +42,12 @@ pub(crate) fn run(
             .next()
             .unwrap_or_default();
         match word {
-            b"OK" => break env.publish(upload).map(|()| Outcome::Done),
+            b"OK" => {
+                let published = env.publish(upload).map(|()| Outcome::Done);
+                env.digests
+                    .keep_written(passing.filter(|_| published.is_ok()));
+                break published;
+            }
             b"BREAK" => {
                 drop(upload);
                 break Ok(Outcome::BrokenOff);
@@ -52,6 +58,10 @@ pub(crate) fn run(
         if let Err(e) = upload.write(data) {
             drop(upload);
             break Err(env.note(e));
+        }
+        length += data.len() as u64;
+        if let Some(passing) = &mut passing {
+            passing.passed(&[], length);
         }
         wire.count_data(data.len());
         wire.write_message(b"CONT")?;

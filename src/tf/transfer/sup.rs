@@ -81,11 +81,13 @@ pub(crate) fn run_down(wire: &mut Wire, env: &Env, path: &RawPath) -> Result<Out
     };
     file.read_in_order();
     // Some clients keep only the last frame of a file.
-    let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE);
+    let passing = env.digests.begin(file.handle());
+    let mut frames = Frames::new(&file, 0, 4, MAX_MESSAGE).with_digest(passing);
     loop {
         match frames.send(wire)? {
             Sent::Frame => {}
             Sent::End => {
+                env.digests.keep_read(frames.into_passing());
                 wire.reply_i32(DONE)?;
                 return Ok(Outcome::Done);
             }
