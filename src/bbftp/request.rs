@@ -132,6 +132,7 @@ impl From<Fault> for Read {
                     command: "REFUSED",
                     path: text,
                     other: word.as_bytes().to_vec(),
+                    effect: Effect::Reads,
                 };
                 Read::Refused(reply, Some(subject))
             }
@@ -508,6 +509,7 @@ impl Request {
             command: self.word(),
             path: file.path.as_bytes().to_vec(),
             other: Vec::new(),
+            effect: self.effect(),
         })
     }
 }

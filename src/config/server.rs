@@ -46,6 +46,8 @@ pub struct Server {
     pub control: Option<PathBuf>,
     /// Where metrics are served.
     pub metrics: Option<Local>,
+    /// How many accounts have metrics of their own.
+    pub metrics_accounts: usize,
     /// The file that the log goes to in place of standard error.
     pub log_file: Option<PathBuf>,
     /// The form of the log.
@@ -190,6 +192,7 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         sandbox: flag("sandbox")?,
         control: control(values),
         metrics: text("metrics").map(|text| local(values, text)),
+        metrics_accounts: values.parsed("server", "metrics_accounts")?,
         log_file: path("log_file"),
         log_format: log_format(text("log_format")?),
         root: path("root").unwrap_or_default(),

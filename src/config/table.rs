@@ -86,6 +86,9 @@ pub(super) const KEYS: &[Key] = keys! {
     server metrics: Checked(check::local), Example "127.0.0.1:9345",
         "Where Prometheus finds metrics, a loopback address or a socket's path (left out: \
          nowhere).";
+    server metrics_accounts: Int(0, 10_000), Default 0,
+        "How many accounts have metrics of their own, the first that log in; the others are \
+         counted together (0: none).";
     server audit: Path, Example "/var/log/tfd/audit.jsonl",
         "A log of who did what to which path, a JSON object a line (left out: none).";
     server stop_grace: Seconds(0.0), Default 3,

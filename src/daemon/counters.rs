@@ -2,9 +2,14 @@
 //! ended connections have published, which a process taken over can falsify; the
 //! daemon decides nothing by them.
 
+use std::collections::BTreeMap;
+
+use super::accounts::Accounts;
 use super::admission::Full;
 use super::helpers::authenticator::Failure;
 use super::helpers::keeper::Refusal;
+use crate::session::counts::Counts;
+use crate::session::slots::Activity;
 
 /// Helper processes that are started again. A protocol's are counted together.
 pub const HELPERS: [&str; 9] = [
@@ -20,7 +25,7 @@ pub const HELPERS: [&str; 9] = [
 ];
 
 /// The counters.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Counters {
     /// Connections that got a slot.
     pub connections: u64,
@@ -36,6 +41,10 @@ pub struct Counters {
     pub received: u64,
     /// Bytes to them.
     pub sent: u64,
+    /// What the requests of ended connections came to, by protocol.
+    pub requests: BTreeMap<&'static str, Counts>,
+    /// What accounts have moved.
+    pub accounts: Accounts,
     /// Generations started.
     pub generations: u64,
     /// Helper processes that ended unasked, or could no longer fork, by [`HELPERS`].
@@ -71,9 +80,22 @@ impl Counters {
         self.restarts.iter().sum()
     }
 
-    /// Adds the bytes that a connection has moved.
-    pub fn add(&mut self, (received, sent): (u64, u64)) {
-        self.received = self.received.wrapping_add(received);
-        self.sent = self.sent.wrapping_add(sent);
+    /// Adds what a connection has moved; `sessions` is 1 for one that lasts.
+    pub fn add(
+        &mut self,
+        protocol: &'static str,
+        account: Option<&str>,
+        activity: &Activity,
+        sessions: u64,
+    ) {
+        self.received = self.received.wrapping_add(activity.received);
+        self.sent = self.sent.wrapping_add(activity.sent);
+        self.requests
+            .entry(protocol)
+            .or_default()
+            .add(&activity.counts);
+        if let Some(account) = account {
+            self.accounts.add(account, activity, sessions);
+        }
     }
 }

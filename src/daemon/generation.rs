@@ -187,6 +187,11 @@ impl Generation {
         found.map(|(_, name)| *name)
     }
 
+    /// The accounts that clients log in to.
+    pub fn logins(&self) -> &[Login] {
+        if self.multi_user { &self.logins } else { &[] }
+    }
+
     /// Whether anybody has a quota.
     pub fn has_quotas(&self) -> bool {
         self.quota.is_some() || self.logins.iter().any(|login| login.quota.is_some())

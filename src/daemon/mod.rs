@@ -2,6 +2,7 @@
 //! takes leave of processes that have ended; it parses no network byte and
 //! never holds the private key. See tfd(8), PROCESSES.
 
+pub mod accounts;
 pub mod admission;
 pub mod counters;
 pub mod generation;

@@ -16,7 +16,7 @@ use super::admission::{Full, Limits, Occupancy};
 use super::counters::Counters;
 use crate::ipc::orders::{Ended, News, Tag, mark};
 use crate::session::keys::{KEY, Keys};
-use crate::session::slots::{Activity, Page};
+use crate::session::slots::Page;
 use crate::sys::memory::shared_pages;
 
 /// The slots and their connections.
@@ -239,6 +239,7 @@ impl Registry {
     /// Takes note that a launcher starts the session of a connection. Unless the
     /// login is complete by that, it is once the gate has ended.
     pub fn launch(&mut self, slot: u32, launcher: Pid, user: &str, is_complete: bool) {
+        self.counters.accounts.meet(user);
         if let Some(connection) = self.connections.get_mut(&slot) {
             connection.user = Some(user.to_owned());
             connection.session = Some(Process::of(launcher));
@@ -328,8 +329,9 @@ impl Registry {
         };
         let is_in = connection.stage == Stage::Session;
         self.occupancy.go(connection.arrived.peer.ip(), !is_in);
-        let Activity { received, sent, .. } = connection.page.activity();
-        self.counters.add((received, sent));
+        let activity = connection.page.activity();
+        let (protocol, account) = (connection.arrived.protocol.1, connection.user.as_deref());
+        self.counters.add(protocol, account, &activity, 0);
         self.free.push(slot);
         self.publish(slot, [0; KEY]);
     }

@@ -124,8 +124,10 @@ impl<'a> Supervisor<'a> {
         let listeners = listen_on(&config, passed)?;
         let control = Control::open(&config)?;
         let users = users_stamp(&config);
-        let registry = Registry::new(config.server.max_sessions, limits(&config))
+        let mut registry = Registry::new(config.server.max_sessions, limits(&config))
             .map_err(|e| format!("shared memory: {e}"))?;
+        let apart = config.server.metrics_accounts;
+        registry.counters.accounts.limit(apart);
         let all: Vec<&Listener> = listeners.iter().collect();
         let helper = identities.as_ref().map(|who| &who.helpers);
         let keys = registry.keys().as_fd();

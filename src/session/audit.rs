@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::codec;
+use crate::session::effect::Effect;
 use crate::session::shortage::Shortage;
 
 /// The longest text that is recorded whole, in bytes.
@@ -61,6 +62,8 @@ pub struct Subject {
     pub path: Vec<u8>,
     /// A second path, new name, pattern or argument; empty for none.
     pub other: Vec<u8>,
+    /// What the request may do.
+    pub effect: Effect,
 }
 
 /// Receives a session's requests.
@@ -109,6 +112,7 @@ impl Audit {
             command: "BEGIN",
             path: Vec::new(),
             other: other.to_vec(),
+            effect: Effect::Reads,
         };
         self.record(&subject, Outcome::Done, 0)
     }

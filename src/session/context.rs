@@ -151,7 +151,7 @@ impl Observer for SessionObserver {
     }
 
     fn ended(&mut self, subject: &Subject, outcome: Outcome, bytes: u64) -> io::Result<()> {
-        self.page.ended();
+        self.page.ended(subject.effect, outcome, bytes);
         if let Outcome::NoRoom { shortage, .. } = outcome {
             self.warn(subject, shortage);
         }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod context;
+pub mod counts;
 #[cfg_attr(
     not(feature = "testing"),
     expect(dead_code, reason = "no protocol that is served has data connections")

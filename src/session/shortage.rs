@@ -23,6 +23,18 @@ pub enum Shortage {
 codec!(enum Shortage { 0 => Disk, 1 => Quota(limit), 2 => FileSize });
 
 impl Shortage {
+    /// One for each kind, in the order of [`Shortage::kind`].
+    pub const KINDS: [&str; 3] = ["disk", "quota", "file_size"];
+
+    /// Its place in [`Shortage::KINDS`].
+    pub fn kind(self) -> usize {
+        match self {
+            Shortage::Disk => 0,
+            Shortage::Quota(_) => 1,
+            Shortage::FileSize => 2,
+        }
+    }
+
     /// What an error says of room, for a session with this quota.
     pub fn of(error: Errno, quota: &Quota) -> Option<Shortage> {
         match error {

@@ -12,6 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::ipc::page;
 use crate::net::link::Meter;
+use crate::session::audit::Outcome;
+use crate::session::counts::{self, COUNTERS, Counts};
+use crate::session::effect::Effect;
 use crate::sys::memory::{WORD, for_reading, map_page, shared_pages};
 
 /// What the words of a page hold.
@@ -31,6 +34,8 @@ mod word {
     /// The bytes of its path, and these.
     pub(crate) const LENGTH: usize = 8;
     pub(crate) const PATH: usize = 9;
+    /// What its requests came to.
+    pub(crate) const COUNTS: usize = PATH + super::MAX_PATH / super::WORD;
 }
 
 /// The longest name of a command, in bytes. Protocols assert theirs against it.
@@ -40,7 +45,7 @@ pub const MAX_COMMAND: usize = word::COMMAND.len() * WORD;
 const MAX_PATH: usize = 1024;
 
 /// How many words of a page are in use.
-const WORDS: usize = word::PATH + MAX_PATH / WORD;
+const WORDS: usize = word::COUNTS + COUNTERS;
 
 /// How often a request is read again that was written to meanwhile.
 const TRIES: usize = 8;
@@ -62,6 +67,8 @@ pub struct Activity {
     pub received: u64,
     /// Bytes to the client.
     pub sent: u64,
+    /// What its requests came to.
+    pub counts: Counts,
     /// The request under way.
     pub doing: Option<Doing>,
 }
@@ -109,6 +116,7 @@ impl Page {
         Activity {
             received: words[word::RECEIVED],
             sent: words[word::SENT],
+            counts: Counts::from_words(&words[word::COUNTS..]),
             doing: whole.and_then(|words| doing(&words)),
         }
     }
@@ -146,7 +154,7 @@ impl Page {
 /// The request in the words of a page.
 fn doing(words: &[u64; WORDS]) -> Option<Doing> {
     let command = text_from_words(&word::COMMAND.map(|word| words[word]));
-    let path = words[word::PATH..]
+    let path = words[word::PATH..word::COUNTS]
         .iter()
         .flat_map(|word| word.to_ne_bytes());
     let len = usize::try_from(words[word::LENGTH]).unwrap_or(MAX_PATH);
@@ -229,9 +237,15 @@ impl Slot {
         });
     }
 
-    /// Says that it is over.
-    pub fn ended(self) {
+    /// Says that it is over, and counts it.
+    pub fn ended(self, effect: Effect, outcome: Outcome, bytes: u64) {
         self.write(|| word::COMMAND.into_iter().for_each(|word| self.set(word, 0)));
+        for (counter, more) in counts::changes(effect, outcome, bytes) {
+            let word = &self.0[word::COUNTS + counter];
+            // One process at a time writes to it.
+            let count = word.load(Ordering::Relaxed).wrapping_add(more);
+            word.store(count, Ordering::Relaxed);
+        }
     }
 
     /// Writes what belongs together so that a reader notices a torn text.
@@ -282,8 +296,12 @@ mod tests {
             assert_eq!(doing.path, vec![b'x'; len.min(MAX_PATH)]);
             assert!(doing.begun <= now() && now() - doing.begun < Duration::from_secs(9));
         }
-        slot.ended();
-        assert_eq!(page.activity().doing, None);
+        slot.ended(Effect::Adds, Outcome::Failed(Some(13)), 5);
+        let activity = page.activity();
+        assert_eq!(activity.doing, None);
+        assert_eq!(activity.counts.totals(), (1, 1));
+        let failed: Vec<_> = activity.counts.failed().collect();
+        assert_eq!(failed, [(13, 1)]);
     }
 
     #[test]

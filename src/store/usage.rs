@@ -105,6 +105,17 @@ impl Usage {
         self.get(0, page::COUNTED).wrapping_add(self.sum(page::ALL))
     }
 
+    /// How many bytes the files of a system user have, if they are counted.
+    pub fn of(&self, uid: u32) -> Option<u64> {
+        match self.owners.get(&uid) {
+            Some(page) => {
+                let since = self.get(*page, page::OWN);
+                Some(self.get(*page, page::COUNTED).wrapping_add(since))
+            }
+            None => self.counted.get(&uid).copied(),
+        }
+    }
+
     /// Stores a new count of the bytes of each owner.
     pub fn take_over(&mut self, counted: HashMap<u32, u64>) -> io::Result<()> {
         let all: u64 = counted.values().sum();

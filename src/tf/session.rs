@@ -9,6 +9,7 @@ use super::status::{Reply, Status};
 use super::transfer::{integrity, refuse, sup};
 use super::wire::{Result, Wire, WireError};
 use crate::session::audit::{Observer, Outcome, Subject};
+use crate::session::effect::Effect;
 
 /// Serves a client to the end of the session: `Ok` after END.
 ///
@@ -91,6 +92,7 @@ fn refuse_unread(
             command: "REFUSED",
             path,
             other: word,
+            effect: Effect::Reads,
         };
         observer
             .ended(&subject, Outcome::from(&reply), 0)

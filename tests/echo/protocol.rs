@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::net::link::{Link, Meter};
 use crate::session::audit::{Observer, Outcome, Subject};
 use crate::session::context::{Context, End};
+use crate::session::effect::Effect;
 use crate::session::login::Login;
 use crate::session::protocol::{Gate, Protocol, Serve};
 use crate::store::{Policy, RootPath};
@@ -84,6 +85,7 @@ fn serve(link: &mut Link, context: &mut Context) -> Result<End, Box<dyn std::err
             command: if words[0] == "PUT" { "PUT" } else { "OTHER" },
             path: line.trim_end().as_bytes().to_vec(),
             other: Vec::new(),
+            effect: Effect::Reads,
         };
         context.observer.begins(&subject);
         let (outcome, answer) = match run(context, &words) {

@@ -16,6 +16,7 @@ mod control;
 mod descriptors;
 mod jail;
 mod login;
+mod metrics;
 mod secrets;
 
 use std::collections::BTreeSet;

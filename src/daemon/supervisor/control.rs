@@ -2,6 +2,7 @@
 //! they report is checked.
 
 use super::Supervisor;
+use crate::daemon::generation::Generation;
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{End, Kind, Source};
 use crate::ipc::orders::Order;
@@ -27,11 +28,14 @@ impl Supervisor<'_> {
         let listeners = self.listeners.iter().map(|listener| listener.address);
         let listening: Vec<_> = listeners.chain(self.control.address()).collect();
         let config = std::path::absolute(&self.path).unwrap_or_default();
+        let root = Some(self.config.server.root.as_path());
         let view = View {
             registry: &self.registry,
             live: None,
             usage: &self.memory.usage,
             quota: self.config.server.quota,
+            logins: self.generations.last().map_or(&[], Generation::logins),
+            root: root.filter(|_| self.config.proxy().is_none()),
             limit: self.registry.slots(),
             process: std::process::id(),
             born: self.control.born,

@@ -75,6 +75,8 @@ impl Supervisor<'_> {
             self.memory.dialer = None;
         }
         self.registry.limit(limits(&config));
+        let apart = config.server.metrics_accounts;
+        self.registry.counters.accounts.limit(apart);
         if config.server.max_sessions != self.config.server.max_sessions {
             log::warn!("max_sessions takes effect at the next start");
         }

@@ -128,7 +128,8 @@ macro_rules! commands {
                 let (command, (path, other)) = match self {
                     $(Request::$variant $({ $($field),* })? $(($tuple))? => ($word, $subject?),)*
                 };
-                Some(Subject { command, path, other })
+                let effect = counted_as(command, self.effect());
+                Some(Subject { command, path, other, effect })
             }
 
             /// Carries it out and sends all its replies.
@@ -309,6 +310,14 @@ commands! { (wire, env)
         => fetch::run(wire, env, &path);
     "TFD_LINK" TfdLink { link: Link, path: RootPath } = link_and_path, Adds, Quick, two(path, link.text())
         => link::run(env, &link, &path);
+}
+
+/// What a request counts as: writing by descriptor has been allowed by XS1_OPEN.
+fn counted_as(word: &str, effect: Effect) -> Effect {
+    match word {
+        "XS1_WRITE" | "XS1_WRITEV2" | "XS1_TRUNC" => Changes,
+        _ => effect,
+    }
 }
 
 /// A path, and what else a request is about.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::events::{Events, News};
 use super::watch::{FoundFile, Watch};
 use crate::session::audit::{Observer, Outcome, Subject};
+use crate::session::effect::Effect;
 use crate::tf::env::Env;
 use crate::tf::request::word;
 use crate::tf::wire::{Result, Wire, WireError};
@@ -117,6 +118,7 @@ fn delete(env: &Env, watch: &Watch, file: &FoundFile, observer: &mut dyn Observe
         command: "STARTNTFY",
         path,
         other,
+        effect: Effect::Changes,
     };
     observer
         .ended(&subject, outcome, 0)

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::daemon::accounts::Moved;
 use crate::daemon::admission::Full;
-use crate::daemon::counters::HELPERS;
+use crate::daemon::counters::{Counters, HELPERS};
 use crate::daemon::helpers::authenticator::Failure;
 use crate::daemon::helpers::control::view::{Entry, View};
 use crate::daemon::helpers::keeper::Refusal;
+use crate::session::counts::Counts;
 
 /// The longest request, in bytes, and how long it may take to arrive.
 const MAX_REQUEST: usize = 8 * 1024;
@@ -77,7 +79,29 @@ pub fn text(view: &View<'_>) -> String {
     metrics.add(GAUGE, "tfd_build_info", "The version of tfd.", [(build, 1)]);
     let entries = view.entries();
     add_connections(&mut metrics, view, &entries);
-    let counters = &view.registry.counters;
+    let mut counters = view.registry.counters.clone();
+    for entry in &entries {
+        let Entry {
+            connection,
+            activity,
+            ..
+        } = entry;
+        let account = connection
+            .user
+            .as_deref()
+            .filter(|_| connection.session.is_some());
+        let protocol = connection.arrived.protocol.1;
+        counters.add(protocol, account, activity, u64::from(entry.is_in));
+    }
+    add_refusals(&mut metrics, &counters);
+    add_traffic(&mut metrics, &counters);
+    add_own_state(&mut metrics, view, &counters);
+    add_room(&mut metrics, view);
+    add_accounts(&mut metrics, view, &counters);
+    metrics.0
+}
+
+fn add_refusals(metrics: &mut Metrics, counters: &Counters) {
     let refused = Full::ALL.map(|full| (reason(full), counters.refused[full as usize]));
     let help = "Clients refused for a limit.";
     metrics.add(COUNTER, "tfd_refused_total", help, refused);
@@ -93,15 +117,48 @@ pub fn text(view: &View<'_>) -> String {
     });
     let help = "Logins that failed.";
     metrics.add(COUNTER, "tfd_logins_failed_total", help, failed);
-    let received = entries.iter().fold(counters.received, |sum, e| {
-        sum.wrapping_add(e.activity.received)
-    });
+}
+
+fn add_traffic(metrics: &mut Metrics, counters: &Counters) {
     let help = "Bytes from clients.";
-    metrics.counter("tfd_bytes_received_total", help, received);
-    let sent = entries
+    metrics.counter("tfd_bytes_received_total", help, counters.received);
+    let help = "Bytes to clients.";
+    metrics.counter("tfd_bytes_sent_total", help, counters.sent);
+    let all = &counters.requests;
+    let labels = |protocol, (class, count)| {
+        let labels = format!("{{protocol=\"{protocol}\",class=\"{class}\"}}");
+        (labels, count)
+    };
+    let requests = all
         .iter()
-        .fold(counters.sent, |sum, e| sum.wrapping_add(e.activity.sent));
-    metrics.counter("tfd_bytes_sent_total", "Bytes to clients.", sent);
+        .flat_map(|(protocol, counts)| counts.requests().map(move |one| labels(*protocol, one)));
+    let help = "Requests that name a path, by what they may do.";
+    metrics.add(COUNTER, "tfd_requests_total", help, requests);
+    let bytes = all
+        .iter()
+        .flat_map(|(protocol, counts)| counts.bytes().map(move |one| labels(*protocol, one)));
+    let help = "Bytes of files and listings that these moved.";
+    metrics.add(COUNTER, "tfd_request_bytes_total", help, bytes);
+    let failed = all.iter().flat_map(|(protocol, counts)| {
+        let labels = move |(code, count)| {
+            (
+                format!("{{protocol=\"{protocol}\",code=\"{code}\"}}"),
+                count,
+            )
+        };
+        counts.failed().map(labels)
+    });
+    let help = "Requests that failed, by the protocol's code; 0 has none.";
+    metrics.add(COUNTER, "tfd_requests_failed_total", help, failed);
+    let mut sum = Counts::default();
+    all.values().for_each(|counts| sum.add(counts));
+    let no_room = sum.no_room().map(|(what, count)| (by_reason(what), count));
+    let help = "Requests that failed for lack of room.";
+    metrics.add(COUNTER, "tfd_no_room_total", help, no_room);
+}
+
+/// What tfd itself is doing.
+fn add_own_state(metrics: &mut Metrics, view: &View<'_>, counters: &Counters) {
     let help = "Clients' processes that did not end by themselves.";
     metrics.counter("tfd_processes_killed_total", help, counters.killed);
     let help = "Configurations that serve clients.";
@@ -116,12 +173,74 @@ pub fn text(view: &View<'_>) -> String {
     metrics.add(COUNTER, "tfd_helper_restarts_total", help, restarts);
     let uptime = view.born.elapsed().as_secs();
     metrics.gauge("tfd_uptime_seconds", "Seconds since the start.", uptime);
+}
+
+/// What there is room for.
+fn add_room(metrics: &mut Metrics, view: &View<'_>) {
     if let Some(quota) = view.quota {
         let help = "Bytes that count for the root's quota.";
         metrics.gauge("tfd_quota_used_bytes", help, view.usage.stored());
         metrics.gauge("tfd_quota_limit_bytes", "The root's quota.", quota);
     }
-    metrics.0
+    let Some(Ok(disk)) = view.root.map(rustix::fs::statvfs) else {
+        return;
+    };
+    let help = "The size of the root's file system.";
+    let size = disk.f_blocks.saturating_mul(disk.f_frsize);
+    metrics.gauge("tfd_disk_size_bytes", help, size);
+    let help = "What is free of it, for others than root.";
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    metrics.gauge("tfd_disk_free_bytes", help, free);
+    let help = "The inodes of the root's file system, 0 if it has no number of them.";
+    metrics.gauge("tfd_disk_inodes", help, disk.f_files);
+    metrics.gauge("tfd_disk_free_inodes", "The free ones.", disk.f_favail);
+}
+
+/// What accounts move and store, if any are counted.
+fn add_accounts(metrics: &mut Metrics, view: &View<'_>, counters: &Counters) {
+    if !counters.accounts.are_counted() {
+        return;
+    }
+    type Count = fn(&Moved) -> u64;
+    let series: [(&str, &str, &str, Count); 5] = [
+        (GAUGE, "sessions", "Sessions of the account.", |of| {
+            of.sessions
+        }),
+        (COUNTER, "requests_total", "Its requests.", |of| of.requests),
+        (
+            COUNTER,
+            "requests_failed_total",
+            "Those that failed.",
+            |of| of.failed,
+        ),
+        (COUNTER, "bytes_received_total", "Bytes from it.", |of| {
+            of.received
+        }),
+        (COUNTER, "bytes_sent_total", "Bytes to it.", |of| of.sent),
+    ];
+    for (kind, name, help, count) in series {
+        let all = counters.accounts.all();
+        let values = all.map(|(account, moved)| (by_account(account), count(moved)));
+        metrics.add(kind, &format!("tfd_account_{name}"), help, values);
+    }
+    let limits = view.logins.iter().filter_map(|login| {
+        let used = view.usage.of(login.identity.uid.as_raw())?;
+        Some((by_account(&login.name), used, login.quota?))
+    });
+    let limits: Vec<_> = limits.take(counters.accounts.most()).collect();
+    if limits.is_empty() {
+        return;
+    }
+    let used = limits.iter().map(|(labels, used, _)| (labels, *used));
+    let help = "Bytes that count for the account's quota.";
+    metrics.add(GAUGE, "tfd_account_quota_used_bytes", help, used);
+    let limits = limits.iter().map(|(labels, _, limit)| (labels, *limit));
+    let help = "The account's quota.";
+    metrics.add(GAUGE, "tfd_account_quota_limit_bytes", help, limits);
+}
+
+fn by_account(name: &str) -> String {
+    format!("{{account=\"{name}\"}}")
 }
 
 fn add_connections(metrics: &mut Metrics, view: &View<'_>, entries: &[Entry<'_>]) {

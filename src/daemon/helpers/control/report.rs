@@ -146,6 +146,7 @@ mod tests {
                 received: 2048,
                 sent: 1,
                 doing: Some(doing),
+                ..Activity::default()
             },
         };
         let text = json_line(&connection(&entry, 10));

@@ -13,6 +13,7 @@ use crate::session::keys::ReadKeys;
 use crate::session::slots::{Activity, Page};
 use crate::store::usage::Usage;
 use crate::sys::memory::for_reading;
+use crate::users::Login;
 
 /// The daemon's tables.
 #[derive(Clone, Copy)]
@@ -25,6 +26,10 @@ pub struct View<'a> {
     pub usage: &'a Usage,
     /// The most bytes beneath the root.
     pub quota: Option<u64>,
+    /// The accounts that clients log in to.
+    pub logins: &'a [Login],
+    /// The directory that clients see, if there is one.
+    pub root: Option<&'a Path>,
     /// The most connections.
     pub limit: u32,
     /// The daemon's process.
