@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tfd::config::{Dialect, Durability};
 use tfd::session::audit::{Observer, Outcome, Subject};
 use tfd::session::shortage::LastShortage;
+use tfd::session::uploads::Uploads;
 use tfd::store::{Quota, Root};
 use tfd::tf::env::{Digests, Env, Files, Lock, Locks, POLICY};
 use tfd::tf::session::serve;
@@ -67,6 +68,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         quota: Quota::none(),
         shortage: LastShortage::default(),
         target: None,
+        uploads: Uploads::default(),
         pool: None,
         watches: Vec::new(),
         locks: Locks::default(),

@@ -41,6 +41,7 @@ impl Server {
             root,
             mut observer,
             dialer,
+            uploads,
             ..
         } = context;
         let pace = info.pace;
@@ -51,6 +52,7 @@ impl Server {
         env.quota = info.quota;
         env.account = Some(info.user.into_bytes());
         env.dialer = dialer;
+        env.uploads = uploads;
         env.pace = pace;
         env.meter = Some(meter);
         let ended = session::greet(&mut control, &env.settings)

@@ -40,6 +40,11 @@ pub(super) fn port_range(text: &str) -> Result {
     holds(parse_port_range(text).is_some(), why)
 }
 
+/// An argument of a program.
+pub(super) fn argument(text: &str) -> Result {
+    holds(!text.contains('\0'), "an argument of a program has no NUL")
+}
+
 /// A path, or an address that only this machine reaches.
 pub(super) fn local(text: &str) -> Result {
     let is_local = match text.parse::<SocketAddr>() {

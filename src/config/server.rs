@@ -12,6 +12,9 @@ use crate::users::throttle::Limits;
 /// The control socket of a daemon that root starts, unless configured.
 pub const DEFAULT_CONTROL: &str = "/run/tfd/control";
 
+/// Where the jobs of `on_upload` are, unless configured.
+const DEFAULT_QUEUE: &str = "/var/lib/tfd/uploads";
+
 /// What concerns the daemon, its processes, and the clients of any protocol.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -46,6 +49,10 @@ pub struct Server {
     pub control: Option<PathBuf>,
     /// Where metrics are served.
     pub metrics: Option<Local>,
+    /// What is run for each upload.
+    pub on_upload: Option<OnUpload>,
+    /// Where the jobs for that are kept.
+    pub on_upload_queue: PathBuf,
     /// How many accounts have metrics of their own.
     pub metrics_accounts: usize,
     /// The file that the log goes to in place of standard error.
@@ -82,6 +89,17 @@ pub struct Server {
     pub kernel_tls: bool,
     /// The proxies whose connections begin with the client's address.
     pub accept_proxy_from: Vec<Network>,
+}
+
+/// A program that is run for each upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnUpload {
+    /// The program and its arguments.
+    pub program: Vec<String>,
+    /// How many runs at once.
+    pub parallel: usize,
+    /// How long one may take.
+    pub timeout: Duration,
 }
 
 /// A place that only this machine reaches.
@@ -135,6 +153,9 @@ pub enum LogFormat {
 
 /// Reports keys that contradict each other.
 pub(super) fn check(values: &mut Values<'_>, has_tls: bool) {
+    if values.has_elements("server", "on_upload") && !nix::unistd::geteuid().is_root() {
+        values.need("server", "on_upload_queue", "name a directory for its jobs");
+    }
     let logs_in = values.is("server", "mode", "multi-user");
     if logs_in {
         let remedy = "multi-user mode needs a users file (tfd user add)";
@@ -193,6 +214,8 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         control: control(values),
         metrics: text("metrics").map(|text| local(values, text)),
         metrics_accounts: values.parsed("server", "metrics_accounts")?,
+        on_upload: on_upload(values)?,
+        on_upload_queue: path("on_upload_queue").unwrap_or_else(|| DEFAULT_QUEUE.into()),
         log_file: path("log_file"),
         log_format: log_format(text("log_format")?),
         root: path("root").unwrap_or_default(),
@@ -220,6 +243,17 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         kernel_tls: values.is("server", "kernel_tls", "auto"),
         accept_proxy_from: values.list("server", "accept_proxy_from"),
     })
+}
+
+/// The program for uploads, if there is one; `None` for a wrong value.
+fn on_upload(values: &Values<'_>) -> Option<Option<OnUpload>> {
+    let program: Vec<String> = values.list("server", "on_upload");
+    let on_upload = OnUpload {
+        program,
+        parallel: values.parsed("server", "on_upload_parallel")?,
+        timeout: values.seconds("server", "on_upload_timeout")?,
+    };
+    Some((!on_upload.program.is_empty()).then_some(on_upload))
 }
 
 fn log_format(name: &str) -> LogFormat {

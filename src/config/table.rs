@@ -89,6 +89,14 @@ pub(super) const KEYS: &[Key] = keys! {
     server metrics_accounts: Int(0, 10_000), Default 0,
         "How many accounts have metrics of their own, the first that log in; the others are \
          counted together (0: none).";
+    server on_upload: List(check::argument), Example ["/usr/local/bin/import", "--quiet"],
+        "A program that is run for each file that clients have uploaded, by user, with its \
+         arguments; the file is in TFD_PATH (left out: none). See tfd(8), UPLOADS.";
+    server on_upload_parallel: Int(1, 1000), Default 4,
+        "How many of them run at once, how long each may take, in seconds, and where the jobs \
+         are kept (left out: /var/lib/tfd/uploads if root starts tfd).";
+    server on_upload_timeout: Seconds(1e-3), Default 600, "";
+    server on_upload_queue: Path, Example "/var/lib/tfd/uploads", "";
     server audit: Path, Example "/var/log/tfd/audit.jsonl",
         "A log of who did what to which path, a JSON object a line (left out: none).";
     server stop_grace: Seconds(0.0), Default 3,

@@ -12,7 +12,7 @@ use crate::session::counts::Counts;
 use crate::session::slots::Activity;
 
 /// Helper processes that are started again. A protocol's are counted together.
-pub const HELPERS: [&str; 9] = [
+pub const HELPERS: [&str; 10] = [
     "zygote",
     "launcher",
     "keeper",
@@ -21,6 +21,7 @@ pub const HELPERS: [&str; 9] = [
     "protocol",
     "auditor",
     "dialer",
+    "uploads",
     "logger",
 ];
 

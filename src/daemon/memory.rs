@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::dialer::Dialer;
+use crate::daemon::helpers::uploads::Uploads;
 use crate::daemon::protocols::ProtocolHelpers;
 use crate::store::usage::Usage;
 
@@ -19,6 +20,8 @@ pub struct Memory {
     pub helpers: ProtocolHelpers,
     /// The dialer, once a protocol has data connections.
     pub dialer: Option<Dialer>,
+    /// The process that runs a program for each upload, if there is one.
+    pub uploads: Option<Uploads>,
 }
 
 impl Memory {

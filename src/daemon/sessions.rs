@@ -22,6 +22,8 @@ pub struct SessionHandles {
     pub service: Option<OwnedFd>,
     /// Its channel to the dialer.
     pub dialer: Option<OwnedFd>,
+    /// Its channel to the process that keeps jobs for uploads.
+    pub uploads: Option<OwnedFd>,
 }
 
 /// The launchers that run.
@@ -93,6 +95,7 @@ impl Sessions {
             protocol,
             service: handles.service,
             dialer: handles.dialer,
+            uploads: handles.uploads,
         };
         let start = start_of(slot, connection, &order);
         let sent = start.and_then(|start| launcher.channel.send(&Order::Start(start)));

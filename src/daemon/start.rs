@@ -14,6 +14,7 @@ use super::memory::Memory;
 use crate::config::{self, Config};
 use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::dialer::{self, Dialer};
+use crate::daemon::helpers::uploads::Uploads;
 use crate::daemon::protocols::{ProtocolHelpers, Protocols};
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
@@ -65,7 +66,7 @@ pub(super) fn start_memory(
     config: &Config,
     listeners: &[&Listener],
     keys: BorrowedFd<'_>,
-    identity: Option<&Identity>,
+    (identity, clients): (Option<&Identity>, Option<&Identity>),
     sandbox: &Sandbox,
 ) -> Result<Memory, String> {
     let auditor = config.server.audit.as_ref();
@@ -76,6 +77,7 @@ pub(super) fn start_memory(
         auditor: auditor.transpose()?,
         helpers: start_helpers(config, listeners, keys, identity, sandbox, &none)?,
         dialer: start_dialer(config, identity, sandbox, None)?,
+        uploads: Uploads::start(config, clients)?,
     })
 }
 

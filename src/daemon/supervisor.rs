@@ -47,6 +47,9 @@ const ACCEPT_AT_ONCE: usize = 64;
 /// How long the daemon accepts nobody after the system ran out of something.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// How long the process for uploads may take to end: its programs get 3 seconds.
+const UPLOADS_END: Duration = Duration::from_secs(5);
+
 /// The status for systemd while the daemon serves.
 const SERVING: &str = "serving clients";
 
@@ -131,7 +134,8 @@ impl<'a> Supervisor<'a> {
         let all: Vec<&Listener> = listeners.iter().collect();
         let helper = identities.as_ref().map(|who| &who.helpers);
         let keys = registry.keys().as_fd();
-        let mut memory = start_memory(&config, &all, keys, helper, &sandbox)?;
+        let clients = identities.as_ref().map(|who| &who.clients);
+        let mut memory = start_memory(&config, &all, keys, (helper, clients), &sandbox)?;
         let generation =
             start_generation(&config, identities.as_ref(), &mut memory, &sandbox, &all)?;
         let (usage, wanted) = (&mut memory.usage, generation.has_quotas());
@@ -179,6 +183,10 @@ impl<'a> Supervisor<'a> {
         self.memory.auditor = None;
         self.memory.helpers = ProtocolHelpers::default();
         self.memory.dialer = None;
+        if let Some(uploads) = self.memory.uploads.take() {
+            // It may be killed with the daemon once that has ended.
+            uploads.service.end(UPLOADS_END);
+        }
         log::info!("ended");
         result
     }
@@ -211,7 +219,7 @@ impl<'a> Supervisor<'a> {
             self.recount
                 .sweep_if_due(config, identities, &self.sandbox, killed);
         }
-        self.restart_dialer_if_due();
+        self.restart_services_if_due();
         self.restart_helpers_if_due();
         let helper = self.identities.as_ref().map(|who| &who.helpers);
         self.log.restart_if_due(helper, &self.sandbox);
@@ -257,6 +265,8 @@ impl<'a> Supervisor<'a> {
         };
         let dialer = self.memory.dialer.as_ref();
         let dialer = dialer.and_then(|dialer| dialer.service.due());
+        let uploads = self.memory.uploads.as_ref();
+        let uploads = uploads.and_then(|uploads| uploads.service.due());
         let helpers = self.memory.helpers.due();
         let killed = self.registry.counters.killed;
         let sweep = self.recount.sweep_due(killed);
@@ -266,6 +276,7 @@ impl<'a> Supervisor<'a> {
             until,
             self.notifier.due(),
             dialer,
+            uploads,
             helpers,
             self.log.due(),
             sweep,
@@ -360,6 +371,10 @@ impl<'a> Supervisor<'a> {
             }
         };
         let slot = admission.slot;
+        let uploads = match self.upload_channel(&admission) {
+            Ok(uploads) => uploads,
+            Err(e) => return log::error!(slot, error:% = e; "no session: no jobs for uploads"),
+        };
         let service = self.memory.helpers.open(admission.protocol);
         let service = service.unwrap_or_else(|e| {
             log::error!(slot, error:% = e; "no service for a session");
@@ -375,6 +390,7 @@ impl<'a> Supervisor<'a> {
             quota,
             service,
             dialer,
+            uploads,
         };
         self.sessions
             .start(registry, generation, admission, handles);
@@ -403,12 +419,31 @@ impl<'a> Supervisor<'a> {
         Ok(Some(channel.into_channel().into_handle()))
     }
 
-    /// Starts the dialer again once that is due.
-    fn restart_dialer_if_due(&mut self) {
+    /// The channel on which a session reports uploads, if a program is to run for
+    /// them.
+    fn upload_channel(&self, admission: &Admission) -> io::Result<Option<OwnedFd>> {
+        let Some(uploads) = &self.memory.uploads else {
+            return Ok(None);
+        };
+        let connection = self.registry.get(admission.slot);
+        let connection = connection.ok_or(io::ErrorKind::NotConnected)?;
+        let protocol = connection.arrived.protocol.1;
+        let peer = connection.client().to_string();
+        uploads
+            .open(&admission.login.name, protocol, peer)
+            .map(Some)
+    }
+
+    /// Starts the dialer and the process for uploads again once that is due.
+    fn restart_services_if_due(&mut self) {
         let identity = self.identities.as_ref().map(|who| &who.helpers);
         let sandbox = &self.sandbox;
         if let Some(Dialer { settings, service }) = &mut self.memory.dialer {
             service.restart_if_due(|| dialer::start(settings, identity, sandbox));
+        }
+        let clients = self.identities.as_ref().map(|who| &who.clients);
+        if let Some(uploads) = &mut self.memory.uploads {
+            uploads.restart_if_due(&self.config, clients);
         }
     }
 

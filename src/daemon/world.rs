@@ -47,6 +47,7 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
     if config.proxy().is_some() {
         return;
     }
+    problems.extend(check_on_upload(config, identity.as_ref()));
     let shared = Steps::of(config) == Steps::NONE;
     if let Some(identity) = identity {
         let root = check_root(&server.root, shared.then_some(&identity));
@@ -65,6 +66,22 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
     if let Some(tls) = &server.tls {
         check_tls(tls, problems);
     }
+}
+
+/// Checks that the program for uploads can be run.
+fn check_on_upload(config: &Config, identity: Option<&Identity>) -> Option<String> {
+    let program = config.server.on_upload.as_ref()?.program.first()?;
+    let path = Path::new(program);
+    let why = match fs::metadata(path) {
+        _ if !path.is_absolute() => "name it by its absolute path".to_owned(),
+        Err(e) => format!("{e}: name a program that exists"),
+        Ok(metadata) if !metadata.is_file() => "not a program".to_owned(),
+        Ok(metadata) => {
+            let who = identity.filter(|identity| !may(&metadata, identity, 0o1))?;
+            format!("{} may not run it: chmod a+x {program}", who.name)
+        }
+    };
+    Some(format!("server.on_upload: {program}: {why}"))
 }
 
 /// Checks certificate and key, and the authorities of client certificates.
@@ -237,6 +254,11 @@ fn check_root(root: &Path, identity: Option<&Identity>) -> Result<(), String> {
 
 /// Whether the mode bits let an identity read, write and search.
 fn may_use(metadata: &Metadata, identity: &Identity) -> bool {
+    may(metadata, identity, 0o7) || identity.uid.is_root()
+}
+
+/// Whether the mode bits give an identity these rights.
+fn may(metadata: &Metadata, identity: &Identity, rights: u32) -> bool {
     let mode = metadata.mode();
     let bits = if metadata.uid() == identity.uid.as_raw() {
         mode >> 6
@@ -250,7 +272,7 @@ fn may_use(metadata: &Metadata, identity: &Identity) -> bool {
     } else {
         mode
     };
-    identity.uid.is_root() || bits & 0o7 == 0o7
+    bits & rights == rights
 }
 
 /// Refuses a configuration that others may change: it would give them root.

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::codec::{Decode, Encode, Reader, Writer};
 
 /// The most descriptors in one message.
-pub const MAX_HANDLES: usize = 5;
+pub const MAX_HANDLES: usize = 7;
 
 /// One end of a channel.
 #[derive(Debug)]

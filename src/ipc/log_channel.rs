@@ -16,7 +16,7 @@ use rustix::stdio::dup2_stderr;
 use super::channel::{Channel, pair};
 
 /// The kinds of processes. Those that are not listed are [`HELPER`].
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 18] = [
     DAEMON,
     HELPER,
     "gate",
@@ -30,6 +30,7 @@ pub const KINDS: [&str; 17] = [
     "sweeper",
     "tables",
     "dialer",
+    "uploads",
     "udp",
     "pool",
     "resolver",

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -14,6 +15,9 @@ use super::Helper;
 use super::backoff::Backoff;
 use super::codec::{Decode, Encode};
 use super::pipe::{Pipe, pair};
+
+/// How often to look whether one has ended.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Callers answered before a service looks elsewhere.
 const AT_ONCE: usize = 64;
@@ -87,6 +91,19 @@ impl<S: Encode> Service<S> {
                 log::error!(error:% = e; "service not started");
                 self.backoff.failed();
             }
+        }
+    }
+
+    /// Lets it end, and waits for that for so long.
+    pub fn end(mut self, patience: Duration) {
+        let Some(Helper { pid, channel }) = self.helper.take() else {
+            return;
+        };
+        drop(channel);
+        let until = Instant::now() + patience;
+        let runs = || waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
+        while runs() && Instant::now() < until {
+            std::thread::sleep(LOOK);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::session::dialer::Dialer;
 use crate::session::protocol::Serve;
 use crate::session::shortage::Shortage;
 use crate::session::slots::Slot;
+use crate::session::uploads::Uploads;
 use crate::store::{Quota, Root};
 use crate::text::lossy;
 use crate::users::{Names, Rights};
@@ -54,6 +55,8 @@ pub struct SessionChannels {
     pub service: Option<OwnedFd>,
     /// To the dialer, if its protocol has data connections.
     pub dialer: Option<OwnedFd>,
+    /// To the process that keeps jobs for uploads, if there is one.
+    pub uploads: Uploads,
 }
 
 /// What a session works with.
@@ -69,6 +72,8 @@ pub struct Context {
     pub service: Option<OwnedFd>,
     /// Makes its data connections, if its protocol has them.
     pub dialer: Option<Dialer>,
+    /// Has to know of each file that is whole, before the client does.
+    pub uploads: Uploads,
     /// Has to see each of its requests.
     pub observer: SessionObserver,
 }
@@ -91,6 +96,7 @@ impl Context {
             dialer: channels
                 .dialer
                 .map(|dialer| Dialer::new(Channel::from_handle(dialer).into())),
+            uploads: channels.uploads,
             observer: SessionObserver {
                 audit,
                 page,

@@ -17,3 +17,4 @@ pub mod login;
 pub mod protocol;
 pub mod shortage;
 pub mod slots;
+pub mod uploads;

@@ -18,6 +18,7 @@ use crate::config::Durability;
 use crate::session::audit::Subject;
 use crate::session::jail::JAIL_FILE;
 use crate::session::shortage::LastShortage;
+use crate::session::uploads::Uploads;
 use crate::store::copy::Rules;
 use crate::store::directory::Making;
 use crate::store::part::sync_directory;
@@ -66,6 +67,8 @@ pub struct Env {
     pub shortage: LastShortage,
     /// What the next upload is a part of, if the client has said that.
     pub target: Option<RootPath>,
+    /// Has to know of each file that is whole.
+    pub uploads: Uploads,
     /// Who knows which server a client is to take, if there is a pool.
     pub pool: Option<Box<dyn Pool>>,
     /// What STARTNTFY will watch, in the order of ADDNTFY.
@@ -116,6 +119,14 @@ impl Env {
         let sync = self.sync();
         let published = self.locks.publish(upload, sync);
         published.map_err(|e| self.note(e))
+    }
+
+    /// Reports that a file has arrived whole, if it has, before the client is told.
+    ///
+    /// # Errors
+    /// When that can't be reported.
+    pub fn arrived(&self, stored: Result<(), Errno>, path: &RootPath) -> Result<(), Errno> {
+        stored.and_then(|()| self.uploads.arrived(path))
     }
 
     /// Takes note of an error that says that there is no room, and returns it.

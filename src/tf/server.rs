@@ -48,6 +48,7 @@ impl Server {
             root,
             names,
             service,
+            uploads,
             mut observer,
             ..
         } = context;
@@ -69,6 +70,7 @@ impl Server {
             quota: info.quota,
             shortage: LastShortage::default(),
             target: None,
+            uploads,
             pool: service.map(|service| {
                 let channel = Channel::from_handle(service);
                 Box::new(AskPool::new(channel.into())) as Box<dyn Pool>

@@ -69,6 +69,9 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
                 .map_err(WireError::Io)?;
         }
         answered?;
+        if env.uploads.is_lost() {
+            return Err(WireError::Io(std::io::ErrorKind::BrokenPipe.into()));
+        }
     }
 }
 

@@ -223,6 +223,23 @@ fn what_is_no_file_or_may_not_be_touched_is_refused() {
 }
 
 #[test]
+fn a_file_that_is_whole_runs_the_program_for_uploads() {
+    let program = "echo $TFD_PROTOCOL $TFD_ACCOUNT $TFD_SIZE $TFD_CLIENT_PATH";
+    let lines =
+        format!("on_upload = [\"/bin/sh\", \"-c\", \"{program}\"]\non_upload_queue = \"jobs\"");
+    let Some(mut server) = server_with(&lines, "") else {
+        return;
+    };
+    for version in [1, 2, 3] {
+        let mut peer = Peer::ann(&server, version);
+        let name = format!("by-version-{version}");
+        let (code, text) = put(&mut peer, Plan::new(version, 2), &name, &content(60_000));
+        assert_eq!(code, OK, "{text}");
+        server.wait_for_log(&format!("bbftp ann 60000 {name}"));
+    }
+}
+
+#[test]
 fn rights_and_quota_are_kept() {
     let Some(server) = server_with("quota = \"100000\"", "") else {
         return;

@@ -18,6 +18,7 @@ mod jail;
 mod login;
 mod metrics;
 mod secrets;
+mod uploads;
 
 use std::collections::BTreeSet;
 use std::fs;

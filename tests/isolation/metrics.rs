@@ -48,7 +48,8 @@ fn busy_server() -> (Server, String) {
     let server = Server::with(Setup {
         server: format!(
             "mode = \"multi-user\"\nusers = \"users\"\nmetrics = \"{address}\"\n\
-             metrics_accounts = 1\nquota = \"1G\""
+             metrics_accounts = 1\nquota = \"1G\"\non_upload = [\"/bin/true\"]\n\
+             on_upload_queue = \"jobs\""
         ),
         users,
         ..Setup::default()

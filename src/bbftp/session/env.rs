@@ -10,6 +10,7 @@ use crate::net::link::{Meter, Pace};
 use crate::session::dialer::Dialer;
 use crate::session::jail::JAIL_FILE;
 use crate::session::shortage::{LastShortage, Shortage};
+use crate::session::uploads::Uploads;
 use crate::store::directory::Making;
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::users::Rights;
@@ -64,6 +65,8 @@ pub struct Env {
     pub shortage: LastShortage,
     /// The account for which the part of an upload that is cut stays, if one does.
     pub account: Option<Vec<u8>>,
+    /// Has to know of each file that is whole.
+    pub uploads: Uploads,
     /// Makes its data connections.
     pub dialer: Option<Dialer>,
     /// The rate of all its connections together.
@@ -108,6 +111,7 @@ impl Env {
             quota: Quota::none(),
             shortage: LastShortage::default(),
             account: None,
+            uploads: Uploads::default(),
             dialer: None,
             pace: None,
             meter: None,

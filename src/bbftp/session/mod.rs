@@ -178,7 +178,11 @@ fn run(
         let ended = observer.ended(&subject, outcome, env.moved);
         ended.map_err(WireError::Io)?;
     }
-    answered?.send(control)
+    answered?.send(control)?;
+    match env.uploads.is_lost() {
+        true => Err(WireError::Io(std::io::ErrorKind::BrokenPipe.into())),
+        false => Ok(()),
+    }
 }
 
 impl Request {

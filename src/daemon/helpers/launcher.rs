@@ -38,6 +38,7 @@ use crate::session::keys::key_text;
 use crate::session::login::{Ask, GatePipe, Steps, Why};
 use crate::session::protocol::Serve;
 use crate::session::slots::Slot;
+use crate::session::uploads::Uploads;
 use crate::store::quota::Limits;
 use crate::store::{Policy, Quota, Root, RootPath};
 use crate::sys::memory::{ReadWords, map_page};
@@ -89,9 +90,11 @@ pub struct SessionOrder {
     pub service: Option<OwnedFd>,
     /// Its channel to the dialer, if its protocol has data connections.
     pub dialer: Option<OwnedFd>,
+    /// Its channel to the process that keeps jobs for uploads, if there is one.
+    pub uploads: Option<OwnedFd>,
 }
 
-codec!(struct SessionOrder { gate, login, quota, clock, certificate, protocol, service, dialer });
+codec!(struct SessionOrder { gate, login, quota, clock, certificate, protocol, service, dialer, uploads });
 codec!(struct Limits { uid, own, all });
 
 /// A session about to begin.
@@ -186,6 +189,9 @@ fn seat(
     let Some(home) = enter_jail(&seat, begun?)? else {
         return Ok(());
     };
+    let uploads = seat.order.uploads.as_ref();
+    let uploads = uploads.map(OwnedFd::try_clone).transpose()?;
+    let uploads = Uploads::begin(uploads, &home)?;
     let Some(serve) = take_over(&seat)? else {
         return Ok(());
     };
@@ -203,6 +209,7 @@ fn seat(
             .transpose()?,
         service,
         dialer,
+        uploads,
     };
     Context::new(seat.info, home, channels, Rc::clone(&launcher.names)).run(serve);
     Ok(())
@@ -230,6 +237,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
             .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?
     };
     let own = order.service.iter().chain(&order.dialer);
+    let own = own.chain(&order.uploads);
     let own = own.map(AsFd::as_fd);
     let channels: Vec<BorrowedFd<'_>> = launcher.records.into_iter().chain(own).collect();
     let mut handles = vec![order.gate.as_fd(), home.as_fd()];

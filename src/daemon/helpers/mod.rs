@@ -13,6 +13,7 @@ pub mod logger;
 pub mod recount;
 pub mod replay_guard;
 pub mod sweeper;
+pub mod uploads;
 pub mod zygote;
 
 use std::io;

@@ -5,6 +5,7 @@ use super::Supervisor;
 use crate::daemon::generation::Generation;
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{End, Kind, Source};
+use crate::daemon::helpers::uploads::Uploads;
 use crate::ipc::orders::Order;
 
 impl Supervisor<'_> {
@@ -35,6 +36,7 @@ impl Supervisor<'_> {
             usage: &self.memory.usage,
             quota: self.config.server.quota,
             logins: self.generations.last().map_or(&[], Generation::logins),
+            uploads: self.memory.uploads.as_ref().map(Uploads::counters),
             root: root.filter(|_| self.config.proxy().is_none()),
             limit: self.registry.slots(),
             process: std::process::id(),

@@ -69,6 +69,11 @@ impl Supervisor<'_> {
             {
                 self.registry.counters.restart("dialer");
                 log::error!(pid:%; "dialer ended unasked");
+            } else if let Some(uploads) = &mut memory.uploads
+                && uploads.service.reaped(pid)
+            {
+                self.registry.counters.restart("uploads");
+                log::error!(pid:%; "process for uploads ended unasked");
             } else if self.log.reaped(pid) {
                 self.registry.counters.restart("logger");
                 log::error!(pid:%; "logger ended unasked");

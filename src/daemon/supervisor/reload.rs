@@ -14,6 +14,7 @@ use super::super::start::{
 use super::{SERVING, Supervisor};
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
+use crate::daemon::helpers::uploads::Uploads;
 use crate::net::listen::Listener;
 use crate::trusted;
 use crate::users::Identities;
@@ -48,7 +49,11 @@ impl Supervisor<'_> {
         let doors = self.control.endpoints_for(&config)?;
         let audit = self.next_audit_log(&config)?;
         let log = self.log.next_output(&config)?;
+        let uploads = self.next_uploads(&config, identities.as_ref())?;
         let generation = self.start_helpers(&config, identities.as_ref(), &fresh)?;
+        if let Some(uploads) = uploads {
+            self.memory.uploads = uploads;
+        }
         self.log.write_to(log);
         self.control.take(doors);
         if let (Some(auditor), Some(log)) = (&self.memory.auditor, audit)
@@ -83,6 +88,23 @@ impl Supervisor<'_> {
         self.config = config;
         self.identities = identities;
         Ok(())
+    }
+
+    /// The process for uploads that a configuration asks for: the outer `None` if
+    /// the one that runs is right.
+    fn next_uploads(
+        &self,
+        config: &Config,
+        identities: Option<&Identities>,
+    ) -> Result<Option<Option<Uploads>>, String> {
+        let is_right = match &self.memory.uploads {
+            Some(running) => running.fits(config),
+            None => config.server.on_upload.is_none(),
+        };
+        if is_right {
+            return Ok(None);
+        }
+        Uploads::start(config, identities.map(|who| &who.clients)).map(Some)
     }
 
     /// The file that the running auditor is to go on in: the one that has the

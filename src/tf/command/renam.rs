@@ -4,6 +4,7 @@
 use rustix::io::Errno;
 
 use crate::store::RootPath;
+use crate::store::path::is_upload_part;
 use crate::tf::env::Env;
 use crate::tf::status::{Reply, Status};
 
@@ -19,7 +20,12 @@ pub(crate) fn run(env: &Env, from: &RootPath, to: &RootPath) -> Result<Reply, St
         env.quota
             .replace(&old.directory, old.name(), &new.directory, new.name())?;
         env.settle(&old.directory)?;
-        env.settle(&new.directory)
+        env.settle(&new.directory)?;
+        // A part that takes its place is an upload that is whole.
+        match from.name().is_some_and(is_upload_part) {
+            true => env.uploads.arrived(to).map(|()| Reply::Ok),
+            false => Ok(Reply::Ok),
+        }
     });
     renamed.map_err(|e| match e {
         Errno::XDEV => Status::AccessDenied,

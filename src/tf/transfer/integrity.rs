@@ -118,7 +118,8 @@ fn replace(
         .map_err(|_| Errno::ACCESS)?
         .replacing_only(stat);
     upload.write(content).map_err(|e| env.note(e))?;
-    env.publish(upload)
+    let published = env.publish(upload);
+    env.arrived(published, path)
 }
 
 /// The whole content of a file that is not above the limit.

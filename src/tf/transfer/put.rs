@@ -7,6 +7,7 @@
 
 use super::hp::{CANCEL, CONTINUE, END, FIN, STOP, Target, exchange};
 use crate::session::audit::Outcome;
+use crate::store::RootPath;
 use crate::tf::env::Env;
 use crate::tf::request::HpRequest;
 use crate::tf::wire::{Result, Wire, WireError};
@@ -22,7 +23,7 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Out
         wire,
         Target::open(env, request),
         |wire, mut target, limit| {
-            let outcome = receive_frames(wire, env, &mut target, limit)?;
+            let outcome = receive_frames((wire, env), &request.path, &mut target, limit)?;
             match outcome {
                 Some(FAILED) => cancel(wire, &target)?,
                 Some(_) => wire.write_i64(FIN)?,
@@ -37,8 +38,8 @@ pub(crate) fn run(wire: &mut Wire, env: &Env, request: &HpRequest) -> Result<Out
 /// Receives frames to the end of the transfer; `None` after a frame that is too
 /// large, which is cancelled and skipped.
 fn receive_frames(
-    wire: &mut Wire,
-    env: &Env,
+    (wire, env): (&mut Wire, &Env),
+    path: &RootPath,
     target: &mut Target,
     limit: u64,
 ) -> Result<Option<Outcome>> {
@@ -46,8 +47,12 @@ fn receive_frames(
     loop {
         let header = wire.read_i64()?;
         match (header, u64::try_from(header)) {
-            (END | STOP, _) if target.keep(env).is_err() => return Ok(Some(FAILED)),
-            (END, _) => return Ok(Some(Outcome::Done)),
+            (END, _) => {
+                let kept = target.keep(env);
+                let arrived = env.arrived(kept, path);
+                return Ok(Some(arrived.map_or(FAILED, |()| Outcome::Done)));
+            }
+            (STOP, _) if target.keep(env).is_err() => return Ok(Some(FAILED)),
             (STOP, _) => return Ok(Some(Outcome::BrokenOff)),
             (CANCEL, _) => {
                 target.delete();
@@ -103,7 +108,9 @@ pub(crate) fn run_with_windows(wire: &mut Wire, env: &Env, request: &HpRequest) 
             loop {
                 let header = wire.read_i64()?;
                 match (header, u64::try_from(header)) {
-                    (END, _) if stored && target.keep(env).is_ok() => return Ok(Outcome::Done),
+                    (END, _) if stored && env.arrived(target.keep(env), &request.path).is_ok() => {
+                        return Ok(Outcome::Done);
+                    }
                     (STOP, _) if stored && target.keep(env).is_ok() => {
                         return Ok(Outcome::BrokenOff);
                     }

@@ -43,10 +43,10 @@ pub(crate) fn run(
             .unwrap_or_default();
         match word {
             b"OK" => {
-                let published = env.publish(upload).map(|()| Outcome::Done);
+                let published = env.publish(upload);
                 env.digests
                     .keep_written(passing.filter(|_| published.is_ok()));
-                break published;
+                break env.arrived(published, path).map(|()| Outcome::Done);
             }
             b"BREAK" => {
                 drop(upload);

@@ -3,6 +3,8 @@
 //! SUP receives appears whole after that 0; a negative header or a lost
 //! connection leaves everything as it was.
 
+use rustix::io::Errno;
+
 use super::frames::{Frames, Sent};
 use super::hp::PIECE;
 use crate::session::audit::Outcome;
@@ -43,7 +45,11 @@ pub(crate) fn run(wire: &mut Wire, env: &mut Env, path: &RawPath) -> Result<Outc
             return Err(WireError::Length(header));
         }
         if len == 0 {
-            let stored = upload.is_some_and(|upload| env.publish(upload).is_ok());
+            let stored = upload.is_some_and(|upload| {
+                let published = env.publish(upload);
+                let path = path.as_ref().map_err(|_| Errno::ACCESS);
+                path.and_then(|path| env.arrived(published, path)).is_ok()
+            });
             wire.reply_i32(if stored { DONE } else { FAILED })?;
             return Ok(if stored {
                 Outcome::Done

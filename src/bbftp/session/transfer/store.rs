@@ -284,7 +284,8 @@ pub(super) fn appear(env: &Env, file: &Named, upload: Upload, transfer: &Transfe
         true => upload.set_mode(transfer.mode),
         false => Ok(()),
     });
-    match attributes.and_then(|()| upload.commit(env.sync())) {
+    let stored = attributes.and_then(|()| upload.commit(env.sync()));
+    match stored.and_then(|()| env.uploads.arrived(&file.path)) {
         Ok(()) => Reply::ok("OK"),
         Err(e) => env.failed("Error closing file", &file.text, e),
     }

@@ -15,6 +15,7 @@ use crate::daemon::counters::{Counters, HELPERS};
 use crate::daemon::helpers::authenticator::Failure;
 use crate::daemon::helpers::control::view::{Entry, View};
 use crate::daemon::helpers::keeper::Refusal;
+use crate::daemon::helpers::uploads::COUNTERS;
 use crate::session::counts::Counts;
 
 /// The longest request, in bytes, and how long it may take to arrive.
@@ -98,6 +99,9 @@ pub fn text(view: &View<'_>) -> String {
     add_own_state(&mut metrics, view, &counters);
     add_room(&mut metrics, view);
     add_accounts(&mut metrics, view, &counters);
+    for ((kind, name, help), value) in COUNTERS.iter().zip(view.uploads.into_iter().flatten()) {
+        metrics.add(kind, name, help, [("", value)]);
+    }
     metrics.0
 }
 

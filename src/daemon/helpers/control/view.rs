@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::daemon::helpers::uploads;
 use crate::daemon::registry::{Connection, Registry};
 use crate::session::keys::ReadKeys;
 use crate::session::slots::{Activity, Page};
@@ -28,6 +29,8 @@ pub struct View<'a> {
     pub quota: Option<u64>,
     /// The accounts that clients log in to.
     pub logins: &'a [Login],
+    /// What the process for uploads has published, if there is one.
+    pub uploads: Option<[u64; uploads::COUNTERS.len()]>,
     /// The directory that clients see, if there is one.
     pub root: Option<&'a Path>,
     /// The most connections.
