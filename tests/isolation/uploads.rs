@@ -114,6 +114,16 @@ fn put(client: &mut Client, path: &str, frames: &[&[u8]], code: i64) {
     client.wire.write_i64(-127).expect("send");
 }
 
+/// Sends content in one frame, and the end.
+fn send_frames(client: &mut Client, content: &[u8]) {
+    for frame in [content, b""] {
+        let mut unit = (frame.len() as i32).to_be_bytes().to_vec();
+        unit.extend_from_slice(frame);
+        let units = [4, frame.len()];
+        client.wire.write_units(&mut unit, &units).expect("send");
+    }
+}
+
 const PART: &str = ".tf-0123456789abcdef.part";
 
 #[test]
@@ -128,15 +138,13 @@ fn every_way_a_file_arrives_runs_the_program_once_when_it_is_whole() {
     client.send_file("d/sent", false, b"by SNDFILE");
     put(&mut client, "put", &[b"by ", b"PUT"], 0);
     client.send("SUP sup");
-    for frame in [&b"by SUP"[..], b""] {
-        let mut unit = (frame.len() as i32).to_be_bytes().to_vec();
-        unit.extend_from_slice(frame);
-        client
-            .wire
-            .write_units(&mut unit, &[4, frame.len()])
-            .expect("send");
-    }
+    send_frames(&mut client, b"by SUP");
     assert_eq!(client.wire.read_i32().expect("result"), 0);
+    client.send("TFD_STORE - stored");
+    send_frames(&mut client, b"by STORE");
+    let mut digest = Sha256::digest(b"by STORE").to_vec();
+    client.wire.write_units(&mut digest, &[32]).expect("send");
+    assert_eq!(client.reply(), "OK");
     put(&mut client, PART, &[b"by RENAM"], 0);
     client.expect(format!("RENAM {PART} | renamed"), 0);
     client.send_file("odd\n$(touch x) 'name", false, b"odd");
@@ -152,6 +160,7 @@ fn every_way_a_file_arrives_runs_the_program_once_when_it_is_whole() {
         ("odd\n$(touch x) 'name", "odd"),
         ("put", "by PUT"),
         ("renamed", "by RENAM"),
+        ("stored", "by STORE"),
         ("sup", "by SUP"),
     ];
     wait_until("all have run", || hook.records().len() >= expected.len());

@@ -26,6 +26,7 @@ struct Arriving<'a> {
     upload: Upload,
     passing: Passing,
     wanted: &'a Attributes,
+    path: &'a RootPath,
     owner: Option<Owner>,
     /// The bits of a mode that it may get.
     bits: u32,
@@ -127,7 +128,11 @@ fn answer(wire: &mut Wire, status: Status) -> Result<Outcome> {
 }
 
 impl<'a> Arriving<'a> {
-    fn begin(env: &Env, wanted: &'a Attributes, path: &RootPath) -> Either<Arriving<'a>, Status> {
+    fn begin(
+        env: &Env,
+        wanted: &'a Attributes,
+        path: &'a RootPath,
+    ) -> Either<Arriving<'a>, Status> {
         env.check_lock_around(path)?;
         let owner = wanted.owner(env)?;
         let (root, quota) = (&env.root, env.quota);
@@ -148,6 +153,7 @@ impl<'a> Arriving<'a> {
             upload: upload.with_write_behind(env.sync()),
             passing,
             wanted,
+            path,
             owner,
             bits,
             length: 0,
@@ -173,6 +179,7 @@ impl<'a> Arriving<'a> {
         }
         let part = self.upload.part();
         self.wanted.give(env, part, self.owner, self.bits)?;
-        env.publish(self.upload).map_err(write_status)
+        let published = env.publish(self.upload);
+        env.arrived(published, self.path).map_err(write_status)
     }
 }
