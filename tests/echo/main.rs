@@ -162,7 +162,7 @@ fn an_account_is_held_to_its_limits() {
     let mut two = Client::new(&server);
     assert_eq!(
         two.ask("LOGIN ann pass"),
-        "NO too many sessions of this user"
+        "NO the account has all the sessions it may have"
     );
     let mut bob = Client::logged_in(&server, "bob");
     assert_eq!(bob.ask("PUT small 1234"), "OK");
@@ -294,7 +294,8 @@ fn data_port(server: &Server, client: &mut Client) -> u16 {
     let port = || fs::read_to_string(&file).ok()?.parse::<u16>().ok();
     wait_until("the port", || port().is_some());
     let port = port().expect("port");
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    let to = client.0.get_ref().peer_addr().expect("peer").ip();
+    let mut socket = TcpStream::connect((to, port)).expect("connect");
     socket.write_all(b"data").expect("write");
     drop(socket);
     assert_eq!(client.answer(), "data");
