@@ -168,7 +168,12 @@ fn an_account_is_held_to_its_limits() {
     assert_eq!(bob.ask("PUT small 1234"), "OK");
     assert!(bob.ask("PUT large 123456789").starts_with("NO "));
     let mut eve = Client::new(&server);
-    assert_eq!(eve.ask("LOGIN eve pass"), "NO wrong name or password");
+    assert_eq!(
+        eve.ask("LOGIN eve pass"),
+        "NO the account may not be used from this address"
+    );
+    let mut eve = Client::new(&server);
+    assert_eq!(eve.ask("LOGIN eve wrong"), "NO wrong name or password");
     let mut roy = Client::logged_in(&server, "roy");
     assert!(roy.ask("PUT more text").starts_with("NO "));
     let mut tom = Client::logged_in(&server, "tom");

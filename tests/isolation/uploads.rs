@@ -36,7 +36,7 @@ impl Hook {
         let text = format!(
             "#!/bin/sh\nout=$1\n{body}\nnew=$(mktemp \"$out/XXXXXXXX\")\n\
              {{ cat /proc/$$/environ; printf 'UID=%s\\0' \"$(id -u)\"; \
-             printf 'FDS=%s\\0' \"$(echo /proc/$$/fd/*)\"; }} >\"$new\"\n\
+             set -- /proc/$$/fd/*; printf 'FDS=%s\\0' \"$*\"; }} >\"$new\"\n\
              mv \"$new\" \"$new.done\"\n"
         );
         fs::write(hook.path("program"), text).expect("write");

@@ -107,7 +107,7 @@ fn exit_statuses_tell_the_class_of_a_failure() {
         assert!(run.err.contains(words), "{arguments:?}: {}", run.err);
     };
     told(&["get", "none"], 1, "none: no such file");
-    told(&["get", "../x"], 1, "leads outside the root");
+    told(&["get", "../x"], 1, "path outside the root");
     told(&["rm", "none"], 1, "none");
     told(&["frobnicate"], 2, "Usage");
     told(&["put"], 2, "Usage");
