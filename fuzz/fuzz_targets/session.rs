@@ -43,6 +43,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
     let mut wire = Wire::new(ours).expect("wire");
     let settings = Settings {
         dialect: if choice & 1 == 0 { Dialect::Deployed } else { Dialect::Document },
+        extension: true,
         buffer_limit: 64 * 1024,
         integrity_limit: 64 * 1024,
         idle_limit: Some(PATIENCE),

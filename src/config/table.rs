@@ -187,6 +187,9 @@ pub(super) const KEYS: &[Key] = keys! {
          (\"auto\") or never (\"off\"), in this much memory for all sessions together, in MiB \
          (left out: 512, but no more than a quarter of the machine's).";
     tf keystream_memory: Int(0, 1 << 20), Example 512, "";
+    tf extension: Flag, Default true,
+        "Whether to answer the words of tfd's extension (TFD_...), by which tf keeps modes, \
+         times and links and moves small files in one request each.";
     tf buffer_limit: Int(1, 1 << 30), Default 8388608,
         "The largest buffer that PUT and GET agree on, in bytes.";
     tf integrity_limit: Int(0, 1 << 30), Default 16777216,

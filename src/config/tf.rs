@@ -30,6 +30,8 @@ pub struct Tf {
     pub private_key: PathBuf,
     /// Which of two readings of the protocol sessions follow.
     pub dialect: Dialect,
+    /// Whether the words of tfd's extension are answered.
+    pub extension: bool,
     /// The largest buffer PUT and GET agree on, in bytes.
     pub buffer_limit: u64,
     /// The largest file of INTREAD and INTWRITE, in bytes.
@@ -154,6 +156,7 @@ pub(super) fn build(values: &Values<'_>) -> Option<Tf> {
             "document" => Dialect::Document,
             _ => Dialect::Deployed,
         },
+        extension: values.parsed("tf", "extension")?,
         buffer_limit: values.parsed("tf", "buffer_limit")?,
         integrity_limit: values.parsed("tf", "integrity_limit")?,
         notify_floor: values.seconds("tf", "notify_interval_floor")?,

@@ -11,6 +11,9 @@ use super::wire::{Result, Wire, WireError};
 use crate::session::audit::{Observer, Outcome, Subject};
 use crate::session::effect::Effect;
 
+/// How the words of tfd's extension begin.
+const EXTENSION: &[u8] = b"TFD_";
+
 /// Serves a client to the end of the session: `Ok` after END.
 ///
 /// # Errors
@@ -28,7 +31,12 @@ fn serve_requests(wire: &mut Wire, env: &mut Env, observer: &mut dyn Observer) -
     let mut body = Vec::new();
     loop {
         wire.read_request(&mut body)?;
-        let request = match Request::parse(&body) {
+        let is_known = env.settings.extension || !body.starts_with(EXTENSION);
+        let parsed = match is_known {
+            true => Request::parse(&body),
+            false => Err(Reply::Unknown),
+        };
+        let request = match parsed {
             Ok(Request::End) => return Ok(()),
             Ok(Request::Startntfy { interval }) if !env.watches.is_empty() => {
                 wire.flush()?;

@@ -11,6 +11,8 @@ pub struct Settings {
     pub dialect: Dialect,
     /// When an upload is acknowledged.
     pub durability: Durability,
+    /// Whether the words of tfd's extension are answered.
+    pub extension: bool,
     /// The largest buffer PUT and GET agree on, in bytes.
     pub buffer_limit: u64,
     /// The largest file of INTREAD and INTWRITE, in bytes.
@@ -40,6 +42,7 @@ impl Settings {
         Settings {
             dialect: tf.dialect,
             durability: server.durability,
+            extension: tf.extension,
             buffer_limit: tf.buffer_limit,
             integrity_limit: tf.integrity_limit,
             idle_limit: server.idle_limit,
