@@ -237,6 +237,7 @@ fn word(operation: Operation) -> &'static str {
     match operation {
         Operation::Add => "add",
         Operation::Change => "change",
+        Operation::Attributes => "attributes",
         Operation::Delete => "delete",
     }
 }

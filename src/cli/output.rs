@@ -5,9 +5,10 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use clap::Args;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::client::{ClientError, Kind, Result, Stat};
+use crate::client::{ClientError, Details, Kind, Owners, Result, Stat};
 
 /// How much to print, and in which form.
 #[derive(Args, Clone, Debug, Default)]
@@ -39,6 +40,9 @@ pub(super) enum Record<'a> {
         modified: Option<i64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         accessed: Option<i64>,
+        #[serde(flatten)]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        more: Option<More>,
     },
     /// The digest of a file.
     Digest { path: &'a str, sha256: &'a str },
@@ -87,6 +91,30 @@ pub(super) enum Record<'a> {
     Reply { text: &'a str, hex: String },
 }
 
+/// What a server with the extension says of an entry besides.
+#[derive(Serialize)]
+pub(super) struct More {
+    modified_nanoseconds: u32,
+    mode: String,
+    user: String,
+    group: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+}
+
+impl More {
+    pub(super) fn of(details: &Details, owners: &Owners) -> More {
+        let target = || String::from_utf8_lossy(&details.target).into_owned();
+        More {
+            modified_nanoseconds: details.modified.nanoseconds,
+            mode: format!("{:04o}", details.mode),
+            user: owners.user(details.uid),
+            group: owners.group(details.gid),
+            target: details.is_link().then(target),
+        }
+    }
+}
+
 impl<'a> Record<'a> {
     /// An entry, with what is known about it.
     pub(super) fn entry(path: &'a str, kind: Kind, stat: Option<&Stat>) -> Record<'a> {
@@ -96,6 +124,27 @@ impl<'a> Record<'a> {
             size: stat.map(|stat| stat.size),
             modified: stat.map(|stat| stat.modified),
             accessed: stat.map(|stat| stat.accessed),
+            more: None,
+        }
+    }
+
+    /// The same with what the extension says besides.
+    pub(super) fn with(mut self, what: Option<More>) -> Record<'a> {
+        if let Record::Entry { more, .. } = &mut self {
+            *more = what;
+        }
+        self
+    }
+
+    /// An entry with details; the time of the last access is not among them.
+    pub(super) fn detailed(path: &'a str, details: &Details, owners: &Owners) -> Record<'a> {
+        Record::Entry {
+            path,
+            kind: word(details.kind),
+            size: Some(details.size),
+            modified: Some(details.modified.seconds),
+            accessed: None,
+            more: Some(More::of(details, owners)),
         }
     }
 }
@@ -188,10 +237,13 @@ pub(super) fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// A time for people.
-pub(super) fn time(seconds: i64) -> String {
+/// A time for people, in the time zone of the environment.
+pub(super) fn local_time(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {
-        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Ok(time) => {
+            let local = time.to_zoned(TimeZone::system());
+            local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+        }
         Err(_) => seconds.to_string(),
     }
 }

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::cancel::{Cancel, Ticket, addresses, reach};
 use super::error::{ClientError, HANDSHAKE, Result};
+use super::extension::Extension;
 use super::program::{Program, Via};
 use crate::bbftp;
 use crate::net::link::LinkError;
@@ -144,6 +145,8 @@ pub struct Connection {
     pub(super) body: Vec<u8>,
     /// Commands of version 2.5 that the server is not asked for.
     pub(super) lacks: Vec<&'static str>,
+    /// What is known of tfd's extension there.
+    pub(super) extension: Extension,
     /// Its place in its target's [`Cancel`].
     _ticket: Option<Ticket>,
     /// What connects it with a server behind another machine. Ends after the wire.
@@ -191,6 +194,7 @@ impl Connection {
             wire,
             body: Vec::new(),
             lacks: Vec::new(),
+            extension: Extension::default(),
             _ticket: Some(ticket),
             _program: None,
         };
@@ -209,6 +213,7 @@ impl Connection {
             wire,
             body: Vec::new(),
             lacks: Vec::new(),
+            extension: Extension::default(),
             _ticket: None,
             _program: None,
         }

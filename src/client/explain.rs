@@ -23,10 +23,10 @@ impl Connection {
         let (word, arguments) = request.split_once(' ').unwrap_or((request, ""));
         let target = arguments.split_once(" | ").filter(|_| word == "RENAM");
         let arguments = target.map_or(arguments, |(_, target)| target);
-        let is_reading = matches!(word, "GET" | "GETCAN" | "SHA256" | "FSTAT");
+        let is_reading = matches!(word, "GET" | "GETCAN" | "SHA256" | "FSTAT" | "TFD_LIST");
         let is_writing = matches!(
             word,
-            "PUT" | "SNDFILE" | "MKDIR" | "TOUCH" | "DEL" | "RENAM"
+            "PUT" | "SNDFILE" | "MKDIR" | "TOUCH" | "DEL" | "RENAM" | "TFD_STORE"
         );
         let is_vague = matches!(
             status,

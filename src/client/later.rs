@@ -11,7 +11,7 @@ use super::listing::{Entry, Kind, LONGEST_LINE, endless};
 use crate::tf::status::Status;
 
 /// The reply of a server that lacks a command.
-const UNKNOWN: &[u8] = b"UNKNOWN";
+pub(super) const UNKNOWN: &[u8] = b"UNKNOWN";
 
 /// What LSV2DOWN says of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

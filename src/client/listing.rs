@@ -5,6 +5,7 @@ use glob::{MatchOptions, Pattern};
 
 use super::connect::{Connection, refusal};
 use super::error::{ClientError, Result};
+use super::extension::{Depth, Details};
 use super::later::Listed;
 use crate::store::path::is_upload_part;
 use crate::tf::status::Status;
@@ -41,6 +42,7 @@ pub(super) const LONGEST_LINE: usize = MAX_MESSAGE;
 /// entries, of which each takes this much more than its path.
 const LONGEST_KEPT: usize = 256 << 20;
 const EACH_ENTRY: usize = size_of::<Entry>() + 32;
+const EACH_DETAILED: usize = size_of::<Details>() + 32;
 
 /// Memory left for the entries of a listing: a server may send one without end.
 #[derive(Debug)]
@@ -64,7 +66,22 @@ impl Room {
     /// # Errors
     /// `BadName` when none is left.
     pub fn take(&mut self, entry: &Entry) -> Result<()> {
-        let left = self.left.checked_sub(entry.path.len() + EACH_ENTRY);
+        self.take_bytes(entry.path.len() + EACH_ENTRY)
+    }
+
+    /// Takes the memory for an entry with details.
+    ///
+    /// # Errors
+    /// `BadName` when none is left.
+    pub fn take_details(&mut self, entry: &Details) -> Result<()> {
+        let xattrs = entry.xattrs.iter();
+        let texts: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
+        let texts = texts + entry.path.len() + entry.target.len();
+        self.take_bytes(texts + EACH_DETAILED)
+    }
+
+    fn take_bytes(&mut self, bytes: usize) -> Result<()> {
+        let left = self.left.checked_sub(bytes);
         self.left = left.ok_or_else(|| ClientError::BadName {
             name: self.of.clone(),
             why: "the server's listing has no end, or more than some million entries: list its \
@@ -181,8 +198,40 @@ impl Connection {
         recursive: bool,
         take: &mut dyn FnMut(Entry) -> Result<()>,
     ) -> Result<()> {
-        let word = if recursive { "LSR" } else { "LS" };
-        self.list_each(&format!("{word} {path}"), take)
+        if !recursive {
+            return self.list_each(&format!("LS {path}"), take);
+        }
+        let depth = Depth {
+            recursive,
+            ..Depth::default()
+        };
+        let mut is_directory = true;
+        let listed = self.list_details(path.as_bytes(), depth, &mut |details| {
+            if details.path.is_empty() && details.letter != b'U' {
+                is_directory = details.kind == Kind::Directory;
+                return Ok(());
+            }
+            let unread = details.unread().is_some();
+            let mut entry = details.entry();
+            if unread {
+                entry.path.extend_from_slice(b"//");
+            }
+            take(entry)
+        });
+        let request = format!("LSR {path}");
+        let missing = |e: &ClientError| e.status() == Some(Status::FileMissing);
+        if listed.as_ref().is_err_and(missing) {
+            let status = Status::DirectoryMissing;
+            return Err(ClientError::Refused { request, status });
+        }
+        match listed? {
+            None => self.list_each(&request, take),
+            Some(_) if is_directory => Ok(()),
+            Some(_) => Err(ClientError::Refused {
+                request,
+                status: Status::DirectoryMissing,
+            }),
+        }
     }
 
     fn list_each(

@@ -27,6 +27,7 @@ mod commands;
 mod connect;
 mod error;
 mod explain;
+mod extension;
 mod later;
 mod listing;
 mod observe;
@@ -45,13 +46,14 @@ pub use connect::{
 };
 pub(crate) use error::Class;
 pub use error::{ClientError, Result};
+pub use extension::{Attributes, Depth, Details, Features, Owners, Time, Xattr};
 pub use later::Listed;
 pub use listing::{Entry, Kind, Room, fits, is_pattern};
 pub use observe::{Event, Note, Observer, Operation};
 pub use probe::{Answer, Question, balance_by_udp};
 pub use program::{BadVia, Via};
 pub use transfers::{
-    Backup, Direction, Existing, Failure, Filter, Mirror, Options, Progress, Rule, Summary,
+    Backup, Direction, Existing, Failure, Filter, Keep, Mirror, Options, Progress, Rule, Summary,
     Transfers,
 };
 pub use watch::{Arrival, Verdict, Watch, Watched};

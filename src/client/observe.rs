@@ -103,13 +103,17 @@ pub enum Note {
     Link,
     /// A pipe, device or socket.
     Special,
-    /// Its mode is not kept: the account is append-only, or the path has a space,
-    /// which the request cannot name.
+    /// Its mode is not kept: the server has no extension to report it, or to set it for
+    /// a path with a space.
     ModeNotKept,
-    /// The server refused to set its mode.
+    /// The server refused to set its mode or time.
     ModeRefused,
+    /// The server refused to set its owner.
+    OwnerRefused,
     /// A directory that would be deleted but is not empty.
     Held,
+    /// A mirror that was to delete deletes nothing.
+    NothingDeleted,
     /// It has arrived under a name that listings omit.
     Unlisted,
     /// A directory that listings would omit, left out.
@@ -121,13 +125,17 @@ impl std::fmt::Display for Note {
         f.write_str(match self {
             Note::Link => "skipped, a symbolic link",
             Note::Special => "skipped, neither a file nor a directory",
-            Note::ModeNotKept => "its mode is not kept: CHMOD cannot name it, or is not allowed",
+            Note::ModeNotKept => "got the default mode: the server cannot report or set it",
+            Note::NothingDeleted => {
+                "nothing is deleted, because not everything could be read and transferred"
+            }
             Note::Held => "stays: it contains skipped entries",
             Note::Unlisted => "sent, but not listed: its name has a newline, or ends in .sd",
             Note::Secure => {
                 "left out: the server hides directories whose names end in .sd (--include-secure uploads it)"
             }
-            Note::ModeRefused => "its mode is not kept: the server refused it",
+            Note::ModeRefused => "got the default mode: the server refused to set mode and time",
+            Note::OwnerRefused => "got the server's owner: the server refused another",
         })
     }
 }
@@ -139,6 +147,8 @@ pub enum Operation {
     Add,
     /// A file that differs.
     Change,
+    /// An entry that differs in mode, owner, time or extended attributes alone.
+    Attributes,
     /// An entry that is not in the source.
     Delete,
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tfd::client::{Access, PublicKey, Target};
 
 use crate::common::tf::patiently;
-use crate::common::{HASH, Server, patient, public_key};
+use crate::common::{HASH, Server, Setup, patient, public_key};
 
 /// A run of `tf`.
 pub(crate) struct Run {
@@ -38,6 +38,14 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new() -> Desk {
         Desk::at(Server::start())
+    }
+
+    /// With a server that has the commands of the document alone.
+    pub(crate) fn without_extension() -> Desk {
+        Desk::at(Server::with(Setup {
+            tf: "extension = false".to_owned(),
+            ..Setup::default()
+        }))
     }
 
     pub(crate) fn at(server: Server) -> Desk {

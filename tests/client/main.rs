@@ -24,6 +24,7 @@ mod netem;
 mod output;
 mod pipes;
 mod planted;
+mod preserve;
 mod relay;
 mod rights;
 mod running;

@@ -55,9 +55,20 @@ fn same_size_and_time_can_deceive_and_digests_can_not() {
     let desk = Desk::new();
     age(&desk.write("l/a", "one"), 100);
     desk.server.write("r/a", "two");
+    same_time(&desk, "l/a", "r/a");
     assert_eq!(desk.fine(&["mirror", "l", ":r"]).out, "");
     assert_eq!(desk.fine(&["mirror", "--checksum", "l", ":r"]).out, "~ a\n");
     assert_eq!(desk.server.read("r/a"), b"one");
+}
+
+/// Gives a file of the server the time of a local one.
+fn same_time(desk: &Desk, here: &str, there: &str) {
+    let modified = fs::metadata(desk.path(here)).and_then(|found| found.modified());
+    let file = fs::File::options()
+        .write(true)
+        .open(desk.server.path(there));
+    let set = file.and_then(|file| file.set_modified(modified?));
+    set.expect("time");
 }
 
 fn sorted(lines: &str) -> Vec<&str> {
@@ -117,6 +128,7 @@ fn what_is_not_in_the_source_goes_only_when_asked() {
         desk.server.write(name, "x");
     }
     desk.server.mkdir("r/dir-only");
+    same_time(&desk, "l/kept", "r/kept");
     assert_eq!(desk.fine(&["mirror", "l", ":r"]).out, "");
     let dry = desk.fine(&["mirror", "-n", "--delete", "--exclude", "*.tmp", "l", ":r"]);
     assert_eq!(

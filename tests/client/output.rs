@@ -180,7 +180,7 @@ fn an_error_is_a_sentence_and_the_wire_is_quoted_on_demand() {
     let run = desk.tf(&["-v", "get", "nosuch"]);
     assert!(
         run.err
-            .contains("nosuch: no such file or directory (FSTAT nosuch: FAILED 9 : "),
+            .contains("nosuch: no such file or directory (TFD_LIST nosuch: FAILED 9 : "),
         "{}",
         run.err
     );

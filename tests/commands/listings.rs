@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use crate::common::Server;
 use crate::common::tf::Person;
+use crate::common::{Server, Setup};
 
 fn set_time(server: &Server, path: &str, seconds: u64) {
     let file = File::options()
@@ -55,17 +55,76 @@ fn ls_sorts_as_asked() {
 #[test]
 fn ls_l_tells_kind_size_and_time() {
     let server = server();
-    let person = Person::of(&server);
+    let mut person = Person::of(&server);
+    person.set("TZ", "UTC");
+    set_mode(&server, "a", 0o640);
+    set_mode(&server, "b", 0o4711);
     let long = person.fine(&["ls", "-l"]);
     let lines: Vec<&str> = long.lines().collect();
-    assert_eq!(lines[0], "- 3000000 2023-11-14 22:13:20 UTC a");
-    assert_eq!(lines[1], "-       1 2017-07-14 02:40:00 UTC b");
+    let owner = lines[0].split(' ').skip(1).take(2).collect::<Vec<_>>();
+    let owner = owner.join(" ");
+    assert!(owner.len() > 3, "{long}");
+    let line = |text: &str| text.replace("OWNER", &owner);
+    assert_eq!(
+        lines[0],
+        line("-rw-r----- OWNER 3000000 2023-11-14 22:13:20 UTC a")
+    );
+    assert_eq!(
+        lines[1],
+        line("-rws--x--x OWNER       1 2017-07-14 02:40:00 UTC b")
+    );
     assert!(
-        lines[2].starts_with("d ") && lines[2].ends_with(" d/"),
+        lines[2].starts_with("drwx") && lines[2].ends_with(" d/"),
         "{long}"
     );
     let human = person.fine(&["ls", "-lh", "a"]);
-    assert_eq!(human, "- 2.9M 2023-11-14 22:13:20 UTC a\n");
+    assert_eq!(
+        human,
+        line("-rw-r----- OWNER 2.9M 2023-11-14 22:13:20 UTC a\n")
+    );
+    person.unset("TZ");
+    person.set("TZ", "America/New_York");
+    let there = person.fine(&["ls", "-l", "a"]);
+    assert!(there.contains(" 2023-11-14 17:13:20 EST a"), "{there}");
+    let json = person.fine(&["ls", "-l", "--json", "a"]);
+    for field in ["\"mode\":\"0640\"", "\"modified\":1700000000", "\"user\":"] {
+        assert!(json.contains(field), "{json}");
+    }
+    let stat = person.fine(&["stat", "b"]);
+    assert!(stat.contains(", -rws--x--x "), "{stat}");
+}
+
+#[test]
+fn ls_l_of_a_server_without_the_extension_tells_kind_size_and_time() {
+    let server = Server::with(Setup {
+        tf: "extension = false".to_owned(),
+        ..Setup::default()
+    });
+    server.write("a", "x");
+    set_time(&server, "a", 1_700_000_000);
+    let mut person = Person::of(&server);
+    person.set("TZ", "UTC");
+    assert_eq!(
+        person.fine(&["ls", "-l"]),
+        "- 1 2023-11-14 22:13:20 UTC a\n"
+    );
+}
+
+#[test]
+fn ls_stands_in_columns_on_a_terminal_and_in_one_elsewhere() {
+    let server = server();
+    let mut person = Person::of(&server);
+    person.set("COLUMNS", "40");
+    assert_eq!(person.fine(&["ls"]), "a\nb\nd/\n");
+    let (shown, code) = person.on_terminal("ls", "");
+    assert_eq!((shown.trim(), code), ("a  b  d/", Some(0)));
+    let (shown, _) = person.on_terminal("ls -1", "");
+    assert_eq!(shown.replace('\r', ""), "a\nb\nd/\n");
+}
+
+fn set_mode(server: &Server, path: &str, mode: u32) {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(server.path(path), permissions).expect("mode");
 }
 
 #[test]
@@ -150,7 +209,7 @@ fn a_long_listing_comes_whole() {
     let long = person.fine(&["ls", "-l", "many"]);
     assert_eq!(
         long.lines()
-            .filter(|line| line.starts_with("- 0 20"))
+            .filter(|line| line.starts_with("-rw-") && line.contains(" 0 20"))
             .count(),
         12_000
     );

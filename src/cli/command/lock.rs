@@ -91,7 +91,7 @@ impl Lock {
                 Err(e) if is_held(&e) => {
                     let since = connection
                         .stat(path)
-                        .map(|stat| crate::cli::output::time(stat.modified));
+                        .map(|stat| crate::cli::output::local_time(stat.modified));
                     let since =
                         since.map_or_else(|_| String::new(), |time| format!(" since {time}"));
                     complain!("tf: {path}: someone holds this lock{since}: wait, or see tf unlock");

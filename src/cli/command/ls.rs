@@ -4,10 +4,12 @@ use std::cmp::Reverse;
 
 use clap::ArgAction;
 
+use super::columns::{Long, in_columns, mode_text, terminal_width};
 use super::prelude::*;
-use crate::cli::output::{letter, time, word};
-use crate::client::{self, ClientError, Connection, Entry, Kind, Listed, Room};
-use crate::text::human_size;
+use crate::cli::output::{More, local_time, word};
+use crate::client::{
+    self, ClientError, Connection, Depth, Details, Entry, Kind, Listed, Owners, Room,
+};
 use crate::tf::status::Status;
 
 /// List directories
@@ -18,12 +20,16 @@ use crate::tf::status::Status;
                   tf ls -R --json tf://ann@files.example.org/ | jq -r .path"
 )]
 pub(crate) struct Ls {
-    /// Show kind, size and time of each entry
+    /// Show kind, mode, owner, group, size and time of each entry (kind, size and time
+    /// if the server reports no more)
     #[arg(short, long)]
     long: bool,
     /// Include subdirectories
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// Print one entry per line, as where output is not a terminal
+    #[arg(short = '1')]
+    one: bool,
     /// Sort by size, largest first
     #[arg(short = 'S', conflicts_with_all = ["by_time", "unsorted"])]
     by_size: bool,
@@ -50,10 +56,11 @@ pub(crate) struct Ls {
     paths: Vec<RemoteArg>,
 }
 
-/// An entry with its size and times.
+/// An entry with its size and times, and all else that the server says of it.
 struct Item {
     entry: Entry,
     stat: Option<client::Stat>,
+    details: Option<Box<Details>>,
 }
 
 impl Ls {
@@ -84,7 +91,7 @@ impl Ls {
         });
         let mut printer = Printer::new(json);
         let with_files = !files.is_empty();
-        self.print(&mut printer, files, "")?;
+        self.print(&mut printer, files, "", Owners::default())?;
         let listed = for_each(directories.iter().enumerate(), |(at, remote)| {
             if !json {
                 let gap = if at > 0 || with_files { "\n" } else { "" };
@@ -102,6 +109,9 @@ impl Ls {
     /// Lists a directory, or shows a file.
     fn one(&self, connection: &mut Connection, printer: &mut Printer, path: &str) -> Result<()> {
         let needs_stats = self.long || self.by_size || self.by_time;
+        if needs_stats && self.detailed(connection, printer, path)? {
+            return Ok(());
+        }
         let is_json = printer.json;
         let (mut items, mut untold) = (Vec::new(), Vec::new());
         let mut room = Room::of(path);
@@ -114,9 +124,9 @@ impl Ls {
                 untold.push(what);
                 return Ok(());
             }
-            let item = Item { entry, stat: None };
+            let item = Item::named(entry);
             if self.unsorted && !needs_stats {
-                return self.print_item(printer, &item, path, 0);
+                return self.print_item(printer, &item, path, &Long::default());
             }
             room.take(&item.entry)?;
             items.push(item);
@@ -130,7 +140,8 @@ impl Ls {
         let listed = match all {
             Listed::All => Ok(()),
             Listed::Nothing(Some(stat)) if stat.kind != Kind::Directory => {
-                return self.print(printer, vec![Item::of_file(path, stat)], "");
+                let file = vec![Item::of_file(path, stat)];
+                return self.print(printer, file, "", Owners::default());
             }
             Listed::Nothing(_) => connection.list_as_it_comes(path, self.recursive, &mut take),
         };
@@ -147,8 +158,50 @@ impl Ls {
                 item.stat = stat.ok();
             }
         }
-        self.print(printer, items, path)?;
+        self.print(printer, items, path, Owners::default())?;
         printer.finish(report_all(untold))
+    }
+
+    /// Lists what the path names with all that the server says of it; `false` if that
+    /// is no more than the document has.
+    fn detailed(
+        &self,
+        connection: &mut Connection,
+        printer: &mut Printer,
+        path: &str,
+    ) -> Result<bool> {
+        let depth = Depth {
+            recursive: self.recursive,
+            ..Depth::default()
+        };
+        let (mut items, mut unread) = (Vec::new(), Vec::new());
+        let mut itself = None;
+        let mut room = Room::of(path);
+        let owners = connection.list_details(path.as_bytes(), depth, &mut |details| {
+            room.take_details(&details)?;
+            if let Some(error) = details.unread() {
+                unread.push(error);
+            } else if details.path.is_empty() {
+                itself = Some(details);
+            } else {
+                let item = Item::detailed(details);
+                if self.all || !item.entry.is_upload_part() {
+                    items.push(item);
+                }
+            }
+            Ok(())
+        })?;
+        let Some(owners) = owners else {
+            return Ok(false);
+        };
+        match itself.filter(|details| details.kind != Kind::Directory) {
+            Some(mut file) => {
+                file.path = path.as_bytes().to_vec();
+                self.print(printer, vec![Item::detailed(file)], "", owners)?;
+            }
+            None => self.print(printer, items, path, owners)?,
+        }
+        printer.finish(report_all(unread)).map(|()| true)
     }
 
     /// Shows an entry that is not a directory.
@@ -164,20 +217,32 @@ impl Ls {
             Err(e) if e.status().is_none() => return Err(e.into()),
             _ => return Err(Failure::Client(refusal)),
         };
-        self.print(printer, vec![Item::of_file(path, stat)], "")
+        let file = vec![Item::of_file(path, stat)];
+        self.print(printer, file, "", Owners::default())
     }
 
-    fn print(&self, printer: &mut Printer, mut items: Vec<Item>, directory: &str) -> Result<()> {
+    fn print(
+        &self,
+        printer: &mut Printer,
+        mut items: Vec<Item>,
+        directory: &str,
+        owners: Owners,
+    ) -> Result<()> {
         if !self.unsorted {
             self.sort(&mut items);
         }
-        let width = items
-            .iter()
-            .map(|item| self.size(item).len())
-            .max()
-            .unwrap_or(0);
+        let single = self.long || self.one || self.recursive || printer.json;
+        if let Some(width) = terminal_width().filter(|_| !single) {
+            let names: Vec<String> = items.iter().map(Item::name).collect();
+            let lines = in_columns(&names, width);
+            return Ok(lines.iter().try_for_each(|line| printer.line(line))?);
+        }
+        let mut long = Long::new(self.human, owners);
         for item in &items {
-            self.print_item(printer, item, directory, width)?;
+            long.fit(item.stat.as_ref(), item.details.as_deref());
+        }
+        for item in &items {
+            self.print_item(printer, item, directory, &long)?;
         }
         Ok(())
     }
@@ -195,53 +260,69 @@ impl Ls {
         }
     }
 
-    fn size(&self, item: &Item) -> String {
-        match item.stat {
-            None => "-".to_owned(),
-            Some(stat) if self.human => human_size(stat.size),
-            Some(stat) => stat.size.to_string(),
-        }
-    }
-
     fn print_item(
         &self,
         printer: &mut Printer,
         item: &Item,
         directory: &str,
-        width: usize,
+        long: &Long,
     ) -> client::Result<()> {
         if printer.json {
             let path = item.path(directory);
-            let record = Record::entry(&path, item.entry.kind, item.stat.as_ref());
+            let record = match &item.details {
+                Some(details) => Record::detailed(&path, details, &long.owners),
+                None => Record::entry(&path, item.entry.kind, item.stat.as_ref()),
+            };
             return printer.show(&record, String::new);
         }
-        let mark = if item.entry.kind == Kind::Directory {
-            "/"
-        } else {
-            ""
-        };
-        let name = shown(&item.entry.path);
+        let name = item.name();
         if !self.long {
-            return printer.line(&format!("{name}{mark}"));
+            return printer.line(&name);
         }
-        let time = item
-            .stat
-            .map_or_else(|| "-".to_owned(), |stat| time(stat.modified));
-        let kind = letter(item.stat.map_or(item.entry.kind, |stat| stat.kind));
-        printer.line(&format!(
-            "{kind} {:>width$} {time:<23} {name}{mark}",
-            self.size(item)
-        ))
+        let details = item.details.as_deref();
+        let mut line = long.line(&item.entry, item.stat.as_ref(), details);
+        line = format!("{line} {name}");
+        if let Some(link) = details.filter(|details| details.is_link()) {
+            line = format!("{line} -> {}", shown(&link.target));
+        }
+        printer.line(&line)
     }
 }
 
 impl Item {
-    fn of_file(path: &str, stat: client::Stat) -> Item {
-        let (kind, path) = (stat.kind, path.as_bytes().to_vec());
-        let entry = Entry { kind, path };
+    /// One of which no more is known.
+    fn named(entry: Entry) -> Item {
         Item {
             entry,
+            stat: None,
+            details: None,
+        }
+    }
+
+    fn detailed(details: Details) -> Item {
+        let stat = Some(details.stat());
+        let entry = details.clone().entry();
+        Item {
+            entry,
+            stat,
+            details: Some(Box::new(details)),
+        }
+    }
+
+    /// Its name, with a mark behind a directory's.
+    fn name(&self) -> String {
+        let mark = match self.entry.kind {
+            Kind::Directory => "/",
+            _ => "",
+        };
+        format!("{}{mark}", shown(&self.entry.path))
+    }
+
+    fn of_file(path: &str, stat: client::Stat) -> Item {
+        let (kind, path) = (stat.kind, path.as_bytes().to_vec());
+        Item {
             stat: Some(stat),
+            ..Item::named(Entry { kind, path })
         }
     }
 
@@ -265,15 +346,33 @@ impl Stat {
         let mut printer = Printer::new(context.output.json);
         let done = for_each_path(context, &self.paths, |connection, path| {
             let stat = connection.stat(path)?;
-            let record = Record::entry(path, stat.kind, Some(&stat));
+            let mut found = None;
+            let depth = Depth {
+                alone: true,
+                ..Depth::default()
+            };
+            let owners = connection.list_details(path.as_bytes(), depth, &mut |details| {
+                found = Some(details);
+                Ok(())
+            })?;
+            let details = found.zip(owners);
+            let more = details
+                .as_ref()
+                .map(|(details, owners)| More::of(details, owners));
+            let record = Record::entry(path, stat.kind, Some(&stat)).with(more);
+            let mode = details.map_or_else(String::new, |(details, owners)| {
+                let (user, group) = (owners.user(details.uid), owners.group(details.gid));
+                let owner = shown(format!("{user}:{group}").as_bytes());
+                format!(", {} {owner}", mode_text(&details))
+            });
             let line = || {
                 format!(
-                    "{}: {}, {} bytes, changed {}, read {}",
+                    "{}: {}, {} bytes, changed {}, read {}{mode}",
                     shown(path.as_bytes()),
                     word(stat.kind),
                     stat.size,
-                    time(stat.modified),
-                    time(stat.accessed),
+                    local_time(stat.modified),
+                    local_time(stat.accessed),
                 )
             };
             Ok(printer.show(&record, line)?)

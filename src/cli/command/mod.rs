@@ -1,6 +1,7 @@
 //! The commands of `tf`, a file each: arguments, and what is done with them.
 
 mod change;
+mod columns;
 mod filters;
 mod find;
 mod lock;

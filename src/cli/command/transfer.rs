@@ -9,7 +9,7 @@ use super::prelude::*;
 use crate::cli::output::{OutputOptions, output_error};
 use crate::cli::place::{Place, Remote, ServerName};
 use crate::cli::progress::Board;
-use crate::client::{Direction, Options, Summary, Transfers, is_pattern};
+use crate::client::{Direction, Keep, Options, Summary, Transfers, is_pattern};
 
 /// Download files and trees; a file appears only when complete and verified
 #[derive(Args)]
@@ -63,16 +63,17 @@ impl Get {
         let otherwise = "get downloads from one server at a time";
         let server = context.common_server(&remotes, otherwise)?;
         if local == Path::new("-") {
-            let options = transfer.options();
+            let options = transfer.options(Direction::Down);
             return remotes.iter().try_for_each(|written| {
                 to_standard_output(context, &context.resolve(written)?, &options)
             });
         }
+        let base = transfer.options(Direction::Down);
         let options = Options {
-            recursive,
+            recursive: recursive || base.recursive,
             filter: filters.filter(false),
             existing: filters.existing(no_overwrite),
-            ..transfer.options()
+            ..base
         };
         let mut sources = Vec::new();
         for remote in &remotes {
@@ -157,12 +158,13 @@ impl Put {
                 format!("standard input has no name: give one, as in tf put - {directory}NAME");
             return Err(Failure::usage(text));
         }
+        let base = transfer.options(Direction::Up);
         let options = Options {
-            recursive,
+            recursive: recursive || base.recursive,
             follow,
             filter: filters.filter(include_secure),
             existing: filters.existing(no_overwrite),
-            ..transfer.options()
+            ..base
         };
         let how = Manner {
             is_piped,
@@ -260,7 +262,7 @@ impl Mirror {
             filter: self.filters.filter(self.include_secure),
             existing: self.filters.existing(false),
             follow: self.follow,
-            ..self.transfer.options()
+            ..self.transfer.options(direction)
         };
         let remote = context.resolve(&remote)?;
         run_transfers(
@@ -289,16 +291,65 @@ pub(super) struct TransferArguments {
     /// Do not compare SHA-256 digests at the end
     #[arg(long)]
     no_verify: bool,
+    #[command(flatten)]
+    keep: KeepArguments,
+}
+
+/// What transfers keep besides names, bytes, permission bits and times.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Keep")]
+struct KeepArguments {
+    /// Keep all: -r --links --hard-links --sparse --xattrs, and --owner of what root
+    /// downloads
+    #[arg(short = 'a', long)]
+    archive: bool,
+    /// Keep symbolic links, which are skipped otherwise
+    #[arg(long)]
+    links: bool,
+    /// Keep several names of one file
+    #[arg(long)]
+    hard_links: bool,
+    /// Keep holes in files
+    #[arg(long)]
+    sparse: bool,
+    /// Keep extended attributes (user.*)
+    #[arg(long)]
+    xattrs: bool,
+    /// Keep owner and group, by number; uploading, the server's user must be allowed to
+    /// set them
+    #[arg(long)]
+    owner: bool,
+    /// Do not keep permission bits and times
+    #[arg(long)]
+    no_preserve: bool,
+}
+
+impl KeepArguments {
+    fn keep(&self, direction: Direction) -> Keep {
+        let all = self.archive;
+        // A server's session can give no file away.
+        let is_ours = direction == Direction::Down && rustix::process::geteuid().is_root();
+        Keep {
+            attributes: !self.no_preserve,
+            links: self.links || all,
+            hard_links: self.hard_links || all,
+            sparse: self.sparse || all,
+            xattrs: self.xattrs || all,
+            owner: self.owner || all && is_ours,
+        }
+    }
 }
 
 impl TransferArguments {
     /// The options they stand for.
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self, direction: Direction) -> Options {
         Options {
             streams: self.streams.map(usize::from),
             retries: self.retries,
             verify: !self.no_verify,
             limit: self.limit,
+            recursive: self.keep.archive,
+            keep: self.keep.keep(direction),
             ..Options::default()
         }
     }

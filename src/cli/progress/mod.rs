@@ -5,7 +5,7 @@ mod alike;
 mod ask;
 mod bars;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,8 @@ struct State {
     planned_bytes: u64,
     total: Option<Line>,
     own: HashMap<usize, Line>,
-    modes_lost: u64,
+    /// How many entries lost what, and the names of the first.
+    lost: BTreeMap<Lost, (u64, Vec<String>)>,
     alike: Alike,
 }
 
@@ -186,9 +187,10 @@ impl Board {
         if failed > 0 && all > 1 {
             self.say(&format!("{failed} of {all} entries failed"));
         }
-        let modes_lost = self.state().modes_lost;
-        if modes_lost > 0 && !self.quiet {
-            self.say(&format!("{modes_lost} entries lost their modes"));
+        if !self.quiet {
+            let lost = std::mem::take(&mut self.state().lost);
+            lost.iter()
+                .for_each(|(what, (count, names))| self.say(&what.line(*count, names)));
         }
         if self.bars.is_some() {
             complain!("{}", self.result(summary, moved));
@@ -257,6 +259,39 @@ impl Board {
         state.positions.remove(&file);
         state.files += 1;
         state.finish(file);
+    }
+}
+
+/// What entries lose, reported at the end and together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lost {
+    Mode,
+    Owner,
+}
+
+/// So many names are enough to know which entries they are.
+const NAMED: usize = 5;
+
+impl Lost {
+    fn of(note: Note) -> Option<Lost> {
+        match note {
+            Note::ModeNotKept | Note::ModeRefused => Some(Lost::Mode),
+            Note::OwnerRefused => Some(Lost::Owner),
+            _ => None,
+        }
+    }
+
+    fn line(self, count: u64, names: &[String]) -> String {
+        let got = match self {
+            Lost::Mode => "default modes",
+            Lost::Owner => "the server's owner",
+        };
+        let entries = if count == 1 { "entry" } else { "entries" };
+        let more = match count.saturating_sub(names.len() as u64) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{count} {entries} got {got}: {}{more}", names.join(", "))
     }
 }
 
@@ -336,14 +371,15 @@ impl Observer for Board {
                     self.failed(name, error);
                 }
             }
-            Event::Note {
-                what: Note::ModeNotKept | Note::ModeRefused,
-                ..
-            } => {
-                self.state().modes_lost += 1;
-            }
             Event::Note { name, what } => {
-                if (!self.quiet || what == Note::Secure) && self.json.is_none() {
+                if let Some(lost) = Lost::of(what) {
+                    let mut state = self.state();
+                    let (count, names) = state.lost.entry(lost).or_default();
+                    *count += 1;
+                    if names.len() < NAMED {
+                        names.push(shown(name));
+                    }
+                } else if (!self.quiet || what == Note::Secure) && self.json.is_none() {
                     self.noted(name, what);
                 }
             }
@@ -389,6 +425,7 @@ fn mark(operation: Operation) -> char {
     match operation {
         Operation::Add => '+',
         Operation::Change => '~',
+        Operation::Attributes => '.',
         Operation::Delete => '-',
     }
 }

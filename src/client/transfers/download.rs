@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use super::keep::holes::write_sparse;
 use super::local::{Part, Target};
 use super::pump::{
     Source, Start, compare, digest_concurrently, digests_at_once, extend_digest, write_behind,
@@ -17,10 +18,11 @@ use super::queue::{Item, Ranges};
 use super::requests::part_name;
 use super::resume::Rest;
 use super::run::{Id, Line, Run};
-use crate::client::commands::Stat;
+use super::scan::Found;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::listing::Kind;
+use crate::client::extension::Time;
+use crate::client::observe::Note;
 use crate::sys::number::at_most;
 
 /// How many versions of a file count as progress when they are begun.
@@ -32,9 +34,8 @@ pub(super) struct Download {
     pub(super) target: Arc<Target>,
     /// Its path in the target.
     pub(super) relative: Vec<u8>,
-    pub(super) size: u64,
-    /// In seconds since the epoch.
-    pub(super) modified: i64,
+    /// What was found there.
+    pub(super) found: Found,
     /// Where the file that it replaces is kept, in the target.
     pub(super) backup: Option<Vec<u8>>,
 }
@@ -43,6 +44,13 @@ impl Download {
     /// The name of its part, or of the part of a version.
     pub(super) fn part_name(&self, version: &str) -> Vec<u8> {
         part_name(&[&self.id.name, &self.relative], version.as_bytes())
+    }
+
+    /// Notes that its mode is not kept, if the server did not say it.
+    pub(super) fn note_lost(&self, run: &Run<'_>) {
+        if run.options.keep.attributes && self.found.mode.is_none() {
+            run.note(&self.id.name, Note::ModeNotKept);
+        }
     }
 
     /// Receives it once, over all of the lines.
@@ -58,7 +66,7 @@ impl Download {
         let (mut version, mut versions) = (None, 0);
         line.steadily(|connection, moved| {
             let receiving = Receiving::begin(run, self, connection)?;
-            let now = (receiving.stat.size, receiving.stat.modified);
+            let now = (receiving.found.size, receiving.found.modified);
             if version.replace(now) != Some(now) {
                 versions += 1;
             }
@@ -75,7 +83,7 @@ impl Download {
     fn receive_by_ranges(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
         let receiving =
             lines[0].steadily(|connection, _| Receiving::begin(run, self, connection))?;
-        let size = receiving.stat.size;
+        let size = receiving.found.size;
         let ranges = Ranges::new(run, &self.id, &Rest::from(receiving.from, size), size);
         let received = ranges.move_all(lines, |line, range| {
             let received = receiving.get_range(line, range, &ranges);
@@ -91,6 +99,7 @@ impl Download {
             file.set_len(ranges.frontier())
                 .map_err(|e| receiving.part.error(e))?;
         }
+        let received = received.and_then(|()| receiving.set_size());
         let checked = received.and_then(|()| match run.options.verify {
             true => lines[0].steadily(|connection, _| receiving.check(connection)),
             false => Ok(()),
@@ -107,7 +116,7 @@ impl Item for Download {
     }
 
     fn size(&self) -> u64 {
-        self.size
+        self.found.size
     }
 
     fn goes_alone(&self) -> bool {
@@ -125,11 +134,25 @@ impl Item for Download {
     }
 }
 
+/// What tells versions of a remote file apart.
+fn version(found: &Found) -> String {
+    match found.modified {
+        Time {
+            seconds,
+            nanoseconds: 0,
+        } => format!("{} {seconds}", found.size),
+        Time {
+            seconds,
+            nanoseconds,
+        } => format!("{} {seconds}.{nanoseconds:09}", found.size),
+    }
+}
+
 /// A version of a remote file, and its part.
 struct Receiving<'r> {
     run: &'r Run<'r>,
     item: &'r Download,
-    stat: Stat,
+    found: Found,
     part: Part,
     /// How many bytes the part has already.
     from: u64,
@@ -146,27 +169,22 @@ impl<'r> Receiving<'r> {
         item: &'r Download,
         connection: &mut Connection,
     ) -> Result<Receiving<'r>> {
-        let stat = connection.stat_there(&item.id.name)??;
-        if stat.kind != Kind::File {
-            return Err(ClientError::BadName {
-                name: item.id.name.clone(),
-                why: "not a regular file",
-            });
-        }
-        let name = item.part_name(&format!("{} {}", stat.size, stat.modified));
+        let found = connection.find_file(&item.id.name, run.options.keep.xattrs)?;
+        let name = item.part_name(&version(&found));
         let target = &item.target;
+        let narrow = run.options.keep.of(&found).mode.is_some();
         target.remove_parts_but(&item.relative, &item.part_name(""), &name)?;
-        let part = target.resumed_part(&item.relative, &name)?;
+        let part = target.resumed_part(&item.relative, &name, narrow)?;
         let mut from = part.file.metadata().map_err(|e| part.error(e))?.len();
-        if from > stat.size {
+        if from > found.size {
             part.file.set_len(0).map_err(|e| part.error(e))?;
             from = 0;
         }
-        run.begun(&item.id, stat.size, from);
+        run.begun(&item.id, found.size, from);
         Ok(Receiving {
             run,
             item,
-            stat,
+            found,
             part,
             from,
         })
@@ -191,8 +209,11 @@ impl<'r> Receiving<'r> {
     /// `Changed`, `Mismatch`, a local failure, the server's refusal, or the
     /// connection is lost.
     fn get(&self, connection: &mut Connection, moved: &mut dyn FnMut(u64)) -> Result<()> {
-        let (run, id, size) = (self.run, &self.item.id, self.stat.size);
+        let (run, id, size) = (self.run, &self.item.id, self.found.size);
         let checking = |position| run.checking(id, size, position);
+        // The server has it, if it makes digests while it sends all of a file.
+        let has_digest = self.from == 0 && connection.features()?.digest;
+        let digested = if has_digest { 0 } else { size };
         let receive = |start: &Start| {
             start.now();
             let at = |position| checking(Some(position));
@@ -202,9 +223,9 @@ impl<'r> Receiving<'r> {
             }
             let (mut position, mut at) = (self.from, self.from);
             let write = |data: &[u8]| {
-                let written = self.part.file.write_all_at(data, at);
+                let written = self.write(data, at);
                 at += data.len() as u64;
-                written.map_err(|e| self.part.error(e))
+                written
             };
             let digest = write_behind(begun, write, |take| {
                 connection.get_frames(&id.name, self.from, run.frame(), &mut |data| {
@@ -224,7 +245,7 @@ impl<'r> Receiving<'r> {
             }
         };
         let waiting = || checking(None);
-        let (digest, there) = digest_concurrently(run, &id.name, size, receive, waiting)?;
+        let (digest, there) = digest_concurrently(run, &id.name, digested, receive, waiting)?;
         if there.is_none() && run.options.verify {
             checking(None);
         }
@@ -263,20 +284,38 @@ impl<'r> Receiving<'r> {
         let name = &self.item.id.name;
         connection.get_some_frames(name, offset, frame, count, &mut |data| {
             self.run.go_on()?;
-            let written = self.part.file.write_all_at(&data, *at);
-            written.map_err(|e| self.part.error(e))?;
+            self.write(&data, *at)?;
             *at += data.len() as u64;
             ranges.moved(data.len() as u64, moved);
             Ok(data)
         })
     }
 
+    /// Writes data into the part.
+    fn write(&self, data: &[u8], at: u64) -> Result<()> {
+        let file = &self.part.file;
+        let written = match self.run.options.keep.sparse {
+            true => write_sparse(file, data, at),
+            false => file.write_all_at(data, at),
+        };
+        written.map_err(|e| self.part.error(e))
+    }
+
+    /// Gives a part that ends in a hole its size.
+    fn set_size(&self) -> Result<()> {
+        match self.run.options.keep.sparse {
+            true => self.part.file.set_len(self.found.size),
+            false => Ok(()),
+        }
+        .map_err(|e| self.part.error(e))
+    }
+
     /// Compares the digest of the whole part.
     fn check(&self, connection: &mut Connection) -> Result<()> {
         let name = &self.item.id.name;
-        self.run.checking(&self.item.id, self.stat.size, None);
+        self.run.checking(&self.item.id, self.found.size, None);
         let (digest, there) = digests_at_once(connection, name, || {
-            let all = 0..self.stat.size;
+            let all = 0..self.found.size;
             extend_digest(self.run, self.source(), Sha256::new(), all, |_| {})
         })?;
         compare(connection, name, digest, Some(there?))
@@ -287,13 +326,16 @@ impl<'r> Receiving<'r> {
     fn end(self, received: Result<()>) -> Result<()> {
         match received {
             Ok(()) => {
-                self.part.set_modified(self.stat.modified)?;
+                self.set_size()?;
+                let wanted = self.run.options.keep.of(&self.found);
+                self.part.set_attributes(&wanted)?;
+                self.item.note_lost(self.run);
                 self.part.sync()?;
                 if let Some(backup) = &self.item.backup {
                     self.item.target.keep_old(&self.item.relative, backup)?;
                 }
                 self.part.publish()?;
-                self.run.done(&self.item.id, self.stat.size);
+                self.run.done(&self.item.id, self.found.size);
                 Ok(())
             }
             Err(e) => {

@@ -1,5 +1,5 @@
-//! Small files on their way from the server: requests for their bytes (SDOWN)
-//! and digests (SHA256) go out ahead of the answers. A thread writes what has
+//! Small files on their way from the server: requests for their bytes and digests
+//! (TFD_FETCH, or SDOWN and SHA256) go out ahead of the answers. A thread writes what has
 //! come: everything as parts, put on disk together. A file with another
 //! digest never reaches the disk.
 
@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use openssl::sha::sha256;
 
 use super::download::Download;
+use super::keep::holes::write_sparse;
 use super::local::Part;
 use super::queue::Queue;
 use super::requests::{digest_of, request};
@@ -53,6 +54,7 @@ pub(super) fn receive_small(
         // The writer ends, and with it the thread, when this returns.
         let writer = writer;
         line.steadily(|connection, moved| {
+            let fetches = connection.features()?.fetch;
             let due = VecDeque::new();
             let mut pipeline = Pipeline {
                 run,
@@ -60,6 +62,7 @@ pub(super) fn receive_small(
                 connection,
                 moved,
                 writer: &writer,
+                fetches,
                 due,
             };
             let done = pipeline.go();
@@ -75,6 +78,8 @@ struct Pipeline<'p> {
     connection: &'p mut Connection,
     moved: &'p AtomicU64,
     writer: &'p Writer,
+    /// Whether bytes and digest come by one request.
+    fetches: bool,
     /// Files whose answers will come, in order.
     due: VecDeque<Download>,
 }
@@ -102,8 +107,9 @@ impl Pipeline<'_> {
                 return;
             };
             let wire = self.connection.wire();
-            wire.write_message_later(&request("SDOWN", &item.id.name));
-            if self.run.options.verify {
+            let word = if self.fetches { "TFD_FETCH" } else { "SDOWN" };
+            wire.write_message_later(&request(word, &item.id.name));
+            if self.run.options.verify && !self.fetches {
                 wire.write_message_later(&request("SHA256", &item.id.name));
             }
             self.due.push_back(item);
@@ -114,6 +120,7 @@ impl Pipeline<'_> {
     fn take_file(&mut self) -> Result<()> {
         let data = self.take_data()?;
         let digest = match self.run.options.verify {
+            _ if self.fetches => self.take_trailer(data.is_some())?,
             true => Some(self.take_digest()?),
             false => None,
         };
@@ -157,6 +164,19 @@ impl Pipeline<'_> {
                 self.run.at(&item.id, data.len() as u64);
             }
         }
+    }
+
+    /// The digest behind the bytes of TFD_FETCH, or the message that says why there
+    /// are none.
+    fn take_trailer(&mut self, is_whole: bool) -> Result<Option<Option<[u8; 32]>>> {
+        let wire = self.connection.wire();
+        if !is_whole {
+            wire.read_message(&mut Vec::new())?;
+            return Ok(None);
+        }
+        let mut digest = [0; 32];
+        wire.read_raw(&mut digest)?;
+        Ok(self.run.options.verify.then_some(Some(digest)))
     }
 
     /// The digest the server made, unless it could make none.
@@ -217,7 +237,7 @@ impl Inbox {
             let more = self.files.try_iter().take(TOGETHER - 1);
             let mut parts = Vec::new();
             for Arrived { item, data } in std::iter::once(first).chain(more) {
-                match write_part(&item, &data) {
+                match write_part(run, &item, &data) {
                     Ok(part) => parts.push((item, part)),
                     Err(e) => run.failed(&item.id, e),
                 }
@@ -248,16 +268,29 @@ fn place(run: &Run<'_>, parts: Vec<(Download, Part)>) {
             }
         };
         match placed {
-            Ok(()) => run.done(&item.id, item.size),
+            Ok(()) => {
+                item.note_lost(run);
+                run.done(&item.id, item.found.size);
+            }
             Err(e) => run.failed(&item.id, e),
         }
     }
 }
 
-fn write_part(item: &Download, data: &[u8]) -> Result<Part> {
-    let part = item.target.new_part(&item.relative, &item.part_name(""))?;
-    let written = (&part.file).write_all(data).map_err(|e| part.error(e));
-    match written.and_then(|()| part.set_modified(item.modified)) {
+fn write_part(run: &Run<'_>, item: &Download, data: &[u8]) -> Result<Part> {
+    let wanted = run.options.keep.of(&item.found);
+    let name = item.part_name("");
+    let part = item
+        .target
+        .new_part(&item.relative, &name, wanted.mode.is_some())?;
+    let written = match run.options.keep.sparse && item.found.sparse {
+        true => {
+            write_sparse(&part.file, data, 0).and_then(|()| part.file.set_len(data.len() as u64))
+        }
+        false => (&part.file).write_all(data),
+    };
+    let written = written.map_err(|e| part.error(e));
+    match written.and_then(|()| part.set_attributes(&wanted)) {
         Ok(()) => Ok(part),
         Err(e) => {
             part.remove();

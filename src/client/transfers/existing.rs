@@ -14,10 +14,8 @@ use super::scan::{Found, Plan, Tree};
 use super::trees::{Down, Up};
 use crate::client::connect::Connection;
 use crate::client::error::Result;
+use crate::client::extension::Attributes;
 use crate::tf::status::Status;
-
-/// The mode of directories for old files.
-const DIRECTORY_MODE: u32 = 0o755;
 
 impl Existing {
     /// Whether an existing file stays, by the times of the source and of it in
@@ -86,7 +84,8 @@ impl Up {
         let parent = parent.strip_suffix(b"/").unwrap_or(parent);
         for level in levels(parent).filter(|level| !level.is_empty()) {
             if !self.directories.iter().any(|(path, _)| path == level) {
-                self.directories.push((level.to_vec(), DIRECTORY_MODE));
+                self.directories
+                    .push((level.to_vec(), Attributes::default()));
             }
         }
     }
@@ -106,7 +105,8 @@ impl Down {
                 continue;
             };
             run.go_on()?;
-            if existing.keeps(file.modified, here.mtime()) || !run.may_replace(&path) {
+            if existing.keeps(file.found.modified.seconds, here.mtime()) || !run.may_replace(&path)
+            {
                 run.skipped();
                 continue;
             }
@@ -128,7 +128,11 @@ impl Work<'_> {
                 return true;
             };
             let there = target.entries.get(*path).filter(|it| !it.is_directory);
-            let keeps = |there: &Found| options.existing.keeps(found.modified, there.modified);
+            let keeps = |there: &Found| {
+                options
+                    .existing
+                    .keeps(found.modified.seconds, there.modified.seconds)
+            };
             let is_left = options.filter.excludes_size(found.size) || there.is_some_and(keeps);
             if is_left {
                 self.run.skipped();
@@ -211,7 +215,7 @@ impl Target {
     /// The system's.
     pub(super) fn keep_old(&self, relative: &[u8], backup: &[u8]) -> Result<()> {
         let parent = directory(backup);
-        self.make_directory(parent.strip_suffix(b"/").unwrap_or(parent))?;
+        self.make_directory(parent.strip_suffix(b"/").unwrap_or(parent), false)?;
         self.keep_under(relative, backup)
     }
 }

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Timespec,
-    Timestamps,
+    AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid,
 };
 use rustix::io::Errno;
 
-use super::requests::{PART_SUFFIX, directory, is_part, last};
+use super::keep::local::{apply, times};
+use super::requests::{PART_SUFFIX, directory, is_part, last, part_name};
 use crate::client::error::{ClientError, Result};
+use crate::client::extension::Attributes;
 
 const OPEN_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -28,6 +29,15 @@ const THROUGH_NO_LINK: ResolveFlags = ResolveFlags::BENEATH
 
 /// The permission bits of new files, before the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// Those of a part whose file's mode is known: nobody else reads it before it has
+/// that.
+const NARROW_FILE: Mode = Mode::from_raw_mode(0o600);
+
+/// The permission bits of new directories, before the umask, and of those that get
+/// theirs at the end.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
+const NARROW_DIRECTORY: Mode = Mode::from_raw_mode(0o700);
 
 /// A directory that is written into, or read from.
 pub(super) struct Target {
@@ -58,19 +68,20 @@ impl Target {
         })
     }
 
-    /// A directory in it, made if there is none.
+    /// A directory in it, made as [`Target::make_directory`] does, and whether it was.
     ///
     /// # Errors
     /// The system's; a link in its place is one.
-    pub(super) fn beneath(&self, relative: &[u8]) -> Result<Target> {
-        self.make_directory(relative)?;
+    pub(super) fn beneath(&self, relative: &[u8], narrow: bool) -> Result<(Target, bool)> {
+        let made = self.make_directory(relative, narrow)?;
         let handle = enter(&self.handle, OsStr::from_bytes(relative));
         let handle = Arc::new(handle.map_err(|e| self.error(relative, e))?);
-        Ok(Target {
+        let target = Target {
             handle,
             path: self.path_of(relative),
             last: Mutex::new(None),
-        })
+        };
+        Ok((target, made))
     }
 
     /// The path of something in it, for people.
@@ -78,11 +89,18 @@ impl Target {
         self.path.join(OsStr::from_bytes(relative))
     }
 
-    /// Makes a directory, and those on its way; one that exists is fine.
+    /// Makes a directory, and those on its way, as narrow as a part if its mode comes
+    /// later; one that exists is fine. Whether it made one.
     ///
     /// # Errors
     /// The system's; a link on the way is one.
-    pub(super) fn make_directory(&self, relative: &[u8]) -> Result<()> {
+    pub(super) fn make_directory(&self, relative: &[u8], narrow: bool) -> Result<bool> {
+        let mode = if narrow {
+            NARROW_DIRECTORY
+        } else {
+            DIRECTORY_MODE
+        };
+        let mut made = false;
         let error = |e: Errno| self.error(relative, e);
         let mut at = Arc::clone(&self.handle);
         for name in relative
@@ -90,13 +108,29 @@ impl Target {
             .filter(|name| !name.is_empty())
         {
             let name = OsStr::from_bytes(name);
-            match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+            made = match rustix::fs::mkdirat(&at, name, mode) {
+                Ok(()) => true,
+                Err(Errno::EXIST) => false,
                 Err(e) => return Err(error(e)),
-            }
+            };
             at = Arc::new(enter(&at, name).map_err(error)?);
         }
-        Ok(())
+        Ok(made)
+    }
+
+    /// Gives a directory, or with an empty path this one, what it is to have.
+    ///
+    /// # Errors
+    /// The system's; a link on the way or in its place is one.
+    pub(super) fn set_attributes(&self, relative: &[u8], attributes: &Attributes) -> Result<()> {
+        let way = match relative {
+            b"" => OsStr::new("."),
+            relative => OsStr::from_bytes(relative),
+        };
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat2(&self.handle, way, flags, Mode::empty(), THROUGH_NO_LINK)
+            .and_then(|file| apply(file, attributes))
+            .map_err(|e| self.error(relative, e))
     }
 
     /// The directory an entry lies in.
@@ -152,6 +186,66 @@ impl Target {
         file.map(File::from).map_err(|e| self.error(relative, e))
     }
 
+    /// Makes a symbolic link, which replaces what has the name unless that is a
+    /// directory.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn make_link(
+        &self,
+        relative: &[u8],
+        leads_to: &[u8],
+        wanted: &Attributes,
+    ) -> Result<()> {
+        let leads_to = OsStr::from_bytes(leads_to);
+        self.replace(relative, |directory, part| {
+            rustix::fs::symlinkat(leads_to, directory, part)?;
+            if let Some((uid, gid)) = wanted.owner {
+                let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                let itself = AtFlags::SYMLINK_NOFOLLOW;
+                rustix::fs::chownat(directory, part, Some(uid), Some(gid), itself)?;
+            }
+            wanted.modified.map_or(Ok(()), |time| {
+                let itself = AtFlags::SYMLINK_NOFOLLOW;
+                rustix::fs::utimensat(directory, part, &times(time), itself)
+            })
+        })
+    }
+
+    /// Makes one more name for a file of this tree, in the same way.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn make_name(&self, relative: &[u8], file: &[u8]) -> Result<()> {
+        let from = self.directory_of(file)?;
+        let name = OsStr::from_bytes(last(file));
+        self.replace(relative, |directory, part| {
+            rustix::fs::linkat(&from, name, directory, part, AtFlags::empty())
+        })
+    }
+
+    /// Makes an entry next to a name, and lets it take the name.
+    fn replace(
+        &self,
+        relative: &[u8],
+        make: impl Fn(&OwnedFd, &OsStr) -> rustix::io::Result<()>,
+    ) -> Result<()> {
+        let error = |e| self.error(relative, e);
+        let directory = self.directory_of(relative)?;
+        let part = part_name(&[relative], b"link");
+        let (part, to) = (OsStr::from_bytes(&part), OsStr::from_bytes(last(relative)));
+        let remove = || rustix::fs::unlinkat(&directory, part, AtFlags::empty());
+        let made = match make(&directory, part) {
+            // An earlier try left it.
+            Err(Errno::EXIST) => remove().and_then(|()| make(&directory, part)),
+            made => made,
+        };
+        let placed = made.and_then(|()| rustix::fs::renameat(&directory, part, &directory, to));
+        // Two names of one file don't replace each other.
+        let _ = remove();
+        placed.map_err(error)
+    }
+
     /// Deletes a file or link, or an empty directory.
     ///
     /// # Errors
@@ -167,15 +261,17 @@ impl Target {
             .map_err(|e| self.error(relative, e))
     }
 
-    /// Begins an empty part next to an entry.
+    /// Begins an empty part next to an entry. Only its owner reads it if its mode
+    /// comes later; else it has that of the file it replaces, from its first byte on.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn new_part(&self, relative: &[u8], name: &[u8]) -> Result<Part> {
+    pub(super) fn new_part(&self, relative: &[u8], name: &[u8], narrow: bool) -> Result<Part> {
+        let mode = if narrow { NARROW_FILE } else { FILE_MODE };
         let directory = self.directory_of(relative)?;
         let name = OsStr::from_bytes(name);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-        let make = || rustix::fs::openat(&directory, name, flags, FILE_MODE);
+        let make = || rustix::fs::openat(&directory, name, flags, mode);
         let made = match make() {
             // An earlier try left it.
             Err(Errno::EXIST) => {
@@ -185,7 +281,7 @@ impl Target {
         };
         let file = made.map_err(|e| self.error(relative, e))?;
         let part = self.part(directory, relative, name.as_bytes(), file);
-        if let Err(e) = part.take_mode_of_old() {
+        if let Err(e) = part.look_at_old(!narrow) {
             part.remove();
             return Err(e);
         }
@@ -228,13 +324,13 @@ impl Target {
     ///
     /// # Errors
     /// The system's, or that another process works on it.
-    pub(super) fn resumed_part(&self, relative: &[u8], name: &[u8]) -> Result<Part> {
+    pub(super) fn resumed_part(&self, relative: &[u8], name: &[u8], narrow: bool) -> Result<Part> {
         let directory = self.directory_of(relative)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&directory, OsStr::from_bytes(name), flags, Mode::empty());
         let mut part = match opened {
             Ok(file) if is_ours(&file) => self.part(directory, relative, name, file),
-            _ => self.new_part(relative, name)?,
+            _ => self.new_part(relative, name, narrow)?,
         };
         if let Err(e) = rustix::fs::flock(&part.file, FlockOperation::NonBlockingLockExclusive) {
             part.name.clear();
@@ -295,23 +391,23 @@ impl Drop for Part {
 }
 
 impl Part {
-    /// An old file's permissions are those of the new one, from its first
-    /// byte on.
+    /// Looks at what has the name, and takes an old file's permissions if it is to
+    /// have them.
     ///
     /// # Errors
     /// The system's, or that the name is neither a file's nor a link's: a
     /// reader of a pipe or a user of a device would lose it.
-    fn take_mode_of_old(&self) -> Result<()> {
+    fn look_at_old(&self, take_mode: bool) -> Result<()> {
         let target = OsStr::from_bytes(&self.target);
         let Ok(old) = rustix::fs::statat(&self.directory, target, AtFlags::SYMLINK_NOFOLLOW) else {
             return Ok(());
         };
         match FileType::from_raw_mode(old.st_mode) {
-            FileType::RegularFile => {
+            FileType::RegularFile if take_mode => {
                 let mode = Mode::from_raw_mode(old.st_mode & 0o777);
                 rustix::fs::fchmod(&self.file, mode).map_err(|e| self.error(e.into()))
             }
-            FileType::Symlink => Ok(()),
+            FileType::RegularFile | FileType::Symlink => Ok(()),
             FileType::Directory => {
                 Err(self.error(io::Error::other("a directory of this name is there")))
             }
@@ -321,21 +417,12 @@ impl Part {
         }
     }
 
-    /// Sets the time of last change, in seconds since the epoch.
-    pub(super) fn set_modified(&self, seconds: i64) -> Result<()> {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_NOW,
-        };
-        let then = Timespec {
-            tv_sec: seconds,
-            tv_nsec: 0,
-        };
-        let times = Timestamps {
-            last_access: now,
-            last_modification: then,
-        };
-        rustix::fs::futimens(&self.file, &times).map_err(|e| self.error(e.into()))
+    /// Gives it what its file is to have.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn set_attributes(&self, attributes: &Attributes) -> Result<()> {
+        apply(&self.file, attributes).map_err(|e| self.error(e.into()))
     }
 
     /// Puts its bytes on disk.

@@ -7,15 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::keep::adjust::{Adjustment, adjustments};
+use super::keep::directories::{set_here, set_there};
+use super::keep::times::Comparison;
 use super::local::Target;
 use super::pump::{Source, extend_digest};
 use super::requests::{bad_name, data_of, digest_of, done, join, levels, request};
 use super::run::{Id, Line, Run};
 use super::scan::{Found, Plan, Tree, add_unlisted, plan, scan_local, scan_remote};
-use super::trees::{Down, Up};
+use super::trees::{Down, Up, other_names};
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
+use crate::client::extension::Attributes;
 use crate::client::observe::{Event, Note, Operation};
 use crate::tf::status::Status;
 
@@ -44,8 +48,10 @@ pub struct Mirror {
 impl Transfers<'_> {
     /// Makes the remote directory like the local one, or the other way round.
     /// Files of the same size are the same when their digests are, or, without
-    /// [`Mirror::checksum`], when the copy's time fits: on the server not
-    /// older than the source, by the server's clock; here that of the source.
+    /// [`Mirror::checksum`], when their times are equal, at the resolution that both
+    /// sides have. If the copy does not keep times (a server without the extension, or
+    /// [`Options::keep`](super::Options::keep)), one that is not older is the same, too,
+    /// by the server's clock.
     ///
     /// # Errors
     /// As [`Transfers::put`]; `TooManyDeletions`. Nothing is deleted when
@@ -70,6 +76,7 @@ impl Transfers<'_> {
                 add_unlisted(run, connection, remote, &here, &mut there)
             })?;
             // What was not read must not look as if it were not there.
+            let asked = how.delete;
             let how = &Mirror {
                 delete: how.delete && here.whole && there.whole,
                 ..how.clone()
@@ -82,27 +89,51 @@ impl Transfers<'_> {
                 how,
             };
             let line = &mut lines[0];
-            let same = work.same_files(line, &here, &there, direction)?;
-            let is_same = |path: &[u8]| same.contains(path);
-            let (source, target) = match direction {
+            let compare = work.comparison(line, &here, &there, direction)?;
+            let mut same = work.same_files(line, &here, &there, &compare)?;
+            let trees = match direction {
                 Direction::Up => (&here, &there),
                 Direction::Down => (&there, &here),
             };
-            let mut plan = plan(source, target, is_same);
-            work.restrict(&mut plan, source, target);
+            let can_link = match direction {
+                Direction::Up => line.steadily(|connection, _| connection.features())?.link,
+                Direction::Down => true,
+            };
+            if run.options.keep.hard_links && can_link {
+                leave_separate(trees, &mut same);
+            }
+            let is_same = |path: &[u8]| same.contains(path);
+            let mut plan = plan(trees.0, trees.1, is_same);
+            work.restrict(&mut plan, trees.0, trees.1);
+            let adjust = adjustments(&run.options.keep, trees, &same, &plan, &compare);
             run.sum(|summary| summary.unchanged = plan.unchanged);
             work.check_deletions(&plan)?;
             work.report_held(&plan);
             if how.dry_run {
-                work.report_all(&plan);
+                work.report_all(&plan, &adjust);
             } else {
                 match direction {
-                    Direction::Up => work.up(lines, &plan, &here)?,
-                    Direction::Down => work.down(lines, &plan, &there)?,
+                    Direction::Up => work.up(lines, &plan, (&here, &there), &adjust)?,
+                    Direction::Down => work.down(lines, &plan, &there, &adjust)?,
                 }
+            }
+            let failed = !plan.delete.is_empty() && run.has_failed();
+            if asked && (failed || !how.delete) {
+                run.note(remote.as_bytes(), Note::NothingDeleted);
             }
             Ok(())
         })
+    }
+}
+
+/// Takes further names of files out of what is the same if they are files of their
+/// own in the target.
+fn leave_separate((source, target): (&Tree, &Tree), same: &mut HashSet<&[u8]>) {
+    let shared = |path: &[u8]| target.entries.get(path).and_then(|found| found.shared);
+    for (path, first) in source.other_names() {
+        if shared(path).is_none() || shared(path) != shared(first) {
+            same.remove(path);
+        }
     }
 }
 
@@ -120,7 +151,9 @@ fn missing_local(error: ClientError, direction: Direction) -> Result<Tree> {
 
 fn missing_remote(error: ClientError, direction: Direction) -> Result<Tree> {
     match error.status() {
-        Some(Status::DirectoryMissing) if direction == Direction::Up => Ok(Tree::empty()),
+        Some(Status::DirectoryMissing | Status::FileMissing) if direction == Direction::Up => {
+            Ok(Tree::empty())
+        }
         _ => Err(error),
     }
 }
@@ -150,25 +183,46 @@ impl Work<'_> {
         line: &mut Line<'_>,
         here: &'t Tree,
         there: &Tree,
-        direction: Direction,
+        compare: &Comparison,
     ) -> Result<HashSet<&'t [u8]>> {
         let pairs = here.entries.iter().filter_map(|(path, here)| {
             let there = there.entries.get(path)?;
-            let comparable = !here.is_directory && !there.is_directory && here.size == there.size;
+            let comparable = here.is_file() && there.is_file() && here.size == there.size
+                || here.link.is_some() && here.link == there.link;
             comparable.then_some((path.as_slice(), here, there))
         });
         if self.how.checksum {
-            return self.same_digests(line, pairs.map(|(path, here, _)| (path, here)).collect());
+            let (links, files): (Vec<_>, Vec<_>) =
+                pairs.partition(|(_, here, _)| here.link.is_some());
+            let files = files.into_iter().map(|(path, here, _)| (path, here));
+            let mut same = self.same_digests(line, files.collect())?;
+            same.extend(links.into_iter().map(|(path, ..)| path));
+            return Ok(same);
         }
-        let ahead = line.steadily(|connection, _| clock_ahead(connection))?;
-        let fits = |here: &Found, there: &Found| match direction {
-            Direction::Up => there.modified.saturating_sub(ahead) >= here.modified,
-            Direction::Down => there.modified == here.modified,
-        };
         Ok(pairs
-            .filter(|(_, here, there)| fits(here, there))
+            .filter(|(_, here, there)| here.link.is_some() || compare.is_same(here, there))
             .map(|(path, ..)| path)
             .collect())
+    }
+
+    /// How times are compared.
+    fn comparison(
+        &self,
+        line: &mut Line<'_>,
+        here: &Tree,
+        there: &Tree,
+        direction: Direction,
+    ) -> Result<Comparison> {
+        let keeps = self.run.options.keep.attributes;
+        let own_times = match direction {
+            Direction::Up if keeps && there.is_detailed => None,
+            Direction::Down if keeps => None,
+            direction => {
+                let ahead = line.steadily(|connection, _| clock_ahead(connection))?;
+                Some((direction, ahead))
+            }
+        };
+        Ok(Comparison::of(here, there, own_times))
     }
 
     fn same_digests<'t>(
@@ -227,7 +281,7 @@ impl Work<'_> {
         self.run.notify(&Event::Mirror { operation, name });
     }
 
-    fn report_all(&self, plan: &Plan<'_>) {
+    fn report_all(&self, plan: &Plan<'_>, adjust: &[Adjustment<'_>]) {
         let before = plan.in_the_way.iter().filter(|_| self.how.delete);
         for (path, _) in before.chain(plan.delete.iter().filter(|_| self.may_delete())) {
             self.notify(Operation::Delete, path);
@@ -236,6 +290,8 @@ impl Work<'_> {
             .for_each(|path| self.notify(Operation::Add, path));
         self.files(plan)
             .for_each(|(path, operation)| self.notify(operation, path));
+        let adjusted = adjust.iter().filter(|entry| entry.is_reported);
+        adjusted.for_each(|entry| self.notify(Operation::Attributes, entry.path));
         plan.blocked
             .iter()
             .filter(|_| !self.how.delete)
@@ -303,17 +359,30 @@ impl Work<'_> {
         self.how.delete && !self.run.has_failed()
     }
 
-    fn up(&self, lines: &mut [Line<'_>], plan: &Plan<'_>, here: &Tree) -> Result<()> {
+    fn up(
+        &self,
+        lines: &mut [Line<'_>],
+        plan: &Plan<'_>,
+        (here, there): (&Tree, &Tree),
+        adjust: &[Adjustment<'_>],
+    ) -> Result<()> {
         self.clear(plan, |entries| self.delete_there(&mut lines[0], entries))?;
-        let mut up = Up::default();
+        let features = lines[0].steadily(|connection, _| connection.features())?;
+        let mut up = Up {
+            can_link: features.link,
+            ..Up::default()
+        };
+        let others = up.other_names(self.run, here);
         let top = self.remote.trim_end_matches('/').as_bytes();
         // Each directory on the way to the top.
         for level in levels(top).filter(|level| !level.is_empty()) {
-            up.directories.push((level.to_vec(), 0o755));
+            up.directories.push((level.to_vec(), Attributes::default()));
         }
         for relative in self.directories(plan) {
-            let mode = here.entries.get(relative).map_or(0o755, |found| found.mode);
-            up.directories.push((self.remote_path(relative), mode));
+            let found = here.entries.get(relative);
+            let wanted =
+                found.map_or_else(Attributes::default, |found| self.run.options.keep.of(found));
+            up.directories.push((self.remote_path(relative), wanted));
             self.notify(Operation::Add, relative);
         }
         for (relative, operation) in self.files(plan) {
@@ -321,11 +390,20 @@ impl Work<'_> {
                 continue;
             };
             let id = self.id(relative, operation);
+            let first = others.get(relative).map(|first| self.remote_path(first));
+            if up.add_link(self.run, id.clone(), found, first) {
+                continue;
+            }
             let beneath = self.top.clone().map(|top| (top, relative.to_vec()));
             let local = self.local_path(relative);
             if let Err(e) = up.add_file(self.run, id, local, beneath, found) {
                 self.run.failed_entry(&self.remote_path(relative), e);
-            } else if operation == Operation::Change
+                continue;
+            }
+            if let Some(file) = up.files.last_mut() {
+                file.replaces_link |= there.is_link(relative);
+            }
+            if operation == Operation::Change
                 && let Some(file) = up.files.last_mut()
             {
                 file.backup = self.backup_there(relative);
@@ -337,7 +415,21 @@ impl Work<'_> {
         if self.may_delete() {
             self.delete_there(&mut lines[0], &plan.delete)?;
         }
+        self.adjust_there(&mut lines[0], adjust)
+    }
+
+    fn adjust_there(&self, line: &mut Line<'_>, adjust: &[Adjustment<'_>]) -> Result<()> {
+        let entries = adjust.iter();
+        let entries = entries.map(|entry| (self.remote_path(entry.path), entry.wanted.clone()));
+        set_there(self.run, line, &entries.collect::<Vec<_>>())?;
+        self.report_adjusted(adjust);
         Ok(())
+    }
+
+    fn report_adjusted(&self, adjust: &[Adjustment<'_>]) {
+        for entry in adjust.iter().filter(|entry| entry.is_reported) {
+            self.notify(Operation::Attributes, entry.path);
+        }
     }
 
     /// Deletes on the server: files, then empty directories, so that nothing is
@@ -372,27 +464,40 @@ impl Work<'_> {
         }
     }
 
-    fn down(&self, lines: &mut [Line<'_>], plan: &Plan<'_>, there: &Tree) -> Result<()> {
+    fn down(
+        &self,
+        lines: &mut [Line<'_>],
+        plan: &Plan<'_>,
+        there: &Tree,
+        adjust: &[Adjustment<'_>],
+    ) -> Result<()> {
         std::fs::create_dir_all(self.local).map_err(|e| ClientError::local(self.local, e))?;
         let target = Arc::new(Target::open(self.local)?);
         self.clear(plan, |entries| {
             self.delete_here(&target, entries);
             Ok(())
         })?;
+        let mut down = Down::default();
         for relative in self.directories(plan) {
-            match target.make_directory(relative) {
-                Ok(()) => self.notify(Operation::Add, relative),
+            let Some(found) = there.entries.get(relative) else {
+                continue;
+            };
+            match down.make_directory(self.run, &target, relative, found) {
+                Ok(_) => self.notify(Operation::Add, relative),
                 Err(e) => self.run.failed_entry(relative, e),
             }
         }
-        let mut down = Down::default();
+        let others = other_names(self.run, there);
         for (relative, operation) in self.files(plan) {
             let Some(found) = there.entries.get(relative) else {
                 continue;
             };
             let id = self.id(relative, operation);
-            down.add_file(self.run, id, &target, relative.to_vec(), found);
+            let first = others.get(relative).copied();
+            let is_file = found.link.is_none() && first.is_none();
+            down.add_file_or_link(self.run, id, &target, relative, found, first);
             if operation == Operation::Change
+                && is_file
                 && let Some(file) = down.files.last_mut()
             {
                 file.backup = self.run.options.existing.backup_of(b"", relative);
@@ -402,6 +507,13 @@ impl Work<'_> {
         if self.may_delete() {
             self.delete_here(&target, &plan.delete);
         }
+        let entries = adjust.iter();
+        let entries = entries.map(|entry| {
+            let target = Arc::clone(&target);
+            (target, entry.path.to_vec(), entry.wanted.clone())
+        });
+        set_here(self.run, &entries.collect::<Vec<_>>());
+        self.report_adjusted(adjust);
         Ok(())
     }
 

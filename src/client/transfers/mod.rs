@@ -5,6 +5,7 @@
 mod download;
 mod download_many;
 mod existing;
+mod keep;
 mod local;
 mod mirror;
 mod pump;
@@ -26,6 +27,7 @@ use super::access::Access;
 use super::connect::Connection;
 use super::error::{ClientError, Result};
 use super::observe::Observer;
+pub use keep::Keep;
 pub use mirror::{Direction, Mirror};
 pub use scan::filter::{Backup, Existing, Filter, Rule};
 pub use single::Progress;
@@ -53,6 +55,8 @@ pub struct Options {
     pub filter: Filter,
     /// What becomes of files that exist at the target.
     pub existing: Existing,
+    /// What is kept besides names and bytes.
+    pub keep: Keep,
     /// A name for this machine: others that send to the same place use another.
     pub machine: Vec<u8>,
 }
@@ -69,6 +73,7 @@ impl Default for Options {
             follow: false,
             filter: Filter::default(),
             existing: Existing::default(),
+            keep: Keep::default(),
             machine: rustix::system::uname().nodename().to_bytes().to_vec(),
         }
     }

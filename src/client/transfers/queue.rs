@@ -54,10 +54,15 @@ pub(super) struct Queue<T> {
 }
 
 impl<T: Item> Queue<T> {
-    pub(super) fn new(items: Vec<T>, move_small: MoveSmall<T>) -> Queue<T> {
+    /// Those that `go_alone` don't go with others, however small they are.
+    pub(super) fn new(
+        items: Vec<T>,
+        move_small: MoveSmall<T>,
+        go_alone: impl Fn(&T) -> bool,
+    ) -> Queue<T> {
         let (small, large) = items
             .into_iter()
-            .partition(|item| item.size() <= SMALL && !item.goes_alone());
+            .partition(|item| item.size() <= SMALL && !item.goes_alone() && !go_alone(item));
         Queue {
             move_small,
             small: Mutex::new(small),

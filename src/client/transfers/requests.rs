@@ -233,9 +233,13 @@ impl Connection {
         &mut self,
         requests: &[impl AsRef<[u8]>],
     ) -> Result<Vec<Vec<u8>>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut replies = Vec::with_capacity(requests.len());
-        let mut waiting = requests.iter().peekable();
+        let mut waiting = requests.iter();
         let mut sent = 0;
+        let mut features_due = self.send_features_if_due();
         while replies.len() < requests.len() {
             while sent - replies.len() < ON_THE_WAY && self.wire().link().held() < HELD {
                 let Some(request) = waiting.next() else { break };
@@ -247,7 +251,11 @@ impl Connection {
             if is_due && (!may_send || self.wire().has_input()) {
                 let mut reply = Vec::new();
                 self.wire().read_short_message(&mut reply, LONGEST_REPLY)?;
-                replies.push(reply);
+                if std::mem::take(&mut features_due) {
+                    self.take_features(&reply);
+                } else {
+                    replies.push(reply);
+                }
             }
         }
         Ok(replies)
@@ -286,8 +294,8 @@ impl Connection {
     /// inside its refusal.
     pub(super) fn stat_there(&mut self, path: &[u8]) -> Result<Result<Stat>> {
         let asked = request("FSTAT", path);
-        let reply = self.request(&asked)?;
-        Ok(stat_of(&asked, &reply))
+        let replies = self.ask_all(std::slice::from_ref(&asked))?;
+        Ok(stat_of(&asked, replies.first().map_or(b"", Vec::as_slice)))
     }
 
     /// Sends of what is held, as long as the server takes it; whether it is

@@ -81,7 +81,7 @@ impl Sending<'_> {
 
     /// A part with other bytes is deleted.
     pub(super) fn find_part(&self, connection: &mut Connection) -> Result<(Rest, Begun)> {
-        let length = self.version.size;
+        let length = self.opened.version.size;
         let (mut exists, mut last) = (false, None);
         for _ in 0..MOST_LOOKS {
             // What is wrong with the place, PUT will report.
@@ -95,7 +95,7 @@ impl Sending<'_> {
             };
             exists = true;
             // It grows while the server stores what an earlier connection left.
-            if last.is_some_and(|last| size <= last) || size > self.version.size {
+            if last.is_some_and(|last| size <= last) || size > self.opened.version.size {
                 break;
             }
             last = Some(size);
@@ -123,6 +123,7 @@ impl Sending<'_> {
                 other => drop(other?),
             }
         }
+        self.make_narrow(connection)?;
         Ok((Rest::from(0, length), Begun::default()))
     }
 }

@@ -19,6 +19,7 @@ use crate::client::error::{ClientError, Result};
 use crate::client::observe::{Event, Note, Observer, Operation};
 use crate::client::transfer::BUFFER;
 use crate::sys::number::at_most;
+use crate::tf::env::POLICY;
 use crate::tf::status::Status;
 use crate::tf::wire::Pace;
 
@@ -38,6 +39,7 @@ pub(super) struct Run<'r> {
     summary: Mutex<Summary>,
     next_file: AtomicUsize,
     direct: AtomicBool,
+    lists_all: AtomicBool,
     spare: AtomicBool,
     /// Whether the observer knows that there are fewer lines than asked for.
     fewer: AtomicBool,
@@ -67,6 +69,7 @@ impl<'r> Run<'r> {
             summary: Mutex::default(),
             next_file: AtomicUsize::new(0),
             direct: AtomicBool::new(false),
+            lists_all: AtomicBool::new(false),
             spare: AtomicBool::new(false),
             fewer: AtomicBool::new(false),
         }
@@ -78,12 +81,25 @@ impl<'r> Run<'r> {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Finds that out by deleting a file that does not exist.
+    /// Whether listings leave out an entry of this name: secure directories, and
+    /// without the extension names with a newline.
+    pub(super) fn is_unlisted(&self, name: &[u8], is_directory: bool) -> bool {
+        let newline = !self.lists_all.load(Ordering::Relaxed) && name.contains(&b'\n');
+        newline || is_directory && POLICY.keeps(name)
+    }
+
+    /// Finds that out: by the extension, or by deleting a file that does not exist.
     ///
     /// # Errors
     /// That the server asks for an account or a jail first, or the connection
     /// is lost.
     pub(super) fn find_rights(&self, line: &mut Line<'_>, directory: &[u8]) -> Result<()> {
+        let features = line.steadily(|connection, _| connection.features())?;
+        self.lists_all.store(features.list, Ordering::Relaxed);
+        if features.store {
+            self.direct.store(features.append_only, Ordering::Relaxed);
+            return Ok(());
+        }
         let asked = request("DEL", &join(directory, &part_name(&[b"nothing"], b"")));
         let reply = line.steadily(|connection, _| connection.request(&asked))?;
         let refusal = data_of(&asked, &reply).err();
@@ -331,6 +347,7 @@ impl<'r> Line<'r> {
             connection.wire().link().set_pace(Some(pace.clone()));
         }
         connection.wire().expect_transfers();
+        connection.ask_for_features();
         self.was_open = true;
         self.connection.insert(connection)
     }

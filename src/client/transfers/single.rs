@@ -62,7 +62,7 @@ impl Connection {
             .map(OsStrExt::as_bytes)
             .ok_or_else(|| ClientError::local(local, io::ErrorKind::IsADirectory.into()))?;
         let target = Target::open(local.parent().unwrap_or(Path::new("")))?;
-        let part = target.new_part(name, &new_part_name()?)?;
+        let part = target.new_part(name, &new_part_name()?, false)?;
         let (mut file, mut left) = (&part.file, size);
         let received = self.receive_checked(remote, progress, &mut |data| {
             let after = left.checked_sub(data.len() as u64);

@@ -1,23 +1,25 @@
 //! `put` and `get`: from what the user named to files and directories, and
 //! those moved.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::download::Download;
 use super::download_many::receive_small;
 
+use super::keep::directories::{Here, There, narrow_there, set_here, set_there};
+use super::keep::links::{DownLink, Of, UpLink, make_here, make_there};
 use super::local::Target;
 use super::queue::{Item, Queue};
 use super::requests::{
-    bad_name, beneath, can_change_mode, change_mode, directory, done, join, last, part_name,
-    request, sendable, stat_of,
+    bad_name, beneath, directory, done, join, last, part_name, request, sendable, stat_of,
 };
 use super::run::{Id, Line, Run};
-use super::scan::{Found, Tree, is_excluded, is_secure, is_unlisted, scan_local, scan_remote};
+use super::scan::{Found, Tree, is_excluded, is_secure, scan_local, scan_remote};
 use super::upload::Upload;
 use super::upload_many::send_small;
 use super::{Summary, Transfers};
@@ -30,8 +32,8 @@ use crate::tf::status::Status;
 impl Transfers<'_> {
     /// Sends files, and with [`super::Options::recursive`] trees, to a remote
     /// path: into it when it is a directory, ends in `/`, is empty or is to
-    /// take several, else under that name. Permission bits are kept; times
-    /// the protocol can't set.
+    /// take several, else under that name. [`super::Options::keep`] says what is
+    /// kept.
     ///
     /// # Errors
     /// Why the run could not go to its end. What fails for one entry is in
@@ -43,7 +45,11 @@ impl Transfers<'_> {
                 || remote.is_empty()
                 || remote.ends_with('/')
                 || is_remote_directory(&mut lines[0], remote)?;
-            let mut up = Up::default();
+            let features = lines[0].steadily(|connection, _| connection.features())?;
+            let mut up = Up {
+                can_link: features.link,
+                ..Up::default()
+            };
             let mut names = Names::default();
             for source in sources {
                 let name = source.file_name().map(OsStrExt::as_bytes);
@@ -70,8 +76,7 @@ impl Transfers<'_> {
 
     /// Receives files, and with [`super::Options::recursive`] trees, into a
     /// local directory, or under a local name when there is one source and no
-    /// such directory. Times of files are kept; modes the protocol does not
-    /// report.
+    /// such directory. [`super::Options::keep`] says what is kept.
     ///
     /// # Errors
     /// As [`Transfers::put`].
@@ -79,12 +84,13 @@ impl Transfers<'_> {
         self.run(|run, lines| {
             let ends_in_slash = local.as_os_str().as_bytes().ends_with(b"/");
             let into = sources.len() != 1 || ends_in_slash || local.is_dir();
-            let asked = |source: &String| request("FSTAT", stat_path(source));
-            let stats = lines[0].ask_each(sources, asked, stat_of)?;
+            let paths: Vec<_> = sources.iter().map(|source| stat_path(source)).collect();
+            let xattrs = run.options.keep.xattrs;
+            let found = lines[0].steadily(|connection, _| connection.find_each(&paths, xattrs))?;
             let mut down = Down::default();
             let mut names = Names::default();
-            for (source, stat) in sources.iter().zip(stats) {
-                let added = stat.and_then(|stat| {
+            for (source, found) in sources.iter().zip(found) {
+                let added = found.and_then(|found| {
                     let name = match last(source.as_bytes()) {
                         b"" => None,
                         name if into => Some(beneath(name)?),
@@ -92,7 +98,7 @@ impl Transfers<'_> {
                     };
                     let place = Place { named: local, name };
                     names.take(place.path().as_os_str().as_bytes())?;
-                    down.add(run, &mut lines[0], source, &stat, &place)
+                    down.add(run, &mut lines[0], source, found, &place)
                 });
                 match added {
                     Err(e) if e.ends_a_run() => return Err(e),
@@ -150,21 +156,23 @@ impl Place<'_> {
         name.map_or_else(|| self.named.to_owned(), |name| self.named.join(name))
     }
 
-    /// The directory for a tree, made if there is none. Links that the user
-    /// named are followed, and no other.
+    /// The directory for a tree, made if there is none, and whether it was. Links that
+    /// the user named are followed, and no other.
     ///
     /// # Errors
     /// The system's.
-    fn make(&self) -> Result<Target> {
+    fn make(&self, narrow: bool) -> Result<(Target, bool)> {
         if let Some(name) = self.name {
-            return Target::open(self.named)?.beneath(name);
+            return Target::open(self.named)?.beneath(name, narrow);
         }
-        match fs::create_dir(self.named) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                Err(ClientError::local(self.named, e))
-            }
-            _ => Target::open(self.named),
-        }
+        let mode = if narrow { 0o700 } else { 0o777 };
+        let made = match DirBuilder::new().mode(mode).create(self.named) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
+            made => made
+                .map(|()| true)
+                .map_err(|e| ClientError::local(self.named, e))?,
+        };
+        Ok((Target::open(self.named)?, made))
     }
 }
 
@@ -192,12 +200,14 @@ pub(super) fn is_remote_directory(line: &mut Line<'_>, path: &str) -> Result<boo
 /// What is to be sent.
 #[derive(Default)]
 pub(super) struct Up {
-    /// Remote directories and their permission bits, a directory before those
-    /// in it.
-    pub(super) directories: Vec<(Vec<u8>, u32)>,
+    /// Whether the server makes links.
+    pub(super) can_link: bool,
+    /// Remote directories and what they are to have, a directory before those in it.
+    pub(super) directories: Vec<There>,
     pub(super) files: Vec<Upload>,
     /// The first file of each source, and the remote directory it goes to.
     pub(super) tops: Vec<(usize, Vec<u8>)>,
+    pub(super) links: Vec<UpLink>,
 }
 
 impl Up {
@@ -230,15 +240,23 @@ impl Up {
         let tree = scan_local(run, source, true)?;
         self.tops.push((self.files.len(), remote.clone()));
         if !remote.is_empty() {
+            let top = Found::local(&metadata);
             self.directories
-                .push((remote.clone(), Found::local(&metadata).mode));
+                .push((remote.clone(), run.options.keep.of(&top)));
         }
-        for (relative, found) in tree.entries {
-            let there = join(&remote, &relative);
+        let others = self.other_names(run, &tree);
+        for (relative, found) in &tree.entries {
+            let there = join(&remote, relative);
             if found.is_directory {
-                self.directories.push((there, found.mode));
+                self.directories.push((there, run.options.keep.of(found)));
                 continue;
             }
+            let first = others.get(relative.as_slice());
+            let first = first.map(|first| join(&remote, first));
+            if self.add_link(run, run.id(there.clone()), found, first) {
+                continue;
+            }
+            let (relative, found) = (relative.clone(), found.clone());
             let here = source.join(std::ffi::OsStr::from_bytes(&relative));
             let id = run.id(there.clone());
             let beneath = top.clone().map(|top| (top, relative));
@@ -247,6 +265,41 @@ impl Up {
             }
         }
         Ok(())
+    }
+
+    /// Files of a tree that are other names of files before them, if that is kept.
+    pub(super) fn other_names<'t>(
+        &self,
+        run: &Run<'_>,
+        tree: &'t Tree,
+    ) -> HashMap<&'t [u8], &'t [u8]> {
+        match self.can_link && run.options.keep.hard_links {
+            true => tree.other_names(),
+            false => HashMap::new(),
+        }
+    }
+
+    /// Adds a symbolic link, or one more name of the file whose `first` name this is;
+    /// `false` for a file that is to be sent.
+    pub(super) fn add_link(
+        &mut self,
+        run: &Run<'_>,
+        id: Id,
+        found: &Found,
+        first: Option<Vec<u8>>,
+    ) -> bool {
+        let of = match (&found.link, first) {
+            (Some(_), _) if !self.can_link => {
+                run.note(&id.name, Note::Link);
+                return true;
+            }
+            (Some(target), _) => Of::Target(target.clone()),
+            (None, Some(first)) => Of::Name(first),
+            (None, None) => return false,
+        };
+        let wanted = run.options.keep.of(found);
+        self.links.push(UpLink { id, of, wanted });
+        true
     }
 
     /// Adds one file; `beneath` as in [`Upload`].
@@ -266,28 +319,30 @@ impl Up {
             run.skipped();
             return Ok(());
         }
-        let (size, mode) = (found.size, found.mode);
         self.files.push(Upload {
             id,
             local,
             beneath,
-            size,
-            mode,
+            found: found.clone(),
             backup: None,
+            replaces_link: false,
         });
         Ok(())
     }
 
     /// Makes the directories and sends the files.
     pub(super) fn go(mut self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
-        report_plan(run, &self.files);
+        report_plan(run, &self.files, self.links.len());
         if !self.files.is_empty() {
             run.find_rights(&mut lines[0], directory(&self.files[0].id.name))?;
         }
         self.leave_out_locked(run, &mut lines[0])?;
-        let made = self.make_directories(run, &mut lines[0])?;
-        Queue::new(self.files, send_small).run(run, lines)?;
-        set_modes(run, &mut lines[0], &made)
+        self.make_directories(run, &mut lines[0])?;
+        let features = lines[0].steadily(|connection, _| connection.features())?;
+        let go_alone = |item: &Upload| !run.direct() && item.is_exposed(run, features);
+        Queue::new(self.files, send_small, go_alone).run(run, lines)?;
+        make_there(run, &mut lines[0], &self.links)?;
+        set_there(run, &mut lines[0], &self.directories)
     }
 
     /// Files in directories that someone has locked fail before their bytes are
@@ -323,14 +378,13 @@ impl Up {
         Ok(())
     }
 
-    /// Returns those that were not there before.
-    fn make_directories(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<Vec<(Vec<u8>, u32)>> {
+    fn make_directories(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
         let directories = &self.directories;
         let replies = line.ask_each(directories, |(path, _)| request("MKDIR", path), done)?;
         let (mut made, mut there) = (Vec::new(), Vec::new());
         for (directory, reply) in directories.iter().zip(replies) {
             match reply {
-                Ok(()) => made.push(directory.clone()),
+                Ok(()) => made.push(directory),
                 Err(e) if e.status() == Some(Status::DirectoryExists) => {
                     there.push(directory.0.as_slice());
                 }
@@ -339,11 +393,11 @@ impl Up {
         }
         check_directories(run, line, &there)?;
         for (path, _) in &made {
-            if is_unlisted(last(path), true) {
+            if run.is_unlisted(last(path), true) {
                 run.note(path, Note::Unlisted);
             }
         }
-        Ok(made)
+        narrow_there(run, line, &made)
     }
 }
 
@@ -359,31 +413,13 @@ fn check_directories(run: &Run<'_>, line: &mut Line<'_>, there: &[&[u8]]) -> Res
     Ok(())
 }
 
-/// Gives new directories their modes, once their entries are there.
-fn set_modes(run: &Run<'_>, line: &mut Line<'_>, made: &[(Vec<u8>, u32)]) -> Result<()> {
-    if run.direct() {
-        return Ok(());
-    }
-    let (can, can_not): (Vec<_>, Vec<_>) = made
-        .iter()
-        .rev()
-        .partition(|(path, _)| can_change_mode(path));
-    for (path, _) in can_not.iter().rev() {
-        run.note(path, Note::ModeNotKept);
-    }
-    let replies = line.ask_each(&can, |(path, mode)| change_mode(path, *mode), done)?;
-    for ((path, _), reply) in can.iter().zip(replies) {
-        if reply.is_err() {
-            run.note(path, Note::ModeRefused);
-        }
-    }
-    Ok(())
-}
-
 /// What is to be received.
 #[derive(Default)]
 pub(super) struct Down {
+    /// Directories that have been made, and what they are to have.
+    pub(super) directories: Vec<Here>,
     pub(super) files: Vec<Download>,
+    pub(super) links: Vec<DownLink>,
 }
 
 impl Down {
@@ -392,10 +428,10 @@ impl Down {
         run: &Run<'_>,
         line: &mut Line<'_>,
         source: &str,
-        stat: &Stat,
+        (kind, found): (Kind, Found),
         place: &Place<'_>,
     ) -> Result<()> {
-        match stat.kind {
+        match kind {
             Kind::Directory if !run.options.recursive => {
                 let request = format!("get {source}");
                 Err(ClientError::Refused {
@@ -407,7 +443,15 @@ impl Down {
                 let mut tree =
                     line.steadily(|connection, _| scan_remote(run, connection, source))?;
                 tree.report_unlisted(run);
-                self.add_tree(run, source, &Arc::new(place.make()?), tree);
+                let wanted = run.options.keep.of(&found);
+                let (target, made) = place.make(wanted.mode.is_some())?;
+                let target = Arc::new(target);
+                // A directory that was there is not ours to change.
+                if made && found.mode.is_some() {
+                    self.directories
+                        .push((Arc::clone(&target), Vec::new(), wanted));
+                }
+                self.add_tree(run, source, &target, tree);
                 Ok(())
             }
             Kind::File => {
@@ -417,7 +461,6 @@ impl Down {
                     ClientError::local(local, std::io::ErrorKind::IsADirectory.into())
                 })?;
                 let target = Target::open(local.parent().unwrap_or(Path::new("")))?;
-                let found = Found::remote(stat);
                 if is_excluded(&run.options.filter, last(source.as_bytes()), false) {
                     run.skipped();
                     return Ok(());
@@ -434,16 +477,57 @@ impl Down {
 
     /// Adds a tree, and makes its directories.
     fn add_tree(&mut self, run: &Run<'_>, top: &str, target: &Arc<Target>, tree: Tree) {
-        for (relative, found) in tree.entries {
+        let others = other_names(run, &tree);
+        for (relative, found) in &tree.entries {
+            let there = join(top.as_bytes(), relative);
             if found.is_directory {
-                if let Err(e) = target.make_directory(&relative) {
-                    run.failed_entry(&join(top.as_bytes(), &relative), e);
+                if let Err(e) = self.make_directory(run, target, relative, found) {
+                    run.failed_entry(&there, e);
                 }
                 continue;
             }
-            let id = run.id(join(top.as_bytes(), &relative));
-            self.add_file(run, id, target, relative, &found);
+            let first = others.get(relative.as_slice()).copied();
+            self.add_file_or_link(run, run.id(there), target, relative, found, first);
         }
+    }
+
+    /// Makes a directory, which gets its mode at the end; whether there was none.
+    pub(super) fn make_directory(
+        &mut self,
+        run: &Run<'_>,
+        target: &Arc<Target>,
+        relative: &[u8],
+        found: &Found,
+    ) -> Result<bool> {
+        let wanted = run.options.keep.of(found);
+        let made = target.make_directory(relative, wanted.mode.is_some())?;
+        // Without the extension nothing is known of it.
+        if found.mode.is_some() {
+            self.directories
+                .push((Arc::clone(target), relative.to_vec(), wanted));
+        }
+        Ok(made)
+    }
+
+    /// Adds a file, a symbolic link, or one more name of the file whose `first` name
+    /// this is; `relative` is its path in the target.
+    pub(super) fn add_file_or_link(
+        &mut self,
+        run: &Run<'_>,
+        id: Id,
+        target: &Arc<Target>,
+        relative: &[u8],
+        found: &Found,
+        first: Option<&[u8]>,
+    ) {
+        let of = match (&found.link, first) {
+            (Some(leads_to), _) => Of::Target(leads_to.clone()),
+            (None, Some(first)) => Of::Name(first.to_vec()),
+            (None, None) => return self.add_file(run, id, target, relative.to_vec(), found),
+        };
+        let wanted = run.options.keep.of(found);
+        let place = (Arc::clone(target), relative.to_vec(), wanted);
+        self.links.push(DownLink { id, place, of });
     }
 
     /// Adds one file; `relative` is its path in the target.
@@ -458,27 +542,35 @@ impl Down {
         if run.options.filter.excludes_size(found.size) {
             return run.skipped();
         }
-        let (size, modified) = (found.size, found.modified);
-        let target = Arc::clone(target);
         self.files.push(Download {
             id,
-            target,
+            target: Arc::clone(target),
             relative,
-            size,
-            modified,
+            found: found.clone(),
             backup: None,
         });
     }
 
     /// Receives the files.
     pub(super) fn go(self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
-        report_plan(run, &self.files);
-        Queue::new(self.files, receive_small).run(run, lines)
+        report_plan(run, &self.files, self.links.len());
+        Queue::new(self.files, receive_small, |_| false).run(run, lines)?;
+        make_here(run, &self.links);
+        set_here(run, &self.directories);
+        Ok(())
     }
 }
 
-fn report_plan<T: Item>(run: &Run<'_>, items: &[T]) {
+/// As [`Up::other_names`], of a tree that is received.
+pub(super) fn other_names<'t>(run: &Run<'_>, tree: &'t Tree) -> HashMap<&'t [u8], &'t [u8]> {
+    match run.options.keep.hard_links {
+        true => tree.other_names(),
+        false => HashMap::new(),
+    }
+}
+
+fn report_plan<T: Item>(run: &Run<'_>, items: &[T], links: usize) {
     // A server may report any size.
     let bytes = items.iter().map(Item::size).fold(0, u64::saturating_add);
-    run.planned(items.len() as u64, bytes);
+    run.planned((items.len() + links) as u64, bytes);
 }

@@ -16,21 +16,30 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::existing::keep_old;
+use super::keep::holes::data_in;
+use super::keep::local::xattrs_of;
+use super::keep::{NARROW, is_private, lost_by, set_requests};
 use super::local::Target;
-use super::pump::{Source, Start, digest_concurrently, digest_there, read_ahead};
+use super::pump::{Source, Start, digest_concurrently, digest_there, extend_digest, read_ahead};
 use super::queue::{Item, Ranges};
 use super::requests::{
-    can_change_mode, change_mode, data_of, directory, join, last, part_name, request, two_paths,
+    bad_name, can_change_mode, change_mode, directory, done, join, last, part_name, request,
+    two_paths,
 };
 use super::resume::{Begun, Rest};
 use super::run::{Id, Line, Run, joined};
-use super::scan::is_unlisted;
+use super::scan::Found;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
+use crate::client::extension::{Attributes, Features, Time, set_request, store_request};
 use crate::client::observe::Note;
 use crate::client::transfer::HEADER;
 use crate::sys::number::at_most;
 use crate::tf::status::Status;
+use crate::tf::wire::message_header;
+
+/// Bytes read and sent at once by one request for a file.
+const PIECE: usize = 256 * 1024;
 
 /// A local file, and by its `id` where it goes.
 pub(super) struct Upload {
@@ -39,11 +48,21 @@ pub(super) struct Upload {
     /// The tree it is in and its path there: no link leads to it. Without
     /// them, links are followed.
     pub(super) beneath: Option<(Arc<Target>, Vec<u8>)>,
-    pub(super) size: u64,
-    /// Permission bits.
-    pub(super) mode: u32,
+    /// What was found here.
+    pub(super) found: Found,
     /// Where the file that it replaces is kept.
     pub(super) backup: Option<Vec<u8>>,
+    /// Whether it takes the place of a link: one request for it would store it where
+    /// that leads to.
+    pub(super) replaces_link: bool,
+}
+
+/// A local file that is open.
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) version: Version,
+    /// What its copy is to have.
+    pub(super) attributes: Attributes,
 }
 
 /// The pauses before a file that changed is sent again. One call that shortens a
@@ -57,8 +76,7 @@ pub(super) struct Version {
     /// Device and inode.
     file: (u64, u64),
     pub(super) size: u64,
-    /// Last change, in seconds and nanoseconds.
-    modified: (i64, i64),
+    modified: Time,
 }
 
 impl Version {
@@ -66,17 +84,17 @@ impl Version {
         Version {
             file: (metadata.dev(), metadata.ino()),
             size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            modified: Time::modified(metadata),
         }
     }
 }
 
 impl Upload {
-    /// Opens the local file, and returns which version it is.
+    /// Opens the local file.
     ///
     /// # Errors
     /// The system's, or that it is not a regular file.
-    pub(super) fn open(&self) -> Result<(File, Version)> {
+    pub(super) fn open(&self, run: &Run<'_>) -> Result<Opened> {
         let error = |e| ClientError::local(&self.local, e);
         let file = match &self.beneath {
             Some((top, relative)) => top.open_to_read(relative)?,
@@ -90,7 +108,16 @@ impl Upload {
         if !metadata.is_file() {
             return Err(error(std::io::Error::other("not a regular file any more")));
         }
-        Ok((file, Version::of(&metadata)))
+        let keep = &run.options.keep;
+        let mut found = Found::local(&metadata);
+        if keep.xattrs {
+            found.xattrs = xattrs_of(&file).map_err(|e| error(e.into()))?;
+        }
+        Ok(Opened {
+            version: Version::of(&metadata),
+            attributes: keep.of(&found),
+            file,
+        })
     }
 
     /// Checks that what was read since it was opened is one version of the
@@ -118,7 +145,7 @@ impl Upload {
 
     /// It is in its place, with so many bytes.
     pub(super) fn arrived(&self, run: &Run<'_>, size: u64) {
-        if is_unlisted(last(&self.id.name), false) {
+        if run.is_unlisted(last(&self.id.name), false) {
             run.note(&self.id.name, Note::Unlisted);
         }
         run.done(&self.id, size);
@@ -139,14 +166,12 @@ impl Upload {
         join(directory(&self.id.name), &part_name(&way, b""))
     }
 
-    /// The request that gives a path this file's mode, if the protocol has
-    /// one.
-    pub(super) fn mode_request(&self, run: &Run<'_>, path: &[u8]) -> Option<Vec<u8>> {
-        if run.direct() || !can_change_mode(path) {
-            run.note(&self.id.name, Note::ModeNotKept);
-            return None;
-        }
-        Some(change_mode(path, self.mode))
+    /// Whether a server without the extension would show it to others until it has
+    /// its mode, if it is sent together with others.
+    pub(super) fn is_exposed(&self, run: &Run<'_>, features: Features) -> bool {
+        let mode = run.options.keep.of(&self.found).mode;
+        let has_word = features.set || can_change_mode(&self.id.name);
+        !features.store && has_word && mode.is_some_and(|mode| is_private(mode, false))
     }
 
     /// Sends it once, over all of the lines.
@@ -162,7 +187,7 @@ impl Upload {
         let mut stored = 0;
         line.steadily(|connection, moved| {
             let sending = Sending::open(run, self, part)?;
-            let length = sending.version.size;
+            let length = sending.opened.version.size;
             let (rest, digest) = sending.begin(connection)?;
             let begin = rest.begin(length);
             let digest = sending.up_to(digest, begin)?;
@@ -173,13 +198,20 @@ impl Upload {
             let (digest, there) = if begin > 0 && begin == length {
                 (Some(digest), None)
             } else {
+                // The server has it, if it makes digests while all of a file comes.
+                let has_digest = begin == 0 && connection.features()?.digest;
+                let digested = if has_digest { 0 } else { length };
                 let send = |start: &Start| {
-                    sending.put(connection, begin..length, Some(digest), |position| {
+                    let at = |position| {
                         run.at(&self.id, position);
                         start.when_due(begin, position, length);
-                    })
+                    };
+                    match sending.has_holes() {
+                        true => sending.put_data(connection, begin..length, Some(digest), at),
+                        false => sending.put(connection, begin..length, Some(digest), at),
+                    }
                 };
-                digest_concurrently(run, part, length, send, || sending.checking(None))?
+                digest_concurrently(run, part, digested, send, || sending.checking(None))?
             };
             sending.finish(connection, digest.unwrap_or_default(), there)?;
             moved.fetch_add(length - stored + 1, Ordering::Relaxed);
@@ -190,13 +222,16 @@ impl Upload {
     fn send_by_ranges(&self, run: &Run<'_>, part: &[u8], lines: &mut [Line<'_>]) -> Result<()> {
         let sending = Sending::open(run, self, part)?;
         let (rest, digest) = lines[0].steadily(|connection, _| sending.begin(connection))?;
-        let length = sending.version.size;
+        let length = sending.opened.version.size;
         let ranges = Ranges::new(run, &self.id, &rest, length);
         let digest = std::thread::scope(|scope| -> Result<Sha256> {
             let digest = scope.spawn(|| sending.up_to(digest, length));
             ranges.move_all(lines, |line, range| {
                 line.steadily(|connection, moved| {
-                    sending.put(connection, range.clone(), None, |_| {})?;
+                    match sending.has_holes() {
+                        true => sending.put_data(connection, range.clone(), None, |_| {})?,
+                        false => sending.put(connection, range.clone(), None, |_| {})?,
+                    };
                     ranges.moved(range.end - range.start, moved);
                     Ok(())
                 })
@@ -206,34 +241,17 @@ impl Upload {
         lines[0].steadily(|connection, _| sending.finish(connection, digest.clone(), None))
     }
 
-    /// Sends a file if a part could not take its place: in acknowledged
-    /// messages, so that the server says exactly what is wrong. It can't be
-    /// resumed.
+    /// Sends a file if a part could not take its place. It can't be resumed.
     fn send_under_its_name(&self, run: &Run<'_>, line: &mut Line<'_>) -> Result<()> {
         let name = &self.id.name;
         line.steadily(|connection, _| {
             let sending = Sending::open(run, self, name)?;
-            let length = sending.version.size;
+            let length = sending.opened.version.size;
             run.begun(&self.id, length, 0);
-            let mut position = 0;
-            let mut digest = Sha256::new();
-            connection.send_file(name, false, &mut |buffer| {
-                run.go_on()?;
-                let len = at_most(length - position, buffer.len());
-                sending.source().read(&mut buffer[..len], position)?;
-                digest.update(&buffer[..len]);
-                position += len as u64;
-                run.at(&self.id, position);
-                Ok(len)
-            })?;
-            let digest: [u8; 32] = digest.finalize().into();
-            if run.options.verify && digest_there(connection, name)? != digest {
-                return Err(ClientError::BadName {
-                    name: name.clone(),
-                    why: "SHA-256 differs, and this account may not remove it",
-                });
+            match connection.features()?.store {
+                true => sending.store(connection)?,
+                false => sending.send_in_messages(connection)?,
             }
-            run.note(name, Note::ModeNotKept);
             self.arrived(run, length);
             Ok(())
         })
@@ -264,11 +282,11 @@ impl Item for Upload {
     }
 
     fn size(&self) -> u64 {
-        self.size
+        self.found.size
     }
 
     fn goes_alone(&self) -> bool {
-        self.backup.is_some()
+        self.backup.is_some() || self.replaces_link
     }
 
     fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {
@@ -287,7 +305,7 @@ impl Item for Upload {
             sent = self.send(run, &part, &mut lines[..1]);
         }
         sent.map_err(|e| {
-            if let ClientError::Changed { .. } | ClientError::Local { .. } = e {
+            if !e.ends_a_run() {
                 // Nothing can be resumed. The first failure is the one to report.
                 let asked = request("DEL", &part);
                 let _ = lines[0].steadily(|connection, _| connection.request(&asked));
@@ -302,34 +320,92 @@ pub(super) struct Sending<'s> {
     pub(super) run: &'s Run<'s>,
     item: &'s Upload,
     pub(super) part: &'s [u8],
-    file: File,
-    pub(super) version: Version,
+    pub(super) opened: Opened,
     /// Whether ranges were kept whose bytes nobody has compared yet.
     pub(super) is_of_ranges: AtomicBool,
 }
 
 impl<'s> Sending<'s> {
     fn open(run: &'s Run<'s>, item: &'s Upload, part: &'s [u8]) -> Result<Sending<'s>> {
-        let (file, version) = item.open()?;
         Ok(Sending {
             run,
             item,
             part,
-            file,
-            version,
+            opened: item.open(run)?,
             is_of_ranges: AtomicBool::new(false),
         })
     }
 
     pub(super) fn source(&self) -> Source<'_> {
         Source {
-            file: &self.file,
+            file: &self.opened.file,
             path: &self.item.local,
         }
     }
 
+    /// Sends it by one request, which the server refuses or carries out as a whole.
+    fn store(&self, connection: &mut Connection) -> Result<()> {
+        let (name, length) = (&self.item.id.name, self.opened.version.size);
+        let wanted = self.opened.attributes.without_owner();
+        let asked = store_request(&wanted, &["new"], name);
+        connection.wire().write_message(&asked)?;
+        let mut position = 0;
+        let mut buffer = vec![0; PIECE];
+        let mut digest = Sha256::new();
+        // A refusal may come before the end.
+        while position < length && !connection.wire().has_input() {
+            self.run.go_on()?;
+            let piece = &mut buffer[..at_most(length - position, PIECE)];
+            self.source().read(piece, position)?;
+            digest.update(&*piece);
+            connection.wire().hold_unit(&message_header(piece.len()));
+            connection.wire().hold_unit(piece);
+            connection.wire().flush()?;
+            position += piece.len() as u64;
+            self.run.at(&self.item.id, position);
+        }
+        let whole = position == length && self.item.is_still(&self.opened.version).is_ok();
+        let wire = connection.wire();
+        if whole {
+            wire.hold_unit(&0_i32.to_be_bytes());
+            wire.hold_unit(&digest.finalize());
+        } else {
+            wire.hold_unit(&(-1_i32).to_be_bytes());
+        }
+        wire.flush()?;
+        let mut reply = Vec::new();
+        wire.read_message(&mut reply)?;
+        if position == length {
+            self.item.is_still(&self.opened.version)?;
+        }
+        done(&request("TFD_STORE", name), &reply)
+    }
+
+    /// Sends it in acknowledged messages, so that the server says exactly what is
+    /// wrong.
+    fn send_in_messages(&self, connection: &mut Connection) -> Result<()> {
+        let (name, length) = (&self.item.id.name, self.opened.version.size);
+        let mut position = 0;
+        let mut digest = Sha256::new();
+        connection.send_file(name, false, &mut |buffer| {
+            self.run.go_on()?;
+            let len = at_most(length - position, buffer.len());
+            self.source().read(&mut buffer[..len], position)?;
+            digest.update(&buffer[..len]);
+            position += len as u64;
+            self.run.at(&self.item.id, position);
+            Ok(len)
+        })?;
+        let digest: [u8; 32] = digest.finalize().into();
+        if self.run.options.verify && digest_there(connection, name)? != digest {
+            let why = "SHA-256 differs, and this account may not remove it";
+            return Err(bad_name(name, why));
+        }
+        Ok(())
+    }
+
     pub(super) fn checking(&self, position: Option<u64>) {
-        let size = self.version.size;
+        let size = self.opened.version.size;
         self.run.checking(&self.item.id, size, position);
     }
 
@@ -340,7 +416,7 @@ impl<'s> Sending<'s> {
     /// A local failure, or the connection is lost.
     fn begin(&self, connection: &mut Connection) -> Result<(Rest, Begun)> {
         let (rest, digest) = self.find_part(connection)?;
-        let length = self.version.size;
+        let length = self.opened.version.size;
         self.run.begun(&self.item.id, length, length - rest.bytes());
         Ok((rest, digest))
     }
@@ -366,6 +442,28 @@ impl<'s> Sending<'s> {
         })
     }
 
+    /// Whether it is sent without its holes.
+    fn has_holes(&self) -> bool {
+        self.run.options.keep.sparse && self.item.found.sparse
+    }
+
+    /// As `put`, but for holes.
+    fn put_data(
+        &self,
+        connection: &mut Connection,
+        range: Range<u64>,
+        digest: Option<Sha256>,
+        at: impl Fn(u64),
+    ) -> Result<Option<Sha256>> {
+        let data = data_in(&self.opened.file, range.clone());
+        for data in data.map_err(|e| ClientError::local(&self.item.local, e))? {
+            self.put(connection, data, None, &at)?;
+        }
+        digest
+            .map(|digest| extend_digest(self.run, self.source(), digest, range, |_| {}))
+            .transpose()
+    }
+
     /// Compares the digest of the whole part, and puts it in its place. One
     /// that the server has made already counts if it is the same.
     ///
@@ -379,7 +477,7 @@ impl<'s> Sending<'s> {
         there: Option<[u8; 32]>,
     ) -> Result<()> {
         let item = self.item;
-        item.is_still(&self.version)?;
+        item.is_still(&self.opened.version)?;
         let digest = digest.finalize().into();
         let compares = self.run.options.verify || self.is_of_ranges.load(Ordering::Relaxed);
         if compares && there != Some(digest) {
@@ -396,28 +494,79 @@ impl<'s> Sending<'s> {
                 }
             }
         }
-        let mode_kept = match item.mode_request(self.run, self.part) {
-            Some(request) => data_of(&request, &connection.request(&request)?).is_ok(),
-            None => true,
-        };
+        let renamed = two_paths("RENAM", self.part, &item.id.name);
+        let (requests, lost) = self.attribute_requests(connection)?;
+        let requests = [requests, vec![renamed.clone()]].concat();
         if let Some(backup) = &item.backup {
             keep_old(connection, &item.id.name, backup)?;
         }
-        match connection.ask(&two_paths("RENAM", self.part, &item.id.name)) {
-            Err(e) if e.status() == Some(Status::Rename) => {
+        let replies = connection.ask_all(&requests)?;
+        let mut answers = requests.iter().zip(&replies);
+        match answers.next_back().map(|(asked, reply)| done(asked, reply)) {
+            Some(Err(e)) if e.status() == Some(Status::Rename) => {
                 let _ = connection.ask(&request("DEL", self.part));
                 if !self.is_in_place(connection, digest)? {
                     return Err(e);
                 }
             }
-            Ok(_) if !mode_kept => self.run.note(&item.id.name, Note::ModeRefused),
-            renamed => drop(renamed?),
+            other => other.unwrap_or(Ok(()))?,
         }
+        let refused = answers.filter(|(asked, reply)| done(asked, reply).is_err());
+        let refused = refused.map(|(asked, _)| lost_by(asked));
+        lost.into_iter()
+            .chain(refused)
+            .for_each(|note| self.run.note(&item.id.name, note));
         self.arrived()
     }
 
     fn arrived(&self) -> Result<()> {
-        self.item.arrived(self.run, self.version.size);
+        self.item.arrived(self.run, self.opened.version.size);
+        Ok(())
+    }
+
+    /// The requests that give the part what its file is to have, and what is lost if
+    /// there is no word for it.
+    fn attribute_requests(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(Vec<Vec<u8>>, Option<Note>)> {
+        let wanted = &self.opened.attributes;
+        if wanted.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        if connection.features()?.set {
+            return Ok((set_requests(wanted, self.part), None));
+        }
+        Ok(match wanted.mode {
+            Some(mode) if can_change_mode(self.part) => (vec![change_mode(self.part, mode)], None),
+            Some(_) => (Vec::new(), Some(Note::ModeNotKept)),
+            None => (Vec::new(), None),
+        })
+    }
+
+    /// Makes an empty part that only its owner reads.
+    pub(super) fn make_narrow(&self, connection: &mut Connection) -> Result<()> {
+        let mode = self.opened.attributes.mode;
+        let Some(mode) = mode.filter(|_| !self.run.direct()) else {
+            return Ok(());
+        };
+        let features = connection.features()?;
+        if features.store {
+            let wire = connection.wire();
+            wire.write_message_later(&store_request(&NARROW, &[], self.part));
+            wire.hold_unit(&0_i32.to_be_bytes());
+            wire.hold_unit(&Sha256::digest(b""));
+            wire.flush()?;
+            // What is wrong with the place, PUT will report.
+            return Ok(wire.read_message(&mut Vec::new())?);
+        }
+        if is_private(mode, false) && (features.set || can_change_mode(self.part)) {
+            let narrow = match features.set {
+                true => set_request(&NARROW, self.part),
+                false => change_mode(self.part, 0o600),
+            };
+            connection.ask_all(&[request("TOUCH", self.part), narrow])?;
+        }
         Ok(())
     }
 

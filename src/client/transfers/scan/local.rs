@@ -8,6 +8,7 @@ use std::path::Path;
 use super::{Found, Tree, is_excluded, is_secure};
 use crate::client::error::{ClientError, Result};
 use crate::client::observe::Note;
+use crate::client::transfers::keep::local::xattrs_at;
 use crate::client::transfers::requests::{join, last};
 use crate::client::transfers::run::Run;
 
@@ -24,7 +25,11 @@ pub(in crate::client::transfers) fn scan_local(
     let mut scan = Scan {
         run,
         is_source,
-        tree: Tree::empty(),
+        tree: Tree {
+            is_detailed: true,
+            top: Some(Found::local(&metadata)),
+            ..Tree::empty()
+        },
         above: vec![(metadata.dev(), metadata.ino())],
     };
     scan.read_directory(top, b"")?;
@@ -68,7 +73,13 @@ impl Scan<'_> {
 
     fn take(&mut self, path: &Path, name: Vec<u8>, metadata: &Metadata) -> Result<()> {
         let identity = (metadata.dev(), metadata.ino());
-        if metadata.is_symlink() || metadata.is_dir() && self.above.contains(&identity) {
+        let keep = self.run.options.keep;
+        if metadata.is_symlink() && keep.links {
+            match fs::read_link(path) {
+                Ok(target) => self.insert(name, Found::link(metadata, target)),
+                Err(e) => self.fail(&name, ClientError::local(path, e)),
+            }
+        } else if metadata.is_symlink() || metadata.is_dir() && self.above.contains(&identity) {
             self.leave_out(&name, Note::Link);
         } else if metadata.is_dir() && self.is_left_out_as_secure(&name) {
             self.tree.leave_out(&name);
@@ -76,8 +87,7 @@ impl Scan<'_> {
                 self.run.note(&name, Note::Secure);
             }
         } else if metadata.is_dir() {
-            let entries = &mut self.tree.entries;
-            entries.insert(name.clone(), Found::local(metadata));
+            self.add(path, name.clone(), metadata);
             self.above.push(identity);
             let read = self.read_directory(path, &name);
             self.above.pop();
@@ -86,7 +96,7 @@ impl Scan<'_> {
                 other => other?,
             }
         } else if metadata.is_file() {
-            self.tree.entries.insert(name, Found::local(metadata));
+            self.add(path, name, metadata);
         } else {
             self.leave_out(&name, Note::Special);
         }
@@ -95,6 +105,22 @@ impl Scan<'_> {
 
     fn is_left_out_as_secure(&self, name: &[u8]) -> bool {
         is_secure(last(name)) && !self.run.options.filter.include_secure
+    }
+
+    /// Adds a file or directory.
+    fn add(&mut self, path: &Path, name: Vec<u8>, metadata: &Metadata) {
+        let mut found = Found::local(metadata);
+        if self.run.options.keep.xattrs {
+            match xattrs_at(path) {
+                Ok(xattrs) => found.xattrs = xattrs,
+                Err(e) => return self.fail(&name, ClientError::local(path, e.into())),
+            }
+        }
+        self.insert(name, found);
+    }
+
+    fn insert(&mut self, name: Vec<u8>, found: Found) {
+        self.tree.entries.insert(name, found);
     }
 
     fn leave_out(&mut self, name: &[u8], why: Note) {

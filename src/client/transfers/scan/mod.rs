@@ -7,14 +7,17 @@ mod local;
 mod plan;
 mod remote;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::requests::{directory, is_part, last, levels};
 use super::run::Run;
 use crate::client::commands::Stat;
 use crate::client::error::ClientError;
+use crate::client::extension::{Details, Time, Xattr};
 use crate::client::listing::{Entry, Kind};
 use crate::tf::env::POLICY;
 
@@ -24,15 +27,25 @@ pub(super) use local::scan_local;
 pub(super) use plan::{Plan, plan};
 pub(super) use remote::{add_unlisted, scan_remote};
 
-/// A file or directory of a tree.
+/// A file or directory of a tree, or a symbolic link that is kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     pub(super) is_directory: bool,
     pub(super) size: u64,
-    /// Last change in seconds since the epoch; a fraction counts as one more.
-    pub(super) modified: i64,
-    /// Permission bits; 0 for a remote entry, whose bits are not known.
-    pub(super) mode: u32,
+    /// Last change of content.
+    pub(super) modified: Time,
+    /// Its mode, unless the server does not say it.
+    pub(super) mode: Option<u32>,
+    /// The numbers of owner and group, as far as they are known.
+    pub(super) owner: Option<(u32, u32)>,
+    /// Where a symbolic link leads to.
+    pub(super) link: Option<Vec<u8>>,
+    /// The file system, and the number there, of a file with several names.
+    pub(super) shared: Option<(u64, u64)>,
+    /// Whether fewer bytes are stored than it has.
+    pub(super) sparse: bool,
+    /// Extended attributes, if they are kept.
+    pub(super) xattrs: Vec<Xattr>,
 }
 
 impl Found {
@@ -41,8 +54,21 @@ impl Found {
         Found {
             is_directory: metadata.is_dir(),
             size: metadata.len(),
-            modified: metadata.mtime() + i64::from(metadata.mtime_nsec() > 0),
-            mode: metadata.mode() & 0o777,
+            modified: Time::modified(metadata),
+            mode: Some(metadata.mode() & 0o7777),
+            owner: Some((metadata.uid(), metadata.gid())),
+            shared: (metadata.is_file() && metadata.nlink() > 1)
+                .then(|| (metadata.dev(), metadata.ino())),
+            sparse: metadata.is_file() && metadata.blocks() < metadata.len() / 512,
+            ..Found::default()
+        }
+    }
+
+    /// A local symbolic link, and where it leads to.
+    pub(super) fn link(metadata: &Metadata, target: PathBuf) -> Found {
+        Found {
+            link: Some(target.into_os_string().into_vec()),
+            ..Found::local(metadata)
         }
     }
 
@@ -51,9 +77,29 @@ impl Found {
         Found {
             is_directory: stat.kind == Kind::Directory,
             size: stat.size,
-            modified: stat.modified,
-            mode: 0,
+            modified: Time::of_seconds(stat.modified),
+            ..Found::default()
         }
+    }
+
+    /// A remote file or directory, by what the extension says of it.
+    pub(super) fn detailed(details: Details) -> Found {
+        Found {
+            is_directory: details.kind == Kind::Directory,
+            size: details.size,
+            modified: details.modified,
+            mode: Some(details.mode),
+            owner: Some((details.uid, details.gid)),
+            shared: (details.names > 1 && details.kind == Kind::File).then_some(details.identity),
+            sparse: details.kind == Kind::File && details.blocks < details.size / 512,
+            link: details.is_link().then_some(details.target),
+            xattrs: details.xattrs,
+        }
+    }
+
+    /// Whether this is a regular file.
+    pub(super) fn is_file(&self) -> bool {
+        !self.is_directory && self.link.is_none()
     }
 }
 
@@ -66,6 +112,12 @@ pub(super) struct Tree {
     /// Directories that hold, at whatever depth, what is left out: they are
     /// not empty when all entries in them have gone.
     pub(super) held: BTreeSet<Vec<u8>>,
+    /// Whether the modes and exact times of its entries are known.
+    pub(super) is_detailed: bool,
+    /// The directory itself, as far as that is known.
+    pub(super) top: Option<Found>,
+    /// Links that are left out, as far as the listing says what they are.
+    pub(super) links: BTreeSet<Vec<u8>>,
     /// Entries that the listing can't name, see [`Entry::untold`].
     unlisted: Vec<Entry>,
 }
@@ -77,8 +129,33 @@ impl Tree {
             entries: BTreeMap::new(),
             whole: true,
             held: BTreeSet::new(),
+            is_detailed: false,
+            top: None,
+            links: BTreeSet::new(),
             unlisted: Vec::new(),
         }
+    }
+
+    /// Files that are other names of a file before them: the first name of each.
+    pub(super) fn other_names(&self) -> HashMap<&[u8], &[u8]> {
+        let mut first: HashMap<(u64, u64), &[u8]> = HashMap::new();
+        let mut others = HashMap::new();
+        for (path, found) in &self.entries {
+            let Some(identity) = found.shared else {
+                continue;
+            };
+            match first.get(&identity) {
+                Some(first) => drop(others.insert(path.as_slice(), *first)),
+                None => drop(first.insert(identity, path)),
+            }
+        }
+        others
+    }
+
+    /// Whether a symbolic link has this path.
+    pub(super) fn is_link(&self, path: &[u8]) -> bool {
+        let kept = self.entries.get(path);
+        self.links.contains(path) || kept.is_some_and(|found| found.link.is_some())
     }
 
     /// Reports entries that the listing can't name: the tree is not whole then.

@@ -102,9 +102,7 @@ mod tests {
             let is_directory = path.ends_with('/');
             let found = Found {
                 is_directory,
-                size: 0,
-                modified: 0,
-                mode: 0,
+                ..Found::default()
             };
             tree.entries
                 .insert(path.trim_end_matches('/').into(), found);
