@@ -45,11 +45,11 @@ static PEM: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// One keeper for all inputs: its threads end with the process.
 static DAEMON: LazyLock<Pipe<Option<NewGate>, Outcome>> = LazyLock::new(|| {
     let secrets = Secrets {
-        shared: Some(protocol::Secrets {
+        of_protocols: vec![Some(protocol::Secrets {
             key: key(),
             key_lengths: KEY_LENGTHS,
             shared: Zeroizing::new(HASH.to_vec()),
-        }),
+        })],
         tls: Some(TlsSecrets::new(&TLS.1, &TLS.0).expect("secrets")),
         has_steps: true,
         has_login_keys: true,
@@ -86,6 +86,7 @@ fuzz_target!(|data: &[u8]| {
     let new = NewGate {
         tag: TAG,
         tls: speaks_tls,
+        protocol: u8::from(is_open),
         is_open,
         has_login_key: is_open,
         channel: theirs.into(),

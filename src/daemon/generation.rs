@@ -28,7 +28,8 @@ use crate::proxy;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::Confinement;
 use crate::session::keys::KEY;
-use crate::session::login::GatePipe;
+use crate::session::login::{AskingGate, GatePipe};
+use crate::session::protocol::Protocol;
 use crate::users::{Identities, Login};
 
 /// The most keepers; more than this many RSA operations at once help nobody.
@@ -78,6 +79,14 @@ pub struct Admission {
     pub certificate: bool,
     /// The number of its protocol.
     pub protocol: u8,
+}
+
+/// What comes of a client that a keeper has let in.
+pub enum Entered {
+    /// A session.
+    Session(Admission),
+    /// The helpers of its protocol, of this number, decide about its login.
+    Elsewhere(u8, AskingGate),
 }
 
 impl Generation {
@@ -234,6 +243,7 @@ impl Generation {
             keeper.channel.send(&Some(keeper::NewGate {
                 tag: Tag::of(slot, key),
                 tls: arrival.tls,
+                protocol: arrival.protocol,
                 is_open: !protocol.has_shared_secret(),
                 has_login_key: protocol.has_login_keys(),
                 channel: theirs.into(),
@@ -266,7 +276,7 @@ impl Generation {
         &self,
         index: usize,
         registry: &mut Registry,
-    ) -> io::Result<Option<Admission>> {
+    ) -> io::Result<Option<Entered>> {
         let keeper = self.keepers.get(index).ok_or(io::ErrorKind::WouldBlock)?;
         let admitted = keeper.channel.try_receive()?;
         let keeper::Admitted { tag, client, gate } =
@@ -282,18 +292,26 @@ impl Generation {
         };
         let peer = connection.client().ip();
         let protocol = connection.arrived.protocol.0;
+        let channel = gate;
+        if self
+            .protocols
+            .get(protocol)
+            .is_ok_and(Protocol::has_own_accounts)
+        {
+            let gate = AskingGate { tag, peer, channel };
+            return Ok(Some(Entered::Elsewhere(protocol, gate)));
+        }
         if !self.multi_user {
-            return Ok(Some(Admission {
+            return Ok(Some(Entered::Session(Admission {
                 slot: tag.slot,
                 login: self.logins[0].clone(),
-                gate,
+                gate: channel,
                 certificate: false,
                 protocol,
-            }));
+            })));
         }
         if let Some(authenticator) = &self.authenticator {
-            let channel = gate;
-            let gate = authenticator::Gate { tag, peer, channel };
+            let gate = AskingGate { tag, peer, channel };
             if let Err(e) = authenticator.channel.send(&Some(gate)) {
                 log::debug!(pid:% = authenticator.pid, error:% = e; "authenticator out of reach");
             }
@@ -455,7 +473,10 @@ mod tests {
         let (single, keeper, _) = generation(false);
         has_hash(&keeper, first);
         let admission = single.hear_keeper(0, &mut registry).expect("keeper");
-        assert_eq!(admission.expect("a session").slot, first.slot);
+        let Some(Entered::Session(admission)) = admission else {
+            panic!("a session");
+        };
+        assert_eq!(admission.slot, first.slot);
         has_hash(&keeper, first);
         let again = single.hear_keeper(0, &mut registry).expect("keeper");
         assert!(again.is_none(), "twice");

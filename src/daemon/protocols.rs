@@ -2,15 +2,19 @@
 //! place of the daemon that names protocols.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 use nix::unistd::Pid;
 
 use crate::bbftp;
 use crate::config::{self, Config};
-use crate::session::protocol::{HelperContext, Helpers, Protocol};
+use crate::session::login::AskingGate;
+use crate::session::protocol::{HelperContext, Helpers, OwnLogin, Protocol, Secrets};
 use crate::tf;
+use crate::users::Login;
 
 /// The protocols that a configuration listens for, by number.
 #[derive(Debug, Default)]
@@ -37,6 +41,22 @@ impl Protocols {
     /// Whether sessions of any of them have data connections.
     pub fn have_data_connections(&self) -> bool {
         self.iter().any(|protocol| protocol.data_ports().is_some())
+    }
+
+    /// What the keeper has to hold for each, by number.
+    pub fn secrets(&self, config: &Config) -> Result<Vec<Option<Secrets>>, String> {
+        let secrets = |protocol: &Option<Box<dyn Protocol>>| match protocol {
+            Some(protocol) => protocol.secrets(config),
+            None => Ok(None),
+        };
+        self.0.iter().map(secrets).collect()
+    }
+
+    /// The directories beneath which sessions have their roots, of protocols that
+    /// have one of their own, with their numbers.
+    pub fn roots(&self) -> impl Iterator<Item = (u8, &Path)> {
+        let all = (0..).zip(&self.0);
+        all.filter_map(|(number, protocol)| Some((number, protocol.as_ref()?.root()?)))
     }
 
     /// The descriptors of all of them that gates and sessions keep.
@@ -93,9 +113,20 @@ impl ProtocolHelpers {
     }
 
     /// A channel for a new session of a protocol, on which it asks its helpers.
-    pub fn open(&self, protocol: u8) -> io::Result<Option<OwnedFd>> {
+    pub fn open(&self, protocol: u8, login: &Login, peer: IpAddr) -> io::Result<Option<OwnedFd>> {
         let helpers = self.0.get(usize::from(protocol)).and_then(Option::as_ref);
-        helpers.map_or(Ok(None), |helpers| helpers.open())
+        helpers.map_or(Ok(None), |helpers| helpers.open(login, peer))
+    }
+
+    /// Has the helpers of a protocol decide about a login.
+    pub fn admit(&self, protocol: u8, gate: AskingGate) -> io::Result<()> {
+        let helpers = self.0.get(usize::from(protocol)).and_then(Option::as_ref);
+        helpers.ok_or(io::ErrorKind::NotConnected)?.admit(gate)
+    }
+
+    /// The next gate whose client the helpers of a protocol have let in.
+    pub fn admitted(&mut self, index: usize) -> Option<OwnLogin> {
+        self.0.get_mut(index)?.as_mut()?.admitted()
     }
 
     /// The channels on which they ask for pages, by number.

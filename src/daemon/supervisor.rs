@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::PollFlags;
 
-use super::generation::{Admission, Generation};
+use super::generation::{Admission, Entered, Generation};
 use super::memory::Memory;
 use super::notify::Notifier;
 use super::registry::{Connection, Registry, Stage};
@@ -38,7 +38,7 @@ use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::spare_daemon;
 use crate::session::dialer::{Answer, Request};
-use crate::session::protocol::HelperContext;
+use crate::session::protocol::{HelperContext, OwnLogin};
 use crate::users::{Identities, Identity, Login};
 
 /// Clients taken from one listener before the daemon looks elsewhere.
@@ -248,6 +248,7 @@ impl<'a> Supervisor<'a> {
                 Source::Pages(index) => {
                     let page = |slot| self.registry.page_reader(slot);
                     self.memory.helpers.hear(index, &page);
+                    self.hear_own_logins(index);
                 }
                 Source::Recount => self.recount.hear(&self.config, &mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
@@ -329,7 +330,13 @@ impl<'a> Supervisor<'a> {
                 return;
             };
             match generation.hear_keeper(keeper, &mut self.registry) {
-                Ok(Some(admission)) => self.start_session(index, admission),
+                Ok(Some(Entered::Session(admission))) => self.start_session(index, admission),
+                Ok(Some(Entered::Elsewhere(protocol, gate))) => {
+                    // A gate whose channel is dropped gives up.
+                    if let Err(e) = self.memory.helpers.admit(protocol, gate) {
+                        log::error!(error:% = e; "nobody decides about a login");
+                    }
+                }
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 // A keeper that ended unasked is dealt with when it is reaped.
@@ -354,6 +361,29 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Starts the sessions of clients that the helpers of a protocol have let in.
+    fn hear_own_logins(&mut self, protocol: usize) {
+        while let Some(OwnLogin { tag, login, gate }) = self.memory.helpers.admitted(protocol) {
+            let known = self.registry.of(tag, Stage::Admitted);
+            let known = known.filter(|of| of.session.is_none());
+            let is_of_it = |of: &&Connection| usize::from(of.arrived.protocol.0) == protocol;
+            let (Some(known), Some(index)) = (
+                known.filter(is_of_it),
+                self.generations.len().checked_sub(1),
+            ) else {
+                continue;
+            };
+            let admission = Admission {
+                slot: tag.slot,
+                login,
+                gate,
+                certificate: false,
+                protocol: known.arrived.protocol.0,
+            };
+            self.start_session(index, admission);
+        }
+    }
+
     fn start_session(&mut self, index: usize, admission: Admission) {
         let Login {
             identity, quota, ..
@@ -375,7 +405,11 @@ impl<'a> Supervisor<'a> {
             Ok(uploads) => uploads,
             Err(e) => return log::error!(slot, error:% = e; "no session: no jobs for uploads"),
         };
-        let service = self.memory.helpers.open(admission.protocol);
+        let Some(peer) = self.registry.get(slot).map(|of| of.client().ip()) else {
+            return;
+        };
+        let (protocol, helpers) = (admission.protocol, &self.memory.helpers);
+        let service = helpers.open(protocol, &admission.login, peer);
         let service = service.unwrap_or_else(|e| {
             log::error!(slot, error:% = e; "no service for a session");
             None

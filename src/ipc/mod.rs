@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod channel;
 pub mod codec;
 pub mod fork_server;
+pub mod gates;
 pub mod helper;
 pub mod log_channel;
 pub mod orders;

@@ -27,16 +27,16 @@ const AT_ONCE: usize = 64;
 /// service that ended is started again, later each time. Once this is dropped, it
 /// serves the sessions that it has, and ends with the last of them.
 #[derive(Debug)]
-pub struct Service<S> {
-    helper: Option<Helper<S, ()>>,
+pub struct Service<S, R = ()> {
+    helper: Option<Helper<S, R>>,
     backoff: Backoff,
     /// How often it was started again.
     pub restarts: u64,
 }
 
-impl<S: Encode> Service<S> {
+impl<S: Encode, R> Service<S, R> {
     /// A service that runs.
-    pub fn new(helper: Helper<S, ()>) -> Service<S> {
+    pub fn new(helper: Helper<S, R>) -> Service<S, R> {
         Service {
             helper: Some(helper),
             backoff: Backoff::default(),
@@ -57,13 +57,13 @@ impl<S: Encode> Service<S> {
     /// Sends it a message, or fails with `WouldBlock` while its queue is full; if it
     /// does not run, nobody gets it.
     pub fn send(&self, message: &S) -> io::Result<()> {
-        let send = |helper: &Helper<S, ()>| helper.channel.try_send(message);
+        let send = |helper: &Helper<S, R>| helper.channel.try_send(message);
         self.helper.as_ref().map_or(Ok(()), send)
     }
 
     /// Takes note that a process has ended; whether it was the service's.
     pub fn reaped(&mut self, pid: Pid) -> bool {
-        let is_ours = |helper: &mut Helper<S, ()>| helper.pid == pid;
+        let is_ours = |helper: &mut Helper<S, R>| helper.pid == pid;
         let is_gone = self.helper.take_if(is_ours).is_some();
         if is_gone {
             self.backoff.failed();
@@ -77,7 +77,7 @@ impl<S: Encode> Service<S> {
     }
 
     /// Starts the service again once that is due.
-    pub fn restart_if_due(&mut self, start: impl FnOnce() -> Result<Helper<S, ()>, String>) {
+    pub fn restart_if_due(&mut self, start: impl FnOnce() -> Result<Helper<S, R>, String>) {
         if !self.backoff.is_due() {
             return;
         }
@@ -105,6 +105,20 @@ impl<S: Encode> Service<S> {
         while runs() && Instant::now() < until {
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// The channel on which it says something, while it runs.
+    pub fn channel(&self) -> Option<BorrowedFd<'_>> {
+        self.helper.as_ref().map(|helper| helper.channel.as_fd())
+    }
+
+    /// The next that it has said, if there is anything.
+    pub fn news(&self) -> Option<R>
+    where
+        R: Decode,
+    {
+        let helper = self.helper.as_ref()?;
+        helper.channel.try_receive().ok().flatten()
     }
 
     /// Ends it at once, to be started again.

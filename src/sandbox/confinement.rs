@@ -86,14 +86,16 @@ pub enum Duty<'a> {
     /// [`Reach::Tcp`](crate::sandbox::Reach::Tcp).
     Connecting(u16),
     /// Forks sessions: stays root, with what it needs to give each the identity
-    /// of a client, and reaches only files beneath this root.
-    Launching(BorrowedFd<'a>),
+    /// of a client, and reaches only files beneath these roots.
+    Launching(&'a [BorrowedFd<'a>]),
     /// Forks sessions that all have its own identity and this root, into which it
     /// changes its own.
     Sharing(BorrowedFd<'a>),
     /// Doesn't fork, and reaches only files beneath a directory.
     Alone(Option<BorrowedFd<'a>>),
-    /// The same, reading only, and asks name servers; its sandbox is one of
+    /// The same, and changes its root to that directory, to open files by paths.
+    Keeping(BorrowedFd<'a>),
+    /// As [`Duty::Alone`], reading only, and asks name servers; its sandbox is one of
     /// [`Reach::Names`](crate::sandbox::Reach::Names).
     Resolving(Option<BorrowedFd<'a>>),
     /// Doesn't fork, only reads files beneath a directory, asks name servers if
@@ -134,7 +136,7 @@ impl Confine for Confined<'_> {
         prefer_to_kill();
         if let Some(empty_root) = empty_root {
             change_root(match self.duty {
-                Duty::Sharing(root) => root,
+                Duty::Sharing(root) | Duty::Keeping(root) => root,
                 _ => empty_root.as_fd(),
             })?;
         }
@@ -154,10 +156,10 @@ impl Confine for Confined<'_> {
         if !matches!(self.duty, Duty::Logging) {
             follow(parent)?;
         }
-        if let Duty::Launching(root) = self.duty {
+        if let Duty::Launching(roots) = self.duty {
             sandbox.enter_as_launcher()?;
             sandbox.share_sockets()?;
-            return sandbox.limit_files(Some(root));
+            return sandbox.limit_files_to(roots);
         }
         sandbox.enter()?;
         match self.duty {
@@ -169,6 +171,7 @@ impl Confine for Confined<'_> {
             }
             Duty::Connecting(port) => return sandbox.limit_to_port(port),
             Duty::Alone(root) => sandbox.limit_files(root)?,
+            Duty::Keeping(root) => sandbox.limit_files(Some(root))?,
             Duty::Logging => sandbox.limit_files(None)?,
             Duty::Resolving(top) => sandbox.limit_to_names(top)?,
             Duty::Knocking(top) => sandbox.limit_to_sockets(top)?,

@@ -174,10 +174,18 @@ impl Sandbox {
     /// # Errors
     /// The system's. The process must end then.
     pub fn limit_files(&self, root: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        self.limit_files_to(root.as_slice())
+    }
+
+    /// The same for several roots.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn limit_files_to(&self, roots: &[BorrowedFd<'_>]) -> io::Result<()> {
         if self.0.is_none() {
             return Ok(());
         }
-        restrict(root).map_err(io::Error::other)
+        restrict(roots).map_err(io::Error::other)
     }
 
     /// Whether it is on.
@@ -198,9 +206,9 @@ pub fn landlock_is_whole() -> bool {
     all.is_ok()
 }
 
-fn restrict(root: Option<BorrowedFd<'_>>) -> Result<(), RulesetError> {
+fn restrict(roots: &[BorrowedFd<'_>]) -> Result<(), RulesetError> {
     let mut rules = rules()?;
-    if let Some(root) = root {
+    for root in roots {
         rules = rules.add_rule(PathBeneath::new(root, AccessFs::from_all(LANDLOCK)))?;
     }
     rules.restrict_self().map(drop)

@@ -3,6 +3,7 @@
 //! session. An answer is a verdict; each protocol puts it in its own words.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use zeroize::Zeroizing;
@@ -10,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::config::{Config, Mode};
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
+use crate::ipc::orders::Tag;
 use crate::net::tls::login::Proof;
 use crate::store::RootPath;
 use crate::store::path::PATH_MAX;
@@ -192,6 +194,26 @@ pub type LoginPipe = Pipe<Ask, Verdict>;
 /// The other end of that.
 pub type GatePipe = Pipe<Verdict, Ask>;
 
+/// A gate that may ask for the login of its client: the daemon's message to the
+/// process that decides.
+#[derive(Debug)]
+pub struct AskingGate {
+    /// Its connection.
+    pub tag: Tag,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The channel to it.
+    pub channel: GatePipe,
+}
+
+codec!(struct AskingGate { tag, peer, channel });
+
+impl AsFd for AskingGate {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
 impl Ask {
     /// Whether none of it is too long.
     fn is_valid(&self) -> bool {
@@ -324,6 +346,17 @@ impl Login {
     pub fn hand_over(self, socket: impl AsFd, state: &[u8]) -> io::Result<()> {
         let socket = socket.as_fd();
         self.channel.send(&HandOver { socket, state }.to_ask()?)
+    }
+
+    /// The same for a client that is let in already, and waits until its session has
+    /// begun.
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub fn enter(self, socket: impl AsFd, state: &[u8]) -> io::Result<Verdict> {
+        let socket = socket.as_fd();
+        self.channel.send(&HandOver { socket, state }.to_ask()?)?;
+        self.verdict()
     }
 
     fn verdict(&self) -> io::Result<Verdict> {

@@ -5,9 +5,10 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 use nix::unistd::Pid;
@@ -16,13 +17,14 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::ipc::orders::Tag;
 use crate::net::link::Meter;
 use crate::net::tls::server::Door;
 use crate::sandbox::Sandbox;
 use crate::session::context::{Context, End};
 use crate::session::keeper::Keeper;
-use crate::session::login::Steps;
-use crate::users::Identity;
+use crate::session::login::{AskingGate, GatePipe, Steps};
+use crate::users::{Identity, Login};
 
 /// A protocol as the daemon serves it.
 pub trait Protocol: Debug {
@@ -39,6 +41,18 @@ pub trait Protocol: Debug {
     /// client's name and password.
     fn has_login_keys(&self) -> bool {
         false
+    }
+
+    /// Whether it has accounts of its own: then its helper decides about a login,
+    /// see [`Helpers::admit`], and clients always log in.
+    fn has_own_accounts(&self) -> bool {
+        false
+    }
+
+    /// The directory beneath which its sessions have their roots, if that is not
+    /// the configuration's root.
+    fn root(&self) -> Option<&Path> {
+        None
     }
 
     /// What the keeper has to hold for it. Called in the keeper alone.
@@ -135,15 +149,29 @@ pub trait Helpers: Debug {
         Ok(())
     }
 
-    /// A channel for a new session, on which it asks one of them.
+    /// A channel for a new session of this login, on which it asks one of them.
     ///
     /// # Errors
     /// When that one does not run.
-    fn open(&self) -> io::Result<Option<OwnedFd>> {
+    fn open(&self, _login: &Login, _peer: IpAddr) -> io::Result<Option<OwnedFd>> {
         Ok(None)
     }
 
-    /// The channel on which one of them asks for the page of a slot, to read it.
+    /// Has one of them decide about the login of a gate's client.
+    ///
+    /// # Errors
+    /// When that one does not run, or there is none for this.
+    fn admit(&self, _gate: AskingGate) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The next gate whose client one of them has let in.
+    fn admitted(&mut self) -> Option<OwnLogin> {
+        None
+    }
+
+    /// The channel on which one of them asks for the page of a slot, to read it, or
+    /// says who is let in.
     fn channel(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -165,6 +193,17 @@ pub trait Helpers: Debug {
 
     /// For a protocol to recognize its own.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// A gate whose client is in, by an account of its protocol.
+#[derive(Debug)]
+pub struct OwnLogin {
+    /// Its connection.
+    pub tag: Tag,
+    /// Whom the session is for.
+    pub login: Login,
+    /// The channel to it.
+    pub gate: GatePipe,
 }
 
 /// What helper processes are started with.

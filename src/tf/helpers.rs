@@ -2,6 +2,7 @@
 //! tables, and those behind the UDP ports.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use crate::config::Tf;
 use crate::session::protocol::{HelperContext, Helpers};
 use crate::tf::cipher::tables::Tables;
 use crate::tf::probes::Udp;
+use crate::users::Login;
 
 /// The processes.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Helpers for TfHelpers {
         self.tables.as_ref().map_or(Ok(()), |tables| tables.read())
     }
 
-    fn open(&self) -> io::Result<Option<OwnedFd>> {
+    fn open(&self, _login: &Login, _peer: IpAddr) -> io::Result<Option<OwnedFd>> {
         self.udp.as_ref().map_or(Ok(None), Udp::open)
     }
 

@@ -5,19 +5,19 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::civil::Date;
 use log::kv::Value;
 use zeroize::Zeroizing;
 
-use crate::daemon::helpers::gates::{self, Next};
 use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
+use crate::ipc::gates::{self, Next};
 use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
+pub use crate::session::login::AskingGate as Gate;
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};
 use crate::users::throttle::{Block, FOR_GOOD, Throttle};
@@ -25,25 +25,6 @@ use crate::users::{hash, totp};
 
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
-
-/// A gate that may ask: the daemon's message.
-#[derive(Debug)]
-pub struct Gate {
-    /// Its connection.
-    pub tag: Tag,
-    /// The client's address.
-    pub peer: IpAddr,
-    /// The channel to it.
-    pub channel: GatePipe,
-}
-
-codec!(struct Gate { tag, peer, channel });
-
-impl AsFd for Gate {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
-    }
-}
 
 /// A gate whose client is authenticated: the message to the daemon.
 #[derive(Debug)]
@@ -525,6 +506,8 @@ fn time() -> (u64, Date) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
     use crate::ipc::channel::pair;
     use crate::session::login::{HandOver, Login, Steps, Verdict};

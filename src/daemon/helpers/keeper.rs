@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 
 use self::login_keys::LoginKey;
 pub use self::login_keys::LoginKeys;
-use crate::daemon::helpers::gates;
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
+use crate::ipc::gates;
 use crate::ipc::orders::Tag;
 use crate::ipc::pipe::pair;
 use crate::net::tls::secrets::{MAX_SESSION, MAX_SIGNED, MAX_TICKET, TlsSecrets};
@@ -36,6 +36,8 @@ pub struct NewGate {
     pub tag: Tag,
     /// Whether it speaks TLS, so that there may be no block.
     pub tls: bool,
+    /// The number of its protocol.
+    pub protocol: u8,
     /// Whether its protocol has no shared secret, so that it may ask for the
     /// login at once.
     pub is_open: bool,
@@ -45,7 +47,7 @@ pub struct NewGate {
     pub channel: Pipe<Reply, Question>,
 }
 
-codec!(struct NewGate { tag, tls, is_open, has_login_key, channel });
+codec!(struct NewGate { tag, tls, protocol, is_open, has_login_key, channel });
 
 /// A gate that has shown the hash.
 #[derive(Debug)]
@@ -84,8 +86,8 @@ const MAX_OPENED: u32 = 8;
 
 /// What the keeper knows.
 pub struct Secrets {
-    /// Those of the protocol with a shared secret, if it is served.
-    pub shared: Option<protocol::Secrets>,
+    /// Those of each protocol that has any, by its number.
+    pub of_protocols: Vec<Option<protocol::Secrets>>,
     /// What TLS needs, where it is spoken.
     pub tls: Option<TlsSecrets>,
     /// Whether clients have login steps, without which no gate may enter that
@@ -99,20 +101,24 @@ impl Secrets {
     /// Decrypts a block once, so that OpenSSL has set itself up before the
     /// first client waits for it.
     pub fn warm(&self) {
-        let Some(protocol::Secrets { key, .. }) = &self.shared else {
-            return;
-        };
-        let mut block = vec![0; key.size() as usize];
-        let mut plain = block.clone();
-        let _ = key.public_encrypt(&[1; 16], &mut block, Padding::PKCS1_OAEP);
-        let _ = key.private_decrypt(&block, &mut plain, Padding::PKCS1_OAEP);
+        for protocol::Secrets { key, .. } in self.of_protocols.iter().flatten() {
+            let mut block = vec![0; key.size() as usize];
+            let mut plain = block.clone();
+            let _ = key.public_encrypt(&[1; 16], &mut block, Padding::PKCS1_OAEP);
+            let _ = key.private_decrypt(&block, &mut plain, Padding::PKCS1_OAEP);
+        }
+    }
+
+    /// Those of a protocol, if it has any.
+    fn of(&self, protocol: u8) -> Option<&protocol::Secrets> {
+        self.of_protocols.get(usize::from(protocol))?.as_ref()
     }
 
     /// The session key in an RSA block, if it is one.
-    fn decrypt(&self, block: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    fn decrypt(&self, protocol: u8, block: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let protocol::Secrets {
             key, key_lengths, ..
-        } = self.shared.as_ref()?;
+        } = self.of(protocol)?;
         if block.len() != key.size() as usize {
             return None;
         }
@@ -125,9 +131,9 @@ impl Secrets {
     }
 
     /// Whether a hash is the right one; a trailing NUL is accepted.
-    fn fits(&self, hash: &[u8]) -> bool {
+    fn fits(&self, protocol: u8, hash: &[u8]) -> bool {
         let hash = hash.strip_suffix(&[0]).unwrap_or(hash);
-        let shared = self.shared.as_ref();
+        let shared = self.of(protocol);
         shared.is_some_and(|secrets| hash.ct_eq(&secrets.shared).into())
     }
 }
@@ -136,6 +142,7 @@ impl Secrets {
 struct Client {
     tag: Tag,
     channel: Pipe<Reply, Question>,
+    protocol: u8,
     may_decrypt: bool,
     tls: bool,
     is_open: bool,
@@ -152,6 +159,7 @@ impl From<NewGate> for Client {
         let NewGate {
             tag,
             tls,
+            protocol,
             is_open,
             has_login_key,
             channel,
@@ -159,7 +167,8 @@ impl From<NewGate> for Client {
         Client {
             tag,
             channel,
-            may_decrypt: !is_open,
+            protocol,
+            may_decrypt: true,
             tls,
             is_open,
             may_have_login_key: has_login_key,
@@ -209,16 +218,16 @@ fn answer(
 ) -> Option<bool> {
     let tls = secrets.tls.as_ref();
     let granted = match client.channel.receive().ok()?? {
-        Question::Decrypt(block) if client.may_decrypt => {
+        Question::Decrypt(block) if client.may_decrypt && secrets.of(client.protocol).is_some() => {
             client.may_decrypt = false;
-            let key = secrets.decrypt(&block);
+            let key = secrets.decrypt(client.protocol, &block);
             if key.is_none() {
                 refuse(Refusal::Key, daemon);
             }
             key
         }
         Question::Compare { client: from, hash } if client.may_compare() => {
-            let reply = match secrets.fits(&hash) {
+            let reply = match secrets.fits(client.protocol, &hash) {
                 false => {
                     refuse(Refusal::Hash, daemon);
                     Reply::Refused

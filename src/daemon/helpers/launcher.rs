@@ -56,6 +56,8 @@ const TO_CHANGE_ROOT: CapabilitySet = CapabilitySet::SYS_CHROOT;
 pub struct Launcher<'a> {
     /// The root of the configuration.
     pub root: OwnedFd,
+    /// The roots of protocols that have one of their own, by their numbers.
+    pub own_roots: Vec<(u8, OwnedFd)>,
     /// The login steps of clients. Behind LOGIN a gate waits for the answer;
     /// INJAIL is left when a session begins.
     pub steps: Steps,
@@ -109,7 +111,9 @@ impl Parent for Launcher<'_> {
 
     fn handles(&self) -> Vec<BorrowedFd<'_>> {
         let root = [self.root.as_fd()];
+        let own_roots = self.own_roots.iter().map(|(_, root)| root.as_fd());
         root.into_iter()
+            .chain(own_roots)
             .chain(self.records)
             .chain(self.protocols.handles())
             .collect()
@@ -233,7 +237,12 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
     let home = if shared {
         launcher.root.try_clone()?
     } else {
-        enter_home(launcher, &login.home)
+        let own = launcher
+            .own_roots
+            .iter()
+            .find(|(of, _)| *of == order.protocol);
+        let root = own.map_or(&launcher.root, |(_, root)| root);
+        enter_home(root, &login.home)
             .map_err(|e| io::Error::other(format!("home \"{}\": {e}", login.home)))?
     };
     let own = order.service.iter().chain(&order.dialer);
@@ -323,9 +332,9 @@ fn read_tokens(
 }
 
 /// Changes the root to the client's, so that no `..` leads out of it.
-fn enter_home(launcher: &Launcher<'_>, home: &str) -> Result<OwnedFd, Errno> {
+fn enter_home(root: &OwnedFd, home: &str) -> Result<OwnedFd, Errno> {
     let path = RootPath::parse(home.as_bytes(), &Policy::NONE).map_err(|_| Errno::INVAL)?;
-    let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(&launcher.root, 0)?);
+    let root = Root::from_handle(rustix::io::fcntl_dupfd_cloexec(root, 0)?);
     let home = root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     change_root(home.as_fd())?;
     reopen_root()

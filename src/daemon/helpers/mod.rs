@@ -5,7 +5,6 @@ pub mod auditor;
 pub mod authenticator;
 pub mod control;
 pub mod dialer;
-mod gates;
 pub mod keeper;
 pub mod launcher;
 mod line_file;
@@ -18,6 +17,7 @@ pub mod zygote;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 
 use crate::config::{Config, Tls};
@@ -35,6 +35,7 @@ use crate::net::tls::secrets::TlsSecrets;
 use crate::net::tls::server::Door;
 use crate::sandbox::confinement::{Confinement, Duty, reopen_root};
 use crate::session::login::Steps;
+use crate::session::protocol::Protocol;
 use crate::users::throttle::{self, Throttle};
 use crate::users::{self, Account, Identity, Login, Names, Rights};
 use rustix::fs::{Mode, OFlags};
@@ -106,12 +107,21 @@ pub(crate) fn start_launcher(
     confinement: &Confinement<'_>,
     memory: &Shared<'_>,
 ) -> Result<Helper<Order, News>, String> {
-    let root = open_root(config)?;
     let protocols = Protocols::of(config);
+    // A protocol with a root of its own may be alone.
+    let root = match config.server.root.as_os_str().is_empty() {
+        true => protocols.roots().next().map(|(_, path)| path),
+        false => Some(config.server.root.as_path()),
+    };
+    let root = open_root(root.unwrap_or(&config.server.root))?;
+    let own_roots = protocols.roots();
+    let own_roots = own_roots.map(|(number, path)| Ok((number, open_root(path)?)));
+    let own_roots = own_roots.collect::<Result<Vec<_>, String>>()?;
     let steps = Steps::of(config);
     Helper::spawn_ready("launcher", |child| {
         let mut launcher = Launcher {
             root,
+            own_roots,
             steps,
             sandbox: &confinement.sandbox,
             protocols,
@@ -123,14 +133,16 @@ pub(crate) fn start_launcher(
             records: memory.records,
         };
         let root = launcher.root.as_fd();
-        let mut handles = vec![root];
+        let mut roots = vec![root];
+        roots.extend(launcher.own_roots.iter().map(|(_, root)| root.as_fd()));
+        let mut handles = roots.clone();
         handles.extend(launcher.records);
         handles.extend(memory.helpers.handles());
         handles.extend(log_channel::sender(Launcher::CHILD));
         let duty = if steps == Steps::NONE {
             Duty::Sharing(root)
         } else {
-            Duty::Launching(root)
+            Duty::Launching(&roots)
         };
         child.enter(c"tfd-launcher", &confinement.with(duty), &handles)?;
         if steps == Steps::NONE && confinement.changes_root() {
@@ -142,11 +154,11 @@ pub(crate) fn start_launcher(
     })
 }
 
-/// The handle of the configuration's root.
-fn open_root(config: &Config) -> Result<OwnedFd, String> {
+/// The handle of a root.
+fn open_root(path: &Path) -> Result<OwnedFd, String> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(&config.server.root, flags, Mode::empty())
-        .map_err(|e| format!("root {}: {e}", config.server.root.display()))
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|e| format!("root {}: {e}", path.display()))
 }
 
 /// A keeper, in the daemon.
@@ -263,13 +275,9 @@ fn read_tls_secrets(tls: &Tls) -> Result<TlsSecrets, String> {
 
 fn read_secrets(config: &Config) -> Result<Secrets, String> {
     let config = &config.with_secrets()?;
-    let (mut shared, mut has_login_keys) = (None, false);
-    for protocol in Protocols::of(config).iter() {
-        if let Some(secrets) = protocol.secrets(config)? {
-            shared = Some(secrets);
-        }
-        has_login_keys |= protocol.has_login_keys();
-    }
+    let protocols = Protocols::of(config);
+    let of_protocols = protocols.secrets(config)?;
+    let has_login_keys = protocols.iter().any(Protocol::has_login_keys);
     let tls = config
         .server
         .tls
@@ -277,7 +285,7 @@ fn read_secrets(config: &Config) -> Result<Secrets, String> {
         .map(read_tls_secrets)
         .transpose()?;
     Ok(Secrets {
-        shared,
+        of_protocols,
         tls,
         has_steps: Steps::of(config) != Steps::NONE,
         has_login_keys,

@@ -10,7 +10,7 @@ use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 use zeroize::Zeroizing;
 
-use crate::daemon::helpers::gates;
+use crate::ipc::gates;
 use crate::session::keeper::{LOGIN_EXPONENT, LOGIN_KEY_BYTES};
 
 /// How many are kept ready.

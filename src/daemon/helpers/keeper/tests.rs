@@ -15,11 +15,11 @@ fn keeper_thread() -> (Daemon, Rsa<openssl::pkey::Public>) {
     let (ours, theirs) = pipe::pair().expect("pair");
     let (certificate, tls_key) = self_signed(&["localhost".to_owned()]).expect("certificate");
     let secrets = Secrets {
-        shared: Some(protocol::Secrets {
+        of_protocols: vec![Some(protocol::Secrets {
             key,
             key_lengths: 16..=214,
             shared: Zeroizing::new(b"testhash".to_vec()),
-        }),
+        })],
         tls: Some(TlsSecrets::new(&tls_key, &certificate).expect("secrets")),
         has_steps: true,
         has_login_keys: true,
@@ -47,6 +47,7 @@ fn gate_with(daemon: &Daemon, tls: bool, is_open: bool) -> Keeper {
     let gate = NewGate {
         tag: TAG,
         tls,
+        protocol: u8::from(is_open),
         is_open,
         has_login_key: is_open,
         channel: theirs.into(),

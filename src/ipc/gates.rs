@@ -1,4 +1,4 @@
-//! The loop of the processes that answer gates, keeper and authenticator: one
+//! The loop of the processes that answer gates, such as keeper and authenticator: one
 //! thread takes the channels of new gates from the daemon, others answer. So the
 //! daemon never waits for such a process, even if an answer takes long.
 
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 use rustix::io::Errno;
 
-use crate::ipc::Pipe;
-use crate::ipc::codec::Decode;
+use super::Pipe;
+use super::codec::Decode;
 use crate::sys::process::{PANICKED, exit};
 
 /// How long a delayed answer takes, and how many may wait: more than there are
@@ -23,7 +23,7 @@ const DELAY: Duration = Duration::from_secs(2);
 const MOST_DELAYED: usize = 4096;
 
 /// What comes of a gate that has asked something.
-pub(super) enum Next<G> {
+pub enum Next<G> {
     /// It may ask more.
     Again(G),
     /// It may not.
@@ -34,7 +34,7 @@ pub(super) enum Next<G> {
 }
 
 /// Gives an answer; the gate, if it may ask more.
-pub(super) type Answer<G> = Box<dyn FnOnce() -> Option<G> + Send>;
+pub type Answer<G> = Box<dyn FnOnce() -> Option<G> + Send>;
 
 impl<G> From<Option<G>> for Next<G> {
     fn from(gate: Option<G>) -> Next<G> {
@@ -45,7 +45,7 @@ impl<G> From<Option<G>> for Next<G> {
 /// Answers gates until the daemon has ended, or has said by `None` that no more
 /// will come and the last may ask nothing more. `answer` gets a gate that has
 /// asked something or has ended.
-pub(super) fn serve<S, R: Decode, G: From<R> + AsFd + Send + 'static, N: Into<Next<G>>>(
+pub fn serve<S, R: Decode, G: From<R> + AsFd + Send + 'static, N: Into<Next<G>>>(
     daemon: &Pipe<S, Option<R>>,
     workers: usize,
     answer: impl Fn(G) -> N + Send + Sync + 'static,
@@ -81,7 +81,7 @@ impl Drop for EndsAll {
 }
 
 /// Runs a thread without which the process is of no use.
-pub(super) fn spawn(body: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+pub fn spawn(body: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     let ended = std::thread::Builder::new().spawn(move || {
         let _all = EndsAll;
         if let Err(e) = body() {
