@@ -207,6 +207,8 @@ pub(crate) const KNOWN: &[Call] = calls![
         &[is(1, libc::F_GET_SEALS)],
         &[is(1, libc::F_SETPIPE_SZ)],
         &[is(1, libc::F_OFD_SETLK)],
+        &[is(1, libc::F_SETLK)],
+        &[is(1, libc::F_GETLK)],
     ],
     SYS_ioctl: second![
         request(libc::FIONBIO),
@@ -322,6 +324,7 @@ pub(crate) const KNOWN: &[Call] = calls![
 pub(crate) const KNOWN_HERE: &[Call] = calls![
     SYS_poll,
     SYS_open,
+    SYS_unlink,
     SYS_dup2: second![libc::STDERR_FILENO],
 ];
 #[cfg(not(target_arch = "x86_64"))]
