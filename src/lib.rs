@@ -83,6 +83,10 @@ pub mod trusted;
 mod users;
 #[cfg(feature = "testing")]
 pub mod users;
+#[cfg(not(feature = "testing"))]
+mod vault;
+#[cfg(feature = "testing")]
+pub mod vault;
 
 #[doc(hidden)]
 pub use admin::run as run_tfd;

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 
 use crate::admin::status::{fail, say, serving};
 use crate::admin::unit;
-use crate::config::{Config, Local, Mode, PasswordLogins, Problem, Protocol};
+use crate::config::{Config, Local, Mode, PasswordLogins, Problem, Protocol, VaultDialect};
 use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
 use crate::net::tls::certificate;
@@ -74,6 +74,14 @@ fn summary(config: &Config) -> String {
             listen.join(" ")
         );
     }
+    if let Some(vault) = config.vault.as_ref().filter(|_| config.is_vault_alone()) {
+        return format!(
+            "configuration ok: vault {} on {}, as {}",
+            vault.data.display(),
+            listen.join(" "),
+            vault.user
+        );
+    }
     let mode = match config.server.mode {
         Mode::SingleUser => "single-user",
         Mode::MultiUser => "multi-user",
@@ -109,7 +117,18 @@ fn warnings(config: &Config) -> Vec<Problem> {
     let warnings = warnings.chain(password_logins(config));
     let warnings = warnings.chain(unit::warning(config));
     let warnings = warnings.chain(config.unused.iter().cloned());
+    let warnings = warnings.chain(vault_dialects(config));
     warnings.chain(expiry_warning(config)).collect()
+}
+
+/// What the dialects of the vault are worth.
+fn vault_dialects(config: &Config) -> Vec<Problem> {
+    let dialects = config.vault.iter().flat_map(|vault| &vault.dialects);
+    let problem = |dialect: &VaultDialect| {
+        let text = format!("vault.dialects: \"{dialect:?}\": {}", dialect.worth());
+        Problem::new(&config.path, text)
+    };
+    dialects.map(problem).collect()
 }
 
 /// That passwords of BBFTP come with little protection, or can't come at all.

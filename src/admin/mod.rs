@@ -12,6 +12,7 @@ mod show_client;
 pub mod status;
 mod unit;
 pub mod user;
+pub mod vault;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -161,6 +162,13 @@ enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Codes, accounts and bans of the vault, by root, with a running tfd or without
+    Vault {
+        #[command(flatten)]
+        file: vault::ConfigFile,
+        #[command(subcommand)]
+        command: vault::VaultCommand,
+    },
     /// Serve a BBFTP client that has started this by ssh, as the calling user
     ///
     /// The root is that of the file system, the working directory the home. Needs
@@ -202,6 +210,7 @@ pub fn run() -> ExitCode {
         Command::Keygen { out, bits, tls } => keygen::run(&out, bits, &tls),
         Command::Import { old, out } => import::run(&old, &out),
         Command::User { file, command } => user::run(file, command),
+        Command::Vault { file, command } => vault::run(&file, command),
         Command::Bbftp(arguments) => bbftp::run(&arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 
 use crate::daemon::helpers::control::report::{Connection, GATE, Report};
-use crate::daemon::helpers::control::request::Request;
+use crate::daemon::helpers::control::request::{Request, Whom};
 use crate::text::{human_size, shown};
 
 /// How long an answer may take.
@@ -45,6 +45,14 @@ pub fn fail(why: impl Display) -> ExitCode {
 /// the exit code of the command.
 pub fn ask(control: &Path, request: &Request) -> ExitCode {
     print(control, exchange(control, request))
+}
+
+/// Ends the sessions of a user, if there are any and a tfd runs.
+pub fn kick_quietly(control: &Path, user: &str) {
+    let request = Request::Kick(Whom::User(user.to_owned()));
+    if let Err(e) = exchange(control, &request) {
+        eprintln!("tfd: no session was ended: {}: {e}", control.display());
+    }
 }
 
 /// Prints the report of the tfd behind a control socket, as JSON or as a

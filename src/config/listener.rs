@@ -36,10 +36,16 @@ macro_rules! protocols {
 protocols! {
     "TF Protocol, or the proxy in front of a server of it." Tf "tf" udp true;
     "BBFTP." Bbftp "bbftp" udp false;
+    "The vault." Vault "vault" udp false;
     #[cfg(feature = "testing")] "A protocol of tests." Echo "echo" udp false;
 }
 
 impl Protocol {
+    /// All but one.
+    pub(super) fn others(one: Protocol) -> impl Iterator<Item = Protocol> {
+        Protocol::ALL.iter().copied().filter(move |of| *of != one)
+    }
+
     /// Whether any address is listed for it.
     pub(super) fn is_listed(self, values: &Values<'_>) -> bool {
         let has = |name| values.has_elements(self.section(), name);

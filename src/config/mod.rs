@@ -10,6 +10,7 @@ mod server;
 mod table;
 mod tf;
 mod values;
+mod vault;
 
 use std::ops::{Range, RangeInclusive};
 use std::os::fd::OwnedFd;
@@ -28,6 +29,7 @@ pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, OnUpload, 
 pub use tf::{Dialect, Tf};
 pub use values::Problem;
 use values::Values;
+pub use vault::{Vault, VaultDialect};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub tf: Option<Tf>,
     /// `[bbftp]`, if BBFTP is listened for.
     pub bbftp: Option<Bbftp>,
+    /// `[vault]`, if the vault is listened for.
+    pub vault: Option<Vault>,
     listeners: Vec<Listener>,
     data_ports: Vec<RangeInclusive<u16>>,
     /// What it has for protocols that are not listened for.
@@ -71,6 +75,12 @@ impl Config {
         config.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
+    /// Whether the vault is all that is served.
+    pub fn is_vault_alone(&self) -> bool {
+        let is_vault = |listener: &Listener| listener.protocol == Protocol::Vault;
+        self.listeners.iter().all(is_vault)
+    }
+
     /// Where the transparent proxy relays to, if this is one.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.tf.as_ref()?.proxy.as_ref()
@@ -86,8 +96,14 @@ impl Config {
         let has_tls = listener::has_tls(&values) && !is_proxy;
         listener::check(&mut values);
         server::check(&mut values, has_tls);
-        if !is_proxy {
+        let has_vault = Protocol::Vault.is_listed(&values);
+        // The sessions of a vault have their roots elsewhere.
+        let has_root = has_tf || Protocol::others(Protocol::Vault).any(|of| of.is_listed(&values));
+        if has_root && !is_proxy {
             values.need("server", "root", "add it");
+        }
+        if has_vault {
+            vault::check(&mut values);
         }
         if has_tf {
             tf::check(&mut values);
@@ -110,6 +126,10 @@ impl Config {
                     None
                 },
                 bbftp: has_bbftp.then(|| bbftp::build(&values)),
+                vault: match has_vault {
+                    true => Some(vault::build(&values)?),
+                    false => None,
+                },
                 listeners: listener::build(&values),
                 data_ports: listener::data_ports(&values),
                 unused: listener::unused(&values, has_tf),

@@ -2,7 +2,7 @@
 //! and range, default, and text. The file is read by it; conf/tfd.toml and the
 //! list of keys in tfd.toml(5) are held to it by a test.
 
-use super::check;
+use super::{check, vault};
 
 /// A key.
 pub(super) struct Key {
@@ -209,6 +209,26 @@ pub(super) const KEYS: &[Key] = keys! {
     bbftp active_source_port: Choice(&["control-1", "any"]), Default "control-1",
         "The port that data connections to clients of versions 1 and 2 come from: \"control-1\" \
          the one below the port of the control connection, as with bbftpd.";
+
+    vault listen: List(check::listen), Example ["0.0.0.0:4444", "[::]:4444"],
+        "Where to listen for clients of the vault, alone or next to protocols in multi-user mode \
+         (left out: nowhere).";
+    vault data: Path, Example "/var/lib/tfd/vault",
+        "The directory of its key, accounts and entries, made at the first start, and the system \
+         user that keeps them and nothing else.";
+    vault user: Text(255), Example "tfd-vault", "";
+    vault dialects: List(vault::check_dialect), Default ["G2", "G3"],
+        "What clients may speak. \"G1\", of 2018, protects nothing from being changed on its way.";
+    vault registration: Choice(&["open", "closed"]), Default "closed",
+        "Whether clients may make accounts (\"open\"). One becomes active by a code that tfd vault \
+         codes prints.";
+    vault new_device: Choice(&["operator", "allow"]), Default "operator",
+        "Whether a device that is new to an account needs a code (\"operator\": tfd vault codes \
+         prints it) or the password alone (\"allow\").";
+    vault max_packet: Int(65536, 1 << 26), Default 2097152,
+        "The longest packet, in bytes.";
+    vault max_account: Checked(check::size), Default "64M",
+        "The most bytes that the entries of an account may have, with their old versions.";
 };
 
 /// The sections of protocols that only tests serve.

@@ -15,6 +15,7 @@ use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin, Protocol, Secrets};
 use crate::tf;
 use crate::users::Login;
+use crate::vault;
 
 /// The protocols that a configuration listens for, by number.
 #[derive(Debug, Default)]
@@ -72,6 +73,7 @@ fn open(protocol: config::Protocol, config: &Config) -> Option<Box<dyn Protocol>
     Some(match protocol {
         config::Protocol::Tf => Box::new(tf::server::Server::new(config)?),
         config::Protocol::Bbftp => Box::new(bbftp::server::Server::new(config)?),
+        config::Protocol::Vault => Box::new(vault::server::Server::new(config)?),
         #[cfg(feature = "testing")]
         config::Protocol::Echo => Box::new(crate::echo::Echo::new(config)),
     })

@@ -49,7 +49,9 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
     }
     problems.extend(check_on_upload(config, identity.as_ref()));
     let shared = Steps::of(config) == Steps::NONE;
-    if let Some(identity) = identity {
+    // A vault alone needs none.
+    let has_root = !server.root.as_os_str().is_empty();
+    if let Some(identity) = identity.filter(|_| has_root) {
         let root = check_root(&server.root, shared.then_some(&identity));
         problems.extend(root.err());
     }

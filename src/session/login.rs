@@ -38,7 +38,8 @@ impl Steps {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Steps {
         Steps {
-            account: config.server.mode == Mode::MultiUser,
+            // The vault is alone in single-user mode, and its clients log in.
+            account: config.server.mode == Mode::MultiUser || config.vault.is_some(),
             jail: config.server.jail,
         }
     }

@@ -1,0 +1,376 @@
+//! The process that keeps the accounts: it answers gates and sessions, each on a
+//! channel of its own, and hands the channel of a gate whose client has logged in
+//! to the daemon. It never sees an entry.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::book::{Account, Book, Trouble};
+use super::codes::Kind;
+use super::{Admitted, Answer, Ask, Asked, Login, NewCaller, Refusal};
+use crate::ipc::Pipe;
+use crate::ipc::gates::{self, Next};
+use crate::ipc::orders::Tag;
+use crate::users::hash;
+use crate::users::throttle::{Limits, Throttle};
+use crate::vault::now;
+
+/// Callers answered at once; each check of a password takes 19 MiB while it lasts.
+const WORKERS: usize = 2;
+
+/// What it follows of the configuration.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Whether anybody may make an account.
+    pub is_open: bool,
+    /// Whether a device that is new to an account needs a code.
+    pub confirms_devices: bool,
+    /// When failed logins are blocked.
+    pub limits: Limits,
+}
+
+/// The channel to the daemon.
+pub type ToDaemon = Pipe<Admitted, Option<NewCaller>>;
+
+/// All it keeps.
+struct Keeper {
+    rules: Rules,
+    book: Mutex<Book>,
+    throttle: Mutex<Throttle>,
+    /// A hash for names that no account has.
+    nobody: String,
+    /// How many sessions each device has.
+    online: Mutex<HashMap<String, usize>>,
+}
+
+/// Who asks.
+struct Caller {
+    channel: Asked,
+    peer: IpAddr,
+    who: Who,
+}
+
+enum Who {
+    Gate(Tag),
+    /// With the device it serves, once it has said that.
+    Session(i64, Option<String>),
+}
+
+impl From<NewCaller> for Caller {
+    fn from(new: NewCaller) -> Caller {
+        match new {
+            NewCaller::Gate(gate) => Caller {
+                channel: gate.channel.into_channel().into(),
+                peer: gate.peer,
+                who: Who::Gate(gate.tag),
+            },
+            NewCaller::Session {
+                account,
+                peer,
+                channel,
+            } => Caller {
+                channel,
+                peer,
+                // Another number is no account's.
+                who: Who::Session(i64::try_from(account).unwrap_or(-1), None),
+            },
+        }
+    }
+}
+
+impl AsFd for Caller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+/// Serves callers until the daemon has ended, or has said that no more will come
+/// and the last has ended.
+///
+/// # Errors
+/// When the database can't be opened.
+pub fn run(store: &Path, rules: Rules, daemon: ToDaemon) -> io::Result<()> {
+    let keeper = Arc::new(Keeper::open(store, rules)?);
+    let daemon = Arc::new(daemon);
+    let to_daemon = Arc::clone(&daemon);
+    gates::serve(&daemon, WORKERS, move |caller: Caller| {
+        keeper.answer(caller, &to_daemon)
+    })
+}
+
+impl Keeper {
+    fn open(store: &Path, rules: Rules) -> io::Result<Keeper> {
+        let mut book = Book::open(store).map_err(io::Error::other)?;
+        if let Err(trouble) = book.sweep() {
+            log::error!(error:% = trouble; "vault accounts");
+        }
+        let mut password = [0; 32];
+        getrandom::fill(&mut password).map_err(io::Error::other)?;
+        Ok(Keeper {
+            throttle: Mutex::new(Throttle::new(rules.limits, None)),
+            rules,
+            book: Mutex::new(book),
+            nobody: hash::make(&password).map_err(io::Error::other)?,
+            online: Mutex::default(),
+        })
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        lock(&self.book)
+    }
+
+    /// Answers one question.
+    fn answer(&self, mut caller: Caller, daemon: &ToDaemon) -> Next<Caller> {
+        let asked = caller.channel.receive().ok().flatten();
+        let Some(ask) = asked.filter(Ask::is_valid) else {
+            self.leave(&caller);
+            return Next::Done;
+        };
+        if let Ask::LogIn(login) = ask {
+            return self.answer_login(caller, &login, daemon);
+        }
+        let from = caller.peer.to_string();
+        let answer = match caller.who {
+            Who::Session(account, ref mut device) => {
+                self.of_session((account, device), ask, (&from, now()))
+            }
+            Who::Gate(_) => self.of_anybody(caller.peer, ask, (&from, now())),
+        };
+        match answer {
+            Ok(answer) => reply(caller, &answer).into(),
+            Err(Trouble::Refused(why) | Trouble::Counted(why)) => {
+                reply(caller, &Answer::No(why)).into()
+            }
+            Err(trouble) => {
+                log::error!(error:% = trouble; "vault accounts");
+                self.leave(&caller);
+                Next::Done
+            }
+        }
+    }
+
+    /// Takes note that a session has ended.
+    fn leave(&self, caller: &Caller) {
+        if let Who::Session(_, Some(device)) = &caller.who {
+            let mut online = lock(&self.online);
+            if let Some(count) = online.get_mut(device) {
+                *count -= 1;
+            }
+            online.retain(|_, count| *count > 0);
+        }
+    }
+
+    /// What anybody may ask.
+    fn of_anybody(
+        &self,
+        peer: IpAddr,
+        ask: Ask,
+        (from, now): (&str, i64),
+    ) -> Result<Answer, Trouble> {
+        match ask {
+            Ask::Cookie => return self.book().cookie(from, now).map(Answer::Cookie),
+            Ask::HasCookie { cookie } => self.book().has_cookie(&cookie)?,
+            Ask::Authorize { cookie, about } => {
+                self.book().authorize(&cookie, &about, (from, now))?;
+            }
+            Ask::Register(_) if !self.rules.is_open => return Err(Refusal::Forbidden.into()),
+            Ask::Register(new) => {
+                let hash = hash::make(&new.password).map_err(|_| Refusal::Forbidden)?;
+                self.book().register(&new, &hash, (from, now))?;
+                log::info!(peer:%, user = new.user; "vault account registered");
+            }
+            Ask::Verify { user, code } => self.book().verify(&user, &code, now)?,
+            Ask::Check { user, password } => {
+                self.check(peer, &user, &password)?;
+            }
+            Ask::SetEmail {
+                user,
+                cookie,
+                email,
+            } => self.book().set_email(&user, &cookie, &email)?,
+            Ask::Resend { user, email } => self.book().resend(&user, &email, now)?,
+            _ => return Err(Refusal::Forbidden.into()),
+        }
+        Ok(Answer::Yes)
+    }
+
+    /// What a session may ask for its account; anything else as anybody.
+    fn of_session(
+        &self,
+        (account, device): (i64, &mut Option<String>),
+        ask: Ask,
+        at: (&str, i64),
+    ) -> Result<Answer, Trouble> {
+        match ask {
+            Ask::Serve { cookie } => {
+                if device.is_some() || !self.book().has_device(account, &cookie)? {
+                    return Err(Refusal::NotFound.into());
+                }
+                *lock(&self.online).entry(cookie.clone()).or_default() += 1;
+                *device = Some(cookie);
+            }
+            Ask::LoggedOut => self.book().note(account, "LOGOUT", at)?,
+            Ask::Devices => return self.devices(account).map(Answer::Devices),
+            Ask::Unlink { cookie } => self.book().unlink(account, &cookie)?,
+            Ask::Schedule { deletion } => {
+                let kind = match deletion {
+                    true => Kind::Deletion,
+                    false => Kind::Password,
+                };
+                self.book().schedule(account, kind, at)?;
+            }
+            Ask::SetPassword { password, code } => {
+                let hash = hash::make(&password).map_err(|_| Refusal::Forbidden)?;
+                self.book().set_password(account, (&hash, &code), at)?;
+            }
+            Ask::Delete { code } => {
+                self.book().delete(account, &code, at.1)?;
+                log::info!(account; "vault account deleted");
+            }
+            Ask::Rename { name } => self.book().rename(account, &name, at.1)?,
+            Ask::Details => {
+                let (changed, email, name) = self.book().details(account)?;
+                return Ok(Answer::Details {
+                    changed,
+                    email,
+                    name,
+                });
+            }
+            Ask::Events => return self.book().events(account).map(Answer::Events),
+            other => {
+                let peer = at.0.parse().map_err(|_| Refusal::Forbidden)?;
+                return self.of_anybody(peer, other, at);
+            }
+        }
+        Ok(Answer::Yes)
+    }
+
+    fn devices(&self, account: i64) -> Result<Vec<crate::vault::reply::Device>, Trouble> {
+        let mut devices = self.book().devices(account)?;
+        let online = lock(&self.online);
+        for device in &mut devices {
+            if online.contains_key(&device.cookie) {
+                device.seen = None;
+            }
+        }
+        Ok(devices)
+    }
+
+    /// Answers a login. One that is right makes a gate's channel the daemon's.
+    fn answer_login(&self, caller: Caller, login: &Login, daemon: &ToDaemon) -> Next<Caller> {
+        let own = match caller.who {
+            Who::Session(account, _) => Some(account),
+            Who::Gate(_) => None,
+        };
+        let is_delayed = lock(&self.throttle).is_delayed(&login.user, caller.peer, seconds());
+        match self.log_in(caller.peer, login, own) {
+            Ok(account) => self.admit(caller, account, daemon).into(),
+            Err(Trouble::Refused(why) | Trouble::Counted(why)) if !is_delayed => {
+                reply(caller, &Answer::No(why)).into()
+            }
+            // No thread waits for that.
+            Err(Trouble::Refused(why) | Trouble::Counted(why)) => {
+                Next::Delayed(Box::new(move || reply(caller, &Answer::No(why))))
+            }
+            Err(trouble) => {
+                log::error!(error:% = trouble; "vault accounts");
+                self.leave(&caller);
+                Next::Done
+            }
+        }
+    }
+
+    fn log_in(&self, peer: IpAddr, login: &Login, own: Option<i64>) -> Result<Account, Trouble> {
+        let user = &login.user;
+        let account = self.check(peer, user, &login.password)?;
+        if own.is_some_and(|own| own != account.id) {
+            log::warn!(peer:%, user, reason = "another account on this connection"; "login failed");
+            return Err(Refusal::Credentials.into());
+        }
+        let code = login.code.as_ref().map(|code| code.as_slice());
+        let device = (login.cookie.as_str(), code);
+        let from = peer.to_string();
+        let confirms = self.rules.confirms_devices;
+        let at = (from.as_str(), now());
+        let admitted = self.book().admit(account.id, device, confirms, at);
+        if let Err(Trouble::Refused(why) | Trouble::Counted(why)) = admitted {
+            log::warn!(peer:%, user, reason:% = why; "login refused");
+        }
+        admitted.map(|()| account)
+    }
+
+    /// The account of a name and a password, of an address that may try.
+    fn check(&self, peer: IpAddr, user: &str, password: &[u8]) -> Result<Account, Trouble> {
+        let throttle = || lock(&self.throttle);
+        let is_blocked = {
+            let mut throttle = throttle();
+            throttle.address_blocked(peer, seconds()).is_some() && !throttle.knows(user, peer)
+        };
+        if is_blocked {
+            log::warn!(peer:%, user, reason = "too many failures from this address"; "login failed");
+            return Err(Refusal::Credentials.into());
+        }
+        let found = self.book().find(user)?;
+        let hash = found.as_ref().map_or(&self.nobody, |account| &account.hash);
+        let fits = hash::fits(hash, password);
+        let now = seconds();
+        let mut throttle = throttle();
+        let is_blocked = throttle.login_blocked(user, peer, now).is_some();
+        let is_known = found.is_some();
+        match found.filter(|_| fits && !is_blocked) {
+            Some(account) => {
+                let _ = throttle.succeeded(peer, user, now);
+                Ok(account)
+            }
+            None => {
+                let reason = match is_known {
+                    true if is_blocked => "too many failures of this user from this address",
+                    true => "wrong password",
+                    false => "no such user",
+                };
+                log::warn!(peer:%, user, reason; "login failed");
+                let _ = throttle.failed(peer, user, now);
+                Err(Refusal::Credentials.into())
+            }
+        }
+    }
+
+    /// Lets the caller's client in: by a session, unless it is one.
+    fn admit(&self, caller: Caller, account: Account, daemon: &ToDaemon) -> Option<Caller> {
+        let tag = match caller.who {
+            Who::Gate(tag) => tag,
+            Who::Session(..) => return reply(caller, &Answer::Admitted),
+        };
+        caller.channel.try_send(&Answer::Admitted).ok()?;
+        let admitted = Admitted {
+            tag,
+            account: account.id.unsigned_abs(),
+            name: account.name,
+            gate: caller.channel.into_channel().into(),
+        };
+        if let Err(e) = daemon.send(&admitted) {
+            log::error!(error:% = e; "vault accounts: daemon out of reach");
+        }
+        None
+    }
+}
+
+/// Sends an answer; the caller, if it takes it.
+fn reply(caller: Caller, answer: &Answer) -> Option<Caller> {
+    // One whose queue is full is hostile.
+    caller.channel.try_send(answer).ok()?;
+    Some(caller)
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The time as the throttle counts it.
+fn seconds() -> u64 {
+    u64::try_from(now()).unwrap_or(0)
+}

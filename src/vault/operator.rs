@@ -1,0 +1,193 @@
+//! What the operator asks of a vault: lists, bans, a copy of an account's entries.
+//! Runs as the vault's system user, in its directory as root directory: a database
+//! that somebody has changed is read without root's rights.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use rustix::thread::CapabilitySet;
+use serde_json::json;
+
+use super::accounts::book::{Book, Trouble};
+use super::accounts::lists::{Listed, ListedCode};
+use super::place::Place;
+use super::reply::{Entry, Reply};
+use super::request::{COLUMNS, Request};
+use super::session::Store;
+use crate::config::Vault;
+use crate::sandbox::confinement::change_root;
+use crate::sys::process::fork;
+use crate::users::Identity;
+
+/// What is asked.
+#[derive(Debug)]
+pub enum Question {
+    /// All codes that are valid.
+    Codes { as_json: bool },
+    /// All accounts.
+    Accounts { as_json: bool },
+    /// The entries of an account, as clients have encrypted them.
+    Export { user: String },
+    /// No login for so many seconds; 0 lets it in again.
+    Ban { user: String, seconds: i64 },
+}
+
+/// Answers to standard output, or says on standard error why not; whether it did.
+///
+/// # Errors
+/// One line.
+pub fn ask(vault: &Vault, question: &Question) -> Result<bool, String> {
+    let name = &vault.user;
+    let identity = Identity::of(name).map_err(|e| format!("vault.user: \"{name}\": {e}"))?;
+    let store = Place::at(&vault.data).open_store()?;
+    let max_account = vault.max_account;
+    let child = fork(|| {
+        let entered = change_root(store.as_fd())
+            .map_err(std::io::Error::from)
+            .and_then(|()| identity.take_keeping(CapabilitySet::empty()));
+        let text = entered.map_err(|e| e.to_string());
+        let text = text.and_then(|()| answer(question, max_account));
+        let written = text.and_then(|text| {
+            let mut out = std::io::stdout().lock();
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            written.map_err(|e| format!("standard output: {e}"))
+        });
+        written.map_or_else(
+            |e| {
+                eprintln!("tfd: {e}");
+                1
+            },
+            |()| 0,
+        )
+    });
+    let ended = child.and_then(|pid| Ok(waitpid(pid, None)?));
+    ended
+        .map(|status| matches!(status, WaitStatus::Exited(_, 0)))
+        .map_err(|e| e.to_string())
+}
+
+fn answer(question: &Question, max_account: u64) -> Result<String, String> {
+    let book = Book::open(Path::new("/"));
+    let mut book = book.map_err(|e| format!("accounts.db: {e}"))?;
+    let now = super::now();
+    match question {
+        Question::Codes { as_json } => {
+            let codes = book.codes(now).map_err(said)?;
+            let row = |code: &ListedCode| {
+                let expires = time(code.expires);
+                vec![
+                    code.user.clone(),
+                    code.kind.clone(),
+                    code.code.clone(),
+                    expires,
+                ]
+            };
+            let rows: Vec<_> = codes.iter().map(row).collect();
+            match as_json {
+                true => json_text(&codes),
+                false => Ok(table(&["USER", "KIND", "CODE", "EXPIRES"], &rows)),
+            }
+        }
+        Question::Accounts { as_json } => {
+            let accounts = book.list().map_err(said)?;
+            let row = |account: &Listed| {
+                let state = match (account.active, account.banned_until > now) {
+                    (_, true) => "banned",
+                    (true, _) => "active",
+                    (false, _) => "waits for its code",
+                };
+                let devices = account.devices.to_string();
+                vec![
+                    account.user.clone(),
+                    account.email.clone(),
+                    devices,
+                    state.to_owned(),
+                ]
+            };
+            let rows: Vec<_> = accounts.iter().map(row).collect();
+            match as_json {
+                true => json_text(&accounts),
+                false => Ok(table(&["USER", "EMAIL", "DEVICES", "STATE"], &rows)),
+            }
+        }
+        Question::Export { user } => export(&book, user, max_account),
+        Question::Ban { user, seconds } => {
+            let until = match seconds {
+                0 => 0,
+                seconds => now.saturating_add(*seconds),
+            };
+            book.ban(user, until).map_err(said)?;
+            Ok(String::new())
+        }
+    }
+}
+
+fn export(book: &Book, user: &str, max_account: u64) -> Result<String, String> {
+    let account = book.find(user).map_err(said)?;
+    let account = account.ok_or_else(|| format!("{user}: no such account"))?;
+    let file = Path::new("/users")
+        .join(account.id.to_string())
+        .join("vault.db");
+    if !file.exists() {
+        return json_text(&json!({"user": user, "entries": [], "deleted": []}));
+    }
+    let in_file = |e: rusqlite::Error| format!("{}: {e}", file.display());
+    let mut store = Store::open_at(&file, max_account).map_err(in_file)?;
+    let reply = store.answer(Request::Sync, ("", &[])).map_err(in_file)?;
+    let Reply::Ids { entries, deleted } = reply else {
+        return Err(format!("{}: can't be read", file.display()));
+    };
+    let mut exported = Vec::new();
+    for (hid, _) in &entries {
+        if let Reply::Selected(entry) = store.select(hid).map_err(in_file)? {
+            exported.push(entry_json(&entry));
+        }
+    }
+    json_text(&json!({"user": user, "entries": exported, "deleted": deleted}))
+}
+
+fn entry_json(entry: &Entry) -> serde_json::Value {
+    let mut object = serde_json::Map::new();
+    object.insert("hid".to_owned(), entry.hid.clone().into());
+    for (name, value) in COLUMNS.iter().zip(&entry.values) {
+        let value = value.as_ref().map(|value| value.to_string());
+        object.insert((*name).to_owned(), value.into());
+    }
+    object.into()
+}
+
+fn json_text(value: &impl serde::Serialize) -> Result<String, String> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| e.to_string())?;
+    Ok(text + "\n")
+}
+
+fn said(trouble: Trouble) -> String {
+    trouble.to_string()
+}
+
+/// A moment in UTC: there is no table of zones in this root.
+fn time(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.to_string()
+}
+
+/// Rows below a head, in columns.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = head.iter().map(|&word| word.to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
+    let mut text = String::new();
+    for row in &all {
+        for (column, cell) in row.iter().enumerate() {
+            let cells = all.iter().map(|row| row[column].chars().count());
+            let width = cells.max().unwrap_or(0);
+            match column + 1 == row.len() {
+                true => text.push_str(cell),
+                false => text.push_str(&format!("{cell:width$}  ")),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,19 @@
+//! The vault over real sockets: a client of each generation, made of single bytes.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
+#![allow(unreachable_pub, reason = "shared by the modules of this test")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod accounts;
+mod day;
+mod entries;
+mod handshake;
+mod operator;
+mod peer;
+mod processes;

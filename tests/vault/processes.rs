@@ -1,0 +1,131 @@
+//! Who serves the vault's clients as whom, and what of it ends and starts again.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::wait_until;
+use crate::peer::*;
+
+/// The processes of a server with this name.
+fn processes(server: &Vault, name: &str) -> Vec<u32> {
+    let mut found = vec![server.pid()];
+    let mut at = 0;
+    while let Some(pid) = found.get(at) {
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let children = fs::read_to_string(children).unwrap_or_default();
+        found.extend(
+            children
+                .split_whitespace()
+                .map(|pid| pid.parse::<u32>().expect("pid")),
+        );
+        at += 1;
+    }
+    let is_named = |pid: &u32| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|comm| comm.trim() == name)
+    };
+    found.into_iter().filter(is_named).collect()
+}
+
+/// A line of the status of a process.
+fn status(pid: u32, line: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let found = status.lines().find_map(|text| text.strip_prefix(line));
+    found
+        .expect("line")
+        .split_whitespace()
+        .next()
+        .expect("value")
+        .to_owned()
+}
+
+#[test]
+fn a_session_has_the_vaults_user_and_its_accounts_directory_and_no_more() {
+    let Some(server) = server("") else { return };
+    let _peer = Peer::logged_in(&server, Kind::G3, "ann");
+    let games = nix::unistd::User::from_name("games")
+        .expect("users")
+        .expect("games");
+    let session = processes(&server, "tfd-session");
+    let session = *session
+        .iter()
+        .find(|pid| status(**pid, "Uid:") == games.uid.to_string())
+        .expect("a session");
+    let keeper = processes(&server, "tfd-vault");
+    assert_eq!(keeper.len(), 1);
+    for (pid, root) in [(session, "store/users/1"), (keeper[0], "store")] {
+        assert_eq!(status(pid, "Uid:"), games.uid.to_string());
+        assert_eq!(status(pid, "CapEff:"), "0000000000000000");
+        assert_eq!(status(pid, "CapPrm:"), "0000000000000000");
+        assert_eq!(status(pid, "NoNewPrivs:"), "1");
+        assert_eq!(status(pid, "Seccomp:"), "2");
+        let own = fs::metadata(format!("/proc/{pid}/root")).expect("root");
+        let wanted = fs::metadata(server.data().join(root)).expect("directory");
+        assert_eq!(
+            (own.dev(), own.ino()),
+            (wanted.dev(), wanted.ino()),
+            "{root}"
+        );
+    }
+}
+
+#[test]
+fn the_process_that_keeps_accounts_is_started_again() {
+    let Some(mut server) = server("") else { return };
+    let mut peer = Peer::logged_in(&server, Kind::G3, "ann");
+    let [keeper] = processes(&server, "tfd-vault")[..] else {
+        panic!("one process");
+    };
+    kill(Pid::from_raw(keeper as i32), Signal::SIGKILL).expect("kill");
+    wait_until("another process", || {
+        let now = processes(&server, "tfd-vault");
+        now.len() == 1 && now != [keeper]
+    });
+    // A session goes on with its entries, and without its accounts.
+    peer.insert("x", 1);
+    let mut other = Peer::known(&server, Kind::G3);
+    assert!(
+        other
+            .log_in("ann", "pass")
+            .contains("SEND_VERIFICATION_NEW_DEVICE")
+    );
+    server.wait_for_log("session start");
+}
+
+#[test]
+fn a_reload_leaves_sessions_and_logins_under_way_as_they_are() {
+    let Some(mut server) = server("") else { return };
+    let mut session = Peer::logged_in(&server, Kind::G3, "ann");
+    let mut gate = Peer::registered(&server, Kind::G3, "bob");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("configuration read again");
+    session.insert("x", 1);
+    assert!(session.ask("MNGDEV").contains("online"));
+    assert!(gate.log_in("bob", "pass").contains("LOGIN_SUCCESSFUL"));
+    assert_eq!(processes(&server, "tfd-vault").len(), 1);
+}
+
+#[test]
+fn the_first_start_makes_a_key_that_root_alone_reads() {
+    let Some(server) = server_with("", "", false) else {
+        return;
+    };
+    for (name, mode, uid) in [("key.pem", 0o600, 0), ("certificate.pem", 0o644, 0)] {
+        let metadata = fs::metadata(server.data().join(name)).expect(name);
+        assert_eq!(
+            (metadata.mode() & 0o777, metadata.uid()),
+            (mode, uid),
+            "{name}"
+        );
+    }
+    let metadata = fs::metadata(server.data()).expect("data");
+    assert_eq!(metadata.mode() & 0o777, 0o700);
+    let mut peer = Peer::raw(&server, Kind::Certificate);
+    peer.exchange();
+    let key = fs::read(server.data().join("key.pem")).expect("key");
+    let key = openssl::rsa::Rsa::private_key_from_pem(&key).expect("key");
+    assert_eq!(key.size(), 512);
+}
