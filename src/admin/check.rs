@@ -21,7 +21,7 @@ use crate::users::Identity;
 use crate::users::identity::HELPER;
 
 /// Prints every problem of a configuration to standard error, or a summary
-/// to standard output. The exit code is 0 if there is no problem, else 1.
+/// to standard output. The exit code is 0 without problems, else 1.
 pub fn report(path: &Path) -> ExitCode {
     let problems = match Config::load(path) {
         Err(problems) => problems,

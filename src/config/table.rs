@@ -42,7 +42,7 @@ pub(super) enum Kind {
 pub(super) enum Shown {
     /// It is what holds if the key is left out.
     Default,
-    /// It is an example: there is no default, or not always this one.
+    /// It is an example: the key has no default, or not always this one.
     Example,
     /// It is set there, and has no default.
     Set,

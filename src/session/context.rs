@@ -131,7 +131,7 @@ impl Context {
 pub struct SessionObserver {
     audit: Audit,
     page: Slot,
-    /// When the log was last told that there is no room.
+    /// When the log last got a line about a lack of room.
     warned: Option<Instant>,
 }
 

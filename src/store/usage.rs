@@ -36,8 +36,8 @@ impl Usage {
         })
     }
 
-    /// The limits of a system user, who has a page from now on; `None` where there
-    /// is no limit.
+    /// The limits of a system user, who has a page from now on; `None` without
+    /// a limit.
     ///
     /// # Errors
     /// `OutOfMemory` when there are no pages left, else the system's.

@@ -129,7 +129,7 @@ impl Env {
         stored.and_then(|()| self.uploads.arrived(path))
     }
 
-    /// Takes note of an error that says that there is no room, and returns it.
+    /// Takes note of an error that reports a lack of room, and returns it.
     pub fn note(&self, error: Errno) -> Errno {
         self.shortage.note(error, &self.quota)
     }

@@ -176,7 +176,7 @@ fn ask_of(request: Request) -> Option<(Ask, Word)> {
     })
 }
 
-/// What a client hears where there is no code for what it asks.
+/// What a client hears if it asks about something without a code.
 fn failure_without_code(ask: &Ask) -> Failure {
     match ask {
         Ask::Verify { .. } | Ask::SetPassword { .. } => Failure::NO_PASSWORD_CODE,

@@ -167,7 +167,7 @@ fn said(trouble: Trouble) -> String {
     trouble.to_string()
 }
 
-/// A moment in UTC: there is no table of zones in this root.
+/// A moment in UTC: this root has no table of zones.
 fn time(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.to_string()

@@ -203,7 +203,7 @@ pub enum Reply {
     },
     /// An entry.
     Selected(Box<Entry>),
-    /// There is no entry of this id; the client counts it all the same.
+    /// No entry has this id; the client counts it all the same.
     Gone(String),
     /// The end of the entries.
     SelectEnd,

@@ -16,7 +16,7 @@ pub enum Transport {
     /// TLS 1.3, and the data connections as well. Only tfd has it.
     Tls(Tls),
     /// The standard input and output of a program that reaches the server, as ssh
-    /// does. There is no login then.
+    /// does. Nobody logs in then.
     Command(Vec<OsString>),
 }
 

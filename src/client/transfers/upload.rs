@@ -525,7 +525,7 @@ impl<'s> Sending<'s> {
     }
 
     /// The requests that give the part what its file is to have, and what is lost if
-    /// there is no word for it.
+    /// the protocol has no word for it.
     fn attribute_requests(
         &self,
         connection: &mut Connection,

@@ -93,7 +93,7 @@ pub type Result<T> = std::result::Result<T, WireError>;
 /// Both directions of a connection, in plain until [`Wire::encipher`].
 pub struct Wire {
     link: Link,
-    /// TLS alone protects: there is no session key. Nothing makes such a wire
+    /// TLS alone protects, without a session key. Nothing makes such a wire
     /// on plain TCP.
     is_plain_in_tls: bool,
     rx: Option<Cipher>,

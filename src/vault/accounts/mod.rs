@@ -169,7 +169,7 @@ pub enum Refusal {
     /// The device is new: there is a code for it now.
     #[error("new device")]
     NewDevice,
-    /// There is no code for this.
+    /// No code exists for this.
     #[error("no code for this")]
     NoCode,
     /// The code is wrong.

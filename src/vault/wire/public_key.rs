@@ -73,7 +73,7 @@ impl PublicKey {
         is_sound.then_some(PublicKey(key))
     }
 
-    /// The key in a form that is no certificate, as a server sends it.
+    /// The key in a form other than a certificate, as a server sends it.
     pub fn write(&self, format: Format) -> Option<String> {
         if format == Format::Xml {
             let (modulus, exponent) = (self.0.n().to_vec(), self.0.e().to_vec());

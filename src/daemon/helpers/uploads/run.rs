@@ -255,7 +255,7 @@ fn open(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     })
 }
 
-/// Whether there is no such file any more.
+/// Whether such a file no longer exists.
 fn is_gone(root: BorrowedFd<'_>, path: &[u8]) -> bool {
     open(root, path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
