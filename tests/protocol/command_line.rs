@@ -69,7 +69,7 @@ fn each_command_does_what_it_says() {
     let long = desk.fine(&["ls", "-l", "a/b"]);
     assert_eq!(long.lines().count(), 2);
     assert!(
-        long.starts_with("- 390000 ") && long.contains(" UTC big\n"),
+        long.starts_with("-rw") && long.contains(" 390000 ") && long.contains(" big\n"),
         "{long}"
     );
     let digest = desk.fine(&["sha256", "big"]);
