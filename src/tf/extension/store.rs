@@ -14,9 +14,9 @@ use crate::store::upload::{Upload, UploadError};
 use crate::tf::env::Env;
 use crate::tf::request::Store;
 use crate::tf::status::{Reply, Status};
-use crate::tf::transfer::hp::PIECE;
+use crate::tf::transfer::frames::take_frames;
 use crate::tf::transfer::sndfile::{begin_status, write_status};
-use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
+use crate::tf::wire::{Result, Wire};
 
 /// The bytes of a digest.
 const DIGEST: usize = 32;
@@ -38,38 +38,23 @@ struct Arriving<'a> {
 /// known; 7 behind a negative length.
 ///
 /// # Errors
-/// When the connection can't go on; `Length` for a frame above [`MAX_MESSAGE`].
+/// When the connection can't go on; `Length` for a frame that is too long.
 pub(crate) fn run(wire: &mut Wire, env: &mut Env, what: &Store) -> Result<Outcome> {
     let begun = what
         .as_ref()
         .map_err(|status| *status)
         .and_then(|(wanted, path)| Arriving::begin(env, wanted, path));
     let mut arriving = Answered::new(wire, begun)?;
-    let mut buffer = Vec::new();
-    loop {
-        let header = wire.read_i32()?;
-        let Ok(len) = usize::try_from(header) else {
-            arriving.fail(wire, Status::TransferApi)?;
-            return Ok(Outcome::BrokenOff);
-        };
-        if len > MAX_MESSAGE {
-            return Err(WireError::Length(header));
-        }
-        if len == 0 {
-            let mut digest = [0; DIGEST];
-            wire.read_raw(&mut digest)?;
-            return arriving.end(wire, |arriving| arriving.finish(env, &digest));
-        }
-        buffer.resize(len.min(PIECE).max(buffer.len()), 0);
-        let mut done = 0;
-        while done < len {
-            let piece = &mut buffer[..(len - done).min(PIECE)];
-            wire.read_part(done, piece)?;
-            done += piece.len();
-            wire.count_data(piece.len());
-            arriving.take(wire, |arriving| arriving.write(env, piece))?;
-        }
+    let is_whole = take_frames(wire, |wire, piece| {
+        arriving.take(wire, |arriving| arriving.write(env, piece))
+    })?;
+    if !is_whole {
+        arriving.fail(wire, Status::TransferApi)?;
+        return Ok(Outcome::BrokenOff);
     }
+    let mut digest = [0; DIGEST];
+    wire.read_raw(&mut digest)?;
+    arriving.end(wire, |arriving| arriving.finish(env, &digest))
 }
 
 /// A file that arrives, or the status that the client has.

@@ -1,12 +1,13 @@
-//! Sending a file in frames: a raw header with the length, then as many
-//! bytes, in one write. GET and GETCAN have headers of 8 bytes, SDOWN of 4.
+//! A file in frames: a raw header with the length, then as many bytes. Each is sent
+//! with one write. GET and GETCAN have headers of 8 bytes, SDOWN of 4.
 //! Where the kernel makes the records of TLS and nothing is inside, it sends
 //! the bytes from its own memory.
 
+use super::hp::PIECE;
 use crate::store::read::FileReader;
 use crate::store::read::digest::Passing;
 use crate::sys::number::at_most;
-use crate::tf::wire::{Result, Wire};
+use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
 
 /// Frames with fewer bytes are read: header and bytes go out with one call.
 const STRAIGHT: usize = 16 * 1024;
@@ -114,4 +115,38 @@ impl<'a> Frames<'a> {
 fn announce(header: &mut [u8], len: usize) {
     let bytes = (len as u64).to_be_bytes();
     header.copy_from_slice(&bytes[bytes.len() - header.len()..]);
+}
+
+/// Takes a file from the client in frames with headers of 4 bytes (SUP, TFD_STORE): hands
+/// their bytes on, in pieces, up to a frame of length 0: `true`; or up to a negative
+/// length, with which a client breaks off: `false`.
+///
+/// # Errors
+/// When the connection can't go on; `Length` for a frame above [`MAX_MESSAGE`].
+pub(in crate::tf) fn take_frames(
+    wire: &mut Wire,
+    mut take: impl FnMut(&mut Wire, &[u8]) -> Result<()>,
+) -> Result<bool> {
+    let mut buffer = Vec::new();
+    loop {
+        let header = wire.read_i32()?;
+        let Ok(len) = usize::try_from(header) else {
+            return Ok(false);
+        };
+        if len > MAX_MESSAGE {
+            return Err(WireError::Length(header));
+        }
+        if len == 0 {
+            return Ok(true);
+        }
+        buffer.resize(len.min(PIECE).max(buffer.len()), 0);
+        let mut done = 0;
+        while done < len {
+            let piece = &mut buffer[..(len - done).min(PIECE)];
+            wire.read_part(done, piece)?;
+            done += piece.len();
+            wire.count_data(piece.len());
+            take(wire, piece)?;
+        }
+    }
 }

@@ -5,14 +5,13 @@
 
 use rustix::io::Errno;
 
-use super::frames::{Frames, Sent};
-use super::hp::PIECE;
+use super::frames::{Frames, Sent, take_frames};
 use crate::session::audit::Outcome;
 use crate::store::read::FileReader;
 use crate::store::upload::Upload;
 use crate::tf::env::Env;
 use crate::tf::request::RawPath;
-use crate::tf::wire::{MAX_MESSAGE, Result, Wire, WireError};
+use crate::tf::wire::{MAX_MESSAGE, Result, Wire};
 
 const DONE: i32 = 0;
 const FAILED: i32 = -1;
@@ -21,8 +20,8 @@ const FAILED: i32 = -1;
 /// stored.
 ///
 /// # Errors
-/// When the connection can't go on; `Length` for a frame above
-/// [`MAX_MESSAGE`].
+/// When the connection can't go on; `Length` for a frame that is too
+/// long.
 pub(crate) fn run(wire: &mut Wire, env: &mut Env, path: &RawPath) -> Result<Outcome> {
     let mode = env.settings.file_mode;
     let replace = env.may_replace();
@@ -35,41 +34,27 @@ pub(crate) fn run(wire: &mut Wire, env: &mut Env, path: &RawPath) -> Result<Outc
                 .ok()
         })
         .map(|upload| upload.with_write_behind(env.sync()));
-    let mut buffer = Vec::new();
-    loop {
-        let header = wire.read_i32()?;
-        let Ok(len) = usize::try_from(header) else {
-            return Ok(Outcome::BrokenOff);
-        };
-        if len > MAX_MESSAGE {
-            return Err(WireError::Length(header));
-        }
-        if len == 0 {
-            let stored = upload.is_some_and(|upload| {
-                let published = env.publish(upload);
-                let path = path.as_ref().map_err(|_| Errno::ACCESS);
-                path.and_then(|path| env.arrived(published, path)).is_ok()
-            });
-            wire.reply_i32(if stored { DONE } else { FAILED })?;
-            return Ok(if stored {
-                Outcome::Done
-            } else {
-                Outcome::Failed(None)
-            });
-        }
-        buffer.resize(len.min(PIECE).max(buffer.len()), 0);
-        let mut done = 0;
-        while done < len {
-            let piece = &mut buffer[..(len - done).min(PIECE)];
-            wire.read_part(done, piece)?;
-            done += piece.len();
-            wire.count_data(piece.len());
-            upload = upload.and_then(|mut upload| {
-                let written = upload.write(piece).map_err(|e| env.note(e));
-                written.is_ok().then_some(upload)
-            });
-        }
+    let is_whole = take_frames(wire, |_, piece| {
+        upload = upload.take().and_then(|mut upload| {
+            let written = upload.write(piece).map_err(|e| env.note(e));
+            written.is_ok().then_some(upload)
+        });
+        Ok(())
+    })?;
+    if !is_whole {
+        return Ok(Outcome::BrokenOff);
     }
+    let stored = upload.is_some_and(|upload| {
+        let published = env.publish(upload);
+        let path = path.as_ref().map_err(|_| Errno::ACCESS);
+        path.and_then(|path| env.arrived(published, path)).is_ok()
+    });
+    wire.reply_i32(if stored { DONE } else { FAILED })?;
+    Ok(if stored {
+        Outcome::Done
+    } else {
+        Outcome::Failed(None)
+    })
 }
 
 /// Runs SDOWN and sends the file.
