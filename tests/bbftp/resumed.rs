@@ -75,15 +75,15 @@ fn cut_by(server: &Server, user: &str, name: &str, content: &[u8]) {
         let socket = TcpStream::connect(("127.0.0.1", *port)).expect("connect");
         (socket, *missing)
     });
-    let streams: Vec<_> = streams.collect();
+    let mut streams: Vec<_> = streams.collect();
     peer.send_bytes(&announcing(TRANS_START_V3, 12, b""));
-    for (mut socket, missing) in streams {
+    for (socket, missing) in &mut streams {
         let (begin, len) = (missing.begin as usize, missing.len as usize);
         let third = &content[begin..begin + len / 3];
         socket.write_all(third).expect("write");
     }
     await_bytes(server, content.len() / 4);
-    drop(peer);
+    drop((streams, peer));
     await_end(server, others);
 }
 

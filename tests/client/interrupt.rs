@@ -78,10 +78,12 @@ fn an_interrupted_transfer_goes_on_with_the_same_command() {
     assert!(from(&run.out) > 1_000_000, "{}", run.out);
     assert!(desk.server.read("there") == expected);
     let audit = desk.server.config_path().with_file_name("audit.jsonl");
-    let audit = std::fs::read_to_string(audit).expect("audit log");
-    let mut puts = audit.lines().filter(|line| line.contains("\"PUT\""));
     let by_target = "\"path\":\"there\",\"other\":\".tf-";
-    assert!(puts.any(|line| line.contains(by_target)), "{audit}");
+    wait_until("the record with the target's name", || {
+        let audit = std::fs::read_to_string(&audit).expect("audit log");
+        let mut puts = audit.lines().filter(|line| line.contains("\"PUT\""));
+        puts.any(|line| line.contains(by_target))
+    });
 
     relay.set_rate(SLOW);
     let child = start(&desk, &["get", "there", "back"]);

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::common::disk::SmallDisk;
-use crate::common::{Client, Server, Setup, reply_for};
+use crate::common::{Client, Server, Setup, reply_for, wait_until};
 
 fn serve(disk: &SmallDisk) -> (Server, Client) {
     serve_with(disk, "")
@@ -123,9 +123,11 @@ fn a_full_disk_is_named_to_clients_log_and_audit_log() {
     for part in ["WARN", "SNDFILE", "path=f ", "disk full on the server"] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let audit = std::fs::read_to_string(server.config_path().with_file_name("audit.jsonl"));
-    let audit = audit.expect("audit log");
+    let path = server.config_path().with_file_name("audit.jsonl");
+    let audit = || std::fs::read_to_string(&path).expect("audit log");
     for command in ["SNDFILE", "PUT"] {
+        wait_until(command, || audit().contains(command));
+        let audit = audit();
         let named = |line: &&str| line.contains(command);
         let line = audit.lines().find(named).expect(command);
         assert!(line.contains("\"result\":\"failed\""), "{line}");

@@ -1263,9 +1263,11 @@ fn a_rate_is_the_accounts_in_all_its_sessions_which_share_it_fairly() {
         })
     };
     let both = [receive(first), receive(second)].map(|thread| thread.join().expect("thread"));
-    // 500,000 bytes at 204,800 a second.
+    // 500,000 bytes at 204,800 a second; one alone has its half after 1.2 s.
+    let last = both.iter().max().expect("two");
+    assert!(*last > Duration::from_millis(2300), "{both:?}");
     for took in both {
-        assert!(took > Duration::from_millis(1900), "{both:?}");
+        assert!(took > Duration::from_millis(1500), "{both:?}");
     }
     let mut other = server.connect();
     other.expect("LOGIN fast f", 0);
