@@ -87,11 +87,13 @@ class Bench:
 
     def rate(self, seconds):
         """MiB per second of what moves the file once and gives the seconds."""
+        self.touch_memory(2 * self.size)
         return self.size / seconds()
 
     def transfer(self, env, flow, name="file", chain="random"):
         """MiB per second of a file by a flow; what arrived is compared once."""
         source = self.scratch / "root" / name
+        self.touch_memory(2 * (source.stat().st_size >> 20))
         if flow in ("PUT", "PUTCAN", "SNDFILE", "SUP"):
             arrived = self.fresh("root/up")
             figure = self.load(env, "transfer", flow.lower(), source, "up", chain)
@@ -110,7 +112,7 @@ class Bench:
         source = self.scratch / "root" / name
         remote = "up" if flow == "PUT" else name
         arrived = self.fresh("root/up")
-        self.touch_memory(3 * source.stat().st_size)
+        self.touch_memory(3 * (source.stat().st_size >> 20))
         figure = self.load(self.plain, "alone", flow.lower(), source, remote)
         case = ("alone", flow, name)
         if flow == "PUT" and case not in self.compared:
@@ -119,11 +121,11 @@ class Bench:
             self.compared.add(case)
         return figure
 
-    def touch_memory(self, size):
+    def touch_memory(self, mib):
         """Sees to it that so much free memory was in use a moment ago: a virtual
         machine's host may take a second a GiB to give what was not."""
         path = self.scratch / "memory"
         with path.open("wb") as file:
-            for _ in range(0, size, 2**20):
+            for _ in range(mib):
                 file.write(bytes(2**20))
         path.unlink()

@@ -34,6 +34,7 @@ SECTIONS = {
     "proxy": (transfers.through_proxy, True),
     "files": (files.measure, False),
     "trees": (trees.measure, False),
+    "far": (trees.far, False),
     "memory": (memory.measure, False),
     "instructions": (instructions.measure, False),
 }
@@ -80,10 +81,12 @@ def measure(names, quick):
         chosen = {name: SECTIONS[name][0] for name in names if SECTIONS[name][1] == large}
         if not chosen:
             continue
-        size = 4 * mib + 512 if large else 1024
+        size = 10 * mib + 512 if large else 1024
         with tmpfs(size, large) as scratch, Servers(scratch) as servers:
             bench = Bench(servers, quick)
-            figures |= {name: section(bench) for name, section in chosen.items()}
+            for name, section in chosen.items():
+                figures[name] = section(bench)
+                note(report.part_of(name, figures[name]))
     return figures
 
 

@@ -63,8 +63,8 @@ def machine(date, rounds):
     return (
         f"{date}, {cpu[1] if cpu else 'unknown processor'}, {cores} cores, "
         f"Linux {run('uname', '-r').strip()};\n{versions}.\n"
-        f"Loopback, files on tmpfs, {medians}, taken by turns;\n"
-        "client and server on the same cores. Ratios within one run mean more than the figures themselves."
+        f"Loopback, files on tmpfs in memory that was in use a moment before, {medians}, taken\n"
+        "by turns; client and server on the same cores. Ratios within one run mean more than the figures themselves."
     )
 
 
@@ -248,25 +248,39 @@ def files(f):
     )
 
 
+TREE_COLUMNS = ("tf", "of rsync", "tf -j 4", "of rsync", "rsync")
+
+
 def trees(f):
     """Trees by tf and rsync."""
-    what = f"{f['count']:,} files of {f['bytes'] // 1024} KiB, seconds"
-    rows = [(what, "tf", "of rsync", "tf -j 4", "of rsync", "rsync")]
-    for place in ("near", "far"):
-        seconds = f[place]
-        for what in [name.removesuffix(", rsync") for name in seconds if name.endswith(", rsync")]:
-            base = seconds[f"{what}, rsync"]
-            cells = []
-            for program in ("tf", "tf -j 4"):
-                value = seconds.get(f"{what}, {program}")
-                cells += [value, value / base] if value else ["", ""]
-            rows.append((f"{place}: {what}", *cells, base))
     return (
-        table(*rows)
-        + "\n\ntf over TLS, rsync over ssh, with start and login. Near: loopback. Far: 40 ms there\n"
-        "and back, 1 % of the packets lost each way. Large: one file of 64 MiB. Changed: 1 % of\n"
-        "the files, with new content and newer times."
+        beside_rsync(f)
+        + "\n\ntf over TLS, rsync over ssh, with start and login. Changed: 1 % of the files, with\n"
+        "new content and newer times."
     )
+
+
+def far(f):
+    """The same over a long way."""
+    return (
+        beside_rsync(f)
+        + "\n\nThe same over 40 ms there and back, with 1 % of the packets lost each way. Large:\n"
+        "one file of 16 MiB."
+    )
+
+
+def beside_rsync(f):
+    """Seconds of tf beside those of rsync."""
+    seconds = f["seconds"]
+    rows = [(f"{f['count']:,} files of 1 KiB, seconds", *TREE_COLUMNS)]
+    for what in [name.removesuffix(", rsync") for name in seconds if name.endswith(", rsync")]:
+        base = seconds[f"{what}, rsync"]
+        cells = []
+        for program in ("tf", "tf -j 4"):
+            value = seconds.get(f"{what}, {program}")
+            cells += [value, value / base] if value else ["", ""]
+        rows.append((what, *cells, base))
+    return table(*rows)
 
 
 def memory(f):
@@ -281,7 +295,7 @@ def instructions(f):
 
 PARTS = (
     *(connections, requests, streams, transfers, bulk, small),
-    *(proxy, files, trees, instructions, digests, memory),
+    *(proxy, files, trees, far, instructions, digests, memory),
 )
 
 
@@ -291,5 +305,11 @@ def markdown(date, rounds, figures):
     held = targets.rows(figures)
     if held:
         parts.append(table(("What is aimed at", "Measured", "Aim", "Reached"), *held))
-    parts += [part(figures[part.__name__]) for part in PARTS if part.__name__ in figures]
+    names = [part.__name__ for part in PARTS]
+    parts += [part_of(name, figures[name]) for name in names if name in figures]
     return "\n\n".join(parts)
+
+
+def part_of(name, figures):
+    """What was measured in a section."""
+    return next(part for part in PARTS if part.__name__ == name)(figures)

@@ -34,8 +34,9 @@ def aims(f):
         for way, flow in (("put", "PUT"), ("get", "GET")):
             if ours := transfers.get(f"TLS tf {way}"):
                 yield f"tf {way} over TLS, of {flow}", ours / transfers[f"TLS {flow}"], 0.6, True
-    if trees := f.get("trees"):
-        yield from tree_aims(trees)
+    for place in ("trees", "far"):
+        if trees := f.get(place):
+            yield from tree_aims(place, trees["seconds"])
     if bulk := f.get("bulk"):
         yield from bulk_aims(bulk)
     if small := f.get("small"):
@@ -59,18 +60,16 @@ def aims(f):
         yield "SHA256, of openssl speed", digests["SHA256"] / digests["openssl"], 0.9, True
 
 
-def tree_aims(f):
+def tree_aims(place, seconds):
     """Those of trees: parts of rsync's seconds."""
-    for place in ("near", "far"):
-        seconds = f[place]
-        for name in [name for name in seconds if not name.endswith(", rsync")]:
-            what, _, program = name.partition(", ")
-            aim = 1
-            if place == "near":
-                aim = {"tf -j 4": 0.7}.get(program, 0.6 if what.startswith("unchanged") else 1)
-            shown = what if program == "tf" else f"{what} by {program}"
-            ratio = seconds[name] / seconds[f"{what}, rsync"]
-            yield f"{place}: {shown}, of rsync", ratio, aim, False
+    for name in [name for name in seconds if not name.endswith(", rsync")]:
+        what, _, program = name.partition(", ")
+        aim = 1
+        if place == "trees":
+            aim = {"tf -j 4": 0.7}.get(program, 0.6 if what.startswith("unchanged") else 1)
+        shown = what if program == "tf" else f"{what} by {program}"
+        ratio = seconds[name] / seconds[f"{what}, rsync"]
+        yield f"{place}: {shown}, of rsync", ratio, aim, False
 
 
 def bulk_aims(f):

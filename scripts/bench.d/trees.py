@@ -19,6 +19,9 @@ CHANGED = 100
 ROUND_TRIP = 0.04
 LOSS = 0.01
 
+# The large file that is sent over it.
+LARGE_MIB = 16
+
 # Where the servers listen at the far end.
 TFD_PORT, SSH_PORT = 10346, 10022
 
@@ -151,20 +154,21 @@ def large(bench, file, tf, rsync):
     }
 
 
-def near(bench, count):
+def measure(bench):
     """Seconds over loopback."""
+    count = trees_of(bench, "loopback")
     tree = make_tree(bench, "near-tree", count)
     tf = Tf(bench.tls, bench.scratch / "root")
     rsync = Rsync(Ssh(bench.servers), bench.scratch / "sftp")
     measures = again(bench, tree, tf, rsync) | first(bench, tree, tf, rsync)
-    return medians(bench.rounds, measures)
+    return {"count": count, "seconds": medians(bench.rounds, measures)}
 
 
-def far(bench, count):
+def far(bench):
     """Seconds over a long way."""
-    mib = bench.scaled(64, 4)
+    count = trees_of(bench, f"{ROUND_TRIP * 1000:.0f} ms and {LOSS:.1%} of losses")
     tree = make_tree(bench, "far-tree", count)
-    file = bench.file(mib, "far-file")
+    file = bench.file(bench.scaled(LARGE_MIB, 4), "far-file")
     root = bench.scratch / "far-ssh"
     root.mkdir()
     with long_way(ROUND_TRIP, LOSS) as (near_end, far_end), bench.servers.for_a_while():
@@ -174,11 +178,12 @@ def far(bench, count):
             wait_at(near_end, FAR, port)
         tf, rsync = Tf(env, bench.scratch / "root", near_end), Rsync(ssh, root)
         measures = again(bench, tree, tf, rsync) | first(bench, tree, tf, rsync)
-        return medians(bench.rounds, measures | large(bench, file, tf, rsync))
+        measures |= large(bench, file, tf, rsync)
+        return {"count": count, "seconds": medians(bench.rounds, measures)}
 
 
-def measure(bench):
-    """Seconds of all."""
+def trees_of(bench, where):
+    """How many files a tree has."""
     count = bench.scaled(10_000, 200)
-    note(f"trees of {count} files of {BYTES} bytes")
-    return {"count": count, "bytes": BYTES, "near": near(bench, count), "far": far(bench, count)}
+    note(f"trees of {count} files of {BYTES} bytes: {where}")
+    return count
