@@ -10,6 +10,7 @@ mod accounts;
 mod gate;
 mod helpers;
 pub(crate) mod operator;
+pub mod own;
 mod place;
 mod reply;
 mod request;
