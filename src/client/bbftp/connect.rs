@@ -85,7 +85,11 @@ impl Session {
             is_spent: false,
             _ticket: Some(ticket),
         };
-        session.choose_version()
+        let mut session = session.choose_version()?;
+        if session.version == 3 && super::remote::names_tfd(arguments) {
+            session.ask_offer()?;
+        }
+        Ok(session)
     }
 
     /// Finds out which version to speak.
@@ -100,14 +104,11 @@ impl Session {
             1 => 1,
             _ => self.ask_versions()?,
         };
-        if self.version == 3 && self.remote.is_some() {
-            self.ask_offer()?;
-        }
         Ok(self)
     }
 
-    /// Asks for what a login says. No other server than tfd knows the question,
-    /// which is empty, so that none waits for more of it.
+    /// Asks for what a login says. No other server than tfd knows the question, and
+    /// the public one ends at it.
     fn ask_offer(&mut self) -> Result<()> {
         match self.ask(Code::Offer, &[], (Code::Ok, MAX_TEXT)) {
             Ok(text) => self.text = text,

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use super::connect::reach_server;
@@ -22,6 +23,16 @@ pub(super) fn start(arguments: &[OsString]) -> Result<(Program, Link)> {
     };
     let (program, socket) = Program::start(arguments).map_err(failed)?;
     Ok((program, Link::new(socket).map_err(failed)?))
+}
+
+/// Whether a command runs tfd: one of its words, or of its last argument's, which ssh
+/// hands to a shell.
+pub(super) fn names_tfd(arguments: &[OsString]) -> bool {
+    let is_tfd = |word: &[u8]| word.rsplit(|&byte| byte == b'/').next() == Some(b"tfd");
+    let mut words = arguments
+        .iter()
+        .flat_map(|argument| argument.as_bytes().split(u8::is_ascii_whitespace));
+    words.any(is_tfd)
 }
 
 /// Learns both ends' addresses, and lets the server learn them: by a connection

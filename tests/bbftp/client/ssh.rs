@@ -33,8 +33,6 @@ fn a_server_behind_a_program_learns_the_addresses_by_a_connection_beside() {
         assert_eq!(other.expect(Code::IpAddr), b"");
         other.say(Code::IpAddrOk, b"");
         peer.agree(1, 3);
-        assert_eq!(peer.expect(Code::Offer), b"");
-        peer.say(Code::BadNoRetry, b"Unkown message in logged state");
         let (request, _) = peer.request(Code::StoreV2);
         let streams = peer.streams(3, &request);
         assert_eq!(receive(streams, 100_000), content(100_000));
@@ -52,6 +50,31 @@ fn a_server_behind_a_program_learns_the_addresses_by_a_connection_beside() {
     session.put(&file, b"f", &how, &()).expect("put");
     session.close();
     server.join().expect("server");
+}
+
+#[test]
+fn only_a_program_that_is_named_tfd_is_asked_for_what_it_offers() {
+    for (begin, is_asked) in [("", false), ("true /usr/sbin/tfd ; ", true)] {
+        let (target, server) = serve(move |peer| {
+            peer.say(Code::IpAddr, &[127, 0, 0, 1]);
+            peer.expect(Code::IpAddrOk);
+            peer.agree(1, 3);
+            if is_asked {
+                assert_eq!(peer.expect(Code::Offer), b"");
+                peer.say(Code::BadNoRetry, b"Unkown message in logged state");
+            }
+            peer.expect(Code::ChDirV2);
+            peer.say(Code::Ok, b"/");
+        });
+        let mut target = by_command(&target);
+        if let Transport::Command(words) = &mut target.transport {
+            let script = words.pop().expect("script").into_string().expect("text");
+            words.push(format!("{begin}{script}").into());
+        }
+        let mut session = Session::open(&target, &()).expect("session");
+        session.change_directory(b"/", Options::USUAL).expect("cd");
+        server.join().expect("server");
+    }
 }
 
 #[test]
