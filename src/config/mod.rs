@@ -75,6 +75,18 @@ impl Config {
         config.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
+    /// What the file of blocked logins is next to, if there are logins: the users
+    /// file, or else the accounts of the vault.
+    pub fn blocked_beside(&self) -> Option<PathBuf> {
+        let vault = || Some(self.vault.as_ref()?.data.join("accounts"));
+        self.server.users.clone().or_else(vault)
+    }
+
+    /// Whether files beneath the root are served.
+    pub fn serves_files(&self) -> bool {
+        self.proxy().is_none() && !self.is_vault_alone()
+    }
+
     /// Whether the vault is all that is served.
     pub fn is_vault_alone(&self) -> bool {
         let is_vault = |listener: &Listener| listener.protocol == Protocol::Vault;
@@ -166,6 +178,17 @@ pub fn users_file(path: &Path) -> Result<PathBuf, String> {
         }),
         Err(problems) => Err(format!("{} (or name the file with --users)", problems[0])),
     }
+}
+
+/// What the file of blocked logins is next to: see [`Config::blocked_beside`].
+///
+/// # Errors
+/// One line: why there is none.
+pub fn blocked_beside(path: &Path) -> Result<PathBuf, String> {
+    users_file(path).or_else(|e| {
+        let config = Config::load(path).ok();
+        config.and_then(|config| config.blocked_beside()).ok_or(e)
+    })
 }
 
 /// A text without the values of secrets, for processes that must not know them.

@@ -159,6 +159,10 @@ fn identities_of(config: &Config) -> std::io::Result<Identities> {
             Identity::of(name)?,
             Identity::of_helpers(config.server.helper_user.as_deref())?,
         ),
+        None if nix::unistd::geteuid().is_root() => {
+            let helpers = Identity::of_helpers(config.server.helper_user.as_deref())?;
+            (Identity::unused(Some(&helpers))?, helpers)
+        }
         _ => (own.clone(), own),
     };
     Ok(Identities { clients, helpers })

@@ -112,6 +112,12 @@ fn check_user(config: &Config) -> Result<Identity, String> {
         return Ok(Identity::own());
     }
     let Some(name) = &config.server.user else {
+        if config.is_vault_alone() {
+            // Only gates have it, which reach no file.
+            let helpers = Identity::of_helpers(config.server.helper_user.as_deref()).ok();
+            let unused = Identity::unused(helpers.as_ref());
+            return unused.map_err(|e| format!("server.user: {e}"));
+        }
         let text = "server.user is missing: root starts tfd, so name the user it serves as";
         return Err(text.to_owned());
     };

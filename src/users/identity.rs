@@ -96,7 +96,18 @@ impl Identity {
             Err(e) if name.is_none() && e.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
+        Identity::unused(None)
+    }
+
+    /// A uid and gid that no system user and no group has, nor another identity.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn unused(but: Option<&Identity>) -> io::Result<Identity> {
         let is_free = |id: &u32| {
+            if but.is_some_and(|but| but.uid.as_raw() == *id) {
+                return false;
+            }
             let user = User::from_uid(Uid::from_raw(*id));
             let group = Group::from_gid(Gid::from_raw(*id));
             matches!((user, group), (Ok(None), Ok(None)))

@@ -52,7 +52,7 @@ impl Recount {
         usage: &mut Usage,
         wanted: bool,
     ) -> Result<Recount, String> {
-        if config.proxy().is_some() {
+        if !config.serves_files() {
             return Ok(Recount::default());
         }
         let sweep = Sweep::start(config, identities, sandbox, wanted)?;
@@ -78,12 +78,15 @@ impl Recount {
     /// Follows another configuration: counts as soon as possible where `wanted`.
     pub fn reset(&mut self, config: &Config, wanted: bool) {
         self.sweep = None;
-        self.counts = wanted;
-        let pause = if wanted {
+        let wanted = wanted && config.serves_files();
+        let pause = if !config.serves_files() {
+            None
+        } else if wanted {
             Some(Duration::ZERO)
         } else {
             period(config, false)
         };
+        self.counts = wanted;
         self.next = pause.map(|pause| Instant::now() + pause);
     }
 
@@ -96,7 +99,7 @@ impl Recount {
         sandbox: &Sandbox,
         killed: u64,
     ) {
-        if killed == self.killed || config.proxy().is_some() {
+        if killed == self.killed || !config.serves_files() {
             return;
         }
         let now = Instant::now();
