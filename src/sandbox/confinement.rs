@@ -101,6 +101,15 @@ pub enum Duty<'a> {
     /// Doesn't fork, only reads files beneath a directory, asks name servers if
     /// its sandbox lets it, and connects by TCP.
     Knocking(Option<BorrowedFd<'a>>),
+    /// Doesn't fork, only reads files beneath these directories, asks name servers,
+    /// and connects to this TCP port; its sandbox is one of
+    /// [`Reach::Names`](crate::sandbox::Reach::Names).
+    Mailing {
+        /// The port.
+        port: u16,
+        /// The directories.
+        files: &'a [BorrowedFd<'a>],
+    },
     /// As [`Duty::Alone`] without a directory, but outlives the daemon, to write
     /// what processes have logged at the end.
     Logging,
@@ -174,6 +183,7 @@ impl Confine for Confined<'_> {
             Duty::Keeping(root) => sandbox.limit_files(Some(root))?,
             Duty::Logging => sandbox.limit_files(None)?,
             Duty::Resolving(top) => sandbox.limit_to_names(top)?,
+            Duty::Mailing { port, files } => sandbox.limit_to_server(port, files)?,
             Duty::Knocking(top) => sandbox.limit_to_sockets(top)?,
             Duty::Dialing => sandbox.limit_to_sockets(None)?,
         }

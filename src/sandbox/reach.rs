@@ -112,6 +112,30 @@ impl Sandbox {
 }
 
 impl Sandbox {
+    /// Leaves the process the files beneath these directories for reading, and of TCP
+    /// only connections to this port and that of name servers.
+    ///
+    /// # Errors
+    /// The system's. The process must end then.
+    pub fn limit_to_server(&self, port: u16, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let restrict = || -> Result<(), RulesetError> {
+            let reading = AccessFs::ReadFile | AccessFs::ReadDir;
+            let mut rules = rules()?;
+            for port in [port, DNS] {
+                rules = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+            }
+            for directory in files {
+                rules = rules.add_rule(PathBeneath::new(directory, reading))?;
+            }
+            rules.restrict_self().map(drop)
+        };
+        if self.is_on() {
+            restrict().map_err(io::Error::other)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Leaves the process the files beneath `top` for reading, and of TCP what its
     /// sandbox has: the ports are too many for a list.
     ///

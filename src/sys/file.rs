@@ -1,4 +1,4 @@
-//! Writing back to disk, and locks on bytes.
+//! Writing back to disk, locks on bytes, and leases.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -40,4 +40,22 @@ fn set_lock(file: BorrowedFd<'_>, kind: libc::c_int) -> nix::Result<()> {
         l_pid: 0,
     };
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+}
+
+/// Whether nobody has a file, which is open for reading alone, open for writing.
+///
+/// # Errors
+/// The system's; `EINVAL` for a file system without leases.
+pub fn is_nobody_writing(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    let set = |kind: libc::c_int| {
+        // SAFETY: takes any number, and the descriptor is open.
+        let set = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
+        nix::Error::result(set)
+    };
+    // A lease is not given for a file that somebody writes; it is returned at once.
+    match set(libc::F_RDLCK) {
+        Ok(_) => set(libc::F_UNLCK).map(|_| true),
+        Err(nix::Error::EAGAIN) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
