@@ -29,7 +29,7 @@ pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, OnUpload, 
 pub use tf::{Dialect, Tf};
 pub use values::Problem;
 use values::Values;
-pub use vault::{Vault, VaultDialect};
+pub use vault::{Mail, MailSecurity, Vault, VaultDialect};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]

@@ -220,11 +220,19 @@ pub(super) const KEYS: &[Key] = keys! {
     vault dialects: List(vault::check_dialect), Default ["G2", "G3"],
         "What clients may speak. \"G1\", of 2018, protects nothing from being changed on its way.";
     vault registration: Choice(&["open", "closed"]), Default "closed",
-        "Whether clients may make accounts (\"open\"). One becomes active by a code that tfd vault \
-         codes prints.";
-    vault new_device: Choice(&["operator", "allow"]), Default "operator",
-        "Whether a device that is new to an account needs a code (\"operator\": tfd vault codes \
-         prints it) or the password alone (\"allow\").";
+        "Whether clients may make accounts (\"open\"). One becomes active by a code, which is mailed \
+         if smtp is set, and which tfd vault codes prints.";
+    vault new_device: Choice(&["mail", "operator", "allow"]), Default "operator",
+        "Whether a device that is new to an account needs a code that is mailed (\"mail\"), one \
+         that tfd vault codes prints (\"operator\"), or the password alone (\"allow\").";
+    vault smtp: Checked(vault::check_smtp), Example "smtps://user@mail.example.org",
+        "The server that mails with codes go to (left out: none are sent): smtps:// speaks TLS, \
+         smtp:// with STARTTLS, or without if it is on this machine.";
+    vault smtp_password_file: Path, Example "/etc/tfd/smtp-password",
+        "The file with the password for it, which root alone reads; the authorities that its \
+         certificate may be from (left out: those of the system); and the sender of mails.";
+    vault smtp_ca: Path, Example "/etc/tfd/smtp-ca.pem", "";
+    vault mail_from: Checked(vault::check_sender), Example "Vault <vault@example.org>", "";
     vault max_packet: Int(65536, 1 << 26), Default 2097152,
         "The longest packet, in bytes.";
     vault max_account: Checked(check::size), Default "64M",

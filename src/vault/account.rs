@@ -188,7 +188,7 @@ fn failure_without_code(ask: &Ask) -> Failure {
 
 /// What a device says of itself, in JSON if it is an object of texts; whoever reads
 /// the list of devices parses it.
-fn about_json(device: &str) -> String {
+pub fn about_json(device: &str) -> String {
     let text = device.replace('\u{a7}', "\"");
     let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
     let value = parsed.unwrap_or_else(|_| serde_json::Value::String(device.to_owned()));

@@ -1,4 +1,5 @@
-//! The helper process of the vault, in the daemon: the one that keeps the accounts.
+//! The helper processes of the vault, in the daemon: the one that keeps the accounts,
+//! and the one that sends mails.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -14,15 +15,16 @@ use nix::unistd::Pid;
 
 use super::accounts::process::{self, Rules};
 use super::accounts::{Admitted, Asking, NewCaller};
+use super::mail;
 use super::place::Place;
-use crate::config::{Config, Vault};
+use crate::config::{Config, Mail, Vault};
 use crate::ipc::{Helper, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
-use crate::users::{Identity, Login, Rights};
+use crate::users::{Identity, Login, Rights, throttle};
 
-/// The process, kept over a reload that does not concern it.
+/// The processes, kept over a reload that does not concern them.
 #[derive(Debug)]
 pub struct VaultHelpers {
     running: Rc<Running>,
@@ -30,10 +32,11 @@ pub struct VaultHelpers {
     channel: Option<OwnedFd>,
 }
 
-/// The process, and whom its sessions are served as.
+/// The processes, and whom sessions are served as.
 #[derive(Debug)]
 struct Running {
     service: RefCell<Service<Option<NewCaller>, Admitted>>,
+    mailer: RefCell<Option<Service<()>>>,
     identity: Identity,
     /// What it was started with.
     settings: String,
@@ -55,8 +58,14 @@ impl VaultHelpers {
             return Ok(VaultHelpers::of(Rc::clone(&before.running)));
         }
         let (helper, identity) = spawn(context, vault)?;
+        let service = Service::new(helper);
+        let mailer = match &vault.mail {
+            Some(mail) => Some(Service::new(spawn_mailer(context, mail, &service)?)),
+            None => None,
+        };
         Ok(VaultHelpers::of(Rc::new(Running {
-            service: RefCell::new(Service::new(helper)),
+            service: RefCell::new(service),
+            mailer: RefCell::new(mailer),
             identity,
             settings,
         })))
@@ -78,13 +87,25 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It serves those it has, and ends with the last.
+        // It serves those it has, and ends with the last; their codes are mailed by the
+        // mailer of its successor.
         let _ = self.service.get_mut().send(&None);
+        self.mailer.get_mut().iter().for_each(Service::kill);
     }
 }
 
 /// The process in the daemon.
 type Accounts = Helper<Option<NewCaller>, Admitted>;
+
+fn spawn_mailer(
+    context: &HelperContext<'_>,
+    settings: &Mail,
+    accounts: &Service<Option<NewCaller>, Admitted>,
+) -> Result<Helper, String> {
+    let to_accounts = accounts.open(|channel| Some(NewCaller::Mailer(channel)));
+    let to_accounts = to_accounts.map_err(|e| format!("mailer: {e}"))?;
+    mail::spawn(context, settings, &to_accounts)
+}
 
 fn spawn(context: &HelperContext<'_>, vault: &Vault) -> Result<(Accounts, Identity), String> {
     let mut found = None;
@@ -95,15 +116,21 @@ fn spawn(context: &HelperContext<'_>, vault: &Vault) -> Result<(Accounts, Identi
         let place = Place::at(&vault.data);
         place.make(&identity).map_err(io::Error::other)?;
         let store = place.open_store().map_err(io::Error::other)?;
+        let beside = context.config.blocked_beside();
+        let blocked = throttle::open_beside(&beside.unwrap_or_default(), true)?;
         child.report(identity.clone())?;
         let takes = context.identity.map(|_| &identity);
         // Entering it closes its own descriptor.
         let confinement = Confinement::new(takes, context.sandbox);
         let confinement = ManuallyDrop::new(confinement.map_err(io::Error::other)?);
         let duty = Duty::Keeping(store.as_fd());
-        child.enter(c"tfd-vault", &confinement.with(duty), &[store.as_fd()])?;
+        child.enter(
+            c"tfd-vault",
+            &confinement.with(duty),
+            &[store.as_fd(), blocked.as_fd()],
+        )?;
         child.ready()?;
-        process::run(Path::new("/"), rules, child.channel.try_clone()?)
+        process::run(Path::new("/"), rules, blocked, child.channel.try_clone()?)
     })?;
     let identity = found.ok_or("vault accounts: no identity")?;
     Ok((helper, identity))
@@ -126,6 +153,7 @@ fn rules(config: &Config, vault: &Vault) -> Rules {
     Rules {
         is_open: vault.is_open,
         confirms_devices: vault.confirms_devices,
+        mails_devices: vault.mails_devices,
         limits: config.server.login_limits,
     }
 }
@@ -179,11 +207,15 @@ impl Helpers for VaultHelpers {
         if is_ours {
             self.channel = None;
         }
-        is_ours
+        let mut mailer = self.running.mailer.borrow_mut();
+        is_ours || mailer.as_mut().is_some_and(|mailer| mailer.reaped(pid))
     }
 
     fn due(&self) -> Option<Instant> {
-        self.running.service.borrow().due()
+        let mailer = self.running.mailer.borrow();
+        let mailer = mailer.as_ref().and_then(Service::due);
+        let due = self.running.service.borrow().due();
+        due.into_iter().chain(mailer).min()
     }
 
     fn restart_if_due(&mut self, context: &HelperContext<'_>) {
@@ -191,6 +223,11 @@ impl Helpers for VaultHelpers {
             let start = || spawn(context, vault).map(|(helper, _)| helper);
             self.running.service.borrow_mut().restart_if_due(start);
             self.channel = self.running.channel();
+            let service = self.running.service.borrow();
+            let mut mailer = self.running.mailer.borrow_mut();
+            if let (Some(mailer), Some(mail)) = (&mut *mailer, &vault.mail) {
+                mailer.restart_if_due(|| spawn_mailer(context, mail, &service));
+            }
         }
     }
 

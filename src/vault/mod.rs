@@ -9,6 +9,8 @@ mod account;
 mod accounts;
 mod gate;
 mod helpers;
+mod import;
+mod mail;
 pub(crate) mod operator;
 pub mod own;
 mod place;
@@ -24,6 +26,9 @@ pub use crate::config::VaultDialect as Dialect;
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
+
+#[cfg(feature = "testing")]
+pub use import::read_anything as read_any_database;
 
 /// Reads any bytes as packets of a client, and what they ask: for fuzz targets. How
 /// many were requests.
@@ -47,3 +52,6 @@ pub fn read_anything(bytes: &[u8]) -> usize {
     }
     requests
 }
+
+#[cfg(test)]
+mod tests;

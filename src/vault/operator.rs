@@ -2,8 +2,9 @@
 //! Runs as the vault's system user, in its directory as root directory: a database
 //! that somebody has changed is read without root's rights.
 
+use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -11,12 +12,14 @@ use rustix::thread::CapabilitySet;
 use serde_json::json;
 
 use super::accounts::book::{Book, Trouble};
-use super::accounts::lists::{Listed, ListedCode};
+use super::accounts::lists::{Listed, ListedCode, ListedEvent};
+use super::import;
 use super::place::Place;
 use super::reply::{Entry, Reply};
 use super::request::{COLUMNS, Request};
 use super::session::Store;
 use crate::config::Vault;
+use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::change_root;
 use crate::sys::process::fork;
 use crate::users::Identity;
@@ -28,8 +31,16 @@ pub enum Question {
     Codes { as_json: bool },
     /// All accounts.
     Accounts { as_json: bool },
+    /// What has happened to an account, or to all.
+    Logs { user: Option<String>, as_json: bool },
     /// The entries of an account, as clients have encrypted them.
     Export { user: String },
+    /// What a database of an original server has.
+    Import {
+        file: File,
+        as_json: bool,
+        sandbox: Sandbox,
+    },
     /// No login for so many seconds; 0 lets it in again.
     Ban { user: String, seconds: i64 },
 }
@@ -41,12 +52,17 @@ pub enum Question {
 pub fn ask(vault: &Vault, question: &Question) -> Result<bool, String> {
     let name = &vault.user;
     let identity = Identity::of(name).map_err(|e| format!("vault.user: \"{name}\": {e}"))?;
-    let store = Place::at(&vault.data).open_store()?;
+    let place = Place::at(&vault.data);
+    if matches!(question, Question::Import { .. }) {
+        place.make_directories(&identity)?;
+    }
+    let store = place.open_store()?;
     let max_account = vault.max_account;
     let child = fork(|| {
         let entered = change_root(store.as_fd())
             .map_err(std::io::Error::from)
-            .and_then(|()| identity.take_keeping(CapabilitySet::empty()));
+            .and_then(|()| identity.take_keeping(CapabilitySet::empty()))
+            .and_then(|()| confine(question, store.as_fd()));
         let text = entered.map_err(|e| e.to_string());
         let text = text.and_then(|()| answer(question, max_account));
         let written = text.and_then(|text| {
@@ -68,50 +84,31 @@ pub fn ask(vault: &Vault, question: &Question) -> Result<bool, String> {
         .map_err(|e| e.to_string())
 }
 
+/// Enters the sandbox to read a database that anybody may have made.
+fn confine(question: &Question, store: BorrowedFd<'_>) -> std::io::Result<()> {
+    let Question::Import { sandbox, .. } = question else {
+        return Ok(());
+    };
+    sandbox.enter()?;
+    sandbox.limit_files(Some(store))?;
+    sandbox.deny_fork_and_identity()
+}
+
 fn answer(question: &Question, max_account: u64) -> Result<String, String> {
+    if let Question::Import { file, as_json, .. } = question {
+        let report = import::take_over(Path::new("/"), file, max_account)?;
+        return match as_json {
+            true => json_text(&report),
+            false => Ok(report.text()),
+        };
+    }
     let book = Book::open(Path::new("/"));
     let mut book = book.map_err(|e| format!("accounts.db: {e}"))?;
     let now = super::now();
     match question {
-        Question::Codes { as_json } => {
-            let codes = book.codes(now).map_err(said)?;
-            let row = |code: &ListedCode| {
-                let expires = time(code.expires);
-                vec![
-                    code.user.clone(),
-                    code.kind.clone(),
-                    code.code.clone(),
-                    expires,
-                ]
-            };
-            let rows: Vec<_> = codes.iter().map(row).collect();
-            match as_json {
-                true => json_text(&codes),
-                false => Ok(table(&["USER", "KIND", "CODE", "EXPIRES"], &rows)),
-            }
-        }
-        Question::Accounts { as_json } => {
-            let accounts = book.list().map_err(said)?;
-            let row = |account: &Listed| {
-                let state = match (account.active, account.banned_until > now) {
-                    (_, true) => "banned",
-                    (true, _) => "active",
-                    (false, _) => "waits for its code",
-                };
-                let devices = account.devices.to_string();
-                vec![
-                    account.user.clone(),
-                    account.email.clone(),
-                    devices,
-                    state.to_owned(),
-                ]
-            };
-            let rows: Vec<_> = accounts.iter().map(row).collect();
-            match as_json {
-                true => json_text(&accounts),
-                false => Ok(table(&["USER", "EMAIL", "DEVICES", "STATE"], &rows)),
-            }
-        }
+        Question::Codes { as_json } => codes(&book, now, *as_json),
+        Question::Accounts { as_json } => accounts(&book, now, *as_json),
+        Question::Logs { user, as_json } => logs(&book, user.as_deref(), *as_json),
         Question::Export { user } => export(&book, user, max_account),
         Question::Ban { user, seconds } => {
             let until = match seconds {
@@ -121,6 +118,66 @@ fn answer(question: &Question, max_account: u64) -> Result<String, String> {
             book.ban(user, until).map_err(said)?;
             Ok(String::new())
         }
+        // See above.
+        Question::Import { .. } => Ok(String::new()),
+    }
+}
+
+fn codes(book: &Book, now: i64, as_json: bool) -> Result<String, String> {
+    let codes = book.codes(now).map_err(said)?;
+    let row = |code: &ListedCode| {
+        let expires = time(code.expires);
+        vec![
+            code.user.clone(),
+            code.kind.clone(),
+            code.code.clone(),
+            expires,
+        ]
+    };
+    let rows: Vec<_> = codes.iter().map(row).collect();
+    match as_json {
+        true => json_text(&codes),
+        false => Ok(table(&["USER", "KIND", "CODE", "EXPIRES"], &rows)),
+    }
+}
+
+fn accounts(book: &Book, now: i64, as_json: bool) -> Result<String, String> {
+    let accounts = book.list().map_err(said)?;
+    let row = |account: &Listed| {
+        let state = match (account.active, account.banned_until > now) {
+            (_, true) => "banned",
+            (true, _) => "active",
+            (false, _) => "waits for its code",
+        };
+        let devices = account.devices.to_string();
+        vec![
+            account.user.clone(),
+            account.email.clone(),
+            devices,
+            state.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = accounts.iter().map(row).collect();
+    match as_json {
+        true => json_text(&accounts),
+        false => Ok(table(&["USER", "EMAIL", "DEVICES", "STATE"], &rows)),
+    }
+}
+
+fn logs(book: &Book, user: Option<&str>, as_json: bool) -> Result<String, String> {
+    let events = book.log(user).map_err(said)?;
+    let row = |event: &ListedEvent| {
+        vec![
+            time(event.time),
+            event.user.clone(),
+            event.event.clone(),
+            event.address.clone(),
+        ]
+    };
+    let rows: Vec<_> = events.iter().map(row).collect();
+    match as_json {
+        true => json_text(&events),
+        false => Ok(table(&["TIME", "USER", "EVENT", "ADDRESS"], &rows)),
     }
 }
 

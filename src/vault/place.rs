@@ -67,6 +67,18 @@ impl Place {
     /// # Errors
     /// One line that says what could not be made.
     pub fn make(&self, identity: &Identity) -> Result<(), String> {
+        self.make_directories(identity)?;
+        if self.key().symlink_metadata().is_err() {
+            self.make_key()?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is missing but the key.
+    ///
+    /// # Errors
+    /// One line that says what could not be made.
+    pub fn make_directories(&self, identity: &Identity) -> Result<(), String> {
         for (path, is_theirs) in [
             (self.data.clone(), false),
             (self.store(), true),
@@ -89,9 +101,6 @@ impl Place {
                     "vault.data: {shown}: not a directory of uid {owner}: remove it, or chown it"
                 ));
             }
-        }
-        if self.key().symlink_metadata().is_err() {
-            self.make_key()?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::gate::{self, Rules};
 use super::helpers::VaultHelpers;
+use super::mail;
 use super::place::Place;
 use super::session::{self, Limits};
 use crate::config::Config;
@@ -73,6 +74,9 @@ impl Protocol for Server {
                 let (data, above) = (vault.data.display(), above.display());
                 return Err(format!("vault.data: {data}: {above} is missing: make it"));
             }
+        }
+        if let Some(mail) = config.vault.as_ref().and_then(|vault| vault.mail.as_ref()) {
+            mail::check(mail)?;
         }
         let key = self.place.read_key()?;
         Ok(key.map(|key| Secrets {

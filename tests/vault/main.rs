@@ -11,9 +11,13 @@
 mod common;
 
 mod accounts;
+mod blocks;
 mod day;
 mod entries;
 mod handshake;
+mod import;
+mod mail;
 mod operator;
 mod peer;
 mod processes;
+mod smtp;

@@ -85,3 +85,29 @@ fn a_check_says_what_each_dialect_is_worth() {
         "{text}"
     );
 }
+
+#[test]
+fn the_operator_reads_what_has_happened_to_accounts() {
+    let Some(server) = server("") else { return };
+    Peer::logged_in(&server, Kind::G3, "ann");
+    Peer::logged_in(&server, Kind::G2, "bob");
+    let (text, is_well) = operate(&server, &["logs", "--json"]);
+    assert!(is_well, "{text}");
+    let events: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let of = |user: &str| {
+        let events = events.as_array().expect("list").iter();
+        let own = events.filter(|event| event["user"] == user);
+        own.map(|event| event["event"].as_str().expect("event").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("ann"), ["LOGIN_SUCCESSFUL"]);
+    assert_eq!(of("bob"), ["LOGIN_SUCCESSFUL"]);
+    let (text, _) = operate(&server, &["logs", "ann"]);
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(
+        text.ends_with("  ann   LOGIN_SUCCESSFUL  127.0.0.1\n"),
+        "{text}"
+    );
+    let (text, is_well) = operate(&server, &["logs", "nobody"]);
+    assert!(!is_well && text.contains("not found"), "{text}");
+}

@@ -111,7 +111,7 @@ pub fn server_with(server: &str, lines: &str, has_key: bool) -> Option<Vault> {
 }
 
 /// Gives a vault a short key: a long one takes long to make.
-fn prepare(data: &Path) {
+pub fn prepare(data: &Path) {
     fs::create_dir(data).expect("data");
     fs::set_permissions(data, fs::Permissions::from_mode(0o700)).expect("mode");
     let own = PKey::from_rsa(key().to_owned()).expect("key");
@@ -466,6 +466,7 @@ impl Peer {
                 Ok(0) => return None,
                 Ok(read) => self.bytes.extend(&room[..read]),
                 Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => panic!("{e}"),
             }
         }

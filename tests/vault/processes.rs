@@ -10,7 +10,7 @@ use crate::common::wait_until;
 use crate::peer::*;
 
 /// The processes of a server with this name.
-fn processes(server: &Vault, name: &str) -> Vec<u32> {
+pub fn processes(server: &Vault, name: &str) -> Vec<u32> {
     let mut found = vec![server.pid()];
     let mut at = 0;
     while let Some(pid) = found.get(at) {
@@ -31,7 +31,7 @@ fn processes(server: &Vault, name: &str) -> Vec<u32> {
 }
 
 /// A line of the status of a process.
-fn status(pid: u32, line: &str) -> String {
+pub fn status(pid: u32, line: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     let found = status.lines().find_map(|text| text.strip_prefix(line));
     found
@@ -128,4 +128,34 @@ fn the_first_start_makes_a_key_that_root_alone_reads() {
     let key = fs::read(server.data().join("key.pem")).expect("key");
     let key = openssl::rsa::Rsa::private_key_from_pem(&key).expect("key");
     assert_eq!(key.size(), 512);
+}
+
+#[test]
+fn a_vault_alone_needs_neither_a_user_for_its_gates_nor_a_root() {
+    let Some(mut server) = server("") else { return };
+    let cookie = Peer::logged_in(&server, Kind::G3, "ann").cookie;
+    let path = server.config_path();
+    let config = fs::read_to_string(&path).expect("configuration");
+    let is_kept = |line: &&str| *line != "user = \"nobody\"" && !line.starts_with("root = ");
+    let without: Vec<&str> = config.lines().filter(is_kept).collect();
+    assert_eq!(without.len() + 2, config.lines().count());
+    let without = without.join("\n");
+    fs::write(&path, without).expect("write");
+    server.signal(Signal::SIGTERM);
+    server.wait_for_end();
+    server.start_again();
+    let mut peer = Peer::new(&server, Kind::G3);
+    peer.cookie = cookie;
+    let games = nix::unistd::User::from_name("games")
+        .expect("users")
+        .expect("games");
+    wait_until("a gate", || !processes(&server, "tfd-gate").is_empty());
+    let gate = processes(&server, "tfd-gate")[0];
+    let uid = status(gate, "Uid:");
+    let helper = status(processes(&server, "tfd-keeper")[0], "Uid:");
+    for other in ["0", &games.uid.to_string(), &helper] {
+        assert_ne!(uid, other);
+    }
+    peer.authorize();
+    assert!(peer.log_in("ann", "pass").contains("LOGIN_SUCCESSFUL"));
 }

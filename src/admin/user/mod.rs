@@ -149,6 +149,12 @@ impl UsersFile {
         let named = self.users.map(Ok);
         named.unwrap_or_else(|| config::users_file(&self.config))
     }
+
+    /// What the file of blocked logins is next to.
+    pub(super) fn blocked_beside(self) -> Result<PathBuf, String> {
+        let named = self.users.map(Ok);
+        named.unwrap_or_else(|| config::blocked_beside(&self.config))
+    }
 }
 
 impl UserCommand {

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::codes::{self, Kind, MOST_RESENT};
 use super::devices::{bind, expect_cookie, is_bound};
+use super::roots::make_root;
 use super::{NewAccount, Refusal};
 use crate::vault::reply::Event;
 
@@ -32,7 +33,7 @@ const SCHEMA: &str = "
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         nickname TEXT NOT NULL,
-        email TEXT NOT NULL UNIQUE,
+        email TEXT NOT NULL,
         hash TEXT NOT NULL,
         active INTEGER NOT NULL,
         made INTEGER NOT NULL,
@@ -41,6 +42,11 @@ const SCHEMA: &str = "
         address TEXT NOT NULL,
         banned_until INTEGER NOT NULL DEFAULT 0
     ) STRICT;
+    CREATE UNIQUE INDEX accounts_email ON accounts (email) WHERE email != '';
+    CREATE TABLE staged (
+        account INTEGER PRIMARY KEY REFERENCES accounts ON DELETE CASCADE,
+        directory TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE codes (
         account INTEGER PRIMARY KEY REFERENCES accounts ON DELETE CASCADE,
         kind TEXT NOT NULL,
@@ -48,8 +54,15 @@ const SCHEMA: &str = "
         made INTEGER NOT NULL,
         wrong INTEGER NOT NULL,
         closed_until INTEGER NOT NULL,
-        cookie TEXT NOT NULL
+        cookie TEXT NOT NULL,
+        mail_due INTEGER,
+        mail_tries INTEGER NOT NULL DEFAULT 0
     ) STRICT;
+    CREATE TABLE mails (
+        address TEXT NOT NULL,
+        time INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX mails_address ON mails (address);
     CREATE TABLE cookies (
         cookie TEXT PRIMARY KEY,
         made INTEGER NOT NULL,
@@ -89,6 +102,9 @@ pub enum Trouble {
     /// The database.
     #[error("accounts.db: {0}")]
     Sql(rusqlite::Error),
+    /// Entries that are not in their place.
+    #[error("entries of an import: {0}")]
+    Place(std::io::Error),
     /// The system has no random numbers.
     #[error("no random numbers")]
     Random,
@@ -121,7 +137,7 @@ pub struct Account {
 pub struct Book {
     pub(super) db: Connection,
     /// Where the roots of sessions are.
-    users: PathBuf,
+    pub(super) users: PathBuf,
 }
 
 impl Book {
@@ -202,6 +218,15 @@ impl Book {
         Ok(statement.query_row([name], read).optional()?)
     }
 
+    /// Gives an account another hash of the same password.
+    pub fn replace_hash(&mut self, of: &Account, hash: &str) -> Result<(), Trouble> {
+        self.change(|db| {
+            let text = "UPDATE accounts SET hash = ?2 WHERE id = ?1 AND hash = ?3";
+            db.execute(text, params![of.id, hash, of.hash])?;
+            Ok(())
+        })
+    }
+
     /// Activates an account by its code.
     pub fn verify(&mut self, name: &str, code: &[u8], now: i64) -> Result<(), Trouble> {
         let account = self.find(name)?.ok_or(Refusal::NoCode)?;
@@ -223,6 +248,7 @@ impl Book {
         (from, now): (&str, i64),
     ) -> Result<(), Trouble> {
         let root = self.users.join(account.to_string());
+        self.settle(Some(account))?;
         self.change(|db| {
             let text = "SELECT active, banned_until FROM accounts WHERE id = ?1";
             let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -351,40 +377,6 @@ impl Book {
         Ok(())
     }
 
-    fn remove_root(&self, account: i64) {
-        let root = self.users.join(account.to_string());
-        if let Err(e) = std::fs::remove_dir_all(&root)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            log::error!(account, error:% = e; "entries of a deleted account stay");
-        }
-    }
-
-    /// Removes the entries of accounts whose deletion was cut.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn sweep(&mut self) -> Result<(), Trouble> {
-        let Ok(entries) = std::fs::read_dir(&self.users) else {
-            return Ok(());
-        };
-        for entry in entries.flatten() {
-            let Some(account) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            let text = "SELECT count(*) FROM accounts WHERE id = ?1";
-            let is_there: i64 = self.db.query_row(text, [account], |row| row.get(0))?;
-            if is_there == 0 {
-                self.remove_root(account);
-            }
-        }
-        Ok(())
-    }
-
     /// Gives an account another name to be greeted by.
     pub fn rename(&mut self, account: i64, name: &str, now: i64) -> Result<(), Trouble> {
         self.change(|db| {
@@ -440,17 +432,6 @@ pub fn prepare(db: &mut Connection, schema: &str) -> rusqlite::Result<()> {
     change.commit()
 }
 
-/// The root of an account's sessions. Without it its login fails, and the log
-/// says why.
-fn make_root(root: &Path) {
-    let made = rustix::fs::mkdirat(rustix::fs::CWD, root, rustix::fs::Mode::RWXU);
-    if let Err(e) = made
-        && e != rustix::io::Errno::EXIST
-    {
-        log::error!(error:% = e; "no directory for an account");
-    }
-}
-
 pub(super) fn found(changed: usize, otherwise: Refusal) -> Result<(), Trouble> {
     match changed {
         0 => Err(otherwise.into()),
@@ -495,7 +476,11 @@ fn check_account(new: &NewAccount) -> Result<(), Refusal> {
     check_email(&new.email)
 }
 
-fn check_email(email: &str) -> Result<(), Refusal> {
+/// Refuses what mail could not be sent to.
+///
+/// # Errors
+/// `Forbidden`.
+pub fn check_email(email: &str) -> Result<(), Refusal> {
     let is_email = email.len() <= 254
         && email.contains('@')
         && !email

@@ -1,11 +1,12 @@
-//! Codes of six digits that the operator gives to people. Wrong ones are counted
-//! for the account, over connections and over new codes.
+//! Codes of six digits that are mailed, or that the operator gives to people. Wrong
+//! ones are counted for the account, over connections and over new codes.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use subtle::ConstantTimeEq;
 
 use super::Refusal;
 use super::book::Trouble;
+use crate::ipc::codec::codec;
 
 /// Wrong codes until codes of the account are closed, and for how long, in seconds.
 const MOST_WRONG: i64 = 3;
@@ -29,6 +30,8 @@ pub enum Kind {
     /// The end of the account.
     Deletion,
 }
+
+codec!(enum Kind { 1 => Activation, 2 => Device, 3 => Password, 4 => Deletion });
 
 impl Kind {
     /// Its name in the database and in lists.
@@ -102,10 +105,10 @@ pub fn make(
     let wrong = before.map_or(0, |row| row.wrong);
     let code = random_code()?;
     db.execute(
-        "INSERT INTO codes (account, kind, code, made, wrong, closed_until, cookie)
-         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)
+        "INSERT INTO codes (account, kind, code, made, wrong, closed_until, cookie, mail_due)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?4)
          ON CONFLICT (account) DO UPDATE SET kind = ?2, code = ?3, made = ?4, wrong = ?5,
-         closed_until = 0, cookie = ?6",
+         closed_until = 0, cookie = ?6, mail_due = ?4, mail_tries = 0",
         params![account, kind.name(), code, now, wrong, cookie],
     )?;
     Ok(())

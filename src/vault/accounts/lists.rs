@@ -23,6 +23,19 @@ pub struct Listed {
     pub banned_until: i64,
 }
 
+/// An event in the operator's list.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ListedEvent {
+    /// When, in seconds.
+    pub time: i64,
+    /// The name of the account.
+    pub user: String,
+    /// What has happened.
+    pub event: String,
+    /// From where.
+    pub address: String,
+}
+
 /// A code in the operator's list.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ListedCode {
@@ -74,6 +87,26 @@ impl Book {
         })?;
         let all: Vec<ListedCode> = listed.collect::<Result<_, _>>()?;
         Ok(all.into_iter().filter(|code| code.expires >= now).collect())
+    }
+
+    /// What has happened to an account, or to all, the latest last.
+    pub fn log(&self, user: Option<&str>) -> Result<Vec<ListedEvent>, Trouble> {
+        if let Some(user) = user {
+            self.find(user)?.ok_or(Refusal::NotFound)?;
+        }
+        let text = "SELECT time, accounts.name, events.name, events.address
+                    FROM events JOIN accounts ON account = accounts.id
+                    WHERE ?1 IS NULL OR accounts.name = ?1 ORDER BY events.id";
+        let mut statement = self.db.prepare(text)?;
+        let listed = statement.query_map([user], |row| {
+            Ok(ListedEvent {
+                time: row.get(0)?,
+                user: row.get(1)?,
+                event: row.get(2)?,
+                address: row.get(3)?,
+            })
+        })?;
+        Ok(listed.collect::<Result<_, _>>()?)
     }
 
     /// Bans an account until then; 0 for no ban.

@@ -2,15 +2,20 @@
 //! that keeps them. A session speaks for one account alone, whose channel it has.
 
 pub mod book;
-mod codes;
+pub mod codes;
 pub mod devices;
+pub mod import;
 pub mod lists;
+pub mod mails;
+pub mod password;
 pub mod process;
+mod roots;
 
 use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
+use super::mail::ToMailer;
 use super::reply::{Device, Event};
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
@@ -260,9 +265,15 @@ pub enum NewCaller {
         peer: IpAddr,
         channel: Asked,
     },
+    /// The mailer.
+    Mailer(ToMailer),
 }
 
-codec!(enum NewCaller { 1 => Gate(gate), 2 => Session { account, peer, channel } });
+codec!(enum NewCaller {
+    1 => Gate(gate),
+    2 => Session { account, peer, channel },
+    3 => Mailer(channel),
+});
 
 /// A gate whose client has logged in: the message to the daemon.
 #[derive(Debug)]

@@ -3,24 +3,29 @@
 //! to the daemon. It never sees an entry.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::book::{Account, Book, Trouble};
 use super::codes::Kind;
+use super::mails::{self, Wake};
+use super::password::{self, Checker};
 use super::{Admitted, Answer, Ask, Asked, Login, NewCaller, Refusal};
 use crate::ipc::Pipe;
 use crate::ipc::gates::{self, Next};
 use crate::ipc::orders::Tag;
+use crate::users::account::check_name;
 use crate::users::hash;
 use crate::users::throttle::{Limits, Throttle};
 use crate::vault::now;
 
-/// Callers answered at once; each check of a password takes 19 MiB while it lasts.
-const WORKERS: usize = 2;
+/// Callers answered at once. Each check of a password takes 19 MiB while it lasts, and
+/// one of all, of an imported hash, 256 MiB and a second.
+const WORKERS: usize = 3;
 
 /// What it follows of the configuration.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub struct Rules {
     pub is_open: bool,
     /// Whether a device that is new to an account needs a code.
     pub confirms_devices: bool,
+    /// Whether codes for that are mailed.
+    pub mails_devices: bool,
     /// When failed logins are blocked.
     pub limits: Limits,
 }
@@ -37,14 +44,17 @@ pub struct Rules {
 pub type ToDaemon = Pipe<Admitted, Option<NewCaller>>;
 
 /// All it keeps.
-struct Keeper {
+pub struct Keeper {
     rules: Rules,
     book: Mutex<Book>,
     throttle: Mutex<Throttle>,
+    checker: Checker,
     /// A hash for names that no account has.
     nobody: String,
     /// How many sessions each device has.
     online: Mutex<HashMap<String, usize>>,
+    /// Says that there may be a code to be mailed.
+    pub wake: Wake,
 }
 
 /// Who asks.
@@ -58,6 +68,7 @@ enum Who {
     Gate(Tag),
     /// With the device it serves, once it has said that.
     Session(i64, Option<String>),
+    Mailer,
 }
 
 impl From<NewCaller> for Caller {
@@ -78,6 +89,11 @@ impl From<NewCaller> for Caller {
                 // Another number is no account's.
                 who: Who::Session(i64::try_from(account).unwrap_or(-1), None),
             },
+            NewCaller::Mailer(channel) => Caller {
+                channel: channel.into_channel().into(),
+                peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                who: Who::Mailer,
+            },
         }
     }
 }
@@ -88,22 +104,27 @@ impl AsFd for Caller {
     }
 }
 
-/// Serves callers until the daemon has ended, or has said that no more will come
-/// and the last has ended.
+/// Serves callers, with the file of blocked logins, until the daemon has ended, or has
+/// said that no more will come and the last has ended.
 ///
 /// # Errors
 /// When the database can't be opened.
-pub fn run(store: &Path, rules: Rules, daemon: ToDaemon) -> io::Result<()> {
-    let keeper = Arc::new(Keeper::open(store, rules)?);
+pub fn run(store: &Path, rules: Rules, blocked: File, daemon: ToDaemon) -> io::Result<()> {
+    let keeper = Arc::new(Keeper::open(store, rules, blocked)?);
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);
-    gates::serve(&daemon, WORKERS, move |caller: Caller| {
-        keeper.answer(caller, &to_daemon)
+    gates::serve(&daemon, WORKERS, move |caller: Caller| match caller.who {
+        Who::Mailer => {
+            let mailer = caller.channel.into_channel().into();
+            mails::serve(Arc::clone(&keeper), mailer);
+            Next::Done
+        }
+        _ => keeper.answer(caller, &to_daemon),
     })
 }
 
 impl Keeper {
-    fn open(store: &Path, rules: Rules) -> io::Result<Keeper> {
+    fn open(store: &Path, rules: Rules, blocked: File) -> io::Result<Keeper> {
         let mut book = Book::open(store).map_err(io::Error::other)?;
         if let Err(trouble) = book.sweep() {
             log::error!(error:% = trouble; "vault accounts");
@@ -111,16 +132,24 @@ impl Keeper {
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
         Ok(Keeper {
-            throttle: Mutex::new(Throttle::new(rules.limits, None)),
+            throttle: Mutex::new(Throttle::new(rules.limits, Some(blocked))),
+            checker: Checker::default(),
             rules,
             book: Mutex::new(book),
             nobody: hash::make(&password).map_err(io::Error::other)?,
             online: Mutex::default(),
+            wake: Wake::default(),
         })
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    /// The database.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
         lock(&self.book)
+    }
+
+    /// Whether codes for devices are mailed.
+    pub fn mails_devices(&self) -> bool {
+        self.rules.mails_devices
     }
 
     /// Answers one question.
@@ -139,7 +168,9 @@ impl Keeper {
                 self.of_session((account, device), ask, (&from, now()))
             }
             Who::Gate(_) => self.of_anybody(caller.peer, ask, (&from, now())),
+            Who::Mailer => return Next::Done,
         };
+        self.wake.wake();
         match answer {
             Ok(answer) => reply(caller, &answer).into(),
             Err(Trouble::Refused(why) | Trouble::Counted(why)) => {
@@ -264,9 +295,10 @@ impl Keeper {
     fn answer_login(&self, caller: Caller, login: &Login, daemon: &ToDaemon) -> Next<Caller> {
         let own = match caller.who {
             Who::Session(account, _) => Some(account),
-            Who::Gate(_) => None,
+            Who::Gate(_) | Who::Mailer => None,
         };
-        let is_delayed = lock(&self.throttle).is_delayed(&login.user, caller.peer, seconds());
+        let name = counted_name(&login.user);
+        let is_delayed = lock(&self.throttle).is_delayed(&name, caller.peer, seconds());
         match self.log_in(caller.peer, login, own) {
             Ok(account) => self.admit(caller, account, daemon).into(),
             Err(Trouble::Refused(why) | Trouble::Counted(why)) if !is_delayed => {
@@ -299,31 +331,44 @@ impl Keeper {
         let admitted = self.book().admit(account.id, device, confirms, at);
         if let Err(Trouble::Refused(why) | Trouble::Counted(why)) = admitted {
             log::warn!(peer:%, user, reason:% = why; "login refused");
+            self.wake.wake();
         }
         admitted.map(|()| account)
     }
 
     /// The account of a name and a password, of an address that may try.
-    fn check(&self, peer: IpAddr, user: &str, password: &[u8]) -> Result<Account, Trouble> {
+    fn check(&self, peer: IpAddr, user: &str, secret: &[u8]) -> Result<Account, Trouble> {
         let throttle = || lock(&self.throttle);
-        let is_blocked = {
-            let mut throttle = throttle();
-            throttle.address_blocked(peer, seconds()).is_some() && !throttle.knows(user, peer)
+        let name = &counted_name(user);
+        let blocked = {
+            let (mut throttle, now) = (throttle(), seconds());
+            if throttle.barred(name, peer, now).is_some() {
+                Some("barred by an operator")
+            } else if throttle.address_blocked(peer, now).is_some() && !throttle.knows(name, peer) {
+                Some("too many failures from this address")
+            } else {
+                None
+            }
         };
-        if is_blocked {
-            log::warn!(peer:%, user, reason = "too many failures from this address"; "login failed");
+        if let Some(reason) = blocked {
+            log::warn!(peer:%, user, reason; "login failed");
             return Err(Refusal::Credentials.into());
         }
         let found = self.book().find(user)?;
         let hash = found.as_ref().map_or(&self.nobody, |account| &account.hash);
-        let fits = hash::fits(hash, password);
+        let fits = self.checker.fits(hash, user, secret);
         let now = seconds();
         let mut throttle = throttle();
-        let is_blocked = throttle.login_blocked(user, peer, now).is_some();
+        let is_blocked = throttle.login_blocked(name, peer, now).is_some();
         let is_known = found.is_some();
         match found.filter(|_| fits && !is_blocked) {
             Some(account) => {
-                let _ = throttle.succeeded(peer, user, now);
+                let saved = throttle.succeeded(peer, name, now);
+                drop(throttle);
+                log_unsaved(saved);
+                if password::is_of_original(&account.hash) {
+                    self.replace_hash(&account, secret);
+                }
                 Ok(account)
             }
             None => {
@@ -333,9 +378,22 @@ impl Keeper {
                     false => "no such user",
                 };
                 log::warn!(peer:%, user, reason; "login failed");
-                let _ = throttle.failed(peer, user, now);
+                log_unsaved(throttle.failed(peer, name, now).map(drop));
                 Err(Refusal::Credentials.into())
             }
+        }
+    }
+
+    /// Exchanges an imported hash for one that takes less memory and has a salt. If
+    /// that fails, the next login tries.
+    fn replace_hash(&self, account: &Account, password: &[u8]) {
+        let made = hash::make(password);
+        let replaced = made.and_then(|hash| {
+            let replaced = self.book().replace_hash(account, &hash);
+            replaced.map_err(|e| e.to_string())
+        });
+        if let Err(e) = replaced {
+            log::error!(user = account.name, error:% = e; "imported hash stays");
         }
     }
 
@@ -343,7 +401,7 @@ impl Keeper {
     fn admit(&self, caller: Caller, account: Account, daemon: &ToDaemon) -> Option<Caller> {
         let tag = match caller.who {
             Who::Gate(tag) => tag,
-            Who::Session(..) => return reply(caller, &Answer::Admitted),
+            Who::Session(..) | Who::Mailer => return reply(caller, &Answer::Admitted),
         };
         caller.channel.try_send(&Answer::Admitted).ok()?;
         let admitted = Admitted {
@@ -364,6 +422,28 @@ fn reply(caller: Caller, answer: &Answer) -> Option<Caller> {
     // One whose queue is full is hostile.
     caller.channel.try_send(answer).ok()?;
     Some(caller)
+}
+
+/// The name by which failures of an account are counted, next to those of the users
+/// file, which may have the same name for somebody else.
+fn counted_name(user: &str) -> String {
+    match check_name(user) {
+        Ok(()) => format!("{user}@vault"),
+        Err(_) => {
+            let digest = openssl::sha::sha256(user.as_bytes());
+            let digits: String = digest[..8]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            format!("{digits}@vault")
+        }
+    }
+}
+
+fn log_unsaved(saved: io::Result<()>) {
+    if let Err(e) = saved {
+        log::error!(error:% = e; "blocked logins not saved");
+    }
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,7 +20,7 @@ use crate::net::link::Meter;
 use crate::session::audit::{Observer, Outcome, Subject};
 use crate::session::context::{Context, End, SessionObserver};
 use crate::session::effect::Effect;
-pub use store::Store;
+pub use store::{Store, failure};
 
 /// What it follows of the configuration.
 #[derive(Clone, Debug)]

@@ -174,26 +174,7 @@ impl Store {
             return Ok(None);
         }
         let hid = random_name().map_err(|_| rusqlite::Error::InvalidQuery)?;
-        self.with_room(|db| {
-            let text = format!(
-                "INSERT INTO entries (hid, {FIELDS})
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-            );
-            let mut statement = db.prepare_cached(&text)?;
-            let [host, url, uname, password, email, notes, icon, time] = texts(values);
-            statement.execute(params![
-                hid,
-                host,
-                url,
-                uname,
-                password,
-                email,
-                notes,
-                icon,
-                number(time)
-            ])?;
-            Ok(())
-        })?;
+        self.with_room(|db| add(db, &hid, values))?;
         Ok(Some(hid))
     }
 
@@ -280,6 +261,67 @@ impl Store {
         let entries = entries.collect::<rusqlite::Result<_>>()?;
         Ok(Reply::All { entries })
     }
+}
+
+/// Entries that come from elsewhere, whole or not at all.
+pub struct Filling<'a>(Transaction<'a>);
+
+impl Store {
+    /// Takes entries over from elsewhere.
+    ///
+    /// # Errors
+    /// The database's, or that of `fill`; nothing has changed then.
+    pub fn take_over(
+        &mut self,
+        fill: impl FnOnce(&Filling<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let behavior = TransactionBehavior::Immediate;
+        let filling = Filling(self.db.transaction_with_behavior(behavior)?);
+        fill(&filling)?;
+        filling.0.commit()
+    }
+}
+
+impl Filling<'_> {
+    /// Adds an entry, with its id; whether there was none with this.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn add(&self, entry: &Entry) -> rusqlite::Result<bool> {
+        add(&self.0, &entry.hid, &entry.values)
+    }
+
+    /// Adds the id of a deleted entry, unless an entry has it; whether it did.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn add_deleted(&self, hid: &str) -> rusqlite::Result<bool> {
+        let text = "INSERT OR IGNORE INTO deleted (hid, time) SELECT ?1, ?2
+                    WHERE NOT EXISTS (SELECT 1 FROM entries WHERE hid = ?1)";
+        let added = self.0.prepare_cached(text)?.execute(params![hid, now()])?;
+        Ok(added > 0)
+    }
+}
+
+/// Adds an entry; whether none had this id.
+fn add(db: &Connection, hid: &str, values: &Values) -> rusqlite::Result<bool> {
+    let text = format!(
+        "INSERT INTO entries (hid, {FIELDS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (hid) DO NOTHING"
+    );
+    let [host, url, uname, password, email, notes, icon, time] = texts(values);
+    let added = db.prepare_cached(&text)?.execute(params![
+        hid,
+        host,
+        url,
+        uname,
+        password,
+        email,
+        notes,
+        icon,
+        number(time)
+    ])?;
+    Ok(added > 0)
 }
 
 /// Does something whole or not at all.
