@@ -35,6 +35,7 @@ mod probe;
 mod program;
 mod transfer;
 mod transfers;
+pub mod vault;
 mod watch;
 
 pub use access::{Access, CodeSource, Secret};
