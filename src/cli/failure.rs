@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Reported(Exit),
     /// A program that was run for the command ended with this status.
     Ended(u8),
+    /// For this reason, with this status.
+    Failed(Exit, String),
 }
 
 /// Shorthand for what a command can fail at.
@@ -50,7 +52,7 @@ impl Failure {
             Failure::Client(ClientError::Mismatch { .. }) => true,
             Failure::Client(error) => error.class() == Class::Refused,
             Failure::Reported(exit) => matches!(exit, Exit::Refused | Exit::Mismatch),
-            Failure::Usage(_) | Failure::Ended(_) => false,
+            Failure::Usage(_) | Failure::Ended(_) | Failure::Failed(..) => false,
         }
     }
 
@@ -62,6 +64,10 @@ impl Failure {
             Failure::Usage(text) => {
                 complain!("tf: {text}");
                 Exit::Usage
+            }
+            Failure::Failed(exit, text) => {
+                complain!("tf: {text}");
+                *exit
             }
             // The reader of the output has stopped reading.
             Failure::Client(ClientError::Local { source, .. })

@@ -17,6 +17,7 @@ mod secrets;
 mod servers;
 mod settings;
 mod shell;
+mod vault;
 mod wording;
 
 use std::ffi::OsString;

@@ -168,7 +168,7 @@ impl Printer {
     /// One result: the record as JSON, or the line.
     pub(super) fn show(
         &mut self,
-        record: &Record<'_>,
+        record: &impl Serialize,
         line: impl FnOnce() -> String,
     ) -> Result<()> {
         if !self.json {

@@ -24,3 +24,4 @@ mod servers;
 mod setup;
 mod trust;
 mod tunnel;
+mod vault;

@@ -75,6 +75,7 @@ commands! {
     Ping = ping::Ping;
     Where = server::Where;
     Watch = watch::Watch;
+    Vault = crate::cli::vault::Vault;
     Raw = server::Raw;
     Shell = shell::Shell;
     Trust = trust::Trust;
