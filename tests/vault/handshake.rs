@@ -176,3 +176,14 @@ fn unknown_ids_get_no_answer_and_unknown_sub_ids_end_the_connection() {
         peer.expect_sent_away("GENERIC_EXCEPTION_INVALID_SUB_ID");
     }
 }
+
+#[test]
+fn a_session_that_sends_its_client_away_ends_by_itself() {
+    let Some(mut server) = server("") else { return };
+    let mut peer = Peer::logged_in(&server, Kind::G3, "ann");
+    peer.clear('U', "MNGCKI");
+    let word = "SECURITY_EXCEPTION_RECEIVED_SECURE_PACKET_OVER_UNSECURE_CONNECTION";
+    peer.expect_sent_away(word);
+    server.wait_for_log(&format!("sent away: {word}"));
+    assert!(!server.log().iter().any(|line| line.contains("killed")));
+}

@@ -36,7 +36,7 @@ pub fn serve(control: &mut Control, env: &mut Env, observer: &mut dyn Observer) 
         let told = Reply::no("Message of a length that it can't have").send(control);
         let flushed = told.and_then(|()| Ok(control.link().flush()?));
         if flushed.is_ok() {
-            control.link().close_slowly();
+            control.link().close_in_session();
         }
         return served;
     }

@@ -49,6 +49,8 @@ pub struct Connection {
     nonces: HashSet<Nonce>,
     /// The same in their order.
     order: VecDeque<Nonce>,
+    /// Whether a session has it.
+    is_in_session: bool,
 }
 
 /// What goes on in another process, but for the socket.
@@ -72,6 +74,7 @@ impl Connection {
             keys: None,
             nonces: HashSet::new(),
             order: VecDeque::new(),
+            is_in_session: false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Connection {
         let mut connection = Connection::new(link, longest);
         connection.frames = Frames::new(state.waiting.to_vec());
         connection.keys = Some((state.keys, state.dialect));
+        connection.is_in_session = true;
         for nonce in state.nonces {
             connection.remember(nonce);
         }
@@ -227,7 +231,10 @@ impl Connection {
         let sent = self.send_clear('U', &format!("FINmessage%eq!{word}!;"));
         match sent {
             Ok(()) => {
-                self.link.close_slowly();
+                match self.is_in_session {
+                    true => self.link.close_in_session(),
+                    false => self.link.close_slowly(),
+                }
                 WireError::SentAway(word)
             }
             Err(e) => e.into(),
