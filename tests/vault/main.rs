@@ -12,6 +12,7 @@ mod common;
 
 mod accounts;
 mod blocks;
+mod crash;
 mod day;
 mod entries;
 mod handshake;
@@ -21,3 +22,6 @@ mod operator;
 mod peer;
 mod processes;
 mod smtp;
+mod table;
+mod thousand;
+mod weaknesses;

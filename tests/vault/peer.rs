@@ -84,21 +84,12 @@ pub fn server(lines: &str) -> Option<Vault> {
 
 /// The same with other lines of `[server]`, and perhaps with a key made before.
 pub fn server_with(server: &str, lines: &str, has_key: bool) -> Option<Vault> {
-    if !is_root() {
-        println!("left out: a vault needs root");
-        return None;
-    }
-    let above = tempfile::tempdir().expect("directory");
-    let data = above.path().join("vault");
-    if has_key {
-        prepare(&data);
-    }
     let registration = if lines.contains("registration") {
         ""
     } else {
         "registration = \"open\"\n"
     };
-    let server = Server::with(Setup {
+    server_made(&std::env::temp_dir(), has_key, |data| Setup {
         server: server.to_owned(),
         tf: format!(
             "listen = []\n[vault]\nlisten = [\"127.0.0.1:0\"]\ndata = \"{}\"\nuser = \"games\"\n\
@@ -106,7 +97,25 @@ pub fn server_with(server: &str, lines: &str, has_key: bool) -> Option<Vault> {
             data.display()
         ),
         ..Setup::default()
-    });
+    })
+}
+
+/// One that is set up so, with its vault beneath this directory.
+pub fn server_made(
+    beneath: &Path,
+    has_key: bool,
+    setup: impl FnOnce(&Path) -> Setup,
+) -> Option<Vault> {
+    if !is_root() {
+        println!("left out: a vault needs root");
+        return None;
+    }
+    let above = tempfile::tempdir_in(beneath).expect("directory");
+    let data = above.path().join("vault");
+    if has_key {
+        prepare(&data);
+    }
+    let server = Server::with(setup(&data));
     Some(Vault { server, above })
 }
 
