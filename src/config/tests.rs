@@ -371,3 +371,70 @@ fn keys_of_a_protocol_without_an_address_are_named() {
                     tf.tls_listen: add an address, or remove the section";
     assert_eq!(unused, [expected]);
 }
+
+#[test]
+fn the_keys_of_mail_are_checked_together() {
+    let parse = |lines: &str| {
+        let text = format!(
+            "[server]\nuser = \"nobody\"\n[vault]\nlisten = [\"127.0.0.1:1\"]\ndata = \"/v\"\n\
+             user = \"games\"\n{lines}\n"
+        );
+        parse(&text)
+    };
+    let from = "mail_from = \"a@example.org\"";
+    for (server, host, port, security, user) in [
+        ("smtps://host", "host", 465, MailSecurity::Tls, None),
+        ("smtp://host", "host", 587, MailSecurity::StartTls, None),
+        ("smtp://host:25", "host", 25, MailSecurity::StartTls, None),
+        (
+            "smtp://localhost",
+            "localhost",
+            25,
+            MailSecurity::None,
+            None,
+        ),
+        ("smtp://[::1]:7", "::1", 7, MailSecurity::None, None),
+        ("smtps://[::1]", "::1", 465, MailSecurity::Tls, None),
+        ("smtps://u@h", "h", 465, MailSecurity::Tls, Some("u")),
+        ("smtps://u%40x@h", "h", 465, MailSecurity::Tls, Some("u@x")),
+        ("smtps://u@x@h", "h", 465, MailSecurity::Tls, Some("u@x")),
+    ] {
+        let password = match user {
+            Some(_) => "smtp_password_file = \"secret\"",
+            None => "",
+        };
+        let config = parse(&format!("smtp = \"{server}\"\n{from}\n{password}"));
+        let mail = config.expect(server).vault.and_then(|vault| vault.mail);
+        let mail = mail.expect(server);
+        assert_eq!((mail.host.as_str(), mail.port), (host, port));
+        assert_eq!((mail.security, mail.user.as_deref()), (security, user));
+        let file = user.map(|_| Path::new("/etc/tfd/secret"));
+        assert_eq!(mail.password_file.as_deref(), file);
+    }
+    for (lines, said) in [
+        ("new_device = \"mail\"", "vault.smtp is missing"),
+        (from, "vault.mail_from is of no use without smtp"),
+        ("smtp = \"smtps://host\"", "vault.mail_from is missing"),
+        ("smtp = \"smtps://u:p@host\"", "leave the password out"),
+        (
+            "smtp = \"smtps://u@h\"",
+            "vault.smtp_password_file is missing",
+        ),
+        (
+            "smtp = \"smtps://h\"\nsmtp_password_file = \"p\"",
+            "smtp names no user",
+        ),
+        (
+            "smtp = \"smtp://localhost\"\nsmtp_ca = \"p\"",
+            "mails don't leave this machine",
+        ),
+        ("smtp = \"http://host\"", "use \"smtps://user@host\""),
+        ("smtp = \"smtps://@host\"", "use \"smtps://user@host\""),
+        ("smtp = \"smtps://host:0\"", "use \"smtps://user@host\""),
+        ("smtp = \"smtps://a b\"", "use \"smtps://user@host\""),
+        ("mail_from = \"nobody\"", "use an address"),
+    ] {
+        let problems = parse(lines).expect_err(lines).join("; ");
+        assert!(problems.contains(said), "{lines}: {problems}");
+    }
+}

@@ -186,7 +186,7 @@ fn failure_without_code(ask: &Ask) -> Failure {
     }
 }
 
-/// What a device says of itself, in JSON if it is an object of texts; whoever reads
+/// What a device says of itself, in JSON if it is an object of texts; who reads
 /// the list of devices parses it.
 pub fn about_json(device: &str) -> String {
     let text = device.replace('\u{a7}', "\"");

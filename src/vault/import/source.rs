@@ -106,7 +106,7 @@ impl Source {
         Ok(source)
     }
 
-    /// The ordinary columns of an ordinary table; none if there is no table.
+    /// The ordinary columns of an ordinary table; none of a table that does not exist.
     fn columns_of(&self, table: &str) -> Result<HashSet<String>, String> {
         let text = "SELECT type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1";
         let mut statement = self.db.prepare(text).map_err(said)?;
