@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::admin::status::{fail, say};
 use crate::text::{columns, json_line, shown};
-use crate::users::throttle::{self, Blocked, FOR_GOOD, Limits, Target, Throttle};
+use crate::users::throttle::{self, Blocked, FOR_GOOD, Target, Throttle, now};
 
 /// The bits of an address that count.
 const NETWORK_BITS: u32 = 64;
@@ -26,21 +26,11 @@ struct Entry<'a> {
     until: Option<String>,
 }
 
-/// Seconds since the epoch.
-pub(super) fn now() -> u64 {
-    u64::try_from(Timestamp::now().as_second()).unwrap_or(0)
-}
-
 /// The state of logins next to a users file; `None` where no tfd has made it yet
 /// and none is to be made.
 pub(super) fn open(users: &Path, is_made: bool) -> Result<Option<Throttle>, String> {
-    // Nothing fails by this, so nothing is counted.
-    let limits = Limits {
-        failures: 0,
-        block: std::time::Duration::ZERO,
-    };
     match throttle::open_beside(users, is_made) {
-        Ok(file) => Ok(Some(Throttle::new(limits, Some(file)))),
+        Ok(file) => Ok(Some(Throttle::for_operator(file))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e.to_string()),
     }

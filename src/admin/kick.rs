@@ -13,7 +13,7 @@ use crate::admin::user::{self, UsersFile};
 use crate::admin::{blocked, one_line};
 use crate::daemon::helpers::control::request::{Request, Whom};
 use crate::text::parse_span;
-use crate::users::throttle::Target;
+use crate::users::throttle::{self, Target};
 
 // Whom to kick. No doc comment: clap would show it.
 #[derive(Args)]
@@ -64,7 +64,7 @@ pub(super) fn run(kick: Kick) -> ExitCode {
         ..
     } = kick;
     if lock || span.is_some() {
-        let until = span.map(|span| blocked::now().saturating_add(span));
+        let until = span.map(|span| throttle::now().saturating_add(span));
         let whom = (user.as_deref(), address);
         match file.path().and_then(|file| keep_out(&file, whom, until)) {
             Ok(text) => drop(say(&format!("{text}\n"))),

@@ -7,7 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Client, Server, is_root, pids, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::{Client, Server, Setup, account, is_root, pids, wait_until};
 
 /// Limits a resource of a running process, as a process of the same user may.
 fn limit(pid: u32, resource: &str, current: &str) {
@@ -166,4 +169,48 @@ fn a_session_without_memory_takes_nobody_and_nothing_with_it() {
     drop(client);
     server.connect().send_file("f", true, b"new");
     assert_eq!(server.read("f"), b"new");
+}
+
+/// The authenticator is killed in the middle of writing its file: by SIGXFSZ, once
+/// the file would become too long.
+#[test]
+fn an_authenticator_killed_while_it_saves_forgets_no_block() {
+    if !is_root() {
+        println!("left out: accounts need root");
+        return;
+    }
+    let server = Server::with(Setup {
+        server: "mode = \"multi-user\"\nusers = \"users\"".to_owned(),
+        users: account("ann", "a", "games:::"),
+        ..Setup::default()
+    });
+    let tfd = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
+        command.args(arguments).arg("--config");
+        let output = command.arg(server.config_path()).output().expect("tfd");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for n in 0..40 {
+        let address = format!("192.0.2.{n}");
+        let kick = ["kick", "--address", &address, "--for", "1h"];
+        assert!(tfd(&kick).contains("is kept out until"), "{address}");
+    }
+    let blocked = tfd(&["blocked", "--json"]);
+    assert_eq!(blocked.matches("192.0.2.").count(), 40);
+    let kept = server.config_path().with_file_name("users.blocked");
+    for (n, tenths) in [3, 6, 11, 14, 17, 20].into_iter().enumerate() {
+        wait_until("an authenticator", || pids(&server, "tfd-auth").len() == 1);
+        let pid = pids(&server, "tfd-auth")[0];
+        let size = fs::metadata(&kept).expect("stat").len();
+        limit(pid, "fsize", &(size * tenths / 10).to_string());
+        let mut client = server.connect();
+        client.send(format!("LOGIN name{n} wrong"));
+        // It has no answer if the authenticator is killed.
+        let _ = client.wire.read_message(&mut Vec::new());
+        // It may have ended.
+        let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        wait_until("its end", || !pids(&server, "tfd-auth").contains(&pid));
+        assert_eq!(tfd(&["blocked", "--json"]), blocked, "{tenths} tenths");
+    }
+    server.connect().expect("LOGIN ann a", 0);
 }

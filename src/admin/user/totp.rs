@@ -14,6 +14,7 @@ use super::{find, remark};
 use crate::admin::blocked;
 use crate::users::account::Account;
 use crate::users::file::Edit;
+use crate::users::throttle;
 use crate::users::totp::Secret;
 
 // What `tfd user totp` does.
@@ -83,7 +84,7 @@ fn confirm(file: &Path, name: &str, code: &str) -> Result<String, String> {
         let next = next.ok_or_else(|| {
             format!("{name} has no secret to confirm: make one with tfd user totp {name}")
         })?;
-        let is_right = next.step_of(code.as_bytes(), blocked::now()).is_some();
+        let is_right = next.step_of(code.as_bytes(), throttle::now()).is_some();
         if !is_right {
             return Err(format!(
                 "{name}: wrong code: compare the clocks of the phone and of this machine"

@@ -20,7 +20,7 @@ use crate::net::tls::login::{Authority, Proof};
 pub use crate::session::login::AskingGate as Gate;
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};
-use crate::users::throttle::{Block, FOR_GOOD, Throttle};
+use crate::users::throttle::{self, Block, FOR_GOOD, Throttle};
 use crate::users::{hash, totp};
 
 /// Passwords checked at once; each takes 19 MiB while it is.
@@ -499,9 +499,8 @@ fn log_block(peer: IpAddr, name: &str, block: Block) {
 
 /// Seconds since the epoch, and the day in UTC.
 fn time() -> (u64, Date) {
-    let now = jiff::Timestamp::now();
-    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
-    (seconds, now.to_zoned(jiff::tz::TimeZone::UTC).date())
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    (throttle::now(), today.date())
 }
 
 #[cfg(test)]

@@ -154,6 +154,15 @@ pub struct Throttle {
 }
 
 impl Throttle {
+    /// For an operator, who fails no login.
+    pub fn for_operator(file: File) -> Throttle {
+        let limits = Limits {
+            failures: 0,
+            block: Duration::ZERO,
+        };
+        Throttle::new(limits, Some(file))
+    }
+
     /// Continues with the content of the file; invalid lines are ignored.
     pub fn new(limits: Limits, file: Option<File>) -> Throttle {
         let mut throttle = Throttle {
@@ -329,10 +338,7 @@ impl Throttle {
 
     /// All blocks that last, in the order of accounts and addresses.
     pub fn all(&mut self, now: u64) -> Vec<Blocked> {
-        let mut all = self.read(|state| state.blocks().collect::<Vec<_>>());
-        all.retain(|blocked| blocked.until > now);
-        all.sort();
-        all
+        self.read(|state| state.lasting(now))
     }
 
     /// Frees an address at every account, or an account from everywhere: how many
@@ -474,6 +480,14 @@ impl State {
         by_failures.chain(by_operators)
     }
 
+    /// Those that last, in order.
+    fn lasting(&self, now: u64) -> Vec<Blocked> {
+        let lasting = self.blocks().filter(|blocked| blocked.until > now);
+        let mut all: Vec<_> = lasting.collect();
+        all.sort();
+        all
+    }
+
     fn forget_old(&mut self, now: u64) {
         self.records
             .retain(|_, record| now.saturating_sub(record.last.max(record.until)) < MEMORY);
@@ -491,17 +505,42 @@ impl State {
 /// `NotFound` if there is none and none is to be made, else the system's, or that
 /// another user could have put it there.
 pub fn open_beside(users: &Path, is_made: bool) -> io::Result<File> {
+    let mut flags = OFlags::RDWR;
+    flags.set(OFlags::CREATE, is_made);
+    open(users, flags)
+}
+
+/// The bytes of that file as they are now, unread: they are for [`blocks_in`].
+///
+/// # Errors
+/// As [`open_beside`].
+pub fn copy_of_file(users: &Path) -> io::Result<Vec<u8>> {
+    let book = Book::new(open(users, OFlags::RDONLY)?);
+    let _lock = book.lock();
+    book.bytes()
+}
+
+/// All blocks of such a copy that last.
+pub fn blocks_in(copy: &[u8], now: u64) -> Vec<Blocked> {
+    book::state_in(copy).lasting(now)
+}
+
+fn open(users: &Path, flags: OFlags) -> io::Result<File> {
     let mut path = users.as_os_str().to_owned();
     path.push(".blocked");
     let path = PathBuf::from(path);
     let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    let mut flags = OFlags::RDWR | OFlags::NONBLOCK;
-    flags.set(OFlags::CREATE, is_made);
+    let flags = flags | OFlags::NONBLOCK;
     let file = trusted::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(named)?;
     if trusted::is_ours(&file).map_err(named)? && file.metadata().map_err(named)?.is_file() {
         return Ok(file);
     }
     Err(named(io::Error::other("not a file of root: remove it")))
+}
+
+/// The time as a throttle counts it: seconds since the epoch.
+pub fn now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
 }
 
 /// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits.

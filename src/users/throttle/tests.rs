@@ -202,6 +202,8 @@ fn a_restart_frees_nobody_and_rubbish_in_the_file_is_passed_over() {
     for now in [1, 2, 3] {
         throttle.failed(from, "ann", now).expect("noted");
     }
+    // Without its first line, all that can be read of it counts.
+    file.write_all_at(b"rubbish", 0).expect("write");
     let len = file.metadata().expect("stat").len();
     file.write_all_at(
         b"address x 1\nrubbish\naccount ann 9 9 9\nlogin ann 1.1.1.1 1",
@@ -221,6 +223,40 @@ fn a_restart_frees_nobody_and_rubbish_in_the_file_is_passed_over() {
     let mut again = reopened(&file);
     assert_eq!(again.login_blocked("ann", from, 5), None);
     assert!(again.knows("ann", from));
+}
+
+#[test]
+fn a_write_that_stops_anywhere_leaves_the_old_state() {
+    let file = tempfile::tempfile().expect("file");
+    let mut throttle = Throttle::new(LIMITS, Some(file.try_clone().expect("file")));
+    let bytes = || {
+        let len = file.metadata().expect("stat").len();
+        let mut bytes = vec![0; usize::try_from(len).expect("a length")];
+        file.read_exact_at(&mut bytes, 0).expect("read");
+        bytes
+    };
+    let mut longest = 0;
+    for n in 0..40 {
+        let before = bytes();
+        let old = blocks_in(&before, 1);
+        // Every third time it becomes shorter.
+        match n % 3 {
+            2 => drop(throttle.free(&Target::of(&format!("user{}", n - 1)), 1)),
+            _ => drop(throttle.bar(Target::of(&format!("user{n}")), Some(100 + n))),
+        }
+        let after = bytes();
+        assert_ne!(blocks_in(&after, 1), old);
+        longest = longest.max(after.len());
+        for end in 0..=after.len() {
+            // Lines are written in their order, and the first line behind them.
+            let mut half = before.clone();
+            half.resize(half.len().max(end), 0);
+            let written = book::FIRST_LINE.min(end)..end;
+            half[written.clone()].copy_from_slice(&after[written]);
+            assert_eq!(blocks_in(&half, 1), old, "{n}, {end}");
+        }
+    }
+    assert!(longest < 2048, "{longest}");
 }
 
 #[test]
