@@ -79,7 +79,7 @@ fn requests_failures_quotas_and_the_disk_are_counted_also_by_account() {
     if without_root() {
         return;
     }
-    let (_server, address) = busy_server();
+    let (server, address) = busy_server();
     let text = get(&address, "/metrics").expect("metrics");
     for (series, expected) in [
         ("tfd_requests_total{protocol=\"tf\",class=\"read\"}", 1),
@@ -114,6 +114,52 @@ fn requests_failures_quotas_and_the_disk_are_counted_also_by_account() {
         value(&text, "tfd_disk_free_bytes"),
     );
     assert!(free > 0 && free < size, "{free} of {size}");
+    drop(server);
+}
+
+#[test]
+fn blocked_addresses_and_names_are_counted_for_as_long_as_they_are() {
+    if without_root() {
+        return;
+    }
+    let address = format!("{}:9345", own_address());
+    let server = Server::with(Setup {
+        server: format!(
+            "mode = \"multi-user\"\nusers = \"users\"\nmetrics = \"{address}\"\n\
+             login_failures = 2\nlogin_block = 3600"
+        ),
+        users: account("ann", "a", "games:::") + &account("bob", "b", "mail:::"),
+        ..Setup::default()
+    });
+    let counts = || {
+        let text = get(&address, "/metrics").expect("metrics");
+        [
+            "what=\"address\",by=\"failures\"",
+            "what=\"account_from_address\",by=\"failures\"",
+            "what=\"address\",by=\"operator\"",
+            "what=\"account\",by=\"operator\"",
+        ]
+        .map(|labels| value(&text, &format!("tfd_logins_blocked{{{labels}}}")))
+    };
+    let tfd = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
+        command.args(arguments).arg("--config");
+        let output = command.arg(server.config_path()).output().expect("tfd");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    assert_eq!(counts(), [0, 0, 0, 0]);
+    for _ in 0..2 {
+        server.connect().expect("LOGIN ann wrong", 37);
+    }
+    wait_until("ann's block counts", || counts() == [0, 1, 0, 0]);
+    for n in 0..8 {
+        server.connect().expect(format!("LOGIN name{n} guess"), 37);
+    }
+    wait_until("the address's block counts", || counts() == [1, 1, 0, 0]);
+    tfd(&["unblock", "127.0.0.1"]);
+    wait_until("none is left", || counts() == [0, 0, 0, 0]);
+    tfd(&["user", "lock", "bob"]);
+    wait_until("bob counts", || counts() == [0, 0, 0, 1]);
 }
 
 /// A running Prometheus that scrapes a tfd and has its alerts. Ends with the value.

@@ -30,12 +30,14 @@ impl Supervisor<'_> {
         let listening: Vec<_> = listeners.chain(self.control.address()).collect();
         let config = std::path::absolute(&self.path).unwrap_or_default();
         let root = Some(self.config.server.root.as_path());
+        let blocked = self.config.blocked_beside();
         let view = View {
             registry: &self.registry,
             live: None,
             usage: &self.memory.usage,
             quota: self.config.server.quota,
             logins: self.generations.last().map_or(&[], Generation::logins),
+            blocked: blocked.as_deref(),
             uploads: self.memory.uploads.as_ref().map(Uploads::counters),
             root: root.filter(|_| self.config.proxy().is_none()),
             limit: self.registry.slots(),

@@ -17,6 +17,7 @@ use crate::daemon::helpers::control::view::{Entry, View};
 use crate::daemon::helpers::keeper::Refusal;
 use crate::daemon::helpers::uploads::COUNTERS;
 use crate::session::counts::Counts;
+use crate::users::throttle::{self, Blocked};
 
 /// The longest request, in bytes, and how long it may take to arrive.
 const MAX_REQUEST: usize = 8 * 1024;
@@ -198,6 +199,30 @@ fn add_room(metrics: &mut Metrics, view: &View<'_>) {
     let help = "The inodes of the root's file system, 0 if it has no number of them.";
     metrics.gauge("tfd_disk_inodes", help, disk.f_files);
     metrics.gauge("tfd_disk_free_inodes", "The free ones.", disk.f_favail);
+}
+
+/// Those of blocked logins, by a copy of the file that keeps them.
+pub fn blocks(copy: &[u8]) -> String {
+    let mut metrics = Metrics(String::new());
+    let all = throttle::blocks_in(copy, throttle::now());
+    let count = |account: bool, address: bool, failures: bool| {
+        let is_one = |one: &&Blocked| {
+            let of = (&one.account, &one.address, &one.failures);
+            (of.0.is_some(), of.1.is_some(), of.2.is_some()) == (account, address, failures)
+        };
+        all.iter().filter(is_one).count() as u64
+    };
+    let values = [
+        ("address", "failures", count(false, true, true)),
+        ("account_from_address", "failures", count(true, true, true)),
+        ("address", "operator", count(false, true, false)),
+        ("account", "operator", count(true, false, false)),
+    ];
+    let values =
+        values.map(|(what, by, count)| (format!("{{what=\"{what}\",by=\"{by}\"}}"), count));
+    let help = "Blocks of logins that last, as tfd blocked lists them.";
+    metrics.add(GAUGE, "tfd_logins_blocked", help, values);
+    metrics.0
 }
 
 /// What accounts move and store, if any are counted.

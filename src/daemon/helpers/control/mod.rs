@@ -13,6 +13,7 @@ pub mod view;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 use crate::config::{Config, DEFAULT_CONTROL, Local};
@@ -23,7 +24,7 @@ use crate::ipc::codec::codec;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::trusted::is_our_uid;
-use crate::users::Identity;
+use crate::users::{Identity, throttle};
 
 /// The most responders of one kind at once, and of one collector.
 const MAX_RESPONDERS: usize = 8;
@@ -205,6 +206,8 @@ impl Control {
             // A collector's responder needs no table after this, and has read
             // no byte of its client before.
             let text = (kind == Kind::Collector).then(|| metrics::text(view));
+            let blocked = view.blocked.filter(|_| kind == Kind::Collector);
+            let blocked = blocked.and_then(copy_of_blocks);
             let live = match kind {
                 Kind::Operator => Some(Live::of(view.registry)?),
                 Kind::Collector => None,
@@ -219,7 +222,10 @@ impl Control {
             child.enter(c"tfd-responder", &confined, &handles)?;
             let stream = client.try_clone()?.into();
             let answered = match text {
-                Some(text) => metrics::answer(stream, &text),
+                Some(mut text) => {
+                    text.extend(blocked.as_deref().map(metrics::blocks));
+                    metrics::answer(stream, &text)
+                }
                 None => responder::answer(stream, view, &child.channel),
             };
             // What a client does wrong is not a failure of ours.
@@ -254,6 +260,19 @@ impl Control {
                 self.responders.remove(index);
                 None
             }
+        }
+    }
+}
+
+/// The file of blocked logins, to be read in the sandbox: it has names from clients.
+fn copy_of_blocks(beside: &Path) -> Option<Vec<u8>> {
+    match throttle::copy_of_file(beside) {
+        Ok(copy) => Some(copy),
+        // Nobody may log in.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => {
+            log::warn!(error:% = e; "no metrics of blocked logins");
+            None
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct View<'a> {
     pub quota: Option<u64>,
     /// The accounts that clients log in to.
     pub logins: &'a [Login],
+    /// What the file of blocked logins is next to, if there are logins.
+    pub blocked: Option<&'a Path>,
     /// What the process for uploads has published, if there is one.
     pub uploads: Option<[u64; uploads::COUNTERS.len()]>,
     /// The directory that clients see, if there is one.
