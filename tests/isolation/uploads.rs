@@ -124,6 +124,10 @@ fn send_frames(client: &mut Client, content: &[u8]) {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 const PART: &str = ".tf-0123456789abcdef.part";
 
 #[test]
@@ -148,6 +152,18 @@ fn every_way_a_file_arrives_runs_the_program_once_when_it_is_whole() {
     put(&mut client, PART, &[b"by RENAM"], 0);
     client.expect(format!("RENAM {PART} | renamed"), 0);
     client.send_file("odd\n$(touch x) 'name", false, b"odd");
+    client.hp_open("PUTCAN", "putcan", &[0, 100_000, 0]);
+    client.send_frame(b"by PUTCAN");
+    client.wire.write_i64(0).expect("send");
+    client.expect("TOUCH written", 0);
+    client.send("INTWRITE written");
+    let old = format!("0x{}", hex(&Sha256::digest(b"")));
+    let content = b"by INTWRITE";
+    let length = (content.len() as i32).to_be_bytes();
+    let mut bytes = [old.as_bytes(), &length, content].concat();
+    let units = [old.len(), length.len(), content.len()];
+    client.wire.write_units(&mut bytes, &units).expect("send");
+    assert_eq!(client.wire.read_i32().expect("result"), 0);
     // None of these is an upload that is whole.
     put(&mut client, "stopped", &[b"half"], -1);
     assert_eq!(client.ask("SNDFILE 1 broken"), "CONT");
@@ -159,9 +175,11 @@ fn every_way_a_file_arrives_runs_the_program_once_when_it_is_whole() {
         ("d/sent", "by SNDFILE"),
         ("odd\n$(touch x) 'name", "odd"),
         ("put", "by PUT"),
+        ("putcan", "by PUTCAN"),
         ("renamed", "by RENAM"),
         ("stored", "by STORE"),
         ("sup", "by SUP"),
+        ("written", "by INTWRITE"),
     ];
     wait_until("all have run", || hook.records().len() >= expected.len());
     wait_until("all jobs are done", || hook.jobs() == 0);
@@ -174,8 +192,7 @@ fn every_way_a_file_arrives_runs_the_program_once_when_it_is_whole() {
         assert_eq!(record["TFD_PATH"], root.join(path).to_str().expect("UTF-8"));
         assert_eq!(record["TFD_SIZE"], content.len().to_string());
         let digest = Sha256::digest(content.as_bytes());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(record["TFD_SHA256"], digest);
+        assert_eq!(record["TFD_SHA256"], hex(&digest));
         assert_eq!(record["TFD_ACCOUNT"], "nobody");
         assert_eq!(record["TFD_PROTOCOL"], "tf");
         assert!(record["TFD_PEER"].starts_with("127.0.0.1:"));
@@ -230,6 +247,63 @@ fn a_program_that_fails_hangs_or_prints_much_harms_nobody() {
         .into_iter()
         .filter(|(_, name)| name == "sleep");
     assert_eq!(sleeping.count(), 0);
+    client.expect_alive();
+}
+
+#[test]
+fn no_more_programs_run_at_once_than_configured() {
+    if without_root() {
+        return;
+    }
+    let hook = Hook::new(
+        "touch \"$out/$TFD_CLIENT_PATH.begun\"\n\
+         while ! [ -e \"$out/go\" ]; do sleep 0.1; done",
+    );
+    let begun = || {
+        let names = fs::read_dir(hook.path("out")).expect("names").flatten();
+        let is_begun =
+            |entry: &fs::DirEntry| entry.path().extension().is_some_and(|end| end == "begun");
+        names.filter(is_begun).count()
+    };
+    let server = hook.serve("on_upload_parallel = 2");
+    let names: Vec<_> = (0..6).map(|n| format!("f{n}")).collect();
+    let mut client = server.connect();
+    for name in &names {
+        client.send_file(name, false, b"content");
+    }
+    wait_until("all are queued", || hook.jobs() == 6);
+    wait_until("two have begun", || begun() == 2);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(begun(), 2);
+    fs::write(hook.path("out/go"), "").expect("write");
+    wait_until("all have run", || hook.client_paths() == names);
+    wait_until("none is left", || hook.jobs() == 0);
+}
+
+#[test]
+fn files_that_arrive_in_a_jail_come_with_their_path_from_the_root() {
+    if without_root() {
+        return;
+    }
+    let hook = Hook::new("");
+    let server = Server::with(Setup {
+        server: hook.lines("mode = \"multi-user\"\nusers = \"users\"\njail = true"),
+        users: account("ann", "a", "games:::"),
+        directories: &["home/cell"],
+        ..Setup::default()
+    });
+    server.write("home/cell/jail.key", "token\n");
+    let anybody = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(server.path("home/cell"), anybody).expect("mode");
+    let mut client = server.connect();
+    client.expect_all(&[("LOGIN ann a", 0), ("INJAIL token | home/cell", 0)]);
+    client.send_file("f", false, b"content");
+    wait_until("it has run", || hook.records().len() == 1);
+    let records = hook.records();
+    let path = fs::canonicalize(server.path("home/cell/f")).expect("path");
+    assert_eq!(records[0]["TFD_PATH"], path.to_str().expect("UTF-8"));
+    assert_eq!(records[0]["TFD_CLIENT_PATH"], "f");
+    assert_eq!(records[0]["TFD_ACCOUNT"], "ann");
     client.expect_alive();
 }
 
