@@ -17,6 +17,7 @@ mod endless;
 mod filters;
 mod full;
 mod interrupt;
+mod kicked;
 mod liar;
 mod lying;
 mod mirror;

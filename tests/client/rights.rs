@@ -27,6 +27,12 @@ fn an_account_that_may_only_add_gets_whole_files_there_and_replaces_none() {
     let run = with(&["put", "-r", "t"]);
     assert_eq!(run.code, Some(0), "{}", run.err);
     assert!(tree(&desk.server.path("t")) == tree(&desk.path("t")));
+    // A file has its mode and time, so nothing is said of them; nor if it fails.
+    let run = with(&["put", "t/b", "single"]);
+    assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{}", run.out);
+    let run = with(&["put", "t/c", "single"]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert_eq!(run.err, "tf: single: exists already\n");
     let before = tree(&desk.server.path("t"));
     desk.write("t/b", "other");
     desk.write("t/d", "new");

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::common::tf::Person;
 use crate::common::{Server, wait_until};
+use crate::relay::{Link, Relay};
+use crate::running::Running;
 use crate::tmux::Terminal;
 
 /// Has a server of the configuration named `files`, and no other way to it.
@@ -267,4 +269,35 @@ fn a_resumed_transfer_shows_what_is_checked_and_counts_what_is_moved() {
     let screen = terminal.screen();
     assert!(screen.contains("M of them now in "), "{screen}");
     assert!(server.read("big") == content);
+}
+
+#[test]
+fn a_bar_says_when_digests_are_made_and_compared() {
+    let server = Server::start();
+    // Each answer takes so long that the bar is drawn meanwhile.
+    let link = Link {
+        delay: Duration::from_millis(500),
+        rate: 0,
+    };
+    let relay = Relay::start(server.address(), link, Box::new(|| None));
+    let mut person = person_with_entry(relay.address);
+    person.set("TERM", "xterm");
+    let content: Vec<u8> = (0..20_000_000_u32).map(|n| (n >> 8) as u8).collect();
+    person.write("big", &content);
+    let root = server.path("");
+    let part = || {
+        let names = std::fs::read_dir(&root).expect("names").flatten();
+        let sizes = names.map(|entry| entry.metadata().map_or(0, |it| it.len()));
+        sizes.max().unwrap_or(0)
+    };
+    let put = Running::start(&person, &["--timeout", "60", "put", "--limit", "4M", "big"]);
+    wait_until("a part", || part() > 4_000_000);
+    put.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(put.end(), Some(130));
+    let (out, code) = person.on_terminal("--timeout 60 put big", "");
+    assert_eq!(code, Some(0), "{out}");
+    assert!(server.read("big") == content);
+    for words in ["big [", "checking what is there", "verifying"] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
 }
