@@ -244,6 +244,11 @@ pub fn is_directory(stat: &Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir()
 }
 
+/// Whether this is a symbolic link.
+pub fn is_link(stat: &Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

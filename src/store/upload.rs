@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::behind::WriteBehind;
 use super::inherit::{copy_attributes, inherit, take_group};
-use super::part::{PartFile, Taken, is_directory, is_file};
+use super::part::{PartFile, Taken, is_directory, is_file, is_link};
 use super::path::RootPath;
 use super::quota::{Quota, Reservation};
 use super::root::{Entry, Root};
@@ -105,7 +105,23 @@ impl Upload {
         mode: u32,
         quota: Quota,
     ) -> Result<Upload, UploadError> {
-        Upload::begin_in(root, path, (replace, mode), quota, PartFile::create)
+        let target = target_of(root, path, replace, Root::final_entry)?;
+        Upload::begin_in(target, (replace, mode), quota, PartFile::create)
+    }
+
+    /// As [`Upload::begin`], but a link in the last place is itself replaced.
+    ///
+    /// # Errors
+    /// As [`Upload::begin`].
+    pub fn begin_in_place(
+        root: &Root,
+        path: &RootPath,
+        replace: bool,
+        mode: u32,
+        quota: Quota,
+    ) -> Result<Upload, UploadError> {
+        let target = target_of(root, path, replace, Root::entry)?;
+        Upload::begin_in(target, (replace, mode), quota, PartFile::create)
     }
 
     /// As [`Upload::begin`], for a file of this length of which what has arrived
@@ -126,7 +142,8 @@ impl Upload {
             let part = PartFile::lasting(target, mode, lasting.account);
             part.map_or_else(|| PartFile::create(target, mode), Ok)
         };
-        let mut upload = Upload::begin_in(root, path, (replace, mode), quota, make)?;
+        let target = target_of(root, path, replace, Root::final_entry)?;
+        let mut upload = Upload::begin_in(target, (replace, mode), quota, make)?;
         let has = size(rustix::fs::fstat(upload.part())?.st_size);
         // Its space was taken when it was begun.
         upload.taken.adopt(has);
@@ -141,13 +158,12 @@ impl Upload {
     }
 
     fn begin_in(
-        root: &Root,
-        path: &RootPath,
+        target: Entry,
         (replace, mode): (bool, u32),
         quota: Quota,
         make: impl FnOnce(&Entry, u32) -> Result<PartFile, Errno>,
     ) -> Result<Upload, UploadError> {
-        let (target, old) = open_target(root, path, replace)?;
+        let old = open_old(&target, replace)?;
         let part = make(&target, if old.is_some() { PRIVATE } else { mode })?;
         let upload = Upload::of(part, target, replace, quota)?;
         if let Some(old) = old {
@@ -157,8 +173,8 @@ impl Upload {
         Ok(upload)
     }
 
-    /// As [`Upload::begin`], but until [`Upload::set_mode`] nobody else may open it,
-    /// and of an old file it has the group alone; with `attributes` also those of
+    /// As [`Upload::begin_in_place`], but until [`Upload::set_mode`] nobody else may
+    /// open it, and of an old file it has the group alone; with `attributes` also those of
     /// users. Also returns the bits of a mode that it may get: none for the group, if
     /// that can't be the old one's.
     ///
@@ -170,7 +186,8 @@ impl Upload {
         (replace, attributes): (bool, bool),
         quota: Quota,
     ) -> Result<(Upload, u32), UploadError> {
-        let (target, old) = open_target(root, path, replace)?;
+        let target = target_of(root, path, replace, Root::entry)?;
+        let old = open_old(&target, replace)?;
         let part = PartFile::create(&target, PRIVATE)?;
         let upload = Upload::of(part, target, replace, quota)?;
         let Some(old) = old else {
@@ -374,12 +391,13 @@ impl Placeholder {
     }
 }
 
-/// Where a file of this path appears, and an old one there that may be replaced.
-fn open_target(
+/// Where a file of this path appears.
+fn target_of(
     root: &Root,
     path: &RootPath,
     replace: bool,
-) -> Result<(Entry, Option<OwnedFd>), UploadError> {
+    entry: impl Fn(&Root, &RootPath) -> Result<Entry, Errno>,
+) -> Result<Entry, UploadError> {
     if path.is_root() || path.names_directory() {
         return Err(if replace {
             UploadError::Directory
@@ -387,24 +405,26 @@ fn open_target(
             UploadError::Exists
         });
     }
-    let target = root.final_entry(path)?;
-    let old = match target.stat() {
-        Ok(stat) => Some(open_old(&target, &stat, replace)?),
-        Err(Errno::NOENT) => None,
-        Err(e) => return Err(e.into()),
-    };
-    Ok((target, old))
+    Ok(entry(root, path)?)
 }
 
-/// Opens an old file that may be replaced.
-fn open_old(target: &Entry, stat: &Stat, replace: bool) -> Result<OwnedFd, UploadError> {
+/// Opens the old file of an entry, which may be replaced. A link gives nothing to
+/// the file that takes its place.
+fn open_old(target: &Entry, replace: bool) -> Result<Option<OwnedFd>, UploadError> {
+    let stat = match target.stat() {
+        Err(Errno::NOENT) => return Ok(None),
+        stat => stat?,
+    };
     if !replace {
         return Err(UploadError::Exists);
     }
-    if is_directory(stat) {
+    if is_directory(&stat) {
         return Err(UploadError::Directory);
     }
-    if !is_file(stat) {
+    if is_link(&stat) {
+        return Ok(None);
+    }
+    if !is_file(&stat) {
         return Err(UploadError::Special);
     }
     let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
@@ -413,7 +433,8 @@ fn open_old(target: &Entry, stat: &Stat, replace: bool) -> Result<OwnedFd, Uploa
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         rustix::fs::openat(&target.directory, target.name(), flags, Mode::empty())
     };
-    Ok(open(OFlags::RDONLY).or_else(|_| open(OFlags::WRONLY))?)
+    let opened = open(OFlags::RDONLY).or_else(|_| open(OFlags::WRONLY));
+    Ok(Some(opened?))
 }
 
 #[cfg(test)]

@@ -421,3 +421,20 @@ fn a_mirror_replaces_a_link_and_leaves_what_it_leads_to() {
     assert_eq!(desk.server.read("t/a"), b"new");
     assert_eq!(desk.server.read("t/b"), b"old");
 }
+
+#[test]
+fn a_put_replaces_a_link_whatever_the_size_of_the_file() {
+    for desk in [Desk::new(), Desk::without_extension()] {
+        desk.write("small", "new");
+        desk.write("large", vec![7; 600_000]);
+        desk.server.write("kept", "old");
+        for name in ["small", "large"] {
+            std::os::unix::fs::symlink("kept", desk.server.path(name)).expect("link");
+            desk.fine(&["put", name]);
+            let found = fs::symlink_metadata(desk.server.path(name)).expect("stat");
+            assert!(found.is_file(), "{name}");
+            assert!(desk.server.read(name) == desk.read(name), "{name}");
+        }
+        assert_eq!(desk.server.read("kept"), b"old");
+    }
+}

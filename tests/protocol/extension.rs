@@ -628,6 +628,31 @@ fn a_file_is_stored_with_its_attributes_by_one_request_and_fetched() {
 }
 
 #[test]
+fn a_link_is_itself_replaced_and_what_it_leads_to_stays() {
+    let server = Server::start();
+    server.write("f", "kept");
+    let mut client = server.connect();
+    for (to, attributes) in [
+        ("f", "-"),
+        ("f", "mode=600"),
+        ("nowhere", "-"),
+        ("/etc/passwd", "mode=600,xattrs"),
+    ] {
+        symlink(to, server.path("link")).expect("link");
+        assert_eq!(store(&mut client, "new", "link", b"N"), reply_for(12));
+        assert_eq!(store(&mut client, attributes, "link", b"stored"), "OK");
+        let stat = fs::symlink_metadata(server.path("link")).expect("stat");
+        assert!(stat.is_file(), "{to}");
+        let mode = if attributes == "-" { 0o644 } else { 0o600 };
+        assert_eq!(stat.mode() & 0o7777, mode);
+        assert_eq!(server.read("link"), b"stored");
+        assert_eq!(server.read("f"), b"kept");
+        fs::remove_file(server.path("link")).expect("remove");
+    }
+    assert_eq!(server.names(""), ["f"]);
+}
+
+#[test]
 fn requests_sent_together_get_one_reply_each() {
     let server = Server::start();
     let mut client = server.connect();
@@ -905,7 +930,8 @@ fn a_link_that_was_moved_leads_no_session_out() {
         ("TFD_SET mode=777,mtime=1 l", 0),
         ("SHA256 l", 1),
     ]);
-    assert_eq!(store(&mut client, "-", "l", b"new"), reply_for(1));
+    assert_eq!(store(&mut client, "-", "l", b"new"), "OK");
+    assert_eq!(server.read("l"), b"new");
     let beside = fs::read(server.root().with_file_name("beside"));
     assert_eq!(beside.expect("read"), b"B");
 }

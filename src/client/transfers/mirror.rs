@@ -113,7 +113,7 @@ impl Transfers<'_> {
                 work.report_all(&plan, &adjust);
             } else {
                 match direction {
-                    Direction::Up => work.up(lines, &plan, (&here, &there), &adjust)?,
+                    Direction::Up => work.up(lines, &plan, &here, &adjust)?,
                     Direction::Down => work.down(lines, &plan, &there, &adjust)?,
                 }
             }
@@ -363,7 +363,7 @@ impl Work<'_> {
         &self,
         lines: &mut [Line<'_>],
         plan: &Plan<'_>,
-        (here, there): (&Tree, &Tree),
+        here: &Tree,
         adjust: &[Adjustment<'_>],
     ) -> Result<()> {
         self.clear(plan, |entries| self.delete_there(&mut lines[0], entries))?;
@@ -399,9 +399,6 @@ impl Work<'_> {
             if let Err(e) = up.add_file(self.run, id, local, beneath, found) {
                 self.run.failed_entry(&self.remote_path(relative), e);
                 continue;
-            }
-            if let Some(file) = up.files.last_mut() {
-                file.replaces_link |= there.is_link(relative);
             }
             if operation == Operation::Change
                 && let Some(file) = up.files.last_mut()

@@ -325,7 +325,6 @@ impl Up {
             beneath,
             found: found.clone(),
             backup: None,
-            replaces_link: false,
         });
         Ok(())
     }

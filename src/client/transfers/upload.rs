@@ -52,9 +52,6 @@ pub(super) struct Upload {
     pub(super) found: Found,
     /// Where the file that it replaces is kept.
     pub(super) backup: Option<Vec<u8>>,
-    /// Whether it takes the place of a link: one request for it would store it where
-    /// that leads to.
-    pub(super) replaces_link: bool,
 }
 
 /// A local file that is open.
@@ -286,7 +283,7 @@ impl Item for Upload {
     }
 
     fn goes_alone(&self) -> bool {
-        self.backup.is_some() || self.replaces_link
+        self.backup.is_some()
     }
 
     fn move_large(&self, run: &Run<'_>, lines: &mut [Line<'_>]) -> Result<()> {

@@ -126,7 +126,7 @@ impl<'a> Arriving<'a> {
             let attributes = !wanted.making.bare;
             Upload::begin_private(root, path, (replace, attributes), quota)
         } else {
-            let begun = Upload::begin(root, path, replace, env.settings.file_mode, quota);
+            let begun = Upload::begin_in_place(root, path, replace, env.settings.file_mode, quota);
             begun.map(|upload| (upload, 0))
         };
         let (upload, bits) = begun.map_err(|e| match env.note_upload(e) {

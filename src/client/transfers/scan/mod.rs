@@ -116,8 +116,6 @@ pub(super) struct Tree {
     pub(super) is_detailed: bool,
     /// The directory itself, as far as that is known.
     pub(super) top: Option<Found>,
-    /// Links that are left out, as far as the listing says what they are.
-    pub(super) links: BTreeSet<Vec<u8>>,
     /// Entries that the listing can't name, see [`Entry::untold`].
     unlisted: Vec<Entry>,
 }
@@ -131,7 +129,6 @@ impl Tree {
             held: BTreeSet::new(),
             is_detailed: false,
             top: None,
-            links: BTreeSet::new(),
             unlisted: Vec::new(),
         }
     }
@@ -150,12 +147,6 @@ impl Tree {
             }
         }
         others
-    }
-
-    /// Whether a symbolic link has this path.
-    pub(super) fn is_link(&self, path: &[u8]) -> bool {
-        let kept = self.entries.get(path);
-        self.links.contains(path) || kept.is_some_and(|found| found.link.is_some())
     }
 
     /// Reports entries that the listing can't name: the tree is not whole then.

@@ -127,14 +127,8 @@ fn report_other(run: &Run<'_>, top: &str, tree: &mut Tree, entry: &Details) {
         tree.fail(run, &entry.path, e);
     } else {
         tree.leave_out(&entry.path);
-        let note = match entry.is_link() {
-            true => {
-                tree.links.insert(entry.path.clone());
-                Note::Link
-            }
-            false => Note::Special,
-        };
-        run.note(&path, note);
+        let is_link = entry.is_link();
+        run.note(&path, if is_link { Note::Link } else { Note::Special });
     }
 }
 
