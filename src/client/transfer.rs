@@ -135,6 +135,17 @@ impl Connection {
     pub fn put(&mut self, path: impl AsRef<[u8]>, offset: u64, source: Source<'_>) -> Result<()> {
         let path = path.as_ref();
         let size = self.begin_put(path, offset, BUFFER)?;
+        self.put_all(path, size, source)
+    }
+
+    /// The same for a whole part, see [`Connection::begin_put_of`].
+    pub(super) fn put_part(&mut self, names: (&[u8], &[u8]), source: Source<'_>) -> Result<()> {
+        let size = self.begin_put_of(names, 0, BUFFER)?;
+        self.put_all(names.0, size, source)
+    }
+
+    /// Sends the frames of a PUT that has begun, each of up to `size` bytes.
+    fn put_all(&mut self, path: &[u8], size: usize, source: Source<'_>) -> Result<()> {
         self.put_frames(path, &mut |mut frame| {
             frame.resize(HEADER + size, 0);
             let len = source(&mut frame[HEADER..])?;
@@ -148,8 +159,8 @@ impl Connection {
         self.agree("PUT", path, &[offset, buffer as u64])
     }
 
-    /// The same for a part, whose target a server of this kind is told, for those
-    /// who watch it (TFD_TARGET); another one answers that it knows no such word.
+    /// The same for a part. The server gets the name of its target (TFD_TARGET), for
+    /// operators; one without the extension answers that it does not know the word.
     pub(super) fn begin_put_of(
         &mut self,
         (part, target): (&[u8], &[u8]),

@@ -110,15 +110,18 @@ pub(crate) struct Put {
     /// Include directories with their content
     #[arg(short, long)]
     recursive: bool,
-    /// Follow symbolic links in trees, which are skipped otherwise
+    /// Follow symbolic links in trees instead of skipping them
     #[arg(short = 'L', long)]
     follow: bool,
     /// Never replace a remote file
     #[arg(short, long)]
     no_overwrite: bool,
-    /// Upload directories whose names end in .sd, which listings hide
+    /// Upload directories named *.sd, which listings hide
     #[arg(long)]
     include_secure: bool,
+    /// Mode, octal, of the file that standard input becomes
+    #[arg(long, value_name = "MODE", value_parser = octal)]
+    mode: Option<u32>,
     #[command(flatten)]
     filters: FilterArguments,
     #[command(flatten)]
@@ -133,6 +136,7 @@ impl Put {
             follow,
             no_overwrite,
             include_secure,
+            mode,
             filters,
             transfer,
         } = self;
@@ -149,6 +153,10 @@ impl Put {
         let is_piped = sources.iter().any(|source| source == Path::new("-"));
         if is_piped && sources.len() > 1 {
             let text = "standard input is uploaded by itself: tf put - REMOTE";
+            return Err(Failure::usage(text));
+        }
+        if mode.is_some() && !is_piped {
+            let text = "--mode is for standard input: files keep their own modes";
             return Err(Failure::usage(text));
         }
         let remote = context.resolve(&target)?;
@@ -172,7 +180,7 @@ impl Put {
         };
         run_transfers(context, &remote.server, &options, how, |transfers| {
             if is_piped {
-                return transfers.put_from(&mut std::io::stdin().lock(), &remote.path);
+                return transfers.put_from(&mut std::io::stdin().lock(), &remote.path, mode);
             }
             transfers.put(&sources, &remote.path)
         })
@@ -353,6 +361,13 @@ impl TransferArguments {
             ..Options::default()
         }
     }
+}
+
+/// Reads the permission bits of a mode.
+fn octal(text: &str) -> Result<u32, &'static str> {
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or("a mode is octal, 0 to 777")
 }
 
 /// Reads a rate in bytes a second.

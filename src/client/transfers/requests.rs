@@ -77,6 +77,12 @@ pub(super) fn sendable(path: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// A file that arrived wrong, and can't be removed.
+pub(super) fn stays(path: &[u8]) -> ClientError {
+    let why = "SHA-256 differs, and this account may not remove it";
+    bad_name(path, why)
+}
+
 pub(super) fn bad_name(path: &[u8], why: &'static str) -> ClientError {
     ClientError::BadName {
         name: path.to_vec(),

@@ -11,11 +11,13 @@ use sha2::{Digest, Sha256};
 
 use super::local::{Part, Target};
 use super::pump::{compare, digest_there};
-use super::requests::{directory, join, part_name, sendable};
+use super::requests::{directory, join, part_name, sendable, stays};
 use super::trees::is_remote_directory;
 use super::{Summary, Transfers};
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
+use crate::client::extension::Attributes;
+use crate::client::observe::Note;
 use crate::tf::status::Status;
 
 /// Called with the bytes moved so far.
@@ -142,9 +144,25 @@ impl Connection {
         remote: &str,
         progress: Progress<'_>,
     ) -> Result<()> {
+        self.upload_with((local, reader), remote, None, progress)
+            .map(drop)
+    }
+
+    /// The same with a mode; what that could not be kept for.
+    fn upload_with(
+        &mut self,
+        (local, reader): (&Path, &mut dyn Read),
+        remote: &str,
+        mode: Option<u32>,
+        progress: Progress<'_>,
+    ) -> Result<Option<Note>> {
         let part = new_remote_part(remote)?;
+        if let Some(mode) = mode {
+            self.make_narrow(part.as_bytes(), mode)?;
+        }
         let (mut digest, mut moved) = (Sha256::new(), 0);
-        let sent = self.put(&part, 0, &mut |buffer| {
+        let names = (part.as_bytes(), remote.as_bytes());
+        let sent = self.put_part(names, &mut |buffer| {
             let len = read_full(reader, buffer).map_err(|e| ClientError::local(local, e))?;
             digest.update(&buffer[..len]);
             moved += len as u64;
@@ -165,26 +183,71 @@ impl Connection {
                     path: remote.to_owned(),
                 });
             }
-            self.rename(&part, remote)
+            let lost = match mode {
+                Some(mode) => self.set_mode_of_part(part.as_bytes(), mode)?,
+                None => None,
+            };
+            self.rename(&part, remote).map(|()| lost)
         });
         if placed.is_err() && !matches!(placed, Err(ClientError::Lost(_))) {
             let _ = self.delete(&part);
         }
         placed
     }
+
+    /// As [`Connection::upload_with`], for an account that may only add: under the
+    /// file's own name, which must be free.
+    fn upload_new(
+        &mut self,
+        (local, reader): (&Path, &mut dyn Read),
+        remote: &str,
+        mode: Option<u32>,
+        progress: Progress<'_>,
+    ) -> Result<Option<Note>> {
+        let (mut digest, mut moved) = (Sha256::new(), 0);
+        let mut next = |buffer: &mut [u8]| {
+            let len = read_full(reader, buffer).map_err(|e| ClientError::local(local, e))?;
+            digest.update(&buffer[..len]);
+            moved += len as u64;
+            progress(moved);
+            Ok(len)
+        };
+        if self.features()?.store {
+            let wanted = Attributes {
+                mode,
+                ..Attributes::default()
+            };
+            return self
+                .store(&wanted, remote.as_bytes(), &mut next)
+                .map(|()| None);
+        }
+        self.send_file(remote, false, &mut next)?;
+        if digest_there(self, remote.as_bytes())? != <[u8; 32]>::from(digest.finalize()) {
+            return Err(stays(remote.as_bytes()));
+        }
+        Ok(mode.map(|_| Note::ModeNotKept))
+    }
 }
 
 impl Transfers<'_> {
-    /// Sends a reader's bytes as a file. They can't be read twice, so a lost
-    /// connection ends it; the old file is untouched then. What can be known to
-    /// fail is refused before the first byte is read.
+    /// Sends a reader's bytes as a file, with this mode or that of the file it
+    /// replaces. They can't be read twice, so a lost connection ends it; the old file
+    /// is untouched then. What can be known to fail is refused before the first byte
+    /// is read.
     ///
     /// # Errors
     /// The server's refusal, a local failure, `Mismatch`, or the connection
     /// is lost.
-    pub fn put_from(&self, reader: &mut dyn Read, remote: &str) -> Result<Summary> {
+    pub fn put_from(
+        &self,
+        reader: &mut dyn Read,
+        remote: &str,
+        mode: Option<u32>,
+    ) -> Result<Summary> {
         self.run(|run, lines| {
-            sendable(remote.as_bytes())?;
+            let path = remote.as_bytes();
+            sendable(path)?;
+            run.find_rights(&mut lines[0], directory(path))?;
             if is_remote_directory(&mut lines[0], remote)? {
                 return Err(ClientError::Refused {
                     request: format!("put {remote}"),
@@ -199,7 +262,15 @@ impl Transfers<'_> {
                 run.at(&id, position);
             };
             let connection = lines[0].open()?;
-            connection.upload(Path::new("standard input"), reader, remote, progress)?;
+            let from = (Path::new("standard input"), reader);
+            let lost = if run.direct() {
+                connection.upload_new(from, remote, mode, progress)?
+            } else {
+                let old = connection.find_each(&[path], false)?.pop();
+                let old = old.and_then(Result::ok).and_then(|(_, old)| old.mode);
+                connection.upload_with(from, remote, mode.or(old), progress)?
+            };
+            lost.into_iter().for_each(|lost| run.note(&id.name, lost));
             run.done(&id, size);
             Ok(())
         })

@@ -18,28 +18,23 @@ use sha2::{Digest, Sha256};
 use super::existing::keep_old;
 use super::keep::holes::data_in;
 use super::keep::local::xattrs_of;
-use super::keep::{NARROW, is_private, lost_by, set_requests};
+use super::keep::{is_private, lost_by, set_requests};
 use super::local::Target;
 use super::pump::{Source, Start, digest_concurrently, digest_there, extend_digest, read_ahead};
 use super::queue::{Item, Ranges};
 use super::requests::{
-    bad_name, can_change_mode, change_mode, directory, done, join, last, part_name, request,
-    two_paths,
+    can_change_mode, change_mode, directory, done, join, last, part_name, request, stays, two_paths,
 };
 use super::resume::{Begun, Rest};
 use super::run::{Id, Line, Run, joined};
 use super::scan::Found;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
-use crate::client::extension::{Attributes, Features, Time, set_request, store_request};
+use crate::client::extension::{Attributes, Features, Time};
 use crate::client::observe::Note;
 use crate::client::transfer::HEADER;
 use crate::sys::number::at_most;
 use crate::tf::status::Status;
-use crate::tf::wire::message_header;
-
-/// Bytes read and sent at once by one request for a file.
-const PIECE: usize = 256 * 1024;
 
 /// A local file, and by its `id` where it goes.
 pub(super) struct Upload {
@@ -343,39 +338,19 @@ impl<'s> Sending<'s> {
     /// Sends it by one request, which the server refuses or carries out as a whole.
     fn store(&self, connection: &mut Connection) -> Result<()> {
         let (name, length) = (&self.item.id.name, self.opened.version.size);
-        let wanted = self.opened.attributes.without_owner();
-        let asked = store_request(&wanted, &["new"], name);
-        connection.wire().write_message(&asked)?;
         let mut position = 0;
-        let mut buffer = vec![0; PIECE];
-        let mut digest = Sha256::new();
-        // A refusal may come before the end.
-        while position < length && !connection.wire().has_input() {
+        let wanted = self.opened.attributes.without_owner();
+        connection.store(&wanted, name, &mut |buffer| {
             self.run.go_on()?;
-            let piece = &mut buffer[..at_most(length - position, PIECE)];
-            self.source().read(piece, position)?;
-            digest.update(&*piece);
-            connection.wire().hold_unit(&message_header(piece.len()));
-            connection.wire().hold_unit(piece);
-            connection.wire().flush()?;
-            position += piece.len() as u64;
+            let len = at_most(length - position, buffer.len());
+            self.source().read(&mut buffer[..len], position)?;
+            position += len as u64;
             self.run.at(&self.item.id, position);
-        }
-        let whole = position == length && self.item.is_still(&self.opened.version).is_ok();
-        let wire = connection.wire();
-        if whole {
-            wire.hold_unit(&0_i32.to_be_bytes());
-            wire.hold_unit(&digest.finalize());
-        } else {
-            wire.hold_unit(&(-1_i32).to_be_bytes());
-        }
-        wire.flush()?;
-        let mut reply = Vec::new();
-        wire.read_message(&mut reply)?;
-        if position == length {
-            self.item.is_still(&self.opened.version)?;
-        }
-        done(&request("TFD_STORE", name), &reply)
+            if len == 0 {
+                self.item.is_still(&self.opened.version)?;
+            }
+            Ok(len)
+        })
     }
 
     /// Sends it in acknowledged messages, so that the server says exactly what is
@@ -395,8 +370,7 @@ impl<'s> Sending<'s> {
         })?;
         let digest: [u8; 32] = digest.finalize().into();
         if self.run.options.verify && digest_there(connection, name)? != digest {
-            let why = "SHA-256 differs, and this account may not remove it";
-            return Err(bad_name(name, why));
+            return Err(stays(name));
         }
         Ok(())
     }
@@ -541,30 +515,12 @@ impl<'s> Sending<'s> {
         })
     }
 
-    /// Makes an empty part that only its owner reads.
+    /// Makes an empty part that only its owner reads, if it is to get a mode.
     pub(super) fn make_narrow(&self, connection: &mut Connection) -> Result<()> {
-        let mode = self.opened.attributes.mode;
-        let Some(mode) = mode.filter(|_| !self.run.direct()) else {
-            return Ok(());
-        };
-        let features = connection.features()?;
-        if features.store {
-            let wire = connection.wire();
-            wire.write_message_later(&store_request(&NARROW, &[], self.part));
-            wire.hold_unit(&0_i32.to_be_bytes());
-            wire.hold_unit(&Sha256::digest(b""));
-            wire.flush()?;
-            // What is wrong with the place, PUT will report.
-            return Ok(wire.read_message(&mut Vec::new())?);
+        match self.opened.attributes.mode.filter(|_| !self.run.direct()) {
+            Some(mode) => connection.make_narrow(self.part, mode),
+            None => Ok(()),
         }
-        if is_private(mode, false) && (features.set || can_change_mode(self.part)) {
-            let narrow = match features.set {
-                true => set_request(&NARROW, self.part),
-                false => change_mode(self.part, 0o600),
-            };
-            connection.ask_all(&[request("TOUCH", self.part), narrow])?;
-        }
-        Ok(())
     }
 
     /// Whether another `tf` has put the same file in its place, by way of the

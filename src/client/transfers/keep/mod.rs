@@ -7,6 +7,7 @@ pub(super) mod directories;
 pub(super) mod holes;
 pub(super) mod links;
 pub(super) mod local;
+mod parts;
 pub(super) mod times;
 
 use super::scan::Found;
