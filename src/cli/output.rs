@@ -12,7 +12,7 @@ use crate::client::{ClientError, Details, Kind, Owners, Result, Stat};
 
 /// How much to print, and in which form.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Output")]
+#[command(next_help_heading = clap::builder::Resettable::Reset)]
 pub(crate) struct OutputOptions {
     /// Show no progress bar
     #[arg(short, long, global = true)]

@@ -28,7 +28,7 @@ pub(super) struct FilterArguments {
     /// Skip files that are newer at the target
     #[arg(short, long)]
     update: bool,
-    /// Keep replaced files: with a suffix, or beneath DIR/ at the target
+    /// Keep replaced files, renamed or in DIR/
     #[arg(long, value_name = "SUFFIX|DIR/", num_args = 0..=1, require_equals = true,
           default_missing_value = "~", value_parser = backup)]
     backup: Option<Backup>,
@@ -87,14 +87,10 @@ impl Args for Rules {
             let option = Arg::new(name).long(name).value_name(value).help(help);
             option.action(ArgAction::Append)
         };
-        let text = "Skip names or paths that match; the first rule that matches counts";
+        let text = "Skip matching entries; the first rule decides";
         command
             .arg(option(EXCLUDE, "GLOB", text))
-            .arg(option(
-                INCLUDE,
-                "GLOB",
-                "Do not skip names or paths that match",
-            ))
+            .arg(option(INCLUDE, "GLOB", "Do not skip them"))
             .arg(
                 option(EXCLUDE_FROM, "FILE", "Read rules from a file, one a line")
                     .value_parser(value_parser!(PathBuf)),

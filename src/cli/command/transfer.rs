@@ -14,18 +14,17 @@ use crate::client::{Direction, Keep, Options, Summary, Transfers, is_pattern};
 /// Download files and trees; a file appears only when complete and verified
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-                        tf get reports/may.pdf .\n  \
-                        tf get -r -j 4 backup:photos /srv/\n  \
-                        tf get 'reports/*.pdf' .")]
+                        tf get 'reports/*.pdf' .\n  \
+                        tf get -r -j 4 backup:photos /srv/")]
 pub(crate) struct Get {
-    /// Remote files or patterns, and the target: a local file or directory, or
-    /// - for standard output [default: the current directory]
+    /// Remote files or patterns, then a local file or directory, or - for standard
+    /// output [default: .]
     #[arg(required = true, value_name = "REMOTE... [LOCAL]", add = Names::Download)]
     paths: Vec<String>,
     /// Include directories with their content
     #[arg(short, long)]
     recursive: bool,
-    /// Replace local files without asking, which tf does on a terminal
+    /// Replace local files without asking
     #[arg(short, long)]
     force: bool,
     /// Never replace a local file
@@ -103,8 +102,8 @@ const PATTERNS: glob::MatchOptions = glob::MatchOptions {
                         tf put -r -j 4 photos backup:\n  \
                         pg_dump shop | tf put - backups/shop.sql")]
 pub(crate) struct Put {
-    /// Local files, or - for standard input, and the target: a remote file or
-    /// directory [default: the default server's root]
+    /// Local files, or - for standard input, then the remote target: a directory or a
+    /// new name [default: :]
     #[arg(required = true, value_name = "LOCAL... [REMOTE]", add = Names::Upload)]
     paths: Vec<Place>,
     /// Include directories with their content
@@ -231,16 +230,16 @@ pub(crate) struct Mirror {
     /// Delete entries that are not in the source
     #[arg(long)]
     delete: bool,
-    /// Delete nothing if it would be more than this many entries
+    /// Delete nothing if it would be more than N entries
     #[arg(long, value_name = "N", requires = "delete")]
     max_delete: Option<u64>,
     /// Only print what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Follow local symbolic links, which are skipped otherwise
+    /// Follow local symbolic links instead of skipping them
     #[arg(short = 'L', long)]
     follow: bool,
-    /// Include directories whose names end in .sd, which listings hide
+    /// Include directories named *.sd, which listings hide
     #[arg(long)]
     include_secure: bool,
     #[command(flatten)]
@@ -287,10 +286,10 @@ impl Mirror {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Transfer")]
 pub(super) struct TransferArguments {
-    /// Connections to use at once, for many files or for a large one
+    /// Connections at once, for many files or for a large one
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     streams: Option<u8>,
-    /// How often in a row to reopen a lost connection
+    /// Times in a row to reopen a lost connection
     #[arg(long, value_name = "N", default_value_t = 10)]
     retries: u32,
     /// Limit in bytes per second, with K, M or G
@@ -303,33 +302,31 @@ pub(super) struct TransferArguments {
     keep: KeepArguments,
 }
 
-/// What transfers keep besides names, bytes, permission bits and times.
+/// What transfers keep besides names, bytes, permission bits and times. Help names
+/// the rarer ones in one line, to fit on a screen.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Keep")]
 struct KeepArguments {
-    /// Keep all: -r --links --hard-links --sparse --xattrs, and --owner of what root
-    /// downloads
-    #[arg(short = 'a', long)]
-    archive: bool,
-    /// Keep symbolic links, which are skipped otherwise
-    #[arg(long)]
-    links: bool,
-    /// Keep several names of one file
-    #[arg(long)]
-    hard_links: bool,
-    /// Keep holes in files
-    #[arg(long)]
-    sparse: bool,
-    /// Keep extended attributes (user.*)
-    #[arg(long)]
-    xattrs: bool,
-    /// Keep owner and group, by number; uploading, the server's user must be allowed to
-    /// set them
-    #[arg(long)]
-    owner: bool,
     /// Do not keep permission bits and times
     #[arg(long)]
     no_preserve: bool,
+    /// As -r --links --hard-links --sparse --xattrs --owner
+    #[arg(short = 'a', long)]
+    archive: bool,
+    /// Keep symbolic links instead of skipping them
+    #[arg(long)]
+    links: bool,
+    /// Keep several names of one file
+    #[arg(long, hide = true)]
+    hard_links: bool,
+    /// Keep holes in files
+    #[arg(long, hide = true)]
+    sparse: bool,
+    /// Keep extended attributes (user.*)
+    #[arg(long, hide = true)]
+    xattrs: bool,
+    /// Keep owner and group, by number, if the receiver may
+    #[arg(long, hide = true)]
+    owner: bool,
 }
 
 impl KeepArguments {
