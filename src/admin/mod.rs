@@ -39,16 +39,14 @@ enum Command {
     /// again.
     #[command(after_help = "Example:\n  tfd serve --config /etc/tfd/tfd.toml")]
     Serve {
-        /// The configuration, see tfd.toml(5)
-        #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Print every problem of a configuration: exit status 0 for none, else 1
     #[command(after_help = "Example:\n  tfd check --config /etc/tfd/tfd.toml")]
     Check {
-        /// The configuration, see tfd.toml(5)
-        #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Show who is connected to a running tfd and what they do
     ///
@@ -117,9 +115,8 @@ enum Command {
         after_help = "Example:\n  tfd show-unit > /etc/systemd/system/tfd.service.d/tfd-setup.conf"
     )]
     ShowUnit {
-        /// The configuration, see tfd.toml(5)
-        #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Make an RSA key pair: private.pem for tfd, public.pem for its clients
     ///
@@ -165,7 +162,7 @@ enum Command {
     /// Codes, accounts and bans of the vault, by root, with a running tfd or without
     Vault {
         #[command(flatten)]
-        file: vault::ConfigFile,
+        file: ConfigFile,
         #[command(subcommand)]
         command: vault::VaultCommand,
     },
@@ -183,6 +180,19 @@ enum Command {
     },
 }
 
+// Where the configuration is. No doc comment: clap would show it.
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration, see tfd.toml(5)
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/tfd/tfd.toml",
+        global = true
+    )]
+    config: PathBuf,
+}
+
 fn one_line(text: &str) -> Result<String, &'static str> {
     if text.contains('\n') {
         Err("a name cannot have two lines")
@@ -198,15 +208,15 @@ pub fn run() -> ExitCode {
         status::set_modes();
     }
     match command {
-        Command::Serve { config } => crate::daemon::serve(&config),
-        Command::Check { config } => check::report(&config),
+        Command::Serve { file } => crate::daemon::serve(&file.config),
+        Command::Check { file } => check::report(&file.config),
         Command::Status { json, control } => status::report(&control, json),
         Command::Kick(kick) => kick::run(kick),
         Command::Blocked { file, json } => blocked::report(file.blocked_beside(), json),
         Command::Unblock { file, whom } => blocked::unblock(file.blocked_beside(), &whom),
         Command::Setup(setup) => setup::run(&setup),
         Command::ShowClient(arguments) => show_client::run(&arguments),
-        Command::ShowUnit { config } => show_client::of_config(&config, unit::drop_in),
+        Command::ShowUnit { file } => show_client::of_config(&file.config, unit::drop_in),
         Command::Keygen { out, bits, tls } => keygen::run(&out, bits, &tls),
         Command::Import { old, out } => import::run(&old, &out),
         Command::User { file, command } => user::run(file, command),

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::admin::keygen;
 use crate::admin::status::{fail, say};
+use crate::admin::{ConfigFile, keygen};
 use crate::config::{Config, Listener, Mode, Protocol};
 use crate::handover::{Bbftp, Handover, Tf};
 use crate::net::tls::certificate;
@@ -29,9 +29,8 @@ pub(super) struct ShowClient {
     /// first in its certificate, else the host's name]
     #[arg(long)]
     name: Option<String>,
-    /// The configuration, see tfd.toml(5)
-    #[arg(long, value_name = "FILE", default_value = "/etc/tfd/tfd.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 /// Runs `tfd show-client`: its exit code.
@@ -42,8 +41,8 @@ pub(super) fn run(arguments: &ShowClient) -> ExitCode {
         of_server(config, arguments.name.as_deref(), account)?.to_text()
     };
     match &arguments.out {
-        None => of_config(&arguments.config, text),
-        Some(file) => match loaded(&arguments.config).and_then(|config| text(&config)) {
+        None => of_config(&arguments.file.config, text),
+        Some(file) => match loaded(&arguments.file.config).and_then(|config| text(&config)) {
             Ok(text) => match keygen::write_new(file, text.as_bytes(), 0o600) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(e) => fail(format!("{}: {e}", file.display())),

@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use nix::unistd::geteuid;
 use rustix::fs::{Mode, OFlags};
 
+use crate::admin::ConfigFile;
 use crate::admin::status::{self, fail};
 use crate::config::Config;
 use crate::daemon::helpers::control::request::{Request, Whom};
@@ -18,18 +19,6 @@ use crate::vault::operator::{self, Question};
 
 /// How long a ban lasts that names no end, in seconds: for good.
 const FOR_GOOD: i64 = 100 * 365 * 86_400;
-
-#[derive(Args)]
-pub(super) struct ConfigFile {
-    /// The configuration, see tfd.toml(5)
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/tfd/tfd.toml",
-        global = true
-    )]
-    config: PathBuf,
-}
 
 #[derive(Subcommand)]
 pub(super) enum VaultCommand {

@@ -12,8 +12,8 @@ use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use zeroize::Zeroizing;
 
-use crate::admin::blocked;
 use crate::admin::status::{fail, say};
+use crate::admin::{ConfigFile, blocked};
 use crate::config;
 use crate::text::columns;
 use crate::users::account::{Account, Options, check_name};
@@ -27,14 +27,8 @@ pub(super) struct UsersFile {
     /// The users file [default: the one named in the configuration]
     #[arg(long, value_name = "FILE", global = true)]
     users: Option<PathBuf>,
-    /// The configuration, see tfd.toml(5)
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/tfd/tfd.toml",
-        global = true
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 // What to do with it.
@@ -147,13 +141,13 @@ impl UsersFile {
     /// The file that is named, or that the configuration names.
     pub(super) fn path(self) -> Result<PathBuf, String> {
         let named = self.users.map(Ok);
-        named.unwrap_or_else(|| config::users_file(&self.config))
+        named.unwrap_or_else(|| config::users_file(&self.file.config))
     }
 
     /// What the file of blocked logins is next to.
     pub(super) fn blocked_beside(self) -> Result<PathBuf, String> {
         let named = self.users.map(Ok);
-        named.unwrap_or_else(|| config::blocked_beside(&self.config))
+        named.unwrap_or_else(|| config::blocked_beside(&self.file.config))
     }
 }
 
