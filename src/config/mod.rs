@@ -174,7 +174,8 @@ pub fn users_file(path: &Path) -> Result<PathBuf, String> {
     match Config::parse(path, &text) {
         Ok(Config { server, .. }) => server.users.ok_or_else(|| {
             let shown = path.display();
-            format!("{shown} does not set server.users")
+            let remedy = "set mode = \"multi-user\" and users = FILE there";
+            format!("{shown} does not set server.users: {remedy}, or name FILE with --users")
         }),
         Err(problems) => Err(format!("{} (or name the file with --users)", problems[0])),
     }

@@ -245,6 +245,22 @@ fn standard_input_and_output_are_files_too() {
 }
 
 #[test]
+fn a_directory_without_recursion_is_refused_with_the_option_for_it() {
+    let desk = Desk::new();
+    desk.write("here/f", "x");
+    desk.server.write("there/f", "x");
+    for (arguments, code, why) in [
+        (["put", "here", ":"], 7, "here: is a directory: see -r"),
+        (["get", "there", "."], 1, "there: is a directory: see -r"),
+    ] {
+        let run = desk.tf(&arguments);
+        assert_eq!(run.code, Some(code), "{}", run.err);
+        assert!(run.err.contains(why), "{}", run.err);
+    }
+    assert!(!desk.server.exists("here") && !desk.path("there").exists());
+}
+
+#[test]
 fn standard_input_is_not_read_before_it_has_a_place() {
     let desk = Desk::new();
     desk.server.mkdir("d");

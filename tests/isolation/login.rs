@@ -793,6 +793,16 @@ fn blocks_are_shown_and_lifted_by_address_by_name_and_with_the_lock() {
 }
 
 #[test]
+fn without_accounts_their_commands_say_how_to_have_some() {
+    let server = Server::start();
+    for arguments in [&["blocked"][..], &["unblock", "ann"], &["user", "list"]] {
+        let (fine, said) = tfd(&server, arguments);
+        let remedy = "does not set server.users: set mode = \"multi-user\" and users";
+        assert!(!fine && said.contains(remedy), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn an_accounts_fields_are_changed_one_by_one() {
     if without_root() {
         return;

@@ -231,10 +231,9 @@ impl Up {
             );
         }
         if !run.options.recursive {
-            return Err(ClientError::local(
-                source,
-                std::io::ErrorKind::IsADirectory.into(),
-            ));
+            let kind = std::io::ErrorKind::IsADirectory;
+            let error = std::io::Error::new(kind, "is a directory: see -r");
+            return Err(ClientError::local(source, error));
         }
         let top = run.top(source)?;
         let tree = scan_local(run, source, true)?;
