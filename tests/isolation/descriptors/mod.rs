@@ -321,6 +321,29 @@ fn helpers_of_protocols(seen: &mut Seen) {
     );
 }
 
+/// The process that runs the program of `on_upload`, and that program.
+fn uploads(seen: &mut Seen) {
+    let server = Server::with(Setup {
+        server: format!(
+            "on_upload = [\"/bin/sleep\", \"1000\"]\non_upload_queue = \"queue\"\n{ALL_OF_IT}"
+        ),
+        ..Setup::default()
+    });
+    fill(&server);
+    let mut client = server.connect();
+    client.send_file("inside/new", false, b"content");
+    let _other = server.connect();
+    let all = [
+        "uploads",
+        "uploads: pidfd",
+        "uploads: channel to session",
+        "program of on_upload: pipe",
+        "session: channel to uploads",
+    ];
+    expect(&server, &all, seen);
+    client.expect_alive();
+}
+
 fn sweeper(seen: &mut Seen) {
     let server = Server::start();
     server.mkdir("many");
@@ -362,6 +385,7 @@ fn processes_hold_the_descriptors_of_the_table_and_no_others() {
         multi_user,
         jail,
         helpers_of_protocols,
+        uploads,
         sweeper,
         proxy,
     ] {

@@ -188,6 +188,8 @@ pub fn processes(server: &Server) -> Vec<(u32, &'static str)> {
                 "tfd-tables" => "tables",
                 "tfd-sweeper" => "sweeper",
                 "tfd-dialer" => "dialer",
+                "tfd-uploads" => "uploads",
+                "sleep" => "program of on_upload",
                 "tfd-resolver" => "resolver",
                 "tfd-responder" => "responder",
                 "tfd-relay" => "relay",
