@@ -3,6 +3,8 @@
 //! certificate; if they are right, it hands the gate's channel to the daemon,
 //! which starts the session. It answers nothing else and runs unprivileged.
 
+mod failure;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ use crate::ipc::codec::codec;
 use crate::ipc::gates::{self, Next};
 use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
+pub use self::failure::Failure;
 pub use crate::session::login::AskingGate as Gate;
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};
@@ -40,66 +43,6 @@ pub struct Admitted {
 }
 
 codec!(struct Admitted { tag, account, certificate, gate });
-
-/// Why a login has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// No account has the name.
-    UnknownUser,
-    /// The account has another password.
-    WrongPassword,
-    /// The account is locked, expired or not for this address.
-    ClosedAccount,
-    /// The address has failed too often.
-    BlockedAddress,
-    /// The address has failed too often at this account.
-    BlockedUser,
-    /// A certificate has opened no account.
-    Certificate,
-    /// An operator has barred the account or the address.
-    Barred,
-    /// The password was right, the one-time code was not.
-    WrongCode,
-}
-
-codec!(enum Failure {
-    1 => UnknownUser,
-    2 => WrongPassword,
-    3 => ClosedAccount,
-    4 => BlockedAddress,
-    5 => BlockedUser,
-    6 => Certificate,
-    7 => Barred,
-    8 => WrongCode,
-});
-
-impl Failure {
-    /// All of them, in their order, by the names that metrics have for them.
-    pub const ALL: [(Failure, &'static str); 8] = [
-        (Failure::UnknownUser, "unknown_user"),
-        (Failure::WrongPassword, "wrong_password"),
-        (Failure::ClosedAccount, "closed_account"),
-        (Failure::BlockedAddress, "blocked_address"),
-        (Failure::BlockedUser, "blocked_user"),
-        (Failure::Certificate, "certificate"),
-        (Failure::Barred, "barred"),
-        (Failure::WrongCode, "wrong_code"),
-    ];
-
-    /// What the log says.
-    fn reason(self) -> &'static str {
-        match self {
-            Failure::UnknownUser => "no such user",
-            Failure::WrongPassword => "wrong password",
-            Failure::ClosedAccount => "closed account",
-            Failure::BlockedAddress => "too many failures from this address",
-            Failure::BlockedUser => "too many failures of this user from this address",
-            Failure::Certificate => "wrong certificate",
-            Failure::Barred => "barred by an operator",
-            Failure::WrongCode => "wrong one-time code, or one that was used",
-        }
-    }
-}
 
 /// What the daemon hears of a login.
 pub type Outcome = Result<Admitted, Failure>;
