@@ -2,11 +2,11 @@
 //! thread takes the channels of new gates from the daemon, others answer. So the
 //! daemon never waits for such a process, even if an answer takes long.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,10 @@ use super::Pipe;
 use super::codec::Decode;
 use crate::sys::process::{PANICKED, exit};
 
-/// How long a delayed answer takes, and how many may wait: more than there are
-/// gates, mostly.
-const DELAY: Duration = Duration::from_secs(2);
+/// How long a delayed answer takes.
+pub const DELAY: Duration = Duration::from_secs(2);
+
+/// How many of them may wait to be put in their order.
 const MOST_DELAYED: usize = 4096;
 
 /// What comes of a gate that has asked something.
@@ -28,9 +29,8 @@ pub enum Next<G> {
     Again(G),
     /// It may not.
     Done,
-    /// It gets its answer, which this gives, after a while. No thread waits for
-    /// that.
-    Delayed(Answer<G>),
+    /// It gets its answer, which this gives, at that time. No thread waits for that.
+    Delayed(Instant, Answer<G>),
 }
 
 /// Gives an answer; the gate, if it may ask more.
@@ -101,20 +101,36 @@ fn answer_all<G: AsFd, N: Into<Next<G>>>(
         match answer(gate).into() {
             Next::Again(gate) => gates.put_back(gate)?,
             Next::Done => gates.forget(),
-            Next::Delayed(answer) => late
-                .send((Instant::now() + DELAY, answer))
+            Next::Delayed(due, answer) => late
+                .send((due, answer))
                 .map_err(|_| io::ErrorKind::BrokenPipe)?,
         }
     }
 }
 
-/// Gives the delayed answers, all after the same time, so in their order.
+/// Gives the delayed answers, each at its time.
 fn answer_late<G: AsFd>(
     gates: &Gates<G>,
     delayed: &Receiver<(Instant, Answer<G>)>,
 ) -> io::Result<()> {
-    for (due, answer) in delayed {
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    let mut waiting: BTreeMap<(Instant, u64), Answer<G>> = BTreeMap::new();
+    for number in 0_u64.. {
+        let due = waiting.first_key_value().map(|((due, _), _)| *due);
+        let received = match due {
+            Some(due) => delayed.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => delayed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match received {
+            Ok((due, answer)) => {
+                waiting.insert((due, number), answer);
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        let Some((_, answer)) = waiting.pop_first() else {
+            continue;
+        };
         match answer() {
             Some(gate) => gates.put_back(gate)?,
             None => gates.forget(),

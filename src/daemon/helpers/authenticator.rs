@@ -8,6 +8,7 @@ mod failure;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use jiff::civil::Date;
 use log::kv::Value;
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
-use crate::ipc::gates::{self, Next};
+use crate::ipc::gates::{self, DELAY, Next};
 use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
 pub use self::failure::Failure;
@@ -332,7 +333,7 @@ fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next
     let verdict = verdict.map_err(|refusal| refusal.why);
     let answer = move || report(&daemon, gate, verdict, certificate);
     match is_delayed {
-        true => Next::Delayed(Box::new(answer)),
+        true => Next::Delayed(Instant::now() + DELAY, Box::new(answer)),
         false => answer().into(),
     }
 }

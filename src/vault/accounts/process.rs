@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::book::{Account, Book, Trouble};
 use super::codes::Kind;
@@ -16,7 +17,7 @@ use super::mails::{self, Wake};
 use super::password::{self, Checker};
 use super::{Admitted, Answer, Ask, Asked, Login, NewCaller, Refusal};
 use crate::ipc::Pipe;
-use crate::ipc::gates::{self, Next};
+use crate::ipc::gates::{self, DELAY, Next};
 use crate::ipc::orders::Tag;
 use crate::users::account::check_name;
 use crate::users::hash;
@@ -306,7 +307,8 @@ impl Keeper {
             }
             // No thread waits for that.
             Err(Trouble::Refused(why) | Trouble::Counted(why)) => {
-                Next::Delayed(Box::new(move || reply(caller, &Answer::No(why))))
+                let due = Instant::now() + DELAY;
+                Next::Delayed(due, Box::new(move || reply(caller, &Answer::No(why))))
             }
             Err(trouble) => {
                 log::error!(error:% = trouble; "vault accounts");
