@@ -94,18 +94,6 @@ impl Book {
         accounts.position(|account| account.name == name)
     }
 
-    /// Whether failures block a login to this name.
-    fn block(&self, name: &str, peer: IpAddr, now: u64) -> Option<Refusal> {
-        let mut throttle = self.throttle();
-        if let Some(seconds) = throttle.address_blocked(peer, now)
-            && !throttle.knows(name, peer)
-        {
-            return Some(Refusal::blocked(Failure::BlockedAddress, now, seconds));
-        }
-        let seconds = throttle.login_blocked(name, peer, now)?;
-        Some(Refusal::blocked(Failure::BlockedUser, now, seconds))
-    }
-
     /// The account that a password opens, with the period of the one-time code
     /// behind it where one is needed. Whatever name it is for, a password that could
     /// end in a code is compared with and without.
@@ -180,6 +168,17 @@ impl Book {
         all.get(sum.checked_rem(all.len()).unwrap_or(0))
             .map_or(&self.nobody, |other| &other.hash)
     }
+}
+
+/// Whether failures block a login to this name.
+fn block(throttle: &mut Throttle, name: &str, peer: IpAddr, now: u64) -> Option<Refusal> {
+    if let Some(seconds) = throttle.address_blocked(peer, now)
+        && !throttle.knows(name, peer)
+    {
+        return Some(Refusal::blocked(Failure::BlockedAddress, now, seconds));
+    }
+    let seconds = throttle.login_blocked(name, peer, now)?;
+    Some(Refusal::blocked(Failure::BlockedUser, now, seconds))
 }
 
 /// The channel to the daemon.
@@ -400,7 +399,7 @@ fn admit_by_certificate(
 fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usize, Refusal>, bool) {
     let (now, today) = time();
     let found = book.find(name);
-    if let Some(refusal) = book.block(name, peer, now) {
+    if let Some(refusal) = block(&mut book.throttle(), name, peer, now) {
         return (Err(refusal), false);
     }
     let shown = book.check_password(found, (name, password), now);
@@ -414,6 +413,8 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usiz
         }
     });
     let mut throttle = book.throttle();
+    // Others may have failed meanwhile: guesses that come at once gain nothing.
+    let verdict = block(&mut throttle, name, peer, now).map_or(verdict, Err);
     let is_delayed = throttle.is_delayed(name, peer, now);
     let written = match verdict {
         Ok(_) => throttle.succeeded(peer, name, now),
