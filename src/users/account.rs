@@ -23,6 +23,9 @@ pub const MAX_NAME: usize = 64;
 /// The mark in front of the hash of a locked account.
 pub(super) const LOCK: char = '!';
 
+/// In place of the hash of an account without a password here.
+pub const NO_PASSWORD: &str = "*";
+
 /// What is behind the hash of a password, in the same field: secrets as it is.
 const PROOF: char = ';';
 const TOTP: &str = "totp";
@@ -33,7 +36,7 @@ const NEXT_TOTP: &str = "next-totp";
 pub struct Account {
     /// The name a client logs in with.
     pub name: String,
-    /// The hash of its password, in crypt format.
+    /// The hash of its password, in crypt format, or [`NO_PASSWORD`].
     pub hash: Zeroizing<String>,
     /// What its one-time codes are made of, if it needs them.
     pub totp: Option<Secret>,
@@ -256,7 +259,8 @@ impl FromStr for Account {
             None => (false, hash),
         };
         let (hash, totp, next_totp) = read_proofs(hash).map_err(|e| format!("{name}: {e}"))?;
-        if Scheme::of(hash).is_none() && !(locked && hash.is_empty()) {
+        let is_without = hash == NO_PASSWORD || locked && hash.is_empty();
+        if Scheme::of(hash).is_none() && !is_without {
             return Err(format!(
                 "{name}: unknown kind of hash: set it with tfd user passwd"
             ));
@@ -447,6 +451,7 @@ mod tests {
             format!("backup:{HASH}:backup:b:append-only,rate=1048576:"),
             format!("a@b.c:{HASH}:ann::from=192.0.2.0/24,from=2001:db8::/32:"),
             "new:!:ann:::".to_owned(),
+            "pam:*:ann:::".to_owned(),
         ] {
             let account: Account = line.parse().expect("account");
             assert_eq!(account.to_string(), line);

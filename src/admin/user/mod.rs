@@ -16,7 +16,7 @@ use crate::admin::status::{fail, say};
 use crate::admin::{ConfigFile, blocked};
 use crate::config;
 use crate::text::columns;
-use crate::users::account::{Account, Options, check_name};
+use crate::users::account::{Account, NO_PASSWORD, Options, check_name};
 use crate::users::file::{Edit, read};
 use crate::users::throttle::{FOR_GOOD, Target};
 use crate::users::{Identity, hash};
@@ -126,6 +126,9 @@ pub(super) struct Addition {
     /// Read the password from standard input
     #[arg(long)]
     password_stdin: bool,
+    /// Keep no password here: PAM checks it (auth = "pam"), or certificates log in
+    #[arg(long, conflicts_with = "password_stdin")]
+    no_password: bool,
 }
 
 /// Runs `tfd user`: prints a line or a table to standard output, or problems to
@@ -183,7 +186,10 @@ fn add(file: &Path, addition: &Addition) -> Result<String, String> {
             "{name} exists: change its password with tfd user passwd"
         ));
     }
-    let hash = hash::make(&ask_password(name, addition.password_stdin)?)?;
+    let hash = match addition.no_password {
+        true => NO_PASSWORD.to_owned(),
+        false => hash::make(&ask_password(name, addition.password_stdin)?)?,
+    };
     let mut edit = Edit::begin(file)?;
     if exists(&edit, name)? {
         return Err(format!("{name} was just added by somebody else"));

@@ -24,6 +24,7 @@ pub use self::failure::Failure;
 pub use crate::session::login::AskingGate as Gate;
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};
+use crate::users::hash::Scheme;
 use crate::users::throttle::{self, Block, FOR_GOOD, Throttle};
 use crate::users::{hash, totp};
 
@@ -103,14 +104,14 @@ impl Book {
         (name, password): (&str, &[u8]),
         now: u64,
     ) -> Result<(usize, Option<u64>), Refusal> {
-        let hash = self.hash_for(found, name);
+        let (hash, is_own) = self.hash_for(found, name);
         let with_code = totp::split(password).filter(|_| self.has_codes);
-        let whole = hash::fits(hash, password);
+        let whole = hash::fits(hash, password) && is_own;
         let secret = found.and_then(|index| self.accounts[index].totp.as_ref());
         if let (true, Some(index), None) = (whole, found, secret) {
             return Ok((index, None));
         }
-        let begin = with_code.is_some_and(|(begin, _)| hash::fits(hash, begin));
+        let begin = with_code.is_some_and(|(begin, _)| hash::fits(hash, begin)) && is_own;
         let Some(index) = found else {
             return Err(Failure::UnknownUser.into());
         };
@@ -153,20 +154,20 @@ impl Book {
         barred.map_or(Ok(()), |until| Err(Refusal::barred(until)))
     }
 
-    /// The hash to check a password against. For an unknown name it is the hash of
-    /// some account, always the same: the answer takes as long as for an account
-    /// of the file.
-    fn hash_for(&self, found: Option<usize>, name: &str) -> &str {
-        let has_hash = |account: &&Account| !account.hash.is_empty();
+    /// The hash to check a password against, and whether it is of the account. For an
+    /// unknown name, or an account without a password, it is the hash of some account,
+    /// always the same: the answer takes as long as for an account of the file.
+    fn hash_for(&self, found: Option<usize>, name: &str) -> (&str, bool) {
+        let has_hash = |account: &&Account| Scheme::of(&account.hash).is_some();
         if let Some(account) = found.map(|index| &self.accounts[index]).filter(has_hash) {
-            return &account.hash;
+            return (&account.hash, true);
         }
         let all: Vec<&Account> = self.accounts.iter().filter(has_hash).collect();
         let sum = name.bytes().fold(0_usize, |sum, b| {
             sum.wrapping_mul(31).wrapping_add(b.into())
         });
-        all.get(sum.checked_rem(all.len()).unwrap_or(0))
-            .map_or(&self.nobody, |other| &other.hash)
+        let other = all.get(sum.checked_rem(all.len()).unwrap_or(0));
+        (other.map_or(&self.nobody, |other| &other.hash), false)
     }
 }
 
@@ -603,15 +604,23 @@ mod tests {
     fn a_name_without_an_account_is_checked_against_some_hash() {
         let throttle = || Throttle::new(LIMITS, None);
         let empty = Book::new(Vec::new(), throttle(), None).expect("book");
-        assert!(hash::Scheme::of(empty.hash_for(None, "x")).is_some());
+        assert!(hash::Scheme::of(empty.hash_for(None, "x").0).is_some());
         let hash = hash::make(b"x").expect("hash");
-        let lines = [format!("a:{hash}:a:::"), "new:!:a:::".to_owned()];
+        let lines = [
+            format!("a:{hash}:a:::"),
+            "new:!:a:::".to_owned(),
+            "pam:*:a:::".to_owned(),
+        ];
         let accounts = lines
             .iter()
             .map(|line| line.parse().expect("account"))
             .collect();
         let book = Book::new(accounts, throttle(), None).expect("book");
-        assert_eq!(book.hash_for(Some(1), "new"), hash);
-        assert_eq!(book.hash_for(None, "zzz"), hash);
+        assert_eq!(book.hash_for(Some(0), "a"), (hash.as_str(), true));
+        for (found, name) in [(Some(1), "new"), (Some(2), "pam"), (None, "zzz")] {
+            assert_eq!(book.hash_for(found, name), (hash.as_str(), false));
+            let refused = book.check_password(found, (name, b"x"), 0);
+            assert!(refused.is_err(), "{name}: the hash is another account's");
+        }
     }
 }
