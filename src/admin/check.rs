@@ -11,6 +11,7 @@ use nix::unistd::geteuid;
 use crate::admin::status::{fail, say, serving};
 use crate::admin::unit;
 use crate::config::{Config, Local, Mode, PasswordLogins, Problem, Protocol, VaultDialect};
+use crate::daemon::helpers::pam;
 use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
 use crate::net::tls::certificate;
@@ -116,9 +117,19 @@ fn warnings(config: &Config) -> Vec<Problem> {
     let warnings = short.into_iter().chain(no_helper_user(config));
     let warnings = warnings.chain(password_logins(config));
     let warnings = warnings.chain(unit::warning(config));
+    let warnings = warnings.chain(missing_service(config));
     let warnings = warnings.chain(config.unused.iter().cloned());
     let warnings = warnings.chain(vault_dialects(config));
     warnings.chain(expiry_warning(config)).collect()
+}
+
+/// That PAM does not know the service.
+fn missing_service(config: &Config) -> Option<Problem> {
+    let text = pam::missing_service(&config.server.pam.as_ref()?.service)?;
+    Some(Problem::new(
+        &config.path,
+        format!("server.pam_service: {text}"),
+    ))
 }
 
 /// What the dialects of the vault are worth.

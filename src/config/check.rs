@@ -73,6 +73,15 @@ pub(super) fn hash(text: &str) -> Result {
     holds(text != EXAMPLE_HASH, why)
 }
 
+/// The name of a PAM service. PAM itself knows them by small letters alone.
+pub(super) fn service_of_pam(text: &str) -> Result {
+    let is_fine =
+        |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_' | b'.');
+    let is_name = (1..=64).contains(&text.len()) && text.bytes().all(is_fine);
+    let why = "name a file in /etc/pam.d, in small letters, such as \"tfd\"";
+    holds(is_name && !text.starts_with('.'), why)
+}
+
 pub(super) fn listen(text: &str) -> Result {
     let why = "is not an address:port, such as \"0.0.0.0:10345\" or \"[::]:10345\"";
     holds(text.parse::<SocketAddr>().is_ok(), why)

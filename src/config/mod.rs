@@ -25,7 +25,7 @@ pub use check::is_service_name;
 pub(crate) use check::parse_port_range;
 pub use listener::{Listener, Protocol};
 pub use proxy::{Backend, Host, Proxy};
-pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, OnUpload, Server, Tls};
+pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, OnUpload, Pam, Server, Tls};
 pub use tf::{Dialect, Tf};
 pub use values::Problem;
 use values::Values;

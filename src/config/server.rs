@@ -65,6 +65,8 @@ pub struct Server {
     pub mode: Mode,
     /// The users file of multi-user mode.
     pub users: Option<PathBuf>,
+    /// What checks passwords in place of the users file.
+    pub pam: Option<Pam>,
     /// Whether clients must enter a jail.
     pub jail: bool,
     /// The most bytes that all files beneath the root may have.
@@ -100,6 +102,17 @@ pub struct OnUpload {
     pub parallel: usize,
     /// How long one may take.
     pub timeout: Duration,
+}
+
+/// PAM, which checks passwords.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pam {
+    /// Its service.
+    pub service: String,
+    /// How long a check may take.
+    pub timeout: Duration,
+    /// The digits of the one-time code behind each password; 0 for none.
+    pub code_digits: usize,
 }
 
 /// A place that only this machine reaches.
@@ -160,6 +173,16 @@ pub(super) fn check(values: &mut Values<'_>, has_tls: bool) {
     if logs_in {
         let remedy = "multi-user mode needs a users file (tfd user add)";
         values.need("server", "users", remedy);
+    }
+    let by_pam = values.is("server", "auth", "pam");
+    if by_pam && !logs_in {
+        let text = " = \"pam\" is of no use in single-user mode, where nobody logs in";
+        values.problem("server", "auth", text);
+    }
+    for name in ["pam_service", "pam_timeout", "pam_code_digits"] {
+        if values.is_set("server", name) && !by_pam {
+            values.problem("server", name, " is of no use without auth = \"pam\"");
+        }
     }
     if values.is("server", "log_format", "journal") && values.is_set("server", "log_file") {
         let text = " is of no use with log_format = \"journal\"";
@@ -224,6 +247,7 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
             _ => Mode::SingleUser,
         },
         users: path("users"),
+        pam: pam(values)?,
         jail: flag("jail")?,
         quota: text("quota").and_then(parse_size),
         keep_parts: Some(seconds("keep_parts")?).filter(|time| !time.is_zero()),
@@ -254,6 +278,16 @@ fn on_upload(values: &Values<'_>) -> Option<Option<OnUpload>> {
         timeout: values.seconds("server", "on_upload_timeout")?,
     };
     Some((!on_upload.program.is_empty()).then_some(on_upload))
+}
+
+/// PAM, if it checks passwords; `None` for a wrong value.
+fn pam(values: &Values<'_>) -> Option<Option<Pam>> {
+    let pam = Pam {
+        service: values.text("server", "pam_service")?.to_owned(),
+        timeout: values.seconds("server", "pam_timeout")?,
+        code_digits: values.parsed("server", "pam_code_digits")?,
+    };
+    Some(values.is("server", "auth", "pam").then_some(pam))
 }
 
 fn log_format(name: &str) -> LogFormat {

@@ -118,6 +118,15 @@ pub(super) const KEYS: &[Key] = keys! {
         "\"single-user\": all clients act as user. \"multi-user\": clients log in, and each acts \
          as the system user of its account (tfd user add, tfd-users(5)).";
     server users: Path, Example "/etc/tfd/users", "";
+    server auth: Choice(&["file", "pam"]), Default "file",
+        "What checks the passwords of accounts: \"file\", the users file; \"pam\", the system's \
+         PAM, and so LDAP and others (tfd(8), PAM).";
+    server pam_service: Checked(check::service_of_pam), Default "tfd",
+        "With PAM: the service, a file in /etc/pam.d; how long a check may take, in seconds; the \
+         digits of the one-time code that clients send behind the password, for a second prompt \
+         (0: none).";
+    server pam_timeout: Seconds(1.0), Default 30, "";
+    server pam_code_digits: Int(0, 8), Default 0, "";
     server login_failures: Int(0, 4_294_967_295), Default 10,
         "Failed logins from an address until it is blocked (0: never), and for how long, in \
          seconds; twice as long with each further one.";

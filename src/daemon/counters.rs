@@ -12,11 +12,12 @@ use crate::session::counts::Counts;
 use crate::session::slots::Activity;
 
 /// Helper processes that are started again. A protocol's are counted together.
-pub const HELPERS: [&str; 10] = [
+pub const HELPERS: [&str; 11] = [
     "zygote",
     "launcher",
     "keeper",
     "authenticator",
+    "pam",
     "proxy",
     "protocol",
     "auditor",

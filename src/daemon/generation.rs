@@ -18,7 +18,7 @@ use super::memory::Memory;
 use super::registry::{Arrived, Connection, Registry, Stage};
 use crate::config::{Config, Mode as Users};
 use crate::daemon::helpers::zygote::Arrival;
-use crate::daemon::helpers::{authenticator, keeper};
+use crate::daemon::helpers::{authenticator, keeper, pam};
 use crate::daemon::protocols::Protocols;
 use crate::ipc::Helper;
 use crate::ipc::channel::pair;
@@ -59,8 +59,8 @@ pub struct Generation {
     pub launcher_pid: Option<Pid>,
     /// The most bytes beneath the root.
     pub quota: Option<u64>,
-    /// Those beside the zygote, as long as they have not ended: the keepers and
-    /// the authenticator, or a proxy's.
+    /// Those beside the zygote, as long as they have not ended: the keepers, the
+    /// authenticator and what calls PAM, or a proxy's.
     helpers: Vec<(Pid, &'static str)>,
     /// The processes of a proxy, which has relays in place of gates.
     proxy: Option<proxy::Helpers>,
@@ -116,7 +116,7 @@ impl Generation {
         let helpers = Confinement::new(identities.map(|who| &who.helpers), sandbox)?;
         let zygote = start_zygote(config, &clients, &memory.share())?;
         let mut generation = Generation::of(config, zygote, shared);
-        match generation.start_rest(config, (&clients, &helpers), memory) {
+        match generation.start_rest(config, (&clients, &helpers), memory, sandbox) {
             Ok(()) => Ok(generation),
             Err(e) => {
                 generation.end();
@@ -131,9 +131,16 @@ impl Generation {
         config: &Config,
         (clients, helpers): (&Confinement<'_>, &Confinement<'_>),
         memory: &mut Memory,
+        sandbox: &Sandbox,
     ) -> Result<(), String> {
+        let mut by_pam = None;
+        if let Some(settings) = &config.server.pam {
+            let (helper, pam) = pam::start(settings, sandbox)?;
+            self.helpers.push((helper.pid, "pam"));
+            by_pam = Some(pam);
+        }
         if self.multi_user {
-            let (authenticator, logins) = start_authenticator(config, helpers)?;
+            let (authenticator, logins) = start_authenticator(config, helpers, by_pam)?;
             self.authenticator = Some(authenticator);
             self.logins = logins;
         }
@@ -144,7 +151,7 @@ impl Generation {
         let keepers = self.keepers.iter().map(|keeper| (keeper.pid, "keeper"));
         let authenticator = self.authenticator.iter();
         let authenticator = authenticator.map(|helper| (helper.pid, "authenticator"));
-        self.helpers = keepers.chain(authenticator).collect();
+        self.helpers.extend(keepers.chain(authenticator));
         if config.server.quota.is_some() {
             let uids = self.logins.iter().map(|login| login.identity.uid.as_raw());
             let prepared = memory.usage.prepare(uids);
@@ -371,9 +378,12 @@ impl Generation {
         self.order(&Order::Kill);
         let keepers = self.keepers.iter().map(|keeper| keeper.pid);
         let authenticator = self.authenticator.iter().map(|helper| helper.pid);
+        // It ends with the authenticator, which may not have started.
+        let pam = self.helpers.iter().filter(|(_, name)| *name == "pam");
+        let pam = pam.map(|(pid, _)| *pid);
         let forkers = self.launcher.iter().chain([&self.zygote]);
         let forkers = forkers.map(|helper| helper.pid);
-        for pid in keepers.chain(authenticator).chain(forkers) {
+        for pid in keepers.chain(authenticator).chain(pam).chain(forkers) {
             let _ = kill(pid, Signal::SIGKILL);
         }
         if let Some(helpers) = &self.proxy {

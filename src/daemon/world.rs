@@ -9,6 +9,7 @@ use nix::unistd::geteuid;
 
 use crate::config::{Config, LogFormat, Mode, Problem, Tls};
 use crate::daemon::helpers::logger::connect_journal;
+use crate::daemon::helpers::pam::load as load_pam;
 use crate::daemon::protocols::Protocols;
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
@@ -48,6 +49,9 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
         return;
     }
     problems.extend(check_on_upload(config, identity.as_ref()));
+    if server.pam.is_some() {
+        problems.extend(load_pam().err());
+    }
     let shared = Steps::of(config) == Steps::NONE;
     // A vault alone needs none.
     let has_root = !server.root.as_os_str().is_empty();

@@ -16,7 +16,7 @@ use rustix::stdio::dup2_stderr;
 use super::channel::{Channel, pair};
 
 /// The kinds of processes. Those that are not listed are [`HELPER`].
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 19] = [
     DAEMON,
     HELPER,
     "gate",
@@ -26,6 +26,7 @@ pub const KINDS: [&str; 18] = [
     "launcher",
     "keeper",
     "authenticator",
+    "pam",
     "auditor",
     "sweeper",
     "tables",

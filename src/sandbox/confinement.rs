@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -14,7 +15,7 @@ use crate::ipc::helper::Confine;
 use crate::sandbox::Sandbox;
 use crate::sys::process::{follow, keep_only};
 use crate::users::Identity;
-use crate::users::identity::limit_root;
+use crate::users::identity::{limit_root, limit_root_and_programs};
 
 /// What the launcher keeps: to become any user, to open any client's directory and
 /// token file, to change the root, to ask sessions to end.
@@ -23,6 +24,17 @@ const LAUNCHERS: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::SYS_CHROOT)
     .union(CapabilitySet::KILL);
+
+/// What the process that calls PAM keeps, as far as it has it: its modules read and
+/// write files of root and of users, act as those, and log to the kernel.
+const MODULES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::AUDIT_WRITE);
 
 /// What a helper process gives up before it starts.
 pub struct Confinement<'a> {
@@ -188,6 +200,26 @@ impl Confine for Confined<'_> {
             Duty::Dialing => sandbox.limit_to_sockets(None)?,
         }
         sandbox.deny_fork_and_identity()
+    }
+}
+
+/// What a process gives up whose code is the site's, such as modules of PAM: no list
+/// of calls or files would fit it. It stays root with few capabilities, which programs
+/// that it starts have at most, and is bounded in memory.
+pub struct ForModules<'a> {
+    /// Whether there are bounds at all.
+    pub sandbox: &'a Sandbox,
+}
+
+impl Confine for ForModules<'_> {
+    fn enter(&self, parent: Pid, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        prefer_to_kill();
+        keep_only(handles)?;
+        self.sandbox.limit_memory()?;
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        let held = rustix::thread::capabilities(None)?.permitted;
+        limit_root_and_programs(held.intersection(MODULES))?;
+        follow(parent)
     }
 }
 

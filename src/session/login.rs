@@ -95,7 +95,8 @@ pub enum Why {
         /// The end of the block.
         until: u64,
     },
-    /// The password is right, and a one-time code has to follow it.
+    /// A one-time code has to follow the password, which is right or was not looked
+    /// at.
     #[error("{CODE_NEEDED}")]
     CodeNeeded,
     /// The password is right, and the one-time code behind it is not.
@@ -107,6 +108,15 @@ pub enum Why {
         /// The end of that.
         until: u64,
     },
+    /// The password is right, and too old.
+    #[error("the password has expired: change it first")]
+    PasswordExpired,
+    /// The account may not be used now, for a reason that PAM keeps to itself.
+    #[error("the account may not log in now")]
+    Denied,
+    /// Nobody can say whether the password is right.
+    #[error("the server cannot check passwords now: try again later")]
+    Unavailable,
 }
 
 impl Why {
@@ -152,6 +162,9 @@ codec!(enum Why {
     11 => Barred { until },
     12 => CodeNeeded,
     13 => WrongCode,
+    14 => PasswordExpired,
+    15 => Denied,
+    16 => Unavailable,
 });
 
 /// What a gate asks. Other bytes end its channel.

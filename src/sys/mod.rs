@@ -7,6 +7,7 @@ pub mod environment;
 pub mod file;
 pub mod memory;
 pub mod number;
+pub mod pam;
 pub mod process;
 pub mod signal;
 pub mod socket;

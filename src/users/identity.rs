@@ -151,7 +151,7 @@ impl Identity {
     /// The system's, or `PermissionDenied` when a step did not take effect.
     /// The process must end then.
     pub fn take_keeping(&self, kept: CapabilitySet) -> io::Result<()> {
-        drop_bounding_set();
+        drop_bounding_set(CapabilitySet::empty());
         nix::unistd::setgroups(&self.groups)?;
         nix::unistd::setresgid(self.gid, self.gid, self.gid)?;
         rustix::thread::set_keep_capabilities(!kept.is_empty())?;
@@ -209,7 +209,19 @@ impl Identity {
 /// # Errors
 /// The system's. The process must end then.
 pub fn limit_root(kept: CapabilitySet) -> io::Result<()> {
-    drop_bounding_set();
+    limit(kept, CapabilitySet::empty())
+}
+
+/// The same, but programs of root that it starts have them, too.
+///
+/// # Errors
+/// As above.
+pub fn limit_root_and_programs(kept: CapabilitySet) -> io::Result<()> {
+    limit(kept, kept)
+}
+
+fn limit(kept: CapabilitySet, of_programs: CapabilitySet) -> io::Result<()> {
+    drop_bounding_set(of_programs);
     limit_capabilities(kept)?;
     nix::sys::prctl::set_no_new_privs()?;
     nix::sys::prctl::set_dumpable(false)?;
@@ -222,16 +234,16 @@ pub fn limit_root(kept: CapabilitySet) -> io::Result<()> {
     }
 }
 
-/// Removes every capability from the bounding set, for good. The kernel
+/// Removes every capability but these from the bounding set, for good. The kernel
 /// refuses numbers it doesn't know.
-fn drop_bounding_set() {
+fn drop_bounding_set(but: CapabilitySet) {
     // Without this one nothing can be removed, and the parent of a process
     // that lacks it has removed all.
     let may = rustix::thread::capabilities(None);
     if may.is_ok_and(|held| !held.effective.contains(CapabilitySet::SETPCAP)) {
         return;
     }
-    for capability in CapabilitySet::all().iter() {
+    for capability in CapabilitySet::all().difference(but).iter() {
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);
     }
 }

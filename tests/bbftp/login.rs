@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Server, wait_until};
+use crate::common::pam::{ANY, Service};
+use crate::common::{Server, is_root, wait_until};
 use crate::peer::*;
 
 #[test]
@@ -19,6 +20,24 @@ fn a_name_and_a_password_open_a_session_that_says_what_it_offers() {
     peer.expect_alive();
     let other = Peer::greeted(&server);
     assert_ne!(peer.modulus, other.modulus, "a key for each");
+}
+
+#[test]
+fn pam_checks_the_password_where_the_server_says_so() {
+    if !is_root() {
+        println!("left out: taking identities needs root");
+        return;
+    }
+    let service = Service::new(ANY);
+    let Some(server) = server_with(&service.lines(), "") else {
+        return;
+    };
+    let mut peer = Peer::greeted(&server);
+    assert_eq!(peer.log_in("ann", "whatever modules take").0, OK);
+    peer.expect_alive();
+    let (text, _) = refused(&server, |peer| peer.log_in("nobody-here", "x"));
+    assert_eq!(text, "Incorrect password");
+    drop(service);
 }
 
 /// The answer to a login that must fail, and how long it took.

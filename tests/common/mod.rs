@@ -9,6 +9,7 @@ pub mod disk;
 pub mod flows;
 mod keys;
 pub mod namespaces;
+pub mod pam;
 mod processes;
 pub mod schema;
 mod server;

@@ -17,6 +17,7 @@ mod descriptors;
 mod jail;
 mod login;
 mod metrics;
+mod pam;
 mod secrets;
 mod uploads;
 

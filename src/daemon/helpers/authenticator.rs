@@ -3,6 +3,7 @@
 //! certificate; if they are right, it hands the gate's channel to the daemon,
 //! which starts the session. It answers nothing else and runs unprivileged.
 
+mod by_pam;
 mod failure;
 
 use std::io;
@@ -14,13 +15,14 @@ use jiff::civil::Date;
 use log::kv::Value;
 use zeroize::Zeroizing;
 
+pub use self::failure::Failure;
+use crate::daemon::helpers::pam::{self, Pam};
 use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
 use crate::ipc::gates::{self, DELAY, Next};
 use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
-pub use self::failure::Failure;
 pub use crate::session::login::AskingGate as Gate;
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};
@@ -64,6 +66,8 @@ struct Book {
     nobody: String,
     throttle: Mutex<Throttle>,
     shown: Option<ReplayGuard>,
+    /// What checks passwords in place of the hashes.
+    pam: Option<Pam>,
 }
 
 impl Book {
@@ -71,6 +75,7 @@ impl Book {
         accounts: Vec<Account>,
         throttle: Throttle,
         authority: Option<Authority>,
+        pam: Option<Pam>,
     ) -> io::Result<Book> {
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
@@ -82,6 +87,7 @@ impl Book {
             nobody,
             throttle,
             shown,
+            pam,
         })
     }
 
@@ -190,12 +196,15 @@ pub fn run(
     accounts: Vec<Account>,
     throttle: Throttle,
     authority: Option<Authority>,
+    pam: Option<Pam>,
     daemon: ToDaemon,
 ) -> io::Result<()> {
-    let book = Book::new(accounts, throttle, authority)?;
+    // Modules may take long, and more of them wait than work.
+    let workers = pam.as_ref().map_or(WORKERS, |_| pam::PARALLEL);
+    let book = Book::new(accounts, throttle, authority, pam)?;
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);
-    gates::serve(&daemon, WORKERS, move |gate: Gate| {
+    gates::serve(&daemon, workers, move |gate: Gate| {
         match read_claim(&gate) {
             Asked::Claim(claim) => check(&book, &to_daemon, gate, &claim),
             Asked::Nothing => Next::Again(gate),
@@ -303,14 +312,14 @@ impl Refusal {
 /// Checks a claim. If it is true, the gate goes to the daemon; otherwise the gate
 /// gets the verdict and may ask again.
 fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next<Gate> {
-    let (name, verdict, is_delayed) = match claim {
+    let (name, verdict, due) = match claim {
         Claim::Password(name, password) => {
-            let (verdict, is_delayed) = admit(book, gate.peer, name, password);
-            (name.clone(), verdict, is_delayed)
+            let (verdict, due) = admit(book, gate.peer, name, password);
+            (name.clone(), verdict, due)
         }
         Claim::Certificate(proof) => {
             let (name, verdict) = admit_by_certificate(book, gate.peer, proof);
-            (name, verdict, false)
+            (name, verdict, None)
         }
     };
     let certificate = matches!(claim, Claim::Certificate(_));
@@ -332,9 +341,9 @@ fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next
     let daemon = Arc::clone(daemon);
     let verdict = verdict.map_err(|refusal| refusal.why);
     let answer = move || report(&daemon, gate, verdict, certificate);
-    match is_delayed {
-        true => Next::Delayed(Instant::now() + DELAY, Box::new(answer)),
-        false => answer().into(),
+    match due {
+        Some(due) => Next::Delayed(due, Box::new(answer)),
+        None => answer().into(),
     }
 }
 
@@ -383,6 +392,7 @@ fn admit_by_certificate(
         None => wrong("no such user"),
         Some(index) => book
             .check_open(index, peer, (now, today))
+            .and_then(|()| book.check_account_by_pam(index, peer))
             .map(|()| index)
             .map_err(|refusal| Refusal {
                 failure: Failure::Certificate,
@@ -392,18 +402,28 @@ fn admit_by_certificate(
     (name, verdict)
 }
 
-/// The account of a name and a password, or why they are refused; and whether the
-/// answer is delayed. An address that has logged in to the account before counts
+/// The account of a name and a password, or why they are refused; and when the answer
+/// is due, if not at once. An address that has logged in to the account before counts
 /// for itself: whatever else comes from there or elsewhere, it is let through. A
 /// blocked password is not looked at: to say that it is right would let guesses go
 /// on behind the block.
-fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usize, Refusal>, bool) {
-    let (now, today) = time();
+fn admit(
+    book: &Book,
+    peer: IpAddr,
+    name: &str,
+    password: &[u8],
+) -> (Result<usize, Refusal>, Option<Instant>) {
+    let (now, _) = time();
     let found = book.find(name);
     if let Some(refusal) = block(&mut book.throttle(), name, peer, now) {
-        return (Err(refusal), false);
+        return (Err(refusal), None);
     }
-    let shown = book.check_password(found, (name, password), now);
+    let (shown, due) = match &book.pam {
+        Some(pam) => book.check_by_pam(pam, found, (peer, password)),
+        None => (book.check_password(found, (name, password), now), None),
+    };
+    // PAM may have taken a while.
+    let (now, today) = time();
     // All of this comes after the hash, so that it takes as long for a name
     // that no account has.
     let verdict = shown.and_then(|(index, step)| {
@@ -430,7 +450,8 @@ fn admit(book: &Book, peer: IpAddr, name: &str, password: &[u8]) -> (Result<usiz
     if let Err(e) = written {
         log::error!(error:% = e; "blocked logins not saved");
     }
-    (verdict, is_delayed)
+    let delayed = is_delayed.then(|| Instant::now() + DELAY);
+    (verdict, due.max(delayed))
 }
 
 fn log_block(peer: IpAddr, name: &str, block: Block) {
@@ -473,7 +494,7 @@ mod tests {
             .map(|line| line.parse().expect("account"))
             .collect();
         let (ours, theirs) = crate::ipc::pipe::pair().expect("pair");
-        std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), None, theirs));
+        std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), None, None, theirs));
         ours
     }
 
@@ -603,7 +624,7 @@ mod tests {
     #[test]
     fn a_name_without_an_account_is_checked_against_some_hash() {
         let throttle = || Throttle::new(LIMITS, None);
-        let empty = Book::new(Vec::new(), throttle(), None).expect("book");
+        let empty = Book::new(Vec::new(), throttle(), None, None).expect("book");
         assert!(hash::Scheme::of(empty.hash_for(None, "x").0).is_some());
         let hash = hash::make(b"x").expect("hash");
         let lines = [
@@ -615,7 +636,7 @@ mod tests {
             .iter()
             .map(|line| line.parse().expect("account"))
             .collect();
-        let book = Book::new(accounts, throttle(), None).expect("book");
+        let book = Book::new(accounts, throttle(), None, None).expect("book");
         assert_eq!(book.hash_for(Some(0), "a"), (hash.as_str(), true));
         for (found, name) in [(Some(1), "new"), (Some(2), "pam"), (None, "zzz")] {
             assert_eq!(book.hash_for(found, name), (hash.as_str(), false));

@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod launcher;
 mod line_file;
 pub mod logger;
+pub mod pam;
 pub mod recount;
 pub mod replay_guard;
 pub mod sweeper;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use crate::config::{Config, Tls};
 use crate::daemon::helpers::keeper::{LoginKeys, Secrets};
 use crate::daemon::helpers::launcher::Launcher;
+use crate::daemon::helpers::pam::Pam;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
 use crate::daemon::protocols::Protocols;
@@ -203,9 +205,12 @@ pub(crate) type Authenticator = Helper<Option<authenticator::Gate>, authenticato
 
 /// Starts the authenticator and waits until it has read the users file and looked
 /// up their system users. The hashes never are in the daemon's memory.
+///
+/// PAM checks the passwords if it is there.
 pub(crate) fn start_authenticator(
     config: &Config,
     confinement: &Confinement<'_>,
+    pam: Option<Pam>,
 ) -> Result<(Authenticator, Vec<Login>), String> {
     let mut logins = Vec::new();
     let hear = |login: Login| logins.push(login);
@@ -218,7 +223,9 @@ pub(crate) fn start_authenticator(
             child.report(Login::new(account, identity.clone()))?;
         }
         let confined = confinement.with(Duty::Alone(None));
-        child.enter(c"tfd-auth", &confined, &[blocked.as_fd()])?;
+        let mut handles = vec![blocked.as_fd()];
+        handles.extend(pam.as_ref().map(AsFd::as_fd));
+        child.enter(c"tfd-auth", &confined, &handles)?;
         child.ready()?;
         let accounts = accounts.into_iter().map(|(account, _)| account).collect();
         let mut throttle = Throttle::new(config.server.login_limits, Some(blocked));
@@ -226,7 +233,7 @@ pub(crate) fn start_authenticator(
             log::error!(error:% = e; "bars of accounts not forgotten");
         }
         let daemon = child.channel.try_clone()?;
-        authenticator::run(accounts, throttle, authority, daemon)
+        authenticator::run(accounts, throttle, authority, pam, daemon)
     })?;
     Ok((helper, logins))
 }

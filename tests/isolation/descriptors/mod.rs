@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
 
+use crate::common::pam::Service;
 use crate::common::{Client, PATIENCE, Server, Setup, account, pids, wait_until};
 use crate::without_root;
 use view::{Held, View};
@@ -261,6 +262,42 @@ fn multi_user(seen: &mut Seen) {
     );
 }
 
+/// A check by PAM that does not end, since nobody writes to a pipe with a name.
+fn by_pam(seen: &mut Seen) {
+    let dir = tempfile::tempdir().expect("directory");
+    let rules = dir.path().join("rules");
+    nix::unistd::mkfifo(&rules, nix::sys::stat::Mode::S_IRUSR).expect("pipe");
+    let service = Service::new(&format!(
+        "auth [success=done default=ignore] pam_succeed_if.so quiet user = mail\n\
+         auth required pam_access.so accessfile={}\n\
+         account required pam_permit.so\n",
+        rules.display()
+    ));
+    let server = Server::with(Setup {
+        server: format!(
+            "mode = \"multi-user\"\nusers = \"users\"\n{}pam_timeout = 600\n\
+             {ALL_OF_IT}",
+            service.lines()
+        ),
+        users: "games:*:games:::\nmail:*:mail:::\n".to_owned(),
+        ..Setup::default()
+    });
+    let mut session = server.connect();
+    session.expect("LOGIN mail a", 0);
+    session.expect_alive();
+    let mut client = server.connect();
+    client.send("LOGIN games a");
+    expect(
+        &server,
+        &[
+            "pam: pidfd",
+            "pam check: channel to authenticator",
+            "authenticator: channel to pam",
+        ],
+        seen,
+    );
+}
+
 fn jail(seen: &mut Seen) {
     let server = Server::with(Setup {
         server: format!("mode = \"multi-user\"\nusers = \"users\"\njail = true\n{ALL_OF_IT}"),
@@ -383,6 +420,7 @@ fn processes_hold_the_descriptors_of_the_table_and_no_others() {
     for scene in [
         single_user,
         multi_user,
+        by_pam,
         jail,
         helpers_of_protocols,
         uploads,

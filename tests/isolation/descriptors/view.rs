@@ -178,6 +178,8 @@ pub fn processes(server: &Server) -> Vec<(u32, &'static str)> {
                 "tfd-udp" if is_proxy => "udp of a proxy",
                 "tfd-token" => "reader of tokens",
                 "tfd-auth" => "authenticator",
+                "tfd-pam" => "pam",
+                "tfd-pam-check" => "pam check",
                 "tfd-keeper" => "keeper",
                 "tfd-zygote" => "zygote",
                 "tfd-launcher" => "launcher",

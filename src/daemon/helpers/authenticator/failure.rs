@@ -22,6 +22,8 @@ pub enum Failure {
     Barred,
     /// The password was right, the one-time code was not.
     WrongCode,
+    /// PAM has not said whether the password is right.
+    Unavailable,
 }
 
 codec!(enum Failure {
@@ -33,11 +35,12 @@ codec!(enum Failure {
     6 => Certificate,
     7 => Barred,
     8 => WrongCode,
+    9 => Unavailable,
 });
 
 impl Failure {
     /// All of them, in their order, by the names that metrics have for them.
-    pub const ALL: [(Failure, &'static str); 8] = [
+    pub const ALL: [(Failure, &'static str); 9] = [
         (Failure::UnknownUser, "unknown_user"),
         (Failure::WrongPassword, "wrong_password"),
         (Failure::ClosedAccount, "closed_account"),
@@ -46,6 +49,7 @@ impl Failure {
         (Failure::Certificate, "certificate"),
         (Failure::Barred, "barred"),
         (Failure::WrongCode, "wrong_code"),
+        (Failure::Unavailable, "unavailable"),
     ];
 
     /// What the log says.
@@ -59,6 +63,7 @@ impl Failure {
             Failure::Certificate => "wrong certificate",
             Failure::Barred => "barred by an operator",
             Failure::WrongCode => "wrong one-time code, or one that was used",
+            Failure::Unavailable => "no answer from PAM",
         }
     }
 }
