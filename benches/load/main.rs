@@ -25,6 +25,7 @@ mod requests;
 mod server;
 mod transfer;
 mod trees;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,11 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load alone put|get LOCAL REMOTE    the same of the server's part, before a cycle;
                                           GET compares with the local file
        load tree FLOW LOCAL REMOTE        microseconds a file of a directory
+       load vault unchanged USER ENTRIES ROUNDS
+                                          microseconds of a sync without changes
+       load vault first USER ENTRIES      milliseconds of a first sync; holds its session
+       load vault devices COUNT           milliseconds until a change is at all
+       load vault idle COUNT              holds sessions until standard input ends
        load listing PATH                  entries per second of LS
        load sha256 PATH                   MiB per second of SHA256
        load cipher                        MiB per second: the plain loop, ours, our
@@ -84,6 +90,12 @@ fn main() -> ExitCode {
         ["transfer", flow, local, remote, chain] => transfer::rate(flow, local, remote, chain),
         ["alone", flow, local, remote] => alone::rate(flow, local, remote),
         ["tree", flow, local, remote] => trees::per_file(flow, local, remote),
+        ["vault", "unchanged", user, entries, rounds] => {
+            vault::unchanged(user, number(entries), number(rounds))
+        }
+        ["vault", "first", user, entries] => vault::first(user, number(entries)),
+        ["vault", "devices", count] => vault::devices(number(count)),
+        ["vault", "idle", count] => vault::idle(number(count)),
         ["listing", path] => listing::per_second(path),
         ["sha256", path] => requests::digest_rate(path),
         ["cipher"] => cipher::rates(),

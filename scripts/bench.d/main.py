@@ -18,6 +18,7 @@ import requests
 import streams
 import transfers
 import trees
+import vault
 from bench import FULL_MIB, QUICK_MIB, Bench
 from measure import TOP, note, tmpfs
 from servers import Servers
@@ -36,6 +37,7 @@ SECTIONS = {
     "trees": (trees.measure, False),
     "far": (trees.far, False),
     "memory": (memory.measure, False),
+    "vault": (vault.measure, False),
     "instructions": (instructions.measure, False),
 }
 

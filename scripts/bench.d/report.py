@@ -288,6 +288,18 @@ def memory(f):
     return f"An idle session of {f['sessions']}: {f['KiB']:.0f} KiB of private memory."
 
 
+def vault(f):
+    """Syncs of the vault, and its idle sessions."""
+    return table(
+        ("The vault's own dialect", "measured"),
+        ("Sync of 1,000 entries after nothing has changed, µs", f["unchanged sync, µs"]),
+        (f"First sync of {f['entries']:,} entries, ms", f["first sync, ms"]),
+        ("The same: the most that its session has had, MiB", f["first sync, MiB"]),
+        (f"A change is at {f['devices']} devices, ms", f["news, ms"]),
+        (f"An idle session of {f['sessions']}, KiB of private memory", f["KiB"]),
+    )
+
+
 def instructions(f):
     """Instruction counts."""
     return table(("Instructions for each", "counted by callgrind"), *f.items())
@@ -295,7 +307,7 @@ def instructions(f):
 
 PARTS = (
     *(connections, requests, streams, transfers, bulk, small),
-    *(proxy, files, trees, far, instructions, digests, memory),
+    *(proxy, files, trees, far, instructions, digests, memory, vault),
 )
 
 

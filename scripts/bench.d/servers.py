@@ -143,6 +143,31 @@ private_key = "private.pem"
             "TF_CONFIG": "/dev/null",
         }
 
+    def vault(self):
+        """A tfd that serves the vault's own dialect alone; what tells the load of it, and
+        its process."""
+        port = free_port()
+        configuration = self.scratch / "vault.toml"
+        configuration.write_text(f"""[server]
+user = "nobody"
+log = "warn"
+control = ""
+max_sessions_per_address = 4096
+max_unauthenticated_per_address = 4096
+max_unauthenticated_per_network = 4096
+tls_certificate = "tls.pem"
+tls_key = "tls-key.pem"
+
+[vault]
+tls_listen = ["127.0.0.1:{port}"]
+data = "{self.scratch}/vault"
+user = "games"
+registration = "open"
+new_device = "allow"
+""")
+        process = self.start(port, BIN / "tfd", "serve", "--config", configuration)
+        return {"VAULT_SERVER": f"127.0.0.1:{port}"}, process
+
     def proxy(self, behind):
         """A tfd that relays to another; what tells the load of it."""
         port = free_port()
