@@ -134,7 +134,11 @@ fn missing_service(config: &Config) -> Option<Problem> {
 
 /// What the dialects of the vault are worth.
 fn vault_dialects(config: &Config) -> Vec<Problem> {
-    let dialects = config.vault.iter().flat_map(|vault| &vault.dialects);
+    let listeners = config.listeners();
+    let mut of_vault = listeners.iter().filter(|it| it.protocol == Protocol::Vault);
+    let has_them = of_vault.any(|listener| !listener.tls);
+    let dialects = config.vault.iter().filter(|_| has_them);
+    let dialects = dialects.flat_map(|vault| &vault.dialects);
     let problem = |dialect: &VaultDialect| {
         let text = format!("vault.dialects: \"{dialect:?}\": {}", dialect.worth());
         Problem::new(&config.path, text)

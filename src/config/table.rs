@@ -222,6 +222,8 @@ pub(super) const KEYS: &[Key] = keys! {
     vault listen: List(check::listen), Example ["0.0.0.0:4444", "[::]:4444"],
         "Where to listen for clients of the vault, alone or next to protocols in multi-user mode \
          (left out: nowhere).";
+    vault tls_listen: List(check::listen), Example ["0.0.0.0:4445", "[::]:4445"],
+        "The same for the vault's own dialect inside TLS 1.3, which tf vault speaks.";
     vault data: Path, Example "/var/lib/tfd/vault",
         "The directory of its key, accounts and entries, made at the first start, and the system \
          user that keeps them and nothing else.";
@@ -246,6 +248,10 @@ pub(super) const KEYS: &[Key] = keys! {
         "The longest packet, in bytes.";
     vault max_account: Checked(check::size), Default "64M",
         "The most bytes that the entries of an account may have, with their old versions.";
+    vault keep_versions: Int(0, 1000), Default 10,
+        "How many old versions of an entry are kept in the own dialect, however old they are, and \
+         for how many days all of them and deletions.";
+    vault keep_days: Int(1, 36500), Default 180, "";
 };
 
 /// The sections of protocols that only tests serve.

@@ -28,6 +28,10 @@ pub struct Vault {
     pub max_packet: usize,
     /// The most bytes of an account's entries.
     pub max_account: u64,
+    /// How many old versions of an entry are kept, however old.
+    pub keep_versions: u32,
+    /// For how many days all of them are kept, and deletions.
+    pub keep_days: u32,
 }
 
 /// How codes are mailed.
@@ -246,5 +250,7 @@ pub(super) fn build(values: &Values<'_>) -> Option<Vault> {
         mail: mail(values),
         max_packet: values.parsed("vault", "max_packet")?,
         max_account: parse_size(values.text("vault", "max_account")?)?,
+        keep_versions: values.parsed("vault", "keep_versions")?,
+        keep_days: values.parsed("vault", "keep_days")?,
     })
 }

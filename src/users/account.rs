@@ -68,6 +68,8 @@ pub struct Options {
     pub rate: Option<u64>,
     /// The most bytes the files of its system user may have beneath the root.
     pub quota: Option<u64>,
+    /// Whether it may have an account of the vault, whose sessions take its identity.
+    pub vault: bool,
 }
 
 /// What a session may do to files, in addition to the system's permissions.
@@ -170,6 +172,7 @@ impl FromStr for Options {
             match word.split_once('=') {
                 None if word == "read-only" => options.rights = Rights::ReadOnly,
                 None if word == "append-only" => options.rights = Rights::AppendOnly,
+                None if word == "vault" => options.vault = true,
                 Some(("rate", rate)) => options.rate = Some(read_rate(rate)?),
                 Some(("quota", quota)) => options.quota = Some(read_quota(quota)?),
                 Some(("from", network)) => options
@@ -182,7 +185,7 @@ impl FromStr for Options {
                 }
                 _ => {
                     let remedy = "unknown option: use read-only, append-only, max=N, rate=BYTES, \
-                                  quota=BYTES, from=NETWORK";
+                                  quota=BYTES, from=NETWORK, vault";
                     return Err(remedy.to_owned());
                 }
             }
@@ -205,11 +208,13 @@ impl fmt::Display for Options {
         let max = self.max_sessions.map(|max| format!("max={max}"));
         let from = self.from.iter().map(|network| format!("from={network}"));
         let quota = self.quota.map(|quota| format!("quota={quota}"));
+        let vault = self.vault.then(|| "vault".to_owned());
         let words: Vec<String> = rights
             .into_iter()
             .chain(max)
             .chain(rate)
             .chain(quota)
+            .chain(vault)
             .chain(from)
             .collect();
         f.write_str(&words.join(","))

@@ -52,7 +52,7 @@ pub fn answer(accounts: &Asking, request: Request) -> io::Result<Option<Reply>> 
             name,
         },
         Answer::Events(events) => Reply::Events(events),
-        Answer::Admitted => return Err(io::ErrorKind::InvalidData.into()),
+        Answer::Admitted | Answer::Own(_) => return Err(io::ErrorKind::InvalidData.into()),
     };
     Ok(Some(reply))
 }

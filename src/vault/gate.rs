@@ -12,8 +12,10 @@ use super::account;
 use super::accounts::{Answer, Ask, Asking};
 use super::reply::{Failure, Reply, Word};
 use super::request::{Fault, Request};
-use super::wire::{Connection, Format, Keys, PublicKey, State, WireError, decrypted_nonce};
-use crate::ipc::codec::{Decode, Encode, Writer, codec};
+use super::server::State;
+use super::wire;
+use super::wire::{Connection, Format, Keys, PublicKey, WireError, decrypted_nonce};
+use crate::ipc::codec::{Encode, Writer, codec};
 use crate::net::Link;
 use crate::session::keeper::Keeper;
 use crate::session::login::{Login, Verdict};
@@ -56,8 +58,8 @@ pub struct Client {
 }
 
 /// What goes on in another process.
-struct Handed {
-    connection: State,
+pub struct Handed {
+    connection: wire::State,
     needs_device: bool,
     is_authorized: bool,
     cookie: String,
@@ -69,9 +71,8 @@ codec!(struct Handed { connection, needs_device, is_authorized, cookie, is_confi
 /// The client that a gate has handed over.
 ///
 /// # Errors
-/// `InvalidData` for bytes that are not a state, or the system's.
-pub fn take_over(socket: TcpStream, state: &[u8], longest: usize) -> io::Result<Client> {
-    let state = Handed::from_bytes(state).ok_or(io::ErrorKind::InvalidData)?;
+/// `InvalidData` for a state that no connection has, or the system's.
+pub fn take_over(socket: TcpStream, state: Handed, longest: usize) -> io::Result<Client> {
     let connection = Connection::from_state(socket, state.connection, longest)?;
     Ok(Client {
         connection,
@@ -330,13 +331,13 @@ fn hand_over(client: &Client, login: Login) -> Result<(), WireError> {
 
 impl Client {
     fn state(&self) -> Option<Zeroizing<Vec<u8>>> {
-        let state = Handed {
+        let state = State::Old(Handed {
             connection: self.connection.state()?,
             needs_device: self.needs_device,
             is_authorized: self.is_authorized,
             cookie: self.cookie.clone(),
             is_confirmed: self.is_confirmed,
-        };
+        });
         let mut out = Writer::default();
         // Memory that grows would leave copies behind that nobody wipes.
         out.bytes.reserve(MOST_PACKETS * 64);

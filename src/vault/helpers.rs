@@ -3,26 +3,29 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
 use nix::unistd::Pid;
 
 use super::accounts::process::{self, Rules};
-use super::accounts::{Admitted, Asking, NewCaller};
+use super::accounts::{Admitted, Ask, Asking, NewCaller};
 use super::mail;
-use super::place::Place;
-use crate::config::{Config, Mail, Vault};
+use super::place::{Place, home_of, system_home_of};
+use crate::config::{Config, Mail, Mode, Protocol, Vault};
 use crate::ipc::{Helper, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
-use crate::users::{Identity, Login, Rights, throttle};
+use crate::users::{self, Account, Identity, Login, Rights, throttle};
+use zeroize::Zeroizing;
 
 /// The processes, kept over a reload that does not concern them.
 #[derive(Debug)]
@@ -38,6 +41,10 @@ struct Running {
     service: RefCell<Service<Option<NewCaller>, Admitted>>,
     mailer: RefCell<Option<Service<()>>>,
     identity: Identity,
+    /// The accounts of the users file that may have one here.
+    users_file: Vec<Login>,
+    /// The numbers of accounts, by the roots of their sessions.
+    numbers: RefCell<HashMap<String, u64>>,
     /// What it was started with.
     settings: String,
 }
@@ -52,12 +59,17 @@ impl VaultHelpers {
         vault: &Vault,
         before: Option<&VaultHelpers>,
     ) -> Result<VaultHelpers, String> {
-        let settings = format!("{vault:?} {:?}", rules(context.config, vault));
+        let settings = format!(
+            "{vault:?} {:?} {} {:?}",
+            rules(context.config, vault, Vec::new()),
+            has_existing_clients(context.config),
+            users_file(context.config).and_then(|path| version(&path)),
+        );
         let fits = |before: &&VaultHelpers| before.running.settings == settings;
         if let Some(before) = before.filter(fits) {
             return Ok(VaultHelpers::of(Rc::clone(&before.running)));
         }
-        let (helper, identity) = spawn(context, vault)?;
+        let (helper, (identity, users_file)) = spawn(context, vault)?;
         let service = Service::new(helper);
         let mailer = match &vault.mail {
             Some(mail) => Some(Service::new(spawn_mailer(context, mail, &service)?)),
@@ -67,6 +79,8 @@ impl VaultHelpers {
             service: RefCell::new(service),
             mailer: RefCell::new(mailer),
             identity,
+            users_file,
+            numbers: RefCell::default(),
             settings,
         })))
     }
@@ -88,8 +102,14 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // It serves those it has, and ends with the last; their codes are mailed by the
-        // mailer of its successor.
-        let _ = self.service.get_mut().send(&None);
+        // mailer of its successor. Clients of the own dialect come again, to the process
+        // that knows the others.
+        let service = self.service.get_mut();
+        let own: io::Result<Asking> = service.open(|channel| Some(NewCaller::Daemon { channel }));
+        if let Ok(own) = own {
+            let _ = own.try_send(&Ask::Retire);
+        }
+        let _ = service.send(&None);
         self.mailer.get_mut().iter().for_each(Service::kill);
     }
 }
@@ -107,18 +127,23 @@ fn spawn_mailer(
     mail::spawn(context, settings, &to_accounts)
 }
 
-fn spawn(context: &HelperContext<'_>, vault: &Vault) -> Result<(Accounts, Identity), String> {
+/// Whom sessions are served as: the system user, and accounts of the users file.
+type Found = (Identity, Vec<Login>);
+
+fn spawn(context: &HelperContext<'_>, vault: &Vault) -> Result<(Accounts, Found), String> {
     let mut found = None;
-    let hear = |identity: Identity| found = Some(identity);
-    let rules = rules(context.config, vault);
+    let hear = |all: Found| found = Some(all);
     let helper = Helper::spawn_reporting("vault accounts", hear, |child| {
         let identity = identity(context, vault).map_err(io::Error::other)?;
         let place = Place::at(&vault.data);
-        place.make(&identity).map_err(io::Error::other)?;
+        let has_key = has_existing_clients(context.config);
+        place.make(&identity, has_key).map_err(io::Error::other)?;
         let store = place.open_store().map_err(io::Error::other)?;
         let beside = context.config.blocked_beside();
         let blocked = throttle::open_beside(&beside.unwrap_or_default(), true)?;
-        child.report(identity.clone())?;
+        let (accounts, logins) = of_users_file(context, &place).map_err(io::Error::other)?;
+        let rules = rules(context.config, vault, accounts);
+        child.report((identity.clone(), logins))?;
         let takes = context.identity.map(|_| &identity);
         // Entering it closes its own descriptor.
         let confinement = Confinement::new(takes, context.sandbox);
@@ -132,8 +157,64 @@ fn spawn(context: &HelperContext<'_>, vault: &Vault) -> Result<(Accounts, Identi
         child.ready()?;
         process::run(Path::new("/"), rules, blocked, child.channel.try_clone()?)
     })?;
-    let identity = found.ok_or("vault accounts: no identity")?;
-    Ok((helper, identity))
+    let found = found.ok_or("vault accounts: no identity")?;
+    Ok((helper, found))
+}
+
+/// The users file, where there are accounts.
+fn users_file(config: &Config) -> Option<PathBuf> {
+    let users = config.server.users.clone();
+    users.filter(|_| config.server.mode == Mode::MultiUser)
+}
+
+/// What changes when somebody changes a file.
+fn version(path: &Path) -> Option<(u64, i64, i64)> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// The accounts of the users file that may have one here, without their hashes, and
+/// what their sessions are started with. Makes their directories.
+fn of_users_file(
+    context: &HelperContext<'_>,
+    place: &Place,
+) -> Result<(Vec<Account>, Vec<Login>), String> {
+    let Some(path) = users_file(context.config) else {
+        return Ok((Vec::new(), Vec::new()));
+    };
+    let accounts = users::file::read(&path).map_err(|problems| problems.join("; "))?;
+    let (mut known, mut logins) = (Vec::new(), Vec::new());
+    for account in accounts.into_iter().filter(|account| account.options.vault) {
+        let name = &account.system_user;
+        let identity = Identity::of(name).map_err(|e| format!("\"{name}\": {e}"))?;
+        if identity.uid.is_root() {
+            let text = "an account of root has none in the vault: remove its option vault";
+            return Err(format!("server.users: {}: {text}", account.name));
+        }
+        if context.identity.is_some() {
+            place.make_system(&identity, &account.name)?;
+        }
+        let home = system_home_of(identity.uid.as_raw(), &account.name);
+        logins.push(Login {
+            home,
+            rights: Rights::Full,
+            ..Login::new(&account, identity)
+        });
+        known.push(Account {
+            hash: Zeroizing::default(),
+            totp: None,
+            next_totp: None,
+            ..account
+        });
+    }
+    Ok((known, logins))
+}
+
+/// Whether clients of existing dialects are listened for.
+fn has_existing_clients(config: &Config) -> bool {
+    let listeners = config.listeners();
+    let mut of_vault = listeners.iter().filter(|it| it.protocol == Protocol::Vault);
+    of_vault.any(|listener| !listener.tls)
 }
 
 fn identity(context: &HelperContext<'_>, vault: &Vault) -> Result<Identity, String> {
@@ -149,19 +230,20 @@ fn identity(context: &HelperContext<'_>, vault: &Vault) -> Result<Identity, Stri
     Ok(identity)
 }
 
-fn rules(config: &Config, vault: &Vault) -> Rules {
+fn rules(config: &Config, vault: &Vault, users_file: Vec<Account>) -> Rules {
     Rules {
         is_open: vault.is_open,
         confirms_devices: vault.confirms_devices,
         mails_devices: vault.mails_devices,
         limits: config.server.login_limits,
+        users_file,
     }
 }
 
 impl Helpers for VaultHelpers {
     fn open(&self, login: &Login, peer: IpAddr) -> io::Result<Option<OwnedFd>> {
-        let account = login.home.parse();
-        let account = account.map_err(|_| io::ErrorKind::InvalidInput)?;
+        let account = self.running.numbers.borrow().get(&login.home).copied();
+        let account = account.ok_or(io::ErrorKind::InvalidInput)?;
         let asking: Asking = self.running.service.borrow().open(|channel| {
             Some(NewCaller::Session {
                 account,
@@ -184,17 +266,26 @@ impl Helpers for VaultHelpers {
             tag,
             account,
             name,
+            of_users_file,
             gate,
         } = self.running.service.borrow().news()?;
-        let login = Login {
-            name,
-            identity: self.running.identity.clone(),
-            home: account.to_string(),
-            rights: Rights::Full,
-            max_sessions: None,
-            rate: None,
-            quota: None,
+        let login = match of_users_file {
+            true => {
+                let mut known = self.running.users_file.iter();
+                known.find(|login| login.name == name)?.clone()
+            }
+            false => Login {
+                name,
+                identity: self.running.identity.clone(),
+                home: home_of(account),
+                rights: Rights::Full,
+                max_sessions: None,
+                rate: None,
+                quota: None,
+            },
         };
+        let mut numbers = self.running.numbers.borrow_mut();
+        numbers.insert(login.home.clone(), account);
         Some(OwnLogin { tag, login, gate })
     }
 

@@ -7,6 +7,7 @@ pub const NAME: &str = "vault";
 
 mod account;
 mod accounts;
+mod database;
 mod gate;
 mod helpers;
 mod import;

@@ -14,6 +14,8 @@ use serde_json::json;
 use super::accounts::book::{Book, Trouble};
 use super::accounts::lists::{Listed, ListedCode, ListedEvent};
 use super::import;
+use super::own::message::Item;
+use super::own::store::{self as items, Keep};
 use super::place::Place;
 use super::reply::{Entry, Reply};
 use super::request::{COLUMNS, Request};
@@ -184,9 +186,17 @@ fn logs(book: &Book, user: Option<&str>, as_json: bool) -> Result<String, String
 fn export(book: &Book, user: &str, max_account: u64) -> Result<String, String> {
     let account = book.find(user).map_err(said)?;
     let account = account.ok_or_else(|| format!("{user}: no such account"))?;
-    let file = Path::new("/users")
-        .join(account.id.to_string())
-        .join("vault.db");
+    if book.is_of_users_file(account.id).map_err(said)? {
+        let text = "its entries belong to its system user, in vault.data, roots/system";
+        return Err(format!("{user}: an account of the users file: {text}"));
+    }
+    let root = Path::new("/users").join(account.id.to_string());
+    let file = root.join("items.db");
+    if file.exists() {
+        return export_items(&file, user, max_account)
+            .map_err(|e| format!("{}: {e}", file.display()));
+    }
+    let file = root.join("vault.db");
     if !file.exists() {
         return json_text(&json!({"user": user, "entries": [], "deleted": []}));
     }
@@ -203,6 +213,39 @@ fn export(book: &Book, user: &str, max_account: u64) -> Result<String, String> {
         }
     }
     json_text(&json!({"user": user, "entries": exported, "deleted": deleted}))
+}
+
+/// The entries of an account of the own dialect, as its clients have sealed them.
+fn export_items(file: &Path, user: &str, max_account: u64) -> Result<String, String> {
+    // Nothing is forgotten meanwhile.
+    let keep = Keep {
+        versions: u32::MAX,
+        days: u32::MAX,
+    };
+    let store = items::Store::open(file, max_account, keep, super::now());
+    let mut store = store.map_err(|e| e.to_string())?;
+    let mut exported = Vec::new();
+    let mut since = 0;
+    loop {
+        let changes = store.pull(since, true).map_err(|e| e.to_string())?;
+        exported.extend(changes.items.iter().map(item_json));
+        since = changes.upto;
+        if !changes.more {
+            return json_text(&json!({"user": user, "items": exported}));
+        }
+    }
+}
+
+fn item_json(item: &Item) -> serde_json::Value {
+    let id = u128::from_be_bytes(item.id);
+    let sealed = item.sealed.as_ref();
+    let sealed = sealed.map(|sealed| openssl::base64::encode_block(&sealed.0));
+    json!({
+        "id": format!("{id:032x}"),
+        "revision": item.revision,
+        "base": item.base,
+        "sealed": sealed,
+    })
 }
 
 fn entry_json(entry: &Entry) -> serde_json::Value {

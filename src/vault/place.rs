@@ -52,23 +52,34 @@ impl Place {
         self.data.join("certificate.pem")
     }
 
-    /// What the system user keeps.
-    pub fn store(&self) -> PathBuf {
-        self.data.join("store")
+    /// Beneath it sessions have their roots.
+    pub fn roots(&self) -> PathBuf {
+        self.data.join("roots")
     }
 
-    /// The roots of sessions, by the number of their account.
-    pub fn users(&self) -> PathBuf {
+    /// What the system user keeps.
+    pub fn store(&self) -> PathBuf {
+        self.roots().join("store")
+    }
+
+    /// The roots of sessions of the vault's own accounts, by their number.
+    fn users(&self) -> PathBuf {
         self.store().join("users")
     }
 
-    /// Makes what is missing; `identity` is that of the vault's system user.
+    /// The roots of those of accounts of the users file, by uid and name.
+    fn system(&self) -> PathBuf {
+        self.roots().join("system")
+    }
+
+    /// Makes what is missing; `identity` is that of the vault's system user. The key is
+    /// for existing clients alone.
     ///
     /// # Errors
     /// One line that says what could not be made.
-    pub fn make(&self, identity: &Identity) -> Result<(), String> {
+    pub fn make(&self, identity: &Identity, has_key: bool) -> Result<(), String> {
         self.make_directories(identity)?;
-        if self.key().symlink_metadata().is_err() {
+        if has_key && self.key().symlink_metadata().is_err() {
             self.make_key()?;
         }
         Ok(())
@@ -81,28 +92,25 @@ impl Place {
     pub fn make_directories(&self, identity: &Identity) -> Result<(), String> {
         for (path, is_theirs) in [
             (self.data.clone(), false),
+            (self.roots(), false),
+            (self.system(), false),
             (self.store(), true),
             (self.users(), true),
         ] {
-            let in_path = |e: io::Error| format!("vault.data: {}: {e}", path.display());
-            match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) if is_theirs => {
-                    let (uid, gid) = (identity.uid.as_raw(), identity.gid.as_raw());
-                    chown(&path, Some(uid), Some(gid)).map_err(in_path)?;
-                }
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(in_path(e)),
-                _ => {}
-            }
-            let metadata = fs::symlink_metadata(&path).map_err(in_path)?;
-            let owner = if is_theirs { identity.uid.as_raw() } else { 0 };
-            if !metadata.is_dir() || metadata.uid() != owner {
-                let shown = path.display();
-                return Err(format!(
-                    "vault.data: {shown}: not a directory of uid {owner}: remove it, or chown it"
-                ));
-            }
+            make_directory(&path, is_theirs.then_some(identity))?;
         }
         Ok(())
+    }
+
+    /// Makes the root of the sessions of an account of the users file.
+    ///
+    /// # Errors
+    /// One line that says what could not be made.
+    pub fn make_system(&self, identity: &Identity, name: &str) -> Result<(), String> {
+        let path = self
+            .roots()
+            .join(system_home_of(identity.uid.as_raw(), name));
+        make_directory(&path, Some(identity))
     }
 
     /// Makes key and certificate in a process that then ends, so that no other
@@ -166,6 +174,40 @@ impl Place {
         let key = key.map_err(|_| format!("{}: not an RSA key: {remedy}", path.display()))?;
         Ok(Some(key))
     }
+}
+
+/// Makes a directory of this owner, or of root, unless there is one.
+fn make_directory(path: &Path, owner: Option<&Identity>) -> Result<(), String> {
+    let in_path = |e: io::Error| format!("vault.data: {}: {e}", path.display());
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            if let Some(owner) = owner {
+                let (uid, gid) = (owner.uid.as_raw(), owner.gid.as_raw());
+                chown(path, Some(uid), Some(gid)).map_err(in_path)?;
+            }
+        }
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(in_path(e)),
+        Err(_) => {}
+    }
+    let metadata = fs::symlink_metadata(path).map_err(in_path)?;
+    let owner = owner.map_or(0, |owner| owner.uid.as_raw());
+    if !metadata.is_dir() || metadata.uid() != owner {
+        let shown = path.display();
+        return Err(format!(
+            "vault.data: {shown}: not a directory of uid {owner}: remove it, or chown it"
+        ));
+    }
+    Ok(())
+}
+
+/// The root of sessions of one of the vault's own accounts, beneath all roots.
+pub fn home_of(account: u64) -> String {
+    format!("store/users/{account}")
+}
+
+/// The same of an account of the users file. Several may have one system user.
+pub fn system_home_of(uid: u32, name: &str) -> String {
+    format!("system/{uid}-{name}")
 }
 
 /// A certificate that the key has signed itself.

@@ -1,7 +1,7 @@
 //! The vault as the daemon serves it: its gate, its accounts and its sessions.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -9,9 +9,14 @@ use zeroize::Zeroizing;
 use super::gate::{self, Rules};
 use super::helpers::VaultHelpers;
 use super::mail;
+use super::own;
+use super::own::gate::Refused;
+use super::own::store::Keep;
 use super::place::Place;
 use super::session::{self, Limits};
 use crate::config::Config;
+use crate::ipc::codec::{Decode, codec};
+use crate::net::LinkError;
 use crate::net::link::Meter;
 use crate::session::protocol::{Gate, HelperContext, Helpers, Protocol, Secrets, Serve};
 use crate::users::Identity;
@@ -24,9 +29,20 @@ const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 1..=403;
 pub struct Server {
     rules: Rules,
     place: Place,
-    users: PathBuf,
+    roots: PathBuf,
     limits: Limits,
+    own: own::session::Limits,
 }
+
+/// What a gate hands over.
+pub enum State {
+    /// A client of an existing dialect.
+    Old(gate::Handed),
+    /// One of the own dialect.
+    Own(own::gate::State),
+}
+
+codec!(enum State { 1 => Old(state), 2 => Own(state) });
 
 impl Server {
     /// The vault as this configuration has it, if it does.
@@ -39,12 +55,21 @@ impl Server {
                 certificate: std::fs::read(place.certificate()).unwrap_or_default(),
                 idle_limit: config.server.idle_limit,
             },
-            users: place.users(),
+            roots: place.roots(),
             place,
             limits: Limits {
                 max_packet: vault.max_packet,
                 max_account: vault.max_account,
                 idle: config.server.idle_limit,
+            },
+            own: own::session::Limits {
+                max_packet: vault.max_packet,
+                max_account: vault.max_account,
+                idle: config.server.idle_limit,
+                keep: Keep {
+                    versions: vault.keep_versions,
+                    days: vault.keep_days,
+                },
             },
         })
     }
@@ -60,7 +85,7 @@ impl Protocol for Server {
     }
 
     fn root(&self) -> Option<&Path> {
-        Some(&self.users)
+        Some(&self.roots)
     }
 
     fn secrets(&self, config: &Config) -> Result<Option<Secrets>, String> {
@@ -101,16 +126,40 @@ impl Protocol for Server {
 
     fn gate(&self, gate: Gate<'_>) -> io::Result<()> {
         let peer = gate.peer;
-        if let Err(e) = gate::admit(gate, &self.rules) {
+        if let Some(door) = gate.tls {
+            if let Err(e) = own::gate::admit(gate, door) {
+                log_refusal(peer, &e);
+            }
+        } else if let Err(e) = gate::admit(gate, &self.rules) {
             gate::log_refusal(peer, &e);
         }
         Ok(())
     }
 
     fn resume(&self, socket: TcpStream, state: &[u8], meter: Meter) -> io::Result<Serve<'_>> {
-        let client = gate::take_over(socket, state, self.limits.max_packet)?;
-        Ok(Box::new(move |context| {
-            session::serve(client, meter, context, &self.limits)
-        }))
+        let state = State::from_bytes(state).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(match state {
+            State::Old(state) => {
+                let client = gate::take_over(socket, state, self.limits.max_packet)?;
+                Box::new(move |context| session::serve(client, meter, context, &self.limits))
+            }
+            State::Own(state) => {
+                let client = own::gate::take_over(socket, state)?;
+                Box::new(move |context| own::session::serve(client, meter, context, &self.own))
+            }
+        })
+    }
+}
+
+/// One log line on a client of the own dialect that did not pass.
+fn log_refusal(peer: SocketAddr, refusal: &Refused) {
+    use own::frame::FrameError;
+    match refusal {
+        Refused::Left
+        | Refused::Frame(FrameError::Link(LinkError::Closed | LinkError::Stopped)) => {
+            log::debug!(peer:%, stage:% = "handshake"; "left");
+        }
+        Refused::Internal(e) => log::error!(peer:%, error:% = e; "gate failed"),
+        _ => log::warn!(peer:%, stage:% = "handshake", reason:% = refusal; "refused"),
     }
 }

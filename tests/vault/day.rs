@@ -227,7 +227,7 @@ fn deletion(server: &Vault, peer: &mut Peer, mut second: Peer) {
     // What another device still sends is not confirmed.
     second.send("REQINSlocal_id%eq!1!;host%eq!h!;password%eq!p!;datetime%eq!1!;\u{1f}1");
     assert_eq!(second.try_packet(), None);
-    let users = server.data().join("store/users");
+    let users = server.data().join("roots/store/users");
     assert_eq!(std::fs::read_dir(users).expect("users").count(), 0);
     assert_eq!(operate(server, &["accounts", "--json"]).0, "[]\n");
 }

@@ -75,7 +75,7 @@ fn an_edit_that_is_older_replaces_nothing_and_is_kept() {
     let answer = peer.ask(&format!("REQSEL{hid};"));
     assert!(answer.contains("host%eq!newer!;"), "{answer}");
     peer.receive();
-    let db = server.data().join("store/users/1/vault.db");
+    let db = server.data().join("roots/store/users/1/vault.db");
     let db = rusqlite::Connection::open(db).expect("database");
     let mut statement = db.prepare("SELECT host FROM old ORDER BY id").expect("SQL");
     let old = statement.query_map([], |row| row.get(0)).expect("SQL");
@@ -168,7 +168,7 @@ fn an_account_sees_its_entries_alone_and_may_fill_its_own_room_only() {
     assert!(answer.contains("DELETING_COMPLETED"), "{answer}");
     assert!(bob.ask(&insert).contains("INSERT"));
     for (number, name) in [(1, "ann"), (2, "bob")] {
-        let root = server.data().join(format!("store/users/{number}"));
+        let root = server.data().join(format!("roots/store/users/{number}"));
         let metadata = std::fs::metadata(root).expect(name);
         assert_eq!(metadata.mode() & 0o777, 0o700);
     }
@@ -184,7 +184,7 @@ fn tombstones_stay_until_every_device_has_them_and_they_are_old() {
     assert!(two.log_in("ann", "pass").contains("LOGIN_SUCCESSFUL"));
     let hid = one.insert("x", 1);
     one.ask(&format!("REQDEL{hid};"));
-    let db = rusqlite::Connection::open(server.data().join("store/users/1/vault.db"));
+    let db = rusqlite::Connection::open(server.data().join("roots/store/users/1/vault.db"));
     let db = db.expect("database");
     db.execute("UPDATE deleted SET time = 5", [])
         .expect("long ago");

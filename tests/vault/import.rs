@@ -173,7 +173,7 @@ fn reasons(report: &serde_json::Value) -> Vec<String> {
 
 /// The tables of the accounts, as they are.
 fn accounts(server: &Vault) -> Vec<String> {
-    let db = Connection::open(server.data().join("store/accounts.db")).expect("database");
+    let db = Connection::open(server.data().join("roots/store/accounts.db")).expect("database");
     let mut all = Vec::new();
     for table in ["accounts", "cookies", "devices", "staged"] {
         let mut statement = db.prepare(&format!("SELECT * FROM {table}")).expect("SQL");
@@ -190,7 +190,7 @@ fn accounts(server: &Vault) -> Vec<String> {
 fn nothing_came(server: &Vault) {
     assert_eq!(operate(server, &["accounts", "--json"]).0, "[]\n");
     for directory in ["users", "import"] {
-        let directory = server.data().join("store").join(directory);
+        let directory = server.data().join("roots/store").join(directory);
         let left = fs::read_dir(directory).map_or(0, Iterator::count);
         assert_eq!(left, 0);
     }
@@ -421,7 +421,7 @@ fn an_import_that_was_cut_is_finished_by_the_next_login() {
     original.entry(1, 1, "one");
     original.import(&server);
     // As it is right behind the moment in which the account comes about.
-    let store = server.data().join("store");
+    let store = server.data().join("roots/store");
     fs::rename(store.join("users/1"), store.join("import/0")).expect("rename");
     let db = Connection::open(store.join("accounts.db")).expect("database");
     let text = "INSERT INTO staged (account, directory) VALUES (1, '0')";

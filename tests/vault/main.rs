@@ -19,6 +19,7 @@ mod handshake;
 mod import;
 mod mail;
 mod operator;
+mod own;
 mod peer;
 mod processes;
 mod smtp;

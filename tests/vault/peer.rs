@@ -71,6 +71,11 @@ impl DerefMut for Vault {
 }
 
 impl Vault {
+    /// One whose vault is in this directory.
+    pub fn of(server: Server, above: TempDir) -> Vault {
+        Vault { server, above }
+    }
+
     /// The directory of its vault.
     pub fn data(&self) -> PathBuf {
         self.above.path().join("vault")

@@ -56,7 +56,7 @@ fn a_session_has_the_vaults_user_and_its_accounts_directory_and_no_more() {
         .expect("a session");
     let keeper = processes(&server, "tfd-vault");
     assert_eq!(keeper.len(), 1);
-    for (pid, root) in [(session, "store/users/1"), (keeper[0], "store")] {
+    for (pid, root) in [(session, "roots/store/users/1"), (keeper[0], "roots/store")] {
         assert_eq!(status(pid, "Uid:"), games.uid.to_string());
         assert_eq!(status(pid, "CapEff:"), "0000000000000000");
         assert_eq!(status(pid, "CapPrm:"), "0000000000000000");

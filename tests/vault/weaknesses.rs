@@ -85,7 +85,7 @@ fn faults_of_packets_without_a_mac_all_look_the_same() {
 fn an_address_gets_no_more_than_a_thousand_cookies_that_nobody_uses() {
     let Some(server) = server("") else { return };
     let mut peer = Peer::known(&server, Kind::G3);
-    let db = Connection::open(server.data().join("store/accounts.db")).expect("database");
+    let db = Connection::open(server.data().join("roots/store/accounts.db")).expect("database");
     let text = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 998)
                 INSERT INTO cookies (cookie, made, made_from, seen, seen_from)
                 SELECT 'x' || i, made, made_from, seen, seen_from FROM n, cookies LIMIT 998";
@@ -110,7 +110,7 @@ fn ids_of_entries_can_not_be_computed_and_equal_passwords_have_unequal_hashes() 
                     iAkfYCe7zg==";
     assert!(ids.iter().all(|id| id != computed));
     assert!(ids[0] != ids[1] && ids[1] != ids[2]);
-    let db = Connection::open(server.data().join("store/accounts.db")).expect("database");
+    let db = Connection::open(server.data().join("roots/store/accounts.db")).expect("database");
     let mut statement = db.prepare("SELECT hash FROM accounts").expect("SQL");
     let hashes = statement.query_map([], |row| row.get(0)).expect("SQL");
     let hashes: Vec<String> = hashes.collect::<Result<_, _>>().expect("rows");

@@ -104,7 +104,7 @@ pub(super) struct Addition {
     )]
     home: String,
     /// Comma-separated: read-only or append-only, max=SESSIONS, rate=BYTES,
-    /// quota=BYTES, from=NETWORK
+    /// quota=BYTES, from=NETWORK, vault
     #[arg(
         long,
         value_name = "LIST",

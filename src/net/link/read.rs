@@ -272,7 +272,7 @@ impl Link {
 
     /// Waits until the peer has sent something, were it the end, until `other` is
     /// readable, which comes first where both are, or until the moment has come.
-    /// No idle limit applies.
+    /// No idle limit applies. A request to stop ends the wait.
     pub fn wait_for_any(
         &mut self,
         other: Option<BorrowedFd<'_>>,
@@ -283,6 +283,7 @@ impl Link {
         }
         self.acknowledge();
         loop {
+            self.check_stop()?;
             let has_input = self.has_input();
             let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
             fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));

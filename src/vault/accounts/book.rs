@@ -2,93 +2,28 @@
 //! one database. It is changed by whole transactions, and holds no entry.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::codes::{self, Kind, MOST_RESENT};
 use super::devices::{bind, expect_cookie, is_bound};
 use super::roots::make_root;
+use super::tables::{SCHEMA, prepare};
 use super::{NewAccount, Refusal};
 use crate::vault::reply::Event;
 
-/// How long another process may hold the database.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long an account is kept that does not become active, in seconds.
-const INACTIVE: i64 = 3600;
+pub(super) const INACTIVE: i64 = 3600;
 
 /// How many of these there may be from an address, and in all.
-const MOST_INACTIVE: i64 = 20;
-const MOST_INACTIVE_IN_ALL: i64 = 1000;
+pub(super) const MOST_INACTIVE: i64 = 20;
+pub(super) const MOST_INACTIVE_IN_ALL: i64 = 1000;
 
 /// How many events of an account are kept.
 const MOST_EVENTS: i64 = 500;
 
 /// The longest name of an account, in characters.
 const MAX_NAME: usize = 64;
-
-const SCHEMA: &str = "
-    CREATE TABLE accounts (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL UNIQUE,
-        nickname TEXT NOT NULL,
-        email TEXT NOT NULL,
-        hash TEXT NOT NULL,
-        active INTEGER NOT NULL,
-        made INTEGER NOT NULL,
-        changed INTEGER NOT NULL,
-        resent INTEGER NOT NULL DEFAULT 0,
-        address TEXT NOT NULL,
-        banned_until INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-    CREATE UNIQUE INDEX accounts_email ON accounts (email) WHERE email != '';
-    CREATE TABLE staged (
-        account INTEGER PRIMARY KEY REFERENCES accounts ON DELETE CASCADE,
-        directory TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE codes (
-        account INTEGER PRIMARY KEY REFERENCES accounts ON DELETE CASCADE,
-        kind TEXT NOT NULL,
-        code TEXT NOT NULL,
-        made INTEGER NOT NULL,
-        wrong INTEGER NOT NULL,
-        closed_until INTEGER NOT NULL,
-        cookie TEXT NOT NULL,
-        mail_due INTEGER,
-        mail_tries INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-    CREATE TABLE mails (
-        address TEXT NOT NULL,
-        time INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX mails_address ON mails (address);
-    CREATE TABLE cookies (
-        cookie TEXT PRIMARY KEY,
-        made INTEGER NOT NULL,
-        made_from TEXT NOT NULL,
-        about TEXT NOT NULL DEFAULT '{}',
-        seen INTEGER NOT NULL,
-        seen_from TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX cookies_made ON cookies (made);
-    CREATE INDEX cookies_made_from ON cookies (made_from);
-    CREATE TABLE devices (
-        account INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE,
-        cookie TEXT NOT NULL REFERENCES cookies,
-        PRIMARY KEY (account, cookie)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX devices_cookie ON devices (cookie);
-    CREATE TABLE events (
-        id INTEGER PRIMARY KEY,
-        account INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE,
-        name TEXT NOT NULL,
-        address TEXT NOT NULL,
-        time INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX events_account ON events (account);
-    PRAGMA user_version = 1;
-";
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +107,7 @@ impl Book {
         &mut self,
         new: &NewAccount,
         hash: &str,
+        of_users_file: bool,
         (from, now): (&str, i64),
     ) -> Result<(), Trouble> {
         check_account(new)?;
@@ -194,9 +130,17 @@ impl Book {
                 return Err(Refusal::Forbidden.into());
             }
             db.execute(
-                "INSERT INTO accounts (name, nickname, email, hash, active, made, changed, address)
-                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6)",
-                params![new.user, new.nickname, new.email, hash, now, from],
+                "INSERT INTO accounts (name, nickname, email, hash, active, made, changed, address,
+                 of_users_file) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6, ?7)",
+                params![
+                    new.user,
+                    new.nickname,
+                    new.email,
+                    hash,
+                    now,
+                    from,
+                    of_users_file
+                ],
             )?;
             let account = db.last_insert_rowid();
             bind(db, account, &new.cookie)?;
@@ -281,6 +225,16 @@ impl Book {
         })?;
         make_root(&root);
         Ok(())
+    }
+
+    /// Whether an account is one of the users file.
+    pub fn is_of_users_file(&self, account: i64) -> Result<bool, Trouble> {
+        let text = "SELECT of_users_file FROM accounts WHERE id = ?1";
+        let mut statement = self.db.prepare_cached(text)?;
+        let found = statement
+            .query_row([account], |row| row.get(0))
+            .optional()?;
+        Ok(found.unwrap_or(false))
     }
 
     /// Notes an event of an account.
@@ -412,26 +366,6 @@ impl Book {
     }
 }
 
-/// Sets a database up: its tables, and that what is committed is on disk.
-///
-/// # Errors
-/// The database's.
-pub fn prepare(db: &mut Connection, schema: &str) -> rusqlite::Result<()> {
-    db.busy_timeout(PATIENCE)?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "foreign_keys", true)?;
-    // Temporary tables would be files elsewhere.
-    db.pragma_update(None, "temp_store", "MEMORY")?;
-    db.pragma_update(None, "secure_delete", true)?;
-    let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
-        change.execute_batch(schema)?;
-    }
-    change.commit()
-}
-
 pub(super) fn found(changed: usize, otherwise: Refusal) -> Result<(), Trouble> {
     match changed {
         0 => Err(otherwise.into()),
@@ -464,16 +398,18 @@ fn note(
 
 /// Refuses names that could not be shown or sent back.
 fn check_account(new: &NewAccount) -> Result<(), Refusal> {
-    let is_name = new.user.chars().count() <= MAX_NAME
-        && new.user != "__ADMIN__"
-        && !new
-            .user
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || "'\"\\".contains(c));
-    if !is_name || new.nickname.chars().any(char::is_control) {
+    if !is_name(&new.user) || new.nickname.chars().any(char::is_control) {
         return Err(Refusal::Forbidden);
     }
     check_email(&new.email)
+}
+
+/// Whether an account can have a name.
+pub(super) fn is_name(user: &str) -> bool {
+    let is_bad = |c: char| c.is_control() || c.is_whitespace() || "'\"\\".contains(c);
+    (1..=MAX_NAME).contains(&user.chars().count())
+        && user != "__ADMIN__"
+        && !user.chars().any(is_bad)
 }
 
 /// Refuses what mail could not be sent to.

@@ -9,8 +9,8 @@ use super::book::Trouble;
 use crate::ipc::codec::codec;
 
 /// Wrong codes until codes of the account are closed, and for how long, in seconds.
-const MOST_WRONG: i64 = 3;
-const CLOSED: i64 = 3600;
+pub(super) const MOST_WRONG: i64 = 3;
+pub(super) const CLOSED: i64 = 3600;
 
 /// How often a code of an account that is not active may be asked for again.
 pub const MOST_RESENT: i64 = 3;
@@ -114,6 +114,21 @@ pub fn make(
     Ok(())
 }
 
+/// Whether there is a code of this kind that is valid, for no certain device.
+///
+/// # Errors
+/// `TooManyCodes` while codes of the account are closed.
+pub fn has(db: &Connection, account: i64, kind: Kind, now: i64) -> Result<bool, Trouble> {
+    let Some(row) = row(db, account)? else {
+        return Ok(false);
+    };
+    if row.closed_until > now {
+        return Err(Refusal::TooManyCodes.into());
+    }
+    let is_valid = now - row.made <= kind.validity() && row.cookie.is_empty();
+    Ok(row.kind == Some(kind) && !row.code.is_empty() && is_valid)
+}
+
 /// Uses a code up.
 ///
 /// # Errors
@@ -181,7 +196,7 @@ pub fn renew(db: &Connection, account: i64, now: i64) -> Result<(), Trouble> {
 }
 
 /// Any of all codes, each as likely as another.
-fn random_code() -> Result<String, Trouble> {
+pub(super) fn random_code() -> Result<String, Trouble> {
     loop {
         let number = getrandom::u32().map_err(|_| Trouble::Random)?;
         // The rest of the division would make the lower ones more likely.

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::Refusal;
 use super::book::{Book, Trouble, found};
 use super::codes::Kind;
+use super::own::REGISTRATION;
 
 /// An account in the operator's list.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -53,7 +54,8 @@ impl Book {
     /// All accounts.
     pub fn list(&self) -> Result<Vec<Listed>, Trouble> {
         let text = "SELECT name, email, active, made, banned_until,
-                    (SELECT count(*) FROM devices WHERE account = id)
+                    (SELECT count(*) FROM devices WHERE account = accounts.id)
+                    + (SELECT count(*) FROM own_devices WHERE account = accounts.id)
                     FROM accounts ORDER BY name";
         let mut statement = self.db.prepare(text)?;
         let listed = statement.query_map([], |row| {
@@ -72,12 +74,15 @@ impl Book {
     /// All codes that are valid now.
     pub fn codes(&self, now: i64) -> Result<Vec<ListedCode>, Trouble> {
         let text = "SELECT name, kind, code, codes.made FROM codes JOIN accounts ON account = id
-                    WHERE code != '' ORDER BY name";
+                    WHERE code != ''
+                    UNION ALL
+                    SELECT name, 'registration', code, made FROM registrations WHERE code != ''
+                    ORDER BY name";
         let mut statement = self.db.prepare(text)?;
         let listed = statement.query_map([], |row| {
             let kind: String = row.get(1)?;
             let made: i64 = row.get(3)?;
-            let expires = made + Kind::of(&kind).map_or(0, Kind::validity);
+            let expires = made + Kind::of(&kind).map_or(REGISTRATION, Kind::validity);
             Ok(ListedCode {
                 user: row.get(0)?,
                 kind,

@@ -7,9 +7,12 @@ pub mod devices;
 pub mod import;
 pub mod lists;
 pub mod mails;
+pub mod own;
 pub mod password;
 pub mod process;
 mod roots;
+pub mod tables;
+mod users_file;
 
 use std::net::IpAddr;
 
@@ -74,6 +77,10 @@ pub enum Ask {
     Details,
     /// Of a session: what has happened to it.
     Events,
+    /// Of the own dialect.
+    Own(own::Ask),
+    /// Of the daemon: there is another process for those who come.
+    Retire,
 }
 
 codec!(enum Ask {
@@ -96,6 +103,8 @@ codec!(enum Ask {
     17 => Rename { name },
     18 => Details,
     19 => Events,
+    20 => Own(ask),
+    21 => Retire,
 });
 
 /// An account to be.
@@ -142,6 +151,8 @@ pub enum Answer {
     },
     /// What has happened to it.
     Events(Vec<Event>),
+    /// Of the own dialect.
+    Own(own::Answer),
 }
 
 codec!(struct Device { cookie, about, seen, address });
@@ -154,6 +165,7 @@ codec!(enum Answer {
     5 => Devices(devices),
     6 => Details { changed, email, name },
     7 => Events(events),
+    8 => Own(answer),
 });
 
 /// Why not.
@@ -267,12 +279,15 @@ pub enum NewCaller {
     },
     /// The mailer.
     Mailer(ToMailer),
+    /// The daemon itself.
+    Daemon { channel: Asked },
 }
 
 codec!(enum NewCaller {
     1 => Gate(gate),
     2 => Session { account, peer, channel },
     3 => Mailer(channel),
+    4 => Daemon { channel },
 });
 
 /// A gate whose client has logged in: the message to the daemon.
@@ -284,8 +299,11 @@ pub struct Admitted {
     pub account: u64,
     /// Its name.
     pub name: String,
+    /// Whether its sessions take the identity of the account of the users file that
+    /// has this name.
+    pub of_users_file: bool,
     /// The channel to the gate.
     pub gate: GatePipe,
 }
 
-codec!(struct Admitted { tag, account, name, gate });
+codec!(struct Admitted { tag, account, name, of_users_file, gate });

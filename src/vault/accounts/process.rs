@@ -14,15 +14,18 @@ use std::time::Instant;
 use super::book::{Account, Book, Trouble};
 use super::codes::Kind;
 use super::mails::{self, Wake};
+use super::own;
 use super::password::{self, Checker};
+use super::users_file::{counted_name, log_unsaved};
 use super::{Admitted, Answer, Ask, Asked, Login, NewCaller, Refusal};
 use crate::ipc::Pipe;
 use crate::ipc::gates::{self, DELAY, Next};
 use crate::ipc::orders::Tag;
-use crate::users::account::check_name;
+use crate::users;
 use crate::users::hash;
 use crate::users::throttle::{Limits, Throttle};
 use crate::vault::now;
+use crate::vault::own::message::{Id, Over};
 
 /// Callers answered at once. Each check of a password takes 19 MiB while it lasts, and
 /// one of all, of an imported hash, 256 MiB and a second.
@@ -39,6 +42,8 @@ pub struct Rules {
     pub mails_devices: bool,
     /// When failed logins are blocked.
     pub limits: Limits,
+    /// The accounts of the users file that may have one here, without their hashes.
+    pub users_file: Vec<users::Account>,
 }
 
 /// The channel to the daemon.
@@ -46,37 +51,44 @@ pub type ToDaemon = Pipe<Admitted, Option<NewCaller>>;
 
 /// All it keeps.
 pub struct Keeper {
-    rules: Rules,
+    pub(super) rules: Rules,
     book: Mutex<Book>,
-    throttle: Mutex<Throttle>,
+    pub(super) throttle: Mutex<Throttle>,
     checker: Checker,
     /// A hash for names that no account has.
     nobody: String,
+    /// What the salts of these are made of.
+    pub(super) salts: own::Digest,
     /// How many sessions each device has.
     online: Mutex<HashMap<String, usize>>,
     /// Says that there may be a code to be mailed.
     pub wake: Wake,
+    /// The sessions of the own dialect.
+    pub(super) sessions: own::Online,
 }
 
 /// Who asks.
-struct Caller {
-    channel: Asked,
-    peer: IpAddr,
-    who: Who,
+pub(super) struct Caller {
+    pub(super) channel: Arc<Asked>,
+    pub(super) peer: IpAddr,
+    pub(super) who: Who,
 }
 
-enum Who {
+pub(super) enum Who {
     Gate(Tag),
     /// With the device it serves, once it has said that.
     Session(i64, Option<String>),
     Mailer,
+    /// The same of the own dialect, with its number.
+    Own(i64, Id, u64),
+    Daemon,
 }
 
 impl From<NewCaller> for Caller {
     fn from(new: NewCaller) -> Caller {
         match new {
             NewCaller::Gate(gate) => Caller {
-                channel: gate.channel.into_channel().into(),
+                channel: Arc::new(gate.channel.into_channel().into()),
                 peer: gate.peer,
                 who: Who::Gate(gate.tag),
             },
@@ -85,15 +97,20 @@ impl From<NewCaller> for Caller {
                 peer,
                 channel,
             } => Caller {
-                channel,
+                channel: Arc::new(channel),
                 peer,
                 // Another number is no account's.
                 who: Who::Session(i64::try_from(account).unwrap_or(-1), None),
             },
             NewCaller::Mailer(channel) => Caller {
-                channel: channel.into_channel().into(),
+                channel: Arc::new(channel.into_channel().into()),
                 peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 who: Who::Mailer,
+            },
+            NewCaller::Daemon { channel } => Caller {
+                channel: Arc::new(channel),
+                peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                who: Who::Daemon,
             },
         }
     }
@@ -116,7 +133,10 @@ pub fn run(store: &Path, rules: Rules, blocked: File, daemon: ToDaemon) -> io::R
     let to_daemon = Arc::clone(&daemon);
     gates::serve(&daemon, WORKERS, move |caller: Caller| match caller.who {
         Who::Mailer => {
-            let mailer = caller.channel.into_channel().into();
+            let Some(channel) = Arc::into_inner(caller.channel) else {
+                return Next::Done;
+            };
+            let mailer = channel.into_channel().into();
             mails::serve(Arc::clone(&keeper), mailer);
             Next::Done
         }
@@ -136,9 +156,11 @@ impl Keeper {
             throttle: Mutex::new(Throttle::new(rules.limits, Some(blocked))),
             checker: Checker::default(),
             rules,
+            salts: book.own_key().map_err(io::Error::other)?,
             book: Mutex::new(book),
             nobody: hash::make(&password).map_err(io::Error::other)?,
             online: Mutex::default(),
+            sessions: own::Online::default(),
             wake: Wake::default(),
         })
     }
@@ -160,9 +182,11 @@ impl Keeper {
             self.leave(&caller);
             return Next::Done;
         };
-        if let Ask::LogIn(login) = ask {
-            return self.answer_login(caller, &login, daemon);
-        }
+        let ask = match ask {
+            Ask::LogIn(login) => return self.answer_login(caller, &login, daemon),
+            Ask::Own(ask) => return self.answer_own(caller, ask, daemon),
+            ask => ask,
+        };
         let from = caller.peer.to_string();
         let answer = match caller.who {
             Who::Session(account, ref mut device) => {
@@ -170,6 +194,11 @@ impl Keeper {
             }
             Who::Gate(_) => self.of_anybody(caller.peer, ask, (&from, now())),
             Who::Mailer => return Next::Done,
+            Who::Daemon => {
+                self.sessions.end_all(Over::Stopping);
+                Ok(Answer::Yes)
+            }
+            Who::Own(..) => Err(Refusal::Forbidden.into()),
         };
         self.wake.wake();
         match answer {
@@ -186,7 +215,10 @@ impl Keeper {
     }
 
     /// Takes note that a session has ended.
-    fn leave(&self, caller: &Caller) {
+    pub(super) fn leave(&self, caller: &Caller) {
+        if let Who::Own(account, _, number) = &caller.who {
+            self.sessions.remove(*account, *number);
+        }
         if let Who::Session(_, Some(device)) = &caller.who {
             let mut online = lock(&self.online);
             if let Some(count) = online.get_mut(device) {
@@ -209,10 +241,14 @@ impl Keeper {
             Ask::Authorize { cookie, about } => {
                 self.book().authorize(&cookie, &about, (from, now))?;
             }
-            Ask::Register(_) if !self.rules.is_open => return Err(Refusal::Forbidden.into()),
+            Ask::Register(new) if !self.may_register(&new.user) => {
+                return Err(Refusal::Forbidden.into());
+            }
             Ask::Register(new) => {
                 let hash = hash::make(&new.password).map_err(|_| Refusal::Forbidden)?;
-                self.book().register(&new, &hash, (from, now))?;
+                let of_users_file = self.in_users_file(&new.user).is_some();
+                self.book()
+                    .register(&new, &hash, of_users_file, (from, now))?;
                 log::info!(peer:%, user = new.user; "vault account registered");
             }
             Ask::Verify { user, code } => self.book().verify(&user, &code, now)?,
@@ -295,13 +331,17 @@ impl Keeper {
     /// Answers a login. One that is right makes a gate's channel the daemon's.
     fn answer_login(&self, caller: Caller, login: &Login, daemon: &ToDaemon) -> Next<Caller> {
         let own = match caller.who {
-            Who::Session(account, _) => Some(account),
-            Who::Gate(_) | Who::Mailer => None,
+            Who::Session(account, _) | Who::Own(account, ..) => Some(account),
+            Who::Gate(_) => None,
+            Who::Daemon | Who::Mailer => return Next::Done,
         };
         let name = counted_name(&login.user);
         let is_delayed = lock(&self.throttle).is_delayed(&name, caller.peer, seconds());
         match self.log_in(caller.peer, login, own) {
-            Ok(account) => self.admit(caller, account, daemon).into(),
+            Ok((account, of_users_file)) => {
+                let who = (account.id, account.name, of_users_file);
+                admit(caller, who, &Answer::Admitted, daemon).into()
+            }
             Err(Trouble::Refused(why) | Trouble::Counted(why)) if !is_delayed => {
                 reply(caller, &Answer::No(why)).into()
             }
@@ -318,13 +358,19 @@ impl Keeper {
         }
     }
 
-    fn log_in(&self, peer: IpAddr, login: &Login, own: Option<i64>) -> Result<Account, Trouble> {
+    fn log_in(
+        &self,
+        peer: IpAddr,
+        login: &Login,
+        own: Option<i64>,
+    ) -> Result<(Account, bool), Trouble> {
         let user = &login.user;
         let account = self.check(peer, user, &login.password)?;
         if own.is_some_and(|own| own != account.id) {
             log::warn!(peer:%, user, reason = "another account on this connection"; "login failed");
             return Err(Refusal::Credentials.into());
         }
+        let of_users_file = self.is_of_users_file((account.id, &account.name), peer)?;
         let code = login.code.as_ref().map(|code| code.as_slice());
         let device = (login.cookie.as_str(), code);
         let from = peer.to_string();
@@ -335,7 +381,7 @@ impl Keeper {
             log::warn!(peer:%, user, reason:% = why; "login refused");
             self.wake.wake();
         }
-        admitted.map(|()| account)
+        admitted.map(|()| (account, of_users_file))
     }
 
     /// The account of a name and a password, of an address that may try.
@@ -357,6 +403,8 @@ impl Keeper {
             return Err(Refusal::Credentials.into());
         }
         let found = self.book().find(user)?;
+        // An account of the own dialect has no password here.
+        let found = found.filter(|account| !account.hash.is_empty());
         let hash = found.as_ref().map_or(&self.nobody, |account| &account.hash);
         let fits = self.checker.fits(hash, user, secret);
         let now = seconds();
@@ -398,61 +446,46 @@ impl Keeper {
             log::error!(user = account.name, error:% = e; "imported hash stays");
         }
     }
+}
 
-    /// Lets the caller's client in: by a session, unless it is one.
-    fn admit(&self, caller: Caller, account: Account, daemon: &ToDaemon) -> Option<Caller> {
-        let tag = match caller.who {
-            Who::Gate(tag) => tag,
-            Who::Session(..) | Who::Mailer => return reply(caller, &Answer::Admitted),
-        };
-        caller.channel.try_send(&Answer::Admitted).ok()?;
-        let admitted = Admitted {
-            tag,
-            account: account.id.unsigned_abs(),
-            name: account.name,
-            gate: caller.channel.into_channel().into(),
-        };
-        if let Err(e) = daemon.send(&admitted) {
-            log::error!(error:% = e; "vault accounts: daemon out of reach");
-        }
-        None
+/// Lets the caller's client in: by a session, unless it is one.
+pub(super) fn admit(
+    caller: Caller,
+    (account, name, of_users_file): (i64, String, bool),
+    answer: &Answer,
+    daemon: &ToDaemon,
+) -> Option<Caller> {
+    let Who::Gate(tag) = caller.who else {
+        return reply(caller, answer);
+    };
+    caller.channel.try_send(answer).ok()?;
+    // Nobody else has a gate's channel.
+    let gate = Arc::into_inner(caller.channel)?.into_channel().into();
+    let admitted = Admitted {
+        tag,
+        account: account.unsigned_abs(),
+        name,
+        of_users_file,
+        gate,
+    };
+    if let Err(e) = daemon.send(&admitted) {
+        log::error!(error:% = e; "vault accounts: daemon out of reach");
     }
+    None
 }
 
 /// Sends an answer; the caller, if it takes it.
-fn reply(caller: Caller, answer: &Answer) -> Option<Caller> {
+pub(super) fn reply(caller: Caller, answer: &Answer) -> Option<Caller> {
     // One whose queue is full is hostile.
     caller.channel.try_send(answer).ok()?;
     Some(caller)
 }
 
-/// The name by which failures of an account are counted, next to those of the users
-/// file, which may have the same name for somebody else.
-fn counted_name(user: &str) -> String {
-    match check_name(user) {
-        Ok(()) => format!("{user}@vault"),
-        Err(_) => {
-            let digest = openssl::sha::sha256(user.as_bytes());
-            let digits: String = digest[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            format!("{digits}@vault")
-        }
-    }
-}
-
-fn log_unsaved(saved: io::Result<()>) {
-    if let Err(e) = saved {
-        log::error!(error:% = e; "blocked logins not saved");
-    }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time as the throttle counts it.
-fn seconds() -> u64 {
+pub(super) fn seconds() -> u64 {
     u64::try_from(now()).unwrap_or(0)
 }

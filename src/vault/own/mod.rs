@@ -2,9 +2,15 @@
 //! the client has sealed, and revisions that the server counts.
 
 pub mod frame;
+pub(super) mod gate;
 pub mod message;
 #[cfg(test)]
+mod model;
+pub(super) mod session;
+pub(super) mod store;
+#[cfg(test)]
 mod tests;
+mod types;
 
 /// What a client asks for in the handshake of TLS.
 pub const ALPN: &[u8] = b"tfd-vault/1";

@@ -20,6 +20,7 @@ use crate::net::link::Meter;
 use crate::session::audit::{Observer, Outcome, Subject};
 use crate::session::context::{Context, End, SessionObserver};
 use crate::session::effect::Effect;
+use crate::vault::database::remove;
 pub use store::{Store, failure};
 
 /// What it follows of the configuration.
@@ -148,6 +149,7 @@ impl Session {
                 if reply == Reply::Done(Word::AccountDeleted) {
                     self.is_in = false;
                     self.store = None;
+                    remove(store::FILE);
                     vec![Reply::Done(Word::LoggedOut), reply]
                 } else {
                     vec![reply]

@@ -9,20 +9,14 @@ use rusqlite::{
 };
 use zeroize::Zeroizing;
 
-use crate::vault::accounts::book::prepare;
 use crate::vault::accounts::devices::random_name;
+use crate::vault::database::{Database, is_full};
 use crate::vault::now;
 use crate::vault::reply::{DATETIME, Entry, Failure, Reply};
 use crate::vault::request::{Request, Values};
 
 /// The database, in the root of the session.
-const FILE: &str = "/vault.db";
-
-/// Bytes of a page of the database.
-const PAGE: u64 = 4096;
-
-/// What is free for the end of entries in a database that is full.
-const SPARE: u64 = 1 << 20;
+pub const FILE: &str = "/vault.db";
 
 /// The latest time that all clients can read.
 const LATEST: i64 = i32::MAX as i64;
@@ -34,9 +28,6 @@ const KEPT: i64 = 90 * 86_400;
 
 /// The most bytes of all entries in one packet.
 const MOST_DUMPED: i64 = 8 << 20;
-
-/// How often room is made for a change.
-const TRIES: u32 = 8;
 
 const SCHEMA: &str = "
     CREATE TABLE entries (
@@ -67,17 +58,15 @@ const SCHEMA: &str = "
 
 const FIELDS: &str = "host, url, uname, password, email, notes, icon, datetime";
 
-/// The database.
+/// The entries.
 pub struct Store {
-    db: Connection,
-    /// The most pages it may have.
-    pages: u64,
+    database: Database,
 }
 
 /// What a client hears of an error; `None` for one that ends the session.
 pub fn failure(e: &rusqlite::Error) -> Option<Failure> {
     match e.sqlite_error_code() {
-        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Some(Failure::FULL),
+        _ if is_full(e) => Some(Failure::FULL),
         Some(ErrorCode::ConstraintViolation) => Some(Failure::INCOMPLETE),
         _ => None,
     }
@@ -97,22 +86,13 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn open_at(file: &Path, most: u64) -> rusqlite::Result<Store> {
-        let mut db = Connection::open(file)?;
-        prepare(&mut db, SCHEMA)?;
-        let pages = most / PAGE;
-        let store = Store { db, pages };
-        store.limit(store.pages)?;
-        Ok(store)
+        let database = Database::open(file, SCHEMA, most)?;
+        Ok(Store { database })
     }
 
     /// Whether nobody has removed it.
     pub fn is_there(&self) -> bool {
-        self.db.path().is_some_and(|path| Path::new(path).exists())
-    }
-
-    fn limit(&self, pages: u64) -> rusqlite::Result<()> {
-        let text = format!("PRAGMA max_page_count = {pages}");
-        self.db.query_row(&text, [], |_| Ok(()))
+        self.database.is_there()
     }
 
     /// Answers a request about entries but one for some of them, by a device that
@@ -138,14 +118,13 @@ impl Store {
                 local_id,
                 values,
             } => {
-                self.with_room(|db| update(db, &hid, &values))?;
+                self.database.with_room(|db| update(db, &hid, &values))?;
                 Ok(Reply::Updated { hid, local_id })
             }
             Request::Delete { hids, list } => {
-                self.limit(self.pages + SPARE / PAGE)?;
-                let deleted = self.with_room(|db| hids.iter().try_for_each(|hid| delete(db, hid)));
-                self.limit(self.pages)?;
-                deleted?;
+                self.database.spare(|database| {
+                    database.with_room(|db| hids.iter().try_for_each(|hid| delete(db, hid)))
+                })?;
                 Ok(Reply::Deleted(list))
             }
             Request::Sync => self.sync(cookie, devices),
@@ -159,7 +138,7 @@ impl Store {
     /// The database's.
     pub fn select(&self, hid: &str) -> rusqlite::Result<Reply> {
         let text = format!("SELECT id, hid, {FIELDS} FROM entries WHERE hid = ?1");
-        let mut statement = self.db.prepare_cached(&text)?;
+        let mut statement = self.database.db.prepare_cached(&text)?;
         let found = statement.query_row([hid], entry).optional()?;
         Ok(match found {
             Some(entry) => Reply::Selected(Box::new(entry)),
@@ -174,46 +153,13 @@ impl Store {
             return Ok(None);
         }
         let hid = random_name().map_err(|_| rusqlite::Error::InvalidQuery)?;
-        self.with_room(|db| add(db, &hid, values))?;
+        self.database.with_room(|db| add(db, &hid, values))?;
         Ok(Some(hid))
-    }
-
-    /// Changes something whole or not at all. If the database is full, the oldest
-    /// of the versions that nobody uses make room.
-    fn with_room<T>(
-        &mut self,
-        body: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        let mut tries = 0;
-        loop {
-            let result = change(&mut self.db, &body);
-            let is_full = result
-                .as_ref()
-                .is_err_and(|e| failure(e) == Some(Failure::FULL));
-            tries += 1;
-            if !is_full || tries > TRIES || !self.make_room()? {
-                return result;
-            }
-        }
-    }
-
-    /// Removes a part of the old versions; whether there were any.
-    fn make_room(&mut self) -> rusqlite::Result<bool> {
-        self.limit(self.pages + SPARE / PAGE)?;
-        let removed = change(&mut self.db, &|db| {
-            db.execute(
-                "DELETE FROM old WHERE id IN
-                 (SELECT id FROM old ORDER BY id LIMIT (SELECT count(*) / 4 + 1 FROM old))",
-                [],
-            )
-        });
-        self.limit(self.pages)?;
-        Ok(removed? > 0)
     }
 
     /// The ids of all entries and of those that are deleted.
     fn sync(&mut self, cookie: &str, devices: &[String]) -> rusqlite::Result<Reply> {
-        let look = self.db.transaction()?;
+        let look = self.database.db.transaction()?;
         let entries = {
             let mut statement =
                 look.prepare_cached("SELECT hid, datetime FROM entries ORDER BY id")?;
@@ -237,12 +183,9 @@ impl Store {
         // Nothing is written where nothing has changed.
         let now = now();
         if last > seen || (oldest > 0 && oldest < now - KEPT) {
-            self.limit(self.pages + SPARE / PAGE)?;
-            let noted = change(&mut self.db, &|db| {
-                note_seen(db, (cookie, last), devices, now)
-            });
-            self.limit(self.pages)?;
-            noted?;
+            self.database.spare(|database| {
+                database.change(&|db| note_seen(db, (cookie, last), devices, now))
+            })?;
         }
         Ok(Reply::Ids { entries, deleted })
     }
@@ -251,12 +194,12 @@ impl Store {
         let text = "SELECT coalesce(sum(length(host) + coalesce(length(url), 0)
                     + coalesce(length(uname), 0) + length(password) + coalesce(length(email), 0)
                     + coalesce(length(notes), 0) + coalesce(length(icon), 0) + 150), 0) FROM entries";
-        let bytes: i64 = self.db.query_row(text, [], |row| row.get(0))?;
+        let bytes: i64 = self.database.db.query_row(text, [], |row| row.get(0))?;
         if bytes > MOST_DUMPED {
             return Ok(Reply::Failed(Failure(15, "ICMD", "TOO_MUCH_DATA")));
         }
         let text = format!("SELECT id, hid, {FIELDS} FROM entries ORDER BY id");
-        let mut statement = self.db.prepare(&text)?;
+        let mut statement = self.database.db.prepare(&text)?;
         let entries = statement.query_map([], entry)?;
         let entries = entries.collect::<rusqlite::Result<_>>()?;
         Ok(Reply::All { entries })
@@ -276,7 +219,7 @@ impl Store {
         fill: impl FnOnce(&Filling<'_>) -> rusqlite::Result<()>,
     ) -> rusqlite::Result<()> {
         let behavior = TransactionBehavior::Immediate;
-        let filling = Filling(self.db.transaction_with_behavior(behavior)?);
+        let filling = Filling(self.database.db.transaction_with_behavior(behavior)?);
         fill(&filling)?;
         filling.0.commit()
     }
@@ -322,17 +265,6 @@ fn add(db: &Connection, hid: &str, values: &Values) -> rusqlite::Result<bool> {
         number(time)
     ])?;
     Ok(added > 0)
-}
-
-/// Does something whole or not at all.
-fn change<T>(
-    db: &mut Connection,
-    body: &impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let result = body(&change)?;
-    change.commit()?;
-    Ok(result)
 }
 
 /// Gives an entry new values. Those that are older than it has, and those of an
