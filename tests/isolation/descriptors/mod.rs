@@ -391,7 +391,20 @@ fn sweeper(seen: &mut Seen) {
     client.expect_alive();
     signal(pids(&server, "tfd-session")[0], Signal::SIGKILL);
     let sweeper = hold(&server, "tfd-sweeper");
-    expect(&server, &["sweeper"], seen);
+    // It goes on a little at a time, until it is in the middle of a listing.
+    wait_until("a listing", || {
+        let held = View::of(&server).held(sweeper);
+        let lists = held
+            .iter()
+            .any(|one| one.descriptor == "file of the client");
+        if !lists {
+            signal(sweeper, Signal::SIGCONT);
+            std::thread::sleep(Duration::from_micros(200));
+            signal(sweeper, Signal::SIGSTOP);
+        }
+        lists
+    });
+    expect(&server, &["sweeper: file of the client"], seen);
     signal(sweeper, Signal::SIGKILL);
 }
 
