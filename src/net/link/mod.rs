@@ -274,9 +274,7 @@ impl Link {
     /// without waiting.
     pub fn send_held(&mut self, limit: usize) -> Result<()> {
         if self.going.is_empty() {
-            let some = self.held.len().min(limit);
-            self.going = self.held.drain(..some).collect();
-            self.seal_going()?;
+            self.set_going(self.held.len().min(limit))?;
         }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let sent = match send(&self.socket, &self.going, flags) {

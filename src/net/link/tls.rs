@@ -193,26 +193,29 @@ impl Link {
         Ok(())
     }
 
-    /// Makes records of the bytes on their way.
-    pub(super) fn seal_going(&mut self) -> Result<()> {
-        let Some(records) = &mut self.records else {
-            return Ok(());
-        };
-        let mut sealed = Vec::with_capacity(length_sealed(self.going.len()) + 1024);
-        if let Some(due) = due(records)? {
-            sealed.extend_from_slice(&due);
+    /// Sets some of the bytes held on their way, over TLS in records.
+    pub(super) fn set_going(&mut self, some: usize) -> Result<()> {
+        let (held, going) = (&mut self.held[..some], &mut self.going);
+        match &mut self.records {
+            Some(records) if !records.are_by_kernel() => {
+                if let Some(due) = due(records)? {
+                    going.extend_from_slice(&due);
+                }
+                for content in held.chunks_mut(MAX_CONTENT) {
+                    let (header, behind) = records.seal(content).ok_or(NO_KEY)?;
+                    going.extend_from_slice(&header);
+                    going.extend_from_slice(content);
+                    going.extend_from_slice(&behind);
+                }
+            }
+            records => {
+                if let Some(records) = records {
+                    announce(records, some)?;
+                }
+                going.extend_from_slice(held);
+            }
         }
-        if records.are_by_kernel() {
-            records.given_to_kernel(self.going.len());
-            return Ok(());
-        }
-        for content in self.going.chunks_mut(MAX_CONTENT) {
-            let (header, behind) = records.seal(content).ok_or(NO_KEY)?;
-            sealed.extend_from_slice(&header);
-            sealed.extend_from_slice(content);
-            sealed.extend_from_slice(&behind);
-        }
-        self.going = sealed;
+        self.held.drain(..some);
         Ok(())
     }
 
