@@ -148,13 +148,13 @@ mod tests {
         let all: Vec<&str> = made.split('-').collect();
         assert_eq!(all.len(), 6);
         for word in all {
-            let letters = word.bytes().enumerate();
+            let mut letters = word.bytes().enumerate();
             let fits = |(at, c): (usize, u8)| match at % 2 {
                 0 => CONSONANTS.contains(&c),
                 _ => VOWELS.contains(&c),
             };
             assert_eq!(word.len(), 5);
-            assert!(letters.map(fits).all(|fits| fits), "{word}");
+            assert!(letters.all(fits), "{word}");
         }
     }
 }
