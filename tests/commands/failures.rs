@@ -246,7 +246,7 @@ const BEHIND_LOGIN: &[&[&str]] = &[
 ];
 
 /// Those that ask for nothing that needs an account.
-const BEFORE_LOGIN: &[&str] = &["completions", "login", "ping", "servers", "trust"];
+const BEFORE_LOGIN: &[&str] = &["completions", "login", "ping", "servers", "trust", "vault"];
 
 #[test]
 fn each_command_tells_a_server_that_lets_nobody_in_by_the_same_exit_status() {
