@@ -14,6 +14,9 @@ pub(super) const PLACE: &str = "/etc/systemd/system/tfd.service.d/tfd-setup.conf
 /// The key of the drop-in that lists what may be written.
 const WRITABLE: &str = "ReadWritePaths=";
 
+/// Without this right PAM lets nobody in whom root asks about.
+const OF_PAM: &str = "CapabilityBoundingSet=CAP_AUDIT_WRITE";
+
 /// What the unit itself has writable already.
 const OF_THE_UNIT: [&str; 4] = ["/etc/tfd", "/run/tfd", "/var/lib/tfd", "/var/log/tfd"];
 
@@ -35,7 +38,10 @@ fn writable(config: &Config) -> Vec<PathBuf> {
         Some(Local::Path(path)) => Some(path),
         _ => None,
     };
+    let queue = server.on_upload.as_ref().map(|_| &server.on_upload_queue);
     let files = [
+        config.vault.as_ref().map(|vault| &vault.data),
+        queue,
         server.users.as_ref(),
         server.audit.as_ref(),
         server.log_file.as_ref(),
@@ -81,7 +87,8 @@ fn quoted(path: &Path) -> Result<String, String> {
 pub(super) fn drop_in(config: &Config) -> Result<String, String> {
     let mut text = String::from(
         "# Written by tfd for its configuration. Repeat this after a change of root,\n\
-         # users, audit, log_file, control or metrics, then systemctl daemon-reload:\n",
+         # users, auth, audit, log_file, control, metrics, on_upload_queue or the vault's\n\
+         # data, then systemctl daemon-reload:\n",
     );
     let _ = write!(
         text,
@@ -101,18 +108,30 @@ pub(super) fn drop_in(config: &Config) -> Result<String, String> {
             false => writeln!(text, "# Not {key}: it uses files below {shown}."),
         };
     }
+    if config.server.pam.is_some() {
+        let _ = writeln!(text, "# PAM lets nobody in without it.\n{OF_PAM}");
+    }
     Ok(text)
 }
 
-/// That an existing drop-in keeps tfd from writing to something.
+/// That an existing drop-in keeps tfd from writing to something, or from asking PAM.
 pub(super) fn warning(config: &Config) -> Option<Problem> {
-    let forbidden = forbidden(config, &fs::read_to_string(PLACE).ok()?)?;
-    let text = format!(
-        "{} is not among the directories that tfd.service may write to: \
-         tfd show-unit > {PLACE} && systemctl daemon-reload",
-        forbidden.display()
-    );
+    let lack = lack(config, &fs::read_to_string(PLACE).ok()?)?;
+    let text = format!("{lack}: tfd show-unit > {PLACE} && systemctl daemon-reload");
     Some(Problem::new(&config.path, text))
+}
+
+/// What a drop-in lacks.
+fn lack(config: &Config, drop_in: &str) -> Option<String> {
+    let forbidden = forbidden(config, drop_in).map(|path| {
+        let path = path.display();
+        format!("{path} is not among the directories that tfd.service may write to")
+    });
+    let has_right = drop_in.lines().any(|line| line == OF_PAM);
+    let is_refused = config.server.pam.is_some() && !has_right;
+    let by_pam =
+        || "tfd.service lacks CAP_AUDIT_WRITE, without which PAM lets nobody in".to_owned();
+    forbidden.or_else(|| is_refused.then(by_pam))
 }
 
 /// The first directory that tfd writes to and a drop-in does not name.
@@ -170,6 +189,24 @@ mod tests {
             text.contains("\nProtectHome=yes\n") && !text.contains("PrivateTmp="),
             "{text}"
         );
+    }
+
+    #[test]
+    fn pam_has_the_right_that_it_needs_and_nobody_else_has() {
+        let by_pam = "mode = \"multi-user\"\nusers = \"/etc/tfd/users\"\nauth = \"pam\"";
+        let (file, pam) = (config("/srv/tfd", ""), config("/srv/tfd", by_pam));
+        let [without, with] = [&file, &pam].map(|config| drop_in(config).expect("text"));
+        assert!(!without.contains(OF_PAM) && with.contains(OF_PAM), "{with}");
+        assert_eq!(lack(&pam, &with), None);
+        let lacks = lack(&pam, &without).expect("lack");
+        assert!(lacks.contains("CAP_AUDIT_WRITE"), "{lacks}");
+    }
+
+    #[test]
+    fn the_queue_of_on_upload_may_be_elsewhere() {
+        let more = "on_upload = [\"/bin/true\"]\non_upload_queue = \"/srv/jobs/queue\"";
+        let text = drop_in(&config("/srv/tfd", more)).expect("text");
+        assert!(text.contains("\nReadWritePaths=\"-/srv/jobs\"\n"), "{text}");
     }
 
     #[test]
