@@ -149,11 +149,12 @@ impl Session {
 
     /// Waits for what comes next, and answers it.
     fn turn(&mut self) -> Result<(), Ended> {
+        // Its question may hear further news.
+        while self.has_news {
+            self.pass_on()?;
+        }
         if let Some(why) = self.over {
             return Err(Ended::Over(why));
-        }
-        if self.has_news {
-            self.pass_on()?;
         }
         let until = self.limits.idle.map(|idle| Instant::now() + idle);
         let other = self.accounts.as_fd();
@@ -176,9 +177,10 @@ impl Session {
     fn pass_on(&mut self) -> Result<(), Ended> {
         self.has_news = false;
         self.ask(Ask::Listen)?;
-        let about = self.store()?.about().map_err(io::Error::other)?;
-        let revision = about.head;
-        self.send(&Reply::Changed { revision })
+        match self.store()?.news().map_err(io::Error::other)? {
+            Some(revision) => self.send(&Reply::Changed { revision }),
+            None => Ok(()),
+        }
     }
 
     /// Asks the keeper of accounts.

@@ -72,6 +72,8 @@ pub struct About {
 pub struct Store {
     database: Database,
     keep: Keep,
+    /// The revision up to which this client knows what others have changed.
+    told: u64,
 }
 
 impl Store {
@@ -81,9 +83,14 @@ impl Store {
     /// The database's.
     pub fn open(file: &Path, most: u64, keep: Keep, now: i64) -> rusqlite::Result<Store> {
         let database = Database::open(file, SCHEMA, most)?;
-        let mut store = Store { database, keep };
+        let mut store = Store {
+            database,
+            keep,
+            told: 0,
+        };
         store.name()?;
         store.forget(now)?;
+        store.told = store.about()?.head;
         Ok(store)
     }
 
@@ -110,6 +117,17 @@ impl Store {
     /// The database's.
     pub fn about(&self) -> rusqlite::Result<About> {
         about(&self.database.db)
+    }
+
+    /// The latest revision, if others have changed something that was not news before.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn news(&mut self) -> rusqlite::Result<Option<u64>> {
+        let head = self.about()?.head;
+        let is_news = head > self.told;
+        self.told = head;
+        Ok(is_news.then_some(head))
     }
 
     /// The entries that have changed since a revision. One from before the deletions
@@ -159,10 +177,14 @@ impl Store {
     ) -> rusqlite::Result<Vec<Pushed>> {
         let keep = self.keep;
         let push = |db: &rusqlite::Transaction<'_>| push(db, changes, (device, keep, now));
-        match changes.iter().all(|change| change.sealed.is_none()) {
+        let (results, before, head) = match changes.iter().all(|change| change.sealed.is_none()) {
             true => self.database.spare(|database| database.with_room(push)),
             false => self.database.with_room(push),
+        }?;
+        if before == self.told {
+            self.told = head;
         }
+        Ok(results)
     }
 
     /// The versions of an entry that are kept, the latest first.
@@ -261,11 +283,12 @@ fn length(item: &Item) -> usize {
     item.sealed.as_ref().map_or(0, |sealed| sealed.0.len())
 }
 
+/// What came of the changes, and the latest revision before and behind them.
 fn push(
     db: &Connection,
     changes: &[Change],
     (device, keep, (now, milliseconds)): (&Id, Keep, (i64, i64)),
-) -> rusqlite::Result<Vec<Pushed>> {
+) -> rusqlite::Result<(Vec<Pushed>, u64, u64)> {
     let mut head = number(about(db)?.head);
     let before = head;
     let mut bytes = 0;
@@ -300,7 +323,7 @@ fn push(
         db.prepare_cached("UPDATE about SET head = ?1")?
             .execute([head])?;
     }
-    Ok(results)
+    Ok((results, before.unsigned_abs(), head.unsigned_abs()))
 }
 
 fn current(db: &Connection, id: &Id) -> rusqlite::Result<Option<Item>> {
