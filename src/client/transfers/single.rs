@@ -160,15 +160,9 @@ impl Connection {
         if let Some(mode) = mode {
             self.make_narrow(part.as_bytes(), mode)?;
         }
-        let (mut digest, mut moved) = (Sha256::new(), 0);
+        let mut content = Content::new(local, reader, progress);
         let names = (part.as_bytes(), remote.as_bytes());
-        let sent = self.put_part(names, &mut |buffer| {
-            let len = read_full(reader, buffer).map_err(|e| ClientError::local(local, e))?;
-            digest.update(&buffer[..len]);
-            moved += len as u64;
-            progress(moved);
-            Ok(len)
-        });
+        let sent = self.put_part(names, &mut |buffer| content.next(buffer));
         // An error about the part is one about the file.
         let path = remote.to_owned();
         let sent = sent.map_err(|e| match e {
@@ -177,8 +171,7 @@ impl Connection {
             error => error,
         });
         let placed = sent.and_then(|()| {
-            let here: [u8; 32] = digest.finalize().into();
-            if digest_there(self, part.as_bytes())? != here {
+            if digest_there(self, part.as_bytes())? != content.digest() {
                 return Err(ClientError::Mismatch {
                     path: remote.to_owned(),
                 });
@@ -204,14 +197,8 @@ impl Connection {
         mode: Option<u32>,
         progress: Progress<'_>,
     ) -> Result<Option<Note>> {
-        let (mut digest, mut moved) = (Sha256::new(), 0);
-        let mut next = |buffer: &mut [u8]| {
-            let len = read_full(reader, buffer).map_err(|e| ClientError::local(local, e))?;
-            digest.update(&buffer[..len]);
-            moved += len as u64;
-            progress(moved);
-            Ok(len)
-        };
+        let mut content = Content::new(local, reader, progress);
+        let mut next = |buffer: &mut [u8]| content.next(buffer);
         if self.features()?.store {
             let wanted = Attributes {
                 mode,
@@ -222,10 +209,47 @@ impl Connection {
                 .map(|()| None);
         }
         self.send_file(remote, false, &mut next)?;
-        if digest_there(self, remote.as_bytes())? != <[u8; 32]>::from(digest.finalize()) {
+        if digest_there(self, remote.as_bytes())? != content.digest() {
             return Err(stays(remote.as_bytes()));
         }
         Ok(mode.map(|_| Note::ModeNotKept))
+    }
+}
+
+/// The bytes of a reader on their way to the server, and their digest.
+struct Content<'a> {
+    /// What errors call the reader.
+    local: &'a Path,
+    reader: &'a mut dyn Read,
+    progress: Progress<'a>,
+    digest: Sha256,
+    moved: u64,
+}
+
+impl<'a> Content<'a> {
+    fn new(local: &'a Path, reader: &'a mut dyn Read, progress: Progress<'a>) -> Content<'a> {
+        Content {
+            local,
+            reader,
+            progress,
+            digest: Sha256::new(),
+            moved: 0,
+        }
+    }
+
+    /// Fills the buffer as far as there are bytes; how many there were.
+    fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let read = read_full(self.reader, buffer);
+        let len = read.map_err(|e| ClientError::local(self.local, e))?;
+        self.digest.update(&buffer[..len]);
+        self.moved += len as u64;
+        (self.progress)(self.moved);
+        Ok(len)
+    }
+
+    /// The SHA-256 of all bytes.
+    fn digest(self) -> [u8; 32] {
+        self.digest.finalize().into()
     }
 }
 
