@@ -123,23 +123,24 @@ fn a_file_that_is_replaced_or_copied_lets_in_nobody_whom_it_kept_out() {
 #[test]
 fn a_copy_for_a_client_that_has_left_ends_and_leaves_nothing_by_halves() {
     const ENTRIES: usize = 30_000;
-    let server = Server::start();
+    let mut server = Server::start();
     let large: Vec<u8> = (0..256_u32 << 20).map(|at| (at >> 12) as u8).collect();
     server.write("large", &large);
     server.mkdir("many");
     for at in 0..ENTRIES {
         fs::write(server.path(&format!("many/{at}")), "x").expect("write");
     }
-    for (command, copy) in [
+    for (ended, (command, copy)) in [
         ("COPY large | copied", "copied"),
         ("CPDIR many | more", "more"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut client = server.connect();
         client.send(command);
         drop(client);
-        wait_until("the session to end", || {
-            pids(&server, "tfd-session").is_empty()
-        });
+        server.wait_for_lines("session end", ended + 1);
         let names = server.names("");
         assert!(
             !names.iter().any(|name| name.ends_with(".part")),
