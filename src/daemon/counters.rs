@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use super::accounts::Accounts;
 use super::admission::Full;
-use super::helpers::authenticator::Failure;
 use super::helpers::keeper::Refusal;
 use crate::session::counts::Counts;
+use crate::session::failure::Failure;
 use crate::session::slots::Activity;
 
 /// Helper processes that are started again. A protocol's are counted together.

@@ -10,6 +10,7 @@ pub mod counts;
 )]
 pub mod dialer;
 pub mod effect;
+pub mod failure;
 pub mod jail;
 pub mod keeper;
 pub mod keys;

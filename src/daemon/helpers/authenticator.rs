@@ -4,7 +4,6 @@
 //! which starts the session. It answers nothing else and runs unprivileged.
 
 mod by_pam;
-mod failure;
 
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +14,6 @@ use jiff::civil::Date;
 use log::kv::Value;
 use zeroize::Zeroizing;
 
-pub use self::failure::Failure;
 use crate::daemon::helpers::pam::{self, Pam};
 use crate::daemon::helpers::replay_guard::ReplayGuard;
 use crate::ipc::Pipe;
@@ -23,6 +21,7 @@ use crate::ipc::codec::codec;
 use crate::ipc::gates::{self, DELAY, Next};
 use crate::ipc::orders::Tag;
 use crate::net::tls::login::{Authority, Proof};
+use crate::session::failure::Failure;
 pub use crate::session::login::AskingGate as Gate;
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};

@@ -12,11 +12,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::daemon::accounts::Moved;
 use crate::daemon::admission::Full;
 use crate::daemon::counters::{Counters, HELPERS};
-use crate::daemon::helpers::authenticator::Failure;
 use crate::daemon::helpers::control::view::{Entry, View};
 use crate::daemon::helpers::keeper::Refusal;
 use crate::daemon::helpers::uploads::COUNTERS;
 use crate::session::counts::Counts;
+use crate::session::failure::Failure;
 use crate::users::throttle::{self, Blocked};
 
 /// The longest request, in bytes, and how long it may take to arrive.

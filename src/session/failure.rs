@@ -53,7 +53,7 @@ impl Failure {
     ];
 
     /// What the log says.
-    pub(super) fn reason(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Failure::UnknownUser => "no such user",
             Failure::WrongPassword => "wrong password",
