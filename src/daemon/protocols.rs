@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use crate::bbftp;
 use crate::config::{self, Config};
+use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin, Protocol, Secrets};
 use crate::tf;
@@ -126,8 +127,9 @@ impl ProtocolHelpers {
         helpers.ok_or(io::ErrorKind::NotConnected)?.admit(gate)
     }
 
-    /// The next gate whose client the helpers of a protocol have let in.
-    pub fn admitted(&mut self, index: usize) -> Option<OwnLogin> {
+    /// The next gate whose client the helpers of a protocol have let in, or why a login
+    /// has failed.
+    pub fn admitted(&mut self, index: usize) -> Option<Result<OwnLogin, Failure>> {
         self.0.get_mut(index)?.as_mut()?.admitted()
     }
 

@@ -363,7 +363,14 @@ impl<'a> Supervisor<'a> {
 
     /// Starts the sessions of clients that the helpers of a protocol have let in.
     fn hear_own_logins(&mut self, protocol: usize) {
-        while let Some(OwnLogin { tag, login, gate }) = self.memory.helpers.admitted(protocol) {
+        while let Some(admitted) = self.memory.helpers.admitted(protocol) {
+            let OwnLogin { tag, login, gate } = match admitted {
+                Ok(login) => login,
+                Err(failure) => {
+                    self.registry.counters.fail_login(failure);
+                    continue;
+                }
+            };
             let known = self.registry.of(tag, Stage::Admitted);
             let known = known.filter(|of| of.session.is_none());
             let is_of_it = |of: &&Connection| usize::from(of.arrived.protocol.0) == protocol;

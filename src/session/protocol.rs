@@ -22,6 +22,7 @@ use crate::net::link::Meter;
 use crate::net::tls::server::Door;
 use crate::sandbox::Sandbox;
 use crate::session::context::{Context, End};
+use crate::session::failure::Failure;
 use crate::session::keeper::Keeper;
 use crate::session::login::{AskingGate, GatePipe, Steps};
 use crate::users::{Identity, Login};
@@ -165,8 +166,8 @@ pub trait Helpers: Debug {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// The next gate whose client one of them has let in.
-    fn admitted(&mut self) -> Option<OwnLogin> {
+    /// The next gate whose client one of them has let in, or why a login has failed.
+    fn admitted(&mut self) -> Option<Result<OwnLogin, Failure>> {
         None
     }
 

@@ -16,12 +16,13 @@ use std::time::Instant;
 use nix::unistd::Pid;
 
 use super::accounts::process::{self, Rules};
-use super::accounts::{Admitted, Ask, Asking, NewCaller};
+use super::accounts::{Admitted, Ask, Asking, NewCaller, Outcome};
 use super::mail;
 use super::place::{Place, home_of, system_home_of};
 use crate::config::{Config, Mail, Mode, Protocol, Vault};
 use crate::ipc::{Helper, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
 use crate::users::{self, Account, Identity, Login, Rights, throttle};
@@ -38,7 +39,7 @@ pub struct VaultHelpers {
 /// The processes, and whom sessions are served as.
 #[derive(Debug)]
 struct Running {
-    service: RefCell<Service<Option<NewCaller>, Admitted>>,
+    service: RefCell<Service<Option<NewCaller>, Outcome>>,
     mailer: RefCell<Option<Service<()>>>,
     identity: Identity,
     /// The accounts of the users file that may have one here.
@@ -115,12 +116,12 @@ impl Drop for Running {
 }
 
 /// The process in the daemon.
-type Accounts = Helper<Option<NewCaller>, Admitted>;
+type Accounts = Helper<Option<NewCaller>, Outcome>;
 
 fn spawn_mailer(
     context: &HelperContext<'_>,
     settings: &Mail,
-    accounts: &Service<Option<NewCaller>, Admitted>,
+    accounts: &Service<Option<NewCaller>, Outcome>,
 ) -> Result<Helper, String> {
     let to_accounts = accounts.open(|channel| Some(NewCaller::Mailer(channel)));
     let to_accounts = to_accounts.map_err(|e| format!("mailer: {e}"))?;
@@ -261,14 +262,17 @@ impl Helpers for VaultHelpers {
             .send(&Some(NewCaller::Gate(gate)))
     }
 
-    fn admitted(&mut self) -> Option<OwnLogin> {
+    fn admitted(&mut self) -> Option<Result<OwnLogin, Failure>> {
         let Admitted {
             tag,
             account,
             name,
             of_users_file,
             gate,
-        } = self.running.service.borrow().news()?;
+        } = match self.running.service.borrow().news()? {
+            Ok(admitted) => admitted,
+            Err(failure) => return Some(Err(failure)),
+        };
         let login = match of_users_file {
             true => {
                 let mut known = self.running.users_file.iter();
@@ -286,7 +290,7 @@ impl Helpers for VaultHelpers {
         };
         let mut numbers = self.running.numbers.borrow_mut();
         numbers.insert(login.home.clone(), account);
-        Some(OwnLogin { tag, login, gate })
+        Some(Ok(OwnLogin { tag, login, gate }))
     }
 
     fn channel(&self) -> Option<BorrowedFd<'_>> {

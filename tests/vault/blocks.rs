@@ -1,8 +1,10 @@
 //! Addresses that have failed too often, at the vault or elsewhere.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use crate::common::{Server, Setup, account, is_root};
+use crate::common::{Server, Setup, account, is_root, wait_until};
 use crate::peer::*;
 
 fn tfd(server: &Server, words: &[&str]) -> String {
@@ -89,4 +91,35 @@ fn a_restart_frees_nobody() {
     assert!(blocked.contains("ann@vault  127.0.0.1"), "{blocked}");
     tfd(&server, &["unblock", "ann@vault"]);
     assert!(owner.log_in("ann", "pass").contains("LOGIN_SUCCESSFUL"));
+}
+
+/// How many logins have failed for this reason, by the metrics.
+pub fn failed(server: &Server, reason: &str) -> u64 {
+    let metrics = server.config_path().with_file_name("metrics");
+    let mut socket = UnixStream::connect(metrics).expect("connect");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: tfd\r\n\r\n";
+    socket.write_all(request).expect("ask");
+    let mut text = String::new();
+    socket.read_to_string(&mut text).expect("answer");
+    let name = format!("tfd_logins_failed_total{{reason=\"{reason}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&name));
+    value.expect(&text).parse().expect("a number")
+}
+
+#[test]
+fn failed_logins_are_counted() {
+    let lines = "control = \"control\"\nmetrics = \"./metrics\"\nlogin_failures = 2";
+    let Some(server) = server_with(lines, "", true) else {
+        return;
+    };
+    let mut peer = Peer::registered(&server, Kind::G3, "ann");
+    assert!(peer.log_in("ann", "wrong").contains("CRED"));
+    assert!(peer.log_in("nobody", "pass").contains("CRED"));
+    for reason in ["wrong_password", "unknown_user"] {
+        wait_until("a count", || failed(&server, reason) == 1);
+    }
+    for _ in 0..2 {
+        peer.log_in("ann", "wrong");
+    }
+    wait_until("a block", || failed(&server, "blocked_user") == 1);
 }

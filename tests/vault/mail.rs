@@ -14,7 +14,7 @@ use crate::processes::{processes, status};
 use crate::smtp::{Identity, Letter, Manner, Smtp};
 
 /// The keys of a vault that mails by this server.
-fn keys(smtp: &Smtp, new_device: &str) -> String {
+pub fn keys(smtp: &Smtp, new_device: &str) -> String {
     format!(
         "smtp = \"smtp://{}\"\nmail_from = \"Vault <vault@example.org>\"\n\
          new_device = \"{new_device}\"",

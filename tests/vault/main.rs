@@ -25,4 +25,5 @@ mod processes;
 mod smtp;
 mod table;
 mod thousand;
+mod users_file;
 mod weaknesses;

@@ -23,6 +23,7 @@ use super::reply::{Device, Event};
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
 use crate::ipc::orders::Tag;
+use crate::session::failure::Failure;
 use crate::session::login::{AskingGate, GatePipe};
 
 /// The longest text of a question but a device's, in bytes, and of that.
@@ -307,3 +308,6 @@ pub struct Admitted {
 }
 
 codec!(struct Admitted { tag, account, name, of_users_file, gate });
+
+/// What has come of a login that was right or that counts as failed.
+pub type Outcome = Result<Admitted, Failure>;

@@ -17,10 +17,11 @@ use super::mails::{self, Wake};
 use super::own;
 use super::password::{self, Checker};
 use super::users_file::{counted_name, log_unsaved};
-use super::{Admitted, Answer, Ask, Asked, Login, NewCaller, Refusal};
+use super::{Admitted, Answer, Ask, Asked, Login, NewCaller, Outcome, Refusal};
 use crate::ipc::Pipe;
 use crate::ipc::gates::{self, DELAY, Next};
 use crate::ipc::orders::Tag;
+use crate::session::failure::Failure;
 use crate::users;
 use crate::users::hash;
 use crate::users::throttle::{Limits, Throttle};
@@ -47,10 +48,11 @@ pub struct Rules {
 }
 
 /// The channel to the daemon.
-pub type ToDaemon = Pipe<Admitted, Option<NewCaller>>;
+pub type ToDaemon = Pipe<Outcome, Option<NewCaller>>;
 
 /// All it keeps.
 pub struct Keeper {
+    daemon: Arc<ToDaemon>,
     pub(super) rules: Rules,
     book: Mutex<Book>,
     pub(super) throttle: Mutex<Throttle>,
@@ -128,9 +130,9 @@ impl AsFd for Caller {
 /// # Errors
 /// When the database can't be opened.
 pub fn run(store: &Path, rules: Rules, blocked: File, daemon: ToDaemon) -> io::Result<()> {
-    let keeper = Arc::new(Keeper::open(store, rules, blocked)?);
     let daemon = Arc::new(daemon);
-    let to_daemon = Arc::clone(&daemon);
+    let keeper = Keeper::open(store, rules, blocked, Arc::clone(&daemon))?;
+    let keeper = Arc::new(keeper);
     gates::serve(&daemon, WORKERS, move |caller: Caller| match caller.who {
         Who::Mailer => {
             let Some(channel) = Arc::into_inner(caller.channel) else {
@@ -140,12 +142,17 @@ pub fn run(store: &Path, rules: Rules, blocked: File, daemon: ToDaemon) -> io::R
             mails::serve(Arc::clone(&keeper), mailer);
             Next::Done
         }
-        _ => keeper.answer(caller, &to_daemon),
+        _ => keeper.answer(caller),
     })
 }
 
 impl Keeper {
-    fn open(store: &Path, rules: Rules, blocked: File) -> io::Result<Keeper> {
+    fn open(
+        store: &Path,
+        rules: Rules,
+        blocked: File,
+        daemon: Arc<ToDaemon>,
+    ) -> io::Result<Keeper> {
         let mut book = Book::open(store).map_err(io::Error::other)?;
         if let Err(trouble) = book.sweep() {
             log::error!(error:% = trouble; "vault accounts");
@@ -153,6 +160,7 @@ impl Keeper {
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
         Ok(Keeper {
+            daemon,
             throttle: Mutex::new(Throttle::new(rules.limits, Some(blocked))),
             checker: Checker::default(),
             rules,
@@ -176,15 +184,15 @@ impl Keeper {
     }
 
     /// Answers one question.
-    fn answer(&self, mut caller: Caller, daemon: &ToDaemon) -> Next<Caller> {
+    fn answer(&self, mut caller: Caller) -> Next<Caller> {
         let asked = caller.channel.receive().ok().flatten();
         let Some(ask) = asked.filter(Ask::is_valid) else {
             self.leave(&caller);
             return Next::Done;
         };
         let ask = match ask {
-            Ask::LogIn(login) => return self.answer_login(caller, &login, daemon),
-            Ask::Own(ask) => return self.answer_own(caller, ask, daemon),
+            Ask::LogIn(login) => return self.answer_login(caller, &login),
+            Ask::Own(ask) => return self.answer_own(caller, ask),
             ask => ask,
         };
         let from = caller.peer.to_string();
@@ -329,7 +337,7 @@ impl Keeper {
     }
 
     /// Answers a login. One that is right makes a gate's channel the daemon's.
-    fn answer_login(&self, caller: Caller, login: &Login, daemon: &ToDaemon) -> Next<Caller> {
+    fn answer_login(&self, caller: Caller, login: &Login) -> Next<Caller> {
         let own = match caller.who {
             Who::Session(account, _) | Who::Own(account, ..) => Some(account),
             Who::Gate(_) => None,
@@ -340,7 +348,7 @@ impl Keeper {
         match self.log_in(caller.peer, login, own) {
             Ok((account, of_users_file)) => {
                 let who = (account.id, account.name, of_users_file);
-                admit(caller, who, &Answer::Admitted, daemon).into()
+                self.admit(caller, who, &Answer::Admitted).into()
             }
             Err(Trouble::Refused(why) | Trouble::Counted(why)) if !is_delayed => {
                 reply(caller, &Answer::No(why)).into()
@@ -379,6 +387,9 @@ impl Keeper {
         let admitted = self.book().admit(account.id, device, confirms, at);
         if let Err(Trouble::Refused(why) | Trouble::Counted(why)) = admitted {
             log::warn!(peer:%, user, reason:% = why; "login refused");
+            if matches!(why, Refusal::WrongCode) {
+                self.report(Failure::WrongCode);
+            }
             self.wake.wake();
         }
         admitted.map(|()| (account, of_users_file))
@@ -386,21 +397,9 @@ impl Keeper {
 
     /// The account of a name and a password, of an address that may try.
     fn check(&self, peer: IpAddr, user: &str, secret: &[u8]) -> Result<Account, Trouble> {
-        let throttle = || lock(&self.throttle);
         let name = &counted_name(user);
-        let blocked = {
-            let (mut throttle, now) = (throttle(), seconds());
-            if throttle.barred(name, peer, now).is_some() {
-                Some("barred by an operator")
-            } else if throttle.address_blocked(peer, now).is_some() && !throttle.knows(name, peer) {
-                Some("too many failures from this address")
-            } else {
-                None
-            }
-        };
-        if let Some(reason) = blocked {
-            log::warn!(peer:%, user, reason; "login failed");
-            return Err(Refusal::Credentials.into());
+        if let Some((failure, _)) = self.block(peer, name) {
+            return Err(self.refuse(peer, user, failure));
         }
         let found = self.book().find(user)?;
         // An account of the own dialect has no password here.
@@ -408,7 +407,7 @@ impl Keeper {
         let hash = found.as_ref().map_or(&self.nobody, |account| &account.hash);
         let fits = self.checker.fits(hash, user, secret);
         let now = seconds();
-        let mut throttle = throttle();
+        let mut throttle = lock(&self.throttle);
         let is_blocked = throttle.login_blocked(name, peer, now).is_some();
         let is_known = found.is_some();
         match found.filter(|_| fits && !is_blocked) {
@@ -422,16 +421,66 @@ impl Keeper {
                 Ok(account)
             }
             None => {
-                let reason = match is_known {
-                    true if is_blocked => "too many failures of this user from this address",
-                    true => "wrong password",
-                    false => "no such user",
-                };
-                log::warn!(peer:%, user, reason; "login failed");
                 log_unsaved(throttle.failed(peer, name, now).map(drop));
-                Err(Refusal::Credentials.into())
+                drop(throttle);
+                let failure = match is_known {
+                    true if is_blocked => Failure::BlockedUser,
+                    true => Failure::WrongPassword,
+                    false => Failure::UnknownUser,
+                };
+                Err(self.refuse(peer, user, failure))
             }
         }
+    }
+
+    /// What keeps a name from being tried from an address, and for how many seconds.
+    pub(super) fn block(&self, peer: IpAddr, name: &str) -> Option<(Failure, u64)> {
+        let (mut throttle, now) = (lock(&self.throttle), seconds());
+        if let Some(until) = throttle.barred(name, peer, now) {
+            return Some((Failure::Barred, until.saturating_sub(now)));
+        }
+        let blocked = throttle.address_blocked(peer, now)?;
+        let is_known = throttle.knows(name, peer);
+        (!is_known).then_some((Failure::BlockedAddress, blocked))
+    }
+
+    /// Logs and reports a failure, of which the client learns nothing.
+    fn refuse(&self, peer: IpAddr, user: &str, failure: Failure) -> Trouble {
+        log::warn!(peer:%, user, reason = failure.reason(); "login failed");
+        self.report(failure);
+        Refusal::Credentials.into()
+    }
+
+    /// Reports a failure to the daemon, which counts them.
+    pub(super) fn report(&self, failure: Failure) {
+        // Under a flood some stay uncounted.
+        let _ = self.daemon.try_send(&Err(failure));
+    }
+
+    /// Lets the caller's client in: by a session, unless it is one.
+    pub(super) fn admit(
+        &self,
+        caller: Caller,
+        (account, name, of_users_file): (i64, String, bool),
+        answer: &Answer,
+    ) -> Option<Caller> {
+        let Who::Gate(tag) = caller.who else {
+            return reply(caller, answer);
+        };
+        caller.channel.try_send(answer).ok()?;
+        // Nobody else has a gate's channel.
+        let gate = Arc::into_inner(caller.channel)?.into_channel().into();
+        let admitted = Admitted {
+            tag,
+            account: account.unsigned_abs(),
+            name,
+            of_users_file,
+            gate,
+        };
+        if let Err(e) = self.daemon.send(&Ok(admitted)) {
+            log::error!(error:% = e; "vault accounts: daemon out of reach");
+        }
+        None
     }
 
     /// Exchanges an imported hash for one that takes less memory and has a salt. If
@@ -446,32 +495,6 @@ impl Keeper {
             log::error!(user = account.name, error:% = e; "imported hash stays");
         }
     }
-}
-
-/// Lets the caller's client in: by a session, unless it is one.
-pub(super) fn admit(
-    caller: Caller,
-    (account, name, of_users_file): (i64, String, bool),
-    answer: &Answer,
-    daemon: &ToDaemon,
-) -> Option<Caller> {
-    let Who::Gate(tag) = caller.who else {
-        return reply(caller, answer);
-    };
-    caller.channel.try_send(answer).ok()?;
-    // Nobody else has a gate's channel.
-    let gate = Arc::into_inner(caller.channel)?.into_channel().into();
-    let admitted = Admitted {
-        tag,
-        account: account.unsigned_abs(),
-        name,
-        of_users_file,
-        gate,
-    };
-    if let Err(e) = daemon.send(&admitted) {
-        log::error!(error:% = e; "vault accounts: daemon out of reach");
-    }
-    None
 }
 
 /// Sends an answer; the caller, if it takes it.

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::Refusal;
 use super::book::Trouble;
 use super::process::Keeper;
+use crate::session::failure::Failure;
 use crate::session::login::Why;
 use crate::users;
 use crate::users::account::check_name;
@@ -44,6 +45,7 @@ impl Keeper {
             },
         };
         log::warn!(peer:%, user = name, reason:%; "login failed");
+        self.report(Failure::ClosedAccount);
         Err(Refusal::Credentials.into())
     }
 }

@@ -143,6 +143,19 @@ fn a_session_has_its_accounts_directory_alone_and_no_secret_stays_in_it() {
         for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
             assert!(status.contains(line), "{line}: {status}");
         }
+        let names = fs::read_dir(format!("/proc/{pid}/root")).expect("root");
+        for name in names.map(|entry| entry.expect("entry").file_name()) {
+            let name = name.to_string_lossy().into_owned();
+            assert!(name.starts_with("items.db"), "{name}");
+        }
+        let own = format!("/users/{}", number + 1);
+        let handles = fs::read_dir(format!("/proc/{pid}/fd")).expect("handles");
+        for handle in handles.map(|entry| entry.expect("entry").path()) {
+            let to = fs::read_link(handle).unwrap_or_default();
+            let to = to.to_string_lossy();
+            let is_database = to.contains("/roots/");
+            assert!(!is_database || to.contains(&own), "{to}");
+        }
         // The proof went to the process that keeps the accounts, and no further.
         for account in [&ann, &bob] {
             assert!(!holds(pid, &account.auth), "{number}");

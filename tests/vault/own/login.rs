@@ -5,8 +5,11 @@ use std::process::Command;
 use tfd::vault::own::message::*;
 
 use super::peer::*;
+use crate::blocks::failed;
 use crate::common::{account as users_line, wait_until};
+use crate::mail::keys;
 use crate::peer::{Vault, code, operate};
+use crate::smtp::Smtp;
 
 fn hello(user: &str) -> Request {
     Request::Hello {
@@ -121,6 +124,42 @@ fn a_new_device_needs_a_code_or_the_account_secret() {
 }
 
 #[test]
+fn the_code_of_a_new_device_comes_by_mail() {
+    let smtp = Smtp::start(None);
+    let Some(server) = server(&keys(&smtp, "mail")) else {
+        return;
+    };
+    for (user, mail) in [("ann", Some("ann@example.org")), ("bob", None)] {
+        let account = Account::new(user);
+        let mut client = Client::hello(&server, user);
+        client.welcome(&Request::Register(Register {
+            mail: mail.map(str::to_owned),
+            ..account.register()
+        }));
+        let other = account.on_another();
+        let mut client = Client::hello(&server, user);
+        let wanted = Reply::CodeWanted {
+            kind: CodeFor::Device,
+            is_mailed: mail.is_some(),
+        };
+        assert_eq!(client.ask(&Request::LogIn(other.log_in())), wanted);
+        let given = match mail {
+            Some(mail) => {
+                let letter = smtp.letters(1)[0].clone();
+                assert!(letter.to.contains(mail), "{letter:?}");
+                letter.code()
+            }
+            None => code(&server, user),
+        };
+        client.welcome(&Request::LogIn(LogIn {
+            code: Some(given.into_bytes().into()),
+            ..other.log_in()
+        }));
+    }
+    assert_eq!(smtp.letters(1).len(), 1);
+}
+
+#[test]
 fn proofs_and_codes_are_not_guessed() {
     let Some(server) = server("new_device = \"operator\"") else {
         return;
@@ -149,6 +188,36 @@ fn proofs_and_codes_are_not_guessed() {
         _ => None,
     });
     assert!(blocked.expect("a block") > 0);
+}
+
+#[test]
+fn failures_are_counted() {
+    let lines = "metrics = \"./metrics\"\nlogin_failures = 2";
+    let Some(server) = server_with(lines, "", "new_device = \"operator\"") else {
+        return;
+    };
+    let ann = Account::new("ann");
+    Client::registered(&server, &ann);
+    let mut wrong = ann.clone();
+    wrong.auth[0] ^= 1;
+    let guess = LogIn {
+        code: Some(b"PM-x".to_vec().into()),
+        ..ann.on_another().log_in()
+    };
+    let mut client = Client::hello(&server, "nobody");
+    client.ask(&Request::LogIn(ann.log_in()));
+    let mut client = Client::hello(&server, "ann");
+    for login in [guess, wrong.log_in(), wrong.log_in()] {
+        client.ask(&Request::LogIn(login));
+    }
+    for reason in [
+        "unknown_user",
+        "wrong_code",
+        "wrong_password",
+        "blocked_user",
+    ] {
+        wait_until(reason, || failed(&server, reason) == 1);
+    }
 }
 
 #[test]

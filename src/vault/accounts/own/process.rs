@@ -12,9 +12,10 @@ use openssl::sign::Signer;
 use super::book::Account;
 use super::{Answer, Ask};
 use crate::ipc::gates::{DELAY, Next};
+use crate::session::failure::Failure as LoginFailure;
 use crate::vault::accounts;
 use crate::vault::accounts::book::Trouble;
-use crate::vault::accounts::process::{Caller, Keeper, ToDaemon, Who, admit, lock, reply, seconds};
+use crate::vault::accounts::process::{Caller, Keeper, Who, lock, reply, seconds};
 use crate::vault::accounts::users_file::{counted_name, log_unsaved};
 use crate::vault::now;
 use crate::vault::own::message::{
@@ -71,12 +72,11 @@ impl Keeper {
         &self,
         mut caller: Caller,
         ask: Ask,
-        daemon: &ToDaemon,
     ) -> Next<Caller> {
         let answer = match (&caller.who, ask) {
             (Who::Gate(_), Ask::Params { user }) if user.len() <= MAX_USER => self.params(&user),
             (Who::Gate(_), ask @ (Ask::Register { .. } | Ask::LogIn { .. })) => {
-                return self.enter(caller, ask, daemon);
+                return self.enter(caller, ask);
             }
             (Who::Session(account, None), Ask::Serve { device }) => {
                 let account = *account;
@@ -176,7 +176,7 @@ impl Keeper {
     }
 
     /// Answers who wants to be let in. One that may makes a gate's channel the daemon's.
-    fn enter(&self, caller: Caller, ask: Ask, daemon: &ToDaemon) -> Next<Caller> {
+    fn enter(&self, caller: Caller, ask: Ask) -> Next<Caller> {
         let peer = caller.peer;
         let (user, entered, is_delayed) = match ask {
             Ask::Register { user, account } if user.len() <= MAX_USER => {
@@ -195,7 +195,9 @@ impl Keeper {
             Ok((account, of_users_file)) => {
                 let wrapped = account.wrapped;
                 let who = (account.id, account.name, of_users_file);
-                return admit(caller, who, &own(Answer::Admitted { wrapped }), daemon).into();
+                return self
+                    .admit(caller, who, &own(Answer::Admitted { wrapped }))
+                    .into();
             }
             Err(No::Refused(why)) => {
                 log::warn!(peer:%, user, reason:% = why; "login refused");
@@ -242,11 +244,17 @@ impl Keeper {
         let code = login.code.as_ref().map(|code| code.as_slice());
         let device = (&login.device, code);
         let admitted = self.book().admit_own(account.id, device, needs_code, now());
-        if matches!(
-            admitted,
-            Err(Trouble::Refused(_) | Trouble::Counted(accounts::Refusal::WrongCode))
-        ) {
-            self.failed(peer, user);
+        let failure = match admitted {
+            Err(Trouble::Refused(accounts::Refusal::Credentials)) => {
+                Some(LoginFailure::WrongPassword)
+            }
+            Err(Trouble::Refused(_) | Trouble::Counted(accounts::Refusal::WrongCode)) => {
+                Some(LoginFailure::WrongCode)
+            }
+            _ => None,
+        };
+        if let Some(failure) = failure {
+            self.failed(peer, user, failure);
         }
         admitted?;
         let saved = lock(&self.throttle).succeeded(peer, &counted_name(user), seconds());
@@ -256,26 +264,24 @@ impl Keeper {
 
     /// Refuses an address that has failed too often, whatever it proves.
     fn expect_unblocked(&self, peer: IpAddr, user: &str) -> Result<(), No> {
-        let (name, now) = (counted_name(user), seconds());
-        let mut throttle = lock(&self.throttle);
-        let is_known = throttle.knows(&name, peer);
-        let address = throttle.address_blocked(peer, now).filter(|_| !is_known);
-        let barred = throttle.barred(&name, peer, now);
-        let barred = barred.map(|until| until.saturating_sub(now));
-        let login = throttle.login_blocked(&name, peer, now);
-        match address.max(login).max(barred) {
-            None => Ok(()),
-            Some(seconds) => {
-                let seconds = left(seconds);
-                Err(Refusal::Blocked { seconds }.into())
-            }
-        }
+        let name = counted_name(user);
+        let of_user = || {
+            let blocked = lock(&self.throttle).login_blocked(&name, peer, seconds());
+            blocked.map(|seconds| (LoginFailure::BlockedUser, seconds))
+        };
+        let Some((failure, seconds)) = self.block(peer, &name).or_else(of_user) else {
+            return Ok(());
+        };
+        self.report(failure);
+        let seconds = left(seconds);
+        Err(Refusal::Blocked { seconds }.into())
     }
 
     /// Counts a failure.
-    fn failed(&self, peer: IpAddr, user: &str) {
+    fn failed(&self, peer: IpAddr, user: &str, failure: LoginFailure) {
         let saved = lock(&self.throttle).failed(peer, &counted_name(user), seconds());
         log_unsaved(saved.map(drop));
+        self.report(failure);
     }
 
     /// Compares a proof with an account, or with none in the same time.
@@ -291,7 +297,11 @@ impl Keeper {
         if is_right && account.is_some() {
             return Ok(());
         }
-        self.failed(peer, user);
+        let failure = match account {
+            Some(_) => LoginFailure::WrongPassword,
+            None => LoginFailure::UnknownUser,
+        };
+        self.failed(peer, user, failure);
         Err(Refusal::Credentials.into())
     }
 
@@ -338,7 +348,7 @@ impl Keeper {
             false => Err(accounts::Refusal::WrongCode.into()),
         };
         if taken.is_err() {
-            self.failed(peer, user);
+            self.failed(peer, user, LoginFailure::WrongCode);
         }
         Ok(taken?)
     }
