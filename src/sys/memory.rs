@@ -242,6 +242,15 @@ pub fn keep_little_memory() {
     };
 }
 
+/// Returns what is freed to the system, for a process that will do nothing for long.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc's own function, which may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    };
+}
+
 /// From this many bytes on, an allocation is a mapping of its own.
 #[cfg(target_env = "gnu")]
 const LARGE: libc::c_int = 64 * 1024;

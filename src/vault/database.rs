@@ -1,11 +1,12 @@
 //! A database beneath a session's root, with a size that it keeps: a change is made
 //! whole or not at all, and old versions, which nobody waits for, make room for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::accounts::tables::prepare;
+use crate::sys::memory::give_back_memory;
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -18,10 +19,12 @@ const TRIES: u32 = 8;
 
 /// The database. Its table `old` has the versions that may go.
 pub struct Database {
-    /// The connection to it.
-    pub db: Connection,
+    file: PathBuf,
+    schema: &'static str,
     /// The most pages it may have.
     pages: u64,
+    /// None while it rests.
+    connection: Option<Connection>,
 }
 
 /// Whether there is no room, in the database or on the disk.
@@ -43,28 +46,60 @@ pub fn remove(file: &str) {
     }
 }
 
+fn limit(db: &Connection, pages: u64) -> rusqlite::Result<()> {
+    let text = format!("PRAGMA max_page_count = {pages}");
+    db.query_row(&text, [], |_| Ok(()))
+}
+
 impl Database {
     /// The one in this file, made with these tables, which may have so many bytes.
     ///
     /// # Errors
     /// The database's.
-    pub fn open(file: &Path, schema: &str, most: u64) -> rusqlite::Result<Database> {
-        let mut db = Connection::open(file)?;
-        prepare(&mut db, schema)?;
-        let pages = most / PAGE;
-        let database = Database { db, pages };
-        database.limit(pages)?;
+    pub fn open(file: &Path, schema: &'static str, most: u64) -> rusqlite::Result<Database> {
+        let mut database = Database {
+            file: file.to_owned(),
+            schema,
+            pages: most / PAGE,
+            connection: None,
+        };
+        database.db()?;
         Ok(database)
+    }
+
+    /// The connection to it.
+    ///
+    /// # Errors
+    /// The database's, if it has to be opened again.
+    pub fn db(&mut self) -> rusqlite::Result<&mut Connection> {
+        let db = match self.connection.take() {
+            Some(db) => db,
+            None => self.connect()?,
+        };
+        Ok(self.connection.insert(db))
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let mut db = Connection::open(&self.file)?;
+        prepare(&mut db, self.schema)?;
+        limit(&db, self.pages)?;
+        Ok(db)
+    }
+
+    /// Whether it needs memory.
+    pub fn is_open(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Gives back the memory that it needs until it is asked for something.
+    pub fn rest(&mut self) {
+        self.connection = None;
+        give_back_memory();
     }
 
     /// Whether nobody has removed it.
     pub fn is_there(&self) -> bool {
-        self.db.path().is_some_and(|path| Path::new(path).exists())
-    }
-
-    fn limit(&self, pages: u64) -> rusqlite::Result<()> {
-        let text = format!("PRAGMA max_page_count = {pages}");
-        self.db.query_row(&text, [], |_| Ok(()))
+        self.file.exists()
     }
 
     /// Does something whole or not at all.
@@ -76,7 +111,7 @@ impl Database {
         body: &impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let behavior = TransactionBehavior::Immediate;
-        let change = self.db.transaction_with_behavior(behavior)?;
+        let change = self.db()?.transaction_with_behavior(behavior)?;
         let result = body(&change)?;
         change.commit()?;
         Ok(result)
@@ -90,9 +125,10 @@ impl Database {
         &mut self,
         body: impl FnOnce(&mut Database) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        self.limit(self.pages + SPARE / PAGE)?;
+        let pages = self.pages;
+        limit(self.db()?, pages + SPARE / PAGE)?;
         let result = body(self);
-        self.limit(self.pages)?;
+        limit(self.db()?, pages)?;
         result
     }
 

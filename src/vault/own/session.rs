@@ -22,6 +22,10 @@ use crate::vault::accounts::{self, Asking};
 use crate::vault::database::{is_full, remove};
 use crate::vault::now;
 
+/// How long the database stays open for a client that asks for nothing. A thousand
+/// clients wait for news for days.
+const OPEN: Duration = Duration::from_secs(1);
+
 /// What it follows of the configuration.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -134,7 +138,7 @@ impl Session {
             max_account, keep, ..
         } = self.limits;
         let store = Store::open(Path::new(FILE), max_account, keep, now());
-        let store = store.map_err(io::Error::other)?;
+        let mut store = store.map_err(io::Error::other)?;
         let about = store.about().map_err(io::Error::other)?;
         self.store = Some(store);
         let wrapped = std::mem::take(&mut self.client.wrapped);
@@ -156,9 +160,7 @@ impl Session {
         if let Some(why) = self.over {
             return Err(Ended::Over(why));
         }
-        let until = self.limits.idle.map(|idle| Instant::now() + idle);
-        let other = self.accounts.as_fd();
-        match self.client.link.wait_for_any(Some(other), until)? {
+        match self.wait()? {
             Awaited::Input => self.answer(),
             Awaited::Other => {
                 let answer = self.receive()?;
@@ -166,6 +168,21 @@ impl Session {
             }
             Awaited::Nothing => Err(LinkError::TimedOut.into()),
         }
+    }
+
+    /// Waits for the client or for news, with the database closed before long.
+    fn wait(&mut self) -> Result<Awaited, LinkError> {
+        let until = self.limits.idle.map(|idle| Instant::now() + idle);
+        let (link, other) = (&mut self.client.link, self.accounts.as_fd());
+        if let Some(store) = self.store.as_mut().filter(|store| store.is_open()) {
+            let soon = Instant::now() + OPEN;
+            let soon = until.map_or(soon, |until| until.min(soon));
+            match link.wait_for_any(Some(other), Some(soon))? {
+                Awaited::Nothing => store.rest(),
+                awaited => return Ok(awaited),
+            }
+        }
+        link.wait_for_any(Some(other), until)
     }
 
     fn send(&mut self, reply: &Reply) -> Result<(), Ended> {

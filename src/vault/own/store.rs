@@ -96,7 +96,7 @@ impl Store {
 
     /// Gives a new store a number that no other has.
     fn name(&mut self) -> rusqlite::Result<()> {
-        if about(&self.database.db).optional()?.is_some() {
+        if about(self.database.db()?).optional()?.is_some() {
             return Ok(());
         }
         let mut number = Id::default();
@@ -111,12 +111,22 @@ impl Store {
         self.database.is_there()
     }
 
+    /// Whether it needs memory.
+    pub fn is_open(&self) -> bool {
+        self.database.is_open()
+    }
+
+    /// Gives back its memory until it is asked for something.
+    pub fn rest(&mut self) {
+        self.database.rest();
+    }
+
     /// What a client learns of it.
     ///
     /// # Errors
     /// The database's.
-    pub fn about(&self) -> rusqlite::Result<About> {
-        about(&self.database.db)
+    pub fn about(&mut self) -> rusqlite::Result<About> {
+        about(self.database.db()?)
     }
 
     /// The latest revision, if others have changed something that was not news before.
@@ -137,7 +147,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn pull(&mut self, since: u64, is_whole: bool) -> rusqlite::Result<Changes> {
-        let look = self.database.db.transaction()?;
+        let look = self.database.db()?.transaction()?;
         let About { head, oldest, .. } = about(&look)?;
         let is_lost = !is_whole && (since < oldest || since > head);
         let since = if is_lost { 0 } else { since };
@@ -191,7 +201,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub fn versions(&self, id: &Id) -> rusqlite::Result<Vec<VersionInfo>> {
+    pub fn versions(&mut self, id: &Id) -> rusqlite::Result<Vec<VersionInfo>> {
         let text = "SELECT revision, time, device, sealed IS NULL FROM items WHERE id = ?1
                     UNION ALL
                     SELECT revision, time, device, sealed IS NULL FROM old WHERE id = ?1
@@ -204,7 +214,7 @@ impl Store {
                 is_deletion: row.get(3)?,
             })
         };
-        let mut statement = self.database.db.prepare_cached(text)?;
+        let mut statement = self.database.db()?.prepare_cached(text)?;
         let most = i64::try_from(MAX_VERSIONS).unwrap_or(i64::MAX);
         let versions = statement.query_map(params![id, most], read)?;
         versions.collect()
@@ -214,11 +224,11 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub fn version(&self, id: &Id, revision: u64) -> rusqlite::Result<Option<Item>> {
+    pub fn version(&mut self, id: &Id, revision: u64) -> rusqlite::Result<Option<Item>> {
         let text = "SELECT revision, id, base, sealed FROM items WHERE id = ?1 AND revision = ?2
                     UNION ALL
                     SELECT revision, id, base, sealed FROM old WHERE id = ?1 AND revision = ?2";
-        let mut statement = self.database.db.prepare_cached(text)?;
+        let mut statement = self.database.db()?.prepare_cached(text)?;
         statement
             .query_row(params![id, number(revision)], item)
             .optional()
@@ -230,7 +240,7 @@ impl Store {
         let text = "SELECT max(revision) FROM items WHERE sealed IS NULL AND time < ?1";
         let last: Option<i64> = self
             .database
-            .db
+            .db()?
             .query_row(text, [horizon], |row| row.get(0))?;
         let Some(last) = last else { return Ok(()) };
         self.database.spare(|database| {

@@ -136,9 +136,9 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub fn select(&self, hid: &str) -> rusqlite::Result<Reply> {
+    pub fn select(&mut self, hid: &str) -> rusqlite::Result<Reply> {
         let text = format!("SELECT id, hid, {FIELDS} FROM entries WHERE hid = ?1");
-        let mut statement = self.database.db.prepare_cached(&text)?;
+        let mut statement = self.database.db()?.prepare_cached(&text)?;
         let found = statement.query_row([hid], entry).optional()?;
         Ok(match found {
             Some(entry) => Reply::Selected(Box::new(entry)),
@@ -159,7 +159,7 @@ impl Store {
 
     /// The ids of all entries and of those that are deleted.
     fn sync(&mut self, cookie: &str, devices: &[String]) -> rusqlite::Result<Reply> {
-        let look = self.database.db.transaction()?;
+        let look = self.database.db()?.transaction()?;
         let entries = {
             let mut statement =
                 look.prepare_cached("SELECT hid, datetime FROM entries ORDER BY id")?;
@@ -194,12 +194,12 @@ impl Store {
         let text = "SELECT coalesce(sum(length(host) + coalesce(length(url), 0)
                     + coalesce(length(uname), 0) + length(password) + coalesce(length(email), 0)
                     + coalesce(length(notes), 0) + coalesce(length(icon), 0) + 150), 0) FROM entries";
-        let bytes: i64 = self.database.db.query_row(text, [], |row| row.get(0))?;
+        let bytes: i64 = self.database.db()?.query_row(text, [], |row| row.get(0))?;
         if bytes > MOST_DUMPED {
             return Ok(Reply::Failed(Failure(15, "ICMD", "TOO_MUCH_DATA")));
         }
         let text = format!("SELECT id, hid, {FIELDS} FROM entries ORDER BY id");
-        let mut statement = self.database.db.prepare(&text)?;
+        let mut statement = self.database.db()?.prepare(&text)?;
         let entries = statement.query_map([], entry)?;
         let entries = entries.collect::<rusqlite::Result<_>>()?;
         Ok(Reply::All { entries })
@@ -219,7 +219,7 @@ impl Store {
         fill: impl FnOnce(&Filling<'_>) -> rusqlite::Result<()>,
     ) -> rusqlite::Result<()> {
         let behavior = TransactionBehavior::Immediate;
-        let filling = Filling(self.database.db.transaction_with_behavior(behavior)?);
+        let filling = Filling(self.database.db()?.transaction_with_behavior(behavior)?);
         fill(&filling)?;
         filling.0.commit()
     }

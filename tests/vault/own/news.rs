@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use tfd::vault::own::message::*;
 
 use super::peer::*;
+use crate::common::{pids, wait_until};
 use crate::peer::Vault;
 
 fn listening(server: &Vault, account: &Account) -> Client {
@@ -59,6 +60,43 @@ fn nobody_waits_for_a_device_that_does_not_read_and_it_misses_nothing() {
     idle.store([2; 16], 0, Some(b"own"));
     assert_eq!(idle.ask(&Request::LogOut), Reply::Done);
     assert!(idle.news.is_empty());
+}
+
+/// Waits until no session has its database open.
+fn await_rest(server: &Vault) {
+    let is_open = |pid: &u32| {
+        let handles = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("handles");
+        let mut to = handles.filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok());
+        to.any(|to| to.to_string_lossy().contains("items.db"))
+    };
+    wait_until("closed databases", || {
+        !pids(server, "tfd-session").iter().any(is_open)
+    });
+}
+
+#[test]
+fn a_session_that_waits_has_no_database_open_and_misses_nothing() {
+    let Some(server) = server("") else { return };
+    let ann = Account::new("ann");
+    let mut first = Client::registered(&server, &ann);
+    let mut other = listening(&server, &ann.on_another());
+    await_rest(&server);
+    let revision = first.store([1; 16], 0, Some(b"a"));
+    assert_eq!(other.news(), Some(Reply::Changed { revision }));
+    assert_eq!(first.ask(&Request::Listen), Reply::Done);
+    await_rest(&server);
+    assert_eq!(other.pull_all().len(), 1);
+    let revision = other.store([2; 16], 0, Some(b"b"));
+    assert_eq!(first.news(), Some(Reply::Changed { revision }));
+    await_rest(&server);
+    assert_eq!(
+        first.push([2; 16], revision, None),
+        first.push([2; 16], revision, None)
+    );
+    assert!(matches!(other.news(), Some(Reply::Changed { .. })));
+    assert_eq!(other.ask(&Request::LogOut), Reply::Done);
+    assert_eq!(first.ask(&Request::LogOut), Reply::Done);
+    assert!(other.news.is_empty() && first.news.is_empty());
 }
 
 #[test]
