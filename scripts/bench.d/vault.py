@@ -4,6 +4,7 @@ import re
 import pathlib
 import statistics
 import subprocess
+import time
 
 import memory
 from measure import medians, note
@@ -50,6 +51,8 @@ def idle(bench, env, daemon):
     count = bench.scaled(1000, 20)
     process, _ = held(bench, env, "idle", count)
     try:
+        # A session closes its database a second after the last request.
+        time.sleep(3)
         found = sessions(daemon)
         if len(found) < count:
             raise SystemExit(f"{len(found)} sessions found instead of {count}")
