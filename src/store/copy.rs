@@ -14,7 +14,7 @@ use super::path::{Policy, RootPath};
 use super::quota::{Quota, Reservation};
 use super::root::Entry;
 use super::tree::{Met, Step, Visit, open_directory, remove_tree, walk_whole};
-use super::wanted::{WORK, check};
+use super::wanted::{WORK, check, undo};
 use crate::sys::number::size;
 
 /// Bytes to read and write at once if the kernel can't copy.
@@ -177,7 +177,7 @@ pub fn copy_tree(source: BorrowedFd<'_>, target: &Entry, rules: Rules<'_>) -> Re
         Ok(())
     });
     if built.is_err() {
-        let _ = remove_tree(parent, name, &Policy::NONE, rules.quota);
+        let _ = undo(|| remove_tree(parent, name, &Policy::NONE, rules.quota));
     }
     built
 }

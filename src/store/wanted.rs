@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +24,18 @@ const HALF_CLOSED: Duration = Duration::from_secs(10);
 /// The client's socket.
 static CLIENT: OnceLock<OwnedFd> = OnceLock::new();
 
+/// Whether work is being undone, which nobody waits for.
+static UNDOING: AtomicBool = AtomicBool::new(false);
+
+/// Undoes work to its end, also when its client is gone: what it left behind would be
+/// nobody's.
+pub fn undo<T>(work: impl FnOnce() -> T) -> T {
+    UNDOING.store(true, Ordering::Relaxed);
+    let result = work();
+    UNDOING.store(false, Ordering::Relaxed);
+    result
+}
+
 /// Works for the client at this socket from now on.
 pub fn work_for(socket: impl AsFd) {
     if let Ok(socket) = socket.as_fd().try_clone_to_owned() {
@@ -38,6 +50,9 @@ pub fn work_for(socket: impl AsFd) {
 /// session is to end.
 pub fn check() -> Result<(), Errno> {
     static HALF_CLOSED_SINCE: OnceLock<Instant> = OnceLock::new();
+    if UNDOING.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let is_gone = CLIENT.get().is_some_and(|socket| {
         let mut waiting = [PollFd::new(socket, PollFlags::RDHUP)];
         let _ = poll(&mut waiting, Some(&Timespec::default()));

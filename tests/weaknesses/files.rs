@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, XattrFlags, getxattr, setxattr};
+use rustix::net::sockopt::set_socket_linger;
 
 use crate::common::{Client, Server, Setup, account, is_root, is_running, pids, wait_until};
 
@@ -120,6 +122,14 @@ fn a_file_that_is_replaced_or_copied_lets_in_nobody_whom_it_kept_out() {
     assert_eq!(mode("d/f"), (gid, 0o664));
 }
 
+/// How many entries the tree has that is being copied.
+fn entries_of_part(server: &Server) -> usize {
+    let names = server.names("");
+    let part = names.iter().find(|name| name.ends_with(".part"));
+    let entries = part.and_then(|part| fs::read_dir(server.path(part)).ok());
+    entries.map_or(0, Iterator::count)
+}
+
 #[test]
 fn a_copy_for_a_client_that_has_left_ends_and_leaves_nothing_by_halves() {
     const ENTRIES: usize = 30_000;
@@ -130,15 +140,23 @@ fn a_copy_for_a_client_that_has_left_ends_and_leaves_nothing_by_halves() {
     for at in 0..ENTRIES {
         fs::write(server.path(&format!("many/{at}")), "x").expect("write");
     }
-    for (ended, (command, copy)) in [
-        ("COPY large | copied", "copied"),
-        ("CPDIR many | more", "more"),
+    for (ended, (command, copy, resets)) in [
+        ("COPY large | copied", "copied", false),
+        ("CPDIR many | more", "more", false),
+        ("CPDIR many | others", "others", true),
     ]
     .into_iter()
     .enumerate()
     {
         let mut client = server.connect();
         client.send(command);
+        if resets {
+            // In the middle, and known at once to be gone.
+            wait_until("a part of the copy", || {
+                server.exists(copy) || entries_of_part(&server) > 9_000
+            });
+            set_socket_linger(client.wire.socket(), Some(Duration::ZERO)).expect("linger");
+        }
         drop(client);
         server.wait_for_lines("session end", ended + 1);
         let names = server.names("");
