@@ -250,12 +250,14 @@ fn an_unknown_name_takes_as_long_to_refuse_as_a_wrong_password() {
         client.expect(format!("LOGIN {login}"), 37);
         begin.elapsed()
     };
-    let shortest = |login: &str| (0..5).map(|_| took(login)).min().expect("times");
-    let (wrong, unknown) = (shortest("ann wrong"), shortest("nobody wrong"));
-    assert!(
-        unknown > wrong / 2 && wrong > unknown / 2,
-        "{wrong:?} {unknown:?}"
-    );
+    // By turns, as often as other work on the machine makes it necessary.
+    let (mut wrong, mut unknown) = (Duration::MAX, Duration::MAX);
+    let are_equal = (0..40).any(|round| {
+        wrong = wrong.min(took("ann wrong"));
+        unknown = unknown.min(took("nobody wrong"));
+        round >= 4 && unknown > wrong / 2 && wrong > unknown / 2
+    });
+    assert!(are_equal, "{wrong:?} {unknown:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::common::{Client, HASH, Server, Setup, VERSION};
 const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// How often something is tried that the machine may have been too busy for.
-const TRIES: usize = 5;
+const TRIES: usize = 20;
 
 /// The commands, each with the raw units that follow it at once.
 const REQUESTS: &[(&str, &[&[u8]])] = &[
