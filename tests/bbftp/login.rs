@@ -267,7 +267,7 @@ fn a_session_shows_in_status_metrics_and_audit_and_can_be_kicked() {
         assert!(status.contains(part), "{status}");
     }
     let by_protocol = "tfd_sessions_by_protocol{protocol=\"bbftp\"} 2";
-    assert!(metrics(&server).contains(by_protocol));
+    assert!(server.metrics().contains(by_protocol));
     let audit = server.config_path().with_file_name("audit.jsonl");
     wait_until("the records", || {
         let text = std::fs::read_to_string(&audit).unwrap_or_default();
@@ -289,16 +289,4 @@ fn tfd(server: &Server, arguments: &[&str]) -> String {
         .output()
         .expect("run");
     String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn metrics(server: &Server) -> String {
-    use std::io::{Read, Write};
-    let path = server.config_path().with_file_name("metrics");
-    let mut socket = std::os::unix::net::UnixStream::connect(path).expect("connect");
-    socket
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: tfd\r\n\r\n")
-        .expect("write");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).expect("read");
-    text
 }

@@ -1,9 +1,10 @@
 //! A running tfd, its configuration and its log.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -216,6 +217,26 @@ impl Server {
     /// Puts another users file in place.
     pub fn set_users(&self, text: &str) {
         write_users(self.dir.path(), text);
+    }
+
+    /// The metrics, on the socket of that name next to the configuration.
+    pub fn metrics(&self) -> String {
+        let path = self.config_path().with_file_name("metrics");
+        let mut socket = UnixStream::connect(path).expect("connect");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: tfd\r\n\r\n";
+        socket.write_all(request).expect("ask");
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("answer");
+        text
+    }
+
+    /// The value of one of them.
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> u64 {
+        let text = self.metrics();
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        let found = text.lines().find_map(value);
+        found.unwrap_or_else(|| panic!("no {series} in {text}"))
     }
 
     /// The root on disk.

@@ -90,17 +90,6 @@ fn tfd(server: &Server, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-fn metrics(server: &Server) -> String {
-    let path = server.config_path().with_file_name("metrics");
-    let mut socket = std::os::unix::net::UnixStream::connect(path).expect("connect");
-    socket
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: tfd\r\n\r\n")
-        .expect("write");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).expect("read");
-    text
-}
-
 /// A connection from another address of this machine.
 fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
     let (family, kind) = (
@@ -147,7 +136,7 @@ fn a_session_stands_in_status_audit_and_metrics() {
     assert!(status.contains("\"protocol\":\"echo\""), "{status}");
     assert!(status.contains("\"user\":\"ann\""), "{status}");
     let by_protocol = "tfd_sessions_by_protocol{protocol=\"echo\"} 1";
-    assert!(metrics(&server).contains(by_protocol));
+    assert!(server.metrics().contains(by_protocol));
     let audit = server.config_path().with_file_name("audit.jsonl");
     wait_until("the record", || {
         let text = fs::read_to_string(&audit).unwrap_or_default();

@@ -193,10 +193,7 @@ fn helpers_that_are_killed_again_and_again_come_back_later_each_time() {
     });
     end_all(&server, &helpers);
     wait_until("a session", || is_served(&server));
-    let metrics = server.config_path().with_file_name("metrics");
-    let mut stream = std::os::unix::net::UnixStream::connect(metrics).expect("metrics");
-    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\n\r\n").expect("ask");
-    let text = std::io::read_to_string(stream).expect("answer");
+    let text = server.metrics();
     let count = text
         .lines()
         .find_map(|line| line.strip_prefix("tfd_helper_failures_total "))

@@ -55,19 +55,6 @@ fn http(server: &Server, request: &str) -> String {
     answer
 }
 
-/// A metric's value.
-#[track_caller]
-fn metric(server: &Server, name: &str) -> u64 {
-    let text = http(server, "GET /metrics HTTP/1.1\r\nHost: tfd\r\n\r\n");
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value
-        .unwrap_or_else(|| panic!("no {name} in {text}"))
-        .parse()
-        .expect("a number")
-}
-
 /// An upload of which a part has arrived.
 fn upload(server: &Server, path: &str) -> Client {
     let mut client = server.connect();
@@ -190,12 +177,12 @@ fn all_sessions_and_gates_can_be_ended_at_once() {
     let server = server_with("");
     let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     clients.push(Client::knock(server.address()));
-    wait_until("a gate", || metric(&server, "tfd_gates") == 1);
+    wait_until("a gate", || server.metric("tfd_gates") == 1);
     let (code, told, _) = tfd(&server, &["kick", "--all"]);
     assert_eq!((code, told.as_str()), (Some(0), "ended 5 sessions\n"));
     clients.iter_mut().for_each(Client::expect_closed);
     wait_until("no session is counted", || {
-        metric(&server, "tfd_sessions") == 0
+        server.metric("tfd_sessions") == 0
     });
 }
 
@@ -263,36 +250,36 @@ fn who_says_nothing_or_nonsense_at_the_control_socket_holds_nothing_up() {
 #[test]
 fn metrics_count_connections_refusals_and_bytes() {
     let mut server = server_with("max_sessions = 2\n");
-    assert_eq!(metric(&server, "tfd_connections_total"), 0);
+    assert_eq!(server.metric("tfd_connections_total"), 0);
     let mut client = server.connect();
     client.send_file("f", false, &[7; 150_000]);
-    assert_eq!(metric(&server, "tfd_sessions"), 1);
-    let during = metric(&server, "tfd_bytes_received_total");
+    assert_eq!(server.metric("tfd_sessions"), 1);
+    let during = server.metric("tfd_bytes_received_total");
     assert!(during > 150_000, "{during}");
     let _gate = Client::knock(server.address());
     Client::knock(server.address()).expect_closed();
     server.wait_for_log("max_sessions");
     wait_until("it is counted", || {
-        metric(&server, "tfd_refused_total{reason=\"max_sessions\"}") == 1
+        server.metric("tfd_refused_total{reason=\"max_sessions\"}") == 1
     });
     wait_until("a process for the one before", || {
-        metric(&server, "tfd_gates") == 1
+        server.metric("tfd_gates") == 1
     });
     client.send("RCVFILE 0 f");
     client.receive_stream().expect("stream");
     client.send("END");
     wait_until("the end of the session", || {
-        metric(&server, "tfd_sessions") == 0
+        server.metric("tfd_sessions") == 0
     });
-    let after = metric(&server, "tfd_bytes_received_total");
+    let after = server.metric("tfd_bytes_received_total");
     assert!(
         after > during && after < during + 10_000,
         "{during} then {after}"
     );
-    assert!(metric(&server, "tfd_bytes_sent_total") > 150_000);
-    assert_eq!(metric(&server, "tfd_connections_total"), 2);
-    assert_eq!(metric(&server, "tfd_processes_killed_total"), 0);
-    assert_eq!(metric(&server, "tfd_generations"), 1);
+    assert!(server.metric("tfd_bytes_sent_total") > 150_000);
+    assert_eq!(server.metric("tfd_connections_total"), 2);
+    assert_eq!(server.metric("tfd_processes_killed_total"), 0);
+    assert_eq!(server.metric("tfd_generations"), 1);
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 "),
         ("POST /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 405 "),
@@ -337,9 +324,7 @@ fn metrics_count_wrong_keys_hashes_names_and_passwords() {
         ("logins_failed_total{reason=\"unknown_user\"}", 1),
         ("logins_failed_total{reason=\"certificate\"}", 0),
     ] {
-        wait_until(labels, || {
-            metric(&server, &format!("tfd_{labels}")) == count
-        });
+        wait_until(labels, || server.metric(&format!("tfd_{labels}")) == count);
     }
 }
 
@@ -354,7 +339,7 @@ fn collectors_that_say_nothing_keep_no_other_out() {
             socket
         })
         .collect();
-    assert_eq!(metric(&server, "tfd_sessions"), 0);
+    assert_eq!(server.metric("tfd_sessions"), 0);
     assert!(begin.elapsed() < Duration::from_secs(12));
     for mut socket in idle {
         let mut answer = Vec::new();

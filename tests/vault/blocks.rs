@@ -1,7 +1,5 @@
 //! Addresses that have failed too often, at the vault or elsewhere.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use crate::common::{Server, Setup, account, is_root, wait_until};
@@ -95,15 +93,7 @@ fn a_restart_frees_nobody() {
 
 /// How many logins have failed for this reason, by the metrics.
 pub fn failed(server: &Server, reason: &str) -> u64 {
-    let metrics = server.config_path().with_file_name("metrics");
-    let mut socket = UnixStream::connect(metrics).expect("connect");
-    let request = b"GET /metrics HTTP/1.1\r\nHost: tfd\r\n\r\n";
-    socket.write_all(request).expect("ask");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).expect("answer");
-    let name = format!("tfd_logins_failed_total{{reason=\"{reason}\"}} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&name));
-    value.expect(&text).parse().expect("a number")
+    server.metric(&format!("tfd_logins_failed_total{{reason=\"{reason}\"}}"))
 }
 
 #[test]

@@ -42,6 +42,13 @@ pub fn status(pid: u32, line: &str) -> String {
         .to_owned()
 }
 
+/// What the descriptors of a process lead to.
+pub fn handles(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors");
+    let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.map(|to| to.to_string_lossy().into_owned()).collect()
+}
+
 #[test]
 fn a_session_has_the_vaults_user_and_its_accounts_directory_and_no_more() {
     let Some(server) = server("") else { return };

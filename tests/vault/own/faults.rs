@@ -11,6 +11,7 @@ use super::peer::*;
 use crate::common::disk::SmallDisk;
 use crate::common::{is_running, pids, wait_until};
 use crate::peer::Vault;
+use crate::processes::handles;
 
 /// Kills all sessions, and waits until they are gone.
 fn kill_sessions(server: &Vault) {
@@ -149,10 +150,7 @@ fn a_session_has_its_accounts_directory_alone_and_no_secret_stays_in_it() {
             assert!(name.starts_with("items.db"), "{name}");
         }
         let own = format!("/users/{}", number + 1);
-        let handles = fs::read_dir(format!("/proc/{pid}/fd")).expect("handles");
-        for handle in handles.map(|entry| entry.expect("entry").path()) {
-            let to = fs::read_link(handle).unwrap_or_default();
-            let to = to.to_string_lossy();
+        for to in handles(pid) {
             let is_database = to.contains("/roots/");
             assert!(!is_database || to.contains(&own), "{to}");
         }

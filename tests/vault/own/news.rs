@@ -6,6 +6,7 @@ use tfd::vault::own::message::*;
 use super::peer::*;
 use crate::common::{pids, wait_until};
 use crate::peer::Vault;
+use crate::processes::handles;
 
 fn listening(server: &Vault, account: &Account) -> Client {
     let mut client = Client::logged_in(server, account);
@@ -65,9 +66,8 @@ fn nobody_waits_for_a_device_that_does_not_read_and_it_misses_nothing() {
 /// Waits until no session has its database open.
 fn await_rest(server: &Vault) {
     let is_open = |pid: &u32| {
-        let handles = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("handles");
-        let mut to = handles.filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok());
-        to.any(|to| to.to_string_lossy().contains("items.db"))
+        let handles = handles(*pid);
+        handles.iter().any(|to| to.contains("items.db"))
     };
     wait_until("closed databases", || {
         !pids(server, "tfd-session").iter().any(is_open)
