@@ -159,13 +159,19 @@ impl Occupancy {
     /// Whether so many are not authenticated, in all or there, that it is worth a
     /// look which of them are by now.
     pub fn is_scan_due(&mut self, address: IpAddr) -> bool {
-        let is_near = self.unauthenticated >= self.first_refused()
-            || self.check_unauthenticated_of(address).is_err();
-        let is_due = is_near && self.scanned.elapsed() >= SCAN_PAUSE * self.unauthenticated;
+        let is_due =
+            self.may_refuse(address) && self.scanned.elapsed() >= SCAN_PAUSE * self.unauthenticated;
         if is_due {
             self.scanned = Instant::now();
         }
         is_due
+    }
+
+    /// Whether so many are not authenticated, in all or there, that a connection
+    /// from there may be refused.
+    pub fn may_refuse(&self, address: IpAddr) -> bool {
+        self.unauthenticated >= self.first_refused()
+            || self.check_unauthenticated_of(address).is_err()
     }
 
     /// From how many unauthenticated connections on some are refused.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
@@ -144,6 +144,12 @@ impl Registry {
     /// Sets the limits from now on.
     pub fn limit(&mut self, limits: Limits) {
         self.occupancy.limit(limits);
+    }
+
+    /// Whether a connection from there may be refused, since so many are not
+    /// authenticated.
+    pub fn may_refuse(&self, address: IpAddr) -> bool {
+        self.occupancy.may_refuse(address)
     }
 
     /// Takes a slot for a connection; `lot` is a random number.

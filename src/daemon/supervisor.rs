@@ -543,6 +543,9 @@ impl<'a> Supervisor<'a> {
         }
         let [a, b, c, d, key @ ..] = random;
         let lot = u32::from_ne_bytes([a, b, c, d]);
+        if self.registry.may_refuse(peer.ip()) {
+            self.hear_admissions();
+        }
         let Some(generation) = self.generations.last_mut() else {
             return log::error!(peer:%, error:% = "no processes"; "can't serve");
         };
@@ -566,6 +569,17 @@ impl<'a> Supervisor<'a> {
                 self.registry.give_back(slot);
                 self.accept_from = Instant::now() + ACCEPT_BACKOFF;
             }
+        }
+    }
+
+    /// Takes all news of clients that have been let in: who knows that it is in may
+    /// come again, and those who are in are not counted.
+    fn hear_admissions(&mut self) {
+        for index in (0..self.generations.len()).rev() {
+            for keeper in (0..self.generations[index].keepers.len()).rev() {
+                self.hear_keeper(index, keeper);
+            }
+            self.hear_authenticator(index);
         }
     }
 

@@ -249,6 +249,16 @@ fn those_who_are_in_do_not_count_as_a_crowd() {
     inside.iter_mut().for_each(Client::expect_alive);
 }
 
+#[test]
+fn who_is_in_may_come_again_at_once() {
+    let server = Server::with(Setup {
+        server: "max_unauthenticated_per_address = 1".into(),
+        ..Setup::default()
+    });
+    let mut inside: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    inside.iter_mut().for_each(Client::expect_alive);
+}
+
 /// Whatever the password is, this login is blocked.
 #[track_caller]
 fn blocked(server: &Server, from: &str, login: &str) {
