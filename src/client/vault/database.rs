@@ -46,6 +46,7 @@ pub struct Item {
 }
 
 /// A database.
+#[derive(Clone)]
 pub struct Database {
     /// The document without its items.
     skeleton: Element,
@@ -188,7 +189,7 @@ impl Database {
         }
         let mut inside: BTreeMap<Uuid, Vec<&Item>> = BTreeMap::new();
         for item in &self.items {
-            if item.key.0 != Kind::Icon && item.key.1 != self.root {
+            if item.key.0 != Kind::Icon && item.key != (Kind::Group, self.root) {
                 inside.entry(item.parent).or_default().push(item);
             }
         }

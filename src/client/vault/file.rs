@@ -173,32 +173,24 @@ impl VaultFile {
             .map_err(|e| VaultError::local(&self.path, e.into()))
     }
 
-    /// Whether the file is another one than was read.
+    /// Reads the file again; what was not saved is lost. Whether it is another one
+    /// than was read.
     ///
     /// # Errors
-    /// `Local`.
-    pub fn has_changed(&self) -> Result<bool, VaultError> {
-        let bytes = fs::read(&self.path).map_err(|e| VaultError::local(&self.path, e))?;
-        Ok(sha256(&bytes) != self.read)
-    }
-
-    /// Reads the file again; what was not saved is lost.
-    ///
-    /// # Errors
-    /// `Local`, `Unreadable`, or `Password` where it has another one now.
-    pub fn reread(&mut self) -> Result<(), VaultError> {
-        let local = |e| VaultError::local(&self.path, e);
-        let (lock, bytes) = locked(&self.path).map_err(local)?;
-        let mut kdbx = self
-            .kdbx
-            .reopen(&bytes)
-            .ok_or_else(|| VaultError::OtherKey {
-                path: self.path.clone(),
-            })?;
+    /// `Local`, `Unreadable`, or `OtherKey`.
+    pub fn reread(&mut self) -> Result<bool, VaultError> {
+        let (lock, bytes) = locked(&self.path).map_err(|e| VaultError::local(&self.path, e))?;
+        let reopened = self.kdbx.reopen(&bytes);
+        let mut kdbx = reopened.map_err(|e| match unopened(&self.path, e) {
+            VaultError::Password { path } => VaultError::OtherKey { path },
+            other => other,
+        })?;
         let taken = Database::take_from(&mut kdbx);
         self.database = taken.map_err(|why| VaultError::unreadable(&self.path, why))?;
-        (self.kdbx, self.lock, self.read) = (kdbx, lock, sha256(&bytes));
-        Ok(())
+        let digest = sha256(&bytes);
+        let is_other = digest != self.read;
+        (self.kdbx, self.lock, self.read) = (kdbx, lock, digest);
+        Ok(is_other)
     }
 
     /// Changes the database and saves it, once more on each version that another
@@ -214,7 +206,7 @@ impl VaultFile {
             let done = act(&mut self.database)?;
             match self.save()? {
                 Saved::Yes => return Ok(done),
-                Saved::Changed => self.reread()?,
+                Saved::Changed => drop(self.reread()?),
             }
         }
         Err(VaultError::Busy {

@@ -30,6 +30,7 @@ const U64: u8 = 0x05;
 const BYTES: u8 = 0x42;
 
 /// The parameters of a derivation, by their names in the file.
+#[derive(PartialEq, Eq)]
 pub struct Kdf(pub Vec<(String, Value)>);
 
 impl Kdf {

@@ -98,6 +98,8 @@ fn key_of_file(file: &[u8]) -> Zeroizing<Vec<u8>> {
 pub struct Kdbx {
     header: Header,
     inner: InnerHeader,
+    /// What opens it, and what follows from that by the header.
+    composite: Zeroizing<[u8; 32]>,
     key: Zeroizing<[u8; 32]>,
     /// The document, `KeePassFile`, with its secrets in the open.
     pub document: Element,
@@ -116,6 +118,7 @@ impl Kdbx {
         Ok(Kdbx {
             header,
             inner: InnerHeader::default(),
+            composite: Zeroizing::new(*composite),
             key,
             document,
             attachments: Attachments::new(),
@@ -129,15 +132,28 @@ impl Kdbx {
     pub fn open(file: &[u8], composite: &[u8; 32]) -> Result<Kdbx, OpenError> {
         let (header, _) = Header::read(file)?;
         let key = header.kdf.transform(composite)?;
-        Kdbx::open_with(file, key)
+        Kdbx::open_with(file, composite, key)
     }
 
-    /// Reads another version of the same file; `None` where its key is another.
-    pub fn reopen(&self, file: &[u8]) -> Option<Kdbx> {
-        Kdbx::open_with(file, self.key.clone()).ok()
+    /// Reads another version of the same file. Some programs give each a salt of its
+    /// own.
+    ///
+    /// # Errors
+    /// As [`Kdbx::open`].
+    pub fn reopen(&self, file: &[u8]) -> Result<Kdbx, OpenError> {
+        let (header, _) = Header::read(file)?;
+        let key = match header.kdf == self.header.kdf {
+            true => self.key.clone(),
+            false => header.kdf.transform(&self.composite)?,
+        };
+        Kdbx::open_with(file, &self.composite, key)
     }
 
-    fn open_with(file: &[u8], key: Zeroizing<[u8; 32]>) -> Result<Kdbx, OpenError> {
+    fn open_with(
+        file: &[u8],
+        composite: &[u8; 32],
+        key: Zeroizing<[u8; 32]>,
+    ) -> Result<Kdbx, OpenError> {
         let (header, len) = Header::read(file)?;
         let keys = Keys::of(&header, &key);
         let (head, rest) = file.split_at(len);
@@ -180,6 +196,7 @@ impl Kdbx {
         Ok(Kdbx {
             header,
             inner,
+            composite: Zeroizing::new(*composite),
             key,
             document,
             attachments,
