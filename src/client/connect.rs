@@ -23,6 +23,7 @@ use crate::net::tls::client::{HelloError, Tls};
 use crate::net::{Link, tls};
 use crate::tf::status::{REASON, Reply, Status};
 use crate::tf::wire::{ALPN, Wire, WireError};
+use crate::vault;
 
 /// The length of the session keys made here, in bytes.
 const KEY_LENGTH: usize = 32;
@@ -383,7 +384,7 @@ pub fn resolve(server: &str) -> Result<SocketAddr> {
         })
 }
 
-fn link(socket: TcpStream, deadline: Instant) -> Result<Link> {
+pub(super) fn link(socket: TcpStream, deadline: Instant) -> Result<Link> {
     Link::new(socket)
         .and_then(|mut link| {
             link.set_deadline(Some(deadline))?;
@@ -393,14 +394,14 @@ fn link(socket: TcpStream, deadline: Instant) -> Result<Link> {
 }
 
 /// The machine in `host:port`, as its certificate names it.
-fn host(server: &str) -> &str {
+pub(super) fn host(server: &str) -> &str {
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
     host.strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host)
 }
 
-fn hello_error(e: HelloError, server: &str) -> ClientError {
+pub(super) fn hello_error(e: HelloError, server: &str) -> ClientError {
     match e {
         HelloError::Link(LinkError::Closed) => ClientError::Tls {
             server: server.to_owned(),
@@ -507,7 +508,10 @@ pub fn check_certificate(
 
 /// What a server may be asked for that serves one protocol or another.
 fn both_protocols() -> Vec<&'static [u8]> {
-    ALPN.into_iter().chain(bbftp::ALPN).collect()
+    ALPN.into_iter()
+        .chain(bbftp::ALPN)
+        .chain([vault::own::ALPN])
+        .collect()
 }
 
 /// The data after `OK` in a reply.

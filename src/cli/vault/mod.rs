@@ -17,6 +17,8 @@ use super::failure::{Exit, Failure, Result};
 use crate::client::ClientError;
 use crate::client::vault::database::Database;
 use crate::client::vault::{VaultError, VaultFile};
+use crate::net::LinkError;
+use crate::vault::own::message::Over;
 
 /// Keep passwords in a KDBX file
 #[derive(Args)]
@@ -100,20 +102,6 @@ impl Store {
     }
 }
 
-impl From<VaultError> for Failure {
-    fn from(error: VaultError) -> Failure {
-        match error {
-            VaultError::Local { path, source } => ClientError::local(&path, source).into(),
-            VaultError::Password { .. } | VaultError::OtherKey { .. } => {
-                Failure::Failed(Exit::NotLetIn, error.to_string())
-            }
-            VaultError::Unreadable { .. } | VaultError::Busy { .. } => {
-                Failure::Failed(Exit::Local, error.to_string())
-            }
-        }
-    }
-}
-
 /// What is not in the file.
 fn missing(text: String) -> Failure {
     Failure::Failed(Exit::Refused, text)
@@ -122,4 +110,25 @@ fn missing(text: String) -> Failure {
 /// What the system lacks for a change.
 fn broken(file: &Path) -> impl Fn(String) -> Failure {
     move |why| ClientError::local(file, std::io::Error::other(why)).into()
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Failure {
+        let exit = match error {
+            VaultError::Local { path, source } => return ClientError::local(&path, source).into(),
+            VaultError::Client(error) => return error.into(),
+            VaultError::Over(Over::Stopping) => {
+                return ClientError::Lost(LinkError::Closed.into()).into();
+            }
+            VaultError::Unreadable { .. } | VaultError::Busy { .. } => Exit::Local,
+            VaultError::Password { .. } | VaultError::OtherKey { .. } => Exit::NotLetIn,
+            VaultError::Refused(_)
+            | VaultError::Over(_)
+            | VaultError::NoVault { .. }
+            | VaultError::NoCode => Exit::NotLetIn,
+            VaultError::Failed(_) | VaultError::Contended => Exit::Refused,
+            VaultError::Forged(_) => Exit::Mismatch,
+        };
+        Failure::Failed(exit, error.to_string())
+    }
 }

@@ -9,12 +9,15 @@ pub mod generate;
 pub mod import;
 pub mod kdbx;
 pub mod otp;
+pub mod sync;
 pub mod xml;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::client::ClientError;
 use crate::text::reason;
+use crate::vault::own::message::{Failure, Over, Refusal};
 
 pub use file::{Saved, VaultFile};
 
@@ -55,6 +58,33 @@ pub enum VaultError {
         /// The file.
         path: PathBuf,
     },
+    /// The way to the server.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server does not let this device in.
+    #[error("login refused: {0}")]
+    Refused(Refusal),
+    /// The server has not done it.
+    #[error("the server refused: {0}")]
+    Failed(Failure),
+    /// The server has ended the session.
+    #[error("the server ended the session: {0}")]
+    Over(Over),
+    /// Something else than a vault listens there.
+    #[error("{server}: not a vault: give the port of its tls_listen")]
+    NoVault {
+        /// `host:port`.
+        server: String,
+    },
+    /// A code is wanted, and nobody gave one.
+    #[error("the server wants a code: give one")]
+    NoCode,
+    /// The server is wrong, or somebody has changed what it keeps.
+    #[error("the server can't be trusted: {0}")]
+    Forged(&'static str),
+    /// Other devices change the same all the time.
+    #[error("other devices keep changing the same: try again")]
+    Contended,
 }
 
 impl VaultError {
