@@ -553,5 +553,9 @@ fn each_command_prints_lines_of_its_schema() {
             shapes.insert(value["type"].as_str().expect("type").to_owned());
         }
     }
-    assert_eq!(shapes, types(&schema));
+    // The others need a server: tests/vault.
+    let elsewhere = ["sync", "status", "device"].map(str::to_owned);
+    let mut all = types(&schema);
+    all.retain(|name| !elsewhere.contains(name));
+    assert_eq!(shapes, all);
 }

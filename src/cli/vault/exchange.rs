@@ -1,5 +1,4 @@
-//! Making a file, and its exchange with other programs: `init`, `import` and
-//! `export`.
+//! The exchange with other programs: `import` and `export`.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -13,36 +12,10 @@ use super::record::Record;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Printer, complain};
-use crate::client::vault::{VaultFile, export, import};
+use crate::client::vault::{export, import};
 
 /// The most bytes of a text with entries.
 const MAX_TEXT: u64 = 256 << 20;
-
-/// Make a KDBX file
-#[derive(Args)]
-pub(super) struct Init {
-    #[command(flatten)]
-    store: Store,
-}
-
-impl Init {
-    pub(super) fn run(self, context: &mut Context) -> Result<()> {
-        let path = &self.store.file;
-        if std::fs::symlink_metadata(path).is_ok() {
-            return Err(Failure::usage(format!(
-                "{}: exists already",
-                path.display()
-            )));
-        }
-        let what = format!("password of {}", path.display());
-        let password = Asker::new(context).new_secret(&what)?;
-        Ok(VaultFile::create(
-            path,
-            &password,
-            self.store.key_file.as_deref(),
-        )?)
-    }
-}
 
 /// Add the entries of another program
 #[derive(Args)]

@@ -3,9 +3,14 @@
 mod ask;
 mod change;
 mod clip;
+mod devices;
 mod exchange;
+mod init;
+mod link;
 mod record;
+mod server;
 mod show;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +25,7 @@ use crate::client::vault::{VaultError, VaultFile};
 use crate::net::LinkError;
 use crate::vault::own::message::Over;
 
-/// Keep passwords in a KDBX file
+/// Keep passwords in a KDBX file, in sync with other devices
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  tf vault init work.kdbx\n  tf vault add work.kdbx Mail/web --username ann --generate\n  \
@@ -35,7 +40,13 @@ pub(super) struct Vault {
 
 #[derive(Subcommand)]
 enum Action {
-    Init(exchange::Init),
+    Init(init::Init),
+    Sync(link::SyncFile),
+    Watch(watch::Watch),
+    Status(link::Status),
+    Devices(devices::Devices),
+    Unlink(devices::Unlink),
+    Passwd(devices::Passwd),
     Ls(show::Ls),
     Show(show::Show),
     Get(show::Get),
@@ -55,6 +66,12 @@ impl Vault {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
         match self.action {
             Action::Init(it) => it.run(context),
+            Action::Sync(it) => it.run(context),
+            Action::Watch(it) => it.run(context),
+            Action::Status(it) => it.run(context),
+            Action::Devices(it) => it.run(context),
+            Action::Unlink(it) => it.run(context),
+            Action::Passwd(it) => it.run(context),
             Action::Ls(it) => it.run(context),
             Action::Show(it) => it.run(context),
             Action::Get(it) => it.run(context),

@@ -30,6 +30,32 @@ pub(super) enum Record<'a> {
     Password { password: &'a str },
     /// What was added.
     Imported { entries: usize },
+    /// A sync.
+    Sync {
+        received: usize,
+        removed: usize,
+        sent: usize,
+        conflicts: usize,
+        waiting: usize,
+    },
+    /// The account of a file.
+    Status {
+        server: &'a str,
+        user: &'a str,
+        device: String,
+        changed: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret: Option<&'a str>,
+    },
+    /// A device of an account.
+    Device {
+        id: String,
+        name: &'a str,
+        first: i64,
+        last: i64,
+        online: bool,
+        this: bool,
+    },
 }
 
 /// An entry; `null` is a value that is not shown.

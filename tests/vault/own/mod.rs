@@ -4,4 +4,4 @@ mod entries;
 mod faults;
 mod login;
 mod news;
-mod peer;
+pub mod peer;
