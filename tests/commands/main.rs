@@ -16,6 +16,7 @@ mod agents;
 mod completion;
 mod everyday;
 mod failures;
+mod kdbx3;
 mod listings;
 mod locks;
 mod probes;

@@ -56,10 +56,10 @@ fn with_file() -> Person {
     person
 }
 
-const PASSWORD: &str = "its password\n";
+pub const PASSWORD: &str = "its password\n";
 
 /// What keepassxc-cli prints.
-fn xc(person: &Person, arguments: &[&str], input: &str) -> String {
+pub fn xc(person: &Person, arguments: &[&str], input: &str) -> String {
     let mut command = person.command("keepassxc-cli");
     command.env("QT_QPA_PLATFORM", "offscreen");
     let run = run(
@@ -77,19 +77,19 @@ fn xc(person: &Person, arguments: &[&str], input: &str) -> String {
 }
 
 /// All that KeePassXC finds in a file.
-fn exported(person: &Person, file: &str) -> String {
+pub fn exported(person: &Person, file: &str) -> String {
     xc(person, &["export", file], PASSWORD)
 }
 
 /// The output of a run that goes well, with these lines as the secrets.
 #[track_caller]
-fn fine(person: &Person, secrets: &str, arguments: &[&str]) -> String {
+pub fn fine(person: &Person, secrets: &str, arguments: &[&str]) -> String {
     let run = vault(person, secrets, arguments);
     assert_eq!(run.code, Some(0), "{arguments:?}: {}{}", run.out, run.err);
     run.out
 }
 
-fn vault(person: &Person, secrets: &str, arguments: &[&str]) -> Run {
+pub fn vault(person: &Person, secrets: &str, arguments: &[&str]) -> Run {
     person.write("secrets", secrets);
     person.tf(&[&["--password-file", "secrets", "vault"], arguments].concat())
 }

@@ -1,9 +1,11 @@
-//! The outer header of a KDBX 4 file: how the rest is encrypted. What is not known
-//! stays as it is.
+//! The headers of a KDBX 4 file: how the rest is encrypted. What is not known stays as
+//! it is.
 
 use zeroize::Zeroizing;
 
 use super::kdf::Kdf;
+use super::old::{self, Old};
+use super::stream::CHACHA20 as STREAM_CHACHA20;
 use super::variant;
 
 /// The first eight bytes of every KDBX file.
@@ -36,6 +38,21 @@ pub enum Outer {
 }
 
 impl Outer {
+    /// The one with this name.
+    ///
+    /// # Errors
+    /// One line: it is another one.
+    pub fn of(name: &[u8]) -> Result<Outer, String> {
+        match name {
+            name if name == AES_256 => Ok(Outer::Aes256),
+            name if name == CHACHA20 => Ok(Outer::ChaCha20),
+            _ => Err(
+                "its cipher is neither AES-256 nor ChaCha20: choose one of them where it is edited"
+                    .to_owned(),
+            ),
+        }
+    }
+
     /// The length of its initial vector.
     pub fn iv_len(self) -> usize {
         match self {
@@ -60,6 +77,8 @@ pub struct Header {
     pub kdf: Kdf,
     /// Fields that are not known here.
     others: Vec<(u8, Vec<u8>)>,
+    /// What was read of KDBX 3.1.
+    pub old: Option<Old>,
 }
 
 impl Header {
@@ -76,6 +95,7 @@ impl Header {
             iv: Vec::new(),
             kdf: Kdf::new()?,
             others: Vec::new(),
+            old: None,
         })
     }
 
@@ -122,11 +142,15 @@ impl Header {
             Some((&SIGNATURE, rest)) => rest.first_chunk::<4>().ok_or(CUT)?,
             _ => return Err("not a KDBX file".to_owned()),
         };
-        if version[2..] != [4, 0] {
-            return Err(format!(
-                "it has version {} of the format: have it saved as KDBX 4 (KeePassXC: Database Security)",
-                u16::from_le_bytes([version[2], version[3]])
-            ));
+        match version[2..] {
+            [4, 0] => {}
+            [3, 0] => return old::read_header(file),
+            _ => {
+                return Err(format!(
+                    "it has version {} of the format: have it saved as KDBX 4 (KeePassXC: Database Security)",
+                    u16::from_le_bytes([version[2], version[3]])
+                ));
+            }
         }
         let mut header = Header {
             version: *version,
@@ -137,14 +161,7 @@ impl Header {
         loop {
             match fields.next().ok_or(CUT)? {
                 (END, _) => break,
-                (CIPHER, value) if value == AES_256 => header.cipher = Outer::Aes256,
-                (CIPHER, value) if value == CHACHA20 => header.cipher = Outer::ChaCha20,
-                (CIPHER, _) => {
-                    return Err(
-                        "its cipher is neither AES-256 nor ChaCha20: choose one of them where it is edited"
-                            .to_owned(),
-                    );
-                }
+                (CIPHER, value) => header.cipher = Outer::of(value)?,
                 (COMPRESSION, value) => header.is_compressed = value.first() == Some(&1),
                 (MASTER_SEED, value) => header.seed = value.to_vec(),
                 (IV, value) => header.iv = value.to_vec(),
@@ -152,14 +169,19 @@ impl Header {
                 (kind, value) => header.others.push((kind, value.to_vec())),
             }
         }
-        if header.seed.len() != 32 || header.iv.len() != header.cipher.iv_len() {
+        if !header.is_whole() {
             return Err(DAMAGED.to_owned());
         }
         let len = file.len() - fields.0.len();
         Ok((header, len))
     }
 
-    fn blank() -> Header {
+    /// Whether seed and vector have their lengths.
+    pub(super) fn is_whole(&self) -> bool {
+        self.seed.len() == 32 && self.iv.len() == self.cipher.iv_len()
+    }
+
+    pub(super) fn blank() -> Header {
         Header {
             version: VERSION,
             cipher: Outer::Aes256,
@@ -168,11 +190,12 @@ impl Header {
             iv: Vec::new(),
             kdf: Kdf(Vec::new()),
             others: Vec::new(),
+            old: None,
         }
     }
 }
 
-const CUT: &str = "the file ends early";
+pub(super) const CUT: &str = "the file ends early";
 pub(super) const DAMAGED: &str = "the file is damaged";
 
 fn put(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
@@ -198,7 +221,6 @@ impl<'a> Fields<'a> {
 const STREAM: u8 = 1;
 const STREAM_KEY: u8 = 2;
 const BINARY: u8 = 3;
-const STREAM_CHACHA20: u32 = 3;
 
 /// The inner header, in front of the XML.
 #[derive(Default)]

@@ -53,6 +53,17 @@ impl Kdf {
         Ok(Kdf(named.into()))
     }
 
+    /// AES, as KDBX 3.1 has it.
+    pub fn aes(seed: &[u8], rounds: u64) -> Kdf {
+        let values = [
+            ("$UUID", BYTES, AES.to_vec()),
+            ("R", U64, rounds.to_le_bytes().to_vec()),
+            ("S", BYTES, seed.to_vec()),
+        ];
+        let named = values.map(|(name, kind, value)| (name.to_owned(), (kind, value)));
+        Kdf(named.into())
+    }
+
     fn bytes(&self, name: &str) -> Result<&[u8], String> {
         let found = self.0.iter().find(|(own, _)| own == name);
         found

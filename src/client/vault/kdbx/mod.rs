@@ -3,8 +3,10 @@
 //! by their SHA-256 in place of their number. It must never write what it could
 //! not read again.
 
-mod header;
+pub mod header;
 mod kdf;
+pub mod old;
+pub mod stream;
 mod variant;
 
 use std::collections::BTreeMap;
@@ -19,12 +21,13 @@ use openssl::memcmp;
 use openssl::pkey::PKey;
 use openssl::sha::{Sha256, Sha512, sha256};
 use openssl::sign::Signer;
-use openssl::symm::{Cipher, Crypter, Mode, decrypt, encrypt};
+use openssl::symm::{Cipher, decrypt, encrypt};
 use zeroize::Zeroizing;
 
 use super::xml::Element;
 use crate::text::{hex, unhex};
 use header::{DAMAGED, Header, InnerHeader, Outer};
+use stream::{CHACHA20, Stream};
 
 /// The most bytes of the content, uncompressed.
 const MAX_CONTENT: u64 = 1 << 30;
@@ -49,7 +52,7 @@ pub type Attachments = BTreeMap<Digest, Arc<Zeroizing<Vec<u8>>>>;
 pub enum OpenError {
     /// The password is wrong, or the header was changed.
     Password,
-    /// It can not be read as KDBX 4: one line.
+    /// It can not be read as KDBX: one line.
     Unreadable(String),
 }
 
@@ -154,45 +157,16 @@ impl Kdbx {
         composite: &[u8; 32],
         key: Zeroizing<[u8; 32]>,
     ) -> Result<Kdbx, OpenError> {
-        let (header, len) = Header::read(file)?;
+        let (mut header, len) = Header::read(file)?;
         let keys = Keys::of(&header, &key);
         let (head, rest) = file.split_at(len);
-        let (digest, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
-        let (mac, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
-        if !memcmp::eq(digest, &sha256(head)) {
-            return Err(damaged().into());
-        }
-        if !memcmp::eq(mac, &keys.mac(u64::MAX, &[head])?) {
-            return Err(OpenError::Password);
-        }
-        let content = keys.decrypt(&header, &read_blocks(&keys, rest)?)?;
-        let (mut inner, xml) = InnerHeader::read(&content)?;
-        let xml = str::from_utf8(xml).map_err(|_| damaged())?;
-        let mut document = Element::parse(xml)?;
-        let mut attachments = Attachments::new();
-        let digests: Vec<Digest> = inner
-            .binaries
-            .iter()
-            .map(|binary| sha256(&binary[1..]))
-            .collect();
-        let mut stream = Stream::new(&inner.stream_key)?;
-        document.for_each(&mut |element| {
-            if element.is_protected() {
-                element.text = stream.open(&element.text)?;
+        let (inner, document, attachments) = match header.old.take() {
+            Some(old) => {
+                let (document, attachments) = old.open(&header, &keys, rest)?;
+                (InnerHeader::default(), document, attachments)
             }
-            if let Some(number) = element
-                .attribute(REFERENCE)
-                .filter(|_| element.name == VALUE)
-            {
-                let number: usize = number.parse().map_err(|_| damaged())?;
-                let digest = digests.get(number).ok_or_else(damaged)?;
-                element.set_attribute(REFERENCE, Some(&hex(digest)));
-            }
-            Ok(())
-        })?;
-        for (digest, binary) in digests.into_iter().zip(std::mem::take(&mut inner.binaries)) {
-            attachments.insert(digest, Arc::new(binary));
-        }
+            None => read_content(&opened(&header, &keys, head, rest)?)?,
+        };
         Ok(Kdbx {
             header,
             inner,
@@ -214,7 +188,7 @@ impl Kdbx {
         getrandom::fill(&mut self.inner.stream_key).map_err(|e| e.to_string())?;
         let mut document = self.document.clone();
         let mut numbers: BTreeMap<Digest, usize> = BTreeMap::new();
-        let mut stream = Stream::new(&self.inner.stream_key)?;
+        let mut stream = Stream::over_texts(CHACHA20, &self.inner.stream_key)?;
         self.inner.binaries.clear();
         let (attachments, inner) = (&self.attachments, &mut self.inner);
         document.for_each(&mut |element| {
@@ -256,6 +230,58 @@ impl Kdbx {
     }
 }
 
+/// What is encrypted behind a header, once all codes over it are right.
+fn opened(
+    header: &Header,
+    keys: &Keys,
+    head: &[u8],
+    rest: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let (digest, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
+    let (mac, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
+    if !memcmp::eq(digest, &sha256(head)) {
+        return Err(damaged().into());
+    }
+    if !memcmp::eq(mac, &keys.mac(u64::MAX, &[head])?) {
+        return Err(OpenError::Password);
+    }
+    let content = keys.decrypt(header, &read_blocks(keys, rest)?)?;
+    Ok(match header.is_compressed {
+        true => inflate(&content)?,
+        false => content,
+    })
+}
+
+/// The document in a content, with its secrets in the open, and what is in front of it.
+///
+/// # Errors
+/// One line: what is wrong.
+pub fn read_content(content: &[u8]) -> Result<(InnerHeader, Element, Attachments), String> {
+    let (mut inner, xml) = InnerHeader::read(content)?;
+    let xml = str::from_utf8(xml).map_err(|_| damaged())?;
+    let mut document = Element::parse(xml)?;
+    let binaries = std::mem::take(&mut inner.binaries);
+    let digests: Vec<Digest> = binaries.iter().map(|it| sha256(&it[1..])).collect();
+    let mut stream = Stream::over_texts(CHACHA20, &inner.stream_key)?;
+    document.for_each(&mut |element| {
+        if element.is_protected() {
+            element.text = stream.open(&element.text)?;
+        }
+        if let Some(number) = element
+            .attribute(REFERENCE)
+            .filter(|_| element.name == VALUE)
+        {
+            let number: usize = number.parse().map_err(|_| damaged())?;
+            let digest = digests.get(number).ok_or_else(damaged)?;
+            element.set_attribute(REFERENCE, Some(&hex(digest)));
+        }
+        Ok(())
+    })?;
+    let binaries = binaries.into_iter().map(Arc::new);
+    let attachments = digests.into_iter().zip(binaries).collect();
+    Ok((inner, document, attachments))
+}
+
 /// The attachment that an element names.
 pub fn reference(element: &Element) -> Option<Digest> {
     let digits = element
@@ -295,6 +321,14 @@ fn read_blocks(keys: &Keys, mut rest: &[u8]) -> Result<Vec<u8>, String> {
         rest = behind;
     }
     Ok(content)
+}
+
+/// What was compressed, as it was.
+fn inflate(compressed: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut plain = Zeroizing::new(Vec::with_capacity(4 * compressed.len()));
+    let mut decoder = GzDecoder::new(compressed).take(MAX_CONTENT);
+    decoder.read_to_end(&mut plain).map_err(|_| damaged())?;
+    Ok(plain)
 }
 
 /// The keys of one version of a file.
@@ -345,15 +379,9 @@ impl Keys {
             )
             .map(Zeroizing::new)
             .map_err(|_| damaged())?,
-            Outer::ChaCha20 => chacha20(&*self.cipher, &header.iv)?.pass(sealed)?,
+            Outer::ChaCha20 => Stream::chacha20(&*self.cipher, &header.iv)?.pass(sealed)?,
         };
-        if !header.is_compressed {
-            return Ok(content);
-        }
-        let mut plain = Zeroizing::new(Vec::with_capacity(4 * content.len()));
-        let mut decoder = GzDecoder::new(&content[..]).take(MAX_CONTENT);
-        decoder.read_to_end(&mut plain).map_err(|_| damaged())?;
-        Ok(plain)
+        Ok(content)
     }
 
     fn encrypt(&self, header: &Header, content: &[u8]) -> Result<Vec<u8>, String> {
@@ -375,7 +403,9 @@ impl Keys {
                 content,
             )
             .map_err(|e| e.to_string()),
-            Outer::ChaCha20 => Ok(chacha20(&*self.cipher, &header.iv)?.pass(content)?.to_vec()),
+            Outer::ChaCha20 => Ok(Stream::chacha20(&*self.cipher, &header.iv)?
+                .pass(content)?
+                .to_vec()),
         }
     }
 }
@@ -391,46 +421,5 @@ impl Write for Wiped {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-/// The cipher over protected texts, one after another.
-struct Stream(Crypter);
-
-/// ChaCha20 from its first block on.
-fn chacha20(key: &[u8], nonce: &[u8]) -> Result<Stream, String> {
-    let mut iv = [0; 16];
-    iv.get_mut(4..4 + nonce.len())
-        .ok_or_else(damaged)?
-        .copy_from_slice(nonce);
-    let crypter = Crypter::new(Cipher::chacha20(), Mode::Encrypt, key, Some(&iv));
-    crypter.map(Stream).map_err(|e| e.to_string())
-}
-
-impl Stream {
-    fn new(key: &[u8]) -> Result<Stream, String> {
-        let mut hash = Sha512::new();
-        hash.update(key);
-        let hash = Zeroizing::new(hash.finish());
-        chacha20(&hash[..32], &hash[32..44])
-    }
-
-    fn pass(&mut self, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
-        let mut out = Zeroizing::new(vec![0; bytes.len() + 64]);
-        let len = self.0.update(bytes, &mut out).map_err(|e| e.to_string())?;
-        out.truncate(len);
-        Ok(out)
-    }
-
-    fn open(&mut self, sealed: &str) -> Result<Zeroizing<String>, String> {
-        let bytes = openssl::base64::decode_block(sealed.trim()).map_err(|_| damaged())?;
-        let text = self.pass(&bytes)?;
-        let text = str::from_utf8(&text).map_err(|_| damaged())?;
-        Ok(Zeroizing::new(text.to_owned()))
-    }
-
-    fn seal(&mut self, text: &str) -> Result<Zeroizing<String>, String> {
-        let sealed = self.pass(text.as_bytes())?;
-        Ok(Zeroizing::new(openssl::base64::encode_block(&sealed)))
     }
 }
