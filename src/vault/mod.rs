@@ -19,7 +19,7 @@ mod reply;
 mod request;
 pub(crate) mod server;
 mod session;
-mod wire;
+pub(crate) mod wire;
 
 pub use crate::config::VaultDialect as Dialect;
 

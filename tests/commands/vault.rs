@@ -554,7 +554,7 @@ fn each_command_prints_lines_of_its_schema() {
         }
     }
     // The others need a server: tests/vault.
-    let elsewhere = ["sync", "status", "device"].map(str::to_owned);
+    let elsewhere = ["read", "sync", "status", "device"].map(str::to_owned);
     let mut all = types(&schema);
     all.retain(|name| !elsewhere.contains(name));
     assert_eq!(shapes, all);

@@ -6,6 +6,7 @@ mod clip;
 mod devices;
 mod exchange;
 mod init;
+mod legacy;
 mod link;
 mod record;
 mod server;
@@ -47,6 +48,8 @@ enum Action {
     Devices(devices::Devices),
     Unlink(devices::Unlink),
     Passwd(devices::Passwd),
+    Connect(legacy::Connect),
+    Migrate(legacy::Migrate),
     Ls(show::Ls),
     Show(show::Show),
     Get(show::Get),
@@ -72,6 +75,8 @@ impl Vault {
             Action::Devices(it) => it.run(context),
             Action::Unlink(it) => it.run(context),
             Action::Passwd(it) => it.run(context),
+            Action::Connect(it) => it.run(context),
+            Action::Migrate(it) => it.run(context),
             Action::Ls(it) => it.run(context),
             Action::Show(it) => it.run(context),
             Action::Get(it) => it.run(context),
@@ -142,6 +147,7 @@ impl From<VaultError> for Failure {
             VaultError::Refused(_)
             | VaultError::Over(_)
             | VaultError::NoVault { .. }
+            | VaultError::Answered(_)
             | VaultError::NoCode => Exit::NotLetIn,
             VaultError::Failed(_) | VaultError::Contended => Exit::Refused,
             VaultError::Forged(_) => Exit::Mismatch,

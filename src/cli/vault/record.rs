@@ -30,6 +30,12 @@ pub(super) enum Record<'a> {
     Password { password: &'a str },
     /// What was added.
     Imported { entries: usize },
+    /// What was read of an old account.
+    Read {
+        entries: usize,
+        new: usize,
+        changed: usize,
+    },
     /// A sync.
     Sync {
         received: usize,

@@ -24,7 +24,7 @@ pub(super) fn find(context: &Context) -> Result<Server> {
             settings.fill(entry.clone());
             entry.addresses().next().unwrap_or_default()
         }
-        None => with_port(named),
+        None => with_port(named, PORT),
     };
     if let Some(trust) = trust(&settings)? {
         return Ok(Server { address, trust });
@@ -68,10 +68,11 @@ fn trust(settings: &Settings) -> Result<Option<Trust>> {
     })
 }
 
-fn with_port(address: &str) -> String {
+/// An address with its port.
+pub(super) fn with_port(address: &str, port: u16) -> String {
     let host = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
     match host.contains(':') {
         true => address.to_owned(),
-        false => format!("{address}:{PORT}"),
+        false => format!("{address}:{port}"),
     }
 }

@@ -8,6 +8,7 @@ mod file;
 pub mod generate;
 pub mod import;
 pub mod kdbx;
+pub mod legacy;
 pub mod otp;
 pub mod sync;
 pub mod xml;
@@ -76,6 +77,9 @@ pub enum VaultError {
         /// `host:port`.
         server: String,
     },
+    /// A server of the old protocol has refused something.
+    #[error("the server answered: {0}")]
+    Answered(String),
     /// A code is wanted, and nobody gave one.
     #[error("the server wants a code: give one")]
     NoCode,

@@ -3,6 +3,7 @@
 
 mod devices;
 mod faults;
+mod legacy;
 mod merges;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::vault::database::{Database, Item, Key, Kind, Uuid, now, parse_uuid, uuid_text};
 use crate::client::vault::kdbx::{Attachments, Digest, reference};
+use crate::client::vault::legacy;
 use crate::client::vault::xml::Element;
 
 /// The UUID of the top group, which each file has another one for.
@@ -70,7 +71,7 @@ fn without_local(mut setting: Element) -> Option<Element> {
 
 fn is_local(data: &Element) -> bool {
     let key = data.text_of("Key");
-    key.starts_with(OWN) || LOCAL_DATA.contains(&key)
+    key.starts_with(OWN) || key.starts_with(legacy::OWN) || LOCAL_DATA.contains(&key)
 }
 
 /// Gives a database these items in place of those that it shares, and what they
