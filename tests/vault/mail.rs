@@ -2,13 +2,18 @@
 //! keeps waiting.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use tfd::vault::own::message::*;
+use zeroize::Zeroizing;
+
 use crate::common::{PATIENCE, wait_until};
+use crate::own::peer as own;
 use crate::peer::*;
 use crate::processes::{processes, status};
 use crate::smtp::{Identity, Letter, Manner, Smtp};
@@ -138,6 +143,46 @@ fn a_mail_server_has_to_show_whose_it_is_before_it_gets_a_password_or_a_code() {
 }
 
 #[test]
+fn a_mail_server_on_another_machine_gets_nothing_before_tls() {
+    // The address of this machine that others see; nothing is sent.
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("socket");
+    let routed = socket
+        .connect("192.0.2.1:9")
+        .and_then(|()| socket.local_addr());
+    let Ok(address) = routed.map(|address| address.ip()) else {
+        println!("left out: this machine has no address that others see");
+        return;
+    };
+    let (identity, strange) = (Identity::at(address), Identity::at(address));
+    let directory = tempfile::tempdir().expect("directory");
+    let authority = directory.path().join("ca.pem");
+    fs::write(&authority, &identity.authority).expect("write");
+    for (shown, is_trusted) in [
+        (Some(&identity), true),
+        (Some(&strange), false),
+        (None, false),
+    ] {
+        let smtp = Smtp::start_tls_at(address, shown);
+        let lines = format!(
+            "{}\nsmtp_ca = \"{}\"",
+            keys(&smtp, "mail"),
+            authority.display()
+        );
+        let Some(mut server) = server(&lines) else {
+            return;
+        };
+        Peer::known(&server, Kind::G3).register("ann");
+        if is_trusted {
+            let letter = smtp.letters(1)[0].clone();
+            assert_eq!(letter.code(), code(&server, "ann"));
+        } else {
+            server.wait_for_log("mail sent again later user=\"ann\" kind=\"activation\"");
+            assert!(smtp.letters(0).is_empty());
+        }
+    }
+}
+
+#[test]
 fn a_mail_server_that_is_not_well_holds_up_no_login_and_gets_the_mail_later() {
     let smtp = Smtp::start(None);
     smtp.behave(Manner::Silent);
@@ -236,4 +281,53 @@ fn the_mailer_has_a_helpers_identity_and_no_file_of_the_vault() {
             .any(|known| target.starts_with(known));
         assert!(is_known, "{target}");
     }
+}
+
+#[test]
+fn a_code_of_the_own_dialect_comes_by_mail_after_a_right_password_alone() {
+    let smtp = Smtp::start(None);
+    let Some(server) = own::server(&keys(&smtp, "mail")) else {
+        return;
+    };
+    let ann = own::Account::new("ann");
+    let mut client = own::Client::hello(&server, "ann");
+    client.welcome(&Request::Register(Register {
+        mail: Some("ann@example.org".to_owned()),
+        ..ann.register()
+    }));
+    let bob = own::Account::new("bob");
+    own::Client::registered(&server, &bob);
+
+    let mut client = own::Client::hello(&server, "ann");
+    let other = ann.on_another();
+    let wrong = LogIn {
+        proof: Proof::Password([7; 32].into()),
+        ..other.log_in()
+    };
+    let refused = client.ask(&Request::LogIn(wrong));
+    assert_eq!(refused, own::refused(Refusal::Credentials));
+    // Without an address the code is the operator's.
+    let of_bob = bob.on_another();
+    let mut client_of_bob = own::Client::hello(&server, "bob");
+    let wanted = client_of_bob.ask(&Request::LogIn(of_bob.log_in()));
+    assert_eq!(wanted, own::code_wanted(CodeFor::Device));
+    let wanted = client.ask(&Request::LogIn(other.log_in()));
+    let mailed = Reply::CodeWanted {
+        kind: CodeFor::Device,
+        is_mailed: true,
+    };
+    assert_eq!(wanted, mailed);
+    let letter = smtp.letters(1)[0].clone();
+    expect_whole(&letter, "ann@example.org");
+    assert_eq!(letter.code(), code(&server, "ann"));
+    let with_code = LogIn {
+        code: Some(Zeroizing::new(letter.code().into_bytes())),
+        ..other.log_in()
+    };
+    client.welcome(&Request::LogIn(with_code));
+    assert_eq!(
+        smtp.connections(),
+        1,
+        "none for a wrong password, none for bob"
+    );
 }

@@ -1,7 +1,7 @@
 //! A mail server.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -59,7 +59,16 @@ pub struct Smtp {
     state: Arc<Mutex<State>>,
 }
 
-/// Keys and certificates of a server at 127.0.0.1, from an authority of its own.
+/// How a server protects what it is sent.
+#[derive(Clone, Copy)]
+enum Protection<'a> {
+    None,
+    Tls(&'a Identity),
+    /// Once a client has asked for it.
+    StartTls(&'a Identity),
+}
+
+/// Keys and certificates of a server at one address, from an authority of its own.
 pub struct Identity {
     pub authority: Vec<u8>,
     certificate: X509,
@@ -68,18 +77,22 @@ pub struct Identity {
 
 impl Identity {
     pub fn new() -> Identity {
+        Identity::at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    pub fn at(address: IpAddr) -> Identity {
         let authority = ca::new_key();
-        let issuer = certify(&authority, None);
+        let issuer = certify(&authority, None, address);
         let key = ca::new_key();
         Identity {
             authority: issuer.to_pem().expect("PEM"),
-            certificate: certify(&key, Some((&issuer, &authority))),
+            certificate: certify(&key, Some((&issuer, &authority)), address),
             key,
         }
     }
 }
 
-fn certify(key: &PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>) -> X509 {
+fn certify(key: &PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>, address: IpAddr) -> X509 {
     let mut builder = X509::builder().expect("certificate");
     builder.set_version(2).expect("version");
     let serial = BigNum::from_u32(7).and_then(|n| n.to_asn1_integer());
@@ -103,7 +116,7 @@ fn certify(key: &PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>) -> X509
         Some((issuer, signer)) => {
             let context = builder.x509v3_context(Some(issuer), None);
             let names = SubjectAlternativeName::new()
-                .ip("127.0.0.1")
+                .ip(&address.to_string())
                 .build(&context);
             builder
                 .append_extension(names.expect("names"))
@@ -128,13 +141,29 @@ fn certify(key: &PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>) -> X509
 impl Smtp {
     /// One that speaks TLS from the first byte, if it has an identity.
     pub fn start(identity: Option<&Identity>) -> Smtp {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+        let protection = identity.map_or(Protection::None, Protection::Tls);
+        Smtp::start_at(Ipv4Addr::LOCALHOST.into(), protection)
+    }
+
+    /// One at an address whose clients ask for TLS, if it has an identity.
+    pub fn start_tls_at(address: IpAddr, identity: Option<&Identity>) -> Smtp {
+        let protection = identity.map_or(Protection::None, Protection::StartTls);
+        Smtp::start_at(address, protection)
+    }
+
+    fn start_at(address: IpAddr, protection: Protection<'_>) -> Smtp {
+        let listener = TcpListener::bind((address, 0)).expect("listener");
         let address = listener.local_addr().expect("address");
         let state = Arc::new(Mutex::new(State {
             manner: Manner::Takes,
             letters: Vec::new(),
             connections: 0,
         }));
+        let (identity, at_once) = match protection {
+            Protection::None => (None, false),
+            Protection::Tls(identity) => (Some(identity), true),
+            Protection::StartTls(identity) => (Some(identity), false),
+        };
         let acceptor = identity.map(|identity| {
             let mut builder = SslAcceptor::mozilla_modern_v5(SslMethod::tls()).expect("TLS");
             builder
@@ -150,7 +179,7 @@ impl Smtp {
                     continue;
                 };
                 let acceptor = acceptor.clone();
-                std::thread::spawn(move || serve(socket, acceptor.as_ref(), &state));
+                std::thread::spawn(move || serve(socket, acceptor.as_ref(), at_once, &state));
             }
         });
         Smtp { address, state }
@@ -177,7 +206,7 @@ impl Smtp {
     }
 }
 
-fn serve(socket: TcpStream, acceptor: Option<&SslAcceptor>, state: &Mutex<State>) {
+fn serve(socket: TcpStream, acceptor: Option<&SslAcceptor>, at_once: bool, state: &Mutex<State>) {
     socket.set_read_timeout(Some(4 * PATIENCE)).expect("limit");
     let manner = {
         let mut state = state.lock().expect("lock");
@@ -189,24 +218,35 @@ fn serve(socket: TcpStream, acceptor: Option<&SslAcceptor>, state: &Mutex<State>
         std::thread::sleep(Duration::from_secs(600));
         return;
     }
-    match acceptor {
-        Some(acceptor) => {
-            // One who does not trust it ends here.
-            if let Ok(stream) = acceptor.accept(socket) {
-                let _ = speak(BufReader::new(stream), manner, state);
-            }
+    let mut socket = socket;
+    if !at_once {
+        let spoken = speak(
+            BufReader::new(&mut socket),
+            (acceptor.is_some(), false),
+            manner,
+            state,
+        );
+        if !matches!(spoken, Ok(true)) {
+            return;
         }
-        None => drop(speak(BufReader::new(socket), manner, state)),
+    }
+    // One who does not trust it ends here.
+    if let Some(stream) = acceptor.and_then(|acceptor| acceptor.accept(socket).ok()) {
+        let _ = speak(BufReader::new(stream), (false, !at_once), manner, state);
     }
 }
 
+/// Takes letters; whether the client wants TLS from now on.
 fn speak<S: Read + Write>(
     mut stream: BufReader<S>,
+    (has_tls, is_again): (bool, bool),
     manner: Manner,
     state: &Mutex<State>,
-) -> std::io::Result<()> {
+) -> std::io::Result<bool> {
     let mut letter = Letter::default();
-    stream.get_mut().write_all(b"220 mail ESMTP\r\n")?;
+    if !is_again {
+        stream.get_mut().write_all(b"220 mail ESMTP\r\n")?;
+    }
     loop {
         let line = read_line(&mut stream)?;
         let word = line
@@ -215,6 +255,11 @@ fn speak<S: Read + Write>(
             .unwrap_or_default()
             .to_uppercase();
         let answer = match word.as_str() {
+            "EHLO" if has_tls => "250-mail\r\n250 STARTTLS",
+            "STARTTLS" if has_tls => {
+                stream.get_mut().write_all(b"220 go on\r\n")?;
+                return Ok(true);
+            }
             "EHLO" => "250-mail\r\n250-AUTH PLAIN\r\n250 8BITMIME",
             "AUTH" => {
                 let secret = decode_block(line.rsplit(' ').next().unwrap_or_default());
@@ -250,7 +295,7 @@ fn speak<S: Read + Write>(
             }
             "QUIT" => {
                 stream.get_mut().write_all(b"221 bye\r\n")?;
-                return Ok(());
+                return Ok(false);
             }
             _ => "250 ok",
         };
