@@ -320,6 +320,14 @@ fn what_can_not_be_done_is_said_with_its_cause() {
         "no version 9",
     );
     fails("x\n", &["init", "a.kdbx"], 2, "exists already");
+    for of_an_account in ["--new", "--recovery"] {
+        fails(
+            "x\n",
+            &["init", "b.kdbx", of_an_account],
+            2,
+            "give --server",
+        );
+    }
     // Cut or changed anywhere, a file is no file; it never becomes another one.
     let whole = fs::read(person.path("a.kdbx")).expect("read");
     for at in [0, 13, 60, 200, whole.len() / 2, whole.len() - 1] {

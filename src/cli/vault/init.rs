@@ -28,10 +28,10 @@ use crate::vault::own::message::{Kdf, Welcome};
                   password you need it (--recovery).")]
 pub(super) struct Init {
     /// Make the account: this is its first device
-    #[arg(long, requires = "server")]
+    #[arg(long)]
     new: bool,
     /// Ask for the account's secret, not for its master password
-    #[arg(long, requires = "server", conflicts_with = "new")]
+    #[arg(long, conflicts_with = "new")]
     recovery: bool,
     /// Write the account's secret to this new file, not to standard output
     #[arg(long, value_name = "FILE", requires = "new")]
@@ -42,6 +42,11 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self, context: &mut Context) -> Result<()> {
+        if (self.new || self.recovery) && context.directory.options().server.is_none() {
+            return Err(Failure::usage(
+                "--new and --recovery are for an account: give --server HOST:PORT",
+            ));
+        }
         let asker = Asker::new(context);
         let mut file = self.file(context, &asker)?;
         let Some(file) = &mut file else {
