@@ -432,6 +432,21 @@ fn an_edit_wins_over_a_deletion_and_brings_its_group_back() {
 }
 
 #[test]
+fn a_version_that_is_removed_from_one_history_comes_back() {
+    let mut world = World::new(2);
+    edit(&mut world.devices[0].disk, 0, "first", 10);
+    edit(&mut world.devices[0].disk, 0, "second", 20);
+    assert!(world.sync(0) && world.sync(1));
+    let key = uuid(Kind::Entry, 0);
+    let entry = world.devices[1].disk.item_mut(&key).expect("entry");
+    entry.element.remove("History");
+    assert!(world.sync(1) && world.sync(0));
+    for device in &world.devices {
+        assert!(texts(device.disk.item(&key).expect("entry")).contains("first"));
+    }
+}
+
+#[test]
 fn an_old_version_is_not_taken_for_a_new_one() {
     let mut world = World::new(2);
     edit(&mut world.devices[0].disk, 0, "first", 10);
