@@ -2,7 +2,7 @@
 //! up, a build for tests calls a visitor that tries what an attacker would. Other
 //! builds have none.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 /// A process in its place.
@@ -16,7 +16,12 @@ pub enum Place {
     Session,
     /// A relay, once connected.
     Relay,
+    /// A helper of this name, before its first message. It has no client.
+    Helper(&'static str),
 }
+
+/// In place of a helper's client.
+pub(crate) const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 #[cfg(feature = "testing")]
 mod visitor {

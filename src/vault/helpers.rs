@@ -22,6 +22,7 @@ use super::place::{Place, home_of, system_home_of};
 use crate::config::{Config, Mail, Mode, Protocol, Vault};
 use crate::ipc::{Helper, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::sandbox::place;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
@@ -155,6 +156,11 @@ fn spawn(context: &HelperContext<'_>, vault: &Vault) -> Result<(Accounts, Found)
             &confinement.with(duty),
             &[store.as_fd(), blocked.as_fd()],
         )?;
+        place::reached(
+            place::Place::Helper("accounts"),
+            place::NOBODY,
+            Some(store.as_fd()),
+        );
         child.ready()?;
         process::run(Path::new("/"), rules, blocked, child.channel.try_clone()?)
     })?;

@@ -40,7 +40,7 @@ pub struct Attack {
 impl Attack {
     pub fn expected(&self, place: Place, sandbox: bool) -> Outcome {
         let (inside, without) = match place {
-            Place::Gate | Place::Relay => self.gate,
+            Place::Gate | Place::Relay | Place::Helper(_) => self.gate,
             Place::BeforeJail => self.before_jail,
             Place::Session => self.session,
         };

@@ -72,16 +72,21 @@ pub fn climb(root: Option<BorrowedFd<'_>>) -> io::Result<()> {
     } else {
         &outside
     };
-    let path = format!("{}{outside}", "../".repeat(20));
-    let led = CLIMBS
-        .iter()
-        .filter(|(_, climb)| climb(root, &path).is_ok());
-    let led: Vec<_> = led.map(|(name, _)| *name).collect();
+    let led = ways_to(root, outside);
     if led.is_empty() {
         return Err(io::ErrorKind::NotFound.into());
     }
     eprintln!("climbed out by {}", led.join(", "));
     Ok(())
+}
+
+/// The ways that lead to a file outside.
+pub fn ways_to(root: BorrowedFd<'_>, outside: &str) -> Vec<&'static str> {
+    let path = format!("{}{outside}", "../".repeat(20));
+    let led = CLIMBS
+        .iter()
+        .filter(|(_, climb)| climb(root, &path).is_ok());
+    led.map(|(name, _)| *name).collect()
 }
 
 /// The same once the root is changed again, to a directory beneath it: `..` from the

@@ -26,6 +26,7 @@ use crate::ipc::codec::codec;
 use crate::ipc::{Helper, Pipe};
 use crate::sandbox::Reach;
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::sandbox::place;
 use crate::session::protocol::HelperContext;
 use crate::trusted;
 
@@ -115,6 +116,7 @@ pub fn spawn(
         handles.push(accounts.as_fd());
         child.enter(c"tfd-mailer", &confinement.with(duty), &handles)?;
         drop(files);
+        place::reached(place::Place::Helper("mailer"), place::NOBODY, None);
         child.ready()?;
         run(accounts, sender)
     })

@@ -134,6 +134,9 @@ pub fn code_wanted(kind: CodeFor) -> Reply {
     }
 }
 
+/// The name of the dialect, as TLS has it.
+pub const ALPN: &[u8] = b"\x0btfd-vault/1";
+
 /// A connection.
 pub struct Client {
     stream: SslStream<TcpStream>,
@@ -144,6 +147,12 @@ pub struct Client {
 impl Client {
     /// One that has shaken hands; `None` if the server has not.
     pub fn with_alpn(server: &Server, alpn: &[u8]) -> Option<Client> {
+        let socket = TcpStream::connect(server.tls_address()).expect("connect");
+        Client::over(socket, alpn)
+    }
+
+    /// The same over a connection that is there.
+    pub fn over(socket: TcpStream, alpn: &[u8]) -> Option<Client> {
         let mut builder = SslConnector::builder(SslMethod::tls()).expect("TLS");
         builder.set_verify(SslVerifyMode::NONE);
         builder
@@ -152,7 +161,6 @@ impl Client {
         if !alpn.is_empty() {
             builder.set_alpn_protos(alpn).expect("names");
         }
-        let socket = TcpStream::connect(server.tls_address()).expect("connect");
         socket.set_read_timeout(Some(PATIENCE)).expect("limit");
         socket.set_nodelay(true).expect("at once");
         let stream = builder.build().connect("127.0.0.1", socket).ok()?;
@@ -161,7 +169,7 @@ impl Client {
     }
 
     pub fn new(server: &Server) -> Client {
-        Client::with_alpn(server, b"\x0btfd-vault/1").expect("handshake")
+        Client::with_alpn(server, ALPN).expect("handshake")
     }
 
     /// One that has said hello.
