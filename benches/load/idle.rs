@@ -19,5 +19,9 @@ pub(crate) fn hold(count: usize) -> Figure {
     std::io::stdin()
         .read_to_end(&mut Vec::new())
         .map_err(local("standard input"))?;
-    Ok(format!("{} ended", connections.len()))
+    let held = connections.len();
+    connections
+        .into_iter()
+        .try_for_each(tfd::client::Connection::end)?;
+    Ok(format!("{held} ended"))
 }

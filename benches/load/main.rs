@@ -57,6 +57,8 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load vault first USER ENTRIES      milliseconds of a first sync; holds its session
        load vault devices COUNT           milliseconds until a change is at all
        load vault idle COUNT              holds sessions until standard input ends
+       load vault handshakes CLIENTS COUNT
+                                          handshakes of an old dialect per second
        load listing PATH                  entries per second of LS
        load sha256 PATH                   MiB per second of SHA256
        load cipher                        MiB per second: the plain loop, ours, our
@@ -96,6 +98,9 @@ fn main() -> ExitCode {
         ["vault", "first", user, entries] => vault::first(user, number(entries)),
         ["vault", "devices", count] => vault::devices(number(count)),
         ["vault", "idle", count] => vault::idle(number(count)),
+        ["vault", "handshakes", clients, count] => {
+            vault::handshakes(number(clients), number(count))
+        }
         ["listing", path] => listing::per_second(path),
         ["sha256", path] => requests::digest_rate(path),
         ["cipher"] => cipher::rates(),

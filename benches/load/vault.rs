@@ -1,9 +1,12 @@
-//! The vault's own dialect, on a server of it told by `VAULT_SERVER`.
+//! The vault's own dialect, on a server of it told by `VAULT_SERVER`, and handshakes of
+//! the old ones, told by `VAULT_OLD`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use openssl::base64::encode_block;
+use openssl::rsa::{Padding, Rsa};
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
 use tfd::client::ClientError;
 use tfd::ipc::codec::Decode;
@@ -199,6 +202,73 @@ pub(crate) fn idle(count: usize) -> Figure {
     println!("ready");
     wait()?;
     Ok(format!("{} ended", held.len()))
+}
+
+/// Handshakes of an old dialect per second, each up to the packet with the keys, which
+/// is the last that costs the server anything; the client leaves it as it is.
+pub(crate) fn handshakes(clients: usize, count: usize) -> Figure {
+    let tls = |e: openssl::error::ErrorStack| failure(&e.to_string());
+    let own = Rsa::generate(2048).and_then(|key| key.public_key_to_pem());
+    let own = String::from_utf8(own.map_err(tls)?).map_err(|e| failure(&e.to_string()))?;
+    let each = count / clients;
+    let begin = Instant::now();
+    let threads: Vec<_> = (0..clients)
+        .map(|_| {
+            let own = own.clone();
+            std::thread::spawn(move || (0..each).try_for_each(|_| handshake(&own)))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap_or(Ok(()))?;
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    Ok(format!("{:.1}", (each * clients) as f64 / seconds))
+}
+
+fn handshake(own: &str) -> Result<()> {
+    let odd = || failure("not a handshake");
+    let mut socket = TcpStream::connect(variable("VAULT_OLD")).map_err(local("connect"))?;
+    socket.set_nodelay(true).map_err(local("socket"))?;
+    let hello = exchange(&mut socket, "UINIPEM")?;
+    let key = hello
+        .strip_prefix("UKEYPEMkey%eq!")
+        .and_then(|rest| rest.strip_suffix("!;"))
+        .and_then(|pem| Rsa::public_key_from_pem(pem.as_bytes()).ok())
+        .ok_or_else(odd)?;
+    let mut block = vec![0; key.size() as usize];
+    key.public_encrypt(&[b'6'; 64], &mut block, Padding::PKCS1_OAEP)
+        .map_err(|_| odd())?;
+    let nonce = encode_block(&block);
+    let keys = exchange(
+        &mut socket,
+        &format!("KCKEformat%eq!PEM!;key%eq!{own}!;nonce%eq!{nonce}!;"),
+    )?;
+    match keys.starts_with('K') {
+        true => Ok(()),
+        false => Err(odd()),
+    }
+}
+
+/// Sends a packet; the next one.
+fn exchange(socket: &mut TcpStream, text: &str) -> Result<String> {
+    let packet = format!("\u{1}{text}\u{4}");
+    socket
+        .write_all(packet.as_bytes())
+        .map_err(local("packet"))?;
+    let mut bytes = Vec::new();
+    let mut room = [0; 4096];
+    while bytes.last() != Some(&4) {
+        let read = socket.read(&mut room).map_err(local("packet"))?;
+        if read == 0 {
+            return Err(failure("the server has closed the connection"));
+        }
+        bytes.extend(&room[..read]);
+    }
+    let text = bytes
+        .strip_prefix(b"\x01")
+        .and_then(|it| it.strip_suffix(b"\x04"));
+    let text = text.and_then(|text| String::from_utf8(text.to_vec()).ok());
+    text.ok_or_else(|| failure("not a packet"))
 }
 
 fn wait() -> Result<()> {

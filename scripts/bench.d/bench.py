@@ -17,7 +17,7 @@ class Bench:
         self.rounds = 1 if quick else 5
         self.size = QUICK_MIB if quick else FULL_MIB
         self.program = executable("load")
-        self.plain, self.tls = servers.tfd_with_tls("plain")
+        self.plain, self.tls, _ = servers.tfd_with_tls("plain")
         self.made, self.compared = [], set()
 
     def scaled(self, full, quick):

@@ -7,9 +7,9 @@ from measure import medians, note, run
 CLIENTS = 16
 
 
-def rsa_signs(seconds, *words):
-    """RSA-2048 signatures per second."""
-    told = run("openssl", "speed", "-mr", "-seconds", seconds, *words, "rsa2048")
+def rsa_signs(seconds, *words, bits=2048):
+    """RSA signatures per second."""
+    told = run("openssl", "speed", "-mr", "-seconds", seconds, *words, f"rsa{bits}")
     # +F2:<n>:<bits>:<signs a second>:<verifications a second>
     rates = [line.split(":")[3] for line in told.splitlines() if line.startswith("+F2:")]
     return float(rates[-1])

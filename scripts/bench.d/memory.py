@@ -4,6 +4,7 @@ import pathlib
 import re
 import statistics
 import subprocess
+import time
 
 from measure import note
 
@@ -27,13 +28,19 @@ def private_kib(pid):
     return sum(int(kib) for kib in re.findall(r"^Private_(?:Clean|Dirty): +(\d+)", text, re.M))
 
 
-def measure(bench):
-    """KiB of the median session among many."""
-    note("idle sessions")
-    count = bench.scaled(200, 20)
-    env, daemon = bench.servers.tfd("idle")
+def sessions(daemon):
+    """The processes of a daemon that serve a client that is in."""
+    # The daemon's own children are its helpers; one of them forks the sessions, and the
+    # next one ahead of its client.
+    grandchildren = [pid for helper in children(daemon.pid) for pid in children(helper)]
+    return [pid for pid in grandchildren if name(pid) == "tfd-session"]
+
+
+def idle(bench, env, daemon, count, *words, rest=0):
+    """KiB of the median session among so many that the load program holds by these words,
+    looked at after so many seconds of rest."""
     holder = subprocess.Popen(
-        bench.command("idle", count),
+        bench.command(*words, count),
         env=bench.environment(env),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -42,13 +49,19 @@ def measure(bench):
     try:
         if holder.stdout.readline().strip() != "ready":
             raise SystemExit("the idle sessions did not begin")
-        # The daemon's own children are its helpers; one of them forks the sessions,
-        # and the next one ahead of its client.
-        grandchildren = [pid for helper in children(daemon.pid) for pid in children(helper)]
-        sessions = [pid for pid in grandchildren if name(pid) == "tfd-session"]
-        if len(sessions) != count:
-            raise SystemExit(f"{len(sessions)} sessions found instead of {count}")
-        return {"sessions": count, "KiB": statistics.median(map(private_kib, sessions))}
+        time.sleep(rest)
+        found = sessions(daemon)
+        if len(found) != count:
+            raise SystemExit(f"{len(found)} sessions found instead of {count}")
+        return statistics.median(map(private_kib, found))
     finally:
         holder.stdin.close()
-        holder.wait(30)
+        holder.wait(60)
+
+
+def measure(bench):
+    """KiB of the median session among many."""
+    note("idle sessions")
+    count = bench.scaled(200, 20)
+    env, daemon = bench.servers.tfd("idle")
+    return {"sessions": count, "KiB": idle(bench, env, daemon, count, "idle")}

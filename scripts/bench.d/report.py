@@ -289,14 +289,21 @@ def memory(f):
 
 
 def vault(f):
-    """Syncs of the vault, and its idle sessions."""
+    """Syncs of the vault, its idle sessions, and handshakes of its old dialects."""
+    one, many = f["old handshakes, one"], f["old handshakes"]
     return table(
-        ("The vault's own dialect", "measured"),
+        ("The vault", "measured"),
         ("Sync of 1,000 entries after nothing has changed, µs", f["unchanged sync, µs"]),
         (f"First sync of {f['entries']:,} entries, ms", f["first sync, ms"]),
         ("The same: the most that its session has had, MiB", f["first sync, MiB"]),
         (f"A change is at {f['devices']} devices, ms", f["news, ms"]),
         (f"An idle session of {f['sessions']}, KiB of private memory", f["KiB"]),
+        ("The same of TF over TLS", f["TF over TLS, KiB"]),
+        ("The same of TF", f["TF, KiB"]),
+        ("Handshakes in an old dialect, one client, per second", one),
+        ("The same, of RSA-4096 signs of one core", one / f["signs, one core"]),
+        ("Handshakes in an old dialect, 16 clients, per second", many),
+        ("The same, of RSA-4096 signs of all cores", many / f["signs"]),
     )
 
 

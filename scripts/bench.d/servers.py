@@ -81,14 +81,15 @@ class Servers:
 
     def tfd_with_tls(self, name):
         """A tfd that also speaks TLS; what tells the load of it, without and
-        with TLS."""
+        with TLS, and its process."""
         port = free_port()
-        plain, _ = self.tfd(
+        plain, process = self.tfd(
             name,
             server='tls_certificate = "tls.pem"\ntls_key = "tls-key.pem"',
             tf=f'tls_listen = ["127.0.0.1:{port}"]',
         )
-        return plain, {**plain, "TF_SERVER": f"127.0.0.1:{port}", "TF_TLS_PIN": self.pin}
+        tls = {**plain, "TF_SERVER": f"127.0.0.1:{port}", "TF_TLS_PIN": self.pin}
+        return plain, tls, process
 
     def tfd(self, name, server="", tf=""):
         """A tfd with further lines in its two sections; what tells the load of
@@ -144,9 +145,9 @@ private_key = "private.pem"
         }
 
     def vault(self):
-        """A tfd that serves the vault's own dialect alone; what tells the load of it, and
-        its process."""
-        port = free_port()
+        """A tfd that serves the vault alone, in all dialects; what tells the load of it,
+        and its process."""
+        old, port = free_port(), free_port()
         configuration = self.scratch / "vault.toml"
         configuration.write_text(f"""[server]
 user = "nobody"
@@ -159,6 +160,7 @@ tls_certificate = "tls.pem"
 tls_key = "tls-key.pem"
 
 [vault]
+listen = ["127.0.0.1:{old}"]
 tls_listen = ["127.0.0.1:{port}"]
 data = "{self.scratch}/vault"
 user = "games"
@@ -166,7 +168,8 @@ registration = "open"
 new_device = "allow"
 """)
         process = self.start(port, BIN / "tfd", "serve", "--config", configuration)
-        return {"VAULT_SERVER": f"127.0.0.1:{port}"}, process
+        # The first start makes a key, before anything listens.
+        return {"VAULT_SERVER": f"127.0.0.1:{port}", "VAULT_OLD": f"127.0.0.1:{old}"}, process
 
     def proxy(self, behind):
         """A tfd that relays to another; what tells the load of it."""

@@ -53,6 +53,17 @@ class Report(unittest.TestCase):
         self.assertEqual(told["GET at the beginning, of the bare recurrence"], "no")
         self.assertEqual(told["GET at the beginning, server alone, of the same"], "yes")
 
+    def test_the_vault_stands_beside_tf_over_tls_and_signs(self):
+        f = {"sessions": 1000, "KiB": 300, "TF over TLS, KiB": 150, "TF, KiB": 120}
+        f |= {"entries": 10000, "devices": 100, "unchanged sync, µs": 60, "first sync, ms": 50}
+        f |= {"first sync, MiB": 9, "news, ms": 8, "signs": 800, "signs, one core": 400}
+        f |= {"old handshakes": 600, "old handshakes, one": 100}
+        rows = report.vault(f).splitlines()
+        self.assertIn("| The same, of RSA-4096 signs of one core | 0.25 |", rows)
+        self.assertIn("| The same, of RSA-4096 signs of all cores | 0.75 |", rows)
+        told = {what: (measured, reached) for what, measured, _, reached in targets.rows({"vault": f})}
+        self.assertEqual(told["Vault, memory of an idle session, of TF's over TLS"], (2, "no"))
+
     def test_tables_put_numbers_to_the_right(self):
         text = report.table(("What", "Rate"), ("a", 1234.5), ("b", 0.123))
         self.assertEqual(text, "| What | Rate |\n| --- | ---: |\n| a | 1,234 |\n| b | 0.12 |")
