@@ -12,10 +12,10 @@ use nix::unistd::Pid;
 use tfd::vault::own::message::*;
 use zeroize::Zeroizing;
 
-use crate::common::{PATIENCE, wait_until};
+use crate::common::{PATIENCE, pids, wait_until};
 use crate::own::peer as own;
 use crate::peer::*;
-use crate::processes::{processes, status};
+use crate::processes::status;
 use crate::smtp::{Identity, Letter, Manner, Smtp};
 
 /// The keys of a vault that mails by this server.
@@ -201,7 +201,7 @@ fn a_mail_server_that_is_not_well_holds_up_no_login_and_gets_the_mail_later() {
     );
     // The process that waits for the server is not the one that lets clients in.
     smtp.behave(Manner::Postpones);
-    let [mailer] = processes(&server, "tfd-mailer")[..] else {
+    let [mailer] = pids(&server, "tfd-mailer")[..] else {
         panic!("one process");
     };
     kill(Pid::from_raw(mailer as i32), Signal::SIGKILL).expect("kill");
@@ -257,7 +257,7 @@ fn the_mailer_has_a_helpers_identity_and_no_file_of_the_vault() {
     let Some(server) = server(&keys(&smtp, "mail")) else {
         return;
     };
-    let [mailer] = processes(&server, "tfd-mailer")[..] else {
+    let [mailer] = pids(&server, "tfd-mailer")[..] else {
         panic!("one process");
     };
     let games = nix::unistd::User::from_name("games")

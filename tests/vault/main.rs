@@ -24,6 +24,7 @@ mod operator;
 mod own;
 mod peer;
 mod processes;
+mod shapes;
 mod smtp;
 mod table;
 mod thousand;

@@ -6,29 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::wait_until;
+use crate::common::{pids, wait_until};
 use crate::peer::*;
-
-/// The processes of a server with this name.
-pub fn processes(server: &Vault, name: &str) -> Vec<u32> {
-    let mut found = vec![server.pid()];
-    let mut at = 0;
-    while let Some(pid) = found.get(at) {
-        let children = format!("/proc/{pid}/task/{pid}/children");
-        let children = fs::read_to_string(children).unwrap_or_default();
-        found.extend(
-            children
-                .split_whitespace()
-                .map(|pid| pid.parse::<u32>().expect("pid")),
-        );
-        at += 1;
-    }
-    let is_named = |pid: &u32| {
-        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
-        comm.is_ok_and(|comm| comm.trim() == name)
-    };
-    found.into_iter().filter(is_named).collect()
-}
 
 /// A line of the status of a process.
 pub fn status(pid: u32, line: &str) -> String {
@@ -42,10 +21,13 @@ pub fn status(pid: u32, line: &str) -> String {
         .to_owned()
 }
 
-/// What the descriptors of a process lead to.
+/// What the descriptors of a process lead to; none of one that has ended.
 pub fn handles(pid: u32) -> Vec<String> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors");
-    let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"));
+    let links = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     links.map(|to| to.to_string_lossy().into_owned()).collect()
 }
 
@@ -56,12 +38,12 @@ fn a_session_has_the_vaults_user_and_its_accounts_directory_and_no_more() {
     let games = nix::unistd::User::from_name("games")
         .expect("users")
         .expect("games");
-    let session = processes(&server, "tfd-session");
+    let session = pids(&server, "tfd-session");
     let session = *session
         .iter()
         .find(|pid| status(**pid, "Uid:") == games.uid.to_string())
         .expect("a session");
-    let keeper = processes(&server, "tfd-vault");
+    let keeper = pids(&server, "tfd-vault");
     assert_eq!(keeper.len(), 1);
     for (pid, root) in [(session, "roots/store/users/1"), (keeper[0], "roots/store")] {
         assert_eq!(status(pid, "Uid:"), games.uid.to_string());
@@ -83,12 +65,12 @@ fn a_session_has_the_vaults_user_and_its_accounts_directory_and_no_more() {
 fn the_process_that_keeps_accounts_is_started_again() {
     let Some(mut server) = server("") else { return };
     let mut peer = Peer::logged_in(&server, Kind::G3, "ann");
-    let [keeper] = processes(&server, "tfd-vault")[..] else {
+    let [keeper] = pids(&server, "tfd-vault")[..] else {
         panic!("one process");
     };
     kill(Pid::from_raw(keeper as i32), Signal::SIGKILL).expect("kill");
     wait_until("another process", || {
-        let now = processes(&server, "tfd-vault");
+        let now = pids(&server, "tfd-vault");
         now.len() == 1 && now != [keeper]
     });
     // A session goes on with its entries, and without its accounts.
@@ -112,7 +94,7 @@ fn a_reload_leaves_sessions_and_logins_under_way_as_they_are() {
     session.insert("x", 1);
     assert!(session.ask("MNGDEV").contains("online"));
     assert!(gate.log_in("bob", "pass").contains("LOGIN_SUCCESSFUL"));
-    assert_eq!(processes(&server, "tfd-vault").len(), 1);
+    assert_eq!(pids(&server, "tfd-vault").len(), 1);
 }
 
 #[test]
@@ -156,10 +138,10 @@ fn a_vault_alone_needs_neither_a_user_for_its_gates_nor_a_root() {
     let games = nix::unistd::User::from_name("games")
         .expect("users")
         .expect("games");
-    wait_until("a gate", || !processes(&server, "tfd-gate").is_empty());
-    let gate = processes(&server, "tfd-gate")[0];
+    wait_until("a gate", || !pids(&server, "tfd-gate").is_empty());
+    let gate = pids(&server, "tfd-gate")[0];
     let uid = status(gate, "Uid:");
-    let helper = status(processes(&server, "tfd-keeper")[0], "Uid:");
+    let helper = status(pids(&server, "tfd-keeper")[0], "Uid:");
     for other in ["0", &games.uid.to_string(), &helper] {
         assert_ne!(uid, other);
     }

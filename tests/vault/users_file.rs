@@ -3,9 +3,9 @@
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Server, Setup, account};
+use crate::common::{Server, Setup, account, pids};
 use crate::peer::*;
-use crate::processes::{processes, status};
+use crate::processes::status;
 
 /// A closed server with this users file, whose vault takes each dialect.
 fn server(users: &str) -> Option<Vault> {
@@ -49,7 +49,7 @@ fn an_account_of_the_users_file_is_closed_with_its_line() {
     let _session = Peer::logged_in(&server, Kind::G3, "ann");
     let mail = nix::unistd::User::from_name("mail").expect("users");
     let mail = mail.expect("mail").uid.to_string();
-    let sessions = processes(&server, "tfd-session");
+    let sessions = pids(&server, "tfd-session");
     assert!(sessions.iter().any(|pid| status(*pid, "Uid:") == mail));
 
     let closed = [
