@@ -15,7 +15,7 @@ use crate::common::tf::Person;
 use crate::common::{HASH, Server, Setup, account, is_root, own_address, wait_until};
 
 /// A program of ours that is found before those of the system.
-fn program(person: &mut Person, name: &str, script: &str) {
+pub fn program(person: &mut Person, name: &str, script: &str) {
     person.write(&format!("bin/{name}"), script);
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(person.path(&format!("bin/{name}")), mode).expect("mode");
@@ -132,7 +132,7 @@ fn a_token_comes_from_a_command() {
 }
 
 /// secret-tool(1) as far as tf uses it, with a file for a keyring.
-const SECRET_TOOL: &str = r#"#!/bin/sh
+pub const SECRET_TOOL: &str = r#"#!/bin/sh
 action=$1
 shift
 label=

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::agents::{SECRET_TOOL, program};
 use crate::common::schema::{fits, schema, types};
 use crate::common::tf::{Person, Run, run};
 
@@ -531,6 +532,31 @@ fn a_password_is_asked_for_by_its_name_and_the_others_in_their_order() {
         "web",
     ]);
     assert_eq!(by_command.out, "new secret\n", "{}", by_command.err);
+}
+
+#[test]
+fn a_password_comes_from_a_descriptor_or_from_the_keyring() {
+    let mut person = with_file();
+    let shell = |person: &Person, script: &str| {
+        let run = run(person.command("sh").args(["-c", script]), b"");
+        assert_eq!(run.code, Some(0), "{script}: {}", run.err);
+        run.out
+    };
+    let tf = env!("CARGO_BIN_EXE_tf");
+    let script = format!("{tf} --password-fd 3 vault get a.kdbx web 3<pw");
+    assert_eq!(shell(&person, &script), "new secret\n");
+    program(&mut person, "secret-tool", SECRET_TOOL);
+    let of_keyring = ["--password-keyring", "vault", "get", "a.kdbx", "web"];
+    assert_ne!(person.tf(&of_keyring).code, Some(0));
+    // As the manual page says.
+    let file = person.path("a.kdbx");
+    let script = format!(
+        "head -c -1 pw | secret-tool store --label=vault service tf server {} user vault",
+        file.display()
+    );
+    shell(&person, &script);
+    let run = person.tf(&of_keyring);
+    assert_eq!(run.out, "new secret\n", "{}", run.err);
 }
 
 #[test]

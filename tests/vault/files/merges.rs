@@ -4,6 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tfd::client::vault::VaultError;
+use tfd::client::vault::database::{
+    Database, Item, Kind, Uuid, now, set_field, set_time, uuid_text,
+};
+use tfd::client::vault::xml::Element;
+
 use super::*;
 
 #[test]
@@ -163,6 +169,78 @@ fn what_both_have_done_offline_is_merged_and_no_version_is_lost() {
             fine(person, FILE, &["get", "f.kdbx", "Group/moved", "URL"]),
             "https://x.example\n"
         );
+    }
+}
+
+/// Changes a file as a program does.
+fn change(person: &Person, act: impl Fn(&mut Database)) {
+    let mut file = VaultFile::open(&person.path("f.kdbx"), FILE.trim_end(), None).expect("file");
+    let changed: Result<(), VaultError> = file.change(|database| {
+        act(database);
+        Ok(())
+    });
+    changed.expect("changed");
+}
+
+/// The group of this name.
+fn group<'a>(database: &'a mut Database, name: &str) -> &'a mut Element {
+    let mut all = database.items.iter_mut();
+    let found = all.find(|it| it.key.0 == Kind::Group && it.element.text_of("Name") == name);
+    &mut found.expect("group").element
+}
+
+#[test]
+fn icons_fields_and_groups_arrive_and_what_both_have_changed_of_them_is_merged() {
+    const PICTURE: &str = "iVBORw0KGgo=";
+    let icon: Uuid = [7; 16];
+    let Some(devices) = Devices::linked(2) else {
+        return;
+    };
+    let [ann, bob] = &devices.people[..] else {
+        panic!("two")
+    };
+    xc(ann, &["mkdir", "f.kdbx", "Mail"], FILE);
+    xc(ann, &["add", "-u", "ann", "f.kdbx", "Mail/web"], FILE);
+    change(ann, |database| {
+        database.items.push(Item {
+            key: (Kind::Icon, icon),
+            parent: Uuid::default(),
+            element: Element::new("Icon")
+                .with(Element::with_text("UUID", &uuid_text(&icon)))
+                .with(Element::with_text("Data", PICTURE)),
+        });
+        let key = database.find("Mail/web").expect("entry");
+        let entry = &mut database.item_mut(&key).expect("entry").element;
+        entry.set_text("CustomIconUUID", &uuid_text(&icon));
+        set_field(entry, "PIN of mine", "12345", true);
+        set_time(entry, "LastModificationTime", now());
+        group(database, "Mail").set_text("CustomIconUUID", &uuid_text(&icon));
+    });
+    devices.settle();
+    change(ann, |database| {
+        let group = group(database, "Mail");
+        group.set_text("Notes", "of ann");
+        set_time(group, "LastModificationTime", now());
+    });
+    change(bob, |database| {
+        let group = group(database, "Mail");
+        group.set_text("Name", "Post");
+        set_time(group, "LastModificationTime", now());
+    });
+    devices.settle();
+    for person in [ann, bob] {
+        let exported = xc(person, &["export", "f.kdbx"], FILE);
+        for text in [
+            PICTURE,
+            "PIN of mine",
+            "12345",
+            "of ann",
+            "<Name>Post</Name>",
+        ] {
+            assert!(exported.contains(text), "{text}: {exported}");
+        }
+        let shown = format!("<CustomIconUUID>{}</CustomIconUUID>", uuid_text(&icon));
+        assert_eq!(exported.matches(&shown).count(), 2, "{exported}");
     }
 }
 
