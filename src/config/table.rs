@@ -246,6 +246,10 @@ pub(super) const KEYS: &[Key] = keys! {
     vault mail_from: Checked(vault::check_sender), Example "Vault <vault@example.org>", "";
     vault max_packet: Int(65536, 1 << 26), Default 2097152,
         "The longest packet, in bytes.";
+    vault exchange_timeout: Int(1, 3600), Default 60,
+        "How long a step of the exchange of keys may take in the existing dialects, in seconds, and \
+         how many devices that no account has an address may name there.";
+    vault cookies_per_address: Int(1, 1_000_000), Default 1000, "";
     vault max_account: Checked(check::size), Default "64M",
         "The most bytes that the entries of an account may have, with their old versions.";
     vault keep_versions: Int(0, 1000), Default 10,

@@ -26,6 +26,10 @@ pub struct Vault {
     pub mail: Option<Mail>,
     /// The longest packet, in bytes.
     pub max_packet: usize,
+    /// How long each step of the exchange of keys may take, in seconds.
+    pub exchange_timeout: u32,
+    /// The most cookies of an address that no account has.
+    pub cookies_per_address: u32,
     /// The most bytes of an account's entries.
     pub max_account: u64,
     /// How many old versions of an entry are kept, however old.
@@ -249,6 +253,8 @@ pub(super) fn build(values: &Values<'_>) -> Option<Vault> {
         mails_devices: values.is("vault", "new_device", "mail"),
         mail: mail(values),
         max_packet: values.parsed("vault", "max_packet")?,
+        exchange_timeout: values.parsed("vault", "exchange_timeout")?,
+        cookies_per_address: values.parsed("vault", "cookies_per_address")?,
         max_account: parse_size(values.text("vault", "max_account")?)?,
         keep_versions: values.parsed("vault", "keep_versions")?,
         keep_days: values.parsed("vault", "keep_days")?,

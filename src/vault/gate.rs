@@ -21,10 +21,9 @@ use crate::session::keeper::Keeper;
 use crate::session::login::{Login, Verdict};
 use crate::session::protocol::Gate;
 
-/// How long each step of the exchange of keys may take, and the one in which a
-/// person may be asked about the certificate.
-const STEP: Duration = Duration::from_secs(60);
-const DECISION: Duration = Duration::from_secs(300);
+/// How many times as long as others the step of the exchange of keys may take in which
+/// a person may be asked about the certificate.
+const DECISION: u32 = 5;
 
 /// The longest packet before a login, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -39,6 +38,8 @@ pub struct Rules {
     pub dialects: Vec<Dialect>,
     /// The certificate, in PEM.
     pub certificate: Vec<u8>,
+    /// How long each step of the exchange of keys may take.
+    pub step: Duration,
     /// How long a client may send nothing once there are keys.
     pub idle_limit: Option<Duration>,
 }
@@ -94,7 +95,7 @@ pub fn admit(gate: Gate<'_>, rules: &Rules) -> Result<(), WireError> {
     link.stop_on(&crate::sys::signal::STOP);
     let mut connection = Connection::new(link, LONGEST);
     let asked = greet(&mut connection, rules)?;
-    let (keys, needs_device) = exchange(&mut connection, &gate.keeper, asked)?;
+    let (keys, needs_device) = exchange(&mut connection, &gate.keeper, (asked, rules.step))?;
     agree(&mut connection, keys, needs_device, asked, rules)?;
     connection.link().set_deadline(None)?;
     connection.link().set_idle_limit(rules.idle_limit)?;
@@ -137,7 +138,7 @@ fn clear(
 
 /// Sends the server's key in the form that the client asks for; that form.
 fn greet(connection: &mut Connection, rules: &Rules) -> Result<Format, WireError> {
-    let asked = clear(connection, ('U', "INI"), STEP)?;
+    let asked = clear(connection, ('U', "INI"), rules.step)?;
     let Some(format) = Format::of(&asked) else {
         return Err(connection.send_away("INVALID_KEY_FORMAT"));
     };
@@ -183,11 +184,11 @@ impl Offer {
 fn exchange(
     connection: &mut Connection,
     keeper: &Keeper,
-    asked: Format,
+    (asked, step): (Format, Duration),
 ) -> Result<(Keys, bool), WireError> {
     let patience = match asked {
-        Format::Certificate => DECISION,
-        _ => STEP,
+        Format::Certificate => DECISION * step,
+        _ => step,
     };
     let text = clear(connection, ('K', "CKE"), patience)?;
     let refused = |text| (15, "ICMD", text);
@@ -254,7 +255,7 @@ fn agree(
 ) -> Result<(), WireError> {
     connection
         .link()
-        .set_deadline(Some(Instant::now() + STEP))?;
+        .set_deadline(Some(Instant::now() + rules.step))?;
     let body = match connection.packet()? {
         ('E', body) => body,
         ('U', text) if text.starts_with("FIN") => return Err(WireError::Finished),

@@ -242,6 +242,7 @@ fn rules(config: &Config, vault: &Vault, users_file: Vec<Account>) -> Rules {
         is_open: vault.is_open,
         confirms_devices: vault.confirms_devices,
         mails_devices: vault.mails_devices,
+        most_cookies: vault.cookies_per_address,
         limits: config.server.login_limits,
         users_file,
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -53,6 +54,7 @@ impl Server {
             rules: Rules {
                 dialects: vault.dialects.clone(),
                 certificate: std::fs::read(place.certificate()).unwrap_or_default(),
+                step: Duration::from_secs(vault.exchange_timeout.into()),
                 idle_limit: config.server.idle_limit,
             },
             roots: place.roots(),

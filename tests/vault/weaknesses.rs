@@ -1,7 +1,7 @@
 //! What the original server let anybody do, where no other file here has it;
 //! docs/weaknesses.md lists all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -65,6 +65,26 @@ fn who_says_nothing_before_there_are_keys_is_sent_home_within_minutes() {
     let patience = Some(Duration::from_secs(180));
     peer.socket.set_read_timeout(patience).expect("limit");
     assert_eq!(peer.try_packet(), None);
+}
+
+#[test]
+fn how_long_a_stranger_is_silent_and_how_many_cookies_one_has_is_settable() {
+    let Some(server) = server("exchange_timeout = 1") else {
+        return;
+    };
+    let begin = Instant::now();
+    assert_eq!(Peer::raw(&server, Kind::G3).try_packet(), None);
+    assert!(
+        begin.elapsed() < Duration::from_secs(30),
+        "half of the default"
+    );
+    let Some(other) = crate::peer::server("cookies_per_address = 2") else {
+        return;
+    };
+    let mut peer = Peer::known(&other, Kind::G3);
+    assert!(peer.ask("MNGCKI").starts_with("DTACKIcookie"));
+    let no = error(12, "PERM", "INSUFFICIENT_PERMISSIONS");
+    assert_eq!(peer.ask("MNGCKI"), no);
 }
 
 #[test]

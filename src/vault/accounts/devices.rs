@@ -6,17 +6,15 @@ use super::Refusal;
 use super::book::{Book, Trouble, found};
 use crate::vault::reply::Device;
 
-/// How long a cookie without an account is kept, in seconds, and how many of these
-/// there may be from an address.
+/// How long a cookie without an account is kept, in seconds.
 const UNBOUND: i64 = 7 * 86_400;
-const MOST_UNBOUND: i64 = 1000;
 
 /// How many devices an account may have.
 const MOST_DEVICES: i64 = 100;
 
 impl Book {
-    /// A new cookie.
-    pub fn cookie(&mut self, from: &str, now: i64) -> Result<String, Trouble> {
+    /// A new cookie, for an address that has no more than so many without an account.
+    pub fn cookie(&mut self, most: u32, (from, now): (&str, i64)) -> Result<String, Trouble> {
         let cookie = random_name()?;
         self.change(|db| {
             db.execute(
@@ -27,7 +25,7 @@ impl Book {
             let text = "SELECT count(*) FROM cookies WHERE made_from = ?1
                         AND cookie NOT IN (SELECT cookie FROM devices)";
             let unbound: i64 = db.query_row(text, [from], |row| row.get(0))?;
-            if unbound >= MOST_UNBOUND {
+            if unbound >= i64::from(most) {
                 return Err(Refusal::Forbidden.into());
             }
             db.execute(

@@ -41,6 +41,8 @@ pub struct Rules {
     pub confirms_devices: bool,
     /// Whether codes for that are mailed.
     pub mails_devices: bool,
+    /// How many cookies that no account has an address may have.
+    pub most_cookies: u32,
     /// When failed logins are blocked.
     pub limits: Limits,
     /// The accounts of the users file that may have one here, without their hashes.
@@ -244,7 +246,12 @@ impl Keeper {
         (from, now): (&str, i64),
     ) -> Result<Answer, Trouble> {
         match ask {
-            Ask::Cookie => return self.book().cookie(from, now).map(Answer::Cookie),
+            Ask::Cookie => {
+                return self
+                    .book()
+                    .cookie(self.rules.most_cookies, (from, now))
+                    .map(Answer::Cookie);
+            }
             Ask::HasCookie { cookie } => self.book().has_cookie(&cookie)?,
             Ask::Authorize { cookie, about } => {
                 self.book().authorize(&cookie, &about, (from, now))?;
