@@ -18,6 +18,8 @@ pub mod client;
 mod admin;
 #[cfg(feature = "testing")]
 pub mod admin;
+#[cfg(feature = "backup")]
+mod backup;
 #[cfg(not(feature = "testing"))]
 mod bbftp;
 #[cfg(feature = "testing")]
@@ -90,6 +92,9 @@ pub mod vault;
 
 #[doc(hidden)]
 pub use admin::run as run_tfd;
+#[cfg(feature = "backup")]
+#[doc(hidden)]
+pub use cli::backup::main as run_tf_backup;
 #[doc(hidden)]
 pub use cli::bbftp::main as run_bbftp;
 #[doc(hidden)]

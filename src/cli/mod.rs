@@ -2,6 +2,8 @@
 //! [`crate::client`] alone, and no other module imports it. See tf(1).
 
 mod access;
+#[cfg(feature = "backup")]
+pub(crate) mod backup;
 pub(crate) mod bbftp;
 mod command;
 mod complete;
@@ -17,6 +19,7 @@ mod secrets;
 mod servers;
 mod settings;
 mod shell;
+mod sister;
 mod vault;
 mod wording;
 
@@ -39,10 +42,14 @@ pub use failure::Exit;
 
 /// `tf` with the arguments of this process: its exit status.
 pub fn main() -> ExitCode {
-    match complete::answer(Arguments::command) {
+    sister::complete();
+    match complete::answer(|| sister::known_to(Arguments::command())) {
         Ok(false) => {}
         Ok(true) => return Exit::Ok.into(),
         Err(e) => e.exit(),
+    }
+    if let Some(status) = sister::start() {
+        return status;
     }
     let Arguments {
         connection,
@@ -85,6 +92,7 @@ pub fn main() -> ExitCode {
     after_help = "A remote path is NAME:path for a server of the configuration (see tf trust), \
                   tf://[user@]host[:port]/path, or a path on the default server, given by --server, \
                   TF_SERVER or the configuration.\n\
+                  tf backup, tf snapshots and tf restore keep copies on disks, see tf-backup(1).\n\
                   tf help COMMAND shows the options of a command, with examples; \
                   tf help connection shows those that choose a server and log in. \
                   See tf(1) for exit statuses."

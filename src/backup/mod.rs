@@ -1,0 +1,51 @@
+//! Backups: the owner's side of the backup hub, which so far keeps its copies in
+//! directories. The files are a restic repository, read and written by
+//! `rustic_core`, which no other module names; ours are the keys and the keepers. It never asks a person and never prints.
+
+mod keeper;
+mod keepers;
+mod keyfile;
+mod library;
+mod repository;
+mod seed;
+
+use std::io;
+use std::path::Path;
+
+use rustic_core::RusticError;
+
+pub(crate) use self::keepers::Keepers;
+pub(crate) use self::keyfile::{KeyFile, write_secret};
+pub(crate) use self::repository::{Repository, Snapshot};
+pub(crate) use self::seed::Seed;
+
+/// Why a command could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackupError {
+    /// For this reason.
+    #[error("{0}")]
+    Failed(String),
+    /// The phrase or the passphrase is another one.
+    #[error("{0}")]
+    WrongKey(String),
+}
+
+/// Shorthand.
+pub(crate) type Result<T, E = BackupError> = std::result::Result<T, E>;
+
+/// Something on this machine failed.
+pub(crate) fn local(path: &Path) -> impl Fn(io::Error) -> BackupError {
+    move |e| BackupError::Failed(format!("{}: {}", path.display(), crate::text::reason(&e)))
+}
+
+impl From<Box<RusticError>> for BackupError {
+    fn from(error: Box<RusticError>) -> BackupError {
+        BackupError::Failed(library::sentence(&error))
+    }
+}
+
+impl From<openssl::error::ErrorStack> for BackupError {
+    fn from(error: openssl::error::ErrorStack) -> BackupError {
+        BackupError::Failed(format!("OpenSSL: {error}"))
+    }
+}

@@ -1,0 +1,181 @@
+//! `tf-backup`, which `tf backup` and its sisters start: backups to disks. See
+//! tf-backup(1).
+
+mod init;
+mod run;
+mod secrets;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
+use serde::Serialize;
+
+use self::secrets::Secrets;
+use super::complete::VARIABLE;
+use super::output::{Printer, complain};
+use super::servers::usual_file;
+use crate::backup::{BackupError, Keepers, KeyFile, Seed};
+
+/// Back up to disks that you trust with nothing
+#[derive(Parser)]
+#[command(
+    name = "tf-backup",
+    bin_name = "tf",
+    version,
+    after_help = "Examples:\n  tf backup init --keeper /mnt/disk1 --keeper /mnt/disk2\n  \
+                  tf snapshots\n\n\
+                  See tf-backup(1) for what is kept where, and for exit statuses."
+)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which backup, and how much to print.
+#[derive(Args, Clone, Debug)]
+struct Options {
+    /// The key file of this machine [default: ~/.config/tf/hub/local.key]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TF_BACKUP_KEY",
+        global = true,
+        value_hint = clap::ValueHint::FilePath
+    )]
+    key: Option<PathBuf>,
+    /// A file whose first line is the key file's passphrase [default: ask]
+    #[arg(long, value_name = "FILE", global = true, value_hint = clap::ValueHint::FilePath)]
+    passphrase_file: Option<PathBuf>,
+    /// Print results as JSON, one object per line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Backup(run::Backup),
+    Snapshots(show::Snapshots),
+}
+
+/// Why `tf-backup` ended. restic has the same statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    /// All was done.
+    Done = 0,
+    /// It could not be done.
+    Failed = 1,
+    /// The phrase or the passphrase is another one.
+    WrongKey = 12,
+}
+
+type Result<T, E = BackupError> = std::result::Result<T, E>;
+
+/// `tf-backup` with the arguments of this process: its exit status.
+pub fn main() -> ExitCode {
+    CompleteEnv::with_factory(Arguments::command)
+        .var(VARIABLE)
+        .complete();
+    let Arguments { options, command } = Arguments::parse();
+    let context = Context {
+        secrets: Secrets::new(options.passphrase_file),
+        key: options.key,
+        json: options.json,
+    };
+    let done = match command {
+        Command::Backup(it) => it.run(&context),
+        Command::Snapshots(it) => it.run(&context),
+    };
+    let exit = done.unwrap_or_else(|error| {
+        complain!("tf: {error}");
+        match error {
+            BackupError::Failed(_) => Exit::Failed,
+            BackupError::WrongKey(_) => Exit::WrongKey,
+        }
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// What all commands share.
+struct Context {
+    key: Option<PathBuf>,
+    secrets: Secrets,
+    json: bool,
+}
+
+impl Context {
+    /// Where the key file is.
+    fn key_file(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.key {
+            return Ok(path.clone());
+        }
+        let missing = || BackupError::Failed("no home directory: name a file by --key".to_owned());
+        let file = usual_file().ok_or_else(missing)?;
+        Ok(file.with_file_name("hub").join("local.key"))
+    }
+
+    /// The key file, and where it is.
+    fn key(&self) -> Result<(PathBuf, KeyFile)> {
+        let path = self.key_file()?;
+        if !path.exists() {
+            let text = format!(
+                "{}: no such key file: tf backup init makes one, tf backup recover brings one back",
+                path.display()
+            );
+            return Err(BackupError::Failed(text));
+        }
+        let file = KeyFile::read(&path)?;
+        Ok((path, file))
+    }
+
+    /// The keepers of a key file that are there.
+    fn keepers(&self, file: &KeyFile, seed: &Seed) -> Result<Arc<Keepers>> {
+        let keepers = Keepers::open(&file.keepers, seed)?;
+        for path in &keepers.absent {
+            let path = path.display();
+            complain!("tf: {path}: not there, or not mounted: left out");
+        }
+        Ok(Arc::new(keepers))
+    }
+
+    /// The keepers, and what opens what they keep.
+    fn open(&self) -> Result<(Arc<Keepers>, Seed)> {
+        let (path, file) = self.key()?;
+        let seed = file.open(|| self.secrets.passphrase(&path))?;
+        Ok((self.keepers(&file, &seed)?, seed))
+    }
+
+    /// Prints one result.
+    fn show(&self, record: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        let mut printer = Printer::new(self.json);
+        printer
+            .show(record, text)
+            .and_then(|()| printer.flush())
+            .map_err(|e| BackupError::Failed(e.to_string()))
+    }
+}
+
+/// One line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Record<'a> {
+    /// What `init` and `recover` made.
+    Key {
+        key: String,
+        keepers: Vec<String>,
+    },
+    Snapshot(&'a crate::backup::Snapshot),
+}
+
+/// Reports what the keepers have to say.
+fn report_notes(keepers: &Keepers) {
+    for note in keepers.take_notes() {
+        complain!("tf: {note}");
+    }
+}
