@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use openssl::sha::Sha256;
+use rustix::fs::FlockOperation;
 
 use super::seed::{Identity, SIGNATURE};
 use crate::text::hex;
@@ -80,6 +81,21 @@ impl Keeper {
         &self.path
     }
 
+    /// A lock on it, which ends with the handle or the process: shared by those who
+    /// add files, exclusive for who removes some.
+    pub(super) fn lock(&self, exclusive: bool) -> io::Result<Option<File>> {
+        let operation = match exclusive {
+            true => FlockOperation::NonBlockingLockExclusive,
+            false => FlockOperation::NonBlockingLockShared,
+        };
+        let file = File::open(self.path.join(&self.owner))?;
+        match rustix::fs::flock(&file, operation) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     fn place(&self, name: &Name) -> PathBuf {
         let aa = &name.digits[..2];
         let kind = self.path.join(&self.owner).join(name.kind.directory());
@@ -122,6 +138,18 @@ impl Keeper {
         match hex(&hash.finish()) == name.digits {
             true => Ok(bytes),
             false => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// The same, and the owner's signature is compared, too.
+    pub(super) fn read_sealed(&self, name: &Name, by: &Identity) -> io::Result<Vec<u8>> {
+        let bytes = self.read(name)?;
+        let size = bytes.len() as u64;
+        let mut seal = [0; SIGNATURE];
+        File::open(self.place(name))?.read_exact_at(&mut seal, size)?;
+        match by.has_signed(&name.digits, size, &seal) {
+            Ok(true) => Ok(bytes),
+            _ => Err(ErrorKind::InvalidData.into()),
         }
     }
 
@@ -226,7 +254,22 @@ impl Keeper {
         let place = self.place(name);
         fs::rename(&place, place.with_extension("bad"))
     }
+
+    /// Removes the parts of runs that ended long ago.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.path.join("part"))? {
+            let entry = entry?;
+            let age = entry.metadata()?.modified()?.elapsed();
+            if age.is_ok_and(|age| age > PART_KEPT) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
 }
+
+/// How long a part may still be somebody's.
+const PART_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whether this is the name of a file, and no way out of a directory.
 fn is_name(digits: &str) -> bool {

@@ -3,6 +3,7 @@
 //! replaced from another.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +40,23 @@ struct Present {
     /// Nothing more is written to one that failed: an index there would name what it
     /// lacks.
     failed: AtomicBool,
+}
+
+/// What the copies of a file are.
+enum Looked {
+    /// All good.
+    Good,
+    /// All good now.
+    Replaced,
+    /// One is good, and another could not be replaced.
+    Fewer,
+    /// None good.
+    Lost,
+}
+
+/// What keeps others from removing files, or from adding any, until it is dropped.
+pub(crate) struct Locks {
+    _files: Vec<File>,
 }
 
 impl Keepers {
@@ -93,14 +111,107 @@ impl Keepers {
         })
     }
 
+    /// Locks all of them: exclusively, or beside others that add files. `None` if
+    /// another run forbids it.
+    pub(crate) fn lock(&self, exclusive: bool) -> Result<Option<Locks>> {
+        let mut files = Vec::new();
+        for it in &self.present {
+            let lock = it.keeper.lock(exclusive);
+            match lock.map_err(super::local(it.keeper.path()))? {
+                Some(file) => files.push(file),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Locks { _files: files }))
+    }
+
+    /// Where they are, those that are not there now, too.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let present = self.present.iter().map(|it| it.keeper.path());
+        present.chain(self.absent.iter().map(PathBuf::as_path))
+    }
+
     /// What happened that a person should know, since the last call.
     pub(crate) fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut held(&self.notes))
     }
 
+    /// Whether something that was written lacks a copy.
+    pub(crate) fn has_fewer_copies(&self) -> bool {
+        !self.absent.is_empty() || self.fewer.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing could be written any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
     /// Lets no more be written: the run has been given up.
-    fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes what runs that were killed have left.
+    pub(crate) fn sweep(&self) {
+        for it in &self.present {
+            if let Err(e) = it.keeper.sweep() {
+                self.note(it.keeper.path(), &reason(&e));
+            }
+        }
+    }
+
+    /// Gives each keeper what it lacks and another has, and replaces copies that are
+    /// shorter. The number of files copied.
+    pub(crate) fn fill(&self) -> u64 {
+        let mut copied = 0;
+        for kind in Kind::ALL {
+            let mut sizes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            let mut keepers = 0;
+            for it in self.usable() {
+                match it.keeper.list(kind) {
+                    Ok(listed) => {
+                        keepers += 1;
+                        for (digits, size) in listed {
+                            sizes.entry(digits).or_default().push(size);
+                        }
+                    }
+                    Err(e) => self.fail(it, &e),
+                }
+            }
+            for (digits, sizes) in sizes {
+                let same = sizes.len() == keepers && sizes.iter().all(|size| *size == sizes[0]);
+                if !same && matches!(self.look_at(&Name { kind, digits }), Looked::Replaced) {
+                    copied += 1;
+                }
+            }
+        }
+        copied
+    }
+
+    fn look_at(&self, name: &Name) -> Looked {
+        let mut good = None;
+        let mut bad = Vec::new();
+        for it in self.usable() {
+            match it.keeper.read_sealed(name, &self.identity) {
+                Ok(bytes) => good = Some(bytes),
+                Err(e) => {
+                    // Its bytes may be right, and the signature behind them wrong.
+                    good = good.or_else(|| it.keeper.read(name).ok());
+                    bad.push((it, e));
+                }
+            }
+        }
+        match good {
+            None => Looked::Lost,
+            Some(_) if bad.is_empty() => Looked::Good,
+            Some(bytes) => {
+                held(&self.packs).retain(|(held, _)| held != name);
+                match self.replace(name, &Bytes::from(bytes), &bad) {
+                    true => Looked::Replaced,
+                    false => Looked::Fewer,
+                }
+            }
+        }
     }
 
     fn usable(&self) -> impl Iterator<Item = &Present> {
@@ -262,7 +373,7 @@ impl Keepers {
 
     /// Gives a file to each keeper. One keeper that has it is enough.
     pub(super) fn write(&self, name: &Name, bytes: &[Bytes]) -> io::Result<()> {
-        if self.broken.load(Ordering::Relaxed) {
+        if self.is_broken() {
             return Err(io::Error::other("the run has been given up"));
         }
         let all: Vec<&Present> = self.usable().collect();

@@ -1,6 +1,9 @@
-//! Where the library meets the keepers: its storage and its errors.
+//! Where the library meets the keepers: its storage, its errors and its log.
+
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustic_core::{
     BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend,
 };
@@ -117,4 +120,42 @@ pub(super) fn sentence(error: &RusticError) -> String {
         }
         None => line,
     }
+}
+
+/// The library's warnings, which are the only trace of some failures.
+static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
+
+struct Warnings(Mutex<Vec<String>>);
+
+impl Log for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Warn
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = record.args().to_string();
+            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Collects warnings from now on.
+pub(super) fn collect_warnings() {
+    // A second call finds the logger in its place.
+    if log::set_logger(&WARNINGS).is_ok() {
+        log::set_max_level(LevelFilter::Warn);
+    }
+}
+
+/// Those since the last call. Where a filesystem has no extended attributes, each of
+/// its files would be one.
+pub(super) fn take_warnings() -> Vec<String> {
+    let mut lines = WARNINGS.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = std::mem::take(&mut *lines);
+    let counts = |line: &String| !line.contains("os error 95");
+    lines.into_iter().filter(counts).collect()
 }

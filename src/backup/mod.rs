@@ -1,23 +1,28 @@
 //! Backups: the owner's side of the backup hub, which so far keeps its copies in
 //! directories. The files are a restic repository, read and written by
-//! `rustic_core`, which no other module names; ours are the keys and the keepers. It never asks a person and never prints.
+//! `rustic_core`, which no other module names; ours are the keys, the keepers, the
+//! source and the restore. It never asks a person and never prints.
 
+mod browse;
 mod keeper;
 mod keepers;
 mod keyfile;
 mod library;
 mod repository;
 mod seed;
+mod source;
 
 use std::io;
 use std::path::Path;
 
 use rustic_core::RusticError;
 
-pub(crate) use self::keepers::Keepers;
+pub(crate) use self::browse::Entry;
+pub(crate) use self::keepers::{Keepers, Locks};
 pub(crate) use self::keyfile::{KeyFile, write_secret};
-pub(crate) use self::repository::{Repository, Snapshot};
+pub(crate) use self::repository::{Made, Plan, Repository, Snapshot};
 pub(crate) use self::seed::Seed;
+pub(crate) use self::source::{LeftOut, Meter};
 
 /// Why a command could not be carried out.
 #[derive(Debug, thiserror::Error)]

@@ -1,24 +1,43 @@
-//! The repository at the keepers: made and opened.
+//! The repository at the keepers: made, opened, added to and read.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustic_core::repofile::SnapshotFile;
+use rustic_core::repofile::{Node, SnapshotFile};
 use rustic_core::{
-    ConfigOptions, Credentials, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions,
+    BackupOptions, ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus,
+    ParentOptions, RepairIndexOptions, RepositoryBackends, RepositoryOptions, SnapshotOptions,
 };
 
 use super::keepers::Keepers;
-use super::library::Backend;
+use super::library::{Backend, collect_warnings, sentence, take_warnings};
 use super::seed::Seed;
+use super::source::{LeftOut, Meter, Source};
 use super::{BackupError, Result};
 
 /// The size of a pack of file contents, and of one of directories.
 const DATA_PACK: &str = "16 MiB";
 const TREE_PACK: &str = "4 MiB";
 
+/// The library, ready to read.
+pub(super) type Library = rustic_core::Repository<IndexedFullStatus>;
+
 /// An owner's repository.
 pub(crate) struct Repository {
-    library: rustic_core::Repository<OpenStatus>,
+    pub(super) library: rustic_core::Repository<OpenStatus>,
+    pub(super) keepers: Arc<Keepers>,
+}
+
+/// What a backup is to hold.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) one_file_system: bool,
+    /// Read files that look unchanged.
+    pub(crate) force: bool,
 }
 
 /// A snapshot.
@@ -37,6 +56,21 @@ pub(crate) struct Snapshot {
     pub(crate) bytes: u64,
 }
 
+/// What a backup did.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Made {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) new: u64,
+    pub(crate) changed: u64,
+    pub(crate) unchanged: u64,
+    /// Bytes that each keeper got.
+    pub(crate) added: u64,
+    /// What could not be read.
+    pub(crate) left_out: Vec<LeftOut>,
+    /// What else the library warned of.
+    pub(crate) warnings: Vec<String>,
+}
+
 impl Repository {
     /// Makes an owner's repository at keepers that have none.
     pub(crate) fn create(keepers: Arc<Keepers>, seed: &Seed) -> Result<()> {
@@ -53,9 +87,19 @@ impl Repository {
 
     /// Opens it.
     pub(crate) fn open(keepers: Arc<Keepers>, seed: &Seed) -> Result<Repository> {
+        collect_warnings();
         let key = Credentials::Masterkey(seed.master_key()?);
         let library = library(&keepers)?.open(&key)?;
-        Ok(Repository { library })
+        Ok(Repository { library, keepers })
+    }
+
+    /// Takes packs that no index names into one, and those that are gone out of it: a
+    /// run was killed. Nobody else may be adding files. What the library has to say of
+    /// that.
+    pub(crate) fn repair_index(&self) -> Result<Vec<String>> {
+        self.library
+            .repair_index(&RepairIndexOptions::default(), false)?;
+        Ok(take_warnings())
     }
 
     /// All snapshots, the oldest first.
@@ -63,6 +107,65 @@ impl Repository {
         let mut snapshots = self.library.get_all_snapshots()?;
         snapshots.sort();
         Ok(snapshots.iter().map(Snapshot::of).collect())
+    }
+
+    /// The one of a name: the first digits of its id, `latest`, or `latest~N` for the
+    /// N-th before it.
+    pub(super) fn snapshot(&self, name: &str) -> Result<SnapshotFile> {
+        let mut all = self.library.get_all_snapshots()?;
+        all.sort();
+        let before = match name.strip_prefix("latest") {
+            Some("") => Some(0),
+            Some(rest) => rest.strip_prefix('~').and_then(|it| it.parse().ok()),
+            None => None,
+        };
+        let mut found: Vec<SnapshotFile> = match before {
+            Some(before) => all.into_iter().rev().skip(before).take(1).collect(),
+            None => {
+                let is_named = |it: &SnapshotFile| it.id.to_hex().starts_with(name);
+                all.into_iter().filter(is_named).collect()
+            }
+        };
+        let why = match (found.pop(), found.len()) {
+            (Some(only), 0) => return Ok(only),
+            (Some(_), others) => format!("{} snapshots begin so: give more digits", others + 1),
+            (None, _) => "no such snapshot: tf snapshots lists what there is".to_owned(),
+        };
+        Err(BackupError::Failed(format!("{name}: {why}")))
+    }
+
+    /// The snapshot and the path of `SNAPSHOT[:PATH]`.
+    pub(super) fn named<'a>(&self, what: &'a str) -> Result<(SnapshotFile, &'a str)> {
+        let (name, path) = what.split_once(':').unwrap_or((what, ""));
+        Ok((self.snapshot(name)?, path))
+    }
+
+    /// Adds a snapshot. If a keeper has taken it, all it names is there as well.
+    pub(crate) fn backup(self, plan: &Plan, meter: &Arc<Meter>) -> Result<Made> {
+        let source = Source::new(
+            &plan.paths,
+            &plan.exclude,
+            plan.one_file_system,
+            Arc::clone(&self.keepers),
+            Arc::clone(meter),
+        )?;
+        let mut options = SnapshotOptions::default();
+        options.host.clone_from(&plan.host);
+        for tag in &plan.tags {
+            options = options.add_tags(tag)?;
+        }
+        let mut snapshot = options.to_snapshot()?;
+        snapshot.program_version = concat!("tf-backup ", env!("CARGO_PKG_VERSION")).to_owned();
+        let mut parent = ParentOptions::default();
+        parent.force = plan.force;
+        let mut options = BackupOptions::default();
+        options.no_scan = true;
+        options.parent_opts = parent;
+        let library = self.library.to_indexed_ids()?;
+        let made = library.archive(&options, &source, snapshot, source.roots());
+        let left_out = meter.take_left_out();
+        let warnings = warnings_besides(left_out.len());
+        Made::of(&made?, left_out, warnings)
     }
 }
 
@@ -74,8 +177,35 @@ fn library(keepers: &Arc<Keepers>) -> Result<rustic_core::Repository<()>> {
     Ok(rustic_core::Repository::new(&options, &backends)?)
 }
 
+/// What is at a path of a snapshot.
+pub(super) fn node(library: &Library, snapshot: &SnapshotFile, path: &str) -> Result<Node> {
+    library
+        .node_from_snapshot_and_path(snapshot, path)
+        .map_err(|e| {
+            let why = sentence(&e);
+            match why.ends_with("not found in tree.") {
+                true => BackupError::Failed(format!(
+                    "{path}: not in that snapshot: tf backup ls lists what is"
+                )),
+                false => e.into(),
+            }
+        })
+}
+
+/// The warnings that are more than one for each entry that was left out: the library
+/// warns of those, too.
+fn warnings_besides(left_out: usize) -> Vec<String> {
+    let (ignored, mut others): (Vec<_>, Vec<_>) = take_warnings()
+        .into_iter()
+        .partition(|line| line.starts_with("ignoring error:"));
+    if ignored.len() > left_out {
+        others.extend(ignored);
+    }
+    others
+}
+
 impl Snapshot {
-    fn of(file: &SnapshotFile) -> Snapshot {
+    pub(super) fn of(file: &SnapshotFile) -> Snapshot {
         let summary = file.summary.as_ref();
         Snapshot {
             id: file.id.to_hex().to_string(),
@@ -87,5 +217,21 @@ impl Snapshot {
             files: summary.map_or(0, |it| it.total_files_processed),
             bytes: summary.map_or(0, |it| it.total_bytes_processed),
         }
+    }
+}
+
+impl Made {
+    fn of(file: &SnapshotFile, left_out: Vec<LeftOut>, warnings: Vec<String>) -> Result<Made> {
+        let missing = || BackupError::Failed("the library has counted nothing".to_owned());
+        let summary = file.summary.as_ref().ok_or_else(missing)?;
+        Ok(Made {
+            snapshot: Snapshot::of(file),
+            new: summary.files_new,
+            changed: summary.files_changed,
+            unchanged: summary.files_unmodified,
+            added: summary.data_added_packed,
+            left_out,
+            warnings,
+        })
     }
 }

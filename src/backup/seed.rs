@@ -7,7 +7,7 @@ use openssl::md::Md;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::sha::sha256;
-use openssl::sign::Signer;
+use openssl::sign::{Signer, Verifier};
 use rustic_core::repofile::MasterKey;
 use zeroize::Zeroizing;
 
@@ -132,6 +132,13 @@ impl Identity {
         Signer::new_without_digest(&self.private)?.sign_oneshot(&mut signature, &message)?;
         Ok(signature)
     }
+
+    /// Whether this is what [`Identity::sign_file`] says.
+    pub(super) fn has_signed(&self, name: &str, size: u64, signature: &[u8]) -> Result<bool> {
+        let message = file_message(HUB, USER, name, size);
+        let mut verifier = Verifier::new_without_digest(&self.private)?;
+        Ok(verifier.verify_oneshot(signature, &message)?)
+    }
 }
 
 fn file_message(hub: &str, owner: &str, name: &str, size: u64) -> Vec<u8> {
@@ -212,5 +219,8 @@ mod tests {
             encode_block(&signature),
             "/0gGm0ryPyWzk4/g1wiVGt9PIrCXz0l6foE0JDIqDOgDQQYlvBPoZve3SusVjQj3Q7CtglKnhPgl4l4CwEQFCA=="
         );
+        let signature = identity.sign_file(name, 4132).expect("signature");
+        let fits = |size| identity.has_signed(name, size, &signature).expect("answer");
+        assert!(fits(4132) && !fits(4133));
     }
 }

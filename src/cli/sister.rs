@@ -17,7 +17,7 @@ const PROGRAM: &str = "tf-backup";
 const COMMANDS: [&str; 2] = ["backup", "snapshots"];
 
 /// What may stand before them and is an argument of both programs.
-const BEFORE: [&str; 2] = ["help", "--json"];
+const BEFORE: [&str; 4] = ["help", "--json", "-q", "--quiet"];
 
 /// Becomes that program if the arguments are its; the exit status if that fails.
 pub(super) fn start() -> Option<ExitCode> {

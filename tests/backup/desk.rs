@@ -82,6 +82,13 @@ impl Desk {
     pub fn fine(&self, arguments: &[&str]) -> String {
         self.ends(0, arguments).0
     }
+
+    /// The one line of JSON that it prints.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.fine(&[&["--json"], arguments].concat());
+        serde_json::from_str(&output).expect(&output)
+    }
 }
 
 #[track_caller]
@@ -90,4 +97,18 @@ pub fn expect(output: &Output, status: i32) -> (String, String) {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{out}{err}");
     (out, err)
+}
+
+/// Bytes that no program makes smaller, always the same for a number.
+pub fn noise(number: u64, len: usize) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }

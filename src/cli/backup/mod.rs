@@ -1,7 +1,9 @@
 //! `tf-backup`, which `tf backup` and its sisters start: backups to disks. See
 //! tf-backup(1).
 
+mod browse;
 mod init;
+mod progress;
 mod run;
 mod secrets;
 mod show;
@@ -9,6 +11,8 @@ mod show;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::CompleteEnv;
@@ -18,7 +22,7 @@ use self::secrets::Secrets;
 use super::complete::VARIABLE;
 use super::output::{Printer, complain};
 use super::servers::usual_file;
-use crate::backup::{BackupError, Keepers, KeyFile, Seed};
+use crate::backup::{BackupError, Keepers, KeyFile, LeftOut, Locks, Seed};
 
 /// Back up to disks that you trust with nothing
 #[derive(Parser)]
@@ -26,7 +30,7 @@ use crate::backup::{BackupError, Keepers, KeyFile, Seed};
     name = "tf-backup",
     bin_name = "tf",
     version,
-    after_help = "Examples:\n  tf backup init --keeper /mnt/disk1 --keeper /mnt/disk2\n  \
+    after_help = "Examples:\n  tf backup init --keeper /mnt/disk1 --keeper /mnt/disk2\n  tf backup ~/photos ~/doc\n  \
                   tf snapshots\n\n\
                   See tf-backup(1) for what is kept where, and for exit statuses."
 )]
@@ -52,6 +56,9 @@ struct Options {
     /// A file whose first line is the key file's passphrase [default: ask]
     #[arg(long, value_name = "FILE", global = true, value_hint = clap::ValueHint::FilePath)]
     passphrase_file: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long, global = true)]
+    quiet: bool,
     /// Print results as JSON, one object per line
     #[arg(long, global = true)]
     json: bool,
@@ -71,6 +78,10 @@ enum Exit {
     Done = 0,
     /// It could not be done.
     Failed = 1,
+    /// Some entries could not be read, or are lost.
+    Incomplete = 3,
+    /// It was done with fewer copies than there are keepers.
+    FewerCopies = 4,
     /// The phrase or the passphrase is another one.
     WrongKey = 12,
 }
@@ -86,6 +97,7 @@ pub fn main() -> ExitCode {
     let context = Context {
         secrets: Secrets::new(options.passphrase_file),
         key: options.key,
+        quiet: options.quiet,
         json: options.json,
     };
     let done = match command {
@@ -102,10 +114,14 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// How long to wait before a lock is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
+
 /// What all commands share.
 struct Context {
     key: Option<PathBuf>,
     secrets: Secrets,
+    quiet: bool,
     json: bool,
 }
 
@@ -151,6 +167,22 @@ impl Context {
         Ok((self.keepers(&file, &seed)?, seed))
     }
 
+    /// Keeps others from removing files, or from adding any, until it is dropped. It
+    /// waits for the end of runs that forbid it; with their processes their locks end.
+    fn lock(keepers: &Keepers, exclusive: bool) -> Result<Locks> {
+        let mut is_said = false;
+        loop {
+            if let Some(locks) = keepers.lock(exclusive)? {
+                return Ok(locks);
+            }
+            if !is_said {
+                complain!("tf: another run is going on: waiting until it has ended");
+                is_said = true;
+            }
+            thread::sleep(LOCK_PAUSE);
+        }
+    }
+
     /// Prints one result.
     fn show(&self, record: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         let mut printer = Printer::new(self.json);
@@ -171,6 +203,14 @@ enum Record<'a> {
         keepers: Vec<String>,
     },
     Snapshot(&'a crate::backup::Snapshot),
+    Backup(&'a crate::backup::Made),
+}
+
+/// Reports entries on standard error.
+fn report(entries: &[LeftOut], what: &str) {
+    for LeftOut { path, error } in entries {
+        complain!("tf: {what}: {path}: {error}");
+    }
 }
 
 /// Reports what the keepers have to say.

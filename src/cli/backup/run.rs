@@ -1,28 +1,139 @@
-//! `tf backup`, so far what comes before the first run.
+//! `tf backup PATH...`: a snapshot at every keeper.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use super::browse::{Find, Ls};
 use super::init::{Init, Recover};
-use super::{Context, Exit, Result};
+use super::progress::follow;
+use super::{Context, Exit, Record, Result, report, report_notes};
+use crate::backup::{Keepers, Made, Meter, Plan, Repository, local};
+use crate::cli::output::complain;
+use crate::text::human_size;
 
-/// Keep copies of files on disks
+/// Save files and directories in a new snapshot
 #[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  tf backup ~/photos ~/doc\n  tf backup / -x --exclude /proc --exclude '*.cache' --tag weekly\n  \
+                  tf backup ./init                a path that is named as a command is"
+)]
 pub(super) struct Backup {
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
+    /// What to save
+    #[arg(value_name = "PATH", required = true, value_hint = clap::ValueHint::AnyPath)]
+    paths: Vec<PathBuf>,
+    /// Leave out what has this name, with * and ?; with a slash in front a whole path
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// A file with such patterns, one a line; lines with # in front are comments
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    exclude_file: Vec<PathBuf>,
+    /// Give the snapshot a tag
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// The name of this machine in the snapshot
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Stay in the filesystems of the paths
+    #[arg(short = 'x', long)]
+    one_file_system: bool,
+    /// Read files that look unchanged, too
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Subcommand)]
 enum Action {
     Init(Init),
     Recover(Recover),
+    Ls(Ls),
+    Find(Find),
 }
 
 impl Backup {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         match self.action {
-            Action::Init(it) => it.run(context),
-            Action::Recover(it) => it.run(context),
+            Some(Action::Init(it)) => return it.run(context),
+            Some(Action::Recover(it)) => return it.run(context),
+            Some(Action::Ls(it)) => return it.run(context),
+            Some(Action::Find(it)) => return it.run(context),
+            None => {}
         }
+        let mut exclude = self.exclude;
+        for file in &self.exclude_file {
+            exclude.extend(patterns(file)?);
+        }
+        let (keepers, seed) = context.open()?;
+        let plan = Plan {
+            paths: self.paths,
+            exclude,
+            tags: self.tag,
+            host: self.host,
+            one_file_system: self.one_file_system,
+            force: self.force,
+        };
+        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        bring_up_to_date(&keepers, &repository)?;
+        let _locks = Context::lock(&keepers, false)?;
+        let meter = Arc::new(Meter::default());
+        let bar = follow(&meter, context.quiet);
+        let made = repository.backup(&plan, &meter);
+        bar.finish_and_clear();
+        report_notes(&keepers);
+        let made = made?;
+        report(&made.left_out, "left out");
+        for warning in &made.warnings {
+            complain!("tf: {warning}");
+        }
+        context.show(&Record::Backup(&made), || sentence(&made))?;
+        Ok(if !made.left_out.is_empty() || !made.warnings.is_empty() {
+            Exit::Incomplete
+        } else if keepers.has_fewer_copies() {
+            Exit::FewerCopies
+        } else {
+            Exit::Done
+        })
     }
+}
+
+/// The patterns of a file.
+fn patterns(file: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).map_err(local(file))?;
+    let lines = text.lines().map(str::trim_end);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// What runs that were cut and keepers that were away make necessary, unless another
+/// run is adding files: then that one has done it.
+fn bring_up_to_date(keepers: &Keepers, repository: &Repository) -> Result<()> {
+    let Some(_locks) = keepers.lock(true)? else {
+        return Ok(());
+    };
+    keepers.sweep();
+    let copied = keepers.fill();
+    report_notes(keepers);
+    if copied > 0 {
+        complain!("tf: {copied} files copied to keepers that lacked them");
+    }
+    for line in repository.repair_index()? {
+        complain!("tf: {line}");
+    }
+    Ok(())
+}
+
+fn sentence(made: &Made) -> String {
+    format!(
+        "snapshot {}: {} new files, {} changed, {} unchanged; {} added",
+        &made.snapshot.id[..8],
+        made.new,
+        made.changed,
+        made.unchanged,
+        human_size(made.added)
+    )
 }

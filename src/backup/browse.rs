@@ -1,0 +1,138 @@
+//! Looking into snapshots: what is in them, and single files out of them.
+
+use std::path::{Path, PathBuf};
+
+use globset::GlobBuilder;
+use rustic_core::repofile::{Node, NodeType};
+
+use super::library::sentence;
+use super::repository::{Library, Repository, Snapshot, node};
+use super::source::LeftOut;
+use super::{BackupError, Result};
+use crate::text::shown;
+
+/// An entry of a snapshot.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Entry {
+    /// Bytes that are not UTF-8 are U+FFFD.
+    pub(crate) path: String,
+    pub(crate) kind: &'static str,
+    /// The permission bits.
+    pub(crate) mode: u32,
+    pub(crate) size: u64,
+    /// Seconds since the epoch.
+    pub(crate) modified: i64,
+}
+
+impl Entry {
+    fn of(path: &Path, node: &Node) -> Entry {
+        Entry {
+            path: path.to_string_lossy().into_owned(),
+            kind: kind(&node.node_type),
+            mode: node.meta.mode.unwrap_or(0) & 0o777,
+            size: node.meta.size,
+            modified: modified(node).map_or(0, |(seconds, _)| seconds),
+        }
+    }
+}
+
+fn kind(node: &NodeType) -> &'static str {
+    match node {
+        NodeType::File => "file",
+        NodeType::Dir => "directory",
+        NodeType::Symlink { .. } => "link",
+        _ => "other",
+    }
+}
+
+impl Repository {
+    /// Hands on each entry of `SNAPSHOT[:PATH]`. The directories that are lost.
+    pub(crate) fn list(self, what: &str, each: impl FnMut(&Entry)) -> Result<Vec<LeftOut>> {
+        let (snapshot, path) = self.named(what)?;
+        let library = self.library.to_indexed()?;
+        let top = node(&library, &snapshot, path)?;
+        let mut path = PathBuf::from("/").join(path);
+        if !top.is_dir() {
+            path.pop();
+        }
+        Ok(walk(&library, path, top, each))
+    }
+
+    /// Hands on each entry whose name matches, of one snapshot or all.
+    pub(crate) fn find(
+        self,
+        pattern: &str,
+        snapshot: Option<&str>,
+        mut each: impl FnMut(&Snapshot, &Entry),
+    ) -> Result<Vec<LeftOut>> {
+        let wrong = |e| BackupError::Failed(format!("{pattern}: {e}"));
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        let matcher = glob.map_err(wrong)?.compile_matcher();
+        let snapshots = match snapshot {
+            Some(name) => vec![self.snapshot(name)?],
+            None => self.library.get_all_snapshots()?,
+        };
+        let library = self.library.to_indexed()?;
+        let mut lost = Vec::new();
+        for file in snapshots {
+            let top = node(&library, &file, "")?;
+            let snapshot = Snapshot::of(&file);
+            lost.extend(walk(&library, PathBuf::from("/"), top, |entry: &Entry| {
+                let name = Path::new(&entry.path).file_name().unwrap_or_default();
+                if matcher.is_match(name) {
+                    each(&snapshot, entry);
+                }
+            }));
+        }
+        Ok(lost)
+    }
+}
+
+fn walk(library: &Library, path: PathBuf, top: Node, mut each: impl FnMut(&Entry)) -> Vec<LeftOut> {
+    let mut lost = Vec::new();
+    let mut open = vec![(
+        path.clone(),
+        entries(library, &path, top, &mut lost).into_iter(),
+    )];
+    while let Some((path, entries_here)) = open.last_mut() {
+        let Some(node) = entries_here.next() else {
+            open.pop();
+            continue;
+        };
+        let path = path.join(node.name());
+        each(&Entry::of(&path, &node));
+        if node.is_dir() {
+            let inside = entries(library, &path, node, &mut lost).into_iter();
+            open.push((path, inside));
+        }
+    }
+    lost
+}
+
+/// The entries of a directory; a file is its only one.
+fn entries(library: &Library, path: &Path, node: Node, lost: &mut Vec<LeftOut>) -> Vec<Node> {
+    let Some(id) = node.subtree else {
+        return if node.is_dir() {
+            Vec::new()
+        } else {
+            vec![node]
+        };
+    };
+    library.get_tree(&id).map_or_else(
+        |e| {
+            lost.push(LeftOut {
+                path: shown(path.as_os_str().as_encoded_bytes()),
+                error: sentence(&e),
+            });
+            Vec::new()
+        },
+        |tree| tree.nodes,
+    )
+}
+
+pub(super) fn modified(node: &Node) -> Option<(i64, i64)> {
+    const SECOND: i128 = 1_000_000_000;
+    let time = node.meta.mtime?.as_nanosecond();
+    let seconds = i64::try_from(time.div_euclid(SECOND)).ok()?;
+    Some((seconds, i64::try_from(time.rem_euclid(SECOND)).ok()?))
+}

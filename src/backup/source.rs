@@ -1,0 +1,279 @@
+//! What is backed up: the entries of local trees. It counts and names what can't be
+//! read, which the library would only log, and ends early when nothing can be
+//! written any more.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use ignore::{DirEntry, WalkBuilder};
+use rustic_core::{
+    ErrorKind, LocalSourceSaveOptions, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError,
+    RusticResult,
+};
+use rustix::fs::{Mode, OFlags};
+
+use super::keepers::Keepers;
+use super::{BackupError, Result, local};
+use crate::text::{reason, shown};
+
+/// How far a run is.
+#[derive(Default)]
+pub(crate) struct Meter {
+    /// Entries seen.
+    pub(crate) entries: AtomicU64,
+    /// Bytes read.
+    pub(crate) bytes: AtomicU64,
+    left_out: Mutex<Vec<LeftOut>>,
+}
+
+/// An entry that could not be read, and why.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct LeftOut {
+    pub(crate) path: String,
+    pub(crate) error: String,
+}
+
+impl Meter {
+    pub(super) fn leave_out(&self, path: &Path, error: &str) {
+        let path = shown(path.as_os_str().as_encoded_bytes());
+        let error = error.to_owned();
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.push(LeftOut { path, error });
+    }
+
+    /// All of them.
+    pub(super) fn take_left_out(&self) -> Vec<LeftOut> {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut left_out)
+    }
+}
+
+/// What each file of a run needs.
+#[derive(Clone)]
+struct Run {
+    keepers: Arc<Keepers>,
+    meter: Arc<Meter>,
+}
+
+/// The trees of a run.
+#[derive(Clone)]
+pub(super) struct Source {
+    /// From the root on, sorted, none beneath another.
+    roots: Vec<PathBuf>,
+    excluded: GlobSet,
+    /// Directories that are left out without being an exclusion: the keepers.
+    own: Vec<PathBuf>,
+    one_file_system: bool,
+    run: Run,
+}
+
+impl Source {
+    pub(super) fn new(
+        paths: &[PathBuf],
+        excluded: &[String],
+        one_file_system: bool,
+        keepers: Arc<Keepers>,
+        meter: Arc<Meter>,
+    ) -> Result<Source> {
+        let mut roots = Vec::new();
+        for path in paths {
+            roots.push(path.canonicalize().map_err(local(path))?);
+        }
+        roots.sort();
+        roots.dedup_by(|later, earlier| later.starts_with(earlier));
+        if let Some(path) = roots.iter().find(|path| path.to_str().is_none()) {
+            let text = format!(
+                "{}: a snapshot can't be named after bytes that are not UTF-8: back up the directory it is in",
+                shown(path.as_os_str().as_encoded_bytes())
+            );
+            return Err(BackupError::Failed(text));
+        }
+        let own = keepers.paths().filter_map(|path| path.canonicalize().ok());
+        Ok(Source {
+            roots,
+            excluded: patterns(excluded)?,
+            own: own.collect(),
+            one_file_system,
+            run: Run { keepers, meter },
+        })
+    }
+
+    pub(super) fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    /// The directories above the roots, without what is in them, and the roots, in
+    /// the order of a walk.
+    fn walks(&self) -> Vec<(PathBuf, Option<usize>)> {
+        let mut walks = Vec::new();
+        let mut last: Option<&Path> = None;
+        for root in &self.roots {
+            let mut above: Vec<&Path> = root.ancestors().skip(1).collect();
+            above.reverse();
+            let is_new = |path: &&Path| !last.is_some_and(|last| last.starts_with(path));
+            for path in above.into_iter().filter(is_new) {
+                walks.push((path.to_owned(), Some(0)));
+            }
+            walks.push((root.clone(), None));
+            last = Some(root);
+        }
+        walks
+    }
+
+    fn walk(&self, root: &Path, depth: Option<usize>) -> ignore::Walk {
+        let (excluded, own) = (self.excluded.clone(), self.own.clone());
+        let is_wanted = move |entry: &DirEntry| {
+            entry.depth() == 0
+                || !(excluded.is_match(entry.path()) || own.iter().any(|own| own == entry.path()))
+        };
+        let mut walk = WalkBuilder::new(root);
+        walk.standard_filters(false)
+            .follow_links(false)
+            .max_depth(depth)
+            .same_file_system(self.one_file_system)
+            .sort_by_file_path(Path::cmp)
+            .filter_entry(is_wanted);
+        walk.build()
+    }
+
+    fn entry(
+        &self,
+        found: std::result::Result<DirEntry, ignore::Error>,
+    ) -> Option<ReadSourceEntry<Opening>> {
+        let found = match found {
+            Ok(found) => found,
+            Err(e) => {
+                let why = e.io_error().map_or_else(|| e.to_string(), reason);
+                let path = path_of(&e).unwrap_or(Path::new("?"));
+                self.run.meter.leave_out(path, &why);
+                return None;
+            }
+        };
+        // The root of the system has no name, and is there wherever it is restored.
+        found.path().file_name()?;
+        let path = found.path().to_owned();
+        match LocalSourceSaveOptions::default().map_entry(found) {
+            Ok(entry) => {
+                self.run.meter.entries.fetch_add(1, Ordering::Relaxed);
+                let open = Opening {
+                    path,
+                    run: self.run.clone(),
+                };
+                Some(ReadSourceEntry {
+                    path: entry.path,
+                    node: entry.node,
+                    open: Some(open),
+                })
+            }
+            Err(e) => {
+                self.run.meter.leave_out(&path, &e.to_string());
+                None
+            }
+        }
+    }
+}
+
+impl ReadSource for Source {
+    type Open = Opening;
+    type Iter = Box<dyn Iterator<Item = RusticResult<ReadSourceEntry<Opening>>> + Send>;
+
+    fn size(&self) -> RusticResult<Option<u64>> {
+        Ok(None)
+    }
+
+    fn entries(&self) -> Self::Iter {
+        let (walking, mapping) = (self.clone(), self.clone());
+        let walks = self.walks().into_iter();
+        let found = walks.flat_map(move |(root, depth)| walking.walk(&root, depth));
+        let entries = found
+            .take_while(move |_| !mapping.run.keepers.is_broken())
+            .filter_map({
+                let source = self.clone();
+                move |found| source.entry(found).map(Ok)
+            });
+        Box::new(entries)
+    }
+}
+
+/// A file that will be read.
+pub(super) struct Opening {
+    path: PathBuf,
+    run: Run,
+}
+
+impl ReadSourceOpen for Opening {
+    type Reader = Reading;
+
+    fn open(self) -> RusticResult<Reading> {
+        // What was a file may be a pipe or a link by now.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(&self.path, flags, Mode::empty()) {
+            Ok(file) => Ok(Reading {
+                file: file.into(),
+                path: self.path,
+                run: self.run,
+            }),
+            Err(e) => {
+                let why = reason(&e.into());
+                self.run.meter.leave_out(&self.path, &why);
+                Err(RusticError::new(ErrorKind::InputOutput, why))
+            }
+        }
+    }
+}
+
+/// A file that is read.
+pub(super) struct Reading {
+    file: File,
+    path: PathBuf,
+    run: Run,
+}
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.run.keepers.is_broken() {
+            return Err(io::Error::other("the run has been given up"));
+        }
+        let meter = &self.run.meter;
+        match self.file.read(buffer) {
+            Ok(count) => {
+                meter.bytes.fetch_add(count as u64, Ordering::Relaxed);
+                Ok(count)
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
+            Err(e) => {
+                meter.leave_out(&self.path, &reason(&e));
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Patterns match whole names anywhere, or, with a slash in front, whole paths.
+fn patterns(excluded: &[String]) -> Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in excluded {
+        let anywhere = format!("**/{}", pattern.trim_end_matches('/'));
+        let whole = match pattern.starts_with('/') {
+            true => pattern,
+            false => &anywhere,
+        };
+        let glob = GlobBuilder::new(whole).literal_separator(true).build();
+        let wrong = |e| BackupError::Failed(format!("--exclude {pattern}: {e}"));
+        set.add(glob.map_err(wrong)?);
+    }
+    set.build()
+        .map_err(|e| BackupError::Failed(format!("--exclude: {e}")))
+}
+
+fn path_of(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } => path_of(err),
+        _ => None,
+    }
+}

@@ -1,0 +1,127 @@
+//! `tf backup ls` and `find`.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Context, Exit, Result, report, report_notes};
+use crate::backup::{BackupError, Entry, LeftOut, Repository, Snapshot};
+use crate::cli::output::{Printer, local_time};
+use crate::client::ClientError;
+use crate::text::shown;
+
+/// One line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Record<'a> {
+    Entry(&'a Entry),
+    Found { snapshot: &'a str, entry: &'a Entry },
+}
+
+/// List what is in a snapshot
+#[derive(Args)]
+#[command(after_help = "Examples:\n  tf backup ls latest\n  tf backup ls 3f2a91c0:/home/anna/doc")]
+pub(super) struct Ls {
+    /// The snapshot, with :PATH what is beneath that path
+    #[arg(value_name = "SNAPSHOT[:PATH]", default_value = "latest")]
+    what: String,
+}
+
+impl Ls {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let (keepers, seed) = context.open()?;
+        let _locks = Context::lock(&keepers, false)?;
+        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let mut out = Lines::new(context);
+        let lost = repository.list(&self.what, |entry| {
+            out.show(&Record::Entry(entry), || line(entry));
+        })?;
+        out.end()?;
+        report_notes(&keepers);
+        Ok(exit(&lost))
+    }
+}
+
+/// Find entries by their names, in all snapshots
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf backup find '*.odt'\n  tf backup find --snapshot latest letter.txt"
+)]
+pub(super) struct Find {
+    /// The name, with * and ?
+    #[arg(value_name = "PATTERN")]
+    pattern: String,
+    /// Look in this snapshot only
+    #[arg(long, value_name = "SNAPSHOT")]
+    snapshot: Option<String>,
+}
+
+impl Find {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let (keepers, seed) = context.open()?;
+        let _locks = Context::lock(&keepers, false)?;
+        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let mut out = Lines::new(context);
+        let each = |snapshot: &Snapshot, entry: &Entry| {
+            let found = Record::Found {
+                snapshot: &snapshot.id,
+                entry,
+            };
+            out.show(&found, || format!("{}  {}", &snapshot.id[..8], line(entry)));
+        };
+        let lost = repository.find(&self.pattern, self.snapshot.as_deref(), each)?;
+        out.end()?;
+        report_notes(&keepers);
+        Ok(exit(&lost))
+    }
+}
+
+/// Many lines, the first failure of which counts.
+struct Lines {
+    printer: Printer,
+    failure: Option<ClientError>,
+}
+
+impl Lines {
+    fn new(context: &Context) -> Lines {
+        Lines {
+            printer: Printer::new(context.json),
+            failure: None,
+        }
+    }
+
+    fn show(&mut self, record: &Record<'_>, line: impl FnOnce() -> String) {
+        if self.failure.is_none() {
+            self.failure = self.printer.show(record, line).err();
+        }
+    }
+
+    fn end(mut self) -> Result<()> {
+        let ended = match self.failure.take() {
+            Some(e) => Err(e),
+            None => self.printer.flush(),
+        };
+        ended.map_err(|e| BackupError::Failed(e.to_string()))
+    }
+}
+
+fn line(entry: &Entry) -> String {
+    let letter = match entry.kind {
+        "directory" => 'd',
+        "link" => 'l',
+        "file" => '-',
+        _ => '?',
+    };
+    let Entry { mode, size, .. } = entry;
+    let (time, path) = (local_time(entry.modified), shown(entry.path.as_bytes()));
+    format!("{letter}{mode:03o} {size:>12}  {time}  {path}")
+}
+
+fn exit(lost: &[LeftOut]) -> Exit {
+    report(lost, "lost");
+    match lost.is_empty() {
+        true => Exit::Done,
+        false => Exit::Incomplete,
+    }
+}
