@@ -1,12 +1,14 @@
 //! Looking into snapshots: what is in them, and single files out of them.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 use rustic_core::repofile::{Node, NodeType};
 
 use super::library::sentence;
-use super::repository::{Library, Repository, Snapshot, node};
+use super::repository::{Repository, Snapshot, node};
+use super::restore::{Chunks, Library, modified};
 use super::source::LeftOut;
 use super::{BackupError, Result};
 use crate::text::shown;
@@ -86,6 +88,26 @@ impl Repository {
         }
         Ok(lost)
     }
+
+    /// Writes out the bytes of a file.
+    pub(crate) fn dump(self, what: &str, out: &mut impl Write) -> Result<()> {
+        let failed = |why: String| BackupError::Failed(format!("{what}: {why}"));
+        let (snapshot, path) = self.named(what)?;
+        let library = self.library.to_indexed()?;
+        let node = node(&library, &snapshot, path)?;
+        if !node.is_file() {
+            return Err(failed("not a file".to_owned()));
+        }
+        let chunks = Chunks {
+            library: &library,
+            keepers: &self.keepers,
+        };
+        for id in node.content.iter().flatten() {
+            let chunk = chunks.get(id).map_err(failed)?;
+            out.write_all(&chunk).map_err(|e| failed(e.to_string()))?;
+        }
+        out.flush().map_err(|e| failed(e.to_string()))
+    }
 }
 
 fn walk(library: &Library, path: PathBuf, top: Node, mut each: impl FnMut(&Entry)) -> Vec<LeftOut> {
@@ -128,11 +150,4 @@ fn entries(library: &Library, path: &Path, node: Node, lost: &mut Vec<LeftOut>) 
         },
         |tree| tree.nodes,
     )
-}
-
-pub(super) fn modified(node: &Node) -> Option<(i64, i64)> {
-    const SECOND: i128 = 1_000_000_000;
-    let time = node.meta.mtime?.as_nanosecond();
-    let seconds = i64::try_from(time.div_euclid(SECOND)).ok()?;
-    Some((seconds, i64::try_from(time.rem_euclid(SECOND)).ok()?))
 }

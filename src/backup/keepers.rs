@@ -188,6 +188,12 @@ impl Keepers {
         copied
     }
 
+    /// Looks at each copy of a file and replaces what is damaged or missing from a
+    /// good one. Whether damage was found, and a good copy is read from now on.
+    pub(super) fn mend(&self, name: &Name) -> bool {
+        matches!(self.look_at(name), Looked::Replaced | Looked::Fewer)
+    }
+
     fn look_at(&self, name: &Name) -> Looked {
         let mut good = None;
         let mut bad = Vec::new();

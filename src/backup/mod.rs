@@ -4,13 +4,16 @@
 //! source and the restore. It never asks a person and never prints.
 
 mod browse;
+mod export;
 mod keeper;
 mod keepers;
 mod keyfile;
 mod library;
 mod repository;
+mod restore;
 mod seed;
 mod source;
+mod target;
 
 use std::io;
 use std::path::Path;
@@ -18,9 +21,11 @@ use std::path::Path;
 use rustic_core::RusticError;
 
 pub(crate) use self::browse::Entry;
+pub(crate) use self::export::export;
 pub(crate) use self::keepers::{Keepers, Locks};
 pub(crate) use self::keyfile::{KeyFile, write_secret};
 pub(crate) use self::repository::{Made, Plan, Repository, Snapshot};
+pub(crate) use self::restore::Restored;
 pub(crate) use self::seed::Seed;
 pub(crate) use self::source::{LeftOut, Meter};
 

@@ -1,26 +1,26 @@
 //! The repository at the keepers: made, opened, added to and read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use rustic_core::repofile::{Node, SnapshotFile};
 use rustic_core::{
-    BackupOptions, ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus,
-    ParentOptions, RepairIndexOptions, RepositoryBackends, RepositoryOptions, SnapshotOptions,
+    BackupOptions, ConfigOptions, Credentials, KeyOptions, OpenStatus, ParentOptions,
+    RepairIndexOptions, RepositoryBackends, RepositoryOptions, SnapshotOptions,
 };
 
 use super::keepers::Keepers;
 use super::library::{Backend, collect_warnings, sentence, take_warnings};
+use super::restore::{Chunks, Library, Restored, Restoring};
 use super::seed::Seed;
 use super::source::{LeftOut, Meter, Source};
-use super::{BackupError, Result};
+use super::target::Target;
+use super::{BackupError, Result, local};
 
 /// The size of a pack of file contents, and of one of directories.
 const DATA_PACK: &str = "16 MiB";
 const TREE_PACK: &str = "4 MiB";
-
-/// The library, ready to read.
-pub(super) type Library = rustic_core::Repository<IndexedFullStatus>;
 
 /// An owner's repository.
 pub(crate) struct Repository {
@@ -166,6 +166,25 @@ impl Repository {
         let left_out = meter.take_left_out();
         let warnings = warnings_besides(left_out.len());
         Made::of(&made?, left_out, warnings)
+    }
+
+    /// Restores `SNAPSHOT[:PATH]` beneath a directory.
+    pub(crate) fn restore(self, what: &str, target: &Path, meter: &Meter) -> Result<Restored> {
+        let (snapshot, path) = self.named(what)?;
+        let target = Target::open(target).map_err(local(target))?;
+        let library = self.library.to_indexed()?;
+        let top = node(&library, &snapshot, path)?;
+        let chunks = Chunks {
+            library: &library,
+            keepers: &self.keepers,
+        };
+        let restoring = Restoring {
+            chunks,
+            target: &target,
+            meter,
+            unchanged: AtomicU64::new(0),
+        };
+        Ok(restoring.run(top))
     }
 }
 

@@ -14,7 +14,7 @@ use super::output::complain;
 const PROGRAM: &str = "tf-backup";
 
 /// Its commands.
-const COMMANDS: [&str; 2] = ["backup", "snapshots"];
+const COMMANDS: [&str; 4] = ["backup", "snapshots", "restore", "dump"];
 
 /// What may stand before them and is an argument of both programs.
 const BEFORE: [&str; 4] = ["help", "--json", "-q", "--quiet"];

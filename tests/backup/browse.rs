@@ -1,8 +1,9 @@
-//! Looking into a backup.
+//! Looking into a backup, with this program and with restic.
 
 use std::fs;
+use std::process::Command;
 
-use crate::desk::{Desk, noise};
+use crate::desk::{Desk, noise, seen};
 
 fn saved() -> Desk {
     let desk = Desk::with_keepers(&["one", "two"]);
@@ -36,4 +37,30 @@ fn entries_are_listed_found_and_printed() {
     assert_eq!(found["entry"]["path"], letter.as_str());
     assert_eq!(found["entry"]["size"], 9);
     assert_eq!(desk.fine(&["backup", "find", "nothing"]), "");
+    let printed = desk.fine(&["dump", &format!("latest:{letter}")]);
+    assert_eq!(printed, "dear all\n");
+    let (_, err) = desk.ends(1, &["dump", &inner]);
+    assert!(err.contains("not a file"), "{err}");
+}
+
+#[test]
+fn restic_reads_what_was_exported() {
+    let desk = saved();
+    fs::write(desk.path("new"), "a password\n").expect("file");
+    desk.fine(&["backup", "export", "plain", "--password-file", "new"]);
+    if Command::new("restic").arg("version").output().is_err() {
+        println!("left out: there is no restic");
+        return;
+    }
+    let restic = |arguments: &[&str]| {
+        let mut command = desk.command_of("restic", &["-r", "plain", "--password-file", "new"]);
+        let output = command.args(arguments).output().expect("restic");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    restic(&["check", "--read-data"]);
+    restic(&["restore", "latest", "--target", "back"]);
+    assert_eq!(
+        seen(&desk.restored("back", "source")),
+        seen(&desk.path("source"))
+    );
 }

@@ -1,8 +1,11 @@
 //! A person with a home, some disks and the programs.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -89,6 +92,26 @@ impl Desk {
         let output = self.fine(&[&["--json"], arguments].concat());
         serde_json::from_str(&output).expect(&output)
     }
+
+    /// The files of a kind at a keeper.
+    pub fn files(&self, keeper: &str, kind: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        walk(&self.path(keeper), &mut found);
+        let is_wanted = |path: &PathBuf| {
+            let parent = path.parent().and_then(Path::parent);
+            parent.and_then(Path::file_name) == Some(OsStr::new(kind))
+        };
+        found.retain(is_wanted);
+        found.sort();
+        found
+    }
+
+    /// Where a restore into `target` has put what was saved from `source`.
+    pub fn restored(&self, target: &str, source: &str) -> PathBuf {
+        let source = self.path(source).canonicalize().expect("path");
+        self.path(target)
+            .join(source.strip_prefix("/").expect("path"))
+    }
 }
 
 #[track_caller]
@@ -97,6 +120,100 @@ pub fn expect(output: &Output, status: i32) -> (String, String) {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{out}{err}");
     (out, err)
+}
+
+/// All files beneath a directory.
+pub fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries {
+        let entry = entry.expect("entry");
+        // A file that was listed may be gone by now.
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), found),
+            Ok(_) => found.push(entry.path()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// What can be said of an entry, its content as a digest.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seen {
+    kind: String,
+    mode: u32,
+    owner: (u32, u32),
+    /// Directories have another size elsewhere.
+    size: u64,
+    modified: (i64, i64),
+    links: u64,
+    content: String,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A tree, by the names in it.
+pub fn seen(top: &Path) -> BTreeMap<String, Seen> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![top.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let name = path.strip_prefix(top).expect("beneath");
+        let name = name.as_os_str().as_bytes().escape_ascii().to_string();
+        found.insert(name, see(&path));
+        if fs::symlink_metadata(&path).expect("metadata").is_dir() {
+            let entries = fs::read_dir(&path).expect("directory");
+            waiting.extend(entries.map(|entry| entry.expect("entry").path()));
+        }
+    }
+    found
+}
+
+fn see(path: &Path) -> Seen {
+    let metadata = fs::symlink_metadata(path).expect("metadata");
+    let kind = metadata.file_type();
+    let content = match () {
+        () if kind.is_file() => digest(path),
+        () if kind.is_symlink() => format!("{:?}", fs::read_link(path).expect("link")),
+        () if kind.is_fifo() => "pipe".to_owned(),
+        () => String::new(),
+    };
+    Seen {
+        kind: format!("{kind:?}"),
+        mode: metadata.mode(),
+        owner: (metadata.uid(), metadata.gid()),
+        size: if kind.is_dir() { 0 } else { metadata.size() },
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        links: if kind.is_dir() { 0 } else { metadata.nlink() },
+        content,
+        xattrs: if kind.is_symlink() {
+            Vec::new()
+        } else {
+            xattrs(path)
+        },
+    }
+}
+
+fn digest(path: &Path) -> String {
+    let bytes = fs::read(path).expect("file");
+    openssl::sha::sha256(&bytes).escape_ascii().to_string()
+}
+
+fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut names = vec![0; 4096];
+    let Ok(len) = rustix::fs::listxattr(path, &mut names) else {
+        return Vec::new();
+    };
+    let names = names[..len].split(|c| *c == 0).filter(|it| !it.is_empty());
+    let mut found: Vec<_> = names
+        .map(|name| {
+            let mut value = vec![0; 4096];
+            let len = rustix::fs::getxattr(path, name, &mut value).expect("attribute");
+            value.truncate(len);
+            (name.to_vec(), value)
+        })
+        .collect();
+    found.sort();
+    found
 }
 
 /// Bytes that no program makes smaller, always the same for a number.

@@ -5,10 +5,29 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{ChildStdout, Stdio};
 
-use crate::desk::{Desk, PROGRAM, expect};
+use crate::desk::{Desk, PROGRAM, expect, seen};
 
 const OTHER_PHRASE: &str = "abandon amount liar amount expire adjust cage candy arch gather drum bullet \
                             absurd math era live bid rhythm alien crouch range attend journey unaware";
+
+#[test]
+fn the_phrase_and_a_disk_are_all_that_is_needed() {
+    let desk = Desk::with_keepers(&["one", "two"]);
+    fs::create_dir(desk.path("source")).expect("directory");
+    fs::write(desk.path("source/file"), "precious").expect("file");
+    desk.fine(&["backup", &desk.text("source")]);
+    fs::remove_dir_all(desk.path("home")).expect("remove");
+    fs::remove_dir_all(desk.path("one")).expect("remove");
+    let two = desk.text("two");
+    let phrase = desk.text("phrase");
+    let recover = ["backup", "recover", "--no-passphrase", "--phrase-file"];
+    desk.fine(&[&recover[..], &[&phrase, "--keeper", &two]].concat());
+    desk.fine(&["restore", "latest", "--target", "back"]);
+    assert_eq!(
+        seen(&desk.restored("back", "source")),
+        seen(&desk.path("source"))
+    );
+}
 
 /// Reads until a prompt for a word of the phrase: its number, and what was read.
 fn next_word_asked(screen: &mut ChildStdout) -> (usize, String) {
@@ -135,4 +154,24 @@ fn tf_starts_the_program_beside_it_and_says_what_is_missing_without_it() {
     let output = command.env("PATH", &alone).output().expect("tf");
     let (_, err) = expect(&output, 1);
     assert!(err.contains("tf snapshots needs tf-backup"), "{err}");
+}
+
+#[test]
+fn commands_options_and_paths_are_completed_as_those_of_tf() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("restored")).expect("directory");
+    let offered = |words: &[&str]| {
+        let mut command = desk.command_of(env!("CARGO_BIN_EXE_tf"), &["--", "tf"]);
+        let command = command.args(words).env("TF_COMPLETE", "fish");
+        let (out, _) = expect(&command.output().expect("tf"), 0);
+        let words = out.lines().filter_map(|line| line.split('\t').next());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered(&["snap"]), ["snapshots"]);
+    assert_eq!(offered(&["backup", "exp"]), ["export"]);
+    assert_eq!(offered(&["backup", "--exclude-f"]), ["--exclude-file"]);
+    assert_eq!(
+        offered(&["restore", "latest", "--target", "res"]),
+        ["restored/"]
+    );
 }

@@ -2,5 +2,12 @@
 //! disks that are directories.
 
 mod browse;
+mod cuts;
+mod damage;
 mod desk;
 mod keys;
+mod trees;
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}

@@ -1,13 +1,16 @@
-//! `tf backup ls` and `find`.
+//! `tf backup ls`, `find` and `export`, and `tf dump`.
 
+use std::io::{BufWriter, stdout};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Exit, Result, report, report_notes};
-use crate::backup::{BackupError, Entry, LeftOut, Repository, Snapshot};
+use crate::backup::{BackupError, Entry, LeftOut, Repository, Snapshot, export};
 use crate::cli::output::{Printer, local_time};
+use crate::cli::secrets::first_line;
 use crate::client::ClientError;
 use crate::text::shown;
 
@@ -17,6 +20,7 @@ use crate::text::shown;
 enum Record<'a> {
     Entry(&'a Entry),
     Found { snapshot: &'a str, entry: &'a Entry },
+    Export { directory: String, files: u64 },
 }
 
 /// List what is in a snapshot
@@ -74,6 +78,58 @@ impl Find {
         out.end()?;
         report_notes(&keepers);
         Ok(exit(&lost))
+    }
+}
+
+/// Print a file of a snapshot
+#[derive(Args)]
+#[command(after_help = "Example:\n  tf dump latest:/home/anna/doc/letter.txt | less")]
+pub(super) struct Dump {
+    /// The snapshot and the file
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    what: String,
+}
+
+impl Dump {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let (keepers, seed) = context.open()?;
+        let _locks = Context::lock(&keepers, false)?;
+        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let mut out = BufWriter::new(stdout().lock());
+        let dumped = repository.dump(&self.what, &mut out);
+        report_notes(&keepers);
+        dumped.map(|()| Exit::Done)
+    }
+}
+
+/// Write the backup as a repository that restic opens
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  tf backup export plain --password-file new\n  restic -r plain --password-file new snapshots"
+)]
+pub(super) struct Export {
+    /// A directory, new or empty
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    directory: PathBuf,
+    /// Let the first line of this file be the password by which other programs open it
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    password_file: Option<PathBuf>,
+}
+
+impl Export {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let password = self.password_file.as_deref().map(first_line).transpose();
+        let password = password.map_err(BackupError::Failed)?;
+        let (keepers, seed) = context.open()?;
+        let _locks = Context::lock(&keepers, false)?;
+        let password = password.as_ref().map(|it| it.as_str());
+        let files = export(&keepers, &seed, &self.directory, password);
+        report_notes(&keepers);
+        let files = files?;
+        let directory = self.directory.to_string_lossy().into_owned();
+        let text = format!("{directory}: {files} files");
+        context.show(&Record::Export { directory, files }, || text)?;
+        Ok(Exit::Done)
     }
 }
 

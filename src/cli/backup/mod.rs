@@ -31,7 +31,7 @@ use crate::backup::{BackupError, Keepers, KeyFile, LeftOut, Locks, Seed};
     bin_name = "tf",
     version,
     after_help = "Examples:\n  tf backup init --keeper /mnt/disk1 --keeper /mnt/disk2\n  tf backup ~/photos ~/doc\n  \
-                  tf snapshots\n\n\
+                  tf snapshots\n  tf restore latest --target restored\n\n\
                   See tf-backup(1) for what is kept where, and for exit statuses."
 )]
 struct Arguments {
@@ -68,6 +68,8 @@ struct Options {
 enum Command {
     Backup(run::Backup),
     Snapshots(show::Snapshots),
+    Restore(show::Restore),
+    Dump(browse::Dump),
 }
 
 /// Why `tf-backup` ended. restic has the same statuses.
@@ -103,6 +105,8 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Backup(it) => it.run(&context),
         Command::Snapshots(it) => it.run(&context),
+        Command::Restore(it) => it.run(&context),
+        Command::Dump(it) => it.run(&context),
     };
     let exit = done.unwrap_or_else(|error| {
         complain!("tf: {error}");
@@ -204,6 +208,7 @@ enum Record<'a> {
     },
     Snapshot(&'a crate::backup::Snapshot),
     Backup(&'a crate::backup::Made),
+    Restore(&'a crate::backup::Restored),
 }
 
 /// Reports entries on standard error.

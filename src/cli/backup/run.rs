@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::browse::{Find, Ls};
+use super::browse::{Export, Find, Ls};
 use super::init::{Init, Recover};
 use super::progress::follow;
 use super::{Context, Exit, Record, Result, report, report_notes};
@@ -53,6 +53,7 @@ enum Action {
     Recover(Recover),
     Ls(Ls),
     Find(Find),
+    Export(Export),
 }
 
 impl Backup {
@@ -62,6 +63,7 @@ impl Backup {
             Some(Action::Recover(it)) => return it.run(context),
             Some(Action::Ls(it)) => return it.run(context),
             Some(Action::Find(it)) => return it.run(context),
+            Some(Action::Export(it)) => return it.run(context),
             None => {}
         }
         let mut exclude = self.exclude;

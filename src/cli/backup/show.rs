@@ -1,11 +1,13 @@
-//! `tf snapshots`.
+//! `tf snapshots` and `tf restore`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Context, Exit, Record, Result, report_notes};
-use crate::backup::{BackupError, Repository, Snapshot};
+use super::progress::follow;
+use super::{Context, Exit, Record, Result, report, report_notes};
+use crate::backup::{BackupError, Meter, Repository, Restored, Snapshot};
 use crate::cli::output::{Printer, local_time};
 use crate::text::{columns, human_size, shown};
 
@@ -45,4 +47,51 @@ fn row(snapshot: &Snapshot) -> [String; 6] {
         listed(&snapshot.paths),
         listed(&snapshot.tags),
     ]
+}
+
+/// Bring back a snapshot, or a part of one
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf restore latest --target restored\n  tf restore latest:/home/anna/doc --target doc\n  \
+                  tf restore 3f2a91c0 --target /\n\nFiles that have their size and their time already stay as they are, so a restore\n\
+                  that was cut continues."
+)]
+pub(super) struct Restore {
+    /// The snapshot: the first digits of its id, latest, or latest~N for an earlier
+    /// one; with :PATH what is beneath that path in it
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    what: String,
+    /// The directory to write into
+    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    target: PathBuf,
+}
+
+impl Restore {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let (keepers, seed) = context.open()?;
+        let _locks = Context::lock(&keepers, false)?;
+        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let meter = Arc::new(Meter::default());
+        let bar = follow(&meter, context.quiet);
+        let restored = repository.restore(&self.what, &self.target, &meter);
+        bar.finish_and_clear();
+        report_notes(&keepers);
+        let restored = restored?;
+        report(&restored.lost, "lost");
+        context.show(&Record::Restore(&restored), || sentence(&restored))?;
+        Ok(match restored.lost.is_empty() {
+            true => Exit::Done,
+            false => Exit::Incomplete,
+        })
+    }
+}
+
+fn sentence(restored: &Restored) -> String {
+    format!(
+        "{} entries restored, {} of them there already; {} written; {} lost",
+        restored.entries,
+        restored.unchanged,
+        human_size(restored.bytes),
+        restored.lost.len()
+    )
 }
