@@ -194,6 +194,27 @@ impl Keepers {
         matches!(self.look_at(name), Looked::Replaced | Looked::Fewer)
     }
 
+    /// Reads every copy of every file and replaces those that are missing or damaged.
+    /// The number of such files; `lost` gets those without a good copy.
+    pub(super) fn verify(&self, lost: &mut Vec<String>) -> Result<u64> {
+        let mut replaced = 0;
+        for kind in Kind::ALL {
+            let files = self.list(kind).map_err(|e| {
+                let why = format!("no keeper can be listed: {}", reason(&e));
+                BackupError::Failed(why)
+            })?;
+            for digits in files.into_keys() {
+                let name = Name { kind, digits };
+                match self.look_at(&name) {
+                    Looked::Good | Looked::Fewer => {}
+                    Looked::Replaced => replaced += 1,
+                    Looked::Lost => lost.push(format!("{}: no good copy", name.digits)),
+                }
+            }
+        }
+        Ok(replaced)
+    }
+
     fn look_at(&self, name: &Name) -> Looked {
         let mut good = None;
         let mut bad = Vec::new();
@@ -218,6 +239,18 @@ impl Keepers {
                 }
             }
         }
+    }
+
+    /// Empties the trash of what has been there for so long. The bytes of that.
+    pub(super) fn empty_trash(&self, kept: Duration) -> u64 {
+        let mut bytes = 0;
+        for it in &self.present {
+            match it.keeper.empty_trash(kept) {
+                Ok(emptied) => bytes += emptied,
+                Err(e) => self.note(it.keeper.path(), &reason(&e)),
+            }
+        }
+        bytes
     }
 
     fn usable(&self) -> impl Iterator<Item = &Present> {
@@ -446,7 +479,7 @@ fn is_full(error: &io::Error) -> bool {
 /// Why a keeper did not take a file, and what helps.
 fn refusal(error: &io::Error) -> String {
     let help = match is_full(error) {
-        true => ": make room there",
+        true => ": make room there, or forget snapshots and prune with --max-unused unlimited",
         false => "",
     };
     format!("{}{help}", reason(error))

@@ -14,7 +14,16 @@ use super::output::complain;
 const PROGRAM: &str = "tf-backup";
 
 /// Its commands.
-const COMMANDS: [&str; 4] = ["backup", "snapshots", "restore", "dump"];
+const COMMANDS: [&str; 8] = [
+    "backup",
+    "snapshots",
+    "restore",
+    "forget",
+    "prune",
+    "check",
+    "repair",
+    "dump",
+];
 
 /// What may stand before them and is an argument of both programs.
 const BEFORE: [&str; 4] = ["help", "--json", "-q", "--quiet"];

@@ -86,3 +86,55 @@ fn a_restore_that_was_killed_is_continued_by_the_next() {
     walk(&desk.path("back"), &mut left);
     assert_eq!(left.len(), 16, "no part stays: {left:?}");
 }
+
+/// Two snapshots; the first is forgotten, and so packs are rewritten and removed.
+fn with_a_forgotten_snapshot() -> Desk {
+    let desk = Desk::with_keepers(&["one", "two"]);
+    let source = desk.path("source");
+    fs::create_dir(&source).expect("directory");
+    for number in 0..8 {
+        let bytes = noise(number, 600_000);
+        fs::write(source.join(number.to_string()), bytes).expect("file");
+    }
+    desk.fine(&["backup", &desk.text("source")]);
+    for number in 0..6 {
+        fs::remove_file(source.join(number.to_string())).expect("remove");
+    }
+    desk.fine(&["backup", &desk.text("source")]);
+    desk.fine(&["forget", "latest~1"]);
+    desk
+}
+
+#[test]
+fn a_prune_that_was_killed_at_any_step_loses_nothing_and_the_next_completes_it() {
+    let prune = ["prune", "--max-unused", "0%"];
+    let mut cuts = 0;
+    // It ends by itself when there are no more steps.
+    for step in 1.. {
+        let desk = with_a_forgotten_snapshot();
+        match killed_at_rename(&desk, step, &prune) {
+            None => return,
+            Some(false) => break,
+            Some(true) => cuts += 1,
+        }
+        desk.fine(&["restore", "latest", "--target", "back"]);
+        expect_source_in(&desk, "back");
+        fs::write(desk.path("source/new"), "new").expect("file");
+        desk.fine(&["backup", &desk.text("source")]);
+        desk.fine(&prune);
+        desk.fine(&["check", "--read-data"]);
+        for keeper in ["one", "two"] {
+            let packs = desk.files(keeper, "d");
+            let is_kept = |path: &&std::path::PathBuf| !path.to_string_lossy().contains("/trash/");
+            let kept = packs.iter().filter(is_kept);
+            let bytes: u64 = kept
+                .map(|it| fs::metadata(it).expect("metadata").len())
+                .sum();
+            assert!(bytes < 1_400_000, "step {step}: {bytes} in {keeper}");
+        }
+        fs::remove_dir_all(desk.path("one")).expect("remove");
+        desk.fine(&["restore", "latest", "--target", "again"]);
+        expect_source_in(&desk, "again");
+    }
+    assert!(cuts >= 4, "{cuts} steps");
+}

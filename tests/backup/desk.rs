@@ -7,10 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tf-backup");
+
+/// How long anything may take, on a slow machine, too.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Desk {
     directory: TempDir,
@@ -120,6 +124,16 @@ pub fn expect(output: &Output, status: i32) -> (String, String) {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{out}{err}");
     (out, err)
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// All files beneath a directory.

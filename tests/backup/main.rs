@@ -1,11 +1,18 @@
 //! `tf backup` and its sisters as a person uses them: real files, real processes, and
 //! disks that are directories.
+#![allow(unreachable_pub, reason = "shared by the test binaries")]
+
+#[path = "../common/disk.rs"]
+mod disk;
 
 mod browse;
 mod cuts;
 mod damage;
 mod desk;
+mod full;
 mod keys;
+mod small;
+mod together;
 mod trees;
 
 fn is_root() -> bool {

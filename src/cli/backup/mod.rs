@@ -3,6 +3,7 @@
 
 mod browse;
 mod init;
+mod keep;
 mod progress;
 mod run;
 mod secrets;
@@ -69,6 +70,10 @@ enum Command {
     Backup(run::Backup),
     Snapshots(show::Snapshots),
     Restore(show::Restore),
+    Forget(keep::Forget),
+    Prune(keep::Prune),
+    Check(keep::Check),
+    Repair(keep::Repair),
     Dump(browse::Dump),
 }
 
@@ -106,6 +111,10 @@ pub fn main() -> ExitCode {
         Command::Backup(it) => it.run(&context),
         Command::Snapshots(it) => it.run(&context),
         Command::Restore(it) => it.run(&context),
+        Command::Forget(it) => it.run(&context),
+        Command::Prune(it) => it.run(&context),
+        Command::Check(it) => it.run(&context),
+        Command::Repair(it) => it.run(&context),
         Command::Dump(it) => it.run(&context),
     };
     let exit = done.unwrap_or_else(|error| {
@@ -209,6 +218,13 @@ enum Record<'a> {
     Snapshot(&'a crate::backup::Snapshot),
     Backup(&'a crate::backup::Made),
     Restore(&'a crate::backup::Restored),
+    Forget(&'a crate::backup::Forgetting),
+    Prune(&'a crate::backup::Pruned),
+    Check(&'a crate::backup::Checked),
+    Repair {
+        /// What was taken out, or put right.
+        changes: Vec<String>,
+    },
 }
 
 /// Reports entries on standard error.

@@ -1,0 +1,171 @@
+//! Keeping a repository small and whole: snapshots are forgotten by rules, what none
+//! needs is removed, and all copies are looked at.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Span;
+use rustic_core::repofile::SnapshotFile;
+use rustic_core::{
+    CheckOptions, ForgetSnapshot, KeepOptions, LimitOption, PruneOptions, ReadSubsetOption,
+    RepairSnapshotsOptions, StringList, jiff::Zoned,
+};
+
+use super::library::take_warnings;
+use super::repository::{Repository, Snapshot};
+use super::{BackupError, Result};
+
+/// How long what was removed can be brought back.
+const TRASH_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Which snapshots to keep, of each machine and its paths.
+#[derive(Debug, Default)]
+pub(crate) struct Keep {
+    pub(crate) last: Option<u32>,
+    pub(crate) hourly: Option<u32>,
+    pub(crate) daily: Option<u32>,
+    pub(crate) weekly: Option<u32>,
+    pub(crate) monthly: Option<u32>,
+    pub(crate) yearly: Option<u32>,
+    /// As long as this before the newest.
+    pub(crate) within: Option<Span>,
+    /// With one of these tags.
+    pub(crate) tags: Vec<String>,
+}
+
+/// What rules or names say of all snapshots.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Forgetting {
+    pub(crate) kept: Vec<Snapshot>,
+    pub(crate) forgotten: Vec<Snapshot>,
+}
+
+/// What a prune did.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Pruned {
+    /// Bytes that went into the trash of each keeper.
+    pub(crate) removed: u64,
+    /// Bytes that are left.
+    pub(crate) kept: u64,
+    /// Bytes that left the trash for good, of all keepers.
+    pub(crate) emptied: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Default, serde::Serialize)]
+pub(crate) struct Checked {
+    /// Copies that were missing or damaged, and have been replaced.
+    pub(crate) replaced: u64,
+    /// What is wrong and could not be mended.
+    pub(crate) errors: Vec<String>,
+}
+
+impl Keep {
+    fn options(&self) -> Result<KeepOptions> {
+        let number = |number: Option<u32>| number.map(|it| i32::try_from(it).unwrap_or(i32::MAX));
+        let mut options = KeepOptions::default();
+        options.keep_last = number(self.last);
+        options.keep_hourly = number(self.hourly);
+        options.keep_daily = number(self.daily);
+        options.keep_weekly = number(self.weekly);
+        options.keep_monthly = number(self.monthly);
+        options.keep_yearly = number(self.yearly);
+        options.keep_within = self.within;
+        let tag = |tag: &String| tag.parse::<StringList>();
+        let tags = self
+            .tags
+            .iter()
+            .map(tag)
+            .collect::<std::result::Result<_, _>>();
+        options.keep_tags = tags.map_err(|e| BackupError::Failed(format!("--keep-tag: {e}")))?;
+        Ok(options)
+    }
+}
+
+impl Repository {
+    /// What the rules say, each machine with its paths for itself.
+    pub(crate) fn apply(&self, keep: &Keep) -> Result<Forgetting> {
+        let options = keep.options()?;
+        let mut groups: BTreeMap<(String, String), Vec<SnapshotFile>> = BTreeMap::new();
+        for snapshot in self.library.get_all_snapshots()? {
+            let group = (snapshot.hostname.clone(), snapshot.paths.to_string());
+            groups.entry(group).or_default().push(snapshot);
+        }
+        let now = Zoned::now();
+        let (mut kept, mut forgotten) = (Vec::new(), Vec::new());
+        for snapshots in groups.into_values() {
+            for ForgetSnapshot { snapshot, keep, .. } in options.apply(snapshots, &now)? {
+                let all = if keep { &mut kept } else { &mut forgotten };
+                all.push(Snapshot::of(&snapshot));
+            }
+        }
+        Ok(Forgetting { kept, forgotten })
+    }
+
+    /// These snapshots, by their names.
+    pub(crate) fn forgetting(&self, names: &[String]) -> Result<Forgetting> {
+        let named = names.iter().map(|name| self.snapshot(name));
+        let named = named.collect::<Result<Vec<_>>>()?;
+        let is_named = |it: &SnapshotFile| named.iter().any(|named| named.id == it.id);
+        let all = self.library.get_all_snapshots()?;
+        let (forgotten, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_named);
+        let brief = |files: Vec<SnapshotFile>| files.iter().map(Snapshot::of).collect();
+        Ok(Forgetting {
+            kept: brief(kept),
+            forgotten: brief(forgotten),
+        })
+    }
+
+    /// Removes snapshots. What they alone need stays until a prune.
+    pub(crate) fn forget(&self, snapshots: &[Snapshot]) -> Result<()> {
+        let ids = snapshots.iter().map(|it| it.id.parse());
+        let ids = ids.collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(self.library.delete_snapshots(&ids)?)
+    }
+
+    /// Removes what no snapshot needs. Nobody else may be adding files.
+    pub(crate) fn prune(&self, max_unused: &str) -> Result<Pruned> {
+        let options = PruneOptions::default()
+            .instant_delete(true)
+            .max_repack(LimitOption::Unlimited)
+            .max_unused(max_unused.parse::<LimitOption>()?);
+        let plan = self.library.prune_plan(&options)?;
+        let sizes = plan.stats.size_sum();
+        let unreferenced = plan.stats.size_unref;
+        self.library.prune(&options, plan)?;
+        Ok(Pruned {
+            removed: sizes.remove + sizes.repackrm + unreferenced,
+            kept: sizes.total_after_prune(),
+            emptied: self.keepers.empty_trash(TRASH_KEPT),
+        })
+    }
+
+    /// Looks at the copies of all files, whole ones with `read`, and at the
+    /// repository that they are.
+    pub(crate) fn check(&self, read: bool, subset: Option<&str>) -> Result<Checked> {
+        let mut checked = Checked::default();
+        checked.replaced = match read {
+            true => self.keepers.verify(&mut checked.errors)?,
+            false => self.keepers.fill(),
+        };
+        let subset = subset.map(str::parse::<ReadSubsetOption>).transpose()?;
+        let mut options = CheckOptions::default();
+        options.read_data = subset.is_some();
+        options.read_data_subset = subset.unwrap_or_default();
+        let found = self.library.check(options)?;
+        let found = found.0.iter().map(|(_, error)| error.to_string());
+        checked.errors.extend(found);
+        // They are in what it found.
+        take_warnings();
+        Ok(checked)
+    }
+
+    /// Takes what is lost out of the snapshots, and tags those that it changes. What
+    /// the library has to say of that.
+    pub(crate) fn repair_snapshots(self) -> Result<Vec<String>> {
+        let snapshots = self.library.get_all_snapshots()?;
+        let library = self.library.to_indexed()?;
+        library.repair_snapshots(&RepairSnapshotsOptions::default(), snapshots, false)?;
+        Ok(take_warnings())
+    }
+}
