@@ -162,6 +162,17 @@ impl KeyFile {
         fs::create_dir_all(directory).map_err(local(directory))?;
         write_secret(path, self.text().as_bytes())
     }
+
+    /// Saves it in the place of the one it was read from.
+    pub(crate) fn replace(&self, path: &Path) -> Result<()> {
+        let new = path.with_extension("new");
+        match fs::remove_file(&new) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(local(&new)(e)),
+            _ => {}
+        }
+        write_secret(&new, self.text().as_bytes())?;
+        fs::rename(&new, path).map_err(local(path))
+    }
 }
 
 /// Writes a file that nobody else may read, and that must not exist yet.

@@ -38,6 +38,24 @@ fn expect_all_back(desk: &Desk, target: &str) {
 }
 
 #[test]
+fn a_wiped_disk_takes_nothing_away_and_is_filled_again() {
+    let desk = saved(&["one", "two"]);
+    fs::remove_dir_all(desk.path("one")).expect("remove");
+    fs::create_dir(desk.path("one")).expect("directory");
+    desk.fine(&["restore", "latest", "--target", "back"]);
+    expect_all_back(&desk, "back");
+    let (_, err) = desk.ends(4, &["backup", &desk.text("source")]);
+    assert!(err.contains("one: has nothing"), "{err}");
+    let left = fs::read_dir(desk.path("one")).expect("list").count();
+    assert_eq!(left, 0, "a disk that is not mounted is not written to");
+    desk.fine(&["backup", "add-keeper", &desk.text("one")]);
+    desk.fine(&["backup", &desk.text("source")]);
+    fs::remove_dir_all(desk.path("two")).expect("remove");
+    desk.fine(&["restore", "latest", "--target", "again"]);
+    expect_all_back(&desk, "again");
+}
+
+#[test]
 fn a_disk_that_was_away_gets_what_it_missed() {
     let desk = saved(&["one", "two"]);
     fs::rename(desk.path("two"), desk.path("away")).expect("rename");

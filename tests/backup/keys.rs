@@ -168,7 +168,7 @@ fn commands_options_and_paths_are_completed_as_those_of_tf() {
         words.map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(offered(&["snap"]), ["snapshots"]);
-    assert_eq!(offered(&["backup", "exp"]), ["export"]);
+    assert_eq!(offered(&["backup", "add-"]), ["add-keeper"]);
     assert_eq!(offered(&["forget", "--keep-d"]), ["--keep-daily"]);
     assert_eq!(
         offered(&["restore", "latest", "--target", "res"]),

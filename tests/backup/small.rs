@@ -74,9 +74,24 @@ fn nothing_is_removed_while_a_disk_is_away() {
     for command in [&["forget", &all[0]][..], &["prune"]] {
         let (_, err) = desk.ends(1, command);
         assert!(err.contains("come back"), "{err}");
+        assert!(err.contains("remove-keeper"), "{err}");
     }
     fs::rename(desk.path("away"), desk.path("two")).expect("rename");
     assert_eq!(snapshots(&desk), all);
+}
+
+#[test]
+fn a_disk_that_is_lost_for_good_is_left_behind() {
+    let desk = with_snapshots(2);
+    let (one, two) = (desk.text("one"), desk.text("two"));
+    let (_, err) = desk.ends(1, &["backup", "remove-keeper", "elsewhere"]);
+    assert!(err.contains("not a keeper") && err.contains(&two), "{err}");
+    fs::remove_dir_all(&two).expect("remove");
+    desk.fine(&["backup", "remove-keeper", &two]);
+    desk.fine(&["forget", "latest~1", "--prune"]);
+    desk.fine(&["backup", &desk.text("source")]);
+    let (_, err) = desk.ends(1, &["backup", "remove-keeper", &one]);
+    assert!(err.contains("add-keeper first"), "{err}");
 }
 
 #[test]

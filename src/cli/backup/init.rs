@@ -137,7 +137,7 @@ impl Place {
     }
 }
 
-fn made(context: &Context, key: &Path, keepers: &[PathBuf]) -> Result<Exit> {
+pub(super) fn made(context: &Context, key: &Path, keepers: &[PathBuf]) -> Result<Exit> {
     let keepers: Vec<String> = keepers
         .iter()
         .map(|path| path.to_string_lossy().into_owned())

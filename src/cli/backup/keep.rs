@@ -182,7 +182,8 @@ fn pruned_sentence(pruned: &Pruned) -> String {
 fn exclusive(keepers: &Keepers) -> Result<Locks> {
     if let Some(path) = keepers.absent.first() {
         let text = format!(
-            "{}: not there, and what is removed elsewhere would come back from it: mount it first",
+            "{}: not there, and what is removed elsewhere would come back from it: mount it first, or \
+             tf backup remove-keeper if it is lost for good",
             path.display()
         );
         return Err(BackupError::Failed(text));

@@ -4,6 +4,7 @@
 mod browse;
 mod init;
 mod keep;
+mod keepers;
 mod progress;
 mod run;
 mod secrets;
@@ -167,8 +168,15 @@ impl Context {
     fn keepers(&self, file: &KeyFile, seed: &Seed) -> Result<Arc<Keepers>> {
         let keepers = Keepers::open(&file.keepers, seed)?;
         for path in &keepers.absent {
-            let path = path.display();
-            complain!("tf: {path}: not there, or not mounted: left out");
+            let lost = match path.is_dir() {
+                true => {
+                    "has nothing of this backup: mount its disk, or tf backup add-keeper if it lost all"
+                }
+                false => {
+                    "not there: mount its disk, or tf backup remove-keeper if it is lost for good"
+                }
+            };
+            complain!("tf: {}: {lost}", path.display());
         }
         Ok(Arc::new(keepers))
     }

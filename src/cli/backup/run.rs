@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::browse::{Export, Find, Ls};
 use super::init::{Init, Recover};
+use super::keepers::{AddKeeper, RemoveKeeper};
 use super::progress::follow;
 use super::{Context, Exit, Record, Result, report, report_notes};
 use crate::backup::{Keepers, Made, Meter, Plan, Repository, local};
@@ -51,6 +52,8 @@ pub(super) struct Backup {
 enum Action {
     Init(Init),
     Recover(Recover),
+    AddKeeper(AddKeeper),
+    RemoveKeeper(RemoveKeeper),
     Ls(Ls),
     Find(Find),
     Export(Export),
@@ -61,6 +64,8 @@ impl Backup {
         match self.action {
             Some(Action::Init(it)) => return it.run(context),
             Some(Action::Recover(it)) => return it.run(context),
+            Some(Action::AddKeeper(it)) => return it.run(context),
+            Some(Action::RemoveKeeper(it)) => return it.run(context),
             Some(Action::Ls(it)) => return it.run(context),
             Some(Action::Find(it)) => return it.run(context),
             Some(Action::Export(it)) => return it.run(context),
