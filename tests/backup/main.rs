@@ -4,12 +4,15 @@
 
 #[path = "../common/disk.rs"]
 mod disk;
+#[path = "../common/schema.rs"]
+mod schema;
 
 mod browse;
 mod cuts;
 mod damage;
 mod desk;
 mod full;
+mod json;
 mod keys;
 mod small;
 mod together;
