@@ -13,6 +13,7 @@ mod damage;
 mod desk;
 mod full;
 mod json;
+mod kept;
 mod keys;
 mod small;
 mod together;
