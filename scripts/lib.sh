@@ -49,7 +49,7 @@ need_build() {
     need_packages libssl-dev=/usr/include/openssl/ssl.h pkg-config=pkg-config gcc=gcc
 }
 
-# Where build_programs leaves tfd, tf and bbftp.
+# Where build_programs leaves tfd, tf, tf-backup and bbftp.
 # shellcheck disable=SC2034 # read by the scripts that source this one
 case "${TFD_BUILD-release}" in
     dev) built="$top/target/debug" ;;
@@ -61,8 +61,8 @@ build_programs() {
     need_build
     say "building the programs"
     case "${TFD_BUILD-release}" in
-        dev) cargo test --quiet --locked --no-run ;;
-        *) cargo build --quiet --locked --release --bins ;;
+        dev) cargo test --quiet --locked --features backup --no-run ;;
+        *) cargo build --quiet --locked --release --features backup --bins ;;
     esac
 }
 

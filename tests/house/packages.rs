@@ -32,6 +32,8 @@ fn packages_hold_programs_pages_completions_units_and_examples() {
     for file in files("man").iter().chain(&files("conf")) {
         assert!(assets.contains_key(file), "{file} is in no package");
     }
+    // tf completes the commands of tf-backup.
+    assert_eq!(assets["target/release/tf-backup"], "usr/bin/");
     for program in ["tfd", "tf", "bbftp"] {
         assert_eq!(assets[&format!("target/release/{program}")], "usr/bin/");
         let place = |shell: &str| assets[&format!("target/completions/{program}.{shell}")].as_str();
