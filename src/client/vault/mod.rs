@@ -2,6 +2,7 @@
 //! drop an edit, nor show a secret that nobody asked for.
 
 pub mod csv;
+mod custom;
 pub mod database;
 pub mod export;
 mod file;

@@ -15,7 +15,6 @@ use zeroize::Zeroizing;
 
 use super::VaultError;
 use super::database::Database;
-use super::xml::Element;
 use crate::client::ClientError;
 use crate::client::cancel::{Cancel, Ticket, reach};
 use crate::client::connect::link;
@@ -58,12 +57,7 @@ pub struct Account {
 impl Account {
     /// That of a database.
     pub fn of(database: &Database) -> Option<Account> {
-        let data = database.meta()?.child("CustomData")?;
-        let text = |name: &str| {
-            let mut all = data.children.iter();
-            let found = all.find(|it| it.text_of("Key").strip_prefix(OWN) == Some(name))?;
-            Some(found.text_of("Value").to_owned())
-        };
+        let text = |name| database.custom_text(OWN, name).map(str::to_owned);
         Some(Account {
             address: text("server")?,
             user: text("user")?,
@@ -74,26 +68,18 @@ impl Account {
 
     /// Keeps it in a database.
     pub fn put_into(&self, database: &mut Database) {
-        Account::remove_from(database);
-        let data = database.meta_mut().child_mut("CustomData");
-        for (name, value) in [
-            ("server", &self.address),
+        let texts = [
+            ("server", self.address.as_str()),
             ("user", &self.user),
             ("pin", &self.pin),
             ("cookie", &self.cookie),
-        ] {
-            let item = Element::new("Item")
-                .with(Element::with_text("Key", &format!("{OWN}{name}")))
-                .with(Element::with_text("Value", value));
-            data.children.push(item);
-        }
+        ];
+        database.set_custom_texts(OWN, &texts);
     }
 
     /// Forgets it.
     pub fn remove_from(database: &mut Database) {
-        let data = database.meta_mut().child_mut("CustomData");
-        data.children
-            .retain(|it| !it.text_of("Key").starts_with(OWN));
+        database.remove_custom_texts(OWN);
     }
 }
 

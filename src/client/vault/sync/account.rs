@@ -6,7 +6,6 @@ use zeroize::Zeroizing;
 use super::keys::{Key, random};
 use super::shared::OWN;
 use crate::client::vault::database::Database;
-use crate::client::vault::xml::Element;
 use crate::client::{Tls, Trust};
 use crate::text::{hex, unhex};
 use crate::vault::own::message::{Device, Id, Secret};
@@ -79,14 +78,7 @@ impl Account {
 
     /// The account that a database is linked with.
     pub fn of(database: &Database) -> Option<Account> {
-        let data = database.meta()?.child("CustomData")?;
-        let text = |name: &str| {
-            let found = data
-                .children
-                .iter()
-                .find(|it| it.text_of("Key").strip_prefix(OWN) == Some(name))?;
-            Some(found.text_of("Value"))
-        };
+        let text = |name| database.custom_text(OWN, name);
         let key = |name| {
             let bytes = Zeroizing::new(unhex(text(name)?.as_bytes())?);
             Some(Zeroizing::new(bytes.as_slice().try_into().ok()?))
@@ -111,14 +103,12 @@ impl Account {
 
     /// Links a database with it.
     pub fn put_into(&self, database: &mut Database) {
-        Account::remove_from(database);
         let trust = match &self.server.trust {
             Trust::Pin(pin) => format!("pin:{pin}"),
             Trust::Authorities(pem) => format!("authorities:{}", String::from_utf8_lossy(pem)),
             Trust::System => "system".to_owned(),
         };
-        let data = database.meta_mut().child_mut("CustomData");
-        for (name, value) in [
+        let texts = [
             ("server", self.server.address.as_str()),
             ("trust", &trust),
             ("user", &self.user),
@@ -126,18 +116,12 @@ impl Account {
             ("token", &Zeroizing::new(hex(&*self.token))),
             ("secret", &Zeroizing::new(hex(&*self.secret))),
             ("base-key", &Zeroizing::new(hex(&*self.base_key))),
-        ] {
-            let item = Element::new("Item")
-                .with(Element::with_text("Key", &format!("{OWN}{name}")))
-                .with(Element::with_text("Value", value));
-            data.children.push(item);
-        }
+        ];
+        database.set_custom_texts(OWN, &texts);
     }
 
     /// Ends the link of a database.
     pub fn remove_from(database: &mut Database) {
-        let data = database.meta_mut().child_mut("CustomData");
-        data.children
-            .retain(|it| !it.text_of("Key").starts_with(OWN));
+        database.remove_custom_texts(OWN);
     }
 }
