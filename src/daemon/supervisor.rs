@@ -576,9 +576,7 @@ impl<'a> Supervisor<'a> {
     /// come again, and those who are in are not counted.
     fn hear_admissions(&mut self) {
         for index in (0..self.generations.len()).rev() {
-            for keeper in (0..self.generations[index].keepers.len()).rev() {
-                self.hear_keeper(index, keeper);
-            }
+            self.hear_keepers(index);
             self.hear_authenticator(index);
         }
     }
@@ -611,6 +609,12 @@ impl<'a> Supervisor<'a> {
         if self.registry.get(slot).is_none_or(is_known) {
             return;
         }
+        self.hear_keepers(index);
+    }
+
+    /// Takes the news of all keepers of a generation.
+    fn hear_keepers(&mut self, index: usize) {
+        // From the last to the first: one that has ended is taken out.
         for keeper in (0..self.generations[index].keepers.len()).rev() {
             self.hear_keeper(index, keeper);
         }
