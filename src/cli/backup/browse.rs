@@ -2,13 +2,12 @@
 
 use std::io::{BufWriter, stdout};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Exit, Result, report, report_notes};
-use crate::backup::{BackupError, Entry, LeftOut, Repository, Snapshot, export};
+use crate::backup::{BackupError, Entry, LeftOut, Snapshot, export};
 use crate::cli::output::{Printer, local_time};
 use crate::cli::secrets::first_line;
 use crate::client::ClientError;
@@ -34,9 +33,7 @@ pub(super) struct Ls {
 
 impl Ls {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = Context::lock(&keepers, false)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = context.open_to_read()?;
         let mut out = Lines::new(context);
         let lost = repository.list(&self.what, |entry| {
             out.show(&Record::Entry(entry), || line(entry));
@@ -63,9 +60,7 @@ pub(super) struct Find {
 
 impl Find {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = Context::lock(&keepers, false)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = context.open_to_read()?;
         let mut out = Lines::new(context);
         let each = |snapshot: &Snapshot, entry: &Entry| {
             let found = Record::Found {
@@ -92,9 +87,7 @@ pub(super) struct Dump {
 
 impl Dump {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = Context::lock(&keepers, false)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = context.open_to_read()?;
         let mut out = BufWriter::new(stdout().lock());
         let dumped = repository.dump(&self.what, &mut out);
         report_notes(&keepers);

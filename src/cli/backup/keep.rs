@@ -5,8 +5,8 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use jiff::Span;
 
-use super::{Context, Exit, Record, Result, report_notes};
-use crate::backup::{BackupError, Checked, Forgetting, Keep, Keepers, Locks, Pruned, Repository};
+use super::{Context, Exit, Opened, Record, Result, report_notes};
+use crate::backup::{BackupError, Checked, Forgetting, Keep, Keepers, Pruned, Repository};
 use crate::cli::output::{complain, local_time};
 use crate::text::human_size;
 
@@ -91,9 +91,7 @@ impl Rules {
 
 impl Forget {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = exclusive(&keepers)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = open_alone(context)?;
         let found = match self.snapshots.is_empty() {
             true => repository.apply(&self.rules.keep()?)?,
             false => repository.forgetting(&self.snapshots)?,
@@ -156,9 +154,7 @@ pub(super) struct Prune {
 
 impl Prune {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = exclusive(&keepers)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = open_alone(context)?;
         // A run that was killed may have left packs that no index names.
         repository.repair_index()?;
         let pruned = repository.prune(&self.max_unused);
@@ -178,8 +174,10 @@ fn pruned_sentence(pruned: &Pruned) -> String {
     )
 }
 
-/// What a keeper that is not there has would come back from it.
-fn exclusive(keepers: &Keepers) -> Result<Locks> {
+/// The repository while no other run is at it. What a keeper that is not there has
+/// would come back from it.
+fn open_alone(context: &Context) -> Result<Opened> {
+    let (keepers, seed) = context.open()?;
     if let Some(path) = keepers.absent.first() {
         let text = format!(
             "{}: not there, and what is removed elsewhere would come back from it: mount it first, or \
@@ -188,7 +186,9 @@ fn exclusive(keepers: &Keepers) -> Result<Locks> {
         );
         return Err(BackupError::Failed(text));
     }
-    Context::lock(keepers, true)
+    let locks = Context::lock(&keepers, true)?;
+    let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+    Ok((keepers, locks, repository))
 }
 
 /// Look whether every copy is there and whole
@@ -207,9 +207,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = Context::lock(&keepers, false)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = context.open_to_read()?;
         let subset = match self.read_data {
             true => Some("all"),
             false => self.read_data_subset.as_deref(),
@@ -250,9 +248,7 @@ enum What {
 
 impl Repair {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = exclusive(&keepers)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = open_alone(context)?;
         let mut changes = repository.repair_index()?;
         let mut whole = "the index names what is there";
         if matches!(self.what, What::Snapshots) {

@@ -24,7 +24,7 @@ use self::secrets::Secrets;
 use super::complete::VARIABLE;
 use super::output::{Printer, complain};
 use super::servers::usual_file;
-use crate::backup::{BackupError, Keepers, KeyFile, LeftOut, Locks, Seed};
+use crate::backup::{BackupError, Keepers, KeyFile, LeftOut, Locks, Repository, Seed};
 
 /// Back up to disks that you trust with nothing
 #[derive(Parser)]
@@ -128,6 +128,9 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// Keepers, the locks on them, and the repository that they have.
+type Opened = (Arc<Keepers>, Locks, Repository);
+
 /// How long to wait before a lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
 
@@ -186,6 +189,14 @@ impl Context {
         let (path, file) = self.key()?;
         let seed = file.open(|| self.secrets.passphrase(&path))?;
         Ok((self.keepers(&file, &seed)?, seed))
+    }
+
+    /// The repository while nobody removes files.
+    fn open_to_read(&self) -> Result<Opened> {
+        let (keepers, seed) = self.open()?;
+        let locks = Context::lock(&keepers, false)?;
+        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        Ok((keepers, locks, repository))
     }
 
     /// Keeps others from removing files, or from adding any, until it is dropped. It

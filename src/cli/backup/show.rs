@@ -68,9 +68,7 @@ pub(super) struct Restore {
 
 impl Restore {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, seed) = context.open()?;
-        let _locks = Context::lock(&keepers, false)?;
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let (keepers, _locks, repository) = context.open_to_read()?;
         let meter = Arc::new(Meter::default());
         let bar = follow(&meter, context.quiet);
         let restored = repository.restore(&self.what, &self.target, &meter);
