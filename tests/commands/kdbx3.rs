@@ -5,8 +5,8 @@ use std::fs;
 
 use tfd::client::vault::database::parse_time;
 
-use crate::common::tf::Person;
-use crate::vault::{PASSWORD, exported, fine, vault, xc};
+use crate::common::tf::{Person, xc};
+use crate::vault::{PASSWORD, exported, fine, vault};
 
 /// The version in front of a file.
 fn version(person: &Person, file: &str) -> u8 {

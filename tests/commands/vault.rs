@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::agents::{SECRET_TOOL, program};
 use crate::common::schema::{fits, schema, types};
-use crate::common::tf::{Person, Run, run};
+use crate::common::tf::{Person, Run, run, xc};
 
 /// A person with a file of KeePassXC, whose password is in `pw`.
 fn with_file() -> Person {
@@ -58,24 +58,6 @@ fn with_file() -> Person {
 }
 
 pub const PASSWORD: &str = "its password\n";
-
-/// What keepassxc-cli prints.
-pub fn xc(person: &Person, arguments: &[&str], input: &str) -> String {
-    let mut command = person.command("keepassxc-cli");
-    command.env("QT_QPA_PLATFORM", "offscreen");
-    let run = run(
-        command.args(arguments).arg("-q").env("LC_ALL", "C.UTF-8"),
-        input.as_bytes(),
-    );
-    assert_eq!(
-        run.code,
-        Some(0),
-        "apt-get install keepassxc: {arguments:?}: {}{}",
-        run.out,
-        run.err
-    );
-    run.out
-}
 
 /// All that KeePassXC finds in a file.
 pub fn exported(person: &Person, file: &str) -> String {

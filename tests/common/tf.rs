@@ -166,3 +166,22 @@ impl Person {
         (run.out, run.code)
     }
 }
+
+/// What keepassxc-cli prints.
+#[track_caller]
+pub fn xc(person: &Person, arguments: &[&str], input: &str) -> String {
+    let mut command = person.command("keepassxc-cli");
+    command.env("QT_QPA_PLATFORM", "offscreen");
+    let run = run(
+        command.args(arguments).arg("-q").env("LC_ALL", "C.UTF-8"),
+        input.as_bytes(),
+    );
+    assert_eq!(
+        run.code,
+        Some(0),
+        "apt-get install keepassxc: {arguments:?}: {}{}",
+        run.out,
+        run.err
+    );
+    run.out
+}

@@ -15,7 +15,7 @@ use tfd::client::vault::VaultFile;
 use tfd::client::vault::sync::merge::canonical;
 use tfd::client::vault::sync::shared::{META, share};
 
-use crate::common::tf::{Person, Run, run};
+use crate::common::tf::{Person, Run, xc};
 use crate::own::peer::server;
 use crate::peer::Vault;
 
@@ -114,24 +114,6 @@ impl Devices {
 /// An empty file. keepassxc-cli makes one of version 3, and keeps the version of this.
 fn made(person: &Person) {
     fine(person, FILE, &["init", "f.kdbx"]);
-}
-
-/// What keepassxc-cli prints.
-#[track_caller]
-fn xc(person: &Person, arguments: &[&str], input: &str) -> String {
-    let mut command = person.command("keepassxc-cli");
-    command
-        .env("QT_QPA_PLATFORM", "offscreen")
-        .env("LC_ALL", "C.UTF-8");
-    let run = run(command.args(arguments).arg("-q"), input.as_bytes());
-    assert_eq!(
-        run.code,
-        Some(0),
-        "apt-get install keepassxc: {arguments:?}: {}{}",
-        run.out,
-        run.err
-    );
-    run.out
 }
 
 fn vault(person: &Person, secrets: &str, arguments: &[&str]) -> Run {
