@@ -37,6 +37,8 @@ mod daemon;
 #[cfg(feature = "testing")]
 pub mod daemon;
 mod handover;
+#[cfg(feature = "testing")]
+pub mod hub;
 #[cfg(not(feature = "testing"))]
 mod ipc;
 #[cfg(feature = "testing")]
