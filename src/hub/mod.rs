@@ -2,5 +2,6 @@
 //! other's backups. Owners send sealed files to holders, which the protocol calls
 //! keepers; the hub knows which file of whom lies where, and sees no byte of them.
 
+pub mod broker;
 pub mod proofs;
 pub mod wire;

@@ -1,0 +1,129 @@
+//! Users: their names, keys and what the users file says of them. A key that is known
+//! is never exchanged.
+
+use rusqlite::params;
+
+use super::{Book, Result, Time, UserId, int};
+use crate::hub::wire::{Key, Reply, Role, User, Value};
+
+/// What the users file says of an account.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The most bytes it may use.
+    pub quota: Option<u64>,
+    /// The user with whom it is one person.
+    pub pool: Option<User>,
+    /// Whether it may not delete.
+    pub is_append_only: bool,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub id: UserId,
+    /// Its name.
+    pub name: User,
+    /// The key that signs for the owner.
+    pub key: Option<Key>,
+    /// The key that signs for the holder.
+    pub holder_key: Option<Key>,
+    /// Whether it may not delete.
+    pub is_append_only: bool,
+    /// Whether it shares.
+    pub has_share: bool,
+}
+
+const ACCOUNT: &str = "SELECT id, name, key, holder_key, append_only,
+                       EXISTS (SELECT 1 FROM holder WHERE user = id AND share > 0) FROM user";
+
+fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
+    let name: String = row.get(1)?;
+    let key = |at: usize| -> rusqlite::Result<Option<Key>> {
+        let bytes: Option<[u8; 32]> = row.get(at)?;
+        Ok(bytes.map(Key))
+    };
+    Ok(Account {
+        id: row.get(0)?,
+        name: User::read(&name).ok_or(rusqlite::Error::InvalidQuery)?,
+        key: key(2)?,
+        holder_key: key(3)?,
+        is_append_only: row.get(4)?,
+        has_share: row.get(5)?,
+    })
+}
+
+impl Book {
+    /// Takes note of a user who has logged in, and of what the users file says now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn enter(&self, name: &User, settings: &Settings, now: Time) -> Result<Account> {
+        let pool = match settings.pool.as_ref().filter(|pool| *pool != name) {
+            Some(pool) => Some(self.add(pool, now)?),
+            None => None,
+        };
+        let id = self.add(name, now)?;
+        let text = "UPDATE user SET seen = ?2, pool = ?3, quota = ?4, append_only = ?5
+                    WHERE id = ?1";
+        let quota = settings.quota.map(int);
+        let pool = pool.unwrap_or(id);
+        self.run(text, params![id, now, pool, quota, settings.is_append_only])?;
+        self.account(id)
+    }
+
+    /// The number of a name, which gets one if it has none.
+    fn add(&self, name: &User, now: Time) -> Result<UserId> {
+        let text = "INSERT INTO user (name, pool, append_only, created, seen)
+                    VALUES (?1, 0, 0, ?2, ?2) ON CONFLICT (name) DO NOTHING";
+        if self.run(text, params![name.as_str(), now])? > 0 {
+            let id = self.db.last_insert_rowid();
+            self.run("UPDATE user SET pool = id WHERE id = ?1", [id])?;
+        }
+        self.number("SELECT id FROM user WHERE name = ?1", [name.as_str()])
+    }
+
+    /// The user of a number.
+    ///
+    /// # Errors
+    /// The database's, also when there is none.
+    pub fn account(&self, id: UserId) -> Result<Account> {
+        let text = format!("{ACCOUNT} WHERE id = ?1");
+        let found = self.find(&text, [id], account)?;
+        Ok(found.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+    }
+
+    /// The user of a name.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn find_user(&self, name: &User) -> Result<Option<Account>> {
+        self.find(
+            &format!("{ACCOUNT} WHERE name = ?1"),
+            [name.as_str()],
+            account,
+        )
+    }
+
+    /// Takes a key that a user has proved: of an owner the identity key, of a holder
+    /// the holder key.
+    ///
+    /// # Errors
+    /// `504` if another is known, or the identity key is missing; the database's.
+    pub fn learn_key(&self, user: UserId, role: Role, key: Key) -> Result<()> {
+        let account = self.account(user)?;
+        let (known, text) = match role {
+            Role::Holder if account.key.is_none() => return Err(Reply::NotAllowed.into()),
+            Role::Holder => {
+                let text = "UPDATE user SET holder_key = ?2 WHERE id = ?1";
+                (account.holder_key, text)
+            }
+            Role::Owner | Role::Both => (account.key, "UPDATE user SET key = ?2 WHERE id = ?1"),
+        };
+        match known {
+            Some(known) if known == key => Ok(()),
+            Some(_) => Err(Reply::NotAllowed.into()),
+            None => self.run(text, params![user, key.0]).map(drop),
+        }
+    }
+}
