@@ -3,5 +3,7 @@
 //! keepers; the hub knows which file of whom lies where, and sees no byte of them.
 
 pub mod broker;
+pub mod dialogue;
 pub mod proofs;
+pub mod state;
 pub mod wire;
