@@ -37,6 +37,8 @@ mod daemon;
 #[cfg(feature = "testing")]
 pub mod daemon;
 mod handover;
+#[cfg(not(feature = "testing"))]
+mod hub;
 #[cfg(feature = "testing")]
 pub mod hub;
 #[cfg(not(feature = "testing"))]

@@ -75,12 +75,16 @@ fn summary(config: &Config) -> String {
             listen.join(" ")
         );
     }
-    if let Some(vault) = config.vault.as_ref().filter(|_| config.is_vault_alone()) {
+    if config.has_own_accounts_alone() {
+        let vault = config.vault.as_ref();
+        let vault = vault.map(|vault| ("vault", &vault.data, &vault.user));
+        let hub = config.hub.as_ref().map(|hub| ("hub", &hub.data, &hub.user));
+        let both = vault.into_iter().chain(hub);
+        let both = both.map(|(what, data, user)| format!("{what} {}, as {user}", data.display()));
         return format!(
-            "configuration ok: vault {} on {}, as {}",
-            vault.data.display(),
+            "configuration ok: {} on {}",
+            both.collect::<Vec<_>>().join("; "),
             listen.join(" "),
-            vault.user
         );
     }
     let mode = match config.server.mode {

@@ -4,6 +4,7 @@
 pub mod bbftp;
 mod blocked;
 pub mod check;
+pub mod hub;
 pub mod import;
 pub mod keygen;
 mod kick;
@@ -166,6 +167,13 @@ enum Command {
         #[command(subcommand)]
         command: vault::VaultCommand,
     },
+    /// Users of the backup hub, by root, with a running tfd or without
+    Hub {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(subcommand)]
+        command: hub::HubCommand,
+    },
     /// Serve a BBFTP client that has started this by ssh, as the calling user
     ///
     /// The root is that of the file system, the working directory the home. Needs
@@ -221,6 +229,7 @@ pub fn run() -> ExitCode {
         Command::Import { old, out } => import::run(&old, &out),
         Command::User { file, command } => user::run(file, command),
         Command::Vault { file, command } => vault::run(&file, command),
+        Command::Hub { file, command } => hub::run(&file, command),
         Command::Bbftp(arguments) => bbftp::run(&arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

@@ -37,13 +37,14 @@ protocols! {
     "TF Protocol, or the proxy in front of a server of it." Tf "tf" udp true;
     "BBFTP." Bbftp "bbftp" udp false;
     "The vault." Vault "vault" udp false;
+    "The backup hub." Hub "hub" udp false;
     #[cfg(feature = "testing")] "A protocol of tests." Echo "echo" udp false;
 }
 
 impl Protocol {
-    /// All but one.
-    pub(super) fn others(one: Protocol) -> impl Iterator<Item = Protocol> {
-        Protocol::ALL.iter().copied().filter(move |of| *of != one)
+    /// Whether it has accounts of its own, and sessions beneath a root of its own.
+    pub fn has_own_accounts(self) -> bool {
+        matches!(self, Protocol::Vault | Protocol::Hub)
     }
 
     /// Whether any address is listed for it.

@@ -4,6 +4,7 @@
 
 mod bbftp;
 mod check;
+mod hub;
 mod listener;
 mod proxy;
 mod server;
@@ -23,6 +24,7 @@ use crate::trusted;
 pub use bbftp::{Bbftp, PasswordLogins, SourcePort};
 pub use check::is_service_name;
 pub(crate) use check::parse_port_range;
+pub use hub::Hub;
 pub use listener::{Listener, Protocol};
 pub use proxy::{Backend, Host, Proxy};
 pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, OnUpload, Pam, Server, Tls};
@@ -44,6 +46,8 @@ pub struct Config {
     pub bbftp: Option<Bbftp>,
     /// `[vault]`, if the vault is listened for.
     pub vault: Option<Vault>,
+    /// `[hub]`, if the backup hub is listened for.
+    pub hub: Option<Hub>,
     listeners: Vec<Listener>,
     data_ports: Vec<RangeInclusive<u16>>,
     /// What it has for protocols that are not listened for.
@@ -76,21 +80,22 @@ impl Config {
     }
 
     /// What the file of blocked logins is next to, if there are logins: the users
-    /// file, or else the accounts of the vault.
+    /// file, or else the accounts of the vault or the hub.
     pub fn blocked_beside(&self) -> Option<PathBuf> {
         let vault = || Some(self.vault.as_ref()?.data.join("accounts"));
-        self.server.users.clone().or_else(vault)
+        let hub = || Some(self.hub.as_ref()?.data.join("users"));
+        self.server.users.clone().or_else(vault).or_else(hub)
     }
 
     /// Whether files beneath the root are served.
     pub fn serves_files(&self) -> bool {
-        self.proxy().is_none() && !self.is_vault_alone()
+        self.proxy().is_none() && !self.has_own_accounts_alone()
     }
 
-    /// Whether the vault is all that is served.
-    pub fn is_vault_alone(&self) -> bool {
-        let is_vault = |listener: &Listener| listener.protocol == Protocol::Vault;
-        self.listeners.iter().all(is_vault)
+    /// Whether all that is served has accounts and roots of its own.
+    pub fn has_own_accounts_alone(&self) -> bool {
+        let has_them = |listener: &Listener| listener.protocol.has_own_accounts();
+        self.listeners.iter().all(has_them)
     }
 
     /// Where the transparent proxy relays to, if this is one.
@@ -109,13 +114,18 @@ impl Config {
         listener::check(&mut values);
         server::check(&mut values, has_tls);
         let has_vault = Protocol::Vault.is_listed(&values);
-        // The sessions of a vault have their roots elsewhere.
-        let has_root = has_tf || Protocol::others(Protocol::Vault).any(|of| of.is_listed(&values));
+        // Sessions of protocols with accounts of their own have their roots elsewhere.
+        let mut others = Protocol::ALL.iter().filter(|of| !of.has_own_accounts());
+        let has_root = has_tf || others.any(|of| of.is_listed(&values));
         if has_root && !is_proxy {
             values.need("server", "root", "add it");
         }
         if has_vault {
             vault::check(&mut values);
+        }
+        let has_hub = Protocol::Hub.is_listed(&values);
+        if has_hub {
+            hub::check(&mut values);
         }
         if has_tf {
             tf::check(&mut values);
@@ -140,6 +150,10 @@ impl Config {
                 bbftp: has_bbftp.then(|| bbftp::build(&values)),
                 vault: match has_vault {
                     true => Some(vault::build(&values)?),
+                    false => None,
+                },
+                hub: match has_hub {
+                    true => Some(hub::build(&values)?),
                     false => None,
                 },
                 listeners: listener::build(&values),

@@ -2,7 +2,7 @@
 //! and range, default, and text. The file is read by it; conf/tfd.toml and the
 //! list of keys in tfd.toml(5) are held to it by a test.
 
-use super::{check, vault};
+use super::{check, hub, vault};
 
 /// A key.
 pub(super) struct Key {
@@ -256,6 +256,24 @@ pub(super) const KEYS: &[Key] = keys! {
         "How many old versions of an entry are kept in the own dialect, however old they are, and \
          for how many days all of them and deletions.";
     vault keep_days: Int(1, 36500), Default 180, "";
+
+    hub tls_listen: List(check::listen), Example ["0.0.0.0:7170", "[::]:7170"],
+        "Where to listen for owners and keepers of backups, alone or next to protocols in \
+         multi-user mode (left out: nowhere).";
+    hub name: Checked(hub::check_name), Example "hub.example.org",
+        "The hub's name for good: signatures have it. It is never looked up.";
+    hub data: Path, Example "/var/lib/tfd/hub",
+        "The directory of its database, made at the first start, and the system user that keeps \
+         it and nothing else.";
+    hub user: Text(255), Example "tfd-hub", "";
+    hub free: Checked(check::size), Default "1G",
+        "How much each user may have stored without keeping anything for others, and how many \
+         hundredths of its share beyond that.";
+    hub ratio: Int(0, 1000), Default 100, "";
+    hub window: Int(1, 64), Default 8, "How many files of a run may be on their way at once.";
+    hub keeper_timeout: Seconds(1.0), Default 5,
+        "How long a keeper may take to say whether it takes or sends a file, in seconds, before \
+         another is asked.";
 };
 
 /// The sections of protocols that only tests serve.

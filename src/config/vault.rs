@@ -108,7 +108,8 @@ pub(super) fn check(values: &mut Values<'_>) {
         "user",
         "name a system user of its own (useradd --system tfd-vault)",
     );
-    let has_others = Protocol::others(Protocol::Vault).any(|of| of.is_listed(values));
+    let mut others = Protocol::ALL.iter().filter(|of| !of.has_own_accounts());
+    let has_others = others.any(|of| of.is_listed(values));
     if has_others && !values.is("server", "mode", "multi-user") {
         let text = ": its clients log in, and those of other protocols here don't: set \
                     mode = \"multi-user\" in [server], or serve the vault by a tfd of its own";

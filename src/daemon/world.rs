@@ -53,7 +53,7 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
         problems.extend(load_pam().err());
     }
     let shared = Steps::of(config) == Steps::NONE;
-    // A vault alone needs none.
+    // Protocols with accounts of their own alone need none.
     let has_root = !server.root.as_os_str().is_empty();
     if let Some(identity) = identity.filter(|_| has_root) {
         let root = check_root(&server.root, shared.then_some(&identity));
@@ -116,7 +116,7 @@ fn check_user(config: &Config) -> Result<Identity, String> {
         return Ok(Identity::own());
     }
     let Some(name) = &config.server.user else {
-        if config.is_vault_alone() {
+        if config.has_own_accounts_alone() {
             // Only gates have it, which reach no file.
             let helpers = Identity::of_helpers(config.server.helper_user.as_deref()).ok();
             let unused = Identity::unused(helpers.as_ref());

@@ -39,20 +39,27 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
-    /// The one of a peer that has logged in, and has to share first, or not.
-    pub fn new(role: Role, needs_share: bool) -> Dialogue {
+    /// The one of a peer that has logged in by this request, and has to share first, or
+    /// not.
+    pub fn new(role: Role, needs_share: bool, latest: Option<Id>) -> Dialogue {
         Dialogue {
             role,
             state: State::Keyless.has_key(needs_share),
-            latest: None,
+            latest,
             waiting: BTreeMap::new(),
             asked: BTreeMap::new(),
             faults: 0,
         }
     }
 
+    /// Whether the peer waits for answers.
+    pub fn owes_answers(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Where the line stands.
-    pub fn state(&self) -> State {
+    #[cfg(test)]
+    fn state(&self) -> State {
         self.state
     }
 
@@ -193,11 +200,11 @@ mod tests {
     }
 
     fn owner() -> Dialogue {
-        Dialogue::new(Role::Owner, false)
+        Dialogue::new(Role::Owner, false, None)
     }
 
     fn holder() -> Dialogue {
-        Dialogue::new(Role::Holder, false)
+        Dialogue::new(Role::Holder, false, None)
     }
 
     /// The words of a line that the peer gets at once.
@@ -274,7 +281,7 @@ mod tests {
             );
         }
         assert!(matches!(hear(&mut dialogue, "XYZ"), Next::End(_)));
-        let mut shareless = Dialogue::new(Role::Both, true);
+        let mut shareless = Dialogue::new(Role::Both, true, None);
         for id in 1..100 {
             let first = answer(hear(&mut shareless, &format!("BCK 1 1 1 id={id}")));
             assert!(first.starts_with("301 "), "{first}");

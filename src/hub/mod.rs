@@ -3,7 +3,14 @@
 //! keepers; the hub knows which file of whom lies where, and sees no byte of them.
 
 pub mod book;
-pub mod dialogue;
+mod broker;
+mod dialogue;
+mod gate;
+mod helpers;
+pub(crate) mod operator;
+mod place;
 pub mod proofs;
-pub mod state;
+pub(crate) mod server;
+mod session;
+mod state;
 pub mod wire;

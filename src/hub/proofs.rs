@@ -1,21 +1,25 @@
 //! Who signs what: responses to challenges, keys, lines between peers, files, receipts
 //! and removals. Each statement begins with a prefix of its own, so that none can be
-//! taken for another; all bind the hub's name. Nothing here keeps a key.
+//! taken for another; all bind the hub's name. Nothing here keeps a key. The hub checks;
+//! what peers sign, and state to each other, is here for tests that stand in for them.
 
+#[cfg(feature = "testing")]
 use std::fmt;
 
 use openssl::error::ErrorStack;
 use openssl::md::Md;
 use openssl::memcmp;
-use openssl::pkey::{Id, PKey, Private, Public};
+#[cfg(feature = "testing")]
+use openssl::pkey::Private;
+use openssl::pkey::{Id, PKey, Public};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::sha::sha256;
 use openssl::sign::{Signer, Verifier};
 use zeroize::Zeroizing;
 
-use super::wire::{
-    Checksum, Exporter, Introduction, Key, Label, Name, Random, Signature, User, Value,
-};
+#[cfg(feature = "testing")]
+use super::wire::Introduction;
+use super::wire::{Checksum, Exporter, Key, Label, Name, Random, Signature, User, Value};
 use crate::text::hex;
 
 /// The characters of an enrolment code.
@@ -74,6 +78,20 @@ impl Challenge<'_> {
     }
 }
 
+/// A new enrolment code, as it is shown.
+///
+/// # Errors
+/// The system's.
+pub fn new_code() -> Result<String, getrandom::Error> {
+    let mut bytes = Zeroizing::new([0; CODE]);
+    getrandom::fill(&mut *bytes)?;
+    let letters = bytes.map(|byte| char::from(LETTERS.as_bytes()[usize::from(byte % 32)]));
+    let groups = letters
+        .chunks(4)
+        .map(|group| group.iter().collect::<String>());
+    Ok(groups.collect::<Vec<_>>().join("-"))
+}
+
 /// The key of a login by an enrolment code, which may have any case and hyphens;
 /// `None` for anything else.
 ///
@@ -124,8 +142,10 @@ pub enum Statement<'a> {
         key: Key,
         exporter: Exporter,
     },
+    #[cfg(feature = "testing")]
     /// An end of a new line between peers.
     Peer(&'a Introduction),
+    #[cfg(feature = "testing")]
     /// This file is the owner's: by the identity key.
     File {
         hub: &'a Label,
@@ -174,7 +194,9 @@ impl Statement<'_> {
                 &key.text(),
                 &hex(&exporter.0),
             ]),
+            #[cfg(feature = "testing")]
             Statement::Peer(introduction) => joined(&["tfd-hub-ds-v1", &introduction.text()]),
+            #[cfg(feature = "testing")]
             Statement::File {
                 hub,
                 owner,
@@ -215,6 +237,7 @@ impl Statement<'_> {
         }
     }
 
+    #[cfg(feature = "testing")]
     /// Signs it.
     ///
     /// # Errors
@@ -243,15 +266,18 @@ fn joined(texts: &[&str]) -> Vec<u8> {
     texts.join("\0").into_bytes()
 }
 
+#[cfg(feature = "testing")]
 /// A private key that signs statements: Ed25519.
 pub struct SigningKey(PKey<Private>);
 
+#[cfg(feature = "testing")]
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey")
     }
 }
 
+#[cfg(feature = "testing")]
 impl SigningKey {
     /// The one of these bytes.
     ///

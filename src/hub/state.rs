@@ -79,6 +79,23 @@ const fn is_of_owners(command: Command) -> bool {
 }
 
 impl State {
+    const ALL: [State; 8] = [
+        State::Fresh,
+        State::Asked,
+        State::Keyless,
+        State::Shareless,
+        State::Ready,
+        State::Backup,
+        State::Recover,
+        State::Reverse,
+    ];
+
+    /// Whether the hub does in any state what a peer of this role asks.
+    pub fn admits_ever(role: Role, command: Command) -> bool {
+        let mut all = State::ALL.iter();
+        all.any(|state| state.admit(role, command).is_ok())
+    }
+
     /// Whether the hub does what a peer of this role asks.
     ///
     /// # Errors
@@ -111,7 +128,9 @@ impl State {
             (State::Shareless, Command::Sha, Code::ShareOk)
             | (State::Backup, Command::Dbu, Code::UpdateDone)
             | (State::Backup | State::Recover | State::Reverse, Command::Abt, Code::Aborted)
-            | (State::Reverse, Command::Rrc, Code::ReverseRecoveryDone) => State::Ready,
+            | (State::Reverse, Command::Rrc, Code::ReverseRecoveryDone | Code::Later) => {
+                State::Ready
+            }
             (State::Ready, Command::Bck, Code::MayBegin) => State::Backup,
             (state, _, _) => state,
         }
@@ -151,16 +170,7 @@ mod tests {
     use super::*;
     use crate::hub::wire::{Party, Sort};
 
-    const STATES: [State; 8] = [
-        State::Fresh,
-        State::Asked,
-        State::Keyless,
-        State::Shareless,
-        State::Ready,
-        State::Backup,
-        State::Recover,
-        State::Reverse,
-    ];
+    const STATES: [State; 8] = State::ALL;
 
     /// The table of the protocol, a letter for each state: `+` done, `k` done unless the
     /// role is owner, `-` 504, `2` 302, `1` 301, `7` 407.
@@ -211,6 +221,21 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_role_has_its_commands_in_whatever_state() {
+        for (role, command, is_its) in [
+            (Role::Owner, Command::Sha, false),
+            (Role::Owner, Command::Wrn, false),
+            (Role::Owner, Command::Del, true),
+            (Role::Holder, Command::Del, false),
+            (Role::Holder, Command::Rec, false),
+            (Role::Holder, Command::Mov, true),
+            (Role::Holder, Command::Rem, false),
+        ] {
+            assert_eq!(State::admits_ever(role, command), is_its, "{command:?}");
         }
     }
 

@@ -38,8 +38,8 @@ impl Steps {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Steps {
         Steps {
-            // The vault is alone in single-user mode, and its clients log in.
-            account: config.server.mode == Mode::MultiUser || config.vault.is_some(),
+            // Protocols with accounts of their own are alone in single-user mode.
+            account: config.server.mode == Mode::MultiUser || config.has_own_accounts_alone(),
             jail: config.server.jail,
         }
     }

@@ -73,7 +73,7 @@ pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
     link.count_on(gate.meter);
     link.set_deadline(Some(gate.deadline))?;
     link.stop_on(&crate::sys::signal::STOP);
-    let Accepted { proof, alpn } = match gate.tls {
+    let Accepted { proof, alpn, .. } = match gate.tls {
         Some(tls) => tls.accept(&mut link, Arc::clone(&keeper) as _, &ALPN)?,
         None => Accepted::default(),
     };

@@ -1,11 +1,13 @@
-//! The hub's database: one SQLite file, and how it is opened and changed. Only one
-//! process has it open.
+//! The hub's database: one SQLite file, and how it is opened and changed. The broker
+//! has it open, and for a moment what an operator runs.
 
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{Result, Rules, Time};
+use crate::hub::wire::Label;
 
 /// States, as they stand in the statements: file.state 1 asked for, 2 live (one of its
 /// copies is), 3 dying; copy.state 1 asked for, 2 live, 3 lost. A copy that is asked
@@ -16,6 +18,9 @@ const SCHEMA: &str = "
         name TEXT NOT NULL UNIQUE,
         key BLOB,
         holder_key BLOB,
+        login BLOB,
+        code BLOB,
+        code_until INTEGER,
         pool INTEGER NOT NULL,
         quota INTEGER,
         append_only INTEGER NOT NULL,
@@ -108,6 +113,9 @@ const VERSION: i64 = 1;
 /// How far the clock may go back, in seconds.
 const BACK: Time = 60;
 
+/// How long one waits for a change of another process.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The database.
 #[derive(Debug)]
 pub struct Book {
@@ -122,13 +130,14 @@ impl Book {
     /// The database's, also for tables of another version or of a hub of another name.
     pub fn open(file: &Path, rules: Rules, now: Time) -> rusqlite::Result<Book> {
         let db = Connection::open(file)?;
+        db.busy_timeout(PATIENCE)?;
         db.pragma_update(None, "page_size", 8192)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
         // Temporary tables would be files elsewhere.
         db.pragma_update(None, "temp_store", "MEMORY")?;
         db.set_prepared_statement_cache_capacity(128);
-        let change = db.unchecked_transaction()?;
+        let change = Transaction::new_unchecked(&db, TransactionBehavior::Immediate)?;
         let version: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version == 0 {
             change.execute_batch(SCHEMA)?;
@@ -143,16 +152,36 @@ impl Book {
         Ok(Book { db, rules })
     }
 
+    /// The hub's name.
+    pub fn hub(&self) -> &Label {
+        &self.rules.hub
+    }
+
     /// Does something whole or not at all. It is on disk when this returns. The body
     /// may answer many requests: one that is refused changes nothing.
     ///
     /// # Errors
     /// The body's, and the database's.
     pub fn whole<T>(&self, body: impl FnOnce(&Book) -> Result<T>) -> Result<T> {
-        let change = self.db.unchecked_transaction()?;
+        let behavior = TransactionBehavior::Immediate;
+        let change = Transaction::new_unchecked(&self.db, behavior)?;
         let result = body(self)?;
         change.commit()?;
         Ok(result)
+    }
+
+    /// Does a part of that whole or not at all.
+    ///
+    /// # Errors
+    /// The body's, and the database's.
+    pub fn part<T>(&self, body: impl FnOnce(&Book) -> Result<T>) -> Result<T> {
+        self.run("SAVEPOINT part", [])?;
+        let result = body(self);
+        if result.is_err() {
+            self.run("ROLLBACK TO part", [])?;
+        }
+        self.run("RELEASE part", [])?;
+        result
     }
 
     /// Takes note of the time; whether the clock has not gone back. While it has,

@@ -62,13 +62,14 @@ impl Book {
         Ok(())
     }
 
-    /// Takes note whether others can connect to a holder.
+    /// The port that a holder listens on.
     ///
     /// # Errors
     /// The database's.
-    pub fn probed(&self, holder: UserId, is_reachable: bool) -> Result<()> {
-        let text = "UPDATE holder SET reach = ?2 WHERE user = ?1";
-        self.run(text, params![holder, is_reachable]).map(drop)
+    pub fn port(&self, holder: UserId) -> Result<u16> {
+        let text = "SELECT port FROM holder WHERE user = ?1";
+        let port = self.find(text, [holder], |row| row.get(0))?;
+        Ok(port.unwrap_or(DEFAULT_PORT))
     }
 
     /// Takes note that these holders are online now: to be called every hour, and for

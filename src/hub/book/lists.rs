@@ -81,6 +81,16 @@ impl Book {
         self.find(text, params![owner, name.0], listed)
     }
 
+    /// A file of an owner that is not deleted, live or not.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn any_file(&self, owner: UserId, name: Name) -> Result<Option<Listed>> {
+        let text = "SELECT name, size, kind, time FROM file
+                    WHERE owner = ?1 AND name = ?2 AND state <> 3";
+        self.find(text, params![owner, name.0], listed)
+    }
+
     /// The holders that have live copies of a file.
     ///
     /// # Errors

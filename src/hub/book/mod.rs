@@ -8,7 +8,7 @@ mod database;
 mod deletion;
 mod holders;
 mod lists;
-pub mod message;
+mod logins;
 mod orders;
 mod placement;
 mod runs;
@@ -24,16 +24,16 @@ use std::collections::HashSet;
 
 use super::wire::{Code, Label, Reply};
 
-pub use copies::{Counted, Placed, Wish};
+#[cfg(test)]
+use copies::Counted;
+pub use copies::{Placed, Wish};
 pub use database::Book;
 pub use deletion::Removal;
 pub use holders::Share;
 pub use lists::Listed;
-pub use orders::Order;
+pub use logins::Known;
 pub use runs::NewRun;
-pub use space::Space;
 pub use users::{Account, Settings};
-pub use warnings::Warning;
 
 /// The number of a user in the database.
 pub type UserId = i64;

@@ -1,4 +1,4 @@
-//! Users: their names, keys and what the users file says of them. A key that is known
+//! Users: their names, keys and what the operator has set for them. A key that is known
 //! is never exchanged.
 
 use rusqlite::params;
@@ -6,7 +6,7 @@ use rusqlite::params;
 use super::{Book, Result, Time, UserId, int};
 use crate::hub::wire::{Key, Reply, Role, User, Value};
 
-/// What the users file says of an account.
+/// What the operator has set for an account.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The most bytes it may use.
@@ -54,7 +54,7 @@ fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
 }
 
 impl Book {
-    /// Takes note of a user who has logged in, and of what the users file says now.
+    /// Enters a user, or other settings of one.
     ///
     /// # Errors
     /// The database's.
@@ -70,6 +70,23 @@ impl Book {
         let pool = pool.unwrap_or(id);
         self.run(text, params![id, now, pool, quota, settings.is_append_only])?;
         self.account(id)
+    }
+
+    /// Takes note that a user has logged in.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn seen(&self, user: UserId, now: Time) -> Result<()> {
+        let text = "UPDATE user SET seen = ?2 WHERE id = ?1";
+        self.run(text, params![user, now]).map(drop)
+    }
+
+    /// All users by their names.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn users(&self) -> Result<Vec<Account>> {
+        self.all(&format!("{ACCOUNT} ORDER BY name"), [], account)
     }
 
     /// The number of a name, which gets one if it has none.

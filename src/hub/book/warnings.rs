@@ -38,14 +38,13 @@ impl Book {
             .map(drop)
     }
 
-    /// Ends a warning.
+    /// Ends an owner's warnings of a kind.
     ///
     /// # Errors
     /// The database's.
-    pub fn unwarn(&self, owner: UserId, about: UserId, reason: Wrong) -> Result<()> {
-        let text = "DELETE FROM warning WHERE owner = ?1 AND about = ?2 AND reason = ?3";
-        self.run(text, params![owner, about, reason.number()])
-            .map(drop)
+    pub fn unwarn(&self, owner: UserId, reason: Wrong) -> Result<()> {
+        let text = "DELETE FROM warning WHERE owner = ?1 AND reason = ?2";
+        self.run(text, params![owner, reason.number()]).map(drop)
     }
 
     /// The warnings that stand.

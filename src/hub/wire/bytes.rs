@@ -126,3 +126,16 @@ impl fmt::Debug for LoginKey {
         f.write_str("LoginKey")
     }
 }
+
+impl Encode for LoginKey {
+    fn encode<'a>(&'a self, out: &mut Writer<'a>) {
+        out.put(&*self.0);
+    }
+}
+
+impl Decode for LoginKey {
+    fn decode(from: &mut Reader<'_>) -> Option<LoginKey> {
+        let bytes: [u8; 32] = Decode::decode(from)?;
+        Some(LoginKey(Zeroizing::new(bytes)))
+    }
+}

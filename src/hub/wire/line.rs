@@ -20,6 +20,18 @@ pub enum Message {
     Reply(Reply),
 }
 
+impl From<Request> for Message {
+    fn from(request: Request) -> Message {
+        Message::Request(request)
+    }
+}
+
+impl From<Reply> for Message {
+    fn from(reply: Reply) -> Message {
+        Message::Reply(reply)
+    }
+}
+
 /// A line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -105,6 +117,17 @@ impl Lines {
     /// are kept.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether there may be a line.
+    pub fn has_line(&self) -> bool {
+        let new = &self.bytes[self.searched..];
+        new.contains(&b'\n') || self.bytes.len() >= MAX_LINE
+    }
+
+    /// Gives back memory that it does not need.
+    pub fn rest(&mut self) {
+        self.bytes.shrink_to_fit();
     }
 
     /// The next line, once it is there.

@@ -15,13 +15,20 @@ mod value;
 mod words;
 
 pub use address::{DEFAULT_PORT, Way};
-pub use bytes::{Checksum, Exporter, Key, LoginKey, Name, Nonce, Random, RunId, Signature, Token};
-pub use fields::{Bad, Fault};
-pub use line::{Line, Lines, MAX_LINE, Message};
+pub use bytes::{Checksum, Exporter, Key, LoginKey, Name, Random, RunId, Signature};
+#[cfg(feature = "testing")]
+pub use bytes::{Nonce, Token};
+pub use fields::Bad;
+#[cfg(feature = "testing")]
+pub use fields::Fault;
+#[cfg(feature = "testing")]
+pub use line::MAX_LINE;
+pub use line::{Line, Lines, Message};
 pub use reply::{Code, Reply};
 pub use request::{Command, Party, Request, Sort};
-pub use value::{
-    AuditKey, CopyNumber, Factor, Flag, Id, Introduction, Kinds, Label, Trusted, User, Value,
-    Version,
-};
-pub use words::{Kind, Leaving, NotStored, Purpose, Removal, Role, Shelf, Side, Spread, Wrong};
+#[cfg(feature = "testing")]
+pub use value::{AuditKey, Flag, Introduction, Trusted};
+pub use value::{CopyNumber, Factor, Id, Kinds, Label, User, Value, Version};
+pub use words::{Kind, Leaving, NotStored, Purpose, Role, Spread, Wrong};
+#[cfg(feature = "testing")]
+pub use words::{Removal, Shelf, Side};

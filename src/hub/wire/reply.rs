@@ -18,6 +18,7 @@ macro_rules! replies {
 
         impl Code {
             /// All of them.
+            #[cfg(feature = "testing")]
             pub const ALL: &[Code] = &[$(Code::$name),*];
 
             /// Its number.

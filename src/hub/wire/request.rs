@@ -25,6 +25,7 @@ pub enum Party {
 }
 
 impl Party {
+    #[cfg(feature = "testing")]
     fn covers(self, other: Party) -> bool {
         self == other || (self == Party::Peer && other != Party::Hub)
     }
@@ -80,6 +81,10 @@ macro_rules! commands {
 
             impl $name {
                 /// The one without named parameters.
+                #[cfg_attr(
+                    not(feature = "testing"),
+                    allow(dead_code, reason = "each party sends its own")
+                )]
                 #[allow(clippy::new_without_default, reason = "most have parameters")]
                 pub fn new($($value: $value_type),*) -> $name {
                     $name { $($value,)* $($option: None,)* }
@@ -113,6 +118,7 @@ macro_rules! commands {
 
         impl Command {
             /// All of them.
+            #[cfg(feature = "testing")]
             pub const ALL: &[Command] = &[$(Command::$name),*];
 
             /// Its three letters.
@@ -262,7 +268,7 @@ commands! {
         Hub > Owner Notice "";
     /// Not stored by this user, or could not be.
     Nst = "NST" (username: User) [name: Name, reason: NotStored]
-        Owner > Hub Request "DST SRC 405 406 505" & Holder > Hub Request "212 505";
+        Owner > Hub Request "DST SRC 212 405 406 505" & Holder > Hub Request "212 505";
     /// The user is offline.
     Off = "OFF" (username: User) []
         Hub > Peer Answer "" & Hub > Peer Notice "";
@@ -321,6 +327,7 @@ commands! {
         Hub > Peer Notice "" & Holder > Hub Notice "";
 }
 
+#[cfg(feature = "testing")]
 impl Command {
     /// What it is in this direction; `None` if it is not sent there.
     pub fn between(self, from: Party, to: Party) -> Option<&'static Use> {

@@ -78,6 +78,19 @@ impl Value for Id {
     }
 }
 
+impl Encode for Id {
+    fn encode<'a>(&'a self, out: &mut Writer<'a>) {
+        self.0.encode(out);
+    }
+}
+
+impl Decode for Id {
+    fn decode(from: &mut Reader<'_>) -> Option<Id> {
+        let number = u32::decode(from)?;
+        (1..=1 << 31).contains(&number).then_some(Id(number))
+    }
+}
+
 /// Texts with a limit of their own.
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident if $valid:ident;)*) => {$(

@@ -16,6 +16,7 @@ macro_rules! words {
 
         impl $name {
             /// All of them.
+            #[cfg(feature = "testing")]
             pub const ALL: &[$name] = &[$($name::$word),*];
 
             /// Its number.

@@ -51,7 +51,12 @@ pub struct Accepted {
     pub proof: Option<Proof>,
     /// The application protocol, if it has named one.
     pub alpn: Option<Vec<u8>>,
+    /// What both ends have exported, of [`Door::accept_exporting`].
+    pub exported: Option<[u8; EXPORTED]>,
 }
+
+/// Bytes that other proofs are bound to a connection by.
+pub const EXPORTED: usize = 32;
 
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +107,30 @@ impl Door {
         holder: Arc<dyn Keyholder>,
         alpn: Alpn<'_>,
     ) -> Result<Accepted, HelloError> {
+        self.shake_hands(link, holder, alpn, None)
+    }
+
+    /// The same, and exports what other proofs can be bound to, under this label.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn accept_exporting(
+        &self,
+        link: &mut Link,
+        holder: Arc<dyn Keyholder>,
+        alpn: Alpn<'_>,
+        label: &str,
+    ) -> Result<Accepted, HelloError> {
+        self.shake_hands(link, holder, alpn, Some(label))
+    }
+
+    fn shake_hands(
+        &self,
+        link: &mut Link,
+        holder: Arc<dyn Keyholder>,
+        alpn: Alpn<'_>,
+        label: Option<&str>,
+    ) -> Result<Accepted, HelloError> {
         let secrets = Arc::new(Secrets::default());
         let observer = Arc::new(Observer::default());
         let mut config = self.config(holder, &secrets, &observer).map_err(refused)?;
@@ -128,6 +157,9 @@ impl Door {
         let alpn = server.alpn_protocol().map(<[u8]>::to_vec);
         let suite = server.negotiated_cipher_suite().map(|suite| suite.suite());
         link.export(|label| Exported::by_server(&server, suite?, label));
+        let export =
+            |label: &str| server.export_keying_material([0; EXPORTED], label.as_bytes(), None);
+        let exported = label.map(export).transpose().map_err(refused)?;
         let numbers = server.dangerous_extract_secrets().map_err(refused)?;
         let numbers = (numbers.rx.0, numbers.tx.0);
         let records = suite.and_then(|suite| secrets.records(End::Server, suite, numbers, inbox));
@@ -136,6 +168,7 @@ impl Door {
         Ok(Accepted {
             proof: observer.take(),
             alpn,
+            exported,
         })
     }
 

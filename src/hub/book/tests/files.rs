@@ -157,10 +157,7 @@ fn a_file_without_a_live_copy_is_not_listed_and_its_owner_is_warned() {
         (&about.name, Wrong::Missing)
     );
     assert_eq!((warnings[0].files, warnings[0].name), (1, Some(name(1))));
-    world
-        .book
-        .unwarn(anna.id, about.id, Wrong::Missing)
-        .expect("over");
+    world.book.unwarn(anna.id, Wrong::Missing).expect("over");
     assert_eq!(world.book.warnings(anna.id).expect("warnings"), []);
 }
 

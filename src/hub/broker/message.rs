@@ -1,36 +1,122 @@
-//! What a session and the broker say to each other: the lines of the session's peer,
-//! which the session has found to be allowed, and the lines that the peer gets. Whose
-//! channel it is decides who speaks; nothing in a message does.
+//! What gates and sessions say to the broker, and what it says to them. Whose channel
+//! it is decides who speaks; nothing in a message does.
 
 use std::net::IpAddr;
 
-use crate::hub::wire::{Key, Line, Role, User};
+use crate::hub::wire::{Checksum, Exporter, Key, Line, LoginKey, Random, Role, Signature, User};
+use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
+use crate::ipc::orders::Tag;
+use crate::session::login::{AskingGate, GatePipe};
 
-/// The most bytes of a message. The broker puts lines into several messages, if they
-/// are more.
-pub const MAX_MESSAGE: usize = 8192;
+/// The most lines in a message.
+pub const MOST_LINES: usize = 32;
 
-/// Who has logged in: from the daemon, with the session's channel.
+/// Who has a new channel: from the daemon.
+#[derive(Debug)]
+pub enum NewCaller {
+    /// A gate.
+    Gate(AskingGate),
+    /// A session.
+    Session {
+        /// Whom it serves.
+        card: Card,
+        /// The channel to it.
+        channel: Pipe<ToSession, FromSession>,
+    },
+}
+
+codec!(enum NewCaller { 1 => Gate(gate), 2 => Session { card, channel } });
+
+/// Whom a session serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
     /// The user.
     pub user: User,
     /// What its machine is on this line.
     pub role: Role,
-    /// The key that this role signs with, as the authenticator knows it.
-    pub key: Key,
     /// Where the line comes from.
     pub peer: IpAddr,
-    /// The most bytes that the account may use.
-    pub quota: Option<u64>,
-    /// The user with whom it is one person.
-    pub pool: Option<User>,
-    /// Whether it may not delete.
-    pub is_append_only: bool,
 }
 
-codec!(struct Card { user, role, key, peer, quota, pool, is_append_only });
+codec!(struct Card { user, role, peer });
+
+/// A gate whose client is in: to the daemon.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its connection.
+    pub tag: Tag,
+    /// Who has logged in.
+    pub user: User,
+    /// As what.
+    pub role: Role,
+    /// The channel to it.
+    pub gate: GatePipe,
+}
+
+codec!(struct Admitted { tag, user, role, gate });
+
+/// What a gate asks.
+#[derive(Debug)]
+pub enum Ask {
+    /// A challenge for who wants to log in.
+    LogIn {
+        /// The name.
+        user: User,
+        /// What its machine is on this line.
+        role: Role,
+        /// What both ends have exported from TLS.
+        exporter: Exporter,
+    },
+    /// Whether the response to it fits.
+    Respond {
+        /// The response.
+        response: Checksum,
+        /// The signature, where there is one.
+        sig: Option<Signature>,
+    },
+    /// Whether a key is taken, of who is in but for that.
+    Key {
+        /// The key.
+        key: Key,
+        /// The login key, where there is one.
+        login: Option<LoginKey>,
+        /// The proof, where there is one.
+        proof: Option<Signature>,
+    },
+}
+
+codec!(enum Ask {
+    1 => LogIn { user, role, exporter },
+    2 => Respond { response, sig },
+    3 => Key { key, login, proof },
+});
+
+/// What a gate is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "passed on, one at a time")]
+pub enum Answer {
+    /// The challenge.
+    Challenge {
+        /// Seconds since 1970.
+        time: u64,
+        /// What was drawn.
+        random: Random,
+    },
+    /// A session of the client follows.
+    Admitted,
+    /// The client gets this reply, to its request.
+    Reply(Line),
+    /// Nobody logs in now.
+    Closed,
+}
+
+codec!(enum Answer {
+    1 => Challenge { time, random },
+    2 => Admitted,
+    3 => Reply(line),
+    4 => Closed,
+});
 
 /// What a session sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +130,7 @@ pub enum FromSession {
 
 codec!(enum FromSession { 1 => Enter, 2 => Line(line) });
 
-/// What the broker sends.
+/// What the broker sends to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "passed on, one at a time")]
 pub enum ToSession {
@@ -55,7 +141,7 @@ pub enum ToSession {
     },
     /// Answers to one request of the peer, with its number.
     Answers {
-        /// They, in this order.
+        /// They, in this order, at most [`MOST_LINES`].
         lines: Vec<Line>,
         /// Whether no more follow.
         is_last: bool,
@@ -82,15 +168,10 @@ mod tests {
 
     #[test]
     fn messages_arrive_as_sent_and_nothing_else_is_one() {
-        let key = "N78UC4ahUtSig_Eg5NZKmo8V7MCCDmlJJdRJTzZ5cHU";
         let card = Card {
             user: User::read("anna").expect("name"),
             role: Role::Owner,
-            key: Key::read(key).expect("key"),
             peer: "2001:db8::7".parse().expect("address"),
-            quota: Some(1 << 40),
-            pool: None,
-            is_append_only: true,
         };
         assert_eq!(Card::from_bytes(&card.to_bytes()), Some(card.clone()));
         let mut bytes = card.to_bytes().to_vec();

@@ -1,0 +1,82 @@
+//! `[hub]`: what concerns the backup hub.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::listener::Protocol;
+use super::values::Values;
+use crate::text::parse_size;
+
+/// The longest name of a hub, in bytes.
+const MAX_NAME: usize = 255;
+
+/// What concerns the backup hub.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// Its name, which signatures have.
+    pub name: String,
+    /// Where its database is.
+    pub data: PathBuf,
+    /// The system user that keeps the database.
+    pub user: String,
+    /// Bytes that each user may use without a share.
+    pub free: u64,
+    /// How many hundredths of its share a user may use beyond that.
+    pub ratio: u64,
+    /// How many files of a run may be on their way at once.
+    pub window: u64,
+    /// How long a keeper may take to answer before another is asked.
+    pub patience: Duration,
+}
+
+/// Whether a text can be the name of a hub.
+pub(super) fn check_name(text: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    match (1..=MAX_NAME).contains(&text.len()) && text.chars().all(is_plain) {
+        true => Ok(()),
+        false => Err("use letters, digits, dots, hyphens and underscores".to_owned()),
+    }
+}
+
+/// Reports keys that are missing or contradict each other.
+pub(super) fn check(values: &mut Values<'_>) {
+    values.need(
+        "hub",
+        "name",
+        "name the hub once and for all, such as \"hub.example.org\"",
+    );
+    values.need(
+        "hub",
+        "data",
+        "name a directory, such as \"/var/lib/tfd/hub\"",
+    );
+    values.need(
+        "hub",
+        "user",
+        "name a system user of its own (useradd --system tfd-hub)",
+    );
+    let mut others = Protocol::ALL.iter().filter(|of| !of.has_own_accounts());
+    let has_others = others.any(|of| of.is_listed(values));
+    if has_others && !values.is("server", "mode", "multi-user") {
+        let text = ": its clients log in, and those of other protocols here don't: set \
+                    mode = \"multi-user\" in [server], or serve the hub by a tfd of its own";
+        values.problem("hub", "tls_listen", text);
+    }
+    if values.is("server", "jail", "true") {
+        let text = ": its clients can't enter a jail: remove jail from [server]";
+        values.problem("hub", "tls_listen", text);
+    }
+}
+
+/// From checked values.
+pub(super) fn build(values: &Values<'_>) -> Option<Hub> {
+    Some(Hub {
+        name: values.text("hub", "name")?.to_owned(),
+        data: values.path("hub", "data")?,
+        user: values.text("hub", "user")?.to_owned(),
+        free: parse_size(values.text("hub", "free")?)?,
+        ratio: values.parsed("hub", "ratio")?,
+        window: values.parsed("hub", "window")?,
+        patience: values.seconds("hub", "keeper_timeout")?,
+    })
+}

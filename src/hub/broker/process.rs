@@ -1,0 +1,338 @@
+//! The broker's process: it takes what gates and sessions have sent, does all of it in
+//! one change of the book, and sends the answers once that is on disk.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use super::Desk;
+use super::gates::Gate;
+use super::line::Line;
+use super::message::{Admitted, Answer, NewCaller};
+use crate::hub::book::{Book, Result, Rules, Trouble};
+use crate::ipc::Pipe;
+use crate::session::failure::Failure;
+use crate::users::throttle::{Limits, Throttle};
+
+/// The database beneath the store.
+pub const FILE: &str = "hub.db";
+
+/// What stands for the daemon among the callers.
+const DAEMON: u64 = 0;
+
+/// The most callers that are heard in a turn, and messages of one.
+const AT_ONCE: usize = 64;
+const OF_ONE: usize = 16;
+
+/// How often the time is noted, and what is over is ended.
+const TICK: Duration = Duration::from_secs(60);
+
+/// What it follows of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What holds for all users.
+    pub rules: Rules,
+    /// How many files of a run may be on their way.
+    pub window: u64,
+    /// How long a holder may take to answer before another is asked.
+    pub patience: Duration,
+    /// When failed logins are blocked.
+    pub limits: Limits,
+}
+
+/// Who is let in, or why a login has failed: to the daemon.
+pub type Outcome = std::result::Result<Admitted, Failure>;
+
+/// The channel to the daemon.
+pub type ToDaemon = Pipe<Outcome, Option<NewCaller>>;
+
+/// Serves gates and sessions until the daemon has ended, or has said that no more will
+/// come.
+///
+/// # Errors
+/// When the database can't be opened or changed.
+pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) -> io::Result<()> {
+    let now = jiff::Timestamp::now().as_second();
+    let throttle = Throttle::new(settings.limits, Some(blocked));
+    let desk = Desk::new(&settings, throttle);
+    let book = Book::open(&store.join(FILE), settings.rules, now).map_err(io::Error::other)?;
+    let mut office = Office {
+        poller: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        daemon,
+        desk,
+        book,
+        gates: HashMap::new(),
+        next: DAEMON + 1,
+        tick: Instant::now(),
+        due: None,
+        said: Vec::new(),
+        waiting: Vec::new(),
+    };
+    office.watch_daemon()?;
+    while office.turn()? {}
+    Ok(())
+}
+
+struct Office {
+    poller: OwnedFd,
+    daemon: ToDaemon,
+    desk: Desk,
+    book: Book,
+    gates: HashMap<u64, Gate>,
+    /// The number of the next caller.
+    next: u64,
+    /// When what is due every minute is done.
+    tick: Instant,
+    /// When a wait for an answer is over.
+    due: Option<Instant>,
+    /// What gates are answered.
+    said: Vec<(u64, Answer)>,
+    /// Lines whose sessions take no more now.
+    waiting: Vec<u64>,
+}
+
+impl Office {
+    fn watch_daemon(&self) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(DAEMON);
+        Ok(epoll::add(
+            &self.poller,
+            &self.daemon,
+            data,
+            epoll::EventFlags::IN,
+        )?)
+    }
+
+    /// Waits for callers, and serves them. Whether there may be more.
+    fn turn(&mut self) -> io::Result<bool> {
+        let events = self.wait()?;
+        self.desk.now = jiff::Timestamp::now().as_second();
+        let mut goes_on = true;
+        let mut heard = Vec::new();
+        for number in events {
+            match number {
+                DAEMON => goes_on &= self.take_callers()?,
+                number => heard.push(number),
+            }
+        }
+        let ended = self.serve(&heard).map_err(io::Error::other)?;
+        if !goes_on {
+            self.desk.leave_all();
+        }
+        self.send(ended)?;
+        Ok(goes_on)
+    }
+
+    /// Waits for callers that have said something or take more, or until something is
+    /// due.
+    fn wait(&self) -> io::Result<Vec<u64>> {
+        let until = self.due.map_or(self.tick, |due| due.min(self.tick));
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        let mut events = Vec::with_capacity(AT_ONCE);
+        match epoll::wait(&self.poller, spare_capacity(&mut events), left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        Ok(events.iter().map(|event| event.data.u64()).collect())
+    }
+
+    /// Takes in who is new. Whether more may come.
+    fn take_callers(&mut self) -> io::Result<bool> {
+        for _ in 0..AT_ONCE {
+            let caller = match self.daemon.try_receive() {
+                Ok(Some(Some(caller))) => caller,
+                Ok(_) => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            };
+            let number = self.next;
+            self.next += 1;
+            let data = epoll::EventData::new_u64(number);
+            match caller {
+                NewCaller::Gate(gate) => {
+                    let gate = Gate::from(gate);
+                    epoll::add(&self.poller, &gate.channel, data, epoll::EventFlags::IN)?;
+                    self.gates.insert(number, gate);
+                }
+                NewCaller::Session { card, channel } => {
+                    epoll::add(&self.poller, &channel, data, epoll::EventFlags::IN)?;
+                    let line = Line::new(number, card, channel);
+                    self.desk.lines.insert(number, line);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Does all that these callers ask, and what is due, in one change; the callers that
+    /// have ended.
+    fn serve(&mut self, heard: &[u64]) -> Result<Vec<u64>> {
+        let Office {
+            desk,
+            book,
+            gates,
+            said,
+            ..
+        } = self;
+        let is_due = self.tick <= Instant::now();
+        let (ended, due) = book.whole(|book| {
+            let mut ended = Vec::new();
+            for number in heard {
+                let goes_on = match gates.get_mut(number) {
+                    Some(gate) => hear_gate(desk, book, gate, |answer| {
+                        said.push((*number, answer));
+                    })?,
+                    None => hear_line(desk, book, *number)?,
+                };
+                if !goes_on {
+                    ended.push(*number);
+                }
+            }
+            for number in &ended {
+                desk.gone(book, *number)?;
+            }
+            if is_due {
+                desk.tick(book)?;
+            }
+            Ok((ended, desk.end_waits(book)?))
+        })?;
+        self.due = due;
+        if is_due {
+            self.tick = Instant::now() + TICK;
+        }
+        Ok(ended)
+    }
+
+    /// Sends what has come of it.
+    fn send(&mut self, ended: Vec<u64>) -> io::Result<()> {
+        for number in ended {
+            self.gates.remove(&number);
+        }
+        for failure in self.desk.failures.drain(..) {
+            // Under a flood some stay uncounted.
+            let _ = self.daemon.try_send(&Err(failure));
+        }
+        for (number, answer) in std::mem::take(&mut self.said) {
+            self.answer_gate(number, &answer)?;
+        }
+        loop {
+            let (waiting, over) = self.flush();
+            self.watch(waiting)?;
+            if over.is_empty() {
+                return Ok(());
+            }
+            // Others hear of it.
+            let Office { desk, book, .. } = self;
+            let gone = book.whole(|book| over.iter().try_for_each(|line| desk.gone(book, *line)));
+            gone.map_err(io::Error::other)?;
+        }
+    }
+
+    /// Sends what sessions take: the lines that wait, and those that are over.
+    fn flush(&mut self) -> (Vec<u64>, Vec<u64>) {
+        let (mut waiting, mut over) = (Vec::new(), Vec::new());
+        for (number, line) in &mut self.desk.lines {
+            match line.flush() {
+                Ok(true) if !line.is_over => waiting.push(*number),
+                Ok(false) if !line.is_over => {}
+                _ => over.push(*number),
+            }
+        }
+        (waiting, over)
+    }
+
+    /// Waits also until these lines take more, and no longer for others.
+    fn watch(&mut self, waiting: Vec<u64>) -> io::Result<()> {
+        let both = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+        let before = std::mem::replace(&mut self.waiting, waiting);
+        let changed = before.iter().filter(|it| !self.waiting.contains(it));
+        let changed = changed.map(|number| (number, epoll::EventFlags::IN));
+        let added = self.waiting.iter().filter(|it| !before.contains(it));
+        for (number, flags) in changed.chain(added.map(|number| (number, both))) {
+            if let Some(line) = self.desk.lines.get(number) {
+                let data = epoll::EventData::new_u64(*number);
+                epoll::modify(&self.poller, line.channel.as_fd(), data, flags)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_gate(&mut self, number: u64, answer: &Answer) -> io::Result<()> {
+        let Some(gate) = self.gates.get(&number) else {
+            return Ok(());
+        };
+        // One that leaves its answers unread is hostile.
+        let is_taken = gate.channel.try_send(answer).is_ok();
+        if is_taken && gate.admitted.is_none() {
+            return Ok(());
+        }
+        epoll::delete(&self.poller, &gate.channel)?;
+        let gate = self.gates.remove(&number).filter(|_| is_taken);
+        let Some((gate, (user, role))) = gate.and_then(|mut gate| {
+            let admitted = gate.admitted.take()?;
+            Some((gate, admitted))
+        }) else {
+            return Ok(());
+        };
+        self.daemon.send(&Ok(Admitted {
+            tag: gate.tag,
+            user,
+            role,
+            gate: gate.channel.into_channel().into(),
+        }))
+    }
+}
+
+/// Answers what a gate has asked; whether it may ask more.
+fn hear_gate(
+    desk: &mut Desk,
+    book: &Book,
+    gate: &mut Gate,
+    mut say: impl FnMut(Answer),
+) -> Result<bool> {
+    let ask = match gate.channel.try_receive() {
+        Ok(Some(ask)) if gate.admitted.is_none() => ask,
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+        _ => return Ok(false),
+    };
+    let answer = book.part(|book| desk.hear_gate(book, gate, ask, desk.now));
+    match answer {
+        Ok(answer) => say(answer),
+        Err(trouble) => {
+            log::error!(peer:% = gate.peer, error:% = trouble; "hub login");
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Does what a session has sent; whether its line goes on.
+fn hear_line(desk: &mut Desk, book: &Book, number: u64) -> Result<bool> {
+    for _ in 0..OF_ONE {
+        let Some(line) = desk.lines.get(&number).filter(|line| !line.is_over) else {
+            return Ok(true);
+        };
+        let message = match line.channel.try_receive() {
+            Ok(Some(message)) => message,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            _ => return Ok(false),
+        };
+        let done = book.part(|book| match desk.hear(book, number, message) {
+            // Of what is refused nobody else hears.
+            Err(Trouble::Refused(_)) => Ok(()),
+            done => done,
+        });
+        if let Err(trouble) = done {
+            log::error!(line = number, error:% = trouble; "hub request");
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

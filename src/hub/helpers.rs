@@ -1,0 +1,231 @@
+//! The helper process of the hub, in the daemon: the broker.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::unistd::Pid;
+
+use super::book::Rules;
+use super::broker::message::{Card, FromSession, NewCaller, ToSession};
+use super::broker::process::{self, Outcome, Settings};
+use super::place::Place;
+use super::wire::{Label, Role, User, Value};
+use crate::config::{Config, Hub};
+use crate::ipc::{Helper, Pipe, Service};
+use crate::sandbox::confinement::{Confinement, Duty};
+use crate::session::failure::Failure;
+use crate::session::login::AskingGate;
+use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
+use crate::users::{Identity, Login, Rights, throttle};
+
+/// The process, kept over a reload that does not concern it.
+#[derive(Debug)]
+pub struct HubHelpers {
+    running: Rc<Running>,
+    /// The channel on which it says who is let in, while it runs.
+    channel: Option<OwnedFd>,
+}
+
+/// The process, and whom sessions are served as.
+#[derive(Debug)]
+struct Running {
+    service: RefCell<Service<Option<NewCaller>, Outcome>>,
+    sessions: Identity,
+    /// What it was started with.
+    settings: String,
+}
+
+impl HubHelpers {
+    /// Starts it for a configuration, unless the one that runs is right for it.
+    ///
+    /// # Errors
+    /// One line that says what could not be started.
+    pub fn start(
+        context: &HelperContext<'_>,
+        hub: &Hub,
+        before: Option<&HubHelpers>,
+    ) -> Result<HubHelpers, String> {
+        let sessions = sessions(context)?;
+        let settings = format!("{hub:?} {:?} {sessions:?}", settings(context.config, hub));
+        let fits = |before: &&HubHelpers| before.running.settings == settings;
+        if let Some(before) = before.filter(fits) {
+            return Ok(HubHelpers::of(Rc::clone(&before.running)));
+        }
+        let service = Service::new(spawn(context, hub)?);
+        Ok(HubHelpers::of(Rc::new(Running {
+            service: RefCell::new(service),
+            sessions,
+            settings,
+        })))
+    }
+
+    fn of(running: Rc<Running>) -> HubHelpers {
+        let channel = running.channel();
+        HubHelpers { running, channel }
+    }
+}
+
+impl Running {
+    /// The channel of the process once more.
+    fn channel(&self) -> Option<OwnedFd> {
+        let service = self.service.borrow();
+        service.channel()?.try_clone_to_owned().ok()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It sends its peers away; they come again, to its successor.
+        let _ = self.service.get_mut().send(&None);
+    }
+}
+
+/// The process in the daemon.
+type Broker = Helper<Option<NewCaller>, Outcome>;
+
+fn spawn(context: &HelperContext<'_>, hub: &Hub) -> Result<Broker, String> {
+    Helper::spawn_ready("hub broker", |child| {
+        let identity = identity(context.config, hub).map_err(io::Error::other)?;
+        let settings = settings(context.config, hub).map_err(io::Error::other)?;
+        let place = Place::at(&hub.data);
+        place.make(&identity).map_err(io::Error::other)?;
+        let store = place.open_store().map_err(io::Error::other)?;
+        let beside = context.config.blocked_beside();
+        let blocked = throttle::open_beside(&beside.unwrap_or_default(), true)?;
+        let takes = context.identity.map(|_| &identity);
+        // Entering it closes its own descriptor.
+        let confinement = Confinement::new(takes, context.sandbox);
+        let confinement = ManuallyDrop::new(confinement.map_err(io::Error::other)?);
+        let duty = Duty::Keeping(store.as_fd());
+        let handles = [store.as_fd(), blocked.as_fd()];
+        child.enter(c"tfd-hub", &confinement.with(duty), &handles)?;
+        child.ready()?;
+        process::run(
+            Path::new("/"),
+            settings,
+            blocked,
+            child.channel.try_clone()?,
+        )
+    })
+}
+
+fn settings(config: &Config, hub: &Hub) -> Result<Settings, String> {
+    Ok(Settings {
+        rules: rules(hub)?,
+        window: hub.window,
+        patience: hub.patience,
+        limits: config.server.login_limits,
+    })
+}
+
+/// What holds for all users of a hub.
+///
+/// # Errors
+/// One line.
+pub fn rules(hub: &Hub) -> Result<Rules, String> {
+    Ok(Rules {
+        hub: Label::read(&hub.name).ok_or("hub.name: not a name")?,
+        free: hub.free,
+        ratio: hub.ratio,
+    })
+}
+
+/// Who keeps the database.
+///
+/// # Errors
+/// One line.
+pub fn identity(config: &Config, hub: &Hub) -> Result<Identity, String> {
+    let name = &hub.user;
+    let identity = Identity::of(name)
+        .map_err(|e| format!("hub.user: \"{name}\": {e}: make it (useradd --system {name})"))?;
+    let others = [&config.server.user, &config.server.helper_user];
+    let is_taken = others.contains(&&Some(name.clone()));
+    if identity.uid.is_root() || is_taken {
+        let text = "name a system user of its own, not root nor one of [server]";
+        return Err(format!("hub.user: \"{name}\": {text}"));
+    }
+    Ok(identity)
+}
+
+/// Whom sessions are served as: who faces the network, and has no file.
+fn sessions(context: &HelperContext<'_>) -> Result<Identity, String> {
+    let named = match (&context.config.server.user, context.identity) {
+        (_, None) => Ok(Identity::own()),
+        (Some(name), _) => Identity::of(name),
+        (None, helpers) => Identity::unused(helpers),
+    };
+    named.map_err(|e| format!("server.user: {e}"))
+}
+
+impl Helpers for HubHelpers {
+    fn open(&self, login: &Login, peer: IpAddr) -> io::Result<Option<OwnedFd>> {
+        let who = User::read(&login.name).zip(Role::read(&login.home));
+        let (user, role) = who.ok_or(io::ErrorKind::InvalidInput)?;
+        let card = Card { user, role, peer };
+        let service = self.running.service.borrow();
+        let pipe: Pipe<FromSession, ToSession> =
+            service.open(|channel| Some(NewCaller::Session { card, channel }))?;
+        Ok(Some(pipe.into_channel().into_handle()))
+    }
+
+    fn admit(&self, gate: AskingGate) -> io::Result<()> {
+        let service = self.running.service.borrow();
+        service.send(&Some(NewCaller::Gate(gate)))
+    }
+
+    fn admitted(&mut self) -> Option<Result<OwnLogin, Failure>> {
+        let admitted = match self.running.service.borrow().news()? {
+            Ok(admitted) => admitted,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let login = Login {
+            name: admitted.user.as_str().to_owned(),
+            identity: self.running.sessions.clone(),
+            home: admitted.role.word().to_owned(),
+            rights: Rights::Full,
+            max_sessions: None,
+            rate: None,
+            quota: None,
+        };
+        Some(Ok(OwnLogin {
+            tag: admitted.tag,
+            login,
+            gate: admitted.gate,
+        }))
+    }
+
+    fn channel(&self) -> Option<BorrowedFd<'_>> {
+        self.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    fn reaped(&mut self, pid: Pid) -> bool {
+        let is_ours = self.running.service.borrow_mut().reaped(pid);
+        if is_ours {
+            self.channel = None;
+        }
+        is_ours
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.running.service.borrow().due()
+    }
+
+    fn restart_if_due(&mut self, context: &HelperContext<'_>) {
+        if let Some(hub) = &context.config.hub {
+            let start = || spawn(context, hub);
+            self.running.service.borrow_mut().restart_if_due(start);
+            self.channel = self.running.channel();
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,93 @@
+//! The hub as the daemon serves it: its gate, its broker and its sessions.
+
+use std::io;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use super::gate::{self, Handed};
+use super::helpers::HubHelpers;
+use super::place::Place;
+use super::session;
+use super::wire::{Label, Value};
+use crate::config::Config;
+use crate::ipc::codec::Decode;
+use crate::net::link::Meter;
+use crate::session::protocol::{Gate, HelperContext, Helpers, Protocol, Secrets, Serve};
+
+/// The protocol's name in status and metrics.
+const NAME: &str = "hub";
+
+/// The hub with the settings of a configuration.
+#[derive(Clone, Debug)]
+pub struct Server {
+    hub: Label,
+    roots: PathBuf,
+}
+
+impl Server {
+    /// The hub as this configuration has it, if it does.
+    pub fn new(config: &Config) -> Option<Server> {
+        let hub = config.hub.as_ref()?;
+        Some(Server {
+            hub: Label::read(&hub.name)?,
+            roots: Place::at(&hub.data).roots(),
+        })
+    }
+}
+
+impl Protocol for Server {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn has_own_accounts(&self) -> bool {
+        true
+    }
+
+    fn root(&self) -> Option<&Path> {
+        Some(&self.roots)
+    }
+
+    fn secrets(&self, config: &Config) -> Result<Option<Secrets>, String> {
+        let Some(hub) = &config.hub else {
+            return Ok(None);
+        };
+        super::helpers::identity(config, hub)?;
+        let above = hub.data.parent().filter(|above| !above.is_dir());
+        if let Some(above) = above {
+            let (data, above) = (hub.data.display(), above.display());
+            return Err(format!("hub.data: {data}: {above} is missing: make it"));
+        }
+        Ok(None)
+    }
+
+    fn start_helpers(
+        &self,
+        context: &HelperContext<'_>,
+        before: Option<&dyn Helpers>,
+    ) -> Result<Option<Box<dyn Helpers>>, String> {
+        let Some(hub) = &context.config.hub else {
+            return Ok(None);
+        };
+        let before = before.and_then(|before| before.as_any().downcast_ref());
+        let helpers = HubHelpers::start(context, hub, before)?;
+        Ok(Some(Box::new(helpers)))
+    }
+
+    fn gate(&self, gate: Gate<'_>) -> io::Result<()> {
+        let peer = gate.peer;
+        let door = gate.tls.ok_or(io::ErrorKind::Unsupported)?;
+        if let Err(e) = gate::admit(gate, door, &self.hub) {
+            gate::log_refusal(peer, &e);
+        }
+        Ok(())
+    }
+
+    fn resume(&self, socket: TcpStream, state: &[u8], meter: Meter) -> io::Result<Serve<'_>> {
+        let state = Handed::from_bytes(state).ok_or(io::ErrorKind::InvalidData)?;
+        let peer = session::take_over(socket, state)?;
+        Ok(Box::new(move |context| {
+            session::serve(peer, meter, context)
+        }))
+    }
+}

@@ -1,0 +1,19 @@
+//! The backup hub over real sockets and TLS, with peers that are made of single lines.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers in tests are small"
+)]
+#![allow(unreachable_pub, reason = "shared by the modules of this test")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod crash;
+mod lines;
+mod login;
+mod peer;
+mod processes;
+mod recovery;
+mod runs;
