@@ -296,7 +296,8 @@ fn a_deletion_is_proved_and_reaches_its_holder_whenever_that_comes() {
         remove.starts_with(&format!("REM anna {one} {MIB} {proof} id=")),
         "{remove}"
     );
-    // The other one while nobody is there.
+    // The other one while nobody is there; the answer is heard first.
+    assert_eq!(code(&keeper.done("ABT")), 216);
     drop(keeper);
     assert_eq!(
         code(&owner.done(&format!("DEL {two} {}", anna.proof(file(2), MIB)))),
