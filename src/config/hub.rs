@@ -27,6 +27,16 @@ pub struct Hub {
     pub window: u64,
     /// How long a keeper may take to answer before another is asked.
     pub patience: Duration,
+    /// After how long owners are warned of a keeper that is away.
+    pub warn_after: Duration,
+    /// After how long the copies of one that is away are made elsewhere.
+    pub gone_after: Duration,
+    /// How many bytes a second keepers send each other.
+    pub heal_rate: u64,
+    /// How long one round of audits takes.
+    pub audit_cycle: Duration,
+    /// Whether keepers name all that they have, for a database that is new.
+    pub is_rebuilt: bool,
 }
 
 /// Whether a text can be the name of a hub.
@@ -78,5 +88,10 @@ pub(super) fn build(values: &Values<'_>) -> Option<Hub> {
         ratio: values.parsed("hub", "ratio")?,
         window: values.parsed("hub", "window")?,
         patience: values.seconds("hub", "keeper_timeout")?,
+        warn_after: values.seconds("hub", "warn_after")?,
+        gone_after: values.seconds("hub", "gone_after")?,
+        heal_rate: parse_size(values.text("hub", "heal_rate")?)?,
+        audit_cycle: values.seconds("hub", "audit_cycle")?,
+        is_rebuilt: values.is("hub", "rebuild", "true"),
     })
 }

@@ -274,6 +274,17 @@ pub(super) const KEYS: &[Key] = keys! {
     hub keeper_timeout: Seconds(1.0), Default 5,
         "How long a keeper may take to say whether it takes or sends a file, in seconds, before \
          another is asked.";
+    hub warn_after: Seconds(1.0), Default 259200,
+        "After how many seconds the owners are warned whose files a keeper has that is away.";
+    hub gone_after: Seconds(1.0), Default 604800,
+        "After how many seconds a keeper that is away is gone: other keepers get its files.";
+    hub heal_rate: Checked(check::size), Default "20M",
+        "How many bytes a second keepers send each other, so that all copies are there.";
+    hub audit_cycle: Seconds(1.0), Default 86400,
+        "In how many seconds each keeper is audited 8 times, and once more for each 1,000 files.";
+    hub rebuild: Flag, Default false,
+        "Whether keepers name all that they have, for a hub that has lost its database. While it \
+         is true nothing is healed.";
 };
 
 /// The sections of protocols that only tests serve.

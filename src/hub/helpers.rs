@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
 use super::book::Rules;
+use super::broker::Terms;
 use super::broker::message::{Card, FromSession, NewCaller, ToSession};
 use super::broker::process::{self, Outcome, Settings};
 use super::place::Place;
@@ -121,8 +122,19 @@ fn settings(config: &Config, hub: &Hub) -> Result<Settings, String> {
         rules: rules(hub)?,
         window: hub.window,
         patience: hub.patience,
+        is_rebuilt: hub.is_rebuilt,
+        terms: Terms {
+            warn_after: seconds(hub.warn_after),
+            gone_after: seconds(hub.gone_after),
+            heal_rate: hub.heal_rate.max(1),
+            audit_cycle: seconds(hub.audit_cycle),
+        },
         limits: config.server.login_limits,
     })
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// What holds for all users of a hub.

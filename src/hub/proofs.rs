@@ -145,7 +145,6 @@ pub enum Statement<'a> {
     #[cfg(feature = "testing")]
     /// An end of a new line between peers.
     Peer(&'a Introduction),
-    #[cfg(feature = "testing")]
     /// This file is the owner's: by the identity key.
     File {
         hub: &'a Label,
@@ -196,7 +195,6 @@ impl Statement<'_> {
             ]),
             #[cfg(feature = "testing")]
             Statement::Peer(introduction) => joined(&["tfd-hub-ds-v1", &introduction.text()]),
-            #[cfg(feature = "testing")]
             Statement::File {
                 hub,
                 owner,

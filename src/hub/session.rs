@@ -12,7 +12,7 @@ use super::dialogue::{Dialogue, Next};
 use super::gate::Handed;
 use super::wire::request::Out;
 use super::wire::{
-    Bad, Code, Command, Id, Leaving, Line, Lines, Message, Reply, Request, Role, Value,
+    Bad, Code, Command, Flag, Id, Leaving, Line, Lines, Message, Reply, Request, Role, Value,
 };
 use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
@@ -176,14 +176,20 @@ impl Session {
         self.link.set_deadline(None)?;
         self.link.set_idle_limit(Some(STUCK))?;
         self.broker.send(&FromSession::Enter)?;
-        let Some(ToSession::Entered { needs_share }) = self.broker.receive()? else {
+        let Some(ToSession::Entered {
+            needs_share,
+            replays,
+        }) = self.broker.receive()?
+        else {
             return Err(Ended::NoBroker);
         };
         self.dialogue = Dialogue::new(role, needs_share, Some(id));
         let reply = match (is_key, needs_share) {
             (true, _) => Reply::KeyReceived,
             (false, true) => Reply::ShareNeeded,
-            (false, false) => Reply::LoggedIn { replay: None },
+            (false, false) => Reply::LoggedIn {
+                replay: replays.then_some(Flag),
+            },
         };
         let message = Message::Reply(reply);
         let id = Some(id);

@@ -9,7 +9,7 @@ use crate::peer::*;
 use tfd::hub::wire::Value;
 
 /// Kills the processes of this name, and waits until they are gone.
-fn kill_all(server: &Hub, name: &str) {
+pub fn kill_all(server: &Hub, name: &str) {
     let found = pids(server, name);
     for pid in &found {
         let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
@@ -26,7 +26,7 @@ fn kill_all(server: &Hub, name: &str) {
 }
 
 /// Logs in once that is possible.
-fn again(server: &Hub, person: &Person, role: &str) -> Line {
+pub fn again(server: &Hub, person: &Person, role: &str) -> Line {
     let mut found = None;
     wait_until("a login", || {
         let mut line = Line::new(server);

@@ -11,9 +11,12 @@
 mod common;
 
 mod crash;
+mod healing;
+mod keepers;
 mod lines;
 mod login;
 mod peer;
 mod processes;
+mod rebuild;
 mod recovery;
 mod runs;

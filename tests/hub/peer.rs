@@ -388,6 +388,16 @@ impl Line {
         !self.requests.is_empty()
     }
 
+    /// What the hub has asked so far, and has been asked to note.
+    pub fn news(&mut self) -> (Vec<String>, Vec<String>) {
+        let reply = self.done("GIP nobody");
+        assert_eq!(code(&reply), 401);
+        (
+            self.requests.drain(..).collect(),
+            self.notices.drain(..).collect(),
+        )
+    }
+
     /// Whether the hub has asked nothing so far.
     pub fn is_idle(&mut self) -> bool {
         !self.is_asked()

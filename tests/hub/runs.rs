@@ -397,3 +397,26 @@ fn what_is_done_is_in_the_audit_log() {
         });
     }
 }
+
+#[test]
+fn a_deleted_file_that_its_owner_places_again_comes_out_of_the_trash() {
+    let Some(server) = server("") else { return };
+    let (anna, bob) = (Person::new("anna"), Person::new("bob"));
+    let mut keeper = server.holder(&bob, GIB);
+    let mut owner = server.owner(&anna);
+    owner.begin(MIB, 1, 1);
+    store(&mut owner, &anna, &mut keeper, &bob, &put(1, MIB));
+    assert_eq!(code(&owner.done("DBU")), 215);
+    let name = file(1).text();
+    let delete = format!("DEL {name} {}", anna.proof(file(1), MIB));
+    assert_eq!(code(&owner.done(&delete)), 203);
+    keeper.obey("REM", "203 File is deleted");
+    assert_eq!(code(&owner.done("REC anna kind=all")), 505);
+    owner.begin(MIB, 1, 2);
+    let id = owner.request(&put(1, MIB));
+    // The keeper has it in its trash, and takes it back.
+    keeper.obey("RCV", "212 Transfer completed");
+    assert_eq!(code(&owner.answer(id)), 212);
+    assert_eq!(code(&owner.done("DBU")), 215);
+    assert_eq!(code(&owner.done("REC anna kind=all")), 207);
+}

@@ -1,6 +1,7 @@
 //! Files and their copies: where the next one goes, and what has become of it. A copy
 //! is asked for, then live once its holder has signed for it, or lost. A file is live
-//! as long as one of its copies is.
+//! as long as one of its copies is. What becomes of copies without their owner is
+//! beneath `care`.
 
 use rusqlite::{Row, params};
 
@@ -20,6 +21,9 @@ const FAILED: Time = 600;
 
 /// After how many seconds an owner may ask again.
 const LATER: u64 = 3600;
+
+/// After how many seconds the hub makes a copy that an owner could not.
+const LATER_MADE: Time = 3600;
 
 /// A file that is to be placed.
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +83,11 @@ impl FileRow {
 
 /// A copy as it stands in the table.
 #[derive(Clone, Debug)]
-struct CopyRow {
-    holder: UserId,
-    state: i64,
-    since: Time,
-    place: Place,
+pub(super) struct CopyRow {
+    pub holder: UserId,
+    pub state: i64,
+    pub since: Time,
+    pub place: Place,
 }
 
 impl CopyRow {
@@ -91,7 +95,7 @@ impl CopyRow {
         self.state == 1
     }
 
-    fn is_live(&self) -> bool {
+    pub fn is_live(&self) -> bool {
         self.state == 2
     }
 
@@ -124,7 +128,7 @@ impl Book {
         let copies = self.copies(wish.owner, wish.name)?;
         let (kept, gone): (Vec<_>, Vec<_>) = copies
             .into_iter()
-            .filter(|copy| copy.state != 3)
+            .filter(|copy| copy.is_asked() || copy.is_live())
             .partition(|copy| copy.is_live() || online.contains(&copy.holder));
         for copy in gone {
             self.lose(wish.owner, wish.name, copy.holder, now)?;
@@ -146,6 +150,10 @@ impl Book {
         while placed.len() < wanted {
             let number = copy_number(placed.len() + 1, factor);
             placed.push(self.place_one(wish, number, online, random(), now)?);
+        }
+        if placed.contains(&Placed::Nowhere) {
+            // Once there is a holder, the hub makes the copy.
+            self.heal(wish.owner, wish.name, wish.owner, now + LATER_MADE)?;
         }
         Ok(in_order(placed, factor))
     }
@@ -214,11 +222,6 @@ impl Book {
         now: Time,
     ) -> Result<Placed> {
         let copies = self.copies(wish.owner, wish.name)?;
-        let mut among = self.candidates(wish.owner, online, now)?;
-        among.retain(|it| {
-            let of_it = |copy: &CopyRow| copy.holder == it.holder && copy.bars(now);
-            !copies.iter().any(of_it)
-        });
         let taken = || copies.iter().filter(|copy| copy.state != 3);
         let has_trusted = taken().any(|copy| wish.trusted.contains(&copy.holder));
         let places: Vec<Place> = taken().map(|copy| copy.place.clone()).collect();
@@ -229,7 +232,7 @@ impl Book {
             trusted: if has_trusted { &[] } else { wish.trusted },
             is_last: number.number == number.of,
         };
-        let Some(holder) = choose(&among, &wanted, random) else {
+        let Some(holder) = self.pick(wish.owner, &copies, &wanted, (online, random), now)? else {
             return Ok(Placed::Nowhere);
         };
         let text = "INSERT OR REPLACE INTO copy (owner, name, holder, state, since, run)
@@ -240,6 +243,23 @@ impl Book {
         let text = "UPDATE run SET reserved = max(reserved - ?2, 0) WHERE id = ?1";
         self.run(text, params![wish.run.0, int(wish.size)])?;
         Ok(Placed::At(holder, number))
+    }
+
+    /// A holder that takes a copy and has none yet.
+    pub(super) fn pick(
+        &self,
+        owner: UserId,
+        copies: &[CopyRow],
+        wanted: &Wanted<'_>,
+        (online, random): (&Online, u64),
+        now: Time,
+    ) -> Result<Option<UserId>> {
+        let mut among = self.candidates(owner, online, now)?;
+        among.retain(|it| {
+            let of_it = |copy: &CopyRow| copy.holder == it.holder && copy.bars(now);
+            !copies.iter().any(of_it)
+        });
+        Ok(choose(&among, wanted, random))
     }
 
     /// Counts a copy for which the owner shows the holder's receipt.
@@ -324,7 +344,8 @@ impl Book {
             .ok_or(Reply::NoSuchFile)?;
         self.give_up(wish.owner, wish.name, (holder, reason), now)?;
         let copies = self.copies(wish.owner, wish.name)?;
-        let active: Vec<_> = copies.iter().filter(|copy| copy.state != 3).collect();
+        let is_active = |copy: &&CopyRow| copy.is_asked() || copy.is_live();
+        let active: Vec<_> = copies.iter().filter(is_active).collect();
         let all = usize::from(file.factor.get());
         if active.len() < all {
             let number = copy_number(active.len() + 1, file.factor);
@@ -358,29 +379,30 @@ impl Book {
         let copy = copies.iter().find(|copy| copy.holder == holder);
         let is_bad = matches!(reason, NotStored::Missing | NotStored::Corrupt);
         match copy {
-            Some(copy) if copy.is_asked() || copy.is_live() && is_bad => {
-                self.lose(owner, name, holder, now)
+            Some(copy) if copy.is_asked() => self.lose(owner, name, holder, now),
+            Some(copy) if is_bad && ![3, 5].contains(&copy.state) => {
+                self.lose(owner, name, holder, now)?;
+                self.heal(owner, name, holder, now)
             }
             _ => Ok(()),
         }
     }
 
-    /// Notes that a copy, asked for or live, is lost. What a run has reserved for it is
-    /// reserved again.
-    fn lose(&self, owner: UserId, name: Name, holder: UserId, now: Time) -> Result<()> {
+    /// Notes that a copy is lost. What a run has reserved for it is reserved again.
+    pub(super) fn lose(&self, owner: UserId, name: Name, holder: UserId, now: Time) -> Result<()> {
         let Some(file) = self.file(owner, name)? else {
             return Ok(());
         };
         let text = "UPDATE run SET reserved = reserved + ?4 WHERE id = (SELECT run FROM copy
                     WHERE owner = ?1 AND name = ?2 AND holder = ?3)";
         self.run(text, params![owner, name.0, holder, int(file.size)])?;
+        self.uncount_copy(owner, name, holder, file.size)?;
         let text = "UPDATE copy SET state = 3, since = ?4, run = NULL
                     WHERE owner = ?1 AND name = ?2 AND holder = ?3";
         self.run(text, params![owner, name.0, holder, now])?;
-        self.count_copy(owner, holder, -int(file.size))?;
         let text = "UPDATE file SET state = 1, time = ?3 WHERE owner = ?1 AND name = ?2
                     AND state = 2 AND NOT EXISTS (SELECT 1 FROM copy
-                    WHERE owner = ?1 AND name = ?2 AND state = 2)";
+                    WHERE owner = ?1 AND name = ?2 AND state IN (2, 4, 6))";
         match self.run(text, params![owner, name.0, now])? {
             0 => Ok(()),
             _ => self.warn(owner, holder, (Wrong::Missing, Some(name)), now),
@@ -403,7 +425,7 @@ impl Book {
         self.find(text, params![owner, name.0], read)
     }
 
-    fn copies(&self, owner: UserId, name: Name) -> Result<Vec<CopyRow>> {
+    pub(super) fn copies(&self, owner: UserId, name: Name) -> Result<Vec<CopyRow>> {
         let text = "SELECT copy.holder, state, copy.since, address, site, reach
                     FROM copy LEFT JOIN holder ON user = copy.holder
                     WHERE owner = ?1 AND name = ?2";

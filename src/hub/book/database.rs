@@ -1,6 +1,7 @@
 //! The hub's database: one SQLite file, and how it is opened and changed. The broker
 //! has it open, and for a moment what an operator runs.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use super::{Result, Rules, Time};
 use crate::hub::wire::Label;
 
 /// States, as they stand in the statements: file.state 1 asked for, 2 live (one of its
-/// copies is), 3 dying; copy.state 1 asked for, 2 live, 3 lost. A copy that is asked
-/// for by a run has its number.
+/// copies is), 3 dying; copy.state 1 asked for, 2 live, 3 lost, 4 at a holder that is
+/// gone, 5 on its way from another holder, 6 coming back to one that has lost it. A copy
+/// that is asked for by a run has its number. A user's used bytes are those of copies in
+/// states 1, 2, 5 and 6, a holder's held bytes those in all but 3.
 const SCHEMA: &str = "
     CREATE TABLE user (
         id INTEGER PRIMARY KEY,
@@ -24,6 +27,7 @@ const SCHEMA: &str = "
         pool INTEGER NOT NULL,
         quota INTEGER,
         append_only INTEGER NOT NULL,
+        prune_until INTEGER NOT NULL DEFAULT 0,
         used INTEGER NOT NULL DEFAULT 0,
         listed INTEGER NOT NULL DEFAULT 0,
         created INTEGER NOT NULL,
@@ -34,6 +38,7 @@ const SCHEMA: &str = "
         user INTEGER PRIMARY KEY REFERENCES user,
         share INTEGER NOT NULL,
         proved INTEGER NOT NULL,
+        proved_since INTEGER NOT NULL,
         held INTEGER NOT NULL DEFAULT 0,
         port INTEGER NOT NULL,
         site TEXT,
@@ -41,7 +46,17 @@ const SCHEMA: &str = "
         reach INTEGER,
         uptime BLOB NOT NULL,
         score REAL NOT NULL DEFAULT 1,
-        since INTEGER NOT NULL
+        since INTEGER NOT NULL,
+        latest INTEGER NOT NULL,
+        is_warned INTEGER NOT NULL DEFAULT 0,
+        is_gone INTEGER NOT NULL DEFAULT 0,
+        is_online INTEGER NOT NULL DEFAULT 0,
+        target INTEGER,
+        audit_due INTEGER NOT NULL DEFAULT 0,
+        audits INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        failed BLOB,
+        passes INTEGER
     ) STRICT;
     CREATE TABLE file (
         owner INTEGER NOT NULL,
@@ -66,6 +81,7 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX copy_holder ON copy (holder, owner, name);
     CREATE INDEX copy_open ON copy (state, since) WHERE state <> 2;
+    CREATE INDEX copy_astray ON copy (holder, state, since) WHERE state > 3;
     CREATE INDEX copy_run ON copy (run) WHERE run IS NOT NULL;
     CREATE TABLE run (
         id BLOB PRIMARY KEY,
@@ -84,13 +100,25 @@ const SCHEMA: &str = "
         owner INTEGER NOT NULL,
         name BLOB NOT NULL,
         size INTEGER NOT NULL,
-        proof BLOB NOT NULL,
-        time INTEGER NOT NULL,
+        proof BLOB,
+        time INTEGER,
+        reason INTEGER,
         tries INTEGER NOT NULL DEFAULT 0,
         due INTEGER NOT NULL,
         PRIMARY KEY (holder, no)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX orders_file ON orders (owner, name);
+    CREATE TABLE heal (
+        owner INTEGER NOT NULL,
+        name BLOB NOT NULL,
+        old INTEGER NOT NULL,
+        is_judged INTEGER NOT NULL DEFAULT 0,
+        tries INTEGER NOT NULL DEFAULT 0,
+        due INTEGER NOT NULL,
+        PRIMARY KEY (owner, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX heal_due ON heal (due);
+    CREATE INDEX heal_old ON heal (old);
     CREATE TABLE warning (
         owner INTEGER NOT NULL,
         about INTEGER NOT NULL,
@@ -98,6 +126,7 @@ const SCHEMA: &str = "
         since INTEGER NOT NULL,
         files INTEGER NOT NULL,
         name BLOB,
+        until INTEGER,
         PRIMARY KEY (owner, about, reason)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE meta (
@@ -121,6 +150,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Book {
     pub(super) db: Connection,
     pub(super) rules: Rules,
+    pub(super) is_stirred: Cell<bool>,
 }
 
 impl Book {
@@ -149,7 +179,37 @@ impl Book {
             return Err(rusqlite::Error::InvalidQuery);
         }
         change.commit()?;
-        Ok(Book { db, rules })
+        let is_stirred = Cell::new(true);
+        Ok(Book {
+            db,
+            rules,
+            is_stirred,
+        })
+    }
+
+    /// Whether there may be files to heal that were not there when this was asked last.
+    pub fn was_stirred(&self) -> bool {
+        self.is_stirred.replace(false)
+    }
+
+    /// Writes a copy of the database as it is now into a new file.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn dump(&self, file: &Path) -> Result<()> {
+        let file = file.to_string_lossy();
+        self.db.execute("VACUUM INTO ?1", [file])?;
+        Ok(())
+    }
+
+    /// Whether the database is whole.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_whole(&self) -> Result<bool> {
+        let text = "PRAGMA integrity_check(1)";
+        let found: String = self.db.query_row(text, [], |row| row.get(0))?;
+        Ok(found == "ok")
     }
 
     /// The hub's name.

@@ -3,6 +3,7 @@
 
 use rusqlite::params;
 
+use super::orders::Why;
 use super::users::Account;
 use super::{Book, Result, Time, UserId, int};
 use crate::hub::proofs::Statement;
@@ -30,7 +31,7 @@ impl Book {
     /// `504` for an account that may not, or a proof that is wrong, too old for the
     /// file or ahead of the clock; `505` for no such file; the database's.
     pub fn delete(&self, owner: &Account, removal: &Removal, now: Time) -> Result<Vec<UserId>> {
-        if owner.is_append_only {
+        if owner.is_append_only && owner.prune_until <= now {
             return Err(Reply::NotAllowed.into());
         }
         let name = removal.name;
@@ -55,11 +56,13 @@ impl Book {
         let text = "SELECT holder FROM copy WHERE owner = ?1 AND name = ?2 AND state <> 3";
         let holders: Vec<UserId> = self.all(text, params![owner.id, name.0], |row| row.get(0))?;
         for holder in &holders {
-            self.count_copy(owner.id, *holder, -int(file.size))?;
-            self.order_removal(*holder, owner.id, removal, (file.size, now))?;
+            self.uncount_copy(owner.id, name, *holder, file.size)?;
+            let why = Why::Proved(removal);
+            self.order_removal(*holder, (owner.id, name, file.size), &why, now)?;
         }
         let text = "DELETE FROM copy WHERE owner = ?1 AND name = ?2";
         self.run(text, params![owner.id, name.0])?;
+        self.forget_heal(owner.id, name)?;
         let text = "UPDATE file SET state = 3, time = ?3 WHERE owner = ?1 AND name = ?2";
         self.run(text, params![owner.id, name.0, now])?;
         if file.kind != Kind::Data {

@@ -34,9 +34,9 @@ impl Book {
         if share.size < used {
             return Err(Reply::ShareTooSmall { used: Some(used) }.into());
         }
-        let text = "INSERT INTO holder (user, share, proved, port, site, uptime, since)
-                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (user) DO UPDATE SET
-                    share = ?2, proved = max(proved, ?3), port = ?4, site = ?5";
+        let text = "INSERT INTO holder (user, share, proved, port, site, uptime, since,
+                    latest, proved_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7) ON CONFLICT (user) DO UPDATE
+                    SET share = ?2, proved = max(proved, ?3), port = ?4, site = ?5, target = NULL";
         let proved = if share.size > 0 { UNTESTED } else { 0 };
         let with = params![
             user,

@@ -91,12 +91,12 @@ impl Book {
         self.find(text, params![owner, name.0], listed)
     }
 
-    /// The holders that have live copies of a file.
+    /// The holders that have live copies of a file, also those that have been gone.
     ///
     /// # Errors
     /// The database's.
     pub fn sources(&self, owner: UserId, name: Name) -> Result<Vec<UserId>> {
-        let text = "SELECT holder FROM copy WHERE owner = ?1 AND name = ?2 AND state = 2";
+        let text = "SELECT holder FROM copy WHERE owner = ?1 AND name = ?2 AND state IN (2, 4)";
         self.all(text, params![owner, name.0], |row| row.get(0))
     }
 
@@ -106,7 +106,7 @@ impl Book {
     /// The database's.
     pub fn keeps_for(&self, holder: UserId, owner: UserId) -> Result<bool> {
         let text = "SELECT EXISTS (SELECT 1 FROM copy
-                    WHERE holder = ?1 AND owner = ?2 AND state = 2)";
+                    WHERE holder = ?1 AND owner = ?2 AND state IN (2, 4))";
         Ok(self.number(text, [holder, owner])? > 0)
     }
 }

@@ -3,6 +3,7 @@
 //! changes nothing; asked twice, each gives the same answer. Nothing here knows a
 //! connection.
 
+mod care;
 mod copies;
 mod database;
 mod deletion;
@@ -11,6 +12,7 @@ mod lists;
 mod logins;
 mod orders;
 mod placement;
+mod report;
 mod runs;
 mod space;
 mod sweep;
@@ -18,12 +20,12 @@ mod sweep;
 mod tests;
 mod uptime;
 mod users;
-mod warnings;
 
 use std::collections::HashSet;
 
 use super::wire::{Code, Label, Reply};
 
+pub use care::{Bound, Mark, Plan, Replayed, Return, Sending, Uncounted};
 #[cfg(test)]
 use copies::Counted;
 pub use copies::{Placed, Wish};

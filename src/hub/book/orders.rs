@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use super::deletion::Removal;
 use super::{Book, Result, Time, UserId, count, int};
-use crate::hub::wire::{Code, Name, Signature, User, Value};
+use crate::hub::wire::{Code, Name, Removal as Reason, Signature, User, Value};
 
 /// How long a holder that can't do it now is left alone, in seconds, for the first time
 /// and at most.
@@ -26,33 +26,44 @@ pub struct Order {
     pub name: Name,
     /// Its bytes.
     pub size: u64,
-    /// The owner's proof.
-    pub proof: Signature,
-    /// The time in it, in seconds since 1970.
-    pub time: u64,
+    /// The owner's proof, and the time in it, in seconds since 1970.
+    pub proof: Option<(Signature, u64)>,
+    /// Why it goes without one.
+    pub reason: Option<Reason>,
+}
+
+/// Why a file goes from a holder.
+#[derive(Debug)]
+pub(super) enum Why<'a> {
+    /// Its owner has proved that it may.
+    Proved(&'a Removal),
+    /// It has moved to another holder.
+    Moved,
+    /// There are copies enough without it.
+    Surplus,
 }
 
 impl Book {
     pub(super) fn order_removal(
         &self,
         holder: UserId,
-        owner: UserId,
-        removal: &Removal,
-        (size, now): (u64, Time),
+        (owner, name, size): (UserId, Name, u64),
+        why: &Why<'_>,
+        now: Time,
     ) -> Result<()> {
-        let text = "INSERT INTO orders (holder, no, owner, name, size, proof, time, due)
+        let text = "INSERT INTO orders (holder, no, owner, name, size, proof, time, reason, due)
                     VALUES (?1, (SELECT coalesce(max(no), 0) + 1 FROM orders WHERE holder = ?1),
-                    ?2, ?3, ?4, ?5, ?6, ?7)";
-        let (name, proof) = (removal.name.0, removal.proof.0);
-        let with = params![
-            holder,
-            owner,
-            name,
-            int(size),
-            proof,
-            int(removal.time),
-            now
-        ];
+                    ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let (proof, time) = match why {
+            Why::Proved(removal) => (Some(removal.proof.0), Some(int(removal.time))),
+            Why::Moved | Why::Surplus => (None, None),
+        };
+        let reason = match why {
+            Why::Moved => Some(Reason::Moved.number()),
+            Why::Proved(_) | Why::Surplus => None,
+        };
+        let size = int(size);
+        let with = params![holder, owner, name.0, size, proof, time, reason, now];
         self.run(text, with).map(drop)
     }
 
@@ -67,18 +78,21 @@ impl Book {
     /// # Errors
     /// The database's.
     pub fn orders(&self, holder: UserId, behind: i64, most: u32, now: Time) -> Result<Vec<Order>> {
-        let text = "SELECT no, user.name, orders.name, size, proof, time
+        let text = "SELECT no, user.name, orders.name, size, proof, time, reason
                     FROM orders JOIN user ON id = owner
                     WHERE holder = ?1 AND no > ?2 AND due <= ?3 ORDER BY no LIMIT ?4";
         let read = |row: &rusqlite::Row<'_>| {
             let owner: String = row.get(1)?;
+            let proof: Option<[u8; 64]> = row.get(4)?;
+            let time: Option<i64> = row.get(5)?;
+            let reason: Option<u8> = row.get(6)?;
             Ok(Order {
                 number: row.get(0)?,
                 owner: User::read(&owner).ok_or(rusqlite::Error::InvalidQuery)?,
                 name: Name(row.get(2)?),
                 size: count(row.get(3)?),
-                proof: Signature(row.get(4)?),
-                time: count(row.get(5)?),
+                proof: proof.map(Signature).zip(time.map(count)),
+                reason: reason.and_then(Reason::of),
             })
         };
         self.all(text, params![holder, behind, now, most], read)

@@ -122,7 +122,8 @@ impl Book {
         let text = "SELECT k.user, k.address, k.site, k.reach, k.share - k.held, k.score, k.uptime,
                     k.since, EXISTS (SELECT 1 FROM copy WHERE holder = k.user AND owner = ?1)
                     FROM holder k JOIN user u ON u.id = k.user
-                    WHERE u.holder_key IS NOT NULL
+                    WHERE u.holder_key IS NOT NULL AND k.target IS NULL AND NOT k.is_gone
+                    AND k.passes IS NULL
                     AND u.pool <> (SELECT pool FROM user WHERE id = ?1)";
         let read = |row: &Row<'_>| {
             let uptime = Uptime::of(&row.get::<_, Vec<u8>>(6)?);

@@ -1,7 +1,10 @@
 //! How much a user may store: a part for everybody, and what its own holder has shown
 //! to keep for others. The users of a pool are one person.
 
-use super::{Book, Result, UserId, count};
+use rusqlite::params;
+
+use super::{Book, Result, UserId, count, int};
+use crate::hub::wire::Name;
 use crate::hub::wire::request::Acs;
 
 /// The space of a user, in bytes.
@@ -78,6 +81,28 @@ impl Book {
         )?;
         let text = "UPDATE holder SET held = held + ?2 WHERE user = ?1";
         self.run(text, [holder, bytes]).map(drop)
+    }
+
+    /// Counts a copy that is dropped or lost: of one at a holder that is gone its owner
+    /// has the space already.
+    pub(super) fn uncount_copy(
+        &self,
+        owner: UserId,
+        name: Name,
+        holder: UserId,
+        size: u64,
+    ) -> Result<()> {
+        let text = "SELECT state FROM copy WHERE owner = ?1 AND name = ?2 AND holder = ?3";
+        let state: Option<i64> =
+            self.find(text, params![owner, name.0, holder], |row| row.get(0))?;
+        let used = match state {
+            None | Some(3) => return Ok(()),
+            Some(4) => 0,
+            Some(_) => int(size),
+        };
+        self.count_copy(owner, holder, -used)?;
+        let text = "UPDATE holder SET held = held - ?2 WHERE user = ?1";
+        self.run(text, params![holder, int(size) - used]).map(drop)
     }
 
     /// Counts a file of another kind than data that has come (1) or gone (-1).

@@ -71,7 +71,7 @@ impl Book {
         let with = params![now - DAY, now - DYING, MOST];
         let rows: Vec<(UserId, Name, u8, i64)> = self.all(text, with, read)?;
         for (owner, name, kind, state) in &rows {
-            for table in ["copy", "file"] {
+            for table in ["copy", "heal", "file"] {
                 let text = format!("DELETE FROM {table} WHERE owner = ?1 AND name = ?2");
                 self.run(&text, params![owner, name.0])?;
             }

@@ -30,12 +30,15 @@ pub struct Account {
     pub holder_key: Option<Key>,
     /// Whether it may not delete.
     pub is_append_only: bool,
+    /// Until when it may nevertheless.
+    pub prune_until: Time,
     /// Whether it shares.
     pub has_share: bool,
 }
 
 const ACCOUNT: &str = "SELECT id, name, key, holder_key, append_only,
-                       EXISTS (SELECT 1 FROM holder WHERE user = id AND share > 0) FROM user";
+                       EXISTS (SELECT 1 FROM holder WHERE user = id AND share > 0), prune_until
+                       FROM user";
 
 fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
     let name: String = row.get(1)?;
@@ -50,6 +53,7 @@ fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
         holder_key: key(3)?,
         is_append_only: row.get(4)?,
         has_share: row.get(5)?,
+        prune_until: row.get(6)?,
     })
 }
 
@@ -72,6 +76,42 @@ impl Book {
         self.account(id)
     }
 
+    /// Lets a user delete until then that else may not.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn open_window(&self, user: UserId, until: Time) -> Result<()> {
+        let text = "UPDATE user SET prune_until = ?2 WHERE id = ?1";
+        self.run(text, [user, until]).map(drop)
+    }
+
+    /// Removes a user that has no file here, and none of others; whether it could.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn remove(&self, user: UserId) -> Result<bool> {
+        let text = "SELECT EXISTS (SELECT 1 FROM copy WHERE holder = ?1 AND state <> 3)
+                    OR EXISTS (SELECT 1 FROM file WHERE owner = ?1 AND state <> 3)
+                    OR EXISTS (SELECT 1 FROM orders WHERE owner = ?1)
+                    OR EXISTS (SELECT 1 FROM user WHERE pool = ?1 AND id <> ?1)";
+        if self.number(text, [user])? > 0 {
+            return Ok(false);
+        }
+        for text in [
+            "DELETE FROM warning WHERE owner = ?1 OR about = ?1",
+            "DELETE FROM copy WHERE holder = ?1 OR owner = ?1",
+            "DELETE FROM orders WHERE holder = ?1",
+            "DELETE FROM file WHERE owner = ?1",
+            "DELETE FROM heal WHERE owner = ?1",
+            "DELETE FROM run WHERE owner = ?1",
+            "DELETE FROM holder WHERE user = ?1",
+            "DELETE FROM user WHERE id = ?1",
+        ] {
+            self.run(text, [user])?;
+        }
+        Ok(true)
+    }
+
     /// Takes note that a user has logged in.
     ///
     /// # Errors
@@ -90,7 +130,7 @@ impl Book {
     }
 
     /// The number of a name, which gets one if it has none.
-    fn add(&self, name: &User, now: Time) -> Result<UserId> {
+    pub(super) fn add(&self, name: &User, now: Time) -> Result<UserId> {
         let text = "INSERT INTO user (name, pool, append_only, created, seen)
                     VALUES (?1, 0, 0, ?2, ?2) ON CONFLICT (name) DO NOTHING";
         if self.run(text, params![name.as_str(), now])? > 0 {
@@ -140,7 +180,13 @@ impl Book {
         match known {
             Some(known) if known == key => Ok(()),
             Some(_) => Err(Reply::NotAllowed.into()),
-            None => self.run(text, params![user, key.0]).map(drop),
+            None => {
+                self.run(text, params![user, key.0])?;
+                match role {
+                    Role::Holder => Ok(()),
+                    Role::Owner | Role::Both => self.adopt(&account.name, user, &key),
+                }
+            }
         }
     }
 }

@@ -2,10 +2,10 @@
 //! have lost.
 
 use super::line::{Asked, Asker};
-use super::{DISK_PATIENCE, Desk, LATE};
+use super::{DISK_PATIENCE, Desk, LATE, SOON};
 use crate::hub::book::{Account, Book, Online, Result, Share, UserId};
 use crate::hub::wire::request::{Rem, Sha, Wrn};
-use crate::hub::wire::{Leaving, NotStored, Reply, Wrong};
+use crate::hub::wire::{Code, Leaving, Reply, Wrong};
 
 /// The most orders of a holder that are under way.
 const MOST_ORDERS: usize = 32;
@@ -23,10 +23,21 @@ impl Desk {
             port: it.port,
             site: it.site.as_ref(),
         };
-        book.share(user.id, &share, self.now)?;
+        if let Err(trouble) = book.share(user.id, &share, self.now) {
+            if trouble.code() == Some(Code::ShareTooSmall) {
+                // Files go elsewhere, until it is enough.
+                book.leave(user.id, it.size)?;
+            }
+            return Err(trouble);
+        }
         self.reply(asker, Reply::ShareOk);
         self.arrive(book, asker.0, user.id)?;
-        self.say_space(book, asker.0)
+        self.say_space(book, asker.0)?;
+        if self.is_rebuilt && !user.has_share {
+            // It comes again, and hears that it is to name its files.
+            self.leave(asker.0, Leaving::Stopping, SOON);
+        }
+        Ok(())
     }
 
     /// Takes note that a holder is ready on a line, in place of one it had.
@@ -36,6 +47,17 @@ impl Desk {
         };
         book.arrived(user, line.card.peer)?;
         book.note_online(&Online::from([user]), self.now)?;
+        if book.is_back(user, self.now)? {
+            let name = line.card.user.as_str();
+            log::info!(user = name; "keeper is back");
+        }
+        if book.has_uncounted(user)? {
+            self.care.back.insert(user);
+        }
+        book.heal_soon(self.now)?;
+        if book.count_returns(user)? > 0 {
+            self.care.returning.insert(user);
+        }
         let before = self.holders.insert(user, number);
         if let Some(before) = before.filter(|before| *before != number) {
             self.leave(before, Leaving::Replaced, LATE);
@@ -57,9 +79,11 @@ impl Desk {
         let (number, behind) = (line.number, line.order);
         let room = u32::try_from(MOST_ORDERS.saturating_sub(under_way)).unwrap_or(0);
         for order in book.orders(holder, behind, room, now)? {
+            let (proof, time) = order.proof.unzip();
             let remove = Rem {
-                proof: Some(order.proof),
-                time: Some(order.time),
+                proof,
+                time,
+                reason: order.reason,
                 ..Rem::new(order.owner, order.name, order.size)
             };
             let asked = Asked::Remove(order.number);
@@ -75,23 +99,12 @@ impl Desk {
 
     /// Takes a holder's word that its copy of a file is lost.
     pub(super) fn warned(&mut self, book: &Book, holder: UserId, it: &Wrn) -> Result<()> {
-        let reason = match it.reason {
-            Some(Wrong::Corrupt) => NotStored::Corrupt,
-            Some(Wrong::Missing) => NotStored::Missing,
-            _ => return Ok(()),
-        };
-        let (Some(owner), Some(name)) = (book.find_user(&it.username)?, it.name) else {
+        let Some(wrong @ (Wrong::Corrupt | Wrong::Missing)) = it.reason else {
             return Ok(());
         };
-        book.give_up(owner.id, name, (holder, reason), self.now)?;
-        let warning = Wrn {
-            reason: it.reason,
-            name: Some(name),
-            ..Wrn::new(book.account(holder)?.name)
-        };
-        for line in self.owners_lines(owner.id) {
-            line.notify(warning.clone());
+        match (book.find_user(&it.username)?, it.name) {
+            (Some(owner), Some(name)) => self.lost(book, (owner.id, name), (holder, wrong)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

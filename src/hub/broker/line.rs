@@ -1,14 +1,18 @@
 //! A line as the broker has it: whom it serves, what is to be sent on it, and what its
 //! peer has been asked.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::message::{Card, FromSession, MOST_LINES, ToSession};
-use crate::hub::book::{Listed, UserId};
+use crate::hub::book::{Bound, Listed, Time, UserId};
 use crate::hub::wire::request::Idx;
-use crate::hub::wire::{DEFAULT_PORT, Id, Line as Sent, Message, Name, Reply, Request, RunId, Way};
+use crate::hub::wire::{
+    Checksum, Code, DEFAULT_PORT, Id, Line as Sent, Message, Name, Reply, Request, RunId, Way,
+};
 use crate::ipc::Pipe;
 
 /// The most requests to a peer that wait for an answer.
@@ -28,8 +32,37 @@ pub enum Asked {
     Expect(Asker),
     /// It has removed a file by the order of this number.
     Remove(i64),
+    /// It says whether it takes a copy of another holder's.
+    Take(Bound),
+    /// It says whether it sends that copy.
+    Give(Bound),
+    /// It says whether it sends a copy back to a holder that has lost it.
+    Lend(Bound),
+    /// It computes for the audit of this number, on this side.
+    Checksum(u64, usize),
     /// Nobody waits for it any more.
     Nobody,
+}
+
+/// What a peer answers.
+#[derive(Clone, Copy, Debug)]
+pub enum Said {
+    /// A reply.
+    Code(Code),
+    /// A checksum.
+    Sum(Checksum),
+    /// Nothing in time.
+    Nothing,
+}
+
+impl Said {
+    /// The code of a reply.
+    pub fn code(self) -> Option<Code> {
+        match self {
+            Said::Code(code) => Some(code),
+            Said::Sum(_) | Said::Nothing => None,
+        }
+    }
 }
 
 /// The request of a line that an answer is for.
@@ -83,15 +116,29 @@ pub struct Line {
     listing: Option<Listing>,
     /// The last order that its holder has got.
     pub order: i64,
+    /// When it has begun to serve.
+    pub since: Time,
+    /// The request of a holder that gets back what it has lost.
+    pub reverse: Option<Id>,
     /// The holders that await its owner.
     pub tickets: HashSet<UserId>,
     /// Whether it ends once all is sent.
     pub is_over: bool,
+    dirty: Dirty,
+    is_dirty: bool,
 }
+
+/// The lines that have something to send, or are over.
+pub type Dirty = Rc<RefCell<Vec<u64>>>;
 
 impl Line {
     /// A new one.
-    pub fn new(number: u64, card: Card, channel: Pipe<ToSession, FromSession>) -> Line {
+    pub fn new(
+        number: u64,
+        card: Card,
+        channel: Pipe<ToSession, FromSession>,
+        dirty: &Dirty,
+    ) -> Line {
         Line {
             channel,
             card,
@@ -103,9 +150,27 @@ impl Line {
             run: None,
             listing: None,
             order: 0,
+            since: Time::MAX,
+            reverse: None,
             tickets: HashSet::new(),
             is_over: false,
+            dirty: Rc::clone(dirty),
+            is_dirty: false,
         }
+    }
+
+    /// Has it sent what waits, and ended if it is over.
+    fn mark(&mut self) {
+        if !self.is_dirty {
+            self.is_dirty = true;
+            self.dirty.borrow_mut().push(self.number);
+        }
+    }
+
+    /// Ends it once all is sent.
+    pub fn end(&mut self) {
+        self.is_over = true;
+        self.mark();
     }
 
     /// Where its peer is, as the hub sees it.
@@ -120,6 +185,7 @@ impl Line {
 
     /// Sends a message, once what is before it is sent.
     pub fn say(&mut self, message: ToSession) {
+        self.mark();
         self.is_over |= self.out.len() >= MOST_WAITING;
         if !self.is_over {
             self.out.push_back(message);
@@ -201,6 +267,7 @@ impl Line {
     /// # Errors
     /// When its session is gone.
     pub fn flush(&mut self) -> io::Result<bool> {
+        self.is_dirty = false;
         loop {
             let Some(message) = self.out.front() else {
                 match self.next_of_list() {

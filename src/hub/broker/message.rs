@@ -138,6 +138,8 @@ pub enum ToSession {
     Entered {
         /// Whether it has to say first what it shares.
         needs_share: bool,
+        /// Whether it is to name all that it has.
+        replays: bool,
     },
     /// Answers to one request of the peer, with its number.
     Answers {
@@ -151,7 +153,7 @@ pub enum ToSession {
 }
 
 codec!(enum ToSession {
-    1 => Entered { needs_share },
+    1 => Entered { needs_share, replays },
     2 => Answers { lines, is_last },
     3 => Push(line),
 });
@@ -187,7 +189,10 @@ mod tests {
             is_last: true,
         };
         for message in [
-            ToSession::Entered { needs_share: true },
+            ToSession::Entered {
+                needs_share: true,
+                replays: false,
+            },
             answers,
             ToSession::Push(line("NFI")),
         ] {

@@ -2,24 +2,30 @@
 //! It answers gates about logins, and the sessions of all lines. What a request changes
 //! is on disk before its answer is sent.
 
+mod audit;
+mod care;
 mod gates;
 mod holders;
 mod line;
 pub mod message;
 mod owners;
 pub mod process;
+mod reports;
+mod returns;
 mod sources;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use self::line::{Asked, Asker, Line};
+use self::care::Care;
+pub use self::care::Terms;
+use self::line::{Asked, Asker, Dirty, Line, Said};
 use self::message::{FromSession, ToSession};
 use self::owners::Placing;
 use self::process::Settings;
 use super::book::{Account, Book, Online, Result, Time, Trouble, UserId};
 use super::state::State;
-use super::wire::request::{Acs, Out, Stp, Wrn};
+use super::wire::request::{Acs, Out, Stp};
 use super::wire::{Id, Label, Leaving, Line as Sent, Message, Name, Reply, Request, Role};
 use crate::session::failure::Failure;
 use crate::users::throttle::Throttle;
@@ -47,17 +53,23 @@ pub struct Desk {
     window: u64,
     /// How long a peer may take for an answer that another waits for.
     patience: Duration,
+    /// Whether holders are to name all that they have.
+    is_rebuilt: bool,
     throttle: Throttle,
     /// Whether the clock has not gone back.
     is_clock_right: bool,
     now: Time,
     ticks: u64,
     lines: HashMap<u64, Line>,
+    /// Those of them that have something to send.
+    dirty: Dirty,
     /// The lines of holders that are ready.
     holders: HashMap<UserId, u64>,
     online: Online,
     /// The copies that requests wait for.
     placings: HashMap<(Asker, Name), Placing>,
+    /// Copies on their way between holders.
+    care: Care,
     /// When the wait for an answer is over.
     due: BTreeSet<(Instant, u64, Id)>,
     /// Logins that have failed, for the daemon.
@@ -71,14 +83,17 @@ impl Desk {
             hub: settings.rules.hub.clone(),
             window: settings.window,
             patience: settings.patience,
+            is_rebuilt: settings.is_rebuilt,
             throttle,
             is_clock_right: true,
             now: 0,
             ticks: 0,
             lines: HashMap::new(),
+            dirty: Dirty::default(),
             holders: HashMap::new(),
             online: Online::new(),
             placings: HashMap::new(),
+            care: Care::new(settings.terms),
             due: BTreeSet::new(),
             failures: Vec::new(),
         }
@@ -89,11 +104,11 @@ impl Desk {
         match message {
             FromSession::Enter => self.enter(book, number),
             FromSession::Line(Sent { id, message }) => match (id, message) {
-                (Some(id), Message::Request(Request::Crc(_))) => {
-                    self.answered(book, (number, id), None)
+                (Some(id), Message::Request(Request::Crc(it))) => {
+                    self.answered(book, (number, id), Said::Sum(it.checksum))
                 }
                 (Some(id), Message::Reply(reply)) => {
-                    self.answered(book, (number, id), Some(reply.code()))
+                    self.answered(book, (number, id), Said::Code(reply.code()))
                 }
                 (Some(id), Message::Request(request)) => {
                     match self.serve(book, (number, id), request) {
@@ -152,9 +167,8 @@ impl Desk {
                 self.reply(asker, reply);
                 Ok(())
             }
-            // Nothing is moved or given back here yet.
-            Request::Rrc(_) => Err(Reply::Later { after: Some(LATE) }.into()),
-            Request::Mov(_) => Err(Reply::NoSuchFile.into()),
+            Request::Rrc(it) => self.give_back(book, asker, &user, &it),
+            Request::Mov(it) => self.has_moved(book, asker, &user, &it),
             _ => Err(Reply::NotUnderstood.into()),
         }
     }
@@ -183,36 +197,29 @@ impl Desk {
     }
 
     /// Takes a peer's answer.
-    fn answered(
-        &mut self,
-        book: &Book,
-        (number, id): (u64, Id),
-        answer: Option<super::wire::Code>,
-    ) -> Result<()> {
+    fn answered(&mut self, book: &Book, (number, id): (u64, Id), said: Said) -> Result<()> {
         let line = self.lines.get_mut(&number);
         let Some((user, asked)) = line.and_then(|line| Some((line.user?, line.answered(id)?)))
         else {
             return Ok(());
         };
-        self.settle(book, user, asked, answer)
+        self.settle(book, user, asked, said)
     }
 
     /// What comes of an answer, or of none.
-    fn settle(
-        &mut self,
-        book: &Book,
-        of: UserId,
-        asked: Asked,
-        answer: Option<super::wire::Code>,
-    ) -> Result<()> {
+    fn settle(&mut self, book: &Book, of: UserId, asked: Asked, said: Said) -> Result<()> {
         match asked {
-            Asked::Receive(asker, name) => self.may_receive(book, of, (asker, name), answer),
-            Asked::Send(asker, search) => self.may_send(book, of, asker, search, answer),
-            Asked::Expect(asker) => self.may_expect(book, of, asker, answer),
+            Asked::Receive(asker, name) => self.may_receive(book, of, (asker, name), said.code()),
+            Asked::Send(asker, search) => self.may_send(book, of, asker, search, said.code()),
+            Asked::Expect(asker) => self.may_expect(book, of, asker, said.code()),
             Asked::Remove(order) => {
-                book.answered(of, order, answer, self.now)?;
+                book.answered(of, order, said.code(), self.now)?;
                 self.give_orders(book, of)
             }
+            Asked::Take(bound) => self.may_take(book, bound, said),
+            Asked::Give(bound) => self.may_give(book, bound, said),
+            Asked::Lend(bound) => self.may_lend(book, bound, said),
+            Asked::Checksum(audit, side) => self.has_computed(book, of, (audit, side), said),
             Asked::Nobody => Ok(()),
         }
     }
@@ -228,30 +235,24 @@ impl Desk {
         };
         let role = line.card.role;
         let Some(account) = book.find_user(&line.card.user)? else {
-            line.is_over = true;
+            line.end();
             return Ok(());
         };
         line.user = Some(account.id);
+        line.since = self.now;
         let needs_share = role != Role::Owner && !account.has_share;
-        line.say(ToSession::Entered { needs_share });
+        let replays = self.is_rebuilt && role != Role::Owner;
+        line.say(ToSession::Entered {
+            needs_share,
+            replays,
+        });
         match role {
             Role::Owner => self.replace_oldest(number, account.id),
             _ if needs_share => return Ok(()),
             _ => self.arrive(book, number, account.id)?,
         }
         self.say_space(book, number)?;
-        let warnings = book.warnings(account.id)?;
-        if let Some(line) = self.lines.get_mut(&number) {
-            for warning in warnings {
-                line.notify(Wrn {
-                    reason: Some(warning.reason),
-                    files: Some(warning.files),
-                    name: warning.name,
-                    ..Wrn::new(warning.about)
-                });
-            }
-        }
-        Ok(())
+        self.say_warnings(book, account.id, None)
     }
 
     /// Ends the oldest line of an owner that has too many.
@@ -274,7 +275,7 @@ impl Desk {
                 after: Some(after),
                 reason: Some(reason),
             });
-            line.is_over = true;
+            line.end();
         }
     }
 
@@ -295,6 +296,7 @@ impl Desk {
         if self.holders.get(&user) == Some(&number) {
             self.holders.remove(&user);
             self.online.remove(&user);
+            book.left(user, self.now)?;
         }
         if let Some(run) = &line.run {
             book.touch(run.id, self.now)?;
@@ -306,9 +308,12 @@ impl Desk {
         // An order waits for the next line.
         let is_order = |asked: &Asked| matches!(asked, Asked::Remove(_));
         for asked in line.unanswered().into_iter().filter(|it| !is_order(it)) {
-            self.settle(book, user, asked, None)?;
+            self.settle(book, user, asked, Said::Nothing)?;
         }
-        Ok(())
+        match self.online.contains(&user) {
+            true => Ok(()),
+            false => self.fail_all_of(book, user),
+        }
     }
 
     /// Tells a holder that an owner's line makes no more use of it.
@@ -373,7 +378,7 @@ impl Desk {
             let line = self.lines.get_mut(&number);
             if let Some((user, asked)) = line.and_then(|line| Some((line.user?, line.give_up(id)?)))
             {
-                self.settle(book, user, asked, None)?;
+                self.settle(book, user, asked, Said::Nothing)?;
             }
         }
         Ok(None)

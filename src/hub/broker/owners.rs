@@ -43,7 +43,7 @@ impl Placing {
 }
 
 /// A number that nobody can foresee.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     getrandom::u64().unwrap_or(0)
 }
 
@@ -257,7 +257,10 @@ impl Desk {
                 Err(Trouble::Refused(_)) => NotStored::Refused,
                 Err(trouble) => return Err(trouble),
             },
-            Some(Code::NoSpace) => NotStored::Full,
+            Some(Code::NoSpace) => {
+                book.doubt(holder, self.now)?;
+                NotStored::Full
+            }
             Some(_) => NotStored::Refused,
             None => NotStored::Timeout,
         };
@@ -295,20 +298,7 @@ impl Desk {
     ) -> Result<()> {
         let (number, _) = asker;
         if self.role(number) == Some(Role::Holder) {
-            let owner = it.owner.as_ref().map(|owner| book.find_user(owner));
-            let owner = owner.transpose()?.flatten().ok_or(Reply::NoSuchFile)?;
-            if it.username != user.name {
-                return Err(Reply::NotMine.into());
-            }
-            let counted = book.has_copy(owner.id, it.filename, user.id, self.now)?;
-            self.reply(asker, Reply::TransferCompleted);
-            if counted.is_new && counted.is_complete {
-                let run = |line: &&mut super::Line| line.run.is_some();
-                if let Some(line) = self.owners_lines(owner.id).find(run) {
-                    line.notify(Nfi::new());
-                }
-            }
-            return Ok(());
+            return self.reported(book, asker, user, &it);
         }
         let receipt = it.receipt.ok_or(Reply::NoSuchFile)?;
         let counted = book.stored(user, it.filename, &it.username, &receipt, self.now)?;
@@ -331,8 +321,7 @@ impl Desk {
     ) -> Result<()> {
         let (number, _) = asker;
         if self.role(number) == Some(Role::Holder) {
-            // Nothing is fetched here yet.
-            return Err(Reply::NoSuchFile.into());
+            return self.not_passed_on(book, asker, user, it);
         }
         let holder = book.find_user(&it.username)?.ok_or(Reply::NoSuchFile)?;
         let name = it.name.ok_or(Reply::NoSuchFile)?;

@@ -12,10 +12,10 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::Desk;
 use super::gates::Gate;
 use super::line::Line;
 use super::message::{Admitted, Answer, NewCaller};
+use super::{Desk, Terms};
 use crate::hub::book::{Book, Result, Rules, Trouble};
 use crate::ipc::Pipe;
 use crate::session::failure::Failure;
@@ -43,6 +43,10 @@ pub struct Settings {
     pub window: u64,
     /// How long a holder may take to answer before another is asked.
     pub patience: Duration,
+    /// Whether the book is written again from what holders have.
+    pub is_rebuilt: bool,
+    /// What becomes of copies without their owner.
+    pub terms: Terms,
     /// When failed logins are blocked.
     pub limits: Limits,
 }
@@ -63,6 +67,7 @@ pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) ->
     let throttle = Throttle::new(settings.limits, Some(blocked));
     let desk = Desk::new(&settings, throttle);
     let book = Book::open(&store.join(FILE), settings.rules, now).map_err(io::Error::other)?;
+    book.resume(now).map_err(io::Error::other)?;
     let mut office = Office {
         poller: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         daemon,
@@ -163,7 +168,7 @@ impl Office {
                 }
                 NewCaller::Session { card, channel } => {
                     epoll::add(&self.poller, &channel, data, epoll::EventFlags::IN)?;
-                    let line = Line::new(number, card, channel);
+                    let line = Line::new(number, card, channel, &self.desk.dirty);
                     self.desk.lines.insert(number, line);
                 }
             }
@@ -201,7 +206,9 @@ impl Office {
             if is_due {
                 desk.tick(book)?;
             }
-            Ok((ended, desk.end_waits(book)?))
+            let due = desk.look_after(book)?;
+            let wait = desk.end_waits(book)?;
+            Ok((ended, Some(wait.map_or(due, |wait| wait.min(due)))))
         })?;
         self.due = due;
         if is_due {
@@ -238,11 +245,18 @@ impl Office {
     /// Sends what sessions take: the lines that wait, and those that are over.
     fn flush(&mut self) -> (Vec<u64>, Vec<u64>) {
         let (mut waiting, mut over) = (Vec::new(), Vec::new());
-        for (number, line) in &mut self.desk.lines {
+        let mut dirty = self.desk.dirty.take();
+        dirty.extend(&self.waiting);
+        dirty.sort_unstable();
+        dirty.dedup();
+        for number in dirty {
+            let Some(line) = self.desk.lines.get_mut(&number) else {
+                continue;
+            };
             match line.flush() {
-                Ok(true) if !line.is_over => waiting.push(*number),
+                Ok(true) if !line.is_over => waiting.push(number),
                 Ok(false) if !line.is_over => {}
-                _ => over.push(*number),
+                _ => over.push(number),
             }
         }
         (waiting, over)

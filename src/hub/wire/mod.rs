@@ -26,9 +26,9 @@ pub use line::MAX_LINE;
 pub use line::{Line, Lines, Message};
 pub use reply::{Code, Reply};
 pub use request::{Command, Party, Request, Sort};
+pub use value::{AuditKey, CopyNumber, Factor, Flag, Id, Kinds, Label, User, Value, Version};
 #[cfg(feature = "testing")]
-pub use value::{AuditKey, Flag, Introduction, Trusted};
-pub use value::{CopyNumber, Factor, Id, Kinds, Label, User, Value, Version};
-pub use words::{Kind, Leaving, NotStored, Purpose, Role, Spread, Wrong};
+pub use value::{Introduction, Trusted};
+pub use words::{Kind, Leaving, NotStored, Purpose, Removal, Role, Spread, Wrong};
 #[cfg(feature = "testing")]
-pub use words::{Removal, Shelf, Side};
+pub use words::{Shelf, Side};

@@ -75,7 +75,7 @@ fn a_deleted_file_frees_its_space_and_its_holders_get_orders() {
         (&order.owner, order.name, order.size),
         (&anna.name, name(1), MIB)
     );
-    assert_eq!((order.proof, order.time), (good.proof, good.time));
+    assert_eq!(order.proof, Some((good.proof, good.time)));
     assert_eq!(orders(order.number, world.now), []);
     // A holder that can't do it now is asked again later.
     let answered = |answer| world.book.answered(bob.id, order.number, answer, world.now);

@@ -1,5 +1,6 @@
 //! The hub's book: what owners and holders rely on, each on a database of its own.
 
+mod care;
 mod files;
 mod model;
 mod rules;
