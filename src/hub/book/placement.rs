@@ -89,14 +89,18 @@ pub(super) fn choose(among: &[Candidate], wanted: &Wanted<'_>, random: u64) -> O
     if wanted.is_last && !wanted.trusted.is_empty() {
         left.retain(|it| is_trusted(it));
     }
+    // A book goes to every holder of its owner.
+    let is_book = wanted.kind == Kind::Book;
     let needs_reach = wanted.kind != Kind::Data || !wanted.taken.iter().any(|it| it.is_reachable);
-    if needs_reach && left.iter().any(|it| it.place.is_reachable) {
+    if needs_reach && !is_book && left.iter().any(|it| it.place.is_reachable) {
         left.retain(|it| it.place.is_reachable);
     }
     let rank = |it: &Candidate| {
         let near = wanted.taken.iter().map(|other| it.place.is_near(other));
         let near = near.fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
-        (!is_trusted(it), near, !it.is_used, !it.place.is_reachable)
+        let is_new = !it.is_used;
+        let is_far = !it.place.is_reachable;
+        (is_book && is_new, !is_trusted(it), near, is_new, is_far)
     };
     let best = left.iter().map(|it| rank(it)).min()?;
     left.retain(|it| rank(it) == best);
@@ -220,6 +224,23 @@ mod tests {
         index.kind = Kind::Index;
         assert_eq!(chosen(&all, &index), [1, 3]);
         assert_eq!(chosen(&all[1..2], &index), [2]);
+    }
+
+    #[test]
+    fn a_book_goes_to_the_holders_of_its_owner_wherever_they_are() {
+        let mut all = [
+            candidate(1, 1, "a", 1 << 30),
+            candidate(2, 1, "a", 1 << 30),
+            candidate(3, 2, "b", 1 << 30),
+        ];
+        let taken = [all[0].place.clone()];
+        all[1].is_used = true;
+        all[1].place.is_reachable = false;
+        let mut book = wanted(&taken);
+        assert_eq!(chosen(&all[1..], &book), [3]);
+        book.kind = Kind::Book;
+        assert_eq!(chosen(&all[1..], &book), [2]);
+        assert_eq!(chosen(&all[2..], &book), [3]);
     }
 
     #[test]
