@@ -1,5 +1,8 @@
 //! `tfd hub`: what the operator of a backup hub does.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -11,13 +14,67 @@ use crate::config::Config;
 use crate::hub::book::Settings;
 use crate::hub::operator::{self, Question};
 use crate::hub::wire::{User, Value};
-use crate::text::parse_size;
+use crate::text::{parse_size, parse_span};
 
 #[derive(Subcommand)]
 pub(super) enum HubCommand {
     /// Who may log in
     #[command(subcommand)]
     User(UserCommand),
+    /// The hub in numbers: users, keepers, files to heal, orders, audits
+    ///
+    /// "to heal" counts files that lack a copy, or have one at a keeper that leaves; it
+    /// is 0 when all is well. "orders" are files that keepers have to remove.
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// All keepers: whether they are online, how much they have, how dependable they are
+    ///
+    /// A score of 100 is best; below 60 a keeper gets no more copies. "away" keepers are
+    /// offline, "gone" ones have been for so long that others get their files, "leaves"
+    /// is one whose share is to be smaller than what it has.
+    Keepers {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The files of a user, and who has which copy
+    Files {
+        /// The name
+        #[arg(value_parser = user)]
+        user: User,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have files healed now: those that wait, or all of a keeper that won't come back
+    ///
+    /// With a keeper, the copies it has count no more, as if it had been away for
+    /// gone_after. Should it come back, it is compared with the others.
+    #[command(after_help = "Example:\n  tfd hub heal bob")]
+    Heal {
+        /// A keeper that won't come back
+        #[arg(value_parser = user)]
+        keeper: Option<User>,
+    },
+    /// Write a copy of the hub's database to a new file; the hub may serve meanwhile
+    ///
+    /// It has the login keys of all users: keep it as safe as the hub.
+    #[command(after_help = "Example:\n  tfd hub dump /root/hub-$(date +%F).db")]
+    Dump {
+        /// A file that does not exist yet
+        file: PathBuf,
+    },
+    /// Take such a copy as the hub's database, where there is none; stop tfd first
+    ///
+    /// Keepers may have more or fewer files than the copy says: they report what they
+    /// have, and audits find the rest.
+    Restore {
+        /// What dump has written
+        file: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -37,12 +94,35 @@ pub(super) enum UserCommand {
         /// The user with whom it is one person, whose copies go to other people
         #[arg(long, value_name = "USER", value_parser = user)]
         pool: Option<User>,
-        /// Never let it delete a file
+        /// Never let it delete a file, but in a window that you open
         #[arg(long)]
         append_only: bool,
     },
+    /// Remove a user that has no file here and keeps none of others
+    Remove {
+        /// The name
+        #[arg(value_parser = user)]
+        user: User,
+    },
+    /// Let a user delete for a while that was added with --append-only
+    ///
+    /// For "tf forget" and "tf prune" of that user. Open it when the person asks you,
+    /// not when the machine does.
+    #[command(after_help = "Example:\n  tfd hub user prune-window anna 2h")]
+    PruneWindow {
+        /// The name
+        #[arg(value_parser = user)]
+        user: User,
+        /// How long: 30m, 2h, 1d; 0s closes it
+        #[arg(value_parser = seconds)]
+        time: i64,
+    },
     /// List all users: whether they have logged in, what they keep and use
-    List,
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn user(text: &str) -> Result<User, &'static str> {
@@ -51,6 +131,11 @@ fn user(text: &str) -> Result<User, &'static str> {
 
 fn size(text: &str) -> Result<u64, &'static str> {
     parse_size(text).ok_or("use bytes, or a number with K, M, G or T")
+}
+
+fn seconds(text: &str) -> Result<i64, &'static str> {
+    let span = parse_span(text).and_then(|span| i64::try_from(span).ok());
+    span.ok_or("use a number with s, m, h or d")
 }
 
 /// Runs a command: the exit code of `tfd`.
@@ -65,8 +150,55 @@ pub(super) fn run(file: &ConfigFile, command: HubCommand) -> ExitCode {
     if !geteuid().is_root() {
         return fail("only root may do this: use sudo");
     }
-    let HubCommand::User(command) = command;
+    let (question, made) = match question(command) {
+        Ok(both) => both,
+        Err(e) => return fail(e),
+    };
+    let answered = operator::ask(&config, &question);
+    if !matches!(answered, Ok(true))
+        && let Some(made) = made
+    {
+        // Half a copy is none.
+        let _ = std::fs::remove_file(made);
+    }
+    match answered {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => fail(e),
+    }
+}
+
+/// What is asked, and the file that it has made.
+fn question(command: HubCommand) -> Result<(Question, Option<PathBuf>), String> {
     let question = match command {
+        HubCommand::User(command) => user_question(command),
+        HubCommand::Status { json } => Question::Status { as_json: json },
+        HubCommand::Keepers { json } => Question::Holders { as_json: json },
+        HubCommand::Files { user, json } => Question::Files {
+            user,
+            as_json: json,
+        },
+        HubCommand::Heal { keeper } => Question::Heal { holder: keeper },
+        HubCommand::Dump { file: path } => {
+            let mut options = File::options();
+            let file = options.write(true).create_new(true).mode(0o600).open(&path);
+            let file = file.map_err(|e| in_file(&path, &e))?;
+            return Ok((Question::Dump { file }, Some(path)));
+        }
+        HubCommand::Restore { file: path } => {
+            let file = File::open(&path).map_err(|e| in_file(&path, &e))?;
+            Question::Restore { file }
+        }
+    };
+    Ok((question, None))
+}
+
+fn in_file(path: &Path, e: &std::io::Error) -> String {
+    format!("{}: {e}", path.display())
+}
+
+fn user_question(command: UserCommand) -> Question {
+    match command {
         UserCommand::Add {
             user,
             quota,
@@ -80,11 +212,11 @@ pub(super) fn run(file: &ConfigFile, command: HubCommand) -> ExitCode {
                 is_append_only: append_only,
             },
         },
-        UserCommand::List => Question::List,
-    };
-    match operator::ask(&config, &question) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(e) => fail(e),
+        UserCommand::Remove { user } => Question::Remove { user },
+        UserCommand::PruneWindow { user, time } => Question::OpenWindow {
+            user,
+            seconds: time,
+        },
+        UserCommand::List { json } => Question::List { as_json: json },
     }
 }

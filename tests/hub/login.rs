@@ -27,7 +27,10 @@ fn a_code_lets_a_user_in_once_and_its_own_key_from_then_on() {
     let (text, is_well) = server.operate(&["user", "add", "anna"]);
     assert!(!is_well && text.contains("needs no code"), "{text}");
     let (list, _) = server.operate(&["user", "list"]);
-    assert_eq!(list, "USER\tKEY\tKEEPS\tUSED\nanna\tyes\t0\t0\n");
+    assert_eq!(
+        list,
+        "USER  KEY  KEEPS  USED  DELETES\nanna  yes  0      0     yes\n"
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod healing;
 mod keepers;
 mod lines;
 mod login;
+mod operator;
 mod peer;
 mod processes;
 mod rebuild;
