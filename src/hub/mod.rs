@@ -3,8 +3,8 @@
 //! keepers; the hub knows which file of whom lies where, and sees no byte of them.
 
 pub mod book;
-mod broker;
-mod dialogue;
+pub mod broker;
+pub mod dialogue;
 mod gate;
 mod helpers;
 pub(crate) mod operator;

@@ -1,0 +1,43 @@
+//! A line to the hub after its login, from what the peer sends and what the hub does: no
+//! lines break it, and nothing passes that its role may not send.
+//!
+//! The first byte chooses the role; each piece up to a zero byte is a line of the peer, or,
+//! after a `!`, one of the hub's: the last answer to a request, a request or a notice.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tfd::hub::dialogue::{Dialogue, Next};
+use tfd::hub::wire::{Line, Message, Party, Role};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((choice, pieces)) = data.split_first() else {
+        return;
+    };
+    let role = if choice & 1 == 0 { Role::Owner } else { Role::Holder };
+    let mut dialogue = Dialogue::new(role, choice & 2 != 0, None);
+    for piece in pieces.split(|byte| *byte == 0) {
+        if let Some(line) = piece.strip_prefix(b"!") {
+            let Ok(line) = Line::parse(line) else { continue };
+            let is_request = matches!(line.message, Message::Request(_));
+            if !is_request || !dialogue.push(&line) {
+                let _ = dialogue.answer(std::slice::from_ref(&line), true);
+            }
+            continue;
+        }
+        match dialogue.hear(Line::parse(piece)) {
+            Next::Pass(line) => may_pass(&line),
+            Next::Answer(line) => {
+                assert!(Line::parse(line.print().trim_end().as_bytes()).is_ok());
+            }
+            Next::End(_) => return,
+        }
+    }
+});
+
+/// What passes is sent to the hub by somebody, or answers it.
+fn may_pass(line: &Line) {
+    if let Message::Request(request) = &line.message {
+        let mut uses = request.command().uses().iter();
+        assert!(uses.any(|it| it.to == Party::Hub), "{line:?}");
+    }
+}
