@@ -1,25 +1,21 @@
 //! Who signs what: responses to challenges, keys, lines between peers, files, receipts
 //! and removals. Each statement begins with a prefix of its own, so that none can be
-//! taken for another; all bind the hub's name. Nothing here keeps a key. The hub checks;
-//! what peers sign, and state to each other, is here for tests that stand in for them.
+//! taken for another; all bind the hub's name. Nothing here keeps a key.
 
-#[cfg(feature = "testing")]
 use std::fmt;
 
 use openssl::error::ErrorStack;
 use openssl::md::Md;
 use openssl::memcmp;
-#[cfg(feature = "testing")]
-use openssl::pkey::Private;
-use openssl::pkey::{Id, PKey, Public};
+use openssl::pkey::{Id, PKey, Private, Public};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::sha::sha256;
 use openssl::sign::{Signer, Verifier};
 use zeroize::Zeroizing;
 
-#[cfg(feature = "testing")]
-use super::wire::Introduction;
-use super::wire::{Checksum, Exporter, Key, Label, Name, Random, Signature, User, Value};
+use super::wire::{
+    Checksum, Exporter, Introduction, Key, Label, Name, Random, Signature, User, Value,
+};
 use crate::text::hex;
 
 /// The characters of an enrolment code.
@@ -142,7 +138,6 @@ pub enum Statement<'a> {
         key: Key,
         exporter: Exporter,
     },
-    #[cfg(feature = "testing")]
     /// An end of a new line between peers.
     Peer(&'a Introduction),
     /// This file is the owner's: by the identity key.
@@ -193,7 +188,6 @@ impl Statement<'_> {
                 &key.text(),
                 &hex(&exporter.0),
             ]),
-            #[cfg(feature = "testing")]
             Statement::Peer(introduction) => joined(&["tfd-hub-ds-v1", &introduction.text()]),
             Statement::File {
                 hub,
@@ -235,7 +229,6 @@ impl Statement<'_> {
         }
     }
 
-    #[cfg(feature = "testing")]
     /// Signs it.
     ///
     /// # Errors
@@ -264,18 +257,15 @@ fn joined(texts: &[&str]) -> Vec<u8> {
     texts.join("\0").into_bytes()
 }
 
-#[cfg(feature = "testing")]
 /// A private key that signs statements: Ed25519.
 pub struct SigningKey(PKey<Private>);
 
-#[cfg(feature = "testing")]
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey")
     }
 }
 
-#[cfg(feature = "testing")]
 impl SigningKey {
     /// The one of these bytes.
     ///

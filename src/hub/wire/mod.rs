@@ -15,9 +15,7 @@ mod value;
 mod words;
 
 pub use address::{DEFAULT_PORT, Way};
-pub use bytes::{Checksum, Exporter, Key, LoginKey, Name, Random, RunId, Signature};
-#[cfg(feature = "testing")]
-pub use bytes::{Nonce, Token};
+pub use bytes::{Checksum, Exporter, Key, LoginKey, Name, Nonce, Random, RunId, Signature, Token};
 pub use fields::Bad;
 #[cfg(feature = "testing")]
 pub use fields::Fault;
@@ -26,9 +24,9 @@ pub use line::MAX_LINE;
 pub use line::{Line, Lines, Message};
 pub use reply::{Code, Reply};
 pub use request::{Command, Party, Request, Sort};
-pub use value::{AuditKey, CopyNumber, Factor, Flag, Id, Kinds, Label, User, Value, Version};
 #[cfg(feature = "testing")]
-pub use value::{Introduction, Trusted};
-pub use words::{Kind, Leaving, NotStored, Purpose, Removal, Role, Spread, Wrong};
-#[cfg(feature = "testing")]
-pub use words::{Shelf, Side};
+pub use value::Trusted;
+pub use value::{
+    AuditKey, CopyNumber, Factor, Flag, Id, Introduction, Kinds, Label, User, Value, Version,
+};
+pub use words::{Kind, Leaving, NotStored, Purpose, Removal, Role, Shelf, Side, Spread, Wrong};

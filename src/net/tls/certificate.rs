@@ -120,6 +120,15 @@ pub fn fingerprint(certificate: &[u8]) -> Option<String> {
     )
 }
 
+/// The Ed25519 key of a certificate; `None` for one with another kind of key.
+pub fn ed25519_key(certificate: &[u8]) -> Option<[u8; 32]> {
+    let key = X509::from_der(certificate).ok()?.public_key().ok()?;
+    if key.id() != Id::ED25519 {
+        return None;
+    }
+    key.raw_public_key().ok()?.try_into().ok()
+}
+
 /// Whom a certificate names and when it expires; `None` where it is none.
 pub fn describe(certificate: &[u8]) -> Option<(String, String)> {
     let certificate = X509::from_der(certificate).ok()?;
@@ -226,6 +235,26 @@ pub fn expiry_warning(certificate: &[u8]) -> Option<String> {
 pub fn self_signed(names: &[String]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key: PKey<Private> = PKey::from_ec_key(EcKey::generate(&group)?)?;
+    signed_by_itself(names, &key, MessageDigest::sha256())
+}
+
+/// The same for a name, of this Ed25519 key: others go by the key alone.
+///
+/// # Errors
+/// `OpenSSL`'s.
+pub fn of_ed25519(
+    name: &str,
+    private: &[u8; 32],
+) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ErrorStack> {
+    let key = PKey::private_key_from_raw_bytes(private, Id::ED25519)?;
+    signed_by_itself(&[name.to_owned()], &key, MessageDigest::null())
+}
+
+fn signed_by_itself(
+    names: &[String],
+    key: &PKey<Private>,
+    digest: MessageDigest,
+) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ErrorStack> {
     let mut subject = X509Name::builder()?;
     let first: String = names
         .first()
@@ -242,7 +271,7 @@ pub fn self_signed(names: &[String]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Er
     certificate.set_serial_number(&*serial.to_asn1_integer()?)?;
     certificate.set_subject_name(&subject)?;
     certificate.set_issuer_name(&subject)?;
-    certificate.set_pubkey(&key)?;
+    certificate.set_pubkey(key)?;
     certificate.set_not_before(&*Asn1Time::days_from_now(0)?)?;
     certificate.set_not_after(&*Asn1Time::days_from_now(DAYS)?)?;
     certificate.append_extension(BasicConstraints::new().critical().build()?)?;
@@ -256,7 +285,7 @@ pub fn self_signed(names: &[String]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Er
     }
     let alternatives = alternatives.build(&certificate.x509v3_context(None, None))?;
     certificate.append_extension(alternatives)?;
-    certificate.sign(&key, MessageDigest::sha256())?;
+    certificate.sign(key, digest)?;
     let key = Zeroizing::new(key.private_key_to_pem_pkcs8()?);
     Ok((certificate.build().to_pem()?, key))
 }

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -15,8 +15,9 @@ use rustls::{
     SignatureScheme,
 };
 
-use crate::net::tls::certificate::{certificates, fingerprint, roots};
+use crate::net::tls::certificate::{certificates, ed25519_key, fingerprint, roots};
 use crate::net::tls::records::Inbox;
+use crate::net::tls::server::EXPORTED;
 use crate::net::tls::{Alpn, End, Secrets, algorithms, provider, read_record};
 use crate::net::{Link, LinkError};
 
@@ -45,7 +46,7 @@ pub enum HelloError {
     /// The connection ended.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The server has another key than the one pinned.
+    /// The server has another key than the one pinned, or named.
     #[error("its certificate is not the one pinned")]
     NotPinned,
     /// What was wrong.
@@ -86,6 +87,19 @@ impl Tls {
             return Err("the system has no certificates of authorities: name a file".to_owned());
         }
         Tls::with(None, roots, own)
+    }
+
+    /// One that believes the server whose certificate, which nobody vouches for, has
+    /// this Ed25519 key. No session is resumed.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn for_key(key: [u8; 32]) -> Result<Tls, String> {
+        let mut tls = Tls::with(Some(Checked::Key(key)), RootCertStore::empty(), None)?;
+        let mut config = ClientConfig::clone(&tls.config);
+        config.resumption = Resumption::disabled();
+        tls.config = Arc::new(config);
+        Ok(tls)
     }
 
     /// One that believes every server, to look at its certificate alone.
@@ -140,6 +154,37 @@ impl Tls {
         host: &str,
         alpn: Alpn<'_>,
     ) -> Result<Option<Vec<u8>>, HelloError> {
+        let (alpn, _) = self.shake_hands(link, host, alpn, None)?;
+        Ok(alpn)
+    }
+
+    /// The same with the only protocol that is spoken, and what both ends export under
+    /// this label, which proofs can be bound to.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub fn connect_exporting(
+        &self,
+        link: &mut Link,
+        host: &str,
+        alpn: &[u8],
+        label: &str,
+    ) -> Result<[u8; EXPORTED], HelloError> {
+        let (chosen, exported) = self.shake_hands(link, host, &[alpn], Some(label))?;
+        let exported = exported.filter(|_| chosen.as_deref() == Some(alpn));
+        exported.ok_or_else(|| {
+            let name = String::from_utf8_lossy(alpn);
+            HelloError::Refused(format!("it does not speak {name}"))
+        })
+    }
+
+    fn shake_hands(
+        &self,
+        link: &mut Link,
+        host: &str,
+        alpn: Alpn<'_>,
+        label: Option<&str>,
+    ) -> Result<(Option<Vec<u8>>, Option<[u8; EXPORTED]>), HelloError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| HelloError::Refused(format!("{host} is not the name of a server")))?;
         let secrets = Arc::new(Secrets::default());
@@ -159,7 +204,8 @@ impl Tls {
         records.keep_tickets(tickets);
         link.start_tls(records);
         link.export(|label| secrets.exported(suite, label));
-        Ok(alpn)
+        let exported = label.and_then(|label| secrets.exported_bytes(suite, label));
+        Ok((alpn, exported))
     }
 }
 
@@ -275,6 +321,8 @@ fn refused(error: Error) -> HelloError {
 #[derive(Debug)]
 enum Checked {
     Pin(String),
+    /// An Ed25519 key.
+    Key([u8; 32]),
     Nothing,
 }
 
@@ -295,6 +343,7 @@ impl ServerCertVerifier for Own {
     ) -> Result<ServerCertVerified, Error> {
         let fits = match &self.checked {
             Checked::Pin(pin) => fingerprint(certificate).as_ref() == Some(pin),
+            Checked::Key(key) => ed25519_key(certificate).as_ref() == Some(key),
             Checked::Nothing => true,
         };
         if !fits {

@@ -49,14 +49,7 @@ impl Exported {
     /// The same from the connection's secret for exports: rustls has no such call
     /// for the client that is used here.
     pub(crate) fn new(suite: Suite, exporter: &[u8], label: &str) -> Option<Exported> {
-        let hash = if suite == Suite::Aes256 {
-            &SHA384
-        } else {
-            &SHA256
-        };
-        let (nothing, len) = (digest(hash, &[]), suite.secret_len());
-        let derived = expand(suite, exporter, label, nothing.as_ref(), len)?;
-        let secret = expand(suite, &derived, "exporter", nothing.as_ref(), len)?;
+        let secret = bytes(suite, exporter, label, suite.secret_len())?;
         Some(Exported { suite, secret })
     }
 
@@ -79,6 +72,24 @@ impl Exported {
         };
         Records::new(self.suite, (&from, 0), (&to, 0), Inbox::default())
     }
+}
+
+/// So many bytes from a connection's secret for exports, without a context (RFC 8446,
+/// 7.5).
+pub(super) fn bytes(
+    suite: Suite,
+    exporter: &[u8],
+    label: &str,
+    len: usize,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let hash = if suite == Suite::Aes256 {
+        &SHA384
+    } else {
+        &SHA256
+    };
+    let nothing = digest(hash, &[]);
+    let derived = expand(suite, exporter, label, nothing.as_ref(), suite.secret_len())?;
+    expand(suite, &derived, "exporter", nothing.as_ref(), len)
 }
 
 #[cfg(test)]

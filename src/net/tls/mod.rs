@@ -122,6 +122,18 @@ impl Secrets {
         let [_, _, exporter] = &*secrets;
         Exported::new(Suite::of(suite)?, exporter, label)
     }
+
+    /// So many bytes of the same, for proofs.
+    pub(crate) fn exported_bytes<const N: usize>(
+        &self,
+        suite: rustls::CipherSuite,
+        label: &str,
+    ) -> Option<[u8; N]> {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let [_, _, exporter] = &*secrets;
+        let bytes = exported::bytes(Suite::of(suite)?, exporter, label, N)?;
+        bytes.as_slice().try_into().ok()
+    }
 }
 
 /// Reads until a record is whole: its length, header included.
