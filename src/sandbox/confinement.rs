@@ -113,9 +113,10 @@ pub enum Duty<'a> {
     /// Doesn't fork, only reads files beneath a directory, asks name servers if
     /// its sandbox lets it, and connects by TCP.
     Knocking(Option<BorrowedFd<'a>>),
-    /// Doesn't fork, only reads files beneath these directories, asks name servers,
-    /// and connects to this TCP port; its sandbox is one of
-    /// [`Reach::Names`](crate::sandbox::Reach::Names).
+    /// Doesn't fork, only reads files beneath these directories, asks name servers if
+    /// there are any, and connects to this TCP port; its sandbox is one of
+    /// [`Reach::Names`](crate::sandbox::Reach::Names), or of
+    /// [`Reach::Tcp`](crate::sandbox::Reach::Tcp) where no name is looked up.
     Mailing {
         /// The port.
         port: u16,

@@ -113,7 +113,8 @@ impl Sandbox {
 
 impl Sandbox {
     /// Leaves the process the files beneath these directories for reading, and of TCP
-    /// only connections to this port and that of name servers.
+    /// only connections to this port and, if there are any, that of name servers, which
+    /// nobody asks without files.
     ///
     /// # Errors
     /// The system's. The process must end then.
@@ -121,7 +122,8 @@ impl Sandbox {
         let restrict = || -> Result<(), RulesetError> {
             let reading = AccessFs::ReadFile | AccessFs::ReadDir;
             let mut rules = rules()?;
-            for port in [port, DNS] {
+            let asks_names = !files.is_empty();
+            for port in std::iter::once(port).chain(asks_names.then_some(DNS)) {
                 rules = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
             }
             for directory in files {
