@@ -61,6 +61,8 @@ pub struct Launcher<'a> {
     /// The login steps of clients. Behind LOGIN a gate waits for the answer;
     /// INJAIL is left when a session begins.
     pub steps: Steps,
+    /// Whether all sessions have its own identity and root.
+    pub is_shared: bool,
     /// What it and its children are in.
     pub sandbox: &'a Sandbox,
     /// What clients speak.
@@ -121,7 +123,7 @@ impl Parent for Launcher<'_> {
 
     fn settle(&self) -> io::Result<()> {
         SigSet::all().thread_unblock()?;
-        if self.steps == Steps::NONE {
+        if self.is_shared {
             // It has the identity and the root of its client already.
             self.sandbox.deny_fork_and_identity()?;
         }
@@ -233,7 +235,7 @@ fn begin(seat: &Seat<'_>, parent: Pid) -> io::Result<OwnedFd> {
         launcher, order, ..
     } = seat;
     let login = &order.login;
-    let shared = launcher.steps == Steps::NONE;
+    let shared = launcher.is_shared;
     let home = if shared {
         launcher.root.try_clone()?
     } else {

@@ -120,11 +120,14 @@ pub(crate) fn start_launcher(
     let own_roots = own_roots.map(|(number, path)| Ok((number, open_root(path)?)));
     let own_roots = own_roots.collect::<Result<Vec<_>, String>>()?;
     let steps = Steps::of(config);
+    // Without root nobody changes his identity.
+    let is_shared = steps == Steps::NONE || !confinement.changes_root();
     Helper::spawn_ready("launcher", |child| {
         let mut launcher = Launcher {
             root,
             own_roots,
             steps,
+            is_shared,
             sandbox: &confinement.sandbox,
             protocols,
             names: Rc::new(Names::read()?),
@@ -141,13 +144,13 @@ pub(crate) fn start_launcher(
         handles.extend(launcher.records);
         handles.extend(memory.helpers.handles());
         handles.extend(log_channel::sender(Launcher::CHILD));
-        let duty = if steps == Steps::NONE {
+        let duty = if is_shared {
             Duty::Sharing(root)
         } else {
             Duty::Launching(&roots)
         };
         child.enter(c"tfd-launcher", &confinement.with(duty), &handles)?;
-        if steps == Steps::NONE && confinement.changes_root() {
+        if is_shared && confinement.changes_root() {
             launcher.root = reopen_root()?;
         }
         memory.helpers.adopt()?;
