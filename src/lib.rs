@@ -38,6 +38,10 @@ mod daemon;
 pub mod daemon;
 mod handover;
 #[cfg(not(feature = "testing"))]
+mod holder;
+#[cfg(feature = "testing")]
+pub mod holder;
+#[cfg(not(feature = "testing"))]
 mod hub;
 #[cfg(feature = "testing")]
 pub mod hub;

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 
 use crate::admin::status::{fail, say, serving};
 use crate::admin::unit;
-use crate::config::{Config, Local, Mode, PasswordLogins, Problem, Protocol, VaultDialect};
+use crate::config::{Config, Holder, Local, Mode, PasswordLogins, Problem, Protocol, VaultDialect};
 use crate::daemon::helpers::pam;
 use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
@@ -79,8 +79,15 @@ fn summary(config: &Config) -> String {
         let vault = config.vault.as_ref();
         let vault = vault.map(|vault| ("vault", &vault.data, &vault.user));
         let hub = config.hub.as_ref().map(|hub| ("hub", &hub.data, &hub.user));
+        let holder = config.holder.as_ref();
+        let user = |holder: &Holder| match &holder.user {
+            Some(user) if geteuid().is_root() => user.clone(),
+            _ => "the user who starts tfd".to_owned(),
+        };
+        let holder = holder.map(|it| format!("keeper in {}, as {}", it.store.display(), user(it)));
         let both = vault.into_iter().chain(hub);
         let both = both.map(|(what, data, user)| format!("{what} {}, as {user}", data.display()));
+        let both = both.chain(holder);
         return format!(
             "configuration ok: {} on {}",
             both.collect::<Vec<_>>().join("; "),

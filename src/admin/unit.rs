@@ -42,6 +42,7 @@ fn writable(config: &Config) -> Vec<PathBuf> {
     let files = [
         config.vault.as_ref().map(|vault| &vault.data),
         config.hub.as_ref().map(|hub| &hub.data),
+        config.holder.as_ref().map(|holder| &holder.store),
         queue,
         server.users.as_ref(),
         server.audit.as_ref(),
@@ -88,8 +89,8 @@ fn quoted(path: &Path) -> Result<String, String> {
 pub(super) fn drop_in(config: &Config) -> Result<String, String> {
     let mut text = String::from(
         "# Written by tfd for its configuration. Repeat this after a change of root,\n\
-         # users, auth, audit, log_file, control, metrics, on_upload_queue or data of vault\n\
-         # or hub, then systemctl daemon-reload:\n",
+         # users, auth, audit, log_file, control, metrics, on_upload_queue, data of vault or\n\
+         # hub, or the holder's store, then systemctl daemon-reload:\n",
     );
     let _ = write!(
         text,

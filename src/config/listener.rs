@@ -38,13 +38,14 @@ protocols! {
     "BBFTP." Bbftp "bbftp" udp false;
     "The vault." Vault "vault" udp false;
     "The backup hub." Hub "hub" udp false;
+    "A keeper of others' backups." Holder "holder" udp false;
     #[cfg(feature = "testing")] "A protocol of tests." Echo "echo" udp false;
 }
 
 impl Protocol {
     /// Whether it has accounts of its own, and sessions beneath a root of its own.
     pub fn has_own_accounts(self) -> bool {
-        matches!(self, Protocol::Vault | Protocol::Hub)
+        matches!(self, Protocol::Vault | Protocol::Hub | Protocol::Holder)
     }
 
     /// Whether any address is listed for it.

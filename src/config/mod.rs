@@ -4,6 +4,7 @@
 
 mod bbftp;
 mod check;
+mod holder;
 mod hub;
 mod listener;
 mod proxy;
@@ -24,6 +25,7 @@ use crate::trusted;
 pub use bbftp::{Bbftp, PasswordLogins, SourcePort};
 pub use check::is_service_name;
 pub(crate) use check::parse_port_range;
+pub use holder::Holder;
 pub use hub::Hub;
 pub use listener::{Listener, Protocol};
 pub use proxy::{Backend, Host, Proxy};
@@ -48,6 +50,8 @@ pub struct Config {
     pub vault: Option<Vault>,
     /// `[hub]`, if the backup hub is listened for.
     pub hub: Option<Hub>,
+    /// `[holder]`, if peers of a keeper are listened for.
+    pub holder: Option<Holder>,
     listeners: Vec<Listener>,
     data_ports: Vec<RangeInclusive<u16>>,
     /// What it has for protocols that are not listened for.
@@ -98,6 +102,12 @@ impl Config {
         self.listeners.iter().all(has_them)
     }
 
+    /// Whether one user serves all, so that no process changes its identity or root.
+    pub fn serves_as_one(&self) -> bool {
+        let is_holder = |listener: &Listener| listener.protocol == Protocol::Holder;
+        self.listeners.iter().all(is_holder)
+    }
+
     /// Where the transparent proxy relays to, if this is one.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.tf.as_ref()?.proxy.as_ref()
@@ -127,6 +137,10 @@ impl Config {
         if has_hub {
             hub::check(&mut values);
         }
+        let has_holder = Protocol::Holder.is_listed(&values);
+        if has_holder {
+            holder::check(&mut values);
+        }
         if has_tf {
             tf::check(&mut values);
         }
@@ -154,6 +168,10 @@ impl Config {
                 },
                 hub: match has_hub {
                     true => Some(hub::build(&values)?),
+                    false => None,
+                },
+                holder: match has_holder {
+                    true => Some(holder::build(&values)?),
                     false => None,
                 },
                 listeners: listener::build(&values),

@@ -2,7 +2,7 @@
 //! and range, default, and text. The file is read by it; conf/tfd.toml and the
 //! list of keys in tfd.toml(5) are held to it by a test.
 
-use super::{check, hub, vault};
+use super::{check, holder, hub, vault};
 
 /// A key.
 pub(super) struct Key {
@@ -285,6 +285,27 @@ pub(super) const KEYS: &[Key] = keys! {
     hub rebuild: Flag, Default false,
         "Whether keepers name all that they have, for a hub that has lost its database. While it \
          is true nothing is healed.";
+
+    holder listen: List(check::listen), Example ["0.0.0.0:7171", "[::]:7171"],
+        "Where to listen for those who send files to keep and fetch them, always over TLS, alone \
+         or next to protocols in multi-user mode (left out: nowhere).";
+    holder key: Path, Example "/etc/tfd/holder.key",
+        "The key file that tf hub holder-key has written, with mode 0600; and where the hub is, if \
+         not where that says.";
+    holder hub: Checked(holder::check_hub), Example "hub.example.org:7170", "";
+    holder store: Path, Example "/srv/tfd-kept",
+        "The directory of what is kept, made at the first start, and the system user that has it \
+         and nothing else (left out where no root starts tfd).";
+    holder user: Text(255), Example "tfd-holder", "";
+    holder share: Checked(check::size), Default "100G",
+        "How much is kept for others at most, and how much of the disk stays free.";
+    holder keep_free: Checked(check::size), Default "1G", "";
+    holder site: Checked(hub::check_name), Example "attic",
+        "A label of the place: copies avoid to be twice in one.";
+    holder public_port: Int(1, 65535), Example 7171,
+        "The port that the hub names to owners (left out: the first one that is listened on).";
+    holder trash_days: Int(7, 36500), Default 30,
+        "How many days files stay in the trash that the hub deletes without a proof of their owner.";
 };
 
 /// The sections of protocols that only tests serve.

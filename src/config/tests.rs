@@ -438,3 +438,43 @@ fn the_keys_of_mail_are_checked_together() {
         assert!(problems.contains(said), "{lines}: {problems}");
     }
 }
+
+#[test]
+fn a_keeper_of_backups_needs_its_key_its_store_and_nobody_elses_user() {
+    let section = "[holder]\nlisten = [\"127.0.0.1:7272\"]\n";
+    let wrong = parse(section).expect_err("keys are missing");
+    assert!(
+        wrong.iter().any(|it| it.contains("holder.key")),
+        "{wrong:?}"
+    );
+    assert!(wrong.iter().any(|it| it.contains("holder.store")));
+    let whole = "key = \"holder.key\"\nstore = \"/srv/kept\"\nuser = \"mail\"\n";
+    let config = parse(&format!("{section}{whole}")).expect("enough");
+    assert!(config.has_own_accounts_alone() && config.serves_as_one());
+    let holder = config.holder.expect("a keeper");
+    assert_eq!(holder.key, Path::new("/etc/tfd/holder.key"));
+    assert_eq!(
+        (holder.port, holder.share, holder.trash_days),
+        (7272, 100 << 30, 30)
+    );
+    for lines in [
+        "hub = \"hub.example.org\"",
+        "hub = \":7170\"",
+        "share = \"0\"",
+        "trash_days = 6",
+        "public_port = 0",
+        "site = \"two words\"",
+    ] {
+        let text = format!("{section}{whole}{lines}\n");
+        assert!(parse(&text).is_err(), "{lines}");
+    }
+    for lines in [
+        "hub = \"[2001:db8::1]:7170\"",
+        "public_port = 80",
+        "site = \"attic\"",
+    ] {
+        let text = format!("{section}{whole}{lines}\n");
+        let holder = parse(&text).expect(lines).holder.expect("a keeper");
+        assert!(holder.hub.is_some() || holder.port == 80 || holder.site.is_some());
+    }
+}

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use crate::bbftp;
 use crate::config::{self, Config};
+use crate::holder;
 use crate::hub;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
@@ -77,6 +78,7 @@ fn open(protocol: config::Protocol, config: &Config) -> Option<Box<dyn Protocol>
         config::Protocol::Bbftp => Box::new(bbftp::server::Server::new(config)?),
         config::Protocol::Vault => Box::new(vault::server::Server::new(config)?),
         config::Protocol::Hub => Box::new(hub::server::Server::new(config)?),
+        config::Protocol::Holder => Box::new(holder::server::Server::new(config)?),
         #[cfg(feature = "testing")]
         config::Protocol::Echo => Box::new(crate::echo::Echo::new(config)),
     })

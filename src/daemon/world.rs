@@ -59,7 +59,7 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
         let root = check_root(&server.root, shared.then_some(&identity));
         problems.extend(root.err());
     }
-    if !shared && !geteuid().is_root() {
+    if !shared && !geteuid().is_root() && !config.serves_as_one() {
         let text = "server.mode, server.jail: only root can start a server that changes \
                     identity or root for its clients";
         problems.push(text.to_owned());

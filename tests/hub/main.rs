@@ -12,6 +12,7 @@ mod common;
 
 mod crash;
 mod healing;
+mod keeper;
 mod keepers;
 mod lines;
 mod login;

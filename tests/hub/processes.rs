@@ -7,14 +7,14 @@ use crate::common::{pids, wait_until};
 use crate::peer::*;
 
 /// A line of the status of a process.
-fn status(pid: u32, line: &str) -> String {
+pub fn status(pid: u32, line: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     let found = status.lines().find_map(|text| text.strip_prefix(line));
     let mut words = found.expect("line").split_whitespace();
     words.next().expect("value").to_owned()
 }
 
-fn uid_of(name: &str) -> String {
+pub fn uid_of(name: &str) -> String {
     let user = nix::unistd::User::from_name(name).expect("users");
     user.expect("user").uid.to_string()
 }

@@ -1,0 +1,298 @@
+//! The helper processes of the holder, in the daemon: the stock, and the line to the
+//! hub.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::unistd::Pid;
+
+use super::line;
+use super::place::{HOME, Place};
+use super::stock;
+use super::stock::message::{Admitted, FromLine, FromSession, NewCaller, ToLine, ToSession};
+use super::stock::process::{self, Shown};
+use crate::config::{Config, Holder};
+use crate::hub::peer::holder_key::HolderKey;
+use crate::hub::wire::{Label, User, Value};
+use crate::ipc::{Helper, Pipe, Service};
+use crate::net::tls::certificate::of_ed25519;
+use crate::net::tls::secrets::TlsSecrets;
+use crate::sandbox::confinement::{Confinement, Duty};
+use crate::session::failure::Failure;
+use crate::session::login::AskingGate;
+use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
+use crate::users::{Identity, Login, Rights};
+
+/// Seconds of a day.
+const DAY: i64 = 24 * 3600;
+
+/// The processes, kept over a reload that does not concern them.
+#[derive(Debug)]
+pub struct HolderHelpers {
+    running: Rc<Running>,
+    /// The channel on which the stock says who is let in, while it runs.
+    channel: Option<OwnedFd>,
+}
+
+/// The processes, and whom sessions are served as.
+#[derive(Debug)]
+struct Running {
+    stock: RefCell<Service<Option<NewCaller>, Admitted>>,
+    line: RefCell<Service<()>>,
+    hub: line::Hub,
+    sessions: Identity,
+    /// What they were started with.
+    settings: String,
+}
+
+impl HolderHelpers {
+    /// Starts them for a configuration, unless those that run are right for it.
+    ///
+    /// # Errors
+    /// One line that says what could not be started.
+    pub fn start(
+        context: &HelperContext<'_>,
+        holder: &Holder,
+        before: Option<&HolderHelpers>,
+    ) -> Result<HolderHelpers, String> {
+        let sessions = sessions(context)?;
+        let settings = format!("{holder:?} {:?} {sessions:?}", version(&holder.key));
+        let fits = |before: &&HolderHelpers| before.running.settings == settings;
+        if let Some(before) = before.filter(fits) {
+            return Ok(HolderHelpers::of(Rc::clone(&before.running)));
+        }
+        let (helper, hub) = spawn(context, holder)?;
+        let stock = Service::new(helper);
+        let line = Service::new(spawn_line(context, &hub, &stock)?);
+        Ok(HolderHelpers::of(Rc::new(Running {
+            stock: RefCell::new(stock),
+            line: RefCell::new(line),
+            hub,
+            sessions,
+            settings,
+        })))
+    }
+
+    fn of(running: Rc<Running>) -> HolderHelpers {
+        let channel = running.channel();
+        HolderHelpers { running, channel }
+    }
+}
+
+impl Running {
+    /// The channel of the stock once more.
+    fn channel(&self) -> Option<OwnedFd> {
+        let stock = self.stock.borrow();
+        stock.channel()?.try_clone_to_owned().ok()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What is on its way comes again, to its successor, which goes on with its part.
+        let _ = self.stock.get_mut().send(&None);
+        self.line.get_mut().kill();
+    }
+}
+
+/// The stock in the daemon.
+type Stock = Helper<Option<NewCaller>, Admitted>;
+
+/// Starts the stock; what the line has to know of the key file.
+fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::Hub), String> {
+    let mut found = None;
+    let hear = |hub: line::Hub| found = Some(hub);
+    let helper = Helper::spawn_reporting("holder stock", hear, |child| {
+        let identity = identity(context.config, holder).map_err(io::Error::other)?;
+        let key = load(holder).map_err(io::Error::other)?;
+        let place = Place::at(&holder.store);
+        place.make(&identity).map_err(io::Error::other)?;
+        let store = place.open_store().map_err(io::Error::other)?;
+        let (certificate, private) = of_ed25519(key.user.as_str(), &key.key.0)?;
+        let secrets = TlsSecrets::new(&private, &certificate).map_err(io::Error::other)?;
+        let keys = key.keys()?;
+        child.report(line::Hub {
+            address: holder.hub.clone().unwrap_or_else(|| key.address.clone()),
+            name: key.hub.clone(),
+            pin: key.pin.clone(),
+            user: key.user.clone(),
+            key: keys.key.public()?,
+            proof: key.proof,
+            share: holder.share,
+            port: holder.port,
+            site: holder.site.as_deref().and_then(Label::read),
+        })?;
+        let settings = stock::Settings {
+            hub: key.hub.clone(),
+            user: key.user.clone(),
+            share: holder.share,
+            spare: holder.spare,
+            trash: holder.trash_days * DAY,
+        };
+        drop(key);
+        let takes = context.identity.map(|_| &identity);
+        // Entering it closes its own descriptor.
+        let confinement = Confinement::new(takes, context.sandbox);
+        let confinement = ManuallyDrop::new(confinement.map_err(io::Error::other)?);
+        let base = match confinement.changes_root() {
+            true => PathBuf::from("/"),
+            false => place.store(),
+        };
+        let duty = Duty::Keeping(store.as_fd());
+        child.enter(c"tfd-stock", &confinement.with(duty), &[store.as_fd()])?;
+        child.ready()?;
+        let shown = Shown {
+            certificate,
+            secrets,
+        };
+        process::run(&base, settings, keys, shown, child.channel.try_clone()?)
+    })?;
+    let hub = found.ok_or("holder stock: no key")?;
+    Ok((helper, hub))
+}
+
+fn spawn_line(
+    context: &HelperContext<'_>,
+    hub: &line::Hub,
+    stock: &Service<Option<NewCaller>, Admitted>,
+) -> Result<Helper, String> {
+    let to_stock: io::Result<Pipe<FromLine, ToLine>> =
+        stock.open(|channel| Some(NewCaller::Line(channel)));
+    let to_stock = to_stock.map_err(|e| format!("line to the hub: {e}"))?;
+    line::spawn(context, hub, to_stock)
+}
+
+/// What changes when somebody changes a file.
+fn version(path: &Path) -> Option<(u64, i64, i64)> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+fn load(holder: &Holder) -> Result<HolderKey, String> {
+    HolderKey::load(&holder.key).map_err(|e| format!("holder.key: {e}"))
+}
+
+/// Whether what is needed at the start is there.
+///
+/// # Errors
+/// One line that says what is not.
+pub fn check(config: &Config, holder: &Holder) -> Result<(), String> {
+    identity(config, holder)?;
+    load(holder)?;
+    let above = holder.store.parent().filter(|above| !above.is_dir());
+    match above {
+        Some(above) => {
+            let (store, above) = (holder.store.display(), above.display());
+            Err(format!(
+                "holder.store: {store}: {above} is missing: make it"
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Who keeps the store: the system user, or without root who starts tfd.
+fn identity(config: &Config, holder: &Holder) -> Result<Identity, String> {
+    let Some(name) = holder.user.as_ref().filter(|_| is_root()) else {
+        return Ok(Identity::own());
+    };
+    let identity = Identity::of(name)
+        .map_err(|e| format!("holder.user: \"{name}\": {e}: make it (useradd --system {name})"))?;
+    let hub = config.hub.as_ref().map(|hub| &hub.user);
+    let others = [&config.server.user, &config.server.helper_user];
+    let is_taken = others.contains(&&Some(name.clone())) || hub == Some(name);
+    if identity.uid.is_root() || is_taken {
+        let text = "name a system user of its own, not root nor one of [server] or [hub]";
+        return Err(format!("holder.user: \"{name}\": {text}"));
+    }
+    Ok(identity)
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Whom sessions are served as: who faces the network, and has no file.
+fn sessions(context: &HelperContext<'_>) -> Result<Identity, String> {
+    let named = match (&context.config.server.user, context.identity) {
+        (_, None) => Ok(Identity::own()),
+        (Some(name), _) => Identity::of(name),
+        (None, helpers) => Identity::unused(helpers),
+    };
+    named.map_err(|e| format!("server.user: {e}"))
+}
+
+impl Helpers for HolderHelpers {
+    fn open(&self, login: &Login, _: IpAddr) -> io::Result<Option<OwnedFd>> {
+        let user = User::read(&login.name).ok_or(io::ErrorKind::InvalidInput)?;
+        let stock = self.running.stock.borrow();
+        let pipe: Pipe<FromSession, ToSession> =
+            stock.open(|channel| Some(NewCaller::Session { user, channel }))?;
+        Ok(Some(pipe.into_channel().into_handle()))
+    }
+
+    fn admit(&self, gate: AskingGate) -> io::Result<()> {
+        let stock = self.running.stock.borrow();
+        stock.send(&Some(NewCaller::Gate(gate)))
+    }
+
+    fn admitted(&mut self) -> Option<Result<OwnLogin, Failure>> {
+        let admitted = self.running.stock.borrow().news()?;
+        let login = Login {
+            name: admitted.user.as_str().to_owned(),
+            identity: self.running.sessions.clone(),
+            home: HOME.to_owned(),
+            rights: Rights::Full,
+            max_sessions: None,
+            rate: None,
+            quota: None,
+        };
+        Some(Ok(OwnLogin {
+            tag: admitted.tag,
+            login,
+            gate: admitted.gate,
+        }))
+    }
+
+    fn channel(&self) -> Option<BorrowedFd<'_>> {
+        self.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    fn reaped(&mut self, pid: Pid) -> bool {
+        let is_stock = self.running.stock.borrow_mut().reaped(pid);
+        if is_stock {
+            self.channel = None;
+        }
+        is_stock || self.running.line.borrow_mut().reaped(pid)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let stock = self.running.stock.borrow().due();
+        let line = self.running.line.borrow().due();
+        stock.into_iter().chain(line).min()
+    }
+
+    fn restart_if_due(&mut self, context: &HelperContext<'_>) {
+        let Some(holder) = &context.config.holder else {
+            return;
+        };
+        let start = || spawn(context, holder).map(|(helper, _)| helper);
+        self.running.stock.borrow_mut().restart_if_due(start);
+        self.channel = self.running.channel();
+        let stock = self.running.stock.borrow();
+        let start = || spawn_line(context, &self.running.hub, &stock);
+        self.running.line.borrow_mut().restart_if_due(start);
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

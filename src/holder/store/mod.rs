@@ -1,0 +1,4 @@
+//! What a holder keeps of others: files on disk, and a database of them.
+
+pub mod catalog;
+pub mod shelves;
