@@ -18,6 +18,7 @@ mod lines;
 mod login;
 mod operator;
 mod peer;
+mod peers;
 mod processes;
 mod rebuild;
 mod recovery;
