@@ -4,6 +4,7 @@
 //! source and the restore. It never asks a person and never prints.
 
 mod browse;
+mod directories;
 mod export;
 mod keeper;
 mod keepers;

@@ -92,7 +92,8 @@ impl Source {
             );
             return Err(BackupError::Failed(text));
         }
-        let own = keepers.paths().filter_map(|path| path.canonicalize().ok());
+        let own = keepers.paths().into_iter();
+        let own = own.filter_map(|path| path.canonicalize().ok());
         Ok(Source {
             roots,
             excluded: patterns(excluded)?,

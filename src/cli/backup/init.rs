@@ -84,13 +84,13 @@ impl Recover {
         let seed = Seed::from_phrase(&phrase(self.phrase_file.as_deref())?)?;
         let keepers = self.place.keepers()?;
         let found = Arc::new(Keepers::open(&keepers, &seed)?);
-        for path in &found.absent {
+        for path in found.absent() {
             let path = path.display();
             complain!("tf: {path}: nothing there is kept for this phrase; left out");
         }
         let keepers: Vec<PathBuf> = keepers
             .into_iter()
-            .filter(|path| !found.absent.contains(path))
+            .filter(|path| !found.absent().contains(path))
             .collect();
         Repository::open(found, &seed)?;
         let passphrase = self.place.passphrase(context)?;

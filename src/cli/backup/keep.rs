@@ -178,7 +178,7 @@ fn pruned_sentence(pruned: &Pruned) -> String {
 /// would come back from it.
 fn open_alone(context: &Context) -> Result<Opened> {
     let (keepers, seed) = context.open()?;
-    if let Some(path) = keepers.absent.first() {
+    if let Some(path) = keepers.absent().first() {
         let text = format!(
             "{}: not there, and what is removed elsewhere would come back from it: mount it first, or \
              tf backup remove-keeper if it is lost for good",

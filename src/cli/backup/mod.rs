@@ -129,7 +129,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Keepers, the locks on them, and the repository that they have.
-type Opened = (Arc<Keepers>, Locks, Repository);
+type Opened = (Arc<Keepers>, Box<dyn Locks>, Repository);
 
 /// How long to wait before a lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
@@ -170,7 +170,7 @@ impl Context {
     /// The keepers of a key file that are there.
     fn keepers(&self, file: &KeyFile, seed: &Seed) -> Result<Arc<Keepers>> {
         let keepers = Keepers::open(&file.keepers, seed)?;
-        for path in &keepers.absent {
+        for path in keepers.absent() {
             let lost = match path.is_dir() {
                 true => {
                     "has nothing of this backup: mount its disk, or tf backup add-keeper if it lost all"
@@ -201,7 +201,7 @@ impl Context {
 
     /// Keeps others from removing files, or from adding any, until it is dropped. It
     /// waits for the end of runs that forbid it; with their processes their locks end.
-    fn lock(keepers: &Keepers, exclusive: bool) -> Result<Locks> {
+    fn lock(keepers: &Keepers, exclusive: bool) -> Result<Box<dyn Locks>> {
         let mut is_said = false;
         loop {
             if let Some(locks) = keepers.lock(exclusive)? {
