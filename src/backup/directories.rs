@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::keeper::{Keeper, Kind, Name};
-use super::keepers::{Copies, Locks, Report};
+use super::keepers::{Access, Copies, Locks, Report};
 use super::seed::{Identity, Seed};
 use super::{BackupError, Result};
 use crate::text::reason;
@@ -359,10 +359,10 @@ impl Copies for Directories {
         bytes
     }
 
-    fn lock(&self, exclusive: bool) -> Result<Option<Box<dyn Locks>>> {
+    fn lock(&self, access: Access) -> Result<Option<Box<dyn Locks>>> {
         let mut files = Vec::new();
         for it in &self.present {
-            let lock = it.keeper.lock(exclusive);
+            let lock = it.keeper.lock(access == Access::Remove);
             match lock.map_err(super::local(it.keeper.path()))? {
                 Some(file) => files.push(file),
                 None => return Ok(None),

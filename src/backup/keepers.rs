@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Result;
+use super::account::Account;
 use super::directories::Directories;
+use super::hub::Hub;
 use super::keeper::{Kind, Name};
 use super::seed::Seed;
+use super::{BackupError, Result};
 
 /// The most bytes of whole packs in memory.
 const WHOLE_PACKS: usize = 64 << 20;
@@ -57,9 +59,13 @@ pub(super) trait Copies: Send + Sync {
         0
     }
 
-    /// Keeps others from removing files, or from adding any; `None` if another run
-    /// forbids it.
-    fn lock(&self, exclusive: bool) -> Result<Option<Box<dyn Locks>>>;
+    /// Keeps others from what would harm; `None` if another run forbids it.
+    fn lock(&self, access: Access) -> Result<Option<Box<dyn Locks>>>;
+
+    /// Whether a repository may be missing without being lost.
+    fn may_be_new(&self) -> bool {
+        false
+    }
 
     /// Directories of keepers on this machine.
     fn paths(&self) -> Vec<PathBuf> {
@@ -73,6 +79,17 @@ pub(super) trait Copies: Send + Sync {
 
     /// What they are, for people.
     fn location(&self) -> String;
+}
+
+/// What a run does with files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It reads some: none may be removed.
+    Read,
+    /// It adds some: none may be removed.
+    Add,
+    /// It removes some: none may be added.
+    Remove,
 }
 
 /// What keeps others from removing files, or from adding any, until it is dropped.
@@ -137,7 +154,17 @@ impl Keepers {
         Ok(Keepers::of(Box::new(directories), report))
     }
 
-    pub(super) fn of(copies: Box<dyn Copies>, report: Arc<Report>) -> Keepers {
+    /// Those of an account at a hub.
+    ///
+    /// # Errors
+    /// [`super::BackupError::NoHub`] when it can't be reached.
+    pub(crate) fn of_hub(account: &Account, seed: &Seed) -> Result<Keepers> {
+        let report = Arc::new(Report::default());
+        let hub = Hub::open(account, seed, Arc::clone(&report))?;
+        Ok(Keepers::of(Box::new(hub), report))
+    }
+
+    fn of(copies: Box<dyn Copies>, report: Arc<Report>) -> Keepers {
         Keepers {
             copies,
             report,
@@ -145,10 +172,18 @@ impl Keepers {
         }
     }
 
-    /// Locks all of them: exclusively, or beside others that add files. `None` if
-    /// another run forbids it.
-    pub(crate) fn lock(&self, exclusive: bool) -> Result<Option<Box<dyn Locks>>> {
-        self.copies.lock(exclusive)
+    /// Locks all of them. `None` if another run forbids it.
+    pub(crate) fn lock(&self, access: Access) -> Result<Option<Box<dyn Locks>>> {
+        self.copies.lock(access)
+    }
+
+    /// Whether there is no repository yet. Those of directories are made with them.
+    pub(crate) fn is_new(&self) -> Result<bool> {
+        let listed = self.list(Kind::Config).map_err(|e| {
+            let why = format!("can't list files: {}", crate::text::reason(&e));
+            BackupError::Failed(why)
+        })?;
+        Ok(self.copies.may_be_new() && listed.is_empty())
     }
 
     /// The directories among them, those that are not there now, too.

@@ -17,6 +17,7 @@ use openssl::sign::Signer;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use zeroize::Zeroizing;
 
+use super::account::Account;
 use super::seed::{SEED, Seed};
 use super::{BackupError, Result, local};
 
@@ -37,6 +38,8 @@ const NONCE: [u8; 12] = [0; 12];
 pub(crate) struct KeyFile {
     /// The directories of the keepers.
     pub(crate) keepers: Vec<PathBuf>,
+    /// The account at a hub in their place.
+    pub(crate) account: Option<Account>,
     secret: Secret,
 }
 
@@ -65,7 +68,18 @@ impl KeyFile {
                 seal(&seed, passphrase, salt)?
             }
         };
-        Ok(KeyFile { keepers, secret })
+        Ok(KeyFile {
+            keepers,
+            account: None,
+            secret,
+        })
+    }
+
+    /// The same for an account at a hub.
+    pub(crate) fn of(account: Account, seed: Seed, passphrase: Option<&str>) -> Result<KeyFile> {
+        let mut file = KeyFile::new(seed, Vec::new(), passphrase)?;
+        file.account = Some(account);
+        Ok(file)
     }
 
     /// The seed in it; the passphrase is asked for only if there is one.
@@ -88,6 +102,9 @@ impl KeyFile {
 
     fn text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(format!("{FIRST_LINE}\n"));
+        if let Some(account) = &self.account {
+            text.push_str(&account.text());
+        }
         for keeper in &self.keepers {
             let _ = writeln!(text, "keeper {}", escaped(keeper));
         }
@@ -114,10 +131,12 @@ impl KeyFile {
             return None;
         }
         let mut keepers = Vec::new();
+        let mut account = Vec::new();
         let mut fields = Vec::new();
         for line in lines {
             match line.split_once(' ')? {
                 ("keeper", path) => keepers.push(unescaped(path)?),
+                field @ ("hub" | "pin" | "user" | "factor", _) => account.push(field),
                 field => fields.push(field),
             }
         }
@@ -133,7 +152,15 @@ impl KeyFile {
             },
             _ => return None,
         };
-        Some(KeyFile { keepers, secret })
+        let account = match account.is_empty() {
+            true => None,
+            false => Some(Account::parse(&account)?),
+        };
+        Some(KeyFile {
+            keepers,
+            account,
+            secret,
+        })
     }
 
     /// Reads one.
@@ -315,6 +342,7 @@ mod tests {
         let secret = seal(&anna(), "correct horse", salt).expect("sealed");
         let file = KeyFile {
             keepers: vec!["/mnt/a b".into(), "/mnt/50%".into()],
+            account: None,
             secret,
         };
         let text = file.text();

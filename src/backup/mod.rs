@@ -1,11 +1,13 @@
-//! Backups: the owner's side of the backup hub, which so far keeps its copies in
-//! directories. The files are a restic repository, read and written by
+//! Backups: the owner's side of the backup hub, and of keepers that are directories of
+//! his own. The files are a restic repository, read and written by
 //! `rustic_core`, which no other module names; ours are the keys, the keepers, the
 //! source and the restore. It never asks a person and never prints.
 
+mod account;
 mod browse;
 mod directories;
 mod export;
+mod hub;
 mod keeper;
 mod keepers;
 mod keyfile;
@@ -22,9 +24,11 @@ use std::path::Path;
 
 use rustic_core::RusticError;
 
+pub(crate) use self::account::{Account, Entrance};
 pub(crate) use self::browse::Entry;
 pub(crate) use self::export::export;
-pub(crate) use self::keepers::{Keepers, Locks};
+pub(crate) use self::hub::{Standing, enrol, factor_of, is_known, standing, user_of};
+pub(crate) use self::keepers::{Access, Keepers, Locks};
 pub(crate) use self::keyfile::{KeyFile, write_secret};
 pub(crate) use self::maintain::{Checked, Forgetting, Keep, Pruned};
 pub(crate) use self::repository::{Made, Plan, Repository, Snapshot};
@@ -41,6 +45,9 @@ pub(crate) enum BackupError {
     /// The phrase or the passphrase is another one.
     #[error("{0}")]
     WrongKey(String),
+    /// No line to the hub.
+    #[error("{0}")]
+    NoHub(String),
 }
 
 /// Shorthand.

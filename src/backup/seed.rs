@@ -12,6 +12,9 @@ use rustic_core::repofile::MasterKey;
 use zeroize::Zeroizing;
 
 use super::{BackupError, Result};
+use crate::hub::peer::signer::Keys;
+use crate::hub::proofs::SigningKey;
+use crate::hub::wire::LoginKey;
 use crate::text::hex;
 
 /// Bytes of a seed, and of most keys.
@@ -95,6 +98,24 @@ impl Seed {
         Ok(Identity { private, public })
     }
 
+    /// What signs and logs in for the owner at a hub.
+    pub(super) fn hub_keys(&self) -> Result<Keys> {
+        Ok(Keys {
+            key: SigningKey::new(&*self.derive::<32>("identity")?)?,
+            login: self.login()?,
+        })
+    }
+
+    /// What logs in at a hub.
+    pub(super) fn login(&self) -> Result<LoginKey> {
+        Ok(LoginKey(self.derive("login")?))
+    }
+
+    /// The private key of the user's own keeper.
+    pub(super) fn holder_key(&self) -> Result<LoginKey> {
+        Ok(LoginKey(self.derive("keeper")?))
+    }
+
     /// The key of the repository. Poly1305 wants some bits of r to be zero.
     pub(super) fn master_key(&self) -> Result<MasterKey> {
         let key = self.derive::<64>("repository")?;
@@ -153,6 +174,7 @@ mod tests {
     use openssl::base64::encode_block;
 
     use super::*;
+    use crate::hub::wire::Value;
 
     /// The owner of the examples in the protocol.
     fn anna() -> Seed {
@@ -162,6 +184,8 @@ mod tests {
 
     const PHRASE: &str = "abandon amount liar amount expire adjust cage candy arch gather drum bullet \
                           absurd math era live bid rhythm alien crouch range attend journey unaware";
+
+    const LOGIN: &str = "980499525ca305006c55af1127c19adc80742128cc31797261355938b00be134";
 
     #[test]
     fn the_phrase_is_that_of_the_protocol_and_leads_back() {
@@ -199,6 +223,11 @@ mod tests {
             "/7VHWnIgOUNdsPQxBDR0LBL7OFAEnfgX8PSGVhoyHnY="
         );
         assert_eq!(identity.directory(), "630689436a897bfe0b40f90de72429af");
+        let public = |key: LoginKey| SigningKey::new(&key.0).and_then(|key| key.public());
+        assert_eq!(hex(&*anna.login().expect("key").0), LOGIN);
+        let bob = Seed::from_bytes(&(32..64).collect::<Vec<u8>>()).expect("32 bytes");
+        let holder = public(bob.holder_key().expect("key")).expect("key");
+        assert_eq!(holder.text(), "N78UC4ahUtSig_Eg5NZKmo8V7MCCDmlJJdRJTzZ5cHU");
         let master = anna.master_key().expect("key");
         assert_eq!(
             hex(&master.encrypt),

@@ -14,7 +14,7 @@ use super::output::complain;
 const PROGRAM: &str = "tf-backup";
 
 /// Its commands.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "backup",
     "snapshots",
     "restore",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 8] = [
     "check",
     "repair",
     "dump",
+    "hub",
 ];
 
 /// What may stand before them and is an argument of both programs.

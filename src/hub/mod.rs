@@ -19,3 +19,5 @@ pub(crate) mod server;
 mod session;
 mod state;
 pub mod wire;
+
+pub(crate) use gate::ALPN;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Exit, Result, report, report_notes};
-use crate::backup::{BackupError, Entry, LeftOut, Snapshot, export};
+use crate::backup::{Access, BackupError, Entry, LeftOut, Snapshot, export};
 use crate::cli::output::{Printer, local_time};
 use crate::cli::secrets::first_line;
 use crate::client::ClientError;
@@ -114,7 +114,7 @@ impl Export {
         let password = self.password_file.as_deref().map(first_line).transpose();
         let password = password.map_err(BackupError::Failed)?;
         let (keepers, seed) = context.open()?;
-        let _locks = Context::lock(&keepers, false)?;
+        let _locks = Context::lock(&keepers, Access::Read)?;
         let password = password.as_ref().map(|it| it.as_str());
         let files = export(&keepers, &seed, &self.directory, password);
         report_notes(&keepers);

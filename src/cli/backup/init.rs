@@ -12,6 +12,9 @@ use super::{Context, Exit, Record, Result};
 use crate::backup::{BackupError, Keepers, KeyFile, Repository, Seed, local, write_secret};
 use crate::cli::output::complain;
 
+/// The key file of a backup to disks.
+const USUAL: &str = "local.key";
+
 /// How many words of the phrase are asked back.
 const ASKED_BACK: usize = 3;
 
@@ -57,18 +60,11 @@ struct Place {
 
 impl Init {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let key = self.place.new_key(context)?;
-        if self.phrase_file.is_none() && !stdout().is_terminal() {
-            let text = "no terminal to show the phrase on: --phrase-file FILE";
-            return Err(BackupError::Failed(text.to_owned()));
-        }
+        let key = context.new_key_file(USUAL)?;
+        may_show(self.phrase_file.as_deref())?;
         let passphrase = self.place.passphrase(context)?;
         let seed = Seed::generate()?;
-        let words = seed.phrase()?;
-        match &self.phrase_file {
-            Some(file) => write_secret(file, format!("{}\n", *words).as_bytes())?,
-            None => show_phrase(&words)?,
-        }
+        save_phrase(&seed, self.phrase_file.as_deref())?;
         let keepers = self.place.keepers()?;
         Keepers::create(&keepers, &seed)?;
         Repository::create(Arc::new(Keepers::open(&keepers, &seed)?), &seed)?;
@@ -80,7 +76,7 @@ impl Init {
 
 impl Recover {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let key = self.place.new_key(context)?;
+        let key = context.new_key_file(USUAL)?;
         let seed = Seed::from_phrase(&phrase(self.phrase_file.as_deref())?)?;
         let keepers = self.place.keepers()?;
         let found = Arc::new(Keepers::open(&keepers, &seed)?);
@@ -101,21 +97,6 @@ impl Recover {
 }
 
 impl Place {
-    /// Where the key file will be.
-    fn new_key(&self, context: &Context) -> Result<PathBuf> {
-        let key = context.key_file()?;
-        match key.exists() {
-            true => {
-                let text = format!(
-                    "{}: exists: this machine has a backup; --key FILE names another one",
-                    key.display()
-                );
-                Err(BackupError::Failed(text))
-            }
-            false => Ok(key),
-        }
-    }
-
     fn keepers(&self) -> Result<Vec<PathBuf>> {
         let mut keepers = Vec::new();
         for path in &self.keeper {
@@ -150,6 +131,26 @@ pub(super) fn made(context: &Context, key: &Path, keepers: &[PathBuf]) -> Result
     let key = key.to_string_lossy().into_owned();
     context.show(&Record::Key { key, keepers }, || text)?;
     Ok(Exit::Done)
+}
+
+/// Whether a new phrase can be shown, or goes into a file.
+pub(super) fn may_show(file: Option<&Path>) -> Result<()> {
+    match file.is_none() && !stdout().is_terminal() {
+        true => {
+            let text = "no terminal to show the phrase on: --phrase-file FILE";
+            Err(BackupError::Failed(text.to_owned()))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Puts a new phrase on paper, or into a file.
+pub(super) fn save_phrase(seed: &Seed, file: Option<&Path>) -> Result<()> {
+    let words = seed.phrase()?;
+    match file {
+        Some(file) => write_secret(file, format!("{}\n", *words).as_bytes()),
+        None => show_phrase(&words),
+    }
 }
 
 /// Shows the words once and has some of them typed, so that they are on paper.

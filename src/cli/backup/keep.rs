@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::Span;
 
 use super::{Context, Exit, Opened, Record, Result, report_notes};
-use crate::backup::{BackupError, Checked, Forgetting, Keep, Keepers, Pruned, Repository};
+use crate::backup::{Access, BackupError, Checked, Forgetting, Keep, Keepers, Pruned, Repository};
 use crate::cli::output::{complain, local_time};
 use crate::text::human_size;
 
@@ -91,7 +91,7 @@ impl Rules {
 
 impl Forget {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, _locks, repository) = open_alone(context)?;
+        let (keepers, locks, repository) = open_alone(context)?;
         let found = match self.snapshots.is_empty() {
             true => repository.apply(&self.rules.keep()?)?,
             false => repository.forgetting(&self.snapshots)?,
@@ -115,7 +115,9 @@ impl Forget {
             let pruned = pruned?;
             context.show(&Record::Prune(&pruned), || pruned_sentence(&pruned))?;
         }
+        let finished = locks.finish();
         report_notes(&keepers);
+        finished?;
         Ok(exit(&keepers))
     }
 }
@@ -154,10 +156,11 @@ pub(super) struct Prune {
 
 impl Prune {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, _locks, repository) = open_alone(context)?;
+        let (keepers, locks, repository) = open_alone(context)?;
         // A run that was killed may have left packs that no index names.
         repository.repair_index()?;
         let pruned = repository.prune(&self.max_unused);
+        let pruned = pruned.and_then(|pruned| locks.finish().map(|()| pruned));
         report_notes(&keepers);
         let pruned = pruned?;
         context.show(&Record::Prune(&pruned), || pruned_sentence(&pruned))?;
@@ -186,7 +189,7 @@ fn open_alone(context: &Context) -> Result<Opened> {
         );
         return Err(BackupError::Failed(text));
     }
-    let locks = Context::lock(&keepers, true)?;
+    let locks = Context::lock(&keepers, Access::Remove)?;
     let repository = Repository::open(Arc::clone(&keepers), &seed)?;
     Ok((keepers, locks, repository))
 }
@@ -248,14 +251,16 @@ enum What {
 
 impl Repair {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let (keepers, _locks, repository) = open_alone(context)?;
+        let (keepers, locks, repository) = open_alone(context)?;
         let mut changes = repository.repair_index()?;
         let mut whole = "the index names what is there";
         if matches!(self.what, What::Snapshots) {
             changes.extend(repository.repair_snapshots()?);
             whole = "the snapshots name what is there";
         }
+        let finished = locks.finish();
         report_notes(&keepers);
+        finished?;
         for line in &changes {
             complain!("tf: {line}");
         }

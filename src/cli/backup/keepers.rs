@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::init::made;
 use super::{Context, Exit, Result, report_notes};
-use crate::backup::{BackupError, Keepers, local};
+use crate::backup::{Access, BackupError, Keepers, local};
 use crate::cli::output::complain;
 
 /// Let a directory keep one more copy, or again one after its disk was lost
@@ -25,7 +25,7 @@ impl AddKeeper {
         let seed = file.open(|| context.secrets.passphrase(&key))?;
         // Those that have all of it, before there is one that has nothing.
         let others = Keepers::open(&file.keepers, &seed)?;
-        let _locks = Context::lock(&others, true)?;
+        let _locks = Context::lock(&others, Access::Remove)?;
         Keepers::create(std::slice::from_ref(&keeper), &seed)?;
         if !file.keepers.contains(&keeper) {
             file.keepers.push(keeper);
@@ -64,7 +64,7 @@ impl RemoveKeeper {
             return Err(failed(&why));
         }
         let all = Keepers::open(&file.keepers, &seed)?;
-        let _locks = Context::lock(&all, true)?;
+        let _locks = Context::lock(&all, Access::Remove)?;
         file.keepers.retain(|it| *it != keeper);
         if Keepers::open(&file.keepers, &seed).is_err() {
             return Err(failed(

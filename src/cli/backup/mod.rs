@@ -1,7 +1,8 @@
-//! `tf-backup`, which `tf backup` and its sisters start: backups to disks. See
-//! tf-backup(1).
+//! `tf-backup`, which `tf backup` and its sisters start: backups to disks, and to the
+//! keepers of a hub. See tf-backup(1).
 
 mod browse;
+mod hub;
 mod init;
 mod keep;
 mod keepers;
@@ -24,7 +25,9 @@ use self::secrets::Secrets;
 use super::complete::VARIABLE;
 use super::output::{Printer, complain};
 use super::servers::usual_file;
-use crate::backup::{BackupError, Keepers, KeyFile, LeftOut, Locks, Repository, Seed};
+use crate::backup::{
+    Access, Account, BackupError, Keepers, KeyFile, LeftOut, Locks, Repository, Seed,
+};
 
 /// Back up to disks that you trust with nothing
 #[derive(Parser)]
@@ -76,6 +79,7 @@ enum Command {
     Check(keep::Check),
     Repair(keep::Repair),
     Dump(browse::Dump),
+    Hub(hub::Hub),
 }
 
 /// Why `tf-backup` ended. restic has the same statuses.
@@ -88,8 +92,10 @@ enum Exit {
     Failed = 1,
     /// Some entries could not be read, or are lost.
     Incomplete = 3,
-    /// It was done with fewer copies than there are keepers.
+    /// It was done with fewer copies than there should be.
     FewerCopies = 4,
+    /// The hub can't be reached.
+    NoHub = 5,
     /// The phrase or the passphrase is another one.
     WrongKey = 12,
 }
@@ -117,12 +123,14 @@ pub fn main() -> ExitCode {
         Command::Check(it) => it.run(&context),
         Command::Repair(it) => it.run(&context),
         Command::Dump(it) => it.run(&context),
+        Command::Hub(it) => it.run(&context),
     };
     let exit = done.unwrap_or_else(|error| {
         complain!("tf: {error}");
         match error {
             BackupError::Failed(_) => Exit::Failed,
             BackupError::WrongKey(_) => Exit::WrongKey,
+            BackupError::NoHub(_) => Exit::NoHub,
         }
     });
     ExitCode::from(exit as u8)
@@ -143,14 +151,52 @@ struct Context {
 }
 
 impl Context {
-    /// Where the key file is.
+    /// The directory of key files.
+    fn directory(&self) -> Result<PathBuf> {
+        let missing = || BackupError::Failed("no home directory: name a file by --key".to_owned());
+        let file = usual_file().ok_or_else(missing)?;
+        Ok(file.with_file_name("hub"))
+    }
+
+    /// Where a new key file will be, if no other is named.
+    fn new_key_file(&self, name: &str) -> Result<PathBuf> {
+        let key = match &self.key {
+            Some(path) => path.clone(),
+            None => self.directory()?.join(name),
+        };
+        match key.exists() {
+            true => {
+                let text = format!(
+                    "{}: exists: this machine has a backup; --key FILE names another one",
+                    key.display()
+                );
+                Err(BackupError::Failed(text))
+            }
+            false => Ok(key),
+        }
+    }
+
+    /// Where the key file is: the only one, if none is named.
     fn key_file(&self) -> Result<PathBuf> {
         if let Some(path) = &self.key {
             return Ok(path.clone());
         }
-        let missing = || BackupError::Failed("no home directory: name a file by --key".to_owned());
-        let file = usual_file().ok_or_else(missing)?;
-        Ok(file.with_file_name("hub").join("local.key"))
+        let directory = self.directory()?;
+        let entries = std::fs::read_dir(&directory).into_iter().flatten();
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let is_key = |path: &PathBuf| path.extension().is_some_and(|end| end == "key");
+        let mut keys: Vec<PathBuf> = paths.filter(is_key).collect();
+        match (keys.pop(), keys.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(_), false) => {
+                let text = format!(
+                    "{}: more than one key file: say which by --key",
+                    directory.display()
+                );
+                Err(BackupError::Failed(text))
+            }
+            (None, _) => Ok(directory.join("local.key")),
+        }
     }
 
     /// The key file, and where it is.
@@ -158,7 +204,8 @@ impl Context {
         let path = self.key_file()?;
         if !path.exists() {
             let text = format!(
-                "{}: no such key file: tf backup init makes one, tf backup recover brings one back",
+                "{}: no such key file: tf backup init or tf hub join makes one, tf backup recover or \
+                 tf hub recover brings one back",
                 path.display()
             );
             return Err(BackupError::Failed(text));
@@ -167,8 +214,22 @@ impl Context {
         Ok((path, file))
     }
 
+    /// The account at a hub of the key file.
+    fn account(&self) -> Result<(Account, Seed)> {
+        let (path, file) = self.key()?;
+        let seed = file.open(|| self.secrets.passphrase(&path))?;
+        let none = || {
+            let text = format!("{}: a backup to disks, at no hub", path.display());
+            BackupError::Failed(text)
+        };
+        Ok((file.account.ok_or_else(none)?, seed))
+    }
+
     /// The keepers of a key file that are there.
     fn keepers(&self, file: &KeyFile, seed: &Seed) -> Result<Arc<Keepers>> {
+        if let Some(account) = &file.account {
+            return Ok(Arc::new(Keepers::of_hub(account, seed)?));
+        }
         let keepers = Keepers::open(&file.keepers, seed)?;
         for path in keepers.absent() {
             let lost = match path.is_dir() {
@@ -194,17 +255,17 @@ impl Context {
     /// The repository while nobody removes files.
     fn open_to_read(&self) -> Result<Opened> {
         let (keepers, seed) = self.open()?;
-        let locks = Context::lock(&keepers, false)?;
+        let locks = Context::lock(&keepers, Access::Read)?;
         let repository = Repository::open(Arc::clone(&keepers), &seed)?;
         Ok((keepers, locks, repository))
     }
 
     /// Keeps others from removing files, or from adding any, until it is dropped. It
     /// waits for the end of runs that forbid it; with their processes their locks end.
-    fn lock(keepers: &Keepers, exclusive: bool) -> Result<Box<dyn Locks>> {
+    fn lock(keepers: &Keepers, access: Access) -> Result<Box<dyn Locks>> {
         let mut is_said = false;
         loop {
-            if let Some(locks) = keepers.lock(exclusive)? {
+            if let Some(locks) = keepers.lock(access)? {
                 return Ok(locks);
             }
             if !is_said {
@@ -240,6 +301,7 @@ enum Record<'a> {
     Forget(&'a crate::backup::Forgetting),
     Prune(&'a crate::backup::Pruned),
     Check(&'a crate::backup::Checked),
+    Hub(&'a crate::backup::Standing),
     Repair {
         /// What was taken out, or put right.
         changes: Vec<String>,

@@ -10,7 +10,7 @@ use super::init::{Init, Recover};
 use super::keepers::{AddKeeper, RemoveKeeper};
 use super::progress::follow;
 use super::{Context, Exit, Record, Result, report, report_notes};
-use crate::backup::{Keepers, Made, Meter, Plan, Repository, local};
+use crate::backup::{Access, Keepers, Made, Meter, Plan, Repository, Seed, local};
 use crate::cli::output::complain;
 use crate::text::human_size;
 
@@ -84,13 +84,14 @@ impl Backup {
             one_file_system: self.one_file_system,
             force: self.force,
         };
-        let repository = Repository::open(Arc::clone(&keepers), &seed)?;
+        let repository = open(&keepers, &seed)?;
         bring_up_to_date(&keepers, &repository)?;
-        let _locks = Context::lock(&keepers, false)?;
+        let locks = Context::lock(&keepers, Access::Add)?;
         let meter = Arc::new(Meter::default());
         let bar = follow(&meter, context.quiet);
         let made = repository.backup(&plan, &meter);
         bar.finish_and_clear();
+        let made = made.and_then(|made| locks.finish().map(|()| made));
         report_notes(&keepers);
         let made = made?;
         report(&made.left_out, "left out");
@@ -108,6 +109,18 @@ impl Backup {
     }
 }
 
+/// The repository, which the first backup to a hub makes.
+fn open(keepers: &Arc<Keepers>, seed: &Seed) -> Result<Repository> {
+    if keepers.is_new()? {
+        let locks = Context::lock(keepers, Access::Add)?;
+        if keepers.is_new()? {
+            Repository::create(Arc::clone(keepers), seed)?;
+        }
+        locks.finish()?;
+    }
+    Repository::open(Arc::clone(keepers), seed)
+}
+
 /// The patterns of a file.
 fn patterns(file: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(file).map_err(local(file))?;
@@ -119,7 +132,7 @@ fn patterns(file: &Path) -> Result<Vec<String>> {
 /// What runs that were cut and keepers that were away make necessary, unless another
 /// run is adding files: then that one has done it.
 fn bring_up_to_date(keepers: &Keepers, repository: &Repository) -> Result<()> {
-    let Some(_locks) = keepers.lock(true)? else {
+    let Some(locks) = keepers.lock(Access::Remove)? else {
         return Ok(());
     };
     keepers.sweep();
@@ -131,7 +144,7 @@ fn bring_up_to_date(keepers: &Keepers, repository: &Repository) -> Result<()> {
     for line in repository.repair_index()? {
         complain!("tf: {line}");
     }
-    Ok(())
+    locks.finish()
 }
 
 fn sentence(made: &Made) -> String {

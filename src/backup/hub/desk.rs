@@ -1,0 +1,254 @@
+//! An owner's line to the hub: one request after the other, each until it is answered,
+//! over new lines where the old one is lost. A run goes on with its number.
+
+use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::backup::account::Account;
+use crate::backup::keepers::{Report, held};
+use crate::backup::{BackupError, Result};
+use crate::hub::peer::PeerError;
+use crate::hub::peer::line::{Heard, HubLine, Login, Missing, Place};
+use crate::hub::peer::signer::Keys;
+use crate::hub::wire::request::{Acs, Bck, Wrn};
+use crate::hub::wire::{Message, Reply, Request, Role};
+
+/// The pauses between two lines, the first and the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest time for which a request waits that the hub puts off.
+const MAX_LATER: u64 = 60;
+
+/// An owner at a hub.
+pub(super) struct Desk {
+    account: Account,
+    keys: Arc<Keys>,
+    report: Arc<Report>,
+    /// How long a hub may be out of reach.
+    patience: Duration,
+    line: Mutex<Option<HubLine>>,
+    run: Mutex<Option<Bck>>,
+    /// How far the hub's clock is ahead, in seconds.
+    ahead: AtomicI64,
+    /// What it has said of the space that is left.
+    space: Mutex<Option<Acs>>,
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+impl Desk {
+    pub(super) fn new(
+        account: Account,
+        keys: Arc<Keys>,
+        report: Arc<Report>,
+        patience: Duration,
+    ) -> Desk {
+        Desk {
+            account,
+            keys,
+            report,
+            patience,
+            line: Mutex::default(),
+            run: Mutex::default(),
+            ahead: AtomicI64::new(0),
+            space: Mutex::default(),
+        }
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The time of the hub's clock.
+    pub(super) fn time(&self) -> u64 {
+        now().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn space(&self) -> Option<Acs> {
+        held(&self.space).clone()
+    }
+
+    /// Logs in, at once or not at all.
+    pub(super) fn connect(&self) -> Result<()> {
+        let line = self.open().map_err(|e| self.explain(&e))?;
+        *held(&self.line) = Some(line);
+        Ok(())
+    }
+
+    /// Why there is no line.
+    fn explain(&self, error: &PeerError) -> BackupError {
+        let address = &self.account.entrance.address;
+        match error {
+            PeerError::Refused(Reply::NotVerified) => BackupError::WrongKey(format!(
+                "{address}: the hub knows no user {} with this key: tf hub join, or is it another phrase?",
+                self.account.user.as_str()
+            )),
+            PeerError::NotPinned => BackupError::NoHub(format!(
+                "{address}: it shows another key than {}: it is another server, or its key is new: \
+                 ask who runs it, and tf hub recover with the new one",
+                self.account.entrance.pin
+            )),
+            e => BackupError::NoHub(format!("{address}: {e}")),
+        }
+    }
+
+    fn open(&self) -> Result<HubLine, PeerError> {
+        let entrance = &self.account.entrance;
+        let internal = |e: BackupError| PeerError::Unreachable(io::Error::other(e.to_string()));
+        let addresses = entrance.addresses().map_err(internal)?;
+        let tls = entrance.tls().map_err(internal)?;
+        let place = Place {
+            addresses: &addresses,
+            host: entrance.host(),
+            tls: &tls,
+            name: Some(&self.account.hub),
+        };
+        let login = Login {
+            user: self.account.user.clone(),
+            role: Role::Owner,
+            port: None,
+        };
+        let (line, missing) = HubLine::open(&place, login, &*self.keys)?;
+        if missing != Missing::Nothing {
+            return Err(PeerError::Broken("the hub has forgotten the key"));
+        }
+        let ahead = line.time().cast_signed() - now().cast_signed();
+        self.ahead.store(ahead, Ordering::Relaxed);
+        Ok(line)
+    }
+
+    /// Begins a run, which later lines resume; the hub's answer.
+    pub(super) fn begin(&self, run: Bck) -> io::Result<Reply> {
+        let answers = self.ask(run.clone())?;
+        let [Message::Reply(reply)] = answers.as_slice() else {
+            return Err(io::Error::other("the hub answers a run by a command"));
+        };
+        if matches!(reply, Reply::MayBegin { .. }) {
+            *held(&self.run) = Some(run);
+        }
+        Ok(reply.clone())
+    }
+
+    /// Forgets the run, which is over.
+    pub(super) fn end_run(&self) {
+        *held(&self.run) = None;
+    }
+
+    /// Sends a request; all answers to it.
+    pub(super) fn ask(&self, request: impl Into<Request>) -> io::Result<Vec<Message>> {
+        let request = request.into();
+        let is_run = matches!(request, Request::Bck(_));
+        let mut line = held(&self.line);
+        let end = Instant::now() + self.patience;
+        let mut pause = PAUSE;
+        loop {
+            let wait = match self.try_ask(&mut line, &request) {
+                Ok(answers) => match answers.as_slice() {
+                    [Message::Reply(Reply::Later { after })] if !is_run => {
+                        Duration::from_secs(after.unwrap_or(5).clamp(1, MAX_LATER))
+                    }
+                    _ => return Ok(answers),
+                },
+                Err(e) => {
+                    *line = None;
+                    let after = match e {
+                        PeerError::Left(after) => after.map(|it| it.clamp(1, MAX_LATER)),
+                        _ if is_passing(&e) => None,
+                        e => return Err(io::Error::other(self.explain(&e).to_string())),
+                    };
+                    let chance = Duration::from_millis(getrandom::u64().unwrap_or(0) % 1000);
+                    let wait = after.map_or(pause, Duration::from_secs) + chance;
+                    pause = (pause * 2).min(MAX_PAUSE);
+                    wait
+                }
+            };
+            if Instant::now() + wait > end {
+                let address = &self.account.entrance.address;
+                return Err(io::Error::other(format!(
+                    "{address}: the hub is out of reach"
+                )));
+            }
+            thread::sleep(wait);
+        }
+    }
+
+    fn try_ask(
+        &self,
+        line: &mut Option<HubLine>,
+        request: &Request,
+    ) -> Result<Vec<Message>, PeerError> {
+        let line = match line {
+            Some(line) => line,
+            None => {
+                let mut new = self.open()?;
+                let run = held(&self.run).clone();
+                if let Some(run) = run {
+                    let answers = self.answers(&mut new, run.into())?;
+                    let [Message::Reply(Reply::MayBegin { .. })] = answers.as_slice() else {
+                        return Err(PeerError::Broken("the hub has given up the run"));
+                    };
+                }
+                line.insert(new)
+            }
+        };
+        self.answers(line, request.clone())
+    }
+
+    fn answers(&self, line: &mut HubLine, request: Request) -> Result<Vec<Message>, PeerError> {
+        let asked = line.ask(request)?;
+        let mut answers = Vec::new();
+        loop {
+            match line.hear()? {
+                Heard::Answer {
+                    id,
+                    answer,
+                    is_last,
+                } if id == asked => {
+                    answers.push(answer);
+                    if is_last {
+                        return Ok(answers);
+                    }
+                }
+                Heard::Answer { .. } => {}
+                // Nobody dials an owner.
+                Heard::Asked(id, _) => line.answer(id, Reply::NoSuchUser)?,
+                Heard::Notice(Request::Wrn(it)) => self.warn(&it),
+                Heard::Notice(Request::Acs(it)) => *held(&self.space) = Some(it),
+                Heard::Notice(_) => {}
+            }
+        }
+    }
+
+    fn warn(&self, it: &Wrn) {
+        let reason = it.reason.map_or("unwell", |reason| reason.word());
+        let files = it
+            .files
+            .map_or(String::new(), |files| format!(", {files} files"));
+        let about = format!("keeper {}", it.username.as_str());
+        self.report
+            .note(&about, &format!("the hub says: {reason}{files}"));
+    }
+}
+
+/// Whether another line may do better.
+fn is_passing(error: &PeerError) -> bool {
+    match error {
+        PeerError::Unreachable(_) | PeerError::Link(_) | PeerError::Busy => true,
+        PeerError::Refused(reply) => matches!(
+            reply,
+            Reply::AddressBlocked { .. } | Reply::AccountBlocked { .. } | Reply::Later { .. }
+        ),
+        _ => false,
+    }
+}

@@ -1,0 +1,196 @@
+//! Keepers of a hub as the storage of a repository.
+
+mod desk;
+mod join;
+mod peers;
+mod reading;
+mod sending;
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::desk::Desk;
+pub(crate) use self::join::{enrol, factor_of, is_known, user_of};
+use self::reading::{Reading, wire_kind};
+use self::sending::{Begun, Sending};
+use super::account::Account;
+use super::keeper::{Kind, Name};
+use super::keepers::{Access, Copies, Locks, Report};
+use super::seed::Seed;
+use super::{BackupError, Result};
+use crate::hub::wire::{self, Kinds, Value};
+use crate::text::{hex, reason};
+
+/// How long a hub may be out of reach in the middle of a run, and of a restore.
+const RUN: Duration = Duration::from_secs(3600);
+const RESTORE: Duration = Duration::from_secs(60);
+
+/// The files of an account at a hub. A run has a line of its own: lists and sources are
+/// not to be had on it.
+pub(super) struct Hub {
+    reading: Reading,
+    sending: Arc<Sending>,
+    report: Arc<Report>,
+}
+
+impl Hub {
+    pub(super) fn open(account: &Account, seed: &Seed, report: Arc<Report>) -> Result<Hub> {
+        let keys = Arc::new(seed.hub_keys()?);
+        let desk = |patience| {
+            Desk::new(
+                account.clone(),
+                Arc::clone(&keys),
+                Arc::clone(&report),
+                patience,
+            )
+        };
+        let reading = desk(RESTORE);
+        reading.connect()?;
+        let sending = Sending::new(desk(RUN), Arc::clone(&report));
+        Ok(Hub {
+            reading: Reading::new(reading),
+            sending: Arc::new(sending),
+            report,
+        })
+    }
+}
+
+/// How an account stands.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Standing {
+    pub(crate) hub: String,
+    pub(crate) address: String,
+    pub(crate) user: String,
+    /// Files that are stored, and their bytes, each counted once.
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Bytes of all copies, and those that are left.
+    pub(crate) used: u64,
+    pub(crate) left: u64,
+    /// What the user's own keeper shares.
+    pub(crate) share: u64,
+}
+
+/// Asks the hub how an account stands.
+pub(crate) fn standing(account: &Account, seed: &Seed) -> Result<Standing> {
+    let hub = Hub::open(account, seed, Arc::default())?;
+    let files = hub.reading.list(Kinds::All).map_err(failed)?;
+    let space = hub.reading.desk().space();
+    Ok(Standing {
+        hub: account.hub().to_owned(),
+        address: account.entrance.address.clone(),
+        user: account.user().to_owned(),
+        files: files.len() as u64,
+        bytes: files.values().sum(),
+        used: space.as_ref().and_then(|it| it.used).unwrap_or(0),
+        left: space.as_ref().map_or(0, |it| it.size),
+        share: space.as_ref().and_then(|it| it.share).unwrap_or(0),
+    })
+}
+
+fn wire_name(name: &Name) -> io::Result<wire::Name> {
+    let missing = || io::Error::from(ErrorKind::InvalidInput);
+    wire::Name::read(&name.digits).ok_or_else(missing)
+}
+
+impl Copies for Hub {
+    fn list(&self, kind: Kind) -> io::Result<BTreeMap<String, u64>> {
+        let files = self.reading.list(Kinds::Only(wire_kind(kind)))?;
+        let entry = |(name, size): (wire::Name, u64)| (hex(&name.0), size);
+        Ok(files.into_iter().map(entry).collect())
+    }
+
+    fn read(&self, name: &Name) -> io::Result<Bytes> {
+        self.reading.read(wire_name(name)?)
+    }
+
+    fn read_at(&self, name: &Name, offset: u32, length: u32) -> io::Result<Bytes> {
+        self.reading.read_at(wire_name(name)?, offset, length)
+    }
+
+    fn write(&self, name: &Name, bytes: &[Bytes]) -> io::Result<()> {
+        let size = bytes.iter().map(|part| part.len() as u64).sum();
+        let wire_name = wire_name(name)?;
+        self.reading.has_come(wire_name, size);
+        let written = self.sending.write(wire_name, wire_kind(name.kind), bytes);
+        written.inspect_err(|_| self.report.give_up())
+    }
+
+    fn remove(&self, name: &Name) -> io::Result<()> {
+        let name = wire_name(name)?;
+        let size = self.reading.size(name)?;
+        self.sending.remove(name, size)
+    }
+
+    fn mend(&self, name: &Name) -> bool {
+        wire_name(name).is_ok_and(|name| self.reading.mend(name))
+    }
+
+    fn verify(&self, lost: &mut Vec<String>) -> Result<u64> {
+        for kind in Kind::ALL {
+            let files = self.list(kind).map_err(failed)?;
+            for digits in files.into_keys() {
+                let name = Name { kind, digits };
+                if let Err(e) = self.read(&name) {
+                    lost.push(format!("{}: no good copy: {}", name.digits, reason(&e)));
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    fn lock(&self, access: Access) -> Result<Option<Box<dyn Locks>>> {
+        if access == Access::Read {
+            return Ok(Some(Box::new(Nothing)));
+        }
+        match self
+            .sending
+            .begin(access == Access::Remove)
+            .map_err(failed)?
+        {
+            Begun::Closed => Ok(None),
+            Begun::Open => Ok(Some(Box::new(Run(Arc::clone(&self.sending))))),
+        }
+    }
+
+    fn may_be_new(&self) -> bool {
+        true
+    }
+
+    fn location(&self) -> String {
+        let account = self.reading.desk().account();
+        format!("hub:{}/{}", account.hub.as_str(), account.user.as_str())
+    }
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of an error"
+)]
+fn failed(error: io::Error) -> BackupError {
+    BackupError::Failed(reason(&error))
+}
+
+/// What is removed stays in the keepers' trash for longer than a read takes.
+struct Nothing;
+
+impl Locks for Nothing {}
+
+/// An open run, which is given up unless it is finished.
+struct Run(Arc<Sending>);
+
+impl Locks for Run {
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.0.finish().map_err(failed)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

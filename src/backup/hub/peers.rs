@@ -1,0 +1,237 @@
+//! Lines to keepers, each for one file at a time: some to a keeper at once, kept while
+//! they are good.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::desk::Desk;
+use crate::backup::keepers::held;
+use crate::hub::peer::PeerError;
+use crate::hub::peer::introduction::Parties;
+use crate::hub::peer::peer_line::PeerLine;
+use crate::hub::wire::request::{Fil, Get};
+use crate::hub::wire::{
+    Key, Kind, Line, Message, Name, NotStored, Purpose, Reply, Request, Signature, User, Way,
+};
+use crate::net::LinkError;
+
+/// The most lines to one keeper.
+const MOST: usize = 2;
+
+/// Bytes that are sent at once.
+const PIECE: usize = 256 * 1024;
+
+/// A keeper, and the way to it.
+#[derive(Clone, Debug)]
+pub(super) struct Keeper {
+    pub(super) user: User,
+    pub(super) key: Key,
+    pub(super) way: Way,
+    /// Where it is for who is in the same network.
+    pub(super) lan: Option<SocketAddr>,
+}
+
+/// Lines for one purpose.
+pub(super) struct Peers {
+    purpose: Purpose,
+    lines: Mutex<BTreeMap<User, Lines>>,
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    idle: Vec<PeerLine>,
+    /// Idle ones and others.
+    open: usize,
+}
+
+impl Peers {
+    pub(super) fn new(purpose: Purpose) -> Peers {
+        Peers {
+            purpose,
+            lines: Mutex::default(),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Keepers with a line.
+    pub(super) fn open(&self) -> Vec<User> {
+        let lines = held(&self.lines);
+        let open = lines.iter().filter(|(_, lines)| lines.open > 0);
+        open.map(|(user, _)| user.clone()).collect()
+    }
+
+    /// Does something on a line to a keeper: on one that is there, or, where `way` finds
+    /// one, on a new one. A line on which it fails is not used again.
+    pub(super) fn with<T>(
+        &self,
+        desk: &Desk,
+        user: &User,
+        mut way: impl FnMut() -> Result<Keeper, NotStored>,
+        mut act: impl FnMut(&mut PeerLine) -> Result<T, NotStored>,
+    ) -> Result<T, NotStored> {
+        let idle = self.take(user);
+        let good = idle.and_then(|mut line| (!line.is_over()).then_some(line));
+        let mut line = match good {
+            Some(line) => line,
+            None => self.dial(desk, user, &mut way)?,
+        };
+        let done = act(&mut line);
+        let is_good = match &done {
+            Ok(_) | Err(NotStored::Missing | NotStored::Corrupt | NotStored::Full) => true,
+            Err(_) => false,
+        };
+        self.give_back(user, is_good.then_some(line));
+        done
+    }
+
+    /// An idle line; `None` if a new one may be opened, whose place is taken.
+    fn take(&self, user: &User) -> Option<PeerLine> {
+        let mut lines = held(&self.lines);
+        loop {
+            let of_user = lines.entry(user.clone()).or_default();
+            if let Some(line) = of_user.idle.pop() {
+                return Some(line);
+            }
+            if of_user.open < MOST {
+                of_user.open += 1;
+                return None;
+            }
+            lines = self
+                .freed
+                .wait(lines)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn give_back(&self, user: &User, line: Option<PeerLine>) {
+        let mut lines = held(&self.lines);
+        let of_user = lines.entry(user.clone()).or_default();
+        match line {
+            Some(line) => of_user.idle.push(line),
+            None => of_user.open = of_user.open.saturating_sub(1),
+        }
+        self.freed.notify_all();
+    }
+
+    fn dial(
+        &self,
+        desk: &Desk,
+        user: &User,
+        way: &mut impl FnMut() -> Result<Keeper, NotStored>,
+    ) -> Result<PeerLine, NotStored> {
+        let dialled = way().and_then(|keeper| self.introduce(desk, &keeper));
+        if dialled.is_err() {
+            self.give_back(user, None);
+        }
+        dialled
+    }
+
+    fn introduce(&self, desk: &Desk, keeper: &Keeper) -> Result<PeerLine, NotStored> {
+        let Way::Direct(address) = keeper.way else {
+            return Err(NotStored::Unreachable);
+        };
+        let addresses: Vec<SocketAddr> = keeper.lan.into_iter().chain([address]).collect();
+        let parties = Parties {
+            own: desk.account().user.clone(),
+            other: keeper.user.clone(),
+            key: keeper.key,
+            time: desk.time(),
+        };
+        let mut line = PeerLine::dial(&addresses, &keeper.key).map_err(|e| reason(&e))?;
+        line.introduce(&parties, self.purpose, None, desk.keys())
+            .map_err(|e| reason(&e))?;
+        Ok(line)
+    }
+}
+
+/// What the hub is told of a line that failed.
+fn reason(error: &PeerError) -> NotStored {
+    match error {
+        PeerError::Unreachable(_) => NotStored::Unreachable,
+        PeerError::NotPinned | PeerError::Refused(Reply::PeerNotVerified) => NotStored::Key,
+        PeerError::Link(LinkError::TimedOut) => NotStored::Timeout,
+        _ => NotStored::Refused,
+    }
+}
+
+/// What a keeper's refusal of a file means.
+fn refusal(reply: &Reply) -> NotStored {
+    match reply {
+        Reply::NoSpace => NotStored::Full,
+        Reply::NoSuchFile => NotStored::Missing,
+        _ => NotStored::Refused,
+    }
+}
+
+/// Sends a file; what the keeper has signed for it.
+pub(super) fn send(
+    line: &mut PeerLine,
+    file: &Fil,
+    bytes: &[Bytes],
+) -> Result<Signature, NotStored> {
+    let lost = |e: PeerError| reason(&e);
+    let id = line.request(file.clone()).map_err(lost)?;
+    let mut from = match line.reply(id).map_err(lost)? {
+        Reply::MaySend { from } => from.unwrap_or(0),
+        reply => return Err(refusal(&reply)),
+    };
+    let mut piece = Vec::with_capacity(PIECE);
+    for part in bytes {
+        let skipped = usize::try_from(from).unwrap_or(usize::MAX).min(part.len());
+        from -= skipped as u64;
+        for some in part[skipped..].chunks(PIECE) {
+            piece.clear();
+            piece.extend_from_slice(some);
+            line.write(&mut piece).map_err(lost)?;
+        }
+    }
+    match line.reply(id).map_err(lost)? {
+        Reply::FileReceived {
+            receipt: Some(receipt),
+        } => Ok(receipt),
+        // It got other bytes, or could not keep them.
+        Reply::NoSuchFile => Err(NotStored::Corrupt),
+        reply => Err(refusal(&reply)),
+    }
+}
+
+/// Fetches a file, or a part of it: from an offset so many bytes.
+pub(super) fn fetch(
+    line: &mut PeerLine,
+    name: Name,
+    size: u64,
+    part: Option<(u64, u64)>,
+) -> Result<Vec<u8>, NotStored> {
+    let lost = |e: PeerError| reason(&e);
+    let mut get = Get::new(name, size);
+    get.off = part.map(|(off, _)| off);
+    get.len = part.map(|(_, len)| len);
+    let wanted = part.map_or(size, |(_, len)| len);
+    let asked = line.request(get).map_err(lost)?;
+    let (id, file) = match line.line().map_err(lost)? {
+        Line {
+            id: Some(id),
+            message: Message::Reply(reply),
+        } if id == asked => return Err(refusal(&reply)),
+        Line {
+            id: Some(id),
+            message: Message::Request(Request::Fil(file)),
+        } => (id, file),
+        _ => return Err(NotStored::Refused),
+    };
+    let is_it = file.filename == name && file.r#for.is_none_or(|it| it == asked);
+    if !is_it || file.filesize != wanted || wanted > Kind::Data.max_size() {
+        return Err(NotStored::Refused);
+    }
+    line.answer(id, Reply::MaySend { from: None })
+        .map_err(lost)?;
+    let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(0)];
+    line.read(&mut bytes).map_err(lost)?;
+    let received = Reply::FileReceived { receipt: None };
+    line.answer(id, received).map_err(lost)?;
+    Ok(bytes)
+}

@@ -1,0 +1,269 @@
+//! Files that come back: lists from the hub, bytes from a keeper that has them, and from
+//! the next one where those are damaged or can't be had.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use openssl::sha::sha256;
+
+use super::desk::Desk;
+use super::peers::{Keeper, Peers, fetch};
+use crate::backup::keepers::held;
+use crate::hub::wire::request::{Get, Nst, Rec, Src};
+use crate::hub::wire::{Kind, Kinds, Message, Name, NotStored, Purpose, Reply, Request, User};
+
+/// Parts begin and end at multiples of this, so that they show no border of a chunk.
+const ROUND: u64 = 64 * 1024;
+
+/// The most keepers that are asked for one file.
+const MOST: usize = 16;
+
+/// What reads.
+pub(super) struct Reading {
+    desk: Desk,
+    peers: Peers,
+    sizes: Mutex<BTreeMap<Name, u64>>,
+    /// Who has had a file.
+    known: Mutex<BTreeMap<Name, User>>,
+    /// Whose copy is none.
+    bad: Mutex<BTreeSet<(Name, User)>>,
+}
+
+/// What is wanted of a file.
+#[derive(Clone, Copy)]
+struct Wanted {
+    name: Name,
+    size: u64,
+    /// From an offset so many bytes.
+    part: Option<(u64, u64)>,
+}
+
+fn other(why: impl Into<String>) -> io::Error {
+    io::Error::other(why.into())
+}
+
+/// Why the hub does not do what it is asked.
+pub(super) fn refused(reply: &Reply) -> io::Error {
+    let code = reply.code();
+    other(format!("the hub: {} {}", code.number(), code.text()))
+}
+
+impl Reading {
+    pub(super) fn new(desk: Desk) -> Reading {
+        Reading {
+            desk,
+            peers: Peers::new(Purpose::Recover),
+            sizes: Mutex::default(),
+            known: Mutex::default(),
+            bad: Mutex::default(),
+        }
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// The names and sizes of the files of a kind.
+    pub(super) fn list(&self, kinds: Kinds) -> io::Result<BTreeMap<Name, u64>> {
+        let mut rec = Rec::new(self.desk.account().user.clone());
+        rec.kind = Some(kinds);
+        let mut files = BTreeMap::new();
+        for answer in self.desk.ask(rec)? {
+            match answer {
+                Message::Request(Request::Idx(it)) => {
+                    let size = it
+                        .size
+                        .ok_or_else(|| other("the hub lists a file without its size"))?;
+                    files.insert(it.filename, size);
+                }
+                Message::Reply(Reply::FilesExist { .. } | Reply::NoSuchFile) => {}
+                Message::Reply(reply) => return Err(refused(&reply)),
+                Message::Request(_) => return Err(other("the hub answers a list by a command")),
+            }
+        }
+        held(&self.sizes).extend(&files);
+        Ok(files)
+    }
+
+    /// Takes note of a file that this run has added.
+    pub(super) fn has_come(&self, name: Name, size: u64) {
+        held(&self.sizes).insert(name, size);
+    }
+
+    pub(super) fn size(&self, name: Name) -> io::Result<u64> {
+        let known = held(&self.sizes).get(&name).copied();
+        if let Some(size) = known {
+            return Ok(size);
+        }
+        let all = self.list(Kinds::All)?;
+        all.get(&name).copied().ok_or(ErrorKind::NotFound.into())
+    }
+
+    /// A whole file, compared with its name.
+    pub(super) fn read(&self, name: Name) -> io::Result<Bytes> {
+        let size = self.size(name)?;
+        self.get(Wanted {
+            name,
+            size,
+            part: None,
+        })
+    }
+
+    /// Some bytes of a file.
+    pub(super) fn read_at(&self, name: Name, offset: u32, length: u32) -> io::Result<Bytes> {
+        let size = self.size(name)?;
+        let (offset, length) = (u64::from(offset), u64::from(length));
+        if offset + length > size {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let begin = offset / ROUND * ROUND;
+        let end = (offset + length).next_multiple_of(ROUND).min(size);
+        let part = Some((begin, end - begin));
+        let bytes = self.get(Wanted { name, size, part })?;
+        let at = usize::try_from(offset - begin).unwrap_or(0);
+        let len = usize::try_from(length).unwrap_or(0);
+        Ok(bytes.slice(at..at + len))
+    }
+
+    /// Looks at the copy that is read, and finds another one if it is damaged. Whether
+    /// it was, and there is one.
+    pub(super) fn mend(&self, name: Name) -> bool {
+        let before = held(&self.known).get(&name).cloned();
+        let read = self.read(name);
+        let after = held(&self.known).get(&name).cloned();
+        read.is_ok() && before.is_some() && before != after
+    }
+
+    fn get(&self, wanted: Wanted) -> io::Result<Bytes> {
+        let known = held(&self.known).get(&wanted.name).cloned();
+        let open = self.peers.open();
+        let others = open.iter().filter(|user| Some(*user) != known.as_ref());
+        let mut failed = None;
+        for user in known.iter().chain(others) {
+            if held(&self.bad).contains(&(wanted.name, user.clone())) {
+                continue;
+            }
+            match self.get_at(wanted, user) {
+                Ok(bytes) => return Ok(bytes),
+                Err(NotStored::Corrupt) => failed = Some((user.clone(), NotStored::Corrupt)),
+                Err(_) => {}
+            }
+        }
+        self.get_by_hub(wanted, failed)
+    }
+
+    /// Asks the hub who has it, and reports those that have not.
+    fn get_by_hub(
+        &self,
+        wanted: Wanted,
+        mut failed: Option<(User, NotStored)>,
+    ) -> io::Result<Bytes> {
+        let Wanted { name, size, .. } = wanted;
+        let mut asked = false;
+        for _ in 0..MOST {
+            let request: Request = match failed.take() {
+                // The state in which copies are given up begins with a source.
+                Some((user, reason)) if asked => {
+                    let mut nst = Nst::new(user);
+                    nst.name = Some(name);
+                    nst.reason = Some(reason);
+                    nst.into()
+                }
+                _ => Get::new(name, size).into(),
+            };
+            asked = true;
+            let source = match self.desk.ask(request)?.pop() {
+                Some(Message::Request(Request::Src(it))) => it,
+                Some(Message::Reply(Reply::NoSuchFile)) => return Err(ErrorKind::NotFound.into()),
+                Some(Message::Reply(Reply::NotOnline { .. })) => {
+                    return Err(other("no keeper that has it is online"));
+                }
+                Some(Message::Reply(reply)) => return Err(refused(&reply)),
+                _ => return Err(other("the hub names no source")),
+            };
+            let user = source.username.clone();
+            if held(&self.bad).contains(&(name, user.clone())) {
+                failed = Some((user, NotStored::Corrupt));
+                continue;
+            }
+            match self.get_from(wanted, &keeper(source)) {
+                Ok(bytes) => return Ok(bytes),
+                Err(reason) => failed = Some((user, reason)),
+            }
+        }
+        Err(other("no keeper sends it"))
+    }
+
+    /// Gets it from a keeper that may have it.
+    fn get_at(&self, wanted: Wanted, user: &User) -> Result<Bytes, NotStored> {
+        self.get_over(wanted, user, || self.way_to(user))
+    }
+
+    /// Gets it from a keeper that the hub has named for it. One that can be asked for
+    /// all of its files is the better one.
+    fn get_from(&self, wanted: Wanted, keeper: &Keeper) -> Result<Bytes, NotStored> {
+        self.get_over(wanted, &keeper.user, || {
+            self.way_to(&keeper.user).or_else(|_| Ok(keeper.clone()))
+        })
+    }
+
+    fn way_to(&self, user: &User) -> Result<Keeper, NotStored> {
+        match self
+            .desk
+            .ask(Rec::new(user.clone()))
+            .ok()
+            .and_then(|mut it| it.pop())
+        {
+            Some(Message::Request(Request::Src(it))) => Ok(keeper(it)),
+            _ => Err(NotStored::Unreachable),
+        }
+    }
+
+    fn get_over(
+        &self,
+        wanted: Wanted,
+        user: &User,
+        way: impl FnMut() -> Result<Keeper, NotStored>,
+    ) -> Result<Bytes, NotStored> {
+        let Wanted { name, size, part } = wanted;
+        let bytes = self.peers.with(&self.desk, user, way, |line| {
+            let bytes = fetch(line, name, size, part)?;
+            let is_right = part.is_some() || sha256(&bytes) == name.0;
+            is_right.then_some(bytes).ok_or(NotStored::Corrupt)
+        });
+        match bytes {
+            Ok(bytes) => {
+                held(&self.known).insert(name, user.clone());
+                Ok(bytes.into())
+            }
+            Err(reason) => {
+                if reason == NotStored::Corrupt {
+                    held(&self.bad).insert((name, user.clone()));
+                }
+                Err(reason)
+            }
+        }
+    }
+}
+
+fn keeper(source: Src) -> Keeper {
+    Keeper {
+        user: source.username,
+        key: source.key,
+        way: source.ip,
+        lan: source.lan,
+    }
+}
+
+/// The kinds of files that a repository has.
+pub(super) fn wire_kind(kind: crate::backup::keeper::Kind) -> Kind {
+    use crate::backup::keeper::Kind as Own;
+    match kind {
+        Own::Config => Kind::Config,
+        Own::Data => Kind::Data,
+        Own::Index => Kind::Index,
+        Own::Snapshot => Kind::Snapshot,
+    }
+}
