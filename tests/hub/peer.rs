@@ -278,6 +278,11 @@ impl Line {
         Line::with_alpn(server, b"\x09tfd-hub/1").expect("handshake")
     }
 
+    /// Its socket, to cut it.
+    pub fn socket(&self) -> TcpStream {
+        self.stream.get_ref().try_clone().expect("socket")
+    }
+
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("write");
     }

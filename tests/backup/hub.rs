@@ -1,0 +1,180 @@
+//! Backups to the keepers of a hub.
+
+use std::fs;
+use std::path::Path;
+
+use openssl::x509::X509;
+use tfd::net::tls::certificate::fingerprint;
+
+use crate::desk::{Desk, noise, seen, wait_until};
+use crate::keeper::Keeper;
+use crate::peer::{self, Hub};
+use crate::schema::{fits, schema};
+
+fn pin(hub: &Hub) -> String {
+    let pem = fs::read(hub.data().with_file_name("tls.pem")).expect("certificate");
+    let certificate = X509::from_pem(&pem).expect("PEM").to_der().expect("DER");
+    format!("SHA256:{}", fingerprint(&certificate).expect("key"))
+}
+
+/// What names an account.
+fn place(hub: &Hub, factor: &str) -> Vec<String> {
+    let address = hub.tls_address().to_string();
+    let pin = pin(hub);
+    let words = [
+        &address, "--user", "anna", "--pin", &pin, "--factor", factor, "--no-passphrase",
+        "--phrase-file",
+    ];
+    words.map(str::to_owned).to_vec()
+}
+
+fn with<'a>(words: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
+    words.iter().copied().chain(more.iter().map(String::as_str)).collect()
+}
+
+/// A machine of anna's, who has just joined.
+fn joined(hub: &Hub, factor: &str) -> Desk {
+    let desk = Desk::new();
+    let code = hub.add("anna");
+    let mut place = place(hub, factor);
+    place.push(desk.text("phrase"));
+    desk.fine(&with(&["hub", "join", "--code", &code], &place));
+    fill(&desk.path("source"));
+    desk
+}
+
+/// An empty machine that has the phrase.
+fn recovered(hub: &Hub, from: &Desk, factor: &str) -> Desk {
+    let desk = Desk::new();
+    let mut place = place(hub, factor);
+    place.push(from.text("phrase"));
+    desk.fine(&with(&["hub", "recover"], &place));
+    desk
+}
+
+fn fill(source: &Path) {
+    fs::create_dir_all(source.join("deep/er")).expect("directory");
+    fs::write(source.join("letter"), "dear all").expect("file");
+    fs::write(source.join("deep/noise"), noise(1, 3 << 20)).expect("file");
+    for number in 0..50 {
+        let name = source.join(format!("deep/er/{number}"));
+        fs::write(name, noise(number, 2000)).expect("file");
+    }
+}
+
+fn is_restored(desk: &Desk, original: &Desk) {
+    desk.fine(&["restore", "latest", "--target", "back"]);
+    let back = original.path("source").canonicalize().expect("path");
+    let back = desk.path("back").join(back.strip_prefix("/").expect("path"));
+    assert!(seen(&back) == seen(&original.path("source")));
+}
+
+#[test]
+fn an_empty_machine_restores_from_the_phrase_and_the_hub() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "1");
+    let _bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    desk.fine(&["backup", "source", "--tag", "first"]);
+    let again = desk.json(&["backup", "source"]);
+    assert_eq!((&again["new"], &again["changed"]), (&0.into(), &0.into()));
+    assert_eq!(desk.fine(&["snapshots"]).lines().count(), 2);
+    let other = recovered(&hub, &desk, "1");
+    assert_eq!(other.fine(&["snapshots"]).lines().count(), 2);
+    is_restored(&other, &desk);
+    let letter = format!("latest:{}", desk.path("source").canonicalize().expect("path").join("letter").display());
+    assert_eq!(other.fine(&["dump", &letter]), "dear all");
+    let found = other.fine(&["backup", "find", "noise"]);
+    assert_eq!(found.lines().count(), 2, "{found}");
+    let standing = other.json(&["hub", "status"]);
+    assert!(fits(&schema("tf-backup.schema.json"), &standing), "{standing}");
+    assert_eq!(standing["user"], "anna");
+    assert!(standing["bytes"].as_u64() > Some(3 << 20), "{standing}");
+    other.fine(&["check", "--read-data"]);
+}
+
+#[test]
+fn one_keeper_of_two_is_enough_to_restore() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "2");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    let carol = Keeper::join(&hub, "carol", &desk.path("carol"));
+    desk.fine(&["backup", "source"]);
+    let names = |keeper: &Keeper| -> Vec<_> {
+        let files = keeper.files();
+        files.iter().map(|it| it.file_name().expect("name").to_owned()).collect()
+    };
+    assert_eq!(names(&bob), names(&carol));
+    bob.die();
+    is_restored(&recovered(&hub, &desk, "2"), &desk);
+    // With fewer keepers than copies a backup is one of fewer copies.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    fs::write(desk.path("source/new"), noise(77, 5000)).expect("file");
+    let (_, err) = desk.ends(4, &["backup", "source"]);
+    assert!(err.contains("1 of 2"), "{err}");
+    assert!(std::time::Instant::now() < end);
+    is_restored(&recovered(&hub, &desk, "2"), &desk);
+}
+
+#[test]
+fn a_damaged_copy_is_not_restored_and_the_next_one_is() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "2");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    let _carol = Keeper::join(&hub, "carol", &desk.path("carol"));
+    desk.fine(&["backup", "source"]);
+    for file in bob.files() {
+        let mut bytes = fs::read(&file).expect("file");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&file, bytes).expect("file");
+    }
+    is_restored(&recovered(&hub, &desk, "2"), &desk);
+    desk.fine(&["check", "--read-data"]);
+}
+
+#[test]
+fn what_is_forgotten_and_pruned_is_removed_at_the_keepers() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "1");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    desk.fine(&["backup", "source"]);
+    fs::remove_file(desk.path("source/deep/noise")).expect("remove");
+    fs::write(desk.path("source/other"), noise(5, 1 << 20)).expect("file");
+    desk.fine(&["backup", "source"]);
+    let size = || -> u64 {
+        let files = bob.files();
+        let sizes = files.iter().map(|it| fs::metadata(it).map_or(0, |it| it.len()));
+        sizes.sum()
+    };
+    assert!(size() > 4 << 20);
+    desk.fine(&["forget", "--keep-last", "1", "--prune"]);
+    wait_until("what nobody needs is gone", || size() < 2 << 20);
+    is_restored(&recovered(&hub, &desk, "1"), &desk);
+}
+
+#[test]
+fn without_its_hub_a_command_says_so_and_keys_are_compared() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "1");
+    let (_, err) = desk.ends(1, &["backup", "source"]);
+    assert!(err.contains("no keeper is online"), "{err}");
+    let other = Desk::new();
+    let mut words = place(&hub, "1");
+    words[4] = words[4].replace("SHA256:", "SHA256:A");
+    words.push(desk.text("phrase"));
+    let (_, err) = other.ends(12, &with(&["hub", "recover"], &words));
+    assert!(err.contains("not the hub"), "{err}");
+    drop(hub);
+    desk.ends(5, &["snapshots"]);
+    desk.ends(5, &["backup", "source"]);
+}
