@@ -1,7 +1,7 @@
 //! An account at a hub: where the hub is, who it is, and who the owner is there.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{BackupError, Result};
 use crate::hub::peer::holder_key::is_address;
@@ -13,6 +13,9 @@ use crate::text::reason;
 
 /// The port of a hub.
 const PORT: u16 = 7170;
+
+/// Stands for the fingerprint of a hub that was gone.
+const UNSEEN: &str = "unseen";
 
 /// How long an address may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,19 +43,9 @@ impl Entrance {
 
     /// Looks which key the hub at an address shows.
     pub(crate) fn look(address: String) -> Result<Entrance> {
-        let failed = |why: String| BackupError::NoHub(format!("{address}: {why}"));
-        let mut socket = Err(failed("no address".to_owned()));
-        for one in resolve(&address)? {
-            socket = TcpStream::connect_timeout(&one, PATIENCE).map_err(|e| failed(reason(&e)));
-            if socket.is_ok() {
-                break;
-            }
-        }
-        let mut link = Link::new(socket?).map_err(|e| failed(reason(&e)))?;
-        let shown = look(&mut link, host(&address), &[crate::hub::ALPN]);
-        let shown = shown.map_err(|e| failed(e.to_string()))?;
-        let pin = shown.first().and_then(|first| fingerprint(first));
-        let pin = pin.ok_or_else(|| failed("its certificate has no key".to_owned()))?;
+        let shown = first_certificate(&address, crate::hub::peer::HUB_ALPN)?;
+        let none = || BackupError::NoHub(format!("{address}: its certificate has no key"));
+        let pin = fingerprint(&shown).ok_or_else(none)?;
         Ok(Entrance {
             address,
             pin: format!("SHA256:{pin}"),
@@ -69,7 +62,22 @@ impl Entrance {
         host(&self.address)
     }
 
+    /// One that nobody has looked at: its hub is gone.
+    pub(crate) fn unseen(address: String, pin: Option<String>) -> Entrance {
+        Entrance {
+            address,
+            pin: pin.unwrap_or_else(|| UNSEEN.to_owned()),
+        }
+    }
+
     pub(super) fn tls(&self) -> Result<Tls> {
+        if self.pin == UNSEEN {
+            let address = &self.address;
+            let text = format!(
+                "{address}: its key was not looked at when this key file was made: tf hub recover"
+            );
+            return Err(BackupError::NoHub(text));
+        }
         Tls::new(&Trust::Pin(self.pin.clone()), None)
             .map_err(|why| BackupError::Failed(format!("the key of {}: {why}", self.address)))
     }
@@ -78,6 +86,28 @@ impl Entrance {
 fn host(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// The certificate that is shown at `HOST:PORT`, in DER.
+pub(super) fn first_certificate(address: &str, alpn: &[u8]) -> Result<Vec<u8>> {
+    let failed = |why: String| BackupError::NoHub(format!("{address}: {why}"));
+    let mut socket = Err(failed("no address".to_owned()));
+    for one in resolve(address)? {
+        socket = TcpStream::connect_timeout(&one, PATIENCE).map_err(|e| failed(reason(&e)));
+        if socket.is_ok() {
+            break;
+        }
+    }
+    let mut link = Link::new(socket?).map_err(|e| failed(reason(&e)))?;
+    let until = Instant::now() + PATIENCE;
+    link.set_deadline(Some(until))
+        .map_err(|e| failed(reason(&e)))?;
+    let shown = look(&mut link, host(address), &[alpn]);
+    let mut shown = shown.map_err(|e| failed(e.to_string()))?;
+    match shown.is_empty() {
+        true => Err(failed("no certificate".to_owned())),
+        false => Ok(shown.swap_remove(0)),
+    }
 }
 
 /// The addresses of `HOST:PORT`.
@@ -101,6 +131,18 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// The one at a hub that is gone; its name is as good as its address.
+    pub(crate) fn unseen(entrance: Entrance, user: User, factor: Factor) -> Result<Account> {
+        let name = Label::read(entrance.host());
+        let wrong = || BackupError::Failed(format!("{}: no name of a hub", entrance.address));
+        Ok(Account {
+            hub: name.ok_or_else(wrong)?,
+            entrance,
+            user,
+            factor,
+        })
+    }
+
     /// What the hub calls itself.
     pub(crate) fn hub(&self) -> &str {
         self.hub.as_str()

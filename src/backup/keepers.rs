@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::account::Account;
 use super::directories::Directories;
-use super::hub::Hub;
+use super::hub::{Emergency, Hub};
 use super::keeper::{Kind, Name};
 use super::seed::Seed;
 use super::{BackupError, Result};
@@ -116,6 +116,11 @@ impl Report {
         held(&self.notes).push(format!("{about}: {what}"));
     }
 
+    /// All of it since the last call.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut held(&self.notes))
+    }
+
     /// Something that was written lacks a copy.
     pub(super) fn has_fewer(&self) {
         self.fewer.store(true, Ordering::Relaxed);
@@ -164,6 +169,20 @@ impl Keepers {
         Ok(Keepers::of(Box::new(hub), report))
     }
 
+    /// Those that are asked without their hub, each `NAME@HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`BackupError::NoHub`] when none answers.
+    pub(crate) fn without_hub(
+        account: &Account,
+        seed: &Seed,
+        keepers: &[String],
+    ) -> Result<Keepers> {
+        let report = Arc::new(Report::default());
+        let found = Emergency::open(account, seed, keepers, Arc::clone(&report))?;
+        Ok(Keepers::of(Box::new(found), report))
+    }
+
     fn of(copies: Box<dyn Copies>, report: Arc<Report>) -> Keepers {
         Keepers {
             copies,
@@ -198,7 +217,7 @@ impl Keepers {
 
     /// What happened that a person should know, since the last call.
     pub(crate) fn take_notes(&self) -> Vec<String> {
-        std::mem::take(&mut held(&self.report.notes))
+        self.report.take()
     }
 
     /// Whether something that was written lacks a copy.

@@ -27,7 +27,9 @@ use rustic_core::RusticError;
 pub(crate) use self::account::{Account, Entrance};
 pub(crate) use self::browse::Entry;
 pub(crate) use self::export::export;
-pub(crate) use self::hub::{Standing, enrol, factor_of, is_known, standing, user_of};
+pub(crate) use self::hub::{
+    KeeperAt, Standing, enrol, factor_of, is_known, keepers_of, standing, user_of,
+};
 pub(crate) use self::keepers::{Access, Keepers, Locks};
 pub(crate) use self::keyfile::{KeyFile, write_secret};
 pub(crate) use self::maintain::{Checked, Forgetting, Keep, Pruned};

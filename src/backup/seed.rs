@@ -111,6 +111,11 @@ impl Seed {
         Ok(LoginKey(self.derive("login")?))
     }
 
+    /// What seals the owner's book.
+    pub(super) fn book_key(&self) -> Result<Zeroizing<[u8; 32]>> {
+        Ok(self.derive("book")?)
+    }
+
     /// The private key of the user's own keeper.
     pub(super) fn holder_key(&self) -> Result<LoginKey> {
         Ok(LoginKey(self.derive("keeper")?))

@@ -19,5 +19,3 @@ pub(crate) mod server;
 mod session;
 mod state;
 pub mod wire;
-
-pub(crate) use gate::ALPN;

@@ -1,7 +1,11 @@
 //! Backups to the keepers of a hub.
 
 use std::fs;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use openssl::x509::X509;
 use tfd::net::tls::certificate::fingerprint;
@@ -22,14 +26,25 @@ fn place(hub: &Hub, factor: &str) -> Vec<String> {
     let address = hub.tls_address().to_string();
     let pin = pin(hub);
     let words = [
-        &address, "--user", "anna", "--pin", &pin, "--factor", factor, "--no-passphrase",
+        &address,
+        "--user",
+        "anna",
+        "--pin",
+        &pin,
+        "--factor",
+        factor,
+        "--no-passphrase",
         "--phrase-file",
     ];
     words.map(str::to_owned).to_vec()
 }
 
 fn with<'a>(words: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
-    words.iter().copied().chain(more.iter().map(String::as_str)).collect()
+    words
+        .iter()
+        .copied()
+        .chain(more.iter().map(String::as_str))
+        .collect()
 }
 
 /// A machine of anna's, who has just joined.
@@ -65,7 +80,9 @@ fn fill(source: &Path) {
 fn is_restored(desk: &Desk, original: &Desk) {
     desk.fine(&["restore", "latest", "--target", "back"]);
     let back = original.path("source").canonicalize().expect("path");
-    let back = desk.path("back").join(back.strip_prefix("/").expect("path"));
+    let back = desk
+        .path("back")
+        .join(back.strip_prefix("/").expect("path"));
     assert!(seen(&back) == seen(&original.path("source")));
 }
 
@@ -83,12 +100,22 @@ fn an_empty_machine_restores_from_the_phrase_and_the_hub() {
     let other = recovered(&hub, &desk, "1");
     assert_eq!(other.fine(&["snapshots"]).lines().count(), 2);
     is_restored(&other, &desk);
-    let letter = format!("latest:{}", desk.path("source").canonicalize().expect("path").join("letter").display());
+    let letter = format!(
+        "latest:{}",
+        desk.path("source")
+            .canonicalize()
+            .expect("path")
+            .join("letter")
+            .display()
+    );
     assert_eq!(other.fine(&["dump", &letter]), "dear all");
     let found = other.fine(&["backup", "find", "noise"]);
     assert_eq!(found.lines().count(), 2, "{found}");
     let standing = other.json(&["hub", "status"]);
-    assert!(fits(&schema("tf-backup.schema.json"), &standing), "{standing}");
+    assert!(
+        fits(&schema("tf-backup.schema.json"), &standing),
+        "{standing}"
+    );
     assert_eq!(standing["user"], "anna");
     assert!(standing["bytes"].as_u64() > Some(3 << 20), "{standing}");
     other.fine(&["check", "--read-data"]);
@@ -105,7 +132,10 @@ fn one_keeper_of_two_is_enough_to_restore() {
     desk.fine(&["backup", "source"]);
     let names = |keeper: &Keeper| -> Vec<_> {
         let files = keeper.files();
-        files.iter().map(|it| it.file_name().expect("name").to_owned()).collect()
+        files
+            .iter()
+            .map(|it| it.file_name().expect("name").to_owned())
+            .collect()
     };
     assert_eq!(names(&bob), names(&carol));
     bob.die();
@@ -151,7 +181,9 @@ fn what_is_forgotten_and_pruned_is_removed_at_the_keepers() {
     desk.fine(&["backup", "source"]);
     let size = || -> u64 {
         let files = bob.files();
-        let sizes = files.iter().map(|it| fs::metadata(it).map_or(0, |it| it.len()));
+        let sizes = files
+            .iter()
+            .map(|it| fs::metadata(it).map_or(0, |it| it.len()));
         sizes.sum()
     };
     assert!(size() > 4 << 20);
@@ -177,4 +209,107 @@ fn without_its_hub_a_command_says_so_and_keys_are_compared() {
     drop(hub);
     desk.ends(5, &["snapshots"]);
     desk.ends(5, &["backup", "source"]);
+}
+
+#[test]
+fn when_the_hub_is_gone_keepers_and_the_phrase_are_enough() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "2");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    let carol = Keeper::join(&hub, "carol", &desk.path("carol"));
+    desk.fine(&["backup", "source"]);
+    let mut words = place(&hub, "2");
+    words.push(desk.text("phrase"));
+    drop(hub);
+    // What one has lost or damaged, the other has.
+    let mut files = bob.files();
+    let size = |file: &PathBuf| fs::metadata(file).expect("file").len();
+    files.sort_by_key(size);
+    fs::remove_file(files.pop().expect("file")).expect("remove");
+    let damaged = files.pop().expect("file");
+    let len = size(&damaged) as usize;
+    fs::write(&damaged, noise(9, len)).expect("file");
+    let keepers = [
+        "--from-keeper",
+        &bob.address,
+        "--from-keeper",
+        &carol.address,
+    ];
+    let other = Desk::new();
+    other.fine(&with(&[&keepers[..], &["hub", "recover"]].concat(), &words));
+    let listed = other.fine(&[&keepers[..], &["snapshots"]].concat());
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    other.fine(&[&keepers[..], &["restore", "latest", "--target", "back"]].concat());
+    let back = desk.path("source").canonicalize().expect("path");
+    let back = other
+        .path("back")
+        .join(back.strip_prefix("/").expect("path"));
+    assert!(seen(&back) == seen(&desk.path("source")));
+    let (_, err) = desk.ends(1, &[&keepers[..], &["backup", "source"]].concat());
+    assert!(err.contains("only give back"), "{err}");
+    let nobody = ["--from-keeper", "dave@127.0.0.1:1", "snapshots"];
+    desk.ends(5, &nobody);
+}
+
+/// A way to an address, whose first lines that have sent so many bytes are cut.
+fn cutting(to: SocketAddr, lines: usize, behind: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("address");
+    let left = Arc::new(AtomicUsize::new(lines));
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let near = near.expect("accept");
+            let far = TcpStream::connect(to).expect("connect");
+            let left = Arc::clone(&left);
+            let clone = |socket: &TcpStream| socket.try_clone().expect("socket");
+            let (mut back, mut home) = (clone(&far), clone(&near));
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut back, &mut home);
+                let _ = home.shutdown(Shutdown::Both);
+            });
+            std::thread::spawn(move || pass(near, far, &left, behind));
+        }
+    });
+    address
+}
+
+fn pass(mut near: TcpStream, mut far: TcpStream, left: &AtomicUsize, behind: usize) {
+    let (mut piece, mut passed) = ([0; 4096], 0);
+    while let Ok(len @ 1..) = near.read(&mut piece) {
+        passed += len;
+        let one_less = |left: usize| left.checked_sub(1);
+        if passed > behind
+            && left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+                .is_ok()
+        {
+            break;
+        }
+        if far.write_all(&piece[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = near.shutdown(Shutdown::Both);
+    let _ = far.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_run_goes_on_over_hub_lines_that_are_cut() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = Desk::new();
+    let code = hub.add("anna");
+    let mut words = place(&hub, "1");
+    words[0] = cutting(hub.tls_address(), 2, 3500).to_string();
+    words.push(desk.text("phrase"));
+    desk.fine(&with(&["hub", "join", "--code", &code], &words));
+    fill(&desk.path("source"));
+    // Packs enough for a long talk.
+    fs::write(desk.path("source/large"), noise(3, 120 << 20)).expect("file");
+    let _bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    desk.fine(&["backup", "source"]);
+    is_restored(&recovered(&hub, &desk, "1"), &desk);
 }

@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use openssl::pkey::PKey;
 use openssl::sha::sha256;
-use openssl::ssl::{
-    AlpnError, SslAcceptor, SslMethod, SslStream, SslVersion, select_next_proto,
-};
+use openssl::ssl::{AlpnError, SslAcceptor, SslMethod, SslStream, SslVersion, select_next_proto};
 use openssl::x509::X509;
 use tfd::hub::proofs::{SigningKey, Statement};
 use tfd::hub::wire::{Introduction, Key, Name, Signature, User, Value};
@@ -22,17 +20,21 @@ use crate::peer::{GIB, Hub, Line, Person, code, hub_name, named};
 
 /// A keeper at a hub.
 pub struct Keeper {
-    pub store: Arc<Store>,
+    store: Arc<Store>,
+    /// Where it listens, after its name.
+    pub address: String,
     hub_line: TcpStream,
 }
 
 /// What it has, and whom it knows.
-pub struct Store {
+struct Store {
     person: Person,
     secret: [u8; 32],
     directory: PathBuf,
     /// The keys of owners that the hub has named.
     owners: Mutex<BTreeMap<String, Key>>,
+    /// What each file is.
+    kinds: Mutex<BTreeMap<String, String>>,
     sockets: Mutex<Vec<TcpStream>>,
     gone: AtomicBool,
 }
@@ -58,15 +60,20 @@ impl Keeper {
             secret,
             directory: directory.to_owned(),
             owners: Mutex::default(),
+            kinds: Mutex::default(),
             sockets: Mutex::default(),
             gone: AtomicBool::new(false),
         });
-        let hub_line = line.socket();
+        let hub_line = line.stream.get_ref().try_clone().expect("socket");
         let obeying = Arc::clone(&store);
         std::thread::spawn(move || obeying.obey(line));
         let listening = Arc::clone(&store);
         std::thread::spawn(move || listening.listen(&listener));
-        Keeper { store, hub_line }
+        Keeper {
+            store,
+            address: format!("{name}@127.0.0.1:{port}"),
+            hub_line,
+        }
     }
 
     /// All files that it has.
@@ -187,9 +194,13 @@ impl Store {
             let text = peer.line()?;
             let words: Vec<&str> = text.split(' ').collect();
             let id = named(&text, "id").to_owned();
-            let size: usize = words[2].parse().expect("size");
+            let size: usize = words[2].parse().unwrap_or(0);
             match words[0] {
                 "FIL" => {
+                    let kind = named(&text, "kind").to_owned();
+                    let mut kinds = self.kinds.lock().expect("kinds");
+                    kinds.insert(words[1].to_owned(), kind);
+                    drop(kinds);
                     peer.send(&format!("211 OK to send file ; id={id} from=0"))?;
                     let bytes = peer.bytes(size)?;
                     let name = Name::read(words[1]).expect("name");
@@ -208,6 +219,7 @@ impl Store {
                     peer.send(&format!("205 File received ; id={id} receipt={receipt}"))?;
                 }
                 "GET" => self.give(&mut peer, &text, &id)?,
+                "ERR" => self.list(&mut peer, &id)?,
                 other => panic!("{other}"),
             }
         }
@@ -234,6 +246,22 @@ impl Store {
         Some(())
     }
 
+    fn list(&self, peer: &mut Peer, id: &str) -> Option<()> {
+        let kinds = self.kinds.lock().expect("kinds").clone();
+        let there: Vec<_> = kinds.iter().filter(|(name, _)| self.has(name)).collect();
+        let number = there.len();
+        peer.send(&format!(
+            "207 One or more index files exists ; id={id} number={number}"
+        ))?;
+        for (left, (name, kind)) in (1..=number).rev().zip(there) {
+            let size = fs::metadata(self.place(name)).expect("file").len();
+            peer.send(&format!(
+                "IDX {left} {name} size={size} kind={kind} id={id}"
+            ))?;
+        }
+        Some(())
+    }
+
     /// The introductions; who is there.
     fn meet(&self, peer: &mut Peer) -> Option<User> {
         let text = peer.line()?;
@@ -241,7 +269,11 @@ impl Store {
         assert_eq!(words[0], "DS1");
         let first = Introduction::read(words[1]).expect("plaintext");
         let signature = Signature::read(words[2]).expect("signature");
-        let key = *self.owners.lock().expect("owners").get(first.from.as_str())?;
+        let key = *self
+            .owners
+            .lock()
+            .expect("owners")
+            .get(first.from.as_str())?;
         assert!(Statement::Peer(&first).is_signed(&key, &signature));
         let mut exporter = [0; 32];
         let label = "EXPORTER-tfd-hub-v1";

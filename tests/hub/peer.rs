@@ -231,7 +231,7 @@ pub fn named<'a>(line: &'a str, name: &str) -> &'a str {
 
 /// A connection to the hub.
 pub struct Line {
-    stream: SslStream<TcpStream>,
+    pub stream: SslStream<TcpStream>,
     bytes: Vec<u8>,
     next: u32,
     pub exporter: Exporter,
@@ -276,11 +276,6 @@ impl Line {
 
     pub fn new(server: &Server) -> Line {
         Line::with_alpn(server, b"\x09tfd-hub/1").expect("handshake")
-    }
-
-    /// Its socket, to cut it.
-    pub fn socket(&self) -> TcpStream {
-        self.stream.get_ref().try_clone().expect("socket")
     }
 
     pub fn send_bytes(&mut self, bytes: &[u8]) {

@@ -1,6 +1,9 @@
 //! Keepers of a hub as the storage of a repository.
 
+mod book;
+mod books;
 mod desk;
+mod emergency;
 mod join;
 mod peers;
 mod reading;
@@ -13,7 +16,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::books::Books;
+pub(crate) use self::books::KeeperAt;
 use self::desk::Desk;
+pub(super) use self::emergency::Emergency;
 pub(crate) use self::join::{enrol, factor_of, is_known, user_of};
 use self::reading::{Reading, wire_kind};
 use self::sending::{Begun, Sending};
@@ -32,8 +38,9 @@ const RESTORE: Duration = Duration::from_secs(60);
 /// The files of an account at a hub. A run has a line of its own: lists and sources are
 /// not to be had on it.
 pub(super) struct Hub {
-    reading: Reading,
+    reading: Arc<Reading>,
     sending: Arc<Sending>,
+    books: Arc<Books>,
     report: Arc<Report>,
 }
 
@@ -50,10 +57,18 @@ impl Hub {
         };
         let reading = desk(RESTORE);
         reading.connect()?;
-        let sending = Sending::new(desk(RUN), Arc::clone(&report));
+        let reading = Arc::new(Reading::new(reading));
+        let sending = Arc::new(Sending::new(desk(RUN), Arc::clone(&report)));
+        let books = Books::new(
+            seed.clone(),
+            Arc::clone(&reading),
+            Arc::clone(&sending),
+            Arc::clone(&report),
+        );
         Ok(Hub {
-            reading: Reading::new(reading),
-            sending: Arc::new(sending),
+            reading,
+            sending,
+            books: Arc::new(books),
             report,
         })
     }
@@ -92,6 +107,11 @@ pub(crate) fn standing(account: &Account, seed: &Seed) -> Result<Standing> {
     })
 }
 
+/// The keepers of an account, by its books.
+pub(crate) fn keepers_of(account: &Account, seed: &Seed) -> Result<Vec<KeeperAt>> {
+    Hub::open(account, seed, Arc::default())?.books.keepers()
+}
+
 fn wire_name(name: &Name) -> io::Result<wire::Name> {
     let missing = || io::Error::from(ErrorKind::InvalidInput);
     wire::Name::read(&name.digits).ok_or_else(missing)
@@ -121,8 +141,12 @@ impl Copies for Hub {
     }
 
     fn remove(&self, name: &Name) -> io::Result<()> {
+        let kind = name.kind;
         let name = wire_name(name)?;
         let size = self.reading.size(name)?;
+        if kind == Kind::Snapshot {
+            self.books.drops(name);
+        }
         self.sending.remove(name, size)
     }
 
@@ -153,7 +177,10 @@ impl Copies for Hub {
             .map_err(failed)?
         {
             Begun::Closed => Ok(None),
-            Begun::Open => Ok(Some(Box::new(Run(Arc::clone(&self.sending))))),
+            Begun::Open => Ok(Some(Box::new(Run {
+                sending: Arc::clone(&self.sending),
+                books: Arc::clone(&self.books),
+            }))),
         }
     }
 
@@ -181,16 +208,20 @@ struct Nothing;
 impl Locks for Nothing {}
 
 /// An open run, which is given up unless it is finished.
-struct Run(Arc<Sending>);
+struct Run {
+    sending: Arc<Sending>,
+    books: Arc<Books>,
+}
 
 impl Locks for Run {
     fn finish(self: Box<Self>) -> Result<()> {
-        self.0.finish().map_err(failed)
+        self.books.renew()?;
+        self.sending.finish().map_err(failed)
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.0.abort();
+        self.sending.abort();
     }
 }

@@ -64,8 +64,8 @@ impl Peers {
         open.map(|(user, _)| user.clone()).collect()
     }
 
-    /// Does something on a line to a keeper: on one that is there, or, where `way` finds
-    /// one, on a new one. A line on which it fails is not used again.
+    /// Does something on a line to a keeper: on an idle one, or on a new one by the way that
+    /// `way` finds. A line on which it fails is not used again.
     pub(super) fn with<T>(
         &self,
         desk: &Desk,

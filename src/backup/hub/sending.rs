@@ -1,6 +1,7 @@
 //! Files that go to keepers in a run: a few packs at once, each to as many keepers as it
 //! is to have copies, to the next one where one fails. What names packs waits for them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -15,7 +16,8 @@ use crate::backup::keepers::{Report, held};
 use crate::hub::proofs::Statement;
 use crate::hub::wire::request::{Abt, Bck, Dbu, Del, Dfi, Dst, Fil, Nst, Pix, Put};
 use crate::hub::wire::{
-    Factor, Flag, Kind, Message, Name, NotStored, Purpose, Reply, Request, RunId, Signature, User,
+    Factor, Flag, Key, Kind, Message, Name, NotStored, Purpose, Reply, Request, RunId, Signature,
+    User, Way,
 };
 
 /// The most packs in memory, whatever the hub allows.
@@ -23,6 +25,9 @@ const MOST: u64 = 4;
 
 /// What a run reserves at first: a pack. The hub looks at each file for itself.
 const RESERVED: u64 = 16 << 20;
+
+/// The most copies of a file.
+const MOST_COPIES: u8 = 16;
 
 /// How often a file is offered that nobody takes, and how long that waits.
 const TRIES: u32 = 4;
@@ -38,6 +43,8 @@ pub(super) struct Sending {
     report: Arc<Report>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Keepers that have signed for a file.
+    keepers: Mutex<BTreeMap<User, (Key, Way)>>,
 }
 
 #[derive(Default)]
@@ -73,7 +80,13 @@ impl Sending {
             report,
             state: Mutex::default(),
             changed: Condvar::new(),
+            keepers: Mutex::default(),
         }
+    }
+
+    /// Keepers that have signed for a file.
+    pub(super) fn keepers(&self) -> BTreeMap<User, (Key, Way)> {
+        held(&self.keepers).clone()
     }
 
     /// Begins a run. Where too few keepers are online it is one of fewer copies.
@@ -187,6 +200,25 @@ impl Sending {
         sent.map(drop).inspect_err(|_| self.is_over(Ok(())))
     }
 
+    /// Sends a book, to as many keepers as may be. One that has it is enough.
+    pub(super) fn write_book(&self, name: Name, bytes: Bytes, copies: usize) -> io::Result<()> {
+        self.barrier()?;
+        let copies = u8::try_from(copies)
+            .unwrap_or(u8::MAX)
+            .clamp(1, MOST_COPIES);
+        let file = File {
+            name,
+            kind: Kind::Book,
+            size: bytes.len() as u64,
+            bytes: vec![bytes],
+            factor: Factor::new(copies).unwrap_or(Factor::ONE),
+        };
+        match self.place(&file)? {
+            0 => Err(io::Error::other("no keeper takes the book")),
+            _ => Ok(()),
+        }
+    }
+
     fn is_over(&self, stored: io::Result<()>) {
         let mut state = held(&self.state);
         state.under_way -= 1;
@@ -238,11 +270,10 @@ impl Sending {
     /// Sends copies of a file to all keepers that the hub names; how many are there.
     fn place(&self, file: &File) -> io::Result<u32> {
         let mut copies = 0;
-        let mut there: Vec<User> = Vec::new();
         let mut again: Vec<User> = Vec::new();
         let mut places = self.ask_places(file, &mut copies)?;
         for _ in 0..MOVES {
-            let failed = self.send_all(file, &places, &mut there);
+            let failed = self.send_all(file, &places);
             copies += u32::try_from(places.len() - failed.len()).unwrap_or(0);
             if failed.is_empty() {
                 break;
@@ -264,9 +295,9 @@ impl Sending {
             }
             if is_asked {
                 copies = 0;
-                let mut anew = self.ask_places(file, &mut copies)?;
-                anew.retain(|place| places.iter().all(|it| it.username != place.username));
-                places.extend(anew);
+                let mut asked = self.ask_places(file, &mut copies)?;
+                asked.retain(|place| places.iter().all(|it| it.username != place.username));
+                places.extend(asked);
             }
         }
         Ok(copies)
@@ -324,12 +355,7 @@ impl Sending {
     }
 
     /// Sends to all of these at once; those that have failed.
-    fn send_all(
-        &self,
-        file: &File,
-        places: &[Dst],
-        there: &mut Vec<User>,
-    ) -> Vec<(User, NotStored)> {
+    fn send_all(&self, file: &File, places: &[Dst]) -> Vec<(User, NotStored)> {
         let sent: Vec<Result<(), NotStored>> = thread::scope(|scope| {
             let threads: Vec<_> = places
                 .iter()
@@ -339,14 +365,11 @@ impl Sending {
                 |it: thread::ScopedJoinHandle<'_, _>| it.join().unwrap_or(Err(NotStored::Refused));
             threads.into_iter().map(join).collect()
         });
-        let mut failed = Vec::new();
-        for (place, sent) in places.iter().zip(sent) {
-            match sent {
-                Ok(()) => there.push(place.username.clone()),
-                Err(reason) => failed.push((place.username.clone(), reason)),
-            }
-        }
-        failed
+        let failed = |(place, sent): (&Dst, Result<(), NotStored>)| {
+            let reason = sent.err()?;
+            Some((place.username.clone(), reason))
+        };
+        places.iter().zip(sent).filter_map(failed).collect()
     }
 
     fn send_one(&self, file: &File, place: &Dst) -> Result<(), NotStored> {
@@ -380,6 +403,8 @@ impl Sending {
         if !statement.is_signed(&keeper.key, &receipt) {
             return Err(NotStored::Key);
         }
+        let at = (keeper.key, keeper.way);
+        held(&self.keepers).insert(keeper.user.clone(), at);
         let mut dfi = Dfi::new(file.name, keeper.user);
         dfi.receipt = Some(receipt);
         match self

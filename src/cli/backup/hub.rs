@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
@@ -10,8 +11,8 @@ use super::init::{may_show, save_phrase};
 use super::secrets::{ask, phrase};
 use super::{Context, Exit, Record, Result};
 use crate::backup::{
-    Account, BackupError, Entrance, KeyFile, Seed, Standing, enrol, factor_of, is_known, local,
-    standing, user_of,
+    Account, BackupError, Entrance, KeeperAt, Keepers, KeyFile, Repository, Seed, Standing, enrol,
+    factor_of, is_known, keepers_of, local, standing, user_of,
 };
 use crate::text::human_size;
 
@@ -31,6 +32,8 @@ enum What {
     Join(Join),
     Recover(Recover),
     Status(Status),
+    Keepers(KeepersCommand),
+    Kit(Kit),
     HolderKey(HolderKey),
 }
 
@@ -40,6 +43,8 @@ impl Hub {
             What::Join(it) => it.run(context),
             What::Recover(it) => it.run(context),
             What::Status(it) => it.run(context),
+            What::Keepers(it) => it.run(context),
+            What::Kit(it) => it.run(context),
             What::HolderKey(it) => it.run(context),
         }
     }
@@ -99,6 +104,15 @@ pub(super) struct Recover {
 #[derive(Args)]
 pub(super) struct Status {}
 
+/// List the keepers that have your files, as they list each other
+#[derive(Args)]
+#[command(name = "keepers")]
+pub(super) struct KeepersCommand {}
+
+/// Print what a restore needs besides the phrase, for paper
+#[derive(Args)]
+pub(super) struct Kit {}
+
 /// Write the key file of your own keeper, which can neither read nor delete your backups
 #[derive(Args)]
 #[command(
@@ -112,7 +126,8 @@ pub(super) struct HolderKey {
 
 impl Join {
     fn run(self, context: &Context) -> Result<Exit> {
-        let (place, key) = self.place.begin(context)?;
+        let key = self.place.new_key_file(context)?;
+        let place = self.place.entrance()?;
         may_show(self.phrase_file.as_deref())?;
         let code = match self.code {
             Some(code) => Zeroizing::new(code),
@@ -155,17 +170,34 @@ impl Join {
 
 impl Recover {
     fn run(self, context: &Context) -> Result<Exit> {
-        let (place, key) = self.place.begin(context)?;
-        let seed = Seed::from_phrase(&phrase(self.phrase_file.as_deref())?)?;
+        let key = self.place.new_key_file(context)?;
         let user = user_of(&self.place.user)?;
-        let hub = is_known(&place, &user, &seed)?;
-        let passphrase = self.place.passphrase(context)?;
-        let account = Account {
-            entrance: place,
-            hub,
-            user,
-            factor: factor_of(self.place.factor)?,
+        let factor = factor_of(self.place.factor)?;
+        let words = || phrase(self.phrase_file.as_deref());
+        let (seed, account) = match context.from_keeper.is_empty() {
+            true => {
+                let entrance = self.place.entrance()?;
+                let seed = Seed::from_phrase(&words()?)?;
+                let hub = is_known(&entrance, &user, &seed)?;
+                let account = Account {
+                    entrance,
+                    hub,
+                    user,
+                    factor,
+                };
+                (seed, account)
+            }
+            false => {
+                let address = Entrance::address(&self.place.hub)?;
+                let entrance = Entrance::unseen(address, self.place.pin.clone());
+                let seed = Seed::from_phrase(&words()?)?;
+                let account = Account::unseen(entrance, user, factor)?;
+                let keepers = Keepers::without_hub(&account, &seed, &context.from_keeper)?;
+                Repository::open(Arc::new(keepers), &seed)?;
+                (seed, account)
+            }
         };
+        let passphrase = self.place.passphrase(context)?;
         let passphrase = passphrase.as_ref().map(|it| it.as_str());
         KeyFile::of(account.clone(), seed, passphrase)?.save(&key)?;
         shown(context, &key, &account)
@@ -173,12 +205,14 @@ impl Recover {
 }
 
 impl Place {
-    /// The hub, whose key somebody has compared, and where the key file will be.
-    fn begin(&self, context: &Context) -> Result<(Entrance, PathBuf)> {
-        let address = Entrance::address(&self.hub)?;
+    fn new_key_file(&self, context: &Context) -> Result<PathBuf> {
         let host = self.hub.replace(['/', ':', '[', ']'], "_");
-        let key = context.new_key_file(&format!("{host}.key"))?;
-        let entrance = Entrance::look(address)?;
+        context.new_key_file(&format!("{host}.key"))
+    }
+
+    /// The hub, whose key somebody has compared.
+    fn entrance(&self) -> Result<Entrance> {
+        let entrance = Entrance::look(Entrance::address(&self.hub)?)?;
         match &self.pin {
             Some(pin) if *pin == entrance.pin => {}
             Some(pin) => {
@@ -190,7 +224,7 @@ impl Place {
             }
             None => self.compare(&entrance)?,
         }
-        Ok((entrance, key))
+        Ok(entrance)
     }
 
     fn compare(&self, entrance: &Entrance) -> Result<()> {
@@ -258,6 +292,67 @@ fn sentence(it: &Standing) -> String {
         human_size(it.left),
         human_size(it.share)
     )
+}
+
+impl KeepersCommand {
+    fn run(self, context: &Context) -> Result<Exit> {
+        let (account, seed) = context.account()?;
+        for keeper in keepers_of(&account, &seed)? {
+            context.show(&Record::Keeper(&keeper), || row(&keeper))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn row(keeper: &KeeperAt) -> String {
+    format!("{}@{}  {}", keeper.user, keeper.address, keeper.key)
+}
+
+impl Kit {
+    fn run(self, context: &Context) -> Result<Exit> {
+        let (account, seed) = context.account()?;
+        let keepers = keepers_of(&account, &seed)?;
+        let Entrance { address, pin } = &account.entrance;
+        let sheet = Sheet {
+            hub: address,
+            pin,
+            user: account.user(),
+            keepers: &keepers,
+        };
+        context.show(&Record::Kit(&sheet), || sheet.text())?;
+        Ok(Exit::Done)
+    }
+}
+
+/// What a restore needs besides the phrase.
+#[derive(serde::Serialize)]
+pub(super) struct Sheet<'a> {
+    hub: &'a str,
+    pin: &'a str,
+    user: &'a str,
+    keepers: &'a [KeeperAt],
+}
+
+impl Sheet<'_> {
+    fn text(&self) -> String {
+        let Sheet { hub, pin, user, .. } = self;
+        let mut text = format!(
+            "tf hub recover {hub} --user {user} --pin {pin}\n\
+             tf restore latest --target restored\n\n\
+             If the hub is gone, with one of these keepers that answers:\n"
+        );
+        for KeeperAt {
+            user: keeper,
+            address,
+            ..
+        } in self.keepers
+        {
+            text.push_str(&format!(
+                "tf --from-keeper {keeper}@{address} hub recover {hub} --user {user}\n"
+            ));
+        }
+        text.trim_end().to_owned()
+    }
 }
 
 impl HolderKey {

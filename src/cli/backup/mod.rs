@@ -58,6 +58,9 @@ struct Options {
         value_hint = clap::ValueHint::FilePath
     )]
     key: Option<PathBuf>,
+    /// Read from this keeper without its hub, which is gone; once for each keeper
+    #[arg(long, value_name = "NAME@HOST:PORT", global = true)]
+    from_keeper: Vec<String>,
     /// A file whose first line is the key file's passphrase [default: ask]
     #[arg(long, value_name = "FILE", global = true, value_hint = clap::ValueHint::FilePath)]
     passphrase_file: Option<PathBuf>,
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
     let context = Context {
         secrets: Secrets::new(options.passphrase_file),
         key: options.key,
+        from_keeper: options.from_keeper,
         quiet: options.quiet,
         json: options.json,
     };
@@ -145,6 +149,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// What all commands share.
 struct Context {
     key: Option<PathBuf>,
+    /// Keepers that are asked without their hub.
+    from_keeper: Vec<String>,
     secrets: Secrets,
     quiet: bool,
     json: bool,
@@ -228,7 +234,11 @@ impl Context {
     /// The keepers of a key file that are there.
     fn keepers(&self, file: &KeyFile, seed: &Seed) -> Result<Arc<Keepers>> {
         if let Some(account) = &file.account {
-            return Ok(Arc::new(Keepers::of_hub(account, seed)?));
+            let keepers = match self.from_keeper.is_empty() {
+                true => Keepers::of_hub(account, seed)?,
+                false => Keepers::without_hub(account, seed, &self.from_keeper)?,
+            };
+            return Ok(Arc::new(keepers));
         }
         let keepers = Keepers::open(&file.keepers, seed)?;
         for path in keepers.absent() {
@@ -302,6 +312,8 @@ enum Record<'a> {
     Prune(&'a crate::backup::Pruned),
     Check(&'a crate::backup::Checked),
     Hub(&'a crate::backup::Standing),
+    Keeper(&'a crate::backup::KeeperAt),
+    Kit(&'a hub::Sheet<'a>),
     Repair {
         /// What was taken out, or put right.
         changes: Vec<String>,

@@ -8,8 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::signer::Signer;
 use super::talk::Talk;
-use super::{DIAL, LABEL, LOGIN, PeerError, Result, SILENCE, connect};
-use crate::hub::gate::ALPN;
+use super::{DIAL, HUB_ALPN, LABEL, LOGIN, PeerError, Result, SILENCE, connect};
 use crate::hub::proofs::{Challenge, Statement};
 use crate::hub::wire::request::{Log, Out, Rsp, SendKey, Use};
 use crate::hub::wire::{
@@ -126,7 +125,7 @@ impl HubLine {
         let mut link = connect(place.addresses, DIAL)?;
         link.set_deadline(Some(Instant::now() + LOGIN))?;
         let tls = place.tls;
-        let exporter = Exporter(tls.connect_exporting(&mut link, place.host, ALPN, LABEL)?);
+        let exporter = Exporter(tls.connect_exporting(&mut link, place.host, HUB_ALPN, LABEL)?);
         let mut talk = Talk::new(link);
         let mut log = Log::new(login.user.clone(), Version::SPOKEN);
         log.role = Some(login.role);
@@ -481,3 +480,6 @@ fn respond(
         reply => Err(PeerError::Refused(reply)),
     }
 }
+
+#[cfg(test)]
+mod tests;

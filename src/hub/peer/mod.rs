@@ -24,6 +24,9 @@ use crate::net::{Link, LinkError};
 /// The name of the protocol between peers in the handshake.
 pub const ALPN: &[u8] = b"tfd-peer/1";
 
+/// The same of a line to a hub.
+pub const HUB_ALPN: &[u8] = super::gate::ALPN;
+
 /// What is exported, so that a statement fits this connection alone.
 pub use super::gate::LABEL;
 

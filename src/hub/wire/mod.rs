@@ -24,13 +24,9 @@ pub use line::MAX_LINE;
 pub use line::{Line, Lines, Message};
 pub use reply::{Code, Reply};
 pub use request::{Command, Party, Request, Sort};
-#[cfg(any(feature = "testing", feature = "backup"))]
-pub use value::Flag;
 #[cfg(feature = "testing")]
 pub use value::Trusted;
 pub use value::{
-    AuditKey, CopyNumber, Factor, Id, Introduction, Kinds, Label, User, Value, Version,
+    AuditKey, CopyNumber, Factor, Flag, Id, Introduction, Kinds, Label, User, Value, Version,
 };
-#[cfg(feature = "testing")]
-pub use words::Removal;
-pub use words::{Kind, Leaving, NotStored, Purpose, Role, Shelf, Side, Spread, Wrong};
+pub use words::{Kind, Leaving, NotStored, Purpose, Removal, Role, Shelf, Side, Spread, Wrong};

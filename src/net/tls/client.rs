@@ -33,6 +33,9 @@ pub enum Trust {
     System,
 }
 
+/// The application protocol that a server has chosen, and what both ends have exported.
+type Shaken = (Option<Vec<u8>>, Option<[u8; EXPORTED]>);
+
 /// How a client speaks TLS. Copies share the sessions that can be resumed.
 #[derive(Clone)]
 pub struct Tls {
@@ -184,7 +187,7 @@ impl Tls {
         host: &str,
         alpn: Alpn<'_>,
         label: Option<&str>,
-    ) -> Result<(Option<Vec<u8>>, Option<[u8; EXPORTED]>), HelloError> {
+    ) -> Result<Shaken, HelloError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| HelloError::Refused(format!("{host} is not the name of a server")))?;
         let secrets = Arc::new(Secrets::default());
