@@ -21,6 +21,7 @@ use super::wire::{Label, Role, User, Value};
 use crate::config::{Config, Hub};
 use crate::ipc::{Helper, Pipe, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::sandbox::place;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
@@ -107,6 +108,8 @@ fn spawn(context: &HelperContext<'_>, hub: &Hub) -> Result<Broker, String> {
         let duty = Duty::Keeping(store.as_fd());
         let handles = [store.as_fd(), blocked.as_fd()];
         child.enter(c"tfd-hub", &confinement.with(duty), &handles)?;
+        let place = place::Place::Helper("broker");
+        place::reached(place, place::NOBODY, Some(store.as_fd()));
         child.ready()?;
         process::run(
             Path::new("/"),

@@ -14,6 +14,8 @@ use tfd::hub::wire::{Exporter, Key, Label, LoginKey, Name, Random, User, Value};
 
 use crate::common::{PATIENCE, Server, Setup, is_root, write_certificate};
 
+/// The protocol's name, as a client offers it.
+pub const ALPN: &[u8] = b"\x09tfd-hub/1";
 pub const HUB: &str = "hub.example.org";
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
@@ -81,33 +83,19 @@ impl Hub {
 
     /// What `tfd hub` prints, and whether it has succeeded.
     pub fn operate(&self, words: &[&str]) -> (String, bool) {
-        let output = Command::new(env!("CARGO_BIN_EXE_tfd"))
-            .arg("hub")
-            .args(words)
-            .arg("--config")
-            .arg(self.config_path())
-            .output()
-            .expect("tfd");
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8(text).expect("text");
-        (text, output.status.success())
+        operate(self, words)
     }
 
     /// Lets a user in; its code.
     #[track_caller]
     pub fn add(&self, name: &str) -> String {
-        let (code, is_well) = self.operate(&["user", "add", name]);
-        assert!(is_well, "{code}");
-        code.trim().to_owned()
+        add(self, name)
     }
 
     /// An owner that has logged in for the first time.
     #[track_caller]
     pub fn owner(&self, person: &Person) -> Line {
-        let code = self.add(&person.name);
-        let mut line = Line::new(self);
-        line.enrol(person, &code);
-        line
+        enrol(self, person)
     }
 
     /// A holder with this share that is ready.
@@ -142,6 +130,36 @@ impl Hub {
         line.notice("ACS");
         line
     }
+}
+
+/// What `tfd hub` prints for this server, and whether it has succeeded.
+pub fn operate(server: &Server, words: &[&str]) -> (String, bool) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tfd"))
+        .arg("hub")
+        .args(words)
+        .arg("--config")
+        .arg(server.config_path())
+        .output()
+        .expect("tfd");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).expect("text");
+    (text, output.status.success())
+}
+
+#[track_caller]
+fn add(server: &Server, name: &str) -> String {
+    let (code, is_well) = operate(server, &["user", "add", name]);
+    assert!(is_well, "{code}");
+    code.trim().to_owned()
+}
+
+/// Lets a user in, who logs in for the first time.
+#[track_caller]
+pub fn enrol(server: &Server, person: &Person) -> Line {
+    let code = add(server, &person.name);
+    let mut line = Line::new(server);
+    line.enrol(person, &code);
+    line
 }
 
 /// A user with its keys.
@@ -246,6 +264,12 @@ const OF_THE_HUB: [&str; 6] = ["RCV", "LET", "ACC", "REM", "REQ", "TRA"];
 impl Line {
     /// One that has shaken hands; `None` if the server has not.
     pub fn with_alpn(server: &Server, alpn: &[u8]) -> Option<Line> {
+        let socket = TcpStream::connect(server.tls_address()).expect("connect");
+        Line::over(socket, alpn)
+    }
+
+    /// The same over this connection.
+    pub fn over(socket: TcpStream, alpn: &[u8]) -> Option<Line> {
         let mut builder = SslConnector::builder(SslMethod::tls()).expect("TLS");
         builder.set_verify(SslVerifyMode::NONE);
         let tls13 = Some(SslVersion::TLS1_3);
@@ -253,7 +277,6 @@ impl Line {
         if !alpn.is_empty() {
             builder.set_alpn_protos(alpn).expect("names");
         }
-        let socket = TcpStream::connect(server.tls_address()).expect("connect");
         socket.set_read_timeout(Some(PATIENCE)).expect("limit");
         socket.set_nodelay(true).expect("at once");
         let stream = builder.build().connect("127.0.0.1", socket).ok()?;
@@ -275,7 +298,7 @@ impl Line {
     }
 
     pub fn new(server: &Server) -> Line {
-        Line::with_alpn(server, b"\x09tfd-hub/1").expect("handshake")
+        Line::with_alpn(server, ALPN).expect("handshake")
     }
 
     pub fn send_bytes(&mut self, bytes: &[u8]) {
@@ -490,13 +513,20 @@ impl Line {
     /// Logs in; the reply.
     #[track_caller]
     pub fn log_in(&mut self, person: &Person, role: &str, secret: &[u8; 32]) -> String {
+        let id = self.respond(person, role, secret);
+        self.answer(id)
+    }
+
+    /// Sends the response to a challenge; its number.
+    #[track_caller]
+    pub fn respond(&mut self, person: &Person, role: &str, secret: &[u8; 32]) -> u32 {
         let challenge = self.challenge(&person.name, role);
         let signer = match role {
             "keeper" => &person.holder,
             _ => &person.identity,
         };
         let (response, sig) = self.response(person, challenge, secret, signer);
-        self.done(&format!("RSP {response} sig={sig}"))
+        self.request(&format!("RSP {response} sig={sig}"))
     }
 
     /// Sends the identity key and the login key; the reply.

@@ -18,7 +18,12 @@ mod climbs;
 #[path = "../common/mod.rs"]
 mod common;
 mod dialer;
+mod files;
 mod fuzz;
+mod hub;
+#[allow(dead_code, reason = "the tests of the hub use the rest")]
+#[path = "../hub/peer.rs"]
+mod hub_peer;
 mod log;
 mod needed;
 #[allow(dead_code, reason = "the tests of the vault use the rest")]
@@ -57,6 +62,9 @@ fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
     }
     if wanted == vault::PLACE {
         return vault::attack(place, peer, root);
+    }
+    if wanted == hub::PLACE {
+        return hub::attack(place, root);
     }
     if format!("{place:?}") != wanted {
         return;
@@ -227,9 +235,9 @@ fn main() -> ExitCode {
         failures += attack_in(place, true, port) + attack_in(place, false, port);
     }
     for place in [Place::Gate, Place::Session] {
-        failures += vault::attack_in(place);
+        failures += vault::attack_in(place) + hub::attack_in(place);
     }
-    failures += vault::is_out_of_reach();
+    failures += vault::is_out_of_reach() + hub::is_out_of_reach();
     failures += log::is_out_of_reach();
     failures += climbs::out_of_each_root();
     failures += rootless::reaches_no_other_file();

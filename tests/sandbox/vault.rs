@@ -5,15 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::socket::{MsgFlags, recv, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::TempDir;
 use tfd::ipc::channel::Channel;
 use tfd::sandbox::place::Place;
@@ -22,9 +20,10 @@ use tfd::vault::own::message::{Id, Request, VERSION};
 
 use crate::attacks::{self, ATTACKS, channels};
 use crate::common::{Server, Setup, account, connect_from, wait_until, write_certificate};
+use crate::files::{self, Could, TARGETS, reach_files, say};
 use crate::own_peer::{ALPN, Account, Client};
 use crate::peer::{Kind, Peer, address, code, online, prepare};
-use crate::{Attempt, climbs, is_expected, setting};
+use crate::{Attempt, is_expected, setting};
 
 /// The place of processes of the vault that are attacked, whatever theirs is.
 pub const PLACE: &str = "Vault";
@@ -32,8 +31,7 @@ pub const PLACE: &str = "Vault";
 /// The client whose gate is taken over.
 const GATE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 8);
 
-/// The variables with what the attacker looks for, and knows.
-const TARGETS: &str = "TFD_TEST_TARGETS";
+/// The variables with what the attacker knows.
 const COOKIE: &str = "TFD_TEST_COOKIE";
 const CODE: &str = "TFD_TEST_CODE";
 const DEVICE: &str = "TFD_TEST_DEVICE";
@@ -45,11 +43,7 @@ const ATTACKERS: usize = 5;
 
 /// In a process of the attacked tfd.
 pub fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
-    let could = |what: &str, has_it: bool| {
-        if has_it {
-            say(&format!("{place:?} could: {what}"));
-        }
-    };
+    let could = files::could(place);
     match place {
         Place::Gate if peer.ip() != GATE => return,
         Place::Gate => ask_as_gate(peer, &could),
@@ -58,69 +52,6 @@ pub fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
     }
     reach_files(root, &could);
     say(&format!("{place:?} has tried all"));
-}
-
-/// Logs a line whole.
-fn say(line: &str) {
-    let _ = io::stderr().write_all(line.as_bytes());
-}
-
-/// What is tried, and whether it went well.
-type Could<'a> = &'a dyn Fn(&str, bool);
-
-/// Tries all ways to each file that is looked for.
-fn reach_files(root: Option<BorrowedFd<'_>>, could: Could<'_>) {
-    for line in setting(TARGETS).lines() {
-        let fields: Vec<&str> = line.splitn(4, '\t').collect();
-        let [name, device, number, path] = fields[..] else {
-            panic!("{line}");
-        };
-        let is_it = (
-            device.parse().expect("device"),
-            number.parse().expect("number"),
-        );
-        could(name, has_way(root.unwrap_or(CWD), path, is_it));
-        let climbed = root.map(|root| climbs::ways_to(root, path.trim_start_matches('/')));
-        could(name, climbed.is_some_and(|ways| !ways.is_empty()));
-    }
-}
-
-/// Whether any path leads to the file of this device and number: its own from the top,
-/// each part of it from here and from above, and a link.
-fn has_way(root: BorrowedFd<'_>, path: &str, is_it: (u64, u64)) -> bool {
-    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    let below = (0..parts.len()).map(|from| parts[from..].join("/"));
-    let mut paths: Vec<String> = below
-        .flat_map(|rest| (0..6).map(move |ups| format!("{}{rest}", "../".repeat(ups))))
-        .collect();
-    let parent = std::os::unix::process::parent_id();
-    paths.push(path.to_owned());
-    paths.extend(["self", "1", &parent.to_string()].map(|pid| format!("/proc/{pid}/root{path}")));
-    paths.iter().any(|path| {
-        let open = |flags| {
-            let file = rustix::fs::openat(root, path.as_str(), flags, Mode::empty())?;
-            rustix::fs::fstat(&file)
-        };
-        let linked = || {
-            rustix::fs::linkat(root, path.as_str(), root, "stolen", AtFlags::empty())?;
-            rustix::fs::statat(root, "stolen", AtFlags::empty())
-        };
-        let named = || {
-            let _ = rustix::fs::unlinkat(root, "way", AtFlags::empty());
-            rustix::fs::symlinkat(path.as_str(), root, "way")?;
-            rustix::fs::statat(root, "way", AtFlags::empty())
-        };
-        let found = [
-            open(OFlags::RDONLY),
-            open(OFlags::WRONLY),
-            linked(),
-            named(),
-        ];
-        let found = found.into_iter().flatten();
-        found
-            .map(|stat| (stat.st_dev, stat.st_ino))
-            .any(|it| it == is_it)
-    })
 }
 
 /// A question to the process that keeps the accounts: its number and its fields.
@@ -298,16 +229,7 @@ fn targets(above: &Path) -> String {
         ("the users file", above.join("users")),
         ("the password of the mail server", above.join("mail")),
     ];
-    let lines = files.map(|(name, path)| {
-        let file = fs::metadata(&path).expect(name);
-        format!(
-            "{name}\t{}\t{}\t{}\n",
-            file.dev(),
-            file.ino(),
-            path.display()
-        )
-    });
-    lines.concat()
+    files::targets(&files)
 }
 
 /// Attacks from each process of the vault; how much came to something else than
@@ -351,15 +273,9 @@ pub fn is_out_of_reach() -> usize {
     wait_until("all attacks", || {
         crate::count(&server, "has tried all") >= ATTACKERS
     });
-    let mut could = BTreeMap::new();
-    for line in server.log() {
-        assert!(!line.contains("no channel to attack"), "{line}");
-        if let Some((_, what)) = line.split_once(" could: ") {
-            *could.entry(what.to_owned()).or_insert(0) += 1;
-        }
-    }
+    let could = files::could_in(&server);
     drop(server);
-    let failures = differing(could) + usize::from(!is_whole(above, &ann, &carl));
+    let failures = differing(&could) + usize::from(!is_whole(above, &ann, &carl));
     println!("{ATTACKERS} processes of a vault attacked, {failures} failures");
     failures
 }
@@ -367,7 +283,7 @@ pub fn is_out_of_reach() -> usize {
 /// What attackers could that they should not, and the other way round. What is in its
 /// place shows that they would reach what they could: the process with the accounts has
 /// these, and the entries of accounts without a system user.
-fn differing(could: BTreeMap<String, i32>) -> usize {
+fn differing(could: &BTreeMap<String, i32>) -> usize {
     let expected = [
         ("another's entries", 1),
         ("another's entries of the own dialect", 1),
@@ -375,17 +291,7 @@ fn differing(could: BTreeMap<String, i32>) -> usize {
         ("have a cookie", 1),
         ("serve its own device", 1),
     ];
-    let expected: BTreeMap<String, i32> = expected
-        .map(|(what, count)| (what.to_owned(), count))
-        .into();
-    let names = could.keys().chain(expected.keys());
-    let wrong: Vec<_> = names
-        .filter(|name| could.get(*name) != expected.get(*name))
-        .collect();
-    wrong
-        .iter()
-        .for_each(|name| println!("FAILED the vault: {name}"));
-    wrong.len()
+    files::differing("the vault", could, &expected)
 }
 
 /// Whether the accounts that were attacked are as they were.
