@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tfd::hub::wire::{Code, Command};
+
 const WEAKNESSES: &str = include_str!("../../docs/weaknesses.md");
 const PROMISES: &str = include_str!("../../docs/promises.md");
 const COMPARED: &str = include_str!("../../docs/compared.md");
@@ -132,6 +134,20 @@ fn plain(list: &str) -> String {
     let lines: Vec<String> = list.replace(".Nm .", "tfd.").lines().map(line).collect();
     let text = lines.join("\n").replace("Xr chroot 2", "chroot(2)");
     text.replace(" ,", ",").replace(" ;", ";")
+}
+
+#[test]
+fn the_hubs_page_has_each_command_and_each_reply() {
+    let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("man/tfd-hub.7"));
+    for command in Command::ALL {
+        let row = format!("\n.It {} Ta ", command.word());
+        assert!(page.contains(&row), "{}", command.word());
+    }
+    for code in Code::ALL {
+        let (number, text) = (code.number(), code.text());
+        let row = [text, &format!("\\&{text}")].map(|text| format!("\n.It {number} Ta {text}"));
+        assert!(row.iter().any(|row| page.contains(row)), "{number} {text}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ const MOST_DEVICES: i64 = 200;
 /// How long the code of an account to be is valid, in seconds.
 pub const REGISTRATION: i64 = 3600;
 
-/// A digest of something that nobody can guess, so that a fast one is enough: whoever
+/// A digest of something that nobody can guess, so that a fast one is enough: who
 /// guesses master passwords has to compute argon2id for each, as the client does.
 pub type Digest = [u8; 32];
 
