@@ -259,13 +259,18 @@ fn save_holder_key(account: &Account, seed: &Seed, file: &Path) -> Result<()> {
 }
 
 fn shown(context: &Context, key: &Path, account: &Account) -> Result<Exit> {
+    let use_of_it = format!(
+        "{} copies at keepers of {}",
+        account.copies(),
+        account.hub()
+    );
+    show_key(context, key, account, &use_of_it)
+}
+
+fn show_key(context: &Context, key: &Path, account: &Account, use_of_it: &str) -> Result<Exit> {
     let (hub, user) = (account.hub(), account.user());
     let keepers = vec![format!("hub:{hub}/{user}")];
-    let text = format!(
-        "key file {}; {} copies at keepers of {hub}",
-        key.display(),
-        account.copies()
-    );
+    let text = format!("key file {}; {use_of_it}", key.display());
     let key = key.to_string_lossy().into_owned();
     context.show(&Record::Key { key, keepers }, || text)?;
     Ok(Exit::Done)
@@ -359,6 +364,7 @@ impl HolderKey {
     fn run(self, context: &Context) -> Result<Exit> {
         let (account, seed) = context.account()?;
         save_holder_key(&account, &seed, &self.file)?;
-        shown(context, &self.file, &account)
+        let use_of_it = "for a keeper of your own: [holder] key in tfd.toml(5)";
+        show_key(context, &self.file, &account, use_of_it)
     }
 }
