@@ -196,7 +196,7 @@ impl Keepers {
         self.copies.lock(access)
     }
 
-    /// Whether there is no repository yet. Those of directories are made with them.
+    /// Whether the repository is still to be made. Those of directories are made with them.
     pub(crate) fn is_new(&self) -> Result<bool> {
         let listed = self.list(Kind::Config).map_err(|e| {
             let why = format!("can't list files: {}", crate::text::reason(&e));

@@ -86,7 +86,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Why there is no line.
+    /// Why it has no line.
     fn explain(&self, error: &PeerError) -> BackupError {
         let address = &self.account.entrance.address;
         match error {
