@@ -92,7 +92,7 @@ impl Books {
     /// changed.
     pub(super) fn renew(&self) -> Result<()> {
         let old = self.read()?;
-        let now = self.reading.desk().time();
+        let now = self.reading.client().time();
         let mut book = Book::of(self.sending.keepers());
         book.merge(old.clone());
         let listed = |kind| self.reading.list(Kinds::Only(kind)).map_err(failed);
@@ -117,7 +117,7 @@ impl Books {
         if book == old {
             return Ok(());
         }
-        let file = book.seal(self.reading.desk().account(), &self.seed)?;
+        let file = book.seal(self.reading.client().account(), &self.seed)?;
         let name = Name(sha256(&file));
         let copies = book.keepers.len();
         if let Err(e) = self.sending.write_book(name, Bytes::from(file), copies) {

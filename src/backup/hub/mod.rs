@@ -2,7 +2,7 @@
 
 mod book;
 mod books;
-mod desk;
+mod client;
 mod emergency;
 mod join;
 mod peers;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use self::books::Books;
 pub(crate) use self::books::KeeperAt;
-use self::desk::Desk;
+use self::client::HubClient;
 pub(super) use self::emergency::Emergency;
 pub(crate) use self::join::{enrol, factor_of, is_known, user_of};
 use self::reading::{Reading, wire_kind};
@@ -47,18 +47,18 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) fn open(account: &Account, seed: &Seed, report: Arc<Report>) -> Result<Hub> {
         let keys = Arc::new(seed.hub_keys()?);
-        let desk = |patience| {
-            Desk::new(
+        let client = |patience| {
+            HubClient::new(
                 account.clone(),
                 Arc::clone(&keys),
                 Arc::clone(&report),
                 patience,
             )
         };
-        let reading = desk(RESTORE);
+        let reading = client(RESTORE);
         reading.connect()?;
         let reading = Arc::new(Reading::new(reading));
-        let sending = Arc::new(Sending::new(desk(RUN), Arc::clone(&report)));
+        let sending = Arc::new(Sending::new(client(RUN), Arc::clone(&report)));
         let books = Books::new(
             seed.clone(),
             Arc::clone(&reading),
@@ -94,7 +94,7 @@ pub(crate) struct Standing {
 pub(crate) fn standing(account: &Account, seed: &Seed) -> Result<Standing> {
     let hub = Hub::open(account, seed, Arc::default())?;
     let files = hub.reading.list(Kinds::All).map_err(failed)?;
-    let space = hub.reading.desk().space();
+    let space = hub.reading.client().space();
     Ok(Standing {
         hub: account.hub().to_owned(),
         address: account.entrance.address.clone(),
@@ -189,7 +189,7 @@ impl Copies for Hub {
     }
 
     fn location(&self) -> String {
-        let account = self.reading.desk().account();
+        let account = self.reading.client().account();
         format!("hub:{}/{}", account.hub.as_str(), account.user.as_str())
     }
 }

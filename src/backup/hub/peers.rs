@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::desk::Desk;
+use super::client::HubClient;
 use crate::backup::keepers::held;
 use crate::hub::peer::PeerError;
 use crate::hub::peer::introduction::Parties;
@@ -68,7 +68,7 @@ impl Peers {
     /// `way` finds. A line on which it fails is not used again.
     pub(super) fn with<T>(
         &self,
-        desk: &Desk,
+        client: &HubClient,
         user: &User,
         mut way: impl FnMut() -> Result<Keeper, NotStored>,
         mut act: impl FnMut(&mut PeerLine) -> Result<T, NotStored>,
@@ -77,7 +77,7 @@ impl Peers {
         let good = idle.and_then(|mut line| (!line.is_over()).then_some(line));
         let mut line = match good {
             Some(line) => line,
-            None => self.dial(desk, user, &mut way)?,
+            None => self.dial(client, user, &mut way)?,
         };
         let done = act(&mut line);
         let is_good = match &done {
@@ -119,30 +119,30 @@ impl Peers {
 
     fn dial(
         &self,
-        desk: &Desk,
+        client: &HubClient,
         user: &User,
         way: &mut impl FnMut() -> Result<Keeper, NotStored>,
     ) -> Result<PeerLine, NotStored> {
-        let dialled = way().and_then(|keeper| self.introduce(desk, &keeper));
+        let dialled = way().and_then(|keeper| self.introduce(client, &keeper));
         if dialled.is_err() {
             self.give_back(user, None);
         }
         dialled
     }
 
-    fn introduce(&self, desk: &Desk, keeper: &Keeper) -> Result<PeerLine, NotStored> {
+    fn introduce(&self, client: &HubClient, keeper: &Keeper) -> Result<PeerLine, NotStored> {
         let Way::Direct(address) = keeper.way else {
             return Err(NotStored::Unreachable);
         };
         let addresses: Vec<SocketAddr> = keeper.lan.into_iter().chain([address]).collect();
         let parties = Parties {
-            own: desk.account().user.clone(),
+            own: client.account().user.clone(),
             other: keeper.user.clone(),
             key: keeper.key,
-            time: desk.time(),
+            time: client.time(),
         };
         let mut line = PeerLine::dial(&addresses, &keeper.key).map_err(|e| reason(&e))?;
-        line.introduce(&parties, self.purpose, None, desk.keys())
+        line.introduce(&parties, self.purpose, None, client.keys())
             .map_err(|e| reason(&e))?;
         Ok(line)
     }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use openssl::sha::sha256;
 
-use super::desk::Desk;
+use super::client::HubClient;
 use super::peers::{Keeper, Peers, fetch};
 use crate::backup::keepers::held;
 use crate::hub::wire::request::{Get, Nst, Rec, Src};
@@ -22,7 +22,7 @@ const MOST: usize = 16;
 
 /// What reads.
 pub(super) struct Reading {
-    desk: Desk,
+    client: HubClient,
     peers: Peers,
     sizes: Mutex<BTreeMap<Name, u64>>,
     /// Who has had a file.
@@ -51,9 +51,9 @@ pub(super) fn refused(reply: &Reply) -> io::Error {
 }
 
 impl Reading {
-    pub(super) fn new(desk: Desk) -> Reading {
+    pub(super) fn new(client: HubClient) -> Reading {
         Reading {
-            desk,
+            client,
             peers: Peers::new(Purpose::Recover),
             sizes: Mutex::default(),
             known: Mutex::default(),
@@ -61,16 +61,16 @@ impl Reading {
         }
     }
 
-    pub(super) fn desk(&self) -> &Desk {
-        &self.desk
+    pub(super) fn client(&self) -> &HubClient {
+        &self.client
     }
 
     /// The names and sizes of the files of a kind.
     pub(super) fn list(&self, kinds: Kinds) -> io::Result<BTreeMap<Name, u64>> {
-        let mut rec = Rec::new(self.desk.account().user.clone());
+        let mut rec = Rec::new(self.client.account().user.clone());
         rec.kind = Some(kinds);
         let mut files = BTreeMap::new();
-        for answer in self.desk.ask(rec)? {
+        for answer in self.client.ask(rec)? {
             match answer {
                 Message::Request(Request::Idx(it)) => {
                     let size = it
@@ -174,7 +174,7 @@ impl Reading {
                 _ => Get::new(name, size).into(),
             };
             asked = true;
-            let source = match self.desk.ask(request)?.pop() {
+            let source = match self.client.ask(request)?.pop() {
                 Some(Message::Request(Request::Src(it))) => it,
                 Some(Message::Reply(Reply::NoSuchFile)) => return Err(ErrorKind::NotFound.into()),
                 Some(Message::Reply(Reply::NotOnline { .. })) => {
@@ -211,7 +211,7 @@ impl Reading {
 
     fn way_to(&self, user: &User) -> Result<Keeper, NotStored> {
         match self
-            .desk
+            .client
             .ask(Rec::new(user.clone()))
             .ok()
             .and_then(|mut it| it.pop())
@@ -228,7 +228,7 @@ impl Reading {
         way: impl FnMut() -> Result<Keeper, NotStored>,
     ) -> Result<Bytes, NotStored> {
         let Wanted { name, size, part } = wanted;
-        let bytes = self.peers.with(&self.desk, user, way, |line| {
+        let bytes = self.peers.with(&self.client, user, way, |line| {
             let bytes = fetch(line, name, size, part)?;
             let is_right = part.is_some() || sha256(&bytes) == name.0;
             is_right.then_some(bytes).ok_or(NotStored::Corrupt)

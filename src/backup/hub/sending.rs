@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::desk::Desk;
+use super::client::HubClient;
 use super::peers::{Keeper, Peers, send};
 use super::reading::refused;
 use crate::backup::keepers::{Report, held};
@@ -38,7 +38,7 @@ const MOVES: u32 = 16;
 
 /// What sends.
 pub(super) struct Sending {
-    desk: Desk,
+    client: HubClient,
     peers: Peers,
     report: Arc<Report>,
     state: Mutex<State>,
@@ -73,9 +73,9 @@ pub(super) enum Begun {
 }
 
 impl Sending {
-    pub(super) fn new(desk: Desk, report: Arc<Report>) -> Sending {
+    pub(super) fn new(client: HubClient, report: Arc<Report>) -> Sending {
         Sending {
-            desk,
+            client,
             peers: Peers::new(Purpose::Backup),
             report,
             state: Mutex::default(),
@@ -93,12 +93,12 @@ impl Sending {
     pub(super) fn begin(&self, is_exclusive: bool) -> io::Result<Begun> {
         let mut id = RunId([0; 16]);
         getrandom::fill(&mut id.0).map_err(io::Error::other)?;
-        let wanted = self.desk.account().factor.get();
+        let wanted = self.client.account().factor.get();
         for copies in (1..=wanted).rev().filter_map(Factor::new) {
             let mut run = Bck::new(RESERVED, 1, copies);
             run.run = Some(id);
             run.exclusive = is_exclusive.then_some(Flag);
-            match self.desk.begin(run)? {
+            match self.client.begin(run)? {
                 Reply::MayBegin { window, .. } => {
                     if copies.get() < wanted {
                         self.report.has_fewer();
@@ -131,8 +131,8 @@ impl Sending {
         self.barrier()?;
         let mut dbu = Dbu::new();
         dbu.run = held(&self.state).run.take();
-        let answer = self.desk.ask(dbu)?.pop();
-        self.desk.end_run();
+        let answer = self.client.ask(dbu)?.pop();
+        self.client.end_run();
         match answer {
             Some(Message::Reply(Reply::UpdateDone { .. })) => Ok(()),
             Some(Message::Reply(Reply::NoHolder { missing })) => {
@@ -153,9 +153,9 @@ impl Sending {
         if let Some(run) = run {
             let mut abt = Abt::new();
             abt.run = Some(run);
-            self.desk.end_run();
+            self.client.end_run();
             // It dies of itself, later.
-            let _ = self.desk.ask(abt);
+            let _ = self.client.ask(abt);
         }
     }
 
@@ -314,7 +314,7 @@ impl Sending {
             }
         };
         let mut places = Vec::new();
-        for answer in self.desk.ask(request)? {
+        for answer in self.client.ask(request)? {
             match answer {
                 Message::Request(Request::Dst(it)) => places.push(it),
                 Message::Reply(Reply::TransferCompleted) => *copies += 1,
@@ -342,7 +342,7 @@ impl Sending {
         let mut nst = Nst::new(keeper);
         nst.name = Some(file.name);
         nst.reason = Some(reason);
-        match self.desk.ask(nst)?.pop() {
+        match self.client.ask(nst)?.pop() {
             Some(Message::Request(Request::Dst(it))) => Ok(Some(it)),
             Some(Message::Reply(Reply::TransferCompleted)) => {
                 *copies += 1;
@@ -379,7 +379,7 @@ impl Sending {
             way: place.ip.clone(),
             lan: place.lan,
         };
-        let account = self.desk.account();
+        let account = self.client.account();
         let statement = Statement::File {
             hub: &account.hub,
             owner: &account.user,
@@ -390,7 +390,7 @@ impl Sending {
         fil.kind = Some(file.kind);
         fil.sig = Some(self.sign(&statement)?);
         let way = || Ok(keeper.clone());
-        let receipt = self.peers.with(&self.desk, &keeper.user, way, |line| {
+        let receipt = self.peers.with(&self.client, &keeper.user, way, |line| {
             send(line, &fil, &file.bytes)
         })?;
         let statement = Statement::Receipt {
@@ -408,7 +408,7 @@ impl Sending {
         let mut dfi = Dfi::new(file.name, keeper.user);
         dfi.receipt = Some(receipt);
         match self
-            .desk
+            .client
             .ask(dfi)
             .ok()
             .and_then(|mut answers| answers.pop())
@@ -420,14 +420,14 @@ impl Sending {
 
     fn sign(&self, statement: &Statement<'_>) -> Result<Signature, NotStored> {
         statement
-            .sign(&self.desk.keys().key)
+            .sign(&self.client.keys().key)
             .map_err(|_| NotStored::Key)
     }
 
     /// Has a file removed from its keepers.
     pub(super) fn remove(&self, name: Name, size: u64) -> io::Result<()> {
-        let account = self.desk.account();
-        let time = self.desk.time();
+        let account = self.client.account();
+        let time = self.client.time();
         let statement = Statement::Removal {
             hub: &account.hub,
             owner: &account.user,
@@ -436,9 +436,9 @@ impl Sending {
             time,
         };
         let mut del = Del::new(name);
-        del.proof = Some(statement.sign(&self.desk.keys().key)?);
+        del.proof = Some(statement.sign(&self.client.keys().key)?);
         del.time = Some(time);
-        match self.desk.ask(del)?.pop() {
+        match self.client.ask(del)?.pop() {
             Some(Message::Reply(Reply::FileDeleted | Reply::NoSuchFile)) => Ok(()),
             Some(Message::Reply(reply)) => Err(refused(&reply)),
             _ => Err(io::Error::other(

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Desk;
+use super::Broker;
 use super::care::Failed;
 use super::line::{Asked, Said};
 use super::owners::random;
@@ -52,7 +52,7 @@ enum Heard {
     Busy,
 }
 
-impl Desk {
+impl Broker {
     /// Has two holders of a file compute.
     pub(super) fn compare(
         &mut self,

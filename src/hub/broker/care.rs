@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::audit::Audit;
 use super::line::{Asked, Asker, Said};
 use super::owners::random;
-use super::{Desk, audit};
+use super::{Broker, audit};
 use crate::hub::book::{Account, Book, Bound, Plan, Result, Sending, Time, Uncounted, UserId};
 use crate::hub::wire::request::{Mov, Rcv, Tra, Wrn};
 use crate::hub::wire::{Code, Name, NotStored, Purpose, Reply, Wrong};
@@ -145,7 +145,7 @@ impl Care {
     }
 }
 
-impl Desk {
+impl Broker {
     /// Does what is due for copies; when there is more.
     pub(super) fn look_after(&mut self, book: &Book) -> Result<Instant> {
         let at = Instant::now();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
 
-use super::Desk;
+use super::Broker;
 use super::message::{Answer, Ask};
 use crate::hub::book::{Account, Book, Known, Result, Time};
 use crate::hub::proofs::{Challenge, Statement};
@@ -89,7 +89,7 @@ fn key_of(account: &Account, role: Role) -> Option<Key> {
     }
 }
 
-impl Desk {
+impl Broker {
     /// Answers what a gate asks.
     pub(super) fn hear_gate(
         &mut self,

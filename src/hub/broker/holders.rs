@@ -2,7 +2,7 @@
 //! have lost.
 
 use super::line::{Asked, Asker};
-use super::{DISK_PATIENCE, Desk, LATE, SOON};
+use super::{Broker, DISK_PATIENCE, LATE, SOON};
 use crate::hub::book::{Account, Book, Online, Result, Share, UserId};
 use crate::hub::wire::request::{Rem, Sha, Wrn};
 use crate::hub::wire::{Code, Leaving, Reply, Wrong};
@@ -10,7 +10,7 @@ use crate::hub::wire::{Code, Leaving, Reply, Wrong};
 /// The most orders of a holder that are under way.
 const MOST_ORDERS: usize = 32;
 
-impl Desk {
+impl Broker {
     pub(super) fn share(
         &mut self,
         book: &Book,

@@ -48,7 +48,7 @@ const HOUR: u64 = 60;
 
 /// Who is there, and what is under way.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Broker {
     hub: Label,
     window: u64,
     /// How long a peer may take for an answer that another waits for.
@@ -76,10 +76,10 @@ pub struct Desk {
     failures: Vec<Failure>,
 }
 
-impl Desk {
+impl Broker {
     /// Nobody yet.
-    pub fn new(settings: &Settings, throttle: Throttle) -> Desk {
-        Desk {
+    pub fn new(settings: &Settings, throttle: Throttle) -> Broker {
+        Broker {
             hub: settings.rules.hub.clone(),
             window: settings.window,
             patience: settings.patience,

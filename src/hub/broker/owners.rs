@@ -1,7 +1,7 @@
 //! Runs of owners: a file is placed, its holders are asked, and the owner hears where
 //! each copy goes.
 
-use super::Desk;
+use super::Broker;
 use super::line::{Asked, Asker, OpenRun};
 use crate::hub::book::{Account, Book, NewRun, Placed, Removal, Result, Trouble, UserId, Wish};
 use crate::hub::wire::request::{Bck, Del, Dfi, Dst, Nfi, Nst, Pix, Put, Rcv};
@@ -47,7 +47,7 @@ pub(super) fn random() -> u64 {
     getrandom::u64().unwrap_or(0)
 }
 
-impl Desk {
+impl Broker {
     pub(super) fn begin(
         &mut self,
         book: &Book,

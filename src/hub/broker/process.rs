@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::gates::Gate;
 use super::line::Line;
 use super::message::{Admitted, Answer, NewCaller};
-use super::{Desk, Terms};
+use super::{Broker, Terms};
 use crate::hub::book::{Book, Result, Rules, Trouble};
 use crate::ipc::Pipe;
 use crate::session::failure::Failure;
@@ -65,13 +65,13 @@ pub type ToDaemon = Pipe<Outcome, Option<NewCaller>>;
 pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) -> io::Result<()> {
     let now = jiff::Timestamp::now().as_second();
     let throttle = Throttle::new(settings.limits, Some(blocked));
-    let desk = Desk::new(&settings, throttle);
+    let broker = Broker::new(&settings, throttle);
     let book = Book::open(&store.join(FILE), settings.rules, now).map_err(io::Error::other)?;
     book.resume(now).map_err(io::Error::other)?;
     let mut office = Office {
         poller: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         daemon,
-        desk,
+        broker,
         book,
         gates: HashMap::new(),
         next: DAEMON + 1,
@@ -88,7 +88,7 @@ pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) ->
 struct Office {
     poller: OwnedFd,
     daemon: ToDaemon,
-    desk: Desk,
+    broker: Broker,
     book: Book,
     gates: HashMap<u64, Gate>,
     /// The number of the next caller.
@@ -117,7 +117,7 @@ impl Office {
     /// Waits for callers, and serves them. Whether there may be more.
     fn turn(&mut self) -> io::Result<bool> {
         let events = self.wait()?;
-        self.desk.now = jiff::Timestamp::now().as_second();
+        self.broker.now = jiff::Timestamp::now().as_second();
         let mut goes_on = true;
         let mut heard = Vec::new();
         for number in events {
@@ -128,7 +128,7 @@ impl Office {
         }
         let ended = self.serve(&heard).map_err(io::Error::other)?;
         if !goes_on {
-            self.desk.leave_all();
+            self.broker.leave_all();
         }
         self.send(ended)?;
         Ok(goes_on)
@@ -168,8 +168,8 @@ impl Office {
                 }
                 NewCaller::Session { card, channel } => {
                     epoll::add(&self.poller, &channel, data, epoll::EventFlags::IN)?;
-                    let line = Line::new(number, card, channel, &self.desk.dirty);
-                    self.desk.lines.insert(number, line);
+                    let line = Line::new(number, card, channel, &self.broker.dirty);
+                    self.broker.lines.insert(number, line);
                 }
             }
         }
@@ -180,7 +180,7 @@ impl Office {
     /// have ended.
     fn serve(&mut self, heard: &[u64]) -> Result<Vec<u64>> {
         let Office {
-            desk,
+            broker,
             book,
             gates,
             said,
@@ -191,23 +191,23 @@ impl Office {
             let mut ended = Vec::new();
             for number in heard {
                 let goes_on = match gates.get_mut(number) {
-                    Some(gate) => hear_gate(desk, book, gate, |answer| {
+                    Some(gate) => hear_gate(broker, book, gate, |answer| {
                         said.push((*number, answer));
                     })?,
-                    None => hear_line(desk, book, *number)?,
+                    None => hear_line(broker, book, *number)?,
                 };
                 if !goes_on {
                     ended.push(*number);
                 }
             }
             for number in &ended {
-                desk.gone(book, *number)?;
+                broker.gone(book, *number)?;
             }
             if is_due {
-                desk.tick(book)?;
+                broker.tick(book)?;
             }
-            let due = desk.look_after(book)?;
-            let wait = desk.end_waits(book)?;
+            let due = broker.look_after(book)?;
+            let wait = broker.end_waits(book)?;
             Ok((ended, Some(wait.map_or(due, |wait| wait.min(due)))))
         })?;
         self.due = due;
@@ -222,7 +222,7 @@ impl Office {
         for number in ended {
             self.gates.remove(&number);
         }
-        for failure in self.desk.failures.drain(..) {
+        for failure in self.broker.failures.drain(..) {
             // Under a flood some stay uncounted.
             let _ = self.daemon.try_send(&Err(failure));
         }
@@ -236,8 +236,8 @@ impl Office {
                 return Ok(());
             }
             // Others hear of it.
-            let Office { desk, book, .. } = self;
-            let gone = book.whole(|book| over.iter().try_for_each(|line| desk.gone(book, *line)));
+            let Office { broker, book, .. } = self;
+            let gone = book.whole(|book| over.iter().try_for_each(|line| broker.gone(book, *line)));
             gone.map_err(io::Error::other)?;
         }
     }
@@ -245,12 +245,12 @@ impl Office {
     /// Sends what sessions take: the lines that wait, and those that are over.
     fn flush(&mut self) -> (Vec<u64>, Vec<u64>) {
         let (mut waiting, mut over) = (Vec::new(), Vec::new());
-        let mut dirty = self.desk.dirty.take();
+        let mut dirty = self.broker.dirty.take();
         dirty.extend(&self.waiting);
         dirty.sort_unstable();
         dirty.dedup();
         for number in dirty {
-            let Some(line) = self.desk.lines.get_mut(&number) else {
+            let Some(line) = self.broker.lines.get_mut(&number) else {
                 continue;
             };
             match line.flush() {
@@ -270,7 +270,7 @@ impl Office {
         let changed = changed.map(|number| (number, epoll::EventFlags::IN));
         let added = self.waiting.iter().filter(|it| !before.contains(it));
         for (number, flags) in changed.chain(added.map(|number| (number, both))) {
-            if let Some(line) = self.desk.lines.get(number) {
+            if let Some(line) = self.broker.lines.get(number) {
                 let data = epoll::EventData::new_u64(*number);
                 epoll::modify(&self.poller, line.channel.as_fd(), data, flags)?;
             }
@@ -306,7 +306,7 @@ impl Office {
 
 /// Answers what a gate has asked; whether it may ask more.
 fn hear_gate(
-    desk: &mut Desk,
+    broker: &mut Broker,
     book: &Book,
     gate: &mut Gate,
     mut say: impl FnMut(Answer),
@@ -316,7 +316,7 @@ fn hear_gate(
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
         _ => return Ok(false),
     };
-    let answer = book.part(|book| desk.hear_gate(book, gate, ask, desk.now));
+    let answer = book.part(|book| broker.hear_gate(book, gate, ask, broker.now));
     match answer {
         Ok(answer) => say(answer),
         Err(trouble) => {
@@ -328,9 +328,9 @@ fn hear_gate(
 }
 
 /// Does what a session has sent; whether its line goes on.
-fn hear_line(desk: &mut Desk, book: &Book, number: u64) -> Result<bool> {
+fn hear_line(broker: &mut Broker, book: &Book, number: u64) -> Result<bool> {
     for _ in 0..OF_ONE {
-        let Some(line) = desk.lines.get(&number).filter(|line| !line.is_over) else {
+        let Some(line) = broker.lines.get(&number).filter(|line| !line.is_over) else {
             return Ok(true);
         };
         let message = match line.channel.try_receive() {
@@ -338,7 +338,7 @@ fn hear_line(desk: &mut Desk, book: &Book, number: u64) -> Result<bool> {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
             _ => return Ok(false),
         };
-        let done = book.part(|book| match desk.hear(book, number, message) {
+        let done = book.part(|book| match broker.hear(book, number, message) {
             // Of what is refused nobody else hears.
             Err(Trouble::Refused(_)) => Ok(()),
             done => done,

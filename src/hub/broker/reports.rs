@@ -1,14 +1,14 @@
 //! What holders report of files: that they have one, still or by now, or could not pass
 //! it on.
 
-use super::Desk;
+use super::Broker;
 use super::line::Asker;
 use crate::hub::book::{Account, Book, Bound, Replayed, Result};
 use crate::hub::proofs::Statement;
 use crate::hub::wire::request::{Dfi, Nfi, Nst};
 use crate::hub::wire::{Kind, NotStored, Reply};
 
-impl Desk {
+impl Broker {
     /// Takes a holder's word that it has a file.
     pub(super) fn reported(
         &mut self,

@@ -1,6 +1,6 @@
 //! Reverse recovery: a holder gets back from others what it has lost.
 
-use super::Desk;
+use super::Broker;
 use super::care::{MOST, PATIENCE};
 use super::line::{Asked, Asker, Said};
 use crate::hub::book::{Account, Book, Bound, Result, Return, Sending, Time, UserId};
@@ -8,7 +8,7 @@ use crate::hub::wire::request::{Let, Rrc, Srr};
 use crate::hub::wire::{Code, Name, NotStored, Purpose, Reply, Wrong};
 use std::time::Instant;
 
-impl Desk {
+impl Broker {
     /// Gives a holder back what it has lost. Answered once all has come.
     pub(super) fn give_back(
         &mut self,

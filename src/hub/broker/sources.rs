@@ -1,7 +1,7 @@
 //! Where owners find their files: lists of them, holders that send one, and the
 //! addresses of peers.
 
-use super::Desk;
+use super::Broker;
 use super::line::{Asked, Asker, Search};
 use crate::hub::book::{Account, Book, Result, UserId};
 use crate::hub::wire::request::{Acc, Get, Gip, Gix, Let, Off, Rec, Src, Tip};
@@ -12,7 +12,7 @@ use crate::hub::wire::{
 /// The most files that a list begins with, in one query.
 const AT_ONCE: u32 = 4096;
 
-impl Desk {
+impl Broker {
     /// How peers reach a holder that is ready: its way, its name and its key.
     pub(super) fn way_to(&self, book: &Book, holder: UserId) -> Result<Option<(Way, User, Key)>> {
         let number = self.holders.get(&holder);

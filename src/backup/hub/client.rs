@@ -24,7 +24,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 const MAX_LATER: u64 = 60;
 
 /// An owner at a hub.
-pub(super) struct Desk {
+pub(super) struct HubClient {
     account: Account,
     keys: Arc<Keys>,
     report: Arc<Report>,
@@ -43,14 +43,14 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-impl Desk {
+impl HubClient {
     pub(super) fn new(
         account: Account,
         keys: Arc<Keys>,
         report: Arc<Report>,
         patience: Duration,
-    ) -> Desk {
-        Desk {
+    ) -> HubClient {
+        HubClient {
             account,
             keys,
             report,
