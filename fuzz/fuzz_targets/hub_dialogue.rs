@@ -13,11 +13,17 @@ fuzz_target!(|data: &[u8]| {
     let Some((choice, pieces)) = data.split_first() else {
         return;
     };
-    let role = if choice & 1 == 0 { Role::Owner } else { Role::Holder };
+    let role = if choice & 1 == 0 {
+        Role::Owner
+    } else {
+        Role::Holder
+    };
     let mut dialogue = Dialogue::new(role, choice & 2 != 0, None);
     for piece in pieces.split(|byte| *byte == 0) {
         if let Some(line) = piece.strip_prefix(b"!") {
-            let Ok(line) = Line::parse(line) else { continue };
+            let Ok(line) = Line::parse(line) else {
+                continue;
+            };
             let is_request = matches!(line.message, Message::Request(_));
             if !is_request || !dialogue.push(&line) {
                 let _ = dialogue.answer(std::slice::from_ref(&line), true);
