@@ -141,10 +141,6 @@ pub enum Statement<'a> {
     /// An end of a new line between peers.
     Peer(&'a Introduction),
     /// This file is the owner's: by the identity key.
-    #[cfg_attr(
-        not(any(feature = "testing", feature = "backup")),
-        allow(dead_code, reason = "owners state it")
-    )]
     File {
         hub: &'a Label,
         owner: &'a User,
@@ -283,10 +279,6 @@ impl SigningKey {
     ///
     /// # Errors
     /// The library's.
-    #[cfg_attr(
-        not(any(feature = "testing", feature = "backup")),
-        allow(dead_code, reason = "peers send it")
-    )]
     pub fn public(&self) -> Result<Key, ErrorStack> {
         let mut key = [0; 32];
         let bytes = self.0.raw_public_key()?;

@@ -242,10 +242,6 @@ pub fn self_signed(names: &[String]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Er
 ///
 /// # Errors
 /// `OpenSSL`'s.
-#[cfg_attr(
-    not(feature = "testing"),
-    allow(dead_code, reason = "of who listens for peers")
-)]
 pub fn of_ed25519(
     name: &str,
     private: &[u8; 32],
