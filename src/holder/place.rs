@@ -1,15 +1,10 @@
 //! Where a holder is on disk: the store, which its system user keeps, and an empty
 //! directory that is the root of sessions. Made at the first start.
 
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-
-use crate::users::Identity;
+use crate::users::{Identity, directory};
 
 /// The name of the root of sessions, beneath [`Place::roots`].
 pub const HOME: &str = "peer";
@@ -44,11 +39,14 @@ impl Place {
     /// # Errors
     /// One line that says what could not be made.
     pub fn make(&self, identity: &Identity) -> Result<(), String> {
-        let own = Identity::own();
-        make_directory(&self.top, &own)?;
-        make_directory(&self.store(), identity)?;
-        make_directory(&self.roots(), &own)?;
-        make_directory(&self.roots().join(HOME), &own)
+        let make = |owner, path: &Path| {
+            directory::make(owner, path).map_err(|e| format!("holder.store: {e}"))
+        };
+        let own = Identity::own().owner();
+        make(own, &self.top)?;
+        make(identity.owner(), &self.store())?;
+        make(own, &self.roots())?;
+        make(own, &self.roots().join(HOME))
     }
 
     /// A handle of the store.
@@ -56,30 +54,6 @@ impl Place {
     /// # Errors
     /// One line.
     pub fn open_store(&self) -> Result<OwnedFd, String> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = self.store();
-        rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|e| format!("{}: {e}", path.display()))
+        directory::open(&self.store())
     }
-}
-
-/// Makes a directory of this owner, unless there is one.
-fn make_directory(path: &Path, owner: &Identity) -> Result<(), String> {
-    let in_path = |e: io::Error| format!("holder.store: {}: {e}", path.display());
-    let (uid, gid) = (owner.uid.as_raw(), owner.gid.as_raw());
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) if nix::unistd::geteuid() != owner.uid => {
-            chown(path, Some(uid), Some(gid)).map_err(in_path)?;
-        }
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(in_path(e)),
-        _ => {}
-    }
-    let metadata = fs::symlink_metadata(path).map_err(in_path)?;
-    if !metadata.is_dir() || metadata.uid() != uid {
-        let shown = path.display();
-        return Err(format!(
-            "holder.store: {shown}: not a directory of uid {uid}: remove it, or chown it"
-        ));
-    }
-    Ok(())
 }

@@ -1,16 +1,12 @@
 //! Where a hub is on disk: the database, which its system user keeps, and the empty
 //! directories that are the roots of sessions. Made at the first start.
 
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Mode, OFlags};
 
 use super::wire::Role;
 use crate::users::Identity;
+use crate::users::directory::{self, ROOT};
 
 /// The directories of a hub.
 #[derive(Clone, Debug)]
@@ -41,11 +37,13 @@ impl Place {
     /// # Errors
     /// One line that says what could not be made.
     pub fn make(&self, identity: &Identity) -> Result<(), String> {
-        make_directory(&self.data, None)?;
-        make_directory(&self.store(), Some(identity))?;
-        make_directory(&self.roots(), None)?;
+        let make =
+            |owner, path: &Path| directory::make(owner, path).map_err(|e| format!("hub.data: {e}"));
+        make(ROOT, &self.data)?;
+        make(identity.owner(), &self.store())?;
+        make(ROOT, &self.roots())?;
         for role in [Role::Owner, Role::Holder] {
-            make_directory(&self.roots().join(role.word()), None)?;
+            make(ROOT, &self.roots().join(role.word()))?;
         }
         Ok(())
     }
@@ -55,33 +53,6 @@ impl Place {
     /// # Errors
     /// One line.
     pub fn open_store(&self) -> Result<OwnedFd, String> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = self.store();
-        rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|e| format!("{}: {e}", path.display()))
+        directory::open(&self.store())
     }
-}
-
-/// Makes a directory of this owner, or of root, unless there is one.
-fn make_directory(path: &Path, owner: Option<&Identity>) -> Result<(), String> {
-    let in_path = |e: io::Error| format!("hub.data: {}: {e}", path.display());
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {
-            if let Some(owner) = owner {
-                let (uid, gid) = (owner.uid.as_raw(), owner.gid.as_raw());
-                chown(path, Some(uid), Some(gid)).map_err(in_path)?;
-            }
-        }
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(in_path(e)),
-        Err(_) => {}
-    }
-    let metadata = fs::symlink_metadata(path).map_err(in_path)?;
-    let owner = owner.map_or(0, |owner| owner.uid.as_raw());
-    if !metadata.is_dir() || metadata.uid() != owner {
-        let shown = path.display();
-        return Err(format!(
-            "hub.data: {shown}: not a directory of uid {owner}: remove it, or chown it"
-        ));
-    }
-    Ok(())
 }

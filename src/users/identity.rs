@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::path::Path;
 
+use super::directory::Owner;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -69,6 +70,11 @@ impl Decode for Identity {
 const UNNAMED: &str = "uid ";
 
 impl Identity {
+    /// To whom directories belong that are its own.
+    pub fn owner(&self) -> Owner {
+        (self.uid, self.gid)
+    }
+
     /// Looks a system user up by name.
     ///
     /// # Errors

@@ -2,9 +2,7 @@
 //! what its system user keeps. Made at the first start.
 
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -15,12 +13,12 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509NameBuilder};
-use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
 use crate::sys::process::fork;
 use crate::trusted;
 use crate::users::Identity;
+use crate::users::directory::{self, Owner, ROOT};
 
 /// Bits of the server's key, as all clients expect them.
 const KEY_BITS: u32 = 4096;
@@ -97,7 +95,8 @@ impl Place {
             (self.store(), true),
             (self.users(), true),
         ] {
-            make_directory(&path, is_theirs.then_some(identity))?;
+            let owner = if is_theirs { identity.owner() } else { ROOT };
+            make(owner, &path)?;
         }
         Ok(())
     }
@@ -110,7 +109,7 @@ impl Place {
         let path = self
             .roots()
             .join(system_home_of(identity.uid.as_raw(), name));
-        make_directory(&path, Some(identity))
+        make(identity.owner(), &path)
     }
 
     /// Makes key and certificate in a process that then ends, so that no other
@@ -153,10 +152,7 @@ impl Place {
     /// # Errors
     /// One line.
     pub fn open_store(&self) -> Result<OwnedFd, String> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = self.store();
-        rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|e| format!("{}: {e}", path.display()))
+        directory::open(&self.store())
     }
 
     /// The private key; `None` before the first start.
@@ -176,28 +172,8 @@ impl Place {
     }
 }
 
-/// Makes a directory of this owner, or of root, unless there is one.
-fn make_directory(path: &Path, owner: Option<&Identity>) -> Result<(), String> {
-    let in_path = |e: io::Error| format!("vault.data: {}: {e}", path.display());
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {
-            if let Some(owner) = owner {
-                let (uid, gid) = (owner.uid.as_raw(), owner.gid.as_raw());
-                chown(path, Some(uid), Some(gid)).map_err(in_path)?;
-            }
-        }
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(in_path(e)),
-        Err(_) => {}
-    }
-    let metadata = fs::symlink_metadata(path).map_err(in_path)?;
-    let owner = owner.map_or(0, |owner| owner.uid.as_raw());
-    if !metadata.is_dir() || metadata.uid() != owner {
-        let shown = path.display();
-        return Err(format!(
-            "vault.data: {shown}: not a directory of uid {owner}: remove it, or chown it"
-        ));
-    }
-    Ok(())
+fn make(owner: Owner, path: &Path) -> Result<(), String> {
+    directory::make(owner, path).map_err(|e| format!("vault.data: {e}"))
 }
 
 /// The root of sessions of one of the vault's own accounts, beneath all roots.
