@@ -10,6 +10,7 @@
 mod calls;
 pub mod confinement;
 mod no_fork;
+pub mod operator;
 pub mod place;
 mod reach;
 

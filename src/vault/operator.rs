@@ -3,12 +3,9 @@
 //! that somebody has changed is read without root's rights.
 
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use nix::sys::wait::{WaitStatus, waitpid};
-use rustix::thread::CapabilitySet;
 use serde_json::json;
 
 use super::accounts::book::{Book, Trouble};
@@ -22,8 +19,7 @@ use super::request::{COLUMNS, Request};
 use super::session::Store;
 use crate::config::Vault;
 use crate::sandbox::Sandbox;
-use crate::sandbox::confinement::change_root;
-use crate::sys::process::fork;
+use crate::sandbox::operator::answer_as;
 use crate::users::Identity;
 
 /// What is asked.
@@ -60,30 +56,10 @@ pub fn ask(vault: &Vault, question: &Question) -> Result<bool, String> {
     }
     let store = place.open_store()?;
     let max_account = vault.max_account;
-    let child = fork(|| {
-        let entered = change_root(store.as_fd())
-            .map_err(std::io::Error::from)
-            .and_then(|()| identity.take_keeping(CapabilitySet::empty()))
-            .and_then(|()| confine(question, store.as_fd()));
-        let text = entered.map_err(|e| e.to_string());
-        let text = text.and_then(|()| answer(question, max_account));
-        let written = text.and_then(|text| {
-            let mut out = std::io::stdout().lock();
-            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            written.map_err(|e| format!("standard output: {e}"))
-        });
-        written.map_or_else(
-            |e| {
-                eprintln!("tfd: {e}");
-                1
-            },
-            |()| 0,
-        )
-    });
-    let ended = child.and_then(|pid| Ok(waitpid(pid, None)?));
-    ended
-        .map(|status| matches!(status, WaitStatus::Exited(_, 0)))
-        .map_err(|e| e.to_string())
+    answer_as(&identity, &store, || {
+        confine(question, store.as_fd()).map_err(|e| e.to_string())?;
+        answer(question, max_account)
+    })
 }
 
 /// Enters the sandbox to read a database that anybody may have made.

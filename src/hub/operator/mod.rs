@@ -5,12 +5,7 @@ mod answers;
 mod copies;
 
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::AsFd;
 use std::path::Path;
-
-use nix::sys::wait::{WaitStatus, waitpid};
-use rustix::thread::CapabilitySet;
 
 use super::book::{Book, Rules, Settings};
 use super::broker::process::FILE;
@@ -18,8 +13,7 @@ use super::helpers::{identity, rules};
 use super::place::Place;
 use super::wire::User;
 use crate::config::Config;
-use crate::sandbox::confinement::change_root;
-use crate::sys::process::fork;
+use crate::sandbox::operator::answer_as;
 
 /// What is asked.
 #[derive(Debug)]
@@ -94,29 +88,7 @@ pub fn ask(config: &Config, question: &Question) -> Result<bool, String> {
     let place = Place::at(&hub.data);
     place.make(&identity)?;
     let store = place.open_store()?;
-    let child = fork(|| {
-        let entered = change_root(store.as_fd())
-            .map_err(std::io::Error::from)
-            .and_then(|()| identity.take_keeping(CapabilitySet::empty()));
-        let text = entered.map_err(|e| e.to_string());
-        let text = text.and_then(|()| answer(&rules, question));
-        let written = text.and_then(|text| {
-            let mut out = std::io::stdout().lock();
-            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            written.map_err(|e| format!("standard output: {e}"))
-        });
-        written.map_or_else(
-            |e| {
-                eprintln!("tfd: {e}");
-                1
-            },
-            |()| 0,
-        )
-    });
-    let ended = child.and_then(|pid| Ok(waitpid(pid, None)?));
-    ended
-        .map(|status| matches!(status, WaitStatus::Exited(_, 0)))
-        .map_err(|e| e.to_string())
+    answer_as(&identity, &store, || answer(&rules, question))
 }
 
 fn answer(rules: &Rules, question: &Question) -> Result<String, String> {

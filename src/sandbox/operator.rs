@@ -1,0 +1,46 @@
+//! What an operator asks of the state of a protocol: answered in a process that has its
+//! system user and its directory, since somebody may have changed what lies there.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use rustix::thread::CapabilitySet;
+
+use crate::sandbox::confinement::change_root;
+use crate::sys::process::fork;
+use crate::users::Identity;
+
+/// Prints what `answer` returns in such a process, or says on standard error why it
+/// fails; whether it did not.
+///
+/// # Errors
+/// One line.
+pub fn answer_as(
+    identity: &Identity,
+    store: &OwnedFd,
+    answer: impl FnOnce() -> Result<String, String>,
+) -> Result<bool, String> {
+    let child = fork(|| {
+        let entered = change_root(store.as_fd())
+            .map_err(std::io::Error::from)
+            .and_then(|()| identity.take_keeping(CapabilitySet::empty()));
+        let text = entered.map_err(|e| e.to_string());
+        let written = text.and_then(|()| answer()).and_then(|text| {
+            let mut out = std::io::stdout().lock();
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            written.map_err(|e| format!("standard output: {e}"))
+        });
+        written.map_or_else(
+            |e| {
+                eprintln!("tfd: {e}");
+                1
+            },
+            |()| 0,
+        )
+    });
+    let ended = child.and_then(|pid| Ok(waitpid(pid, None)?));
+    ended
+        .map(|status| matches!(status, WaitStatus::Exited(_, 0)))
+        .map_err(|e| e.to_string())
+}
