@@ -397,7 +397,7 @@ mod tests {
     use super::*;
     use crate::daemon::admission::Limits;
     use crate::ipc::Pipe;
-    use crate::users::{Identity, Rights};
+    use crate::users::Identity;
 
     fn helper<S, R>() -> (Helper<S, R>, Pipe<R, S>) {
         let (channel, theirs) = crate::ipc::pipe::pair().expect("pair");
@@ -413,15 +413,7 @@ mod tests {
         let ((zygote, _), (keeper, keepers)) = (helper(), helper());
         let (authenticator, authenticators) = helper();
         let identity = Identity::own();
-        let login = Login {
-            name: "ann".to_owned(),
-            identity,
-            home: String::new(),
-            rights: Rights::Full,
-            max_sessions: None,
-            rate: None,
-            quota: None,
-        };
+        let login = Login::unlimited("ann".to_owned(), identity, String::new());
         let generation = Generation {
             zygote,
             keepers: vec![keeper],

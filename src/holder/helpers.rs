@@ -29,7 +29,7 @@ use crate::sandbox::confinement::{Confinement, Duty};
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
-use crate::users::{Identity, Login, Rights};
+use crate::users::{Identity, Login};
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 3600;
@@ -63,7 +63,7 @@ impl HolderHelpers {
         holder: &Holder,
         before: Option<&HolderHelpers>,
     ) -> Result<HolderHelpers, String> {
-        let sessions = sessions(context)?;
+        let sessions = context.session_identity()?;
         let settings = format!("{holder:?} {:?} {sessions:?}", version(&holder.key));
         let fits = |before: &&HolderHelpers| before.running.settings == settings;
         if let Some(before) = before.filter(fits) {
@@ -82,16 +82,8 @@ impl HolderHelpers {
     }
 
     fn of(running: Rc<Running>) -> HolderHelpers {
-        let channel = running.channel();
+        let channel = running.stock.borrow().cloned_channel();
         HolderHelpers { running, channel }
-    }
-}
-
-impl Running {
-    /// The channel of the stock once more.
-    fn channel(&self) -> Option<OwnedFd> {
-        let stock = self.stock.borrow();
-        stock.channel()?.try_clone_to_owned().ok()
     }
 }
 
@@ -220,16 +212,6 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Whom sessions are served as: who faces the network, and has no file.
-fn sessions(context: &HelperContext<'_>) -> Result<Identity, String> {
-    let named = match (&context.config.server.user, context.identity) {
-        (_, None) => Ok(Identity::own()),
-        (Some(name), _) => Identity::of(name),
-        (None, helpers) => Identity::unused(helpers),
-    };
-    named.map_err(|e| format!("server.user: {e}"))
-}
-
 impl Helpers for HolderHelpers {
     fn open(&self, login: &Login, _: IpAddr) -> io::Result<Option<OwnedFd>> {
         let user = User::read(&login.name).ok_or(io::ErrorKind::InvalidInput)?;
@@ -246,15 +228,8 @@ impl Helpers for HolderHelpers {
 
     fn admitted(&mut self) -> Option<Result<OwnLogin, Failure>> {
         let admitted = self.running.stock.borrow().news()?;
-        let login = Login {
-            name: admitted.user.as_str().to_owned(),
-            identity: self.running.sessions.clone(),
-            home: HOME.to_owned(),
-            rights: Rights::Full,
-            max_sessions: None,
-            rate: None,
-            quota: None,
-        };
+        let name = admitted.user.as_str().to_owned();
+        let login = Login::unlimited(name, self.running.sessions.clone(), HOME.to_owned());
         Some(Ok(OwnLogin {
             tag: admitted.tag,
             login,
@@ -286,7 +261,7 @@ impl Helpers for HolderHelpers {
         };
         let start = || spawn(context, holder).map(|(helper, _)| helper);
         self.running.stock.borrow_mut().restart_if_due(start);
-        self.channel = self.running.channel();
+        self.channel = self.running.stock.borrow().cloned_channel();
         let stock = self.running.stock.borrow();
         let start = || spawn_line(context, &self.running.hub, &stock);
         self.running.line.borrow_mut().restart_if_due(start);

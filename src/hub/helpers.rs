@@ -25,7 +25,7 @@ use crate::sandbox::place;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
-use crate::users::{Identity, Login, Rights, throttle};
+use crate::users::{Identity, Login, throttle};
 
 /// The process, kept over a reload that does not concern it.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl HubHelpers {
         hub: &Hub,
         before: Option<&HubHelpers>,
     ) -> Result<HubHelpers, String> {
-        let sessions = sessions(context)?;
+        let sessions = context.session_identity()?;
         let settings = format!("{hub:?} {:?} {sessions:?}", settings(context.config, hub));
         let fits = |before: &&HubHelpers| before.running.settings == settings;
         if let Some(before) = before.filter(fits) {
@@ -69,16 +69,8 @@ impl HubHelpers {
     }
 
     fn of(running: Rc<Running>) -> HubHelpers {
-        let channel = running.channel();
+        let channel = running.service.borrow().cloned_channel();
         HubHelpers { running, channel }
-    }
-}
-
-impl Running {
-    /// The channel of the process once more.
-    fn channel(&self) -> Option<OwnedFd> {
-        let service = self.service.borrow();
-        service.channel()?.try_clone_to_owned().ok()
     }
 }
 
@@ -169,16 +161,6 @@ pub fn identity(config: &Config, hub: &Hub) -> Result<Identity, String> {
     Ok(identity)
 }
 
-/// Whom sessions are served as: who faces the network, and has no file.
-fn sessions(context: &HelperContext<'_>) -> Result<Identity, String> {
-    let named = match (&context.config.server.user, context.identity) {
-        (_, None) => Ok(Identity::own()),
-        (Some(name), _) => Identity::of(name),
-        (None, helpers) => Identity::unused(helpers),
-    };
-    named.map_err(|e| format!("server.user: {e}"))
-}
-
 impl Helpers for HubHelpers {
     fn open(&self, login: &Login, peer: IpAddr) -> io::Result<Option<OwnedFd>> {
         let who = User::read(&login.name).zip(Role::read(&login.home));
@@ -200,15 +182,9 @@ impl Helpers for HubHelpers {
             Ok(admitted) => admitted,
             Err(failure) => return Some(Err(failure)),
         };
-        let login = Login {
-            name: admitted.user.as_str().to_owned(),
-            identity: self.running.sessions.clone(),
-            home: admitted.role.word().to_owned(),
-            rights: Rights::Full,
-            max_sessions: None,
-            rate: None,
-            quota: None,
-        };
+        let (name, home) = (admitted.user.as_str(), admitted.role.word());
+        let sessions = self.running.sessions.clone();
+        let login = Login::unlimited(name.to_owned(), sessions, home.to_owned());
         Some(Ok(OwnLogin {
             tag: admitted.tag,
             login,
@@ -236,7 +212,7 @@ impl Helpers for HubHelpers {
         if let Some(hub) = &context.config.hub {
             let start = || spawn(context, hub);
             self.running.service.borrow_mut().restart_if_due(start);
-            self.channel = self.running.channel();
+            self.channel = self.running.service.borrow().cloned_channel();
         }
     }
 

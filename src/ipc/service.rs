@@ -112,6 +112,11 @@ impl<S: Encode, R> Service<S, R> {
         self.helper.as_ref().map(|helper| helper.channel.as_fd())
     }
 
+    /// That channel once more, for who waits without the service at hand.
+    pub fn cloned_channel(&self) -> Option<OwnedFd> {
+        self.channel()?.try_clone_to_owned().ok()
+    }
+
     /// The next that it has said, if there is anything.
     pub fn news(&self) -> Option<R>
     where

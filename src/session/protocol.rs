@@ -221,3 +221,18 @@ pub struct HelperContext<'a> {
     /// What they enter.
     pub sandbox: &'a Sandbox,
 }
+
+impl HelperContext<'_> {
+    /// Whom sessions are served as that need no file: who faces the network.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn session_identity(&self) -> Result<Identity, String> {
+        let named = match (&self.config.server.user, self.identity) {
+            (_, None) => Ok(Identity::own()),
+            (Some(name), _) => Identity::of(name),
+            (None, helpers) => Identity::unused(helpers),
+        };
+        named.map_err(|e| format!("server.user: {e}"))
+    }
+}

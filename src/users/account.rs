@@ -424,6 +424,19 @@ codec!(struct Login { name, identity, home, rights, max_sessions, rate, quota })
 codec!(enum Rights { 0 => Full, 1 => ReadOnly, 2 => AppendOnly });
 
 impl Login {
+    /// A login that may do all beneath `home`, as those of a protocol's own accounts.
+    pub fn unlimited(name: String, identity: Identity, home: String) -> Login {
+        Login {
+            name,
+            identity,
+            home,
+            rights: Rights::Full,
+            max_sessions: None,
+            rate: None,
+            quota: None,
+        }
+    }
+
     /// The login of an account whose system user was looked up.
     pub fn new(account: &Account, identity: Identity) -> Login {
         Login {

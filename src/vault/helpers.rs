@@ -88,16 +88,8 @@ impl VaultHelpers {
     }
 
     fn of(running: Rc<Running>) -> VaultHelpers {
-        let channel = running.channel();
+        let channel = running.service.borrow().cloned_channel();
         VaultHelpers { running, channel }
-    }
-}
-
-impl Running {
-    /// The channel of the process once more.
-    fn channel(&self) -> Option<OwnedFd> {
-        let service = self.service.borrow();
-        service.channel()?.try_clone_to_owned().ok()
     }
 }
 
@@ -285,15 +277,7 @@ impl Helpers for VaultHelpers {
                 let mut known = self.running.users_file.iter();
                 known.find(|login| login.name == name)?.clone()
             }
-            false => Login {
-                name,
-                identity: self.running.identity.clone(),
-                home: home_of(account),
-                rights: Rights::Full,
-                max_sessions: None,
-                rate: None,
-                quota: None,
-            },
+            false => Login::unlimited(name, self.running.identity.clone(), home_of(account)),
         };
         let mut numbers = self.running.numbers.borrow_mut();
         numbers.insert(login.home.clone(), account);
@@ -324,7 +308,7 @@ impl Helpers for VaultHelpers {
         if let Some(vault) = &context.config.vault {
             let start = || spawn(context, vault).map(|(helper, _)| helper);
             self.running.service.borrow_mut().restart_if_due(start);
-            self.channel = self.running.channel();
+            self.channel = self.running.service.borrow().cloned_channel();
             let service = self.running.service.borrow();
             let mut mailer = self.running.mailer.borrow_mut();
             if let (Some(mailer), Some(mail)) = (&mut *mailer, &vault.mail) {
