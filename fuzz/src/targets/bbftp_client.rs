@@ -4,16 +4,14 @@
 //! The first byte chooses what the client asks, the rest is what the server says
 //! on the control connection. Where that may name ports to connect to, it is left
 //! out: others may listen there.
-#![no_main]
 
 use std::fs;
 
-use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 use tfd::bbftp::wire::Code;
 use tfd::client::bbftp::{How, Options, Session};
 use tfd::net::Link;
-use tfd_fuzz::connection_with;
+use crate::peer::connection_with;
 
 const TFD: &[u8] = b"tfd 0.1.0 : OK +small +sha256 +resume";
 
@@ -22,7 +20,8 @@ const PORTS: [u8; 4] = Code::TransOkV3.number().to_be_bytes();
 
 const OPTIONS: Options = Options::USUAL;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((choice, stream)) = data.split_first() else {
         return;
     };
@@ -41,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
         2..=4 | 5..=7 => transfers(&mut session, *choice % 14),
         choice => commands(&mut session, choice),
     }
-});
+}
 
 fn commands(session: &mut Session, choice: u8) {
     match choice {

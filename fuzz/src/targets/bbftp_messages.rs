@@ -3,11 +3,9 @@
 //!
 //! The input is a stream of messages. Each payload is given to all that reads
 //! payloads.
-#![no_main]
 
 use std::net::Ipv4Addr;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::bbftp::wire::extension::{
     MAX_SMALL_FILE, Offer, RetrFrom, SmallFile, SmallStore, StoreFrom, TransOkFrom,
 };
@@ -17,12 +15,13 @@ use tfd::bbftp::wire::{
     decode_with_options, encode_listing, encode_names, encode_ports, encode_with_options,
 };
 use tfd::net::Link;
-use tfd_fuzz::connection_with;
+use crate::peer::connection_with;
 
 /// The longest payload that is read.
 const MOST: usize = 4096;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let (_peer, ours) = connection_with(data);
     let mut control = Control::new(Link::new(ours).expect("link"));
     let mut left = data.len();
@@ -52,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
             Err(_) => break,
         }
     }
-});
+}
 
 fn logins(payload: &[u8]) {
     if let Ok(greeting) = Greeting::decode(payload) {

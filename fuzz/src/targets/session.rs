@@ -4,7 +4,6 @@
 //!
 //! The first byte chooses dialect and rights, the rest is the stream of the
 //! client in plain.
-#![no_main]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,9 +12,6 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
 use tfd::config::{Dialect, Durability};
 use tfd::session::audit::{Observer, Outcome, Subject};
@@ -27,15 +23,13 @@ use tfd::tf::session::serve;
 use tfd::tf::settings::Settings;
 use tfd::tf::wire::Wire;
 use tfd::users::{Names, Rights};
-use tfd_fuzz::connection_with;
-
-/// No file grows longer, so that none takes long to read.
-const LONGEST: u64 = 1 << 20;
+use crate::peer::connection_with;
 
 /// A client that reads nothing is waited for so long.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-fuzz_target!(init: limit_files(), |data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((choice, stream)) = data.split_first() else { return };
     let outside = outside();
     let root = outside.path().join("root");
@@ -84,7 +78,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
         assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
     }
     remove(&root);
-});
+}
 
 /// Nobody watches.
 struct Nobody;
@@ -98,13 +92,6 @@ impl Observer for Nobody {
 }
 
 /// Has writes beyond the limit fail, and not end the process.
-fn limit_files() {
-    let mut signal = SigSet::empty();
-    signal.add(Signal::SIGXFSZ);
-    signal.thread_block().expect("mask");
-    setrlimit(Resource::RLIMIT_FSIZE, LONGEST, LONGEST).expect("limit");
-}
-
 /// Holds a file and, beside it, a root with a file, directories and links.
 fn outside() -> TempDir {
     let outside = tempfile::tempdir().expect("directory");

@@ -2,17 +2,16 @@
 //! a new key; and any bytes as the state of a wire.
 //!
 //! The first byte chooses, the rest is the stream of the peer in plain.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tfd::session::login::MAX_STATE;
 use tfd::tf::cipher::Cipher;
 use tfd::tf::wire::{MAX_MESSAGE, Wire, WireError};
-use tfd_fuzz::{KEY, connection_with, encipher, take_message};
+use crate::peer::{KEY, connection_with, encipher, take_message};
 
 const NEW_KEY: &[u8] = b"fedcba9876543210fedcba98";
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((choice, stream)) = data.split_first() else {
         return;
     };
@@ -24,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
         4 => new_key(stream, true),
         _ => state(stream),
     }
-});
+}
 
 fn plain(stream: &[u8]) {
     let (_peer, ours) = connection_with(stream);

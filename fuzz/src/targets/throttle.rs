@@ -1,12 +1,10 @@
 //! The file that keeps who is blocked: whatever it holds, failures go on to
 //! count, and what is written is read back.
-#![no_main]
 
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tfd::users::throttle::{Limits, Throttle};
 
@@ -16,7 +14,8 @@ const LIMITS: Limits = Limits {
 };
 const NOW: u64 = 1_800_000_000;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let mut file = File::from(memfd_create("blocked", MemfdFlags::CLOEXEC).expect("file"));
     file.write_all(data).expect("write");
     file.rewind().expect("seek");
@@ -32,4 +31,4 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(again.login_blocked("ann", address, NOW), blocked);
     again.succeeded(address, "ann", NOW).expect("written");
     assert_eq!(again.login_blocked("ann", address, NOW), None);
-});
+}

@@ -3,13 +3,12 @@
 //!
 //! The first byte chooses the role; each piece up to a zero byte is a line of the peer, or,
 //! after a `!`, one of the hub's: the last answer to a request, a request or a notice.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tfd::hub::dialogue::{Dialogue, Next};
 use tfd::hub::wire::{Line, Message, Party, Role};
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((choice, pieces)) = data.split_first() else {
         return;
     };
@@ -38,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
             Next::End(_) => return,
         }
     }
-});
+}
 
 /// What passes is sent to the hub by somebody, or answers it.
 fn may_pass(line: &Line) {

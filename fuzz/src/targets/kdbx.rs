@@ -1,10 +1,8 @@
 //! A KDBX file: whatever its header or what it encrypts holds, it is read or refused,
 //! and what was read is written so that it is read again as the same.
-#![no_main]
 
 use std::cell::RefCell;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::client::vault::database::Database;
 use tfd::client::vault::kdbx::{Kdbx, header::Header, old, read_content};
 use tfd::client::vault::xml::Element;
@@ -14,7 +12,8 @@ thread_local! {
     static FILE: RefCell<Kdbx> = RefCell::new(Kdbx::new(&[7; 32], Element::default()).expect("file"));
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else {
         return;
     };
@@ -41,4 +40,4 @@ fuzz_target!(|data: &[u8]| {
         let third = again.reopen(&written).expect("read once more");
         assert!(again.document == third.document && again.attachments == third.attachments);
     });
-});
+}

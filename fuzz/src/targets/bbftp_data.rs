@@ -3,20 +3,19 @@
 //!
 //! The first byte chooses the coding, the next two are the length of the range,
 //! and the rest is what the peer sends.
-#![no_main]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::bbftp::stream::{Coding, Direction, Job, Streams};
 use tfd::net::Link;
-use tfd_fuzz::connection_with;
+use crate::peer::connection_with;
 
 /// Where the range begins.
 const BEGIN: u64 = 100;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let [choice, high, low, sent @ ..] = data else {
         return;
     };
@@ -46,4 +45,4 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(moved) = moved {
         assert!(moved == len && (len == 0 || written == BEGIN + len));
     }
-});
+}

@@ -1,11 +1,9 @@
 //! What the load balancer reads: pool files, answers of name servers, and
 //! answers of the servers of a pool at any time.
-#![no_main]
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::config::is_service_name;
 use tfd::tf::pool::Balancer;
 use tfd::tf::pool::file as pool;
@@ -22,11 +20,12 @@ const ID: u64 = 0x1234;
 /// More questions than any lookup may ask.
 const MANY: usize = 5000;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     pool_file(data);
     name_servers(data);
     members(data);
-});
+}
 
 fn pool_file(data: &[u8]) {
     let pool = pool::parse(data);

@@ -1,12 +1,11 @@
 //! Paths as clients send them: none that is allowed leads up or to a name of
 //! the server's own.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tfd::store::RootPath;
 use tfd::tf::env::POLICY;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let mut parts = data.splitn(2, |c| *c == b'\n');
     let mut next = || RootPath::parse(parts.next().unwrap_or_default(), &POLICY);
     let (Ok(path), other) = (next(), next()) else {
@@ -24,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(contains(&path, &joined));
     assert!(other.is_root() || joined.ends_with(&other));
     assert!(joined.names().eq(path.names().chain(other.names())));
-});
+}
 
 /// Whether the other path is this one or lies below it.
 fn contains(path: &RootPath, other: &RootPath) -> bool {

@@ -1,10 +1,8 @@
 //! Messages between tfd's processes: each that is read, written again, reads
 //! the same.
-#![no_main]
 
 use std::net::IpAddr;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::daemon::helpers::control::End;
 use tfd::daemon::helpers::control::request::Request;
 use tfd::daemon::helpers::sweeper::Report;
@@ -25,7 +23,8 @@ fn check<T: Encode + Decode>(data: &[u8]) {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     if let Some(request) = Request::from_line(data) {
         assert_eq!(
             Request::from_line(request.to_line().as_bytes()),
@@ -46,4 +45,4 @@ fuzz_target!(|data: &[u8]| {
     check::<Reply>(data);
     check::<Vec<Server>>(data);
     check::<IpAddr>(data);
-});
+}

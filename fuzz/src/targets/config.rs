@@ -1,13 +1,12 @@
 //! The configuration file: a configuration within its bounds, or problems,
 //! each on one line.
-#![no_main]
 
 use std::path::Path;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::config::Config;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -32,4 +31,4 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-});
+}

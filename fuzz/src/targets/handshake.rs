@@ -6,14 +6,12 @@
 //! the keeper gives, the next eight what is answered to them. The rest is
 //! the stream of the client in plain; from its third message on it is sent
 //! enciphered.
-#![no_main]
 
 use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use libfuzzer_sys::fuzz_target;
 use tfd::ipc::channel::{Channel, pair};
 use tfd::ipc::codec::Encode;
 use tfd::ipc::{Pipe, pipe};
@@ -25,7 +23,7 @@ use tfd::tf::gate::KEY_LENGTHS;
 use tfd::tf::gate::{Passed, admit};
 use tfd::tf::login::{self, Greeting};
 use tfd::tf::wire::Meter;
-use tfd_fuzz::{connection_with, encipher, take_message};
+use crate::peer::{connection_with, encipher, take_message};
 use zeroize::Zeroizing;
 
 const ANSWERS: usize = 8;
@@ -35,7 +33,8 @@ const REFUSAL: Verdict = Err(Why::Path);
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 static SENT: AtomicU64 = AtomicU64::new(0);
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((&[choice, key_len], data)) = data.split_first_chunk::<2>() else {
         return;
     };
@@ -97,7 +96,7 @@ fuzz_target!(|data: &[u8]| {
         &steps_end,
         passed.is_ok_and(|passed| passed != login::Passed::Left),
     );
-});
+}
 
 /// The stream as the client sends it: version and block in plain.
 fn client(mut stream: &[u8], key: &[u8]) -> Vec<u8> {

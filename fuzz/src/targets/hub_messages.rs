@@ -1,12 +1,11 @@
 //! Messages of gates, sessions and the broker of the hub: what is one is so again once it
 //! was written.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tfd::hub::broker::message::{Answer, Ask, FromSession, ToSession};
 use tfd::ipc::codec::{Decode, Encode};
 
-fuzz_target!(|bytes: &[u8]| {
+/// Takes one input.
+pub fn run(bytes: &[u8]) {
     if let Some(message) = FromSession::from_bytes(bytes) {
         assert_eq!(FromSession::from_bytes(&message.to_bytes()), Some(message));
     }
@@ -19,4 +18,4 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(ask) = Ask::from_bytes(bytes) {
         assert_eq!(&*ask.to_bytes(), bytes);
     }
-});
+}

@@ -3,19 +3,18 @@
 //!
 //! The first byte chooses what the client asks, the rest is the stream of the
 //! server in plain.
-#![no_main]
 
-#[path = "../../tests/common/flows.rs"]
+#[path = "../../../tests/common/flows.rs"]
 mod flows;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::client::Connection;
 use tfd::tf::wire::Wire;
-use tfd_fuzz::connection_with;
+use crate::peer::connection_with;
 
-use crate::flows::Flows;
+use self::flows::Flows;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((choice, stream)) = data.split_first() else {
         return;
     };
@@ -55,4 +54,4 @@ fuzz_target!(|data: &[u8]| {
         _ => drop(connection.stream_up("a", &mut source)),
     }
     assert!(taken <= stream.len());
-});
+}

@@ -4,12 +4,10 @@
 //! The first byte says whether the gate speaks TLS, and whether its protocol has
 //! keys for logins in place of a hash. The rest is a stream of messages with a length
 //! of two bytes. A question to decrypt that has no block gets a good one.
-#![no_main]
 
 use std::io::ErrorKind;
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::helpers::keeper;
@@ -23,7 +21,7 @@ use tfd::net::tls::secrets::TlsSecrets;
 use tfd::session::keeper::Reply;
 use tfd::session::protocol;
 use tfd::tf::gate::KEY_LENGTHS;
-use tfd_fuzz::KEY;
+use crate::peer::KEY;
 use zeroize::Zeroizing;
 
 const HASH: &[u8] = b"testhash";
@@ -62,7 +60,8 @@ static DAEMON: LazyLock<Pipe<Option<NewGate>, Outcome>> = LazyLock::new(|| {
     daemon
 });
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let key = key();
     let mut block = vec![0; key.size() as usize];
     key.public_encrypt(KEY, &mut block, Padding::PKCS1_OAEP)
@@ -119,7 +118,7 @@ fuzz_target!(|data: &[u8]| {
         has_passed
     });
     assert_eq!(admitted, if has_passed { vec![TAG] } else { Vec::new() });
-});
+}
 
 /// Answers come in the order of the questions, one for each as far as there are
 /// any: what each may be.

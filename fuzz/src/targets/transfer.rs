@@ -1,11 +1,10 @@
 //! What stands behind PUT, GET, PUTCAN and GETCAN: what was read, written
 //! again, reads the same.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tfd::tf::request::{HpRequest, Request};
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     for (word, windows) in [
         ("PUT", false),
         ("GET", false),
@@ -18,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(Request::parse(&write(word, windows, hp(request))), parsed);
         }
     }
-});
+}
 
 fn hp(request: &Request) -> &HpRequest {
     match request {

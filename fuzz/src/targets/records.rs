@@ -4,16 +4,15 @@
 //!
 //! The first byte chooses, the next two say which byte is changed, the rest is
 //! the stream of the peer in plain.
-#![no_main]
 
 use std::io::Read;
 use std::net::Shutdown;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::tf::wire::{Wire, WireError};
-use tfd_fuzz::{connection_with, take_message};
+use crate::peer::{connection_with, take_message};
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((&[choice, high, low], stream)) = data.split_first_chunk::<3>() else {
         return;
     };
@@ -24,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
         2 => arrives(suite, stream, true),
         _ => changed(suite, stream, usize::from(u16::from_be_bytes([high, low]))),
     }
-});
+}
 
 /// The state of an end whose handshake is done, without a cipher inside.
 fn state(suite: u8, is_server: bool) -> Vec<u8> {

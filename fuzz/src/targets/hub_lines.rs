@@ -1,11 +1,10 @@
 //! Lines of the hub's protocol: what can be read is printed and read again as the same,
 //! within the limit, and in whatever pieces the bytes come.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tfd::hub::wire::{Bad, Line, Lines, MAX_LINE};
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let [piece, bytes @ ..] = data else {
         return;
     };
@@ -17,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         let again = Line::parse(printed.trim_end().as_bytes());
         assert_eq!(again, Ok(line));
     }
-});
+}
 
 /// The lines in these bytes, which come in pieces of a size.
 fn lines(bytes: &[u8], piece: usize) -> Vec<Result<Line, Bad>> {

@@ -1,12 +1,11 @@
 //! The users file: accounts that were read, written again, read the same, and
 //! every problem is told on one line.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tfd::users::account::{self, MAX_NAME, NO_PASSWORD};
 use tfd::users::hash::Scheme;
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -34,4 +33,4 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-});
+}

@@ -1,11 +1,9 @@
 //! Configurations of the public C server: what is made of one is TOML, and at
 //! most its values are refused.
-#![no_main]
 
 use std::path::Path;
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use openssl::rsa::Rsa;
 use tfd::admin::import::convert;
 use tfd::config::Config;
@@ -20,7 +18,8 @@ static KEY_BLOCK: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -36,4 +35,4 @@ fuzz_target!(|data: &[u8]| {
         let about_a_value = problem.contains(": tf.") || problem.contains(": server.");
         assert!(about_a_value, "{problem} in {}", converted.toml);
     }
-});
+}

@@ -3,7 +3,6 @@
 //! nothing outside the root.
 //!
 //! The first byte chooses the rights, the rest is the stream of the client.
-#![no_main]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,9 +10,6 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
 use tfd::bbftp::session::{Env, Settings, serve};
 use tfd::bbftp::wire::Control;
@@ -22,10 +18,7 @@ use tfd::net::Link;
 use tfd::session::audit::{Observer, Outcome, Subject};
 use tfd::store::Root;
 use tfd::users::Rights;
-use tfd_fuzz::connection_with;
-
-/// No file grows longer, so that none takes long to read.
-const LONGEST: u64 = 1 << 20;
+use crate::peer::connection_with;
 
 /// A client that reads nothing is waited for so long.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -42,7 +35,8 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     }
 });
 
-fuzz_target!(init: limit_files(), |data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((choice, stream)) = data.split_first() else { return };
     let outside = outside();
     let root = outside.path().join("root");
@@ -61,7 +55,7 @@ fuzz_target!(init: limit_files(), |data: &[u8]| {
     if rights != Rights::Full {
         assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
     }
-});
+}
 
 /// Nobody watches.
 struct Nobody;
@@ -75,13 +69,6 @@ impl Observer for Nobody {
 }
 
 /// Has writes beyond the limit fail, and not end the process.
-fn limit_files() {
-    let mut signal = SigSet::empty();
-    signal.add(Signal::SIGXFSZ);
-    signal.thread_block().expect("mask");
-    setrlimit(Resource::RLIMIT_FSIZE, LONGEST, LONGEST).expect("limit");
-}
-
 /// Holds a file and, beside it, a root with a file, directories and links.
 fn outside() -> TempDir {
     let outside = tempfile::tempdir().expect("directory");

@@ -3,12 +3,10 @@
 //!
 //! The first byte says which slots have a session, the rest is the datagram.
 //! An `@` in it stands for a good key.
-#![no_main]
 
 use std::os::fd::AsFd;
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use tfd::config::Dialect;
 use tfd::session::keys::{KEY, Keys, ReadKeys, key_text, read_key};
 use tfd::session::slots::{Page, Slot};
@@ -41,7 +39,8 @@ static MEMORY: LazyLock<Memory> = LazyLock::new(|| {
     }
 });
 
-fuzz_target!(|data: &[u8]| {
+/// Takes one input.
+pub fn run(data: &[u8]) {
     let Some((there, datagram)) = data.split_first() else {
         return;
     };
@@ -90,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
             "{count:?}"
         );
     }
-});
+}
 
 fn key_of(slot: u32) -> [u8; KEY] {
     [slot as u8 + 1; KEY]
