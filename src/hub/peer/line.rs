@@ -92,6 +92,7 @@ struct Waiting {
 /// A line to a hub that has let the peer in.
 pub struct HubLine {
     talk: Talk,
+    address: SocketAddr,
     hub: Label,
     login: Login,
     exporter: Exporter,
@@ -122,7 +123,7 @@ impl HubLine {
         login: Login,
         signer: &dyn Signer,
     ) -> Result<(HubLine, Missing)> {
-        let mut link = connect(place.addresses, DIAL)?;
+        let (mut link, address) = connect(place.addresses, DIAL)?;
         link.set_deadline(Some(Instant::now() + LOGIN))?;
         let tls = place.tls;
         let exporter = Exporter(tls.connect_exporting(&mut link, place.host, HUB_ALPN, LABEL)?);
@@ -149,6 +150,7 @@ impl HubLine {
         talk.link.set_idle_limit(Some(SILENCE))?;
         let line = HubLine {
             talk,
+            address,
             hub,
             login,
             exporter,
@@ -165,6 +167,11 @@ impl HubLine {
     /// What the hub calls itself.
     pub fn hub(&self) -> &Label {
         &self.hub
+    }
+
+    /// Where the hub is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The time of the hub's clock, in seconds since 1970.

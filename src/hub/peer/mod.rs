@@ -94,12 +94,12 @@ impl From<HelloError> for PeerError {
 /// Shorthand.
 pub type Result<T, E = PeerError> = std::result::Result<T, E>;
 
-/// Connects to the first of these addresses that answers.
-fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<Link> {
+/// Connects to the first of these addresses that answers, and says which.
+fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<(Link, SocketAddr)> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match TcpStream::connect_timeout(address, patience) {
-            Ok(socket) => return Ok(link(socket)?),
+            Ok(socket) => return Ok((link(socket)?, *address)),
             Err(e) => failure = e,
         }
     }

@@ -8,6 +8,7 @@ use super::introduction::{Parties, is_answered};
 use super::signer::Signer;
 use super::talk::Talk;
 use super::{ALPN, DIAL, LABEL, LOGIN, PeerError, Result, SILENCE, connect};
+use crate::hub::wire::request::Ds1;
 use crate::hub::wire::{Exporter, Id, Key, Line, Message, Purpose, Reply, Request, Token};
 use crate::net::tls::client::Tls;
 
@@ -26,7 +27,7 @@ impl PeerLine {
     /// # Errors
     /// `Unreachable`, `NotPinned` for another key, and others.
     pub fn dial(addresses: &[SocketAddr], key: &Key) -> Result<PeerLine> {
-        let mut link = connect(addresses, DIAL)?;
+        let (mut link, _) = connect(addresses, DIAL)?;
         link.set_deadline(Some(Instant::now() + LOGIN))?;
         let tls = Tls::for_key(key.0).map_err(PeerError::Tls)?;
         let exported = tls.connect_exporting(&mut link, HOST, ALPN, LABEL)?;
@@ -49,6 +50,20 @@ impl PeerLine {
     ) -> Result<()> {
         let mut first = parties.introduce(purpose, self.exporter, signer)?;
         first.token = token;
+        self.state(&first, &parties.key)
+    }
+
+    /// What both ends have exported from TLS, which a statement is to have.
+    pub fn exporter(&self) -> Exporter {
+        self.exporter
+    }
+
+    /// Passes on what somebody else has stated and signed, and hears who is there: who
+    /// signs by this key.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn state(&mut self, first: &Ds1, key: &Key) -> Result<()> {
         let id = self.talk.request(first.clone())?;
         match self.talk.reply(id)? {
             Reply::DiallerVerified => {}
@@ -61,7 +76,7 @@ impl PeerLine {
         else {
             return Err(PeerError::Broken("no statement of the listener"));
         };
-        if !is_answered(&first.plaintext, &second, &parties.key) {
+        if !is_answered(&first.plaintext, &second, key) {
             self.talk.answer(id, Reply::PeerNotVerified)?;
             return Err(PeerError::Broken("the listener is somebody else"));
         }

@@ -20,6 +20,7 @@ fn owner() -> (HubLine, TcpStream) {
     let (far, _) = listener.accept().expect("accept");
     let line = HubLine {
         talk: Talk::new(Link::new(near).expect("link")),
+        address: listener.local_addr().expect("address"),
         hub: Label::read("hub.example.org").expect("name"),
         login: Login {
             user: anna(),
