@@ -5,6 +5,7 @@ mod checksum;
 mod gate;
 mod helpers;
 mod line;
+mod part;
 mod place;
 pub(crate) mod server;
 mod session;
