@@ -47,6 +47,14 @@ pub(super) fn check_hub(text: &str) -> Result<(), String> {
     }
 }
 
+/// Whether a text is a share; with none a keeper leaves.
+pub(super) fn check_share(text: &str) -> Result<(), String> {
+    match parse_size(text).is_some_and(|bytes| bytes <= 1 << 62) {
+        true => Ok(()),
+        false => Err("use bytes, as \"500G\" or \"2T\", or \"0\" to leave".to_owned()),
+    }
+}
+
 /// Reports keys that are missing or contradict each other.
 pub(super) fn check(values: &mut Values<'_>) {
     let key = "name the key file, which tf hub holder-key writes";

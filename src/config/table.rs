@@ -297,7 +297,7 @@ pub(super) const KEYS: &[Key] = keys! {
         "The directory of what is kept, made at the first start, and the system user that has it \
          and nothing else (left out where no root starts tfd).";
     holder user: Text(255), Example "tfd-holder", "";
-    holder share: Checked(check::size), Default "100G",
+    holder share: Checked(holder::check_share), Default "100G",
         "How much is kept for others at most, and how much of the disk stays free.";
     holder keep_free: Checked(check::size), Default "1G", "";
     holder site: Checked(hub::check_name), Example "attic",

@@ -460,7 +460,7 @@ fn a_keeper_of_backups_needs_its_key_its_store_and_nobody_elses_user() {
     for lines in [
         "hub = \"hub.example.org\"",
         "hub = \":7170\"",
-        "share = \"0\"",
+        "share = \"all\"",
         "trash_days = 6",
         "public_port = 0",
         "site = \"two words\"",
@@ -471,10 +471,12 @@ fn a_keeper_of_backups_needs_its_key_its_store_and_nobody_elses_user() {
     for lines in [
         "hub = \"[2001:db8::1]:7170\"",
         "public_port = 80",
+        "share = \"0\"",
         "site = \"attic\"",
     ] {
         let text = format!("{section}{whole}{lines}\n");
         let holder = parse(&text).expect(lines).holder.expect("a keeper");
-        assert!(holder.hub.is_some() || holder.port == 80 || holder.site.is_some());
+        let is_heard = holder.hub.is_some() || holder.port == 80 || holder.site.is_some();
+        assert!(is_heard || holder.share == 0, "{lines}");
     }
 }

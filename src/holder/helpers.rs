@@ -1,8 +1,9 @@
-//! The helper processes of the holder, in the daemon: the stock, and the line to the
-//! hub.
+//! The helper processes of the holder, in the daemon: the stock, the line to the hub,
+//! and carriers, one for each other holder that the stock has dialled.
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::IpAddr;
@@ -12,12 +13,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::carrier;
 use super::line;
 use super::place::{HOME, Place};
 use super::stock;
-use super::stock::message::{Admitted, FromLine, FromSession, NewCaller, ToLine, ToSession};
+use super::stock::message::{
+    Admitted, Dial, FromCarrier, FromLine, FromSession, NewCaller, ToCarrier, ToDaemon, ToLine,
+    ToSession,
+};
 use super::stock::process::{self, Shown};
 use crate::config::{Config, Holder};
 use crate::hub::peer::holder_key::HolderKey;
@@ -26,10 +32,14 @@ use crate::ipc::{Helper, Pipe, Service};
 use crate::net::tls::certificate::of_ed25519;
 use crate::net::tls::secrets::TlsSecrets;
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::sandbox::place;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
 use crate::users::{Identity, Login};
+
+/// The most carriers at once; the stock wants fewer.
+const MOST_CARRIERS: usize = 8;
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 3600;
@@ -45,8 +55,11 @@ pub struct HolderHelpers {
 /// The processes, and whom sessions are served as.
 #[derive(Debug)]
 struct Running {
-    stock: RefCell<Service<Option<NewCaller>, Admitted>>,
+    stock: RefCell<Service<Option<NewCaller>, ToDaemon>>,
     line: RefCell<Service<()>>,
+    /// Carriers that the stock wants, and those that run.
+    dials: RefCell<Vec<Dial>>,
+    carriers: RefCell<HashSet<Pid>>,
     hub: line::Hub,
     sessions: Identity,
     /// What they were started with.
@@ -75,6 +88,8 @@ impl HolderHelpers {
         Ok(HolderHelpers::of(Rc::new(Running {
             stock: RefCell::new(stock),
             line: RefCell::new(line),
+            dials: RefCell::default(),
+            carriers: RefCell::default(),
             hub,
             sessions,
             settings,
@@ -87,6 +102,36 @@ impl HolderHelpers {
     }
 }
 
+impl Running {
+    /// Starts a carrier. One that can't be is given up by the stock, after some time or
+    /// as its channel ends.
+    fn start_carrier(&self, context: &HelperContext<'_>, dial: &Dial) -> Result<(), String> {
+        let mut carriers = self.carriers.borrow_mut();
+        if carriers.len() >= MOST_CARRIERS {
+            return Err("carrier: there are too many".to_owned());
+        }
+        let number = dial.number;
+        let stock = self.stock.borrow();
+        let to_stock: io::Result<Pipe<FromCarrier, ToCarrier>> =
+            stock.open(|channel| Some(NewCaller::Carrier { number, channel }));
+        let to_stock = to_stock.map_err(|e| format!("carrier: {e}"))?;
+        let carrier = carrier::spawn(context, dial, to_stock)?;
+        carriers.insert(carrier.pid);
+        Ok(())
+    }
+
+    /// A session of a peer that is in.
+    fn login(&self, admitted: Admitted) -> OwnLogin {
+        let name = admitted.user.as_str().to_owned();
+        let login = Login::unlimited(name, self.sessions.clone(), HOME.to_owned());
+        OwnLogin {
+            tag: admitted.tag,
+            login,
+            gate: admitted.gate,
+        }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // What is on its way comes again, to its successor, which goes on with its part.
@@ -96,7 +141,7 @@ impl Drop for Running {
 }
 
 /// The stock in the daemon.
-type Stock = Helper<Option<NewCaller>, Admitted>;
+type Stock = Helper<Option<NewCaller>, ToDaemon>;
 
 /// Starts the stock; what the line has to know of the key file.
 fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::Hub), String> {
@@ -140,6 +185,8 @@ fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::H
         };
         let duty = Duty::Keeping(store.as_fd());
         child.enter(c"tfd-stock", &confinement.with(duty), &[store.as_fd()])?;
+        let here = place::Place::Helper("stock");
+        place::reached(here, place::NOBODY, Some(store.as_fd()));
         child.ready()?;
         let shown = Shown {
             certificate,
@@ -154,7 +201,7 @@ fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::H
 fn spawn_line(
     context: &HelperContext<'_>,
     hub: &line::Hub,
-    stock: &Service<Option<NewCaller>, Admitted>,
+    stock: &Service<Option<NewCaller>, ToDaemon>,
 ) -> Result<Helper, String> {
     let to_stock: io::Result<Pipe<FromLine, ToLine>> =
         stock.open(|channel| Some(NewCaller::Line(channel)));
@@ -227,14 +274,14 @@ impl Helpers for HolderHelpers {
     }
 
     fn admitted(&mut self) -> Option<Result<OwnLogin, Failure>> {
-        let admitted = self.running.stock.borrow().news()?;
-        let name = admitted.user.as_str().to_owned();
-        let login = Login::unlimited(name, self.running.sessions.clone(), HOME.to_owned());
-        Some(Ok(OwnLogin {
-            tag: admitted.tag,
-            login,
-            gate: admitted.gate,
-        }))
+        loop {
+            let news = self.running.stock.borrow().news()?;
+            match news {
+                ToDaemon::Admitted(admitted) => return Some(Ok(self.running.login(admitted))),
+                // There it has what starts processes.
+                ToDaemon::Dial(dial) => self.running.dials.borrow_mut().push(dial),
+            }
+        }
     }
 
     fn channel(&self) -> Option<BorrowedFd<'_>> {
@@ -243,8 +290,15 @@ impl Helpers for HolderHelpers {
 
     fn reaped(&mut self, pid: Pid) -> bool {
         let is_stock = self.running.stock.borrow_mut().reaped(pid);
+        // A carrier that has ended is not started again.
+        let mut carriers = self.running.carriers.borrow_mut();
+        carriers.remove(&pid);
         if is_stock {
             self.channel = None;
+            for carrier in carriers.iter() {
+                // Nobody hears any more what becomes of its file.
+                let _ = kill(*carrier, Signal::SIGKILL);
+            }
         }
         is_stock || self.running.line.borrow_mut().reaped(pid)
     }
@@ -252,7 +306,9 @@ impl Helpers for HolderHelpers {
     fn due(&self) -> Option<Instant> {
         let stock = self.running.stock.borrow().due();
         let line = self.running.line.borrow().due();
-        stock.into_iter().chain(line).min()
+        let has_dials = !self.running.dials.borrow().is_empty();
+        let dials = has_dials.then(Instant::now);
+        stock.into_iter().chain(line).chain(dials).min()
     }
 
     fn restart_if_due(&mut self, context: &HelperContext<'_>) {
@@ -265,6 +321,11 @@ impl Helpers for HolderHelpers {
         let stock = self.running.stock.borrow();
         let start = || spawn_line(context, &self.running.hub, &stock);
         self.running.line.borrow_mut().restart_if_due(start);
+        for dial in self.running.dials.take() {
+            if let Err(e) = self.running.start_carrier(context, &dial) {
+                log::error!(peer:% = dial.address, error:% = e; "no line to a keeper");
+            }
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

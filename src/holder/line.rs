@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
+use super::address::is_near;
 use super::stock::message::{FromLine, ToLine};
 use crate::hub::peer::PeerError;
 use crate::hub::peer::line::{Heard, HubLine, Login, Missing, Place};
@@ -23,13 +24,16 @@ use crate::ipc::codec::codec;
 use crate::ipc::{Helper, Pipe};
 use crate::net::link::Awaited;
 use crate::net::tls::client::{Tls, Trust};
-use crate::sandbox::Reach;
 use crate::sandbox::confinement::{Confinement, Duty};
+use crate::sandbox::{Reach, place};
 use crate::session::protocol::HelperContext;
 
 /// The first pause before a new try, and the longest.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(10);
+
+/// After how long a share is named again that was smaller than what is kept.
+const SHARE: Duration = Duration::from_mins(5);
 
 /// What lookups of names read.
 const LOOKUP: [&str; 8] = [
@@ -112,6 +116,7 @@ pub fn spawn(
         handles.push(stock.as_fd());
         child.enter(c"tfd-line", &confinement.with(duty), &handles)?;
         drop(files);
+        place::reached(place::Place::Helper("line"), place::NOBODY, None);
         child.ready()?;
         run(hub, &tls, &stock)
     })
@@ -219,16 +224,23 @@ fn serve(
     stock: &Pipe<FromLine, ToLine>,
     was_ready: &mut bool,
 ) -> Result<std::convert::Infallible, Ended> {
-    let mut line = open(hub, tls, stock)?;
+    let (mut line, is_shared) = open(hub, tls, stock)?;
+    let mut share_at = (!is_shared).then(|| Instant::now() + SHARE);
     *was_ready = true;
-    stock.send(&FromLine::Ready(line.time()))?;
+    stock.send(&FromLine::Ready {
+        time: line.time(),
+        is_near: is_near(line.address().ip()),
+    })?;
     log::info!(hub = hub.address.as_str(), user = hub.user.as_str(); "line to the hub");
     let mut asked: Vec<(Id, u64)> = Vec::new();
     loop {
-        match line.wait(Some(stock.as_fd()), None)? {
+        match line.wait(Some(stock.as_fd()), share_at)? {
             Awaited::Input => {
                 let mut heard = Some(line.hear()?);
                 while let Some(one) = heard {
+                    if is_share_taken(&one) {
+                        share_at = None;
+                    }
                     pass_on(one, stock, &mut asked)?;
                     heard = line.hear_more()?;
                 }
@@ -256,8 +268,36 @@ fn serve(
                     return Err(Ended::NoStock);
                 }
             },
-            Awaited::Nothing => {}
+            // The hub has moved off what is too much by now, or will have the next time.
+            Awaited::Nothing => {
+                line.ask(share(hub))?;
+                share_at = Some(Instant::now() + SHARE);
+            }
         }
+    }
+}
+
+/// Whether this is the answer to a share that was too small before.
+fn is_share_taken(heard: &Heard) -> bool {
+    let is_it = matches!(
+        heard,
+        Heard::Answer {
+            answer: Message::Reply(Reply::ShareOk),
+            ..
+        }
+    );
+    if is_it {
+        log::info!("the hub takes the share");
+    }
+    is_it
+}
+
+/// What the holder shares.
+fn share(hub: &Hub) -> Sha {
+    Sha {
+        port: Some(hub.port),
+        site: hub.site.clone(),
+        ..Sha::new(hub.share)
     }
 }
 
@@ -287,8 +327,9 @@ fn pass_on(
     }
 }
 
-/// A line that is in, and has said what the holder shares.
-fn open(hub: &Hub, tls: &Tls, stock: &Pipe<FromLine, ToLine>) -> Result<HubLine, Ended> {
+/// A line that is in, and has said what the holder shares; whether the hub has taken
+/// that.
+fn open(hub: &Hub, tls: &Tls, stock: &Pipe<FromLine, ToLine>) -> Result<(HubLine, bool), Ended> {
     let (host, port) = hub.host_and_port().unwrap_or_default();
     let addresses: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
         Ok(addresses) => addresses.collect(),
@@ -309,17 +350,12 @@ fn open(hub: &Hub, tls: &Tls, stock: &Pipe<FromLine, ToLine>) -> Result<HubLine,
     if missing == Missing::Key {
         line.send_key(hub.key, None, hub.proof)?;
     }
-    let share = Sha {
-        port: Some(hub.port),
-        site: hub.site.clone(),
-        ..Sha::new(hub.share)
-    };
-    match line.done(share)? {
-        Message::Reply(Reply::ShareOk) => Ok(line),
+    match line.done(share(hub))? {
+        Message::Reply(Reply::ShareOk) => Ok((line, true)),
         Message::Reply(Reply::ShareTooSmall { used }) => {
             let (share, used) = (hub.share, used.unwrap_or(0));
-            log::error!(share, used; "holder.share is smaller than what is kept: the hub goes by the former");
-            Ok(line)
+            log::warn!(share, used; "holder.share is smaller than what is kept: the hub moves files off");
+            Ok((line, false))
         }
         Message::Reply(reply) => Err(PeerError::Refused(reply).into()),
         Message::Request(_) => Err(PeerError::Broken("a share is answered by a command").into()),

@@ -1,10 +1,12 @@
-//! What gates, sessions and the hub's line say to the stock, and what it says to them.
+//! What gates, sessions, carriers and the hub's line say to the stock, and what it says to them.
 //! Whose channel it is decides who speaks; nothing in a message does.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::hub::wire::{
-    AuditKey, Checksum, Exporter, Id, Kind, Kinds, Line, Name, Random, Signature, User,
+    AuditKey, Checksum, Exporter, Id, Key, Kind, Kinds, Line, Name, NotStored, Random, Signature,
+    User,
 };
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
@@ -31,11 +33,47 @@ pub enum NewCaller {
     },
     /// The line to the hub.
     Line(Pipe<ToLine, FromLine>),
+    /// A carrier, which was asked for.
+    Carrier {
+        /// The number of its dial.
+        number: u64,
+        /// The channel to it.
+        channel: Pipe<ToCarrier, FromCarrier>,
+    },
 }
 
-codec!(enum NewCaller { 1 => Gate(gate), 2 => Session { user, channel }, 3 => Line(channel) });
+codec!(enum NewCaller {
+    1 => Gate(gate),
+    2 => Session { user, channel },
+    3 => Line(channel),
+    4 => Carrier { number, channel },
+});
 
-/// A gate whose peer is in: to the daemon.
+/// What the stock says to the daemon.
+#[derive(Debug)]
+pub enum ToDaemon {
+    /// A gate's peer is in.
+    Admitted(Admitted),
+    /// A carrier is wanted.
+    Dial(Dial),
+}
+
+codec!(enum ToDaemon { 1 => Admitted(admitted), 2 => Dial(dial) });
+
+/// A line to another holder that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Dial {
+    /// Its number.
+    pub number: u64,
+    /// Where the other one is.
+    pub address: SocketAddr,
+    /// The key of its certificate.
+    pub key: Key,
+}
+
+codec!(struct Dial { number, address, key });
+
+/// A gate whose peer is in.
 #[derive(Debug)]
 pub struct Admitted {
     /// Its connection.
@@ -215,6 +253,96 @@ codec!(enum ToSession {
     8 => Stop,
 });
 
+/// What a carrier says.
+#[derive(Debug)]
+pub enum FromCarrier {
+    /// It is connected, and has exported this from TLS: it needs a statement.
+    Introduce(Exporter),
+    /// The other one knows us; what next?
+    Next,
+    /// What has come of the file, if it has not got through; what next?
+    Carried(Option<NotStored>),
+    /// May this file come, which was asked for?
+    Take(Coming),
+    /// All its bytes have come, and are what its name says.
+    Whole,
+    /// Its bytes were others, or there was no room for them.
+    Spoiled,
+    /// The line came to nothing.
+    Failed(NotStored),
+}
+
+codec!(enum FromCarrier {
+    1 => Introduce(exporter),
+    2 => Next,
+    3 => Carried(reason),
+    4 => Take(coming),
+    5 => Whole,
+    6 => Spoiled,
+    7 => Failed(reason),
+});
+
+/// A file that goes to another holder.
+#[derive(Debug)]
+pub struct Going {
+    /// Its bytes.
+    pub file: OwnedFd,
+    /// Its name.
+    pub name: Name,
+    /// How many bytes there are; the rest is not the file's.
+    pub size: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Its owner's signature.
+    pub sig: Signature,
+    /// Its owner.
+    pub owner: User,
+    /// The key that signs for the owner.
+    pub okey: Key,
+}
+
+codec!(struct Going { file, name, size, kind, sig, owner, okey });
+
+/// What the stock sends to a carrier.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "passed on, one at a time")]
+pub enum ToCarrier {
+    /// What it states: `DS1`.
+    Statement(Line),
+    /// Send this file.
+    Send(Going),
+    /// Fetch this file.
+    Fetch {
+        /// Its name.
+        name: Name,
+        /// Its bytes.
+        size: u64,
+    },
+    /// The file may come.
+    Part {
+        /// Where its bytes go.
+        part: OwnedFd,
+        /// How many are there already.
+        from: u64,
+    },
+    /// It is done.
+    Done,
+    /// It is not: for this reason.
+    Refused(NotStored),
+    /// There is nothing more to do.
+    End,
+}
+
+codec!(enum ToCarrier {
+    1 => Statement(line),
+    2 => Send(going),
+    3 => Fetch { name, size },
+    4 => Part { part, from },
+    5 => Done,
+    6 => Refused(reason),
+    7 => End,
+});
+
 /// What the hub's line says.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "passed on, one at a time")]
@@ -228,8 +356,13 @@ pub enum FromLine {
         /// What both ends have exported from TLS.
         exporter: Exporter,
     },
-    /// The hub has let it in, at this time of the hub's clock.
-    Ready(u64),
+    /// The hub has let it in.
+    Ready {
+        /// The hub's time.
+        time: u64,
+        /// Whether the hub is at an address that only neighbours reach.
+        is_near: bool,
+    },
     /// The connection is lost.
     Lost,
     /// A request or a notice of the hub.
@@ -245,7 +378,7 @@ pub enum FromLine {
 
 codec!(enum FromLine {
     1 => Challenge { time, random, exporter },
-    2 => Ready(time),
+    2 => Ready { time, is_near },
     3 => Lost,
     4 => Line(line),
     5 => Answered { tag, line },

@@ -2,6 +2,8 @@
 //! sees no byte of the network: gates, sessions and the hub's line ask it, over
 //! channels that the daemon has made, and it hands out files that are open.
 
+mod asks;
+mod errands;
 mod gates;
 pub mod message;
 mod orders;
@@ -18,6 +20,8 @@ mod tickets;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 
+use self::asks::Asks;
+use self::errands::Errands;
 use self::message::{Pass, ToLine};
 use self::peers::Peer;
 use self::slow::Waiting;
@@ -61,6 +65,13 @@ enum Trouble {
     Io(#[from] io::Error),
 }
 
+impl Trouble {
+    /// Whether the process can't go on.
+    fn is_fatal(&self) -> bool {
+        matches!(self, Trouble::Sql(_))
+    }
+}
+
 impl From<Code> for Trouble {
     fn from(code: Code) -> Trouble {
         Trouble::Refused(code)
@@ -97,9 +108,10 @@ struct Stock {
     is_online: bool,
     /// What goes to the hub.
     to_hub: Vec<ToLine>,
-    /// Files that were reported to the hub, by the tags of these requests.
-    reports: HashMap<u64, Filed>,
-    next_tag: u64,
+    /// What the hub is asked.
+    asks: Asks,
+    /// Files that go to other holders, and come from them.
+    errands: Errands,
     /// What the slow thread is to do.
     slow: VecDeque<Waiting>,
     /// Files that could not be opened.
@@ -124,8 +136,8 @@ impl Stock {
             ahead: 0,
             is_online: false,
             to_hub: Vec::new(),
-            reports: HashMap::new(),
-            next_tag: 1,
+            asks: Asks::default(),
+            errands: Errands::default(),
             slow: VecDeque::new(),
             lost: Vec::new(),
             stopped: Vec::new(),

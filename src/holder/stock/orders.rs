@@ -25,7 +25,11 @@ impl Stock {
             return Ok(None);
         };
         let Some(id) = id else {
-            self.notice(request);
+            match self.notice(request) {
+                Ok(()) => {}
+                Err(e) if e.is_fatal() => return Err(e),
+                Err(e) => log::error!(error:% = e; "notice of the hub"),
+            }
             return Ok(None);
         };
         let answer = match request {
@@ -37,17 +41,17 @@ impl Stock {
                 Ok(()) => return Ok(None),
                 Err(trouble) => Err(trouble),
             },
-            Request::Tra(_) => Err(Code::Later.into()),
+            Request::Tra(it) => self.transfer(&it),
             _ => Err(Code::NotUnderstood.into()),
         };
         let reply = match answer {
             Ok(reply) => reply,
+            Err(e) if e.is_fatal() => return Err(e),
             Err(Trouble::Refused(code)) => reply_of(code),
-            Err(Trouble::Io(e)) => {
+            Err(e) => {
                 log::error!(error:% = e; "order of the hub");
                 reply_of(Code::Later)
             }
-            Err(e @ Trouble::Sql(_)) => return Err(e),
         };
         let message = Message::Reply(reply);
         Ok(Some(Line {
@@ -56,8 +60,9 @@ impl Stock {
         }))
     }
 
-    fn notice(&mut self, notice: Request) {
+    fn notice(&mut self, notice: Request) -> Result<()> {
         match notice {
+            Request::Srr(it) => return self.bring_home(it),
             Request::Stp(it) => self.stop(&it.username),
             Request::Wrn(it) => {
                 let (user, files) = (it.username.as_str(), it.files.unwrap_or(0));
@@ -66,6 +71,7 @@ impl Stock {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// `RCV`: a file may come, unless it is here.
@@ -118,7 +124,7 @@ impl Stock {
     }
 
     /// Takes a file out of the trash, if it is there.
-    fn bring_back(&mut self, owner: &Owner, file: &Filed) -> Result<()> {
+    pub(super) fn bring_back(&mut self, owner: &Owner, file: &Filed) -> Result<()> {
         if file.until.is_none() {
             return Ok(());
         }
@@ -174,6 +180,7 @@ impl Stock {
     /// `STP`: no more lines of this user.
     fn stop(&mut self, user: &User) {
         self.tickets.end(user);
+        self.errands.end(user);
         let theirs = self.peers.iter().filter(|(_, peer)| peer.user == *user);
         self.stopped.extend(theirs.map(|(number, _)| *number));
     }

@@ -1,7 +1,10 @@
 //! What the session of a peer may have of the store: a part to write a file into, a
 //! file to read, a list. Each is asked for by name, and given as an open file.
 
+use std::os::fd::OwnedFd;
+
 use super::message::{Coming, FromSession, Listed, MOST_LISTED, ToSession};
+use super::tickets::Expected;
 use super::{Result, Stock, Trouble};
 use crate::holder::store::catalog::{Filed, Owner, OwnerId, State};
 use crate::holder::store::shelves::Shelf;
@@ -29,6 +32,18 @@ pub(super) struct Taking {
     owner: User,
     key: Key,
     sig: Signature,
+}
+
+impl Taking {
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether it is this file.
+    pub fn is(&self, key: &Key, name: Name) -> bool {
+        self.key == *key && self.name == name
+    }
 }
 
 impl Stock {
@@ -63,8 +78,7 @@ impl Stock {
         Ok(self.peers.get(&number).ok_or(Code::NotAllowed)?)
     }
 
-    /// A part for a file that a ticket is for and that its owner has signed. Who has had
-    /// it before, on a line that is lost, has no claim to it any more.
+    /// A part for a file that a ticket is for.
     fn take(&mut self, number: u64, coming: &Coming) -> Result<ToSession> {
         let peer = self.peer(number)?;
         let expected = self.tickets.expected(&peer.user, &peer.key, coming.name);
@@ -74,7 +88,21 @@ impl Stock {
             it.size == coming.size && is_kind && is_owner
         });
         let it = fits.ok_or(Code::NotMine)?.clone();
-        let sig = coming.sig.ok_or(Code::NotMine)?;
+        let (taking, part, from) = self.open_part(it, coming.sig)?;
+        if let Some(peer) = self.peers.get_mut(&number) {
+            peer.taking = Some(taking);
+        }
+        Ok(ToSession::Take { part, from })
+    }
+
+    /// A part for a file that its owner has signed, and how much of it is there. Who has
+    /// had it before, on a line that is lost, has no claim to it any more.
+    pub(super) fn open_part(
+        &mut self,
+        it: Expected,
+        sig: Option<Signature>,
+    ) -> Result<(Taking, OwnedFd, u64)> {
+        let sig = sig.ok_or(Code::NotMine)?;
         let statement = Statement::File {
             hub: &self.settings.hub,
             owner: &it.owner,
@@ -85,10 +113,10 @@ impl Stock {
             return Err(Code::NotMine.into());
         }
         let (part, from) = self.shelves.open_part(&it.key, it.name, it.size)?;
-        let is_same = |taking: &Taking| taking.key == it.key && taking.name == it.name;
         for peer in self.peers.values_mut() {
-            peer.taking.take_if(|taking| is_same(taking));
+            peer.taking.take_if(|taking| taking.is(&it.key, it.name));
         }
+        self.errands.drop_claims(&it.key, it.name);
         let taking = Taking {
             name: it.name,
             size: it.size,
@@ -97,10 +125,7 @@ impl Stock {
             key: it.key,
             sig,
         };
-        if let Some(peer) = self.peers.get_mut(&number) {
-            peer.taking = Some(taking);
-        }
-        Ok(ToSession::Take { part, from })
+        Ok((taking, part, from))
     }
 
     fn taken(&mut self, number: u64) -> Result<Taking> {
@@ -111,6 +136,27 @@ impl Stock {
     /// A file is on disk, under its name, and has its row, before the receipt goes out.
     fn publish(&mut self, number: u64) -> Result<ToSession> {
         let taking = self.taken(number)?;
+        let file = self.put_away(&taking)?;
+        let (name, size) = (file.name, file.size);
+        let peer = self.peer(number)?;
+        let (user, is_owners) = (peer.user.clone(), peer.key == taking.key);
+        self.tickets.used(&user, name);
+        if !is_owners {
+            // An owner shows the receipt to the hub itself.
+            self.report_file(file)?;
+        }
+        let receipt = Statement::Receipt {
+            hub: &self.settings.hub,
+            holder: &self.settings.user,
+            owner: &taking.owner,
+            name,
+            size,
+        };
+        Ok(ToSession::Receipt(self.keys.sign(&receipt)?))
+    }
+
+    /// Puts a whole part into its place, and enters it.
+    pub(super) fn put_away(&mut self, taking: &Taking) -> Result<Filed> {
         let owner = self.pinned(&taking.owner, taking.key)?;
         let Taking {
             name,
@@ -119,7 +165,7 @@ impl Stock {
             ref key,
             ref sig,
             ..
-        } = taking;
+        } = *taking;
         let before = self.catalog.file(owner, name)?;
         self.shelves.publish(key, kind, name, size, sig)?;
         if let Some(before) = &before {
@@ -142,16 +188,7 @@ impl Stock {
         };
         self.catalog.put(&file)?;
         self.comes(&file);
-        let user = self.peer(number)?.user.clone();
-        self.tickets.used(&user, name);
-        let receipt = Statement::Receipt {
-            hub: &self.settings.hub,
-            holder: &self.settings.user,
-            owner: &taking.owner,
-            name,
-            size,
-        };
-        Ok(ToSession::Receipt(self.keys.sign(&receipt)?))
+        Ok(file)
     }
 
     /// The owner, whose key is the one that was known first.
@@ -168,8 +205,13 @@ impl Stock {
 
     fn spoiled(&mut self, number: u64) -> Result<ToSession> {
         let taking = self.taken(number)?;
-        self.shelves.drop_part(&taking.key, taking.name)?;
+        self.drop_part(&taking)?;
         Ok(ToSession::Dropped)
+    }
+
+    /// Takes a part away that is of no use.
+    pub(super) fn drop_part(&self, taking: &Taking) -> Result<()> {
+        Ok(self.shelves.drop_part(&taking.key, taking.name)?)
     }
 
     /// Who this peer is as an owner, if it is one.

@@ -14,14 +14,15 @@ use rustix::io::Errno;
 use super::gates::Gate;
 pub use super::gates::Shown;
 use super::message::{
-    Admitted, Answer, Done, FromLine, FromSession, Job, NewCaller, ToLine, ToSession,
+    Admitted, Answer, Done, FromCarrier, FromLine, FromSession, Job, NewCaller, ToCarrier,
+    ToDaemon, ToLine, ToSession,
 };
 use super::slow::{self, Waiting};
 use super::{Result, Settings, Stock, Trouble};
 use crate::holder::store::catalog::Catalog;
 use crate::holder::store::shelves::Shelves;
 use crate::hub::peer::signer::Keys;
-use crate::hub::wire::User;
+use crate::hub::wire::{NotStored, User};
 use crate::ipc::Pipe;
 
 /// The database beneath the store.
@@ -39,7 +40,7 @@ const OF_ONE: usize = 16;
 const TICK: Duration = Duration::from_secs(60);
 
 /// The channel to the daemon.
-pub type ToDaemon = Pipe<Admitted, Option<NewCaller>>;
+pub type Daemon = Pipe<ToDaemon, Option<NewCaller>>;
 
 /// A session.
 struct Session {
@@ -56,7 +57,7 @@ pub fn run(
     settings: Settings,
     keys: Keys,
     shown: Shown,
-    daemon: ToDaemon,
+    daemon: Daemon,
 ) -> io::Result<()> {
     let catalog = Catalog::open(&store.join(FILE)).map_err(io::Error::other)?;
     let shelves = Shelves::open(store)?;
@@ -71,11 +72,13 @@ pub fn run(
         shown,
         gates: HashMap::new(),
         sessions: HashMap::new(),
+        carriers: HashMap::new(),
         line: None,
         next: SLOW + 1,
         tick: Instant::now(),
         said: Vec::new(),
         answered: Vec::new(),
+        told: Vec::new(),
     };
     house.watch(DAEMON, house.daemon.as_fd())?;
     house.watch(SLOW, house.slow.as_fd())?;
@@ -83,9 +86,15 @@ pub fn run(
     Ok(())
 }
 
+/// A carrier, with the number of its dial.
+struct Carrier {
+    dial: u64,
+    channel: Pipe<ToCarrier, FromCarrier>,
+}
+
 struct House {
     poller: OwnedFd,
-    daemon: ToDaemon,
+    daemon: Daemon,
     slow: Pipe<Job, Done>,
     /// What the slow thread works on.
     working: Option<Waiting>,
@@ -93,14 +102,16 @@ struct House {
     shown: Shown,
     gates: HashMap<u64, Gate>,
     sessions: HashMap<u64, Session>,
+    carriers: HashMap<u64, Carrier>,
     /// The line to the hub, with its number.
     line: Option<(u64, Pipe<ToLine, FromLine>)>,
     /// The number of the next caller.
     next: u64,
     tick: Instant,
-    /// What gates and sessions are answered.
+    /// What gates, sessions and carriers are answered.
     said: Vec<(u64, Answer)>,
     answered: Vec<(u64, ToSession)>,
+    told: Vec<(u64, ToCarrier)>,
 }
 
 impl House {
@@ -164,6 +175,15 @@ impl House {
                     self.watch(number, channel.as_fd())?;
                     self.sessions.insert(number, Session { user, channel });
                 }
+                NewCaller::Carrier {
+                    number: dial,
+                    channel,
+                } => {
+                    if self.stock.has_carrier(dial) {
+                        self.watch(number, channel.as_fd())?;
+                        self.carriers.insert(number, Carrier { dial, channel });
+                    }
+                }
                 NewCaller::Line(channel) => {
                     self.watch(number, channel.as_fd())?;
                     self.line = Some((number, channel));
@@ -186,6 +206,8 @@ impl House {
                 self.hear_session(number)?
             } else if self.line.as_ref().is_some_and(|(line, _)| *line == number) {
                 self.hear_line()?
+            } else if self.carriers.contains_key(&number) {
+                self.hear_carrier(number)?
             } else if number == SLOW {
                 self.hear_slow()?;
                 true
@@ -201,6 +223,10 @@ impl House {
                 Err(Trouble::Io(e)) => log::error!(error:% = e; "store"),
                 done => done?,
             }
+            let late = self.stock.late_carriers();
+            let carriers = self.carriers.iter();
+            let carriers = carriers.filter(|(_, it)| late.contains(&it.dial));
+            ended.extend(carriers.map(|(number, _)| *number));
             self.tick = Instant::now() + TICK;
         }
         self.give_work()?;
@@ -220,7 +246,7 @@ impl House {
                 Ok(true)
             }
             Ok(None) => Ok(false),
-            Err(e @ Trouble::Sql(_)) => Err(e),
+            Err(e) if e.is_fatal() => Err(e),
             Err(e) => {
                 log::error!(peer:% = gate.peer, error:% = e; "gate of a peer");
                 Ok(false)
@@ -251,6 +277,22 @@ impl House {
         let answer = stock.whole(|stock| stock.hear_session(number, ask))?;
         answered.push((number, answer));
         Ok(true)
+    }
+
+    fn hear_carrier(&mut self, number: u64) -> Result<bool> {
+        let Some(Carrier { dial, channel }) = self.carriers.get(&number) else {
+            return Ok(false);
+        };
+        let dial = *dial;
+        let said = match channel.try_receive() {
+            Ok(Some(said)) => said,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            _ => return Ok(false),
+        };
+        let told = self.stock.whole(|stock| stock.hear_carrier(dial, said))?;
+        let goes_on = told.is_some();
+        self.told.extend(told.map(|message| (number, message)));
+        Ok(goes_on)
     }
 
     fn hear_line(&mut self) -> Result<bool> {
@@ -297,6 +339,9 @@ impl House {
         self.gates.remove(&number);
         self.sessions.remove(&number);
         self.stock.peers.remove(&number);
+        if let Some(Carrier { dial, .. }) = self.carriers.remove(&number) {
+            self.stock.carrier_ended(dial);
+        }
         if self.line.take_if(|(line, _)| *line == number).is_some() {
             self.stock.offline();
         }
@@ -314,6 +359,17 @@ impl House {
             let session = self.sessions.get(&number);
             if session.is_some_and(|it| it.channel.try_send(&message).is_err()) {
                 self.end(number);
+            }
+        }
+        for (number, message) in std::mem::take(&mut self.told) {
+            let carrier = self.carriers.get(&number);
+            if carrier.is_some_and(|it| it.channel.try_send(&message).is_err()) {
+                self.end(number);
+            }
+        }
+        for dial in self.stock.dials() {
+            if self.daemon.try_send(&ToDaemon::Dial(dial)).is_err() {
+                self.stock.lost_carrier(dial.number, NotStored::Refused);
             }
         }
         let to_hub = std::mem::take(&mut self.stock.to_hub);
@@ -345,11 +401,11 @@ impl House {
             .map(|(peer, _)| peer.user.clone());
         let gate = self.gates.remove(&number).filter(|_| is_taken);
         match gate.zip(user) {
-            Some((gate, user)) => self.daemon.send(&Admitted {
+            Some((gate, user)) => self.daemon.send(&ToDaemon::Admitted(Admitted {
                 tag: gate.tag,
                 user,
                 gate: gate.channel.into_channel().into(),
-            }),
+            })),
             None => Ok(()),
         }
     }

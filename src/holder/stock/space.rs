@@ -37,7 +37,8 @@ impl Stock {
 
     /// Makes room for so many bytes more than may come already.
     pub(super) fn make_room(&mut self, size: u64) -> Result<()> {
-        let wanted = size.saturating_add(self.tickets.reserved());
+        let reserved = self.tickets.reserved() + self.errands.reserved();
+        let wanted = size.saturating_add(reserved);
         let free = self.shelves.free()?.saturating_sub(self.settings.spare);
         let least = self.held.saturating_sub(self.loose);
         let in_share = least.saturating_add(wanted) <= self.settings.share;

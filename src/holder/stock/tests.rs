@@ -1,3 +1,5 @@
+mod errands;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -277,10 +279,14 @@ fn a_file_that_is_gone_is_reported_to_the_hub_and_taken_again() {
     shop.store(b"one");
     assert!(shop.fetched(b"one"));
     // What is found at a start is said once the hub hears.
+    shop.store(b"two");
     fs::remove_file(shop.path("", b"one")).expect("removed");
     let mut shop = shop.again();
     assert!(!shop.fetched(b"one"));
-    let ready = FromLine::Ready(1_795_336_800);
+    let ready = FromLine::Ready {
+        time: 1_795_336_800,
+        is_near: true,
+    };
     shop.stock.hear_line(ready).expect("heard");
     let name = name_of(b"one").text();
     assert_eq!(
@@ -470,7 +476,7 @@ fn the_hub_hears_once_of_each_file_and_one_that_nobody_wants_goes_into_the_trash
         "{said:?}"
     );
     let answered = |shop: &mut Shop, text: &str| {
-        let tag = *shop.stock.reports.keys().next().expect("report");
+        let tag = *shop.stock.asks.asked.keys().next().expect("report");
         let line = Line::parse(format!("{text} ; id=1").as_bytes()).expect("line");
         let said = FromLine::Answered { tag, line };
         shop.stock.hear_line(said).expect("heard");

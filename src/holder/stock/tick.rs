@@ -5,12 +5,12 @@
 use super::message::{Done, FromLine, Job, ToLine, Work};
 use super::orders::reply_of;
 use super::slow::Waiting;
-use super::{AT_ONCE, Result, Stock, Time, Trouble};
+use super::{AT_ONCE, Result, Stock, Time};
 use crate::holder::store::catalog::{Filed, Owner, State};
 use crate::holder::store::shelves::Shelf;
 use crate::hub::peer::signer::Signer;
 use crate::hub::proofs::Challenge;
-use crate::hub::wire::request::{Crc, Dfi};
+use crate::hub::wire::request::Crc;
 use crate::hub::wire::{Checksum, Code, Line, Message, Name, Request, User};
 
 /// How often all files are read against their names, in seconds.
@@ -55,25 +55,11 @@ impl Stock {
 
     /// Reports files to the hub that have come some time ago.
     fn report(&mut self) -> Result<()> {
-        if !self.is_online || !self.reports.is_empty() {
+        if !self.is_online || self.asks.has_reports() {
             return Ok(());
         }
         for file in self.catalog.unreported(self.now - REPORT, MOST_REPORTS)? {
-            let owner = self.catalog.owner_of(file.owner)?;
-            let request = Dfi {
-                size: Some(file.size),
-                owner: Some(owner.user),
-                okey: Some(owner.key),
-                sig: Some(file.sig),
-                kind: Some(file.kind),
-                ..Dfi::new(file.name, self.settings.user.clone())
-            };
-            let tag = self.next_tag;
-            self.next_tag += 1;
-            let message = Message::Request(request.into());
-            let line = Line { id: None, message };
-            self.to_hub.push(ToLine::Ask { tag, line });
-            self.reports.insert(tag, file);
+            self.report_file(file)?;
         }
         Ok(())
     }
@@ -98,9 +84,11 @@ impl Stock {
                     self.to_hub.push(ToLine::Response { response, sig });
                 }
             }
-            FromLine::Ready(time) => {
+            FromLine::Ready { time, is_near } => {
                 self.is_online = true;
+                self.errands.is_near = is_near;
                 self.ahead = i64::try_from(time).unwrap_or(self.now) - self.now;
+                self.ask_for_all()?;
                 self.catalog.warn_again()?;
                 self.warn()?;
                 self.report()?;
@@ -119,36 +107,10 @@ impl Stock {
     pub(super) fn offline(&mut self) {
         self.is_online = false;
         self.to_hub.clear();
-        self.reports.clear();
+        self.forget_asked();
+        self.errands.forget();
         self.slow
             .retain(|it| !matches!(it.work, Work::Checksum { .. }));
-    }
-
-    /// What the hub says to a report: a file that nobody wants goes into
-    /// the trash.
-    fn answered(&mut self, tag: u64, line: &Line) -> Result<()> {
-        let Some(file) = self.reports.remove(&tag) else {
-            return Ok(());
-        };
-        let code = match &line.message {
-            Message::Reply(reply) => reply.code(),
-            Message::Request(_) => return Ok(()),
-        };
-        match code {
-            Code::TransferCompleted | Code::NotMine => {
-                self.catalog.reported(file.owner, file.name)?;
-            }
-            Code::NoSuchFile => {
-                let owner = self.catalog.owner_of(file.owner)?;
-                if let Some(file) = self.catalog.file(file.owner, file.name)?
-                    && file.until.is_none()
-                {
-                    self.discard(&owner, &file, false)?;
-                }
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// The next job of the slow thread.
@@ -165,7 +127,7 @@ impl Stock {
                     let (file, size) = (opened.into(), file.size);
                     return Ok(Some((waiting, Job { file, size, work })));
                 }
-                Err(Trouble::Sql(e)) => return Err(e.into()),
+                Err(e) if e.is_fatal() => return Err(e),
                 Err(_) => self.checked(work, None),
             }
         }

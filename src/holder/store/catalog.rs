@@ -292,6 +292,16 @@ impl Catalog {
         self.0.query_row(text, [owner], |row| row.get(0))
     }
 
+    /// Forgets what is missing, if that is all there was; whether there is nothing now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_empty(&self) -> Result<bool> {
+        let there = "SELECT 1 FROM file WHERE state <> 3";
+        self.run(&format!("DELETE FROM file WHERE NOT EXISTS ({there})"), [])?;
+        Ok(self.find(there, [], |_| Ok(()))?.is_none())
+    }
+
     /// Some files of an owner that are there, of one kind or of all, in the order of
     /// names, behind this one.
     ///

@@ -21,12 +21,12 @@ impl Broker {
         let since = self.lines.get(&number).map_or(0, |line| line.since);
         let before = if it.all.is_some() { Time::MAX } else { since };
         let left = book.begin_return(user.id, before, self.now)?;
-        let name = user.name.as_str();
-        log::info!(user = name, copies = left; "keeper has lost its store");
         if left == 0 {
             self.reply(asker, Reply::ReverseRecoveryDone);
             return Ok(());
         }
+        let name = user.name.as_str();
+        log::info!(user = name, copies = left; "keeper has lost its store");
         if let Some(line) = self.lines.get_mut(&number) {
             line.reverse = Some(id);
         }
