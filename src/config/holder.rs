@@ -1,14 +1,10 @@
 //! `[holder]`: what concerns the keeper of others' backups.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::listener::Protocol;
 use super::values::Values;
 use crate::text::parse_size;
-
-/// The port of peers where none is named.
-const DEFAULT_PORT: u16 = 7171;
 
 /// What concerns the keeper.
 #[derive(Clone, Debug)]
@@ -23,8 +19,8 @@ pub struct Holder {
     pub share: u64,
     /// Bytes of the disk that stay free.
     pub spare: u64,
-    /// The port that the hub names to peers.
-    pub port: u16,
+    /// The port that the hub names to peers, if not the first that is listened at.
+    pub port: Option<u16>,
     /// A label that copies avoid to have twice.
     pub site: Option<String>,
     /// How many days a file stays in the trash that its owner has not signed away.
@@ -80,16 +76,13 @@ pub(super) fn check(values: &mut Values<'_>) {
 
 /// From checked values.
 pub(super) fn build(values: &Values<'_>) -> Option<Holder> {
-    let listen = values.list::<SocketAddr>("holder", "listen");
-    let port = listen.first().map(SocketAddr::port);
-    let port = values.parsed("holder", "public_port").or(port);
     Some(Holder {
         hub: values.text("holder", "hub").map(str::to_owned),
         key: values.path("holder", "key")?,
         store: values.path("holder", "store")?,
         share: parse_size(values.text("holder", "share")?)?,
         spare: parse_size(values.text("holder", "keep_free")?)?,
-        port: port.filter(|port| *port > 0).unwrap_or(DEFAULT_PORT),
+        port: values.parsed("holder", "public_port"),
         site: values.text("holder", "site").map(str::to_owned),
         trash_days: values.parsed("holder", "trash_days")?,
         user: values.text("holder", "user").map(str::to_owned),

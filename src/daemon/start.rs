@@ -93,6 +93,7 @@ pub(super) fn start_helpers(
 ) -> Result<ProtocolHelpers, String> {
     let context = HelperContext {
         config,
+        listeners,
         udp: &udp_sockets(listeners),
         keys,
         identity,

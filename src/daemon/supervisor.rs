@@ -497,6 +497,7 @@ impl<'a> Supervisor<'a> {
         let listeners: Vec<&Listener> = self.listeners.iter().collect();
         let context = HelperContext {
             config: &self.config,
+            listeners: &listeners,
             udp: &udp_sockets(&listeners),
             keys: self.registry.keys().as_fd(),
             identity: self.identities.as_ref().map(|who| &who.helpers),

@@ -25,7 +25,7 @@ use super::stock::message::{
     ToSession,
 };
 use super::stock::process::{self, Shown};
-use crate::config::{Config, Holder};
+use crate::config::{self, Config, Holder};
 use crate::hub::peer::holder_key::HolderKey;
 use crate::hub::wire::{Label, User, Value};
 use crate::ipc::{Helper, Pipe, Service};
@@ -77,7 +77,8 @@ impl HolderHelpers {
         before: Option<&HolderHelpers>,
     ) -> Result<HolderHelpers, String> {
         let sessions = context.session_identity()?;
-        let settings = format!("{holder:?} {:?} {sessions:?}", version(&holder.key));
+        let (key, port) = (version(&holder.key), port(context, holder)?);
+        let settings = format!("{holder:?} {key:?} {port} {sessions:?}");
         let fits = |before: &&HolderHelpers| before.running.settings == settings;
         if let Some(before) = before.filter(fits) {
             return Ok(HolderHelpers::of(Rc::clone(&before.running)));
@@ -145,6 +146,7 @@ type Stock = Helper<Option<NewCaller>, ToDaemon>;
 
 /// Starts the stock; what the line has to know of the key file.
 fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::Hub), String> {
+    let port = port(context, holder)?;
     let mut found = None;
     let hear = |hub: line::Hub| found = Some(hub);
     let helper = Helper::spawn_reporting("holder stock", hear, |child| {
@@ -164,7 +166,7 @@ fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::H
             key: keys.key.public()?,
             proof: key.proof,
             share: holder.share,
-            port: holder.port,
+            port,
             site: holder.site.as_deref().and_then(Label::read),
         })?;
         let settings = stock::Settings {
@@ -207,6 +209,21 @@ fn spawn_line(
         stock.open(|channel| Some(NewCaller::Line(channel)));
     let to_stock = to_stock.map_err(|e| format!("line to the hub: {e}"))?;
     line::spawn(context, hub, to_stock)
+}
+
+/// The port that the hub names to peers: the one that is set, or the first that is
+/// listened at.
+fn port(context: &HelperContext<'_>, holder: &Holder) -> Result<u16, String> {
+    let protocol = config::Protocol::Holder;
+    let mut wanted = context.config.listeners().into_iter();
+    let wanted = wanted.find(|it| it.protocol == protocol);
+    let mut listeners = context.listeners.iter();
+    let bound = listeners.find(|it| {
+        let is_it = |wanted: &config::Listener| it.address == wanted.address;
+        it.protocol == protocol as u8 && wanted.as_ref().is_some_and(is_it)
+    });
+    let port = holder.port.or(bound.map(|it| it.local_address().port()));
+    port.ok_or_else(|| "holder.listen: no address is listened on".to_owned())
 }
 
 /// What changes when somebody changes a file.

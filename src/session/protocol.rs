@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::config::Config;
 use crate::ipc::orders::Tag;
 use crate::net::link::Meter;
+use crate::net::listen::Listener;
 use crate::net::tls::server::Door;
 use crate::sandbox::Sandbox;
 use crate::session::context::{Context, End};
@@ -212,6 +213,8 @@ pub struct OwnLogin {
 pub struct HelperContext<'a> {
     /// The configuration.
     pub config: &'a Config,
+    /// What is listened on.
+    pub listeners: &'a [&'a Listener],
     /// The UDP sockets next to the listeners.
     pub udp: &'a [BorrowedFd<'a>],
     /// The memory with the keys of connections.
