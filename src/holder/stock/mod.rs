@@ -63,12 +63,19 @@ enum Trouble {
     /// The disk.
     #[error("store: {0}")]
     Io(#[from] io::Error),
+    /// The disk with the files is not there. The process ends, says nothing about files,
+    /// and looks again later.
+    #[error(
+        "holder.store: the disk with the files is not mounted: mount it at store/files there, or \
+         remove store/stock.db if they are lost for good"
+    )]
+    NotMounted,
 }
 
 impl Trouble {
     /// Whether the process can't go on.
     fn is_fatal(&self) -> bool {
-        matches!(self, Trouble::Sql(_))
+        matches!(self, Trouble::Sql(_) | Trouble::NotMounted)
     }
 }
 

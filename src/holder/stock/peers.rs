@@ -68,6 +68,7 @@ impl Stock {
             Err(Trouble::Io(e)) if is_full(&e) => Ok(ToSession::Refused(Code::NoSpace.number())),
             Err(Trouble::Io(e)) => {
                 log::error!(error:% = e; "store");
+                self.look_at_store()?;
                 Ok(ToSession::Refused(Code::NoSuchFile.number()))
             }
             other => other,
@@ -275,6 +276,7 @@ impl Stock {
         match self.shelves.read(shelf, &owner.key, file.kind, file.name) {
             Ok(opened) => Ok(opened),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                self.look_at_store()?;
                 self.lost.push((owner.clone(), file.clone()));
                 Err(Code::NoSuchFile.into())
             }

@@ -60,7 +60,7 @@ pub fn run(
     daemon: Daemon,
 ) -> io::Result<()> {
     let catalog = Catalog::open(&store.join(FILE)).map_err(io::Error::other)?;
-    let shelves = Shelves::open(store)?;
+    let shelves = Shelves::of(store);
     let mut stock = Stock::new(settings, keys, catalog, shelves);
     stock.reconcile().map_err(io::Error::other)?;
     let mut house = House {

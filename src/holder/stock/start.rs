@@ -1,18 +1,20 @@
-//! At the start: what lies on disk and what the database says are made to agree. A file
+//! At the start: the files must be those of the database. Then what lies on disk and what the database says are made to agree. A file
 //! without a row gets one, and is checked before it counts; a row without a file is a
 //! copy that is lost.
 
 use std::collections::HashMap;
+use std::io;
 
-use super::{Result, Stock, Time};
+use super::{Result, Stock, Time, Trouble};
 use crate::holder::store::catalog::{Filed, Owner, State};
-use crate::holder::store::shelves::{Found, Shelf};
+use crate::holder::store::shelves::{Found, Mark, Shelf};
 use crate::hub::proofs::Statement;
 use crate::hub::wire::Name;
 
 impl Stock {
     /// Makes both agree.
     pub(super) fn reconcile(&mut self) -> Result<()> {
+        self.recognize()?;
         self.shelves.sweep_parts()?;
         self.catalog.begin()?;
         for (user, key) in self.shelves.owners()? {
@@ -26,6 +28,34 @@ impl Stock {
         }
         self.catalog.commit()?;
         self.count()
+    }
+
+    /// Makes sure that the files are those of this database, and marks a new store.
+    fn recognize(&self) -> Result<()> {
+        match (self.catalog.mark()?, self.shelves.mark()?) {
+            (Some(known), Some(found)) if known == found => {}
+            (Some(_), _) => return Err(Trouble::NotMounted),
+            // The database is a new one.
+            (None, Some(found)) => self.catalog.set_mark(&found)?,
+            (None, None) => {
+                let mut mark = Mark::default();
+                getrandom::fill(&mut mark).map_err(io::Error::other)?;
+                self.shelves.begin(&mark)?;
+                self.catalog.set_mark(&mark)?;
+            }
+        }
+        Ok(self.shelves.make()?)
+    }
+
+    /// Makes sure that the files are still there.
+    ///
+    /// # Errors
+    /// `NotMounted`, and the disk's.
+    pub(super) fn look_at_store(&self) -> Result<()> {
+        match self.catalog.mark()? == self.shelves.mark()? {
+            true => Ok(()),
+            false => Err(Trouble::NotMounted),
+        }
     }
 
     fn reconcile_owner(&mut self, owner: &Owner) -> Result<()> {

@@ -1,4 +1,5 @@
 mod errands;
+mod mounts;
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,12 +44,16 @@ fn settings() -> Settings {
 }
 
 fn open(directory: &TempDir, settings: Settings) -> Stock {
+    try_open(directory, settings).expect("start")
+}
+
+fn try_open(directory: &TempDir, settings: Settings) -> Result<Stock> {
     let catalog = Catalog::open(&directory.path().join(process::FILE)).expect("database");
-    let shelves = Shelves::open(directory.path()).expect("store");
+    let shelves = Shelves::of(directory.path());
     let mut stock = Stock::new(settings, keys(), catalog, shelves);
-    stock.reconcile().expect("start");
+    stock.reconcile()?;
     stock.is_online = true;
-    stock
+    Ok(stock)
 }
 
 /// The owner of the tests.
@@ -184,10 +189,15 @@ impl Shop {
         format!("{text} proof={proof} time={time}")
     }
 
+    /// Where all files are, which may be a disk of its own.
+    fn files(&self) -> PathBuf {
+        self.directory.path().join("files")
+    }
+
     fn path(&self, above: &str, content: &[u8]) -> PathBuf {
         let name = name_of(content).text();
         let digits = crate::holder::store::shelves::directory(&key());
-        let below = self.directory.path().join(above).join(digits);
+        let below = self.files().join(above).join(digits);
         below.join("i").join(&name[..2]).join(name)
     }
 

@@ -25,6 +25,7 @@ const MOST_REPORTS: u32 = 16;
 impl Stock {
     /// What is due every minute.
     pub(super) fn tick(&mut self) -> Result<()> {
+        self.look_at_store()?;
         let peers = &self.peers;
         let has_line = |user: &User| peers.values().any(|peer| peer.user == *user);
         self.tickets.expire(self.now, has_line);

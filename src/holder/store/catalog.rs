@@ -3,10 +3,10 @@
 //! owner's signature.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use super::shelves::Mark;
 use crate::hub::wire::{Key, Kind, Name, Signature, User, Value};
 
 /// The number of an owner in the database.
@@ -17,43 +17,6 @@ pub type Time = i64;
 
 /// Shorthand.
 pub type Result<T> = rusqlite::Result<T>;
-
-/// `file.state`, as it stands in the statements: see [`State`]. `until` is when a file
-/// leaves the trash; it is not there for others.
-const SCHEMA: &str = "
-    CREATE TABLE owner (
-        id INTEGER PRIMARY KEY,
-        user TEXT NOT NULL UNIQUE,
-        key BLOB NOT NULL UNIQUE
-    ) STRICT;
-    CREATE TABLE file (
-        owner INTEGER NOT NULL REFERENCES owner,
-        name BLOB NOT NULL,
-        size INTEGER NOT NULL,
-        kind INTEGER NOT NULL,
-        sig BLOB NOT NULL,
-        state INTEGER NOT NULL,
-        since INTEGER NOT NULL,
-        until INTEGER,
-        proven INTEGER NOT NULL DEFAULT 0,
-        scrubbed INTEGER NOT NULL,
-        reported INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (owner, name)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX file_name ON file (name);
-    CREATE INDEX file_kind ON file (owner, kind, since);
-    CREATE INDEX file_until ON file (until) WHERE until IS NOT NULL;
-    CREATE INDEX file_scrubbed ON file (scrubbed);
-    CREATE INDEX file_reported ON file (since) WHERE reported = 0;
-    CREATE INDEX file_lost ON file (state) WHERE state > 2;
-    PRAGMA user_version = 1;
-";
-
-/// The tables of this version.
-const VERSION: i64 = 1;
-
-/// How long one waits for a change of another process.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is known of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,21 +126,23 @@ impl Catalog {
     /// # Errors
     /// The database's, also for tables of another version.
     pub fn open(file: &Path) -> Result<Catalog> {
-        let db = Connection::open(file)?;
-        // At a reload the process before this one may still write.
-        db.busy_timeout(PATIENCE)?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")?;
-        // Temporary tables would be files elsewhere.
-        db.pragma_update(None, "temp_store", "MEMORY")?;
-        db.set_prepared_statement_cache_capacity(64);
-        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => db.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))?,
-            VERSION => {}
-            _ => return Err(rusqlite::Error::InvalidQuery),
-        }
-        Ok(Catalog(db))
+        super::schema::open(file).map(Catalog)
+    }
+
+    /// The mark of the store that its files have, once that is known.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn mark(&self) -> Result<Option<Mark>> {
+        self.find("SELECT mark FROM store", [], |row| row.get(0))
+    }
+
+    /// Takes note of it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn set_mark(&self, mark: &Mark) -> Result<()> {
+        self.run("INSERT INTO store (mark) VALUES (?1)", [mark])
     }
 
     /// Begins a change that [`Catalog::commit`] ends. What follows is on disk then, or

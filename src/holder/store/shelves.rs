@@ -1,7 +1,7 @@
-//! The files of the store on disk: `<owner>/<kind>/<aa>/<name>`, the same beneath
-//! `trash`, and parts of what is on its way in `part`. A stored file is its bytes and
-//! its owner's signature behind them. No name of a peer is joined to a path that is not
-//! 64 digits.
+//! The files of the store on disk, all beneath `files`, which may be a disk of its own:
+//! `<owner>/<kind>/<aa>/<name>`, the same beneath `trash`, and parts of what is on its way
+//! in `part`. A stored file is its bytes and its owner's signature behind them. No name of
+//! a peer is joined to a path that is not 64 digits.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::hub::wire::{Key, Kind, Name, Signature, User, Value};
-use crate::text::hex;
+use crate::text::{hex, unhex};
 
 /// Bytes of a signature.
 const SIGNATURE: usize = 64;
@@ -28,6 +28,15 @@ const STEP: u64 = 1 << 20;
 
 /// How long a part is kept that nobody goes on with.
 const PART_LIFE: Duration = Duration::from_hours(24);
+
+/// The directory of all files, next to the database.
+const FILES: &str = "files";
+
+/// The file in it that says which store this is.
+const MARK: &str = "store-id";
+
+/// What a store has in that file, in digits.
+pub type Mark = [u8; 16];
 
 /// The file in an owner's directory that says whose it is.
 const OWNER: &str = "owner";
@@ -52,7 +61,7 @@ pub struct Found {
     pub name: Name,
 }
 
-/// The store's directory.
+/// The directory of the files.
 #[derive(Clone, Debug)]
 pub struct Shelves {
     base: PathBuf,
@@ -85,18 +94,58 @@ const KINDS: [Kind; 5] = [
 ];
 
 impl Shelves {
-    /// Those of this directory; makes what is missing.
+    /// Those of a store.
+    pub fn of(store: &Path) -> Shelves {
+        let base = store.join(FILES);
+        Shelves { base }
+    }
+
+    /// Makes what is missing.
     ///
     /// # Errors
     /// The system's.
-    pub fn open(base: &Path) -> io::Result<Shelves> {
-        let shelves = Shelves {
-            base: base.to_owned(),
-        };
+    pub fn make(&self) -> io::Result<()> {
         for name in ["part", "trash"] {
-            make_directory(&shelves.base.join(name))?;
+            make_directory(&self.base.join(name))?;
         }
-        Ok(shelves)
+        Ok(())
+    }
+
+    /// Takes over files that lie next to the database, where they lay once.
+    fn take_over(&self) -> io::Result<()> {
+        let store = self.base.parent().unwrap_or(&self.base);
+        let is_ours =
+            |name: &String| name.len() == DIRECTORY || ["part", "trash"].contains(&name.as_str());
+        for name in names(store)?.into_iter().filter(is_ours) {
+            rename(&store.join(&name), &self.base.join(&name))?;
+        }
+        sync(&self.base)?;
+        sync(store)
+    }
+
+    /// Which store this is; nothing without the disk with the files.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn mark(&self) -> io::Result<Option<Mark>> {
+        let mut text = String::new();
+        match open(&self.base.join(MARK), OFlags::RDONLY) {
+            Ok(mut file) => file.read_to_string(&mut text)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        Ok(unhex(text.trim_end().as_bytes()).and_then(|bytes| bytes.try_into().ok()))
+    }
+
+    /// Begins a store, and marks it. The mark is on disk when this returns.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn begin(&self, mark: &Mark) -> io::Result<()> {
+        make_directory(&self.base)?;
+        self.take_over()?;
+        let text = format!("{}\n", hex(mark));
+        write_new(&self.base, MARK, &text)
     }
 
     fn of_owner(&self, shelf: Shelf, key: &Key) -> PathBuf {
@@ -128,13 +177,8 @@ impl Shelves {
         if path.exists() {
             return Ok(());
         }
-        let new = directory.join("owner.new");
-        let mut file = open(&new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
         let text = format!("user {}\nkey {}\n", user.as_str(), key.text());
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        rename(&new, &path)?;
-        sync(&directory)
+        write_new(&directory, OWNER, &text)
     }
 
     /// The owners that have directories.
@@ -334,6 +378,16 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     Ok(rustix::fs::openat(CWD, path, flags, mode).map(File::from)?)
+}
+
+/// Writes a file, which is on disk, whole, when this returns.
+fn write_new(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+    let new = directory.join(format!("{name}.new"));
+    let mut file = open(&new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    rename(&new, &directory.join(name))?;
+    sync(directory)
 }
 
 /// Makes a directory unless it is there; a new one is on disk when this returns.

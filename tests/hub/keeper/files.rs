@@ -152,7 +152,7 @@ fn only_the_file_that_was_announced_is_taken_and_only_its_bytes() {
     let reply = send(&mut peer, &fil, &other).expect("reply");
     assert_eq!(reply, Reply::NoSuchFile);
     assert_eq!(
-        fs::read_dir(kept.store().join("part"))
+        fs::read_dir(kept.files().join("part"))
             .expect("parts")
             .count(),
         0
@@ -176,7 +176,7 @@ fn a_cut_upload_goes_on_where_it_was_cut() {
     assert_eq!(reply, Reply::MaySend { from: Some(0) });
     peer.write(&mut content[..3_500_000].to_vec())
         .expect("sent");
-    let parts = kept.store().join("part");
+    let parts = kept.files().join("part");
     let len = || {
         let entries = fs::read_dir(&parts).expect("parts").flatten();
         entries

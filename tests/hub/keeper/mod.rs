@@ -197,11 +197,16 @@ impl Kept {
         self.kept.join("store")
     }
 
+    /// Where all files are, which may be a disk of its own.
+    pub fn files(&self) -> PathBuf {
+        self.store().join("files")
+    }
+
     /// Where a stored file of an owner lies.
     pub fn path(&self, owner: &Person, kind: &str, name: Name) -> PathBuf {
         let digits = Name(sha256(&owner.key().0)).text();
         let name = name.text();
-        let below = self.store().join(&digits[..32]).join(kind);
+        let below = self.files().join(&digits[..32]).join(kind);
         below.join(&name[..2]).join(name)
     }
 

@@ -18,8 +18,8 @@ fn a_file_that_its_owner_deletes_goes_into_the_trash_and_comes_back_when_it_is_w
     let reply = line.done(&format!("DEL {text} {}", anna.proof(name, size)));
     assert_eq!(code(&reply), 203, "{reply}");
     wait_until("it is in the trash", || !live.exists());
-    let below = live.strip_prefix(kept.store()).expect("beneath the store");
-    let trash = kept.store().join("trash").join(below);
+    let below = live.strip_prefix(kept.files()).expect("beneath the files");
+    let trash = kept.files().join("trash").join(below);
     assert!(trash.exists());
     wait_until("the hub has heard of that", || {
         let reply = kept.place(&mut line, &content);
