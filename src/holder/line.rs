@@ -230,6 +230,7 @@ fn serve(
     stock.send(&FromLine::Ready {
         time: line.time(),
         is_near: is_near(line.address().ip()),
+        is_rebuilt: line.is_rebuilt(),
     })?;
     log::info!(hub = hub.address.as_str(), user = hub.user.as_str(); "line to the hub");
     let mut asked: Vec<(Id, u64)> = Vec::new();

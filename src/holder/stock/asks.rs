@@ -1,14 +1,15 @@
-//! What the stock asks of the hub, and what the hub answers: reports of files, what has
-//! become of those that go between holders, and files that are lost. The line takes so
-//! many requests at once; the rest waits here, and ends with the line.
+//! What the stock asks of the hub, and what the hub answers: reports of files, of all of
+//! them where the hub writes its book again, what has become of those that go between
+//! holders, and files that are lost. The line takes so many requests at once; the rest
+//! waits here, and ends with the line.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::message::ToLine;
-use super::{Result, Stock};
-use crate::holder::store::catalog::Filed;
+use super::{AT_ONCE, Result, Stock};
+use crate::holder::store::catalog::{Filed, OwnerId};
 use crate::hub::wire::request::{Dfi, Rrc};
-use crate::hub::wire::{Code, Flag, Line, Message, Request};
+use crate::hub::wire::{Code, Flag, Line, Message, Name, Request};
 
 /// The most requests that wait for an answer.
 const MOST: usize = 32;
@@ -32,6 +33,14 @@ pub(super) struct Asks {
     waiting: VecDeque<(Request, About)>,
     /// The tag of the last one.
     last: u64,
+}
+
+/// How far a hub that has lost its database has heard of all files.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    /// The last one.
+    behind: Option<(OwnerId, Name)>,
+    is_over: bool,
 }
 
 impl Asks {
@@ -79,7 +88,11 @@ impl Stock {
     /// Reports a file.
     pub(super) fn report_file(&mut self, file: Filed) -> Result<()> {
         let owner = self.catalog.owner_of(file.owner)?;
+        let replay = self.replay.as_ref().map(|_| Flag);
+        let came = u64::try_from(file.since + self.ahead).ok();
         let request = Dfi {
+            replay,
+            time: came.filter(|_| replay.is_some()),
             size: Some(file.size),
             owner: Some(owner.user),
             okey: Some(owner.key),
@@ -89,6 +102,27 @@ impl Stock {
         };
         self.ask(request, About::Report(file));
         Ok(())
+    }
+
+    /// Reports some files more, if the hub wants to hear of all.
+    pub(super) fn replay(&mut self) -> Result<()> {
+        let Some(replay) = self.replay.as_mut().filter(|it| !it.is_over) else {
+            return Ok(());
+        };
+        if !self.asks.waiting.is_empty() {
+            return Ok(());
+        }
+        let first = (OwnerId::MIN, Name([0; 32]));
+        let behind = replay.behind.unwrap_or(first);
+        let files = self.catalog.whole_behind(behind, AT_ONCE)?;
+        replay.behind = files.last().map(|file| (file.owner, file.name));
+        replay.is_over = files.is_empty();
+        if replay.is_over {
+            log::info!("the hub has heard of all files");
+        }
+        files
+            .into_iter()
+            .try_for_each(|file| self.report_file(file))
     }
 
     /// Asks for all that the hub has given to this holder, if nothing of it is here:
@@ -105,6 +139,7 @@ impl Stock {
     pub(super) fn answered(&mut self, tag: u64, line: &Line) -> Result<()> {
         let about = self.asks.asked.remove(&tag);
         self.ask_more();
+        self.replay()?;
         let Message::Reply(reply) = &line.message else {
             return Ok(());
         };
@@ -140,6 +175,7 @@ impl Stock {
 
     /// Nothing that was asked will be answered any more.
     pub(super) fn forget_asked(&mut self) {
+        self.replay = None;
         self.asks.asked.clear();
         self.asks.waiting.clear();
     }

@@ -362,6 +362,8 @@ pub enum FromLine {
         time: u64,
         /// Whether the hub is at an address that only neighbours reach.
         is_near: bool,
+        /// Whether the hub wants to hear of every file.
+        is_rebuilt: bool,
     },
     /// The connection is lost.
     Lost,
@@ -378,7 +380,7 @@ pub enum FromLine {
 
 codec!(enum FromLine {
     1 => Challenge { time, random, exporter },
-    2 => Ready { time, is_near },
+    2 => Ready { time, is_near, is_rebuilt },
     3 => Lost,
     4 => Line(line),
     5 => Answered { tag, line },

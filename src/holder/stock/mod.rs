@@ -20,7 +20,7 @@ mod tickets;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 
-use self::asks::Asks;
+use self::asks::{Asks, Replay};
 use self::errands::Errands;
 use self::message::{Pass, ToLine};
 use self::peers::Peer;
@@ -117,6 +117,8 @@ struct Stock {
     to_hub: Vec<ToLine>,
     /// What the hub is asked.
     asks: Asks,
+    /// How far the hub has heard of all files, if it wants to.
+    replay: Option<Replay>,
     /// Files that go to other holders, and come from them.
     errands: Errands,
     /// What the slow thread is to do.
@@ -144,6 +146,7 @@ impl Stock {
             is_online: false,
             to_hub: Vec::new(),
             asks: Asks::default(),
+            replay: None,
             errands: Errands::default(),
             slow: VecDeque::new(),
             lost: Vec::new(),

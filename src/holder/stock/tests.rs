@@ -296,6 +296,7 @@ fn a_file_that_is_gone_is_reported_to_the_hub_and_taken_again() {
     let ready = FromLine::Ready {
         time: 1_795_336_800,
         is_near: true,
+        is_rebuilt: false,
     };
     shop.stock.hear_line(ready).expect("heard");
     let name = name_of(b"one").text();

@@ -2,6 +2,7 @@
 //! read against their names, and the hub hears of files whose owners may not have
 //! lived to report them.
 
+use super::asks::Replay;
 use super::message::{Done, FromLine, Job, ToLine, Work};
 use super::orders::reply_of;
 use super::slow::Waiting;
@@ -85,10 +86,16 @@ impl Stock {
                     self.to_hub.push(ToLine::Response { response, sig });
                 }
             }
-            FromLine::Ready { time, is_near } => {
+            FromLine::Ready {
+                time,
+                is_near,
+                is_rebuilt,
+            } => {
                 self.is_online = true;
                 self.errands.is_near = is_near;
                 self.ahead = i64::try_from(time).unwrap_or(self.now) - self.now;
+                self.replay = is_rebuilt.then(Replay::default);
+                self.replay()?;
                 self.ask_for_all()?;
                 self.catalog.warn_again()?;
                 self.warn()?;

@@ -288,6 +288,18 @@ impl Catalog {
         self.all(&text, params![owner, kind, behind, most], filed)
     }
 
+    /// Some files that count as copies, behind this one of this owner.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn whole_behind(&self, behind: (OwnerId, Name), most: u32) -> Result<Vec<Filed>> {
+        let text = format!(
+            "{FILE} WHERE (owner, name) > (?1, ?2) AND state = 1 AND until IS NULL
+             ORDER BY owner, name LIMIT ?3"
+        );
+        self.all(&text, params![behind.0, behind.1.0, most], filed)
+    }
+
     /// Some rows of an owner, in the order of names, behind this one.
     ///
     /// # Errors

@@ -94,6 +94,7 @@ pub struct HubLine {
     talk: Talk,
     address: SocketAddr,
     hub: Label,
+    is_rebuilt: bool,
     login: Login,
     exporter: Exporter,
     /// How far the hub's clock is ahead of ours, in seconds.
@@ -145,13 +146,14 @@ impl HubLine {
             return Err(PeerError::OtherHub(hub));
         }
         let ahead = time.cast_signed() - now().cast_signed();
-        let missing = respond(&mut talk, &hub, &login, exporter, signer)?;
+        let (missing, is_rebuilt) = respond(&mut talk, &hub, &login, exporter, signer)?;
         talk.link.set_deadline(None)?;
         talk.link.set_idle_limit(Some(SILENCE))?;
         let line = HubLine {
             talk,
             address,
             hub,
+            is_rebuilt,
             login,
             exporter,
             ahead,
@@ -167,6 +169,11 @@ impl HubLine {
     /// What the hub calls itself.
     pub fn hub(&self) -> &Label {
         &self.hub
+    }
+
+    /// Whether it has lost its database, and wants to hear of every file.
+    pub fn is_rebuilt(&self) -> bool {
+        self.is_rebuilt
     }
 
     /// Where the hub is.
@@ -454,14 +461,15 @@ fn answered(talk: &mut Talk, to: Id) -> Result<Reply> {
     }
 }
 
-/// Answers the challenge; what the hub wants to have first.
+/// Answers the challenge; what the hub wants to have first, and whether it wants to hear
+/// of every file.
 fn respond(
     talk: &mut Talk,
     hub: &Label,
     login: &Login,
     exporter: Exporter,
     signer: &dyn Signer,
-) -> Result<Missing> {
+) -> Result<(Missing, bool)> {
     let Line {
         id: None,
         message: Message::Request(Request::Cha(cha)),
@@ -481,9 +489,9 @@ fn respond(
     rsp.sig = signature;
     let id = talk.request(rsp)?;
     match answered(talk, id)? {
-        Reply::LoggedIn { .. } => Ok(Missing::Nothing),
-        Reply::KeyNeeded => Ok(Missing::Key),
-        Reply::ShareNeeded => Ok(Missing::Share),
+        Reply::LoggedIn { replay } => Ok((Missing::Nothing, replay.is_some())),
+        Reply::KeyNeeded => Ok((Missing::Key, false)),
+        Reply::ShareNeeded => Ok((Missing::Share, false)),
         reply => Err(PeerError::Refused(reply)),
     }
 }

@@ -54,7 +54,11 @@ impl Shop {
 
     fn ready(&mut self, is_near: bool) {
         let time = u64::try_from(self.stock.now).expect("time");
-        let ready = FromLine::Ready { time, is_near };
+        let ready = FromLine::Ready {
+            time,
+            is_near,
+            is_rebuilt: false,
+        };
         self.stock.hear_line(ready).expect("heard");
     }
 }

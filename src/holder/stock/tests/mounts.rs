@@ -1,4 +1,4 @@
-//! A store whose files may be on a disk of their own.
+//! A store whose files may be on a disk of their own, and a hub that wants to hear of all.
 
 use super::*;
 
@@ -14,6 +14,15 @@ impl Shop {
     fn mounted(&self, away: PathBuf) {
         fs::remove_dir(self.files()).expect("an empty directory");
         fs::rename(away, self.files()).expect("put back");
+    }
+
+    fn ready_to_rebuild(&mut self) {
+        let ready = FromLine::Ready {
+            time: self.stock.hub_time(),
+            is_near: true,
+            is_rebuilt: true,
+        };
+        self.stock.hear_line(ready).expect("heard");
     }
 }
 
@@ -68,6 +77,7 @@ fn a_store_that_has_neither_files_nor_database_is_a_new_one() {
     let ready = FromLine::Ready {
         time,
         is_near: true,
+        is_rebuilt: false,
     };
     shop.stock.hear_line(ready).expect("heard");
     assert_eq!(shop.said(), ["RRC all=1\r\n"]);
@@ -94,4 +104,54 @@ fn files_that_lie_next_to_the_database_are_taken_over() {
     let mut shop = Shop { stock, directory };
     assert!(shop.fetched(b"one"));
     assert!(shop.path("", b"one").exists());
+}
+
+#[test]
+fn a_hub_that_has_lost_its_database_hears_of_every_file() {
+    let mut shop = Shop::new();
+    // More than are asked at once.
+    let contents: Vec<Vec<u8>> = (0..100_u8).map(|number| vec![number; 9]).collect();
+    for content in &contents {
+        shop.store(content);
+    }
+    shop.store(b"in the trash");
+    assert_eq!(shop.order(&shop.removal(b"in the trash", None)), 203);
+    shop.said();
+    shop.ready_to_rebuild();
+    let mut said = Vec::new();
+    loop {
+        let more = shop.said();
+        if more.is_empty() {
+            break;
+        }
+        said.extend(more);
+        let tags: Vec<u64> = shop.stock.asks.asked.keys().copied().collect();
+        for tag in tags {
+            let line = Line::parse(b"212 Transfer completed ; id=1").expect("line");
+            let answered = FromLine::Answered { tag, line };
+            shop.stock.hear_line(answered).expect("heard");
+        }
+    }
+    assert_eq!(said.len(), contents.len());
+    for content in &contents {
+        let name = name_of(content).text();
+        let line = said.iter().find(|line| line.contains(&name));
+        let line = line.expect("a report");
+        for part in [
+            " bob ",
+            " replay=1",
+            " owner=anna ",
+            " size=9 ",
+            " time=",
+            " sig=",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+    // What comes later is reported in the same way.
+    shop.store(b"new");
+    shop.stock.now += 3601;
+    shop.stock.tick().expect("tick");
+    let said = shop.said();
+    assert!(said[0].contains(" replay=1"), "{said:?}");
 }

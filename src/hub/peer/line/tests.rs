@@ -22,6 +22,7 @@ fn owner() -> (HubLine, TcpStream) {
         talk: Talk::new(Link::new(near).expect("link")),
         address: listener.local_addr().expect("address"),
         hub: Label::read("hub.example.org").expect("name"),
+        is_rebuilt: false,
         login: Login {
             user: anna(),
             role: Role::Owner,
