@@ -23,13 +23,14 @@ pub enum Return {
 
 impl Book {
     /// Takes a holder's word that it has lost all copies that it had before this time,
-    /// and has not named since; how many others can give back.
+    /// and has not named since; how many others can give back. Those that are on their way
+    /// wait no longer.
     ///
     /// # Errors
     /// The database's.
     pub fn begin_return(&self, holder: UserId, before: Time, now: Time) -> Result<u64> {
         let text = "UPDATE copy SET state = 6, since = ?3
-                    WHERE holder = ?1 AND state = 2 AND since < ?2 AND EXISTS
+                    WHERE holder = ?1 AND (state = 2 AND since < ?2 OR state = 6) AND EXISTS
                     (SELECT 1 FROM copy o WHERE o.owner = copy.owner AND o.name = copy.name
                      AND o.holder <> ?1 AND o.state IN (2, 4))";
         self.run(text, params![holder, before, now])?;
