@@ -9,8 +9,8 @@ use super::*;
 use crate::common::{is_running, pids};
 
 /// Kills the processes of this name, and waits until they are gone.
-fn kill_all(kept: &Kept, name: &str) {
-    let found = pids(&kept.keeper, name);
+pub fn kill_all(server: &Server, name: &str) {
+    let found = pids(server, name);
     assert!(!found.is_empty(), "no {name}");
     for pid in &found {
         let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
@@ -39,7 +39,7 @@ fn what_was_acknowledged_survives_a_kill_of_each_process() {
         let reply = peer.reply(id).expect("reply");
         assert!(matches!(reply, Reply::MaySend { .. }), "{reply:?}");
         peer.write(&mut cut[..2_000_000].to_vec()).expect("sent");
-        kill_all(&kept, victim);
+        kill_all(&kept.server, victim);
         // Stock and line come again together.
         if victim != "tfd-session" {
             times += 1;

@@ -1,12 +1,18 @@
 //! A keeper of tfd's next to a hub of tfd's, and owners that dial it.
 
+mod circle;
 mod crash;
 mod files;
+mod healing;
+mod kills;
+mod mounts;
 mod orders;
 mod processes;
+mod rebuild;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 
@@ -33,14 +39,33 @@ pub const KEEPS: &str = "mail";
 /// What the log says once the hub knows the keeper and its share.
 pub const ONLINE: &str = "line to the hub hub=";
 
-/// A hub, and a keeper that is ready there.
-pub struct Kept {
-    pub hub: Hub,
-    pub bob: Person,
-    pub keeper: Server,
+/// A keeper that is ready at a hub.
+pub struct Keeper {
+    pub person: Person,
+    pub server: Server,
     /// The directory of the holder.
     kept: PathBuf,
     _above: TempDir,
+}
+
+/// A hub, and a keeper of bob's.
+pub struct Kept {
+    pub hub: Hub,
+    bob: Keeper,
+}
+
+impl Deref for Kept {
+    type Target = Keeper;
+
+    fn deref(&self) -> &Keeper {
+        &self.bob
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Keeper {
+        &mut self.bob
+    }
 }
 
 /// What is different from the usual keeper.
@@ -77,54 +102,62 @@ pub fn kept(lines: &str) -> Option<Kept> {
 
 pub fn kept_with(different: &Different) -> Option<Kept> {
     let hub = server("")?;
-    let (bob, key_file) = keeper_of(&hub, "bob");
-    drop(hub.owner(&bob));
-    let above = tempfile::tempdir().expect("directory");
-    let key = above.path().join("holder.key");
-    fs::write(&key, key_file).expect("key file");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("mode");
-    fs::set_permissions(above.path(), fs::Permissions::from_mode(0o755)).expect("mode");
-    if let Some(uid) = different.started_by {
-        chown(&key, Some(uid), None).expect("chown");
-        chown(above.path(), Some(uid), None).expect("chown");
+    let bob = Keeper::start(&hub, "bob", different);
+    Some(Kept { hub, bob })
+}
+
+impl Keeper {
+    /// One of this user, which is ready at the hub.
+    #[track_caller]
+    pub fn start(hub: &Hub, name: &str, different: &Different) -> Keeper {
+        let (person, key_file) = keeper_of(hub, name);
+        drop(hub.owner(&person));
+        let above = tempfile::tempdir().expect("directory");
+        let key = above.path().join("holder.key");
+        fs::write(&key, key_file).expect("key file");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("mode");
+        fs::set_permissions(above.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        if let Some(uid) = different.started_by {
+            chown(&key, Some(uid), None).expect("chown");
+            chown(above.path(), Some(uid), None).expect("chown");
+        }
+        let store = different.above.clone();
+        let store = store
+            .unwrap_or_else(|| above.path().to_owned())
+            .join("kept");
+        let share = match different.lines.contains("share =") {
+            true => "",
+            false => "share = \"10G\"",
+        };
+        let free = match different.lines.contains("keep_free =") {
+            true => "",
+            false => "keep_free = \"1M\"",
+        };
+        let port = hub.tls_address().port();
+        let at = match different.by_name {
+            true => format!("hub = \"localhost:{port}\""),
+            false => String::new(),
+        };
+        let server = Server::with(Setup {
+            tf: format!(
+                "listen = []\n[holder]\nlisten = [\"127.0.0.1:0\"]\nkey = \"{}\"\n\
+                 store = \"{}\"\nuser = \"{KEEPS}\"\n{share}\n{free}\n{at}\n{}\n",
+                key.display(),
+                store.display(),
+                different.lines
+            ),
+            started_by: different.started_by,
+            ..Setup::default()
+        });
+        let mut keeper = Keeper {
+            person,
+            server,
+            kept: store,
+            _above: above,
+        };
+        keeper.wait_until_online(1);
+        keeper
     }
-    let store = different.above.clone();
-    let store = store
-        .unwrap_or_else(|| above.path().to_owned())
-        .join("kept");
-    let share = match different.lines.contains("share =") {
-        true => "",
-        false => "share = \"10G\"",
-    };
-    let free = match different.lines.contains("keep_free =") {
-        true => "",
-        false => "keep_free = \"1M\"",
-    };
-    let port = hub.tls_address().port();
-    let at = match different.by_name {
-        true => format!("hub = \"localhost:{port}\""),
-        false => String::new(),
-    };
-    let keeper = Server::with(Setup {
-        tf: format!(
-            "listen = []\n[holder]\nlisten = [\"127.0.0.1:0\"]\nkey = \"{}\"\nstore = \"{}\"\n\
-             user = \"{KEEPS}\"\n{share}\n{free}\npublic_port = 7272\n{at}\n{}\n",
-            key.display(),
-            store.display(),
-            different.lines
-        ),
-        started_by: different.started_by,
-        ..Setup::default()
-    });
-    let mut kept = Kept {
-        hub,
-        bob,
-        keeper,
-        kept: store,
-        _above: above,
-    };
-    kept.wait_until_online(1);
-    Some(kept)
 }
 
 /// A user who keeps, and the text of its key file.
@@ -187,9 +220,9 @@ pub fn announced(owner: &Person, content: &[u8]) -> Fil {
     }
 }
 
-impl Kept {
+impl Keeper {
     pub fn address(&self) -> SocketAddr {
-        self.keeper.address()
+        self.server.address()
     }
 
     /// What the user of the store has.
@@ -213,14 +246,14 @@ impl Kept {
     /// Waits until the keeper has been at the hub so many times.
     #[track_caller]
     pub fn wait_until_online(&mut self, times: usize) {
-        self.keeper.wait_for_lines(ONLINE, times);
+        self.server.wait_for_lines(ONLINE, times);
     }
 
     pub fn parties(&self, owner: &Person) -> Parties {
         Parties {
             own: owner.user(),
-            other: self.bob.user(),
-            key: self.bob.holder_key(),
+            other: self.person.user(),
+            key: self.person.holder_key(),
             time: jiff::Timestamp::now().as_second() as u64,
         }
     }
@@ -259,7 +292,8 @@ impl Kept {
     #[track_caller]
     pub fn acknowledge(&self, line: &mut Line, content: &[u8], receipt: Signature) {
         let (name, receipt) = (name_of(content).text(), receipt.text());
-        let reply = line.done(&format!("DFI {name} bob receipt={receipt}"));
+        let holder = &self.person.name;
+        let reply = line.done(&format!("DFI {name} {holder} receipt={receipt}"));
         assert_eq!(code(&reply), 212, "{reply}");
     }
 }

@@ -40,7 +40,7 @@ fn has_nothing_of(kept: &Kept, pid: u32) {
 fn one(kept: &Kept, name: &str) -> u32 {
     let mut found = Vec::new();
     wait_until(name, || {
-        found = pids(&kept.keeper, name);
+        found = pids(&kept.server, name);
         found.len() == 1
     });
     found[0]
@@ -57,7 +57,7 @@ fn the_stock_alone_has_the_store_and_only_the_line_and_sessions_have_sockets() {
     let whole = fetch(&mut peer, &get(&content).into());
     assert_eq!(whole, Ok(content));
     wait_until("one session", || {
-        pids(&kept.keeper, "tfd-session").len() == 1
+        pids(&kept.server, "tfd-session").len() == 1
     });
     let (stock, session) = (one(&kept, "tfd-stock"), one(&kept, "tfd-session"));
     let to_hub = one(&kept, "tfd-line");
@@ -126,7 +126,7 @@ fn an_ordinary_user_keeps_files_in_the_sandbox_as_well() {
     let mut peer = kept.dial(&anna, Purpose::Recover);
     assert_eq!(fetch(&mut peer, &get(&content).into()), Ok(content));
     wait_until("one session", || {
-        pids(&kept.keeper, "tfd-session").len() == 1
+        pids(&kept.server, "tfd-session").len() == 1
     });
     for name in [
         "tfd-stock",
