@@ -20,6 +20,7 @@ mod common;
 mod dialer;
 mod files;
 mod fuzz;
+mod holder;
 mod hub;
 #[allow(dead_code, reason = "the tests of the hub use the rest")]
 #[path = "../hub/peer.rs"]
@@ -65,6 +66,9 @@ fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
     }
     if wanted == hub::PLACE {
         return hub::attack(place, root);
+    }
+    if wanted == holder::PLACE {
+        return holder::attack(place, root);
     }
     if format!("{place:?}") != wanted {
         return;
@@ -238,6 +242,7 @@ fn main() -> ExitCode {
         failures += vault::attack_in(place) + hub::attack_in(place);
     }
     failures += vault::is_out_of_reach() + hub::is_out_of_reach();
+    failures += holder::is_out_of_reach();
     failures += log::is_out_of_reach();
     failures += climbs::out_of_each_root();
     failures += rootless::reaches_no_other_file();
