@@ -1,5 +1,6 @@
 //! Looking into snapshots: what is in them, and single files out of them.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +48,84 @@ fn kind(node: &NodeType) -> &'static str {
     }
 }
 
+/// How an entry differs from the one of the same name.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Change {
+    pub(crate) path: String,
+    /// added, removed, content, kind or attributes.
+    pub(crate) change: &'static str,
+}
+
+/// What differs, if anything.
+fn change(before: Option<&Node>, after: Option<&Node>) -> Option<&'static str> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Some(if before.is_none() { "added" } else { "removed" });
+    };
+    let attributes = |node: &Node| {
+        let meta = &node.meta;
+        // That of a directory says what the lines of its entries say.
+        let modified = (!node.is_dir()).then(|| modified(node));
+        let xattrs = meta.extended_attributes.clone();
+        (meta.mode, meta.uid, meta.gid, modified, xattrs)
+    };
+    if kind(&before.node_type) != kind(&after.node_type) {
+        Some("kind")
+    } else if before.content != after.content || before.node_type != after.node_type {
+        Some("content")
+    } else if attributes(before) != attributes(after) {
+        Some("attributes")
+    } else {
+        None
+    }
+}
+
+/// The entries of two directories by their names.
+type Pairs = BTreeMap<std::ffi::OsString, (Option<Node>, Option<Node>)>;
+
 impl Repository {
+    /// Hands on what differs between two snapshots, or between parts of them. The
+    /// directories that are lost.
+    pub(crate) fn diff(
+        self,
+        before: &str,
+        after: &str,
+        mut each: impl FnMut(&Change),
+    ) -> Result<Vec<LeftOut>> {
+        let (before, path_before) = self.named(before)?;
+        let (after, path) = self.named(after)?;
+        let library = self.library.to_indexed()?;
+        let before = node(&library, &before, path_before)?;
+        let after = node(&library, &after, path)?;
+        let mut lost = Vec::new();
+        let mut open = vec![(PathBuf::from("/").join(path), Some(before), Some(after))];
+        while let Some((path, before, after)) = open.pop() {
+            if let Some(change) = change(before.as_ref(), after.as_ref()) {
+                let path = path.to_string_lossy().into_owned();
+                each(&Change { path, change });
+            }
+            let subtree = |node: &Option<Node>| node.as_ref().and_then(|node| node.subtree);
+            if subtree(&before) == subtree(&after) {
+                continue;
+            }
+            let mut pairs = Pairs::new();
+            let mut inside = |node: Option<Node>| {
+                let node = node.filter(Node::is_dir);
+                node.map_or(Vec::new(), |node| entries(&library, &path, node, &mut lost))
+            };
+            for node in inside(before) {
+                let pair = pairs.entry(node.name().into_owned()).or_default();
+                pair.0 = Some(node);
+            }
+            for node in inside(after) {
+                let pair = pairs.entry(node.name().into_owned()).or_default();
+                pair.1 = Some(node);
+            }
+            let pairs = pairs.into_iter().rev();
+            open.extend(pairs.map(|(name, (before, after))| (path.join(name), before, after)));
+        }
+        Ok(lost)
+    }
+
     /// Hands on each entry of `SNAPSHOT[:PATH]`. The directories that are lost.
     pub(crate) fn list(self, what: &str, each: impl FnMut(&Entry)) -> Result<Vec<LeftOut>> {
         let (snapshot, path) = self.named(what)?;

@@ -51,6 +51,20 @@ pub(crate) struct Pruned {
     pub(crate) emptied: u64,
 }
 
+/// What is stored.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Stats {
+    pub(crate) snapshots: u64,
+    /// Bytes of all snapshots as they would be restored.
+    pub(crate) restored: u64,
+    /// Chunks, each of which is stored once, and their bytes.
+    pub(crate) chunks: u64,
+    pub(crate) bytes: u64,
+    /// Bytes of one copy of all files at keepers, and their number.
+    pub(crate) stored: u64,
+    pub(crate) files: u64,
+}
+
 /// What a check found.
 #[derive(Debug, Default, serde::Serialize)]
 pub(crate) struct Checked {
@@ -121,6 +135,47 @@ impl Repository {
         let ids = snapshots.iter().map(|it| it.id.parse());
         let ids = ids.collect::<std::result::Result<Vec<_>, _>>()?;
         Ok(self.library.delete_snapshots(&ids)?)
+    }
+
+    /// What is stored, and how much of it is stored once for many.
+    pub(crate) fn stats(&self) -> Result<Stats> {
+        let snapshots = self.snapshots()?;
+        let index = self.library.infos_index()?;
+        let files = self.library.infos_files()?.repo;
+        Ok(Stats {
+            snapshots: snapshots.len() as u64,
+            restored: snapshots.iter().map(|it| it.bytes).sum(),
+            chunks: index.blobs.iter().map(|it| it.count).sum(),
+            bytes: index.blobs.iter().map(|it| it.data_size).sum(),
+            stored: files.iter().map(|it| it.size).sum(),
+            files: files.iter().map(|it| it.count).sum(),
+        })
+    }
+
+    /// Gives these snapshots tags and takes some from them; how many are others now. A
+    /// snapshot with other tags is a new file, which comes before the old one goes.
+    pub(crate) fn tag(&self, names: &[String], add: &[String], remove: &[String]) -> Result<u64> {
+        let lists = |tags: &[String]| {
+            let lists = tags.iter().map(|tag| tag.parse::<StringList>());
+            let lists = lists.collect::<std::result::Result<Vec<_>, _>>();
+            lists.map_err(|e| BackupError::Failed(format!("not a tag: {e}")))
+        };
+        let (add, remove) = (lists(add)?, lists(remove)?);
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        for name in names {
+            let mut file = self.snapshot(name)?;
+            let id = file.id;
+            let is_added = file.add_tags(add.clone());
+            let is_removed = file.remove_tags(&remove);
+            if (is_added || is_removed) && !old.contains(&id) {
+                file.original.get_or_insert(id);
+                old.push(id);
+                new.push(file);
+            }
+        }
+        self.library.save_snapshots(new)?;
+        self.library.delete_snapshots(&old)?;
+        Ok(old.len() as u64)
     }
 
     /// Removes what no snapshot needs. Nobody else may be adding files.

@@ -25,14 +25,14 @@ use std::path::Path;
 use rustic_core::RusticError;
 
 pub(crate) use self::account::{Account, Entrance};
-pub(crate) use self::browse::Entry;
+pub(crate) use self::browse::{Change, Entry};
 pub(crate) use self::export::export;
 pub(crate) use self::hub::{
     KeeperAt, Standing, enrol, factor_of, is_known, keepers_of, standing, user_of,
 };
 pub(crate) use self::keepers::{Access, Keepers, Locks};
 pub(crate) use self::keyfile::{KeyFile, write_secret};
-pub(crate) use self::maintain::{Checked, Forgetting, Keep, Pruned};
+pub(crate) use self::maintain::{Checked, Forgetting, Keep, Pruned, Stats};
 pub(crate) use self::repository::{Made, Plan, Repository, Snapshot};
 pub(crate) use self::restore::Restored;
 pub(crate) use self::seed::Seed;

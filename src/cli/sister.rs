@@ -14,7 +14,7 @@ use super::output::complain;
 const PROGRAM: &str = "tf-backup";
 
 /// Its commands.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "backup",
     "snapshots",
     "restore",
@@ -23,6 +23,9 @@ const COMMANDS: [&str; 9] = [
     "check",
     "repair",
     "dump",
+    "diff",
+    "stats",
+    "tag",
     "hub",
 ];
 

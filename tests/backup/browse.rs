@@ -44,6 +44,72 @@ fn entries_are_listed_found_and_printed() {
 }
 
 #[test]
+fn two_snapshots_are_compared_entry_by_entry() {
+    let desk = saved();
+    let source = desk.path("source");
+    fs::write(source.join("inner/letter.txt"), "dear some\n").expect("file");
+    fs::create_dir(source.join("more")).expect("directory");
+    fs::write(source.join("more/new"), "new").expect("file");
+    fs::remove_file(source.join("noise")).expect("remove");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(source.join("inner"), mode).expect("mode");
+    desk.fine(&["backup", &desk.text("source")]);
+    let changed = desk.fine(&["diff", "latest~1", "latest"]);
+    let expected = [
+        ('U', "inner"),
+        ('M', "inner/letter.txt"),
+        ('+', "more"),
+        ('+', "more/new"),
+        ('-', "noise"),
+    ];
+    let expected = expected.map(|(sign, name)| format!("{sign} {}\n", whole(&desk, name)));
+    assert_eq!(changed, expected.concat());
+    let inner = whole(&desk, "inner");
+    let both = [format!("latest~1:{inner}"), format!("latest:{inner}")];
+    let changed = desk.fine(&["diff", &both[0], &both[1]]);
+    assert_eq!(changed.lines().count(), 2, "{changed}");
+    assert_eq!(desk.fine(&["diff", "latest", "latest"]), "");
+}
+
+#[test]
+fn tags_come_and_go_and_the_snapshot_stays_what_it_was() {
+    let desk = saved();
+    desk.fine(&["backup", &desk.text("source")]);
+    let first = desk.fine(&["snapshots"])[..8].to_owned();
+    let added = desk.json(&["tag", "--add", "before-move", "--add", "old", &first]);
+    assert_eq!(added["changed"], 1);
+    let listed = desk.fine(&["snapshots"]);
+    let tagged: Vec<&str> = listed.lines().filter(|it| it.contains("old")).collect();
+    assert!(listed.lines().count() == 2 && tagged.len() == 1, "{listed}");
+    let removed = desk.json(&["tag", "--remove", "old", "latest", "latest~1"]);
+    assert_eq!(removed["changed"], 1, "one of them has it");
+    let listed = desk.fine(&["snapshots"]);
+    assert!(
+        !listed.contains("old") && listed.contains("before-move"),
+        "{listed}"
+    );
+    desk.fine(&["restore", "latest~1", "--target", "back"]);
+    assert_eq!(
+        seen(&desk.restored("back", "source")),
+        seen(&desk.path("source"))
+    );
+    desk.ends(2, &["tag", "latest"]);
+}
+
+#[test]
+fn what_is_stored_once_for_many_is_counted_once() {
+    let desk = saved();
+    fs::copy(desk.path("source/noise"), desk.path("source/again")).expect("copy");
+    desk.fine(&["backup", &desk.text("source")]);
+    let stats = desk.json(&["stats"]);
+    let number = |name: &str| stats[name].as_u64().expect("number");
+    assert_eq!(number("snapshots"), 2);
+    assert!(number("restored") > 27 << 20, "{stats}");
+    assert!((9 << 20..10 << 20).contains(&number("bytes")), "{stats}");
+    assert!((9 << 20..10 << 20).contains(&number("stored")), "{stats}");
+}
+
+#[test]
 fn restic_reads_what_was_exported() {
     let desk = saved();
     fs::write(desk.path("new"), "a password\n").expect("file");

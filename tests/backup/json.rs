@@ -14,18 +14,23 @@ fn each_command_prints_lines_of_its_schema() {
     let desk = Desk::new();
     fs::create_dir(desk.path("source")).expect("directory");
     fs::write(desk.path("source/letter.txt"), "dear all").expect("file");
+    fs::write(desk.path("letter"), "dear all").expect("file");
     let mut seen = BTreeSet::new();
     for arguments in [
         "backup init --no-passphrase --phrase-file phrase --keeper one",
         "backup add-keeper two",
         "backup source --tag first",
         "backup source",
+        "tag --add second latest",
+        "backup letter",
+        "diff latest~1 latest",
+        "stats",
         "snapshots",
         "backup ls",
         "backup find *.txt",
         "restore latest --target back",
         "check --read-data",
-        "forget --keep-last 1 --prune",
+        "forget --keep-last 1 --prune --yes",
         "prune",
         "repair index",
         "repair snapshots",

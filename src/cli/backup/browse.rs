@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Exit, Result, report, report_notes};
-use crate::backup::{Access, BackupError, Entry, LeftOut, Snapshot, export};
+use crate::backup::{Access, BackupError, Change, Entry, LeftOut, Snapshot, export};
 use crate::cli::output::{Printer, local_time};
 use crate::cli::secrets::first_line;
 use crate::client::ClientError;
@@ -18,6 +18,7 @@ use crate::text::shown;
 #[serde(tag = "type", rename_all = "kebab-case")]
 enum Record<'a> {
     Entry(&'a Entry),
+    Change(&'a Change),
     Found { snapshot: &'a str, entry: &'a Entry },
     Export { directory: String, files: u64 },
 }
@@ -93,6 +94,45 @@ impl Dump {
         report_notes(&keepers);
         dumped.map(|()| Exit::Done)
     }
+}
+
+/// Show what differs between two snapshots
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf diff latest~1 latest\n  tf diff 3f2a91c0:/home/anna latest:/home/anna\n\n\
+                  + added, - removed, M other content, T another kind, U other mode, owner or time."
+)]
+pub(super) struct Diff {
+    /// The earlier one, with :PATH what is beneath that path
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    before: String,
+    /// The later one
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    after: String,
+}
+
+impl Diff {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let (keepers, _locks, repository) = context.open_to_read()?;
+        let mut out = Lines::new(context);
+        let lost = repository.diff(&self.before, &self.after, |change| {
+            out.show(&Record::Change(change), || changed(change));
+        })?;
+        out.end()?;
+        report_notes(&keepers);
+        Ok(exit(&lost))
+    }
+}
+
+fn changed(it: &Change) -> String {
+    let sign = match it.change {
+        "added" => '+',
+        "removed" => '-',
+        "content" => 'M',
+        "kind" => 'T',
+        _ => 'U',
+    };
+    format!("{sign} {}", shown(it.path.as_bytes()))
 }
 
 /// Write the backup as a repository that restic opens

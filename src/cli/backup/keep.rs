@@ -1,4 +1,4 @@
-//! `tf forget`, `tf prune`, `tf check` and `tf repair`.
+//! `tf forget`, `tf tag`, `tf prune`, `tf check` and `tf repair`.
 
 use std::sync::Arc;
 
@@ -139,6 +139,38 @@ fn sentence(found: &Forgetting, dry_run: bool) -> String {
     let would = if dry_run { "would be " } else { "" };
     let (kept, forgotten) = (found.kept.len(), found.forgotten.len());
     format!("{text}{forgotten} snapshots {would}forgotten, {kept} kept")
+}
+
+/// Give snapshots tags, or take some from them
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  tf tag --add before-move latest\n  tf tag --remove weekly 3f2a91c0 41bc09aa\n\n\
+                        A snapshot with other tags has another id."
+)]
+pub(super) struct Tag {
+    /// The snapshots
+    #[arg(value_name = "SNAPSHOT", required = true)]
+    snapshots: Vec<String>,
+    /// A tag that they get
+    #[arg(long, value_name = "TAG", required_unless_present = "remove")]
+    add: Vec<String>,
+    /// A tag that they lose
+    #[arg(long, value_name = "TAG")]
+    remove: Vec<String>,
+}
+
+impl Tag {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let (keepers, locks, repository) = open_alone(context)?;
+        let changed = repository.tag(&self.snapshots, &self.add, &self.remove);
+        let changed = changed.and_then(|changed| locks.finish().map(|()| changed));
+        report_notes(&keepers);
+        let changed = changed?;
+        context.show(&Record::Tag { changed }, || {
+            format!("{changed} snapshots have other tags")
+        })?;
+        Ok(exit(&keepers))
+    }
 }
 
 /// Unused bytes that a prune leaves where they are.

@@ -82,6 +82,9 @@ enum Command {
     Check(keep::Check),
     Repair(keep::Repair),
     Dump(browse::Dump),
+    Diff(browse::Diff),
+    Stats(show::Stats),
+    Tag(keep::Tag),
     Hub(hub::Hub),
 }
 
@@ -127,6 +130,9 @@ pub fn main() -> ExitCode {
         Command::Check(it) => it.run(&context),
         Command::Repair(it) => it.run(&context),
         Command::Dump(it) => it.run(&context),
+        Command::Diff(it) => it.run(&context),
+        Command::Stats(it) => it.run(&context),
+        Command::Tag(it) => it.run(&context),
         Command::Hub(it) => it.run(&context),
     };
     let exit = done.unwrap_or_else(|error| {
@@ -311,6 +317,11 @@ enum Record<'a> {
     Forget(&'a crate::backup::Forgetting),
     Prune(&'a crate::backup::Pruned),
     Check(&'a crate::backup::Checked),
+    Stats(&'a crate::backup::Stats),
+    Tag {
+        /// Snapshots that are others now.
+        changed: u64,
+    },
     Hub(&'a crate::backup::Standing),
     Keeper(&'a crate::backup::KeeperAt),
     Kit(&'a hub::Sheet<'a>),

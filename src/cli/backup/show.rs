@@ -1,4 +1,4 @@
-//! `tf snapshots` and `tf restore`.
+//! `tf snapshots`, `tf stats` and `tf restore`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::progress::follow;
 use super::{Context, Exit, Record, Result, report, report_notes};
-use crate::backup::{BackupError, Meter, Repository, Restored, Snapshot};
+use crate::backup::{BackupError, Meter, Repository, Restored, Snapshot, Stats as Stored};
 use crate::cli::output::{Printer, local_time};
 use crate::text::{columns, human_size, shown};
 
@@ -47,6 +47,34 @@ fn row(snapshot: &Snapshot) -> [String; 6] {
         listed(&snapshot.paths),
         listed(&snapshot.tags),
     ]
+}
+
+/// Show how much is stored, and how much of it once for many snapshots
+#[derive(Args)]
+#[command(after_help = "Example:\n  tf stats")]
+pub(super) struct Stats {}
+
+impl Stats {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let (keepers, _locks, repository) = context.open_to_read()?;
+        let stats = repository.stats();
+        report_notes(&keepers);
+        let stats = stats?;
+        context.show(&Record::Stats(&stats), || summary(&stats))?;
+        Ok(Exit::Done)
+    }
+}
+
+fn summary(it: &Stored) -> String {
+    format!(
+        "{} snapshots, {} in all; {} different in {} chunks; {} stored in {} files, each copy",
+        it.snapshots,
+        human_size(it.restored),
+        human_size(it.bytes),
+        it.chunks,
+        human_size(it.stored),
+        it.files
+    )
 }
 
 /// Bring back a snapshot, or a part of one
