@@ -108,12 +108,19 @@ pub(super) struct Report {
     broken: AtomicBool,
     /// Whether a file could not be given to as many keepers as it should.
     fewer: AtomicBool,
+    /// What is waited for now.
+    waiting: Mutex<Option<String>>,
 }
 
 impl Report {
     /// Something that a person should know.
     pub(super) fn note(&self, about: &dyn fmt::Display, what: &str) {
         held(&self.notes).push(format!("{about}: {what}"));
+    }
+
+    /// What the run waits for from now on; whether there was something before.
+    pub(super) fn waits_for(&self, what: Option<String>) -> bool {
+        std::mem::replace(&mut *held(&self.waiting), what).is_some()
     }
 
     /// All of it since the last call.
@@ -223,6 +230,11 @@ impl Keepers {
     /// Whether something that was written lacks a copy.
     pub(crate) fn has_fewer_copies(&self) -> bool {
         self.report.fewer.load(Ordering::Relaxed)
+    }
+
+    /// What is waited for now.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        held(&self.report.waiting).clone()
     }
 
     /// Whether nothing could be written any more.

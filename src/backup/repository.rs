@@ -161,6 +161,9 @@ impl Repository {
         let mut options = BackupOptions::default();
         options.no_scan = true;
         options.parent_opts = parent;
+        if meter.is_watched() {
+            meter.expect_entries(self.entries_before(source.roots())?);
+        }
         let library = self.library.to_indexed_ids()?;
         let made = library.archive(&options, &source, snapshot, source.roots());
         let left_out = meter.take_left_out();
@@ -168,10 +171,24 @@ impl Repository {
         Made::of(&made?, left_out, warnings)
     }
 
+    /// The entries that the newest snapshot of these paths has.
+    fn entries_before(&self, roots: &[PathBuf]) -> Result<u64> {
+        let all = self.library.get_all_snapshots()?.into_iter();
+        let roots: Vec<&str> = roots.iter().filter_map(|it| it.to_str()).collect();
+        let newest = all
+            .filter(|it| it.paths.iter().eq(roots.iter().copied()))
+            .max_by_key(|it| it.time.timestamp());
+        let summary = newest.and_then(|it| it.summary);
+        Ok(summary.map_or(0, |it| it.total_files_processed + it.total_dirs_processed))
+    }
+
     /// Restores `SNAPSHOT[:PATH]` beneath a directory.
     pub(crate) fn restore(self, what: &str, target: &Path, meter: &Meter) -> Result<Restored> {
         let (snapshot, path) = self.named(what)?;
         let target = Target::open(target).map_err(local(target))?;
+        if path.is_empty() {
+            meter.expect_bytes(Snapshot::of(&snapshot).bytes);
+        }
         let library = self.library.to_indexed()?;
         let top = node(&library, &snapshot, path)?;
         let chunks = Chunks {

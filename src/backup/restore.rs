@@ -184,6 +184,7 @@ impl Restoring<'_> {
             };
             if self.is_there(&path, &node) {
                 self.unchanged.fetch_add(1, Ordering::Relaxed);
+                self.meter.expect_less(node.meta.size);
             } else if let Err(why) = self.write_file(&path, &node) {
                 self.lose(&path, &why);
             }

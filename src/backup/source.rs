@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -27,6 +27,10 @@ pub(crate) struct Meter {
     pub(crate) entries: AtomicU64,
     /// Bytes read.
     pub(crate) bytes: AtomicU64,
+    /// How many of either there will be, as far as that is known.
+    expected_entries: AtomicU64,
+    expected_bytes: AtomicU64,
+    watched: AtomicBool,
     left_out: Mutex<Vec<LeftOut>>,
 }
 
@@ -38,6 +42,44 @@ pub(crate) struct LeftOut {
 }
 
 impl Meter {
+    /// Somebody looks at it.
+    pub(crate) fn watch(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn expect_entries(&self, number: u64) {
+        self.expected_entries.store(number, Ordering::Relaxed);
+    }
+
+    pub(super) fn expect_bytes(&self, number: u64) {
+        self.expected_bytes.store(number, Ordering::Relaxed);
+    }
+
+    /// So many bytes are there already.
+    pub(super) fn expect_less(&self, bytes: u64) {
+        let less = |expected: u64| Some(expected.saturating_sub(bytes));
+        // It never refuses.
+        let _ = self
+            .expected_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// How much of it is done, in hundredths, where that can be said.
+    pub(crate) fn percent(&self) -> Option<u64> {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (done, all) = match read(&self.expected_bytes) {
+            0 => (read(&self.entries), read(&self.expected_entries)),
+            bytes => (read(&self.bytes), bytes),
+        };
+        let percent = u128::from(done) * 100;
+        let percent = percent.checked_div(all.into())?;
+        Some(u64::try_from(percent).unwrap_or(100).min(100))
+    }
+
     pub(super) fn leave_out(&self, path: &Path, error: &str) {
         let path = shown(path.as_os_str().as_encoded_bytes());
         let error = error.to_owned();
@@ -276,5 +318,27 @@ fn path_of(error: &ignore::Error) -> Option<&Path> {
         ignore::Error::WithPath { path, .. } => Some(path),
         ignore::Error::WithDepth { err, .. } => path_of(err),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meter_says_a_percentage_where_it_knows_the_whole() {
+        let meter = Meter::default();
+        meter.entries.store(30, Ordering::Relaxed);
+        assert_eq!(meter.percent(), None);
+        meter.expect_entries(40);
+        assert_eq!(meter.percent(), Some(75));
+        meter.bytes.store(500, Ordering::Relaxed);
+        meter.expect_bytes(2000);
+        assert_eq!(meter.percent(), Some(25));
+        meter.expect_less(1000);
+        assert_eq!(meter.percent(), Some(50));
+        meter.expect_less(9000);
+        meter.expect_bytes(100);
+        assert_eq!(meter.percent(), Some(100));
     }
 }

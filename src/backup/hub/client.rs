@@ -20,6 +20,9 @@ use crate::hub::wire::{Message, Reply, Request, Role};
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long a hub is out of reach before a person should know.
+const WORTH_A_NOTE: Duration = Duration::from_secs(30);
+
 /// The longest time for which a request waits that the hub puts off.
 const MAX_LATER: u64 = 60;
 
@@ -152,8 +155,16 @@ impl HubClient {
         let mut line = held(&self.line);
         let end = Instant::now() + self.patience;
         let mut pause = PAUSE;
+        let begin = Instant::now();
         loop {
-            let wait = match self.try_ask(&mut line, &request) {
+            let asked = self.try_ask(&mut line, &request);
+            match &asked {
+                Ok(_) => self.is_back(begin),
+                Err(_) => {
+                    self.report.waits_for(Some(self.out_of_reach()));
+                }
+            }
+            let wait = match asked {
                 Ok(answers) => match answers.as_slice() {
                     [Message::Reply(Reply::Later { after })] if !is_run => {
                         Duration::from_secs(after.unwrap_or(5).clamp(1, MAX_LATER))
@@ -174,12 +185,24 @@ impl HubClient {
                 }
             };
             if Instant::now() + wait > end {
-                let address = &self.account.entrance.address;
-                return Err(io::Error::other(format!(
-                    "{address}: the hub is out of reach"
-                )));
+                self.report.waits_for(None);
+                return Err(io::Error::other(self.out_of_reach()));
             }
             thread::sleep(wait);
+        }
+    }
+
+    fn out_of_reach(&self) -> String {
+        format!("{}: the hub is out of reach", self.account.entrance.address)
+    }
+
+    /// The hub has answered, and perhaps again.
+    fn is_back(&self, since: Instant) {
+        let gone = since.elapsed();
+        if self.report.waits_for(None) && gone > WORTH_A_NOTE {
+            let what = format!("was out of reach for {} seconds", gone.as_secs());
+            let address = &self.account.entrance.address;
+            self.report.note(address, &what);
         }
     }
 

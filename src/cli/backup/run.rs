@@ -88,7 +88,7 @@ impl Backup {
         bring_up_to_date(&keepers, &repository)?;
         let locks = Context::lock(&keepers, Access::Add)?;
         let meter = Arc::new(Meter::default());
-        let bar = follow(&meter, context.quiet);
+        let bar = follow(&meter, &keepers, context.quiet);
         let made = repository.backup(&plan, &meter);
         bar.finish_and_clear();
         let made = made.and_then(|made| locks.finish().map(|()| made));

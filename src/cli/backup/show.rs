@@ -98,7 +98,7 @@ impl Restore {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         let (keepers, _locks, repository) = context.open_to_read()?;
         let meter = Arc::new(Meter::default());
-        let bar = follow(&meter, context.quiet);
+        let bar = follow(&meter, &keepers, context.quiet);
         let restored = repository.restore(&self.what, &self.target, &meter);
         bar.finish_and_clear();
         report_notes(&keepers);
