@@ -1,7 +1,7 @@
 //! All keepers of an owner as the storage of a repository: directories that have a copy
 //! each, or those of a hub. What will be wanted again is kept in memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -108,6 +108,8 @@ pub(super) struct Report {
     broken: AtomicBool,
     /// Whether a file could not be given to as many keepers as it should.
     fewer: AtomicBool,
+    /// What was said once.
+    said: Mutex<BTreeSet<String>>,
     /// What is waited for now.
     waiting: Mutex<Option<String>>,
 }
@@ -116,6 +118,13 @@ impl Report {
     /// Something that a person should know.
     pub(super) fn note(&self, about: &dyn fmt::Display, what: &str) {
         held(&self.notes).push(format!("{about}: {what}"));
+    }
+
+    /// The same, unless it was said before.
+    pub(super) fn note_once(&self, about: &dyn fmt::Display, what: &str) {
+        if held(&self.said).insert(format!("{about}: {what}")) {
+            self.note(about, what);
+        }
     }
 
     /// What the run waits for from now on; whether there was something before.

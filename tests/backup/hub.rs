@@ -169,6 +169,33 @@ fn a_damaged_copy_is_not_restored_and_the_next_one_is() {
 }
 
 #[test]
+fn each_command_shows_the_warnings_of_the_hub_once() {
+    let Some(hub) = peer::server("warn_after = 1") else {
+        return;
+    };
+    let desk = joined(&hub, "2");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    let _carol = Keeper::join(&hub, "carol", &desk.path("carol"));
+    desk.fine(&["backup", "source"]);
+    bob.die();
+    let commands = [
+        &["hub", "status"][..],
+        &["hub", "kit"],
+        &["snapshots"],
+        &["stats"],
+    ];
+    for command in commands {
+        let mut warnings = 0;
+        wait_until("the hub warns", || {
+            let (_, err) = desk.ends(0, command);
+            warnings = err.matches("keeper bob: the hub says: gone").count();
+            warnings > 0
+        });
+        assert_eq!(warnings, 1, "{command:?}");
+    }
+}
+
+#[test]
 fn what_is_forgotten_and_pruned_is_removed_at_the_keepers() {
     let Some(hub) = peer::server("") else {
         return;

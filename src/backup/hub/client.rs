@@ -258,9 +258,12 @@ impl HubClient {
         let files = it
             .files
             .map_or(String::new(), |files| format!(", {files} files"));
+        let name = it.name.map_or(String::new(), |name| {
+            format!(", {}", crate::text::hex(&name.0[..4]))
+        });
         let about = format!("keeper {}", it.username.as_str());
         self.report
-            .note(&about, &format!("the hub says: {reason}{files}"));
+            .note_once(&about, &format!("the hub says: {reason}{files}{name}"));
     }
 }
 

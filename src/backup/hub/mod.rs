@@ -90,12 +90,12 @@ pub(crate) struct Standing {
     pub(crate) share: u64,
 }
 
-/// Asks the hub how an account stands.
-pub(crate) fn standing(account: &Account, seed: &Seed) -> Result<Standing> {
+/// Asks the hub how an account stands; and what it has to say besides.
+pub(crate) fn standing(account: &Account, seed: &Seed) -> Result<(Standing, Vec<String>)> {
     let hub = Hub::open(account, seed, Arc::default())?;
     let files = hub.reading.list(Kinds::All).map_err(failed)?;
     let space = hub.reading.client().space();
-    Ok(Standing {
+    let standing = Standing {
         hub: account.hub().to_owned(),
         address: account.entrance.address.clone(),
         user: account.user().to_owned(),
@@ -104,12 +104,14 @@ pub(crate) fn standing(account: &Account, seed: &Seed) -> Result<Standing> {
         used: space.as_ref().and_then(|it| it.used).unwrap_or(0),
         left: space.as_ref().map_or(0, |it| it.size),
         share: space.as_ref().and_then(|it| it.share).unwrap_or(0),
-    })
+    };
+    Ok((standing, hub.report.take()))
 }
 
-/// The keepers of an account, by its books.
-pub(crate) fn keepers_of(account: &Account, seed: &Seed) -> Result<Vec<KeeperAt>> {
-    Hub::open(account, seed, Arc::default())?.books.keepers()
+/// The keepers of an account, by its books; and what the hub has to say besides.
+pub(crate) fn keepers_of(account: &Account, seed: &Seed) -> Result<(Vec<KeeperAt>, Vec<String>)> {
+    let hub = Hub::open(account, seed, Arc::default())?;
+    Ok((hub.books.keepers()?, hub.report.take()))
 }
 
 fn wire_name(name: &Name) -> io::Result<wire::Name> {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::init::{may_show, save_phrase};
 use super::secrets::{ask, phrase};
-use super::{Context, Exit, Record, Result};
+use super::{Context, Exit, Record, Result, say};
 use crate::backup::{
     Account, BackupError, Entrance, KeeperAt, Keepers, KeyFile, Repository, Seed, Standing, enrol,
     factor_of, is_known, keepers_of, local, standing, user_of,
@@ -279,7 +279,8 @@ fn show_key(context: &Context, key: &Path, account: &Account, use_of_it: &str) -
 impl Status {
     fn run(self, context: &Context) -> Result<Exit> {
         let (account, seed) = context.account()?;
-        let standing = standing(&account, &seed)?;
+        let (standing, notes) = standing(&account, &seed)?;
+        say(&notes);
         context.show(&Record::Hub(&standing), || sentence(&standing))?;
         Ok(Exit::Done)
     }
@@ -302,7 +303,9 @@ fn sentence(it: &Standing) -> String {
 impl KeepersCommand {
     fn run(self, context: &Context) -> Result<Exit> {
         let (account, seed) = context.account()?;
-        for keeper in keepers_of(&account, &seed)? {
+        let (keepers, notes) = keepers_of(&account, &seed)?;
+        say(&notes);
+        for keeper in keepers {
             context.show(&Record::Keeper(&keeper), || row(&keeper))?;
         }
         Ok(Exit::Done)
@@ -316,7 +319,8 @@ fn row(keeper: &KeeperAt) -> String {
 impl Kit {
     fn run(self, context: &Context) -> Result<Exit> {
         let (account, seed) = context.account()?;
-        let keepers = keepers_of(&account, &seed)?;
+        let (keepers, notes) = keepers_of(&account, &seed)?;
+        say(&notes);
         let Entrance { address, pin } = &account.entrance;
         let sheet = Sheet {
             hub: address,

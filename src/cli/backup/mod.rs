@@ -340,7 +340,11 @@ fn report(entries: &[LeftOut], what: &str) {
 
 /// Reports what the keepers have to say.
 fn report_notes(keepers: &Keepers) {
-    for note in keepers.take_notes() {
+    say(&keepers.take_notes());
+}
+
+fn say(notes: &[String]) {
+    for note in notes {
         complain!("tf: {note}");
     }
 }
