@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,9 @@ use super::{BackupError, Result};
 
 /// The most bytes of whole packs in memory.
 const WHOLE_PACKS: usize = 64 << 20;
+
+/// With so many parts that are wanted, a pack from far away comes as a whole.
+const PARTS: u32 = 3;
 
 /// The copies of an owner's files, wherever they are.
 pub(super) trait Copies: Send + Sync {
@@ -45,6 +48,11 @@ pub(super) trait Copies: Send + Sync {
     /// Reads every copy of every file. The number of those that were replaced; `lost`
     /// gets those without a good copy.
     fn verify(&self, lost: &mut Vec<String>) -> Result<u64>;
+
+    /// Whether each read of a part takes a while.
+    fn is_far(&self) -> bool {
+        false
+    }
 
     /// Gives each keeper what it lacks. The number of files copied.
     fn fill(&self) -> u64 {
@@ -157,6 +165,16 @@ pub(crate) struct Keepers {
     copies: Box<dyn Copies>,
     report: Arc<Report>,
     packs: Mutex<VecDeque<(Name, Bytes)>>,
+    parts: Mutex<Parts>,
+    come: Condvar,
+}
+
+/// Parts of packs that have been read, and whole packs that come.
+#[derive(Default)]
+struct Parts {
+    /// How often a part of a pack has been read.
+    read: BTreeMap<String, u32>,
+    coming: BTreeSet<String>,
 }
 
 impl Keepers {
@@ -204,6 +222,8 @@ impl Keepers {
             copies,
             report,
             packs: Mutex::default(),
+            parts: Mutex::default(),
+            come: Condvar::new(),
         }
     }
 
@@ -299,10 +319,13 @@ impl Keepers {
         offset: u32,
         length: u32,
     ) -> io::Result<Bytes> {
-        if !whole {
+        if !whole && !self.is_worth_the_whole(name) {
             return self.copies.read_at(name, offset, length);
         }
-        let bytes = self.read_whole_once(name)?;
+        let Ok(bytes) = self.read_whole_once(name) else {
+            // Where one part of it is damaged, this one may be good: its seal says that.
+            return self.copies.read_at(name, offset, length);
+        };
         let (from, len) = (offset as usize, length as usize);
         let to = from.saturating_add(len);
         match bytes.len() < to {
@@ -311,14 +334,49 @@ impl Keepers {
         }
     }
 
+    /// Whether a pack is to come as a whole: more of it is wanted than a part or two. One
+    /// that has come so, and has left memory, comes in parts again.
+    fn is_worth_the_whole(&self, name: &Name) -> bool {
+        if !self.copies.is_far() {
+            return false;
+        }
+        if self.known(name).is_some() {
+            return true;
+        }
+        let mut parts = held(&self.parts);
+        let read = parts.read.entry(name.digits.clone()).or_default();
+        *read += 1;
+        *read == PARTS || parts.coming.contains(&name.digits)
+    }
+
+    /// A pack that is in memory.
+    fn known(&self, name: &Name) -> Option<Bytes> {
+        let packs = held(&self.packs);
+        let found = packs.iter().find(|(held, _)| held == name);
+        found.map(|(_, bytes)| bytes.clone())
+    }
+
+    /// The pack in memory. It is read into it once, also where several ask at the same time.
     fn read_whole_once(&self, name: &Name) -> io::Result<Bytes> {
-        let known = |packs: &VecDeque<(Name, Bytes)>| {
-            let found = packs.iter().find(|(held, _)| held == name);
-            found.map(|(_, bytes)| bytes.clone())
-        };
-        if let Some(bytes) = known(&held(&self.packs)) {
+        let mut parts = held(&self.parts);
+        while parts.coming.contains(&name.digits) {
+            parts = self
+                .come
+                .wait(parts)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(bytes) = self.known(name) {
             return Ok(bytes);
         }
+        parts.coming.insert(name.digits.clone());
+        drop(parts);
+        let read = self.read_into_memory(name);
+        held(&self.parts).coming.remove(&name.digits);
+        self.come.notify_all();
+        read
+    }
+
+    fn read_into_memory(&self, name: &Name) -> io::Result<Bytes> {
         let bytes = self.read(name)?;
         let mut packs = held(&self.packs);
         packs.push_front((name.clone(), bytes.clone()));

@@ -169,6 +169,25 @@ fn a_damaged_copy_is_not_restored_and_the_next_one_is() {
 }
 
 #[test]
+fn of_a_pack_that_is_wanted_the_whole_comes_once() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "1");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    for number in 0..300 {
+        let name = desk.path(&format!("source/small-{number}"));
+        fs::write(name, noise(number, 3000)).expect("file");
+    }
+    desk.fine(&["backup", "source"]);
+    let machine = recovered(&hub, &desk, "1");
+    let before = bob.asked();
+    is_restored(&machine, &desk);
+    let asked = bob.asked() - before;
+    assert!(asked < 60, "{asked} requests for 350 files");
+}
+
+#[test]
 fn each_command_shows_the_warnings_of_the_hub_once() {
     let Some(hub) = peer::server("warn_after = 1") else {
         return;

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use openssl::pkey::PKey;
@@ -37,6 +37,8 @@ struct Store {
     kinds: Mutex<BTreeMap<String, String>>,
     sockets: Mutex<Vec<TcpStream>>,
     gone: AtomicBool,
+    /// How often it has been asked for a file, or for a part of one.
+    asked: AtomicUsize,
 }
 
 impl Keeper {
@@ -63,6 +65,7 @@ impl Keeper {
             kinds: Mutex::default(),
             sockets: Mutex::default(),
             gone: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
         });
         let hub_line = line.stream.get_ref().try_clone().expect("socket");
         let obeying = Arc::clone(&store);
@@ -82,6 +85,11 @@ impl Keeper {
         let mut files: Vec<_> = entries.map(|it| it.expect("entry").path()).collect();
         files.sort();
         files
+    }
+
+    /// How often it has been asked for a file, or for a part of one.
+    pub fn asked(&self) -> usize {
+        self.store.asked.load(Ordering::Relaxed)
     }
 
     /// Ends it, and its lines.
@@ -226,6 +234,7 @@ impl Store {
     }
 
     fn give(&self, peer: &mut Peer, text: &str, id: &str) -> Option<()> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let name = text.split(' ').nth(1).expect("name");
         let Ok(bytes) = fs::read(self.place(name)) else {
             return peer.send(&format!("505 Requested file does not exist ; id={id}"));

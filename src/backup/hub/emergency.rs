@@ -268,6 +268,10 @@ impl Copies for Emergency {
         Ok(0)
     }
 
+    fn is_far(&self) -> bool {
+        true
+    }
+
     fn lock(&self, access: Access) -> Result<Option<Box<dyn Locks>>> {
         match access {
             Access::Read => Ok(Some(Box::new(Nothing))),

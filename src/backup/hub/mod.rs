@@ -169,6 +169,10 @@ impl Copies for Hub {
         Ok(0)
     }
 
+    fn is_far(&self) -> bool {
+        true
+    }
+
     fn lock(&self, access: Access) -> Result<Option<Box<dyn Locks>>> {
         if access == Access::Read {
             return Ok(Some(Box::new(Nothing)));
