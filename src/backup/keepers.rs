@@ -150,6 +150,10 @@ impl Report {
         self.fewer.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_fewer(&self) -> bool {
+        self.fewer.load(Ordering::Relaxed)
+    }
+
     /// Lets no more be written: the run has been given up.
     pub(super) fn give_up(&self) {
         self.broken.store(true, Ordering::Relaxed);
@@ -258,7 +262,7 @@ impl Keepers {
 
     /// Whether something that was written lacks a copy.
     pub(crate) fn has_fewer_copies(&self) -> bool {
-        self.report.fewer.load(Ordering::Relaxed)
+        self.report.is_fewer()
     }
 
     /// What is waited for now.

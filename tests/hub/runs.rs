@@ -353,11 +353,11 @@ fn users_of_a_pool_keep_nothing_for_each_other() {
 }
 
 #[test]
-fn a_fifth_line_of_an_owner_replaces_the_first() {
+fn a_line_too_many_of_an_owner_replaces_the_first() {
     let Some(server) = server("") else { return };
     let anna = Person::new("anna");
     let mut first = server.owner(&anna);
-    let mut others: Vec<Line> = (0..4).map(|_| server.log_in(&anna)).collect();
+    let mut others: Vec<Line> = (0..16).map(|_| server.log_in(&anna)).collect();
     assert_eq!(first.notice("OUT"), "OUT after=60 reason=replaced");
     assert!(first.end().is_empty());
     for other in &mut others {

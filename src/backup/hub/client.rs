@@ -157,6 +157,7 @@ impl HubClient {
         let mut pause = PAUSE;
         let begin = Instant::now();
         loop {
+            let was_idle = line.is_some();
             let asked = self.try_ask(&mut line, &request);
             match &asked {
                 Ok(_) => self.is_back(begin),
@@ -175,6 +176,8 @@ impl HubClient {
                     *line = None;
                     let after = match e {
                         PeerError::Left(after) => after.map(|it| it.clamp(1, MAX_LATER)),
+                        // It may have been cut long ago.
+                        _ if is_passing(&e) && was_idle => continue,
                         _ if is_passing(&e) => None,
                         e => return Err(io::Error::other(self.explain(&e).to_string())),
                     };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use openssl::sha::sha256;
 
 use super::book::Book;
+use super::inventory::{self, Files, Stored};
 use super::peers::fetch;
 use super::reading::wire_kind;
 use super::{Nothing, wire_name};
@@ -21,18 +23,17 @@ use crate::backup::{BackupError, Result};
 use crate::hub::peer::PeerError;
 use crate::hub::peer::introduction::Parties;
 use crate::hub::peer::peer_line::PeerLine;
-use crate::hub::wire::request::Inventory;
-use crate::hub::wire::{
-    self, Key, Kinds, Line, Message, Purpose, Reply, Request, Shelf, User, Value, Way,
-};
+use crate::hub::wire::{self, Key, Purpose, User, Value, Way};
 use crate::net::tls::certificate::ed25519_key;
 use crate::text::{hex, reason};
 
-/// The most files of a keeper's list.
-const MOST: u64 = 10_000_000;
+/// How often a line that is lost is made again for a file.
+const TRIES: u32 = 3;
 
 /// Keepers that have answered.
 pub(in crate::backup) struct Emergency {
+    account: Account,
+    seed: Seed,
     keepers: Vec<Keeper>,
     report: Arc<Report>,
     /// Whose copy is none.
@@ -41,8 +42,18 @@ pub(in crate::backup) struct Emergency {
 
 struct Keeper {
     name: String,
+    place: Place,
     line: Mutex<Option<PeerLine>>,
-    files: BTreeMap<wire::Name, (wire::Kind, u64)>,
+    /// It answers no more.
+    is_gone: AtomicBool,
+    files: Files,
+}
+
+/// Where a keeper is, and who it has to be.
+struct Place {
+    address: String,
+    user: User,
+    key: Key,
 }
 
 impl Emergency {
@@ -73,6 +84,8 @@ impl Emergency {
             return Err(BackupError::NoHub(format!("{text}: {notes}")));
         }
         Ok(Emergency {
+            account: account.clone(),
+            seed: seed.clone(),
             keepers: found,
             report,
             bad: Mutex::default(),
@@ -82,21 +95,21 @@ impl Emergency {
     /// Those that say they have it.
     fn with(&self, name: wire::Name) -> impl Iterator<Item = (&Keeper, u64)> {
         let all = self.keepers.iter();
-        all.filter_map(move |it| it.files.get(&name).map(|(_, size)| (it, *size)))
+        all.filter_map(move |it| it.files.get(&name).map(|stored| (it, stored.size)))
     }
 
     fn get(&self, name: wire::Name, part: Option<(u64, u64)>) -> io::Result<Bytes> {
         let mut error = io::Error::from(ErrorKind::NotFound);
-        for (keeper, size) in self.with(name) {
-            if held(&self.bad).contains(&(name, keeper.name.clone())) {
+        let is_bad = |it: &(&Keeper, u64)| held(&self.bad).contains(&(name, it.0.name.clone()));
+        let (bad, good): (Vec<_>, Vec<_>) = self.with(name).partition(is_bad);
+        // A part of a damaged file may be good: its seal says that.
+        let bad = bad.into_iter().filter(|_| part.is_some());
+        for (keeper, size) in good.into_iter().chain(bad) {
+            if keeper.is_gone.load(Ordering::Relaxed) {
+                error = io::Error::other(format!("{} is gone", keeper.name));
                 continue;
             }
-            let mut line = held(&keeper.line);
-            let Some(open) = line.as_mut() else {
-                error = io::Error::other(format!("keeper {}: its line is lost", keeper.name));
-                continue;
-            };
-            match fetch(open, name, size, part) {
+            match self.get_from(keeper, name, size, part) {
                 Ok(bytes) if part.is_some() || sha256(&bytes) == name.0 => return Ok(bytes.into()),
                 Ok(_) => {
                     let what = format!("{} is damaged", hex(&name.0[..4]));
@@ -106,14 +119,49 @@ impl Emergency {
                 }
                 Err(wire::NotStored::Missing) => {}
                 Err(why) => {
-                    *line = None;
-                    let what = format!("its line is lost: {}", why.word());
+                    let what = format!("does not send {}: {}", hex(&name.0[..4]), why.word());
                     self.report.note(&keeper.name, &what);
-                    error = io::Error::other(what);
+                    held(&self.bad).insert((name, keeper.name.clone()));
+                    error = io::Error::other(format!("{} {what}", keeper.name));
                 }
             }
         }
         Err(error)
+    }
+
+    /// Fetches it over the line that is open, or over a new one.
+    fn get_from(
+        &self,
+        keeper: &Keeper,
+        name: wire::Name,
+        size: u64,
+        part: Option<(u64, u64)>,
+    ) -> std::result::Result<Vec<u8>, wire::NotStored> {
+        let mut line = held(&keeper.line);
+        let mut bytes = Vec::new();
+        let mut tries = 0;
+        loop {
+            let open = match line.take() {
+                Some(open) => Ok(open),
+                None => dial(&self.account, &self.seed, &keeper.place),
+            };
+            let mut open = open.map_err(|_| {
+                keeper.is_gone.store(true, Ordering::Relaxed);
+                wire::NotStored::Unreachable
+            })?;
+            match fetch(&mut open, name, size, part, &mut bytes) {
+                Ok(()) => {
+                    *line = Some(open);
+                    return Ok(bytes);
+                }
+                Err(wire::NotStored::Missing) => {
+                    *line = Some(open);
+                    return Err(wire::NotStored::Missing);
+                }
+                Err(why) if tries == TRIES => return Err(why),
+                Err(_) => tries += 1,
+            }
+        }
     }
 }
 
@@ -127,14 +175,15 @@ fn user_in(keeper: &str) -> String {
 fn others(keeper: &Keeper, seed: &Seed) -> Vec<(String, Option<Key>)> {
     let mut book = Book::default();
     let mut line = held(&keeper.line);
-    for (name, (kind, size)) in &keeper.files {
+    for (name, Stored { kind, size, .. }) in &keeper.files {
         if *kind != wire::Kind::Book || *size > kind.max_size() {
             continue;
         }
-        let file = line
+        let mut file = Vec::new();
+        let come = line
             .as_mut()
-            .and_then(|line| fetch(line, *name, *size, None).ok());
-        if let Some(other) = file.and_then(|file| Book::open(&file, seed)) {
+            .and_then(|line| fetch(line, *name, *size, None, &mut file).ok());
+        if let Some(other) = come.and_then(|()| Book::open(&file, seed)) {
             book.merge(other);
         }
     }
@@ -165,58 +214,38 @@ fn ask(
         }
     };
     let failed = |e: PeerError| e.to_string();
-    let mut line = PeerLine::dial(&resolve(address).map_err(text)?, &key).map_err(failed)?;
+    let place = Place {
+        address: address.to_owned(),
+        user: other,
+        key,
+    };
+    let mut line = dial(account, seed, &place)?;
+    let files = inventory::ask(&mut line, &account.user).map_err(failed)?;
+    Ok(Keeper {
+        name: format!("keeper {name}"),
+        place,
+        line: Mutex::new(Some(line)),
+        is_gone: AtomicBool::new(false),
+        files,
+    })
+}
+
+fn dial(account: &Account, seed: &Seed, place: &Place) -> std::result::Result<PeerLine, String> {
+    let text = |e: BackupError| e.to_string();
+    let failed = |e: PeerError| e.to_string();
+    let addresses = resolve(&place.address).map_err(text)?;
+    let mut line = PeerLine::dial(&addresses, &place.key).map_err(failed)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let parties = Parties {
         own: account.user.clone(),
-        other,
-        key,
+        other: place.user.clone(),
+        key: place.key,
         time: since.map_or(0, |since| since.as_secs()),
     };
     let keys = seed.hub_keys().map_err(text)?;
     line.introduce(&parties, Purpose::Emergency, None, &keys)
         .map_err(failed)?;
-    let files = list(&mut line, &account.user).map_err(failed)?;
-    Ok(Keeper {
-        name: format!("keeper {name}"),
-        line: Mutex::new(Some(line)),
-        files,
-    })
-}
-
-type Files = BTreeMap<wire::Name, (wire::Kind, u64)>;
-
-fn list(line: &mut PeerLine, user: &User) -> std::result::Result<Files, PeerError> {
-    let mut inventory = Inventory::new(user.clone());
-    inventory.kind = Some(Kinds::All);
-    let id = line.request(inventory)?;
-    let left = match line.reply(id)? {
-        Reply::FilesExist { number } => number.unwrap_or(0),
-        Reply::NoSuchFile => 0,
-        reply => return Err(PeerError::Refused(reply)),
-    };
-    if left > MOST {
-        return Err(PeerError::Broken("a list that is too long"));
-    }
-    let mut files = Files::new();
-    for number in (1..=left).rev() {
-        let Line {
-            id: Some(of),
-            message: Message::Request(Request::Idx(it)),
-        } = line.line()?
-        else {
-            return Err(PeerError::Broken("something else than a list"));
-        };
-        if of != id || it.number != number {
-            return Err(PeerError::Broken("a list that is out of order"));
-        }
-        if let (Some(kind), Some(size)) = (it.kind, it.size)
-            && it.state != Some(Shelf::Trash)
-        {
-            files.insert(it.filename, (kind, size));
-        }
-    }
-    Ok(files)
+    Ok(line)
 }
 
 fn read_only() -> io::Error {
@@ -227,10 +256,8 @@ impl Copies for Emergency {
     fn list(&self, kind: Kind) -> io::Result<BTreeMap<String, u64>> {
         let kind = wire_kind(kind);
         let all = self.keepers.iter().flat_map(|it| &it.files);
-        let of_kind = all.filter(|(_, (of, _))| *of == kind);
-        Ok(of_kind
-            .map(|(name, (_, size))| (hex(&name.0), *size))
-            .collect())
+        let of_kind = all.filter(|(_, it)| it.kind == kind && !it.is_trash);
+        Ok(of_kind.map(|(name, it)| (hex(&name.0), it.size)).collect())
     }
 
     fn read(&self, name: &Name) -> io::Result<Bytes> {

@@ -4,6 +4,7 @@ mod book;
 mod books;
 mod client;
 mod emergency;
+mod inventory;
 mod join;
 mod peers;
 mod reading;

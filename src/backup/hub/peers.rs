@@ -2,8 +2,11 @@
 //! they are good.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -16,13 +19,19 @@ use crate::hub::wire::request::{Fil, Get};
 use crate::hub::wire::{
     Key, Kind, Line, Message, Name, NotStored, Purpose, Reply, Request, Signature, User, Way,
 };
-use crate::net::LinkError;
 
 /// The most lines to one keeper.
 const MOST: usize = 2;
 
-/// Bytes that are sent at once.
+/// Bytes that are sent or read at once.
 const PIECE: usize = 256 * 1024;
+
+/// How long a line that is cut is made again for one file, and the pause before that.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause before a keeper is dialled again that takes no more lines of this owner.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// A keeper, and the way to it.
 #[derive(Clone, Debug)]
@@ -73,12 +82,7 @@ impl Peers {
         mut way: impl FnMut() -> Result<Keeper, NotStored>,
         mut act: impl FnMut(&mut PeerLine) -> Result<T, NotStored>,
     ) -> Result<T, NotStored> {
-        let idle = self.take(user);
-        let good = idle.and_then(|mut line| (!line.is_over()).then_some(line));
-        let mut line = match good {
-            Some(line) => line,
-            None => self.dial(client, user, &mut way)?,
-        };
+        let mut line = self.line(client, user, &mut way)?;
         let done = act(&mut line);
         let is_good = match &done {
             Ok(_) | Err(NotStored::Missing | NotStored::Corrupt | NotStored::Full) => true,
@@ -88,15 +92,61 @@ impl Peers {
         done
     }
 
-    /// An idle line; `None` if a new one may be opened, whose place is taken.
-    fn take(&self, user: &User) -> Option<PeerLine> {
+    /// The same over as many lines as it takes, where they are cut for a while: `act` goes on
+    /// where the last one has ended.
+    pub(super) fn with_lines<T>(
+        &self,
+        client: &HubClient,
+        user: &User,
+        mut way: impl FnMut() -> Result<Keeper, NotStored>,
+        mut act: impl FnMut(&mut PeerLine) -> Result<T, NotStored>,
+    ) -> Result<T, NotStored> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.with(client, user, &mut way, &mut act) {
+                Err(NotStored::Timeout) if Instant::now() < end => thread::sleep(PAUSE),
+                done => return done,
+            }
+        }
+    }
+
+    /// An idle line, or a new one. Where other machines of the owner have all lines that the
+    /// keeper gives him, those that are open here have to do, and the first one is waited for.
+    fn line(
+        &self,
+        client: &HubClient,
+        user: &User,
+        way: &mut impl FnMut() -> Result<Keeper, NotStored>,
+    ) -> Result<PeerLine, NotStored> {
+        let end = Instant::now() + PATIENCE;
+        let mut most = MOST;
+        loop {
+            let idle = self.take(user, most);
+            if let Some(line) = idle.and_then(|mut line| (!line.is_over()).then_some(line)) {
+                return Ok(line);
+            }
+            let dialled = way().and_then(|keeper| self.introduce(client, &keeper));
+            if let Ok(Some(line)) = dialled {
+                return Ok(line);
+            }
+            most = self.give_back(user, None).max(1);
+            dialled?;
+            if Instant::now() > end {
+                return Err(NotStored::Refused);
+            }
+            thread::sleep(BUSY);
+        }
+    }
+
+    /// An idle line; `None` if one more than these may be opened, whose place is taken.
+    fn take(&self, user: &User, most: usize) -> Option<PeerLine> {
         let mut lines = held(&self.lines);
         loop {
             let of_user = lines.entry(user.clone()).or_default();
             if let Some(line) = of_user.idle.pop() {
                 return Some(line);
             }
-            if of_user.open < MOST {
+            if of_user.open < most {
                 of_user.open += 1;
                 return None;
             }
@@ -107,7 +157,8 @@ impl Peers {
         }
     }
 
-    fn give_back(&self, user: &User, line: Option<PeerLine>) {
+    /// Takes a line back, or its place; how many are open.
+    fn give_back(&self, user: &User, line: Option<PeerLine>) -> usize {
         let mut lines = held(&self.lines);
         let of_user = lines.entry(user.clone()).or_default();
         match line {
@@ -115,22 +166,15 @@ impl Peers {
             None => of_user.open = of_user.open.saturating_sub(1),
         }
         self.freed.notify_all();
+        of_user.open
     }
 
-    fn dial(
+    /// Dials a keeper; `None` if it takes no more lines.
+    fn introduce(
         &self,
         client: &HubClient,
-        user: &User,
-        way: &mut impl FnMut() -> Result<Keeper, NotStored>,
-    ) -> Result<PeerLine, NotStored> {
-        let dialled = way().and_then(|keeper| self.introduce(client, &keeper));
-        if dialled.is_err() {
-            self.give_back(user, None);
-        }
-        dialled
-    }
-
-    fn introduce(&self, client: &HubClient, keeper: &Keeper) -> Result<PeerLine, NotStored> {
+        keeper: &Keeper,
+    ) -> Result<Option<PeerLine>, NotStored> {
         let Way::Direct(address) = keeper.way else {
             return Err(NotStored::Unreachable);
         };
@@ -142,24 +186,29 @@ impl Peers {
             time: client.time(),
         };
         let mut line = PeerLine::dial(&addresses, &keeper.key).map_err(|e| reason(&e))?;
-        line.introduce(&parties, self.purpose, None, client.keys())
-            .map_err(|e| reason(&e))?;
-        Ok(line)
+        match line.introduce(&parties, self.purpose, None, client.keys()) {
+            Ok(()) => Ok(Some(line)),
+            Err(PeerError::Refused(Reply::Later { .. })) => Ok(None),
+            Err(e) => Err(reason(&e)),
+        }
     }
 }
 
 /// What the hub is told of a line that failed.
-fn reason(error: &PeerError) -> NotStored {
+pub(super) fn reason(error: &PeerError) -> NotStored {
     match error {
+        // It was cut as it was made.
+        PeerError::Unreachable(e) if e.kind() == ErrorKind::ConnectionReset => NotStored::Timeout,
         PeerError::Unreachable(_) => NotStored::Unreachable,
         PeerError::NotPinned | PeerError::Refused(Reply::PeerNotVerified) => NotStored::Key,
-        PeerError::Link(LinkError::TimedOut) => NotStored::Timeout,
+        // Silent for long, or cut.
+        PeerError::Link(_) => NotStored::Timeout,
         _ => NotStored::Refused,
     }
 }
 
 /// What a keeper's refusal of a file means.
-fn refusal(reply: &Reply) -> NotStored {
+pub(super) fn refusal(reply: &Reply) -> NotStored {
     match reply {
         Reply::NoSpace => NotStored::Full,
         Reply::NoSuchFile => NotStored::Missing,
@@ -199,18 +248,23 @@ pub(super) fn send(
     }
 }
 
-/// Fetches a file, or a part of it: from an offset so many bytes.
+/// Fetches a file, or a part of it: from an offset so many bytes. What an earlier line
+/// has brought is in `bytes`, which gets the rest.
 pub(super) fn fetch(
     line: &mut PeerLine,
     name: Name,
     size: u64,
     part: Option<(u64, u64)>,
-) -> Result<Vec<u8>, NotStored> {
+    bytes: &mut Vec<u8>,
+) -> Result<(), NotStored> {
     let lost = |e: PeerError| reason(&e);
+    let (off, len) = part.unwrap_or((0, size));
+    let wanted = len - bytes.len() as u64;
     let mut get = Get::new(name, size);
-    get.off = part.map(|(off, _)| off);
-    get.len = part.map(|(_, len)| len);
-    let wanted = part.map_or(size, |(_, len)| len);
+    if part.is_some() || !bytes.is_empty() {
+        get.off = Some(off + bytes.len() as u64);
+        get.len = Some(wanted);
+    }
     let asked = line.request(get).map_err(lost)?;
     let (id, file) = match line.line().map_err(lost)? {
         Line {
@@ -229,9 +283,17 @@ pub(super) fn fetch(
     }
     line.answer(id, Reply::MaySend { from: None })
         .map_err(lost)?;
-    let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(0)];
-    line.read(&mut bytes).map_err(lost)?;
-    let received = Reply::FileReceived { receipt: None };
-    line.answer(id, received).map_err(lost)?;
-    Ok(bytes)
+    let mut left = usize::try_from(wanted).unwrap_or(0);
+    while left > 0 {
+        let (len, piece) = (bytes.len(), left.min(PIECE));
+        bytes.resize(len + piece, 0);
+        if let Err(e) = line.read(&mut bytes[len..]) {
+            bytes.truncate(len);
+            return Err(lost(e));
+        }
+        left -= piece;
+    }
+    // They are here, whatever becomes of the line.
+    let _ = line.answer(id, Reply::FileReceived { receipt: None });
+    Ok(())
 }

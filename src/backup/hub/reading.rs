@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openssl::sha::sha256;
@@ -20,6 +22,13 @@ const ROUND: u64 = 64 * 1024;
 /// The most keepers that are asked for one file.
 const MOST: usize = 16;
 
+/// How long keepers that are away are waited for, once, and how often the hub is asked.
+const AWAY: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many lines may end one after the other that bring no byte of a file.
+const IN_VAIN: u32 = 3;
+
 /// What reads.
 pub(super) struct Reading {
     client: HubClient,
@@ -29,6 +38,8 @@ pub(super) struct Reading {
     known: Mutex<BTreeMap<Name, User>>,
     /// Whose copy is none.
     bad: Mutex<BTreeSet<(Name, User)>>,
+    /// Until when keepers that are away are waited for.
+    away_until: Mutex<Option<Instant>>,
 }
 
 /// What is wanted of a file.
@@ -58,6 +69,7 @@ impl Reading {
             sizes: Mutex::default(),
             known: Mutex::default(),
             bad: Mutex::default(),
+            away_until: Mutex::default(),
         }
     }
 
@@ -152,6 +164,15 @@ impl Reading {
             }
         }
         self.get_by_hub(wanted, failed)
+            .or_else(|e| self.get_damaged(wanted).ok_or(e))
+    }
+
+    /// A part of a damaged file: it may be a good one, which its seal says.
+    fn get_damaged(&self, wanted: Wanted) -> Option<Bytes> {
+        wanted.part?;
+        let bad = held(&self.bad).clone();
+        let mut of_it = bad.iter().filter(|(name, _)| *name == wanted.name);
+        of_it.find_map(|(_, user)| self.get_at(wanted, user).ok())
     }
 
     /// Asks the hub who has it, and reports those that have not.
@@ -177,6 +198,10 @@ impl Reading {
             let source = match self.client.ask(request)?.pop() {
                 Some(Message::Request(Request::Src(it))) => it,
                 Some(Message::Reply(Reply::NoSuchFile)) => return Err(ErrorKind::NotFound.into()),
+                Some(Message::Reply(Reply::NotOnline { .. })) if self.may_wait() => {
+                    thread::sleep(PAUSE);
+                    continue;
+                }
                 Some(Message::Reply(Reply::NotOnline { .. })) => {
                     return Err(other("no keeper that has it is online"));
                 }
@@ -194,6 +219,13 @@ impl Reading {
             }
         }
         Err(other("no keeper sends it"))
+    }
+
+    /// Whether keepers that are away are waited for still: they may be back soon, as after
+    /// the hub was gone.
+    fn may_wait(&self) -> bool {
+        let mut until = held(&self.away_until);
+        *until.get_or_insert_with(|| Instant::now() + AWAY) > Instant::now()
     }
 
     /// Gets it from a keeper that may have it.
@@ -228,23 +260,28 @@ impl Reading {
         way: impl FnMut() -> Result<Keeper, NotStored>,
     ) -> Result<Bytes, NotStored> {
         let Wanted { name, size, part } = wanted;
-        let bytes = self.peers.with(&self.client, user, way, |line| {
-            let bytes = fetch(line, name, size, part)?;
-            let is_right = part.is_some() || sha256(&bytes) == name.0;
-            is_right.then_some(bytes).ok_or(NotStored::Corrupt)
-        });
-        match bytes {
-            Ok(bytes) => {
-                held(&self.known).insert(name, user.clone());
-                Ok(bytes.into())
-            }
-            Err(reason) => {
-                if reason == NotStored::Corrupt {
+        let mut bytes = Vec::new();
+        let mut in_vain = 0;
+        let done = self.peers.with_lines(&self.client, user, way, |line| {
+            let before = bytes.len();
+            let come = fetch(line, name, size, part, &mut bytes);
+            in_vain = if bytes.len() > before { 0 } else { in_vain + 1 };
+            match come {
+                // It is not the way: the file ends there.
+                Err(NotStored::Timeout) if in_vain == IN_VAIN => {
                     held(&self.bad).insert((name, user.clone()));
+                    Err(NotStored::Refused)
                 }
-                Err(reason)
+                come => come,
             }
+        });
+        done?;
+        if part.is_none() && sha256(&bytes) != name.0 {
+            held(&self.bad).insert((name, user.clone()));
+            return Err(NotStored::Corrupt);
         }
+        held(&self.known).insert(name, user.clone());
+        Ok(bytes.into())
     }
 }
 

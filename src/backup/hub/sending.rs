@@ -33,8 +33,10 @@ const MOST_COPIES: u8 = 16;
 const TRIES: u32 = 4;
 const WAIT: Duration = Duration::from_secs(3);
 
-/// How often a copy is given to another keeper.
+/// How often a copy is given to another keeper, and how often to one whose ticket may have
+/// ended.
 const MOVES: u32 = 16;
+const AGAIN: u32 = 3;
 
 /// What sends.
 pub(super) struct Sending {
@@ -253,7 +255,9 @@ impl Sending {
                 return Ok(());
             }
             tries += 1;
-            if copies > 0 {
+            // A keeper may be back soon. Once that was in vain, nothing waits for it.
+            let is_last = tries == TRIES || self.report.is_fewer();
+            if copies > 0 && is_last {
                 self.report.has_fewer();
                 let what = format!("{copies} of {} copies", file.factor.get());
                 let name = crate::text::hex(&file.name.0[..4]);
@@ -270,7 +274,7 @@ impl Sending {
     /// Sends copies of a file to all keepers that the hub names; how many are there.
     fn place(&self, file: &File) -> io::Result<u32> {
         let mut copies = 0;
-        let mut again: Vec<User> = Vec::new();
+        let mut again: BTreeMap<User, u32> = BTreeMap::new();
         let mut places = self.ask_places(file, &mut copies)?;
         for _ in 0..MOVES {
             let failed = self.send_all(file, &places);
@@ -283,8 +287,9 @@ impl Sending {
             for (keeper, reason) in failed {
                 // A ticket may have ended with a line: the hub makes another one.
                 let may_pass = matches!(reason, NotStored::Refused | NotStored::Timeout);
-                if may_pass && !again.contains(&keeper) {
-                    again.push(keeper);
+                let tries = again.entry(keeper.clone()).or_default();
+                *tries += 1;
+                if may_pass && *tries <= AGAIN {
                     is_asked = true;
                     continue;
                 }
@@ -390,9 +395,11 @@ impl Sending {
         fil.kind = Some(file.kind);
         fil.sig = Some(self.sign(&statement)?);
         let way = || Ok(keeper.clone());
-        let receipt = self.peers.with(&self.client, &keeper.user, way, |line| {
-            send(line, &fil, &file.bytes)
-        })?;
+        let receipt = self
+            .peers
+            .with_lines(&self.client, &keeper.user, way, |line| {
+                send(line, &fil, &file.bytes)
+            })?;
         let statement = Statement::Receipt {
             hub: &account.hub,
             holder: &keeper.user,

@@ -19,7 +19,7 @@ use crate::session::login::AskingGate;
 
 /// The most lines of peers, and of one of them.
 const MOST_LINES: usize = 64;
-const MOST_OF_ONE: usize = 4;
+const MOST_OF_ONE: usize = 8;
 
 /// How long a pass waits for its session, in seconds.
 const PASS: Time = 60;

@@ -33,8 +33,8 @@ use crate::users::throttle::Throttle;
 /// How long a holder may take for what it does to its disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The most lines of an owner at once.
-const MOST_LINES: usize = 4;
+/// The most lines of an owner at once: those of eight runs.
+const MOST_LINES: usize = 16;
 
 /// After how many seconds a peer whose line ends comes back.
 const SOON: u64 = 5;
