@@ -49,6 +49,10 @@ pub(super) trait Copies: Send + Sync {
     /// gets those without a good copy.
     fn verify(&self, lost: &mut Vec<String>) -> Result<u64>;
 
+    /// Reads one of these chunks back from each keeper that this run has dealt with;
+    /// `opens` says whether it is one.
+    fn prove(&self, _: &[Sample], _: &dyn Fn(&[u8]) -> bool) {}
+
     /// Whether each read of a part takes a while.
     fn is_far(&self) -> bool {
         false
@@ -87,6 +91,13 @@ pub(super) trait Copies: Send + Sync {
 
     /// What they are, for people.
     fn location(&self) -> String;
+}
+
+/// A chunk of a pack, sealed.
+pub(super) struct Sample {
+    pub(super) name: Name,
+    pub(super) offset: u32,
+    pub(super) length: u32,
 }
 
 /// What a run does with files.
@@ -268,6 +279,11 @@ impl Keepers {
     /// What is waited for now.
     pub(crate) fn waits_for(&self) -> Option<String> {
         held(&self.report.waiting).clone()
+    }
+
+    /// Reads one of these chunks back from each keeper that this run has dealt with.
+    pub(super) fn prove(&self, samples: &[Sample], opens: &dyn Fn(&[u8]) -> bool) {
+        self.copies.prove(samples, opens);
     }
 
     /// Whether nothing could be written any more.

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Span;
-use rustic_core::repofile::SnapshotFile;
+use rustic_core::repofile::{IndexFile, IndexId, SnapshotFile};
 use rustic_core::{
     CheckOptions, ForgetSnapshot, KeepOptions, LimitOption, PruneOptions, ReadSubsetOption,
     RepairSnapshotsOptions, StringList, jiff::Zoned,
 };
 
+use super::keeper::{Kind, Name};
+use super::keepers::Sample;
 use super::library::take_warnings;
 use super::repository::{Repository, Snapshot};
 use super::{BackupError, Result};
@@ -63,6 +65,15 @@ pub(crate) struct Stats {
     /// Bytes of one copy of all files at keepers, and their number.
     pub(crate) stored: u64,
     pub(crate) files: u64,
+}
+
+/// How many chunks are drawn, of which each keeper gives one back.
+const SAMPLES: usize = 16;
+
+/// One of them, which chance draws.
+fn drawn<T>(all: &[T]) -> Option<&T> {
+    let at = getrandom::u64().ok()?.checked_rem(all.len() as u64)?;
+    all.get(usize::try_from(at).ok()?)
 }
 
 /// What a check found.
@@ -135,6 +146,29 @@ impl Repository {
         let ids = snapshots.iter().map(|it| it.id.parse());
         let ids = ids.collect::<std::result::Result<Vec<_>, _>>()?;
         Ok(self.library.delete_snapshots(&ids)?)
+    }
+
+    /// Chunks that chance draws of one of the indexes that are there. An index that can't be
+    /// read is met by the run itself.
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        let listed = self.library.list::<IndexId>();
+        let ids: Vec<IndexId> = listed.map_or(Vec::new(), Iterator::collect);
+        let index = drawn(&ids).and_then(|id| self.library.get_file::<IndexFile>(id).ok());
+        let packs = index.map_or(Vec::new(), |index| index.packs);
+        let sample = |_: usize| {
+            let pack = drawn(&packs)?;
+            let place = drawn(&pack.blobs)?.location;
+            let name = Name {
+                kind: Kind::Data,
+                digits: pack.id.to_hex().to_string(),
+            };
+            Some(Sample {
+                name,
+                offset: place.offset,
+                length: place.length,
+            })
+        };
+        (0..SAMPLES).filter_map(sample).collect()
     }
 
     /// What is stored, and how much of it is stored once for many.

@@ -13,7 +13,7 @@ use rustic_core::{
 use super::keepers::Keepers;
 use super::library::{Backend, collect_warnings, sentence, take_warnings};
 use super::restore::{Chunks, Library, Restored, Restoring};
-use super::seed::Seed;
+use super::seed::{Seal, Seed};
 use super::source::{LeftOut, Meter, Source};
 use super::target::Target;
 use super::{BackupError, Result, local};
@@ -26,6 +26,7 @@ const TREE_PACK: &str = "4 MiB";
 pub(crate) struct Repository {
     pub(super) library: rustic_core::Repository<OpenStatus>,
     pub(super) keepers: Arc<Keepers>,
+    seal: Seal,
 }
 
 /// What a backup is to hold.
@@ -90,7 +91,11 @@ impl Repository {
         collect_warnings();
         let key = Credentials::Masterkey(seed.master_key()?);
         let library = library(&keepers)?.open(&key)?;
-        Ok(Repository { library, keepers })
+        Ok(Repository {
+            library,
+            keepers,
+            seal: Seal::of(seed)?,
+        })
     }
 
     /// Takes packs that no index names into one, and those that are gone out of it: a
@@ -164,11 +169,15 @@ impl Repository {
         if meter.is_watched() {
             meter.expect_entries(self.entries_before(source.roots())?);
         }
+        let samples = self.samples();
         let library = self.library.to_indexed_ids()?;
         let made = library.archive(&options, &source, snapshot, source.roots());
         let left_out = meter.take_left_out();
         let warnings = warnings_besides(left_out.len());
-        Made::of(&made?, left_out, warnings)
+        let made = made?;
+        let opens = |sealed: &[u8]| self.seal.fits(sealed);
+        self.keepers.prove(&samples, &opens);
+        Made::of(&made, left_out, warnings)
     }
 
     /// The entries that the newest snapshot of these paths has.

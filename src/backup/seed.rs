@@ -1,6 +1,8 @@
 //! The phrase of an owner and the keys that come from it. It never stores the
 //! phrase, and no key leaves it but to those who use it.
 
+use aes256ctr_poly1305aes::aead::Aead;
+use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, Nonce};
 use bip39::{Language, Mnemonic};
 use openssl::error::ErrorStack;
 use openssl::md::Md;
@@ -139,6 +141,31 @@ impl Seed {
     }
 }
 
+/// Bytes of the number that a sealed chunk begins with.
+const NONCE: usize = 16;
+
+/// What knows the seals of the repository's chunks.
+pub(super) struct Seal(Aes256CtrPoly1305Aes);
+
+impl Seal {
+    pub(super) fn of(seed: &Seed) -> Result<Seal> {
+        let MasterKey { encrypt, mac, .. } = seed.master_key()?;
+        let key = Zeroizing::new([encrypt, mac.k, mac.r].concat());
+        let key = Key::from_exact_iter(key.iter().copied());
+        let wrong = || BackupError::Failed("the repository's key has another length".to_owned());
+        Ok(Seal(Aes256CtrPoly1305Aes::new(&key.ok_or_else(wrong)?)))
+    }
+
+    /// Whether this is a chunk as it was sealed.
+    pub(super) fn fits(&self, sealed: &[u8]) -> bool {
+        let parts = sealed.split_at_checked(NONCE);
+        parts.is_some_and(|(nonce, rest)| {
+            let opened = self.0.decrypt(Nonce::from_slice(nonce), rest);
+            opened.is_ok()
+        })
+    }
+}
+
 /// What signs for an owner.
 pub(super) struct Identity {
     private: PKey<Private>,
@@ -240,6 +267,23 @@ mod tests {
         );
         assert_eq!(hex(&master.mac.k), "5b72fb36ceb8280c4a912181799d89bd");
         assert_eq!(hex(&master.mac.r), "b5187503948f9409a8cbd8006483a70a");
+    }
+
+    #[test]
+    fn a_sealed_chunk_is_known_and_one_that_was_changed_is_not() {
+        let seal = Seal::of(&anna()).expect("seal");
+        let mut sealed: Vec<u8> = (0..16).collect();
+        let rest = "74de249f4a11f521d2756e97243b9cb4ca05c7f116ae6a0e0e154b";
+        let pairs = rest.as_bytes().chunks(2);
+        let digits = |pair| u8::from_str_radix(str::from_utf8(pair).expect("text"), 16);
+        sealed.extend(pairs.map(|pair| digits(pair).expect("digits")));
+        assert!(seal.fits(&sealed));
+        for at in 0..sealed.len() {
+            let mut other = sealed.clone();
+            other[at] ^= 1;
+            assert!(!seal.fits(&other), "{at}");
+            assert!(!seal.fits(&sealed[..at]), "{at}");
+        }
     }
 
     #[test]

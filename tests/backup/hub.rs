@@ -169,6 +169,60 @@ fn a_damaged_copy_is_not_restored_and_the_next_one_is() {
 }
 
 #[test]
+fn a_keeper_that_signs_for_what_it_has_not_is_passed_over() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "2");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    let _carol = Keeper::join(&hub, "carol", &desk.path("carol"));
+    desk.fine(&["backup", "source"]);
+    // Who has files gets the next ones, too.
+    let _dave = Keeper::join(&hub, "dave", &desk.path("dave"));
+    bob.lie();
+    fs::write(desk.path("source/new"), noise(78, 5000)).expect("file");
+    let (_, err) = desk.ends(0, &["backup", "source"]);
+    assert!(err.contains("keeper bob: does not store: corrupt"), "{err}");
+    is_restored(&recovered(&hub, &desk, "2"), &desk);
+}
+
+#[test]
+fn a_backup_reads_back_from_each_keeper_and_reports_what_is_damaged() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let desk = joined(&hub, "2");
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    let _carol = Keeper::join(&hub, "carol", &desk.path("carol"));
+    desk.fine(&["backup", "source"]);
+    let damage = || {
+        for file in bob.files() {
+            let mut bytes = fs::read(&file).expect("file");
+            bytes.iter_mut().for_each(|byte| *byte ^= 1);
+            fs::write(&file, bytes).expect("file");
+        }
+    };
+    let files = bob.files().len();
+    damage();
+    fs::write(desk.path("source/new"), noise(78, 5000)).expect("file");
+    let (_, err) = desk.ends(0, &["backup", "source"]);
+    assert!(
+        err.contains("keeper bob") && err.contains("is damaged there"),
+        "{err}"
+    );
+    // What a check finds is every bad copy that the hub still counts.
+    let checked = desk.command(&["--json", "check", "--read-data"]).output();
+    let checked = checked.expect("tf-backup");
+    assert!(checked.status.success(), "{checked:?}");
+    let checked: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    assert!(
+        checked["replaced"].as_u64() >= Some(files as u64 - 3),
+        "{checked}"
+    );
+    is_restored(&recovered(&hub, &desk, "2"), &desk);
+}
+
+#[test]
 fn of_a_pack_that_is_wanted_the_whole_comes_once() {
     let Some(hub) = peer::server("") else {
         return;

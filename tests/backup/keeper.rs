@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sha::sha256;
+use openssl::sign::Signer;
 use openssl::ssl::{AlpnError, SslAcceptor, SslMethod, SslStream, SslVersion, select_next_proto};
 use openssl::x509::X509;
 use tfd::hub::proofs::{SigningKey, Statement};
@@ -37,6 +39,8 @@ struct Store {
     kinds: Mutex<BTreeMap<String, String>>,
     sockets: Mutex<Vec<TcpStream>>,
     gone: AtomicBool,
+    /// It has not what it signs for.
+    lies: AtomicBool,
     /// How often it has been asked for a file, or for a part of one.
     asked: AtomicUsize,
 }
@@ -65,6 +69,7 @@ impl Keeper {
             kinds: Mutex::default(),
             sockets: Mutex::default(),
             gone: AtomicBool::new(false),
+            lies: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
         });
         let hub_line = line.stream.get_ref().try_clone().expect("socket");
@@ -85,6 +90,11 @@ impl Keeper {
         let mut files: Vec<_> = entries.map(|it| it.expect("entry").path()).collect();
         files.sort();
         files
+    }
+
+    /// Lets it lose what it takes from now on.
+    pub fn lie(&self) {
+        self.store.lies.store(true, Ordering::Relaxed);
     }
 
     /// How often it has been asked for a file, or for a part of one.
@@ -227,6 +237,14 @@ impl Store {
                     peer.send(&format!("205 File received ; id={id} receipt={receipt}"))?;
                 }
                 "GET" => self.give(&mut peer, &text, &id)?,
+                "REQ" => {
+                    let mut bytes = fs::read(self.place(words[1])).expect("file");
+                    if self.lies.load(Ordering::Relaxed) {
+                        bytes.pop();
+                    }
+                    let sum = full_checksum(words[2], &bytes);
+                    peer.send(&format!("CRC {sum} id={id}"))?;
+                }
                 "ERR" => self.list(&mut peer, &id)?,
                 other => panic!("{other}"),
             }
@@ -307,6 +325,18 @@ impl Store {
         assert_eq!(code(&peer.line()?), 213);
         Some(first.from)
     }
+}
+
+/// The answer to `REQ` with a full key.
+fn full_checksum(key: &str, bytes: &[u8]) -> String {
+    let digits = key.strip_prefix("f:").expect("a full key");
+    let key = Name::read(digits).expect("32 bytes").0;
+    let key = PKey::hmac(&key).expect("key");
+    let mut signer = Signer::new(MessageDigest::sha256(), &key).expect("HMAC");
+    let mut sum = [0; 32];
+    signer.update(bytes).expect("HMAC");
+    signer.sign(&mut sum).expect("HMAC");
+    Name(sum).text()
 }
 
 /// A line of an owner.

@@ -14,7 +14,7 @@ use super::sending::Sending;
 use crate::backup::Result;
 use crate::backup::keepers::{Report, held};
 use crate::backup::seed::Seed;
-use crate::hub::wire::{Kind, Kinds, Name, Value};
+use crate::hub::wire::{Kind, Kinds, Name, User, Value};
 use crate::text::{hex, reason};
 
 /// What keeps the books.
@@ -75,6 +75,11 @@ impl Books {
             }
         }
         Ok(book)
+    }
+
+    /// The names of the keepers that they name.
+    pub(super) fn users(&self) -> Result<BTreeSet<User>> {
+        Ok(self.read()?.keepers.into_keys().collect())
     }
 
     /// The keepers that they name.

@@ -1,5 +1,6 @@
 //! Keepers of a hub as the storage of a repository.
 
+mod audit;
 mod book;
 mod books;
 mod client;
@@ -26,7 +27,7 @@ use self::reading::{Reading, wire_kind};
 use self::sending::{Begun, Sending};
 use super::account::Account;
 use super::keeper::{Kind, Name};
-use super::keepers::{Access, Copies, Locks, Report};
+use super::keepers::{Access, Copies, Locks, Report, Sample};
 use super::seed::Seed;
 use super::{BackupError, Result};
 use crate::hub::wire::{self, Kinds, Value};
@@ -158,16 +159,12 @@ impl Copies for Hub {
     }
 
     fn verify(&self, lost: &mut Vec<String>) -> Result<u64> {
-        for kind in Kind::ALL {
-            let files = self.list(kind).map_err(failed)?;
-            for digits in files.into_keys() {
-                let name = Name { kind, digits };
-                if let Err(e) = self.read(&name) {
-                    lost.push(format!("{}: no good copy: {}", name.digits, reason(&e)));
-                }
-            }
-        }
-        Ok(0)
+        audit::verify(&self.reading, &self.report, self.books.users()?, lost)
+    }
+
+    fn prove(&self, samples: &[Sample], opens: &dyn Fn(&[u8]) -> bool) {
+        let keepers = self.sending.keepers().into_keys();
+        audit::prove(&self.reading, &self.report, keepers, samples, opens);
     }
 
     fn is_far(&self) -> bool {

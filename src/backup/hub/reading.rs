@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use bytes::Bytes;
 use openssl::sha::sha256;
 
 use super::client::HubClient;
-use super::peers::{Keeper, Peers, fetch};
-use crate::backup::keepers::held;
+use super::inventory::{self, Files};
+use super::peers::{Keeper, Peers, fetch, reason};
+use crate::backup::keepers::{Sample, held};
 use crate::hub::wire::request::{Get, Nst, Rec, Src};
 use crate::hub::wire::{Kind, Kinds, Message, Name, NotStored, Purpose, Reply, Request, User};
 
@@ -125,6 +127,12 @@ impl Reading {
 
     /// Some bytes of a file.
     pub(super) fn read_at(&self, name: Name, offset: u32, length: u32) -> io::Result<Bytes> {
+        let (wanted, within) = self.part(name, offset, length)?;
+        Ok(self.get(wanted)?.slice(within))
+    }
+
+    /// The part of a file that is fetched for these bytes, and where they are in it.
+    fn part(&self, name: Name, offset: u32, length: u32) -> io::Result<(Wanted, Range<usize>)> {
         let size = self.size(name)?;
         let (offset, length) = (u64::from(offset), u64::from(length));
         if offset + length > size {
@@ -133,10 +141,9 @@ impl Reading {
         let begin = offset / ROUND * ROUND;
         let end = (offset + length).next_multiple_of(ROUND).min(size);
         let part = Some((begin, end - begin));
-        let bytes = self.get(Wanted { name, size, part })?;
         let at = usize::try_from(offset - begin).unwrap_or(0);
         let len = usize::try_from(length).unwrap_or(0);
-        Ok(bytes.slice(at..at + len))
+        Ok((Wanted { name, size, part }, at..at + len))
     }
 
     /// Looks at the copy that is read, and finds another one if it is damaged. Whether
@@ -282,6 +289,51 @@ impl Reading {
         }
         held(&self.known).insert(name, user.clone());
         Ok(bytes.into())
+    }
+
+    /// What a keeper says that it has.
+    pub(super) fn inventory(&self, user: &User) -> Result<Files, NotStored> {
+        let way = || self.way_to(user);
+        let owner = &self.client.account().user;
+        self.peers.with_lines(&self.client, user, way, |line| {
+            inventory::ask(line, owner).map_err(|e| reason(&e))
+        })
+    }
+
+    /// A whole file from this keeper.
+    pub(super) fn read_from(&self, name: Name, user: &User) -> Result<Bytes, NotStored> {
+        let size = self.size(name).map_err(|_| NotStored::Missing)?;
+        let part = None;
+        self.get_at(Wanted { name, size, part }, user)
+    }
+
+    /// Reads a chunk back from this keeper.
+    pub(super) fn prove(
+        &self,
+        name: Name,
+        user: &User,
+        sample: &Sample,
+        opens: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<(), NotStored> {
+        let (wanted, within) = self
+            .part(name, sample.offset, sample.length)
+            .map_err(|_| NotStored::Missing)?;
+        let bytes = self.get_at(wanted, user)?;
+        if !opens(&bytes[within]) {
+            held(&self.bad).insert((name, user.clone()));
+            return Err(NotStored::Corrupt);
+        }
+        Ok(())
+    }
+
+    /// Says to the hub that the copy of this keeper is none.
+    pub(super) fn give_up(&self, name: Name, user: &User) {
+        held(&self.known).remove(&name);
+        let mut nst = Nst::new(user.clone());
+        nst.name = Some(name);
+        nst.reason = Some(NotStored::Corrupt);
+        // A source of it, which is another keeper, or that there is none.
+        let _ = self.client.ask(nst);
     }
 }
 

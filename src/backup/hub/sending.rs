@@ -1,7 +1,7 @@
 //! Files that go to keepers in a run: a few packs at once, each to as many keepers as it
 //! is to have copies, to the next one where one fails. What names packs waits for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::audit;
 use super::client::HubClient;
 use super::peers::{Keeper, Peers, send};
 use super::reading::refused;
@@ -47,6 +48,8 @@ pub(super) struct Sending {
     changed: Condvar,
     /// Keepers that have signed for a file.
     keepers: Mutex<BTreeMap<User, (Key, Way)>>,
+    /// Keepers that have been asked whether they have what they took.
+    asked: Mutex<BTreeSet<User>>,
 }
 
 #[derive(Default)]
@@ -83,6 +86,7 @@ impl Sending {
             state: Mutex::default(),
             changed: Condvar::new(),
             keepers: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -409,6 +413,13 @@ impl Sending {
         };
         if !statement.is_signed(&keeper.key, &receipt) {
             return Err(NotStored::Key);
+        }
+        let is_first = held(&self.asked).insert(keeper.user.clone());
+        if is_first || audit::is_drawn() {
+            self.peers
+                .with_lines(&self.client, &keeper.user, way, |line| {
+                    audit::has(line, file.name, &file.bytes)
+                })?;
         }
         let at = (keeper.key, keeper.way);
         held(&self.keepers).insert(keeper.user.clone(), at);
