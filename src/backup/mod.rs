@@ -28,7 +28,8 @@ pub(crate) use self::account::{Account, Entrance};
 pub(crate) use self::browse::{Change, Entry};
 pub(crate) use self::export::export;
 pub(crate) use self::hub::{
-    KeeperAt, Standing, enrol, factor_of, is_known, keepers_of, standing, user_of,
+    KeeperAt, Standing, Undeleted, enrol, factor_of, is_known, keepers_of, standing, undelete,
+    user_of,
 };
 pub(crate) use self::keepers::{Access, Keepers, Locks};
 pub(crate) use self::keyfile::{KeyFile, write_secret};

@@ -98,7 +98,16 @@ impl Emergency {
         all.filter_map(move |it| it.files.get(&name).map(|stored| (it, stored.size)))
     }
 
-    fn get(&self, name: wire::Name, part: Option<(u64, u64)>) -> io::Result<Bytes> {
+    /// What is in the trash of one of them, and in no store.
+    pub(super) fn trash(&self) -> BTreeMap<wire::Name, Stored> {
+        let all = || self.keepers.iter().flat_map(|it| &it.files);
+        let live = all().filter(|(_, it)| !it.is_trash);
+        let live: BTreeSet<&wire::Name> = live.map(|(name, _)| name).collect();
+        let thrown = all().filter(|(name, it)| it.is_trash && !live.contains(name));
+        thrown.map(|(name, it)| (*name, *it)).collect()
+    }
+
+    pub(super) fn get(&self, name: wire::Name, part: Option<(u64, u64)>) -> io::Result<Bytes> {
         let mut error = io::Error::from(ErrorKind::NotFound);
         let is_bad = |it: &(&Keeper, u64)| held(&self.bad).contains(&(name, it.0.name.clone()));
         let (bad, good): (Vec<_>, Vec<_>) = self.with(name).partition(is_bad);

@@ -10,6 +10,7 @@ mod join;
 mod peers;
 mod reading;
 mod sending;
+mod undelete;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -25,6 +26,7 @@ pub(super) use self::emergency::Emergency;
 pub(crate) use self::join::{enrol, factor_of, is_known, user_of};
 use self::reading::{Reading, wire_kind};
 use self::sending::{Begun, Sending};
+pub(crate) use self::undelete::{Undeleted, undelete};
 use super::account::Account;
 use super::keeper::{Kind, Name};
 use super::keepers::{Access, Copies, Locks, Report, Sample};

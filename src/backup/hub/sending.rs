@@ -250,6 +250,31 @@ impl Sending {
         }
     }
 
+    /// Brings a file back that keepers have in their trash: they have its bytes, or get
+    /// them.
+    pub(super) fn bring_back(
+        &self,
+        name: Name,
+        kind: Kind,
+        size: u64,
+        bytes: impl FnOnce() -> io::Result<Bytes>,
+    ) -> io::Result<()> {
+        let factor = held(&self.state).factor;
+        let mut file = File {
+            name,
+            kind,
+            size,
+            bytes: Vec::new(),
+            factor: factor.ok_or_else(|| io::Error::other("no run is open"))?,
+        };
+        let mut copies = 0;
+        if self.ask_places(&file, &mut copies)?.is_empty() && copies > 0 {
+            return Ok(());
+        }
+        file.bytes.push(bytes()?);
+        self.store(&file)
+    }
+
     /// Gives a file to its keepers.
     fn store(&self, file: &File) -> io::Result<()> {
         let mut tries = 0;

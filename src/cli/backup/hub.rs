@@ -11,8 +11,8 @@ use super::init::{may_show, save_phrase};
 use super::secrets::{ask, phrase};
 use super::{Context, Exit, Record, Result, say};
 use crate::backup::{
-    Account, BackupError, Entrance, KeeperAt, Keepers, KeyFile, Repository, Seed, Standing, enrol,
-    factor_of, is_known, keepers_of, local, standing, user_of,
+    Account, BackupError, Entrance, KeeperAt, Keepers, KeyFile, Repository, Seed, Standing,
+    Undeleted, enrol, factor_of, is_known, keepers_of, local, standing, undelete, user_of,
 };
 use crate::text::human_size;
 
@@ -35,6 +35,7 @@ enum What {
     Keepers(KeepersCommand),
     Kit(Kit),
     HolderKey(HolderKey),
+    Undelete(Undelete),
 }
 
 impl Hub {
@@ -46,6 +47,7 @@ impl Hub {
             What::Keepers(it) => it.run(context),
             What::Kit(it) => it.run(context),
             What::HolderKey(it) => it.run(context),
+            What::Undelete(it) => it.run(context),
         }
     }
 }
@@ -122,6 +124,37 @@ pub(super) struct HolderKey {
     /// A new file
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
+}
+
+/// Bring back what was deleted in the last 7 days, from the keepers' trash
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  tf hub undelete\n\nWhat a prune has removed comes back with it; the next prune removes it again.\n\
+                  With --from-keeper, once for each keeper, those are asked that no book names."
+)]
+pub(super) struct Undelete {}
+
+impl Undelete {
+    fn run(self, context: &Context) -> Result<Exit> {
+        let (account, seed) = context.account()?;
+        let undeleted = undelete(&account, &seed, &context.from_keeper)?;
+        say(&undeleted.notes);
+        context.show(&Record::Undelete(&undeleted), || come_back(&undeleted))?;
+        Ok(match undeleted.lost {
+            0 => Exit::Done,
+            _ => Exit::Incomplete,
+        })
+    }
+}
+
+fn come_back(it: &Undeleted) -> String {
+    format!(
+        "{} files back, {}, {} of them snapshots; {} lost",
+        it.files,
+        human_size(it.bytes),
+        it.snapshots,
+        it.lost
+    )
 }
 
 impl Join {

@@ -323,6 +323,7 @@ enum Record<'a> {
         changed: u64,
     },
     Hub(&'a crate::backup::Standing),
+    Undelete(&'a crate::backup::Undeleted),
     Keeper(&'a crate::backup::KeeperAt),
     Kit(&'a hub::Sheet<'a>),
     Repair {
