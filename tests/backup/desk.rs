@@ -112,7 +112,12 @@ impl Desk {
 
     /// Where a restore into `target` has put what was saved from `source`.
     pub fn restored(&self, target: &str, source: &str) -> PathBuf {
-        let source = self.path(source).canonicalize().expect("path");
+        self.restored_from(target, self, source)
+    }
+
+    /// The same of what another one has saved.
+    pub fn restored_from(&self, target: &str, other: &Desk, source: &str) -> PathBuf {
+        let source = other.path(source).canonicalize().expect("path");
         self.path(target)
             .join(source.strip_prefix("/").expect("path"))
     }

@@ -22,7 +22,7 @@ fn pin(hub: &Hub) -> String {
 }
 
 /// What names an account.
-fn place(hub: &Hub, factor: &str) -> Vec<String> {
+pub fn place(hub: &Hub, factor: &str) -> Vec<String> {
     let address = hub.tls_address().to_string();
     let pin = pin(hub);
     let words = [
@@ -39,7 +39,7 @@ fn place(hub: &Hub, factor: &str) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
-fn with<'a>(words: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
+pub fn with<'a>(words: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
     words
         .iter()
         .copied()
@@ -67,7 +67,7 @@ fn recovered(hub: &Hub, from: &Desk, factor: &str) -> Desk {
     desk
 }
 
-fn fill(source: &Path) {
+pub fn fill(source: &Path) {
     fs::create_dir_all(source.join("deep/er")).expect("directory");
     fs::write(source.join("letter"), "dear all").expect("file");
     fs::write(source.join("deep/noise"), noise(1, 3 << 20)).expect("file");

@@ -27,6 +27,7 @@ mod keeper;
 mod kept;
 mod keys;
 mod small;
+mod stories;
 mod together;
 mod trees;
 

@@ -1,0 +1,89 @@
+//! Disks that are full, at a keeper and where a restore writes.
+
+use crate::disk::SmallDisk;
+
+use super::*;
+
+fn add(party: &Party, directory: &str, from: u64, mib: u64) {
+    let directory = party.anna.path("source").join(directory);
+    fs::create_dir_all(&directory).expect("directory");
+    for number in from..from + mib {
+        let path = directory.join(number.to_string());
+        fs::write(path, noise(number, 1 << 20)).expect("file");
+    }
+}
+
+/// A keeper whose disk has so many MiB.
+fn on(disk: &SmallDisk) -> Different {
+    Different {
+        above: Some(disk.path().to_owned()),
+        ..Different::default()
+    }
+}
+
+#[test]
+fn a_keeper_with_a_full_disk_is_passed_over() {
+    let Some(disk) = SmallDisk::mount(24) else {
+        return;
+    };
+    let keepers = vec![
+        ("bob", on(&disk)),
+        ("carol", Different::default()),
+        ("dave", Different::default()),
+    ];
+    let Some(party) = Party::with("2", keepers) else {
+        return;
+    };
+    add(&party, "much", 1000, 60);
+    party.anna.fine(&["backup", "source"]);
+    party.expect_restored();
+}
+
+#[test]
+fn a_full_disk_at_the_only_keeper_fails_the_run_and_what_was_there_stays() {
+    let Some(disk) = SmallDisk::mount(24) else {
+        return;
+    };
+    let Some(party) = Party::with("1", vec![("bob", on(&disk))]) else {
+        return;
+    };
+    party.anna.fine(&["backup", "source"]);
+    add(&party, "much", 1000, 60);
+    let (_, err) = party.anna.ends(1, &["backup", "source"]);
+    assert!(err.contains("no keeper takes it"), "{err}");
+    let machine = party.machine();
+    assert_eq!(machine.fine(&["snapshots"]).lines().count(), 1);
+    fs::remove_dir_all(party.anna.path("source/much")).expect("remove");
+    machine.fine(&["restore", "latest", "--target", "back"]);
+    let inside = party.anna.path("source").canonicalize().expect("path");
+    let back = machine.path("back");
+    let back = back.join(inside.strip_prefix("/").expect("path"));
+    let (mut here, mut there) = (seen(&inside), seen(&back));
+    for tree in [&mut here, &mut there] {
+        // Its time is that of the last change.
+        tree.remove("");
+    }
+    assert!(here == there);
+}
+
+#[test]
+fn a_restore_to_a_full_disk_names_what_has_no_room_and_goes_on_where_there_is_some() {
+    let Some(disk) = SmallDisk::mount(6) else {
+        return;
+    };
+    let Some(party) = Party::of("1", &["bob"]) else {
+        return;
+    };
+    add(&party, "much", 1000, 12);
+    party.anna.fine(&["backup", "source"]);
+    let machine = party.machine();
+    let target = disk.path().join("back");
+    let target = target.to_str().expect("UTF-8");
+    let (_, err) = machine.ends(3, &["restore", "latest", "--target", target]);
+    assert!(
+        err.contains("much/") && err.contains("No space left"),
+        "{err}"
+    );
+    machine.fine(&["restore", "latest", "--target", "back"]);
+    party.expect_same(&machine);
+}
