@@ -82,6 +82,10 @@ impl KeyFile {
         Ok(file)
     }
 
+    pub(crate) fn has_passphrase(&self) -> bool {
+        matches!(self.secret, Secret::Sealed { .. })
+    }
+
     /// The seed in it; the passphrase is asked for only if there is one.
     ///
     /// # Errors

@@ -69,6 +69,7 @@ impl Desk {
             .args(arguments)
             .env("HOME", self.path("home"))
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_DATA_HOME")
             .env_remove("TF_BACKUP_KEY")
             .env_remove("TF_ASKPASS")
             .env_remove("SSH_ASKPASS")

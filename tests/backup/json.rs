@@ -21,6 +21,7 @@ fn each_command_prints_lines_of_its_schema() {
         "backup add-keeper two",
         "backup source --tag first",
         "backup source",
+        "backup --every week source",
         "tag --add second latest",
         "backup letter",
         "diff latest~1 latest",

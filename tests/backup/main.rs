@@ -30,6 +30,7 @@ mod small;
 mod stories;
 mod together;
 mod trees;
+mod units;
 
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

@@ -9,12 +9,14 @@ use zeroize::Zeroizing;
 
 use super::init::{may_show, save_phrase};
 use super::secrets::{ask, phrase};
+use super::units::save_keeper;
 use super::{Context, Exit, Record, Result, say};
 use crate::backup::{
     Account, BackupError, Entrance, KeeperAt, Keepers, KeyFile, Repository, Seed, Standing,
     Undeleted, enrol, factor_of, is_known, keepers_of, local, standing, undelete, user_of,
+    write_secret,
 };
-use crate::text::human_size;
+use crate::text::{human_size, parse_size};
 
 /// Back up to other people's machines, which a hub knows
 #[derive(Args)]
@@ -87,6 +89,10 @@ pub(super) struct Join {
     /// Write no key file for a keeper of your own
     #[arg(long)]
     no_holder: bool,
+    /// Keep files of others on this machine, at most so much: make a configuration and a
+    /// unit of your systemd
+    #[arg(long, value_name = "SIZE", conflicts_with = "no_holder", value_parser = parsed_share)]
+    share: Option<String>,
 }
 
 /// Bring a key file back, from the phrase and the hub
@@ -196,6 +202,11 @@ impl Join {
         if !self.no_holder {
             let file = key.with_extension("holder");
             save_holder_key(&account, &seed, &file)?;
+            shown(context, &key, &account)?;
+            if let Some(share) = &self.share {
+                save_keeper(context, &save_holder_config(&file, share)?)?;
+            }
+            return Ok(Exit::Done);
         }
         shown(context, &key, &account)
     }
@@ -284,6 +295,44 @@ impl Place {
             false => context.secrets.new_passphrase(),
         }
     }
+}
+
+fn parsed_share(text: &str) -> std::result::Result<String, String> {
+    match parse_size(text) {
+        Some(1..) => Ok(text.to_owned()),
+        _ => Err("use bytes above 0, as 500G or 2T".to_owned()),
+    }
+}
+
+/// Writes the configuration of a keeper next to its key file.
+fn save_holder_config(key: &Path, share: &str) -> Result<PathBuf> {
+    let home = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|it| it.is_absolute())
+    };
+    let data = home("XDG_DATA_HOME").or_else(|| Some(home("HOME")?.join(".local/share")));
+    let missing = || BackupError::Failed("no home directory for what is kept".to_owned());
+    let store = data.ok_or_else(missing)?.join("tf");
+    std::fs::create_dir_all(&store).map_err(local(&store))?;
+    let key = std::path::absolute(key).map_err(local(key))?;
+    let quoted = |path: &Path| {
+        let text = path.to_str().ok_or_else(|| {
+            let text = format!("{}: not UTF-8", path.display());
+            BackupError::Failed(text)
+        });
+        text.map(|text| toml_edit::Value::from(text).to_string())
+    };
+    let text = format!(
+        "# See tfd.toml(5). Owners have to reach this port from outside.\n\
+         [server]\ncontrol = \"\"\n\n[holder]\nlisten = [\"0.0.0.0:7171\"]\nkey = {}\nstore = {}\n\
+         share = \"{share}\"\n",
+        quoted(&key)?,
+        quoted(&store.join("kept"))?
+    );
+    let config = key.with_extension("toml");
+    write_secret(&config, text.as_bytes())?;
+    Ok(config)
 }
 
 fn save_holder_key(account: &Account, seed: &Seed, file: &Path) -> Result<()> {

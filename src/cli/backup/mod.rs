@@ -10,6 +10,7 @@ mod progress;
 mod run;
 mod secrets;
 mod show;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -326,6 +327,11 @@ enum Record<'a> {
     Undelete(&'a crate::backup::Undeleted),
     Keeper(&'a crate::backup::KeeperAt),
     Kit(&'a hub::Sheet<'a>),
+    /// Units of systemd, and what belongs to them.
+    Units {
+        files: Vec<String>,
+        enable: String,
+    },
     Repair {
         /// What was taken out, or put right.
         changes: Vec<String>,

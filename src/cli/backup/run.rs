@@ -1,6 +1,7 @@
 //! `tf backup PATH...`: a snapshot at every keeper.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -9,8 +10,9 @@ use super::browse::{Export, Find, Ls};
 use super::init::{Init, Recover};
 use super::keepers::{AddKeeper, RemoveKeeper};
 use super::progress::follow;
+use super::units::{Every, save_timer};
 use super::{Context, Exit, Record, Result, report, report_notes};
-use crate::backup::{Access, Keepers, Made, Meter, Plan, Repository, Seed, local};
+use crate::backup::{Access, BackupError, Keepers, Made, Meter, Plan, Repository, Seed, local};
 use crate::cli::output::complain;
 use crate::text::human_size;
 
@@ -20,7 +22,8 @@ use crate::text::human_size;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Examples:\n  tf backup ~/photos ~/doc\n  tf backup / -x --exclude /proc --exclude '*.cache' --tag weekly\n  \
-                  tf backup ./init                a path that is named as a command is"
+                  tf backup ./init                a path that is named as a command is\n  \
+                  tf backup --every day ~/doc     make a timer of systemd's that does it"
 )]
 pub(super) struct Backup {
     #[command(subcommand)]
@@ -46,6 +49,9 @@ pub(super) struct Backup {
     /// Read files that look unchanged, too
     #[arg(long)]
     force: bool,
+    /// Make no snapshot now, but a timer of your systemd that makes one so often
+    #[arg(long, value_name = "WHEN")]
+    every: Option<Every>,
 }
 
 #[derive(Subcommand)]
@@ -70,6 +76,10 @@ impl Backup {
             Some(Action::Find(it)) => return it.run(context),
             Some(Action::Export(it)) => return it.run(context),
             None => {}
+        }
+        if let Some(every) = self.every {
+            self.make_timer(context, every)?;
+            return Ok(Exit::Done);
         }
         let mut exclude = self.exclude;
         for file in &self.exclude_file {
@@ -106,6 +116,53 @@ impl Backup {
         } else {
             Exit::Done
         })
+    }
+
+    /// A timer that does the same, wherever it is started.
+    fn make_timer(&self, context: &Context, every: Every) -> Result<()> {
+        let (key, file) = context.key()?;
+        let passphrase = context.secrets.file();
+        if file.has_passphrase() && passphrase.is_none() {
+            let text = format!(
+                "{}: its passphrase can't be asked for by a timer: --passphrase-file FILE",
+                key.display()
+            );
+            return Err(BackupError::Failed(text));
+        }
+        let whole = |path: &Path| absolute(path).map_err(local(path));
+        let key = whole(&key)?;
+        let passphrase = passphrase.map(whole).transpose()?;
+        let files = self.exclude_file.iter().map(|it| whole(it));
+        let files = files.collect::<Result<Vec<PathBuf>>>()?;
+        let paths = self.paths.iter().map(|it| {
+            it.symlink_metadata().map_err(local(it))?;
+            whole(it)
+        });
+        let paths = paths.collect::<Result<Vec<PathBuf>>>()?;
+        let mut words = vec![OsStr::new("--quiet"), OsStr::new("--key"), key.as_os_str()];
+        let mut add = |option, value| words.extend([OsStr::new(option), value]);
+        if let Some(file) = &passphrase {
+            add("--passphrase-file", file.as_os_str());
+        }
+        words.push(OsStr::new("backup"));
+        let mut add = |option, value| words.extend([OsStr::new(option), value]);
+        self.exclude
+            .iter()
+            .for_each(|it| add("--exclude", it.as_ref()));
+        files
+            .iter()
+            .for_each(|it| add("--exclude-file", it.as_ref()));
+        self.tag.iter().for_each(|it| add("--tag", it.as_ref()));
+        self.host.iter().for_each(|it| add("--host", it.as_ref()));
+        let flags = [
+            (self.one_file_system, "--one-file-system"),
+            (self.force, "--force"),
+        ];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        words.extend(flags.map(|(_, flag)| OsStr::new(flag)));
+        words.push(OsStr::new("--"));
+        words.extend(paths.iter().map(|it| it.as_os_str()));
+        save_timer(context, every, &words)
     }
 }
 

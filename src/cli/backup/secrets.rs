@@ -18,6 +18,11 @@ impl Secrets {
         Secrets { passphrase }
     }
 
+    /// The file with the passphrase, so that nobody is asked.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.passphrase.as_deref()
+    }
+
     /// The passphrase of a key file.
     pub(super) fn passphrase(&self, key: &Path) -> Result<Zeroizing<String>> {
         self.ask_passphrase(&format!("passphrase of {}: ", key.display()))
