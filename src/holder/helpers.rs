@@ -85,7 +85,11 @@ impl HolderHelpers {
         }
         let (helper, hub) = spawn(context, holder)?;
         let stock = Service::new(helper);
-        let line = Service::new(spawn_line(context, &hub, &stock)?);
+        let line = match to_stock(&stock) {
+            Ok(to_stock) => Service::new(line::spawn(context, &hub, to_stock)?),
+            // It has ended at once, as without its disk; both are started again.
+            Err(_) => Service::later(),
+        };
         Ok(HolderHelpers::of(Rc::new(Running {
             stock: RefCell::new(stock),
             line: RefCell::new(line),
@@ -200,14 +204,17 @@ fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::H
     Ok((helper, hub))
 }
 
+/// A channel to the stock for the line to the hub.
+fn to_stock(stock: &Service<Option<NewCaller>, ToDaemon>) -> io::Result<Pipe<FromLine, ToLine>> {
+    stock.open(|channel| Some(NewCaller::Line(channel)))
+}
+
 fn spawn_line(
     context: &HelperContext<'_>,
     hub: &line::Hub,
     stock: &Service<Option<NewCaller>, ToDaemon>,
 ) -> Result<Helper, String> {
-    let to_stock: io::Result<Pipe<FromLine, ToLine>> =
-        stock.open(|channel| Some(NewCaller::Line(channel)));
-    let to_stock = to_stock.map_err(|e| format!("line to the hub: {e}"))?;
+    let to_stock = to_stock(stock).map_err(|e| format!("line to the hub: {e}"))?;
     line::spawn(context, hub, to_stock)
 }
 

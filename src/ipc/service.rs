@@ -44,6 +44,17 @@ impl<S: Encode, R> Service<S, R> {
         }
     }
 
+    /// A service that can't be started yet, and is when that is due.
+    pub fn later() -> Service<S, R> {
+        let mut backoff = Backoff::default();
+        backoff.failed();
+        Service {
+            helper: None,
+            backoff,
+            restarts: 0,
+        }
+    }
+
     /// A channel to the service for a session, which `introduce` puts into the
     /// message that says whom it is for. Fails at once while the service does
     /// not run, and with `WouldBlock` while its queue is full.

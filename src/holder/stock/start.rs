@@ -1,6 +1,6 @@
-//! At the start: the files must be those of the database. Then what lies on disk and what the database says are made to agree. A file
-//! without a row gets one, and is checked before it counts; a row without a file is a
-//! copy that is lost.
+//! At the start: the files must be those of the database. Then what lies on disk and what
+//! the database says are made to agree. A file without a row gets one, and is checked
+//! before it counts; a row without a file is a copy that is lost.
 
 use std::collections::HashMap;
 use std::io;
