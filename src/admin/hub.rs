@@ -1,5 +1,7 @@
 //! `tfd hub`: what the operator of a backup hub does.
 
+mod setup;
+
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,19 @@ use crate::text::{parse_size, parse_span};
 
 #[derive(Subcommand)]
 pub(super) enum HubCommand {
+    /// Give a configuration a hub: its system user, a certificate, the section [hub]
+    ///
+    /// What is in the configuration stays. Next to protocols whose clients have no accounts
+    /// of their own it needs mode = "multi-user".
+    #[command(after_help = "Example:\n  tfd hub setup --name hub.example.org")]
+    Setup(setup::HubSetup),
+    #[command(flatten)]
+    Operate(Operation),
+}
+
+/// What is asked of the hub's database.
+#[derive(Subcommand)]
+pub(super) enum Operation {
     /// Who may log in
     #[command(subcommand)]
     User(UserCommand),
@@ -140,6 +155,10 @@ fn seconds(text: &str) -> Result<i64, &'static str> {
 
 /// Runs a command: the exit code of `tfd`.
 pub(super) fn run(file: &ConfigFile, command: HubCommand) -> ExitCode {
+    let command = match command {
+        HubCommand::Setup(setup) => return setup::run(file, &setup),
+        HubCommand::Operate(operation) => operation,
+    };
     let config = match Config::load(&file.config) {
         Ok(config) => config,
         Err(problems) => {
@@ -169,23 +188,23 @@ pub(super) fn run(file: &ConfigFile, command: HubCommand) -> ExitCode {
 }
 
 /// What is asked, and the file that it has made.
-fn question(command: HubCommand) -> Result<(Question, Option<PathBuf>), String> {
+fn question(command: Operation) -> Result<(Question, Option<PathBuf>), String> {
     let question = match command {
-        HubCommand::User(command) => user_question(command),
-        HubCommand::Status { json } => Question::Status { as_json: json },
-        HubCommand::Keepers { json } => Question::Holders { as_json: json },
-        HubCommand::Files { user, json } => Question::Files {
+        Operation::User(command) => user_question(command),
+        Operation::Status { json } => Question::Status { as_json: json },
+        Operation::Keepers { json } => Question::Holders { as_json: json },
+        Operation::Files { user, json } => Question::Files {
             user,
             as_json: json,
         },
-        HubCommand::Heal { keeper } => Question::Heal { holder: keeper },
-        HubCommand::Dump { file: path } => {
+        Operation::Heal { keeper } => Question::Heal { holder: keeper },
+        Operation::Dump { file: path } => {
             let mut options = File::options();
             let file = options.write(true).create_new(true).mode(0o600).open(&path);
             let file = file.map_err(|e| in_file(&path, &e))?;
             return Ok((Question::Dump { file }, Some(path)));
         }
-        HubCommand::Restore { file: path } => {
+        Operation::Restore { file: path } => {
             let file = File::open(&path).map_err(|e| in_file(&path, &e))?;
             Question::Restore { file }
         }

@@ -235,7 +235,7 @@ impl Setup {
 }
 
 /// The system user of this name, made when missing.
-fn system_user(name: &str) -> Result<Identity, String> {
+pub(super) fn system_user(name: &str) -> Result<Identity, String> {
     match Identity::of(name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         other => return other.map_err(|e| format!("system user {name}: {e}")),
@@ -300,7 +300,7 @@ fn key_pair(directory: &Path) -> Result<(), String> {
 }
 
 /// Makes the certificate with its key unless it exists.
-fn certificate_pair(directory: &Path, names: &[String]) -> Result<(), String> {
+pub(super) fn certificate_pair(directory: &Path, names: &[String]) -> Result<(), String> {
     if directory.join("tls.pem").symlink_metadata().is_ok() {
         return Ok(());
     }

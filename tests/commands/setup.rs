@@ -326,3 +326,42 @@ fn what_is_in_the_way_is_told_and_no_configuration_is_left() {
         );
     }
 }
+
+#[test]
+fn one_command_gives_a_configuration_a_hub() {
+    if !is_root() {
+        eprintln!("left out: it needs root");
+        return;
+    }
+    let dir = scratch();
+    let config = dir.path().join("etc/tfd.toml");
+    let set_up = |name: &str| {
+        let mut command = Command::new(TFD);
+        command.args(["hub", "setup", "--user", "games", "--address", "127.0.0.1"]);
+        command.args(["--port", "0", "--name", name, "--data"]);
+        command.arg(dir.path().join("lib/hub"));
+        run(command.arg("--config").arg(&config), b"")
+    };
+    // A wrong name changes nothing.
+    let wrong = set_up("two words");
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert!(wrong.err.contains("nothing was changed"), "{wrong:?}");
+    assert!(!config.exists());
+    let made = set_up("hub.example.org");
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert_eq!(told(&made, "TLS pin").len(), 43, "{made:?}");
+    let text = fs::read(&config).expect("configuration");
+    let again = set_up("hub.example.org");
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.out.contains("stays as it is"), "{again:?}");
+    let other = set_up("other.example.org");
+    assert!(other.err.contains("keeps its name"), "{other:?}");
+    assert!(fs::read(&config).expect("configuration") == text);
+    // It is served as it stands, and lets users in.
+    let (_running, listening) = Running::start(dir.path());
+    assert!(listening[1].starts_with("127.0.0.1:"), "{listening:?}");
+    let mut add = Command::new(TFD);
+    add.args(["hub", "user", "add", "anna", "--config"]);
+    let code = run(add.arg(&config), b"");
+    assert_eq!(code.out.trim().len(), 19, "{code:?}");
+}
