@@ -1,6 +1,7 @@
 //! The output of commands, and `tfd status` and `tfd kick`, which send one line
 //! to the control socket of a running tfd.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -120,6 +121,7 @@ fn table(report: &Report) -> String {
         report.limit,
         if report.stopping { ", stopping" } else { "" },
     );
+    text.extend(report.services.iter().map(service));
     if all == 0 {
         return text;
     }
@@ -139,6 +141,16 @@ fn table(report: &Report) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What a service publishes, in a line.
+fn service((name, figures): (&String, &BTreeMap<String, u64>)) -> String {
+    let figure = |(name, value): (&String, &u64)| match name.strip_suffix("_bytes") {
+        Some(name) => format!("{name} {}", human_size(*value)),
+        None => format!("{} {value}", name.replace('_', " ")),
+    };
+    let figures: Vec<String> = figures.iter().map(figure).collect();
+    format!("{name}: {}\n", figures.join(", "))
 }
 
 const HEAD: [&str; 9] = [

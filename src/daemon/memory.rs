@@ -4,9 +4,11 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::daemon::helpers::auditor::Auditor;
+use crate::daemon::helpers::control::view::Published;
 use crate::daemon::helpers::dialer::Dialer;
 use crate::daemon::helpers::uploads::Uploads;
 use crate::daemon::protocols::ProtocolHelpers;
+use crate::ipc::figures::Figures;
 use crate::store::usage::Usage;
 
 /// All of it, in the daemon.
@@ -25,6 +27,18 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What its processes publish for metrics and status.
+    pub fn published(&self) -> Vec<Published> {
+        let uploads = self.uploads.iter();
+        let uploads = uploads.map(|uploads| ("upload", &uploads.figures));
+        let all = self.helpers.figures().chain(uploads);
+        let read = |(service, figures): (_, &Figures)| Published {
+            service,
+            figures: figures.read(),
+        };
+        all.map(read).collect()
+    }
+
     /// What a process forked now is given of it.
     pub fn share(&self) -> Shared<'_> {
         Shared {

@@ -13,6 +13,7 @@ use crate::bbftp;
 use crate::config::{self, Config};
 use crate::holder;
 use crate::hub;
+use crate::ipc::figures::Figures;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin, Protocol, Secrets};
@@ -148,6 +149,12 @@ impl ProtocolHelpers {
         if let Some(Some(helpers)) = self.0.get_mut(index) {
             helpers.hear(page);
         }
+    }
+
+    /// What they publish, by the sections of their protocols.
+    pub fn figures(&self) -> impl Iterator<Item = (&'static str, &Figures)> {
+        let all = config::Protocol::ALL.iter().zip(&self.0);
+        all.filter_map(|(of, helpers)| Some((of.section(), helpers.as_ref()?.figures()?)))
     }
 
     /// Takes note that a process has ended; whether it was one that must be

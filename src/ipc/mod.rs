@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod channel;
 pub mod codec;
+pub mod figures;
 pub mod fork_server;
 pub mod gates;
 pub mod helper;

@@ -17,6 +17,7 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::ipc::figures::Figures;
 use crate::ipc::orders::Tag;
 use crate::net::link::Meter;
 use crate::net::listen::Listener;
@@ -180,6 +181,11 @@ pub trait Helpers: Debug {
 
     /// Answers what has come on it; `page` finds a page.
     fn hear(&mut self, _page: &dyn Fn(u32) -> Option<OwnedFd>) {}
+
+    /// What they publish for metrics and status.
+    fn figures(&self) -> Option<&Figures> {
+        None
+    }
 
     /// Takes note that a process has ended; whether it was one that must be
     /// started again.

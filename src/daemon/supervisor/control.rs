@@ -5,7 +5,6 @@ use super::Supervisor;
 use crate::daemon::generation::Generation;
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{End, Kind, Source};
-use crate::daemon::helpers::uploads::Uploads;
 use crate::ipc::orders::Order;
 
 impl Supervisor<'_> {
@@ -31,6 +30,7 @@ impl Supervisor<'_> {
         let config = std::path::absolute(&self.path).unwrap_or_default();
         let root = Some(self.config.server.root.as_path());
         let blocked = self.config.blocked_beside();
+        let published = self.memory.published();
         let view = View {
             registry: &self.registry,
             live: None,
@@ -38,7 +38,7 @@ impl Supervisor<'_> {
             quota: self.config.server.quota,
             logins: self.generations.last().map_or(&[], Generation::logins),
             blocked: blocked.as_deref(),
-            uploads: self.memory.uploads.as_ref().map(Uploads::counters),
+            published: &published,
             root: root.filter(|_| self.config.proxy().is_none()),
             limit: self.registry.slots(),
             process: std::process::id(),

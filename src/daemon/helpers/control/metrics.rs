@@ -12,9 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::daemon::accounts::Moved;
 use crate::daemon::admission::Full;
 use crate::daemon::counters::{Counters, HELPERS};
-use crate::daemon::helpers::control::view::{Entry, View};
+use crate::daemon::helpers::control::view::{Entry, Published, View};
 use crate::daemon::helpers::keeper::Refusal;
-use crate::daemon::helpers::uploads::COUNTERS;
+use crate::ipc::figures::Figure;
 use crate::session::counts::Counts;
 use crate::session::failure::Failure;
 use crate::users::throttle::{self, Blocked};
@@ -100,9 +100,7 @@ pub fn text(view: &View<'_>) -> String {
     add_own_state(&mut metrics, view, &counters);
     add_room(&mut metrics, view);
     add_accounts(&mut metrics, view, &counters);
-    for ((kind, name, help), value) in COUNTERS.iter().zip(view.uploads.into_iter().flatten()) {
-        metrics.add(kind, name, help, [("", value)]);
-    }
+    add_published(&mut metrics, view);
     metrics.0
 }
 
@@ -199,6 +197,27 @@ fn add_room(metrics: &mut Metrics, view: &View<'_>) {
     let help = "The inodes of the root's file system, 0 if it has no number of them.";
     metrics.gauge("tfd_disk_inodes", help, disk.f_files);
     metrics.gauge("tfd_disk_free_inodes", "The free ones.", disk.f_favail);
+}
+
+/// What services publish.
+fn add_published(metrics: &mut Metrics, view: &View<'_>) {
+    for Published { service, figures } in view.published {
+        for (
+            Figure {
+                name,
+                help,
+                is_counter,
+            },
+            value,
+        ) in figures
+        {
+            if *is_counter {
+                metrics.counter(&format!("tfd_{service}_{name}_total"), help, *value);
+            } else {
+                metrics.gauge(&format!("tfd_{service}_{name}"), help, *value);
+            }
+        }
+    }
 }
 
 /// Those of blocked logins, by a copy of the file that keeps them.

@@ -1,12 +1,13 @@
 //! The report behind `tfd status`: the connections and what they do, as JSON.
 //! tfd(8) documents its keys; they stay.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::helpers::control::view::{Entry, View};
+use crate::daemon::helpers::control::view::{Entry, Published, View};
 use crate::session::slots::{Doing, now};
 use crate::text::{json_line, lossy};
 
@@ -21,6 +22,9 @@ pub(crate) struct Report {
     pub(crate) uptime_seconds: u64,
     pub(crate) limit: u32,
     pub(crate) stopping: bool,
+    /// What services publish; an older tfd does not.
+    #[serde(default)]
+    pub(crate) services: BTreeMap<String, BTreeMap<String, u64>>,
     pub(crate) connections: Vec<Connection>,
 }
 
@@ -73,8 +77,20 @@ pub(crate) fn status(view: &View<'_>) -> String {
         uptime_seconds: view.born.elapsed().as_secs(),
         limit: view.limit,
         stopping: view.stopping,
+        services: services(view),
         connections: connections.collect(),
     })
+}
+
+fn services(view: &View<'_>) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let figures = |it: &Published| {
+        let figures = it.figures.iter();
+        figures
+            .map(|(of, value)| (of.name.to_owned(), *value))
+            .collect()
+    };
+    let all = view.published.iter();
+    all.map(|it| (it.service.to_owned(), figures(it))).collect()
 }
 
 fn connection(entry: &Entry<'_>, bytes_per_second: u64) -> Connection {

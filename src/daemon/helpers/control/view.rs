@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::daemon::helpers::uploads;
 use crate::daemon::registry::{Connection, Registry};
+use crate::ipc::figures::Figure;
 use crate::session::keys::ReadKeys;
 use crate::session::slots::{Activity, Page};
 use crate::store::usage::Usage;
@@ -31,8 +31,8 @@ pub struct View<'a> {
     pub logins: &'a [Login],
     /// What the file of blocked logins is next to, if there are logins.
     pub blocked: Option<&'a Path>,
-    /// What the process for uploads has published, if there is one.
-    pub uploads: Option<[u64; uploads::COUNTERS.len()]>,
+    /// What services publish.
+    pub published: &'a [Published],
     /// The directory that clients see, if there is one.
     pub root: Option<&'a Path>,
     /// The most connections.
@@ -49,6 +49,15 @@ pub struct View<'a> {
     pub config: &'a Path,
     /// The addresses listened on.
     pub listening: &'a [SocketAddr],
+}
+
+/// What a service publishes.
+#[derive(Debug)]
+pub struct Published {
+    /// What it is called.
+    pub service: &'static str,
+    /// Its figures.
+    pub figures: Vec<(&'static Figure, u64)>,
 }
 
 /// What of the tables a responder sees change.

@@ -16,7 +16,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::unistd::chown;
@@ -28,6 +27,7 @@ use crate::config::{Config, Durability, OnUpload};
 use crate::daemon::helpers::uploads::queue::{Job, Queue, TRIES};
 use crate::daemon::helpers::uploads::run::{End, Run, path_of};
 use crate::ipc::codec::codec;
+use crate::ipc::figures::{Board, Figure, Figures};
 use crate::ipc::poll::{Poll, left};
 use crate::ipc::service::Service;
 use crate::ipc::{Helper, Pipe};
@@ -35,7 +35,6 @@ use crate::session::uploads::Report;
 use crate::store::part::is_file;
 use crate::store::root::open_beneath;
 use crate::store::{Policy, RootPath};
-use crate::sys::memory::{WORD, map_page, shared_pages};
 use crate::sys::process::keep_only;
 use crate::text::shown;
 use crate::users::Identity;
@@ -49,29 +48,13 @@ const AT_ONCE: usize = 64;
 /// How long programs go on when tfd ends.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// What the process publishes, a word for each.
-pub const COUNTERS: [(&str, &str, &str); 5] = [
-    (
-        "gauge",
-        "tfd_upload_jobs_queued",
-        "Jobs of on_upload that wait.",
-    ),
-    ("gauge", "tfd_upload_jobs_running", "Those at work."),
-    (
-        "counter",
-        "tfd_upload_jobs_done_total",
-        "Those that were done.",
-    ),
-    (
-        "counter",
-        "tfd_upload_runs_failed_total",
-        "Runs that failed.",
-    ),
-    (
-        "counter",
-        "tfd_upload_jobs_given_up_total",
-        "Jobs that were given up.",
-    ),
+/// What the process publishes.
+static FIGURES: [Figure; 5] = [
+    Figure::gauge("jobs_queued", "Jobs of on_upload that wait."),
+    Figure::gauge("jobs_running", "Those at work."),
+    Figure::counter("jobs_done", "Those that were done."),
+    Figure::counter("runs_failed", "Runs that failed."),
+    Figure::counter("jobs_given_up", "Jobs that were given up."),
 ];
 const QUEUED: usize = 0;
 const RUNNING: usize = 1;
@@ -100,8 +83,9 @@ pub struct Uploads {
     pub service: Service<NewSession>,
     /// What it goes by.
     pub settings: OnUpload,
+    /// What it publishes.
+    pub figures: Figures,
     directory: PathBuf,
-    page: OwnedFd,
 }
 
 impl Uploads {
@@ -114,13 +98,13 @@ impl Uploads {
         let Some(settings) = settings.filter(|_| config.proxy().is_none()) else {
             return Ok(None);
         };
-        let page = shared_pages("tfd-uploads", 1).map_err(|e| format!("shared memory: {e}"))?;
-        let helper = start(config, &settings, identity, &page)?;
+        let figures = Figures::new(&FIGURES)?;
+        let helper = start(config, &settings, identity, &figures)?;
         Ok(Some(Uploads {
             service: Service::new(helper),
             settings,
+            figures,
             directory: config.server.on_upload_queue.clone(),
-            page,
         }))
     }
 
@@ -144,20 +128,9 @@ impl Uploads {
 
     /// Starts it again once that is due.
     pub fn restart_if_due(&mut self, config: &Config, identity: Option<&Identity>) {
-        let (settings, page) = (&self.settings, &self.page);
+        let (settings, figures) = (&self.settings, &self.figures);
         self.service
-            .restart_if_due(|| start(config, settings, identity, page));
-    }
-
-    /// What it has published, in the order of [`COUNTERS`].
-    pub fn counters(&self) -> [u64; COUNTERS.len()] {
-        let mut bytes = [0; COUNTERS.len() * WORD];
-        let _ = rustix::io::pread(&self.page, &mut bytes, 0);
-        let mut words = [0; COUNTERS.len()];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
-        words
+            .restart_if_due(|| start(config, settings, identity, figures));
     }
 }
 
@@ -165,7 +138,7 @@ fn start(
     config: &Config,
     settings: &OnUpload,
     identity: Option<&Identity>,
-    page: &OwnedFd,
+    figures: &Figures,
 ) -> Result<Helper<NewSession, ()>, String> {
     let path = &config.server.on_upload_queue;
     let directory = open_queue(path, identity)
@@ -176,23 +149,18 @@ fn start(
         .map_err(|e| format!("server.root: {}: {e}", root.display()))?;
     let sync = config.server.durability == Durability::File;
     Helper::spawn("uploads", |child| {
-        keep_only(&[
-            directory.as_fd(),
-            root.as_fd(),
-            page.as_fd(),
-            child.channel.as_fd(),
-        ])?;
+        let board = figures.board()?;
+        keep_only(&[directory.as_fd(), root.as_fd(), child.channel.as_fd()])?;
         if let Some(identity) = identity {
             identity.take_keeping(CapabilitySet::DAC_READ_SEARCH)?;
         }
         nix::sys::prctl::set_name(c"tfd-uploads")?;
-        let counters = map_page(page.as_fd())?;
         let mut worker = Worker {
             top: path_of(root.as_fd())?,
             root,
             queue: Queue::open(directory, sync)?,
             settings: settings.clone(),
-            counters,
+            board,
             sessions: Vec::new(),
             runs: Vec::new(),
             over: None,
@@ -235,7 +203,7 @@ struct Worker {
     top: PathBuf,
     queue: Queue,
     settings: OnUpload,
-    counters: &'static [AtomicU64],
+    board: Board,
     sessions: Vec<Session>,
     runs: Vec<Run>,
     /// When programs that run are ended, once tfd has.
@@ -329,16 +297,8 @@ impl Worker {
     }
 
     fn publish(&self) {
-        self.set(QUEUED, self.queue.len() as u64);
-        self.set(RUNNING, self.runs.len() as u64);
-    }
-
-    fn set(&self, counter: usize, value: u64) {
-        self.counters[counter].store(value, Ordering::Relaxed);
-    }
-
-    fn count(&self, counter: usize) {
-        self.counters[counter].fetch_add(1, Ordering::Relaxed);
+        self.board.set(QUEUED, self.queue.len() as u64);
+        self.board.set(RUNNING, self.runs.len() as u64);
     }
 
     /// Takes reports of a session.
@@ -405,7 +365,7 @@ impl Worker {
                 Ok(Some(job)) => job,
                 Ok(None) => {
                     log::error!(job = name; "not a job of on_upload, put aside");
-                    self.count(GIVEN_UP);
+                    self.board.count(GIVEN_UP);
                     let _ = self.queue.give_up(&name);
                     continue;
                 }
@@ -450,18 +410,18 @@ impl Worker {
         match end {
             End::Done => {
                 log::info!(path, seconds; "on_upload done");
-                self.count(DONE);
+                self.board.count(DONE);
                 self.queue.remove(&run.waiting.name)
             }
             End::Gone => {
                 log::info!(path; "on_upload not run, the file is gone");
-                self.count(DONE);
+                self.board.count(DONE);
                 self.queue.remove(&run.waiting.name)
             }
             // The job is still there at the next start.
             End::Failed(_) if self.over.is_some() => Ok(()),
             End::Failed(why) => {
-                self.count(RUNS_FAILED);
+                self.board.count(RUNS_FAILED);
                 let tried = run.waiting.tried + 1;
                 match self.queue.again(run.waiting)? {
                     Some(pause) => {
@@ -469,7 +429,7 @@ impl Worker {
                         log::warn!(path, why, tried, again_in_seconds = again; "on_upload failed");
                     }
                     None => {
-                        self.count(GIVEN_UP);
+                        self.board.count(GIVEN_UP);
                         log::error!(path, why, tried = TRIES; "on_upload failed, given up");
                     }
                 }
@@ -488,7 +448,7 @@ mod tests {
     /// sent these reports.
     fn jobs(dir: &Path, reports: &[Report]) -> Vec<Vec<u8>> {
         let handle = |path: &Path| OwnedFd::from(fs::File::open(path).expect("directory"));
-        let page = shared_pages("test", 1).expect("memory");
+        let figures = Figures::new(&FIGURES).expect("memory");
         let queue = dir.join("queue");
         fs::create_dir(&queue).expect("queue");
         let (channel, session) = crate::ipc::pipe::pair().expect("pair");
@@ -509,7 +469,7 @@ mod tests {
                 parallel: 1,
                 timeout: GRACE,
             },
-            counters: map_page(page.as_fd()).expect("page"),
+            board: figures.board().expect("page"),
             sessions: vec![Session {
                 new,
                 root: None,
