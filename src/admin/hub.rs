@@ -13,10 +13,13 @@ use nix::unistd::geteuid;
 use crate::admin::ConfigFile;
 use crate::admin::status::fail;
 use crate::config::Config;
+use crate::daemon::helpers::auditor;
 use crate::hub::book::Settings;
 use crate::hub::operator::{self, Question};
 use crate::hub::wire::{User, Value};
+use crate::session::audit::Record;
 use crate::text::{parse_size, parse_span};
+use crate::trusted;
 
 #[derive(Subcommand)]
 pub(super) enum HubCommand {
@@ -169,8 +172,18 @@ pub(super) fn run(file: &ConfigFile, command: HubCommand) -> ExitCode {
     if !geteuid().is_root() {
         return fail("only root may do this: use sudo");
     }
+    let record = record_of(&command);
     let (question, made) = match question(command) {
         Ok(both) => both,
+        Err(e) => return fail(e),
+    };
+    let audit = config.server.audit.as_ref().zip(record);
+    let audit = audit.map(|(path, record)| match trusted::open_log(path) {
+        Ok(log) => Ok((log, record)),
+        Err(e) => Err(format!("server.audit: {}", in_file(path, &e))),
+    });
+    let audit = match audit.transpose() {
+        Ok(audit) => audit,
         Err(e) => return fail(e),
     };
     let answered = operator::ask(&config, &question);
@@ -181,10 +194,33 @@ pub(super) fn run(file: &ConfigFile, command: HubCommand) -> ExitCode {
         let _ = std::fs::remove_file(made);
     }
     match answered {
-        Ok(true) => ExitCode::SUCCESS,
+        Ok(true) => match audit.map(|(log, record)| auditor::note(log, &record)) {
+            Some(Err(e)) => fail(format!("done, but not in the audit log: {e}")),
+            _ => ExitCode::SUCCESS,
+        },
         Ok(false) => ExitCode::FAILURE,
         Err(e) => fail(e),
     }
+}
+
+/// What the audit log says of a command that changes something.
+fn record_of(command: &Operation) -> Option<Record> {
+    Some(match command {
+        Operation::User(UserCommand::Add { user, .. }) => Record::of("USER-ADD", user.as_str()),
+        Operation::User(UserCommand::Remove { user }) => Record::of("USER-REMOVE", user.as_str()),
+        Operation::User(UserCommand::PruneWindow { user, time }) => Record {
+            other: format!("{time} seconds").into_bytes(),
+            ..Record::of("PRUNE-WINDOW", user.as_str())
+        },
+        Operation::Heal {
+            keeper: Some(keeper),
+        } => Record::of("GIVE-UP", keeper.as_str()),
+        Operation::Restore { file } => Record {
+            path: file.as_os_str().as_encoded_bytes().to_vec(),
+            ..Record::of("RESTORE", "")
+        },
+        _ => return None,
+    })
 }
 
 /// What is asked, and the file that it has made.

@@ -1,7 +1,7 @@
 //! What the daemon makes of a configuration at its start and at a reload:
 //! signals, listeners, limits, the sandbox, helper processes.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -72,10 +72,13 @@ pub(super) fn start_memory(
     let auditor = config.server.audit.as_ref();
     let auditor = auditor.map(|path| Auditor::start(path, identity, sandbox));
     let none = ProtocolHelpers::default();
+    let auditor = auditor.transpose()?;
+    let records = auditor.as_ref().map(AsFd::as_fd);
+    let helpers = start_helpers(config, listeners, keys, records, identity, sandbox, &none)?;
     Ok(Memory {
         usage: Usage::new().map_err(|e| format!("shared memory: {e}"))?,
-        auditor: auditor.transpose()?,
-        helpers: start_helpers(config, listeners, keys, identity, sandbox, &none)?,
+        auditor,
+        helpers,
         dialer: start_dialer(config, identity, sandbox, None)?,
         uploads: Uploads::start(config, clients)?,
     })
@@ -87,6 +90,7 @@ pub(super) fn start_helpers(
     config: &Config,
     listeners: &[&Listener],
     keys: BorrowedFd<'_>,
+    records: Option<BorrowedFd<'_>>,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     before: &ProtocolHelpers,
@@ -98,6 +102,7 @@ pub(super) fn start_helpers(
         keys,
         identity,
         sandbox,
+        records,
     };
     ProtocolHelpers::start(&context, before)
 }

@@ -502,6 +502,7 @@ impl<'a> Supervisor<'a> {
             keys: self.registry.keys().as_fd(),
             identity: self.identities.as_ref().map(|who| &who.helpers),
             sandbox: &self.sandbox,
+            records: self.memory.auditor.as_ref().map(AsFd::as_fd),
         };
         self.memory.helpers.restart_if_due(&context);
     }

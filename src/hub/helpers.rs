@@ -14,11 +14,14 @@ use nix::unistd::Pid;
 
 use super::book::Rules;
 use super::broker::Terms;
+use super::broker::figures::FIGURES;
 use super::broker::message::{Card, FromSession, NewCaller, ToSession};
-use super::broker::process::{self, Outcome, Settings};
+use super::broker::process::{self, Channels, Outcome, Settings};
 use super::place::Place;
 use super::wire::{Label, Role, User, Value};
 use crate::config::{Config, Hub};
+use crate::ipc::channel::Channel;
+use crate::ipc::figures::Figures;
 use crate::ipc::{Helper, Pipe, Service};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::place;
@@ -39,6 +42,7 @@ pub struct HubHelpers {
 #[derive(Debug)]
 struct Running {
     service: RefCell<Service<Option<NewCaller>, Outcome>>,
+    figures: Rc<Figures>,
     sessions: Identity,
     /// What it was started with.
     settings: String,
@@ -55,14 +59,23 @@ impl HubHelpers {
         before: Option<&HubHelpers>,
     ) -> Result<HubHelpers, String> {
         let sessions = context.session_identity()?;
-        let settings = format!("{hub:?} {:?} {sessions:?}", settings(context.config, hub));
+        let settings = format!(
+            "{hub:?} {:?} {sessions:?} {}",
+            settings(context.config, hub),
+            context.records.is_some()
+        );
         let fits = |before: &&HubHelpers| before.running.settings == settings;
         if let Some(before) = before.filter(fits) {
             return Ok(HubHelpers::of(Rc::clone(&before.running)));
         }
-        let service = Service::new(spawn(context, hub)?);
+        let figures = match before {
+            Some(before) => Rc::clone(&before.running.figures),
+            None => Rc::new(Figures::new(&FIGURES)?),
+        };
+        let service = Service::new(spawn(context, hub, &figures)?);
         Ok(HubHelpers::of(Rc::new(Running {
             service: RefCell::new(service),
+            figures,
             sessions,
             settings,
         })))
@@ -84,7 +97,10 @@ impl Drop for Running {
 /// The process in the daemon.
 type Broker = Helper<Option<NewCaller>, Outcome>;
 
-fn spawn(context: &HelperContext<'_>, hub: &Hub) -> Result<Broker, String> {
+fn spawn(context: &HelperContext<'_>, hub: &Hub, figures: &Figures) -> Result<Broker, String> {
+    if context.config.server.audit.is_some() && context.records.is_none() {
+        return Err("hub broker: there is no auditor".to_owned());
+    }
     Helper::spawn_ready("hub broker", |child| {
         let identity = identity(context.config, hub).map_err(io::Error::other)?;
         let settings = settings(context.config, hub).map_err(io::Error::other)?;
@@ -98,17 +114,21 @@ fn spawn(context: &HelperContext<'_>, hub: &Hub) -> Result<Broker, String> {
         let confinement = Confinement::new(takes, context.sandbox);
         let confinement = ManuallyDrop::new(confinement.map_err(io::Error::other)?);
         let duty = Duty::Keeping(store.as_fd());
-        let handles = [store.as_fd(), blocked.as_fd()];
+        let auditor = context.records.map(|it| it.try_clone_to_owned());
+        let auditor = auditor.transpose()?;
+        let mut handles = vec![store.as_fd(), blocked.as_fd()];
+        handles.extend(auditor.as_ref().map(AsFd::as_fd));
+        let board = figures.board()?;
         child.enter(c"tfd-hub", &confinement.with(duty), &handles)?;
         let place = place::Place::Helper("broker");
         place::reached(place, place::NOBODY, Some(store.as_fd()));
         child.ready()?;
-        process::run(
-            Path::new("/"),
-            settings,
-            blocked,
-            child.channel.try_clone()?,
-        )
+        let channels = Channels {
+            daemon: child.channel.try_clone()?,
+            board,
+            auditor: auditor.map(|handle| Channel::from_handle(handle).into()),
+        };
+        process::run(Path::new("/"), settings, blocked, channels)
     })
 }
 
@@ -196,6 +216,10 @@ impl Helpers for HubHelpers {
         self.channel.as_ref().map(AsFd::as_fd)
     }
 
+    fn figures(&self) -> Option<&Figures> {
+        Some(&self.running.figures)
+    }
+
     fn reaped(&mut self, pid: Pid) -> bool {
         let is_ours = self.running.service.borrow_mut().reaped(pid);
         if is_ours {
@@ -210,7 +234,7 @@ impl Helpers for HubHelpers {
 
     fn restart_if_due(&mut self, context: &HelperContext<'_>) {
         if let Some(hub) = &context.config.hub {
-            let start = || spawn(context, hub);
+            let start = || spawn(context, hub, &self.running.figures);
             self.running.service.borrow_mut().restart_if_due(start);
             self.channel = self.running.service.borrow().cloned_channel();
         }

@@ -12,7 +12,7 @@ use super::dialogue::{Dialogue, Next};
 use super::gate::Handed;
 use super::wire::request::Out;
 use super::wire::{
-    Bad, Code, Command, Flag, Id, Leaving, Line, Lines, Message, Reply, Request, Role, Value,
+    Bad, Command, Flag, Id, Leaving, Line, Lines, Message, Reply, Request, Role, Value,
 };
 use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
@@ -334,7 +334,7 @@ impl Session {
             return Ok(());
         };
         let outcome = match &last.message {
-            Message::Reply(reply) if is_refusal(reply.code()) => {
+            Message::Reply(reply) if reply.code().is_refusal() => {
                 Outcome::Failed(Some(reply.code().number()))
             }
             _ => Outcome::Done,
@@ -350,10 +350,6 @@ impl Session {
 
 fn is_out(line: &Line) -> bool {
     matches!(&line.message, Message::Request(Request::Out(_)))
-}
-
-fn is_refusal(code: Code) -> bool {
-    code.number() >= 400
 }
 
 /// What audit log and status say of a request.

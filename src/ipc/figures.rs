@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::sys::memory::{WORD, map_page, shared_pages};
 
@@ -89,6 +90,54 @@ impl Board {
     }
 }
 
+/// The shortest time between two counts, and how many times as long as a count it is.
+const PAUSE: Duration = Duration::from_secs(1);
+const SHARE: u32 = 100;
+
+/// When a process counts what it has, if that takes time: soon after a change, and for
+/// no more than a hundredth of its time.
+#[derive(Debug)]
+pub struct Pace {
+    next: Instant,
+    is_stale: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            next: Instant::now(),
+            is_stale: true,
+        }
+    }
+}
+
+impl Pace {
+    /// Takes note that there may be something else to count.
+    pub fn stir(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// When to count, if at all.
+    pub fn due(&self) -> Option<Instant> {
+        self.is_stale.then_some(self.next)
+    }
+
+    /// Counts, if that is due.
+    ///
+    /// # Errors
+    /// That of the count.
+    pub fn count<E>(&mut self, count: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let begun = Instant::now();
+        if !self.is_stale || begun < self.next {
+            return Ok(());
+        }
+        self.is_stale = false;
+        count()?;
+        self.next = begun + PAUSE.max(begun.elapsed() * SHARE);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +157,21 @@ mod tests {
         let read = figures.read();
         let read: Vec<_> = read.iter().map(|(it, value)| (it.name, *value)).collect();
         assert_eq!(read, [("files", 7), ("heals", 2)]);
+    }
+
+    #[test]
+    fn one_counts_after_a_change_and_then_pauses() {
+        let mut pace = Pace::default();
+        let mut counts = 0;
+        for _ in 0..2 {
+            pace.stir();
+            let counted: Result<(), ()> = pace.count(|| {
+                counts += 1;
+                Ok(())
+            });
+            counted.expect("counted");
+        }
+        assert_eq!(counts, 1);
+        assert!(pace.due().is_some_and(|due| due > Instant::now()));
     }
 }

@@ -154,5 +154,20 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
 }
 
+impl Record {
+    /// What a process of tfd has done by itself, about a user, without a client.
+    pub(crate) fn of(command: &str, user: &str) -> Record {
+        Record {
+            peer: Vec::new(),
+            user: cut(user.as_bytes()),
+            command: cut(command.as_bytes()),
+            path: Vec::new(),
+            other: Vec::new(),
+            outcome: Outcome::Done,
+            bytes: 0,
+        }
+    }
+}
+
 codec!(struct Record { peer, user, command, path, other, outcome, bytes });
 codec!(enum Outcome { 0 => Done, 1 => BrokenOff, 2 => Lost, 3 => Failed(code), 4 => NoRoom { code, shortage } });

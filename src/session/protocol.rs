@@ -229,6 +229,8 @@ pub struct HelperContext<'a> {
     pub identity: Option<&'a Identity>,
     /// What they enter.
     pub sandbox: &'a Sandbox,
+    /// The channel to the auditor, if there is one.
+    pub records: Option<BorrowedFd<'a>>,
 }
 
 impl HelperContext<'_> {

@@ -78,6 +78,16 @@ impl AsFd for Auditor {
     }
 }
 
+/// Writes what a command of an operator has done, next to the auditor.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn note(log: File, record: &Record) -> io::Result<()> {
+    let (pid, uid) = (std::process::id().cast_signed(), nix::unistd::getuid());
+    let line = Line::of(record, &jiff::Timestamp::now(), pid, uid.as_raw());
+    LineFile::from(OwnedFd::from(log)).write(&line)
+}
+
 /// Writes the record in a session's message, if it is one.
 fn record(log: &mut LineFile, message: &[u8], pid: i32, uid: u32) {
     let Some(record) = Record::from_bytes(message) else {

@@ -140,7 +140,9 @@ impl Supervisor<'_> {
         let all: Vec<&Listener> = self.listeners.iter().filter(stays).chain(fresh).collect();
         let keys = self.registry.keys().as_fd();
         let before = &self.memory.helpers;
-        let helpers = start_helpers(config, &all, keys, helper, &sandbox, before)?;
+        let auditor = audit.and(begins.as_ref().or(self.memory.auditor.as_ref()));
+        let records = auditor.map(AsFd::as_fd);
+        let helpers = start_helpers(config, &all, keys, records, helper, &sandbox, before)?;
         let helpers = replace(&mut self.memory.helpers, helpers);
         let auditor = (audit.is_none() || begins.is_some())
             .then(|| replace(&mut self.memory.auditor, begins));

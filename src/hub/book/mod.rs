@@ -34,6 +34,7 @@ pub use deletion::Removal;
 pub use holders::Share;
 pub use lists::Listed;
 pub use logins::Known;
+pub use report::Report;
 pub use runs::NewRun;
 pub use users::{Account, Settings};
 

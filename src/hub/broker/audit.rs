@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Broker;
 use super::care::Failed;
+use super::events::Event;
 use super::line::{Asked, Said};
 use super::owners::random;
 use crate::hub::book::{Book, Bound, Mark, Result, UserId};
@@ -50,6 +51,18 @@ enum Heard {
     Silent,
     /// It is offline, or has no time.
     Busy,
+}
+
+impl Heard {
+    /// What is wrong about it, in the audit log.
+    fn word(self) -> &'static str {
+        match self {
+            Heard::Sum(_) => "differs",
+            Heard::Lost => "missing",
+            Heard::Silent => "silent",
+            Heard::Busy => "busy",
+        }
+    }
 }
 
 impl Broker {
@@ -134,7 +147,7 @@ impl Broker {
                 (Heard::Lost, _) => Mark::Fail,
                 (Heard::Sum(_), None) | (Heard::Busy, _) => continue,
             };
-            self.mark(book, holder, mark, &bound)?;
+            self.mark(book, (holder, heard), mark, &bound)?;
         }
         let is_moving = why == Why::Moved;
         for (holder, _) in both.iter().filter(|(_, heard)| *heard == Heard::Lost) {
@@ -160,11 +173,26 @@ impl Broker {
         }
     }
 
-    fn mark(&mut self, book: &Book, holder: UserId, mark: Mark, bound: &Bound) -> Result<()> {
-        if !book.mark(holder, mark, bound.name, self.now)? {
+    fn mark(
+        &mut self,
+        book: &Book,
+        (holder, heard): (UserId, Heard),
+        mark: Mark,
+        bound: &Bound,
+    ) -> Result<()> {
+        let is_second = book.mark(holder, mark, bound.name, self.now)?;
+        let user = book.account(holder)?.name;
+        self.events.push(match mark {
+            Mark::Pass => Event::Passed,
+            Mark::Fail | Mark::Half => Event::Failed {
+                holder: user.clone(),
+                name: bound.name,
+                why: heard.word(),
+            },
+        });
+        if !is_second {
             return Ok(());
         }
-        let user = book.account(holder)?.name;
         log::warn!(user = user.as_str(); "keeper has failed two audits, its files are healed");
         if let Some(line) = self.line_of(holder) {
             line.notify(Wrn {

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::audit::Audit;
+use super::events::Event;
 use super::line::{Asked, Asker, Said};
 use super::owners::random;
 use super::{Broker, audit};
@@ -425,6 +426,13 @@ impl Broker {
         for line in self.owners_lines(bound.owner) {
             line.notify(Mov::new(bound.name, old.clone(), new.clone()));
         }
+        self.events.push(Event::Healed {
+            owner: book.account(bound.owner)?.name,
+            name: bound.name,
+            size: work.sending.size,
+            old,
+            new,
+        });
         self.care.at = Instant::now();
         self.heal(book, bound.owner, bound.name)
     }

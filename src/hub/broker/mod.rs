@@ -4,6 +4,8 @@
 
 mod audit;
 mod care;
+mod events;
+pub mod figures;
 mod gates;
 mod holders;
 mod line;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use self::care::Care;
 pub use self::care::Terms;
+use self::events::Event;
 use self::line::{Asked, Asker, Dirty, Line, Said};
 use self::message::{FromSession, ToSession};
 use self::owners::Placing;
@@ -74,6 +77,8 @@ pub struct Broker {
     due: BTreeSet<(Instant, u64, Id)>,
     /// Logins that have failed, for the daemon.
     failures: Vec<Failure>,
+    /// What has happened in this turn.
+    events: Vec<Event>,
 }
 
 impl Broker {
@@ -96,6 +101,7 @@ impl Broker {
             care: Care::new(settings.terms),
             due: BTreeSet::new(),
             failures: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -390,6 +396,9 @@ impl Broker {
     }
 
     fn say(&mut self, (number, id): Asker, message: Message, is_last: bool) {
+        if matches!(&message, Message::Reply(reply) if reply.code().is_refusal()) {
+            self.events.push(Event::Refused);
+        }
         if let Some(line) = self.lines.get_mut(&number) {
             line.answer(id, message, is_last);
         }

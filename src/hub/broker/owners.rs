@@ -2,6 +2,7 @@
 //! each copy goes.
 
 use super::Broker;
+use super::events::Event;
 use super::line::{Asked, Asker, OpenRun};
 use crate::hub::book::{Account, Book, NewRun, Placed, Removal, Result, Trouble, UserId, Wish};
 use crate::hub::wire::request::{Bck, Del, Dfi, Dst, Nfi, Nst, Pix, Put, Rcv};
@@ -415,6 +416,12 @@ impl Broker {
             time,
         };
         let holders = book.delete(user, &removal, self.now)?;
+        if user.is_append_only {
+            self.events.push(Event::Pruned {
+                owner: user.name.clone(),
+                name: it.filename,
+            });
+        }
         self.reply(asker, Reply::FileDeleted);
         self.say_space(book, asker.0)?;
         for holder in holders {

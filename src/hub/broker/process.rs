@@ -12,20 +12,24 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use super::figures::Publisher;
 use super::gates::Gate;
 use super::line::Line;
 use super::message::{Admitted, Answer, NewCaller};
 use super::{Broker, Terms};
 use crate::hub::book::{Book, Result, Rules, Trouble};
 use crate::ipc::Pipe;
+use crate::ipc::figures::Board;
+use crate::session::audit::Record;
 use crate::session::failure::Failure;
 use crate::users::throttle::{Limits, Throttle};
 
 /// The database beneath the store.
 pub const FILE: &str = "hub.db";
 
-/// What stands for the daemon among the callers.
+/// What stands for the daemon and for the auditor among the callers.
 const DAEMON: u64 = 0;
+const AUDITOR: u64 = u64::MAX;
 
 /// The most callers that are heard in a turn, and messages of one.
 const AT_ONCE: usize = 64;
@@ -57,12 +61,23 @@ pub type Outcome = std::result::Result<Admitted, Failure>;
 /// The channel to the daemon.
 pub type ToDaemon = Pipe<Outcome, Option<NewCaller>>;
 
+/// What it has of the daemon.
+#[derive(Debug)]
+pub struct Channels {
+    /// The channel to it.
+    pub daemon: ToDaemon,
+    /// Where it publishes.
+    pub board: Board,
+    /// The channel to the auditor, if there is one.
+    pub(crate) auditor: Option<Pipe<Record, ()>>,
+}
+
 /// Serves gates and sessions until the daemon has ended, or has said that no more will
 /// come.
 ///
 /// # Errors
 /// When the database can't be opened or changed.
-pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) -> io::Result<()> {
+pub fn run(store: &Path, settings: Settings, blocked: File, of: Channels) -> io::Result<()> {
     let now = jiff::Timestamp::now().as_second();
     let throttle = Throttle::new(settings.limits, Some(blocked));
     let broker = Broker::new(&settings, throttle);
@@ -70,7 +85,9 @@ pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) ->
     book.resume(now).map_err(io::Error::other)?;
     let mut office = Office {
         poller: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-        daemon,
+        daemon: of.daemon,
+        auditor: of.auditor,
+        publisher: Publisher::new(of.board),
         broker,
         book,
         gates: HashMap::new(),
@@ -80,7 +97,7 @@ pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) ->
         said: Vec::new(),
         waiting: Vec::new(),
     };
-    office.watch_daemon()?;
+    office.watch_ours()?;
     while office.turn()? {}
     Ok(())
 }
@@ -88,6 +105,8 @@ pub fn run(store: &Path, settings: Settings, blocked: File, daemon: ToDaemon) ->
 struct Office {
     poller: OwnedFd,
     daemon: ToDaemon,
+    auditor: Option<Pipe<Record, ()>>,
+    publisher: Publisher,
     broker: Broker,
     book: Book,
     gates: HashMap<u64, Gate>,
@@ -104,14 +123,15 @@ struct Office {
 }
 
 impl Office {
-    fn watch_daemon(&self) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(DAEMON);
-        Ok(epoll::add(
-            &self.poller,
-            &self.daemon,
-            data,
-            epoll::EventFlags::IN,
-        )?)
+    fn watch_ours(&self) -> io::Result<()> {
+        let data = epoll::EventData::new_u64;
+        let (poller, daemon) = (&self.poller, &self.daemon);
+        epoll::add(poller, daemon, data(DAEMON), epoll::EventFlags::IN)?;
+        // It sends nothing: one hears that it has ended.
+        if let Some(auditor) = &self.auditor {
+            epoll::add(poller, auditor, data(AUDITOR), epoll::EventFlags::empty())?;
+        }
+        Ok(())
     }
 
     /// Waits for callers, and serves them. Whether there may be more.
@@ -123,6 +143,8 @@ impl Office {
         for number in events {
             match number {
                 DAEMON => goes_on &= self.take_callers()?,
+                // Its successor has a channel to the next one.
+                AUDITOR => return Err(io::Error::other("the auditor has ended")),
                 number => heard.push(number),
             }
         }
@@ -131,13 +153,15 @@ impl Office {
             self.broker.leave_all();
         }
         self.send(ended)?;
+        self.report()?;
         Ok(goes_on)
     }
 
     /// Waits for callers that have said something or take more, or until something is
     /// due.
     fn wait(&self) -> io::Result<Vec<u64>> {
-        let until = self.due.map_or(self.tick, |due| due.min(self.tick));
+        let due = self.due.into_iter().chain(self.publisher.pace.due());
+        let until = due.fold(self.tick, Instant::min);
         let left = until.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).ok();
         let mut events = Vec::with_capacity(AT_ONCE);
@@ -211,6 +235,9 @@ impl Office {
             Ok((ended, Some(wait.map_or(due, |wait| wait.min(due)))))
         })?;
         self.due = due;
+        if is_due || !heard.is_empty() {
+            self.publisher.pace.stir();
+        }
         if is_due {
             self.tick = Instant::now() + TICK;
         }
@@ -278,6 +305,17 @@ impl Office {
         Ok(())
     }
 
+    /// Reports what has happened, and publishes what there is now.
+    fn report(&mut self) -> io::Result<()> {
+        for event in std::mem::take(&mut self.broker.events) {
+            event.report(&self.publisher, self.auditor.as_ref())?;
+        }
+        let lines = self.broker.lines.len();
+        self.publisher
+            .publish(&self.book, lines)
+            .map_err(io::Error::other)
+    }
+
     fn answer_gate(&mut self, number: u64, answer: &Answer) -> io::Result<()> {
         let Some(gate) = self.gates.get(&number) else {
             return Ok(());
@@ -338,12 +376,14 @@ fn hear_line(broker: &mut Broker, book: &Book, number: u64) -> Result<bool> {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
             _ => return Ok(false),
         };
+        let before = broker.events.len();
         let done = book.part(|book| match broker.hear(book, number, message) {
             // Of what is refused nobody else hears.
             Err(Trouble::Refused(_)) => Ok(()),
             done => done,
         });
         if let Err(trouble) = done {
+            broker.events.truncate(before);
             log::error!(line = number, error:% = trouble; "hub request");
             return Ok(false);
         }

@@ -36,6 +36,11 @@ macro_rules! replies {
                 }
             }
 
+            /// Whether it says no.
+            pub const fn is_refusal(self) -> bool {
+                self.number() >= 400
+            }
+
             /// What is sent behind the number.
             pub const fn text(self) -> &'static str {
                 match self {
