@@ -20,6 +20,7 @@ use super::carrier;
 use super::line;
 use super::place::{HOME, Place};
 use super::stock;
+use super::stock::figures::FIGURES;
 use super::stock::message::{
     Admitted, Dial, FromCarrier, FromLine, FromSession, NewCaller, ToCarrier, ToDaemon, ToLine,
     ToSession,
@@ -28,6 +29,7 @@ use super::stock::process::{self, Shown};
 use crate::config::{self, Config, Holder};
 use crate::hub::peer::holder_key::HolderKey;
 use crate::hub::wire::{Label, User, Value};
+use crate::ipc::figures::Figures;
 use crate::ipc::{Helper, Pipe, Service};
 use crate::net::tls::certificate::of_ed25519;
 use crate::net::tls::secrets::TlsSecrets;
@@ -60,6 +62,7 @@ struct Running {
     /// Carriers that the stock wants, and those that run.
     dials: RefCell<Vec<Dial>>,
     carriers: RefCell<HashSet<Pid>>,
+    figures: Rc<Figures>,
     hub: line::Hub,
     sessions: Identity,
     /// What they were started with.
@@ -83,7 +86,11 @@ impl HolderHelpers {
         if let Some(before) = before.filter(fits) {
             return Ok(HolderHelpers::of(Rc::clone(&before.running)));
         }
-        let (helper, hub) = spawn(context, holder)?;
+        let figures = match before {
+            Some(before) => Rc::clone(&before.running.figures),
+            None => Rc::new(Figures::new(&FIGURES)?),
+        };
+        let (helper, hub) = spawn(context, holder, &figures)?;
         let stock = Service::new(helper);
         let line = match to_stock(&stock) {
             Ok(to_stock) => Service::new(line::spawn(context, &hub, to_stock)?),
@@ -95,6 +102,7 @@ impl HolderHelpers {
             line: RefCell::new(line),
             dials: RefCell::default(),
             carriers: RefCell::default(),
+            figures,
             hub,
             sessions,
             settings,
@@ -149,7 +157,11 @@ impl Drop for Running {
 type Stock = Helper<Option<NewCaller>, ToDaemon>;
 
 /// Starts the stock; what the line has to know of the key file.
-fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::Hub), String> {
+fn spawn(
+    context: &HelperContext<'_>,
+    holder: &Holder,
+    figures: &Figures,
+) -> Result<(Stock, line::Hub), String> {
     let port = port(context, holder)?;
     let mut found = None;
     let hear = |hub: line::Hub| found = Some(hub);
@@ -190,6 +202,7 @@ fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::H
             false => place.store(),
         };
         let duty = Duty::Keeping(store.as_fd());
+        let board = figures.board()?;
         child.enter(c"tfd-stock", &confinement.with(duty), &[store.as_fd()])?;
         let here = place::Place::Helper("stock");
         place::reached(here, place::NOBODY, Some(store.as_fd()));
@@ -198,7 +211,8 @@ fn spawn(context: &HelperContext<'_>, holder: &Holder) -> Result<(Stock, line::H
             certificate,
             secrets,
         };
-        process::run(&base, settings, keys, shown, child.channel.try_clone()?)
+        let daemon = child.channel.try_clone()?;
+        process::run(&base, settings, keys, shown, daemon, board)
     })?;
     let hub = found.ok_or("holder stock: no key")?;
     Ok((helper, hub))
@@ -312,6 +326,10 @@ impl Helpers for HolderHelpers {
         self.channel.as_ref().map(AsFd::as_fd)
     }
 
+    fn figures(&self) -> Option<&Figures> {
+        Some(&self.running.figures)
+    }
+
     fn reaped(&mut self, pid: Pid) -> bool {
         let is_stock = self.running.stock.borrow_mut().reaped(pid);
         // A carrier that has ended is not started again.
@@ -339,7 +357,7 @@ impl Helpers for HolderHelpers {
         let Some(holder) = &context.config.holder else {
             return;
         };
-        let start = || spawn(context, holder).map(|(helper, _)| helper);
+        let start = || spawn(context, holder, &self.running.figures).map(|(helper, _)| helper);
         self.running.stock.borrow_mut().restart_if_due(start);
         self.channel = self.running.stock.borrow().cloned_channel();
         let stock = self.running.stock.borrow();

@@ -4,6 +4,7 @@
 
 mod asks;
 mod errands;
+pub mod figures;
 mod gates;
 pub mod message;
 mod orders;

@@ -11,6 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use super::figures::Publisher;
 use super::gates::Gate;
 pub use super::gates::Shown;
 use super::message::{
@@ -24,6 +25,7 @@ use crate::holder::store::shelves::Shelves;
 use crate::hub::peer::signer::Keys;
 use crate::hub::wire::{NotStored, User};
 use crate::ipc::Pipe;
+use crate::ipc::figures::Board;
 
 /// The database beneath the store.
 pub const FILE: &str = "stock.db";
@@ -58,6 +60,7 @@ pub fn run(
     keys: Keys,
     shown: Shown,
     daemon: Daemon,
+    board: Board,
 ) -> io::Result<()> {
     let catalog = Catalog::open(&store.join(FILE)).map_err(io::Error::other)?;
     let shelves = Shelves::of(store);
@@ -69,6 +72,7 @@ pub fn run(
         slow: slow::start()?,
         working: None,
         stock,
+        publisher: Publisher::new(board),
         shown,
         gates: HashMap::new(),
         sessions: HashMap::new(),
@@ -99,6 +103,7 @@ struct House {
     /// What the slow thread works on.
     working: Option<Waiting>,
     stock: Stock,
+    publisher: Publisher,
     shown: Shown,
     gates: HashMap<u64, Gate>,
     sessions: HashMap<u64, Session>,
@@ -139,12 +144,27 @@ impl House {
         for number in ended {
             self.end(number);
         }
+        self.publish(!events.is_empty()).map_err(io::Error::other)?;
         self.send()?;
         Ok(goes_on)
     }
 
+    /// Publishes what there is now, and counts what is about to be sent.
+    fn publish(&mut self, is_changed: bool) -> Result<()> {
+        let answers = self.answered.iter();
+        answers.for_each(|(_, answer)| self.publisher.answered(answer));
+        let to_hub = self.stock.to_hub.iter();
+        to_hub.for_each(|message| self.publisher.told(message));
+        if is_changed {
+            self.publisher.pace.stir();
+        }
+        self.publisher.publish(&self.stock, self.sessions.len())
+    }
+
     fn wait(&self) -> io::Result<Vec<u64>> {
-        let left = self.tick.saturating_duration_since(Instant::now());
+        let due = self.publisher.pace.due();
+        let until = due.map_or(self.tick, |due| due.min(self.tick));
+        let left = until.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).ok();
         let mut events = Vec::with_capacity(AT_ONCE);
         match epoll::wait(&self.poller, spare_capacity(&mut events), left.as_ref()) {

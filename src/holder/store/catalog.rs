@@ -450,6 +450,15 @@ impl Catalog {
         Ok((held.0.unsigned_abs(), held.1.unsigned_abs()))
     }
 
+    /// How many files are there, but for the trash, and how many are lost.
+    pub fn count(&self) -> Result<(u64, u64)> {
+        let text = "SELECT count(*) FILTER (WHERE state <= 2 AND until IS NULL),
+                    count(*) FILTER (WHERE state > 2) FROM file";
+        let mut statement = self.0.prepare_cached(text)?;
+        let counts = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)));
+        counts.map(|(files, lost): (i64, i64)| (files.unsigned_abs(), lost.unsigned_abs()))
+    }
+
     fn run(&self, text: &str, with: impl Params) -> Result<()> {
         self.0.prepare_cached(text)?.execute(with).map(drop)
     }
