@@ -1,5 +1,7 @@
 //! `tfd check`: prints every problem, or what would be served.
 
+mod stores;
+
 use std::fs;
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ pub fn report(path: &Path) -> ExitCode {
         Ok(config) => {
             let mut problems = check_world(&config);
             problems.extend(check_listen(&config));
+            problems.extend(stores::problems(&config));
             if problems.is_empty() {
                 return report_pool(&config);
             }
@@ -131,6 +134,7 @@ fn warnings(config: &Config) -> Vec<Problem> {
     let warnings = warnings.chain(missing_service(config));
     let warnings = warnings.chain(config.unused.iter().cloned());
     let warnings = warnings.chain(vault_dialects(config));
+    let warnings = warnings.chain(stores::warnings(config));
     warnings.chain(expiry_warning(config)).collect()
 }
 

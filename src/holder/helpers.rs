@@ -277,7 +277,10 @@ pub fn check(config: &Config, holder: &Holder) -> Result<(), String> {
 }
 
 /// Who keeps the store: the system user, or without root who starts tfd.
-fn identity(config: &Config, holder: &Holder) -> Result<Identity, String> {
+///
+/// # Errors
+/// One line.
+pub fn identity(config: &Config, holder: &Holder) -> Result<Identity, String> {
     let Some(name) = holder.user.as_ref().filter(|_| is_root()) else {
         return Ok(Identity::own());
     };

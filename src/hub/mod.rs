@@ -6,14 +6,14 @@ pub mod book;
 pub mod broker;
 pub mod dialogue;
 mod gate;
-mod helpers;
+pub(crate) mod helpers;
 pub(crate) mod operator;
 #[cfg_attr(
     not(feature = "testing"),
     allow(dead_code, reason = "owners and holders use a part each")
 )]
 pub mod peer;
-mod place;
+pub(crate) mod place;
 pub mod proofs;
 pub(crate) mod server;
 mod session;

@@ -29,7 +29,16 @@ pub fn make((uid, gid): Owner, path: &Path) -> Result<(), String> {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(in_path(e)),
         _ => {}
     }
-    let metadata = fs::symlink_metadata(path).map_err(in_path)?;
+    check((uid, gid), path)
+}
+
+/// Whether an existing directory is one of this user.
+///
+/// # Errors
+/// One line.
+pub fn check((uid, _): Owner, path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let metadata = fs::symlink_metadata(path).map_err(|e| format!("{shown}: {e}"))?;
     if !metadata.is_dir() || metadata.uid() != uid.as_raw() {
         return Err(format!(
             "{shown}: not a directory of uid {uid}: remove it, or chown it"

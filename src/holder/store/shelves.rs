@@ -30,7 +30,7 @@ const STEP: u64 = 1 << 20;
 const PART_LIFE: Duration = Duration::from_hours(24);
 
 /// The directory of all files, next to the database.
-const FILES: &str = "files";
+pub const FILES: &str = "files";
 
 /// The file in it that says which store this is.
 const MARK: &str = "store-id";
