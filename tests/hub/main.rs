@@ -23,3 +23,4 @@ mod processes;
 mod rebuild;
 mod recovery;
 mod runs;
+mod watch;

@@ -71,7 +71,8 @@ impl DerefMut for Kept {
 /// What is different from the usual keeper.
 #[derive(Default)]
 pub struct Different {
-    /// Lines of `[holder]`.
+    /// Lines of `[server]`, and of `[holder]`.
+    pub server: String,
     pub lines: String,
     /// The directory above the store.
     pub above: Option<PathBuf>,
@@ -139,6 +140,7 @@ impl Keeper {
             false => String::new(),
         };
         let server = Server::with(Setup {
+            server: different.server.clone(),
             tf: format!(
                 "listen = []\n[holder]\nlisten = [\"127.0.0.1:0\"]\nkey = \"{}\"\n\
                  store = \"{}\"\nuser = \"{KEEPS}\"\n{share}\n{free}\n{at}\n{}\n",
