@@ -242,6 +242,7 @@ impl Session {
         let awaited = self.link.wait_for_any(Some(other), Some(soon))?;
         if matches!(awaited, Awaited::Nothing) {
             self.lines.rest();
+            self.link.rest();
             give_back_memory();
             self.is_rested = true;
         }

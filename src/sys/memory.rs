@@ -1,5 +1,6 @@
 //! Memory shared between processes.
 
+use std::hint::black_box;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -242,6 +243,23 @@ pub fn keep_little_memory() {
     };
 }
 
+/// Takes the small pieces of memory that are free between what is in use, for good. What
+/// a child forked later allocates lies side by side then, and makes it copy few pages.
+pub fn fill_gaps() {
+    let end = Vec::<u8>::with_capacity(LARGEST_GAP);
+    let taken = (16..=LARGEST_SMALL).rev().step_by(16).flat_map(|size| {
+        let next = move || Some(Vec::<u8>::with_capacity(size));
+        std::iter::from_fn(next).take_while(|it| black_box(it.as_ptr()) < end.as_ptr())
+    });
+    taken.take(MOST_GAPS).for_each(std::mem::forget);
+}
+
+/// Bytes that no gap has, of the largest piece that counts as small, and how many are
+/// taken.
+const LARGEST_GAP: usize = 48 * 1024;
+const LARGEST_SMALL: usize = 1024;
+const MOST_GAPS: usize = 4096;
+
 /// Returns what is freed to the system, for a process that will do nothing for long.
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
@@ -249,7 +267,32 @@ pub fn give_back_memory() {
     unsafe {
         libc::malloc_trim(0);
     };
+    give_back_stack();
 }
+
+/// Returns what calls have left behind on the stack of the main thread.
+#[inline(never)]
+fn give_back_stack() {
+    if rustix::thread::gettid() != rustix::process::getpid() {
+        return;
+    }
+    let mut frame = 0_u8;
+    let here = black_box(std::ptr::from_mut(&mut frame));
+    let down = (here.addr() - IN_USE) % page_size() + IN_USE;
+    let end = here.wrapping_byte_sub(down);
+    let start = end.wrapping_byte_sub(MOST_STACK);
+    // SAFETY: the main thread's stack grows down, and a function that runs has nothing
+    // further below this one's frame than the few bytes of the calls that it makes here,
+    // for which there is room. The kernel keeps a MiB below the stack free of other
+    // mappings, so nothing but left frames lies in these pages. Pages that were never
+    // used are skipped.
+    unsafe { libc::madvise(start.cast(), MOST_STACK, libc::MADV_DONTNEED) };
+}
+
+/// Bytes of the stack below a function that what it calls may have in use, and the most
+/// that is given back.
+const IN_USE: usize = 4096;
+const MOST_STACK: usize = 512 * 1024;
 
 /// From this many bytes on, an allocation is a mapping of its own.
 #[cfg(target_env = "gnu")]

@@ -247,6 +247,18 @@ impl Link {
         &mut self.held[at..]
     }
 
+    /// Gives back the memory that it needs only while bytes come and go.
+    pub fn rest(&mut self) {
+        if let Some(records) = &mut self.records {
+            records.inbox.rest();
+        }
+        if !self.has_read_ahead() {
+            self.ahead = ReadAhead::default();
+        }
+        self.held.shrink_to_fit();
+        self.going.shrink_to_fit();
+    }
+
     /// How many bytes are held for the next write.
     pub fn held(&self) -> usize {
         self.held.len() + self.going.len()

@@ -149,6 +149,16 @@ impl Link {
 
     fn receive_record(&mut self, records: &mut Records) -> bool {
         while let Ok(Got::More) = records.look() {
+            // A link that rests gets no memory before something comes.
+            if records.inbox.has_no_buffer() {
+                let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+                if matches!(
+                    recv(&self.socket, &mut [0; 1][..], flags),
+                    Err(Errno::AGAIN)
+                ) {
+                    return false;
+                }
+            }
             match recv(&self.socket, records.inbox.room(0), RecvFlags::DONTWAIT) {
                 Ok((n @ 1.., _)) => {
                     records.inbox.arrived(n);

@@ -31,6 +31,21 @@ impl Inbox {
         self.may_be_large = true;
     }
 
+    /// Gives the buffer back, if it holds nothing.
+    pub(crate) fn rest(&mut self) {
+        if self.plain_len() == 0 && self.from == self.to {
+            *self = Inbox {
+                may_be_large: self.may_be_large,
+                ..Inbox::default()
+            };
+        }
+    }
+
+    /// Whether it has no buffer yet, or none any more.
+    pub(crate) fn has_no_buffer(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// What it holds, as bytes deciphered and bytes as they came.
     pub(crate) fn contents(&self) -> (&[u8], &[u8]) {
         (
