@@ -95,6 +95,13 @@ pub struct Handed {
 
 codec!(struct Handed { link, role, id, is_key, rest });
 
+/// A peer whose session is to begin.
+pub struct Passed {
+    peer: Peer,
+    /// What goes on there: [`Handed`].
+    pub state: Zeroizing<Vec<u8>>,
+}
+
 /// A peer that is not in.
 struct Peer {
     link: Link,
@@ -126,6 +133,31 @@ pub fn admit(gate: Gate<'_>, door: &Door, hub: &Label) -> Result<(), Refused> {
         let text = "a client that does not ask for tfd-hub/1";
         return Err(Refused::Tls(text.to_owned()));
     };
+    let broker = keeper.enter()?;
+    let broker = broker.ok_or_else(|| io::Error::other("the keeper lets nobody in"))?;
+    let broker: Pipe<Ask, Answer> = broker.into_channel().into();
+    let passed = log_in(link, &broker, hub, Exporter(exported))?;
+    let Passed { mut peer, state } = passed;
+    let login = Login::new(broker.into_channel().into(), gate.steps, None);
+    match login.enter(peer.link.socket(), &state)? {
+        Ok(()) => Ok(()),
+        Err(why) => {
+            log::debug!(peer:% = gate.peer, why:%; "no session");
+            Err(peer.close())
+        }
+    }
+}
+
+/// Takes a peer through its login, behind the handshake that has exported this.
+///
+/// # Errors
+/// Why it did not pass.
+pub fn log_in(
+    link: Link,
+    broker: &Pipe<Ask, Answer>,
+    hub: &Label,
+    exporter: Exporter,
+) -> Result<Passed, Refused> {
     let mut peer = Peer {
         link,
         lines: Lines::default(),
@@ -135,20 +167,10 @@ pub fn admit(gate: Gate<'_>, door: &Door, hub: &Label) -> Result<(), Refused> {
         faults: 0,
         tries: 0,
     };
-    let broker = keeper.enter()?;
-    let broker = broker.ok_or_else(|| io::Error::other("the keeper lets nobody in"))?;
-    let broker: Pipe<Ask, Answer> = broker.into_channel().into();
-    let (id, is_key) = peer.serve(&broker, hub, Exporter(exported))?;
+    let (id, is_key) = peer.serve(broker, hub, exporter)?;
     let state = peer.hand_over(id, is_key);
     let state = state.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let login = Login::new(broker.into_channel().into(), gate.steps, None);
-    match login.enter(peer.link.socket(), &state)? {
-        Ok(()) => Ok(()),
-        Err(why) => {
-            log::debug!(peer:% = gate.peer, why:%; "no session");
-            Err(peer.close())
-        }
-    }
+    Ok(Passed { peer, state })
 }
 
 impl Peer {

@@ -5,7 +5,7 @@
 pub mod book;
 pub mod broker;
 pub mod dialogue;
-mod gate;
+pub mod gate;
 pub(crate) mod helpers;
 pub(crate) mod operator;
 #[cfg_attr(

@@ -24,6 +24,7 @@ targets! {
     handshake
     hashes
     hub_dialogue
+    hub_gate
     hub_lines
     hub_messages
     import
