@@ -342,9 +342,9 @@ fn save_holder_key(account: &Account, seed: &Seed, file: &Path) -> Result<()> {
 
 fn shown(context: &Context, key: &Path, account: &Account) -> Result<Exit> {
     let use_of_it = format!(
-        "{} copies at keepers of {}",
-        account.copies(),
-        account.hub()
+        "copies of each file at keepers of {}: {}",
+        account.hub(),
+        account.copies()
     );
     show_key(context, key, account, &use_of_it)
 }
