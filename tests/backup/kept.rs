@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::desk::Desk;
 
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/backup/kept");
+pub const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/backup/kept");
 
 /// A new machine with a copy of what is kept under a name.
 fn with_kept(name: &str) -> Desk {
@@ -26,7 +26,7 @@ fn with_kept(name: &str) -> Desk {
     desk
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("directory");
     for entry in fs::read_dir(from).expect("directory") {
         let entry = entry.expect("entry");

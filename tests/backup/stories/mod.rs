@@ -2,6 +2,7 @@
 //! keepers `tfd serve`, the owner `tf-backup`.
 
 mod full;
+mod kept;
 mod killed;
 mod lines;
 mod lost;
@@ -86,15 +87,7 @@ impl Party {
     }
 
     fn with(factor: &'static str, keepers: Vec<(&'static str, Different)>) -> Option<Party> {
-        let hub = peer::server("")?;
-        // It is there again after a kill.
-        let config = fs::read_to_string(hub.config_path()).expect("configuration");
-        let address = hub.tls_address().to_string();
-        let config = config.replace(
-            "tls_listen = [\"127.0.0.1:0\"]",
-            &format!("tls_listen = [\"{address}\"]"),
-        );
-        fs::write(hub.config_path(), config).expect("configuration");
+        let hub = hub()?;
         let keepers = keepers.into_iter();
         let keepers = keepers.map(|(name, different)| Friend::join(&hub, name, different));
         let keepers = keepers.collect();
@@ -141,6 +134,19 @@ impl Party {
     }
 }
 
+/// A hub that is at the same address after a kill; `None` without root.
+fn hub() -> Option<Hub> {
+    let hub = peer::server("")?;
+    let config = fs::read_to_string(hub.config_path()).expect("configuration");
+    let address = hub.tls_address().to_string();
+    let config = config.replace(
+        "tls_listen = [\"127.0.0.1:0\"]",
+        &format!("tls_listen = [\"{address}\"]"),
+    );
+    fs::write(hub.config_path(), config).expect("configuration");
+    Some(hub)
+}
+
 /// Takes up an account; its phrase is in `phrase`.
 fn join(hub: &Hub, desk: &Desk, user: &str, factor: &str) {
     let code = hub.add(user);
@@ -154,8 +160,13 @@ impl Friend {
     fn join(hub: &Hub, name: &'static str, different: Different) -> Friend {
         let desk = Desk::new();
         join(hub, &desk, name, "1");
+        desk.fine(&["hub", "holder-key", &desk.text("keeper.key")]);
+        Friend::serve(name, desk, different)
+    }
+
+    /// With the key `keeper.key`.
+    fn serve(name: &'static str, desk: Desk, different: Different) -> Friend {
         let key = desk.text("keeper.key");
-        desk.fine(&["hub", "holder-key", &key]);
         fs::set_permissions(desk.path(""), fs::Permissions::from_mode(0o755)).expect("mode");
         let above = different.above.unwrap_or_else(|| desk.path(""));
         let store = above.join("kept");
