@@ -2,6 +2,7 @@
 #![no_main]
 
 mod peer;
+mod place;
 mod targets;
 
 use std::sync::OnceLock;
@@ -33,6 +34,7 @@ fn begin() {
         std::process::exit(2);
     };
     TARGET.get_or_init(|| *target);
+    // Writes beyond the limit fail, and do not end the process.
     let mut signal = SigSet::empty();
     signal.add(Signal::SIGXFSZ);
     signal.thread_block().expect("mask");

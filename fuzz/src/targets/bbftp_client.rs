@@ -7,11 +7,11 @@
 
 use std::fs;
 
+use crate::peer::connection_with;
 use tempfile::TempDir;
 use tfd::bbftp::wire::Code;
 use tfd::client::bbftp::{How, Options, Session};
 use tfd::net::Link;
-use crate::peer::connection_with;
 
 const TFD: &[u8] = b"tfd 0.1.0 : OK +small +sha256 +resume";
 

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::peer::connection_with;
 use tfd::bbftp::stream::{Coding, Direction, Job, Streams};
 use tfd::net::Link;
-use crate::peer::connection_with;
 
 /// Where the range begins.
 const BEGIN: u64 = 100;

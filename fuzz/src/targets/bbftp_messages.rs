@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::peer::connection_with;
 use tfd::bbftp::wire::extension::{
     MAX_SMALL_FILE, Offer, RetrFrom, SmallFile, SmallStore, StoreFrom, TransOkFrom,
 };
@@ -15,7 +16,6 @@ use tfd::bbftp::wire::{
     decode_with_options, encode_listing, encode_names, encode_ports, encode_with_options,
 };
 use tfd::net::Link;
-use crate::peer::connection_with;
 
 /// The longest payload that is read.
 const MOST: usize = 4096;

@@ -5,20 +5,18 @@
 //! The first byte chooses the rights, the rest is the stream of the client.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use tempfile::TempDir;
+use crate::peer::connection_with;
+use crate::place::{Nobody, outside};
 use tfd::bbftp::session::{Env, Settings, serve};
 use tfd::bbftp::wire::Control;
 use tfd::config::Config;
 use tfd::net::Link;
-use tfd::session::audit::{Observer, Outcome, Subject};
 use tfd::store::Root;
 use tfd::users::Rights;
-use crate::peer::connection_with;
 
 /// A client that reads nothing is waited for so long.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -37,7 +35,9 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 
 /// Takes one input.
 pub fn run(data: &[u8]) {
-    let Some((choice, stream)) = data.split_first() else { return };
+    let Some((choice, stream)) = data.split_first() else {
+        return;
+    };
     let outside = outside();
     let root = outside.path().join("root");
     let (_peer, ours) = connection_with(stream);
@@ -49,35 +49,17 @@ pub fn run(data: &[u8]) {
     };
     let mut env = Env::new(Root::open(&root).expect("root"), SETTINGS.clone(), rights);
     let _ = serve(&mut control, &mut env, &mut Nobody);
-    assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");
+    assert_eq!(
+        fs::read(outside.path().join("beside")).expect("file"),
+        b"beside"
+    );
     let names = fs::read_dir(outside.path()).expect("directory").flatten();
-    assert!(names.map(|entry| entry.file_name()).all(|name| name == "root" || name == "beside"));
+    assert!(
+        names
+            .map(|entry| entry.file_name())
+            .all(|name| name == "root" || name == "beside")
+    );
     if rights != Rights::Full {
         assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
     }
-}
-
-/// Nobody watches.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn begins(&mut self, _: &Subject) {}
-
-    fn ended(&mut self, _: &Subject, _: Outcome, _: u64) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Has writes beyond the limit fail, and not end the process.
-/// Holds a file and, beside it, a root with a file, directories and links.
-fn outside() -> TempDir {
-    let outside = tempfile::tempdir().expect("directory");
-    fs::write(outside.path().join("beside"), b"beside").expect("file");
-    let root = outside.path().join("root");
-    fs::create_dir_all(root.join("d/e")).expect("directory");
-    fs::write(root.join("file"), b"content").expect("file");
-    fs::write(root.join("d/e/f"), b"").expect("file");
-    symlink("../beside", root.join("up")).expect("link");
-    symlink("d", root.join("link")).expect("link");
-    outside
 }

@@ -7,9 +7,9 @@
 #[path = "../../../tests/common/flows.rs"]
 mod flows;
 
+use crate::peer::connection_with;
 use tfd::client::Connection;
 use tfd::tf::wire::Wire;
-use crate::peer::connection_with;
 
 use self::flows::Flows;
 

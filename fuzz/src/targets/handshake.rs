@@ -12,6 +12,7 @@ use std::net::Shutdown;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use crate::peer::{connection_with, encipher, take_message};
 use tfd::ipc::channel::{Channel, pair};
 use tfd::ipc::codec::Encode;
 use tfd::ipc::{Pipe, pipe};
@@ -23,7 +24,6 @@ use tfd::tf::gate::KEY_LENGTHS;
 use tfd::tf::gate::{Passed, admit};
 use tfd::tf::login::{self, Greeting};
 use tfd::tf::wire::Meter;
-use crate::peer::{connection_with, encipher, take_message};
 use zeroize::Zeroizing;
 
 const ANSWERS: usize = 8;

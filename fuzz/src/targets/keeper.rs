@@ -8,6 +8,7 @@
 use std::io::ErrorKind;
 use std::sync::LazyLock;
 
+use crate::peer::KEY;
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 use tfd::daemon::helpers::keeper;
@@ -21,7 +22,6 @@ use tfd::net::tls::secrets::TlsSecrets;
 use tfd::session::keeper::Reply;
 use tfd::session::protocol;
 use tfd::tf::gate::KEY_LENGTHS;
-use crate::peer::KEY;
 use zeroize::Zeroizing;
 
 const HASH: &[u8] = b"testhash";

@@ -8,8 +8,8 @@
 use std::io::Read;
 use std::net::Shutdown;
 
-use tfd::tf::wire::{Wire, WireError};
 use crate::peer::{connection_with, take_message};
+use tfd::tf::wire::{Wire, WireError};
 
 /// Takes one input.
 pub fn run(data: &[u8]) {

@@ -6,15 +6,14 @@
 //! client in plain.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tempfile::TempDir;
+use crate::peer::connection_with;
+use crate::place::{Nobody, outside};
 use tfd::config::{Dialect, Durability};
-use tfd::session::audit::{Observer, Outcome, Subject};
 use tfd::session::shortage::LastShortage;
 use tfd::session::uploads::Uploads;
 use tfd::store::{Quota, Root};
@@ -23,20 +22,25 @@ use tfd::tf::session::serve;
 use tfd::tf::settings::Settings;
 use tfd::tf::wire::Wire;
 use tfd::users::{Names, Rights};
-use crate::peer::connection_with;
 
 /// A client that reads nothing is waited for so long.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Takes one input.
 pub fn run(data: &[u8]) {
-    let Some((choice, stream)) = data.split_first() else { return };
+    let Some((choice, stream)) = data.split_first() else {
+        return;
+    };
     let outside = outside();
     let root = outside.path().join("root");
     let (_peer, ours) = connection_with(stream);
     let mut wire = Wire::new(ours).expect("wire");
     let settings = Settings {
-        dialect: if choice & 1 == 0 { Dialect::Deployed } else { Dialect::Document },
+        dialect: if choice & 1 == 0 {
+            Dialect::Deployed
+        } else {
+            Dialect::Document
+        },
         extension: true,
         buffer_limit: 64 * 1024,
         integrity_limit: 64 * 1024,
@@ -71,38 +75,20 @@ pub fn run(data: &[u8]) {
         digests: Digests::default(),
     };
     let _ = serve(&mut wire, &mut env, &mut Nobody);
-    assert_eq!(fs::read(outside.path().join("beside")).expect("file"), b"beside");
+    assert_eq!(
+        fs::read(outside.path().join("beside")).expect("file"),
+        b"beside"
+    );
     let names = fs::read_dir(outside.path()).expect("directory").flatten();
-    assert!(names.map(|entry| entry.file_name()).all(|name| name == "root" || name == "beside"));
+    assert!(
+        names
+            .map(|entry| entry.file_name())
+            .all(|name| name == "root" || name == "beside")
+    );
     if rights != Rights::Full {
         assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
     }
     remove(&root);
-}
-
-/// Nobody watches.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn begins(&mut self, _: &Subject) {}
-
-    fn ended(&mut self, _: &Subject, _: Outcome, _: u64) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Has writes beyond the limit fail, and not end the process.
-/// Holds a file and, beside it, a root with a file, directories and links.
-fn outside() -> TempDir {
-    let outside = tempfile::tempdir().expect("directory");
-    fs::write(outside.path().join("beside"), b"beside").expect("file");
-    let root = outside.path().join("root");
-    fs::create_dir_all(root.join("d/e")).expect("directory");
-    fs::write(root.join("file"), b"content").expect("file");
-    fs::write(root.join("d/e/f"), b"").expect("file");
-    symlink("../beside", root.join("up")).expect("link");
-    symlink("d", root.join("link")).expect("link");
-    outside
 }
 
 /// Removes a tree, also what a client has closed by CHMOD.

@@ -3,7 +3,6 @@
 
 use std::io::{Seek, Write};
 
-
 /// Takes one input.
 pub fn run(data: &[u8]) {
     let mut file = tempfile::NamedTempFile::new().expect("file");

@@ -3,10 +3,10 @@
 //!
 //! The first byte chooses, the rest is the stream of the peer in plain.
 
+use crate::peer::{KEY, connection_with, encipher, take_message};
 use tfd::session::login::MAX_STATE;
 use tfd::tf::cipher::Cipher;
 use tfd::tf::wire::{MAX_MESSAGE, Wire, WireError};
-use crate::peer::{KEY, connection_with, encipher, take_message};
 
 const NEW_KEY: &[u8] = b"fedcba9876543210fedcba98";
 
