@@ -58,6 +58,17 @@ fn joined(hub: &Hub, factor: &str) -> Desk {
     desk
 }
 
+/// A hub, a machine of anna's, who has just joined, and these keepers; `None` without root.
+fn friends<const N: usize>(
+    factor: &str,
+    keepers: [&'static str; N],
+) -> Option<(Hub, Desk, [Keeper; N])> {
+    let hub = peer::server("")?;
+    let desk = joined(&hub, factor);
+    let keepers = keepers.map(|name| Keeper::join(&hub, name, &desk.path(name)));
+    Some((hub, desk, keepers))
+}
+
 /// An empty machine that has the phrase.
 fn recovered(hub: &Hub, from: &Desk, factor: &str) -> Desk {
     let desk = Desk::new();
@@ -88,11 +99,9 @@ fn is_restored(desk: &Desk, original: &Desk) {
 
 #[test]
 fn an_empty_machine_restores_from_the_phrase_and_the_hub() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [_bob])) = friends("1", ["bob"]) else {
         return;
     };
-    let desk = joined(&hub, "1");
-    let _bob = Keeper::join(&hub, "bob", &desk.path("bob"));
     desk.fine(&["backup", "source", "--tag", "first"]);
     let again = desk.json(&["backup", "source"]);
     assert_eq!((&again["new"], &again["changed"]), (&0.into(), &0.into()));
@@ -123,12 +132,9 @@ fn an_empty_machine_restores_from_the_phrase_and_the_hub() {
 
 #[test]
 fn one_keeper_of_two_is_enough_to_restore() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [bob, carol])) = friends("2", ["bob", "carol"]) else {
         return;
     };
-    let desk = joined(&hub, "2");
-    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
-    let carol = Keeper::join(&hub, "carol", &desk.path("carol"));
     desk.fine(&["backup", "source"]);
     let names = |keeper: &Keeper| -> Vec<_> {
         let files = keeper.files();
@@ -151,12 +157,9 @@ fn one_keeper_of_two_is_enough_to_restore() {
 
 #[test]
 fn a_damaged_copy_is_not_restored_and_the_next_one_is() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [bob, _carol])) = friends("2", ["bob", "carol"]) else {
         return;
     };
-    let desk = joined(&hub, "2");
-    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
-    let _carol = Keeper::join(&hub, "carol", &desk.path("carol"));
     desk.fine(&["backup", "source"]);
     for file in bob.files() {
         let mut bytes = fs::read(&file).expect("file");
@@ -170,12 +173,9 @@ fn a_damaged_copy_is_not_restored_and_the_next_one_is() {
 
 #[test]
 fn a_keeper_that_signs_for_what_it_has_not_is_passed_over() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [bob, _carol])) = friends("2", ["bob", "carol"]) else {
         return;
     };
-    let desk = joined(&hub, "2");
-    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
-    let _carol = Keeper::join(&hub, "carol", &desk.path("carol"));
     desk.fine(&["backup", "source"]);
     // Who has files gets the next ones, too.
     let _dave = Keeper::join(&hub, "dave", &desk.path("dave"));
@@ -188,12 +188,9 @@ fn a_keeper_that_signs_for_what_it_has_not_is_passed_over() {
 
 #[test]
 fn a_backup_reads_back_from_each_keeper_and_reports_what_is_damaged() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [bob, _carol])) = friends("2", ["bob", "carol"]) else {
         return;
     };
-    let desk = joined(&hub, "2");
-    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
-    let _carol = Keeper::join(&hub, "carol", &desk.path("carol"));
     desk.fine(&["backup", "source"]);
     let damage = || {
         for file in bob.files() {
@@ -224,11 +221,9 @@ fn a_backup_reads_back_from_each_keeper_and_reports_what_is_damaged() {
 
 #[test]
 fn of_a_pack_that_is_wanted_the_whole_comes_once() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [bob])) = friends("1", ["bob"]) else {
         return;
     };
-    let desk = joined(&hub, "1");
-    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
     for number in 0..300 {
         let name = desk.path(&format!("source/small-{number}"));
         fs::write(name, noise(number, 3000)).expect("file");
@@ -270,11 +265,9 @@ fn each_command_shows_the_warnings_of_the_hub_once() {
 
 #[test]
 fn what_is_forgotten_and_pruned_is_removed_at_the_keepers() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [bob])) = friends("1", ["bob"]) else {
         return;
     };
-    let desk = joined(&hub, "1");
-    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
     desk.fine(&["backup", "source"]);
     fs::remove_file(desk.path("source/deep/noise")).expect("remove");
     fs::write(desk.path("source/other"), noise(5, 1 << 20)).expect("file");
@@ -294,10 +287,9 @@ fn what_is_forgotten_and_pruned_is_removed_at_the_keepers() {
 
 #[test]
 fn without_its_hub_a_command_says_so_and_keys_are_compared() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [])) = friends("1", []) else {
         return;
     };
-    let desk = joined(&hub, "1");
     let (_, err) = desk.ends(1, &["backup", "source"]);
     assert!(err.contains("no keeper is online"), "{err}");
     let other = Desk::new();
@@ -313,12 +305,9 @@ fn without_its_hub_a_command_says_so_and_keys_are_compared() {
 
 #[test]
 fn when_the_hub_is_gone_keepers_and_the_phrase_are_enough() {
-    let Some(hub) = peer::server("") else {
+    let Some((hub, desk, [bob, carol])) = friends("2", ["bob", "carol"]) else {
         return;
     };
-    let desk = joined(&hub, "2");
-    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
-    let carol = Keeper::join(&hub, "carol", &desk.path("carol"));
     desk.fine(&["backup", "source"]);
     let mut words = place(&hub, "2");
     words.push(desk.text("phrase"));

@@ -144,25 +144,27 @@ fn metrics_status_and_audit_log_show_what_a_hub_has_and_does() {
     );
 }
 
+/// A file of carla's at bob's, which she may delete only in a window.
+fn carlas_file(server: &Hub) -> (Keepers, Person, Line) {
+    let mut keepers = Keepers::new(server, &["bob"], "carla");
+    let carla = Person::new("carla");
+    let (text, is_well) = server.operate(&["user", "add", "carla", "--append-only"]);
+    assert!(is_well, "{text}");
+    let mut owner = Line::new(server);
+    owner.enrol(&carla, text.trim());
+    owner.begin(MIB, 1, 1);
+    let put = format!("PUT {} {MIB}", file(1).text());
+    keepers.store(&mut owner, &carla, &put, 1);
+    assert_eq!(code(&owner.done("DBU")), 215);
+    (keepers, carla, owner)
+}
+
 #[test]
 fn the_audit_log_has_what_operators_do_and_what_is_deleted_in_a_window() {
     let Some(server) = server_with(WATCHED, "") else {
         return;
     };
-    let mut keepers = Keepers::new(&server, &["bob"], "carla");
-    let carla = Person::new("carla");
-    let (text, is_well) = server.operate(&["user", "add", "carla", "--append-only"]);
-    assert!(is_well, "{text}");
-    let mut owner = Line::new(&server);
-    owner.enrol(&carla, text.trim());
-    owner.begin(MIB, 1, 1);
-    keepers.store(
-        &mut owner,
-        &carla,
-        &format!("PUT {} {MIB}", file(1).text()),
-        1,
-    );
-    assert_eq!(code(&owner.done("DBU")), 215);
+    let (_keepers, carla, mut owner) = carlas_file(&server);
     let name = file(1).text();
     let delete = || format!("DEL {name} {}", carla.proof(file(1), MIB));
     assert_eq!(code(&owner.done(&delete())), 504);
@@ -216,20 +218,7 @@ fn a_broker_that_can_not_report_is_replaced_by_one_that_can() {
     let Some(mut server) = server_with(WATCHED, "") else {
         return;
     };
-    let mut keepers = Keepers::new(&server, &["bob"], "carla");
-    let carla = Person::new("carla");
-    let (text, is_well) = server.operate(&["user", "add", "carla", "--append-only"]);
-    assert!(is_well, "{text}");
-    let mut owner = Line::new(&server);
-    owner.enrol(&carla, text.trim());
-    owner.begin(MIB, 1, 1);
-    keepers.store(
-        &mut owner,
-        &carla,
-        &format!("PUT {} {MIB}", file(1).text()),
-        1,
-    );
-    assert_eq!(code(&owner.done("DBU")), 215);
+    let (_keepers, carla, _owner) = carlas_file(&server);
     assert!(server.operate(&["user", "prune-window", "carla", "1h"]).1);
     kill_all(&server, "tfd-auditor");
     server.wait_for_log("the auditor has ended");
