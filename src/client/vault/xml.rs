@@ -240,7 +240,8 @@ fn begun(start: &BytesStart<'_>) -> Result<Element, quick_xml::Error> {
         let attribute = attribute?;
         let value = attribute.normalized_value(XmlVersion::Implicit1_0)?;
         let name = decoder.decode(attribute.key.as_ref())?.into_owned();
-        element.attributes.push((name, value.into_owned()));
+        let value = value.chars().filter(|c| is_sayable(*c)).collect();
+        element.attributes.push((name, value));
     }
     Ok(element)
 }
@@ -248,11 +249,18 @@ fn begun(start: &BytesStart<'_>) -> Result<Element, quick_xml::Error> {
 /// Puts the last open element where it belongs.
 fn close(open: &mut Vec<Element>) -> Option<()> {
     let mut element = open.pop()?;
+    element.text.retain(is_sayable);
     if !element.children.is_empty() && element.text.trim().is_empty() {
         element.text = Zeroizing::default();
     }
     open.last_mut()?.children.push(element);
     Some(())
+}
+
+/// Whether XML has a way to say this character. One that it has not goes as a document is
+/// read: if it went as that is written, what is written could mean something else.
+fn is_sayable(c: char) -> bool {
+    !matches!(c, '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}') || matches!(c, '\t' | '\n' | '\r')
 }
 
 /// Appends a text; in an attribute blanks other than a space are references.
@@ -266,9 +274,8 @@ fn escape(text: &str, in_attribute: bool, out: &mut String) {
             '\r' => out.push_str("&#13;"),
             '\t' | '\n' if in_attribute => out.push_str(&format!("&#{};", u32::from(c))),
             '\t' | '\n' => out.push(c),
-            // XML has no way to say them.
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
-            c => out.push(c),
+            c if is_sayable(c) => out.push(c),
+            _ => {}
         }
     }
 }
@@ -296,6 +303,15 @@ mod tests {
         assert_eq!(*lines.text, "one\ntwo\nthree");
         let blank = Element::parse("<a>  </a>").expect("read");
         assert_eq!(*blank.text, "  ");
+    }
+
+    #[test]
+    fn what_is_read_means_the_same_once_it_is_written() {
+        let odd = "<a Protected=\"Tr\0\u{1}ue\">Pass\u{2}word</a>";
+        let read = Element::parse(odd).expect("read");
+        assert_eq!(read.attribute("Protected"), Some("True"));
+        assert_eq!(*read.text, "Password");
+        assert!(Element::parse(&read.to_xml()).is_ok_and(|again| again == read));
     }
 
     #[test]
