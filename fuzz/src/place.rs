@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use tempfile::TempDir;
 use tfd::session::audit::{Observer, Outcome, Subject};
+use tfd::users::Rights;
 
 /// Nobody watches.
 pub struct Nobody;
@@ -28,4 +30,20 @@ pub fn outside() -> TempDir {
     symlink("../beside", root.join("up")).expect("link");
     symlink("d", root.join("link")).expect("link");
     outside
+}
+
+/// Checks after a session that its client has changed nothing beside the root, and the file
+/// only with all rights.
+pub fn check(outside: &Path, rights: Rights) {
+    assert_eq!(fs::read(outside.join("beside")).expect("file"), b"beside");
+    let names = fs::read_dir(outside).expect("directory").flatten();
+    assert!(
+        names
+            .map(|entry| entry.file_name())
+            .all(|name| name == "root" || name == "beside")
+    );
+    if rights != Rights::Full {
+        let file = outside.join("root/file");
+        assert_eq!(fs::read(file).expect("file"), b"content");
+    }
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::peer::connection_with;
-use crate::place::{Nobody, outside};
+use crate::place::{Nobody, check, outside};
 use tfd::config::{Dialect, Durability};
 use tfd::session::shortage::LastShortage;
 use tfd::session::uploads::Uploads;
@@ -75,19 +75,7 @@ pub fn run(data: &[u8]) {
         digests: Digests::default(),
     };
     let _ = serve(&mut wire, &mut env, &mut Nobody);
-    assert_eq!(
-        fs::read(outside.path().join("beside")).expect("file"),
-        b"beside"
-    );
-    let names = fs::read_dir(outside.path()).expect("directory").flatten();
-    assert!(
-        names
-            .map(|entry| entry.file_name())
-            .all(|name| name == "root" || name == "beside")
-    );
-    if rights != Rights::Full {
-        assert_eq!(fs::read(root.join("file")).expect("file"), b"content");
-    }
+    check(outside.path(), rights);
     remove(&root);
 }
 
