@@ -78,6 +78,21 @@ pub fn follow(parent: Pid) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives this thread, and those that it starts later, longer turns: threads that hand
+/// each other small pieces of work then do many of them in one turn. Such a thread
+/// waits longer for its turn where others have work.
+pub fn take_long_turns() -> io::Result<()> {
+    // SAFETY: reads the parameter, which outlives the call, and sets how this thread is
+    // scheduled.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &PRIORITY) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The one that threads without a claim to real time have.
+const PRIORITY: libc::sched_param = libc::sched_param { sched_priority: 0 };
+
 /// How many threads this process has, if `/proc` is mounted.
 pub(super) fn thread_count() -> Option<usize> {
     std::fs::read_dir("/proc/self/task")
@@ -104,6 +119,22 @@ pub fn spawn_beside(
 #[cfg(test)]
 mod tests {
     use nix::sys::wait::{WaitStatus, waitpid};
+
+    #[test]
+    fn threads_of_a_thread_with_long_turns_have_them_too() {
+        // Its place behind the name, which is in parentheses: see proc_pid_stat(5).
+        let policy = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("stat");
+            let (_, rest) = stat.rsplit_once(')').expect("name");
+            rest.split_whitespace().nth(38).map(str::to_owned)
+        };
+        let both = std::thread::spawn(move || {
+            super::take_long_turns().expect("turns");
+            [policy(), std::thread::spawn(policy).join().expect("end")]
+        });
+        let batch = Some(libc::SCHED_BATCH.to_string());
+        assert_eq!(both.join().expect("end"), [batch.clone(), batch]);
+    }
 
     #[test]
     fn a_child_ends_with_its_result_and_never_returns() {

@@ -29,6 +29,8 @@ use super::servers::usual_file;
 use crate::backup::{
     Access, Account, BackupError, Keepers, KeyFile, LeftOut, Locks, Repository, Seed,
 };
+use crate::sys::memory::keep_few_arenas;
+use crate::sys::process::take_long_turns;
 
 /// Back up to disks that you trust with nothing
 #[derive(Parser)]
@@ -115,6 +117,9 @@ pub fn main() -> ExitCode {
         .var(VARIABLE)
         .complete();
     let Arguments { options, command } = Arguments::parse();
+    keep_few_arenas();
+    // Without it all goes on, slower.
+    let _ = take_long_turns();
     let context = Context {
         secrets: Secrets::new(options.passphrase_file),
         key: options.key,
