@@ -388,6 +388,17 @@ impl Book {
         }
     }
 
+    /// Lets a holder that has come be asked again for what it has failed at: it may have
+    /// failed because it went.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn ask_again(&self, holder: UserId, now: Time) -> Result<()> {
+        let text = "UPDATE copy SET since = ?2 WHERE state = 3 AND state <> 2 AND since > ?2
+                    AND holder = ?1";
+        self.run(text, params![holder, now - FAILED]).map(drop)
+    }
+
     /// Notes that a copy is lost. What a run has reserved for it is reserved again.
     pub(super) fn lose(&self, owner: UserId, name: Name, holder: UserId, now: Time) -> Result<()> {
         let Some(file) = self.file(owner, name)? else {

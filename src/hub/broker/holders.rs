@@ -54,6 +54,7 @@ impl Broker {
         if book.has_uncounted(user)? {
             self.care.back.insert(user);
         }
+        book.ask_again(user, self.now)?;
         book.heal_soon(self.now)?;
         if book.count_returns(user)? > 0 {
             self.care.returning.insert(user);
