@@ -7,6 +7,7 @@ mod client;
 mod emergency;
 mod inventory;
 mod join;
+mod number;
 mod peers;
 mod reading;
 mod sending;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::audit;
 use super::client::HubClient;
+use super::number::Number;
 use super::peers::{Keeper, Peers, send};
 use super::reading::refused;
 use crate::backup::keepers::{Report, held};
@@ -55,6 +56,7 @@ pub(super) struct Sending {
 #[derive(Default)]
 struct State {
     run: Option<RunId>,
+    number: Option<Number>,
     factor: Option<Factor>,
     window: u64,
     under_way: u64,
@@ -97,14 +99,19 @@ impl Sending {
 
     /// Begins a run. Where too few keepers are online it is one of fewer copies.
     pub(super) fn begin(&self, is_exclusive: bool) -> io::Result<Begun> {
-        let mut id = RunId([0; 16]);
-        getrandom::fill(&mut id.0).map_err(io::Error::other)?;
+        held(&self.state).number = None;
+        let number = Number::take(&self.client)?;
         let wanted = self.client.account().factor.get();
         for copies in (1..=wanted).rev().filter_map(Factor::new) {
             let mut run = Bck::new(RESERVED, 1, copies);
-            run.run = Some(id);
+            run.run = Some(number.id);
             run.exclusive = is_exclusive.then_some(Flag);
-            match self.client.begin(run)? {
+            let mut begun = self.client.begin(run.clone())?;
+            if matches!(begun, Reply::Later { .. }) {
+                Number::end_dead(&self.client)?;
+                begun = self.client.begin(run)?;
+            }
+            match begun {
                 Reply::MayBegin { window, .. } => {
                     if copies.get() < wanted {
                         self.report.has_fewer();
@@ -112,7 +119,8 @@ impl Sending {
                         self.report.note(&"keepers", &what);
                     }
                     *held(&self.state) = State {
-                        run: Some(id),
+                        run: Some(number.id),
+                        number: Some(number),
                         factor: Some(copies),
                         window: window.unwrap_or(1).clamp(1, MOST),
                         ..State::default()
