@@ -41,6 +41,11 @@ pub(super) trait Copies: Send + Sync {
     /// Moves a file into the trash.
     fn remove(&self, name: &Name) -> io::Result<()>;
 
+    /// Whether this owner may remove files.
+    fn may_remove(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Looks at each copy of a file. Whether damage was found, and a good copy is read
     /// from now on.
     fn mend(&self, name: &Name) -> bool;
@@ -300,6 +305,14 @@ impl Keepers {
     /// shorter. The number of files copied.
     pub(crate) fn fill(&self) -> u64 {
         self.copies.fill()
+    }
+
+    /// Whether this owner may remove files.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn may_remove(&self) -> Result<()> {
+        self.copies.may_remove()
     }
 
     /// Looks at each copy of a file and replaces what is damaged or missing from a

@@ -402,3 +402,29 @@ fn a_run_goes_on_over_hub_lines_that_are_cut() {
     desk.fine(&["backup", "source"]);
     is_restored(&recovered(&hub, &desk, "1"), &desk);
 }
+
+#[test]
+fn who_may_only_add_is_refused_before_anything_changes() {
+    let Some(hub) = peer::server("") else {
+        return;
+    };
+    let (code, is_well) = hub.operate(&["user", "add", "anna", "--append-only"]);
+    assert!(is_well, "{code}");
+    let desk = Desk::new();
+    let mut words = place(&hub, "1");
+    words.push(desk.text("phrase"));
+    desk.fine(&with(&["hub", "join", "--code", code.trim()], &words));
+    fill(&desk.path("source"));
+    let bob = Keeper::join(&hub, "bob", &desk.path("bob"));
+    desk.fine(&["backup", "source"]);
+    let before = (bob.files(), desk.fine(&["snapshots"]));
+    for command in [
+        &["tag", "--add", "first", "latest"][..],
+        &["forget", "latest", "--yes"],
+        &["prune"],
+    ] {
+        let (_, err) = desk.ends(1, command);
+        assert!(err.contains("lets this user add and not remove"), "{err}");
+        assert_eq!((bob.files(), desk.fine(&["snapshots"])), before);
+    }
+}

@@ -63,6 +63,16 @@ pub(super) fn refused(reply: &Reply) -> io::Error {
     other(format!("the hub: {} {}", code.number(), code.text()))
 }
 
+/// The same of a file that was to be removed.
+pub(super) fn refused_removal(reply: &Reply) -> io::Error {
+    match reply {
+        Reply::NotAllowed => other(
+            "the hub lets this user add and not remove: ask its operator for tfd hub user prune-window",
+        ),
+        reply => refused(reply),
+    }
+}
+
 impl Reading {
     pub(super) fn new(client: HubClient) -> Reading {
         Reading {

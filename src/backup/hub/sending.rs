@@ -13,7 +13,7 @@ use super::audit;
 use super::client::HubClient;
 use super::number::Number;
 use super::peers::{Keeper, Peers, send};
-use super::reading::refused;
+use super::reading::{refused, refused_removal};
 use crate::backup::keepers::{Report, held};
 use crate::hub::proofs::Statement;
 use crate::hub::wire::request::{Abt, Bck, Dbu, Del, Dfi, Dst, Fil, Nst, Pix, Put};
@@ -491,7 +491,7 @@ impl Sending {
         del.time = Some(time);
         match self.client.ask(del)?.pop() {
             Some(Message::Reply(Reply::FileDeleted | Reply::NoSuchFile)) => Ok(()),
-            Some(Message::Reply(reply)) => Err(refused(&reply)),
+            Some(Message::Reply(reply)) => Err(refused_removal(&reply)),
             _ => Err(io::Error::other(
                 "the hub does not say whether it is deleted",
             )),

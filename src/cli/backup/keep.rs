@@ -106,6 +106,7 @@ impl Forget {
             return Err(BackupError::Failed(text));
         }
         if !self.dry_run {
+            keepers.may_remove()?;
             repository.forget(forgotten)?;
         }
         context.show(&Record::Forget(&found), || sentence(&found, self.dry_run))?;
@@ -162,6 +163,7 @@ pub(super) struct Tag {
 impl Tag {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         let (keepers, locks, repository) = open_alone(context)?;
+        keepers.may_remove()?;
         let changed = repository.tag(&self.snapshots, &self.add, &self.remove);
         let changed = changed.and_then(|changed| locks.finish().map(|()| changed));
         report_notes(&keepers);
@@ -189,6 +191,7 @@ pub(super) struct Prune {
 impl Prune {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         let (keepers, locks, repository) = open_alone(context)?;
+        keepers.may_remove()?;
         // A run that was killed may have left packs that no index names.
         repository.repair_index()?;
         let pruned = repository.prune(&self.max_unused);
