@@ -8,13 +8,14 @@ use jiff::Span;
 use rustic_core::repofile::{IndexFile, IndexId, SnapshotFile};
 use rustic_core::{
     CheckOptions, ForgetSnapshot, KeepOptions, LimitOption, PruneOptions, ReadSubsetOption,
-    RepairSnapshotsOptions, StringList, jiff::Zoned,
+    RepairSnapshotsOptions, RewriteOptions, RewriteTreesOptions, StringList, jiff::Zoned,
 };
 
 use super::keeper::{Kind, Name};
 use super::keepers::Sample;
 use super::library::take_warnings;
 use super::repository::{Repository, Snapshot};
+use super::source::globs;
 use super::{BackupError, Result};
 
 /// How long what was removed can be brought back.
@@ -51,6 +52,27 @@ pub(crate) struct Pruned {
     pub(crate) kept: u64,
     /// Bytes that left the trash for good, of all keepers.
     pub(crate) emptied: u64,
+}
+
+/// What is to be left out of snapshots.
+#[derive(Debug)]
+pub(crate) struct Rewriting {
+    /// Their names; all if there is none.
+    pub(crate) snapshots: Vec<String>,
+    /// Patterns, as those of a backup.
+    pub(crate) exclude: Vec<String>,
+    /// Forget those in whose place there are others.
+    pub(crate) forget: bool,
+    pub(crate) dry_run: bool,
+}
+
+/// What a rewrite did, or would do.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Rewritten {
+    /// Snapshots that were made again, as they were.
+    pub(crate) changed: Vec<Snapshot>,
+    /// How many have nothing of what is left out.
+    pub(crate) unchanged: u64,
 }
 
 /// What is stored.
@@ -210,6 +232,48 @@ impl Repository {
         self.library.save_snapshots(new)?;
         self.library.delete_snapshots(&old)?;
         Ok(old.len() as u64)
+    }
+
+    /// Makes snapshots again without some of their entries. A new one is there before the
+    /// old one goes.
+    pub(crate) fn rewrite(self, rewriting: &Rewriting) -> Result<Rewritten> {
+        let mut snapshots = match rewriting.snapshots.as_slice() {
+            [] => self.library.get_all_snapshots()?,
+            names => {
+                let named = names.iter().map(|name| self.snapshot(name));
+                named.collect::<Result<_>>()?
+            }
+        };
+        snapshots.sort();
+        snapshots.dedup_by_key(|it| it.id);
+        let mut trees = RewriteTreesOptions::default();
+        trees.excludes.globs = globs(&rewriting.exclude)?;
+        let mut options = RewriteOptions::default();
+        options.dry_run = true;
+        let library = self.library.to_indexed()?;
+        // It takes each for another one whose files it counts otherwise.
+        let found = library.rewrite_snapshots_and_trees(snapshots.clone(), &options, &trees)?;
+        let has_changed = |old: &SnapshotFile| {
+            let mut found = found.iter();
+            found.any(|new| new.id == old.id && new.tree != old.tree)
+        };
+        let (mut changed, unchanged): (Vec<_>, Vec<_>) =
+            snapshots.into_iter().partition(has_changed);
+        let rewritten = Rewritten {
+            changed: changed.iter().map(Snapshot::of).collect(),
+            unchanged: unchanged.len() as u64,
+        };
+        if rewriting.dry_run || changed.is_empty() {
+            return Ok(rewritten);
+        }
+        for file in &mut changed {
+            let id = file.id;
+            file.original.get_or_insert(id);
+        }
+        options.dry_run = false;
+        options.forget = rewriting.forget;
+        library.rewrite_snapshots_and_trees(changed, &options, &trees)?;
+        Ok(rewritten)
     }
 
     /// Removes what no snapshot needs. Nobody else may be adding files.

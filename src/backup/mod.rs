@@ -33,7 +33,7 @@ pub(crate) use self::hub::{
 };
 pub(crate) use self::keepers::{Access, Keepers, Locks};
 pub(crate) use self::keyfile::{KeyFile, write_secret};
-pub(crate) use self::maintain::{Checked, Forgetting, Keep, Pruned, Stats};
+pub(crate) use self::maintain::{Checked, Forgetting, Keep, Pruned, Rewriting, Rewritten, Stats};
 pub(crate) use self::repository::{Made, Plan, Repository, Snapshot};
 pub(crate) use self::restore::Restored;
 pub(crate) use self::seed::Seed;

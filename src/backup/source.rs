@@ -300,17 +300,36 @@ impl Read for Reading {
 fn patterns(excluded: &[String]) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for pattern in excluded {
-        let anywhere = format!("**/{}", pattern.trim_end_matches('/'));
-        let whole = match pattern.starts_with('/') {
-            true => pattern,
-            false => &anywhere,
-        };
-        let glob = GlobBuilder::new(whole).literal_separator(true).build();
+        let glob = GlobBuilder::new(&whole(pattern))
+            .literal_separator(true)
+            .build();
         let wrong = |e| BackupError::Failed(format!("--exclude {pattern}: {e}"));
         set.add(glob.map_err(wrong)?);
     }
     set.build()
         .map_err(|e| BackupError::Failed(format!("--exclude: {e}")))
+}
+
+/// A pattern of whole paths.
+fn whole(pattern: &str) -> String {
+    let trimmed = pattern.trim_end_matches('/');
+    match pattern.starts_with('/') {
+        true => trimmed.to_owned(),
+        false => format!("**/{trimmed}"),
+    }
+}
+
+/// The same patterns as the library has them, where it leaves things out of trees.
+pub(super) fn globs(excluded: &[String]) -> Result<Vec<String>> {
+    patterns(excluded)?;
+    let glob = |pattern: &String| {
+        let whole = whole(pattern);
+        // It takes spaces at the end for nothing.
+        let text = whole.trim_end();
+        let spaces = whole[text.len()..].chars().map(|c| format!("[{c}]"));
+        format!("!{text}{}", spaces.collect::<String>())
+    };
+    Ok(excluded.iter().map(glob).collect())
 }
 
 fn path_of(error: &ignore::Error) -> Option<&Path> {

@@ -14,7 +14,7 @@ use super::output::complain;
 const PROGRAM: &str = "tf-backup";
 
 /// Its commands.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "backup",
     "snapshots",
     "restore",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 12] = [
     "diff",
     "stats",
     "tag",
+    "rewrite",
     "hub",
 ];
 

@@ -130,3 +130,87 @@ fn restic_reads_what_was_exported() {
         seen(&desk.path("source"))
     );
 }
+
+#[test]
+fn what_should_never_have_been_saved_is_left_out_of_all_snapshots() {
+    let desk = Desk::with_keepers(&["one", "two"]);
+    let path = |name: &str| desk.path("source").join(name);
+    fs::create_dir_all(path("deep/secret")).expect("directory");
+    for (name, text) in [
+        ("letter", "dear all"),
+        ("deep/key.pem", "a key"),
+        ("deep/secret/plan", "a plan"),
+        ("deep/public", "a poem"),
+    ] {
+        fs::write(path(name), text).expect("file");
+    }
+    std::os::unix::fs::symlink("letter", path("link")).expect("link");
+    let first = desk.json(&["backup", "source", "--tag", "old"]);
+    fs::write(path("more"), "more").expect("file");
+    desk.fine(&["backup", "source"]);
+    fs::create_dir(desk.path("other")).expect("directory");
+    fs::write(desk.path("other/letter"), "dear you").expect("file");
+    desk.fine(&["backup", "other"]);
+    let ids = || -> Vec<String> {
+        let listed = desk.fine(&["--json", "snapshots"]);
+        let id = |line: &str| -> String {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            line["id"].as_str().expect("id").to_owned()
+        };
+        listed.lines().map(id).collect()
+    };
+    let before = ids();
+    let secret = path("deep/secret").canonicalize().expect("path");
+    let words = [
+        "--exclude",
+        "*.pem",
+        "--exclude",
+        secret.to_str().expect("UTF-8"),
+    ];
+    let rewrite = |more: &[&str]| desk.json(&[&["rewrite"], &words[..], more].concat());
+    let planned = rewrite(&["--dry-run"]);
+    assert_eq!(
+        planned["changed"].as_array().map(Vec::len),
+        Some(2),
+        "{planned}"
+    );
+    assert_eq!(planned["unchanged"], 1, "{planned}");
+    assert_eq!(ids(), before, "nothing was made");
+    let one = rewrite(&[first["snapshot"]["id"].as_str().expect("id")]);
+    assert_eq!(one["changed"].as_array().map(Vec::len), Some(1), "{one}");
+    let added: Vec<String> = ids();
+    assert!(
+        before.iter().all(|id| added.contains(id)),
+        "the old ones stay"
+    );
+    assert_eq!(added.len(), before.len() + 1);
+    assert!(desk.fine(&["snapshots"]).contains("old rewrite"));
+    let all = rewrite(&["--forget"]);
+    assert_eq!(all["changed"].as_array().map(Vec::len), Some(2), "{all}");
+    for name in ["*.pem", "plan", "secret"] {
+        assert_eq!(desk.fine(&["backup", "find", name]), "", "{name}");
+    }
+    for id in ids() {
+        desk.fine(&["restore", &id[..8], "--target", "back"]);
+    }
+    let back = desk.restored("back", "source");
+    fs::remove_file(path("deep/key.pem")).expect("remove");
+    fs::remove_dir_all(path("deep/secret")).expect("remove");
+    let (mut here, mut there) = (seen(&path("")), seen(&back));
+    for tree in [&mut here, &mut there] {
+        // Its time is that of the last change.
+        tree.remove("deep");
+    }
+    assert_eq!(here, there);
+    desk.fine(&["prune", "--max-unused", "0%"]);
+    desk.fine(&["check", "--read-data"]);
+    let again = rewrite(&["--forget"]);
+    assert_eq!(
+        again["changed"].as_array().map(Vec::len),
+        Some(0),
+        "{again}"
+    );
+    let (_, err) = desk.ends(1, &["rewrite", "--exclude", "a[", "latest"]);
+    assert!(err.contains("--exclude a["), "{err}");
+    desk.ends(2, &["rewrite", "latest"]);
+}

@@ -419,7 +419,8 @@ fn who_may_only_add_is_refused_before_anything_changes() {
     desk.fine(&["backup", "source"]);
     let before = (bob.files(), desk.fine(&["snapshots"]));
     for command in [
-        &["tag", "--add", "first", "latest"][..],
+        &["rewrite", "--exclude", "letter", "--forget"][..],
+        &["tag", "--add", "first", "latest"],
         &["forget", "latest", "--yes"],
         &["prune"],
     ] {
@@ -427,4 +428,7 @@ fn who_may_only_add_is_refused_before_anything_changes() {
         assert!(err.contains("lets this user add and not remove"), "{err}");
         assert_eq!((bob.files(), desk.fine(&["snapshots"])), before);
     }
+    desk.fine(&["rewrite", "--exclude", "letter"]);
+    assert_eq!(desk.fine(&["snapshots"]).lines().count(), 2);
+    assert_eq!(desk.fine(&["backup", "find", "letter"]).lines().count(), 1);
 }

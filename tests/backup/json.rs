@@ -23,6 +23,7 @@ fn each_command_prints_lines_of_its_schema() {
         "backup source",
         "backup --every week source",
         "tag --add second latest",
+        "rewrite --exclude nothing --dry-run",
         "backup letter",
         "diff latest~1 latest",
         "stats",

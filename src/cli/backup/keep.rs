@@ -124,7 +124,7 @@ impl Forget {
 }
 
 /// How a command that has removed something ends.
-fn exit(keepers: &Keepers) -> Exit {
+pub(super) fn exit(keepers: &Keepers) -> Exit {
     match keepers.has_fewer_copies() {
         true => Exit::FewerCopies,
         false => Exit::Done,
@@ -214,7 +214,7 @@ fn pruned_sentence(pruned: &Pruned) -> String {
 
 /// The repository while no other run is at it. What a keeper that is not there has
 /// would come back from it.
-fn open_alone(context: &Context) -> Result<Opened> {
+pub(super) fn open_alone(context: &Context) -> Result<Opened> {
     let (keepers, seed) = context.open()?;
     if let Some(path) = keepers.absent().first() {
         let text = format!(

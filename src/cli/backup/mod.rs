@@ -7,6 +7,7 @@ mod init;
 mod keep;
 mod keepers;
 mod progress;
+mod rewrite;
 mod run;
 mod secrets;
 mod show;
@@ -88,6 +89,7 @@ enum Command {
     Diff(browse::Diff),
     Stats(show::Stats),
     Tag(keep::Tag),
+    Rewrite(rewrite::Rewrite),
     Hub(hub::Hub),
 }
 
@@ -139,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Diff(it) => it.run(&context),
         Command::Stats(it) => it.run(&context),
         Command::Tag(it) => it.run(&context),
+        Command::Rewrite(it) => it.run(&context),
         Command::Hub(it) => it.run(&context),
     };
     let exit = done.unwrap_or_else(|error| {
@@ -328,6 +331,7 @@ enum Record<'a> {
         /// Snapshots that are others now.
         changed: u64,
     },
+    Rewrite(&'a crate::backup::Rewritten),
     Hub(&'a crate::backup::Standing),
     Undelete(&'a crate::backup::Undeleted),
     Keeper(&'a crate::backup::KeeperAt),

@@ -179,7 +179,7 @@ fn open(keepers: &Arc<Keepers>, seed: &Seed) -> Result<Repository> {
 }
 
 /// The patterns of a file.
-fn patterns(file: &Path) -> Result<Vec<String>> {
+pub(super) fn patterns(file: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(file).map_err(local(file))?;
     let lines = text.lines().map(str::trim_end);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
