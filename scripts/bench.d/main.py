@@ -11,6 +11,7 @@ import chart
 import connections
 import digests
 import files
+import hub
 import instructions
 import memory
 import report
@@ -38,6 +39,7 @@ SECTIONS = {
     "far": (trees.far, False),
     "memory": (memory.measure, False),
     "vault": (vault.measure, False),
+    "hub": (hub.measure, False),
     "instructions": (instructions.measure, False),
 }
 

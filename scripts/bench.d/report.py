@@ -307,6 +307,33 @@ def vault(f):
     )
 
 
+def hub(f):
+    """Backups to keepers, beside restic."""
+    programs = ("tf", "tf, 2 copies", "restic")
+    units = ("s", "CPU s", "MiB")
+    head = [f"{program}: {unit}" for program in programs for unit in units]
+    rows = [("Backups", *head)]
+    shown = {
+        "first, small": f"First, {f['files']:,} files of 1 KiB",
+        "restore, small": "Their restore",
+        "first, large": f"First, one file of {f['MiB']:,} MiB",
+        "restore, large": "Its restore",
+        "unchanged, many": f"Of {f['unchanged']:,} files that have not changed",
+    }
+    for what, told in shown.items():
+        cells = [
+            f["costs"].get(f"{what}, {program}: {unit}", "")
+            for program in programs
+            for unit in units
+        ]
+        rows.append((told, *cells))
+    return (
+        table(*rows)
+        + f"\n\nrestic {version('restic')} over sftp. Stores, repositories and what is restored are on\n"
+        "disk. Processor time is that of both sides, memory that of the client."
+    )
+
+
 def instructions(f):
     """Instruction counts."""
     return table(("Instructions for each", "counted by callgrind"), *f.items())
@@ -314,7 +341,7 @@ def instructions(f):
 
 PARTS = (
     *(connections, requests, streams, transfers, bulk, small),
-    *(proxy, files, trees, far, instructions, digests, memory, vault),
+    *(proxy, files, trees, far, instructions, digests, memory, vault, hub),
 )
 
 

@@ -63,6 +63,8 @@ def aims(f):
         yield "Vault, a change at 100 devices, ms", vault["news, ms"], 50, False
         ratio = vault["KiB"] / vault["TF over TLS, KiB"]
         yield "Vault, memory of an idle session, of TF's over TLS", ratio, 1, False
+    if hub := f.get("hub"):
+        yield from hub_aims(hub["costs"])
     if digests := f.get("digests"):
         yield "SHA256, of openssl speed", digests["SHA256"] / digests["openssl"], 0.9, True
 
@@ -93,6 +95,26 @@ def bulk_aims(f):
         yield f"bbftp {word} over TLS, 4 streams, of sftp", ratio, 2, True
     ratio = f["long way, 8 streams"] / f["long way, 1 streams"]
     yield "bbftp put over a long way, 8 streams of 1", ratio, 3, True
+
+
+def hub_aims(costs):
+    """Those of backups: parts of what restic takes."""
+    for unit in ("s", "CPU s"):
+        for size in ("small", "large"):
+            for what, program, aim in (
+                ("first", "tf", 1),
+                ("first", "tf, 2 copies", 1.3),
+                ("restore", "tf", 1),
+            ):
+                base = costs[f"{what}, {size}, restic: {unit}"]
+                ratio = costs[f"{what}, {size}, {program}: {unit}"] / base
+                yield f"Backup: {what}, {size}, by {program}, {unit} of restic", ratio, aim, False
+        base = costs[f"unchanged, many, restic: {unit}"]
+        ratio = costs[f"unchanged, many, tf: {unit}"] / base
+        yield f"Backup: unchanged, {unit} of restic", ratio, 0.8, False
+    for what in ("first, small", "first, large", "unchanged, many", "restore, large"):
+        ratio = costs[f"{what}, tf: MiB"] / costs[f"{what}, restic: MiB"]
+        yield f"Backup: {what}, memory of restic", ratio, 1, False
 
 
 def rows(figures):
