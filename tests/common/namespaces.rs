@@ -2,8 +2,9 @@
 //! machines, as far as the network goes. Both go with the value.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
@@ -19,6 +20,8 @@ const DEVICE: &str = "tfd";
 
 /// Two namespaces with a link between them.
 pub struct Link {
+    /// Who carries the packets of a link that loses some.
+    carrier: Option<Carrier>,
     near: Namespace,
     far: Namespace,
 }
@@ -26,27 +29,35 @@ pub struct Link {
 impl Link {
     /// A link that is up, or none where that is not possible, which is told.
     pub fn make() -> Option<Link> {
+        Link::made(Link::join)
+    }
+
+    /// One on which each packet takes so many seconds, and this share of them is lost.
+    pub fn lossy(delay: f64, share: f64) -> Option<Link> {
+        Link::made(|link| link.carry(delay, share))
+    }
+
+    fn made(join: impl FnOnce(&mut Link) -> Result<(), String>) -> Option<Link> {
         if !is_root() {
             println!("left out: network namespaces need root");
             return None;
         }
-        Link::try_make()
+        Link::try_make(join)
             .inspect_err(|e| println!("left out: no network namespaces can be made here: {e}"))
             .ok()
     }
 
-    fn try_make() -> Result<Link, String> {
+    fn try_make(join: impl FnOnce(&mut Link) -> Result<(), String>) -> Result<Link, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = |end| format!("tfd-test-{}-{number}-{end}", std::process::id());
-        let link = Link {
+        let mut link = Link {
+            carrier: None,
             near: Namespace::make(name("near"))?,
             far: Namespace::make(name("far"))?,
         };
+        join(&mut link)?;
         let (near, far) = (&link.near.0, &link.far.0);
-        ip(&format!(
-            "link add {DEVICE} netns {near} type veth peer name {DEVICE} netns {far}"
-        ))?;
         for (namespace, address) in [(near, NEAR), (far, FAR)] {
             ip(&format!(
                 "-n {namespace} address add {address}/24 dev {DEVICE}"
@@ -55,6 +66,33 @@ impl Link {
             ip(&format!("-n {namespace} link set {DEVICE} up"))?;
         }
         Ok(link)
+    }
+
+    fn join(&mut self) -> Result<(), String> {
+        let (near, far) = (&self.near.0, &self.far.0);
+        ip(&format!(
+            "link add {DEVICE} netns {near} type veth peer name {DEVICE} netns {far}"
+        ))
+    }
+
+    fn carry(&mut self, delay: f64, share: f64) -> Result<(), String> {
+        let numbers = [delay, share].map(|it| it.to_string());
+        let mut command = Command::new("python3");
+        command
+            .args(["tests/common/lossy_link.py", &self.near.0, &self.far.0])
+            .arg(DEVICE)
+            .args(numbers)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| format!("python3: {e}"))?;
+        let output = child.stdout.take().ok_or("no output")?;
+        self.carrier = Some(Carrier(child));
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        match read {
+            Ok(1..) => Ok(()),
+            _ => Err("no link by /dev/net/tun".to_owned()),
+        }
     }
 
     /// Does something at the near end. Sockets made and processes started
@@ -95,6 +133,16 @@ impl Link {
     /// Brings it up again.
     pub fn mend(&self) {
         ip(&format!("-n {} link set {DEVICE} up", self.far.0)).expect("mend");
+    }
+}
+
+/// `lossy_link.py`, which ends with this.
+struct Carrier(Child);
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -60,13 +60,18 @@ pub fn server_with(server: &str, lines: &str) -> Option<Hub> {
     } else {
         "keeper_timeout = 60\n"
     };
+    let listen = if lines.contains("tls_listen") {
+        ""
+    } else {
+        "tls_listen = [\"127.0.0.1:0\"]\n"
+    };
     let server = Server::with(Setup {
         server: format!(
             "control = \"control\"\ntls_certificate = \"{here}/tls.pem\"\n\
              tls_key = \"{here}/tls-key.pem\"\n{server}"
         ),
         tf: format!(
-            "listen = []\n[hub]\ntls_listen = [\"127.0.0.1:0\"]\nname = \"{HUB}\"\n\
+            "listen = []\n[hub]\n{listen}name = \"{HUB}\"\n\
              data = \"{}\"\nuser = \"games\"\n{timeout}{lines}\n",
             data.display()
         ),

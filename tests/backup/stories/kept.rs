@@ -24,7 +24,7 @@ fn give(path: &Path, user: &str) {
 
 /// The hub of the release, with this one's certificate.
 fn kept_hub(kept: &Path) -> Option<Hub> {
-    let mut hub = hub()?;
+    let mut hub = hub("")?;
     hub.signal(Signal::SIGTERM);
     hub.wait_for_end();
     let store = hub.data().join("store");

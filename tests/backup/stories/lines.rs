@@ -87,11 +87,7 @@ fn a_backup_and_a_restore_get_through_lines_that_are_cut_every_second() {
     party.anna.fine(&["backup", "source"]);
     assert!(begin.elapsed() > 2 * CUT, "it was too fast to be cut");
     // The way to the hub is cut, too.
-    let machine = Desk::new();
-    let mut words = place(&party.hub, "2");
-    words.push(party.anna.text("phrase"));
-    words[0] = unsteady(party.hub.tls_address()).to_string();
-    machine.fine(&with(&["hub", "recover"], &words));
+    let machine = party.machine_by(unsteady(party.hub.tls_address()));
     machine.fine(&["restore", "latest", "--target", "back"]);
     party.expect_same(&machine);
 }

@@ -1,16 +1,18 @@
 //! What happens to friends at a hub: each party is a program of its own, the hub and the
 //! keepers `tfd serve`, the owner `tf-backup`.
 
+mod four;
 mod full;
 mod kept;
 mod killed;
 mod lines;
+mod lossy;
 mod lost;
 mod machines;
 mod many;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -43,7 +45,7 @@ struct Friend {
     server: Server,
     address: SocketAddr,
     store: PathBuf,
-    _desk: Desk,
+    desk: Desk,
 }
 
 /// How a keeper differs from others.
@@ -54,7 +56,10 @@ struct Different {
     /// The port that owners are sent to.
     public_port: Option<u16>,
     /// Where it listens.
+    host: Option<IpAddr>,
     port: Option<u16>,
+    /// Its way to the hub.
+    hub: Option<SocketAddr>,
 }
 
 /// A port that is free, beneath those that connections get.
@@ -87,26 +92,36 @@ impl Party {
     }
 
     fn with(factor: &'static str, keepers: Vec<(&'static str, Different)>) -> Option<Party> {
-        let hub = hub()?;
+        Some(Party::at(hub("")?, factor, keepers))
+    }
+
+    /// One at this hub.
+    fn at(hub: Hub, factor: &'static str, keepers: Vec<(&'static str, Different)>) -> Party {
         let keepers = keepers.into_iter();
         let keepers = keepers.map(|(name, different)| Friend::join(&hub, name, different));
         let keepers = keepers.collect();
         let anna = Desk::new();
         join(&hub, &anna, "anna", factor);
         fill(&anna.path("source"));
-        Some(Party {
+        Party {
             anna,
             keepers,
             hub,
             factor,
-        })
+        }
     }
 
     /// One more machine of anna's, which has the phrase alone.
     fn machine(&self) -> Desk {
+        self.machine_by(self.hub.tls_address())
+    }
+
+    /// The same with this way to the hub.
+    fn machine_by(&self, way: SocketAddr) -> Desk {
         let desk = Desk::new();
         let mut words = place(&self.hub, self.factor);
         words.push(self.anna.text("phrase"));
+        words[0] = way.to_string();
         desk.fine(&with(&["hub", "recover"], &words));
         desk
     }
@@ -135,8 +150,8 @@ impl Party {
 }
 
 /// A hub that is at the same address after a kill; `None` without root.
-fn hub() -> Option<Hub> {
-    let hub = peer::server("")?;
+fn hub(lines: &str) -> Option<Hub> {
+    let hub = peer::server(lines)?;
     let config = fs::read_to_string(hub.config_path()).expect("configuration");
     let address = hub.tls_address().to_string();
     let config = config.replace(
@@ -159,8 +174,14 @@ fn join(hub: &Hub, desk: &Desk, user: &str, factor: &str) {
 impl Friend {
     fn join(hub: &Hub, name: &'static str, different: Different) -> Friend {
         let desk = Desk::new();
-        join(hub, &desk, name, "1");
+        join(hub, &desk, name, "2");
+        let key = desk.path("keeper.key");
         desk.fine(&["hub", "holder-key", &desk.text("keeper.key")]);
+        if let Some(way) = different.hub {
+            let text = fs::read_to_string(&key).expect("key");
+            let text = text.replace(&hub.tls_address().to_string(), &way.to_string());
+            fs::write(&key, text).expect("key");
+        }
         Friend::serve(name, desk, different)
     }
 
@@ -170,11 +191,12 @@ impl Friend {
         fs::set_permissions(desk.path(""), fs::Permissions::from_mode(0o755)).expect("mode");
         let above = different.above.unwrap_or_else(|| desk.path(""));
         let store = above.join("kept");
+        let host = different.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let port = different.port.unwrap_or_else(free_port);
         let public = different.public_port.unwrap_or(port);
         let mut server = Server::with(Setup {
             tf: format!(
-                "listen = []\n[holder]\nlisten = [\"127.0.0.1:{port}\"]\npublic_port = {public}\n\
+                "listen = []\n[holder]\nlisten = [\"{host}:{port}\"]\npublic_port = {public}\n\
                  key = \"{key}\"\nstore = \"{}\"\nuser = \"{KEEPS}\"\nshare = \"10G\"\n\
                  keep_free = \"1M\"\n",
                 store.display()
@@ -185,9 +207,9 @@ impl Friend {
         Friend {
             name,
             server,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            address: SocketAddr::new(host, port),
             store,
-            _desk: desk,
+            desk,
         }
     }
 
