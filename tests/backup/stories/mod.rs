@@ -1,6 +1,7 @@
 //! What happens to friends at a hub: each party is a program of its own, the hub and the
 //! keepers `tfd serve`, the owner `tf-backup`.
 
+mod counted;
 mod four;
 mod full;
 mod kept;
