@@ -227,10 +227,13 @@ impl Sending {
             bytes: vec![bytes],
             factor: Factor::new(copies).unwrap_or(Factor::ONE),
         };
-        match self.place(&file)? {
-            0 => Err(io::Error::other("no keeper takes the book")),
-            _ => Ok(()),
+        for _ in 0..TRIES {
+            if self.place(&file)? > 0 {
+                return Ok(());
+            }
+            thread::sleep(WAIT);
         }
+        Err(io::Error::other("no keeper takes the book"))
     }
 
     fn is_over(&self, stored: io::Result<()>) {

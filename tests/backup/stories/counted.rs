@@ -17,8 +17,8 @@ const APPLICATION_DATA: u8 = 23;
 const AWAY: [&str; 4] = [
     "connection closed",
     "no keeper is online",
-    "no keeper takes it",
-    "entity not found",
+    "no keeper takes",
+    "no keeper that is online has it",
 ];
 
 /// How many kills of a party a line gets where not every record does.
