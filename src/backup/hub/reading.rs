@@ -63,6 +63,11 @@ pub(super) fn refused(reply: &Reply) -> io::Error {
     other(format!("the hub: {} {}", code.number(), code.text()))
 }
 
+/// The hub knows of no keeper that could send a file now.
+fn absent() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "no keeper that is online has it")
+}
+
 /// The same of a file that was to be removed.
 pub(super) fn refused_removal(reply: &Reply) -> io::Error {
     match reply {
@@ -122,7 +127,7 @@ impl Reading {
             return Ok(size);
         }
         let all = self.list(Kinds::All)?;
-        all.get(&name).copied().ok_or(ErrorKind::NotFound.into())
+        all.get(&name).copied().ok_or_else(absent)
     }
 
     /// A whole file, compared with its name.
@@ -214,7 +219,7 @@ impl Reading {
             asked = true;
             let source = match self.client.ask(request)?.pop() {
                 Some(Message::Request(Request::Src(it))) => it,
-                Some(Message::Reply(Reply::NoSuchFile)) => return Err(ErrorKind::NotFound.into()),
+                Some(Message::Reply(Reply::NoSuchFile)) => return Err(absent()),
                 Some(Message::Reply(Reply::NotOnline { .. })) if self.may_wait() => {
                     thread::sleep(PAUSE);
                     continue;
