@@ -300,6 +300,10 @@ impl Read for Reading {
 fn patterns(excluded: &[String]) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for pattern in excluded {
+        if pattern.trim_matches('/').is_empty() {
+            let text = format!("--exclude '{pattern}': it names nothing that could be left out");
+            return Err(BackupError::Failed(text));
+        }
         let glob = GlobBuilder::new(&whole(pattern))
             .literal_separator(true)
             .build();

@@ -146,12 +146,14 @@ fn what_is_excluded_and_the_disks_themselves_are_not_saved() {
         "keep/cache/x",
         "whole/y",
         "other/whole/z",
+        "gone/g",
     ] {
         let path = source.join(name);
         fs::create_dir_all(path.parent().expect("parent")).expect("directory");
         fs::write(path, name).expect("file");
     }
     let whole = source.canonicalize().expect("path").join("whole");
+    let gone = whole.with_file_name("gone");
     let patterns = desk.path("patterns");
     let text = format!("# left out\n\n{}\n", whole.display());
     fs::write(&patterns, text).expect("file");
@@ -164,6 +166,8 @@ fn what_is_excluded_and_the_disks_themselves_are_not_saved() {
         "cache/",
         "--exclude-file",
         patterns.to_str().expect("UTF-8"),
+        "--exclude",
+        &format!("{}/", gone.display()),
     ]);
     desk.fine(&["restore", "latest", "--target", "back"]);
     let names: Vec<String> = seen(&desk.restored("back", "source")).into_keys().collect();
@@ -178,6 +182,11 @@ fn what_is_excluded_and_the_disks_themselves_are_not_saved() {
             "other/whole/z"
         ]
     );
+    for nothing in ["", "/", "//"] {
+        let (_, said) = desk.ends(1, &["backup", "source", "--exclude", nothing]);
+        let expected = format!("--exclude '{nothing}': it names nothing");
+        assert!(said.contains(&expected), "{said}");
+    }
 }
 
 #[test]
