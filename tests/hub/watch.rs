@@ -57,6 +57,22 @@ fn wait_for(server: &Server, series: &str, value: u64) {
     }
 }
 
+/// Checks that each metric of a service that alerts and dashboard name is there.
+#[track_caller]
+fn expect_named(server: &Server, service: &str) {
+    let text = server.metrics();
+    let conf = concat!(
+        include_str!("../../conf/prometheus-alerts.yml"),
+        include_str!("../../conf/grafana-tfd.json")
+    );
+    let words = conf.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours: Vec<_> = words.filter(|word| word.starts_with(service)).collect();
+    assert!(ours.len() > 5, "{ours:?}");
+    for name in ours {
+        assert!(text.contains(&format!("\n{name} ")), "no {name} in {text}");
+    }
+}
+
 /// The records of a command in the audit log.
 fn records(server: &Server, command: &str) -> Vec<Json> {
     let log = server.config_path().with_file_name("audit.log");
@@ -98,6 +114,7 @@ fn metrics_status_and_audit_log_show_what_a_hub_has_and_does() {
     ] {
         wait_for(&server, &format!("tfd_hub_{name}"), value);
     }
+    expect_named(&server, "tfd_hub_");
     let refused = server.metric("tfd_hub_refused_total");
     assert_eq!(code(&owner.done("GIP nobody")), 401);
     wait_for(&server, "tfd_hub_refused_total", refused + 1);
@@ -257,6 +274,7 @@ fn metrics_and_status_show_what_a_keeper_has_and_does() {
     ] {
         wait_for(&kept.server, &format!("tfd_holder_{name}"), value);
     }
+    expect_named(&kept.server, "tfd_holder_");
     assert_eq!(figures(&kept.server, "holder")["files"], 1);
 }
 
