@@ -334,7 +334,7 @@ impl Transfers<'_> {
 }
 
 /// A part's name that nobody else has.
-fn new_part_name() -> Result<Vec<u8>> {
+pub(super) fn new_part_name() -> Result<Vec<u8>> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|e| ClientError::local(Path::new("random bytes"), io::Error::other(e)))?;

@@ -28,6 +28,7 @@ use super::requests::{
 use super::resume::{Begun, Rest};
 use super::run::{Id, Line, Run, joined};
 use super::scan::Found;
+use super::single::new_part_name;
 use crate::client::connect::Connection;
 use crate::client::error::{ClientError, Result};
 use crate::client::extension::{Attributes, Features, Time};
@@ -285,7 +286,7 @@ impl Item for Upload {
         if run.direct() {
             return self.send_under_its_name(run, &mut lines[0]);
         }
-        let part = self.part(run);
+        let mut part = self.part(run);
         let mut sent = self.send(run, &part, lines);
         for pause in RESTART_PAUSES {
             // Its part had other bytes, or the file changed: from the beginning
@@ -293,6 +294,10 @@ impl Item for Upload {
             let Err(ClientError::Mismatch { .. } | ClientError::Changed { .. }) = sent else {
                 break;
             };
+            if !pause.is_zero() && matches!(sent, Err(ClientError::Mismatch { .. })) {
+                // Another tf sends the same file by way of the same part.
+                part = join(directory(&self.id.name), &new_part_name()?);
+            }
             std::thread::sleep(pause);
             sent = self.send(run, &part, &mut lines[..1]);
         }
