@@ -13,8 +13,8 @@ use crate::backup::{BackupError, Result};
 use crate::hub::peer::PeerError;
 use crate::hub::peer::line::{Heard, HubLine, Login, Missing, Place};
 use crate::hub::peer::signer::Keys;
-use crate::hub::wire::request::{Acs, Bck, Wrn};
-use crate::hub::wire::{Message, Reply, Request, Role};
+use crate::hub::wire::request::{Abt, Acs, Bck, Wrn};
+use crate::hub::wire::{Message, Reply, Request, Role, RunId};
 
 /// The pauses between two lines, the first and the longest.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -146,6 +146,13 @@ impl HubClient {
     /// Forgets the run, which is over.
     pub(super) fn end_run(&self) {
         *held(&self.run) = None;
+    }
+
+    /// Has the hub give a run up.
+    pub(super) fn abort(&self, run: RunId) -> io::Result<()> {
+        let mut abt = Abt::new();
+        abt.run = Some(run);
+        self.ask(abt).map(drop)
     }
 
     /// Sends a request; all answers to it.

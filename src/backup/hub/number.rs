@@ -12,7 +12,6 @@ use openssl::sha::Sha256;
 
 use super::client::HubClient;
 use crate::hub::wire::RunId;
-use crate::hub::wire::request::Abt;
 use crate::text::hex;
 
 /// The most runs of an account on this machine at once.
@@ -34,7 +33,7 @@ impl Number {
         let place = place(client)?;
         for slot in 0..MOST {
             if let Some(number) = Number::of(&place, slot)? {
-                number.end(client)?;
+                client.abort(number.id)?;
                 return Ok(number);
             }
         }
@@ -46,7 +45,7 @@ impl Number {
         let place = place(client)?;
         for slot in 0..MOST {
             if let Some(number) = Number::of(&place, slot)? {
-                number.end(client)?;
+                client.abort(number.id)?;
             }
         }
         Ok(())
@@ -72,12 +71,6 @@ impl Number {
         };
         number.id.0.copy_from_slice(id);
         Ok(Some(number))
-    }
-
-    fn end(&self, client: &HubClient) -> io::Result<()> {
-        let mut abt = Abt::new();
-        abt.run = Some(self.id);
-        client.ask(abt).map(drop)
     }
 }
 

@@ -16,7 +16,7 @@ use super::peers::{Keeper, Peers, send};
 use super::reading::{refused, refused_removal};
 use crate::backup::keepers::{Report, held};
 use crate::hub::proofs::Statement;
-use crate::hub::wire::request::{Abt, Bck, Dbu, Del, Dfi, Dst, Fil, Nst, Pix, Put};
+use crate::hub::wire::request::{Bck, Dbu, Del, Dfi, Dst, Fil, Nst, Pix, Put};
 use crate::hub::wire::{
     Factor, Flag, Key, Kind, Message, Name, NotStored, Purpose, Reply, Request, RunId, Signature,
     User, Way,
@@ -165,11 +165,9 @@ impl Sending {
     pub(super) fn abort(&self) {
         let run = held(&self.state).run.take();
         if let Some(run) = run {
-            let mut abt = Abt::new();
-            abt.run = Some(run);
             self.client.end_run();
             // It dies of itself, later.
-            let _ = self.client.ask(abt);
+            let _ = self.client.abort(run);
         }
     }
 
