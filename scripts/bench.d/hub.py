@@ -8,12 +8,12 @@ import subprocess
 import tempfile
 import time
 
-from measure import BIN, TOP, medians, note, run
+from measure import BIN, TOP, executable, medians, note, run
 from peers import start_sshd, ssh_options
 from servers import free_port, wait_for
 from trees import make_tree
 
-FILES, UNCHANGED, LARGE_MIB = 10_000, 100_000, 4096
+FILES, UNCHANGED, LARGE_MIB, PLACED = 10_000, 100_000, 4096, 20_000
 
 
 def processor_seconds(pid):
@@ -213,9 +213,13 @@ def measure(bench):
                 )
             if copies == 1:
                 measures[f"many, {key}"] = lambda p=program: again(bench, p, 1, "many", many, kept)
+        program, count = executable("hub"), bench.scaled(PLACED, 400)
+        measures["placed"] = lambda: float(run(program, count))
+        costs = medians(bench.rounds, measures)
         return {
+            "placed": costs.pop("placed"),
             "files": files,
             "MiB": mib,
             "unchanged": unchanged,
-            "costs": medians(bench.rounds, measures),
+            "costs": costs,
         }

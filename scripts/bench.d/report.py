@@ -330,7 +330,9 @@ def hub(f):
     return (
         table(*rows)
         + f"\n\nrestic {version('restic')} over sftp. Stores, repositories and what is restored are on\n"
-        "disk. Processor time is that of both sides, memory that of the client."
+        "disk. Processor time is that of both sides, memory that of the client.\n\n"
+        f"A hub with one core for itself places {f['placed']:,.0f} files a second: four owners with\n"
+        "16 files under way each, four keepers that store nothing, the database on disk."
     )
 
 

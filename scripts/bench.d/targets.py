@@ -65,6 +65,7 @@ def aims(f):
         yield "Vault, memory of an idle session, of TF's over TLS", ratio, 1, False
     if hub := f.get("hub"):
         yield from hub_aims(hub["costs"])
+        yield "Hub: files placed a second on one core", hub["placed"], 2000, True
     if digests := f.get("digests"):
         yield "SHA256, of openssl speed", digests["SHA256"] / digests["openssl"], 0.9, True
 
