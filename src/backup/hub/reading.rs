@@ -63,11 +63,6 @@ pub(super) fn refused(reply: &Reply) -> io::Error {
     other(format!("the hub: {} {}", code.number(), code.text()))
 }
 
-/// The hub knows of no keeper that could send a file now.
-fn absent() -> io::Error {
-    io::Error::new(ErrorKind::NotFound, "no keeper that is online has it")
-}
-
 /// The same of a file that was to be removed.
 pub(super) fn refused_removal(reply: &Reply) -> io::Error {
     match reply {
@@ -76,6 +71,11 @@ pub(super) fn refused_removal(reply: &Reply) -> io::Error {
         ),
         reply => refused(reply),
     }
+}
+
+/// The hub knows of no keeper that could send a file now.
+fn absent() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "no keeper that is online has it")
 }
 
 impl Reading {

@@ -225,11 +225,13 @@ impl Sending {
             bytes: vec![bytes],
             factor: Factor::new(copies).unwrap_or(Factor::ONE),
         };
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
+            if tries > 0 {
+                thread::sleep(WAIT);
+            }
             if self.place(&file)? > 0 {
                 return Ok(());
             }
-            thread::sleep(WAIT);
         }
         Err(io::Error::other("no keeper takes the book"))
     }
