@@ -27,8 +27,11 @@ use tfd::hub::wire::{Name, Value};
 
 use self::peer::{GIB, Hub, Line, MIB, Person, code, named, server};
 
-/// Owners, with a keeper for each, and the files that each of them has under way.
-const OWNERS: usize = 4;
+/// Files of an owner: beyond 1,000 requests at once, two for each file, a hub takes no
+/// more than 200 a second of one peer. Each owner has a keeper.
+const FILES: usize = 400;
+
+/// The files that each owner has under way.
 const WINDOW: usize = 16;
 
 /// Bytes of a file.
@@ -62,7 +65,8 @@ fn run_on(cores: &[usize]) {
 
 /// Files per second.
 fn rate(hub: &Hub, count: usize) -> f64 {
-    let keepers: Vec<_> = (0..OWNERS)
+    let owners = count.div_ceil(FILES).max(2);
+    let keepers: Vec<_> = (0..owners)
         .map(|at| Person::new(&format!("keeper{at}")))
         .collect();
     for keeper in &keepers {
@@ -70,7 +74,7 @@ fn rate(hub: &Hub, count: usize) -> f64 {
         thread::spawn(move || keep(line));
     }
     let keepers = Arc::new(keepers);
-    let owners: Vec<_> = (0..OWNERS)
+    let owners: Vec<_> = (0..owners)
         .map(|at| {
             let person = Person::new(&format!("owner{at}"));
             let mut line = hub.owner(&person);
@@ -78,19 +82,20 @@ fn rate(hub: &Hub, count: usize) -> f64 {
             (person, line)
         })
         .collect();
+    let files = count / owners.len();
+    let placed = (files * owners.len()) as f64;
     let begin = Instant::now();
     let threads: Vec<_> = owners
         .into_iter()
         .map(|(person, line)| {
             let keepers = Arc::clone(&keepers);
-            thread::spawn(move || place(line, &person, &keepers, count / OWNERS))
+            thread::spawn(move || place(line, &person, &keepers, files))
         })
         .collect();
     for thread in threads {
         thread.join().expect("owner");
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    (count / OWNERS * OWNERS) as f64 / seconds
+    placed / begin.elapsed().as_secs_f64()
 }
 
 /// Takes each file that the hub announces.
