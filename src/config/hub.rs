@@ -35,6 +35,8 @@ pub struct Hub {
     pub heal_rate: u64,
     /// How long one round of audits takes.
     pub audit_cycle: Duration,
+    /// How often it is looked whether keepers are reached; zero for never.
+    pub probe_cycle: Duration,
     /// Whether keepers name all that they have, for a database that is new.
     pub is_rebuilt: bool,
 }
@@ -92,6 +94,7 @@ pub(super) fn build(values: &Values<'_>) -> Option<Hub> {
         gone_after: values.seconds("hub", "gone_after")?,
         heal_rate: parse_size(values.text("hub", "heal_rate")?)?,
         audit_cycle: values.seconds("hub", "audit_cycle")?,
+        probe_cycle: values.seconds("hub", "probe_cycle")?,
         is_rebuilt: values.is("hub", "rebuild", "true"),
     })
 }

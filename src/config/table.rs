@@ -282,6 +282,9 @@ pub(super) const KEYS: &[Key] = keys! {
         "How many bytes a second keepers send each other, so that all copies are there.";
     hub audit_cycle: Seconds(1.0), Default 86400,
         "In how many seconds each keeper is audited 8 times, and once more for each 1,000 files.";
+    hub probe_cycle: Seconds(0.0), Default 86400,
+        "How often the hub connects to each keeper, in seconds, to see whether others reach it \
+         (0: never).";
     hub rebuild: Flag, Default false,
         "Whether keepers name all that they have, for a hub that has lost its database. While it \
          is true nothing is healed.";

@@ -1,4 +1,4 @@
-//! The helper process of the hub, in the daemon: the broker.
+//! The helper processes of the hub, in the daemon: the broker and the prober.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -18,6 +18,7 @@ use super::broker::figures::FIGURES;
 use super::broker::message::{Card, FromSession, NewCaller, ToSession};
 use super::broker::process::{self, Channels, Outcome, Settings};
 use super::place::Place;
+use super::prober;
 use super::wire::{Label, Role, User, Value};
 use crate::config::{Config, Hub};
 use crate::ipc::channel::Channel;
@@ -30,26 +31,28 @@ use crate::session::login::AskingGate;
 use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
 use crate::users::{Identity, Login, throttle};
 
-/// The process, kept over a reload that does not concern it.
+/// The processes, kept over a reload that does not concern them.
 #[derive(Debug)]
 pub struct HubHelpers {
     running: Rc<Running>,
-    /// The channel on which it says who is let in, while it runs.
+    /// The channel on which the broker says who is let in, while it runs.
     channel: Option<OwnedFd>,
 }
 
-/// The process, and whom sessions are served as.
+/// The processes, and whom sessions are served as.
 #[derive(Debug)]
 struct Running {
     service: RefCell<Service<Option<NewCaller>, Outcome>>,
+    /// Where it is looked whether holders are reached.
+    prober: Option<RefCell<Service<()>>>,
     figures: Rc<Figures>,
     sessions: Identity,
-    /// What it was started with.
+    /// What they were started with.
     settings: String,
 }
 
 impl HubHelpers {
-    /// Starts it for a configuration, unless the one that runs is right for it.
+    /// Starts them for a configuration, unless those that run are right for it.
     ///
     /// # Errors
     /// One line that says what could not be started.
@@ -73,8 +76,12 @@ impl HubHelpers {
             None => Rc::new(Figures::new(&FIGURES)?),
         };
         let service = Service::new(spawn(context, hub, &figures)?);
+        let prober = (!hub.probe_cycle.is_zero())
+            .then(|| spawn_prober(context, &service).map(Service::new))
+            .transpose()?;
         Ok(HubHelpers::of(Rc::new(Running {
             service: RefCell::new(service),
+            prober: prober.map(RefCell::new),
             figures,
             sessions,
             settings,
@@ -89,7 +96,8 @@ impl HubHelpers {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It sends its peers away; they come again, to its successor.
+        // It sends its peers away; they come again, to its successor. The prober ends with
+        // it.
         let _ = self.service.get_mut().send(&None);
     }
 }
@@ -132,6 +140,14 @@ fn spawn(context: &HelperContext<'_>, hub: &Hub, figures: &Figures) -> Result<Br
     })
 }
 
+fn spawn_prober(
+    context: &HelperContext<'_>,
+    broker: &Service<Option<NewCaller>, Outcome>,
+) -> Result<Helper, String> {
+    let to_broker = broker.open(|channel| Some(NewCaller::Prober(channel)));
+    prober::spawn(context, to_broker.map_err(|e| format!("hub prober: {e}"))?)
+}
+
 fn settings(config: &Config, hub: &Hub) -> Result<Settings, String> {
     Ok(Settings {
         rules: rules(hub)?,
@@ -143,6 +159,7 @@ fn settings(config: &Config, hub: &Hub) -> Result<Settings, String> {
             gone_after: seconds(hub.gone_after),
             heal_rate: hub.heal_rate.max(1),
             audit_cycle: seconds(hub.audit_cycle),
+            probe_cycle: hub.probe_cycle,
         },
         limits: config.server.login_limits,
     })
@@ -225,11 +242,15 @@ impl Helpers for HubHelpers {
         if is_ours {
             self.channel = None;
         }
-        is_ours
+        let prober = self.running.prober.as_ref();
+        is_ours || prober.is_some_and(|prober| prober.borrow_mut().reaped(pid))
     }
 
     fn due(&self) -> Option<Instant> {
-        self.running.service.borrow().due()
+        let prober = self.running.prober.as_ref();
+        let prober = prober.and_then(|prober| prober.borrow().due());
+        let broker = self.running.service.borrow().due();
+        broker.into_iter().chain(prober).min()
     }
 
     fn restart_if_due(&mut self, context: &HelperContext<'_>) {
@@ -237,6 +258,11 @@ impl Helpers for HubHelpers {
             let start = || spawn(context, hub, &self.running.figures);
             self.running.service.borrow_mut().restart_if_due(start);
             self.channel = self.running.service.borrow().cloned_channel();
+        }
+        if let Some(prober) = &self.running.prober {
+            let broker = self.running.service.borrow();
+            let start = || spawn_prober(context, &broker);
+            prober.borrow_mut().restart_if_due(start);
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod operator;
 )]
 pub mod peer;
 pub(crate) mod place;
+pub(crate) mod prober;
 pub mod proofs;
 pub(crate) mod server;
 mod session;

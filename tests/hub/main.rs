@@ -20,6 +20,7 @@ mod operator;
 mod peer;
 mod peers;
 mod processes;
+mod reach;
 mod rebuild;
 mod recovery;
 mod runs;

@@ -60,6 +60,12 @@ pub fn server_with(server: &str, lines: &str) -> Option<Hub> {
     } else {
         "keeper_timeout = 60\n"
     };
+    // Nobody listens for most of them.
+    let probes = if lines.contains("probe_cycle") {
+        ""
+    } else {
+        "probe_cycle = 0\n"
+    };
     let listen = if lines.contains("tls_listen") {
         ""
     } else {
@@ -72,7 +78,7 @@ pub fn server_with(server: &str, lines: &str) -> Option<Hub> {
         ),
         tf: format!(
             "listen = []\n[hub]\n{listen}name = \"{HUB}\"\n\
-             data = \"{}\"\nuser = \"games\"\n{timeout}{lines}\n",
+             data = \"{}\"\nuser = \"games\"\n{timeout}{probes}{lines}\n",
             data.display()
         ),
         ..Setup::default()

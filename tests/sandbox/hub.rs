@@ -18,9 +18,9 @@ use crate::{Attempt, is_expected};
 /// The place of processes of the hub that are attacked, whatever theirs is.
 pub const PLACE: &str = "Hub";
 
-/// How many attackers say at the end that they are through: the broker, a gate, a
-/// session.
-const ATTACKERS: usize = 3;
+/// How many attackers say at the end that they are through: the broker, the prober, a
+/// gate, a session.
+const ATTACKERS: usize = 4;
 
 /// What a session of TF may do to a file, or needs one for.
 const NEEDS_A_FILE: [&str; 4] = [

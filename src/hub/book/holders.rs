@@ -36,7 +36,8 @@ impl Book {
         }
         let text = "INSERT INTO holder (user, share, proved, port, site, uptime, since,
                     latest, proved_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7) ON CONFLICT (user) DO UPDATE
-                    SET share = ?2, proved = max(proved, ?3), port = ?4, site = ?5, target = NULL";
+                    SET share = ?2, proved = max(proved, ?3), port = ?4, site = ?5, target = NULL,
+                    reach = CASE WHEN port = ?4 THEN reach END";
         let proved = if share.size > 0 { UNTESTED } else { 0 };
         let with = params![
             user,
@@ -60,6 +61,15 @@ impl Book {
                     WHERE user = ?1";
         self.run(text, params![holder, address.to_string()])?;
         Ok(())
+    }
+
+    /// Takes note of whether a holder is reached; whether it was not known, or otherwise.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn probed(&self, holder: UserId, is_reached: bool) -> Result<bool> {
+        let text = "UPDATE holder SET reach = ?2 WHERE user = ?1 AND reach IS NOT ?2";
+        Ok(self.run(text, params![holder, is_reached])? > 0)
     }
 
     /// The port that a holder listens on.

@@ -15,7 +15,9 @@ pub struct Report {
     pub holders: u64,
     /// Those of them that are online.
     pub online: u64,
-    /// Those of them that are gone.
+    /// Those of these that nobody can connect to.
+    pub unreached: u64,
+    /// Holders that are gone.
     pub gone: u64,
     /// Live files.
     pub files: u64,
@@ -54,6 +56,8 @@ pub struct HolderReport {
     pub score: u64,
     /// Audits it has failed.
     pub failures: u64,
+    /// Whether others can connect to it; `None` while that is not known.
+    pub is_reached: Option<bool>,
     /// Where it says to be.
     pub site: Option<String>,
     /// The bytes it wants to keep at most from now on.
@@ -98,6 +102,7 @@ impl Book {
             users: number("SELECT count(*) FROM user")?,
             holders: number("SELECT count(*) FROM holder WHERE share > 0")?,
             online: number("SELECT count(*) FROM holder WHERE is_online")?,
+            unreached: number("SELECT count(*) FROM holder WHERE is_online AND reach = 0")?,
             gone: number("SELECT count(*) FROM holder WHERE is_gone")?,
             files: number("SELECT count(*) FROM file WHERE state = 2")?,
             held: number("SELECT coalesce(sum(held), 0) FROM holder")?,
@@ -116,7 +121,7 @@ impl Book {
     /// The database's.
     pub fn holders(&self) -> Result<Vec<HolderReport>> {
         let text = "SELECT name, is_online, is_gone, latest, share, held,
-                    CAST(round(100 * score) AS INTEGER), failures, site, target
+                    CAST(round(100 * score) AS INTEGER), failures, site, target, reach
                     FROM holder JOIN user ON id = user ORDER BY name";
         let read = |row: &rusqlite::Row<'_>| {
             let number = |at: usize| row.get(at).map(count);
@@ -130,6 +135,7 @@ impl Book {
                 score: number(6)?,
                 failures: number(7)?,
                 site: row.get(8)?,
+                is_reached: row.get(10)?,
                 target: row.get::<_, Option<i64>>(9)?.map(count),
             })
         };

@@ -38,6 +38,8 @@ pub struct Terms {
     pub heal_rate: u64,
     /// In how many seconds a day's audits are done.
     pub audit_cycle: Time,
+    /// How often it is looked whether holders are reached; zero for never.
+    pub probe_cycle: Duration,
 }
 
 /// Copies on their way between holders.
@@ -104,6 +106,11 @@ impl Care {
         self.terms.audit_cycle
     }
 
+    /// How often it is looked whether holders are reached; zero for never.
+    pub fn probe_cycle(&self) -> Duration {
+        self.terms.probe_cycle
+    }
+
     /// Whether one more copy may be sent now.
     pub fn has_room(&mut self) -> bool {
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
@@ -139,10 +146,14 @@ impl Care {
             warn_after,
             gone_after,
             audit_cycle,
+            probe_cycle,
             ..
         } = self.terms;
-        let least = warn_after.min(gone_after).min(audit_cycle) / 2;
-        Duration::from_secs(u64::try_from(least).unwrap_or(0)).clamp(BUSY, IDLE)
+        let least = warn_after.min(gone_after).min(audit_cycle);
+        let least = Duration::from_secs(u64::try_from(least).unwrap_or(0));
+        let probe = Some(probe_cycle).filter(|cycle| !cycle.is_zero());
+        let least = probe.map_or(least, |probe| least.min(probe)) / 2;
+        least.clamp(BUSY, IDLE)
     }
 }
 
@@ -153,6 +164,7 @@ impl Broker {
         if at < self.care.at && !book.was_stirred() {
             return Ok(self.care.at);
         }
+        self.look_again(book)?;
         if self.is_rebuilt {
             // Nobody has said yet what is where.
             self.care.at = at + IDLE;

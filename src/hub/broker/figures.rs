@@ -4,10 +4,14 @@ use crate::hub::book::{Book, Report, Result};
 use crate::ipc::figures::{Board, Figure, Pace};
 
 /// All of it, in the order of the constants below.
-pub static FIGURES: [Figure; 14] = [
+pub static FIGURES: [Figure; 15] = [
     Figure::gauge("users", "Users of the hub."),
     Figure::gauge("keepers", "Keepers that share something."),
     Figure::gauge("keepers_online", "Those that are online."),
+    Figure::gauge(
+        "keepers_unreached",
+        "Those of them that nobody can connect to.",
+    ),
     Figure::gauge("lines", "Lines of owners and keepers."),
     Figure::gauge("files", "Files that are kept."),
     Figure::gauge("held_bytes", "Bytes of all their copies."),
@@ -26,11 +30,11 @@ pub static FIGURES: [Figure; 14] = [
     Figure::counter("audits_failed", "Those that were wrong, late or missing."),
     Figure::counter("refused", "Requests that were refused."),
 ];
-const LINES: usize = 3;
-pub(super) const HEALS: usize = 10;
-pub(super) const PASSED: usize = 11;
-pub(super) const FAILED: usize = 12;
-pub(super) const REFUSED: usize = 13;
+const LINES: usize = 4;
+pub(super) const HEALS: usize = 11;
+pub(super) const PASSED: usize = 12;
+pub(super) const FAILED: usize = 13;
+pub(super) const REFUSED: usize = 14;
 
 /// Publishes them.
 #[derive(Debug)]
@@ -60,6 +64,7 @@ impl Publisher {
                 users,
                 holders,
                 online,
+                unreached,
                 files,
                 held,
                 shared,
@@ -68,7 +73,7 @@ impl Publisher {
                 orders,
                 ..
             } = book.report()?;
-            let before = (0..LINES).zip([users, holders, online]);
+            let before = (0..LINES).zip([users, holders, online, unreached]);
             let after = (LINES + 1..).zip([files, held, shared, runs, heals, orders]);
             for (figure, value) in before.chain(after) {
                 board.set(figure, value);

@@ -1,9 +1,13 @@
 //! Holders: what they share, their arrival, the orders they get and the copies they
 //! have lost.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use super::line::{Asked, Asker};
 use super::{Broker, DISK_PATIENCE, LATE, SOON};
 use crate::hub::book::{Account, Book, Online, Result, Share, UserId};
+use crate::hub::prober::{Job, Probed};
 use crate::hub::wire::request::{Rem, Sha, Wrn};
 use crate::hub::wire::{Code, Leaving, Reply, Wrong};
 
@@ -64,7 +68,72 @@ impl Broker {
             self.leave(before, Leaving::Replaced, LATE);
         }
         self.online.insert(user);
+        self.look_for(book, user)?;
         self.give_orders(book, user)
+    }
+
+    /// Where a holder would be reached: where its line comes from, at the port that it
+    /// shares. Nobody is looked for elsewhere.
+    fn address_of(&self, book: &Book, holder: UserId) -> Result<Option<SocketAddr>> {
+        let number = self.holders.get(&holder);
+        let Some(line) = number.and_then(|number| self.lines.get(number)) else {
+            return Ok(None);
+        };
+        let port = book.port(holder)?;
+        Ok(Some(SocketAddr::new(line.card.peer, port)))
+    }
+
+    /// Has it seen whether others reach a holder.
+    fn look_for(&mut self, book: &Book, holder: UserId) -> Result<()> {
+        let key = book.account(holder)?.holder_key;
+        let address = self.address_of(book, holder)?;
+        let is_on = !self.care.probe_cycle().is_zero();
+        let Some((address, key)) = address.zip(key).filter(|_| is_on) else {
+            return Ok(());
+        };
+        self.probes.retain(|job| job.holder != holder);
+        self.probes.push_back(Job {
+            holder,
+            address,
+            key,
+        });
+        if let Some(line) = self.line_of(holder) {
+            line.probed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// The same for those for whom nobody has looked for long.
+    pub(super) fn look_again(&mut self, book: &Book) -> Result<()> {
+        let cycle = self.care.probe_cycle();
+        if cycle.is_zero() {
+            return Ok(());
+        }
+        let is_due = |(_, number): &(&UserId, &u64)| {
+            let probed = self.lines.get(number).and_then(|line| line.probed);
+            probed.is_some_and(|at| at.elapsed() >= cycle)
+        };
+        let due: Vec<UserId> = self.holders.iter().filter(is_due).map(|it| *it.0).collect();
+        due.into_iter()
+            .try_for_each(|holder| self.look_for(book, holder))
+    }
+
+    /// Takes what the prober has found.
+    pub(super) fn probed(&mut self, book: &Book, it: &Probed) -> Result<()> {
+        if self.address_of(book, it.holder)? != Some(it.address) {
+            // It has moved meanwhile, or is gone.
+            return Ok(());
+        }
+        if !book.probed(it.holder, it.failed.is_none())? {
+            return Ok(());
+        }
+        let user = book.account(it.holder)?.name;
+        let (user, address) = (user.as_str(), it.address);
+        match &it.failed {
+            None => log::info!(user, address:%; "keeper is reached"),
+            Some(why) => log::warn!(user, address:%, reason:% = why; "keeper is not reached"),
+        }
+        Ok(())
     }
 
     /// Gives a holder that is ready the orders that wait for it.

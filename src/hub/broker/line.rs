@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::message::{Card, FromSession, MOST_LINES, ToSession};
 use crate::hub::book::{Bound, Listed, Time, UserId};
@@ -118,6 +119,8 @@ pub struct Line {
     pub order: i64,
     /// When it has begun to serve.
     pub since: Time,
+    /// When it was looked for last whether its holder is reached.
+    pub probed: Option<Instant>,
     /// The request of a holder that gets back what it has lost.
     pub reverse: Option<Id>,
     /// The holders that await its owner.
@@ -151,6 +154,7 @@ impl Line {
             listing: None,
             order: 0,
             since: Time::MAX,
+            probed: None,
             reverse: None,
             tickets: HashSet::new(),
             is_over: false,

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::hub::prober::{Job, Probed};
 use crate::hub::wire::{Checksum, Exporter, Key, Line, LoginKey, Random, Role, Signature, User};
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
@@ -24,9 +25,11 @@ pub enum NewCaller {
         /// The channel to it.
         channel: Pipe<ToSession, FromSession>,
     },
+    /// The prober, in place of the one before.
+    Prober(Pipe<Job, Probed>),
 }
 
-codec!(enum NewCaller { 1 => Gate(gate), 2 => Session { card, channel } });
+codec!(enum NewCaller { 1 => Gate(gate), 2 => Session { card, channel }, 3 => Prober(channel) });
 
 /// Whom a session serves.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ mod reports;
 mod returns;
 mod sources;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use self::care::Care;
@@ -27,6 +27,7 @@ use self::message::{FromSession, ToSession};
 use self::owners::Placing;
 use self::process::Settings;
 use super::book::{Account, Book, Online, Result, Time, Trouble, UserId};
+use super::prober::Job;
 use super::state::State;
 use super::wire::request::{Acs, Out, Stp};
 use super::wire::{Id, Label, Leaving, Line as Sent, Message, Name, Reply, Request, Role};
@@ -73,6 +74,8 @@ pub struct Broker {
     placings: HashMap<(Asker, Name), Placing>,
     /// Copies on their way between holders.
     care: Care,
+    /// Holders for which the prober is to look.
+    probes: VecDeque<Job>,
     /// When the wait for an answer is over.
     due: BTreeSet<(Instant, u64, Id)>,
     /// Logins that have failed, for the daemon.
@@ -99,6 +102,7 @@ impl Broker {
             online: Online::new(),
             placings: HashMap::new(),
             care: Care::new(settings.terms),
+            probes: VecDeque::new(),
             due: BTreeSet::new(),
             failures: Vec::new(),
             events: Vec::new(),

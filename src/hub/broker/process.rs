@@ -18,6 +18,7 @@ use super::line::Line;
 use super::message::{Admitted, Answer, NewCaller};
 use super::{Broker, Terms};
 use crate::hub::book::{Book, Result, Rules, Trouble};
+use crate::hub::prober::{Job, Probed};
 use crate::ipc::Pipe;
 use crate::ipc::figures::Board;
 use crate::session::audit::Record;
@@ -91,6 +92,7 @@ pub fn run(store: &Path, settings: Settings, blocked: File, of: Channels) -> io:
         broker,
         book,
         gates: HashMap::new(),
+        prober: None,
         next: DAEMON + 1,
         tick: Instant::now(),
         due: None,
@@ -110,6 +112,8 @@ struct Office {
     broker: Broker,
     book: Book,
     gates: HashMap<u64, Gate>,
+    /// The prober, and its number among the callers.
+    prober: Option<(u64, Pipe<Job, Probed>)>,
     /// The number of the next caller.
     next: u64,
     /// When what is due every minute is done.
@@ -195,6 +199,10 @@ impl Office {
                     let line = Line::new(number, card, channel, &self.broker.dirty);
                     self.broker.lines.insert(number, line);
                 }
+                NewCaller::Prober(channel) => {
+                    epoll::add(&self.poller, &channel, data, epoll::EventFlags::IN)?;
+                    self.prober = Some((number, channel));
+                }
             }
         }
         Ok(true)
@@ -207,6 +215,7 @@ impl Office {
             broker,
             book,
             gates,
+            prober,
             said,
             ..
         } = self;
@@ -214,11 +223,14 @@ impl Office {
         let (ended, due) = book.whole(|book| {
             let mut ended = Vec::new();
             for number in heard {
-                let goes_on = match gates.get_mut(number) {
-                    Some(gate) => hear_gate(broker, book, gate, |answer| {
+                let goes_on = match (gates.get_mut(number), &*prober) {
+                    (Some(gate), _) => hear_gate(broker, book, gate, |answer| {
                         said.push((*number, answer));
                     })?,
-                    None => hear_line(broker, book, *number)?,
+                    (None, Some((of, prober))) if of == number => {
+                        hear_prober(broker, book, prober)?
+                    }
+                    (None, _) => hear_line(broker, book, *number)?,
                 };
                 if !goes_on {
                     ended.push(*number);
@@ -248,7 +260,9 @@ impl Office {
     fn send(&mut self, ended: Vec<u64>) -> io::Result<()> {
         for number in ended {
             self.gates.remove(&number);
+            self.prober.take_if(|(of, _)| *of == number);
         }
+        self.have_probed();
         for failure in self.broker.failures.drain(..) {
             // Under a flood some stay uncounted.
             let _ = self.daemon.try_send(&Err(failure));
@@ -266,6 +280,17 @@ impl Office {
             let Office { broker, book, .. } = self;
             let gone = book.whole(|book| over.iter().try_for_each(|line| broker.gone(book, *line)));
             gone.map_err(io::Error::other)?;
+        }
+    }
+
+    /// Tells the prober for whom to look. What it does not take now it is told later.
+    fn have_probed(&mut self) {
+        let Some((_, prober)) = &self.prober else {
+            return;
+        };
+        let jobs = &mut self.broker.probes;
+        while jobs.front().is_some_and(|job| prober.try_send(job).is_ok()) {
+            jobs.pop_front();
         }
     }
 
@@ -360,6 +385,18 @@ fn hear_gate(
         Err(trouble) => {
             log::error!(peer:% = gate.peer, error:% = trouble; "hub login");
             return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes what the prober has found; whether it goes on.
+fn hear_prober(broker: &mut Broker, book: &Book, prober: &Pipe<Job, Probed>) -> Result<bool> {
+    for _ in 0..OF_ONE {
+        match prober.try_receive() {
+            Ok(Some(probed)) => broker.probed(book, &probed)?,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            _ => return Ok(false),
         }
     }
     Ok(true)

@@ -120,7 +120,7 @@ fn status(book: &Book, as_json: bool) -> Answer {
     if as_json {
         return Ok(json_line(&json!({
             "hub": book.hub().as_str(), "users": it.users, "keepers": it.holders,
-            "online": it.online, "gone": it.gone, "files": it.files, "held": it.held,
+            "online": it.online, "unreached": it.unreached, "gone": it.gone, "files": it.files, "held": it.held,
             "shared": it.shared, "runs": it.runs, "below": it.heals, "orders": it.orders,
             "audits": it.audits, "failures": it.failures,
         })));
@@ -130,7 +130,10 @@ fn status(book: &Book, as_json: bool) -> Answer {
         ["users".to_owned(), it.users.to_string()],
         [
             "keepers".to_owned(),
-            format!("{}, {} online, {} gone", it.holders, it.online, it.gone),
+            format!(
+                "{}, {} online ({} not reached), {} gone",
+                it.holders, it.online, it.unreached, it.gone
+            ),
         ],
         ["kept".to_owned(), format!("{held} of {shared}")],
         ["files".to_owned(), it.files.to_string()],
@@ -150,7 +153,9 @@ fn time(seconds: i64) -> String {
 }
 
 fn holders(book: &Book, as_json: bool) -> Answer {
-    let head = ["KEEPER", "STATE", "SINCE", "HELD", "SHARE", "SCORE", "SITE"];
+    let head = [
+        "KEEPER", "STATE", "REACHED", "SINCE", "HELD", "SHARE", "SCORE", "SITE",
+    ];
     let mut rows = vec![head.map(str::to_owned)];
     let mut all: Vec<Json> = Vec::new();
     for it in book.holders().map_err(trouble)? {
@@ -161,12 +166,13 @@ fn holders(book: &Book, as_json: bool) -> Answer {
             (false, ..) => "away",
         };
         all.push(json!({
-            "keeper": it.name, "state": state, "since": time(it.latest), "held": it.held,
+            "keeper": it.name, "state": state, "reached": it.is_reached, "since": time(it.latest), "held": it.held,
             "share": it.share, "score": it.score, "failures": it.failures, "site": it.site,
         }));
         rows.push([
             it.name,
             state.to_owned(),
+            it.is_reached.map_or_else(|| "-".to_owned(), yes),
             time(it.latest),
             human_size(it.held),
             human_size(it.share),

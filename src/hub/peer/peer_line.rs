@@ -2,7 +2,7 @@
 //! requests and bytes of files, one after the other.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::introduction::{Parties, is_answered};
 use super::signer::Signer;
@@ -14,6 +14,23 @@ use crate::net::tls::client::Tls;
 
 /// What the listener is called in the handshake; nobody looks at it.
 const HOST: &str = "tfd-peer";
+
+/// How long one waits for a listener that is only looked for.
+const KNOCK: Duration = Duration::from_secs(10);
+
+/// Looks whether a peer is at this address whose certificate has this key, and hangs up.
+///
+/// # Errors
+/// `Unreachable`, `NotPinned` for another key, and others.
+pub fn knock(address: SocketAddr, key: &Key) -> Result<()> {
+    let until = Instant::now() + KNOCK;
+    let (mut link, _) = connect(&[address], DIAL)?;
+    link.set_deadline(Some(until))?;
+    let tls = Tls::for_key(key.0).map_err(PeerError::Tls)?;
+    tls.connect_exporting(&mut link, HOST, ALPN, LABEL)?;
+    link.close();
+    Ok(())
+}
 
 /// A line to a listener.
 pub struct PeerLine {
