@@ -16,7 +16,7 @@ use crate::hub;
 use crate::ipc::figures::Figures;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
-use crate::session::protocol::{HelperContext, Helpers, OwnLogin, Protocol, Secrets};
+use crate::session::protocol::{Called, HelperContext, Helpers, OwnLogin, Protocol, Secrets};
 use crate::tf;
 use crate::users::Login;
 use crate::vault;
@@ -138,10 +138,19 @@ impl ProtocolHelpers {
         self.0.get_mut(index)?.as_mut()?.admitted()
     }
 
-    /// The channels on which they ask for pages, by number.
+    /// The channels on which they say something, by number.
     pub fn channels(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         let all = self.0.iter().enumerate();
-        all.filter_map(|(index, helpers)| Some((index, helpers.as_ref()?.channel()?)))
+        let all = all.filter_map(|(index, helpers)| Some((index, helpers.as_ref()?)));
+        all.flat_map(|(index, helpers)| {
+            let channels = helpers.channel().into_iter().chain(helpers.calls());
+            channels.map(move |channel| (index, channel))
+        })
+    }
+
+    /// The next connection that the helpers of a protocol have made for a gate.
+    pub fn called(&mut self, index: usize) -> Option<Called> {
+        self.0.get_mut(index)?.as_mut()?.called()
     }
 
     /// Answers what has come on one of them; `page` finds a page.

@@ -38,7 +38,7 @@ use crate::net::listen::Listener;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::spare_daemon;
 use crate::session::dialer::{Answer, Request};
-use crate::session::protocol::{HelperContext, OwnLogin};
+use crate::session::protocol::{Called, HelperContext, OwnLogin};
 use crate::users::{Identities, Identity, Login};
 
 /// Clients taken from one listener before the daemon looks elsewhere.
@@ -249,6 +249,7 @@ impl<'a> Supervisor<'a> {
                     let page = |slot| self.registry.page_reader(slot);
                     self.memory.helpers.hear(index, &page);
                     self.hear_own_logins(index);
+                    self.take_calls(index);
                 }
                 Source::Recount => self.recount.hear(&self.config, &mut self.memory.usage),
                 Source::Signals => self.hear_signals()?,
@@ -534,6 +535,24 @@ impl<'a> Supervisor<'a> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Takes the connections that the helpers of a protocol have made, as if they had come
+    /// to its listener.
+    fn take_calls(&mut self, protocol: usize) {
+        while let Some(Called { socket, peer }) = self.memory.helpers.called(protocol) {
+            let mut listeners = self.listeners.iter();
+            let listener = listeners.find(|it| usize::from(it.protocol) == protocol);
+            let Some(listener) = listener.filter(|_| self.stop.is_none()) else {
+                continue;
+            };
+            let arrival = Arrival {
+                listener: listener.id,
+                protocol: listener.protocol,
+                tls: listener.tls,
+            };
+            self.connect((socket, arrival), peer);
         }
     }
 

@@ -17,6 +17,7 @@ use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::ipc::codec::codec;
 use crate::ipc::figures::Figures;
 use crate::ipc::orders::Tag;
 use crate::net::link::Meter;
@@ -179,6 +180,16 @@ pub trait Helpers: Debug {
         None
     }
 
+    /// Channels on which connections come that one of them has made for a gate.
+    fn calls(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
+    /// The next of these connections.
+    fn called(&mut self) -> Option<Called> {
+        None
+    }
+
     /// Answers what has come on it; `page` finds a page.
     fn hear(&mut self, _page: &dyn Fn(u32) -> Option<OwnedFd>) {}
 
@@ -213,6 +224,18 @@ pub struct OwnLogin {
     /// The channel to it.
     pub gate: GatePipe,
 }
+
+/// A connection that a helper process has made for a gate: its client is at the other
+/// end, behind a relay.
+#[derive(Debug)]
+pub struct Called {
+    /// The connection.
+    pub socket: OwnedFd,
+    /// The relay.
+    pub peer: SocketAddr,
+}
+
+codec!(struct Called { socket, peer });
 
 /// What helper processes are started with.
 #[derive(Clone, Copy)]
